@@ -1,0 +1,63 @@
+"""Time as the gateway sees it, behind one small protocol, so that tests can drive it.
+
+A clock is *trusted* once it has been synchronised since boot. Until then readings wait
+(PROTOCOL.md, rule 5): a seal at a wrong time could never be taken back.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import time
+from typing import Literal, Protocol
+
+_STA_UNSYNC = 0x0040  # <sys/timex.h>: the kernel's clock is not synchronised
+
+
+class Clock(Protocol):
+    """Wall and monotonic time in nanoseconds, and a way to wait."""
+
+    def wall(self) -> int:
+        """Nanoseconds of Unix time, UTC."""
+
+    def monotonic(self) -> int:
+        """Nanoseconds since an arbitrary point; never steps."""
+
+    def trusted(self) -> bool:
+        """Whether the wall clock has been synchronised since boot."""
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait on this clock."""
+
+
+class SystemClock:
+    """The machine's clocks. `source` "ntp" trusts the wall clock once the kernel says that it is
+    synchronised; "host" trusts it as it stands (a laptop, a container whose host keeps the time)."""
+
+    def __init__(self, source: Literal["ntp", "host"] = "ntp") -> None:
+        self._source = source
+
+    def wall(self) -> int:
+        return time.time_ns()
+
+    def monotonic(self) -> int:
+        return time.monotonic_ns()
+
+    def trusted(self) -> bool:
+        return self._source == "host" or kernel_synchronised()
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+
+
+def kernel_synchronised() -> bool:
+    """Ask adjtimex(2), which NTP daemons and systemd-timesyncd tell when they have the time."""
+    # struct timex begins with `unsigned int modes`; zero modes means "only read". 256 bytes hold it
+    # on every Linux ABI; its `status` follows modes and three longs (offset, freq, maxerror, esterror).
+    buffer = (ctypes.c_char * 256)()
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.adjtimex(buffer) < 0:
+        return False
+    status_at = ctypes.sizeof(ctypes.c_long) * 5
+    status = ctypes.c_int.from_buffer(buffer, status_at).value
+    return not status & _STA_UNSYNC
