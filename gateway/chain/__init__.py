@@ -1,0 +1,11 @@
+"""The mathematics of the scheme: PROTOCOL.md, name by name, over bytes, ints and numpy arrays.
+
+Nothing here reads a file, a clock or a network. In the order in which to read it:
+
+- `layout`   units, links and lanes: what is sealed
+- `keys`     root -> K_inc -> K(n, lane), and a grant's own chain K_j -> T_j
+- `seal`     W, c = d + W[p] - W[p+1], and the nonce R[a, b) of any window
+- `window`   granularities: whole units, calendar days and months
+- `token`    what opens one window for one grant
+- `grant`    what the household decided, and how K_0 reaches the provider
+"""

@@ -1,0 +1,131 @@
+"""Grants: which provider may open which windows, and how its first key reaches it.
+
+K_0 is 32 random bytes, HPKE-sealed to the provider (RFC 9180 base mode: X-Wing, HKDF-SHA256,
+AES-256-GCM) with info = H(grant body), so a sealed K_0 fits one grant body only.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import Literal
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.asymmetric import mlkem, x25519
+from cryptography.hazmat.primitives.hpke import (
+    AEAD,
+    KDF,
+    KEM,
+    MLKEM768X25519PrivateKey,
+    MLKEM768X25519PublicKey,
+    Suite,
+)
+
+from gateway.chain.keys import KEY_BYTES
+from gateway.chain.layout import LANES
+from gateway.chain.window import Granularity
+from gateway.errors import Refused, UsageError
+
+ID_BYTES = 16
+XWING_SEED_BYTES = 32
+XWING_PUBLIC_BYTES = 1184 + 32  # ML-KEM-768 encapsulation key | X25519 public key
+Kind = Literal["windows", "bill", "load", "raw"]
+KINDS: tuple[Kind, ...] = ("windows", "bill", "load", "raw")
+
+_SUITE = Suite(KEM.MLKEM768_X25519, KDF.HKDF_SHA256, AEAD.AES_256_GCM)
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """The grant body. `first` ("from") and `until` are units and lie on window boundaries."""
+
+    id: bytes
+    stream: bytes
+    provider: bytes
+    lanes: tuple[str, ...]
+    granularity: Granularity
+    first: int
+    until: int | None
+    purpose: str
+    kind: Kind
+    issued_ms: int
+    serial: int
+    tariff: bytes | None = None
+
+    def __post_init__(self) -> None:
+        unknown = [lane for lane in self.lanes if lane not in LANES]
+        if unknown or not self.lanes or len(set(self.lanes)) != len(self.lanes):
+            raise UsageError(
+                f"lanes {', '.join(self.lanes)}: right would be some of {', '.join(LANES)}, each once"
+            )
+        for name, unit in (("from", self.first), ("until", self.until)):
+            if unit is not None and self.granularity.align_up(unit) != unit:
+                raise UsageError(f"{name} = unit {unit} is no boundary between windows of {self.granularity}")
+        if self.until is not None and self.until <= self.first:
+            raise UsageError("the grant ends before its first window does; until must be later than from")
+
+    def window(self, j: int) -> tuple[int, int]:
+        """Window j as units [a, b); j counts from the grant's `from`."""
+        k = self.granularity.index(self.first) + j
+        return self.granularity.start(k), self.granularity.start(k + 1)
+
+    def number(self, unit: int) -> int:
+        """The number j of the window that `unit` lies in; negative before the grant's start."""
+        return self.granularity.index(unit) - self.granularity.index(self.first)
+
+    def complete(self, end: int) -> int:
+        """How many of the grant's windows have ended when the units before `end` are sealed."""
+        end = end if self.until is None else min(end, self.until)
+        return max(0, self.number(end))
+
+
+def xwing_private(seed: bytes) -> MLKEM768X25519PrivateKey:
+    """The X-Wing key of a 32-byte seed, expanded as draft-connolly-cfrg-xwing-kem section 5.2 has it."""
+    if len(seed) != XWING_SEED_BYTES:
+        raise ValueError("an X-Wing seed has 32 bytes")
+    expanded = hashlib.shake_256(seed).digest(96)
+    return MLKEM768X25519PrivateKey(
+        mlkem.MLKEM768PrivateKey.from_seed_bytes(expanded[:64]),
+        x25519.X25519PrivateKey.from_private_bytes(expanded[64:]),
+    )
+
+
+def xwing_public_bytes(seed: bytes) -> bytes:
+    """The public key of a seed: ML-KEM-768 key | X25519 key, 1216 bytes."""
+    expanded = hashlib.shake_256(seed).digest(96)
+    return (
+        mlkem.MLKEM768PrivateKey.from_seed_bytes(expanded[:64]).public_key().public_bytes_raw()
+        + x25519.X25519PrivateKey.from_private_bytes(expanded[64:]).public_key().public_bytes_raw()
+    )
+
+
+def _xwing_public(raw: bytes) -> MLKEM768X25519PublicKey:
+    if len(raw) != XWING_PUBLIC_BYTES:
+        raise Refused(f"an X-Wing public key has {XWING_PUBLIC_BYTES} bytes, this one {len(raw)}")
+    try:
+        return MLKEM768X25519PublicKey(
+            mlkem.MLKEM768PublicKey.from_public_bytes(raw[:1184]),
+            x25519.X25519PublicKey.from_public_bytes(raw[1184:]),
+        )
+    except ValueError:
+        raise Refused("the X-Wing public key is not one: its ML-KEM part does not decode") from None
+
+
+def seal_k0(k_0: bytes, xwing_public: bytes, grant_body: bytes) -> bytes:
+    """K_0 for the provider whose X-Wing key is given: encapsulated key | ciphertext, 1168 bytes."""
+    if len(k_0) != KEY_BYTES:
+        raise ValueError("K_0 has 32 bytes")
+    return _SUITE.encrypt(k_0, _xwing_public(xwing_public), info=hashlib.sha256(grant_body).digest())
+
+
+def open_k0(sealed: bytes, seed: bytes, grant_body: bytes) -> bytes:
+    """K_0, by the provider's X-Wing seed. Refused if sealed to another key or for another body."""
+    try:
+        k_0 = _SUITE.decrypt(sealed, xwing_private(seed), info=hashlib.sha256(grant_body).digest())
+    except (InvalidTag, ValueError):
+        raise Refused(
+            "the grant's key does not open: sealed to another provider, or the grant was changed"
+        ) from None
+    if len(k_0) != KEY_BYTES:
+        raise Refused(f"the grant's key has {len(k_0)} bytes, not {KEY_BYTES}")
+    return k_0

@@ -1,0 +1,74 @@
+"""Units, links and lanes: how a stream's time is divided, and what is measured in each unit."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from gateway.errors import UsageError
+
+MAX_UNIT_MS = 3_600_000
+
+
+@dataclass(frozen=True, slots=True)
+class Lane:
+    """One quantity of a stream: an integer for each unit, `scale` of `unit` each."""
+
+    name: str
+    unit: str
+    scale: str
+
+
+# PROTOCOL.md, "Words": the lanes there are. Energy is what the meter's cumulative register rose by.
+LANES = {
+    lane.name: lane
+    for lane in (
+        Lane("import", "Wh", "0.001"),
+        Lane("export", "Wh", "0.001"),
+        Lane("power", "W", "1"),
+        Lane("count", "readings", "1"),
+    )
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """A stream's time: `unit_ms` milliseconds a unit, `link_units` units a link of the chain."""
+
+    unit_ms: int = 1000
+    link_units: int = 3600
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.unit_ms <= MAX_UNIT_MS:
+            raise UsageError(f"unit_ms = {self.unit_ms}: a unit is 1 ms to 1 h, so 1 to {MAX_UNIT_MS}")
+        if not 1 <= self.link_units <= 2**20:
+            raise UsageError(f"link_units = {self.link_units}: a link has 1 to {2**20} units")
+
+    def link(self, unit: int) -> int:
+        """The number n of the link that `unit` lies in."""
+        return unit // self.link_units
+
+    def position(self, unit: int) -> int:
+        """The place p of `unit` in its link, 0 to link_units - 1."""
+        return unit % self.link_units
+
+    def unit_at(self, wall_ns: int) -> int:
+        """The unit that covers a moment of Unix time, given in nanoseconds."""
+        return wall_ns // (self.unit_ms * 1_000_000)
+
+    def split(self, first: int, end: int) -> Iterator[tuple[int, int, int]]:
+        """[first, end) cut at link borders: (n, x, y) for units x to y - 1 of the stream in link n."""
+        while first < end:
+            n = self.link(first)
+            y = min(end, (n + 1) * self.link_units)
+            yield n, first, y
+            first = y
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """Units [first, end) sealed under one incarnation."""
+
+    incarnation: int
+    first: int
+    end: int

@@ -1,0 +1,107 @@
+"""Granularities: the sequences of windows that a grant can open.
+
+A granularity cuts all of time, so every window has a number k: for whole units, window k is
+[k*g, (k+1)*g) from phase 0 of Unix time; for calendar days and months in an IANA zone, k counts
+local days, or months, since 1970. A grant's window j is the granularity's window k0 + j.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from typing import Literal
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from gateway.errors import UsageError
+
+_EPOCH = date(1970, 1, 1).toordinal()
+_MS = {"ms": 1, "s": 1000, "min": 60_000, "h": 3_600_000}
+_WORDS = {"hour": "1h", "quarter": "15min", "minute": "1min", "second": "1s"}
+
+
+@dataclass(frozen=True, slots=True)
+class Granularity:
+    """Windows of `size` units, or calendar "day"s or "month"s in `zone`; units of `unit_ms`."""
+
+    size: int | Literal["day", "month"]
+    unit_ms: int
+    zone: str = "UTC"
+
+    def __post_init__(self) -> None:
+        if isinstance(self.size, int):
+            if not 1 <= self.size < 2**40:
+                raise UsageError(f"a window of {self.size} units: it has at least one unit")
+            return
+        try:
+            ZoneInfo(self.zone)
+        except (ZoneInfoNotFoundError, ValueError, OSError):
+            raise UsageError(
+                f"time zone {self.zone!r} is not in the IANA list; right would be one like Europe/Berlin"
+            ) from None
+
+    @classmethod
+    def parse(cls, text: str, unit_ms: int, zone: str = "UTC") -> Granularity:
+        """From a person's words: "10s", "1min", "15min", "hour", "day", "month"."""
+        if text == "day":
+            return cls("day", unit_ms, zone)
+        if text == "month":
+            return cls("month", unit_ms, zone)
+        match = re.fullmatch(r"(\d{1,12})\s*(ms|s|min|h)", _WORDS.get(text, text))
+        if match is None or int(match[1]) == 0:
+            raise UsageError(
+                f"granularity {text!r}: right would be a number and ms, s, min or h (15min), or day, or month"
+            )
+        ms = int(match[1]) * _MS[match[2]]
+        if ms % unit_ms:
+            raise UsageError(
+                f"granularity {text!r} is not a whole number of this stream's units of {spell_ms(unit_ms)}"
+            )
+        return cls(ms // unit_ms, unit_ms)
+
+    def start(self, k: int) -> int:
+        """The first unit of window k."""
+        if isinstance(self.size, int):
+            return k * self.size
+        try:
+            day = date.fromordinal(_EPOCH + k) if self.size == "day" else date(1970 + k // 12, 1 + k % 12, 1)
+            # fold=0 gives the first of two midnights, and where a day begins at 01:00 that moment.
+            midnight = datetime(day.year, day.month, day.day, tzinfo=ZoneInfo(self.zone))
+            ms = (midnight - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(milliseconds=1)
+        except (ValueError, OverflowError):
+            raise UsageError(f"{self.size} number {k} since 1970 lies outside the calendar") from None
+        unit, rest = divmod(ms, self.unit_ms)
+        if rest:
+            raise UsageError(
+                f"a {self.size} in {self.zone} does not begin on a whole unit of {spell_ms(self.unit_ms)}"
+            )
+        return unit
+
+    def index(self, unit: int) -> int:
+        """The number k of the window that `unit` lies in."""
+        if isinstance(self.size, int):
+            return unit // self.size
+        try:
+            moment = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=unit * self.unit_ms)
+            local = moment.astimezone(ZoneInfo(self.zone))
+        except (ValueError, OverflowError):
+            raise UsageError(f"unit {unit} lies outside the calendar") from None
+        if self.size == "day":
+            return local.toordinal() - _EPOCH
+        return (local.year - 1970) * 12 + local.month - 1
+
+    def align_up(self, unit: int) -> int:
+        """The first window boundary at or after `unit`."""
+        k = self.index(unit)
+        return unit if self.start(k) == unit else self.start(k + 1)
+
+    def __str__(self) -> str:
+        return self.size if isinstance(self.size, str) else spell_ms(self.size * self.unit_ms)
+
+
+def spell_ms(ms: int) -> str:
+    """A duration in the largest unit that divides it: 900000 -> "15min"."""
+    for name in ("h", "min", "s"):
+        if ms % _MS[name] == 0:
+            return f"{ms // _MS[name]}{name}"
+    return f"{ms}ms"

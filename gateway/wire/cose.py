@@ -1,0 +1,110 @@
+"""COSE_Sign1 (RFC 9052, section 4.2) with ES256: how every object is signed and checked."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from typing import Any
+
+import cbor2
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
+from cryptography.hazmat.primitives.serialization import load_der_public_key
+
+from gateway.errors import Refused
+
+_TAG = 18
+_ALG, _KID, _ES256 = 1, 4, -7
+_SIGNATURE_BYTES = 64
+KID_BYTES = 16
+
+
+def digest(data: bytes) -> bytes:
+    """H of PROTOCOL.md: SHA-256."""
+    return hashlib.sha256(data).digest()
+
+
+def kid_of(public_key: bytes) -> bytes:
+    """The name of a signing key: H(SubjectPublicKeyInfo)[:16]."""
+    return digest(public_key)[:KID_BYTES]
+
+
+def encode(value: Any) -> bytes:
+    """Deterministic CBOR (RFC 8949, section 4.2)."""
+    return cbor2.dumps(value, canonical=True)
+
+
+def decode(data: bytes, what: str) -> Any:
+    """The value of deterministic CBOR bytes; Refused for any other bytes. `what` names them in the text."""
+    try:
+        value = cbor2.loads(data)
+        same = encode(value) == data
+    except Exception:  # cbor2 lets through whatever hostile bytes raise inside it
+        raise Refused(f"{what} is not CBOR, or was cut short") from None
+    if not same:
+        raise Refused(f"{what} is not deterministic CBOR: it can be written in more than one way")
+    return value
+
+
+def protected_header(kid: bytes) -> bytes:
+    """The protected header: {1: ES256, 4: kid}."""
+    return encode({_ALG: _ES256, _KID: kid})
+
+
+def to_be_signed(type_string: str, kid: bytes, payload: bytes) -> bytes:
+    """The Sig_structure whose SHA-256 is signed; the object's type is the external_aad."""
+    return encode(["Signature1", protected_header(kid), type_string.encode("ascii"), payload])
+
+
+def assemble(kid: bytes, payload: bytes, signature: bytes) -> bytes:
+    """The tagged COSE_Sign1. `signature` is r | s, 64 bytes."""
+    return encode(cbor2.CBORTag(_TAG, [protected_header(kid), {}, payload, signature]))
+
+
+def load_public_key(public_key: bytes, what: str) -> ec.EllipticCurvePublicKey:
+    """A P-256 key from its SubjectPublicKeyInfo (DER); Refused for anything else."""
+    try:
+        key = load_der_public_key(public_key)
+    except (ValueError, UnsupportedAlgorithm):
+        key = None
+    if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, ec.SECP256R1):
+        raise Refused(f"{what} is not a P-256 public key (SubjectPublicKeyInfo, DER)")
+    return key
+
+
+def payload_unchecked(data: bytes, what: str) -> tuple[bytes, bytes, bytes]:
+    """(kid, payload, signature) of a COSE_Sign1, whoever signed it: only to find out whom to ask."""
+    value = decode(data, what)
+    parts = value.value if isinstance(value, cbor2.CBORTag) and value.tag == _TAG else None
+    if (
+        not isinstance(parts, list)
+        or len(parts) != 4
+        or parts[1] != {}
+        or not all(isinstance(parts[i], bytes) for i in (0, 2, 3))
+    ):
+        raise Refused(f"{what} is not a COSE_Sign1")
+    header = decode(parts[0], f"the header of {what}")
+    kid = header.get(_KID) if isinstance(header, dict) else None
+    if not isinstance(kid, bytes) or parts[0] != protected_header(kid) or len(kid) != KID_BYTES:
+        raise Refused(f"the header of {what} is not {{1: -7 (ES256), 4: kid of {KID_BYTES} bytes}}")
+    return kid, parts[2], parts[3]
+
+
+def verify(data: bytes, type_string: str, public_key: bytes, what: str) -> bytes:
+    """The payload of `data`, once it is proven to be a `type_string` signed by `public_key` (DER)."""
+    kid, payload, signature = payload_unchecked(data, what)
+    if not hmac.compare_digest(kid, kid_of(public_key)):
+        raise Refused(
+            f"{what} is signed by key {kid.hex()}, not by the registered {kid_of(public_key).hex()}"
+        )
+    if len(signature) != _SIGNATURE_BYTES:
+        raise Refused(f"the signature of {what} has {len(signature)} bytes, not {_SIGNATURE_BYTES}")
+    der = encode_dss_signature(int.from_bytes(signature[:32], "big"), int.from_bytes(signature[32:], "big"))
+    message = to_be_signed(type_string, kid, payload)
+    try:
+        load_public_key(public_key, "the registered key").verify(der, message, ec.ECDSA(hashes.SHA256()))
+    except InvalidSignature:
+        raise Refused(f"the signature of {what} does not fit: changed, or not a {type_string}") from None
+    return payload

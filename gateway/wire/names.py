@@ -1,0 +1,68 @@
+"""Where objects lie in the bucket: PROTOCOL.md, "What is stored"."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+from gateway.errors import Refused
+
+_HEX = frozenset("0123456789abcdef")
+
+
+def stream_prefix(stream: bytes) -> str:
+    """v1/<stream hex>/"""
+    return f"v1/{stream.hex()}/"
+
+
+def descriptor(stream: bytes) -> str:
+    """The stream's descriptor."""
+    return stream_prefix(stream) + "stream.cose"
+
+
+def head(stream: bytes) -> str:
+    """The stream's head, the only object that is overwritten."""
+    return stream_prefix(stream) + "head.cose"
+
+
+def chunks(stream: bytes) -> str:
+    """The prefix of all chunks; their keys sort by first unit."""
+    return stream_prefix(stream) + "chunk/"
+
+
+def chunk(stream: bytes, first: int, unit_ms: int) -> str:
+    """The chunk whose first unit is `first`, under its UTC day."""
+    day = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=first * unit_ms)
+    return f"{chunks(stream)}{day:%Y-%m-%d}/{first:016x}.cose"
+
+
+def grants(stream: bytes) -> str:
+    """The prefix of all grants."""
+    return stream_prefix(stream) + "grant/"
+
+
+def grant(stream: bytes, grant_id: bytes) -> str:
+    """The grant itself."""
+    return f"{grants(stream)}{grant_id.hex()}/grant.cose"
+
+
+def revocation(stream: bytes, grant_id: bytes) -> str:
+    """Says from which unit the grant is revoked."""
+    return f"{grants(stream)}{grant_id.hex()}/revoked.cose"
+
+
+def bundles(stream: bytes, grant_id: bytes) -> str:
+    """The prefix of a grant's fresh token bundles; their keys sort by window number."""
+    return f"{grants(stream)}{grant_id.hex()}/new/"
+
+
+def bundle(stream: bytes, grant_id: bytes, first_window: int) -> str:
+    """The fresh token bundle that begins with window number `first_window`."""
+    return f"{bundles(stream, grant_id)}{first_window:016x}.cose"
+
+
+def number_in(key: str) -> int:
+    """The 16-hex-digit number that ends the key of a chunk or a bundle; Refused where there is none."""
+    name = key.rpartition("/")[2].removesuffix(".cose")
+    if len(name) != 16 or not set(name) <= _HEX or not key.endswith(".cose"):
+        raise Refused(f"the store holds {key!r}, which is no name that version 1 knows")
+    return int(name, 16)

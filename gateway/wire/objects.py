@@ -1,0 +1,315 @@
+"""The objects themselves: what each holds, as frozen dataclasses with `payload()` and `read()`.
+
+`payload()` gives the CBOR that is signed; `read(data, public_key)` checks the signature and the form
+of the bytes of a whole COSE_Sign1 and gives the object back. Which stream, seq or time it must have
+is for the caller to compare: it knows what it asked for.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal, Self
+
+import numpy as np
+
+from gateway.chain.grant import ID_BYTES, KINDS, XWING_PUBLIC_BYTES, Grant
+from gateway.chain.keys import STREAM_BYTES
+from gateway.chain.layout import LANES, Lane, Layout
+from gateway.chain.seal import U64
+from gateway.chain.token import TAG_BYTES
+from gateway.chain.window import Granularity
+from gateway.errors import Refused, UsageError
+from gateway.wire import cose
+from gateway.wire.form import Field, bstr, either, list_of, one_of, read, tstr, tuple_of, uint, write
+
+Assurance = Literal["tpm", "software"]
+DIGEST_BYTES = 32
+
+
+class _Signed:
+    """What all signed objects share: a type string, a table of fields, encoding and checking by them."""
+
+    __slots__ = ()
+    TYPE: ClassVar[str]
+    FIELDS: ClassVar[tuple[Field, ...]]
+
+    def _values(self) -> dict[str, Any]:
+        return {field.name: getattr(self, field.name) for field in self.FIELDS}
+
+    @classmethod
+    def _from(cls, values: dict[str, Any], what: str) -> Self:
+        return cls(**values)
+
+    def payload(self) -> bytes:
+        """The deterministic CBOR that is signed."""
+        return cose.encode(write(self.FIELDS, self._values(), self.TYPE))
+
+    @classmethod
+    def read(cls, data: bytes, public_key: bytes, what: str) -> Self:
+        """The object in a COSE_Sign1 signed by `public_key` (SubjectPublicKeyInfo, DER); else Refused."""
+        return cls.from_payload(cose.verify(data, cls.TYPE, public_key, what), what)
+
+    @classmethod
+    def from_payload(cls, payload: bytes, what: str) -> Self:
+        """The object in a payload whose signature was checked already."""
+        return cls._from(read(cls.FIELDS, cose.decode(payload, what), what), what)
+
+
+@dataclass(frozen=True, slots=True)
+class Descriptor(_Signed):
+    """What a stream is: its layout, lanes, first unit, signing key and what kind of root seals it."""
+
+    TYPE = "gw1/stream"
+    FIELDS = (
+        Field(1, "stream", bstr(STREAM_BYTES)),
+        Field(2, "unit_ms", uint(32)),
+        Field(3, "link_units", uint(32)),
+        Field(4, "lanes", list_of(tuple_of(tstr(), tstr(), tstr()), most=16)),
+        Field(5, "start", uint()),
+        Field(6, "signing_key", bstr()),
+        Field(7, "assurance", one_of("tpm", "software")),
+    )
+    stream: bytes
+    layout: Layout
+    lanes: tuple[Lane, ...]
+    start: int
+    signing_key: bytes
+    assurance: Assurance
+
+    def _values(self) -> dict[str, Any]:
+        return {
+            "stream": self.stream,
+            "unit_ms": self.layout.unit_ms,
+            "link_units": self.layout.link_units,
+            "lanes": [[lane.name, lane.unit, lane.scale] for lane in self.lanes],
+            "start": self.start,
+            "signing_key": self.signing_key,
+            "assurance": self.assurance,
+        }
+
+    @classmethod
+    def _from(cls, values: dict[str, Any], what: str) -> Self:
+        lanes = tuple(Lane(*lane) for lane in values["lanes"])
+        for lane in lanes:
+            if LANES.get(lane.name) != lane:
+                raise Refused(f"{what}: lane {lane.name!r} is none that version 1 knows")
+        try:
+            layout = Layout(values["unit_ms"], values["link_units"])
+        except UsageError as error:
+            raise Refused(f"{what}: {error}") from None
+        if layout.position(values["start"]):
+            raise Refused(f"{what}: the stream does not start at a link boundary")
+        return cls(
+            values["stream"], layout, lanes, values["start"], values["signing_key"], values["assurance"]
+        )
+
+    @classmethod
+    def read_pinned(cls, data: bytes, kid: bytes, what: str) -> Self:
+        """The descriptor signed by the key it names, which must be the registered one: `kid` pins it."""
+        key = cls.from_payload(cose.payload_unchecked(data, what)[1], what).signing_key
+        if cose.kid_of(key) != kid:
+            raise Refused(f"{what} names the signing key {cose.kid_of(key).hex()}; registered is {kid.hex()}")
+        return cls.read(data, key, what)
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk(_Signed):
+    """Sealed units [first, first + count) of one link and one incarnation, one array of c a lane.
+
+    `previous` is H of the chunk before (its whole COSE_Sign1), for seq 0 of the descriptor.
+    """
+
+    TYPE = "gw1/chunk"
+    FIELDS = (
+        Field(1, "stream", bstr(STREAM_BYTES)),
+        Field(2, "seq", uint()),
+        Field(3, "incarnation", uint()),
+        Field(4, "first", uint()),
+        Field(5, "count", uint(32)),
+        Field(6, "lanes", list_of(bstr(), most=16)),
+        Field(7, "previous", bstr(DIGEST_BYTES)),
+        Field(8, "sealed_ms", uint()),
+    )
+    stream: bytes
+    seq: int
+    incarnation: int
+    first: int
+    count: int
+    lanes: tuple[bytes, ...]
+    previous: bytes
+    sealed_ms: int
+
+    def _values(self) -> dict[str, Any]:
+        return {**_Signed._values(self), "lanes": list(self.lanes)}
+
+    @classmethod
+    def _from(cls, values: dict[str, Any], what: str) -> Self:
+        chunk = cls(**{**values, "lanes": tuple(values["lanes"])})
+        if not chunk.count or any(len(lane) != 8 * chunk.count for lane in chunk.lanes):
+            raise Refused(f"{what}: its lanes do not hold {chunk.count} units each")
+        return chunk
+
+    @property
+    def end(self) -> int:
+        """The unit after the last."""
+        return self.first + self.count
+
+    def c(self, lane: int) -> U64:
+        """The ciphertexts of the descriptor's lane number `lane`."""
+        return np.frombuffer(self.lanes[lane], dtype="<u8")
+
+
+@dataclass(frozen=True, slots=True)
+class Head(_Signed):
+    """How far the stream has come: the last chunk's seq and digest, and the unit to come next."""
+
+    TYPE = "gw1/head"
+    FIELDS = (
+        Field(1, "stream", bstr(STREAM_BYTES)),
+        Field(2, "seq", uint()),
+        Field(3, "digest", bstr(DIGEST_BYTES)),
+        Field(4, "next_unit", uint()),
+        Field(5, "time_ms", uint()),
+    )
+    stream: bytes
+    seq: int
+    digest: bytes
+    next_unit: int
+    time_ms: int
+
+
+_BODY_FIELDS = (
+    Field(1, "id", bstr(ID_BYTES)),
+    Field(2, "stream", bstr(STREAM_BYTES)),
+    Field(3, "provider", bstr(cose.KID_BYTES)),
+    Field(4, "lanes", list_of(one_of(*LANES), most=16)),
+    Field(5, "granularity", either(uint(40), one_of("day", "month"))),
+    Field(6, "zone", tstr()),
+    Field(7, "first", uint()),
+    Field(8, "until", uint(), optional=True),
+    Field(9, "purpose", tstr()),
+    Field(10, "kind", one_of(*KINDS)),
+    Field(11, "tariff", bstr(DIGEST_BYTES), optional=True),
+    Field(12, "issued_ms", uint()),
+    Field(13, "serial", uint()),
+)
+
+
+def grant_body(grant: Grant) -> bytes:
+    """The grant body whose H binds K_0 to it."""
+    values = {field.name: getattr(grant, field.name, None) for field in _BODY_FIELDS}
+    values["lanes"] = list(grant.lanes)
+    values["granularity"], values["zone"] = grant.granularity.size, grant.granularity.zone
+    return cose.encode(write(_BODY_FIELDS, values, "grant body"))
+
+
+def read_grant_body(body: bytes, unit_ms: int, what: str) -> Grant:
+    """The grant of a body; the units are those of its stream, `unit_ms` long."""
+    values = read(_BODY_FIELDS, cose.decode(body, what), what)
+    try:
+        values["granularity"] = Granularity(values["granularity"], unit_ms, values.pop("zone"))
+        return Grant(**{**values, "lanes": tuple(values["lanes"])})
+    except UsageError as error:
+        raise Refused(f"{what}: {error}") from None
+
+
+@dataclass(frozen=True, slots=True)
+class GrantObject(_Signed):
+    """A grant body and K_0, sealed to the provider."""
+
+    TYPE = "gw1/grant"
+    FIELDS = (
+        Field(1, "stream", bstr(STREAM_BYTES)),
+        Field(2, "body", bstr()),
+        Field(3, "sealed_k0", bstr()),
+    )
+    stream: bytes
+    body: bytes
+    sealed_k0: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Tokens(_Signed):
+    """Tokens of consecutive windows, one after another, all of the same length."""
+
+    TYPE = "gw1/tokens"
+    FIELDS = (
+        Field(1, "stream", bstr(STREAM_BYTES)),
+        Field(2, "grant", bstr(ID_BYTES)),
+        Field(3, "first_window", uint()),
+        Field(4, "count", uint(32)),
+        Field(5, "tokens", bstr()),
+    )
+    stream: bytes
+    grant: bytes
+    first_window: int
+    count: int
+    tokens: bytes
+
+    @classmethod
+    def _from(cls, values: dict[str, Any], what: str) -> Self:
+        bundle = cls(**values)
+        if (
+            not bundle.count
+            or len(bundle.tokens) % bundle.count
+            or len(bundle.tokens) <= TAG_BYTES * bundle.count
+        ):
+            raise Refused(f"{what}: its bytes are no {bundle.count} tokens of one length")
+        return bundle
+
+    def token(self, window: int) -> bytes:
+        """The token of window number `window`, which must lie in the bundle."""
+        size = len(self.tokens) // self.count
+        at = (window - self.first_window) * size
+        return self.tokens[at : at + size]
+
+
+@dataclass(frozen=True, slots=True)
+class Revocation(_Signed):
+    """From `from_unit` on, the grant opens nothing more."""
+
+    TYPE = "gw1/revoked"
+    FIELDS = (
+        Field(1, "stream", bstr(STREAM_BYTES)),
+        Field(2, "grant", bstr(ID_BYTES)),
+        Field(3, "from_unit", uint()),
+    )
+    stream: bytes
+    grant: bytes
+    from_unit: int
+
+
+@dataclass(frozen=True, slots=True)
+class Card(_Signed):
+    """Who someone is: public keys, role and name, and for how long that holds (Unix ms)."""
+
+    TYPE = "gw1/card"
+    FIELDS = (
+        Field(1, "kid", bstr(cose.KID_BYTES)),
+        Field(2, "signing_key", bstr()),
+        Field(3, "xwing_key", bstr(XWING_PUBLIC_BYTES)),
+        Field(4, "role", one_of("gateway", "provider")),
+        Field(5, "name", tstr(80)),
+        Field(6, "valid_from_ms", uint()),
+        Field(7, "valid_until_ms", uint()),
+    )
+    kid: bytes
+    signing_key: bytes
+    xwing_key: bytes
+    role: Literal["gateway", "provider"]
+    name: str
+    valid_from_ms: int
+    valid_until_ms: int
+
+    @classmethod
+    def _from(cls, values: dict[str, Any], what: str) -> Self:
+        card = cls(**values)
+        if cose.kid_of(card.signing_key) != card.kid:
+            raise Refused(f"{what}: its kid is not that of its signing key")
+        return card
+
+    @classmethod
+    def read_self_signed(cls, data: bytes, what: str) -> Self:
+        """A card that its own holder signed: it proves that the holder has the key, not who it is."""
+        key = cls.from_payload(cose.payload_unchecked(data, what)[1], what).signing_key
+        return cls.read(data, key, what)
