@@ -30,8 +30,11 @@ def chunks(stream: bytes) -> str:
 
 
 def chunk(stream: bytes, first: int, unit_ms: int) -> str:
-    """The chunk whose first unit is `first`, under its UTC day."""
-    day = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=first * unit_ms)
+    """The chunk whose first unit is `first`, under its UTC day; Refused beyond the year 9999."""
+    try:
+        day = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=first * unit_ms)
+    except OverflowError:
+        raise Refused(f"unit {first} lies outside the calendar") from None
     return f"{chunks(stream)}{day:%Y-%m-%d}/{first:016x}.cose"
 
 
