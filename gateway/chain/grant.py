@@ -27,6 +27,7 @@ from gateway.chain.window import Granularity
 from gateway.errors import Refused, UsageError
 
 ID_BYTES = 16
+PURPOSE_BYTES = 256
 XWING_SEED_BYTES = 32
 XWING_PUBLIC_BYTES = 1184 + 32  # ML-KEM-768 encapsulation key | X25519 public key
 Kind = Literal["windows", "bill", "load", "raw"]
@@ -58,6 +59,8 @@ class Grant:
             raise UsageError(
                 f"lanes {', '.join(self.lanes)}: right would be some of {', '.join(LANES)}, each once"
             )
+        if not self.purpose.isprintable() or len(self.purpose.encode()) > PURPOSE_BYTES:
+            raise UsageError(f"purpose: right would be at most {PURPOSE_BYTES} bytes of printable text")
         for name, unit in (("from", self.first), ("until", self.until)):
             if unit is not None and self.granularity.align_up(unit) != unit:
                 raise UsageError(f"{name} = unit {unit} is no boundary between windows of {self.granularity}")
@@ -112,16 +115,24 @@ def _xwing_public(raw: bytes) -> MLKEM768X25519PublicKey:
 
 
 def seal_k0(k_0: bytes, xwing_public: bytes, grant_body: bytes) -> bytes:
-    """K_0 for the provider whose X-Wing key is given: encapsulated key | ciphertext, 1168 bytes."""
+    """K_0 for the provider whose X-Wing key is given: encapsulated key | ciphertext, 1168 bytes.
+
+    Refused if the key is none.
+    """
     if len(k_0) != KEY_BYTES:
         raise ValueError("K_0 has 32 bytes")
-    return _SUITE.encrypt(k_0, _xwing_public(xwing_public), info=hashlib.sha256(grant_body).digest())
+    key, info = _xwing_public(xwing_public), hashlib.sha256(grant_body).digest()
+    try:
+        return _SUITE.encrypt(k_0, key, info=info)
+    except ValueError:
+        raise Refused("the X-Wing public key is not one: its X25519 part has a small order") from None
 
 
 def open_k0(sealed: bytes, seed: bytes, grant_body: bytes) -> bytes:
     """K_0, by the provider's X-Wing seed. Refused if sealed to another key or for another body."""
+    key, info = xwing_private(seed), hashlib.sha256(grant_body).digest()
     try:
-        k_0 = _SUITE.decrypt(sealed, xwing_private(seed), info=hashlib.sha256(grant_body).digest())
+        k_0 = _SUITE.decrypt(sealed, key, info=info)
     except (InvalidTag, ValueError):
         raise Refused(
             "the grant's key does not open: sealed to another provider, or the grant was changed"

@@ -8,6 +8,7 @@ links, lanes or incarnations, because each has its own key.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from itertools import pairwise
 
 import numpy as np
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms
@@ -27,14 +28,27 @@ def words(key: bytes, link_units: int) -> U64:
     return np.frombuffer(keystream.update(bytes(8 * (link_units + 1))), dtype="<u8")
 
 
+def _blinding(w: U64, p: int, values: U64) -> U64:
+    """W[p] - W[p+1] for each of the values at positions p, p+1, ..."""
+    # numpy would stretch a slice of one word, and so put a unit past the link's end out in clear.
+    if not 0 <= p <= p + len(values) < len(w):
+        raise ValueError(f"{len(values)} units from position {p} on do not lie in a link of {len(w) - 1}")
+    if values.dtype != np.uint64 or values.ndim != 1:
+        raise ValueError("what is sealed is one lane's array of unsigned 64-bit integers")
+    return w[p : p + len(values)] - w[p + 1 : p + len(values) + 1]
+
+
 def seal(w: U64, p: int, d: U64) -> U64:
-    """The ciphertexts of plaintexts `d` at positions p, p+1, ... of the link whose words are `w`."""
-    return d + w[p : p + len(d)] - w[p + 1 : p + len(d) + 1]
+    """The ciphertexts of plaintexts `d` at positions p, p+1, ... of the link whose words are `w`.
+
+    A ValueError where the units do not all lie in the link, or `d` is no one-dimensional array of u64.
+    """
+    return d + _blinding(w, p, d)
 
 
 def unseal(w: U64, p: int, c: U64) -> U64:
     """The plaintexts of ciphertexts `c` at positions p, p+1, ...: who holds a link's key reads its units."""
-    return c - w[p : p + len(c)] + w[p + 1 : p + len(c) + 1]
+    return c - _blinding(w, p, c)
 
 
 def signed(value: int) -> int:
@@ -72,11 +86,18 @@ def nonces(
     """R of the consecutive windows [boundaries[j], boundaries[j+1]) of one lane.
 
     `runs` cover [boundaries[0], boundaries[-1]) in order, without holes or overlaps; a ValueError
-    says where they do not.
+    says where they do not. A window may be empty: its R is 0.
     """
+    if any(b < a for a, b in pairwise(boundaries)):
+        raise ValueError("the boundaries of windows go back in time")
     r = [0] * (len(boundaries) - 1)
-    at, j = boundaries[0], 0
+    at, j, covered = boundaries[0], 0, 0
+    if at == boundaries[-1]:
+        return r
     for run in runs:
+        if run.first < covered:
+            raise ValueError(f"unit {run.first} was sealed in two runs")
+        covered = run.end
         if run.end <= at:
             continue
         if run.first > at:
@@ -93,6 +114,4 @@ def nonces(
         at = min(run.end, boundaries[-1])
         if at == boundaries[-1]:
             return r
-    if len(boundaries) == 1:
-        return r
     raise ValueError(f"unit {at} was sealed in no run")

@@ -34,7 +34,7 @@ def open_token(t_j: bytes, grant_id: bytes, a: int, b: int, token: bytes) -> lis
     """R[a, b) of each lane. Refused if the token is another window's, another grant's, or changed."""
     try:
         plaintext = AESGCM(t_j).decrypt(_NONCE, token, grant_id + be64(a) + be64(b))
-    except (InvalidTag, ValueError):
+    except (InvalidTag, ValueError, OverflowError):  # the last for windows beyond 2^64: hostile numbers
         raise Refused(
             f"the token for units {a} to {b} of grant {grant_id.hex()} does not open: changed, "
             "or made for another window or grant"

@@ -15,14 +15,21 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from gateway.errors import UsageError
 
+_MAX_UNITS = 2**40 - 1
+# Kept beside the IANA zones on many systems: the machine's own zone, and clocks that count leap seconds.
+_NO_ZONES = ("localtime", "posixrules", "posix", "right")
 _EPOCH = date(1970, 1, 1).toordinal()
 _MS = {"ms": 1, "s": 1000, "min": 60_000, "h": 3_600_000}
+_DAY_MS = 24 * _MS["h"]
 _WORDS = {"hour": "1h", "quarter": "15min", "minute": "1min", "second": "1s"}
 
 
 @dataclass(frozen=True, slots=True)
 class Granularity:
-    """Windows of `size` units, or calendar "day"s or "month"s in `zone`; units of `unit_ms`."""
+    """Windows of `size` units, or calendar "day"s or "month"s in `zone`; units of `unit_ms`.
+
+    Only calendar windows have a zone; the others' is "UTC".
+    """
 
     size: int | Literal["day", "month"]
     unit_ms: int
@@ -30,10 +37,16 @@ class Granularity:
 
     def __post_init__(self) -> None:
         if isinstance(self.size, int):
-            if not 1 <= self.size < 2**40:
-                raise UsageError(f"a window of {self.size} units: it has at least one unit")
+            if not 1 <= self.size <= _MAX_UNITS:
+                raise UsageError(f"a window of {self.size} units: right would be 1 to {_MAX_UNITS}")
+            if self.zone != "UTC":
+                raise UsageError(f"time zone {self.zone!r}: only days and months have one, other windows UTC")
             return
+        if _DAY_MS % self.unit_ms:
+            raise UsageError(f"a {self.size} is not a whole number of units of {spell_ms(self.unit_ms)}")
         try:
+            if self.zone.partition("/")[0] in _NO_ZONES:
+                raise ZoneInfoNotFoundError
             ZoneInfo(self.zone)
         except (ZoneInfoNotFoundError, ValueError, OSError):
             raise UsageError(
@@ -47,7 +60,7 @@ class Granularity:
             return cls("day", unit_ms, zone)
         if text == "month":
             return cls("month", unit_ms, zone)
-        match = re.fullmatch(r"(\d{1,12})\s*(ms|s|min|h)", _WORDS.get(text, text))
+        match = re.fullmatch(r"([0-9]{1,20}) *(ms|s|min|h)", _WORDS.get(text, text))
         if match is None or int(match[1]) == 0:
             raise UsageError(
                 f"granularity {text!r}: right would be a number and ms, s, min or h (15min), or day, or month"
@@ -63,19 +76,22 @@ class Granularity:
         """The first unit of window k."""
         if isinstance(self.size, int):
             return k * self.size
-        try:
-            day = date.fromordinal(_EPOCH + k) if self.size == "day" else date(1970 + k // 12, 1 + k % 12, 1)
-            # fold=0 gives the first of two midnights, and where a day begins at 01:00 that moment.
-            midnight = datetime(day.year, day.month, day.day, tzinfo=ZoneInfo(self.zone))
-            ms = (midnight - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(milliseconds=1)
-        except (ValueError, OverflowError):
-            raise UsageError(f"{self.size} number {k} since 1970 lies outside the calendar") from None
-        unit, rest = divmod(ms, self.unit_ms)
+        unit, rest = divmod(self._midnight_ms(k), self.unit_ms)
         if rest:
             raise UsageError(
                 f"a {self.size} in {self.zone} does not begin on a whole unit of {spell_ms(self.unit_ms)}"
             )
         return unit
+
+    def _midnight_ms(self, k: int) -> int:
+        """When calendar window k begins, in ms of Unix time."""
+        try:
+            day = date.fromordinal(_EPOCH + k) if self.size == "day" else date(1970 + k // 12, 1 + k % 12, 1)
+            # fold=0 gives the first of two midnights, and where a day begins at 01:00 that moment.
+            midnight = datetime(day.year, day.month, day.day, tzinfo=ZoneInfo(self.zone))
+            return (midnight - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(milliseconds=1)
+        except (ValueError, OverflowError):
+            raise UsageError(f"{self.size} number {k} since 1970 lies outside the calendar") from None
 
     def index(self, unit: int) -> int:
         """The number k of the window that `unit` lies in."""
@@ -86,9 +102,10 @@ class Granularity:
             local = moment.astimezone(ZoneInfo(self.zone))
         except (ValueError, OverflowError):
             raise UsageError(f"unit {unit} lies outside the calendar") from None
-        if self.size == "day":
-            return local.toordinal() - _EPOCH
-        return (local.year - 1970) * 12 + local.month - 1
+        k = local.toordinal() - _EPOCH if self.size == "day" else (local.year - 1970) * 12 + local.month - 1
+        # Where clocks go back at 00:01 (St. John's until 2011) they show the day before once more; the
+        # windows do not go back.
+        return k + 1 if self._midnight_ms(k + 1) <= unit * self.unit_ms else k
 
     def align_up(self, unit: int) -> int:
         """The first window boundary at or after `unit`."""
