@@ -19,6 +19,8 @@ _TAG = 18
 _ALG, _KID, _ES256 = 1, 4, -7
 _SIGNATURE_BYTES = 64
 KID_BYTES = 16
+SPKI_BYTES = 91  # SubjectPublicKeyInfo of P-256 as a named curve with an uncompressed point (RFC 5480)
+_DEPTH = 8  # the deepest object, a descriptor in its COSE_Sign1, nests 3 deep
 
 
 def digest(data: bytes) -> bytes:
@@ -36,8 +38,41 @@ def encode(value: Any) -> bytes:
     return cbor2.dumps(value, canonical=True)
 
 
+def _is_plain(data: bytes) -> bool:
+    """Whether it is numbers, strings, arrays and maps alone, under tag 18 or none; IndexError if cut short.
+
+    cbor2 makes dates, decimals, patterns and shared items of tags, and those can grow out of all
+    proportion to the bytes: a kilobyte of references to references writes out as terabytes.
+    """
+    at, left = 0, [1]  # how many items are to come, at each level that is open
+    while left:
+        if not left[-1]:
+            left.pop()
+            continue
+        left[-1] -= 1
+        major, low = data[at] >> 5, data[at] & 0x1F
+        size = 0 if low < 24 else 1 << low - 24
+        value = int.from_bytes(data[at + 1 : at + 1 + size], "big") if size else low
+        if low > 27 or major == 7 or (major == 6 and (at or value != _TAG)):
+            return False
+        at += 1 + size + (value if major in (2, 3) else 0)
+        if at > len(data):
+            raise IndexError
+        if major >= 4:
+            left.append(1 if major == 6 else value * (major - 3))
+            if len(left) > _DEPTH:
+                return False
+    return True
+
+
 def decode(data: bytes, what: str) -> Any:
     """The value of deterministic CBOR bytes; Refused for any other bytes. `what` names them in the text."""
+    try:
+        plain = _is_plain(data)
+    except IndexError:
+        raise Refused(f"{what} is not CBOR, or was cut short") from None
+    if not plain:
+        raise Refused(f"{what} holds CBOR that version 1 does not use, such as a tag or an open-ended array")
     try:
         value = cbor2.loads(data)
         same = encode(value) == data

@@ -30,12 +30,17 @@ def bstr(size: int | None = None) -> Form:
 
 def uint(bits: int = 64) -> Form:
     """0 to 2^bits - 1."""
-    return lambda v: isinstance(v, int) and not isinstance(v, bool) and 0 <= v < 2**bits
+    return between(0, 2**bits - 1)
+
+
+def between(least: int, most: int) -> Form:
+    """`least` to `most`, both included."""
+    return lambda v: isinstance(v, int) and not isinstance(v, bool) and least <= v <= most
 
 
 def tstr(most: int = 256) -> Form:
-    """Text of at most so many characters, all of them printable."""
-    return lambda v: isinstance(v, str) and len(v) <= most and v.isprintable()
+    """Text of at most so many bytes in UTF-8, all of it printable."""
+    return lambda v: isinstance(v, str) and v.isprintable() and len(v.encode()) <= most
 
 
 def one_of(*values: str) -> Form:
@@ -48,9 +53,9 @@ def either(*forms: Form) -> Form:
     return lambda v: any(form(v) for form in forms)
 
 
-def list_of(form: Form, most: int = 65536) -> Form:
-    """An array whose items all have the form."""
-    return lambda v: isinstance(v, list) and len(v) <= most and all(form(item) for item in v)
+def list_of(form: Form, most: int) -> Form:
+    """An array of 1 to `most` items that all have the form."""
+    return lambda v: isinstance(v, list) and 1 <= len(v) <= most and all(form(item) for item in v)
 
 
 def tuple_of(*forms: Form) -> Form:

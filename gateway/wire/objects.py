@@ -16,14 +16,17 @@ from gateway.chain.grant import ID_BYTES, KINDS, XWING_PUBLIC_BYTES, Grant
 from gateway.chain.keys import STREAM_BYTES
 from gateway.chain.layout import LANES, Lane, Layout
 from gateway.chain.seal import U64
-from gateway.chain.token import TAG_BYTES
+from gateway.chain.token import token_bytes
 from gateway.chain.window import Granularity
 from gateway.errors import Refused, UsageError
 from gateway.wire import cose
-from gateway.wire.form import Field, bstr, either, list_of, one_of, read, tstr, tuple_of, uint, write
+from gateway.wire.form import Field, between, bstr, either, list_of, one_of, read, tstr, tuple_of, uint, write
 
 Assurance = Literal["tpm", "software"]
 DIGEST_BYTES = 32
+SEALED_K0_BYTES = 1168  # the encapsulated key (1120) and the ciphertext (48)
+_COUNT = between(1, 2**20)
+_LANES = len(LANES)
 
 
 class _Signed:
@@ -64,9 +67,9 @@ class Descriptor(_Signed):
         Field(1, "stream", bstr(STREAM_BYTES)),
         Field(2, "unit_ms", uint(32)),
         Field(3, "link_units", uint(32)),
-        Field(4, "lanes", list_of(tuple_of(tstr(), tstr(), tstr()), most=16)),
+        Field(4, "lanes", list_of(tuple_of(tstr(), tstr(), tstr()), most=_LANES)),
         Field(5, "start", uint()),
-        Field(6, "signing_key", bstr()),
+        Field(6, "signing_key", bstr(cose.SPKI_BYTES)),
         Field(7, "assurance", one_of("tpm", "software")),
     )
     stream: bytes
@@ -93,6 +96,8 @@ class Descriptor(_Signed):
         for lane in lanes:
             if LANES.get(lane.name) != lane:
                 raise Refused(f"{what}: lane {lane.name!r} is none that version 1 knows")
+        if len(set(lanes)) < len(lanes):
+            raise Refused(f"{what}: it names a lane twice")
         try:
             layout = Layout(values["unit_ms"], values["link_units"])
         except UsageError as error:
@@ -125,8 +130,8 @@ class Chunk(_Signed):
         Field(2, "seq", uint()),
         Field(3, "incarnation", uint()),
         Field(4, "first", uint()),
-        Field(5, "count", uint(32)),
-        Field(6, "lanes", list_of(bstr(), most=16)),
+        Field(5, "count", _COUNT),
+        Field(6, "lanes", list_of(bstr(), most=_LANES)),
         Field(7, "previous", bstr(DIGEST_BYTES)),
         Field(8, "sealed_ms", uint()),
     )
@@ -145,7 +150,7 @@ class Chunk(_Signed):
     @classmethod
     def _from(cls, values: dict[str, Any], what: str) -> Self:
         chunk = cls(**{**values, "lanes": tuple(values["lanes"])})
-        if not chunk.count or any(len(lane) != 8 * chunk.count for lane in chunk.lanes):
+        if any(len(lane) != 8 * chunk.count for lane in chunk.lanes):
             raise Refused(f"{what}: its lanes do not hold {chunk.count} units each")
         return chunk
 
@@ -182,7 +187,7 @@ _BODY_FIELDS = (
     Field(1, "id", bstr(ID_BYTES)),
     Field(2, "stream", bstr(STREAM_BYTES)),
     Field(3, "provider", bstr(cose.KID_BYTES)),
-    Field(4, "lanes", list_of(one_of(*LANES), most=16)),
+    Field(4, "lanes", list_of(one_of(*LANES), most=_LANES)),
     Field(5, "granularity", either(uint(40), one_of("day", "month"))),
     Field(6, "zone", tstr()),
     Field(7, "first", uint()),
@@ -221,11 +226,18 @@ class GrantObject(_Signed):
     FIELDS = (
         Field(1, "stream", bstr(STREAM_BYTES)),
         Field(2, "body", bstr()),
-        Field(3, "sealed_k0", bstr()),
+        Field(3, "sealed_k0", bstr(SEALED_K0_BYTES)),
     )
     stream: bytes
     body: bytes
     sealed_k0: bytes
+
+    @classmethod
+    def _from(cls, values: dict[str, Any], what: str) -> Self:
+        body = read(_BODY_FIELDS, cose.decode(values["body"], f"the body of {what}"), f"the body of {what}")
+        if body["stream"] != values["stream"]:
+            raise Refused(f"{what}: its body grants another stream, {body['stream'].hex()}")
+        return cls(**values)
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,7 +249,7 @@ class Tokens(_Signed):
         Field(1, "stream", bstr(STREAM_BYTES)),
         Field(2, "grant", bstr(ID_BYTES)),
         Field(3, "first_window", uint()),
-        Field(4, "count", uint(32)),
+        Field(4, "count", _COUNT),
         Field(5, "tokens", bstr()),
     )
     stream: bytes
@@ -249,11 +261,8 @@ class Tokens(_Signed):
     @classmethod
     def _from(cls, values: dict[str, Any], what: str) -> Self:
         bundle = cls(**values)
-        if (
-            not bundle.count
-            or len(bundle.tokens) % bundle.count
-            or len(bundle.tokens) <= TAG_BYTES * bundle.count
-        ):
+        size, rest = divmod(len(bundle.tokens), bundle.count)
+        if rest or size not in {token_bytes(lanes) for lanes in range(1, _LANES + 1)}:
             raise Refused(f"{what}: its bytes are no {bundle.count} tokens of one length")
         return bundle
 
@@ -286,7 +295,7 @@ class Card(_Signed):
     TYPE = "gw1/card"
     FIELDS = (
         Field(1, "kid", bstr(cose.KID_BYTES)),
-        Field(2, "signing_key", bstr()),
+        Field(2, "signing_key", bstr(cose.SPKI_BYTES)),
         Field(3, "xwing_key", bstr(XWING_PUBLIC_BYTES)),
         Field(4, "role", one_of("gateway", "provider")),
         Field(5, "name", tstr(80)),
@@ -306,6 +315,8 @@ class Card(_Signed):
         card = cls(**values)
         if cose.kid_of(card.signing_key) != card.kid:
             raise Refused(f"{what}: its kid is not that of its signing key")
+        if card.valid_until_ms <= card.valid_from_ms:
+            raise Refused(f"{what}: it ends before it begins to be valid")
         return card
 
     @classmethod
