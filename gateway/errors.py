@@ -47,6 +47,10 @@ class TrustError(Unavailable):
     """The root of trust cannot be used: no TPM, a foreign or cleared one, a broken answer."""
 
 
+class LedgerError(Unavailable):
+    """The ledger cannot be opened, read or written: another gateway holds it, the disk is full or broken."""
+
+
 class Refused(GatewayError):
     """A signed object fails its check; the text names the object and what fails."""
 

@@ -324,3 +324,18 @@ class Card(_Signed):
         """A card that its own holder signed: it proves that the holder has the key, not who it is."""
         key = cls.from_payload(cose.payload_unchecked(data, what)[1], what).signing_key
         return cls.read(data, key, what)
+
+
+def class_at(key: str) -> type[_Signed]:
+    """What kind of object lies at a key of the bucket; Refused where version 1 has none."""
+    for part, kind in (
+        ("/chunk/", Chunk),
+        ("/new/", Tokens),
+        ("/stream.cose", Descriptor),
+        ("/head.cose", Head),
+        ("/grant.cose", GrantObject),
+        ("/revoked.cose", Revocation),
+    ):
+        if part in key:
+            return kind
+    raise Refused(f"the store holds {key!r}, which is no name that version 1 knows")

@@ -1,0 +1,143 @@
+"""`gateway doctor`: checks every part by itself, and says what to do."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import os
+import secrets
+from collections.abc import AsyncIterator
+
+import click
+
+from gateway.cli.config import config_option
+from gateway.cli.output import examples, json_option, print_json, printable
+from gateway.clock import SystemClock
+from gateway.config import Config, location
+from gateway.errors import GatewayError, LedgerError
+from gateway.ledger.ledger import Ledger
+from gateway.metering import open_meters
+from gateway.store.bucket import open_bucket
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Finding:
+    """One part: whether it is well, and a sentence."""
+
+    part: str
+    well: bool
+    sentence: str
+
+
+@click.command(epilog=examples("gateway doctor", "sudo gateway doctor --json"))
+@config_option
+@json_option
+def command(config: Config, as_json: bool) -> int:
+    """Check clock, TPM, meters, ledger and store, and say what to do. Exit 0 if all is well, 4 if not."""
+    return asyncio.run(_examine(config, as_json))
+
+
+async def _examine(config: Config, as_json: bool) -> int:
+    findings: list[Finding] = []
+    async for finding in _all(config):
+        findings.append(finding)
+        if not as_json:
+            mark = click.style("well", fg="green") if finding.well else click.style("ILL ", fg="red")
+            click.echo(f"{mark}  {finding.part}: {printable(finding.sentence)}")
+    if as_json:
+        print_json([dataclasses.asdict(finding) for finding in findings])
+    return 0 if all(finding.well for finding in findings) else 4
+
+
+async def _all(config: Config) -> AsyncIterator[Finding]:
+    yield _clock(config)
+    yield await _root(config)
+    async for finding in _meters(config):
+        yield finding
+    yield await _ledger(config)
+    yield await _store(config)
+
+
+def _clock(config: Config) -> Finding:
+    if SystemClock(config.clock.source).trusted():
+        how = "synchronised" if config.clock.source == "ntp" else 'taken as it stands (clock.source = "host")'
+        return Finding("clock", True, how)
+    advice = (
+        "not synchronised, so readings wait and nothing is sealed: let the machine reach a time server "
+        '(timedatectl status), or set clock.source = "host" if something else keeps this clock right'
+    )
+    return Finding("clock", False, advice)
+
+
+async def _root(config: Config) -> Finding:
+    if config.trust.root == "software":
+        return Finding("root", True, "in SOFTWARE: whoever copies this machine's disk can open every reading")
+    try:
+        from gateway.trust.health import inspect  # noqa: PLC0415 - its libraries are not everywhere
+
+        health = await inspect(config.trust.tcti)
+    except ImportError:
+        return Finding("TPM", False, "its libraries are not installed; provisioning/install.sh does it")
+    except GatewayError as error:
+        return Finding("TPM", False, str(error))
+    what = f"{health.manufacturer}, firmware {health.firmware}, TPM 2.0 revision {health.revision}"
+    if health.missing:
+        return Finding("TPM", False, f"{what}, lacks {', '.join(health.missing)}: this model cannot serve")
+    if health.lockout:
+        return Finding("TPM", False, f"{what}, in lockout: tpm2_dictionarylockout --clear-lockout")
+    return Finding("TPM", True, what)
+
+
+async def _meters(config: Config) -> AsyncIterator[Finding]:
+    meters = open_meters(config.meter, SystemClock(config.clock.source))
+    for name, meter in meters.items():
+        try:
+            probe = await meter.probe()
+            await meter.read()
+        except GatewayError as error:
+            yield Finding(f"meter {name}", False, str(error))
+        else:
+            yield Finding(f"meter {name}", probe.plausible, probe.sentence)
+        finally:
+            await meter.aclose()
+
+
+async def _ledger(config: Config) -> Finding:
+    path = config.gateway.ledger
+    if not await asyncio.to_thread(path.exists):
+        parent = config.gateway.state
+        if not await asyncio.to_thread(os.access, parent if parent.exists() else parent.parent, os.W_OK):
+            return Finding("ledger", False, f"{parent} is not yours to write: use sudo, or be user gateway")
+        return Finding("ledger", True, f"none yet; the first run makes {path}")
+    try:
+        ledger = await Ledger.open(path, reading=True)
+        try:
+            wrong = await ledger.check()
+            waiting = await ledger.backlog()
+        finally:
+            await ledger.close()
+    except LedgerError as error:
+        return Finding("ledger", False, str(error))
+    if wrong is not None:
+        return Finding(
+            "ledger", False, f"{path} is damaged: {wrong}. Stop the gateway and restore its last copy"
+        )
+    return Finding("ledger", True, f"whole; {waiting} objects wait to be sent")
+
+
+async def _store(config: Config) -> Finding:
+    """Put, get and delete a small object, as the gateway does."""
+    key, data = f"v1/doctor-{secrets.token_hex(8)}", secrets.token_bytes(32)
+    try:
+        bucket = open_bucket(location(config.store))
+        try:
+            await bucket.put(key, data)
+            same = await bucket.get(key) == data
+            await bucket.delete(key)
+        finally:
+            await bucket.aclose()
+    except GatewayError as error:
+        return Finding("store", False, str(error))
+    if not same:
+        return Finding("store", False, f"{config.store.url} gave back other bytes than were put")
+    return Finding("store", True, f"{config.store.url} takes, gives and deletes")

@@ -1,0 +1,46 @@
+"""Asks the running gateway, over its control socket."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import aiohttp
+
+from gateway.config import Config
+from gateway.errors import GatewayError, Unavailable
+
+
+class _Answered(GatewayError):
+    """What the gateway answered instead, with the exit code that goes with it."""
+
+    def __init__(self, sentence: str, exit_code: int) -> None:
+        super().__init__(sentence)
+        self.exit_code = exit_code
+
+
+def ask(config: Config, method: str, path: str, body: object = None) -> Any:
+    """The gateway's answer, decoded from JSON. Unavailable where no gateway listens."""
+    return asyncio.run(_ask(config, method, path, body))
+
+
+async def _ask(config: Config, method: str, path: str, body: object) -> Any:
+    socket = config.gateway.socket
+    try:
+        async with (
+            aiohttp.ClientSession(connector=aiohttp.UnixConnector(str(socket))) as session,
+            session.request(method, f"http://gateway{path}", json=body) as response,
+        ):
+            answer = await response.json()
+            if response.ok:
+                return answer
+            raise _Answered(answer["error"], answer["exit_code"])
+    except PermissionError:
+        raise Unavailable(
+            f"the gateway's socket {socket} is not yours to open: use sudo, or be user gateway"
+        ) from None
+    except (aiohttp.ClientError, OSError):
+        raise Unavailable(
+            f"no gateway answers at {socket}: start it (systemctl start gateway, or gateway run), "
+            "or see what is wrong with gateway doctor"
+        ) from None

@@ -1,0 +1,34 @@
+"""`gateway run`: the daemon, in the foreground."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import sys
+
+import click
+
+from gateway.cli.config import config_option
+from gateway.cli.output import examples
+from gateway.clock import SystemClock
+from gateway.config import Config
+from gateway.daemon import Daemon
+
+
+@click.command(epilog=examples("gateway run", "gateway run --config ./gateway.toml"))
+@config_option
+def command(config: Config) -> None:
+    """Read the meters, seal and publish, until it is stopped."""
+    # systemd stamps each line itself.
+    stamp = "" if "JOURNAL_STREAM" in os.environ else "%(asctime)s "
+    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format=f"{stamp}%(levelname)s %(message)s")
+    asyncio.run(_run(config))
+
+
+async def _run(config: Config) -> None:
+    daemon = Daemon(config, SystemClock(config.clock.source))
+    for ending in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(ending, daemon.stop)
+    await daemon.run()

@@ -1,0 +1,49 @@
+"""`gateway status`: how the running gateway fares."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from gateway.cli.config import config_option
+from gateway.cli.output import examples, json_option, local_time, print_json, print_table
+from gateway.cli.remote import ask
+from gateway.config import Config
+
+
+@click.command(epilog=examples("gateway status", "gateway status --json"))
+@config_option
+@json_option
+def command(config: Config, as_json: bool) -> None:
+    """Show what the running gateway reads, has sealed and has sent."""
+    status = ask(config, "GET", "/status")
+    if as_json:
+        print_json(status)
+        return
+    store = status["store"]
+    click.echo(f"gateway {status['version']}, signer {status['signer']}, incarnation {status['incarnation']}")
+    if status["assurance"] == "software":
+        click.echo("root: in SOFTWARE. Whoever copies this machine's disk can open every reading")
+    else:
+        click.echo("root: in the TPM")
+    click.echo("clock: " + ("right" if status["clock_trusted"] else "not set yet; readings wait until it is"))
+    click.echo(f"store: {store['url']}, " + _store(store))
+    rows = [[m["meter"], m["stream"] or "not begun", *_progress(m)] for m in status["meters"]]
+    print_table(["meter", "stream", "last reading", "sealed until", "chunks", "fault"], rows)
+
+
+def _store(store: dict[str, Any]) -> str:
+    waiting = f"{store['waiting']} objects wait" if store["waiting"] else "nothing waits"
+    if store["error"] is not None:
+        return f"{waiting}; it fails: {store['error']}"
+    if store["answered_ms"] is None:
+        return f"{waiting}; not asked yet"
+    return f"{waiting}; it answered at {local_time(store['answered_ms'] // 1000 * 1000)}"
+
+
+def _progress(meter: dict[str, Any]) -> list[str]:
+    def moment(name: str) -> str:
+        return "-" if meter.get(name) is None else local_time(meter[name] // 1000 * 1000)
+
+    return [moment("read_ms"), moment("sealed_until_ms"), str(meter.get("chunks", 0)), meter["error"] or "-"]

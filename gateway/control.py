@@ -1,0 +1,163 @@
+"""The daemon's ear: JSON over HTTP on a Unix socket that only its user and root can open.
+
+    GET    /status            how everything fares
+    GET    /grants            all grants
+    POST   /grants            make one
+    DELETE /grants/<id hex>   revoke one
+
+An error comes back as {"error": sentence, "exit_code": n}, with status 400 or 503.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+import json
+import os
+import socket
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+from aiohttp import web
+
+from gateway.errors import GatewayError, Unavailable, UsageError
+from gateway.granter import Granter, Wish
+from gateway.ledger.ledger import Ledger
+from gateway.ledger.records import GrantRecord, Stream
+from gateway.wire.objects import Card, read_grant_body
+
+Status = Callable[[], Awaitable[dict[str, Any]]]
+
+
+@web.middleware
+async def _errors(
+    request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+) -> web.StreamResponse:
+    try:
+        return await handler(request)
+    except GatewayError as error:
+        status = 503 if isinstance(error, Unavailable) else 400
+        return web.json_response({"error": str(error), "exit_code": error.exit_code}, status=status)
+
+
+class Control:
+    """Answers on the socket until it is cancelled."""
+
+    def __init__(self, ledger: Ledger, granter: Granter, status: Status) -> None:
+        self._ledger = ledger
+        self._granter = granter
+        self._status = status
+
+    async def serve(self, path: Path) -> None:
+        """Listen at `path`. A socket that an earlier run left behind is replaced."""
+        app = web.Application(middlewares=[_errors])
+        app.add_routes(
+            [
+                web.get("/status", self._get_status),
+                web.get("/grants", self._get_grants),
+                web.post("/grants", self._post_grant),
+                web.delete("/grants/{id}", self._delete_grant),
+            ]
+        )
+        runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
+        await runner.setup()
+        try:
+            listener = _listen(path)
+            await web.SockSite(runner, listener).start()
+            await asyncio.Event().wait()
+        finally:
+            await runner.cleanup()
+
+    async def _get_status(self, request: web.Request) -> web.Response:
+        return web.json_response(await self._status())
+
+    async def _get_grants(self, request: web.Request) -> web.Response:
+        streams = {stream.id: stream for stream in await self._ledger.streams()}
+        records = await self._ledger.grants()
+        return web.json_response([grant_json(streams[record.stream], record) for record in records])
+
+    async def _post_grant(self, request: web.Request) -> web.Response:
+        try:
+            wanted = await request.json()
+            card = Card.read_self_signed(base64.b64decode(wanted["card"], validate=True), "the card")
+            wish = Wish(
+                granularity=str(wanted["granularity"]),
+                zone=str(wanted["zone"]),
+                lanes=None if wanted["lanes"] is None else tuple(str(lane) for lane in wanted["lanes"]),
+                purpose=str(wanted["purpose"]),
+                from_ms=None if wanted["from_ms"] is None else int(wanted["from_ms"]),
+                until_ms=None if wanted["until_ms"] is None else int(wanted["until_ms"]),
+            )
+            meter = wanted["meter"]
+        except (json.JSONDecodeError, binascii.Error, KeyError, TypeError, ValueError):
+            raise UsageError("this is no wish for a grant that this gateway understands") from None
+        stream = await self._stream(meter)
+        record = await self._granter.new(stream, card, wish)
+        return web.json_response(grant_json(stream, record), status=201)
+
+    async def _delete_grant(self, request: web.Request) -> web.Response:
+        try:
+            grant_id = bytes.fromhex(request.match_info["id"])
+        except ValueError:
+            raise UsageError(
+                f"{request.match_info['id']!r} is no grant's id: 32 hexadecimal digits"
+            ) from None
+        record = await self._granter.revoke(grant_id)
+        streams = {stream.id: stream for stream in await self._ledger.streams()}
+        return web.json_response(grant_json(streams[record.stream], record))
+
+    async def _stream(self, meter: str | None) -> Stream:
+        streams = await self._ledger.streams()
+        found = [stream for stream in streams if meter in (None, stream.meter)]
+        if len(found) == 1:
+            return found[0]
+        if not streams:
+            raise Unavailable(
+                "no stream has begun yet: it does at the first link border after the first reading"
+            )
+        names = ", ".join(stream.meter for stream in streams)
+        if meter is None:
+            raise UsageError(f"there are several meters; say which with --meter: {names}")
+        raise UsageError(f"meter {meter!r} has no stream; those that have: {names}")
+
+
+def _listen(path: Path) -> socket.socket:
+    listener = socket.socket(socket.AF_UNIX)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.unlink(missing_ok=True)
+        before = os.umask(0o177)  # between bind and chmod anybody could connect
+        try:
+            listener.bind(str(path))
+        finally:
+            os.umask(before)
+    except OSError as error:
+        listener.close()
+        raise UsageError(f"the control socket {path} cannot be opened: {error.strerror}") from None
+    return listener
+
+
+def grant_json(stream: Stream, record: GrantRecord) -> dict[str, Any]:
+    """A grant for a person or a script: times in Unix ms."""
+    unit_ms = stream.layout.unit_ms
+    grant = read_grant_body(record.body, unit_ms, f"grant {record.id.hex()}")
+    return {
+        "id": grant.id.hex(),
+        "stream": stream.id.hex(),
+        "meter": stream.meter,
+        "provider": record.provider_name,
+        "provider_kid": grant.provider.hex(),
+        "kind": grant.kind,
+        "granularity": str(grant.granularity),
+        "zone": grant.granularity.zone,
+        "lanes": list(grant.lanes),
+        "purpose": grant.purpose,
+        "from_ms": grant.first * unit_ms,
+        "until_ms": None if grant.until is None else grant.until * unit_ms,
+        "revoked_from_ms": None if record.revoked_from is None else record.revoked_from * unit_ms,
+        "windows_served": record.next_window,
+        "issued_ms": grant.issued_ms,
+        "serial": grant.serial,
+    }

@@ -1,0 +1,125 @@
+"""The SQLite file and the one thread that owns it.
+
+WAL with synchronous=FULL: a transaction that has returned survives power loss. A lock file keeps a
+second gateway out: two that seal the same stream would fork it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import sqlite3
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from importlib.resources import files
+from pathlib import Path
+from typing import BinaryIO, TypeVar
+
+from gateway.errors import LedgerError
+
+_VERSION = 1
+_APPLICATION_ID = 0x67773031  # "gw01", so that file(1) and we can tell the file
+T = TypeVar("T")
+
+
+class Database:
+    """Runs work in transactions on its own thread; whatever SQLite says is a LedgerError with a sentence."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="ledger")
+        self._connection: sqlite3.Connection | None = None
+        self._lock: BinaryIO | None = None
+
+    async def open(self, *, reading: bool = False) -> None:
+        """Open the file, making it at first; `reading` only looks, beside a gateway that may be running."""
+        try:
+            await asyncio.get_running_loop().run_in_executor(self._thread, self._open, reading)
+        except BaseException:
+            await self.close()
+            raise
+
+    async def close(self) -> None:
+        """Close the file; waits for work that is under way."""
+        await asyncio.get_running_loop().run_in_executor(self._thread, self._close)
+        self._thread.shutdown()
+
+    async def do(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Run `work` in one transaction: all of it is durable when this returns, or none of it happened."""
+        return await asyncio.get_running_loop().run_in_executor(self._thread, self._transaction, work)
+
+    def _open(self, reading: bool) -> None:
+        try:
+            if reading:
+                if not self._path.exists():
+                    raise LedgerError(
+                        f"there is no ledger at {self._path}: the gateway has not run with this state"
+                    )
+                self._connection = sqlite3.connect(
+                    f"{self._path.as_uri()}?mode=ro", uri=True, isolation_level=None
+                )
+                self._check_version(self._connection)
+                return
+            self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._take_lock()
+            self._connection = connection = sqlite3.connect(self._path, isolation_level=None)
+            self._path.chmod(0o600)
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA synchronous = FULL")
+            connection.execute("PRAGMA foreign_keys = ON")
+            if connection.execute("PRAGMA user_version").fetchone() == (0,):
+                schema = files("gateway.ledger").joinpath("schema.sql").read_text()
+                connection.executescript(
+                    f"BEGIN; {schema} PRAGMA application_id = {_APPLICATION_ID}; "
+                    f"PRAGMA user_version = {_VERSION}; COMMIT;"
+                )
+            self._check_version(connection)
+        except (sqlite3.Error, OSError) as error:
+            raise LedgerError(f"the ledger {self._path} cannot be opened: {error}") from error
+
+    def _check_version(self, connection: sqlite3.Connection) -> None:
+        (application,) = connection.execute("PRAGMA application_id").fetchone()
+        (version,) = connection.execute("PRAGMA user_version").fetchone()
+        if application != _APPLICATION_ID:
+            raise LedgerError(f"{self._path} is a database, but not a gateway's ledger")
+        if version != _VERSION:
+            raise LedgerError(
+                f"the ledger {self._path} has version {version}, this gateway knows version {_VERSION}: "
+                "install the gateway that wrote it"
+            )
+
+    def _take_lock(self) -> None:
+        self._lock = self._path.with_suffix(".lock").open("ab")
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise LedgerError(
+                f"another gateway is running with the ledger {self._path}: "
+                "stop it, or give this one a state folder of its own"
+            ) from None
+
+    def _close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
+
+    def _transaction(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        connection = self._connection
+        if connection is None:
+            raise LedgerError("the ledger is closed")
+        try:
+            connection.execute("BEGIN")
+            try:
+                result = work(connection)
+            except BaseException:
+                connection.rollback()
+                raise
+            connection.execute("COMMIT")
+        except sqlite3.Error as error:
+            if connection.in_transaction:
+                connection.rollback()
+            raise LedgerError(f"the ledger {self._path} did not take a transaction: {error}") from error
+        return result

@@ -1,0 +1,105 @@
+"""What the ledger holds, as values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+
+from gateway.chain.layout import Layout
+from gateway.chain.seal import U64
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """A meter's stream, as it was begun: a stream keeps its layout and lanes for ever."""
+
+    id: bytes
+    meter: str
+    layout: Layout
+    lanes: tuple[str, ...]
+    start: int
+    descriptor_digest: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Sealed:
+    """Sealed units [first, first + count) of one link and incarnation: c as an array [lane, unit]."""
+
+    incarnation: int
+    first: int
+    c: U64
+
+    @property
+    def end(self) -> int:
+        """The unit after the last."""
+        return self.first + int(self.c.shape[1])
+
+    def cut(self, first: int, end: int) -> Sealed:
+        """The part in [first, end)."""
+        x, y = max(first, self.first), min(end, self.end)
+        return Sealed(self.incarnation, x, self.c[:, x - self.first : y - self.first])
+
+    def to_bytes(self) -> bytes:
+        """The array's bytes, lane after lane, u64 little-endian."""
+        return np.ascontiguousarray(self.c, dtype="<u8").tobytes()
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkEntry:
+    """A closed chunk: its place in the stream, and H of its bytes."""
+
+    seq: int
+    incarnation: int
+    first: int
+    end: int
+    digest: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """Where a stream stands: its last chunk, if any, and the unit to seal next."""
+
+    last: ChunkEntry | None
+    next_unit: int
+
+
+class Outgoing(NamedTuple):
+    """Bytes for the store. `replace` marks the head, the only object that is overwritten."""
+
+    key: str
+    data: bytes
+    replace: bool = False
+
+
+class Queued(NamedTuple):
+    """An object that waits in the outbox; `id` rises in the order in which objects must leave."""
+
+    id: int
+    stream: bytes
+    object: Outgoing
+
+
+@dataclass(frozen=True, slots=True)
+class GrantRecord:
+    """A grant as the gateway serves it: windows before `next_window` have their tokens.
+
+    `key` is K_0, sealed by the vault; `revoked_from` the unit from which nothing opens.
+    """
+
+    id: bytes
+    stream: bytes
+    body: bytes
+    provider_name: str
+    next_window: int
+    key: bytes = field(repr=False)
+    revoked_from: int | None = None
+
+
+class AuditEntry(NamedTuple):
+    """One line of the audit log: when (Unix ms), what kind of thing, and a sentence."""
+
+    at_ms: int
+    what: str
+    detail: str

@@ -1,0 +1,219 @@
+"""When the store knows more than the ledger: PROTOCOL.md, rule 6.
+
+A ledger that was restored from a backup, or an SD card that was cloned, is behind what this gateway
+published. The store's signed chain then stands: the ledger takes it over, and what had been sealed
+again is dropped before a token of it left. No energy is lost: the root opens both the dropped units
+and the store's, so the meter's register at the new head is known to the last mWh.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+
+from gateway.chain.keys import link_key
+from gateway.chain.seal import signed, total, unseal, words
+from gateway.clock import Clock
+from gateway.errors import GatewayError, LedgerError, NotFound, Refused
+from gateway.keyring import KeyRing
+from gateway.ledger.ledger import Ledger
+from gateway.ledger.records import AuditEntry, ChunkEntry, Queued, Sealed, Stream
+from gateway.sampler import SamplerState
+from gateway.store.bucket import Bucket
+from gateway.wire import cose, names
+from gateway.wire.objects import Chunk, Head, Tokens, class_at
+
+_log = logging.getLogger(__name__)
+_ENERGY = ("import", "export")
+
+
+class StoreAhead(GatewayError):
+    """The store holds objects of this gateway's that its ledger does not know."""
+
+    def __init__(self, stream: bytes, why: str) -> None:
+        super().__init__(f"the ledger was rolled back: {why}")
+        self.stream = stream
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """The store's chain after the last chunk that both know."""
+
+    entries: list[ChunkEntry]
+    energy: dict[str, int]
+
+
+class Takeover:
+    """Compares the store with the ledger, and lets the store's chain stand where they differ."""
+
+    def __init__(self, ledger: Ledger, bucket: Bucket, clock: Clock, public_key: bytes) -> None:
+        self._ledger = ledger
+        self._bucket = bucket
+        self._clock = clock
+        self._public_key = public_key
+
+    async def compare(self) -> None:
+        """Read every stream's head back; StoreAhead if the ledger does not know the chunk it names."""
+        for stream in await self._ledger.streams():
+            key = names.head(stream.id)
+            try:
+                head = Head.read(await self._bucket.get(key), self._public_key, key)
+            except NotFound:
+                continue
+            except Refused as error:
+                await self._note("store", f"not this gateway's, and will be overwritten: {error}")
+                continue
+            known = await self._ledger.chunk_at(stream, head.seq)
+            if known is None or known.digest != head.digest:
+                raise StoreAhead(stream.id, f"{key} names chunk {head.seq}, which the ledger does not know")
+
+    async def settle(self, queued: Queued) -> bool:
+        """The key of `queued` is taken by other bytes. True: the store's object stands, ours need not go.
+        False: a foreign object is in the way, and may be overwritten. StoreAhead: the ledger is behind."""
+        key = queued.object.key
+        kind = class_at(key)
+        try:
+            kind.read(await self._bucket.get(key), self._public_key, key)
+        except NotFound:
+            return False
+        except Refused as error:
+            await self._note("store", f"a foreign object was in the way and is overwritten: {error}")
+            return False
+        if kind in (Chunk, Tokens):
+            raise StoreAhead(
+                queued.stream, f"{key} is in the store already, with other bytes of this gateway's"
+            )
+        await self._note("store", f"{key} was in the store already, signed by this gateway: it stands")
+        return True
+
+    async def take_over(self, stream: Stream, ring: KeyRing) -> None:
+        """Let the store's chain stand. Nothing may be sealing; a new incarnation must follow."""
+        common = await self._common(stream)
+        found = await self._walk(stream, common, ring)
+        at = stream.start if common is None else common.end
+        dropped, own = await self._dropped(stream, at, ring)
+        end = found.entries[-1].end if found.entries else at
+        place = b"state/" + stream.id
+        state = SamplerState.from_bytes(ring.vault.open(await self._ledger.state(stream.id), place))
+        gained = {lane: found.energy[lane] - own[lane] for lane in _ENERGY}
+        state = SamplerState(
+            end - 1,
+            None if state.imported is None else state.imported + gained["import"],
+            None if state.exported is None else state.exported + gained["export"],
+        )
+        detail = (
+            f"stream {stream.id.hex()}: {len(found.entries)} chunks of the store's chain were taken over, "
+            f"up to unit {end}; {dropped} units that had been sealed again were dropped"
+        )
+        await self._ledger.take_over(
+            stream,
+            0 if common is None else common.seq + 1,
+            found.entries,
+            ring.vault.seal(state.to_bytes(), place),
+            await self._windows(stream),
+            AuditEntry(self._clock.wall() // 1_000_000, "rollback", detail),
+        )
+        _log.warning("the ledger was rolled back; %s", detail)
+
+    async def _common(self, stream: Stream) -> ChunkEntry | None:
+        """The last of the ledger's chunks that the store holds with the same bytes."""
+        entry = (await self._ledger.position(stream)).last
+        while entry is not None:
+            try:
+                data = await self._bucket.get(names.chunk(stream.id, entry.first, stream.layout.unit_ms))
+                if cose.digest(data) == entry.digest:
+                    return entry
+            except NotFound:
+                pass
+            entry = await self._ledger.chunk_at(stream, entry.seq - 1)
+        return None
+
+    async def _walk(self, stream: Stream, common: ChunkEntry | None, ring: KeyRing) -> _Found:
+        """The store's chain after `common`, as far as it is signed, chained and dense."""
+        seq, at, previous = (
+            (0, stream.start, stream.descriptor_digest)
+            if common is None
+            else (common.seq + 1, common.end, common.digest)
+        )
+        found = _Found([], dict.fromkeys(_ENERGY, 0))
+        after = names.chunk(stream.id, at - 1, stream.layout.unit_ms)
+        async for key in self._bucket.list(names.chunks(stream.id), after):
+            data = await self._bucket.get(key)
+            try:
+                chunk = Chunk.read(data, self._public_key, key)
+            except Refused as error:
+                await self._note("store", str(error))
+                break
+            if (chunk.stream, chunk.seq, chunk.first, chunk.previous) != (stream.id, seq, at, previous):
+                await self._note("store", f"{key} does not follow chunk {seq - 1}; the chain ends before it")
+                break
+            await self._add(stream, [_sealed(chunk)], ring, found.energy)
+            seq, at, previous = seq + 1, chunk.end, cose.digest(data)
+            found.entries.append(ChunkEntry(chunk.seq, chunk.incarnation, chunk.first, chunk.end, previous))
+        return found
+
+    async def _dropped(self, stream: Stream, at: int, ring: KeyRing) -> tuple[int, dict[str, int]]:
+        """How many units the ledger sealed from `at` on that give way, and the energy in them."""
+        end = (await self._ledger.position(stream)).next_unit
+        waiting = [
+            Chunk.read(outgoing.data, self._public_key, outgoing.key)
+            for outgoing in await self._ledger.waiting(stream, names.chunks(stream.id))
+        ]
+        parts = [_sealed(chunk) for chunk in waiting if chunk.first >= at] + await self._ledger.open_units(
+            stream
+        )
+        if sum(part.end - part.first for part in parts) != end - at:
+            raise LedgerError(
+                f"the store lost chunks of stream {stream.id.hex()} from unit {at} on that it had confirmed, "
+                "and holds others in their place: the stream cannot go on. Move the ledger away to begin anew"
+            )
+        energy = dict.fromkeys(_ENERGY, 0)
+        await self._add(stream, parts, ring, energy)
+        return end - at, energy
+
+    async def _add(
+        self, stream: Stream, parts: Iterable[Sealed], ring: KeyRing, energy: dict[str, int]
+    ) -> None:
+        """Open the energy lanes of sealed parts and add up what is in them."""
+        layout = stream.layout
+        for part in parts:
+            await ring.load([part.incarnation])
+            n, p = layout.link(part.first), layout.position(part.first)
+            for row, lane in enumerate(stream.lanes):
+                if lane in _ENERGY:
+                    w = words(link_key(ring(part.incarnation), n, lane), layout.link_units)
+                    energy[lane] += signed(total(unseal(w, p, part.c[row])))
+
+    async def _windows(self, stream: Stream) -> dict[bytes, int]:
+        """Each grant's next window: after the bundles that the store holds."""
+        windows: dict[bytes, int] = {}
+        for grant in await self._ledger.grants(stream.id):
+            prefix = names.bundles(stream.id, grant.id)
+            unsent = [
+                names.number_in(outgoing.key) for outgoing in await self._ledger.waiting(stream, prefix)
+            ]
+            at = min([grant.next_window, *unsent])
+            after = names.bundle(stream.id, grant.id, at - 1) if at else ""
+            async for key in self._bucket.list(prefix, after):
+                try:
+                    bundle = Tokens.read(await self._bucket.get(key), self._public_key, key)
+                except Refused as error:
+                    await self._note("store", str(error))
+                    break
+                if (bundle.grant, bundle.first_window) != (grant.id, at):
+                    break
+                at += bundle.count
+            windows[grant.id] = at
+        return windows
+
+    async def _note(self, what: str, detail: str) -> None:
+        _log.warning("%s", detail)
+        await self._ledger.audit(AuditEntry(self._clock.wall() // 1_000_000, what, detail))
+
+
+def _sealed(chunk: Chunk) -> Sealed:
+    lanes = range(len(chunk.lanes))
+    return Sealed(chunk.incarnation, chunk.first, np.stack([chunk.c(lane) for lane in lanes]))
