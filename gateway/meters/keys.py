@@ -1,0 +1,91 @@
+"""The keys of a TOML table, taken one by one. What is missing, wrong or left over at the end is a
+UsageError that names the file and the key, and says what would be right."""
+
+from __future__ import annotations
+
+import re
+from decimal import Decimal
+from fractions import Fraction
+from typing import Any, TypeVar
+
+from gateway.errors import UsageError
+
+C = TypeVar("C", bound=str)
+
+
+class Keys:
+    """One table of a document read by tomllib with floats as Decimal; `path` leads to it: `probe.`."""
+
+    def __init__(self, table: dict[str, Any], file: str, path: str = "") -> None:
+        self._left = dict(table)
+        self._file = file
+        self._path = path
+
+    def fault(self, key: str, problem: str) -> UsageError:
+        """The error to raise about a key's value."""
+        return UsageError(f"{self._file}: {self._path}{key} {problem}")
+
+    def text(self, key: str, pattern: str) -> str:
+        """A string that the regular expression matches whole."""
+        value = self._take(key)
+        if not isinstance(value, str) or not re.fullmatch(pattern, value):
+            raise self.fault(key, f"is {_shown(value)}; it must be a string like {pattern}")
+        return value
+
+    def texts(self, key: str, *, empty: bool = False) -> tuple[str, ...]:
+        """A list of strings, none of them empty; `empty` allows a list of none."""
+        value = self._take(key)
+        good = isinstance(value, list) and all(isinstance(text, str) and text.strip() for text in value)
+        if not good or not (value or empty):
+            raise self.fault(key, f"must be a list of strings{'' if empty else ', one at least'}")
+        return tuple(value)
+
+    def choice(self, key: str, options: tuple[C, ...], default: C | None = None) -> C:
+        value = self._take(key, default)
+        for option in options:
+            if option == value:
+                return option
+        raise self.fault(key, f"is {_shown(value)}; it must be one of {', '.join(options)}")
+
+    def integer(self, key: str, low: int, high: int) -> int:
+        value = self._take(key)
+        if type(value) is not int or not low <= value <= high:
+            raise self.fault(key, f"is {_shown(value)}; it must be a whole number from {low} to {high}")
+        return value
+
+    def number(self, key: str, default: int | None = None) -> Fraction:
+        """A number exactly as it is written: 0.1 is a tenth."""
+        value = self._take(key, default)
+        if type(value) is int or (isinstance(value, Decimal) and value.is_finite()):
+            return Fraction(value)
+        raise self.fault(key, "must be a number")
+
+    def table(self, key: str) -> Keys:
+        return self._nested(key, self._take(key), f"{self._path}{key}.")
+
+    def tables(self, key: str) -> list[Keys]:
+        """A list of tables, one at least."""
+        value = self._take(key)
+        if not isinstance(value, list) or not value:
+            raise self.fault(key, f"must be a list of tables, one at least: [[{key}]]")
+        return [self._nested(key, entry, f"{self._path}{key}[{n}].") for n, entry in enumerate(value)]
+
+    def end(self) -> None:
+        """Refuse what nobody took: a key that is misspelt, or not known."""
+        for key in self._left:
+            raise self.fault(key, "is not a key that is known here")
+
+    def _take(self, key: str, default: object = None) -> Any:
+        value = self._left.pop(key, default)
+        if value is None:
+            raise self.fault(key, "is missing")
+        return value
+
+    def _nested(self, key: str, value: object, path: str) -> Keys:
+        if not isinstance(value, dict):
+            raise self.fault(key, "must be a table")
+        return Keys(value, self._file, path)
+
+
+def _shown(value: object) -> str:
+    return str(value) if isinstance(value, Decimal) else repr(value)

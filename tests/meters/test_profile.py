@@ -1,0 +1,166 @@
+"""Profiles: those that come with the package are right, and every mistake is said with file and key."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+import pytest
+
+from gateway.errors import UsageError
+from gateway.meters.profile import load_profile, parse_profile, profile_ids
+
+GOOD = """
+id = "some-meter"
+products = ["Some Meter"]
+source = ["https://example.org/registers at revision 1"]
+status = "community"
+caveats = []
+[serial]
+baud = 9600
+parity = "even"
+stop_bits = 1
+[block]
+most = 125
+gap = 0
+[probe]
+register = "volts"
+min = 207.5
+max = 253
+[[register]]
+name = "volts"
+obis = "1-0:32.7.0"
+table = "holding"
+address = 10
+type = "u16"
+scale = 0.1
+unit = "V"
+[[register]]
+name = "import"
+obis = "1-0:1.8.0"
+table = "holding"
+address = 0x0C
+type = "u32"
+word_order = "low-first"
+unit = "Wh"
+[[register]]
+name = "power"
+obis = "1-0:16.7.0"
+table = "input"
+address = 0x0C
+type = "f32"
+unit = "kW"
+"""
+
+
+def test_a_good_profile() -> None:
+    profile = parse_profile(GOOD, "some-meter.toml")
+    volts, energy, power = profile.registers
+    assert profile.lanes == ("import", "power")
+    assert (volts.scale, volts.address, volts.words, volts.end) == (Fraction(1, 10), 10, 1, 11)
+    assert (energy.word_order, energy.table, energy.factor, energy.words) == ("low-first", "holding", 1000, 2)
+    assert (power.word_order, power.scale, power.quantity) == ("high-first", Fraction(1), "power")
+    assert profile.probe.register is volts
+    assert (profile.probe.low, profile.probe.high) == (Fraction(415, 2), Fraction(253))
+    assert (profile.serial.parity, profile.block.most, profile.caveats) == ("even", 125, ())
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "sentence"),
+    [
+        ('id = "some-meter"', 'id = "other"', "some-meter.toml: id is 'other'; it must be the file's name"),
+        (
+            'id = "some-meter"',
+            'id = "Some Meter"',
+            "some-meter.toml: id is 'Some Meter'; it must be a string",
+        ),
+        ('id = "some-meter"', "id = ", "some-meter.toml is no TOML: "),
+        ('products = ["Some Meter"]', "products = []", "products must be a list of strings, one at least"),
+        ('source = ["https', '# source = ["https', "some-meter.toml: source is missing"),
+        ("source = [", 'source = ["  "]\n#', "source must be a list of strings, one at least"),
+        ("source = [", "source = [3]\n#", "source must be a list of strings"),
+        (
+            '"community"',
+            '"hearsay"',
+            "status is 'hearsay'; it must be one of vendor-doc, community, hardware",
+        ),
+        ("caveats = []", 'caveats = "none"', "caveats must be a list of strings"),
+        ("caveats = []", "", "caveats is missing"),
+        ("baud = 9600", "baud = 9600.5", "serial.baud is 9600.5; it must be a whole number"),
+        ("baud = 9600", "baud = true", "serial.baud is True; it must be a whole number from 300 to 115200"),
+        ('parity = "even"', 'parity = "mark"', "serial.parity is 'mark'; it must be one of none, even, odd"),
+        ("[serial]", "[[serial]]", "some-meter.toml: serial must be a table"),
+        ("most = 125", "most = 126", "block.most is 126; it must be a whole number from 4 to 125"),
+        ("gap = 0", "gap = 0\nwidth = 3", "some-meter.toml: block.width is not a key that is known here"),
+        ("[probe]", "[prob]", "some-meter.toml: probe is missing"),
+        ('register = "volts"', 'register = "amps"', "probe.register is 'amps'; no register has this name"),
+        ("min = 207.5", "min = 300", "probe.min is 300; it must be less than max, 253"),
+        ("min = 207.5", "min = nan", "probe.min must be a number"),
+        ("min = 207.5", 'min = "207"', "probe.min must be a number"),
+        ('obis = "1-0:1.8.0"', 'obis = "1.8.0"', "register[1].obis is '1.8.0'; it must be a string like"),
+        (
+            'table = "input"',
+            'table = "coil"',
+            "register[2].table is 'coil'; it must be one of input, holding",
+        ),
+        ("address = 10", "address = 65536", "register[0].address is 65536; it must be a whole number from 0"),
+        ('0x0C\ntype = "u32"', '65535\ntype = "u32"', "register[1].address is 65535: the value would end"),
+        ("address = 10", "address = 13", "registers import and volts overlap at 0x000d"),
+        ('type = "u16"', 'type = "u8"', "register[0].type is 'u8'; it must be one of i16, u16, i32"),
+        ('"low-first"', '"little"', "register[1].word_order is 'little'; it must be one of high-first"),
+        ("scale = 0.1", "scale = 0", "register[0].scale is 0; it must be what the raw value is multiplied"),
+        ("scale = 0.1", "scale = inf", "register[0].scale must be a number"),
+        ('unit = "Wh"', 'unit = "kvarh"', "register[1].unit is 'kvarh'; it must be one of Wh, kWh, MWh"),
+        ('unit = "kW"', 'unit = "kWh"', "register[2].unit is kWh; power needs a unit of power"),
+        ('name = "power"', 'name = "import"', "register[2].unit is kW; import needs a unit of energy"),
+        ('name = "power"', 'name = "volts"', "two registers are named volts; each name must stand once"),
+        ('name = "power"', "", "register[2].name is missing"),
+        ('unit = "kW"', 'unit = "kW"\nnan = 0', "register[2].nan is not a key that is known here"),
+        (
+            "caveats = []",
+            'caveats = []\ncolour = "red"',
+            "some-meter.toml: colour is not a key that is known",
+        ),
+    ],
+)
+def test_each_mistake_is_a_sentence_with_file_and_key(old: str, new: str, sentence: str) -> None:
+    assert GOOD.count(old) == 1
+    with pytest.raises(UsageError) as caught:
+        parse_profile(GOOD.replace(old, new), "some-meter.toml")
+    assert str(caught.value).startswith("some-meter.toml")
+    assert sentence in str(caught.value)
+
+
+def test_a_profile_without_registers_or_without_a_lane() -> None:
+    head = GOOD[: GOOD.index("[[register]]")]
+    with pytest.raises(UsageError, match=r"some-meter.toml: register is missing"):
+        parse_profile(head, "some-meter.toml")
+    with pytest.raises(UsageError, match=r"register must be a list of tables, one at least"):
+        parse_profile("register = []\n" + head, "some-meter.toml")
+    only_volts = GOOD[: GOOD.index('[[register]]\nname = "import"')]
+    with pytest.raises(UsageError, match=r"no register is named import, export, power; at least one"):
+        parse_profile(only_volts, "some-meter.toml")
+
+
+@pytest.mark.parametrize("profile_id", profile_ids())
+def test_the_profiles_that_come_with_the_package(profile_id: str) -> None:
+    profile = load_profile(profile_id)
+    assert profile.id == profile_id
+    assert {"import", "power"} <= set(profile.lanes)
+    assert all(source.startswith("http") for source in profile.source)
+
+
+def test_the_eastron_registers() -> None:
+    expected = {
+        "eastron-sdm630": {"voltage": 0x00, "power": 0x34, "import": 0x48, "export": 0x4A},
+        "eastron-sdm120": {"voltage": 0x00, "power": 0x0C, "import": 0x48, "export": 0x4A},
+    }
+    for profile_id, addresses in expected.items():
+        profile = load_profile(profile_id)
+        assert {register.name: register.address for register in profile.registers} == addresses
+        assert {(register.table, register.type) for register in profile.registers} == {("input", "f32")}
+        assert [r.unit for r in profile.registers if r.name in ("import", "export")] == ["kWh", "kWh"]
+
+
+def test_an_unknown_profile() -> None:
+    with pytest.raises(UsageError, match=r"no meter profile '\.\./x'; there are .*eastron-sdm630"):
+        load_profile("../x")
