@@ -1,0 +1,171 @@
+"""A bench for meters: clocks that tests drive, Modbus servers on loopback, and a serial line of two ptys."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+import tty
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from contextlib import asynccontextmanager, contextmanager, suppress
+from typing import Any
+
+from pymodbus.constants import ExcCodes
+from pymodbus.framer import FramerType
+from pymodbus.server import ModbusSerialServer, ModbusTcpServer
+from pymodbus.simulator import DataType, SimData, SimDevice
+
+NS = 1_000_000_000
+NOON_S = 20_605 * 86_400 + 43_200  # a day in June, so that the sun shines
+
+
+class DrivenClock:
+    """Time stands still but for `sleep`, which passes it at once, and what the test sets."""
+
+    def __init__(self, wall_s: float = NOON_S) -> None:
+        self.now = round(wall_s * NS)
+        self.since_boot = 5_000 * NS
+        self.is_trusted = True
+        self.slept: list[float] = []
+
+    def wall(self) -> int:
+        return self.now
+
+    def monotonic(self) -> int:
+        return self.since_boot
+
+    def trusted(self) -> bool:
+        return self.is_trusted
+
+    def pass_s(self, seconds: float) -> None:
+        self.now += round(seconds * NS)
+        self.since_boot += round(seconds * NS)
+
+    async def sleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
+        self.pass_s(seconds)
+        await asyncio.sleep(0)
+
+
+class FastClock:
+    """The machine's time, `pace` times as fast, from `wall_s` on."""
+
+    def __init__(self, wall_s: float = NOON_S, pace: float = 20) -> None:
+        self._wall_s, self._pace = wall_s, pace
+        self._since = time.monotonic_ns()
+
+    def wall(self) -> int:
+        return round(self._wall_s * NS) + self.monotonic()
+
+    def monotonic(self) -> int:
+        return round((time.monotonic_ns() - self._since) * self._pace)
+
+    def trusted(self) -> bool:
+        return True
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(seconds / self._pace)
+
+
+Action = Callable[..., Awaitable[ExcCodes | None]]
+
+
+def device(registers: dict[int, list[int]], device_id: int = 1, action: Action | None = None) -> SimDevice:
+    """A meter that has these registers, and no others, in both tables."""
+    blocks = [
+        SimData(address, values=words, datatype=DataType.REGISTERS) for address, words in registers.items()
+    ]
+    return SimDevice(device_id, simdata=blocks, action=action)  # type: ignore[arg-type]
+
+
+@asynccontextmanager
+async def tcp_server(
+    devices: SimDevice | list[SimDevice], port: int = 0, framer: FramerType = FramerType.SOCKET
+) -> AsyncIterator[int]:
+    """pymodbus' server; yields its port."""
+    server = ModbusTcpServer(devices, address=("127.0.0.1", port), framer=framer)
+    await server.serve_forever(background=True)
+    listener: Any = server.transport
+    try:
+        yield listener.sockets[0].getsockname()[1]
+    finally:
+        server.close()
+        await asyncio.sleep(0)
+
+
+@asynccontextmanager
+async def serial_server(devices: SimDevice | list[SimDevice], path: str) -> AsyncIterator[None]:
+    server = ModbusSerialServer(devices, port=path, baudrate=9600)
+    await server.serve_forever(background=True)
+    try:
+        yield
+    finally:
+        server.close()
+
+
+@contextmanager
+def _pty() -> Any:
+    ours, theirs = os.openpty()
+    try:
+        tty.setraw(ours)
+        tty.setraw(theirs)
+        os.set_blocking(ours, False)
+        yield ours, os.ttyname(theirs)
+    finally:
+        os.close(ours)
+        with suppress(OSError):
+            os.close(theirs)
+
+
+@asynccontextmanager
+async def serial_line() -> AsyncIterator[tuple[str, str]]:
+    """The paths of two serial ports joined by a cable."""
+    loop = asyncio.get_running_loop()
+
+    def pump(source: int, sink: int) -> None:
+        os.write(sink, os.read(source, 4096))
+
+    with _pty() as (a, a_path), _pty() as (b, b_path):
+        loop.add_reader(a, pump, a, b)
+        loop.add_reader(b, pump, b, a)
+        try:
+            yield a_path, b_path
+        finally:
+            loop.remove_reader(a)
+            loop.remove_reader(b)
+
+
+@asynccontextmanager
+async def raw_server(answer: Callable[[bytes], Iterable[bytes] | None]) -> AsyncIterator[int]:
+    """A server that answers each request with whatever bytes `answer` makes of it; None hangs up. Its
+    clients must be closed before it is left."""
+    talks: list[asyncio.Task[None]] = []
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while request := await reader.read(4096):
+            parts = answer(request)
+            if parts is None:
+                break
+            for part in parts:
+                writer.write(part)
+        writer.close()
+        await writer.wait_closed()
+
+    def begin(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        talks.append(asyncio.create_task(talk(reader, writer)))
+
+    server = await asyncio.start_server(begin, "127.0.0.1", 0)
+    try:
+        yield server.sockets[0].getsockname()[1]
+    finally:
+        server.close()
+        await server.wait_closed()
+        await asyncio.wait_for(asyncio.gather(*talks, return_exceptions=True), 20)
+
+
+async def until(condition: Callable[[], bool], within_s: float = 20) -> None:
+    """Wait for a condition, failing when it does not come true in time."""
+    deadline = time.monotonic() + within_s
+    while not condition():
+        assert time.monotonic() < deadline, "the condition did not come true in time"
+        await asyncio.sleep(0.002)
