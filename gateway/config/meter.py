@@ -1,0 +1,123 @@
+"""[[meter]]: which meter it is, what of it is sealed, how to reach it."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from typing import TYPE_CHECKING, Annotated, Literal, get_args
+
+from pydantic import Field, ValidationInfo, field_validator
+from pydantic_core import PydanticCustomError
+
+from gateway.config.section import Load, Section
+from gateway.meters.profile import SerialSettings, load_profile, profile_ids
+
+if TYPE_CHECKING:
+    from gateway.meters.bus import Endpoint
+
+LaneName = Literal["import", "export", "power", "count"]
+LANE_NAMES: tuple[LaneName, ...] = get_args(LaneName)
+
+
+class TcpLine(Section):
+    """Modbus over TCP; framer "rtu" is for converters that pass serial frames through."""
+
+    host: str = Field(
+        pattern=r"^([^\s/:]+|[^\s/]*:[^\s/]*:[^\s/]*)$",
+        description='a name or address, such as "192.168.1.50"; the port is a key of its own',
+    )
+    port: int = Field(default=502, ge=1, le=65535, description="a whole number from 1 to 65535")
+    framer: Literal["socket", "rtu"] = Field(default="socket", description='"socket" or "rtu"')
+
+
+class SerialLine(Section):
+    """Modbus RTU on RS-485. Settings left out are what the profile says that the maker ships."""
+
+    device: str = Field(pattern="^/.+", description='a device, such as "/dev/serial/by-id/usb-..."')
+    baudrate: int | None = Field(
+        default=None, ge=300, le=115_200, description="a whole number, 300 to 115200"
+    )
+    parity: Literal["N", "E", "O"] | None = Field(
+        default=None, description='"N" (none), "E" (even) or "O" (odd)'
+    )
+    stopbits: Literal[1, 2] | None = Field(default=None, description="1 or 2")
+
+
+class MeterSection(Section):
+    """One meter: what it is, what of it is sealed, and how to reach it."""
+
+    name: str = Field(pattern="^[a-z0-9-]+$", description="a name of a to z, 0 to 9 and -")
+    profile: str = Field(description='the name of a meter profile, such as "eastron-sdm630"')
+    lanes: Annotated[tuple[LaneName, ...], Field(strict=False)] = Field(
+        default=LANE_NAMES, description='some of "import", "export", "power" and "count"'
+    )
+    interval_s: float = Field(
+        default=1.0, ge=0.1, le=3600, description="a number of seconds from 0.1 to 3600"
+    )
+    unit_id: int = Field(default=1, ge=1, le=247, description="a whole number from 1 to 247")
+    tcp: TcpLine | None = Field(
+        default=None, description='a table such as { host = "192.168.1.50", port = 502 }'
+    )
+    serial: SerialLine | None = Field(
+        default=None, description='a table such as { device = "/dev/serial/by-id/usb-...", baudrate = 9600 }'
+    )
+
+    @field_validator("name")
+    @classmethod
+    def _unique(cls, name: str, info: ValidationInfo) -> str:
+        if isinstance(info.context, Load):
+            if name in info.context.meter_names:
+                raise ValueError("another meter has this name already; each needs its own")
+            info.context.meter_names.add(name)
+        return name
+
+    @field_validator("profile")
+    @classmethod
+    def _known(cls, profile: str) -> str:
+        if profile not in (names := profile_ids()):
+            near = difflib.get_close_matches(profile, names, n=1, cutoff=0.5)
+            raise ValueError(f'did you mean "{near[0]}"?' if near else f"the profiles are {', '.join(names)}")
+        return profile
+
+    @field_validator("lanes")
+    @classmethod
+    def _in_order(cls, lanes: tuple[LaneName, ...], info: ValidationInfo) -> tuple[LaneName, ...]:
+        if "count" not in lanes or not {"import", "export"} & set(lanes):
+            raise ValueError('it must hold "count" and at least one of "import" and "export"')
+        in_order = tuple(name for name in LANE_NAMES if name in lanes)
+        if in_order != lanes:
+            raise ValueError(f"it must have each lane once, in this order: {json.dumps(in_order)}")
+        if (profile := info.data.get("profile")) is not None:
+            has = [name for name in LANE_NAMES if name in (*load_profile(profile).lanes, "count")]
+            if not set(lanes) <= set(has):
+                raise ValueError(f"{profile} has {json.dumps(has)}")
+        return in_order
+
+    @field_validator("serial")
+    @classmethod
+    def _one_connection(cls, serial: SerialLine | None, info: ValidationInfo) -> SerialLine | None:
+        if "tcp" in info.data and (info.data["tcp"] is None) == (serial is None):
+            had = "no connection" if serial is None else "two connections"
+            raise PydanticCustomError(
+                "whole", f"has {had}; give it exactly one, tcp = {{ ... }} or serial = {{ ... }}"
+            )
+        return serial
+
+    def endpoint(self) -> Endpoint:
+        """Where the meter is, as the meters' room speaks of it."""
+        # Imported here: checking a file does without pymodbus.
+        from gateway.meters.bus import Line, Tcp  # noqa: PLC0415
+
+        if self.tcp is not None:
+            return Tcp(self.tcp.host, self.tcp.port, "rtu" if self.tcp.framer == "rtu" else "tcp")
+        assert self.serial is not None
+        shipped = load_profile(self.profile).serial
+        settings = SerialSettings(
+            baud=self.serial.baudrate or shipped.baud,
+            parity=_PARITIES[self.serial.parity] if self.serial.parity else shipped.parity,
+            stop_bits=self.serial.stopbits or shipped.stop_bits,
+        )
+        return Line(self.serial.device, settings)
+
+
+_PARITIES: dict[str, Literal["none", "even", "odd"]] = {"N": "none", "E": "even", "O": "odd"}

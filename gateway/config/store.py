@@ -1,0 +1,117 @@
+"""[store]: the bucket, and its credentials, which come from a file of their own and never from this one."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+from pydantic import Field, ValidationInfo, field_validator
+
+from gateway.config.section import Section, from_the_file
+from gateway.errors import UsageError
+from gateway.store.bucket import Location
+
+_KEYS = ("access_key_id", "secret_access_key")
+_FORM = 'two lines, "access_key_id=..." and "secret_access_key=..."'
+DEFAULT = "s3"
+
+
+class StoreSection(Section):
+    """The bucket that sealed readings go to; `gateway.config.location` adds the credentials."""
+
+    url: str = Field(description='"s3://bucket", "s3://bucket/prefix" or a folder')
+    endpoint: str | None = Field(
+        default=None, description='the S3 server\'s address, such as "https://s3.example.org"'
+    )
+    region: str | None = Field(
+        default=None, pattern="^[A-Za-z0-9-]{1,63}$", description='a region, such as "eu-central-1"'
+    )
+    credentials: str | None = Field(
+        default=None,
+        pattern=r"^(\.{0,2}/.+|[\w.-]+)$",
+        description='the path of a file ("/etc/gateway/s3", "./s3.credentials") '
+        'or the name of a systemd credential ("s3")',
+    )
+
+    @field_validator("url")
+    @classmethod
+    def _bucket_or_folder(cls, url: str, info: ValidationInfo) -> str:
+        place = _location(url).url
+        return place if place.startswith("s3://") else str(from_the_file(Path(place), info))
+
+    @field_validator("endpoint")
+    @classmethod
+    def _address(cls, endpoint: str | None, info: ValidationInfo) -> str | None:
+        return _location(info.data.get("url", "s3://any"), endpoint).endpoint
+
+    @field_validator("credentials")
+    @classmethod
+    def _credentials_path(cls, value: str | None, info: ValidationInfo) -> str | None:
+        return str(from_the_file(Path(value), info)) if value and "/" in value else value
+
+
+def _location(url: str, endpoint: str | None = None) -> Location:
+    """The store's own check of its parts, as pydantic wants to hear of it."""
+    try:
+        return Location.parse(url, endpoint)
+    except UsageError as error:
+        raise ValueError(str(error)) from None
+
+
+def location(store: StoreSection) -> Location:
+    """The store with its credentials: those [store] names, else the systemd credential "s3" where there
+    is one, else none, which leaves boto3 its own chain.
+
+    UsageError when the file is missing, malformed or readable by everybody; it never shows a line of it.
+    """
+    path = _path(store.credentials)
+    if path is None:
+        return Location.parse(store.url, store.endpoint, store.region)
+    try:
+        with path.open(encoding="utf-8") as file:
+            mode = os.fstat(file.fileno()).st_mode
+            text = file.read()
+    except OSError as error:
+        raise UsageError(f"the store's credentials cannot be read from {path}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise UsageError(f"{path} holds no credentials: it must have {_FORM}") from None
+    # Group bits are no fault: systemd's own credential files show their access control list there.
+    if mode & stat.S_IRWXO:
+        raise UsageError(
+            f"{path} is open to every user here (mode {stat.S_IMODE(mode):04o}): chmod 0600 {path}"
+        )
+    values = _parse(path, text)
+    return Location.parse(
+        store.url, store.endpoint, store.region, values["access_key_id"], values["secret_access_key"]
+    )
+
+
+def _path(named: str | None) -> Path | None:
+    if named is not None and "/" in named:
+        return Path(named)
+    folder = os.environ.get("CREDENTIALS_DIRECTORY")
+    if folder is None:
+        if named is None:
+            return None
+        raise UsageError(
+            "[store] credentials names a systemd credential, but $CREDENTIALS_DIRECTORY is not set: "
+            "start the gateway by its unit, or give the path of a file (/etc/gateway/s3, ./s3.credentials)"
+        )
+    path = Path(folder) / (named or DEFAULT)
+    return path if named is not None or path.exists() else None
+
+
+def _parse(path: Path, text: str) -> dict[str, str]:
+    values: dict[str, str] = {}
+    for number, line in enumerate(text.splitlines(), start=1):
+        if not line.strip() or line.lstrip().startswith("#"):
+            continue
+        key, equals, value = (part.strip() for part in line.partition("="))
+        if key not in _KEYS or not equals or not value or key in values:
+            raise UsageError(f"{path}, line {number}: the file must have {_FORM}, each once")
+        values[key] = value
+    for key in _KEYS:
+        if key not in values:
+            raise UsageError(f"{path}: {key} is missing; the file must have {_FORM}")
+    return values
