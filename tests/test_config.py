@@ -10,10 +10,8 @@ import pytest
 from pydantic import ValidationError
 
 from gateway.chain.layout import LANES
-from gateway.config import Config, LaneName, example, location
+from gateway.config import Config, LaneName, SerialLine, TcpLine, example, location
 from gateway.errors import UsageError
-from gateway.meters.bus import Line, Tcp
-from gateway.meters.profile import SerialSettings
 
 MINIMAL = """
 [store]
@@ -62,7 +60,8 @@ def test_a_minimal_file_has_the_defaults(tmp_path: Path) -> None:
     (meter,) = config.meter
     assert meter.lanes == ("import", "export", "power", "count") == get_args(LaneName) == tuple(LANES)
     assert (meter.interval_s, meter.unit_id) == (1.0, 1)
-    assert meter.endpoint() == Tcp("192.168.1.50", 502, "tcp")
+    assert meter.tcp == TcpLine(host="192.168.1.50", port=502, framer="socket")
+    assert meter.serial is None
 
 
 def test_the_example_loads_and_its_comments_say_the_defaults(tmp_path: Path) -> None:
@@ -87,18 +86,19 @@ def test_relative_paths_start_at_the_file(tmp_path: Path, monkeypatch: pytest.Mo
     assert location(config.store).url == str(tmp_path / "bucket")
 
 
-def test_a_serial_line_takes_what_is_left_out_from_the_profile(tmp_path: Path) -> None:
+def test_a_serial_line_leaves_to_the_profile_what_is_left_out(tmp_path: Path) -> None:
     serial = MINIMAL.replace('tcp = { host = "192.168.1.50" }', 'serial = { device = "/dev/ttyUSB0" %s}')
-    assert load(tmp_path, serial % "").meter[0].endpoint() == Line(
-        "/dev/ttyUSB0", SerialSettings(9600, "none", 1)
+    assert load(tmp_path, serial % "").meter[0].serial == SerialLine(
+        device="/dev/ttyUSB0", baudrate=None, parity=None, stopbits=None
     )
     (meter,) = load(tmp_path, serial % ', baudrate = 19200, parity = "E", stopbits = 2 ').meter
-    assert meter.endpoint() == Line("/dev/ttyUSB0", SerialSettings(19200, "even", 2))
+    assert meter.tcp is None
+    assert meter.serial == SerialLine(device="/dev/ttyUSB0", baudrate=19200, parity="E", stopbits=2)
 
 
 def test_rtu_frames_over_tcp(tmp_path: Path) -> None:
     config = load(tmp_path, MINIMAL.replace("1.50", '1.50", port = 8899, framer = "rtu'))
-    assert config.meter[0].endpoint() == Tcp("192.168.1.50", 8899, "rtu")
+    assert config.meter[0].tcp == TcpLine(host="192.168.1.50", port=8899, framer="rtu")
 
 
 def test_what_is_loaded_stays_as_it_is(tmp_path: Path) -> None:

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import difflib
 import json
-from typing import TYPE_CHECKING, Annotated, Literal, get_args
+from typing import Annotated, Literal, get_args
 
 from pydantic import Field, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
 from gateway.config.section import Load, Section
-from gateway.meters.profile import SerialSettings, load_profile, profile_ids
-
-if TYPE_CHECKING:
-    from gateway.meters.bus import Endpoint
+from gateway.meters.profile import load_profile, profile_ids
 
 LaneName = Literal["import", "export", "power", "count"]
 LANE_NAMES: tuple[LaneName, ...] = get_args(LaneName)
@@ -102,22 +99,3 @@ class MeterSection(Section):
                 "whole", f"has {had}; give it exactly one, tcp = {{ ... }} or serial = {{ ... }}"
             )
         return serial
-
-    def endpoint(self) -> Endpoint:
-        """Where the meter is, as the meters' room speaks of it."""
-        # Imported here: checking a file does without pymodbus.
-        from gateway.meters.bus import Line, Tcp  # noqa: PLC0415
-
-        if self.tcp is not None:
-            return Tcp(self.tcp.host, self.tcp.port, "rtu" if self.tcp.framer == "rtu" else "tcp")
-        assert self.serial is not None
-        shipped = load_profile(self.profile).serial
-        settings = SerialSettings(
-            baud=self.serial.baudrate or shipped.baud,
-            parity=_PARITIES[self.serial.parity] if self.serial.parity else shipped.parity,
-            stop_bits=self.serial.stopbits or shipped.stop_bits,
-        )
-        return Line(self.serial.device, settings)
-
-
-_PARITIES: dict[str, Literal["none", "even", "odd"]] = {"N": "none", "E": "even", "O": "odd"}
