@@ -1,0 +1,276 @@
+"""The vectors against the gateway, and against the script that made them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import pytest
+
+from gateway.chain import grant as grants
+from gateway.chain.keys import advance, incarnation_message, link_key, token_key
+from gateway.chain.layout import Layout, Run
+from gateway.chain.seal import MASK, LinkWords, nonces, seal, signed, total, unseal, words, words_under
+from gateway.chain.token import make_token, open_token
+from gateway.chain.window import Granularity
+from gateway.wire import cose, names, objects
+from tests.vectors import make, plain
+
+FILES = ("keys", "keystream", "seal", "nonce", "token", "grant", "granularity", "objects")
+
+
+def load(name: str) -> dict[str, Any]:
+    content = make.stored(name)
+    assert content is not None
+    return content
+
+
+def cases(name: str, part: str = "cases") -> list[Any]:
+    """A parameter for each case, named by what it is about."""
+    return [
+        pytest.param(case, id=str(case.get("case") or case.get("zone") or number))
+        for number, case in enumerate(load(name)[part])
+    ]
+
+
+def unhex(*values: str) -> list[int]:
+    return [int(value, 16) for value in values]
+
+
+def chain_of(case: dict[str, Any]) -> tuple[Layout, list[Run], LinkWords]:
+    root, stream = bytes.fromhex(case["root"]), bytes.fromhex(case["stream"])
+    layout = Layout(1000, case["link_units"])
+    runs = [Run(int(incarnation, 16), first, end) for incarnation, first, end in case["runs"]]
+
+    def k_inc(incarnation: int) -> bytes:
+        return plain.mac(root, incarnation_message(stream, incarnation))
+
+    return layout, runs, words_under(k_inc, layout)
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_the_script_makes_the_stored_bytes(name: str) -> None:
+    assert make.text(make.everything()[name]) == (make.HERE / f"{name}.json").read_text("utf-8")
+
+
+def test_the_script_agrees_with_published_vectors() -> None:
+    # RFC 8439, section 2.3.2
+    nonce = bytes.fromhex("000000090000004a00000000")
+    assert plain.chacha20_block(bytes(range(32)), 1, nonce).hex() == (
+        "10f1e7e4d13b5915500fdd1fa32071c4c7d1f4c733c068030422aa9ac3d46c4e"
+        "d2826446079faa0914c2d705d98b02a2b5129cd1de164eb9cbd083e8a2503c4e"
+    )
+    # RFC 9180, appendix A.1.1
+    shared = bytes.fromhex("fe0e18c9f024ce43799ae393c7e8fe8fce9d218875e8227b0187c04e7d2ea1fc")
+    key, base_nonce = plain.hpke_schedule(shared, b"Ode on a Grecian Urn", 0x20, 1, 16)
+    assert (key.hex(), base_nonce.hex()) == ("4531685d41d65f03dc48f6b8302c05b0", "56d890e5accaaf011cff4b7d")
+    # RFC 8949, appendix A
+    assert plain.cbor({1: 2, 3: 4}).hex() == "a201020304"
+    assert (
+        plain.cbor([1, [2, 3], -1000, 1_000_000_000_000]).hex()
+        == "8401820203" + "3903e7" + "1b000000e8d4a51000"
+    )
+
+
+def test_x_wing_as_its_draft_has_it() -> None:
+    draft = json.loads((make.HERE / "xwing-draft.json").read_text("utf-8"))
+    seed = bytes.fromhex(draft["seed"])
+    public = grants.xwing_public_bytes(seed)
+    assert hashlib.sha256(public).hexdigest() == draft["public_sha256"]
+    assert plain.XWing(seed).public == public
+    assert plain.XWing(seed).decapsulate(bytes.fromhex(draft["ct"])).hex() == draft["ss"]
+
+
+def test_keys() -> None:
+    vector = load("keys")
+    root, stream = bytes.fromhex(vector["root"]), bytes.fromhex(vector["stream"])
+    for link in vector["links"]:
+        incarnation, n = unhex(link["incarnation"], link["n"])
+        k_inc = plain.mac(root, incarnation_message(stream, incarnation))
+        assert k_inc.hex() == link["k_inc"]
+        assert link_key(k_inc, n, link["lane"]).hex() == link["key"]
+    for step in vector["chain"]:
+        k_j = advance(bytes.fromhex(vector["k_0"]), step["j"])
+        assert (k_j.hex(), token_key(k_j).hex()) == (step["k_j"], step["t_j"])
+
+
+@pytest.mark.parametrize("case", cases("keystream"))
+def test_keystream(case: dict[str, Any]) -> None:
+    w = words(bytes.fromhex(case["key"]), case["link_units"])
+    assert len(w) == case["link_units"] + 1
+    assert {p: f"{w[int(p)]:016x}" for p in case["words"]} == case["words"]
+    if "sha256" in case:
+        assert hashlib.sha256(w.astype("<u8").tobytes()).hexdigest() == case["sha256"]
+
+
+@pytest.mark.parametrize("case", cases("seal"))
+def test_seal(case: dict[str, Any]) -> None:
+    layout, runs, link_words = chain_of(case)
+    first, lane = case["first"], case["lane"]
+    d = np.array(unhex(*case["d"]), dtype=np.uint64)
+    sealed = []
+    for run in runs:
+        for n, x, y in layout.split(run.first, run.end):
+            w, p = link_words(run.incarnation, n, lane), layout.position(x)
+            c = seal(w, p, d[x - first : y - first])
+            assert (unseal(w, p, c) == d[x - first : y - first]).all()
+            sealed += [f"{value:016x}" for value in c]
+    assert sealed == case["c"]
+    end = first + len(d)
+    (r,) = nonces(runs, [first, end], lane, layout, link_words)
+    sum_c = total(np.array(unhex(*sealed), dtype=np.uint64))
+    assert f"{r:016x}" == case["r"]
+    assert f"{sum_c:016x}" == case["sum_c"]
+    assert f"{(sum_c - r) & MASK:016x}" == case["sum_d"]
+    assert signed(sum_c - r) == signed(sum(signed(int(value)) for value in d))
+
+
+@pytest.mark.parametrize("case", cases("nonce"))
+def test_nonce(case: dict[str, Any]) -> None:
+    layout, runs, link_words = chain_of(case)
+    for lane, r in case["r"].items():
+        assert nonces(runs, case["boundaries"], lane, layout, link_words) == unhex(*r)
+
+
+@pytest.mark.parametrize("case", cases("token"))
+def test_token(case: dict[str, Any]) -> None:
+    t_j, grant_id = token_key(bytes.fromhex(case["k_j"])), bytes.fromhex(case["grant"])
+    a, b, r = case["a"], case["b"], unhex(*case["r"])
+    assert make_token(t_j, grant_id, a, b, r).hex() == case["token"]
+    assert open_token(t_j, grant_id, a, b, bytes.fromhex(case["token"])) == r
+
+
+def by_name(grant: grants.Grant) -> dict[str, Any]:
+    """A grant as the vectors spell it."""
+    shown = {
+        "id": grant.id.hex(),
+        "stream": grant.stream.hex(),
+        "provider": grant.provider.hex(),
+        "lanes": list(grant.lanes),
+        "granularity": grant.granularity.size,
+        "zone": grant.granularity.zone,
+        "first": grant.first,
+        "until": grant.until,
+        "purpose": grant.purpose,
+        "kind": grant.kind,
+        "tariff": grant.tariff and grant.tariff.hex(),
+        "issued_ms": grant.issued_ms,
+        "serial": grant.serial,
+    }
+    return {name: value for name, value in shown.items() if value is not None}
+
+
+@pytest.mark.parametrize("case", cases("grant"))
+def test_grant(case: dict[str, Any]) -> None:
+    body, seed, k_0 = (bytes.fromhex(case[name]) for name in ("body", "seed", "k_0"))
+    grant = objects.read_grant_body(body, case["unit_ms"], "the grant")
+    assert by_name(grant) == case["fields"]
+    assert objects.grant_body(grant) == body
+    assert hashlib.sha256(body).hexdigest() == case["info"]
+    assert grants.xwing_public_bytes(seed).hex() == case["public"]
+    sealed = bytes.fromhex(case["sealed"])
+    assert grants.open_k0(sealed, seed, body) == k_0
+    # and the other way round: what the gateway seals opens by RFC 9180 written out
+    fresh = grants.seal_k0(k_0, bytes.fromhex(case["public"]), body)
+    assert len(fresh) == len(sealed)
+    assert plain.hpke_open(fresh, plain.h(body), plain.XWing(seed)) == k_0
+
+
+@pytest.mark.parametrize("case", cases("granularity", "calendar"))
+def test_calendar_windows(case: dict[str, Any]) -> None:
+    granularity = Granularity(case["size"], case["unit_ms"], case["zone"])
+    windows = [(window["k"], window["start"]) for window in case["windows"]]
+    assert [granularity.start(k) for k, _ in windows] == [start for _, start in windows]
+    for (k, a), (_, b) in pairwise(windows):
+        if a < b:  # a date that the zone skipped has no unit
+            assert {granularity.index(u) for u in (a, a + 1, (a + b) // 2, b - 1) if u < b} == {k}
+            assert granularity.align_up(a) == a
+            assert granularity.align_up(b - 1) == (b if b - 1 > a else a)
+
+
+@pytest.mark.parametrize("case", load("granularity")["spelled"], ids=lambda case: case["text"])
+def test_spelled_granularities(case: dict[str, Any]) -> None:
+    assert Granularity.parse(case["text"], case["unit_ms"]).size == case["size"]
+
+
+def _plain_fields(values: dict[str, Any]) -> dict[str, Any]:
+    def shown(value: Any) -> Any:
+        if isinstance(value, bytes):
+            return value.hex()
+        return [shown(item) for item in value] if isinstance(value, tuple | list) else value
+
+    return {name: shown(value) for name, value in values.items()}
+
+
+@pytest.mark.parametrize(
+    "entry", [pytest.param(e, id=e["key"] or e["type"]) for e in load("objects")["objects"]]
+)
+def test_object(entry: dict[str, Any]) -> None:
+    vector = load("objects")
+    spki = bytes.fromhex(vector["provider"]["spki"] if entry["type"] == "gw1/card" else vector["spki"])
+    data, payload = bytes.fromhex(entry["cose"]), bytes.fromhex(entry["payload"])
+    kinds = (
+        objects.Descriptor,
+        objects.Chunk,
+        objects.Head,
+        objects.GrantObject,
+        objects.Tokens,
+        objects.Revocation,
+        objects.Card,
+    )
+    (kind,) = (kind for kind in kinds if entry["type"] == kind.TYPE)
+    read = kind.read(data, spki, "the object")
+    assert read.payload() == payload
+    assert cose.digest(data).hex() == entry["digest"]
+    kid = cose.kid_of(spki)
+    assert cose.to_be_signed(entry["type"], kid, payload).hex() == entry["signed"]
+    assert cose.assemble(kid, payload, data[-64:]) == data
+    fields = dict(entry["fields"])
+    if isinstance(read, objects.Descriptor):
+        assert read.layout == Layout(fields.pop("unit_ms"), fields.pop("link_units"))
+        assert [[lane.name, lane.unit, lane.scale] for lane in read.lanes] == fields.pop("lanes")
+    assert _plain_fields({name: getattr(read, name) for name in fields}) == fields
+
+
+def test_a_provider_reads_the_small_stream() -> None:
+    """Nothing but the bucket, the gateway's public key and the provider's seed: the sums come out."""
+    vector = load("objects")
+    bucket = {entry["key"]: bytes.fromhex(entry["cose"]) for entry in vector["objects"]}
+    spki, stream = bytes.fromhex(vector["spki"]), bytes.fromhex(vector["stream"])
+    what = "the object"
+    descriptor = objects.Descriptor.read_pinned(bucket[names.descriptor(stream)], cose.kid_of(spki), what)
+    keys = sorted(key for key in bucket if key.startswith(names.chunks(stream)))
+    chunks = [objects.Chunk.read(bucket[key], spki, key) for key in keys]
+    previous = cose.digest(bucket[names.descriptor(stream)])
+    for seq, (key, chunk) in enumerate(zip(keys, chunks, strict=True)):
+        assert key == names.chunk(stream, chunk.first, descriptor.layout.unit_ms)
+        assert (chunk.seq, chunk.previous, names.number_in(key)) == (seq, previous, chunk.first)
+        previous = cose.digest(bucket[key])
+    head = objects.Head.read(bucket[names.head(stream)], spki, what)
+    assert (head.digest, head.next_unit) == (previous, chunks[-1].end)
+    c = {
+        lane.name: np.concatenate([chunk.c(i) for chunk in chunks]) for i, lane in enumerate(descriptor.lanes)
+    }
+
+    grant_id = bytes.fromhex(
+        next(e["fields"]["grant"] for e in vector["objects"] if e["type"] == "gw1/tokens")
+    )
+    bound = objects.GrantObject.read(bucket[names.grant(stream, grant_id)], spki, what)
+    grant = objects.read_grant_body(bound.body, descriptor.layout.unit_ms, what)
+    k_0 = grants.open_k0(bound.sealed_k0, bytes.fromhex(vector["provider"]["seed"]), bound.body)
+    sums: dict[str, list[int]] = {lane: [] for lane in grant.lanes}
+    assert grant.complete(head.next_unit) == 4
+    for first in (0, 3):
+        bundle = objects.Tokens.read(bucket[names.bundle(stream, grant_id, first)], spki, what)
+        for j in range(bundle.first_window, bundle.first_window + bundle.count):
+            a, b = grant.window(j)
+            r = open_token(token_key(advance(k_0, j)), grant.id, a, b, bundle.token(j))
+            for lane, nonce in zip(grant.lanes, r, strict=True):
+                window = c[lane][a - descriptor.start : b - descriptor.start]
+                sums[lane].append(signed(total(window) - nonce))
+    assert sums == vector["sums"]
+    revocation = objects.Revocation.read(bucket[names.revocation(stream, grant_id)], spki, what)
+    assert (revocation.grant, revocation.from_unit) == (grant_id, head.next_unit)
