@@ -82,24 +82,26 @@ class Grant:
         return max(0, self.number(end))
 
 
-def xwing_private(seed: bytes) -> MLKEM768X25519PrivateKey:
-    """The X-Wing key of a 32-byte seed, expanded as draft-connolly-cfrg-xwing-kem section 5.2 has it."""
+def _expand(seed: bytes) -> tuple[mlkem.MLKEM768PrivateKey, x25519.X25519PrivateKey]:
+    """A 32-byte seed's two keys, as draft-connolly-cfrg-xwing-kem section 5.2 has them."""
     if len(seed) != XWING_SEED_BYTES:
         raise ValueError("an X-Wing seed has 32 bytes")
     expanded = hashlib.shake_256(seed).digest(96)
-    return MLKEM768X25519PrivateKey(
+    return (
         mlkem.MLKEM768PrivateKey.from_seed_bytes(expanded[:64]),
         x25519.X25519PrivateKey.from_private_bytes(expanded[64:]),
     )
 
 
+def xwing_private(seed: bytes) -> MLKEM768X25519PrivateKey:
+    """The X-Wing key of a 32-byte seed."""
+    return MLKEM768X25519PrivateKey(*_expand(seed))
+
+
 def xwing_public_bytes(seed: bytes) -> bytes:
     """The public key of a seed: ML-KEM-768 key | X25519 key, 1216 bytes."""
-    expanded = hashlib.shake_256(seed).digest(96)
-    return (
-        mlkem.MLKEM768PrivateKey.from_seed_bytes(expanded[:64]).public_key().public_bytes_raw()
-        + x25519.X25519PrivateKey.from_private_bytes(expanded[64:]).public_key().public_bytes_raw()
-    )
+    ml_kem, x = _expand(seed)
+    return ml_kem.public_key().public_bytes_raw() + x.public_key().public_bytes_raw()
 
 
 def _xwing_public(raw: bytes) -> MLKEM768X25519PublicKey:
