@@ -14,6 +14,7 @@ import signal
 import sys
 import traceback
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import click
 
@@ -114,8 +115,9 @@ def main(args: Sequence[str] | None = None) -> int:
 
 def _bug(error: Exception) -> str:
     # Its type and place, never its text: that may quote a secret.
-    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if "/gateway/" in frame.filename]
-    place = "gateway/" + frames[-1].filename.rpartition("/gateway/")[2] + f", line {frames[-1].lineno}"
+    package = Path(__file__).parents[1]
+    ours = [f for f in traceback.extract_tb(error.__traceback__) if Path(f.filename).is_relative_to(package)]
+    place = f"{Path(ours[-1].filename).relative_to(package.parent)}, line {ours[-1].lineno}"
     return (
         f"this is a bug: {type(error).__name__} in {place}. Please report it, "
         "with what GATEWAY_DEBUG=1 shows when you run the command again"
