@@ -1,0 +1,5 @@
+"""A bucket, on an S3 server or in a directory: put, get, list, one contract for both.
+
+The room knows keys and bytes. What the bytes mean, whether they are signed and in what order they
+are put is other rooms' business; the store is trusted with none of it.
+"""

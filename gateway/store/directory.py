@@ -1,0 +1,200 @@
+"""A bucket in a directory, for where there is no server: a key is a file's path.
+
+A file is written aside (in `.incoming`, in the directory itself), made durable, and then given its
+name: by link(2), which fails if the name is taken, or by rename(2), which replaces. So a reader sees
+whole objects only, of several writers one wins, and a power cut leaves at most a file in `.incoming`.
+
+The directory must exist: making it would fill the wrong disk when the right one is not mounted.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import itertools
+import os
+import secrets
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import TypeVar
+
+from gateway.errors import GatewayError, KeyTaken, NotFound, StoreDenied, StoreUnavailable
+from gateway.store.bucket import check_key, is_key
+
+_INCOMING = ".incoming"  # no key's part begins with a dot
+_ABANDONED_S = 3600  # a put takes milliseconds; what is this old was left by a crash
+_PAGE = 1000
+_NOTHING_THERE = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
+_DENIED = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG, errno.ELOOP, errno.EOPNOTSUPP}
+
+T = TypeVar("T")
+
+
+class DirectoryBucket:
+    """`Bucket` in the directory `root`."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root.absolute()
+        self._durable: set[Path] = set()  # folders whose own names are on the disk
+        self._swept = False
+
+    async def put(self, key: str, data: bytes, *, replace: bool = False) -> None:
+        check_key(key)
+        await self._run(lambda: self._put(key, data, replace))
+
+    async def get(self, key: str) -> bytes:
+        check_key(key)
+        return await self._run(lambda: self._get(key))
+
+    async def list(self, prefix: str, after: str = "") -> AsyncIterator[str]:
+        keys = self._walk("", prefix, after)
+        while page := await self._run(lambda: list(itertools.islice(keys, _PAGE))):
+            for key in page:
+                yield key
+
+    async def delete(self, key: str) -> None:
+        check_key(key)
+        await self._run(lambda: self._delete(key))
+
+    async def aclose(self) -> None:
+        """Nothing is kept open."""
+
+    async def _run(self, work: Callable[[], T]) -> T:
+        """`work` on a thread, with the system's errors turned into ours."""
+
+        def checked() -> T:
+            try:
+                if not self._root.is_dir():
+                    raise StoreDenied(
+                        f"there is no directory {self._root} for the store; make it, mount its disk, or"
+                        " correct the store's url"
+                    )
+                return work()
+            except OSError as error:
+                raise self._explain(error) from None
+
+        return await asyncio.to_thread(checked)
+
+    def _explain(self, error: OSError) -> GatewayError:
+        text = f"the store in {self._root} cannot be used: {error.strerror or type(error).__name__}"
+        if error.errno in _DENIED:
+            return StoreDenied(f"{text}; it needs a right to read and write there, and hard links")
+        return StoreUnavailable(text)
+
+    def _put(self, key: str, data: bytes, replace: bool) -> None:
+        path = self._root / key
+        self._make_folder(path.parent, key)
+        if replace or not self._holds(path, data):
+            aside = self._write_aside(data)
+            try:
+                if replace:
+                    aside.replace(path)
+                else:
+                    path.hardlink_to(aside)
+            except IsADirectoryError:
+                raise self._taken(key, "a folder has that name") from None
+            except FileExistsError:
+                if not self._holds(path, data):
+                    raise StoreUnavailable(f"{path} came and went while it was put; try again") from None
+            finally:
+                aside.unlink(missing_ok=True)
+        # Also when the bytes were there: whoever linked them may not have come this far.
+        _sync_folder(path.parent)
+
+    def _holds(self, path: Path, data: bytes) -> bool:
+        """Whether `data` is at `path`; False where nothing is, KeyTaken where something else is."""
+        key = str(path.relative_to(self._root))
+        try:
+            same = path.read_bytes() == data
+        except FileNotFoundError:
+            return False
+        except IsADirectoryError:
+            raise self._taken(key, "a folder has that name") from None
+        if not same:
+            raise self._taken(key, "it holds other bytes already, and is written once")
+        return True
+
+    def _taken(self, key: str, why: str) -> KeyTaken:
+        return KeyTaken(f"the store in {self._root} cannot take {key!r}: {why}")
+
+    def _make_folder(self, folder: Path, key: str) -> None:
+        """Make `folder` and those above it, and have their names on the disk."""
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except (FileExistsError, NotADirectoryError):
+            raise self._taken(key, "an object has the name of one of its folders") from None
+        if folder not in self._durable:
+            for above in folder.parents:
+                if above.is_relative_to(self._root):
+                    _sync_folder(above)
+            self._durable.add(folder)
+
+    def _write_aside(self, data: bytes) -> Path:
+        incoming = self._root / _INCOMING
+        incoming.mkdir(exist_ok=True)
+        if not self._swept:
+            self._swept = True
+            _sweep(incoming)
+        aside = incoming / secrets.token_hex(16)
+        try:
+            with aside.open("xb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError:
+            aside.unlink(missing_ok=True)
+            raise
+        return aside
+
+    def _get(self, key: str) -> bytes:
+        try:
+            return (self._root / key).read_bytes()
+        except _NOTHING_THERE:
+            raise NotFound(f"the store in {self._root} has no {key!r}") from None
+
+    def _delete(self, key: str) -> None:
+        path = self._root / key
+        with suppress(*_NOTHING_THERE):
+            path.unlink()
+            _sync_folder(path.parent)
+
+    def _walk(self, folder: str, prefix: str, after: str) -> Iterator[str]:
+        """The keys below `folder`, "" or with its last "/". Folders sort with their "/", as whole keys do."""
+        try:
+            with os.scandir(self._root / folder) as entries:
+                names = sorted(
+                    entry.name + "/" * entry.is_dir(follow_symlinks=False)
+                    for entry in entries
+                    if entry.is_file(follow_symlinks=False) or entry.is_dir(follow_symlinks=False)
+                )
+        except FileNotFoundError:  # removed since its name was read
+            return
+        for name in names:
+            key = folder + name
+            if not name.endswith("/"):
+                if key.startswith(prefix) and key > after and is_key(key):
+                    yield key
+            elif is_key(key[:-1]):
+                may_match = key.startswith(prefix) or prefix.startswith(key)
+                all_before = key < after and not after.startswith(key)
+                if may_match and not all_before:
+                    yield from self._walk(key, prefix, after)
+
+
+def _sweep(incoming: Path) -> None:
+    """Remove what crashes left there."""
+    for left in incoming.iterdir():
+        with suppress(FileNotFoundError):  # its writer is done with it
+            if left.stat().st_mtime < time.time() - _ABANDONED_S:
+                left.unlink()
+
+
+def _sync_folder(folder: Path) -> None:
+    """Put a folder's names on the disk."""
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

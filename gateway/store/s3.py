@@ -1,0 +1,196 @@
+"""A bucket on an S3 server, through boto3: one client, behind four threads of its own.
+
+Written once means a conditional put (If-None-Match: *), so that of several writers one wins. For a
+server that says it has no such condition (501) the bucket looks before it puts, which leaves a gap
+between the two; it asks for the condition no more. A server that ignores the condition without
+saying so cannot be told from one that honours it here; putting twice shows it.
+
+Keys must be listed in the order of their bytes, as S3 promises. SeaweedFS lists folder by folder,
+which differs only where a folder's name begins a neighbour's that goes on with '-' or '.' (`a/` and
+`a.cose`); no two keys of PROTOCOL.md do that. A list seen to be out of order is refused.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from functools import partial
+from itertools import pairwise
+from typing import TYPE_CHECKING, TypeVar
+
+from boto3.session import Session
+from botocore.config import Config
+from botocore.exceptions import ClientError
+
+from gateway.errors import GatewayError, KeyTaken, NotFound, StoreUnavailable
+from gateway.store.bucket import Location, check_key, is_key
+from gateway.store.s3_errors import code_of, explain, status_of
+
+if TYPE_CHECKING:
+    from types_boto3_s3.client import S3Client
+
+_THREADS = 4
+_CONNECT_S = 3
+_READ_S = 10  # one answer's silence; with boto3's three attempts a dumb server costs half a minute
+
+T = TypeVar("T")
+
+
+class S3Bucket:
+    """`Bucket` on an S3 server."""
+
+    def __init__(self, location: Location) -> None:
+        self._location = location
+        self._name, slash, prefix = location.url.removeprefix("s3://").partition("/")
+        self._root = prefix + slash
+        self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="store")
+        self._made = threading.Lock()
+        self._client_or_none: S3Client | None = None
+        self._conditional = True
+
+    async def put(self, key: str, data: bytes, *, replace: bool = False) -> None:
+        check_key(key)
+        await self._run(lambda client: self._put(client, key, data, replace))
+
+    async def get(self, key: str) -> bytes:
+        check_key(key)
+        return await self._run(lambda client: self._get(client, key))
+
+    async def list(self, prefix: str, after: str = "") -> AsyncIterator[str]:
+        last, more = _shortly_before(self._root + after) if after else "", True
+        while more:
+            names, more = await self._run(partial(self._page, prefix=prefix, last=last))
+            for last in names:
+                key = last.removeprefix(self._root)
+                if is_key(key) and key > after:
+                    yield key
+
+    async def delete(self, key: str) -> None:
+        check_key(key)
+        await self._run(lambda client: client.delete_object(Bucket=self._name, Key=self._root + key))
+
+    async def aclose(self) -> None:
+        await asyncio.to_thread(self._threads.shutdown, cancel_futures=True)
+        if self._client_or_none is not None:
+            self._client_or_none.close()
+
+    @property
+    def _where(self) -> str:
+        return f"the store {self._location.url} at {self._location.endpoint or 'the default endpoint'}"
+
+    async def _run(self, call: Callable[[S3Client], T]) -> T:
+        """`call` on a thread of the bucket's, with boto3's errors turned into ours."""
+
+        def work() -> T:
+            try:
+                return call(self._client())
+            except GatewayError:
+                raise
+            except Exception as error:  # what a hostile answer makes boto3 raise has no one root
+                # Not chained: botocore's errors hold the request, and with it its signature.
+                raise explain(error, self._where) from None
+
+        return await asyncio.get_running_loop().run_in_executor(self._threads, work)
+
+    def _client(self) -> S3Client:
+        """The client, made on first use: that reads files, and may ask the machine's role for credentials."""
+        with self._made:
+            if self._client_or_none is None:
+                place = self._location
+                self._client_or_none = Session().client(
+                    "s3",
+                    endpoint_url=place.endpoint,
+                    region_name=place.region,
+                    aws_access_key_id=place.access_key,
+                    aws_secret_access_key=place.secret_key,
+                    config=Config(
+                        connect_timeout=_CONNECT_S,
+                        read_timeout=_READ_S,
+                        max_pool_connections=_THREADS,
+                        retries={"mode": "standard"},
+                        # Servers of one's own rarely have a DNS name for each bucket.
+                        s3={"addressing_style": "path" if place.endpoint else "auto"},
+                        request_checksum_calculation=place.checksums,
+                        response_checksum_validation=place.checksums,
+                    ),
+                )
+            return self._client_or_none
+
+    def _put(self, client: S3Client, key: str, data: bytes, replace: bool) -> None:
+        if not replace:
+            if self._conditional and self._put_if_absent(client, key, data):
+                return
+            if self._holds(client, key, data):
+                return
+        answer = client.put_object(Bucket=self._name, Key=self._root + key, Body=data)
+        self._must_have(answer, "ETag")
+
+    def _put_if_absent(self, client: S3Client, key: str, data: bytes) -> bool:
+        """Put on the condition that nothing is there; False when the server knows no such condition."""
+        try:
+            answer = client.put_object(Bucket=self._name, Key=self._root + key, Body=data, IfNoneMatch="*")
+        except ClientError as error:
+            if status_of(error) == 501 or code_of(error) == "NotImplemented":
+                self._conditional = False
+                return False
+            # 412: something is there. 409: another put of this key is under way.
+            if status_of(error) not in (409, 412):
+                raise
+            if not self._holds(client, key, data):
+                raise StoreUnavailable(f"{self._where} has other writers at {key!r}; try again") from None
+        else:
+            self._must_have(answer, "ETag")
+        return True
+
+    def _holds(self, client: S3Client, key: str, data: bytes) -> bool:
+        """Whether `data` is under `key`; False where nothing is, KeyTaken where something else is."""
+        try:
+            same = self._get(client, key) == data
+        except NotFound:
+            return False
+        if not same:
+            raise KeyTaken(f"{self._where} holds other bytes under {key!r} already, which is written once")
+        return True
+
+    def _get(self, client: S3Client, key: str) -> bytes:
+        try:
+            answer = client.get_object(Bucket=self._name, Key=self._root + key)
+        except ClientError as error:
+            if code_of(error) == "NoSuchKey":  # a 404 without it is some other server
+                raise NotFound(f"{self._where} has no {key!r}") from None
+            raise
+        with closing(answer["Body"]) as body:
+            self._must_have(answer, "ETag")
+            return body.read()
+
+    def _page(self, client: S3Client, prefix: str, last: str) -> tuple[Sequence[str], bool]:
+        """A page's object names strictly after `last`, and whether there are more."""
+        answer = client.list_objects_v2(Bucket=self._name, Prefix=self._root + prefix, StartAfter=last)
+        self._must_have(answer, "IsTruncated")
+        names = [entry["Key"] for entry in answer.get("Contents", [])]
+        for before, name in pairwise([last, *names]):
+            if name <= before:
+                raise StoreUnavailable(
+                    f"{self._where} does not list its keys in the order of their bytes: {name!r} came after"
+                    f" {before!r}"
+                )
+        if answer["IsTruncated"] and not names:
+            raise StoreUnavailable(f"{self._where} says that a list goes on, and sends no more of it")
+        return names, answer["IsTruncated"]
+
+    def _must_have(self, answer: Mapping[str, object], field: str) -> None:
+        """Refuse a success that no S3 server sent: a captive portal says 200 to everything."""
+        if field not in answer:
+            raise StoreUnavailable(f"{self._where} is answered for by something that is no S3 server")
+
+
+def _shortly_before(after: str) -> str:
+    """Where to have a server begin, so that it leaves out nothing after `after`: SeaweedFS, asked for what
+    comes after a folder's name, passes over the folder."""
+    start = after.rstrip("/")[:-1]
+    while start.endswith("/"):
+        start = start.rstrip("/")[:-1]
+    return start

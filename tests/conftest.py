@@ -1,0 +1,29 @@
+"""Fixtures that more than one folder of tests uses."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from tests import servers
+
+
+@pytest.fixture(scope="session")
+def seaweedfs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[servers.S3Server]:
+    """A SeaweedFS for the whole run. A test that stops it starts it again."""
+    with servers.seaweedfs(tmp_path_factory.mktemp("seaweedfs")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def minio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[servers.S3Server]:
+    """A MinIO for the whole run; skips where it is not built, unless GATEWAY_REQUIRE_MINIO=1."""
+    if not servers.minio_binary().exists():
+        missing = "MinIO is not built: run provisioning/minio.sh (4 to 5 minutes, once)"
+        if os.environ.get("GATEWAY_REQUIRE_MINIO") == "1":
+            pytest.fail(missing)
+        pytest.skip(missing)
+    with servers.minio(tmp_path_factory.mktemp("minio")) as server:
+        yield server

@@ -1,0 +1,132 @@
+"""A relay in front of a real S3 server that can answer in its place, or break its answers.
+
+It runs in the test's own event loop: a store that blocked the loop would never be answered.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from urllib.parse import urlsplit
+
+from gateway.store.bucket import Location
+
+
+@dataclass(frozen=True)
+class Request:
+    method: str
+    path: str
+    conditional: bool
+
+
+@dataclass(frozen=True)
+class Instead:
+    """An answer in the server's place; the server never sees the request."""
+
+    status: str
+    body: str = ""
+    kind: str = "application/xml"
+
+
+@dataclass(frozen=True)
+class Cut:
+    """The server's answer, without its last bytes."""
+
+    missing: int
+
+
+class Lost:
+    """The server does as it is asked, and its answer does not arrive."""
+
+
+class Silence:
+    """The request arrives nowhere, and nothing comes back."""
+
+
+Fault = Instead | Cut | Lost | Silence
+Plan = Callable[[Request], Fault | None]
+
+
+def error(status: str, code: str) -> Instead:
+    """An answer in S3's form of errors."""
+    body = f"<?xml version='1.0'?><Error><Code>{code}</Code><Message>no</Message></Error>"
+    return Instead(status, body)
+
+
+@dataclass
+class Relay:
+    """`plan` says, for each request, what goes wrong with it; None: nothing. `seen` keeps them all."""
+
+    location: Location
+    plan: Plan = lambda request: None
+    seen: list[Request] = field(default_factory=list)
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, upstream: str) -> None:
+        try:
+            request, message = await _read_request(reader, writer)
+            self.seen.append(request)
+            fault = self.plan(request)
+            match fault:
+                case Silence():
+                    await reader.read()  # until the client gives up
+                case Instead(status, body, kind):
+                    head = (
+                        f"HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {len(body)}"
+                        "\r\nConnection: close\r\n\r\n"
+                    )
+                    writer.write((head + body).encode())
+                case _:
+                    answer = await _ask(upstream, message)
+                    if isinstance(fault, Cut):
+                        answer = answer[: -fault.missing]
+                    if not isinstance(fault, Lost):
+                        writer.write(answer)
+            await writer.drain()
+        finally:
+            writer.close()
+            with suppress(OSError):
+                await writer.wait_closed()
+
+
+@asynccontextmanager
+async def relay(behind: Location) -> AsyncIterator[Relay]:
+    """A relay to the server of `behind`; its own `location` is the same bucket, by way of the relay."""
+    assert behind.endpoint is not None
+    made = Relay(behind)
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(OSError, EOFError):
+            await made.serve(reader, writer, urlsplit(behind.endpoint or "").netloc)
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    async with server:
+        host, port = server.sockets[0].getsockname()
+        made.location = dataclasses.replace(behind, endpoint=f"http://{host}:{port}")
+        yield made
+
+
+async def _read_request(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> tuple[Request, bytes]:
+    """A request, and its bytes as they go on: whole, and without what asks to keep the connection."""
+    head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
+    first, *lines = head.rstrip("\r\n").split("\r\n")
+    headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
+    if headers.pop("expect", "") == "100-continue":
+        writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+    body = await reader.readexactly(int(headers.get("content-length", "0")))
+    headers["connection"] = "close"
+    method, path, _ = first.split(" ")
+    onward = "\r\n".join([first, *(f"{name}: {value}" for name, value in headers.items()), "", ""])
+    return Request(method, path, "if-none-match" in headers), onward.encode("latin-1") + body
+
+
+async def _ask(upstream: str, message: bytes) -> bytes:
+    host, _, port = upstream.partition(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    writer.write(message)
+    answer = await reader.read()
+    writer.close()
+    await writer.wait_closed()
+    return answer
