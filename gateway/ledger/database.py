@@ -63,17 +63,19 @@ class Database:
             self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._take_lock()
             self._connection = connection = sqlite3.connect(self._path, isolation_level=None)
+            new = _is_empty(connection)
+            if not new:  # looked at before anything is changed: it may be another program's
+                self._check_version(connection)
             self._path.chmod(0o600)
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = FULL")
             connection.execute("PRAGMA foreign_keys = ON")
-            if connection.execute("PRAGMA user_version").fetchone() == (0,):
+            if new:
                 schema = files("gateway.ledger").joinpath("schema.sql").read_text()
                 connection.executescript(
                     f"BEGIN; {schema} PRAGMA application_id = {_APPLICATION_ID}; "
                     f"PRAGMA user_version = {_VERSION}; COMMIT;"
                 )
-            self._check_version(connection)
         except (sqlite3.Error, OSError) as error:
             raise LedgerError(f"the ledger {self._path} cannot be opened: {error}") from error
 
@@ -123,3 +125,9 @@ class Database:
                 connection.rollback()
             raise LedgerError(f"the ledger {self._path} did not take a transaction: {error}") from error
         return result
+
+
+def _is_empty(connection: sqlite3.Connection) -> bool:
+    marks = [connection.execute(f"PRAGMA {name}").fetchone() for name in ("application_id", "user_version")]
+    tables = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+    return {tables, *marks} == {(0,)}
