@@ -113,16 +113,15 @@ class Database:
         if connection is None:
             raise LedgerError("the ledger is closed")
         try:
+            connection.rollback()  # does nothing, unless the rollback of the last transaction failed
             connection.execute("BEGIN")
             try:
                 result = work(connection)
+                connection.execute("COMMIT")
             except BaseException:
                 connection.rollback()
                 raise
-            connection.execute("COMMIT")
         except sqlite3.Error as error:
-            if connection.in_transaction:
-                connection.rollback()
             raise LedgerError(f"the ledger {self._path} did not take a transaction: {error}") from error
         return result
 
