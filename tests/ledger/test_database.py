@@ -1,0 +1,390 @@
+"""The file: what opens, what does not and which sentence says so, and transactions that fail."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import sqlite3
+import stat
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+
+import pytest
+
+from gateway.errors import LedgerError
+from gateway.ledger.database import Database
+from gateway.ledger.ledger import Ledger
+from gateway.ledger.records import AuditEntry, Outgoing, Stream
+from tests.ledger.values import (
+    chunk,
+    copy_of,
+    descriptor,
+    dump,
+    grant,
+    on_connection,
+    open_ledger,
+    sealed,
+    stream,
+)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "state" / "ledger.sqlite"
+
+
+async def opened(path: Path) -> None:
+    ledger = await Ledger.open(path)
+    await ledger.close()
+
+
+async def refused(path: Path, *, reading: bool = False) -> str:
+    with pytest.raises(LedgerError) as raised:
+        await Ledger.open(path, reading=reading)
+    sentence = str(raised.value)
+    assert str(path) in sentence
+    return sentence
+
+
+async def test_a_new_ledger_is_its_owners_alone_and_is_found_again(path: Path) -> None:
+    ledger = await Ledger.open(path)
+    try:
+        await ledger.begin_incarnation(7, 1)
+        files = {file.name: stat.S_IMODE(file.stat().st_mode) for file in path.parent.iterdir()}
+        assert files[path.name] == files[f"{path.name}-wal"] == files[f"{path.name}-shm"] == 0o600
+        assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+    finally:
+        await ledger.close()
+    ledger = await Ledger.open(path)
+    try:
+        assert await ledger.last_incarnation() == 7
+        assert await ledger.check() is None
+    finally:
+        await ledger.close()
+
+
+async def test_a_transaction_that_returned_survives_power_loss(path: Path) -> None:
+    ledger, database = await open_ledger(path)
+    try:
+        assert await database.do(lambda db: db.execute("PRAGMA journal_mode").fetchone()) == ("wal",)
+        full = 2
+        assert await database.do(lambda db: db.execute("PRAGMA synchronous").fetchone()) == (full,)
+    finally:
+        await ledger.close()
+
+
+async def test_a_second_gateway_on_the_same_ledger_is_refused(path: Path) -> None:
+    ledger = await Ledger.open(path)
+    try:
+        assert "another gateway is running" in await refused(path)
+        open_it = (
+            "import asyncio, sys, pathlib; from gateway.ledger.ledger import Ledger\n"
+            "try: asyncio.run(Ledger.open(pathlib.Path(sys.argv[1])))\n"
+            "except Exception as error: print(error)"
+        )
+        done = subprocess.run(
+            [sys.executable, "-c", open_it, str(path)], capture_output=True, text=True, check=True
+        )
+        assert "another gateway is running" in done.stdout
+        await ledger.begin_incarnation(1, 1)
+    finally:
+        await ledger.close()
+    await opened(path)  # and the lock is gone with the one who held it
+
+
+async def test_one_may_look_beside_the_gateway_but_not_write(path: Path) -> None:
+    assert "the gateway has not run" in await refused(path, reading=True)
+    assert not path.parent.exists()
+    ledger = await Ledger.open(path)
+    try:
+        await ledger.begin_incarnation(3, 1)
+        beside = await Ledger.open(path, reading=True)
+        try:
+            assert await beside.last_incarnation() == 3
+            assert await beside.check() is None
+            with pytest.raises(LedgerError, match="readonly"):
+                await beside.begin_incarnation(4, 1)
+            await ledger.begin_incarnation(4, 1)
+            assert await beside.last_incarnation() == 4
+        finally:
+            await beside.close()
+    finally:
+        await ledger.close()
+    beside = await Ledger.open(path, reading=True)  # nor does it need the gateway to run
+    try:
+        assert await beside.last_incarnation() == 4
+    finally:
+        await beside.close()
+
+
+@pytest.mark.parametrize("reading", [False, True])
+@pytest.mark.parametrize("version", [0, 1, 7])
+async def test_another_programs_database_is_left_as_it_is(path: Path, version: int, reading: bool) -> None:
+    path.parent.mkdir(mode=0o700)
+    with sqlite3.connect(path) as foreign:
+        foreign.execute("CREATE TABLE precious (thing TEXT)")
+        foreign.execute("INSERT INTO precious VALUES ('kept')")
+        foreign.execute(f"PRAGMA user_version = {version}")
+    foreign.close()
+    path.chmod(0o640)
+    before = path.read_bytes()
+    assert "not a gateway's ledger" in await refused(path, reading=reading)
+    assert path.read_bytes() == before
+    assert stat.S_IMODE(path.stat().st_mode) == 0o640
+
+
+async def test_a_newer_ledger_is_left_to_the_gateway_that_wrote_it(path: Path) -> None:
+    await opened(path)
+    with sqlite3.connect(path) as newer:
+        newer.execute("PRAGMA user_version = 2")
+    newer.close()
+    before = path.read_bytes()
+    for reading in (False, True):
+        sentence = await refused(path, reading=reading)
+        assert "has version 2, this gateway knows version 1" in sentence
+        assert "install the gateway that wrote it" in sentence
+    assert path.read_bytes() == before
+
+
+async def test_what_is_no_database_is_refused_with_a_sentence(path: Path) -> None:
+    path.parent.mkdir()
+    path.write_bytes(b"#!/bin/sh\n" * 500)
+    assert "file is not a database" in await refused(path)
+    assert "file is not a database" in await refused(path, reading=True)
+    assert path.read_bytes() == b"#!/bin/sh\n" * 500
+    path.unlink()
+    path.mkdir()
+    assert "cannot be opened" in await refused(path)
+
+
+async def what_is_wrong(path: Path) -> str:
+    """What opening the ledger and its check say."""
+    try:
+        ledger = await Ledger.open(path)
+        try:
+            return await ledger.check() or "nothing"
+        finally:
+            await ledger.close()
+    except LedgerError as error:
+        return str(error)
+
+
+async def test_a_truncated_ledger_is_told(path: Path) -> None:
+    """Cut off at any page: it does not open, or its check says what is wrong with it."""
+    ledger, _ = await open_ledger(path)
+    await fill(ledger)
+    await ledger.close()
+    whole = path.read_bytes()
+    for size in (100, 4096, 5000, len(whole) // 2, len(whole) - 4096):
+        path.write_bytes(whole[:size])
+        assert await what_is_wrong(path) != "nothing", size
+    path.write_bytes(whole)
+    assert await what_is_wrong(path) == "nothing"
+
+
+async def test_a_damaged_page_is_told(path: Path) -> None:
+    ledger, _ = await open_ledger(path)
+    await fill(ledger)
+    await ledger.close()
+    data = bytearray(path.read_bytes())
+    for at in range(4096, len(data), 512):
+        data[at : at + 16] = b"\xff" * 16
+    path.write_bytes(data)
+    assert await what_is_wrong(path) != "nothing"
+
+
+async def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+    (tmp_path / "state").write_text("a file where the folder should be")
+    assert "cannot be opened" in await refused(tmp_path / "state" / "ledger.sqlite")
+
+
+async def test_a_closed_ledger_says_so(path: Path) -> None:
+    database = Database(path)
+    with pytest.raises(LedgerError, match="closed"):
+        await database.do(lambda db: None)
+    await database.close()
+
+
+STREAM = stream(1)
+Operation = Callable[[Ledger], Awaitable[object]]
+
+
+async def fill(ledger: Ledger) -> None:
+    """A ledger in the midst of its work."""
+    await ledger.begin_incarnation(5, 1)
+    await ledger.add_stream(STREAM, descriptor(STREAM), [sealed(5, 80, 6)], b"state 0")
+    await ledger.close_chunk(STREAM, *_first_chunk())
+    await ledger.add_grant(*grant(STREAM, 1))
+
+
+def _first_chunk() -> tuple:  # type: ignore[type-arg]
+    entry, data = chunk(STREAM, 0, sealed(5, 80, 4))
+    return entry, sealed(5, 84, 2), data
+
+
+def _second_chunk() -> tuple:  # type: ignore[type-arg]
+    entry, data = chunk(STREAM, 1, sealed(5, 84, 1))
+    return entry, sealed(5, 85, 1), data
+
+
+async def _take_over(ledger: Ledger) -> None:
+    entries = [chunk(STREAM, seq, sealed(9, 80 + seq, 1))[0] for seq in range(3)]
+    log = AuditEntry(9, "rollback", "taken over")
+    await ledger.take_over(STREAM, 0, entries, b"state 9", {b"\1" * 16: 4}, log)
+
+
+async def _revoke(ledger: Ledger) -> None:
+    (record,) = await ledger.grants()
+    await ledger.revoke_grant(record, 90, Outgoing("r", b"revoked"), AuditEntry(1, "revocation", "x"))
+
+
+async def _advance(ledger: Ledger) -> None:
+    (record,) = await ledger.grants()
+    await ledger.advance_grant(record, 3, Outgoing("b", bytes(20_000)))
+
+
+async def _confirm(ledger: Ledger) -> None:
+    await ledger.confirm([queued.id for queued in await ledger.outbox(10)])
+
+
+OTHER: Stream = stream(2)
+
+OPERATIONS: dict[str, Operation] = {
+    "begin_incarnation": lambda ledger: ledger.begin_incarnation(6, 1),
+    "add_stream": lambda ledger: ledger.add_stream(OTHER, descriptor(OTHER), [sealed(5, 80, 9)], b"state"),
+    "append": lambda ledger: ledger.append(STREAM, [sealed(5, 86, 2), sealed(5, 88, 8)], b"state 1"),
+    "close_chunk": lambda ledger: ledger.close_chunk(STREAM, *_second_chunk()),
+    "enqueue": lambda ledger: ledger.enqueue(
+        STREAM.id, [Outgoing("a", b"1"), Outgoing("h", b"2", True), Outgoing("h", b"3", True)]
+    ),
+    "confirm": _confirm,
+    "add_grant": lambda ledger: ledger.add_grant(*grant(STREAM, 2)),
+    "advance_grant": _advance,
+    "revoke_grant": _revoke,
+    "audit": lambda ledger: ledger.audit(AuditEntry(1, "meter", "fell")),
+    "take_over": _take_over,
+}
+
+
+@pytest.fixture
+async def filled(path: Path) -> AsyncIterator[tuple[Ledger, Database]]:
+    ledger, database = await open_ledger(path)
+    await fill(ledger)
+    yield ledger, database
+    await ledger.close()
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
+async def test_an_interrupted_transaction_happens_wholly_or_not_at_all(
+    name: str, filled: tuple[Ledger, Database], path: Path, tmp_path: Path
+) -> None:
+    """Interrupted at the 1st, 2nd, 3rd... step of SQLite's machine, until it comes through."""
+    ledger, database = filled
+    before, after = await dump(database), await _done_elsewhere(name, copy_of(path, tmp_path / "copy"))
+    assert after != before
+    left, times = 0, 0
+
+    def interrupt() -> bool:
+        nonlocal left
+        left -= 1
+        return left == 0
+
+    for steps in (*range(1, 60), *range(60, 400, 5), *range(400, 4000, 50)):
+        left = steps
+        await on_connection(database, lambda db: db.set_progress_handler(interrupt, 1))
+        with contextlib.suppress(LedgerError):
+            await OPERATIONS[name](ledger)
+        interrupted = left <= 0
+        await on_connection(database, lambda db: db.set_progress_handler(None, 0))
+        found = await dump(database)
+        assert found in (before, after)
+        times += interrupted
+        if found == after:
+            break
+    assert found == after
+    assert times > 5
+
+
+async def _done_elsewhere(name: str, path: Path) -> list[str]:
+    ledger, database = await open_ledger(path)
+    try:
+        await OPERATIONS[name](ledger)
+        return await dump(database)
+    finally:
+        await ledger.close()
+
+
+async def test_a_rollback_that_fails_is_made_up_for(filled: tuple[Ledger, Database]) -> None:
+    ledger, database = filled
+    before = await dump(database)
+
+    def deny(action: int, argument: str | None, *_: object) -> int:
+        return sqlite3.SQLITE_DENY if action == sqlite3.SQLITE_TRANSACTION and argument != "BEGIN" else 0
+
+    await on_connection(database, lambda db: db.set_authorizer(deny))
+    for _ in range(2):
+        with pytest.raises(LedgerError, match="did not take a transaction"):
+            await ledger.append(STREAM, [sealed(5, 86, 2)], b"state 1")
+    await on_connection(database, lambda db: db.set_authorizer(None))
+    assert await dump(database) == before
+    await ledger.append(STREAM, [sealed(5, 86, 2)], b"state 1")
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
+async def test_a_commit_that_fails_leaves_nothing_and_may_be_tried_again(
+    name: str, filled: tuple[Ledger, Database]
+) -> None:
+    ledger, database = filled
+    before = await dump(database)
+
+    def deny(action: int, argument: str | None, *_: object) -> int:
+        commit = action == sqlite3.SQLITE_TRANSACTION and argument == "COMMIT"
+        return sqlite3.SQLITE_DENY if commit else sqlite3.SQLITE_OK
+
+    await on_connection(database, lambda db: db.set_authorizer(deny))
+    with pytest.raises(LedgerError, match="did not take a transaction"):
+        await OPERATIONS[name](ledger)
+    await on_connection(database, lambda db: db.set_authorizer(None))
+    assert await dump(database) == before
+    await OPERATIONS[name](ledger)
+    assert await dump(database) != before
+
+
+async def test_a_full_disk_takes_nothing_and_harms_nothing(path: Path) -> None:
+    """SQLite's own error for a disk with no page left, at one operation after the other."""
+    ledger, database = await open_ledger(path)
+    try:
+        await fill(ledger)
+        (pages,) = await database.do(lambda db: db.execute("PRAGMA page_count").fetchone())
+        await on_connection(database, lambda db: db.execute(f"PRAGMA max_page_count = {pages}"))
+        before = await dump(database)
+        large = Outgoing("k", bytes(50_000))
+        for _ in range(3):
+            with pytest.raises(LedgerError, match="full"):
+                await ledger.enqueue(STREAM.id, [Outgoing("j", b"small"), large])
+            assert await dump(database) == before
+        await ledger.confirm([1])  # what frees pages still goes
+        await on_connection(database, lambda db: db.execute("PRAGMA max_page_count = 1000000"))
+        await ledger.enqueue(STREAM.id, [large])
+        assert await ledger.check() is None
+    finally:
+        await ledger.close()
+
+
+async def test_what_a_cancelled_caller_asked_for_happens_wholly_or_not_at_all(
+    filled: tuple[Ledger, Database],
+) -> None:
+    """The thread goes on with a transaction that nobody waits for, and what comes later sees it."""
+    ledger, _ = filled
+    for first in range(86, 96, 2):
+        task = asyncio.create_task(ledger.append(STREAM, [sealed(5, first, 2)], b"state"))
+        await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        at = (await ledger.position(STREAM)).next_unit
+        assert at in (first, first + 2)
+        if at == first:
+            await ledger.append(STREAM, [sealed(5, first, 2)], b"state")
