@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import re
 import secrets
 import socket
 import subprocess
@@ -30,7 +31,6 @@ from botocore.exceptions import BotoCoreError, ClientError
 from gateway.store.bucket import Location
 
 BUCKET = "meters"
-MINIO_VERSION = "v0.0.0-20260212201848-7aac2a2c5b7c"
 
 _READY_S = 60
 # SeaweedFS's parts look for each other's gRPC at this distance, whatever its options say.
@@ -189,8 +189,10 @@ def minio(folder: Path) -> Iterator[S3Server]:
 
 def minio_binary() -> Path:
     """Where provisioning/minio.sh keeps what it built, built or not."""
+    script = Path(__file__).parents[1] / "provisioning" / "minio.sh"
+    [version] = re.findall(r"^version=(\S+)$", script.read_text(), re.MULTILINE)
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return cache / "gateway" / f"minio-{MINIO_VERSION}" / "minio"
+    return cache / "gateway" / f"minio-{version}" / "minio"
 
 
 def wait_for(condition: Callable[[], bool], seconds: float) -> bool:

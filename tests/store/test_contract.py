@@ -152,16 +152,28 @@ async def test_deleted_is_gone_and_may_be_put_anew(bucket: Bucket) -> None:
     assert await bucket.get("v1/probe") == b"2"
 
 
-@pytest.mark.parametrize(
-    "key", ["", "/a", "a/", "a//b", "../a", "a/../b", ".a", "a b", "ä", "a\n", "a\0", "a" * 256]
-)
-async def test_what_is_no_key_is_refused(bucket: Bucket, key: str) -> None:
-    for attempt in (
-        bucket.put(key, b"1"),
-        bucket.put(key, b"1", replace=True),
-        bucket.get(key),
-        bucket.delete(key),
+async def test_what_is_no_key_is_refused(bucket: Bucket) -> None:
+    for key in (
+        "",
+        "/a",
+        "a/",
+        "a//b",
+        "../a",
+        "a/../b",
+        ".a",
+        "a b",
+        "ä",
+        "a\n",
+        "a\0",
+        "a" * 256,
+        "a/" * 600 + "a",
     ):
-        with pytest.raises(UsageError, match="no key"):
-            await attempt
+        for attempt in (
+            bucket.put(key, b"1"),
+            bucket.put(key, b"1", replace=True),
+            bucket.get(key),
+            bucket.delete(key),
+        ):
+            with pytest.raises(UsageError, match="no key"):
+                await attempt
     assert await keys(bucket) == []
