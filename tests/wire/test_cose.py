@@ -1,0 +1,292 @@
+"""COSE_Sign1: another implementation reads ours and we read its; any other form is refused."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import cbor2
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
+from cwt import COSE, COSEKey
+from cwt.exceptions import VerifyError
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gateway.errors import Refused
+from gateway.wire import cose
+from tests.wire.samples import ANY, EXAMPLES, KEY, OTHER, Object
+
+PAYLOAD = cose.encode({1: b"x"})
+
+
+def spki(key: Any) -> bytes:
+    data: bytes = key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    return data
+
+
+def their_key(private: bool) -> Any:
+    """Our key as cwt has it."""
+    if private:
+        pem = KEY.private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    else:
+        pem = KEY.private.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    return COSEKey.from_pem(pem, kid=KEY.kid, alg="ES256")
+
+
+THEIR_PUBLIC = their_key(private=False)
+
+
+@given(ANY)
+@settings(max_examples=40)
+def test_cwt_reads_our_objects(item: Object) -> None:
+    data = KEY.sign(item.TYPE, item.payload())
+    theirs = COSE.new()
+    assert theirs.decode(data, THEIR_PUBLIC, external_aad=item.TYPE.encode()) == item.payload()
+    for other_type in (b"", b"gw1/other", item.TYPE.encode() + b"\0"):
+        with pytest.raises(VerifyError):
+            theirs.decode(data, THEIR_PUBLIC, external_aad=other_type)
+
+
+@given(st.binary())
+@settings(max_examples=40)
+def test_we_read_what_cwt_signs(payload: bytes) -> None:
+    data = COSE.new(deterministic_header=True).encode_and_sign(
+        payload, their_key(private=True), protected={1: -7, 4: KEY.kid}, external_aad=b"gw1/test"
+    )
+    assert cose.verify(data, "gw1/test", KEY.public, "it") == payload
+    with pytest.raises(Refused, match="does not fit: changed, or not a gw1/other"):
+        cose.verify(data, "gw1/other", KEY.public, "it")
+
+
+def signed(parts: list[Any], tag: int = 18) -> bytes:
+    return cbor2.dumps(cbor2.CBORTag(tag, parts), canonical=True)
+
+
+def parts() -> list[Any]:
+    items: list[Any] = cbor2.loads(KEY.sign("gw1/test", PAYLOAD)).value
+    return items
+
+
+def test_what_is_signed_is_read() -> None:
+    items = parts()
+    assert cose.verify(signed(items), "gw1/test", KEY.public, "it") == PAYLOAD
+    assert cose.payload_unchecked(signed(items), "it") == (KEY.kid, PAYLOAD, items[3])
+
+
+OTHER_FORMS: list[list[Any]] = [
+    [{}, "", 0, []],
+    [{1: -7}, b"", [], 0, {4: b""}],
+    ["", {}, [], 0],
+    ["", {}, [], 0],
+]
+
+
+@pytest.mark.parametrize(("at", "value"), [(at, v) for at, values in enumerate(OTHER_FORMS) for v in values])
+def test_parts_of_another_form(at: int, value: Any) -> None:
+    changed = parts()
+    changed[at] = value
+    with pytest.raises(Refused, match="it is not a COSE_Sign1"):
+        cose.verify(signed(changed), "gw1/test", KEY.public, "it")
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        signed(parts()[:3]),
+        signed([*parts(), b""]),
+        signed([]),
+        cose.encode(parts()),  # without its tag
+        cose.encode(b"x"),
+        cose.encode(0),
+    ],
+)
+def test_what_is_no_cose_sign1(data: bytes) -> None:
+    with pytest.raises(Refused, match="it is not a COSE_Sign1"):
+        cose.verify(data, "gw1/test", KEY.public, "it")
+
+
+@pytest.mark.parametrize("tag", [0, 1, 2, 17, 24, 61, 96, 98, 55_799])
+def test_another_tag(tag: int) -> None:
+    with pytest.raises(Refused, match="CBOR that version 1 does not use"):
+        cose.verify(signed(parts(), tag), "gw1/test", KEY.public, "it")
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        b"",
+        cose.encode({}),
+        cose.encode({1: -7}),
+        cose.encode({4: KEY.kid}),
+        cose.encode({1: -8, 4: KEY.kid}),
+        cose.encode({1: -35, 4: KEY.kid}),
+        cose.encode({1: -7, 4: KEY.kid[:15]}),
+        cose.encode({1: -7, 4: KEY.kid + b"\0"}),
+        cose.encode({1: -7, 4: "kid"}),
+        cose.encode({1: -7, 3: 0, 4: KEY.kid}),
+        cose.encode({1: -7, 2: [4], 4: KEY.kid}),
+        cose.encode([]),
+        b"\xa2\x04\x50" + KEY.kid + b"\x01\x26",
+        b"\xbf\x01\x26\x04\x50" + KEY.kid + b"\xff",
+        cose.encode({1: -7, 4: KEY.kid}) + b"\0",
+    ],
+)
+def test_another_header(header: bytes) -> None:
+    """Rightly signed under a header that version 1 does not have."""
+    message = cose.encode(["Signature1", header, b"gw1/test", PAYLOAD])
+    data = signed([header, {}, PAYLOAD, KEY.signature(message)])
+    with pytest.raises(Refused, match="header of it"):
+        cose.verify(data, "gw1/test", KEY.public, "it")
+
+
+@pytest.mark.parametrize("size", [0, 1, 63, 65, 70, 128])
+def test_a_signature_has_64_bytes(size: int) -> None:
+    changed = parts()
+    changed[3] = bytes(size)
+    with pytest.raises(Refused, match=f"signature of it has {size} bytes, not 64"):
+        cose.verify(signed(changed), "gw1/test", KEY.public, "it")
+
+
+N = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551  # the order of P-256
+
+
+@pytest.mark.parametrize(
+    ("r", "s"), [(0, 0), (0, 1), (1, 0), (N, 1), (1, N), (2**256 - 1, 2**256 - 1), (1, 1)]
+)
+def test_numbers_that_are_no_signature(r: int, s: int) -> None:
+    changed = parts()
+    changed[3] = r.to_bytes(32, "big") + s.to_bytes(32, "big")
+    with pytest.raises(Refused, match="does not fit"):
+        cose.verify(signed(changed), "gw1/test", KEY.public, "it")
+
+
+def test_an_unprotected_signature_of_something_else() -> None:
+    """Neither the bare payload nor a Signature of another context is a Sign1."""
+    for message in (
+        PAYLOAD,
+        cose.encode(["Signature", cose.protected_header(KEY.kid), b"gw1/test", PAYLOAD]),
+        cose.encode(["Signature1", cose.protected_header(KEY.kid), b"", PAYLOAD]),
+        cose.encode(["Signature1", b"", b"gw1/test", PAYLOAD]),
+    ):
+        with pytest.raises(Refused, match="does not fit"):
+            cose.verify(cose.assemble(KEY.kid, PAYLOAD, KEY.signature(message)), "gw1/test", KEY.public, "it")
+
+
+def test_keys_that_are_no_p256_keys() -> None:
+    p384 = spki(ec.generate_private_key(ec.SECP384R1()))
+    edwards = spki(ed25519.Ed25519PrivateKey.generate())
+    for public in (b"", b"\0", bytes(91), p384, edwards, KEY.public[:-1], KEY.public[:-1] + b"\0"):
+        with pytest.raises(Refused, match="not a P-256 public key"):
+            cose.load_public_key(public, "the key")
+        # also where the object names this very key
+        data = cose.assemble(cose.kid_of(public), PAYLOAD, bytes(64))
+        with pytest.raises(Refused, match="not a P-256 public key"):
+            cose.verify(data, "gw1/test", public, "it")
+
+
+def test_public_keys_have_the_one_length() -> None:
+    assert len(KEY.public) == len(OTHER.public) == cose.SPKI_BYTES
+    assert len(KEY.kid) == cose.KID_BYTES
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        "1800",  # 0 in two bytes
+        "1900ff",
+        "1a0000ffff",
+        "1b00000000ffffffff",
+        "3800",
+        "5800",
+        "7800",
+        "9800",
+        "b800",
+        "a2010001ff"[:-2] + "02",  # a key twice
+        "a202000100",  # keys out of order
+        "a2410000" + "0000",  # a shorter key after a longer one
+    ],
+)
+def test_cbor_in_a_longer_form_than_need_be(data: str) -> None:
+    with pytest.raises(Refused, match="it is not deterministic CBOR: it can be written in more than one way"):
+        cose.decode(bytes.fromhex(data), "it")
+
+
+@pytest.mark.parametrize(
+    ("diagnostic", "data"),
+    [
+        ("open-ended array", "9fff"),
+        ("open-ended map", "bfff"),
+        ("open-ended bytes", "5f4100ff"),
+        ("open-ended text", "7f6100ff"),
+        ("reserved length", "1c"),
+        ("reserved length", "5d"),
+        ("a break alone", "ff"),
+        ("false", "f4"),
+        ("null", "f6"),
+        ("undefined", "f7"),
+        ("simple value", "e0"),
+        ("half float", "f93c00"),
+        ("double", "fb3ff0000000000000"),
+        ("date", "c074323032302d30312d30315430303a30303a30305a"),
+        ("epoch date", "c100"),
+        ("bignum", "c249010000000000000000"),
+        ("decimal", "c4820102"),
+        ("bigfloat", "c5820102"),
+        ("rational", "d81e820102"),
+        ("pattern", "d8236161"),
+        ("shared item", "d81c00"),
+        ("set", "d9010280"),
+        ("tag 18 within", "81d280"),
+        ("tag 18 twice", "d2d280"),
+        ("tag 18 in two bytes", "d81180"),
+        ("nested too deep", "81" * 9 + "00"),
+    ],
+)
+def test_cbor_that_version_1_does_not_use(diagnostic: str, data: str) -> None:
+    with pytest.raises(Refused, match="it holds CBOR that version 1 does not use"):
+        cose.decode(bytes.fromhex(data), "it")
+
+
+@given(
+    st.recursive(
+        st.integers(-(2**64), 2**64 - 1) | st.binary(max_size=300) | st.text(max_size=300),
+        lambda inner: (
+            st.lists(inner, max_size=4)
+            | st.dictionaries(st.integers(0, 2**64 - 1) | st.text(max_size=4), inner, max_size=4)
+        ),
+        max_leaves=12,
+    )
+)
+def test_what_is_encoded_is_decoded(value: Any) -> None:
+    """All that objects are made of, up to the depth that is read."""
+
+    def depth(item: Any) -> int:
+        inner = item.values() if isinstance(item, dict) else item if isinstance(item, list) else None
+        return 0 if inner is None else 1 + max(map(depth, inner), default=0)
+
+    data = cose.encode(value)
+    if depth(value) < 8:
+        assert cose.decode(data, "it") == value
+
+
+def test_objects_in_an_undeterministic_form_are_refused() -> None:
+    """The same object, rightly signed over these very bytes."""
+    for kind, example in EXAMPLES.items():
+        payload = cbor2.loads(example.payload())
+        backwards = cbor2.dumps(dict(reversed(payload.items())))
+        longer = b"\xb8" + bytes([len(payload)]) + example.payload()[1:]
+        open_ended = b"\xbf" + example.payload()[1:] + b"\xff"
+        for other in (backwards, longer, open_ended):
+            assert cbor2.loads(other) == payload
+            with pytest.raises(Refused, match="CBOR"):
+                kind.read(KEY.sign(kind.TYPE, other), KEY.public, "it")
+        whole = KEY.sign(kind.TYPE, example.payload())
+        assert whole[:2] == b"\xd2\x84"
+        for other in (
+            b"\xd8\x12" + whole[1:],
+            b"\xd2\x98\x04" + whole[2:],
+            b"\xd2\x9f" + whole[2:] + b"\xff",
+        ):
+            with pytest.raises(Refused, match="CBOR"):
+                kind.read(other, KEY.public, "it")

@@ -1,0 +1,94 @@
+"""Where objects lie: names that sort by time, and are taken apart again."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.errors import Refused
+from gateway.wire import names
+from gateway.wire.objects import class_at
+from tests.wire.samples import EXAMPLES
+
+STREAM, GRANT = bytes(range(16)), bytes(range(16, 32))
+PREFIX = "v1/000102030405060708090a0b0c0d0e0f/"
+FOLDER = PREFIX + "grant/101112131415161718191a1b1c1d1e1f/"
+UNITS = st.integers(0, 2_000_000_000_000)
+
+
+def test_names_are_the_protocols() -> None:
+    at = 1_767_225_599  # the last second of 2025, in units of a second
+    assert names.stream_prefix(STREAM) == PREFIX
+    assert names.descriptor(STREAM) == PREFIX + "stream.cose"
+    assert names.head(STREAM) == PREFIX + "head.cose"
+    assert names.chunk(STREAM, at, 1000) == PREFIX + "chunk/2025-12-31/000000006955b8ff.cose"
+    assert names.chunk(STREAM, at + 1, 1000) == PREFIX + "chunk/2026-01-01/000000006955b900.cose"
+    assert names.grant(STREAM, GRANT) == FOLDER + "grant.cose"
+    assert names.revocation(STREAM, GRANT) == FOLDER + "revoked.cose"
+    assert names.bundle(STREAM, GRANT, 255) == FOLDER + "new/00000000000000ff.cose"
+
+
+@given(UNITS, UNITS, st.sampled_from((1, 1000, 60_000)))
+def test_names_sort_as_units_do(one: int, two: int, unit_ms: int) -> None:
+    one, two = one // unit_ms, two // unit_ms
+    first, second = (names.chunk(STREAM, unit, unit_ms) for unit in (one, two))
+    assert (first < second) == (one < two)
+    assert first.startswith(names.chunks(STREAM))
+    assert names.number_in(first) == one
+    day = datetime.fromtimestamp(one * unit_ms // 1000, UTC).date()
+    assert first.split("/")[-2] == day.isoformat()
+    bundles = [names.bundle(STREAM, GRANT, window) for window in (one, two)]
+    assert (bundles[0] < bundles[1]) == (one < two)
+    assert all(bundle.startswith(names.bundles(STREAM, GRANT)) for bundle in bundles)
+    assert names.number_in(bundles[1]) == two
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "",
+        "0000000000000000",
+        "000000000000000.cose",
+        "00000000000000000.cose",
+        "000000000000000G.cose",
+        "00000000000000FF.cose",
+        "-000000000000001.cose",
+        "0x00000000000001.cose",
+        "０000000000000000.cose",
+        "0000000000000000.cose/",
+        "0000000000000000.cose.cose",
+        "0000000000000000.COSE",
+    ],
+)
+def test_names_of_nothing(key: str) -> None:
+    for name in (key, names.chunks(STREAM) + "2026-01-01/" + key):
+        with pytest.raises(Refused, match="which is no name that version 1 knows"):
+            names.number_in(name)
+
+
+@given(st.text())
+def test_any_name_is_a_number_or_refused(key: str) -> None:
+    try:
+        assert 0 <= names.number_in(key) < 2**64
+    except Refused:
+        return
+    assert key.endswith(".cose")
+
+
+def test_what_lies_where() -> None:
+    places = {
+        "gw1/stream": names.descriptor(STREAM),
+        "gw1/chunk": names.chunk(STREAM, 0, 1000),
+        "gw1/head": names.head(STREAM),
+        "gw1/grant": names.grant(STREAM, GRANT),
+        "gw1/tokens": names.bundle(STREAM, GRANT, 0),
+        "gw1/revoked": names.revocation(STREAM, GRANT),
+    }
+    assert {type_string: class_at(key).TYPE for type_string, key in places.items()} == {t: t for t in places}
+    assert {kind.TYPE for kind in EXAMPLES} - set(places) == {"gw1/card"}  # sent, not stored
+    for key in ("", PREFIX, PREFIX + "other.cose", FOLDER, FOLDER + "month/x.cose"):
+        with pytest.raises(Refused, match="no name that version 1 knows"):
+            class_at(key)

@@ -1,0 +1,265 @@
+"""Every kind of object: there and back, and nothing else is taken for it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import cbor2
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gateway.chain.grant import Grant
+from gateway.chain.layout import LANES
+from gateway.errors import Refused
+from gateway.wire import cose, objects
+from gateway.wire.objects import Card, Chunk, Descriptor, GrantObject, Tokens, grant_body, read_grant_body
+from tests.wire.samples import ANY, EXAMPLES, KEY, OTHER, RULES, Object, grants
+
+KINDS = list(EXAMPLES)
+
+
+def test_no_kind_of_object_is_forgotten() -> None:
+    kinds = {v for v in vars(objects).values() if isinstance(v, type) and hasattr(v, "TYPE")}
+    assert kinds == set(EXAMPLES) == set(RULES)
+    assert len({kind.TYPE for kind in KINDS}) == len(KINDS)
+    assert all(kind.TYPE.startswith("gw1/") for kind in KINDS)
+
+
+@given(ANY)
+@settings(max_examples=200)
+def test_objects_come_back_as_they_were(item: Object) -> None:
+    data = KEY.sign(item.TYPE, item.payload())
+    read = type(item).read(data, KEY.public, "it")
+    assert read == item
+    assert read.payload() == item.payload()
+
+
+@given(grants())
+def test_grant_bodies_come_back_as_they_were(grant: Grant) -> None:
+    body = grant_body(grant)
+    read = read_grant_body(body, grant.granularity.unit_ms, "it")
+    assert read == grant
+    assert grant_body(read) == body
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("other", KINDS)
+def test_an_object_is_of_one_type(kind: type[Any], other: type[Any]) -> None:
+    """Even where the payload would fit: the type is signed."""
+    data = KEY.sign(other.TYPE, EXAMPLES[kind].payload())
+    if kind is other:
+        assert kind.read(data, KEY.public, "it") == EXAMPLES[kind]
+        return
+    with pytest.raises(Refused, match=f"it does not fit: changed, or not a {kind.TYPE}$"):
+        kind.read(data, KEY.public, "it")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_object_is_of_one_key(kind: type[Any]) -> None:
+    item = EXAMPLES[kind]
+    with pytest.raises(
+        Refused, match=f"signed by key {OTHER.kid.hex()}, not by the registered {KEY.kid.hex()}"
+    ):
+        kind.read(OTHER.sign(item.TYPE, item.payload()), KEY.public, "it")
+    # another's signature under the registered key's name
+    message = cose.to_be_signed(item.TYPE, KEY.kid, item.payload())
+    with pytest.raises(Refused, match="does not fit"):
+        kind.read(cose.assemble(KEY.kid, item.payload(), OTHER.signature(message)), KEY.public, "it")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_change_of_any_byte_is_refused(kind: type[Any]) -> None:
+    data = KEY.sign(kind.TYPE, EXAMPLES[kind].payload())
+    for at in range(len(data)):
+        for flip in (1 << at % 8, 0xFF):
+            changed = bytearray(data)
+            changed[at] ^= flip
+            with pytest.raises(Refused):
+                kind.read(bytes(changed), KEY.public, "it")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_object_cut_short_or_drawn_out_is_refused(kind: type[Any]) -> None:
+    data = KEY.sign(kind.TYPE, EXAMPLES[kind].payload())
+    for size in range(len(data)):
+        with pytest.raises(Refused):
+            kind.read(data[:size], KEY.public, "it")
+    for more in (b"\0", b"\xf6", data):
+        with pytest.raises(Refused, match="in more than one way"):
+            kind.read(data + more, KEY.public, "it")
+
+
+def entries(kind: type[Any]) -> dict[Any, Any]:
+    """The payload of the example, as a map."""
+    decoded: dict[Any, Any] = cbor2.loads(EXAMPLES[kind].payload())
+    return decoded
+
+
+def refusal(kind: type[Any], payload: dict[Any, Any]) -> str:
+    """What a rightly signed object with this payload is refused for."""
+    data = KEY.sign(kind.TYPE, cbor2.dumps(payload, canonical=True))
+    with pytest.raises(Refused) as refused:
+        kind.read(data, KEY.public, "it")
+    return str(refused.value)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_entries_too_many_or_too_few_are_refused(kind: type[Any]) -> None:
+    payload = entries(kind)
+    for extra in (0, 14, 24, -1, "x", b"x"):
+        assert "entries that version 1 does not know" in refusal(kind, payload | {extra: 0})
+    names = {field.key: field.name for field in kind.FIELDS}
+    assert set(names) == set(payload)
+    for key, name in names.items():
+        less = {k: v for k, v in payload.items() if k != key}
+        assert refusal(kind, less) == f"it: {name} is missing"
+    for not_a_map in ([], 0, b"", "x", [payload]):
+        data = KEY.sign(kind.TYPE, cbor2.dumps(not_a_map, canonical=True))
+        with pytest.raises(Refused, match="is not a map"):
+            kind.read(data, KEY.public, "it")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_values_of_another_form_are_refused(kind: type[Any]) -> None:
+    forms: tuple[Any, ...] = (-1, 0, 2**64 - 1, "", "x", b"", b"x", [], [[]], [0], {}, {1: 1})
+    not_ours: tuple[Any, ...] = (True, None, 1.0, 2**64, cbor2.undefined, cbor2.CBORTag(2, b"\1"))
+    for field in kind.FIELDS:
+        payload = entries(kind)
+        for value in forms:
+            if type(value) is not type(payload[field.key]) or value in (-1, [], [[]], [0]):
+                said = refusal(kind, payload | {field.key: value})
+                assert said == f"it: {field.name} has not the form that version 1 gives it"
+        for value in not_ours:
+            assert "CBOR that version 1 does not use" in refusal(kind, payload | {field.key: value})
+        # a key that Python takes for the same number, and CBOR does not
+        for alias in (float(field.key), *([True] if field.key == 1 else [])):
+            renamed = {alias if key == field.key else key: v for key, v in entries(kind).items()}
+            assert "CBOR that version 1 does not use" in refusal(kind, renamed)
+
+
+@pytest.mark.parametrize(
+    ("kind", "changes", "says"),
+    [
+        (Descriptor, {2: 0}, "unit_ms = 0: a unit is 1 ms to 1 h"),
+        (Descriptor, {3: 2**20 + 1}, "link_units = 1048577"),
+        (Descriptor, {4: [["heat", "Wh", "0.001"]]}, "lane 'heat' is none that version 1 knows"),
+        (Descriptor, {4: [["import", "Wh", "1"]]}, "lane 'import' is none that version 1 knows"),
+        (Descriptor, {4: [["import", "Wh", "0.001"]] * 2}, "names a lane twice"),
+        (Descriptor, {5: 1}, "does not start at a link boundary"),
+        (Descriptor, {6: bytes(90)}, "signing_key has not the form"),
+        (Chunk, {5: 0}, "count has not the form"),
+        (Chunk, {5: 1}, "its lanes do not hold 1 units each"),
+        (Chunk, {6: []}, "lanes has not the form"),
+        (Chunk, {6: [bytes(16)] * 5}, "lanes has not the form"),
+        (Chunk, {6: [bytes(16), bytes(15)]}, "its lanes do not hold 2 units each"),
+        (GrantObject, {1: bytes(16)}, "its body grants another stream, 73747265616d2020"),
+        (GrantObject, {2: b"\xa0"}, "the body of it: id is missing"),
+        (GrantObject, {3: bytes(1167)}, "sealed_k0 has not the form"),
+        (Tokens, {4: 0}, "count has not the form"),
+        (Tokens, {4: 3}, "its bytes are no 3 tokens of one length"),
+        (Tokens, {4: 4}, "its bytes are no 4 tokens of one length"),
+        (Tokens, {5: bytes(2 * 17)}, "its bytes are no 2 tokens of one length"),
+        (Tokens, {5: bytes(2 * 56)}, "its bytes are no 2 tokens of one length"),
+        (Card, {1: bytes(16)}, "its kid is not that of its signing key"),
+        (Card, {4: "registrar"}, "role has not the form"),
+        (Card, {5: "ä" * 41}, "name has not the form"),
+        (Card, {5: "a\nb"}, "name has not the form"),
+        (Card, {6: 2}, "ends before it begins to be valid"),
+    ],
+)
+def test_what_each_kind_refuses(kind: type[Any], changes: dict[int, Any], says: str) -> None:
+    assert says in refusal(kind, entries(kind) | changes)
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({4: []}, "lanes has not the form"),
+        ({4: ["import", "import"]}, "each once"),
+        ({5: 0}, "right would be 1 to"),
+        ({5: 900}, "only days and months have one"),
+        ({5: "week"}, "granularity has not the form"),
+        ({6: "Mars/Olympus"}, "not in the IANA list"),
+        ({7: 1_767_222_001}, "is no boundary between windows of day"),
+        ({7: 2**63}, "outside the calendar"),
+        ({8: 1_767_222_000}, "until must be later than from"),
+        ({9: "x" * 257}, "purpose has not the form"),
+        ({10: "all"}, "kind has not the form"),
+        ({11: bytes(31)}, "tariff has not the form"),
+        ({14: 0}, "entries that version 1 does not know"),
+    ],
+)
+def test_what_a_grant_body_refuses(changes: dict[int, Any], says: str) -> None:
+    example = EXAMPLES[GrantObject]
+    assert isinstance(example, GrantObject)
+    body = cbor2.loads(example.body) | changes
+    with pytest.raises(Refused, match=r"^it: ") as refused:
+        read_grant_body(cbor2.dumps(body, canonical=True), 1000, "it")
+    assert says in str(refused.value)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_nothing_malformed_is_written(kind: type[Any]) -> None:
+    """A value of ours that has not its form stops before it is signed."""
+    for field in kind.FIELDS:
+
+        class Broken(kind):  # type: ignore[misc]
+            def _values(self, name: str = field.name) -> dict[str, Any]:
+                return {**super()._values(), name: object()}
+
+        example = EXAMPLES[kind]
+        broken = Broken(**{name: getattr(example, name) for name in kind.__dataclass_fields__})
+        with pytest.raises(ValueError, match=f"{kind.TYPE}: {field.name} does not fit its form"):
+            broken.payload()
+
+
+def test_a_descriptor_is_pinned_to_the_registered_key() -> None:
+    example = EXAMPLES[Descriptor]
+    data = KEY.sign("gw1/stream", example.payload())
+    assert Descriptor.read_pinned(data, KEY.kid, "it") == example
+    with pytest.raises(
+        Refused, match=f"names the signing key {KEY.kid.hex()}; registered is {OTHER.kid.hex()}"
+    ):
+        Descriptor.read_pinned(data, OTHER.kid, "it")
+    # it names the registered key and is signed by another
+    with pytest.raises(Refused, match="signed by key"):
+        Descriptor.read_pinned(OTHER.sign("gw1/stream", example.payload()), KEY.kid, "it")
+
+
+def test_a_card_of_ones_own() -> None:
+    example = EXAMPLES[Card]
+    assert Card.read_self_signed(KEY.sign("gw1/card", example.payload()), "it") == example
+    with pytest.raises(Refused, match="signed by key"):
+        Card.read_self_signed(OTHER.sign("gw1/card", example.payload()), "it")
+
+
+def test_a_signing_key_that_is_none() -> None:
+    """91 bytes, and no point of the curve."""
+    payload = entries(Descriptor) | {6: bytes(91)}
+    data = KEY.sign("gw1/stream", cbor2.dumps(payload, canonical=True))
+    with pytest.raises(Refused):
+        Descriptor.read_pinned(data, cose.kid_of(bytes(91)), "it")
+
+
+@given(st.integers(1, 50), st.integers(1, 4), st.integers(0, 2**63), st.data())
+def test_tokens_are_found_by_their_window(count: int, lanes: int, first: int, data: st.DataObject) -> None:
+    size = 8 * lanes + 16
+    each = [bytes([i]) * size for i in range(count)]
+    bundle = Tokens(bytes(16), bytes(16), first, count, b"".join(each))
+    at = data.draw(st.integers(0, count - 1))
+    assert bundle.token(first + at) == each[at]
+
+
+def test_a_chunk_gives_its_ciphertexts() -> None:
+    chunk = EXAMPLES[Chunk]
+    assert isinstance(chunk, Chunk)
+    assert chunk.c(0).tolist() == [0x0706050403020100, 0x0F0E0D0C0B0A0908]
+    assert chunk.c(1).tolist() == [0, 0]
+    assert chunk.end == 3602
+
+
+def test_lanes_are_written_as_the_protocol_names_them() -> None:
+    assert entries(Descriptor)[4] == [
+        [LANES[name].name, LANES[name].unit, LANES[name].scale] for name in ("import", "power")
+    ]
