@@ -64,21 +64,23 @@ class Chunker:
         self._clock = clock
         self._chunk_units = chunk_units
         self._incarnation = incarnation
+        self._behind: set[bytes] = set()  # streams whose last chunk may lack its tokens or head
 
     async def catch_up(self, stream: Stream) -> None:
         """After a start: close what earlier incarnations left open, and finish what follows a chunk."""
-        await self._close_all(stream)
-        await self._follow(stream)
+        self._behind.add(stream.id)
+        await self.close_ready(stream)
 
-    async def close_ready(self, stream: Stream) -> bool:
-        """Close the chunks that have reached their borders; whether there were any."""
+    async def close_ready(self, stream: Stream) -> None:
+        """Close the chunks that have reached their borders, and finish what follows a chunk."""
         position = await self._ledger.position(stream)
         first = stream.start if position.last is None else position.last.end
-        if position.next_unit < border(first, stream.layout, self._chunk_units):
-            return False
-        await self._close_all(stream)
-        await self._follow(stream)
-        return True
+        if position.next_unit >= border(first, stream.layout, self._chunk_units):
+            self._behind.add(stream.id)
+        if stream.id in self._behind:
+            await self._close_all(stream)
+            await self._follow(stream)
+            self._behind.discard(stream.id)
 
     async def _close_all(self, stream: Stream) -> None:
         parts = await self._ledger.open_units(stream)
