@@ -1,0 +1,147 @@
+"""Real parts that fail when a test says so: the root, the store, the ledger's transactions."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Literal, Self, TypeVar
+
+from gateway.errors import LedgerError, StoreUnavailable, TrustError
+from gateway.ledger.database import Database
+from gateway.store.bucket import Bucket
+from gateway.trust.root import Root
+
+T = TypeVar("T")
+
+
+class Fuse:
+    """Lets calls through until it blows: `after` more calls, then `times` fail (for ever where None)."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+        self._after: int | None = None
+        self._times: int | None = None
+        self.blown = 0
+
+    def set(self, after: int | None, times: int | None = 1) -> None:
+        """`after` None: mend it."""
+        self._after, self._times, self.blown = after, times, 0
+
+    def blows(self) -> bool:
+        """Whether the call that is about to be made fails."""
+        self.calls += 1
+        if self._after is None:
+            return False
+        if self._after > 0:
+            self._after -= 1
+            return False
+        if self._times is not None:
+            if self._times == 0:
+                return False
+            self._times -= 1
+        self.blown += 1
+        return True
+
+
+class FaultyRoot:
+    """A root whose every call may fail, as a TPM's may."""
+
+    def __init__(self, root: Root) -> None:
+        self._root = root
+        self.fuse = Fuse()
+        self.assurance: Literal["tpm", "software"] = root.assurance
+        self.public_key = root.public_key
+
+    @property
+    def calls(self) -> int:
+        """How many there were."""
+        return self.fuse.calls
+
+    def fail_after(self, calls: int, times: int | None = 1) -> None:
+        """After so many good calls, `times` fail."""
+        self.fuse.set(calls, times)
+
+    async def hmac(self, message: bytes) -> bytes:
+        self._check()
+        return await self._root.hmac(message)
+
+    async def sign(self, message: bytes) -> bytes:
+        self._check()
+        return await self._root.sign(message)
+
+    async def draw_incarnation(self) -> int:
+        self._check()
+        return await self._root.draw_incarnation()
+
+    async def incarnation_counter(self) -> int | None:
+        self._check()
+        return await self._root.incarnation_counter()
+
+    async def random(self, n: int) -> bytes:
+        self._check()
+        return await self._root.random(n)
+
+    async def aclose(self) -> None:
+        await self._root.aclose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.aclose()
+
+    def _check(self) -> None:
+        if self.fuse.blows():
+            raise TrustError("the TPM does not answer")
+
+
+class FaultyBucket:
+    """A store that is away when a test says so, and remembers what was put, in order."""
+
+    def __init__(self, bucket: Bucket) -> None:
+        self._bucket = bucket
+        self.fuse = Fuse()
+        self.away = False
+        self.deaf = False  # takes what is put, and does not say so
+        self.puts: list[tuple[str, bytes]] = []
+
+    async def put(self, key: str, data: bytes, *, replace: bool = False) -> None:
+        self._check()
+        self.puts.append((key, data))
+        await self._bucket.put(key, data, replace=replace)
+        if self.deaf:
+            raise StoreUnavailable("the store has not answered in time")
+
+    async def get(self, key: str) -> bytes:
+        self._check()
+        return await self._bucket.get(key)
+
+    async def list(self, prefix: str, after: str = "") -> AsyncIterator[str]:
+        self._check()
+        async for key in self._bucket.list(prefix, after):
+            yield key
+
+    async def delete(self, key: str) -> None:
+        self._check()
+        await self._bucket.delete(key)
+
+    async def aclose(self) -> None:
+        await self._bucket.aclose()
+
+    def _check(self) -> None:
+        if self.away or self.fuse.blows():
+            raise StoreUnavailable("the store does not answer")
+
+
+class FaultyDatabase(Database):
+    """A ledger's file whose transactions may fail, before they begin, as on a disk with no room left."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self.fuse = Fuse()
+
+    async def do(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        if self.fuse.blows():
+            raise LedgerError("the ledger did not take a transaction: database or disk is full")
+        return await super().do(work)

@@ -1,0 +1,325 @@
+"""The ledger beside a plain model of it, through reopening and crashes between any two operations."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import tempfile
+from collections.abc import Coroutine
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    Bundle,
+    RuleBasedStateMachine,
+    consumes,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+)
+
+from gateway.chain.layout import Run
+from gateway.errors import LedgerError
+from gateway.ledger.ledger import Ledger
+from gateway.ledger.records import AuditEntry, ChunkEntry, GrantRecord, Outgoing, Position, Sealed, Stream
+from gateway.wire import names
+from tests.ledger.values import LAYOUT, chunk, copy_of, descriptor, grant, sealed, stream
+
+T = TypeVar("T")
+U64 = st.one_of(st.integers(0, 2**64 - 1), st.sampled_from([0, 2**63 - 1, 2**63, 2**64 - 1]))
+
+
+@dataclass
+class Modelled:
+    """A stream as it should be."""
+
+    stream: Stream
+    state: bytes
+    open: list[Sealed] = field(default_factory=list)
+    chunks: list[ChunkEntry] = field(default_factory=list)
+
+    @property
+    def chunked(self) -> int:
+        return self.chunks[-1].end if self.chunks else self.stream.start
+
+    @property
+    def next(self) -> int:
+        return self.open[-1].end if self.open else self.chunked
+
+    def parts(self, incarnation: int, count: int) -> list[Sealed]:
+        """The next units, cut at link borders as the sealer cuts them."""
+        return [sealed(incarnation, x, y - x) for _, x, y in LAYOUT.split(self.next, self.next + count)]
+
+
+def same(found: list[Sealed], right: list[Sealed]) -> bool:
+    def plain(parts: list[Sealed]) -> list[tuple[int, int, bytes]]:
+        return [(part.incarnation, part.first, part.to_bytes()) for part in parts]
+
+    return plain(found) == plain(right)
+
+
+class LedgerMachine(RuleBasedStateMachine):
+    """Each rule does one thing to both; the invariants compare all that can be asked."""
+
+    streams = Bundle("streams")
+    grants = Bundle("grants")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.folder = Path(tempfile.mkdtemp(prefix="ledger-"))
+        self.files = 0
+        self.path = self.folder / "0" / "ledger.sqlite"
+        self.runner = asyncio.Runner()
+        self.ledger = self.do(Ledger.open(self.path))
+        self.incarnations: list[int] = []
+        self.models: dict[bytes, Modelled] = {}
+        self.outbox: list[tuple[bytes, Outgoing]] = []
+        self.records: dict[bytes, GrantRecord] = {}
+        self.audit: list[AuditEntry] = []
+
+    def teardown(self) -> None:
+        self.do(self.ledger.close())
+        self.runner.close()
+        shutil.rmtree(self.folder)
+
+    def do(self, work: Coroutine[Any, Any, T]) -> T:
+        return self.runner.run(work)
+
+    def enqueue(self, of: bytes, *objects: Outgoing) -> None:
+        for item in objects:
+            if item.replace:
+                self.outbox = [entry for entry in self.outbox if entry[1].key != item.key]
+            self.outbox.append((of, item))
+
+    # --- what the gateway does
+
+    @initialize(value=U64)
+    def first_incarnation(self, value: int) -> None:
+        self.begin_incarnation(value)
+
+    @rule(value=U64)
+    def begin_incarnation(self, value: int) -> None:
+        if value in self.incarnations:
+            with pytest.raises(LedgerError, match=f"incarnation {value} was drawn before"):
+                self.do(self.ledger.begin_incarnation(value, 1))
+        else:
+            self.do(self.ledger.begin_incarnation(value, 1))
+            self.incarnations.append(value)
+
+    @rule(target=streams, count=st.integers(1, 20), link=st.integers(0, 5))
+    def add_stream(self, count: int, link: int) -> bytes:
+        new = Modelled(stream(len(self.models) + 1, link * LAYOUT.link_units), b"first")
+        new.open = new.parts(self.incarnations[-1], count)
+        self.do(self.ledger.add_stream(new.stream, descriptor(new.stream), new.open, new.state))
+        self.models[new.stream.id] = new
+        self.enqueue(new.stream.id, descriptor(new.stream))
+        return new.stream.id
+
+    @rule(id_=streams)
+    def the_same_stream_does_not_begin_twice(self, id_: bytes) -> None:
+        of = self.models[id_].stream
+        for again in (of, replace(of, id=b"\xee" * 16)):  # nor does a second one of the same meter
+            with pytest.raises(LedgerError, match="UNIQUE"):
+                self.do(self.ledger.add_stream(again, descriptor(again), [], b""))
+
+    @rule(id_=streams, count=st.integers(1, 25), state=st.binary(max_size=8))
+    def append(self, id_: bytes, count: int, state: bytes) -> None:
+        model = self.models[id_]
+        parts = model.parts(self.incarnations[-1], count)
+        self.do(self.ledger.append(model.stream, parts, state))
+        model.open += parts
+        model.state = state
+
+    @rule(id_=streams, off=st.integers(-30, 30).filter(bool), count=st.integers(1, 5))
+    def units_are_never_lost_or_doubled(self, id_: bytes, off: int, count: int) -> None:
+        model = self.models[id_]
+        good = sealed(self.incarnations[-1], model.next, 2)
+        bad = sealed(self.incarnations[-1], max(0, good.end + off), count)
+        with pytest.raises(ValueError, match="do not follow the last sealed unit"):
+            self.do(self.ledger.append(model.stream, [good, bad], b"never"))
+
+    @rule(id_=streams, value=U64)
+    def nothing_is_sealed_before_its_incarnation_is_durable(self, id_: bytes, value: int) -> None:
+        if value not in self.incarnations:
+            model = self.models[id_]
+            with pytest.raises(LedgerError, match="FOREIGN KEY"):
+                self.do(self.ledger.append(model.stream, [sealed(value, model.next, 1)], b"never"))
+
+    @rule(id_=streams, at_most=st.integers(1, LAYOUT.link_units))
+    def close_chunk(self, id_: bytes, at_most: int) -> None:
+        """Up to `at_most` units of one link and incarnation become a chunk, whatever parts they came in."""
+        model = self.models[id_]
+        if not model.open:
+            return
+        first = model.open[0]
+        end = min(first.first + at_most, (LAYOUT.link(first.first) + 1) * LAYOUT.link_units)
+        taken: list[Sealed] = []
+        left: list[Sealed] = []
+        rest = None
+        for part in model.open:
+            if not left and part.incarnation == first.incarnation and part.first < end:
+                taken.append(part.cut(part.first, end))
+                rest = part.cut(end, part.end) if part.end > end else None
+            else:
+                left.append(part)
+        whole = sealed(first.incarnation, first.first, taken[-1].end - first.first)
+        entry, data = chunk(model.stream, len(model.chunks), whole)
+        self.do(self.ledger.close_chunk(model.stream, entry, rest, data))
+        model.chunks.append(entry)
+        model.open = left if rest is None else [rest, *left]
+        self.enqueue(id_, data)
+
+    @rule(id_=streams, name=st.sampled_from(["a", "b"]), data=st.binary(max_size=3), head=st.booleans())
+    def enqueue_objects(self, id_: bytes, name: str, data: bytes, head: bool) -> None:
+        objects = [
+            Outgoing(names.head(id_), data, True)
+            if head
+            else Outgoing(f"{names.stream_prefix(id_)}x/{name}", data),
+            Outgoing(f"{names.chunks(id_)}2026-01-01/{name}", data),
+        ]
+        self.do(self.ledger.enqueue(id_, objects))
+        self.enqueue(id_, *objects)
+
+    @rule(most=st.integers(0, 6))
+    def confirm(self, most: int) -> None:
+        queued = self.do(self.ledger.outbox(most))
+        self.do(self.ledger.confirm([entry.id for entry in queued]))
+        self.do(self.ledger.confirm([entry.id for entry in queued]))  # once more changes nothing
+        del self.outbox[:most]
+
+    @rule(target=grants, id_=streams)
+    def add_grant(self, id_: bytes) -> bytes:
+        record, outgoing, log = grant(self.models[id_].stream, len(self.records) + 1)
+        self.do(self.ledger.add_grant(record, outgoing, log))
+        self.records[record.id] = record
+        self.enqueue(id_, outgoing)
+        self.audit.append(log)
+        return record.id
+
+    @rule(id_=grants, windows=st.integers(1, 5))
+    def advance_grant(self, id_: bytes, windows: int) -> None:
+        record = self.records[id_]
+        bundle = Outgoing(names.bundle(record.stream, id_, record.next_window), bytes(windows))
+        self.do(self.ledger.advance_grant(record, record.next_window + windows, bundle))
+        self.records[id_] = replace(record, next_window=record.next_window + windows)
+        self.enqueue(record.stream, bundle)
+
+    @rule(id_=consumes(grants), unit=st.integers(0, 2**62))
+    def revoke_grant(self, id_: bytes, unit: int) -> None:
+        record = self.records[id_]
+        outgoing, log = Outgoing(names.revocation(record.stream, id_), b"r"), AuditEntry(2, "revocation", "x")
+        self.do(self.ledger.revoke_grant(record, unit, outgoing, log))
+        self.records[id_] = replace(record, revoked_from=unit)
+        self.enqueue(record.stream, outgoing)
+        self.audit.append(log)
+
+    @rule(
+        id_=streams, keep=st.integers(0, 9), sizes=st.lists(st.integers(1, 8), max_size=4), state=st.binary()
+    )
+    def take_over(self, id_: bytes, keep: int, sizes: list[int], state: bytes) -> None:
+        model = self.models[id_]
+        del model.chunks[keep:]
+        entries: list[ChunkEntry] = []
+        at = model.chunked
+        for size in sizes:
+            seq = len(model.chunks) + len(entries)
+            entries.append(chunk(model.stream, seq, sealed(2**64 - 1 - seq, at, size))[0])
+            at += size
+        windows = {record.id: 1 for record in self.records.values() if record.stream == id_}
+        log = AuditEntry(3, "rollback", "taken over")
+        self.do(self.ledger.take_over(model.stream, len(model.chunks), entries, state, windows, log))
+        model.chunks += entries
+        model.open, model.state = [], state
+        stands = ("/grant.cose", "/revoked.cose", "/stream.cose")
+        self.outbox = [entry for entry in self.outbox if entry[0] != id_ or entry[1].key.endswith(stands)]
+        self.records |= {grant_: replace(self.records[grant_], next_window=1) for grant_ in windows}
+        self.audit.append(log)
+
+    @rule()
+    def write_the_log(self) -> None:
+        self.audit.append(AuditEntry(len(self.audit), "meter", f"line {len(self.audit)}"))
+        self.do(self.ledger.audit(self.audit[-1]))
+
+    # --- what happens to it
+
+    @rule()
+    def reopen(self) -> None:
+        self.do(self.ledger.close())
+        self.ledger = self.do(Ledger.open(self.path))
+
+    @rule()
+    def crash(self) -> None:
+        self.files += 1
+        path = copy_of(self.path, self.folder / str(self.files))
+        self.do(self.ledger.close())
+        shutil.rmtree(self.path.parent)
+        self.path = path
+        self.ledger = self.do(Ledger.open(self.path))
+
+    # --- what must hold
+
+    @invariant()
+    def says_the_same(self) -> None:
+        last = self.incarnations[-1] if self.incarnations else None
+        assert self.do(self.ledger.last_incarnation()) == last
+        streams = self.do(self.ledger.streams())
+        assert streams == sorted((model.stream for model in self.models.values()), key=lambda s: s.meter)
+        found = [(entry.stream, entry.object) for entry in self.do(self.ledger.outbox(1000))]
+        assert found == self.outbox
+        assert self.do(self.ledger.backlog()) == len(self.outbox)
+        assert self.do(self.ledger.audit_log(1000)) == self.audit
+        assert self.do(self.ledger.audit_log(2)) == self.audit[-2:]
+        grants = {record.id: record for record in self.do(self.ledger.grants())}
+        assert grants == self.records
+
+    @invariant()
+    def every_stream_is_dense_and_each_unit_in_it_once(self) -> None:
+        for id_, model in self.models.items():
+            position = self.do(self.ledger.position(model.stream))
+            assert position == Position(model.chunks[-1] if model.chunks else None, model.next)
+            opened = self.do(self.ledger.open_units(model.stream))
+            assert same(opened, model.open)
+            assert self.do(self.ledger.state(id_)) == model.state
+            runs = self.do(self.ledger.runs(model.stream, model.stream.start, 2**62))
+            covered = [(run.incarnation, unit) for run in runs for unit in range(run.first, run.end)] + [
+                (part.incarnation, unit) for part in opened for unit in range(part.first, part.end)
+            ]
+            assert [unit for _, unit in covered] == list(range(model.stream.start, model.next))
+            assert runs == merged(model.chunks)
+            for seq, entry in enumerate(model.chunks):
+                assert self.do(self.ledger.chunk_at(model.stream, seq)) == entry
+            for seq in (-1, len(model.chunks)):
+                assert self.do(self.ledger.chunk_at(model.stream, seq)) is None
+            mine = [item for of, item in self.outbox if of == id_ and item.key.startswith(names.chunks(id_))]
+            assert self.do(self.ledger.waiting(model.stream, names.chunks(id_))) == mine
+            of_stream = {record.id for record in self.records.values() if record.stream == id_}
+            assert {record.id for record in self.do(self.ledger.grants(id_))} == of_stream
+
+    @precondition(lambda self: any(model.chunks for model in self.models.values()))
+    @rule(data=st.data())
+    def ask_for_some_runs(self, data: st.DataObject) -> None:
+        model = data.draw(st.sampled_from([m for m in self.models.values() if m.chunks]))
+        a = data.draw(st.integers(model.stream.start, model.chunked - 1))
+        b = data.draw(st.integers(a + 1, model.chunked))
+        inside = [entry for entry in model.chunks if entry.end > a and entry.first < b]
+        assert self.do(self.ledger.runs(model.stream, a, b)) == merged(inside)
+
+
+def merged(chunks: list[ChunkEntry]) -> list[Run]:
+    """The chunks' runs; neighbours of one incarnation are one."""
+    runs: list[Run] = []
+    for entry in chunks:
+        if runs and runs[-1].incarnation == entry.incarnation:
+            runs[-1] = Run(entry.incarnation, runs[-1].first, entry.end)
+        else:
+            runs.append(Run(entry.incarnation, entry.first, entry.end))
+    return runs
+
+
+TestLedger = LedgerMachine.TestCase
+TestLedger.settings = settings(max_examples=25, stateful_step_count=40, deadline=None)
