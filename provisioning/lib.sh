@@ -14,12 +14,15 @@ stop() { # stop CODE SENTENCE...: say why on standard error and end the script
 
 cache=${cache:-${XDG_CACHE_HOME:-~/.cache}/gateway}
 log=$cache/log/${0##*/}.log
-{ mkdir -p "$cache/log" && : >"$log"; } 2>/dev/null ||
-    stop 4 "The log $log cannot be written: make its folder writable, or name another one in XDG_CACHE_HOME."
 
 # --- steps
 
 step_number=0
+
+open_log() {
+    { mkdir -p "$cache/log" && : >"$log"; } 2>/dev/null ||
+        stop 4 "The log $log cannot be written: make its folder writable, or name another in XDG_CACHE_HOME."
+}
 
 now() { # microseconds
     printf '%s' "${EPOCHREALTIME//[.,]/}"
@@ -36,28 +39,31 @@ since() { # since MICROSECONDS: "0.4 s", "41 s", "3 min 20 s"
     fi
 }
 
-show_life() { # show_life HEADING BEGAN: redraw the step's line with its time and the log's last line
-    local columns line
+show_life() { # show_life HEADING BEGAN COLUMNS: redraw the step's line with its time and the log's last line
+    local line
     set +e # an empty log is nothing to end for
-    columns=$(tput cols 2>/dev/null || echo 80)
     while sleep 0.5 && kill -0 $$ 2>/dev/null; do
         line=$(tail -c 500 "$log" | tr '\r' '\n' | tr -cd '[:print:]\n' | grep -v '^ *$' | tail -n 1)
         line="$1 $(since "$2")  $line"
-        printf '\r\033[K%s' "${line:0:columns-1}"
+        printf '\r\033[K%s' "${line:0:$3}"
     done
 }
 
 try_step() { # try_step TITLE COMMAND...: run it, its output in the log, and set `status` to its exit code
-    local heading began life=''
+    local heading began columns life=''
+    ((step_number)) || open_log
     step_number=$((step_number + 1))
     heading="[$step_number/$steps] $1 ..."
     shift
     began=$(now)
     step_log=$(stat -c %s "$log") # where in the log this step begins
-    printf '%s' "$heading"
     if [[ -t 1 ]]; then
-        show_life "$heading" "$began" &
+        columns=$(($(tput cols 2>/dev/null || echo 80) - 1))
+        printf '%s' "${heading:0:columns}"
+        show_life "$heading" "$began" "$columns" 2>/dev/null &
         life=$!
+    else
+        printf '%s' "$heading"
     fi
     # The first command that fails ends the step: `set -e` would not hold under `if` or `||`.
     set +e
@@ -148,7 +154,7 @@ debian_packages() { # debian_packages HINT NAME...: the step; HINT is another wa
     if ((${#missing[@]} == 0)); then
         step "Debian packages" '' true
     elif find_root; then
-        step "Debian packages (${#missing[@]} to install)" "the Debian mirror" apt_install "${missing[@]}"
+        step "Debian packages ${missing[*]}" "the Debian mirror" apt_install "${missing[@]}"
     else
         stop 4 "Debian packages are missing, and to install them takes root. Run this, then the same command again:" \
             "    sudo apt-get update && sudo apt-get install --no-install-recommends ${missing[*]}" ${hint:+"$hint"}
@@ -157,33 +163,25 @@ debian_packages() { # debian_packages HINT NAME...: the step; HINT is another wa
 
 # --- Python, uv and the virtual environment
 
-find_python() { # set python to the first python3 that is new enough, Debian's own before any other
+find_python() { # set python to the first python3 that is new enough, Debian's own before any other; and uv
+    uv=$cache/uv-$(sed -n 's/^uv==\([^ ]*\).*/\1/p' provisioning/uv.txt)
     for python in /usr/bin/python3 "$(command -v python3)"; do
+        # For uv: this interpreter, none downloaded; the certificates that the system trusts.
+        export UV_PYTHON=$python UV_PYTHON_DOWNLOADS=never UV_SYSTEM_CERTS=true
         "$python" -Ic 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && return
     done
     stop 4 "Python 3.11 or newer is needed and is not here; Debian 12 and 13 have it as python3."
 }
 
-get_uv() { # leave uv at $uv, a single file; pip checks it against the hash
+get_uv() { # have uv at $uv, a single file; pip checks it against the hash
     local folder=$uv.new
+    [[ ! -x $uv ]] || return 0
     rm -rf "$folder"
     "$python" -m venv "$folder"
     "$folder/bin/python" -m pip --disable-pip-version-check install --retries 2 \
         --only-binary :all: --require-hashes -r provisioning/uv.txt
     mv "$folder/bin/uv" "$uv"
     rm -rf "$folder"
-}
-
-find_uv() { # the step; sets python and uv
-    find_python
-    uv=$cache/uv-$(sed -n 's/^uv==\([^ ]*\).*/\1/p' provisioning/uv.txt)
-    # The interpreter that was found, none downloaded; the certificates that the system trusts.
-    export UV_PYTHON=$python UV_PYTHON_DOWNLOADS=never UV_SYSTEM_CERTS=true
-    if [[ -x $uv ]]; then
-        step "Installer uv" '' true
-    else
-        step "Installer uv" "PyPI" get_uv
-    fi
 }
 
 digest() { # digest FILE...: 12 hex digits of the files and of the interpreter that they are installed for

@@ -27,5 +27,6 @@ for argument in "$@"; do
 done
 
 debian_packages '' "${packages[@]}"
-find_uv
+find_python
+step "Installer uv" "PyPI" get_uv
 virtual_environment "${tpm[@]}" "${groups[@]}"

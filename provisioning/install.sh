@@ -1,0 +1,200 @@
+#!/usr/bin/env bash
+# Install the gateway as a service on a Debian or Raspberry Pi OS, 64-bit. Run it again to update.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+
+((EUID)) || cache=/var/cache/gateway
+source provisioning/lib.sh
+
+usage='Usage: sudo ./provisioning/install.sh [--dry-run] [--uninstall | --purge [--yes]]
+
+Installs the gateway as the service gateway.service, or updates it.
+
+  --dry-run    say what would be done, and do nothing
+  --uninstall  remove the service and the program; keep the configuration and the state
+  --purge      remove these too: readings not yet published and the keys of this home are lost
+  --yes        purge without asking'
+
+opt=/opt/gateway
+state=/var/lib/gateway
+configuration=/etc/gateway/gateway.toml
+credential=/etc/credstore.encrypted/gateway.s3
+unit=/etc/systemd/system/gateway.service
+link=/usr/local/bin/gateway
+
+# --- install
+
+make_user() { # in the groups, where they exist, of serial ports and of the TPM
+    getent passwd gateway >/dev/null ||
+        useradd --system --user-group --home-dir "$state" --no-create-home --shell /usr/sbin/nologin gateway
+    usermod --append --groups "$(getent group dialout tss | cut -d: -f1 | paste -sd,)" gateway
+}
+
+build_program() { # the virtual environment in its last place, for its scripts hold their own path
+    umask 022
+    get_uv
+    rm -rf "$program"
+    UV_CACHE_DIR=$cache/uv-cache UV_PROJECT_ENVIRONMENT=$program \
+        "$uv" sync --frozen --no-editable --reinstall-package gateway --compile-bytecode
+    touch "$program/complete"
+    rm -rf "$cache/uv-cache" "$uv"
+}
+
+switch_program() { # one rename, so that there is no moment without; the version before stays to go back to
+    local before folder
+    before=$(readlink "$opt/current" || true)
+    ln -sfn "$program" "$opt/current.new"
+    mv -T "$opt/current.new" "$opt/current"
+    ln -sfn "$opt/current/bin/gateway" "$link"
+    for folder in "$opt"/*-*; do
+        [[ $folder == "$program" || $folder == "$before" ]] || rm -rf "$folder"
+    done
+}
+
+edited() { # whether the configuration is more than an example, this version's or an earlier one's
+    local example
+    for example in gateway/example.toml "$opt"/*/lib/python3*/site-packages/gateway/example.toml; do
+        ! cmp -s "$example" "$configuration" || return 1
+    done
+}
+
+restart() {
+    systemctl enable gateway
+    systemctl restart gateway || {
+        journalctl --unit gateway --lines 15 --output cat --no-pager
+        false
+    }
+}
+
+install_gateway() {
+    local changed='' version files
+    steps=6
+    debian_packages '' "${base_packages[@]}" "${tpm_packages[@]}"
+    find_python
+    version=$(sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
+    mapfile -d '' -t files < <(find gateway -type f ! -path '*/__pycache__/*' -print0 | sort -z)
+    program=$opt/$version-$(digest uv.lock pyproject.toml "${files[@]}")
+
+    if [[ -e $program/complete ]]; then
+        step "The program is in $program" '' true
+    else
+        step "Build the program in $program" "PyPI" build_program
+    fi
+    if [[ $(readlink "$opt/current") == "$program" && $(readlink "$link") == "$opt/current/bin/gateway" ]]; then
+        step "The command $link runs it" '' true
+    else
+        step "Let the command $link run it" '' switch_program
+        changed=yes
+    fi
+    step "Have a user gateway that may open serial ports and the TPM" '' make_user
+    if [[ -e $configuration ]]; then
+        step "Leave the configuration $configuration as it is" '' true
+    else
+        step "Write an example configuration, $configuration" '' \
+            install -D -m 0640 -g gateway gateway/example.toml "$configuration"
+    fi
+    if cmp -s systemd/gateway.service "$unit"; then
+        step "The service is in $unit" '' true
+    else
+        step "Write the service, $unit" '' install -D -m 0644 systemd/gateway.service "$unit"
+        changed=yes
+    fi
+    if [[ $dry_run ]]; then
+        echo "Then the service would be started, if the configuration is ready."
+    else
+        start_gateway "$changed"
+    fi
+}
+
+start_gateway() { # start_gateway CHANGED: (re)start it, or say what is to be done before
+    local by_hand="sudo systemctl enable --now gateway"
+    [[ ! -d /run/systemd/system ]] || systemctl daemon-reload
+    if [[ ! -e $credential ]] && grep -Eq '^ *url *= *"s3:' "$configuration"; then
+        echo "The S3 server's keys go into a file that is encrypted for this machine. Type the two lines"
+        echo "access_key_id=... and secret_access_key=..., then Ctrl-D, into the second of these commands:"
+        echo "    sudo install -d -m 0700 ${credential%/*}"
+        echo "    sudo systemd-creds encrypt --name=s3 - $credential"
+        echo "    sudo systemctl try-restart gateway"
+    fi
+    if ! edited; then
+        echo "Now say in $configuration where the meter and the store are. Then:"
+        echo "    sudo gateway config check && $by_hand"
+    elif ! runuser -u gateway -- "$link" config check "$configuration" >/dev/null; then
+        stop 2 "Correct this in $configuration. Then:" "    sudo gateway config check && $by_hand"
+    elif [[ ! -d /run/systemd/system ]]; then
+        echo "systemd does not run here, so the service cannot be started now."
+        if systemctl --quiet enable gateway 2>/dev/null; then
+            echo "It is enabled, and starts when this system boots."
+        fi
+    elif [[ $1 ]] || ! systemctl --quiet is-active gateway; then
+        steps=$((steps + 1))
+        step "Start the service, now and at each boot" '' restart
+    else
+        echo "The service runs."
+    fi
+}
+
+# --- uninstall
+
+stop_gateway() {
+    if [[ -d /run/systemd/system ]]; then
+        systemctl disable --now gateway 2>/dev/null || true
+    fi
+    rm -f "$unit" /etc/systemd/system/multi-user.target.wants/gateway.service
+    [[ ! -d /run/systemd/system ]] || systemctl daemon-reload
+}
+
+uninstall_gateway() {
+    steps=2
+    [[ ! $purge ]] || steps=4
+    if [[ $purge && ! $yes && ! $dry_run ]]; then
+        [[ -t 0 ]] || stop 2 "Nobody is here to be asked: --purge needs --yes."
+        read -r -p "Readings not yet published and the keys of this home will be lost. Type purge to go on: " answer
+        [[ $answer == purge ]] || stop 1 "Nothing is removed."
+    fi
+    step "Stop the service, remove $unit" '' stop_gateway
+    step "Remove $opt and $link" '' rm -rf "$opt" "$link"
+    if [[ $purge ]]; then
+        step "Remove $state and ${configuration%/*}" '' \
+            rm -rf "$state" "${configuration%/*}" "$credential" "$unit.d"
+        step "Remove the user gateway" '' remove_user
+        [[ $dry_run ]] || rm -rf "$cache"
+    else
+        echo "Kept: the state in $state, the configuration in ${configuration%/*}, $credential, the user gateway."
+    fi
+}
+
+remove_user() {
+    ! getent passwd gateway >/dev/null || userdel gateway
+}
+
+# --- what was asked for
+
+dry_run='' purge='' yes='' action=install_gateway
+for argument in "$@"; do
+    case $argument in
+    --dry-run) dry_run=yes ;;
+    --uninstall) action=uninstall_gateway ;;
+    --purge) action=uninstall_gateway purge=yes ;;
+    --yes) yes=yes ;;
+    -h | --help) echo "$usage" && exit ;;
+    *) stop 2 "\"$argument\" is no argument of install.sh." "$usage" ;;
+    esac
+done
+
+if [[ $dry_run ]]; then
+    echo "This is what would be done; nothing is."
+    step() {
+        step_number=$((step_number + 1))
+        echo "[$step_number/$steps] $1"
+    }
+    find_root() { :; }
+    if [[ ! -x /usr/bin/python3 ]]; then # to be installed, so the version's digest cannot be told
+        find_python() { :; }
+        digest() { echo ...; }
+    fi
+elif ((EUID)); then
+    stop 4 "To install takes root: sudo ./provisioning/install.sh $*"
+fi
+"$action"

@@ -1,0 +1,35 @@
+#!/usr/bin/env bash
+# Install what the tests need, and run every check: lint, format, types, tests. One that fails does not keep
+# the next from running. Arguments go to pytest; its closing line is the last one.
+#
+#   provisioning/test.sh [PYTEST ARGUMENT...]
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+steps=6
+source provisioning/lib.sh
+
+debian_packages '' "${base_packages[@]}" "${tpm_packages[@]}" "${swtpm_packages[@]}" shellcheck
+find_python
+step "Installer uv" "PyPI" get_uv
+virtual_environment tpm test
+provisioning/minio.sh >/dev/null
+export GATEWAY_REQUIRE_MINIO=1 # not there is a failure, not a skip
+
+failed=''
+check() { # check TITLE COMMAND...: a step that may fail
+    try_step "$@"
+    ((status)) || return 0
+    log_of_step
+    failed+="${failed:+, }$1"
+}
+
+check "Lint" .venv/bin/ruff check
+check "Format" .venv/bin/ruff format --check
+check "Types" .venv/bin/mypy
+[[ ! $failed ]] || echo "Failed: $failed (see above). The tests run all the same, but this run is lost."
+
+status=0
+.venv/bin/pytest "$@" || status=$?
+[[ ! $failed || $status != 0 ]] || status=1
+exit "$status"

@@ -1,0 +1,170 @@
+"""The scripts a person runs: their syntax, and what they say and end with when something is wrong."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+LIBRARY = ROOT / "provisioning" / "lib.sh"
+SCRIPTS = [*sorted((ROOT / "provisioning").glob("*.sh")), ROOT / ".ci" / "run"]
+
+each_script = pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.name)
+on_debian = pytest.mark.skipif(shutil.which("dpkg-query") is None, reason="this is no Debian")
+
+
+def run(*command: str | Path, cache: Path) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "XDG_CACHE_HOME": str(cache)}
+    return subprocess.run(
+        command,
+        cwd=ROOT,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def shell(lines: str, cache: Path) -> subprocess.CompletedProcess[str]:
+    """Run lines as a script does that sourced lib.sh."""
+    return run("bash", "-c", f"set -euo pipefail; steps=1; source {LIBRARY}; {lines}", cache=cache)
+
+
+@each_script
+def test_is_bash(script: Path, tmp_path: Path) -> None:
+    result = run("bash", "-n", script, cache=tmp_path)
+    assert result.stderr == ""
+
+
+@each_script
+def test_shellcheck_finds_nothing(script: Path, tmp_path: Path) -> None:
+    if shutil.which("shellcheck") is None:
+        pytest.skip("shellcheck is not here: apt-get install shellcheck")
+    result = run("shellcheck", "--external-sources", script, cache=tmp_path)
+    assert result.stdout == ""
+
+
+@each_script
+def test_can_be_run_unless_it_is_the_library(script: Path) -> None:
+    assert bool(script.stat().st_mode & stat.S_IXUSR) == (script != LIBRARY)
+
+
+@pytest.mark.parametrize("name", ["venv.sh", "install.sh"])
+def test_unknown_argument_is_named(name: str, tmp_path: Path) -> None:
+    result = run(ROOT / "provisioning" / name, "--frob", cache=tmp_path)
+    assert result.returncode == 2
+    assert "--frob" in result.stderr
+
+
+class TestStep:
+    def test_ends_at_the_first_command_that_fails(self, tmp_path: Path) -> None:
+        result = shell(
+            "work() { echo one; sh -c 'exit 7'; echo two; }; step Work '' work; echo three", tmp_path
+        )
+        assert result.returncode == 7
+        assert "    one\n" in result.stderr
+        assert "two" not in result.stderr
+        assert "three" not in result.stdout
+        assert f"{tmp_path}/gateway/log/" in result.stderr
+
+    def test_says_whom_it_could_not_reach(self, tmp_path: Path) -> None:
+        # Port 1 of the loopback: nobody listens.
+        fetch = f"{sys.executable} -c 'import urllib.request as r; r.urlopen(\"http://127.0.0.1:1\")'"
+        result = shell(f"step Fetch 'the moon' {fetch}", tmp_path)
+        assert result.returncode == 4
+        assert 'The step "Fetch" could not reach the moon' in result.stderr
+
+    def test_shows_its_number_and_its_time(self, tmp_path: Path) -> None:
+        result = shell("step Nothing '' true", tmp_path)
+        assert result.stdout.startswith("[1/1] Nothing ... 0.")
+        assert result.stdout.endswith(" s\n")
+
+    def test_log_that_cannot_be_written(self, tmp_path: Path) -> None:
+        (tmp_path / "file").touch()
+        result = shell("step Nothing '' true", tmp_path / "file")
+        assert result.returncode == 4
+        assert "cannot be written" in result.stderr
+
+
+@on_debian
+class TestDebianPackages:
+    def test_finds_the_missing_among_the_installed(self, tmp_path: Path) -> None:
+        result = shell("find_missing dpkg gateway-no-such-package bash; echo ${missing[@]}", tmp_path)
+        assert result.stdout == "gateway-no-such-package\n"
+
+    def test_without_root_says_what_to_run(self, tmp_path: Path) -> None:
+        no_root = "find_root() { return 1; }"
+        result = shell(f"{no_root}; debian_packages 'Or not.' dpkg gateway-no-such-package", tmp_path)
+        assert result.returncode == 4
+        assert result.stderr.splitlines()[1:] == [
+            "    sudo apt-get update && sudo apt-get install --no-install-recommends gateway-no-such-package",
+            "Or not.",
+        ]
+
+    def test_nothing_missing_takes_no_root(self, tmp_path: Path) -> None:
+        result = shell("find_root() { return 1; }; debian_packages '' dpkg bash", tmp_path)
+        assert result.returncode == 0
+
+    def test_refuses_32_bits(self, tmp_path: Path) -> None:
+        result = shell("dpkg() { echo armhf; }; debian_packages '' dpkg", tmp_path)
+        assert result.returncode == 4
+        assert "armhf" in result.stderr
+
+    @pytest.mark.parametrize("what", [[], ["--uninstall"], ["--purge"]])
+    def test_dry_run_changes_nothing(self, what: list[str], tmp_path: Path) -> None:
+        places = [
+            Path("/opt/gateway"),
+            Path("/etc/gateway"),
+            Path("/var/cache/gateway"),
+            tmp_path / "gateway",
+        ]
+        before = [place.exists() for place in places]
+        result = run(ROOT / "provisioning" / "install.sh", "--dry-run", *what, cache=tmp_path)
+        assert (result.returncode, result.stderr) == (0, "")
+        assert "[1/" in result.stdout
+        assert [place.exists() for place in places] == before
+
+
+class TestOfAllChecks:
+    """test.sh in a project of its own, whose tools end as a test wants."""
+
+    @pytest.fixture
+    def project(self, tmp_path: Path) -> Path:
+        scripts = tmp_path / "provisioning"
+        scripts.mkdir()
+        shutil.copy(ROOT / "provisioning" / "test.sh", scripts)
+        prepared = "".join(
+            f"{name}() {{ :; }}\n"
+            for name in ("debian_packages", "find_python", "get_uv", "virtual_environment")
+        )
+        (scripts / "lib.sh").write_text(LIBRARY.read_text() + prepared)
+        self.tool(scripts / "minio.sh", 0)
+        for name in ("ruff", "mypy", "pytest"):
+            self.tool(tmp_path / ".venv" / "bin" / name, 0)
+        return tmp_path
+
+    @staticmethod
+    def tool(path: Path, code: int) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f'#!/bin/sh\necho {path.name} "$@"\nexit {code}\n')
+        path.chmod(0o755)
+
+    @pytest.mark.parametrize(
+        ("failing", "code", "ends"),
+        [(None, 0, 0), ("mypy", 2, 1), ("ruff", 1, 1), ("pytest", 1, 1), ("pytest", 5, 5)],
+    )
+    def test_all_run_and_each_counts(self, project: Path, failing: str | None, code: int, ends: int) -> None:
+        if failing:
+            self.tool(project / ".venv" / "bin" / failing, code)
+        result = run(project / "provisioning" / "test.sh", "-k", "one", cache=project / "cache")
+        assert result.returncode == ends
+        assert result.stdout.splitlines()[-1] == "pytest -k one"
+        assert ("mypy" in result.stdout) == (failing == "mypy")
