@@ -77,14 +77,18 @@ class Granter:
     async def _decide(self, stream: Stream, card: Card, wish: Wish, now_ms: int) -> Grant:
         unit_ms = stream.layout.unit_ms
         granularity = Granularity.parse(wish.granularity, unit_ms, wish.zone)
-        lanes = wish.lanes or tuple(lane for lane in stream.lanes if lane in ("import", "export"))
+        lanes = wish.lanes
+        if lanes is None:
+            lanes = tuple(lane for lane in stream.lanes if lane in ("import", "export"))
         missing = [lane for lane in lanes if lane not in stream.lanes]
         if missing:
             raise UsageError(
                 f"lanes {', '.join(missing)}: the meter {stream.meter} gives {', '.join(stream.lanes)}"
             )
-        first = (now_ms if wish.from_ms is None else wish.from_ms) // unit_ms
-        until = None if wish.until_ms is None else granularity.align_up(wish.until_ms // unit_ms)
+        first = -(-(now_ms if wish.from_ms is None else wish.from_ms) // unit_ms)
+        until = None
+        if wish.until_ms is not None:  # a window that lies partly behind it stays closed
+            until = granularity.start(granularity.index(wish.until_ms // unit_ms))
         return Grant(
             id=await self._root.random(ID_BYTES),
             stream=stream.id,
