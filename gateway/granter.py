@@ -46,7 +46,7 @@ class Granter:
         self._clock = clock
         self._rings = rings
         self._cursors: dict[bytes, tuple[int, bytes]] = {}  # grant -> (j, K_j): the last key that was reached
-        self._lock = asyncio.Lock()  # a window's token is issued once
+        self._lock = asyncio.Lock()  # a window's token is issued once, a serial given once
 
     async def new(self, stream: Stream, card: Card, wish: Wish) -> GrantRecord:
         """Make a grant to the holder of `card`; windows that have closed already get their tokens at once."""
@@ -55,23 +55,22 @@ class Granter:
             raise UsageError(f"the card of {card.name!r} is a {card.role}'s; a grant goes to a provider")
         if not card.valid_from_ms <= now_ms < card.valid_until_ms:
             raise UsageError(f"the card of {card.name!r} is not valid today; ask the provider for a new one")
-        grant = await self._decide(stream, card, wish, now_ms)
-        k_0 = await self._root.random(KEY_BYTES)
-        body = grant_body(grant)
-        data = await sign(self._root, GrantObject(stream.id, body, seal_k0(k_0, card.xwing_key, body)))
-        record = GrantRecord(
-            grant.id,
-            stream.id,
-            body,
-            card.name,
-            0,
-            self._rings[stream.id].vault.seal(k_0, b"grant/" + grant.id),
-        )
-        audit = AuditEntry(now_ms, "grant", f"{describe(grant)} to {card.name}, for: {grant.purpose}")
-        await self._ledger.add_grant(record, Outgoing(names.grant(stream.id, grant.id), data), audit)
+        async with self._lock:  # two at a time would get the same serial
+            record = await self._add(stream, card, await self._decide(stream, card, wish, now_ms))
         last = (await self._ledger.position(stream)).last
         if last is not None:
             await self.issue(stream, last.end)
+        return record
+
+    async def _add(self, stream: Stream, card: Card, grant: Grant) -> GrantRecord:
+        k_0 = await self._root.random(KEY_BYTES)
+        body = grant_body(grant)
+        data = await sign(self._root, GrantObject(stream.id, body, seal_k0(k_0, card.xwing_key, body)))
+        key = self._rings[stream.id].vault.seal(k_0, b"grant/" + grant.id)
+        record = GrantRecord(grant.id, stream.id, body, card.name, 0, key)
+        what = f"{describe(grant)} to {card.name}, for: {grant.purpose}"
+        audit = AuditEntry(grant.issued_ms, "grant", what)
+        await self._ledger.add_grant(record, Outgoing(names.grant(stream.id, grant.id), data), audit)
         return record
 
     async def _decide(self, stream: Stream, card: Card, wish: Wish, now_ms: int) -> Grant:
