@@ -47,6 +47,24 @@ class DrivenClock:
         await asyncio.sleep(0)
 
 
+class StillClock(DrivenClock):
+    """Time passes only when the test lets it; who sleeps waits for that."""
+
+    def __init__(self, wall_s: float = NOON_S) -> None:
+        super().__init__(wall_s)
+        self._passed = asyncio.Event()
+
+    def pass_s(self, seconds: float) -> None:
+        super().pass_s(seconds)
+        self._passed.set()
+        self._passed = asyncio.Event()
+
+    async def sleep(self, seconds: float) -> None:
+        end = self.monotonic() + round(seconds * NS)
+        while self.monotonic() < end:
+            await self._passed.wait()
+
+
 class FastClock:
     """The machine's time, `pace` times as fast, from `wall_s` on."""
 

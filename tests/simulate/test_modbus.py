@@ -1,0 +1,243 @@
+"""The simulated meter shows what its truth file says, to the mWh, on real connections."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+import threading
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from fractions import Fraction
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pymodbus.client import AsyncModbusTcpClient
+
+from gateway.clock import Clock
+from gateway.errors import MeterError, UsageError
+from gateway.meters.bus import Bus, Line, Tcp
+from gateway.meters.modbus import ModbusMeter
+from gateway.meters.profile import Profile, Register, WordOrder, load_profile, profile_ids
+from gateway.meters.reader import read_forever
+from gateway.meters.reading import Reading
+from gateway.simulate import modbus as simulation
+from gateway.simulate.household import Home
+from gateway.simulate.modbus import Display, devices, serve
+from tests.meters.bench import NOON_S, NS, FastClock, StillClock, serial_line, serial_server, until
+
+SDM630 = load_profile("eastron-sdm630")
+
+
+@asynccontextmanager
+async def simulated(
+    home: Home, clock: Clock, profile: Profile = SDM630, port: int = 0, truth: Path | None = None
+) -> AsyncIterator[int]:
+    """The simulator's port; at the end it is stopped as Ctrl-C would."""
+    ports: list[int] = []
+    server = asyncio.create_task(serve(home, profile, "127.0.0.1", port, clock, truth, ports.append))
+    try:
+        await until(lambda: bool(ports))
+        yield ports[0]
+    finally:
+        server.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await server
+
+
+def lines(truth: Path) -> list[dict[str, int]]:
+    return [json.loads(line) for line in truth.read_text().splitlines()]
+
+
+def meter(port: int, clock: Clock, profile: Profile = SDM630, device_id: int = 1) -> ModbusMeter:
+    bus = Bus(Tcp("127.0.0.1", port))
+    return ModbusMeter("main", profile, bus, lanes=profile.lanes, device_id=device_id, clock=clock)
+
+
+def display_of(kind: str, order: WordOrder, scale: Fraction) -> Profile:
+    """The SDM630 with its energies at other addresses, in another type."""
+
+    def other(register: Register) -> Register:
+        if register.unit != "kWh":
+            return register
+        return replace(
+            register,
+            table="holding",
+            address=2 * register.address,
+            type=kind,
+            word_order=order,
+            scale=scale,
+            unit="Wh",
+        )
+
+    return replace(SDM630, registers=tuple(other(register) for register in SDM630.registers))
+
+
+@pytest.mark.parametrize("profile_id", profile_ids())
+async def test_each_profile_reads_the_home(profile_id: str) -> None:
+    clock, profile = StillClock(), load_profile(profile_id)
+    home = Home(3, NOON_S)
+    async with simulated(home, clock, profile) as port:
+        main = meter(port, clock, profile)
+        assert (await main.probe()).plausible
+        before = await main.read()
+        clock.pass_s(3_600)
+        after = await main.read()
+        await main.aclose()
+    assert home.second == NOON_S + 3_600
+    half_a_step = 10**6 // 2**13 // 2 + 1  # a float32 from 1024 to 2048 kWh has steps of 2^-13 kWh
+    for reading, one in ((before, Home(3, NOON_S)), (after, home)):
+        assert abs(reading.registers["import"] - one.import_mwh) <= half_a_step
+        assert abs(reading.registers["export"] - one.export_mwh) <= half_a_step
+        assert reading.registers["power"] == one.power
+    assert after.registers["export"] > before.registers["export"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "order", "scale", "step"),
+    [
+        ("u32", "high-first", Fraction(1), 1_000),
+        ("i32", "low-first", Fraction(1, 10), 100),
+        ("u64", "low-first", Fraction(1, 1000), 1),
+        ("i64", "high-first", Fraction(1, 100), 10),
+        ("f64", "low-first", Fraction(1), 1),
+    ],
+)
+async def test_any_type_of_register(kind: str, order: WordOrder, scale: Fraction, step: int) -> None:
+    clock, profile = StillClock(), display_of(kind, order, scale)
+    home = Home(3, NOON_S, import_mwh=123_456_789, export_mwh=98_765_432)
+    async with simulated(home, clock, profile) as port:
+        main = meter(port, clock, profile)
+        reading = await main.read()
+        await main.aclose()
+    assert reading.registers["import"] == 123_456_789 // step * step
+    assert reading.registers["export"] == 98_765_432 // step * step
+
+
+async def test_what_is_read_is_the_truth_of_that_second(tmp_path: Path) -> None:
+    clock, truth = FastClock(), tmp_path / "truth.jsonl"
+    readings: list[Reading] = []
+    async with simulated(Home(3, NOON_S - 500), clock, truth=truth) as port:
+        reader = asyncio.create_task(read_forever(meter(port, clock), clock, 1, readings.append))
+        await until(lambda: len(readings) >= 40)
+        reader.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await reader
+    shown = {line["unit"]: line for line in lines(truth)}
+    for reading in readings:
+        line = shown[reading.wall // NS]
+        assert reading.registers == {
+            "import": line["import_mwh"],
+            "export": line["export_mwh"],
+            "power": line["power_w"],
+        }
+
+
+async def test_the_truth_has_a_line_for_each_second_whoever_asks_when(tmp_path: Path) -> None:
+    clock, truth = StillClock(), tmp_path / "truth.jsonl"
+    async with simulated(Home(3, NOON_S - 500), clock, truth=truth) as port:
+        main = meter(port, clock)
+        for seconds in (0.4, 1, 0, 7.5, 300):
+            clock.pass_s(seconds)
+            await main.read()
+        await main.aclose()
+        await until(lambda: truth.exists() and truth.read_text().count("\n") == 309)
+    assert [line["unit"] for line in lines(truth)] == list(range(NOON_S, NOON_S + 309))
+    assert set(lines(truth)[0]) == {"unit", "import_mwh", "export_mwh", "power_w"}
+
+
+async def test_a_second_shows_the_same_to_its_end_and_a_step_back_shows_the_last(tmp_path: Path) -> None:
+    clock = StillClock()
+    display = Display(Home(3, NOON_S - 500), SDM630, clock)
+    first = display.registers("input")
+    clock.pass_s(0.999)
+    assert display.registers("input") == first
+    clock.pass_s(0.001)
+    second = display.registers("input")
+    assert second != first
+    clock.pass_s(-1)
+    assert display.registers("input") == second
+
+
+async def test_it_stops_and_starts_again_with_the_same_home(tmp_path: Path) -> None:
+    clock, home, truth = FastClock(), Home(3, NOON_S - 500), tmp_path / "truth.jsonl"
+    async with simulated(home, clock, truth=truth) as port:
+        main = meter(port, clock)
+        before = await main.read()
+    with pytest.raises(MeterError):
+        await main.read()
+    async with simulated(home, clock, port=port, truth=truth):
+        after = await main.read()
+        await main.aclose()
+    assert after.registers["export"] >= before.registers["export"]
+    shown = lines(truth)
+    for one, other in pairwise(shown):
+        assert other["unit"] > one["unit"] or other == one  # both may have shown the second between them
+
+
+async def test_the_same_registers_on_a_serial_line() -> None:
+    clock = StillClock()
+    display = Display(Home(3, NOON_S), SDM630, clock)
+    async with serial_line() as (far, near), serial_server(devices(display, 5), far):
+        bus = Bus(Line(near, SDM630.serial))
+        main = ModbusMeter("main", SDM630, bus, lanes=["power"], device_id=5, clock=clock)
+        assert (await main.read()).registers == {"power": Home(3, NOON_S).power}
+        await main.aclose()
+
+
+async def test_other_devices_other_registers_and_writing(caplog: pytest.LogCaptureFixture) -> None:
+    clock = StillClock()
+    async with simulated(Home(3, NOON_S), clock) as port:
+        with pytest.raises(MeterError, match=r"device 9 at .* does not answer its gateway"):
+            await meter(port, clock, device_id=9).read()
+        async with AsyncModbusTcpClient("127.0.0.1", port=port) as client:
+            answers: list[Any] = [
+                await client.read_input_registers(0x4B, count=2),
+                await client.read_input_registers(0x200, count=2),
+                await client.read_holding_registers(0x48, count=2),
+                await client.write_register(0x48, 1),
+            ]
+    assert [answer.exception_code for answer in answers] == [2, 2, 2, 2]
+    assert not caplog.records
+
+
+async def test_nobody_can_write_its_registers() -> None:
+    clock, profile = StillClock(), display_of("u32", "high-first", Fraction(1))
+    async with simulated(Home(3, NOON_S), clock, profile) as port:
+        async with AsyncModbusTcpClient("127.0.0.1", port=port) as client:
+            written: Any = await client.write_register(2 * 0x48, 1)
+        assert written.exception_code == 2
+
+
+async def test_what_a_slow_disk_has_not_written_yet_is_written_at_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock, truth = StillClock(), tmp_path / "truth.jsonl"
+    disk, append = threading.Event(), simulation._append
+    monkeypatch.setattr(simulation, "_append", lambda *what: (disk.wait(20), append(*what)))
+    async with simulated(Home(3, NOON_S), clock, truth=truth) as port:
+        main = meter(port, clock)
+        for _ in range(3):
+            clock.pass_s(1)
+            await main.read()
+        await main.aclose()
+        assert not truth.exists()
+        disk.set()
+    assert [line["unit"] for line in lines(truth)] == list(range(NOON_S, NOON_S + 4))
+
+
+async def test_a_port_in_use() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(UsageError, match=f"cannot listen on 127.0.0.1:{port}: .*in use"):
+            await serve(Home(3, NOON_S), SDM630, "127.0.0.1", port, StillClock())
+
+
+async def test_a_truth_that_cannot_be_written(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"cannot write the truth to .*nowhere.*: No such file or directory"):
+        await serve(
+            Home(3, NOON_S), SDM630, "127.0.0.1", 0, StillClock(), tmp_path / "nowhere" / "truth.jsonl"
+        )
