@@ -1,0 +1,48 @@
+"""Ids, durations and lanes as a person types them."""
+
+from __future__ import annotations
+
+import re
+
+import click
+
+from gateway.chain.layout import LANES
+
+_MS = {"s": 1000, "min": 60_000, "h": 3_600_000, "d": 86_400_000}
+
+
+class HexId(click.ParamType[bytes]):
+    """16 bytes as 32 hexadecimal digits: a stream's id, a kid."""
+
+    name = "hex"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> bytes:
+        if not isinstance(value, str) or not re.fullmatch(r"[0-9a-fA-F]{32}", value):
+            self.fail(f"{value!r} is no id; right would be 32 hexadecimal digits", param, ctx)
+        return bytes.fromhex(value)
+
+
+class Duration(click.ParamType[int]):
+    """90s, 15min, 2h, 1d: milliseconds."""
+
+    name = "duration"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        match = re.fullmatch(r"(\d{1,9})\s*(s|min|h|d)", str(value))
+        if match is None or int(match[1]) == 0:
+            self.fail(f"{value!r} is no duration; right would be 90s, 15min, 2h or 1d", param, ctx)
+        return int(match[1]) * _MS[match[2]]
+
+
+class Lanes(click.ParamType[tuple[str, ...]]):
+    """Lanes, separated by commas; each once."""
+
+    name = "lanes"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str, ...]:
+        lanes = tuple(dict.fromkeys(lane.strip() for lane in str(value).split(",")))
+        if not set(lanes) <= set(LANES):
+            self.fail(f"{value!r}: right would be some of {','.join(LANES)}", param, ctx)
+        return lanes

@@ -1,0 +1,14 @@
+"""What runs off the gateway: a provider's identity, and its reading of what households granted it.
+
+In the order in which to read it:
+
+- `keys`         who the provider is: a folder with its private keys and its card
+- `fetch`        objects of a bucket, several at a time, in order
+- `chain_check`  what makes a chunk right, alone and after the one before
+- `seen`         the head that was seen last, so that a store cannot go back
+- `reader`       a stream in an untrusted store: descriptor, head, verified chunks, sums of ciphertexts
+- `grants`       what was granted to this provider
+- `tokens`       the nonces that a grant's tokens hold
+- `sums`         the two together: sums of readings, window by window
+- `verify`       everything of a stream, every bad object named
+"""

@@ -1,0 +1,317 @@
+"""`gateway provider read` and `verify`, as an engineer runs them, on a directory store."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from gateway.chain.layout import Layout
+from gateway.cli import main
+from tests.utility.stream import START, Home, Provider, random_readings
+
+LANES = ("import", "export", "power", "count")
+
+
+@dataclass(frozen=True, slots=True)
+class Engineer:
+    """A provider at a command line, and the home whose store it reads."""
+
+    home: Home
+    provider: Provider
+    store: Path
+    capsys: pytest.CaptureFixture[str]
+
+    def place(self) -> list[str]:
+        store = str(self.home.write(self.store))
+        return ["--store", store, "--stream", self.home.id.hex(), "--signer", self.home.signer.kid.hex()]
+
+    def read(self, *options: str) -> tuple[int, str, str]:
+        return self._run("read", "--key", str(self.provider.folder), *self.place(), *options)
+
+    def verify(self, *options: str) -> tuple[int, str, str]:
+        return self._run("verify", *self.place(), *options)
+
+    def _run(self, *words: str) -> tuple[int, str, str]:
+        code = main(["provider", *words])
+        return code, *self.capsys.readouterr()
+
+
+@pytest.fixture
+def engineer(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Engineer:
+    monkeypatch.setenv("TZ", "Europe/Zurich")
+    time.tzset()
+    home = Home(LANES)
+    home.seal(
+        {
+            "import": [1_000_001] * 120,
+            "export": [-3] * 120,
+            "power": [500] * 60 + [700] * 30 + [0] * 30,
+            "count": [1] * 90 + [0] * 30,
+        }
+    )
+    provider = Provider.new(tmp_path / "acme")
+    (tmp_path / "store").mkdir()
+    return Engineer(home, provider, tmp_path / "store", capsys)
+
+
+class TestRead:
+    def test_a_table(self, engineer: Engineer) -> None:
+        grant = engineer.home.grant(engineer.provider.card, "1min")
+        code, out, err = engineer.read()
+        assert code == 0
+        assert [line.split() for line in out.splitlines()] == [
+            ["from", "until", "import", "kWh", "export", "kWh", "mean", "W", "readings"],
+            [
+                "2026-03-01T01:00:00+01:00",
+                "2026-03-01T01:01:00+01:00",
+                "60.000060",
+                "-0.000180",
+                "500.0",
+                "60",
+            ],
+            [
+                "2026-03-01T01:01:00+01:00",
+                "2026-03-01T01:02:00+01:00",
+                "60.000060",
+                "-0.000180",
+                "700.0",
+                "30",
+            ],
+        ]
+        assert err == (
+            f"grant {grant.id.hex()[:8]}... opens sums of 1min of import, export, power, count,"
+            " from 2026-03-01T00:00:00Z\n"
+        )
+
+    def test_csv(self, engineer: Engineer) -> None:
+        engineer.home.grant(engineer.provider.card, "1min", ("import", "power"))
+        code, out, _ = engineer.read("--csv")
+        assert code == 0
+        rows = list(csv.DictReader(io.StringIO(out)))
+        assert rows[1] == {
+            "from": "2026-03-01T00:01:00Z",
+            "until": "2026-03-01T00:02:00Z",
+            "import kWh": "60.000060",
+            "power W, summed": "21000",
+        }
+
+    def test_json(self, engineer: Engineer) -> None:
+        engineer.home.grant(engineer.provider.card, "10s", ("import",), until=START + 60)
+        code, out, err = engineer.read("--json", "--granularity", "30s", "--lanes", "import")
+        assert (code, err) == (0, "")
+        document = json.loads(out)
+        assert document["granularity"] == "30s"
+        assert document["lanes"] == {"import": {"unit": "Wh", "scale": "0.001"}}
+        assert "added up to sums of 30s" in document["grants"][0]
+        assert document["rows"][1] == {
+            "from": "2026-03-01T00:00:30Z",
+            "until": "2026-03-01T00:01:00Z",
+            "sums": {"import": 30_000_030},
+        }
+        [gap] = document["missing"]
+        assert (gap["from"], gap["until"]) == ("2026-03-01T00:01:00Z", "2026-03-01T00:02:00Z")
+        assert gap["reason"].endswith(" has ended")
+
+    def test_no_mean_without_readings(self, engineer: Engineer) -> None:
+        engineer.home.grant(engineer.provider.card, "30s", ("power", "count"))
+        _, out, _ = engineer.read("--from", "2026-03-01T00:01:30Z")
+        assert out.splitlines()[1].split()[2:] == ["-", "0"]
+
+    def test_lanes_granted_apart(self, engineer: Engineer) -> None:
+        engineer.home.grant(engineer.provider.card, "1min", ("import",))
+        engineer.home.grant(engineer.provider.card, "1min", ("export",), first=START + 60)
+        _, out, err = engineer.read("--from", "2026-03-01T01:00")
+        assert [line.split()[2:] for line in out.splitlines()[1:]] == [
+            ["60.000060", "-"],
+            ["60.000060", "-0.000180"],
+        ]
+        assert (
+            "2026-03-01T01:00:00+01:00 to 2026-03-01T01:01:00+01:00, no export: no grant opens these windows"
+            in err
+        )
+
+    def test_the_last_hours(self, engineer: Engineer) -> None:
+        now = int(time.time()) // 3600 * 3600
+        home = Home(("import",), layout=Layout(60_000, 60), start=now // 60 - 300)
+        home.seal(random_readings(300, ("import",)))
+        home.grant(engineer.provider.card, "15min")
+        other = Engineer(home, engineer.provider, engineer.store, engineer.capsys)
+        code, out, _ = other.read("--last", "2h", "--csv")
+        assert code == 0
+        rows = list(csv.DictReader(io.StringIO(out)))
+        # The oldest of eight windows may have begun a moment too early.
+        assert 3 < len(rows) <= 8
+        for row, value in zip(rows, other_sums(home, len(rows)), strict=True):
+            assert Decimal(row["import kWh"]) * 1_000_000 == value
+
+    def test_finer_than_granted(self, engineer: Engineer) -> None:
+        engineer.home.grant(engineer.provider.card, "1min", ("import", "export"))
+        code, out, err = engineer.read("--granularity", "10s", "--lanes", "import")
+        assert (code, out) == (3, "")
+        assert err.startswith("gateway: sums of 10s of import are not granted: grant ")
+        assert err.endswith(
+            "... opens sums of 1min of import, export, from 2026-03-01T00:00:00Z; it opens no window of 10s\n"
+        )
+
+    def test_refused_after_some_rows(self, engineer: Engineer) -> None:
+        home = Home(("import",), chunk_units=60)
+        home.seal(random_readings(1100 * 60, ("import",)))
+        home.grant(engineer.provider.card, "1min")
+        home.objects[home.chunks[1030]] = home.objects[home.chunks[1029]]
+        tampered = Engineer(home, engineer.provider, engineer.store, engineer.capsys)
+        for options, rows in (((), 1025), (("--csv",), 1025), (("--json",), 0)):
+            code, out, err = tampered.read(*options)
+            assert code == 5
+            assert len(out.splitlines()) == rows
+            assert f"gateway: {home.chunks[1030]} holds another chunk" in err
+
+    @pytest.mark.parametrize(
+        ("options", "sentence"),
+        [
+            (("--last", "2h", "--from", "2026-03-01"), "give one of them"),
+            (("--json", "--follow"), "one whole document"),
+            (("--json", "--csv"), "one whole document"),
+            (("--last", "2"), "right would be 90s, 15min, 2h or 1d"),
+            (("--lanes", "import,gas"), "some of import,export,power,count"),
+            (("--granularity", "0s"), "granularity '0s'"),
+            (("--stream", "5f"), "right would be 32 hexadecimal digits"),
+            (("--until", "2026-03-01T01:00:30"), "no whole window of 1min"),
+        ],
+    )
+    def test_what_cannot_be_asked(self, options: Sequence[str], sentence: str, engineer: Engineer) -> None:
+        engineer.home.grant(engineer.provider.card, "1min")
+        code, out, err = engineer.read(*options)
+        assert (code, out) == (2, "")
+        assert sentence in err
+
+    def test_stale(self, engineer: Engineer) -> None:
+        engineer.home.grant(engineer.provider.card, "1min")
+        engineer.home.publish(time_ms=time.time_ns() // 1_000_000 - 7_200_000)
+        assert engineer.read()[0] == 0
+        code, _, err = engineer.read("--max-age", "1h")
+        assert code == 5
+        assert "head.cose is 2 h old, and may be 60 min old at most" in err
+
+    def test_gone_back(self, engineer: Engineer) -> None:
+        engineer.home.grant(engineer.provider.card, "1min")
+        old = engineer.home.fork()
+        engineer.home.seal(random_readings(60, LANES))
+        assert engineer.read()[0] == 0
+        code, out, err = Engineer(old, engineer.provider, engineer.store, engineer.capsys).read()
+        assert (code, out) == (5, "")
+        assert "the store shows an older state" in err
+
+
+def other_sums(home: Home, count: int) -> list[int]:
+    """The last `count` quarter hours' import."""
+    end = home.end
+    return [home.truth("import", end - 15 * i, end - 15 * i + 15) for i in range(count, 0, -1)]
+
+
+class TestFollow:
+    def test_rows_come_while_it_runs(self, engineer: Engineer) -> None:
+        home = engineer.home
+        home.grant(engineer.provider.card, "1min", ("import",))
+        command = [
+            *(sys.executable, "-c", "import sys; from gateway.cli import main; sys.exit(main())"),
+            *("provider", "read", "--key", str(engineer.provider.folder), *engineer.place()),
+            *("--follow", "--until", "2026-03-01T00:04:00Z"),
+        ]
+        with subprocess.Popen(
+            command,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "TZ": "UTC"},
+        ) as process:
+            assert process.stdout is not None
+            first = [process.stdout.readline().split() for _ in range(3)]
+            home.seal(random_readings(120, LANES))
+            home.write(engineer.store)
+            rest, err = process.communicate(timeout=60)
+        assert process.returncode == 0, err
+        assert first[2] == ["2026-03-01T00:01:00+00:00", "2026-03-01T00:02:00+00:00", "60.000060"]
+        sums = [Decimal(line.split()[2]) * 1_000_000 for line in rest.splitlines()]
+        assert sums == [home.truth("import", START + 60 * i, START + 60 * i + 60) for i in (2, 3)]
+
+
+def flip(home: Home, i: int) -> None:
+    data = bytearray(home.objects[home.chunks[i]])
+    data[len(data) // 2] ^= 1
+    home.objects[home.chunks[i]] = bytes(data)
+
+
+def drop(home: Home, i: int) -> None:
+    del home.objects[home.chunks[i]]
+
+
+def replace(home: Home, i: int) -> None:
+    home.objects[home.chunks[i]] = home.objects[home.chunks[i - 1]]
+
+
+def from_another_stream(home: Home, i: int) -> None:
+    other = Home(LANES, signer=home.signer)
+    other.seal(random_readings(120, LANES))
+    home.objects[home.chunks[i]] = other.objects[other.chunks[i]]
+
+
+class TestVerify:
+    def test_all_good(self, engineer: Engineer) -> None:
+        engineer.home.grant(engineer.provider.card, "1min")
+        code, out, err = engineer.verify()
+        assert (code, err) == (0, "")
+        assert out.startswith("4 chunks with 120 units of 1 incarnations, 1 grants, 1 token bundles, up to ")
+        assert out.endswith(": everything holds\n")
+
+    @pytest.mark.parametrize("tamper", [flip, drop, replace, from_another_stream])
+    def test_a_bad_chunk_is_named(self, tamper: Callable[[Home, int], None], engineer: Engineer) -> None:
+        tamper(engineer.home, 2)
+        code, out, _ = engineer.verify()
+        assert code == 5
+        first, summary = out.splitlines()
+        assert engineer.home.chunks[2] in first
+        assert summary.endswith(": 1 problems")
+
+    def test_all_problems_are_named(self, engineer: Engineer) -> None:
+        flip(engineer.home, 1)
+        drop(engineer.home, 3)
+        code, out, _ = engineer.verify("--json")
+        assert code == 5
+        document = json.loads(out)
+        assert [problem["object"] for problem in document["problems"]] == [
+            engineer.home.chunks[1],
+            engineer.home.chunks[3],
+        ]
+
+    def test_with_a_memory(self, engineer: Engineer) -> None:
+        old = engineer.home.fork()
+        engineer.home.seal(random_readings(60, LANES))
+        memory = ("--key", str(engineer.provider.folder))
+        assert engineer.verify(*memory)[0] == 0
+        before = Engineer(old, engineer.provider, engineer.store, engineer.capsys)
+        assert before.verify()[0] == 0
+        code, out, _ = before.verify(*memory)
+        assert code == 5
+        assert "the store shows an older state" in out
+
+    def test_a_stream_that_is_not_there(self, engineer: Engineer) -> None:
+        engineer.home.objects = {}
+        code, out, err = engineer.verify()
+        assert (code, out) == (1, "")
+        assert f"gateway: the store holds no stream {engineer.home.id.hex()}" in err
+
+    def test_a_wrong_signer(self, engineer: Engineer) -> None:
+        code, out, _ = engineer.verify("--signer", "00" * 16)
+        assert code == 5
+        assert "stream.cose names the signing key" in out
