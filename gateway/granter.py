@@ -13,7 +13,7 @@ from gateway.chain.seal import nonces, words_under
 from gateway.chain.token import make_token
 from gateway.chain.window import Granularity
 from gateway.clock import Clock
-from gateway.errors import UsageError
+from gateway.errors import Unavailable, UsageError
 from gateway.keyring import KeyRing
 from gateway.ledger.ledger import Ledger
 from gateway.ledger.records import AuditEntry, GrantRecord, Outgoing, Stream
@@ -50,6 +50,11 @@ class Granter:
 
     async def new(self, stream: Stream, card: Card, wish: Wish) -> GrantRecord:
         """Make a grant to the holder of `card`; windows that have closed already get their tokens at once."""
+        if not self._clock.trusted():
+            raise Unavailable(
+                "the clock is not set yet, so no grant can say when it begins: ask again when it is right, "
+                "`gateway status` tells"
+            )
         now_ms = self._clock.wall() // 1_000_000
         if card.role != "provider":
             raise UsageError(f"the card of {card.name!r} is a {card.role}'s; a grant goes to a provider")
