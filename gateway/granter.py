@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -13,7 +14,7 @@ from gateway.chain.seal import nonces, words_under
 from gateway.chain.token import make_token
 from gateway.chain.window import Granularity
 from gateway.clock import Clock
-from gateway.errors import Unavailable, UsageError
+from gateway.errors import LedgerError, TrustError, Unavailable, UsageError
 from gateway.keyring import KeyRing
 from gateway.ledger.ledger import Ledger
 from gateway.ledger.records import AuditEntry, GrantRecord, Outgoing, Stream
@@ -22,6 +23,7 @@ from gateway.trust.root import Root
 from gateway.wire import names
 from gateway.wire.objects import Card, GrantObject, Revocation, Tokens, grant_body, read_grant_body
 
+_log = logging.getLogger(__name__)
 _BUNDLE = 2880  # tokens a bundle at the most: a month of quarter hours, two days of minutes
 
 
@@ -62,10 +64,14 @@ class Granter:
             raise UsageError(f"the card of {card.name!r} is not valid today; ask the provider for a new one")
         async with self._lock:  # two at a time would get the same serial
             record = await self._add(stream, card, await self._decide(stream, card, wish, now_ms))
-        last = (await self._ledger.position(stream)).last
-        if last is not None:
-            await self.issue(stream, last.end)
-        return record
+        try:
+            last = (await self._ledger.position(stream)).last
+            if last is not None:
+                await self.issue(stream, last.end)
+            return await self._record(record.id)
+        except (LedgerError, TrustError) as error:
+            _log.warning("grant %s stands, its tokens come with the next chunk: %s", record.id.hex(), error)
+            return record
 
     async def _add(self, stream: Stream, card: Card, grant: Grant) -> GrantRecord:
         k_0 = await self._root.random(KEY_BYTES)
