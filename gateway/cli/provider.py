@@ -90,13 +90,22 @@ async def _verify(
 
 
 def _summary(tally: Tally) -> str:
-    looked_at = (
-        f"{tally.chunks} chunks with {tally.units} units of {tally.incarnations} incarnations,"
-        f" {tally.grants} grants, {tally.bundles} token bundles"
+    looked_at = ", ".join(
+        (
+            _count(tally.chunks, "chunk"),
+            _count(tally.units, "unit"),
+            _count(tally.incarnations, "incarnation"),
+            _count(tally.grants, "grant"),
+            _count(tally.bundles, "token bundle"),
+        )
     )
-    reach = f", up to {local_time(tally.head.time_ms)}" if tally.head is not None else ""
-    ending = f"{tally.problems} problems" if tally.problems else "everything holds"
-    return f"{looked_at}{reach}: {ending}"
+    head = f"; head signed at {local_time(tally.head.time_ms)}" if tally.head is not None else ""
+    ending = _count(tally.problems, "problem") if tally.problems else "everything holds"
+    return f"{looked_at}{head}: {ending}"
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}" + ("" if number == 1 else "s")
 
 
 def _document(place: Place, tally: Tally, problems: list[Problem]) -> dict[str, object]:
@@ -123,12 +132,17 @@ def _progress() -> Iterator[tuple[Callable[[Tally], None], Callable[[str], None]
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn  # noqa: PLC0415
 
     columns = (TextColumn("chunks"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    # stdout goes its own way; where it is the same terminal, the bar makes room for it.
-    both = sys.stdout.isatty()
-    with Progress(*columns, console=Console(stderr=True), transient=True, redirect_stdout=both) as bar:
+    with Progress(*columns, console=Console(stderr=True), transient=True, redirect_stdout=False) as bar:
         task = bar.add_task("", total=None)
 
         def on_chunk(tally: Tally) -> None:
             bar.update(task, completed=tally.chunks, total=tally.head.seq + 1 if tally.head else None)
 
-        yield on_chunk, print if both else click.echo
+        def say(text: str) -> None:
+            # Where stdout is the same terminal, the bar must make room.
+            if sys.stdout.isatty():
+                bar.console.print(text, soft_wrap=True, markup=False, highlight=False)
+            else:
+                click.echo(text)
+
+        yield on_chunk, say

@@ -120,9 +120,9 @@ def read(
     if following:
         asyncio.run(reading.follow(provider_rows.stream_csv if as_csv else provider_rows.stream_table))
     elif as_json:
-        asyncio.run(reading.whole(_print_document))
+        asyncio.run(reading.whole(_print_document, partly=False))
     else:
-        asyncio.run(reading.whole(_print_csv if as_csv else _print_table))
+        asyncio.run(reading.whole(_print_csv if as_csv else _print_table, partly=True))
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,8 +133,8 @@ class _Reading:
     ask: Ask
     max_age_ms: int
 
-    async def whole(self, show: Callable[[Sums, list[Row], bool], None]) -> None:
-        """All rows there are now. Those before an object that is refused are shown too, then the error."""
+    async def whole(self, show: Callable[[Sums, list[Row]], None], partly: bool) -> None:
+        """All rows there are now; `partly`, also those before an object that is refused."""
         rows: list[Row] = []
         async with self.place.bucket() as bucket:
             reader = await self._open(bucket)
@@ -144,9 +144,10 @@ class _Reading:
                 async for row in sums.rows():
                     rows.append(row)
             except GatewayError:
-                show(sums, rows, False)
+                if partly and rows:
+                    show(sums, rows)
                 raise
-            show(sums, rows, True)
+            show(sums, rows)
 
     async def follow(self, begin: Callable[[tuple[str, ...]], Callable[[Row], None]]) -> None:
         """Each row as it opens."""
@@ -170,25 +171,24 @@ class _Reading:
         return await StreamReader.open(bucket, self.place.stream, self.place.signer, seen)
 
 
-def _print_table(sums: Sums, rows: list[Row], _complete: bool) -> None:
+def _print_table(sums: Sums, rows: list[Row]) -> None:
     lanes = sums.question.lanes
     names = provider_rows.columns(lanes)
-    numbers = set(names) - set(provider_rows.TIMES)
+    numbers = set(names) - {provider_rows.FROM}
     cells = [provider_rows.cells(row, lanes, provider_rows.local, "-") for row in rows]
     print_table(names, cells, numbers=numbers)
     _say(provider_rows.notes(sums))
 
 
-def _print_csv(sums: Sums, rows: list[Row], _complete: bool) -> None:
+def _print_csv(sums: Sums, rows: list[Row]) -> None:
     show = provider_rows.stream_csv(sums.question.lanes)
     for row in rows:
         show(row)
     _say(provider_rows.notes(sums))
 
 
-def _print_document(sums: Sums, rows: list[Row], complete: bool) -> None:
-    if complete:
-        print_json(provider_rows.document(sums, rows))
+def _print_document(sums: Sums, rows: list[Row]) -> None:
+    print_json(provider_rows.document(sums, rows))
 
 
 def _say(sentences: list[str]) -> None:

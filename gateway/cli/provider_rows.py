@@ -14,7 +14,7 @@ from gateway.cli.output import kwh, local_time
 from gateway.utility.sums import Missing, Row, Sums
 from gateway.utility.times import unix_ms
 
-TIMES = ("from", "until")
+FROM = "from"
 _ENERGY = ("import", "export")
 _TIME_CHARS, _NUMBER_CHARS = 25, 12  # of rows that are printed before the next ones are known
 
@@ -22,7 +22,7 @@ _TIME_CHARS, _NUMBER_CHARS = 25, 12  # of rows that are printed before the next 
 def columns(lanes: Sequence[str]) -> list[str]:
     """What stands above the cells of a row."""
     return [
-        *TIMES,
+        FROM,
         *(f"{lane} kWh" for lane in _ENERGY if lane in lanes),
         *(["mean W"] if "power" in lanes and "count" in lanes else []),
         *(["power W, summed"] if "power" in lanes and "count" not in lanes else []),
@@ -33,7 +33,7 @@ def columns(lanes: Sequence[str]) -> list[str]:
 def cells(row: Row, lanes: Sequence[str], when: Callable[[datetime], str], absent: str) -> list[str]:
     """A row's cells; `absent` stands where a lane is not granted in this window."""
     sums = row.sums
-    found = [when(row.start), when(row.end)]
+    found = [when(row.start)]
     found += [kwh(sums[lane]) if lane in sums else absent for lane in _ENERGY if lane in lanes]
     if "power" in lanes and "count" in lanes:
         mean = sums.get("count") and "power" in sums
@@ -58,11 +58,11 @@ def utc(when: datetime) -> str:
 def stream_table(lanes: Sequence[str]) -> Callable[[Row], None]:
     """Prints the head of a table now, and each row as it comes."""
     names = columns(lanes)
-    widths = [max(len(name), _TIME_CHARS if name in TIMES else _NUMBER_CHARS) for name in names]
+    widths = [max(len(name), _TIME_CHARS if name == FROM else _NUMBER_CHARS) for name in names]
 
     def line(texts: Sequence[str]) -> None:
         padded = [
-            text.ljust(width) if name in TIMES else text.rjust(width)
+            text.ljust(width) if name == FROM else text.rjust(width)
             for name, text, width in zip(names, texts, widths, strict=True)
         ]
         click.echo("  ".join(padded).rstrip())
@@ -75,10 +75,12 @@ def stream_table(lanes: Sequence[str]) -> Callable[[Row], None]:
 def stream_csv(lanes: Sequence[str]) -> Callable[[Row], None]:
     """Prints the head of a CSV now, and each row as it comes; times are UTC."""
     writer = csv.writer(sys.stdout, lineterminator="\n")
-    writer.writerow(columns(lanes))
+    begin, *others = columns(lanes)
+    writer.writerow([begin, "until", *others])
 
     def line(row: Row) -> None:
-        writer.writerow(cells(row, lanes, utc, ""))
+        begin, *others = cells(row, lanes, utc, "")
+        writer.writerow([begin, utc(row.end), *others])
         sys.stdout.flush()
 
     return line

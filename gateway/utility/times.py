@@ -8,8 +8,11 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def moment(unit: int, unit_ms: int) -> datetime:
-    """When a unit begins, UTC. OverflowError beyond the calendar's year 9999."""
-    return EPOCH + timedelta(milliseconds=unit * unit_ms)
+    """When a unit begins, UTC; the calendar's last moment for what lies beyond the year 9999."""
+    try:
+        return EPOCH + timedelta(milliseconds=unit * unit_ms)
+    except OverflowError:
+        return datetime.max.replace(tzinfo=UTC)
 
 
 def unix_ms(when: datetime) -> int:
@@ -19,10 +22,7 @@ def unix_ms(when: datetime) -> int:
 
 def spell(unit: int, unit_ms: int) -> str:
     """When a unit begins, for a sentence: 2026-03-01T10:00:00Z."""
-    try:
-        text = moment(unit, unit_ms).isoformat(timespec="seconds" if unit * unit_ms % 1000 == 0 else "auto")
-    except OverflowError:
-        return f"unit {unit}, outside the calendar"
+    text = moment(unit, unit_ms).isoformat(timespec="auto" if unit * unit_ms % 1000 else "seconds")
     return text.removesuffix("+00:00") + "Z"
 
 
