@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import struct
 import time
 import tty
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
@@ -86,6 +87,17 @@ class FastClock:
 
 
 Action = Callable[..., Awaitable[ExcCodes | None]]
+
+
+def f32(*values: float) -> list[int]:
+    return [word for value in values for word in struct.unpack(">2H", struct.pack(">f", value))]
+
+
+def sdm630(
+    imported: float = 1234.5, exported: float = 67.25, power: float = -512.5, volts: float = 230.0
+) -> dict[int, list[int]]:
+    """An SDM630's input registers, with the ones between that it has too."""
+    return {0x00: f32(volts), 0x34: [*f32(power), *[0] * 18, *f32(imported, exported)]}
 
 
 def device(registers: dict[int, list[int]], device_id: int = 1, action: Action | None = None) -> SimDevice:

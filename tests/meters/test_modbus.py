@@ -26,7 +26,9 @@ from tests.meters.bench import (
     NS,
     DrivenClock,
     device,
+    f32,
     raw_server,
+    sdm630,
     serial_line,
     serial_server,
     tcp_server,
@@ -36,17 +38,6 @@ from tests.meters.bench import (
 SDM630 = load_profile("eastron-sdm630")
 LANES = ("import", "export", "power")
 EXPECTED = {"import": 1_234_500_000, "export": 67_250_000, "power": -512}  # -512.5 W, to even
-
-
-def f32(*values: float) -> list[int]:
-    return [word for value in values for word in struct.unpack(">2H", struct.pack(">f", value))]
-
-
-def sdm630(
-    imported: float = 1234.5, exported: float = 67.25, power: float = -512.5, volts: float = 230.0
-) -> dict[int, list[int]]:
-    """An SDM630's input registers, with the ones between that it has too."""
-    return {0x00: f32(volts), 0x34: [*f32(power), *[0] * 18, *f32(imported, exported)]}
 
 
 def meter(bus: Bus, lanes: Collection[str] = LANES, device_id: int = 1) -> ModbusMeter:

@@ -16,8 +16,7 @@ from gateway.meters.modbus import ModbusMeter
 from gateway.meters.profile import load_profile
 from gateway.meters.reader import ReaderState, read_forever
 from gateway.meters.reading import Plausibility, Reading
-from tests.meters.bench import NOON_S, NS, DrivenClock, FastClock, device, tcp_server, until
-from tests.meters.test_modbus import sdm630
+from tests.meters.bench import NOON_S, NS, DrivenClock, FastClock, device, sdm630, tcp_server, until
 
 Outcome = float | str  # seconds until it answers, or a fault
 
