@@ -82,4 +82,7 @@ class Publisher:
         except KeyTaken:
             if await self._takeover.settle(queued):
                 return
-            await self._bucket.put(key, data, replace=True)
+            try:
+                await self._bucket.put(key, data, replace=True)
+            except KeyTaken as error:
+                raise StoreDenied(str(error)) from None
