@@ -72,7 +72,8 @@ class Publisher:
             with contextlib.suppress(LedgerError):  # they are sent again then, which is harmless
                 await self._ledger.confirm(sent)
             raise
-        await self._ledger.confirm(sent)
+        if sent:
+            await self._ledger.confirm(sent)
         return len(sent)
 
     async def _put(self, queued: Queued) -> None:
