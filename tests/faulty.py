@@ -130,7 +130,7 @@ class FaultyBucket:
         await self._bucket.aclose()
 
     def _check(self) -> None:
-        if self.away or self.fuse.blows():
+        if self.fuse.blows() or self.away:
             raise StoreUnavailable("the store does not answer")
 
 

@@ -131,6 +131,13 @@ class Home:
             await self.ledger.close()
             await self.root.aclose()
 
+    async def adds(self, meter: str) -> None:
+        """A new meter; the gateway starts with it."""
+        await self.stop()
+        self.meters.append(meter)
+        self.shown[meter] = (0, 0, 0)
+        await self.start()
+
     def mend(self) -> None:
         """Nothing fails from now on."""
         for fuse in (self.database.fuse, self.root.fuse, self.bucket.fuse):
