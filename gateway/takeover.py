@@ -67,18 +67,10 @@ class Takeover:
     async def compare(self) -> None:
         """Read every stream's head back; StoreAhead if the ledger does not know the chunk it names."""
         for stream in await self._ledger.streams():
-            key = names.head(stream.id)
-            try:
-                head = Head.read(await self._bucket.get(key), self._public_key, key)
-                if head.stream != stream.id:
-                    raise Refused(f"{key} is the head of another stream, {head.stream.hex()}")
-            except NotFound:
-                continue
-            except Refused as error:
-                await self._note("store", f"not this gateway's, and will be overwritten: {error}")
-                continue
-            known = await self._ledger.chunk_at(stream, head.seq)
-            if known is None or known.digest != head.digest:
+            head = await self._head(stream)
+            known = None if head is None else await self._ledger.chunk_at(stream, head.seq)
+            if head is not None and (known is None or known.digest != head.digest):
+                key = names.head(stream.id)
                 raise StoreAhead(stream.id, f"{key} names chunk {head.seq}, which the ledger does not know")
 
     async def settle(self, queued: Queued) -> bool:
@@ -104,12 +96,17 @@ class Takeover:
         return True
 
     async def take_over(self, stream: Stream, ring: KeyRing) -> None:
-        """Let the store's chain stand. Nothing may be sealing; a new incarnation must follow."""
+        """Let the store's chain stand. Nothing may be sealing; a new incarnation must follow.
+
+        LedgerError, with nothing changed, where the store has lost a part of its chain."""
         common = await self._common(stream)
         found = await self._walk(stream, common, ring)
         at = stream.start if common is None else common.end
         dropped, own = await self._dropped(stream, at, ring)
         end = found.entries[-1].end if found.entries else at
+        head = await self._head(stream)
+        if head is not None and head.next_unit > end:
+            raise _gone(stream, f"its head names unit {head.next_unit}, and its chunks end with unit {end}")
         place = b"state/" + stream.id
         state = SamplerState.from_bytes(ring.vault.open(await self._ledger.state(stream.id), place))
         gained = {lane: found.energy[lane] - own[lane] for lane in _ENERGY}
@@ -132,6 +129,20 @@ class Takeover:
         )
         _log.warning("the ledger was rolled back; %s", detail)
 
+    async def _head(self, stream: Stream) -> Head | None:
+        """The stream's head in the store, if it holds one that this gateway signed."""
+        key = names.head(stream.id)
+        try:
+            head = Head.read(await self._bucket.get(key), self._public_key, key)
+            if head.stream != stream.id:
+                raise Refused(f"{key} is the head of another stream, {head.stream.hex()}")
+        except NotFound:
+            return None
+        except Refused as error:
+            await self._note("store", f"not this gateway's, and will be overwritten: {error}")
+            return None
+        return head
+
     async def _common(self, stream: Stream) -> ChunkEntry | None:
         """The last of the ledger's chunks that the store holds with the same bytes."""
         entry = (await self._ledger.position(stream)).last
@@ -146,7 +157,7 @@ class Takeover:
         return None
 
     async def _walk(self, stream: Stream, common: ChunkEntry | None, ring: KeyRing) -> _Found:
-        """The store's chain after `common`, as far as it is signed, chained and dense."""
+        """The store's chain after `common`. What else lies between its chunks is passed over."""
         seq, at, previous = (
             (0, stream.start, stream.descriptor_digest)
             if common is None
@@ -158,12 +169,13 @@ class Takeover:
             data = await self._bucket.get(key)
             try:
                 chunk = Chunk.read(data, self._public_key, key)
+                if names.chunk(chunk.stream, chunk.first, stream.layout.unit_ms) != key:
+                    raise Refused(f"{key} holds a chunk from another place: copied or moved")
             except Refused as error:
                 await self._note("store", str(error))
-                break
-            if (chunk.stream, chunk.seq, chunk.first, chunk.previous) != (stream.id, seq, at, previous):
-                await self._note("store", f"{key} does not follow chunk {seq - 1}; the chain ends before it")
-                break
+                continue
+            if (chunk.seq, chunk.first, chunk.previous) != (seq, at, previous):
+                raise _gone(stream, f"{key} is chunk {chunk.seq}, and chunk {seq} at unit {at} is not there")
             await self._add(stream, [_sealed(chunk)], ring, found.energy)
             seq, at, previous = seq + 1, chunk.end, cose.digest(data)
             found.entries.append(ChunkEntry(chunk.seq, chunk.incarnation, chunk.first, chunk.end, previous))
@@ -180,10 +192,7 @@ class Takeover:
             stream
         )
         if sum(part.end - part.first for part in parts) != end - at:
-            raise LedgerError(
-                f"the store lost chunks of stream {stream.id.hex()} from unit {at} on that it had confirmed, "
-                "and holds others in their place: the stream cannot go on. Move the ledger away to begin anew"
-            )
+            raise _gone(stream, f"it had confirmed chunks from unit {at} on that it does not hold")
         energy = dict.fromkeys(_ENERGY, 0)
         await self._add(stream, parts, ring, energy)
         return end - at, energy
@@ -226,6 +235,13 @@ class Takeover:
     async def _note(self, what: str, detail: str) -> None:
         _log.warning("%s", detail)
         await self._ledger.audit(AuditEntry(self._clock.wall() // 1_000_000, what, detail))
+
+
+def _gone(stream: Stream, what: str) -> LedgerError:
+    return LedgerError(
+        f"chunks of stream {stream.id.hex()} are gone from the store: {what}. The stream can only go on if "
+        "they are restored there; or move the ledger away to begin anew"
+    )
 
 
 def _sealed(chunk: Chunk) -> Sealed:
