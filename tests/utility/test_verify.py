@@ -209,7 +209,9 @@ class TestWhoeverMadeIt:
             "gw1/revoked": names.revocation(other.id, grant.id),
         }[_type_of(key)]
         home.objects[key] = other.objects[other_key]
-        assert named(home) == {key}
+        [problem] = problems(home)
+        assert problem.key == key
+        assert other.id.hex() in problem.text or grant.id.hex() in problem.text
 
 
 def _type_of(key: str) -> str:
@@ -276,6 +278,14 @@ def test_a_chunk_that_breaks_a_rule(change: Callable[[Chunk], Chunk], text: str,
     home.publish()
     found = problems(home)
     assert any(text in problem.text and home.chunks[5] in problem.text for problem in found)
+
+
+def test_a_chunk_from_before_the_start(home: Home) -> None:
+    chunk = replace(_chunk_at(home, 0), first=START - 60)
+    key = names.chunk(home.id, START - 60, 1000)
+    home.objects[key] = home.signer.sign(chunk)
+    [problem] = problems(home)
+    assert problem.text == f"{key} begins before the stream's start, unit {START}"
 
 
 def test_software_incarnations_have_no_order_but_never_return() -> None:
