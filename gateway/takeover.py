@@ -65,13 +65,16 @@ class Takeover:
         self._public_key = public_key
 
     async def compare(self) -> None:
-        """Read every stream's head back; StoreAhead if the ledger does not know the chunk it names."""
+        """Read every stream's head back; StoreAhead if the ledger does not know the chunk it names, or
+        holds a grant for open that was revoked."""
         for stream in await self._ledger.streams():
             head = await self._head(stream)
             known = None if head is None else await self._ledger.chunk_at(stream, head.seq)
             if head is not None and (known is None or known.digest != head.digest):
                 key = names.head(stream.id)
                 raise StoreAhead(stream.id, f"{key} names chunk {head.seq}, which the ledger does not know")
+            for grant in await self._revoked(stream):
+                raise StoreAhead(stream.id, f"it holds grant {grant.hex()} for open, which was revoked")
 
     async def settle(self, queued: Queued) -> bool:
         """The key of `queued` is taken by other bytes. True: the store's object stands, ours need not go.
@@ -115,9 +118,11 @@ class Takeover:
             None if state.imported is None else state.imported + gained["import"],
             None if state.exported is None else state.exported + gained["export"],
         )
+        revoked = await self._revoked(stream)
         detail = (
             f"stream {stream.id.hex()}: {len(found.entries)} chunks of the store's chain were taken over, "
-            f"up to unit {end}; {dropped} units that had been sealed again were dropped"
+            f"up to unit {end}; {dropped} units that had been sealed again were dropped; "
+            f"{len(revoked)} grants that had been revoked were open again, and are not any more"
         )
         await self._ledger.take_over(
             stream,
@@ -125,6 +130,7 @@ class Takeover:
             found.entries,
             ring.vault.seal(state.to_bytes(), place),
             await self._windows(stream),
+            revoked,
             AuditEntry(self._clock.wall() // 1_000_000, "rollback", detail),
         )
         _log.warning("the ledger was rolled back; %s", detail)
@@ -231,6 +237,20 @@ class Takeover:
                 at += bundle.count
             windows[grant.id] = at
         return windows
+
+    async def _revoked(self, stream: Stream) -> dict[bytes, int]:
+        """The grants that the ledger holds for open and the store knows to be revoked; from which unit."""
+        revoked: dict[bytes, int] = {}
+        for grant in await self._ledger.grants(stream.id):
+            key = names.revocation(stream.id, grant.id)
+            if grant.revoked_from is None:
+                try:
+                    found = Revocation.read(await self._bucket.get(key), self._public_key, key)
+                except (NotFound, Refused):
+                    continue
+                if (found.stream, found.grant) == (stream.id, grant.id):
+                    revoked[grant.id] = found.from_unit
+        return revoked
 
     async def _note(self, what: str, detail: str) -> None:
         _log.warning("%s", detail)

@@ -325,11 +325,12 @@ class Ledger:
         chunks: Sequence[ChunkEntry],
         state: bytes,
         windows: Mapping[bytes, int],
+        revoked: Mapping[bytes, int],
         audit: AuditEntry,
     ) -> None:
         """The store's chain stands: chunks from seq `keep` on, open units and unsent objects of the
         stream's own data give way to `chunks`. Grants and revocations in the outbox stay; `windows`
-        gives each grant's next window.
+        gives each grant's next window, `revoked` the unit from which a grant is revoked after all.
         """
 
         def work(db: sqlite3.Connection) -> None:
@@ -345,6 +346,8 @@ class Ledger:
             db.execute("UPDATE stream SET state = ? WHERE id = ?", (state, stream.id))
             for grant, next_window in windows.items():
                 db.execute("UPDATE grant_ SET next_window = ? WHERE id = ?", (next_window, grant))
+            for grant, from_unit in revoked.items():
+                db.execute("UPDATE grant_ SET revoked_from = ? WHERE id = ?", (from_unit, grant))
             _audit(db, audit)
 
         await self._db.do(work)
