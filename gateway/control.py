@@ -12,8 +12,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import binascii
-import json
 import os
 import socket
 from collections.abc import Awaitable, Callable
@@ -91,7 +89,7 @@ class Control:
                 until_ms=None if wanted["until_ms"] is None else int(wanted["until_ms"]),
             )
             meter = wanted["meter"]
-        except (json.JSONDecodeError, binascii.Error, KeyError, TypeError, ValueError):
+        except (KeyError, TypeError, ValueError, OverflowError, RecursionError):
             raise UsageError("this is no wish for a grant that this gateway understands") from None
         stream = await self._stream(meter)
         record = await self._granter.new(stream, card, wish)

@@ -24,6 +24,7 @@ from gateway.wire import names
 from gateway.wire.objects import Card, GrantObject, Revocation, Tokens, grant_body, read_grant_body
 
 _log = logging.getLogger(__name__)
+_FAR_MS = 253_370_764_800_000  # 9999-01-01: later ones have no date a person could be shown
 _BUNDLE = 2880  # tokens a bundle at the most: a month of quarter hours, two days of minutes
 
 
@@ -99,13 +100,16 @@ class Granter:
         until = None
         if wish.until_ms is not None:  # a window that lies partly behind it stays closed
             until = granularity.start(granularity.index(wish.until_ms // unit_ms))
+        first = granularity.align_up(max(first, stream.start))
+        if max(first, until or 0) * unit_ms >= _FAR_MS:
+            raise UsageError("the grant's times, with its windows, reach beyond the year 9998")
         return Grant(
             id=await self._root.random(ID_BYTES),
             stream=stream.id,
             provider=card.kid,
             lanes=lanes,
             granularity=granularity,
-            first=granularity.align_up(max(first, stream.start)),
+            first=first,
             until=until,
             purpose=wish.purpose,
             kind="windows",
