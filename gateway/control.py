@@ -126,11 +126,9 @@ def _listen(path: Path) -> socket.socket:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.unlink(missing_ok=True)
-        before = os.umask(0o177)  # between bind and chmod anybody could connect
-        try:
-            listener.bind(str(path))
-        finally:
-            os.umask(before)
+        # Before it has a name: between bind and chmod anybody could connect.
+        os.fchmod(listener.fileno(), 0o600)
+        listener.bind(str(path))
     except OSError as error:
         listener.close()
         raise UsageError(f"the control socket {path} cannot be opened: {error.strerror}") from None
