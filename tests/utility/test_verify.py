@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.errors import NotFound
+from gateway.utility.chain_check import Walk
 from gateway.utility.seen import Seen
 from gateway.wire import cose, names
 from gateway.wire.objects import Chunk, Head
@@ -278,6 +279,26 @@ def test_a_chunk_that_breaks_a_rule(change: Callable[[Chunk], Chunk], text: str,
     home.publish()
     found = problems(home)
     assert any(text in problem.text and home.chunks[5] in problem.text for problem in found)
+
+
+def test_a_chunk_inside_another(home: Home) -> None:
+    """The chain goes on from the one that was there first."""
+    inside = replace(_chunk_at(home, 4), first=START + 70, count=3, lanes=(bytes(24),) * 2)
+    key = names.chunk(home.id, START + 70, 1000)
+    home.objects[key] = home.signer.sign(inside)
+    [problem] = problems(home)
+    assert problem.text == f"{key} begins inside {home.chunks[2]}, which reaches to unit {START + 90}"
+
+
+def test_a_chunk_that_is_another_when_it_is_read_again(home: Home) -> None:
+    """A window may end inside a chunk, which is then read twice."""
+    chunk = _chunk_at(home, 4)
+    again = replace(chunk, sealed_ms=chunk.sealed_ms + 1)
+    walk = Walk(home.descriptor, {})
+    assert walk.follow(home.chunks[4], chunk, home.signer.sign(chunk)) == []
+    data = home.signer.sign(again)
+    [problem] = walk.fork().follow(home.chunks[4], again, data)
+    assert problem.text == f"{home.chunks[4]} has changed since it was read the last time"
 
 
 def test_a_chunk_from_before_the_start(home: Home) -> None:
