@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from gateway.trust.owner import PATIENCE_S, Owner
+from gateway.trust.keys import Keys
+from gateway.trust.owner import Owner
 from gateway.trust.tpm import TpmRoot, connector
 from gateway.trust.transport import Transport
 from tests.tpm import swtpm
@@ -27,10 +28,12 @@ def bus(tpm: swtpm) -> Bus:
 
 
 class Roots:
-    """Opens roots as the product does, but for a given transport, a known root, or another clock."""
+    """Opens roots as the product does, but for a given transport, a known root, or another clock.
+    `owner` is that of the latest."""
 
     def __init__(self) -> None:
         self._open: list[TpmRoot] = []
+        self.owner: Owner[Keys] | None = None
 
     async def __call__(
         self,
@@ -38,12 +41,12 @@ class Roots:
         transport: Transport,
         *,
         known: bytes | None = None,
-        patience: float = PATIENCE_S,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> TpmRoot:
-        connect = connector(folder, transport, known)
-        root = await TpmRoot.over(Owner(transport.tcti, connect, patience=patience, sleep=sleep))
+        owner = Owner(transport.tcti, connector(folder, transport, known), sleep=sleep)
+        root = await TpmRoot.over(owner)
         self._open.append(root)
+        self.owner = owner
         return root
 
     async def aclose(self) -> None:

@@ -296,12 +296,12 @@ async def test_garbage_is_told_and_never_more_than_that(bus: Bus, roots: Roots, 
 
     told = 0
     with bus.meddling(garble):
-        for _ in range(300):
+        for _ in range(150):
             try:
                 await checked_hmac(root)
             except TrustError:
                 told += 1
-    assert 0 < told < 300
+    assert 0 < told < 150
     await use_again(root)
 
 
@@ -324,28 +324,33 @@ async def test_whoever_plays_the_tpm_without_its_key_is_found_out(
 
 
 async def test_a_tpm_that_hangs_is_told_to_all_who_wait(bus: Bus, roots: Roots, tmp_path: Path) -> None:
-    root = await roots(tmp_path, bus.transport, known=KNOWN, patience=0.2)
-    release, freed = threading.Event(), threading.Event()
+    root, owner = await roots(tmp_path, bus.transport, known=KNOWN), roots.owner
+    assert owner is not None
+    (stuck,) = tpm_threads()
+    release = threading.Event()
 
     def hang(number: int, command: bytes, execute: Execute) -> bytes:
         if number == 0:
             release.wait()
-            freed.set()
-            raise TSS2_Exception(IO_ERROR)
         return execute(command)
 
     with bus.meddling(hang):
-        stuck = [root.hmac(MESSAGE), root.sign(b""), root.draw_incarnation(), root.random(1)]
-        told = await asyncio.gather(*stuck, return_exceptions=True)
-        assert all(isinstance(e, TrustError) and "has not answered for 0.2 s" in str(e) for e in told)
-        await use(root)  # a new thread, while the old one still hangs
-        release.set()
-        await asyncio.to_thread(freed.wait)
-        await use(root)
-    await root.aclose()
-    for thread in threading.enumerate():
-        if thread.name == "tpm":
-            await asyncio.to_thread(thread.join, 20)
+        owner.patience, patience = 0.05, owner.patience
+        waiting = [root.hmac(MESSAGE), root.sign(b""), root.draw_incarnation(), root.random(1)]
+        told = await asyncio.gather(*waiting, return_exceptions=True)
+        assert all(isinstance(e, TrustError) and "has not answered for 0.05 s" in str(e) for e in told)
+        owner.patience = patience
+
+        await use(root)  # on a new thread, while the other still hangs
+        assert len(tpm_threads()) == 2
+        release.set()  # it comes back at last, and goes
+        await asyncio.to_thread(stuck.join, 60)
+        assert not stuck.is_alive()
+    await checked_hmac(root)
+
+
+def tpm_threads() -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if thread.name == "tpm"]
 
 
 def clear(tcti: str) -> None:
@@ -360,28 +365,19 @@ async def commands_of_first_use(bus: Bus, roots: Roots, folder: Path, known: byt
     return commands
 
 
-async def check_opens_as_the_same(bus: Bus, roots: Roots, folder: Path) -> None:
-    answers, drawn = set(), []
-    for _ in range(2):
-        root = await roots(folder, bus.transport)
-        answers.add((root.public_key, await root.hmac(MESSAGE)))
-        await root.sign(b"message")
-        drawn.append(await root.draw_incarnation())
-        await root.aclose()
-    assert len(answers) == 1
-    assert drawn[0] < drawn[1]
-
-
-@pytest.mark.parametrize("executed", [False, True])
 async def test_first_use_goes_on_after_one_broken_connection(
-    bus: Bus, tpm: swtpm, roots: Roots, tmp_path: Path, executed: bool
+    bus: Bus, tpm: swtpm, roots: Roots, tmp_path: Path
 ) -> None:
     for number in range(await commands_of_first_use(bus, roots, tmp_path / "first")):
         clear(tpm.tcti)
         folder = tmp_path / str(number)
-        with bus.meddling(failing(range(number, number + 1), executed=executed)):
-            await (await roots(folder, bus.transport)).aclose()
-        await check_opens_as_the_same(bus, roots, folder)
+        with bus.meddling(failing(range(number, number + 1), executed=True)):
+            root = await roots(folder, bus.transport)
+        before = root.public_key, await root.hmac(MESSAGE)
+        await root.aclose()
+        root = await roots(folder, bus.transport)
+        assert (root.public_key, await root.hmac(MESSAGE)) == before
+        await root.aclose()
 
 
 @pytest.mark.parametrize("how", ["answer lost", "power cut"])
@@ -406,19 +402,22 @@ async def test_first_use_cut_off_at_any_command_can_begin_again(
         if how == "power cut":
             tpm.start()
         assert not folder.exists() or [file.name for file in folder.iterdir()] == [FILE]
-        await check_opens_as_the_same(bus, roots, folder)
+        root = await roots(folder, bus.transport)
+        await root.hmac(MESSAGE)
+        await root.sign(b"message")
+        assert await root.draw_incarnation() > 0
+        await root.aclose()
 
 
-@pytest.mark.parametrize("code", [0x922, 0x921])
 async def test_no_forged_error_at_first_use_shows_the_root(
-    bus: Bus, tpm: swtpm, roots: Roots, tmp_path: Path, code: int
+    bus: Bus, tpm: swtpm, roots: Roots, tmp_path: Path
 ) -> None:
     for number in range(await commands_of_first_use(bus, roots, tmp_path / "first", KNOWN)):
         clear(tpm.tcti)
 
         def forge(n: int, command: bytes, execute: Execute, at: int = number) -> bytes:
-            return error(code) if n == at else execute(command)
+            return error(TPM2_RC.RETRY) if n == at else execute(command)
 
-        with bus.meddling(forge), contextlib.suppress(TrustError):
+        with bus.meddling(forge):
             await (await roots(tmp_path / str(number), bus.transport, known=KNOWN)).aclose()
     assert not any(bus.saw(KNOWN[half]) for half in (slice(0, 16), slice(16, 32)))

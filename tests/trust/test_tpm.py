@@ -65,6 +65,16 @@ async def test_everything_survives_power_cycles_and_reopening(tpm: swtpm, tmp_pa
     assert drawn == sorted(set(drawn))
 
 
+async def test_a_folder_that_vanishes_makes_no_new_root(tpm: swtpm, tmp_path: Path) -> None:
+    root = await open_root("tpm", tmp_path / "trust", tpm.tcti)
+    before = await root.hmac(b"label")
+    (tmp_path / "trust" / FILE).unlink()
+    tpm.power_cycle()
+    assert await root.hmac(b"label") == before
+    assert not (tmp_path / "trust" / FILE).exists()
+    await root.aclose()
+
+
 async def test_a_tpm_that_dies_is_told_and_works_when_it_is_back(tpm: swtpm, tmp_path: Path) -> None:
     root = await open_root("tpm", tmp_path / "trust", tpm.tcti)
     before, first = await root.hmac(b"label"), await root.draw_incarnation()
