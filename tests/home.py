@@ -23,7 +23,7 @@ from gateway.session import Session
 from gateway.store.directory import DirectoryBucket
 from gateway.takeover import StoreAhead, Takeover
 from gateway.trust.root import open_root
-from tests.clock import NS, START_S, FakeClock
+from tests.clock import START_S, FakeClock
 from tests.faulty import FaultyBucket, FaultyDatabase, FaultyRoot
 from tests.provider import Provider
 from tests.stored import Stored, read_stored
@@ -196,7 +196,8 @@ class Home:
         for meter in self.meters:
             for reading in self.sealer(meter)._readings:
                 shown = (reading.registers["import"], reading.registers["export"], reading.registers["power"])
-                unit = self.layout.unit_at(reading.wall + seconds * NS)
+                ahead = self.clock.wall() - self.clock.monotonic()
+                unit = self.layout.unit_at(reading.monotonic + ahead)
                 self.read.setdefault((meter, unit), []).append(shown)
 
     async def commit(self) -> None:
