@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import json
 import os
@@ -19,6 +18,7 @@ from gateway.chain.layout import Layout
 from gateway.errors import UsageError
 from tests.home import LINK_UNITS, Home
 from tests.provider import Provider
+from tests.serving import serving
 
 JSON = dict[str, Any]
 
@@ -46,28 +46,10 @@ class Client:
 
 
 @asynccontextmanager
-async def serving(home: Home, path: Path) -> AsyncIterator[Client]:
-    task = asyncio.create_task(home.session._control.serve(path))
-    try:
-        async with asyncio.timeout(20):
-            while not await connects(path):
-                assert not task.done()
-                await asyncio.sleep(0)
-        async with aiohttp.ClientSession(connector=aiohttp.UnixConnector(str(path))) as session:
-            yield Client(session)
-    finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
-
-
-async def connects(path: Path) -> bool:
-    try:
-        _, writer = await asyncio.open_unix_connection(path)
-    except OSError:
-        return False
-    writer.close()
-    await writer.wait_closed()
-    return True
+async def asking(home: Home, path: Path) -> AsyncIterator[Client]:
+    connector = aiohttp.UnixConnector(str(path))
+    async with serving(home, path), aiohttp.ClientSession(connector=connector) as session:
+        yield Client(session)
 
 
 def wish(home: Home, provider: Provider, **changes: object) -> JSON:
@@ -96,9 +78,9 @@ def path(tmp_path: Path) -> Path:
 async def test_only_its_user_can_open_the_socket(home: Home, path: Path) -> None:
     before = os.umask(0)
     try:
-        async with home, serving(home, path):
+        async with home, asking(home, path):
             assert stat.S_IMODE(path.stat().st_mode) == 0o600
-        async with home, serving(home, path):  # what an earlier run left behind is replaced
+        async with home, asking(home, path):  # what an earlier run left behind is replaced
             assert stat.S_IMODE(path.stat().st_mode) == 0o600
     finally:
         os.umask(before)
@@ -112,7 +94,7 @@ async def test_a_socket_that_cannot_be_made_gets_a_sentence(home: Home, tmp_path
 
 
 async def test_status_before_anything_was_read(home: Home, path: Path) -> None:
-    async with home, serving(home, path) as client:
+    async with home, asking(home, path) as client:
         home.clock.is_trusted = False
         status, answer = await client.ask("GET", "/status")
         assert status == 200
@@ -132,7 +114,7 @@ async def test_status_before_anything_was_read(home: Home, path: Path) -> None:
 
 
 async def test_status_of_a_gateway_at_work(home: Home, path: Path) -> None:
-    async with home, serving(home, path) as client:
+    async with home, asking(home, path) as client:
         await home.runs(2 * LINK_UNITS)
         await home.publish()
         home.bucket.away = True
@@ -161,7 +143,7 @@ async def test_status_of_a_gateway_at_work(home: Home, path: Path) -> None:
 
 
 async def test_a_grant_is_made_shown_and_revoked(home: Home, path: Path) -> None:
-    async with home, serving(home, path) as client:
+    async with home, asking(home, path) as client:
         await home.runs(3 * LINK_UNITS)
         stream, provider = await home.stream(), Provider(home.clock.now_ms, "Überlandwerk")
         until_ms = home.clock.now_ms + 3_600_000
@@ -211,7 +193,7 @@ async def test_a_grant_is_made_shown_and_revoked(home: Home, path: Path) -> None
     ],
 )
 async def test_a_wish_that_is_none(home: Home, path: Path, changes: JSON) -> None:
-    async with home, serving(home, path) as client:
+    async with home, asking(home, path) as client:
         await home.runs(2 * LINK_UNITS)
         wished = wish(home, Provider(home.clock.now_ms), **changes)
         assert await client.error("POST", "/grants", wished) == (
@@ -225,13 +207,13 @@ async def test_a_wish_that_is_none(home: Home, path: Path, changes: JSON) -> Non
     "body", [b"", b"{", b"[]", b"7", b'"x"', b"\xff\xfe", b"{}", b"[" * 100_000, b'{"card": NaN}']
 )
 async def test_a_body_that_is_no_wish(home: Home, path: Path, body: bytes) -> None:
-    async with home, serving(home, path) as client:
+    async with home, asking(home, path) as client:
         code, sentence = await client.error("POST", "/grants", data=body)
         assert (code, sentence) == (2, "this is no wish for a grant that this gateway understands")
 
 
 async def test_a_wish_that_cannot_be_granted(home: Home, path: Path) -> None:
-    async with home, serving(home, path) as client:
+    async with home, asking(home, path) as client:
         await home.runs(2 * LINK_UNITS)
         provider = Provider(home.clock.now_ms)
         signed = provider.card_bytes()
@@ -283,7 +265,7 @@ async def test_a_wish_that_cannot_be_granted(home: Home, path: Path) -> None:
 
 
 async def test_a_grant_that_is_none_is_not_revoked(home: Home, path: Path) -> None:
-    async with home, serving(home, path) as client:
+    async with home, asking(home, path) as client:
         for id_, sentence in (
             ("zz", "'zz' is no grant's id: 32 hexadecimal digits"),
             ("abcd", "there is no grant abcd; `gateway grant list` shows those there are"),
@@ -294,7 +276,7 @@ async def test_a_grant_that_is_none_is_not_revoked(home: Home, path: Path) -> No
 
 
 async def test_several_meters_must_be_told_apart(tmp_path: Path, path: Path) -> None:
-    async with Home(tmp_path, meters=("main", "garage")) as home, serving(home, path) as client:
+    async with Home(tmp_path, meters=("main", "garage")) as home, asking(home, path) as client:
         await home.runs(2 * LINK_UNITS)
         provider = Provider(home.clock.now_ms)
         code, said = await client.error("POST", "/grants", wish(home, provider))
@@ -306,7 +288,7 @@ async def test_several_meters_must_be_told_apart(tmp_path: Path, path: Path) -> 
 async def test_days_are_shown_with_their_zone(tmp_path: Path, path: Path) -> None:
     async with (
         Home(tmp_path, layout=Layout(3_600_000, 24), chunk_units=24) as home,
-        serving(home, path) as client,
+        asking(home, path) as client,
     ):
         await home.runs(30)
         wished = wish(home, Provider(home.clock.now_ms), granularity="day", zone="Europe/Berlin")
@@ -316,7 +298,7 @@ async def test_days_are_shown_with_their_zone(tmp_path: Path, path: Path) -> Non
 
 
 async def test_no_answer_shows_a_secret(home: Home, path: Path) -> None:
-    async with home, serving(home, path) as client:
+    async with home, asking(home, path) as client:
         await home.runs(2 * LINK_UNITS)
         _, made = await client.ask("POST", "/grants", wish(home, Provider(home.clock.now_ms)))
         (record,) = await home.ledger.grants()
