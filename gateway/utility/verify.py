@@ -137,7 +137,7 @@ class _Folder:
         self._descriptor = descriptor
         self._tally = tally
         self._report = report
-        self._asked_for_grant = False
+        self._there = False
         self._grant: Grant | None = None
         self._next_window: int | None = 0  # None behind a bundle that does not hold
         self._revoked_from: int | None = None
@@ -145,12 +145,11 @@ class _Folder:
     def take(self, key: str, name: str, data: bytes | None) -> None:
         """The next object; Refused where it does not hold."""
         if name == "grant.cose":
-            self._asked_for_grant = True
+            self._there = True
             self._tally.grants += 1
             _, self._grant = check_grant(self._descriptor, key, data)
             return
         if name.startswith("new/"):
-            self._require_grant()
             self._tally.bundles += 1
             before, self._next_window = self._next_window, None
             bundle = check_bundle(self._descriptor, self._grant, key, data)
@@ -158,26 +157,21 @@ class _Folder:
                 self._missing(before, "tokens of later windows are there")
             self._next_window = max(before or 0, bundle.first_window + bundle.count)
         elif name == "revoked.cose":
-            self._require_grant()
             self._revoked_from = 0  # where it does not hold, no token is asked for
             self._revoked_from = check_revocation(self._descriptor, key, data).from_unit
 
     def finish(self, head: Head | None) -> None:
         """After the last object. The gateway puts the tokens of closed windows before the head, and those
         of past windows right after the grant."""
-        self._require_grant()
+        if not self._there:
+            key = names.grant(self._descriptor.stream, self.id)
+            self._report(Problem(key, f"{key} is missing, and the store holds other objects of the grant"))
         grant = self._grant
         if grant is None or grant.kind != "windows" or head is None or self._next_window is None:
             return
         end = head.next_unit if self._revoked_from is None else min(head.next_unit, self._revoked_from)
         if head.time_ms > grant.issued_ms and grant.complete(end) > self._next_window:
             self._missing(self._next_window, "the head is beyond its first window")
-
-    def _require_grant(self) -> None:
-        if not self._asked_for_grant:
-            self._asked_for_grant = True
-            key = names.grant(self._descriptor.stream, self.id)
-            self._report(Problem(key, f"{key} is missing, and the store holds other objects of the grant"))
 
     def _missing(self, window: int, why: str) -> None:
         key = names.bundle(self._descriptor.stream, self.id, window)

@@ -172,6 +172,7 @@ class Home:
         zone: str = "UTC",
         kind: Kind = "windows",
         bundle: int | None = None,
+        issued_ms: int | None = None,
     ) -> Grant:
         """Grant, and serve what is sealed already."""
         windows = Granularity.parse(granularity, self.layout.unit_ms, zone)
@@ -185,7 +186,7 @@ class Home:
             until=until,
             purpose="test",
             kind=kind,
-            issued_ms=self.start * self.layout.unit_ms,
+            issued_ms=issued_ms or self.start * self.layout.unit_ms,
             serial=len(self._served) + 1,
         )
         k_0, body = secrets.token_bytes(32), grant_body(grant)

@@ -157,7 +157,9 @@ class TestCoarserThanGranted:
         home.grant(provider.card, "1min")
         for key in [key for key in home.objects if f"{fine.id.hex()}/new" in key]:
             del home.objects[key]
-        expected(home, read(home, provider, ask("1min")))
+        answer = read(home, provider, ask("1min"))
+        expected(home, answer)
+        assert [source.split(" of ")[1] for source in answer.sums.sources] == ["1min", "10s"]
 
     def test_a_grant_whose_tokens_do_not_come_is_stood_in_for(self, home: Home, provider: Provider) -> None:
         home.grant(provider.card, "10s")

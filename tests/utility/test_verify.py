@@ -13,11 +13,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.errors import NotFound
+from gateway.utility.ask import Ask
 from gateway.utility.chain_check import Walk
 from gateway.utility.seen import Seen
 from gateway.wire import cose, names
-from gateway.wire.objects import Chunk, Head
-from tests.utility.reading import problems, tally_of
+from gateway.wire.objects import Chunk, Head, Tokens
+from tests.utility.reading import expected, problems, read, tally_of
 from tests.utility.stream import START, Home, Provider, Signer, random_readings
 
 P256_ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
@@ -130,6 +131,34 @@ def test_a_dropped_revocation_leaves_tokens_missing(home: Home) -> None:
     [problem] = problems(home)
     assert problem.key.startswith(key.removesuffix("revoked.cose"))
     assert "is missing" in problem.text
+
+
+def test_a_grant_that_is_younger_than_the_head_may_lack_tokens(home: Home, provider: Provider) -> None:
+    head = Head.read(home.objects[names.head(home.id)], home.signer.public, "head")
+    grant = home.grant(provider.card, "10s", issued_ms=head.time_ms + 1)
+    bundle = home.objects.pop(names.bundle(home.id, grant.id, 0))
+    assert problems(home) == []
+    home.publish(head.time_ms + 2)
+    assert named(home) == {names.bundle(home.id, grant.id, 0)}
+    home.objects[names.bundle(home.id, grant.id, 0)] = bundle
+    assert problems(home) == []
+
+
+def test_bundles_may_overlap(home: Home, provider: Provider) -> None:
+    """A gateway whose ledger was restored may cut what it serves another way: a token is the same in
+    each bundle."""
+    grant = home.grant(provider.card, "10s", bundle=9)
+    key = names.bundle(home.id, grant.id, 9)
+    bundle = Tokens.read(home.objects[key], home.signer.public, key)
+    for j, count in ((10, 1), (11, 3), (14, 4)):
+        part = b"".join(bundle.token(k) for k in range(j, j + count))
+        inside = replace(bundle, first_window=j, count=count, tokens=part)
+        home.objects[names.bundle(home.id, grant.id, j)] = home.signer.sign(inside)
+    assert problems(home) == []
+    for first in range(0, 270, 10):
+        answer = read(home, provider, Ask("10s", None, (START + first) * 1000))
+        assert len(answer.rows) == 27 - first // 10
+        expected(home, answer)
 
 
 @pytest.mark.parametrize("dropped", [(0, 1), (3, 4, 5), (9, 10), (0, 10), (2, 4, 6)])
