@@ -9,6 +9,8 @@ In the order in which to read it:
 - `reader`       a stream in an untrusted store: descriptor, head, verified chunks, sums of ciphertexts
 - `grants`       what was granted to this provider
 - `tokens`       the nonces that a grant's tokens hold
-- `sums`         the two together: sums of readings, window by window
+- `ask`          a question, held against the grants: settled, or refused with what they do open
+- `sums`         all of it together: sums of readings, window by window
+- `follow`       the same, waiting for windows to close
 - `verify`       everything of a stream, every bad object named
 """
