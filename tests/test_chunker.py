@@ -105,3 +105,14 @@ async def test_the_order_is_descriptor_chunk_tokens_head(tmp_path: Path) -> None
                 grant = (await home.ledger.grants())[0]
                 assert sealed_until > 0
                 assert grant.next_window >= names.number_in(key)
+
+
+async def test_between_chunks_nothing_is_signed_or_sent(tmp_path: Path) -> None:
+    """Each signature costs a TPM a tenth of a second, each head the store a request."""
+    async with Home(tmp_path) as home:
+        await home.runs(2 * LINK_UNITS)
+        while home.layout.unit_at(home.clock.wall()) % CHUNK_UNITS != 1:
+            await home.runs(1, every=1)
+        waiting, calls = await home.ledger.backlog(), home.root.calls
+        await home.runs(CHUNK_UNITS - 3, every=1)
+        assert (await home.ledger.backlog(), home.root.calls) == (waiting, calls)

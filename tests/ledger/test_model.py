@@ -299,6 +299,7 @@ class LedgerMachine(RuleBasedStateMachine):
             assert runs == merged(model.chunks)
             for seq, entry in enumerate(model.chunks):
                 assert self.do(self.ledger.chunk_at(model.stream, seq)) == entry
+                assert self.do(self.ledger.runs(model.stream, entry.first, entry.end)) == merged([entry])
             for seq in (-1, len(model.chunks)):
                 assert self.do(self.ledger.chunk_at(model.stream, seq)) is None
             mine = [item for of, item in self.outbox if of == id_ and item.key.startswith(names.chunks(id_))]
