@@ -249,7 +249,7 @@ class Ledger:
 
         def work(db: sqlite3.Connection) -> list[GrantRecord]:
             rows = db.execute(
-                "SELECT id, stream, body, provider_name, next_window, key, revoked_from FROM grant_"
+                "SELECT id, stream, body, provider_name, next_window, key, revoked_from, tariff FROM grant_"
                 " WHERE ?1 IS NULL OR stream = ?1",
                 (stream,),
             )
@@ -262,7 +262,7 @@ class Ledger:
 
         def work(db: sqlite3.Connection) -> None:
             db.execute(
-                "INSERT INTO grant_ VALUES (?, ?, ?, ?, ?, ?, ?)",
+                "INSERT INTO grant_ VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
                 (
                     record.id,
                     record.stream,
@@ -271,6 +271,7 @@ class Ledger:
                     record.next_window,
                     record.key,
                     record.revoked_from,
+                    record.tariff,
                 ),
             )
             _enqueue(db, record.stream, [grant])

@@ -85,7 +85,7 @@ class Queued(NamedTuple):
 class GrantRecord:
     """A grant as the gateway serves it: windows before `next_window` have their tokens.
 
-    `key` is K_0, sealed by the vault; `revoked_from` the unit from which nothing opens.
+    `key` is K_0, sealed by the vault; `revoked_from` the unit from which nothing opens; `tariff` a bill's.
     """
 
     id: bytes
@@ -95,6 +95,7 @@ class GrantRecord:
     next_window: int
     key: bytes = field(repr=False)
     revoked_from: int | None = None
+    tariff: bytes | None = None
 
 
 class AuditEntry(NamedTuple):

@@ -56,7 +56,8 @@ CREATE TABLE grant_ (
     provider_name   TEXT NOT NULL,
     next_window     INTEGER NOT NULL,
     key             BLOB NOT NULL,               -- K_0, sealed by the vault
-    revoked_from    INTEGER
+    revoked_from    INTEGER,
+    tariff          BLOB
 ) STRICT, WITHOUT ROWID;
 
 CREATE TABLE audit (

@@ -23,14 +23,19 @@ class Field(NamedTuple):
     optional: bool = False
 
 
-def bstr(size: int | None = None) -> Form:
-    """Bytes, of exactly `size` where one is given."""
-    return lambda v: isinstance(v, bytes) and size in (None, len(v))
+def bstr(size: int | None = None, *, least: int = 0) -> Form:
+    """Bytes, of exactly `size` where one is given, else of at least `least`."""
+    return lambda v: isinstance(v, bytes) and (size == len(v) if size is not None else len(v) >= least)
 
 
 def uint(bits: int = 64) -> Form:
     """0 to 2^bits - 1."""
     return between(0, 2**bits - 1)
+
+
+def integer() -> Form:
+    """A signed 64-bit integer."""
+    return between(-(2**63), 2**63 - 1)
 
 
 def between(least: int, most: int) -> Form:

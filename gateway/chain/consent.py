@@ -1,0 +1,308 @@
+"""The consent check: what a holder of several grants could derive that no single one of them opens.
+
+A grant's windows follow each other, so what it opens are the differences of one running total between
+its boundaries. Two grants that share a boundary put their totals on one scale, and every stretch
+between a boundary of one and a boundary of the other becomes known: 15 min and 10 min of a lane give
+5 min. Bills add one linear equation each. All of it is computed exactly, over the boundaries that the
+grants have from the first of them to the horizon.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from itertools import combinations, pairwise
+from math import gcd, lcm
+
+from gateway.chain.grant import Grant
+from gateway.chain.tariff import Tariff, Weight
+from gateway.chain.window import Granularity, spell_ms
+from gateway.errors import UsageError
+
+_DAY_MS = 86_400_000
+_HORIZON_MS = 2 * 366 * _DAY_MS
+_MOST_POINTS = 2_000_000
+_TOLD = 10
+"""A window counts as told when a bill leaves less than a tenth of its possible range open."""
+_MEAN_W = 1000
+"""What a home draws on average, roughly: the range against which a remainder is judged."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Units [first, end) of a lane become known, by these grants together (or by one tariff alone)."""
+
+    lane: str
+    first: int
+    end: int
+    grants: tuple[bytes, ...]
+    sentence: str
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A grant in somebody's hands, with the tariff of a bill."""
+
+    grant: Grant
+    tariff: Tariff | None = None
+    revoked_from: int | None = None
+
+    @property
+    def granularity(self) -> Granularity:
+        """How finely it opens: a raw grant to the unit."""
+        unit = Granularity(1, self.grant.granularity.unit_ms)
+        return unit if self.grant.kind == "raw" else self.grant.granularity
+
+    @property
+    def end(self) -> int | None:
+        """The unit at which it ends; None while it is open."""
+        ends = [unit for unit in (self.grant.until, self.revoked_from) if unit is not None]
+        return min(ends) if ends else None
+
+
+def check(held: Sequence[Held]) -> list[Finding]:
+    """What the holder of these grants of one stream learns beyond what each opens by itself.
+
+    For what all providers could learn if they pooled what they hold, give the grants of all. UsageError
+    where the grants' windows have no common pattern short enough to go through.
+    """
+    findings: list[Finding] = []
+    opening = list(_opening(held))
+    for lane in dict.fromkeys(lane for one in opening for lane in one.grant.lanes):
+        findings += _by_windows(lane, [one for one in opening if lane in one.grant.lanes])
+    bills = [one for one in held if one.grant.kind == "bill"]
+    for one in bills:
+        findings += isolated(one.grant, _tariff(one), one.grant.window(0))
+    if bills:
+        findings += _by_bills(opening, bills)
+    return findings
+
+
+def _opening(held: Sequence[Held]) -> Iterator[Held]:
+    """The grants that open windows: both halves of a load grant in one hand are one of them."""
+    ids = {one.grant.id for one in held}
+    for one in held:
+        halves = one.grant.kind == "load" and one.grant.partner in ids
+        if one.grant.kind in ("windows", "raw") or halves:
+            yield one
+
+
+def _by_windows(lane: str, held: Sequence[Held]) -> Iterator[Finding]:
+    """For each group of grants on one scale: the shortest stretch that none of them opens."""
+    points = {one.grant.id: _boundaries(one, held) for one in held}
+    for group in _connected(held, points):
+        owner: dict[int, Held] = {}
+        for one in sorted(group, key=lambda one: _typical(one.granularity), reverse=True):
+            owner |= dict.fromkeys(points[one.grant.id], one)
+        opened = {stretch for one in group for stretch in pairwise(points[one.grant.id])}
+        finer = [stretch for stretch in pairwise(sorted(owner)) if stretch not in opened]
+        # A gap between two grants is no window of either, and longer than one of theirs: nothing finer.
+        finer = [(a, b) for a, b in finer if any(_covers(one, a, b) for one in group)]
+        if not finer:
+            continue
+        first, end = min(finer, key=lambda stretch: stretch[1] - stretch[0])
+        ids = tuple(one.grant.id for one in group)
+        names = " and ".join(f"grant {one.grant.id.hex()[:8]} ({one.granularity})" for one in group)
+        length = spell_ms((end - first) * held[0].grant.granularity.unit_ms)
+        yield Finding(lane, first, end, ids, f"{names} together open {length} sums of {lane}")
+
+
+def _covers(one: Held, first: int, end: int) -> bool:
+    return one.grant.first <= first and (one.end is None or end <= one.end)
+
+
+def _typical(granularity: Granularity) -> int:
+    size = {"day": _DAY_MS, "month": 30 * _DAY_MS}.get(str(granularity.size))
+    return granularity.size if isinstance(granularity.size, int) else (size or 0) // granularity.unit_ms
+
+
+def _boundaries(one: Held, among: Sequence[Held]) -> list[int]:
+    """The grant's boundaries, as far as the common pattern of all grants can bring up something new."""
+    unit_ms = one.grant.granularity.unit_ms
+    sizes = [other.granularity.size for other in among]
+    fixed = lcm(*(size for size in sizes if isinstance(size, int)))
+    calendar = any(isinstance(size, str) for size in sizes)
+    latest = max(other.grant.first for other in among)
+    horizon = latest + max(2 * fixed, _HORIZON_MS // unit_ms if calendar else 0)
+    horizon = max([horizon, *(other.end for other in among if other.end is not None and other.end < horizon)])
+    end = horizon if one.end is None else min(one.end, horizon)
+    start = one.grant.first
+    # Long before the others begin, the pattern brings up nothing: skip to a common border near them.
+    if isinstance(one.granularity.size, int):
+        skip = max(0, (latest - start) // one.granularity.size - 2 * fixed // one.granularity.size - 1)
+        start += skip * one.granularity.size
+        if (end - start) // one.granularity.size > _MOST_POINTS:
+            raise UsageError(
+                f"windows of {one.granularity} beside the other grants' have no pattern short enough to "
+                "check; choose granularities that divide each other, or an end"
+            )
+    k = one.granularity.index(start)
+    points = []
+    while (point := one.granularity.start(k)) <= end:
+        points.append(point)
+        k += 1
+    return points
+
+
+def _connected(held: Sequence[Held], points: Mapping[bytes, Sequence[int]]) -> list[list[Held]]:
+    """The grants in groups: those in one group share boundaries, directly or over others."""
+    groups: list[tuple[set[int], list[Held]]] = []
+    for one in held:
+        mine, members = set(points[one.grant.id]), [one]
+        apart = []
+        for theirs, others in groups:
+            if mine.isdisjoint(theirs):
+                apart.append((theirs, others))
+            else:
+                mine |= theirs
+                members = others + members
+        groups = [*apart, (mine, members)]
+    return [members for _, members in groups]
+
+
+# --- bills
+
+
+def isolated(grant: Grant, tariff: Tariff, period: tuple[int, int]) -> list[Finding]:
+    """The windows whose sum a single bill over `period` would tell, by a tariff made for it.
+
+    Zero-except-one: no other window has a price. Base-N: one window's price outweighs all others', or
+    all others' prices share a factor that leaves its remainder.
+    """
+    runs = [
+        (lane, w) for lane in tariff.lanes for w in tariff.weights(lane, grant.granularity.unit_ms, *period)
+    ]
+    priced = [(lane, w) for lane, w in runs if w.price]
+    a, b = period
+    findings = []
+    weight = sum(abs(w.price) * (w.end - w.first) for _, w in priced)
+    common = _gcd_of_others([w.price for _, w in priced])
+    for (lane, w), others in zip(priced, common, strict=True):
+        own = abs(w.price) * (w.end - w.first)
+        if (w.first, w.end) == (a, b) and len(priced) == 1:
+            continue  # one price all the time: the bill is the period's sum, and is meant to be
+        remainder = others // gcd(others, w.price) if others else 0
+        energy = (w.end - w.first) * grant.granularity.unit_ms * _MEAN_W // 3600
+        if (weight - own) * _TOLD < own or remainder * _TOLD > energy:
+            length = spell_ms((w.end - w.first) * grant.granularity.unit_ms)
+            sentence = f"this tariff's bill tells the sum of {lane} of one window of {length} by itself"
+            findings.append(Finding(lane, w.first, w.end, (grant.id,), sentence))
+    return findings
+
+
+def _gcd_of_others(values: Sequence[int]) -> list[int]:
+    """For each value, the greatest common divisor of all the others."""
+    ahead = [0]
+    for value in values:
+        ahead.append(gcd(ahead[-1], value))
+    behind, out = 0, []
+    for at in range(len(values) - 1, -1, -1):
+        out.append(gcd(ahead[at], behind))
+        behind = gcd(behind, values[at])
+    return out[::-1]
+
+
+Point = tuple[str, int]
+Row = dict[Point, Fraction]
+
+
+def _by_bills(opening: Sequence[Held], bills: Sequence[Held]) -> Iterator[Finding]:
+    """What bills tell together, and together with windows: in the span of their equations.
+
+    The unknowns are the running totals at the boundaries; those that windows tie together are one. A
+    stretch is known exactly where the difference of its ends' totals is a combination of the equations.
+    """
+    equations = [equation for one in bills for equation in _equations(one, opening)]
+    rows = _reduced(equations)
+    known: list[tuple[Point, Point]] = []
+    by_rest: dict[frozenset[tuple[Point, Fraction]], list[Point]] = defaultdict(list)
+    for pivot, row in rows.items():
+        rest = {point: value for point, value in row.items() if point != pivot}
+        if len(rest) == 1 and next(iter(rest.values())) == -1:
+            known.append((pivot, next(iter(rest))))
+        by_rest[frozenset(rest.items())].append(pivot)
+    for pivots in by_rest.values():
+        known += combinations(pivots, 2)
+    totals = {
+        (lane, *one.grant.window(j)) for one in bills for j in _periods(one) for lane in one.grant.lanes
+    }
+    ids = tuple(one.grant.id for one in (*opening, *bills))
+    for p, q in known:
+        (lane, first), (other, end) = sorted((p, q), key=lambda point: point[1])
+        if lane == other and (lane, first, end) not in totals:
+            length = spell_ms((end - first) * bills[0].grant.granularity.unit_ms)
+            yield Finding(
+                lane, first, end, ids, f"bills and windows together tell one {length} sum of {lane}"
+            )
+
+
+def _periods(one: Held) -> range:
+    """The billing periods that are checked: all where the grant ends, else the first year's."""
+    end = one.end
+    if end is None:
+        end = one.grant.first + 366 * _DAY_MS // one.grant.granularity.unit_ms
+    return range(max(1, one.grant.number(end)))
+
+
+def _equations(one: Held, opening: Sequence[Held]) -> Iterator[Row]:
+    tariff = _tariff(one)
+    for j in _periods(one):
+        a, b = one.grant.window(j)
+        row: Row = defaultdict(Fraction)
+        for lane in tariff.lanes:
+            try:
+                weights = tariff.weights(lane, one.grant.granularity.unit_ms, a, b)
+            except UsageError:
+                return  # a dynamic tariff ends with its prices, and so do its bills
+            for weight in weights:
+                _add(row, lane, weight, opening)
+        yield {point: value for point, value in row.items() if value}
+
+
+def _add(row: Row, lane: str, weight: Weight, opening: Sequence[Held]) -> None:
+    row[_scale(lane, weight.end, opening)] += weight.price
+    row[_scale(lane, weight.first, opening)] -= weight.price
+
+
+def _scale(lane: str, unit: int, opening: Sequence[Held]) -> Point:
+    """The unknown that the running total at `unit` belongs to: one for all boundaries of a windows grant."""
+    for one in opening:
+        if lane in one.grant.lanes and _covers(one, unit, unit) and one.granularity.align_up(unit) == unit:
+            return lane, one.grant.first
+    return lane, unit
+
+
+def _reduced(equations: Iterable[Row]) -> dict[Point, Row]:
+    """The equations in reduced echelon form, by pivot."""
+    rows: dict[Point, Row] = {}
+    for equation in equations:
+        row = dict(equation)
+        for pivot, known in rows.items():
+            _subtract(row, known, row.get(pivot, Fraction(0)))
+        if not row:
+            continue
+        pivot = min(row)
+        scale = row[pivot]
+        row = {point: value / scale for point, value in row.items()}
+        for known in rows.values():
+            _subtract(known, row, known.get(pivot, Fraction(0)))
+        rows[pivot] = row
+    return rows
+
+
+def _subtract(row: Row, other: Row, factor: Fraction) -> None:
+    if factor:
+        for point, value in other.items():
+            left = row.get(point, Fraction(0)) - factor * value
+            if left:
+                row[point] = left
+            else:
+                row.pop(point, None)
+
+
+def _tariff(one: Held) -> Tariff:
+    if one.tariff is None:
+        raise UsageError(f"the tariff of bill grant {one.grant.id.hex()} is needed to check it")
+    return one.tariff

@@ -1,0 +1,92 @@
+"""Where an identity is kept: one file, `root.json`, 0600, in a folder of its own, 0700.
+
+It is written once, whole, by a rename after an fsync. So there is no half an identity: without the
+file nothing was ever completed, with it everything was.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal
+
+from gateway.errors import TrustError
+
+FILE = "root.json"
+_VERSION = 1
+_OTHER = {"tpm": "a TPM", "software": "software, without a TPM"}
+
+
+def load(folder: Path, kind: Literal["tpm", "software"], fields: frozenset[str]) -> dict[str, bytes] | None:
+    """The values of `fields` that `store` wrote, or None where it never did. TrustError where the file
+    cannot be read, is damaged, or is of the other kind."""
+    path = folder / FILE
+    try:
+        text = path.read_bytes()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise TrustError(f"{path} cannot be read ({error.strerror}): run as the user that owns it") from None
+    try:
+        document = json.loads(text)
+        found, version, digest = (document.pop(name) for name in ("kind", "version", "digest"))
+        values = {name: bytes.fromhex(value) for name, value in document.items()}
+    except (ValueError, TypeError, AttributeError, KeyError):
+        raise _damaged(path) from None
+    if found in _OTHER and found != kind:
+        raise TrustError(
+            f"the root in {folder} was made in {_OTHER[found]}, and the configuration asks for one in"
+            f" {_OTHER[kind]}: one never stands in for the other. Set the kind that made it, or name an"
+            " empty folder to begin as a new gateway"
+        )
+    if version != _VERSION or found != kind or values.keys() != fields or digest != _digest(values):
+        raise _damaged(path)
+    return values
+
+
+def store(folder: Path, kind: Literal["tpm", "software"], fields: Mapping[str, bytes]) -> None:
+    """Write the file. Durable once this returns; before that, as if never called."""
+    document = {"kind": kind, "version": _VERSION, "digest": _digest(fields)}
+    document |= {name: value.hex() for name, value in fields.items()}
+    path, fresh = folder / FILE, folder / f"{FILE}.new"
+    try:
+        changed = [folder] if folder.exists() else [folder, folder.parent]
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        folder.chmod(0o700)
+        fresh.unlink(missing_ok=True)
+        with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+            json.dump(document, file, indent=1)
+            file.flush()
+            os.fsync(file.fileno())
+        fresh.replace(path)
+        for directory in changed:
+            _sync(directory)
+    except OSError as error:
+        raise TrustError(
+            f"{path} cannot be written ({error.strerror}): the folder must belong to the gateway's user, on a"
+            " disk with room on it"
+        ) from None
+
+
+def _digest(values: Mapping[str, bytes]) -> str:
+    """Tells a file that the disk spoiled from one that does not fit this TPM."""
+    text = "|".join(f"{name}:{values[name].hex()}" for name in sorted(values))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _sync(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _damaged(path: Path) -> TrustError:
+    return TrustError(
+        f"{path} is damaged: restore it from a backup; its keys are nowhere else. Without one, move"
+        f" {path.parent} away and begin as a new gateway"
+    )

@@ -1,0 +1,68 @@
+"""The contract of a root of trust, and how one is opened."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Literal, Protocol
+
+from gateway.errors import GatewayError, TrustError
+
+MAX_MESSAGE = 1024
+"""Bytes that `hmac` takes: one TPM2B_MAX_BUFFER (TPM 2.0 Library, part 2, 10.4.8)."""
+
+
+class Root(Protocol):
+    """The root (an HMAC key), the signing key and the incarnation counter. Safe to share between
+    tasks of one event loop. Every method raises TrustError where the root cannot be used; it may be
+    called again, and works once the cause is gone."""
+
+    assurance: Literal["tpm", "software"]
+    public_key: bytes
+    """SubjectPublicKeyInfo (DER) of the signing key, P-256."""
+
+    async def hmac(self, message: bytes) -> bytes:
+        """HMAC-SHA256(root, message), 32 bytes; `message` of at most MAX_MESSAGE bytes."""
+
+    async def sign(self, message: bytes) -> bytes:
+        """ES256 over `message`: r | s, 64 bytes, verified in software before it is returned."""
+
+    async def draw_incarnation(self) -> int:
+        """A u64 that no other call ever returned or will: a TPM's counter, stepped (so each is greater
+        than all before); 64 random bits in software."""
+
+    async def incarnation_counter(self) -> int | None:
+        """The counter as it stands, 0 before the first draw; None in software."""
+
+    async def random(self, n: int) -> bytes:
+        """`n` bytes that are random if either the TPM's or the system's generator is."""
+
+    async def aclose(self) -> None:
+        """Let go of the TPM; every later call raises TrustError. Closing twice is fine."""
+
+
+def check_message(message: bytes) -> None:
+    """GatewayError for a message that `hmac` does not take."""
+    if len(message) > MAX_MESSAGE:
+        raise GatewayError(f"a message of {len(message)} bytes is too long to HMAC: at most {MAX_MESSAGE}")
+
+
+async def open_root(kind: Literal["tpm", "software"], folder: Path, tcti: str) -> Root:
+    """The root kept in `folder`, provisioned there if the folder holds none yet.
+
+    `tcti` says where a TPM is: device:/dev/tpmrm0, swtpm:path=SOCKET, or swtpm:host=HOST,port=PORT;
+    UsageError for anything else. TrustError where the folder and the TPM do not fit each other, or
+    the folder is another kind's: nothing is ever replaced, and software never stands in for a TPM.
+    """
+    if kind == "software":
+        from gateway.trust.software import SoftwareRoot  # noqa: PLC0415
+
+        return await asyncio.to_thread(SoftwareRoot.open, folder)
+    try:
+        from gateway.trust.tpm import TpmRoot  # noqa: PLC0415 - its libraries are not everywhere
+    except ImportError as error:
+        raise TrustError(
+            f"the TPM's libraries are not installed ({error}): install libtss2-esys, libtss2-tcti-device0"
+            " and the Python package tpm2-pytss"
+        ) from None
+    return await TpmRoot.open(folder, tcti)

@@ -1,0 +1,85 @@
+"""The stand-in where there is no TPM. Its keys lie readable in a file, and its assurance says so."""
+
+from __future__ import annotations
+
+import hmac
+import os
+import secrets
+from pathlib import Path
+from typing import Literal, Self
+
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    load_der_private_key,
+)
+
+from gateway.errors import TrustError
+from gateway.trust import es256, folder
+from gateway.trust.root import check_message
+
+_FIELDS = frozenset({"root", "signing_key"})
+
+
+class SoftwareRoot:
+    """See `gateway.trust.root.Root`. `open` makes one; anyone who can read the folder has the keys."""
+
+    assurance: Literal["tpm", "software"] = "software"
+
+    def __init__(self, root: bytes, signing_key: ec.EllipticCurvePrivateKey) -> None:
+        self._root: bytes | None = root
+        self._signing_key = signing_key
+        self.public_key = es256.spki(signing_key.public_key())
+
+    @classmethod
+    def open(cls, path: Path) -> Self:
+        """The root in the folder `path`, made there if it holds none."""
+        kept = folder.load(path, "software", _FIELDS)
+        if kept is None:
+            made = ec.generate_private_key(ec.SECP256R1())
+            pkcs8 = made.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
+            kept = {"root": secrets.token_bytes(32), "signing_key": pkcs8}
+            folder.store(path, "software", kept)
+        try:
+            key = load_der_private_key(kept["signing_key"], password=None)
+        except ValueError:
+            key = None
+        if not isinstance(key, ec.EllipticCurvePrivateKey) or len(kept["root"]) != 32:
+            raise TrustError(f"the keys in {path / folder.FILE} are damaged: restore the file from a backup")
+        return cls(kept["root"], key)
+
+    def __repr__(self) -> str:
+        return "SoftwareRoot()"
+
+    async def hmac(self, message: bytes) -> bytes:
+        check_message(message)
+        return hmac.digest(self._usable(), message, "sha256")
+
+    async def sign(self, message: bytes) -> bytes:
+        self._usable()
+        r, s = decode_dss_signature(self._signing_key.sign(message, ec.ECDSA(hashes.SHA256())))
+        return es256.signature(self._signing_key.public_key(), message, r, s)
+
+    async def draw_incarnation(self) -> int:
+        self._usable()
+        return secrets.randbits(64)
+
+    async def incarnation_counter(self) -> int | None:
+        self._usable()
+        return None
+
+    async def random(self, n: int) -> bytes:
+        self._usable()
+        return os.urandom(n)
+
+    async def aclose(self) -> None:
+        self._root = None
+
+    def _usable(self) -> bytes:
+        if self._root is None:
+            raise TrustError("this root of trust was closed")
+        return self._root
