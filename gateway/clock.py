@@ -35,7 +35,7 @@ class SystemClock:
     synchronised; "host" trusts it as it stands (a laptop, a container whose host keeps the time)."""
 
     def __init__(self, source: Literal["ntp", "host"] = "ntp") -> None:
-        self._source = source
+        self._trusted = source == "host"
 
     def wall(self) -> int:
         return time.time_ns()
@@ -44,7 +44,9 @@ class SystemClock:
         return time.monotonic_ns()
 
     def trusted(self) -> bool:
-        return self._source == "host" or kernel_synchronised()
+        # Once is enough: without a server the kernel gives up its word after hours, the clock goes on.
+        self._trusted = self._trusted or kernel_synchronised()
+        return self._trusted
 
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(seconds)

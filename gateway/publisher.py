@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
+import contextlib
 import logging
 from dataclasses import dataclass
 
 from gateway.clock import Clock
-from gateway.errors import KeyTaken, StoreDenied, StoreUnavailable
+from gateway.errors import KeyTaken, LedgerError, StoreDenied, StoreUnavailable
 from gateway.ledger.ledger import Ledger
 from gateway.ledger.records import Queued
 from gateway.store.bucket import Bucket
@@ -47,15 +47,15 @@ class Publisher:
                     await self._takeover.compare()
                     compared = True
                 sent = await self._send()
-            except (StoreUnavailable, StoreDenied) as error:
+                if self.state.error is not None:
+                    _log.warning("sending goes on; %d objects wait", await self._ledger.backlog())
+            except (StoreUnavailable, StoreDenied, LedgerError) as error:
                 if self.state.error is None:
-                    _log.warning("nothing is lost, sending goes on when the store answers: %s", error)
+                    _log.warning("nothing is lost, sending waits: %s", error)
                 self.state.error = str(error)
                 await self._clock.sleep(pause)
                 pause = min(pause * 2, _LONGEST_PAUSE_S)
                 continue
-            if self.state.error is not None:
-                _log.warning("the store answers again; %d objects wait", await self._ledger.backlog())
             self.state = StoreState(self._clock.wall() // 1_000_000)
             pause = 1.0
             if not sent:
@@ -68,9 +68,12 @@ class Publisher:
             for queued in await self._ledger.outbox(_BATCH):
                 await self._put(queued)
                 sent.append(queued.id)
-        finally:
-            if sent:
-                await asyncio.shield(self._ledger.confirm(sent))
+        except BaseException:
+            with contextlib.suppress(LedgerError):  # they are sent again then, which is harmless
+                await self._ledger.confirm(sent)
+            raise
+        if sent:
+            await self._ledger.confirm(sent)
         return len(sent)
 
     async def _put(self, queued: Queued) -> None:
@@ -80,4 +83,7 @@ class Publisher:
         except KeyTaken:
             if await self._takeover.settle(queued):
                 return
-            await self._bucket.put(key, data, replace=True)
+            try:
+                await self._bucket.put(key, data, replace=True)
+            except KeyTaken as error:
+                raise StoreDenied(str(error)) from None

@@ -24,10 +24,19 @@ from gateway.ledger.records import AuditEntry, ChunkEntry, Queued, Sealed, Strea
 from gateway.sampler import SamplerState
 from gateway.store.bucket import Bucket
 from gateway.wire import cose, names
-from gateway.wire.objects import Chunk, Head, Tokens, class_at
+from gateway.wire.objects import Chunk, Descriptor, GrantObject, Head, Revocation, Tokens, class_at
 
 _log = logging.getLogger(__name__)
 _ENERGY = ("import", "export")
+# What of an object its key is made of: the store can put a signed object where another belongs.
+_NAMED_BY: dict[type[object], tuple[str, ...]] = {
+    Descriptor: ("stream",),
+    Head: ("stream",),
+    Chunk: ("stream", "first"),
+    GrantObject: ("stream", "body"),
+    Revocation: ("stream", "grant"),
+    Tokens: ("stream", "grant", "first_window"),
+}
 
 
 class StoreAhead(GatewayError):
@@ -61,6 +70,8 @@ class Takeover:
             key = names.head(stream.id)
             try:
                 head = Head.read(await self._bucket.get(key), self._public_key, key)
+                if head.stream != stream.id:
+                    raise Refused(f"{key} is the head of another stream, {head.stream.hex()}")
             except NotFound:
                 continue
             except Refused as error:
@@ -76,7 +87,10 @@ class Takeover:
         key = queued.object.key
         kind = class_at(key)
         try:
-            kind.read(await self._bucket.get(key), self._public_key, key)
+            theirs = kind.read(await self._bucket.get(key), self._public_key, key)
+            ours = kind.read(queued.object.data, self._public_key, key)
+            if any(getattr(theirs, name) != getattr(ours, name) for name in _NAMED_BY[kind]):
+                raise Refused(f"{key} holds an object of this gateway's from another place: copied or moved")
         except NotFound:
             return False
         except Refused as error:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from gateway.chain.grant import Grant
 from gateway.chain.layout import Layout
 from gateway.config import Config, MeterSection, StoreSection, StreamSection
 from gateway.granter import Granter, Wish
@@ -22,7 +23,7 @@ from gateway.session import Session
 from gateway.store.directory import DirectoryBucket
 from gateway.takeover import Takeover
 from gateway.trust.root import open_root
-from tests.clock import NS, FakeClock
+from tests.clock import NS, START_S, FakeClock
 from tests.faulty import FaultyBucket, FaultyDatabase, FaultyRoot
 from tests.provider import Provider
 from tests.stored import Stored, read_stored
@@ -57,12 +58,21 @@ class Home:
     """The files live in `folder`. Between `start` and `stop` (or `crash`) one gateway runs on them."""
 
     def __init__(
-        self, folder: Path, *, lanes: tuple[str, ...] = LANES, meters: Sequence[str] = ("main",)
+        self,
+        folder: Path,
+        *,
+        lanes: tuple[str, ...] = LANES,
+        meters: Sequence[str] = ("main",),
+        layout: Layout = LAYOUT,
+        chunk_units: int = CHUNK_UNITS,
+        start_s: float = START_S,
     ) -> None:
         self.folder = folder
         self.lanes = lanes
+        self.layout = layout
+        self.chunk_units = chunk_units
         self.meters = list(meters)
-        self.clock = FakeClock()
+        self.clock = FakeClock(start_s)
         self.shown: dict[str, Shown] = dict.fromkeys(meters, (5_000_000, 70_000, 0))
         self.read: dict[
             tuple[str, int], list[Shown]
@@ -82,7 +92,9 @@ class Home:
         tcp = {"host": "127.0.0.1"}
         return Config(
             store=StoreSection(url=str(self.folder / "store")),
-            stream=StreamSection(unit_ms=UNIT_MS, link_units=LINK_UNITS, chunk_units=CHUNK_UNITS),
+            stream=StreamSection(
+                unit_ms=self.layout.unit_ms, link_units=self.layout.link_units, chunk_units=self.chunk_units
+            ),
             meter=tuple(
                 MeterSection.model_validate(
                     {"name": name, "profile": "eastron-sdm630", "lanes": list(self.lanes), "tcp": tcp}
@@ -162,7 +174,7 @@ class Home:
         before = self.shown[meter]
         self.shown[meter] = (before[0] + imported, before[1] + exported, power)
         self.deliver(self.shown[meter], meter)
-        self.read.setdefault((meter, LAYOUT.unit_at(self.clock.wall())), []).append(self.shown[meter])
+        self.read.setdefault((meter, self.layout.unit_at(self.clock.wall())), []).append(self.shown[meter])
 
     def deliver(self, shown: Shown, meter: str = "main") -> None:
         """A reading of these registers, now."""
@@ -177,7 +189,7 @@ class Home:
         for meter in self.meters:
             for reading in self.sealer(meter)._readings:
                 shown = (reading.registers["import"], reading.registers["export"], reading.registers["power"])
-                unit = LAYOUT.unit_at(reading.wall + seconds * NS)
+                unit = self.layout.unit_at(reading.wall + seconds * NS)
                 self.read.setdefault((meter, unit), []).append(shown)
 
     async def commit(self) -> None:
@@ -185,13 +197,13 @@ class Home:
         for meter in self.meters:
             await self.sealer(meter).commit()
 
-    async def runs(self, seconds: int, every: int = 5, imported: int = 7, exported: int = 3) -> None:
-        """So many seconds of ordinary life: a reading each, a commit now and then."""
-        for second in range(seconds):
+    async def runs(self, units: int, every: int = 5, imported: int = 7, exported: int = 3) -> None:
+        """So many units of ordinary life: a reading each, a commit now and then."""
+        for unit in range(units):
             for meter in self.meters:
-                ticks = 1 if meter == self.meters[0] else 0
-                self.reads(ticks, imported + second % 5, exported, second, meter)
-            if second % every == every - 1:
+                ticks = self.layout.unit_ms / 1000 if meter == self.meters[0] else 0
+                self.reads(ticks, imported + unit % 5, exported, unit, meter)
+            if unit % every == every - 1:
                 await self.commit()
 
     async def grants(self, provider: Provider, granularity: str = "20s", **wish: object) -> GrantRecord:
@@ -266,12 +278,32 @@ class Home:
         counted = [stored.start + int(i) for i in stored.d["count"].nonzero()[0]]
         assert set(stored.d["count"].tolist()) <= {0, 1}
         assert counted
-        assert counted[-1] == stored.end - 1 or stored.end % CHUNK_UNITS == 0
+        assert counted[-1] == stored.end - 1 or stored.end % self.chunk_units == 0
         energy = [lane for lane in ("import", "export") if lane in self.lanes]
         assert any(
             self._fits(stored, meter, counted, energy, first) for first in self.read[meter, counted[0]]
         )
         return stored
+
+    async def check_grant(self, provider: Provider, record: GrantRecord, stored: Stored) -> Grant:
+        """Its tokens open exactly the windows that it grants and that are in the store, and rightly."""
+        layout, stream = self.layout, stored.descriptor.stream
+        key = self.root.public_key
+        grant, _ = await provider.grant(self.bucket, key, stream, record.id, layout.unit_ms)
+        found = await provider.nonces(self.bucket, key, stream, record.id, layout.unit_ms)
+        ends = [unit for unit in (grant.until, record.revoked_from, stored.end) if unit is not None]
+        assert list(found) == [grant.window(j) for j in range(grant.complete(min(ends)))]
+        assert all(a >= grant.first and b <= min(ends) for a, b in found)
+        for (a, b), nonces in found.items():
+            for lane, nonce in zip(grant.lanes, nonces, strict=True):
+                assert stored.opened(lane, a, b, nonce) == stored.total(lane, a, b)
+        return grant
+
+    def check_puts(self) -> None:
+        """But for the head, nothing was ever sent to a key with other bytes than before."""
+        sent: dict[str, bytes] = {}
+        for key, data in self.bucket.puts:
+            assert kind_of(key) == "head" or sent.setdefault(key, data) == data, key
 
     def check_kept(self, stored: Stored) -> None:
         """Every unit that was ever durable is in the store, with the ciphertext it had."""

@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 
 from gateway.chain.grant import Grant, open_k0, xwing_public_bytes
-from gateway.chain.keys import advance, token_key
+from gateway.chain.keys import next_key, token_key
 from gateway.chain.token import open_token
 from gateway.store.bucket import Bucket
 from gateway.trust.es256 import spki
@@ -66,7 +66,7 @@ class Provider:
             assert name == names.bundle(stream, grant_id, j)
             for window in range(j, j + bundle.count):
                 a, b = grant.window(window)
-                t_j = token_key(advance(key, window))
-                found[a, b] = open_token(t_j, grant_id, a, b, bundle.token(window))
+                found[a, b] = open_token(token_key(key), grant_id, a, b, bundle.token(window))
+                key = next_key(key)
             j += bundle.count
         return found
