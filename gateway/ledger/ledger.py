@@ -150,15 +150,15 @@ class Ledger:
         return await self._db.do(work)
 
     async def close_chunk(
-        self, stream: Stream, chunk: ChunkEntry, rest: Sealed | None, data: Outgoing
+        self, stream: Stream, chunk: ChunkEntry, whole: Sealed, rest: Sealed | None, data: Outgoing
     ) -> None:
-        """Turn the first open units into a chunk. `rest` is what remains of an appended part that it cuts."""
+        """Turn the first open units, `whole`, into a chunk. `rest` is what it leaves of a part that it cuts."""
 
         def work(db: sqlite3.Connection) -> None:
             db.execute("DELETE FROM sealed WHERE stream = ? AND first < ?", (stream.id, chunk.end))
             if rest is not None:
                 _insert_sealed(db, stream, rest)
-            _insert_chunk(db, stream, chunk)
+            _insert_chunk(db, stream, chunk, whole)
             _enqueue(db, stream.id, [data])
 
         await self._db.do(work)

@@ -58,6 +58,19 @@ class ChunkEntry:
 
 
 @dataclass(frozen=True, slots=True)
+class PageEntry:
+    """A page made: steps of `step` units over [first, end), H of its bytes, and a day's sums [lane, step]
+    until its month's page is made."""
+
+    period: str
+    step: int
+    first: int
+    end: int
+    digest: bytes
+    c: U64 | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Position:
     """Where a stream stands: its last chunk, if any, and the unit to seal next."""
 
