@@ -13,8 +13,9 @@ from collections.abc import Sequence
 import numpy as np
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from numpy.typing import NDArray
 
-from gateway.chain.keys import be64
+from gateway.chain.keys import be64, next_key, token_key
 from gateway.errors import Refused
 
 # T_j encrypts one message ever, a pure function of sealed units: so the nonce may be fixed.
@@ -32,10 +33,36 @@ def open_token(t_j: bytes, grant_id: bytes, a: int, b: int, token: bytes) -> byt
     try:
         return AESGCM(t_j).decrypt(_NONCE, token, grant_id + be64(a) + be64(b))
     except (InvalidTag, ValueError, OverflowError):  # the last for windows beyond 2^64: hostile numbers
-        raise Refused(
-            f"the token for units {a} to {b} of grant {grant_id.hex()} does not open: changed, "
-            "or made for another window or grant"
-        ) from None
+        raise _closed(grant_id, a, b) from None
+
+
+def open_words(
+    k_j: bytes, grant_id: bytes, boundaries: Sequence[int], tokens: Sequence[bytes], count: int
+) -> tuple[NDArray[np.uint64], bytes]:
+    """The words of the tokens of consecutive windows, [window, word], and the key K of the window after.
+
+    `k_j` is the first window's key, window i is [boundaries[i], boundaries[i+1]), and each token holds
+    `count` words; Refused where one does not open.
+    """
+    edges = np.array(boundaries, dtype=">u8").tobytes()
+    plain = []
+    for i, token in enumerate(tokens):
+        try:
+            cipher = AESGCM(token_key(k_j))
+            plain.append(cipher.decrypt(_NONCE, token, grant_id + edges[8 * i : 8 * i + 16]))
+        except InvalidTag:
+            raise _closed(grant_id, boundaries[i], boundaries[i + 1]) from None
+        k_j = next_key(k_j)
+    if any(len(one) != 8 * count for one in plain):
+        raise Refused(f"tokens of grant {grant_id.hex()} do not hold {count} words each")
+    return np.frombuffer(b"".join(plain), dtype="<u8").reshape(len(plain), count), k_j
+
+
+def _closed(grant_id: bytes, a: int, b: int) -> Refused:
+    return Refused(
+        f"the token for units {a} to {b} of grant {grant_id.hex()} does not open: changed, "
+        "or made for another window or grant"
+    )
 
 
 def pack_words(values: Sequence[int]) -> bytes:
