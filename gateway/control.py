@@ -91,7 +91,10 @@ class Control:
             raise UsageError("this is no wish for a grant that this gateway understands") from None
         stream = await self._stream(meter)
         records, consent = await self._granter.new(stream, cards, wish, confirmed=confirmed)
-        answer = {"grants": [grant_json(stream, record) for record in records], "consent": _consent_json(consent)}
+        answer = {
+            "grants": [grant_json(stream, record) for record in records],
+            "consent": _consent_json(consent),
+        }
         return web.json_response(answer, status=201 if records else 200)
 
     async def _get_consent(self, request: web.Request) -> web.Response:
