@@ -18,7 +18,8 @@ from gateway.wire import names
 from gateway.wire.names import Fold
 from gateway.wire.objects import Tokens, read_grant_body, read_tariff_body
 
-_BUNDLE = 2880  # tokens a bundle at the most: a month of quarter hours, two days of minutes
+_BUNDLE = 2880  # tokens a bundle at the most: thirty days of quarter hours, two days of minutes
+_FOLDED = 2**16  # tokens a folded bundle at the most: 18 hours of seconds, of four lanes 3 MB
 
 
 class Issuer:
@@ -28,7 +29,7 @@ class Issuer:
         self._ledger = ledger
         self._root = root
         self._rings = rings
-        self._cursors: dict[bytes, Cursor] = {}  # where each grant's chain was left
+        self._cursors: dict[tuple[bytes, Fold], Cursor] = {}  # where each grant's chain was left
         self._lock = asyncio.Lock()  # a window's token is issued once
 
     async def issue(self, stream: Stream, end: int) -> None:
@@ -42,7 +43,7 @@ class Issuer:
                     await self._ledger.advance_grant(served.record, upto, bundle)
 
     async def fold(self, stream: Stream, first_unit: int, end_unit: int, fold: Fold) -> list[Outgoing]:
-        """The tokens of each grant's windows that ended in a UTC day or month, once more in one bundle.
+        """The tokens of each grant's windows that ended in a UTC day or month, once more in few bundles.
 
         A token is a pure function of sealed units and the grant's chain: it comes out as it did before.
         """
@@ -51,8 +52,9 @@ class Issuer:
             for served in await self._served(stream):
                 first = served.grant.complete(served.end(first_unit))
                 upto = min(served.grant.complete(served.end(end_unit)), served.record.next_window)
-                if first < upto:
-                    bundles.append(await self._bundle(stream, served, first, upto, fold))
+                for x in range(first, upto, _FOLDED):
+                    y = min(upto, x + _FOLDED)
+                    bundles.append(await self._bundle(stream, served, x, y, fold))
         return bundles
 
     async def _served(self, stream: Stream) -> list[_Served]:
@@ -71,13 +73,12 @@ class Issuer:
         runs = await self._ledger.runs(stream, grant.window(first)[0], grant.window(end)[0])
         await ring.load(run.incarnation for run in runs)
         tariff = None if record.tariff is None else read_tariff_body(record.tariff, "the tariff")
-        cursor = self._cursors.get(record.id)
+        cursor = self._cursors.get((record.id, fold))
         if cursor is None or cursor.j > first:
             cursor = Cursor(0, *(ring.vault.open(one.key, b"grant/" + one.id) for one in served.records))
         sealing = Sealing(stream.layout, runs, ring)
         tokens, after = await asyncio.to_thread(_tokens, grant, tariff, sealing, cursor, (first, end))
-        if fold == "new":  # a fold goes back, and the next fresh bundle goes on where the last one ended
-            self._cursors[record.id] = after
+        self._cursors[record.id, fold] = after
         data = await sign(self._root, Tokens(stream.id, record.id, first, tuple(tokens)))
         return Outgoing(names.bundle(stream.id, record.id, first, fold), data)
 

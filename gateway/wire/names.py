@@ -66,9 +66,14 @@ def bundle(stream: bytes, grant_id: bytes, first_window: int, fold: Fold = "new"
     return f"{bundles(stream, grant_id, fold)}{first_window:016x}.cose"
 
 
+def pages(stream: bytes, span: str) -> str:
+    """The prefix of all day pages, or month pages; their keys sort by date."""
+    return f"{stream_prefix(stream)}{span}/"
+
+
 def page(stream: bytes, period: str) -> str:
     """The page of a UTC day, "2026-11-22", or of a month, "2026-11"."""
-    return f"{stream_prefix(stream)}{'day' if len(period) == 10 else 'month'}/{period}.cose"
+    return f"{pages(stream, 'day' if len(period) == 10 else 'month')}{period}.cose"
 
 
 def number_in(key: str) -> int:
