@@ -23,7 +23,7 @@ from gateway.errors import UsageError
 
 _DAY_MS = 86_400_000
 _HORIZON_MS = 2 * 366 * _DAY_MS
-_MOST_POINTS = 2_000_000
+_MOST_POINTS = 500_000
 _TOLD = 10
 """A window counts as told when a bill leaves less than a tenth of its possible range open."""
 _MEAN_W = 1000
@@ -91,21 +91,23 @@ def _opening(held: Sequence[Held]) -> Iterator[Held]:
 
 def _by_windows(lane: str, held: Sequence[Held]) -> Iterator[Finding]:
     """For each group of grants on one scale: the shortest stretch that none of them opens."""
-    points = {one.grant.id: _boundaries(one, held) for one in held}
+    stretches = _stretches(held)
+    points = {one.grant.id: _boundaries(one, held, stretches) for one in held}
     for group in _connected(held, points):
-        owner: dict[int, Held] = {}
-        for one in sorted(group, key=lambda one: _typical(one.granularity), reverse=True):
-            owner |= dict.fromkeys(points[one.grant.id], one)
-        opened = {stretch for one in group for stretch in pairwise(points[one.grant.id])}
-        finer = [stretch for stretch in pairwise(sorted(owner)) if stretch not in opened]
-        # A gap between two grants is no window of either, and longer than one of theirs: nothing finer.
-        finer = [(a, b) for a, b in finer if any(_covers(one, a, b) for one in group)]
+        together = sorted(set().union(*(points[one.grant.id] for one in group)))
+        finer = [
+            (a, b)
+            for x, y in stretches
+            for a, b in pairwise(point for point in together if x <= point <= y)
+            if not any(_opens(one, a, b) for one in group)
+        ]
         if not finer:
             continue
         first, end = min(finer, key=lambda stretch: stretch[1] - stretch[0])
-        ids = tuple(one.grant.id for one in group)
-        names = " and ".join(f"grant {one.grant.id.hex()[:8]} ({one.granularity})" for one in group)
+        near = [one for one in group if _covers(one, first, first) or _covers(one, end, end)]
+        names = " and ".join(f"{one.granularity} of grant {one.grant.id.hex()[:8]}" for one in near)
         length = spell_ms((end - first) * held[0].grant.granularity.unit_ms)
+        ids = tuple(one.grant.id for one in near)
         yield Finding(lane, first, end, ids, f"{names} together open {length} sums of {lane}")
 
 
@@ -113,50 +115,81 @@ def _covers(one: Held, first: int, end: int) -> bool:
     return one.grant.first <= first and (one.end is None or end <= one.end)
 
 
-def _typical(granularity: Granularity) -> int:
-    size = {"day": _DAY_MS, "month": 30 * _DAY_MS}.get(str(granularity.size))
-    return granularity.size if isinstance(granularity.size, int) else (size or 0) // granularity.unit_ms
+def _opens(one: Held, first: int, end: int) -> bool:
+    """Whether [first, end) is some of the grant's own windows."""
+    borders = all(one.granularity.align_up(unit) == unit for unit in (first, end))
+    return borders and _covers(one, first, end)
 
 
-def _boundaries(one: Held, among: Sequence[Held]) -> list[int]:
-    """The grant's boundaries, as far as the common pattern of all grants can bring up something new."""
-    unit_ms = one.grant.granularity.unit_ms
-    sizes = [other.granularity.size for other in among]
-    fixed = lcm(*(size for size in sizes if isinstance(size, int)))
-    calendar = any(isinstance(size, str) for size in sizes)
-    latest = max(other.grant.first for other in among)
-    horizon = latest + max(2 * fixed, _HORIZON_MS // unit_ms if calendar else 0)
-    horizon = max([horizon, *(other.end for other in among if other.end is not None and other.end < horizon)])
-    end = horizon if one.end is None else min(one.end, horizon)
-    start = one.grant.first
-    # Long before the others begin, the pattern brings up nothing: skip to a common border near them.
-    if isinstance(one.granularity.size, int):
-        skip = max(0, (latest - start) // one.granularity.size - 2 * fixed // one.granularity.size - 1)
-        start += skip * one.granularity.size
-        if (end - start) // one.granularity.size > _MOST_POINTS:
+def _stretches(held: Sequence[Held]) -> list[tuple[int, int]]:
+    """Where to look: around every beginning and end, so far that each pattern is seen whole.
+
+    Patterns of whole units meet again after their least common multiple; those of the calendar are gone
+    through for two years.
+    """
+    sizes = [one.granularity.size for one in held]
+    whole = [size for size in sizes if isinstance(size, int)]
+    calendar = _HORIZON_MS // held[0].grant.granularity.unit_ms if len(whole) < len(sizes) else 0
+    span = max(2 * lcm(*whole), calendar)
+    merged: list[tuple[int, int]] = []
+    for edge in sorted({edge for one in held for edge in (one.grant.first, one.end) if edge is not None}):
+        x, y = edge - span, edge + span
+        if merged and x <= merged[-1][1]:
+            x, _ = merged.pop()
+        merged.append((x, y))
+    return merged
+
+
+def _boundaries(one: Held, among: Sequence[Held], stretches: Sequence[tuple[int, int]]) -> set[int]:
+    """The grant's boundaries that can bring up something new beside the others'.
+
+    Between the borders of windows that it divides itself a grant opens all there is, so there only the
+    others' borders count.
+    """
+    others = [other for other in among if other is not one]
+    size = one.granularity.size
+    if not isinstance(size, int) or not all(_divides(size, other) for other in others):
+        return set(_walk(one, stretches))
+    ends = {one.grant.first} if one.end is None else {one.grant.first, one.end}
+    return ends | {unit for other in others for unit in _walk(other, stretches) if _covers(one, unit, unit)}
+
+
+def _divides(size: int, other: Held) -> bool:
+    """Whether all of the other grant's borders lie on a multiple of `size`: zones shift by quarter hours."""
+    theirs = other.granularity.size
+    if isinstance(theirs, int):
+        return theirs % size == 0
+    return 900_000 % (size * other.granularity.unit_ms) == 0
+
+
+def _walk(one: Held, stretches: Sequence[tuple[int, int]]) -> Iterator[int]:
+    """The grant's borders within the stretches."""
+    granularity = one.granularity
+    for x, y in stretches:
+        first = max(x, one.grant.first)
+        end = y if one.end is None else min(y, one.end)
+        if isinstance(granularity.size, int) and (end - first) // granularity.size > _MOST_POINTS:
             raise UsageError(
-                f"windows of {one.granularity} beside the other grants' have no pattern short enough to "
-                "check; choose granularities that divide each other, or an end"
+                f"windows of {granularity} beside the other grants' have no pattern short enough to check; "
+                "choose granularities that divide each other"
             )
-    k = one.granularity.index(start)
-    points = []
-    while (point := one.granularity.start(k)) <= end:
-        points.append(point)
-        k += 1
-    return points
+        k = granularity.index(granularity.align_up(first))
+        while (point := granularity.start(k)) <= end:
+            yield point
+            k += 1
 
 
-def _connected(held: Sequence[Held], points: Mapping[bytes, Sequence[int]]) -> list[list[Held]]:
+def _connected(held: Sequence[Held], points: Mapping[bytes, set[int]]) -> list[list[Held]]:
     """The grants in groups: those in one group share boundaries, directly or over others."""
     groups: list[tuple[set[int], list[Held]]] = []
     for one in held:
-        mine, members = set(points[one.grant.id]), [one]
+        mine, members = points[one.grant.id], [one]
         apart = []
         for theirs, others in groups:
             if mine.isdisjoint(theirs):
                 apart.append((theirs, others))
             else:
-                mine |= theirs
+                mine = mine | theirs
                 members = others + members
         groups = [*apart, (mine, members)]
     return [members for _, members in groups]
@@ -181,8 +214,8 @@ def isolated(grant: Grant, tariff: Tariff, period: tuple[int, int]) -> list[Find
     common = _gcd_of_others([w.price for _, w in priced])
     for (lane, w), others in zip(priced, common, strict=True):
         own = abs(w.price) * (w.end - w.first)
-        if (w.first, w.end) == (a, b) and len(priced) == 1:
-            continue  # one price all the time: the bill is the period's sum, and is meant to be
+        if 2 * (w.end - w.first) > b - a:
+            continue  # most of the period: a bill is meant to tell about that
         remainder = others // gcd(others, w.price) if others else 0
         energy = (w.end - w.first) * grant.granularity.unit_ms * _MEAN_W // 3600
         if (weight - own) * _TOLD < own or remainder * _TOLD > energy:
@@ -225,13 +258,11 @@ def _by_bills(opening: Sequence[Held], bills: Sequence[Held]) -> Iterator[Findin
         by_rest[frozenset(rest.items())].append(pivot)
     for pivots in by_rest.values():
         known += combinations(pivots, 2)
-    totals = {
-        (lane, *one.grant.window(j)) for one in bills for j in _periods(one) for lane in one.grant.lanes
-    }
+    borders = {edge for one in bills for j in _periods(one) for edge in one.grant.window(j)}
     ids = tuple(one.grant.id for one in (*opening, *bills))
     for p, q in known:
         (lane, first), (other, end) = sorted((p, q), key=lambda point: point[1])
-        if lane == other and (lane, first, end) not in totals:
+        if lane == other and not {first, end} <= borders:  # a flat bill's total is meant to be known
             length = spell_ms((end - first) * bills[0].grant.granularity.unit_ms)
             yield Finding(
                 lane, first, end, ids, f"bills and windows together tell one {length} sum of {lane}"
