@@ -13,8 +13,9 @@ import secrets
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import ClassVar, Protocol
+from typing import ClassVar, Literal, Protocol
 
 import numpy as np
 from cryptography.hazmat.primitives import hashes
@@ -25,8 +26,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from gateway.chain.grant import Grant, Kind, seal_k0
 from gateway.chain.keys import advance, incarnation_message, link_key, next_key, token_key
 from gateway.chain.layout import LANES, Layout, Run
-from gateway.chain.seal import nonces, seal, words, words_under
-from gateway.chain.token import make_token
+from gateway.chain.seal import U64, nonces, seal, words, words_under
+from gateway.chain.token import make_token, pack_words
 from gateway.chain.window import Granularity
 from gateway.utility.keys import Identity, new_identity, open_identity
 from gateway.wire import cose, names
@@ -37,6 +38,7 @@ from gateway.wire.objects import (
     Descriptor,
     GrantObject,
     Head,
+    Page,
     Revocation,
     Tokens,
     grant_body,
@@ -105,12 +107,15 @@ class Home:
         self.runs: list[Run] = []
         self.chunks: list[str] = []  # keys, by seq
         self.readings: dict[str, list[int]] = {lane: [] for lane in lanes}
+        self.c: dict[str, list[U64]] = {lane: [] for lane in lanes}
         self.descriptor = Descriptor(
             self.id, self.layout, tuple(LANES[n] for n in lanes), start, self.signer.public, assurance
         )
         self.objects = {names.descriptor(self.id): self.signer.sign(self.descriptor)}
         self._root = secrets.token_bytes(32)
         self._served: dict[bytes, tuple[Grant, bytes, int]] = {}  # id -> grant, K_0, windows served
+        self._tokens: dict[bytes, list[bytes]] = {}
+        self._paged = {"day": start, "month": start}  # all that ended until there has its page
 
     def seal(self, readings: Mapping[str, Sequence[int]]) -> None:
         """Seal and put as many units as there are readings, in chunks cut as a gateway does."""
@@ -132,7 +137,9 @@ class Home:
         other = copy.copy(self)
         other.objects, other.chunks, other.runs = dict(self.objects), list(self.chunks), list(self.runs)
         other.readings = {lane: list(values) for lane, values in self.readings.items()}
-        other._served = dict(self._served)
+        other.c = {lane: list(values) for lane, values in self.c.items()}
+        other._served, other._paged = dict(self._served), dict(self._paged)
+        other._tokens = {grant: list(tokens) for grant, tokens in self._tokens.items()}
         return other
 
     def restart(self, incarnation: int | None = None) -> None:
@@ -152,9 +159,12 @@ class Home:
         return Chunk(self.id, seq, self.incarnation, first, count, tuple(sealed), previous, sealed_ms)
 
     def publish(self, time_ms: int | None = None) -> None:
-        """Put the tokens that are due, then the head."""
+        """Put the tokens that are due, the pages, then the head."""
         for grant_id in self._served:
             self.serve(grant_id)
+        if 86_400_000 % self.layout.unit_ms == 0:
+            self._put_pages("day")
+            self._put_pages("month")
         if not self.chunks:
             return
         last = cose.digest(self.objects[self.chunks[-1]])
@@ -207,10 +217,11 @@ class Home:
             r = [nonces(self.runs, boundaries, lane, self.layout, of) for lane in grant.lanes]
             tokens = []
             for a, b, values in zip(boundaries, boundaries[1:], zip(*r, strict=True), strict=False):
-                tokens.append(make_token(token_key(key), grant.id, a, b, values))
+                tokens.append(make_token(token_key(key), grant.id, a, b, pack_words(values)))
                 key = next_key(key)
-            data = self.signer.sign(Tokens(self.id, grant.id, first, len(tokens), b"".join(tokens)))
+            data = self.signer.sign(Tokens(self.id, grant.id, first, tuple(tokens)))
             self.objects[names.bundle(self.id, grant.id, first)] = data
+            self._tokens.setdefault(grant_id, []).extend(tokens)
         self._served[grant_id] = (grant, k_0, done)
 
     def revoke(self, grant: Grant) -> None:
@@ -236,6 +247,81 @@ class Home:
             aside.replace(path)  # a reader may look at the same time
         return folder
 
+    def _put_pages(self, span: Literal["day", "month"]) -> None:
+        """The pages of all days or months that have ended since, and the tokens folded with them."""
+        while (ends := self.next_period(span, self._paged[span])[1]) <= self.end:
+            begin = self.next_period(span, self._paged[span])[0]
+            page = self.page(span, begin, ends)
+            if page is not None:
+                self.objects[names.page(self.id, page.period)] = self.signer.sign(page)
+            for grant, _, served in self._served.values():
+                first, end = grant.complete(begin), min(served, grant.complete(ends))
+                if first < end:
+                    tokens = Tokens(self.id, grant.id, first, tuple(self._tokens[grant.id][first:end]))
+                    self.objects[names.bundle(self.id, grant.id, first, span)] = self.signer.sign(tokens)
+            self._paged[span] = ends
+
+    def next_period(self, span: str, unit: int) -> tuple[int, int]:
+        """The UTC day or month that holds a unit."""
+        when = datetime.fromtimestamp(0, UTC) + timedelta(milliseconds=unit * self.layout.unit_ms)
+        begin = when.replace(hour=0, minute=0, second=0, microsecond=0)
+        end = begin + timedelta(days=1)
+        if span == "month":
+            begin = begin.replace(day=1)
+            end = (begin + timedelta(days=31)).replace(day=1)
+        return tuple(int(at.timestamp() * 1000) // self.layout.unit_ms for at in (begin, end))  # type: ignore[return-value]
+
+    def step(self, span: str) -> int:
+        """How many units a page's step has."""
+        day = 86_400_000 // self.layout.unit_ms
+        dividing = [units for units in range(1, day + 1) if day % units == 0]
+        of_day = min(units for units in dividing if units * self.layout.unit_ms >= 60_000)
+        if span == "day":
+            return of_day
+        return min(
+            units for units in dividing if units * self.layout.unit_ms >= 900_000 and units % of_day == 0
+        )
+
+    def page(self, span: str, begin: int, end: int) -> Page | None:
+        """The page of units [begin, end), not signed; None where it has no whole step."""
+        step = self.step(span)
+        first = max(begin, -(-self.start // step) * step)
+        if first >= end:
+            return None
+        day = datetime.fromtimestamp(begin * self.layout.unit_ms // 1000, UTC)
+        prefix = names.chunks(self.id) if span == "day" else f"{names.stream_prefix(self.id)}day/"
+        children = []
+        for key in sorted(key for key in self.objects if key.startswith(prefix)):
+            if span == "day":
+                chunk = Chunk.read(self.objects[key], self.signer.public, key)
+                inside = chunk.first < end and chunk.end > begin
+            else:
+                inside = key.removeprefix(prefix).startswith(f"{day:%Y-%m}")
+            if inside:
+                children.append(cose.digest(self.objects[key]))
+        pages = sorted(
+            key for key in self.objects if key.startswith(f"{names.stream_prefix(self.id)}{span}/")
+        )
+        sums = tuple(
+            np.add.reduceat(
+                np.concatenate(self.c[lane])[first - self.start : end - self.start],
+                np.arange(0, end - first, step),
+            )
+            .astype("<u8")
+            .tobytes()
+            for lane in self.lanes
+        )
+        return Page(
+            stream=self.id,
+            period=f"{day:%Y-%m-%d}" if span == "day" else f"{day:%Y-%m}",
+            step=step,
+            first=first,
+            count=(end - first) // step,
+            sums=sums,
+            children=tuple(children),
+            previous=cose.digest(self.objects[pages[-1]]) if pages else None,
+        )
+
     def _put_chunk(self, first: int, d: Mapping[str, Sequence[int]]) -> None:
         previous = self.chunks[-1] if self.chunks else names.descriptor(self.id)
         chunk = self.chunk(first, len(self.chunks), cose.digest(self.objects[previous]), d)
@@ -243,8 +329,9 @@ class Home:
         self.objects[key] = self.signer.sign(chunk)
         self.chunks.append(key)
         self.end = chunk.end
-        for lane in self.lanes:
+        for number, lane in enumerate(self.lanes):
             self.readings[lane].extend(d[lane])
+            self.c[lane].append(chunk.c(number))
         self.runs.append(Run(self.incarnation, first, chunk.end))
 
     def _k_inc(self, incarnation: int) -> bytes:
