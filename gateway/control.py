@@ -13,8 +13,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import binascii
-import json
 import os
 import socket
 from collections.abc import Awaitable, Callable
@@ -87,7 +85,7 @@ class Control:
             wanted = await request.json()
             meter, cards, wish = wanted["meter"], _cards(wanted["cards"]), _wish(wanted)
             confirmed = wanted["confirmed"] is True
-        except (json.JSONDecodeError, binascii.Error, KeyError, TypeError, ValueError):
+        except (KeyError, TypeError, ValueError, OverflowError, RecursionError):
             raise UsageError("this is no wish for a grant that this gateway understands") from None
         stream = await self._stream(meter)
         records, consent = await self._granter.new(stream, cards, wish, confirmed=confirmed)
@@ -162,11 +160,9 @@ def _listen(path: Path) -> socket.socket:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.unlink(missing_ok=True)
-        before = os.umask(0o177)  # between bind and chmod anybody could connect
-        try:
-            listener.bind(str(path))
-        finally:
-            os.umask(before)
+        # Before it has a name: between bind and chmod anybody could connect.
+        os.fchmod(listener.fileno(), 0o600)
+        listener.bind(str(path))
     except OSError as error:
         listener.close()
         raise UsageError(f"the control socket {path} cannot be opened: {error.strerror}") from None

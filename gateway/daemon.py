@@ -14,7 +14,7 @@ from typing import Any
 
 from gateway.clock import Clock
 from gateway.config import Config, location
-from gateway.errors import StoreDenied, StoreUnavailable
+from gateway.errors import RolledBack, StoreDenied, StoreUnavailable
 from gateway.keyring import KeyRing
 from gateway.ledger.ledger import Ledger
 from gateway.session import Session
@@ -35,6 +35,7 @@ class Daemon:
         self._clock = clock
         self._stopped = asyncio.Event()
         self._notifier = Notifier()
+        self._ahead = ""  # what the last take-over was for
 
     def stop(self) -> None:
         """End the run. What was read is made durable first."""
@@ -70,6 +71,9 @@ class Daemon:
         try:
             await self._unless_stopped(session.run())
         except StoreAhead as ahead:
+            if str(ahead) == self._ahead:
+                raise RolledBack(f"{ahead}; what the store holds of its chain does not settle it") from None
+            self._ahead = str(ahead)
             _log.warning("%s", ahead)
             await self._unless_stopped(self._take_over(ahead.stream, root, ledger, bucket))
 

@@ -34,6 +34,7 @@ from gateway.wire.objects import (
 )
 
 _log = logging.getLogger(__name__)
+_FAR_MS = 253_370_764_800_000  # 9999-01-01: later ones have no date a person could be shown
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,6 +162,9 @@ class Granter:
         until = None
         if wish.until_ms is not None:  # a window that lies partly behind it stays closed
             until = granularity.start(granularity.index(wish.until_ms // unit_ms))
+        first = granularity.align_up(max(first, stream.start))
+        if max(first, until or 0) * unit_ms >= _FAR_MS:
+            raise UsageError("the grant's times, with its windows, reach beyond the year 9998")
         serial = len(await self._ledger.grants()) + 1
         grants: list[Grant] = []
         for card in cards:
@@ -170,7 +174,7 @@ class Granter:
                 provider=card.kid,
                 lanes=lanes,
                 granularity=granularity,
-                first=granularity.align_up(max(first, stream.start)),
+                first=first,
                 until=until,
                 purpose=wish.purpose,
                 kind=wish.kind,

@@ -76,7 +76,9 @@ class Session:
                 incarnation=self._incarnation,
             )
             if meter.name in streams:
-                await sealer.resume(streams[meter.name])
+                await sealer.resume(streams.pop(meter.name))
+        for stream in streams.values():  # of meters that are gone: what they left open goes out still
+            await chunker.catch_up(stream)
 
     async def run(self) -> None:
         """Read, seal, publish and answer until cancelled, or until a part fails for good."""

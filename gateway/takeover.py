@@ -85,21 +85,16 @@ class Takeover:
         self._public_key = public_key
 
     async def compare(self) -> None:
-        """Read every stream's head back; StoreAhead if the ledger does not know the chunk it names."""
+        """Read every stream's head back; StoreAhead if the ledger does not know the chunk it names, or
+        holds a grant for open that was revoked."""
         for stream in await self._ledger.streams():
-            key = names.head(stream.id)
-            try:
-                head = Head.read(await self._bucket.get(key), self._public_key, key)
-                if head.stream != stream.id:
-                    raise Refused(f"{key} is the head of another stream, {head.stream.hex()}")
-            except NotFound:
-                continue
-            except Refused as error:
-                await self._note("store", f"not this gateway's, and will be overwritten: {error}")
-                continue
-            known = await self._ledger.chunk_at(stream, head.seq)
-            if known is None or known.digest != head.digest:
+            head = await self._head(stream)
+            known = None if head is None else await self._ledger.chunk_at(stream, head.seq)
+            if head is not None and (known is None or known.digest != head.digest):
+                key = names.head(stream.id)
                 raise StoreAhead(stream.id, f"{key} names chunk {head.seq}, which the ledger does not know")
+            for grant in await self._revoked(stream):
+                raise StoreAhead(stream.id, f"it holds grant {grant.hex()} for open, which was revoked")
 
     async def settle(self, queued: Queued) -> bool:
         """The key of `queued` is taken by other bytes. True: the store's object stands, ours need not go.
@@ -128,12 +123,17 @@ class Takeover:
         return True
 
     async def take_over(self, stream: Stream, ring: KeyRing) -> None:
-        """Let the store's chain stand. Nothing may be sealing; a new incarnation must follow."""
+        """Let the store's chain stand. Nothing may be sealing; a new incarnation must follow.
+
+        LedgerError, with nothing changed, where the store has lost a part of its chain."""
         common = await self._common(stream)
         found = await self._walk(stream, common, ring)
         at = stream.start if common is None else common.end
         dropped, own = await self._dropped(stream, at, ring)
         end = found.entries[-1].end if found.entries else at
+        head = await self._head(stream)
+        if head is not None and head.next_unit > end:
+            raise _gone(stream, f"its head names unit {head.next_unit}, and its chunks end with unit {end}")
         pages = await self._pages(stream, at, found.entries, end)
         place = b"state/" + stream.id
         state = SamplerState.from_bytes(ring.vault.open(await self._ledger.state(stream.id), place))
@@ -143,9 +143,11 @@ class Takeover:
             None if state.imported is None else state.imported + gained["import"],
             None if state.exported is None else state.exported + gained["export"],
         )
+        revoked = await self._revoked(stream)
         detail = (
             f"stream {stream.id.hex()}: {len(found.entries)} chunks of the store's chain were taken over, "
-            f"up to unit {end}; {dropped} units that had been sealed again were dropped"
+            f"up to unit {end}; {dropped} units that had been sealed again were dropped; "
+            f"{len(revoked)} grants that had been revoked were open again, and are not any more"
         )
         await self._ledger.take_over(
             stream,
@@ -156,9 +158,24 @@ class Takeover:
             pages.chunks,
             ring.vault.seal(state.to_bytes(), place),
             await self._windows(stream),
+            revoked,
             AuditEntry(self._clock.wall() // 1_000_000, "rollback", detail),
         )
         _log.warning("the ledger was rolled back; %s", detail)
+
+    async def _head(self, stream: Stream) -> Head | None:
+        """The stream's head in the store, if it holds one that this gateway signed."""
+        key = names.head(stream.id)
+        try:
+            head = Head.read(await self._bucket.get(key), self._public_key, key)
+            if head.stream != stream.id:
+                raise Refused(f"{key} is the head of another stream, {head.stream.hex()}")
+        except NotFound:
+            return None
+        except Refused as error:
+            await self._note("store", f"not this gateway's, and will be overwritten: {error}")
+            return None
+        return head
 
     async def _common(self, stream: Stream) -> ChunkEntry | None:
         """The last of the ledger's chunks that the store holds with the same bytes."""
@@ -174,7 +191,7 @@ class Takeover:
         return None
 
     async def _walk(self, stream: Stream, common: ChunkEntry | None, ring: KeyRing) -> _Found:
-        """The store's chain after `common`, as far as it is signed, chained and dense."""
+        """The store's chain after `common`. What else lies between its chunks is passed over."""
         seq, at, previous = (
             (0, stream.start, stream.descriptor_digest)
             if common is None
@@ -186,12 +203,13 @@ class Takeover:
             data = await self._bucket.get(key)
             try:
                 chunk = Chunk.read(data, self._public_key, key)
+                if names.chunk(chunk.stream, chunk.first, stream.layout.unit_ms) != key:
+                    raise Refused(f"{key} holds a chunk from another place: copied or moved")
             except Refused as error:
                 await self._note("store", str(error))
-                break
-            if (chunk.stream, chunk.seq, chunk.first, chunk.previous) != (stream.id, seq, at, previous):
-                await self._note("store", f"{key} does not follow chunk {seq - 1}; the chain ends before it")
-                break
+                continue
+            if (chunk.seq, chunk.first, chunk.previous) != (seq, at, previous):
+                raise _gone(stream, f"{key} is chunk {chunk.seq}, and chunk {seq} at unit {at} is not there")
             await self._add(stream, [_sealed(chunk)], ring, found.energy)
             seq, at, previous = seq + 1, chunk.end, cose.digest(data)
             found.entries.append(ChunkEntry(chunk.seq, chunk.incarnation, chunk.first, chunk.end, previous))
@@ -266,10 +284,7 @@ class Takeover:
             stream
         )
         if sum(part.end - part.first for part in parts) != end - at:
-            raise LedgerError(
-                f"the store lost chunks of stream {stream.id.hex()} from unit {at} on that it had confirmed, "
-                "and holds others in their place: the stream cannot go on. Move the ledger away to begin anew"
-            )
+            raise _gone(stream, f"it had confirmed chunks from unit {at} on that it does not hold")
         energy = dict.fromkeys(_ENERGY, 0)
         await self._add(stream, parts, ring, energy)
         return end - at, energy
@@ -309,9 +324,30 @@ class Takeover:
             windows[grant.id] = at
         return windows
 
+    async def _revoked(self, stream: Stream) -> dict[bytes, int]:
+        """The grants that the ledger holds for open and the store knows to be revoked; from which unit."""
+        revoked: dict[bytes, int] = {}
+        for grant in await self._ledger.grants(stream.id):
+            key = names.revocation(stream.id, grant.id)
+            if grant.revoked_from is None:
+                try:
+                    found = Revocation.read(await self._bucket.get(key), self._public_key, key)
+                except (NotFound, Refused):
+                    continue
+                if (found.stream, found.grant) == (stream.id, grant.id):
+                    revoked[grant.id] = found.from_unit
+        return revoked
+
     async def _note(self, what: str, detail: str) -> None:
         _log.warning("%s", detail)
         await self._ledger.audit(AuditEntry(self._clock.wall() // 1_000_000, what, detail))
+
+
+def _gone(stream: Stream, what: str) -> LedgerError:
+    return LedgerError(
+        f"chunks of stream {stream.id.hex()} are gone from the store: {what}. The stream can only go on if "
+        "they are restored there; or move the ledger away to begin anew"
+    )
 
 
 def _sealed(chunk: Chunk) -> Sealed:

@@ -97,7 +97,7 @@ class FaultyRoot:
 
 
 class FaultyBucket:
-    """A store that is away when a test says so, and remembers what was put, in order."""
+    """A store that is away when a test says so, and remembers what it took, in order."""
 
     def __init__(self, bucket: Bucket) -> None:
         self._bucket = bucket
@@ -108,8 +108,8 @@ class FaultyBucket:
 
     async def put(self, key: str, data: bytes, *, replace: bool = False) -> None:
         self._check()
-        self.puts.append((key, data))
         await self._bucket.put(key, data, replace=replace)
+        self.puts.append((key, data))
         if self.deaf:
             raise StoreUnavailable("the store has not answered in time")
 
@@ -130,7 +130,7 @@ class FaultyBucket:
         await self._bucket.aclose()
 
     def _check(self) -> None:
-        if self.away or self.fuse.blows():
+        if self.fuse.blows() or self.away:
             raise StoreUnavailable("the store does not answer")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 from typing import Any
 
 import aiohttp
@@ -35,11 +36,11 @@ async def _ask(config: Config, method: str, path: str, body: object) -> Any:
             if response.ok:
                 return answer
             raise _Answered(answer["error"], answer["exit_code"])
-    except PermissionError:
-        raise Unavailable(
-            f"the gateway's socket {socket} is not yours to open: use sudo, or be user gateway"
-        ) from None
-    except (aiohttp.ClientError, OSError):
+    except (aiohttp.ClientError, OSError) as error:
+        if isinstance(error, OSError) and error.errno == errno.EACCES:  # aiohttp's own, no PermissionError
+            raise Unavailable(
+                f"the gateway's socket {socket} is not yours to open: use sudo, or be user gateway"
+            ) from None
         raise Unavailable(
             f"no gateway answers at {socket}: start it (systemctl start gateway, or gateway run), "
             "or see what is wrong with gateway doctor"

@@ -406,12 +406,14 @@ class Ledger:
         kept: Sequence[Sealed],
         state: bytes,
         windows: Mapping[bytes, int],
+        revoked: Mapping[bytes, int],
         audit: AuditEntry,
     ) -> None:
         """The store's chain stands: chunks from seq `keep` on, open units and unsent objects of the
         stream's own data give way to `chunks`, pages that end after unit `pages_end` to `pages`. Grants
-        and revocations in the outbox stay; `windows` gives each grant's next window, `kept` are the
-        ciphertexts of the chunks whose days have no page yet.
+        and revocations in the outbox stay; `windows` gives each grant's next window, `revoked` the unit
+        from which a grant is revoked after all, `kept` are the ciphertexts of the chunks whose days have
+        no page yet.
         """
 
         def work(db: sqlite3.Connection) -> None:
@@ -435,6 +437,8 @@ class Ledger:
             db.execute("UPDATE stream SET state = ? WHERE id = ?", (state, stream.id))
             for grant, next_window in windows.items():
                 db.execute("UPDATE grant_ SET next_window = ? WHERE id = ?", (next_window, grant))
+            for grant, from_unit in revoked.items():
+                db.execute("UPDATE grant_ SET revoked_from = ? WHERE id = ?", (from_unit, grant))
             _audit(db, audit)
 
         await self._db.do(work)

@@ -38,7 +38,7 @@ class Keys:
         pinned, _ = TPM2B_PUBLIC.unmarshal(identity.srk)
         present = context.storage_key()
         # Only to tell another TPM from a tampered bus; what counts is the session's key.
-        if present is None or bytes(present.get_name()) != bytes(pinned.get_name()):
+        if present is None or present.marshal() != identity.srk:
             raise TpmFault(Fault.FOREIGN, 0)
         self._srk = context.salt(pinned)
         self._root = self._load(identity.root_private, identity.root_public)

@@ -49,7 +49,7 @@ class Owner(Generic[C]):
     ) -> None:
         self._tcti = tcti
         self._connect = connect
-        self._patience = patience
+        self.patience = patience
         self._sleep = sleep
         self._thread: _Thread[C] | None = None
         self._turn = asyncio.Lock()
@@ -83,13 +83,13 @@ class Owner(Generic[C]):
             self._closed = True
             thread, self._thread = self._thread, None
             if thread is not None:
-                await thread.end(self._patience)
+                await thread.end(self.patience)
 
     async def _once(self, job: Callable[[C], T]) -> T:
         if self._thread is None:
             self._thread = _Thread(self._connect)
         try:
-            async with asyncio.timeout(self._patience):
+            async with asyncio.timeout(self.patience):
                 return await asyncio.wrap_future(self._thread.submit(job))
         except TimeoutError:
             self._thread.leave()
@@ -99,7 +99,7 @@ class Owner(Generic[C]):
 
     def _hung(self) -> TrustError:
         return TrustError(
-            f"the TPM at {self._tcti} has not answered for {self._patience:g} s: check that it is powered and"
+            f"the TPM at {self._tcti} has not answered for {self.patience:g} s: check that it is powered and"
             " used by nothing else; the gateway tries again by itself"
         )
 

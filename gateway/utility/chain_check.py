@@ -95,9 +95,8 @@ class Walk:
         return len(self._incarnations)
 
     def fork(self) -> Walk:
-        """A walk that goes on from here, while this one stays."""
+        """A walk that goes on behind the last good chunk, while this one stays."""
         other = Walk(self._descriptor, self._marks, self._place)
-        other._skipped = self._skipped
         other._incarnations = set(self._incarnations)
         other._listed = self._listed
         return other

@@ -1,6 +1,6 @@
-"""Properties run without a deadline for each example: the machine may be busy."""
+"""Properties take the time they need: the machine may be busy."""
 
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
-settings.register_profile("no deadline", deadline=None)
-settings.load_profile("no deadline")
+settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("patient")

@@ -100,7 +100,7 @@ class Gateway(RuleBasedStateMachine):
             assert signed(total(c) - r) == signed(sum(d))
 
 
-Gateway.TestCase.settings = settings(max_examples=40, stateful_step_count=25, deadline=None)
+Gateway.TestCase.settings = settings(max_examples=40, stateful_step_count=25)
 TestGateway = Gateway.TestCase
 
 

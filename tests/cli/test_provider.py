@@ -9,7 +9,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
@@ -48,7 +48,9 @@ class Engineer:
 
 
 @pytest.fixture
-def engineer(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Engineer:
+def engineer(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Engineer]:
     monkeypatch.setenv("TZ", "Europe/Zurich")
     time.tzset()
     home = Home(LANES)
@@ -62,7 +64,9 @@ def engineer(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: py
     )
     provider = Provider.new(tmp_path / "acme")
     (tmp_path / "store").mkdir()
-    return Engineer(home, provider, tmp_path / "store", capsys)
+    yield Engineer(home, provider, tmp_path / "store", capsys)
+    monkeypatch.undo()
+    time.tzset()
 
 
 class TestRead:

@@ -232,7 +232,7 @@ def _second_chunk() -> tuple:  # type: ignore[type-arg]
 async def _take_over(ledger: Ledger) -> None:
     entries = [chunk(STREAM, seq, sealed(9, 80 + seq, 1))[0] for seq in range(3)]
     log = AuditEntry(9, "rollback", "taken over")
-    await ledger.take_over(STREAM, 0, entries, b"state 9", {b"\1" * 16: 4}, log)
+    await ledger.take_over(STREAM, 0, entries, b"state 9", {b"\1" * 16: 4}, {b"\1" * 16: 90}, log)
 
 
 async def _revoke(ledger: Ledger) -> None:

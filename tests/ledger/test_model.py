@@ -232,12 +232,18 @@ class LedgerMachine(RuleBasedStateMachine):
             at += size
         windows = {record.id: 1 for record in self.records.values() if record.stream == id_}
         log = AuditEntry(3, "rollback", "taken over")
-        self.do(self.ledger.take_over(model.stream, len(model.chunks), entries, state, windows, log))
+        self.do(
+            self.ledger.take_over(
+                model.stream, len(model.chunks), entries, state, windows, dict.fromkeys(windows, 7), log
+            )
+        )
         model.chunks += entries
         model.open, model.state = [], state
         stands = ("/grant.cose", "/revoked.cose", "/stream.cose")
         self.outbox = [entry for entry in self.outbox if entry[0] != id_ or entry[1].key.endswith(stands)]
-        self.records |= {grant_: replace(self.records[grant_], next_window=1) for grant_ in windows}
+        self.records |= {
+            grant_: replace(self.records[grant_], next_window=1, revoked_from=7) for grant_ in windows
+        }
         self.audit.append(log)
 
     @rule()

@@ -10,9 +10,7 @@ from gateway.errors import LedgerError
 from gateway.ledger.vault import Vault
 
 KEY = bytes(range(32))
-OTHER = (
-    "the ledger's grant does not open under this root: the ledger is another gateway's, or it was changed"
-)
+OTHER = "the ledger's grant does not open under this root: the ledger is another gateway's, or it was changed"
 
 
 @given(secret=st.binary(max_size=80), place=st.binary(max_size=40))

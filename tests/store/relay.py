@@ -19,7 +19,12 @@ from gateway.store.bucket import Location
 class Request:
     method: str
     path: str
-    conditional: bool
+    headers: frozenset[str]
+    """Their names, in lower case."""
+
+    @property
+    def conditional(self) -> bool:
+        return "if-none-match" in self.headers
 
 
 @dataclass(frozen=True)
@@ -119,7 +124,7 @@ async def _read_request(reader: asyncio.StreamReader, writer: asyncio.StreamWrit
     headers["connection"] = "close"
     method, path, _ = first.split(" ")
     onward = "\r\n".join([first, *(f"{name}: {value}" for name, value in headers.items()), "", ""])
-    return Request(method, path, "if-none-match" in headers), onward.encode("latin-1") + body
+    return Request(method, path, frozenset(headers)), onward.encode("latin-1") + body
 
 
 async def _ask(upstream: str, message: bytes) -> bytes:

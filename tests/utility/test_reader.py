@@ -244,7 +244,6 @@ class TestTheHead:
             lambda head: replace(head, seq=head.seq + 1),
             lambda head: replace(head, next_unit=head.next_unit - 1),
             lambda head: replace(head, next_unit=head.next_unit + 30),
-            lambda head: replace(head, next_unit=START),
             lambda head: replace(head, next_unit=2**64 - 1),
         ],
     )
@@ -253,6 +252,11 @@ class TestTheHead:
     ) -> None:
         home.objects[names.head(home.id)] = home.signer.sign(wrong(head_of(home)))
         with pytest.raises(Refused, match=r"head\.cose|calendar"):
+            read(home, provider)
+
+    def test_before_the_start(self, home: Home, provider: Provider) -> None:
+        home.objects[names.head(home.id)] = home.signer.sign(replace(head_of(home), next_unit=START))
+        with pytest.raises(Refused, match=r"head\.cose lies before the stream's start"):
             read(home, provider)
 
 

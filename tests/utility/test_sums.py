@@ -64,9 +64,14 @@ def test_any_layout_opens_to_what_was_sealed(data: st.DataObject) -> None:
         chunk_units=data.draw(st.integers(1, 40), "chunk_units"),
         assurance=assurance,
     )
-    for count in data.draw(st.lists(st.integers(1, 60), min_size=1, max_size=4), "runs"):
+    runs = data.draw(st.lists(st.integers(1, 60), min_size=1, max_size=4), "runs")
+    drawn = st.lists(st.integers(0, 2**64 - 1), min_size=len(runs), max_size=len(runs), unique=True)
+    incarnations = data.draw(drawn, "incarnations")
+    for count, incarnation in zip(
+        runs, incarnations if assurance == "software" else sorted(incarnations), strict=True
+    ):
+        home.restart(incarnation)
         home.seal(random_readings(count, home.lanes))
-        home.restart(data.draw(st.integers(0, 2**64 - 1)) if assurance == "software" else None)
     with tempfile.TemporaryDirectory() as folder:
         provider = Provider.new(Path(folder) / "acme")
         size = data.draw(st.integers(1, 30), "window")

@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.errors import NotFound
+from gateway.utility.chain_check import Walk
 from gateway.utility.seen import Seen
 from gateway.wire import cose, names
 from gateway.wire.objects import Chunk, Head
@@ -209,7 +210,9 @@ class TestWhoeverMadeIt:
             "gw1/revoked": names.revocation(other.id, grant.id),
         }[_type_of(key)]
         home.objects[key] = other.objects[other_key]
-        assert named(home) == {key}
+        [problem] = problems(home)
+        assert problem.key == key
+        assert other.id.hex() in problem.text or grant.id.hex() in problem.text
 
 
 def _type_of(key: str) -> str:
@@ -276,6 +279,34 @@ def test_a_chunk_that_breaks_a_rule(change: Callable[[Chunk], Chunk], text: str,
     home.publish()
     found = problems(home)
     assert any(text in problem.text and home.chunks[5] in problem.text for problem in found)
+
+
+def test_a_chunk_inside_another(home: Home) -> None:
+    """The chain goes on from the one that was there first."""
+    inside = replace(_chunk_at(home, 4), first=START + 70, count=3, lanes=(bytes(24),) * 2)
+    key = names.chunk(home.id, START + 70, 1000)
+    home.objects[key] = home.signer.sign(inside)
+    [problem] = problems(home)
+    assert problem.text == f"{key} begins inside {home.chunks[2]}, which reaches to unit {START + 90}"
+
+
+def test_a_chunk_that_is_another_when_it_is_read_again(home: Home) -> None:
+    """A window may end inside a chunk, which is then read twice."""
+    chunk = _chunk_at(home, 4)
+    again = replace(chunk, sealed_ms=chunk.sealed_ms + 1)
+    walk = Walk(home.descriptor, {})
+    assert walk.follow(home.chunks[4], chunk, home.signer.sign(chunk)) == []
+    data = home.signer.sign(again)
+    [problem] = walk.fork().follow(home.chunks[4], again, data)
+    assert problem.text == f"{home.chunks[4]} has changed since it was read the last time"
+
+
+def test_a_chunk_from_before_the_start(home: Home) -> None:
+    chunk = replace(_chunk_at(home, 0), first=START - 60)
+    key = names.chunk(home.id, START - 60, 1000)
+    home.objects[key] = home.signer.sign(chunk)
+    [problem] = problems(home)
+    assert problem.text == f"{key} begins before the stream's start, unit {START}"
 
 
 def test_software_incarnations_have_no_order_but_never_return() -> None:

@@ -160,6 +160,7 @@ def test_values_of_another_form_are_refused(kind: type[Any]) -> None:
         (Tokens, {4: 3}, "its bytes are no 3 tokens of one length"),
         (Tokens, {4: 4}, "its bytes are no 4 tokens of one length"),
         (Tokens, {5: bytes(2 * 17)}, "its bytes are no 2 tokens of one length"),
+        (Tokens, {5: bytes(2 * 24 + 1)}, "its bytes are no 2 tokens of one length"),
         (Tokens, {5: bytes(2 * 56)}, "its bytes are no 2 tokens of one length"),
         (Card, {1: bytes(16)}, "its kid is not that of its signing key"),
         (Card, {4: "registrar"}, "role has not the form"),
@@ -201,17 +202,18 @@ def test_what_a_grant_body_refuses(changes: dict[int, Any], says: str) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_nothing_malformed_is_written(kind: type[Any]) -> None:
-    """A value of ours that has not its form stops before it is signed."""
+    """A value of ours that has not its form stops before it is signed; True is no 1 here."""
     for field in kind.FIELDS:
+        for value in (object(), True):
 
-        class Broken(kind):  # type: ignore[misc]
-            def _values(self, name: str = field.name) -> dict[str, Any]:
-                return {**super()._values(), name: object()}
+            class Broken(kind):  # type: ignore[misc]
+                def _values(self, name: str = field.name, value: object = value) -> dict[str, Any]:
+                    return {**super()._values(), name: value}
 
-        example = EXAMPLES[kind]
-        broken = Broken(**{name: getattr(example, name) for name in kind.__dataclass_fields__})
-        with pytest.raises(ValueError, match=f"{kind.TYPE}: {field.name} does not fit its form"):
-            broken.payload()
+            example = EXAMPLES[kind]
+            broken = Broken(**{name: getattr(example, name) for name in kind.__dataclass_fields__})
+            with pytest.raises(ValueError, match=f"{kind.TYPE}: {field.name} does not fit its form"):
+                broken.payload()
 
 
 def test_a_descriptor_is_pinned_to_the_registered_key() -> None:
