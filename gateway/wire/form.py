@@ -6,6 +6,7 @@ map and back. gw1.cddl says the same in CDDL, and the tests hold the two togethe
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -46,6 +47,11 @@ def between(least: int, most: int) -> Form:
 def tstr(most: int = 256) -> Form:
     """Text of at most so many bytes in UTF-8, all of it printable."""
     return lambda v: isinstance(v, str) and v.isprintable() and len(v.encode()) <= most
+
+
+def like(pattern: str) -> Form:
+    """Text that the pattern matches from end to end."""
+    return lambda v: isinstance(v, str) and re.fullmatch(pattern, v) is not None
 
 
 def one_of(*values: str) -> Form:

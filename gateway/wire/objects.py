@@ -27,6 +27,7 @@ from gateway.wire.form import (
     bstr,
     either,
     integer,
+    like,
     list_of,
     one_of,
     read,
@@ -341,7 +342,7 @@ class Page(_Signed):
     TYPE = "gw1/page"
     FIELDS = (
         Field(1, "stream", bstr(STREAM_BYTES)),
-        Field(2, "period", tstr(10)),
+        Field(2, "period", like("[0-9]{4}-(0[1-9]|1[0-2])(-(0[1-9]|[12][0-9]|3[01]))?")),
         Field(3, "step", between(1, 2**32)),
         Field(4, "first", uint()),
         Field(5, "count", _COUNT),
