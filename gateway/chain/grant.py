@@ -75,15 +75,17 @@ class Grant:
             raise UsageError("a bill is for import, export or both, the lanes that a tariff can price")
         if self.partner is not None and self.kind != "load":
             raise UsageError("only the summing service's grant of a load has a partner")
+        if self.kind == "raw" and not isinstance(self.granularity.size, int):
+            raise UsageError(
+                f"a raw grant opens whole links, not a {self.granularity}: its granularity must be a whole "
+                "number of links"
+            )
         if self.until is not None and self.until <= self.first:
             raise UsageError("the grant ends before its first window does; until must be later than from")
 
     def check(self, layout: Layout) -> None:
         """UsageError unless the grant suits a stream of this layout: raw windows are whole links."""
-        size = self.granularity.size
-        if self.kind == "raw" and (
-            not isinstance(size, int) or size % layout.link_units or layout.position(self.first)
-        ):
+        if self.kind == "raw" and any(layout.position(unit) for unit in self.window(0)):
             link = spell_ms(layout.link_units * layout.unit_ms)
             raise UsageError(
                 f"a raw grant opens whole links of {link}: its granularity must be a whole number of them, "
