@@ -42,10 +42,10 @@ class Session:
         self._sealers: dict[str, Sealer] = {}
         self._rings: dict[bytes, KeyRing] = {}
         self._issuer = Issuer(ledger, root, self._rings)
-        granter = Granter(ledger, root, clock, self._rings, self._issuer)
+        self._granter = Granter(ledger, root, clock, self._rings, self._issuer)
         takeover = Takeover(ledger, bucket, clock, root.public_key)
         self._publisher = Publisher(ledger, bucket, clock, takeover)
-        self._control = Control(ledger, granter, self.status)
+        self._control = Control(ledger, self._granter, self.status)
 
     async def open(self) -> None:
         """Draw the incarnation, and go on with the streams where the ledger stands."""

@@ -217,6 +217,7 @@ class Home:
     async def grants(self, provider: Provider, granularity: str = "20s", **wish: object) -> GrantRecord:
         """The household grants sums from now on, of the meter's energy, if `wish` says nothing else."""
         wishes: dict[str, Any] = {
+            "kind": "windows",
             "zone": "UTC",
             "lanes": None,
             "purpose": "tests",
@@ -225,7 +226,9 @@ class Home:
         }
         meter = str(wish.pop("meter", "main"))
         stream = await self.stream(meter)
-        return await self.granter.new(stream, provider.card, Wish(granularity, **(wishes | wish)))
+        wanted = Wish(granularity=granularity, **(wishes | wish))
+        (record,), _ = await self.granter.new(stream, [provider.card], wanted, confirmed=True)
+        return record
 
     async def publish(self) -> None:
         """The publisher works until it rests; raises what it raises."""
