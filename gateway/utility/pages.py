@@ -41,6 +41,11 @@ class FoundPage:
         self.page = page
         self.c: U64 = np.stack([page.c(lane) for lane in range(len(page.sums))])
 
+    def cut(self, first: int, end: int) -> U64:
+        """The sums of the steps in [first, end), an array [lane, step]."""
+        x, y = ((unit - self.page.first) // self.page.step for unit in (first, end))
+        return self.c[:, x:y]
+
 
 class Pages:
     """The pages of one stream. It holds the last of each kind, since windows are read in order; each page

@@ -161,7 +161,7 @@ class StreamReader:
         sums = np.zeros((len(lanes), len(edges) - 1), dtype=np.uint64)
         async for first, end, page in self._parts(edges):
             if page is not None:
-                add_up(sums, edges, page.page.first, page.page.step, page.c[numbers])
+                add_up(sums, edges, first, page.page.step, page.cut(first, end)[numbers])
                 continue
             day = await self._pages.ending_at(first)
             walk.step_over(first, None if day is None else (day.key, day.page.children[-1]))
@@ -207,16 +207,17 @@ class StreamReader:
         async with aclosing(self._in_link(mark.next_unit - 1, mark.next_unit)) as keys:
             async for key in keys:
                 last = key
-        if last is None:
+        data = None if last is None else await get(self.bucket, last)
+        chunk = None if last is None else check_chunk(self.descriptor, last, data)
+        if chunk is None or chunk.end < mark.next_unit:
             # A lifecycle rule may have let the chunk expire; its day's page still lists it.
             day = await self._pages.day_of(mark.next_unit - 1)
             if day is not None and mark.digest in day.page.children:
                 return
+        if chunk is None:
             raise error(
                 f"the chunk number {mark.seq} that {who} is missing: it ends at unit {mark.next_unit}"
             )
-        data = await get(self.bucket, last)
-        chunk = check_chunk(self.descriptor, last, data)
         assert data is not None
         if Mark(chunk.seq, cose.digest(data), chunk.end) != mark:
             raise error(f"{last} is not the chunk number {mark.seq} that {who}")

@@ -31,6 +31,7 @@ class Opener:
         self._reader = reader
         self._reached = (0, held.k_0)
         self._last: tuple[str, Tokens] | None = None  # a month's bundle holds several questions' windows
+        self._behind: dict[Fold, tuple[str, int]] = {}  # the last bundle read of each fold, and its end
 
     async def nonces(self, windows: Sequence[Window]) -> dict[Window, list[int]]:
         """R of each lane of the grant, modulo 2^64, over each of the windows, which rise and are covered
@@ -116,6 +117,7 @@ class Opener:
                     async with aclosing(self._bundles(at, bundle.first_window, finer)) as between:
                         async for one in between:
                             yield one
+                self._behind[fold] = key, bundle.end_window
                 if bundle.end_window > at:
                     yield key, bundle
                     at = bundle.end_window
@@ -126,19 +128,25 @@ class Opener:
 
     async def _keys(self, first: int, end: int, fold: Fold) -> AsyncGenerator[str, None]:
         """The keys of a fold's bundles from the one that should hold window `first` on."""
-        grant, bucket = self.held.grant, self._reader.bucket
-        prefix, back = names.bundles(grant.stream, grant.id, fold), _LOOK_BACK
-        while back < first:
-            after = names.bundle(grant.stream, grant.id, first - back - 1, fold)
-            key = await first_key(bucket, prefix, after)
-            if key is not None and names.number_in(key) <= first:
-                break
-            back *= 64  # the bundle that holds `first` begins earlier, or there is none
-        else:
-            after = ""
-        async with aclosing(holding(numbered(bucket, prefix, after, end), first)) as keys:
+        prefix = names.bundles(self.held.grant.stream, self.held.grant.id, fold)
+        after = await self._before(prefix, first, fold)
+        async with aclosing(holding(numbered(self._reader.bucket, prefix, after, end), first)) as keys:
             async for key in keys:
                 yield key
+
+    async def _before(self, prefix: str, first: int, fold: Fold) -> str:
+        """Where to begin to list, so that the bundle that should hold window `first` comes early."""
+        key, reached = self._behind.get(fold, ("", first + 1))
+        if reached <= first:
+            return key
+        grant, back = self.held.grant, _LOOK_BACK
+        while back < first:
+            after = names.bundle(grant.stream, grant.id, first - back - 1, fold)
+            found = await first_key(self._reader.bucket, prefix, after)
+            if found is not None and names.number_in(found) <= first:
+                return after
+            back *= 64  # the bundle that holds `first` begins earlier, or there is none
+        return ""
 
 
 def check_bundle(descriptor: Descriptor, grant: Grant | None, key: str, data: bytes | None) -> Tokens:
