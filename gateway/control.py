@@ -190,4 +190,6 @@ def grant_json(stream: Stream, record: GrantRecord) -> dict[str, Any]:
         "windows_served": record.next_window,
         "issued_ms": grant.issued_ms,
         "serial": grant.serial,
+        "tariff": None if grant.tariff is None else grant.tariff.hex(),
+        "partner": None if grant.partner is None else grant.partner.hex(),
     }

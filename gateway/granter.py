@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from gateway.chain import consent
 from gateway.chain.consent import Finding, Held
@@ -35,6 +36,7 @@ from gateway.wire.objects import (
 
 _log = logging.getLogger(__name__)
 _FAR_MS = 253_370_764_800_000  # 9999-01-01: later ones have no date a person could be shown
+_DAY_MS = 86_400_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,15 +96,24 @@ class Granter:
                 "a load is granted to two: the load monitoring centre and the summing service; "
                 "every other grant to one provider"
             )
+        if len({card.kid for card in cards}) < len(cards):
+            raise UsageError(
+                "the load monitoring centre and the summing service are two parties: who holds both halves "
+                "opens every window of this home"
+            )
         async with self._lock:
-            grants = await self._decide(stream, cards, wish, now_ms)
-            found = await self.consent(stream, [Held(grant, wish.tariff) for grant in grants])
+            held = [Held(grant, wish.tariff) for grant in await self._decide(stream, cards, wish, now_ms)]
+            for one in held:
+                await asyncio.to_thread(_check_bill, one)
+            found = await self.consent(stream, held)
             if (found.provider or found.pooled) and not confirmed:
                 return [], found
-            records = [
-                await self._add(stream, card, grant, wish.tariff)
-                for card, grant in zip(cards, grants, strict=True)
+            new = [
+                await self._sealed(card, one.grant, wish.tariff)
+                for card, one in zip(cards, held, strict=True)
             ]
+            await self._ledger.add_grants(new)
+        records = [record for record, _, _ in new]
         try:
             last = (await self._ledger.position(stream)).last
             if last is not None:
@@ -123,48 +134,27 @@ class Granter:
             )
             for record in await self._ledger.grants(stream.id)
         ]
-        held += new
-        providers = {one.grant.provider for one in new or held}
-        alone = [
-            finding
-            for provider in providers
-            for finding in consent.check([one for one in held if one.grant.provider == provider])
-        ]
-        known = {(finding.lane, finding.first, finding.end) for finding in alone}
-        pooled = [f for f in consent.check(held) if (f.lane, f.first, f.end) not in known]
-        return Consent(alone, pooled)
+        return await asyncio.to_thread(_consent, held, new)
 
-    async def _add(self, stream: Stream, card: Card, grant: Grant, tariff: Tariff | None) -> GrantRecord:
+    async def _sealed(
+        self, card: Card, grant: Grant, tariff: Tariff | None
+    ) -> tuple[GrantRecord, Outgoing, AuditEntry]:
+        """A grant with its first key, as the ledger keeps it, and its object."""
         k_0 = await self._root.random(KEY_BYTES)
         body = grant_body(grant)
-        data = await sign(self._root, GrantObject(stream.id, body, seal_k0(k_0, card.xwing_key, body)))
-        key = self._rings[stream.id].vault.seal(k_0, b"grant/" + grant.id)
+        data = await sign(self._root, GrantObject(grant.stream, body, seal_k0(k_0, card.xwing_key, body)))
+        key = self._rings[grant.stream].vault.seal(k_0, b"grant/" + grant.id)
         priced = None if tariff is None else tariff_body(tariff)
-        record = GrantRecord(grant.id, stream.id, body, card.name, 0, key, tariff=priced)
-        what = f"{describe(grant)} to {card.name}, for: {grant.purpose}"
-        audit = AuditEntry(grant.issued_ms, "grant", what)
-        await self._ledger.add_grant(record, Outgoing(names.grant(stream.id, grant.id), data), audit)
-        return record
+        record = GrantRecord(grant.id, grant.stream, body, card.name, 0, key, tariff=priced)
+        audit = AuditEntry(
+            grant.issued_ms, "grant", f"{describe(grant)} to {card.name}, for: {grant.purpose}"
+        )
+        return record, Outgoing(names.grant(grant.stream, grant.id), data), audit
 
     async def _decide(self, stream: Stream, cards: list[Card], wish: Wish, now_ms: int) -> list[Grant]:
-        unit_ms = stream.layout.unit_ms
-        granularity = Granularity.parse(wish.granularity, unit_ms, wish.zone)
-        lanes = wish.lanes
-        if lanes is None:
-            energy = ("import", "export") if wish.tariff is None else wish.tariff.lanes
-            lanes = tuple(lane for lane in stream.lanes if lane in energy)
-        missing = [lane for lane in lanes if lane not in stream.lanes]
-        if missing:
-            raise UsageError(
-                f"lanes {', '.join(missing)}: the meter {stream.meter} gives {', '.join(stream.lanes)}"
-            )
-        first = -(-(now_ms if wish.from_ms is None else wish.from_ms) // unit_ms)
-        until = None
-        if wish.until_ms is not None:  # a window that lies partly behind it stays closed
-            until = granularity.start(granularity.index(wish.until_ms // unit_ms))
-        first = granularity.align_up(max(first, stream.start))
-        if max(first, until or 0) * unit_ms >= _FAR_MS:
-            raise UsageError("the grant's times, with its windows, reach beyond the year 9998")
+        granularity = Granularity.parse(wish.granularity, stream.layout.unit_ms, wish.zone)
+        lanes = _lanes(stream, wish)
+        first, until = _times(stream, wish, granularity, now_ms)
         serial = len(await self._ledger.grants()) + 1
         grants: list[Grant] = []
         for card in cards:
@@ -216,6 +206,77 @@ def _check_card(card: Card, now_ms: int) -> None:
         raise UsageError(f"the card of {card.name!r} is a {card.role}'s; a grant goes to a provider")
     if not card.valid_from_ms <= now_ms < card.valid_until_ms:
         raise UsageError(f"the card of {card.name!r} is not valid today; ask the provider for a new one")
+
+
+def _lanes(stream: Stream, wish: Wish) -> tuple[str, ...]:
+    lanes = wish.lanes
+    if lanes is None:
+        energy = ("import", "export") if wish.tariff is None else wish.tariff.lanes
+        lanes = tuple(lane for lane in stream.lanes if lane in energy)
+    missing = [lane for lane in lanes if lane not in stream.lanes]
+    if missing:
+        raise UsageError(
+            f"lanes {', '.join(missing)}: the meter {stream.meter} gives {', '.join(stream.lanes)}"
+        )
+    return lanes
+
+
+def _times(stream: Stream, wish: Wish, granularity: Granularity, now_ms: int) -> tuple[int, int | None]:
+    """The units of the first window's beginning and of the end. Windows that lie partly outside the times
+    wished for stay closed, as do bills for which the tariff has no prices."""
+    unit_ms, size = stream.layout.unit_ms, granularity.size
+    if wish.kind == "raw" and isinstance(size, int) and size % stream.layout.link_units == 0:
+        for name, ms in (("from", wish.from_ms), ("until", wish.until_ms)):
+            if ms is not None and ms % (size * unit_ms):
+                raise UsageError(
+                    f"{name}: a raw grant opens whole links, so with windows of {granularity} right would be "
+                    "a time at which one of these begins, counted from midnight UTC"
+                )
+    first = -(-(now_ms if wish.from_ms is None else wish.from_ms) // unit_ms)
+    first = granularity.align_up(max(first, stream.start))
+    priced_ms = None if wish.tariff is None else wish.tariff.end_ms(wish.lanes or stream.lanes)
+    ends = [end for end in (wish.until_ms, priced_ms) if end is not None]
+    until = granularity.start(granularity.index(min(ends) // unit_ms)) if ends else None
+    if max(first, until or 0) * unit_ms >= _FAR_MS:
+        raise UsageError("the grant's times, with its windows, reach beyond the year 9998")
+    if until is not None and until <= first and priced_ms == min(ends):
+        raise UsageError(
+            f"the tariff's prices end before the first whole {granularity} of this grant: right would be "
+            "later prices, or an earlier --from"
+        )
+    return first, until
+
+
+def _check_bill(one: Held) -> None:
+    """UsageError for a bill that could not be made, or would tell a single window of its period."""
+    grant, tariff, unit_ms = one.grant, one.tariff, one.grant.granularity.unit_ms
+    if tariff is None:
+        return
+    if isinstance(grant.granularity.size, int) and grant.granularity.size * unit_ms < _DAY_MS:
+        raise UsageError(
+            f"a bill for each {grant.granularity} tells nearly what its sums do: right would be day or month"
+        )
+    for _ in tariff.periods(grant.lanes, grant.granularity, grant.first, grant.until):
+        pass
+    for finding in consent.isolated(one):
+        when = datetime.fromtimestamp(finding.first * unit_ms // 1000, UTC).isoformat(timespec="seconds")
+        raise UsageError(
+            f"{finding.sentence}, the one from {when} on: such a bill is never granted. Right would be a "
+            "tariff in which many windows have prices of like size"
+        )
+
+
+def _consent(held: list[Held], new: list[Held]) -> Consent:
+    everything = held + new
+    providers = dict.fromkeys(one.grant.provider for one in new or held)
+    alone = [
+        finding
+        for provider in providers
+        for finding in consent.check([one for one in everything if one.grant.provider == provider])
+    ]
+    known = {(finding.lane, finding.first, finding.end) for finding in alone}
+    pooled = [f for f in consent.check(everything) if (f.lane, f.first, f.end) not in known]
+    return Consent(alone, pooled)
 
 
 def describe(grant: Grant) -> str:

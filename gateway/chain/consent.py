@@ -70,11 +70,12 @@ def check(held: Sequence[Held]) -> list[Finding]:
     """
     findings: list[Finding] = []
     opening = list(_opening(held))
+    findings += _by_halves(opening)
     for lane in dict.fromkeys(lane for one in opening for lane in one.grant.lanes):
         findings += _by_windows(lane, [one for one in opening if lane in one.grant.lanes])
     bills = [one for one in held if one.grant.kind == "bill"]
     for one in bills:
-        findings += isolated(one.grant, _tariff(one), one.grant.window(0))
+        findings += isolated(one)
     if bills:
         findings += _by_bills(opening, bills)
     return findings
@@ -87,6 +88,23 @@ def _opening(held: Sequence[Held]) -> Iterator[Held]:
         halves = one.grant.kind == "load" and one.grant.partner in ids
         if one.grant.kind in ("windows", "raw") or halves:
             yield one
+
+
+def _by_halves(opening: Sequence[Held]) -> Iterator[Finding]:
+    """What both halves of a load in one hand open, unless it is open anyway."""
+    for one in opening:
+        a, b = one.grant.window(0)
+        for lane in one.grant.lanes:
+            others = [other for other in opening if other.grant.kind != "load" and lane in other.grant.lanes]
+            if one.grant.kind == "load" and not any(_opens(other, a, b) for other in others):
+                names = " and ".join(f"grant {id_.hex()[:8]}" for id_ in _halves(one))
+                sentence = f"{names}, two halves, together open {one.granularity} sums of {lane}"
+                yield Finding(lane, a, b, _halves(one), sentence)
+
+
+def _halves(one: Held) -> tuple[bytes, bytes]:
+    assert one.grant.partner is not None
+    return one.grant.partner, one.grant.id
 
 
 def _by_windows(lane: str, held: Sequence[Held]) -> Iterator[Finding]:
@@ -198,23 +216,28 @@ def _connected(held: Sequence[Held], points: Mapping[bytes, set[int]]) -> list[l
 # --- bills
 
 
-def isolated(grant: Grant, tariff: Tariff, period: tuple[int, int]) -> list[Finding]:
-    """The windows whose sum a single bill over `period` would tell, by a tariff made for it.
+def isolated(one: Held) -> list[Finding]:
+    """The windows whose sum a single bill would tell, by a tariff made for it, in the first period that
+    has any.
 
     Zero-except-one: no other window has a price. Base-N: one window's price outweighs all others', or
     all others' prices share a factor that leaves its remainder.
     """
-    runs = [
-        (lane, w) for lane in tariff.lanes for w in tariff.weights(lane, grant.granularity.unit_ms, *period)
-    ]
+    for a, b, weights in _billed(one):
+        found = _isolated(one.grant, [(lane, w) for lane, runs in weights.items() for w in runs], b - a)
+        if found:
+            return found
+    return []
+
+
+def _isolated(grant: Grant, runs: Sequence[tuple[str, Weight]], period: int) -> list[Finding]:
     priced = [(lane, w) for lane, w in runs if w.price]
-    a, b = period
     findings = []
     weight = sum(abs(w.price) * (w.end - w.first) for _, w in priced)
     common = _gcd_of_others([w.price for _, w in priced])
     for (lane, w), others in zip(priced, common, strict=True):
         own = abs(w.price) * (w.end - w.first)
-        if 2 * (w.end - w.first) > b - a:
+        if 2 * (w.end - w.first) > period:
             continue  # most of the period: a bill is meant to tell about that
         remainder = others // gcd(others, w.price) if others else 0
         energy = (w.end - w.first) * grant.granularity.unit_ms * _MEAN_W // 3600
@@ -258,36 +281,41 @@ def _by_bills(opening: Sequence[Held], bills: Sequence[Held]) -> Iterator[Findin
         by_rest[frozenset(rest.items())].append(pivot)
     for pivots in by_rest.values():
         known += combinations(pivots, 2)
-    borders = {edge for one in bills for j in _periods(one) for edge in one.grant.window(j)}
     ids = tuple(one.grant.id for one in (*opening, *bills))
     for p, q in known:
         (lane, first), (other, end) = sorted((p, q), key=lambda point: point[1])
-        if lane == other and not {first, end} <= borders:  # a flat bill's total is meant to be known
+        if lane == other and not (_ends(first, bills) and _ends(end, bills)):  # a flat bill tells its total
             length = spell_ms((end - first) * bills[0].grant.granularity.unit_ms)
             yield Finding(
                 lane, first, end, ids, f"bills and windows together tell one {length} sum of {lane}"
             )
 
 
-def _periods(one: Held) -> range:
-    """The billing periods that are checked: all where the grant ends, else the first year's."""
+def _ends(unit: int, bills: Sequence[Held]) -> bool:
+    """Whether some bill's period begins or ends with this unit."""
+    return any(_covers(one, unit, unit) and one.granularity.align_up(unit) == unit for one in bills)
+
+
+def _billed(one: Held) -> Iterator[tuple[int, int, dict[str, list[Weight]]]]:
+    """The billing periods [a, b) that are checked, with their prices: all where the grant ends, else the
+    first year's."""
+    tariff, granularity = _tariff(one), one.granularity
     end = one.end
     if end is None:
-        end = one.grant.first + 366 * _DAY_MS // one.grant.granularity.unit_ms
-    return range(max(1, one.grant.number(end)))
+        end = one.grant.first + 366 * _DAY_MS // granularity.unit_ms
+    for j in range(max(1, one.grant.number(end))):
+        a, b = one.grant.window(j)
+        try:
+            yield a, b, tariff.weights(one.grant.lanes, granularity.unit_ms, a, b)
+        except UsageError:
+            return  # a dynamic tariff ends with its prices, and so do its bills
 
 
 def _equations(one: Held, opening: Sequence[Held]) -> Iterator[Row]:
-    tariff = _tariff(one)
-    for j in _periods(one):
-        a, b = one.grant.window(j)
+    for _, _, weights in _billed(one):
         row: Row = defaultdict(Fraction)
-        for lane in tariff.lanes:
-            try:
-                weights = tariff.weights(lane, one.grant.granularity.unit_ms, a, b)
-            except UsageError:
-                return  # a dynamic tariff ends with its prices, and so do its bills
-            for weight in weights:
+        for lane, runs in weights.items():
+            for weight in runs:
                 _add(row, lane, weight, opening)
         yield {point: value for point, value in row.items() if value}
 
@@ -310,8 +338,8 @@ def _reduced(equations: Iterable[Row]) -> dict[Point, Row]:
     rows: dict[Point, Row] = {}
     for equation in equations:
         row = dict(equation)
-        for pivot, known in rows.items():
-            _subtract(row, known, row.get(pivot, Fraction(0)))
+        for pivot in row.keys() & rows.keys():  # no row holds another's pivot
+            _subtract(row, rows[pivot], row[pivot])
         if not row:
             continue
         pivot = min(row)

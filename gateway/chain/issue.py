@@ -3,7 +3,7 @@
 | kind | the plaintext of token j |
 |---|---|
 | windows | R[a, b) of each lane |
-| bill | the sum over lanes and price steps w of price[w] * R[w], one word |
+| bill | the sum over the lanes and their price steps w of price[w] * R[w], one word |
 | load | to the summing service: of each lane R[a, b) minus the load monitoring centre's half |
 | raw | the keys of the window's links, under each incarnation that sealed in them |
 """
@@ -51,7 +51,15 @@ class Sealing:
 def make_tokens(
     grant: Grant, tariff: Tariff | None, sealing: Sealing, cursor: Cursor, end: int
 ) -> tuple[list[bytes], Cursor]:
-    """The tokens of the windows from the cursor's to `end` - 1, and the cursor after them."""
+    """The tokens of the windows from the cursor's to `end` - 1, and the cursor after them.
+
+    Of a load only the summing service's grant has tokens: a ValueError for the centre's, whose half is
+    never published, and for a bill without its tariff.
+    """
+    if (grant.kind == "load") != (cursor.partner_key is not None):
+        raise ValueError("a load's tokens need the key of the grant's partner, and no others do")
+    if (grant.kind == "bill") != (tariff is not None):
+        raise ValueError("a bill's tokens need its tariff, and no others do")
     boundaries = [grant.window(j)[0] for j in range(cursor.j, end + 1)]
     tokens = []
     for a, b, plaintext in _plaintexts(grant, tariff, sealing, boundaries, cursor):
@@ -70,11 +78,9 @@ def _plaintexts(
             yield a, b, write_links(_links(grant, sealing, a, b))
         return
     link_words = words_under(sealing.k_inc, sealing.layout)
-    if grant.kind == "bill":
-        if tariff is None:
-            raise ValueError("a bill needs its tariff")
+    if tariff is not None:
         for a, b in windows:
-            yield a, b, pack_words([_bill(tariff, sealing, link_words, a, b)])
+            yield a, b, pack_words([_bill(grant, tariff, sealing, link_words, (a, b))])
         return
     lanes = [nonces(sealing.runs, boundaries, lane, sealing.layout, link_words) for lane in grant.lanes]
     partner = cursor.partner_key
@@ -87,19 +93,21 @@ def _plaintexts(
             partner = next_key(partner)
 
 
-def _bill(tariff: Tariff, sealing: Sealing, link_words: LinkWords, a: int, b: int) -> int:
+def _bill(
+    grant: Grant, tariff: Tariff, sealing: Sealing, link_words: LinkWords, window: tuple[int, int]
+) -> int:
     total = 0
-    for lane in tariff.lanes:
-        weights = tariff.weights(lane, sealing.layout.unit_ms, a, b)
-        r = nonces(sealing.runs, [a, *(w.end for w in weights)], lane, sealing.layout, link_words)
-        total += sum(weight.price * value for weight, value in zip(weights, r, strict=True))
+    for lane, weights in tariff.weights(grant.lanes, sealing.layout.unit_ms, *window).items():
+        bounds = [window[0], *(w.end for w in weights)]
+        r = nonces(sealing.runs, bounds, lane, sealing.layout, link_words)
+        total += sum(w.price * value for w, value in zip(weights, r, strict=True))
     return total & MASK
 
 
 def _links(grant: Grant, sealing: Sealing, a: int, b: int) -> Iterator[LinkKeys]:
     for n, x, y in sealing.layout.split(a, b):
-        for run in sealing.runs:
-            if run.first < y and x < run.end:
-                k_inc = sealing.k_inc(run.incarnation)
-                keys = tuple(link_key(k_inc, n, lane) for lane in grant.lanes)
-                yield LinkKeys(n, run.incarnation, keys)
+        sealed = (run.incarnation for run in sealing.runs if run.first < y and x < run.end)
+        for incarnation in dict.fromkeys(sealed):
+            k_inc = sealing.k_inc(incarnation)
+            keys = tuple(link_key(k_inc, n, lane) for lane in grant.lanes)
+            yield LinkKeys(n, incarnation, keys)

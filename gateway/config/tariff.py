@@ -16,7 +16,8 @@
     start = 2026-11-01T00:00:00+01:00
     prices = ["-0.0810", "-0.0790"]
 
-Prices are text, so that no decimal is lost; a file's prices all get the decimals of the finest.
+Prices are text, so that no decimal is lost; a file's prices all get the decimals of the finest. What
+the household is paid for is negative. Days are Monday to Sunday, and times of day those of the zone.
 """
 
 from __future__ import annotations
@@ -28,14 +29,14 @@ from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Any
 
-from gateway.chain.tariff import Dynamic, Rule, Tariff, TimeOfUse
+from gateway.chain.tariff import MAX_DECIMALS, Dynamic, Rule, Tariff, TimeOfUse
 from gateway.chain.window import Granularity
 from gateway.errors import UsageError
 
 _DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 _KEYS = {"currency", "zone", "step", "import", "export"}
 _RULE_KEYS = {"price", "days", "from", "until"}
-_MOST_DECIMALS = 12
+_MOST_DIGITS = 9  # before the point: none is near that, and what is would be billions
 
 
 def load_tariff(path: Path) -> Tariff:
@@ -46,6 +47,8 @@ def load_tariff(path: Path) -> Tariff:
         raise UsageError(f"{path}: cannot be read: {error.strerror}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UsageError(f"{path}: is no TOML: {error}") from None
+    except RecursionError:
+        raise UsageError(f"{path}: is no TOML that a tariff needs: it is nested too deeply") from None
     try:
         return _tariff(raw)
     except UsageError as error:
@@ -56,14 +59,17 @@ def _tariff(raw: Mapping[str, Any]) -> Tariff:
     _known(raw, _KEYS, "a tariff")
     lanes = {lane: raw[lane] for lane in ("import", "export") if lane in raw}
     scale = max((_decimals(price) for prices in lanes.values() for price in _texts(prices)), default=0)
-    currency, step = raw.get("currency"), raw.get("step", "15min")
-    if not isinstance(currency, str) or not 1 <= len(currency) <= 8:
+    currency = raw.get("currency")
+    if not isinstance(currency, str):
         raise UsageError('currency is missing; right would be "EUR"')
+    step = Granularity.parse(str(raw.get("step", "15min")), 1).size
+    if not isinstance(step, int):
+        raise UsageError(f'step = "{step}": right would be "15min" or "1h"')
     return Tariff(
         currency=currency,
         scale=scale,
         zone=str(raw.get("zone", "UTC")),
-        step_ms=int(Granularity.parse(str(step), 1).size),
+        step_ms=step,
         prices={lane: _prices(lane, prices, scale) for lane, prices in lanes.items()},
     )
 
@@ -84,14 +90,15 @@ def _prices(lane: str, raw: Any, scale: int) -> TimeOfUse | Dynamic:
 def _rule(lane: str, raw: Any, scale: int) -> Rule:
     _known(raw, _RULE_KEYS, lane)
     days = raw.get("days", list(_DAYS))
-    if not isinstance(days, list) or not days or not set(days) <= set(_DAYS):
+    if not isinstance(days, list) or not days or not all(day in _DAYS for day in days):
         raise UsageError(f"{lane}: days = {days!r}; right would be some of {list(_DAYS)}")
     begin, end = _minute(lane, raw.get("from", "00:00")), _minute(lane, raw.get("until", "24:00"))
     if begin >= end:
         raise UsageError(
-            f"{lane}: a rule from {raw.get('from')} until {raw.get('until')} covers no time of a day"
+            f"{lane}: a rule from {raw.get('from', '00:00')} until {raw.get('until', '24:00')} covers no "
+            "time of a day; for a night write two rules, until 24:00 and from 00:00"
         )
-    return Rule(_whole(raw["price"], scale), tuple(sorted(map(_DAYS.index, days))), begin, end)
+    return Rule(_whole(raw["price"], scale), tuple(sorted(set(map(_DAYS.index, days)))), begin, end)
 
 
 def _known(raw: Any, keys: set[str], what: str) -> None:
@@ -118,7 +125,7 @@ def _decimal(price: Any) -> Decimal:
         if not isinstance(price, str):
             raise InvalidOperation
         value = Decimal(price)
-        if not value.is_finite():
+        if not value.is_finite() or value.adjusted() > _MOST_DIGITS:
             raise InvalidOperation
     except InvalidOperation:
         raise UsageError(f'price {price!r}: right would be a number per kWh as text, "0.3215"') from None
@@ -128,8 +135,8 @@ def _decimal(price: Any) -> Decimal:
 def _decimals(price: Any) -> int:
     exponent = _decimal(price).as_tuple().exponent
     assert isinstance(exponent, int)  # finite
-    if -exponent > _MOST_DECIMALS:
-        raise UsageError(f"price {price!r}: right would be at most {_MOST_DECIMALS} decimals")
+    if -exponent > MAX_DECIMALS:
+        raise UsageError(f"price {price!r}: right would be at most {MAX_DECIMALS} decimals")
     return max(0, -exponent)
 
 

@@ -334,25 +334,26 @@ class Ledger:
 
         return await self._db.do(work)
 
-    async def add_grant(self, record: GrantRecord, grant: Outgoing, audit: AuditEntry) -> None:
-        """Record a grant; its object enters the outbox, the decision the audit log."""
+    async def add_grants(self, grants: Sequence[tuple[GrantRecord, Outgoing, AuditEntry]]) -> None:
+        """Record grants, all or none; their objects enter the outbox, the decisions the audit log."""
 
         def work(db: sqlite3.Connection) -> None:
-            db.execute(
-                "INSERT INTO grant_ VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-                (
-                    record.id,
-                    record.stream,
-                    record.body,
-                    record.provider_name,
-                    record.next_window,
-                    record.key,
-                    record.revoked_from,
-                    record.tariff,
-                ),
-            )
-            _enqueue(db, record.stream, [grant])
-            _audit(db, audit)
+            for record, grant, audit in grants:
+                db.execute(
+                    "INSERT INTO grant_ VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                    (
+                        record.id,
+                        record.stream,
+                        record.body,
+                        record.provider_name,
+                        record.next_window,
+                        record.key,
+                        record.revoked_from,
+                        record.tariff,
+                    ),
+                )
+                _enqueue(db, record.stream, [grant])
+                _audit(db, audit)
 
         await self._db.do(work)
 

@@ -10,5 +10,8 @@ In the order in which to read it:
 - `grants`       what was granted to this provider
 - `tokens`       the nonces that a grant's tokens hold
 - `sums`         the two together: sums of readings, window by window
+- `bill`         a tariff's bills, from ciphertexts and one token a period
+- `load`         loads of many homes: the summing service's rule, the load monitoring centre's sum
+- `raw`          every unit of the links whose keys were granted
 - `verify`       everything of a stream, every bad object named
 """

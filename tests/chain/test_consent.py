@@ -93,7 +93,11 @@ def test_both_halves_of_a_load_in_one_hand_are_its_windows() -> None:
     centre = held("10min", kind="load")
     service = held("10min", kind="load", partner=centre.grant.id)
     assert check([centre, held("15min")]) == []
-    assert [f.end - f.first for f in check([centre, service, held("15min")])] == [300]
+    both = check([centre, service])
+    assert [(f.end - f.first, f.grants) for f in both] == [(600, (centre.grant.id, service.grant.id))]
+    assert "two halves, together open 10min sums of import" in both[0].sentence
+    assert [f.end - f.first for f in check([centre, service, held("15min")])] == [600, 300]
+    assert check([centre, service, held("5min")]) == []
 
 
 def test_a_revoked_grant_counts_as_far_as_it_went() -> None:
@@ -190,7 +194,7 @@ def day_steps(prices: dict[int, int], rest: int) -> Tariff:
 )
 def test_a_tariff_that_isolates_a_window_is_found(tariff: Tariff, refused: bool) -> None:
     bill = held("month", NOVEMBER, kind="bill", tariff=tariff)
-    assert bool(isolated(bill.grant, tariff, bill.grant.window(0))) is refused
+    assert bool(isolated(bill)) is refused
     assert bool(check([bill])) is refused
 
 

@@ -216,7 +216,7 @@ async def fill(ledger: Ledger) -> None:
     await ledger.begin_incarnation(5, 1)
     await ledger.add_stream(STREAM, descriptor(STREAM), [sealed(5, 80, 6)], b"state 0")
     await ledger.close_chunk(STREAM, *_first_chunk())
-    await ledger.add_grant(*grant(STREAM, 1))
+    await ledger.add_grants([grant(STREAM, 1)])
 
 
 def _first_chunk() -> tuple:  # type: ignore[type-arg]
@@ -260,7 +260,7 @@ OPERATIONS: dict[str, Operation] = {
         STREAM.id, [Outgoing("a", b"1"), Outgoing("h", b"2", True), Outgoing("h", b"3", True)]
     ),
     "confirm": _confirm,
-    "add_grant": lambda ledger: ledger.add_grant(*grant(STREAM, 2)),
+    "add_grants": lambda ledger: ledger.add_grants([grant(STREAM, 2), grant(STREAM, 3)]),
     "advance_grant": _advance,
     "revoke_grant": _revoke,
     "audit": lambda ledger: ledger.audit(AuditEntry(1, "meter", "fell")),

@@ -195,7 +195,7 @@ class LedgerMachine(RuleBasedStateMachine):
     @rule(target=grants, id_=streams)
     def add_grant(self, id_: bytes) -> bytes:
         record, outgoing, log = grant(self.models[id_].stream, len(self.records) + 1)
-        self.do(self.ledger.add_grant(record, outgoing, log))
+        self.do(self.ledger.add_grants([(record, outgoing, log)]))
         self.records[record.id] = record
         self.enqueue(id_, outgoing)
         self.audit.append(log)
