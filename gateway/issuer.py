@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from gateway.chain.grant import Grant
 from gateway.chain.issue import Cursor, Sealing, make_tokens
 from gateway.chain.tariff import Tariff
+from gateway.errors import UsageError
 from gateway.keyring import KeyRing
 from gateway.ledger.ledger import Ledger
 from gateway.ledger.records import GrantRecord, Outgoing, Stream
@@ -18,6 +20,7 @@ from gateway.wire import names
 from gateway.wire.names import Fold
 from gateway.wire.objects import Tokens, read_grant_body, read_tariff_body
 
+_log = logging.getLogger(__name__)
 _BUNDLE = 2880  # tokens a bundle at the most: thirty days of quarter hours, two days of minutes
 _FOLDED = 2**16  # tokens a folded bundle at the most: 18 hours of seconds, of four lanes 3 MB
 
@@ -36,11 +39,18 @@ class Issuer:
         """Put the tokens of all granted windows that end at or before unit `end` into the outbox."""
         async with self._lock:
             for served in await self._served(stream):
-                done = served.grant.complete(served.end(end))
-                for first in range(served.record.next_window, done, _BUNDLE):
-                    upto = min(done, first + _BUNDLE)
-                    bundle = await self._bundle(stream, served, first, upto, "new")
-                    await self._ledger.advance_grant(served.record, upto, bundle)
+                try:
+                    await self._issue(stream, served, end)
+                except UsageError as error:
+                    # A calendar or a tariff that goes wrong later must not hold up sealing, or others.
+                    _log.warning("grant %s gets no tokens: %s", served.grant.id.hex(), error)
+
+    async def _issue(self, stream: Stream, served: _Served, end: int) -> None:
+        done = served.grant.complete(served.end(end))
+        for first in range(served.record.next_window, done, _BUNDLE):
+            upto = min(done, first + _BUNDLE)
+            bundle = await self._bundle(stream, served, first, upto, "new")
+            await self._ledger.advance_grant(served.record, upto, bundle)
 
     async def fold(self, stream: Stream, first_unit: int, end_unit: int, fold: Fold) -> list[Outgoing]:
         """The tokens of each grant's windows that ended in a UTC day or month, once more in few bundles.
