@@ -37,9 +37,9 @@ from gateway.errors import TrustError
 from gateway.trust.transport import Transport, flush_leftovers
 
 SRK_HANDLE = 0x81000001
-"""Where a storage key persists (TCG TPM v2.0 Provisioning Guidance, 7.5.1)."""
+"""Where a storage key persists (TCG TPM v2.0 Provisioning Guidance)."""
 COUNTER_INDEX = 0x01800100
-"""The incarnation counter, in the owner's range (TCG Registry of Reserved TPM 2.0 Handles, 2.2)."""
+"""The incarnation counter, in the owner's range (TCG Registry of Reserved TPM 2.0 Handles)."""
 COUNTER_BYTES = 8
 
 NEEDED_COMMANDS = (

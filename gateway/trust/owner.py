@@ -44,12 +44,11 @@ class Owner(Generic[C]):
         tcti: str,
         connect: Callable[[], C],
         *,
-        patience: float = PATIENCE_S,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._tcti = tcti
         self._connect = connect
-        self.patience = patience
+        self.patience = PATIENCE_S
         self._sleep = sleep
         self._thread: _Thread[C] | None = None
         self._turn = asyncio.Lock()

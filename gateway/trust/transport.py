@@ -16,7 +16,7 @@ from tpm2_pytss import TPM2_CAP, TPM2_CC, TSS2_RC, TCTILdr, TSS2_Exception
 from gateway.errors import TrustError, UsageError
 
 _NO_SESSIONS = 0x8001  # TPM_ST_NO_SESSIONS
-_TRANSIENT, _LOADED_SESSION = 0x80000000, 0x02000000  # where their handles begin (part 2, 7.4)
+_TRANSIENT, _LOADED_SESSION = 0x80000000, 0x02000000  # where their handles begin (TPM_HT, part 2, 7.2)
 
 
 @dataclass(frozen=True, slots=True)

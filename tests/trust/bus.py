@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import hmac
 import struct
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from tpm2_pytss import ESAPI, TCTI, TCTILdr
+from tpm2_pytss import ESAPI, TCTI, TCTILdr, TSS2_Exception
 from tpm2_pytss.TCTI import PyTCTI
 
+from gateway.trust.root import Root
 from gateway.trust.transport import Transport
+
+KNOWN = bytes(range(100, 132))
+"""A root that tests know, ..."""
+MESSAGE = b"gw1/incarnation" + bytes(range(24))
+ANSWER = hmac.digest(KNOWN, MESSAGE, "sha256")
+"""... and what it answers to a message."""
 
 IO_ERROR = 0x000A000A  # TSS2_TCTI_RC_IO_ERROR
 
@@ -87,3 +95,38 @@ def error(code: int) -> bytes:
 
 def is_command(command: bytes, code: int) -> bool:
     return bool(command[6:10] == struct.pack(">I", code))
+
+
+def failing(numbers: range, *, executed: bool) -> Meddler:
+    """The connection breaks at these commands, before or after the TPM executed them."""
+
+    def meddle(number: int, command: bytes, execute: Execute) -> bytes:
+        if number not in numbers:
+            return execute(command)
+        if executed:
+            execute(command)
+        raise TSS2_Exception(IO_ERROR)
+
+    return meddle
+
+
+def saying(code: int, times: int) -> Meddler:
+    """The TPM answers the first commands with this code."""
+    return lambda number, command, execute: error(code) if number < times else execute(command)
+
+
+async def checked_hmac(root: Root) -> None:
+    assert await root.hmac(MESSAGE) == ANSWER
+
+
+async def checked_sign(root: Root) -> None:
+    assert len(await root.sign(b"message")) == 64
+
+
+async def use(root: Root) -> None:
+    """Everything a root does, checked as far as it can be."""
+    assert await root.hmac(MESSAGE) == ANSWER
+    await root.sign(b"message")  # verifies itself
+    drawn = await root.draw_incarnation()
+    assert await root.incarnation_counter() == drawn
+    assert len(await root.random(40)) == 40
