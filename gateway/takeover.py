@@ -267,10 +267,7 @@ class Takeover:
         except NotFound:
             data = b""
         if cose.digest(data) != chunk.digest:
-            raise LedgerError(
-                f"the store lost {key}, which it had confirmed: the pages of its days cannot be made. "
-                "Put it back, or move the ledger away to begin anew"
-            )
+            raise _gone(stream, f"it had confirmed {key}, and the pages of its days are still to be made")
         return _sealed(Chunk.read(data, self._public_key, key))
 
     async def _dropped(self, stream: Stream, at: int, ring: KeyRing) -> tuple[int, dict[str, int]]:
