@@ -13,6 +13,7 @@ from gateway.chain.grant import Grant
 from gateway.chain.layout import Layout
 from gateway.config import Config, MeterSection, StoreSection, StreamSection
 from gateway.granter import Granter, Wish
+from gateway.issuer import Issuer
 from gateway.keyring import KeyRing
 from gateway.ledger.ledger import Ledger
 from gateway.ledger.records import GrantRecord, Outgoing, Sealed, Stream
@@ -159,6 +160,10 @@ class Home:
     @property
     def granter(self) -> Granter:
         return self.session._granter
+
+    @property
+    def issuer(self) -> Issuer:
+        return self.session._issuer
 
     @property
     def publisher(self) -> Publisher:

@@ -145,7 +145,7 @@ async def test_tasks_that_issue_at_once_issue_once(home: Home) -> None:
         assert last is not None
         await asyncio.gather(
             home.commit(),
-            *(home.granter.issue(stream, last.end) for _ in range(5)),
+            *(home.issuer.issue(stream, last.end) for _ in range(5)),
             *(home.grants(provider, "20s", from_ms=0) for _ in range(3)),
             home.granter.revoke((await home.ledger.grants())[0].id),
         )
@@ -172,7 +172,7 @@ async def test_a_cancelled_issue_leaves_no_window_out_and_doubles_none(home: Hom
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
             await home.crashes_and_starts()
-            issue = asyncio.create_task(home.granter.issue(stream, 2**40))
+            issue = asyncio.create_task(home.issuer.issue(stream, 2**40))
             for _ in range(turns // 2):
                 await asyncio.sleep(0)
             issue.cancel()
