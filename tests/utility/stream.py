@@ -24,9 +24,11 @@ from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from gateway.chain.grant import Grant, Kind, seal_k0
+from gateway.chain.issue import Cursor, Sealing, make_tokens
 from gateway.chain.keys import advance, incarnation_message, link_key, next_key, token_key
 from gateway.chain.layout import LANES, Layout, Run
 from gateway.chain.seal import U64, nonces, seal, words, words_under
+from gateway.chain.tariff import Tariff
 from gateway.chain.token import make_token, pack_words
 from gateway.chain.window import Granularity
 from gateway.utility.keys import Identity, new_identity, open_identity
@@ -42,6 +44,7 @@ from gateway.wire.objects import (
     Revocation,
     Tokens,
     grant_body,
+    tariff_body,
 )
 
 START = 1_772_323_200  # 2026-03-01T00:00:00Z in units of 1 s, a multiple of every link used here
@@ -114,6 +117,8 @@ class Home:
         self.objects = {names.descriptor(self.id): self.signer.sign(self.descriptor)}
         self._root = secrets.token_bytes(32)
         self._served: dict[bytes, tuple[Grant, bytes, int]] = {}  # id -> grant, K_0, windows served
+        self._k_0: dict[bytes, bytes] = {}
+        self._tariffs: dict[bytes, Tariff] = {}
         self._tokens: dict[bytes, list[bytes]] = {}
         self._paged = {"day": start, "month": start}  # all that ended until there has its page
 
@@ -139,6 +144,7 @@ class Home:
         other.readings = {lane: list(values) for lane, values in self.readings.items()}
         other.c = {lane: list(values) for lane, values in self.c.items()}
         other._served, other._paged = dict(self._served), dict(self._paged)
+        other._k_0, other._tariffs = dict(self._k_0), dict(self._tariffs)
         other._tokens = {grant: list(tokens) for grant, tokens in self._tokens.items()}
         return other
 
@@ -181,9 +187,11 @@ class Home:
         until: int | None = None,
         zone: str = "UTC",
         kind: Kind = "windows",
+        tariff: Tariff | None = None,
+        partner: Grant | None = None,
         bundle: int | None = None,
     ) -> Grant:
-        """Grant, and serve what is sealed already."""
+        """Grant, and serve what is sealed already: of a load's pair the one with a partner."""
         windows = Granularity.parse(granularity, self.layout.unit_ms, zone)
         grant = Grant(
             id=secrets.token_bytes(16),
@@ -197,11 +205,16 @@ class Home:
             kind=kind,
             issued_ms=self.start * self.layout.unit_ms,
             serial=len(self._served) + 1,
+            tariff=None if tariff is None else cose.digest(tariff_body(tariff)),
+            partner=None if partner is None else partner.id,
         )
         k_0, body = secrets.token_bytes(32), grant_body(grant)
         sealed = GrantObject(self.id, body, seal_k0(k_0, card.xwing_key, body))
         self.objects[names.grant(self.id, grant.id)] = self.signer.sign(sealed)
-        if kind == "windows":
+        self._k_0[grant.id] = k_0
+        if tariff is not None:
+            self._tariffs[grant.id] = tariff
+        if kind != "load" or partner is not None:
             self._served[grant.id] = (grant, k_0, 0)
             self.serve(grant.id, bundle)
         return grant
@@ -210,19 +223,35 @@ class Home:
         """Put the tokens of a grant's windows that have closed since, `bundle` of them to an object."""
         grant, k_0, served = self._served[grant_id]
         done = grant.complete(self.end)
-        step, key = bundle or max(1, done - served), advance(k_0, served)
+        step = bundle or max(1, done - served)
         for first in range(served, done, step):
-            boundaries = [grant.window(j)[0] for j in range(first, min(done, first + step) + 1)]
-            of = words_under(self._k_inc, self.layout)
-            r = [nonces(self.runs, boundaries, lane, self.layout, of) for lane in grant.lanes]
-            tokens = []
-            for a, b, values in zip(boundaries, boundaries[1:], zip(*r, strict=True), strict=False):
-                tokens.append(make_token(token_key(key), grant.id, a, b, pack_words(values)))
-                key = next_key(key)
+            end = min(done, first + step)
+            tokens = (
+                self._windows(grant, first, end)
+                if grant.kind == "windows"
+                else self._others(grant, first, end)
+            )
             data = self.signer.sign(Tokens(self.id, grant.id, first, tuple(tokens)))
             self.objects[names.bundle(self.id, grant.id, first)] = data
             self._tokens.setdefault(grant_id, []).extend(tokens)
         self._served[grant_id] = (grant, k_0, done)
+
+    def _windows(self, grant: Grant, first: int, end: int) -> list[bytes]:
+        key = advance(self._k_0[grant.id], first)
+        boundaries = [grant.window(j)[0] for j in range(first, end + 1)]
+        of = words_under(self._k_inc, self.layout)
+        r = [nonces(self.runs, boundaries, lane, self.layout, of) for lane in grant.lanes]
+        tokens = []
+        for a, b, values in zip(boundaries, boundaries[1:], zip(*r, strict=True), strict=False):
+            tokens.append(make_token(token_key(key), grant.id, a, b, pack_words(values)))
+            key = next_key(key)
+        return tokens
+
+    def _others(self, grant: Grant, first: int, end: int) -> list[bytes]:
+        partner = None if grant.partner is None else self._k_0[grant.partner]
+        cursor = Cursor(0, self._k_0[grant.id], partner).forward(first)
+        sealing = Sealing(self.layout, self.runs, self._k_inc)
+        return make_tokens(grant, self._tariffs.get(grant.id), sealing, cursor, end)[0]
 
     def revoke(self, grant: Grant) -> None:
         """No tokens any more."""
