@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import json
 import os
@@ -22,6 +21,7 @@ from gateway.wire.cose import digest
 from gateway.wire.objects import tariff_body
 from tests.home import LINK_UNITS, Home
 from tests.provider import Provider
+from tests.serving import serving
 
 JSON = dict[str, Any]
 
@@ -49,28 +49,10 @@ class Client:
 
 
 @asynccontextmanager
-async def serving(home: Home, path: Path) -> AsyncIterator[Client]:
-    task = asyncio.create_task(home.session._control.serve(path))
-    try:
-        async with asyncio.timeout(20):
-            while not await connects(path):
-                assert not task.done()
-                await asyncio.sleep(0)
-        async with aiohttp.ClientSession(connector=aiohttp.UnixConnector(str(path))) as session:
-            yield Client(session)
-    finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
-
-
-async def connects(path: Path) -> bool:
-    try:
-        _, writer = await asyncio.open_unix_connection(path)
-    except OSError:
-        return False
-    writer.close()
-    await writer.wait_closed()
-    return True
+async def asking(home: Home, path: Path) -> AsyncIterator[Client]:
+    connector = aiohttp.UnixConnector(str(path))
+    async with serving(home, path), aiohttp.ClientSession(connector=connector) as session:
+        yield Client(session)
 
 
 def wish(home: Home, provider: Provider, **changes: object) -> JSON:
@@ -121,9 +103,9 @@ def path(tmp_path: Path) -> Path:
 async def test_only_its_user_can_open_the_socket(home: Home, path: Path) -> None:
     before = os.umask(0)
     try:
-        async with home, serving(home, path):
+        async with home, asking(home, path):
             assert stat.S_IMODE(path.stat().st_mode) == 0o600
-        async with home, serving(home, path):  # what an earlier run left behind is replaced
+        async with home, asking(home, path):  # what an earlier run left behind is replaced
             assert stat.S_IMODE(path.stat().st_mode) == 0o600
     finally:
         os.umask(before)
@@ -137,7 +119,7 @@ async def test_a_socket_that_cannot_be_made_gets_a_sentence(home: Home, tmp_path
 
 
 async def test_status_before_anything_was_read(home: Home, path: Path) -> None:
-    async with home, serving(home, path) as client:
+    async with home, asking(home, path) as client:
         home.clock.is_trusted = False
         status, answer = await client.ask("GET", "/status")
         assert status == 200
@@ -157,7 +139,7 @@ async def test_status_before_anything_was_read(home: Home, path: Path) -> None:
 
 
 async def test_status_of_a_gateway_at_work(home: Home, path: Path) -> None:
-    async with home, serving(home, path) as client:
+    async with home, asking(home, path) as client:
         await home.runs(2 * LINK_UNITS)
         await home.publish()
         home.bucket.away = True
@@ -186,7 +168,7 @@ async def test_status_of_a_gateway_at_work(home: Home, path: Path) -> None:
 
 
 async def test_a_grant_is_made_shown_and_revoked(home: Home, path: Path) -> None:
-    async with home, serving(home, path) as client:
+    async with home, asking(home, path) as client:
         await home.runs(3 * LINK_UNITS)
         stream, provider = await home.stream(), Provider(home.clock.now_ms, "Überlandwerk")
         until_ms = home.clock.now_ms + 3_600_000
@@ -242,7 +224,7 @@ async def test_a_grant_is_made_shown_and_revoked(home: Home, path: Path) -> None
     ],
 )
 async def test_a_wish_that_is_none(home: Home, path: Path, changes: JSON) -> None:
-    async with home, serving(home, path) as client:
+    async with home, asking(home, path) as client:
         await home.runs(2 * LINK_UNITS)
         wished = wish(home, Provider(home.clock.now_ms), **changes)
         assert await client.error("POST", "/grants", wished) == (
@@ -256,13 +238,13 @@ async def test_a_wish_that_is_none(home: Home, path: Path, changes: JSON) -> Non
     "body", [b"", b"{", b"[]", b"7", b'"x"', b"\xff\xfe", b"{}", b"[" * 100_000, b'{"cards": NaN}']
 )
 async def test_a_body_that_is_no_wish(home: Home, path: Path, body: bytes) -> None:
-    async with home, serving(home, path) as client:
+    async with home, asking(home, path) as client:
         code, sentence = await client.error("POST", "/grants", data=body)
         assert (code, sentence) == (2, "this is no wish for a grant that this gateway understands")
 
 
 async def test_a_wish_that_cannot_be_granted(home: Home, path: Path) -> None:
-    async with home, serving(home, path) as client:
+    async with home, asking(home, path) as client:
         await home.runs(2 * LINK_UNITS)
         provider = Provider(home.clock.now_ms)
         signed = provider.card_bytes()
@@ -318,7 +300,7 @@ async def test_a_wish_that_cannot_be_granted(home: Home, path: Path) -> None:
 
 
 async def test_a_grant_that_is_none_is_not_revoked(home: Home, path: Path) -> None:
-    async with home, serving(home, path) as client:
+    async with home, asking(home, path) as client:
         for id_, sentence in (
             ("zz", "'zz' is no grant's id: 32 hexadecimal digits"),
             ("abcd", "there is no grant abcd; `gateway grant list` shows those there are"),
@@ -329,7 +311,7 @@ async def test_a_grant_that_is_none_is_not_revoked(home: Home, path: Path) -> No
 
 
 async def test_several_meters_must_be_told_apart(tmp_path: Path, path: Path) -> None:
-    async with Home(tmp_path, meters=("main", "garage")) as home, serving(home, path) as client:
+    async with Home(tmp_path, meters=("main", "garage")) as home, asking(home, path) as client:
         await home.runs(2 * LINK_UNITS)
         provider = Provider(home.clock.now_ms)
         code, said = await client.error("POST", "/grants", wish(home, provider))
@@ -341,7 +323,7 @@ async def test_several_meters_must_be_told_apart(tmp_path: Path, path: Path) -> 
 async def test_days_are_shown_with_their_zone(tmp_path: Path, path: Path) -> None:
     async with (
         Home(tmp_path, layout=Layout(3_600_000, 24), chunk_units=24) as home,
-        serving(home, path) as client,
+        asking(home, path) as client,
     ):
         await home.runs(30)
         wished = wish(home, Provider(home.clock.now_ms), granularity="day", zone="Europe/Berlin")
@@ -351,7 +333,7 @@ async def test_days_are_shown_with_their_zone(tmp_path: Path, path: Path) -> Non
 
 
 async def test_no_answer_shows_a_secret(home: Home, path: Path) -> None:
-    async with home, serving(home, path) as client:
+    async with home, asking(home, path) as client:
         await home.runs(2 * LINK_UNITS)
         grant = await made(client, wish(home, Provider(home.clock.now_ms)))
         (record,) = await home.ledger.grants()

@@ -43,6 +43,8 @@ class swtpm:
 
     def start(self) -> None:
         """Power on; returns once it takes connections."""
+        if self._process is not None:
+            raise RuntimeError("this TPM is running already")
         server, control = self._sockets / "tpm", self._sockets / "tpm.ctrl"
         for path in (server, control):
             path.unlink(missing_ok=True)

@@ -90,6 +90,7 @@ class Bus:
                 await asyncio.sleep(_silence(self._endpoint))
                 reply = await link.execute(False, request)
                 whole = True
+                _raise_cancellation()
             except ModbusException:
                 problem = link.problem or f"does not answer within {self._timeout_s:g} s"
                 raise MeterError(f"device {device_id} at {self} {problem}") from None
@@ -152,7 +153,8 @@ class _Link(TransactionManager):
 
     async def open(self) -> None:
         """Connect, as `connect` does, but with the error instead of a log line."""
-        self.transport, _ = await asyncio.wait_for(self.call_create(), self.comm_params.timeout_connect)
+        async with asyncio.timeout(self.comm_params.timeout_connect):
+            self.transport, _ = await self.call_create()
 
     def callback_data(self, data: bytes, addr: tuple[object, ...] | None = None) -> int:
         try:
@@ -170,6 +172,14 @@ class _Link(TransactionManager):
         if not self.response_future.done():
             self.response_future.set_exception(ModbusIOException(problem))
             self.response_future.exception()  # seen: between two questions nobody awaits it
+
+
+def _raise_cancellation() -> None:
+    """What asyncio.wait_for, which pymodbus waits with, forgets up to Python 3.11 when the answer comes in
+    the same moment: the task would go on for ever, and the gateway never stop."""
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
 
 
 def _silence(endpoint: Endpoint) -> float:

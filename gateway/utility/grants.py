@@ -90,7 +90,7 @@ def check_grant(descriptor: Descriptor, key: str, data: bytes | None) -> tuple[G
         raise Refused(f"{key} is missing, and the store holds other objects of the grant")
     found = GrantObject.read(data, descriptor.signing_key, key)
     grant = read_grant_body(found.body, descriptor.layout.unit_ms, key)
-    if {found.stream, grant.stream} != {descriptor.stream}:
+    if grant.stream != descriptor.stream:
         raise Refused(f"{key} holds a grant of another stream, {grant.stream.hex()}")
     if names.grant(grant.stream, grant.id) != key:
         raise Refused(f"{key} holds another grant, {grant.id.hex()}: copied or moved")

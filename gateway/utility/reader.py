@@ -90,12 +90,10 @@ class StreamReader:
             raise Refused(f"{key} is the head of another stream, {head.stream.hex()}")
         if head.next_unit <= self.descriptor.start:
             raise Refused(f"{key} lies before the stream's start")
-        if seen is not None and (
-            head.seq < seen.seq or (head.seq > seen.seq) != (head.next_unit > seen.next_unit)
-        ):
+        if seen is not None and head.seq < seen.seq:
             raise RolledBack(
-                f"{key} ends with chunk number {head.seq} at unit {head.next_unit}; seen before was number"
-                f" {seen.seq} at unit {seen.next_unit}: the store shows an older state, or another history"
+                f"{key} ends with chunk number {head.seq}, and number {seen.seq} was seen before:"
+                " the store shows an older state"
             )
         if seen is not None and head.seq == seen.seq and head.digest != seen.digest:
             raise RolledBack(f"{key} names another chunk number {head.seq} than was seen before")

@@ -19,7 +19,7 @@ from gateway.utility.ask import Ask
 from gateway.utility.reader import StreamReader
 from gateway.utility.seen import Seen
 from gateway.wire import names
-from gateway.wire.objects import Head
+from gateway.wire.objects import GrantObject, Head, Tokens, grant_body
 from tests.utility.reading import DAY_MS, expected, read
 from tests.utility.stream import START, Home, Provider, Signer, random_readings
 
@@ -160,22 +160,24 @@ class TestTokens:
 
     def test_one_that_does_not_open(self, home: Home, provider: Provider) -> None:
         """The gateway signed it, under a key that is not the window's."""
-        [grant_id] = {key.split("/")[3] for key in home.objects if "/new/" in key}
-        key = names.bundle(home.id, bytes.fromhex(grant_id), 2)
+        key = sorted(key for key in home.objects if "/new/" in key)[2]
         other = home.fork()
-        del other.objects[key]
         wrong = other.grant(provider.card, "1min", bundle=1)
-        tokens = wrong_tokens(other, names.bundle(home.id, wrong.id, 2), home, bytes.fromhex(grant_id))
-        home.objects[key] = tokens
+        tokens = tokens_of(other, names.bundle(home.id, wrong.id, 2))
+        home.objects[key] = home.signer.sign(replace(tokens, grant=tokens_of(home, key).grant))
         with pytest.raises(Refused, match=f"{key}: the token for units .* does not open"):
             read(home, provider)
 
+    def test_one_of_another_number_of_lanes(self, home: Home, provider: Provider) -> None:
+        key = sorted(key for key in home.objects if "/new/" in key)[2]
+        tokens = tokens_of(home, key)
+        home.objects[key] = home.signer.sign(replace(tokens, tokens=tokens.tokens + bytes(8)))
+        with pytest.raises(Refused, match=f"{key} holds tokens of another length than its grant's 2 lanes"):
+            read(home, provider)
 
-def wrong_tokens(source: Home, key: str, home: Home, grant_id: bytes) -> bytes:
-    from gateway.wire.objects import Tokens
 
-    tokens = Tokens.read(source.objects[key], source.signer.public, key)
-    return home.signer.sign(replace(tokens, grant=grant_id))
+def tokens_of(home: Home, key: str) -> Tokens:
+    return Tokens.read(home.objects[key], home.signer.public, key)
 
 
 class TestPinning:
@@ -200,6 +202,33 @@ class TestPinning:
 
 
 class TestAGrant:
+    def test_another_one(self, home: Home, provider: Provider) -> None:
+        key = next(key for key in home.objects if key.endswith("grant.cose"))
+        other = home.grant(provider.card, "10s")
+        home.objects[key] = home.objects[names.grant(home.id, other.id)]
+        with pytest.raises(Refused, match=f"{key} holds another grant, {other.id.hex()}: copied or moved"):
+            read(home, provider)
+
+    def test_one_of_another_stream(self, home: Home, provider: Provider) -> None:
+        other = Home(signer=home.signer)
+        grant = other.grant(provider.card, "1min")
+        data = other.objects[names.grant(other.id, grant.id)]
+        inner = GrantObject.read(data, other.signer.public, "grant")
+        for found in (inner, replace(inner, stream=home.id)):
+            tampered = home.fork()
+            key = names.grant(home.id, grant.id)
+            tampered.objects[key] = home.signer.sign(found)
+            with pytest.raises(Refused, match=f"{key}.* another stream, {other.id.hex()}"):
+                read(tampered, provider)
+
+    def test_one_of_lanes_that_the_stream_has_not(self, home: Home, provider: Provider) -> None:
+        grant = replace(home.grant(provider.card, "1min"), lanes=("import", "power"))
+        key = names.grant(home.id, grant.id)
+        found = GrantObject.read(home.objects[key], home.signer.public, key)
+        home.objects[key] = home.signer.sign(replace(found, body=grant_body(grant)))
+        with pytest.raises(Refused, match=f"{key} grants power, which the stream does not have"):
+            read(home, provider)
+
     def test_somebody_elses_that_does_not_hold_is_not_passed_over(
         self, home: Home, provider: Provider, tmp_path: Path
     ) -> None:
@@ -277,7 +306,7 @@ class TestMemory:
         home.seal(random_readings(60))
         read(home, provider, remember=True)
         home.objects = old
-        with pytest.raises(RolledBack, match=r"head\.cose ends with chunk number 11 .* older state"):
+        with pytest.raises(RolledBack, match=r"head\.cose ends with chunk number 11, .* older state"):
             read(home, provider, remember=True)
         expected(home, read(home, provider))
 

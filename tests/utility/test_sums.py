@@ -128,6 +128,20 @@ def test_days_and_months_of_a_place(provider: Provider) -> None:
     expected(home, answer)
 
 
+def test_a_day_that_hours_do_not_fill(provider: Provider) -> None:
+    """On Lord Howe summer time is half an hour: days begin at a full hour UTC in summer only."""
+    start = int(datetime(2026, 4, 3, 0, tzinfo=UTC).timestamp()) // 60
+    home = Home(layout=Layout(60_000, 60), start=start, chunk_units=60)
+    home.seal(random_readings(4 * 1440))
+    home.grant(provider.card, "day", ("export",), zone="Australia/Lord_Howe")
+    home.grant(provider.card, "1h", ("import",))
+    answer = read(home, provider, Ask("day"))
+    assert [set(row.sums) for row in answer.rows] == [{"import", "export"}, {"export"}, {"export"}]
+    expected(home, answer)
+    [gap] = answer.sums.missing
+    assert (gap.start, gap.lanes) == (datetime(2026, 4, 4, 13, tzinfo=UTC), ("import",))
+
+
 class TestCoarserThanGranted:
     def test_windows_are_added_up_and_it_says_so(self, home: Home, provider: Provider) -> None:
         home.grant(provider.card, "10s", bundle=4)
@@ -248,6 +262,19 @@ class TestGrantsOverTime:
         assert "when it was revoked" in answer.sums.sources[0]
         with pytest.raises(NotGranted, match="when it was revoked; it opens no whole window in the time"):
             read(home, provider, ask(None, 240))
+
+    def test_revoked_after_it_had_ended(self, home: Home, provider: Provider) -> None:
+        home.revoke(home.grant(provider.card, "1min", until=START + 120))
+        answer = read(home, provider)
+        assert len(answer.rows) == 2
+        assert answer.sums.sources[0].endswith("until 2026-03-01T00:02:00Z")
+
+    def test_one_stands_in_around_another(self, home: Home, provider: Provider) -> None:
+        home.grant(provider.card, "1min", first=START + 60, until=START + 120)
+        home.grant(provider.card, "10s")
+        answer = read(home, provider, ask("1min"))
+        assert len(answer.rows) == 4
+        expected(home, answer)
 
     def test_renewed_with_a_gap(self, home: Home, provider: Provider) -> None:
         first = home.grant(provider.card, "1min", until=START + 60)

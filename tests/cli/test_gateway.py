@@ -1,0 +1,387 @@
+"""What a person sees of a gateway: run, status, grant and doctor, on real parts."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gateway.cli import main
+from gateway.ledger.ledger import Ledger
+from tests.home import LINK_UNITS, Home
+from tests.meters.bench import device, sdm630, tcp_server
+from tests.provider import Provider
+from tests.serving import serving
+
+GATEWAY = str(Path(sys.executable).with_name("gateway"))
+NOBODY = 65534
+
+
+@pytest.fixture(autouse=True)
+def zurich(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setenv("TZ", "Europe/Zurich")
+    time.tzset()
+    yield
+    monkeypatch.undo()
+    time.tzset()
+
+
+def configure(folder: Path, **changes: object) -> Path:
+    """A configuration file; `changes` replace what stands for a key."""
+    values: dict[str, Any] = {
+        "root": "software",
+        "tcti": "device:/dev/tpmrm0",
+        "source": "host",
+        "store": folder / "store",
+        "port": 1,
+        "state": folder / "state",
+        "credentials": "",
+    } | changes
+    path = folder / "gateway.toml"
+    path.write_text(
+        f"""
+        gateway = {{ state = "{values["state"]}", socket = "{folder}/s", commit_seconds = 1 }}
+        clock = {{ source = "{values["source"]}" }}
+        trust = {{ root = "{values["root"]}", tcti = "{values["tcti"]}" }}
+        stream = {{ unit_ms = 1000, link_units = 60, chunk_units = 20 }}
+        store = {{ url = "{values["store"]}" }}
+        [[meter]]
+        name = "main"
+        profile = "eastron-sdm630"
+        tcp = {{ host = "127.0.0.1", port = {values["port"]} }}
+        """
+    )
+    return path
+
+
+Run = Callable[..., Any]
+
+
+@pytest.fixture
+def gateway(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> Run:
+    """Run a command in a thread of its own; its exit code, stdout and stderr."""
+    config = configure(tmp_path)
+
+    async def run(*args: str) -> tuple[int, str, str]:
+        capfd.readouterr()
+        code = await asyncio.to_thread(main, [*args, "--config", str(config)])
+        out, err = capfd.readouterr()
+        return code, out, err
+
+    return run
+
+
+@pytest.fixture
+async def home(tmp_path: Path) -> AsyncIterator[Home]:
+    """A gateway that answers at the socket of the configuration."""
+    async with Home(tmp_path) as home, serving(home, tmp_path / "s"):
+        yield home
+
+
+# --- status
+
+
+async def test_status_before_a_stream(home: Home, gateway: Run) -> None:
+    home.clock.is_trusted = False
+    code, out, err = await gateway("status")
+    assert (code, err) == (0, "")
+    lines = out.splitlines()
+    incarnation = await home.ledger.last_incarnation()
+    assert lines[0].startswith("gateway ")
+    assert lines[0].endswith(f", incarnation {incarnation}")
+    assert lines[1:4] == [
+        "root: in SOFTWARE. Whoever copies this machine's disk can open every reading",
+        "clock: not set yet; readings wait until it is",
+        f"store: {home.folder}/store, nothing waits; not asked yet",
+    ]
+    assert lines[4].split() == ["meter", "stream", "last", "reading", "sealed", "until", "chunks", "fault"]
+    assert lines[5].split() == ["main", "not", "begun", "-", "-", "0", "-"]
+
+
+async def test_status_of_a_gateway_at_work(home: Home, gateway: Run) -> None:
+    await home.runs(2 * LINK_UNITS)
+    await home.publish()
+    stream = await home.stream()
+    code, out, _ = await gateway("status")
+    assert code == 0
+    assert "clock: right\n" in out
+    assert f"store: {home.folder}/store, nothing waits; it answered at 2026-05-28T22:28:40+02:00\n" in out
+    row = out.splitlines()[-1].split()
+    position = await home.ledger.position(stream)
+    assert position.last is not None
+    assert row[:2] == ["main", stream.id.hex()]
+    assert row[3:] == ["2026-05-28T22:28:41+02:00", str(position.last.seq + 1), "-"]
+
+    home.bucket.away = True
+    await home.runs(LINK_UNITS)
+    await home.publish()
+    _, out, _ = await gateway("status")
+    assert f"{await home.ledger.backlog()} objects wait; it fails: the store does not answer" in out
+
+    code, out, _ = await gateway("status", "--json")
+    document = json.loads(out)
+    assert document["meters"][0]["stream"] == stream.id.hex()
+    assert document["store"]["waiting"] == await home.ledger.backlog()
+
+
+@pytest.mark.parametrize(
+    "command", [["status"], ["grant", "list"], ["grant", "revoke", "ab"], ["status", "--json"]]
+)
+async def test_without_a_gateway(command: list[str], gateway: Run, tmp_path: Path) -> None:
+    code, out, err = await gateway(*command)
+    assert (code, out) == (4, "")
+    assert err == (
+        f"gateway: no gateway answers at {tmp_path}/s: start it (systemctl start gateway, or gateway run), "
+        "or see what is wrong with gateway doctor\n"
+    )
+
+
+async def test_a_socket_left_by_a_gateway_that_is_gone(gateway: Run, tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as left:
+        left.bind(str(tmp_path / "s"))
+    code, _, err = await gateway("status")
+    assert (code, err.startswith("gateway: no gateway answers at ")) == (4, True)
+
+
+def test_a_socket_of_another_user(capfd: pytest.CaptureFixture[str]) -> None:
+    before = os.geteuid()
+    with tempfile.TemporaryDirectory() as name, socket.socket(socket.AF_UNIX) as theirs:
+        folder = Path(name)
+        folder.chmod(0o755)
+        config = configure(folder)
+        theirs.bind(str(folder / "s"))
+        theirs.listen()
+        (folder / "s").chmod(0o600 if before == 0 else 0)
+        if before == 0:
+            os.seteuid(NOBODY)
+        try:
+            code = main(["status", "--config", str(config)])
+        finally:
+            os.seteuid(before)
+    said = f"gateway: the gateway's socket {folder}/s is not yours to open: use sudo, or be user gateway\n"
+    assert (code, capfd.readouterr().err) == (4, said)
+
+
+# --- grant
+
+
+async def test_a_grant_from_beginning_to_end(home: Home, gateway: Run, tmp_path: Path) -> None:
+    await home.runs(3 * LINK_UNITS)
+    stream = await home.stream()
+    card = tmp_path / "card.cose"
+    card.write_bytes(Provider(home.clock.now_ms, "Stadtwerk").card_bytes())
+
+    assert (await gateway("grant", "list"))[:2] == (0, "Nobody may open anything.\n")
+    assert json.loads((await gateway("grant", "list", "--json"))[1]) == []
+
+    new = ["grant", "new", "--to", str(card), "--purpose", "dynamic tariff"]
+    times = ["--from", "2026-05-28T22:29:00", "--until", "2026-06-01"]
+    code, out, err = await gateway(*new, "--granularity", "10s", *times, "--lanes", "import, count")
+    assert (code, err) == (0, "")
+    (record,) = await home.ledger.grants()
+    id_ = record.id.hex()
+    signer = json.loads((await gateway("status", "--json"))[1])["signer"]
+    what = "10s sums of import, count from 2026-05-28T22:29:00+02:00 until 2026-06-01T00:00:00+02:00"
+    assert out.splitlines() == [
+        f"Stadtwerk may now open {what}, for: dynamic tariff",
+        f"grant {id_}; take it back with: gateway grant revoke {id_}",
+        f"the provider reads it with: --stream {stream.id.hex()} --signer {signer}",
+    ]
+
+    code, out, _ = await gateway(*new, "--granularity", "day", "--zone", "Europe/Zurich", "--json")
+    day = json.loads(out)
+    assert (code, day["granularity"], day["zone"], day["until_ms"]) == (0, "day", "Europe/Zurich", None)
+
+    _, out, _ = await gateway("grant", "list")
+    heading, *rows = out.splitlines()
+    assert heading.split() == ["grant", "provider", "may", "open", "for", "windows", "state"]
+    by_id = {row.split()[0]: row for row in rows}
+    assert what in by_id[id_]
+    assert by_id[id_].endswith(f"{record.next_window}  open")
+    assert "day (Europe/Zurich) sums of import, export from 2026-05-29T00:00:00+02:00" in by_id[day["id"]]
+
+    code, out, _ = await gateway("grant", "revoke", id_[:9].upper())
+    assert code == 0
+    assert out.splitlines()[0].startswith(f"grant {id_} of Stadtwerk is revoked from 2026-05-28T22:")
+    assert "stays known" in out
+    assert {one.id: one.revoked_from is None for one in await home.ledger.grants()} == {
+        record.id: False,
+        bytes.fromhex(day["id"]): True,
+    }
+    code, out, _ = await gateway("grant", "revoke", day["id"], "--json")
+    assert (code, json.loads(out)["revoked_from_ms"] is not None) == (0, True)
+
+
+async def test_what_cannot_be_granted_or_revoked(home: Home, gateway: Run, tmp_path: Path) -> None:
+    card = tmp_path / "card.cose"
+    card.write_bytes(Provider(home.clock.now_ms).card_bytes())
+    new = ["grant", "new", "--to", str(card), "--purpose", "x", "--granularity", "10s"]
+    assert (await gateway(*new))[::2] == (
+        4,
+        "gateway: no stream has begun yet: it does at the first link border after the first reading\n",
+    )
+    await home.runs(2 * LINK_UNITS)
+    for args, code, sentence in (
+        ([*new[:-1], "7"], 2, "granularity '7': right would be a number and ms, s, min or h"),
+        ([*new, "--lanes", "gas"], 2, "lanes gas: the meter main gives import, export, power, count"),
+        ([*new, "--lanes", ""], 2, "the meter main gives"),
+        ([*new, "--from", "soon"], 2, "'soon' is no time; right would be 2026-11-22, or 2026-11-22T18:30"),
+        ([*new, "--until", "1999-12-31"], 2, "the grant ends before its first window does"),
+        ([*new, "--from", "9999-06-01"], 2, "reach beyond the year 9998"),
+        ([*new, "--meter", "cellar"], 2, "meter 'cellar' has no stream; those that have: main"),
+        (["grant", "revoke", "abcd"], 2, "no grants begin with 'abcd'; `gateway grant list` shows"),
+        (["grant", "revoke", ""], 2, "no grants begin with ''"),
+    ):
+        found, out, err = await gateway(*args)
+        assert (found, out, sentence in err) == (code, "", True), (args, err)
+    card.write_bytes(b"no card")
+    assert (await gateway(*new))[0] == 5
+    card.unlink()
+    assert (await gateway(*new))[::2] == (
+        2,
+        f"gateway: the card {card} cannot be read: No such file or directory\n",
+    )
+    assert await home.ledger.grants() == []
+
+
+async def test_the_first_digits_must_name_one_grant(home: Home, gateway: Run) -> None:
+    await home.runs(2 * LINK_UNITS)
+    provider = Provider(home.clock.now_ms)
+    firsts: dict[str, int] = {}
+    while max(firsts.values(), default=0) < 2:
+        first = (await home.grants(provider)).id.hex()[0]
+        firsts[first] = firsts.get(first, 0) + 1
+    twice = max(firsts, key=lambda first: firsts[first])
+    code, _, err = await gateway("grant", "revoke", twice)
+    assert (code, f"2 grants begin with '{twice}'" in err) == (2, True)
+
+
+# --- doctor
+
+
+async def findings(gateway: Run) -> tuple[int, dict[str, tuple[bool, str]]]:
+    code, out, err = await gateway("doctor", "--json")
+    assert err == ""
+    return code, {one["part"]: (one["well"], one["sentence"]) for one in json.loads(out)}
+
+
+async def test_the_doctor_finds_all_well(gateway: Run, tmp_path: Path) -> None:
+    (tmp_path / "store").mkdir()
+    async with tcp_server(device(sdm630())) as port:
+        configure(tmp_path, port=port)
+        code, found = await findings(gateway)
+        assert (code, [part for part, (well, _) in found.items() if not well]) == (0, [])
+        assert list(found) == ["clock", "root", "meter main", "ledger", "store"]
+        assert found["ledger"][1] == f"none yet; the first run makes {tmp_path}/state/ledger.sqlite"
+        assert "shows 230 V as its voltage" in found["meter main"][1]
+        assert not any((tmp_path / "store").rglob("doctor-*"))
+        assert not (tmp_path / "state").exists()
+        code, out, _ = await gateway("doctor")
+        assert code == 0
+        assert [line[:4] for line in out.splitlines()] == ["well"] * 5
+
+
+async def test_the_doctor_looks_beside_a_running_gateway(home: Home, gateway: Run) -> None:
+    await home.runs(2 * LINK_UNITS)
+    _, found = await findings(gateway)
+    assert found["ledger"] == (True, f"whole; {await home.ledger.backlog()} objects wait to be sent")
+    await home.runs(LINK_UNITS)
+    assert home.sealer().fault is None
+
+
+async def test_the_doctor_finds_what_is_ill(gateway: Run, tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    configure(tmp_path, root="tpm", tcti="swtpm:host=127.0.0.1,port=1")
+    state.mkdir()
+    (state / "ledger.sqlite").write_bytes(b"no database" * 500)
+    code, found = await findings(gateway)
+    assert code == 4
+    assert [part for part, (well, _) in found.items() if not well] == ["TPM", "meter main", "ledger", "store"]
+    assert "file is not a database" in found["ledger"][1]
+    assert f"there is no directory {tmp_path}/store" in found["store"][1]
+    assert found["meter main"][1].startswith("meter main: ")
+    code, out, _ = await gateway("doctor")
+    assert code == 4
+    assert [line[:4] for line in out.splitlines()] == ["well", "ILL ", "ILL ", "ILL ", "ILL "]
+
+
+async def test_the_doctor_finds_a_damaged_ledger_and_another_meter(gateway: Run, tmp_path: Path) -> None:
+    ledger = await Ledger.open(tmp_path / "state" / "ledger.sqlite")
+    await ledger.begin_incarnation(1, 1)
+    await ledger.close()
+    path = tmp_path / "state" / "ledger.sqlite"
+    data = bytearray(path.read_bytes())
+    data[4096:] = b"\xff" * (len(data) - 4096)
+    path.write_bytes(data)
+    async with tcp_server(device(sdm630(volts=12.0))) as port:
+        configure(tmp_path, port=port)
+        _, found = await findings(gateway)
+    assert found["ledger"][0] is False
+    assert str(path) in found["ledger"][1]
+    assert found["meter main"] == (
+        False,
+        "meter main shows 12 V as its voltage, not within 180 to 280 V: "
+        "is it the profile's model, eastron-sdm630?",
+    )
+
+
+async def test_the_doctor_asks_the_clock(gateway: Run, tmp_path: Path) -> None:
+    configure(tmp_path, source="ntp")
+    well, sentence = (await findings(gateway))[1]["clock"]
+    assert sentence == "synchronised" if well else "let the machine reach a time server" in sentence
+
+
+# --- run
+
+
+async def runs(config: Path, **env: str) -> asyncio.subprocess.Process:
+    return await asyncio.create_subprocess_exec(
+        GATEWAY,
+        "run",
+        env=os.environ | {"GATEWAY_CONFIG": str(config)} | env,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
+async def test_it_runs_until_it_is_told_to_stop(tmp_path: Path, how: signal.Signals) -> None:
+    (tmp_path / "store").mkdir()
+    by_systemd = {"JOURNAL_STREAM": "8:1"} if how == signal.SIGTERM else {}
+    process = await runs(configure(tmp_path), **by_systemd)
+    assert process.stderr is not None
+    lines: list[str] = []
+    async with asyncio.timeout(60):
+        while not lines or "the gateway runs" not in lines[-1]:
+            lines.append((await process.stderr.readline()).decode())
+            assert lines[-1], lines
+        process.send_signal(how)
+        out, _ = await process.communicate()
+    assert (process.returncode, out) == (0, b"")
+    assert lines[0].startswith("WARNING ") == bool(by_systemd)  # systemd stamps each line itself
+    assert "WARNING the root is in software" in lines[0]
+
+
+async def test_what_keeps_it_from_running_is_a_sentence(tmp_path: Path, home: Home) -> None:
+    config = configure(tmp_path)
+    for code, sentence in (
+        (4, f"another gateway is running with the ledger {tmp_path}/state/ledger.sqlite"),
+        (2, "there is no such file"),
+    ):
+        process = await runs(config)
+        async with asyncio.timeout(60):
+            _, err = await process.communicate()
+        assert (process.returncode, sentence in err.decode()) == (code, True)
+        assert "Traceback" not in err.decode()
+        config.unlink(missing_ok=True)
