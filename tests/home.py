@@ -7,7 +7,7 @@ import asyncio
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from gateway.chain.grant import Grant
 from gateway.chain.layout import Layout
@@ -24,6 +24,7 @@ from gateway.session import Session
 from gateway.store.directory import DirectoryBucket
 from gateway.takeover import StoreAhead, Takeover
 from gateway.trust.root import open_root
+from gateway.wire.objects import Card
 from tests.clock import START_S, FakeClock
 from tests.faulty import FaultyBucket, FaultyDatabase, FaultyRoot
 from tests.provider import Provider
@@ -33,6 +34,11 @@ UNIT_MS, LINK_UNITS, CHUNK_UNITS = 1000, 60, 20
 LAYOUT = Layout(UNIT_MS, LINK_UNITS)
 LANES = ("import", "export", "power", "count")
 Shown = tuple[int, int, int]  # import, export (mWh), power (W)
+
+
+class CardHolder(Protocol):
+    @property
+    def card(self) -> Card: ...
 
 
 class Watched(Ledger):
@@ -219,7 +225,7 @@ class Home:
             if unit % every == every - 1:
                 await self.commit()
 
-    async def grants(self, provider: Provider, granularity: str = "20s", **wish: object) -> GrantRecord:
+    async def grants(self, provider: CardHolder, granularity: str = "20s", **wish: object) -> GrantRecord:
         """The household grants sums from now on, of the meter's energy, if `wish` says nothing else."""
         wishes: dict[str, Any] = {
             "kind": "windows",

@@ -345,7 +345,7 @@ async def test_no_answer_shows_a_secret(home: Home, path: Path) -> None:
 
 
 async def test_what_the_consent_check_finds_needs_a_confirmation(home: Home, path: Path) -> None:
-    async with home, serving(home, path) as client:
+    async with home, asking(home, path) as client:
         await home.runs(2 * LINK_UNITS)
         one, other = Provider(home.clock.now_ms, "One"), Provider(home.clock.now_ms, "Other")
         first = await made(client, wish(home, one, granularity="15s"))
@@ -367,7 +367,7 @@ async def test_what_the_consent_check_finds_needs_a_confirmation(home: Home, pat
 
 
 async def test_a_load_is_a_pair(home: Home, path: Path) -> None:
-    async with home, serving(home, path) as client:
+    async with home, asking(home, path) as client:
         await home.runs(2 * LINK_UNITS)
         centre, service = (Provider(home.clock.now_ms, name) for name in ("Centre", "Service"))
         wished = wish(home, centre, kind="load", cards=[card(centre), card(service)])
@@ -385,7 +385,7 @@ async def test_a_load_is_a_pair(home: Home, path: Path) -> None:
 async def test_a_bill_is_granted_with_its_tariff(tmp_path: Path, path: Path) -> None:
     async with (
         Home(tmp_path, layout=Layout(900_000, 96), chunk_units=96) as home,
-        serving(home, path) as client,
+        asking(home, path) as client,
     ):
         await home.runs(100)
         wished = wish(home, Provider(home.clock.now_ms), kind="bill", granularity="month", tariff=tariff())
