@@ -6,7 +6,7 @@
     DELETE /grants/<id hex>   revoke one
     GET    /consent           what each provider, and all together, could derive beyond their grants
 
-An error comes back as {"error": sentence, "exit_code": n}, with status 400 or 503.
+An error comes back as {"error": sentence, "exit_code": n}, with status 400, 503 or HTTP's own.
 """
 
 from __future__ import annotations
@@ -41,6 +41,10 @@ async def _errors(
     except GatewayError as error:
         status = 503 if isinstance(error, Unavailable) else 400
         return web.json_response({"error": str(error), "exit_code": error.exit_code}, status=status)
+    except web.HTTPException as refusal:
+        sentence = f"the gateway takes no such {request.method} {request.path}: {refusal.reason}"
+        answer = {"error": sentence, "exit_code": UsageError.exit_code}
+        return web.json_response(answer, status=refusal.status)
 
 
 class Control:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import io
 import json
 import os
 import stat
@@ -33,13 +34,13 @@ class Client:
         self._session = session
 
     async def ask(
-        self, method: str, path: str, body: object = None, data: bytes | None = None
+        self, method: str, path: str, body: object = None, data: bytes | io.BytesIO | None = None
     ) -> tuple[int, Any]:
         async with self._session.request(method, f"http://gateway{path}", json=body, data=data) as response:
             return response.status, await response.json()
 
     async def error(
-        self, method: str, path: str, body: object = None, data: bytes | None = None
+        self, method: str, path: str, body: object = None, data: bytes | io.BytesIO | None = None
     ) -> tuple[int, str]:
         """The exit code and the sentence of a refusal."""
         status, answer = await self.ask(method, path, body, data)
@@ -308,6 +309,19 @@ async def test_a_grant_that_is_none_is_not_revoked(home: Home, path: Path) -> No
         ):
             code, said = await client.error("DELETE", f"/grants/{id_}")
             assert (code, sentence in said) == (2, True)
+
+
+async def test_what_it_does_not_take(home: Home, path: Path) -> None:
+    async with home, asking(home, path) as client:
+        for method, place, data, status in (
+            ("GET", "/", None, 404),
+            ("GET", "/grants/" + "00" * 16, None, 405),
+            ("PUT", "/grants", None, 405),
+            ("POST", "/grants", io.BytesIO(b" " * 2**21), 413),
+        ):
+            found, answer = await client.ask(method, place, data=data)
+            assert (found, answer["exit_code"]) == (status, 2)
+            assert answer["error"].startswith(f"the gateway takes no such {method} {place}: ")
 
 
 async def test_several_meters_must_be_told_apart(tmp_path: Path, path: Path) -> None:

@@ -221,11 +221,11 @@ class LedgerMachine(RuleBasedStateMachine):
     @rule(id_=streams, name=st.sampled_from(["a", "b"]), data=st.binary(max_size=3), head=st.booleans())
     def enqueue_objects(self, id_: bytes, name: str, data: bytes, head: bool) -> None:
         objects = [
-            Outgoing(names.head(id_), data, True)
-            if head
-            else Outgoing(f"{names.stream_prefix(id_)}x/{name}", data),
+            Outgoing(f"{names.stream_prefix(id_)}x/{name}", data),
             Outgoing(f"{names.chunks(id_)}2026-01-01/{name}", data),
         ]
+        if head:  # the second replaces the first, and both one that may wait already
+            objects = [Outgoing(names.head(id_), b"1", True), *objects, Outgoing(names.head(id_), data, True)]
         self.do(self.ledger.enqueue(id_, objects))
         self.enqueue(id_, *objects)
 
