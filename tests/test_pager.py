@@ -202,25 +202,22 @@ async def test_pages_follow_the_end_of_their_periods(home: Home) -> None:
 
 
 async def test_a_day_without_a_whole_step_has_no_page(tmp_path: Path) -> None:
-    """The stream starts in the last step of a day, by its unit of 36 s, and month, by its step of 18 min."""
-    start = datetime(2026, 5, 31, 23, 59, 0, tzinfo=UTC)
-    home = Home(tmp_path, layout=Layout(36_000, 1), chunk_units=1, start_s=start.timestamp())
+    """The stream starts with the last unit of a day and a month, of 45 s; a day's steps have two of them."""
+    start = datetime(2026, 5, 31, 23, 55, tzinfo=UTC)
+    home = Home(tmp_path, layout=Layout(45_000, 101), chunk_units=101, start_s=start.timestamp())
     async with home:
-        await home.runs(60, every=20)
-        stream = await home.stream()
-        assert stream.start * 36 > start.timestamp() + 48 - 36
-        calendar = Calendar.of(36_000, stream.start)
-        assert calendar is not None
-        await home.runs(2400, every=400)
+        await home.runs(2100, every=99)
+        june = round(datetime(2026, 6, 1, tzinfo=UTC).timestamp()) // 45
+        assert (await home.stream()).start == june - 1
         await home.publish()
         found = await pages_of(home, "day")
         assert list(found) == ["2026-06-01"]
         page = found["2026-06-01"]
-        assert (page.step, page.count, page.previous) == (2, 1200, None)
+        assert (page.step, page.first, page.count, page.previous) == (2, june, 960, None)
         stored = await home.stored()
-        a = page.first - stored.start
-        c = stored.c["import"][a : a + 2400].reshape(-1, 2).sum(axis=1, dtype=np.uint64)
+        c = stored.c["import"][1:1921].reshape(-1, 2).sum(axis=1, dtype=np.uint64)
         assert page.c(0).tolist() == c.tolist()
+        assert len(page.children) == len([chunk for chunk in stored.chunks if chunk.first < june + 1920])
 
 
 async def test_a_unit_that_does_not_divide_a_day_has_no_pages_and_keeps_nothing(tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ from gateway.utility.reader import StreamReader
 from gateway.utility.seen import Seen
 from gateway.utility.sums import Sums
 from gateway.wire import names
-from gateway.wire.objects import Page
+from gateway.wire.objects import Chunk, Page
 from tests.utility.reading import DAY_MS, expected, problems, read, tally_of
 from tests.utility.stream import Home, Provider, Signer, random_readings
 
@@ -37,9 +37,9 @@ def at(*when: int, unit_ms: int = 900_000) -> int:
     return int(datetime(*when, tzinfo=UTC).timestamp() * 1000) // unit_ms  # type: ignore[misc, arg-type]
 
 
-def home_of(units: int, start: int, *, lanes: tuple[str, ...] = ("import", "export")) -> Home:
+def home_of(start: int) -> Home:
     """Units of 15 min, eight of them a chunk, so that chunks pass midnight; links of twenty."""
-    return Home(lanes, layout=Layout(900_000, 20), start=start // 20 * 20, chunk_units=8)
+    return Home(layout=Layout(900_000, 20), start=start // 20 * 20, chunk_units=8)
 
 
 def keys(home: Home, part: str) -> list[str]:
@@ -81,7 +81,7 @@ def provider(tmp_path_factory: pytest.TempPathFactory) -> Provider:
 @pytest.fixture(scope="module")
 def whole(provider: Provider) -> Home:
     """From late January to the tenth of April 2026, over Berlin's change of clocks, in two runs."""
-    home = home_of(0, at(2026, 1, 30, 17))
+    home = home_of(at(2026, 1, 30, 17))
     grant = home.grant(provider.card, "15min", bundle=8)
     readings = at(2026, 4, 10, 13) - home.start
     for count in (readings // 3, readings - readings // 3):
@@ -174,10 +174,9 @@ def test_sums_by_pages_and_by_chunks_are_the_same(data: st.DataObject) -> None:
     home.seal(random_readings(data.draw(st.integers(1, 100)), ("import",)))
     assert problems(home) == []
     grids = [data.draw(st.sampled_from([1, home.step("day"), home.step("month")])) for _ in range(8)]
-    bounds = sorted(
-        {home.start, *(data.draw(st.integers(home.start, home.end)) // grid * grid for grid in grids)}
-    )
-    check_same(home, [bound for bound in bounds if bound >= home.start])
+    drawn = {data.draw(st.integers(home.start, home.end)) // grid * grid for grid in grids}
+    bounds = sorted({bound for bound in drawn if bound > home.start} | {home.start})
+    check_same(home, bounds[data.draw(st.integers(0, max(0, len(bounds) - 2))) :])
 
 
 @pytest.mark.parametrize("unit_ms", [1000, 36_000, 7000, 86_400_000 // 1440 * 7])
@@ -193,6 +192,15 @@ def test_units_of_any_length(unit_ms: int) -> None:
     steps = 900_000 // unit_ms if unit_ms != 36_000 else 30
     check_same(home, [*range(-(-home.start // steps) * steps, home.end, steps)])
     check_same(home, [home.start, home.start + 1, home.end - 1, home.end])
+
+
+def test_part_of_a_month_after_a_day_of_chunks() -> None:
+    """The first window begins inside a step of its day's page, and ends days later on one of the month's."""
+    home = Home(
+        ("import",), layout=Layout(36_000, 100), start=at(2026, 2, 26, unit_ms=36_000), chunk_units=50
+    )
+    home.seal(random_readings(4 * 2400, ("import",)))
+    check_same(home, [home.start + 101, home.start + 2 * 2400, home.end - 1230, home.end - 7])
 
 
 def check_same(home: Home, bounds: list[int]) -> None:
@@ -296,12 +304,13 @@ def test_a_bad_chunk_is_named_alone(home: Home) -> None:
     """Also where its day's page tells: the first of a day, the last, one across midnight."""
     across = [key for key in home.chunks if 0 < -names.number_in(key) % 96 < 8]
     for key in (across[20], home.chunks[home.chunks.index(across[20]) - 1], home.chunks[300]):
-        for change in (flip, None):
+        chunk = Chunk.read(home.objects[key], home.signer.public, key)
+        again = home.signer.sign(replace(chunk, sealed_ms=chunk.sealed_ms + 1))
+        for data in (None, b"not a chunk", again):
             bad = home.fork()
-            if change is None:
-                del bad.objects[key]
-            else:
-                change(bad, key)
+            bad.objects = {other: old for other, old in home.objects.items() if other != key}
+            if data is not None:
+                bad.objects[key] = data
             assert [problem.key for problem in problems(bad)] == [key]
 
 
@@ -314,6 +323,22 @@ def test_a_page_of_another_history_does_not_join_todays_chunks(home: Home, provi
     home.objects[key] = other.objects[key]
     with pytest.raises(Refused, match=r"does not go on where .* ends: of another history"):
         read(home, provider, Ask("1h"))
+
+
+@pytest.mark.parametrize("name", ["month/2026-03", "day/2026-04-01"])
+def test_a_month_of_another_history_does_not_join_its_days(name: str, provider: Provider) -> None:
+    home = home_of(at(2026, 3, 29))
+    home.grant(provider.card, "15min")
+    home.seal(random_readings(96))
+    other = home.fork()
+    for fork in (home, other):
+        fork.seal(random_readings(4 * 96))
+    [key] = keys(home, name)
+    home.objects[key] = other.objects[key]
+    with pytest.raises(
+        Refused, match=r"day/2026-04-0\d.cose does not go on where .* ends: of another history"
+    ):
+        read(home, provider, Ask("1h", None, None, at(2026, 4, 2) * 900_000))
 
 
 class TestFoldedTokens:
