@@ -1,4 +1,4 @@
-"""Closes chunks: open units become a signed object, then tokens follow, then the head.
+"""Closes chunks: open units become a signed object, then tokens and pages follow, then the head.
 
 A chunk lies within one link and one incarnation. It is closed when it reaches a border (a multiple of
 `chunk_units` in its link), or when its incarnation is over.
@@ -12,9 +12,10 @@ import numpy as np
 
 from gateway.chain.layout import Layout
 from gateway.clock import Clock
-from gateway.granter import Granter
+from gateway.issuer import Issuer
 from gateway.ledger.ledger import Ledger
 from gateway.ledger.records import ChunkEntry, Outgoing, Sealed, Stream
+from gateway.pager import Pager
 from gateway.signer import sign
 from gateway.trust.root import Root
 from gateway.wire import cose, names
@@ -56,11 +57,20 @@ class Chunker:
     """Closes the chunks of one gateway's streams."""
 
     def __init__(
-        self, ledger: Ledger, root: Root, granter: Granter, clock: Clock, chunk_units: int, incarnation: int
+        self,
+        ledger: Ledger,
+        root: Root,
+        issuer: Issuer,
+        pager: Pager,
+        clock: Clock,
+        *,
+        chunk_units: int,
+        incarnation: int,
     ) -> None:
         self._ledger = ledger
         self._root = root
-        self._granter = granter
+        self._issuer = issuer
+        self._pager = pager
         self._clock = clock
         self._chunk_units = chunk_units
         self._incarnation = incarnation
@@ -109,14 +119,15 @@ class Chunker:
         data = await sign(self._root, chunk)
         entry = ChunkEntry(seq, whole.incarnation, whole.first, whole.end, cose.digest(data))
         key = names.chunk(stream.id, whole.first, stream.layout.unit_ms)
-        await self._ledger.close_chunk(stream, entry, rest, Outgoing(key, data))
+        await self._ledger.close_chunk(stream, entry, whole, rest, Outgoing(key, data))
         return entry
 
     async def _follow(self, stream: Stream) -> None:
         last = (await self._ledger.position(stream)).last
         if last is None:
             return
-        await self._granter.issue(stream, last.end)
+        await self._issuer.issue(stream, last.end)
+        await self._pager.turn(stream, last.end)
         head = Head(stream.id, last.seq, last.digest, last.end, self._clock.wall() // 1_000_000)
         data = await sign(self._root, head)
         await self._ledger.enqueue(stream.id, [Outgoing(names.head(stream.id), data, replace=True)])

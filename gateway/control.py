@@ -2,8 +2,9 @@
 
     GET    /status            how everything fares
     GET    /grants            all grants
-    POST   /grants            make one
+    POST   /grants            make one; where the consent check finds something, only if "confirmed"
     DELETE /grants/<id hex>   revoke one
+    GET    /consent           what each provider, and all together, could derive beyond their grants
 
 An error comes back as {"error": sentence, "exit_code": n}, with status 400, 503 or HTTP's own.
 """
@@ -20,11 +21,13 @@ from typing import Any
 
 from aiohttp import web
 
+from gateway.chain.consent import Finding
+from gateway.chain.grant import KINDS
 from gateway.errors import GatewayError, Unavailable, UsageError
-from gateway.granter import Granter, Wish
+from gateway.granter import Consent, Granter, Wish
 from gateway.ledger.ledger import Ledger
 from gateway.ledger.records import GrantRecord, Stream
-from gateway.wire.objects import Card, read_grant_body
+from gateway.wire.objects import Card, read_grant_body, read_tariff_body
 
 Status = Callable[[], Awaitable[dict[str, Any]]]
 
@@ -61,6 +64,7 @@ class Control:
                 web.get("/grants", self._get_grants),
                 web.post("/grants", self._post_grant),
                 web.delete("/grants/{id}", self._delete_grant),
+                web.get("/consent", self._get_consent),
             ]
         )
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
@@ -83,21 +87,22 @@ class Control:
     async def _post_grant(self, request: web.Request) -> web.Response:
         try:
             wanted = await request.json()
-            card = Card.read_self_signed(base64.b64decode(wanted["card"], validate=True), "the card")
-            wish = Wish(
-                granularity=str(wanted["granularity"]),
-                zone=str(wanted["zone"]),
-                lanes=None if wanted["lanes"] is None else tuple(str(lane) for lane in wanted["lanes"]),
-                purpose=str(wanted["purpose"]),
-                from_ms=None if wanted["from_ms"] is None else int(wanted["from_ms"]),
-                until_ms=None if wanted["until_ms"] is None else int(wanted["until_ms"]),
-            )
-            meter = wanted["meter"]
+            meter, cards, wish = wanted["meter"], _cards(wanted["cards"]), _wish(wanted)
+            confirmed = wanted["confirmed"] is True
         except (KeyError, TypeError, ValueError, OverflowError, RecursionError):
             raise UsageError("this is no wish for a grant that this gateway understands") from None
         stream = await self._stream(meter)
-        record = await self._granter.new(stream, card, wish)
-        return web.json_response(grant_json(stream, record), status=201)
+        records, consent = await self._granter.new(stream, cards, wish, confirmed=confirmed)
+        answer = {
+            "grants": [grant_json(stream, record) for record in records],
+            "consent": _consent_json(consent),
+        }
+        return web.json_response(answer, status=201 if records else 200)
+
+    async def _get_consent(self, request: web.Request) -> web.Response:
+        streams = await self._ledger.streams()
+        consents = [(stream, await self._granter.consent(stream, [])) for stream in streams]
+        return web.json_response([{"meter": s.meter, **_consent_json(consent)} for s, consent in consents])
 
     async def _delete_grant(self, request: web.Request) -> web.Response:
         try:
@@ -123,6 +128,35 @@ class Control:
         if meter is None:
             raise UsageError(f"there are several meters; say which with --meter: {names}")
         raise UsageError(f"meter {meter!r} has no stream; those that have: {names}")
+
+
+def _cards(given: list[str]) -> list[Card]:
+    return [Card.read_self_signed(base64.b64decode(card, validate=True), "the card") for card in given]
+
+
+def _wish(wanted: dict[str, Any]) -> Wish:
+    if wanted["kind"] not in KINDS:
+        raise ValueError
+    tariff = wanted["tariff"]
+    return Wish(
+        kind=wanted["kind"],
+        granularity=str(wanted["granularity"]),
+        zone=str(wanted["zone"]),
+        lanes=None if wanted["lanes"] is None else tuple(str(lane) for lane in wanted["lanes"]),
+        purpose=str(wanted["purpose"]),
+        from_ms=None if wanted["from_ms"] is None else int(wanted["from_ms"]),
+        until_ms=None if wanted["until_ms"] is None else int(wanted["until_ms"]),
+        tariff=None
+        if tariff is None
+        else read_tariff_body(base64.b64decode(tariff, validate=True), "the tariff"),
+    )
+
+
+def _consent_json(consent: Consent) -> dict[str, Any]:
+    def sentences(findings: list[Finding]) -> list[str]:
+        return list(dict.fromkeys(finding.sentence for finding in findings))
+
+    return {"provider": sentences(consent.provider), "pooled": sentences(consent.pooled)}
 
 
 def _listen(path: Path) -> socket.socket:
@@ -160,4 +194,6 @@ def grant_json(stream: Stream, record: GrantRecord) -> dict[str, Any]:
         "windows_served": record.next_window,
         "issued_ms": grant.issued_ms,
         "serial": grant.serial,
+        "tariff": None if grant.tariff is None else grant.tariff.hex(),
+        "partner": None if grant.partner is None else grant.partner.hex(),
     }

@@ -1,121 +1,181 @@
-"""Grants: makes them, issues the tokens of windows that have closed, and stops when one is revoked."""
+"""Grants: makes them, after the consent check, and takes them back."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
-from gateway.chain.grant import ID_BYTES, Grant, seal_k0
-from gateway.chain.keys import KEY_BYTES, advance, next_key, token_key
-from gateway.chain.layout import Run
-from gateway.chain.seal import nonces, words_under
-from gateway.chain.token import make_token
+from gateway.chain import consent
+from gateway.chain.consent import Finding, Held
+from gateway.chain.grant import ID_BYTES, Grant, Kind, seal_k0
+from gateway.chain.keys import KEY_BYTES
+from gateway.chain.tariff import Tariff
 from gateway.chain.window import Granularity
 from gateway.clock import Clock
 from gateway.errors import LedgerError, TrustError, Unavailable, UsageError
+from gateway.issuer import Issuer
 from gateway.keyring import KeyRing
 from gateway.ledger.ledger import Ledger
 from gateway.ledger.records import AuditEntry, GrantRecord, Outgoing, Stream
 from gateway.signer import sign
 from gateway.trust.root import Root
 from gateway.wire import names
-from gateway.wire.objects import Card, GrantObject, Revocation, Tokens, grant_body, read_grant_body
+from gateway.wire.cose import digest
+from gateway.wire.objects import (
+    Card,
+    GrantObject,
+    Revocation,
+    grant_body,
+    read_grant_body,
+    read_tariff_body,
+    tariff_body,
+)
 
 _log = logging.getLogger(__name__)
 _FAR_MS = 253_370_764_800_000  # 9999-01-01: later ones have no date a person could be shown
-_BUNDLE = 2880  # tokens a bundle at the most: a month of quarter hours, two days of minutes
+_DAY_MS = 86_400_000
 
 
 @dataclass(frozen=True, slots=True)
 class Wish:
     """What the household decided: a grant that has no number, key or first window yet."""
 
+    kind: Kind
     granularity: str
     zone: str
-    lanes: tuple[str, ...] | None  # None: the meter's energy
+    lanes: tuple[str, ...] | None  # None: the meter's energy, or what the tariff prices
     purpose: str
     from_ms: int | None  # None: from now on
     until_ms: int | None  # None: open
+    tariff: Tariff | None = None  # a bill's
+
+
+@dataclass(frozen=True, slots=True)
+class Consent:
+    """What the household should know before it grants: what becomes known in one hand, and in all."""
+
+    provider: list[Finding]
+    pooled: list[Finding]
 
 
 class Granter:
     """The grants of one gateway's streams."""
 
-    def __init__(self, ledger: Ledger, root: Root, clock: Clock, rings: Mapping[bytes, KeyRing]) -> None:
+    def __init__(
+        self, ledger: Ledger, root: Root, clock: Clock, rings: Mapping[bytes, KeyRing], issuer: Issuer
+    ) -> None:
         self._ledger = ledger
         self._root = root
         self._clock = clock
         self._rings = rings
-        self._cursors: dict[bytes, tuple[int, bytes]] = {}  # grant -> (j, K_j): the last key that was reached
-        self._lock = asyncio.Lock()  # a window's token is issued once, a serial given once
+        self._issuer = issuer
+        self._lock = asyncio.Lock()  # a serial is given once, a revocation made once
 
-    async def new(self, stream: Stream, card: Card, wish: Wish) -> GrantRecord:
-        """Make a grant to the holder of `card`; windows that have closed already get their tokens at once."""
+    async def new(
+        self, stream: Stream, cards: list[Card], wish: Wish, *, confirmed: bool
+    ) -> tuple[list[GrantRecord], Consent]:
+        """Make a grant to the holder of the card; windows that have closed already get their tokens at once.
+
+        A load takes two cards, the load monitoring centre's and the summing service's, and makes a pair.
+        Where the consent check finds something and the household has not `confirmed`, nothing is made and
+        no record comes back. UsageError for what can never be granted.
+        """
         if not self._clock.trusted():
             raise Unavailable(
                 "the clock is not set yet, so no grant can say when it begins: ask again when it is right, "
                 "`gateway status` tells"
             )
         now_ms = self._clock.wall() // 1_000_000
-        if card.role != "provider":
-            raise UsageError(f"the card of {card.name!r} is a {card.role}'s; a grant goes to a provider")
-        if not card.valid_from_ms <= now_ms < card.valid_until_ms:
-            raise UsageError(f"the card of {card.name!r} is not valid today; ask the provider for a new one")
-        async with self._lock:  # two at a time would get the same serial
-            record = await self._add(stream, card, await self._decide(stream, card, wish, now_ms))
+        for card in cards:
+            _check_card(card, now_ms)
+        if len(cards) != (2 if wish.kind == "load" else 1):
+            raise UsageError(
+                "a load is granted to two: the load monitoring centre and the summing service; "
+                "every other grant to one provider"
+            )
+        if len({card.kid for card in cards}) < len(cards):
+            raise UsageError(
+                "the load monitoring centre and the summing service are two parties: who holds both halves "
+                "opens every window of this home"
+            )
+        async with self._lock:
+            held = [Held(grant, wish.tariff) for grant in await self._decide(stream, cards, wish, now_ms)]
+            for one in held:
+                await asyncio.to_thread(_check_bill, one)
+            found = await self.consent(stream, held)
+            if (found.provider or found.pooled) and not confirmed:
+                return [], found
+            new = [
+                await self._sealed(card, one.grant, wish.tariff)
+                for card, one in zip(cards, held, strict=True)
+            ]
+            await self._ledger.add_grants(new)
+        records = [record for record, _, _ in new]
         try:
             last = (await self._ledger.position(stream)).last
             if last is not None:
-                await self.issue(stream, last.end)
-            return await self._record(record.id)
+                await self._issuer.issue(stream, last.end)
+            records = [await self._record(record.id) for record in records]
         except (LedgerError, TrustError) as error:
-            _log.warning("grant %s stands, its tokens come with the next chunk: %s", record.id.hex(), error)
-            return record
+            ids = ", ".join(record.id.hex() for record in records)
+            _log.warning("grant %s stands, its tokens come with the next chunk: %s", ids, error)
+        return records, found
 
-    async def _add(self, stream: Stream, card: Card, grant: Grant) -> GrantRecord:
+    async def consent(self, stream: Stream, new: list[Held]) -> Consent:
+        """What the providers of `new` could derive with all they hold, and what all providers could."""
+        held = [
+            Held(
+                read_grant_body(record.body, stream.layout.unit_ms, f"grant {record.id.hex()}"),
+                None if record.tariff is None else read_tariff_body(record.tariff, "the tariff"),
+                record.revoked_from,
+            )
+            for record in await self._ledger.grants(stream.id)
+        ]
+        return await asyncio.to_thread(_consent, held, new)
+
+    async def _sealed(
+        self, card: Card, grant: Grant, tariff: Tariff | None
+    ) -> tuple[GrantRecord, Outgoing, AuditEntry]:
+        """A grant with its first key, as the ledger keeps it, and its object."""
         k_0 = await self._root.random(KEY_BYTES)
         body = grant_body(grant)
-        data = await sign(self._root, GrantObject(stream.id, body, seal_k0(k_0, card.xwing_key, body)))
-        key = self._rings[stream.id].vault.seal(k_0, b"grant/" + grant.id)
-        record = GrantRecord(grant.id, stream.id, body, card.name, 0, key)
-        what = f"{describe(grant)} to {card.name}, for: {grant.purpose}"
-        audit = AuditEntry(grant.issued_ms, "grant", what)
-        await self._ledger.add_grant(record, Outgoing(names.grant(stream.id, grant.id), data), audit)
-        return record
-
-    async def _decide(self, stream: Stream, card: Card, wish: Wish, now_ms: int) -> Grant:
-        unit_ms = stream.layout.unit_ms
-        granularity = Granularity.parse(wish.granularity, unit_ms, wish.zone)
-        lanes = wish.lanes
-        if lanes is None:
-            lanes = tuple(lane for lane in stream.lanes if lane in ("import", "export"))
-        missing = [lane for lane in lanes if lane not in stream.lanes]
-        if missing:
-            raise UsageError(
-                f"lanes {', '.join(missing)}: the meter {stream.meter} gives {', '.join(stream.lanes)}"
-            )
-        first = -(-(now_ms if wish.from_ms is None else wish.from_ms) // unit_ms)
-        until = None
-        if wish.until_ms is not None:  # a window that lies partly behind it stays closed
-            until = granularity.start(granularity.index(wish.until_ms // unit_ms))
-        first = granularity.align_up(max(first, stream.start))
-        if max(first, until or 0) * unit_ms >= _FAR_MS:
-            raise UsageError("the grant's times, with its windows, reach beyond the year 9998")
-        return Grant(
-            id=await self._root.random(ID_BYTES),
-            stream=stream.id,
-            provider=card.kid,
-            lanes=lanes,
-            granularity=granularity,
-            first=first,
-            until=until,
-            purpose=wish.purpose,
-            kind="windows",
-            issued_ms=now_ms,
-            serial=len(await self._ledger.grants()) + 1,
+        data = await sign(self._root, GrantObject(grant.stream, body, seal_k0(k_0, card.xwing_key, body)))
+        key = self._rings[grant.stream].vault.seal(k_0, b"grant/" + grant.id)
+        priced = None if tariff is None else tariff_body(tariff)
+        record = GrantRecord(grant.id, grant.stream, body, card.name, 0, key, tariff=priced)
+        audit = AuditEntry(
+            grant.issued_ms, "grant", f"{describe(grant)} to {card.name}, for: {grant.purpose}"
         )
+        return record, Outgoing(names.grant(grant.stream, grant.id), data), audit
+
+    async def _decide(self, stream: Stream, cards: list[Card], wish: Wish, now_ms: int) -> list[Grant]:
+        granularity = Granularity.parse(wish.granularity, stream.layout.unit_ms, wish.zone)
+        lanes = _lanes(stream, wish)
+        first, until = _times(stream, wish, granularity, now_ms)
+        serial = len(await self._ledger.grants()) + 1
+        grants: list[Grant] = []
+        for card in cards:
+            grant = Grant(
+                id=await self._root.random(ID_BYTES),
+                stream=stream.id,
+                provider=card.kid,
+                lanes=lanes,
+                granularity=granularity,
+                first=first,
+                until=until,
+                purpose=wish.purpose,
+                kind=wish.kind,
+                issued_ms=now_ms,
+                serial=serial + len(grants),
+                tariff=None if wish.tariff is None else digest(tariff_body(wish.tariff)),
+                partner=grants[0].id if grants else None,
+            )
+            grant.check(stream.layout)
+            grants.append(grant)
+        return grants
 
     async def revoke(self, grant_id: bytes) -> GrantRecord:
         """From the next unit on the grant opens nothing. A second revocation changes nothing."""
@@ -140,55 +200,91 @@ class Granter:
                 return record
         raise UsageError(f"there is no grant {grant_id.hex()}; `gateway grant list` shows those there are")
 
-    async def issue(self, stream: Stream, end: int) -> None:
-        """Put the tokens of all granted windows that end at or before unit `end` into the outbox."""
-        async with self._lock:
-            for record in await self._ledger.grants(stream.id):
-                grant = read_grant_body(record.body, stream.layout.unit_ms, f"grant {record.id.hex()}")
-                done = grant.complete(end if record.revoked_from is None else min(end, record.revoked_from))
-                for first in range(record.next_window, done, _BUNDLE):
-                    await self._bundle(stream, record, grant, first, min(done, first + _BUNDLE))
 
-    async def _bundle(self, stream: Stream, record: GrantRecord, grant: Grant, first: int, end: int) -> None:
-        boundaries = [grant.window(j)[0] for j in range(first, end + 1)]
-        runs = await self._ledger.runs(stream, boundaries[0], boundaries[-1])
-        ring = self._rings[stream.id]
-        await ring.load(run.incarnation for run in runs)
-        reached, key = self._cursors.get(record.id, (0, b""))
-        if not key or reached > first:
-            reached, key = 0, ring.vault.open(record.key, b"grant/" + record.id)
-        tokens, key = await asyncio.to_thread(
-            _make_tokens, stream, grant, runs, boundaries, ring, key, first - reached
+def _check_card(card: Card, now_ms: int) -> None:
+    if card.role != "provider":
+        raise UsageError(f"the card of {card.name!r} is a {card.role}'s; a grant goes to a provider")
+    if not card.valid_from_ms <= now_ms < card.valid_until_ms:
+        raise UsageError(f"the card of {card.name!r} is not valid today; ask the provider for a new one")
+
+
+def _lanes(stream: Stream, wish: Wish) -> tuple[str, ...]:
+    lanes = wish.lanes
+    if lanes is None:
+        energy = ("import", "export") if wish.tariff is None else wish.tariff.lanes
+        lanes = tuple(lane for lane in stream.lanes if lane in energy)
+    missing = [lane for lane in lanes if lane not in stream.lanes]
+    if missing:
+        raise UsageError(
+            f"lanes {', '.join(missing)}: the meter {stream.meter} gives {', '.join(stream.lanes)}"
         )
-        self._cursors[record.id] = (end, key)
-        bundle = await sign(self._root, Tokens(stream.id, record.id, first, end - first, tokens))
-        outgoing = Outgoing(names.bundle(stream.id, record.id, first), bundle)
-        await self._ledger.advance_grant(record, end, outgoing)
+    return lanes
 
 
-def _make_tokens(
-    stream: Stream,
-    grant: Grant,
-    runs: Sequence[Run],
-    boundaries: Sequence[int],
-    ring: KeyRing,
-    key: bytes,
-    steps: int,
-) -> tuple[bytes, bytes]:
-    """The tokens of the windows between the boundaries, and the key of the window after them.
+def _times(stream: Stream, wish: Wish, granularity: Granularity, now_ms: int) -> tuple[int, int | None]:
+    """The units of the first window's beginning and of the end. Windows that lie partly outside the times
+    wished for stay closed, as do bills for which the tariff has no prices."""
+    unit_ms, size = stream.layout.unit_ms, granularity.size
+    if wish.kind == "raw" and isinstance(size, int) and size % stream.layout.link_units == 0:
+        for name, ms in (("from", wish.from_ms), ("until", wish.until_ms)):
+            if ms is not None and ms % (size * unit_ms):
+                raise UsageError(
+                    f"{name}: a raw grant opens whole links, so with windows of {granularity} right would be "
+                    "a time at which one of these begins, counted from midnight UTC"
+                )
+    first = -(-(now_ms if wish.from_ms is None else wish.from_ms) // unit_ms)
+    first = granularity.align_up(max(first, stream.start))
+    priced_ms = None if wish.tariff is None else wish.tariff.end_ms(wish.lanes or stream.lanes)
+    ends = [end for end in (wish.until_ms, priced_ms) if end is not None]
+    until = granularity.start(granularity.index(min(ends) // unit_ms)) if ends else None
+    if max(first, until or 0) * unit_ms >= _FAR_MS:
+        raise UsageError("the grant's times, with its windows, reach beyond the year 9998")
+    if until is not None and until <= first and priced_ms == min(ends):
+        raise UsageError(
+            f"the tariff's prices end before the first whole {granularity} of this grant: right would be "
+            "later prices, or an earlier --from"
+        )
+    return first, until
 
-    `key` is the grant's key so many steps before the first of the windows.
-    """
-    key = advance(key, steps)
-    link_words = words_under(ring, stream.layout)
-    lanes = [nonces(runs, boundaries, lane, stream.layout, link_words) for lane in grant.lanes]
-    tokens = []
-    for a, b, r in zip(boundaries, boundaries[1:], zip(*lanes, strict=True), strict=False):
-        tokens.append(make_token(token_key(key), grant.id, a, b, r))
-        key = next_key(key)
-    return b"".join(tokens), key
+
+def _check_bill(one: Held) -> None:
+    """UsageError for a bill that could not be made, or would tell a single window of its period."""
+    grant, tariff, unit_ms = one.grant, one.tariff, one.grant.granularity.unit_ms
+    if tariff is None:
+        return
+    if isinstance(grant.granularity.size, int) and grant.granularity.size * unit_ms < _DAY_MS:
+        raise UsageError(
+            f"a bill for each {grant.granularity} tells nearly what its sums do: right would be day or month"
+        )
+    for _ in tariff.periods(grant.lanes, grant.granularity, grant.first, grant.until):
+        pass
+    for finding in consent.isolated(one):
+        when = datetime.fromtimestamp(finding.first * unit_ms // 1000, UTC).isoformat(timespec="seconds")
+        raise UsageError(
+            f"{finding.sentence}, the one from {when} on: such a bill is never granted. Right would be a "
+            "tariff in which many windows have prices of like size"
+        )
+
+
+def _consent(held: list[Held], new: list[Held]) -> Consent:
+    everything = held + new
+    providers = dict.fromkeys(one.grant.provider for one in new or held)
+    alone = [
+        finding
+        for provider in providers
+        for finding in consent.check([one for one in everything if one.grant.provider == provider])
+    ]
+    known = {(finding.lane, finding.first, finding.end) for finding in alone}
+    pooled = [f for f in consent.check(everything) if (f.lane, f.first, f.end) not in known]
+    return Consent(alone, pooled)
 
 
 def describe(grant: Grant) -> str:
     """A grant in a few words."""
-    return f"{grant.granularity} sums of {', '.join(grant.lanes)} (grant {grant.id.hex()})"
+    what = {
+        "windows": f"{grant.granularity} sums",
+        "bill": f"the {grant.granularity}'s bill",
+        "load": f"a share of the {grant.granularity} load",
+        "raw": "every unit",
+    }[grant.kind]
+    return f"{what} of {', '.join(grant.lanes)} (grant {grant.id.hex()})"

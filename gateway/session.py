@@ -13,11 +13,13 @@ from gateway.clock import Clock
 from gateway.config import Config
 from gateway.control import Control
 from gateway.granter import Granter
+from gateway.issuer import Issuer
 from gateway.keyring import KeyRing
 from gateway.ledger.ledger import Ledger
 from gateway.ledger.records import AuditEntry
 from gateway.metering import open_meters
 from gateway.meters.reader import ReaderState, read_forever
+from gateway.pager import Pager
 from gateway.publisher import Publisher
 from gateway.sealer import Sealer
 from gateway.store.bucket import Bucket
@@ -39,7 +41,8 @@ class Session:
         self._readers = {meter.name: ReaderState() for meter in config.meter}
         self._sealers: dict[str, Sealer] = {}
         self._rings: dict[bytes, KeyRing] = {}
-        self._granter = Granter(ledger, root, clock, self._rings)
+        self._issuer = Issuer(ledger, root, self._rings)
+        self._granter = Granter(ledger, root, clock, self._rings, self._issuer)
         takeover = Takeover(ledger, bucket, clock, root.public_key)
         self._publisher = Publisher(ledger, bucket, clock, takeover)
         self._control = Control(ledger, self._granter, self.status)
@@ -52,7 +55,13 @@ class Session:
             self._rings[stream.id] = await KeyRing.open(self._root, stream.id)
         division = self._config.stream
         chunker = Chunker(
-            self._ledger, self._root, self._granter, self._clock, division.chunk_units, self._incarnation
+            self._ledger,
+            self._root,
+            self._issuer,
+            Pager(self._ledger, self._root, self._issuer),
+            self._clock,
+            chunk_units=division.chunk_units,
+            incarnation=self._incarnation,
         )
         for meter in self._config.meter:
             self._sealers[meter.name] = sealer = Sealer(

@@ -15,16 +15,26 @@ from dataclasses import dataclass
 import numpy as np
 
 from gateway.chain.keys import link_key
+from gateway.chain.page import SPANS, Calendar, Period
 from gateway.chain.seal import signed, total, unseal, words
 from gateway.clock import Clock
 from gateway.errors import GatewayError, LedgerError, NotFound, Refused
 from gateway.keyring import KeyRing
 from gateway.ledger.ledger import Ledger
-from gateway.ledger.records import AuditEntry, ChunkEntry, Queued, Sealed, Stream
+from gateway.ledger.records import AuditEntry, ChunkEntry, PageEntry, Queued, Sealed, Stream
 from gateway.sampler import SamplerState
 from gateway.store.bucket import Bucket
 from gateway.wire import cose, names
-from gateway.wire.objects import Chunk, Descriptor, GrantObject, Head, Revocation, Tokens, class_at
+from gateway.wire.objects import (
+    Chunk,
+    Descriptor,
+    GrantObject,
+    Head,
+    Page,
+    Revocation,
+    Tokens,
+    class_at,
+)
 
 _log = logging.getLogger(__name__)
 _ENERGY = ("import", "export")
@@ -36,6 +46,7 @@ _NAMED_BY: dict[type[object], tuple[str, ...]] = {
     GrantObject: ("stream", "body"),
     Revocation: ("stream", "grant"),
     Tokens: ("stream", "grant", "first_window"),
+    Page: ("stream", "period"),
 }
 
 
@@ -53,6 +64,15 @@ class _Found:
 
     entries: list[ChunkEntry]
     energy: dict[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class _Pages:
+    """Pages after unit `begin` that the store holds, and the chunks that later ones will be made of."""
+
+    begin: int
+    entries: list[PageEntry]
+    chunks: list[Sealed]
 
 
 class Takeover:
@@ -91,7 +111,11 @@ class Takeover:
         except Refused as error:
             await self._note("store", f"a foreign object was in the way and is overwritten: {error}")
             return False
-        if kind in (Chunk, Tokens):
+        if isinstance(theirs, Page) and isinstance(ours, Page) and theirs.children != ours.children:
+            await self._note("store", f"{key} is a page of other children than the store holds: overwritten")
+            return False
+        # Folded tokens are copies: whichever were there first stand.
+        if kind in (Chunk, Page) or (kind is Tokens and "/new/" in key):
             raise StoreAhead(
                 queued.stream, f"{key} is in the store already, with other bytes of this gateway's"
             )
@@ -110,6 +134,7 @@ class Takeover:
         head = await self._head(stream)
         if head is not None and head.next_unit > end:
             raise _gone(stream, f"its head names unit {head.next_unit}, and its chunks end with unit {end}")
+        pages = await self._pages(stream, at, found.entries, end)
         place = b"state/" + stream.id
         state = SamplerState.from_bytes(ring.vault.open(await self._ledger.state(stream.id), place))
         gained = {lane: found.energy[lane] - own[lane] for lane in _ENERGY}
@@ -128,6 +153,9 @@ class Takeover:
             stream,
             0 if common is None else common.seq + 1,
             found.entries,
+            pages.begin,
+            pages.entries,
+            pages.chunks,
             ring.vault.seal(state.to_bytes(), place),
             await self._windows(stream),
             revoked,
@@ -187,6 +215,61 @@ class Takeover:
             found.entries.append(ChunkEntry(chunk.seq, chunk.incarnation, chunk.first, chunk.end, previous))
         return found
 
+    async def _pages(self, stream: Stream, at: int, found: list[ChunkEntry], end: int) -> _Pages:
+        """What becomes of the pages: those of whole months before `at` that were sent are kept, later ones
+        are the store's, up to `end`, and the days after them need their chunks' ciphertexts again."""
+        calendar = Calendar.of(stream.layout.unit_ms, stream.start)
+        if calendar is None:
+            return _Pages(end, [], [])
+        units = [at]
+        for span in SPANS:
+            last = await self._ledger.last_page(stream, span)
+            units.append(stream.start if last is None else last.end)
+            for outgoing in await self._ledger.waiting(stream, names.pages(stream.id, span)):
+                units.append(Page.read(outgoing.data, self._public_key, outgoing.key).first)
+        begin = calendar.period("month", min(units)).begin
+        chunks = [*await self._ledger.chunks(stream, begin, at), *found]
+        made: dict[str, list[PageEntry]] = {}
+        for span in SPANS:
+            below: list[ChunkEntry] | list[PageEntry] = chunks if span == "day" else made["day"]
+            made[span], unit = [], max(begin, calendar.first(span))
+            while unit < end and (period := calendar.period(span, unit)).end <= end:
+                children = [one.digest for one in below if one.end > period.begin and one.first < period.end]
+                page = await self._own_page(stream, period, children)
+                if page is None:
+                    break
+                made[span].append(page)
+                unit = period.end
+        paged = made["day"][-1].end if made["day"] else begin
+        needed = [await self._ciphertexts(stream, chunk) for chunk in chunks if chunk.end > paged]
+        return _Pages(begin, made["day"] + made["month"], needed)
+
+    async def _own_page(self, stream: Stream, period: Period, children: list[bytes]) -> PageEntry | None:
+        """The store's page of a period, if it is this gateway's and was made of these children."""
+        key = names.page(stream.id, period.name)
+        try:
+            data = await self._bucket.get(key)
+            page = Page.read(data, self._public_key, key)
+        except NotFound:
+            return None
+        except Refused as error:
+            await self._note("store", str(error))
+            return None
+        if (page.stream, page.period, list(page.children)) != (stream.id, period.name, children):
+            return None
+        sums = np.stack([page.c(lane) for lane in range(len(page.sums))])
+        return PageEntry(page.period, page.step, page.first, page.end, cose.digest(data), sums)
+
+    async def _ciphertexts(self, stream: Stream, chunk: ChunkEntry) -> Sealed:
+        key = names.chunk(stream.id, chunk.first, stream.layout.unit_ms)
+        try:
+            data = await self._bucket.get(key)
+        except NotFound:
+            data = b""
+        if cose.digest(data) != chunk.digest:
+            raise _gone(stream, f"it had confirmed {key}, and the pages of its days are still to be made")
+        return _sealed(Chunk.read(data, self._public_key, key))
+
     async def _dropped(self, stream: Stream, at: int, ring: KeyRing) -> tuple[int, dict[str, int]]:
         """How many units the ledger sealed from `at` on that give way, and the energy in them."""
         end = (await self._ledger.position(stream)).next_unit
@@ -234,7 +317,7 @@ class Takeover:
                     break
                 if (bundle.grant, bundle.first_window) != (grant.id, at):
                     break
-                at += bundle.count
+                at = bundle.end_window
             windows[grant.id] = at
         return windows
 

@@ -7,12 +7,13 @@ import asyncio
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from gateway.chain.grant import Grant
 from gateway.chain.layout import Layout
 from gateway.config import Config, MeterSection, StoreSection, StreamSection
 from gateway.granter import Granter, Wish
+from gateway.issuer import Issuer
 from gateway.keyring import KeyRing
 from gateway.ledger.ledger import Ledger
 from gateway.ledger.records import GrantRecord, Outgoing, Sealed, Stream
@@ -23,6 +24,7 @@ from gateway.session import Session
 from gateway.store.directory import DirectoryBucket
 from gateway.takeover import StoreAhead, Takeover
 from gateway.trust.root import open_root
+from gateway.wire.objects import Card
 from tests.clock import START_S, FakeClock
 from tests.faulty import FaultyBucket, FaultyDatabase, FaultyRoot
 from tests.provider import Provider
@@ -32,6 +34,11 @@ UNIT_MS, LINK_UNITS, CHUNK_UNITS = 1000, 60, 20
 LAYOUT = Layout(UNIT_MS, LINK_UNITS)
 LANES = ("import", "export", "power", "count")
 Shown = tuple[int, int, int]  # import, export (mWh), power (W)
+
+
+class CardHolder(Protocol):
+    @property
+    def card(self) -> Card: ...
 
 
 class Watched(Ledger):
@@ -161,6 +168,10 @@ class Home:
         return self.session._granter
 
     @property
+    def issuer(self) -> Issuer:
+        return self.session._issuer
+
+    @property
     def publisher(self) -> Publisher:
         return self.session._publisher
 
@@ -214,9 +225,10 @@ class Home:
             if unit % every == every - 1:
                 await self.commit()
 
-    async def grants(self, provider: Provider, granularity: str = "20s", **wish: object) -> GrantRecord:
+    async def grants(self, provider: CardHolder, granularity: str = "20s", **wish: object) -> GrantRecord:
         """The household grants sums from now on, of the meter's energy, if `wish` says nothing else."""
         wishes: dict[str, Any] = {
+            "kind": "windows",
             "zone": "UTC",
             "lanes": None,
             "purpose": "tests",
@@ -225,7 +237,9 @@ class Home:
         }
         meter = str(wish.pop("meter", "main"))
         stream = await self.stream(meter)
-        return await self.granter.new(stream, provider.card, Wish(granularity, **(wishes | wish)))
+        wanted = Wish(granularity=granularity, **(wishes | wish))
+        (record,), _ = await self.granter.new(stream, [provider.card], wanted, confirmed=True)
+        return record
 
     async def publish(self) -> None:
         """The publisher works until it rests; raises what it raises."""

@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 
 from gateway.chain.grant import Grant, open_k0, xwing_public_bytes
 from gateway.chain.keys import next_key, token_key
-from gateway.chain.token import open_token
+from gateway.chain.token import open_token, read_words
 from gateway.store.bucket import Bucket
 from gateway.trust.es256 import spki
 from gateway.wire import cose, names
@@ -64,9 +64,10 @@ class Provider:
             bundle = Tokens.read(await bucket.get(name), public_key, name)
             assert (bundle.stream, bundle.grant, bundle.first_window) == (stream, grant_id, j)
             assert name == names.bundle(stream, grant_id, j)
-            for window in range(j, j + bundle.count):
+            for window in range(j, bundle.end_window):
                 a, b = grant.window(window)
-                found[a, b] = open_token(token_key(key), grant_id, a, b, bundle.token(window))
+                plaintext = open_token(token_key(key), grant_id, a, b, bundle.token(window))
+                found[a, b] = read_words(plaintext, len(grant.lanes))
                 key = next_key(key)
-            j += bundle.count
+            j = bundle.end_window
         return found

@@ -16,7 +16,10 @@ import aiohttp
 import pytest
 
 from gateway.chain.layout import Layout
+from gateway.chain.tariff import Rule, Tariff, TimeOfUse
 from gateway.errors import UsageError
+from gateway.wire.cose import digest
+from gateway.wire.objects import tariff_body
 from tests.home import LINK_UNITS, Home
 from tests.provider import Provider
 from tests.serving import serving
@@ -55,7 +58,8 @@ async def asking(home: Home, path: Path) -> AsyncIterator[Client]:
 
 def wish(home: Home, provider: Provider, **changes: object) -> JSON:
     return {
-        "card": base64.b64encode(provider.card_bytes()).decode(),
+        "kind": "windows",
+        "cards": [card(provider)],
         "granularity": "10s",
         "zone": "UTC",
         "lanes": None,
@@ -63,7 +67,28 @@ def wish(home: Home, provider: Provider, **changes: object) -> JSON:
         "from_ms": None,
         "until_ms": None,
         "meter": None,
+        "tariff": None,
+        "confirmed": False,
     } | changes
+
+
+def card(provider: Provider, **changes: object) -> str:
+    return base64.b64encode(provider.card_bytes(**changes)).decode()
+
+
+async def made(client: Client, wished: JSON) -> JSON:
+    """The one grant that a wish gives."""
+    status, answer = await client.ask("POST", "/grants", wished)
+    assert (status, answer["consent"]) == (201, {"provider": [], "pooled": []})
+    (grant,) = answer["grants"]
+    return dict(grant)
+
+
+def tariff(*prices: int) -> str:
+    """Import, of one price or of a price for each day of the week."""
+    rules = tuple(Rule(price, (day,)) for day, price in enumerate(prices)) or (Rule(30),)
+    body = tariff_body(Tariff("EUR", 2, "UTC", 900_000, {"import": TimeOfUse(rules)}))
+    return base64.b64encode(body).decode()
 
 
 @pytest.fixture
@@ -149,10 +174,9 @@ async def test_a_grant_is_made_shown_and_revoked(home: Home, path: Path) -> None
         stream, provider = await home.stream(), Provider(home.clock.now_ms, "Überlandwerk")
         until_ms = home.clock.now_ms + 3_600_000
         wished = wish(home, provider, from_ms=stream.start * 1000, until_ms=until_ms, lanes=["export"])
-        status, made = await client.ask("POST", "/grants", wished)
-        assert status == 201
+        grant = await made(client, wished)
         (record,) = await home.ledger.grants()
-        assert made == {
+        assert grant == {
             "id": record.id.hex(),
             "stream": stream.id.hex(),
             "meter": "main",
@@ -169,22 +193,29 @@ async def test_a_grant_is_made_shown_and_revoked(home: Home, path: Path) -> None
             "windows_served": record.next_window,
             "issued_ms": home.clock.now_ms,
             "serial": 1,
+            "tariff": None,
+            "partner": None,
         }
         assert record.next_window >= 6
-        assert await client.ask("GET", "/grants") == (200, [made])
+        assert await client.ask("GET", "/grants") == (200, [grant])
         position = await home.ledger.position(stream)
-        revoked = made | {"revoked_from_ms": position.next_unit * 1000}
+        revoked = grant | {"revoked_from_ms": position.next_unit * 1000}
         for _ in range(2):
-            assert await client.ask("DELETE", f"/grants/{made['id']}") == (200, revoked)
+            assert await client.ask("DELETE", f"/grants/{grant['id']}") == (200, revoked)
         assert await client.ask("GET", "/grants") == (200, [revoked])
 
 
 @pytest.mark.parametrize(
     "changes",
     [
-        {"card": "not base64!"},
-        {"card": None},
-        {"card": 7},
+        {"cards": ["not base64!"]},
+        {"cards": None},
+        {"cards": 7},
+        {"cards": [None]},
+        {"kind": "all"},
+        {"kind": []},
+        {"tariff": 7},
+        {"tariff": "not base64!"},
         {"granularity": "10s", "from_ms": "soon"},
         {"from_ms": [1]},
         {"until_ms": {}},
@@ -205,7 +236,7 @@ async def test_a_wish_that_is_none(home: Home, path: Path, changes: JSON) -> Non
 
 
 @pytest.mark.parametrize(
-    "body", [b"", b"{", b"[]", b"7", b'"x"', b"\xff\xfe", b"{}", b"[" * 100_000, b'{"card": NaN}']
+    "body", [b"", b"{", b"[]", b"7", b'"x"', b"\xff\xfe", b"{}", b"[" * 100_000, b'{"cards": NaN}']
 )
 async def test_a_body_that_is_no_wish(home: Home, path: Path, body: bytes) -> None:
     async with home, asking(home, path) as client:
@@ -239,15 +270,19 @@ async def test_a_wish_that_cannot_be_granted(home: Home, path: Path) -> None:
             ({"until_ms": far}, 2, "beyond the year 9998"),
             ({"from_ms": far, "granularity": "day"}, 2, "outside the calendar"),
             ({"until_ms": far, "granularity": "month"}, 2, "outside the calendar"),
-            ({"card": base64.b64encode(changed).decode()}, 5, "the card"),
-            ({"card": base64.b64encode(signed[:-1]).decode()}, 5, "the card is not CBOR, or was cut short"),
-            ({"card": base64.b64encode(signed[:-64] + other[-64:]).decode()}, 5, "the signature of the card"),
-            (
-                {"card": base64.b64encode(provider.card_bytes(role="gateway")).decode()},
-                2,
-                "goes to a provider",
-            ),
-            ({"card": base64.b64encode(provider.card_bytes(xwing_key=bytes(1216))).decode()}, 5, "X-Wing"),
+            ({"cards": [base64.b64encode(changed).decode()]}, 5, "the card"),
+            ({"cards": [base64.b64encode(signed[:-1]).decode()]}, 5, "the card is not CBOR, or was cut"),
+            ({"cards": [base64.b64encode(signed[:-64] + other[-64:]).decode()]}, 5, "the signature of the"),
+            ({"cards": [card(provider, role="gateway")]}, 2, "goes to a provider"),
+            ({"cards": [card(provider, xwing_key=bytes(1216))]}, 5, "X-Wing"),
+            ({"cards": []}, 2, "a load is granted to two"),
+            ({"cards": [card(provider)] * 2}, 2, "a load is granted to two"),
+            ({"kind": "load"}, 2, "a load is granted to two"),
+            ({"kind": "load", "cards": [card(provider)] * 2}, 2, "are two parties"),
+            ({"kind": "bill"}, 2, "a bill has a tariff"),
+            ({"kind": "raw"}, 2, "a raw grant opens whole links of 1min"),
+            ({"tariff": tariff()}, 2, "a bill has a tariff"),
+            ({"kind": "bill", "tariff": base64.b64encode(b"\xa0").decode()}, 5, "the tariff: currency is"),
         ]
         for changes, code, sentence in cases:
             found, said = await client.error("POST", "/grants", wish(home, provider, **changes))
@@ -295,8 +330,8 @@ async def test_several_meters_must_be_told_apart(tmp_path: Path, path: Path) -> 
         provider = Provider(home.clock.now_ms)
         code, said = await client.error("POST", "/grants", wish(home, provider))
         assert (code, said) == (2, "there are several meters; say which with --meter: garage, main")
-        status, made = await client.ask("POST", "/grants", wish(home, provider, meter="garage"))
-        assert (status, made["meter"]) == (201, "garage")
+        grant = await made(client, wish(home, provider, meter="garage"))
+        assert grant["meter"] == "garage"
 
 
 async def test_days_are_shown_with_their_zone(tmp_path: Path, path: Path) -> None:
@@ -306,18 +341,73 @@ async def test_days_are_shown_with_their_zone(tmp_path: Path, path: Path) -> Non
     ):
         await home.runs(30)
         wished = wish(home, Provider(home.clock.now_ms), granularity="day", zone="Europe/Berlin")
-        _, made = await client.ask("POST", "/grants", wished)
-        assert (made["granularity"], made["zone"]) == ("day", "Europe/Berlin")
-        assert made["from_ms"] % 86_400_000 == 22 * 3_600_000  # midnight, in summer
+        grant = await made(client, wished)
+        assert (grant["granularity"], grant["zone"]) == ("day", "Europe/Berlin")
+        assert grant["from_ms"] % 86_400_000 == 22 * 3_600_000  # midnight, in summer
 
 
 async def test_no_answer_shows_a_secret(home: Home, path: Path) -> None:
     async with home, asking(home, path) as client:
         await home.runs(2 * LINK_UNITS)
-        _, made = await client.ask("POST", "/grants", wish(home, Provider(home.clock.now_ms)))
+        grant = await made(client, wish(home, Provider(home.clock.now_ms)))
         (record,) = await home.ledger.grants()
         k_0 = home.session._rings[record.stream].vault.open(record.key, b"grant/" + record.id)
-        shown = json.dumps([made, (await client.ask("GET", "/status"))[1], repr(record)])
+        shown = json.dumps([grant, (await client.ask("GET", "/status"))[1], repr(record)])
         for secret in (k_0, record.key):
             assert secret.hex() not in shown
             assert base64.b64encode(secret).decode() not in shown
+
+
+async def test_what_the_consent_check_finds_needs_a_confirmation(home: Home, path: Path) -> None:
+    async with home, asking(home, path) as client:
+        await home.runs(2 * LINK_UNITS)
+        one, other = Provider(home.clock.now_ms, "One"), Provider(home.clock.now_ms, "Other")
+        first = await made(client, wish(home, one, granularity="15s"))
+        nothing = {"meter": "main", "provider": [], "pooled": []}
+        assert await client.ask("GET", "/consent") == (200, [nothing])
+        wished = wish(home, one, granularity="10s")
+        status, answer = await client.ask("POST", "/grants", wished)
+        assert (status, answer["grants"], answer["consent"]["pooled"]) == (200, [], [])
+        sentences = answer["consent"]["provider"]
+        assert [s.endswith("together open 5s sums of " + s.split()[-1]) for s in sentences] == [True, True]
+        assert len(await home.ledger.grants()) == 1
+        status, answer = await client.ask("POST", "/grants", wish(home, other, granularity="10s"))
+        assert (status, answer["grants"], answer["consent"]["provider"]) == (200, [], [])
+        assert f"15s of grant {first['id'][:8]}" in answer["consent"]["pooled"][0]
+        status, answer = await client.ask("POST", "/grants", wished | {"confirmed": True})
+        assert (status, len(answer["grants"]), len(answer["consent"]["provider"])) == (201, 1, 2)
+        (_, (consent,)) = await client.ask("GET", "/consent")
+        assert consent == {"meter": "main", "provider": answer["consent"]["provider"], "pooled": []}
+
+
+async def test_a_load_is_a_pair(home: Home, path: Path) -> None:
+    async with home, asking(home, path) as client:
+        await home.runs(2 * LINK_UNITS)
+        centre, service = (Provider(home.clock.now_ms, name) for name in ("Centre", "Service"))
+        wished = wish(home, centre, kind="load", cards=[card(centre), card(service)])
+        status, answer = await client.ask("POST", "/grants", wished)
+        assert (status, answer["grants"], answer["consent"]["provider"]) == (200, [], [])
+        assert all("two halves, together open 10s sums of" in s for s in answer["consent"]["pooled"])
+        status, answer = await client.ask("POST", "/grants", wished | {"confirmed": True})
+        assert status == 201
+        first, second = answer["grants"]
+        assert (first["provider"], first["partner"]) == ("Centre", None)
+        assert (second["provider"], second["partner"]) == ("Service", first["id"])
+        assert all(first[name] == second[name] for name in ("kind", "from_ms", "until_ms", "lanes"))
+
+
+async def test_a_bill_is_granted_with_its_tariff(tmp_path: Path, path: Path) -> None:
+    async with (
+        Home(tmp_path, layout=Layout(900_000, 96), chunk_units=96) as home,
+        asking(home, path) as client,
+    ):
+        await home.runs(100)
+        wished = wish(home, Provider(home.clock.now_ms), kind="bill", granularity="month", tariff=tariff())
+        grant = await made(client, wished)
+        assert grant["lanes"] == ["import"]
+        assert grant["tariff"] == digest(base64.b64decode(tariff())).hex()
+        for confirmed in (False, True):
+            isolating = wished | {"tariff": tariff(0, 0, 0, 9, 0, 0, 0), "granularity": "168h"}
+            code, said = await client.error("POST", "/grants", isolating | {"confirmed": confirmed})
+            assert (code, "one window of 24h by itself" in said) == (2, True)
+        assert len(await home.ledger.grants()) == 1

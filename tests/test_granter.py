@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from gateway.chain.layout import Layout
+from gateway.chain.tariff import Dynamic, Rule, Tariff, TimeOfUse
 from gateway.errors import LedgerError, Refused, TrustError, Unavailable, UsageError
+from gateway.granter import Wish
 from gateway.wire import names
+from gateway.wire.cose import digest
+from gateway.wire.objects import read_grant_body, tariff_body
 from tests.home import CHUNK_UNITS, LINK_UNITS, UNIT_MS, Home, kind_of
 from tests.provider import Provider
 
@@ -145,7 +151,7 @@ async def test_tasks_that_issue_at_once_issue_once(home: Home) -> None:
         assert last is not None
         await asyncio.gather(
             home.commit(),
-            *(home.granter.issue(stream, last.end) for _ in range(5)),
+            *(home.issuer.issue(stream, last.end) for _ in range(5)),
             *(home.grants(provider, "20s", from_ms=0) for _ in range(3)),
             home.granter.revoke((await home.ledger.grants())[0].id),
         )
@@ -172,7 +178,7 @@ async def test_a_cancelled_issue_leaves_no_window_out_and_doubles_none(home: Hom
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
             await home.crashes_and_starts()
-            issue = asyncio.create_task(home.granter.issue(stream, 2**40))
+            issue = asyncio.create_task(home.issuer.issue(stream, 2**40))
             for _ in range(turns // 2):
                 await asyncio.sleep(0)
             issue.cancel()
@@ -204,6 +210,26 @@ async def test_a_root_that_fails_at_any_call_makes_a_whole_grant_or_none(home: H
         stored = await home.check_energy()
         for record in made:
             await home.check_grant(provider, record, stored)
+
+
+async def test_a_load_that_fails_at_any_point_is_a_whole_pair_or_none(home: Home) -> None:
+    async with home:
+        await begun(home)
+        stream = await home.stream()
+        cards = [Provider(home.clock.now_ms, name).card for name in ("Centre", "Service")]
+        wish = Wish("load", "10s", "UTC", ("import",), "tests", 0, None)
+        for after in range(30):
+            before = len(await home.ledger.grants())
+            home.root.fail_after(after) if after % 2 else home.database.fuse.set(after // 2)
+            try:
+                await home.granter.new(stream, cards, wish, confirmed=True)
+            except (LedgerError, TrustError):
+                home.mend()
+                assert len(await home.ledger.grants()) == before
+            else:
+                home.mend()
+                assert len(await home.ledger.grants()) == before + 2
+        assert before > 10
 
 
 async def test_a_ledger_that_fails_at_any_transaction_makes_a_whole_grant_or_none(home: Home) -> None:
@@ -270,6 +296,102 @@ async def test_what_cannot_be_granted_gets_a_sentence(home: Home) -> None:
         with pytest.raises(Refused, match="X-Wing public key is not one"):
             await home.grants(provider)
         assert await home.ledger.grants() == []
+
+
+DAY_MS = 86_400_000
+
+
+async def test_the_kinds_of_grant_that_cannot_be_get_a_sentence(tmp_path: Path) -> None:
+    """Confirmed or not."""
+    async with Home(tmp_path, layout=Layout(900_000, 96), chunk_units=96) as home:
+        await home.runs(200)
+        stream, now_ms = await home.stream(), home.clock.now_ms
+        today = now_ms // DAY_MS * DAY_MS
+
+        def tariff(prices: Sequence[int] = (30,), lane: str = "import", start: int = today) -> Tariff:
+            return Tariff("EUR", 2, "UTC", DAY_MS, {lane: Dynamic(start, tuple(prices))})
+
+        rules = Tariff("EUR", 2, "UTC", 900_000, {"import": TimeOfUse((Rule(30),))})
+        defaults: dict[str, Any] = {
+            "kind": "windows",
+            "granularity": "24h",
+            "zone": "UTC",
+            "purpose": "tests",
+        }
+        defaults |= dict.fromkeys(("lanes", "from_ms", "until_ms", "tariff"))
+        for wish, sentence in (
+            ({"kind": "raw", "granularity": "36h"}, "a raw grant opens whole links of 24h: its granularity"),
+            ({"kind": "raw", "granularity": "day"}, "opens whole links, not a day"),
+            (
+                {"kind": "raw", "from_ms": today + 3_600_000},
+                "from: a raw grant opens whole links, so with windo",
+            ),
+            ({"kind": "raw", "until_ms": today + 9 * DAY_MS - 1}, "until: a raw grant opens whole links"),
+            ({"tariff": rules}, "a bill has a tariff, and no other grant has one"),
+            ({"kind": "bill"}, "a bill has a tariff"),
+            (
+                {"kind": "bill", "tariff": rules, "granularity": "12h"},
+                "a bill for each 12h tells nearly what",
+            ),
+            ({"kind": "bill", "tariff": rules, "lanes": ("export",)}, "the tariff has no price of export"),
+            ({"kind": "bill", "tariff": tariff(lane="export"), "lanes": ("import",)}, "no price of import"),
+            (
+                {"kind": "bill", "tariff": tariff(), "from_ms": now_ms},
+                "prices end before the first whole 24h",
+            ),
+            (
+                {"kind": "bill", "tariff": tariff([1] * 9, start=today + 2 * DAY_MS)},
+                "no price of import for the",
+            ),
+            (
+                {"kind": "bill", "tariff": tariff([2**60] * 9)},
+                r"a bill could pass 2\^63 in units of 10\^-8 EUR",
+            ),
+            (
+                {"kind": "bill", "tariff": tariff([0] * 9 + [5, 0, 0] + [0] * 9), "granularity": "72h"},
+                "this tariff's bill tells the sum of import of one window of 24h by itself, the one from",
+            ),
+        ):
+            for confirmed in (False, True):
+                wanted = defaults | wish
+                with pytest.raises(UsageError, match=sentence):
+                    await home.granter.new(
+                        stream, [Provider(now_ms).card], Wish(**wanted), confirmed=confirmed
+                    )
+        assert await home.ledger.grants() == []
+
+
+async def test_a_bill_ends_with_its_prices(tmp_path: Path) -> None:
+    async with Home(tmp_path, layout=Layout(900_000, 96), chunk_units=96) as home:
+        await home.runs(200)
+        provider, today = Provider(home.clock.now_ms), home.clock.now_ms // DAY_MS * DAY_MS
+        tariff = Tariff("EUR", 2, "UTC", DAY_MS, {"import": Dynamic(today, (30, 31, 32))})
+        for until_ms in (None, today + 9 * DAY_MS):
+            record = await home.grants(provider, "24h", kind="bill", tariff=tariff, until_ms=until_ms)
+            grant = read_grant_body(record.body, 900_000, "the grant")
+            assert (grant.first, grant.until) == (
+                (today + DAY_MS) // 900_000,
+                (today + 3 * DAY_MS) // 900_000,
+            )
+            assert (grant.lanes, grant.tariff) == (("import",), digest(tariff_body(tariff)))
+            assert record.tariff == tariff_body(tariff)
+
+
+async def test_findings_are_told_and_nothing_is_granted_until_confirmed(home: Home) -> None:
+    async with home:
+        provider = await begun(home)
+        stream = await home.stream()
+        await home.grants(provider, "15s")
+        wish = Wish("windows", "10s", "UTC", ("import",), "tests", None, None)
+        records, found = await home.granter.new(stream, [provider.card], wish, confirmed=False)
+        assert records == []
+        assert ["5s sums of import" in finding.sentence for finding in found.provider] == [True]
+        other = Provider(home.clock.now_ms)
+        records, found = await home.granter.new(stream, [other.card], wish, confirmed=False)
+        assert (records, found.provider, len(found.pooled)) == ([], [], 1)
+        assert len(await home.ledger.grants()) == 1
+        records, _ = await home.granter.new(stream, [provider.card], wish, confirmed=True)
+        assert len(records) == 1
 
 
 async def test_a_long_history_goes_out_in_bundles_of_a_bounded_size(tmp_path: Path) -> None:

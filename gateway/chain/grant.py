@@ -22,8 +22,8 @@ from cryptography.hazmat.primitives.hpke import (
 )
 
 from gateway.chain.keys import KEY_BYTES
-from gateway.chain.layout import LANES
-from gateway.chain.window import Granularity
+from gateway.chain.layout import LANES, Layout
+from gateway.chain.window import Granularity, spell_ms
 from gateway.errors import Refused, UsageError
 
 ID_BYTES = 16
@@ -38,7 +38,11 @@ _SUITE = Suite(KEM.MLKEM768_X25519, KDF.HKDF_SHA256, AEAD.AES_256_GCM)
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """The grant body. `first` ("from") and `until` are units and lie on window boundaries."""
+    """The grant body. `first` ("from") and `until` are units and lie on window boundaries.
+
+    A bill has the H of its `tariff`. Of the two grants of a load, the summing service's names the load
+    monitoring centre's as its `partner`.
+    """
 
     id: bytes
     stream: bytes
@@ -52,6 +56,7 @@ class Grant:
     issued_ms: int
     serial: int
     tariff: bytes | None = None
+    partner: bytes | None = None
 
     def __post_init__(self) -> None:
         unknown = [lane for lane in self.lanes if lane not in LANES]
@@ -64,8 +69,28 @@ class Grant:
         for name, unit in (("from", self.first), ("until", self.until)):
             if unit is not None and self.granularity.align_up(unit) != unit:
                 raise UsageError(f"{name} = unit {unit} is no boundary between windows of {self.granularity}")
+        if (self.kind == "bill") != (self.tariff is not None):
+            raise UsageError("a bill has a tariff, and no other grant has one")
+        if self.kind == "bill" and not set(self.lanes) <= {"import", "export"}:
+            raise UsageError("a bill is for import, export or both, the lanes that a tariff can price")
+        if self.partner is not None and self.kind != "load":
+            raise UsageError("only the summing service's grant of a load has a partner")
+        if self.kind == "raw" and not isinstance(self.granularity.size, int):
+            raise UsageError(
+                f"a raw grant opens whole links, not a {self.granularity}: its granularity must be a whole "
+                "number of links"
+            )
         if self.until is not None and self.until <= self.first:
             raise UsageError("the grant ends before its first window does; until must be later than from")
+
+    def check(self, layout: Layout) -> None:
+        """UsageError unless the grant suits a stream of this layout: raw windows are whole links."""
+        if self.kind == "raw" and any(layout.position(unit) for unit in self.window(0)):
+            link = spell_ms(layout.link_units * layout.unit_ms)
+            raise UsageError(
+                f"a raw grant opens whole links of {link}: its granularity must be a whole number of them, "
+                "and it must begin with one"
+            )
 
     def window(self, j: int) -> tuple[int, int]:
         """Window j as units [a, b); j counts from the grant's `from`."""

@@ -1,6 +1,9 @@
-"""Tokens: the nonce of one window, sealed for one grant.
+"""Tokens: what opens one window, sealed for one grant.
 
-token_j = AES-256-GCM(T_j, nonce 0, aad = id | be64(a) | be64(b), R[a, b) of each lane)
+    token_j = AES-256-GCM(T_j, nonce 0, aad = id | be64(a) | be64(b), plaintext)
+
+The plaintext is R[a, b) of each lane (windows), one word for a whole bill, the summing service's halves
+(load), or the keys of the window's links (raw): words are u64, little-endian.
 """
 
 from __future__ import annotations
@@ -10,8 +13,9 @@ from collections.abc import Sequence
 import numpy as np
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from numpy.typing import NDArray
 
-from gateway.chain.keys import be64
+from gateway.chain.keys import be64, next_key, token_key
 from gateway.errors import Refused
 
 # T_j encrypts one message ever, a pure function of sealed units: so the nonce may be fixed.
@@ -19,26 +23,55 @@ _NONCE = bytes(12)
 TAG_BYTES = 16
 
 
-def token_bytes(values: int) -> int:
-    """The length of a token that holds so many u64."""
-    return 8 * values + TAG_BYTES
-
-
-def make_token(t_j: bytes, grant_id: bytes, a: int, b: int, r: Sequence[int]) -> bytes:
-    """token_j for the window [a, b); `r` holds R[a, b) of each lane, in the grant's order."""
-    plaintext = np.array(r, dtype="<u8").tobytes()
+def make_token(t_j: bytes, grant_id: bytes, a: int, b: int, plaintext: bytes) -> bytes:
+    """token_j for the window [a, b)."""
     return AESGCM(t_j).encrypt(_NONCE, plaintext, grant_id + be64(a) + be64(b))
 
 
-def open_token(t_j: bytes, grant_id: bytes, a: int, b: int, token: bytes) -> list[int]:
-    """R[a, b) of each lane. Refused if the token is another window's, another grant's, or changed."""
+def open_token(t_j: bytes, grant_id: bytes, a: int, b: int, token: bytes) -> bytes:
+    """The plaintext. Refused if the token is another window's, another grant's, or changed."""
     try:
-        plaintext = AESGCM(t_j).decrypt(_NONCE, token, grant_id + be64(a) + be64(b))
+        return AESGCM(t_j).decrypt(_NONCE, token, grant_id + be64(a) + be64(b))
     except (InvalidTag, ValueError, OverflowError):  # the last for windows beyond 2^64: hostile numbers
-        raise Refused(
-            f"the token for units {a} to {b} of grant {grant_id.hex()} does not open: changed, "
-            "or made for another window or grant"
-        ) from None
-    if len(plaintext) % 8:
-        raise Refused(f"the token for units {a} to {b} of grant {grant_id.hex()} holds no whole words")
+        raise _closed(grant_id, a, b) from None
+
+
+def open_words(
+    k_j: bytes, grant_id: bytes, boundaries: Sequence[int], tokens: Sequence[bytes], count: int
+) -> tuple[NDArray[np.uint64], bytes]:
+    """The words of the tokens of consecutive windows, [window, word], and the key K of the window after.
+
+    `k_j` is the first window's key, window i is [boundaries[i], boundaries[i+1]), and each token holds
+    `count` words; Refused where one does not open.
+    """
+    edges = np.array(boundaries, dtype=">u8").tobytes()
+    plain = []
+    for i, token in enumerate(tokens):
+        try:
+            cipher = AESGCM(token_key(k_j))
+            plain.append(cipher.decrypt(_NONCE, token, grant_id + edges[8 * i : 8 * i + 16]))
+        except InvalidTag:
+            raise _closed(grant_id, boundaries[i], boundaries[i + 1]) from None
+        k_j = next_key(k_j)
+    if any(len(one) != 8 * count for one in plain):
+        raise Refused(f"tokens of grant {grant_id.hex()} do not hold {count} words each")
+    return np.frombuffer(b"".join(plain), dtype="<u8").reshape(len(plain), count), k_j
+
+
+def _closed(grant_id: bytes, a: int, b: int) -> Refused:
+    return Refused(
+        f"the token for units {a} to {b} of grant {grant_id.hex()} does not open: changed, "
+        "or made for another window or grant"
+    )
+
+
+def pack_words(values: Sequence[int]) -> bytes:
+    """Words 0 <= value < 2^64 as a plaintext."""
+    return np.array(values, dtype="<u8").tobytes()
+
+
+def read_words(plaintext: bytes, count: int) -> list[int]:
+    """The words of a plaintext that must hold `count` of them; else Refused."""
+    if len(plaintext) != 8 * count:
+        raise Refused(f"a token holds {len(plaintext)} bytes where its grant has {count} words")
     return [int(word) for word in np.frombuffer(plaintext, dtype="<u8")]

@@ -44,14 +44,7 @@ class Granularity:
             return
         if _DAY_MS % self.unit_ms:
             raise UsageError(f"a {self.size} is not a whole number of units of {spell_ms(self.unit_ms)}")
-        try:
-            if self.zone.partition("/")[0] in _NO_ZONES:
-                raise ZoneInfoNotFoundError
-            ZoneInfo(self.zone)
-        except (ZoneInfoNotFoundError, ValueError, OSError):
-            raise UsageError(
-                f"time zone {self.zone!r} is not in the IANA list; right would be one like Europe/Berlin"
-            ) from None
+        check_zone(self.zone)
 
     @classmethod
     def parse(cls, text: str, unit_ms: int, zone: str = "UTC") -> Granularity:
@@ -114,6 +107,18 @@ class Granularity:
 
     def __str__(self) -> str:
         return self.size if isinstance(self.size, str) else spell_ms(self.size * self.unit_ms)
+
+
+def check_zone(zone: str) -> None:
+    """UsageError unless `zone` is an IANA time zone that means the same on every machine."""
+    try:
+        if zone.partition("/")[0] in _NO_ZONES:
+            raise ZoneInfoNotFoundError
+        ZoneInfo(zone)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise UsageError(
+            f"time zone {zone!r} is not in the IANA list; right would be one like Europe/Berlin"
+        ) from None
 
 
 def spell_ms(ms: int) -> str:

@@ -29,6 +29,7 @@ COMMANDS = {
     "grant": ("gateway.cli.grant", "Decide what a provider may open."),
     "provider": ("gateway.cli.provider", "A utility's side: make an identity, read, verify."),
     "config": ("gateway.cli.config", "Print an example configuration, or check one."),
+    "bench": ("gateway.cli.bench", "Measure this machine."),
     "simulate": ("gateway.cli.simulate", "Simulated meters, to try it without hardware."),
 }
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import click
 
 from gateway.cli.output import examples, json_option, local_time, print_json
+from gateway.cli.provider_bill import BILL_EXAMPLE, RAW_EXAMPLE, bill, raw
 from gateway.cli.provider_read import EXAMPLE as READ_EXAMPLE
 from gateway.cli.provider_read import Place, place_options, read
 from gateway.clock import SystemClock
@@ -24,12 +25,13 @@ _NEW_EXAMPLE = "gateway provider new acme --name 'ACME Energy'"
 _VERIFY_EXAMPLE = "gateway provider verify --store s3://home --stream 5f0c... --signer 91ab..."
 
 
-@click.group(epilog=examples(_NEW_EXAMPLE, READ_EXAMPLE, _VERIFY_EXAMPLE))
+@click.group(epilog=examples(_NEW_EXAMPLE, READ_EXAMPLE, BILL_EXAMPLE, RAW_EXAMPLE, _VERIFY_EXAMPLE))
 def command() -> None:
     """What a utility runs: read what households granted, and verify what a store holds."""
 
 
-command.add_command(read)
+for _command in (read, bill, raw):
+    command.add_command(_command)
 
 
 @command.command(epilog=examples(_NEW_EXAMPLE))

@@ -14,6 +14,8 @@ import numpy as np
 
 from gateway.chain.keys import be64
 from gateway.chain.layout import Layout, Run
+from gateway.chain.page import Calendar, Span
+from gateway.chain.seal import U64
 from gateway.errors import LedgerError
 from gateway.ledger.database import Database
 from gateway.ledger.records import (
@@ -21,11 +23,14 @@ from gateway.ledger.records import (
     ChunkEntry,
     GrantRecord,
     Outgoing,
+    PageEntry,
     Position,
     Queued,
     Sealed,
     Stream,
 )
+
+_NAME_LENGTH: dict[Span, int] = {"day": 10, "month": 7}  # 2026-11-22, 2026-11
 
 
 class Ledger:
@@ -150,15 +155,18 @@ class Ledger:
         return await self._db.do(work)
 
     async def close_chunk(
-        self, stream: Stream, chunk: ChunkEntry, rest: Sealed | None, data: Outgoing
+        self, stream: Stream, chunk: ChunkEntry, whole: Sealed, rest: Sealed | None, data: Outgoing
     ) -> None:
-        """Turn the first open units into a chunk. `rest` is what remains of an appended part that it cuts."""
+        """Turn the first open units, `whole`, into a chunk. `rest` is what it leaves of a part that it cuts.
+
+        The ciphertexts stay where the stream has pages, until those of the chunk's days are made.
+        """
 
         def work(db: sqlite3.Connection) -> None:
             db.execute("DELETE FROM sealed WHERE stream = ? AND first < ?", (stream.id, chunk.end))
             if rest is not None:
                 _insert_sealed(db, stream, rest)
-            _insert_chunk(db, stream, chunk)
+            _insert_chunk(db, stream, chunk, whole)
             _enqueue(db, stream.id, [data])
 
         await self._db.do(work)
@@ -195,6 +203,75 @@ class Ledger:
             )
 
         return await self._db.do(work)
+
+    async def chunks(self, stream: Stream, first: int, end: int) -> list[ChunkEntry]:
+        """The chunks that hold some of the units [first, end), in order."""
+
+        def work(db: sqlite3.Connection) -> list[ChunkEntry]:
+            rows = db.execute(
+                "SELECT seq, incarnation, first, end, digest FROM chunk"
+                " WHERE stream = ? AND end > ? AND first < ? ORDER BY seq",
+                (stream.id, first, end),
+            )
+            return [chunk for row in rows if (chunk := _chunk(row)) is not None]
+
+        return await self._db.do(work)
+
+    # --- pages
+
+    async def ciphertexts(self, stream: Stream, chunk: ChunkEntry) -> U64:
+        """c of a chunk, an array [lane, unit]. LedgerError once the pages of its days are made."""
+
+        def work(db: sqlite3.Connection) -> U64:
+            (c,) = db.execute(
+                "SELECT c FROM chunk WHERE stream = ? AND seq = ?", (stream.id, chunk.seq)
+            ).fetchone()
+            if c is None:
+                raise LedgerError(f"the ledger holds chunk {chunk.seq} of {stream.id.hex()} no longer")
+            return np.frombuffer(c, "<u8").reshape(len(stream.lanes), -1)
+
+        return await self._db.do(work)
+
+    async def last_page(self, stream: Stream, span: Span) -> PageEntry | None:
+        """The last page of a day, or of a month, without its sums."""
+
+        def work(db: sqlite3.Connection) -> PageEntry | None:
+            row = db.execute(
+                "SELECT period, step, first, end, digest, NULL FROM page"
+                " WHERE stream = ? AND length(period) = ? ORDER BY period DESC LIMIT 1",
+                (stream.id, _NAME_LENGTH[span]),
+            ).fetchone()
+            return None if row is None else _page(stream, row)
+
+        return await self._db.do(work)
+
+    async def day_pages(self, stream: Stream, first: int, end: int) -> list[PageEntry]:
+        """The pages of the days between units `first` and `end`, in order."""
+
+        def work(db: sqlite3.Connection) -> list[PageEntry]:
+            rows = db.execute(
+                "SELECT period, step, first, end, digest, c FROM page"
+                " WHERE stream = ? AND length(period) = ? AND first >= ? AND end <= ? ORDER BY period",
+                (stream.id, _NAME_LENGTH["day"], first, end),
+            )
+            return [_page(stream, row) for row in rows]
+
+        return await self._db.do(work)
+
+    async def add_page(self, stream: Stream, page: PageEntry, objects: Sequence[Outgoing]) -> None:
+        """Record a page; `objects` (it and the tokens folded with it) enter the outbox, and what it was
+        made of and no later page needs is dropped: a day's ciphertexts, a month's days' sums."""
+
+        def work(db: sqlite3.Connection) -> None:
+            _insert_page(db, stream, page)
+            _enqueue(db, stream.id, objects)
+            if len(page.period) == _NAME_LENGTH["day"]:
+                drop = "UPDATE chunk SET c = NULL WHERE stream = ? AND end <= ? AND c IS NOT NULL"
+            else:
+                drop = "UPDATE page SET c = NULL WHERE stream = ? AND end <= ? AND c IS NOT NULL"
+            db.execute(drop, (stream.id, page.end))
+
+        await self._db.do(work)
 
     # --- the outbox
 
@@ -249,7 +326,7 @@ class Ledger:
 
         def work(db: sqlite3.Connection) -> list[GrantRecord]:
             rows = db.execute(
-                "SELECT id, stream, body, provider_name, next_window, key, revoked_from FROM grant_"
+                "SELECT id, stream, body, provider_name, next_window, key, revoked_from, tariff FROM grant_"
                 " WHERE ?1 IS NULL OR stream = ?1",
                 (stream,),
             )
@@ -257,24 +334,26 @@ class Ledger:
 
         return await self._db.do(work)
 
-    async def add_grant(self, record: GrantRecord, grant: Outgoing, audit: AuditEntry) -> None:
-        """Record a grant; its object enters the outbox, the decision the audit log."""
+    async def add_grants(self, grants: Sequence[tuple[GrantRecord, Outgoing, AuditEntry]]) -> None:
+        """Record grants, all or none; their objects enter the outbox, the decisions the audit log."""
 
         def work(db: sqlite3.Connection) -> None:
-            db.execute(
-                "INSERT INTO grant_ VALUES (?, ?, ?, ?, ?, ?, ?)",
-                (
-                    record.id,
-                    record.stream,
-                    record.body,
-                    record.provider_name,
-                    record.next_window,
-                    record.key,
-                    record.revoked_from,
-                ),
-            )
-            _enqueue(db, record.stream, [grant])
-            _audit(db, audit)
+            for record, grant, audit in grants:
+                db.execute(
+                    "INSERT INTO grant_ VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                    (
+                        record.id,
+                        record.stream,
+                        record.body,
+                        record.provider_name,
+                        record.next_window,
+                        record.key,
+                        record.revoked_from,
+                        record.tariff,
+                    ),
+                )
+                _enqueue(db, record.stream, [grant])
+                _audit(db, audit)
 
         await self._db.do(work)
 
@@ -323,14 +402,19 @@ class Ledger:
         stream: Stream,
         keep: int,
         chunks: Sequence[ChunkEntry],
+        pages_end: int,
+        pages: Sequence[PageEntry],
+        kept: Sequence[Sealed],
         state: bytes,
         windows: Mapping[bytes, int],
         revoked: Mapping[bytes, int],
         audit: AuditEntry,
     ) -> None:
         """The store's chain stands: chunks from seq `keep` on, open units and unsent objects of the
-        stream's own data give way to `chunks`. Grants and revocations in the outbox stay; `windows`
-        gives each grant's next window, `revoked` the unit from which a grant is revoked after all.
+        stream's own data give way to `chunks`, pages that end after unit `pages_end` to `pages`. Grants
+        and revocations in the outbox stay; `windows` gives each grant's next window, `revoked` the unit
+        from which a grant is revoked after all, `kept` are the ciphertexts of the chunks whose days have
+        no page yet.
         """
 
         def work(db: sqlite3.Connection) -> None:
@@ -343,6 +427,14 @@ class Ledger:
             )
             for chunk in chunks:
                 _insert_chunk(db, stream, chunk)
+            for part in kept:
+                db.execute(
+                    "UPDATE chunk SET c = ? WHERE stream = ? AND first = ?",
+                    (part.to_bytes(), stream.id, part.first),
+                )
+            db.execute("DELETE FROM page WHERE stream = ? AND end > ?", (stream.id, pages_end))
+            for page in pages:
+                _insert_page(db, stream, page)
             db.execute("UPDATE stream SET state = ? WHERE id = ?", (state, stream.id))
             for grant, next_window in windows.items():
                 db.execute("UPDATE grant_ SET next_window = ? WHERE id = ?", (next_window, grant))
@@ -399,11 +491,28 @@ def _insert_sealed(db: sqlite3.Connection, stream: Stream, part: Sealed) -> None
     )
 
 
-def _insert_chunk(db: sqlite3.Connection, stream: Stream, chunk: ChunkEntry) -> None:
+def _insert_chunk(
+    db: sqlite3.Connection, stream: Stream, chunk: ChunkEntry, whole: Sealed | None = None
+) -> None:
+    paged = Calendar.of(stream.layout.unit_ms, stream.start) is not None
+    c = whole.to_bytes() if whole is not None and paged else None
     db.execute(
-        "INSERT INTO chunk VALUES (?, ?, ?, ?, ?, ?)",
-        (stream.id, chunk.seq, be64(chunk.incarnation), chunk.first, chunk.end, chunk.digest),
+        "INSERT INTO chunk VALUES (?, ?, ?, ?, ?, ?, ?)",
+        (stream.id, chunk.seq, be64(chunk.incarnation), chunk.first, chunk.end, chunk.digest, c),
     )
+
+
+def _insert_page(db: sqlite3.Connection, stream: Stream, page: PageEntry) -> None:
+    c = None if page.c is None else np.ascontiguousarray(page.c, dtype="<u8").tobytes()
+    db.execute(
+        "INSERT INTO page VALUES (?, ?, ?, ?, ?, ?, ?)",
+        (stream.id, page.period, page.step, page.first, page.end, page.digest, c),
+    )
+
+
+def _page(stream: Stream, row: tuple[str, int, int, int, bytes, bytes | None]) -> PageEntry:
+    c = None if row[5] is None else np.frombuffer(row[5], "<u8").reshape(len(stream.lanes), -1)
+    return PageEntry(*row[:5], c)
 
 
 def _enqueue(db: sqlite3.Connection, stream: bytes, objects: Sequence[Outgoing]) -> None:

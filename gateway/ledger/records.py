@@ -58,6 +58,19 @@ class ChunkEntry:
 
 
 @dataclass(frozen=True, slots=True)
+class PageEntry:
+    """A page made: steps of `step` units over [first, end), H of its bytes, and a day's sums [lane, step]
+    until its month's page is made."""
+
+    period: str
+    step: int
+    first: int
+    end: int
+    digest: bytes
+    c: U64 | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Position:
     """Where a stream stands: its last chunk, if any, and the unit to seal next."""
 
@@ -85,7 +98,7 @@ class Queued(NamedTuple):
 class GrantRecord:
     """A grant as the gateway serves it: windows before `next_window` have their tokens.
 
-    `key` is K_0, sealed by the vault; `revoked_from` the unit from which nothing opens.
+    `key` is K_0, sealed by the vault; `revoked_from` the unit from which nothing opens; `tariff` a bill's.
     """
 
     id: bytes
@@ -95,6 +108,7 @@ class GrantRecord:
     next_window: int
     key: bytes = field(repr=False)
     revoked_from: int | None = None
+    tariff: bytes | None = None
 
 
 class AuditEntry(NamedTuple):

@@ -35,9 +35,22 @@ CREATE TABLE chunk (
     first       INTEGER NOT NULL,
     end         INTEGER NOT NULL,
     digest      BLOB NOT NULL,
+    c           BLOB,                            -- until the pages of its days are made
     PRIMARY KEY (stream, seq)
 ) STRICT, WITHOUT ROWID;
 CREATE UNIQUE INDEX chunk_by_unit ON chunk (stream, first);
+
+-- Pages made: period is a UTC day, 2026-11-22, or a month, 2026-11.
+CREATE TABLE page (
+    stream      BLOB NOT NULL REFERENCES stream,
+    period      TEXT NOT NULL,
+    step        INTEGER NOT NULL,
+    first       INTEGER NOT NULL,
+    end         INTEGER NOT NULL,
+    digest      BLOB NOT NULL,
+    c           BLOB,                            -- a day's sums, until its month's page is made
+    PRIMARY KEY (stream, period)
+) STRICT, WITHOUT ROWID;
 
 -- What still has to reach the store, in order; confirmed objects leave.
 CREATE TABLE outbox (
@@ -56,7 +69,8 @@ CREATE TABLE grant_ (
     provider_name   TEXT NOT NULL,
     next_window     INTEGER NOT NULL,
     key             BLOB NOT NULL,               -- K_0, sealed by the vault
-    revoked_from    INTEGER
+    revoked_from    INTEGER,
+    tariff          BLOB
 ) STRICT, WITHOUT ROWID;
 
 CREATE TABLE audit (

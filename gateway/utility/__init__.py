@@ -12,5 +12,8 @@ In the order in which to read it:
 - `ask`          a question, held against the grants: settled, or refused with what they do open
 - `sums`         all of it together: sums of readings, window by window
 - `follow`       the same, waiting for windows to close
+- `bill`         a tariff's bills, from ciphertexts and one token a period
+- `load`         loads of many homes: the summing service's rule, the load monitoring centre's sum
+- `raw`          every unit of the links whose keys were granted
 - `verify`       everything of a stream, every bad object named
 """

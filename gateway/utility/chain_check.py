@@ -81,6 +81,7 @@ class Walk:
         self._place = place
         self._skipped = 0
         self._incarnations: set[int] = set()
+        self._listed: tuple[str, bytes, int] | None = None  # a page, the last chunk that it lists, its end
 
     @classmethod
     def from_start(cls, descriptor: Descriptor, data: bytes, marks: dict[str, Mark]) -> Walk:
@@ -97,7 +98,15 @@ class Walk:
         """A walk that goes on behind the last good chunk, while this one stays."""
         other = Walk(self._descriptor, self._marks, self._place)
         other._incarnations = set(self._incarnations)
+        other._listed = self._listed
         return other
+
+    def step_over(self, unit: int, page: tuple[str, bytes] | None) -> None:
+        """The walk goes on at `unit`, behind chunks that were not read. `page`: the key of the day page that
+        ends there, and its last child, which must be the chunk that holds the unit, or the one before."""
+        if self._place is None or self._place.mark.next_unit < unit:
+            self._place, self._skipped = None, 0
+            self._listed = None if page is None else (*page, unit)
 
     def skip(self) -> None:
         """The next object in order was refused by itself."""
@@ -111,7 +120,7 @@ class Walk:
             if last == here:
                 return []
             return [Problem(key, f"{key} has changed since it was read the last time")]
-        problems = [] if last is None else self._join(last, here, chunk)
+        problems = self._check_listed(here, chunk) if last is None else self._join(last, here, chunk)
         if last is not None and chunk.first < last.mark.next_unit:
             return problems  # the chain goes on from the chunk that was there first
         problems += self._check_marks(here)
@@ -150,6 +159,13 @@ class Walk:
                 f" after {last.key} must come number {mark.seq + 1} at unit {mark.next_unit}",
             )
         ]
+
+    def _check_listed(self, here: Place, chunk: Chunk) -> list[Problem]:
+        listed, self._listed = self._listed, None
+        # A chunk that begins later cannot tell: the reader says what is missing before it.
+        if listed is None or chunk.first > listed[2] or listed[1] in (here.mark.digest, chunk.previous):
+            return []
+        return [Problem(here.key, f"{here.key} does not go on where {listed[0]} ends: of another history")]
 
     def _missing(self, last: Place, end: int, count: int) -> Problem:
         unit_ms, first = self._descriptor.layout.unit_ms, last.mark.next_unit

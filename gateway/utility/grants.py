@@ -6,7 +6,7 @@ import re
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
 
-from gateway.chain.grant import ID_BYTES, Grant, open_k0
+from gateway.chain.grant import ID_BYTES, Grant, Kind, open_k0
 from gateway.errors import Refused
 from gateway.utility.fetch import first_key, get
 from gateway.utility.keys import Identity
@@ -35,15 +35,23 @@ class Held:
         granted = self.grant.first <= a and (self.limit is None or b <= self.limit)
         return granted and self.divides(a, b)
 
+    def complete(self, end: int) -> int:
+        """How many of its windows are granted and have ended when the units before `end` are sealed."""
+        return self.grant.complete(end if self.limit is None else min(end, self.limit))
+
     def __str__(self) -> str:
         grant = self.grant
         unit_ms = grant.granularity.unit_ms
+        what = {
+            "windows": f"sums of {grant.granularity} of",
+            "bill": f"the bill of each {grant.granularity} for",
+            "load": f"a half of sums of {grant.granularity} of",
+            "raw": "every unit of",
+        }[grant.kind]
         span = f"from {spell(grant.first, unit_ms)}"
         if self.limit is not None:
             span += f" until {spell(self.limit, unit_ms)}" + (", when it was revoked" if self.revoked else "")
-        return (
-            f"grant {short(grant.id)} opens sums of {grant.granularity} of {', '.join(grant.lanes)}, {span}"
-        )
+        return f"grant {short(grant.id)} opens {what} {', '.join(grant.lanes)}, {span}"
 
 
 def short(grant_id: bytes) -> str:
@@ -51,15 +59,15 @@ def short(grant_id: bytes) -> str:
     return f"{grant_id.hex()[:8]}..."
 
 
-async def held_grants(reader: StreamReader, identity: Identity) -> list[Held]:
-    """The grants of kind "windows" to `identity`, by id. Refused for a grant or revocation that does not
-    hold, also where it may be somebody else's: that cannot be told."""
+async def held_grants(reader: StreamReader, identity: Identity, kind: Kind = "windows") -> list[Held]:
+    """The grants of one kind to `identity`, by id. Refused for a grant or revocation that does not hold,
+    also where it may be somebody else's: that cannot be told."""
     held = []
     descriptor = reader.descriptor
     async for grant_id in _grant_ids(reader):
         key = names.grant(descriptor.stream, grant_id)
         found, grant = check_grant(descriptor, key, await get(reader.bucket, key))
-        if grant.provider != identity.kid or grant.kind != "windows":
+        if grant.provider != identity.kid or grant.kind != kind:
             continue
         try:
             k_0 = open_k0(found.sealed_k0, identity.xwing_seed, found.body)

@@ -10,16 +10,21 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 
 import numpy as np
+from numpy.typing import NDArray
 
+from gateway.chain.page import add_up
 from gateway.chain.seal import U64
 from gateway.errors import NotFound, Refused, RolledBack
 from gateway.store.bucket import Bucket
 from gateway.utility.chain_check import Mark, Walk, check_chunk
 from gateway.utility.fetch import first_key, get, holding, numbered, objects
+from gateway.utility.pages import FoundPage, Pages
 from gateway.utility.seen import Seen
 from gateway.utility.times import spell_age
 from gateway.wire import cose, names
 from gateway.wire.objects import Chunk, Descriptor, Head
+
+_Part = tuple[int, int, FoundPage | None]  # units [first, end), and the page that has them
 
 
 class StreamReader:
@@ -31,6 +36,7 @@ class StreamReader:
         self.descriptor_data = data
         self.head: Head | None = None
         self.seen = seen
+        self._pages = Pages(bucket, descriptor)
 
     @classmethod
     async def open(
@@ -50,6 +56,12 @@ class StreamReader:
         if descriptor.stream != stream:
             raise Refused(f"{key} describes another stream, {descriptor.stream.hex()}")
         return cls(bucket, descriptor, data, seen)
+
+    @property
+    def days_end(self) -> int:
+        """The end of the last UTC day that is over at the head: what lies before is in pages and folded
+        bundles. 0 where there are none."""
+        return 0 if self.head is None else self._pages.day_begin(self.head.next_unit)
 
     def marks(self, head: Head | None) -> dict[str, Mark]:
         """What is known of the chain's chunks, and from whom."""
@@ -137,19 +149,46 @@ class StreamReader:
 
     async def sums(self, bounds: Sequence[int], lanes: Sequence[str], walk: Walk) -> U64:
         """The sums of ciphertexts, modulo 2^64, over the windows [bounds[i], bounds[i + 1]): an array of
-        shape (lanes, windows). Bounds rise, and lie between the stream's start and the head."""
+        shape (lanes, windows). Bounds rise, and lie between the stream's start and the head.
+
+        They come from month pages where the bounds lie on steps of these, else from day pages, else from
+        chunks.
+        """
         numbers = [[lane.name for lane in self.descriptor.lanes].index(name) for name in lanes]
         edges = np.array(bounds, dtype=np.int64)
         sums = np.zeros((len(lanes), len(edges) - 1), dtype=np.uint64)
-        async with aclosing(self.chunks(bounds[0], bounds[-1], walk)) as chunks:
-            async for chunk in chunks:
-                lo, hi = max(chunk.first, bounds[0]), min(chunk.end, bounds[-1])
-                i = int(np.searchsorted(edges, lo, side="right")) - 1
-                j = int(np.searchsorted(edges, hi, side="left"))
-                cuts = np.concatenate(([lo], edges[i + 1 : j])) - chunk.first
-                for row, number in enumerate(numbers):
-                    sums[row, i:j] += np.add.reduceat(chunk.c(number)[: hi - chunk.first], cuts)
+        async for first, end, page in self._parts(edges):
+            if page is not None:
+                add_up(sums, edges, first, page.page.step, page.cut(first, end)[numbers])
+                continue
+            day = await self._pages.ending_at(first)
+            walk.step_over(first, None if day is None else (day.key, day.page.children[-1]))
+            async with aclosing(self.chunks(first, end, walk)) as chunks:
+                async for chunk in chunks:
+                    c = np.stack([chunk.c(number) for number in numbers])
+                    lo, hi = max(first, chunk.first), min(end, chunk.end)
+                    add_up(sums, edges, lo, 1, c[:, lo - chunk.first : hi - chunk.first])
         return sums
+
+    async def _parts(self, edges: NDArray[np.int64]) -> AsyncGenerator[_Part, None]:
+        """The time between the first and the last edge in parts [first, end), each with the page that has
+        it; chunks have those without."""
+        at, end = int(edges[0]), int(edges[-1])
+        chunks_from: int | None = None
+        while at < end:
+            page = await self._pages.best(at, edges, self.days_end)
+            if page is not None:
+                if chunks_from is not None:
+                    yield chunks_from, at, None
+                    chunks_from = None
+                upto = min(end, page.period.end)
+                yield at, upto, page
+            else:
+                chunks_from = at if chunks_from is None else chunks_from
+                upto = min(end, self._pages.next_day(at) or end)
+            at = upto
+        if chunks_from is not None:
+            yield chunks_from, end, None
 
     def _in_link(self, unit: int, end: int) -> AsyncGenerator[str, None]:
         """The keys of the chunks from the start of `unit`'s link on: none that begins earlier holds it."""
@@ -166,12 +205,17 @@ class StreamReader:
         async with aclosing(self._in_link(mark.next_unit - 1, mark.next_unit)) as keys:
             async for key in keys:
                 last = key
-        if last is None:
+        data = None if last is None else await get(self.bucket, last)
+        chunk = None if last is None else check_chunk(self.descriptor, last, data)
+        if chunk is None or chunk.end < mark.next_unit:
+            # A lifecycle rule may have let the chunk expire; its day's page still lists it.
+            day = await self._pages.day_of(mark.next_unit - 1)
+            if day is not None and mark.digest in day.page.children:
+                return
+        if chunk is None:
             raise error(
                 f"the chunk number {mark.seq} that {who} is missing: it ends at unit {mark.next_unit}"
             )
-        data = await get(self.bucket, last)
-        chunk = check_chunk(self.descriptor, last, data)
         assert data is not None
         if Mark(chunk.seq, cose.digest(data), chunk.end) != mark:
             raise error(f"{last} is not the chunk number {mark.seq} that {who}")

@@ -16,6 +16,7 @@ from gateway.store.bucket import Bucket
 from gateway.utility.chain_check import Problem, Walk, check_chunk
 from gateway.utility.fetch import listed, objects
 from gateway.utility.grants import check_grant, check_revocation, grant_id_in
+from gateway.utility.page_audit import PageAudit
 from gateway.utility.reader import StreamReader
 from gateway.utility.seen import Seen
 from gateway.utility.tokens import check_bundle
@@ -33,6 +34,7 @@ class Tally:
     incarnations: int = 0
     grants: int = 0
     bundles: int = 0
+    pages: int = 0
     problems: int = 0
 
 
@@ -44,7 +46,7 @@ async def verify(
     on_problem: Callable[[Problem], None],
     on_chunk: Callable[[Tally], None],
 ) -> Tally:
-    """Look at the descriptor, the head, all chunks, all grants and their fresh tokens.
+    """Look at the descriptor, the head, all chunks, all pages, all grants and their tokens.
 
     `on_problem` gets each problem as it is found, `on_chunk` the tally after each chunk. A head that
     holds is remembered in `seen` if nothing was found wrong. NotFound where the store has nothing of the
@@ -80,6 +82,7 @@ async def _verify_chunks(
     reader: StreamReader, tally: Tally, report: Callable[[Problem], None], on_chunk: Callable[[Tally], None]
 ) -> None:
     walk = Walk.from_start(reader.descriptor, reader.descriptor_data, reader.marks(tally.head))
+    pages = PageAudit(reader, tally.head, report)
     keys = listed(reader.bucket, names.chunks(reader.descriptor.stream))
     async with aclosing(objects(reader.bucket, keys)) as found:
         async for key, data in found:
@@ -92,13 +95,17 @@ async def _verify_chunks(
             else:
                 assert data is not None
                 tally.units += chunk.count
-                for problem in walk.follow(key, chunk, data):
+                problems = walk.follow(key, chunk, data)
+                for problem in problems:
                     report(problem)
+                await pages.take(chunk, data, sound=not problems)
             tally.incarnations = walk.incarnations
             on_chunk(tally)
     if tally.head is not None:
         for problem in walk.finish(tally.head):
             report(problem)
+    await pages.finish()
+    tally.pages = pages.count
 
 
 async def _verify_grants(reader: StreamReader, tally: Tally, report: Callable[[Problem], None]) -> None:
@@ -123,7 +130,6 @@ async def _verify_grants(reader: StreamReader, tally: Tally, report: Callable[[P
         folder.finish(tally.head)
 
 
-# Folded bundles are not read by this version's readers.
 _IN_A_GRANT = ("day", "grant.cose", "month", "new", "revoked.cose")
 
 
@@ -139,7 +145,8 @@ class _Folder:
         self._report = report
         self._there = False
         self._grant: Grant | None = None
-        self._next_window: int | None = 0  # None behind a bundle that does not hold
+        self._windows: list[tuple[int, int]] = []  # those that have tokens, of one fold after another
+        self._broken: list[int] = []  # where bundles begin that do not hold
         self._revoked_from: int | None = None
 
     def take(self, key: str, name: str, data: bytes | None) -> None:
@@ -149,30 +156,42 @@ class _Folder:
             self._tally.grants += 1
             _, self._grant = check_grant(self._descriptor, key, data)
             return
-        if name.startswith("new/"):
+        if name.partition("/")[0] in names.FOLDS:
             self._tally.bundles += 1
-            before, self._next_window = self._next_window, None
-            bundle = check_bundle(self._descriptor, self._grant, key, data)
-            if before is not None and bundle.first_window > before:
-                self._missing(before, "tokens of later windows are there")
-            self._next_window = max(before or 0, bundle.first_window + bundle.count)
+            first = names.number_in(key)
+            try:
+                bundle = check_bundle(self._descriptor, self._grant, key, data)
+            except Refused:
+                self._broken.append(first)
+                raise
+            if self._windows and self._windows[-1][1] == first:
+                first = self._windows.pop()[0]
+            self._windows.append((first, bundle.end_window))
         elif name == "revoked.cose":
             self._revoked_from = 0  # where it does not hold, no token is asked for
             self._revoked_from = check_revocation(self._descriptor, key, data).from_unit
 
     def finish(self, head: Head | None) -> None:
-        """After the last object. The gateway puts the tokens of closed windows before the head, and those
-        of past windows right after the grant."""
+        """After the last object. Each window must have its token in some fold. The gateway puts the tokens
+        of closed windows before the head, and those of past windows right after the grant."""
         if not self._there:
             key = names.grant(self._descriptor.stream, self.id)
             self._report(Problem(key, f"{key} is missing, and the store holds other objects of the grant"))
+        at = 0
+        for first, end in sorted(self._windows):
+            if first > at:
+                self._missing(at, first, "tokens of later windows are there")
+            at = max(at, end)
         grant = self._grant
-        if grant is None or grant.kind != "windows" or head is None or self._next_window is None:
+        # A load's tokens also end where the load monitoring centre's grant is revoked.
+        if grant is None or grant.kind == "load" or head is None:
             return
         end = head.next_unit if self._revoked_from is None else min(head.next_unit, self._revoked_from)
-        if head.time_ms > grant.issued_ms and grant.complete(end) > self._next_window:
-            self._missing(self._next_window, "the head is beyond its first window")
+        if head.time_ms > grant.issued_ms and grant.complete(end) > at:
+            self._missing(at, grant.complete(end), "the head is beyond its first window")
 
-    def _missing(self, window: int, why: str) -> None:
-        key = names.bundle(self._descriptor.stream, self.id, window)
-        self._report(Problem(key, f"{key} is missing: {why}"))
+    def _missing(self, window: int, end: int, why: str) -> None:
+        """No bundle holds windows `window` to `end` - 1: news, unless one that is broken should."""
+        if not any(window <= broken < end for broken in self._broken):
+            key = names.bundle(self._descriptor.stream, self.id, window)
+            self._report(Problem(key, f"{key} is missing: {why}"))

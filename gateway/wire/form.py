@@ -6,6 +6,7 @@ map and back. gw1.cddl says the same in CDDL, and the tests hold the two togethe
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -23,14 +24,19 @@ class Field(NamedTuple):
     optional: bool = False
 
 
-def bstr(size: int | None = None) -> Form:
-    """Bytes, of exactly `size` where one is given."""
-    return lambda v: isinstance(v, bytes) and size in (None, len(v))
+def bstr(size: int | None = None, *, least: int = 0) -> Form:
+    """Bytes, of exactly `size` where one is given, else of at least `least`."""
+    return lambda v: isinstance(v, bytes) and (size == len(v) if size is not None else len(v) >= least)
 
 
 def uint(bits: int = 64) -> Form:
     """0 to 2^bits - 1."""
     return between(0, 2**bits - 1)
+
+
+def integer() -> Form:
+    """A signed 64-bit integer."""
+    return between(-(2**63), 2**63 - 1)
 
 
 def between(least: int, most: int) -> Form:
@@ -41,6 +47,11 @@ def between(least: int, most: int) -> Form:
 def tstr(most: int = 256) -> Form:
     """Text of at most so many bytes in UTF-8, all of it printable."""
     return lambda v: isinstance(v, str) and v.isprintable() and len(v.encode()) <= most
+
+
+def like(pattern: str) -> Form:
+    """Text that the pattern matches from end to end."""
+    return lambda v: isinstance(v, str) and re.fullmatch(pattern, v) is not None
 
 
 def one_of(*values: str) -> Form:

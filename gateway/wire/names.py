@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from typing import Literal
 
 from gateway.errors import Refused
 
+Fold = Literal["new", "day", "month"]
+FOLDS: tuple[Fold, ...] = ("new", "day", "month")
 _HEX = frozenset("0123456789abcdef")
 
 
@@ -53,14 +56,24 @@ def revocation(stream: bytes, grant_id: bytes) -> str:
     return f"{grants(stream)}{grant_id.hex()}/revoked.cose"
 
 
-def bundles(stream: bytes, grant_id: bytes) -> str:
-    """The prefix of a grant's fresh token bundles; their keys sort by window number."""
-    return f"{grants(stream)}{grant_id.hex()}/new/"
+def bundles(stream: bytes, grant_id: bytes, fold: Fold = "new") -> str:
+    """The prefix of a grant's token bundles of one fold; their keys sort by window number."""
+    return f"{grants(stream)}{grant_id.hex()}/{fold}/"
 
 
-def bundle(stream: bytes, grant_id: bytes, first_window: int) -> str:
-    """The fresh token bundle that begins with window number `first_window`."""
-    return f"{bundles(stream, grant_id)}{first_window:016x}.cose"
+def bundle(stream: bytes, grant_id: bytes, first_window: int, fold: Fold = "new") -> str:
+    """The token bundle that begins with window number `first_window`."""
+    return f"{bundles(stream, grant_id, fold)}{first_window:016x}.cose"
+
+
+def pages(stream: bytes, span: str) -> str:
+    """The prefix of all day pages, or month pages; their keys sort by date."""
+    return f"{stream_prefix(stream)}{span}/"
+
+
+def page(stream: bytes, period: str) -> str:
+    """The page of a UTC day, "2026-11-22", or of a month, "2026-11"."""
+    return f"{pages(stream, 'day' if len(period) == 10 else 'month')}{period}.cose"
 
 
 def number_in(key: str) -> int:

@@ -16,11 +16,26 @@ from gateway.chain.grant import ID_BYTES, KINDS, XWING_PUBLIC_BYTES, Grant
 from gateway.chain.keys import STREAM_BYTES
 from gateway.chain.layout import LANES, Lane, Layout
 from gateway.chain.seal import U64
-from gateway.chain.token import token_bytes
+from gateway.chain.tariff import Dynamic, Rule, Tariff, TimeOfUse
+from gateway.chain.token import TAG_BYTES
 from gateway.chain.window import Granularity
 from gateway.errors import Refused, UsageError
-from gateway.wire import cose
-from gateway.wire.form import Field, between, bstr, either, list_of, one_of, read, tstr, tuple_of, uint, write
+from gateway.wire import cose, names
+from gateway.wire.form import (
+    Field,
+    between,
+    bstr,
+    either,
+    integer,
+    like,
+    list_of,
+    one_of,
+    read,
+    tstr,
+    tuple_of,
+    uint,
+    write,
+)
 
 Assurance = Literal["tpm", "software"]
 DIGEST_BYTES = 32
@@ -197,6 +212,7 @@ _BODY_FIELDS = (
     Field(11, "tariff", bstr(DIGEST_BYTES), optional=True),
     Field(12, "issued_ms", uint()),
     Field(13, "serial", uint()),
+    Field(14, "partner", bstr(ID_BYTES), optional=True),
 )
 
 
@@ -214,6 +230,48 @@ def read_grant_body(body: bytes, unit_ms: int, what: str) -> Grant:
     try:
         values["granularity"] = Granularity(values["granularity"], unit_ms, values.pop("zone"))
         return Grant(**{**values, "lanes": tuple(values["lanes"])})
+    except UsageError as error:
+        raise Refused(f"{what}: {error}") from None
+
+
+_RULES = list_of(
+    tuple_of(integer(), list_of(between(0, 6), most=7), between(0, 1440), between(0, 1440)), most=256
+)
+_PRICES = either(_RULES, tuple_of(uint(), list_of(integer(), most=2**19)))
+_TARIFF_FIELDS = (
+    Field(1, "currency", tstr(8)),
+    Field(2, "scale", between(0, 12)),
+    Field(3, "zone", tstr()),
+    Field(4, "step_ms", between(1, 86_400_000)),
+    Field(5, "import", _PRICES, optional=True),
+    Field(6, "export", _PRICES, optional=True),
+)
+
+
+def tariff_body(tariff: Tariff) -> bytes:
+    """The tariff whose H stands in the grant body of a bill."""
+    values: dict[str, Any] = {field.name: getattr(tariff, field.name, None) for field in _TARIFF_FIELDS[:4]}
+    for lane in ("import", "export"):
+        prices = tariff.prices.get(lane)
+        if isinstance(prices, TimeOfUse):
+            values[lane] = [[rule.price, list(rule.days), rule.begin, rule.end] for rule in prices.rules]
+        else:
+            values[lane] = None if prices is None else [prices.start_ms, list(prices.prices)]
+    return cose.encode(write(_TARIFF_FIELDS, values, "tariff"))
+
+
+def read_tariff_body(body: bytes, what: str) -> Tariff:
+    """The tariff of a body."""
+    values = read(_TARIFF_FIELDS, cose.decode(body, what), what)
+    prices: dict[str, TimeOfUse | Dynamic] = {}
+    try:
+        for lane in ("import", "export"):
+            given = values.pop(lane)
+            if given is not None and _RULES(given):
+                prices[lane] = TimeOfUse(tuple(Rule(p, tuple(days), x, y) for p, days, x, y in given))
+            elif given is not None:
+                prices[lane] = Dynamic(given[0], tuple(given[1]))
+        return Tariff(prices=prices, **values)
     except UsageError as error:
         raise Refused(f"{what}: {error}") from None
 
@@ -242,35 +300,83 @@ class GrantObject(_Signed):
 
 @dataclass(frozen=True, slots=True)
 class Tokens(_Signed):
-    """Tokens of consecutive windows, one after another, all of the same length."""
+    """Tokens of consecutive windows, one after another."""
 
     TYPE = "gw1/tokens"
     FIELDS = (
         Field(1, "stream", bstr(STREAM_BYTES)),
         Field(2, "grant", bstr(ID_BYTES)),
         Field(3, "first_window", uint()),
-        Field(4, "count", _COUNT),
-        Field(5, "tokens", bstr()),
+        Field(4, "tokens", list_of(bstr(least=TAG_BYTES), most=2**20)),
     )
     stream: bytes
     grant: bytes
     first_window: int
-    count: int
-    tokens: bytes
+    tokens: tuple[bytes, ...]
+
+    def _values(self) -> dict[str, Any]:
+        return {**_Signed._values(self), "tokens": list(self.tokens)}
 
     @classmethod
     def _from(cls, values: dict[str, Any], what: str) -> Self:
-        bundle = cls(**values)
-        size, rest = divmod(len(bundle.tokens), bundle.count)
-        if rest or size not in {token_bytes(lanes) for lanes in range(1, _LANES + 1)}:
-            raise Refused(f"{what}: its bytes are no {bundle.count} tokens of one length")
-        return bundle
+        return cls(**{**values, "tokens": tuple(values["tokens"])})
+
+    @property
+    def end_window(self) -> int:
+        """The number of the window after the last."""
+        return self.first_window + len(self.tokens)
 
     def token(self, window: int) -> bytes:
         """The token of window number `window`, which must lie in the bundle."""
-        size = len(self.tokens) // self.count
-        at = (window - self.first_window) * size
-        return self.tokens[at : at + size]
+        return self.tokens[window - self.first_window]
+
+
+@dataclass(frozen=True, slots=True)
+class Page(_Signed):
+    """Sums of c over a UTC day or month in steps, and the digests of what they were added up from.
+
+    `sums` has one array a lane, `children` the digests of the chunks that overlap the day, or of the
+    month's day pages; `previous` is H of the page before of the same kind, None for the first.
+    """
+
+    TYPE = "gw1/page"
+    FIELDS = (
+        Field(1, "stream", bstr(STREAM_BYTES)),
+        Field(2, "period", like("[0-9]{4}-(0[1-9]|1[0-2])(-(0[1-9]|[12][0-9]|3[01]))?")),
+        Field(3, "step", between(1, 2**32)),
+        Field(4, "first", uint()),
+        Field(5, "count", _COUNT),
+        Field(6, "sums", list_of(bstr(), most=_LANES)),
+        Field(7, "children", list_of(bstr(DIGEST_BYTES), most=2**20)),
+        Field(8, "previous", bstr(DIGEST_BYTES), optional=True),
+    )
+    stream: bytes
+    period: str
+    step: int
+    first: int
+    count: int
+    sums: tuple[bytes, ...]
+    children: tuple[bytes, ...]
+    previous: bytes | None
+
+    def _values(self) -> dict[str, Any]:
+        return {**_Signed._values(self), "sums": list(self.sums), "children": list(self.children)}
+
+    @classmethod
+    def _from(cls, values: dict[str, Any], what: str) -> Self:
+        page = cls(**{**values, "sums": tuple(values["sums"]), "children": tuple(values["children"])})
+        if any(len(lane) != 8 * page.count for lane in page.sums):
+            raise Refused(f"{what}: its lanes do not hold {page.count} steps each")
+        return page
+
+    @property
+    def end(self) -> int:
+        """The unit after the last step."""
+        return self.first + self.step * self.count
+
+    def c(self, lane: int) -> U64:
+        """The sums of the descriptor's lane number `lane`, one a step."""
+        return np.frombuffer(self.sums[lane], dtype="<u8")
 
 
 @dataclass(frozen=True, slots=True)
@@ -326,16 +432,27 @@ class Card(_Signed):
         return cls.read(data, key, what)
 
 
+_BELOW_STREAM: dict[str, type[_Signed]] = {
+    "chunk": Chunk,
+    "day": Page,
+    "month": Page,
+    "stream.cose": Descriptor,
+    "head.cose": Head,
+}
+_BELOW_GRANT: dict[str, type[_Signed]] = {
+    **dict.fromkeys(names.FOLDS, Tokens),
+    "grant.cose": GrantObject,
+    "revoked.cose": Revocation,
+}
+
+
 def class_at(key: str) -> type[_Signed]:
     """What kind of object lies at a key of the bucket; Refused where version 1 has none."""
-    for part, kind in (
-        ("/chunk/", Chunk),
-        ("/new/", Tokens),
-        ("/stream.cose", Descriptor),
-        ("/head.cose", Head),
-        ("/grant.cose", GrantObject),
-        ("/revoked.cose", Revocation),
-    ):
-        if part in key:
-            return kind
-    raise Refused(f"the store holds {key!r}, which is no name that version 1 knows")
+    parts = key.split("/")
+    if len(parts) >= 5 and parts[2] == "grant":
+        kind = _BELOW_GRANT.get(parts[4])
+    else:
+        kind = _BELOW_STREAM.get(parts[2]) if len(parts) >= 3 else None
+    if kind is None:
+        raise Refused(f"the store holds {key!r}, which is no name that version 1 knows")
+    return kind

@@ -102,7 +102,7 @@ tcp = {{ host = "127.0.0.1", port = {meter.port} }}
             *("--granularity", "1min", "--lanes", ",".join(LANES), "--from", _spell(start)),
             *("--purpose", "a look at how it works", "--json"),
         )
-        return int(json.loads(must(done, "`gateway grant new`").out)["from_ms"] // 1000)
+        return int(json.loads(must(done, "`gateway grant new`").out)["grants"][0]["from_ms"] // 1000)
 
     def log_end(self) -> str:
         """What the gateway said last, indented."""

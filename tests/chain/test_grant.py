@@ -19,7 +19,8 @@ from gateway.chain.grant import (
     xwing_public_bytes,
 )
 from gateway.chain.keys import KEY_BYTES
-from gateway.chain.window import Granularity
+from gateway.chain.layout import Layout
+from gateway.chain.window import Granularity, spell_ms
 from gateway.errors import Refused, UsageError
 
 SEED, OTHER_SEED = bytes(32), bytes(31) + b"\1"
@@ -102,6 +103,15 @@ def test_an_empty_window_has_its_number_too() -> None:
         ({"purpose": "ä" * 129}, "at most 256 bytes of printable text"),
         ({"purpose": "two\nlines"}, "printable text"),
         ({"purpose": "\udc80"}, "printable text"),
+        ({"kind": "bill"}, "a bill has a tariff, and no other grant has one"),
+        ({"tariff": bytes(32)}, "a bill has a tariff, and no other grant has one"),
+        (
+            {"kind": "bill", "tariff": bytes(32), "lanes": ("import", "power")},
+            "lanes that a tariff can price",
+        ),
+        ({"partner": bytes(16)}, "only the summing service's grant of a load has a partner"),
+        ({"kind": "raw", "partner": bytes(16)}, "only the summing service's grant of a load has a partner"),
+        ({"kind": "raw", "granularity": Granularity("day", 1000)}, "opens whole links, not a day"),
     ],
 )
 def test_what_cannot_be_granted(changes: dict[str, Any], says: str) -> None:
@@ -112,6 +122,21 @@ def test_what_cannot_be_granted(changes: dict[str, Any], says: str) -> None:
 @pytest.mark.parametrize("until", [None, 900, 90_000])
 def test_grants_that_can_be(until: int | None) -> None:
     assert a_grant(Granularity(900, 1000), 0, until, purpose="ä" * 128).until == until
+
+
+@given(st.integers(1, 2000), st.integers(1, 5000), st.integers(0, 10**6))
+def test_raw_windows_are_whole_links(link_units: int, size: int, k: int) -> None:
+    """A grant that passes cuts no link, at any window; one that does not cuts one at the first."""
+    layout = Layout(1000, link_units)
+    grant = a_grant(Granularity(size, 1000), k * size, kind="raw")
+    cuts = [unit for j in range(3) for unit in grant.window(j) if unit % link_units]
+    if not cuts:
+        grant.check(layout)
+        return
+    assert set(cuts) & set(grant.window(0))
+    with pytest.raises(UsageError, match=f"opens whole links of {spell_ms(1000 * link_units)}: its granul"):
+        grant.check(layout)
+    replace(grant, kind="windows").check(layout)
 
 
 @given(st.binary(min_size=32, max_size=32), st.binary(min_size=32, max_size=32), st.binary())

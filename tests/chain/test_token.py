@@ -11,12 +11,13 @@ from hypothesis import strategies as st
 from gateway.chain.keys import advance, incarnation_message, ledger_message, link_key, next_key, token_key
 from gateway.chain.layout import LANES
 from gateway.chain.seal import MASK
-from gateway.chain.token import make_token, open_token, token_bytes
+from gateway.chain.token import TAG_BYTES, make_token, open_token, open_words, pack_words, read_words
 from gateway.errors import Refused
 
 K_0 = bytes(range(32))
 GRANT = bytes(range(16))
 WORD = st.integers(0, MASK)
+SEVEN = pack_words([7])
 
 
 def refuses(t_j: bytes, grant: bytes, a: int, b: int, token: bytes) -> bool:
@@ -35,17 +36,17 @@ def flipped(data: bytes) -> Iterator[bytes]:
         yield bytes(changed)
 
 
-@given(st.binary(min_size=32, max_size=32), st.lists(WORD, min_size=1, max_size=4), WORD, WORD)
-def test_a_token_opens_to_what_it_holds(t_j: bytes, r: list[int], a: int, b: int) -> None:
-    token = make_token(t_j, GRANT, a, b, r)
-    assert len(token) == token_bytes(len(r))
-    assert open_token(t_j, GRANT, a, b, token) == r
-    assert make_token(t_j, GRANT, a, b, r) == token  # the same message again: nothing new is encrypted
+@given(st.binary(min_size=32, max_size=32), st.binary(max_size=100), WORD, WORD)
+def test_a_token_opens_to_what_it_holds(t_j: bytes, plaintext: bytes, a: int, b: int) -> None:
+    token = make_token(t_j, GRANT, a, b, plaintext)
+    assert len(token) == len(plaintext) + TAG_BYTES
+    assert open_token(t_j, GRANT, a, b, token) == plaintext
+    assert make_token(t_j, GRANT, a, b, plaintext) == token  # nothing new is encrypted
 
 
 def test_a_token_with_any_bit_changed_is_refused() -> None:
-    t_j, r = token_key(K_0), [1, 2**63, MASK]
-    token = make_token(t_j, GRANT, 900, 1800, r)
+    t_j = token_key(K_0)
+    token = make_token(t_j, GRANT, 900, 1800, pack_words([1, 2**63, MASK]))
     for changed in flipped(token):
         assert refuses(t_j, GRANT, 900, 1800, changed)
     for changed in flipped(GRANT):
@@ -59,13 +60,13 @@ def test_a_token_with_any_bit_changed_is_refused() -> None:
 
 @given(WORD, WORD, WORD, WORD)
 def test_a_token_opens_no_other_window(a: int, b: int, c: int, d: int) -> None:
-    token = make_token(token_key(K_0), GRANT, a, b, [7])
+    token = make_token(token_key(K_0), GRANT, a, b, SEVEN)
     assert refuses(token_key(K_0), GRANT, c, d, token) == ((a, b) != (c, d))
 
 
 @pytest.mark.parametrize(("a", "b"), [(-1, 0), (0, 2**64), (2**64, 2**65), (0, -1)])
 def test_windows_that_cannot_be_are_refused(a: int, b: int) -> None:
-    assert refuses(token_key(K_0), GRANT, a, b, make_token(token_key(K_0), GRANT, 0, 0, [7]))
+    assert refuses(token_key(K_0), GRANT, a, b, make_token(token_key(K_0), GRANT, 0, 0, SEVEN))
 
 
 @given(st.binary(max_size=64))
@@ -75,24 +76,73 @@ def test_no_bytes_are_a_token(token: bytes) -> None:
 
 @pytest.mark.parametrize("change", [lambda t: t[:-1], lambda t: t + b"\0", lambda t: t + t, lambda t: t[8:]])
 def test_a_token_of_another_length_is_refused(change) -> None:  # type: ignore[no-untyped-def]
-    token = make_token(token_key(K_0), GRANT, 0, 1, [1, 2, 3])
+    token = make_token(token_key(K_0), GRANT, 0, 1, pack_words([1, 2, 3]))
     assert refuses(token_key(K_0), GRANT, 0, 1, change(token))
 
 
-def test_a_token_of_broken_words_is_refused() -> None:
-    """Sealed with the right key, and yet no whole words."""
-    from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+@given(st.lists(WORD, max_size=20))
+def test_words_are_little_endian_and_counted(values: list[int]) -> None:
+    plaintext = pack_words(values)
+    assert plaintext == b"".join(value.to_bytes(8, "little") for value in values)
+    assert read_words(plaintext, len(values)) == values
+    for count in {*range(len(values) + 3)} - {len(values)}:
+        with pytest.raises(Refused, match=f"where its grant has {count} words"):
+            read_words(plaintext, count)
 
-    aad = GRANT + (0).to_bytes(8, "big") + (1).to_bytes(8, "big")
-    token = AESGCM(token_key(K_0)).encrypt(bytes(12), b"seven b", aad)
-    with pytest.raises(Refused, match="no whole words"):
-        open_token(token_key(K_0), GRANT, 0, 1, token)
+
+@pytest.mark.parametrize("plaintext", [b"", b"seven b", bytes(9), bytes(16)])
+def test_broken_words_are_refused(plaintext: bytes) -> None:
+    """Sealed with the right key, and yet not the one word of the grant."""
+    with pytest.raises(Refused, match=f"holds {len(plaintext)} bytes where its grant has 1 words"):
+        read_words(plaintext, 1)
+    token = make_token(token_key(K_0), GRANT, 0, 1, plaintext)
+    with pytest.raises(Refused, match="do not hold 1 words each"):
+        open_words(K_0, GRANT, [0, 1], [token], 1)
 
 
 @pytest.mark.parametrize("r", [[-1], [2**64]])
-def test_only_u64_go_into_a_token(r: list[int]) -> None:
+def test_only_u64_are_words(r: list[int]) -> None:
     with pytest.raises(OverflowError):
-        make_token(token_key(K_0), GRANT, 0, 1, r)
+        pack_words(r)
+
+
+@st.composite
+def bundles(draw: st.DrawFn) -> tuple[int, list[int], list[list[int]], list[bytes]]:
+    """Windows from number j on: their boundaries, words and tokens."""
+    j, count = draw(st.integers(0, 5)), draw(st.integers(1, 4))
+    rows = draw(st.lists(st.lists(WORD, min_size=count, max_size=count), min_size=1, max_size=6))
+    cuts = sorted(draw(st.lists(WORD, min_size=len(rows) + 1, max_size=len(rows) + 1, unique=True)))
+    tokens = [
+        make_token(token_key(advance(K_0, j + i)), GRANT, cuts[i], cuts[i + 1], pack_words(row))
+        for i, row in enumerate(rows)
+    ]
+    return j, cuts, rows, tokens
+
+
+@given(bundles())
+def test_a_bundle_opens_as_its_tokens_do(bundle: tuple[int, list[int], list[list[int]], list[bytes]]) -> None:
+    j, cuts, rows, tokens = bundle
+    words, after = open_words(advance(K_0, j), GRANT, cuts, tokens, len(rows[0]))
+    assert words.tolist() == rows
+    assert after == advance(K_0, j + len(rows))
+
+
+@given(bundles(), st.data())
+def test_a_bundle_with_one_token_changed_is_refused(
+    bundle: tuple[int, list[int], list[list[int]], list[bytes]], data: st.DataObject
+) -> None:
+    j, cuts, rows, tokens = bundle
+    at = data.draw(st.integers(0, len(tokens) - 1))
+    changed = bytearray(tokens[at])
+    changed[data.draw(st.integers(0, len(changed) - 1))] ^= data.draw(st.integers(1, 255))
+    bad = [*tokens[:at], bytes(changed), *tokens[at + 1 :]]
+    with pytest.raises(Refused, match=f"for units {cuts[at]} to {cuts[at + 1]} of grant {GRANT.hex()}"):
+        open_words(advance(K_0, j), GRANT, cuts, bad, len(rows[0]))
+    if len(tokens) > 1:  # nor do they open in another order
+        with pytest.raises(Refused, match="does not open"):
+            open_words(advance(K_0, j), GRANT, cuts, [*tokens[1:], tokens[0]], len(rows[0]))
+    with pytest.raises(Refused, match="does not open"):
+        open_words(advance(K_0, j + 1), GRANT, cuts, tokens, len(rows[0]))
 
 
 @given(st.integers(0, 30), st.integers(0, 30))
@@ -104,7 +154,9 @@ def test_the_chain_of_keys_goes_step_by_step(i: int, j: int) -> None:
 @given(st.integers(1, 20))
 def test_k_j_opens_nothing_before_j(j: int) -> None:
     """From K_j on, no key that the protocol derives opens an earlier window's token."""
-    earlier = [(i, make_token(token_key(advance(K_0, i)), GRANT, i, i + 1, [i])) for i in range(j)]
+    earlier = [
+        (i, make_token(token_key(advance(K_0, i)), GRANT, i, i + 1, pack_words([i]))) for i in range(j)
+    ]
     k = advance(K_0, j)
     for _ in range(25):
         for key in (k, token_key(k), next_key(k)):

@@ -12,12 +12,13 @@ from gateway.chain.seal import MASK, nonces, seal, signed, total, unseal, words_
 from tests.chain.streams import I64, k_inc
 
 _LANES = ("import", "power")
+Part = tuple[Run, dict[str, list[int]], dict[str, list[int]]]  # units, their plaintexts and ciphertexts
 
 
 class Gateway(RuleBasedStateMachine):
     """A sealing process that starts, stops, crashes, is restored from a backup, and whose clock steps.
 
-    It keeps the protocol's rules 1, 3 and 4; the machine looks at each use of each word.
+    It keeps the protocol's rules 1, 3, 4 and 6; the machine looks at each use of each word.
     """
 
     @initialize(link_units=st.integers(1, 5), start=st.integers(0, 2**40))
@@ -25,7 +26,8 @@ class Gateway(RuleBasedStateMachine):
         self.layout = Layout(1000, link_units)
         self.start = start * link_units
         self.drawn = 0
-        self.durable: list[tuple[Run, dict[str, list[int]], dict[str, list[int]]]] = []
+        self.durable: list[Part] = []
+        self.store: list[Part] = []  # the chain that the store holds
         self.used: set[tuple[int, int, str, int]] = set()
         self.seen: dict[int, tuple[int, int, str, int]] = {}  # a word -> where it stands, over all keystreams
         self.restart()
@@ -34,7 +36,7 @@ class Gateway(RuleBasedStateMachine):
     def next_unit(self) -> int:
         return self.durable[-1][0].end if self.durable else self.start
 
-    def _seal(self, values: list[list[int]]) -> tuple[Run, dict[str, list[int]], dict[str, list[int]]]:
+    def _seal(self, values: list[list[int]]) -> Part:
         first = self.next_unit
         run = Run(self.incarnation, first, first + len(values))
         d = {lane: [row[i] for row in values] for i, lane in enumerate(_LANES)}
@@ -82,6 +84,16 @@ class Gateway(RuleBasedStateMachine):
         """An old copy of the ledger comes back; the TPM's counter does not."""
         del self.durable[parts:]
         self.restart()
+
+    @rule()
+    def reach_the_store(self) -> None:
+        """What is durable is sent. Where the store's chain goes on otherwise, that one stands, what was
+        sealed again is dropped, and a new incarnation follows."""
+        if self.durable[: len(self.store)] == self.store:
+            self.store = list(self.durable)
+        else:
+            self.durable = list(self.store)
+            self.restart()
 
     @rule(gap=st.integers(1, 30))
     def step_forward(self, gap: int) -> None:

@@ -200,7 +200,9 @@ async def test_a_grant_from_beginning_to_end(home: Home, gateway: Run, tmp_path:
     ]
 
     code, out, _ = await gateway(*new, "--granularity", "day", "--zone", "Europe/Zurich", "--json")
-    day = json.loads(out)
+    answer = json.loads(out)
+    (day,) = answer["grants"]
+    assert answer["consent"] == {"provider": [], "pooled": []}
     assert (code, day["granularity"], day["zone"], day["until_ms"]) == (0, "day", "Europe/Zurich", None)
 
     _, out, _ = await gateway("grant", "list")
@@ -223,6 +225,35 @@ async def test_a_grant_from_beginning_to_end(home: Home, gateway: Run, tmp_path:
     assert (code, json.loads(out)["revoked_from_ms"] is not None) == (0, True)
 
 
+async def test_what_grants_open_together_is_said_before_it_is_granted(
+    home: Home, gateway: Run, tmp_path: Path
+) -> None:
+    await home.runs(2 * LINK_UNITS)
+    card = tmp_path / "card.cose"
+    card.write_bytes(Provider(home.clock.now_ms, "Stadtwerk").card_bytes())
+    new = ["grant", "new", "--to", str(card), "--purpose", "x", "--granularity"]
+    assert (await gateway(*new, "15min"))[0] == 0
+    assert (await gateway("grant", "check"))[
+        1
+    ] == "meter main: nothing beyond what each grant opens by itself\n"
+
+    code, out, err = await gateway(*new, "10min")
+    assert (code, out) == (3, "")
+    assert "together open 5min sums of import" in err
+    assert "nothing was granted; with --yes it is" in err
+    (first,) = await home.ledger.grants()
+
+    code, out, _ = await gateway(*new, "10min", "--yes")
+    assert (code, "Stadtwerk may now open 10min sums" in out) == (0, True)
+    code, out, _ = await gateway("grant", "check")
+    assert (code, "together open 5min sums of export" in out) == (0, True)
+    assert json.loads((await gateway("grant", "check", "--json"))[1])[0]["pooled"] == []
+
+    code, out, _ = await gateway("grant", "show", first.id.hex()[:12])
+    assert (code, "granularity: 15min\n" in out, "purpose: x\n" in out) == (0, True, True)
+    assert json.loads((await gateway("grant", "show", first.id.hex(), "--json"))[1])["kind"] == "windows"
+
+
 async def test_what_cannot_be_granted_or_revoked(home: Home, gateway: Run, tmp_path: Path) -> None:
     card = tmp_path / "card.cose"
     card.write_bytes(Provider(home.clock.now_ms).card_bytes())
@@ -234,8 +265,8 @@ async def test_what_cannot_be_granted_or_revoked(home: Home, gateway: Run, tmp_p
     await home.runs(2 * LINK_UNITS)
     for args, code, sentence in (
         ([*new[:-1], "7"], 2, "granularity '7': right would be a number and ms, s, min or h"),
-        ([*new, "--lanes", "gas"], 2, "lanes gas: the meter main gives import, export, power, count"),
-        ([*new, "--lanes", ""], 2, "the meter main gives"),
+        ([*new, "--lanes", "gas"], 2, "'gas': right would be some of import,export,power,count"),
+        ([*new, "--lanes", ""], 2, "right would be some of import,export,power,count"),
         ([*new, "--from", "soon"], 2, "'soon' is no time; right would be 2026-11-22, or 2026-11-22T18:30"),
         ([*new, "--until", "1999-12-31"], 2, "the grant ends before its first window does"),
         ([*new, "--from", "9999-06-01"], 2, "reach beyond the year 9998"),

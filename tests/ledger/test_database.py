@@ -16,7 +16,7 @@ import pytest
 from gateway.errors import LedgerError
 from gateway.ledger.database import Database
 from gateway.ledger.ledger import Ledger
-from gateway.ledger.records import AuditEntry, Outgoing, Stream
+from gateway.ledger.records import AuditEntry, Outgoing, PageEntry, Stream
 from tests.ledger.values import (
     chunk,
     copy_of,
@@ -216,23 +216,33 @@ async def fill(ledger: Ledger) -> None:
     await ledger.begin_incarnation(5, 1)
     await ledger.add_stream(STREAM, descriptor(STREAM), [sealed(5, 80, 6)], b"state 0")
     await ledger.close_chunk(STREAM, *_first_chunk())
-    await ledger.add_grant(*grant(STREAM, 1))
+    await ledger.add_grants([grant(STREAM, 1)])
 
 
 def _first_chunk() -> tuple:  # type: ignore[type-arg]
-    entry, data = chunk(STREAM, 0, sealed(5, 80, 4))
-    return entry, sealed(5, 84, 2), data
+    whole = sealed(5, 80, 4)
+    entry, data = chunk(STREAM, 0, whole)
+    return entry, whole, sealed(5, 84, 2), data
 
 
 def _second_chunk() -> tuple:  # type: ignore[type-arg]
-    entry, data = chunk(STREAM, 1, sealed(5, 84, 1))
-    return entry, sealed(5, 85, 1), data
+    whole = sealed(5, 84, 1)
+    entry, data = chunk(STREAM, 1, whole)
+    return entry, whole, sealed(5, 85, 1), data
 
 
 async def _take_over(ledger: Ledger) -> None:
-    entries = [chunk(STREAM, seq, sealed(9, 80 + seq, 1))[0] for seq in range(3)]
+    wholes = [sealed(9, 80 + seq, 1) for seq in range(3)]
+    entries = [chunk(STREAM, seq, whole)[0] for seq, whole in enumerate(wholes)]
+    pages = [PageEntry("1970-01-02", 1, 80, 81, b"\3" * 32, wholes[0].c)]
     log = AuditEntry(9, "rollback", "taken over")
-    await ledger.take_over(STREAM, 0, entries, b"state 9", {b"\1" * 16: 4}, {b"\1" * 16: 90}, log)
+    windows, revoked = {b"\1" * 16: 4}, {b"\1" * 16: 90}
+    await ledger.take_over(STREAM, 0, entries, 0, pages, wholes[1:], b"state 9", windows, revoked, log)
+
+
+async def _add_page(ledger: Ledger) -> None:
+    page = PageEntry("1970-01-01", 1, 80, 84, b"\2" * 32, sealed(5, 80, 4).c)
+    await ledger.add_page(STREAM, page, [Outgoing("t", b"tokens"), Outgoing("p", bytes(20_000))])
 
 
 async def _revoke(ledger: Ledger) -> None:
@@ -256,11 +266,12 @@ OPERATIONS: dict[str, Operation] = {
     "add_stream": lambda ledger: ledger.add_stream(OTHER, descriptor(OTHER), [sealed(5, 80, 9)], b"state"),
     "append": lambda ledger: ledger.append(STREAM, [sealed(5, 86, 2), sealed(5, 88, 8)], b"state 1"),
     "close_chunk": lambda ledger: ledger.close_chunk(STREAM, *_second_chunk()),
+    "add_page": _add_page,
     "enqueue": lambda ledger: ledger.enqueue(
         STREAM.id, [Outgoing("a", b"1"), Outgoing("h", b"2", True), Outgoing("h", b"3", True)]
     ),
     "confirm": _confirm,
-    "add_grant": lambda ledger: ledger.add_grant(*grant(STREAM, 2)),
+    "add_grants": lambda ledger: ledger.add_grants([grant(STREAM, 2), grant(STREAM, 3)]),
     "advance_grant": _advance,
     "revoke_grant": _revoke,
     "audit": lambda ledger: ledger.audit(AuditEntry(1, "meter", "fell")),

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
+import numpy as np
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -24,11 +25,21 @@ from hypothesis.stateful import (
 )
 
 from gateway.chain.layout import Run
+from gateway.chain.page import Span
 from gateway.errors import LedgerError
 from gateway.ledger.ledger import Ledger
-from gateway.ledger.records import AuditEntry, ChunkEntry, GrantRecord, Outgoing, Position, Sealed, Stream
+from gateway.ledger.records import (
+    AuditEntry,
+    ChunkEntry,
+    GrantRecord,
+    Outgoing,
+    PageEntry,
+    Position,
+    Sealed,
+    Stream,
+)
 from gateway.wire import names
-from tests.ledger.values import LAYOUT, chunk, copy_of, descriptor, grant, sealed, stream
+from tests.ledger.values import LANES, LAYOUT, chunk, copy_of, descriptor, grant, sealed, stream
 
 T = TypeVar("T")
 U64 = st.one_of(st.integers(0, 2**64 - 1), st.sampled_from([0, 2**63 - 1, 2**63, 2**64 - 1]))
@@ -42,6 +53,12 @@ class Modelled:
     state: bytes
     open: list[Sealed] = field(default_factory=list)
     chunks: list[ChunkEntry] = field(default_factory=list)
+    c: list[bytes | None] = field(default_factory=list)  # the chunks' ciphertexts, while they are kept
+    pages: dict[str, PageEntry] = field(default_factory=dict)
+
+    def paged(self, length: int) -> list[PageEntry]:
+        """The pages of days (10) or months (7), in order."""
+        return [self.pages[name] for name in sorted(self.pages) if len(name) == length]
 
     @property
     def chunked(self) -> int:
@@ -169,10 +186,37 @@ class LedgerMachine(RuleBasedStateMachine):
                 left.append(part)
         whole = sealed(first.incarnation, first.first, taken[-1].end - first.first)
         entry, data = chunk(model.stream, len(model.chunks), whole)
-        self.do(self.ledger.close_chunk(model.stream, entry, rest, data))
+        self.do(self.ledger.close_chunk(model.stream, entry, whole, rest, data))
         model.chunks.append(entry)
+        model.c.append(whole.to_bytes())
         model.open = left if rest is None else [rest, *left]
         self.enqueue(id_, data)
+
+    @rule(id_=streams, day=st.integers(1, 3), month=st.booleans(), size=st.integers(1, 60))
+    def add_page(self, id_: bytes, day: int, month: bool, size: int) -> None:
+        """Of any period and end: the ledger takes what the pager makes, each period once."""
+        model = self.models[id_]
+        period = f"2026-0{day}" if month else f"2026-01-0{day}"
+        new = page(day, model.stream.start + size, period, None if month else bytes(range(16)))
+        objects = [
+            Outgoing(names.bundle(id_, bytes(16), day, "day"), b"t"),
+            Outgoing(names.page(id_, period), b"p"),
+        ]
+        if period in model.pages:
+            with pytest.raises(LedgerError, match="UNIQUE"):
+                self.do(self.ledger.add_page(model.stream, new, objects))
+            return
+        self.do(self.ledger.add_page(model.stream, new, objects))
+        self.enqueue(id_, *objects)
+        model.pages[period] = new
+        if month:
+            model.pages = {
+                name: replace(one, c=None) if one.end <= new.end else one for name, one in model.pages.items()
+            }
+        else:
+            model.c = [
+                None if one.end <= new.end else c for one, c in zip(model.chunks, model.c, strict=True)
+            ]
 
     @rule(id_=streams, name=st.sampled_from(["a", "b"]), data=st.binary(max_size=3), head=st.booleans())
     def enqueue_objects(self, id_: bytes, name: str, data: bytes, head: bool) -> None:
@@ -195,7 +239,7 @@ class LedgerMachine(RuleBasedStateMachine):
     @rule(target=grants, id_=streams)
     def add_grant(self, id_: bytes) -> bytes:
         record, outgoing, log = grant(self.models[id_].stream, len(self.records) + 1)
-        self.do(self.ledger.add_grant(record, outgoing, log))
+        self.do(self.ledger.add_grants([(record, outgoing, log)]))
         self.records[record.id] = record
         self.enqueue(id_, outgoing)
         self.audit.append(log)
@@ -223,21 +267,39 @@ class LedgerMachine(RuleBasedStateMachine):
     )
     def take_over(self, id_: bytes, keep: int, sizes: list[int], state: bytes) -> None:
         model = self.models[id_]
-        del model.chunks[keep:]
+        del model.chunks[keep:], model.c[keep:]
         entries: list[ChunkEntry] = []
+        wholes: list[Sealed] = []
         at = model.chunked
         for size in sizes:
             seq = len(model.chunks) + len(entries)
-            entries.append(chunk(model.stream, seq, sealed(2**64 - 1 - seq, at, size))[0])
+            wholes.append(sealed(2**64 - 1 - seq, at, size))
+            entries.append(chunk(model.stream, seq, wholes[-1])[0])
             at += size
+        pages_end, adopted = (
+            model.stream.start + 40,
+            page(1, model.stream.start + 41, "2026-01-02", bytes(16)),
+        )
+        model.pages = {name: one for name, one in model.pages.items() if one.end <= pages_end}
+        model.pages[adopted.period] = adopted
         windows = {record.id: 1 for record in self.records.values() if record.stream == id_}
         log = AuditEntry(3, "rollback", "taken over")
         self.do(
             self.ledger.take_over(
-                model.stream, len(model.chunks), entries, state, windows, dict.fromkeys(windows, 7), log
+                model.stream,
+                len(model.chunks),
+                entries,
+                pages_end,
+                [adopted],
+                wholes[1:],
+                state,
+                windows,
+                dict.fromkeys(windows, 7),
+                log,
             )
         )
         model.chunks += entries
+        model.c += [None, *(whole.to_bytes() for whole in wholes[1:])][: len(wholes)]
         model.open, model.state = [], state
         stands = ("/grant.cose", "/revoked.cose", "/stream.cose")
         self.outbox = [entry for entry in self.outbox if entry[0] != id_ or entry[1].key.endswith(stands)]
@@ -300,6 +362,12 @@ class LedgerMachine(RuleBasedStateMachine):
             for seq, entry in enumerate(model.chunks):
                 assert self.do(self.ledger.chunk_at(model.stream, seq)) == entry
                 assert self.do(self.ledger.runs(model.stream, entry.first, entry.end)) == merged([entry])
+            for entry, c in zip(model.chunks, model.c, strict=True):
+                assert self.kept(model.stream, entry) == c
+            for span, length in SPAN_LENGTHS.items():
+                last = self.do(self.ledger.last_page(model.stream, span))
+                assert last == (replace(pages[-1], c=None) if (pages := model.paged(length)) else None)
+            assert same_pages(self.do(self.ledger.day_pages(model.stream, 0, 2**62)), model.paged(10))
             for seq in (-1, len(model.chunks)):
                 assert self.do(self.ledger.chunk_at(model.stream, seq)) is None
             mine = [item for of, item in self.outbox if of == id_ and item.key.startswith(names.chunks(id_))]
@@ -315,6 +383,32 @@ class LedgerMachine(RuleBasedStateMachine):
         b = data.draw(st.integers(a + 1, model.chunked))
         inside = [entry for entry in model.chunks if entry.end > a and entry.first < b]
         assert self.do(self.ledger.runs(model.stream, a, b)) == merged(inside)
+        assert self.do(self.ledger.chunks(model.stream, a, b)) == inside
+        pages = [one for one in model.paged(10) if one.first >= a and one.end <= b]
+        assert same_pages(self.do(self.ledger.day_pages(model.stream, a, b)), pages)
+
+    def kept(self, of: Stream, entry: ChunkEntry) -> bytes | None:
+        """The ciphertexts that the ledger keeps of a chunk, if it still does."""
+        try:
+            return self.do(self.ledger.ciphertexts(of, entry)).tobytes()
+        except LedgerError:
+            return None
+
+
+SPAN_LENGTHS: dict[Span, int] = {"day": 10, "month": 7}
+
+
+def page(number: int, end: int, period: str, sums: bytes | None) -> PageEntry:
+    """A page of one step a lane, which is not looked into."""
+    c = None if sums is None else np.frombuffer(sums, "<u8").reshape(len(LANES), -1)
+    return PageEntry(period, 1, end - 1, end, bytes([number]) * 32, c)
+
+
+def same_pages(found: list[PageEntry], right: list[PageEntry]) -> bool:
+    def plain(pages: list[PageEntry]) -> list[tuple[PageEntry, bytes | None]]:
+        return [(replace(one, c=None), None if one.c is None else one.c.tobytes()) for one in pages]
+
+    return plain(found) == plain(right)
 
 
 def merged(chunks: list[ChunkEntry]) -> list[Run]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import tempfile
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -78,3 +80,13 @@ def expected(home: Home, answer: Answer) -> None:
         assert a >= last
         last = b
         assert row.sums == {lane: home.truth(lane, a, b) for lane in row.sums}
+
+
+@asynccontextmanager
+async def opened(home: Home) -> AsyncIterator[StreamReader]:
+    """The stream of `home` as a reader without a memory finds it now."""
+    with tempfile.TemporaryDirectory() as folder:
+        bucket = DirectoryBucket(home.write(Path(folder)))
+        reader = await StreamReader.open(bucket, home.id, home.signer.kid)
+        await reader.refresh(time.time_ns() // 1_000_000, DAY_MS)
+        yield reader

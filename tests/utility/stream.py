@@ -13,8 +13,9 @@ import secrets
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import ClassVar, Protocol
+from typing import ClassVar, Literal, Protocol
 
 import numpy as np
 from cryptography.hazmat.primitives import hashes
@@ -23,10 +24,12 @@ from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from gateway.chain.grant import Grant, Kind, seal_k0
+from gateway.chain.issue import Cursor, Sealing, make_tokens
 from gateway.chain.keys import advance, incarnation_message, link_key, next_key, token_key
 from gateway.chain.layout import LANES, Layout, Run
-from gateway.chain.seal import nonces, seal, words, words_under
-from gateway.chain.token import make_token
+from gateway.chain.seal import U64, nonces, seal, words, words_under
+from gateway.chain.tariff import Tariff
+from gateway.chain.token import make_token, pack_words
 from gateway.chain.window import Granularity
 from gateway.utility.keys import Identity, new_identity, open_identity
 from gateway.wire import cose, names
@@ -37,9 +40,11 @@ from gateway.wire.objects import (
     Descriptor,
     GrantObject,
     Head,
+    Page,
     Revocation,
     Tokens,
     grant_body,
+    tariff_body,
 )
 
 START = 1_772_323_200  # 2026-03-01T00:00:00Z in units of 1 s, a multiple of every link used here
@@ -105,12 +110,17 @@ class Home:
         self.runs: list[Run] = []
         self.chunks: list[str] = []  # keys, by seq
         self.readings: dict[str, list[int]] = {lane: [] for lane in lanes}
+        self.c: dict[str, list[U64]] = {lane: [] for lane in lanes}
         self.descriptor = Descriptor(
             self.id, self.layout, tuple(LANES[n] for n in lanes), start, self.signer.public, assurance
         )
         self.objects = {names.descriptor(self.id): self.signer.sign(self.descriptor)}
         self._root = secrets.token_bytes(32)
         self._served: dict[bytes, tuple[Grant, bytes, int]] = {}  # id -> grant, K_0, windows served
+        self._k_0: dict[bytes, bytes] = {}
+        self._tariffs: dict[bytes, Tariff] = {}
+        self._tokens: dict[bytes, list[bytes]] = {}
+        self._paged = {"day": start, "month": start}  # all that ended until there has its page
 
     def seal(self, readings: Mapping[str, Sequence[int]]) -> None:
         """Seal and put as many units as there are readings, in chunks cut as a gateway does."""
@@ -132,7 +142,10 @@ class Home:
         other = copy.copy(self)
         other.objects, other.chunks, other.runs = dict(self.objects), list(self.chunks), list(self.runs)
         other.readings = {lane: list(values) for lane, values in self.readings.items()}
-        other._served = dict(self._served)
+        other.c = {lane: list(values) for lane, values in self.c.items()}
+        other._served, other._paged = dict(self._served), dict(self._paged)
+        other._k_0, other._tariffs = dict(self._k_0), dict(self._tariffs)
+        other._tokens = {grant: list(tokens) for grant, tokens in self._tokens.items()}
         return other
 
     def restart(self, incarnation: int | None = None) -> None:
@@ -152,9 +165,12 @@ class Home:
         return Chunk(self.id, seq, self.incarnation, first, count, tuple(sealed), previous, sealed_ms)
 
     def publish(self, time_ms: int | None = None) -> None:
-        """Put the tokens that are due, then the head."""
+        """Put the tokens that are due, the pages, then the head."""
         for grant_id in self._served:
             self.serve(grant_id)
+        if 86_400_000 % self.layout.unit_ms == 0:
+            self._put_pages("day")
+            self._put_pages("month")
         if not self.chunks:
             return
         last = cose.digest(self.objects[self.chunks[-1]])
@@ -171,10 +187,12 @@ class Home:
         until: int | None = None,
         zone: str = "UTC",
         kind: Kind = "windows",
+        tariff: Tariff | None = None,
+        partner: Grant | None = None,
         bundle: int | None = None,
         issued_ms: int | None = None,
     ) -> Grant:
-        """Grant, and serve what is sealed already."""
+        """Grant, and serve what is sealed already: of a load's pair the one with a partner."""
         windows = Granularity.parse(granularity, self.layout.unit_ms, zone)
         grant = Grant(
             id=secrets.token_bytes(16),
@@ -188,11 +206,16 @@ class Home:
             kind=kind,
             issued_ms=issued_ms or self.start * self.layout.unit_ms,
             serial=len(self._served) + 1,
+            tariff=None if tariff is None else cose.digest(tariff_body(tariff)),
+            partner=None if partner is None else partner.id,
         )
         k_0, body = secrets.token_bytes(32), grant_body(grant)
         sealed = GrantObject(self.id, body, seal_k0(k_0, card.xwing_key, body))
         self.objects[names.grant(self.id, grant.id)] = self.signer.sign(sealed)
-        if kind == "windows":
+        self._k_0[grant.id] = k_0
+        if tariff is not None:
+            self._tariffs[grant.id] = tariff
+        if kind != "load" or partner is not None:
             self._served[grant.id] = (grant, k_0, 0)
             self.serve(grant.id, bundle)
         return grant
@@ -201,18 +224,35 @@ class Home:
         """Put the tokens of a grant's windows that have closed since, `bundle` of them to an object."""
         grant, k_0, served = self._served[grant_id]
         done = grant.complete(self.end)
-        step, key = bundle or max(1, done - served), advance(k_0, served)
+        step = bundle or max(1, done - served)
         for first in range(served, done, step):
-            boundaries = [grant.window(j)[0] for j in range(first, min(done, first + step) + 1)]
-            of = words_under(self._k_inc, self.layout)
-            r = [nonces(self.runs, boundaries, lane, self.layout, of) for lane in grant.lanes]
-            tokens = []
-            for a, b, values in zip(boundaries, boundaries[1:], zip(*r, strict=True), strict=False):
-                tokens.append(make_token(token_key(key), grant.id, a, b, values))
-                key = next_key(key)
-            data = self.signer.sign(Tokens(self.id, grant.id, first, len(tokens), b"".join(tokens)))
+            end = min(done, first + step)
+            tokens = (
+                self._windows(grant, first, end)
+                if grant.kind == "windows"
+                else self._others(grant, first, end)
+            )
+            data = self.signer.sign(Tokens(self.id, grant.id, first, tuple(tokens)))
             self.objects[names.bundle(self.id, grant.id, first)] = data
+            self._tokens.setdefault(grant_id, []).extend(tokens)
         self._served[grant_id] = (grant, k_0, done)
+
+    def _windows(self, grant: Grant, first: int, end: int) -> list[bytes]:
+        key = advance(self._k_0[grant.id], first)
+        boundaries = [grant.window(j)[0] for j in range(first, end + 1)]
+        of = words_under(self._k_inc, self.layout)
+        r = [nonces(self.runs, boundaries, lane, self.layout, of) for lane in grant.lanes]
+        tokens = []
+        for a, b, values in zip(boundaries, boundaries[1:], zip(*r, strict=True), strict=False):
+            tokens.append(make_token(token_key(key), grant.id, a, b, pack_words(values)))
+            key = next_key(key)
+        return tokens
+
+    def _others(self, grant: Grant, first: int, end: int) -> list[bytes]:
+        partner = None if grant.partner is None else self._k_0[grant.partner]
+        cursor = Cursor(0, self._k_0[grant.id], partner).forward(first)
+        sealing = Sealing(self.layout, self.runs, self._k_inc)
+        return make_tokens(grant, self._tariffs.get(grant.id), sealing, cursor, end)[0]
 
     def revoke(self, grant: Grant) -> None:
         """No tokens any more."""
@@ -237,6 +277,81 @@ class Home:
             aside.replace(path)  # a reader may look at the same time
         return folder
 
+    def _put_pages(self, span: Literal["day", "month"]) -> None:
+        """The pages of all days or months that have ended since, and the tokens folded with them."""
+        while (ends := self.next_period(span, self._paged[span])[1]) <= self.end:
+            begin = self.next_period(span, self._paged[span])[0]
+            page = self.page(span, begin, ends)
+            if page is not None:
+                self.objects[names.page(self.id, page.period)] = self.signer.sign(page)
+            for grant, _, served in self._served.values():
+                first, end = grant.complete(begin), min(served, grant.complete(ends))
+                if first < end:
+                    tokens = Tokens(self.id, grant.id, first, tuple(self._tokens[grant.id][first:end]))
+                    self.objects[names.bundle(self.id, grant.id, first, span)] = self.signer.sign(tokens)
+            self._paged[span] = ends
+
+    def next_period(self, span: str, unit: int) -> tuple[int, int]:
+        """The UTC day or month that holds a unit."""
+        when = datetime.fromtimestamp(0, UTC) + timedelta(milliseconds=unit * self.layout.unit_ms)
+        begin = when.replace(hour=0, minute=0, second=0, microsecond=0)
+        end = begin + timedelta(days=1)
+        if span == "month":
+            begin = begin.replace(day=1)
+            end = (begin + timedelta(days=31)).replace(day=1)
+        return tuple(int(at.timestamp() * 1000) // self.layout.unit_ms for at in (begin, end))  # type: ignore[return-value]
+
+    def step(self, span: str) -> int:
+        """How many units a page's step has."""
+        day = 86_400_000 // self.layout.unit_ms
+        dividing = [units for units in range(1, day + 1) if day % units == 0]
+        of_day = min(units for units in dividing if units * self.layout.unit_ms >= 60_000)
+        if span == "day":
+            return of_day
+        return min(
+            units for units in dividing if units * self.layout.unit_ms >= 900_000 and units % of_day == 0
+        )
+
+    def page(self, span: str, begin: int, end: int) -> Page | None:
+        """The page of units [begin, end), not signed; None where it has no whole step."""
+        step = self.step(span)
+        first = max(begin, -(-self.start // step) * step)
+        if first >= end:
+            return None
+        day = datetime.fromtimestamp(begin * self.layout.unit_ms // 1000, UTC)
+        prefix = names.chunks(self.id) if span == "day" else f"{names.stream_prefix(self.id)}day/"
+        children = []
+        for key in sorted(key for key in self.objects if key.startswith(prefix)):
+            if span == "day":
+                chunk = Chunk.read(self.objects[key], self.signer.public, key)
+                inside = chunk.first < end and chunk.end > begin
+            else:
+                inside = key.removeprefix(prefix).startswith(f"{day:%Y-%m}")
+            if inside:
+                children.append(cose.digest(self.objects[key]))
+        pages = sorted(
+            key for key in self.objects if key.startswith(f"{names.stream_prefix(self.id)}{span}/")
+        )
+        sums = tuple(
+            np.add.reduceat(
+                np.concatenate(self.c[lane])[first - self.start : end - self.start],
+                np.arange(0, end - first, step),
+            )
+            .astype("<u8")
+            .tobytes()
+            for lane in self.lanes
+        )
+        return Page(
+            stream=self.id,
+            period=f"{day:%Y-%m-%d}" if span == "day" else f"{day:%Y-%m}",
+            step=step,
+            first=first,
+            count=(end - first) // step,
+            sums=sums,
+            children=tuple(children),
+            previous=cose.digest(self.objects[pages[-1]]) if pages else None,
+        )
+
     def _put_chunk(self, first: int, d: Mapping[str, Sequence[int]]) -> None:
         previous = self.chunks[-1] if self.chunks else names.descriptor(self.id)
         chunk = self.chunk(first, len(self.chunks), cose.digest(self.objects[previous]), d)
@@ -244,8 +359,9 @@ class Home:
         self.objects[key] = self.signer.sign(chunk)
         self.chunks.append(key)
         self.end = chunk.end
-        for lane in self.lanes:
+        for number, lane in enumerate(self.lanes):
             self.readings[lane].extend(d[lane])
+            self.c[lane].append(chunk.c(number))
         self.runs.append(Run(self.incarnation, first, chunk.end))
 
     def _k_inc(self, incarnation: int) -> bytes:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 from cryptography.exceptions import InvalidTag
 
 from tests.vectors.plain import Signer, XWing, be64, cbor, h, hpke_open, hpke_seal
-from tests.vectors.scheme import Cases, begin, described, draw, grant_key, hex64, seal_token
+from tests.vectors.scheme import Cases, Chain, begin, described, draw, grant_key, hex64, seal_token
 
 
-def _body(stream: bytes, provider: bytes, **changes: Any) -> dict[str, Any]:
+def body_of(stream: bytes, provider: bytes, **changes: Any) -> dict[str, Any]:
     """A grant body's values, by name, in the order of its keys."""
     return {
         "id": draw("grant id", 16),
@@ -26,27 +27,27 @@ def _body(stream: bytes, provider: bytes, **changes: Any) -> dict[str, Any]:
         "tariff": None,
         "issued_ms": 1_767_225_600_000,
         "serial": 1,
+        "partner": None,
     } | changes
 
 
-def _payload(values: dict[str, Any]) -> bytes:
+def payload_of(values: dict[str, Any]) -> bytes:
     """The map whose keys count from 1 in the order of the values; None is left out."""
     return cbor({key: value for key, value in enumerate(values.values(), 1) if value is not None})
 
 
-def _shown(value: Any) -> Any:
+def shown(value: Any) -> Any:
+    """A value as JSON has it: bytes in hex, nothing for None."""
     if isinstance(value, bytes):
         return value.hex()
     if isinstance(value, list):
-        return [_shown(item) for item in value]
+        return [shown(item) for item in value]
+    if isinstance(value, dict):
+        return {name: shown(item) for name, item in value.items() if item is not None}
     return value
 
 
-def _show(values: dict[str, Any]) -> dict[str, Any]:
-    return {name: _shown(value) for name, value in values.items() if value is not None}
-
-
-def _sealed_once(k_0: bytes, body: bytes, seed: bytes, kept: bytes | None) -> bytes:
+def sealed_once(k_0: bytes, body: bytes, seed: bytes, kept: bytes | None) -> bytes:
     """K_0 sealed to a seed's key; what was kept, where that opens."""
     if kept is not None:
         try:
@@ -62,18 +63,18 @@ def grant(kept: dict[str, Any] | None) -> dict[str, Any]:
     cases: Cases = []
     for i, (about, body) in enumerate(
         (
-            ("quarter hours, open", _body(stream, provider)),
-            ("minutes until a unit", _body(stream, provider, granularity=60, until=900 * 1_900_100)),
+            ("quarter hours, open", body_of(stream, provider)),
+            ("minutes until a unit", body_of(stream, provider, granularity=60, until=900 * 1_900_100)),
             (
                 "days in Berlin",
-                _body(stream, provider, granularity="day", zone="Europe/Berlin", first=1_767_222_000),
+                body_of(stream, provider, granularity="day", zone="Europe/Berlin", first=1_767_222_000),
             ),
             (
                 "months in Kathmandu, a name beyond ASCII",
-                _body(
+                body_of(
                     stream,
                     provider,
-                    lanes=["count"],
+                    lanes=["export"],
                     granularity="month",
                     zone="Asia/Kathmandu",
                     first=1_767_204_900,
@@ -83,21 +84,26 @@ def grant(kept: dict[str, Any] | None) -> dict[str, Any]:
                     serial=2**40,
                 ),
             ),
+            (
+                "half of a load, to the summing service",
+                body_of(stream, provider, lanes=["power"], kind="load", partner=draw("partner", 16)),
+            ),
+            ("whole links", body_of(stream, provider, lanes=["count"], granularity=3600, kind="raw")),
         )
     ):
-        payload, k_0, seed = _payload(body), draw(f"grant k_0 {i}"), draw(f"seed {i}")
-        before = bytes.fromhex(kept["cases"][i]["sealed"]) if kept else None
+        payload, k_0, seed = payload_of(body), draw(f"grant k_0 {i}"), draw(f"seed {i}")
+        before = bytes.fromhex(kept["cases"][i]["sealed"]) if kept and i < len(kept["cases"]) else None
         cases.append(
             {
                 "case": about,
                 "unit_ms": 1000,
-                "fields": _show(body),
+                "fields": shown(body),
                 "body": payload.hex(),
                 "info": h(payload).hex(),
                 "k_0": k_0.hex(),
                 "seed": seed.hex(),
                 "public": XWing(seed).public.hex(),
-                "sealed": _sealed_once(k_0, payload, seed, before).hex(),
+                "sealed": sealed_once(k_0, payload, seed, before).hex(),
             }
         )
     return described(
@@ -107,13 +113,88 @@ def grant(kept: dict[str, Any] | None) -> dict[str, Any]:
     )
 
 
-def _sign(signer: Signer, type_string: str, key: str, values: dict[str, Any]) -> dict[str, Any]:
-    payload = _payload(values)
+class Bucket:
+    """A stream's signed objects, in the order in which they were made."""
+
+    def __init__(self, gateway: Signer, chain: Chain, unit_ms: int, lanes: list[list[str]]) -> None:
+        self.gateway, self.chain, self.unit_ms = gateway, chain, unit_ms
+        self.prefix = f"v1/{chain.stream.hex()}/"
+        self.names = [lane[0] for lane in lanes]
+        self.made: Cases = []
+        descriptor = {
+            "unit_ms": unit_ms,
+            "link_units": chain.link_units,
+            "lanes": lanes,
+            "start": chain.runs[0][1],
+            "signing_key": gateway.spki,
+            "assurance": "tpm",
+        }
+        self.last = self.add("gw1/stream", "stream.cose", descriptor)
+        self.chunks: Cases = []
+
+    def add(self, type_string: str, name: str, values: dict[str, Any]) -> dict[str, Any]:
+        """Sign an object of the stream and put it at a key below the stream's."""
+        entry = sign(self.gateway, type_string, self.prefix + name, {"stream": self.chain.stream} | values)
+        self.made.append(entry)
+        return entry
+
+    def chunk(self, incarnation: int, day: str, first: int, c: dict[str, list[int]]) -> None:
+        count = len(c[self.names[0]])
+        self.last = self.add(
+            "gw1/chunk",
+            f"chunk/{day}/{hex64(first)}.cose",
+            {
+                "seq": len(self.chunks),
+                "incarnation": incarnation,
+                "first": first,
+                "count": count,
+                "lanes": [words(c[lane]) for lane in self.names],
+                "previous": bytes.fromhex(self.last["digest"]),
+                "sealed_ms": (first + count) * self.unit_ms,
+            },
+        )
+        self.chunks.append(self.last)
+
+    def head(self) -> None:
+        end = self.last["fields"]["first"] + self.last["fields"]["count"]
+        digest = bytes.fromhex(self.last["digest"])
+        head = {
+            "seq": len(self.chunks) - 1,
+            "digest": digest,
+            "next_unit": end,
+            "time_ms": end * self.unit_ms,
+        }
+        self.add("gw1/head", "head.cose", head)
+
+    def bundle(
+        self, body: dict[str, Any], k_0: bytes, start: int, cuts: list[int], fold: str = "new"
+    ) -> None:
+        """The tokens of windows from number `start` on, which meet at `cuts`."""
+        tokens = [
+            seal_token(
+                grant_key(k_0, j), body["id"], a, b, [self.chain.nonce(a, b, lane) for lane in body["lanes"]]
+            )
+            for j, (a, b) in enumerate(pairwise(cuts), start)
+        ]
+        self.add(
+            "gw1/tokens",
+            f"grant/{body['id'].hex()}/{fold}/{hex64(start)}.cose",
+            {"grant": body["id"], "first_window": start, "tokens": tokens},
+        )
+
+
+def words(values: list[int]) -> bytes:
+    """u64, little-endian."""
+    return b"".join(be64(value)[::-1] for value in values)
+
+
+def sign(signer: Signer, type_string: str, key: str, values: dict[str, Any]) -> dict[str, Any]:
+    payload = payload_of(values)
     signed, cose = signer.sign(type_string, payload)
     return {
         "type": type_string,
         "key": key,
-        "fields": _show(values),
+        "fields": shown(values),
         "payload": payload.hex(),
         "signed": signed.hex(),
         "cose": cose.hex(),
@@ -126,80 +207,23 @@ def objects(kept: dict[str, Any] | None) -> dict[str, Any]:
     first = 1_767_225_600  # 2026-01-01 in units of a second; a border of links of 8 units
     runs = [(41, first, first + 11), (42, first + 11, first + 20)]
     chain = begin("objects", 8, runs)
-    stream, prefix = chain.stream, f"v1/{chain.stream.hex()}/"
     d = {"import": [250 * i for i in range(20)], "power": [900 - 100 * i for i in range(20)]}
     c = {lane: chain.seal(first, values, lane) for lane, values in d.items()}
-    made = [
-        _sign(
-            gateway,
-            "gw1/stream",
-            prefix + "stream.cose",
-            {
-                "stream": stream,
-                "unit_ms": 1000,
-                "link_units": 8,
-                "lanes": [["import", "Wh", "0.001"], ["power", "W", "1"]],
-                "start": first,
-                "signing_key": gateway.spki,
-                "assurance": "tpm",
-            },
-        )
-    ]
-    pieces = [(41, 0, 8), (41, 8, 11), (42, 11, 16), (42, 16, 20)]  # cut at links and incarnations
-    for seq, (incarnation, x, y) in enumerate(pieces):
-        made.append(
-            _sign(
-                gateway,
-                "gw1/chunk",
-                f"{prefix}chunk/2026-01-01/{hex64(first + x)}.cose",
-                {
-                    "stream": stream,
-                    "seq": seq,
-                    "incarnation": incarnation,
-                    "first": first + x,
-                    "count": y - x,
-                    "lanes": [b"".join(be64(value)[::-1] for value in c[lane][x:y]) for lane in d],
-                    "previous": bytes.fromhex(made[-1]["digest"]),
-                    "sealed_ms": (first + y) * 1000,
-                },
-            )
-        )
-    head = {
-        "stream": stream,
-        "seq": 3,
-        "digest": bytes.fromhex(made[-1]["digest"]),
-        "next_unit": first + 20,
-        "time_ms": (first + 20) * 1000,
-    }
-    made.append(_sign(gateway, "gw1/head", prefix + "head.cose", head))
-    body = _body(stream, provider.kid, lanes=list(d), granularity=5, first=first, issued_ms=first * 1000)
-    folder, k_0, seed = f"{prefix}grant/{body['id'].hex()}/", draw("objects k_0"), draw("objects seed")
-    sealed = _sealed_once(
-        k_0, _payload(body), seed, bytes.fromhex(kept["provider"]["sealed_k0"]) if kept else None
+    bucket = Bucket(gateway, chain, 1000, [["import", "Wh", "0.001"], ["power", "W", "1"]])
+    for incarnation, x, y in ((41, 0, 8), (41, 8, 11), (42, 11, 16), (42, 16, 20)):  # cut at links and runs
+        bucket.chunk(incarnation, "2026-01-01", first + x, {lane: values[x:y] for lane, values in c.items()})
+    bucket.head()
+    body = body_of(
+        chain.stream, provider.kid, lanes=list(d), granularity=5, first=first, issued_ms=first * 1000
     )
-    bound = {"stream": stream, "body": _payload(body), "sealed_k0": sealed}
-    made.append(_sign(gateway, "gw1/grant", folder + "grant.cose", bound))
-    for start, count in ((0, 3), (3, 1)):
-        tokens = b"".join(
-            seal_token(
-                grant_key(k_0, j),
-                body["id"],
-                first + 5 * j,
-                first + 5 * j + 5,
-                [chain.nonce(first + 5 * j, first + 5 * j + 5, lane) for lane in d],
-            )
-            for j in range(start, start + count)
-        )
-        bundle = {
-            "stream": stream,
-            "grant": body["id"],
-            "first_window": start,
-            "count": count,
-            "tokens": tokens,
-        }
-        made.append(_sign(gateway, "gw1/tokens", f"{folder}new/{hex64(start)}.cose", bundle))
-    revoked = {"stream": stream, "grant": body["id"], "from_unit": first + 20}
-    made.append(_sign(gateway, "gw1/revoked", folder + "revoked.cose", revoked))
+    folder, k_0, seed = f"grant/{body['id'].hex()}/", draw("objects k_0"), draw("objects seed")
+    sealed = sealed_once(
+        k_0, payload_of(body), seed, bytes.fromhex(kept["provider"]["sealed_k0"]) if kept else None
+    )
+    bucket.add("gw1/grant", folder + "grant.cose", {"body": payload_of(body), "sealed_k0": sealed})
+    bucket.bundle(body, k_0, 0, [first, first + 5, first + 10, first + 15])
+    bucket.bundle(body, k_0, 3, [first + 15, first + 20])
+    bucket.add("gw1/revoked", folder + "revoked.cose", {"grant": body["id"], "from_unit": first + 20})
     card = {
         "kid": provider.kid,
         "signing_key": provider.spki,
@@ -209,12 +233,12 @@ def objects(kept: dict[str, Any] | None) -> dict[str, Any]:
         "valid_from_ms": first * 1000,
         "valid_until_ms": (first + 31_536_000) * 1000,
     }
-    made.append(_sign(provider, "gw1/card", "", card))
     return described(
         "A stream of 20 seconds, two lanes and two incarnations, with a grant of 5-second sums, as it would "
         "lie in a bucket; `signed` is the Sig_structure, `key` the name in the bucket. Signatures are ES256 "
         "after RFC 6979, so that they can be made again. The card is the provider's own.",
         **chain.inputs(),
+        unit_ms=1000,
         spki=gateway.spki.hex(),
         provider={
             "spki": provider.spki.hex(),
@@ -223,5 +247,5 @@ def objects(kept: dict[str, Any] | None) -> dict[str, Any]:
             "sealed_k0": sealed.hex(),
         },
         sums={lane: [sum(values[i : i + 5]) for i in range(0, 20, 5)] for lane, values in d.items()},
-        objects=made,
+        objects=[*bucket.made, sign(provider, "gw1/card", "", card)],
     )

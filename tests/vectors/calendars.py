@@ -15,7 +15,13 @@ _UTC0 = datetime(1970, 1, 1)
 # Minutes east of UTC, and from which moment (UTC) on: what the zones' clocks did in those years.
 ZONES: dict[str, list[tuple[str, int]]] = {
     "UTC": [("", 0)],
-    "Europe/Berlin": [("", 60), ("2025-03-30T01:00", 120), ("2025-10-26T01:00", 60)],
+    "Europe/Berlin": [
+        ("", 60),
+        ("2025-03-30T01:00", 120),
+        ("2025-10-26T01:00", 60),
+        ("2026-03-29T01:00", 120),
+        ("2026-10-25T01:00", 60),
+    ],
     "America/Havana": [("", -300), ("2025-03-09T05:00", -240), ("2025-11-02T05:00", -300)],
     "Asia/Beirut": [("", 120), ("2025-03-29T22:00", 180), ("2025-10-25T21:00", 120)],
     "Africa/Cairo": [("", 120), ("2025-04-24T22:00", 180), ("2025-10-30T21:00", 120)],
@@ -28,12 +34,14 @@ ZONES: dict[str, list[tuple[str, int]]] = {
 }
 
 
+def since_ms(since: str) -> int:
+    """The moment, in ms of Unix time, from which a zone's entry holds."""
+    return (datetime.fromisoformat(since) - _UTC0) // timedelta(milliseconds=1) if since else -(2**62)
+
+
 def midnight_ms(zone: str, day: date) -> int:
     """The first moment, in ms of Unix time, at which the zone's clocks show `day` or a later date."""
-    pieces = [
-        ((datetime.fromisoformat(since) - _UTC0) // timedelta(milliseconds=1) if since else -(2**62), east)
-        for since, east in ZONES[zone]
-    ]
+    pieces = [(since_ms(since), east) for since, east in ZONES[zone]]
     ends = [since for since, _ in pieces[1:]] + [2**62]
     wall = (datetime(day.year, day.month, day.day) - _UTC0) // timedelta(milliseconds=1)
     for (since, east), end in zip(pieces, ends, strict=True):

@@ -12,7 +12,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from tests.vectors import bucket, calendars, scheme
+from tests.vectors import bucket, calendars, kinds, pages, scheme
 
 HERE = Path(__file__).parent
 
@@ -25,9 +25,13 @@ def everything() -> dict[str, dict[str, Any]]:
         "seal": scheme.seal(),
         "nonce": scheme.nonce(),
         "token": scheme.token(),
+        "bill": kinds.bill(),
+        "load": kinds.load(),
+        "raw": kinds.raw(),
         "grant": bucket.grant(stored("grant")),
         "granularity": calendars.granularity(),
         "objects": bucket.objects(stored("objects")),
+        "pages": pages.pages(stored("pages")),
     }
 
 

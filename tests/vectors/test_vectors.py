@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
+from collections.abc import Sequence
+from decimal import Decimal
 from itertools import pairwise
 from typing import Any
 
@@ -11,15 +14,22 @@ import numpy as np
 import pytest
 
 from gateway.chain import grant as grants
+from gateway.chain import share
+from gateway.chain.issue import Cursor, Sealing, make_tokens
 from gateway.chain.keys import advance, incarnation_message, link_key, token_key
 from gateway.chain.layout import Layout, Run
-from gateway.chain.seal import MASK, LinkWords, nonces, seal, signed, total, unseal, words, words_under
-from gateway.chain.token import make_token, open_token
+from gateway.chain.page import Calendar, Span, add_up
+from gateway.chain.raw import read_links
+from gateway.chain.seal import MASK, U64, LinkWords, nonces, seal, signed, total, unseal, words, words_under
+from gateway.chain.token import make_token, open_token, open_words, pack_words, read_words
 from gateway.chain.window import Granularity
 from gateway.wire import cose, names, objects
 from tests.vectors import make, plain
 
-FILES = ("keys", "keystream", "seal", "nonce", "token", "grant", "granularity", "objects")
+FILES = (
+    *("keys", "keystream", "seal", "nonce", "token", "bill", "load", "raw"),
+    *("grant", "granularity", "objects", "pages"),
+)
 
 
 def load(name: str) -> dict[str, Any]:
@@ -40,20 +50,27 @@ def unhex(*values: str) -> list[int]:
     return [int(value, 16) for value in values]
 
 
-def chain_of(case: dict[str, Any]) -> tuple[Layout, list[Run], LinkWords]:
+def sealing_of(case: dict[str, Any]) -> Sealing:
     root, stream = bytes.fromhex(case["root"]), bytes.fromhex(case["stream"])
-    layout = Layout(1000, case["link_units"])
     runs = [Run(int(incarnation, 16), first, end) for incarnation, first, end in case["runs"]]
 
     def k_inc(incarnation: int) -> bytes:
         return plain.mac(root, incarnation_message(stream, incarnation))
 
-    return layout, runs, words_under(k_inc, layout)
+    return Sealing(Layout(case.get("unit_ms", 1000), case["link_units"]), runs, k_inc)
+
+
+def chain_of(case: dict[str, Any]) -> tuple[Layout, Sequence[Run], LinkWords]:
+    sealing = sealing_of(case)
+    return sealing.layout, sealing.runs, words_under(sealing.k_inc, sealing.layout)
+
+
+made = functools.cache(make.everything)
 
 
 @pytest.mark.parametrize("name", FILES)
 def test_the_script_makes_the_stored_bytes(name: str) -> None:
-    assert make.text(make.everything()[name]) == (make.HERE / f"{name}.json").read_text("utf-8")
+    assert make.text(made()[name]) == (make.HERE / f"{name}.json").read_text("utf-8")
 
 
 def test_the_script_agrees_with_published_vectors() -> None:
@@ -139,8 +156,92 @@ def test_nonce(case: dict[str, Any]) -> None:
 def test_token(case: dict[str, Any]) -> None:
     t_j, grant_id = token_key(bytes.fromhex(case["k_j"])), bytes.fromhex(case["grant"])
     a, b, r = case["a"], case["b"], unhex(*case["r"])
-    assert make_token(t_j, grant_id, a, b, r).hex() == case["token"]
-    assert open_token(t_j, grant_id, a, b, bytes.fromhex(case["token"])) == r
+    assert make_token(t_j, grant_id, a, b, pack_words(r)).hex() == case["token"]
+    assert read_words(open_token(t_j, grant_id, a, b, bytes.fromhex(case["token"])), len(r)) == r
+
+
+def grant_of(body: str, unit_ms: int = 1000) -> grants.Grant:
+    return objects.read_grant_body(bytes.fromhex(body), unit_ms, "the grant")
+
+
+@pytest.mark.parametrize("case", cases("bill"))
+def test_bill(case: dict[str, Any]) -> None:
+    unit_ms, body, first = case["unit_ms"], bytes.fromhex(case["tariff_body"]), case["first"]
+    tariff = objects.read_tariff_body(body, "the tariff")
+    assert objects.tariff_body(tariff) == body
+    grant, k_0 = grant_of(case["grant_body"], unit_ms), bytes.fromhex(case["k_0"])
+    assert grant.tariff == cose.digest(body) == bytes.fromhex(case["tariff_digest"])
+    tokens, _ = make_tokens(grant, tariff, sealing_of(case), Cursor(0, k_0), len(case["periods"]))
+    assert [token.hex() for token in tokens] == [period["token"] for period in case["periods"]]
+    c = {lane: unhex(*values) for lane, values in case["c"].items()}
+    for j, (period, token) in enumerate(zip(case["periods"], tokens, strict=True)):
+        a, b = grant.window(j)
+        weights = tariff.weights(grant.lanes, unit_ms, a, b)
+        assert {lane: [list(w) for w in runs] for lane, runs in weights.items()} == period["weights"]
+        assert (j, a, b) == (period["j"], period["a"], period["b"])
+        (word,) = read_words(open_token(token_key(advance(k_0, j)), grant.id, a, b, token), 1)
+        weighted = sum(
+            w.price * sum(c[lane][w.first - first : w.end - first])
+            for lane, runs in weights.items()
+            for w in runs
+        )
+        assert [word, weighted & MASK] == unhex(period["sum_price_r"], period["sum_price_c"])
+        assert signed(weighted - word) == period["value"]
+        assert Decimal(period["value"]).scaleb(-tariff.scale - 6) == Decimal(period["amount"])
+
+
+def test_load() -> None:
+    vector = load("load")
+    centre, service = (grant_of(vector[name]["grant_body"]) for name in ("centre", "service"))
+    k_c, k_s = (bytes.fromhex(vector[name]["k_0"]) for name in ("centre", "service"))
+    assert (centre.partner, service.partner) == (None, centre.id)
+    windows = vector["windows"]
+    tokens, _ = make_tokens(service, None, sealing_of(vector), Cursor(0, k_s, k_c), len(windows))
+    for j, (window, token) in enumerate(zip(windows, tokens, strict=True)):
+        a, b = service.window(j)
+        assert (j, a, b, token.hex()) == (window["j"], window["a"], window["b"], window["token"])
+        halves = [share.centre_half(advance(k_c, j), lane) for lane in centre.lanes]
+        assert halves == unhex(*window["centre"])
+        words_of = read_words(open_token(token_key(advance(k_s, j)), service.id, a, b, token), len(halves))
+        assert words_of == unhex(*window["service"])
+        nonce = [share.service_half(r, half) for r, half in zip(unhex(*window["r"]), halves, strict=True)]
+        assert nonce == words_of
+    c, centres, services = (
+        unhex(*(home[name] for home in vector["homes"])) for name in ("c", "centre", "service")
+    )
+    assert share.load(c, centres, sum(services) & MASK) == vector["load"]
+
+
+def test_raw() -> None:
+    vector = load("raw")
+    grant, k_0, sealing = grant_of(vector["grant_body"]), bytes.fromhex(vector["k_0"]), sealing_of(vector)
+    grant.check(sealing.layout)
+    tokens, _ = make_tokens(grant, None, sealing, Cursor(0, k_0), len(vector["windows"]))
+    opened: dict[str, list[int]] = {lane: [] for lane in grant.lanes}
+    for j, (window, token) in enumerate(zip(vector["windows"], tokens, strict=True)):
+        a, b = grant.window(j)
+        assert (j, a, b, token.hex()) == (window["j"], window["a"], window["b"], window["token"])
+        plaintext = open_token(token_key(advance(k_0, j)), grant.id, a, b, token)
+        assert plaintext.hex() == window["plaintext"]
+        links = read_links(plaintext, grant.lanes)
+        assert [
+            {
+                "n": link.n,
+                "incarnation": f"{link.incarnation:016x}",
+                "keys": {lane: key.hex() for lane, key in zip(grant.lanes, link.keys, strict=True)},
+            }
+            for link in links
+        ] == window["links"]
+        for link in links:
+            (run,) = (run for run in sealing.runs if run.incarnation == link.incarnation)
+            for n, x, y in sealing.layout.split(max(a, run.first), min(b, run.end)):
+                for lane, key in zip(grant.lanes, link.keys, strict=True):
+                    if n == link.n:
+                        begin = grant.first
+                        c = np.array(unhex(*vector["c"][lane][x - begin : y - begin]), dtype=np.uint64)
+                        d = unseal(words(key, sealing.layout.link_units), sealing.layout.position(x), c)
+                        opened[lane] += [signed(int(value)) for value in d]
+    assert opened == vector["d"]
 
 
 def by_name(grant: grants.Grant) -> dict[str, Any]:
@@ -159,6 +260,7 @@ def by_name(grant: grants.Grant) -> dict[str, Any]:
         "tariff": grant.tariff and grant.tariff.hex(),
         "issued_ms": grant.issued_ms,
         "serial": grant.serial,
+        "partner": grant.partner and grant.partner.hex(),
     }
     return {name: value for name, value in shown.items() if value is not None}
 
@@ -205,11 +307,35 @@ def _plain_fields(values: dict[str, Any]) -> dict[str, Any]:
     return {name: shown(value) for name, value in values.items()}
 
 
+def names_of(read: Any, unit_ms: int) -> set[str]:
+    """The keys of the bucket at which an object may lie."""
+    stream = read.stream
+    match read:
+        case objects.Descriptor():
+            return {names.descriptor(stream)}
+        case objects.Chunk():
+            return {names.chunk(stream, read.first, unit_ms)}
+        case objects.Page():
+            return {names.page(stream, read.period)}
+        case objects.Head():
+            return {names.head(stream)}
+        case objects.GrantObject():
+            return {names.grant(stream, objects.read_grant_body(read.body, unit_ms, "the grant").id)}
+        case objects.Tokens():
+            return {names.bundle(stream, read.grant, read.first_window, fold) for fold in names.FOLDS}
+    return {names.revocation(stream, read.grant)}
+
+
 @pytest.mark.parametrize(
-    "entry", [pytest.param(e, id=e["key"] or e["type"]) for e in load("objects")["objects"]]
+    ("file", "entry"),
+    [
+        pytest.param(file, entry, id=entry["key"].partition("/")[2] or entry["type"])
+        for file in ("objects", "pages")
+        for entry in load(file)["objects"]
+    ],
 )
-def test_object(entry: dict[str, Any]) -> None:
-    vector = load("objects")
+def test_object(file: str, entry: dict[str, Any]) -> None:
+    vector = load(file)
     spki = bytes.fromhex(vector["provider"]["spki"] if entry["type"] == "gw1/card" else vector["spki"])
     data, payload = bytes.fromhex(entry["cose"]), bytes.fromhex(entry["payload"])
     kinds = (
@@ -218,6 +344,7 @@ def test_object(entry: dict[str, Any]) -> None:
         objects.Head,
         objects.GrantObject,
         objects.Tokens,
+        objects.Page,
         objects.Revocation,
         objects.Card,
     )
@@ -232,6 +359,9 @@ def test_object(entry: dict[str, Any]) -> None:
     if isinstance(read, objects.Descriptor):
         assert read.layout == Layout(fields.pop("unit_ms"), fields.pop("link_units"))
         assert [[lane.name, lane.unit, lane.scale] for lane in read.lanes] == fields.pop("lanes")
+    if entry["key"]:
+        assert entry["key"] in names_of(read, vector["unit_ms"])
+        assert objects.class_at(entry["key"]) is kind
     assert _plain_fields({name: getattr(read, name) for name in fields}) == fields
 
 
@@ -265,12 +395,77 @@ def test_a_provider_reads_the_small_stream() -> None:
     assert grant.complete(head.next_unit) == 4
     for first in (0, 3):
         bundle = objects.Tokens.read(bucket[names.bundle(stream, grant_id, first)], spki, what)
-        for j in range(bundle.first_window, bundle.first_window + bundle.count):
+        for j in range(bundle.first_window, bundle.end_window):
             a, b = grant.window(j)
-            r = open_token(token_key(advance(k_0, j)), grant.id, a, b, bundle.token(j))
-            for lane, nonce in zip(grant.lanes, r, strict=True):
+            plaintext = open_token(token_key(advance(k_0, j)), grant.id, a, b, bundle.token(j))
+            for lane, nonce in zip(grant.lanes, read_words(plaintext, len(grant.lanes)), strict=True):
                 window = c[lane][a - descriptor.start : b - descriptor.start]
                 sums[lane].append(signed(total(window) - nonce))
     assert sums == vector["sums"]
     revocation = objects.Revocation.read(bucket[names.revocation(stream, grant_id)], spki, what)
     assert (revocation.grant, revocation.from_unit) == (grant_id, head.next_unit)
+
+
+def test_a_provider_reads_pages_and_folded_tokens() -> None:
+    """Day pages add up their chunks, month pages their days; day pages and a month's tokens give the sums."""
+    vector = load("pages")
+    bucket = {entry["key"]: bytes.fromhex(entry["cose"]) for entry in vector["objects"]}
+    spki, stream = bytes.fromhex(vector["spki"]), bytes.fromhex(vector["stream"])
+    descriptor = objects.Descriptor.read(bucket[names.descriptor(stream)], spki, "the descriptor")
+    unit_ms, lanes = descriptor.layout.unit_ms, range(len(descriptor.lanes))
+    calendar = Calendar.of(unit_ms, descriptor.start)
+    assert calendar is not None
+    chunks = {
+        cose.digest(bucket[key]): objects.Chunk.read(bucket[key], spki, key)
+        for key in sorted(bucket)
+        if key.startswith(names.chunks(stream))
+    }
+
+    def page_of(period: str) -> tuple[objects.Page, bytes]:
+        key = names.page(stream, period)
+        return objects.Page.read(bucket[key], spki, key), cose.digest(bucket[key])
+
+    def holds(page: objects.Page, span: Span, parts: list[tuple[int, int, list[U64]]]) -> None:
+        """The page's place in the calendar, and its sums, made of parts (first unit, step, c)."""
+        period = calendar.period(span, page.first)
+        assert (page.period, page.step, page.first, page.count, page.end) == (
+            *(period.name, period.step, period.first, period.count),
+            period.end,
+        )
+        sums = np.zeros((len(lanes), page.count), dtype=np.uint64)
+        for first, step, c in parts:
+            add_up(sums, period.edges, first, step, np.stack(c))
+        assert [page.c(lane).tolist() for lane in lanes] == sums.tolist()
+
+    (friday, one), (saturday, two), (january, _) = map(page_of, ("2026-01-30", "2026-01-31", "2026-01"))
+    for day in (friday, saturday):
+        begin = calendar.period("day", day.first).begin
+        overlap = {d: chunk for d, chunk in chunks.items() if chunk.first < day.end and begin < chunk.end}
+        assert list(day.children) == list(overlap)
+        holds(day, "day", [(chunk.first, 1, [chunk.c(i) for i in lanes]) for chunk in overlap.values()])
+    assert (friday.previous, saturday.previous, january.previous) == (None, one, None)
+    assert january.children == (one, two)
+    holds(january, "month", [(day.first, day.step, [day.c(i) for i in lanes]) for day in (friday, saturday)])
+
+    (entry,) = (entry for entry in vector["objects"] if entry["type"] == "gw1/grant")
+    bound = objects.GrantObject.read(bytes.fromhex(entry["cose"]), spki, "the grant")
+    grant = objects.read_grant_body(bound.body, unit_ms, "the grant")
+    k_0 = grants.open_k0(bound.sealed_k0, bytes.fromhex(vector["provider"]["seed"]), bound.body)
+    tokens: dict[str, list[bytes]] = {fold: [] for fold in names.FOLDS}
+    for fold in names.FOLDS:
+        for key in sorted(key for key in bucket if key.startswith(names.bundles(stream, grant.id, fold))):
+            bundle = objects.Tokens.read(bucket[key], spki, key)
+            assert bundle.first_window == names.number_in(key) == len(tokens[fold])
+            tokens[fold] += bundle.tokens
+    assert tokens["new"] == tokens["day"] == tokens["month"]
+    assert grant.complete(friday.end) == 1  # so many lie in Friday's bundle
+    cuts = [grant.window(j)[0] for j in range(len(tokens["month"]) + 1)]
+    nonce, _ = open_words(k_0, grant.id, cuts, tokens["month"], len(grant.lanes))
+    opened = np.zeros((len(lanes), len(cuts) - 1), dtype=np.uint64)
+    for first, step, c in (
+        (friday.first, friday.step, [friday.c(i) for i in lanes]),
+        (saturday.first, saturday.step, [saturday.c(i) for i in lanes]),
+    ):
+        add_up(opened, np.array(cuts), first, step, np.stack(c))
+    sums = (opened - nonce.T).astype(np.int64).tolist()
+    assert dict(zip(grant.lanes, sums, strict=True)) == vector["sums"]

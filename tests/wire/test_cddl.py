@@ -9,10 +9,22 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gateway.chain.tariff import Tariff
 from gateway.errors import Refused
 from gateway.wire import cose
-from gateway.wire.objects import Card, Chunk, Descriptor, GrantObject, Tokens, read_grant_body
-from tests.wire.samples import ANY, EXAMPLES, KEY, RULES, Object, conforms
+from gateway.wire.objects import (
+    Card,
+    Chunk,
+    Descriptor,
+    GrantObject,
+    Page,
+    Tokens,
+    grant_body,
+    read_grant_body,
+    read_tariff_body,
+    tariff_body,
+)
+from tests.wire.samples import ANY, BODIES, EXAMPLES, KEY, RULES, TARIFF, Object, conforms, tariffs
 
 
 @given(ANY)
@@ -21,6 +33,12 @@ def test_all_that_is_written_conforms(item: Object) -> None:
     assert conforms(RULES[type(item)], item.payload())
     if isinstance(item, GrantObject):
         assert conforms("grant-body", item.body)
+
+
+@given(tariffs())
+@settings(max_examples=40)
+def test_all_tariffs_conform(tariff: Tariff) -> None:
+    assert conforms("tariff", tariff_body(tariff))
 
 
 @pytest.mark.parametrize("kind", list(EXAMPLES))
@@ -74,7 +92,6 @@ VALUES: tuple[Any, ...] = (
     ),
     *({}, {1: 1}),
 )
-BODY = EXAMPLES[GrantObject].payload()
 
 
 @pytest.mark.parametrize("kind", list(EXAMPLES))
@@ -91,16 +108,18 @@ def test_nothing_beyond_the_cddl_is_read(kind: type[Any]) -> None:
             assert conforms(RULES[kind], data), (field.name, value)
 
 
-def grant_body_entries() -> dict[int, Any]:
-    entries: dict[int, Any] = cbor2.loads(cbor2.loads(BODY)[2])
-    return entries
+def entries(kind: str) -> dict[int, Any]:
+    """The grant body of a kind, as a map."""
+    decoded: dict[int, Any] = cbor2.loads(grant_body(BODIES[kind]))
+    return decoded
 
 
-def test_no_grant_body_beyond_the_cddl_is_read() -> None:
+@pytest.mark.parametrize("kind", list(BODIES))
+def test_no_grant_body_beyond_the_cddl_is_read(kind: str) -> None:
     for changes in ({}, {5: 900, 6: "UTC"}):
-        for key in range(15):
+        for key in range(16):
             for value in VALUES:
-                data = cbor2.dumps(grant_body_entries() | changes | {key: value}, canonical=True)
+                data = cbor2.dumps(entries(kind) | changes | {key: value}, canonical=True)
                 try:
                     read_grant_body(data, 1000, "it")
                 except Refused:
@@ -108,16 +127,87 @@ def test_no_grant_body_beyond_the_cddl_is_read() -> None:
                 assert conforms("grant-body", data), (key, value)
 
 
-@given(st.dictionaries(st.integers(1, 13), st.sampled_from(VALUES)), st.sets(st.integers(1, 13), max_size=2))
+@given(
+    st.sampled_from(sorted(BODIES)),
+    st.dictionaries(st.integers(1, 14), st.sampled_from(VALUES)),
+    st.sets(st.integers(1, 14), max_size=2),
+)
 @settings(max_examples=300)
-def test_grant_bodies_changed_at_will(changes: dict[int, Any], without: set[int]) -> None:
-    body = {k: v for k, v in (grant_body_entries() | changes).items() if k not in without}
+def test_grant_bodies_changed_at_will(kind: str, changes: dict[int, Any], without: set[int]) -> None:
+    body = {k: v for k, v in (entries(kind) | changes).items() if k not in without}
     data = cbor2.dumps(body, canonical=True)
     try:
         read_grant_body(data, 1000, "it")
     except Refused:
         return
     assert conforms("grant-body", data)
+
+
+def tariff_entries() -> dict[int, Any]:
+    decoded: dict[int, Any] = cbor2.loads(tariff_body(TARIFF))
+    return decoded
+
+
+# Prices at the edges of their form, and beyond.
+PRICES: tuple[Any, ...] = (
+    [[-(2**63), list(range(7)), 0, 1440]],
+    [[2**63 - 1, list(range(7)), 0, 1440]] * 256,
+    [[1, [0], 0, 1440]],
+    [[1, [0], 60, 0]],
+    [0, [1]],
+    [900_000, [-(2**63), 2**63 - 1]],
+    [1, [1]],
+)
+NO_PRICES: tuple[Any, ...] = (
+    *([], [[]], 0, [0], [0, []], [0, 1], [0, [1], 0], [0, ["1"]], [-900_000, [1]]),
+    *([0, [2**63]], [0, [-(2**63) - 1]], [[2**63, [0], 0, 1440]], [[1, [0], 0]], [[1, [0], 0, 1440, 0]]),
+    *([[1, 0, 0, 1440]], [[1, [7], 0, 1440]], [[1, [-1], 0, 1440]], [[1, [], 0, 1440]]),
+    *([[1, [0] * 8, 0, 1440]], [[1, [0], 0, 1441]], [[1, [0], -1, 1440]]),
+    *([[1, [0], 0, 1440]] * 257, [[1, [0], 0, 1440], 5], [[1, [0], 0, 1440], [1, [7], 0, 1440]]),
+)
+
+
+def test_no_tariff_beyond_the_cddl_is_read() -> None:
+    assert conforms("tariff", cbor2.dumps(tariff_entries(), canonical=True))
+    for key in range(8):
+        for value in (*VALUES, *PRICES, *NO_PRICES):
+            data = cbor2.dumps(tariff_entries() | {key: value}, canonical=True)
+            try:
+                read_tariff_body(data, "it")
+            except Refused:
+                continue
+            assert conforms("tariff", data), (key, value)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {1: ""},
+        {1: "x" * 9},
+        {2: 13},
+        {4: 0},
+        {4: 86_400_001},
+        *({5: prices} for prices in NO_PRICES),
+        {7: 0},
+    ],
+)
+def test_the_cddl_is_tight_for_tariffs(changes: dict[int, Any]) -> None:
+    data = cbor2.dumps(tariff_entries() | changes, canonical=True)
+    assert not conforms("tariff", data)
+    with pytest.raises(Refused):
+        read_tariff_body(data, "it")
+
+
+def test_a_tariff_prices_import_or_export_or_both() -> None:
+    for without in (set(), {5}, {6}, {5, 6}):
+        body = {key: value for key, value in tariff_entries().items() if key not in without}
+        data = cbor2.dumps(body, canonical=True)
+        assert conforms("tariff", data) == (without != {5, 6})
+        if without == {5, 6}:
+            with pytest.raises(Refused):
+                read_tariff_body(data, "it")
+        else:
+            assert tariff_body(read_tariff_body(data, "it")) == data
 
 
 @pytest.mark.parametrize(
@@ -139,8 +229,21 @@ def test_grant_bodies_changed_at_will(changes: dict[int, Any], without: set[int]
         (Chunk, {7: bytes(31)}),
         (GrantObject, {2: b"\xa0"}),
         (GrantObject, {3: bytes(1167)}),
-        (Tokens, {4: 0}),
-        (Tokens, {5: bytes(23)}),
+        (Tokens, {4: []}),
+        (Tokens, {4: bytes(24)}),
+        (Tokens, {4: [bytes(24), bytes(15)]}),
+        (Tokens, {5: 0}),
+        (Page, {2: "2026"}),
+        (Page, {2: "2026-13"}),
+        (Page, {2: "2026-01-32"}),
+        (Page, {2: "2026-01-01T00"}),
+        (Page, {3: 0}),
+        (Page, {5: 0}),
+        (Page, {6: []}),
+        (Page, {6: [bytes(16)] * 5}),
+        (Page, {7: []}),
+        (Page, {7: [bytes(32), bytes(31)]}),
+        (Page, {8: bytes(31)}),
         (Card, {3: bytes(1217)}),
         (Card, {4: "registrar"}),
         (Card, {5: "x" * 81}),
@@ -155,21 +258,39 @@ def test_the_cddl_is_tight(kind: type[Any], changes: dict[int, Any]) -> None:
 
 
 @pytest.mark.parametrize(
-    "changes",
-    [{5: 0}, {5: 2**40}, {5: "week"}, {5: 900}, {4: []}, {4: ["heat"]}, {9: "x" * 257}, {10: "x"}, {14: 0}],
+    ("kind", "changes"),
+    [
+        *(("windows", {key: value}) for key, value in ((5, 0), (5, 2**40), (5, "week"), (5, 900), (4, []))),
+        *(("windows", {key: value}) for key, value in ((4, ["heat"]), (9, "x" * 257), (10, "x"), (15, 0))),
+        *(("windows", {key: value}) for key, value in ((11, bytes(32)), (14, bytes(16)), (10, "bill"))),
+        *(("bill", {key: value}) for key, value in ((4, ["power"]), (14, bytes(16)), (10, "windows"))),
+        *(("load", {key: value}) for key, value in ((11, bytes(32)), (14, bytes(15)), (10, "raw"))),
+        *(("raw", {key: value}) for key, value in ((5, "day"), (6, "Europe/Berlin"), (14, bytes(16)))),
+    ],
 )
-def test_the_cddl_is_tight_for_grant_bodies(changes: dict[int, Any]) -> None:
-    assert not conforms("grant-body", cbor2.dumps(grant_body_entries() | changes, canonical=True))
+def test_the_cddl_is_tight_for_grant_bodies(kind: str, changes: dict[int, Any]) -> None:
+    data = cbor2.dumps(entries(kind) | changes, canonical=True)
+    assert not conforms("grant-body", data)
+    with pytest.raises(Refused):
+        read_grant_body(data, 1000, "it")
 
 
 @pytest.mark.parametrize("kind", list(EXAMPLES))
 def test_the_cddl_asks_for_every_entry(kind: type[Any]) -> None:
     payload = cbor2.loads(EXAMPLES[kind].payload())
+    optional = {field.key for field in kind.FIELDS if field.optional}
     for key in payload:
         less = {k: v for k, v in payload.items() if k != key}
-        assert not conforms(RULES[kind], cose.encode(less))
+        assert conforms(RULES[kind], cose.encode(less)) == (key in optional)
     assert not conforms(RULES[kind], cose.encode(payload | {99: 0}))
-    optional = {8, 11}
-    for key in grant_body_entries():
-        less = {k: v for k, v in grant_body_entries().items() if k != key}
-        assert conforms("grant-body", cose.encode(less)) == (key in optional)
+
+
+@pytest.mark.parametrize("kind", list(BODIES))
+def test_the_cddl_asks_for_every_entry_of_a_grant_body(kind: str) -> None:
+    body = entries(kind)
+    for key in body:
+        less = cose.encode({k: v for k, v in body.items() if k != key})
+        assert conforms("grant-body", less) == (key in {8, 14})
+        if key not in {8, 14}:
+            with pytest.raises(Refused):
+                read_grant_body(less, 1000, "it")

@@ -14,8 +14,16 @@ from hypothesis import strategies as st
 
 from gateway.errors import Refused
 from gateway.wire import cose
-from gateway.wire.objects import Card, Descriptor, GrantObject, read_grant_body
-from tests.wire.samples import EXAMPLES, KEY
+from gateway.wire.objects import (
+    Card,
+    Descriptor,
+    GrantObject,
+    grant_body,
+    read_grant_body,
+    read_tariff_body,
+    tariff_body,
+)
+from tests.wire.samples import BODIES, EXAMPLES, KEY, TARIFF
 
 # All the ways in: whole objects, whose bytes anybody may have written, and payloads, which a
 # registered but hostile signer may have.
@@ -27,6 +35,7 @@ WAYS_IN: list[Callable[[bytes], Any]] = [
     lambda data: Descriptor.read_pinned(data, KEY.kid, "it"),
     lambda data: Card.read_self_signed(data, "it"),
     lambda data: read_grant_body(data, 1000, "it"),
+    lambda data: read_tariff_body(data, "it"),
     lambda data: Card.read_self_signed(KEY.sign("gw1/card", data), "it"),
     *(lambda data, kind=kind: kind.read(data, KEY.public, "it") for kind in EXAMPLES),
     *(lambda data, kind=kind: kind.from_payload(data, "it") for kind in EXAMPLES),
@@ -48,7 +57,7 @@ def test_any_bytes(data: bytes) -> None:
 
 GOOD = [example.payload() for example in EXAMPLES.values()]
 GOOD += [KEY.sign(kind.TYPE, example.payload()) for kind, example in EXAMPLES.items()]
-GOOD += [cbor2.loads(EXAMPLES[GrantObject].payload())[2]]
+GOOD += [grant_body(grant) for grant in BODIES.values()] + [tariff_body(TARIFF)]
 
 
 @given(st.sampled_from(GOOD), st.lists(st.tuples(st.integers(0, 2000), st.binary(max_size=4)), max_size=4))
@@ -91,7 +100,8 @@ def test_any_cbor(value: Any, canonical: bool) -> None:
 def test_objects_with_a_value_of_any_form(kind: type[Any], key: int, value: Any) -> None:
     payload = cbor2.loads(EXAMPLES[kind].payload())
     if kind is GrantObject and key > 3:
-        try_all(cbor2.dumps(cbor2.loads(payload[2]) | {key: value}, canonical=True))
+        for body in (payload[2], tariff_body(TARIFF)):
+            try_all(cbor2.dumps(cbor2.loads(body) | {key: value}, canonical=True))
     try_all(cbor2.dumps(payload | {key: value}, canonical=True))
 
 

@@ -29,6 +29,11 @@ def test_names_are_the_protocols() -> None:
     assert names.grant(STREAM, GRANT) == FOLDER + "grant.cose"
     assert names.revocation(STREAM, GRANT) == FOLDER + "revoked.cose"
     assert names.bundle(STREAM, GRANT, 255) == FOLDER + "new/00000000000000ff.cose"
+    assert names.bundle(STREAM, GRANT, 255, "day") == FOLDER + "day/00000000000000ff.cose"
+    assert names.bundle(STREAM, GRANT, 255, "month") == FOLDER + "month/00000000000000ff.cose"
+    assert names.page(STREAM, "2025-12-31") == PREFIX + "day/2025-12-31.cose"
+    assert names.page(STREAM, "2025-12") == PREFIX + "month/2025-12.cose"
+    assert names.FOLDS == ("new", "day", "month")
 
 
 @given(UNITS, UNITS, st.sampled_from((1, 1000, 60_000)))
@@ -40,10 +45,11 @@ def test_names_sort_as_units_do(one: int, two: int, unit_ms: int) -> None:
     assert names.number_in(first) == one
     day = datetime.fromtimestamp(one * unit_ms // 1000, UTC).date()
     assert first.split("/")[-2] == day.isoformat()
-    bundles = [names.bundle(STREAM, GRANT, window) for window in (one, two)]
-    assert (bundles[0] < bundles[1]) == (one < two)
-    assert all(bundle.startswith(names.bundles(STREAM, GRANT)) for bundle in bundles)
-    assert names.number_in(bundles[1]) == two
+    for fold in names.FOLDS:
+        bundles = [names.bundle(STREAM, GRANT, window, fold) for window in (one, two)]
+        assert (bundles[0] < bundles[1]) == (one < two)
+        assert all(bundle.startswith(names.bundles(STREAM, GRANT, fold)) for bundle in bundles)
+        assert names.number_in(bundles[1]) == two
 
 
 @pytest.mark.parametrize(
@@ -79,16 +85,19 @@ def test_any_name_is_a_number_or_refused(key: str) -> None:
 
 
 def test_what_lies_where() -> None:
-    places = {
-        "gw1/stream": names.descriptor(STREAM),
-        "gw1/chunk": names.chunk(STREAM, 0, 1000),
-        "gw1/head": names.head(STREAM),
-        "gw1/grant": names.grant(STREAM, GRANT),
-        "gw1/tokens": names.bundle(STREAM, GRANT, 0),
-        "gw1/revoked": names.revocation(STREAM, GRANT),
-    }
-    assert {type_string: class_at(key).TYPE for type_string, key in places.items()} == {t: t for t in places}
-    assert {kind.TYPE for kind in EXAMPLES} - set(places) == {"gw1/card"}  # sent, not stored
-    for key in ("", PREFIX, PREFIX + "other.cose", FOLDER, FOLDER + "month/x.cose"):
+    places = [
+        ("gw1/stream", names.descriptor(STREAM)),
+        ("gw1/chunk", names.chunk(STREAM, 0, 1000)),
+        ("gw1/page", names.page(STREAM, "2026-01-01")),
+        ("gw1/page", names.page(STREAM, "2026-01")),
+        ("gw1/head", names.head(STREAM)),
+        ("gw1/grant", names.grant(STREAM, GRANT)),
+        *(("gw1/tokens", names.bundle(STREAM, GRANT, 0, fold)) for fold in names.FOLDS),
+        ("gw1/revoked", names.revocation(STREAM, GRANT)),
+    ]
+    assert [class_at(key).TYPE for _, key in places] == [type_string for type_string, _ in places]
+    assert len({key for _, key in places}) == len(places)
+    assert {kind.TYPE for kind in EXAMPLES} - {t for t, _ in places} == {"gw1/card"}  # sent, not stored
+    for key in ("", PREFIX, PREFIX + "other.cose", PREFIX + "year/2026.cose", FOLDER, FOLDER + "year/x.cose"):
         with pytest.raises(Refused, match="no name that version 1 knows"):
             class_at(key)

@@ -11,10 +11,22 @@ from hypothesis import strategies as st
 
 from gateway.chain.grant import Grant
 from gateway.chain.layout import LANES
+from gateway.chain.tariff import Tariff
 from gateway.errors import Refused
 from gateway.wire import cose, objects
-from gateway.wire.objects import Card, Chunk, Descriptor, GrantObject, Tokens, grant_body, read_grant_body
-from tests.wire.samples import ANY, EXAMPLES, KEY, OTHER, RULES, Object, grants
+from gateway.wire.objects import (
+    Card,
+    Chunk,
+    Descriptor,
+    GrantObject,
+    Page,
+    Tokens,
+    grant_body,
+    read_grant_body,
+    read_tariff_body,
+    tariff_body,
+)
+from tests.wire.samples import ANY, BODIES, EXAMPLES, KEY, OTHER, RULES, TARIFF, Object, grants, tariffs
 
 KINDS = list(EXAMPLES)
 
@@ -41,6 +53,15 @@ def test_grant_bodies_come_back_as_they_were(grant: Grant) -> None:
     read = read_grant_body(body, grant.granularity.unit_ms, "it")
     assert read == grant
     assert grant_body(read) == body
+
+
+@given(tariffs())
+@settings(max_examples=50)
+def test_tariffs_come_back_as_they_were(tariff: Tariff) -> None:
+    body = tariff_body(tariff)
+    read = read_tariff_body(body, "it")
+    assert read == tariff
+    assert tariff_body(read) == body
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -109,11 +130,14 @@ def test_entries_too_many_or_too_few_are_refused(kind: type[Any]) -> None:
     payload = entries(kind)
     for extra in (0, 14, 24, -1, "x", b"x"):
         assert "entries that version 1 does not know" in refusal(kind, payload | {extra: 0})
-    names = {field.key: field.name for field in kind.FIELDS}
-    assert set(names) == set(payload)
-    for key, name in names.items():
-        less = {k: v for k, v in payload.items() if k != key}
-        assert refusal(kind, less) == f"it: {name} is missing"
+    assert {field.key for field in kind.FIELDS} == set(payload)
+    for field in kind.FIELDS:
+        less = {k: v for k, v in payload.items() if k != field.key}
+        if field.optional:
+            read = kind.read(KEY.sign(kind.TYPE, cose.encode(less)), KEY.public, "it")
+            assert getattr(read, field.name) is None
+        else:
+            assert refusal(kind, less) == f"it: {field.name} is missing"
     for not_a_map in ([], 0, b"", "x", [payload]):
         data = KEY.sign(kind.TYPE, cbor2.dumps(not_a_map, canonical=True))
         with pytest.raises(Refused, match="is not a map"):
@@ -156,12 +180,21 @@ def test_values_of_another_form_are_refused(kind: type[Any]) -> None:
         (GrantObject, {1: bytes(16)}, "its body grants another stream, 73747265616d2020"),
         (GrantObject, {2: b"\xa0"}, "the body of it: id is missing"),
         (GrantObject, {3: bytes(1167)}, "sealed_k0 has not the form"),
-        (Tokens, {4: 0}, "count has not the form"),
-        (Tokens, {4: 3}, "its bytes are no 3 tokens of one length"),
-        (Tokens, {4: 4}, "its bytes are no 4 tokens of one length"),
-        (Tokens, {5: bytes(2 * 17)}, "its bytes are no 2 tokens of one length"),
-        (Tokens, {5: bytes(2 * 24 + 1)}, "its bytes are no 2 tokens of one length"),
-        (Tokens, {5: bytes(2 * 56)}, "its bytes are no 2 tokens of one length"),
+        (Tokens, {4: []}, "tokens has not the form"),
+        (Tokens, {4: [bytes(24), bytes(15)]}, "tokens has not the form"),
+        (Tokens, {4: bytes(48)}, "tokens has not the form"),
+        (Page, {2: "2026-13"}, "period has not the form"),
+        (Page, {2: "2026-1"}, "period has not the form"),
+        (Page, {2: "2026-01-32"}, "period has not the form"),
+        (Page, {2: "2026-01-01\n"}, "period has not the form"),
+        (Page, {2: "٢026-01"}, "period has not the form"),
+        (Page, {3: 0}, "step has not the form"),
+        (Page, {5: 3}, "its lanes do not hold 3 steps each"),
+        (Page, {6: [bytes(16), bytes(15)]}, "its lanes do not hold 2 steps each"),
+        (Page, {6: []}, "sums has not the form"),
+        (Page, {7: []}, "children has not the form"),
+        (Page, {7: [bytes(31)]}, "children has not the form"),
+        (Page, {8: bytes(31)}, "previous has not the form"),
         (Card, {1: bytes(16)}, "its kid is not that of its signing key"),
         (Card, {4: "registrar"}, "role has not the form"),
         (Card, {5: "ä" * 41}, "name has not the form"),
@@ -174,29 +207,56 @@ def test_what_each_kind_refuses(kind: type[Any], changes: dict[int, Any], says: 
 
 
 @pytest.mark.parametrize(
-    ("changes", "says"),
+    ("kind", "changes", "says"),
     [
-        ({4: []}, "lanes has not the form"),
-        ({4: ["import", "import"]}, "each once"),
-        ({5: 0}, "right would be 1 to"),
-        ({5: 900}, "only days and months have one"),
-        ({5: "week"}, "granularity has not the form"),
-        ({6: "Mars/Olympus"}, "not in the IANA list"),
-        ({7: 1_767_222_001}, "is no boundary between windows of day"),
-        ({7: 2**63}, "outside the calendar"),
-        ({8: 1_767_222_000}, "until must be later than from"),
-        ({9: "x" * 257}, "purpose has not the form"),
-        ({10: "all"}, "kind has not the form"),
-        ({11: bytes(31)}, "tariff has not the form"),
-        ({14: 0}, "entries that version 1 does not know"),
+        ("windows", {4: []}, "lanes has not the form"),
+        ("windows", {4: ["import", "import"]}, "each once"),
+        ("windows", {5: 0}, "right would be 1 to"),
+        ("windows", {5: 900}, "only days and months have one"),
+        ("windows", {5: "week"}, "granularity has not the form"),
+        ("windows", {6: "Mars/Olympus"}, "not in the IANA list"),
+        ("windows", {7: 1_767_222_001}, "is no boundary between windows of day"),
+        ("windows", {7: 2**63}, "outside the calendar"),
+        ("windows", {8: 1_767_222_000}, "until must be later than from"),
+        ("windows", {9: "x" * 257}, "purpose has not the form"),
+        ("windows", {10: "all"}, "kind has not the form"),
+        ("windows", {11: bytes(32)}, "a bill has a tariff, and no other grant has one"),
+        ("windows", {14: bytes(16)}, "only the summing service's grant of a load has a partner"),
+        ("windows", {15: 0}, "entries that version 1 does not know"),
+        ("bill", {10: "windows"}, "a bill has a tariff, and no other grant has one"),
+        ("bill", {11: bytes(31)}, "tariff has not the form"),
+        ("bill", {4: ["power"]}, "a bill is for import, export or both"),
+        ("load", {10: "bill"}, "a bill has a tariff"),
+        ("load", {14: bytes(15)}, "partner has not the form"),
+        ("raw", {5: "day", 8: 86_400}, "a raw grant opens whole links, not a day"),
+        ("raw", {14: bytes(16)}, "only the summing service's grant of a load has a partner"),
     ],
 )
-def test_what_a_grant_body_refuses(changes: dict[int, Any], says: str) -> None:
-    example = EXAMPLES[GrantObject]
-    assert isinstance(example, GrantObject)
-    body = cbor2.loads(example.body) | changes
+def test_what_a_grant_body_refuses(kind: str, changes: dict[int, Any], says: str) -> None:
+    body = cbor2.loads(grant_body(BODIES[kind])) | changes
     with pytest.raises(Refused, match=r"^it: ") as refused:
         read_grant_body(cbor2.dumps(body, canonical=True), 1000, "it")
+    assert says in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({2: 13}, "scale has not the form"),
+        ({3: "Mars/Olympus"}, "not in the IANA list"),
+        ({4: 7_000}, "does not divide a day"),
+        ({5: []}, "import has not the form"),
+        ({5: [[1, [0], 60, 60]]}, "minutes of one day in order"),
+        ({5: [[1, [0], 7, 60]]}, "a price changes within a step of 15min"),
+        ({6: [1, [0]]}, "its prices do not begin on a step of 15min"),
+        ({6: [0, [2**63]]}, "export has not the form"),
+        ({7: 0}, "entries that version 1 does not know"),
+    ],
+)
+def test_what_a_tariff_refuses(changes: dict[int, Any], says: str) -> None:
+    body = cbor2.loads(tariff_body(TARIFF)) | changes
+    with pytest.raises(Refused, match=r"^it: ") as refused:
+        read_tariff_body(cbor2.dumps(body, canonical=True), "it")
     assert says in str(refused.value)
 
 
@@ -244,13 +304,21 @@ def test_a_signing_key_that_is_none() -> None:
         Descriptor.read_pinned(data, cose.kid_of(bytes(91)), "it")
 
 
-@given(st.integers(1, 50), st.integers(1, 4), st.integers(0, 2**63), st.data())
-def test_tokens_are_found_by_their_window(count: int, lanes: int, first: int, data: st.DataObject) -> None:
-    size = 8 * lanes + 16
-    each = [bytes([i]) * size for i in range(count)]
-    bundle = Tokens(bytes(16), bytes(16), first, count, b"".join(each))
+@given(st.integers(1, 50), st.integers(0, 2**63), st.data())
+def test_tokens_are_found_by_their_window(count: int, first: int, data: st.DataObject) -> None:
+    each = tuple(bytes([i]) * (16 + i) for i in range(count))
+    bundle = Tokens(bytes(16), bytes(16), first, each)
     at = data.draw(st.integers(0, count - 1))
     assert bundle.token(first + at) == each[at]
+    assert bundle.end_window == first + count
+
+
+def test_a_page_gives_its_sums() -> None:
+    page = EXAMPLES[Page]
+    assert isinstance(page, Page)
+    assert page.c(0).tolist() == [0, 0]
+    assert page.c(1).tolist() == [0x0706050403020100, 0x0F0E0D0C0B0A0908]
+    assert page.end == 2**32 + 120
 
 
 def test_a_chunk_gives_its_ciphertexts() -> None:

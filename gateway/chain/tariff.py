@@ -1,0 +1,224 @@
+"""Tariffs: the paper's weights w_i. Each price step of a lane has an integer price, and a bill is
+sum of price[w] * d[w]: linear, so it can be computed on ciphertexts and opened by one nonce.
+
+Prices are integers of 10^-scale of the currency for a kWh, energy is in mWh, so a bill is an integer
+of 10^-(scale + 6) of the currency: exact, whatever the prices.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import NamedTuple
+from zoneinfo import ZoneInfo
+
+from gateway.chain.window import Granularity, check_zone, spell_ms
+from gateway.errors import UsageError
+
+MAX_STEPS = 366 * 24 * 60
+MAX_RULES = 256
+MAX_PRICES = 2**19
+MAX_DECIMALS = 12
+MAX_POWER_W = 1_000_000
+"""What no home's connection carries: it bounds a step's energy, and so the bill below 2^63."""
+_DAY_MIN = 24 * 60
+_DAY_MS = 86_400_000
+_AHEAD_MS = 366 * _DAY_MS
+
+
+class Weight(NamedTuple):
+    """Units [first, end) all have this price."""
+
+    first: int
+    end: int
+    price: int
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """A price for minutes [begin, end) of the local day, on some days of the week (0 is Monday)."""
+
+    price: int
+    days: tuple[int, ...] = (0, 1, 2, 3, 4, 5, 6)
+    begin: int = 0
+    end: int = _DAY_MIN
+
+    def __post_init__(self) -> None:
+        if not self.days or not set(self.days) <= set(range(7)) or not 0 <= self.begin < self.end <= _DAY_MIN:
+            raise UsageError("a tariff's rule needs some days of the week, and minutes of one day in order")
+
+
+@dataclass(frozen=True, slots=True)
+class TimeOfUse:
+    """The first rule that fits a step's local beginning gives its price."""
+
+    rules: tuple[Rule, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Dynamic:
+    """A price for each step, from the step that begins at `start_ms` of Unix time on."""
+
+    start_ms: int
+    prices: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Tariff:
+    """Prices of `import` and, where there is one, of `export` (negative where it is paid for)."""
+
+    currency: str
+    scale: int
+    zone: str
+    step_ms: int
+    prices: Mapping[str, TimeOfUse | Dynamic]
+
+    def __post_init__(self) -> None:
+        if not self.currency.isprintable() or not 1 <= len(self.currency.encode()) <= 8:
+            raise UsageError('a tariff\'s currency is 1 to 8 printable bytes; right would be "EUR"')
+        if not self.prices or not set(self.prices) <= {"import", "export"}:
+            raise UsageError("a tariff has prices for import, for export, or for both")
+        if not 0 <= self.scale <= MAX_DECIMALS:
+            raise UsageError(f"a tariff's prices have 0 to {MAX_DECIMALS} decimals, not {self.scale}")
+        if self.step_ms <= 0 or _DAY_MS % self.step_ms:
+            raise UsageError(
+                f"a tariff's step of {self.step_ms} ms does not divide a day; usual are 15min and 1h"
+            )
+        check_zone(self.zone)
+        for lane, prices in self.prices.items():
+            if isinstance(prices, TimeOfUse):
+                self._check_rules(lane, prices)
+            else:
+                self._check_list(lane, prices)
+
+    def _check_rules(self, lane: str, prices: TimeOfUse) -> None:
+        if not 1 <= len(prices.rules) <= MAX_RULES:
+            raise UsageError(f"{lane}: right would be 1 to {MAX_RULES} rules")
+        _check_size(lane, [rule.price for rule in prices.rules])
+        for rule in prices.rules:
+            if any(minute * 60_000 % self.step_ms for minute in (rule.begin, rule.end)):
+                raise UsageError(
+                    f"{lane}: a price changes within a step of {spell_ms(self.step_ms)}; make steps shorter"
+                )
+        # A time without a price begins where a day or a rule's time does not go on.
+        for day in range(7):
+            for minute in sorted({0, *(rule.end for rule in prices.rules)} - {_DAY_MIN}):
+                if _by_rule(prices, day, minute) is None:
+                    raise UsageError(
+                        f"{lane}: no rule has a price from {minute // 60:02}:{minute % 60:02} on of "
+                        f"day {day + 1} of the week; end with one that has only a price, for all other times"
+                    )
+
+    def _check_list(self, lane: str, prices: Dynamic) -> None:
+        if not 1 <= len(prices.prices) <= MAX_PRICES:
+            raise UsageError(f"{lane}: right would be 1 to {MAX_PRICES} prices")
+        _check_size(lane, prices.prices)
+        if prices.start_ms < 0 or prices.start_ms % self.step_ms:
+            raise UsageError(f"{lane}: its prices do not begin on a step of {spell_ms(self.step_ms)}")
+
+    def end_ms(self, lanes: Sequence[str]) -> int | None:
+        """When the first of these lanes' lists of prices ends; None where rules go on for ever."""
+        lists = [self.prices[lane] for lane in lanes if lane in self.prices]
+        return min(
+            (x.start_ms + len(x.prices) * self.step_ms for x in lists if isinstance(x, Dynamic)), default=None
+        )
+
+    @property
+    def lanes(self) -> tuple[str, ...]:
+        """The lanes with a price, in the order of all lanes."""
+        return tuple(lane for lane in ("import", "export") if lane in self.prices)
+
+    def periods(
+        self, lanes: Sequence[str], granularity: Granularity, first: int, until: int | None
+    ) -> Iterator[tuple[int, int]]:
+        """The billing periods [a, b) from unit `first` on, up to `until`, at most those that begin within
+        a year: what is to be checked before such bills are promised. UsageError as in `weights`."""
+        unit_ms, k = granularity.unit_ms, granularity.index(first)
+        ahead = first + _AHEAD_MS // unit_ms
+        while (a := granularity.start(k)) < (ahead if until is None else min(ahead, until)):
+            b = granularity.start(k + 1)
+            self.weights(lanes, unit_ms, a, b)
+            yield a, b
+            k += 1
+
+    def weights(self, lanes: Sequence[str], unit_ms: int, a: int, b: int) -> dict[str, list[Weight]]:
+        """The prices of each lane over units [a, b), neighbours of one price merged.
+
+        UsageError where the steps are no whole units, a step has no price, or the bill could pass 2^63.
+        """
+        unpriced = [lane for lane in lanes if lane not in self.prices]
+        if unpriced:
+            raise UsageError(f"the tariff has no price of {' or '.join(unpriced)}")
+        if self.step_ms % unit_ms:
+            raise UsageError(
+                f"the tariff's steps of {spell_ms(self.step_ms)} are no whole units of {spell_ms(unit_ms)}"
+            )
+        size = self.step_ms // unit_ms
+        if a % size or b % size:
+            raise UsageError(
+                f"the billing period does not begin and end on a step of {spell_ms(self.step_ms)}"
+            )
+        if (b - a) // size > MAX_STEPS:
+            raise UsageError(f"a billing period has at most {MAX_STEPS} steps; bill shorter ones")
+        weights = {lane: self._merged(lane, size, a, b) for lane in lanes}
+        cost = sum(abs(w.price) * (w.end - w.first) for runs in weights.values() for w in runs)
+        # 1 W for 3600 ms is 1 mWh.
+        if cost * unit_ms * MAX_POWER_W // 3600 >= 2**63:
+            raise UsageError(
+                f"a bill could pass 2^63 in units of 10^-{self.scale + 6} {self.currency}; "
+                "right would be prices with fewer decimals, or shorter billing periods"
+            )
+        return weights
+
+    def _merged(self, lane: str, size: int, a: int, b: int) -> list[Weight]:
+        merged: list[Weight] = []
+        for first, price in zip(range(a, b, size), self._prices(lane, a // size, b // size), strict=True):
+            if merged and merged[-1].price == price:
+                merged[-1] = Weight(merged[-1].first, first + size, price)
+            else:
+                merged.append(Weight(first, first + size, price))
+        return merged
+
+    def _prices(self, lane: str, first: int, end: int) -> Iterator[int]:
+        """The price of each step number [first, end), counted from phase 0 of Unix time."""
+        prices = self.prices[lane]
+        zone = ZoneInfo(self.zone)
+        for step in range(first, end):
+            if isinstance(prices, TimeOfUse):
+                yield self._by_clock(prices, step * self.step_ms, zone)
+                continue
+            at = step - prices.start_ms // self.step_ms
+            if not 0 <= at < len(prices.prices):
+                when = _local(step * self.step_ms, zone).isoformat(timespec="minutes")
+                raise UsageError(f"the tariff has no price of {lane} for the step that begins at {when}")
+            yield prices.prices[at]
+
+    def _by_clock(self, prices: TimeOfUse, unix_ms: int, zone: ZoneInfo) -> int:
+        moment = _local(unix_ms, zone)
+        seconds = moment.hour * 3600 + moment.minute * 60 + moment.second
+        if (seconds * 1000 + unix_ms % 1000) % self.step_ms:
+            raise UsageError(
+                f"a step of {spell_ms(self.step_ms)} begins at {moment.isoformat()}, so a price could change "
+                "within it; right would be steps of 15min or less"
+            )
+        price = _by_rule(prices, moment.weekday(), seconds // 60)
+        assert price is not None  # rules cover the week
+        return price
+
+
+def _check_size(lane: str, prices: Sequence[int]) -> None:
+    if not all(-(2**63) <= price < 2**63 for price in prices):
+        raise UsageError(f"{lane}: a price passes 2^63 in the decimals of the tariff's finest")
+
+
+def _local(unix_ms: int, zone: ZoneInfo) -> datetime:
+    """A moment by the zone's clocks, to the second."""
+    try:
+        return datetime.fromtimestamp(unix_ms // 1000, zone)
+    except (ValueError, OverflowError, OSError):
+        raise UsageError("the billing period lies outside the calendar") from None
+
+
+def _by_rule(prices: TimeOfUse, day: int, minute: int) -> int | None:
+    return next((r.price for r in prices.rules if day in r.days and r.begin <= minute < r.end), None)

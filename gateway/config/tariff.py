@@ -1,0 +1,153 @@
+"""A tariff as a person writes it: a TOML file with prices per kWh, to gateway.chain.tariff.
+
+    currency = "EUR"
+    zone = "Europe/Berlin"
+    step = "15min"
+
+    [[import]]                  # time of use: the first rule that fits
+    price = "0.3215"
+    days = ["mon", "tue", "wed", "thu", "fri"]
+    from = "06:00"
+    until = "22:00"
+    [[import]]
+    price = "0.2450"
+
+    [export]                    # dynamic: a price for each step from `start` on
+    start = 2026-11-01T00:00:00+01:00
+    prices = ["-0.0810", "-0.0790"]
+
+Prices are text, so that no decimal is lost; a file's prices all get the decimals of the finest. What
+the household is paid for is negative. Days are Monday to Sunday, and times of day those of the zone.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal, InvalidOperation
+from pathlib import Path
+from typing import Any
+
+from gateway.chain.tariff import MAX_DECIMALS, Dynamic, Rule, Tariff, TimeOfUse
+from gateway.chain.window import Granularity
+from gateway.errors import UsageError
+
+_DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+_KEYS = {"currency", "zone", "step", "import", "export"}
+_RULE_KEYS = {"price", "days", "from", "until"}
+_MOST_DIGITS = 9  # before the point: none is near that, and what is would be billions
+
+
+def load_tariff(path: Path) -> Tariff:
+    """The tariff in a file; UsageError names the file, what is wrong in it, and what would be right."""
+    try:
+        raw = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be read: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path}: is no TOML: {error}") from None
+    except RecursionError:
+        raise UsageError(f"{path}: is no TOML that a tariff needs: it is nested too deeply") from None
+    try:
+        return _tariff(raw)
+    except UsageError as error:
+        raise UsageError(f"{path}: {error}") from None
+
+
+def _tariff(raw: Mapping[str, Any]) -> Tariff:
+    _known(raw, _KEYS, "a tariff")
+    lanes = {lane: raw[lane] for lane in ("import", "export") if lane in raw}
+    scale = max((_decimals(price) for prices in lanes.values() for price in _texts(prices)), default=0)
+    currency = raw.get("currency")
+    if not isinstance(currency, str):
+        raise UsageError('currency is missing; right would be "EUR"')
+    step = Granularity.parse(str(raw.get("step", "15min")), 1).size
+    if not isinstance(step, int):
+        raise UsageError(f'step = "{step}": right would be "15min" or "1h"')
+    return Tariff(
+        currency=currency,
+        scale=scale,
+        zone=str(raw.get("zone", "UTC")),
+        step_ms=step,
+        prices={lane: _prices(lane, prices, scale) for lane, prices in lanes.items()},
+    )
+
+
+def _prices(lane: str, raw: Any, scale: int) -> TimeOfUse | Dynamic:
+    if isinstance(raw, list):
+        return TimeOfUse(tuple(_rule(lane, rule, scale) for rule in raw))
+    _known(raw, {"start", "prices"}, lane)
+    start = raw.get("start")
+    if not isinstance(start, datetime) or start.tzinfo is None:
+        raise UsageError(
+            f"{lane}: start is missing, or has no offset; right would be 2026-11-01T00:00:00+01:00"
+        )
+    start_ms = (start - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(milliseconds=1)
+    return Dynamic(start_ms, tuple(_whole(price, scale) for price in raw["prices"]))
+
+
+def _rule(lane: str, raw: Any, scale: int) -> Rule:
+    _known(raw, _RULE_KEYS, lane)
+    days = raw.get("days", list(_DAYS))
+    if not isinstance(days, list) or not days or not all(day in _DAYS for day in days):
+        raise UsageError(f"{lane}: days = {days!r}; right would be some of {list(_DAYS)}")
+    begin, end = _minute(lane, raw.get("from", "00:00")), _minute(lane, raw.get("until", "24:00"))
+    if begin >= end:
+        raise UsageError(
+            f"{lane}: a rule from {raw.get('from', '00:00')} until {raw.get('until', '24:00')} covers no "
+            "time of a day; for a night write two rules, until 24:00 and from 00:00"
+        )
+    return Rule(_whole(raw["price"], scale), tuple(sorted(set(map(_DAYS.index, days)))), begin, end)
+
+
+def _known(raw: Any, keys: set[str], what: str) -> None:
+    if not isinstance(raw, dict):
+        raise UsageError(f"{what}: right would be a table")
+    unknown = set(raw) - keys
+    if unknown:
+        raise UsageError(
+            f"{what}: {', '.join(sorted(unknown))} is no key; those there are: {', '.join(sorted(keys))}"
+        )
+
+
+def _texts(raw: Any) -> list[Any]:
+    """All prices of a lane, before they are known to be some."""
+    if isinstance(raw, dict) and isinstance(raw.get("prices"), list):
+        return list(raw["prices"])
+    if isinstance(raw, list) and all(isinstance(rule, dict) and "price" in rule for rule in raw) and raw:
+        return [rule["price"] for rule in raw]
+    raise UsageError('a lane has rules, each with a price, or a start and prices = ["0.1032", ...]')
+
+
+def _decimal(price: Any) -> Decimal:
+    try:
+        if not isinstance(price, str):
+            raise InvalidOperation
+        value = Decimal(price)
+        if not value.is_finite() or value.adjusted() > _MOST_DIGITS:
+            raise InvalidOperation
+    except InvalidOperation:
+        raise UsageError(f'price {price!r}: right would be a number per kWh as text, "0.3215"') from None
+    return value
+
+
+def _decimals(price: Any) -> int:
+    exponent = _decimal(price).as_tuple().exponent
+    assert isinstance(exponent, int)  # finite
+    if -exponent > MAX_DECIMALS:
+        raise UsageError(f"price {price!r}: right would be at most {MAX_DECIMALS} decimals")
+    return max(0, -exponent)
+
+
+def _whole(price: Any, scale: int) -> int:
+    return int(_decimal(price).scaleb(scale))
+
+
+def _minute(lane: str, text: Any) -> int:
+    hour, colon, minute = str(text).partition(":")
+    if colon and hour.isdecimal() and minute.isdecimal() and int(minute) < 60 and int(hour) <= 24:
+        at = int(hour) * 60 + int(minute)
+        if at <= 24 * 60:
+            return at
+    raise UsageError(f'{lane}: {text!r} is no time of day; right would be "06:00", at the end "24:00"')

@@ -1,0 +1,238 @@
+"""Tariffs: which price holds when, whatever the clocks do, and what is refused."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+from zoneinfo import ZoneInfo
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gateway.chain.tariff import MAX_PRICES, Dynamic, Rule, Tariff, TimeOfUse, Weight
+from gateway.chain.window import Granularity
+from gateway.errors import UsageError
+
+QUARTER = 900_000
+HOUR = 3_600_000
+DAY = 24 * HOUR
+WEEKDAYS = (0, 1, 2, 3, 4)
+PEAK = TimeOfUse((Rule(3215, WEEKDAYS, 6 * 60, 22 * 60), Rule(2450)))
+
+
+def tariff(
+    prices: TimeOfUse | Dynamic = PEAK, *, zone: str = "Europe/Berlin", step_ms: int = QUARTER
+) -> Tariff:
+    return Tariff("EUR", 4, zone, step_ms, {"import": prices})
+
+
+def month(year: int, number: int, zone: str = "Europe/Berlin", unit_ms: int = 1000) -> tuple[int, int]:
+    windows = Granularity("month", unit_ms, zone)
+    k = (year - 1970) * 12 + number - 1
+    return windows.start(k), windows.start(k + 1)
+
+
+def imported(one: Tariff, a: int, b: int, unit_ms: int = 1000) -> list[Weight]:
+    return one.weights(["import"], unit_ms, a, b)["import"]
+
+
+@pytest.mark.parametrize(
+    ("number", "hours"),
+    [(3, 31 * 24 - 1), (10, 31 * 24 + 1), (11, 30 * 24)],
+    ids=["spring", "autumn", "even"],
+)
+def test_peak_hours_go_by_the_clock_on_the_wall(number: int, hours: int) -> None:
+    a, b = month(2026, number)
+    assert b - a == hours * 3600
+    weights = imported(tariff(), a, b)
+    assert (weights[0].first, weights[-1].end) == (a, b)
+    assert all(x.end == y.first and x.price != y.price for x, y in pairwise(weights))
+    zone = ZoneInfo("Europe/Berlin")
+    for weight in weights:
+        for unit in range(weight.first, weight.end, 900):
+            when = datetime.fromtimestamp(unit, zone)
+            peak = when.weekday() < 5 and 6 <= when.hour < 22
+            assert weight.price == (3215 if peak else 2450)
+
+
+def test_the_first_rule_that_fits_counts() -> None:
+    a, b = month(2026, 6)
+    rules = (Rule(1, begin=0, end=720), Rule(2), Rule(3, begin=600, end=900))
+    assert {w.price for w in imported(tariff(TimeOfUse(rules)), a, b)} == {1, 2}
+
+
+@settings(max_examples=50)
+@given(st.lists(st.integers(-3, 3), min_size=96, max_size=96), st.integers(0, 95), st.integers(1, 96))
+def test_dynamic_prices_hold_step_by_step(prices: list[int], first: int, count: int) -> None:
+    """From any step on, with any prices: neighbours of one price are one weight."""
+    end = min(96, first + count)
+    weights = imported(tariff(Dynamic(DAY, tuple(prices))), 86_400 + first * 900, 86_400 + end * 900)
+    by_step = [w.price for w in weights for _ in range(w.first, w.end, 900)]
+    assert by_step == prices[first:end]
+    assert all(x.end == y.first and x.price != y.price for x, y in pairwise(weights))
+
+
+def test_lanes_are_priced_apart() -> None:
+    both = Tariff("EUR", 4, "UTC", QUARTER, {"export": Dynamic(0, (-810,) * 96), "import": PEAK})
+    assert both.lanes == ("import", "export")
+    weights = both.weights(["export", "import"], 1000, 0, 86_400)
+    assert list(weights) == ["export", "import"]
+    assert weights["export"] == [Weight(0, 86_400, -810)]
+    assert [w.price for w in weights["import"]] == [2450, 3215, 2450]  # a Thursday
+    assert both.end_ms(["import", "export"]) == DAY
+    assert both.end_ms(["import"]) is None
+
+
+def test_periods_are_those_that_can_be_billed() -> None:
+    a, _ = month(2026, 1)
+    windows = Granularity("month", 1000, "Europe/Berlin")
+    found = list(tariff().periods(["import"], windows, a, None))
+    assert found[0] == month(2026, 1)
+    assert found[11:] == [month(2026, 12), month(2027, 1)]  # the last begins within 366 days
+    until = month(2026, 3)[1]
+    assert list(tariff().periods(["import"], windows, a, until)) == [month(2026, n) for n in (1, 2, 3)]
+    short = tariff(Dynamic(a * 1000, (5,) * (40 * 96)))
+    with pytest.raises(UsageError, match="no price of import for the step that begins at 2026-02-10T00:00"):
+        list(short.periods(["import"], windows, a, None))
+
+
+@pytest.mark.parametrize(
+    ("span", "unit_ms", "sentence"),
+    [
+        ((0, 86_401), 1000, "does not begin and end on a step of 15min"),
+        ((1, 86_401), 1000, "does not begin and end on a step of 15min"),
+        ((0, 10), 3_600_000, "steps of 15min are no whole units of 1h"),
+        ((0, 86_400_000), 7, "no whole units of 7ms"),
+        ((0, 900 * 600_000), 1000, "at most 527040 steps"),
+    ],
+)
+def test_what_cannot_be_billed_gets_a_sentence(span: tuple[int, int], unit_ms: int, sentence: str) -> None:
+    with pytest.raises(UsageError, match=sentence):
+        imported(tariff(), *span, unit_ms)
+
+
+@pytest.mark.parametrize("first", [-1, 95, 96])
+def test_a_step_without_a_price_gets_a_sentence(first: int) -> None:
+    one = tariff(Dynamic(DAY, (1,) * 96), zone="UTC")
+    a = 86_400 + first * 900
+    with pytest.raises(UsageError, match=r"no price of import for the step that begins at 1970-01-0"):
+        imported(one, a, a + 1800)
+    with pytest.raises(UsageError, match="no price of export"):
+        one.weights(["import", "export"], 1000, 86_400, 2 * 86_400)
+
+
+def test_no_bill_can_pass_two_to_the_63() -> None:
+    """The bound holds for a megawatt all the time, over all lanes together."""
+    a, b = month(2026, 3, "UTC")
+    most = (2**63 - 1) * 3600 // ((b - a) * 1000 * 10**6)  # |price| of a flat tariff
+
+    def flat(price: int) -> TimeOfUse:
+        return TimeOfUse((Rule(price),))
+
+    one = tariff(flat(-most), zone="UTC")
+    (weight,) = imported(one, a, b)
+    energy = (b - a) * 10**6 * 1000 // 3600  # mWh
+    assert abs(weight.price) * energy < 2**63 <= (abs(weight.price) + 1) * (energy + 1)
+    with pytest.raises(UsageError, match=r"could pass 2\^63 in units of 10\^-10 EUR; right would be"):
+        imported(tariff(flat(most + 1), zone="UTC"), a, b)
+    half = replace(one, prices={"import": flat(most // 2 + 1), "export": flat(-(most // 2) - 1)})
+    half.weights(["import"], 1000, a, b)
+    with pytest.raises(UsageError, match=r"2\^63"):
+        half.weights(["import", "export"], 1000, a, b)
+
+
+def test_steps_that_a_zones_clocks_cut_are_refused() -> None:
+    """Kathmandu is 5:45 ahead: hours of Unix time begin there at a quarter to."""
+    a, b = month(2026, 6, "UTC")
+    with pytest.raises(UsageError, match=r"a step of 1h begins at .*05:45.*; right would be steps of 15min"):
+        imported(tariff(TimeOfUse((Rule(1),)), zone="Asia/Kathmandu", step_ms=HOUR), a, b)
+    assert imported(tariff(TimeOfUse((Rule(1),)), zone="Asia/Kathmandu"), a, b) == [Weight(a, b, 1)]
+
+
+@pytest.mark.parametrize(
+    ("rules", "sentence"),
+    [
+        ((), "right would be 1 to 256 rules"),
+        ((Rule(1),) * 257, "right would be 1 to 256 rules"),
+        ((Rule(1, begin=10, end=20),), "price changes within a step"),
+        ((Rule(1, begin=0, end=1425), Rule(1, (0, 1, 2, 3, 4, 5), 1425, 1440)), "from 23:45 on of day 7"),
+        ((Rule(1, begin=60, end=1440),), "no rule has a price from 00:00 on of day 1"),
+        ((Rule(1, WEEKDAYS),), "no rule has a price from 00:00 on of day 6"),
+        ((Rule(1, begin=0, end=600), Rule(1, begin=660)), "no rule has a price from 10:00 on of day 1"),
+        ((Rule(2**63),), r"passes 2\^63"),
+    ],
+)
+def test_rules_that_leave_a_time_without_a_price_are_refused(rules: tuple[Rule, ...], sentence: str) -> None:
+    with pytest.raises(UsageError, match=sentence):
+        tariff(TimeOfUse(rules))
+
+
+RULES = st.builds(
+    lambda days, x, y: Rule(1, tuple(sorted(days)), min(x, y) * 60, (max(x, y) + 1) * 60),
+    st.sets(st.integers(0, 6), min_size=1),
+    st.integers(0, 23),
+    st.integers(0, 23),
+)
+
+
+@given(st.lists(RULES, min_size=1, max_size=8))
+def test_rules_are_taken_if_and_only_if_each_hour_of_the_week_has_a_price(rules: list[Rule]) -> None:
+    covered = all(
+        any(day in rule.days and rule.begin <= hour * 60 < rule.end for rule in rules)
+        for day in range(7)
+        for hour in range(24)
+    )
+    try:
+        tariff(TimeOfUse(tuple(rules)))
+    except UsageError:
+        assert not covered
+    else:
+        assert covered
+
+
+@pytest.mark.parametrize(
+    ("days", "begin", "end"), [((), 0, 60), ((7,), 0, 60), ((0,), 60, 60), ((0,), -1, 60), ((0,), 0, 1441)]
+)
+def test_a_rule_is_some_minutes_of_some_days(days: tuple[int, ...], begin: int, end: int) -> None:
+    with pytest.raises(UsageError, match="a tariff's rule needs"):
+        Rule(1, days, begin, end)
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"currency": ""}, "currency"),
+        ({"currency": "€€€"}, "1 to 8 printable bytes"),
+        ({"currency": "E\n"}, "currency"),
+        ({"scale": -1}, "0 to 12 decimals"),
+        ({"scale": 13}, "0 to 12 decimals"),
+        ({"zone": "Mars/Base"}, "time zone 'Mars/Base'"),
+        ({"step_ms": 0}, "does not divide a day"),
+        ({"step_ms": 7 * 60_000}, "does not divide a day; usual are 15min and 1h"),
+        ({"prices": {}}, "for import, for export, or for both"),
+        ({"prices": {"power": PEAK}}, "for import, for export, or for both"),
+        ({"prices": {"import": Dynamic(0, ())}}, f"1 to {MAX_PRICES} prices"),
+        ({"prices": {"import": Dynamic(0, (0,) * (MAX_PRICES + 1))}}, f"1 to {MAX_PRICES} prices"),
+        ({"prices": {"import": Dynamic(0, (-(2**63) - 1,))}}, r"passes 2\^63"),
+        ({"prices": {"import": Dynamic(1, (1,))}}, "do not begin on a step of 15min"),
+        ({"prices": {"import": Dynamic(-QUARTER, (1,))}}, "do not begin on a step of 15min"),
+    ],
+)
+def test_what_is_no_tariff_gets_a_sentence(changes: dict[str, object], sentence: str) -> None:
+    with pytest.raises(UsageError, match=sentence):
+        replace(tariff(), **changes)  # type: ignore[arg-type]
+
+
+def test_a_period_outside_the_calendar_gets_a_sentence() -> None:
+    far = 10**12 // 900 * 900
+    with pytest.raises(UsageError, match="outside the calendar"):
+        imported(tariff(), far, far + 900)
+
+
+def test_a_day_of_one_price_is_one_weight_though_its_clocks_change() -> None:
+    begin = datetime(2026, 10, 25, tzinfo=ZoneInfo("Europe/Berlin")).astimezone(UTC)
+    a = int(begin.timestamp())
+    b = a + int(timedelta(hours=25).total_seconds())
+    assert imported(tariff(TimeOfUse((Rule(7),))), a, b) == [Weight(a, b, 7)]

@@ -1,0 +1,281 @@
+"""Bills, loads and raw links from the household's command to the provider's, on real parts."""
+
+from __future__ import annotations
+
+import asyncio
+import csv
+import io
+import json
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gateway.chain.layout import Layout
+from gateway.cli import main
+from gateway.wire.cose import kid_of
+from tests.home import Home
+from tests.serving import serving
+from tests.utility.stream import Provider
+
+TARIFF = """
+currency = "EUR"
+zone = "Europe/Zurich"
+[[import]]
+price = "0.3215"
+days = ["mon", "tue", "wed", "thu", "fri"]
+from = "06:00"
+until = "22:00"
+[[import]]
+price = "0.2450"
+[[export]]
+price = "-0.0810"
+"""
+BEGIN_S = datetime(2026, 5, 28, 20, tzinfo=UTC).timestamp()
+Run = Callable[..., Any]
+
+
+@pytest.fixture(autouse=True)
+def zurich(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setenv("TZ", "Europe/Zurich")
+    time.tzset()
+    yield
+    monkeypatch.undo()
+    time.tzset()
+
+
+@pytest.fixture
+def gateway(capfd: pytest.CaptureFixture[str]) -> Run:
+    """Run a command in a thread of its own; its exit code, stdout and stderr."""
+
+    async def run(*args: str) -> tuple[int, str, str]:
+        capfd.readouterr()
+        code = await asyncio.to_thread(main, list(args))
+        out, err = capfd.readouterr()
+        return code, out, err
+
+    return run
+
+
+@pytest.fixture
+async def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Home]:
+    """Five days of quarter hours, in links of two hours, and a gateway that answers."""
+    folder = tmp_path / "home"
+    folder.mkdir()
+    config = folder / "gateway.toml"
+    config.write_text(
+        f"""
+        gateway = {{ state = "{folder}/state", socket = "{folder}/s" }}
+        trust = {{ root = "software" }}
+        store = {{ url = "{folder}/store" }}
+        [[meter]]
+        name = "main"
+        profile = "eastron-sdm630"
+        tcp = {{ host = "127.0.0.1", port = 1 }}
+        """
+    )
+    monkeypatch.setenv("GATEWAY_CONFIG", str(config))
+    async with Home(folder, layout=Layout(900_000, 8), chunk_units=8, start_s=BEGIN_S) as home:
+        for _ in range(2):
+            await home.runs(240, imported=100_000)
+            await home.crashes_and_starts()
+        async with serving(home, folder / "s"):
+            yield home
+
+
+@pytest.fixture
+def provider(tmp_path: Path) -> Provider:
+    return Provider.new(tmp_path / "acme")
+
+
+@pytest.fixture
+def tariff(tmp_path: Path) -> Path:
+    path = tmp_path / "tariff.toml"
+    path.write_text(TARIFF)
+    return path
+
+
+def new(provider: Provider, *options: str) -> list[str]:
+    card = str(provider.folder / "card.cose")
+    return ["grant", "new", "--to", card, "--purpose", "tests", "--from", "2026-05-01", *options]
+
+
+async def read(home: Home, provider: Provider, what: str, *options: str) -> list[str]:
+    """A provider's command about the home's stream."""
+    await home.publish()
+    return [
+        *("provider", what, "--key", str(provider.folder), "--store", str(home.folder / "store")),
+        *("--stream", (await home.stream()).id.hex(), "--signer", kid_of(home.root.public_key).hex()),
+        *("--max-age", "99999d", *options),
+    ]
+
+
+async def test_a_bill(home: Home, provider: Provider, tariff: Path, gateway: Run) -> None:
+    bill = ("--bill", str(tariff), "--zone", "Europe/Zurich")
+    code, out, err = await gateway(*new(provider, *bill, "--granularity", "day"))
+    assert (code, err) == (0, "")
+    assert "may now open each day's bill (Europe/Zurich) of import, export from 2026-05-29T00" in out
+    shown = json.loads((await gateway("grant", "list", "--json"))[1])
+    assert (shown[0]["kind"], len(shown[0]["tariff"]), shown[0]["windows_served"]) == ("bill", 64, 4)
+
+    command = await read(home, provider, "bill", "--tariff", str(tariff))
+    code, out, err = await gateway(*command)
+    assert code == 0
+    assert err == (
+        f"grant {shown[0]['id'][:8]}... opens the bill of each day for import, export, "
+        "from 2026-05-28T22:00:00Z\n"
+    )
+    heading, *rows = [line.split(maxsplit=4) for line in out.splitlines()]
+    assert heading == ["from", "until", "amount", "currency", "for"]
+    assert rows[0][:2] == ["2026-05-29T00:00:00+02:00", "2026-05-30T00:00:00+02:00"]
+    assert [row[3:] for row in rows] == [["EUR", "import, export"]] * 4
+
+    document = json.loads((await gateway(*command, "--json"))[1])
+    assert [one["amount"] for one in document["bills"]] == [row[2] for row in rows]
+    stored = await home.stored()
+    for one in document["bills"]:
+        a, b = (int(datetime.fromisoformat(one[name]).timestamp()) // 900 for name in ("from", "until"))
+        due = Decimal(0)
+        for unit in range(a, b):
+            when = datetime.fromtimestamp(unit * 900)  # the tariff's zone is this machine's
+            peak = when.weekday() < 5 and 6 <= when.hour < 22
+            price = Decimal("0.3215") if peak else Decimal("0.2450")
+            due += price * stored.total("import", unit, unit + 1)
+            due -= Decimal("0.0810") * stored.total("export", unit, unit + 1)
+        assert Decimal(one["amount"]) == due / 10**6
+        assert one["currency"] == "EUR"
+        assert len(one["amount"].partition(".")[2]) == 10
+
+
+async def test_a_bill_by_another_tariff(home: Home, provider: Provider, tariff: Path, gateway: Run) -> None:
+    assert (await gateway(*new(provider, "--bill", str(tariff), "--granularity", "day")))[0] == 0
+    tariff.write_text(TARIFF.replace("0.3215", "0.3216"))
+    code, out, err = await gateway(*await read(home, provider, "bill", "--tariff", str(tariff)))
+    assert (code, out) == (3, "")
+    assert "no bill under this tariff is granted: grant " in err
+    tariff.write_text("currency = 7")
+    code, out, err = await gateway(*await read(home, provider, "bill", "--tariff", str(tariff)))
+    assert (code, err) == (2, f'gateway: {tariff}: currency is missing; right would be "EUR"\n')
+
+
+async def test_no_bill_yet(home: Home, provider: Provider, tariff: Path, gateway: Run) -> None:
+    code, out, _ = await gateway(*new(provider, "--bill", str(tariff), "--granularity", "month"))
+    assert (code, "each month's bill (UTC) of import, export from 2026-06-01T02" in out) == (0, True)
+    code, out, err = await gateway(*await read(home, provider, "bill", "--tariff", str(tariff)))
+    assert (code, out.split()) == (0, ["from", "until", "amount", "currency", "for"])
+    assert err.endswith("no billing period is over yet, or its token is not in the store\n")
+
+
+async def test_a_tariff_that_isolates_is_refused_though_it_is_confirmed(
+    home: Home, provider: Provider, tariff: Path, gateway: Run
+) -> None:
+    prices = ", ".join('"9.99"' if step == 13 * 96 else '"0"' for step in range(96 * 40))
+    tariff.write_text(
+        f'currency = "EUR"\n[import]\nstart = 2026-05-28T00:00:00Z\nprices = [{prices}]', encoding="utf-8"
+    )
+    for yes in ((), ("--yes",)):
+        code, out, err = await gateway(*new(provider, "--bill", str(tariff), "--granularity", "month", *yes))
+        assert (code, out) == (2, "")
+        assert "this tariff's bill tells the sum of import of one window of 15min by itself" in err
+        assert "the one from 2026-06-10T00:00:00+00:00 on: such a bill is never granted" in err
+    assert await home.ledger.grants() == []
+
+
+async def test_raw_links(home: Home, provider: Provider, gateway: Run) -> None:
+    options = ("--raw", "--granularity", "2h", "--lanes", "import,power")
+    code, out, _ = await gateway(*new(provider, *options, "--until", "2026-05-30T02:00"))
+    assert code == 0
+    assert "may now open every unit of import, power from 2026-05-2" in out
+    command = await read(home, provider, "raw")
+    code, out, err = await gateway(*command, "--csv")
+    assert (code, err.startswith("grant ") and "opens every unit of import, power" in err) == (0, True)
+    rows = list(csv.DictReader(io.StringIO(out)))
+    stored = await home.stored()
+    assert rows[-1]["until"] == "2026-05-30T00:00:00Z"
+    for row in rows:
+        unit = int(datetime.fromisoformat(row["from"]).timestamp()) // 900
+        assert int(Decimal(row["import kWh"]) * 10**6) == stored.total("import", unit, unit + 1)
+        assert int(row["power W, summed"]) == stored.total("power", unit, unit + 1)
+    assert len(rows) > 90
+
+    document = json.loads((await gateway(*command, "--json"))[1])
+    assert document["unit_ms"] == 900_000
+    assert document["lanes"] == {
+        "import": {"unit": "Wh", "scale": "0.001"},
+        "power": {"unit": "W", "scale": "1"},
+    }
+    opened = [value for run in document["runs"] for value in run["import"]]
+    first = int(datetime.fromisoformat(document["runs"][0]["from"]).timestamp()) // 900 - stored.start
+    assert opened == stored.d["import"][first : first + len(opened)].tolist()
+    assert len(opened) == len(rows)
+
+    code, out, _ = await gateway(*command)
+    assert [line.split()[1] for line in out.splitlines()[1:]] == [row["import kWh"] for row in rows]
+    assert (await gateway(*command, "--csv", "--json"))[0] == 2
+
+
+async def test_no_raw_grant(home: Home, provider: Provider, gateway: Run) -> None:
+    assert (await gateway(*new(provider, "--granularity", "2h")))[0] == 0
+    code, out, err = await gateway(*await read(home, provider, "raw"))
+    assert (code, out) == (3, "")
+    assert err == "gateway: there is no raw grant to this provider, so no single unit opens\n"
+
+
+async def test_a_load(home: Home, provider: Provider, tmp_path: Path, gateway: Run) -> None:
+    service = Provider.new(tmp_path / "service")
+    both = ("--load", "--service", str(service.folder / "card.cose"), "--granularity", "1h")
+    code, out, err = await gateway(*new(provider, *both))
+    assert (code, out) == (3, "")
+    assert "if all providers pool what they hold: grant " in err
+    assert "two halves, together open 1h sums of import" in err
+    assert await home.ledger.grants() == []
+
+    code, out, _ = await gateway(*new(provider, *both, "--yes"))
+    assert (code, out.count("may now open a share of 1h loads of import, export from")) == (0, 2)
+    centre, summing = json.loads((await gateway("grant", "list", "--json"))[1])
+    if centre["partner"] is not None:
+        centre, summing = summing, centre
+    assert (centre["partner"], summing["partner"]) == (None, centre["id"])
+    code, out, _ = await gateway("grant", "show", summing["id"][:12])
+    assert code == 0
+    assert f"partner: {centre['id']}\n" in out
+    assert "kind: load\n" in out
+    assert "from: 2026-05-29T00:00:00+02:00\n" in out
+    assert "until: -\n" in out
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (("--raw", "--load", "--granularity", "2h"), "make one at a time"),
+        (("--load", "--granularity", "1h"), "--load with --to the centre's card and --service"),
+        (("--service", "acme/card.cose", "--granularity", "1h"), "--load with --to the centre's card"),
+        (("--raw", "--granularity", "1h"), "a raw grant opens whole links of 2h: its granularity"),
+        (
+            ("--raw", "--granularity", "2h", "--from", "2026-05-29T01:00"),
+            "from: a raw grant opens whole links",
+        ),
+        (("--bill", "none.toml", "--granularity", "month"), "none.toml: cannot be read: No such file"),
+        (("--granularity", "20min"), "is not a whole number of this stream's units of 15min"),
+        (("--granularity", "day", "--zone", "Europe/Atlantis"), "'Europe/Atlantis' is not in the IANA list"),
+        (("--granularity", "1h", "--from", "9999-06-01"), "reach beyond the year 9998"),
+    ],
+)
+async def test_what_cannot_be_granted(
+    options: tuple[str, ...],
+    sentence: str,
+    home: Home,
+    provider: Provider,
+    gateway: Run,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    code, out, err = await gateway(*new(provider, *options, "--yes"))
+    assert (code, out) == (2, "")
+    assert sentence in err
+    assert await home.ledger.grants() == []
