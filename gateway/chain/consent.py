@@ -123,6 +123,7 @@ def _by_windows(lane: str, held: Sequence[Held]) -> Iterator[Finding]:
             continue
         first, end = min(finer, key=lambda stretch: stretch[1] - stretch[0])
         near = [one for one in group if _covers(one, first, first) or _covers(one, end, end)]
+        near.sort(key=lambda one: one.grant.serial)
         names = " and ".join(f"{one.granularity} of grant {one.grant.id.hex()[:8]}" for one in near)
         length = spell_ms((end - first) * held[0].grant.granularity.unit_ms)
         ids = tuple(one.grant.id for one in near)

@@ -5,6 +5,7 @@ In the order in which to read it:
 - `keys`         who the provider is: a folder with its private keys and its card
 - `fetch`        objects of a bucket, several at a time, in order
 - `chain_check`  what makes a chunk right, alone and after the one before
+- `pages`        what makes a day's or a month's page right, alone and beside its neighbours
 - `seen`         the head that was seen last, so that a store cannot go back
 - `reader`       a stream in an untrusted store: descriptor, head, verified chunks, sums of ciphertexts
 - `grants`       what was granted to this provider
@@ -15,5 +16,6 @@ In the order in which to read it:
 - `bill`         a tariff's bills, from ciphertexts and one token a period
 - `load`         loads of many homes: the summing service's rule, the load monitoring centre's sum
 - `raw`          every unit of the links whose keys were granted
+- `page_audit`   every page against what it was made of
 - `verify`       everything of a stream, every bad object named
 """

@@ -137,7 +137,7 @@ class Opener:
     async def _before(self, prefix: str, first: int, fold: Fold) -> str:
         """Where to begin to list, so that the bundle that should hold window `first` comes early."""
         key, reached = self._behind.get(fold, ("", first + 1))
-        if reached <= first:
+        if reached <= first and fold != "new":  # the last fresh one is read again: it shows a changed store
             return key
         grant, back = self.held.grant, _LOOK_BACK
         while back < first:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from fractions import Fraction
-from itertools import combinations, pairwise
+from itertools import accumulate, combinations, pairwise
 
 import pytest
 from hypothesis import given, settings
@@ -14,6 +13,7 @@ from gateway.chain.consent import Held, check, isolated
 from gateway.chain.grant import Grant, Kind
 from gateway.chain.tariff import Dynamic, Rule, Tariff, TimeOfUse
 from gateway.chain.window import Granularity
+from tests.chain.views import Span
 
 DAY = 86_400
 BEGIN = 20_000 * DAY
@@ -119,7 +119,9 @@ def test_the_findings_are_what_linear_algebra_says(shapes: list[tuple[int, int, 
         grants.append(held(f"{size}s", first, first + count * size))
     windows = {one.grant.window(j) for one in grants for j in range(one.grant.complete(10**6))}
     points = sorted({point for window in windows for point in window})
-    derivable = {pair for pair in combinations(points, 2) if _in_span(pair, windows, points)}
+    span = Span([[int(x <= a and b <= y) for a, b in pairwise(points)] for x, y in windows], len(points) - 1)
+    totals = [dict(zip(points, accumulate(change, initial=0), strict=True)) for change in span.unseen()]
+    derivable = {(a, b) for a, b in combinations(points, 2) if all(total[a] == total[b] for total in totals)}
     derivable = {
         (a, b)
         for a, b in derivable
@@ -136,28 +138,6 @@ def test_the_findings_are_what_linear_algebra_says(shapes: list[tuple[int, int, 
 def _whole(one: Held, a: int, b: int) -> bool:
     borders = [one.grant.window(j)[0] for j in range(one.grant.complete(10**6) + 1)]
     return a in borders and b in borders
-
-
-def _in_span(stretch: tuple[int, int], windows: set[tuple[int, int]], points: list[int]) -> bool:
-    def row(window: tuple[int, int]) -> list[Fraction]:
-        return [Fraction(window[0] <= a and b <= window[1]) for a, b in pairwise(points)]
-
-    rows = [row(window) for window in windows]
-    return _rank(rows) == _rank([*rows, row(stretch)])
-
-
-def _rank(rows: list[list[Fraction]]) -> int:
-    rows, rank = [list(row) for row in rows], 0
-    for column in range(len(rows[0]) if rows else 0):
-        pivot = next((i for i in range(rank, len(rows)) if rows[i][column]), None)
-        if pivot is None:
-            continue
-        rows[rank], rows[pivot] = rows[pivot], rows[rank]
-        for i in range(rank + 1, len(rows)):
-            factor = rows[i][column] / rows[rank][column]
-            rows[i] = [x - factor * y for x, y in zip(rows[i], rows[rank], strict=True)]
-        rank += 1
-    return rank
 
 
 # --- bills

@@ -12,6 +12,7 @@ from gateway.chain.seal import MASK, nonces, seal, signed, total, unseal, words_
 from tests.chain.streams import I64, k_inc
 
 _LANES = ("import", "power")
+_READINGS = st.lists(st.lists(I64, min_size=2, max_size=2), min_size=1, max_size=12)
 Part = tuple[Run, dict[str, list[int]], dict[str, list[int]]]  # units, their plaintexts and ciphertexts
 
 
@@ -68,21 +69,21 @@ class Gateway(RuleBasedStateMachine):
         self.incarnation = self.drawn
         self.link_words = words_under(k_inc, self.layout)
 
-    @rule(values=st.lists(st.lists(I64, min_size=2, max_size=2), min_size=1, max_size=12))
+    @rule(values=_READINGS)
     def run(self, values: list[list[int]]) -> None:
         """Units are sealed and become durable."""
         self.durable.append(self._seal(values))
 
-    @rule(values=st.lists(st.lists(I64, min_size=2, max_size=2), min_size=1, max_size=12))
+    @rule(values=_READINGS)
     def crash(self, values: list[list[int]]) -> None:
         """Units are sealed, perhaps sent; power goes before they are durable. They are read again."""
         self._seal(values)
         self.restart()
 
-    @rule(parts=st.integers(0, 5))
-    def restore(self, parts: int) -> None:
+    @rule(lost=st.integers(1, 5))
+    def restore(self, lost: int) -> None:
         """An old copy of the ledger comes back; the TPM's counter does not."""
-        del self.durable[parts:]
+        del self.durable[-lost:]
         self.restart()
 
     @rule()
@@ -94,6 +95,14 @@ class Gateway(RuleBasedStateMachine):
         else:
             self.durable = list(self.store)
             self.restart()
+
+    @rule(lost=st.integers(1, 3), values=_READINGS)
+    def go_on_from_an_old_copy(self, lost: int, values: list[list[int]]) -> None:
+        """What the store holds is sealed again, perhaps beyond it, before the store answers."""
+        self.reach_the_store()
+        self.restore(lost)
+        self.run(values)
+        self.reach_the_store()
 
     @rule(gap=st.integers(1, 30))
     def step_forward(self, gap: int) -> None:

@@ -118,6 +118,7 @@ class Home:
         self._root = secrets.token_bytes(32)
         self._served: dict[bytes, tuple[Grant, bytes, int]] = {}  # id -> grant, K_0, windows served
         self._k_0: dict[bytes, bytes] = {}
+        self._reached: dict[bytes, tuple[int, bytes]] = {}  # K_j of the last windows served
         self._tariffs: dict[bytes, Tariff] = {}
         self._tokens: dict[bytes, list[bytes]] = {}
         self._paged = {"day": start, "month": start}  # all that ended until there has its page
@@ -145,6 +146,7 @@ class Home:
         other.c = {lane: list(values) for lane, values in self.c.items()}
         other._served, other._paged = dict(self._served), dict(self._paged)
         other._k_0, other._tariffs = dict(self._k_0), dict(self._tariffs)
+        other._reached = dict(self._reached)
         other._tokens = {grant: list(tokens) for grant, tokens in self._tokens.items()}
         return other
 
@@ -238,7 +240,8 @@ class Home:
         self._served[grant_id] = (grant, k_0, done)
 
     def _windows(self, grant: Grant, first: int, end: int) -> list[bytes]:
-        key = advance(self._k_0[grant.id], first)
+        at, key = self._reached.get(grant.id, (0, self._k_0[grant.id]))
+        key = advance(key, first - at)
         boundaries = [grant.window(j)[0] for j in range(first, end + 1)]
         of = words_under(self._k_inc, self.layout)
         r = [nonces(self.runs, boundaries, lane, self.layout, of) for lane in grant.lanes]
@@ -246,6 +249,7 @@ class Home:
         for a, b, values in zip(boundaries, boundaries[1:], zip(*r, strict=True), strict=False):
             tokens.append(make_token(token_key(key), grant.id, a, b, pack_words(values)))
             key = next_key(key)
+        self._reached[grant.id] = end, key
         return tokens
 
     def _others(self, grant: Grant, first: int, end: int) -> list[bytes]:
@@ -319,16 +323,13 @@ class Home:
         if first >= end:
             return None
         day = datetime.fromtimestamp(begin * self.layout.unit_ms // 1000, UTC)
-        prefix = names.chunks(self.id) if span == "day" else f"{names.stream_prefix(self.id)}day/"
-        children = []
-        for key in sorted(key for key in self.objects if key.startswith(prefix)):
-            if span == "day":
-                chunk = Chunk.read(self.objects[key], self.signer.public, key)
-                inside = chunk.first < end and chunk.end > begin
-            else:
-                inside = key.removeprefix(prefix).startswith(f"{day:%Y-%m}")
-            if inside:
-                children.append(cose.digest(self.objects[key]))
+        if span == "day":
+            at = [i for i, run in enumerate(self.runs) if run.first < end and run.end > begin]
+            below = [self.chunks[i] for i in at]
+        else:
+            prefix = f"{names.stream_prefix(self.id)}day/{day:%Y-%m}"
+            below = sorted(key for key in self.objects if key.startswith(prefix))
+        children = [cose.digest(self.objects[key]) for key in below]
         pages = sorted(
             key for key in self.objects if key.startswith(f"{names.stream_prefix(self.id)}{span}/")
         )

@@ -171,7 +171,9 @@ class TestTokens:
     def test_one_of_another_number_of_lanes(self, home: Home, provider: Provider) -> None:
         key = sorted(key for key in home.objects if "/new/" in key)[2]
         tokens = tokens_of(home, key)
-        home.objects[key] = home.signer.sign(replace(tokens, tokens=(tokens.tokens[0] + bytes(8), *tokens.tokens[1:])))
+        home.objects[key] = home.signer.sign(
+            replace(tokens, tokens=tuple(token + bytes(8) for token in tokens.tokens))
+        )
         with pytest.raises(Refused, match=f"{key} holds tokens of another length than its grant's 2 lanes"):
             read(home, provider)
 

@@ -24,6 +24,7 @@ from gateway.wire.objects import (
     read_tariff_body,
     tariff_body,
 )
+from tests.vectors import make
 from tests.wire.samples import ANY, BODIES, EXAMPLES, KEY, RULES, TARIFF, Object, conforms, tariffs
 
 
@@ -39,6 +40,23 @@ def test_all_that_is_written_conforms(item: Object) -> None:
 @settings(max_examples=40)
 def test_all_tariffs_conform(tariff: Tariff) -> None:
     assert conforms("tariff", tariff_body(tariff))
+
+
+def vector(name: str) -> dict[str, Any]:
+    content = make.stored(name)
+    assert content is not None
+    return content
+
+
+def test_the_vectors_conform() -> None:
+    rules = {kind.TYPE: rule for kind, rule in RULES.items()}
+    for entry in (entry for name in ("objects", "pages") for entry in vector(name)["objects"]):
+        assert conforms(rules[entry["type"]], bytes.fromhex(entry["payload"])), entry["key"]
+        assert conforms("signed-object", bytes.fromhex(entry["cose"]))
+    for case in vector("grant")["cases"]:
+        assert conforms("grant-body", bytes.fromhex(case["body"]))
+    for case in vector("bill")["cases"]:
+        assert conforms("tariff", bytes.fromhex(case["tariff_body"]))
 
 
 @pytest.mark.parametrize("kind", list(EXAMPLES))
