@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -105,11 +106,16 @@ class FaultyBucket:
         self.away = False
         self.deaf = False  # takes what is put, and does not say so
         self.puts: list[tuple[str, bytes]] = []
+        self.hold: asyncio.Event | None = None  # all but the first put wait for it
+        self.holds = asyncio.Event()  # one does
 
     async def put(self, key: str, data: bytes, *, replace: bool = False) -> None:
         self._check()
         await self._bucket.put(key, data, replace=replace)
         self.puts.append((key, data))
+        if self.hold is not None and len(self.puts) > 1:
+            self.holds.set()
+            await self.hold.wait()
         if self.deaf:
             raise StoreUnavailable("the store has not answered in time")
 

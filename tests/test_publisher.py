@@ -290,3 +290,22 @@ async def test_cancelled_at_any_await_it_forgets_nothing(home: Home) -> None:
         assert await home.ledger.backlog() == 0
         home.check_puts()
         await home.check_energy()
+
+
+async def test_cancelled_with_a_full_disk_it_ends(home: Home) -> None:
+    """What was sent cannot be confirmed, and that must not hide that the gateway ends."""
+    async with home:
+        await has_some_to_send(home)
+        home.bucket.hold = asyncio.Event()
+        working = asyncio.create_task(home.publisher.run())
+        async with asyncio.timeout(20):
+            await home.bucket.holds.wait()
+            home.database.fuse.set(0, None)
+            working.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await working
+        home.mend()
+        home.bucket.hold = None
+        await home.publish()
+        assert await home.ledger.backlog() == 0
+        home.check_puts()

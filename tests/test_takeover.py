@@ -115,6 +115,24 @@ async def test_a_bundle_in_the_way_tells_where_the_chunks_do_not(home: Home) -> 
         await ends_well(home, provider)
 
 
+async def test_a_copy_made_between_a_put_and_its_confirmation(home: Home) -> None:
+    """Its outbox still has a chunk that the store has too, with the same bytes."""
+    async with home:
+        provider = await with_a_copy(home, after=CHUNK_UNITS + 1)
+        await home.runs(CHUNK_UNITS)
+        assert kind_of((await home.ledger.outbox(1))[0].object.key) == "chunk"
+        home.bucket.deaf = True
+        await home.publish()
+        home.copies("unconfirmed")
+        home.bucket.deaf = False
+        await home.runs(2 * LINK_UNITS)
+        await home.publish()
+        await home.restores("unconfirmed")
+        await home.runs(CHUNK_UNITS)
+        assert await home.publishes_all() == 1
+        await ends_well(home, provider)
+
+
 async def test_across_incarnations_and_back_again_to_the_same_copy(home: Home) -> None:
     async with home:
         provider = await with_a_copy(home)
