@@ -99,6 +99,7 @@ def _summary(tally: Tally) -> str:
             _count(tally.incarnations, "incarnation"),
             _count(tally.grants, "grant"),
             _count(tally.bundles, "token bundle"),
+            _count(tally.pages, "page"),
         )
     )
     head = f"; head signed at {local_time(tally.head.time_ms)}" if tally.head is not None else ""
@@ -119,6 +120,7 @@ def _document(place: Place, tally: Tally, problems: list[Problem]) -> dict[str, 
         "incarnations": tally.incarnations,
         "grants": tally.grants,
         "bundles": tally.bundles,
+        "pages": tally.pages,
         "head": {"seq": head.seq, "next_unit": head.next_unit, "time_ms": head.time_ms} if head else None,
         "problems": [{"object": problem.key, "reason": problem.text} for problem in problems],
     }
