@@ -6,6 +6,12 @@ Nothing here reads a file, a clock or a network. In the order in which to read i
 - `keys`     root -> K_inc -> K(n, lane), and a grant's own chain K_j -> T_j
 - `seal`     W, c = d + W[p] - W[p+1], and the nonce R[a, b) of any window
 - `window`   granularities: whole units, calendar days and months
-- `token`    what opens one window for one grant
 - `grant`    what the household decided, and how K_0 reaches the provider
+- `token`    what opens one window for one grant
+- `issue`    what the tokens hold, kind by kind: windows, and the three below
+- `tariff`   prices as weights: a bill is a sum of price[w] * d[w]
+- `share`    load shares: two halves of a nonce that meet only in sums over homes
+- `raw`      the link keys of a raw grant
+- `page`     days and months of sums of ciphertexts
+- `consent`  what several grants open together, exactly, and which tariffs tell too much
 """
