@@ -21,8 +21,8 @@ from typing import Any
 
 from aiohttp import web
 
-from gateway.chain.consent import Finding
 from gateway.chain.grant import KINDS
+from gateway.chain.held import Finding
 from gateway.errors import GatewayError, Unavailable, UsageError
 from gateway.granter import Consent, Granter, Wish
 from gateway.ledger.ledger import Ledger

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from gateway.chain import consent
-from gateway.chain.consent import Finding, Held
+from gateway.chain.bills import isolated
 from gateway.chain.grant import ID_BYTES, Grant, Kind, seal_k0
+from gateway.chain.held import Finding, Held
 from gateway.chain.keys import KEY_BYTES
 from gateway.chain.tariff import Tariff
 from gateway.chain.window import Granularity
@@ -258,7 +259,7 @@ def _check_bill(one: Held) -> None:
         )
     for _ in tariff.periods(grant.lanes, grant.granularity, grant.first, grant.until):
         pass
-    for finding in consent.isolated(one):
+    for finding in isolated(one):
         when = datetime.fromtimestamp(finding.first * unit_ms // 1000, UTC).isoformat(timespec="seconds")
         raise UsageError(
             f"{finding.sentence}, the one from {when} on: such a bill is never granted. Right would be a "

@@ -203,6 +203,21 @@ async def test_a_revocation_that_the_ledger_forgot_stands(home: Home) -> None:
         assert "1 grants that had been revoked" in told
 
 
+async def test_the_revocation_of_another_grant_revokes_nothing(home: Home) -> None:
+    async with home:
+        provider = await with_a_copy(home)
+        other = await home.granter.revoke((await home.grants(provider, "10s")).id)
+        await home.publish()
+        (mine,) = [record for record in await home.ledger.grants() if record.id != other.id]
+        store = home.folder / "store"
+        copied = store / names.revocation(mine.stream, mine.id)
+        copied.write_bytes((store / names.revocation(other.stream, other.id)).read_bytes())
+        await home.crashes_and_starts()
+        assert await home.publishes_all() == 0
+        copied.unlink()
+        await ends_well(home, provider)
+
+
 async def test_a_grant_made_after_the_rollback_is_served_from_the_stores_chain(home: Home) -> None:
     async with home:
         provider = await with_a_copy(home)

@@ -9,8 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.chain.consent import Held, check, isolated
+from gateway.chain.bills import isolated
+from gateway.chain.consent import check
 from gateway.chain.grant import Grant, Kind
+from gateway.chain.held import Held
 from gateway.chain.tariff import Dynamic, Rule, Tariff, TimeOfUse
 from gateway.chain.window import Granularity
 from tests.chain.views import Span
