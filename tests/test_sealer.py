@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from gateway.chain.layout import Layout
 from gateway.errors import LedgerError, TrustError, UsageError
 from gateway.wire import names
-from tests.home import LINK_UNITS, Home, kind_of
+from tests.home import LINK_UNITS, MEMORY, Home, kind_of
 from tests.provider import Provider
 
 
@@ -343,7 +343,7 @@ async def happens(home: Home, act: Act) -> None:
 
 
 async def lives(life: list[Act]) -> None:
-    with tempfile.TemporaryDirectory(prefix="home-") as folder:
+    with tempfile.TemporaryDirectory(prefix="home-", dir=MEMORY) as folder:
         async with Home(Path(folder)) as home:
             for act in life:
                 await happens(home, act)
@@ -351,7 +351,7 @@ async def lives(life: list[Act]) -> None:
             await ends_well(home)
 
 
-@settings(max_examples=35, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(LIFE)
 def test_whatever_happens_units_are_dense_sealed_once_and_exact(life: list[Act]) -> None:
     asyncio.run(lives(life))

@@ -16,7 +16,7 @@ from gateway.keyring import KeyRing
 from gateway.store.directory import DirectoryBucket
 from gateway.takeover import StoreAhead
 from gateway.wire import names
-from tests.home import CHUNK_UNITS, LINK_UNITS, Home, kind_of
+from tests.home import CHUNK_UNITS, LINK_UNITS, MEMORY, Home, kind_of
 from tests.provider import Provider
 
 
@@ -396,7 +396,7 @@ async def happens(home: Home, provider: Provider, act: Act) -> None:
 
 
 async def lives(life: list[Act]) -> None:
-    with tempfile.TemporaryDirectory(prefix="home-") as folder:
+    with tempfile.TemporaryDirectory(prefix="home-", dir=MEMORY) as folder:
         async with Home(Path(folder)) as home:
             await home.runs(LINK_UNITS + 10)
             provider = Provider(home.clock.now_ms)
@@ -409,7 +409,7 @@ async def lives(life: list[Act]) -> None:
             await ends_well(home, provider)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(LIFE)
 def test_rolled_back_at_any_time_the_chain_goes_on_without_a_fork(life: list[Act]) -> None:
     asyncio.run(lives(life))

@@ -39,6 +39,7 @@ from gateway.ledger.records import (
     Stream,
 )
 from gateway.wire import names
+from tests.home import MEMORY
 from tests.ledger.values import LANES, LAYOUT, chunk, copy_of, descriptor, grant, sealed, stream
 
 T = TypeVar("T")
@@ -88,7 +89,7 @@ class LedgerMachine(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.folder = Path(tempfile.mkdtemp(prefix="ledger-"))
+        self.folder = Path(tempfile.mkdtemp(prefix="ledger-", dir=MEMORY))
         self.files = 0
         self.path = self.folder / "0" / "ledger.sqlite"
         self.runner = asyncio.Runner()
