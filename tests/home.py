@@ -126,6 +126,7 @@ class Home:
 
     async def session_begins(self) -> None:
         """A session of its own: what a start does, and what follows a take-over."""
+        self._delivered: list[tuple[str, int, Shown]] = []
         self.session = Session(self.config(), self.clock, self.root, self.ledger, self.bucket)
         await self.session.open()
 
@@ -201,18 +202,17 @@ class Home:
         """A reading of these registers, now."""
         registers = dict(zip(LANES, shown, strict=False))
         wall, monotonic = self.clock.wall(), self.clock.monotonic()
+        self._delivered.append((meter, monotonic, shown))
         self.sealer(meter).deliver(Reading(meter, registers, wall, monotonic))
 
     def steps(self, seconds: int) -> None:
-        """The wall clock is set. A reading that the gateway holds may then count for the unit in which it
-        was taken by the clock as it is now."""
+        """The wall clock is set. A reading that the gateway still holds may then count for the unit in
+        which it was taken by the clock as it is now."""
         self.clock.step_s(seconds)
-        for meter in self.meters:
-            for reading in self.sealer(meter)._readings:
-                shown = (reading.registers["import"], reading.registers["export"], reading.registers["power"])
-                ahead = self.clock.wall() - self.clock.monotonic()
-                unit = self.layout.unit_at(reading.monotonic + ahead)
-                self.read.setdefault((meter, unit), []).append(shown)
+        ahead = self.clock.wall() - self.clock.monotonic()
+        for meter, monotonic, shown in self._delivered:
+            unit = self.layout.unit_at(monotonic + ahead)
+            self.read.setdefault((meter, unit), []).append(shown)
 
     async def commit(self) -> None:
         """As the sealers do every few seconds."""

@@ -316,7 +316,10 @@ async def happens(home: Home, act: Act) -> None:
         case "dip":
             home.clock.pass_s(1)
             imported, exported, power = home.shown["main"]
-            home.deliver((imported - act.a, exported, power))
+            dipped = (imported - act.a, exported, power)
+            home.deliver(dipped)
+            # After a crash it may be more than the gateway knows of, and count.
+            home.read.setdefault(("main", home.layout.unit_at(home.clock.wall())), []).append(dipped)
         case "step":
             home.steps(act.a)
         case "trust":
