@@ -1,68 +1,103 @@
-"""`gateway simulate`: a simulated home's meter on this machine's network."""
+"""`gateway simulate`: a simulated home's meter on this machine's network.
+
+Each kind of meter is a command in a module of its own, `simulate_*.py`, imported when it is used. All
+take the options of `home_options` and run by `run_until_ended`.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import signal
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from functools import wraps
 from pathlib import Path
+from typing import TypeVar
 
 import click
 
+from gateway.cli import LazyGroup
 from gateway.cli.output import MWH_PER_KWH, examples, kwh, local_time
 from gateway.clock import Clock, SystemClock
-from gateway.meters.profile import Profile, load_profile
 from gateway.simulate.household import Home
-from gateway.simulate.modbus import serve
+
+Result = TypeVar("Result")
+
+_NS = 1_000_000_000
+_METERS = {
+    "modbus": ("gateway.cli.simulate_modbus", "A Modbus TCP meter."),
+}
 
 
-@click.group(epilog=examples("gateway simulate modbus --port 5020"))
+@click.group(cls=LazyGroup, lazy=_METERS, epilog=examples("gateway simulate modbus --port 5020"))
 def command() -> None:
     """Simulated meters, to try it without hardware."""
 
 
-@command.command(
-    epilog=examples(
-        "gateway simulate modbus",
-        "gateway simulate modbus --profile eastron-sdm120 --seed 7 --truth truth.jsonl",
-    )
-)
-@click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
-@click.option(
-    "--port",
-    default=5020,
-    show_default=True,
-    type=click.IntRange(0, 65535),
-    help="The TCP port; for 0 the system chooses one.",
-)
-@click.option("--profile", default="eastron-sdm630", show_default=True, help="The meter model.")
-@click.option("--seed", default=1, show_default=True, help="The same seed is the same home.")
-@click.option(
-    "--start-import-kwh",
-    default=1500,
-    show_default=True,
-    type=click.IntRange(min=0),
-    help="What the import register shows at the start.",
-)
-@click.option(
-    "--truth",
-    type=click.Path(path_type=Path, dir_okay=False),
-    help="Append what the meter shows to this file, a line of JSON each second.",
-)
-def modbus(host: str, port: int, profile: str, seed: int, start_import_kwh: int, truth: Path | None) -> None:
-    """Serve a simulated home's meter over Modbus TCP, until Ctrl-C."""
-    clock = SystemClock("host")
-    home = Home(seed, start_s=clock.wall() // 1_000_000_000, import_mwh=start_import_kwh * MWH_PER_KWH)
-    asyncio.run(_serve(home, load_profile(profile), host, port, clock, truth))
+@dataclass(frozen=True, slots=True)
+class Stand:
+    """What every simulated meter has: the home that it shows, the clock, and where it listens."""
+
+    home: Home
+    clock: Clock
+    host: str
+    port: int
+    truth: Path | None
 
 
-async def _serve(
-    home: Home, profile: Profile, host: str, port: int, clock: Clock, truth: Path | None
+def home_options(port: int) -> Callable[[Callable[..., Result]], Callable[..., Result]]:
+    """`--host`, `--port`, `--seed`, `--start-import-kwh` and `--truth` for a command that takes `stand`."""
+
+    def with_options(command: Callable[..., Result]) -> Callable[..., Result]:
+        @click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
+        @click.option(
+            "--port",
+            default=port,
+            show_default=True,
+            type=click.IntRange(0, 65535),
+            help="The TCP port; for 0 the system chooses one.",
+        )
+        @click.option("--seed", default=1, show_default=True, help="The same seed is the same home.")
+        @click.option(
+            "--start-import-kwh",
+            default=1500,
+            show_default=True,
+            type=click.IntRange(min=0),
+            help="What the import register shows at the start.",
+        )
+        @click.option(
+            "--truth",
+            type=click.Path(path_type=Path, dir_okay=False),
+            help="Append what the meter shows to this file, a line of JSON each second.",
+        )
+        @wraps(command)
+        def with_stand(
+            host: str, port: int, seed: int, start_import_kwh: int, truth: Path | None, **others: object
+        ) -> Result:
+            clock = SystemClock("host")
+            home = Home(seed, start_s=clock.wall() // _NS, import_mwh=start_import_kwh * MWH_PER_KWH)
+            return command(stand=Stand(home, clock, host, port, truth), **others)
+
+        return with_stand
+
+    return with_options
+
+
+def run_until_ended(
+    stand: Stand, serve: Callable[[Callable[[int], None]], Coroutine[None, None, None]], what: str
 ) -> None:
-    def listening(chosen: int) -> None:
-        click.echo(f"{profile.id} on {host}:{chosen}, device id 1. Ctrl-C ends it.")
+    """Run `serve`, which is given whom to tell its port, until Ctrl-C; say that it is `what`, and each
+    minute what the home does."""
 
-    serving = asyncio.create_task(serve(home, profile, host, port, clock, truth, listening))
-    showing = asyncio.create_task(_show_each_minute(home, clock))
+    def listening(port: int) -> None:
+        click.echo(f"{what.format(at=f'{stand.host}:{port}')}. Ctrl-C ends it.")
+
+    asyncio.run(_run(stand, serve(listening)))
+
+
+async def _run(stand: Stand, serving_until_cancelled: Coroutine[None, None, None]) -> None:
+    serving = asyncio.create_task(serving_until_cancelled)
+    showing = asyncio.create_task(_show_each_minute(stand.home, stand.clock))
     for ending in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(ending, serving.cancel)
     await asyncio.wait((serving, showing), return_when=asyncio.FIRST_COMPLETED)
@@ -75,8 +110,8 @@ async def _serve(
 
 async def _show_each_minute(home: Home, clock: Clock) -> None:
     while True:
-        await clock.sleep(60 - clock.wall() / 1_000_000_000 % 60)
+        await clock.sleep(60 - clock.wall() / _NS % 60)
         click.echo(
-            f"{local_time(clock.wall() // 1_000_000_000 * 1000)}  power {home.power} W"
+            f"{local_time(clock.wall() // _NS * 1000)}  power {home.power} W"
             f"  import {kwh(home.import_mwh)} kWh  export {kwh(home.export_mwh)} kWh"
         )
