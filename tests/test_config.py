@@ -60,7 +60,7 @@ def test_a_minimal_file_has_the_defaults(tmp_path: Path) -> None:
     (meter,) = config.meter
     assert meter.lanes == ("import", "export", "power", "count") == get_args(LaneName) == tuple(LANES)
     assert (meter.interval_s, meter.unit_id) == (1.0, 1)
-    assert meter.tcp == TcpLine(host="192.168.1.50", port=502, framer="socket")
+    assert meter.tcp == TcpLine(host="192.168.1.50", framer="socket")
     assert meter.serial is None
 
 

@@ -17,13 +17,13 @@ from gateway.config import Config
 from gateway.daemon import Daemon
 from gateway.errors import GatewayError, LedgerError, RolledBack, TrustError, UsageError
 from gateway.ledger.ledger import Ledger
-from gateway.meters.profile import load_profile
 from gateway.simulate import modbus
 from gateway.simulate.household import Home as Household
 from gateway.store.directory import DirectoryBucket
 from gateway.trust.root import open_root
 from gateway.wire import names
 from tests.clock import START_S, FakeClock
+from tests.meters.bench import modbus_model
 from tests.stored import Stored, read_stored
 
 NOON_S = START_S // 86_400 * 86_400 + 43_200  # the sun shines
@@ -134,7 +134,7 @@ async def gateway(tmp_path: Path) -> AsyncIterator[Gateway]:
     simulated = asyncio.create_task(
         modbus.serve(
             Household(7, NOON_S),
-            load_profile(PROFILE),
+            modbus_model(PROFILE),
             "127.0.0.1",
             0,
             clock,

@@ -4,31 +4,36 @@ from __future__ import annotations
 
 import difflib
 import json
+from pathlib import Path
 from typing import Annotated, Literal, get_args
 
 from pydantic import Field, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
-from gateway.config.section import Load, Section
+from gateway.config.credential import credential_path
+from gateway.config.section import Load, Section, from_the_file
+from gateway.errors import UsageError
 from gateway.meters.profile import load_profile, profile_ids
+from gateway.meters.secrets import Secrets, read_secrets
 
 LaneName = Literal["import", "export", "power", "count"]
 LANE_NAMES: tuple[LaneName, ...] = get_args(LaneName)
 
 
 class TcpLine(Section):
-    """Modbus over TCP; framer "rtu" is for converters that pass serial frames through."""
+    """A meter on the network, or a converter that passes its serial line through. `framer` is Modbus'
+    own: "rtu" for such a converter. A Modbus meter's port is 502 if none is given."""
 
     host: str = Field(
         pattern=r"^([^\s/:]+|[^\s/]*:[^\s/]*:[^\s/]*)$",
         description='a name or address, such as "192.168.1.50"; the port is a key of its own',
     )
-    port: int = Field(default=502, ge=1, le=65535, description="a whole number from 1 to 65535")
+    port: int | None = Field(default=None, ge=1, le=65535, description="a whole number from 1 to 65535")
     framer: Literal["socket", "rtu"] = Field(default="socket", description='"socket" or "rtu"')
 
 
 class SerialLine(Section):
-    """Modbus RTU on RS-485. Settings left out are what the profile says that the maker ships."""
+    """A serial port. Settings left out are what the profile says that the maker ships."""
 
     device: str = Field(pattern="^/.+", description='a device, such as "/dev/serial/by-id/usb-..."')
     baudrate: int | None = Field(
@@ -38,6 +43,7 @@ class SerialLine(Section):
         default=None, description='"N" (none), "E" (even) or "O" (odd)'
     )
     stopbits: Literal[1, 2] | None = Field(default=None, description="1 or 2")
+    databits: Literal[7, 8] | None = Field(default=None, description="7 or 8")
 
 
 class MeterSection(Section):
@@ -52,6 +58,12 @@ class MeterSection(Section):
         default=1.0, ge=0.1, le=3600, description="a number of seconds from 0.1 to 3600"
     )
     unit_id: int = Field(default=1, ge=1, le=247, description="a whole number from 1 to 247")
+    keys: str | None = Field(
+        default=None,
+        pattern=r"^(\.{0,2}/.+|[\w.-]+)$",
+        description='the path of a file ("/etc/gateway/main.keys", "./main.keys") '
+        'or the name of a systemd credential ("meter-main")',
+    )
     tcp: TcpLine | None = Field(
         default=None, description='a table such as { host = "192.168.1.50", port = 502 }'
     )
@@ -67,6 +79,11 @@ class MeterSection(Section):
                 raise ValueError("another meter has this name already; each needs its own")
             info.context.meter_names.add(name)
         return name
+
+    @field_validator("keys")
+    @classmethod
+    def _keys_path(cls, value: str | None, info: ValidationInfo) -> str | None:
+        return str(from_the_file(Path(value), info)) if value and "/" in value else value
 
     @field_validator("profile")
     @classmethod
@@ -99,3 +116,15 @@ class MeterSection(Section):
                 "whole", f"has {had}; give it exactly one, tcp = {{ ... }} or serial = {{ ... }}"
             )
         return serial
+
+
+def secrets_of(meter: MeterSection) -> Secrets:
+    """The meter's keys: from the file or credential that `keys` names, else from the systemd credential
+    `meter-<name>` where there is one, else none."""
+    path = credential_path(meter.keys, f"meter-{meter.name}", key=f"meter {meter.name}: keys")
+    if path is None:
+        return Secrets()
+    try:
+        return read_secrets(path)
+    except UsageError as error:
+        raise UsageError(f"meter {meter.name}: {error}") from None

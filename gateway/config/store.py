@@ -8,6 +8,7 @@ from pathlib import Path
 
 from pydantic import Field, ValidationInfo, field_validator
 
+from gateway.config.credential import credential_path
 from gateway.config.section import Section, from_the_file
 from gateway.errors import UsageError
 from gateway.store.bucket import Location
@@ -65,7 +66,7 @@ def location(store: StoreSection) -> Location:
 
     UsageError when the file is missing, malformed or readable by everybody; it never shows a line of it.
     """
-    path = _path(store.credentials)
+    path = credential_path(store.credentials, DEFAULT, key="[store] credentials")
     if path is None:
         return Location.parse(store.url, store.endpoint, store.region)
     try:
@@ -85,21 +86,6 @@ def location(store: StoreSection) -> Location:
     return Location.parse(
         store.url, store.endpoint, store.region, values["access_key_id"], values["secret_access_key"]
     )
-
-
-def _path(named: str | None) -> Path | None:
-    if named is not None and "/" in named:
-        return Path(named)
-    folder = os.environ.get("CREDENTIALS_DIRECTORY")
-    if folder is None:
-        if named is None:
-            return None
-        raise UsageError(
-            "[store] credentials names a systemd credential, but $CREDENTIALS_DIRECTORY is not set: "
-            "start the gateway by its unit, or give the path of a file (/etc/gateway/s3, ./s3.credentials)"
-        )
-    path = Path(folder) / (named or DEFAULT)
-    return path if named is not None or path.exists() else None
 
 
 def _parse(path: Path, text: str) -> dict[str, str]:

@@ -1,11 +1,13 @@
-"""Meters: what each quantity's register is called in each model, and how it is read.
+"""Meters: what each quantity is called in each model, and how it is read.
 
 The room yields readings and knows nothing of what becomes of them.
 
 - `reading`    what a meter says at one moment, and what every meter can do
 - `profile`    a meter model as data: `profiles/*.toml`, checked
-- `value`      a register's words to an exact number
-- `bus`        one Modbus connection: TCP, serial, RTU over TCP
-- `modbus`     a meter on a bus, read by its profile
+- `endpoint`   where a meter is reached
+- `stream`     bytes to and from there
+- `listener`   a meter that speaks by itself
 - `reader`     reads a meter for ever, whatever happens to it
+- `secrets`    a meter's keys and password
+- `modbus/` `dlms/` `p1/` `sml/`   what they speak: bytes in, events out, and thin transports
 """

@@ -25,6 +25,14 @@ class Keys:
         """The error to raise about a key's value."""
         return UsageError(f"{self._file}: {self._path}{key} {problem}")
 
+    def problem(self, sentence: str) -> UsageError:
+        """The error to raise about the table as a whole."""
+        return UsageError(f"{self._file}: {sentence}")
+
+    def has(self, key: str) -> bool:
+        """Whether the key is there and was not taken yet."""
+        return key in self._left
+
     def text(self, key: str, pattern: str) -> str:
         """A string that the regular expression matches whole."""
         value = self._take(key)

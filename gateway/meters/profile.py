@@ -1,133 +1,68 @@
-"""A meter model as data: one TOML file says which registers it has, and on whose word.
+"""A meter model as data: one TOML file says what it is, on whose word, and how it is read.
 
-A profile without a source or without a probe is refused, and so are registers that overlap: a wrong
-register gives plausible numbers that are wrong. Every mistake is a UsageError naming file and key.
+Every profile has the same head; what its protocol needs beside it is that protocol's own `model`. A
+profile without a source is refused. Every mistake is a UsageError naming file and key.
 """
 
 from __future__ import annotations
 
-import struct
 import tomllib
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
-from fractions import Fraction
 from importlib import resources
-from itertools import pairwise
-from typing import Literal
+from typing import Literal, Protocol
 
 from gateway.errors import UsageError
+from gateway.meters.endpoint import SerialSettings
 from gateway.meters.keys import Keys
-
-Table = Literal["input", "holding"]
-WordOrder = Literal["high-first", "low-first"]
-Quantity = Literal["energy", "power", "voltage"]
-
-_FORMATS = {  # struct's codes, the most significant word first
-    "i16": ">h",
-    "u16": ">H",
-    "i32": ">i",
-    "u32": ">I",
-    "i64": ">q",
-    "u64": ">Q",
-    "f32": ">f",
-    "f64": ">d",
-}
-_UNITS: dict[str, tuple[Quantity, int]] = {  # to mWh, W and V
-    "Wh": ("energy", 1_000),
-    "kWh": ("energy", 1_000_000),
-    "MWh": ("energy", 1_000_000_000),
-    "W": ("power", 1),
-    "kW": ("power", 1_000),
-    "V": ("voltage", 1),
-}
-LANES: dict[str, Quantity] = {"import": "energy", "export": "energy", "power": "power"}
-_MOST_IN_A_REQUEST = 125  # Modbus application protocol V1.1b3, 6.3 and 6.4
+from gateway.meters.modbus.model import ModbusModel
+from gateway.meters.modbus.model import parse_model as modbus_model
+from gateway.meters.reading import Decoder
+from gateway.meters.secrets import Secrets
 
 
-@dataclass(frozen=True, slots=True)
-class Register:
-    """One value of the meter: where it is, and how its words are to be read.
-
-    `address` is zero-based, as on the wire. The value is the words' number times `scale`, in `unit`.
-    """
-
-    name: str
-    obis: str
-    table: Table
-    address: int
-    type: str
-    word_order: WordOrder
-    scale: Fraction
-    unit: str
+class PushModel(Protocol):
+    """A model that speaks by itself."""
 
     @property
-    def format(self) -> str:
-        """struct's format of the words in order, most significant first."""
-        return _FORMATS[self.type]
+    def lanes(self) -> tuple[str, ...]:
+        """The lanes this model can fill."""
 
     @property
-    def words(self) -> int:
-        return struct.calcsize(self.format) // 2
+    def rollover(self) -> Mapping[str, int]:
+        """The mWh at which a lane's register starts from 0 again."""
 
     @property
-    def end(self) -> int:
-        """The first address behind it."""
-        return self.address + self.words
+    def silence_s(self) -> float:
+        """How long it may say nothing before something is wrong."""
 
-    @property
-    def quantity(self) -> Quantity:
-        return _UNITS[self.unit][0]
-
-    @property
-    def factor(self) -> int:
-        """How many mWh, W or V one `unit` is."""
-        return _UNITS[self.unit][1]
+    def decoder(self, secrets: Secrets) -> Decoder:
+        """A fresh decoder of its bytes. UsageError where it encrypts and `secrets` lack its keys."""
 
 
-@dataclass(frozen=True, slots=True)
-class Probe:
-    """The register whose value is known before asking: between `low` and `high`, in its unit."""
-
-    register: Register
-    low: Fraction
-    high: Fraction
-
-
-@dataclass(frozen=True, slots=True)
-class SerialSettings:
-    """What the meter's serial port is set to when it leaves the factory; always 8 data bits."""
-
-    baud: int
-    parity: Literal["none", "even", "odd"]
-    stop_bits: int
-
-
-@dataclass(frozen=True, slots=True)
-class BlockLimits:
-    """How many registers one request may ask for, and how many unknown ones it may read across."""
-
-    most: int
-    gap: int
+Model = ModbusModel | PushModel
+_PROTOCOLS: dict[str, Callable[[Keys], Model]] = {"modbus": modbus_model}
 
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """A meter model. `source` says where the registers come from, `status` how far that was checked."""
+    """A meter model. `source` says where its facts come from, `status` how far they were checked,
+    `serial` how its port is set when it leaves the factory."""
 
     id: str
     products: tuple[str, ...]
     source: tuple[str, ...]
     status: Literal["vendor-doc", "community", "hardware"]
     caveats: tuple[str, ...]
-    serial: SerialSettings
-    block: BlockLimits
-    probe: Probe
-    registers: tuple[Register, ...]
+    serial: SerialSettings | None
+    protocol: str
+    model: Model
 
     @property
     def lanes(self) -> tuple[str, ...]:
-        """The lanes this model can fill, in the order of the profile."""
-        return tuple(register.name for register in self.registers if register.name in LANES)
+        """The lanes this model can fill."""
+        return self.model.lanes
 
 
 def profile_ids() -> tuple[str, ...]:
@@ -151,59 +86,22 @@ def parse_profile(text: str, file: str) -> Profile:
     except tomllib.TOMLDecodeError as error:
         raise UsageError(f"{file} is no TOML: {error}") from None
     keys = Keys(document, file)
-    profile_id = keys.text("id", r"[a-z0-9]+(-[a-z0-9]+)*")
+    profile_id = keys.text("id", r"[a-z0-9]+([.-][a-z0-9]+)*")
     if f"{profile_id}.toml" != file:
         raise UsageError(f"{file}: id is {profile_id!r}; it must be the file's name without .toml")
-    registers = tuple(_register(entry) for entry in keys.tables("register"))
-    _check_registers(registers, file)
+    protocol = keys.choice("protocol", tuple(_PROTOCOLS))
     profile = Profile(
         id=profile_id,
         products=keys.texts("products"),
         source=keys.texts("source"),
         status=keys.choice("status", ("vendor-doc", "community", "hardware")),
         caveats=keys.texts("caveats", empty=True),
-        serial=_serial(keys.table("serial")),
-        block=_block(keys.table("block")),
-        probe=_probe(keys.table("probe"), registers),
-        registers=registers,
+        serial=_serial(keys.table("serial")) if keys.has("serial") else None,
+        protocol=protocol,
+        model=_PROTOCOLS[protocol](keys),
     )
     keys.end()
     return profile
-
-
-def _register(keys: Keys) -> Register:
-    register = Register(
-        name=keys.text("name", r"[a-z][a-z0-9_]*"),
-        obis=keys.text("obis", r"\d+-\d+:\d+\.\d+\.\d+"),
-        table=keys.choice("table", ("input", "holding")),
-        address=keys.integer("address", 0, 0xFFFF),
-        type=keys.choice("type", tuple(_FORMATS)),
-        word_order=keys.choice("word_order", ("high-first", "low-first"), default="high-first"),
-        scale=keys.number("scale", default=1),
-        unit=keys.choice("unit", tuple(_UNITS)),
-    )
-    keys.end()
-    if register.end > 0x1_0000:
-        raise keys.fault("address", f"is {register.address}: the value would end behind 65535")
-    if register.scale == 0:
-        raise keys.fault("scale", "is 0; it must be what the raw value is multiplied by")
-    quantity = LANES.get(register.name, register.quantity)
-    if register.quantity != quantity:
-        raise keys.fault("unit", f"is {register.unit}; {register.name} needs a unit of {quantity}")
-    return register
-
-
-def _check_registers(registers: tuple[Register, ...], file: str) -> None:
-    if not any(register.name in LANES for register in registers):
-        raise UsageError(f"{file}: no register is named {', '.join(LANES)}; at least one of them must be")
-    in_order = sorted(registers, key=lambda register: (register.table, register.address))
-    for one, other in pairwise(in_order):
-        if one.table == other.table and other.address < one.end:
-            raise UsageError(f"{file}: registers {one.name} and {other.name} overlap at {other.address:#06x}")
-    names = [register.name for register in registers]
-    for name in names:
-        if names.count(name) > 1:
-            raise UsageError(f"{file}: two registers are named {name}; each name must stand once")
 
 
 def _serial(keys: Keys) -> SerialSettings:
@@ -211,24 +109,7 @@ def _serial(keys: Keys) -> SerialSettings:
         baud=keys.integer("baud", 300, 115_200),
         parity=keys.choice("parity", ("none", "even", "odd")),
         stop_bits=keys.integer("stop_bits", 1, 2),
+        data_bits=keys.integer("data_bits", 7, 8) if keys.has("data_bits") else 8,
     )
     keys.end()
     return settings
-
-
-def _block(keys: Keys) -> BlockLimits:
-    limits = BlockLimits(most=keys.integer("most", 4, _MOST_IN_A_REQUEST), gap=keys.integer("gap", 0, 124))
-    keys.end()
-    return limits
-
-
-def _probe(keys: Keys, registers: tuple[Register, ...]) -> Probe:
-    name = keys.text("register", r"[a-z][a-z0-9_]*")
-    low, high = keys.number("min"), keys.number("max")
-    keys.end()
-    named = [register for register in registers if register.name == name]
-    if not named:
-        raise keys.fault("register", f"is {name!r}; no register has this name")
-    if low >= high:
-        raise keys.fault("min", f"is {float(low):g}; it must be less than max, {float(high):g}")
-    return Probe(named[0], low, high)

@@ -22,7 +22,6 @@ from numpy.typing import NDArray
 from gateway.chain.keys import link_key
 from gateway.chain.seal import unseal, words
 from gateway.keyring import KeyRing
-from gateway.meters.profile import load_profile
 from gateway.simulate.household import Home
 from gateway.simulate.modbus import serve
 from gateway.store.bucket import open_bucket
@@ -31,6 +30,7 @@ from gateway.wire import names
 from gateway.wire.objects import Chunk, Descriptor
 from tests import servers
 from tests.faults.scaled import ScaledClock
+from tests.meters.bench import modbus_model
 from tests.tpm import swtpm
 
 ROOT = Path(__file__).parents[2]
@@ -224,10 +224,10 @@ async def household(folder: Path) -> AsyncIterator[tuple[Household, Path]]:
         store = stack.enter_context(servers.seaweedfs(folder / "store"))
         truth_file = folder / "truth.jsonl"
         port: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-        profile = load_profile("eastron-sdm630")
+        model = modbus_model("eastron-sdm630")
         home = Home(7, start_s=begins)
         simulator = asyncio.create_task(
-            serve(home, profile, "127.0.0.1", 0, clock, truth_file, port.set_result)
+            serve(home, model, "127.0.0.1", 0, clock, truth_file, port.set_result)
         )
         stack.callback(simulator.cancel)
         here = Household(folder, store, tpm, clock, await port)

@@ -16,6 +16,9 @@ from pymodbus.framer import FramerType
 from pymodbus.server import ModbusSerialServer, ModbusTcpServer
 from pymodbus.simulator import DataType, SimData, SimDevice
 
+from gateway.meters.modbus.model import ModbusModel
+from gateway.meters.profile import load_profile
+
 NS = 1_000_000_000
 NOON_S = 20_605 * 86_400 + 43_200  # a day in June, so that the sun shines
 
@@ -84,6 +87,13 @@ class FastClock:
 
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(seconds / self._pace)
+
+
+def modbus_model(profile_id: str) -> ModbusModel:
+    """The model of one of the package's Modbus profiles."""
+    model = load_profile(profile_id).model
+    assert isinstance(model, ModbusModel)
+    return model
 
 
 Action = Callable[..., Awaitable[ExcCodes | None]]

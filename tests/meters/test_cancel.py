@@ -6,13 +6,14 @@ import asyncio
 
 import pytest
 
-from gateway.meters.bus import Bus, Tcp
+from gateway.meters.endpoint import Tcp
+from gateway.meters.modbus.bus import Bus
 from tests.meters.bench import device, sdm630, tcp_server
 
 
 async def test_cancelled_when_the_answer_is_just_in() -> None:
     async with tcp_server(device(sdm630())) as port:
-        bus = Bus(Tcp("127.0.0.1", port, "tcp"))
+        bus = Bus(Tcp("127.0.0.1", port))
         try:
             for _ in range(3):
                 reading = asyncio.create_task(bus.registers(1, "input", 0x34, 2))
@@ -31,7 +32,7 @@ async def test_cancelled_when_the_answer_is_just_in() -> None:
 
 async def test_cancelled_after_any_number_of_turns() -> None:
     async with tcp_server(device(sdm630())) as port:
-        bus = Bus(Tcp("127.0.0.1", port, "tcp"))
+        bus = Bus(Tcp("127.0.0.1", port))
         try:
             for turns in range(60):
                 reading = asyncio.create_task(bus.registers(1, "input", 0x34, 2))

@@ -18,15 +18,17 @@ from pymodbus.constants import ExcCodes
 from pymodbus.framer import FramerType
 
 from gateway.errors import MeterError, UsageError
-from gateway.meters.bus import Bus, Line, Tcp
-from gateway.meters.modbus import ModbusMeter, plan
-from gateway.meters.profile import BlockLimits, Register, Table, load_profile
+from gateway.meters.endpoint import Line, SerialSettings, Tcp
+from gateway.meters.modbus.bus import Bus
+from gateway.meters.modbus.meter import ModbusMeter, plan
+from gateway.meters.modbus.model import BlockLimits, Register, Table
 from tests.meters.bench import (
     NOON_S,
     NS,
     DrivenClock,
     device,
     f32,
+    modbus_model,
     raw_server,
     sdm630,
     serial_line,
@@ -35,7 +37,8 @@ from tests.meters.bench import (
     until,
 )
 
-SDM630 = load_profile("eastron-sdm630")
+SDM630 = modbus_model("eastron-sdm630")
+SETTINGS = SerialSettings(9600, "none", 1)
 LANES = ("import", "export", "power")
 EXPECTED = {"import": 1_234_500_000, "export": 67_250_000, "power": -512}  # -512.5 W, to even
 
@@ -73,7 +76,7 @@ async def test_tcp() -> None:
 
 async def test_rtu_frames_over_tcp() -> None:
     async with tcp_server(device(sdm630()), framer=FramerType.RTU) as port:
-        bus = Bus(Tcp("127.0.0.1", port, framing="rtu"))
+        bus = Bus(Tcp("127.0.0.1", port), "rtu")
         assert (await meter(bus).read()).registers == EXPECTED
         assert (await meter(bus).read()).registers == EXPECTED
         await bus.aclose()
@@ -81,7 +84,7 @@ async def test_rtu_frames_over_tcp() -> None:
 
 async def test_a_serial_line_unplugged_and_plugged_in_again() -> None:
     async with serial_line() as (far, near):
-        bus = Bus(Line(near, SDM630.serial), timeout_s=0.2)
+        bus = Bus(Line(near, SETTINGS), timeout_s=0.2)
         async with serial_server(device(sdm630()), far):
             assert (await meter(bus).read()).registers == EXPECTED
             assert (await meter(bus).probe()).plausible
@@ -94,7 +97,7 @@ async def test_a_serial_line_unplugged_and_plugged_in_again() -> None:
 
 async def test_a_serial_port_that_another_program_uses() -> None:
     async with serial_line() as (far, near), serial_server(device(sdm630()), far):
-        first, second = Bus(Line(near, SDM630.serial)), Bus(Line(near, SDM630.serial))
+        first, second = Bus(Line(near, SETTINGS)), Bus(Line(near, SETTINGS))
         await meter(first).read()
         assert await fault_of(second) == f"cannot open {near}: another program uses it"
         await first.aclose()
@@ -125,8 +128,8 @@ async def test_neighbours_come_in_one_request_and_only_wanted_lanes_are_asked_fo
 
 
 def test_a_lane_that_the_profile_has_not() -> None:
-    with pytest.raises(UsageError, match=r"eastron-sdm630 has no lane 'gas'; it has power, import, export"):
-        meter(Bus(Tcp("127.0.0.1")), ("gas",))
+    with pytest.raises(UsageError, match=r"meter main: its profile has no lane 'gas'; it has power, import, export"):
+        meter(Bus(Tcp("127.0.0.1", 502)), ("gas",))
 
 
 async def test_meters_that_share_a_bus_are_asked_one_after_the_other() -> None:
@@ -218,7 +221,7 @@ async def test_a_slow_answer_is_given_up_and_never_taken_for_a_later_one() -> No
             registers[0x48:0x4A] = f32(1234.5)
 
     async with tcp_server(device(sdm630(), action=slow_once), framer=FramerType.RTU) as port:
-        bus = Bus(Tcp("127.0.0.1", port, framing="rtu"), timeout_s=0.2)
+        bus = Bus(Tcp("127.0.0.1", port), "rtu", timeout_s=0.2)
         assert "does not answer within 0.2 s" in await fault_of(bus)
         assert (await meter(bus).read()).registers == EXPECTED
         await bus.aclose()

@@ -7,10 +7,14 @@ from fractions import Fraction
 import pytest
 
 from gateway.errors import UsageError
+from gateway.meters.endpoint import SerialSettings
+from gateway.meters.modbus.model import ModbusModel
 from gateway.meters.profile import load_profile, parse_profile, profile_ids
+from tests.meters.bench import modbus_model
 
 GOOD = """
 id = "some-meter"
+protocol = "modbus"
 products = ["Some Meter"]
 source = ["https://example.org/registers at revision 1"]
 status = "community"
@@ -54,14 +58,17 @@ unit = "kW"
 
 def test_a_good_profile() -> None:
     profile = parse_profile(GOOD, "some-meter.toml")
-    volts, energy, power = profile.registers
+    model = profile.model
+    assert isinstance(model, ModbusModel)
+    volts, energy, power = model.registers
     assert profile.lanes == ("import", "power")
     assert (volts.scale, volts.address, volts.words, volts.end) == (Fraction(1, 10), 10, 1, 11)
     assert (energy.word_order, energy.table, energy.factor, energy.words) == ("low-first", "holding", 1000, 2)
     assert (power.word_order, power.scale, power.quantity) == ("high-first", Fraction(1), "power")
-    assert profile.probe.register is volts
-    assert (profile.probe.low, profile.probe.high) == (Fraction(415, 2), Fraction(253))
-    assert (profile.serial.parity, profile.block.most, profile.caveats) == ("even", 125, ())
+    assert model.probe.register is volts
+    assert (model.probe.low, model.probe.high) == (Fraction(415, 2), Fraction(253))
+    assert (profile.serial, model.block.most) == (SerialSettings(9600, "even", 1), 125)
+    assert profile.caveats == ()
 
 
 @pytest.mark.parametrize(
@@ -85,6 +92,7 @@ def test_a_good_profile() -> None:
         ),
         ("caveats = []", 'caveats = "none"', "caveats must be a list of strings"),
         ("caveats = []", "", "caveats is missing"),
+        ('protocol = "modbus"', 'protocol = "mbus"', "protocol is 'mbus'; it must be one of "),
         ("baud = 9600", "baud = 9600.5", "serial.baud is 9600.5; it must be a whole number"),
         ("baud = 9600", "baud = true", "serial.baud is True; it must be a whole number from 300 to 115200"),
         ('parity = "even"', 'parity = "mark"', "serial.parity is 'mark'; it must be one of none, even, odd"),
@@ -155,10 +163,10 @@ def test_the_eastron_registers() -> None:
         "eastron-sdm120": {"voltage": 0x00, "power": 0x0C, "import": 0x48, "export": 0x4A},
     }
     for profile_id, addresses in expected.items():
-        profile = load_profile(profile_id)
-        assert {register.name: register.address for register in profile.registers} == addresses
-        assert {(register.table, register.type) for register in profile.registers} == {("input", "f32")}
-        assert [r.unit for r in profile.registers if r.name in ("import", "export")] == ["kWh", "kWh"]
+        registers = modbus_model(profile_id).registers
+        assert {register.name: register.address for register in registers} == addresses
+        assert {(register.table, register.type) for register in registers} == {("input", "f32")}
+        assert [r.unit for r in registers if r.name in ("import", "export")] == ["kWh", "kWh"]
 
 
 def test_an_unknown_profile() -> None:

@@ -11,12 +11,22 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.errors import MeterError
-from gateway.meters.bus import Bus, Tcp
-from gateway.meters.modbus import ModbusMeter
-from gateway.meters.profile import load_profile
+from gateway.meters.endpoint import Tcp
+from gateway.meters.modbus.bus import Bus
+from gateway.meters.modbus.meter import ModbusMeter
 from gateway.meters.reader import ReaderState, read_forever
 from gateway.meters.reading import Plausibility, Reading
-from tests.meters.bench import NOON_S, NS, DrivenClock, FastClock, device, sdm630, tcp_server, until
+from tests.meters.bench import (
+    NOON_S,
+    NS,
+    DrivenClock,
+    FastClock,
+    device,
+    modbus_model,
+    sdm630,
+    tcp_server,
+    until,
+)
 
 Outcome = float | str  # seconds until it answers, or a fault
 
@@ -28,6 +38,8 @@ class ScriptedMeter:
         self.clock, self.script = clock, script
         self.asked: list[int] = []
         self.closed = False
+        self.pushes = False
+        self.rollover: dict[str, int] = {}
 
     async def read(self) -> Reading:
         outcome = next(self.script, None)
@@ -190,8 +202,8 @@ async def test_a_server_that_goes_and_comes_back(caplog: pytest.LogCaptureFixtur
     state = ReaderState()
     async with tcp_server(device(sdm630(imported=1))) as port:
         bus = Bus(Tcp("127.0.0.1", port), timeout_s=0.5)
-        profile = load_profile("eastron-sdm630")
-        meter = ModbusMeter("main", profile, bus, lanes=["import"], device_id=1, clock=clock)
+        model = modbus_model("eastron-sdm630")
+        meter = ModbusMeter("main", model, bus, lanes=["import"], device_id=1, clock=clock)
         reading = asyncio.create_task(read_forever(meter, clock, 1, delivered.append, state))
         await until(lambda: len(delivered) >= 3)
     await until(lambda: state.failures >= 3)

@@ -8,11 +8,8 @@ from collections.abc import Sequence
 from fractions import Fraction
 
 from gateway.errors import MeterError
-from gateway.meters.profile import Register
-
-# Far above any meter's display, far below 2^63: a value beyond these was not measured.
-_MOST_MWH = 10**15  # a billion kWh
-_MOST_W = 10**9
+from gateway.meters.modbus.model import Register
+from gateway.meters.reading import sane
 
 
 def number(register: Register, words: Sequence[int]) -> Fraction:
@@ -27,8 +24,5 @@ def number(register: Register, words: Sequence[int]) -> Fraction:
 def lane_value(register: Register, words: Sequence[int]) -> int:
     """The value as its lane counts it, mWh or W, rounded half to even."""
     value = round(number(register, words) * register.factor)
-    if register.quantity == "energy" and value < 0:
-        raise MeterError(f"register {register.name} holds a negative energy: its total only ever rises")
-    if abs(value) > (_MOST_MWH if register.quantity == "energy" else _MOST_W):
-        raise MeterError(f"register {register.name} holds more than any meter measures")
+    sane({register.name: value})
     return value

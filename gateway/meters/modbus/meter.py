@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 
 from gateway.clock import Clock
 from gateway.errors import MeterError, UsageError
-from gateway.meters.bus import Bus
-from gateway.meters.profile import BlockLimits, Profile, Register, Table
+from gateway.meters.modbus.bus import Bus
+from gateway.meters.modbus.model import BlockLimits, ModbusModel, Register, Table
+from gateway.meters.modbus.value import lane_value, number
 from gateway.meters.reading import Plausibility, Reading
-from gateway.meters.value import lane_value, number
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,12 +30,14 @@ class Block:
 
 
 class ModbusMeter:
-    """The meter `name`, a model of `profile`, read for `lanes` (import, export, power)."""
+    """The meter `name`, read as its `model` says for `lanes` (import, export, power)."""
+
+    pushes = False
 
     def __init__(
         self,
         name: str,
-        profile: Profile,
+        model: ModbusModel,
         bus: Bus,
         *,
         lanes: Collection[str],
@@ -43,12 +45,13 @@ class ModbusMeter:
         clock: Clock,
     ) -> None:
         for lane in lanes:
-            if lane not in profile.lanes:
-                has = ", ".join(profile.lanes)
-                raise UsageError(f"meter {name}: profile {profile.id} has no lane {lane!r}; it has {has}")
+            if lane not in model.lanes:
+                has = ", ".join(model.lanes)
+                raise UsageError(f"meter {name}: its profile has no lane {lane!r}; it has {has}")
+        self.rollover: Mapping[str, int] = {}
         self._name = name
-        self._profile = profile
-        self._blocks = plan((r for r in profile.registers if r.name in lanes), profile.block)
+        self._model = model
+        self._blocks = plan((r for r in model.registers if r.name in lanes), model.block)
         self._bus = bus
         self._device_id = device_id
         self._clock = clock
@@ -66,8 +69,8 @@ class ModbusMeter:
         return Reading(self._name, values, wall, monotonic)
 
     async def probe(self) -> Plausibility:
-        probe = self._profile.probe
-        (block,) = plan([probe.register], self._profile.block)
+        probe = self._model.probe
+        (block,) = plan([probe.register], self._model.block)
         try:
             value = number(probe.register, await self._ask(block))
         except MeterError as error:
@@ -76,9 +79,7 @@ class ModbusMeter:
         between = f"{_spell(probe.low)} to {_spell(probe.high)} {probe.register.unit}"
         if probe.low <= value <= probe.high:
             return Plausibility(True, f"{shown}, within {between}")
-        return Plausibility(
-            False, f"{shown}, not within {between}: is it the profile's model, {self._profile.id}?"
-        )
+        return Plausibility(False, f"{shown}, not within {between}: is it the profile's model?")
 
     async def aclose(self) -> None:
         await self._bus.aclose()

@@ -9,11 +9,8 @@ attempts: that is the reader's job.
 from __future__ import annotations
 
 import asyncio
-import errno
 import logging
-import os
 import termios
-from dataclasses import dataclass
 from typing import Literal
 
 from pymodbus.exceptions import ModbusException, ModbusIOException
@@ -24,7 +21,8 @@ from pymodbus.transaction import TransactionManager
 from pymodbus.transport import CommParams, CommType
 
 from gateway.errors import MeterError
-from gateway.meters.profile import SerialSettings, Table
+from gateway.meters.endpoint import Endpoint, Tcp, why
+from gateway.meters.modbus.model import Table
 
 # pymodbus logs the frames of a failed exchange, and with them what the meter had said before. What a
 # person needs to know is in our own errors.
@@ -42,37 +40,16 @@ _REFUSALS = {  # Modbus application protocol V1.1b3, section 7
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Tcp:
-    """A Modbus server on the network, or (`framing` "rtu") a converter that passes a serial line through."""
-
-    host: str
-    port: int = 502
-    framing: Literal["tcp", "rtu"] = "tcp"
-
-    def __str__(self) -> str:
-        return f"{self.host}:{self.port}"
-
-
-@dataclass(frozen=True, slots=True)
-class Line:
-    """A serial port; a path under /dev/serial/by-id stays the same when adapters are replugged."""
-
-    device: str
-    settings: SerialSettings
-
-    def __str__(self) -> str:
-        return self.device
-
-
-Endpoint = Tcp | Line
+Framing = Literal["tcp", "rtu"]
 
 
 class Bus:
-    """The connection to `endpoint`. An answer must come within `timeout_s`, and so must a connection."""
+    """The connection to `endpoint`. An answer must come within `timeout_s`, and so must a connection. On
+    the network, `framing` "rtu" is for a converter that passes serial frames through."""
 
-    def __init__(self, endpoint: Endpoint, timeout_s: float = 2.0) -> None:
+    def __init__(self, endpoint: Endpoint, framing: Framing = "tcp", timeout_s: float = 2.0) -> None:
         self._endpoint = endpoint
+        self._framing = framing
         self._timeout_s = timeout_s
         self._link: _Link | None = None
         self._one_at_a_time = asyncio.Lock()
@@ -111,13 +88,13 @@ class Bus:
 
     async def _connect(self) -> _Link:
         self._drop()
-        link = _Link(self._endpoint, self._timeout_s)
+        link = _Link(self._endpoint, self._framing, self._timeout_s)
         try:
             await link.open()
         except TimeoutError:
             raise MeterError(f"{self} does not accept a connection within {self._timeout_s:g} s") from None
         except (OSError, ValueError, termios.error) as error:  # the last two: settings the port cannot have
-            raise MeterError(f"cannot open {self}: {_reason(error)}") from None
+            raise MeterError(f"cannot open {self}: {why(error)}") from None
         self._link = link
         return link
 
@@ -131,11 +108,11 @@ class _Link(TransactionManager):
     """pymodbus' transactions on one connection, made to fail at once when the connection ends or what
     comes is no Modbus: left alone, the one waits for its timeout and the other ends in a traceback."""
 
-    def __init__(self, endpoint: Endpoint, timeout_s: float) -> None:
+    def __init__(self, endpoint: Endpoint, network_framing: Framing, timeout_s: float) -> None:
         self.problem = ""
         if isinstance(endpoint, Tcp):
             params = CommParams(comm_type=CommType.TCP, host=endpoint.host, port=endpoint.port)
-            framing = FramerType.SOCKET if endpoint.framing == "tcp" else FramerType.RTU
+            framing = FramerType.SOCKET if network_framing == "tcp" else FramerType.RTU
         else:
             params = CommParams(
                 comm_type=CommType.SERIAL,
@@ -188,13 +165,3 @@ def _silence(endpoint: Endpoint) -> float:
     if isinstance(endpoint, Tcp):
         return 0
     return max(3.5 * 11 / endpoint.settings.baud, 0.001_75)
-
-
-def _reason(error: Exception) -> str:
-    if not isinstance(error, OSError):
-        return str(error)
-    if error.errno == errno.EAGAIN:
-        return "another program uses it"
-    if error.errno is not None and error.errno > 0:  # a resolver's numbers are negative
-        return os.strerror(error.errno)
-    return error.strerror or str(error)

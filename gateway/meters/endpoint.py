@@ -1,0 +1,59 @@
+"""Where a meter is reached: an address on the network, or a serial port."""
+
+from __future__ import annotations
+
+import errno
+import os
+from dataclasses import dataclass
+from typing import Literal
+
+Parity = Literal["none", "even", "odd"]
+
+
+@dataclass(frozen=True, slots=True)
+class SerialSettings:
+    """How a serial line's characters look: `baud` per second, 7 or 8 data bits."""
+
+    baud: int
+    parity: Parity
+    stop_bits: int
+    data_bits: int = 8
+
+    def __str__(self) -> str:
+        return f"{self.baud} Bd, {self.data_bits}{self.parity[0].upper()}{self.stop_bits}"
+
+
+@dataclass(frozen=True, slots=True)
+class Tcp:
+    """A meter on the network, or a converter that passes its serial line through."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"{self.host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A serial port; a path under /dev/serial/by-id stays the same when adapters are replugged."""
+
+    device: str
+    settings: SerialSettings
+
+    def __str__(self) -> str:
+        return self.device
+
+
+Endpoint = Tcp | Line
+
+
+def why(error: Exception) -> str:
+    """What kept an endpoint from being opened or used, as a person says it."""
+    if not isinstance(error, OSError):
+        return str(error)
+    if error.errno == errno.EAGAIN:
+        return "another program uses it"
+    if error.errno is not None and error.errno > 0:  # a resolver's numbers are negative
+        return os.strerror(error.errno)
+    return error.strerror or str(error)

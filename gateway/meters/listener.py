@@ -1,0 +1,114 @@
+"""A meter that speaks by itself, heard over a serial port or a converter on the network.
+
+Broken telegrams are passed over and counted; silence, or nothing but broken ones, is a fault. After any
+fault the connection is opened anew: a port that was pulled out comes back that way, and a dead
+connection that nobody ended is left.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Collection, Mapping
+
+from gateway.clock import Clock
+from gateway.errors import MeterError
+from gateway.meters.endpoint import Endpoint
+from gateway.meters.reading import Decoder, Plausibility, Reading, Telegram, sane
+from gateway.meters.stream import Stream
+
+_NS = 1_000_000_000
+
+
+class Listener:
+    """The meter `name` behind `endpoint`, whose bytes a fresh `decoder` reads after each connection. Its
+    next good telegram must come within `silence_s`."""
+
+    pushes = True
+
+    def __init__(
+        self,
+        name: str,
+        endpoint: Endpoint,
+        decoder: Callable[[], Decoder],
+        *,
+        lanes: Collection[str],
+        silence_s: float,
+        clock: Clock,
+        rollover: Mapping[str, int],
+    ) -> None:
+        self.rollover = rollover
+        self.broken = 0
+        self._name = name
+        self._endpoint = endpoint
+        self._make_decoder = decoder
+        self._lanes = frozenset(lanes)
+        self._silence_s = silence_s
+        self._clock = clock
+        self._stream: Stream | None = None
+        self._decoder = decoder()
+        self._heard: deque[Reading] = deque()
+        self._problem: str | None = None
+
+    async def read(self) -> Reading:
+        """The next good telegram that holds one of the lanes."""
+        self._problem = None
+        try:
+            if self._stream is None and not self._heard:
+                self._stream = await Stream.open(self._endpoint)
+                self._decoder = self._make_decoder()
+            async with asyncio.timeout(self._silence_s):
+                while not self._heard:
+                    assert self._stream is not None  # there is one, or something was heard
+                    self._hear(await self._stream.read())
+        except TimeoutError:
+            self._drop()
+            said = f"sends nothing that can be read: {self._problem}" if self._problem else "sends nothing"
+            raise MeterError(
+                f"meter {self._name} at {self._endpoint} {said}, for {self._silence_s:g} s now"
+            ) from None
+        except MeterError as error:
+            self._drop()
+            raise MeterError(f"meter {self._name}: {error}") from None
+        return self._heard.popleft()
+
+    async def probe(self) -> Plausibility:
+        reading = await self.read()
+        has = ", ".join(sorted(reading.registers))
+        lacking = ", ".join(sorted(self._lanes - set(reading.registers)))
+        if not lacking:
+            return Plausibility(True, f"meter {self._name} tells {has}")
+        return Plausibility(
+            True, f"meter {self._name} tells {has} so far; {lacking} may come more seldom, or not at all"
+        )
+
+    async def aclose(self) -> None:
+        self._drop()
+
+    def _hear(self, data: bytes) -> None:
+        wall, monotonic = self._clock.wall(), self._clock.monotonic()
+        for item in self._decoder.feed(data):
+            try:
+                if isinstance(item, MeterError):
+                    raise item
+                sane(item.registers)
+            except MeterError as error:
+                self.broken += 1
+                self._problem = str(error)
+                continue
+            if reading := self._reading(item, wall, monotonic):
+                self._heard.append(reading)
+
+    def _reading(self, telegram: Telegram, wall: int, monotonic: int) -> Reading | None:
+        registers = {lane: value for lane, value in telegram.registers.items() if lane in self._lanes}
+        if not registers:
+            return None
+        age = round(telegram.age_s * _NS)
+        return Reading(
+            self._name, registers, wall - age, monotonic - age, telegram.serial, telegram.meter_time
+        )
+
+    def _drop(self) -> None:
+        if self._stream is not None:
+            self._stream.close()
+            self._stream = None

@@ -1,0 +1,7 @@
+"""Modbus: registers of 16 bits, asked for over TCP, a serial line, or RTU frames over TCP.
+
+- `model`   a meter's registers, probe and limits, from its profile
+- `value`   a register's words to an exact number
+- `bus`     one connection, which several meters may share
+- `meter`   a meter on a bus: neighbouring registers in one request
+"""

@@ -1,0 +1,173 @@
+"""A Modbus meter's model: which registers it has, from its profile.
+
+A profile without a probe is refused, and so are registers that overlap: a wrong register gives plausible
+numbers that are wrong.
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+from fractions import Fraction
+from itertools import pairwise
+from typing import Literal
+
+from gateway.meters.keys import Keys
+
+Table = Literal["input", "holding"]
+WordOrder = Literal["high-first", "low-first"]
+Quantity = Literal["energy", "power", "voltage"]
+
+_FORMATS = {  # struct's codes, the most significant word first
+    "i16": ">h",
+    "u16": ">H",
+    "i32": ">i",
+    "u32": ">I",
+    "i64": ">q",
+    "u64": ">Q",
+    "f32": ">f",
+    "f64": ">d",
+}
+_UNITS: dict[str, tuple[Quantity, int]] = {  # to mWh, W and V
+    "Wh": ("energy", 1_000),
+    "kWh": ("energy", 1_000_000),
+    "MWh": ("energy", 1_000_000_000),
+    "W": ("power", 1),
+    "kW": ("power", 1_000),
+    "V": ("voltage", 1),
+}
+LANES: dict[str, Quantity] = {"import": "energy", "export": "energy", "power": "power"}
+_MOST_IN_A_REQUEST = 125  # Modbus application protocol V1.1b3, 6.3 and 6.4
+
+
+@dataclass(frozen=True, slots=True)
+class Register:
+    """One value of the meter: where it is, and how its words are to be read.
+
+    `address` is zero-based, as on the wire. The value is the words' number times `scale`, in `unit`.
+    """
+
+    name: str
+    obis: str
+    table: Table
+    address: int
+    type: str
+    word_order: WordOrder
+    scale: Fraction
+    unit: str
+
+    @property
+    def format(self) -> str:
+        """struct's format of the words in order, most significant first."""
+        return _FORMATS[self.type]
+
+    @property
+    def words(self) -> int:
+        return struct.calcsize(self.format) // 2
+
+    @property
+    def end(self) -> int:
+        """The first address behind it."""
+        return self.address + self.words
+
+    @property
+    def quantity(self) -> Quantity:
+        return _UNITS[self.unit][0]
+
+    @property
+    def factor(self) -> int:
+        """How many mWh, W or V one `unit` is."""
+        return _UNITS[self.unit][1]
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """The register whose value is known before asking: between `low` and `high`, in its unit."""
+
+    register: Register
+    low: Fraction
+    high: Fraction
+
+
+@dataclass(frozen=True, slots=True)
+class BlockLimits:
+    """How many registers one request may ask for, and how many unknown ones it may read across."""
+
+    most: int
+    gap: int
+
+
+@dataclass(frozen=True, slots=True)
+class ModbusModel:
+    """What is asked of the meter: `registers`, in requests within the limits of `block`."""
+
+    block: BlockLimits
+    probe: Probe
+    registers: tuple[Register, ...]
+
+    @property
+    def lanes(self) -> tuple[str, ...]:
+        """The lanes this model can fill, in the order of the profile."""
+        return tuple(register.name for register in self.registers if register.name in LANES)
+
+
+def parse_model(keys: Keys) -> ModbusModel:
+    """Take the model's keys: [block], [probe] and [[register]]."""
+    registers = tuple(_register(entry) for entry in keys.tables("register"))
+    _check_registers(registers, keys)
+    return ModbusModel(
+        block=_block(keys.table("block")), probe=_probe(keys.table("probe"), registers), registers=registers
+    )
+
+
+def _register(keys: Keys) -> Register:
+    register = Register(
+        name=keys.text("name", r"[a-z][a-z0-9_]*"),
+        obis=keys.text("obis", r"\d+-\d+:\d+\.\d+\.\d+"),
+        table=keys.choice("table", ("input", "holding")),
+        address=keys.integer("address", 0, 0xFFFF),
+        type=keys.choice("type", tuple(_FORMATS)),
+        word_order=keys.choice("word_order", ("high-first", "low-first"), default="high-first"),
+        scale=keys.number("scale", default=1),
+        unit=keys.choice("unit", tuple(_UNITS)),
+    )
+    keys.end()
+    if register.end > 0x1_0000:
+        raise keys.fault("address", f"is {register.address}: the value would end behind 65535")
+    if register.scale == 0:
+        raise keys.fault("scale", "is 0; it must be what the raw value is multiplied by")
+    quantity = LANES.get(register.name, register.quantity)
+    if register.quantity != quantity:
+        raise keys.fault("unit", f"is {register.unit}; {register.name} needs a unit of {quantity}")
+    return register
+
+
+def _check_registers(registers: tuple[Register, ...], keys: Keys) -> None:
+    if not any(register.name in LANES for register in registers):
+        raise keys.problem(f"no register is named {', '.join(LANES)}; at least one of them must be")
+    in_order = sorted(registers, key=lambda register: (register.table, register.address))
+    for one, other in pairwise(in_order):
+        if one.table == other.table and other.address < one.end:
+            raise keys.problem(f"registers {one.name} and {other.name} overlap at {other.address:#06x}")
+    names = [register.name for register in registers]
+    for name in names:
+        if names.count(name) > 1:
+            raise keys.problem(f"two registers are named {name}; each name must stand once")
+
+
+def _block(keys: Keys) -> BlockLimits:
+    limits = BlockLimits(most=keys.integer("most", 4, _MOST_IN_A_REQUEST), gap=keys.integer("gap", 0, 124))
+    keys.end()
+    return limits
+
+
+def _probe(keys: Keys, registers: tuple[Register, ...]) -> Probe:
+    name = keys.text("register", r"[a-z][a-z0-9_]*")
+    low, high = keys.number("min"), keys.number("max")
+    keys.end()
+    named = [register for register in registers if register.name == name]
+    if not named:
+        raise keys.fault("register", f"is {name!r}; no register has this name")
+    if low >= high:
+        raise keys.fault("min", f"is {float(low):g}; it must be less than max, {float(high):g}")
+    return Probe(named[0], low, high)

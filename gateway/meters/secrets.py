@@ -1,0 +1,67 @@
+"""What a meter wants to be told before it talks: its keys and its password, from a file of their own."""
+
+from __future__ import annotations
+
+import os
+import stat
+import tomllib
+from dataclasses import dataclass, field
+from decimal import Decimal
+from pathlib import Path
+
+from gateway.errors import UsageError
+
+_KEYS = ("encryption_key", "authentication_key")
+_FORM = (
+    'lines like encryption_key = "32 hex digits", authentication_key = "32 hex digits" and password = "...", '
+    "those of them that the meter needs"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Secrets:
+    """A meter's global unicast encryption key and authentication key (16 bytes each), and the password of
+    a low-level security association, those that it has."""
+
+    encryption_key: bytes | None = field(default=None, repr=False)
+    authentication_key: bytes | None = field(default=None, repr=False)
+    password: bytes | None = field(default=None, repr=False)
+
+
+def read_secrets(path: Path) -> Secrets:
+    """Read a TOML file of a meter's secrets. UsageError when it is missing, malformed or readable by
+    everybody; it never shows a line of it."""
+    try:
+        with path.open("rb") as file:
+            mode = os.fstat(file.fileno()).st_mode
+            text = file.read().decode()
+    except OSError as error:
+        raise UsageError(f"the meter's keys cannot be read from {path}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise UsageError(f"{path} holds no meter's keys: it must have {_FORM}") from None
+    # Group bits are no fault: systemd's own credential files show their access control list there.
+    if mode & stat.S_IRWXO:
+        raise UsageError(f"{path} can be read by everybody on this machine: chmod 600 it")
+    try:
+        document = tomllib.loads(text, parse_float=Decimal)
+    except tomllib.TOMLDecodeError:  # its text shows the line
+        raise UsageError(f"{path} is no TOML: it must have {_FORM}") from None
+    if unknown := sorted(set(document) - {*_KEYS, "password"}):
+        raise UsageError(f"{path}: {unknown[0]} is not a key that is known here; it must have {_FORM}")
+    password = document.get("password")
+    if password is not None and not isinstance(password, str):
+        raise UsageError(f'{path}: password must be a string, such as "00000001"')
+    encryption_key, authentication_key = (_key(document.get(name), name, path) for name in _KEYS)
+    return Secrets(encryption_key, authentication_key, password.encode() if password else None)
+
+
+def _key(value: object, name: str, path: Path) -> bytes | None:
+    if value is None:
+        return None
+    try:
+        key = bytes.fromhex(value) if isinstance(value, str) else b""
+    except ValueError:
+        key = b""
+    if len(key) != 16:
+        raise UsageError(f"{path}: {name} must be a string of 32 hex digits, a key of 128 bits")
+    return key
