@@ -1,0 +1,72 @@
+"""COSEM's date-time: 12 octets to Unix time and back (IEC 62056-6-2, 4.1.6.1).
+
+    year (2), month, day, day of week, hour, minute, second, hundredths, deviation (2), clock status
+
+Any field may be "not specified": 0xFF, and 0x8000 for the deviation, which is the minutes from local time
+to UTC: -60 in a European winter.
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta, timezone, tzinfo
+
+from gateway.errors import MeterError
+
+_LAYOUT = struct.Struct(">HBBBBBBBhB")
+_NO_DEVIATION = -0x8000
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_INVALID_VALUE, _DOUBTFUL, _INVALID_STATUS, _DAYLIGHT_SAVING = 0x01, 0x02, 0x08, 0x80
+_NO_STATUS = 0xFF
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """A moment as a meter's clock has it: `unix_ns` is exact to the clock's hundredths of a second,
+    `deviation` the minutes from its local time to UTC, and `sure` false where the meter doubts its own
+    clock (after a power cut, say)."""
+
+    unix_ns: int
+    deviation: int
+    sure: bool = True
+
+
+def decode(octets: bytes, zone: tzinfo | None = None) -> Moment:
+    """The moment that 12 octets stand for. Where they have no deviation they are local time in `zone`; an
+    hour that comes twice is told apart by the clock status. MeterError for what is no single moment."""
+    if len(octets) != _LAYOUT.size:
+        raise MeterError(f"the meter's time has {len(octets)} bytes; a date-time has {_LAYOUT.size}")
+    year, month, day, _, hour, minute, second, hundredths, deviation, status = _LAYOUT.unpack(octets)
+    try:
+        local = datetime(year, month, day, hour, minute, 0 if second == 0xFF else second)
+    except ValueError:
+        raise MeterError("the meter's time names no moment: a field is out of range, or not set") from None
+    if deviation != _NO_DEVIATION:
+        if abs(deviation) > 840:  # the standard allows 720; some islands are 14 h from Greenwich
+            raise MeterError("the meter's time is more than 14 hours from UTC")
+        moment = local.replace(tzinfo=timezone(timedelta(minutes=-deviation)))
+    elif zone is None:
+        raise MeterError("the meter's time does not say how far it is from UTC: its time zone must be set")
+    else:
+        winter = status != _NO_STATUS and not status & _DAYLIGHT_SAVING
+        moment = local.replace(tzinfo=zone, fold=int(winter))
+    try:
+        ns = (moment - _EPOCH) // timedelta(microseconds=1) * 1000
+        offset = moment.utcoffset()
+    except OverflowError:
+        raise MeterError("the meter's time names no moment: its year is out of range") from None
+    assert offset is not None
+    if hundredths < 100:
+        ns += hundredths * 10_000_000
+    doubts = _INVALID_VALUE | _DOUBTFUL | _INVALID_STATUS
+    return Moment(ns, -(offset // timedelta(minutes=1)), status == _NO_STATUS or not status & doubts)
+
+
+def encode(unix_ns: int, deviation: int, *, daylight_saving: bool = False) -> bytes:
+    """The 12 octets for a moment, in the local time that is `deviation` minutes from UTC; hundredths cut."""
+    local = _EPOCH + timedelta(microseconds=unix_ns // 1000) - timedelta(minutes=deviation)
+    return _LAYOUT.pack(
+        *(local.year, local.month, local.day, local.isoweekday(), local.hour, local.minute, local.second),
+        *(local.microsecond // 10_000, deviation, _DAYLIGHT_SAVING if daylight_saving else 0),
+    )

@@ -1,0 +1,60 @@
+"""A register's value with its scaler and unit, as a lane counts it: exact, with one rounding at the end."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from fractions import Fraction
+
+from gateway.errors import MeterError
+from gateway.meters.dlms.data import Value
+
+WATT, WATT_HOUR = 27, 30  # IEC 62056-6-2, table 4: the enumeration of units
+
+# Far above any meter's display, far below 2^63: a value beyond these was not measured.
+_MOST_MWH = 10**15
+_MOST_W = 10**9
+
+
+@dataclass(frozen=True, slots=True)
+class ScalerUnit:
+    """A value counts 10^`scaler` of `unit`."""
+
+    scaler: int
+    unit: int
+
+    @classmethod
+    def of(cls, value: Value) -> ScalerUnit:
+        """From a scaler_unit attribute."""
+        match value:
+            case (int(scaler), int(unit)):
+                return cls(scaler, unit)
+        raise MeterError("a register's scaler_unit is not a structure of two numbers")
+
+
+def milliwatt_hours(value: Value, scale: ScalerUnit) -> int:
+    """An energy register, cumulative, rounded half to even. MeterError for what is no such register."""
+    energy = _scaled(value, scale, WATT_HOUR, "watt-hours") * 1000
+    if energy < 0:
+        raise MeterError("an energy register is negative: its total only ever rises")
+    if energy > _MOST_MWH:
+        raise MeterError("an energy register holds more than any meter measures")
+    return round(energy)
+
+
+def watts(value: Value, scale: ScalerUnit) -> int:
+    """A power, rounded half to even. MeterError for what is none."""
+    power = _scaled(value, scale, WATT, "watts")
+    if abs(power) > _MOST_W:
+        raise MeterError("a power register holds more than any meter measures")
+    return round(power)
+
+
+def _scaled(value: Value, scale: ScalerUnit, unit: int, name: str) -> Fraction:
+    if scale.unit != unit:
+        raise MeterError(f"a register counts in unit {scale.unit}; {name} would be {unit}: wrong OBIS code?")
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise MeterError("a register holds no number")
+    if not math.isfinite(value):
+        raise MeterError("a register holds no number (NaN or infinite)")
+    return Fraction(value) * Fraction(10) ** scale.scaler
