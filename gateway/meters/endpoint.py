@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import termios
 from dataclasses import dataclass
 from typing import Literal
 
@@ -50,6 +51,8 @@ Endpoint = Tcp | Line
 
 def why(error: Exception) -> str:
     """What kept an endpoint from being opened or used, as a person says it."""
+    if isinstance(error, termios.error):
+        return f"{error.args[-1]}, so it cannot have these settings"
     if not isinstance(error, OSError):
         return str(error)
     if error.errno == errno.EAGAIN:

@@ -1,6 +1,6 @@
 """A meter that speaks by itself, heard over a serial port or a converter on the network.
 
-Broken telegrams are passed over and counted; silence, or nothing but broken ones, is a fault. After any
+Broken telegrams are passed over; silence, or nothing but broken ones, is a fault. After any
 fault the connection is opened anew: a port that was pulled out comes back that way, and a dead
 connection that nobody ended is left.
 """
@@ -8,6 +8,7 @@ connection that nobody ended is left.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import deque
 from collections.abc import Callable, Collection, Mapping
 
@@ -16,6 +17,9 @@ from gateway.errors import MeterError
 from gateway.meters.endpoint import Endpoint
 from gateway.meters.reading import Decoder, Plausibility, Reading, Telegram, sane
 from gateway.meters.stream import Stream
+from gateway.meters.voice import Voice
+
+_log = logging.getLogger(__name__)
 
 _NS = 1_000_000_000
 
@@ -38,7 +42,6 @@ class Listener:
         rollover: Mapping[str, int],
     ) -> None:
         self.rollover = rollover
-        self.broken = 0
         self._name = name
         self._endpoint = endpoint
         self._make_decoder = decoder
@@ -49,6 +52,7 @@ class Listener:
         self._decoder = decoder()
         self._heard: deque[Reading] = deque()
         self._problem: str | None = None
+        self._voice = Voice(clock, _log)
 
     async def read(self) -> Reading:
         """The next good telegram that holds one of the lanes."""
@@ -93,8 +97,8 @@ class Listener:
                     raise item
                 sane(item.registers)
             except MeterError as error:
-                self.broken += 1
                 self._problem = str(error)
+                self._voice.fault(f"meter {self._name}: a telegram is passed over: {error}")
                 continue
             if reading := self._reading(item, wall, monotonic):
                 self._heard.append(reading)

@@ -1,33 +1,38 @@
-"""Reads a meter for ever: early in each interval of the wall clock, and after a fault again and again.
+"""Reads a meter for ever: connect, read, back off, again.
 
-A reading whose answer comes in a later interval than its question is a fault too: the registers are
-of one or the other, and nobody can tell. Values are never logged.
+A meter that is asked is asked early in each interval of the wall clock. A reading whose answer comes in a
+later interval than its question is a fault too: the registers are of one or the other, and nobody can
+tell. One that speaks by itself is heard whenever it does. After an outage a meter with a load profile is
+asked for what it remembers, which goes out ahead of the reading. Values are never logged.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from gateway.clock import Clock
 from gateway.errors import MeterError
-from gateway.meters.reading import Meter, Reading
+from gateway.meters.reading import Meter, Reading, Remembering
+from gateway.meters.voice import Voice
 
 _log = logging.getLogger(__name__)
 
 _NS = 1_000_000_000
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 1.0, 30.0
 _EARLY_NS = 50_000_000  # how far into an interval it is read, a twentieth of it at most
-_LOG_EVERY_NS = 60 * _NS
+_ASK_MEMORY = 3  # times, before the units of an outage are left to be shared out
 
 
 @dataclass(slots=True)
 class ReaderState:
-    """How reading goes: the wall time (ns) of the last good reading, how many attempts failed since, and
-    the last one's fault in a sentence, none while all is well."""
+    """How reading goes: the wall time (ns) of the last good reading, how far the meter's clock was ahead of
+    the gateway's then (ns, if it told), how many attempts failed since, and the last one's fault in a
+    sentence, none while all is well."""
 
     last_wall: int | None = None
+    meter_ahead: int | None = None
     failures: int = 0
     fault: str | None = None
 
@@ -38,17 +43,21 @@ async def read_forever(
     interval_s: float,
     deliver: Callable[[Reading], None],
     state: ReaderState | None = None,
+    since: Callable[[], int | None] = lambda: None,
 ) -> None:
-    """Read `meter` once in each interval of `interval_s`, and `deliver` each reading; ends by
-    cancellation only, and closes the meter then. After a fault it waits 1 s (or an interval, if that is
-    shorter), then twice as long each time, 30 s at most. `state` is kept up to date for whoever asks."""
+    """Read `meter` once in each interval of `interval_s` (as often as it speaks, if it does so by itself),
+    and `deliver` each reading; ends by cancellation only, and closes the meter then. After a fault it waits
+    1 s (or an interval, if that is shorter), then twice as long each time, 30 s at most. `state` is kept up
+    to date for whoever asks. `since` is the wall time (ns) of the last reading that an earlier run had."""
     state = state or ReaderState()
     interval = round(interval_s * _NS)
-    voice = _Voice(clock)
+    voice = Voice(clock, _log)
+    memory = _Memory(meter, clock) if isinstance(meter, Remembering) else None
     try:
         while True:
             try:
-                reading = await _read_within(meter, clock, interval)
+                reading = await meter.read() if meter.pushes else await _read_within(meter, clock, interval)
+                earlier = await memory.before(reading, state.last_wall or since()) if memory else ()
             except MeterError as error:
                 state.failures += 1
                 state.fault = str(error)
@@ -56,9 +65,13 @@ async def read_forever(
                 await clock.sleep(_wait_s(state.failures, interval_s))
                 continue
             state.last_wall, state.failures, state.fault = reading.wall, 0, None
-            voice.well(reading.meter)
-            deliver(reading)
-            await clock.sleep(_until_next(clock.wall(), interval) / _NS)
+            if reading.meter_time is not None:
+                state.meter_ahead = reading.meter_time - reading.wall
+            voice.well(f"meter {reading.meter} answers again")
+            for one in (*earlier, reading):
+                deliver(one)
+            if not meter.pushes:
+                await clock.sleep(_until_next(clock.wall(), interval) / _NS)
     finally:
         await meter.aclose()
 
@@ -84,25 +97,29 @@ def _until_next(wall: int, interval: int) -> int:
     return interval - wall % interval + min(_EARLY_NS, interval // 20)
 
 
-class _Voice:
-    """Says at once that a meter fails, then once a minute how often, and at last that it is back."""
+class _Memory:
+    """What a meter with a load profile remembers of an outage, asked for a few times at most."""
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, meter: Remembering, clock: Clock) -> None:
+        self._meter = meter
         self._clock = clock
-        self._quiet_until: int | None = None
-        self._unsaid = 0
-        self._said = False
+        self._asked = 0
 
-    def fault(self, sentence: str) -> None:
-        self._unsaid += 1
-        now = self._clock.monotonic()
-        if self._quiet_until is not None and now < self._quiet_until:
-            return
-        times = f" ({self._unsaid} times since the last such line)" if self._unsaid > 1 else ""
-        _log.warning("%s%s", sentence, times)
-        self._quiet_until, self._unsaid, self._said = now + _LOG_EVERY_NS, 0, True
-
-    def well(self, meter: str) -> None:
-        if self._said:
-            _log.info("meter %s answers again", meter)
-            self._said = False
+    async def before(self, reading: Reading, last: int | None) -> Sequence[Reading]:
+        """The registers at the stamps between the reading at `last` and this one."""
+        # Whose clock is set tells how long the outage was; without either it is shared out in time.
+        now = reading.wall if self._clock.trusted() else reading.meter_time
+        if last is None or now is None or now - last < self._meter.period_s * _NS:
+            return ()
+        self._asked += 1
+        try:
+            remembered = await self._meter.remembered(last)
+        except MeterError as error:
+            if self._asked < _ASK_MEMORY:
+                raise
+            _log.warning("what an outage used is shared out in proportion to time: %s", error)
+            remembered = ()
+        else:
+            _log.info("meter %s remembers %d stamps of an outage", reading.meter, len(remembered))
+        self._asked = 0
+        return remembered

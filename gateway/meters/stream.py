@@ -126,7 +126,11 @@ class _SerialLink:
 
     def __init__(self, line: Line) -> None:
         self._port = serial.Serial(line.device, timeout=0, exclusive=True)
-        self._set(line.settings)
+        try:
+            self._set(line.settings)
+        except BaseException:
+            self.close()
+            raise
         os.set_blocking(self._port.fileno(), False)
 
     async def read(self) -> bytes:

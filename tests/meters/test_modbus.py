@@ -128,7 +128,7 @@ async def test_neighbours_come_in_one_request_and_only_wanted_lanes_are_asked_fo
 
 
 def test_a_lane_that_the_profile_has_not() -> None:
-    with pytest.raises(UsageError, match=r"meter main: its profile has no lane 'gas'; it has power, import, export"):
+    with pytest.raises(UsageError, match="its profile has no lane 'gas'; it has power, import, export"):
         meter(Bus(Tcp("127.0.0.1", 502)), ("gas",))
 
 

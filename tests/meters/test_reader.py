@@ -220,3 +220,89 @@ async def test_a_server_that_goes_and_comes_back(caplog: pytest.LogCaptureFixtur
     assert len(set(units)) == len(units)
     assert {record.name for record in caplog.records} <= {"gateway.meters.reader", "asyncio"}
     assert not [record for record in caplog.records if record.levelno > logging.WARNING]
+
+
+class Memory(ScriptedMeter):
+    """A meter that remembers each quarter of an hour, when it does not fail to."""
+
+    period_s = 900
+
+    def __init__(self, clock: DrivenClock, script: Iterator[Outcome], faults: int = 0) -> None:
+        super().__init__(clock, script)
+        self.faults = faults
+        self.wanted: list[int] = []
+
+    async def remembered(self, after: int) -> Sequence[Reading]:
+        self.wanted.append(after)
+        if self.faults:
+            self.faults -= 1
+            raise MeterError("no profile now")
+        stamps = range((after // NS // 900 + 1) * 900, self.clock.wall() // NS + 1, 900)
+        return [Reading("main", {"import": stamp}, stamp * NS - 1_000_000, 0) for stamp in stamps]
+
+
+async def remembering(
+    script: Sequence[Outcome], last_s: float | None, *, faults: int = 0, trusted: bool = True
+) -> tuple[Memory, list[Reading]]:
+    run = Run([])
+    run.clock.is_trusted = trusted
+    meter = Memory(run.clock, iter(script), faults)
+    with pytest.raises(asyncio.CancelledError):
+        await read_forever(
+            meter,
+            run.clock,
+            1,
+            run.delivered.append,
+            run.state,
+            lambda: None if last_s is None else round(last_s * NS),
+        )
+    return meter, run.delivered
+
+
+async def test_what_a_meter_remembers_of_an_outage_goes_ahead_of_the_reading() -> None:
+    meter, delivered = await remembering([0.1, 0.1, 0.1], NOON_S - 2000)
+    assert meter.wanted == [(NOON_S - 2000) * NS]
+    assert [one.registers["import"] for one in delivered] == [
+        NOON_S - 1800,
+        NOON_S - 900,
+        NOON_S,
+        987_654_321,
+        987_654_321,
+        987_654_321,
+    ]
+
+
+@pytest.mark.parametrize("last_s", [None, NOON_S - 899.0, NOON_S + 50.0])
+async def test_without_an_outage_nothing_is_asked_for(last_s: float | None) -> None:
+    meter, delivered = await remembering([0.1, 0.1], last_s)
+    assert (meter.wanted, len(delivered)) == ([], 2)
+
+
+async def test_an_outage_while_it_runs_is_asked_for_too() -> None:
+    meter, delivered = await remembering([0.1, *["no answer"] * 40, 0.1], None)
+    assert meter.wanted == [delivered[0].wall]
+    assert len(delivered) == 3
+
+
+async def test_memory_that_fails_is_asked_for_again_and_then_done_without(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    meter, delivered = await remembering([0.1] * 3, NOON_S - 2000, faults=2)
+    assert (len(meter.wanted), len(delivered)) == (3, 4)
+    caplog.clear()
+    meter, delivered = await remembering([0.1] * 4, NOON_S - 2000, faults=99)
+    assert (len(meter.wanted), len(delivered)) == (3, 2)
+    assert "what an outage used is shared out in proportion to time: no profile now" in caplog.text
+
+
+async def test_without_a_set_clock_the_meters_own_tells_how_long_it_was() -> None:
+    meter, delivered = await remembering([0.1], NOON_S - 2000, trusted=False)
+    assert (meter.wanted, len(delivered)) == ([], 1)  # this one tells no time
+
+
+async def test_a_meter_that_speaks_by_itself_is_heard_without_pauses() -> None:
+    run = Run([0.0, 3.0, 0.0, 10.0, 0.25])
+    run.meter.pushes = True
+    await run.play()
+    assert len(run.delivered) == 5
+    assert run.clock.slept == []
