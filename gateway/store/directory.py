@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from gateway.errors import GatewayError, KeyTaken, NotFound, StoreDenied, StoreUnavailable
+from gateway.files import sync_folder
 from gateway.store.bucket import check_key, is_key
 
 _INCOMING = ".incoming"  # no key's part begins with a dot
@@ -101,7 +102,7 @@ class DirectoryBucket:
             finally:
                 aside.unlink(missing_ok=True)
         # Also when the bytes were there: whoever linked them may not have come this far.
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
 
     def _holds(self, path: Path, data: bytes) -> bool:
         """Whether `data` is at `path`; False where nothing is, KeyTaken where something else is."""
@@ -128,7 +129,7 @@ class DirectoryBucket:
         if folder not in self._durable:
             for above in folder.parents:
                 if above.is_relative_to(self._root):
-                    _sync_folder(above)
+                    sync_folder(above)
             self._durable.add(folder)
 
     def _write_aside(self, data: bytes) -> Path:
@@ -158,7 +159,7 @@ class DirectoryBucket:
         path = self._root / key
         with suppress(*_NOTHING_THERE):
             path.unlink()
-            _sync_folder(path.parent)
+            sync_folder(path.parent)
 
     def _walk(self, folder: str, prefix: str, after: str) -> Iterator[str]:
         """The keys below `folder`, "" or with its last "/". Folders sort with their "/", as whole keys do."""
@@ -189,12 +190,3 @@ def _sweep(incoming: Path) -> None:
         with suppress(FileNotFoundError):  # its writer is done with it
             if left.stat().st_mtime < time.time() - _ABANDONED_S:
                 left.unlink()
-
-
-def _sync_folder(folder: Path) -> None:
-    """Put a folder's names on the disk."""
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

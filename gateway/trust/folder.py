@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
 from gateway.errors import TrustError
+from gateway.files import sync_folder, write_durably
 
 FILE = "root.json"
 _VERSION = 1
@@ -51,19 +51,14 @@ def store(folder: Path, kind: Literal["tpm", "software"], fields: Mapping[str, b
     """Write the file. Durable once this returns; before that, as if never called."""
     document = {"kind": kind, "version": _VERSION, "digest": _digest(fields)}
     document |= {name: value.hex() for name, value in fields.items()}
-    path, fresh = folder / FILE, folder / f"{FILE}.new"
+    path = folder / FILE
     try:
-        changed = [folder] if folder.exists() else [folder, folder.parent]
+        made = not folder.exists()
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         folder.chmod(0o700)
-        fresh.unlink(missing_ok=True)
-        with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-            json.dump(document, file, indent=1)
-            file.flush()
-            os.fsync(file.fileno())
-        fresh.replace(path)
-        for directory in changed:
-            _sync(directory)
+        write_durably(path, json.dumps(document, indent=1).encode())
+        if made:
+            sync_folder(folder.parent)
     except OSError as error:
         raise TrustError(
             f"{path} cannot be written ({error.strerror}): the folder must belong to the gateway's user, on a"
@@ -75,14 +70,6 @@ def _digest(values: Mapping[str, bytes]) -> str:
     """Tells a file that the disk spoiled from one that does not fit this TPM."""
     text = "|".join(f"{name}:{values[name].hex()}" for name in sorted(values))
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _damaged(path: Path) -> TrustError:

@@ -23,6 +23,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from gateway.chain.grant import XWING_SEED_BYTES, xwing_public_bytes
 from gateway.errors import Refused, UsageError
+from gateway.files import sync_folder
 from gateway.wire import cose
 from gateway.wire.form import Field, bstr, read, tstr, uint, write
 from gateway.wire.objects import Card
@@ -132,17 +133,9 @@ def _make_folder(folder: Path, files: dict[str, tuple[bytes, int]]) -> None:
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
-        _sync(aside)
+        sync_folder(aside)
         aside.rename(folder)  # fails unless there is nothing, or an empty folder
     except BaseException:
         shutil.rmtree(aside, ignore_errors=True)
         raise
-    _sync(folder.parent)
-
-
-def _sync(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    sync_folder(folder.parent)

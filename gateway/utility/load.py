@@ -10,7 +10,6 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import json
-import os
 from collections.abc import Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from gateway.chain.keys import advance
 from gateway.chain.seal import MASK
 from gateway.chain.token import read_words
 from gateway.errors import NotGranted, Unavailable, UsageError
+from gateway.files import write_durably
 from gateway.utility.chain_check import Walk
 from gateway.utility.grants import Held, held_grants
 from gateway.utility.keys import Identity
@@ -173,17 +173,8 @@ class _Memory:
         return known
 
     def _save(self, known: Sequence[_Summed]) -> None:
-        fresh = self._path.with_suffix(".new")
-        with fresh.open("w") as file:
-            json.dump([[one.start_ms, one.end_ms, one.homes] for one in known], file)
-            file.flush()
-            os.fsync(file.fileno())
-        fresh.replace(self._path)
-        folder = os.open(self._path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)  # else a power cut could bring the file back as it was
-        finally:
-            os.close(folder)
+        document = [[one.start_ms, one.end_ms, one.homes] for one in known]
+        write_durably(self._path, json.dumps(document).encode(), 0o644)
 
 
 def _joined(summed: Sequence[_Summed]) -> list[_Summed]:

@@ -6,10 +6,10 @@ With it a store cannot show an older state, or another history, to a reader who 
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 
 from gateway.errors import UsageError
+from gateway.files import write_durably
 from gateway.utility.chain_check import Mark
 from gateway.wire.objects import DIGEST_BYTES
 
@@ -41,13 +41,8 @@ class Seen:
     def save(self, mark: Mark) -> None:
         """Remember `mark`, on the disk once this returns."""
         document = {"seq": mark.seq, "digest": mark.digest.hex(), "next_unit": mark.next_unit}
-        fresh = self._path.with_suffix(f".{os.getpid()}.new")
         try:
             self._path.parent.mkdir(mode=0o700, exist_ok=True)
-            with fresh.open("w") as file:
-                json.dump(document, file)
-                file.flush()
-                os.fsync(file.fileno())
-            fresh.replace(self._path)
+            write_durably(self._path, json.dumps(document).encode())
         except OSError as error:
             raise UsageError(f"{self._path} cannot be written: {error.strerror}") from None
