@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 from gateway.errors import MeterError
 from gateway.meters.crc import x25
+from gateway.meters.dlms.scanner import Scanner
 
 FLAG = 0x7E
 LONGEST = 0x7FF  # bytes between the flags: what eleven bits can say
@@ -61,55 +62,19 @@ class Frame:
         return bytes((FLAG,)) + checked + x25(checked) + bytes((FLAG,))
 
 
-class Scanner:
-    """Finds whole frames in bytes that come in any pieces, with anything between and before them.
+class FrameScanner(Scanner[Frame]):
+    """Finds whole frames. A header must be right before the end of its frame is waited for."""
 
-    Each flag may begin a frame. Its header must be right before its end is waited for, and a right frame
-    within one that is not whole yet ends the wait: what was lost of a frame never takes the next one.
-    """
+    mark = FLAG
 
-    def __init__(self) -> None:
-        self._buffer = bytearray()
-        self._starts: list[int] = []  # behind the flags that may begin a frame, in order
-        self._searched = 0  # up to here flags were looked for
-
-    def feed(self, data: bytes) -> list[Frame | MeterError]:
-        """The frames that became whole with `data`, and a MeterError for each whose header was right and
-        whose rest was not, in order."""
-        self._buffer += data
-        self._search()
-        found: list[Frame | MeterError] = []
-        waiting: list[int] = []
-        taken = -1  # flags up to here belong to a frame that was found
-        for start in self._starts:
-            end = self._end(start) if start > taken else 0
-            if end is None or end >= len(self._buffer):
-                waiting.append(start)
-            elif end > 0:
-                found.append(item := self._item(start, end))
-                if isinstance(item, Frame):
-                    waiting.clear()
-                    taken = end  # the flag there may begin the next frame
-        self._starts = waiting
-        self._forget()
-        return found
-
-    def _search(self) -> None:
-        at = self._searched
-        while (at := self._buffer.find(FLAG, at) + 1) > 0:
-            self._starts.append(at)
-        self._searched = len(self._buffer)
-
-    def _end(self, start: int) -> int | None:
-        """Where the flag behind the frame must be: 0 where no frame begins, None while that is open."""
-        buffer = self._buffer
-        shape = buffer[start : start + 2]
+    def size(self, buffer: bytearray, start: int) -> int | None:
+        shape = buffer[start + 1 : start + 3]
         if shape and shape[0] & 0xF0 != 0xA0:
             return 0
         if len(shape) < 2:
             return None
         length = int.from_bytes(shape, "big") & LONGEST
-        at = start + 2
+        at = start + 3
         for _ in ("destination", "source"):
             size = _address_size(buffer, at)
             if size is None:
@@ -118,17 +83,17 @@ class Scanner:
                 return 0
             at += size
         at += 1 + 2  # control; HCS, or the FCS of a frame without information
-        if start + length - at not in _BEHIND_HEADER:
+        if start + 1 + length - at not in _BEHIND_HEADER:
             return 0
         if len(buffer) < at:
             return None
-        if x25(bytes(buffer[start : at - 2])) != buffer[at - 2 : at]:
+        if x25(bytes(buffer[start + 1 : at - 2])) != buffer[at - 2 : at]:
             return 0
-        return start + length
+        return length + 2
 
-    def _item(self, start: int, end: int) -> Frame | MeterError:
-        body = bytes(self._buffer[start:end])
-        if self._buffer[end] != FLAG or x25(body[:-2]) != body[-2:]:
+    def frame(self, data: bytes) -> Frame | MeterError:
+        body = data[1:-1]
+        if data[-1] != FLAG or x25(body[:-2]) != body[-2:]:
             return MeterError("a frame of HDLC came damaged: its check sequence is wrong")
         middle = 2 + (_address_size(body, 2) or 0)
         behind = middle + (_address_size(body, middle) or 0)
@@ -139,13 +104,6 @@ class Scanner:
             information=body[behind + 3 : -2],
             segmented=bool(body[0] & _SEGMENTED >> 8),
         )
-
-    def _forget(self) -> None:
-        """Drop what can no longer be part of a frame; a frame whose end is awaited has at most LONGEST."""
-        first = self._starts[0] if self._starts else len(self._buffer)
-        del self._buffer[:first]
-        self._starts = [start - first for start in self._starts]
-        self._searched -= first
 
 
 def _address_size(data: bytes | bytearray, at: int) -> int | None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from gateway.errors import MeterError
-from gateway.meters.dlms.hdlc import Address, Frame, Scanner
+from gateway.meters.dlms.hdlc import Address, Frame, FrameScanner
 from gateway.meters.dlms.octets import Octets
 
 LLC_COMMAND, LLC_RESPONSE = b"\xe6\xe6\x00", b"\xe6\xe7\x00"  # IEC 62056-46, 5.3.2
@@ -83,7 +83,7 @@ class _Station:
         self._own, self._peer = own, peer
         self._offer = self._limits = limits
         self._llc = llc
-        self._scanner = Scanner()
+        self._scanner = FrameScanner()
         self._outgoing = bytearray()
         self._reset()
 

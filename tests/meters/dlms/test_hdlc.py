@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from gateway.errors import MeterError
 from gateway.meters.crc import x25
-from gateway.meters.dlms.hdlc import LONGEST, Address, Frame, Scanner, address
+from gateway.meters.dlms.hdlc import LONGEST, Address, Frame, FrameScanner, address
 
 GOOD = Frame(address(16), address(1, 17), 0x32, b"\xe6\xe7\x00\xc4\x01\xc1\x00\x12\x34\x7e\xa0\x07" * 3)
 
@@ -35,7 +35,7 @@ noises = st.one_of(
 
 
 def scanned(*pieces: bytes) -> list[Frame]:
-    scanner = Scanner()
+    scanner = FrameScanner()
     return [item for piece in pieces for item in scanner.feed(piece) if isinstance(item, Frame)]
 
 
@@ -124,7 +124,7 @@ def test_a_header_that_promises_more_than_comes_holds_nothing_up() -> None:
 def test_a_damaged_frame_is_told() -> None:
     damaged = bytearray(GOOD.encode())
     damaged[-5] ^= 1
-    (error,) = Scanner().feed(bytes(damaged))
+    (error,) = FrameScanner().feed(bytes(damaged))
     assert isinstance(error, MeterError)
     assert "check sequence" in str(error)
 
@@ -132,7 +132,7 @@ def test_a_damaged_frame_is_told() -> None:
 @settings(deadline=None)
 @given(st.sampled_from([b"\x7e", b"\x7e\xa0", b"\x00", b"\x7e\xa7\xff\x03\x03\x13", GOOD.encode()[:-9]]))
 def test_what_is_kept_is_bounded(piece: bytes) -> None:
-    scanner = Scanner()
+    scanner = FrameScanner()
     for _ in range(200):
         scanner.feed(piece * 100)
         assert len(scanner._buffer) <= LONGEST + 16

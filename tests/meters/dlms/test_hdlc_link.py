@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.errors import MeterError
-from gateway.meters.dlms.hdlc import Frame, Scanner, address
+from gateway.meters.dlms.hdlc import Frame, FrameScanner, address
 from gateway.meters.dlms.hdlc_link import LLC_RESPONSE, Limits, Primary, Secondary
 
 CLIENT, SERVER = address(16), address(1, 17)
@@ -23,7 +23,7 @@ def pair(client: Limits | None = None, meter: Limits | None = None) -> tuple[Pri
 
 
 def frames(data: bytes) -> list[Frame]:
-    return [item for item in Scanner().feed(data) if isinstance(item, Frame)]
+    return [item for item in FrameScanner().feed(data) if isinstance(item, Frame)]
 
 
 class Line:
