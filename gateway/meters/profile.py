@@ -20,6 +20,7 @@ from gateway.meters.modbus.model import ModbusModel
 from gateway.meters.modbus.model import parse_model as modbus_model
 from gateway.meters.reading import Decoder
 from gateway.meters.secrets import Secrets
+from gateway.meters.sml.model import parse_model as sml_model
 
 
 class PushModel(Protocol):
@@ -42,7 +43,7 @@ class PushModel(Protocol):
 
 
 Model = ModbusModel | PushModel
-_PROTOCOLS: dict[str, Callable[[Keys], Model]] = {"modbus": modbus_model}
+_PROTOCOLS: dict[str, Callable[[Keys], Model]] = {"modbus": modbus_model, "sml": sml_model}
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,134 @@
+"""Lists to telegrams: which register is what, and what makers do in their own ways."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from fractions import Fraction
+
+from gateway.errors import MeterError
+from gateway.meters.reading import Telegram
+from gateway.meters.sml.fields import Number
+from gateway.meters.sml.message import Entry, RegisterList, register_lists
+from gateway.meters.sml.transport import Frames
+
+_NS = 1_000_000_000
+_WH, _W = 30, 27  # IEC 62056-6-2, table 4
+_TARIFFS = range(1, 10)
+
+# FNN Lastenheft EDL, version 1.0 (2010-01-13), status word: bit 5 says that energy flows out.
+_FLOWS_OUT = 1 << 5
+_WITH_STATUS = ((1, 8, 0), (1, 8, 1))
+
+# DZG's DVS74 with these numbers send a power above 32767 in two bytes as if it were signed, and below
+# zero always in four (libsml, sml/src/sml_list.c at dc096b4).
+_DZG = b"\x0a\x01DZG"
+_DZG_SHORT_UNSIGNED = (range(42_000_000, 49_000_000), range(55_000_000, 59_000_000))
+
+
+class SmlDecoder:
+    """Makes telegrams of a meter's frames."""
+
+    def __init__(self) -> None:
+        self._frames = Frames()
+
+    def feed(self, data: bytes) -> Sequence[Telegram | MeterError]:
+        """What has become whole with `data`."""
+        said: list[Telegram | MeterError] = []
+        for frame in self._frames.feed(data):
+            try:
+                if isinstance(frame, MeterError):
+                    raise frame
+                said += map(telegram, register_lists(frame))
+            except MeterError as error:
+                said.append(error)
+        return said
+
+
+def telegram(said: RegisterList) -> Telegram:
+    """What a list says of the lanes. MeterError where it says nothing of them."""
+    entries = {
+        (entry.obis[2], entry.obis[3], entry.obis[4]): entry
+        for entry in said.entries
+        if len(entry.obis) == 6 and entry.obis[:2] == b"\x01\x00" and entry.obis[5] == 255
+    }
+    if _sends_short_unsigned(said.server_id) and (power := entries.get((16, 7, 0))):
+        entries[16, 7, 0] = _as_unsigned(power)
+    values = {
+        "import": _energy(entries, 1),
+        "export": _energy(entries, 2),
+        "power": _power(entries),
+    }
+    registers = {lane: round(value) for lane, value in values.items() if value is not None}
+    if not registers:
+        raise MeterError("the SML list holds neither an energy (1.8.0, 2.8.0) nor a power (16.7.0)")
+    time = said.time.seconds * _NS if said.time and said.time.absolute else None
+    return Telegram(registers, serial_number(said.server_id), time)
+
+
+def serial_number(server_id: bytes) -> str:
+    """The number on the meter's face, where the server id holds it (DIN 43863-5: 1EMH0010599732); else the
+    server id in hex digits."""
+    if not re.fullmatch(rb"[\x09\x0a].[A-Z]{3}.{5}", server_id, re.DOTALL):
+        return server_id.hex()
+    medium, maker, block = server_id[1], server_id[2:5].decode("ascii"), server_id[5]
+    return f"{medium:x}{maker}{block:02x}{int.from_bytes(server_id[6:], 'big'):08d}"
+
+
+_Entries = Mapping[tuple[int, int, int], Entry]
+
+
+def _energy(entries: _Entries, direction: int) -> Fraction | None:
+    """mWh of register 1.8.0 or 2.8.0; of all tariffs together where the meter leaves the total to others."""
+    if (total := _value(entries, (direction, 8, 0), _WH)) is not None:
+        return total * 1000
+    tariffs = _sum(_value(entries, (direction, 8, tariff), _WH) for tariff in _TARIFFS)
+    return None if tariffs is None else tariffs * 1000
+
+
+def _power(entries: _Entries) -> Fraction | None:
+    """W, positive when the home draws."""
+    if (total := _value(entries, (16, 7, 0), _W)) is not None:
+        return total
+    phases = [_value(entries, (phase, 7, 0), _W) for phase in (36, 56, 76)]
+    if None not in phases:
+        return _sum(phases)
+    if (absolute := _value(entries, (15, 7, 0), _W)) is not None:
+        status = next((entry.status for at in _WITH_STATUS if (entry := entries.get(at))), None)
+        if status is None:
+            return None
+        return -absolute if status & _FLOWS_OUT else absolute
+    drawn, given = (_value(entries, (direction, 7, 0), _W) for direction in (1, 2))
+    return drawn - (given or 0) if drawn is not None else None
+
+
+def _value(entries: _Entries, at: tuple[int, int, int], unit: int) -> Fraction | None:
+    """The register's value in `unit`, if it is there and has that unit."""
+    entry = entries.get(at)
+    if entry is None or entry.unit != unit or not isinstance(entry.value, Number):
+        return None
+    if not -128 <= entry.scaler <= 127:  # an Integer8
+        raise MeterError("an SML register's scaler is no number of one byte")
+    return entry.value.value * Fraction(10) ** entry.scaler
+
+
+def _sum(values: Iterable[Fraction | None]) -> Fraction | None:
+    known = [value for value in values if value is not None]
+    return sum(known, Fraction(0)) if known else None
+
+
+def _sends_short_unsigned(server_id: bytes) -> bool:
+    number = int.from_bytes(server_id[5:], "big")
+    return (
+        server_id.startswith(_DZG)
+        and len(server_id) == 10
+        and any(number in affected for affected in _DZG_SHORT_UNSIGNED)
+    )
+
+
+def _as_unsigned(entry: Entry) -> Entry:
+    value = entry.value
+    if not isinstance(value, Number) or value.octets > 3 or value.value >= 0:
+        return entry
+    return replace(entry, value=Number(value.value + (1 << 8 * value.octets), value.octets))

@@ -1,0 +1,67 @@
+"""A frame to values: the type-length fields of SML's binary encoding (SML 1.04, clause 6.3).
+
+A field's first byte holds its type and the low four bits of its length; while bit 7 is set, another byte
+with four more bits follows. The length of a list is the number of its elements, that of anything else
+counts the bytes of the field itself too. 01, an empty octet string, also says that a value is left out.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from gateway.errors import MeterError
+
+_MOST_DEEP = 16  # a list of registers is six deep
+_OCTETS, _BOOLEAN, _SIGNED, _UNSIGNED, _LIST = 0x00, 0x40, 0x50, 0x60, 0x70
+
+
+@dataclass(frozen=True, slots=True)
+class Number:
+    """An integer, and how many bytes the meter took for it."""
+
+    value: int
+    octets: int
+
+
+Field: TypeAlias = "bytes | bool | Number | tuple[Field, ...] | None"
+
+
+def take(data: bytes, at: int) -> tuple[Field, int]:
+    """The field that begins at `at`, and where it ends. MeterError where there is none."""
+    return _take(data, at, _MOST_DEEP)
+
+
+def _take(data: bytes, at: int, deep: int) -> tuple[Field, int]:
+    kind, length, body = _head(data, at)
+    if kind == _LIST:
+        if deep == 0:
+            raise MeterError(f"an SML list lies more than {_MOST_DEEP} lists deep")
+        elements = []
+        for _ in range(length):
+            element, body = _take(data, body, deep - 1)
+            elements.append(element)
+        return tuple(elements), body
+    end = at + length
+    if end < body or end > len(data):
+        raise MeterError(f"an SML field says that it is {length} bytes long, which it cannot be")
+    value = data[body:end]
+    if kind == _OCTETS:
+        return value or None, end
+    if kind in (_SIGNED, _UNSIGNED) and 1 <= len(value) <= 8:
+        return Number(int.from_bytes(value, "big", signed=kind == _SIGNED), len(value)), end
+    if kind == _BOOLEAN and len(value) == 1:
+        return value != b"\x00", end
+    raise MeterError(f"an SML field has type {kind >> 4:x} and {len(value)} bytes, which no value has")
+
+
+def _head(data: bytes, at: int) -> tuple[int, int, int]:
+    """A field's type, its length, and where its content begins."""
+    length, body, more = 0, at, True
+    while more:
+        if body >= len(data) or length > len(data):
+            raise MeterError("an SML field goes on behind the end of its frame")
+        length = length << 4 | data[body] & 0x0F
+        more = bool(data[body] & 0x80)
+        body += 1
+    return data[at] & 0x70, length, body

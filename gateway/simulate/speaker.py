@@ -1,0 +1,97 @@
+"""A simulated meter that speaks by itself: to everyone who is connected, or on a serial port."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+import serial
+
+from gateway.errors import UsageError
+from gateway.meters.endpoint import Line, Tcp, why
+from gateway.simulate.truth import LiveHome
+
+_MOST_UNREAD = 65_536  # bytes that a listener may leave unread before it is cut off
+_PARITY = {"none": serial.PARITY_NONE, "even": serial.PARITY_EVEN, "odd": serial.PARITY_ODD}
+
+
+async def speak(
+    live: LiveHome,
+    telegram: Callable[[], bytes],
+    endpoint: Tcp | Line,
+    listening: Callable[[int], None] = lambda port: None,
+) -> None:
+    """Keep `live` and send `telegram()` each second, until cancelled; where that is empty the meter is
+    silent. On the network, `listening` is told the port once it is open (for port 0 the system chooses
+    one). UsageError where it cannot listen, cannot open the serial port, or cannot write the truth."""
+    opened = _on_line(endpoint) if isinstance(endpoint, Line) else _on_network(endpoint, listening)
+    async with opened as send:
+        await live.keep(lambda: send(telegram()))
+
+
+@asynccontextmanager
+async def _on_network(
+    endpoint: Tcp, listening: Callable[[int], None]
+) -> AsyncIterator[Callable[[bytes], None]]:
+    listeners: dict[asyncio.StreamWriter, asyncio.Task[None]] = {}
+
+    async def hold(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while await reader.read(4096):
+                pass  # a meter hears nothing
+        except OSError:
+            pass
+        finally:
+            del listeners[writer]
+            writer.transport.abort()
+
+    def begin(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        listeners[writer] = asyncio.create_task(hold(reader, writer))
+
+    def send(data: bytes) -> None:
+        for writer in listeners:
+            if writer.transport.get_write_buffer_size() > _MOST_UNREAD:
+                writer.transport.abort()
+            else:
+                writer.write(data)
+
+    try:
+        server = await asyncio.start_server(begin, endpoint.host, endpoint.port)
+    except OSError as error:
+        raise UsageError(f"cannot listen on {endpoint}: {error.strerror or error}") from None
+    async with server:
+        listening(server.sockets[0].getsockname()[1])
+        try:
+            yield send
+        finally:
+            server.close()
+            holding = list(listeners.values())
+            for task in holding:
+                task.cancel()
+            await asyncio.gather(*holding, return_exceptions=True)
+
+
+@asynccontextmanager
+async def _on_line(line: Line) -> AsyncIterator[Callable[[bytes], None]]:
+    settings = line.settings
+    try:
+        port = serial.Serial(
+            line.device,
+            baudrate=settings.baud,
+            bytesize=settings.data_bits,
+            parity=_PARITY[settings.parity],
+            stopbits=settings.stop_bits,
+            write_timeout=0,  # what does not fit between two telegrams is lost, as on a real line
+        )
+    except (OSError, ValueError) as error:
+        raise UsageError(f"cannot open {line}: {why(error)}") from None
+
+    def send(data: bytes) -> None:
+        try:
+            port.write(data)
+        except OSError as error:
+            raise UsageError(f"cannot write to {line}: {why(error)}") from None
+
+    with port:
+        yield send
