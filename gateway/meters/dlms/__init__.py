@@ -1,10 +1,17 @@
 """DLMS/COSEM: meters that are asked over HDLC or TCP, and meters that push.
 
-The parts know no transport: octets in, octets or values out.
+All but `channel` and `meter` know no transport: octets in, octets or values out.
 
-- `octets`     octets in order, lengths
-- `data`       COSEM values in A-XDR
-- `date_time`  COSEM's date-time and Unix time
-- `quantity`   a register with its scaler and unit, as mWh or W
-- `cipher`     security suite 0: ciphered APDUs, HLS5-GMAC
+- `octets`          octets in order, lengths
+- `data`            COSEM values in A-XDR
+- `date_time`       COSEM's date-time and Unix time
+- `quantity`        a register with its scaler and unit, as mWh or W
+- `cosem`           OBIS codes, attributes and methods, selections
+- `cipher`          security suite 0: ciphered APDUs, HLS5-GMAC
+- `apdu`            GET, SET and ACTION, data-notification, refusals
+- `association`     opening and closing an association
+- `block_transfer`  general-block-transfer
+- `client`          the client's side of an association
+- `hdlc` `hdlc_link` `wrapper` `mode_e` `mbus`   what carries APDUs
+- `channel`         a meter to exchange APDUs with, on a stream
 """

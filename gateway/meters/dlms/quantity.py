@@ -11,10 +11,6 @@ from gateway.meters.dlms.data import Value
 
 WATT, WATT_HOUR = 27, 30  # IEC 62056-6-2, table 4: the enumeration of units
 
-# Far above any meter's display, far below 2^63: a value beyond these was not measured.
-_MOST_MWH = 10**15
-_MOST_W = 10**9
-
 
 @dataclass(frozen=True, slots=True)
 class ScalerUnit:
@@ -33,21 +29,13 @@ class ScalerUnit:
 
 
 def milliwatt_hours(value: Value, scale: ScalerUnit) -> int:
-    """An energy register, cumulative, rounded half to even. MeterError for what is no such register."""
-    energy = _scaled(value, scale, WATT_HOUR, "watt-hours") * 1000
-    if energy < 0:
-        raise MeterError("an energy register is negative: its total only ever rises")
-    if energy > _MOST_MWH:
-        raise MeterError("an energy register holds more than any meter measures")
-    return round(energy)
+    """An energy register, rounded half to even. MeterError where it is none."""
+    return round(_scaled(value, scale, WATT_HOUR, "watt-hours") * 1000)
 
 
 def watts(value: Value, scale: ScalerUnit) -> int:
-    """A power, rounded half to even. MeterError for what is none."""
-    power = _scaled(value, scale, WATT, "watts")
-    if abs(power) > _MOST_W:
-        raise MeterError("a power register holds more than any meter measures")
-    return round(power)
+    """A power, rounded half to even. MeterError where it is none."""
+    return round(_scaled(value, scale, WATT, "watts"))
 
 
 def _scaled(value: Value, scale: ScalerUnit, unit: int, name: str) -> Fraction:

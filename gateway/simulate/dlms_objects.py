@@ -1,0 +1,216 @@
+"""The COSEM objects of a simulated meter: registers, clock and load profile that show a home.
+
+Registers count whole watt-hours. The load profile holds the registers at each quarter of an hour of the
+meter's own clock, which a client may set; the last 35 days of them stay.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from gateway.clock import Clock
+from gateway.errors import MeterError
+from gateway.meters.dlms import apdu as services
+from gateway.meters.dlms import date_time
+from gateway.meters.dlms.apdu import AccessError
+from gateway.meters.dlms.cosem import (
+    CLOCK,
+    DATA,
+    DISCONNECT_CONTROL,
+    PROFILE_GENERIC,
+    REGISTER,
+    Reference,
+    Selection,
+    capture_object,
+    obis,
+)
+from gateway.meters.dlms.data import (
+    Array,
+    DoubleLong,
+    DoubleLongUnsigned,
+    Enum,
+    Integer,
+    Long,
+    LongUnsigned,
+    Value,
+)
+from gateway.meters.dlms.quantity import WATT, WATT_HOUR
+from gateway.simulate.household import Home
+from gateway.simulate.truth import LiveHome
+
+PUBLIC_CLIENT = 16
+PERIOD_S = 900
+_NS = 1_000_000_000
+_ENTRIES = 35 * 96
+_MWH_PER_WH = 1000
+
+LOGICAL_DEVICE_NAME, SERIAL_NUMBER = obis("0-0:42.0.0"), obis("0-0:96.1.0")
+CLOCK_CODE, COUNTER, DISCONNECTOR = obis("0-0:1.0.0"), obis("0-0:43.1.0"), obis("0-0:96.3.10")
+IMPORT, EXPORT, POWER = obis("1-0:1.8.0"), obis("1-0:2.8.0"), obis("1-0:16.7.0")
+POWER_IMPORT, POWER_EXPORT = obis("1-0:1.7.0"), obis("1-0:2.7.0")
+LOAD_PROFILE = obis("1-0:99.1.0")
+_PUBLIC = {LOGICAL_DEVICE_NAME, CLOCK_CODE, COUNTER}
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A row of the load profile: registers in Wh at the meter's time `stamp` (ns)."""
+
+    stamp: int
+    imported: int
+    exported: int
+
+
+class MeterObjects:
+    """The objects of the meter with the number `serial` that shows `home` at `clock`. `counter` tells the
+    highest invocation counter that came from a client. `truth` as in `LiveHome`."""
+
+    def __init__(
+        self,
+        home: Home,
+        clock: Clock,
+        truth: Path | None = None,
+        *,
+        serial: str = "12345678",
+        counter: Callable[[], int] = lambda: 0,
+    ) -> None:
+        self._serial = serial.encode()
+        self._clock = clock
+        self._counter = counter
+        self._ahead = 0  # ns by which the meter's clock is ahead of the real one
+        self._past = copy.copy(home)  # goes from stamp to stamp, so that none is missed
+        self._entries: deque[Entry] = deque(maxlen=_ENTRIES)
+        self._next_stamp = _next_stamp((home.second + 1) * _NS)
+        self.connected = True
+        self.live = LiveHome(home, clock, self._show, truth)
+
+    def _show(self, home: Home) -> Mapping[str, int]:
+        self._imported, self._exported = home.import_mwh // _MWH_PER_WH, home.export_mwh // _MWH_PER_WH
+        self._power = home.power
+        return {
+            "import": self._imported * _MWH_PER_WH,
+            "export": self._exported * _MWH_PER_WH,
+            "power": self._power,
+        }
+
+    def get(self, target: Reference, selection: Selection | None, client: int) -> Value:
+        self.live.catch_up()
+        self._capture()
+        if client == PUBLIC_CLIENT and target.obis not in _PUBLIC:
+            raise AccessError(target, services.DENIED)
+        attributes = self._attributes().get(target.obis)
+        if attributes is None:
+            raise AccessError(target, services.UNDEFINED)
+        class_id, values = attributes
+        if class_id != target.class_id:
+            raise AccessError(target, services.CLASS_INCONSISTENT)
+        if target.index == 1:
+            return target.obis
+        if not 2 <= target.index < len(values) + 2:
+            raise AccessError(target, services.UNDEFINED)
+        if target.obis == LOAD_PROFILE and target.index == 2:
+            return self._rows(target, selection)
+        return values[target.index - 2]
+
+    def set(self, target: Reference, value: Value, client: int) -> None:
+        if client == PUBLIC_CLIENT or (target.class_id, target.obis, target.index) != (CLOCK, CLOCK_CODE, 2):
+            raise AccessError(target, services.DENIED)
+        if not isinstance(value, bytes):
+            raise AccessError(target, services.TYPE_UNMATCHED)
+        try:
+            moment = date_time.decode(value)
+        except MeterError:
+            raise AccessError(target, services.TYPE_UNMATCHED) from None
+        self._capture()
+        self._ahead = moment.unix_ns - self._clock.wall()
+        self._next_stamp = _next_stamp(moment.unix_ns)
+
+    def act(self, target: Reference, parameter: Value, client: int) -> Value:
+        if client == PUBLIC_CLIENT:
+            raise AccessError(target, services.DENIED)
+        if (target.class_id, target.obis) != (DISCONNECT_CONTROL, DISCONNECTOR) or target.index not in (1, 2):
+            raise AccessError(target, services.UNDEFINED)
+        if not isinstance(parameter, Integer):
+            raise AccessError(target, services.TYPE_UNMATCHED)
+        self.connected = target.index == 2
+        return None
+
+    def _now(self) -> int:
+        """The meter's own time, ns."""
+        return self._clock.wall() + self._ahead
+
+    def _capture(self) -> None:
+        """Write the rows whose stamps have passed."""
+        while self._next_stamp <= self._now():
+            # At a stamp the registers hold the energy up to it: up to the end of the second before.
+            self._past.advance_to((self._next_stamp - self._ahead) // _NS - 1)
+            row = (self._past.import_mwh // _MWH_PER_WH, self._past.export_mwh // _MWH_PER_WH)
+            self._entries.append(Entry(self._next_stamp, *row))
+            self._next_stamp += PERIOD_S * _NS
+
+    def _attributes(self) -> dict[bytes, tuple[int, tuple[Value, ...]]]:
+        """Each object's class, and its attributes from 2 on."""
+        watt_hours, watts = (Integer(0), Enum(WATT_HOUR)), (Integer(0), Enum(WATT))
+
+        energies = (capture_object(REGISTER, code, 2) for code in (IMPORT, EXPORT))
+        columns = Array((_COLUMN_CLOCK, *energies))
+        return {
+            LOGICAL_DEVICE_NAME: (DATA, (b"GWS" + self._serial.rjust(13, b"0"),)),
+            SERIAL_NUMBER: (DATA, (self._serial,)),
+            COUNTER: (DATA, (DoubleLongUnsigned(self._counter()),)),
+            CLOCK_CODE: (CLOCK, (date_time.encode(self._now(), 0), Long(0), Enum(0))),
+            IMPORT: (REGISTER, (DoubleLongUnsigned(self._imported), watt_hours)),
+            EXPORT: (REGISTER, (DoubleLongUnsigned(self._exported), watt_hours)),
+            POWER: (REGISTER, (DoubleLong(self._power), watts)),
+            POWER_IMPORT: (REGISTER, (DoubleLongUnsigned(max(self._power, 0)), watts)),
+            POWER_EXPORT: (REGISTER, (DoubleLongUnsigned(max(-self._power, 0)), watts)),
+            DISCONNECTOR: (DISCONNECT_CONTROL, (self.connected, Enum(int(self.connected)), Enum(4))),
+            LOAD_PROFILE: (
+                PROFILE_GENERIC,
+                (
+                    None,  # the buffer, which is selected from
+                    columns,
+                    DoubleLongUnsigned(PERIOD_S),
+                    Enum(1),  # first in, first out
+                    (LongUnsigned(0), bytes(6), Integer(0), LongUnsigned(0)),
+                    DoubleLongUnsigned(len(self._entries)),
+                    DoubleLongUnsigned(_ENTRIES),
+                ),
+            ),
+        }
+
+    def _rows(self, target: Reference, selection: Selection | None) -> Value:
+        entries = list(self._entries)
+        match selection:
+            case None:
+                pass
+            case Selection(1, (column, bytes(first), bytes(last), _)) if column == _COLUMN_CLOCK:
+                try:
+                    low, high = date_time.decode(first).unix_ns, date_time.decode(last).unix_ns
+                except MeterError:
+                    raise AccessError(target, services.TYPE_UNMATCHED) from None
+                entries = [entry for entry in entries if low <= entry.stamp <= high]
+            case Selection(2, (int(from_row), int(to_row), _, _)):
+                entries = entries[max(from_row - 1, 0) : to_row or None]
+            case _:
+                raise AccessError(target, services.TYPE_UNMATCHED)
+        return Array(
+            (
+                date_time.encode(entry.stamp, 0),
+                DoubleLongUnsigned(entry.imported),
+                DoubleLongUnsigned(entry.exported),
+            )
+            for entry in entries
+        )
+
+
+_COLUMN_CLOCK = capture_object(CLOCK, CLOCK_CODE, 2)
+
+
+def _next_stamp(time_ns: int) -> int:
+    """The first multiple of the period later than `time_ns`, or at it."""
+    return -(-time_ns // (PERIOD_S * _NS)) * PERIOD_S * _NS

@@ -1,0 +1,70 @@
+"""A client and a simulated meter that talk without a transport, and what they agree on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import count
+from typing import Any, TypeVar
+
+from gateway.meters.dlms import association
+from gateway.meters.dlms.cipher import Keys
+from gateway.meters.dlms.client import Session, Setup, Steps
+from gateway.simulate.dlms_objects import PUBLIC_CLIENT, MeterObjects
+from gateway.simulate.dlms_server import Policy, Server
+from gateway.simulate.household import Home
+from tests.meters.bench import DrivenClock
+
+T = TypeVar("T")
+
+KEYS = Keys(
+    bytes.fromhex("000102030405060708090A0B0C0D0E0F"), bytes.fromhex("D0D1D2D3D4D5D6D7D8D9DADBDCDDDEDF")
+)
+OTHER_KEY = bytes(range(100, 116))
+PASSWORD = b"12345678"
+TITLE = b"GATEWAY7"
+METER_TITLE = b"GWS\0\0\0\0\1"
+CLIENT = 1
+
+
+def policy(mechanism: int = association.NONE, protection: int = 0, **others: Any) -> Policy:
+    keys = KEYS if mechanism == association.HLS5 or protection else None
+    password = PASSWORD if mechanism == association.LLS else None
+    return Policy(mechanism, protection, keys, password, **others)
+
+
+def meter(policy: Policy, clock: DrivenClock | None = None, history_s: int = 0) -> Server:
+    """A simulated meter that has counted for `history_s` seconds."""
+    clock = clock or DrivenClock()
+    home = Home(seed=1, start_s=clock.wall() // 1_000_000_000 - history_s)
+    objects = MeterObjects(home, clock, counter=lambda: server.received)
+    server = Server(objects, {CLIENT: policy, PUBLIC_CLIENT: Policy(longest=policy.longest)}, METER_TITLE)
+    return server
+
+
+def session(policy: Policy, *, general: bool = False, first_counter: int = 1, **others: Any) -> Session:
+    """The client that `policy` lets in."""
+    setup: dict[str, Any] = {
+        "mechanism": policy.mechanism,
+        "protection": policy.protection,
+        "general": general,
+        "title": TITLE,
+        "keys": policy.keys,
+        "password": policy.password,
+    } | others
+    counters = count(first_counter)
+    return Session(Setup(**setup), lambda: next(counters))
+
+
+def talk(steps: Steps[T], answer: Callable[[bytes], bytes]) -> T:
+    try:
+        request = next(steps)
+        while True:
+            request = steps.send(answer(request))
+    except StopIteration as end:
+        result: T = end.value
+        return result
+
+
+def connection(server: Server, client: int = CLIENT) -> Callable[[bytes], bytes]:
+    association = server.connection()
+    return lambda message: association.answer(client, message)
