@@ -10,7 +10,8 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import UTC, datetime
 
 import numpy as np
 
@@ -24,13 +25,28 @@ from gateway.keyring import KeyRing
 from gateway.ledger.ledger import Ledger
 from gateway.ledger.records import AuditEntry, Outgoing, Sealed, Stream
 from gateway.meters.reading import Reading
-from gateway.sampler import RegisterEvent, Sampler, SamplerState, Units
+from gateway.registers import RegisterEvent
+from gateway.sampler import ENERGY, Sampler, SamplerState, Units
 from gateway.signer import sign
 from gateway.trust.root import Root
 from gateway.wire import cose, names
 from gateway.wire.objects import Descriptor
 
 _log = logging.getLogger(__name__)
+
+_AT_ONCE_NS = 1_000_000_000
+_TELL_EVERY_NS = 600_000_000_000  # a register that falls each second fills no log
+
+_TOLD = {
+    "fell": "its {lanes} register fell; readings are held until it is back",
+    "rose": "its {lanes} register rose by more than a home can draw; readings are held until it is back",
+    "other": "another meter's number came with a reading; such readings are held until it is clear whose "
+    "they are",
+    "back": "its registers are back where they were",
+    "rolled": "its {lanes} register started again from 0, as it does when it is full; nothing is lost",
+    "exchanged": "another meter answers in its place; its registers count from the first that was held, and "
+    "what was used before it and after the last of the old one is not known and counts 0",
+}
 
 
 class Sealer:
@@ -51,7 +67,7 @@ class Sealer:
     ) -> None:
         self.meter = meter
         self.stream: Stream | None = None
-        self.fault: str | None = None
+        self.rollover: Mapping[str, int] = {}  # the meter's: `Meter.rollover`
         self._layout = layout
         self._lanes = lanes
         self._ledger = ledger
@@ -60,16 +76,41 @@ class Sealer:
         self._chunker = chunker
         self._rings = rings
         self._incarnation = incarnation
-        self._readings: deque[Reading] = deque()
+        self._readings: deque[tuple[int, Reading]] = deque()  # and when each came (ns, monotonic)
         self._sampler = Sampler(layout, lanes)
         self._link_words: LinkWords | None = None
         self._descriptor: bytes | None = None  # of a stream that has begun and is not in the ledger yet
         self._units: Units | None = None  # out of the sampler, not in the ledger yet
         self._sealed: list[Sealed] = []  # their ciphertexts: sealed once, tried again until durable
+        self._events: deque[RegisterEvent] = deque(maxlen=1000)  # not in the audit log yet
+        self._told: int | None = None  # when it was last told that readings are held (ns, monotonic)
+        self._untold = False  # that they are held now was not
+        self._trouble: str | None = None
+        self._lack: str | None = None
+
+    @property
+    def fault(self) -> str | None:
+        """What keeps units from becoming durable, in a sentence; None while all is well."""
+        return self._trouble or self._lack
+
+    def held(self) -> str | None:
+        """Since when and why readings are held and not believed, in a sentence; None while they are."""
+        event = self._sampler.held
+        if event is None:
+            return None
+        since = datetime.fromtimestamp(event.unit * self._layout.unit_ms / 1000, UTC)
+        return f"{self._sentence(event)} (since {since:%Y-%m-%d %H:%M:%S} UTC)"
+
+    def last_read_wall(self) -> int | None:
+        """The wall time (ns) up to which the energy is known: the end of the last unit with a reading that
+        was believed, in this run or an earlier one. None before the first."""
+        last = self._sampler.known_until
+        return None if last is None else (last + 1) * self._layout.unit_ms * 1_000_000
 
     def deliver(self, reading: Reading) -> None:
-        """Take a reading; it is sealed at the next commit."""
-        self._readings.append(reading)
+        """Take a reading; it is sealed at the next commit. What the meter remembers of an outage comes
+        right before the reading that ended it, oldest first."""
+        self._readings.append((self._clock.monotonic(), reading))
 
     async def resume(self, stream: Stream) -> None:
         """Go on with a stream that an earlier run began."""
@@ -106,23 +147,27 @@ class Sealer:
             if self.stream is not None:
                 await self._chunker.close_ready(self.stream)
         except (LedgerError, TrustError) as error:
-            if self.fault is None:
+            if self._trouble is None:
                 _log.error("meter %s: units wait in memory and are tried again: %s", self.meter, error)
-            self.fault = str(error)
+            self._trouble = str(error)
         else:
-            self.fault = None
+            self._trouble = None
 
     async def _seal_gathered(self) -> None:
+        self._readings = plausible(self._readings)
         while self._readings:
-            events = self._sampler.add(
-                self._readings[0],
+            _, reading = self._readings.popleft()
+            self._events += self._sampler.add(
+                reading,
                 trusted=self._clock.trusted(),
                 wall_now=self._clock.wall(),
                 monotonic_now=self._clock.monotonic(),
+                rollover=self.rollover,
             )
-            self._readings.popleft()
-            for event in events:
-                await self._note(event)
+        self._look_for_lanes()
+        while self._events:
+            await self._note(self._events[0])
+            self._events.popleft()
         while True:
             self._units = self._units or self._sampler.take()
             if self._units is None:
@@ -177,15 +222,60 @@ class Sealer:
         await ring.load([self._incarnation])
         return ring
 
-    async def _note(self, event: RegisterEvent) -> None:
-        lanes = " and ".join(event.lanes)
-        detail = (
-            f"meter {self.meter}: its {lanes} register fell; readings are held until it is back"
-            if event.kind == "fell"
-            else f"meter {self.meter}: its registers are back where they were"
+    def _look_for_lanes(self) -> None:
+        lacking = " and ".join(self._sampler.lacking())
+        lack = (
+            f"meter {self.meter}: units wait for {lacking}, which no reading has held so far, or none for "
+            "two hours; some meters tell it once an hour; if this one never does, leave it out of its lanes "
+            "(a stream that has begun keeps its lanes: give the meter another name then)"
+            if lacking
+            else None
         )
-        _log.warning("%s", detail)
+        if lack is not None and self._lack is None:
+            _log.warning("%s", lack)
+        elif lack is None and self._lack is not None:
+            _log.info("meter %s: no lane is missing any more", self.meter)
+        self._lack = lack
+
+    async def _note(self, event: RegisterEvent) -> None:
+        """Tell what the meter did, but no more than every ten minutes that readings are held."""
+        begins, now = event.kind in ("fell", "rose", "other"), self._clock.monotonic()
+        if begins and self._told is not None and now - self._told < _TELL_EVERY_NS:
+            self._untold = True
+            return
+        if self._untold and event.kind == "back":
+            return
+        self._untold = False
+        detail = self._sentence(event)
         await self._ledger.audit(AuditEntry(self._clock.wall() // 1_000_000, "meter", detail))
+        _log.warning("%s", detail)
+        if begins:
+            self._told = now
+
+    def _sentence(self, event: RegisterEvent) -> str:
+        return f"meter {self.meter}: " + _TOLD[event.kind].format(lanes=" and ".join(event.lanes))
+
+
+def plausible(readings: Iterable[tuple[int, Reading]]) -> deque[tuple[int, Reading]]:
+    """The readings, each with the moment at which it came, without those that a meter cannot have
+    remembered: of those that came at once, an older one whose register is higher than the last one's."""
+    kept: deque[tuple[int, Reading]] = deque()
+    last: tuple[int, Reading] | None = None
+    for came, reading in reversed(list(readings)):
+        if (
+            last is None
+            or last[0] - came > _AT_ONCE_NS
+            or last[1].monotonic - reading.monotonic < _AT_ONCE_NS
+        ):
+            last = came, reading
+        now = last[1].registers
+        if all(
+            reading.registers[lane] <= now[lane]
+            for lane in ENERGY
+            if lane in now and lane in reading.registers
+        ):
+            kept.appendleft((came, reading))
+    return kept
 
 
 def _place(stream: bytes) -> bytes:

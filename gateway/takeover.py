@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -138,10 +138,11 @@ class Takeover:
         place = b"state/" + stream.id
         state = SamplerState.from_bytes(ring.vault.open(await self._ledger.state(stream.id), place))
         gained = {lane: found.energy[lane] - own[lane] for lane in _ENERGY}
-        state = SamplerState(
-            end - 1,
-            None if state.imported is None else state.imported + gained["import"],
-            None if state.exported is None else state.exported + gained["export"],
+        state = replace(
+            state,
+            unit=end - 1,
+            imported=None if state.imported is None else state.imported + gained["import"],
+            exported=None if state.exported is None else state.exported + gained["export"],
         )
         revoked = await self._revoked(stream)
         detail = (

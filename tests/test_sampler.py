@@ -11,9 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.chain.layout import Layout
-from gateway.errors import GatewayError, MeterError
+from gateway.errors import GatewayError
 from gateway.meters.reading import Reading
-from gateway.sampler import RegisterEvent, Sampler, SamplerState, shares
+from gateway.registers import RegisterEvent
+from gateway.sampler import Sampler, SamplerState, shares
 
 NS = 1_000_000_000
 LANES = ("import", "export", "power", "count")
@@ -93,7 +94,7 @@ class Stream:
 steps = st.lists(
     st.tuples(
         st.one_of(st.just(1), st.integers(0, 3), st.integers(-30, 60)),  # units since the last reading
-        st.integers(0, 10**7),  # mWh imported since
+        st.integers(0, 10**6),  # mWh imported since
         st.integers(0, 10**4),
         st.integers(-5_000, 9_000),
         st.sampled_from([0, 0, 0, 0, 1, 10**6]),  # by how much the import register dips
@@ -193,7 +194,7 @@ def test_crashes_cost_counts_and_no_energy(
                 sampler = Sampler(LAYOUT, LANES, sampler.start, SamplerState.from_bytes(state.to_bytes()))
                 lost_until = n + lasts
                 if state.unit == one.unit:
-                    registers[one.unit] = (one.imported, one.exported)
+                    registers.setdefault(one.unit, (one.imported, one.exported))
                 continue
         stream.feed(sampler, [one])
         if stream.first is not None and stream.next - 1 == one.unit:
@@ -256,7 +257,7 @@ def test_two_clocks_not_read_at_once_do_not_move_a_reading() -> None:
 
 
 def test_while_too_many_readings_wait_every_second_one_goes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gateway.sampler._MOST_WAITING", 100)
+    monkeypatch.setattr("gateway.sampler._MOST", 100)
     sampler, stream = Sampler(LAYOUT, LANES), Stream()
     for n in range(1_000):
         one = Shown(FIRST + n, 1_000 + n).reading(wall=n)
@@ -366,7 +367,7 @@ def test_a_state_survives_its_bytes_which_are_always_as_long(
 ) -> None:
     state = SamplerState(unit, imported, exported)
     assert SamplerState.from_bytes(state.to_bytes()) == state
-    assert len(state.to_bytes()) == 26
+    assert len(state.to_bytes()) == 34
 
 
 @pytest.mark.parametrize("data", [b"", bytes(26), b"\x02" + bytes(25), b"\x01\x04" + bytes(24), b"\x01" * 27])
@@ -394,12 +395,6 @@ def test_a_stream_without_some_lanes() -> None:
     assert units is not None
     assert {lane: values.tolist() for lane, values in units.lanes.items()} == {"export": [2], "count": [1]}
     assert sampler.state() == SamplerState(FIRST + 10, None, 3)
-
-
-def test_a_reading_without_a_lane_of_the_stream() -> None:
-    reading = replace(Shown(FIRST, 1).reading(), registers={"import": 1})
-    with pytest.raises(MeterError, match="meter main gave no export, a lane of its stream"):
-        Sampler(LAYOUT, LANES).add(reading, trusted=True, wall_now=0, monotonic_now=0)
 
 
 def test_a_stream_that_started_needs_its_registers() -> None:
