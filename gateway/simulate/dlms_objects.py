@@ -35,7 +35,6 @@ from gateway.meters.dlms.data import (
     Enum,
     Integer,
     Long,
-    LongUnsigned,
     Value,
 )
 from gateway.meters.dlms.quantity import WATT, WATT_HOUR
@@ -176,7 +175,7 @@ class MeterObjects:
                     columns,
                     DoubleLongUnsigned(PERIOD_S),
                     Enum(1),  # first in, first out
-                    (LongUnsigned(0), bytes(6), Integer(0), LongUnsigned(0)),
+                    _COLUMN_CLOCK,
                     DoubleLongUnsigned(len(self._entries)),
                     DoubleLongUnsigned(_ENTRIES),
                 ),

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hmac
 import secrets
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from gateway.errors import MeterError
@@ -280,7 +280,7 @@ class Association:
         due = self._outgoing_general.pop(0) if self._outgoing_general else None
         if due is None or asked.acknowledged != due.number - 1:
             raise _Refusal(2, 2)
-        return due.encode()
+        return replace(due, acknowledged=asked.number).encode()
 
     def _opened(self, message: bytes) -> bytes:
         keys, protection = self._policy.keys, self._policy.protection
