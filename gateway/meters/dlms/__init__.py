@@ -7,7 +7,7 @@ All but `channel` and `meter` know no transport: octets in, octets or values out
 - `date_time`       COSEM's date-time and Unix time
 - `quantity`        a register with its scaler and unit, as mWh or W
 - `cosem`           OBIS codes, attributes and methods, selections
-- `cipher`          security suite 0: ciphered APDUs, HLS5-GMAC
+- `cipher`          security suites 0 and 1: ciphered APDUs, HLS5-GMAC
 - `apdu`            GET, SET and ACTION, data-notification, refusals
 - `association`     opening and closing an association
 - `block_transfer`  general-block-transfer

@@ -1,4 +1,4 @@
-"""Ciphered APDUs: security suite 0, AES-GCM with 128 bit keys and tags of 12 bytes (IEC 62056-5-3, 5.3).
+"""Ciphered APDUs: security suites 0 and 1, AES-GCM, 128 bit keys, tags of 12 bytes (IEC 62056-5-3, 5.3).
 
     security control (1) | invocation counter (4) | text | tag (12, where it is authenticated)
 
@@ -21,6 +21,7 @@ from gateway.meters.dlms.octets import Octets, string
 
 AUTHENTICATED, ENCRYPTED = 0x10, 0x20
 _SUITE, _COMPRESSED = 0x0F, 0x80
+_AES_128_SUITES = (0, 1)  # suite 1 differs in how keys are agreed on, not in how they cipher
 
 GENERAL_GLO = 0xDB
 _UNREADABLE = {
@@ -133,8 +134,8 @@ def open_body(keys: Keys, title: bytes, body: bytes) -> Opened:
     control, counter = octets.number(1), octets.number(_COUNTER)
     if not control & (AUTHENTICATED | ENCRYPTED):
         raise MeterError("a message in a ciphered envelope is neither encrypted nor authenticated")
-    if control & _SUITE:
-        raise MeterError(f"the meter ciphers with security suite {control & _SUITE}; suite 0 is read here")
+    if control & _SUITE not in _AES_128_SUITES:
+        raise MeterError(f"the meter ciphers with security suite {control & _SUITE}; 0 and 1 are read here")
     if control & _COMPRESSED:
         raise MeterError("the meter compresses its ciphered messages, which is not read here")
     text = octets.take(max(len(octets) - (_TAG if control & AUTHENTICATED else 0), 0))

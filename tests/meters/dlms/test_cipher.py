@@ -125,7 +125,6 @@ def test_long_messages_and_an_empty_title(length: int) -> None:
 @pytest.mark.parametrize(
     ("body", "sentence"),
     [
-        ("31 00000001 00", "security suite 1"),
         ("32 00000001 00", "security suite 2"),
         ("B0 00000001 00", "compresses"),
         ("00 00000001 00", "neither encrypted nor"),
