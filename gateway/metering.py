@@ -9,11 +9,12 @@ from gateway.meters.endpoint import Endpoint, Line, Parity, SerialSettings, Tcp
 from gateway.meters.listener import Listener
 from gateway.meters.modbus.bus import Bus, Framing
 from gateway.meters.modbus.meter import ModbusMeter
-from gateway.meters.modbus.model import ModbusModel
+from gateway.meters.modbus.model import MODBUS_PORT, ModbusModel
+from gateway.meters.modbus.sunspec import SunSpecMeter
+from gateway.meters.modbus.sunspec_model import SunSpecModel
 from gateway.meters.profile import Profile, load_profile
 from gateway.meters.reading import Meter
 
-_MODBUS_PORT = 502  # IANA: mbap
 _PARITY: dict[str, Parity] = {"N": "none", "E": "even", "O": "odd"}
 
 
@@ -29,10 +30,10 @@ def _open(
 ) -> Meter:
     lanes = [lane for lane in section.lanes if lane != "count"]
     model = profile.model
-    if isinstance(model, ModbusModel):
-        endpoint = _endpoint(section, profile, _MODBUS_PORT)
-        framing: Framing = "rtu" if section.tcp is not None and section.tcp.framer == "rtu" else "tcp"
-        bus = buses.setdefault((endpoint, framing), Bus(endpoint, framing))
+    if isinstance(model, ModbusModel | SunSpecModel):
+        bus = _bus(section, profile, buses)
+        if isinstance(model, SunSpecModel):
+            return SunSpecMeter(section.name, model, bus, lanes=lanes, device_id=section.unit_id, clock=clock)
         return ModbusMeter(section.name, model, bus, lanes=lanes, device_id=section.unit_id, clock=clock)
     secrets = secrets_of(section)
     return Listener(
@@ -44,6 +45,22 @@ def _open(
         clock=clock,
         rollover=model.rollover,
     )
+
+
+def _bus(section: MeterSection, profile: Profile, buses: dict[tuple[Endpoint, Framing], Bus]) -> Bus:
+    """The bus of the meter's address or serial port, which all meters there share."""
+    endpoint = _endpoint(section, profile, MODBUS_PORT)
+    framing: Framing = "rtu" if section.tcp is not None and section.tcp.framer == "rtu" else "tcp"
+    if isinstance(endpoint, Line):
+        lines = [other for other, _ in buses if isinstance(other, Line)]
+        settings = {line.settings for line in lines if line.device == endpoint.device}
+        for other in settings - {endpoint.settings}:
+            raise UsageError(
+                f"meter {section.name}: its serial port, {endpoint.device}, is at {other} for another meter "
+                f"and cannot be at {endpoint.settings} too: set the meters of one line to the same, and say "
+                "in serial what that is"
+            )
+    return buses.setdefault((endpoint, framing), Bus(endpoint, framing))
 
 
 def _endpoint(section: MeterSection, profile: Profile, usual_port: int | None) -> Endpoint:

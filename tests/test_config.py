@@ -146,7 +146,7 @@ def test_a_mistake_beside_a_right_file(text: str, sentence: str, tmp_path: Path)
         ('"main"', "5", "[[meter]] number 1 name is 5; it must be a name"),
         ('name = "main"', "", "[[meter]] number 1 name is missing; give a name"),
         ("sdm630", "sdm63", '[[meter]] "main" profile is "eastron-sdm63"; did you mean "eastron-sdm630"?'),
-        ("eastron-sdm630", "qqq", '[[meter]] "main" profile is "qqq"; the profiles are eastron-'),
+        ("eastron-sdm630", "qqq", '[[meter]] "main" profile is "qqq"; `gateway meters list`'),
         ("host", "hots", '[[meter]] "main" tcp.host is missing; give a name or address'),
         (
             "1.50",

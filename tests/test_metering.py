@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from gateway.config import Config, MeterSection
-from gateway.errors import MeterError
+from gateway.errors import MeterError, UsageError
 from gateway.metering import open_meters
 from tests.clock import FakeClock
 from tests.meters.bench import device, sdm630, serial_line, serial_server, tcp_server
@@ -104,3 +104,24 @@ def test_the_example_has_a_meter_that_opens(tmp_path: Path) -> None:
     path = tmp_path / "gateway.toml"
     path.write_text(example())
     assert list(open_meters(Config.load(path).meter, FakeClock())) == ["main"]
+
+
+def test_one_line_has_one_setting() -> None:
+    line = {"device": "/dev/ttyUSB0"}
+    same = (
+        section("a", serial=line),
+        section("b", serial={"device": "/dev/ttyUSB0", "baudrate": 9600}, unit_id=2),
+    )
+    assert set(open_meters(same, FakeClock())) == {"a", "b"}
+    others = section("a", serial=line), section("b", serial=line, profile="eastron-sdm120")
+    with pytest.raises(UsageError) as caught:
+        open_meters(others, FakeClock())
+    assert str(caught.value) == (
+        "meter b: its serial port, /dev/ttyUSB0, is at 9600 Bd, 8N1 for another meter and cannot be at 2400 Bd, "
+        "8N1 too: set the meters of one line to the same, and say in serial what that is"
+    )
+    elsewhere = (
+        section("a", serial=line),
+        section("b", serial={"device": "/dev/ttyUSB1"}, profile="eastron-sdm120"),
+    )
+    assert set(open_meters(elsewhere, FakeClock())) == {"a", "b"}

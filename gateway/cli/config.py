@@ -10,6 +10,7 @@ import click
 
 from gateway.cli.output import examples
 from gateway.config import Config, MeterSection, example
+from gateway.meters.modbus.model import MODBUS_PORT
 
 Command = TypeVar("Command", bound=Callable[..., object])
 
@@ -58,6 +59,6 @@ def check(file: Path) -> None:
 
 def _place(meter: MeterSection) -> str:
     if meter.tcp is not None:
-        return f"{meter.tcp.host} port {meter.tcp.port}"
+        return f"{meter.tcp.host} port {meter.tcp.port or MODBUS_PORT}"
     assert meter.serial is not None
     return meter.serial.device

@@ -26,6 +26,7 @@ Result = TypeVar("Result")
 _NS = 1_000_000_000
 _METERS = {
     "modbus": ("gateway.cli.simulate_modbus", "A Modbus TCP meter."),
+    "dlms": ("gateway.cli.simulate_dlms", "A DLMS/COSEM meter."),
 }
 
 
@@ -43,6 +44,7 @@ class Stand:
     host: str
     port: int
     truth: Path | None
+    neighbour: Callable[[int], Home]  # another home, of the seed that is so many behind
 
 
 def home_options(port: int) -> Callable[[Callable[..., Result]], Callable[..., Result]]:
@@ -75,8 +77,12 @@ def home_options(port: int) -> Callable[[Callable[..., Result]], Callable[..., R
             host: str, port: int, seed: int, start_import_kwh: int, truth: Path | None, **others: object
         ) -> Result:
             clock = SystemClock("host")
-            home = Home(seed, start_s=clock.wall() // _NS, import_mwh=start_import_kwh * MWH_PER_KWH)
-            return command(stand=Stand(home, clock, host, port, truth), **others)
+
+            def home(number: int) -> Home:
+                start_s, import_mwh = clock.wall() // _NS, start_import_kwh * MWH_PER_KWH
+                return Home(seed + number, start_s=start_s, import_mwh=import_mwh)
+
+            return command(stand=Stand(home(0), clock, host, port, truth, home), **others)
 
         return with_stand
 

@@ -90,7 +90,9 @@ class MeterSection(Section):
     def _known(cls, profile: str) -> str:
         if profile not in (names := profile_ids()):
             near = difflib.get_close_matches(profile, names, n=1, cutoff=0.5)
-            raise ValueError(f'did you mean "{near[0]}"?' if near else f"the profiles are {', '.join(names)}")
+            raise ValueError(
+                f'did you mean "{near[0]}"?' if near else "`gateway meters list` shows the profiles"
+            )
         return profile
 
     @field_validator("lanes")

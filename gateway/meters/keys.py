@@ -61,6 +61,21 @@ class Keys:
             raise self.fault(key, f"is {_shown(value)}; it must be a whole number from {low} to {high}")
         return value
 
+    def integers(self, key: str, low: int, high: int) -> tuple[int, ...]:
+        """A list of whole numbers, one at least."""
+        value = self._take(key)
+        good = isinstance(value, list) and all(type(item) is int and low <= item <= high for item in value)
+        if not good or not value:
+            raise self.fault(key, f"must be a list of whole numbers from {low} to {high}, one at least")
+        return tuple(value)
+
+    def flag(self, key: str) -> bool:
+        """Whether it is `true`; a key that is not there is not."""
+        value = self._take(key, False)
+        if not isinstance(value, bool):
+            raise self.fault(key, f"is {_shown(value)}; it must be true or false")
+        return value
+
     def number(self, key: str, default: int | None = None) -> Fraction:
         """A number exactly as it is written: 0.1 is a tenth."""
         value = self._take(key, default)

@@ -6,6 +6,7 @@ profile without a source is refused. Every mistake is a UsageError naming file a
 
 from __future__ import annotations
 
+import difflib
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -18,6 +19,8 @@ from gateway.meters.endpoint import SerialSettings
 from gateway.meters.keys import Keys
 from gateway.meters.modbus.model import ModbusModel
 from gateway.meters.modbus.model import parse_model as modbus_model
+from gateway.meters.modbus.sunspec_model import SunSpecModel
+from gateway.meters.modbus.sunspec_model import parse_model as sunspec_model
 from gateway.meters.reading import Decoder
 from gateway.meters.secrets import Secrets
 from gateway.meters.sml.model import parse_model as sml_model
@@ -42,8 +45,12 @@ class PushModel(Protocol):
         """A fresh decoder of its bytes. UsageError where it encrypts and `secrets` lack its keys."""
 
 
-Model = ModbusModel | PushModel
-_PROTOCOLS: dict[str, Callable[[Keys], Model]] = {"modbus": modbus_model, "sml": sml_model}
+Model = ModbusModel | SunSpecModel | PushModel
+_PROTOCOLS: dict[str, Callable[[Keys], Model]] = {
+    "modbus": modbus_model,
+    "sunspec": sunspec_model,
+    "sml": sml_model,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +82,9 @@ def profile_ids() -> tuple[str, ...]:
 def load_profile(profile_id: str) -> Profile:
     """One of the profiles that come with the package."""
     if profile_id not in profile_ids():
-        raise UsageError(f"there is no meter profile {profile_id!r}; there are {', '.join(profile_ids())}")
+        near = difflib.get_close_matches(profile_id, profile_ids(), n=1)
+        meant = f"did you mean {near[0]}?" if near else "`gateway meters list` shows them all"
+        raise UsageError(f"there is no meter profile {profile_id!r}; {meant}")
     file = resources.files("gateway.meters").joinpath("profiles", f"{profile_id}.toml")
     return parse_profile(file.read_text("utf-8"), f"{profile_id}.toml")
 

@@ -6,11 +6,9 @@ whole second and in every register of one answer.
 
 from __future__ import annotations
 
+import asyncio
 import logging
-import math
-import struct
-from collections.abc import Callable
-from fractions import Fraction
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from pymodbus.constants import ExcCodes
@@ -19,9 +17,10 @@ from pymodbus.simulator import DataType, SimAction, SimData, SimDevice
 
 from gateway.clock import Clock
 from gateway.errors import UsageError
-from gateway.meters.modbus.model import LANES, ModbusModel, Register, Table
-from gateway.meters.modbus.value import lane_value
+from gateway.meters.modbus.model import ModbusModel, Table
+from gateway.meters.modbus.sunspec_model import SunSpecModel
 from gateway.simulate.household import Home
+from gateway.simulate.registers import Sheet, sheet_of, shown, table_of, words_of
 from gateway.simulate.truth import LiveHome
 
 # pymodbus logs a traceback for what a meter answers with an exception.
@@ -31,65 +30,46 @@ _TABLES: tuple[Table, ...] = ("holding", "input")
 
 
 class Display:
-    """The registers of `model`, showing `home` at the current second of `clock`, with its `truth`."""
+    """The registers of `sheet`, showing `home` at the current second of `clock`, with its `truth`."""
 
-    def __init__(self, home: Home, model: ModbusModel, clock: Clock, truth: Path | None = None) -> None:
-        self._model = model
+    def __init__(self, home: Home, sheet: Sheet, clock: Clock, truth: Path | None = None) -> None:
+        self._sheet = sheet
         self.live = LiveHome(home, clock, self._show, truth)
 
     def registers(self, table: Table) -> tuple[int, list[int]]:
-        """The first address of a table, and its registers up to the last; between the model's own
+        """The first address of a table, and its registers up to the last; between the meter's own
         registers there are zeros."""
         self.live.catch_up()
-        mine = [(register, words) for register, words in self._words.items() if register.table == table]
-        low = min((register.address for register, _ in mine), default=0)
-        shown = [0] * (max((register.end for register, _ in mine), default=low) - low)
-        for register, words in mine:
-            shown[register.address - low : register.end - low] = words
-        return low, shown
+        return table_of(self._sheet, self._words, table)
 
     def _show(self, home: Home) -> dict[str, int]:
-        self._words = {register: self._encoded(register, home) for register in self._model.registers}
-        return {
-            register.name: lane_value(register, words)
-            for register, words in self._words.items()
-            if register.name in LANES
-        }
-
-    def _encoded(self, register: Register, home: Home) -> list[int]:
-        value = self._value(register, home) / register.scale
-        raw = float(value) if register.type.startswith("f") else math.floor(value)
-        words = struct.unpack(f">{register.words}H", struct.pack(register.format, raw))
-        return list(words if register.word_order == "high-first" else words[::-1])
-
-    def _value(self, register: Register, home: Home) -> Fraction:
-        """What the home has for this register, in its unit; the probe shows the middle of its range."""
-        probe = self._model.probe
-        if register.name in LANES:
-            of = {"import": home.import_mwh, "export": home.export_mwh, "power": home.power}
-            return Fraction(of[register.name], register.factor)
-        return (probe.low + probe.high) / 2 if register == probe.register else Fraction(0)
+        self._words = words_of(self._sheet, home)
+        return shown(self._words)
 
 
-def devices(display: Display, device_id: int = 1) -> list[SimDevice]:
-    """What pymodbus' servers serve: the meter under its own id, and under every other id a gateway's
+def devices(displays: Mapping[int, Display]) -> list[SimDevice]:
+    """What pymodbus' servers serve: each meter under its device id, and under every other id a gateway's
     answer that nobody is there (exception 11)."""
 
     async def nobody(*_: object) -> ExcCodes:
         return ExcCodes.GATEWAY_NO_RESPONSE
 
-    def device(number: int, action: SimAction) -> SimDevice:
+    def device(number: int, display: Display, action: SimAction) -> SimDevice:
         no_bits = [SimData(0, values=[False] * 16, datatype=DataType.BITS)]
         holding, inputs = (_block(*display.registers(table)) for table in _TABLES)
         return SimDevice(number, simdata=(no_bits, no_bits, holding, inputs), action=action)
 
-    async def show(
-        function: int, start: int, address: int, count: int, registers: list[int], written: object
-    ) -> None:
-        _, shown = display.registers("holding" if function == 3 else "input")
-        registers[: len(shown)] = shown
+    def showing(display: Display) -> SimAction:
+        async def show(
+            function: int, start: int, address: int, count: int, registers: list[int], written: object
+        ) -> None:
+            _, current = display.registers("holding" if function == 3 else "input")
+            registers[: len(current)] = current
 
-    return [device(device_id, show), device(0, nobody)]
+        return show
+
+    meters = [device(number, display, showing(display)) for number, display in displays.items()]
+    return [*meters, device(0, next(iter(displays.values())), nobody)]
 
 
 def _block(low: int, registers: list[int]) -> list[SimData]:
@@ -100,28 +80,38 @@ def _block(low: int, registers: list[int]) -> list[SimData]:
 
 async def serve(
     home: Home,
-    model: ModbusModel,
+    model: ModbusModel | SunSpecModel,
     host: str,
     port: int,
     clock: Clock,
     truth: Path | None = None,
     listening: Callable[[int], None] = lambda port: None,
+    neighbours: Sequence[Home] = (),
 ) -> None:
-    """Serve `home` as a meter of `model`, device id 1, until cancelled. `listening` is told the port once
-    it is open (for `port` 0 the system chooses one). What it shows is appended to `truth`. UsageError where
-    it cannot listen, or cannot write."""
-    display = Display(home, model, clock, truth)
-    server = _Server(devices(display), address=(host, port))
+    """Serve `home` as a meter of `model`, device id 1, until cancelled; its `neighbours` have the ids after
+    it. `listening` is told the port once it is open (for `port` 0 the system chooses one). What device 1
+    shows is appended to `truth`, what the others show to files beside it, truth-2.jsonl and so on.
+    UsageError where it cannot listen, or cannot write."""
+    sheet = sheet_of(model)
+    displays = {1: Display(home, sheet, clock, truth)}
+    for number, other in enumerate(neighbours, 2):
+        beside = truth.with_stem(f"{truth.stem}-{number}") if truth is not None else None
+        displays[number] = Display(other, sheet, clock, beside)
+    server = _Server(devices(displays), address=(host, port))
     try:
         await server.serve_forever(background=True)
     except OSError as error:
         server.close()
         raise UsageError(f"cannot listen on {host}:{port}: {error.strerror or error}") from None
+    keeping = [asyncio.create_task(display.live.keep()) for display in displays.values()]
     try:
         listening(server.port)
-        await display.live.keep()
+        await asyncio.gather(*keeping)
     finally:
         server.close()
+        for task in keeping:
+            task.cancel()
+        await asyncio.gather(*keeping, return_exceptions=True)
 
 
 class _Server(ModbusTcpServer):

@@ -9,6 +9,7 @@ import pytest
 from gateway.errors import UsageError
 from gateway.meters.endpoint import SerialSettings
 from gateway.meters.modbus.model import ModbusModel
+from gateway.meters.modbus.sunspec_model import SunSpecModel
 from gateway.meters.profile import load_profile, parse_profile, profile_ids
 from tests.meters.bench import modbus_model
 
@@ -120,9 +121,27 @@ def test_a_good_profile() -> None:
         ('unit = "Wh"', 'unit = "kvarh"', "register[1].unit is 'kvarh'; it must be one of Wh, kWh, MWh"),
         ('unit = "kW"', 'unit = "kWh"', "register[2].unit is kWh; power needs a unit of power"),
         ('name = "power"', 'name = "import"', "register[2].unit is kW; import needs a unit of energy"),
-        ('name = "power"', 'name = "volts"', "two registers are named volts; each name must stand once"),
+        ('name = "power"', 'name = "volts"', "two registers are named volts; only those of a lane may be"),
+        (
+            'unit = "Wh"',
+            'unit = "Wh"\nrollover = 0',
+            "register[1].rollover must be more than 0, and stand at",
+        ),
+        (
+            'unit = "kW"',
+            'unit = "kW"\nrollover = 9',
+            "register[2].rollover must be more than 0, and stand at",
+        ),
+        (
+            'unit = "V"',
+            'unit = "V"\nnan = [0x10000]',
+            "register[0].nan has more bits than a value of type u16",
+        ),
+        ('unit = "V"', 'unit = "V"\nnan = []', "register[0].nan must be a list of whole numbers from 0 to"),
+        ('unit = "V"', 'unit = "V"\nnan = [-1]', "register[0].nan must be a list of whole numbers from 0 to"),
+        ('unit = "V"', 'unit = "V"\noptional = 1', "register[0].optional is 1; it must be true or false"),
         ('name = "power"', "", "register[2].name is missing"),
-        ('unit = "kW"', 'unit = "kW"\nnan = 0', "register[2].nan is not a key that is known here"),
+        ('unit = "kW"', 'unit = "kW"\nnan = 0', "register[2].nan must be a list of whole numbers"),
         (
             "caveats = []",
             'caveats = []\ncolour = "red"',
@@ -135,6 +154,80 @@ def test_each_mistake_is_a_sentence_with_file_and_key(old: str, new: str, senten
     with pytest.raises(UsageError) as caught:
         parse_profile(GOOD.replace(old, new), "some-meter.toml")
     assert str(caught.value).startswith("some-meter.toml")
+    assert sentence in str(caught.value)
+
+
+SUM = (
+    GOOD
+    + """
+[[register]]
+name = "power"
+obis = "1-0:2.7.0"
+table = "input"
+address = 0x0E
+type = "f32"
+scale = -1
+unit = "kW"
+"""
+)
+
+
+def test_registers_of_one_lane_are_its_parts() -> None:
+    model = parse_profile(SUM, "some-meter.toml").model
+    assert isinstance(model, ModbusModel)
+    assert model.lanes == ("import", "power")
+    assert [register.address for register in model.of("power")] == [0x0C, 0x0E]
+    energy = SUM.replace('name = "power"', 'name = "export"').replace('"kW"', '"kWh"\nrollover = 1000')
+    with pytest.raises(UsageError, match="export is a sum of registers, which does not start from 0 where"):
+        parse_profile(energy, "some-meter.toml")
+    probed = SUM.replace('register = "volts"', 'register = "power"')
+    with pytest.raises(UsageError, match=r"probe\.register is 'power'; 2 registers have this name"):
+        parse_profile(probed, "some-meter.toml")
+
+
+def test_what_a_register_may_say_of_itself() -> None:
+    said = GOOD.replace(
+        'unit = "Wh"', 'unit = "Wh"\noptional = true\nnan = [0xFFFFFFFF, 0]\nrollover = 999999.5'
+    )
+    model = parse_profile(said, "some-meter.toml").model
+    assert isinstance(model, ModbusModel)
+    energy = model.registers[1]
+    assert (energy.optional, energy.nan, energy.rollover) == (True, (0xFFFFFFFF, 0), Fraction("999999.5"))
+    assert model.rollover == {"import": 999_999_500}
+    assert not model.registers[0].optional
+
+
+SUNSPEC = (
+    GOOD[: GOOD.index("[block]")].replace('"modbus"', '"sunspec"\nbases = [40000, 0]')
+    + """
+[probe]
+min = 180
+max = 280
+"""
+)
+
+
+def test_a_sunspec_profile() -> None:
+    model = parse_profile(SUNSPEC, "some-meter.toml").model
+    assert model == SunSpecModel((40000, 0), Fraction(180), Fraction(280))
+    assert set(model.lanes) == {"import", "export", "power"}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "sentence"),
+    [
+        ("[probe]", "[prob]", "some-meter.toml: probe is missing"),
+        ("bases = [40000, 0]", "", "bases is missing"),
+        ("[40000, 0]", "[]", "bases must be a list of whole numbers from 0 to 65535, one at least"),
+        ("[40000, 0]", "[true]", "bases must be a list of whole numbers"),
+        ("min = 180", "min = 280", "probe.min is 280; it must be less than max, 280"),
+        ("min = 180", "min = 180\nregister = 3", "probe.register is not a key that is known here"),
+    ],
+)
+def test_mistakes_in_a_sunspec_profile(old: str, new: str, sentence: str) -> None:
+    assert SUNSPEC.count(old) == 1
+    with pytest.raises(UsageError) as caught:
+        parse_profile(SUNSPEC.replace(old, new), "some-meter.toml")
     assert sentence in str(caught.value)
 
 
@@ -170,5 +263,5 @@ def test_the_eastron_registers() -> None:
 
 
 def test_an_unknown_profile() -> None:
-    with pytest.raises(UsageError, match=r"no meter profile '\.\./x'; there are .*eastron-sdm630"):
+    with pytest.raises(UsageError, match=r"no meter profile '\.\./x'; `gateway meters list`"):
         load_profile("../x")

@@ -69,7 +69,7 @@ def test_a_float32_is_exactly_the_fraction_it_stands_for(value: float, order: Wo
 @given(st.floats(0, 2**20, width=32))
 def test_a_float32_of_kwh_in_mwh_is_off_by_half_a_mwh_at_most(value: float) -> None:
     exact = Fraction(value) * 1_000_000
-    mwh = lane_value(register(), words("f32", value))
+    mwh = lane_value({register(): words("f32", value)})
     assert abs(mwh - exact) <= Fraction(1, 2)
     if abs(mwh - exact) == Fraction(1, 2):
         assert mwh % 2 == 0
@@ -87,14 +87,14 @@ def test_a_float32_of_kwh_in_mwh_is_off_by_half_a_mwh_at_most(value: float) -> N
     ],
 )
 def test_units_of_energy(unit: str, value: float, expected: int) -> None:
-    assert lane_value(register("f64", unit=unit), words("f64", value)) == expected
+    assert lane_value({register("f64", unit=unit): words("f64", value)}) == expected
 
 
 @pytest.mark.parametrize(
     ("unit", "value", "expected"), [("W", -512.5, -512), ("W", 513.5, 514), ("kW", -1.25, -1250)]
 )
 def test_power_has_a_sign(unit: str, value: float, expected: int) -> None:
-    assert lane_value(register("f32", name="power", unit=unit), words("f32", value)) == expected
+    assert lane_value({register("f32", name="power", unit=unit): words("f32", value)}) == expected
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
@@ -102,14 +102,14 @@ def test_power_has_a_sign(unit: str, value: float, expected: int) -> None:
 def test_what_is_no_number_is_refused(kind: str, value: float) -> None:
     for one in (register(kind), register(kind, name="power", unit="W")):
         with pytest.raises(MeterError, match=r"register (import|power) holds no number"):
-            lane_value(one, words(kind, value))
+            lane_value({one: words(kind, value)})
 
 
 def test_negative_energy_is_refused_unless_the_profile_turns_its_sign() -> None:
     with pytest.raises(MeterError, match="register import holds a negative energy"):
-        lane_value(register(), words("f32", -0.001))
-    assert lane_value(register(scale=Fraction(-1)), words("f32", -2.0)) == 2_000_000
-    assert lane_value(register(), words("f32", -0.0)) == 0
+        lane_value({register(): words("f32", -0.001)})
+    assert lane_value({register(scale=Fraction(-1)): words("f32", -2.0)}) == 2_000_000
+    assert lane_value({register(): words("f32", -0.0)}) == 0
 
 
 @pytest.mark.parametrize(
@@ -117,4 +117,4 @@ def test_negative_energy_is_refused_unless_the_profile_turns_its_sign() -> None:
 )
 def test_more_than_any_meter_measures_is_refused(name: str, unit: str, value: float) -> None:
     with pytest.raises(MeterError, match="more than any meter measures"):
-        lane_value(register(name=name, unit=unit), words("f32", value))
+        lane_value({register(name=name, unit=unit): words("f32", value)})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import socket
 import threading
 from collections.abc import AsyncIterator
@@ -18,17 +19,22 @@ import pytest
 from pymodbus.client import AsyncModbusTcpClient
 
 from gateway.clock import Clock
+from gateway.config import MeterSection
 from gateway.errors import MeterError, UsageError
+from gateway.metering import open_meters
 from gateway.meters.endpoint import Line, SerialSettings, Tcp
 from gateway.meters.modbus.bus import Bus
 from gateway.meters.modbus.meter import ModbusMeter
 from gateway.meters.modbus.model import ModbusModel, Register, WordOrder
+from gateway.meters.modbus.sunspec import SunSpecMeter
+from gateway.meters.modbus.sunspec_model import SunSpecModel
 from gateway.meters.profile import load_profile, profile_ids
 from gateway.meters.reader import read_forever
 from gateway.meters.reading import Reading
 from gateway.simulate import truth as simulation
 from gateway.simulate.household import Home
 from gateway.simulate.modbus import Display, devices, serve
+from gateway.simulate.registers import SERIAL, sheet_of, sunspec_sheet
 from tests.meters.bench import (
     NOON_S,
     NS,
@@ -37,6 +43,7 @@ from tests.meters.bench import (
     modbus_model,
     serial_line,
     serial_server,
+    tcp_server,
     until,
 )
 
@@ -45,7 +52,11 @@ SDM630 = modbus_model("eastron-sdm630")
 
 @asynccontextmanager
 async def simulated(
-    home: Home, clock: Clock, model: ModbusModel = SDM630, port: int = 0, truth: Path | None = None
+    home: Home,
+    clock: Clock,
+    model: ModbusModel | SunSpecModel = SDM630,
+    port: int = 0,
+    truth: Path | None = None,
 ) -> AsyncIterator[int]:
     """The simulator's port; at the end it is stopped as Ctrl-C would."""
     ports: list[int] = []
@@ -87,24 +98,77 @@ def display_of(kind: str, order: WordOrder, scale: Fraction) -> ModbusModel:
     return replace(SDM630, registers=tuple(other(register) for register in SDM630.registers))
 
 
-@pytest.mark.parametrize("profile_id", [i for i in profile_ids() if load_profile(i).protocol == "modbus"])
+ASKED = [i for i in profile_ids() if isinstance(load_profile(i).model, ModbusModel | SunSpecModel)]
+
+
+@pytest.mark.parametrize("profile_id", ASKED)
 async def test_each_profile_reads_the_home(profile_id: str) -> None:
-    clock, model = StillClock(), modbus_model(profile_id)
+    """Every profile end to end: opened as configured, probed, and read to what its registers can show."""
+    clock, model = StillClock(), load_profile(profile_id).model
+    assert isinstance(model, ModbusModel | SunSpecModel)
     home = Home(3, NOON_S)
     async with simulated(home, clock, model) as port:
-        main = meter(port, clock, model)
-        assert (await main.probe()).plausible
+        (main,) = open_meters((section(profile_id, port),), clock).values()
+        found = await main.probe()
+        assert found.plausible, found.sentence
         before = await main.read()
         clock.pass_s(3_600)
         after = await main.read()
         await main.aclose()
     assert home.second == NOON_S + 3_600
-    half_a_step = 10**6 // 2**13 // 2 + 1  # a float32 from 1024 to 2048 kWh has steps of 2^-13 kWh
+    finest = coarseness(model)
     for reading, one in ((before, Home(3, NOON_S)), (after, home)):
-        assert abs(reading.registers["import"] - one.import_mwh) <= half_a_step
-        assert abs(reading.registers["export"] - one.export_mwh) <= half_a_step
-        assert reading.registers["power"] == one.power
+        truth = {"import": one.import_mwh, "export": one.export_mwh, "power": one.power}
+        assert set(reading.registers) == set(truth)
+        for lane, value in truth.items():
+            assert abs(reading.registers[lane] - value) <= finest[lane], lane
     assert after.registers["export"] > before.registers["export"]
+
+
+def section(profile_id: str, port: int) -> MeterSection:
+    return MeterSection.model_validate(
+        {"name": "main", "profile": profile_id, "tcp": {"host": "127.0.0.1", "port": port}}
+    )
+
+
+def coarseness(model: ModbusModel | SunSpecModel) -> dict[str, int]:
+    """By how much a lane can be off because of what its registers can show, in mWh and W: a step of an
+    integer, half a step of a float (of 1100 to 1500 kWh) and of the rounding to whole mWh."""
+    if isinstance(model, SunSpecModel):
+        return {"import": 1_000, "export": 1_000, "power": 0}  # integers of Wh and of W
+    most: dict[str, int] = {}
+    for lane in model.lanes:
+        off = Fraction(0)
+        for register in model.of(lane):
+            step = register.scale
+            if register.type == "f32":
+                step = Fraction(1, 2**14) if register.unit == "kWh" else Fraction(1, 2**4)
+                step = Fraction(1, 2**13) if register.unit == "kW" else step
+                step = step * register.scale
+            elif register.type == "f64":
+                step = Fraction(1, 2**33)
+            off += abs(step) * register.factor
+        most[lane] = math.ceil(off) if lane != "power" else round(off)
+    return most
+
+
+@pytest.mark.parametrize("kind", [*range(201, 205), *range(211, 215)])
+@pytest.mark.parametrize("spare", [0, 1, 3])
+async def test_each_sunspec_model(kind: int, spare: int) -> None:
+    clock, model = StillClock(), load_profile("sunspec-meter").model
+    assert isinstance(model, SunSpecModel)
+    display = Display(Home(3, NOON_S), sunspec_sheet(model, kind, spare), clock)
+    async with tcp_server(devices({240: display})) as port:
+        bus = Bus(Tcp("127.0.0.1", port))
+        main = SunSpecMeter("main", model, bus, lanes=model.lanes, device_id=240, clock=clock)
+        assert (await main.probe()).plausible
+        reading = await main.read()
+        await main.aclose()
+    home, most = Home(3, NOON_S), 1_000 if kind < 211 else 62_500  # a float32 of 1.5 MWh has steps of 1/8 Wh
+    assert abs(reading.registers["import"] - home.import_mwh) <= most
+    assert abs(reading.registers["export"] - home.export_mwh) <= most
+    assert reading.registers["power"] == home.power
+    assert reading.serial == SERIAL
 
 
 @pytest.mark.parametrize(
@@ -162,7 +226,7 @@ async def test_the_truth_has_a_line_for_each_second_whoever_asks_when(tmp_path: 
 
 async def test_a_second_shows_the_same_to_its_end_and_a_step_back_shows_the_last(tmp_path: Path) -> None:
     clock = StillClock()
-    display = Display(Home(3, NOON_S - 500), SDM630, clock)
+    display = Display(Home(3, NOON_S - 500), sheet_of(SDM630), clock)
     first = display.registers("input")
     clock.pass_s(0.999)
     assert display.registers("input") == first
@@ -191,8 +255,8 @@ async def test_it_stops_and_starts_again_with_the_same_home(tmp_path: Path) -> N
 
 async def test_the_same_registers_on_a_serial_line() -> None:
     clock = StillClock()
-    display = Display(Home(3, NOON_S), SDM630, clock)
-    async with serial_line() as (far, near), serial_server(devices(display, 5), far):
+    display = Display(Home(3, NOON_S), sheet_of(SDM630), clock)
+    async with serial_line() as (far, near), serial_server(devices({5: display}), far):
         bus = Bus(Line(near, SerialSettings(9600, "none", 1)))
         main = ModbusMeter("main", SDM630, bus, lanes=["power"], device_id=5, clock=clock)
         assert (await main.read()).registers == {"power": Home(3, NOON_S).power}

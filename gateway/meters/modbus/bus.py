@@ -14,7 +14,7 @@ import termios
 from typing import Literal
 
 from pymodbus.exceptions import ModbusException, ModbusIOException
-from pymodbus.framer import FRAMER_NAME_TO_CLASS, FramerType
+from pymodbus.framer import FramerRTU, FramerSocket
 from pymodbus.pdu import DecodePDU
 from pymodbus.pdu.register_message import ReadHoldingRegistersRequest, ReadInputRegistersRequest
 from pymodbus.transaction import TransactionManager
@@ -23,6 +23,7 @@ from pymodbus.transport import CommParams, CommType
 from gateway.errors import MeterError
 from gateway.meters.endpoint import Endpoint, Tcp, why
 from gateway.meters.modbus.model import Table
+from gateway.meters.stream import Echo
 
 # pymodbus logs the frames of a failed exchange, and with them what the meter had said before. What a
 # person needs to know is in our own errors.
@@ -43,14 +44,24 @@ _REFUSALS = {  # Modbus application protocol V1.1b3, section 7
 Framing = Literal["tcp", "rtu"]
 
 
+class NoSuchRegisters(MeterError):
+    """The meter answers, and has no registers at these addresses (exception 2)."""
+
+
+class NotReached(MeterError):
+    """The meter did not answer: the connection failed, or nothing came over it that could be read."""
+
+
 class Bus:
     """The connection to `endpoint`. An answer must come within `timeout_s`, and so must a connection. On
-    the network, `framing` "rtu" is for a converter that passes serial frames through."""
+    the network, `framing` "rtu" is for a converter that passes serial frames through. `connections` counts
+    those that there were: in a new one the meter may be another."""
 
     def __init__(self, endpoint: Endpoint, framing: Framing = "tcp", timeout_s: float = 2.0) -> None:
         self._endpoint = endpoint
         self._framing = framing
         self._timeout_s = timeout_s
+        self.connections = 0
         self._link: _Link | None = None
         self._one_at_a_time = asyncio.Lock()
 
@@ -58,7 +69,8 @@ class Bus:
         return str(self._endpoint)
 
     async def registers(self, device_id: int, table: Table, address: int, count: int) -> list[int]:
-        """`count` registers of 16 bits from `address` on. MeterError says what kept them from coming."""
+        """`count` registers of 16 bits from `address` on. MeterError says what kept them from coming:
+        NoSuchRegisters, NotReached, or the bare one where the meter refuses for another reason."""
         async with self._one_at_a_time:
             link = self._link if self._link and self._link.is_active() else await self._connect()
             request = _REQUESTS[table](address=address, count=count, dev_id=device_id)
@@ -70,17 +82,18 @@ class Bus:
                 _raise_cancellation()
             except ModbusException:
                 problem = link.problem or f"does not answer within {self._timeout_s:g} s"
-                raise MeterError(f"device {device_id} at {self} {problem}") from None
+                raise NotReached(f"device {device_id} at {self} {problem}") from None
             finally:
                 if not whole:
                     self._drop()
             if reply.isError():
                 code = reply.exception_code
                 refusal = _REFUSALS.get(code, f"refuses with exception {code}")
-                raise MeterError(f"device {device_id} at {self} {refusal}")
+                kind = _KINDS.get(code, MeterError)
+                raise kind(f"device {device_id} at {self} {refusal}")
             if reply.function_code != request.function_code or len(reply.registers) != count:
                 self._drop()
-                raise MeterError(f"device {device_id} at {self} answers something else than it was asked")
+                raise NotReached(f"device {device_id} at {self} answers something else than it was asked")
             return list(reply.registers)
 
     async def aclose(self) -> None:
@@ -92,16 +105,20 @@ class Bus:
         try:
             await link.open()
         except TimeoutError:
-            raise MeterError(f"{self} does not accept a connection within {self._timeout_s:g} s") from None
+            raise NotReached(f"{self} does not accept a connection within {self._timeout_s:g} s") from None
         except (OSError, ValueError, termios.error) as error:  # the last two: settings the port cannot have
-            raise MeterError(f"cannot open {self}: {why(error)}") from None
+            raise NotReached(f"cannot open {self}: {why(error)}") from None
         self._link = link
+        self.connections += 1
         return link
 
     def _drop(self) -> None:
         if self._link is not None:
             self._link.close()
             self._link = None
+
+
+_KINDS = {2: NoSuchRegisters, 10: NotReached, 11: NotReached}  # exception codes
 
 
 class _Link(TransactionManager):
@@ -112,7 +129,7 @@ class _Link(TransactionManager):
         self.problem = ""
         if isinstance(endpoint, Tcp):
             params = CommParams(comm_type=CommType.TCP, host=endpoint.host, port=endpoint.port)
-            framing = FramerType.SOCKET if network_framing == "tcp" else FramerType.RTU
+            self._rtu = _RtuAnswers(DecodePDU(False)) if network_framing == "rtu" else None
         else:
             params = CommParams(
                 comm_type=CommType.SERIAL,
@@ -122,16 +139,29 @@ class _Link(TransactionManager):
                 parity=endpoint.settings.parity[0].upper(),
                 stopbits=endpoint.settings.stop_bits,
             )
-            framing = FramerType.RTU
+            self._rtu = _RtuAnswers(DecodePDU(False))
+        self._echo = Echo()
         params.timeout_connect = timeout_s  # of answers too, whatever its name
         params.reconnect_delay = 0  # never by itself
-        framer = FRAMER_NAME_TO_CLASS[framing](DecodePDU(False))
-        super().__init__(params, framer, 0, False, None, None, None)
+        super().__init__(params, self._rtu or FramerSocket(DecodePDU(False)), 0, False, None, None, None)
 
     async def open(self) -> None:
         """Connect, as `connect` does, but with the error instead of a log line."""
         async with asyncio.timeout(self.comm_params.timeout_connect):
             self.transport, _ = await self.call_create()
+
+    def send(self, data: bytes, addr: tuple[object, ...] | None = None) -> None:
+        if self._rtu is not None:
+            self._rtu.asked = data[:2]
+            self._echo.sent(data)
+        super().send(data, addr)
+
+    def datagram_received(self, data: bytes, addr: tuple[object, ...] | None) -> None:
+        """What comes in, by any transport. Adapters to two wires send back what they send out."""
+        if self._rtu is not None:
+            data = self._echo.strip(data)
+        if data:
+            super().datagram_received(data, addr)
 
     def callback_data(self, data: bytes, addr: tuple[object, ...] | None = None) -> int:
         try:
@@ -149,6 +179,27 @@ class _Link(TransactionManager):
         if not self.response_future.done():
             self.response_future.set_exception(ModbusIOException(problem))
             self.response_future.exception()  # seen: between two questions nobody awaits it
+
+
+class _RtuAnswers(FramerRTU):
+    """Finds the answer to the question that begins with the bytes `asked` (device id and function) in all
+    that comes with it: what was left over of another frame, or noise, does not take it along."""
+
+    asked = bytes(2)  # nobody is asked under id 0
+
+    def decode(self, data: bytes) -> tuple[int, int, int, bytes]:
+        for at in range(len(data) - 4):
+            if data[at] != self.asked[0] or data[at + 1] & 0x7F != self.asked[1]:
+                continue
+            length = 5 if data[at + 1] & 0x80 else 5 + data[at + 2]  # by a refusal, or by registers
+            frame = data[at : at + length]
+            if length % 2 and len(frame) == length and self.check_CRC(frame[:-2], _big(frame[-2:])):
+                return len(data), frame[0], 0, frame[1:-2]
+        return 0, 0, 0, b""
+
+
+def _big(data: bytes) -> int:
+    return int.from_bytes(data, "big")
 
 
 def _raise_cancellation() -> None:

@@ -1,17 +1,36 @@
-"""A meter on a Modbus bus, read by its profile: neighbouring registers in one request."""
+"""A meter on a Modbus bus, read by its profile: neighbouring registers in one request.
+
+An optional register that the meter refuses is asked for once more, by itself; if it is refused again it is
+left out until the connection is a new one, and with it the lane that it belongs to.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import Protocol
 
 from gateway.clock import Clock
 from gateway.errors import MeterError, UsageError
-from gateway.meters.modbus.bus import Bus
-from gateway.meters.modbus.model import BlockLimits, ModbusModel, Register, Table
-from gateway.meters.modbus.value import lane_value, number
+from gateway.meters.modbus.bus import NoSuchRegisters
+from gateway.meters.modbus.model import BlockLimits, ModbusModel, Probe, Register, Table
+from gateway.meters.modbus.value import NoValue, lane_value, number
 from gateway.meters.reading import Plausibility, Reading
+
+
+class Registers(Protocol):
+    """Where registers come from: a Bus, or a record of what one gave."""
+
+    @property
+    def connections(self) -> int:
+        """How many connections there were so far; in a new one everything may be otherwise."""
+
+    async def registers(self, device_id: int, table: Table, address: int, count: int) -> list[int]:
+        """See Bus."""
+
+    async def aclose(self) -> None:
+        """See Bus."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +42,7 @@ class Block:
     count: int
     registers: tuple[Register, ...]
 
-    def words(self, register: Register, answer: list[int]) -> list[int]:
+    def words(self, register: Register, answer: Sequence[int]) -> Sequence[int]:
         """The register's own words of the request's answer."""
         at = register.address - self.address
         return answer[at : at + register.words]
@@ -38,54 +57,128 @@ class ModbusMeter:
         self,
         name: str,
         model: ModbusModel,
-        bus: Bus,
+        bus: Registers,
         *,
         lanes: Collection[str],
         device_id: int,
         clock: Clock,
     ) -> None:
-        for lane in lanes:
-            if lane not in model.lanes:
-                has = ", ".join(model.lanes)
-                raise UsageError(f"meter {name}: its profile has no lane {lane!r}; it has {has}")
-        self.rollover: Mapping[str, int] = {}
+        check_lanes(name, lanes, model.lanes)
+        self.rollover = model.rollover
         self._name = name
         self._model = model
-        self._blocks = plan((r for r in model.registers if r.name in lanes), model.block)
+        self._lanes = {lane: model.of(lane) for lane in model.lanes if lane in lanes}
         self._bus = bus
         self._device_id = device_id
         self._clock = clock
+        self._absent: frozenset[Register] = frozenset()
+        self._absent_in = 0  # the connection in which they were
+        self._blocks = self._plan()
 
     async def read(self) -> Reading:
+        """Its registers now; a lane is lacking where one of its optional registers is absent or without a
+        value. MeterError where that leaves none."""
         wall, monotonic = self._clock.wall(), self._clock.monotonic()
-        values = {}
         try:
-            for block in self._blocks:
-                answer = await self._ask(block)
-                for register in block.registers:
-                    values[register.name] = lane_value(register, block.words(register, answer))
+            registers = await self._read()
         except MeterError as error:
             raise MeterError(f"meter {self._name}: {error}") from None
-        return Reading(self._name, values, wall, monotonic)
+        return Reading(self._name, registers, wall, monotonic)
 
     async def probe(self) -> Plausibility:
-        probe = self._model.probe
-        (block,) = plan([probe.register], self._model.block)
+        """Whether its probe shows what it should, and every lane is there."""
         try:
-            value = number(probe.register, await self._ask(block))
+            seen = await probe_model(self._bus, self._device_id, self._model)
+            registers = await self._read()
         except MeterError as error:
             raise MeterError(f"meter {self._name}: {error}") from None
-        shown = f"meter {self._name} shows {_spell(value)} {probe.register.unit} as its {probe.register.name}"
-        between = f"{_spell(probe.low)} to {_spell(probe.high)} {probe.register.unit}"
-        if probe.low <= value <= probe.high:
-            return Plausibility(True, f"{shown}, within {between}")
-        return Plausibility(False, f"{shown}, not within {between}: is it the profile's model?")
+        sentence = f"meter {self._name} {seen.sentence}"
+        if not seen.plausible:
+            return Plausibility(False, f"{sentence}: is it the profile's model?")
+        if lacking := ", ".join(lane for lane in self._lanes if lane not in registers):
+            return Plausibility(
+                False, f"{sentence}, but has no {lacking}, as some of its model: take it out of lanes"
+            )
+        return Plausibility(True, sentence)
 
     async def aclose(self) -> None:
         await self._bus.aclose()
 
-    async def _ask(self, block: Block) -> list[int]:
-        return await self._bus.registers(self._device_id, block.table, block.address, block.count)
+    async def _read(self) -> dict[str, int]:
+        if self._absent and self._absent_in != self._bus.connections:
+            self._absent = frozenset()
+            self._blocks = self._plan()
+        words: dict[Register, Sequence[int]] | None = None
+        while words is None:
+            words = await self._ask_all()
+        registers = {}
+        for lane, parts in self._present().items():
+            try:
+                registers[lane] = lane_value({register: words[register] for register in parts})
+            except NoValue:
+                if not any(register.optional for register in parts):
+                    raise
+        if not registers:
+            raise MeterError(f"has no {', '.join(self._lanes)}, as some of its model")
+        return registers
+
+    async def _ask_all(self) -> dict[Register, Sequence[int]] | None:
+        """The words of every register; None where some were found absent, and the rest is to be asked."""
+        words: dict[Register, Sequence[int]] = {}
+        for block in self._blocks:
+            try:
+                answer = await _ask(self._bus, self._device_id, block)
+            except NoSuchRegisters:
+                if not (absent := await self._absent_of(block)):
+                    raise
+                self._absent |= absent
+                self._absent_in = self._bus.connections
+                self._blocks = self._plan()
+                return None
+            words |= {register: block.words(register, answer) for register in block.registers}
+        return words
+
+    async def _absent_of(self, block: Block) -> set[Register]:
+        absent = set()
+        for register in block.registers:
+            if register.optional:
+                try:
+                    await _ask(self._bus, self._device_id, alone(register))
+                except NoSuchRegisters:
+                    absent.add(register)
+        return absent
+
+    def _present(self) -> dict[str, tuple[Register, ...]]:
+        return {lane: parts for lane, parts in self._lanes.items() if self._absent.isdisjoint(parts)}
+
+    def _plan(self) -> tuple[Block, ...]:
+        present = [register for parts in self._present().values() for register in parts]
+        return plan(present, self._model.block)
+
+
+def check_lanes(name: str, lanes: Collection[str], has: Sequence[str]) -> None:
+    """UsageError where the meter `name` is to fill a lane that its model has not."""
+    for lane in lanes:
+        if lane not in has:
+            raise UsageError(f"meter {name}: its profile has no lane {lane!r}; it has {', '.join(has)}")
+
+
+async def probe_model(bus: Registers, device_id: int, model: ModbusModel) -> Plausibility:
+    """Whether the device's probe register shows what `model` says; the sentence goes on after its name.
+    MeterError as the bus."""
+    register = model.probe.register
+    return judge(model.probe, number(register, await _ask(bus, device_id, alone(register))))
+
+
+def judge(probe: Probe, value: Fraction) -> Plausibility:
+    """Whether `value` is what the probe should show."""
+    unit, name = probe.register.unit, probe.register.name
+    plausible = probe.low <= value <= probe.high
+    return Plausibility(
+        plausible,
+        f"shows {_spell(value)} {unit} as its {name}, {'within' if plausible else 'not within'} "
+        f"{_spell(probe.low)} to {_spell(probe.high)} {unit}",
+    )
 
 
 def plan(registers: Iterable[Register], limits: BlockLimits) -> tuple[Block, ...]:
@@ -102,8 +195,17 @@ def plan(registers: Iterable[Register], limits: BlockLimits) -> tuple[Block, ...
             together = (*last.registers, register)
             planned[-1] = Block(last.table, last.address, register.end - last.address, together)
         else:
-            planned.append(Block(register.table, register.address, register.words, (register,)))
+            planned.append(alone(register))
     return tuple(planned)
+
+
+def alone(register: Register) -> Block:
+    """A request for one register."""
+    return Block(register.table, register.address, register.words, (register,))
+
+
+async def _ask(bus: Registers, device_id: int, block: Block) -> list[int]:
+    return await bus.registers(device_id, block.table, block.address, block.count)
 
 
 def _spell(value: Fraction) -> str:

@@ -1,12 +1,14 @@
 """A Modbus meter's model: which registers it has, from its profile.
 
 A profile without a probe is refused, and so are registers that overlap: a wrong register gives plausible
-numbers that are wrong.
+numbers that are wrong. A meter without a register for a lane's total has several of that lane's name, which
+are added: with a scale of -1 one is taken off.
 """
 
 from __future__ import annotations
 
 import struct
+from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import pairwise
@@ -37,6 +39,7 @@ _UNITS: dict[str, tuple[Quantity, int]] = {  # to mWh, W and V
     "V": ("voltage", 1),
 }
 LANES: dict[str, Quantity] = {"import": "energy", "export": "energy", "power": "power"}
+MODBUS_PORT = 502  # IANA: mbap
 _MOST_IN_A_REQUEST = 125  # Modbus application protocol V1.1b3, 6.3 and 6.4
 
 
@@ -44,7 +47,9 @@ _MOST_IN_A_REQUEST = 125  # Modbus application protocol V1.1b3, 6.3 and 6.4
 class Register:
     """One value of the meter: where it is, and how its words are to be read.
 
-    `address` is zero-based, as on the wire. The value is the words' number times `scale`, in `unit`.
+    `address` is zero-based, as on the wire. The value is the words' number times `scale`, in `unit`. An
+    `optional` register is absent in some meters of the model. `nan` are the raw words, the most significant
+    first, by which the meter says that it has no value. At `rollover`, in `unit`, it starts from 0 again.
     """
 
     name: str
@@ -55,6 +60,9 @@ class Register:
     word_order: WordOrder
     scale: Fraction
     unit: str
+    optional: bool = False
+    nan: tuple[int, ...] = ()
+    rollover: Fraction | None = None
 
     @property
     def format(self) -> str:
@@ -108,7 +116,20 @@ class ModbusModel:
     @property
     def lanes(self) -> tuple[str, ...]:
         """The lanes this model can fill, in the order of the profile."""
-        return tuple(register.name for register in self.registers if register.name in LANES)
+        return tuple(dict.fromkeys(register.name for register in self.registers if register.name in LANES))
+
+    @property
+    def rollover(self) -> Mapping[str, int]:
+        """The mWh at which a lane's register starts from 0 again, for the lanes where that is known."""
+        return {
+            register.name: round(register.rollover * register.factor)
+            for register in self.registers
+            if register.rollover is not None
+        }
+
+    def of(self, lane: str) -> tuple[Register, ...]:
+        """The registers that make up a lane."""
+        return tuple(register for register in self.registers if register.name == lane)
 
 
 def parse_model(keys: Keys) -> ModbusModel:
@@ -130,12 +151,19 @@ def _register(keys: Keys) -> Register:
         word_order=keys.choice("word_order", ("high-first", "low-first"), default="high-first"),
         scale=keys.number("scale", default=1),
         unit=keys.choice("unit", tuple(_UNITS)),
+        optional=keys.flag("optional"),
+        nan=keys.integers("nan", 0, 2**64 - 1) if keys.has("nan") else (),
+        rollover=keys.number("rollover") if keys.has("rollover") else None,
     )
     keys.end()
     if register.end > 0x1_0000:
         raise keys.fault("address", f"is {register.address}: the value would end behind 65535")
     if register.scale == 0:
         raise keys.fault("scale", "is 0; it must be what the raw value is multiplied by")
+    if any(raw >> 16 * register.words for raw in register.nan):
+        raise keys.fault("nan", f"has more bits than a value of type {register.type}")
+    if register.rollover is not None and (register.quantity != "energy" or register.rollover <= 0):
+        raise keys.fault("rollover", "must be more than 0, and stand at a register of energy")
     quantity = LANES.get(register.name, register.quantity)
     if register.quantity != quantity:
         raise keys.fault("unit", f"is {register.unit}; {register.name} needs a unit of {quantity}")
@@ -150,9 +178,16 @@ def _check_registers(registers: tuple[Register, ...], keys: Keys) -> None:
         if one.table == other.table and other.address < one.end:
             raise keys.problem(f"registers {one.name} and {other.name} overlap at {other.address:#06x}")
     names = [register.name for register in registers]
-    for name in names:
-        if names.count(name) > 1:
-            raise keys.problem(f"two registers are named {name}; each name must stand once")
+    for register in registers:
+        if names.count(register.name) > 1 and register.name not in LANES:
+            raise keys.problem(
+                f"two registers are named {register.name}; only those of a lane may be, which are added"
+            )
+        if names.count(register.name) > 1 and register.rollover is not None:
+            raise keys.problem(
+                f"{register.name} is a sum of registers, which does not start from 0 where one of them does: "
+                "leave rollover out"
+            )
 
 
 def _block(keys: Keys) -> BlockLimits:
@@ -166,8 +201,9 @@ def _probe(keys: Keys, registers: tuple[Register, ...]) -> Probe:
     low, high = keys.number("min"), keys.number("max")
     keys.end()
     named = [register for register in registers if register.name == name]
-    if not named:
-        raise keys.fault("register", f"is {name!r}; no register has this name")
+    if len(named) != 1:
+        how_many = f"{len(named)} registers have" if named else "no register has"
+        raise keys.fault("register", f"is {name!r}; {how_many} this name")
     if low >= high:
         raise keys.fault("min", f"is {float(low):g}; it must be less than max, {float(high):g}")
     return Probe(named[0], low, high)

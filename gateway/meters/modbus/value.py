@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import struct
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
 
 from gateway.errors import MeterError
@@ -12,17 +12,27 @@ from gateway.meters.modbus.model import Register
 from gateway.meters.reading import sane
 
 
+class NoValue(MeterError):
+    """The register is there, and says that it has no value."""
+
+
 def number(register: Register, words: Sequence[int]) -> Fraction:
-    """The value in the register's own unit, exactly as its words say it (a float32 is a fraction)."""
+    """The value in the register's own unit, exactly as its words say it (a float32 is a fraction). NoValue
+    where they say that there is none."""
     ordered = words if register.word_order == "high-first" else words[::-1]
-    (raw,) = struct.unpack(register.format, struct.pack(f">{len(ordered)}H", *ordered))
+    data = struct.pack(f">{len(ordered)}H", *ordered)
+    if int.from_bytes(data, "big") in register.nan:
+        raise NoValue(f"register {register.name} says that it has no value")
+    (raw,) = struct.unpack(register.format, data)
     if not math.isfinite(raw):
-        raise MeterError(f"register {register.name} holds no number (NaN or infinite)")
+        raise NoValue(f"register {register.name} holds no number (NaN or infinite)")
     return Fraction(raw) * register.scale
 
 
-def lane_value(register: Register, words: Sequence[int]) -> int:
-    """The value as its lane counts it, mWh or W, rounded half to even."""
-    value = round(number(register, words) * register.factor)
-    sane({register.name: value})
+def lane_value(words: Mapping[Register, Sequence[int]]) -> int:
+    """What the registers of one lane and their words add up to, as the lane counts it, mWh or W, rounded
+    half to even. NoValue where one of them has none; MeterError where no meter measures that."""
+    total = sum((number(register, shown) * register.factor for register, shown in words.items()), Fraction(0))
+    value = round(total)
+    sane({next(iter(words)).name: value})
     return value
