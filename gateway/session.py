@@ -87,15 +87,17 @@ class Session:
             tasks.create_task(self._control.serve(self._config.gateway.socket))
             tasks.create_task(self._publisher.run())
             for section in self._config.meter:
-                sealer = self._sealers[section.name]
+                sealer, meter = self._sealers[section.name], meters[section.name]
+                sealer.rollover = meter.rollover
                 tasks.create_task(sealer.run(self._config.gateway.commit_seconds))
                 tasks.create_task(
                     read_forever(
-                        meters[section.name],
+                        meter,
                         self._clock,
                         section.interval_s,
                         sealer.deliver,
                         self._readers[section.name],
+                        sealer.last_read_wall,
                     )
                 )
 
@@ -139,7 +141,9 @@ class Session:
         status: dict[str, Any] = {
             "meter": name,
             "read_ms": None if reader.last_wall is None else reader.last_wall // 1_000_000,
+            "meter_ahead_ms": None if reader.meter_ahead is None else reader.meter_ahead // 1_000_000,
             "error": reader.fault or sealer.fault,
+            "held": sealer.held(),
             "stream": None,
         }
         if stream is not None:

@@ -30,7 +30,10 @@ def command(config: Config, as_json: bool) -> None:
     click.echo("clock: " + ("right" if status["clock_trusted"] else "not set yet; readings wait until it is"))
     click.echo(f"store: {store['url']}, " + _store(store))
     rows = [[m["meter"], m["stream"] or "not begun", *_progress(m)] for m in status["meters"]]
-    print_table(["meter", "stream", "last reading", "sealed until", "chunks", "fault"], rows)
+    print_table(["meter", "stream", "last reading", "its clock", "sealed until", "chunks", "fault"], rows)
+    for meter in status["meters"]:
+        if meter.get("held"):
+            click.echo(meter["held"])
 
 
 def _store(store: dict[str, Any]) -> str:
@@ -46,4 +49,11 @@ def _progress(meter: dict[str, Any]) -> list[str]:
     def moment(name: str) -> str:
         return "-" if meter.get(name) is None else local_time(meter[name] // 1000 * 1000)
 
-    return [moment("read_ms"), moment("sealed_until_ms"), str(meter.get("chunks", 0)), meter["error"] or "-"]
+    ahead = meter.get("meter_ahead_ms")
+    return [
+        moment("read_ms"),
+        "-" if ahead is None else f"{ahead / 1000:+.0f} s",
+        moment("sealed_until_ms"),
+        str(meter.get("chunks", 0)),
+        meter["error"] or "-",
+    ]
