@@ -15,6 +15,7 @@ from importlib import resources
 from typing import Literal, Protocol
 
 from gateway.errors import UsageError
+from gateway.meters.dlms.push.model import parse_model as dlms_push_model
 from gateway.meters.endpoint import SerialSettings
 from gateway.meters.keys import Keys
 from gateway.meters.modbus.model import ModbusModel
@@ -50,6 +51,7 @@ _PROTOCOLS: dict[str, Callable[[Keys], Model]] = {
     "modbus": modbus_model,
     "sunspec": sunspec_model,
     "sml": sml_model,
+    "dlms-push": dlms_push_model,
 }
 
 

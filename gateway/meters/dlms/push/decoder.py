@@ -1,0 +1,113 @@
+"""From bytes to telegrams: the core of a meter that pushes.
+
+A ciphered message that was there before is refused: each meter's invocation counter must rise. A counter that
+falls is believed only of a message whose clock is later than any before, which no copy has: so it is with a
+meter that was restarted or given a new key. Where messages carry no clock, that meter is believed again after
+the gateway was restarted.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+
+from gateway.errors import MeterError
+from gateway.meters.dlms import block_transfer, cipher
+from gateway.meters.dlms.apdu import parse_notification
+from gateway.meters.dlms.push.links import Link, Readings
+from gateway.meters.dlms.push.lists import ListForm
+from gateway.meters.reading import Telegram
+
+_SENDERS = 16
+
+
+class Seen:
+    """The last invocation counter and the latest clock of each meter. It outlives a connection."""
+
+    def __init__(self) -> None:
+        self._last: OrderedDict[bytes, tuple[int, int]] = OrderedDict()
+
+    def pass_once(self, title: bytes, counter: int, meter_time: int | None) -> None:
+        """Note a message that was right but for this; MeterError for a copy of an older one."""
+        last, latest = self._last.get(title, (-1, 0))
+        clock = meter_time or 0
+        if counter <= last and clock <= latest:
+            raise MeterError(
+                "a pushed message has an invocation counter that was there before, and no later clock: it"
+                " is a copy of an older one, or the meter was reset (then restart the gateway)"
+            )
+        self._last[title] = (counter, max(clock, latest))
+        self._last.move_to_end(title)
+        if len(self._last) > _SENDERS:
+            self._last.popitem(last=False)
+
+
+class PushDecoder:
+    """Reads the lists of `form` that come over `link`. With `keys`, only ciphered messages are believed, and
+    with an authentication key among them only authenticated ones; without, only plain ones."""
+
+    def __init__(self, link: Link, form: ListForm, keys: cipher.Keys | None, seen: Seen) -> None:
+        self._link = link
+        self._form = form
+        self._keys = keys
+        self._seen = seen
+        self._blocks = block_transfer.Reassembly()
+        self._title: bytes | None = None
+
+    def feed(self, data: bytes) -> list[Telegram | MeterError]:
+        """The telegrams that became whole with `data`, and what was wrong with broken ones, in order."""
+        said: list[Telegram | MeterError] = []
+        for readings in self._link.feed(data):
+            if isinstance(readings, MeterError):
+                said.append(readings)
+                continue
+            try:
+                said += self._telegrams(readings)
+            except MeterError as error:
+                said.append(error)
+        return said
+
+    def _telegrams(self, readings: Readings) -> list[Telegram]:
+        *earlier, last = readings
+        for message in earlier:
+            try:
+                return self._read(message)
+            except MeterError:
+                continue
+        return self._read(last)
+
+    def _read(self, message: bytes) -> list[Telegram]:
+        if message[:1] == bytes((block_transfer.GENERAL_BLOCK_TRANSFER,)):
+            whole = self._blocks.feed(block_transfer.parse(message))
+            if whole is None:
+                return []
+            message = whole
+        if cipher.is_ciphered(message):
+            return self._open(message)
+        if self._keys is not None:
+            raise MeterError("the meter pushes without ciphering though its keys are set: take them away?")
+        return self._form.telegrams(parse_notification(message), None)
+
+    def _open(self, message: bytes) -> list[Telegram]:
+        if self._keys is None:
+            raise MeterError("the meter ciphers what it pushes: its keys must be set")
+        ciphered = cipher.parse(message)
+        title = ciphered.title or self._title
+        if title is None:
+            raise MeterError("a ciphered message does not tell its system title, and none before it did")
+        opened = cipher.open_body(self._keys, title, ciphered.body)
+        authenticated = bool(opened.control & cipher.AUTHENTICATED)
+        if not opened.control & cipher.ENCRYPTED or authenticated < (self._keys.authentication is not None):
+            raise MeterError(
+                f"the meter protects its messages by security control {opened.control:#04x} only: with an "
+                "authentication key set they must be authenticated and encrypted, else encrypted"
+            )
+        try:
+            telegrams = self._form.telegrams(parse_notification(opened.text), title)
+        except MeterError as error:
+            if authenticated:
+                raise
+            raise MeterError(f"{error}; or the encryption key is wrong") from None
+        clocks = [telegram.meter_time for telegram in telegrams if telegram.meter_time is not None]
+        self._seen.pass_once(title, opened.counter, max(clocks, default=None))
+        self._title = title
+        return telegrams

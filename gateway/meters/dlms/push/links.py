@@ -1,0 +1,78 @@
+"""From bytes to messages, over HDLC or M-Bus."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from gateway.errors import MeterError
+from gateway.meters.dlms import mbus
+from gateway.meters.dlms.hdlc import Frame, FrameScanner
+from gateway.meters.dlms.hdlc_link import LLC_COMMAND, LLC_RESPONSE
+
+_UNNUMBERED = 0x03  # control of a UI frame, without the bit P or F
+_LONGEST = 1 << 16
+
+# What a message may be, the likeliest reading first: some meters repeat the header of DLMS in each segment,
+# where it may also begin a message whose forerunner lost its end.
+Readings = Sequence[bytes]
+
+
+class Link(Protocol):
+    """Finds messages in what comes; a broken one takes no other with it."""
+
+    def feed(self, data: bytes) -> list[Readings | MeterError]:
+        """What became whole with `data`, in order."""
+
+
+class HdlcLink:
+    """Messages in UI or I frames, in one or in segments; nothing is ever answered."""
+
+    def __init__(self) -> None:
+        self._scanner = FrameScanner()
+        self._segments: list[tuple[bool, bytes]] = []  # whether the header of DLMS was before it
+
+    def feed(self, data: bytes) -> list[Readings | MeterError]:
+        found: list[Readings | MeterError] = []
+        for frame in self._scanner.feed(data):
+            if isinstance(frame, MeterError):
+                found.append(frame)
+            elif frame.control & 1 and frame.control & ~0x10 != _UNNUMBERED:
+                continue
+            elif readings := self._collect(frame):
+                found.append(readings)
+        return found
+
+    def _collect(self, frame: Frame) -> Readings | None:
+        headed = frame.information[:3] in (LLC_COMMAND, LLC_RESPONSE)
+        self._segments.append((headed, frame.information[3 if headed else 0 :]))
+        if frame.segmented:
+            while sum(len(part) for _, part in self._segments) > _LONGEST:
+                del self._segments[0]
+            return None
+        segments, self._segments = self._segments, []
+        begins = [at for at, (headed, _) in enumerate(segments) if headed or at == 0]
+        return [b"".join(part for _, part in segments[at:]) for at in begins]
+
+
+class MbusLink:
+    """Messages in M-Bus frames."""
+
+    def __init__(self) -> None:
+        self._scanner = mbus.PartScanner()
+        self._reassembly = mbus.Reassembly()
+
+    def feed(self, data: bytes) -> list[Readings | MeterError]:
+        found: list[Readings | MeterError] = []
+        for part in self._scanner.feed(data):
+            if isinstance(part, MeterError):
+                found.append(part)
+                continue
+            try:
+                message = self._reassembly.feed(part)
+            except MeterError as error:
+                found.append(error)
+            else:
+                if message is not None:
+                    found.append([message])
+        return found

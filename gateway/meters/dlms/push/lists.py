@@ -1,0 +1,217 @@
+"""What a pushed list holds. Four layouts are in the field:
+
+- OBIS codes, each followed by its value and, from most makers, by its scaler and unit, flat or in structures
+  (Aidon, Kamstrup, Kaifa in Sweden and Austria, Sagemcom)
+- a list of the objects that are pushed, and then their values in that order (Landis+Gyr, Iskraemeco)
+- values alone, whose meaning is their place in a list of so many (Kaifa in Norway, Landis+Gyr in Burgenland)
+- of all of them, with null-data where a meter has no such register
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import tzinfo
+
+from gateway.errors import MeterError
+from gateway.meters.dlms import date_time
+from gateway.meters.dlms.apdu import DataNotification
+from gateway.meters.dlms.cosem import Obis
+from gateway.meters.dlms.data import Array, Enum, Integer, Value
+from gateway.meters.dlms.date_time import Moment
+from gateway.meters.dlms.quantity import WATT, WATT_HOUR, ScalerUnit, milliwatt_hours, watts
+from gateway.meters.reading import Telegram
+
+# What OBIS groups C, D and E name (IEC 62056-6-1): group B is a channel that makers choose, F is 255, now.
+_QUANTITIES = {
+    (1, 8, 0): "import",
+    (2, 8, 0): "export",
+    (1, 7, 0): "drawn",
+    (2, 7, 0): "given",
+    (16, 7, 0): "net",
+}
+_CLOCK = (1, 0, 0)  # of group A 0
+PLACES = ("import", "export", "drawn", "given", "net", "serial", "clock", "-")
+_ENERGIES = ("import", "export")
+_NO_MINUTES, _NO_DEVIATION = b"\x00\x00", b"\x80\x00"  # of a date-time's deviation from UTC
+_NS = 1_000_000_000
+_HOUR_S = 3600
+_LATE_S = 120  # an hourly list comes within so many seconds of the full hour
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One value of a list, and what it is: a place of PLACES or an OBIS code."""
+
+    name: str | Obis
+    value: Value
+    scale: ScalerUnit | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ListForm:
+    """What a maker's lists do not say themselves.
+
+    `serial` is the object that holds the meter's number; where it has none, its system title stands for it.
+    `zone` is that of a clock that does not tell its deviation, or calls its local time UTC. An energy without
+    scaler counts 10^`energy_scaler` Wh. `places` names the values of lists without OBIS codes, by how many
+    there are. With `hourly_s`, energies are those of the full hour, and come so many seconds later.
+    """
+
+    serial: Obis | None = None
+    zone: tzinfo | None = None
+    energy_scaler: int = 0
+    places: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
+    hourly_s: int | None = None
+
+    def telegrams(self, notification: DataNotification, title: bytes | None) -> list[Telegram]:
+        """What it says: of an hourly list, the energies apart, since they are older than its power.
+        MeterError where it is no list of this form."""
+        if not isinstance(notification.body, tuple):
+            raise MeterError("the meter pushes a single value, no list")
+        entries = list(self._entries(notification.body))
+        values = self._quantities(entries)
+        moment = self._moment(entries, notification)
+        meter_time = None if moment is None else moment.unix_ns
+        telegram = Telegram(values, self._serial(entries, title), meter_time)
+        energies = {lane: values[lane] for lane in _ENERGIES if lane in values}
+        if self.hourly_s is None or not energies:
+            return [telegram]
+        hour, age = _full_hour(moment, self.hourly_s)
+        if age is None:
+            return [telegram]
+        hourly = replace(telegram, registers=energies, meter_time=hour, age_s=float(age))
+        if "power" not in values:
+            return [hourly]
+        return [hourly, replace(telegram, registers={"power": values["power"]}, meter_time=None)]
+
+    def _entries(self, body: tuple[Value, ...]) -> Iterator[Entry]:
+        described = _described(body)
+        if described is not None:
+            return iter(described)
+        places = self.places.get(len(body))
+        if places is not None:
+            return (Entry(name, value) for name, value in zip(places, body, strict=True))
+        return _walk(body)
+
+    def _quantities(self, entries: Sequence[Entry]) -> dict[str, int]:
+        found: dict[str, int] = {}
+        for entry in entries:
+            quantity = entry.name if isinstance(entry.name, str) else _quantity(entry.name)
+            if quantity not in PLACES[:5] or entry.value is None:
+                continue
+            if quantity in _ENERGIES:
+                value = milliwatt_hours(entry.value, entry.scale or ScalerUnit(self.energy_scaler, WATT_HOUR))
+            else:
+                value = watts(entry.value, entry.scale or ScalerUnit(0, WATT))
+            if found.setdefault(quantity, value) != value:
+                raise MeterError(f"the meter's list has two registers for {quantity}, which differ")
+        if not found:
+            raise MeterError("the meter's list has no register that is known: is it the profile's model?")
+        registers = {lane: found[lane] for lane in _ENERGIES if lane in found}
+        if (power := _power(found)) is not None:
+            registers["power"] = power
+        return registers
+
+    def _moment(self, entries: Sequence[Entry], notification: DataNotification) -> Moment | None:
+        """The list's clock, or else the notification's; None where that one is not set, or doubts itself."""
+        clocks = [entry.value for entry in entries if _is_clock(entry)]
+        octets = clocks[0] if clocks else notification.sent
+        if not isinstance(octets, bytes):
+            return None
+        if self.zone is not None and octets[9:11] == _NO_MINUTES:
+            octets = octets[:9] + _NO_DEVIATION + octets[11:]
+        try:
+            moment = date_time.decode(octets, self.zone)
+        except MeterError:
+            return None
+        return moment if moment.sure else None
+
+    def _serial(self, entries: Sequence[Entry], title: bytes | None) -> str | None:
+        for entry in entries:
+            if entry.name == "serial" or (self.serial is not None and entry.name == self.serial):
+                return _text(entry.value)
+        return title.hex().upper() if title and self.serial is None else None
+
+
+def _quantity(code: Obis) -> str | None:
+    a, _, c, d, e, f = code
+    return _QUANTITIES.get((c, d, e)) if (a, f) == (1, 255) else None
+
+
+def _is_clock(entry: Entry) -> bool:
+    if isinstance(entry.name, str):
+        return entry.name == "clock"
+    a, _, *rest, f = entry.name
+    return (a, tuple(rest), f) == (0, _CLOCK, 255)
+
+
+def _power(found: Mapping[str, int]) -> int | None:
+    """What is drawn less what is given. Where a list tells only what is drawn, nothing may mean that the home
+    gives: then nobody knows."""
+    if "net" in found:
+        return found["net"]
+    if "given" in found:
+        return found.get("drawn", 0) - found["given"]
+    return found.get("drawn") or None
+
+
+def _full_hour(moment: Moment | None, usually_s: int) -> tuple[int | None, int | None]:
+    """When the energies were read, by the meter's clock, and how many seconds ago; no age for a list that
+    was not sent shortly after a full hour."""
+    if moment is None:
+        return None, usually_s
+    past = moment.unix_ns // _NS % _HOUR_S
+    if past > _LATE_S:
+        return None, None
+    return moment.unix_ns - moment.unix_ns % (_HOUR_S * _NS), past or usually_s
+
+
+def _text(value: Value) -> str | None:
+    if isinstance(value, bytes):
+        return (
+            value.decode("ascii") if value.isascii() and value.decode("ascii").isprintable() else value.hex()
+        )
+    return value if isinstance(value, str) else None
+
+
+def _described(body: tuple[Value, ...]) -> list[Entry] | None:
+    """The values of a list that begins with its own push_object_list (IEC 62056-6-2, 5.3.8); None where it
+    does not."""
+    if not isinstance(body[0] if body else None, Array):
+        return None
+    entries = []
+    objects = body[0]
+    assert isinstance(objects, Array)
+    for described in objects:
+        match described:
+            case (int(), bytes(code), int(attribute), int()) if len(code) == 6:
+                entries.append((code, attribute))
+            case _:
+                return None
+    if len(entries) != len(body):
+        raise MeterError(f"the meter's list names {len(entries)} objects and has {len(body)} values")
+    return [
+        Entry(code, value) for (code, attribute), value in zip(entries, body, strict=True) if attribute == 2
+    ]
+
+
+def _walk(items: Sequence[Value]) -> Iterator[Entry]:
+    """Each OBIS code with what follows it."""
+    at = 0
+    while at < len(items):
+        item = items[at]
+        at += 1
+        if isinstance(item, tuple):
+            yield from _walk(item)
+        elif isinstance(item, bytes) and len(item) == 6 and at < len(items):
+            scale = _scale(items[at + 1]) if at + 1 < len(items) else None
+            yield Entry(item, items[at], scale)
+            at += 1 if scale is None else 2
+
+
+def _scale(value: Value) -> ScalerUnit | None:
+    match value:
+        case (Integer(), Enum()):
+            return ScalerUnit.of(value)
+    return None

@@ -1,0 +1,94 @@
+"""What a profile says of a meter that pushes DLMS lists."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from gateway.errors import UsageError
+from gateway.meters.dlms import cosem
+from gateway.meters.dlms.cipher import Keys as CipherKeys
+from gateway.meters.dlms.push.decoder import PushDecoder, Seen
+from gateway.meters.dlms.push.links import HdlcLink, MbusLink
+from gateway.meters.dlms.push.lists import PLACES, ListForm
+from gateway.meters.keys import Keys
+from gateway.meters.reading import Decoder
+from gateway.meters.secrets import Secrets
+
+LANES = ("import", "export", "power")
+Transport = Literal["hdlc", "m-bus"]
+
+
+@dataclass(frozen=True, slots=True)
+class DlmsPushModel:
+    """`encrypted`: the meter pushes nothing that is plain, so its keys must be known. What its decoders have
+    `seen` outlives each of them: a copy of an older message may come over the next connection too."""
+
+    transport: Transport
+    encrypted: bool
+    form: ListForm
+    lanes: tuple[str, ...] = LANES
+    seen: Seen = field(default_factory=Seen, compare=False, repr=False)
+
+    @property
+    def rollover(self) -> Mapping[str, int]:
+        """None is known: 32 bits of Wh are 4 294 967 kWh."""
+        return {}
+
+    @property
+    def silence_s(self) -> float:
+        """The slowest send every 10 s."""
+        return 60.0
+
+    def decoder(self, secrets: Secrets) -> Decoder:
+        """A fresh decoder. UsageError where the meter encrypts and `secrets` lack its key."""
+        link = HdlcLink() if self.transport == "hdlc" else MbusLink()
+        return PushDecoder(link, self.form, self._keys(secrets), self.seen)
+
+    def _keys(self, secrets: Secrets) -> CipherKeys | None:
+        if secrets.encryption_key is not None:
+            return CipherKeys(secrets.encryption_key, secrets.authentication_key)
+        if self.encrypted:
+            raise UsageError(
+                "this meter encrypts what it sends: its encryption_key must be set; the grid operator has it"
+            )
+        return None
+
+
+def parse_model(keys: Keys) -> DlmsPushModel:
+    """Take the model's keys: `transport`, `encrypted`, and what its lists do not say themselves."""
+    transport: Transport = keys.choice("transport", ("hdlc", "m-bus"))
+    return DlmsPushModel(
+        transport=transport,
+        encrypted=keys.flag("encrypted"),
+        form=ListForm(
+            serial=_object(keys) if keys.has("serial_object") else None,
+            zone=_zone(keys) if keys.has("zone") else None,
+            energy_scaler=keys.integer("energy_scaler", -3, 6) if keys.has("energy_scaler") else 0,
+            places=dict(map(_places, keys.tables("list"))) if keys.has("list") else {},
+            hourly_s=keys.integer("hourly_s", 1, 120) if keys.has("hourly_s") else None,
+        ),
+    )
+
+
+def _object(keys: Keys) -> cosem.Obis:
+    return cosem.obis(keys.text("serial_object", r"\d{1,3}-\d{1,3}:\d{1,3}\.\d{1,3}\.\d{1,3}"))
+
+
+def _zone(keys: Keys) -> ZoneInfo:
+    name = keys.text("zone", r"[A-Za-z_]+/[A-Za-z_/]+")
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError):
+        raise keys.fault("zone", f"is {name}; it must be a time zone like Europe/Oslo") from None
+
+
+def _places(keys: Keys) -> tuple[int, tuple[str, ...]]:
+    items = keys.texts("items")
+    for item in items:
+        if item not in PLACES:
+            raise keys.fault("items", f"have {item!r}; each must be one of {', '.join(PLACES)}")
+    keys.end()
+    return len(items), items
