@@ -117,8 +117,8 @@ def test_one_line_has_one_setting() -> None:
     with pytest.raises(UsageError) as caught:
         open_meters(others, FakeClock())
     assert str(caught.value) == (
-        "meter b: its serial port, /dev/ttyUSB0, is at 9600 Bd, 8N1 for another meter and cannot be at 2400 Bd, "
-        "8N1 too: set the meters of one line to the same, and say in serial what that is"
+        "meter b: its serial port, /dev/ttyUSB0, is at 9600 Bd, 8N1 for another meter and cannot be at "
+        "2400 Bd, 8N1 too: set the meters of one line to the same, and say in serial what that is"
     )
     elsewhere = (
         section("a", serial=line),

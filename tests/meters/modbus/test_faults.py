@@ -1,0 +1,254 @@
+"""What a line does to frames: cuts, noise, echo, resets, adapters that are pulled out and come back."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import struct
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pymodbus.framer import FramerRTU
+
+from gateway.errors import MeterError
+from gateway.meters.endpoint import Line, SerialSettings, Tcp
+from gateway.meters.modbus.bus import Bus, Framing
+from gateway.meters.modbus.meter import ModbusMeter
+from gateway.meters.reading import Reading
+from tests.meters.bench import (
+    DrivenClock,
+    device,
+    f32,
+    modbus_model,
+    raw_server,
+    sdm630,
+    serial_line,
+    serial_server,
+)
+
+SDM630 = modbus_model("eastron-sdm630")
+SETTINGS = SerialSettings(9600, "none", 1)
+WORDS = [*f32(-512.5), *[0] * 18, *f32(1234.5, 67.25)]
+EXPECTED = {"import": 1_234_500_000, "export": 67_250_000, "power": -512}
+BODY = bytes([4, 48]) + struct.pack(">24H", *WORDS)
+
+
+def framed(pdu: bytes, device_id: int = 1) -> bytes:
+    frame = bytes([device_id]) + pdu
+    return frame + FramerRTU.compute_CRC(frame).to_bytes(2, "big")
+
+
+RTU = framed(BODY)
+
+
+def mbap(request: bytes) -> bytes:
+    return request[:4] + struct.pack(">H", len(BODY) + 1) + request[6:7] + BODY
+
+
+async def read_once(port: int, framing: Framing, timeout_s: float = 2.0) -> Reading:
+    bus = Bus(Tcp("127.0.0.1", port), framing, timeout_s)
+    main = ModbusMeter("main", SDM630, bus, lanes=SDM630.lanes, device_id=1, clock=DrivenClock())
+    try:
+        return await main.read()
+    finally:
+        await main.aclose()
+
+
+NOISE = [
+    b"\x00",
+    b"\xff" * 3,
+    b"\x01",
+    b"\x01\x04",
+    b"\x01\x04\x30",
+    RTU[:-1],
+    RTU[3:],
+    framed(BODY, 2),
+    b"\x01\x84",
+]
+
+
+@pytest.mark.parametrize("noise", NOISE, ids=range(len(NOISE)))
+@pytest.mark.parametrize("behind", [False, True])
+async def test_noise_beside_an_answer_does_not_take_it_along(noise: bytes, behind: bool) -> None:
+    answer = RTU + noise if behind else noise + RTU
+    async with raw_server(lambda request: [answer]) as port:
+        assert (await read_once(port, "rtu")).registers == EXPECTED
+
+
+async def test_noise_in_pieces_between_answers() -> None:
+    async with raw_server(lambda request: [b"\x55\xaa", RTU[:20], b"", RTU, b"\x01"]) as port:
+        bus = Bus(Tcp("127.0.0.1", port), "rtu")
+        main = ModbusMeter("main", SDM630, bus, lanes=SDM630.lanes, device_id=1, clock=DrivenClock())
+        for _ in range(3):
+            assert (await main.read()).registers == EXPECTED
+        assert bus.connections == 1
+        await main.aclose()
+
+
+@pytest.mark.parametrize("framing", ["rtu", "tcp"])
+@pytest.mark.parametrize("hang_up", [False, True])
+async def test_an_answer_cut_at_every_byte(framing: Framing, hang_up: bool) -> None:
+    """Cut off, it is a fault and never a reading; the next one is whole again."""
+    most: list[int | None] = [None]  # bytes of the answer that are sent
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while request := await reader.read(4096):
+            answer = RTU if framing == "rtu" else mbap(request)
+            writer.write(answer[: most[0]])
+            if most[0] is not None and hang_up:
+                break
+
+    async with server_of(talk) as port:
+        bus = Bus(Tcp("127.0.0.1", port), framing, timeout_s=5 if hang_up else 0.02)
+        main = ModbusMeter("main", SDM630, bus, lanes=SDM630.lanes, device_id=1, clock=DrivenClock())
+        for cut in range(len(RTU) if framing == "rtu" else len(BODY) + 7):
+            most[0] = cut
+            with pytest.raises(MeterError):
+                await main.read()
+        await main.aclose()
+        most[0] = None
+        assert (await read_once(port, framing)).registers == EXPECTED
+
+
+Talk = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+
+
+@asynccontextmanager
+async def server_of(talk: Talk) -> AsyncIterator[int]:
+    """A server's port, each of whose connections is ended when `talk` returns."""
+    talks: list[asyncio.Task[None]] = []
+
+    async def hold(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(OSError):
+            await talk(reader, writer)
+        writer.close()
+        with suppress(OSError):
+            await writer.wait_closed()
+
+    def begin(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        talks.append(asyncio.create_task(hold(reader, writer)))
+
+    server = await asyncio.start_server(begin, "127.0.0.1", 0)
+    try:
+        yield server.sockets[0].getsockname()[1]
+    finally:
+        server.close()
+        await server.wait_closed()
+        await asyncio.wait_for(asyncio.gather(*talks), 20)
+
+
+async def test_a_reset_in_the_middle_of_an_answer() -> None:
+    async def reset(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(4096)
+        writer.write(RTU[:10])
+        at_close = struct.pack("ii", 1, 0)  # linger for 0 s: what is left is a reset
+        writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, at_close)
+
+    async with server_of(reset) as port:
+        with pytest.raises(MeterError, match="ended the connection"):
+            await read_once(port, "rtu")
+
+
+@pytest.mark.parametrize(
+    ("answer", "part"),
+    [
+        (framed(BODY, 2), "does not answer"),  # another device's
+        (framed(bytes([3]) + BODY[1:]), "does not answer"),  # to another question
+        (framed(bytes([4, 2, 0, 1])), "answers something else"),  # shorter
+        (framed(bytes([4, 50]) + bytes(50)), "answers something else"),  # longer
+        (framed(bytes([0x84, 2])), "has no such registers (exception 2)"),
+        (RTU[:-2] + b"\x00\x00", "does not answer"),  # a wrong check sum
+    ],
+    ids=["other device", "other table", "shorter", "longer", "refusal", "check sum"],
+)
+async def test_what_is_no_answer_to_the_question(answer: bytes, part: str) -> None:
+    async with raw_server(lambda request: [answer]) as port:
+        with pytest.raises(MeterError) as caught:
+            await read_once(port, "rtu", 0.1)
+    assert part in str(caught.value)
+
+
+@pytest.mark.parametrize("address", [0x34, 0x300, 0x400])
+@pytest.mark.parametrize("pieces", [1, 3, 8])
+async def test_an_adapter_that_sends_back_what_it_sends(address: int, pieces: int) -> None:
+    """The echo of a question for 0x0300 reads as an answer with a right check sum, were it not dropped."""
+
+    def answer(request: bytes) -> Iterable[bytes]:
+        assert len(request) == 8
+        both = request + framed(bytes([4, 4, 1, 2, 3, 4]))
+        return [both[at : at + pieces] for at in range(0, len(both), pieces)]
+
+    async with raw_server(answer) as port:
+        bus = Bus(Tcp("127.0.0.1", port), "rtu")
+        for _ in range(3):
+            assert await bus.registers(1, "input", address, 2) == [0x0102, 0x0304]
+        await bus.aclose()
+
+
+async def test_nothing_but_the_echo_is_no_answer() -> None:
+    async with raw_server(lambda request: [request]) as port:
+        with pytest.raises(MeterError, match="does not answer"):
+            await read_once(port, "rtu", 0.1)
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.lists(st.binary(max_size=300), max_size=4), st.booleans())
+def test_whatever_comes_is_a_reading_or_a_meter_error(parts: list[bytes], rtu: bool) -> None:
+    async def run() -> None:
+        async with raw_server(lambda request: parts) as port:
+            with suppress(MeterError):
+                await read_once(port, "rtu" if rtu else "tcp", 0.02)
+
+    asyncio.run(run())
+
+
+async def test_an_adapter_pulled_out_comes_back_under_another_name(tmp_path: Path) -> None:
+    """As under /dev/serial/by-id: the link stays, what it points to does not."""
+    by_id = tmp_path / "usb-adapter"
+    bus = Bus(Line(str(by_id), SETTINGS), timeout_s=0.5)
+    main = ModbusMeter("main", SDM630, bus, lanes=SDM630.lanes, device_id=1, clock=DrivenClock())
+
+    async def plugged(stack: AsyncExitStack, imported: float) -> str:
+        far, near = await stack.enter_async_context(serial_line())
+        await stack.enter_async_context(serial_server(device(sdm630(imported)), far))
+        return near
+
+    async with AsyncExitStack() as first:
+        near = await plugged(first, 1.0)
+        by_id.symlink_to(near)
+        assert (await main.read()).registers["import"] == 1_000_000
+        by_id.unlink()
+    for _ in range(2):
+        with pytest.raises(MeterError, match=f"ended the connection|cannot open {by_id}: No such file"):
+            await main.read()
+    async with AsyncExitStack() as held, AsyncExitStack() as second:
+        await held.enter_async_context(serial_line())  # what takes the old name
+        other = await plugged(second, 2.0)
+        assert os.path.realpath(other) != near
+        by_id.symlink_to(other)
+        assert (await main.read()).registers["import"] == 2_000_000
+        await main.aclose()
+
+
+async def test_an_echo_on_a_serial_line() -> None:
+    async with serial_line() as (far, near):
+        loop, handle = asyncio.get_running_loop(), os.open(far, os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK)
+
+        def echo_and_answer() -> None:
+            os.write(handle, os.read(handle, 4096) + RTU)
+
+        loop.add_reader(handle, echo_and_answer)
+        try:
+            bus = Bus(Line(near, SETTINGS))
+            main = ModbusMeter("main", SDM630, bus, lanes=SDM630.lanes, device_id=1, clock=DrivenClock())
+            for _ in range(2):
+                assert (await main.read()).registers == EXPECTED
+            await main.aclose()
+        finally:
+            loop.remove_reader(handle)
+            os.close(handle)
