@@ -315,7 +315,7 @@ def check_units(units: Units, shown: Truth, meter: Simulated) -> None:
         return next((u for u in was_read if not any(fits(u, began, first + u - ago) for ago in late)), None)
 
     misfits = [misfit(start - ago) for ago in late]
-    assert None in misfits, f"{meter.name}: unit {misfits[0]} from {first} is not what the meter showed"
+    assert None in misfits, f"{meter.name}: units {misfits} from {first} are not what it showed"
     for register in registers.values():
         for x, y in pairwise(was_read):
             a, b = int(register[x]), int(register[y])
