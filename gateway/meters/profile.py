@@ -22,6 +22,7 @@ from gateway.meters.modbus.model import ModbusModel
 from gateway.meters.modbus.model import parse_model as modbus_model
 from gateway.meters.modbus.sunspec_model import SunSpecModel
 from gateway.meters.modbus.sunspec_model import parse_model as sunspec_model
+from gateway.meters.p1.model import parse_model as p1_model
 from gateway.meters.reading import Decoder
 from gateway.meters.secrets import Secrets
 from gateway.meters.sml.model import parse_model as sml_model
@@ -52,6 +53,7 @@ _PROTOCOLS: dict[str, Callable[[Keys], Model]] = {
     "sunspec": sunspec_model,
     "sml": sml_model,
     "dlms-push": dlms_push_model,
+    "p1": p1_model,
 }
 
 

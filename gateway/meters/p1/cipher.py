@@ -1,0 +1,99 @@
+"""Bytes to telegrams where the meter encrypts them: general-glo-ciphering APDUs of DLMS security suite 0,
+one after the other (Luxmetering E-Meter P1 Specification 1.1.3, 3.2.5).
+
+    db 08 system title   length   30 frame counter   ciphertext   tag of 12 bytes
+
+Nothing but the tag tells where a frame begins: whatever looks like a head is tried, until it fits. The
+frame counter rises with every frame and starts again only with a new key: one that does not rise was
+recorded, and is refused.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
+
+from gateway.errors import MeterError
+
+_MOST = 16_384  # bytes of a telegram
+_SECURITY_CONTROL = b"\x30"  # suite 0, encrypted and authenticated
+_TAG = 12
+_SHORTEST = 1 + 4 + _TAG  # security control, frame counter, tag
+# Lengths up to 127 take one byte; 81 is followed by one, 82 by two.
+_HEAD = re.compile(rb"\xdb\x08(.{8})(?:([\x00-\x7f])|\x81(.)|\x82(..))\x30(.{4})", re.DOTALL)
+_LONGEST_HEAD = 18
+
+
+class SealedFrames:
+    """Opens the frames in a stream of bytes with the meter's two keys."""
+
+    def __init__(self, encryption_key: bytes, authentication_key: bytes) -> None:
+        self._encryption_key = encryption_key
+        self._authentication_key = authentication_key
+        self._bytes = bytearray()
+        self._dropped = 0  # how many bytes of the stream came before those
+        self._seen = 0  # where in the stream the next head may begin
+        self._begun: list[_Head] = []  # the oldest first
+        self._last: tuple[bytes, bytes] | None = None  # the meter, and the frame counter it has reached
+
+    def feed(self, data: bytes) -> list[bytes | MeterError]:
+        """The telegrams in the frames that `data` ends, and what was wrong with broken ones."""
+        self._bytes += data
+        self._find_heads()
+        said = list(self._open())
+        needless = min([self._seen, *(head.begin for head in self._begun)]) - self._dropped
+        del self._bytes[:needless]
+        self._dropped += needless
+        return said
+
+    def _find_heads(self) -> None:
+        while found := _HEAD.search(self._bytes, self._seen - self._dropped):
+            begin, sealed = found.start() + self._dropped, found.end() + self._dropped
+            length = int.from_bytes(found[2] or found[3] or found[4], "big")
+            if _SHORTEST <= length <= _MOST:
+                self._begun.append(_Head(begin, sealed, sealed - 5 + length, found[1], found[5]))
+            self._seen = begin + 1
+        self._seen = max(self._seen, self._dropped + len(self._bytes) - _LONGEST_HEAD + 1)
+
+    def _open(self) -> Iterator[bytes | MeterError]:
+        reached = self._dropped + len(self._bytes)
+        while whole := next((head for head in self._begun if head.end <= reached), None):
+            telegram = self._decrypted(whole)
+            if telegram is not None:
+                yield telegram
+                self._begun = [head for head in self._begun if head.begin >= whole.end]
+                self._seen = max(self._seen, whole.end)
+                continue
+            if whole is self._begun[0]:
+                yield MeterError("a P1 frame cannot be opened: it is damaged, or the meter has other keys")
+            self._begun.remove(whole)
+
+    def _decrypted(self, head: _Head) -> bytes | MeterError | None:
+        """The telegram in the frame; none where the tag does not fit."""
+        sealed = bytes(self._bytes[head.sealed - self._dropped : head.end - self._dropped])
+        mode = modes.GCM(head.title + head.counter, sealed[-_TAG:], min_tag_length=_TAG)
+        opening = Cipher(algorithms.AES(self._encryption_key), mode).decryptor()
+        opening.authenticate_additional_data(_SECURITY_CONTROL + self._authentication_key)
+        try:
+            telegram = opening.update(sealed[:-_TAG]) + opening.finalize()
+        except InvalidTag:
+            return None
+        if self._last is not None and self._last[0] == head.title and head.counter <= self._last[1]:
+            return MeterError("a P1 frame's counter does not rise: the frame was sent before")
+        self._last = head.title, head.counter
+        return telegram
+
+
+@dataclass(frozen=True, slots=True)
+class _Head:
+    """Where in the stream what may be a frame begins, where its ciphertext does, and where it ends."""
+
+    begin: int
+    sealed: int
+    end: int
+    title: bytes
+    counter: bytes

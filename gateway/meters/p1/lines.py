@@ -1,0 +1,105 @@
+"""A telegram's lines to values. dsmr-parser, which the extra `p1` brings, takes the lines apart; it is given
+only those that are used, and their values stay text until they are read here, exactly.
+
+The parser as it comes logs lines that it cannot read, and with them what the meter said; here it is silent.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from fractions import Fraction
+from zoneinfo import ZoneInfo
+
+from gateway.errors import MeterError, UsageError
+
+logging.getLogger("dsmr_parser").setLevel(logging.CRITICAL + 1)
+
+_ENERGY = {"Wh": 1_000, "kWh": 1_000_000, "MWh": 1_000_000_000}  # to mWh
+_POWER = {"W": 1, "kW": 1_000}
+_NS = 1_000_000_000
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """A line's value as it stands there, and its unit, empty where it has none."""
+
+    text: str = field(repr=False)
+    unit: str
+
+    def energy_mwh(self) -> Fraction | None:
+        """None where it is no energy."""
+        return self._in(_ENERGY)
+
+    def power_w(self) -> Fraction | None:
+        """None where it is no power."""
+        return self._in(_POWER)
+
+    def _in(self, units: Mapping[str, int]) -> Fraction | None:
+        if self.unit not in units or not re.fullmatch(r"[0-9]{1,12}(\.[0-9]{1,9})?", self.text):
+            return None
+        return Fraction(self.text) * units[self.unit]
+
+
+Values = Mapping[str, Value]
+
+
+def line_reader(codes: Collection[str]) -> Callable[[bytes], Values]:
+    """What takes the lines of `codes`, such as 1-0:1.8.1, out of a telegram: a value for each code that is
+    there and well formed. It raises MeterError where a telegram cannot be read at all. UsageError where
+    dsmr-parser is missing."""
+    try:
+        from dsmr_parser.parsers import CosemParser, TelegramParser, ValueParser  # noqa: PLC0415
+    except ImportError:
+        raise UsageError(
+            "P1 needs dsmr-parser, which the extra p1 brings: pip install 'gateway[p1]'"
+        ) from None
+    patterns = {code: rf"^{re.escape(code)}(?:\.255|\*255)?\([^\r\n]*$" for code in codes}
+    parser = TelegramParser(
+        {
+            "checksum_support": False,
+            "objects": [
+                {"obis_reference": pattern, "value_parser": CosemParser(ValueParser(str)), "value_name": code}
+                for code, pattern in patterns.items()
+            ],
+        }
+    )
+
+    def read(telegram: bytes) -> Values:
+        try:
+            text = telegram.decode("ascii").replace("\r\n", "\n")
+            found = parser.parse(text)
+            lines = {code: found[pattern] for code, pattern in patterns.items() if pattern in found}
+            return {code: Value(line.value or "", line.unit or "") for code, line in lines.items()}
+        except Exception:  # whatever a parser of others does with what a meter says
+            raise MeterError("a P1 telegram has lines that cannot be read") from None
+
+    return read
+
+
+def equipment_number(text: str) -> str:
+    """The number on the meter's face: most send its characters in hex."""
+    try:
+        decoded = bytes.fromhex(text).decode("ascii")
+    except ValueError:
+        return text
+    return decoded if decoded.isalnum() else text
+
+
+def meter_time(text: str, zone: ZoneInfo) -> int | None:
+    """Unix time (ns) of YYMMDDhhmmssX (DSMR P1 5.0.2, 6.4), where X tells summer time, S, from winter time,
+    W: with it both hours of the 25-hour day are told apart. None where the meter does not tell."""
+    found = re.fullmatch(r"([0-9]{12})([SW])", text)
+    if found is None:
+        return None
+    try:
+        local = datetime.strptime(found[1], "%y%m%d%H%M%S").replace(tzinfo=zone)
+    except ValueError:
+        return None
+    standard = (local.utcoffset() or timedelta()) - (local.dst() or timedelta())
+    offset = standard + timedelta(hours=1) if found[2] == "S" else standard
+    return (local.replace(tzinfo=UTC) - offset - _EPOCH) // timedelta(seconds=1) * _NS

@@ -1,0 +1,113 @@
+"""What a profile says of a P1 meter: which registers it has, how often it speaks, and whether it encrypts."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from gateway.errors import UsageError
+from gateway.meters.keys import Keys
+from gateway.meters.p1.cipher import SealedFrames
+from gateway.meters.p1.decoder import P1Decoder, Registers
+from gateway.meters.reading import Decoder
+from gateway.meters.secrets import Secrets
+
+_MWH_PER_KWH = 1_000_000
+_CODE = r"[0-9]-[0-9]:[0-9]{1,3}\.[0-9]{1,3}\.[0-9]{1,3}"
+
+
+@dataclass(frozen=True, slots=True)
+class P1Model:
+    """A telegram comes every `interval_s`; its energies start again from 0 at `rollover_kwh`. `checked`
+    telegrams end in a check sequence. Encrypted ones need the meter's own encryption key, and an
+    authentication key where `authentication_key`, which all meters of the model share, is not known."""
+
+    registers: Registers
+    interval_s: int
+    rollover_kwh: int
+    checked: bool
+    encrypted: bool
+    authentication_key: bytes | None = field(repr=False)
+
+    @property
+    def lanes(self) -> tuple[str, ...]:
+        """The lanes that its registers fill."""
+        registers = self.registers
+        filled = {
+            "import": bool(registers.imported),
+            "export": bool(registers.exported),
+            "power": bool(registers.drawn),
+        }
+        return tuple(lane for lane, is_filled in filled.items() if is_filled)
+
+    @property
+    def rollover(self) -> Mapping[str, int]:
+        """Each register has as many digits: where tariffs are added up, one of them starts again."""
+        return {lane: self.rollover_kwh * _MWH_PER_KWH for lane in self.lanes if lane != "power"}
+
+    @property
+    def silence_s(self) -> float:
+        """Five telegrams and ten seconds."""
+        return 10.0 + 5 * self.interval_s
+
+    def decoder(self, secrets: Secrets) -> Decoder:
+        """A fresh decoder. UsageError where keys are needed that `secrets` do not have, or dsmr-parser is
+        missing."""
+        if not self.encrypted:
+            return P1Decoder(self.registers, checked=self.checked)
+        authentication_key = secrets.authentication_key or self.authentication_key
+        if secrets.encryption_key is None:
+            raise UsageError("this P1 meter encrypts: its keys need encryption_key, which its operator tells")
+        if authentication_key is None:
+            raise UsageError("this P1 meter's keys need authentication_key too, which its operator tells")
+        sealed = SealedFrames(secrets.encryption_key, authentication_key)
+        return P1Decoder(self.registers, checked=self.checked, sealed=sealed)
+
+
+def parse_model(keys: Keys) -> P1Model:
+    """Take the model's keys: `interval_s`, `rollover_kwh`, `checksum`, `encrypted`, `authentication_key` and
+    [registers]."""
+    encrypted = keys.flag("encrypted")
+    authentication_key = None
+    if encrypted and keys.has("authentication_key"):
+        authentication_key = bytes.fromhex(keys.text("authentication_key", r"[0-9a-f]{32}"))
+    return P1Model(
+        registers=_registers(keys.table("registers")),
+        interval_s=keys.integer("interval_s", 1, 60),
+        rollover_kwh=keys.integer("rollover_kwh", 10_000, 10**9),
+        checked=keys.flag("checksum"),
+        encrypted=encrypted,
+        authentication_key=authentication_key,
+    )
+
+
+def _registers(keys: Keys) -> Registers:
+    zone = keys.text("zone", r"[A-Z][A-Za-z_]+/[A-Z][A-Za-z_]+")
+    try:
+        clock_zone = ZoneInfo(zone)
+    except (ZoneInfoNotFoundError, ValueError):
+        raise keys.fault("zone", f"is {zone!r}; it must be a time zone such as Europe/Amsterdam") from None
+    registers = Registers(
+        imported=_codes(keys, "import"),
+        exported=_codes(keys, "export"),
+        drawn=_codes(keys, "drawn"),
+        given=_codes(keys, "given"),
+        serial=keys.text("serial", _CODE),
+        zone=clock_zone,
+    )
+    keys.end()
+    if bool(registers.drawn) != bool(registers.given):
+        raise keys.problem("registers.drawn and registers.given belong together: power is their difference")
+    return registers
+
+
+def _codes(keys: Keys, key: str) -> tuple[str, ...]:
+    """A list of reduced OBIS codes; none where the key is not there."""
+    if not keys.has(key):
+        return ()
+    codes = keys.texts(key)
+    if wrong := [code for code in codes if not re.fullmatch(_CODE, code)]:
+        raise keys.fault(key, f"has {wrong[0]!r}; each must be a code such as 1-0:1.8.1")
+    return codes

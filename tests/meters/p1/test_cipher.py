@@ -1,0 +1,141 @@
+"""Encrypted telegrams: opened with the right keys only, once, and out of any noise."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import pytest
+from dsmr_parser import telegram_specifications
+from dsmr_parser.parsers import TelegramParser
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.errors import MeterError
+from gateway.meters.p1.cipher import SealedFrames
+from gateway.simulate.p1 import seal
+from tests.meters.p1.public import SEALED, SEALED_KEY, public_telegram
+
+LUXEMBOURG = bytes.fromhex("00112233445566778899aabbccddeeff")
+EK, AK = bytes(range(16)), bytes(range(16, 32))
+PLAIN = public_telegram("dsmr-5")
+
+
+def frames(encryption_key: bytes = EK, authentication_key: bytes = AK) -> SealedFrames:
+    return SealedFrames(encryption_key, authentication_key)
+
+
+def whole(items: Iterable[bytes | MeterError]) -> list[bytes]:
+    return [item for item in items if isinstance(item, bytes)]
+
+
+def test_a_frame_that_others_sealed() -> None:
+    (telegram,) = frames(SEALED_KEY, LUXEMBOURG).feed(SEALED)
+    assert isinstance(telegram, bytes)
+    assert telegram.startswith(b"/EST5\\253710000_A\r\n\r\n1-3:0.2.8(50)\r\n")
+    assert telegram.endswith(b"!7EF9\r\n")
+
+
+def test_others_open_the_frames_that_the_simulator_seals() -> None:
+    parser = TelegramParser(telegram_specifications.MSN)
+    telegram = parser.parse(seal(PLAIN, EK, LUXEMBOURG, 7).hex(), EK.hex())
+    assert str(telegram.ELECTRICITY_USED_TARIFF_1.value) == "4.426"
+
+
+@given(st.binary(max_size=300), st.integers(0, 2**32 - 1))
+def test_what_was_sealed_is_what_comes_out(plain: bytes, counter: int) -> None:
+    assert frames().feed(seal(plain, EK, AK, counter)) == [plain]
+
+
+@pytest.mark.parametrize("length_form", ["short", "one byte", "two bytes"])
+def test_each_form_of_a_length(length_form: str) -> None:
+    sealed = seal(b"/short!", EK, AK, 1)
+    head, length, content = sealed[:10], len(sealed) - 13, sealed[13:]
+    encoded = {
+        "short": bytes([length]),
+        "one byte": bytes([0x81, length]),
+        "two bytes": bytes([0x82, 0, length]),
+    }[length_form]
+    assert frames().feed(head + encoded + content) == [b"/short!"]
+
+
+@pytest.mark.parametrize(("ek", "ak"), [(AK, AK), (EK, EK), (AK, EK)])
+def test_other_keys(ek: bytes, ak: bytes) -> None:
+    said = frames(ek, ak).feed(seal(PLAIN, EK, AK, 1) + seal(PLAIN, EK, AK, 2))
+    assert whole(said) == []
+    assert str(said[0]) == "a P1 frame cannot be opened: it is damaged, or the meter has other keys"
+
+
+def test_a_counter_must_rise() -> None:
+    some = frames()
+    assert some.feed(seal(PLAIN, EK, AK, 41)) == [PLAIN]
+    for counter in (41, 40, 0):
+        (refused,) = some.feed(seal(b"/older!", EK, AK, counter))
+        assert str(refused) == "a P1 frame's counter does not rise: the frame was sent before"
+    assert some.feed(seal(PLAIN, EK, AK, 42)) == [PLAIN]
+    assert some.feed(seal(PLAIN, EK, AK, 2**32 - 1)) == [PLAIN]
+
+
+def test_a_frame_that_cannot_be_opened_does_not_move_the_counter() -> None:
+    some = frames()
+    assert some.feed(seal(PLAIN, EK, AK, 41)) == [PLAIN]
+    assert whole(some.feed(seal(PLAIN, AK, AK, 2**32 - 1))) == []
+    assert some.feed(seal(PLAIN, EK, AK, 42)) == [PLAIN]
+
+
+def test_a_frame_cut_at_every_byte_and_a_good_one() -> None:
+    cut = seal(PLAIN, EK, AK, 1)
+    good = seal(PLAIN, EK, AK, 2)
+    for end in range(len(cut)):
+        some = frames()
+        assert whole(some.feed(cut[:end])) == []
+        assert whole(some.feed(good)) == [PLAIN], end
+
+
+def test_a_frame_byte_by_byte() -> None:
+    some, found = frames(), []
+    stream = b"".join(seal(PLAIN, EK, AK, counter) for counter in (1, 2, 3))
+    for at in range(len(stream)):
+        found += some.feed(stream[at : at + 1])
+    assert found == [PLAIN] * 3
+
+
+HEAD = b"\xdb\x08abcdefgh\x82\x01\x000abcd"
+
+
+@given(
+    st.lists(
+        st.sampled_from([b"\xdb", b"\xdb\x08", HEAD, HEAD[:9], b"\xdb\x08abcdefgh\x110", b"\x82"])
+        | st.binary(max_size=9)
+    )
+)
+def test_no_noise_hides_a_frame_or_keeps_it_waiting(noise: list[bytes]) -> None:
+    assert whole(frames().feed(b"".join(noise) + seal(PLAIN, EK, AK, 1))) == [PLAIN]
+
+
+@given(st.data())
+def test_no_changed_frame_opens(data: st.DataObject) -> None:
+    changed = bytearray(seal(PLAIN, EK, AK, 1))
+    changed[data.draw(st.integers(0, len(changed) - 1))] ^= data.draw(st.integers(1, 255))
+    some = frames()
+    assert whole(some.feed(bytes(changed))) == []
+    assert whole(some.feed(seal(PLAIN, EK, AK, 2))) == [PLAIN]
+
+
+def test_the_head_of_a_frame_inside_another_is_no_fault() -> None:
+    inside = HEAD + b"\xdb\x08abcdefgh\x110abcd" + bytes(30)
+    for counter in range(300):  # until a ciphertext holds what looks like a head
+        sealed = seal(PLAIN, EK, AK, counter)
+        assert frames().feed(sealed) == [PLAIN]
+    said = frames().feed(inside + seal(PLAIN, EK, AK, 1))
+    assert whole(said) == [PLAIN]
+
+
+@pytest.mark.parametrize(
+    "endless", [b"\xdb", b"\xdb\x08", b"\x00", b"\xdb\x08abcdefgh\x82\x3f\xff0abcd", HEAD + bytes(10)]
+)
+def test_what_is_kept_is_bounded(endless: bytes) -> None:
+    some = frames()
+    for _ in range(20):
+        some.feed(endless * (10_000 // len(endless)))
+    assert len(some._bytes) <= 16_384 + 18
+    assert whole(some.feed(seal(PLAIN, EK, AK, 1))) == [PLAIN]

@@ -1,0 +1,133 @@
+"""Telegrams come out of any stream of bytes whole, whatever stood before them and however it is cut."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.errors import MeterError
+from gateway.meters.p1.frames import Frames, crc16
+from gateway.simulate.p1 import telegram
+from tests.meters.p1.public import PublicTelegram, public_telegram, public_telegrams
+
+GOOD = telegram(["1-0:1.8.1(000001.000*kWh)"], checked=True)
+FORMED = telegram(["1-0:1.8.1(000001.000*kWh)"], checked=False)
+
+line_texts = st.text("0123456789ABCDEFkWh*.()-:SW", max_size=30)
+
+
+def whole(items: Iterable[bytes | MeterError]) -> list[bytes]:
+    return [item for item in items if isinstance(item, bytes)]
+
+
+def up_to_mark(data: bytes) -> bytes:
+    return data[: data.index(b"!") + 1]
+
+
+def test_check_sequence() -> None:
+    assert crc16(b"123456789") == 0xBB3D  # CRC-16/ARC
+
+
+@given(st.lists(line_texts, max_size=5))
+def test_what_was_said_is_what_comes_out(lines: list[str]) -> None:
+    data = telegram(lines, checked=True)
+    assert Frames(checked=True).feed(data) == [up_to_mark(data)]
+
+
+@given(st.lists(st.lists(line_texts, max_size=3), min_size=1, max_size=4), st.data())
+def test_it_does_not_matter_how_the_bytes_are_cut(many: list[list[str]], data: st.DataObject) -> None:
+    said = [telegram(lines, checked=True) for lines in many]
+    stream = b"\r\n!" + b"".join(said)
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(stream)), max_size=8)))
+    frames, found = Frames(checked=True), []
+    for begin, end in zip([0, *cuts], [*cuts, len(stream)], strict=True):
+        found += frames.feed(stream[begin:end])
+    assert found == list(map(up_to_mark, said))
+
+
+@pytest.mark.parametrize("public", public_telegrams(), ids=str)
+def test_a_telegram_cut_at_every_byte_and_a_good_one(public: PublicTelegram) -> None:
+    checked = public.profile != "dsmr-2.2"
+    expected = up_to_mark(public.data)
+    for end in range(len(public.data)):
+        frames = Frames(checked=checked)
+        found = whole(frames.feed(public.data[:end])) + whole(frames.feed(public.data))
+        complete = end > public.data.index(b"!") + (4 if checked else 0)
+        assert found == [expected] * (2 if complete else 1), end
+
+
+@given(st.lists(st.sampled_from([b"/", b"!", b"/!", b"\r\n", b"!12"]) | st.binary(max_size=9)), st.booleans())
+def test_no_noise_hides_a_telegram(noise: list[bytes], checked: bool) -> None:
+    data = GOOD if checked else FORMED
+    assert whole(Frames(checked=checked).feed(b"".join(noise) + data))[-1:] == [up_to_mark(data)]
+
+
+@given(st.data())
+def test_no_changed_telegram_passes(data: st.DataObject) -> None:
+    changed = bytearray(public_telegram("dsmr-5"))
+    at = data.draw(st.integers(0, changed.index(b"!") + 4))
+    changed[at] ^= data.draw(st.integers(1, 255))
+    if bytes(changed).lower() == public_telegram("dsmr-5").lower() and at > changed.index(b"!"):
+        return  # hex digits may be of either case
+    frames = Frames(checked=True)
+    assert whole(frames.feed(bytes(changed))) == []
+    assert whole(frames.feed(GOOD)) == [up_to_mark(GOOD)]
+
+
+def test_without_a_check_sequence_the_form_counts() -> None:
+    good = public_telegram("dsmr-2.2")
+    for old, new in (
+        (b"\r\n\r\n", b"\r\n"),
+        (b"kWh)\r\n", b"kWh\r\n"),
+        (b"kWh)\r\n", b"kWh)"),
+        (b"1-0:1.8.2(", b"1-0:1.8.2"),
+        (b"1-0:1.8.2", b"1-0:\xb1.8.2"),
+        (b"/ISk5\\2MT382-1004", b"/"),
+    ):
+        assert old in good
+        (problem,) = Frames(checked=False).feed(good.replace(old, new, 1))
+        assert str(problem) == "a P1 telegram does not have the form of one"
+    assert whole(Frames(checked=False).feed(good.replace(b"\r\n", b"\n"))) != []
+
+
+def test_what_is_said_of_broken_telegrams() -> None:
+    def sentences(data: bytes) -> list[str]:
+        return [str(item) for item in Frames(checked=True).feed(data) if isinstance(item, MeterError)]
+
+    assert sentences(GOOD[:30] + GOOD) == ["a P1 telegram breaks off"]
+    for wrong in (GOOD.replace(b"1.000", b"1.001"), up_to_mark(GOOD) + b"\r\n", up_to_mark(GOOD) + b"12\r\n"):
+        assert sentences(wrong) == ["a P1 telegram's check sequence is wrong"]
+    assert sentences(b"/" + bytes(20_000)) == ["a P1 telegram does not end within 16384 bytes"]
+    assert sentences(b"noise!" + GOOD[20:] + GOOD) == []
+
+
+def test_a_check_sequence_without_its_zeros() -> None:
+    # https://github.com/ndokter/dsmr_parser/blob/fa20ee45a3103b8262b153e7b0037047abfaa6c7/test/example_telegrams.py
+    lines = [
+        "/NWA-WARMTELINK",
+        "",
+        "1-3:0.2.8(50)",
+        "0-0:1.0.0(260215200523W)",
+        "0-0:96.1.1(ADC3100000158491)",
+        "0-0:96.13.1()",
+        "0-0:96.13.0()",
+        "0-1:24.1.0(004)",
+        "0-1:96.1.0(621848012D2C0B0C)",
+        "0-1:24.2.1(260215200523W)(240.860*GJ)",
+        "!B9F",
+        "",
+    ]
+    assert len(whole(Frames(checked=True).feed("\r\n".join(lines).encode("ascii")))) == 1
+
+
+@pytest.mark.parametrize("endless", [b"/", b"!", b"x", b"/x", b"/!", b"1-0:1.8.1(0)\r\n", b"\xff"])
+@pytest.mark.parametrize("checked", [True, False])
+def test_what_is_kept_is_bounded(endless: bytes, checked: bool) -> None:
+    frames = Frames(checked=checked)
+    for _ in range(20):
+        frames.feed(b"/abc5x\r\n\r\n" + endless * (10_000 // len(endless)))
+    assert len(frames._bytes) <= 16_384
+    assert whole(frames.feed(GOOD if checked else FORMED)) != []
