@@ -80,7 +80,7 @@ class MeterObjects:
         self._serial = serial.encode()
         self._clock = clock
         self._counter = counter
-        self._ahead = 0  # ns by which the meter's clock is ahead of the real one
+        self.ahead = 0  # ns by which the meter's clock is ahead of the real one
         self._past = copy.copy(home)  # goes from stamp to stamp, so that none is missed
         self._entries: deque[Entry] = deque(maxlen=_ENTRIES)
         self._next_stamp = _next_stamp((home.second + 1) * _NS)
@@ -90,11 +90,13 @@ class MeterObjects:
     def _show(self, home: Home) -> Mapping[str, int]:
         self._imported, self._exported = home.import_mwh // _MWH_PER_WH, home.export_mwh // _MWH_PER_WH
         self._power = home.power
-        return {
-            "import": self._imported * _MWH_PER_WH,
-            "export": self._exported * _MWH_PER_WH,
-            "power": self._power,
-        }
+        return self.shown
+
+    @property
+    def shown(self) -> Mapping[str, int]:
+        """What the registers hold, as a gateway reads it: mWh and W."""
+        energies = {"import": self._imported * _MWH_PER_WH, "export": self._exported * _MWH_PER_WH}
+        return energies | {"power": self._power}
 
     def get(self, target: Reference, selection: Selection | None, client: int) -> Value:
         self.live.catch_up()
@@ -124,9 +126,12 @@ class MeterObjects:
             moment = date_time.decode(value)
         except MeterError:
             raise AccessError(target, services.TYPE_UNMATCHED) from None
+        self.set_clock(moment.unix_ns)
+
+    def set_clock(self, time_ns: int) -> None:
         self._capture()
-        self._ahead = moment.unix_ns - self._clock.wall()
-        self._next_stamp = _next_stamp(moment.unix_ns)
+        self.ahead = time_ns - self._clock.wall()
+        self._next_stamp = _next_stamp(time_ns)
 
     def act(self, target: Reference, parameter: Value, client: int) -> Value:
         if client == PUBLIC_CLIENT:
@@ -140,13 +145,13 @@ class MeterObjects:
 
     def _now(self) -> int:
         """The meter's own time, ns."""
-        return self._clock.wall() + self._ahead
+        return self._clock.wall() + self.ahead
 
     def _capture(self) -> None:
         """Write the rows whose stamps have passed."""
         while self._next_stamp <= self._now():
             # At a stamp the registers hold the energy up to it: up to the end of the second before.
-            self._past.advance_to((self._next_stamp - self._ahead) // _NS - 1)
+            self._past.advance_to((self._next_stamp - self.ahead) // _NS - 1)
             row = (self._past.import_mwh // _MWH_PER_WH, self._past.export_mwh // _MWH_PER_WH)
             self._entries.append(Entry(self._next_stamp, *row))
             self._next_stamp += PERIOD_S * _NS

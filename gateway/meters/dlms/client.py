@@ -37,12 +37,13 @@ _CONFIRMED = 0xC0  # invoke-id-and-priority: confirmed, high
 class Setup:
     """How to associate. `mechanism` is NONE, LLS (with `password`) or HLS5 (with `keys`); `protection` the
     security control of every message: 0, 0x10, 0x20 or 0x30 (with `keys`); `general` whether they go as
-    general-glo-ciphering or service by service. `title` is the client's own system title."""
+    general-glo-ciphering or service by service. `title` is the client's own system title, 8 bytes where
+    there are keys."""
 
     mechanism: int = NONE
     protection: int = 0
     general: bool = False
-    title: bytes = b"GATEWAY1"
+    title: bytes = b""
     keys: Keys | None = None
     password: bytes | None = field(default=None, repr=False)
 
@@ -54,6 +55,8 @@ class Setup:
         authenticates = self.mechanism == HLS5 or self.protection & AUTHENTICATED
         if authenticates and self.keys and self.keys.authentication is None:
             raise UsageError("the meter's profile needs its authentication key, and none is set")
+        if self.keys:
+            cipher.check_title(self.title)
 
 
 class Session:

@@ -63,6 +63,28 @@ def decode(octets: bytes, zone: tzinfo | None = None) -> Moment:
     return Moment(ns, -(offset // timedelta(minutes=1)), status == _NO_STATUS or not status & doubts)
 
 
+def tells_utc(octets: bytes) -> bool:
+    """Whether a date-time tells how far it is from UTC."""
+    return octets[9:11] != _NO_DEVIATION.to_bytes(2, "big", signed=True)
+
+
+def meter_scale(octets: bytes) -> int:
+    """ns on the meter's own scale: Unix time, or, where a meter does not tell how far it is from UTC, its
+    standard time as though that were UTC. The difference of two such is right across a change of clocks."""
+    return decode(octets, timezone(timedelta(minutes=-_scale_deviation(octets)))).unix_ns
+
+
+def like(octets: bytes, moment: int) -> bytes:
+    """The date-time of `moment`, on the meter's own scale, as the meter itself writes it: with the deviation
+    and the clock status of its date-time `octets`."""
+    told = _LAYOUT.unpack(octets)[-2] if tells_utc(octets) else _scale_deviation(octets)
+    return encode(moment, told)[:9] + octets[9:]
+
+
+def _scale_deviation(octets: bytes) -> int:
+    return -60 if octets[-1] != _NO_STATUS and octets[-1] & _DAYLIGHT_SAVING else 0
+
+
 def encode(unix_ns: int, deviation: int, *, daylight_saving: bool = False) -> bytes:
     """The 12 octets for a moment, in the local time that is `deviation` minutes from UTC; hundredths cut."""
     local = _EPOCH + timedelta(microseconds=unix_ns // 1000) - timedelta(minutes=deviation)

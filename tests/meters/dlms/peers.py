@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from itertools import count
 from typing import Any, TypeVar
 
+from gateway.clock import Clock
 from gateway.meters.dlms import association
 from gateway.meters.dlms.cipher import Keys
 from gateway.meters.dlms.client import Session, Setup, Steps
+from gateway.simulate.dlms import DlmsMeterSimulation, Framing, serve
 from gateway.simulate.dlms_objects import PUBLIC_CLIENT, MeterObjects
 from gateway.simulate.dlms_server import Policy, Server
 from gateway.simulate.household import Home
-from tests.meters.bench import DrivenClock
+from tests.meters.bench import NS, DrivenClock
 
 T = TypeVar("T")
 
@@ -68,3 +72,19 @@ def talk(steps: Steps[T], answer: Callable[[bytes], bytes]) -> T:
 def connection(server: Server, client: int = CLIENT) -> Callable[[bytes], bytes]:
     association = server.connection()
     return lambda message: association.answer(client, message)
+
+
+@asynccontextmanager
+async def simulated(
+    policy: Policy, framing: Framing, clock: Clock, history_s: int = 0, port: int = 0
+) -> AsyncIterator[tuple[DlmsMeterSimulation, int]]:
+    """A meter on loopback, and its port."""
+    home = Home(seed=1, start_s=clock.wall() // NS - history_s)
+    simulation = DlmsMeterSimulation(home, policy, clock)
+    opened: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+    serving = asyncio.create_task(serve(simulation, framing, "127.0.0.1", port, opened.set_result))
+    try:
+        yield simulation, await asyncio.wait_for(opened, 10)
+    finally:
+        serving.cancel()
+        await asyncio.gather(serving, return_exceptions=True)

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
 
 from gateway.meters.dlms.association import HLS5, LLS, NONE
-from gateway.simulate.dlms import DlmsMeterSimulation, Framing, serve
+from gateway.simulate.dlms import Framing
 from gateway.simulate.dlms_server import Policy
-from gateway.simulate.household import Home
 from tests.meters.bench import NS, StillClock
 from tests.meters.dlms.gurux import gurux
-from tests.meters.dlms.peers import OTHER_KEY, policy
+from tests.meters.dlms.peers import OTHER_KEY, policy, simulated
 
 FRAMINGS: list[Framing] = ["wrapper", "hdlc"]
 WAYS = [
@@ -24,22 +20,6 @@ WAYS = [
     *(policy(mechanism, protection) for mechanism in (NONE, LLS, HLS5) for protection in (0x10, 0x20, 0x30)),
 ]
 DAY_S = 86_400
-
-
-@asynccontextmanager
-async def simulated(
-    policy: Policy, framing: Framing, clock: StillClock, history_s: int = 0
-) -> AsyncIterator[tuple[DlmsMeterSimulation, int]]:
-    """A meter on loopback, and its port."""
-    home = Home(seed=1, start_s=clock.wall() // NS - history_s)
-    simulation = DlmsMeterSimulation(home, policy, clock)
-    port: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-    serving = asyncio.create_task(serve(simulation, framing, "127.0.0.1", 0, port.set_result))
-    try:
-        yield simulation, await asyncio.wait_for(port, 10)
-    finally:
-        serving.cancel()
-        await asyncio.gather(serving, return_exceptions=True)
 
 
 @pytest.mark.parametrize("framing", FRAMINGS)

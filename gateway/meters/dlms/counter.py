@@ -1,0 +1,84 @@
+"""The gateway's own invocation counter for one meter: durable before it is used.
+
+A meter refuses a counter that is not above the last one, and AES-GCM breaks where a sender's counter comes
+twice under a key. So numbers are reserved in a file, many at once, before the first of them is sent, and
+after a restart what was reserved is skipped.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+
+from gateway.errors import MeterError
+from gateway.files import write_durably
+
+_RESERVED_AT_ONCE = 4096
+_MARGIN = 64  # more than one exchange uses
+_END = 1 << 32
+
+
+class InvocationCounter:
+    """The counter in the file `path`; `open` reads it, and makes it where it is missing."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._is_open = False
+        self._next = 0
+        self._reserved = 0  # the first number that is not
+
+    async def open(self) -> None:
+        """MeterError where the file cannot be read, or is damaged: to begin anew could repeat numbers."""
+        if not self._is_open:
+            self._next = self._reserved = await asyncio.to_thread(self._read)
+            self._is_open = True
+
+    def skip_to(self, number: int) -> None:
+        """Go on from `number`, if that is ahead: what the meter has seen it does not take again."""
+        self._next = max(self._next, number)
+
+    async def reserve(self) -> None:
+        """Make sure that the next few numbers are reserved. MeterError where that cannot be written."""
+        if self._next + _MARGIN <= self._reserved:
+            return
+        if self._next + _RESERVED_AT_ONCE > _END:
+            raise MeterError(
+                "the invocation counter is at its end: the meter needs new keys before it is read"
+            )
+        reserved = self._next + _RESERVED_AT_ONCE
+        await asyncio.to_thread(self._write, reserved)
+        self._reserved = reserved
+
+    def take(self) -> int:
+        """A number that was never taken before; there is one after `reserve`."""
+        if self._next >= self._reserved:
+            raise RuntimeError("no invocation counter is reserved")
+        self._next += 1
+        return self._next - 1
+
+    def _read(self) -> int:
+        try:
+            match json.loads(self._path.read_text("ascii")):
+                case {"next": int(number)} if 0 < number <= _END:
+                    return number
+        except FileNotFoundError:
+            return 1
+        except OSError as error:
+            raise MeterError(
+                f"the invocation counter cannot be read from {self._path}: {error.strerror}"
+            ) from None
+        except ValueError:
+            pass
+        raise MeterError(
+            f"{self._path} holds no invocation counter; without the file one is begun anew, above what the "
+            "meter tells if its profile knows where"
+        )
+
+    def _write(self, reserved: int) -> None:
+        try:
+            write_durably(self._path, json.dumps({"next": reserved}).encode())
+        except OSError as error:
+            raise MeterError(
+                f"the invocation counter cannot be written to {self._path}: {error.strerror}"
+            ) from None

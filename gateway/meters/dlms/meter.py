@@ -1,0 +1,266 @@
+"""A DLMS meter that is asked: over TCP, a serial line or an optical head, as its model says.
+
+It associates when it is first asked and stays associated. Any doubt about what is still on its way ends the
+connection, so that a late answer never passes for the answer to a later question.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+from gateway.clock import Clock
+from gateway.errors import MeterError, UsageError
+from gateway.meters.dlms import date_time
+from gateway.meters.dlms.apdu import AccessError
+from gateway.meters.dlms.client import Session, Steps
+from gateway.meters.dlms.connection import Connection
+from gateway.meters.dlms.cosem import CLOCK, DATA, Obis, Reference, obis
+from gateway.meters.dlms.data import Value
+from gateway.meters.dlms.load_profile import Columns, Row, read_columns, read_rows
+from gateway.meters.dlms.model import DlmsModel, Register
+from gateway.meters.dlms.quantity import ScalerUnit, milliwatt_hours, watts
+from gateway.meters.endpoint import Endpoint
+from gateway.meters.reading import Plausibility, Reading, sane
+from gateway.meters.secrets import Secrets
+
+T = TypeVar("T")
+
+_NS = 1_000_000_000
+_NAME = obis("0-0:42.0.0")  # the logical device name: three letters of the maker, and more
+_VALUE, _SCALER_UNIT = 2, 3
+_WHOLE_S = 120.0  # for all that is asked at once
+_CLOCK_EVERY_NS = 60 * _NS
+_PAGE_NS = 86_400 * _NS  # of a load profile, in one answer
+_MOST_NS = 60 * _PAGE_NS  # of a load profile at all: meters keep a month or two
+_BEFORE_NS = 1_000_000
+
+
+class DlmsMeter:
+    """The meter `name` behind `endpoint`, read as its `model` says for `lanes` (import, export, power).
+    `counter_file` keeps the invocation counter of a meter that wants one; an answer, or the next part of it,
+    must come within `timeout_s`."""
+
+    pushes = False
+
+    def __init__(
+        self,
+        name: str,
+        model: DlmsModel,
+        endpoint: Endpoint,
+        secrets: Secrets,
+        counter_file: Path,
+        *,
+        lanes: Collection[str],
+        clock: Clock,
+        timeout_s: float = 5.0,
+    ) -> None:
+        for lane in lanes:
+            if lane not in model.lanes:
+                has = ", ".join(model.lanes)
+                raise UsageError(f"meter {name}: its profile has no lane {lane!r}; it has {has}")
+        try:
+            self._connection = Connection(
+                endpoint, model.link, model.security, secrets, counter_file, timeout_s
+            )
+        except UsageError as error:
+            raise UsageError(f"meter {name}: {error}") from None
+        self.rollover: Mapping[str, int] = model.rollover
+        self._name = name
+        self._model = model
+        self._registers = tuple(register for register in model.registers if register.lane in lanes)
+        self._clock = clock
+        self._scales: dict[Obis, ScalerUnit] = {}
+        self._serial: str | None = None
+        self._clock_due = 0
+        self._one_at_a_time = asyncio.Lock()
+
+    async def read(self) -> Reading:
+        """Its registers now, and once a minute its clock."""
+        return await self._guarded(self._read)
+
+    async def probe(self) -> Plausibility:
+        """Whether its registers are there, in Wh and W."""
+        return await self._guarded(self._probe)
+
+    async def perform(self, operation: Callable[[Session], Steps[T]]) -> T:
+        """What `operation` does in the association: throw the switch, say. MeterError as `read`."""
+
+        async def performed() -> T:
+            await self._connected()
+            return await self._connection.run(operation)
+
+        return await self._guarded(performed)
+
+    async def aclose(self) -> None:
+        await self._connection.close()
+
+    async def _guarded(self, operation: Callable[[], Awaitable[T]]) -> T:
+        """One operation at a time; after one that left doubts the connection will be a new one."""
+        async with self._one_at_a_time:
+            certain = False
+            try:
+                async with asyncio.timeout(_WHOLE_S):
+                    result = await operation()
+                certain = True
+                return result
+            except AccessError as error:
+                certain = True
+                raise MeterError(f"meter {self._name}: {error}") from None
+            except MeterError as error:
+                raise MeterError(f"meter {self._name}: {error}") from None
+            except TimeoutError:
+                raise MeterError(f"meter {self._name} has not said all within {_WHOLE_S:g} s") from None
+            finally:
+                if not certain:
+                    self._connection.drop()
+
+    async def _connected(self) -> None:
+        """Associate, and read what stays the same."""
+        if self._connection.is_open:
+            return
+        await self._connection.open()
+        self._scales = {}
+        for register in self._registers:
+            for code in register.codes:
+                scale = await self._get(register.class_id, code, _SCALER_UNIT)
+                self._scales[code] = ScalerUnit.of(scale)
+        self._serial = None
+        if self._model.serial_number is not None:
+            self._serial = _text(await self._get(DATA, self._model.serial_number, _VALUE))
+        self._clock_due = self._clock.monotonic()
+
+    async def _read(self) -> Reading:
+        await self._connected()
+        wall, monotonic = self._clock.wall(), self._clock.monotonic()
+        registers = {}
+        for register in self._registers:
+            values = [await self._get(register.class_id, code, _VALUE) for code in register.codes]
+            registers[register.lane] = self._lane_value(register, values)
+        sane(registers)
+        return Reading(
+            self._name, registers, wall, monotonic, self._serial, await self._meter_time(monotonic)
+        )
+
+    async def _meter_time(self, monotonic: int) -> int | None:
+        """The meter's clock, where it is due and tells how far it is from UTC."""
+        if monotonic < self._clock_due:
+            return None
+        self._clock_due = monotonic + _CLOCK_EVERY_NS
+        octets = await self._get_clock()
+        if not date_time.tells_utc(octets):
+            return None
+        return date_time.decode(octets).unix_ns
+
+    async def _probe(self) -> Plausibility:
+        try:
+            await self._read()
+        except AccessError as error:
+            return Plausibility(False, f"meter {self._name}: {error}: is it the profile's model?")
+        maker = _text(await self._get(DATA, _NAME, _VALUE))[:3]
+        has = ", ".join(register.lane for register in self._registers)
+        return Plausibility(True, f"meter {self._name} is of the maker {maker!r} and shows {has}")
+
+    def _lane_value(self, register: Register, values: Sequence[Value]) -> int:
+        convert = watts if register.lane == "power" else milliwatt_hours
+        value, *less = (
+            convert(value, self._scales[code]) for code, value in zip(register.codes, values, strict=True)
+        )
+        return value - sum(less)
+
+    async def _get(self, class_id: int, code: Obis, attribute: int) -> Value:
+        return await self._connection.run(lambda session: session.get(Reference(class_id, code, attribute)))
+
+    async def _get_clock(self) -> bytes:
+        octets = await self._get(CLOCK, self._model.clock, _VALUE)
+        if not isinstance(octets, bytes):
+            raise MeterError("the meter's clock shows no time")
+        return octets
+
+
+class RememberingDlmsMeter(DlmsMeter):
+    """A DLMS meter with a load profile."""
+
+    @property
+    def period_s(self) -> int:
+        return self._model.period_s
+
+    @property
+    def _profile(self) -> Obis:
+        assert self._model.load_profile is not None  # `dlms_meter` makes such a meter only then
+        return self._model.load_profile
+
+    async def remembered(self, after: int) -> Sequence[Reading]:
+        """A day of the profile at a time. A meter's clock tells whole seconds: what it is behind or ahead of
+        ours is taken as whole seconds too, so that one in step with ours has its rows where they belong."""
+        return await self._guarded(lambda: self._remembered(after))
+
+    async def _remembered(self, after: int) -> Sequence[Reading]:
+        await self._connected()
+        codes = {register.lane: register.obis for register in self._energies()}
+        columns = await self._connection.run(
+            lambda session: read_columns(session, self._profile, self._model.clock, codes)
+        )
+        wall, monotonic = self._clock.wall(), self._clock.monotonic()
+        octets = await self._get_clock()
+        now = date_time.meter_scale(octets)
+        behind = (wall - now) // _NS * _NS
+        readings: list[Reading] = []
+        # Whose clock is set tells how long ago `after` was.
+        first = max(after - (behind if self._clock.trusted() else 0) + 1, now - _MOST_NS)
+        while first <= now:
+            last = min(first + _PAGE_NS, now)
+            page = await self._rows(columns, first, last, octets)
+            readings += (
+                self._remembered_reading(row, row.stamp + behind, wall, monotonic)
+                for row in page
+                if first <= row.stamp <= last
+            )
+            first = last + 1
+        return readings
+
+    def _energies(self) -> list[Register]:
+        return [register for register in self._registers if register.lane != "power"]
+
+    async def _rows(self, columns: Columns, first: int, last: int, clock: bytes) -> list[Row]:
+        """The rows between two moments on the meter's scale."""
+        low, high = (date_time.like(clock, moment) for moment in (first, last))
+        return await self._connection.run(
+            lambda session: read_rows(session, self._profile, columns, low, high)
+        )
+
+    def _remembered_reading(self, row: Row, stamp: int, wall: int, monotonic: int) -> Reading:
+        """The registers at wall time `stamp`. They close the unit that ends there: so a moment before."""
+        registers = {
+            register.lane: self._lane_value(register, [row.values[register.lane]])
+            for register in self._energies()
+            if register.lane in row.values
+        }
+        sane(registers)
+        at = stamp - _BEFORE_NS
+        return Reading(self._name, registers, at, monotonic - (wall - at), self._serial, row.stamp)
+
+
+def dlms_meter(
+    name: str,
+    model: DlmsModel,
+    endpoint: Endpoint,
+    secrets: Secrets,
+    counter_file: Path,
+    *,
+    lanes: Collection[str],
+    clock: Clock,
+    timeout_s: float = 5.0,
+) -> DlmsMeter:
+    """The meter `name`, Remembering where its model has a load profile; see DlmsMeter."""
+    kind = RememberingDlmsMeter if model.load_profile is not None else DlmsMeter
+    return kind(name, model, endpoint, secrets, counter_file, lanes=lanes, clock=clock, timeout_s=timeout_s)
+
+
+def _text(value: Value) -> str:
+    """A name or a number, as most meters give it: characters, or octets that are some."""
+    if isinstance(value, bytes):
+        return value.decode("ascii", "backslashreplace")
+    return str(value)

@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.errors import MeterError
+from gateway.meters.dlms.counter import InvocationCounter
+
+
+async def test_numbers_are_durable_before_they_are_taken(tmp_path: Path) -> None:
+    """Whenever the power goes, the next start takes a number above all that were taken."""
+    path = tmp_path / "counter"
+    taken: list[int] = []
+    for _ in range(3):
+        counter = InvocationCounter(path)
+        await counter.open()
+        for _ in range(5000):
+            await counter.reserve()
+            taken.append(counter.take())
+            assert json.loads(path.read_text())["next"] > taken[-1]
+    assert taken == sorted(set(taken))
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
+async def test_nothing_is_taken_that_is_not_reserved(tmp_path: Path) -> None:
+    counter = InvocationCounter(tmp_path / "counter")
+    await counter.open()
+    with pytest.raises(RuntimeError):
+        counter.take()
+    await counter.reserve()
+    first = counter.take()
+    counter.skip_to(first + 100_000)
+    with pytest.raises(RuntimeError):
+        counter.take()
+    await counter.reserve()
+    assert counter.take() == first + 100_000
+    counter.skip_to(3)  # never back
+    assert counter.take() == first + 100_001
+
+
+async def test_a_counter_at_its_end_is_refused(tmp_path: Path) -> None:
+    counter = InvocationCounter(tmp_path / "counter")
+    await counter.open()
+    counter.skip_to((1 << 32) - 4096)
+    await counter.reserve()
+    assert counter.take() == (1 << 32) - 4096
+    counter.skip_to((1 << 32) - 10)
+    with pytest.raises(MeterError, match="new keys"):
+        await counter.reserve()
+
+
+@given(
+    content=st.binary(max_size=40)
+    | st.sampled_from([b"[]", b"{}", b'{"next": 0}', b'{"next": 4294967297}', b"1" * 5000])
+)
+async def test_a_damaged_file_is_not_begun_anew(
+    tmp_path_factory: pytest.TempPathFactory, content: bytes
+) -> None:
+    path = tmp_path_factory.mktemp("damaged") / "counter"
+    path.write_bytes(content)
+    with pytest.raises(MeterError, match="invocation counter"):
+        await InvocationCounter(path).open()
+
+
+async def test_a_file_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+    counter = InvocationCounter(tmp_path / "absent" / "counter")
+    await counter.open()
+    with pytest.raises(MeterError, match="cannot be written"):
+        await counter.reserve()
+    with pytest.raises(RuntimeError):
+        counter.take()

@@ -1,0 +1,123 @@
+from __future__ import annotations
+
+import pytest
+
+from gateway.errors import MeterError
+from gateway.meters.dlms import apdu, date_time
+from gateway.meters.dlms.client import Session, Setup
+from gateway.meters.dlms.cosem import CLOCK, REGISTER, capture_object, obis
+from gateway.meters.dlms.data import Array, DoubleLongUnsigned, Unsigned, Value, encode
+from gateway.meters.dlms.load_profile import Columns, Row, read_columns, rows
+from tests.meters.bench import NS
+from tests.meters.dlms.peers import talk
+
+NOON = 1_780_315_200 * NS
+PERIOD = 900 * NS
+COLUMNS = Columns(clock=0, clock_object=None, lanes={"import": 2, "export": 3}, period_s=900)
+CLOCK_OBJECT = capture_object(CLOCK, obis("0-0:1.0.0"), 2)
+QUARTER = DoubleLongUnsigned(900)
+PROFILE = obis("1-0:99.1.0")
+LANES = {"import": obis("1-0:1.8.0"), "export": obis("1-0:2.8.0")}
+
+
+def at(moment: int) -> bytes:
+    return date_time.encode(moment, 0)
+
+
+def test_a_null_stands_for_what_follows_from_the_row_before() -> None:
+    buffer: list[Value] = [
+        (at(NOON), Unsigned(8), DoubleLongUnsigned(5), DoubleLongUnsigned(7)),
+        (None, Unsigned(0), DoubleLongUnsigned(6), None),
+        (None, None, None, DoubleLongUnsigned(9)),
+        (at(NOON + 10 * PERIOD), Unsigned(0), DoubleLongUnsigned(8), None),
+        (None, Unsigned(0), None, None),
+    ]
+    assert rows(buffer, COLUMNS) == [
+        Row(NOON, {"import": 5, "export": 7}),
+        Row(NOON + PERIOD, {"import": 6, "export": 7}),
+        Row(NOON + 2 * PERIOD, {"import": 6, "export": 9}),
+        Row(NOON + 10 * PERIOD, {"import": 8, "export": 9}),
+        Row(NOON + 11 * PERIOD, {"import": 8, "export": 9}),
+    ]
+
+
+def test_rows_that_follow_from_none_are_left_out() -> None:
+    buffer: list[Value] = [
+        (None, None, DoubleLongUnsigned(5), DoubleLongUnsigned(7)),
+        (at(NOON), None, None, DoubleLongUnsigned(8)),
+    ]
+    assert rows(buffer, COLUMNS) == [Row(NOON, {"import": 5, "export": 8})]
+    assert rows([(at(NOON), None, None, None)], COLUMNS) == []
+
+
+@pytest.mark.parametrize(
+    ("row", "sentence"),
+    [
+        ((at(NOON), Unsigned(0), DoubleLongUnsigned(5)), "lacks columns"),
+        (DoubleLongUnsigned(5), "lacks columns"),
+        ((Unsigned(1), None, None, None), "no time"),
+        ((b"short", None, None, None), "has 5 bytes"),
+    ],
+)
+def test_what_is_no_row_is_refused(row: Value, sentence: str) -> None:
+    with pytest.raises(MeterError, match=sentence):
+        rows([row], COLUMNS)
+
+
+def columns(captured: Value, period: Value = QUARTER) -> Columns:
+    def answer(message: bytes) -> bytes:
+        request = apdu.parse_request(message)
+        assert isinstance(request, apdu.Get)
+        return apdu.GetAnswer(
+            request.invoke, encode(captured if request.target.index == 3 else period)
+        ).encode()
+
+    session = Session(Setup(), lambda: 0)
+    return talk(read_columns(session, PROFILE, obis("0-0:1.0.0"), LANES), answer)
+
+
+def test_columns_are_found_wherever_they_are() -> None:
+    status = capture_object(1, obis("0-0:96.10.1"), 2)
+    stamped = capture_object(4, LANES["import"], 5)
+    energies = [capture_object(REGISTER, code, 2) for code in LANES.values()]
+    found = columns(Array((status, stamped, energies[1], CLOCK_OBJECT, energies[0])))
+    assert found == Columns(3, CLOCK_OBJECT, {"import": 4, "export": 2}, 900)
+    assert columns(Array((CLOCK_OBJECT, energies[0]))).lanes == {"import": 1}
+
+
+@pytest.mark.parametrize(
+    ("captured", "period", "sentence"),
+    [
+        (Array((CLOCK_OBJECT,)), QUARTER, "captures no clock, or no register"),
+        (
+            Array((capture_object(REGISTER, LANES["import"], 2),)),
+            DoubleLongUnsigned(900),
+            "captures no clock",
+        ),
+        (Array((Unsigned(1),)), QUARTER, "has no name"),
+        (None, QUARTER, "does not say what it captures"),
+        (Array((CLOCK_OBJECT,)), DoubleLongUnsigned(0), "no period"),
+        (Array((CLOCK_OBJECT,)), None, "no period"),
+    ],
+)
+def test_a_profile_that_cannot_be_read_is_refused(captured: Value, period: Value, sentence: str) -> None:
+    with pytest.raises(MeterError, match=sentence):
+        columns(captured, period)
+
+
+@pytest.mark.parametrize("stamp", ["07E8 07 1E 02 0C 2D 00 00 FF88 80", "07E8 01 1E 02 0C 2D 00 00 8000 00"])
+def test_a_moment_is_asked_for_as_the_meter_writes_it(stamp: str) -> None:
+    octets = bytes.fromhex(stamp)
+    moment = date_time.meter_scale(octets)
+    assert date_time.like(octets, moment)[:4] == octets[:4]
+    assert date_time.like(octets, moment)[5:] == octets[5:]
+    assert date_time.meter_scale(date_time.like(octets, moment - PERIOD)) == moment - PERIOD
+
+
+def test_a_change_of_clocks_makes_no_hour() -> None:
+    """A meter that does not tell how far it is from UTC: 2:45 in summer time, then 2:00 in winter time."""
+    summer, winter = (
+        bytes.fromhex(f"07E8 0A 1B 07 {time} 00 00 8000 {dst}")
+        for time, dst in (("022D", "80"), ("0200", "00"))
+    )
+    assert date_time.meter_scale(winter) - date_time.meter_scale(summer) == PERIOD
