@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from secrets import token_bytes
 from typing import TypeVar
 
 from gateway.errors import MeterError, UsageError
@@ -145,9 +146,7 @@ class Connection:
         return seen
 
     def _new_session(self) -> Session:
-        if self._counter is None:
-            return Session(self._setup, _no_counter)
-        return Session(self._setup, self._counter.take)
+        return Session(self._setup, self._counter.take if self._counter else _no_counter)
 
 
 def _setup(security: Security, secrets: Secrets) -> Setup:
@@ -160,7 +159,13 @@ def _setup(security: Security, secrets: Secrets) -> Setup:
             )
         keys = Keys(secrets.encryption_key, secrets.authentication_key)
     return Setup(
-        security.mechanism, security.protection, security.general, keys=keys, password=secrets.password
+        mechanism=security.mechanism,
+        protection=security.protection,
+        general=security.general,
+        # Drawn anew at each start: with an old copy of the counter's file no nonce comes twice either.
+        title=b"GWY" + token_bytes(5),
+        keys=keys,
+        password=secrets.password,
     )
 
 
