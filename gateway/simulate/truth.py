@@ -58,12 +58,13 @@ class LiveHome:
                         said = self._home.second
                         each_second()
                     if self._truth is not None and self._unwritten:
-                        await loop.run_in_executor(pen, _append, self._truth, self._take())
+                        # It takes the lines itself: none are lost where this is cancelled before it begins.
+                        await loop.run_in_executor(pen, self._write, self._truth)
                     else:
                         await self._clock.sleep((_NS - self._clock.wall() % _NS) / _NS)
         finally:
             if self._truth is not None and self._unwritten:
-                _append(self._truth, self._take())
+                self._write(self._truth)
 
     def _now(self) -> int:
         return self._clock.wall() // _NS
@@ -74,9 +75,9 @@ class LiveHome:
             line = {"unit": self._home.second} | {_KEYS[lane]: value for lane, value in shown.items()}
             self._unwritten.append(json.dumps(line) + "\n")
 
-    def _take(self) -> list[str]:
+    def _write(self, truth: Path) -> None:
         lines, self._unwritten = self._unwritten, []
-        return lines
+        _append(truth, lines)
 
 
 def _append(truth: Path, lines: Sequence[str]) -> None:

@@ -128,10 +128,13 @@ class ListForm:
         return moment if moment.sure else None
 
     def _serial(self, entries: Sequence[Entry], title: bytes | None) -> str | None:
+        """Always from the same place: not every list holds it, and another one would be another meter."""
+        if self.serial is None and not any("serial" in places for places in self.places.values()):
+            return title.hex().upper() if title else None
         for entry in entries:
-            if entry.name == "serial" or (self.serial is not None and entry.name == self.serial):
+            if entry.name in ("serial", self.serial):
                 return _text(entry.value)
-        return title.hex().upper() if title and self.serial is None else None
+        return None
 
 
 def _quantity(code: Obis) -> str | None:
