@@ -107,8 +107,8 @@ class _Run:
         self.readings = 0
         self.serial = UNKNOWN
         self.gross = False
-        self.rolled: set[int] = set()
-        self.wrong: dict[int, bool] = {}  # lane: whether it does not fit
+        self.wrong: set[int] = set()  # the lanes that did not fit when they were last read
+        self.rolled = [0] * lanes  # how many samples of each lane in a row a rollover explains
         self.first: list[Mark | None] = [None] * lanes
         self.latest: list[Mark | None] = [None] * lanes
         self.seen = [0] * lanes
@@ -116,7 +116,6 @@ class _Run:
     def add(self, sample: Sample, misfit: _Misfit) -> None:
         self.readings += 1
         self.gross = self.gross or misfit.gross
-        self.rolled |= misfit.rolled
         if self.serial == UNKNOWN:
             self.serial = sample.serial
         for lane, register in enumerate(sample.energy):
@@ -125,22 +124,16 @@ class _Run:
                 self.first[lane] = self.first[lane] or mark
                 self.latest[lane] = mark
                 self.seen[lane] += 1
-                self.wrong[lane] = lane in misfit.fell | misfit.rose
+                rolls = lane in misfit.rolled or (lane in misfit.fell and self.rolled[lane] > 0)
+                self.rolled[lane] = self.rolled[lane] + 1 if rolls else 0
+                self.wrong -= {lane}
+        self.wrong |= misfit.fell | misfit.rose
 
     def reaches(self, sample: Sample) -> bool:
         """Whether the registers can have come from these to the sample's."""
         return not _differ(self.serial, sample.serial) and all(
             last is None or now is None or 0 <= now - last.register <= last.most_until(sample) + _SLACK_MWH
             for last, now in zip(self.latest, sample.energy, strict=True)
-        )
-
-    def is_continued(self, sample: Sample, misfit: _Misfit) -> bool:
-        """Whether the same explains the sample as explains these."""
-        wrong = misfit.fell | misfit.rose
-        return (bool(self.rolled) or not misfit.rolled) and all(
-            self.wrong.get(lane, lane in wrong) == (lane in wrong)
-            for lane, register in enumerate(sample.energy)
-            if register is not None
         )
 
 
@@ -181,8 +174,6 @@ class Registers:
             return Judgement(not other)
         run = self._run if self._run and self._run.reaches(sample) else None
         misfit = self._misfit(sample, rollover, run)
-        if run and not run.is_continued(sample, misfit):
-            run, misfit = None, self._misfit(sample, rollover, None)
         wrong = misfit.fell | misfit.rose
         if not other:
             self._wrong -= {lane for lane, register in enumerate(sample.energy) if register is not None}
@@ -217,7 +208,8 @@ class Registers:
             if mark is None or register is None:
                 continue
             rise = register - mark.register
-            most = ((run and run.latest[lane]) or mark).most_until(sample)
+            since = run.latest[lane] if run and lane in run.wrong else mark
+            most = (since or mark).most_until(sample)
             if rise < 0:
                 fell.add(lane)
                 gross = gross or rise <= -_EXCHANGE_FALL_MWH
@@ -231,11 +223,13 @@ class Registers:
 
     def _settle(self, run: _Run, sample: Sample, rollover: Mapping[str, int], begun: bool) -> Judgement:
         """Believe held samples that say by now what happened, `sample` the last of them."""
-        if self._is_rollover(run):
-            for lane in run.rolled:
+        if not _differ(run.serial, self.serial) and all(
+            run.rolled[lane] >= _AGREEING for lane in self._wrong
+        ):
+            rolled = set(self._wrong)
+            for lane in rolled:
                 self.offsets[lane] += rollover[self._lanes[lane]]
-            totals = self._adopt(run.latest)
-            return Judgement(True, totals, self._end("rolled", sample.unit, run.rolled))
+            return Judgement(True, self._adopt(run.latest), self._end("rolled", sample.unit, rolled))
         if self._is_exchange(run, sample, begun):
             for lane, (mark, first) in enumerate(zip(self._marks, run.first, strict=True)):
                 if mark is not None and first is not None:
@@ -244,14 +238,6 @@ class Registers:
             self.serial = run.serial
             return Judgement(True, totals, self._end("exchanged", sample.unit))
         return Judgement(False)
-
-    def _is_rollover(self, run: _Run) -> bool:
-        return (
-            bool(run.rolled)
-            and self._wrong <= run.rolled
-            and not _differ(run.serial, self.serial)
-            and min(run.seen[lane] for lane in run.rolled) >= _AGREEING
-        )
 
     def _is_exchange(self, run: _Run, sample: Sample, begun: bool) -> bool:
         if min(run.seen) < _AGREEING:
