@@ -123,8 +123,9 @@ class Connection:
         return await run(steps, exchange)
 
     async def _check_counter(self, counter: InvocationCounter) -> None:
-        """Go on above what the meter has seen: its file may be missing, or an old copy."""
-        await counter.open()
+        """Go on above what the meter has seen: the file may be missing, or an old copy, and another client
+        may have the same keys."""
+        await counter.refresh()
         if self._security.counter is not None:
             try:
                 counter.skip_to(await self._seen_counter(self._security.counter) + 1)

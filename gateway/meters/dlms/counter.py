@@ -20,19 +20,21 @@ _END = 1 << 32
 
 
 class InvocationCounter:
-    """The counter in the file `path`; `open` reads it, and makes it where it is missing."""
+    """The counter in the file `path`, which is made where it is missing. Other processes may take numbers
+    from it too (a check while the gateway runs): each reserves its own."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._is_open = False
         self._next = 0
         self._reserved = 0  # the first number that is not
 
-    async def open(self) -> None:
-        """MeterError where the file cannot be read, or is damaged: to begin anew could repeat numbers."""
-        if not self._is_open:
-            self._next = self._reserved = await asyncio.to_thread(self._read)
-            self._is_open = True
+    async def refresh(self) -> None:
+        """Go on above what is reserved in the file, where that was not by us. MeterError where the file
+        cannot be read, or is damaged: to begin anew could repeat numbers."""
+        stored = await asyncio.to_thread(self._read)
+        if stored != self._reserved:
+            self.skip_to(stored)
+            self._reserved = self._next
 
     def skip_to(self, number: int) -> None:
         """Go on from `number`, if that is ahead: what the meter has seen it does not take again."""
@@ -42,6 +44,7 @@ class InvocationCounter:
         """Make sure that the next few numbers are reserved. MeterError where that cannot be written."""
         if self._next + _MARGIN <= self._reserved:
             return
+        await self.refresh()
         if self._next + _RESERVED_AT_ONCE > _END:
             raise MeterError(
                 "the invocation counter is at its end: the meter needs new keys before it is read"

@@ -17,7 +17,6 @@ async def test_numbers_are_durable_before_they_are_taken(tmp_path: Path) -> None
     taken: list[int] = []
     for _ in range(3):
         counter = InvocationCounter(path)
-        await counter.open()
         for _ in range(5000):
             await counter.reserve()
             taken.append(counter.take())
@@ -28,7 +27,6 @@ async def test_numbers_are_durable_before_they_are_taken(tmp_path: Path) -> None
 
 async def test_nothing_is_taken_that_is_not_reserved(tmp_path: Path) -> None:
     counter = InvocationCounter(tmp_path / "counter")
-    await counter.open()
     with pytest.raises(RuntimeError):
         counter.take()
     await counter.reserve()
@@ -42,9 +40,22 @@ async def test_nothing_is_taken_that_is_not_reserved(tmp_path: Path) -> None:
     assert counter.take() == first + 100_001
 
 
+async def test_two_that_count_in_one_file_take_each_number_once(tmp_path: Path) -> None:
+    counters = [InvocationCounter(tmp_path / "counter") for _ in range(2)]
+    taken = []
+    for turn in range(12_000):
+        counter = counters[turn // 3000 % 2]
+        await counter.reserve()
+        taken.append(counter.take())
+    assert len(set(taken)) == len(taken)
+    # The meter has seen the other's numbers: the one that is behind goes above them.
+    await counters[0].refresh()
+    await counters[0].reserve()
+    assert counters[0].take() > max(taken)
+
+
 async def test_a_counter_at_its_end_is_refused(tmp_path: Path) -> None:
     counter = InvocationCounter(tmp_path / "counter")
-    await counter.open()
     counter.skip_to((1 << 32) - 4096)
     await counter.reserve()
     assert counter.take() == (1 << 32) - 4096
@@ -63,12 +74,11 @@ async def test_a_damaged_file_is_not_begun_anew(
     path = tmp_path_factory.mktemp("damaged") / "counter"
     path.write_bytes(content)
     with pytest.raises(MeterError, match="invocation counter"):
-        await InvocationCounter(path).open()
+        await InvocationCounter(path).reserve()
 
 
 async def test_a_file_that_cannot_be_written_is_told(tmp_path: Path) -> None:
     counter = InvocationCounter(tmp_path / "absent" / "counter")
-    await counter.open()
     with pytest.raises(MeterError, match="cannot be written"):
         await counter.reserve()
     with pytest.raises(RuntimeError):

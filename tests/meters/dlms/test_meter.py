@@ -12,7 +12,7 @@ import pytest
 
 from gateway.clock import Clock
 from gateway.errors import MeterError, UsageError
-from gateway.meters.dlms import disconnector
+from gateway.meters.dlms import association, disconnector
 from gateway.meters.dlms.association import HLS5, LLS, NONE
 from gateway.meters.dlms.meter import DlmsMeter, RememberingDlmsMeter, dlms_meter
 from gateway.meters.dlms.model import DlmsModel, parse_model
@@ -308,6 +308,23 @@ async def test_silence_has_an_end(tmp_path: Path) -> None:
     ):
         with pytest.raises(MeterError, match=r"meter house: the meter does not answer within 0\.05 s"):
             await meter.read()
+
+
+async def test_each_start_has_a_system_title_of_its_own(tmp_path: Path) -> None:
+    """So that an old copy of the counter's file makes no nonce come twice."""
+    titles = set()
+
+    def silent(message: bytes) -> list[bytes]:
+        titles.add(association.parse_request(message[8:]).title)
+        return []
+
+    async with raw_server(silent) as port:
+        for _ in range(3):
+            wanted = model(policy(HLS5, 0x30))
+            async with reader(port, StillClock(), tmp_path / "c", wanted, timeout_s=0.05) as meter:
+                with pytest.raises(MeterError, match="does not answer"):
+                    await meter.read()
+    assert [len(title or b"") for title in titles] == [8, 8, 8]
 
 
 class Cutting:
