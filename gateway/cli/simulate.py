@@ -19,6 +19,8 @@ import click
 from gateway.cli import LazyGroup
 from gateway.cli.output import MWH_PER_KWH, examples, kwh, local_time
 from gateway.clock import Clock, SystemClock
+from gateway.meters.endpoint import Line, Tcp
+from gateway.meters.profile import Profile
 from gateway.simulate.household import Home
 
 Result = TypeVar("Result")
@@ -27,6 +29,8 @@ _NS = 1_000_000_000
 _METERS = {
     "modbus": ("gateway.cli.simulate_modbus", "A Modbus TCP meter."),
     "dlms": ("gateway.cli.simulate_dlms", "A DLMS/COSEM meter."),
+    "sml": ("gateway.cli.simulate_sml", "A meter that sends SML."),
+    "p1": ("gateway.cli.simulate_p1", "A meter with a P1 port."),
 }
 
 
@@ -45,6 +49,15 @@ class Stand:
     port: int
     truth: Path | None
     neighbour: Callable[[int], Home]  # another home, of the seed that is so many behind
+
+    def outlet(self, serial: str | None, profile: Profile) -> tuple[Tcp | Line, str]:
+        """Where a meter of `profile` speaks: on the serial port `serial`, or to who connects; and how to say
+        that once it does, for `run_until_ended`."""
+        if serial is None:
+            return Tcp(self.host, self.port), "{at}"
+        assert profile.serial is not None  # each model that speaks by itself does it on a line
+        where = f"{serial}, {profile.serial}"
+        return Line(serial, profile.serial), where.replace("{", "{{").replace("}", "}}")
 
 
 def home_options(port: int) -> Callable[[Callable[..., Result]], Callable[..., Result]]:
@@ -87,6 +100,13 @@ def home_options(port: int) -> Callable[[Callable[..., Result]], Callable[..., R
         return with_stand
 
     return with_options
+
+
+def serial_option(command: Callable[..., Result]) -> Callable[..., Result]:
+    """`--serial` for a command that takes `serial`."""
+    return click.option("--serial", metavar="DEVICE", help="Speak on this serial port, not on the network.")(
+        command
+    )
 
 
 def run_until_ended(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import termios
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
@@ -23,17 +25,19 @@ async def speak(
     listening: Callable[[int], None] = lambda port: None,
 ) -> None:
     """Keep `live` and send `telegram()` each second, until cancelled; where that is empty the meter is
-    silent. On the network, `listening` is told the port once it is open (for port 0 the system chooses
-    one). UsageError where it cannot listen, cannot open the serial port, or cannot write the truth."""
-    opened = _on_line(endpoint) if isinstance(endpoint, Line) else _on_network(endpoint, listening)
-    async with opened as send:
+    silent. `listening` is told the port once it is open: for port 0 the system chooses one, for a serial
+    port it is 0. UsageError where it cannot listen, cannot use the serial port, or cannot write the truth."""
+    opened = _on_line(endpoint) if isinstance(endpoint, Line) else _on_network(endpoint)
+    async with opened as (send, port):
+        listening(port)
         await live.keep(lambda: send(telegram()))
 
 
+_Send = Callable[[bytes], None]
+
+
 @asynccontextmanager
-async def _on_network(
-    endpoint: Tcp, listening: Callable[[int], None]
-) -> AsyncIterator[Callable[[bytes], None]]:
+async def _on_network(endpoint: Tcp) -> AsyncIterator[tuple[_Send, int]]:
     listeners: dict[asyncio.StreamWriter, asyncio.Task[None]] = {}
 
     async def hold(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -61,9 +65,8 @@ async def _on_network(
     except OSError as error:
         raise UsageError(f"cannot listen on {endpoint}: {error.strerror or error}") from None
     async with server:
-        listening(server.sockets[0].getsockname()[1])
         try:
-            yield send
+            yield send, server.sockets[0].getsockname()[1]
         finally:
             server.close()
             holding = list(listeners.values())
@@ -73,7 +76,7 @@ async def _on_network(
 
 
 @asynccontextmanager
-async def _on_line(line: Line) -> AsyncIterator[Callable[[bytes], None]]:
+async def _on_line(line: Line) -> AsyncIterator[tuple[_Send, int]]:
     settings = line.settings
     try:
         port = serial.Serial(
@@ -82,16 +85,17 @@ async def _on_line(line: Line) -> AsyncIterator[Callable[[bytes], None]]:
             bytesize=settings.data_bits,
             parity=_PARITY[settings.parity],
             stopbits=settings.stop_bits,
-            write_timeout=0,  # what does not fit between two telegrams is lost, as on a real line
         )
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, termios.error) as error:
         raise UsageError(f"cannot open {line}: {why(error)}") from None
 
     def send(data: bytes) -> None:
         try:
-            port.write(data)
+            os.write(port.fileno(), data)
+        except BlockingIOError:
+            pass  # what the line does not take is lost
         except OSError as error:
             raise UsageError(f"cannot write to {line}: {why(error)}") from None
 
     with port:
-        yield send
+        yield send, 0
