@@ -29,6 +29,7 @@ _NS = 1_000_000_000
 _METERS = {
     "modbus": ("gateway.cli.simulate_modbus", "A Modbus TCP meter."),
     "dlms": ("gateway.cli.simulate_dlms", "A DLMS/COSEM meter."),
+    "push": ("gateway.cli.simulate_push", "A meter that pushes DLMS lists."),
     "sml": ("gateway.cli.simulate_sml", "A meter that sends SML."),
     "p1": ("gateway.cli.simulate_p1", "A meter with a P1 port."),
 }

@@ -48,30 +48,36 @@ class PushMeter:
         self._counter = 2 * (wall.wall() // 1_000_000_000)
         self._home = home
         self._of_hour: tuple[int, tuple[int, int]] | None = None  # the hour's registers, until they are said
-        self._said_hour = home.second // _HOUR_S
+        self._hour = home.second // _HOUR_S
+        self._interval = home.second // self._plan.every_s
+        self._short_interval = home.second // self._plan.short_s
         self.live = LiveHome(home, wall, self._show, truth)
 
     def telegram(self) -> bytes:
-        """What it says in the second that is shown: a list, or nothing."""
+        """What it says in the second that is shown: a list in the first one of each interval, or nothing."""
         plan, second = self._plan, self._home.second
-        if self._of_hour is not None and plan.hourly_s is not None:
+        due, self._interval = second // plan.every_s != self._interval, second // plan.every_s
+        short_due, self._short_interval = (
+            second // plan.short_s != self._short_interval,
+            second // plan.short_s,
+        )
+        if self._of_hour is not None and plan.hourly_s is not None and second % _HOUR_S >= plan.hourly_s:
             hour, registers = self._of_hour
-            if second % _HOUR_S >= plan.hourly_s:
-                self._of_hour = None
-                moment = second if plan.hourly_clock == "now" else hour * _HOUR_S
-                return self._message(plan.layout(self._shown(registers, moment)), moment)
-        if second % plan.every_s == 0:
+            self._of_hour = None
+            moment = second if plan.hourly_clock == "now" else hour * _HOUR_S
+            return self._message(plan.layout(self._shown(registers, moment)), moment)
+        if due:
             energies = self._registers() if plan.hourly_s is None else None
             return self._message(plan.layout(self._shown(energies, second)), second)
-        if plan.short is not None and second % plan.short_s == 0:
+        if plan.short is not None and short_due:
             return self._message(plan.short(self._shown(None, second)), second)
         return b""
 
     def _show(self, home: Home) -> dict[str, int]:
         imported, exported = self._registers()
         hour = home.second // _HOUR_S
-        if hour != self._said_hour:
-            self._said_hour = hour
+        if hour != self._hour:
+            self._hour = hour
             self._of_hour = hour, (imported, exported)
         return {"import": imported, "export": exported, "power": home.power}
 

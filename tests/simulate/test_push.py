@@ -7,6 +7,7 @@ import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import datetime
+from importlib import resources
 from pathlib import Path
 
 import pytest
@@ -23,7 +24,7 @@ from gateway.simulate.push import PushMeter, serve
 from gateway.simulate.push_lists import PLANS
 from tests.meters.bench import NOON_S, NS, DrivenClock, FastClock, until
 
-PROFILES = [name for name in profile_ids() if isinstance(load_profile(name).model, DlmsPushModel)]
+PROFILES = sorted(PLANS)
 BOTH = Secrets(encryption_key=bytes(range(16)), authentication_key=bytes(range(16, 32)))
 ENCRYPTION = Secrets(encryption_key=bytes(range(16)))
 
@@ -112,7 +113,9 @@ def test_the_hour_is_the_right_one_when_clocks_change(profile: str, hour: str) -
 
 
 def test_every_push_profile_is_simulated() -> None:
-    assert set(PLANS) == set(PROFILES)
+    files = resources.files("gateway.meters").joinpath("profiles")
+    texts = {name: files.joinpath(f"{name}.toml").read_text("utf-8") for name in profile_ids()}
+    assert {name for name, text in texts.items() if 'protocol = "dlms-push"' in text} == set(PROFILES)
 
 
 def test_lists_without_what_is_given_tell_no_power_while_the_home_gives() -> None:
@@ -132,7 +135,19 @@ def test_a_started_meter_counts_on() -> None:
     for _ in range(10):
         run.second()
     again = PushMeter(run.home, load_profile("kaifa-ma309"), run.clock, ENCRYPTION)
-    assert isinstance(run.decoder.feed(again.telegram())[0], Telegram)
+    run.meter = again
+    said = len(run.said)
+    for _ in range(10):
+        run.second()
+    assert len(run.said) == said + 2
+
+
+def test_a_second_that_is_missed_costs_no_list() -> None:
+    run = Run("sagemcom-t210d", NOON_S, ENCRYPTION)
+    for seconds in (4, 2, 3, 0.5, 6):
+        run.clock.pass_s(seconds - 1)
+        run.second()
+    assert [telegram.meter_time for telegram in run.said] == [(NOON_S + at) * NS for at in (6, 15)]
 
 
 def test_what_cannot_be_simulated() -> None:

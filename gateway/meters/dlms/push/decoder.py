@@ -1,9 +1,9 @@
 """From bytes to telegrams: the core of a meter that pushes.
 
-A ciphered message that was there before is refused: each meter's invocation counter must rise. A counter that
-falls is believed only of a message whose clock is later than any before, which no copy has: so it is with a
-meter that was restarted or given a new key. Where messages carry no clock, that meter is believed again after
-the gateway was restarted.
+A ciphered message that was there before is refused: each meter's invocation counter must be higher than any
+before. One that is not is believed only of a message whose clock is later than any before, which no copy has:
+so it is with a meter that lost its counter. Where messages carry no clock, such a meter is believed again
+after the gateway was restarted.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _SENDERS = 16
 
 
 class Seen:
-    """The last invocation counter and the latest clock of each meter. It outlives a connection."""
+    """The highest invocation counter and the latest clock of each meter. It outlives a connection."""
 
     def __init__(self) -> None:
         self._last: OrderedDict[bytes, tuple[int, int]] = OrderedDict()
@@ -35,7 +35,7 @@ class Seen:
                 "a pushed message has an invocation counter that was there before, and no later clock: it"
                 " is a copy of an older one, or the meter was reset (then restart the gateway)"
             )
-        self._last[title] = (counter, max(clock, latest))
+        self._last[title] = (max(counter, last), max(clock, latest))
         self._last.move_to_end(title)
         if len(self._last) > _SENDERS:
             self._last.popitem(last=False)

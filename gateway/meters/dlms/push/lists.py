@@ -215,6 +215,6 @@ def _walk(items: Sequence[Value]) -> Iterator[Entry]:
 
 def _scale(value: Value) -> ScalerUnit | None:
     match value:
-        case (Integer(), Enum()):
-            return ScalerUnit.of(value)
+        case (Integer() as scaler, Enum() as unit):
+            return ScalerUnit(int(scaler), int(unit))
     return None

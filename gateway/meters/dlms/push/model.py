@@ -67,7 +67,7 @@ def parse_model(keys: Keys) -> DlmsPushModel:
             serial=_object(keys) if keys.has("serial_object") else None,
             zone=_zone(keys) if keys.has("zone") else None,
             energy_scaler=keys.integer("energy_scaler", -3, 6) if keys.has("energy_scaler") else 0,
-            places=dict(map(_places, keys.tables("list"))) if keys.has("list") else {},
+            places=_places(keys) if keys.has("list") else {},
             hourly_s=keys.integer("hourly_s", 1, 120) if keys.has("hourly_s") else None,
         ),
     )
@@ -85,10 +85,14 @@ def _zone(keys: Keys) -> ZoneInfo:
         raise keys.fault("zone", f"is {name}; it must be a time zone like Europe/Oslo") from None
 
 
-def _places(keys: Keys) -> tuple[int, tuple[str, ...]]:
-    items = keys.texts("items")
-    for item in items:
-        if item not in PLACES:
-            raise keys.fault("items", f"have {item!r}; each must be one of {', '.join(PLACES)}")
-    keys.end()
-    return len(items), items
+def _places(keys: Keys) -> dict[int, tuple[str, ...]]:
+    places: dict[int, tuple[str, ...]] = {}
+    for entry in keys.tables("list"):
+        items = entry.texts("items")
+        for item in items:
+            if item not in PLACES:
+                raise entry.fault("items", f"have {item!r}; each must be one of {', '.join(PLACES)}")
+        entry.end()
+        if places.setdefault(len(items), items) is not items:
+            raise keys.problem(f"two lists have {len(items)} items: nobody could tell them apart")
+    return places
