@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from gateway.clock import Clock
 from gateway.config import MeterSection, secrets_of
 from gateway.errors import UsageError
+from gateway.meters.dlms.meter import dlms_meter
+from gateway.meters.dlms.model import DLMS_PORT, DlmsModel
 from gateway.meters.endpoint import Endpoint, Line, Parity, SerialSettings, Tcp
 from gateway.meters.listener import Listener
 from gateway.meters.modbus.bus import Bus, Framing
@@ -18,15 +22,25 @@ from gateway.meters.reading import Meter
 _PARITY: dict[str, Parity] = {"N": "none", "E": "even", "O": "odd"}
 
 
-def open_meters(sections: tuple[MeterSection, ...], clock: Clock) -> dict[str, Meter]:
-    """A meter for each section, by name. Nothing is connected before it is first read. UsageError where a
-    section lacks what its profile needs: a meter's keys, a serial port's settings."""
+def open_meters(
+    sections: tuple[MeterSection, ...], clock: Clock, *, state: Path = Path()
+) -> dict[str, Meter]:
+    """A meter for each section, by name. Nothing is connected before it is first read. In the folder `state`
+    lie the invocation counters of meters that cipher. UsageError where a section lacks what its profile
+    needs: a meter's keys, a serial port's settings."""
     buses: dict[tuple[Endpoint, Framing], Bus] = {}
-    return {section.name: _open(section, load_profile(section.profile), clock, buses) for section in sections}
+    return {
+        section.name: _open(section, load_profile(section.profile), clock, buses, state)
+        for section in sections
+    }
 
 
 def _open(
-    section: MeterSection, profile: Profile, clock: Clock, buses: dict[tuple[Endpoint, Framing], Bus]
+    section: MeterSection,
+    profile: Profile,
+    clock: Clock,
+    buses: dict[tuple[Endpoint, Framing], Bus],
+    state: Path,
 ) -> Meter:
     lanes = [lane for lane in section.lanes if lane != "count"]
     model = profile.model
@@ -36,6 +50,9 @@ def _open(
             return SunSpecMeter(section.name, model, bus, lanes=lanes, device_id=section.unit_id, clock=clock)
         return ModbusMeter(section.name, model, bus, lanes=lanes, device_id=section.unit_id, clock=clock)
     secrets = secrets_of(section)
+    if isinstance(model, DlmsModel):
+        endpoint, counter = _endpoint(section, profile, DLMS_PORT), state / f"{section.name}.counter"
+        return dlms_meter(section.name, model, endpoint, secrets, counter, lanes=lanes, clock=clock)
     return Listener(
         section.name,
         _endpoint(section, profile, None),

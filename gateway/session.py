@@ -82,7 +82,7 @@ class Session:
 
     async def run(self) -> None:
         """Read, seal, publish and answer until cancelled, or until a part fails for good."""
-        meters = open_meters(self._config.meter, self._clock)
+        meters = open_meters(self._config.meter, self._clock, state=self._config.gateway.state)
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._control.serve(self._config.gateway.socket))
             tasks.create_task(self._publisher.run())

@@ -89,7 +89,7 @@ async def _root(config: Config) -> Finding:
 
 
 async def _meters(config: Config) -> AsyncIterator[Finding]:
-    meters = open_meters(config.meter, SystemClock(config.clock.source))
+    meters = open_meters(config.meter, SystemClock(config.clock.source), state=config.gateway.state)
     for name, meter in meters.items():
         try:
             probe = await meter.probe()

@@ -15,6 +15,8 @@ from importlib import resources
 from typing import Literal, Protocol
 
 from gateway.errors import UsageError
+from gateway.meters.dlms.model import DlmsModel
+from gateway.meters.dlms.model import parse_model as dlms_model
 from gateway.meters.dlms.push.model import parse_model as dlms_push_model
 from gateway.meters.endpoint import SerialSettings
 from gateway.meters.keys import Keys
@@ -47,11 +49,12 @@ class PushModel(Protocol):
         """A fresh decoder of its bytes. UsageError where it encrypts and `secrets` lack its keys."""
 
 
-Model = ModbusModel | SunSpecModel | PushModel
+Model = ModbusModel | SunSpecModel | DlmsModel | PushModel
 _PROTOCOLS: dict[str, Callable[[Keys], Model]] = {
     "modbus": modbus_model,
     "sunspec": sunspec_model,
     "sml": sml_model,
+    "dlms": dlms_model,
     "dlms-push": dlms_push_model,
     "p1": p1_model,
 }

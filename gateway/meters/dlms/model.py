@@ -12,6 +12,7 @@ from gateway.meters.dlms.cosem import EXTENDED_REGISTER, REGISTER, Obis, obis
 from gateway.meters.dlms.hdlc import address
 from gateway.meters.keys import Keys
 
+DLMS_PORT = 4059  # IANA: dlms-cosem
 Framing = Literal["wrapper", "hdlc", "mode-e"]
 _FRAMINGS: tuple[Framing, ...] = ("wrapper", "hdlc", "mode-e")
 LANES = ("import", "export", "power")
