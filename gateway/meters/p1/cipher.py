@@ -66,7 +66,6 @@ class SealedFrames:
             if telegram is not None:
                 yield telegram
                 self._begun = [head for head in self._begun if head.begin >= whole.end]
-                self._seen = max(self._seen, whole.end)
                 continue
             if whole is self._begun[0]:
                 yield MeterError("a P1 frame cannot be opened: it is damaged, or the meter has other keys")

@@ -44,9 +44,8 @@ class Frames:
             if behind + 4 > len(self._bytes):
                 self._seen = run.start()
                 break
-            # The last of doubled ones, and up to three single 1b, or one that was not doubled?
-            long = behind - run.start()
-            doubled = long >= 8 and long % 8 < 4
+            # k bytes 1b of content are k + 4 (k // 4) long, with their doubled escapes: 8, 9, 10, 11, 16...
+            doubled = (behind - run.start()) % 8 < 4
             self._seen = behind + 1
             if self._bytes[behind : behind + 4] == _BEGIN:
                 yield from self._begin(behind - 4, perhaps=doubled)
@@ -72,7 +71,6 @@ class Frames:
         for begin in self._begun:
             content = bytes(self._bytes[begin + 8 : at - 4])
             if fill <= 3 and fits(bytes(self._bytes[begin : at + 2]), sequence):
-                self._seen = at + 4
                 yield content[: len(content) - fill].replace(_ESCAPE * 2, _ESCAPE)
                 break
         else:

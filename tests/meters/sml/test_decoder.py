@@ -10,7 +10,9 @@ from hypothesis import strategies as st
 
 from gateway.errors import MeterError
 from gateway.meters.reading import Telegram
-from gateway.meters.sml.decoder import SmlDecoder, serial_number
+from gateway.meters.sml.decoder import SmlDecoder, serial_number, telegram
+from gateway.meters.sml.fields import Number
+from gateway.meters.sml.message import Entry, RegisterList, Time
 from gateway.simulate.sml import NONE, entry, frame, octets, signed, unsigned
 from tests.meters.sml.public import PublicFrame, public_frame, public_frames
 
@@ -39,16 +41,16 @@ def watts(code: str, value: int, scaler: int = 0) -> bytes:
 
 @pytest.mark.parametrize("public", public_frames(), ids=str)
 def test_what_real_meters_say(public: PublicFrame) -> None:
-    (telegram,) = SmlDecoder().feed(public.data)
-    assert isinstance(telegram, Telegram)
-    assert telegram.registers == public.registers
-    assert telegram.serial == public.serial
-    assert telegram.meter_time is None
+    (item,) = SmlDecoder().feed(public.data)
+    assert isinstance(item, Telegram)
+    assert item.registers == public.registers
+    assert item.serial == public.serial
+    assert item.meter_time is None
 
 
 def test_what_the_meter_said_is_in_no_repr() -> None:
-    (telegram,) = SmlDecoder().feed(public_frame("iskra-mt175"))
-    assert repr(telegram) == "Telegram(meter_time=None, age_s=0.0)"
+    (item,) = SmlDecoder().feed(public_frame("iskra-mt175"))
+    assert repr(item) == "Telegram(meter_time=None, age_s=0.0)"
 
 
 @given(st.integers(0, 2**63), st.integers(-20, 20), st.integers(-(2**31), 2**31 - 1), st.integers(-9, 3))
@@ -123,6 +125,17 @@ def test_numbers_on_the_meters_face() -> None:
     assert serial_number(bytes.fromhex("06454d4801027156cd45")) == "06454d4801027156cd45"
     assert serial_number(bytes.fromhex("0a010a0a0a0000a1bd34")) == "0a010a0a0a0000a1bd34"
     assert serial_number(b"\x0a\x01EMH\n\n\n\n\n") == "1EMH0a168430090"
+
+
+def test_a_meter_that_knows_what_time_it_is() -> None:
+    energy = Entry(bytes((1, 0, 1, 8, 0, 255)), None, None, WH, -1, Number(5, 1))
+    for time, expected in (
+        (None, None),
+        (Time(77, absolute=False), None),
+        (Time(1_800_000_000, absolute=True), 1_800_000_000 * 10**9),
+    ):
+        said = telegram(RegisterList(SERVER, time, (energy,)))
+        assert (said.registers, said.meter_time) == ({"import": 500}, expected)
 
 
 def test_lists_that_say_nothing_of_the_lanes() -> None:
