@@ -293,34 +293,34 @@ async def _end(simulator: asyncio.Task[None]) -> None:
 
 
 def check_units(units: Units, shown: Truth, meter: Simulated) -> None:
-    """Where the meter was read, the sum of all units is what its registers showed, and so is its power (at
-    that second, or `late` before: a telegram takes its time); between, floor by time."""
+    """Where the meter was read, the sum of all units is what its register showed, and the power is (at that
+    second, or up to `late_s` before: a telegram takes its time; or until the next reading: several questions
+    do); between, floor by time."""
     first, lanes = units
     was_read = np.flatnonzero(lanes["count"]).tolist()
     assert len(was_read) > len(lanes["count"]) // meter.every_s // 2, "the gateway hardly ever read the meter"
-    registers = {lane: np.cumsum(lanes[lane]) for lane in ("import", "export")}
-    start = first + was_read[0]
-    late = range(meter.late_s + 1)
+    near = range(-meter.late_s, meter.every_s)
+    for lane in ("import", "export"):
+        register = np.cumsum(lanes[lane])
+        register -= register[was_read[0]]
 
-    def fits(unit: int, began: int, second: int) -> bool:
-        risen = all(
-            registers[lane][unit] - registers[lane][was_read[0]]
-            == shown[second][f"{lane}_mwh"] - shown[began][f"{lane}_mwh"]
-            for lane in registers
-        )
-        return risen and lanes["power"][unit] == shown[second]["power_w"]
+        def misfit(zero: int, lane: str = lane, register: NDArray[np.int64] = register) -> int | None:
+            """The first unit that is not what was shown, if the register stood at `zero` at the first."""
+            for unit in was_read:
+                showed = {shown[first + unit + off][f"{lane}_mwh"] - zero for off in near}
+                if register[unit] not in showed:
+                    return unit
+            return None
 
-    def misfit(began: int) -> int | None:
-        """The first unit that is not what was shown, if what was shown first was so at second `began`."""
-        return next((u for u in was_read if not any(fits(u, began, first + u - ago) for ago in late)), None)
-
-    misfits = [misfit(start - ago) for ago in late]
-    assert None in misfits, f"{meter.name}: units {misfits} from {first} are not what it showed"
-    for register in registers.values():
+        misfits = [misfit(shown[first + was_read[0] + off][f"{lane}_mwh"]) for off in near]
+        assert None in misfits, f"{meter.name}: {lane} of units {misfits} from {first} is not what it showed"
         for x, y in pairwise(was_read):
             a, b = int(register[x]), int(register[y])
             expected = [a + (b - a) * k // (y - x) for k in range(1, y - x + 1)]
             assert register[x + 1 : y + 1].tolist() == expected, f"{meter.name} between {x} and {y}"
+    for unit in was_read:
+        showed = {shown[first + unit + off]["power_w"] for off in near}
+        assert lanes["power"][unit] in showed, f"{meter.name}: power of unit {unit} is not what it showed"
 
 
 def check_windows(windows: list[dict[str, Any]], units: Units) -> None:
