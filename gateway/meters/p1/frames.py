@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from gateway.errors import MeterError
 
 _MOST = 16_384  # bytes; five texts of 2048 characters in hex are the most a standard allows
+_LONGEST_SEQUENCE = 5  # and the character by which its end is known
 _MARK = re.compile(rb"[/!]")
 _SEQUENCE = re.compile(rb"([0-9A-Fa-f]{4})|([0-9A-Fa-f]{0,3})(?=[^0-9A-Fa-f])")  # some leave out zeros
 _FORM = re.compile(rb"/[^\r\n]{4,}\r?\n\r?\n(?:(?:[0-9:.*-]*(?:\([^()\r\n]*\))+)?\r?\n)+!")
@@ -42,6 +43,9 @@ class Frames:
                 self._seen = 1
             elif not begun:
                 self._forget(at + 1)
+            elif at >= _MOST:
+                yield self._too_long()
+                self._forget(at + 1)
             elif self._checked:
                 sequence = _SEQUENCE.match(self._bytes, at + 1)
                 if sequence is None:
@@ -57,9 +61,12 @@ class Frames:
             self._seen = len(self._bytes)
             if not self._bytes.startswith(b"/"):
                 self._forget(self._seen)
-        if len(self._bytes) > _MOST:
-            yield MeterError(f"a P1 telegram does not end within {_MOST} bytes")
+        if len(self._bytes) > _MOST + _LONGEST_SEQUENCE:
+            yield self._too_long()
             self._forget(len(self._bytes))
+
+    def _too_long(self) -> MeterError:
+        return MeterError(f"a P1 telegram does not end within {_MOST} bytes")
 
     def _check(self, telegram: bytes, sequence: bytes) -> bytes | MeterError:
         if sequence and int(sequence, 16) == crc16(telegram):
