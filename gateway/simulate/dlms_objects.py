@@ -85,6 +85,7 @@ class MeterObjects:
         self._entries: deque[Entry] = deque(maxlen=_ENTRIES)
         self._next_stamp = _next_stamp((home.second + 1) * _NS)
         self.connected = True
+        self.clock_status = 0  # 2 for a clock that doubts itself
         self.live = LiveHome(home, clock, self._show, truth)
 
     def _show(self, home: Home) -> Mapping[str, int]:
@@ -166,7 +167,10 @@ class MeterObjects:
             LOGICAL_DEVICE_NAME: (DATA, (b"GWS" + self._serial.rjust(13, b"0"),)),
             SERIAL_NUMBER: (DATA, (self._serial,)),
             COUNTER: (DATA, (DoubleLongUnsigned(self._counter()),)),
-            CLOCK_CODE: (CLOCK, (date_time.encode(self._now(), 0), Long(0), Enum(0))),
+            CLOCK_CODE: (
+                CLOCK,
+                (date_time.encode(self._now(), 0)[:-1] + bytes((self.clock_status,)), Long(0), Enum(0)),
+            ),
             IMPORT: (REGISTER, (DoubleLongUnsigned(self._imported), watt_hours)),
             EXPORT: (REGISTER, (DoubleLongUnsigned(self._exported), watt_hours)),
             POWER: (REGISTER, (DoubleLong(self._power), watts)),

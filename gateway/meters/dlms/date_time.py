@@ -59,8 +59,13 @@ def decode(octets: bytes, zone: tzinfo | None = None) -> Moment:
     assert offset is not None
     if hundredths < 100:
         ns += hundredths * 10_000_000
-    doubts = _INVALID_VALUE | _DOUBTFUL | _INVALID_STATUS
-    return Moment(ns, -(offset // timedelta(minutes=1)), status == _NO_STATUS or not status & doubts)
+    return Moment(ns, -(offset // timedelta(minutes=1)), is_sure(octets))
+
+
+def is_sure(octets: bytes) -> bool:
+    """Whether the meter does not doubt the clock that gave a date-time."""
+    status = octets[-1]
+    return status == _NO_STATUS or not status & (_INVALID_VALUE | _DOUBTFUL | _INVALID_STATUS)
 
 
 def tells_utc(octets: bytes) -> bool:

@@ -81,7 +81,8 @@ def read_rows(
 
 def rows(buffer: Sequence[Value], columns: Columns) -> list[Row]:
     """The rows of a buffer. A null stands for what follows from the row before: a clock that went on by a
-    period, a value that did not change (IEC 62056-6-2, 5.3.6). Rows that follow from none are left out."""
+    period, a value that did not change (IEC 62056-6-2, 5.3.6). Rows that follow from none are left out, and
+    those whose clock the meter doubts."""
     found: list[Row] = []
     stamp: int | None = None
     values: dict[str, Value] = {}
@@ -91,6 +92,8 @@ def rows(buffer: Sequence[Value], columns: Columns) -> list[Row]:
         match row[columns.clock]:
             case bytes(octets):
                 stamp = date_time.meter_scale(octets)
+                if not date_time.is_sure(octets):
+                    stamp = None
             case None:
                 stamp = None if stamp is None else stamp + columns.period_s * _NS
             case _:

@@ -32,6 +32,8 @@ _NS = 1_000_000_000
 _NAME = obis("0-0:42.0.0")  # the logical device name: three letters of the maker, and more
 _VALUE, _SCALER_UNIT = 2, 3
 _WHOLE_S = 120.0  # for all that is asked at once
+_WHOLE_MEMORY_S = 900.0  # some 60 days over a serial line of 9600 Bd
+_IDLE_NS = 60 * _NS  # meters end an association that is not used, most after two or three minutes
 _CLOCK_EVERY_NS = 60 * _NS
 _PAGE_NS = 86_400 * _NS  # of a load profile, in one answer
 _MOST_NS = 60 * _PAGE_NS  # of a load profile at all: meters keep a month or two
@@ -75,6 +77,7 @@ class DlmsMeter:
         self._scales: dict[Obis, ScalerUnit] = {}
         self._serial: str | None = None
         self._clock_due = 0
+        self._used = 0
         self._one_at_a_time = asyncio.Lock()
 
     async def read(self) -> Reading:
@@ -97,12 +100,12 @@ class DlmsMeter:
     async def aclose(self) -> None:
         await self._connection.close()
 
-    async def _guarded(self, operation: Callable[[], Awaitable[T]]) -> T:
+    async def _guarded(self, operation: Callable[[], Awaitable[T]], within_s: float = _WHOLE_S) -> T:
         """One operation at a time; after one that left doubts the connection will be a new one."""
         async with self._one_at_a_time:
             certain = False
             try:
-                async with asyncio.timeout(_WHOLE_S):
+                async with asyncio.timeout(within_s):
                     result = await operation()
                 certain = True
                 return result
@@ -112,13 +115,16 @@ class DlmsMeter:
             except MeterError as error:
                 raise MeterError(f"meter {self._name}: {error}") from None
             except TimeoutError:
-                raise MeterError(f"meter {self._name} has not said all within {_WHOLE_S:g} s") from None
+                raise MeterError(f"meter {self._name} has not said all within {within_s:g} s") from None
             finally:
+                self._used = self._clock.monotonic()
                 if not certain:
                     self._connection.drop()
 
     async def _connected(self) -> None:
         """Associate, and read what stays the same."""
+        if self._clock.monotonic() - self._used > _IDLE_NS:
+            await self._connection.close()
         if self._connection.is_open:
             return
         await self._connection.open()
@@ -150,9 +156,8 @@ class DlmsMeter:
             return None
         self._clock_due = monotonic + _CLOCK_EVERY_NS
         octets = await self._get_clock()
-        if not date_time.tells_utc(octets):
-            return None
-        return date_time.decode(octets).unix_ns
+        tells = date_time.tells_utc(octets) and date_time.is_sure(octets)
+        return date_time.decode(octets).unix_ns if tells else None
 
     async def _probe(self) -> Plausibility:
         try:
@@ -195,7 +200,7 @@ class RememberingDlmsMeter(DlmsMeter):
     async def remembered(self, after: int) -> Sequence[Reading]:
         """A day of the profile at a time. A meter's clock tells whole seconds: what it is behind or ahead of
         ours is taken as whole seconds too, so that one in step with ours has its rows where they belong."""
-        return await self._guarded(lambda: self._remembered(after))
+        return await self._guarded(lambda: self._remembered(after), _WHOLE_MEMORY_S)
 
     async def _remembered(self, after: int) -> Sequence[Reading]:
         await self._connected()
@@ -206,6 +211,8 @@ class RememberingDlmsMeter(DlmsMeter):
         wall, monotonic = self._clock.wall(), self._clock.monotonic()
         octets = await self._get_clock()
         now = date_time.meter_scale(octets)
+        if not date_time.is_sure(octets):
+            raise MeterError("the meter doubts its own clock: when it remembers what from cannot be told")
         behind = (wall - now) // _NS * _NS
         readings: list[Reading] = []
         # Whose clock is set tells how long ago `after` was.

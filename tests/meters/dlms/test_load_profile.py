@@ -50,6 +50,16 @@ def test_rows_that_follow_from_none_are_left_out() -> None:
     assert rows([(at(NOON), None, None, None)], COLUMNS) == []
 
 
+def test_rows_whose_clock_the_meter_doubts_are_left_out() -> None:
+    doubted, value = at(NOON)[:-1] + b"\x02", DoubleLongUnsigned(5)
+    buffer: list[Value] = [
+        (doubted, None, value, value),
+        (None, None, value, value),
+        (at(NOON), None, value, value),
+    ]
+    assert rows(buffer, COLUMNS) == [Row(NOON, {"import": 5, "export": 5})]
+
+
 @pytest.mark.parametrize(
     ("row", "sentence"),
     [

@@ -252,6 +252,34 @@ async def test_a_meter_that_restarts_is_read_again(framing: Framing, tmp_path: P
         await meter.aclose()
 
 
+async def test_an_association_that_was_idle_is_opened_anew(tmp_path: Path) -> None:
+    """Meters end one that is not used; that is no fault."""
+    clock = StillClock()
+    async with simulated(policy(LLS), "wrapper", clock) as (_, port):
+        cutting = Cutting(port, 1 << 30)
+        async with (
+            cutting.listening() as through,
+            reader(through, clock, tmp_path / "counter", model(policy(LLS))) as meter,
+        ):
+            for wait_s, connections in ((1, 1), (30, 1), (61, 2), (3600, 3)):
+                await meter.read()
+                clock.pass_s(wait_s)
+                await meter.read()
+                assert cutting.connections == connections
+
+
+async def test_a_clock_that_doubts_itself_places_nothing(tmp_path: Path) -> None:
+    clock = StillClock()
+    async with (
+        simulated(policy(), "wrapper", clock, 3600) as (simulation, port),
+        reader(port, clock, tmp_path / "counter", model(policy())) as meter,
+    ):
+        simulation.objects.clock_status = 0x02
+        assert (await meter.read()).meter_time is None
+        with pytest.raises(MeterError, match="doubts its own clock"):
+            await meter.remembered(0)
+
+
 async def test_one_refusal_costs_no_connection(tmp_path: Path) -> None:
     clock = StillClock()
     wrong = replace(model(policy()).registers[0], obis=bytes((1, 0, 9, 9, 9, 255)))
@@ -333,12 +361,14 @@ class Cutting:
     def __init__(self, port: int, at: int) -> None:
         self._port, self._left = port, at
         self.passed = 0
+        self.connections = 0
 
     @asynccontextmanager
     async def listening(self) -> AsyncIterator[int]:
         talks: list[asyncio.Task[None]] = []
 
         async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            self.connections += 1
             there, back = await asyncio.open_connection("127.0.0.1", self._port)
 
             async def forward() -> None:
