@@ -10,9 +10,9 @@ _MIRRORED = bytes(int(f"{octet:08b}"[::-1], 2) for octet in range(256))
 
 
 def fits(data: bytes, sequence: bytes) -> bool:
-    """Whether `sequence` is the check sequence of `data`: CRC-16/X-25, its low byte first (SML 1.04,
-    6.2.1 and 8.1), or CRC-16/Kermit, its high byte first, as Holley's DTZ541 sends (libsml,
-    sml/src/sml_message.c at dc096b4)."""
+    """Whether `sequence` is the check sequence of `data`: CRC-16/X-25, its low byte first (SML 1.04), or
+    CRC-16/Kermit, its high byte first, as Holley's DTZ541 sends (libsml, sml/src/sml_message.c at
+    dc096b4)."""
     return sequence == x25(data) or sequence == kermit(data)
 
 

@@ -1,4 +1,4 @@
-"""A frame to values: the type-length fields of SML's binary encoding (SML 1.04, clause 6.3).
+"""A frame to values: the type-length fields of SML's binary encoding (SML 1.04, clause 6).
 
 A field's first byte holds its type and the low four bits of its length; while bit 7 is set, another byte
 with four more bits follows. The length of a list is the number of its elements, that of anything else

@@ -1,4 +1,4 @@
-"""Bytes to frames: SML's transport protocol, version 1 (SML 1.04, clause 8).
+"""Bytes to frames: SML's transport protocol, version 1 (SML 1.04).
 
     1b1b1b1b 01010101   content, in which 1b1b1b1b stands twice   1b1b1b1b 1a ff cccc
 
