@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import tomllib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from decimal import Decimal
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -20,8 +22,9 @@ from gateway.meters.endpoint import Tcp
 from gateway.meters.keys import Keys as Table
 from gateway.meters.reading import Remembering
 from gateway.meters.secrets import Secrets
-from gateway.simulate.dlms import Framing
+from gateway.simulate.dlms import DlmsMeterSimulation, Framing
 from gateway.simulate.dlms_server import Policy
+from gateway.simulate.household import Home
 from tests.meters.bench import NS, FastClock, StillClock, raw_server
 from tests.meters.dlms.peers import KEYS, OTHER_KEY, PASSWORD, policy, simulated
 
@@ -250,6 +253,49 @@ async def test_a_meter_that_restarts_is_read_again(framing: Framing, tmp_path: P
         await meter.aclose()
         assert (await meter.read()).registers["import"] == 1_500_000_000
         await meter.aclose()
+
+
+async def test_a_meter_is_read_through_its_optical_port(tmp_path: Path) -> None:
+    """Behind a converter: at 300 Bd it says what it is, then it goes into HDLC."""
+    clock, wanted = StillClock(), policy(LLS)
+    simulation = DlmsMeterSimulation(Home(1, clock.wall() // NS), wanted, clock)
+    connection = simulation.connection("hdlc")
+    by_mode_e = replace(model(wanted, "hdlc"), link=replace(model(wanted, "hdlc").link, framing="mode-e"))
+    opening = {b"/?!\r\n": b"/ISK5\\2MT372-0001\r\n", b"\x06252\r\n": b"\x06252\r\n"}
+
+    def head(data: bytes) -> list[bytes]:
+        return [opening[data] if data in opening else connection.receive(data)]
+
+    async with (
+        raw_server(head) as port,
+        reader(port, clock, tmp_path / "counter", by_mode_e) as meter,
+    ):
+        for _ in range(2):
+            assert (await meter.read()).registers == dict(simulation.objects.shown)
+            clock.pass_s(5)
+
+
+@pytest.mark.parametrize("framing", ["wrapper", "hdlc"])
+async def test_answers_in_any_pieces_with_noise_between_are_read(framing: Framing, tmp_path: Path) -> None:
+    """Over TCP there is no noise."""
+    clock, wanted = StillClock(), replace(policy(HLS5, 0x30), longest=200)
+    simulation = DlmsMeterSimulation(Home(1, clock.wall() // NS - 7200), wanted, clock)
+    connection = simulation.connection(framing)
+    chance = random.Random(4)
+
+    def in_pieces(data: bytes) -> list[bytes]:
+        answer = connection.receive(data)
+        if framing == "hdlc":
+            answer = chance.randbytes(5) + b"~\xa0~" + answer + chance.randbytes(3)
+        cuts = sorted(chance.choices(range(len(answer) + 1), k=6))
+        return [answer[low:high] for low, high in pairwise((0, *cuts, len(answer)))]
+
+    async with (
+        raw_server(in_pieces) as port,
+        reader(port, clock, tmp_path / "counter", model(wanted, framing)) as meter,
+    ):
+        assert (await meter.read()).registers == dict(simulation.objects.shown)
+        assert len(await meter.remembered(0)) == 8
 
 
 async def test_an_association_that_was_idle_is_opened_anew(tmp_path: Path) -> None:
