@@ -135,6 +135,7 @@ def test_a_started_meter_counts_on() -> None:
     for _ in range(10):
         run.second()
     again = PushMeter(run.home, load_profile("kaifa-ma309"), run.clock, ENCRYPTION)
+    assert again._counter > run.meter._counter
     run.meter = again
     said = len(run.said)
     for _ in range(10):

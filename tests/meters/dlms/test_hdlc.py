@@ -121,6 +121,23 @@ def test_a_header_that_promises_more_than_comes_holds_nothing_up() -> None:
     assert scanned(promise, GOOD.encode()) == [GOOD]
 
 
+def test_a_frame_that_was_given_up_is_not_waited_for() -> None:
+    scanner = FrameScanner()
+    scanner.feed(Frame(b"\x03", b"\x21", 0x13, bytes(1500)).encode()[:30])
+    assert scanner.feed(GOOD.encode()) == [GOOD]
+    assert scanner.feed(bytes(2000)) == []
+
+
+def test_a_frame_within_a_whole_one_is_only_what_it_holds() -> None:
+    outer = Frame(b"\x03", b"\x21", 0x13, b"\xe6\xe7\x00" + GOOD.encode() + b"\x00")
+    assert scanned(outer.encode()) == [outer]
+
+
+def test_a_frame_without_its_last_flag_is_damaged() -> None:
+    (error,) = FrameScanner().feed(GOOD.encode()[:-1] + b"\x00")
+    assert isinstance(error, MeterError)
+
+
 def test_a_damaged_frame_is_told() -> None:
     damaged = bytearray(GOOD.encode())
     damaged[-5] ^= 1

@@ -165,6 +165,7 @@ def test_a_lost_answer_is_given_again_and_a_late_one_is_not_taken_twice() -> Non
     assert line.primary.receive(late) == [b"one"]
     line.primary.send(b"second")
     assert line.primary.receive(again) == []
+    assert len(line.primary._outgoing) == len(Frame(SERVER, CLIENT, 0, b"\xe6\xe6\x00second").encode())
     assert line.settle(b"two") == [b"two"]
     assert line.asked == [b"second"]
 

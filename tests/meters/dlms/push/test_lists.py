@@ -100,10 +100,12 @@ def described(*entries: tuple[str, int, Value]) -> Value:
 
 
 def test_a_list_that_names_its_objects() -> None:
+    """Only their values count, attribute 2: not the push setup's name, nor a register's scaler."""
     body = described(
         ("0-8:25.9.0", 2, None),
         ("0-8:25.9.0", 1, b"\x00" * 6),
         ("1-1:1.8.0", 2, u32(5)),
+        ("1-1:1.8.0", 3, scale(0, WH)),
         ("1-0:2.8.0", 2, u32(6)),
     )
     assert registers(body) == {"import": 5000, "export": 6000}
