@@ -172,6 +172,23 @@ def test_a_refusal_says_what_to_check(wanted: Policy, brought: dict[str, Any], s
         assert secret.decode("latin-1") not in str(refused.value)
 
 
+@pytest.mark.parametrize(
+    ("answer", "sentence"),
+    [  # u9n/dlms-cosem, tests/test_asce/test_aare.py at 23f068ad: the standard's examples, and a meter's
+        ("6129A109060760857405080101A203020101A305A103020102BE10040E0800065F1F040000501F01F40007", "context"),
+        ("611FA109060760857405080101A203020101A305A103020101BE0604040E010601", "DLMS version is too low"),
+        ("6129A109060760857405080101A203020100A305A103020100BE10040E0800065F1F0400001E1D04C80007", None),
+    ],
+)
+def test_public_answers_to_an_association(answer: str, sentence: str | None) -> None:
+    steps = session(policy()).associate()
+    if sentence is None:
+        talk(steps, lambda _: bytes.fromhex(answer))
+        return
+    with pytest.raises(MeterError, match=sentence):
+        talk(steps, lambda _: bytes.fromhex(answer))
+
+
 def test_another_client_address_is_refused() -> None:
     with pytest.raises(MeterError, match="check the client address"):
         talk(session(policy()).associate(), connection(meter(policy()), client=33))

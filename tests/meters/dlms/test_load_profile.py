@@ -6,7 +6,7 @@ from gateway.errors import MeterError
 from gateway.meters.dlms import apdu, date_time
 from gateway.meters.dlms.client import Session, Setup
 from gateway.meters.dlms.cosem import CLOCK, REGISTER, capture_object, obis
-from gateway.meters.dlms.data import Array, DoubleLongUnsigned, Unsigned, Value, encode
+from gateway.meters.dlms.data import Array, DoubleLongUnsigned, LongUnsigned, Unsigned, Value, decode, encode
 from gateway.meters.dlms.load_profile import Columns, Row, read_columns, rows
 from tests.meters.bench import NS
 from tests.meters.dlms.peers import talk
@@ -39,6 +39,19 @@ def test_a_null_stands_for_what_follows_from_the_row_before() -> None:
         Row(NOON + 10 * PERIOD, {"import": 8, "export": 9}),
         Row(NOON + 11 * PERIOD, {"import": 8, "export": 9}),
     ]
+
+
+def test_a_real_meters_profile() -> None:
+    """Hourly rows, their clock told once; from u9n/dlms-cosem, tests/test_parsers.py at 25919254 (MIT)."""
+    first = "02 04 09 0C 07E3 0C 1F 02 17 00 00 00 FFC4 00 11 06 06 000005ED 06 00000654"
+    other = "02 04 00 11 06 06 000005ED 06 00000654"
+    buffer = decode(bytes.fromhex("01 04" + first + 3 * other))
+    captured = ((8, "0-0:1.0.0"), (1, "0-0:96.10.1"), (3, "1-0:1.8.0"), (3, "1-0:2.8.0"))
+    found = columns(Array(capture_object(kind, obis(code), 2) for kind, code in captured), LongUnsigned(3600))
+    assert isinstance(buffer, Array)
+    start = 1_577_829_600 * NS  # 31 December 2019, 22:00 UTC
+    expected = {"import": 0x5ED, "export": 0x654}
+    assert rows(buffer, found) == [Row(start + hour * 3600 * NS, expected) for hour in range(4)]
 
 
 def test_rows_that_follow_from_none_are_left_out() -> None:
