@@ -7,10 +7,11 @@ PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 ((EUID)) || cache=/var/cache/gateway
 source provisioning/lib.sh
 
-usage='Usage: sudo ./provisioning/install.sh [--dry-run] [--uninstall | --purge [--yes]]
+usage='Usage: sudo ./provisioning/install.sh [--p1] [--dry-run] [--uninstall | --purge [--yes]]
 
 Installs the gateway as the service gateway.service, or updates it.
 
+  --p1         with what reads P1 meters; an update keeps it
   --dry-run    say what would be done, and do nothing
   --uninstall  remove the service and the program; keep the configuration and the state
   --purge      remove these too: readings not yet published and the keys of this home are lost
@@ -36,7 +37,7 @@ build_program() { # the virtual environment in its last place, for its scripts h
     get_uv
     rm -rf "$program"
     UV_CACHE_DIR=$cache/uv-cache UV_PROJECT_ENVIRONMENT=$program \
-        "$uv" sync --frozen --no-editable --reinstall-package gateway --compile-bytecode
+        "$uv" sync --frozen --no-editable --reinstall-package gateway --compile-bytecode "${extras[@]}"
     touch "$program/complete"
     rm -rf "$cache/uv-cache" "$uv"
 }
@@ -75,6 +76,11 @@ install_gateway() {
     version=$(sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
     mapfile -d '' -t files < <(find gateway -type f ! -path '*/__pycache__/*' -print0 | sort -z)
     program=$opt/$version-$(digest uv.lock pyproject.toml "${files[@]}")
+    extras=()
+    if [[ $p1 ]] || compgen -G "$opt/current/lib/python3*/site-packages/dsmr_parser" >/dev/null; then
+        extras=(--extra p1)
+        program+=-p1
+    fi
 
     if [[ -e $program/complete ]]; then
         step "The program is in $program" '' true
@@ -171,9 +177,10 @@ remove_user() {
 
 # --- what was asked for
 
-dry_run='' purge='' yes='' action=install_gateway
+p1='' dry_run='' purge='' yes='' action=install_gateway
 for argument in "$@"; do
     case $argument in
+    --p1) p1=yes ;;
     --dry-run) dry_run=yes ;;
     --uninstall) action=uninstall_gateway ;;
     --purge) action=uninstall_gateway purge=yes ;;

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import stat
 import subprocess
@@ -118,7 +119,7 @@ class TestDebianPackages:
         assert result.returncode == 4
         assert "armhf" in result.stderr
 
-    @pytest.mark.parametrize("what", [[], ["--uninstall"], ["--purge"]])
+    @pytest.mark.parametrize("what", [[], ["--p1"], ["--uninstall"], ["--purge"]])
     def test_dry_run_changes_nothing(self, what: list[str], tmp_path: Path) -> None:
         places = [
             Path("/opt/gateway"),
@@ -130,6 +131,7 @@ class TestDebianPackages:
         result = run(ROOT / "provisioning" / "install.sh", "--dry-run", *what, cache=tmp_path)
         assert (result.returncode, result.stderr) == (0, "")
         assert "[1/" in result.stdout
+        assert bool(re.search(r"/opt/gateway/\S+-p1$", result.stdout, re.MULTILINE)) == ("--p1" in what)
         assert [place.exists() for place in places] == before
 
 

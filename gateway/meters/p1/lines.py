@@ -56,7 +56,7 @@ def line_reader(codes: Collection[str]) -> Callable[[bytes], Values]:
         from dsmr_parser.parsers import CosemParser, TelegramParser, ValueParser  # noqa: PLC0415
     except ImportError:
         raise UsageError(
-            "P1 needs dsmr-parser, which the extra p1 brings: pip install 'gateway[p1]'"
+            "P1 needs dsmr-parser, which the gateway's extra p1 brings: run `provisioning/install.sh --p1`"
         ) from None
     patterns = {code: rf"^{re.escape(code)}(?:\.255|\*255)?\([^\r\n]*$" for code in codes}
     parser = TelegramParser(
