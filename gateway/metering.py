@@ -7,6 +7,7 @@ from pathlib import Path
 from gateway.clock import Clock
 from gateway.config import MeterSection, secrets_of
 from gateway.errors import UsageError
+from gateway.meters.capture import Tap
 from gateway.meters.dlms.meter import dlms_meter
 from gateway.meters.dlms.model import DLMS_PORT, DlmsModel
 from gateway.meters.endpoint import Endpoint, Line, Parity, SerialSettings, Tcp
@@ -23,14 +24,14 @@ _PARITY: dict[str, Parity] = {"N": "none", "E": "even", "O": "odd"}
 
 
 def open_meters(
-    sections: tuple[MeterSection, ...], clock: Clock, *, state: Path = Path()
+    sections: tuple[MeterSection, ...], clock: Clock, tap: Tap | None = None, *, state: Path = Path()
 ) -> dict[str, Meter]:
-    """A meter for each section, by name. Nothing is connected before it is first read. In the folder `state`
-    lie the invocation counters of meters that cipher. UsageError where a section lacks what its profile
-    needs: a meter's keys, a serial port's settings."""
+    """A meter for each section, by name. Nothing is connected before it is first read; `tap` notes what
+    comes then. In the folder `state` lie the invocation counters of meters that cipher. UsageError where a
+    section lacks what its profile needs: a meter's keys, a serial port's settings."""
     buses: dict[tuple[Endpoint, Framing], Bus] = {}
     return {
-        section.name: _open(section, load_profile(section.profile), clock, buses, state)
+        section.name: _open(section, load_profile(section.profile), clock, buses, tap, state)
         for section in sections
     }
 
@@ -40,12 +41,14 @@ def _open(
     profile: Profile,
     clock: Clock,
     buses: dict[tuple[Endpoint, Framing], Bus],
+    tap: Tap | None,
     state: Path,
 ) -> Meter:
     lanes = [lane for lane in section.lanes if lane != "count"]
     model = profile.model
     if isinstance(model, ModbusModel | SunSpecModel):
-        bus = _bus(section, profile, buses)
+        line = _bus(section, profile, buses)
+        bus = line if tap is None else tap.bus(line)
         if isinstance(model, SunSpecModel):
             return SunSpecMeter(section.name, model, bus, lanes=lanes, device_id=section.unit_id, clock=clock)
         return ModbusMeter(section.name, model, bus, lanes=lanes, device_id=section.unit_id, clock=clock)
@@ -56,7 +59,7 @@ def _open(
     return Listener(
         section.name,
         _endpoint(section, profile, None),
-        lambda: model.decoder(secrets),
+        lambda: model.decoder(secrets) if tap is None else tap.decoder(model.decoder(secrets)),
         lanes=lanes,
         silence_s=model.silence_s,
         clock=clock,

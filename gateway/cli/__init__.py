@@ -26,6 +26,7 @@ COMMANDS = {
     "run": ("gateway.cli.run", "Read the meters, seal and publish."),
     "status": ("gateway.cli.status", "Show how the running gateway fares."),
     "doctor": ("gateway.cli.doctor", "Check every part, and say what to do."),
+    "meters": ("gateway.cli.meters", "List, find and read meters."),
     "grant": ("gateway.cli.grant", "Decide what a provider may open."),
     "provider": ("gateway.cli.provider", "A utility's side: make an identity, read, verify."),
     "config": ("gateway.cli.config", "Print an example configuration, or check one."),

@@ -47,6 +47,7 @@ class Line:
 
 
 Endpoint = Tcp | Line
+IN_USE = "another program uses it"
 
 
 def why(error: Exception) -> str:
@@ -56,7 +57,7 @@ def why(error: Exception) -> str:
     if not isinstance(error, OSError):
         return str(error)
     if error.errno == errno.EAGAIN:
-        return "another program uses it"
+        return IN_USE
     if error.errno is not None and error.errno > 0:  # a resolver's numbers are negative
         return os.strerror(error.errno)
     return error.strerror or str(error)

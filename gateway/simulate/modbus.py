@@ -69,7 +69,8 @@ def devices(displays: Mapping[int, Display]) -> list[SimDevice]:
         return show
 
     meters = [device(number, display, showing(display)) for number, display in displays.items()]
-    return [*meters, device(0, next(iter(displays.values())), nobody)]
+    anywhere = [SimData(0, count=0x1_0000, values=0, datatype=DataType.REGISTERS, readonly=True)]
+    return [*meters, SimDevice(0, simdata=anywhere, action=nobody)]
 
 
 def _block(low: int, registers: list[int]) -> list[SimData]:

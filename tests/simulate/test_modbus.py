@@ -316,3 +316,28 @@ async def test_a_truth_that_cannot_be_written(tmp_path: Path) -> None:
         await serve(
             Home(3, NOON_S), SDM630, "127.0.0.1", 0, StillClock(), tmp_path / "nowhere" / "truth.jsonl"
         )
+
+
+async def test_neighbours_are_other_homes_under_the_ids_behind(tmp_path: Path) -> None:
+    clock, ports, truth = StillClock(), list[int](), tmp_path / "truth.jsonl"
+    homes = [Home(seed, NOON_S) for seed in (3, 4, 5)]
+    serving = serve(homes[0], SDM630, "127.0.0.1", 0, clock, truth, ports.append, homes[1:])
+    server = asyncio.create_task(serving)
+    try:
+        await until(lambda: bool(ports))
+        bus = Bus(Tcp("127.0.0.1", ports[0]))
+        shown = []
+        for number in (1, 2, 3):
+            main = ModbusMeter("main", SDM630, bus, lanes=["power"], device_id=number, clock=clock)
+            shown.append((await main.read()).registers["power"])
+        with pytest.raises(MeterError, match=r"device 4 at .* does not answer its gateway"):
+            await bus.registers(4, "input", 0, 2)
+        await bus.aclose()
+    finally:
+        server.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await server
+    assert shown == [home.power for home in homes]
+    assert len(set(shown)) == 3
+    written = [tmp_path / name for name in ("truth.jsonl", "truth-2.jsonl", "truth-3.jsonl")]
+    assert [lines(one)[0]["power_w"] for one in written] == shown

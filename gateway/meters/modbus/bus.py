@@ -58,7 +58,7 @@ class Bus:
     those that there were: in a new one the meter may be another."""
 
     def __init__(self, endpoint: Endpoint, framing: Framing = "tcp", timeout_s: float = 2.0) -> None:
-        self._endpoint = endpoint
+        self.endpoint = endpoint
         self._framing = framing
         self._timeout_s = timeout_s
         self.connections = 0
@@ -66,7 +66,7 @@ class Bus:
         self._one_at_a_time = asyncio.Lock()
 
     def __str__(self) -> str:
-        return str(self._endpoint)
+        return str(self.endpoint)
 
     async def registers(self, device_id: int, table: Table, address: int, count: int) -> list[int]:
         """`count` registers of 16 bits from `address` on. MeterError says what kept them from coming:
@@ -76,7 +76,7 @@ class Bus:
             request = _REQUESTS[table](address=address, count=count, dev_id=device_id)
             whole = False
             try:
-                await asyncio.sleep(_silence(self._endpoint))
+                await asyncio.sleep(_silence(self.endpoint))
                 reply = await link.execute(False, request)
                 whole = True
                 _raise_cancellation()
@@ -101,7 +101,7 @@ class Bus:
 
     async def _connect(self) -> _Link:
         self._drop()
-        link = _Link(self._endpoint, self._framing, self._timeout_s)
+        link = _Link(self.endpoint, self._framing, self._timeout_s)
         try:
             await link.open()
         except TimeoutError:

@@ -1,0 +1,177 @@
+"""What a meter said, in a file that becomes a test: any reader of it must come to the values noted in it.
+
+A capture is one JSON object, for meters that are asked for Modbus registers
+
+    {"profile": "eastron-sdm630", "device_id": 1,
+     "registers": [{"table": "input", "address": 52, "words": "c4002000"},
+                   {"table": "input", "address": 74, "count": 2, "words": null}],     refused by the meter
+     "shown": [{"import": 1234500000, "export": 67250000, "power": -512}]}
+
+and for those that speak by themselves
+
+    {"profile": "sml-generic", "bytes": [[0, "1b1b1b1b"], [998, "0101"]], "shown": [...]}
+
+with what came in at each moment (ms from the first on). `shown` are the readings in mWh and W, in order. The
+serial number that a SunSpec device tells is blanked; what a meter sends by itself is kept as it is.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from gateway.clock import Clock
+from gateway.errors import MeterError, UsageError
+from gateway.meters.dlms.model import DlmsModel
+from gateway.meters.modbus.bus import NoSuchRegisters
+from gateway.meters.modbus.meter import ModbusMeter, Registers
+from gateway.meters.modbus.model import ModbusModel, Table
+from gateway.meters.modbus.sunspec import SunSpecMeter
+from gateway.meters.modbus.sunspec_model import SunSpecModel
+from gateway.meters.profile import load_profile
+from gateway.meters.reading import Decoder, Reading, Telegram
+from gateway.meters.secrets import Secrets
+
+_MS = 1_000_000  # ns
+
+Request = tuple[Table, int, int]
+
+
+@dataclass(slots=True)
+class Tap:
+    """Notes what goes from a meter's line to its reader: registers with their answers (None where they were
+    refused), and bytes with the moments they came at (ms) and what the telegrams in them told."""
+
+    clock: Clock
+    registers: dict[Request, Sequence[int] | None] = field(default_factory=dict)
+    octets: list[tuple[int, bytes]] = field(default_factory=list)
+    told: list[dict[str, int]] = field(default_factory=list)
+
+    def bus(self, bus: Registers) -> Registers:
+        """`bus`, tapped."""
+        return _TappedBus(self, bus)
+
+    def decoder(self, decoder: Decoder) -> Decoder:
+        """`decoder`, tapped."""
+        return _TappedDecoder(self, decoder)
+
+
+class _TappedBus:
+    def __init__(self, tap: Tap, bus: Registers) -> None:
+        self._tap, self._bus = tap, bus
+
+    @property
+    def connections(self) -> int:
+        return self._bus.connections
+
+    async def registers(self, device_id: int, table: Table, address: int, count: int) -> list[int]:
+        try:
+            answer = await self._bus.registers(device_id, table, address, count)
+        except NoSuchRegisters:
+            self._tap.registers[table, address, count] = None
+            raise
+        self._tap.registers[table, address, count] = answer
+        return answer
+
+    async def aclose(self) -> None:
+        await self._bus.aclose()
+
+
+class _TappedDecoder:
+    def __init__(self, tap: Tap, decoder: Decoder) -> None:
+        self._tap, self._decoder = tap, decoder
+
+    def feed(self, data: bytes) -> Sequence[Telegram | MeterError]:
+        self._tap.octets.append((self._tap.clock.monotonic() // _MS, data))
+        items = self._decoder.feed(data)
+        self._tap.told += _told(items)
+        return items
+
+
+def _told(items: Sequence[Telegram | MeterError]) -> list[dict[str, int]]:
+    return [dict(item.registers) for item in items if isinstance(item, Telegram) and item.registers]
+
+
+def capture(profile: str, device_id: int, tap: Tap, reading: Reading) -> str:
+    """The file's text; `reading` is the last one. UsageError where no capture can hold what was said."""
+    document: dict[str, Any] = {"profile": profile}
+    if tap.registers:
+        blank = _blanked(reading.serial)
+        requests = [_request(*asked, answer, blank) for asked, answer in sorted(tap.registers.items())]
+        shown = [dict(reading.registers)]
+        document |= {"device_id": device_id, "registers": requests}
+    elif tap.octets:
+        begin = tap.octets[0][0]
+        shown = tap.told
+        document["bytes"] = [[moment - begin, data.hex()] for moment, data in tap.octets]
+    else:
+        raise UsageError(f"{profile} is asked in a way that no capture can hold")
+    return json.dumps(document | {"shown": shown}, indent=1) + "\n"
+
+
+def _request(
+    table: Table, address: int, count: int, answer: Sequence[int] | None, blank: Callable[[bytes], bytes]
+) -> dict[str, Any]:
+    if answer is None:
+        return {"table": table, "address": address, "count": count, "words": None}
+    octets = b"".join(word.to_bytes(2, "big") for word in answer)
+    return {"table": table, "address": address, "words": blank(octets).hex()}
+
+
+def _blanked(serial: str | None) -> Callable[[bytes], bytes]:
+    number = (serial or "").encode()
+    return lambda octets: octets.replace(number, b"X" * len(number)) if number else octets
+
+
+async def replay(text: str, clock: Clock) -> tuple[list[dict[str, int]], list[dict[str, int]]]:
+    """What today's reader makes of a capture, and what is noted in it. UsageError where it is none."""
+    try:
+        document = json.loads(text)
+        model, shown = load_profile(document["profile"]).model, [dict(one) for one in document["shown"]]
+        if isinstance(model, ModbusModel | SunSpecModel):
+            return [await _asked(document, model, shown[0], clock)], shown
+        chunks = [bytes.fromhex(data) for _, data in document["bytes"]]
+    except (ValueError, KeyError, TypeError, IndexError) as error:
+        raise UsageError(f"this is no capture of a meter: {error!r}") from None
+    if isinstance(model, DlmsModel):
+        raise UsageError(f"{document['profile']} does not speak by itself: this is no capture of it")
+    decoder = model.decoder(Secrets())
+    return _told([item for chunk in chunks for item in decoder.feed(chunk)]), shown
+
+
+async def _asked(
+    document: Mapping[str, Any], model: ModbusModel | SunSpecModel, shown: Mapping[str, int], clock: Clock
+) -> dict[str, int]:
+    record, device_id, lanes = _Record(document["registers"]), document["device_id"], model.lanes
+    meter: ModbusMeter | SunSpecMeter
+    if isinstance(model, SunSpecModel):
+        meter = SunSpecMeter("main", model, record, lanes=lanes, device_id=device_id, clock=clock)
+    else:
+        meter = ModbusMeter("main", model, record, lanes=lanes, device_id=device_id, clock=clock)
+    registers = (await meter.read()).registers
+    return {lane: value for lane, value in registers.items() if lane in shown}
+
+
+class _Record:
+    """The registers of a capture, as a bus would give them."""
+
+    connections = 1
+
+    def __init__(self, requests: Sequence[Mapping[str, Any]]) -> None:
+        self._words: dict[tuple[Table, int], int] = {}
+        for request in requests:
+            octets = bytes.fromhex(request["words"] or "")
+            for at in range(0, len(octets), 2):
+                place = (request["table"], request["address"] + at // 2)
+                self._words[place] = int.from_bytes(octets[at : at + 2], "big")
+
+    async def registers(self, device_id: int, table: Table, address: int, count: int) -> list[int]:
+        try:
+            return [self._words[table, at] for at in range(address, address + count)]
+        except KeyError:
+            raise NoSuchRegisters(f"the capture has no {table} registers {address} and on") from None
+
+    async def aclose(self) -> None:
+        pass

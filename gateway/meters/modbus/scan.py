@@ -1,0 +1,128 @@
+"""Finds who is on a Modbus line or behind an address, and which profiles fit what they answer.
+
+A device id is there if its device answers anything, if only that it has no such registers. A profile fits if
+its probe shows what it should and every lane can be read. Meters of one maker often share registers: then
+several profiles fit, and the name on the meter decides.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from gateway.clock import Clock
+from gateway.errors import MeterError
+from gateway.meters.modbus.bus import Bus, NotReached
+from gateway.meters.modbus.meter import ModbusMeter
+from gateway.meters.modbus.model import LANES, ModbusModel, Table
+from gateway.meters.modbus.sunspec import SunSpecMeter
+from gateway.meters.modbus.sunspec_model import SunSpecModel
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A profile that fits, and what speaks for it."""
+
+    profile: str
+    sentence: str
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A device that answers on `bus`; no candidate where no profile fits."""
+
+    bus: Bus
+    device_id: int
+    candidates: tuple[Candidate, ...]
+
+
+async def scan(
+    buses: Sequence[Bus],
+    device_ids: Iterable[int],
+    models: Mapping[str, ModbusModel | SunSpecModel],
+    clock: Clock,
+    asking: Callable[[Bus, int], None] = lambda bus, device_id: None,
+) -> AsyncIterator[Found]:
+    """Everyone who answers, as they are found. The buses are one line at different settings: the rest is
+    left out once somebody answers. `asking` is told before each device id. MeterError where a bus cannot be
+    opened at all."""
+    ids = tuple(device_ids)
+    for bus in buses:
+        answered = False
+        try:
+            for device_id in ids:
+                asking(bus, device_id)
+                if await _answers(bus, device_id):
+                    answered = True
+                    yield Found(bus, device_id, await _candidates(bus, device_id, models, clock))
+        finally:
+            await bus.aclose()
+        if answered:
+            return
+
+
+async def _answers(bus: Bus, device_id: int) -> bool:
+    try:
+        await bus.registers(device_id, "input", 0, 2)  # where many meters have their voltage
+    except NotReached:
+        if not bus.connections:
+            raise
+        return False
+    except MeterError:
+        pass  # a refusal is an answer
+    return True
+
+
+async def _candidates(
+    bus: Bus, device_id: int, models: Mapping[str, ModbusModel | SunSpecModel], clock: Clock
+) -> tuple[Candidate, ...]:
+    once = _Once(bus)
+    fitting = []
+    for profile, model in models.items():
+        sentence = await _fits(once, device_id, model, clock)
+        if sentence is not None:
+            fitting.append(Candidate(profile, sentence))
+    return tuple(fitting)
+
+
+async def _fits(bus: _Once, device_id: int, model: ModbusModel | SunSpecModel, clock: Clock) -> str | None:
+    meter: ModbusMeter | SunSpecMeter
+    name = f"at id {device_id}"
+    if isinstance(model, SunSpecModel):
+        meter = SunSpecMeter(name, model, bus, lanes=model.lanes, device_id=device_id, clock=clock)
+    else:
+        meter = ModbusMeter(name, model, bus, lanes=model.lanes, device_id=device_id, clock=clock)
+    try:
+        seen = await meter.probe()
+        reading = await meter.read()
+    except MeterError:
+        return None
+    # Registers that are 0 everywhere are those of a device that has none; a voltage would be none either.
+    told = isinstance(model, SunSpecModel) or model.probe.register.name not in LANES
+    if not seen.plausible or not (told or any(reading.registers.values())):
+        return None
+    return seen.sentence.removeprefix(f"meter {name} ")
+
+
+class _Once:
+    """A bus that asks for the same registers only once: profiles have many in common."""
+
+    def __init__(self, bus: Bus) -> None:
+        self._bus = bus
+        self._answers: dict[tuple[int, Table, int, int], list[int] | MeterError] = {}
+        self.connections = 0
+
+    async def registers(self, device_id: int, table: Table, address: int, count: int) -> list[int]:
+        asked = (device_id, table, address, count)
+        if asked not in self._answers:
+            try:
+                self._answers[asked] = await self._bus.registers(*asked)
+            except MeterError as error:
+                self._answers[asked] = error
+        answer = self._answers[asked]
+        if isinstance(answer, MeterError):
+            raise answer
+        return answer
+
+    async def aclose(self) -> None:
+        """The bus is its owner's to close."""

@@ -1,0 +1,327 @@
+"""`gateway meters` as a person runs it: against simulated meters on real ports, ended by a signal."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import pty
+import signal
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gateway.clock import SystemClock
+from gateway.meters.capture import replay
+from gateway.meters.modbus.model import ModbusModel
+from gateway.meters.profile import load_profile, profile_ids
+from gateway.simulate.household import Home
+from gateway.simulate.modbus import Display, devices
+from gateway.simulate.registers import sheet_of
+from tests.meters.bench import (
+    NOON_S,
+    DrivenClock,
+    device,
+    modbus_model,
+    sdm630,
+    serial_line,
+    serial_server,
+    tcp_server,
+    until,
+)
+
+GATEWAY = str(Path(sys.executable).with_name("gateway"))
+CLOCK = SystemClock("host")
+SDM = ("--profile", "eastron-sdm630")
+
+
+@asynccontextmanager
+async def running(
+    *args: str, stdout: int = asyncio.subprocess.PIPE
+) -> AsyncIterator[asyncio.subprocess.Process]:
+    process = await asyncio.create_subprocess_exec(
+        GATEWAY, "meters", *args, stdout=stdout, stderr=asyncio.subprocess.PIPE
+    )
+    try:
+        yield process
+    finally:
+        with suppress(ProcessLookupError):
+            process.kill()
+        await process.communicate()
+
+
+async def run(*args: str) -> tuple[int | None, str, str]:
+    """A command's exit code, stdout and stderr."""
+    async with running(*args) as process:
+        out, err = await asyncio.wait_for(process.communicate(), 60)
+        return process.returncode, out.decode(), err.decode()
+
+
+def at(port: int) -> tuple[str, str]:
+    return "--tcp", f"127.0.0.1:{port}"
+
+
+async def test_list_has_every_profile() -> None:
+    code, out, _ = await run("list", "--json")
+    listed = json.loads(out)
+    assert code == 0
+    assert tuple(one["profile"] for one in listed) == profile_ids()
+    assert set(listed[0]) == {"profile", "protocol", "products", "reached_by", "lanes", "status"}
+    code, out, _ = await run("list")
+    lines = out.splitlines()
+    assert len(lines) == len(profile_ids()) + 1
+    assert all(line.startswith(f"{profile} ") for line, profile in zip(lines[1:], profile_ids(), strict=True))
+
+
+async def test_show_has_all_of_a_profile() -> None:
+    code, out, _ = await run("show", "siemens-pac2200", "--json")
+    shown = json.loads(out)
+    assert code == 0
+    profile = load_profile("siemens-pac2200")
+    assert (shown["source"], shown["caveats"]) == (list(profile.source), list(profile.caveats))
+    assert isinstance(profile.model, ModbusModel)
+    assert [one["address"] for one in shown["registers"]] == [one.address for one in profile.model.registers]
+    for profile_id in profile_ids():
+        if profile_id.startswith(("sml", "dsmr-5", "sunspec")):
+            assert (await run("show", profile_id))[0] == 0
+
+
+async def test_a_reading() -> None:
+    async with tcp_server(device(sdm630(), 7)) as port:
+        code, out, err = await run("read", *SDM, *at(port), "--id", "7", "--once")
+        assert (code, err) == (0, "")
+        assert (
+            out.split("  ", 1)[1]
+            == "eastron-sdm630  power -512 W  import 1234.500000 kWh  export 67.250000 kWh\n"
+        )
+        code, out, err = await run("read", *SDM, *at(port), "--id", "7", "--once", "--json")
+        reading = json.loads(out)
+        assert reading.pop("time_ms") > 1_700_000_000_000
+        assert reading == {
+            "meter": "eastron-sdm630",
+            "power_w": -512,
+            "import_mwh": 1_234_500_000,
+            "export_mwh": 67_250_000,
+        }
+        code, _, err = await run("read", *SDM, *at(port), "--once")
+    assert code == 4
+    assert err.startswith("gateway: meter eastron-sdm630: device 1 at ")
+
+
+async def test_a_line_for_each_reading_until_it_is_told_to_end() -> None:
+    async with tcp_server(device(sdm630())) as port, running("read", *SDM, *at(port), "--json") as process:
+        assert process.stdout is not None
+        for _ in range(2):
+            line = await asyncio.wait_for(process.stdout.readline(), 30)
+            assert json.loads(line)["power_w"] == -512
+        process.send_signal(signal.SIGINT)
+        _, err = await asyncio.wait_for(process.communicate(), 30)
+        assert (process.returncode, err) == (0, b"")
+
+
+async def test_a_fault_is_said_once_and_reading_goes_on() -> None:
+    async with tcp_server(device(sdm630())) as port:
+        pass
+    async with running("read", *SDM, *at(port)) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        said = await asyncio.wait_for(process.stderr.readline(), 30)
+        assert b"Connection refused" in said
+        async with tcp_server(device(sdm630()), port):
+            assert b"power -512 W" in await asyncio.wait_for(process.stdout.readline(), 60)
+            process.send_signal(signal.SIGTERM)
+            _, err = await asyncio.wait_for(process.communicate(), 30)
+            assert (process.returncode, err) == (0, b"")
+
+
+async def test_on_a_terminal_it_is_a_table_that_keeps_itself_up_to_date() -> None:
+    ours, theirs = pty.openpty()
+    seen = bytearray()
+    loop = asyncio.get_running_loop()
+    loop.add_reader(ours, lambda: seen.extend(os.read(ours, 65_536)))
+    try:
+        async with (
+            tcp_server(device(sdm630())) as port,
+            running("read", *SDM, *at(port), stdout=theirs) as process,
+        ):
+            await until(lambda: b"1234.500000" in seen, 30)
+            assert b"import kWh" in seen
+            count = seen.count(b"1234.500000")
+            await until(lambda: seen.count(b"1234.500000") > count + 1, 30)
+            process.send_signal(signal.SIGINT)
+            await asyncio.wait_for(process.communicate(), 30)
+            assert process.returncode == 0
+    finally:
+        loop.remove_reader(ours)
+        os.close(ours)
+        os.close(theirs)
+
+
+async def test_the_meters_of_a_configuration(tmp_path: Path) -> None:
+    async with tcp_server([device(sdm630(imported=float(number)), number) for number in (1, 2)]) as port:
+        config = tmp_path / "gateway.toml"
+        config.write_text(
+            f'store = {{ url = "{tmp_path}" }}\n'
+            + "".join(
+                f'[[meter]]\nname = "{name}"\nprofile = "eastron-sdm630"\nunit_id = {number}\n'
+                f'tcp = {{ host = "127.0.0.1", port = {port} }}\n'
+                for number, name in enumerate(("main", "flat"), 1)
+            )
+        )
+        code, out, _ = await run("read", "--config", str(config), "--once", "--json")
+        both = [json.loads(line) for line in out.splitlines()]
+        assert [(one["meter"], one["import_mwh"]) for one in both] == [
+            ("main", 1_000_000),
+            ("flat", 2_000_000),
+        ]
+        code, out, _ = await run("read", "flat", "--config", str(config), "--once", "--json")
+    assert (code, json.loads(out)["meter"]) == (0, "flat")
+
+
+async def test_a_port_that_the_gateway_holds() -> None:
+    hint = (
+        "another program uses it: a running gateway keeps its meters' serial ports to itself. Stop it "
+        "(systemctl stop gateway) and start it again afterwards, or reach the meter over tcp\n"
+    )
+    async with (
+        serial_line() as (far, near),
+        serial_server(device(sdm630()), far),
+        running("read", *SDM, "--serial", near, "--json") as holder,
+    ):
+        assert holder.stdout is not None
+        await asyncio.wait_for(holder.stdout.readline(), 30)
+        for command in (["read", "--once"], ["capture", "--output", "x.json"]):
+            code, _, err = await run(*command, *SDM, "--serial", near)
+            assert (code, err) == (4, f"gateway: meter eastron-sdm630: cannot open {near}: {hint}")
+        code, _, err = await run("scan", "--serial", near, "--ids", "1", "--profile", "eastron-sdm630")
+        assert (code, err) == (4, f"gateway: cannot open {near}: {hint}")
+
+
+async def test_scan_finds_ids_and_profiles() -> None:
+    display = Display(Home(3, NOON_S), sheet_of(modbus_model("carlo-gavazzi-em111")), DrivenClock())
+    async with tcp_server(devices({2: display})) as port:
+        code, out, err = await run("scan", *at(port), "--ids", "1-3", "--json")
+        assert (code, err) == (0, "")
+        (found,) = json.loads(out)["found"]
+        assert (found["at"], found["settings"], found["device_id"]) == (f"127.0.0.1:{port}", None, 2)
+        assert "carlo-gavazzi-em111" in found["profiles"]
+        code, out, _ = await run("scan", *at(port), "--ids", "2", "--profile", "eastron-sdm630")
+        assert (code, out.splitlines()[1].split()) == (
+            0,
+            ["2", f"127.0.0.1:{port}", "-", "answers,", "but", "no", "profile", "fits"],
+        )
+        code, out, _ = await run("scan", *at(port), "--ids", "4-6")
+    assert (code, out) == (
+        4,
+        "nobody answers, and nothing is heard: check the wiring, and the meter's own settings\n",
+    )
+
+
+async def test_scan_of_a_serial_port_that_nobody_speaks_on() -> None:
+    display = Display(Home(3, NOON_S), sheet_of(modbus_model("eastron-sdm630")), DrivenClock())
+    async with serial_line() as (far, near), serial_server(devices({3: display}), far):
+        only = ("--profile", "eastron-sdm630", "--profile", "eastron-sdm120")
+        code, out, _ = await run("scan", "--serial", near, "--ids", "3", *only, "--json")
+    assert code == 0
+    (found,) = json.loads(out)["found"]
+    assert (found["at"], found["device_id"]) == (near, 3)
+    assert found["settings"] in {"9600 Bd, 8N1", "2400 Bd, 8N1"}
+
+
+async def test_scan_hears_what_speaks_by_itself() -> None:
+    async with serial_line() as (far, near):
+        speaker = await asyncio.create_subprocess_exec(
+            GATEWAY, "simulate", "sml", "--serial", far, stdout=asyncio.subprocess.DEVNULL
+        )
+        try:
+            code, out, _ = await run("scan", "--serial", near, "--profile", "sml-generic")
+        finally:
+            speaker.terminate()
+            await speaker.wait()
+    assert (code, out) == (0, "at 9600 Bd, 8N1 this port hears sml-generic: export, import, power\n")
+
+
+async def test_an_interrupted_scan_shows_what_it_found() -> None:
+    asked: list[int] = []
+
+    async def slow(*_: object) -> None:
+        asked.append(1)
+
+    async def silent(*_: object) -> None:
+        asked.append(2)
+        await asyncio.sleep(3600)
+
+    meters = [device(sdm630(), 1, slow), device(sdm630(), 2, silent)]
+    async with (
+        tcp_server(meters) as port,
+        running("scan", *at(port), "--ids", "1,2", *SDM, "--json") as process,
+    ):
+        await until(lambda: 2 in asked, 30)
+        process.send_signal(signal.SIGINT)
+        out, err = await asyncio.wait_for(process.communicate(), 30)
+    assert (process.returncode, err) == (130, b"")
+    assert [one["device_id"] for one in json.loads(out)["found"]] == [1]
+
+
+async def test_a_capture_becomes_a_test(tmp_path: Path) -> None:
+    path = tmp_path / "sdm630.json"
+    async with tcp_server(device(sdm630())) as port:
+        code, out, _ = await run("capture", *SDM, *at(port), "--output", str(path))
+    assert code == 0
+    assert (
+        "power -512 W, import 1234.500000 kWh, export 67.250000 kWh. Does the meter's display say so" in out
+    )
+    assert path.stat().st_mode & 0o777 == 0o600
+    told, shown = await replay(path.read_text(), CLOCK)
+    assert told == shown == [{"power": -512, "import": 1_234_500_000, "export": 67_250_000}]
+
+
+async def test_a_capture_of_what_speaks_by_itself(tmp_path: Path) -> None:
+    path = tmp_path / "sml.json"
+    async with serial_line() as (far, near):
+        speaker = await asyncio.create_subprocess_exec(
+            GATEWAY, "simulate", "sml", "--serial", far, stdout=asyncio.subprocess.DEVNULL
+        )
+        try:
+            line = ("--profile", "sml-generic", "--serial", near)
+            code, _, err = await run("capture", *line, "--seconds", "4", "--output", str(path))
+            assert (code, err) == (0, "")
+        finally:
+            speaker.terminate()
+            await speaker.wait()
+        code, _, err = await run(
+            "capture", *line, "--seconds", "1", "--output", str(tmp_path / "nothing.json")
+        )
+    told, shown = await replay(path.read_text(), CLOCK)
+    assert told == shown
+    assert shown
+    assert (code, err) == (4, "gateway: nothing that can be read came in 1 s; give it more --seconds\n")
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        ("192.168.1.50", ("192.168.1.50", None)),
+        ("meter.local:1502", ("meter.local", 1502)),
+        ("[fe80::1]:502", ("fe80::1", 502)),
+        ("fe80::1", ("fe80::1", None)),
+        ("host:0", None),
+        ("host:65536", None),
+        ("a b", None),
+        ("", None),
+    ],
+)
+def test_addresses(typed: str, meant: Any) -> None:
+    import click
+
+    from gateway.cli.meters_line import HostPort
+
+    if meant is None:
+        with pytest.raises(click.BadParameter, match="right would be"):
+            HostPort().convert(typed, None, None)
+    else:
+        assert HostPort().convert(typed, None, None) == meant
