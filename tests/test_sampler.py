@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from zoneinfo import ZoneInfo
 
 import numpy as np
 import pytest
@@ -408,3 +410,202 @@ def test_a_stream_that_started_needs_its_registers() -> None:
         Sampler(LAYOUT, LANES, FIRST + 10, good)
     with pytest.raises(GatewayError, match="the saved registers have no export"):
         Sampler(LAYOUT, LANES, FIRST, SamplerState(FIRST + 5, 1, None))
+
+
+# --- readings that hold some lanes only
+
+
+def telegram(unit: int, serial: str | None = None, **registers: int) -> Reading:
+    registers = {lane.removesuffix("s"): value for lane, value in registers.items()}
+    return Reading("main", registers, unit * NS, unit * NS, serial)
+
+
+def add(sampler: Sampler, *readings: Reading) -> list[RegisterEvent]:
+    events: list[RegisterEvent] = []
+    for one in readings:
+        events += sampler.add(one, trusted=True, wall_now=one.wall, monotonic_now=one.monotonic)
+    return events
+
+
+def taken(sampler: Sampler) -> dict[str, list[int]]:
+    lanes: dict[str, list[int]] = {}
+    while (units := sampler.take(7)) is not None:
+        for lane, values in units.lanes.items():
+            lanes.setdefault(lane, []).extend(values.tolist())
+    return lanes
+
+
+def test_powers_fill_their_units_and_wait_for_the_energy() -> None:
+    """As Norwegian and Swedish meters tell it: power every 10 s, energy once an hour."""
+    sampler = Sampler(LAYOUT, LANES)
+    add(sampler, telegram(FIRST + 5, imports=1_000, exports=5, power=300))
+    for unit in range(FIRST + 10, FIRST + 3600, 10):
+        add(sampler, telegram(unit, power=unit % 700 + 1))
+        assert sampler.take() is None
+    add(sampler, telegram(FIRST + 3605, imports=4_600, exports=5, power=1))
+    lanes = taken(sampler)
+    assert [len(values) for values in lanes.values()] == [3596] * 4
+    assert lanes["import"] == [1] * 3596
+    assert [at for at, power in enumerate(lanes["power"]) if power] == [*range(0, 3590, 10), 3595]
+    assert lanes["power"][10] == (FIRST + 20) % 700 + 1
+    assert lanes["count"] == [0] * 3595 + [1]
+
+
+def test_each_lane_may_come_by_itself() -> None:
+    """Units come out as far as all are known; only where all were read is it said so."""
+    sampler = Sampler(LAYOUT, LANES)
+    add(sampler, telegram(FIRST + 3, imports=100))
+    assert sampler.start is None
+    add(sampler, telegram(FIRST + 12, exports=50))
+    assert [sampler.start, sampler.known_until] == [FIRST + 20, FIRST + 3]
+    for unit in range(21, 31):
+        add(sampler, telegram(FIRST + unit, imports=97 + unit))
+    assert sampler.take() is None
+    add(sampler, telegram(FIRST + 25, exports=63, power=9))
+    assert sampler.known_until == FIRST + 25
+    first = taken(sampler)
+    assert first["import"][1:] == [1] * 5
+    assert first["export"] == [1] * 6
+    assert first["count"] == [0] * 5 + [1]
+    assert first["power"] == [0] * 5 + [9]
+    state = sampler.state()
+    assert state is not None
+    again = Sampler(LAYOUT, LANES, sampler.start, SamplerState.from_bytes(state.to_bytes()))
+    for one in (sampler, again):
+        add(one, telegram(FIRST + 30, exports=63, imports=127))
+    assert taken(sampler)["import"] == taken(again)["import"] == [1] * 5
+
+
+def test_the_first_power_in_a_unit_counts_whichever_telegram_it_comes_with() -> None:
+    sampler = Sampler(LAYOUT, LANES)
+    add(sampler, telegram(FIRST + 9, imports=0, exports=0))
+    add(sampler, telegram(FIRST + 10, imports=1, exports=0), telegram(FIRST + 10, power=4))
+    add(sampler, telegram(FIRST + 11, power=5), telegram(FIRST + 11, imports=2, exports=0, power=6))
+    lanes = taken(sampler)
+    assert lanes["power"] == [4, 5]
+    assert lanes["count"] == [1, 1]
+
+
+def test_a_power_alone_of_another_meter_is_not_taken() -> None:
+    sampler = Sampler(LAYOUT, LANES)
+    add(sampler, telegram(FIRST + 9, "1EMH00", imports=0, exports=0))
+    add(sampler, telegram(FIRST + 10, "1EMH01", power=4), telegram(FIRST + 11, "1EMH00", power=5))
+    add(sampler, telegram(FIRST + 12, "1EMH00", imports=1, exports=0))
+    assert taken(sampler)["power"] == [0, 5, 0]
+
+
+def test_lanes_that_do_not_come_are_named() -> None:
+    sampler = Sampler(LAYOUT, LANES)
+    assert sampler.lacking() == ()
+    add(sampler, telegram(FIRST, power=1))
+    assert sampler.lacking() == ("import", "export")
+    add(sampler, telegram(FIRST + 1, imports=1))
+    assert sampler.lacking() == ("export",)
+    add(sampler, telegram(FIRST + 9, imports=1, exports=2), telegram(FIRST + 10, imports=1, exports=2))
+    assert sampler.lacking() == ()
+    taken(sampler)
+    again = Sampler(LAYOUT, LANES, sampler.start, sampler.state())
+    for one, at in ((sampler, FIRST + 10), (again, FIRST + 11)):
+        add(one, telegram(FIRST + 11, power=5), telegram(at + 7200, power=5, exports=2))
+        assert one.lacking() == ()
+        add(one, telegram(at + 7201, power=5))
+        assert one.lacking() == ("import",)
+        add(one, telegram(at + 3600, imports=1))  # of before
+        assert one.lacking() == ()
+
+
+def test_what_waits_is_bounded_and_costs_no_energy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Days without one lane: first every second power, then every second total is let go."""
+    monkeypatch.setattr("gateway.sampler._MOST", 100)
+    sampler = Sampler(LAYOUT, LANES)
+    add(sampler, telegram(FIRST + 9, imports=0, exports=0))
+    for unit in range(FIRST + 10, FIRST + 2_000):
+        add(sampler, telegram(unit, imports=unit - FIRST - 9, power=5))
+        assert len(sampler._powers) <= 100
+        assert len(sampler._energies[0].coming) <= 100
+    add(sampler, telegram(FIRST + 2_000, imports=1_991, exports=0))
+    lanes = taken(sampler)
+    assert lanes["import"] == [1] * 1_991
+    assert lanes["count"] == [0] * 1_990 + [1]
+    assert 50 <= sum(map(bool, lanes["power"])) <= 100
+
+
+def test_powers_that_wait_for_the_clock_go_before_energy_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gateway.sampler._MOST", 100)
+    sampler = Sampler(LAYOUT, LANES)
+    for unit in range(FIRST, FIRST + 400):
+        energy = {"imports": unit - FIRST, "exports": 0} if unit % 20 == 0 else {"power": 5}
+        sampler.add(telegram(unit, None, **energy), trusted=False, wall_now=0, monotonic_now=unit * NS)
+        assert len(sampler._waiting) <= 100
+    add(sampler, telegram(FIRST + 400, imports=400, exports=0))
+    lanes = taken(sampler)
+    assert [at for at, count in enumerate(lanes["count"]) if count] == list(range(10, 391, 20))
+
+
+# --- what a meter remembers of an outage
+
+
+@pytest.mark.parametrize("trusted", [True, False])
+@pytest.mark.parametrize("booted", [FIRST - 1000, FIRST + 3_590])
+def test_what_the_meter_remembers_replaces_the_estimate(trusted: bool, booted: int) -> None:
+    """An outage of an hour, 15 minutes remembered each; the gateway may have booted in the end of it, and its
+    clock may be wrong still: then the stamps are where the monotonic clock says."""
+    sampler = Sampler(LAYOUT, LANES)
+    add(sampler, telegram(FIRST + 9, imports=0, exports=0), telegram(FIRST + 10, imports=1, exports=0))
+    before = sampler.take()
+    assert before is not None
+    sampler = Sampler(LAYOUT, LANES, sampler.start, sampler.state())
+    wrong_by = 0 if trusted else -5 * 10**8
+    shown = [(900, 90_001), (1800, 90_002), (2700, 500_000), (3600, 500_010)]
+    for after, imported in shown:
+        one = Reading(
+            "main",
+            {"import": imported, "export": 0},
+            (FIRST + after + wrong_by) * NS,
+            (FIRST + after - booted) * NS,
+        )
+        now = FIRST + 3600
+        sampler.add(one, trusted=trusted, wall_now=(now + wrong_by) * NS, monotonic_now=(now - booted) * NS)
+    if not trusted:
+        assert sampler.take() is None
+        mono = (FIRST + 3601 - booted) * NS
+        late = replace(telegram(FIRST + 3601, imports=500_010, exports=0), monotonic=mono)
+        sampler.add(late, trusted=True, wall_now=late.wall, monotonic_now=mono)
+    lanes = taken(sampler)
+    read = [at + 11 for at, count in enumerate(lanes["count"]) if count]
+    assert read == [900, 1800, 2700, 3600] + ([] if trusted else [3601])
+    assert sum(lanes["import"][: 900 - 10]) == 90_000
+    assert sum(lanes["import"][900 - 10 : 1800 - 10]) == 1
+    assert sum(lanes["import"]) == 500_009
+
+
+def test_what_was_remembered_from_before_the_last_reading_is_passed_over() -> None:
+    sampler = Sampler(LAYOUT, LANES)
+    add(sampler, telegram(FIRST + 9, imports=0, exports=0), telegram(FIRST + 100, imports=91, exports=0))
+    assert add(sampler, telegram(FIRST + 50, imports=3, exports=0)) == []
+    assert taken(sampler)["import"] == [1] * 91
+
+
+# --- days of 23 and 25 hours
+
+
+@pytest.mark.parametrize(("day", "hours"), [("2026-03-29", 23), ("2026-10-25", 25), ("2026-07-01", 24)])
+def test_days_of_any_length_have_all_their_units_and_energy(day: str, hours: int) -> None:
+    """Units are UTC: where the clocks on the wall change none is missing, none comes twice."""
+    zone = ZoneInfo("Europe/Zurich")
+    midnight = datetime.fromisoformat(day).replace(tzinfo=zone)
+    begin, end = (int((midnight + timedelta(days=n)).timestamp()) // 60 for n in (0, 1))
+    assert (end - begin) / 60 == hours
+    layout = Layout(unit_ms=60_000, link_units=60)
+    sampler = Sampler(layout, LANES)
+    stream = Stream()
+    for unit in range(begin - 61, end + 60):
+        wall = unit * 60 * NS + 50_000_000
+        registers = {"import": (unit - begin + 100) ** 2, "export": 0, "power": unit % 1000}
+        add(sampler, Reading("main", registers, wall, wall))
+        while stream.take(sampler, 1000):
+            pass
+    assert stream.first is not None
+    assert stream.first <= begin
+    assert stream.total("import", begin - 1, end - 1) == (end - begin + 99) ** 2 - 99**2
+    assert stream.read == list(range(stream.first, end + 60))
