@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import tempfile
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,9 @@ from hypothesis import strategies as st
 
 from gateway.chain.layout import Layout
 from gateway.errors import LedgerError, TrustError, UsageError
+from gateway.meters.reading import Reading
 from gateway.wire import names
+from tests.clock import NS
 from tests.home import LINK_UNITS, MEMORY, Home, kind_of
 from tests.provider import Provider
 
@@ -115,6 +118,165 @@ async def test_a_register_that_falls_is_told_and_waited_out(home: Home) -> None:
             "meter main: its registers are back where they were",
         ]
         await ends_well(home)
+
+
+async def told(home: Home) -> list[str]:
+    return [entry.detail for entry in await home.ledger.audit_log(99) if entry.what == "meter"]
+
+
+def says(home: Home, registers: dict[str, int], serial: str | None = None, ago_s: float = 0) -> None:
+    """A reading of these registers, which were so some seconds ago."""
+    wall, monotonic = (now - round(ago_s * NS) for now in (home.clock.wall(), home.clock.monotonic()))
+    home.sealer().deliver(Reading("main", registers, wall, monotonic, serial))
+
+
+async def test_while_readings_are_held_it_says_so(home: Home) -> None:
+    async with home:
+        await home.runs(2 * LINK_UNITS)
+        assert home.sealer().held() is None
+        home.clock.pass_s(1)
+        at = datetime.fromtimestamp(home.clock.wall() // NS, UTC)
+        imported, exported, _ = home.shown["main"]
+        says(home, {"import": imported + 10**12, "export": exported})
+        await home.commit()
+        assert home.sealer().held() == (
+            "meter main: its import register rose by more than a home can draw; readings are held until it "
+            f"is back (since {at:%Y-%m-%d %H:%M:%S} UTC)"
+        )
+        assert home.sealer().fault is None
+        home.reads()
+        await home.commit()
+        assert home.sealer().held() is None
+        await ends_well(home)
+
+
+async def test_a_register_that_falls_each_second_fills_no_log(
+    home: Home, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with home:
+        await home.runs(2 * LINK_UNITS)
+        for _ in range(125):  # of ten seconds
+            home.clock.pass_s(5)
+            says(home, {"import": 0, "export": 0})
+            home.reads(5)
+            await home.commit()
+        said = await told(home)
+        assert said == [said[0], "meter main: its registers are back where they were"] * 3
+        assert len([line for line in caplog.messages if line in said]) == 6
+        await ends_well(home)
+
+
+async def test_another_meter_is_told_and_not_what_it_shows(
+    home: Home, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with home:
+        for _ in range(2 * LINK_UNITS):
+            home.clock.pass_s(1)
+            says(home, {"import": 123_456_789, "export": 7, "power": 3}, "1EMH00")
+        await home.commit()
+        for _ in range(3):
+            home.clock.pass_s(1)
+            says(home, {"import": 987_654_321, "export": 7, "power": 3}, "1EMH01")
+        await home.commit()
+        said = await told(home)
+        assert "another meter answers in its place" in said[-1]
+        shown = " ".join([*caplog.messages, *said])
+        assert "987" not in shown
+        assert "EMH" not in shown
+        stream = await home.stream()
+        assert (await home.ledger.position(stream)).next_unit == home.layout.unit_at(home.clock.wall()) + 1
+        await home.crashes_and_starts()
+        for _ in range(3):
+            home.clock.pass_s(1)
+            says(home, {"import": 123_456_789, "export": 7, "power": 3}, "1EMH00")
+        await home.commit()
+        assert len(await told(home)) == len(said) + 2
+
+
+async def test_a_register_that_is_full_starts_again(home: Home) -> None:
+    async with home:
+        home.shown["main"] = (10**11 - 700, 5, 0)
+        await home.runs(LINK_UNITS)
+        home.sealer().rollover = {"import": 10**11}
+        for n in range(3 * LINK_UNITS):
+            home.clock.pass_s(1)
+            says(home, {"import": (10**11 - 1 + 5 * n) % 10**11, "export": 10**6, "power": n})
+        await home.commit()
+        assert (await told(home))[-1].startswith("meter main: its import register started again from 0")
+        await home.stop()
+        await home.start()
+        await home.publish()
+        stored = await home.stored()
+        assert stored.total("import", stored.end - 170, stored.end) == 170 * 5
+
+
+async def test_a_lane_that_never_comes_is_a_fault_and_no_end(
+    home: Home, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with home:
+        for _ in range(2 * LINK_UNITS):
+            home.clock.pass_s(1)
+            says(home, {"import": 5, "power": 1})
+            await home.commit()
+        assert await home.ledger.streams() == []
+        assert str(home.sealer().fault).startswith(
+            "meter main: units wait for export, which no reading has held"
+        )
+        assert caplog.text.count("units wait for export") == 1
+        home.reads()
+        await home.commit()
+        assert home.sealer().fault is None
+        await ends_well(home)
+
+
+async def test_it_knows_up_to_when_energy_is_known_also_after_a_restart(home: Home) -> None:
+    async with home:
+        assert home.sealer().last_read_wall() is None
+        await home.runs(2 * LINK_UNITS)
+        last = (home.clock.wall() // NS + 1) * NS
+        assert home.sealer().last_read_wall() == last
+        home.clock.pass_s(1)
+        says(home, {"power": 5})
+        home.clock.pass_s(1)
+        says(home, {"import": 0, "export": 0, "power": 5})
+        await home.commit()
+        assert home.sealer().last_read_wall() == last
+        await home.crashes_and_starts()
+        assert home.sealer().last_read_wall() == last
+
+
+@pytest.mark.parametrize("trusted", [True, False])
+async def test_what_the_meter_remembers_of_an_outage_is_sealed(home: Home, trusted: bool) -> None:
+    """And an entry of it that cannot be true, below what was read before or above what is read now, harms
+    nothing, whether the clock is right or not."""
+    async with home:
+        await home.runs(2 * LINK_UNITS)
+        imported, exported, _ = home.shown["main"]
+        before = home.layout.unit_at(home.clock.wall())
+        home.clock.pass_s(4 * 3600)
+        await home.crashes_and_starts()
+        home.clock.is_trusted = trusted
+        for ago, more in ((3 * 3600, 7_000), (2 * 3600, -50), (5400, 9_000_000), (3600, 50_000)):
+            says(home, {"import": imported + more, "export": exported}, ago_s=ago)
+        home.shown["main"] = (imported + 60_000, exported, 5)
+        home.reads(0, 0)
+        await home.commit()
+        home.clock.is_trusted = True
+        home.reads()
+        await home.commit()
+        assert home.sealer().held() is None
+        now = home.layout.unit_at(home.clock.wall())
+        await home.stop()
+        await home.start()
+        home.reads(40)
+        await home.publish()
+        await home.commit()
+        await home.publish()
+        stored = await home.stored()
+        hour = before + 3600
+        assert stored.total("import", before + 1, hour + 1) == 7_000
+        assert stored.total("import", hour + 1, before + 3 * 3600 + 1) == 43_000
+        assert stored.total("import", before + 3 * 3600 + 1, now) == 10_000
 
 
 @pytest.mark.parametrize(
