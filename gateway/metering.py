@@ -59,7 +59,7 @@ def _open(
     return Listener(
         section.name,
         _endpoint(section, profile, None),
-        lambda: model.decoder(secrets) if tap is None else tap.decoder(model.decoder(secrets)),
+        model.decoder(secrets) if tap is None else tap.decoder(model.decoder(secrets)),
         lanes=lanes,
         silence_s=model.silence_s,
         clock=clock,

@@ -83,6 +83,9 @@ class _TappedDecoder:
     def __init__(self, tap: Tap, decoder: Decoder) -> None:
         self._tap, self._decoder = tap, decoder
 
+    def cut(self) -> None:
+        self._decoder.cut()
+
     def feed(self, data: bytes) -> Sequence[Telegram | MeterError]:
         self._tap.octets.append((self._tap.clock.monotonic() // _MS, data))
         items = self._decoder.feed(data)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 
 from gateway.clock import Clock
 from gateway.errors import MeterError
@@ -25,8 +25,8 @@ _NS = 1_000_000_000
 
 
 class Listener:
-    """The meter `name` behind `endpoint`, whose bytes a fresh `decoder` reads after each connection. Its
-    next good telegram must come within `silence_s`."""
+    """The meter `name` behind `endpoint`, whose bytes `decoder` reads. Its next good telegram must come
+    within `silence_s`."""
 
     pushes = True
 
@@ -34,7 +34,7 @@ class Listener:
         self,
         name: str,
         endpoint: Endpoint,
-        decoder: Callable[[], Decoder],
+        decoder: Decoder,
         *,
         lanes: Collection[str],
         silence_s: float,
@@ -44,12 +44,11 @@ class Listener:
         self.rollover = rollover
         self._name = name
         self._endpoint = endpoint
-        self._make_decoder = decoder
+        self._decoder = decoder
         self._lanes = frozenset(lanes)
         self._silence_s = silence_s
         self._clock = clock
         self._stream: Stream | None = None
-        self._decoder = decoder()
         self._heard: deque[Reading] = deque()
         self._problem: str | None = None
         self._voice = Voice(clock, _log)
@@ -60,7 +59,7 @@ class Listener:
         try:
             if self._stream is None and not self._heard:
                 self._stream = await Stream.open(self._endpoint)
-                self._decoder = self._make_decoder()
+                self._decoder.cut()
             async with asyncio.timeout(self._silence_s):
                 while not self._heard:
                     assert self._stream is not None  # there is one, or something was heard

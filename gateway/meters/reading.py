@@ -52,6 +52,10 @@ class Decoder(Protocol):
         """What has become whole with `data`: telegrams, and what was wrong with broken ones, in order. A
         broken one takes no other with it, and what is kept between two calls is bounded."""
 
+    def cut(self) -> None:
+        """The connection broke: what comes next does not go on from what came. What tells copies of older
+        telegrams stays."""
+
 
 @dataclass(frozen=True, slots=True)
 class Plausibility:

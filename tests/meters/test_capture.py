@@ -90,6 +90,9 @@ async def test_what_the_meter_refuses_is_noted_and_refused_again() -> None:
 class Twice:
     """Telegrams of one byte each, but for the last, which is broken."""
 
+    def cut(self) -> None:
+        """Each byte stands for itself."""
+
     def feed(self, data: bytes) -> Sequence[Telegram | MeterError]:
         return [MeterError("broken") if byte == 9 else Telegram({"power": byte}) for byte in data]
 
@@ -170,6 +173,9 @@ async def speaking(data: bytes) -> AsyncIterator[int]:
 
 async def test_hearing_tells_who_understands_what_comes() -> None:
     class Deaf:
+        def cut(self) -> None:
+            """It hears nothing anyway."""
+
         def feed(self, data: bytes) -> Sequence[Telegram | MeterError]:
             return [MeterError("what is this?")]
 

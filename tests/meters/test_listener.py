@@ -26,6 +26,9 @@ class Lines:
     def __init__(self) -> None:
         self._kept = b""
 
+    def cut(self) -> None:
+        self._kept = b""
+
     def feed(self, data: bytes) -> Sequence[Telegram | MeterError]:
         *lines, self._kept = (self._kept + data).split(b"\n")
         return [self._telegram(line.decode()) for line in lines]
@@ -47,7 +50,7 @@ def listener(
     silence_s: float = 5,
 ) -> Listener:
     return Listener(
-        "main", endpoint, Lines, lanes=lanes, silence_s=silence_s, clock=clock, rollover={"import": 10**12}
+        "main", endpoint, Lines(), lanes=lanes, silence_s=silence_s, clock=clock, rollover={"import": 10**12}
     )
 
 

@@ -45,7 +45,7 @@ async def listening(
     listener = Listener(
         "main",
         endpoint,
-        lambda: model.decoder(secrets or Secrets()),  # type: ignore[union-attr]
+        model.decoder(secrets or Secrets()),  # type: ignore[union-attr]
         lanes=model.lanes,
         silence_s=20,
         clock=clock,

@@ -188,7 +188,7 @@ async def test_a_listener_hears_the_truth(profile: str, tmp_path: Path) -> None:
         meter = Listener(
             "main",
             Tcp("127.0.0.1", port),
-            lambda: model.decoder(secrets),
+            model.decoder(secrets),
             lanes=model.lanes,
             silence_s=600,
             clock=clock,

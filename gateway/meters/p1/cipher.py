@@ -40,6 +40,12 @@ class SealedFrames:
         self._begun: list[_Head] = []  # the oldest first
         self._last: tuple[bytes, bytes] | None = None  # the meter, and the frame counter it has reached
 
+    def cut(self) -> None:
+        """Forget the frames that have begun, and not the frame counter."""
+        self._bytes.clear()
+        self._begun.clear()
+        self._dropped = self._seen = 0
+
     def feed(self, data: bytes) -> list[bytes | MeterError]:
         """The telegrams in the frames that `data` ends, and what was wrong with broken ones."""
         self._bytes += data

@@ -44,6 +44,10 @@ class P1Decoder:
         self._outer = sealed or Frames(checked=checked)
         self._sealed = sealed is not None
 
+    def cut(self) -> None:
+        """What comes next is from another connection."""
+        self._outer.cut()
+
     def feed(self, data: bytes) -> Sequence[Telegram | MeterError]:
         """What has become whole with `data`."""
         said: list[Telegram | MeterError] = []

@@ -27,6 +27,10 @@ class Frames:
         self._bytes = bytearray()
         self._seen = 0  # no mark stands before this
 
+    def cut(self) -> None:
+        """Forget the telegram that has begun."""
+        self._forget(len(self._bytes))
+
     def feed(self, data: bytes) -> list[bytes | MeterError]:
         """The telegrams that `data` ends, and what was wrong with broken ones."""
         self._bytes += data

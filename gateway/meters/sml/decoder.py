@@ -33,6 +33,10 @@ class SmlDecoder:
     def __init__(self) -> None:
         self._frames = Frames()
 
+    def cut(self) -> None:
+        """What comes next is from another connection."""
+        self._frames = Frames()
+
     def feed(self, data: bytes) -> Sequence[Telegram | MeterError]:
         """What has become whole with `data`."""
         said: list[Telegram | MeterError] = []

@@ -149,3 +149,13 @@ def test_what_is_kept_is_bounded(endless: bytes) -> None:
         some.feed(endless * (10_000 // len(endless)))
     assert len(some._bytes) <= 16_384 + 18
     assert whole(some.feed(seal(PLAIN, EK, AK, 1))) == [PLAIN]
+
+
+def test_a_break_ends_the_frame_but_not_the_counter() -> None:
+    some, begun = frames(), seal(PLAIN, EK, AK, 42)
+    assert some.feed(seal(PLAIN, EK, AK, 41) + begun[:40]) == [PLAIN]
+    some.cut()
+    assert some.feed(begun[40:]) == []
+    some.cut()
+    assert isinstance(some.feed(seal(PLAIN, EK, AK, 41))[0], MeterError)
+    assert some.feed(begun) == [PLAIN]

@@ -143,3 +143,11 @@ def test_what_is_kept_is_bounded(endless: bytes, checked: bool) -> None:
         frames.feed(b"/abc5x\r\n\r\n" + endless * (10_000 // len(endless)))
     assert len(frames._bytes) <= 16_384 + 5
     assert whole(frames.feed(GOOD if checked else FORMED)) != []
+
+
+def test_a_break_ends_a_telegram_without_a_check_sequence() -> None:
+    frames = Frames(checked=False)
+    half = len(FORMED) - 8
+    assert frames.feed(FORMED[:half]) == []
+    frames.cut()
+    assert whole(frames.feed(FORMED[half:] + FORMED)) == [up_to_mark(FORMED)]

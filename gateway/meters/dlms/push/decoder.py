@@ -21,7 +21,7 @@ _SENDERS = 16
 
 
 class Seen:
-    """The highest invocation counter and the latest clock of each meter. It outlives a connection."""
+    """The highest invocation counter and the latest clock of each meter."""
 
     def __init__(self) -> None:
         self._last: OrderedDict[bytes, tuple[int, int]] = OrderedDict()
@@ -52,6 +52,11 @@ class PushDecoder:
         self._seen = seen
         self._blocks = block_transfer.Reassembly()
         self._title: bytes | None = None
+
+    def cut(self) -> None:
+        """What comes next is from another connection."""
+        self._link.cut()
+        self._blocks = block_transfer.Reassembly()
 
     def feed(self, data: bytes) -> list[Telegram | MeterError]:
         """The telegrams that became whole with `data`, and what was wrong with broken ones, in order."""

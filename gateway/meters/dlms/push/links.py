@@ -24,13 +24,20 @@ class Link(Protocol):
     def feed(self, data: bytes) -> list[Readings | MeterError]:
         """What became whole with `data`, in order."""
 
+    def cut(self) -> None:
+        """Forget what has begun."""
+
 
 class HdlcLink:
     """Messages in UI or I frames, in one or in segments; nothing is ever answered."""
 
     def __init__(self) -> None:
-        self._scanner = FrameScanner()
         self._segments: list[tuple[bool, bytes]] = []  # whether the header of DLMS was before it
+        self.cut()
+
+    def cut(self) -> None:
+        self._scanner = FrameScanner()
+        self._segments.clear()
 
     def feed(self, data: bytes) -> list[Readings | MeterError]:
         found: list[Readings | MeterError] = []
@@ -59,6 +66,9 @@ class MbusLink:
     """Messages in M-Bus frames."""
 
     def __init__(self) -> None:
+        self.cut()
+
+    def cut(self) -> None:
         self._scanner = mbus.PartScanner()
         self._reassembly = mbus.Reassembly()
 

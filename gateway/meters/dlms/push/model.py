@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -23,14 +23,12 @@ Transport = Literal["hdlc", "m-bus"]
 
 @dataclass(frozen=True, slots=True)
 class DlmsPushModel:
-    """`encrypted`: the meter pushes nothing that is plain, so its keys must be known. What its decoders have
-    `seen` outlives each of them: a copy of an older message may come over the next connection too."""
+    """`encrypted`: the meter pushes nothing that is plain, so its keys must be known."""
 
     transport: Transport
     encrypted: bool
     form: ListForm
     lanes: tuple[str, ...] = LANES
-    seen: Seen = field(default_factory=Seen, compare=False, repr=False)
 
     @property
     def rollover(self) -> Mapping[str, int]:
@@ -45,7 +43,7 @@ class DlmsPushModel:
     def decoder(self, secrets: Secrets) -> Decoder:
         """A fresh decoder. UsageError where the meter encrypts and `secrets` lack its key."""
         link = HdlcLink() if self.transport == "hdlc" else MbusLink()
-        return PushDecoder(link, self.form, self._keys(secrets), self.seen)
+        return PushDecoder(link, self.form, self._keys(secrets), Seen())
 
     def _keys(self, secrets: Secrets) -> CipherKeys | None:
         if secrets.encryption_key is not None:
