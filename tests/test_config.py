@@ -331,6 +331,11 @@ def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
     (tmp_path / "latin.toml").write_bytes(b"# \xe4")
     with pytest.raises(UsageError, match="no text in UTF-8"):
         Config.load(tmp_path / "latin.toml")
+    for huge in ("[" * 5000, "1" * 5000):
+        with pytest.raises(
+            UsageError, match="is no TOML that can be read: it has a huge number, or is nested"
+        ):
+            Config.load(write(tmp_path, f"store = {huge}"))
 
 
 def with_credentials(folder: Path, text: str | bytes, mode: int = 0o600) -> Config:

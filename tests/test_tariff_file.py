@@ -113,6 +113,7 @@ def test_what_a_file_says_comes_through_its_encoding(text: str, tmp_path: Path) 
         (TIME_OF_USE, 'currency = "EUR"\nimport = [7]', "a lane has rules"),
         (TIME_OF_USE, "currency = ", "is no TOML"),
         (TIME_OF_USE, "currency = " + "[" * 100_000, "is no TOML"),
+        (TIME_OF_USE, "currency = " + "1" * 5_000, "is no TOML that a tariff needs: it has a huge number"),
     ],
 )
 def test_what_is_wrong_with_rules(old: str, new: str, sentence: str, tmp_path: Path) -> None:

@@ -112,6 +112,10 @@ class Config(Section):
             raise UsageError(f"{path}: is no text in UTF-8, as a TOML file must be") from None
         except tomllib.TOMLDecodeError as error:
             raise UsageError(f"{path}: is no TOML: {error}") from None
+        except (ValueError, RecursionError):
+            raise UsageError(
+                f"{path}: is no TOML that can be read: it has a huge number, or is nested too deeply"
+            ) from None
         try:
             return cls.model_validate(raw, context=Load(path))
         except ValidationError as error:

@@ -47,8 +47,10 @@ def load_tariff(path: Path) -> Tariff:
         raise UsageError(f"{path}: cannot be read: {error.strerror}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UsageError(f"{path}: is no TOML: {error}") from None
-    except RecursionError:
-        raise UsageError(f"{path}: is no TOML that a tariff needs: it is nested too deeply") from None
+    except (ValueError, RecursionError):
+        raise UsageError(
+            f"{path}: is no TOML that a tariff needs: it has a huge number, or is nested too deeply"
+        ) from None
     try:
         return _tariff(raw)
     except UsageError as error:

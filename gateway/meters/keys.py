@@ -12,6 +12,8 @@ from gateway.errors import UsageError
 
 C = TypeVar("C", bound=str)
 
+_MOST_DIGITS = 30  # before the point, or zeros behind it
+
 
 class Keys:
     """One table of a document read by tomllib with floats as Decimal; `path` leads to it: `probe.`."""
@@ -79,9 +81,11 @@ class Keys:
     def number(self, key: str, default: int | None = None) -> Fraction:
         """A number exactly as it is written: 0.1 is a tenth."""
         value = self._take(key, default)
-        if type(value) is int or (isinstance(value, Decimal) and value.is_finite()):
-            return Fraction(value)
-        raise self.fault(key, "must be a number")
+        finite = type(value) is int or (isinstance(value, Decimal) and value.is_finite())
+        # Written as 1e999999999, a number would fill the memory.
+        if not finite or abs(Decimal(value).adjusted()) > _MOST_DIGITS:
+            raise self.fault(key, "must be a number, and no huge one")
+        return Fraction(value)
 
     def table(self, key: str) -> Keys:
         return self._nested(key, self._take(key), f"{self._path}{key}.")
@@ -111,4 +115,7 @@ class Keys:
 
 
 def _shown(value: object) -> str:
-    return str(value) if isinstance(value, Decimal) else repr(value)
+    try:
+        return str(value) if isinstance(value, Decimal) else repr(value)
+    except ValueError:  # Python spells no whole number of more than 4300 digits
+        return "a huge number"

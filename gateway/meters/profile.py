@@ -102,6 +102,10 @@ def parse_profile(text: str, file: str) -> Profile:
         document = tomllib.loads(text, parse_float=Decimal)
     except tomllib.TOMLDecodeError as error:
         raise UsageError(f"{file} is no TOML: {error}") from None
+    except (ValueError, ArithmeticError, RecursionError):
+        raise UsageError(
+            f"{file} is no TOML of a profile: it has a huge number, or is nested too deeply"
+        ) from None
     keys = Keys(document, file)
     profile_id = keys.text("id", r"[a-z0-9]+([.-][a-z0-9]+)*")
     if f"{profile_id}.toml" != file:

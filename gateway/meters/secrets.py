@@ -44,10 +44,10 @@ def read_secrets(path: Path) -> Secrets:
         raise UsageError(f"{path} can be read by everybody on this machine: chmod 600 it")
     try:
         document = tomllib.loads(text, parse_float=Decimal)
-    except tomllib.TOMLDecodeError:  # its text shows the line
+    except (ValueError, ArithmeticError, RecursionError):  # a text of theirs may show the line
         raise UsageError(f"{path} is no TOML: it must have {_FORM}") from None
-    if unknown := sorted(set(document) - {*_KEYS, "password"}):
-        raise UsageError(f"{path}: {unknown[0]} is not a key that is known here; it must have {_FORM}")
+    if set(document) - {*_KEYS, "password"}:  # not shown: a key that stands in a wrong place is one still
+        raise UsageError(f"{path} has a line for something else; it must have {_FORM}")
     password = document.get("password")
     if password is not None and not isinstance(password, str):
         raise UsageError(f'{path}: password must be a string, such as "00000001"')

@@ -105,6 +105,11 @@ def test_a_good_profile() -> None:
         ("min = 207.5", "min = 300", "probe.min is 300; it must be less than max, 253"),
         ("min = 207.5", "min = nan", "probe.min must be a number"),
         ("min = 207.5", 'min = "207"', "probe.min must be a number"),
+        ("min = 207.5", "min = 1e999999999", "probe.min must be a number, and no huge one"),
+        ("min = 207.5", "min = 1e-999999999", "probe.min must be a number, and no huge one"),
+        ("min = 207.5", "min = 1e99999999999999999999", "it has a huge number, or is nested too deeply"),
+        ("min = 207.5", f"min = {'[' * 5000}", "it has a huge number, or is nested too deeply"),
+        ("gap = 0", f"gap = 0x{'f' * 5000}", "block.gap is a huge number; it must be"),
         ('obis = "1-0:1.8.0"', 'obis = "1.8.0"', "register[1].obis is '1.8.0'; it must be a string like"),
         (
             'table = "input"',

@@ -38,7 +38,11 @@ def test_the_keys_that_are_there(tmp_path: Path) -> None:
         (f'encryption_key = "{KEY[:-1]}g"', "encryption_key must be a string of 32 hex digits"),
         ("authentication_key = 5", "authentication_key must be a string of 32 hex digits"),
         ("password = 12345678", "password must be a string"),
-        (f'key = "{KEY}"', "key is not a key that is known here"),
+        (f'key = "{KEY}"', "has a line for something else; it must have"),
+        (f'{KEY} = "encryption_key"', "has a line for something else; it must have"),
+        (f"password = {'[' * 5000}", "is no TOML: it must have"),
+        (f"password = {'1' * 5000}", "is no TOML: it must have"),
+        ("password = 1.0e99999999999999999999", "is no TOML: it must have"),
         (f"encryption_key = {KEY}", "is no TOML: it must have"),
     ],
 )
