@@ -1,0 +1,169 @@
+"""Modbus: answers as they come, through pymodbus' framers to a reading."""
+
+from __future__ import annotations
+
+import asyncio
+import struct
+from collections.abc import Callable, Coroutine
+from fractions import Fraction
+from typing import Any
+
+from pymodbus.framer.rtu import FramerRTU
+
+from gateway.clock import SystemClock
+from gateway.errors import MeterError
+from gateway.meters.endpoint import Tcp
+from gateway.meters.modbus.bus import Bus, Framing, _Link
+from gateway.meters.modbus.meter import ModbusMeter
+from gateway.meters.modbus.model import ModbusModel, Table
+from gateway.meters.modbus.sunspec import SunSpecMeter
+from gateway.meters.modbus.sunspec_model import COMMON, END, MARKER, SERIAL_WORDS, SunSpecModel
+from gateway.meters.profile import load_profile
+from tests.fuzz import streams
+from tests.fuzz.engine import Target
+
+_ENDPOINT = Tcp("127.0.0.1", 502)
+_TIMEOUT_S = 5.0  # never reached: the connection ends when the input does
+
+
+class _Answering:
+    """A transport whose other end answers a request with the pieces of an input, and hangs up."""
+
+    def __init__(self, link: _Link, answer: bytes) -> None:
+        self._link = link
+        self._answer = answer
+
+    def write(self, request: bytes) -> None:
+        asyncio.get_running_loop().call_soon(self._say)
+
+    def _say(self) -> None:
+        for piece in streams.pieces(self._answer):
+            self._link.data_received(piece)
+        self._link.callback_disconnected(None)
+
+    def close(self) -> None:
+        """Nothing to close."""
+
+    abort = close
+
+
+class _Reader:
+    """Reads a simulated meter over a bus; one event loop for all inputs."""
+
+    def __init__(self, framing: Framing, answer: Callable[[bytes], bytes]) -> None:
+        model = load_profile("eastron-sdm630").model
+        assert isinstance(model, ModbusModel)
+        self._model = model
+        self._framing: Framing = framing
+        self._answer = answer
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    def __call__(self, data: bytes) -> None:
+        self._loop = self._loop or asyncio.new_event_loop()
+        self._loop.run_until_complete(self._read(self._answer(data)))
+
+    async def _read(self, answer: bytes) -> None:
+        bus = Bus(_ENDPOINT, self._framing, _TIMEOUT_S)
+        link: Any = _Link(_ENDPOINT, self._framing, _TIMEOUT_S)
+        link.transport = _Answering(link, answer)
+        bus._link = link
+        clock = SystemClock("host")
+        meter = ModbusMeter("main", self._model, bus, lanes=self._model.lanes, device_id=1, clock=clock)
+        try:
+            await meter.read()
+        finally:
+            await meter.aclose()
+
+
+class _Words:
+    """A device whose registers are the input's words, one after the other as they are asked for."""
+
+    connections = 1
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+        self._at = 0
+
+    async def registers(self, device_id: int, table: Table, address: int, count: int) -> list[int]:
+        end = self._at + 2 * count
+        if end > len(self._data):
+            raise MeterError("the answers end")
+        words = list(struct.unpack_from(f">{count}H", self._data, self._at))
+        self._at = end
+        return words
+
+    async def aclose(self) -> None:
+        """Nothing to close."""
+
+
+def _discover(data: bytes) -> None:
+    """A SunSpec meter is found and read, then judged."""
+    model = SunSpecModel((40_000, 0), Fraction(180), Fraction(280))
+    meter = SunSpecMeter(
+        "main", model, _Words(data), lanes=model.lanes, device_id=1, clock=SystemClock("host")
+    )
+    _at_once(meter.read())
+    _at_once(meter.probe())
+
+
+def _at_once(work: Coroutine[None, None, object]) -> None:
+    """Run what never waits."""
+    try:
+        work.send(None)
+    except StopIteration:
+        return
+    raise AssertionError("it waits")
+
+
+def _sunspec() -> list[bytes]:
+    """A device with a common model and a meter's, integers and floats; then what its registers hold."""
+    found = []
+    for number, points in ((203, 105), (213, 124)):
+        walk = [*MARKER, COMMON, 66, *range(0x3131, 0x3131 + SERIAL_WORDS), number, points]
+        read = [5] * 36 + [0xFFFF] + [7] * 60
+        found.append(struct.pack(f">{len(walk + read)}H", *walk, *read))
+    return [*found, struct.pack(">6H", *MARKER, 1, 4, END, 0), struct.pack(">4H", *MARKER, 7, 0) * 40]
+
+
+def _socket(pdu: bytes) -> bytes:
+    return bytes((0, 1, 0, 0)) + (len(pdu) + 1).to_bytes(2, "big") + b"\x01" + pdu
+
+
+def _rtu(pdu: bytes) -> bytes:
+    frame = b"\x01" + pdu
+    return frame + FramerRTU.compute_CRC(frame).to_bytes(2, "big")
+
+
+def _one_frame(pdu: bytes) -> bytes:
+    return streams.as_input(_rtu(pdu))
+
+
+# 24 input registers from 0x34 on: -512.5 W, and further on 1234.5 and 67.25 kWh.
+_PDUS = [
+    b"\x04\x30" + bytes.fromhex("c4002000") + bytes(36) + bytes.fromhex("449a500042868000"),
+    *(bytes((0x84, code)) for code in (1, 4, 11, 99)),
+    b"\x03\x02\x00\x07",
+    b"\x2b\x0e\x01\x01\x00\x00\x01\x00\x02\x41\x42",
+    b"\x17\x04\x00\x01\x00\x02",
+    b"\x18\x00\x06\x00\x02\x00\x01\x00\x02",
+    b"\x14\x07\x06\x06\x00\x01\x00\x02\x00",
+]
+
+
+def _seeds(frame: Callable[[bytes], bytes]) -> list[bytes]:
+    frames = [frame(pdu) for pdu in _PDUS]
+    whole = [streams.as_input(one) for one in frames]
+    return [*whole, streams.as_input(frames[0], 0, 5), streams.as_input(frames[1] + frames[0], 30, 2)]
+
+
+TARGETS = (
+    Target("modbus-tcp", MeterError, _Reader("tcp", lambda data: data), lambda: _seeds(_socket)),
+    Target("modbus-rtu", MeterError, _Reader("rtu", lambda data: data), lambda: _seeds(_rtu)),
+    Target("sunspec", MeterError, _discover, _sunspec),
+    Target(
+        "modbus-rtu-sealed",
+        MeterError,
+        _Reader("rtu", lambda data: streams.as_input(_rtu(data))),
+        lambda: _PDUS,
+    ),
+)

@@ -1,0 +1,46 @@
+"""What every decoder of a stream must keep to, whatever comes.
+
+The first two bytes of an input choose where the pieces end in which the rest is fed. In pieces the rest must
+give what it gives at once; and of two good frames behind it, the decoder must give at least the second.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Protocol
+
+
+class Decoder(Protocol):
+    def feed(self, data: bytes) -> Sequence[object]: ...
+
+
+def as_input(data: bytes, first: int = 255, second: int = 255) -> bytes:
+    """An input that is `data`, fed in pieces of `first` + 1 and `second` + 1 bytes in turn."""
+    return bytes((first, second)) + data
+
+
+def pieces(data: bytes) -> Iterator[bytes]:
+    """The input's pieces."""
+    at, turn = 2, 0
+    while at < len(data):
+        size = data[turn] + 1
+        yield data[at : at + size]
+        at, turn = at + size, 1 - turn
+
+
+def check(data: bytes, make: Callable[[], Decoder], first: bytes, second: bytes) -> list[object]:
+    """Feed the input to a decoder of `make`, and two good frames behind it. What was good of the input is
+    returned. What is wrong with broken ones may be said otherwise for other pieces."""
+    at_once = _good(make().feed(data[2:]))
+    decoder = make()
+    in_pieces = [item for piece in pieces(data) for item in _good(decoder.feed(piece))]
+    assert in_pieces == at_once, f"in pieces {len(in_pieces)} come, at once {len(at_once)}, or others"
+    wanted = _good(make().feed(second))
+    assert wanted
+    last = _good(decoder.feed(first)) + _good(decoder.feed(second))
+    assert last[-len(wanted) :] == wanted, "of two good frames behind the input, the second one does not come"
+    return at_once
+
+
+def _good(items: Sequence[object]) -> list[object]:
+    return [item for item in items if not isinstance(item, Exception)]
