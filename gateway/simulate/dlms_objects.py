@@ -14,9 +14,7 @@ from pathlib import Path
 
 from gateway.clock import Clock
 from gateway.errors import MeterError
-from gateway.meters.dlms import apdu as services
 from gateway.meters.dlms import date_time
-from gateway.meters.dlms.apdu import AccessError
 from gateway.meters.dlms.cosem import (
     CLOCK,
     DATA,
@@ -38,6 +36,7 @@ from gateway.meters.dlms.data import (
     Value,
 )
 from gateway.meters.dlms.quantity import WATT, WATT_HOUR
+from gateway.meters.dlms.refusal import CLASS_INCONSISTENT, DENIED, TYPE_UNMATCHED, UNDEFINED, AccessError
 from gateway.simulate.household import Home
 from gateway.simulate.truth import LiveHome
 
@@ -103,30 +102,30 @@ class MeterObjects:
         self.live.catch_up()
         self._capture()
         if client == PUBLIC_CLIENT and target.obis not in _PUBLIC:
-            raise AccessError(target, services.DENIED)
+            raise AccessError(target, DENIED)
         attributes = self._attributes().get(target.obis)
         if attributes is None:
-            raise AccessError(target, services.UNDEFINED)
+            raise AccessError(target, UNDEFINED)
         class_id, values = attributes
         if class_id != target.class_id:
-            raise AccessError(target, services.CLASS_INCONSISTENT)
+            raise AccessError(target, CLASS_INCONSISTENT)
         if target.index == 1:
             return target.obis
         if not 2 <= target.index < len(values) + 2:
-            raise AccessError(target, services.UNDEFINED)
+            raise AccessError(target, UNDEFINED)
         if target.obis == LOAD_PROFILE and target.index == 2:
             return self._rows(target, selection)
         return values[target.index - 2]
 
     def set(self, target: Reference, value: Value, client: int) -> None:
         if client == PUBLIC_CLIENT or (target.class_id, target.obis, target.index) != (CLOCK, CLOCK_CODE, 2):
-            raise AccessError(target, services.DENIED)
+            raise AccessError(target, DENIED)
         if not isinstance(value, bytes):
-            raise AccessError(target, services.TYPE_UNMATCHED)
+            raise AccessError(target, TYPE_UNMATCHED)
         try:
             moment = date_time.decode(value)
         except MeterError:
-            raise AccessError(target, services.TYPE_UNMATCHED) from None
+            raise AccessError(target, TYPE_UNMATCHED) from None
         self.set_clock(moment.unix_ns)
 
     def set_clock(self, time_ns: int) -> None:
@@ -136,11 +135,11 @@ class MeterObjects:
 
     def act(self, target: Reference, parameter: Value, client: int) -> Value:
         if client == PUBLIC_CLIENT:
-            raise AccessError(target, services.DENIED)
+            raise AccessError(target, DENIED)
         if (target.class_id, target.obis) != (DISCONNECT_CONTROL, DISCONNECTOR) or target.index not in (1, 2):
-            raise AccessError(target, services.UNDEFINED)
+            raise AccessError(target, UNDEFINED)
         if not isinstance(parameter, Integer):
-            raise AccessError(target, services.TYPE_UNMATCHED)
+            raise AccessError(target, TYPE_UNMATCHED)
         self.connected = target.index == 2
         return None
 
@@ -200,12 +199,12 @@ class MeterObjects:
                 try:
                     low, high = date_time.decode(first).unix_ns, date_time.decode(last).unix_ns
                 except MeterError:
-                    raise AccessError(target, services.TYPE_UNMATCHED) from None
+                    raise AccessError(target, TYPE_UNMATCHED) from None
                 entries = [entry for entry in entries if low <= entry.stamp <= high]
             case Selection(2, (int(from_row), int(to_row), _, _)):
                 entries = entries[max(from_row - 1, 0) : to_row or None]
             case _:
-                raise AccessError(target, services.TYPE_UNMATCHED)
+                raise AccessError(target, TYPE_UNMATCHED)
         return Array(
             (
                 date_time.encode(entry.stamp, 0),

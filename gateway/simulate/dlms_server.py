@@ -15,11 +15,12 @@ from typing import Protocol
 from gateway.errors import MeterError
 from gateway.meters.dlms import apdu as services
 from gateway.meters.dlms import association, block_transfer, cipher, data
-from gateway.meters.dlms.apdu import AccessError, Block
+from gateway.meters.dlms.apdu import Block
 from gateway.meters.dlms.association import HLS5, LLS, NONE, Conformance, Initiate, Initiated
 from gateway.meters.dlms.cipher import Keys
 from gateway.meters.dlms.cosem import ASSOCIATION_LN, Reference, Selection
 from gateway.meters.dlms.data import Value
+from gateway.meters.dlms.refusal import BLOCK_NUMBER_INVALID, DENIED, SUCCESS, AccessError
 
 _OFFERED = (
     *(Conformance.GET, Conformance.SET, Conformance.ACTION, Conformance.SELECTIVE_ACCESS),
@@ -94,7 +95,7 @@ class _Incoming:
         self._number += 1
         self._whole += block.raw
         if block.number != self._number or len(self._whole) > _LONGEST_VALUE:
-            raise AccessError(self.target, services.BLOCK_NUMBER_INVALID)
+            raise AccessError(self.target, BLOCK_NUMBER_INVALID)
         return bytes(self._whole) if block.last else None
 
 
@@ -205,7 +206,7 @@ class Association:
             case services.GetNext(number=number):
                 due = self._outgoing.pop(0) if self._outgoing else None
                 if due is None or due.number != number + 1:
-                    return services.GetAnswer(invoke, services.BLOCK_NUMBER_INVALID)
+                    return services.GetAnswer(invoke, BLOCK_NUMBER_INVALID)
                 return services.GetAnswer(invoke, due)
             case services.Set(target=target, value=value):
                 return self._set(invoke, _Incoming(target), value)
@@ -230,7 +231,7 @@ class Association:
 
     def _set(self, invoke: int, incoming: _Incoming, part: bytes | Block) -> services.Answer:
         number = part.number if isinstance(part, Block) else None
-        result = services.SUCCESS
+        result = SUCCESS
         try:
             whole = self._whole(incoming, part)
             if whole is None:
@@ -252,9 +253,7 @@ class Association:
                 returned = self._server.objects.act(incoming.target, parameter, self._client or 0)
         except AccessError as error:
             return services.ActionAnswer(invoke, error.result)
-        return services.ActionAnswer(
-            invoke, services.SUCCESS, None if returned is None else data.encode(returned)
-        )
+        return services.ActionAnswer(invoke, SUCCESS, None if returned is None else data.encode(returned))
 
     def _whole(self, incoming: _Incoming, part: bytes | Block) -> bytes | None:
         """What `part` completes; the rest of it is waited for otherwise."""
@@ -270,9 +269,9 @@ class Association:
         """HLS5: check the client's f(StoC), and give f(CtoS)."""
         keys = self._policy.keys
         if keys is None or not self._challenge or not isinstance(answer, bytes):
-            raise AccessError(_REPLY_TO_HLS, services.DENIED)
+            raise AccessError(_REPLY_TO_HLS, DENIED)
         if not cipher.gmac_is_right(keys, self._client_title, self._challenge, answer):
-            raise AccessError(_REPLY_TO_HLS, services.DENIED)
+            raise AccessError(_REPLY_TO_HLS, DENIED)
         self._proven = True
         return cipher.gmac(keys, self._server.title, self._server.next_counter(), self._client_challenge)
 

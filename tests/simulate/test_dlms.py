@@ -10,11 +10,11 @@ from gateway.config import MeterSection
 from gateway.errors import MeterError
 from gateway.metering import open_meters
 from gateway.meters.dlms import date_time
-from gateway.meters.dlms.apdu import AccessError
 from gateway.meters.dlms.association import HLS5, LLS
 from gateway.meters.dlms.cosem import CLOCK, DATA, PROFILE_GENERIC, REGISTER, Reference, obis
 from gateway.meters.dlms.data import Array, DoubleLongUnsigned
 from gateway.meters.dlms.model import DlmsModel
+from gateway.meters.dlms.refusal import AccessError
 from gateway.meters.profile import load_profile, profile_ids
 from gateway.meters.reading import Remembering
 from gateway.simulate.dlms import DlmsMeterSimulation, Framing, serve

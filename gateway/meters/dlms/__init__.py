@@ -8,7 +8,8 @@ Up to `mbus` they know no transport: octets in, octets or values out.
 - `quantity`        a register with its scaler and unit, as mWh or W
 - `cosem`           OBIS codes, attributes and methods, selections
 - `cipher`          security suites 0 and 1: ciphered APDUs, HLS5-GMAC
-- `apdu`            GET, SET and ACTION, data-notification, refusals
+- `apdu`            GET, SET and ACTION, data-notification
+- `refusal`         what a meter refuses, as sentences
 - `association`     opening and closing an association
 - `block_transfer`  general-block-transfer
 - `client`          the client's side of an association

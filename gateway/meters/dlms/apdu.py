@@ -15,38 +15,11 @@ from gateway.meters.dlms import data
 from gateway.meters.dlms.cosem import Reference, Selection
 from gateway.meters.dlms.data import Value
 from gateway.meters.dlms.octets import Octets, string
+from gateway.meters.dlms.refusal import EXCEPTION, is_refusal, refusal
 
 GET_REQUEST, SET_REQUEST, ACTION_REQUEST = 0xC0, 0xC1, 0xC3
 GET_RESPONSE, SET_RESPONSE, ACTION_RESPONSE = 0xC4, 0xC5, 0xC7
-EXCEPTION, SERVICE_ERROR, DATA_NOTIFICATION = 0xD8, 0x0E, 0x0F
-
-SUCCESS, DENIED, UNDEFINED, CLASS_INCONSISTENT, TYPE_UNMATCHED, BLOCK_NUMBER_INVALID = 0, 3, 4, 9, 12, 19
-_REFUSALS = {  # data-access-result and action-result
-    1: "reports a hardware fault",
-    2: "cannot answer for the moment",
-    3: "does not allow it: this client address, or its authentication, has no right to it",
-    4: "has no such object",
-    9: "has this object as another class",
-    11: "cannot give this object now",
-    12: "does not take a value of this type",
-    13: "does not allow it within this association",
-    14: "has no such block of data",
-    15: "gave up a long answer",
-    16: "knows of no long answer",
-    17: "gave up a long writing",
-    18: "knows of no long writing",
-    19: "counts the blocks otherwise",
-    250: "refuses, for a reason of its own",
-}
-
-
-class AccessError(MeterError):
-    """The meter refuses one attribute or method, and goes on serving others. `result` is its
-    data-access-result or action-result."""
-
-    def __init__(self, target: Reference, result: int) -> None:
-        super().__init__(f"the meter {_REFUSALS.get(result, f'refuses with result {result}')}: {target}")
-        self.result = result
+DATA_NOTIFICATION = 0x0F
 
 
 @dataclass(frozen=True, slots=True)
@@ -267,7 +240,7 @@ Answer = GetAnswer | SetAnswer | SetNext | ActionAnswer | ActionAnswerBlock | Ac
 def parse_answer(apdu: bytes) -> Answer:
     """MeterError where `apdu` is no whole answer, or says that the meter could not take the request."""
     octets = Octets(apdu, "the meter's answer")
-    if octets.peek() in (EXCEPTION, SERVICE_ERROR):
+    if is_refusal(apdu):
         raise refusal(apdu)
     head = octets.number(1), octets.number(1)
     invoke = octets.number(1)
@@ -307,52 +280,6 @@ def long_action_answer(invoke: int, whole: bytes) -> ActionAnswer:
 def exception(state: int, service: int, counter: int | None = None) -> bytes:
     """An exception-response: what a meter sends instead of an answer (IEC 62056-5-3, ExceptionResponse)."""
     return bytes((EXCEPTION, state, service)) + (b"" if counter is None else counter.to_bytes(4, "big"))
-
-
-_STATES = {1: "the service is not allowed in this association", 2: "the service is unknown to it"}
-_SERVICES = {
-    1: "it cannot do that now: is the association still open?",
-    2: "it does not support that",
-    3: "for a reason of its own",
-    4: "the message is too long for it",
-    5: "it cannot decipher the message: check the keys, the system title and the security control",
-    6: "the invocation counter is too low: another client may use the same keys",
-}
-_SERVICE_ERRORS = {  # ServiceError's choices (IEC 62056-5-3, ConfirmedServiceError)
-    0: "application reference",
-    1: "hardware",
-    2: "VDE state",
-    3: "service",
-    4: "definition",
-    5: "access",
-    6: "initiate",
-    7: "load data set",
-    9: "task",
-}
-_INITIATE_ERRORS = {
-    1: "the DLMS version is too low for it",
-    2: "it has none of the services asked for",
-    3: "the longest message is too short for it",
-    4: "it refuses this client: check the client address, the password and the keys",
-}
-
-
-def refusal(apdu: bytes) -> MeterError:
-    """What an exception-response or a confirmed-service-error says."""
-    octets = Octets(apdu, "the meter's refusal")
-    try:
-        if octets.number(1) == EXCEPTION:
-            state, service = octets.number(1), octets.number(1)
-            said = _SERVICES.get(service) or _STATES.get(state) or f"exception {state}, {service}"
-            return MeterError(f"the meter refuses: {said}")
-        _, kind, code = octets.number(1), octets.number(1), octets.number(1)
-    except MeterError as error:
-        return error
-    if kind == 6 and code in _INITIATE_ERRORS:
-        return MeterError(f"the meter refuses the association: {_INITIATE_ERRORS[code]}")
-    return MeterError(
-        f"the meter refuses: error of {_SERVICE_ERRORS.get(kind, f'kind {kind}')}, number {code}"
-    )
 
 
 @dataclass(frozen=True, slots=True)

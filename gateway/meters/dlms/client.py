@@ -15,11 +15,12 @@ from typing import TypeVar
 from gateway.errors import MeterError, UsageError
 from gateway.meters.dlms import apdu as services
 from gateway.meters.dlms import association, block_transfer, cipher, data
-from gateway.meters.dlms.apdu import AccessError, Answer, Block, expect
+from gateway.meters.dlms.apdu import Answer, Block, expect
 from gateway.meters.dlms.association import HLS5, LLS, NONE, Conformance, Initiate
 from gateway.meters.dlms.cipher import AUTHENTICATED, Guard, Keys
 from gateway.meters.dlms.cosem import ASSOCIATION_LN, Reference, Selection
 from gateway.meters.dlms.data import Value
+from gateway.meters.dlms.refusal import SUCCESS, AccessError, is_refusal, refusal
 
 T = TypeVar("T")
 A = TypeVar("A")
@@ -83,8 +84,8 @@ class Session:
             secret=setup.password if setup.mechanism == LLS else challenge,
         )
         came = yield request.encode()
-        if came[:1] in (bytes((services.EXCEPTION,)), bytes((services.SERVICE_ERROR,))):
-            raise services.refusal(came)
+        if is_refusal(came):
+            raise refusal(came)
         response = association.parse_response(came)
         if response.title is not None:
             self._meter_title = cipher.check_title(response.title)
@@ -112,7 +113,7 @@ class Session:
                 _in_order(agreed.number, number)
                 request = services.SetBlock(invoke, block).encode()
             answer = yield from self._ask(request, services.SetAnswer, invoke)
-        if answer.result != services.SUCCESS:
+        if answer.result != SUCCESS:
             raise AccessError(target, answer.result)
 
     def action(self, target: Reference, parameter: Value = _NO_PARAMETER) -> Steps[Value]:
@@ -128,7 +129,7 @@ class Session:
                 _in_order(agreed.number, number)
                 request = services.ActionBlock(invoke, block).encode()
         answer = yield from self._answer_to_action(request, invoke)
-        if answer.result != services.SUCCESS:
+        if answer.result != SUCCESS:
             raise AccessError(target, answer.result)
         if isinstance(answer.value, int):
             raise AccessError(target, answer.value)
@@ -153,8 +154,8 @@ class Session:
         if response.initiated is None:
             response.check()
             raise MeterError("the meter accepts the association and says nothing of what it agrees to")
-        if response.initiated[:1] == bytes((services.SERVICE_ERROR,)):
-            raise services.refusal(response.initiated)
+        if is_refusal(response.initiated):
+            raise refusal(response.initiated)
         response.check()
         agreed = association.parse_initiated(self._opened(response.initiated))
         if not agreed.conformance & Conformance.GET:
@@ -246,8 +247,8 @@ class Session:
         """A ciphered APDU's text. Where ciphering is agreed, nothing plain is believed but a refusal."""
         if not self._setup.protection or self._guard is None:
             return apdu
-        if apdu[:1] in (bytes((services.EXCEPTION,)), bytes((services.SERVICE_ERROR,))):
-            raise services.refusal(apdu)
+        if is_refusal(apdu):
+            raise refusal(apdu)
         if not cipher.is_ciphered(apdu):
             raise MeterError("the meter answers in clear where ciphered messages were agreed")
         message = cipher.parse(apdu)

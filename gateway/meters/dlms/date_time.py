@@ -91,8 +91,14 @@ def _scale_deviation(octets: bytes) -> int:
 
 
 def encode(unix_ns: int, deviation: int, *, daylight_saving: bool = False) -> bytes:
-    """The 12 octets for a moment, in the local time that is `deviation` minutes from UTC; hundredths cut."""
-    local = _EPOCH + timedelta(microseconds=unix_ns // 1000) - timedelta(minutes=deviation)
+    """The 12 octets for a moment, in the local time that is `deviation` minutes from UTC; hundredths cut.
+    MeterError for a moment that has no date."""
+    try:
+        local = _EPOCH + timedelta(microseconds=unix_ns // 1000) - timedelta(minutes=deviation)
+    except OverflowError:
+        raise MeterError(
+            "a moment lies before the year 1 or behind the year 9999: is the clock right?"
+        ) from None
     return _LAYOUT.pack(
         *(local.year, local.month, local.day, local.isoweekday(), local.hour, local.minute, local.second),
         *(local.microsecond // 10_000, deviation, _DAYLIGHT_SAVING if daylight_saving else 0),

@@ -14,7 +14,6 @@ from typing import TypeVar
 from gateway.clock import Clock
 from gateway.errors import MeterError, UsageError
 from gateway.meters.dlms import date_time
-from gateway.meters.dlms.apdu import AccessError
 from gateway.meters.dlms.client import Session, Steps
 from gateway.meters.dlms.connection import Connection
 from gateway.meters.dlms.cosem import CLOCK, DATA, Obis, Reference, obis
@@ -22,6 +21,7 @@ from gateway.meters.dlms.data import Value
 from gateway.meters.dlms.load_profile import Columns, Row, read_columns, read_rows
 from gateway.meters.dlms.model import DlmsModel, Register
 from gateway.meters.dlms.quantity import ScalerUnit, milliwatt_hours, watts
+from gateway.meters.dlms.refusal import AccessError
 from gateway.meters.endpoint import Endpoint
 from gateway.meters.reading import Plausibility, Reading, sane
 from gateway.meters.secrets import Secrets

@@ -7,7 +7,6 @@ import pytest
 
 from gateway.errors import MeterError, UsageError
 from gateway.meters.dlms import apdu, association, block_transfer, cipher, date_time
-from gateway.meters.dlms.apdu import AccessError
 from gateway.meters.dlms.association import HLS5, LLS, NONE
 from gateway.meters.dlms.cipher import Keys
 from gateway.meters.dlms.client import Session, Setup
@@ -23,6 +22,7 @@ from gateway.meters.dlms.cosem import (
     rows_numbered,
 )
 from gateway.meters.dlms.data import Array, Integer
+from gateway.meters.dlms.refusal import EXCEPTION, AccessError
 from gateway.simulate.dlms_server import Policy, Server
 from tests.meters.bench import NS, DrivenClock
 from tests.meters.dlms.peers import (
@@ -365,7 +365,7 @@ def test_every_answer_cut_at_every_byte_is_a_meter_error(wanted: Policy) -> None
 def test_noise_at_the_meter_is_answered_and_forgotten() -> None:
     answer = connection(meter(policy(LLS)))
     for noise in (b"", b"\0", b"\x60", b"\xc0\x01", b"\x60\x02\xa1\x00", b"\xff" * 300):
-        assert answer(noise)[0] == apdu.EXCEPTION
+        assert answer(noise)[0] == EXCEPTION
     reader = session(policy(LLS))
     talk(reader.associate(), answer)
     assert talk(reader.get(SERIAL), answer) == b"12345678"

@@ -196,6 +196,12 @@ def test_a_moment_comes_back(hundredths: int, deviation: int, daylight_saving: b
     assert date_time.decode(octets) == date_time.Moment(unix_ns, deviation)
 
 
+@pytest.mark.parametrize("moment", [-(10**20), 10**21])
+def test_a_moment_without_a_date_is_refused(moment: int) -> None:
+    with pytest.raises(MeterError, match="year 9999"):
+        date_time.encode(moment, 0)
+
+
 @given(st.binary(min_size=12, max_size=12))
 def test_any_twelve_bytes_give_a_moment_or_a_meter_error(octets: bytes) -> None:
     for zone in (None, BERLIN):

@@ -330,15 +330,45 @@ async def test_one_refusal_costs_no_connection(tmp_path: Path) -> None:
     clock = StillClock()
     wrong = replace(model(policy()).registers[0], obis=bytes((1, 0, 9, 9, 9, 255)))
     wanted = replace(model(policy()), registers=(wrong, *model(policy()).registers[1:]))
+    async with simulated(policy(), "wrapper", clock) as (_, port):
+        cutting = Cutting(port, 1 << 30)
+        async with (
+            cutting.listening() as through,
+            reader(through, clock, tmp_path / "counter", wanted) as meter,
+        ):
+            for _ in range(3):
+                with pytest.raises(MeterError, match=r"meter house: .*no such object: 1-0:9.9.9.255"):
+                    await meter.read()
+            plausible = await meter.probe()
+            assert not plausible.plausible
+            assert "is it the profile's model" in plausible.sentence
+        assert cutting.connections == 1
+
+
+async def test_leaving_a_meter_releases_it(tmp_path: Path) -> None:
+    clock, asked = StillClock(), []
+    connection = DlmsMeterSimulation(Home(1, clock.wall() // NS), policy(), clock).connection("wrapper")
+
+    def heard(data: bytes) -> list[bytes]:
+        asked.append(data[8])
+        return [connection.receive(data)]
+
+    async with raw_server(heard) as port, reader(port, clock, tmp_path / "c", model(policy())) as meter:
+        await meter.read()
+    assert asked[0] == association.AARQ
+    assert asked[-1] == association.RLRQ
+
+
+async def test_a_clock_beyond_all_years_is_told(tmp_path: Path) -> None:
+    clock = StillClock()
     async with (
-        simulated(policy(), "wrapper", clock) as (_, port),
-        reader(port, clock, tmp_path / "counter", wanted) as meter,
+        simulated(policy(), "wrapper", clock) as (simulation, port),
+        reader(port, clock, tmp_path / "counter", model(policy())) as meter,
     ):
-        with pytest.raises(MeterError, match=r"meter house: .*no such object: 1-0:9.9.9.255"):
-            await meter.read()
-        plausible = await meter.probe()
-        assert not plausible.plausible
-        assert "is it the profile's model" in plausible.sentence
+        await meter.read()
+        simulation.objects.ahead = -clock.wall() - 62_135_596_000 * NS  # the first hours of the year 1
+        with pytest.raises(MeterError, match="year 9999"):
+            await meter.remembered(0)
 
 
 @pytest.mark.parametrize(
