@@ -182,7 +182,7 @@ class Association:
         ).encode()
 
     def _serve(self, message: bytes) -> bytes:
-        self._general = message[0] == cipher.GENERAL_GLO
+        self._general = message[:1] == bytes((cipher.GENERAL_GLO,))
         request = services.parse_request(self._opened(message))
         if not self._proven and self._target(request) != _REPLY_TO_HLS:
             raise _Refusal(1, 1)

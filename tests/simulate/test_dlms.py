@@ -5,14 +5,17 @@ import json
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from gateway.config import MeterSection
 from gateway.errors import MeterError
 from gateway.metering import open_meters
 from gateway.meters.dlms import date_time
+from gateway.meters.dlms.apdu import Action, Get, Set
 from gateway.meters.dlms.association import HLS5, LLS
-from gateway.meters.dlms.cosem import CLOCK, DATA, PROFILE_GENERIC, REGISTER, Reference, obis
-from gateway.meters.dlms.data import Array, DoubleLongUnsigned
+from gateway.meters.dlms.cosem import CLOCK, DATA, PROFILE_GENERIC, REGISTER, Reference, obis, rows_numbered
+from gateway.meters.dlms.data import Array, DoubleLongUnsigned, encode
 from gateway.meters.dlms.model import DlmsModel
 from gateway.meters.dlms.refusal import AccessError
 from gateway.meters.profile import load_profile, profile_ids
@@ -26,6 +29,7 @@ from tests.meters.dlms.peers import KEYS, PASSWORD, connection, meter, policy, s
 
 ASKED = [i for i in profile_ids() if isinstance(load_profile(i).model, DlmsModel)]
 BUFFER = Reference(PROFILE_GENERIC, obis("1-0:99.1.0"), 2)
+SERVER = meter(policy())
 
 
 @pytest.mark.parametrize("profile_id", ASKED)
@@ -98,6 +102,25 @@ def test_the_public_client_reads_little() -> None:
         talk(public.set(Reference(CLOCK, obis("0-0:1.0.0"), 2), date_time.encode(0, 0)), answer)
     with pytest.raises(AccessError, match="no right"):
         talk(public.action(Reference(70, obis("0-0:96.3.10"), 1)), answer)
+
+
+_GET = Get(0xC1, BUFFER, rows_numbered(1, 5)).encode()
+_SET = Set(0xC1, Reference(CLOCK, obis("0-0:1.0.0"), 2), encode(date_time.encode(NOON_S * NS, 0))).encode()
+
+
+@given(
+    st.sampled_from([_GET, _SET, Action(0xC1, BUFFER).encode(), b"\xe0\x80\0\1\0\0\0", b"\x62\0", b""]),
+    st.lists(st.tuples(st.integers(0, 60), st.integers(0, 255)), max_size=3),
+    st.binary(max_size=10),
+)
+def test_any_message_is_answered(message: bytes, changes: list[tuple[int, int]], more: bytes) -> None:
+    answer = connection(SERVER)
+    talk(session(policy()).associate(), answer)
+    altered = bytearray(message + more)
+    for at, octet in changes:
+        if at < len(altered):
+            altered[at] = octet
+    assert answer(bytes(altered))
 
 
 def test_nothing_is_read_before_the_keys_are_proved() -> None:
