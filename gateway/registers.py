@@ -108,7 +108,7 @@ class _Run:
         self.serial = UNKNOWN
         self.gross = False
         self.wrong: set[int] = set()  # the lanes that did not fit when they were last read
-        self.rolled = [0] * lanes  # how many samples of each lane in a row a rollover explains
+        self.rolled = [0] * lanes  # of each lane: how many samples since a rollover explains them
         self.first: list[Mark | None] = [None] * lanes
         self.latest: list[Mark | None] = [None] * lanes
         self.seen = [0] * lanes
@@ -124,14 +124,14 @@ class _Run:
                 self.first[lane] = self.first[lane] or mark
                 self.latest[lane] = mark
                 self.seen[lane] += 1
-                rolls = lane in misfit.rolled or (lane in misfit.fell and self.rolled[lane] > 0)
-                self.rolled[lane] = self.rolled[lane] + 1 if rolls else 0
+                if self.rolled[lane] or lane in misfit.rolled:
+                    self.rolled[lane] += 1
                 self.wrong -= {lane}
         self.wrong |= misfit.fell | misfit.rose
 
     def reaches(self, sample: Sample) -> bool:
         """Whether the registers can have come from these to the sample's."""
-        return not _differ(self.serial, sample.serial) and all(
+        return all(
             last is None or now is None or 0 <= now - last.register <= last.most_until(sample) + _SLACK_MWH
             for last, now in zip(self.latest, sample.energy, strict=True)
         )

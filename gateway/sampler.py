@@ -88,7 +88,7 @@ class _Lane:
         self.coming: deque[Total] = deque()
 
     def expect(self, total: Total) -> None:
-        if len(self.coming) >= _MOST:  # the other lane is silent; the latest, which is needed, stays
+        if len(self.coming) >= _MOST:  # the other lane is silent
             self.coming = deque(list(self.coming)[1::2])
         self.coming.append(total)
 

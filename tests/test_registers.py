@@ -438,6 +438,23 @@ def test_both_registers_may_roll_at_once_or_one_behind_the_other() -> None:
         world.check()
 
 
+@pytest.mark.parametrize(("beyond", "rolled"), [(277_777 + 200_000, True), (277_777 + 200_001, False)])
+def test_a_rollover_must_be_what_a_home_can_draw(beyond: int, rolled: bool) -> None:
+    world = begun("1EMH00", TOP, imports=TOP - 10**6)
+    left = TOP - world.shown()["import"]
+    says(world, {"import": beyond - left}, 3)
+    assert ("rolled" in world.told()) == rolled
+
+
+def test_a_rollover_may_come_in_telegrams_of_one_lane() -> None:
+    world = begun("1EMH00", TOP, imports=TOP - 50_000)
+    for n in range(12):
+        world.passes(5, 20_000)
+        world.reads(*((("export", "power") if n % 2 else ("import",)) if n < 11 else ENERGY))
+    assert world.told() == ["fell", "rolled"]
+    world.check()
+
+
 # --- another meter
 
 
@@ -556,7 +573,63 @@ def test_each_lane_of_another_meter_is_waited_for() -> None:
     world.check()
 
 
+def test_held_readings_that_leap_agree_on_nothing() -> None:
+    world = begun(None)
+    for n in range(30):
+        says(world, {"import": (800 + 50 * n) * KWH}, seconds=100)
+    assert world.told() == ["rose"]
+    world.check()
+
+
+def test_a_lane_that_fits_does_not_free_the_other() -> None:
+    world = begun("1EMH00")
+    world.passes(1, 3600)
+    world.says({"import": 0}, world.serial)
+    for lanes in (("export", "power"), ("export",)):
+        world.passes(1, 3600)
+        world.reads(*lanes)
+        assert world.told() == ["fell"]
+    world.passes(1, 3600)
+    world.reads("import")
+    assert world.told() == ["fell", "back"]
+    world.check()
+
+
+def test_after_another_meter_each_lane_is_believed_by_itself() -> None:
+    world = begun("1EMH00")
+    world.becomes("1EMH01", **{"import": 7, "export": 3})
+    world.clean(1, 1, 0)
+    world.clean(2)
+    assert world.told() == ["fell", "exchanged"]
+    world.passes(1)
+    world.reads("export")
+    assert world.sampler.held is None
+    world.check()
+
+
+def test_a_second_reading_in_a_unit_is_not_judged() -> None:
+    world = begun()
+    world.passes(0.25)
+    world.says({"import": 0, "export": 0}, None)
+    assert world.told() == []
+
+
 # --- a crash at any moment
+
+
+def test_after_a_restart_the_time_since_its_first_reading_counts_and_no_more() -> None:
+    world = begun()
+    world.crashes()
+    says(world, {"import": world.shown()["import"] + 11 * KWH})
+    assert world.told() == ["rose"]
+    again = begun()
+    again.crashes()
+    again.wall_ahead -= 36_000 * NS
+    again.clean(1)
+    again.passes(35_999, 2000)
+    again.clean(3)
+    assert again.told() == []
+    again.check()
 
 
 def test_the_state_saved_before_another_meter_came_out_knows_it() -> None:

@@ -476,6 +476,23 @@ def test_each_lane_may_come_by_itself() -> None:
     assert taken(sampler)["import"] == taken(again)["import"] == [1] * 5
 
 
+def test_a_stream_starts_after_all_that_it_starts_from() -> None:
+    """Also when the clock was set back between the first readings of two lanes."""
+    sampler = Sampler(LAYOUT, LANES)
+    add(sampler, telegram(FIRST + 25, imports=100), telegram(FIRST + 12, exports=50))
+    assert sampler.start == FIRST + 30
+
+
+def test_a_restart_allows_for_the_whole_of_a_long_unit() -> None:
+    layout, hour = Layout(3_600_000, 1), 3600
+    sampler = Sampler(layout, LANES)
+    for n in range(3):
+        add(sampler, telegram(FIRST + n * hour, imports=n, exports=0))
+    taken(sampler)
+    again = Sampler(layout, LANES, sampler.start, sampler.state())
+    assert add(again, telegram((FIRST // hour + 3) * hour, imports=50_000_000, exports=0)) == []
+
+
 def test_the_first_power_in_a_unit_counts_whichever_telegram_it_comes_with() -> None:
     sampler = Sampler(LAYOUT, LANES)
     add(sampler, telegram(FIRST + 9, imports=0, exports=0))
