@@ -34,7 +34,7 @@ from gateway.meters.reading import Reading
 from gateway.simulate import truth as simulation
 from gateway.simulate.household import Home
 from gateway.simulate.modbus import Display, devices, serve
-from gateway.simulate.registers import SERIAL, sheet_of, sunspec_sheet
+from gateway.simulate.registers import SERIAL, sheet_of, sunspec_sheet, words_of
 from tests.meters.bench import (
     NOON_S,
     NS,
@@ -341,3 +341,14 @@ async def test_neighbours_are_other_homes_under_the_ids_behind(tmp_path: Path) -
     assert len(set(shown)) == 3
     written = [tmp_path / name for name in ("truth.jsonl", "truth-2.jsonl", "truth-3.jsonl")]
     assert [lines(one)[0]["power_w"] for one in written] == shown
+
+
+def test_a_meter_that_counts_both_ways_shows_nothing_below_0() -> None:
+    model = modbus_model("sma-home-manager")
+    for home in (Home(3, NOON_S), Home(3, NOON_S - 43_200 + 60)):
+        words = words_of(sheet_of(model), home)
+        comes_in, goes_out = (words[register] for register in model.of("power"))
+        assert (comes_in, goes_out) == (
+            ([0, home.power], [0, 0]) if home.power > 0 else ([0, 0], [0, -home.power])
+        )
+    assert home.power > 0 > Home(3, NOON_S).power

@@ -23,7 +23,6 @@ from pymodbus.transport import CommParams, CommType
 from gateway.errors import MeterError
 from gateway.meters.endpoint import Endpoint, Tcp, why
 from gateway.meters.modbus.model import Table
-from gateway.meters.stream import Echo
 
 # pymodbus logs the frames of a failed exchange, and with them what the meter had said before. What a
 # person needs to know is in our own errors.
@@ -140,7 +139,6 @@ class _Link(TransactionManager):
                 stopbits=endpoint.settings.stop_bits,
             )
             self._rtu = _RtuAnswers(DecodePDU(False))
-        self._echo = Echo()
         params.timeout_connect = timeout_s  # of answers too, whatever its name
         params.reconnect_delay = 0  # never by itself
         super().__init__(params, self._rtu or FramerSocket(DecodePDU(False)), 0, False, None, None, None)
@@ -153,15 +151,7 @@ class _Link(TransactionManager):
     def send(self, data: bytes, addr: tuple[object, ...] | None = None) -> None:
         if self._rtu is not None:
             self._rtu.asked = data[:2]
-            self._echo.sent(data)
         super().send(data, addr)
-
-    def datagram_received(self, data: bytes, addr: tuple[object, ...] | None) -> None:
-        """What comes in, by any transport. Adapters to two wires send back what they send out."""
-        if self._rtu is not None:
-            data = self._echo.strip(data)
-        if data:
-            super().datagram_received(data, addr)
 
     def callback_data(self, data: bytes, addr: tuple[object, ...] | None = None) -> int:
         try:
@@ -183,7 +173,8 @@ class _Link(TransactionManager):
 
 class _RtuAnswers(FramerRTU):
     """Finds the answer to the question that begins with the bytes `asked` (device id and function) in all
-    that comes with it: what was left over of another frame, or noise, does not take it along."""
+    that comes with it: the question's echo, which adapters to two wires send back, what was left over of
+    another frame, or noise, does not take it along."""
 
     asked = bytes(2)  # nobody is asked under id 0
 
@@ -191,9 +182,12 @@ class _RtuAnswers(FramerRTU):
         for at in range(len(data) - 4):
             if data[at] != self.asked[0] or data[at + 1] & 0x7F != self.asked[1]:
                 continue
-            length = 5 if data[at + 1] & 0x80 else 5 + data[at + 2]  # by a refusal, or by registers
-            frame = data[at : at + length]
-            if length % 2 and len(frame) == length and self.check_CRC(frame[:-2], _big(frame[-2:])):
+            refused, octets = data[at + 1] & 0x80, data[at + 2]
+            if not refused and (octets == 0 or octets % 2):
+                continue  # no registers; an echo can look like this, with a right check sum
+            frame = data[at : at + (5 if refused else 5 + octets)]
+            whole = refused or len(frame) == 5 + octets
+            if whole and self.check_CRC(frame[:-2], _big(frame[-2:])):
                 return len(data), frame[0], 0, frame[1:-2]
         return 0, 0, 0, b""
 

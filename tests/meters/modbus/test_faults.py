@@ -14,10 +14,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pymodbus.framer import FramerRTU
+from pymodbus.pdu import DecodePDU
 
 from gateway.errors import MeterError
 from gateway.meters.endpoint import Line, SerialSettings, Tcp
-from gateway.meters.modbus.bus import Bus, Framing
+from gateway.meters.modbus.bus import Bus, Framing, NoSuchRegisters, _RtuAnswers
 from gateway.meters.modbus.meter import ModbusMeter
 from gateway.meters.reading import Reading
 from tests.meters.bench import (
@@ -176,7 +177,7 @@ async def test_what_is_no_answer_to_the_question(answer: bytes, part: str) -> No
 @pytest.mark.parametrize("address", [0x34, 0x300, 0x400])
 @pytest.mark.parametrize("pieces", [1, 3, 8])
 async def test_an_adapter_that_sends_back_what_it_sends(address: int, pieces: int) -> None:
-    """The echo of a question for 0x0300 reads as an answer with a right check sum, were it not dropped."""
+    """The echo of a question for 0x0300 looks like an answer of three bytes, with a right check sum."""
 
     def answer(request: bytes) -> Iterable[bytes]:
         assert len(request) == 8
@@ -187,6 +188,27 @@ async def test_an_adapter_that_sends_back_what_it_sends(address: int, pieces: in
         bus = Bus(Tcp("127.0.0.1", port), "rtu")
         for _ in range(3):
             assert await bus.registers(1, "input", address, 2) == [0x0102, 0x0304]
+        await bus.aclose()
+
+
+@pytest.mark.parametrize("function", [3, 4])
+def test_no_echo_looks_like_an_answer_without_registers(function: int) -> None:
+    """For some device ids the first five bytes of a question have the check sum of such an answer."""
+    framer = _RtuAnswers(DecodePDU(False))
+    for device_id in range(1, 248):
+        low, high = framed(bytes([function, 0]), device_id)[-2:]
+        framer.asked = bytes([device_id, function])
+        question = framed(bytes([function, 0, low, high, 2]), device_id)
+        assert framer.decode(question) == (0, 0, 0, b"")
+
+
+async def test_holding_registers_behind_an_echo_and_a_refusal() -> None:
+    answers = [framed(bytes([3, 4, 1, 2, 3, 4])), framed(bytes([0x83, 2]))]
+    async with raw_server(lambda request: [request, answers.pop(0)]) as port:
+        bus = Bus(Tcp("127.0.0.1", port), "rtu")
+        assert await bus.registers(1, "holding", 0x5000, 2) == [0x0102, 0x0304]
+        with pytest.raises(NoSuchRegisters):
+            await bus.registers(1, "holding", 0x5000, 2)
         await bus.aclose()
 
 
