@@ -9,7 +9,6 @@ from __future__ import annotations
 import secrets
 from collections.abc import Awaitable, Callable, Generator
 from dataclasses import dataclass, field
-from itertools import count
 from typing import TypeVar
 
 from gateway.errors import MeterError, UsageError
@@ -225,8 +224,8 @@ class Session:
         return self._opened(came)
 
     def _reassembled(self, block: block_transfer.GeneralBlock) -> Steps[bytes]:
-        whole = block_transfer.Reassembly()
-        for number in count(1):
+        whole, number = block_transfer.Reassembly(), 1
+        while True:
             _in_order(block.number, number)
             if (message := whole.feed(block)) is not None:
                 return message
@@ -234,7 +233,7 @@ class Session:
                 raise MeterError("the meter sends several blocks at once where one at a time was agreed")
             asks = block_transfer.GeneralBlock(True, False, 1, number, number)
             block = block_transfer.parse((yield asks.encode()))
-        raise AssertionError  # count() never ends
+            number += 1
 
     def _protected(self, apdu: bytes, *, general: bool) -> bytes:
         setup = self._setup

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 from pathlib import Path
 
 from gateway.errors import MeterError
@@ -81,6 +82,9 @@ class InvocationCounter:
     def _write(self, reserved: int) -> None:
         try:
             write_durably(self._path, json.dumps({"next": reserved}).encode())
+            if os.geteuid() == 0:  # a check as root, while the gateway runs as another user
+                folder = self._path.parent.stat()
+                os.chown(self._path, folder.st_uid, folder.st_gid)
         except OSError as error:
             raise MeterError(
                 f"the invocation counter cannot be written to {self._path}: {error.strerror}"

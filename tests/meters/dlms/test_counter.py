@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -83,3 +84,11 @@ async def test_a_file_that_cannot_be_written_is_told(tmp_path: Path) -> None:
         await counter.reserve()
     with pytest.raises(RuntimeError):
         counter.take()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+async def test_a_file_that_root_writes_belongs_to_the_folders_owner(tmp_path: Path) -> None:
+    os.chown(tmp_path, 12_345, 23_456)
+    await InvocationCounter(tmp_path / "counter").reserve()
+    owner = (tmp_path / "counter").stat()
+    assert (owner.st_uid, owner.st_gid) == (12_345, 23_456)
