@@ -183,6 +183,8 @@ async def test_hearing_tells_who_understands_what_comes() -> None:
         heard = await hear(Tcp("127.0.0.1", port), {"twice": Twice(), "deaf": Deaf()}, 0.3)
         assert heard.octets == 2
         assert dict(heard.profiles) == {"twice": frozenset({"power"})}
+        async with asyncio.timeout(60):  # it does not listen on for long once something is understood
+            await hear(Tcp("127.0.0.1", port), {"twice": Twice()}, 3600)
         nothing = await hear(Tcp("127.0.0.1", silent), {"twice": Twice()}, 0.05)
         assert (nothing.octets, dict(nothing.profiles)) == (0, {})
     with pytest.raises(MeterError, match="cannot open"):

@@ -191,6 +191,12 @@ async def test_an_adapter_that_sends_back_what_it_sends(address: int, pieces: in
         await bus.aclose()
 
 
+def test_a_part_of_an_answer_with_a_right_check_sum_waits_for_the_rest() -> None:
+    framer = _RtuAnswers(DecodePDU(False))
+    framer.asked = b"\x01\x04"
+    assert framer.decode(framed(b"\x04\x04")) == (0, 0, 0, b"")
+
+
 @pytest.mark.parametrize("function", [3, 4])
 def test_no_echo_looks_like_an_answer_without_registers(function: int) -> None:
     """For some device ids the first five bytes of a question have the check sum of such an answer."""
