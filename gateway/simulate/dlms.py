@@ -14,10 +14,11 @@ from typing import Literal, Protocol
 
 from gateway.clock import Clock
 from gateway.errors import MeterError, UsageError
+from gateway.meters.dlms.cosem import PUBLIC_CLIENT
 from gateway.meters.dlms.hdlc import address
 from gateway.meters.dlms.hdlc_link import Limits, Secondary
 from gateway.meters.dlms.wrapper import Message, Unwrapper
-from gateway.simulate.dlms_objects import PUBLIC_CLIENT, MeterObjects
+from gateway.simulate.dlms_objects import MeterObjects
 from gateway.simulate.dlms_server import Association, Policy, Server
 from gateway.simulate.household import Home
 

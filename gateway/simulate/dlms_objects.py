@@ -20,6 +20,7 @@ from gateway.meters.dlms.cosem import (
     DATA,
     DISCONNECT_CONTROL,
     PROFILE_GENERIC,
+    PUBLIC_CLIENT,
     REGISTER,
     Reference,
     Selection,
@@ -40,7 +41,6 @@ from gateway.meters.dlms.refusal import CLASS_INCONSISTENT, DENIED, TYPE_UNMATCH
 from gateway.simulate.household import Home
 from gateway.simulate.truth import LiveHome
 
-PUBLIC_CLIENT = 16
 PERIOD_S = 900
 _NS = 1_000_000_000
 _ENTRIES = 35 * 96

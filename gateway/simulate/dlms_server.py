@@ -18,7 +18,7 @@ from gateway.meters.dlms import association, block_transfer, cipher, data
 from gateway.meters.dlms.apdu import Block
 from gateway.meters.dlms.association import HLS5, LLS, NONE, Conformance, Initiate, Initiated
 from gateway.meters.dlms.cipher import Keys
-from gateway.meters.dlms.cosem import ASSOCIATION_LN, Reference, Selection
+from gateway.meters.dlms.cosem import REPLY_TO_HLS, Reference, Selection
 from gateway.meters.dlms.data import Value
 from gateway.meters.dlms.refusal import BLOCK_NUMBER_INVALID, DENIED, SUCCESS, AccessError
 
@@ -26,7 +26,6 @@ _OFFERED = (
     *(Conformance.GET, Conformance.SET, Conformance.ACTION, Conformance.SELECTIVE_ACCESS),
     *(Conformance.BLOCK_GET, Conformance.BLOCK_SET, Conformance.BLOCK_ACTION),
 )
-_REPLY_TO_HLS = Reference(ASSOCIATION_LN, bytes((0, 0, 40, 0, 0, 255)), 1)
 _AROUND = 64  # bytes around a block: its head, ciphering
 _LONGEST_VALUE = 1 << 16
 
@@ -184,7 +183,7 @@ class Association:
     def _serve(self, message: bytes) -> bytes:
         self._general = message[:1] == bytes((cipher.GENERAL_GLO,))
         request = services.parse_request(self._opened(message))
-        if not self._proven and self._target(request) != _REPLY_TO_HLS:
+        if not self._proven and self._target(request) != REPLY_TO_HLS:
             raise _Refusal(1, 1)
         answer = self._protected(self._served(request).encode())
         if self._general_blocks and len(answer) > self._longest:
@@ -247,7 +246,7 @@ class Association:
             if whole is None:
                 return services.ActionAnswerNext(invoke, part.number if isinstance(part, Block) else 0)
             parameter = data.decode(whole)
-            if incoming.target == _REPLY_TO_HLS:
+            if incoming.target == REPLY_TO_HLS:
                 returned = self._prove(parameter)
             else:
                 returned = self._server.objects.act(incoming.target, parameter, self._client or 0)
@@ -269,9 +268,9 @@ class Association:
         """HLS5: check the client's f(StoC), and give f(CtoS)."""
         keys = self._policy.keys
         if keys is None or not self._challenge or not isinstance(answer, bytes):
-            raise AccessError(_REPLY_TO_HLS, DENIED)
+            raise AccessError(REPLY_TO_HLS, DENIED)
         if not cipher.gmac_is_right(keys, self._client_title, self._challenge, answer):
-            raise AccessError(_REPLY_TO_HLS, DENIED)
+            raise AccessError(REPLY_TO_HLS, DENIED)
         self._proven = True
         return cipher.gmac(keys, self._server.title, self._server.next_counter(), self._client_challenge)
 

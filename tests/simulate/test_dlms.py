@@ -14,14 +14,22 @@ from gateway.metering import open_meters
 from gateway.meters.dlms import date_time
 from gateway.meters.dlms.apdu import Action, Get, Set
 from gateway.meters.dlms.association import HLS5, LLS
-from gateway.meters.dlms.cosem import CLOCK, DATA, PROFILE_GENERIC, REGISTER, Reference, obis, rows_numbered
+from gateway.meters.dlms.cosem import (
+    CLOCK,
+    DATA,
+    PROFILE_GENERIC,
+    PUBLIC_CLIENT,
+    REGISTER,
+    Reference,
+    obis,
+    rows_numbered,
+)
 from gateway.meters.dlms.data import Array, DoubleLongUnsigned, encode
 from gateway.meters.dlms.model import DlmsModel
 from gateway.meters.dlms.refusal import AccessError
 from gateway.meters.profile import load_profile, profile_ids
 from gateway.meters.reading import Remembering
 from gateway.simulate.dlms import DlmsMeterSimulation, Framing, serve
-from gateway.simulate.dlms_objects import PUBLIC_CLIENT
 from gateway.simulate.dlms_server import Policy
 from gateway.simulate.household import Home
 from tests.meters.bench import NOON_S, NS, DrivenClock, StillClock, until

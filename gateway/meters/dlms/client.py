@@ -17,7 +17,7 @@ from gateway.meters.dlms import association, block_transfer, cipher, data
 from gateway.meters.dlms.apdu import Answer, Block, expect
 from gateway.meters.dlms.association import HLS5, LLS, NONE, Conformance, Initiate
 from gateway.meters.dlms.cipher import AUTHENTICATED, Guard, Keys
-from gateway.meters.dlms.cosem import ASSOCIATION_LN, Reference, Selection
+from gateway.meters.dlms.cosem import REPLY_TO_HLS, Reference, Selection
 from gateway.meters.dlms.data import Value
 from gateway.meters.dlms.refusal import SUCCESS, AccessError, is_refusal, refusal
 
@@ -25,7 +25,6 @@ T = TypeVar("T")
 A = TypeVar("A")
 Steps = Generator[bytes, bytes, T]
 
-_REPLY_TO_HLS = Reference(ASSOCIATION_LN, bytes((0, 0, 40, 0, 0, 255)), 1)
 _NO_PARAMETER = data.Integer(0)
 _LONGEST_TAKEN = 0xFFFF  # what we take in one APDU
 _LONGEST_VALUE = 1 << 20
@@ -175,7 +174,7 @@ class Session:
             )
         proof = cipher.gmac(keys, self._setup.title, self._counter(), theirs)
         try:
-            answer = yield from self.action(_REPLY_TO_HLS, proof)
+            answer = yield from self.action(REPLY_TO_HLS, proof)
         except AccessError:
             raise MeterError("the meter refuses our proof of the keys: check both keys") from None
         if not isinstance(answer, bytes) or not cipher.gmac_is_right(keys, title, challenge, answer):

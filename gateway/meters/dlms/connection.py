@@ -13,7 +13,7 @@ from gateway.errors import MeterError, UsageError
 from gateway.meters.dlms.channel import Channel, HdlcChannel, WrapperChannel
 from gateway.meters.dlms.cipher import Keys
 from gateway.meters.dlms.client import Session, Setup, Steps, run
-from gateway.meters.dlms.cosem import DATA, Obis, Reference
+from gateway.meters.dlms.cosem import DATA, PUBLIC_CLIENT, Obis, Reference
 from gateway.meters.dlms.counter import InvocationCounter
 from gateway.meters.dlms.hdlc import address
 from gateway.meters.dlms.hdlc_link import Limits, Primary
@@ -25,7 +25,8 @@ from gateway.meters.stream import Stream
 
 T = TypeVar("T")
 
-PUBLIC_CLIENT = 16  # needs no authentication, and may read little (IEC 62056-6-2, 4.1.8)
+# Nothing proves what the public client reads: a false one must not use up the numbers that are left.
+_MOST_SEEN = 0xF000_0000
 _FAREWELL_S = 2.0
 _LIMITS = Limits(transmit=512, receive=512)
 
@@ -142,8 +143,8 @@ class Connection:
         await self._run(public.release(), None)
         await channel.disconnect()
         self.drop()
-        if not isinstance(seen, int) or not 0 <= seen < 1 << 32:
-            raise MeterError("it is no number of 32 bits")
+        if not isinstance(seen, int) or not 0 <= seen <= _MOST_SEEN:
+            raise MeterError(f"it is no number from 0 to {_MOST_SEEN:#x}")
         return seen
 
     def _new_session(self) -> Session:

@@ -22,6 +22,8 @@ _OBIS = re.compile(r"(\d+)-(\d+):(\d+)\.(\d+)\.(\d+)(?:[.*](\d+))?")
 DATA, REGISTER, EXTENDED_REGISTER, PROFILE_GENERIC, CLOCK = 1, 3, 4, 7, 8
 ASSOCIATION_LN, DISCONNECT_CONTROL = 15, 70
 
+PUBLIC_CLIENT = 16  # the address that needs no authentication, and may read little (IEC 62056-6-2, 4.1.8)
+
 
 def obis(text: str) -> Obis:
     """ "1-0:1.8.0" or "1-0:1.8.0.255" as six bytes; group F is 255 where it is left out. UsageError for what
@@ -48,6 +50,10 @@ class Reference:
 
     def __str__(self) -> str:
         return f"{obis_text(self.obis)} (class {self.class_id}, {self.index})"
+
+
+# The current association's method that takes a client's proof of its keys and gives the meter's.
+REPLY_TO_HLS = Reference(ASSOCIATION_LN, bytes((0, 0, 40, 0, 0, 255)), 1)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,8 +12,9 @@ from gateway.clock import Clock
 from gateway.meters.dlms import association
 from gateway.meters.dlms.cipher import Keys
 from gateway.meters.dlms.client import Session, Setup, Steps
+from gateway.meters.dlms.cosem import PUBLIC_CLIENT
 from gateway.simulate.dlms import DlmsMeterSimulation, Framing, serve
-from gateway.simulate.dlms_objects import PUBLIC_CLIENT, MeterObjects
+from gateway.simulate.dlms_objects import MeterObjects
 from gateway.simulate.dlms_server import Policy, Server
 from gateway.simulate.household import Home
 from tests.meters.bench import NS, DrivenClock

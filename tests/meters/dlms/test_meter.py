@@ -219,6 +219,20 @@ async def test_a_file_that_is_lost_goes_on_above_what_the_meter_saw(tmp_path: Pa
             await meter.read()
 
 
+@pytest.mark.parametrize("seen", [0xFFFF_FFF0, 0xF000_0001])
+async def test_a_counter_that_leaves_none_is_not_believed(seen: int, tmp_path: Path) -> None:
+    clock, wanted = StillClock(), policy(HLS5, 0x30)
+    file = tmp_path / "counter"
+    async with simulated(wanted, "wrapper", clock) as (simulation, port):
+        simulation.server.received = seen
+        async with reader(port, clock, file, model(wanted, counter=True)) as meter:
+            with pytest.raises(MeterError, match="no number from 0 to 0xf0000000"):
+                await meter.read()
+            assert not file.exists()
+            simulation.server.received = 7
+            await meter.read()
+
+
 async def test_the_switch_is_thrown_and_seen(tmp_path: Path) -> None:
     clock, wanted = StillClock(), policy(HLS5, 0x30)
     async with (
