@@ -446,8 +446,9 @@ def test_a_rollover_must_be_what_a_home_can_draw(beyond: int, rolled: bool) -> N
     assert ("rolled" in world.told()) == rolled
 
 
-def test_a_rollover_may_come_in_telegrams_of_one_lane() -> None:
-    world = begun("1EMH00", TOP, imports=TOP - 50_000)
+@pytest.mark.parametrize("export", [0, TOP - 25_000])
+def test_a_rollover_may_come_in_telegrams_of_one_lane(export: int) -> None:
+    world = begun("1EMH00", TOP, imports=TOP - 50_000, exports=export)
     for n in range(12):
         world.passes(5, 20_000)
         world.reads(*((("export", "power") if n % 2 else ("import",)) if n < 11 else ENERGY))

@@ -193,6 +193,29 @@ async def test_another_meter_is_told_and_not_what_it_shows(
         assert len(await told(home)) == len(said) + 2
 
 
+async def test_after_a_take_over_the_meters_number_is_known_still(home: Home) -> None:
+    async with home:
+
+        async def lives(seconds: int) -> None:
+            for _ in range(seconds):
+                home.clock.pass_s(1)
+                says(home, {"import": 123_456_789, "export": 7, "power": 3}, "1EMH00")
+            await home.commit()
+            await home.publishes_all()
+
+        await lives(2 * LINK_UNITS)
+        home.copies("old")
+        await lives(2 * LINK_UNITS)
+        await home.restores("old")
+        await lives(LINK_UNITS)
+        assert any("were taken over" in entry.detail for entry in await home.ledger.audit_log(99))
+        await home.crashes_and_starts()
+        home.clock.pass_s(1)
+        says(home, {"import": 123_456_789, "export": 7, "power": 3}, "1EMH01")
+        await home.commit()
+        assert "another meter's number" in str(home.sealer().held())
+
+
 async def test_a_register_that_is_full_starts_again(home: Home) -> None:
     async with home:
         home.shown["main"] = (10**11 - 700, 5, 0)
