@@ -35,9 +35,9 @@ _CONFIRMED = 0xC0  # invoke-id-and-priority: confirmed, high
 @dataclass(frozen=True, slots=True)
 class Setup:
     """How to associate. `mechanism` is NONE, LLS (with `password`) or HLS5 (with `keys`); `protection` the
-    security control of every message: 0, 0x10, 0x20 or 0x30 (with `keys`); `general` whether they go as
-    general-glo-ciphering or service by service. `title` is the client's own system title, 8 bytes where
-    there are keys."""
+    security control of every message: 0, 0x10, 0x20 or 0x30 (with `keys`). With `general` messages go as
+    general-glo-ciphering and long answers may come by general-block-transfer, else both are each service's
+    own. `title` is the client's own system title, 8 bytes where there are keys."""
 
     mechanism: int = NONE
     protection: int = 0
@@ -139,12 +139,11 @@ class Session:
         yield association.release(information)
 
     def _initiate(self) -> bytes:
-        """The InitiateRequest that proposes everything that can be read here."""
+        """The InitiateRequest."""
         wanted = Conformance.GET | Conformance.SET | Conformance.ACTION | Conformance.SELECTIVE_ACCESS
         wanted |= Conformance.BLOCK_GET | Conformance.BLOCK_SET | Conformance.BLOCK_ACTION
-        wanted |= Conformance.GENERAL_BLOCK_TRANSFER
         if self._setup.general:
-            wanted |= Conformance.GENERAL_PROTECTION
+            wanted |= Conformance.GENERAL_PROTECTION | Conformance.GENERAL_BLOCK_TRANSFER
         return Initiate(wanted, _LONGEST_TAKEN).encode()
 
     def _agree(self, response: association.Response) -> None:

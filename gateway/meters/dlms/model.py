@@ -43,8 +43,9 @@ class Link:
 
 @dataclass(frozen=True, slots=True)
 class Security:
-    """The authentication mechanism, the security control of every message, whether messages go in
-    general-glo, and where the public client reads the highest invocation counter that the meter took."""
+    """The authentication mechanism, the security control of every message, whether messages and long answers
+    go in general envelopes (general-glo, general-block-transfer), and where the public client reads the
+    highest invocation counter that the meter took."""
 
     mechanism: int
     protection: int

@@ -76,7 +76,7 @@ def test_a_long_value_comes_in_blocks(policy: Policy, general_blocks: bool) -> N
         requests.append(message)
         return answer(message)
 
-    client = session(policy)
+    client = session(policy, general=general_blocks)
     talk(client.associate(), counted)
     associated = len(requests)
     rows = talk(client.get(BUFFER), counted)
