@@ -13,9 +13,13 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 
+from gateway.cli import main
+from gateway.cli.meters_line import HostPort
 from gateway.clock import SystemClock
+from gateway.config import example
 from gateway.meters.capture import replay
 from gateway.meters.modbus.model import ModbusModel
 from gateway.meters.profile import load_profile, profile_ids
@@ -65,29 +69,27 @@ def at(port: int) -> tuple[str, str]:
     return "--tcp", f"127.0.0.1:{port}"
 
 
-async def test_list_has_every_profile() -> None:
-    code, out, _ = await run("list", "--json")
-    listed = json.loads(out)
-    assert code == 0
+def test_list_has_every_profile(capfd: pytest.CaptureFixture[str]) -> None:
+    assert main(["meters", "list", "--json"]) == 0
+    listed = json.loads(capfd.readouterr().out)
     assert tuple(one["profile"] for one in listed) == profile_ids()
     assert set(listed[0]) == {"profile", "protocol", "products", "reached_by", "lanes", "status"}
-    code, out, _ = await run("list")
-    lines = out.splitlines()
+    assert main(["meters", "list"]) == 0
+    lines = capfd.readouterr().out.splitlines()
     assert len(lines) == len(profile_ids()) + 1
     assert all(line.startswith(f"{profile} ") for line, profile in zip(lines[1:], profile_ids(), strict=True))
 
 
-async def test_show_has_all_of_a_profile() -> None:
-    code, out, _ = await run("show", "siemens-pac2200", "--json")
-    shown = json.loads(out)
-    assert code == 0
+def test_show_has_all_of_a_profile(capfd: pytest.CaptureFixture[str]) -> None:
+    assert main(["meters", "show", "siemens-pac2200", "--json"]) == 0
+    shown = json.loads(capfd.readouterr().out)
     profile = load_profile("siemens-pac2200")
     assert (shown["source"], shown["caveats"]) == (list(profile.source), list(profile.caveats))
     assert isinstance(profile.model, ModbusModel)
     assert [one["address"] for one in shown["registers"]] == [one.address for one in profile.model.registers]
     for profile_id in profile_ids():
-        if profile_id.startswith(("sml", "dsmr-5", "sunspec")):
-            assert (await run("show", profile_id))[0] == 0
+        assert main(["meters", "show", profile_id]) == 0
+        assert capfd.readouterr().out.startswith(f"{profile_id}: ")
 
 
 async def test_a_reading() -> None:
@@ -303,6 +305,73 @@ async def test_a_capture_of_what_speaks_by_itself(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("command", "sentence"),
+    [
+        ("show eastron-sdm63", "there is no meter profile 'eastron-sdm63'; did you mean eastron-sdm630?"),
+        ("scan --tcp a --serial /dev/b", "say where the meter is: --tcp HOST[:PORT], or --serial DEVICE"),
+        ("scan --tcp a --baud 9600", "--baud and --parity belong to --serial"),
+        ("scan --tcp a --parity E", "--baud and --parity belong to --serial"),
+        ("scan --tcp a --profile b", "there is no meter profile 'b'; `gateway meters list` shows them all"),
+        (
+            "read --profile eastron-sdm630 --serial /dev/a --rtu",
+            "--rtu belongs to --tcp; a serial port has no other frames",
+        ),
+        ("read --tcp a", "say with --profile which meter it is: `gateway meters scan` finds out"),
+        (
+            "read --profile victron-gx --serial /dev/a --once",
+            "meter victron-gx: victron-gx is reached over the network: give it tcp",
+        ),
+        (
+            "read --profile sml-generic --tcp a --once",
+            "meter sml-generic: tcp needs a port, the one at which it is reached",
+        ),
+        (
+            "read main --profile eastron-sdm630 --tcp a",
+            "NAME is a meter of the configuration, --profile describes another: give one",
+        ),
+        (
+            "read --profile idis-tcp --tcp a --once",
+            "idis-tcp wants its messages numbered, and under its keys no number may come twice: put the "
+            "meter into the configuration, where all who read it count together, and read it by its name",
+        ),
+        (
+            "capture --tcp a --output new.json",
+            "say with --profile which meter it is: `gateway meters scan` finds out",
+        ),
+        (
+            "capture --profile eastron-sdm630 --tcp a --output /dev/null",
+            "/dev/null is there already: name a new file",
+        ),
+    ],
+)
+def test_each_mistake_is_a_sentence(command: str, sentence: str, capfd: pytest.CaptureFixture[str]) -> None:
+    assert main(["meters", *command.split()]) == 2
+    assert capfd.readouterr() == ("", f"gateway: {sentence}\n")
+
+
+def test_ids_that_are_none(capfd: pytest.CaptureFixture[str]) -> None:
+    for typed in ("0-9", "5-3", "248", "a", ""):
+        assert main(["meters", "scan", "--tcp", "a", "--ids", typed]) == 2
+        assert "right would be 1-247, or 1,5,10-20" in capfd.readouterr().err
+
+
+def test_a_meter_that_the_configuration_has_not(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    config = tmp_path / "gateway.toml"
+    config.write_text(example())
+    assert main(["meters", "read", "cellar", "--config", str(config)]) == 2
+    assert capfd.readouterr().err == f"gateway: {config} has no meter 'cellar'; it has main\n"
+
+
+def test_a_port_that_is_not_there(capfd: pytest.CaptureFixture[str]) -> None:
+    port = ("--serial", "/dev/absent")
+    said = "cannot open /dev/absent: No such file or directory\n"
+    assert main(["meters", "read", *SDM, *port, "--once"]) == 4
+    assert capfd.readouterr().err == f"gateway: meter eastron-sdm630: {said}"
+    assert main(["meters", "scan", "--profile", "eastron-sdm630", *port]) == 4
+    assert capfd.readouterr().err == f"gateway: {said}"
+
+
+@pytest.mark.parametrize(
     ("typed", "meant"),
     [
         ("192.168.1.50", ("192.168.1.50", None)),
@@ -316,10 +385,6 @@ async def test_a_capture_of_what_speaks_by_itself(tmp_path: Path) -> None:
     ],
 )
 def test_addresses(typed: str, meant: Any) -> None:
-    import click
-
-    from gateway.cli.meters_line import HostPort
-
     if meant is None:
         with pytest.raises(click.BadParameter, match="right would be"):
             HostPort().convert(typed, None, None)
