@@ -1,5 +1,5 @@
 """The APDUs of the services GET, SET and ACTION, by logical name, and what a meter sends instead of an answer
-(IEC 62056-5-3, 7.3 and 8). Both directions: the client writes requests and reads answers, a simulated meter
+(IEC 62056-5-3, XDLMS-APDU). Both directions: the client writes requests and reads answers, a simulated meter
 the other way round.
 
 Data stay encoded here: a value may come in blocks that are whole only together.

@@ -1,4 +1,4 @@
-"""Opening and closing an association: the ACSE's APDUs in BER, with Initiate within (IEC 62056-5-3, 7.2).
+"""Opening and closing an association: the ACSE's APDUs in BER, with Initiate within (IEC 62056-5-3).
 
 Both directions. What a meter says when it refuses becomes a sentence that names what to check.
 """
@@ -38,7 +38,7 @@ _DIAGNOSTICS = {
 
 
 class Conformance(enum.IntFlag):
-    """What an association may use: 24 bits, bit 0 the highest (IEC 62056-5-3, 7.3.1)."""
+    """What an association may use: 24 bits, bit 0 the highest (IEC 62056-5-3, Conformance)."""
 
     GENERAL_PROTECTION = 1 << 22
     GENERAL_BLOCK_TRANSFER = 1 << 21

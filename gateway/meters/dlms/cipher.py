@@ -1,4 +1,4 @@
-"""Ciphered APDUs: security suites 0 and 1, AES-GCM, 128 bit keys, tags of 12 bytes (IEC 62056-5-3, 5.3).
+"""Ciphered APDUs: security suites 0 and 1, AES-GCM, 128 bit keys, tags of 12 bytes (IEC 62056-5-3).
 
     security control (1) | invocation counter (4) | text | tag (12, where it is authenticated)
 
@@ -30,7 +30,7 @@ _UNREADABLE = {
     0xDF: "general-signing",
     **dict.fromkeys(range(208, 216), "dedicated ciphering"),
 }
-# A service's APDU and the same with its service-specific global ciphering (IEC 62056-5-3, 7.3.13).
+# A service's APDU and the same with its service-specific global ciphering (IEC 62056-5-3, XDLMS-APDU).
 SERVICE_GLO = {
     **{0x01: 0x21, 0x08: 0x28, 0x0E: 0x2E},
     **{0xC0: 0xC8, 0xC1: 0xC9, 0xC2: 0xCA, 0xC3: 0xCB, 0xC4: 0xCC, 0xC5: 0xCD, 0xC7: 0xCF},
@@ -149,7 +149,7 @@ def open_body(keys: Keys, title: bytes, body: bytes) -> Opened:
 
 
 def gmac(keys: Keys, title: bytes, counter: int, challenge: bytes) -> bytes:
-    """HLS5's f(challenge) by the sender `title`: security control, counter, tag (IEC 62056-5-3, 5.3)."""
+    """HLS5's f(challenge) by the sender `title`: security control, counter, tag (IEC 62056-5-3, HLS)."""
     sealed = seal(keys, AUTHENTICATED, title, counter, challenge)
     return sealed[: 1 + _COUNTER] + sealed[-_TAG:]
 

@@ -160,7 +160,7 @@ class Session:
         self._longest = agreed.longest
 
     def _prove(self, challenge: bytes, response: association.Response) -> Steps[None]:
-        """HLS5: answer the meter's challenge, and check its answer to ours (IEC 62056-5-3, 5.2.2.2.3)."""
+        """HLS5: answer the meter's challenge, and check its answer to ours (IEC 62056-5-3, HLS)."""
         keys, title = self._setup.keys, self._meter_title
         theirs = response.secret
         if theirs is None or not 8 <= len(theirs) <= 64:

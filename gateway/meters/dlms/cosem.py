@@ -18,11 +18,11 @@ Obis = bytes  # an OBIS code's six groups, A to F (IEC 62056-6-1)
 
 _OBIS = re.compile(r"(\d+)-(\d+):(\d+)\.(\d+)\.(\d+)(?:[.*](\d+))?")
 
-# Classes of interface objects (IEC 62056-6-2, clause 5)
+# Classes of interface objects (IEC 62056-6-2)
 DATA, REGISTER, EXTENDED_REGISTER, PROFILE_GENERIC, CLOCK = 1, 3, 4, 7, 8
 ASSOCIATION_LN, DISCONNECT_CONTROL = 15, 70
 
-PUBLIC_CLIENT = 16  # the address that needs no authentication, and may read little (IEC 62056-6-2, 4.1.8)
+PUBLIC_CLIENT = 16  # the address that needs no authentication, and may read little (IEC 62056-6-2)
 
 
 def obis(text: str) -> Obis:
@@ -66,7 +66,7 @@ class Selection:
 
 def rows_between(column: Value, first: bytes, last: bytes) -> Selection:
     """Of a profile's buffer the rows whose `column` (a capture object as the profile has it) is from `first`
-    to `last`, date-times of 12 octets (IEC 62056-6-2, 5.3.6, range_descriptor)."""
+    to `last`, date-times of 12 octets (IEC 62056-6-2, profile generic, range_descriptor)."""
     return Selection(1, (column, first, last, Array()))
 
 

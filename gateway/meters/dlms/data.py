@@ -1,4 +1,4 @@
-"""COSEM data: values in A-XDR, as DLMS/COSEM carries them (IEC 62056-6-2, 4.1.5; IEC 62056-5-3, Data).
+"""COSEM data: values in A-XDR, as DLMS/COSEM carries them (IEC 62056-6-2, common data types).
 
 A value is Python's own: None, bool, int, float, bytes (octet-string), str (visible-string), tuple
 (structure). Where the type matters for sending, it is a subclass of the type's name: Unsigned(3) is an int.

@@ -1,4 +1,4 @@
-"""COSEM's date-time: 12 octets to Unix time and back (IEC 62056-6-2, 4.1.6.1).
+"""COSEM's date-time: 12 octets to Unix time and back (IEC 62056-6-2, date and time formats).
 
     year (2), month, day, day of week, hour, minute, second, hundredths, deviation (2), clock status
 
@@ -87,7 +87,8 @@ def like(octets: bytes, moment: int) -> bytes:
 
 
 def _scale_deviation(octets: bytes) -> int:
-    return -60 if octets[-1] != _NO_STATUS and octets[-1] & _DAYLIGHT_SAVING else 0
+    status = octets[-1] if octets else _NO_STATUS
+    return -60 if status != _NO_STATUS and status & _DAYLIGHT_SAVING else 0
 
 
 def encode(unix_ns: int, deviation: int, *, daylight_saving: bool = False) -> bytes:

@@ -1,4 +1,4 @@
-"""The switch that disconnects a home (disconnect control, class 70; IEC 62056-6-2, 5.5.8)."""
+"""The switch that disconnects a home (disconnect control, class 70 of IEC 62056-6-2)."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ from fractions import Fraction
 from gateway.errors import MeterError
 from gateway.meters.dlms.data import Value
 
-WATT, WATT_HOUR = 27, 30  # IEC 62056-6-2, table 4: the enumeration of units
+WATT, WATT_HOUR = 27, 30  # IEC 62056-6-2, enumeration of physical units
 
 
 @dataclass(frozen=True, slots=True)

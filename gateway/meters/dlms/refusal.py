@@ -1,4 +1,4 @@
-"""What a meter refuses, as sentences that say what to check (IEC 62056-5-3, clause 8: Data-Access-Result,
+"""What a meter refuses, as sentences that say what to check (IEC 62056-5-3: Data-Access-Result,
 Action-Result, ExceptionResponse, ConfirmedServiceError)."""
 
 from __future__ import annotations
