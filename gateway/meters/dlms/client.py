@@ -104,11 +104,10 @@ class Session:
                 services.Set(invoke, target, encoded).encode(), services.SetAnswer, invoke
             )
         else:
-            first, *others, last = services.blocks(encoded, size)
+            first, *others = services.blocks(encoded, size)
             request = services.Set(invoke, target, first).encode()
-            for number, block in enumerate((*others, last), 1):
-                agreed = yield from self._ask(request, services.SetNext, invoke)
-                _in_order(agreed.number, number)
+            for number, block in enumerate(others, 1):
+                yield from self._send_block(request, target, invoke, number)
                 request = services.SetBlock(invoke, block).encode()
             answer = yield from self._ask(request, services.SetAnswer, invoke)
         if answer.result != SUCCESS:
@@ -123,8 +122,7 @@ class Session:
             first, *others = services.blocks(encoded, size)
             request = services.Action(invoke, target, first).encode()
             for number, block in enumerate(others, 1):
-                agreed = yield from self._ask(request, services.ActionAnswerNext, invoke)
-                _in_order(agreed.number, number)
+                yield from self._send_block(request, target, invoke, number)
                 request = services.ActionBlock(invoke, block).encode()
         answer = yield from self._answer_to_action(request, invoke)
         if answer.result != SUCCESS:
@@ -209,6 +207,16 @@ class Session:
                 return services.long_action_answer(invoke, bytes(whole))
             request = services.ActionNext(invoke, number).encode()
             number += 1
+
+    def _send_block(self, request: bytes, target: Reference, invoke: int, number: int) -> Steps[None]:
+        """Send a block that is not the last one, and see the next one asked for."""
+        answer = services.parse_answer((yield from self._exchange(request)))
+        if isinstance(answer, services.SetAnswer | services.ActionAnswer) and answer.result != SUCCESS:
+            raise AccessError(target, answer.result)
+        kind = (
+            services.ActionAnswerNext if isinstance(answer, services.ActionAnswerNext) else services.SetNext
+        )
+        _in_order(expect(answer, kind, invoke).number, number)
 
     def _ask(self, request: bytes, kind: type[A], invoke: int) -> Steps[A]:
         answer: Answer = services.parse_answer((yield from self._exchange(request)))

@@ -81,8 +81,8 @@ def read_rows(
 
 def rows(buffer: Sequence[Value], columns: Columns) -> list[Row]:
     """The rows of a buffer. A null stands for what follows from the row before: a clock that went on by a
-    period, a value that did not change (IEC 62056-6-2, profile generic). Rows that follow from none are left out, and
-    those whose clock the meter doubts."""
+    period, a value that did not change (IEC 62056-6-2, profile generic). Rows that follow from none are left
+    out, and those whose clock the meter doubts."""
     found: list[Row] = []
     stamp: int | None = None
     values: dict[str, Value] = {}

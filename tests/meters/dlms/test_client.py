@@ -137,6 +137,18 @@ def test_a_long_parameter_goes_in_blocks() -> None:
     assert taken == [bytes(range(200))]
 
 
+def test_a_meter_may_refuse_a_long_value_at_its_first_block() -> None:
+    server = meter(policy(longest=80))
+    client, answer = session(policy()), connection(server)
+    talk(client.associate(), answer)
+    with pytest.raises(AccessError, match="no right"):
+        talk(client.set(TIME, bytes(200)), lambda message: apdu.SetAnswer(message[2], 3).encode())
+    with pytest.raises(AccessError, match="no right"):
+        talk(client.action(STATE, bytes(200)), lambda message: apdu.ActionAnswer(message[2], 3).encode())
+    with pytest.raises(AccessError, match="value of this type"):  # once it is whole
+        talk(client.set(TIME, (bytes(200),)), answer)
+
+
 def test_a_long_answer_to_an_action_comes_in_blocks() -> None:
     encoded = bytes.fromhex("00 01 00 09 82 0100") + bytes(256)  # success, data, an octet-string
 
