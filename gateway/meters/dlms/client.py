@@ -213,10 +213,9 @@ class Session:
         answer = services.parse_answer((yield from self._exchange(request)))
         if isinstance(answer, services.SetAnswer | services.ActionAnswer) and answer.result != SUCCESS:
             raise AccessError(target, answer.result)
-        kind = (
-            services.ActionAnswerNext if isinstance(answer, services.ActionAnswerNext) else services.SetNext
-        )
-        _in_order(expect(answer, kind, invoke).number, number)
+        if not isinstance(answer, services.SetNext | services.ActionAnswerNext) or answer.invoke != invoke:
+            raise MeterError(f"the meter answers with a {type(answer).__name__} where it should want a block")
+        _in_order(answer.number, number)
 
     def _ask(self, request: bytes, kind: type[A], invoke: int) -> Steps[A]:
         answer: Answer = services.parse_answer((yield from self._exchange(request)))
