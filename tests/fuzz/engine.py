@@ -19,7 +19,7 @@ KIB_A_BYTE = 1  # COSEM's compact arrays take the most: 16 values a byte
 LONGEST = 4096  # of generated inputs, in bytes
 LONG = 1 << 16  # of those made to show what grows faster than its input
 
-_LONG_SEEDS = 8  # as many at most are made long
+_LONG_SEEDS = 8  # the shortest, which come most often in a long input
 _WEIGH_EVERY = 64  # inputs: weighing each would take most of the time
 
 
@@ -99,7 +99,7 @@ def mutations(seeds: Sequence[bytes], chance: random.Random) -> Iterator[bytes]:
 
 def long_inputs(seeds: Sequence[bytes]) -> Iterator[bytes]:
     """Inputs of LONG bytes in which one thing comes over and over."""
-    for seed in filter(None, seeds[:: len(seeds) // _LONG_SEEDS + 1]):
+    for seed in sorted(filter(None, seeds), key=len)[:_LONG_SEEDS]:
         yield (seed * (LONG // len(seed) + 1))[:LONG]
         for part in (1, 2, 3):
             head = seed[: len(seed) * part // 4 + 1]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -11,7 +12,8 @@ from gateway.meters.dlms.hdlc import Frame, FrameScanner
 from gateway.meters.dlms.hdlc_link import LLC_COMMAND, LLC_RESPONSE
 
 _UNNUMBERED = 0x03  # control of a UI frame, without the bit P or F
-_LONGEST = 1 << 16
+_LONGEST = 1 << 14  # bytes of a message; lists have some hundred
+_MOST_SEGMENTS = 64  # of a message; each may be where it begins
 
 # What a message may be, the likeliest reading first: some meters repeat the header of DLMS in each segment,
 # where it may also begin a message whose forerunner lost its end.
@@ -32,7 +34,8 @@ class HdlcLink:
     """Messages in UI or I frames, in one or in segments; nothing is ever answered."""
 
     def __init__(self) -> None:
-        self._segments: list[tuple[bool, bytes]] = []  # whether the header of DLMS was before it
+        # Each with whether the header of DLMS was before it.
+        self._segments: deque[tuple[bool, bytes]] = deque(maxlen=_MOST_SEGMENTS)
         self.cut()
 
     def cut(self) -> None:
@@ -55,9 +58,10 @@ class HdlcLink:
         self._segments.append((headed, frame.information[3 if headed else 0 :]))
         if frame.segmented:
             while sum(len(part) for _, part in self._segments) > _LONGEST:
-                del self._segments[0]
+                self._segments.popleft()
             return None
-        segments, self._segments = self._segments, []
+        segments = list(self._segments)
+        self._segments.clear()
         begins = [at for at, (headed, _) in enumerate(segments) if headed or at == 0]
         return [b"".join(part for _, part in segments[at:]) for at in begins]
 
