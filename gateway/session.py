@@ -113,6 +113,8 @@ class Session:
             )
             _log.warning("%s", detail)
             await self._ledger.audit(AuditEntry(now_ms, "rollback", detail))
+        # A ledger that cannot write must not cost a step of the TPM's counter, which wears.
+        await self._ledger.audit(AuditEntry(now_ms, "start", f"the gateway {gateway.__version__} starts"))
         value = await self._root.draw_incarnation()
         await self._ledger.begin_incarnation(value, now_ms)
         return value

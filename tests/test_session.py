@@ -80,3 +80,24 @@ async def test_a_tpm_ahead_of_the_ledger_is_told(tmp_path: Path) -> None:
         finally:
             await ledger.close()
             await root.aclose()
+
+
+class CountingRoot(FaultyRoot):
+    draws = 0
+
+    async def draw_incarnation(self) -> int:
+        self.draws += 1
+        return await super().draw_incarnation()
+
+
+async def test_a_ledger_that_cannot_write_costs_no_step_of_the_counter(tmp_path: Path) -> None:
+    async with Home(tmp_path) as home:
+        home.root = root = CountingRoot(await open_root("software", tmp_path / "root", ""))
+        for _ in range(3):
+            home.database.fuse.set(0)
+            with pytest.raises(LedgerError, match="disk is full"):
+                await home.session_begins()
+        assert root.draws == 0
+        home.mend()
+        await home.session_begins()
+        assert root.draws == 1

@@ -15,8 +15,10 @@ from pathlib import Path
 from typing import Literal, Protocol
 from urllib.parse import unquote, urlsplit
 
-from gateway.errors import UsageError
+from gateway.errors import Refused, UsageError
 
+# Above the longest object that a gateway makes: 2^20 units of four lanes, or as many tokens, are 32 MiB.
+MOST_BYTES = 1 << 26
 _KEY_CHARS = 1024  # "Creating object key names" in the Amazon S3 user guide: 1024 bytes
 _PART = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,254}")  # 255 bytes: NAME_MAX of Linux
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")  # "Bucket naming rules", the same guide
@@ -40,7 +42,8 @@ class Bucket(Protocol):
         """
 
     async def get(self, key: str) -> bytes:
-        """The bytes under `key`; NotFound where there are none."""
+        """The bytes under `key`; NotFound where there are none, Refused where there are more than any
+        object of ours has: a store must not fill its reader's memory."""
 
     def list(self, prefix: str, after: str = "") -> AsyncIterator[str]:
         """The keys that begin with `prefix` (any text, not only whole parts), in the order of their
@@ -51,6 +54,12 @@ class Bucket(Protocol):
 
     async def aclose(self) -> None:
         """Let go of connections and threads, once the calls under way have ended."""
+
+
+def check_size(size: int, key: str) -> None:
+    """Refuse what is longer than any object of ours."""
+    if size > MOST_BYTES:
+        raise Refused(f"the store's object {key!r} has more than {MOST_BYTES >> 20} MiB, so it is not ours")
 
 
 def is_key(name: str) -> bool:

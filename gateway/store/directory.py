@@ -22,7 +22,7 @@ from typing import TypeVar
 
 from gateway.errors import GatewayError, KeyTaken, NotFound, StoreDenied, StoreUnavailable
 from gateway.files import sync_folder
-from gateway.store.bucket import check_key, is_key
+from gateway.store.bucket import MOST_BYTES, check_key, check_size, is_key
 
 _INCOMING = ".incoming"  # no key's part begins with a dot
 _ABANDONED_S = 3600  # a put takes milliseconds; what is this old was left by a crash
@@ -108,7 +108,8 @@ class DirectoryBucket:
         """Whether `data` is at `path`; False where nothing is, KeyTaken where something else is."""
         key = str(path.relative_to(self._root))
         try:
-            same = path.read_bytes() == data
+            with path.open("rb") as file:
+                same = file.read(len(data) + 1) == data
         except FileNotFoundError:
             return False
         except IsADirectoryError:
@@ -151,9 +152,12 @@ class DirectoryBucket:
 
     def _get(self, key: str) -> bytes:
         try:
-            return (self._root / key).read_bytes()
+            with (self._root / key).open("rb") as file:
+                data = file.read(MOST_BYTES + 1)
         except _NOTHING_THERE:
             raise NotFound(f"the store in {self._root} has no {key!r}") from None
+        check_size(len(data), key)
+        return data
 
     def _delete(self, key: str) -> None:
         path = self._root / key

@@ -25,14 +25,15 @@ from boto3.session import Session
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
-from gateway.errors import GatewayError, KeyTaken, NotFound, StoreUnavailable
-from gateway.store.bucket import Location, check_key, is_key
+from gateway.errors import GatewayError, KeyTaken, NotFound, Refused, StoreUnavailable
+from gateway.store.bucket import Location, check_key, check_size, is_key
 from gateway.store.s3_errors import code_of, explain, status_of
 
 if TYPE_CHECKING:
     from types_boto3_s3.client import S3Client
 
 _THREADS = 4
+_PART = 1 << 20
 _CONNECT_S = 3
 _READ_S = 10  # one answer's silence; with boto3's three attempts a dumb server costs half a minute
 
@@ -151,6 +152,8 @@ class S3Bucket:
             same = self._get(client, key) == data
         except NotFound:
             return False
+        except Refused:  # far longer than `data`
+            same = False
         if not same:
             raise KeyTaken(f"{self._where} holds other bytes under {key!r} already, which is written once")
         return True
@@ -164,7 +167,11 @@ class S3Bucket:
             raise
         with closing(answer["Body"]) as body:
             self._must_have(answer, "ETag")
-            return body.read()
+            data = bytearray()
+            while part := body.read(_PART):  # to the end, where a body that was cut is found out
+                data += part
+                check_size(len(data), key)
+        return bytes(data)
 
     def _page(self, client: S3Client, prefix: str, last: str) -> tuple[Sequence[str], bool]:
         """A page's object names strictly after `last`, and whether there are more."""

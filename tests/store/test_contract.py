@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from gateway.errors import KeyTaken, NotFound, UsageError
+from gateway.errors import KeyTaken, NotFound, Refused, UsageError
 from gateway.store.bucket import Bucket, Location, open_bucket
 
 STREAM = "v1/0123456789abcdef0123456789abcdef"
@@ -39,6 +39,21 @@ async def test_absent_keys_are_not_found(bucket: Bucket) -> None:
     for key in ("v1/none", "v1/a", "v1", "none/at/all", "v1/a/b/c"):
         with pytest.raises(NotFound, match=key):
             await bucket.get(key)
+
+
+async def test_what_is_longer_than_any_object_of_ours_is_refused(
+    bucket: Bucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A store must not fill the memory of who reads it."""
+    for module in ("bucket", "directory"):
+        monkeypatch.setattr(f"gateway.store.{module}.MOST_BYTES", 1000)
+    await bucket.put("v1/most", bytes(1000))
+    await bucket.put("v1/more", bytes(1001))
+    assert len(await bucket.get("v1/most")) == 1000
+    with pytest.raises(Refused, match="v1/more"):
+        await bucket.get("v1/more")
+    with pytest.raises(KeyTaken):
+        await bucket.put("v1/more", b"ours")
 
 
 async def test_same_bytes_again_are_a_success_and_others_are_not(bucket: Bucket, other: Bucket) -> None:
