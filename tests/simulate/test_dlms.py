@@ -32,8 +32,18 @@ from gateway.meters.reading import Remembering
 from gateway.simulate.dlms import DlmsMeterSimulation, Framing, serve
 from gateway.simulate.dlms_server import Policy
 from gateway.simulate.household import Home
-from tests.meters.bench import NOON_S, NS, DrivenClock, StillClock, until
-from tests.meters.dlms.peers import KEYS, PASSWORD, connection, meter, policy, session, simulated, talk
+from tests.meters.bench import NOON_S, NS, DrivenClock, StillClock, raw_server, until
+from tests.meters.dlms.peers import (
+    KEYS,
+    PASSWORD,
+    connection,
+    meter,
+    optical_head,
+    policy,
+    session,
+    simulated,
+    talk,
+)
 
 ASKED = [i for i in profile_ids() if isinstance(load_profile(i).model, DlmsModel)]
 BUFFER = Reference(PROFILE_GENERIC, obis("1-0:99.1.0"), 2)
@@ -55,7 +65,11 @@ async def test_each_profile_reads_the_home(profile_id: str, tmp_path: Path) -> N
     )
     keys.chmod(0o600)
     framing: Framing = "wrapper" if model.link.framing == "wrapper" else "hdlc"
-    async with simulated(wanted, framing, clock, 7200) as (simulation, port):
+    async with (
+        simulated(wanted, framing, clock, 7200) as (simulation, port),
+        raw_server(optical_head(simulation.connection("hdlc"))) as optical_port,
+    ):
+        port = optical_port if model.link.framing == "mode-e" else port
         tcp = {"host": "127.0.0.1", "port": port}
         values = {"name": "main", "profile": profile_id, "tcp": tcp, "keys": str(keys)}
         (main,) = open_meters((MeterSection.model_validate(values),), clock, state=tmp_path).values()

@@ -13,7 +13,7 @@ from gateway.meters.dlms import association
 from gateway.meters.dlms.cipher import Keys
 from gateway.meters.dlms.client import Session, Setup, Steps
 from gateway.meters.dlms.cosem import PUBLIC_CLIENT
-from gateway.simulate.dlms import DlmsMeterSimulation, Framing, serve
+from gateway.simulate.dlms import Connection, DlmsMeterSimulation, Framing, serve
 from gateway.simulate.dlms_objects import MeterObjects
 from gateway.simulate.dlms_server import Policy, Server
 from gateway.simulate.household import Home
@@ -89,3 +89,9 @@ async def simulated(
     finally:
         serving.cancel()
         await asyncio.gather(serving, return_exceptions=True)
+
+
+def optical_head(connection: Connection) -> Callable[[bytes], list[bytes]]:
+    """What a meter answers on its optical port: at 300 Bd it says what it is, then it goes into HDLC."""
+    opening = {b"/?!\r\n": b"/ISK5\\2MT372-0001\r\n", b"\x06252\r\n": b"\x06252\r\n"}
+    return lambda data: [opening[data] if data in opening else connection.receive(data)]

@@ -26,7 +26,7 @@ from gateway.simulate.dlms import DlmsMeterSimulation, Framing
 from gateway.simulate.dlms_server import Policy
 from gateway.simulate.household import Home
 from tests.meters.bench import NS, FastClock, StillClock, raw_server
-from tests.meters.dlms.peers import KEYS, OTHER_KEY, PASSWORD, policy, simulated
+from tests.meters.dlms.peers import KEYS, OTHER_KEY, PASSWORD, optical_head, policy, simulated
 
 MODEL = """
 clock = "0-0:1.0.0"
@@ -273,15 +273,9 @@ async def test_a_meter_is_read_through_its_optical_port(tmp_path: Path) -> None:
     """Behind a converter: at 300 Bd it says what it is, then it goes into HDLC."""
     clock, wanted = StillClock(), policy(LLS)
     simulation = DlmsMeterSimulation(Home(1, clock.wall() // NS), wanted, clock)
-    connection = simulation.connection("hdlc")
     by_mode_e = replace(model(wanted, "hdlc"), link=replace(model(wanted, "hdlc").link, framing="mode-e"))
-    opening = {b"/?!\r\n": b"/ISK5\\2MT372-0001\r\n", b"\x06252\r\n": b"\x06252\r\n"}
-
-    def head(data: bytes) -> list[bytes]:
-        return [opening[data] if data in opening else connection.receive(data)]
-
     async with (
-        raw_server(head) as port,
+        raw_server(optical_head(simulation.connection("hdlc"))) as port,
         reader(port, clock, tmp_path / "counter", by_mode_e) as meter,
     ):
         for _ in range(2):
