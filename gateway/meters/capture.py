@@ -136,7 +136,7 @@ async def replay(text: str, clock: Clock) -> tuple[list[dict[str, int]], list[di
         if isinstance(model, ModbusModel | SunSpecModel):
             return [await _asked(document, model, shown[0], clock)], shown
         chunks = [bytes.fromhex(data) for _, data in document["bytes"]]
-    except (ValueError, KeyError, TypeError, IndexError) as error:
+    except (ValueError, KeyError, TypeError, IndexError, RecursionError) as error:
         raise UsageError(f"this is no capture of a meter: {error!r}") from None
     if isinstance(model, DlmsModel):
         raise UsageError(f"{document['profile']} does not speak by itself: this is no capture of it")

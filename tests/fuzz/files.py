@@ -1,19 +1,26 @@
-"""Files that a person writes: a profile, a meter's keys, the configuration, a tariff."""
+"""Files that a person writes or brings along: profiles, keys, the configuration, a tariff, a capture; and the
+invocation counter that the gateway finds again after a start."""
 
 from __future__ import annotations
 
 import os
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from importlib import resources
 from pathlib import Path
 
-from gateway.config import Config, example
+from gateway.clock import SystemClock
+from gateway.config import Config, example, location
+from gateway.config.store import StoreSection
 from gateway.config.tariff import load_tariff
-from gateway.errors import UsageError
+from gateway.errors import MeterError, UsageError
+from gateway.meters.capture import replay
+from gateway.meters.dlms.counter import InvocationCounter
 from gateway.meters.profile import parse_profile, profile_ids
 from gateway.meters.secrets import read_secrets
 from tests.fuzz.engine import Target
+from tests.fuzz.modbus import at_once
 
 
 class _File:
@@ -39,9 +46,13 @@ def _profile(data: bytes) -> None:
 
 
 def _secrets(path: Path) -> None:
+    _shows_no_key(path, lambda: read_secrets(path))
+
+
+def _shows_no_key(path: Path, read: Callable[[], object]) -> None:
     """No error shows anything that could be a key."""
     try:
-        read_secrets(path)
+        read()
     except UsageError as error:
         keys = re.findall(rb"[0-9A-Za-z]{16,}", path.read_bytes())
         if any(key.decode() in str(error) for key in keys):
@@ -49,8 +60,37 @@ def _secrets(path: Path) -> None:
         raise
 
 
+def _store_keys(path: Path) -> None:
+    """As for a meter's keys."""
+    _shows_no_key(path, lambda: location(StoreSection(url="s3://meters", credentials=str(path))))
+
+
+def _capture(data: bytes) -> None:
+    """What the capture's own reader refuses is a MeterError."""
+    with suppress(MeterError):
+        at_once(replay(data.decode("utf-8", "replace"), SystemClock("host")))
+
+
+def _counter(path: Path) -> None:
+    InvocationCounter(path)._read()
+
+
+_CAPTURES = [
+    b"""{"profile": "eastron-sdm630", "device_id": 1,
+ "registers": [{"table": "input", "address": 52, "words": "c4002000"},
+  {"table": "input", "address": 72, "words": "449a500042868000"},
+  {"table": "input", "address": 80, "count": 2, "words": null}],
+ "shown": [{"import": 1234500000, "export": 67250000, "power": -512}]}""",
+    b'{"profile": "sml-generic", "bytes": [[0, "1b1b1b1b"], [998, "0101"]], "shown": []}',
+    b'{"profile": "sunspec", "device_id": 1, "registers": [], "shown": [{}]}',
+    b"[[",
+    b"[1",
+]
 _KEYS = 'encryption_key = "{}"\nauthentication_key = "{}"\npassword = "00000001"\n'
-_BARE = [b"a = 1", b"a = [", b"a = {a = ", b"[a."]
+_BARE = [
+    *(b"a = 1", b"a = [", b"a = {a = ", b"[a."),
+    *(b"[gateway]\ncommit_seconds = 0xf", b"[[meter]]\ninterval_s = 1e9"),
+]
 _CONFIG = b"""[store]
 url = "s3://meters"
 endpoint = "http://127.0.0.1:9000"
@@ -100,5 +140,15 @@ TARGETS = (
         ],
     ),
     Target("config", UsageError, _File(Config.load), lambda: [example().encode(), _CONFIG, *_BARE]),
+    Target(
+        "credentials",
+        UsageError,
+        _File(_store_keys),
+        lambda: [
+            b"# of the gateway\naccess_key_id = AKIA0123456789ABCDEF\n\nsecret_access_key=SECRET5ec4e7=\n"
+        ],
+    ),
+    Target("capture", UsageError, _capture, lambda: _CAPTURES),
+    Target("counter", MeterError, _File(_counter), lambda: [b'{"next": 4096}', b"[["]),
     Target("tariff", UsageError, _File(load_tariff), lambda: [_TARIFF, *_BARE]),
 )

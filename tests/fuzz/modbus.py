@@ -102,11 +102,11 @@ def _discover(data: bytes) -> None:
     meter = SunSpecMeter(
         "main", model, _Words(data), lanes=model.lanes, device_id=1, clock=SystemClock("host")
     )
-    _at_once(meter.read())
-    _at_once(meter.probe())
+    at_once(meter.read())
+    at_once(meter.probe())
 
 
-def _at_once(work: Coroutine[None, None, object]) -> None:
+def at_once(work: Coroutine[Any, Any, object]) -> None:
     """Run what never waits."""
     try:
         work.send(None)

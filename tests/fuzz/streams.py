@@ -31,12 +31,16 @@ def pieces(data: bytes) -> Iterator[bytes]:
 def check(data: bytes, make: Callable[[], Decoder], first: bytes, second: bytes) -> list[object]:
     """Feed the input to a decoder of `make`, and two good frames behind it. What was good of the input is
     returned. What is wrong with broken ones may be said otherwise for other pieces."""
-    at_once = _good(make().feed(data[2:]))
+    decoder = make()
+    at_once = _good(decoder.feed(data[2:]))
+    wanted = _good(make().feed(second))
+    assert wanted
+    if hasattr(decoder, "cut"):
+        decoder.cut()
+        assert _good(decoder.feed(second)) == wanted, "behind a cut connection, a good frame does not come"
     decoder = make()
     in_pieces = [item for piece in pieces(data) for item in _good(decoder.feed(piece))]
     assert in_pieces == at_once, f"in pieces {len(in_pieces)} come, at once {len(at_once)}, or others"
-    wanted = _good(make().feed(second))
-    assert wanted
     last = _good(decoder.feed(first)) + _good(decoder.feed(second))
     assert last[-len(wanted) :] == wanted, "of two good frames behind the input, the second one does not come"
     return at_once

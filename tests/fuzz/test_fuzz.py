@@ -23,6 +23,13 @@ def test_inputs_by_chance(name: str) -> None:
         trial(data)
 
 
+@pytest.mark.parametrize("name", TARGETS)
+def test_one_thing_over_and_over(name: str) -> None:
+    trial = Trial(TARGETS[name])
+    for data in islice(long_inputs(TARGETS[name].seeds()), 7):  # all of the shortest seed
+        trial(data)
+
+
 @pytest.mark.parametrize("path", FAILED_ONCE, ids=lambda path: f"{path.parent.name}-{path.name}")
 def test_what_failed_once(path: Path) -> None:
     Trial(TARGETS[path.parent.name]).weigh(path.read_bytes())

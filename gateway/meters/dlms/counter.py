@@ -72,7 +72,7 @@ class InvocationCounter:
             raise MeterError(
                 f"the invocation counter cannot be read from {self._path}: {error.strerror}"
             ) from None
-        except ValueError:
+        except (ValueError, RecursionError):
             pass
         raise MeterError(
             f"{self._path} holds no invocation counter; without the file one is begun anew, above what the "
