@@ -52,8 +52,10 @@ def _p1_model(name: str) -> P1Model:
 
 
 def _read(make: Callable[[], Decoder], first: bytes, second: bytes) -> Callable[[bytes], None]:
+    laws = streams.Laws(make, first, second)
+
     def read(given: bytes) -> None:
-        for item in streams.check(given, make, first, second):
+        for item in laws.check(given):
             _judge(item)
 
     return read

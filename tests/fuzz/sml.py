@@ -65,8 +65,11 @@ _BODIES = [
 ]
 
 
+_LAWS = streams.Laws(SmlDecoder, _GOOD, _GOOD)
+
+
 def _read(data: bytes) -> None:
-    for item in streams.check(data, SmlDecoder, _GOOD, _GOOD):
+    for item in _LAWS.check(data):
         assert isinstance(item, Telegram)
         try:
             sane(item.registers)

@@ -28,22 +28,31 @@ def pieces(data: bytes) -> Iterator[bytes]:
         at, turn = at + size, 1 - turn
 
 
-def check(data: bytes, make: Callable[[], Decoder], first: bytes, second: bytes) -> list[object]:
-    """Feed the input to a decoder of `make`, and two good frames behind it. What was good of the input is
-    returned. What is wrong with broken ones may be said otherwise for other pieces."""
-    decoder = make()
-    at_once = _good(decoder.feed(data[2:]))
-    wanted = _good(make().feed(second))
-    assert wanted
-    if hasattr(decoder, "cut"):
-        decoder.cut()
-        assert _good(decoder.feed(second)) == wanted, "behind a cut connection, a good frame does not come"
-    decoder = make()
-    in_pieces = [item for piece in pieces(data) for item in _good(decoder.feed(piece))]
-    assert in_pieces == at_once, f"in pieces {len(in_pieces)} come, at once {len(at_once)}, or others"
-    last = _good(decoder.feed(first)) + _good(decoder.feed(second))
-    assert last[-len(wanted) :] == wanted, "of two good frames behind the input, the second one does not come"
-    return at_once
+class Laws:
+    """A decoder that `make` makes, and two good frames, the second of which says the same wherever it comes."""
+
+    def __init__(self, make: Callable[[], Decoder], first: bytes, second: bytes) -> None:
+        self._make = make
+        self._first = first
+        self._second = second
+        self._wanted: list[object] = []
+
+    def check(self, data: bytes) -> list[object]:
+        """Feed the input to a decoder, and good frames behind it. What was good of the input is returned.
+        What is wrong with broken ones may be said otherwise for other pieces."""
+        wanted = self._wanted = self._wanted or _good(self._make().feed(self._second))
+        assert wanted
+        decoder = self._make()
+        at_once = _good(decoder.feed(data[2:]))
+        if hasattr(decoder, "cut"):
+            decoder.cut()
+            assert _good(decoder.feed(self._second)) == wanted, "behind a cut a good frame does not come"
+        decoder = self._make()
+        in_pieces = [item for piece in pieces(data) for item in _good(decoder.feed(piece))]
+        assert in_pieces == at_once, f"in pieces {len(in_pieces)} come, at once {len(at_once)}, or others"
+        last = _good(decoder.feed(self._first)) + _good(decoder.feed(self._second))
+        assert last[-len(wanted) :] == wanted, "of two good frames behind it the second one does not come"
+        return at_once
 
 
 def _good(items: Sequence[object]) -> list[object]:
