@@ -29,7 +29,7 @@ def pieces(data: bytes) -> Iterator[bytes]:
 
 
 class Laws:
-    """A decoder that `make` makes, and two good frames, the second of which says the same wherever it comes."""
+    """A decoder that `make` makes, and two good frames; the second says the same wherever it comes."""
 
     def __init__(self, make: Callable[[], Decoder], first: bytes, second: bytes) -> None:
         self._make = make
