@@ -133,7 +133,7 @@ async def test_revoking_stops(home: Home) -> None:
         by_id = {one.id: one.next_window for one in await home.ledger.grants()}
         assert 0 < by_id[record.id] < by_id[kept.id] - 5
         assert [kind_of(key) for key, _ in home.bucket.puts].count("revoked") == 1
-        log = [entry.what for entry in await home.ledger.audit_log(10)]
+        log = [entry.what for entry in await home.ledger.audit_log(10) if entry.what != "start"]
         assert log == ["grant", "grant", "revocation"]
         with pytest.raises(UsageError, match="there is no grant 0000"):
             await home.granter.revoke(bytes(16))

@@ -100,7 +100,7 @@ async def test_a_store_that_takes_and_does_not_say_so(home: Home) -> None:
         assert await home.ledger.backlog() == 0
         home.check_puts()
         await home.check_energy()
-        assert [entry.what for entry in await home.ledger.audit_log(10)] == ["grant"]
+        assert [entry.what for entry in await home.ledger.audit_log(10)] == ["start", "grant"]
 
 
 async def test_a_store_that_is_away_for_hours_loses_nothing_and_is_not_pressed(

@@ -226,6 +226,8 @@ class Household:
             truth = {line["unit"]: line for line in map(json.loads, lines)}
             assert len(answer["rows"]) >= (self.settled_ms // 1000 - meter.begins) // 60
             assert (answer["missing"], verdict["problems"]) == ([], [])
+            often = len(units[1]["count"]) // meter.simulated.every_s // 2
+            assert units[1]["count"].sum() > often, "the gateway hardly ever read the meter"
             check_units(units, truth, meter.simulated)
             check_windows(answer["rows"], units)
             all_units.append(units)
@@ -298,8 +300,11 @@ def check_units(units: Units, shown: Truth, meter: Simulated) -> None:
     do); between, floor by time."""
     first, lanes = units
     was_read = np.flatnonzero(lanes["count"]).tolist()
-    assert len(was_read) > len(lanes["count"]) // meter.every_s // 2, "the gateway hardly ever read the meter"
-    near = range(-meter.late_s, meter.every_s)
+
+    def near(unit: int) -> list[int]:
+        seconds = range(first + unit - meter.late_s, first + unit + meter.every_s)
+        return [second for second in seconds if second in shown]
+
     for lane in ("import", "export"):
         register = np.cumsum(lanes[lane])
         register -= register[was_read[0]]
@@ -307,19 +312,19 @@ def check_units(units: Units, shown: Truth, meter: Simulated) -> None:
         def misfit(zero: int, lane: str = lane, register: NDArray[np.int64] = register) -> int | None:
             """The first unit that is not what was shown, if the register stood at `zero` at the first."""
             for unit in was_read:
-                showed = {shown[first + unit + off][f"{lane}_mwh"] - zero for off in near}
+                showed = {shown[second][f"{lane}_mwh"] - zero for second in near(unit)}
                 if register[unit] not in showed:
                     return unit
             return None
 
-        misfits = [misfit(shown[first + was_read[0] + off][f"{lane}_mwh"]) for off in near]
+        misfits = [misfit(shown[second][f"{lane}_mwh"]) for second in near(was_read[0])]
         assert None in misfits, f"{meter.name}: {lane} of units {misfits} from {first} is not what it showed"
         for x, y in pairwise(was_read):
             a, b = int(register[x]), int(register[y])
             expected = [a + (b - a) * k // (y - x) for k in range(1, y - x + 1)]
             assert register[x + 1 : y + 1].tolist() == expected, f"{meter.name} between {x} and {y}"
     for unit in was_read:
-        showed = {shown[first + unit + off]["power_w"] for off in near}
+        showed = {shown[second]["power_w"] for second in near(unit)}
         assert lanes["power"][unit] in showed, f"{meter.name}: power of unit {unit} is not what it showed"
 
 

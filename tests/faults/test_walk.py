@@ -67,6 +67,7 @@ METERS = (
     MODBUS,
     asked_dlms("dlms", "dlms-generic", "wrapper", Policy(), 5),
     asked_dlms("dlms-ciphered", "idis-tcp", "wrapper", CIPHERED, 5),
+    asked_dlms("dlms-hdlc", "idis-optical", "hdlc", CIPHERED, 5),
     pushing("kaifa-ma309", 5),
     speaking_p1("dsmr-5", 1),
     speaking_p1("luxembourg-smarty", 10),
@@ -74,8 +75,9 @@ METERS = (
 )
 
 
-async def test_each_kind_of_meter_to_a_providers_sums(tmp_path: Path) -> None:
-    keys = tmp_path / "meter.keys"
+def write_keys(folder: Path) -> Path:
+    """The file of the meters' keys."""
+    keys = folder / "meter.keys"
     keys.touch(0o600)
     assert SECRETS.encryption_key is not None
     assert SECRETS.authentication_key is not None
@@ -83,6 +85,11 @@ async def test_each_kind_of_meter_to_a_providers_sums(tmp_path: Path) -> None:
         f'encryption_key = "{SECRETS.encryption_key.hex()}"\n'
         f'authentication_key = "{SECRETS.authentication_key.hex()}"\n'
     )
+    return keys
+
+
+async def test_each_kind_of_meter_to_a_providers_sums(tmp_path: Path) -> None:
+    write_keys(tmp_path)
     async with household(tmp_path, METERS) as home:
         await home.begin()
         await home.live(60)

@@ -29,7 +29,7 @@ from tests.servers import wait_for
 
 ROOT = Path(__file__).parents[2]
 DEADLINE_S = 240  # two minutes at the most, on a machine that has other tests to run
-NUMBER, SUM = r" +(\d+\.\d{6})", r" +(\d{1,20})"
+NUMBER, SUM = r" +(-?\d+\.\d{6})", r" +(\d{1,20})"
 OPENED = re.compile(rf"^  \d\d:\d\d:00{NUMBER}{NUMBER}{NUMBER}{NUMBER}  (\w+)$", re.MULTILINE)
 SEALED = re.compile(rf"^  \d\d:\d\d:00{SUM}{SUM}$", re.MULTILINE)
 READS = "reads the meter"

@@ -1,0 +1,168 @@
+"""Meters of every kind behind lines that cut, garble, repeat and stall what they say: whatever comes through,
+the energy of the units is what the registers counted, to the mWh."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+import time
+import tomllib
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from gateway.chain.layout import Layout
+from gateway.config import MeterSection
+from gateway.metering import open_meters
+from gateway.meters.reader import read_forever
+from gateway.meters.reading import Reading
+from gateway.sampler import Sampler, Units
+from gateway.simulate.household import Home
+from tests.faults.household import Simulated, check_units
+from tests.faults.scaled import ScaledClock
+from tests.faults.test_walk import METERS, write_keys
+
+LANES = ("import", "export", "power", "count")
+SCALE, SECONDS = 20, 300
+_FAULTS = ("cut", "stall", "insert", "drop", "repeat", "flip", "noise")
+_NOISE = b"\x7e\x7e\x1b\x1b/!\x68\xdb" + bytes(range(256))  # what frames begin with, and all else
+# What TCP carries itself arrives as it was sent, or not at all.
+NATIVE = {"main", "dlms", "dlms-ciphered"}
+
+
+class BadLine:
+    """Passes a meter's bytes on, most of them: for 7 faults there are `well` that arrive. `garbles` says
+    whether it may change them too."""
+
+    def __init__(self, port: int, chance: random.Random, *, garbles: bool, well: int) -> None:
+        self._port = port
+        self._chance = chance
+        self._garbles = garbles
+        self._well = well
+        self.faults = 0
+
+    @asynccontextmanager
+    async def open(self) -> AsyncIterator[int]:
+        talks: set[asyncio.Task[None]] = set()
+
+        def begin(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            talks.add(talk := asyncio.create_task(self._talk(reader, writer)))
+            talk.add_done_callback(talks.discard)
+
+        server = await asyncio.start_server(begin, "127.0.0.1", 0)
+        try:
+            yield server.sockets[0].getsockname()[1]
+        finally:
+            server.close()
+            for talk in talks:
+                talk.cancel()
+            await asyncio.gather(*talks, return_exceptions=True)
+
+    async def _talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        meter_reader, meter_writer = await asyncio.open_connection("127.0.0.1", self._port)
+        asking = asyncio.create_task(self._ask(reader, meter_writer))
+        try:
+            with suppress(OSError):
+                while data := await meter_reader.read(4096):
+                    spoilt = await self._spoilt(data)
+                    if spoilt is None:
+                        writer.write(data[: self._chance.randrange(len(data))])
+                        break
+                    writer.write(spoilt)
+                    await writer.drain()
+        finally:
+            asking.cancel()
+            for one in (writer, meter_writer):
+                one.close()
+
+    async def _ask(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(OSError):
+            while data := await reader.read(4096):
+                writer.write(data)
+        writer.close()
+
+    async def _spoilt(self, data: bytes) -> bytes | None:
+        """What becomes of `data`; None where the line breaks in the midst of it."""
+        chance = self._chance
+        kind = chance.choice(
+            ("cut", "stall", "insert", "drop", "repeat", "flip", "noise", *["well"] * self._well)
+        )
+        if kind == "well" or not (self._garbles or kind in ("cut", "stall")):
+            return data
+        self.faults += 1
+        at, upto = sorted(chance.randrange(len(data) + 1) for _ in range(2))
+        noise = bytes(chance.choice(_NOISE) for _ in range(at % 40))
+        match kind:
+            case "cut":
+                return None
+            case "stall":
+                await asyncio.sleep(0.2)  # four seconds on this clock
+                return data
+            case "insert":
+                return data[:at] + noise + data[at:]
+            case "drop":
+                return data[:at] + data[upto:]
+            case "repeat":
+                return data + data
+            case "flip":
+                return bytes(byte ^ (at == n) << upto % 8 for n, byte in enumerate(data))
+        return noise
+
+
+@dataclass(slots=True)
+class Line:
+    simulated: Simulated
+    bad: BadLine
+    truth: Path
+    readings: list[Reading]
+
+
+def units_of(readings: list[Reading], clock: ScaledClock) -> Units:
+    """The units that a gateway would seal."""
+    sampler, parts = Sampler(Layout(1000, 60), LANES), []
+    for reading in readings:
+        sampler.add(reading, trusted=True, wall_now=clock.wall(), monotonic_now=clock.monotonic())
+        while (units := sampler.take()) is not None:
+            parts.append(units)
+    assert parts, "no unit came out"
+    lanes = {lane: np.concatenate([part.lanes[lane] for part in parts]) for lane in LANES}
+    return Units(parts[0].first, lanes)
+
+
+async def test_whatever_a_line_does_the_energy_is_what_the_registers_counted(tmp_path: Path) -> None:
+    keys = write_keys(tmp_path)
+    begins = int(time.time()) // 60 * 60 + 50
+    clock = ScaledClock(begins * 10**9, time.time_ns(), SCALE)
+    lines = []
+    async with AsyncExitStack() as stack:
+        tasks = []
+        for number, one in enumerate(METERS):
+            port: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+            truth = tmp_path / f"{one.name}.jsonl"
+            tasks.append(
+                asyncio.create_task(one.serve(Home(7 + number, begins), clock, truth, port.set_result))
+            )
+            # HDLC asks again after 5 s, which on this clock are minutes.
+            well = 200 if one.name == "dlms-hdlc" else 23
+            bad = BadLine(await port, random.Random(number), garbles=one.name not in NATIVE, well=well)
+            line = Line(one, bad, truth, [])
+            at = await stack.enter_async_context(bad.open())
+            section = one.section.replace("PORT", str(at)).replace("./meter.keys", str(keys))
+            found = MeterSection.model_validate({"name": one.name} | tomllib.loads(section))
+            (meter,) = open_meters((found,), clock, state=tmp_path).values()
+            tasks.append(asyncio.create_task(read_forever(meter, clock, one.every_s, line.readings.append)))
+            lines.append(line)
+        await clock.sleep(SECONDS)
+        for task in reversed(tasks):
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+    for line in lines:
+        units = units_of(line.readings, clock)
+        shown = {said["unit"]: said for said in map(json.loads, line.truth.read_text().splitlines())}
+        assert line.bad.faults >= 2, f"{line.simulated.name}: the line did nothing"
+        assert units.lanes["count"].sum() >= 8, f"{line.simulated.name} was hardly ever read"
+        check_units((units.first, units.lanes), shown, line.simulated)
