@@ -27,6 +27,8 @@ class Number(int):
     def __repr__(self) -> str:
         return f"{type(self).__name__}({int(self)})"
 
+    __str__ = int.__repr__
+
 
 class Integer(Number):
     tag, width, signed = 15, 1, True

@@ -21,11 +21,12 @@ class ScalerUnit:
 
     @classmethod
     def of(cls, value: Value) -> ScalerUnit:
-        """From a scaler_unit attribute."""
+        """From a scaler_unit attribute: an integer of one byte, whatever type the meter sends it as, and an
+        enum. More would be a power of ten that fills the memory."""
         match value:
-            case (int(scaler), int(unit)):
-                return cls(scaler, unit)
-        raise MeterError("a register's scaler_unit is not a structure of two numbers")
+            case (int(scaler), int(unit)) if -128 <= scaler <= 127:
+                return cls(int(scaler), int(unit))
+        raise MeterError("a register's scaler_unit is not a structure of a small number and a unit")
 
 
 def milliwatt_hours(value: Value, scale: ScalerUnit) -> int:

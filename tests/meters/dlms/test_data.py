@@ -237,6 +237,19 @@ def test_what_is_no_energy_is_refused(value: Value, scale: ScalerUnit, sentence:
         quantity.milliwatt_hours(value, scale)
 
 
+@pytest.mark.parametrize("scaler", [128, -129, 4_000_000_000])
+def test_a_scaler_is_of_one_byte(scaler: int) -> None:
+    """A power of ten of more would be worked out for hours."""
+    with pytest.raises(MeterError, match="small number and a unit"):
+        ScalerUnit.of((data.Long64(scaler), data.Enum(30)))
+
+
+def test_numbers_are_written_as_numbers() -> None:
+    with pytest.raises(MeterError, match="counts in unit 31;"):
+        quantity.milliwatt_hours(7, ScalerUnit.of((data.Integer(0), data.Enum(31))))
+    assert f"{data.DoubleLongUnsigned(7)}" == "7"
+
+
 def test_what_is_no_scaler_is_refused() -> None:
     with pytest.raises(MeterError, match="scaler_unit"):
         ScalerUnit.of(None)

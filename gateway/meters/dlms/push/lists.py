@@ -44,7 +44,7 @@ class Entry:
     """One value of a list, and what it is: a place of PLACES or an OBIS code."""
 
     name: str | Obis
-    value: Value
+    value: Value = field(repr=False)
     scale: ScalerUnit | None = None
 
 
@@ -188,7 +188,8 @@ def _described(body: tuple[Value, ...]) -> list[Entry] | None:
     assert isinstance(objects, Array)
     for described in objects:
         match described:
-            case (int(), bytes(code), int(attribute), int()) if len(code) == 6:
+            # Later versions of the push setup add restrictions.
+            case (int(), bytes(code), int(attribute), int(), *_) if len(code) == 6:
                 entries.append((code, attribute))
             case _:
                 return None

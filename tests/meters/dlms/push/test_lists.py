@@ -24,7 +24,7 @@ from gateway.meters.dlms.data import (
     LongUnsigned,
     Value,
 )
-from gateway.meters.dlms.push.lists import ListForm
+from gateway.meters.dlms.push.lists import Entry, ListForm
 from gateway.meters.reading import Telegram
 
 W, WH, VARH = 27, 30, 32
@@ -109,6 +109,15 @@ def test_a_list_that_names_its_objects() -> None:
         ("1-0:2.8.0", 2, u32(6)),
     )
     assert registers(body) == {"import": 5000, "export": 6000}
+
+
+def test_a_list_that_names_its_objects_with_their_restrictions() -> None:
+    """As later versions of the push setup do; the attributes' numbers are no values."""
+    objects = Array(
+        (LongUnsigned(class_id), obis(code), Integer(2), LongUnsigned(0), (Enum(0), None), Array())
+        for class_id, code in ((40, "0-8:25.9.0"), (3, "1-0:1.8.0"), (3, "1-0:2.8.0"))
+    )
+    assert registers((objects, Long64(1000), Long64(2000))) == {"import": 1_000_000, "export": 2_000_000}
 
 
 def test_a_list_that_names_more_objects_than_it_has_values() -> None:
@@ -237,3 +246,7 @@ def test_a_serial_that_is_no_text_is_told_in_hex() -> None:
     body: Value = (obis("0-0:96.1.0"), b"\x00\xff", obis("1-0:16.7.0"), u32(1))
     (telegram,) = telegrams(body, ListForm(serial=obis("0-0:96.1.0")))
     assert telegram.serial == "00ff"
+
+
+def test_an_entry_shows_no_value() -> None:
+    assert "4711" not in repr(Entry("import", DoubleLongUnsigned(4711)))
