@@ -7,10 +7,11 @@ from itertools import count
 from typing import TypeVar
 
 from gateway.errors import MeterError
-from gateway.meters.dlms import apdu, association, block_transfer, data
+from gateway.meters.dlms import apdu, association, block_transfer, data, date_time
 from gateway.meters.dlms.client import Session, Setup, Steps
 from gateway.meters.dlms.cosem import CLOCK, REGISTER, Reference, capture_object, obis
 from gateway.meters.dlms.data import Array, DoubleLongUnsigned
+from gateway.meters.dlms.date_time import Scale
 from gateway.meters.dlms.load_profile import Columns, read_columns, rows
 from gateway.meters.dlms.mode_e import find_identification
 from tests.fuzz.engine import Target
@@ -21,6 +22,7 @@ _PROFILE, _CLOCK = obis("1-0:99.1.0"), obis("0-0:1.0.0")
 _LANES = {"import": obis("1-0:1.8.0"), "export": obis("1-0:2.8.0")}
 _TARGET = Reference(REGISTER, _LANES["import"], 2)
 _LONG_VALUE = bytes(200)
+_SCALE = Scale.of(date_time.encode(0, 0))
 
 
 def _session() -> Session:
@@ -71,7 +73,7 @@ def _load_profile(given: bytes) -> None:
     """The input as a profile's buffer, and as what it says that it captures."""
     value = data.decode(given)
     if isinstance(value, tuple):
-        rows(value, Columns(0, None, {"import": 1, "export": 2}, 900))
+        rows(value, Columns(0, None, {"import": 1, "export": 2}, 900), _SCALE)
     captured = apdu.GetAnswer(0xC1, given).encode()
     period = apdu.GetAnswer(0xC2, data.encode(DoubleLongUnsigned(900))).encode()
     _through(read_columns(_session(), _PROFILE, _CLOCK, _LANES), (captured, period))

@@ -82,12 +82,14 @@ class Connection:
 
     async def close(self) -> None:
         """Take leave of the meter, if it listens, and let go."""
-        if self._channel is not None:
-            with suppress(MeterError, TimeoutError):
-                async with asyncio.timeout(_FAREWELL_S):
-                    await self.run(Session.release)
-                    await self._channel.disconnect()
-        self.drop()
+        try:
+            if self._channel is not None:
+                with suppress(MeterError, TimeoutError):
+                    async with asyncio.timeout(_FAREWELL_S):
+                        await self.run(Session.release)
+                        await self._channel.disconnect()
+        finally:  # cancelled too
+            self.drop()
 
     def drop(self) -> None:
         """Let go at once; doing so twice is fine."""

@@ -73,20 +73,37 @@ def tells_utc(octets: bytes) -> bool:
     return octets[9:11] != _NO_DEVIATION.to_bytes(2, "big", signed=True)
 
 
-def meter_scale(octets: bytes) -> int:
-    """ns on the meter's own scale: Unix time, or, where a meter does not tell how far it is from UTC, its
-    standard time as though that were UTC. The difference of two such is right across a change of clocks."""
-    return decode(octets, timezone(timedelta(minutes=-_scale_deviation(octets)))).unix_ns
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """The scale of a meter's clock that shows the date-time `shown`: Unix time; or, where the clock does not
+    tell how far it is from UTC (no `standard`, the minutes from its standard time to UTC), its standard time
+    as though that were UTC. The difference of two moments on it is right across a change of clocks, and where
+    only the clock or only a row of its load profile tells UTC."""
+
+    shown: bytes
+    standard: int | None
+
+    @classmethod
+    def of(cls, shown: bytes) -> Scale:
+        """MeterError where `shown` is no date-time of a clock that is set."""
+        deviation = decode(shown, UTC).deviation
+        return cls(shown, deviation - _summer(shown) if tells_utc(shown) else None)
+
+    def ns(self, octets: bytes) -> int:
+        """What a date-time of this meter's stands for. MeterError as `decode`."""
+        if self.standard is None or not tells_utc(octets):
+            deviation = (self.standard or 0) + _summer(octets)
+            octets = octets[:9] + deviation.to_bytes(2, "big", signed=True) + octets[11:]
+        return decode(octets).unix_ns
+
+    def octets(self, moment: int) -> bytes:
+        """The date-time of `moment` as the meter's clock would write it now."""
+        deviation = (self.standard or 0) + _summer(self.shown)
+        return encode(moment, deviation)[:9] + self.shown[9:]
 
 
-def like(octets: bytes, moment: int) -> bytes:
-    """The date-time of `moment`, on the meter's own scale, as the meter itself writes it: with the deviation
-    and the clock status of its date-time `octets`."""
-    told = _LAYOUT.unpack(octets)[-2] if tells_utc(octets) else _scale_deviation(octets)
-    return encode(moment, told)[:9] + octets[9:]
-
-
-def _scale_deviation(octets: bytes) -> int:
+def _summer(octets: bytes) -> int:
+    """By how many minutes a date-time's deviation differs from that of its standard time."""
     status = octets[-1] if octets else _NO_STATUS
     return -60 if status != _NO_STATUS and status & _DAYLIGHT_SAVING else 0
 

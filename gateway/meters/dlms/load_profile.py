@@ -16,6 +16,7 @@ from gateway.meters.dlms.cosem import (
     rows_between,
 )
 from gateway.meters.dlms.data import Value
+from gateway.meters.dlms.date_time import Scale
 
 _NS = 1_000_000_000
 _BUFFER, _CAPTURE_OBJECTS, _CAPTURE_PERIOD = 2, 3, 4
@@ -36,7 +37,7 @@ class Columns:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """Each lane's raw value at `stamp`, ns on the meter's own scale (`date_time.meter_scale`)."""
+    """Each lane's raw value at `stamp`, ns on the scale of the meter's clock."""
 
     stamp: int
     values: Mapping[str, Value] = field(repr=False)
@@ -69,17 +70,18 @@ def read_columns(
 
 
 def read_rows(
-    session: Session, profile: Obis, columns: Columns, first: bytes, last: bytes
+    session: Session, profile: Obis, columns: Columns, scale: Scale, first: int, last: int
 ) -> Steps[list[Row]]:
-    """The rows stamped from `first` to `last`, date-times of 12 octets, in their order."""
-    selection = rows_between(columns.clock_object, first, last)
+    """The rows stamped from `first` to `last`, ns on the scale of the meter's clock, in their order. Meters
+    that compare local times give others too."""
+    selection = rows_between(columns.clock_object, scale.octets(first), scale.octets(last))
     buffer = yield from session.get(Reference(PROFILE_GENERIC, profile, _BUFFER), selection)
     if not isinstance(buffer, tuple):
         raise MeterError(f"the load profile {obis_text(profile)} holds no rows")
-    return rows(buffer, columns)
+    return rows(buffer, columns, scale)
 
 
-def rows(buffer: Sequence[Value], columns: Columns) -> list[Row]:
+def rows(buffer: Sequence[Value], columns: Columns, scale: Scale) -> list[Row]:
     """The rows of a buffer. A null stands for what follows from the row before: a clock that went on by a
     period, a value that did not change (IEC 62056-6-2, profile generic). Rows that follow from none are left
     out, and those whose clock the meter doubts."""
@@ -91,7 +93,7 @@ def rows(buffer: Sequence[Value], columns: Columns) -> list[Row]:
             raise MeterError("a row of the load profile lacks columns")
         match row[columns.clock]:
             case bytes(octets):
-                stamp = date_time.meter_scale(octets)
+                stamp = scale.ns(octets)
                 if not date_time.is_sure(octets):
                     stamp = None
             case None:

@@ -18,6 +18,7 @@ from gateway.meters.dlms.client import Session, Steps
 from gateway.meters.dlms.connection import Connection
 from gateway.meters.dlms.cosem import CLOCK, DATA, Obis, Reference, obis
 from gateway.meters.dlms.data import Value
+from gateway.meters.dlms.date_time import Scale
 from gateway.meters.dlms.load_profile import Columns, Row, read_columns, read_rows
 from gateway.meters.dlms.model import DlmsModel, Register
 from gateway.meters.dlms.quantity import ScalerUnit, milliwatt_hours, watts
@@ -37,7 +38,7 @@ _IDLE_NS = 60 * _NS  # meters end an association that is not used, most after tw
 _CLOCK_EVERY_NS = 60 * _NS
 _PAGE_NS = 86_400 * _NS  # of a load profile, in one answer
 _MOST_NS = 60 * _PAGE_NS  # of a load profile at all: meters keep a month or two
-_BEFORE_NS = 1_000_000
+_BEFORE_NS = 1_000_000  # registers at a stamp close the unit that ends there: they are of a moment before
 
 
 class DlmsMeter:
@@ -76,6 +77,7 @@ class DlmsMeter:
         self._clock = clock
         self._scales: dict[Obis, ScalerUnit] = {}
         self._serial: str | None = None
+        self._prepared = False
         self._clock_due = 0
         self._used = 0
         self._one_at_a_time = asyncio.Lock()
@@ -122,24 +124,37 @@ class DlmsMeter:
                     self._connection.drop()
 
     async def _connected(self) -> None:
-        """Associate, and read what stays the same."""
+        """Associate, where that is not so yet."""
         if self._clock.monotonic() - self._used > _IDLE_NS:
             await self._connection.close()
-        if self._connection.is_open:
+        if not self._connection.is_open:
+            self._prepared = False
+            await self._connection.open()
+
+    async def _prepare(self) -> None:
+        """Associate, and read what stays the same."""
+        await self._connected()
+        if self._prepared:
             return
-        await self._connection.open()
-        self._scales = {}
         for register in self._registers:
             for code in register.codes:
                 scale = await self._get(register.class_id, code, _SCALER_UNIT)
                 self._scales[code] = ScalerUnit.of(scale)
-        self._serial = None
-        if self._model.serial_number is not None:
-            self._serial = _text(await self._get(DATA, self._model.serial_number, _VALUE))
+        self._serial = await self._serial_number()
         self._clock_due = self._clock.monotonic()
+        self._prepared = True
+
+    async def _serial_number(self) -> str | None:
+        """None where the meter has or tells none: its registers are good without it."""
+        if self._model.serial_number is None:
+            return None
+        try:
+            return _text(await self._get(DATA, self._model.serial_number, _VALUE))
+        except AccessError:
+            return None
 
     async def _read(self) -> Reading:
-        await self._connected()
+        await self._prepare()
         wall, monotonic = self._clock.wall(), self._clock.monotonic()
         registers = {}
         for register in self._registers:
@@ -151,20 +166,26 @@ class DlmsMeter:
         )
 
     async def _meter_time(self, monotonic: int) -> int | None:
-        """The meter's clock, where it is due and tells how far it is from UTC."""
+        """The meter's clock, where it is due and tells UTC; the registers are good without one."""
         if monotonic < self._clock_due:
             return None
         self._clock_due = monotonic + _CLOCK_EVERY_NS
-        octets = await self._get_clock()
-        tells = date_time.tells_utc(octets) and date_time.is_sure(octets)
-        return date_time.decode(octets).unix_ns if tells else None
+        try:
+            value = await self._get(CLOCK, self._model.clock, _VALUE)
+        except AccessError:
+            return None
+        try:
+            moment = date_time.decode(value) if isinstance(value, bytes) else None
+        except MeterError:  # it was never set, or does not tell UTC
+            return None
+        return moment.unix_ns if moment is not None and moment.sure else None
 
     async def _probe(self) -> Plausibility:
         try:
             await self._read()
         except AccessError as error:
             return Plausibility(False, f"meter {self._name}: {error}: is it the profile's model?")
-        maker = _text(await self._get(DATA, _NAME, _VALUE))[:3]
+        maker = (_text(await self._get(DATA, _NAME, _VALUE)) or "")[:3]
         has = ", ".join(register.lane for register in self._registers)
         return Plausibility(True, f"meter {self._name} is of the maker {maker!r} and shows {has}")
 
@@ -177,12 +198,6 @@ class DlmsMeter:
 
     async def _get(self, class_id: int, code: Obis, attribute: int) -> Value:
         return await self._connection.run(lambda session: session.get(Reference(class_id, code, attribute)))
-
-    async def _get_clock(self) -> bytes:
-        octets = await self._get(CLOCK, self._model.clock, _VALUE)
-        if not isinstance(octets, bytes):
-            raise MeterError("the meter's clock shows no time")
-        return octets
 
 
 class RememberingDlmsMeter(DlmsMeter):
@@ -198,56 +213,63 @@ class RememberingDlmsMeter(DlmsMeter):
         return self._model.load_profile
 
     async def remembered(self, after: int) -> Sequence[Reading]:
-        """A day of the profile at a time. A meter's clock tells whole seconds: what it is behind or ahead of
-        ours is taken as whole seconds too, so that one in step with ours has its rows where they belong."""
+        """A day of the profile at a time."""
         return await self._guarded(lambda: self._remembered(after), _WHOLE_MEMORY_S)
 
     async def _remembered(self, after: int) -> Sequence[Reading]:
-        await self._connected()
+        await self._prepare()
         codes = {register.lane: register.obis for register in self._energies()}
         columns = await self._connection.run(
             lambda session: read_columns(session, self._profile, self._model.clock, codes)
         )
         wall, monotonic = self._clock.wall(), self._clock.monotonic()
-        octets = await self._get_clock()
-        now = date_time.meter_scale(octets)
-        if not date_time.is_sure(octets):
+        shown = await self._get(CLOCK, self._model.clock, _VALUE)
+        took = self._clock.monotonic() - monotonic
+        if not isinstance(shown, bytes):
+            raise MeterError("the meter's clock shows no time")
+        scale = Scale.of(shown)
+        if not date_time.is_sure(shown):
             raise MeterError("the meter doubts its own clock: when it remembers what from cannot be told")
-        behind = (wall - now) // _NS * _NS
-        readings: list[Reading] = []
+        now = scale.ns(shown)
+        behind = _behind(now, wall, took)
         # Whose clock is set tells how long ago `after` was.
-        first = max(after - (behind if self._clock.trusted() else 0) + 1, now - _MOST_NS)
-        while first <= now:
-            last = min(first + _PAGE_NS, now)
-            page = await self._rows(columns, first, last, octets)
-            readings += (
-                self._remembered_reading(row, row.stamp + behind, wall, monotonic)
-                for row in page
-                if first <= row.stamp <= last
-            )
-            first = last + 1
+        oldest = max(after - (behind if self._clock.trusted() else 0) + 1, now - _MOST_NS)
+        found: dict[int, Row] = {}
+        for first in range(oldest, now + 1, _PAGE_NS):
+            page = await self._rows(columns, scale, first, min(first + _PAGE_NS - 1, now))
+            found |= {row.stamp: row for row in page if oldest <= row.stamp <= now}
+        readings = []
+        for stamp, row in sorted(found.items()):
+            at = stamp + behind - _BEFORE_NS
+            told = None if scale.standard is None else stamp
+            registers = self._remembered_registers(row)
+            readings.append(Reading(self._name, registers, at, monotonic - (wall - at), self._serial, told))
         return readings
 
     def _energies(self) -> list[Register]:
         return [register for register in self._registers if register.lane != "power"]
 
-    async def _rows(self, columns: Columns, first: int, last: int, clock: bytes) -> list[Row]:
-        """The rows between two moments on the meter's scale."""
-        low, high = (date_time.like(clock, moment) for moment in (first, last))
+    async def _rows(self, columns: Columns, scale: Scale, first: int, last: int) -> list[Row]:
         return await self._connection.run(
-            lambda session: read_rows(session, self._profile, columns, low, high)
+            lambda session: read_rows(session, self._profile, columns, scale, first, last)
         )
 
-    def _remembered_reading(self, row: Row, stamp: int, wall: int, monotonic: int) -> Reading:
-        """The registers at wall time `stamp`. They close the unit that ends there: so a moment before."""
+    def _remembered_registers(self, row: Row) -> dict[str, int]:
         registers = {
             register.lane: self._lane_value(register, [row.values[register.lane]])
             for register in self._energies()
             if register.lane in row.values
         }
         sane(registers)
-        at = stamp - _BEFORE_NS
-        return Reading(self._name, registers, at, monotonic - (wall - at), self._serial, row.stamp)
+        return registers
+
+
+def _behind(now: int, wall: int, took: int) -> int:
+    """How many ns a meter's clock is behind ours (less than 0: ahead), where it showed `now` between `wall`
+    and `took` later. It tells whole seconds, so this is whole seconds too, and the least that can be: one in
+    step with ours has its rows where they belong, however long its answer took."""
+    least, most = (wall - now) // _NS * _NS, (wall + took - now) // _NS * _NS
+    return least if least >= 0 else min(most, 0)
 
 
 def dlms_meter(
@@ -266,8 +288,8 @@ def dlms_meter(
     return kind(name, model, endpoint, secrets, counter_file, lanes=lanes, clock=clock, timeout_s=timeout_s)
 
 
-def _text(value: Value) -> str:
+def _text(value: Value) -> str | None:
     """A name or a number, as most meters give it: characters, or octets that are some."""
     if isinstance(value, bytes):
         return value.decode("ascii", "backslashreplace")
-    return str(value)
+    return None if value is None else str(value)

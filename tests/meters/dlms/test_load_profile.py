@@ -7,6 +7,7 @@ from gateway.meters.dlms import apdu, date_time
 from gateway.meters.dlms.client import Session, Setup
 from gateway.meters.dlms.cosem import CLOCK, REGISTER, capture_object, obis
 from gateway.meters.dlms.data import Array, DoubleLongUnsigned, LongUnsigned, Unsigned, Value, decode, encode
+from gateway.meters.dlms.date_time import Scale
 from gateway.meters.dlms.load_profile import Columns, Row, read_columns, rows
 from tests.meters.bench import NS
 from tests.meters.dlms.peers import talk
@@ -14,6 +15,7 @@ from tests.meters.dlms.peers import talk
 NOON = 1_780_315_200 * NS
 PERIOD = 900 * NS
 COLUMNS = Columns(clock=0, clock_object=None, lanes={"import": 2, "export": 3}, period_s=900)
+SCALE = Scale.of(date_time.encode(NOON, 0))
 CLOCK_OBJECT = capture_object(CLOCK, obis("0-0:1.0.0"), 2)
 QUARTER = DoubleLongUnsigned(900)
 PROFILE = obis("1-0:99.1.0")
@@ -32,7 +34,7 @@ def test_a_null_stands_for_what_follows_from_the_row_before() -> None:
         (at(NOON + 10 * PERIOD), Unsigned(0), DoubleLongUnsigned(8), None),
         (None, Unsigned(0), None, None),
     ]
-    assert rows(buffer, COLUMNS) == [
+    assert rows(buffer, COLUMNS, SCALE) == [
         Row(NOON, {"import": 5, "export": 7}),
         Row(NOON + PERIOD, {"import": 6, "export": 7}),
         Row(NOON + 2 * PERIOD, {"import": 6, "export": 9}),
@@ -51,7 +53,7 @@ def test_a_real_meters_profile() -> None:
     assert isinstance(buffer, Array)
     start = 1_577_829_600 * NS  # 31 December 2019, 22:00 UTC
     expected = {"import": 0x5ED, "export": 0x654}
-    assert rows(buffer, found) == [Row(start + hour * 3600 * NS, expected) for hour in range(4)]
+    assert rows(buffer, found, SCALE) == [Row(start + hour * 3600 * NS, expected) for hour in range(4)]
 
 
 def test_rows_that_follow_from_none_are_left_out() -> None:
@@ -59,8 +61,8 @@ def test_rows_that_follow_from_none_are_left_out() -> None:
         (None, None, DoubleLongUnsigned(5), DoubleLongUnsigned(7)),
         (at(NOON), None, None, DoubleLongUnsigned(8)),
     ]
-    assert rows(buffer, COLUMNS) == [Row(NOON, {"import": 5, "export": 8})]
-    assert rows([(at(NOON), None, None, None)], COLUMNS) == []
+    assert rows(buffer, COLUMNS, SCALE) == [Row(NOON, {"import": 5, "export": 8})]
+    assert rows([(at(NOON), None, None, None)], COLUMNS, SCALE) == []
 
 
 def test_rows_whose_clock_the_meter_doubts_are_left_out() -> None:
@@ -70,7 +72,7 @@ def test_rows_whose_clock_the_meter_doubts_are_left_out() -> None:
         (None, None, value, value),
         (at(NOON), None, value, value),
     ]
-    assert rows(buffer, COLUMNS) == [Row(NOON, {"import": 5, "export": 5})]
+    assert rows(buffer, COLUMNS, SCALE) == [Row(NOON, {"import": 5, "export": 5})]
 
 
 @pytest.mark.parametrize(
@@ -84,7 +86,7 @@ def test_rows_whose_clock_the_meter_doubts_are_left_out() -> None:
 )
 def test_what_is_no_row_is_refused(row: Value, sentence: str) -> None:
     with pytest.raises(MeterError, match=sentence):
-        rows([row], COLUMNS)
+        rows([row], COLUMNS, SCALE)
 
 
 def columns(captured: Value, period: Value = QUARTER) -> Columns:
@@ -131,10 +133,11 @@ def test_a_profile_that_cannot_be_read_is_refused(captured: Value, period: Value
 @pytest.mark.parametrize("stamp", ["07E8 07 1E 02 0C 2D 00 00 FF88 80", "07E8 01 1E 02 0C 2D 00 00 8000 00"])
 def test_a_moment_is_asked_for_as_the_meter_writes_it(stamp: str) -> None:
     octets = bytes.fromhex(stamp)
-    moment = date_time.meter_scale(octets)
-    assert date_time.like(octets, moment)[:4] == octets[:4]
-    assert date_time.like(octets, moment)[5:] == octets[5:]
-    assert date_time.meter_scale(date_time.like(octets, moment - PERIOD)) == moment - PERIOD
+    scale = Scale.of(octets)
+    moment = scale.ns(octets)
+    assert scale.octets(moment)[:4] == octets[:4]
+    assert scale.octets(moment)[5:] == octets[5:]
+    assert scale.ns(scale.octets(moment - PERIOD)) == moment - PERIOD
 
 
 def test_a_change_of_clocks_makes_no_hour() -> None:
@@ -143,4 +146,26 @@ def test_a_change_of_clocks_makes_no_hour() -> None:
         bytes.fromhex(f"07E8 0A 1B 07 {time} 00 00 8000 {dst}")
         for time, dst in (("022D", "80"), ("0200", "00"))
     )
-    assert date_time.meter_scale(winter) - date_time.meter_scale(summer) == PERIOD
+    for scale in (Scale.of(summer), Scale.of(winter)):
+        assert scale.ns(winter) - scale.ns(summer) == PERIOD
+
+
+@pytest.mark.parametrize("told", ["FF88 80", "8000 80"])
+@pytest.mark.parametrize("tells", ["FFC4", "8000"])
+def test_rows_stand_on_the_scale_of_the_clock(told: str, tells: str) -> None:
+    """Whichever of the clock and its rows tells how far from UTC it is: half past eleven in winter time is
+    half an hour after noon in summer time."""
+    noon, row = bytes.fromhex(f"07E8 06 1E 07 0C 00 00 00 {told}"), f"07E8 06 1E 07 0B 1E 00 00 {tells} 00"
+    scale = Scale.of(noon)
+    (found,) = rows([(bytes.fromhex(row), None, 5, 7)], COLUMNS, scale)
+    assert scale.ns(noon) - found.stamp == -2 * PERIOD
+    assert (scale.standard is None) == (told == "8000 80")
+
+
+@pytest.mark.parametrize("octets", [b"", bytes(11), b"\xff" * 12])
+def test_what_is_no_time_has_no_scale(octets: bytes) -> None:
+    with pytest.raises(MeterError):
+        Scale.of(octets)
+    for scale in (SCALE, Scale.of(bytes.fromhex("07E8 01 1E 02 0C 2D 00 00 8000 00"))):
+        with pytest.raises(MeterError):
+            scale.ns(octets)
