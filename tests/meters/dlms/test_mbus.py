@@ -48,8 +48,16 @@ def test_frames_come_out_however_they_come_in(sent: list[Part], data: st.DataObj
 def test_a_frame_cut_at_any_byte_takes_no_good_one_with_it(part: Part) -> None:
     whole = part.encode()
     for end in range(len(whole)):
-        assert scanned(whole[:end], GOOD.encode())[-1:] == [GOOD]
-        assert scanned(whole[end:], GOOD.encode())[-1:] == [GOOD]
+        for rest in (whole[:end], whole[end:]):
+            assert scanned(rest, GOOD.encode())[-1:] == [GOOD] or by_chance(rest, GOOD.encode())
+
+
+def by_chance(rest: bytes, good: bytes) -> bool:
+    """Whether what is left of a frame makes one of another's bytes: one time in 256 its sum fits."""
+    joined = rest + good
+    heads = [at for at in range(len(rest)) if joined[at] == joined[at + 3] == 0x68]
+    frames = [joined[at : at + joined[at + 1] + 6] for at in heads]
+    return any(frame[-2:] == bytes((sum(frame[4:-2]) & 0xFF, 0x16)) for frame in frames)
 
 
 @given(noises, noises)
