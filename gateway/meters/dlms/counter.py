@@ -8,8 +8,11 @@ after a restart what was reserved is skipped.
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from gateway.errors import MeterError
@@ -45,14 +48,7 @@ class InvocationCounter:
         """Make sure that the next few numbers are reserved. MeterError where that cannot be written."""
         if self._next + _MARGIN <= self._reserved:
             return
-        await self.refresh()
-        if self._next + _RESERVED_AT_ONCE > _END:
-            raise MeterError(
-                "the invocation counter is at its end: the meter needs new keys before it is read"
-            )
-        reserved = self._next + _RESERVED_AT_ONCE
-        await asyncio.to_thread(self._write, reserved)
-        self._reserved = reserved
+        self._next, self._reserved = await asyncio.to_thread(self._reserve, self._next, self._reserved)
 
     def take(self) -> int:
         """A number that was never taken before; there is one after `reserve`."""
@@ -60,6 +56,35 @@ class InvocationCounter:
             raise RuntimeError("no invocation counter is reserved")
         self._next += 1
         return self._next - 1
+
+    def _reserve(self, number: int, ours: int) -> tuple[int, int]:
+        """Reserve from `number` on, or from above what others reserved since `ours` was: from where, and the
+        first number that is not."""
+        with self._alone():
+            stored = self._read()
+            begin = number if stored == ours else max(number, stored)
+            end = begin + _RESERVED_AT_ONCE
+            if end > _END:
+                raise MeterError(
+                    "the invocation counter is at its end: the meter needs new keys before it is read"
+                )
+            self._write(end)
+        return begin, end
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Nobody else reserves meanwhile. The lock is the folder's: the file is another one each time."""
+        try:
+            folder = os.open(self._path.parent, os.O_RDONLY | os.O_DIRECTORY)
+        except OSError as error:
+            raise MeterError(
+                f"the invocation counter cannot be written to {self._path}: {error.strerror}"
+            ) from None
+        try:
+            fcntl.flock(folder, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(folder)
 
     def _read(self) -> int:
         try:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 from pathlib import Path
@@ -53,6 +54,16 @@ async def test_two_that_count_in_one_file_take_each_number_once(tmp_path: Path) 
     await counters[0].refresh()
     await counters[0].reserve()
     assert counters[0].take() > max(taken)
+
+
+async def test_many_that_reserve_at_once_take_each_number_once(tmp_path: Path) -> None:
+    counters = [InvocationCounter(tmp_path / "counter") for _ in range(8)]
+    for _ in range(5):
+        await asyncio.gather(*(counter.reserve() for counter in counters))
+        taken = [counter.take() for counter in counters]
+        assert len(set(taken)) == len(taken)
+        for counter in counters:
+            counter.skip_to(max(taken) + 10_000)
 
 
 async def test_a_counter_at_its_end_is_refused(tmp_path: Path) -> None:
