@@ -78,7 +78,8 @@ class Scale:
     """The scale of a meter's clock that shows the date-time `shown`: Unix time; or, where the clock does not
     tell how far it is from UTC (no `standard`, the minutes from its standard time to UTC), its standard time
     as though that were UTC. The difference of two moments on it is right across a change of clocks, and where
-    only the clock or only a row of its load profile tells UTC."""
+    only the clock or only a row of its load profile tells UTC. What tells neither its deviation nor its
+    status is taken to be in summer time if the clock is."""
 
     shown: bytes
     standard: int | None
@@ -92,7 +93,7 @@ class Scale:
     def ns(self, octets: bytes) -> int:
         """What a date-time of this meter's stands for. MeterError as `decode`."""
         if self.standard is None or not tells_utc(octets):
-            deviation = (self.standard or 0) + _summer(octets)
+            deviation = (self.standard or 0) + _summer(octets if _has_status(octets) else self.shown)
             octets = octets[:9] + deviation.to_bytes(2, "big", signed=True) + octets[11:]
         return decode(octets).unix_ns
 
@@ -104,8 +105,11 @@ class Scale:
 
 def _summer(octets: bytes) -> int:
     """By how many minutes a date-time's deviation differs from that of its standard time."""
-    status = octets[-1] if octets else _NO_STATUS
-    return -60 if status != _NO_STATUS and status & _DAYLIGHT_SAVING else 0
+    return -60 if _has_status(octets) and octets[-1] & _DAYLIGHT_SAVING else 0
+
+
+def _has_status(octets: bytes) -> bool:
+    return bool(octets) and octets[-1] != _NO_STATUS
 
 
 def encode(unix_ns: int, deviation: int, *, daylight_saving: bool = False) -> bytes:

@@ -162,6 +162,17 @@ def test_rows_stand_on_the_scale_of_the_clock(told: str, tells: str) -> None:
     assert (scale.standard is None) == (told == "8000 80")
 
 
+@pytest.mark.parametrize("told", ["FF88 80", "8000 80", "FFC4 00", "8000 00", "FF88 FF", "8000 FF"])
+def test_rows_that_tell_nothing_of_summer_time_are_of_the_clocks(told: str) -> None:
+    noon, row = (
+        bytes.fromhex(f"07E8 06 1E 07 {time} 00 00 {told}")
+        for time, told in (("0C00", told), ("0B1E", "8000 FF"))
+    )
+    scale = Scale.of(noon)
+    (found,) = rows([(row, None, 5, 7)], COLUMNS, scale)
+    assert scale.ns(noon) - found.stamp == 2 * PERIOD
+
+
 @pytest.mark.parametrize("octets", [b"", bytes(11), b"\xff" * 12])
 def test_what_is_no_time_has_no_scale(octets: bytes) -> None:
     with pytest.raises(MeterError):
