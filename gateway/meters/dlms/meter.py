@@ -100,7 +100,10 @@ class DlmsMeter:
         return await self._guarded(performed)
 
     async def aclose(self) -> None:
-        await self._connection.close()
+        if self._one_at_a_time.locked():  # in the middle of a question no other can be asked
+            self._connection.drop()
+        else:
+            await self._connection.close()
 
     async def _guarded(self, operation: Callable[[], Awaitable[T]], within_s: float = _WHOLE_S) -> T:
         """One operation at a time; after one that left doubts the connection will be a new one."""

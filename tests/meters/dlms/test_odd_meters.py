@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,17 +14,27 @@ import pytest
 from gateway.errors import MeterError
 from gateway.meters.dlms import disconnector
 from gateway.meters.dlms.cosem import Reference, Selection, obis
-from gateway.meters.dlms.data import Array, DoubleLongUnsigned, Enum, Value
+from gateway.meters.dlms.data import (
+    Array,
+    DateTime,
+    DoubleLong,
+    DoubleLongUnsigned,
+    Enum,
+    Float64,
+    Long64Unsigned,
+    Value,
+)
 from gateway.meters.dlms.meter import RememberingDlmsMeter
 from gateway.meters.dlms.refusal import AccessError
-from gateway.simulate.dlms import DlmsMeterSimulation
+from gateway.simulate.dlms import DlmsMeterSimulation, Framing
 from tests.meters.bench import NS, StillClock, raw_server
 from tests.meters.dlms.peers import policy, simulated
 from tests.meters.dlms.test_meter import model, reader
 
-CLOCK, SERIAL, EXPORT, PROFILE = (
-    obis(code) for code in ("0-0:1.0.0", "0-0:96.1.0", "1-0:2.8.0", "1-0:99.1.0")
-)
+CLOCK, SERIAL, NAME = (obis(code) for code in ("0-0:1.0.0", "0-0:96.1.0", "0-0:42.0.0"))
+CODES = IMPORT, EXPORT, DRAWN, PROFILE = [
+    obis(code) for code in ("1-0:1.8.0", "1-0:2.8.0", "1-0:1.7.0", "1-0:99.1.0")
+]
 TEMPORARY, UNDEFINED = 2, 4
 
 
@@ -138,6 +149,30 @@ async def test_a_scaler_of_no_register_is_refused(tmp_path: Path) -> None:
             await odd.meter.read()
 
 
+ODD_VALUES: tuple[Value, ...] = (
+    *(None, True, "", "A", b"", bytes(6), bytes(12), b"\xff" * 12, b"\xff" * 13, DateTime(bytes(12))),
+    *(DoubleLongUnsigned(0), DoubleLongUnsigned(2**32 - 1), DoubleLong(-1), Long64Unsigned(2**64 - 1)),
+    *(Float64(math.inf), Float64(1e300), (), Array(), ((),), (None, None), Array(((None,) * 3,) * 3)),
+    *((DoubleLong(-(2**31)), Enum(30)), Array(((), (b"\0" * 12, b"", "")))),
+)
+
+
+@pytest.mark.parametrize(
+    "place", [(code, index) for code in (*CODES, CLOCK, SERIAL, NAME) for index in (2, 3)]
+)
+async def test_whatever_an_object_holds_only_declared_errors_come(
+    place: tuple[bytes, int], tmp_path: Path
+) -> None:
+    async with odd_meter(tmp_path, history_s=3600) as odd:
+        held: list[Value] = [None]
+        odd.answers(*place, lambda _: held[0])
+        for held[0] in ODD_VALUES:
+            for ask in (odd.meter.read, odd.meter.probe, lambda: odd.meter.remembered(0)):
+                with suppress(MeterError):
+                    await ask()
+            await odd.meter.aclose()
+
+
 async def test_rows_come_oldest_first_whatever_the_profiles_order(tmp_path: Path) -> None:
     async with odd_meter(tmp_path, history_s=3 * 86_400) as odd:
         remembered = await odd.meter.remembered(0)
@@ -239,3 +274,26 @@ async def test_leaving_that_is_cancelled_lets_go_all_the_same(tmp_path: Path) ->
             with pytest.raises(asyncio.CancelledError):
                 await leaving
             assert not meter._connection.is_open
+
+
+@pytest.mark.parametrize("framing", ["wrapper", "hdlc"])
+async def test_leaving_in_the_middle_of_a_question_ends_it(framing: Framing, tmp_path: Path) -> None:
+    clock, asked = StillClock(), asyncio.Event()
+    async with simulated(policy(), framing, clock) as (simulation, _):
+        connection = simulation.connection(framing)
+
+        def until_action(data: bytes) -> list[bytes]:
+            if b"\xc3\x01" in data:
+                asked.set()
+                return []
+            return [connection.receive(data)]
+
+        async with (
+            raw_server(until_action) as port,
+            reader(port, clock, tmp_path / "counter", model(policy(), framing)) as meter,
+        ):
+            throwing = asyncio.create_task(meter.perform(disconnector.remote_disconnect))
+            await asked.wait()
+            await meter.aclose()
+            with pytest.raises(MeterError, match="ended the connection"):
+                await throwing
