@@ -200,8 +200,12 @@ class Primary(_Station):
         if self._state == "connecting":
             self._write(_SNRM | _FINAL, self._offer.encode())
         elif self._state == "waiting":
-            # Its answer tells whether the question or the answer was lost.
-            self._write(self._expected << 5 | _FINAL | _RR)
+            # What the meter says to a poll tells whether the question or the answer was lost. Where both have
+            # the same address it may look like the poll's echo: so every second time the question goes again.
+            if self._in_vain % 2 or not self._segments:
+                self._write(self._expected << 5 | _FINAL | _RR)
+            else:
+                self._take_turn()
         elif self._state == "disconnecting":
             self._write(_DISC | _FINAL)
 

@@ -90,6 +90,27 @@ async def test_hdlc_over_a_line_that_echoes() -> None:
         os.close(theirs)
 
 
+async def test_a_lost_question_is_asked_again_where_both_have_the_same_address() -> None:
+    """What the meter says to a poll is then the poll itself, as an adapter's echo would be."""
+    link = Secondary(address(1))
+    lost: list[bytes] = []
+
+    async def forgetful(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while data := await reader.read(100):
+            if b"question" in data and not lost:
+                lost.append(data)
+                continue
+            for message in link.receive(data):
+                link.send(message[::-1])
+            writer.write(link.outgoing())
+
+    async with connected(forgetful) as stream:
+        channel = HdlcChannel(stream, Primary(address(1), address(1)), 0.05)
+        await channel.connect()
+        assert await channel.exchange(b"question") == b"noitseuq"
+    assert lost
+
+
 async def test_a_deaf_meter_is_asked_again_and_then_left() -> None:
     heard = bytearray()
 
