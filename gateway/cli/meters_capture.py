@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from gateway.cli.meters_line import explained, meter_options, section
+from gateway.cli.meters_line import explained, meter_options, section, tell_warnings
 from gateway.cli.output import examples, kwh
 from gateway.clock import Clock, SystemClock
 from gateway.config import MeterSection
@@ -41,6 +41,7 @@ def command(profile_id: str | None, seconds: int, output: Path, **place: Any) ->
         raise UsageError("say with --profile which meter it is: `gateway meters scan` finds out")
     if output.exists():
         raise UsageError(f"{output} is there already: name a new file")
+    tell_warnings()
     text, reading = asyncio.run(_captured(section(profile_id, **place), SystemClock("host"), seconds))
     try:
         write_durably(output, text.encode())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import TypeVar
 
 import click
 
+from gateway.cli.output import printable
 from gateway.config import MeterSection
 from gateway.errors import GatewayError, MeterError, UsageError
 from gateway.meters.dlms.model import DlmsModel
@@ -120,3 +122,17 @@ def explained(error: GatewayError) -> GatewayError:
         f"{error}: a running gateway keeps its meters' serial ports to itself. Stop it (systemctl stop "
         "gateway) and start it again afterwards, or reach the meter over tcp"
     )
+
+
+def tell_warnings(tell: Callable[[str], None] | None = None) -> None:
+    """Hand what a meter's reader warns of to `tell`; without one, say it on stderr."""
+
+    class Teller(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            (tell or _say)(record.getMessage())
+
+    logging.getLogger("gateway").addHandler(Teller(logging.WARNING))
+
+
+def _say(sentence: str) -> None:
+    click.echo(f"gateway: {printable(str(explained(MeterError(sentence))))}", err=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import logging
 import signal
 import sys
 from collections.abc import Iterable, Mapping
@@ -15,17 +14,17 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from gateway.cli.config import DEFAULT_FILE
-from gateway.cli.meters_line import explained, meter_options, section
-from gateway.cli.output import examples, kwh, local_time, printable
+from gateway.cli.meters_line import explained, meter_options, section, tell_warnings
+from gateway.cli.output import examples, kwh, local_time, offset, printable, ruled_table
 from gateway.clock import Clock, SystemClock
 from gateway.config import Config, MeterSection
-from gateway.errors import GatewayError, UsageError
+from gateway.errors import GatewayError, MeterError, UsageError
 from gateway.metering import open_meters
 from gateway.meters.reader import ReaderState, read_forever
 from gateway.meters.reading import Meter, Reading
 
 if TYPE_CHECKING:
-    from rich.table import Table
+    from rich.console import RenderableType
 
 _NS, _MS = 1_000_000_000, 1_000_000
 
@@ -80,10 +79,16 @@ def _named(name: str | None, config: Path, loaded: Config) -> tuple[MeterSection
 
 @dataclass(slots=True)
 class _Screen:
-    """What was read last of each meter, and how reading goes."""
+    """What was read last of each meter, how reading goes, and what was said of it since."""
 
     states: Mapping[str, ReaderState]
     latest: dict[str, Reading] = field(default_factory=dict)
+    said: dict[str, str] = field(default_factory=dict)
+
+    def warn(self, sentence: str) -> None:
+        for name in self.states:
+            if sentence.startswith((f"meter {name}:", f"meter {name} ")):
+                self.said[name] = sentence
 
 
 async def _read(
@@ -91,6 +96,7 @@ async def _read(
 ) -> None:
     show = _print_json if as_json else _print_line
     if once:
+        tell_warnings()
         await _read_once(meters, show)
         return
     screen = _Screen({name: ReaderState() for name in meters})
@@ -98,6 +104,7 @@ async def _read(
 
     def deliver(reading: Reading) -> None:
         screen.latest[reading.meter] = reading
+        screen.said.pop(reading.meter, None)
         if not on_screen:
             show(reading)
 
@@ -107,11 +114,14 @@ async def _read(
         )
         for one in sections
     ]
-    tasks.append(asyncio.create_task(_keep_table(screen, clock) if on_screen else _tell_faults(screen)))
+    if on_screen:
+        tell_warnings(screen.warn)
+        tasks.append(asyncio.create_task(_keep_table(screen, clock)))
+    else:
+        tell_warnings()
     loop = asyncio.get_running_loop()
     for ending in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(ending, lambda: [task.cancel() for task in tasks])
-    logging.getLogger("gateway").addHandler(logging.NullHandler())  # what it would say stands on the screen
     for outcome in await asyncio.gather(*tasks, return_exceptions=True):
         if isinstance(outcome, Exception):
             raise outcome
@@ -146,7 +156,7 @@ def _print_line(reading: Reading) -> None:
         if value != "-"
     ]
     if reading.meter_time is not None:
-        said.append(f"clock {_ahead(reading.meter_time - reading.wall)}")
+        said.append(f"clock {offset((reading.meter_time - reading.wall) / _NS, 1)}")
     click.echo("  ".join(said))
     sys.stdout.flush()
 
@@ -160,55 +170,35 @@ def _values(reading: Reading) -> list[str]:
     return [shown.get(lane, "-") for lane in _UNITS]
 
 
-def _ahead(nanoseconds: int) -> str:
-    return f"{nanoseconds / _NS:+.1f} s"
-
-
-async def _tell_faults(screen: _Screen) -> None:
-    """Say on stderr when a meter fails, once until it is well again."""
-    told: dict[str, bool] = {}
-    while True:
-        for name, state in screen.states.items():
-            if state.fault is not None and not told.get(name):
-                click.echo(f"gateway: {printable(_why(state.fault))}", err=True)
-            told[name] = state.fault is not None
-        await asyncio.sleep(0.2)
-
-
 async def _keep_table(screen: _Screen, clock: Clock) -> None:
-    from rich.live import Live  # noqa: PLC0415 - rich takes longer to import than most commands to run
+    from rich.console import Console  # noqa: PLC0415 - rich takes longer to import than most commands to run
+    from rich.live import Live  # noqa: PLC0415
 
-    with Live(_table(screen, clock), auto_refresh=False) as live:
+    console = Console()
+    with Live(console=console, auto_refresh=False, vertical_overflow="visible") as live:
         while True:
+            live.update(_table(screen, clock, console.width), refresh=True)
             await asyncio.sleep(0.2)
-            live.update(_table(screen, clock), refresh=True)
 
 
-def _table(screen: _Screen, clock: Clock) -> Table:
-    from rich import box  # noqa: PLC0415
-    from rich.table import Table  # noqa: PLC0415
+def _table(screen: _Screen, clock: Clock, width: int) -> RenderableType:
+    """A row for each meter, and below what is wrong."""
+    from rich.console import Group  # noqa: PLC0415
     from rich.text import Text  # noqa: PLC0415
 
-    columns = ("meter", *(f"{lane} {unit}" for lane, unit in _UNITS.items()), "age", "clock", "fault")
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="none", caption="Ctrl-C ends it.")
-    for column in columns:
-        table.add_column(column, justify="left" if column in {"meter", "fault"} else "right")
-    for row in _rows(screen, clock):
-        table.add_row(*map(Text, row))
-    return table
+    columns = ("meter", *(f"{lane} {unit}" for lane, unit in _UNITS.items()), "age", "clock")
+    table = ruled_table(columns, list(_rows(screen, clock)), width, numbers=columns[1:])
+    wrong = [state.fault or screen.said.get(name) for name, state in screen.states.items()]
+    told = [Text(printable(str(explained(MeterError(sentence))))) for sentence in wrong if sentence]
+    return Group(table, *told, Text("Ctrl-C ends it.", "dim"))
 
 
 def _rows(screen: _Screen, clock: Clock) -> Iterable[list[str]]:
     for name, state in screen.states.items():
-        fault = "" if state.fault is None else printable(_why(state.fault))
         reading = screen.latest.get(name)
         if reading is None:
-            yield [name, "-", "-", "-", "-", "-", fault]
+            yield [name, "-", "-", "-", "-", "-"]
             continue
         age = f"{max(0, clock.monotonic() - reading.monotonic) / _NS:.1f} s"
-        ahead = "-" if reading.meter_time is None else _ahead(reading.meter_time - reading.wall)
-        yield [name, *_values(reading), age, ahead, fault]
-
-
-def _why(fault: str) -> str:
-    return str(explained(GatewayError(fault)))
+        ahead = "-" if state.meter_ahead is None else offset(state.meter_ahead / _NS, 1)
+        yield [name, *_values(reading), age, ahead]

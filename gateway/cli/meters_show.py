@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from gateway.cli.meters_list import reached_by
-from gateway.cli.output import examples, json_option, print_json, print_table
+from gateway.cli.output import echo, examples, json_option, print_json, print_table
 from gateway.meters.modbus.model import ModbusModel, Register
 from gateway.meters.profile import load_profile
 
@@ -36,14 +36,17 @@ def command(profile_id: str, as_json: bool) -> None:
             }
         )
         return
-    click.echo(f"{profile.id}: {', '.join(profile.products)}")
-    click.echo(f"protocol    {profile.protocol}")
-    click.echo(f"reached by  {reached_by(profile)}")
-    click.echo(f"lanes       {', '.join(profile.lanes)}")
-    click.echo(f"status      {profile.status}")
-    for title, lines in (("beware", profile.caveats), ("source", profile.source)):
+    echo(", ".join(profile.products), f"{profile.id}: ")
+    for title, lines in (
+        ("protocol", (profile.protocol,)),
+        ("reached by", (reached_by(profile),)),
+        ("lanes", (", ".join(profile.lanes),)),
+        ("status", (profile.status,)),
+        ("beware", profile.caveats),
+        ("source", profile.source),
+    ):
         for line in lines:
-            click.echo(f"{title:<12}{line}")
+            echo(line, f"{title:<12}")
     if registers:
         click.echo()
         rows = [[_shown(value) for value in _register(register).values()] for register in registers]

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
+import textwrap
 from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import click
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 Command = TypeVar("Command", bound=Callable[..., object])
 
@@ -43,6 +48,37 @@ def local_time(unix_ms: int) -> str:
     return moment.isoformat(timespec="milliseconds" if unix_ms % 1000 else "seconds")
 
 
+def recent_time(unix_ms: int) -> str:
+    """On a terminal a moment's time of day, with its date unless that is today; in a pipe as `local_time`."""
+    moment = (EPOCH + timedelta(milliseconds=unix_ms)).astimezone()
+    if not sys.stdout.isatty():
+        return local_time(unix_ms)
+    today = moment.date() == datetime.now().astimezone().date()
+    return f"{moment:%H:%M:%S}" if today else f"{moment:%Y-%m-%d %H:%M:%S}"
+
+
+def offset(seconds: float, digits: int) -> str:
+    """How far a clock is ahead (+) or behind (-); no sign where it is neither."""
+    text = f"{seconds:+.{digits}f}"
+    return f"{text if text.strip('+-0.') else text[1:]} s"
+
+
+def echo(text: str, title: str = "") -> None:
+    """A sentence after its title; on a terminal broken between words, its lines below one another."""
+    if sys.stdout.isatty():
+        text = textwrap.fill(
+            text,
+            shutil.get_terminal_size().columns,
+            initial_indent=title,
+            subsequent_indent=" " * len(title),
+            break_long_words=False,
+            break_on_hyphens=False,
+        )
+    else:
+        text = title + text
+    click.echo(text)
+
+
 def printable(text: str) -> str:
     """Text from elsewhere, safe to show: a control character could move the cursor or hide a line."""
     return "".join(
@@ -71,14 +107,38 @@ def print_table(
 
 
 def _ruled(columns: Sequence[str], rows: list[list[str]], numbers: Collection[str]) -> None:
-    from rich import box  # noqa: PLC0415 - rich takes longer to import than most commands to run
-    from rich.console import Console  # noqa: PLC0415
+    from rich.console import Console  # noqa: PLC0415 - rich takes longer to import than most commands to run
+
+    console = Console()
+    console.print(ruled_table(columns, rows, console.width, numbers=numbers))
+
+
+def ruled_table(
+    columns: Sequence[str], rows: Sequence[Sequence[str]], width: int, *, numbers: Collection[str] = ()
+) -> Table:
+    """A table of that width at most, of which nothing is cut off: what does not fit goes on below."""
+    from rich import box  # noqa: PLC0415
+    from rich.cells import cell_len  # noqa: PLC0415
     from rich.table import Table  # noqa: PLC0415
     from rich.text import Text  # noqa: PLC0415
 
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="none")
-    for name in columns:
-        table.add_column(name, justify="right" if name in numbers else "left")
+    table = Table(
+        box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), show_edge=False, header_style="none"
+    )
+    whole = [list(column) for column in zip(columns, *rows, strict=True)]
+    natural = [max(map(cell_len, cells)) for cells in whole]
+    words = [max(cell_len(word) for cell in cells for word in cell.split() or [""]) for cells in whole]
+    for name, fitting in zip(columns, _fitting(natural, words, width - 2 * (len(columns) - 1)), strict=True):
+        table.add_column(name, justify="right" if name in numbers else "left", width=fitting, overflow="fold")
     for row in rows:
         table.add_row(*map(Text, row))
-    Console().print(table)
+    return table
+
+
+def _fitting(natural: Sequence[int], words: Sequence[int], room: int) -> list[int]:
+    """Widths that fit into `room`: the widest column gives way, as long as none loses a whole word."""
+    widths = list(natural)
+    while sum(widths) > room and max(widths) > 1:
+        loose = [n for n, width in enumerate(widths) if width > words[n]] or range(len(widths))
+        widths[max(loose, key=lambda n: widths[n])] -= 1
+    return widths

@@ -7,7 +7,16 @@ from typing import Any
 import click
 
 from gateway.cli.config import config_option
-from gateway.cli.output import examples, json_option, local_time, print_json, print_table
+from gateway.cli.output import (
+    echo,
+    examples,
+    json_option,
+    offset,
+    print_json,
+    print_table,
+    printable,
+    recent_time,
+)
 from gateway.cli.remote import ask
 from gateway.config import Config
 
@@ -22,18 +31,19 @@ def command(config: Config, as_json: bool) -> None:
         print_json(status)
         return
     store = status["store"]
-    click.echo(f"gateway {status['version']}, signer {status['signer']}, incarnation {status['incarnation']}")
+    echo(f"gateway {status['version']}, signer {status['signer']}, incarnation {status['incarnation']}")
     if status["assurance"] == "software":
-        click.echo("root: in SOFTWARE. Whoever copies this machine's disk can open every reading")
+        echo("root: in SOFTWARE. Whoever copies this machine's disk can open every reading")
     else:
-        click.echo("root: in the TPM")
-    click.echo("clock: " + ("right" if status["clock_trusted"] else "not set yet; readings wait until it is"))
-    click.echo(f"store: {store['url']}, " + _store(store))
+        echo("root: in the TPM")
+    echo("clock: " + ("right" if status["clock_trusted"] else "not set yet; readings wait until it is"))
+    echo(f"store: {store['url']}, " + _store(store))
     rows = [[m["meter"], m["stream"] or "not begun", *_progress(m)] for m in status["meters"]]
-    print_table(["meter", "stream", "last reading", "its clock", "sealed until", "chunks", "fault"], rows)
+    print_table(["meter", "stream", "last reading", "its clock", "sealed until", "chunks"], rows)
     for meter in status["meters"]:
-        if meter.get("held"):
-            click.echo(meter["held"])
+        for sentence in (meter["error"], meter.get("held")):
+            if sentence:
+                echo(printable(sentence))
 
 
 def _store(store: dict[str, Any]) -> str:
@@ -42,18 +52,17 @@ def _store(store: dict[str, Any]) -> str:
         return f"{waiting}; it fails: {store['error']}"
     if store["answered_ms"] is None:
         return f"{waiting}; not asked yet"
-    return f"{waiting}; it answered at {local_time(store['answered_ms'] // 1000 * 1000)}"
+    return f"{waiting}; it answered at {recent_time(store['answered_ms'] // 1000 * 1000)}"
 
 
 def _progress(meter: dict[str, Any]) -> list[str]:
     def moment(name: str) -> str:
-        return "-" if meter.get(name) is None else local_time(meter[name] // 1000 * 1000)
+        return "-" if meter.get(name) is None else recent_time(meter[name] // 1000 * 1000)
 
     ahead = meter.get("meter_ahead_ms")
     return [
         moment("read_ms"),
-        "-" if ahead is None else f"{ahead / 1000:+.0f} s",
+        "-" if ahead is None else offset(ahead / 1000, 0),
         moment("sealed_until_ms"),
         str(meter.get("chunks", 0)),
-        meter["error"] or "-",
     ]

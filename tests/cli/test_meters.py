@@ -163,6 +163,47 @@ async def test_on_a_terminal_it_is_a_table_that_keeps_itself_up_to_date() -> Non
         os.close(theirs)
 
 
+@asynccontextmanager
+async def babbling() -> AsyncIterator[int]:
+    """The port of a meter whose P1 telegram breaks on its way."""
+
+    async def speak(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"/ISK5\\x\r\n\r\n!0000\r\n")
+        await reader.read()
+        writer.close()
+
+    async with await asyncio.start_server(speak, "127.0.0.1", 0) as server:
+        yield server.sockets[0].getsockname()[1]
+
+
+@pytest.mark.parametrize("options", [(), ("--once",), ("--json",)])
+async def test_what_cannot_be_read_is_told_before_the_meter_counts_as_silent(
+    options: tuple[str, ...],
+) -> None:
+    async with babbling() as port, running("read", "--profile", "dsmr-5", *at(port), *options) as process:
+        assert process.stderr is not None
+        said = await asyncio.wait_for(process.stderr.readline(), 30)
+        assert said.startswith(b"gateway: meter dsmr-5: a telegram is passed over: a P1 telegram")
+
+
+async def test_the_table_tells_what_cannot_be_read_until_something_can() -> None:
+    ours, theirs = pty.openpty()
+    seen = bytearray()
+    asyncio.get_running_loop().add_reader(ours, lambda: seen.extend(os.read(ours, 65_536)))
+    try:
+        async with (
+            babbling() as port,
+            running("read", "--profile", "dsmr-5", *at(port), stdout=theirs) as process,
+        ):
+            await until(lambda: b"meter dsmr-5: a telegram is passed over" in seen, 30)
+            process.send_signal(signal.SIGINT)
+            assert await asyncio.wait_for(process.wait(), 30) == 0
+    finally:
+        asyncio.get_running_loop().remove_reader(ours)
+        os.close(ours)
+        os.close(theirs)
+
+
 async def test_the_meters_of_a_configuration(tmp_path: Path) -> None:
     async with tcp_server([device(sdm630(imported=float(number)), number) for number in (1, 2)]) as port:
         config = tmp_path / "gateway.toml"

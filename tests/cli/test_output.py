@@ -6,6 +6,7 @@ import io
 import json
 import os
 import pty
+import re
 import subprocess
 import sys
 import time
@@ -18,7 +19,7 @@ from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.cli.output import json_option, kwh, local_time, print_json, print_table, printable
+from gateway.cli.output import json_option, kwh, local_time, offset, print_json, print_table, printable
 
 
 @given(st.integers(-(2**63), 2**63 - 1))
@@ -110,6 +111,56 @@ def test_a_table_on_a_terminal_is_ruled_and_fits() -> None:
     assert "[b]a[/b]" in seen
     assert "\x1b" not in seen
     assert all(len(line) <= 60 for line in seen.splitlines())
+
+
+def test_a_table_on_a_terminal_loses_nothing() -> None:
+    """An id that ends in dots cannot be copied."""
+    seen = on_a_terminal(
+        "from gateway.cli.output import print_table;"
+        "print_table(['id', 'what'], [['4e' * 16, 'two or more words of a sentence that is long']])"
+    )
+    assert [line.rstrip() for line in seen.splitlines()[2:]] == [
+        f"{'4e' * 16}  two or more words of a",
+        f"{'':34}sentence that is long",
+    ]
+    seen = on_a_terminal(
+        "from gateway.cli.output import print_table; print_table(['a', 'b'], [['x' * 70, 'y' * 40]])"
+    )
+    assert (seen.count("x"), seen.count("y")) == (70, 40)
+    assert all(len(line.rstrip()) <= 60 for line in seen.splitlines())
+
+
+def test_a_sentence_on_a_terminal_is_broken_between_words() -> None:
+    code = (
+        "from gateway.cli.output import echo;"
+        "echo('word ' * 14 + 'https://example.org/' + 'x' * 60, 'beware  ')"
+    )
+    assert on_a_terminal(code).splitlines() == [
+        "beware  " + " ".join(["word"] * 10),
+        " " * 8 + " ".join(["word"] * 4),
+        " " * 8 + "https://example.org/" + "x" * 60,
+    ]
+    piped = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert piped == "beware  " + "word " * 14 + "https://example.org/" + "x" * 60 + "\n"
+
+
+def test_a_recent_time_is_short_where_a_person_reads_it() -> None:
+    code = (
+        "import time; from gateway.cli.output import recent_time;"
+        "print(recent_time(86_400_000), recent_time(time.time_ns() // 1_000_000 // 60_000 * 60_000))"
+    )
+    assert re.fullmatch(r"1970-01-02 00:00:00 \d\d:\d\d:00\r\n", on_a_terminal(code, TZ="UTC"))
+    env = {"PATH": os.environ["PATH"], "TZ": "UTC"}
+    piped = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=env)
+    assert piped.stdout.startswith("1970-01-02T00:00:00+00:00 ")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "digits", "text"),
+    [(-0.04, 1, "0.0 s"), (0.04, 1, "0.0 s"), (-0.06, 1, "-0.1 s"), (61.3, 0, "+61 s"), (-10, 0, "-10 s")],
+)
+def test_how_far_a_clock_is_off(seconds: float, digits: int, text: str) -> None:
+    assert offset(seconds, digits) == text
 
 
 def test_colour_is_off_where_it_is_not_wanted() -> None:
