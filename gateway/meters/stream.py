@@ -154,6 +154,9 @@ class _SerialLink:
 
     def close(self) -> None:
         with suppress(OSError, termios.error):  # an adapter that was pulled out
+            # Else a close waits, and the event loop with it, until a driver has sent what is left.
+            self._port.reset_output_buffer()
+        with suppress(OSError, termios.error):
             self._port.close()
 
     async def _ready(self, *, reading: bool) -> None:

@@ -104,7 +104,9 @@ def _power(entries: _Entries) -> Fraction | None:
             return None
         return -absolute if status & _FLOWS_OUT else absolute
     drawn, given = (_value(entries, (direction, 7, 0), _W) for direction in (1, 2))
-    return drawn - (given or 0) if drawn is not None else None
+    if drawn is None or given is None:
+        return drawn or None  # drawn 0 W, the home may be giving
+    return drawn - given
 
 
 def _value(entries: _Entries, at: tuple[int, int, int], unit: int) -> Fraction | None:

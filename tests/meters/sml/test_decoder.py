@@ -82,6 +82,8 @@ def test_power() -> None:
     assert registers([watts("1.7.0", 70), watts("2.7.0", 0)]) == {"power": 70}
     assert registers([watts("1.7.0", 0), watts("2.7.0", 70)]) == {"power": -70}
     assert registers([watts("2.7.0", 70), wh("1.8.0", 0)]) == {"import": 0}
+    assert registers([watts("1.7.0", 70)]) == {"power": 70}
+    assert registers([watts("1.7.0", 0), wh("1.8.0", 0)]) == {"import": 0}  # the home may be giving
 
 
 @pytest.mark.parametrize("code", ["1.8.0", "1.8.1"])

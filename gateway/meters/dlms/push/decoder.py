@@ -89,7 +89,10 @@ class PushDecoder:
         if cipher.is_ciphered(message):
             return self._open(message)
         if self._keys is not None:
-            raise MeterError("the meter pushes without ciphering though its keys are set: take them away?")
+            raise MeterError(
+                "a message came without ciphering though the meter's keys are set: it is not believed, for"
+                " anybody on the line could have sent it"
+            )
         return self._form.telegrams(parse_notification(message), None)
 
     def _open(self, message: bytes) -> list[Telegram]:

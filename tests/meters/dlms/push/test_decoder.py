@@ -115,7 +115,7 @@ def test_keys_that_are_missing_or_in_vain_are_told() -> None:
         "the meter ciphers what it pushes: its keys must be set"
     ]
     (plain,) = heard(framed(notification()), KEYS)
-    assert "pushes without ciphering though its keys are set" in str(plain)
+    assert "came without ciphering though the meter's keys are set" in str(plain)
 
 
 def test_a_wrong_key_is_told() -> None:
