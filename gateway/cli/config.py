@@ -9,8 +9,9 @@ from typing import TypeVar
 import click
 
 from gateway.cli.output import examples
-from gateway.config import Config, MeterSection, example
-from gateway.meters.modbus.model import MODBUS_PORT
+from gateway.config import Config, example
+from gateway.errors import UsageError
+from gateway.meters.endpoint import Endpoint, Tcp
 
 Command = TypeVar("Command", bound=Callable[..., object])
 
@@ -46,19 +47,24 @@ def print_example() -> None:
 @click.argument("file", type=click.Path(path_type=Path), default=DEFAULT_FILE)
 def check(file: Path) -> None:
     """Say what FILE configures, or everything that is wrong with it."""
+    # Only here: with them comes all that speaks to meters, and every command would wait for it.
+    from gateway.metering import endpoints  # noqa: PLC0415
+
     config = Config.load(file)
+    try:
+        places = endpoints(config.meter)
+    except UsageError as error:
+        raise UsageError("\n".join(f"{file}: {line}" for line in str(error).splitlines())) from None
     click.echo(f"{file} is right.")
     for meter in config.meter:
-        click.echo(
-            f'  meter "{meter.name}": {meter.profile} at {_place(meter)}, every {meter.interval_s:g} s'
-        )
+        place = _place(places[meter.name])
+        click.echo(f'  meter "{meter.name}": {meter.profile} at {place}, every {meter.interval_s:g} s')
         click.echo(f"    lanes {', '.join(meter.lanes)} in units of {config.stream.unit_ms} ms")
     click.echo(f"  state in {config.gateway.state}, keys in the {config.trust.root} root")
     click.echo(f"  store {config.store.url}")
 
 
-def _place(meter: MeterSection) -> str:
-    if meter.tcp is not None:
-        return f"{meter.tcp.host} port {meter.tcp.port or MODBUS_PORT}"
-    assert meter.serial is not None
-    return meter.serial.device
+def _place(endpoint: Endpoint) -> str:
+    if isinstance(endpoint, Tcp):
+        return f"{endpoint.host} port {endpoint.port}"
+    return f"{endpoint.device}, {endpoint.settings}"

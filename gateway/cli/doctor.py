@@ -11,12 +11,14 @@ from collections.abc import AsyncIterator
 import click
 
 from gateway.cli.config import config_option
+from gateway.cli.meters_line import explained
 from gateway.cli.output import examples, json_option, print_json, printable
 from gateway.clock import SystemClock
-from gateway.config import Config, location
-from gateway.errors import GatewayError, LedgerError
+from gateway.config import Config, MeterSection, location
+from gateway.errors import GatewayError, LedgerError, UsageError
 from gateway.ledger.ledger import Ledger
-from gateway.metering import open_meters
+from gateway.metering import endpoints, open_meters
+from gateway.meters.reading import Plausibility
 from gateway.store.bucket import open_bucket
 
 
@@ -89,17 +91,37 @@ async def _root(config: Config) -> Finding:
 
 
 async def _meters(config: Config) -> AsyncIterator[Finding]:
-    meters = open_meters(config.meter, SystemClock(config.clock.source), state=config.gateway.state)
-    for name, meter in meters.items():
+    try:
+        endpoints(config.meter)
+    except UsageError as error:
+        for sentence in str(error).splitlines():
+            yield Finding("meters", False, sentence)
+        return
+    for section in config.meter:
+        part = f"meter {section.name}"
         try:
-            probe = await meter.probe()
-            await meter.read()
+            probe = await _probe(section, config)
         except GatewayError as error:
-            yield Finding(f"meter {name}", False, str(error))
+            yield Finding(part, False, _about(part, str(explained(error))))
         else:
-            yield Finding(f"meter {name}", probe.plausible, probe.sentence)
-        finally:
-            await meter.aclose()
+            yield Finding(part, probe.plausible, _about(part, probe.sentence))
+
+
+async def _probe(section: MeterSection, config: Config) -> Plausibility:
+    """What a meter looks like that can be read, too."""
+    clock = SystemClock(config.clock.source)
+    (meter,) = open_meters((section,), clock, state=config.gateway.state).values()
+    try:
+        probe = await meter.probe()
+        await meter.read()
+    finally:
+        await meter.aclose()
+    return probe
+
+
+def _about(part: str, sentence: str) -> str:
+    """A sentence without the name that stands before it already."""
+    return sentence.removeprefix(part).removeprefix(":").lstrip()
 
 
 async def _ledger(config: Config) -> Finding:

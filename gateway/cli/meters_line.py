@@ -61,9 +61,7 @@ def meter_options(command: Callable[..., Result]) -> Callable[..., Result]:
     """The place, and `--profile`, `--id` and `--keys`, for a command that takes them all."""
     options = [
         click.option("--profile", "profile_id", help="The meter's model: see `gateway meters list`."),
-        click.option(
-            "--id", "device_id", default=1, show_default=True, type=click.IntRange(1, 247), help="On Modbus."
-        ),
+        click.option("--id", "device_id", type=click.IntRange(1, 247), help="On Modbus.  [default: 1]"),
         click.option("--keys", type=click.Path(path_type=Path), help="The file of the meter's keys."),
     ]
     for option in reversed(options):
@@ -88,7 +86,7 @@ def section(
     serial: str | None,
     baud: int | None,
     parity: str | None,
-    device_id: int,
+    device_id: int | None,
     keys: Path | None,
 ) -> MeterSection:
     """The meter that the options speak of; its name is its profile's."""
@@ -104,7 +102,7 @@ def section(
         "name": re.sub(r"[^a-z0-9-]", "-", profile_id),
         "profile": profile_id,
         "lanes": [lane for lane in LANES if lane in has] + ["count"],
-        "unit_id": device_id,
+        "unit_id": device_id or 1,
         "keys": None if keys is None else str(keys.absolute()),
     }
     if tcp is not None:

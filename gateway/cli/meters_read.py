@@ -56,7 +56,7 @@ def command(
     """Show what the meter NAME of the configuration says, all of its meters, or the one that the options
     describe: power, import and export, how old they are, how far its clock is off. Until Ctrl-C."""
     if profile_id is None:
-        if place["tcp"] or place["serial"]:
+        if any(place.values()):
             raise UsageError("say with --profile which meter it is: `gateway meters scan` finds out")
         loaded = Config.load(config)
         sections, clock = _named(name, config, loaded), SystemClock(loaded.clock.source)

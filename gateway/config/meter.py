@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 from pathlib import Path
 from typing import Annotated, Literal, get_args
@@ -13,7 +12,7 @@ from pydantic_core import PydanticCustomError
 from gateway.config.credential import credential_path
 from gateway.config.section import Load, Section, from_the_file
 from gateway.errors import UsageError
-from gateway.meters.profile import load_profile, profile_ids
+from gateway.meters.profile import load_profile, profile_ids, similar
 from gateway.meters.secrets import Secrets, read_secrets
 
 LaneName = Literal["import", "export", "power", "count"]
@@ -88,11 +87,9 @@ class MeterSection(Section):
     @field_validator("profile")
     @classmethod
     def _known(cls, profile: str) -> str:
-        if profile not in (names := profile_ids()):
-            near = difflib.get_close_matches(profile, names, n=1, cutoff=0.5)
-            raise ValueError(
-                f'did you mean "{near[0]}"?' if near else "`gateway meters list` shows the profiles"
-            )
+        if profile not in profile_ids():
+            near = " or ".join(json.dumps(known) for known in similar(profile))
+            raise ValueError(f"did you mean {near}?" if near else "`gateway meters list` shows the profiles")
         return profile
 
     @field_validator("lanes")

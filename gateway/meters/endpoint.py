@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import termios
 from dataclasses import dataclass
 from typing import Literal
@@ -47,17 +48,24 @@ class Line:
 
 
 Endpoint = Tcp | Line
+CANNOT_BE_SET = "cannot have these settings"
 IN_USE = "another program uses it"
 
 
 def why(error: Exception) -> str:
     """What kept an endpoint from being opened or used, as a person says it."""
-    if isinstance(error, termios.error):
-        return f"{error.args[-1]}, so it cannot have these settings"
+    refused = error if isinstance(error, termios.error) else error.__context__  # pyserial wraps it
+    if isinstance(refused, termios.error):
+        if refused.args[0] == errno.ENOTTY:
+            return "it is no serial port"
+        return f"{refused.args[-1]}, so it {CANNOT_BE_SET}"
     if not isinstance(error, OSError):
         return str(error)
     if error.errno == errno.EAGAIN:
         return IN_USE
     if error.errno is not None and error.errno > 0:  # a resolver's numbers are negative
         return os.strerror(error.errno)
+    # Of a name with several addresses asyncio has one error for all, without a number of its own.
+    if (number := re.search(r"\[Errno (\d+)\]", str(error))) and error.strerror is None:
+        return os.strerror(int(number[1]))
     return error.strerror or str(error)

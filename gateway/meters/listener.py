@@ -22,6 +22,7 @@ from gateway.meters.voice import Voice
 _log = logging.getLogger(__name__)
 
 _NS = 1_000_000_000
+_NO_TELEGRAM = "bytes come, but no telegram: check its profile, and the settings of its serial line"
 
 
 class Listener:
@@ -66,9 +67,11 @@ class Listener:
                     self._hear(await self._stream.read())
         except TimeoutError:
             self._drop()
-            said = f"sends nothing that can be read: {self._problem}" if self._problem else "sends nothing"
+            said = "sends nothing"
+            if self._problem is not None:
+                said += f" that can be read: {self._problem}"
             raise MeterError(
-                f"meter {self._name} at {self._endpoint} {said}, for {self._silence_s:g} s now"
+                f"meter {self._name} at {self._endpoint} for {self._silence_s:g} s now {said}"
             ) from None
         except MeterError as error:
             self._drop()
@@ -90,6 +93,7 @@ class Listener:
 
     def _hear(self, data: bytes) -> None:
         wall, monotonic = self._clock.wall(), self._clock.monotonic()
+        self._problem = self._problem or _NO_TELEGRAM
         for item in self._decoder.feed(data):
             try:
                 if isinstance(item, MeterError):

@@ -15,12 +15,12 @@ from importlib import resources
 from typing import Literal, Protocol
 
 from gateway.errors import UsageError
-from gateway.meters.dlms.model import DlmsModel
+from gateway.meters.dlms.model import DLMS_PORT, DlmsModel
 from gateway.meters.dlms.model import parse_model as dlms_model
 from gateway.meters.dlms.push.model import parse_model as dlms_push_model
 from gateway.meters.endpoint import SerialSettings
 from gateway.meters.keys import Keys
-from gateway.meters.modbus.model import ModbusModel
+from gateway.meters.modbus.model import MODBUS_PORT, ModbusModel
 from gateway.meters.modbus.model import parse_model as modbus_model
 from gateway.meters.modbus.sunspec_model import SunSpecModel
 from gateway.meters.modbus.sunspec_model import parse_model as sunspec_model
@@ -79,6 +79,18 @@ class Profile:
         """The lanes this model can fill."""
         return self.model.lanes
 
+    @property
+    def on_modbus(self) -> bool:
+        """Whether it is asked for registers, under its device id."""
+        return isinstance(self.model, ModbusModel | SunSpecModel)
+
+    @property
+    def tcp_port(self) -> int | None:
+        """Its protocol's port; none where the meter has a line alone, which any port may pass on."""
+        if self.on_modbus:
+            return MODBUS_PORT
+        return DLMS_PORT if isinstance(self.model, DlmsModel) else None
+
 
 def profile_ids() -> tuple[str, ...]:
     """The profiles that come with the package, sorted."""
@@ -86,11 +98,17 @@ def profile_ids() -> tuple[str, ...]:
     return tuple(sorted(file.name.removesuffix(".toml") for file in files if file.name.endswith(".toml")))
 
 
+def similar(profile_id: str) -> list[str]:
+    """The profiles whose ids begin so, else the one that is spelt most like it, if any is."""
+    beginning = [known for known in profile_ids() if profile_id and known.startswith(profile_id.lower())]
+    return beginning or difflib.get_close_matches(profile_id.lower(), profile_ids(), n=1, cutoff=0.5)
+
+
 def load_profile(profile_id: str) -> Profile:
     """One of the profiles that come with the package."""
     if profile_id not in profile_ids():
-        near = difflib.get_close_matches(profile_id, profile_ids(), n=1)
-        meant = f"did you mean {near[0]}?" if near else "`gateway meters list` shows them all"
+        near = similar(profile_id)
+        meant = f"did you mean {' or '.join(near)}?" if near else "`gateway meters list` shows them all"
         raise UsageError(f"there is no meter profile {profile_id!r}; {meant}")
     file = resources.files("gateway.meters").joinpath("profiles", f"{profile_id}.toml")
     return parse_profile(file.read_text("utf-8"), f"{profile_id}.toml")

@@ -18,6 +18,7 @@ from gateway.meters.dlms.cosem import PUBLIC_CLIENT
 from gateway.meters.dlms.hdlc import address
 from gateway.meters.dlms.hdlc_link import Limits, Secondary
 from gateway.meters.dlms.wrapper import Message, Unwrapper
+from gateway.meters.endpoint import why
 from gateway.simulate.dlms_objects import MeterObjects
 from gateway.simulate.dlms_server import Association, Policy, Server
 from gateway.simulate.household import Home
@@ -100,7 +101,7 @@ async def serve(
     try:
         server = await asyncio.start_server(begin, host, port)
     except OSError as error:
-        raise UsageError(f"cannot listen on {host}:{port}: {error.strerror or error}") from None
+        raise UsageError(f"cannot listen on {host}:{port}: {why(error)}") from None
     async with server:
         listening(server.sockets[0].getsockname()[1])
         try:

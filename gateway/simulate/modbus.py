@@ -17,6 +17,7 @@ from pymodbus.simulator import DataType, SimAction, SimData, SimDevice
 
 from gateway.clock import Clock
 from gateway.errors import UsageError
+from gateway.meters.endpoint import why
 from gateway.meters.modbus.model import ModbusModel, Table
 from gateway.meters.modbus.sunspec_model import SunSpecModel
 from gateway.simulate.household import Home
@@ -103,7 +104,7 @@ async def serve(
         await server.serve_forever(background=True)
     except OSError as error:
         server.close()
-        raise UsageError(f"cannot listen on {host}:{port}: {error.strerror or error}") from None
+        raise UsageError(f"cannot listen on {host}:{port}: {why(error)}") from None
     keeping = [asyncio.create_task(display.live.keep()) for display in displays.values()]
     try:
         listening(server.port)

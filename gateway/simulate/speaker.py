@@ -63,7 +63,7 @@ async def _on_network(endpoint: Tcp) -> AsyncIterator[tuple[_Send, int]]:
     try:
         server = await asyncio.start_server(begin, endpoint.host, endpoint.port)
     except OSError as error:
-        raise UsageError(f"cannot listen on {endpoint}: {error.strerror or error}") from None
+        raise UsageError(f"cannot listen on {endpoint}: {why(error)}") from None
     async with server:
         try:
             yield send, server.sockets[0].getsockname()[1]

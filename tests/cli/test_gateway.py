@@ -358,7 +358,7 @@ async def test_the_doctor_finds_what_is_ill(gateway: Run, tmp_path: Path) -> Non
     assert [part for part, (well, _) in found.items() if not well] == ["TPM", "meter main", "ledger", "store"]
     assert "file is not a database" in found["ledger"][1]
     assert f"there is no directory {tmp_path}/store" in found["store"][1]
-    assert found["meter main"][1].startswith("meter main: ")
+    assert found["meter main"][1] == "cannot open 127.0.0.1:1: Connection refused"
     code, out, _ = await gateway("doctor")
     assert code == 4
     assert [line[:4] for line in out.splitlines()] == ["well", "ILL ", "ILL ", "ILL ", "ILL "]
@@ -379,8 +379,25 @@ async def test_the_doctor_finds_a_damaged_ledger_and_another_meter(gateway: Run,
     assert str(path) in found["ledger"][1]
     assert found["meter main"] == (
         False,
-        "meter main shows 12 V as its voltage, not within 180 to 280 V: is it the profile's model?",
+        "shows 12 V as its voltage, not within 180 to 280 V: is it the profile's model?",
     )
+
+
+async def test_the_doctor_looks_at_each_meter_by_itself(gateway: Run, tmp_path: Path) -> None:
+    """One without its keys hides neither the others nor the store."""
+    (tmp_path / "store").mkdir()
+    async with tcp_server(device(sdm630())) as port:
+        config = configure(tmp_path, port=port)
+        right = config.read_text()
+        pushing = '[[meter]]\nname = "han"\nprofile = "kaifa-ma309"\n'
+        config.write_text(f'{right}\n{pushing}tcp = {{ host = "127.0.0.1", port = 1 }}\n')
+        code, found = await findings(gateway)
+        assert (code, [part for part, (well, _) in found.items() if not well]) == (4, ["meter han"])
+        assert "encryption_key" in found["meter han"][1]
+        config.write_text(f'{right}\n{pushing}tcp = {{ host = "127.0.0.1" }}\n')
+        code, found = await findings(gateway)
+    assert found["meters"] == (False, "meter han: tcp needs a port, the one at which it is reached")
+    assert (code, found["store"][0]) == (4, True)
 
 
 async def test_the_doctor_asks_the_clock(gateway: Run, tmp_path: Path) -> None:

@@ -349,10 +349,28 @@ async def test_a_capture_of_what_speaks_by_itself(tmp_path: Path) -> None:
     ("command", "sentence"),
     [
         ("show eastron-sdm63", "there is no meter profile 'eastron-sdm63'; did you mean eastron-sdm630?"),
+        ("show finder", "there is no meter profile 'finder'; did you mean finder-7m?"),
+        (
+            "show Sunspec",
+            "there is no meter profile 'Sunspec'; did you mean sunspec-meter?",
+        ),
+        (
+            "show kaifa-ma309-",
+            "there is no meter profile 'kaifa-ma309-'; did you mean kaifa-ma309-tcp?",
+        ),
+        (
+            "show sma",
+            "there is no meter profile 'sma'; did you mean sma-home-manager?",
+        ),
+        (
+            "show eastron-sdm",
+            "there is no meter profile 'eastron-sdm'; did you mean eastron-sdm120 or eastron-sdm230 or "
+            "eastron-sdm630 or eastron-sdm72?",
+        ),
         ("scan --tcp a --serial /dev/b", "say where the meter is: --tcp HOST[:PORT], or --serial DEVICE"),
         ("scan --tcp a --baud 9600", "--baud and --parity belong to --serial"),
         ("scan --tcp a --parity E", "--baud and --parity belong to --serial"),
-        ("scan --tcp a --profile b", "there is no meter profile 'b'; `gateway meters list` shows them all"),
+        ("scan --tcp a --profile zz", "there is no meter profile 'zz'; `gateway meters list` shows them all"),
         (
             "read --profile eastron-sdm630 --serial /dev/a --rtu",
             "--rtu belongs to --tcp; a serial port has no other frames",
@@ -366,6 +384,12 @@ async def test_a_capture_of_what_speaks_by_itself(tmp_path: Path) -> None:
             "read --profile sml-generic --tcp a --once",
             "meter sml-generic: tcp needs a port, the one at which it is reached",
         ),
+        (
+            "read --profile sml-generic --tcp a:1 --id 4 --once",
+            "meter sml-generic: unit_id (--id) is for Modbus, and sml-generic does not speak it",
+        ),
+        ("read main --baud 9600", "say with --profile which meter it is: `gateway meters scan` finds out"),
+        ("read main --id 4", "say with --profile which meter it is: `gateway meters scan` finds out"),
         (
             "read main --profile eastron-sdm630 --tcp a",
             "NAME is a meter of the configuration, --profile describes another: give one",

@@ -179,7 +179,7 @@ async def test_a_cancelled_read_leaves_nothing_behind() -> None:
         (ExcCodes.ILLEGAL_FUNCTION, "cannot read this table at all (exception 1)"),
         (ExcCodes.ILLEGAL_ADDRESS, "has no such registers (exception 2): is it the profile's model?"),
         (ExcCodes.DEVICE_BUSY, "is busy (exception 6)"),
-        (ExcCodes.GATEWAY_NO_RESPONSE, "does not answer its gateway (exception 11): check device_id"),
+        (ExcCodes.GATEWAY_NO_RESPONSE, "does not answer the converter there (exception 11): check unit_id"),
         (ExcCodes.MEMORY_PARITY_ERROR, "refuses with exception 8"),
     ],
 )

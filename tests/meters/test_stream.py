@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.errors import MeterError
-from gateway.meters.endpoint import Line, SerialSettings, Tcp
+from gateway.meters.endpoint import Line, SerialSettings, Tcp, why
 from gateway.meters.stream import Echo, Stream
 from tests.meters.bench import raw_server, serial_line
 
@@ -73,13 +73,19 @@ async def test_what_cannot_be_opened_is_said(tmp_path: Path) -> None:
     file.write_bytes(b"")
     for endpoint, sentence in (
         (Line("/dev/nowhere", SETTINGS), "cannot open /dev/nowhere: No such file or directory"),
-        (Line(str(file), SETTINGS), f"cannot open {file}: "),
+        (Line(str(file), SETTINGS), f"cannot open {file}: it is no serial port"),
         (Tcp("no such name", 1), "cannot open no such name:1: "),
         (Tcp("127.0.0.1", 1), "cannot open 127.0.0.1:1: Connection refused"),
     ):
         with pytest.raises(MeterError) as caught:
             await Stream.open(endpoint)
         assert str(caught.value).startswith(sentence)
+
+
+def test_what_several_addresses_of_a_name_have_in_common_is_said() -> None:
+    both = "Multiple exceptions: [Errno 111] Connect call failed ('::1', 1, 0, 0), [Errno 111] Connect call"
+    assert why(OSError(both)) == "Connection refused"
+    assert why(OSError("no number")) == "no number"
 
 
 async def test_settings_that_a_port_cannot_have() -> None:

@@ -35,8 +35,8 @@ _REFUSALS = {  # Modbus application protocol V1.1b3, section 7
     3: "refuses the number of registers (exception 3): is it the profile's model?",
     4: "reports a failure of its own (exception 4)",
     6: "is busy (exception 6)",
-    10: "cannot be reached by its gateway (exception 10): check the gateway's settings",
-    11: "does not answer its gateway (exception 11): check device_id and the wiring behind the gateway",
+    10: "cannot be reached by the converter there (exception 10): check the converter's settings",
+    11: "does not answer the converter there (exception 11): check unit_id (--id), and the wiring behind it",
 }
 
 
