@@ -1,6 +1,6 @@
 """Every parser against inputs that nobody sent: `python -m tests.fuzz` tries all, or those that are named.
 
-Each target runs in a process of its own, guided by coverage where atheris is installed, else by chance. An
+Each target runs in processes of its own, guided by coverage where atheris is installed, and by chance. An
 input that fails is kept in tests/fuzz/regressions, where pytest tries it from then on.
 """
 
@@ -44,10 +44,7 @@ def main(arguments: list[str]) -> int:
     names = options.target or list(TARGETS)
     if options.replay:
         return _replay(TARGETS[names[0]], options.replay)
-    guide = (
-        "coverage (atheris)" if importlib.util.find_spec("atheris") else "chance (atheris is not installed)"
-    )
-    print(f"guided by {guide}; at most {LIMIT_S:g} s of CPU time for an input")
+    print(f"guided by {' and by '.join(_guides())}; at most {LIMIT_S:g} s of CPU time for an input,")
     print(f"and 1 MiB of memory and {KIB_A_BYTE} KiB for each of its bytes")
     print(f"{'target':20} {'inputs':>10} {'seconds':>8} {'inputs/s':>9}")
     results = {}
@@ -76,33 +73,52 @@ def fuzz(
     silent_s: float = 120,
     show: bool = False,
 ) -> Result:
-    """Try a target of the module `table` in a process of its own, and keep in a folder of `keep` what fails.
-    One that says nothing for `silent_s` is ended: it holds the interpreter, or waits."""
-    begin = time.monotonic()
-    with tempfile.TemporaryDirectory() as folder, (Path(folder) / "log").open("w+") as log:
-        command = [sys.executable, "-m", "tests.fuzz.child", table, name, str(runs), str(seconds), folder]
+    """Try a target of the module `table`, and keep in a folder of `keep` what fails: a part of the inputs
+    guided by coverage, which is slow and goes deep, the others by chance. A process that says nothing for
+    `silent_s` is ended: it holds the interpreter, or waits."""
+    begin, tried, failed, kept = time.monotonic(), 0, None, None
+    for guide, share in _guides().items():
+        with tempfile.TemporaryDirectory() as folder:
+            command = [sys.executable, "-m", "tests.fuzz.child", guide, table, name]
+            command += [str(int(runs * share)), str(seconds * share), folder]
+            more, failed = _run(command, Path(folder) / "log", silent_s, f"{name:20}" if show else "")
+            tried += more
+            if failed is not None:
+                kept = _keep(keep / name, Path(folder) / "input")
+                break
+    return Result(tried, time.monotonic() - begin, failed, kept)
+
+
+def _guides() -> dict[str, float]:
+    """What guides inputs, and which share of them."""
+    if importlib.util.find_spec("atheris") is None:
+        return {"chance": 1.0}
+    return {"coverage": 0.2, "chance": 0.8}
+
+
+def _run(command: list[str], errors: Path, silent_s: float, show: str) -> tuple[int, str | None]:
+    """How many inputs a child tried, and what failed; `show` begins a line that says how far it is."""
+    with errors.open("w+") as log:
         child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True)
         assert child.stdout is not None
         tried, failed = 0, None
-        silent = _Silence(child, silent_s)
+        silence = _Silence(child, silent_s)
         for line in child.stdout:
-            silent.over()
+            silence.over()
             said = json.loads(line)
             tried, failed = int(said["tried"]), said["failed"]
             if show:
-                print(f"\r{name:20} {tried:10}", end="\r", flush=True)
+                print(f"\r{show} {tried:10}", end="\r", flush=True)
         child.wait()
-        silent.end()
+        silence.end()
         child.stdout.close()
         if failed is None and child.returncode:
             failed = f"the process ended with {child.returncode}"
-        kept = None
         if failed is not None:
-            kept = _keep(keep / name, Path(folder) / "input")
             log.seek(0)
             told = [line for line in log if not line.startswith(("INFO", "WARNING"))]
             print("".join(told[-40:]), file=sys.stderr)
-        return Result(tried, time.monotonic() - begin, failed, kept)
+        return tried, failed
 
 
 class _Silence:

@@ -1,5 +1,5 @@
-"""`python -m tests.fuzz.child TABLE TARGET RUNS SECONDS FOLDER`: one target of the module TABLE, in a process
-of its own.
+"""`python -m tests.fuzz.child GUIDE TABLE TARGET RUNS SECONDS FOLDER`: one target of the module TABLE, in a
+process of its own, its inputs guided by `coverage` (atheris) or by `chance`.
 
 Writes a line of JSON a second to its standard output: {"tried": ..., "failed": null or what}. FOLDER/input
 holds the input that was tried last, whatever became of the process.
@@ -8,7 +8,6 @@ holds the input that was tried last, whatever became of the process.
 from __future__ import annotations
 
 import importlib
-import importlib.util
 import json
 import mmap
 import os
@@ -17,35 +16,29 @@ import resource
 import sys
 import time
 import traceback
+from itertools import chain
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
-from tests.fuzz.engine import LONG, LONGEST, Failed, Target, Trial, long_inputs, mutations
+from tests.fuzz.engine import LONG, Failed, Target, Trial, long_inputs, longest, mutations
 
 MOST_MEMORY = 1 << 28  # what a target may have beyond what its process began with
 _STUCK_S = 60  # for what holds the interpreter; what does not ends after LIMIT_S of CPU time
 
 
-def main(table: str, name: str, runs: int, seconds: float, folder: Path) -> None:
-    atheris = _atheris()
-    if atheris is None:
+def main(guide: str, table: str, name: str, runs: int, seconds: float, folder: Path) -> None:
+    if guide == "chance":
+        _by_chance(_Run(_target(table, name), runs, seconds, folder))
+    atheris = importlib.import_module("atheris")
+    with atheris.instrument_imports(include=["gateway"]):
         target = _target(table, name)
-    else:
-        with atheris.instrument_imports(include=["gateway"]):
-            target = _target(table, name)
-    seeds = target.seeds()
-    _limit_memory()
-    run = _Run(target, runs, seconds, folder)
-    for data in long_inputs(seeds):
-        run(data)
-    if atheris is None:
-        for data in mutations(seeds, random.Random()):
-            run(data)
+    run, seeds = _Run(target, runs, seconds, folder), target.seeds()
     corpus = folder / "corpus"
     corpus.mkdir()
     for number, seed in enumerate(seeds):
         (corpus / str(number)).write_bytes(seed)
-    options = (f"-max_len={LONGEST}", f"-timeout={_STUCK_S}", "-rss_limit_mb=0", "-verbosity=0")
+    _limit_memory()
+    options = (f"-max_len={longest(seeds)}", f"-timeout={_STUCK_S}", "-rss_limit_mb=0", "-verbosity=0")
     atheris.Setup(["", *options, f"-artifact_prefix={folder}/", str(corpus)], run)
     atheris.Fuzz()
 
@@ -54,6 +47,7 @@ class _Run:
     """Tries inputs until one fails or there were enough, and then ends the process."""
 
     def __init__(self, target: Target, runs: int, seconds: float, folder: Path) -> None:
+        self.target = target
         self._trial = Trial(target)
         self._runs = runs
         self._said = time.monotonic()
@@ -89,8 +83,12 @@ class _Run:
         os._exit(failure is not None)  # libFuzzer would have more to say
 
 
-def _atheris() -> Any:
-    return importlib.import_module("atheris") if importlib.util.find_spec("atheris") else None
+def _by_chance(run: _Run) -> NoReturn:
+    seeds = run.target.seeds()
+    _limit_memory()
+    for data in chain(long_inputs(seeds), mutations(seeds, random.Random())):
+        run(data)
+    raise AssertionError  # mutations() never ends
 
 
 def _target(table: str, name: str) -> Target:
@@ -105,5 +103,5 @@ def _limit_memory() -> None:
 
 
 if __name__ == "__main__":
-    _, its_table, its_name, its_runs, its_seconds, its_folder = sys.argv
-    main(its_table, its_name, int(its_runs), float(its_seconds), Path(its_folder))
+    its_guide, its_table, its_name, its_runs, its_seconds, its_folder = sys.argv[1:]
+    main(its_guide, its_table, its_name, int(its_runs), float(its_seconds), Path(its_folder))

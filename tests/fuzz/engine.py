@@ -16,7 +16,6 @@ from types import FrameType
 
 LIMIT_S = 5.0  # of CPU time; for 64 KiB, slowed down by atheris' instruments, and still far from quadratic
 KIB_A_BYTE = 1  # COSEM's compact arrays take the most: 16 values a byte
-LONGEST = 4096  # of generated inputs, in bytes
 LONG = 1 << 16  # of those made to show what grows faster than its input
 
 _LONG_SEEDS = 8  # the shortest, which come most often in a long input
@@ -87,14 +86,20 @@ def _time_is_up(number: int, frame: FrameType | None) -> None:
     raise _TimeIsUp
 
 
+def longest(seeds: Sequence[bytes]) -> int:
+    """How long generated inputs may be, in bytes: two of the longest seed, and never short."""
+    return max(256, *(2 * len(seed) for seed in seeds))
+
+
 def mutations(seeds: Sequence[bytes], chance: random.Random) -> Iterator[bytes]:
     """The seeds, then for ever what a few changes make of one of them; the same for the same `chance`."""
     yield from seeds
+    most = longest(seeds)
     while True:
         data = bytearray(chance.choice(seeds))
         for _ in range(chance.choice((1, 1, 2, 4, 8))):
             chance.choice(_CHANGES)(data, seeds, chance)
-        yield bytes(data[:LONGEST])
+        yield bytes(data[:most])
 
 
 def long_inputs(seeds: Sequence[bytes]) -> Iterator[bytes]:

@@ -236,7 +236,7 @@ TARGETS = (
         "push-mbus",
         MeterError,
         _read(lambda: _mbus(None), *[_in_mbus(_NOTIFICATION)] * 2),
-        lambda: [streams.as_input(frame) for frame in (*_public()[1], _in_mbus(_NOTIFICATION * 30))],
+        lambda: [streams.as_input(frame) for frame in (*_public()[1], _in_mbus(_NOTIFICATION * 10))],
     ),
     Target(
         "push-mbus-ciphered",

@@ -1,7 +1,8 @@
 """What every decoder of a stream must keep to, whatever comes.
 
 The first two bytes of an input choose where the pieces end in which the rest is fed. In pieces the rest must
-give what it gives at once; and of two good frames behind it, the decoder must give at least the second.
+give what it gives at once; and of two good frames behind it, the decoder must give at least the second, or
+the only one where the connection was cut before.
 """
 
 from __future__ import annotations
@@ -39,19 +40,21 @@ class Laws:
 
     def check(self, data: bytes) -> list[object]:
         """Feed the input to a decoder, and good frames behind it. What was good of the input is returned.
-        What is wrong with broken ones may be said otherwise for other pieces."""
+        What is wrong with broken ones may be said otherwise for other pieces. The first byte's lowest bit
+        chooses whether the connection is cut before the good frames: then there is one."""
         wanted = self._wanted = self._wanted or _good(self._make().feed(self._second))
         assert wanted
-        decoder = self._make()
-        at_once = _good(decoder.feed(data[2:]))
-        if hasattr(decoder, "cut"):
-            decoder.cut()
-            assert _good(decoder.feed(self._second)) == wanted, "behind a cut a good frame does not come"
+        at_once = _good(self._make().feed(data[2:]))
         decoder = self._make()
         in_pieces = [item for piece in pieces(data) for item in _good(decoder.feed(piece))]
         assert in_pieces == at_once, f"in pieces {len(in_pieces)} come, at once {len(at_once)}, or others"
-        last = _good(decoder.feed(self._first)) + _good(decoder.feed(self._second))
-        assert last[-len(wanted) :] == wanted, "of two good frames behind it the second one does not come"
+        cut = getattr(decoder, "cut", None)
+        if cut is not None and data[:1] and data[0] & 1:
+            cut()
+        else:
+            decoder.feed(self._first)
+        last = _good(decoder.feed(self._second))
+        assert last[-len(wanted) :] == wanted, "behind the input a good frame does not come"
         return at_once
 
 
