@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,23 +27,26 @@ Serving = Coroutine[Any, Any, None]
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """A kind of meter, its profile, and what serves a home as one. It gives a reading every `every_s`."""
+    """A kind of meter, its profile, and what serves a home as one. It gives a reading every `every_s`, and
+    ciphers with SECRETS where it has `keys`."""
 
     name: str
     profile: str
     serve: Callable[[Home, Clock, Listening], Serving]
     every_s: int = 1
+    keys: bool = False
 
     def section(self, name: str, port: int, keys: str) -> str:
         """The meter's part of a configuration file."""
-        lines: Mapping[str, str | float] = {
-            "name": f'"{name}"',
-            "profile": f'"{self.profile}"',
-            "interval_s": 1.0,
-            "keys": f'"{keys}"',
-            "tcp": f'{{ host = "{HOST}", port = {port} }}',
-        }
-        return "[[meter]]\n" + "".join(f"{key} = {value}\n" for key, value in lines.items())
+        lines = [
+            "[[meter]]",
+            f'name = "{name}"',
+            f'profile = "{self.profile}"',
+            f'tcp = {{ host = "{HOST}", port = {port} }}',
+            "interval_s = 1.0",
+            *([f'keys = "{keys}"'] if self.keys else []),
+        ]
+        return "\n".join(lines) + "\n"
 
 
 def _modbus(home: Home, clock: Clock, listening: Listening) -> Serving:
@@ -83,7 +86,7 @@ KINDS = (
     Kind("dlms", "dlms-generic", _dlms(Policy())),
     Kind("modbus", "eastron-sdm630", _modbus),
     Kind("p1", "dsmr-5", _p1),
-    Kind("dlms-ciphered", "idis-tcp", _dlms(_CIPHERED)),
+    Kind("dlms-ciphered", "idis-tcp", _dlms(_CIPHERED), keys=True),
     Kind("modbus", "eastron-sdm630", _modbus),
-    Kind("push", "kaifa-ma309", _push, every_s=5),
+    Kind("push", "kaifa-ma309", _push, every_s=5, keys=True),
 )

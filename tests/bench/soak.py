@@ -41,10 +41,15 @@ from tests.stored import read_stored
 
 LEAST_READ = 0.99  # of the readings that a meter gives: one asked too late counts for no second
 MOST_BEHIND_S = 12  # a meter that speaks every 5 s, another interval, and the end of the run
-# What each figure may rise over two thirds of a run beside noise: MiB of anonymous memory, threads, files.
+# What each figure may rise over two thirds of a run beside noise: MiB of anonymous memory (SQLite fills its
+# page cache to 2 MiB in the first half hour), threads, files.
 ALLOWED = {"memory": 4.0, "threads": 1.0, "files": 2.0}
 _TICKS = os.sysconf("SC_CLK_TCK")
 _MIB = 1 << 20
+
+
+class SoakFailed(Exception):
+    """The gateway did not run to the end; the text has the end of its log."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +177,7 @@ async def soak(plan: Plan, folder: Path, say: Callable[[str], None] = lambda lin
         ended = time.time()
         code = await process.wait()
         if code:
-            raise RuntimeError(f"the gateway ended with {code}:\n{(folder / 'log').read_text()[-4000:]}")
+            raise SoakFailed(f"the gateway ended with {code}:\n{(folder / 'log').read_text()[-4000:]}")
         sealed = await _sealed(folder, location, meters, ended)
     return Report(plan, machine(), samples, sealed)
 
@@ -205,19 +210,20 @@ async def _meters(count: int) -> AsyncIterator[Meters]:
     """So many meters that listen."""
     clock = SystemClock("host")
     now = time.time_ns() // 1_000_000_000
-    async with asyncio.TaskGroup() as tasks:
-        serving, meters = [], {}
+    serving: list[asyncio.Task[Any]] = []
+    meters: Meters = {}
+    try:
         for number in range(count):
             kind = KINDS[number % len(KINDS)]
             port: asyncio.Future[int] = asyncio.get_running_loop().create_future()
             home = await asyncio.to_thread(Home, number, now)
-            serving.append(tasks.create_task(kind.serve(home, clock, port.set_result)))
+            serving.append(asyncio.create_task(kind.serve(home, clock, port.set_result)))
             meters[f"{number + 1:02d}-{kind.name}"] = (kind, await port)
-        try:
-            yield meters
-        finally:
-            for task in serving:
-                task.cancel()
+        yield meters
+    finally:
+        for task in serving:
+            task.cancel()
+        await asyncio.gather(*serving, return_exceptions=True)
 
 
 @asynccontextmanager
@@ -265,7 +271,7 @@ async def _watch(
     deadline = time.monotonic() + 3 * plan.link_units + 60
     while log.read_text().count(" begins") < meters:
         if process.returncode is not None or time.monotonic() > deadline:
-            raise RuntimeError(f"not all streams begin:\n{log.read_text()[-4000:]}")
+            raise SoakFailed(f"not all streams begin:\n{log.read_text()[-4000:]}")
         await asyncio.sleep(0.2)
     say(f"all {meters} streams have begun")
     samples: list[Sample] = []
@@ -283,7 +289,7 @@ async def _watch(
         if last.seconds >= plan.seconds and len(samples) > 6:
             return samples
         await asyncio.sleep(max(begin + len(samples) * plan.sample_s - time.monotonic(), 0))
-    raise RuntimeError(f"the gateway ended by itself:\n{log.read_text()[-4000:]}")
+    raise SoakFailed(f"the gateway ended by itself:\n{log.read_text()[-4000:]}")
 
 
 def sample(pid: int, seconds: float) -> Sample:
@@ -344,8 +350,14 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the samples and the result there")
     options = parser.parse_args(arguments)
     plan = Plan(options.meters, 60 * options.minutes, s3=options.s3)
-    with tempfile.TemporaryDirectory() as folder:
-        report = asyncio.run(soak(plan, Path(folder), lambda line: print(line, file=sys.stderr, flush=True)))
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            report = asyncio.run(
+                soak(plan, Path(folder), lambda line: print(line, file=sys.stderr, flush=True))
+            )
+    except SoakFailed as failed:
+        print(failed, file=sys.stderr)
+        return 1
     if options.json:
         options.json.write_text(json.dumps(as_json(report), indent=1) + "\n")
     print("\n".join(report.lines()))
