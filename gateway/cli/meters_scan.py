@@ -7,23 +7,25 @@ import re
 import signal
 import sys
 from collections.abc import Coroutine, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import click
 
 from gateway.cli import INTERRUPTED
-from gateway.cli.meters_line import check_place, explained, place_options
-from gateway.cli.output import examples, json_option, print_json, print_table
+from gateway.cli.meters_line import LANES, check_place, explained, place_options
+from gateway.cli.output import echo, examples, json_option, print_json, print_table
 from gateway.clock import SystemClock
 from gateway.errors import MeterError, UsageError
 from gateway.meters.dlms.model import DlmsModel
-from gateway.meters.endpoint import Line, Parity, SerialSettings, Tcp
+from gateway.meters.endpoint import Endpoint, Line, Parity, SerialSettings, Tcp
 from gateway.meters.hearing import Heard, hear
 from gateway.meters.modbus.bus import Bus
 from gateway.meters.modbus.model import MODBUS_PORT, ModbusModel
 from gateway.meters.modbus.scan import Found, scan
 from gateway.meters.modbus.sunspec_model import SunSpecModel
+from gateway.meters.p1.model import P1Model
 from gateway.meters.profile import Profile, load_profile, profile_ids
 from gateway.meters.reading import Decoder
 from gateway.meters.secrets import Secrets
@@ -52,10 +54,11 @@ class DeviceIds(click.ParamType[tuple[int, ...]]):
 
 @dataclass(slots=True)
 class _Result:
-    """What was heard, with the port's settings, and who answered."""
+    """What was heard, with the serial port's settings, who answered, and why a profile could not listen."""
 
-    heard: list[tuple[SerialSettings, Heard]] = field(default_factory=list)
+    heard: list[tuple[SerialSettings | None, Heard]] = field(default_factory=list)
     found: list[Found] = field(default_factory=list)
+    deaf: dict[str, None] = field(default_factory=dict)
 
 
 @click.command(
@@ -80,15 +83,16 @@ def command(
     as_json: bool,
 ) -> int:
     """Find the meters on a serial line or behind an address, and the profiles that fit them. A serial port is
-    first listened to, then asked at each of the settings that meters leave their factories with. Ctrl-C ends
-    it and shows what was found so far. Exit 4 if there was nothing."""
+    first listened to, then asked at each of the settings that meters leave their factories with; an address
+    is asked, and listened to if nobody answers. Not found is what encrypts, and what is asked by DLMS. Ctrl-C
+    ends it and shows what was found so far. Exit 4 if there was nothing."""
     check_place(tcp, serial, rtu, baud, parity)
     profiles = [load_profile(profile_id) for profile_id in profile_names or profile_ids()]
     result = _Result()
     if tcp is not None:
         endpoint = Tcp(tcp[0], tcp[1] or MODBUS_PORT)
         buses = [Bus(endpoint, "rtu" if rtu else "tcp", _TCP_TIMEOUT_S)]
-        searching = _ask(buses, ids, profiles, result)
+        searching = _search_address(endpoint, buses, ids, profiles, result)
     else:
         searching = _search_port(str(Path(str(serial)).absolute()), baud, parity, ids, profiles, result)
     whole = asyncio.run(_until_interrupted(searching))
@@ -111,6 +115,15 @@ async def _until_interrupted(searching: Coroutine[None, None, None]) -> bool:
     return True
 
 
+async def _search_address(
+    endpoint: Tcp, buses: Sequence[Bus], ids: Sequence[int], profiles: Sequence[Profile], result: _Result
+) -> None:
+    await _ask(buses, ids, profiles, result)
+    if not result.found:
+        with suppress(MeterError):  # who is asked may end a connection on which nobody asks
+            await _listen(endpoint, None, profiles, result)
+
+
 async def _search_port(
     device: str,
     baud: int | None,
@@ -119,14 +132,9 @@ async def _search_port(
     profiles: Sequence[Profile],
     result: _Result,
 ) -> None:
-    speaking = [profile for profile in profiles if _decoder(profile) is not None]
+    speaking = [profile for profile in profiles if _decoder(profile, result) is not None]
     for settings in _settings(speaking, baud, parity):
-        decoders = {p.id: decoder for p in speaking if (decoder := _decoder(p)) is not None}
-        click.echo(f"listening at {settings} for {_LISTEN_S} s", err=True)
-        heard = await hear(Line(device, settings), decoders, _LISTEN_S)
-        if heard.octets:
-            result.heard.append((settings, heard))
-        if heard.profiles:
+        if await _listen(Line(device, settings), settings, speaking, result):
             return
     asked = [profile for profile in profiles if isinstance(profile.model, ModbusModel | SunSpecModel)]
     lines = [Line(device, settings) for settings in _settings(asked, baud, parity)]
@@ -163,13 +171,28 @@ def _settings(profiles: Sequence[Profile], baud: int | None, parity: str | None)
     return sorted(set(each), key=lambda settings: (-each.count(settings), str(settings)))
 
 
-def _decoder(profile: Profile) -> Decoder | None:
-    """A decoder of what the meter sends by itself; none where it does not, or only with its keys."""
+async def _listen(
+    endpoint: Endpoint, settings: SerialSettings | None, profiles: Sequence[Profile], result: _Result
+) -> bool:
+    """Whether a profile understands what is heard."""
+    decoders = {p.id: decoder for p in profiles if (decoder := _decoder(p, result)) is not None}
+    click.echo(f"listening at {settings or endpoint} for {_LISTEN_S} s", err=True)
+    heard = await hear(endpoint, decoders, _LISTEN_S)
+    if heard.octets:
+        result.heard.append((settings, heard))
+    return bool(heard.profiles)
+
+
+def _decoder(profile: Profile, result: _Result) -> Decoder | None:
+    """A decoder of what the meter sends by itself; none where it does not, or only with its keys, or where
+    a part of the program is missing."""
     if isinstance(profile.model, ModbusModel | SunSpecModel | DlmsModel):
         return None
     try:
         return profile.model.decoder(Secrets())
-    except UsageError:
+    except UsageError as error:
+        if isinstance(profile.model, P1Model) and not profile.model.encrypted:
+            result.deaf[str(error)] = None
         return None
 
 
@@ -177,7 +200,7 @@ def _show(result: _Result, as_json: bool) -> None:
     if as_json:
         heard = [
             {
-                "settings": str(settings),
+                "settings": None if settings is None else str(settings),
                 "bytes": one.octets,
                 "profiles": {profile: sorted(lanes) for profile, lanes in one.profiles.items()},
             }
@@ -195,10 +218,10 @@ def _show(result: _Result, as_json: bool) -> None:
         print_json({"heard": heard, "found": found})
         return
     for settings, one in result.heard:
-        if not one.profiles:
-            click.echo(f"{one.octets} bytes came in at {settings}, which no profile understands without keys")
-        for profile, lanes in one.profiles.items():
-            click.echo(f"at {settings} this port hears {profile}: {', '.join(sorted(lanes)) or 'no lane'}")
+        _tell_heard(settings, one)
+    if any(not one.profiles for _, one in result.heard):
+        for sentence in result.deaf:
+            click.echo(sentence)
     if result.found:
         rows = [
             [str(one.device_id), _settings_of(one.bus) or str(one.bus), profile, sentence]
@@ -207,10 +230,23 @@ def _show(result: _Result, as_json: bool) -> None:
             or [("-", "answers, but no profile fits")]
         ]
         print_table(["id", "at", "profile", "why"], rows, numbers=["id"])
-        if any(len(one.candidates) > 1 for one in result.found):
-            click.echo("Where several profiles fit, the name on the meter decides.")
     elif not result.heard:
         click.echo("nobody answers, and nothing is heard: check the wiring, and the meter's own settings")
+    several = [len(one.candidates) > 1 for one in result.found]
+    if any(several + [len(one.profiles) > 1 for _, one in result.heard]):
+        click.echo("Where several profiles fit, the name on the meter decides.")
+
+
+def _tell_heard(settings: SerialSettings | None, heard: Heard) -> None:
+    at = "" if settings is None else f"at {settings} "
+    if not heard.profiles:
+        click.echo(f"{at}{heard.octets} bytes came in, which no profile understands without keys")
+    by_lanes: dict[str, list[str]] = {}
+    for profile, lanes in heard.profiles.items():
+        told = ", ".join(lane for lane in LANES if lane in lanes) or "no lane"
+        by_lanes.setdefault(told, []).append(profile)
+    for told, names in by_lanes.items():
+        echo(f"{at}this port hears {told}, as these profiles understand: {', '.join(names)}")
 
 
 def _settings_of(bus: Bus) -> str | None:

@@ -48,7 +48,6 @@ class Line:
 
 
 Endpoint = Tcp | Line
-CANNOT_BE_SET = "cannot have these settings"
 IN_USE = "another program uses it"
 
 
@@ -58,7 +57,7 @@ def why(error: Exception) -> str:
     if isinstance(refused, termios.error):
         if refused.args[0] == errno.ENOTTY:
             return "it is no serial port"
-        return f"{refused.args[-1]}, so it {CANNOT_BE_SET}"
+        return f"{refused.args[-1]}, so it cannot have these settings"
     if not isinstance(error, OSError):
         return str(error)
     if error.errno == errno.EAGAIN:

@@ -6,7 +6,9 @@ import asyncio
 import json
 import os
 import pty
+import re
 import signal
+import subprocess
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
@@ -285,7 +287,63 @@ async def test_scan_hears_what_speaks_by_itself() -> None:
         finally:
             speaker.terminate()
             await speaker.wait()
-    assert (code, out) == (0, "at 9600 Bd, 8N1 this port hears sml-generic: export, import, power\n")
+    heard = (
+        "at 9600 Bd, 8N1 this port hears import, export, power, as these profiles understand: sml-generic\n"
+    )
+    assert (code, out) == (0, heard)
+
+
+@asynccontextmanager
+async def simulated(*args: str) -> AsyncIterator[int]:
+    """The port of `gateway simulate`."""
+    simulator = await asyncio.create_subprocess_exec(
+        GATEWAY, "simulate", *args, "--port", "0", stdout=asyncio.subprocess.PIPE
+    )
+    try:
+        assert simulator.stdout is not None
+        said = re.search(rb":(\d+)", await asyncio.wait_for(simulator.stdout.readline(), 30))
+        assert said is not None
+        yield int(said[1])
+    finally:
+        simulator.terminate()
+        await simulator.communicate()
+
+
+async def test_scan_hears_what_a_converter_passes_on() -> None:
+    async with simulated("sml") as port:
+        several = ("--profile", "sml-generic", "--profile", "emh-ehzb", "--profile", "dsmr-5")
+        code, out, _ = await run("scan", *at(port), "--ids", "1", *several)
+        assert (code, out.splitlines()) == (
+            0,
+            [
+                "this port hears import, export, power, as these profiles understand: sml-generic, emh-ehzb",
+                "Where several profiles fit, the name on the meter decides.",
+            ],
+        )
+        code, out, _ = await run("scan", *at(port), "--ids", "1", "--profile", "sml-generic", "--json")
+    (heard,) = json.loads(out)["heard"]
+    assert (code, heard["settings"], list(heard["profiles"])) == (0, None, ["sml-generic"])
+
+
+def test_scan_tells_what_it_lacks_to_understand(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "dsmr_parser.parsers", None)
+    monkeypatch.setattr("gateway.cli.meters_scan._LISTEN_S", 2)
+    with subprocess.Popen([GATEWAY, "simulate", "p1", "--port", "0"], stdout=subprocess.PIPE) as simulator:
+        try:
+            assert simulator.stdout is not None
+            said = re.search(rb":(\d+)", simulator.stdout.readline())
+            assert said is not None
+            only = ["--profile", "dsmr-5", "--profile", "sml-generic"]
+            assert main(["meters", "scan", *at(int(said[1])), "--ids", "1", *only]) == 0
+        finally:
+            simulator.terminate()
+    out = capfd.readouterr().out.splitlines()
+    assert out[0].endswith(" bytes came in, which no profile understands without keys")
+    assert out[1:] == [
+        "P1 needs dsmr-parser, which the gateway's extra p1 brings: run `provisioning/install.sh --p1`"
+    ]
 
 
 async def test_an_interrupted_scan_shows_what_it_found() -> None:
