@@ -3,6 +3,7 @@ UsageError that names the file and the key, and says what would be right."""
 
 from __future__ import annotations
 
+import difflib
 import re
 from decimal import Decimal
 from fractions import Fraction
@@ -20,6 +21,7 @@ class Keys:
 
     def __init__(self, table: dict[str, Any], file: str, path: str = "") -> None:
         self._left = dict(table)
+        self._asked: list[str] = []
         self._file = file
         self._path = path
 
@@ -33,54 +35,60 @@ class Keys:
 
     def has(self, key: str) -> bool:
         """Whether the key is there and was not taken yet."""
+        self._asked.append(key)
         return key in self._left
 
     def text(self, key: str, pattern: str) -> str:
         """A string that the regular expression matches whole."""
-        value = self._take(key)
+        right = f"a string like {pattern}"
+        value = self._take(key, right)
         if not isinstance(value, str) or not re.fullmatch(pattern, value):
-            raise self.fault(key, f"is {_shown(value)}; it must be a string like {pattern}")
+            raise self.fault(key, f"is {_shown(value)}; it must be {right}")
         return value
 
     def texts(self, key: str, *, empty: bool = False) -> tuple[str, ...]:
         """A list of strings, none of them empty; `empty` allows a list of none."""
-        value = self._take(key)
+        right = f"a list of strings{'' if empty else ', one at least'}"
+        value = self._take(key, right)
         good = isinstance(value, list) and all(isinstance(text, str) and text.strip() for text in value)
         if not good or not (value or empty):
-            raise self.fault(key, f"must be a list of strings{'' if empty else ', one at least'}")
+            raise self.fault(key, f"must be {right}")
         return tuple(value)
 
     def choice(self, key: str, options: tuple[C, ...], default: C | None = None) -> C:
-        value = self._take(key, default)
+        right = f"one of {', '.join(options)}"
+        value = self._take(key, right, default)
         for option in options:
             if option == value:
                 return option
-        raise self.fault(key, f"is {_shown(value)}; it must be one of {', '.join(options)}")
+        raise self.fault(key, f"is {_shown(value)}; it must be {right}")
 
     def integer(self, key: str, low: int, high: int) -> int:
-        value = self._take(key)
+        right = f"a whole number from {low} to {high}"
+        value = self._take(key, right)
         if type(value) is not int or not low <= value <= high:
-            raise self.fault(key, f"is {_shown(value)}; it must be a whole number from {low} to {high}")
+            raise self.fault(key, f"is {_shown(value)}; it must be {right}")
         return value
 
     def integers(self, key: str, low: int, high: int) -> tuple[int, ...]:
         """A list of whole numbers, one at least."""
-        value = self._take(key)
+        right = f"a list of whole numbers from {low} to {high}, one at least"
+        value = self._take(key, right)
         good = isinstance(value, list) and all(type(item) is int and low <= item <= high for item in value)
         if not good or not value:
-            raise self.fault(key, f"must be a list of whole numbers from {low} to {high}, one at least")
+            raise self.fault(key, f"must be {right}")
         return tuple(value)
 
     def flag(self, key: str) -> bool:
         """Whether it is `true`; a key that is not there is not."""
-        value = self._take(key, False)
+        value = self._take(key, "true or false", False)
         if not isinstance(value, bool):
             raise self.fault(key, f"is {_shown(value)}; it must be true or false")
         return value
 
     def number(self, key: str, default: int | None = None) -> Fraction:
         """A number exactly as it is written: 0.1 is a tenth."""
-        value = self._take(key, default)
+        value = self._take(key, "a number", default)
         finite = type(value) is int or (isinstance(value, Decimal) and value.is_finite())
         # Written as 1e999999999, a number would fill the memory.
         if not finite or abs(Decimal(value).adjusted()) > _MOST_DIGITS:
@@ -88,24 +96,28 @@ class Keys:
         return Fraction(value)
 
     def table(self, key: str) -> Keys:
-        return self._nested(key, self._take(key), f"{self._path}{key}.")
+        return self._nested(key, self._take(key, f"a table: [{self._path}{key}]"), f"{self._path}{key}.")
 
     def tables(self, key: str) -> list[Keys]:
         """A list of tables, one at least."""
-        value = self._take(key)
+        right = f"a list of tables, one at least: [[{key}]]"
+        value = self._take(key, right)
         if not isinstance(value, list) or not value:
-            raise self.fault(key, f"must be a list of tables, one at least: [[{key}]]")
+            raise self.fault(key, f"must be {right}")
         return [self._nested(key, entry, f"{self._path}{key}[{n}].") for n, entry in enumerate(value)]
 
     def end(self) -> None:
         """Refuse what nobody took: a key that is misspelt, or not known."""
         for key in self._left:
-            raise self.fault(key, "is not a key that is known here")
+            near = difflib.get_close_matches(key, self._asked, n=1)
+            meant = f"; did you mean {near[0]}?" if near else ""
+            raise self.fault(key, f"is not a key that is known here{meant}")
 
-    def _take(self, key: str, default: object = None) -> Any:
+    def _take(self, key: str, right: str, default: object = None) -> Any:
+        self._asked.append(key)
         value = self._left.pop(key, default)
         if value is None:
-            raise self.fault(key, "is missing")
+            raise self.fault(key, f"is missing; it must be {right}")
         return value
 
     def _nested(self, key: str, value: object, path: str) -> Keys:

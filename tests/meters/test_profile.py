@@ -83,7 +83,11 @@ def test_a_good_profile() -> None:
         ),
         ('id = "some-meter"', "id = ", "some-meter.toml is no TOML: "),
         ('products = ["Some Meter"]', "products = []", "products must be a list of strings, one at least"),
-        ('source = ["https', '# source = ["https', "some-meter.toml: source is missing"),
+        (
+            'source = ["https',
+            '# source = ["https',
+            "some-meter.toml: source is missing; it must be a list of strings, one at",
+        ),
         ("source = [", 'source = ["  "]\n#', "source must be a list of strings, one at least"),
         ("source = [", "source = [3]\n#", "source must be a list of strings"),
         (
@@ -99,8 +103,14 @@ def test_a_good_profile() -> None:
         ('parity = "even"', 'parity = "mark"', "serial.parity is 'mark'; it must be one of none, even, odd"),
         ("[serial]", "[[serial]]", "some-meter.toml: serial must be a table"),
         ("most = 125", "most = 126", "block.most is 126; it must be a whole number from 4 to 125"),
+        ("min = 180", "mim = 180", "probe.min is missing; it must be a number"),
+        ("gap = 0", "gap = 0\nmosd = 3", "block.mosd is not a key that is known here; did you mean most?"),
         ("gap = 0", "gap = 0\nwidth = 3", "some-meter.toml: block.width is not a key that is known here"),
-        ("[probe]", "[prob]", "some-meter.toml: probe is missing"),
+        (
+            "[probe]",
+            "[prob]",
+            "some-meter.toml: probe is missing; it must be a table: [probe]",
+        ),
         ('register = "volts"', 'register = "amps"', "probe.register is 'amps'; no register has this name"),
         ("min = 207.5", "min = 300", "probe.min is 300; it must be less than max, 253"),
         ("min = 207.5", "min = nan", "probe.min must be a number"),
@@ -145,7 +155,7 @@ def test_a_good_profile() -> None:
         ('unit = "V"', 'unit = "V"\nnan = []', "register[0].nan must be a list of whole numbers from 0 to"),
         ('unit = "V"', 'unit = "V"\nnan = [-1]', "register[0].nan must be a list of whole numbers from 0 to"),
         ('unit = "V"', 'unit = "V"\noptional = 1', "register[0].optional is 1; it must be true or false"),
-        ('name = "power"', "", "register[2].name is missing"),
+        ('name = "power"', "", "register[2].name is missing; it must be a string like [a-z]"),
         ('unit = "kW"', 'unit = "kW"\nnan = 0', "register[2].nan must be a list of whole numbers"),
         (
             "caveats = []",
@@ -221,7 +231,11 @@ def test_a_sunspec_profile() -> None:
 @pytest.mark.parametrize(
     ("old", "new", "sentence"),
     [
-        ("[probe]", "[prob]", "some-meter.toml: probe is missing"),
+        (
+            "[probe]",
+            "[prob]",
+            "some-meter.toml: probe is missing; it must be a table: [probe]",
+        ),
         ("bases = [40000, 0]", "", "bases is missing"),
         ("[40000, 0]", "[]", "bases must be a list of whole numbers from 0 to 65535, one at least"),
         ("[40000, 0]", "[true]", "bases must be a list of whole numbers"),
