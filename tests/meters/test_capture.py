@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from gateway.config import MeterSection
+from gateway.config.meter import LANE_NAMES
 from gateway.errors import MeterError, UsageError
 from gateway.metering import open_meters
 from gateway.meters.capture import Tap, capture, replay
@@ -40,7 +41,12 @@ async def test_every_fixture_is_read_to_the_values_noted_in_it(fixture: Path) ->
 
 
 def section(profile: str, port: int, **more: object) -> MeterSection:
-    values = {"name": "main", "profile": profile, "tcp": {"host": "127.0.0.1", "port": port}}
+    values = {
+        "name": "main",
+        "profile": profile,
+        "lanes": [lane for lane in LANE_NAMES if lane in (*load_profile(profile).lanes, "count")],
+        "tcp": {"host": "127.0.0.1", "port": port},
+    }
     return MeterSection.model_validate(values | more)
 
 

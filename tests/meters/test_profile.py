@@ -103,7 +103,6 @@ def test_a_good_profile() -> None:
         ('parity = "even"', 'parity = "mark"', "serial.parity is 'mark'; it must be one of none, even, odd"),
         ("[serial]", "[[serial]]", "some-meter.toml: serial must be a table"),
         ("most = 125", "most = 126", "block.most is 126; it must be a whole number from 4 to 125"),
-        ("min = 180", "mim = 180", "probe.min is missing; it must be a number"),
         ("gap = 0", "gap = 0\nmosd = 3", "block.mosd is not a key that is known here; did you mean most?"),
         ("gap = 0", "gap = 0\nwidth = 3", "some-meter.toml: block.width is not a key that is known here"),
         (
