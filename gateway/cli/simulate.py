@@ -15,10 +15,12 @@ from pathlib import Path
 from typing import TypeVar
 
 import click
+from click.core import ParameterSource
 
 from gateway.cli import LazyGroup
 from gateway.cli.output import MWH_PER_KWH, examples, kwh, local_time
 from gateway.clock import Clock, SystemClock
+from gateway.errors import UsageError
 from gateway.meters.endpoint import Line, Tcp
 from gateway.meters.profile import Profile
 from gateway.simulate.household import Home
@@ -35,7 +37,7 @@ _METERS = {
 }
 
 
-@click.group(cls=LazyGroup, lazy=_METERS, epilog=examples("gateway simulate modbus --port 5020"))
+@click.group(cls=LazyGroup, lazy=_METERS, epilog=examples("gateway simulate modbus", "gateway simulate p1"))
 def command() -> None:
     """Simulated meters, to try it without hardware."""
 
@@ -90,6 +92,9 @@ def home_options(port: int) -> Callable[[Callable[..., Result]], Callable[..., R
         def with_stand(
             host: str, port: int, seed: int, start_import_kwh: int, truth: Path | None, **others: object
         ) -> Result:
+            given = click.get_current_context().get_parameter_source
+            if others.get("serial") and {given("host"), given("port")} != {ParameterSource.DEFAULT}:
+                raise UsageError("--host and --port are of the network: leave them out, or --serial")
             clock = SystemClock("host")
 
             def home(number: int) -> Home:

@@ -38,5 +38,5 @@ def command(stand: Stand, profile: str, keys: Path | None, serial: str | None) -
     async def serving(listening: Callable[[int], None]) -> None:
         await serve(stand.home, loaded, endpoint, stand.clock, secrets, stand.truth, listening)
 
-    ciphered = ", encrypted" if keys else ""
+    ciphered = ", encrypted" if secrets.encryption_key else ""
     run_until_ended(stand, serving, f"{profile} on {where}{ciphered}")

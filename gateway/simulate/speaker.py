@@ -85,6 +85,7 @@ async def _on_line(line: Line) -> AsyncIterator[tuple[_Send, int]]:
             bytesize=settings.data_bits,
             parity=_PARITY[settings.parity],
             stopbits=settings.stop_bits,
+            exclusive=True,
         )
     except (OSError, ValueError, termios.error) as error:
         raise UsageError(f"cannot open {line}: {why(error)}") from None

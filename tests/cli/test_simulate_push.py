@@ -60,3 +60,19 @@ async def test_it_pushes_until_it_is_told_to_end(tmp_path: Path) -> None:
     shown = lines[telegram.meter_time // 1_000_000_000]
     assert telegram.registers["import"] == shown["import_mwh"]
     assert telegram.registers["power"] == shown["power_w"]
+
+
+async def test_a_file_without_a_key_makes_no_meter_encrypt(tmp_path: Path) -> None:
+    keys = tmp_path / "keys.toml"
+    keys.touch(0o600)
+    options = ["--profile", "kamstrup-han", "--port", "0", "--keys", str(keys)]
+    process = await asyncio.create_subprocess_exec(
+        GATEWAY, "simulate", "push", *options, stdout=asyncio.subprocess.PIPE
+    )
+    try:
+        assert process.stdout is not None
+        line = await asyncio.wait_for(process.stdout.readline(), 30)
+        assert re.fullmatch(rb"kamstrup-han on 127\.0\.0\.1:\d+\. Ctrl-C ends it\.\n", line), line
+    finally:
+        process.terminate()
+        await process.communicate()

@@ -100,6 +100,14 @@ async def test_on_a_serial_port() -> None:
         path = os.ttyname(theirs)
         async with simulated(rf"sml-generic on {path}, 9600 Bd, 8N1", "sml", "--serial", path):
             said = await asyncio.to_thread(os.read, ours, 8)
+            second = await asyncio.create_subprocess_exec(
+                GATEWAY, "simulate", "sml", "--serial", path, stderr=asyncio.subprocess.PIPE
+            )
+            _, err = await asyncio.wait_for(second.communicate(), 30)
+        assert (second.returncode, err.decode()) == (
+            2,
+            f"gateway: cannot open {path}: another program uses it\n",
+        )
         assert said == b"\x1b\x1b\x1b\x1b\x01\x01\x01\x01"
     finally:
         os.close(ours)
