@@ -75,6 +75,8 @@ class InvocationCounter:
     def _alone(self) -> Iterator[None]:
         """Nobody else reserves meanwhile. The lock is the folder's: the file is another one each time."""
         try:
+            # A check comes before the first run, which would make the folder.
+            self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             folder = os.open(self._path.parent, os.O_RDONLY | os.O_DIRECTORY)
         except OSError as error:
             raise MeterError(

@@ -89,8 +89,16 @@ async def test_a_damaged_file_is_not_begun_anew(
         await InvocationCounter(path).reserve()
 
 
+async def test_a_check_before_the_first_run_makes_the_folder(tmp_path: Path) -> None:
+    counter = InvocationCounter(tmp_path / "state" / "counter")
+    await counter.reserve()
+    assert counter.take() == 1
+    assert (tmp_path / "state").stat().st_mode & 0o777 == 0o700
+
+
 async def test_a_file_that_cannot_be_written_is_told(tmp_path: Path) -> None:
-    counter = InvocationCounter(tmp_path / "absent" / "counter")
+    (tmp_path / "file").touch()
+    counter = InvocationCounter(tmp_path / "file" / "counter")
     with pytest.raises(MeterError, match="cannot be written"):
         await counter.reserve()
     with pytest.raises(RuntimeError):
