@@ -18,7 +18,7 @@ from gateway.cli.output import (
     recent_time,
 )
 from gateway.cli.remote import ask
-from gateway.config import Config
+from gateway.config import Config, StreamSection
 
 
 @click.command(epilog=examples("gateway status", "gateway status --json"))
@@ -41,9 +41,19 @@ def command(config: Config, as_json: bool) -> None:
     rows = [[m["meter"], m["stream"] or "not begun", *_progress(m)] for m in status["meters"]]
     print_table(["meter", "stream", "last reading", "its clock", "sealed until", "chunks"], rows)
     for meter in status["meters"]:
-        for sentence in (meter["error"], meter.get("held")):
+        begins = _begins(meter, config.stream) if status["clock_trusted"] else None
+        for sentence in (meter["error"], meter.get("held"), begins):
             if sentence:
                 echo(printable(sentence))
+
+
+def _begins(meter: dict[str, Any], stream: StreamSection) -> str | None:
+    """When units of a meter that is read are sealed first: from the next link's border on."""
+    read_ms, link_ms = meter.get("read_ms"), stream.unit_ms * stream.link_units
+    if meter["stream"] is not None or read_ms is None:
+        return None
+    begin_ms = (read_ms // link_ms + 1) * link_ms
+    return f"meter {meter['meter']} is read; its stream begins at a link's border, {recent_time(begin_ms)}"
 
 
 def _store(store: dict[str, Any]) -> str:

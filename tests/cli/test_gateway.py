@@ -120,6 +120,18 @@ async def test_status_before_a_stream(home: Home, gateway: Run) -> None:
     assert len(lines) == 6
 
 
+async def test_status_tells_when_a_stream_begins(home: Home, gateway: Run) -> None:
+    """Nothing is wrong in the up to one hour until the first link begins."""
+    home.session._readers["main"].last_wall = home.clock.wall()
+    _, out, _ = await gateway("status")
+    assert out.splitlines()[-1] == (
+        "meter main is read; its stream begins at a link's border, 2026-05-28T22:27:00+02:00"
+    )
+    await home.runs(2 * LINK_UNITS)
+    _, out, _ = await gateway("status")
+    assert "begins" not in out
+
+
 async def test_status_of_a_gateway_at_work(home: Home, gateway: Run) -> None:
     await home.runs(2 * LINK_UNITS)
     await home.publish()
