@@ -92,14 +92,14 @@ def new(
         "meter": meter,
         "tariff": None if tariff is None else base64.b64encode(tariff_body(load_tariff(tariff))).decode(),
     }
-    answer = ask(config, "POST", "/grants", wish | {"confirmed": yes})
+    answer = ask(config.gateway.socket, "POST", "/grants", wish | {"confirmed": yes})
     if not answer["grants"]:
         _confirm(answer["consent"], as_json)
-        answer = ask(config, "POST", "/grants", wish | {"confirmed": True})
+        answer = ask(config.gateway.socket, "POST", "/grants", wish | {"confirmed": True})
     if as_json:
         print_json(answer)
         return
-    signer = ask(config, "GET", "/status")["signer"]
+    signer = ask(config.gateway.socket, "GET", "/status")["signer"]
     for grant in answer["grants"]:
         click.echo(f"{grant['provider']} may now open {_what(grant)}, for: {grant['purpose']}")
         click.echo(f"grant {grant['id']}; take it back with: gateway grant revoke {grant['id']}")
@@ -131,7 +131,7 @@ def _sentences(consent: dict[str, list[str]]) -> list[str]:
 @json_option
 def check(config: Config, as_json: bool) -> None:
     """Say what providers can derive from their grants beyond what each of them opens."""
-    consents = ask(config, "GET", "/consent")
+    consents = ask(config.gateway.socket, "GET", "/consent")
     if as_json:
         print_json(consents)
         return
@@ -161,7 +161,7 @@ def show(config: Config, grant_id: str, as_json: bool) -> None:
 @json_option
 def list_(config: Config, as_json: bool) -> None:
     """Show all grants."""
-    grants = ask(config, "GET", "/grants")
+    grants = ask(config.gateway.socket, "GET", "/grants")
     if as_json:
         print_json(grants)
         return
@@ -180,7 +180,7 @@ def list_(config: Config, as_json: bool) -> None:
 @json_option
 def revoke(config: Config, grant_id: str, as_json: bool) -> None:
     """Take GRANT back: from now on it opens nothing new. The first digits of its id are enough."""
-    grant = ask(config, "DELETE", f"/grants/{_find(config, grant_id)['id']}")
+    grant = ask(config.gateway.socket, "DELETE", f"/grants/{_find(config, grant_id)['id']}")
     if as_json:
         print_json(grant)
         return
@@ -189,7 +189,7 @@ def revoke(config: Config, grant_id: str, as_json: bool) -> None:
 
 
 def _find(config: Config, grant_id: str) -> dict[str, Any]:
-    grants = ask(config, "GET", "/grants")
+    grants = ask(config.gateway.socket, "GET", "/grants")
     found = [g for g in grants if grant_id and g["id"].startswith(grant_id.lower())]
     if len(found) != 1:
         raise UsageError(

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import errno
+from pathlib import Path
 from typing import Any
 
 import aiohttp
 
-from gateway.config import Config
 from gateway.errors import GatewayError, Unavailable
 
 
@@ -20,13 +20,12 @@ class _Answered(GatewayError):
         self.exit_code = exit_code
 
 
-def ask(config: Config, method: str, path: str, body: object = None) -> Any:
-    """The gateway's answer, decoded from JSON. Unavailable where no gateway listens."""
-    return asyncio.run(_ask(config, method, path, body))
+def ask(socket: Path, method: str, path: str, body: object = None) -> Any:
+    """What the gateway that listens at `socket` answers, decoded from JSON. Unavailable where no gateway listens."""
+    return asyncio.run(_ask(socket, method, path, body))
 
 
-async def _ask(config: Config, method: str, path: str, body: object) -> Any:
-    socket = config.gateway.socket
+async def _ask(socket: Path, method: str, path: str, body: object) -> Any:
     try:
         async with (
             aiohttp.ClientSession(connector=aiohttp.UnixConnector(str(socket))) as session,

@@ -26,7 +26,7 @@ from gateway.config import Config, StreamSection
 @json_option
 def command(config: Config, as_json: bool) -> None:
     """Show what the running gateway reads, has sealed and has sent."""
-    status = ask(config, "GET", "/status")
+    status = ask(config.gateway.socket, "GET", "/status")
     if as_json:
         print_json(status)
         return
