@@ -55,7 +55,7 @@ switch_program() { # one rename, so that there is no moment without; the version
 
 edited() { # whether the configuration is more than an example, this version's or an earlier one's
     local example
-    for example in gateway/example.toml "$opt"/*/lib/python3*/site-packages/gateway/example.toml; do
+    for example in gateway/config/example.toml "$opt"/*/lib/python3*/site-packages/gateway/config/example.toml; do
         ! cmp -s "$example" "$configuration" || return 1
     done
 }
@@ -98,7 +98,7 @@ install_gateway() {
         step "Leave the configuration $configuration as it is" '' true
     else
         step "Write an example configuration, $configuration" '' \
-            install -D -m 0640 -g gateway gateway/example.toml "$configuration"
+            install -D -m 0640 -g gateway gateway/config/example.toml "$configuration"
     fi
     if cmp -s systemd/gateway.service "$unit"; then
         step "The service is in $unit" '' true

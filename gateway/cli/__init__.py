@@ -26,12 +26,12 @@ COMMANDS = {
     "run": ("gateway.cli.run", "Read the meters, seal and publish."),
     "status": ("gateway.cli.status", "Show how the running gateway fares."),
     "doctor": ("gateway.cli.doctor", "Check every part, and say what to do."),
-    "meters": ("gateway.cli.meters", "List, find and read meters."),
+    "meters": ("gateway.cli.meters.group", "List, find and read meters."),
     "grant": ("gateway.cli.grant", "Decide what a provider may open."),
-    "provider": ("gateway.cli.provider", "A utility's side: make an identity, read, verify."),
+    "provider": ("gateway.cli.provider.group", "A utility's side: make an identity, read, verify."),
     "config": ("gateway.cli.config", "Print an example configuration, or check one."),
     "bench": ("gateway.cli.bench", "Measure this machine."),
-    "simulate": ("gateway.cli.simulate", "Simulated meters, to try it without hardware."),
+    "simulate": ("gateway.cli.simulate.group", "Simulated meters, to try it without hardware."),
 }
 
 INTERRUPTED = 128 + signal.SIGINT

@@ -7,7 +7,8 @@ from dataclasses import asdict
 
 import click
 
-from gateway import bench
+from gateway.bench.chain import figures as chain_figures
+from gateway.bench.chain import machine, paper_table
 from gateway.cli.output import examples, json_option, print_json, print_table
 
 
@@ -21,14 +22,14 @@ def command() -> None:
 def chain(as_json: bool) -> None:
     """Sealing, opening and sizes, as ratios to rivals; and the paper's Table 1 beside ours."""
     figures = []
-    for figure in bench.figures():
+    for figure in chain_figures():
         figures.append(figure)
         if not as_json and sys.stderr.isatty():
             click.echo(f"measured {figure.name}", err=True)
     if as_json:
         print_json([asdict(figure) | {"ratio": figure.ratio} for figure in figures])
         return
-    for name, value in bench.machine().items():
+    for name, value in machine().items():
         click.echo(f"{name}: {value}")
     rows = [
         [f.name, f"{f.ours:.4g}", f"{f.rival:.4g}", f.unit, f"{f.ratio:.3g}", f.limit, f.against]
@@ -39,7 +40,7 @@ def chain(as_json: bool) -> None:
     click.echo()
     table = [
         [row.phase, row.paper_ms, f"{row.here_ms:.2g}", row.paper_bytes, str(row.here_bytes)]
-        for row in bench.paper_table()
+        for row in paper_table()
     ]
     columns = ["the paper's Table 1", "paper ms", "here ms", "paper B", "here B"]
     print_table(columns, table, numbers=columns[1:])

@@ -48,7 +48,7 @@ def print_example() -> None:
 def check(file: Path) -> None:
     """Say what FILE configures, or everything that is wrong with it."""
     # Only here: with them comes all that speaks to meters, and every command would wait for it.
-    from gateway.metering import endpoints  # noqa: PLC0415
+    from gateway.config.wiring import endpoints  # noqa: PLC0415
 
     config = Config.load(file)
     try:

@@ -11,13 +11,13 @@ from collections.abc import AsyncIterator
 import click
 
 from gateway.cli.config import config_option
-from gateway.cli.meters_line import explained
+from gateway.cli.meters.options import explained
 from gateway.cli.output import examples, json_option, print_json, printable
-from gateway.clock import SystemClock
 from gateway.config import Config, MeterSection, location
+from gateway.config.wiring import endpoints, open_meters
 from gateway.errors import GatewayError, LedgerError, UsageError
+from gateway.host.clock import SystemClock
 from gateway.ledger.ledger import Ledger
-from gateway.metering import endpoints, open_meters
 from gateway.meters.reading import Plausibility
 from gateway.store.bucket import open_bucket
 
@@ -75,7 +75,7 @@ async def _root(config: Config) -> Finding:
     if config.trust.root == "software":
         return Finding("root", True, "in SOFTWARE: whoever copies this machine's disk can open every reading")
     try:
-        from gateway.trust.health import inspect  # noqa: PLC0415 - its libraries are not everywhere
+        from gateway.trust.tpm.health import inspect  # noqa: PLC0415 - its libraries are not everywhere
 
         health = await inspect(config.trust.tcti)
     except ImportError:

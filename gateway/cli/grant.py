@@ -12,12 +12,12 @@ import click
 from gateway.cli.config import config_option
 from gateway.cli.moments import Moment
 from gateway.cli.output import examples, json_option, local_time, print_json, print_table
-from gateway.cli.remote import ask
 from gateway.cli.values import Lanes
 from gateway.config import Config
 from gateway.config.tariff import load_tariff
+from gateway.control.client import ask
 from gateway.errors import NotGranted, UsageError
-from gateway.wire.objects import tariff_body
+from gateway.wire.signed import tariff_body
 
 _FILE = click.Path(path_type=Path, dir_okay=False)
 

@@ -12,9 +12,9 @@ import click
 
 from gateway.cli.config import config_option
 from gateway.cli.output import examples
-from gateway.clock import SystemClock
 from gateway.config import Config
-from gateway.daemon import Daemon
+from gateway.daemon.service import Daemon
+from gateway.host.clock import SystemClock
 
 
 @click.command(epilog=examples("gateway run", "gateway run --config ./gateway.toml"))

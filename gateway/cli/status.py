@@ -17,8 +17,8 @@ from gateway.cli.output import (
     printable,
     recent_time,
 )
-from gateway.cli.remote import ask
 from gateway.config import Config, StreamSection
+from gateway.control.client import ask
 
 
 @click.command(epilog=examples("gateway status", "gateway status --json"))

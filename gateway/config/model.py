@@ -125,4 +125,4 @@ class Config(Section):
 
 def example() -> str:
     """A commented file to start from."""
-    return resources.files("gateway").joinpath("example.toml").read_text(encoding="utf-8")
+    return resources.files("gateway.config").joinpath("example.toml").read_text(encoding="utf-8")

@@ -22,9 +22,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from gateway.clock import Clock
 from gateway.errors import MeterError, UsageError
-from gateway.meters.dlms.model import DlmsModel
+from gateway.host.clock import Clock
+from gateway.meters.dlms.polled.model import DlmsModel
 from gateway.meters.modbus.bus import NoSuchRegisters
 from gateway.meters.modbus.meter import ModbusMeter, Registers
 from gateway.meters.modbus.model import ModbusModel, Table

@@ -12,12 +12,12 @@ import logging
 from collections import deque
 from collections.abc import Collection, Mapping
 
-from gateway.clock import Clock
 from gateway.errors import MeterError
+from gateway.host.clock import Clock
+from gateway.host.fault_log import Voice
 from gateway.meters.endpoint import Endpoint
 from gateway.meters.reading import Decoder, Plausibility, Reading, Telegram, sane
-from gateway.meters.stream import Stream
-from gateway.meters.voice import Voice
+from gateway.meters.transport import Stream
 
 _log = logging.getLogger(__name__)
 

@@ -15,11 +15,10 @@ from importlib import resources
 from typing import Literal, Protocol
 
 from gateway.errors import UsageError
-from gateway.meters.dlms.model import DLMS_PORT, DlmsModel
-from gateway.meters.dlms.model import parse_model as dlms_model
+from gateway.meters.dlms.polled.model import DLMS_PORT, DlmsModel
+from gateway.meters.dlms.polled.model import parse_model as dlms_model
 from gateway.meters.dlms.push.model import parse_model as dlms_push_model
 from gateway.meters.endpoint import SerialSettings
-from gateway.meters.keys import Keys
 from gateway.meters.modbus.model import MODBUS_PORT, ModbusModel
 from gateway.meters.modbus.model import parse_model as modbus_model
 from gateway.meters.modbus.sunspec_model import SunSpecModel
@@ -28,6 +27,7 @@ from gateway.meters.p1.model import parse_model as p1_model
 from gateway.meters.reading import Decoder
 from gateway.meters.secrets import Secrets
 from gateway.meters.sml.model import parse_model as sml_model
+from gateway.meters.toml_table import Keys
 
 
 class PushModel(Protocol):

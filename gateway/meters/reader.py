@@ -12,10 +12,10 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from gateway.clock import Clock
 from gateway.errors import MeterError
+from gateway.host.clock import Clock
+from gateway.host.fault_log import Voice
 from gateway.meters.reading import Meter, Reading, Remembering
-from gateway.meters.voice import Voice
 
 _log = logging.getLogger(__name__)
 

@@ -12,16 +12,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Literal, Protocol
 
-from gateway.clock import Clock
 from gateway.errors import MeterError, UsageError
-from gateway.meters.dlms.cosem import PUBLIC_CLIENT
-from gateway.meters.dlms.hdlc import address
-from gateway.meters.dlms.hdlc_link import Limits, Secondary
-from gateway.meters.dlms.wrapper import Message, Unwrapper
+from gateway.host.clock import Clock
+from gateway.meters.dlms.cosem.objects import PUBLIC_CLIENT
+from gateway.meters.dlms.link.hdlc import address
+from gateway.meters.dlms.link.hdlc_link import Limits, Secondary
+from gateway.meters.dlms.link.wrapper import Message, Unwrapper
 from gateway.meters.endpoint import why
 from gateway.simulate.dlms_objects import MeterObjects
 from gateway.simulate.dlms_server import Association, Policy, Server
-from gateway.simulate.household import Home
+from gateway.simulate.home import Home
 
 Framing = Literal["wrapper", "hdlc"]
 

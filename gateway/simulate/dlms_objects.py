@@ -12,10 +12,18 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from gateway.clock import Clock
 from gateway.errors import MeterError
-from gateway.meters.dlms import date_time
-from gateway.meters.dlms.cosem import (
+from gateway.host.clock import Clock
+from gateway.meters.dlms.application.refusal import (
+    CLASS_INCONSISTENT,
+    DENIED,
+    TYPE_UNMATCHED,
+    UNDEFINED,
+    AccessError,
+)
+from gateway.meters.dlms.cosem import date_time
+from gateway.meters.dlms.cosem.data import Array, DoubleLong, DoubleLongUnsigned, Enum, Integer, Long, Value
+from gateway.meters.dlms.cosem.objects import (
     CLOCK,
     DATA,
     DISCONNECT_CONTROL,
@@ -27,18 +35,8 @@ from gateway.meters.dlms.cosem import (
     capture_object,
     obis,
 )
-from gateway.meters.dlms.data import (
-    Array,
-    DoubleLong,
-    DoubleLongUnsigned,
-    Enum,
-    Integer,
-    Long,
-    Value,
-)
-from gateway.meters.dlms.quantity import WATT, WATT_HOUR
-from gateway.meters.dlms.refusal import CLASS_INCONSISTENT, DENIED, TYPE_UNMATCHED, UNDEFINED, AccessError
-from gateway.simulate.household import Home
+from gateway.meters.dlms.cosem.quantity import WATT, WATT_HOUR
+from gateway.simulate.home import Home
 from gateway.simulate.truth import LiveHome
 
 PERIOD_S = 900

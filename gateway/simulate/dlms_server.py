@@ -13,14 +13,15 @@ from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from gateway.errors import MeterError
-from gateway.meters.dlms import apdu as services
-from gateway.meters.dlms import association, block_transfer, cipher, data
-from gateway.meters.dlms.apdu import Block
-from gateway.meters.dlms.association import HLS5, LLS, NONE, Conformance, Initiate, Initiated
-from gateway.meters.dlms.cipher import Keys
-from gateway.meters.dlms.cosem import REPLY_TO_HLS, Reference, Selection
-from gateway.meters.dlms.data import Value
-from gateway.meters.dlms.refusal import BLOCK_NUMBER_INVALID, DENIED, SUCCESS, AccessError
+from gateway.meters.dlms.application import apdu as services
+from gateway.meters.dlms.application import association, block_transfer, cipher
+from gateway.meters.dlms.application.apdu import Block
+from gateway.meters.dlms.application.association import HLS5, LLS, NONE, Conformance, Initiate, Initiated
+from gateway.meters.dlms.application.cipher import Keys
+from gateway.meters.dlms.application.refusal import BLOCK_NUMBER_INVALID, DENIED, SUCCESS, AccessError
+from gateway.meters.dlms.cosem import data
+from gateway.meters.dlms.cosem.data import Value
+from gateway.meters.dlms.cosem.objects import REPLY_TO_HLS, Reference, Selection
 
 _OFFERED = (
     *(Conformance.GET, Conformance.SET, Conformance.ACTION, Conformance.SELECTIVE_ACCESS),

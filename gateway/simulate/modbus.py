@@ -15,13 +15,13 @@ from pymodbus.constants import ExcCodes
 from pymodbus.server import ModbusTcpServer
 from pymodbus.simulator import DataType, SimAction, SimData, SimDevice
 
-from gateway.clock import Clock
 from gateway.errors import UsageError
+from gateway.host.clock import Clock
 from gateway.meters.endpoint import why
 from gateway.meters.modbus.model import ModbusModel, Table
 from gateway.meters.modbus.sunspec_model import SunSpecModel
-from gateway.simulate.household import Home
-from gateway.simulate.registers import Sheet, sheet_of, shown, table_of, words_of
+from gateway.simulate.home import Home
+from gateway.simulate.modbus_registers import Sheet, sheet_of, shown, table_of, words_of
 from gateway.simulate.truth import LiveHome
 
 # pymodbus logs a traceback for what a meter answers with an exception.

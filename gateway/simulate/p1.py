@@ -13,14 +13,14 @@ from zoneinfo import ZoneInfo
 
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
-from gateway.clock import Clock
 from gateway.errors import UsageError
+from gateway.host.clock import Clock
 from gateway.meters.endpoint import Line, Tcp
 from gateway.meters.p1.frames import crc16
 from gateway.meters.p1.model import P1Model
 from gateway.meters.secrets import Secrets
-from gateway.simulate.household import Home
-from gateway.simulate.speaker import speak
+from gateway.simulate.home import Home
+from gateway.simulate.push_server import speak
 from gateway.simulate.truth import LiveHome
 
 _SYSTEM_TITLE = b"SIM\x00\x00\x00\x00\x01"

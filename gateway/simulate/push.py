@@ -9,20 +9,21 @@ from collections.abc import Callable
 from datetime import UTC
 from pathlib import Path
 
-from gateway.clock import Clock
 from gateway.errors import UsageError
-from gateway.meters.dlms import block_transfer, cipher, mbus
-from gateway.meters.dlms.apdu import DataNotification
-from gateway.meters.dlms.data import Value
-from gateway.meters.dlms.hdlc import Frame
-from gateway.meters.dlms.hdlc_link import LLC_RESPONSE
+from gateway.host.clock import Clock
+from gateway.meters.dlms.application import block_transfer, cipher
+from gateway.meters.dlms.application.apdu import DataNotification
+from gateway.meters.dlms.cosem.data import Value
+from gateway.meters.dlms.link import mbus
+from gateway.meters.dlms.link.hdlc import Frame
+from gateway.meters.dlms.link.hdlc_link import LLC_RESPONSE
 from gateway.meters.dlms.push.model import DlmsPushModel
 from gateway.meters.endpoint import Line, Tcp
 from gateway.meters.profile import Profile
 from gateway.meters.secrets import Secrets
-from gateway.simulate.household import Home
+from gateway.simulate.home import Home
 from gateway.simulate.push_lists import PLANS, Plan, Shown, clock
-from gateway.simulate.speaker import speak
+from gateway.simulate.push_server import speak
 from gateway.simulate.truth import LiveHome
 
 TITLE = b"SIM\x00\x00\x00\x00\x01"

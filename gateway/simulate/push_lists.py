@@ -7,17 +7,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta, tzinfo
 from typing import Literal
 
-from gateway.meters.dlms import date_time
-from gateway.meters.dlms.cosem import obis
-from gateway.meters.dlms.data import (
-    Array,
-    DoubleLongUnsigned,
-    Enum,
-    Integer,
-    LongUnsigned,
-    Value,
-)
-from gateway.meters.dlms.quantity import WATT, WATT_HOUR
+from gateway.meters.dlms.cosem import date_time
+from gateway.meters.dlms.cosem.data import Array, DoubleLongUnsigned, Enum, Integer, LongUnsigned, Value
+from gateway.meters.dlms.cosem.objects import obis
+from gateway.meters.dlms.cosem.quantity import WATT, WATT_HOUR
 
 SERIAL = "5706567000000001"
 _NO_DEVIATION = b"\x80\x00"

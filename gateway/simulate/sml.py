@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from gateway.clock import Clock
+from gateway.host.clock import Clock
 from gateway.meters.crc import x25
 from gateway.meters.endpoint import Line, Tcp
-from gateway.simulate.household import Home
-from gateway.simulate.speaker import speak
+from gateway.simulate.home import Home
+from gateway.simulate.push_server import speak
 from gateway.simulate.truth import LiveHome
 
 _ESCAPE = b"\x1b" * 4

@@ -13,9 +13,9 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from gateway.clock import Clock
 from gateway.errors import UsageError
-from gateway.simulate.household import Home
+from gateway.host.clock import Clock
+from gateway.simulate.home import Home
 
 _NS = 1_000_000_000
 _KEYS = {"import": "import_mwh", "export": "export_mwh", "power": "power_w"}

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from gateway.errors import GatewayError, KeyTaken, NotFound, StoreDenied, StoreUnavailable
-from gateway.files import sync_folder
+from gateway.host.files import sync_folder
 from gateway.store.bucket import MOST_BYTES, check_key, check_size, is_key
 
 _INCOMING = ".incoming"  # no key's part begins with a dot

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Literal
 
 from gateway.errors import TrustError
-from gateway.files import sync_folder, write_durably
+from gateway.host.files import sync_folder, write_durably
 
 FILE = "root.json"
 _VERSION = 1

@@ -59,7 +59,7 @@ async def open_root(kind: Literal["tpm", "software"], folder: Path, tcti: str) -
 
         return await asyncio.to_thread(SoftwareRoot.open, folder)
     try:
-        from gateway.trust.tpm import TpmRoot  # noqa: PLC0415 - its libraries are not everywhere
+        from gateway.trust.tpm.root import TpmRoot  # noqa: PLC0415 - its libraries are not everywhere
     except ImportError as error:
         raise TrustError(
             f"the TPM's libraries are not installed ({error}): install libtss2-esys, libtss2-tcti-device0"

@@ -19,8 +19,9 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from gateway.errors import TrustError
-from gateway.trust import es256, folder
+from gateway.trust import folder
 from gateway.trust.root import check_message
+from gateway.wire import es256
 
 _FIELDS = frozenset({"root", "signing_key"})
 

@@ -6,9 +6,9 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any
 
-from gateway.clock import Clock
-from gateway.meters.dlms import association
-from gateway.meters.dlms.cipher import AUTHENTICATED, ENCRYPTED, Keys
+from gateway.host.clock import Clock
+from gateway.meters.dlms.application import association
+from gateway.meters.dlms.application.cipher import AUTHENTICATED, ENCRYPTED, Keys
 from gateway.meters.endpoint import Tcp
 from gateway.meters.modbus.model import ModbusModel
 from gateway.meters.p1.model import P1Model
@@ -16,7 +16,7 @@ from gateway.meters.profile import load_profile
 from gateway.meters.secrets import Secrets
 from gateway.simulate import dlms, modbus, p1, push, sml
 from gateway.simulate.dlms_server import Policy
-from gateway.simulate.household import Home
+from gateway.simulate.home import Home
 
 HOST = "127.0.0.1"
 SECRETS = {"encryption_key": bytes(range(16)), "authentication_key": bytes(range(16, 32))}

@@ -27,17 +27,17 @@ from typing import Any
 
 from gateway.chain.keys import incarnation_message, link_key
 from gateway.chain.seal import unseal, words
-from gateway.clock import SystemClock
+from gateway.host.clock import SystemClock
 from gateway.ledger import records as ledger_records
 from gateway.ledger.ledger import Ledger
 from gateway.ledger.records import Stream
-from gateway.simulate.household import Home
+from gateway.simulate.home import Home
 from gateway.store.bucket import Location, open_bucket
 from gateway.trust.root import Root, open_root
-from tests import servers
 from tests.bench.meters import KINDS, SECRETS, Kind
 from tests.bench.trend import Trend, trend
-from tests.stored import read_stored
+from tests.support import servers
+from tests.support.stored import read_stored
 
 LEAST_READ = 0.99  # of the readings that a meter gives: one asked too late counts for no second
 MOST_BEHIND_S = 12  # a meter that speaks every 5 s, another interval, and the end of the run

@@ -19,10 +19,10 @@ import pytest
 
 from gateway.cli import main
 from gateway.ledger.ledger import Ledger
-from tests.home import LINK_UNITS, Home
 from tests.meters.bench import device, sdm630, tcp_server
-from tests.provider import Provider
-from tests.serving import serving
+from tests.support.home import LINK_UNITS, Home
+from tests.support.provider import Provider
+from tests.support.serving import serving
 
 GATEWAY = str(Path(sys.executable).with_name("gateway"))
 NOBODY = 65534

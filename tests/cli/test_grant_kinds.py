@@ -18,9 +18,9 @@ import pytest
 from gateway.chain.layout import Layout
 from gateway.cli import main
 from gateway.wire.cose import kid_of
-from tests.home import Home
-from tests.serving import serving
-from tests.utility.stream import Provider
+from tests.stream.stream import Provider
+from tests.support.home import Home
+from tests.support.serving import serving
 
 TARIFF = """
 currency = "EUR"

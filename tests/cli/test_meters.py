@@ -19,15 +19,15 @@ import click
 import pytest
 
 from gateway.cli import main
-from gateway.cli.meters_line import HostPort
-from gateway.clock import SystemClock
+from gateway.cli.meters.options import HostPort
 from gateway.config import example
+from gateway.host.clock import SystemClock
 from gateway.meters.capture import replay
 from gateway.meters.modbus.model import ModbusModel
 from gateway.meters.profile import load_profile, profile_ids
-from gateway.simulate.household import Home
+from gateway.simulate.home import Home
 from gateway.simulate.modbus import Display, devices
-from gateway.simulate.registers import sheet_of
+from gateway.simulate.modbus_registers import sheet_of
 from tests.meters.bench import (
     NOON_S,
     DrivenClock,
@@ -329,7 +329,7 @@ def test_scan_tells_what_it_lacks_to_understand(
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setitem(sys.modules, "dsmr_parser.parsers", None)
-    monkeypatch.setattr("gateway.cli.meters_scan._LISTEN_S", 2)
+    monkeypatch.setattr("gateway.cli.meters.scan._LISTEN_S", 2)
     with subprocess.Popen([GATEWAY, "simulate", "p1", "--port", "0"], stdout=subprocess.PIPE) as simulator:
         try:
             assert simulator.stdout is not None

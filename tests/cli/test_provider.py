@@ -18,7 +18,7 @@ import pytest
 
 from gateway.chain.layout import Layout
 from gateway.cli import main
-from tests.utility.stream import START, Home, Provider, random_readings
+from tests.stream.stream import START, Home, Provider, random_readings
 
 LANES = ("import", "export", "power", "count")
 

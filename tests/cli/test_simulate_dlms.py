@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.meters.dlms.association import HLS5, LLS, NONE
+from gateway.meters.dlms.application.association import HLS5, LLS, NONE
 from gateway.simulate.dlms import Framing
 from gateway.simulate.dlms_server import Policy
 from tests.meters.dlms.gurux import gurux

@@ -22,17 +22,17 @@ from numpy.typing import NDArray
 
 from gateway.chain.keys import link_key
 from gateway.chain.seal import unseal, words
-from gateway.keyring import KeyRing
-from gateway.simulate.household import Home
+from gateway.simulate.home import Home
 from gateway.simulate.modbus import serve
 from gateway.store.bucket import open_bucket
+from gateway.trust.keyring import KeyRing
 from gateway.trust.root import open_root
 from gateway.wire import names
-from gateway.wire.objects import Chunk, Descriptor
-from tests import servers
+from gateway.wire.signed import Chunk, Descriptor
 from tests.faults.scaled import ScaledClock
 from tests.meters.bench import modbus_model
-from tests.tpm import swtpm
+from tests.support import servers
+from tests.support.tpm import swtpm
 
 ROOT = Path(__file__).parents[2]
 SCALE = 20

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gateway.config import Config
-from gateway.daemon import Daemon
+from gateway.daemon.service import Daemon
 
 
 @dataclass(frozen=True, slots=True)

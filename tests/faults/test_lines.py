@@ -17,11 +17,11 @@ import numpy as np
 
 from gateway.chain.layout import Layout
 from gateway.config import MeterSection
-from gateway.metering import open_meters
+from gateway.config.wiring import open_meters
+from gateway.intervals.sampler import Sampler, Units
 from gateway.meters.reader import read_forever
 from gateway.meters.reading import Reading
-from gateway.sampler import Sampler, Units
-from gateway.simulate.household import Home
+from gateway.simulate.home import Home
 from tests.faults.household import Simulated, check_units
 from tests.faults.scaled import ScaledClock
 from tests.faults.test_walk import METERS, write_keys

@@ -8,15 +8,15 @@ from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
-from gateway.meters.dlms import association
-from gateway.meters.dlms.cipher import AUTHENTICATED, ENCRYPTED, Keys
+from gateway.meters.dlms.application import association
+from gateway.meters.dlms.application.cipher import AUTHENTICATED, ENCRYPTED, Keys
 from gateway.meters.endpoint import Tcp
 from gateway.meters.p1.model import P1Model
 from gateway.meters.profile import load_profile
 from gateway.meters.secrets import Secrets
 from gateway.simulate import dlms, p1, push, sml
 from gateway.simulate.dlms_server import Policy
-from gateway.simulate.household import Home
+from gateway.simulate.home import Home
 from tests.faults.household import MODBUS, Simulated, household
 from tests.faults.scaled import ScaledClock
 

@@ -7,13 +7,14 @@ from contextlib import suppress
 from zoneinfo import ZoneInfo
 
 from gateway.errors import MeterError
-from gateway.meters.dlms import apdu, association, cipher, data, date_time, quantity
-from gateway.meters.dlms.cipher import AUTHENTICATED, ENCRYPTED, Guard, Keys
-from gateway.meters.dlms.cosem import Reference, Selection, obis
-from gateway.meters.dlms.data import Array, DoubleLongUnsigned, Enum, Integer, LongUnsigned, Unsigned
-from gateway.meters.dlms.hdlc import Frame, FrameScanner, address
-from gateway.meters.dlms.hdlc_link import LLC_RESPONSE, Limits, Primary, Secondary
-from gateway.meters.dlms.wrapper import Message, Unwrapper
+from gateway.meters.dlms.application import apdu, association, cipher
+from gateway.meters.dlms.application.cipher import AUTHENTICATED, ENCRYPTED, Guard, Keys
+from gateway.meters.dlms.cosem import data, date_time, quantity
+from gateway.meters.dlms.cosem.data import Array, DoubleLongUnsigned, Enum, Integer, LongUnsigned, Unsigned
+from gateway.meters.dlms.cosem.objects import Reference, Selection, obis
+from gateway.meters.dlms.link.hdlc import Frame, FrameScanner, address
+from gateway.meters.dlms.link.hdlc_link import LLC_RESPONSE, Limits, Primary, Secondary
+from gateway.meters.dlms.link.wrapper import Message, Unwrapper
 from tests.fuzz import streams
 from tests.fuzz.engine import Target
 

@@ -7,13 +7,14 @@ from itertools import count
 from typing import TypeVar
 
 from gateway.errors import MeterError
-from gateway.meters.dlms import apdu, association, block_transfer, data, date_time
-from gateway.meters.dlms.client import Session, Setup, Steps
-from gateway.meters.dlms.cosem import CLOCK, REGISTER, Reference, capture_object, obis
-from gateway.meters.dlms.data import Array, DoubleLongUnsigned
-from gateway.meters.dlms.date_time import Scale
-from gateway.meters.dlms.load_profile import Columns, read_columns, rows
-from gateway.meters.dlms.mode_e import find_identification
+from gateway.meters.dlms.application import apdu, association, block_transfer
+from gateway.meters.dlms.application.client import Session, Setup, Steps
+from gateway.meters.dlms.cosem import data, date_time
+from gateway.meters.dlms.cosem.data import Array, DoubleLongUnsigned
+from gateway.meters.dlms.cosem.date_time import Scale
+from gateway.meters.dlms.cosem.objects import CLOCK, REGISTER, Reference, capture_object, obis
+from gateway.meters.dlms.link.mode_e import find_identification
+from gateway.meters.dlms.polled.load_profile import Columns, read_columns, rows
 from tests.fuzz.engine import Target
 
 T = TypeVar("T")

@@ -10,13 +10,13 @@ from contextlib import suppress
 from importlib import resources
 from pathlib import Path
 
-from gateway.clock import SystemClock
 from gateway.config import Config, example, location
 from gateway.config.store import StoreSection
 from gateway.config.tariff import load_tariff
 from gateway.errors import MeterError, UsageError
+from gateway.host.clock import SystemClock
 from gateway.meters.capture import replay
-from gateway.meters.dlms.counter import InvocationCounter
+from gateway.meters.dlms.polled.counter import InvocationCounter
 from gateway.meters.profile import parse_profile, profile_ids
 from gateway.meters.secrets import read_secrets
 from tests.fuzz.engine import Target

@@ -10,8 +10,8 @@ from typing import Any
 
 from pymodbus.framer.rtu import FramerRTU
 
-from gateway.clock import SystemClock
 from gateway.errors import MeterError
+from gateway.host.clock import SystemClock
 from gateway.meters.endpoint import Tcp
 from gateway.meters.modbus.bus import Bus, Framing, _Link
 from gateway.meters.modbus.meter import ModbusMeter

@@ -8,9 +8,9 @@ from functools import partial
 from typing import Any
 
 from gateway.errors import GatewayError, Refused
-from gateway.sampler import SamplerState
+from gateway.intervals.sampler import SamplerState
 from gateway.wire import cose
-from gateway.wire.objects import Card, Descriptor, read_grant_body, read_tariff_body
+from gateway.wire.signed import Card, Descriptor, read_grant_body, read_tariff_body
 from tests.fuzz.engine import Target
 from tests.wire.samples import EXAMPLES, KEY
 from tests.wire.test_hostile import GOOD

@@ -9,9 +9,11 @@ from functools import cache
 from pathlib import Path
 
 from gateway.errors import MeterError
-from gateway.meters.dlms import apdu, block_transfer, cipher, data, mbus
-from gateway.meters.dlms.hdlc import FLAG, Frame, address
-from gateway.meters.dlms.hdlc_link import LLC_RESPONSE
+from gateway.meters.dlms.application import apdu, block_transfer, cipher
+from gateway.meters.dlms.cosem import data
+from gateway.meters.dlms.link import mbus
+from gateway.meters.dlms.link.hdlc import FLAG, Frame, address
+from gateway.meters.dlms.link.hdlc_link import LLC_RESPONSE
 from gateway.meters.dlms.push.decoder import PushDecoder, Seen
 from gateway.meters.dlms.push.links import HdlcLink, MbusLink
 from gateway.meters.dlms.push.lists import ListForm

@@ -7,10 +7,10 @@ from gateway.meters.crc import x25
 from gateway.meters.reading import Telegram, sane
 from gateway.meters.sml.decoder import SmlDecoder
 from gateway.simulate import sml as simulated
-from gateway.simulate.household import Home
-from tests.clock import START_S, FakeClock
+from gateway.simulate.home import Home
 from tests.fuzz import streams
 from tests.fuzz.engine import Target
+from tests.support.clock import START_S, FakeClock
 
 _SERVER_ID = bytes.fromhex("0a0153494d0000bc614e")
 _HEAD = bytes.fromhex("1b1b1b1b01010101")

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import pytest
 
-from gateway.meters.dlms.hdlc import Frame, FrameScanner
+from gateway.meters.dlms.link.hdlc import Frame, FrameScanner
 from gateway.meters.sml.decoder import SmlDecoder
 from tests.fuzz import pushes
 from tests.fuzz.streams import Decoder

@@ -39,8 +39,8 @@ from gateway.ledger.records import (
     Stream,
 )
 from gateway.wire import names
-from tests.home import MEMORY
 from tests.ledger.values import LANES, LAYOUT, chunk, copy_of, descriptor, grant, sealed, stream
+from tests.support.home import MEMORY
 
 T = TypeVar("T")
 U64 = st.one_of(st.integers(0, 2**64 - 1), st.sampled_from([0, 2**63 - 1, 2**63, 2**64 - 1]))

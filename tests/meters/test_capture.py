@@ -12,20 +12,20 @@ import pytest
 
 from gateway.config import MeterSection
 from gateway.config.meter import LANE_NAMES
+from gateway.config.wiring import open_meters
 from gateway.errors import MeterError, UsageError
-from gateway.metering import open_meters
 from gateway.meters.capture import Tap, capture, replay
+from gateway.meters.detect import hear
 from gateway.meters.endpoint import Tcp
-from gateway.meters.hearing import hear
 from gateway.meters.modbus.model import ModbusModel
 from gateway.meters.modbus.sunspec_model import SunSpecModel
 from gateway.meters.profile import load_profile, profile_ids
 from gateway.meters.reading import Reading, Telegram
 from gateway.meters.secrets import Secrets
 from gateway.meters.sml.model import SmlModel
-from gateway.simulate.household import Home
+from gateway.simulate.home import Home
 from gateway.simulate.modbus import Display, devices
-from gateway.simulate.registers import SERIAL, sheet_of
+from gateway.simulate.modbus_registers import SERIAL, sheet_of
 from gateway.simulate.sml import SmlMeter
 from tests.meters.bench import NOON_S, DrivenClock, device, tcp_server
 

@@ -14,7 +14,7 @@ from gateway.meters.endpoint import Endpoint, Line, SerialSettings, Tcp
 from gateway.meters.listener import Listener
 from gateway.meters.reader import ReaderState, read_forever
 from gateway.meters.reading import Reading, Telegram
-from gateway.meters.stream import Stream
+from gateway.meters.transport import Stream
 from tests.meters.bench import NS, DrivenClock, FastClock, StillClock, serial_line, until
 
 SETTINGS = SerialSettings(9600, "none", 1)

@@ -25,7 +25,7 @@ from rich.console import Console
 from provisioning.demo.minutes import LANES, MINUTE_S, Minute, shown_sums
 from provisioning.demo.screen import LiveScreen
 from provisioning.demo.views import SOFTWARE
-from tests.servers import wait_for
+from tests.support.servers import wait_for
 
 ROOT = Path(__file__).parents[2]
 DEADLINE_S = 240  # two minutes at the most, on a machine that has other tests to run

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.clock import Clock
+from gateway.host.clock import Clock
 from gateway.meters.endpoint import Line, Tcp
 from gateway.meters.listener import Listener
 from gateway.meters.profile import load_profile

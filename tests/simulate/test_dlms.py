@@ -9,12 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.config import MeterSection
+from gateway.config.wiring import open_meters
 from gateway.errors import MeterError
-from gateway.metering import open_meters
-from gateway.meters.dlms import date_time
-from gateway.meters.dlms.apdu import Action, Get, Set
-from gateway.meters.dlms.association import HLS5, LLS
-from gateway.meters.dlms.cosem import (
+from gateway.meters.dlms.application.apdu import Action, Get, Set
+from gateway.meters.dlms.application.association import HLS5, LLS
+from gateway.meters.dlms.application.refusal import AccessError
+from gateway.meters.dlms.cosem import date_time
+from gateway.meters.dlms.cosem.data import Array, DoubleLongUnsigned, encode
+from gateway.meters.dlms.cosem.objects import (
     CLOCK,
     DATA,
     PROFILE_GENERIC,
@@ -24,14 +26,12 @@ from gateway.meters.dlms.cosem import (
     obis,
     rows_numbered,
 )
-from gateway.meters.dlms.data import Array, DoubleLongUnsigned, encode
-from gateway.meters.dlms.model import DlmsModel
-from gateway.meters.dlms.refusal import AccessError
+from gateway.meters.dlms.polled.model import DlmsModel
 from gateway.meters.profile import load_profile, profile_ids
 from gateway.meters.reading import Remembering
 from gateway.simulate.dlms import DlmsMeterSimulation, Framing, serve
 from gateway.simulate.dlms_server import Policy
-from gateway.simulate.household import Home
+from gateway.simulate.home import Home
 from tests.meters.bench import NOON_S, NS, DrivenClock, StillClock, raw_server, until
 from tests.meters.dlms.peers import (
     KEYS,

@@ -18,11 +18,11 @@ from typing import Any
 import pytest
 from pymodbus.client import AsyncModbusTcpClient
 
-from gateway.clock import Clock
 from gateway.config import MeterSection
 from gateway.config.meter import LANE_NAMES
+from gateway.config.wiring import open_meters
 from gateway.errors import MeterError, UsageError
-from gateway.metering import open_meters
+from gateway.host.clock import Clock
 from gateway.meters.endpoint import Line, SerialSettings, Tcp
 from gateway.meters.modbus.bus import Bus
 from gateway.meters.modbus.meter import ModbusMeter
@@ -33,9 +33,9 @@ from gateway.meters.profile import load_profile, profile_ids
 from gateway.meters.reader import read_forever
 from gateway.meters.reading import Reading
 from gateway.simulate import truth as simulation
-from gateway.simulate.household import Home
+from gateway.simulate.home import Home
 from gateway.simulate.modbus import Display, devices, serve
-from gateway.simulate.registers import SERIAL, sheet_of, sunspec_sheet, words_of
+from gateway.simulate.modbus_registers import SERIAL, sheet_of, sunspec_sheet, words_of
 from tests.meters.bench import (
     NOON_S,
     NS,

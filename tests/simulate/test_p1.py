@@ -12,7 +12,7 @@ from gateway.meters.endpoint import Line, Tcp
 from gateway.meters.p1.model import P1Model
 from gateway.meters.profile import load_profile
 from gateway.meters.secrets import Secrets
-from gateway.simulate.household import Home
+from gateway.simulate.home import Home
 from gateway.simulate.p1 import P1Meter, serve
 from tests.meters.bench import NOON_S, FastClock, StillClock, serial_line
 from tests.simulate.hearing import heard, listening, running, truth_holds

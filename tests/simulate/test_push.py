@@ -19,7 +19,7 @@ from gateway.meters.listener import Listener
 from gateway.meters.profile import load_profile, profile_ids
 from gateway.meters.reading import Telegram
 from gateway.meters.secrets import Secrets
-from gateway.simulate.household import Home
+from gateway.simulate.home import Home
 from gateway.simulate.push import PushMeter, serve
 from gateway.simulate.push_lists import PLANS
 from tests.meters.bench import NOON_S, NS, DrivenClock, FastClock, until

@@ -8,7 +8,7 @@ import pytest
 
 from gateway.errors import UsageError
 from gateway.meters.endpoint import Line, SerialSettings, Tcp
-from gateway.simulate.household import Home
+from gateway.simulate.home import Home
 from gateway.simulate.sml import serve
 from tests.meters.bench import NOON_S, FastClock, StillClock, serial_line
 from tests.simulate.hearing import heard, listening, running, truth_holds

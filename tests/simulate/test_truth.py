@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from gateway.errors import UsageError
-from gateway.simulate.household import Home
+from gateway.simulate.home import Home
 from gateway.simulate.truth import LiveHome
 from tests.meters.bench import NOON_S, StillClock, until
 

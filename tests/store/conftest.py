@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from gateway.store.bucket import Bucket, Location, open_bucket
-from tests.servers import S3Server
+from tests.support.servers import S3Server
 
 
 @pytest.fixture(params=["seaweedfs", "minio"])

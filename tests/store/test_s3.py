@@ -16,8 +16,8 @@ from boto3.session import Session
 from gateway.errors import KeyTaken, NotFound, StoreDenied, StoreUnavailable
 from gateway.store import s3
 from gateway.store.bucket import Bucket, Location, open_bucket
-from tests.servers import BUCKET, S3Server
 from tests.store.relay import Cut, Fault, Instead, Lost, Relay, Request, Silence, error, relay
+from tests.support.servers import BUCKET, S3Server
 
 PORTAL = Instead("200 OK", "<html><body>Welcome to the hotel</body></html>", "text/html")
 DEADLINE_S = 30

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from gateway.trust.keys import Keys
-from gateway.trust.owner import Owner
-from gateway.trust.tpm import TpmRoot, connector
-from gateway.trust.transport import Transport
-from tests.tpm import swtpm
-from tests.trust.bus import Bus
+from gateway.trust.tpm.keys import Keys
+from gateway.trust.tpm.owner import Owner
+from gateway.trust.tpm.root import TpmRoot, connector
+from gateway.trust.tpm.transport import Transport
+from tests.support.tpm import swtpm
+from tests.trust.tpm.bus import Bus
 
 
 @pytest.fixture

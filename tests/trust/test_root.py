@@ -18,10 +18,10 @@ from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from cryptography.hazmat.primitives.serialization import load_der_public_key
 
 from gateway.errors import GatewayError, TrustError
-from gateway.trust import es256
 from gateway.trust.folder import FILE
 from gateway.trust.root import MAX_MESSAGE, Root, open_root
-from tests.tpm import swtpm
+from gateway.wire import es256
+from tests.support.tpm import swtpm
 
 Kind = Literal["tpm", "software"]
 

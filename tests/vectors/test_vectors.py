@@ -23,7 +23,8 @@ from gateway.chain.raw import read_links
 from gateway.chain.seal import MASK, U64, LinkWords, nonces, seal, signed, total, unseal, words, words_under
 from gateway.chain.token import make_token, open_token, open_words, pack_words, read_words
 from gateway.chain.window import Granularity
-from gateway.wire import cose, names, objects
+from gateway.wire import cose, names
+from gateway.wire import signed as objects
 from tests.vectors import make, plain
 
 FILES = (

@@ -20,7 +20,7 @@ from gateway.chain.layout import LANES, Layout
 from gateway.chain.tariff import Dynamic, Rule, Tariff, TimeOfUse
 from gateway.chain.window import Granularity
 from gateway.wire import cose
-from gateway.wire.objects import (
+from gateway.wire.signed import (
     Card,
     Chunk,
     Descriptor,

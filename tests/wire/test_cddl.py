@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from gateway.chain.tariff import Tariff
 from gateway.errors import Refused
 from gateway.wire import cose
-from gateway.wire.objects import (
+from gateway.wire.signed import (
     Card,
     Chunk,
     Descriptor,

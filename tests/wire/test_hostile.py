@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from gateway.errors import Refused
 from gateway.wire import cose
-from gateway.wire.objects import (
+from gateway.wire.signed import (
     Card,
     Descriptor,
     GrantObject,

@@ -13,8 +13,8 @@ from gateway.chain.grant import Grant
 from gateway.chain.layout import LANES
 from gateway.chain.tariff import Tariff
 from gateway.errors import Refused
-from gateway.wire import cose, objects
-from gateway.wire.objects import (
+from gateway.wire import cose, signed
+from gateway.wire.signed import (
     Card,
     Chunk,
     Descriptor,
@@ -32,7 +32,7 @@ KINDS = list(EXAMPLES)
 
 
 def test_no_kind_of_object_is_forgotten() -> None:
-    kinds = {v for v in vars(objects).values() if isinstance(v, type) and hasattr(v, "TYPE")}
+    kinds = {v for v in vars(signed).values() if isinstance(v, type) and hasattr(v, "TYPE")}
     assert kinds == set(EXAMPLES) == set(RULES)
     assert len({kind.TYPE for kind in KINDS}) == len(KINDS)
     assert all(kind.TYPE.startswith("gw1/") for kind in KINDS)

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Protocol
 
-from gateway.clock import Clock
 from gateway.errors import MeterError, UsageError
+from gateway.host.clock import Clock
 from gateway.meters.modbus.bus import NoSuchRegisters
 from gateway.meters.modbus.model import BlockLimits, ModbusModel, Probe, Register, Table
 from gateway.meters.modbus.value import NoValue, lane_value, number

@@ -14,7 +14,7 @@ from fractions import Fraction
 from itertools import pairwise
 from typing import Literal
 
-from gateway.meters.keys import Keys
+from gateway.meters.toml_table import Keys
 
 Table = Literal["input", "holding"]
 WordOrder = Literal["high-first", "low-first"]

@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from gateway.clock import Clock
 from gateway.errors import MeterError
+from gateway.host.clock import Clock
 from gateway.meters.modbus.bus import Bus, NotReached
 from gateway.meters.modbus.meter import ModbusMeter
 from gateway.meters.modbus.model import LANES, ModbusModel, Table

@@ -6,8 +6,8 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
-from gateway.clock import Clock
 from gateway.errors import MeterError
+from gateway.host.clock import Clock
 from gateway.meters.modbus.bus import NotReached
 from gateway.meters.modbus.meter import Registers, check_lanes, judge
 from gateway.meters.modbus.model import Probe, Register

@@ -11,8 +11,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from fractions import Fraction
 
-from gateway.meters.keys import Keys
 from gateway.meters.modbus.model import Register
+from gateway.meters.toml_table import Keys
 
 MARKER = (0x5375, 0x6E53)  # "SunS"
 COMMON, END = 1, 0xFFFF  # ids of the model that every device begins with, and of the end of all

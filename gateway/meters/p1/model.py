@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from gateway.errors import UsageError
-from gateway.meters.keys import Keys
 from gateway.meters.p1.cipher import SealedFrames
 from gateway.meters.p1.decoder import P1Decoder, Registers
 from gateway.meters.reading import Decoder
 from gateway.meters.secrets import Secrets
+from gateway.meters.toml_table import Keys
 
 _MWH_PER_KWH = 1_000_000
 _CODE = r"[0-9]-[0-9]:[0-9]{1,3}\.[0-9]{1,3}\.[0-9]{1,3}"

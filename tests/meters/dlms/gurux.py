@@ -21,7 +21,7 @@ from gurux_dlms.objects import (
 )
 from gurux_dlms.secure import GXDLMSSecureClient
 
-from gateway.meters.dlms import association
+from gateway.meters.dlms.application import association
 from gateway.simulate.dlms import Framing
 from gateway.simulate.dlms_server import Policy
 

@@ -8,15 +8,15 @@ from contextlib import asynccontextmanager
 from itertools import count
 from typing import Any, TypeVar
 
-from gateway.clock import Clock
-from gateway.meters.dlms import association
-from gateway.meters.dlms.cipher import Keys
-from gateway.meters.dlms.client import Session, Setup, Steps
-from gateway.meters.dlms.cosem import PUBLIC_CLIENT
+from gateway.host.clock import Clock
+from gateway.meters.dlms.application import association
+from gateway.meters.dlms.application.cipher import Keys
+from gateway.meters.dlms.application.client import Session, Setup, Steps
+from gateway.meters.dlms.cosem.objects import PUBLIC_CLIENT
 from gateway.simulate.dlms import Connection, DlmsMeterSimulation, Framing, serve
 from gateway.simulate.dlms_objects import MeterObjects
 from gateway.simulate.dlms_server import Policy, Server
-from gateway.simulate.household import Home
+from gateway.simulate.home import Home
 from tests.meters.bench import NS, DrivenClock
 
 T = TypeVar("T")

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from gateway.meters.dlms.association import HLS5, LLS, NONE
+from gateway.meters.dlms.application.association import HLS5, LLS, NONE
 from gateway.simulate.dlms import Framing
 from gateway.simulate.dlms_server import Policy
 from tests.meters.bench import NS, StillClock

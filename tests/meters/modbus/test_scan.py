@@ -14,9 +14,9 @@ from gateway.meters.modbus.model import ModbusModel
 from gateway.meters.modbus.scan import Found, scan
 from gateway.meters.modbus.sunspec_model import SunSpecModel
 from gateway.meters.profile import load_profile, profile_ids
-from gateway.simulate.household import Home
+from gateway.simulate.home import Home
 from gateway.simulate.modbus import Display, devices
-from gateway.simulate.registers import sheet_of
+from gateway.simulate.modbus_registers import sheet_of
 from tests.meters.bench import (
     NOON_S,
     DrivenClock,

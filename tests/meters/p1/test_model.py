@@ -13,7 +13,7 @@ from gateway.meters.p1.model import P1Model
 from gateway.meters.profile import load_profile, parse_profile, profile_ids
 from gateway.meters.reading import Telegram
 from gateway.meters.secrets import Secrets
-from gateway.simulate.household import Home
+from gateway.simulate.home import Home
 from gateway.simulate.p1 import P1Meter
 from tests.meters.bench import NOON_S, StillClock
 

@@ -11,8 +11,8 @@ from __future__ import annotations
 from collections import OrderedDict
 
 from gateway.errors import MeterError
-from gateway.meters.dlms import block_transfer, cipher
-from gateway.meters.dlms.apdu import parse_notification
+from gateway.meters.dlms.application import block_transfer, cipher
+from gateway.meters.dlms.application.apdu import parse_notification
 from gateway.meters.dlms.push.links import Link, Readings
 from gateway.meters.dlms.push.lists import ListForm
 from gateway.meters.reading import Telegram

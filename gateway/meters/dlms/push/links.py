@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from gateway.errors import MeterError
-from gateway.meters.dlms import mbus
-from gateway.meters.dlms.hdlc import Frame, FrameScanner
-from gateway.meters.dlms.hdlc_link import LLC_COMMAND, LLC_RESPONSE
+from gateway.meters.dlms.link import mbus
+from gateway.meters.dlms.link.hdlc import Frame, FrameScanner
+from gateway.meters.dlms.link.hdlc_link import LLC_COMMAND, LLC_RESPONSE
 
 _UNNUMBERED = 0x03  # control of a UI frame, without the bit P or F
 _LONGEST = 1 << 14  # bytes of a message; lists have some hundred

@@ -14,12 +14,12 @@ from dataclasses import dataclass, field, replace
 from datetime import tzinfo
 
 from gateway.errors import MeterError
-from gateway.meters.dlms import date_time
-from gateway.meters.dlms.apdu import DataNotification
-from gateway.meters.dlms.cosem import Obis
-from gateway.meters.dlms.data import Array, Enum, Integer, Value
-from gateway.meters.dlms.date_time import Moment
-from gateway.meters.dlms.quantity import WATT, WATT_HOUR, ScalerUnit, milliwatt_hours, watts
+from gateway.meters.dlms.application.apdu import DataNotification
+from gateway.meters.dlms.cosem import date_time
+from gateway.meters.dlms.cosem.data import Array, Enum, Integer, Value
+from gateway.meters.dlms.cosem.date_time import Moment
+from gateway.meters.dlms.cosem.objects import Obis
+from gateway.meters.dlms.cosem.quantity import WATT, WATT_HOUR, ScalerUnit, milliwatt_hours, watts
 from gateway.meters.reading import Telegram
 
 # What OBIS groups C, D and E name (IEC 62056-6-1): group B is a channel that makers choose, F is 255, now.

@@ -8,14 +8,14 @@ from typing import Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from gateway.errors import UsageError
-from gateway.meters.dlms import cosem
-from gateway.meters.dlms.cipher import Keys as CipherKeys
+from gateway.meters.dlms.application.cipher import Keys as CipherKeys
+from gateway.meters.dlms.cosem.objects import Obis, obis
 from gateway.meters.dlms.push.decoder import PushDecoder, Seen
 from gateway.meters.dlms.push.links import HdlcLink, MbusLink
 from gateway.meters.dlms.push.lists import PLACES, ListForm
-from gateway.meters.keys import Keys
 from gateway.meters.reading import Decoder
 from gateway.meters.secrets import Secrets
+from gateway.meters.toml_table import Keys
 
 LANES = ("import", "export", "power")
 Transport = Literal["hdlc", "m-bus"]
@@ -71,8 +71,8 @@ def parse_model(keys: Keys) -> DlmsPushModel:
     )
 
 
-def _object(keys: Keys) -> cosem.Obis:
-    return cosem.obis(keys.text("serial_object", r"\d{1,3}-\d{1,3}:\d{1,3}\.\d{1,3}\.\d{1,3}"))
+def _object(keys: Keys) -> Obis:
+    return obis(keys.text("serial_object", r"\d{1,3}-\d{1,3}:\d{1,3}\.\d{1,3}\.\d{1,3}"))
 
 
 def _zone(keys: Keys) -> ZoneInfo:

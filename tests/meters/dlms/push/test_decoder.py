@@ -9,12 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.errors import MeterError, UsageError
-from gateway.meters.dlms import block_transfer, cipher, date_time, mbus
-from gateway.meters.dlms.apdu import DataNotification
-from gateway.meters.dlms.cosem import obis
-from gateway.meters.dlms.data import DoubleLongUnsigned, Enum, Integer, Value
-from gateway.meters.dlms.hdlc import Frame
-from gateway.meters.dlms.hdlc_link import LLC_RESPONSE
+from gateway.meters.dlms.application import block_transfer, cipher
+from gateway.meters.dlms.application.apdu import DataNotification
+from gateway.meters.dlms.cosem import date_time
+from gateway.meters.dlms.cosem.data import DoubleLongUnsigned, Enum, Integer, Value
+from gateway.meters.dlms.cosem.objects import obis
+from gateway.meters.dlms.link import mbus
+from gateway.meters.dlms.link.hdlc import Frame
+from gateway.meters.dlms.link.hdlc_link import LLC_RESPONSE
 from gateway.meters.dlms.push.decoder import PushDecoder, Seen
 from gateway.meters.dlms.push.links import HdlcLink, MbusLink
 from gateway.meters.dlms.push.lists import ListForm

@@ -11,9 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.errors import MeterError
-from gateway.meters.dlms.apdu import DataNotification
-from gateway.meters.dlms.cosem import obis
-from gateway.meters.dlms.data import (
+from gateway.meters.dlms.application.apdu import DataNotification
+from gateway.meters.dlms.cosem.data import (
     Array,
     DoubleLong,
     DoubleLongUnsigned,
@@ -24,6 +23,7 @@ from gateway.meters.dlms.data import (
     LongUnsigned,
     Value,
 )
+from gateway.meters.dlms.cosem.objects import obis
 from gateway.meters.dlms.push.lists import Entry, ListForm
 from gateway.meters.reading import Telegram
 

@@ -1,0 +1,176 @@
+"""What bills tell: a tariff made to single a window out, and several equations in the same units.
+
+A bill is one linear equation. Alone it tells a window's sum where the prices were chosen for that; beside
+other bills and granted windows it may leave but one solution. Both are computed exactly.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from fractions import Fraction
+from itertools import combinations
+from math import gcd
+
+from gateway.chain.consent.held import Finding, Held
+from gateway.chain.grant import Grant
+from gateway.chain.tariff import Tariff, Weight
+from gateway.chain.window import spell_ms
+from gateway.errors import UsageError
+
+_DAY_MS = 86_400_000
+_TOLD = 10
+"""A window counts as told when a bill leaves less than a tenth of its possible range open."""
+_MEAN_W = 1000
+"""What a home draws on average, roughly: the range against which a remainder is judged."""
+
+
+def isolated(one: Held) -> list[Finding]:
+    """The windows whose sum a single bill would tell, by a tariff made for it, in the first period that
+    has any.
+
+    Zero-except-one: no other window has a price. Base-N: one window's price outweighs all others', or
+    all others' prices share a factor that leaves its remainder.
+    """
+    for a, b, weights in _billed(one):
+        found = _isolated(one.grant, [(lane, w) for lane, runs in weights.items() for w in runs], b - a)
+        if found:
+            return found
+    return []
+
+
+def _isolated(grant: Grant, runs: Sequence[tuple[str, Weight]], period: int) -> list[Finding]:
+    priced = [(lane, w) for lane, w in runs if w.price]
+    findings = []
+    weight = sum(abs(w.price) * (w.end - w.first) for _, w in priced)
+    common = _gcd_of_others([w.price for _, w in priced])
+    for (lane, w), others in zip(priced, common, strict=True):
+        own = abs(w.price) * (w.end - w.first)
+        if 2 * (w.end - w.first) > period:
+            continue  # most of the period: a bill is meant to tell about that
+        remainder = others // gcd(others, w.price) if others else 0
+        energy = (w.end - w.first) * grant.granularity.unit_ms * _MEAN_W // 3600
+        if (weight - own) * _TOLD < own or remainder * _TOLD > energy:
+            length = spell_ms((w.end - w.first) * grant.granularity.unit_ms)
+            sentence = f"this tariff's bill tells the sum of {lane} of one window of {length} by itself"
+            findings.append(Finding(lane, w.first, w.end, (grant.id,), sentence))
+    return findings
+
+
+def _gcd_of_others(values: Sequence[int]) -> list[int]:
+    """For each value, the greatest common divisor of all the others."""
+    ahead = [0]
+    for value in values:
+        ahead.append(gcd(ahead[-1], value))
+    behind, out = 0, []
+    for at in range(len(values) - 1, -1, -1):
+        out.append(gcd(ahead[at], behind))
+        behind = gcd(behind, values[at])
+    return out[::-1]
+
+
+Point = tuple[str, int]
+Row = dict[Point, Fraction]
+
+
+def by_bills(opening: Sequence[Held], bills: Sequence[Held]) -> Iterator[Finding]:
+    """What bills tell together, and together with windows: in the span of their equations.
+
+    The unknowns are the running totals at the boundaries; those that windows tie together are one. A
+    stretch is known exactly where the difference of its ends' totals is a combination of the equations.
+    """
+    equations = [equation for one in bills for equation in _equations(one, opening)]
+    rows = _reduced(equations)
+    known: list[tuple[Point, Point]] = []
+    by_rest: dict[frozenset[tuple[Point, Fraction]], list[Point]] = defaultdict(list)
+    for pivot, row in rows.items():
+        rest = {point: value for point, value in row.items() if point != pivot}
+        if len(rest) == 1 and next(iter(rest.values())) == -1:
+            known.append((pivot, next(iter(rest))))
+        by_rest[frozenset(rest.items())].append(pivot)
+    for pivots in by_rest.values():
+        known += combinations(pivots, 2)
+    ids = tuple(one.grant.id for one in (*opening, *bills))
+    for p, q in known:
+        (lane, first), (other, end) = sorted((p, q), key=lambda point: point[1])
+        if lane == other and not (_ends(first, bills) and _ends(end, bills)):  # a flat bill tells its total
+            length = spell_ms((end - first) * bills[0].grant.granularity.unit_ms)
+            yield Finding(
+                lane, first, end, ids, f"bills and windows together tell one {length} sum of {lane}"
+            )
+
+
+def _ends(unit: int, bills: Sequence[Held]) -> bool:
+    """Whether some bill's period begins or ends with this unit."""
+    return any(one.covers(unit, unit) and one.granularity.align_up(unit) == unit for one in bills)
+
+
+def _billed(one: Held) -> Iterator[tuple[int, int, dict[str, list[Weight]]]]:
+    """The billing periods [a, b) that are checked, with their prices: all where the grant ends, else the
+    first year's."""
+    tariff, granularity = _tariff(one), one.granularity
+    end = one.end
+    if end is None:
+        end = one.grant.first + 366 * _DAY_MS // granularity.unit_ms
+    for j in range(max(1, one.grant.number(end))):
+        a, b = one.grant.window(j)
+        try:
+            yield a, b, tariff.weights(one.grant.lanes, granularity.unit_ms, a, b)
+        except UsageError:
+            return  # a dynamic tariff ends with its prices, and so do its bills
+
+
+def _equations(one: Held, opening: Sequence[Held]) -> Iterator[Row]:
+    for _, _, weights in _billed(one):
+        row: Row = defaultdict(Fraction)
+        for lane, runs in weights.items():
+            for weight in runs:
+                _add(row, lane, weight, opening)
+        yield {point: value for point, value in row.items() if value}
+
+
+def _add(row: Row, lane: str, weight: Weight, opening: Sequence[Held]) -> None:
+    row[_scale(lane, weight.end, opening)] += weight.price
+    row[_scale(lane, weight.first, opening)] -= weight.price
+
+
+def _scale(lane: str, unit: int, opening: Sequence[Held]) -> Point:
+    """The unknown that the running total at `unit` belongs to: one for all boundaries of a windows grant."""
+    for one in opening:
+        if lane in one.grant.lanes and one.covers(unit, unit) and one.granularity.align_up(unit) == unit:
+            return lane, one.grant.first
+    return lane, unit
+
+
+def _reduced(equations: Iterable[Row]) -> dict[Point, Row]:
+    """The equations in reduced echelon form, by pivot."""
+    rows: dict[Point, Row] = {}
+    for equation in equations:
+        row = dict(equation)
+        for pivot in row.keys() & rows.keys():  # no row holds another's pivot
+            _subtract(row, rows[pivot], row[pivot])
+        if not row:
+            continue
+        pivot = min(row)
+        scale = row[pivot]
+        row = {point: value / scale for point, value in row.items()}
+        for known in rows.values():
+            _subtract(known, row, known.get(pivot, Fraction(0)))
+        rows[pivot] = row
+    return rows
+
+
+def _subtract(row: Row, other: Row, factor: Fraction) -> None:
+    if factor:
+        for point, value in other.items():
+            left = row.get(point, Fraction(0)) - factor * value
+            if left:
+                row[point] = left
+            else:
+                row.pop(point, None)
+
+
+def _tariff(one: Held) -> Tariff:
+    if one.tariff is None:
+        raise UsageError(f"the tariff of bill grant {one.grant.id.hex()} is needed to check it")
+    return one.tariff

@@ -1,0 +1,102 @@
+"""`gateway meters capture`."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import click
+
+from gateway.cli.meters.options import explained, meter_options, section, tell_warnings
+from gateway.cli.output import examples, kwh
+from gateway.config import MeterSection
+from gateway.config.wiring import open_meters
+from gateway.errors import GatewayError, MeterError, UsageError
+from gateway.host.clock import Clock, SystemClock
+from gateway.host.files import write_durably
+from gateway.meters.capture import Tap, capture, replay
+from gateway.meters.reading import Meter, Reading
+
+
+@click.command(
+    epilog=examples(
+        "gateway meters capture --profile eastron-sdm630 --tcp 192.168.1.50 --output sdm630.json",
+        "gateway meters capture --profile sml-generic --serial /dev/ttyUSB0 --seconds 20 --output sml.json",
+    )
+)
+@meter_options
+@click.option(
+    "--seconds",
+    default=10,
+    show_default=True,
+    type=click.IntRange(1, 3600),
+    help="How long to listen to a meter that speaks by itself.",
+)
+@click.option("--output", required=True, type=click.Path(path_type=Path, dir_okay=False), help="The file.")
+def command(profile_id: str | None, seconds: int, output: Path, **place: Any) -> None:
+    """Write what a meter says to a file that becomes a test: its registers, or the bytes that it sends, and
+    the values that they were read as."""
+    if profile_id is None:
+        raise UsageError("say with --profile which meter it is: `gateway meters scan` finds out")
+    if output.exists():
+        raise UsageError(f"{output} is there already: name a new file")
+    tell_warnings()
+    text, reading = asyncio.run(_captured(section(profile_id, **place), SystemClock("host"), seconds))
+    try:
+        write_durably(output, text.encode())
+    except OSError as error:
+        raise UsageError(f"{output} cannot be written: {error.strerror}") from None
+    click.echo(f"{output}: {', '.join(_said(reading))}. Does the meter's display say so too?")
+    click.echo(
+        "It holds the meter's values, and the number that it may send with them: look it through before you "
+        "give it away. In tests/meters/fixtures it is a test."
+    )
+
+
+async def _captured(meter: MeterSection, clock: Clock, seconds: int) -> tuple[str, Reading]:
+    tap = Tap(clock)
+    (opened,) = open_meters((meter,), clock, tap).values()
+    try:
+        reading = await (_heard(opened, seconds) if opened.pushes else _asked(opened))
+    except GatewayError as error:
+        raise explained(error) from None
+    finally:
+        await opened.aclose()
+    text = capture(meter.profile, meter.unit_id, tap, reading)
+    try:
+        told, shown = await replay(text, clock)
+    except UsageError:
+        raise UsageError(
+            f"{meter.profile} enciphers what it sends: nobody could read a capture without the meter's keys, "
+            "and those belong into no file that is given away"
+        ) from None
+    if told != shown:
+        raise MeterError("what came in does not read the same twice, as when something was lost: try again")
+    return text, reading
+
+
+async def _asked(meter: Meter) -> Reading:
+    await meter.probe()
+    return await meter.read()
+
+
+async def _heard(meter: Meter, seconds: int) -> Reading:
+    reading: Reading | None = None
+    try:
+        async with asyncio.timeout(seconds):
+            while True:
+                reading = await meter.read()
+    except TimeoutError:
+        if reading is None:
+            raise MeterError(
+                f"nothing that can be read came in {seconds} s; give it more --seconds"
+            ) from None
+        return reading
+
+
+def _said(reading: Reading) -> list[str]:
+    return [
+        f"{lane} {value} W" if lane == "power" else f"{lane} {kwh(value)} kWh"
+        for lane, value in reading.registers.items()
+    ]

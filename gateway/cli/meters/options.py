@@ -1,0 +1,136 @@
+"""The options by which a meter is reached, and what they make: a section as the configuration has it."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+import click
+
+from gateway.cli.output import printable
+from gateway.config import MeterSection
+from gateway.errors import GatewayError, MeterError, UsageError
+from gateway.meters.dlms.polled.model import DlmsModel
+from gateway.meters.endpoint import IN_USE
+from gateway.meters.profile import load_profile
+
+Result = TypeVar("Result")
+Option = Callable[[Callable[..., Result]], Callable[..., Result]]
+
+LANES = ("import", "export", "power")
+
+
+class HostPort(click.ParamType[tuple[str, int | None]]):
+    """HOST or HOST:PORT; an IPv6 address with a port stands in brackets."""
+
+    name = "host[:port]"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str, int | None]:
+        match = re.fullmatch(r"(?:\[([^\]\s]+)\]|([^\s:/]+))(?::(\d{1,5}))?", str(value))
+        if match is None and re.fullmatch(r"[0-9a-fA-F:.]*:[0-9a-fA-F:.]*:[0-9a-fA-F:.]*", str(value)):
+            return str(value), None
+        if match is None or not 0 < int(match[3] or 1) < 65_536:
+            self.fail(f"{value!r}; right would be 192.168.1.50 or 192.168.1.50:502", param, ctx)
+        return match[1] or match[2], int(match[3]) if match[3] else None
+
+
+def place_options(command: Callable[..., Result]) -> Callable[..., Result]:
+    """`--tcp`, `--rtu`, `--serial`, `--baud` and `--parity`."""
+    options = [
+        click.option("--tcp", type=HostPort(), help="A meter, or a converter, on the network."),
+        click.option("--rtu", is_flag=True, help="With --tcp: a converter passes Modbus' serial frames on."),
+        click.option("--serial", type=click.Path(), help="A serial port, /dev/serial/by-id/... at best."),
+        click.option(
+            "--baud", type=click.IntRange(300, 115_200), help="With --serial.  [default: profile's]"
+        ),
+        click.option(
+            "--parity", type=click.Choice(["N", "E", "O"]), help="With --serial.  [default: profile's]"
+        ),
+    ]
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def meter_options(command: Callable[..., Result]) -> Callable[..., Result]:
+    """The place, and `--profile`, `--id` and `--keys`, for a command that takes them all."""
+    options = [
+        click.option("--profile", "profile_id", help="The meter's model: see `gateway meters list`."),
+        click.option("--id", "device_id", type=click.IntRange(1, 247), help="On Modbus.  [default: 1]"),
+        click.option("--keys", type=click.Path(path_type=Path), help="The file of the meter's keys."),
+    ]
+    for option in reversed(options):
+        command = option(command)
+    return place_options(command)
+
+
+def check_place(tcp: object, serial: object, rtu: bool, baud: object, parity: object) -> None:
+    """UsageError unless it is one place, with the options that belong to it."""
+    if (tcp is None) == (serial is None):
+        raise UsageError("say where the meter is: --tcp HOST[:PORT], or --serial DEVICE")
+    if rtu and tcp is None:
+        raise UsageError("--rtu belongs to --tcp; a serial port has no other frames")
+    if serial is None and not (baud is None and parity is None):
+        raise UsageError("--baud and --parity belong to --serial")
+
+
+def section(
+    profile_id: str,
+    tcp: tuple[str, int | None] | None,
+    rtu: bool,
+    serial: str | None,
+    baud: int | None,
+    parity: str | None,
+    device_id: int | None,
+    keys: Path | None,
+) -> MeterSection:
+    """The meter that the options speak of; its name is its profile's."""
+    check_place(tcp, serial, rtu, baud, parity)
+    model = load_profile(profile_id).model
+    if isinstance(model, DlmsModel) and model.security.counts:
+        raise UsageError(
+            f"{profile_id} wants its messages numbered, and under its keys no number may come twice: put the "
+            "meter into the configuration, where all who read it count together, and read it by its name"
+        )
+    has = model.lanes
+    values = {
+        "name": re.sub(r"[^a-z0-9-]", "-", profile_id),
+        "profile": profile_id,
+        "lanes": [lane for lane in LANES if lane in has] + ["count"],
+        "unit_id": device_id or 1,
+        "keys": None if keys is None else str(keys.absolute()),
+    }
+    if tcp is not None:
+        values["tcp"] = {"host": tcp[0], "port": tcp[1], "framer": "rtu" if rtu else "socket"}
+    if serial is not None:
+        values["serial"] = {"device": str(Path(serial).absolute()), "baudrate": baud, "parity": parity}
+    return MeterSection.model_validate(values)
+
+
+def explained(error: GatewayError) -> GatewayError:
+    """A port that is taken: by whom it probably is, and what to do."""
+    if IN_USE not in str(error):
+        return error
+    return MeterError(
+        f"{error}: a running gateway keeps its meters' serial ports to itself. Stop it (systemctl stop "
+        "gateway) and start it again afterwards, or reach the meter over tcp"
+    )
+
+
+def tell_warnings(tell: Callable[[str], None] | None = None) -> None:
+    """Hand what a meter's reader warns of to `tell`; without one, say it on stderr."""
+
+    class Teller(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            (tell or _say)(record.getMessage())
+
+    logging.getLogger("gateway").addHandler(Teller(logging.WARNING))
+
+
+def _say(sentence: str) -> None:
+    click.echo(f"gateway: {printable(str(explained(MeterError(sentence))))}", err=True)

@@ -1,0 +1,204 @@
+"""`gateway meters read`."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+import sys
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from gateway.cli.config import DEFAULT_FILE
+from gateway.cli.meters.options import explained, meter_options, section, tell_warnings
+from gateway.cli.output import examples, kwh, local_time, offset, printable, ruled_table
+from gateway.config import Config, MeterSection
+from gateway.config.wiring import open_meters
+from gateway.errors import GatewayError, MeterError, UsageError
+from gateway.host.clock import Clock, SystemClock
+from gateway.meters.reader import ReaderState, read_forever
+from gateway.meters.reading import Meter, Reading
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+_NS, _MS = 1_000_000_000, 1_000_000
+
+
+@click.command(
+    epilog=examples(
+        "gateway meters read",
+        "gateway meters read main --once",
+        "gateway meters read --profile eastron-sdm630 --tcp 192.168.1.50",
+        "gateway meters read --profile sml-generic --serial /dev/serial/by-id/usb-ir-head --json",
+    )
+)
+@click.argument("name", required=False)
+@click.option(
+    "--config",
+    type=click.Path(path_type=Path),
+    default=DEFAULT_FILE,
+    show_default=True,
+    envvar="GATEWAY_CONFIG",
+    show_envvar=True,
+    help="Whose meters are read, unless --profile says which it is.",
+)
+@meter_options
+@click.option("--once", is_flag=True, help="One reading, and no more.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object on a line for each reading.")
+def command(
+    name: str | None, config: Path, profile_id: str | None, once: bool, as_json: bool, **place: Any
+) -> None:
+    """Show what the meter NAME of the configuration says, all of its meters, or the one that the options
+    describe: power, import and export, how old they are, how far its clock is off. Until Ctrl-C."""
+    if profile_id is None:
+        if any(place.values()):
+            raise UsageError("say with --profile which meter it is: `gateway meters scan` finds out")
+        loaded = Config.load(config)
+        sections, clock = _named(name, config, loaded), SystemClock(loaded.clock.source)
+        meters = open_meters(sections, clock, state=loaded.gateway.state)
+    else:
+        if name is not None:
+            raise UsageError("NAME is a meter of the configuration, --profile describes another: give one")
+        sections, clock = (section(profile_id, **place),), SystemClock("host")
+        meters = open_meters(sections, clock)
+    asyncio.run(_read(meters, sections, clock, once, as_json))
+
+
+def _named(name: str | None, config: Path, loaded: Config) -> tuple[MeterSection, ...]:
+    sections = tuple(one for one in loaded.meter if name in {None, one.name})
+    if not sections:
+        names = ", ".join(one.name for one in loaded.meter)
+        raise UsageError(f"{config} has no meter {name!r}; it has {names}")
+    return sections
+
+
+@dataclass(slots=True)
+class _Screen:
+    """What was read last of each meter, how reading goes, and what was said of it since."""
+
+    states: Mapping[str, ReaderState]
+    latest: dict[str, Reading] = field(default_factory=dict)
+    said: dict[str, str] = field(default_factory=dict)
+
+    def warn(self, sentence: str) -> None:
+        for name in self.states:
+            if sentence.startswith((f"meter {name}:", f"meter {name} ")):
+                self.said[name] = sentence
+
+
+async def _read(
+    meters: Mapping[str, Meter], sections: tuple[MeterSection, ...], clock: Clock, once: bool, as_json: bool
+) -> None:
+    show = _print_json if as_json else _print_line
+    if once:
+        tell_warnings()
+        await _read_once(meters, show)
+        return
+    screen = _Screen({name: ReaderState() for name in meters})
+    on_screen = sys.stdout.isatty() and not as_json
+
+    def deliver(reading: Reading) -> None:
+        screen.latest[reading.meter] = reading
+        screen.said.pop(reading.meter, None)
+        if not on_screen:
+            show(reading)
+
+    tasks = [
+        asyncio.create_task(
+            read_forever(meters[one.name], clock, one.interval_s, deliver, screen.states[one.name])
+        )
+        for one in sections
+    ]
+    if on_screen:
+        tell_warnings(screen.warn)
+        tasks.append(asyncio.create_task(_keep_table(screen, clock)))
+    else:
+        tell_warnings()
+    loop = asyncio.get_running_loop()
+    for ending in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(ending, lambda: [task.cancel() for task in tasks])
+    for outcome in await asyncio.gather(*tasks, return_exceptions=True):
+        if isinstance(outcome, Exception):
+            raise outcome
+
+
+async def _read_once(meters: Mapping[str, Meter], show: Any) -> None:
+    try:
+        for meter in meters.values():
+            show(await meter.read())
+    except GatewayError as error:
+        raise explained(error) from None
+    finally:
+        for meter in meters.values():
+            await meter.aclose()
+
+
+def _print_json(reading: Reading) -> None:
+    keys = {"import": "import_mwh", "export": "export_mwh", "power": "power_w"}
+    document: dict[str, object] = {"meter": reading.meter, "time_ms": reading.wall // _MS}
+    document |= {key: reading.registers[lane] for lane, key in keys.items() if lane in reading.registers}
+    if reading.meter_time is not None:
+        document["clock_ahead_ms"] = (reading.meter_time - reading.wall) // _MS
+    click.echo(json.dumps(document))
+    sys.stdout.flush()
+
+
+def _print_line(reading: Reading) -> None:
+    said = [local_time(reading.wall // _NS * 1000), reading.meter]
+    said += [
+        f"{lane} {value} {unit}"
+        for (lane, unit), value in zip(_UNITS.items(), _values(reading), strict=True)
+        if value != "-"
+    ]
+    if reading.meter_time is not None:
+        said.append(f"clock {offset((reading.meter_time - reading.wall) / _NS, 1)}")
+    click.echo("  ".join(said))
+    sys.stdout.flush()
+
+
+_UNITS = {"power": "W", "import": "kWh", "export": "kWh"}
+
+
+def _values(reading: Reading) -> list[str]:
+    """Power, import and export as a person reads them; a dash for what the reading has not."""
+    shown = {lane: kwh(value) if lane != "power" else str(value) for lane, value in reading.registers.items()}
+    return [shown.get(lane, "-") for lane in _UNITS]
+
+
+async def _keep_table(screen: _Screen, clock: Clock) -> None:
+    from rich.console import Console  # noqa: PLC0415 - rich takes longer to import than most commands to run
+    from rich.live import Live  # noqa: PLC0415
+
+    console = Console()
+    with Live(console=console, auto_refresh=False, vertical_overflow="visible") as live:
+        while True:
+            live.update(_table(screen, clock, console.width), refresh=True)
+            await asyncio.sleep(0.2)
+
+
+def _table(screen: _Screen, clock: Clock, width: int) -> RenderableType:
+    """A row for each meter, and below what is wrong."""
+    from rich.console import Group  # noqa: PLC0415
+    from rich.text import Text  # noqa: PLC0415
+
+    columns = ("meter", *(f"{lane} {unit}" for lane, unit in _UNITS.items()), "age", "clock")
+    table = ruled_table(columns, list(_rows(screen, clock)), width, numbers=columns[1:])
+    wrong = [state.fault or screen.said.get(name) for name, state in screen.states.items()]
+    told = [Text(printable(str(explained(MeterError(sentence))))) for sentence in wrong if sentence]
+    return Group(table, *told, Text("Ctrl-C ends it.", "dim"))
+
+
+def _rows(screen: _Screen, clock: Clock) -> Iterable[list[str]]:
+    for name, state in screen.states.items():
+        reading = screen.latest.get(name)
+        if reading is None:
+            yield [name, "-", "-", "-", "-", "-"]
+            continue
+        age = f"{max(0, clock.monotonic() - reading.monotonic) / _NS:.1f} s"
+        ahead = "-" if state.meter_ahead is None else offset(state.meter_ahead / _NS, 1)
+        yield [name, *_values(reading), age, ahead]

@@ -1,0 +1,155 @@
+"""`gateway provider bill` and `provider raw`: what other grants than those of sums open."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing, asynccontextmanager
+from pathlib import Path
+
+import click
+
+from gateway.chain.layout import LANES
+from gateway.cli.output import examples, json_option, print_json, print_table
+from gateway.cli.provider.read import Place, place_options
+from gateway.cli.provider.rows import local, stream_csv, stream_table, utc
+from gateway.cli.values import Duration
+from gateway.config.tariff import load_tariff
+from gateway.errors import UsageError
+from gateway.host.clock import SystemClock
+from gateway.provider.bill import Bill, bill_grants, bills
+from gateway.provider.grants import Held
+from gateway.provider.identity import Identity, open_identity
+from gateway.provider.raw import Units, raw_grants, units
+from gateway.provider.sums import Row
+from gateway.stream.reader import StreamReader
+from gateway.stream.seen import Seen
+from gateway.stream.times import moment
+
+_PLACE = "--key acme --store s3://home --stream 5f0c... --signer 91ab..."
+BILL_EXAMPLE = f"gateway provider bill {_PLACE} --tariff tariff.toml"
+RAW_EXAMPLE = f"gateway provider raw {_PLACE} --csv"
+
+_key_option = click.option(
+    "--key", "folder", required=True, type=click.Path(path_type=Path), help="The folder of `provider new`."
+)
+_age_option = click.option(
+    "--max-age",
+    "max_age_ms",
+    type=Duration(),
+    default="1d",
+    show_default=True,
+    help="How old the newest thing in the store may be.",
+)
+
+
+@click.command("bill", short_help="Make the bills that were granted to you.", epilog=examples(BILL_EXAMPLE))
+@_key_option
+@place_options
+@click.option(
+    "--tariff",
+    "tariff_file",
+    required=True,
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="The tariff's file, the same as the household's.",
+)
+@_age_option
+@json_option
+def bill(folder: Path, place: Place, tariff_file: Path, max_age_ms: int, as_json: bool) -> None:
+    """Compute each billing period's amount, and learn nothing finer.
+
+    Amounts are exact, to the last decimal that prices per kWh and energy in mWh have.
+    """
+    tariff = load_tariff(tariff_file)
+
+    async def found() -> tuple[list[Held], list[Bill]]:
+        async with _reader(folder, place, max_age_ms) as (reader, identity):
+            held = await bill_grants(reader, identity, tariff)
+            return held, [one async for one in bills(reader, held, tariff)]
+
+    held, made = asyncio.run(found())
+    if as_json:
+        print_json({"grants": [str(one) for one in held], "bills": [_document(one) for one in made]})
+        return
+    rows = [[local(b.start), local(b.end), _amount(b), b.tariff.currency, ", ".join(b.lanes)] for b in made]
+    print_table(["from", "until", "amount", "currency", "for"], rows, numbers=["amount"])
+    for one in held:
+        click.echo(str(one), err=True)
+    if not made:
+        click.echo("no billing period is over yet, or its token is not in the store", err=True)
+
+
+def _amount(bill: Bill) -> str:
+    return f"{bill.amount:f}"
+
+
+def _document(bill: Bill) -> dict[str, object]:
+    return {
+        "from": utc(bill.start),
+        "until": utc(bill.end),
+        "lanes": list(bill.lanes),
+        "amount": _amount(bill),
+        "currency": bill.tariff.currency,
+    }
+
+
+@click.command("raw", short_help="Open every unit that was granted to you.", epilog=examples(RAW_EXAMPLE))
+@_key_option
+@place_options
+@_age_option
+@click.option("--csv", "as_csv", is_flag=True, help="Print CSV, with times in UTC.")
+@json_option
+def raw(folder: Path, place: Place, max_age_ms: int, as_csv: bool, as_json: bool) -> None:
+    """Open every unit of the links that were granted to you."""
+    if as_csv and as_json:
+        raise UsageError("--json prints one whole document: give it without --csv")
+    asyncio.run(_raw(folder, place, max_age_ms, as_csv, as_json))
+
+
+async def _raw(folder: Path, place: Place, max_age_ms: int, as_csv: bool, as_json: bool) -> None:
+    async with _reader(folder, place, max_age_ms) as (reader, identity):
+        held = await raw_grants(reader, identity)
+        unit_ms = reader.descriptor.layout.unit_ms
+        granted = {lane for one in held for lane in one.grant.lanes}
+        lanes = tuple(lane.name for lane in reader.descriptor.lanes if lane.name in granted)
+        if as_json:
+            runs = [_run(one, unit_ms) async for one in units(reader, held)]
+            meaning = {name: {"unit": LANES[name].unit, "scale": LANES[name].scale} for name in lanes}
+            grants = [str(one) for one in held]
+            print_json({"unit_ms": unit_ms, "lanes": meaning, "grants": grants, "runs": runs})
+            return
+        show = stream_csv(lanes) if as_csv else stream_table(lanes)
+        async with aclosing(_rows(units(reader, held), unit_ms)) as rows:
+            async for row in rows:
+                show(row)
+    for one in held:
+        click.echo(str(one), err=True)
+
+
+def _run(opened: Units, unit_ms: int) -> dict[str, object]:
+    return {
+        "from": utc(moment(opened.first, unit_ms)),
+        "until": utc(moment(opened.first + opened.count, unit_ms)),
+        **{lane: values.tolist() for lane, values in opened.lanes.items()},
+    }
+
+
+async def _rows(found: AsyncGenerator[Units, None], unit_ms: int) -> AsyncGenerator[Row, None]:
+    async with aclosing(found):
+        async for opened in found:
+            for i in range(opened.count):
+                values = {lane: int(column[i]) for lane, column in opened.lanes.items()}
+                begin, end = (moment(opened.first + i + x, unit_ms) for x in (0, 1))
+                yield Row(begin, end, values)
+
+
+@asynccontextmanager
+async def _reader(
+    folder: Path, place: Place, max_age_ms: int
+) -> AsyncIterator[tuple[StreamReader, Identity]]:
+    """The stream, its head read and found young enough, and who reads it."""
+    identity = open_identity(folder)
+    async with place.bucket() as bucket:
+        reader = await StreamReader.open(bucket, place.stream, place.signer, Seen(folder, place.stream))
+        await reader.refresh(SystemClock("host").wall() // 1_000_000, max_age_ms)
+        yield reader, identity

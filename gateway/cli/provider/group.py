@@ -1,0 +1,152 @@
+"""`gateway provider`: what a utility's engineer runs: make an identity, read, verify."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import click
+
+from gateway.cli.output import examples, json_option, local_time, print_json
+from gateway.cli.provider.bill import BILL_EXAMPLE, RAW_EXAMPLE, bill, raw
+from gateway.cli.provider.read import EXAMPLE as READ_EXAMPLE
+from gateway.cli.provider.read import Place, place_options, read
+from gateway.errors import Refused
+from gateway.host.clock import SystemClock
+from gateway.provider.identity import CARD_FILE, KEY_FILE, new_identity, open_identity
+from gateway.stream.chunks import Problem
+from gateway.stream.seen import Seen
+from gateway.stream.verify import Tally, verify
+
+_NEW_EXAMPLE = "gateway provider new acme --name 'ACME Energy'"
+_VERIFY_EXAMPLE = "gateway provider verify --store s3://home --stream 5f0c... --signer 91ab..."
+
+
+@click.group(epilog=examples(_NEW_EXAMPLE, READ_EXAMPLE, BILL_EXAMPLE, RAW_EXAMPLE, _VERIFY_EXAMPLE))
+def command() -> None:
+    """What a utility runs: read what households granted, and verify what a store holds."""
+
+
+for _command in (read, bill, raw):
+    command.add_command(_command)
+
+
+@command.command(epilog=examples(_NEW_EXAMPLE))
+@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
+@click.option("--name", required=True, help="Who you are, as households see it.")
+def new(folder: Path, name: str) -> None:
+    """Make a provider's identity, in a new folder DIR."""
+    card = new_identity(folder, name, SystemClock("host").wall() // 1_000_000_000 * 1000)
+    click.echo(f"card         {folder / CARD_FILE}")
+    click.echo(f"fingerprint  {card.kid.hex()}")
+    click.echo(f"valid until  {local_time(card.valid_until_ms)}")
+    click.echo(f"Give {CARD_FILE} to the household, and the fingerprint by another way: it compares the two.")
+    click.echo(f"Keep {folder / KEY_FILE} to yourself, and a backup: it opens whatever is granted to you.")
+
+
+@command.command("verify", short_help="Check all of a stream.", epilog=examples(_VERIFY_EXAMPLE))
+@click.option(
+    "--key",
+    "folder",
+    type=click.Path(path_type=Path),
+    help="Your folder: compare with what was seen before, and remember it.",
+)
+@place_options
+@json_option
+def verify_stream(folder: Path | None, place: Place, as_json: bool) -> int:
+    """Check all of a stream, from its first chunk to its head, and name each object that does not hold.
+
+    Ends with 0 where everything holds, with 5 where anything does not.
+    """
+    seen = None
+    if folder is not None:
+        open_identity(folder)
+        seen = Seen(folder, place.stream)
+    problems: list[Problem] = []
+    with _progress() as (on_chunk, say):
+
+        def on_problem(problem: Problem) -> None:
+            problems.append(problem)
+            if not as_json:
+                say(problem.text)
+
+        tally = asyncio.run(_verify(place, seen, on_problem, on_chunk))
+    if as_json:
+        print_json(_document(place, tally, problems))
+    else:
+        click.echo(_summary(tally))
+    return Refused.exit_code if tally.problems else 0
+
+
+async def _verify(
+    place: Place,
+    seen: Seen | None,
+    on_problem: Callable[[Problem], None],
+    on_chunk: Callable[[Tally], None],
+) -> Tally:
+    async with place.bucket() as bucket:
+        return await verify(bucket, place.stream, place.signer, seen, on_problem, on_chunk)
+
+
+def _summary(tally: Tally) -> str:
+    looked_at = ", ".join(
+        (
+            _count(tally.chunks, "chunk"),
+            _count(tally.units, "unit"),
+            _count(tally.incarnations, "incarnation"),
+            _count(tally.grants, "grant"),
+            _count(tally.bundles, "token bundle"),
+            _count(tally.pages, "page"),
+        )
+    )
+    head = f"; head signed at {local_time(tally.head.time_ms)}" if tally.head is not None else ""
+    ending = _count(tally.problems, "problem") if tally.problems else "everything holds"
+    return f"{looked_at}{head}: {ending}"
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}" + ("" if number == 1 else "s")
+
+
+def _document(place: Place, tally: Tally, problems: list[Problem]) -> dict[str, object]:
+    head = tally.head
+    return {
+        "stream": place.stream.hex(),
+        "chunks": tally.chunks,
+        "units": tally.units,
+        "incarnations": tally.incarnations,
+        "grants": tally.grants,
+        "bundles": tally.bundles,
+        "pages": tally.pages,
+        "head": {"seq": head.seq, "next_unit": head.next_unit, "time_ms": head.time_ms} if head else None,
+        "problems": [{"object": problem.key, "reason": problem.text} for problem in problems],
+    }
+
+
+@contextmanager
+def _progress() -> Iterator[tuple[Callable[[Tally], None], Callable[[str], None]]]:
+    """What to call after each chunk, and with a sentence for stdout. A bar shows on a terminal's stderr."""
+    if not sys.stderr.isatty():
+        yield lambda _tally: None, click.echo
+        return
+    from rich.console import Console  # noqa: PLC0415 - rich takes longer to import than most commands to run
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn  # noqa: PLC0415
+
+    columns = (TextColumn("chunks"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True, redirect_stdout=False) as bar:
+        task = bar.add_task("", total=None)
+
+        def on_chunk(tally: Tally) -> None:
+            bar.update(task, completed=tally.chunks, total=tally.head.seq + 1 if tally.head else None)
+
+        def say(text: str) -> None:
+            # Where stdout is the same terminal, the bar must make room.
+            if sys.stdout.isatty():
+                bar.console.print(text, soft_wrap=True, markup=False, highlight=False)
+            else:
+                click.echo(text)
+
+        yield on_chunk, say

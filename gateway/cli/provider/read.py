@@ -1,0 +1,200 @@
+"""`gateway provider read`, and how a command says which stream it is about."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import aclosing, asynccontextmanager
+from dataclasses import dataclass
+from functools import wraps
+from pathlib import Path
+from typing import TypeVar
+
+import click
+
+from gateway.cli.moments import Moment
+from gateway.cli.output import examples, json_option, print_json, print_table
+from gateway.cli.provider import rows as provider_rows
+from gateway.cli.values import Duration, HexId, Lanes
+from gateway.errors import GatewayError, UsageError
+from gateway.host.clock import SystemClock
+from gateway.provider.ask import Ask
+from gateway.provider.follow import follow
+from gateway.provider.identity import Identity, open_identity
+from gateway.provider.sums import Row, Sums
+from gateway.store.bucket import Bucket, Location, open_bucket
+from gateway.stream.reader import StreamReader
+from gateway.stream.seen import Seen
+
+EXAMPLE = "gateway provider read --key acme --store s3://home --stream 5f0c... --signer 91ab..."
+
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A stream, the store it is in, and the kid of the key that signs it."""
+
+    location: Location
+    stream: bytes
+    signer: bytes
+
+    @asynccontextmanager
+    async def bucket(self) -> AsyncIterator[Bucket]:
+        """The store, closed in the end."""
+        bucket = open_bucket(self.location)
+        try:
+            yield bucket
+        finally:
+            await bucket.aclose()
+
+
+def place_options(command: Callable[..., Result]) -> Callable[..., Result]:
+    """`--store`, `--endpoint`, `--region`, `--stream` and `--signer` for a command that takes `place`."""
+
+    @click.option("--store", required=True, help="s3://bucket, or a folder.")
+    @click.option("--endpoint", help="The S3 server's address, if it is not Amazon's.")
+    @click.option("--region", help="The S3 region, if AWS's configuration does not name it.")
+    @click.option("--stream", required=True, type=HexId(), help="The stream's id.")
+    @click.option("--signer", required=True, type=HexId(), help="The kid of the gateway's signing key.")
+    @wraps(command)
+    def with_place(
+        store: str, endpoint: str | None, region: str | None, stream: bytes, signer: bytes, **others: object
+    ) -> Result:
+        place = Place(Location.parse(store, endpoint, region), stream, signer)
+        return command(place=place, **others)
+
+    return with_place
+
+
+@click.command(
+    short_help="Open the sums that were granted to you.",
+    epilog=examples(f"{EXAMPLE} --last 2h", f"{EXAMPLE} --granularity 15min --from 2026-03-01 --csv"),
+)
+@click.option(
+    "--key", "folder", required=True, type=click.Path(path_type=Path), help="The folder of `provider new`."
+)
+@place_options
+@click.option("--granularity", help="10s, 15min, 1h, day, month.  [default: the finest that is granted]")
+@click.option("--lanes", type=Lanes(), help="Some of import,export,power,count.  [default: all granted]")
+@click.option("--from", "from_ms", type=Moment(), help="The first window begins here or later.")
+@click.option("--until", "until_ms", type=Moment(), help="The last window ends here or earlier.")
+@click.option("--last", "last_ms", type=Duration(), help="Only windows of the last 2h, 1d, ...")
+@click.option(
+    "--max-age",
+    "max_age_ms",
+    type=Duration(),
+    default="1d",
+    show_default=True,
+    help="How old the newest thing in the store may be.",
+)
+@click.option("--csv", "as_csv", is_flag=True, help="Print CSV, with times in UTC.")
+@json_option
+@click.option("--follow", "following", is_flag=True, help="Go on, and print windows as they open.")
+def read(
+    folder: Path,
+    place: Place,
+    granularity: str | None,
+    lanes: tuple[str, ...] | None,
+    from_ms: int | None,
+    until_ms: int | None,
+    last_ms: int | None,
+    max_age_ms: int,
+    as_csv: bool,
+    as_json: bool,
+    following: bool,
+) -> None:
+    """Verify a stream's objects and open the sums that were granted to you.
+
+    Energy is exact to the mWh. What the sums are made of, and what is missing, is said on stderr.
+    S3 credentials come from where AWS's tools take them: environment, profile or the machine's role.
+    """
+    if as_json and (as_csv or following):
+        raise UsageError("--json prints one whole document: give it without --csv and --follow")
+    if last_ms is not None:
+        if from_ms is not None:
+            raise UsageError("--last and --from both say where to begin: give one of them")
+        from_ms = (_now_ms() if until_ms is None else until_ms) - last_ms
+    ask = Ask(granularity, lanes, from_ms, until_ms)
+    reading = _Reading(place, folder, open_identity(folder), ask, max_age_ms)
+    if following:
+        asyncio.run(reading.follow(provider_rows.stream_csv if as_csv else provider_rows.stream_table))
+    elif as_json:
+        asyncio.run(reading.whole(_print_document, partly=False))
+    else:
+        asyncio.run(reading.whole(_print_csv if as_csv else _print_table, partly=True))
+
+
+@dataclass(frozen=True, slots=True)
+class _Reading:
+    place: Place
+    folder: Path
+    identity: Identity
+    ask: Ask
+    max_age_ms: int
+
+    async def whole(self, show: Callable[[Sums, list[Row]], None], partly: bool) -> None:
+        """All rows there are now; `partly`, also those before an object that is refused."""
+        rows: list[Row] = []
+        async with self.place.bucket() as bucket:
+            reader = await self._open(bucket)
+            await reader.refresh(_now_ms(), self.max_age_ms)
+            sums = await Sums.ask(reader, self.identity, self.ask)
+            try:
+                async for row in sums.rows():
+                    rows.append(row)
+            except GatewayError:
+                if partly and rows:
+                    show(sums, rows)
+                raise
+            show(sums, rows)
+
+    async def follow(self, begin: Callable[[tuple[str, ...]], Callable[[Row], None]]) -> None:
+        """Each row as it opens."""
+        async with self.place.bucket() as bucket:
+            reader = await self._open(bucket)
+            await reader.refresh(_now_ms(), self.max_age_ms)
+            sums = await Sums.ask(reader, self.identity, self.ask)
+            _say(sums.sources)
+            show = begin(sums.question.lanes)
+            clock = SystemClock("host")
+            rows = follow(
+                reader, sums, clock, self.max_age_ms, lambda error: _say([f"{error}; trying again"])
+            )
+            async with aclosing(rows):
+                async for row in rows:
+                    show(row)
+        _say(provider_rows.notes(sums)[len(sums.sources) :])
+
+    async def _open(self, bucket: Bucket) -> StreamReader:
+        seen = Seen(self.folder, self.place.stream)
+        return await StreamReader.open(bucket, self.place.stream, self.place.signer, seen)
+
+
+def _print_table(sums: Sums, rows: list[Row]) -> None:
+    lanes = sums.question.lanes
+    names = provider_rows.columns(lanes)
+    numbers = set(names) - {provider_rows.FROM}
+    cells = [provider_rows.cells(row, lanes, provider_rows.local, "-") for row in rows]
+    print_table(names, cells, numbers=numbers)
+    _say(provider_rows.notes(sums))
+
+
+def _print_csv(sums: Sums, rows: list[Row]) -> None:
+    show = provider_rows.stream_csv(sums.question.lanes)
+    for row in rows:
+        show(row)
+    _say(provider_rows.notes(sums))
+
+
+def _print_document(sums: Sums, rows: list[Row]) -> None:
+    print_json(provider_rows.document(sums, rows))
+
+
+def _say(sentences: list[str]) -> None:
+    for sentence in sentences:
+        click.echo(sentence, err=True)
+
+
+def _now_ms() -> int:
+    return SystemClock("host").wall() // 1_000_000

@@ -1,0 +1,148 @@
+"""The configured meters, ready to be read; those on one line or address share its bus."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from gateway.config import MeterSection, secrets_of
+from gateway.errors import UsageError
+from gateway.host.clock import Clock
+from gateway.meters.capture import Tap
+from gateway.meters.dlms.polled.meter import dlms_meter
+from gateway.meters.dlms.polled.model import DlmsModel
+from gateway.meters.endpoint import Endpoint, Line, Parity, SerialSettings, Tcp
+from gateway.meters.listener import Listener
+from gateway.meters.modbus.bus import Bus, Framing
+from gateway.meters.modbus.meter import ModbusMeter
+from gateway.meters.modbus.model import ModbusModel
+from gateway.meters.modbus.sunspec import SunSpecMeter
+from gateway.meters.modbus.sunspec_model import SunSpecModel
+from gateway.meters.profile import Profile, load_profile
+from gateway.meters.reading import Meter
+
+_PARITY: dict[str, Parity] = {"N": "none", "E": "even", "O": "odd"}
+_WITHOUT_KEYS = ("modbus", "sunspec", "sml")
+
+
+def open_meters(
+    sections: tuple[MeterSection, ...], clock: Clock, tap: Tap | None = None, *, state: Path = Path()
+) -> dict[str, Meter]:
+    """A meter for each section, by name. Nothing is connected before it is first read; `tap` notes what
+    comes then. In the folder `state` lie the invocation counters of meters that cipher. UsageError as
+    `endpoints`, and where a section lacks the keys that its profile needs."""
+    buses: dict[tuple[Endpoint, Framing], Bus] = {}
+    return {
+        section.name: _open(section, endpoint, load_profile(section.profile), clock, buses, tap, state)
+        for section, endpoint in zip(sections, endpoints(sections).values(), strict=True)
+    }
+
+
+def endpoints(sections: tuple[MeterSection, ...]) -> dict[str, Endpoint]:
+    """Where each meter is reached, by name. UsageError, with a sentence on a line for each mistake, where a
+    section does not fit its profile, or two are about one meter or want one line."""
+    found: dict[str, Endpoint] = {}
+    taken: dict[tuple[Endpoint, int | str], str] = {}
+    lines: dict[str, tuple[Line, Profile]] = {}
+    mistakes = []
+    for section in sections:
+        profile = load_profile(section.profile)
+        try:
+            _check_options(section, profile)
+            endpoint = found[section.name] = _endpoint(section, profile)
+            if isinstance(endpoint, Line):
+                _check_line(endpoint, profile, *lines.setdefault(endpoint.device, (endpoint, profile)))
+            meter = endpoint, section.unit_id if profile.on_modbus else profile.id
+            if (other := taken.setdefault(meter, section.name)) != section.name:
+                device = f", device {section.unit_id}," if profile.on_modbus else ""
+                raise UsageError(f"at {endpoint}{device} it is meter {other} once more")
+        except UsageError as error:
+            mistakes.append(f"meter {section.name}: {error}")
+    if mistakes:
+        raise UsageError("\n".join(mistakes))
+    return found
+
+
+def _check_options(section: MeterSection, profile: Profile) -> None:
+    if not profile.on_modbus:
+        framed = section.tcp is not None and section.tcp.framer == "rtu"
+        for given, option in (
+            (section.unit_id != 1, "unit_id (--id)"),
+            (framed, 'framer = "rtu" (--rtu)'),
+        ):
+            if given:
+                raise UsageError(f"{option} is for Modbus, and {profile.id} does not speak it")
+    if section.keys is not None and profile.protocol in _WITHOUT_KEYS:
+        raise UsageError(f"keys are for meters that encrypt or want a password, and {profile.id} does not")
+
+
+def _check_line(line: Line, profile: Profile, first: Line, firsts_profile: Profile) -> None:
+    if line is first:
+        return
+    if not (profile.on_modbus and firsts_profile.on_modbus):
+        raise UsageError(f"another meter is on its serial port, {line.device}; only Modbus meters share one")
+    if line.settings != first.settings:
+        raise UsageError(
+            f"its serial port, {line.device}, is at {first.settings} for another meter and cannot be at "
+            f"{line.settings} too: set the meters of one line to the same, and say in serial what that is"
+        )
+
+
+def _open(
+    section: MeterSection,
+    endpoint: Endpoint,
+    profile: Profile,
+    clock: Clock,
+    buses: dict[tuple[Endpoint, Framing], Bus],
+    tap: Tap | None,
+    state: Path,
+) -> Meter:
+    lanes = [lane for lane in section.lanes if lane != "count"]
+    model = profile.model
+    if isinstance(model, ModbusModel | SunSpecModel):
+        line = _bus(section, endpoint, buses)
+        bus = line if tap is None else tap.bus(line)
+        if isinstance(model, SunSpecModel):
+            return SunSpecMeter(section.name, model, bus, lanes=lanes, device_id=section.unit_id, clock=clock)
+        return ModbusMeter(section.name, model, bus, lanes=lanes, device_id=section.unit_id, clock=clock)
+    secrets = secrets_of(section)
+    if isinstance(model, DlmsModel):
+        counter = state / f"{section.name}.counter"
+        return dlms_meter(section.name, model, endpoint, secrets, counter, lanes=lanes, clock=clock)
+    try:
+        decoder = model.decoder(secrets)
+    except UsageError as error:
+        raise UsageError(f"meter {section.name}: {error}") from None
+    return Listener(
+        section.name,
+        endpoint,
+        decoder if tap is None else tap.decoder(decoder),
+        lanes=lanes,
+        silence_s=model.silence_s,
+        clock=clock,
+        rollover=model.rollover,
+    )
+
+
+def _bus(section: MeterSection, endpoint: Endpoint, buses: dict[tuple[Endpoint, Framing], Bus]) -> Bus:
+    """The bus of the meter's address or serial port, which all meters there share."""
+    framing: Framing = "rtu" if section.tcp is not None and section.tcp.framer == "rtu" else "tcp"
+    return buses.setdefault((endpoint, framing), Bus(endpoint, framing))
+
+
+def _endpoint(section: MeterSection, profile: Profile) -> Endpoint:
+    if section.tcp is not None:
+        port = section.tcp.port or profile.tcp_port
+        if port is None:
+            raise UsageError("tcp needs a port, the one at which it is reached")
+        return Tcp(section.tcp.host, port)
+    line, default = section.serial, profile.serial
+    assert line is not None  # the configuration has exactly one of the two
+    if default is None:
+        raise UsageError(f"{profile.id} is reached over the network: give it tcp")
+    settings = SerialSettings(
+        baud=line.baudrate or default.baud,
+        parity=default.parity if line.parity is None else _PARITY[line.parity],
+        stop_bits=line.stopbits or default.stop_bits,
+        data_bits=line.databits or default.data_bits,
+    )
+    return Line(line.device, settings)

@@ -1,0 +1,133 @@
+"""Closes chunks: open units become a signed object, then tokens and pages follow, then the head.
+
+A chunk lies within one link and one incarnation. It is closed when it reaches a border (a multiple of
+`chunk_units` in its link), or when its incarnation is over.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from gateway.chain.layout import Layout
+from gateway.daemon.issuer import Issuer
+from gateway.daemon.pager import Pager
+from gateway.host.clock import Clock
+from gateway.ledger.ledger import Ledger
+from gateway.ledger.records import ChunkEntry, Outgoing, Sealed, Stream
+from gateway.trust.root import Root
+from gateway.trust.signing import sign
+from gateway.wire import cose, names
+from gateway.wire.signed import Chunk, Head
+
+
+def border(unit: int, layout: Layout, chunk_units: int) -> int:
+    """The unit at which a chunk that holds `unit` ends at the latest."""
+    p = layout.position(unit)
+    return unit - p + min(layout.link_units, (p // chunk_units + 1) * chunk_units)
+
+
+def front(
+    parts: Sequence[Sealed], layout: Layout, chunk_units: int, incarnation: int
+) -> tuple[Sealed, Sealed | None] | None:
+    """The first chunk of open parts that can be closed, and what its border cuts off the last part.
+
+    None while it can still grow: it has not reached its border and its incarnation, `incarnation`,
+    goes on.
+    """
+    if not parts:
+        return None
+    first = parts[0]
+    end = border(first.first, layout, chunk_units)
+    pieces: list[Sealed] = []
+    rest: Sealed | None = None
+    for part in parts:
+        if part.incarnation != first.incarnation or part.first >= end:
+            break
+        pieces.append(part.cut(part.first, end))
+        rest = part.cut(end, part.end) if part.end > end else None
+    whole = Sealed(first.incarnation, first.first, np.concatenate([piece.c for piece in pieces], axis=1))
+    if whole.end < end and first.incarnation == incarnation:
+        return None
+    return whole, rest
+
+
+class Chunker:
+    """Closes the chunks of one gateway's streams."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        root: Root,
+        issuer: Issuer,
+        pager: Pager,
+        clock: Clock,
+        *,
+        chunk_units: int,
+        incarnation: int,
+    ) -> None:
+        self._ledger = ledger
+        self._root = root
+        self._issuer = issuer
+        self._pager = pager
+        self._clock = clock
+        self._chunk_units = chunk_units
+        self._incarnation = incarnation
+        self._behind: set[bytes] = set()  # streams whose last chunk may lack its tokens or head
+
+    async def catch_up(self, stream: Stream) -> None:
+        """After a start: close what earlier incarnations left open, and finish what follows a chunk."""
+        self._behind.add(stream.id)
+        await self.close_ready(stream)
+
+    async def close_ready(self, stream: Stream) -> None:
+        """Close the chunks that have reached their borders, and finish what follows a chunk."""
+        position = await self._ledger.position(stream)
+        first = stream.start if position.last is None else position.last.end
+        if position.next_unit >= border(first, stream.layout, self._chunk_units):
+            self._behind.add(stream.id)
+        if stream.id in self._behind:
+            await self._close_all(stream)
+            await self._follow(stream)
+            self._behind.discard(stream.id)
+
+    async def _close_all(self, stream: Stream) -> None:
+        parts = await self._ledger.open_units(stream)
+        last = (await self._ledger.position(stream)).last
+        while ready := front(parts, stream.layout, self._chunk_units, self._incarnation):
+            whole, rest = ready
+            last = await self._close(stream, whole, rest, last)
+            parts = [part for part in parts if part.first >= whole.end]
+            if rest is not None:
+                parts.insert(0, rest)
+
+    async def _close(
+        self, stream: Stream, whole: Sealed, rest: Sealed | None, last: ChunkEntry | None
+    ) -> ChunkEntry:
+        seq = 0 if last is None else last.seq + 1
+        chunk = Chunk(
+            stream=stream.id,
+            seq=seq,
+            incarnation=whole.incarnation,
+            first=whole.first,
+            count=whole.end - whole.first,
+            lanes=tuple(lane.astype("<u8").tobytes() for lane in whole.c),
+            previous=stream.descriptor_digest if last is None else last.digest,
+            sealed_ms=self._clock.wall() // 1_000_000,
+        )
+        data = await sign(self._root, chunk)
+        entry = ChunkEntry(seq, whole.incarnation, whole.first, whole.end, cose.digest(data))
+        key = names.chunk(stream.id, whole.first, stream.layout.unit_ms)
+        await self._ledger.close_chunk(stream, entry, whole, rest, Outgoing(key, data))
+        return entry
+
+    async def _follow(self, stream: Stream) -> None:
+        last = (await self._ledger.position(stream)).last
+        if last is None:
+            return
+        await self._issuer.issue(stream, last.end)
+        await self._pager.turn(stream, last.end)
+        head = Head(stream.id, last.seq, last.digest, last.end, self._clock.wall() // 1_000_000)
+        data = await sign(self._root, head)
+        await self._ledger.enqueue(stream.id, [Outgoing(names.head(stream.id), data, replace=True)])

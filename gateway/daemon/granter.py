@@ -1,0 +1,291 @@
+"""Grants: makes them, after the consent check, and takes them back."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from gateway.chain.consent.bills import isolated
+from gateway.chain.consent.held import Finding, Held
+from gateway.chain.consent.windows import check
+from gateway.chain.grant import ID_BYTES, Grant, Kind, seal_k0
+from gateway.chain.keys import KEY_BYTES
+from gateway.chain.tariff import Tariff
+from gateway.chain.window import Granularity
+from gateway.daemon.issuer import Issuer
+from gateway.errors import LedgerError, TrustError, Unavailable, UsageError
+from gateway.host.clock import Clock
+from gateway.ledger.ledger import Ledger
+from gateway.ledger.records import AuditEntry, GrantRecord, Outgoing, Stream
+from gateway.trust.keyring import KeyRing
+from gateway.trust.root import Root
+from gateway.trust.signing import sign
+from gateway.wire import names
+from gateway.wire.cose import digest
+from gateway.wire.signed import (
+    Card,
+    GrantObject,
+    Revocation,
+    grant_body,
+    read_grant_body,
+    read_tariff_body,
+    tariff_body,
+)
+
+_log = logging.getLogger(__name__)
+_FAR_MS = 253_370_764_800_000  # 9999-01-01: later ones have no date a person could be shown
+_DAY_MS = 86_400_000
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What the household decided: a grant that has no number, key or first window yet."""
+
+    kind: Kind
+    granularity: str
+    zone: str
+    lanes: tuple[str, ...] | None  # None: the meter's energy, or what the tariff prices
+    purpose: str
+    from_ms: int | None  # None: from now on
+    until_ms: int | None  # None: open
+    tariff: Tariff | None = None  # a bill's
+
+
+@dataclass(frozen=True, slots=True)
+class Consent:
+    """What the household should know before it grants: what becomes known in one hand, and in all."""
+
+    provider: list[Finding]
+    pooled: list[Finding]
+
+
+class Granter:
+    """The grants of one gateway's streams."""
+
+    def __init__(
+        self, ledger: Ledger, root: Root, clock: Clock, rings: Mapping[bytes, KeyRing], issuer: Issuer
+    ) -> None:
+        self._ledger = ledger
+        self._root = root
+        self._clock = clock
+        self._rings = rings
+        self._issuer = issuer
+        self._lock = asyncio.Lock()  # a serial is given once, a revocation made once
+
+    async def new(
+        self, stream: Stream, cards: list[Card], wish: Wish, *, confirmed: bool
+    ) -> tuple[list[GrantRecord], Consent]:
+        """Make a grant to the holder of the card; windows that have closed already get their tokens at once.
+
+        A load takes two cards, the load monitoring centre's and the summing service's, and makes a pair.
+        Where the consent check finds something and the household has not `confirmed`, nothing is made and
+        no record comes back. UsageError for what can never be granted.
+        """
+        if not self._clock.trusted():
+            raise Unavailable(
+                "the clock is not set yet, so no grant can say when it begins: ask again when it is right, "
+                "`gateway status` tells"
+            )
+        now_ms = self._clock.wall() // 1_000_000
+        for card in cards:
+            _check_card(card, now_ms)
+        if len(cards) != (2 if wish.kind == "load" else 1):
+            raise UsageError(
+                "a load is granted to two: the load monitoring centre and the summing service; "
+                "every other grant to one provider"
+            )
+        if len({card.kid for card in cards}) < len(cards):
+            raise UsageError(
+                "the load monitoring centre and the summing service are two parties: who holds both halves "
+                "opens every window of this home"
+            )
+        async with self._lock:
+            held = [Held(grant, wish.tariff) for grant in await self._decide(stream, cards, wish, now_ms)]
+            for one in held:
+                await asyncio.to_thread(_check_bill, one)
+            found = await self.consent(stream, held)
+            if (found.provider or found.pooled) and not confirmed:
+                return [], found
+            new = [
+                await self._sealed(card, one.grant, wish.tariff)
+                for card, one in zip(cards, held, strict=True)
+            ]
+            await self._ledger.add_grants(new)
+        records = [record for record, _, _ in new]
+        try:
+            last = (await self._ledger.position(stream)).last
+            if last is not None:
+                await self._issuer.issue(stream, last.end)
+            records = [await self._record(record.id) for record in records]
+        except (LedgerError, TrustError) as error:
+            ids = ", ".join(record.id.hex() for record in records)
+            _log.warning("grant %s stands, its tokens come with the next chunk: %s", ids, error)
+        return records, found
+
+    async def consent(self, stream: Stream, new: list[Held]) -> Consent:
+        """What the providers of `new` could derive with all they hold, and what all providers could."""
+        held = [
+            Held(
+                read_grant_body(record.body, stream.layout.unit_ms, f"grant {record.id.hex()}"),
+                None if record.tariff is None else read_tariff_body(record.tariff, "the tariff"),
+                record.revoked_from,
+            )
+            for record in await self._ledger.grants(stream.id)
+        ]
+        return await asyncio.to_thread(_consent, held, new)
+
+    async def _sealed(
+        self, card: Card, grant: Grant, tariff: Tariff | None
+    ) -> tuple[GrantRecord, Outgoing, AuditEntry]:
+        """A grant with its first key, as the ledger keeps it, and its object."""
+        k_0 = await self._root.random(KEY_BYTES)
+        body = grant_body(grant)
+        data = await sign(self._root, GrantObject(grant.stream, body, seal_k0(k_0, card.xwing_key, body)))
+        key = self._rings[grant.stream].vault.seal(k_0, b"grant/" + grant.id)
+        priced = None if tariff is None else tariff_body(tariff)
+        record = GrantRecord(grant.id, grant.stream, body, card.name, 0, key, tariff=priced)
+        audit = AuditEntry(
+            grant.issued_ms, "grant", f"{describe(grant)} to {card.name}, for: {grant.purpose}"
+        )
+        return record, Outgoing(names.grant(grant.stream, grant.id), data), audit
+
+    async def _decide(self, stream: Stream, cards: list[Card], wish: Wish, now_ms: int) -> list[Grant]:
+        granularity = Granularity.parse(wish.granularity, stream.layout.unit_ms, wish.zone)
+        lanes = _lanes(stream, wish)
+        first, until = _times(stream, wish, granularity, now_ms)
+        serial = len(await self._ledger.grants()) + 1
+        grants: list[Grant] = []
+        for card in cards:
+            grant = Grant(
+                id=await self._root.random(ID_BYTES),
+                stream=stream.id,
+                provider=card.kid,
+                lanes=lanes,
+                granularity=granularity,
+                first=first,
+                until=until,
+                purpose=wish.purpose,
+                kind=wish.kind,
+                issued_ms=now_ms,
+                serial=serial + len(grants),
+                tariff=None if wish.tariff is None else digest(tariff_body(wish.tariff)),
+                partner=grants[0].id if grants else None,
+            )
+            grant.check(stream.layout)
+            grants.append(grant)
+        return grants
+
+    async def revoke(self, grant_id: bytes) -> GrantRecord:
+        """From the next unit on the grant opens nothing. A second revocation changes nothing."""
+        async with self._lock:
+            record = await self._record(grant_id)
+            if record.revoked_from is None:
+                stream = next(s for s in await self._ledger.streams() if s.id == record.stream)
+                from_unit = (await self._ledger.position(stream)).next_unit
+                data = await sign(self._root, Revocation(stream.id, grant_id, from_unit))
+                what = f"grant {grant_id.hex()} of {record.provider_name}"
+                await self._ledger.revoke_grant(
+                    record,
+                    from_unit,
+                    Outgoing(names.revocation(stream.id, grant_id), data),
+                    AuditEntry(self._clock.wall() // 1_000_000, "revocation", what),
+                )
+            return await self._record(grant_id)
+
+    async def _record(self, grant_id: bytes) -> GrantRecord:
+        for record in await self._ledger.grants():
+            if record.id == grant_id:
+                return record
+        raise UsageError(f"there is no grant {grant_id.hex()}; `gateway grant list` shows those there are")
+
+
+def _check_card(card: Card, now_ms: int) -> None:
+    if card.role != "provider":
+        raise UsageError(f"the card of {card.name!r} is a {card.role}'s; a grant goes to a provider")
+    if not card.valid_from_ms <= now_ms < card.valid_until_ms:
+        raise UsageError(f"the card of {card.name!r} is not valid today; ask the provider for a new one")
+
+
+def _lanes(stream: Stream, wish: Wish) -> tuple[str, ...]:
+    lanes = wish.lanes
+    if lanes is None:
+        energy = ("import", "export") if wish.tariff is None else wish.tariff.lanes
+        lanes = tuple(lane for lane in stream.lanes if lane in energy)
+    missing = [lane for lane in lanes if lane not in stream.lanes]
+    if missing:
+        raise UsageError(
+            f"lanes {', '.join(missing)}: the meter {stream.meter} gives {', '.join(stream.lanes)}"
+        )
+    return lanes
+
+
+def _times(stream: Stream, wish: Wish, granularity: Granularity, now_ms: int) -> tuple[int, int | None]:
+    """The units of the first window's beginning and of the end. Windows that lie partly outside the times
+    wished for stay closed, as do bills for which the tariff has no prices."""
+    unit_ms, size = stream.layout.unit_ms, granularity.size
+    if wish.kind == "raw" and isinstance(size, int) and size % stream.layout.link_units == 0:
+        for name, ms in (("from", wish.from_ms), ("until", wish.until_ms)):
+            if ms is not None and ms % (size * unit_ms):
+                raise UsageError(
+                    f"{name}: a raw grant opens whole links, so with windows of {granularity} right would be "
+                    "a time at which one of these begins, counted from midnight UTC"
+                )
+    first = -(-(now_ms if wish.from_ms is None else wish.from_ms) // unit_ms)
+    first = granularity.align_up(max(first, stream.start))
+    priced_ms = None if wish.tariff is None else wish.tariff.end_ms(wish.lanes or stream.lanes)
+    ends = [end for end in (wish.until_ms, priced_ms) if end is not None]
+    until = granularity.start(granularity.index(min(ends) // unit_ms)) if ends else None
+    if max(first, until or 0) * unit_ms >= _FAR_MS:
+        raise UsageError("the grant's times, with its windows, reach beyond the year 9998")
+    if until is not None and until <= first and priced_ms == min(ends):
+        raise UsageError(
+            f"the tariff's prices end before the first whole {granularity} of this grant: right would be "
+            "later prices, or an earlier --from"
+        )
+    return first, until
+
+
+def _check_bill(one: Held) -> None:
+    """UsageError for a bill that could not be made, or would tell a single window of its period."""
+    grant, tariff, unit_ms = one.grant, one.tariff, one.grant.granularity.unit_ms
+    if tariff is None:
+        return
+    if isinstance(grant.granularity.size, int) and grant.granularity.size * unit_ms < _DAY_MS:
+        raise UsageError(
+            f"a bill for each {grant.granularity} tells nearly what its sums do: right would be day or month"
+        )
+    for _ in tariff.periods(grant.lanes, grant.granularity, grant.first, grant.until):
+        pass
+    for finding in isolated(one):
+        when = datetime.fromtimestamp(finding.first * unit_ms // 1000, UTC).isoformat(timespec="seconds")
+        raise UsageError(
+            f"{finding.sentence}, the one from {when} on: such a bill is never granted. Right would be a "
+            "tariff in which many windows have prices of like size"
+        )
+
+
+def _consent(held: list[Held], new: list[Held]) -> Consent:
+    everything = held + new
+    providers = dict.fromkeys(one.grant.provider for one in new or held)
+    alone = [
+        finding
+        for provider in providers
+        for finding in check([one for one in everything if one.grant.provider == provider])
+    ]
+    known = {(finding.lane, finding.first, finding.end) for finding in alone}
+    pooled = [f for f in check(everything) if (f.lane, f.first, f.end) not in known]
+    return Consent(alone, pooled)
+
+
+def describe(grant: Grant) -> str:
+    """A grant in a few words."""
+    what = {
+        "windows": f"{grant.granularity} sums",
+        "bill": f"the {grant.granularity}'s bill",
+        "load": f"a share of the {grant.granularity} load",
+        "raw": "every unit",
+    }[grant.kind]
+    return f"{what} of {', '.join(grant.lanes)} (grant {grant.id.hex()})"

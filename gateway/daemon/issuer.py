@@ -1,0 +1,115 @@
+"""Issues the tokens of windows that have closed: each once as it closes, and folded by day and month."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from gateway.chain.grant import Grant
+from gateway.chain.issue import Cursor, Sealing, make_tokens
+from gateway.chain.tariff import Tariff
+from gateway.errors import UsageError
+from gateway.ledger.ledger import Ledger
+from gateway.ledger.records import GrantRecord, Outgoing, Stream
+from gateway.trust.keyring import KeyRing
+from gateway.trust.root import Root
+from gateway.trust.signing import sign
+from gateway.wire import names
+from gateway.wire.names import Fold
+from gateway.wire.signed import Tokens, read_grant_body, read_tariff_body
+
+_log = logging.getLogger(__name__)
+_BUNDLE = 2880  # tokens a bundle at the most: thirty days of quarter hours, two days of minutes
+_FOLDED = 2**16  # tokens a folded bundle at the most: 18 hours of seconds, of four lanes 3 MB
+
+
+class Issuer:
+    """The tokens of one gateway's grants."""
+
+    def __init__(self, ledger: Ledger, root: Root, rings: Mapping[bytes, KeyRing]) -> None:
+        self._ledger = ledger
+        self._root = root
+        self._rings = rings
+        self._cursors: dict[tuple[bytes, Fold], Cursor] = {}  # where each grant's chain was left
+        self._lock = asyncio.Lock()  # a window's token is issued once
+
+    async def issue(self, stream: Stream, end: int) -> None:
+        """Put the tokens of all granted windows that end at or before unit `end` into the outbox."""
+        async with self._lock:
+            for served in await self._served(stream):
+                try:
+                    await self._issue(stream, served, end)
+                except UsageError as error:
+                    # A calendar or a tariff that goes wrong later must not hold up sealing, or others.
+                    _log.warning("grant %s gets no tokens: %s", served.grant.id.hex(), error)
+
+    async def _issue(self, stream: Stream, served: _Served, end: int) -> None:
+        done = served.grant.complete(served.end(end))
+        for first in range(served.record.next_window, done, _BUNDLE):
+            upto = min(done, first + _BUNDLE)
+            bundle = await self._bundle(stream, served, first, upto, "new")
+            await self._ledger.advance_grant(served.record, upto, bundle)
+
+    async def fold(self, stream: Stream, first_unit: int, end_unit: int, fold: Fold) -> list[Outgoing]:
+        """The tokens of each grant's windows that ended in a UTC day or month, once more in few bundles.
+
+        A token is a pure function of sealed units and the grant's chain: it comes out as it did before.
+        """
+        bundles = []
+        async with self._lock:
+            for served in await self._served(stream):
+                first = served.grant.complete(served.end(first_unit))
+                upto = min(served.grant.complete(served.end(end_unit)), served.record.next_window)
+                for x in range(first, upto, _FOLDED):
+                    y = min(upto, x + _FOLDED)
+                    bundles.append(await self._bundle(stream, served, x, y, fold))
+        return bundles
+
+    async def _served(self, stream: Stream) -> list[_Served]:
+        """The grants for which tokens are published: all but the load monitoring centre's."""
+        records = {record.id: record for record in await self._ledger.grants(stream.id)}
+        served = []
+        for record in records.values():
+            grant = read_grant_body(record.body, stream.layout.unit_ms, f"grant {record.id.hex()}")
+            if grant.kind != "load" or grant.partner is not None:
+                partner = None if grant.partner is None else records[grant.partner]
+                served.append(_Served(grant, record, partner))
+        return served
+
+    async def _bundle(self, stream: Stream, served: _Served, first: int, end: int, fold: Fold) -> Outgoing:
+        grant, record, ring = served.grant, served.record, self._rings[stream.id]
+        runs = await self._ledger.runs(stream, grant.window(first)[0], grant.window(end)[0])
+        await ring.load(run.incarnation for run in runs)
+        tariff = None if record.tariff is None else read_tariff_body(record.tariff, "the tariff")
+        cursor = self._cursors.get((record.id, fold))
+        if cursor is None or cursor.j > first:
+            cursor = Cursor(0, *(ring.vault.open(one.key, b"grant/" + one.id) for one in served.records))
+        sealing = Sealing(stream.layout, runs, ring)
+        tokens, after = await asyncio.to_thread(_tokens, grant, tariff, sealing, cursor, (first, end))
+        self._cursors[record.id, fold] = after
+        data = await sign(self._root, Tokens(stream.id, record.id, first, tuple(tokens)))
+        return Outgoing(names.bundle(stream.id, record.id, first, fold), data)
+
+
+@dataclass(frozen=True, slots=True)
+class _Served:
+    grant: Grant
+    record: GrantRecord
+    partner: GrantRecord | None
+
+    @property
+    def records(self) -> list[GrantRecord]:
+        return [self.record] if self.partner is None else [self.record, self.partner]
+
+    def end(self, unit: int) -> int:
+        """The unit at which the grant ends, as far as that is known at `unit`."""
+        return min([unit, *(one.revoked_from for one in self.records if one.revoked_from is not None)])
+
+
+def _tokens(
+    grant: Grant, tariff: Tariff | None, sealing: Sealing, cursor: Cursor, windows: tuple[int, int]
+) -> tuple[list[bytes], Cursor]:
+    first, end = windows
+    return make_tokens(grant, tariff, sealing, cursor.forward(first), end)

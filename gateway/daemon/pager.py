@@ -1,0 +1,80 @@
+"""Makes day and month pages: PROTOCOL.md, "Pages form a Merkle sum tree over the calendar".
+
+A day's page is made once chunks reach the day's end, from the chunks' ciphertexts, which the ledger keeps
+until then; a month's from its days' pages. The tokens of the windows that ended in the period are folded
+with it, and leave before it.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from gateway.chain.page import SPANS, Calendar, Period, Span, add_up
+from gateway.chain.seal import U64
+from gateway.daemon.issuer import Issuer
+from gateway.ledger.ledger import Ledger
+from gateway.ledger.records import Outgoing, PageEntry, Stream
+from gateway.trust.root import Root
+from gateway.trust.signing import sign
+from gateway.wire import cose, names
+from gateway.wire.signed import Page
+
+
+class Pager:
+    """The pages of one gateway's streams."""
+
+    def __init__(self, ledger: Ledger, root: Root, issuer: Issuer) -> None:
+        self._ledger = ledger
+        self._root = root
+        self._issuer = issuer
+
+    async def turn(self, stream: Stream, end: int) -> None:
+        """Make the pages of all days and months that ended at or before unit `end`, where chunks end.
+
+        Each page is one transaction; what a crash leaves undone the next turn does.
+        """
+        calendar = Calendar.of(stream.layout.unit_ms, stream.start)
+        if calendar is None:
+            return
+        for span in SPANS:
+            last = await self._ledger.last_page(stream, span)
+            unit = calendar.first(span) if last is None else last.end
+            while unit < end and (period := calendar.period(span, unit)).end <= end:
+                last = await self._make(stream, span, period, last)
+                unit = period.end
+
+    async def _make(self, stream: Stream, span: Span, period: Period, last: PageEntry | None) -> PageEntry:
+        sums = np.zeros((len(stream.lanes), period.count), dtype=np.uint64)
+        add = self._add_chunks if span == "day" else self._add_days
+        page = Page(
+            stream=stream.id,
+            period=period.name,
+            step=period.step,
+            first=period.first,
+            count=period.count,
+            children=await add(stream, period, sums),
+            sums=tuple(lane.astype("<u8").tobytes() for lane in sums),
+            previous=None if last is None else last.digest,
+        )
+        data = await sign(self._root, page)
+        kept = sums if span == "day" else None
+        entry = PageEntry(period.name, period.step, period.first, period.end, cose.digest(data), kept)
+        folded = await self._issuer.fold(stream, period.begin, period.end, span)
+        key = names.page(stream.id, period.name)
+        await self._ledger.add_page(stream, entry, [*folded, Outgoing(key, data)])
+        return entry
+
+    async def _add_chunks(self, stream: Stream, day: Period, sums: U64) -> tuple[bytes, ...]:
+        """Add the day's ciphertexts to `sums`; the digests of the chunks that overlap the day."""
+        chunks = await self._ledger.chunks(stream, day.begin, day.end)
+        for chunk in chunks:
+            add_up(sums, day.edges, chunk.first, 1, await self._ledger.ciphertexts(stream, chunk))
+        return tuple(chunk.digest for chunk in chunks)
+
+    async def _add_days(self, stream: Stream, month: Period, sums: U64) -> tuple[bytes, ...]:
+        """Add the sums of the month's days to `sums`; the digests of their pages."""
+        days = await self._ledger.day_pages(stream, month.begin, month.end)
+        for day in days:
+            assert day.c is not None  # until the month's page is made
+            add_up(sums, month.edges, day.first, day.step, day.c)
+        return tuple(day.digest for day in days)

@@ -1,0 +1,112 @@
+"""The gateway itself: opens what it needs, runs a session, and stops in order.
+
+Where the store turns out to know more than the ledger, the session ends, the ledger takes the store's
+chain over, and a new session begins under a new incarnation.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Coroutine
+from typing import Any
+
+from gateway.config import Config, location
+from gateway.daemon.session import Session
+from gateway.daemon.takeover import StoreAhead, Takeover
+from gateway.errors import RolledBack, StoreDenied, StoreUnavailable
+from gateway.host.clock import Clock
+from gateway.host.systemd import Notifier
+from gateway.ledger.ledger import Ledger
+from gateway.store.bucket import Bucket, open_bucket
+from gateway.trust.keyring import KeyRing
+from gateway.trust.root import Root, open_root
+
+_log = logging.getLogger(__name__)
+_STORE_PAUSE_S = 5.0
+
+
+class Daemon:
+    """`run` works until `stop` is called; the configuration was checked when it was loaded."""
+
+    def __init__(self, config: Config, clock: Clock) -> None:
+        self._config = config
+        self._clock = clock
+        self._stopped = asyncio.Event()
+        self._notifier = Notifier()
+        self._ahead = ""  # what the last take-over was for
+
+    def stop(self) -> None:
+        """End the run. What was read is made durable first."""
+        self._stopped.set()
+
+    async def run(self) -> None:
+        """Run until stopped. A GatewayError says why the gateway cannot run at all."""
+        config = self._config
+        async with contextlib.AsyncExitStack() as stack:
+            root = await open_root(config.trust.root, config.gateway.trust, config.trust.tcti)
+            stack.push_async_callback(root.aclose)
+            ledger = await Ledger.open(config.gateway.ledger)
+            stack.push_async_callback(ledger.close)
+            bucket = open_bucket(location(config.store))
+            stack.push_async_callback(bucket.aclose)
+            if root.assurance == "software":
+                _log.warning(
+                    "the root is in software: whoever copies this machine's disk can open every reading"
+                )
+            feeding = asyncio.create_task(self._feed_watchdog())
+            try:
+                while not self._stopped.is_set():
+                    await self._session(root, ledger, bucket)
+            finally:
+                feeding.cancel()
+                self._notifier.tell("STOPPING=1")
+
+    async def _session(self, root: Root, ledger: Ledger, bucket: Bucket) -> None:
+        session = Session(self._config, self._clock, root, ledger, bucket)
+        await session.open()
+        self._notifier.tell("READY=1")
+        _log.info("the gateway runs")
+        try:
+            await self._unless_stopped(session.run())
+        except StoreAhead as ahead:
+            if str(ahead) == self._ahead:
+                raise RolledBack(f"{ahead}; what the store holds of its chain does not settle it") from None
+            self._ahead = str(ahead)
+            _log.warning("%s", ahead)
+            await self._unless_stopped(self._take_over(ahead.stream, root, ledger, bucket))
+
+    async def _take_over(self, stream_id: bytes, root: Root, ledger: Ledger, bucket: Bucket) -> None:
+        takeover = Takeover(ledger, bucket, self._clock, root.public_key)
+        (stream,) = [stream for stream in await ledger.streams() if stream.id == stream_id]
+        ring = await KeyRing.open(root, stream_id)
+        while True:
+            try:
+                await takeover.take_over(stream, ring)
+                return
+            except (StoreUnavailable, StoreDenied) as error:
+                _log.warning("taking the store's chain over waits: %s", error)
+                await self._clock.sleep(_STORE_PAUSE_S)
+
+    async def _unless_stopped(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run `work` until it ends or the gateway is stopped; its first failure is raised as it is."""
+        task = asyncio.create_task(work)
+        stopping = asyncio.create_task(self._stopped.wait())
+        try:
+            await asyncio.wait([task, stopping], return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            stopping.cancel()
+            task.cancel()
+            (outcome,) = await asyncio.gather(task, return_exceptions=True)
+        while isinstance(outcome, BaseExceptionGroup):
+            outcome = outcome.exceptions[0]
+        if isinstance(outcome, Exception):
+            raise outcome
+
+    async def _feed_watchdog(self) -> None:
+        """Only a loop that turns feeds the watchdog: a hung one is killed and started again."""
+        seconds = self._notifier.watchdog_seconds()
+        while seconds is not None:
+            self._notifier.tell("WATCHDOG=1")
+            await asyncio.sleep(seconds)

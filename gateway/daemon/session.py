@@ -1,0 +1,161 @@
+"""The gateway's parts, joined and running under one incarnation."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Any
+
+import gateway
+from gateway.chain.layout import Layout
+from gateway.config import Config
+from gateway.config.wiring import open_meters
+from gateway.daemon.chunker import Chunker
+from gateway.daemon.control import Control
+from gateway.daemon.granter import Granter
+from gateway.daemon.issuer import Issuer
+from gateway.daemon.pager import Pager
+from gateway.daemon.publisher import Publisher
+from gateway.daemon.sealer import Sealer
+from gateway.daemon.takeover import Takeover
+from gateway.host.clock import Clock
+from gateway.ledger.ledger import Ledger
+from gateway.ledger.records import AuditEntry
+from gateway.meters.reader import ReaderState, read_forever
+from gateway.store.bucket import Bucket
+from gateway.trust.keyring import KeyRing
+from gateway.trust.root import Root
+from gateway.wire import cose
+
+_log = logging.getLogger(__name__)
+
+
+class Session:
+    """One run of the parts: `open` draws the incarnation, `run` works until it is cancelled."""
+
+    def __init__(self, config: Config, clock: Clock, root: Root, ledger: Ledger, bucket: Bucket) -> None:
+        self._config = config
+        self._clock = clock
+        self._root = root
+        self._ledger = ledger
+        self._readers = {meter.name: ReaderState() for meter in config.meter}
+        self._sealers: dict[str, Sealer] = {}
+        self._rings: dict[bytes, KeyRing] = {}
+        self._issuer = Issuer(ledger, root, self._rings)
+        self._granter = Granter(ledger, root, clock, self._rings, self._issuer)
+        takeover = Takeover(ledger, bucket, clock, root.public_key)
+        self._publisher = Publisher(ledger, bucket, clock, takeover)
+        self._control = Control(ledger, self._granter, self.status)
+
+    async def open(self) -> None:
+        """Draw the incarnation, and go on with the streams where the ledger stands."""
+        self._incarnation = await self._draw()
+        streams = {stream.meter: stream for stream in await self._ledger.streams()}
+        for stream in streams.values():
+            self._rings[stream.id] = await KeyRing.open(self._root, stream.id)
+        division = self._config.stream
+        chunker = Chunker(
+            self._ledger,
+            self._root,
+            self._issuer,
+            Pager(self._ledger, self._root, self._issuer),
+            self._clock,
+            chunk_units=division.chunk_units,
+            incarnation=self._incarnation,
+        )
+        for meter in self._config.meter:
+            self._sealers[meter.name] = sealer = Sealer(
+                meter.name,
+                Layout(division.unit_ms, division.link_units),
+                meter.lanes,
+                ledger=self._ledger,
+                root=self._root,
+                clock=self._clock,
+                chunker=chunker,
+                rings=self._rings,
+                incarnation=self._incarnation,
+            )
+            if meter.name in streams:
+                await sealer.resume(streams.pop(meter.name))
+        for stream in streams.values():  # of meters that are gone: what they left open goes out still
+            await chunker.catch_up(stream)
+
+    async def run(self) -> None:
+        """Read, seal, publish and answer until cancelled, or until a part fails for good."""
+        meters = open_meters(self._config.meter, self._clock, state=self._config.gateway.state)
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._control.serve(self._config.gateway.socket))
+            tasks.create_task(self._publisher.run())
+            for section in self._config.meter:
+                sealer, meter = self._sealers[section.name], meters[section.name]
+                sealer.rollover = meter.rollover
+                tasks.create_task(sealer.run(self._config.gateway.commit_seconds))
+                tasks.create_task(
+                    read_forever(
+                        meter,
+                        self._clock,
+                        section.interval_s,
+                        sealer.deliver,
+                        self._readers[section.name],
+                        sealer.last_read_wall,
+                    )
+                )
+
+    async def _draw(self) -> int:
+        """A new incarnation, durable. A counter ahead of the ledger means that the ledger is not the last."""
+        last = await self._ledger.last_incarnation()
+        counter = await self._root.incarnation_counter()
+        now_ms = self._clock.wall() // 1_000_000
+        if last is not None and counter is not None and counter > last:
+            detail = (
+                f"the TPM drew incarnation {counter}, the ledger knows {last}: the gateway stopped while it "
+                "started, or the ledger was restored or copied; the store will tell"
+            )
+            _log.warning("%s", detail)
+            await self._ledger.audit(AuditEntry(now_ms, "rollback", detail))
+        # A ledger that cannot write must not cost a step of the TPM's counter, which wears.
+        await self._ledger.audit(AuditEntry(now_ms, "start", f"the gateway {gateway.__version__} starts"))
+        value = await self._root.draw_incarnation()
+        await self._ledger.begin_incarnation(value, now_ms)
+        return value
+
+    async def status(self) -> dict[str, Any]:
+        """How everything fares; times in Unix ms."""
+        return {
+            "version": gateway.__version__,
+            "assurance": self._root.assurance,
+            "signer": cose.kid_of(self._root.public_key).hex(),
+            "incarnation": self._incarnation,
+            "now_ms": self._clock.wall() // 1_000_000,
+            "clock_trusted": self._clock.trusted(),
+            "store": {
+                "url": self._config.store.url,
+                "answered_ms": self._publisher.state.answered_ms,
+                "error": self._publisher.state.error,
+                "waiting": await self._ledger.backlog(),
+            },
+            "meters": [await self._meter_status(name) for name in self._sealers],
+        }
+
+    async def _meter_status(self, name: str) -> dict[str, Any]:
+        reader, sealer = self._readers[name], self._sealers[name]
+        stream = next((s for s in await self._ledger.streams() if s.meter == name), None)
+        status: dict[str, Any] = {
+            "meter": name,
+            "read_ms": None if reader.last_wall is None else reader.last_wall // 1_000_000,
+            "meter_ahead_ms": None if reader.meter_ahead is None else reader.meter_ahead // 1_000_000,
+            "error": reader.fault or sealer.fault,
+            "held": sealer.held(),
+            "stream": None,
+        }
+        if stream is not None:
+            position = await self._ledger.position(stream)
+            unit_ms = stream.layout.unit_ms
+            status |= {
+                "stream": stream.id.hex(),
+                "start_ms": stream.start * unit_ms,
+                "sealed_until_ms": position.next_unit * unit_ms,
+                "chunked_until_ms": None if position.last is None else position.last.end * unit_ms,
+                "chunks": 0 if position.last is None else position.last.seq + 1,
+            }
+        return status

@@ -1,0 +1,312 @@
+"""Readings to units: differences of registers, gaps filled, clocks that misbehave (PROTOCOL.md, rules 4 and
+5); `gateway.intervals.validation` judges the meter. Pure: no clock, no I/O, no logging.
+
+A reading taken in unit u is the register at the end of u, so d[u] = register(u) - register(last read
+unit), lane by lane: a reading may hold any of them. Only the first reading in a unit counts; what a later
+one shows comes out with the next unit. Units come out dense and in order, each once, as soon as all energy
+lanes are known at their end, and over any of them the energy is the registers' difference to the mWh.
+
+`count` speaks of energy: it is 1 where every energy register was read in that unit, and 0 where one was
+not, whose energy there is filled in, also if the power was read. `power` is 0 where it was not read.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+from collections import deque
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gateway.chain.layout import Layout
+from gateway.errors import GatewayError
+from gateway.intervals.validation import UNKNOWN, Mark, RegisterEvent, Registers, Sample, Total
+from gateway.meters.reading import Reading
+
+ENERGY = ("import", "export")
+
+_MOST = 14_400  # readings, powers or totals that wait: four hours of seconds; then every second one goes
+_SILENT_NS = 2 * 3600 * 1_000_000_000  # some meters send a register hourly, and a telegram may be lost
+_CLOCK_SET_NS = 10_000_000_000  # two clocks disagree by less only because they are not read at once
+_STATE_1 = struct.Struct(">BBqqq")  # version, which lanes (bit 0 import, bit 1 export), unit, import, export
+_STATE_2 = struct.Struct(">BBqqq8s")  # the same, and the meter's number
+_NO_ROLLOVER: Mapping[str, int] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class Units:
+    """Consecutive units from `first` on: for each lane an int64 for each unit, all of one length. The
+    values are the home's own: no repr shows them."""
+
+    first: int
+    lanes: dict[str, NDArray[np.int64]] = field(repr=False)
+
+    def __len__(self) -> int:
+        return len(next(iter(self.lanes.values())))
+
+
+@dataclass(frozen=True, slots=True)
+class SamplerState:
+    """The last unit that came out and the energy registers at its end, in mWh; a lane that the stream does
+    not have is None. `serial` is 8 bytes of the SHA-256 of the number of the meter whose registers they
+    are, zeros where it is not known. Whoever has it can go on without losing a mWh.
+
+    Where a rollover or another meter lies between that unit and the last reading, the registers are as the
+    meter would show them that counts now, and may be negative."""
+
+    unit: int
+    imported: int | None = field(repr=False)
+    exported: int | None = field(repr=False)
+    serial: bytes = field(default=UNKNOWN, repr=False)
+
+    def to_bytes(self) -> bytes:
+        """34 bytes, whatever the values."""
+        present = (self.imported is not None) | (self.exported is not None) << 1
+        return _STATE_2.pack(2, present, self.unit, self.imported or 0, self.exported or 0, self.serial)
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> SamplerState:
+        """What `to_bytes` gave, or the 26 bytes that it gave before meters' numbers were known."""
+        kind = (len(data), *data[:1])
+        if kind not in ((_STATE_1.size, 1), (_STATE_2.size, 2)) or data[1] > 3:
+            raise GatewayError("the sampler's saved state is not of a kind that this version can read")
+        if kind[1] == 1:
+            data = b"\x02" + data[1:] + UNKNOWN
+        _, present, unit, imported, exported, serial = _STATE_2.unpack(data)
+        return cls(unit, imported if present & 1 else None, exported if present & 2 else None, serial)
+
+
+class _Lane:
+    """One energy lane: its totals at the ends of units, `origin` at or before the last unit that came out,
+    those of `coming` after it."""
+
+    def __init__(self) -> None:
+        self.origin: Total | None = None
+        self.coming: deque[Total] = deque()
+
+    def expect(self, total: Total) -> None:
+        if len(self.coming) >= _MOST:  # the other lane is silent
+            self.coming = deque(list(self.coming)[1::2])
+        self.coming.append(total)
+
+    def at(self, unit: int) -> int:
+        """The total at the end of the last unit that came out."""
+        assert self.origin is not None
+        if unit == self.origin.unit:
+            return self.origin.mwh
+        gap = self.coming[0].unit - self.origin.unit  # it comes out in parts
+        return self.origin.mwh + (self.coming[0].mwh - self.origin.mwh) * (unit - self.origin.unit) // gap
+
+    def take(self, units: NDArray[np.int64], first: int, known: NDArray[np.int64]) -> None:
+        """Fill in the energy of units from `first` on; add 1 to `known` where that was read."""
+        assert self.origin is not None
+        at, end = first, first + len(units)
+        while at < end:
+            total = self.coming[0]
+            after = min(total.unit + 1, end)
+            gap, since = total.unit - self.origin.unit, at - 1 - self.origin.unit
+            units[at - first : after - first] = shares(
+                total.mwh - self.origin.mwh, gap, since, after - 1 - self.origin.unit
+            )
+            if after > total.unit:
+                known[total.unit - first] += 1
+                self.origin = self.coming.popleft()
+            at = after
+
+
+class Sampler:
+    """One stream's readings to its units: `add` each reading, then `take` units until there are none.
+
+    A new stream has no `start` and no `state`: it starts at the link boundary after the first reading with
+    which all its energy registers are known. One that has started needs the `state` that belongs to its
+    last unit.
+    """
+
+    def __init__(
+        self,
+        layout: Layout,
+        lanes: Iterable[str],
+        start: int | None = None,
+        state: SamplerState | None = None,
+    ) -> None:
+        self._layout = layout
+        self._lanes = tuple(lanes)
+        self._names = tuple(lane for lane in self._lanes if lane in ENERGY)
+        self._energies = tuple(_Lane() for _ in self._names)
+        self._registers = Registers(self._names)
+        self._start = start
+        self._next = 0  # the next unit to come out, once there is a start
+        self._powers: dict[int, int] = {}  # by unit, not yet come out
+        self._waiting: list[Reading] = []
+        self._heard: dict[str, int] = {}  # when each lane was last read (ns, monotonic)
+        self._newest: int | None = None  # when anything was
+        if start is not None or state is not None:
+            self._resume(start, state)
+
+    @property
+    def start(self) -> int | None:
+        """The stream's first unit; None until a trusted reading decides it."""
+        return self._start
+
+    @property
+    def known_until(self) -> int | None:
+        """The last unit at whose end all energy registers are known; None before."""
+        return self._registers.known_until
+
+    @property
+    def held(self) -> RegisterEvent | None:
+        """Since when and why readings are held; None while they are believed."""
+        return self._registers.held
+
+    def state(self) -> SamplerState | None:
+        """What belongs to the last unit that `take` gave; None before the first."""
+        if self._start is None or self._next == self._start:
+            return None
+        last = self._next - 1
+        values = {
+            name: lane.at(last) - offset
+            for name, lane, offset in zip(self._names, self._energies, self._registers.offsets, strict=True)
+        }
+        return SamplerState(last, values.get("import"), values.get("export"), self._registers.serial)
+
+    def lacking(self) -> tuple[str, ...]:
+        """The energy lanes that no reading has held yet, or none for two hours: units wait for them."""
+        return tuple(
+            name
+            for name in self._names
+            if self._newest is not None
+            and (name not in self._heard or self._newest - self._heard[name] > _SILENT_NS)
+        )
+
+    def add(
+        self,
+        reading: Reading,
+        *,
+        trusted: bool,
+        wall_now: int,
+        monotonic_now: int,
+        rollover: Mapping[str, int] = _NO_ROLLOVER,
+    ) -> tuple[RegisterEvent, ...]:
+        """Take a reading in. `trusted` says whether the wall clock is right now, `wall_now` and
+        `monotonic_now` (ns) are both clocks now. Until it is right readings wait; then each is placed by
+        the monotonic clock, and so is one whose wall time was taken before the clock was set. `rollover`
+        is the meter's."""
+        self._hear(reading)
+        if not trusted:
+            self._wait(reading)
+            return ()
+        ahead = wall_now - monotonic_now
+        events: list[RegisterEvent] = []
+        for waiting in self._waiting:
+            events += self._place(waiting, waiting.monotonic + ahead, rollover)
+        self._waiting.clear()
+        placed = reading.monotonic + ahead
+        was_set = abs(placed - reading.wall) >= _CLOCK_SET_NS
+        return (*events, *self._place(reading, placed if was_set else reading.wall, rollover))
+
+    def take(self, most: int = 86_400) -> Units | None:
+        """The next units, `most` of them at most, or None. Call it until None comes: the rest of a long
+        gap waits for the next call."""
+        if not all(lane.coming for lane in self._energies):
+            return None
+        first = self._next
+        end = min(first + most, 1 + min(lane.coming[-1].unit for lane in self._energies))
+        lanes = {lane: np.zeros(end - first, np.int64) for lane in self._lanes}
+        known = np.zeros(end - first, np.int64)
+        for name, lane in zip(self._names, self._energies, strict=True):
+            lane.take(lanes[name], first, known)
+        if "count" in lanes:
+            lanes["count"][:] = known == len(self._names)
+        for unit in [unit for unit in self._powers if unit < end]:
+            lanes["power"][unit - first] = self._powers.pop(unit)
+        self._next = end
+        return Units(first, lanes)
+
+    def _resume(self, start: int | None, state: SamplerState | None) -> None:
+        if start is None or state is None or state.unit < start:
+            raise GatewayError(
+                "a stream that has started can only go on from the registers at its last unit, and these are "
+                "not known: restore the ledger they are in, or begin a new stream"
+            )
+        values = {"import": state.imported, "export": state.exported}
+        wall = state.unit * self._layout.unit_ms * 1_000_000  # or up to a unit later
+        marks = []
+        for number, (name, lane) in enumerate(zip(self._names, self._energies, strict=True)):
+            value = values[name]
+            if value is None:
+                raise GatewayError(
+                    f"the saved registers have no {name}: a stream's lanes stay what they were"
+                )
+            lane.origin = Total(number, state.unit, value)
+            marks.append(Mark(state.unit, wall, None, value))
+        self._registers = Registers(self._names, tuple(marks), state.serial)
+        self._next = state.unit + 1
+
+    def _hear(self, reading: Reading) -> None:
+        if self._newest is None and self._next:  # each lane was known once
+            self._heard = dict.fromkeys(self._names, reading.monotonic)
+        self._newest = max(reading.monotonic, reading.monotonic if self._newest is None else self._newest)
+        for name in self._names:
+            if name in reading.registers:
+                self._heard[name] = self._newest
+
+    def _wait(self, reading: Reading) -> None:
+        if len(self._waiting) >= _MOST:  # powers go first
+            told = [one for one in self._waiting if not set(self._names).isdisjoint(one.registers)]
+            self._waiting = told if len(told) <= _MOST // 2 else told[::2]
+        self._waiting.append(reading)
+
+    def _place(self, reading: Reading, wall: int, rollover: Mapping[str, int]) -> tuple[RegisterEvent, ...]:
+        """Believe a reading of the wall time `wall`, or hold it."""
+        sample = Sample(
+            self._layout.unit_at(wall),
+            wall,
+            reading.monotonic,
+            tuple(reading.registers.get(name) for name in self._names),
+            _digest(reading.serial),
+        )
+        begun = self._start is not None and self._next > self._start
+        judged = self._registers.judge(sample, rollover, begun)
+        for total in judged.totals:
+            self._know(total)
+        power = reading.registers.get("power")
+        if judged.believed and power is not None and "power" in self._lanes:
+            self._keep_power(sample.unit, power)
+        return judged.events
+
+    def _know(self, total: Total) -> None:
+        lane = self._energies[total.lane]
+        if self._start is not None and total.unit >= self._start:
+            lane.expect(total)
+            return
+        lane.origin = total
+        origins = [lane.origin.unit for lane in self._energies if lane.origin is not None]
+        if self._start is None and len(origins) == len(self._energies):
+            self._start = self._next = (self._layout.link(max(origins)) + 1) * self._layout.link_units
+
+    def _keep_power(self, unit: int, power: int) -> None:
+        if self._start is None or unit < self._next or unit in self._powers:
+            return
+        if len(self._powers) >= _MOST:  # the energy registers are silent
+            self._powers = dict(sorted(self._powers.items())[::2])
+        self._powers[unit] = power
+
+
+def _digest(serial: str | None) -> bytes:
+    """8 bytes that stand for a meter's number."""
+    if not serial:
+        return UNKNOWN
+    return hashlib.sha256(serial.encode(errors="backslashreplace")).digest()[:8]
+
+
+def shares(energy: int, units: int, after: int, upto: int) -> NDArray[np.int64]:
+    """`energy` spread over `units` units in proportion to time, so that the first k together have
+    floor(energy * k / units): the shares of units `after` + 1 to `upto`, an int64 each."""
+    each, rest = divmod(energy, units)
+    carried = rest * after % units
+    # rest < units, so the product stays below units * (upto - after): far from 2^63 for 10^5 units at a time
+    risen = (carried + rest * np.arange(upto - after + 1, dtype=np.int64)) // units
+    return each + np.diff(risen)

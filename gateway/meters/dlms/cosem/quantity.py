@@ -1,0 +1,49 @@
+"""A register's value with its scaler and unit, as a lane counts it: exact, with one rounding at the end."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from fractions import Fraction
+
+from gateway.errors import MeterError
+from gateway.meters.dlms.cosem.data import Value
+
+WATT, WATT_HOUR = 27, 30  # IEC 62056-6-2, enumeration of physical units
+
+
+@dataclass(frozen=True, slots=True)
+class ScalerUnit:
+    """A value counts 10^`scaler` of `unit`."""
+
+    scaler: int
+    unit: int
+
+    @classmethod
+    def of(cls, value: Value) -> ScalerUnit:
+        """From a scaler_unit attribute: an integer of one byte, whatever type the meter sends it as, and an
+        enum. More would be a power of ten that fills the memory."""
+        match value:
+            case (int(scaler), int(unit)) if -128 <= scaler <= 127:
+                return cls(int(scaler), int(unit))
+        raise MeterError("a register's scaler_unit is not a structure of a small number and a unit")
+
+
+def milliwatt_hours(value: Value, scale: ScalerUnit) -> int:
+    """An energy register, rounded half to even. MeterError where it is none."""
+    return round(_scaled(value, scale, WATT_HOUR, "watt-hours") * 1000)
+
+
+def watts(value: Value, scale: ScalerUnit) -> int:
+    """A power, rounded half to even. MeterError where it is none."""
+    return round(_scaled(value, scale, WATT, "watts"))
+
+
+def _scaled(value: Value, scale: ScalerUnit, unit: int, name: str) -> Fraction:
+    if scale.unit != unit:
+        raise MeterError(f"a register counts in unit {scale.unit}; {name} would be {unit}: wrong OBIS code?")
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise MeterError("a register holds no number")
+    if not math.isfinite(value):
+        raise MeterError("a register holds no number (NaN or infinite)")
+    return Fraction(value) * Fraction(10) ** scale.scaler

@@ -1,0 +1,86 @@
+"""A meter to exchange APDUs with, over HDLC or the TCP wrapper: links without I/O, put on a stream."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Protocol
+
+from gateway.errors import MeterError
+from gateway.meters.dlms.link.hdlc_link import Primary
+from gateway.meters.dlms.link.wrapper import Message, Unwrapper
+from gateway.meters.transport import Stream
+
+
+class Channel(Protocol):
+    """One question at a time. After a MeterError, or a question that was cancelled, it is no more: an
+    answer to that question may still come. Whoever opened the stream closes it."""
+
+    async def connect(self) -> None:
+        """Before the first question."""
+
+    async def exchange(self, apdu: bytes) -> bytes:
+        """The answer to `apdu`. MeterError when none comes."""
+
+    async def disconnect(self) -> None:
+        """After the last answer. MeterError when the meter does not say that it is so."""
+
+
+class HdlcChannel:
+    """Over HDLC. What is not answered within `timeout_s` of silence is asked again, four times."""
+
+    def __init__(self, stream: Stream, link: Primary, timeout_s: float) -> None:
+        self._stream, self._link, self._timeout_s = stream, link, timeout_s
+
+    async def connect(self) -> None:
+        self._link.connect()
+        await self._settle()
+
+    async def exchange(self, apdu: bytes) -> bytes:
+        self._link.send(apdu)
+        (answer,) = await self._settle()
+        return answer
+
+    async def disconnect(self) -> None:
+        if self._link.connected:
+            self._link.disconnect()
+            await self._settle()
+
+    async def _settle(self) -> list[bytes]:
+        answers: list[bytes] = []
+        while True:
+            if outgoing := self._link.outgoing():
+                await self._stream.write(outgoing)
+            if not self._link.busy:
+                return answers
+            try:
+                async with asyncio.timeout(self._timeout_s):
+                    data = await self._stream.read()
+            except TimeoutError:
+                self._link.lost()
+            else:
+                answers += self._link.receive(data)
+
+
+class WrapperChannel:
+    """Over the TCP wrapper, from port `client` to port `server`. An answer must come within `timeout_s`."""
+
+    def __init__(self, stream: Stream, client: int, server: int, timeout_s: float) -> None:
+        self._stream, self._client, self._server, self._timeout_s = stream, client, server, timeout_s
+        self._unwrapper = Unwrapper()
+
+    async def connect(self) -> None:
+        """TCP has done it."""
+
+    async def exchange(self, apdu: bytes) -> bytes:
+        await self._stream.write(Message(self._client, self._server, apdu).encode())
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                while True:
+                    for message in self._unwrapper.feed(await self._stream.read()):
+                        if (message.source, message.destination) == (self._server, self._client):
+                            return message.content
+        except TimeoutError:
+            raise MeterError(f"the meter does not answer within {self._timeout_s:g} s") from None
+
+    async def disconnect(self) -> None:
+        """Closing the stream does it."""

@@ -1,0 +1,339 @@
+"""The HDLC link between a client (primary) and a meter (secondary), without I/O or time (IEC 62056-46, 6.4).
+
+Normal response mode: the meter speaks when it is polled, and both sides number what they send modulo 8.
+A station sends again from the first frame that the other has not acknowledged, whenever it is its turn; so
+a lost frame costs a poll, and nothing is ever doubled.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+from typing import Literal
+
+from gateway.errors import MeterError
+from gateway.meters.dlms.link.hdlc import Address, Frame, FrameScanner
+from gateway.meters.dlms.octets import Octets
+
+LLC_COMMAND, LLC_RESPONSE = b"\xe6\xe6\x00", b"\xe6\xe7\x00"  # IEC 62056-46, 5.3.2
+_FINAL = 0x10  # the bit P or F
+_SNRM, _DISC, _UA, _DM, _FRMR = 0x83, 0x43, 0x63, 0x0F, 0x87  # without that bit
+_RR, _RNR = 0x01, 0x05
+_MODULUS = 8
+_LONGEST_INFORMATION = 2030  # a frame with two addresses of four bytes then has 2047
+_LONGEST_MESSAGE = 1 << 18
+_MOST_IN_VAIN = 4  # attempts in a row that bring nothing new, after the first
+_MOST_NOISE = 1 << 14  # bytes without a frame among them
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a station can do: the longest information field in bytes, and how many frames may be on their
+    way at once (1 to 7), in each direction. The defaults are those of a station that says nothing."""
+
+    transmit: int = 128
+    receive: int = 128
+    transmit_window: int = 1
+    receive_window: int = 1
+
+    def encode(self) -> bytes:
+        """As SNRM and UA tell it (IEC 62056-46, 6.4.4.4.3.2)."""
+        parameters = b"".join(
+            (
+                b"\x05\x02" + self.transmit.to_bytes(2, "big"),
+                b"\x06\x02" + self.receive.to_bytes(2, "big"),
+                b"\x07\x04" + self.transmit_window.to_bytes(4, "big"),
+                b"\x08\x04" + self.receive_window.to_bytes(4, "big"),
+            )
+        )
+        return b"\x81\x80" + bytes((len(parameters),)) + parameters
+
+    @classmethod
+    def decode(cls, information: bytes) -> Limits:
+        """What the other station tells; MeterError where that cannot be."""
+        values = {0x05: 128, 0x06: 128, 0x07: 1, 0x08: 1}
+        if information:
+            octets = Octets(information, "the meter's offer for the HDLC link")
+            if octets.take(2) != b"\x81\x80":
+                raise MeterError("the meter's offer for the HDLC link is in a format of its own")
+            group = Octets(octets.take(octets.number(1)), octets.what)
+            while len(group):
+                kind = group.number(1)
+                values[kind] = int.from_bytes(group.take(group.number(1)), "big")
+        if not (
+            values[0x05] and values[0x06] and 0 < values[0x07] < _MODULUS and 0 < values[0x08] < _MODULUS
+        ):
+            raise MeterError("the meter's offer for the HDLC link has a length or a window that cannot be")
+        return cls(values[0x05], values[0x06], values[0x07], values[0x08])
+
+    def agreed(self, other: Limits) -> Limits:
+        """What both can do, from this station's side."""
+        return Limits(
+            transmit=min(self.transmit, other.receive, _LONGEST_INFORMATION),
+            receive=min(self.receive, other.transmit, _LONGEST_INFORMATION),
+            transmit_window=min(self.transmit_window, other.receive_window),
+            receive_window=min(self.receive_window, other.transmit_window),
+        )
+
+
+class _Station:
+    """What both sides do alike. `outgoing` hands out what is to be written since it was last asked."""
+
+    def __init__(self, own: Address, peer: Address, limits: Limits, llc: bytes) -> None:
+        self._own, self._peer = own, peer
+        self._offer = self._limits = limits
+        self._llc = llc
+        self._scanner = FrameScanner()
+        self._outgoing = bytearray()
+        self._reset()
+
+    @property
+    def limits(self) -> Limits:
+        """What is agreed on, once connected."""
+        return self._limits
+
+    def outgoing(self) -> bytes:
+        data = bytes(self._outgoing)
+        self._outgoing.clear()
+        return data
+
+    def _reset(self) -> None:
+        self._segments: deque[tuple[bytes, bool]] = deque()  # not acknowledged yet; whether more follow
+        self._sent = 0  # of them
+        self._first = 0  # the number of the first of them
+        self._expected = 0  # the number of the frame that comes next
+        self._message = bytearray()
+
+    def _write(self, control: int, information: bytes = b"", *, segmented: bool = False) -> None:
+        frame = Frame(self._peer, self._own, control, information, segmented)
+        self._outgoing += frame.encode()
+
+    def _load(self, apdu: bytes) -> None:
+        """Make `apdu` what is to be sent; what was left of another message is given up."""
+        whole, most = self._llc + apdu, self._limits.transmit
+        self._segments = deque(
+            (whole[at : at + most], at + most < len(whole)) for at in range(0, len(whole), most)
+        )
+        self._sent = 0
+
+    def _take_turn(self) -> None:
+        """Send as many segments as the window holds, or that there are none; the last one gives the turn."""
+        count = min(self._limits.transmit_window, len(self._segments))
+        for at in range(count):
+            information, more = self._segments[at]
+            number = (self._first + at) % _MODULUS
+            control = self._expected << 5 | (_FINAL if at == count - 1 else 0) | number << 1
+            self._write(control, information, segmented=more)
+        self._sent = count
+        if not count:
+            self._write(self._expected << 5 | _FINAL | _RR)
+
+    def _acknowledge(self, control: int) -> None:
+        """Drop what the other station has; a number that cannot be acknowledges nothing."""
+        count = ((control >> 5) - self._first) % _MODULUS
+        if count <= self._sent:
+            for _ in range(count):
+                self._segments.popleft()
+            self._first = (self._first + count) % _MODULUS
+            self._sent -= count
+
+    def _collect(self, frame: Frame) -> bytes | None:
+        """The message that is whole with this I frame, without its LLC header."""
+        if frame.control >> 1 & 7 != self._expected:
+            return None
+        self._expected = (self._expected + 1) % _MODULUS
+        self._message += frame.information
+        if len(self._message) > _LONGEST_MESSAGE:
+            raise MeterError(f"a message over HDLC has more than {_LONGEST_MESSAGE} bytes")
+        if frame.segmented:
+            return None
+        message = bytes(self._message)
+        self._message.clear()
+        if message[:3] not in (LLC_COMMAND, LLC_RESPONSE):
+            raise MeterError("a message over HDLC lacks the header of DLMS (E6 E7 00)")
+        return message[3:]
+
+
+_State = Literal["disconnected", "connecting", "idle", "waiting", "disconnecting"]
+
+
+class Primary(_Station):
+    """The client's side. Each of `connect`, `send` and `disconnect` asks, and what the meter writes goes to
+    `receive`, until `busy` is over; `lost` is for the caller to say when nothing came for a while. After a
+    MeterError the link is no more."""
+
+    def __init__(self, client: Address, server: Address, limits: Limits | None = None) -> None:
+        super().__init__(client, server, limits or Limits(), LLC_COMMAND)
+        self._state: _State = "disconnected"
+        self._in_vain = 0
+        self._noise = 0
+
+    @property
+    def busy(self) -> bool:
+        """Whether an answer is awaited."""
+        return self._state in ("connecting", "waiting", "disconnecting")
+
+    @property
+    def connected(self) -> bool:
+        return self._state in ("idle", "waiting")
+
+    def connect(self) -> None:
+        self._reset()
+        self._begin("connecting")
+        self._write(_SNRM | _FINAL, self._offer.encode())
+
+    def send(self, apdu: bytes) -> None:
+        """Ask; the link must be connected, and not busy."""
+        if self._state != "idle":
+            raise RuntimeError(f"the link is {self._state}")
+        self._begin("waiting")
+        self._load(apdu)
+        self._take_turn()
+
+    def disconnect(self) -> None:
+        self._begin("disconnecting")
+        self._write(_DISC | _FINAL)
+
+    def lost(self) -> None:
+        """Nothing came for a while: ask again. MeterError when that was in vain too often."""
+        self._try_again()
+        if self._state == "connecting":
+            self._write(_SNRM | _FINAL, self._offer.encode())
+        elif self._state == "waiting":
+            # What the meter says to a poll tells whether the question or the answer was lost. Where both have
+            # the same address it may look like the poll's echo: so every second time the question goes again.
+            if self._in_vain % 2 or not self._segments:
+                self._write(self._expected << 5 | _FINAL | _RR)
+            else:
+                self._take_turn()
+        elif self._state == "disconnecting":
+            self._write(_DISC | _FINAL)
+
+    def receive(self, data: bytes) -> list[bytes]:
+        """What came in: the messages that it completes. MeterError where the meter ends the link."""
+        self._noise += len(data)
+        messages = []
+        for frame in self._scanner.feed(data):
+            if isinstance(frame, Frame) and (frame.destination, frame.source) == (self._own, self._peer):
+                self._noise = 0
+                if (message := self._handle(frame)) is not None:
+                    messages.append(message)
+        if self._noise > _MOST_NOISE:
+            raise MeterError(
+                "what comes is no HDLC of this meter: are its address and the port's speed right?"
+            )
+        return messages
+
+    def _begin(self, state: _State) -> None:
+        self._state = state
+        self._in_vain = 0
+
+    def _try_again(self) -> None:
+        self._in_vain += 1
+        if self._in_vain > _MOST_IN_VAIN:
+            self._state = "disconnected"
+            raise MeterError(f"the meter does not answer on its HDLC link, asked {self._in_vain} times")
+
+    def _handle(self, frame: Frame) -> bytes | None:
+        kind = frame.control & ~_FINAL
+        if kind == _UA and self._state == "connecting":
+            self._limits = self._offer.agreed(Limits.decode(frame.information))
+            self._state = "idle"
+        elif kind in (_UA, _DM) and self._state == "disconnecting":
+            self._state = "disconnected"
+        elif kind in (_DM, _FRMR) and self._state != "disconnected":
+            asked, self._state = self._state, "disconnected"
+            if asked == "connecting":
+                raise MeterError("the meter refuses the HDLC link: does another client use it?")
+            raise MeterError("the meter has ended the HDLC link")
+        elif self._state == "waiting":
+            if not kind & 1:
+                return self._information(frame)
+            if kind & 0x0F in (_RR, _RNR):
+                self._ready(frame, may_send=kind & 0x0F == _RR)
+        return None
+
+    def _ready(self, frame: Frame, *, may_send: bool) -> None:
+        before = len(self._segments)
+        self._acknowledge(frame.control)
+        if len(self._segments) < before:
+            self._in_vain = 0
+        if may_send and frame.control & _FINAL and self._segments:
+            if len(self._segments) == before:
+                self._try_again()
+            self._take_turn()
+
+    def _information(self, frame: Frame) -> bytes | None:
+        self._acknowledge(frame.control)
+        ahead = ((frame.control >> 1 & 7) - self._expected) % _MODULUS
+        if ahead >= self._limits.receive_window:
+            return None  # an answer that was given twice
+        self._in_vain = 0
+        message = self._collect(frame)
+        if message is not None:
+            self._state = "idle"
+        elif frame.control & _FINAL:
+            self._take_turn()
+        return message
+
+
+class Secondary(_Station):
+    """The meter's side, at the address `server`. Its client is whoever connects."""
+
+    def __init__(self, server: Address, limits: Limits | None = None) -> None:
+        super().__init__(server, b"", limits or Limits(), LLC_RESPONSE)
+        self._my_turn = False
+
+    @property
+    def client(self) -> Address | None:
+        """Who is connected."""
+        return self._peer or None
+
+    def send(self, apdu: bytes) -> None:
+        """Answer the message that came last."""
+        self._load(apdu)
+        if self._my_turn:
+            self._my_turn = False
+            self._take_turn()
+
+    def receive(self, data: bytes) -> list[bytes]:
+        """What came in: the messages that it completes. MeterError where the client sends what is no DLMS."""
+        frames = (frame for frame in self._scanner.feed(data) if isinstance(frame, Frame))
+        messages = (self._handle(frame) for frame in frames if frame.destination == self._own)
+        return [message for message in messages if message is not None]
+
+    def _handle(self, frame: Frame) -> bytes | None:
+        kind = frame.control & ~_FINAL
+        if kind == _SNRM:
+            self._connect(frame)
+        elif frame.source != self._peer:
+            refused = Frame(frame.source, self._own, _DM | _FINAL)
+            self._outgoing += refused.encode()
+        elif kind == _DISC:
+            self._write(_UA | _FINAL)
+            self._reset()
+            self._peer = b""
+        elif not kind & 1:
+            self._acknowledge(frame.control)
+            message = self._collect(frame)
+            if message is not None:
+                self._my_turn = bool(frame.control & _FINAL)
+                return message
+            if frame.control & _FINAL:
+                self._take_turn()
+        elif kind & 0x0F == _RR:
+            self._acknowledge(frame.control)
+            if frame.control & _FINAL:
+                self._my_turn = False
+                self._take_turn()
+        return None
+
+    def _connect(self, frame: Frame) -> None:
+        try:
+            asked = Limits.decode(frame.information)
+        except MeterError:
+            return  # no offer that could be answered
+        self._reset()
+        self._peer = frame.source
+        self._limits = self._offer.agreed(asked)
+        self._write(_UA | _FINAL, self._limits.encode())

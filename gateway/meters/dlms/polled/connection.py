@@ -1,0 +1,177 @@
+"""Connections to a DLMS meter, one after the other, each with an open association."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from secrets import token_bytes
+from typing import TypeVar
+
+from gateway.errors import MeterError, UsageError
+from gateway.meters.dlms.application.cipher import Keys
+from gateway.meters.dlms.application.client import Session, Setup, Steps, run
+from gateway.meters.dlms.cosem.objects import DATA, PUBLIC_CLIENT, Obis, Reference
+from gateway.meters.dlms.link.channel import Channel, HdlcChannel, WrapperChannel
+from gateway.meters.dlms.link.hdlc import address
+from gateway.meters.dlms.link.hdlc_link import Limits, Primary
+from gateway.meters.dlms.link.mode_e import open_hdlc
+from gateway.meters.dlms.polled.counter import InvocationCounter
+from gateway.meters.dlms.polled.model import Link, Security
+from gateway.meters.endpoint import Endpoint
+from gateway.meters.secrets import Secrets
+from gateway.meters.transport import Stream
+
+T = TypeVar("T")
+
+# Nothing proves what the public client reads: a false one must not use up the numbers that are left.
+_MOST_SEEN = 0xF000_0000
+_FAREWELL_S = 2.0
+_LIMITS = Limits(transmit=512, receive=512)
+
+
+class Connection:
+    """To the meter behind `endpoint`, as `link` and `security` say. `counter_file` keeps the invocation
+    counter of a meter that wants one. UsageError where `secrets` lack what the meter needs."""
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        link: Link,
+        security: Security,
+        secrets: Secrets,
+        counter_file: Path,
+        timeout_s: float,
+    ) -> None:
+        self._endpoint = endpoint
+        self._link = link
+        self._security = security
+        self._timeout_s = timeout_s
+        self._setup = _setup(security, secrets)
+        self._counter = InvocationCounter(counter_file) if security.counts else None
+        self._counter_checked = False
+        self._session: Session | None = None
+        self._stream: Stream | None = None
+        self._channel: Channel | None = None
+
+    @property
+    def is_open(self) -> bool:
+        return self._channel is not None
+
+    async def open(self) -> None:
+        """Connect and associate. MeterError says what is in the way; then nothing is left open."""
+        try:
+            if self._counter is not None and not self._counter_checked:
+                await self._check_counter(self._counter)
+            if self._session is None:
+                self._session = self._new_session()
+            await self._connect(self._link.client)
+            self._counter_checked = False  # until it has proved to be good
+            await self.run(Session.associate)
+            self._counter_checked = True
+        except BaseException:
+            self.drop()
+            raise
+
+    async def run(self, operation: Callable[[Session], Steps[T]]) -> T:
+        """What `operation` does in the association. After a MeterError that is no AccessError, and when it is
+        cancelled, an answer may be on its way still: drop the connection then."""
+        assert self._session is not None  # it is open
+        return await self._run(operation(self._session), self._counter)
+
+    async def close(self) -> None:
+        """Take leave of the meter, if it listens, and let go."""
+        try:
+            if self._channel is not None:
+                with suppress(MeterError, TimeoutError):
+                    async with asyncio.timeout(_FAREWELL_S):
+                        await self.run(Session.release)
+                        await self._channel.disconnect()
+        finally:  # cancelled too
+            self.drop()
+
+    def drop(self) -> None:
+        """Let go at once; doing so twice is fine."""
+        self._channel = None
+        if self._stream is not None:
+            self._stream.close()
+            self._stream = None
+
+    async def _connect(self, client: int) -> Channel:
+        link = self._link
+        self._stream = stream = await Stream.open(self._endpoint, self._timeout_s)
+        if link.framing == "mode-e":
+            await open_hdlc(stream, wake=link.wake)
+        if link.framing == "wrapper":
+            self._channel = WrapperChannel(stream, client, link.server, self._timeout_s)
+        else:
+            meter = address(link.server, link.physical, size=link.address_size)
+            self._channel = HdlcChannel(stream, Primary(address(client), meter, _LIMITS), self._timeout_s)
+        await self._channel.connect()
+        return self._channel
+
+    async def _run(self, steps: Steps[T], counter: InvocationCounter | None) -> T:
+        channel = self._channel
+        assert channel is not None  # it is open
+
+        async def exchange(apdu: bytes) -> bytes:
+            answer = await channel.exchange(apdu)
+            if counter is not None:
+                await counter.reserve()  # for the next step
+            return answer
+
+        if counter is not None:
+            await counter.reserve()
+        return await run(steps, exchange)
+
+    async def _check_counter(self, counter: InvocationCounter) -> None:
+        """Go on above what the meter has seen: the file may be missing, or an old copy, and another client
+        may have the same keys."""
+        await counter.refresh()
+        if self._security.counter is not None:
+            try:
+                counter.skip_to(await self._seen_counter(self._security.counter) + 1)
+            except MeterError as error:
+                raise MeterError(
+                    f"its invocation counter cannot be read by the public client: {error}"
+                ) from None
+
+    async def _seen_counter(self, code: Obis) -> int:
+        public = Session(Setup(), lambda: 0)
+        channel = await self._connect(PUBLIC_CLIENT)
+        await self._run(public.associate(), None)
+        seen = await self._run(public.get(Reference(DATA, code, 2)), None)
+        await self._run(public.release(), None)
+        await channel.disconnect()
+        self.drop()
+        if not isinstance(seen, int) or not 0 <= seen <= _MOST_SEEN:
+            raise MeterError(f"it is no number from 0 to {_MOST_SEEN:#x}")
+        return seen
+
+    def _new_session(self) -> Session:
+        return Session(self._setup, self._counter.take if self._counter else _no_counter)
+
+
+def _setup(security: Security, secrets: Secrets) -> Setup:
+    """How to associate. UsageError where `secrets` lack what it needs."""
+    keys = None
+    if security.counts:
+        if secrets.encryption_key is None:
+            raise UsageError(
+                "its profile needs the meter's encryption_key, and the file of its keys has none"
+            )
+        keys = Keys(secrets.encryption_key, secrets.authentication_key)
+    return Setup(
+        mechanism=security.mechanism,
+        protection=security.protection,
+        general=security.general,
+        # Drawn anew at each start: with an old copy of the counter's file no nonce comes twice either.
+        title=b"GWY" + token_bytes(5),
+        keys=keys,
+        password=secrets.password,
+    )
+
+
+def _no_counter() -> int:
+    raise AssertionError  # nothing is ciphered in an association that does not count

@@ -1,0 +1,47 @@
+"""The switch that disconnects a home (disconnect control, class 70 of IEC 62056-6-2)."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+
+from gateway.errors import MeterError
+from gateway.meters.dlms.application.client import Session, Steps
+from gateway.meters.dlms.cosem.objects import DISCONNECT_CONTROL, Obis, Reference, obis
+
+DISCONNECTOR = obis("0-0:96.3.10")
+_OUTPUT_STATE, _CONTROL_STATE = 2, 3
+_REMOTE_DISCONNECT, _REMOTE_RECONNECT = 1, 2
+
+
+class ControlState(enum.IntEnum):
+    DISCONNECTED = 0
+    CONNECTED = 1
+    READY_FOR_RECONNECTION = 2  # by hand, at the meter
+
+
+@dataclass(frozen=True, slots=True)
+class SwitchState:
+    """Whether the home is connected, and what the switch is set to."""
+
+    connected: bool
+    control: ControlState
+
+
+def read_state(session: Session, switch: Obis = DISCONNECTOR) -> Steps[SwitchState]:
+    """MeterError where the meter has no such switch, or does not let this client see it."""
+    connected = yield from session.get(Reference(DISCONNECT_CONTROL, switch, _OUTPUT_STATE))
+    control = yield from session.get(Reference(DISCONNECT_CONTROL, switch, _CONTROL_STATE))
+    if not isinstance(connected, bool) or not isinstance(control, int) or control not in set(ControlState):
+        raise MeterError("the meter's switch is in no state that is known")
+    return SwitchState(connected, ControlState(control))
+
+
+def remote_disconnect(session: Session, switch: Obis = DISCONNECTOR) -> Steps[None]:
+    """MeterError where the meter refuses."""
+    yield from session.action(Reference(DISCONNECT_CONTROL, switch, _REMOTE_DISCONNECT))
+
+
+def remote_reconnect(session: Session, switch: Obis = DISCONNECTOR) -> Steps[None]:
+    """MeterError where the meter refuses; some reconnect only once somebody presses their button."""
+    yield from session.action(Reference(DISCONNECT_CONTROL, switch, _REMOTE_RECONNECT))

@@ -1,0 +1,48 @@
+"""Waiting for what a stream will hold: rows as their windows close and open."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
+
+from gateway.errors import StoreUnavailable
+from gateway.host.clock import Clock
+from gateway.provider.sums import Row, Sums
+from gateway.stream.reader import StreamReader
+
+_SHORTEST_S, _LONGEST_S = 2.0, 10.0
+
+
+async def follow(
+    reader: StreamReader,
+    sums: Sums,
+    clock: Clock,
+    max_age_ms: int,
+    on_trouble: Callable[[StoreUnavailable], None],
+) -> AsyncGenerator[Row, None]:
+    """The rows of `sums`, and then each further one as it opens, until none can come any more.
+
+    Looks every 2 s, and while nothing comes up to every 10 s. A store that does not answer is asked
+    again for ever; `on_trouble` is told once each time. What is Refused is raised.
+    """
+    pause, answering, renewed_at = _SHORTEST_S, True, reader.head
+    while True:
+        came = False
+        try:
+            await reader.refresh(clock.wall() // 1_000_000, max_age_ms)
+            if reader.head != renewed_at:
+                await sums.renew()
+                renewed_at = reader.head
+            async with aclosing(sums.rows()) as rows:
+                async for row in rows:
+                    came = True
+                    yield row
+            answering = True
+        except StoreUnavailable as error:
+            if answering:
+                on_trouble(error)
+            answering = False
+        if sums.done:
+            return
+        pause = _SHORTEST_S if came else min(pause * 1.5, _LONGEST_S)
+        await clock.sleep(pause)

@@ -1,0 +1,82 @@
+"""What a stream's household granted to this provider: the grants, their revocations, their keys K_0."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from gateway.chain.grant import Grant, Kind, open_k0
+from gateway.errors import Refused
+from gateway.provider.identity import Identity
+from gateway.stream.fetch import get
+from gateway.stream.grants import check_grant, check_revocation, grant_ids
+from gateway.stream.reader import StreamReader
+from gateway.stream.times import spell
+from gateway.wire import names
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A grant to us. `limit`: the unit from which on it opens nothing, by its `until` or a revocation."""
+
+    grant: Grant
+    limit: int | None
+    revoked: bool
+    k_0: bytes = field(repr=False)
+
+    def divides(self, a: int, b: int) -> bool:
+        """Whether [a, b) is a whole number of the grant's kind of windows."""
+        granularity = self.grant.granularity
+        return granularity.align_up(a) == a and granularity.align_up(b) == b
+
+    def covers(self, a: int, b: int) -> bool:
+        """Whether [a, b) is a whole number of its windows, all of them granted."""
+        granted = self.grant.first <= a and (self.limit is None or b <= self.limit)
+        return granted and self.divides(a, b)
+
+    def complete(self, end: int) -> int:
+        """How many of its windows are granted and have ended when the units before `end` are sealed."""
+        return self.grant.complete(end if self.limit is None else min(end, self.limit))
+
+    def __str__(self) -> str:
+        grant = self.grant
+        unit_ms = grant.granularity.unit_ms
+        what = {
+            "windows": f"sums of {grant.granularity} of",
+            "bill": f"the bill of each {grant.granularity} for",
+            "load": f"a half of sums of {grant.granularity} of",
+            "raw": "every unit of",
+        }[grant.kind]
+        span = f"from {spell(grant.first, unit_ms)}"
+        if self.limit is not None:
+            span += f" until {spell(self.limit, unit_ms)}" + (", when it was revoked" if self.revoked else "")
+        return f"grant {short(grant.id)} opens {what} {', '.join(grant.lanes)}, {span}"
+
+
+def short(grant_id: bytes) -> str:
+    """A grant's id, short enough for a sentence."""
+    return f"{grant_id.hex()[:8]}..."
+
+
+async def held_grants(reader: StreamReader, identity: Identity, kind: Kind = "windows") -> list[Held]:
+    """The grants of one kind to `identity`, by id. Refused for a grant or revocation that does not hold,
+    also where it may be somebody else's: that cannot be told."""
+    held = []
+    descriptor = reader.descriptor
+    async for grant_id in grant_ids(reader):
+        key = names.grant(descriptor.stream, grant_id)
+        found, grant = check_grant(descriptor, key, await get(reader.bucket, key))
+        if grant.provider != identity.kid or grant.kind != kind:
+            continue
+        try:
+            k_0 = open_k0(found.sealed_k0, identity.xwing_seed, found.body)
+        except Refused as error:
+            raise Refused(f"{key}: {error}") from None
+        limit, revoked = grant.until, False
+        key = names.revocation(descriptor.stream, grant_id)
+        data = await get(reader.bucket, key)
+        if data is not None:
+            from_unit = check_revocation(descriptor, key, data).from_unit
+            if limit is None or from_unit < limit:
+                limit, revoked = from_unit, True
+        held.append(Held(grant, limit, revoked, k_0))
+    return held

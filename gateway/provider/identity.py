@@ -1,0 +1,141 @@
+"""A provider's identity: a folder with `key.cbor` (private) and `card.cose` (public).
+
+key.cbor is deterministic CBOR, {1: version, 2: X-Wing seed, 3: P-256 private key (SEC 1 scalar)}, mode
+0600. card.cose is a gw1/card signed by the provider's own ES256 key; a household grants to it. The
+folder appears whole, by one rename, and nothing is ever overwritten: a lost key opens no grant again.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import secrets
+import shutil
+import stat
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+from gateway.chain.grant import XWING_SEED_BYTES, xwing_public_bytes
+from gateway.errors import Refused, UsageError
+from gateway.host.files import sync_folder
+from gateway.wire import cose
+from gateway.wire.form import Field, bstr, read, tstr, uint, write
+from gateway.wire.signed import Card
+
+KEY_FILE = "key.cbor"
+CARD_FILE = "card.cose"
+VALIDITY_MS = 2 * 365 * 86_400_000
+
+_VERSION = 1
+_SCALAR_BYTES = 32
+_FIELDS = (
+    Field(1, "version", uint(32)),
+    Field(2, "xwing_seed", bstr(XWING_SEED_BYTES)),
+    Field(3, "signing_key", bstr(_SCALAR_BYTES)),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who reads: the kid that grants name, and the seed of the X-Wing key they are sealed to."""
+
+    kid: bytes
+    xwing_seed: bytes = field(repr=False)
+    signing_key: ec.EllipticCurvePrivateKey = field(repr=False)
+
+
+def new_identity(folder: Path, name: str, now_ms: int, validity_ms: int = VALIDITY_MS) -> Card:
+    """Make the folder with a fresh identity, valid from `now_ms` (Unix ms) on. UsageError where it holds
+    something already, cannot be made, or the name does not fit a card."""
+    if not name.strip() or not tstr(80)(name):
+        raise UsageError("a provider's name has 1 to 80 printable characters (bytes, in UTF-8)")
+    seed, key = secrets.token_bytes(XWING_SEED_BYTES), ec.generate_private_key(ec.SECP256R1())
+    public = _spki(key)
+    card = Card(
+        kid=cose.kid_of(public),
+        signing_key=public,
+        xwing_key=xwing_public_bytes(seed),
+        role="provider",
+        name=name,
+        valid_from_ms=now_ms,
+        valid_until_ms=now_ms + validity_ms,
+    )
+    scalar = key.private_numbers().private_value.to_bytes(_SCALAR_BYTES, "big")
+    private = {"version": _VERSION, "xwing_seed": seed, "signing_key": scalar}
+    files = {
+        KEY_FILE: (cose.encode(write(_FIELDS, private, KEY_FILE)), 0o600),
+        CARD_FILE: (_signed_card(card, key), 0o644),
+    }
+    try:
+        _make_folder(folder.absolute(), files)
+    except OSError as error:
+        if error.errno in (errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR):
+            raise UsageError(
+                f"{folder} is there already, and a provider's keys are never overwritten: name a new folder"
+            ) from None
+        raise UsageError(f"the folder {folder} cannot be made: {error.strerror}") from None
+    return card
+
+
+def open_identity(folder: Path) -> Identity:
+    """The identity in a folder that `new_identity` made. UsageError says what is wrong with it."""
+    path = folder / KEY_FILE
+    try:
+        with path.open("rb") as file:
+            mode = os.fstat(file.fileno()).st_mode
+            data = file.read()
+    except FileNotFoundError:
+        raise UsageError(
+            f"{folder} holds no provider's key ({KEY_FILE}): `gateway provider new` makes one"
+        ) from None
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror}") from None
+    if mode & stat.S_IRWXO:
+        raise UsageError(
+            f"{path} is open to every user of this machine (mode {stat.S_IMODE(mode):04o}): chmod 0600 {path}"
+        )
+    try:
+        values = read(_FIELDS, cose.decode(data, str(path)), str(path))
+        key = ec.derive_private_key(int.from_bytes(values["signing_key"], "big"), ec.SECP256R1())
+    except Refused as error:
+        raise UsageError(f"{error}; restore it from a backup") from None
+    except ValueError:
+        raise UsageError(f"{path}: its signing key is none of P-256; restore it from a backup") from None
+    if values["version"] != _VERSION:
+        raise UsageError(f"{path} has version {values['version']}; this program reads version {_VERSION}")
+    return Identity(cose.kid_of(_spki(key)), values["xwing_seed"], key)
+
+
+def _spki(key: ec.EllipticCurvePrivateKey) -> bytes:
+    return key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+
+
+def _signed_card(card: Card, key: ec.EllipticCurvePrivateKey) -> bytes:
+    payload = card.payload()
+    message = cose.to_be_signed(card.TYPE, card.kid, payload)
+    r, s = decode_dss_signature(key.sign(message, ec.ECDSA(hashes.SHA256())))
+    return cose.assemble(card.kid, payload, r.to_bytes(32, "big") + s.to_bytes(32, "big"))
+
+
+def _make_folder(folder: Path, files: dict[str, tuple[bytes, int]]) -> None:
+    """The folder with its files, all or nothing, on the disk once this returns."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    aside = Path(tempfile.mkdtemp(prefix=".provider-", dir=folder.parent))  # mode 0700
+    try:
+        for name, (data, mode) in files.items():
+            with os.fdopen(os.open(aside / name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+        sync_folder(aside)
+        aside.rename(folder)  # fails unless there is nothing, or an empty folder
+    except BaseException:
+        shutil.rmtree(aside, ignore_errors=True)
+        raise
+    sync_folder(folder.parent)

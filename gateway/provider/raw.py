@@ -1,0 +1,84 @@
+"""Raw grants: every unit of the links whose keys were granted."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gateway.chain.raw import LinkKeys, read_links
+from gateway.chain.seal import unseal, words
+from gateway.errors import NotGranted, Refused
+from gateway.provider.grants import Held, held_grants
+from gateway.provider.identity import Identity
+from gateway.provider.tokens import Opener
+from gateway.stream.chunks import Walk
+from gateway.stream.reader import StreamReader
+from gateway.wire.signed import Chunk, Descriptor
+
+
+@dataclass(frozen=True, slots=True)
+class Units:
+    """Units from `first` on, opened: an int64 a unit for each lane of the grant."""
+
+    first: int
+    lanes: Mapping[str, NDArray[np.int64]]
+
+    @property
+    def count(self) -> int:
+        """How many units there are."""
+        return len(next(iter(self.lanes.values())))
+
+
+async def raw_grants(reader: StreamReader, identity: Identity) -> list[Held]:
+    """The grants of raw links, the earliest first. NotGranted where there is none."""
+    held = await held_grants(reader, identity, "raw")
+    if not held:
+        raise NotGranted("there is no raw grant to this provider, so no single unit opens")
+    return sorted(held, key=lambda one: one.grant.first)
+
+
+async def units(reader: StreamReader, held: Sequence[Held]) -> AsyncGenerator[Units, None]:
+    """The units of all links that are granted, over and served, a chunk at a time; a link that two grants
+    of the same lanes open comes once. Refused where an object does not hold."""
+    given: dict[tuple[str, ...], set[int]] = {}
+    for one in held:
+        before, links = given.setdefault(one.grant.lanes, set()), set()
+        async with aclosing(_of_grant(reader, one, before)) as found:
+            async for opened in found:
+                links.add(reader.descriptor.layout.link(opened.first))
+                yield opened
+        before |= links
+
+
+async def _of_grant(reader: StreamReader, held: Held, without: set[int]) -> AsyncGenerator[Units, None]:
+    """The units of one grant, but for those links."""
+    head, layout = reader.head, reader.descriptor.layout
+    if head is None:
+        return
+    walk = Walk(reader.descriptor, reader.marks(head))
+    async with aclosing(Opener(reader, held).plaintexts(0, held.complete(head.next_unit))) as plaintexts:
+        async for j, plaintext in plaintexts:
+            keys = {(key.n, key.incarnation): key for key in read_links(plaintext, held.grant.lanes)}
+            async with aclosing(reader.chunks(*held.grant.window(j), walk)) as chunks:
+                async for chunk in chunks:
+                    n = layout.link(chunk.first)
+                    if n not in without:
+                        yield _open(reader.descriptor, held, chunk, keys.get((n, chunk.incarnation)))
+
+
+def _open(descriptor: Descriptor, held: Held, chunk: Chunk, key: LinkKeys | None) -> Units:
+    layout, names = descriptor.layout, [lane.name for lane in descriptor.lanes]
+    if key is None:
+        raise Refused(
+            f"the raw token of grant {held.grant.id.hex()} has no key for units from {chunk.first} on, "
+            f"sealed in incarnation {chunk.incarnation}"
+        )
+    opened = {}
+    for lane, secret in zip(held.grant.lanes, key.keys, strict=True):
+        w, c = words(secret, layout.link_units), chunk.c(names.index(lane))
+        opened[lane] = unseal(w, layout.position(chunk.first), c).view(np.int64)
+    return Units(chunk.first, opened)

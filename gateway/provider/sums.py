@@ -1,0 +1,225 @@
+"""Sums of readings, window by window: verified ciphertexts minus the nonces that grants open."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from gateway.chain.seal import signed
+from gateway.provider.ask import Ask, Question, fault, length_ms, settle
+from gateway.provider.grants import Held, held_grants, short
+from gateway.provider.identity import Identity
+from gateway.provider.tokens import Opener, Window
+from gateway.stream.chunks import Walk
+from gateway.stream.reader import StreamReader
+from gateway.stream.times import moment
+
+_BLOCK = 1024  # windows that are read at a time
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A window [start, end), UTC, and the sum of each lane in it, in the lane's own integers: mWh for
+    import and export, W for power, readings for count. A lane that is not granted there is not in it."""
+
+    start: datetime
+    end: datetime
+    sums: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """Windows between two moments, UTC, for which some lanes have no sum, and why."""
+
+    start: datetime
+    end: datetime
+    lanes: tuple[str, ...]
+    reason: str
+
+
+class Sums:
+    """The answers to one question, in order; `rows` goes on where it ended.
+
+    `missing` says what was left out between the rows, `tail` why the rows end before the head.
+    """
+
+    def __init__(self, reader: StreamReader, identity: Identity, question: Question) -> None:
+        self.question = question
+        self.missing: list[Missing] = []
+        self.tail: Missing | None = None
+        self._reader = reader
+        self._identity = identity
+        self._openers: list[Opener] = []
+        self._at = question.first
+        self._walk: Walk | None = None
+
+    @classmethod
+    async def ask(cls, reader: StreamReader, identity: Identity, ask: Ask) -> Sums:
+        """Settle the question; see `settle` for its errors, `held_grants` for what is Refused."""
+        held = await held_grants(reader, identity)
+        sums = cls(reader, identity, settle(ask, reader.descriptor, held, identity.kid))
+        sums._hold(held)
+        begin = min(opener.held.grant.first for opener in sums._openers)
+        first = sums.question.granularity.align_up(max(begin, sums._at))
+        if first > sums._at:
+            if ask.from_ms is not None:
+                sums._leave_out(sums._at, first, sums.question.lanes, "no grant begins before")
+            sums._at = first
+        return sums
+
+    async def renew(self) -> None:
+        """Look again at what is granted: a grant may have come, or been revoked."""
+        self._hold(await held_grants(self._reader, self._identity))
+
+    @property
+    def done(self) -> bool:
+        """Whether no further window can open, whatever is sealed."""
+        end = self._end()
+        return end is not None and self._at >= end
+
+    @property
+    def sources(self) -> list[str]:
+        """What the sums are made of, in sentences."""
+        asked = self.question.granularity
+        return [
+            str(opener.held)
+            + ("" if opener.held.grant.granularity == asked else f"; added up to sums of {asked}")
+            for opener in self._openers
+        ]
+
+    async def rows(self) -> AsyncGenerator[Row, None]:
+        """A row for each further window that is sealed and opens. Refused where an object does not hold,
+        or is missing while later ones are there; what was given before that stands."""
+        self.tail = None
+        head = self._reader.head
+        if head is None:
+            return
+        if self._walk is None:
+            self._walk = Walk(self._reader.descriptor, self._reader.marks(head))
+        while not self.done and (windows := self._next(head.next_unit)):
+            opened = await self._open(windows)
+            ready = self._ready(windows, opened)
+            if ready < len(windows):
+                self.tail = self._gap(
+                    windows[ready][0],
+                    head.next_unit,
+                    self.question.lanes,
+                    "its tokens are not in the store yet",
+                )
+            windows = windows[:ready]
+            for row in await self._sum(windows, opened):
+                yield row
+            if self.tail is not None:
+                return
+        if self.done:
+            self._pass_over(head.next_unit)
+
+    async def _sum(self, windows: Sequence[Window], opened: Mapping[Window, Mapping[str, int]]) -> list[Row]:
+        """The rows of consecutive windows; what is left out goes to `missing`."""
+        lanes, rows = self.question.lanes, []
+        if any(opened[window] for window in windows):
+            assert self._walk is not None
+            walk = self._walk.fork()
+            c = await self._reader.sums([windows[0][0], *(b for _, b in windows)], lanes, walk)
+            self._walk = walk
+        for column, window in enumerate(windows):
+            r = opened[window]
+            self._explain(window, [lane for lane in lanes if lane not in r])
+            if r:
+                sums = {
+                    lane: signed(int(c[row, column]) - r[lane]) for row, lane in enumerate(lanes) if lane in r
+                }
+                rows.append(Row(self._moment(window[0]), self._moment(window[1]), sums))
+            self._at = window[1]
+        return rows
+
+    def _hold(self, held: Sequence[Held]) -> None:
+        """Openers for the grants that serve the question; those there are keep the keys they reached."""
+        known = {opener.held.grant.id: opener for opener in self._openers}
+        self._openers = []
+        # Long windows first: the fewer tokens to a sum the better.
+        for one in sorted(held, key=lambda one: (-length_ms(one.grant.granularity), one.grant.first)):
+            if fault(self.question, one, self.question.lanes) is None:
+                opener = known.get(one.grant.id) or Opener(self._reader, one)
+                opener.held = one
+                self._openers.append(opener)
+
+    def _end(self) -> int | None:
+        """Where the last window ends that can open; None while that is open."""
+        granularity, limits = self.question.granularity, [opener.held.limit for opener in self._openers]
+        known = [limit for limit in limits if limit is not None]
+        ends = [] if self.question.until is None else [self.question.until]
+        if len(known) == len(limits):
+            ends.append(granularity.start(granularity.index(max(known, default=self._at))))
+        return min(ends, default=None)
+
+    def _pass_over(self, end: int) -> None:
+        """Note that the windows up to `end` stay closed: every grant is over."""
+        granularity, until = self.question.granularity, self.question.until
+        end = granularity.start(granularity.index(end if until is None else min(end, until)))
+        if end > self._at:
+            self._explain((self._at, end), self.question.lanes)
+            self._at = end
+
+    def _next(self, head: int) -> list[Window]:
+        """The next windows that can open and end at or before unit `head`, a block of them at most."""
+        granularity, last = self.question.granularity, self._end()
+        end = head if last is None else min(head, last)
+        windows: list[Window] = []
+        k, a = granularity.index(self._at), self._at
+        while len(windows) < _BLOCK and (b := granularity.start(k + 1)) <= end:
+            windows.append((a, b))
+            k, a = k + 1, b
+        return windows
+
+    async def _open(self, windows: Sequence[Window]) -> dict[Window, dict[str, int]]:
+        """R of each lane over each window, as far as there are tokens."""
+        opened: dict[Window, dict[str, int]] = {window: {} for window in windows}
+        for opener in self._openers:
+            lanes = self._lanes(opener)
+            wanted = [w for w in windows if opener.held.covers(*w) and lanes - opened[w].keys()]
+            for window, r in (await opener.nonces(wanted)).items():
+                for lane, value in zip(opener.held.grant.lanes, r, strict=True):
+                    if lane in lanes:
+                        opened[window].setdefault(lane, value)
+        return opened
+
+    def _ready(self, windows: Sequence[Window], opened: Mapping[Window, Mapping[str, int]]) -> int:
+        """How many windows there are before the first one whose tokens are yet to come."""
+        for i, window in enumerate(windows):
+            for opener in self._openers:
+                if self._lanes(opener) - opened[window].keys() and opener.held.covers(*window):
+                    return i
+        return len(windows)
+
+    def _lanes(self, opener: Opener) -> set[str]:
+        return set(opener.held.grant.lanes) & set(self.question.lanes)
+
+    def _explain(self, window: Window, lanes: Sequence[str]) -> None:
+        """Note why lanes of a window are left out."""
+        reasons: dict[str, list[str]] = {}
+        for lane in lanes:
+            reason = "no grant opens these windows"
+            for held in (opener.held for opener in self._openers if lane in opener.held.grant.lanes):
+                if held.limit is not None and held.limit < window[1]:
+                    reason = f"grant {short(held.grant.id)} " + (
+                        "was revoked" if held.revoked else "has ended"
+                    )
+            reasons.setdefault(reason, []).append(lane)
+        for reason, without in reasons.items():
+            self._leave_out(*window, tuple(without), reason)
+
+    def _leave_out(self, a: int, b: int, lanes: tuple[str, ...], reason: str) -> None:
+        gap = self._gap(a, b, lanes, reason)
+        for i, before in enumerate(self.missing):
+            if before.end == gap.start and (before.lanes, before.reason) == (lanes, reason):
+                self.missing[i] = replace(before, end=gap.end)
+                return
+        self.missing.append(gap)
+
+    def _gap(self, a: int, b: int, lanes: tuple[str, ...], reason: str) -> Missing:
+        return Missing(self._moment(a), self._moment(b), lanes, reason)
+
+    def _moment(self, unit: int) -> datetime:
+        return moment(unit, self._reader.descriptor.layout.unit_ms)

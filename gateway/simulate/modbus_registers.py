@@ -1,0 +1,112 @@
+"""What a simulated Modbus meter has in its registers, of a profile or as SunSpec lays them out."""
+
+from __future__ import annotations
+
+import math
+import struct
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from fractions import Fraction
+
+from gateway.meters.modbus.model import LANES, ModbusModel, Probe, Register, Table
+from gateway.meters.modbus.sunspec_model import COMMON, END, MARKER, METERS, SERIAL_AT, SunSpecModel
+from gateway.meters.modbus.value import lane_value
+from gateway.simulate.home import Home
+
+_COMMON_LENGTH = 66  # registers behind a model's id and length
+_LENGTHS = {201: 105, 211: 124}  # of 201 to 204, of 211 to 214
+_SCALES = {"V": -1, "W": 0, "Wh": 0}  # powers of ten that the integers of a SunSpec meter have
+SERIAL = "GATEWAY-SIM"
+
+
+@dataclass(frozen=True, slots=True)
+class Sheet:
+    """The `registers` that show a home, `probe` with the middle of its range, and words that never change,
+    by their addresses in the holding table."""
+
+    registers: tuple[Register, ...]
+    probe: Probe
+    fixed: Mapping[int, int] = field(default_factory=dict)
+
+
+def sheet_of(model: ModbusModel | SunSpecModel) -> Sheet:
+    """What a meter of `model` has; a SunSpec meter is one of three phases in integers."""
+    if isinstance(model, SunSpecModel):
+        return sunspec_sheet(model, 203)
+    return Sheet(model.registers, model.probe)
+
+
+def sunspec_sheet(model: SunSpecModel, kind: int, spare: int = 0) -> Sheet:
+    """A device at the first of the model's bases, whose meter's model is `kind`, with `spare` registers
+    more than the specification has."""
+    base = model.bases[0]
+    common = base + len(MARKER)
+    meter = common + 2 + _COMMON_LENGTH
+    length = _LENGTHS[kind // 10 * 10 + 1] + spare
+    serial = SERIAL.encode().ljust(32, b"\0")
+    fixed = dict(enumerate((*MARKER, COMMON, _COMMON_LENGTH), base))
+    fixed |= dict(enumerate(struct.unpack(">16H", serial), common + SERIAL_AT))
+    fixed |= {meter: kind, meter + 1: length, meter + 2 + length: END, meter + 3 + length: 0}
+    registers = []
+    for point in METERS[kind]:
+        power = 0 if point.scale_at is None else _SCALES[point.unit]
+        registers.append(replace(point.register(Fraction(10) ** power), address=meter + point.at))
+        if point.scale_at is not None:
+            fixed[meter + point.scale_at] = power & 0xFFFF
+    (volts,) = (register for register in registers if register.name == "voltage")
+    return Sheet(tuple(registers), Probe(volts, model.low, model.high), fixed)
+
+
+def words_of(sheet: Sheet, home: Home) -> dict[Register, list[int]]:
+    """Each register's words for the home as it is now."""
+    words = {}
+    for lane, value in (("import", home.import_mwh), ("export", home.export_mwh), ("power", home.power)):
+        parts = [register for register in sheet.registers if register.name == lane]
+        for register, share in _shares(parts, Fraction(value)).items():
+            words[register] = _encoded(register, share / register.factor)
+    middle = (sheet.probe.low + sheet.probe.high) / 2
+    for register in sheet.registers:
+        if register.name not in LANES:
+            words[register] = _encoded(register, middle if register == sheet.probe.register else Fraction(0))
+    return words
+
+
+def shown(words: Mapping[Register, Sequence[int]]) -> dict[str, int]:
+    """What the words say, lane by lane, as the gateway reads them."""
+    lanes: dict[str, dict[Register, Sequence[int]]] = {}
+    for register, one in words.items():
+        if register.name in LANES:
+            lanes.setdefault(register.name, {})[register] = one
+    return {lane: lane_value(parts) for lane, parts in lanes.items()}
+
+
+def table_of(sheet: Sheet, words: Mapping[Register, Sequence[int]], table: Table) -> tuple[int, list[int]]:
+    """The first address of a table, and its registers up to the last, with zeros between the meter's own."""
+    mine = [(register, one) for register, one in words.items() if register.table == table]
+    fixed = sheet.fixed if table == "holding" else {}
+    low = min((*(register.address for register, _ in mine), *fixed), default=0)
+    end = max((*(register.end for register, _ in mine), *(address + 1 for address in fixed)), default=low)
+    registers = [0] * (end - low)
+    for register, one in mine:
+        registers[register.address - low : register.end - low] = one
+    for address, word in fixed.items():
+        registers[address - low] = word
+    return low, registers
+
+
+def _shares(parts: Sequence[Register], value: Fraction) -> dict[Register, Fraction]:
+    """How a lane's value is spread over the registers that are added: evenly, in what those with a scale of
+    the value's sign can show; those of the other sign show 0."""
+    fit = [register for register in parts if (register.scale < 0) == (value < 0)] or list(parts)
+    shares = dict.fromkeys(parts, Fraction(0))
+    for left, register in zip(range(len(fit), 0, -1), fit, strict=True):
+        shares[register] = value if left == 1 else Fraction(round(value / left))
+        value -= shares[register]
+    return shares
+
+
+def _encoded(register: Register, value: Fraction) -> list[int]:
+    raw = value / register.scale
+    number = float(raw) if register.type.startswith("f") else math.floor(raw)
+    words = struct.unpack(f">{register.words}H", struct.pack(register.format, number))
+    return list(words if register.word_order == "high-first" else words[::-1])

@@ -1,0 +1,197 @@
+"""What makes a chunk right: alone (`check_chunk`), and after the one before (`Walk`).
+
+PROTOCOL.md, "A reader checks, in this order": signature and key, type, stream, then the chain of
+digests and seq without a hole. No I/O here. Every text names the object by its key.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from gateway.errors import Refused
+from gateway.stream.times import spell
+from gateway.wire import cose, names
+from gateway.wire.signed import Chunk, Descriptor, Head
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """An object that does not hold, and a sentence that says why; the sentence names it too."""
+
+    key: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """What is known of the chunk numbered `seq`: its digest, and the unit after its last."""
+
+    seq: int
+    digest: bytes
+    next_unit: int
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a walk stands: behind the object `key`, whose mark this is."""
+
+    key: str
+    mark: Mark
+    incarnation: int | None
+
+
+def check_chunk(descriptor: Descriptor, key: str, data: bytes | None) -> Chunk:
+    """The chunk that the store holds under `key`, right by itself; else Refused."""
+    if data is None:
+        raise Refused(f"{key} is listed by the store, and is not there")
+    chunk = Chunk.read(data, descriptor.signing_key, key)
+    if chunk.stream != descriptor.stream:
+        raise Refused(f"{key} holds a chunk of another stream, {chunk.stream.hex()}")
+    own = _key_of(chunk, descriptor)
+    if own != key:
+        raise Refused(f"{key} holds another chunk, the one of {own}: copied or moved")
+    layout = descriptor.layout
+    if len(chunk.lanes) != len(descriptor.lanes):
+        raise Refused(f"{key} holds {len(chunk.lanes)} lanes; the stream has {len(descriptor.lanes)}")
+    if layout.link(chunk.first) != layout.link(chunk.end - 1):
+        raise Refused(f"{key} reaches over the border of a link")
+    if chunk.first < descriptor.start:
+        raise Refused(f"{key} begins before the stream's start, unit {descriptor.start}")
+    return chunk
+
+
+def _key_of(chunk: Chunk, descriptor: Descriptor) -> str:
+    try:
+        return names.chunk(chunk.stream, chunk.first, descriptor.layout.unit_ms)
+    except Refused as error:
+        return str(error)
+
+
+class Walk:
+    """Follows the chain from chunk to chunk and says what breaks it.
+
+    From the stream's start (`from_start`) or from wherever the first chunk given lies. Chunks that
+    were refused by themselves are passed with `skip`; what they explain is not reported again.
+    """
+
+    def __init__(self, descriptor: Descriptor, marks: dict[str, Mark], place: Place | None = None) -> None:
+        """`marks`: what the chain must meet; the key of each says who holds it to be so."""
+        self._descriptor = descriptor
+        self._marks = marks
+        self._place = place
+        self._skipped = 0
+        self._incarnations: set[int] = set()
+        self._listed: tuple[str, bytes, int] | None = None  # a page, the last chunk that it lists, its end
+
+    @classmethod
+    def from_start(cls, descriptor: Descriptor, data: bytes, marks: dict[str, Mark]) -> Walk:
+        """Expects the stream's first chunk next; `data` is the descriptor's whole COSE_Sign1."""
+        mark = Mark(-1, cose.digest(data), descriptor.start)
+        return cls(descriptor, marks, Place(names.descriptor(descriptor.stream), mark, None))
+
+    @property
+    def incarnations(self) -> int:
+        """How many incarnations sealed what was walked."""
+        return len(self._incarnations)
+
+    def fork(self) -> Walk:
+        """A walk that goes on behind the last good chunk, while this one stays."""
+        other = Walk(self._descriptor, self._marks, self._place)
+        other._incarnations = set(self._incarnations)
+        other._listed = self._listed
+        return other
+
+    def step_over(self, unit: int, page: tuple[str, bytes] | None) -> None:
+        """The walk goes on at `unit`, behind chunks that were not read. `page`: the key of the day page that
+        ends there, and its last child, which must be the chunk that holds the unit, or the one before."""
+        if self._place is None or self._place.mark.next_unit < unit:
+            self._place, self._skipped = None, 0
+            self._listed = None if page is None else (*page, unit)
+
+    def skip(self) -> None:
+        """The next object in order was refused by itself."""
+        self._skipped += 1
+
+    def follow(self, key: str, chunk: Chunk, data: bytes) -> list[Problem]:
+        """Take the next good chunk; what is wrong between it and the last one."""
+        here = Place(key, Mark(chunk.seq, cose.digest(data), chunk.end), chunk.incarnation)
+        last = self._place
+        if last is not None and last.key == key:  # read once more, where a window ends inside it
+            if last == here:
+                return []
+            return [Problem(key, f"{key} has changed since it was read the last time")]
+        problems = self._check_listed(here, chunk) if last is None else self._join(last, here, chunk)
+        if last is not None and chunk.first < last.mark.next_unit:
+            return problems  # the chain goes on from the chunk that was there first
+        problems += self._check_marks(here)
+        problems += self._check_incarnation(last, here)
+        self._place, self._skipped = here, 0
+        return problems
+
+    def finish(self, head: Head) -> list[Problem]:
+        """After the last chunk: what the head promises beyond it."""
+        assert self._place is not None
+        last = self._place.mark
+        missing = head.seq - last.seq - self._skipped
+        if missing <= 0:
+            return []
+        return [self._missing(self._place, head.next_unit, missing)]
+
+    def _join(self, last: Place, here: Place, chunk: Chunk) -> list[Problem]:
+        mark, key = last.mark, here.key
+        if chunk.first < mark.next_unit:
+            return [Problem(key, f"{key} begins inside {last.key}, which reaches to unit {mark.next_unit}")]
+        if chunk.first == mark.next_unit and chunk.seq == mark.seq + 1:
+            if chunk.previous == mark.digest:
+                return []
+            return [
+                Problem(last.key, f"{last.key} is not the object that {key} was made to follow: replaced")
+            ]
+        missing = chunk.seq - mark.seq - 1 - self._skipped
+        if chunk.first > mark.next_unit and missing > 0:
+            return [self._missing(last, chunk.first, missing)]
+        if self._skipped and missing == 0 and chunk.first > mark.next_unit:
+            return []
+        return [
+            Problem(
+                key,
+                f"{key} is number {chunk.seq} and begins at unit {chunk.first};"
+                f" after {last.key} must come number {mark.seq + 1} at unit {mark.next_unit}",
+            )
+        ]
+
+    def _check_listed(self, here: Place, chunk: Chunk) -> list[Problem]:
+        listed, self._listed = self._listed, None
+        # A chunk that begins later cannot tell: the reader says what is missing before it.
+        if listed is None or chunk.first > listed[2] or listed[1] in (here.mark.digest, chunk.previous):
+            return []
+        return [Problem(here.key, f"{here.key} does not go on where {listed[0]} ends: of another history")]
+
+    def _missing(self, last: Place, end: int, count: int) -> Problem:
+        unit_ms, first = self._descriptor.layout.unit_ms, last.mark.next_unit
+        span = f"from {spell(first, unit_ms)} to {spell(end, unit_ms)}"
+        chunks = "1 chunk" if count == 1 else f"{count} chunks"
+        if self._skipped:
+            return Problem(last.key, f"after {last.key} {chunks} more are missing, {span}")
+        key = names.chunk(self._descriptor.stream, first, unit_ms)
+        return Problem(key, f"{key} is missing: by their numbers {chunks} {span}")
+
+    def _check_marks(self, here: Place) -> list[Problem]:
+        return [
+            Problem(here.key, f"{here.key} is not the chunk number {mark.seq} that {holder}")
+            for holder, mark in self._marks.items()
+            if mark.seq == here.mark.seq and mark != here.mark
+        ]
+
+    def _check_incarnation(self, last: Place | None, here: Place) -> list[Problem]:
+        """No run of the sealing process comes back once another has sealed; a TPM's counter only rises."""
+        new = here.incarnation
+        assert new is not None
+        old = last.incarnation if last is not None else None
+        ended = new in self._incarnations or (self._descriptor.assurance == "tpm" and new < (old or 0))
+        self._incarnations.add(new)
+        if old is None or new == old or not ended:
+            return []
+        return [
+            Problem(here.key, f"{here.key} was sealed in incarnation {new}, which ended before {old} began")
+        ]

@@ -1,0 +1,169 @@
+"""Holds every page against what it was made of: a day's against its chunks, a month's against its days'.
+
+Chunks come in order, and a day is looked at once a chunk beyond it was taken: until then the chain may
+still say that one of its chunks was replaced. What a bad chunk explains is not reported again.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, timedelta
+
+import numpy as np
+
+from gateway.chain.page import SPANS, Calendar, Period, Span, add_up
+from gateway.chain.seal import U64
+from gateway.errors import Refused
+from gateway.stream.chunks import Problem
+from gateway.stream.fetch import get, listed
+from gateway.stream.pages import FoundPage, check_follows, check_page
+from gateway.stream.reader import StreamReader
+from gateway.stream.times import unix_ms
+from gateway.wire import cose, names
+from gateway.wire.signed import Chunk, Head
+
+_BELOW: dict[Span, str] = {"day": "chunks", "month": "day pages"}
+
+
+@dataclass(slots=True)
+class _Sum:
+    """What a page should say, as far as it was added up: `have` of `need` units or days."""
+
+    period: Period
+    sums: U64
+    need: int
+    have: int = 0
+    children: list[bytes] = field(default_factory=list)
+    sound: bool = True
+
+    def add(self, first: int, step: int, c: U64, digest: bytes, have: int) -> None:
+        if self.period.count > 0:
+            add_up(self.sums, self.period.edges, first, step, c)
+        self.children.append(digest)
+        self.have += have
+
+
+class PageAudit:
+    """One stream's pages; `count` says how many there were."""
+
+    def __init__(self, reader: StreamReader, head: Head | None, report: Callable[[Problem], None]) -> None:
+        descriptor = reader.descriptor
+        self.count = 0
+        self._bucket = reader.bucket
+        self._descriptor = descriptor
+        self._head_unit = 0 if head is None else head.next_unit
+        self._report = report
+        self._calendar = Calendar.of(descriptor.layout.unit_ms, descriptor.start)
+        self._days: deque[_Sum] = deque()
+        self._month: _Sum | None = None
+        self._last: dict[Span, FoundPage | None] = {}
+        self._looked_at: set[str] = set()
+        self._end = 0
+
+    async def take(self, chunk: Chunk, data: bytes, *, sound: bool) -> None:
+        """The next chunk that is right by itself; `sound`: it also follows the one before."""
+        calendar = self._calendar
+        if calendar is None:
+            return
+        for day in self._days:
+            day.sound = day.sound and sound
+        await self._close_days(chunk.first)
+        c = np.stack([chunk.c(lane) for lane in range(len(chunk.lanes))])
+        at = chunk.first
+        while at < chunk.end:
+            period = calendar.period("day", at)
+            if not self._days or self._days[-1].period != period:
+                need = period.end - max(period.begin, calendar.start)
+                self._days.append(self._begin(period, need, sound))
+            upto = min(chunk.end, period.end)
+            self._days[-1].add(chunk.first, 1, c, cose.digest(data), upto - at)
+            at = upto
+        self._end = chunk.end
+
+    async def finish(self) -> None:
+        """After the last chunk: the last pages, and whatever else lies among them."""
+        await self._close_days(self._end)
+        if self._month is not None and self._month.period.end <= self._end:
+            await self._close("month", self._month)
+        for span in SPANS:
+            async for key in listed(self._bucket, names.pages(self._descriptor.stream, span)):
+                if key not in self._looked_at:
+                    await self._look_at(span, key)
+
+    def _begin(self, period: Period, need: int, sound: bool) -> _Sum:
+        shape = (len(self._descriptor.lanes), max(0, period.count))
+        return _Sum(period, np.zeros(shape, dtype=np.uint64), need, sound=sound)
+
+    async def _close_days(self, end: int) -> None:
+        """Look at the pages of the days that end at or before unit `end`."""
+        assert self._calendar is not None or not self._days
+        while self._days and self._days[0].period.end <= end:
+            assert self._calendar is not None
+            day = self._days.popleft()
+            if day.period.count <= 0:
+                continue
+            page = await self._close("day", day)
+            period = self._calendar.period("month", day.period.begin)
+            if self._month is not None and self._month.period != period:
+                if self._month.period.count > 0:
+                    await self._close("month", self._month)
+                self._month = None
+            if self._month is None:
+                first = self._calendar.period("day", self._calendar.first("day")).begin
+                length = day.period.end - day.period.begin
+                self._month = self._begin(period, (period.end - max(period.begin, first)) // length, True)
+            if page is not None:
+                self._month.add(page.page.first, page.page.step, page.c, page.digest, 1)
+
+    async def _close(self, span: Span, right: _Sum) -> FoundPage | None:
+        """Look at the page that should say what `right` does; the page, if it is right by itself."""
+        key = names.page(self._descriptor.stream, right.period.name)
+        before, self._last[span] = self._last.get(span), None
+        self._looked_at.add(key)
+        page = await self._read(right.period, key)
+        if page is None:
+            return None
+        self._last[span] = page
+        if before is not None and before.period.end == page.period.begin:
+            try:
+                check_follows(page, before)
+            except Refused as error:
+                self._report(Problem(before.key, str(error)))
+                if span == "day" and self._month is not None:
+                    self._month.sound = False
+        if right.sound and right.have == right.need:
+            if list(page.page.children) != right.children:
+                self._report(Problem(key, f"{key} lists other {_BELOW[span]} than the store holds"))
+            elif not np.array_equal(page.c, right.sums):
+                self._report(Problem(key, f"{key}: its sums are not those of its {_BELOW[span]}"))
+        return page
+
+    async def _read(self, period: Period, key: str) -> FoundPage | None:
+        data = await get(self._bucket, key)
+        if data is None:
+            if period.end <= self._head_unit:
+                self._report(Problem(key, f"{key} is missing, and the head is beyond its period"))
+            return None
+        self.count += 1
+        try:
+            return FoundPage(period, key, data, check_page(self._descriptor, period, key, data))
+        except Refused as error:
+            self._report(Problem(key, str(error)))
+            return None
+
+    async def _look_at(self, span: Span, key: str) -> None:
+        """A page of a time whose chunks were not found, or none at all."""
+        name = key.removeprefix(names.pages(self._descriptor.stream, span)).removesuffix(".cose")
+        try:
+            day = date.fromisoformat(name if span == "day" else f"{name}-01")
+            when = datetime(day.year, day.month, day.day, tzinfo=UTC) + timedelta(hours=12)
+            unit = unix_ms(when) // self._descriptor.layout.unit_ms
+            period = None if self._calendar is None else self._calendar.period(span, unit)
+        except ValueError:
+            period = None
+        if period is None or period.count <= 0 or names.page(self._descriptor.stream, period.name) != key:
+            self._report(Problem(key, f"{key} is no page that this stream can have"))
+        else:
+            await self._read(period, key)

@@ -1,0 +1,128 @@
+"""Day and month pages: what makes one right, alone and beside its neighbours, and which one to take."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gateway.chain.page import Calendar, Period, Span
+from gateway.chain.seal import U64
+from gateway.errors import Refused
+from gateway.store.bucket import Bucket
+from gateway.stream.fetch import get
+from gateway.wire import cose, names
+from gateway.wire.signed import Descriptor, Page
+
+
+def check_page(descriptor: Descriptor, period: Period, key: str, data: bytes) -> Page:
+    """The page of `period` that the store holds under `key`, right by itself; else Refused."""
+    page = Page.read(data, descriptor.signing_key, key)
+    if page.stream != descriptor.stream:
+        raise Refused(f"{key} holds a page of another stream, {page.stream.hex()}")
+    if page.period != period.name:
+        raise Refused(f"{key} holds another page, that of {page.period}: copied or moved")
+    if len(page.sums) != len(descriptor.lanes):
+        raise Refused(f"{key} holds {len(page.sums)} lanes; the stream has {len(descriptor.lanes)}")
+    if (page.step, page.first, page.count) != (period.step, period.first, period.count):
+        raise Refused(
+            f"{key} holds {page.count} steps of {page.step} units from unit {page.first};"
+            f" right would be {period.count} of {period.step} from {period.first}"
+        )
+    return page
+
+
+class FoundPage:
+    """A page that was read, with its key and H of its bytes."""
+
+    def __init__(self, period: Period, key: str, data: bytes, page: Page) -> None:
+        self.period = period
+        self.key = key
+        self.digest = cose.digest(data)
+        self.page = page
+        self.c: U64 = np.stack([page.c(lane) for lane in range(len(page.sums))])
+
+    def cut(self, first: int, end: int) -> U64:
+        """The sums of the steps in [first, end), an array [lane, step]."""
+        x, y = ((unit - self.page.first) // self.page.step for unit in (first, end))
+        return self.c[:, x:y]
+
+
+class Pages:
+    """The pages of one stream. It holds the last of each kind, since windows are read in order; each page
+    must fit those that are held: its predecessor, and the month that lists it."""
+
+    def __init__(self, bucket: Bucket, descriptor: Descriptor) -> None:
+        self._bucket = bucket
+        self._descriptor = descriptor
+        self._calendar = Calendar.of(descriptor.layout.unit_ms, descriptor.start)
+        self._last: dict[Span, tuple[Period, FoundPage | None]] = {}
+
+    async def best(self, at: int, edges: NDArray[np.int64], end: int) -> FoundPage | None:
+        """The page of the longest period that holds unit `at`, has ended at unit `end`, is in the store,
+        and within which no edge lies inside a step. Refused where one does not hold."""
+        if self._calendar is None:
+            return None
+        spans: tuple[Span, ...] = ("month", "day")
+        for span in spans:
+            period = self._calendar.period(span, at)
+            if period.end > end or period.first > at:
+                continue
+            inside = edges[(edges >= at) & (edges <= period.end)]
+            if (at - period.first) % period.step or ((inside - period.first) % period.step).any():
+                continue
+            held = await self._get(span, period)
+            if held is not None:
+                return held
+        return None
+
+    def day_begin(self, unit: int) -> int:
+        """Where the day of `unit` begins; 0 where there are no pages."""
+        return 0 if self._calendar is None else self._calendar.period("day", unit).begin
+
+    def next_day(self, unit: int) -> int | None:
+        """Where the next page could begin; None where there are none."""
+        return None if self._calendar is None else self._calendar.period("day", unit).end
+
+    async def day_of(self, unit: int) -> FoundPage | None:
+        """The day page that holds `unit`, if the store has it."""
+        return None if self._calendar is None else await self._get("day", self._calendar.period("day", unit))
+
+    async def ending_at(self, unit: int) -> FoundPage | None:
+        """The day page that ends at `unit`, where that or the month's that ends there was read last."""
+        if any(held is not None and period.end == unit for period, held in self._last.values()):
+            return await self.day_of(unit - 1)
+        return None
+
+    async def _get(self, span: Span, period: Period) -> FoundPage | None:
+        before = self._last.get(span)
+        if before is not None and before[0] == period:
+            return before[1]
+        key = names.page(self._descriptor.stream, period.name)
+        data = await get(self._bucket, key)
+        held = None
+        if data is not None:
+            held = FoundPage(period, key, data, check_page(self._descriptor, period, key, data))
+            if before is not None and before[1] is not None and before[0].end == period.begin:
+                check_follows(held, before[1])
+            others = {other: one for other, (_, one) in self._last.items() if one is not None} | {span: held}
+            if len(others) == 2:
+                check_listed(others["day"], others["month"])
+        if held is not None or span == "month":  # an absent month is not asked for again on each of its days
+            self._last[span] = (period, held)
+        return held
+
+
+def check_follows(page: FoundPage, before: FoundPage) -> None:
+    """Refused unless `page` was made to follow the page before of its kind."""
+    if page.page.previous != before.digest:
+        raise Refused(f"{before.key} is not the object that {page.key} was made to follow: replaced")
+
+
+def check_listed(day: FoundPage, month: FoundPage) -> None:
+    """Refused unless a month lists its day, or the first day after it follows its last."""
+    children = month.page.children
+    if month.period.begin <= day.period.begin < month.period.end:
+        if day.digest not in children:
+            raise Refused(f"{day.key} is not among the pages that {month.key} lists: replaced")
+    elif day.period.begin == month.period.end and day.page.previous != children[-1]:
+        raise Refused(f"{day.key} does not go on where {month.key} ends: of another history")

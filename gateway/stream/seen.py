@@ -1,0 +1,48 @@
+"""The head that was seen last: one small JSON file a stream, in the provider's folder.
+
+With it a store cannot show an older state, or another history, to a reader who knows better.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from gateway.errors import UsageError
+from gateway.host.files import write_durably
+from gateway.stream.chunks import Mark
+from gateway.wire.signed import DIGEST_BYTES
+
+
+class Seen:
+    """What `folder` remembers of one stream."""
+
+    def __init__(self, folder: Path, stream: bytes) -> None:
+        self._path = folder / "seen" / f"{stream.hex()}.json"
+
+    def load(self) -> Mark | None:
+        """The last head's mark; None where none was ever seen. UsageError for a damaged file."""
+        try:
+            document = json.loads(self._path.read_bytes())
+            mark = Mark(int(document["seq"]), bytes.fromhex(document["digest"]), int(document["next_unit"]))
+            if mark.seq < 0 or mark.next_unit <= 0 or len(mark.digest) != DIGEST_BYTES:
+                raise ValueError
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise UsageError(f"{self._path} cannot be read: {error.strerror}") from None
+        except (ValueError, TypeError, KeyError):
+            raise UsageError(
+                f"{self._path} is damaged, so a store gone back to an older state would not show;"
+                " remove the file to begin anew with what the store shows now"
+            ) from None
+        return mark
+
+    def save(self, mark: Mark) -> None:
+        """Remember `mark`, on the disk once this returns."""
+        document = {"seq": mark.seq, "digest": mark.digest.hex(), "next_unit": mark.next_unit}
+        try:
+            self._path.parent.mkdir(mode=0o700, exist_ok=True)
+            write_durably(self._path, json.dumps(document).encode())
+        except OSError as error:
+            raise UsageError(f"{self._path} cannot be written: {error.strerror}") from None

@@ -1,0 +1,32 @@
+"""A bundle of tokens in a stream, checked without a key."""
+
+from __future__ import annotations
+
+from gateway.chain.grant import Grant
+from gateway.chain.keys import KEY_BYTES
+from gateway.chain.token import TAG_BYTES
+from gateway.errors import Refused
+from gateway.wire import names
+from gateway.wire.signed import Descriptor, Tokens
+
+
+def check_bundle(descriptor: Descriptor, grant: Grant | None, key: str, data: bytes | None) -> Tokens:
+    """The bundle that the store holds under `key`; else Refused. `grant`, where known, says how long its
+    tokens are."""
+    if data is None:
+        raise Refused(f"{key} is listed by the store, and is not there")
+    bundle = Tokens.read(data, descriptor.signing_key, key)
+    own = [names.bundle(bundle.stream, bundle.grant, bundle.first_window, fold) for fold in names.FOLDS]
+    if key not in own:
+        raise Refused(f"{key} holds another bundle, the one of {own[0]}: copied or moved")
+    if grant is not None and not all(_fits(grant, token) for token in bundle.tokens):
+        raise Refused(f"{key} holds tokens of another length than its grant's {len(grant.lanes)} lanes give")
+    return bundle
+
+
+def _fits(grant: Grant, token: bytes) -> bool:
+    """Whether a token has a length that its grant's kind gives it."""
+    size, lanes = len(token) - TAG_BYTES, len(grant.lanes)
+    if grant.kind == "raw":
+        return size > 0 and size % (16 + KEY_BYTES * lanes) == 0  # gateway.chain.raw
+    return size == 8 * (1 if grant.kind == "bill" else lanes)

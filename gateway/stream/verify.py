@@ -1,0 +1,197 @@
+"""Everything of a stream, from its first chunk on: each object that does not hold is named.
+
+It shows whether the store keeps what the gateway signed; nothing need be granted for that. It goes on
+after a bad object, and what one bad object explains is not reported again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import aclosing
+from dataclasses import dataclass
+
+from gateway.chain.grant import Grant
+from gateway.errors import Refused
+from gateway.store.bucket import Bucket
+from gateway.stream.chunks import Problem, Walk, check_chunk
+from gateway.stream.fetch import listed, objects
+from gateway.stream.grants import check_grant, check_revocation, grant_id_in
+from gateway.stream.page_audit import PageAudit
+from gateway.stream.reader import StreamReader
+from gateway.stream.seen import Seen
+from gateway.stream.tokens import check_bundle
+from gateway.wire import names
+from gateway.wire.signed import Descriptor, Head
+
+
+@dataclass(slots=True)
+class Tally:
+    """What was looked at so far, and how many problems there are. `head` is None where none holds."""
+
+    head: Head | None = None
+    chunks: int = 0
+    units: int = 0
+    incarnations: int = 0
+    grants: int = 0
+    bundles: int = 0
+    pages: int = 0
+    problems: int = 0
+
+
+async def verify(
+    bucket: Bucket,
+    stream: bytes,
+    signer: bytes,
+    seen: Seen | None,
+    on_problem: Callable[[Problem], None],
+    on_chunk: Callable[[Tally], None],
+) -> Tally:
+    """Look at the descriptor, the head, all chunks, all pages, all grants and their tokens.
+
+    `on_problem` gets each problem as it is found, `on_chunk` the tally after each chunk. A head that
+    holds is remembered in `seen` if nothing was found wrong. NotFound where the store has nothing of the
+    stream; StoreUnavailable and StoreDenied end it early.
+    """
+    tally = Tally()
+
+    def report(problem: Problem) -> None:
+        tally.problems += 1
+        on_problem(problem)
+
+    try:
+        reader = await StreamReader.open(bucket, stream, signer, seen)
+    except Refused as error:
+        report(Problem(names.descriptor(stream), str(error)))
+        return tally
+    no_head, head_key = False, names.head(stream)
+    try:
+        tally.head = await reader.read_head()
+        no_head = tally.head is None
+    except Refused as error:
+        report(Problem(head_key, str(error)))
+    await _verify_chunks(reader, tally, report, on_chunk)
+    if no_head and tally.chunks:
+        report(Problem(head_key, f"{head_key} is missing, and the store holds chunks"))
+    await _verify_grants(reader, tally, report)
+    if tally.head is not None and not tally.problems:
+        reader.remember(tally.head)
+    return tally
+
+
+async def _verify_chunks(
+    reader: StreamReader, tally: Tally, report: Callable[[Problem], None], on_chunk: Callable[[Tally], None]
+) -> None:
+    walk = Walk.from_start(reader.descriptor, reader.descriptor_data, reader.marks(tally.head))
+    pages = PageAudit(reader, tally.head, report)
+    keys = listed(reader.bucket, names.chunks(reader.descriptor.stream))
+    async with aclosing(objects(reader.bucket, keys)) as found:
+        async for key, data in found:
+            tally.chunks += 1
+            try:
+                chunk = check_chunk(reader.descriptor, key, data)
+            except Refused as error:
+                report(Problem(key, str(error)))
+                walk.skip()
+            else:
+                assert data is not None
+                tally.units += chunk.count
+                problems = walk.follow(key, chunk, data)
+                for problem in problems:
+                    report(problem)
+                await pages.take(chunk, data, sound=not problems)
+            tally.incarnations = walk.incarnations
+            on_chunk(tally)
+    if tally.head is not None:
+        for problem in walk.finish(tally.head):
+            report(problem)
+    await pages.finish()
+    tally.pages = pages.count
+
+
+async def _verify_grants(reader: StreamReader, tally: Tally, report: Callable[[Problem], None]) -> None:
+    prefix = names.grants(reader.descriptor.stream)
+    folder: _Folder | None = None
+    async with aclosing(objects(reader.bucket, listed(reader.bucket, prefix))) as found:
+        async for key, data in found:
+            name, _, rest = key.removeprefix(prefix).partition("/")
+            grant_id = grant_id_in(name)
+            if grant_id is None or rest.partition("/")[0] not in _IN_A_GRANT:
+                report(Problem(key, f"{key} is no name that version 1 knows"))
+                continue
+            if folder is None or folder.id != grant_id:
+                if folder is not None:
+                    folder.finish(tally.head)
+                folder = _Folder(grant_id, reader.descriptor, tally, report)
+            try:
+                folder.take(key, rest, data)
+            except Refused as error:
+                report(Problem(key, str(error)))
+    if folder is not None:
+        folder.finish(tally.head)
+
+
+_IN_A_GRANT = ("day", "grant.cose", "month", "new", "revoked.cose")
+
+
+class _Folder:
+    """The objects of one grant, which come in the order of their keys."""
+
+    def __init__(
+        self, grant_id: bytes, descriptor: Descriptor, tally: Tally, report: Callable[[Problem], None]
+    ) -> None:
+        self.id = grant_id
+        self._descriptor = descriptor
+        self._tally = tally
+        self._report = report
+        self._there = False
+        self._grant: Grant | None = None
+        self._windows: list[tuple[int, int]] = []  # those that have tokens, of one fold after another
+        self._broken: list[int] = []  # where bundles begin that do not hold
+        self._revoked_from: int | None = None
+
+    def take(self, key: str, name: str, data: bytes | None) -> None:
+        """The next object; Refused where it does not hold."""
+        if name == "grant.cose":
+            self._there = True
+            self._tally.grants += 1
+            _, self._grant = check_grant(self._descriptor, key, data)
+            return
+        if name.partition("/")[0] in names.FOLDS:
+            self._tally.bundles += 1
+            first = names.number_in(key)
+            try:
+                bundle = check_bundle(self._descriptor, self._grant, key, data)
+            except Refused:
+                self._broken.append(first)
+                raise
+            if self._windows and self._windows[-1][1] == first:
+                first = self._windows.pop()[0]
+            self._windows.append((first, bundle.end_window))
+        elif name == "revoked.cose":
+            self._revoked_from = 0  # where it does not hold, no token is asked for
+            self._revoked_from = check_revocation(self._descriptor, key, data).from_unit
+
+    def finish(self, head: Head | None) -> None:
+        """After the last object. Each window must have its token in some fold. The gateway puts the tokens
+        of closed windows before the head, and those of past windows right after the grant."""
+        if not self._there:
+            key = names.grant(self._descriptor.stream, self.id)
+            self._report(Problem(key, f"{key} is missing, and the store holds other objects of the grant"))
+        at = 0
+        for first, end in sorted(self._windows):
+            if first > at:
+                self._missing(at, first, "tokens of later windows are there")
+            at = max(at, end)
+        grant = self._grant
+        # A load's tokens also end where the load monitoring centre's grant is revoked.
+        if grant is None or grant.kind == "load" or head is None:
+            return
+        end = head.next_unit if self._revoked_from is None else min(head.next_unit, self._revoked_from)
+        if head.time_ms > grant.issued_ms and grant.complete(end) > at:
+            self._missing(at, grant.complete(end), "the head is beyond its first window")
+
+    def _missing(self, window: int, end: int, why: str) -> None:
+        """No bundle holds windows `window` to `end` - 1: news, unless one that is broken should."""
+        if not any(window <= broken < end for broken in self._broken):
+            key = names.bundle(self._descriptor.stream, self.id, window)
+            self._report(Problem(key, f"{key} is missing: {why}"))

@@ -1,0 +1,114 @@
+"""An open connection to a provisioned TPM: a salted session and both keys loaded, kept for many commands.
+
+Blocking, for one thread. Everything that is secret or decides something crosses the bus inside the
+session; an answer that was changed on its way raises TSS2_Exception.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+
+from cryptography.hazmat.primitives.asymmetric import ec
+from tpm2_pytss import (
+    ESYS_TR,
+    TPM2_ALG,
+    TPM2B_PRIVATE,
+    TPM2B_PUBLIC,
+    TPMT_SIG_SCHEME,
+    TSS2_Exception,
+)
+
+from gateway.errors import TrustError
+from gateway.trust.tpm.codes import Fault, TpmFault
+from gateway.trust.tpm.esapi import COUNTER_BYTES, Context
+from gateway.trust.tpm.provision import Identity
+from gateway.wire import es256
+
+_DRAWS = 8  # each is lost only if another process steps the counter in the same few milliseconds
+
+
+class Keys:
+    """What the TPM does for an identity. Takes the context over: `close` closes it."""
+
+    def __init__(self, context: Context, identity: Identity) -> None:
+        self._context = context
+        self._esapi = context.esapi
+        pinned, _ = TPM2B_PUBLIC.unmarshal(identity.srk)
+        present = context.storage_key()
+        # Only to tell another TPM from a tampered bus; what counts is the session's key.
+        if present is None or present.marshal() != identity.srk:
+            raise TpmFault(Fault.FOREIGN, 0)
+        self._srk = context.salt(pinned)
+        self._root = self._load(identity.root_private, identity.root_public)
+        self._signing = self._load(identity.signing_private, identity.signing_public)
+        self._counter, self._stepped = self._find_counter()
+        public, _ = TPM2B_PUBLIC.unmarshal(identity.signing_public)
+        point = public.publicArea.unique
+        x, y = (int.from_bytes(bytes(part), "big") for part in (point.ecc.x, point.ecc.y))
+        self._verifier = ec.EllipticCurvePublicNumbers(x, y, ec.SECP256R1()).public_key()
+        self.public_key = es256.spki(self._verifier)
+
+    def close(self, *, orderly: bool) -> None:
+        """Let go of the TPM. Orderly: leave its slots empty too, as nobody else does so on a TPM without
+        a resource manager. Otherwise they may be somebody else's by now."""
+        if orderly:
+            for handle in (self._root, self._signing, self._context.session):
+                with contextlib.suppress(TSS2_Exception):
+                    self._esapi.flush_context(handle)
+        self._context.close()
+
+    def hmac(self, message: bytes) -> bytes:
+        return bytes(self._esapi.hmac(self._root, message, TPM2_ALG.SHA256, session1=self._context.session))
+
+    def sign(self, message: bytes) -> bytes:
+        digest = hashlib.sha256(message).digest()
+        scheme = TPMT_SIG_SCHEME(scheme=TPM2_ALG.NULL)  # the key's own: ES256
+        made = self._esapi.sign(self._signing, digest, scheme, session1=self._context.session)
+        part = made.signature
+        pair = part.ecdsa
+        r, s = (int.from_bytes(bytes(half), "big") for half in (pair.signatureR, pair.signatureS))
+        return es256.signature(self._verifier, message, r, s)
+
+    def incarnation_counter(self) -> int:
+        """The counter, 0 where it was never stepped."""
+        if not self._stepped:
+            self._esapi.tr_close(self._counter)  # its name changes with the first step
+            self._counter, self._stepped = self._find_counter()
+            if not self._stepped:
+                return 0
+        read = self._esapi.nv_read(self._counter, COUNTER_BYTES, session1=self._context.session)
+        return int.from_bytes(bytes(read), "big")
+
+    def draw_incarnation(self) -> int:
+        """Step the counter and return what it became by exactly this step.
+
+        One step takes it from v - 1 to v. If it was v - 1 before ours and v after, that step was ours,
+        and no other process on this TPM, nor an earlier try whose answer got lost, has the same v.
+        """
+        for _ in range(_DRAWS):
+            before = self.incarnation_counter()
+            self._esapi.nv_increment(self._counter, session1=self._context.session)
+            after = self.incarnation_counter()
+            if after == before + 1:
+                return after
+        raise TrustError(
+            "the TPM's incarnation counter moves under this gateway's hands: only one gateway may use a TPM;"
+            " stop the others"
+        )
+
+    def random(self, n: int) -> bytes:
+        mixed = zip(self._context.random(n), os.urandom(n), strict=True)
+        return bytes(ours ^ theirs for ours, theirs in mixed)
+
+    def _find_counter(self) -> tuple[ESYS_TR, bool]:
+        found = self._context.counter()
+        if found is None:
+            raise TpmFault(Fault.FOREIGN, 0)
+        return found
+
+    def _load(self, private: bytes, public: bytes) -> ESYS_TR:
+        private_area, _ = TPM2B_PRIVATE.unmarshal(private)
+        public_area, _ = TPM2B_PUBLIC.unmarshal(public)
+        return self._esapi.load(self._srk, private_area, public_area, session1=self._context.session)

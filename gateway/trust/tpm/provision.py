@@ -1,0 +1,126 @@
+"""First use of a TPM: what is made in it, and what is kept of it on disk.
+
+It may be cut off at any command and begun again: the storage key and the counter are taken over as
+they are found, and keys that were made but not kept are lost without harm, as nothing used them yet.
+What must not happen is that a gateway whose folder is lost quietly becomes another one: a counter that
+was ever stepped says that an identity was complete.
+"""
+
+from __future__ import annotations
+
+import hmac
+import os
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any, Self
+
+from tpm2_pytss import (
+    TPM2_ALG,
+    TPM2B_SENSITIVE_CREATE,
+    TPM2B_SENSITIVE_DATA,
+    TPMS_SENSITIVE_CREATE,
+)
+
+from gateway.errors import TrustError
+from gateway.trust import folder
+from gateway.trust.tpm.esapi import (
+    COUNTER_INDEX,
+    SRK_HANDLE,
+    Context,
+    is_storage_key,
+    root_template,
+    signing_template,
+)
+
+ROOT_BYTES = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """A gateway in a TPM, marshalled: the storage key to which sessions are salted, and the two keys
+    wrapped by it. No secret of it opens outside that TPM; changing it yields errors, not keys."""
+
+    srk: bytes = field(repr=False)
+    root_public: bytes = field(repr=False)
+    root_private: bytes = field(repr=False)
+    signing_public: bytes = field(repr=False)
+    signing_private: bytes = field(repr=False)
+
+    @classmethod
+    def load(cls, path: Path) -> Self | None:
+        """The one kept in the folder `path`, or None where none ever was."""
+        kept = folder.load(path, "tpm", frozenset(f.name for f in fields(cls)))
+        return None if kept is None else cls(**kept)
+
+    def store(self, path: Path) -> None:
+        folder.store(path, "tpm", asdict(self))
+
+
+def provision(context: Context, where: str, root: bytes | None = None) -> Identity:
+    """Make a new identity in the TPM, of `root` (32 bytes) or of a random one that nobody ever sees.
+    `where` names the TPM in errors.
+
+    The storage key is believed as the bus tells it this once, and pinned from then on. The root crosses
+    the bus inside a session encrypted to that key.
+    """
+    esapi = context.esapi
+    if missing := context.missing_commands():
+        raise TrustError(
+            f"the TPM at {where} has no command {', '.join('TPM2_' + name for name in missing)}, which the"
+            " gateway needs: update its firmware, use another TPM, or choose the software root"
+        )
+    if context.owner_has_password():
+        raise TrustError(
+            f"the owner of the TPM at {where} has a password, and the gateway makes its keys under that"
+            " owner: take it off with `tpm2_changeauth --object-context=owner --object-auth=PASSWORD`"
+        )
+    storage = context.storage_key()
+    if storage is None:
+        storage = context.make_storage_key()
+    if not is_storage_key(storage):
+        raise TrustError(
+            f"the TPM at {where} keeps another kind of key at {SRK_HANDLE:#x}, the place of its P-256 storage"
+            " key: move that key away (`tpm2_evictcontrol`), or clear the TPM if nothing else uses it"
+            " (`tpm2_clear`)"
+        )
+    srk = context.salt(storage)
+    match context.counter():
+        case None:
+            context.define_counter()
+        case (_, True):
+            raise TrustError(
+                f"the TPM at {where} holds the counter of a gateway that ran before, and this folder none of"
+                " its keys: put the folder's backup back; or, to begin as a new gateway, give the old one up"
+                f" for good with `tpm2_nvundefine {COUNTER_INDEX:#010x}`"
+            )
+
+    secret = bytearray(root) if root is not None else _random_root(context)
+    sensitive = TPM2B_SENSITIVE_CREATE(
+        TPMS_SENSITIVE_CREATE(data=TPM2B_SENSITIVE_DATA(bytes(ROOT_BYTES))),
+    )
+    given = sensitive.sensitive.data.buffer
+    try:
+        given[:] = secret
+        root_private, root_public, *_ = esapi.create(
+            srk, sensitive, root_template(), session1=context.session
+        )
+        # The only time that both sides know the root: what the TPM computes with it can be checked.
+        handle = esapi.load(srk, root_private, root_public, session1=context.session)
+        answer = bytes(esapi.hmac(handle, b"check", TPM2_ALG.SHA256, session1=context.session))
+        if not hmac.compare_digest(answer, hmac.digest(secret, b"check", "sha256")):
+            raise TrustError(f"the TPM at {where} computes a wrong HMAC-SHA256: use another TPM")
+        esapi.flush_context(handle)
+    finally:
+        given[:] = secret[:] = bytes(ROOT_BYTES)
+    signing_private, signing_public, *_ = esapi.create(
+        srk, TPM2B_SENSITIVE_CREATE(), signing_template(), session1=context.session
+    )
+    esapi.flush_context(context.session)
+    esapi.tr_close(srk)
+    made: tuple[Any, ...] = (storage, root_public, root_private, signing_public, signing_private)
+    return Identity(*(part.marshal() for part in made))
+
+
+def _random_root(context: Context) -> bytearray:
+    pairs = zip(context.random(ROOT_BYTES), os.urandom(ROOT_BYTES), strict=True)
+    return bytearray(ours ^ theirs for ours, theirs in pairs)

@@ -1,0 +1,88 @@
+"""The root of trust in a TPM 2.0."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Literal, Self
+
+from gateway.trust.root import check_message
+from gateway.trust.tpm.esapi import Context
+from gateway.trust.tpm.keys import Keys
+from gateway.trust.tpm.owner import Owner
+from gateway.trust.tpm.provision import Identity, provision
+from gateway.trust.tpm.transport import Transport, locate
+
+
+class TpmRoot:
+    """See `gateway.trust.root.Root`. `open` makes one."""
+
+    assurance: Literal["tpm", "software"] = "tpm"
+
+    def __init__(self, owner: Owner[Keys], public_key: bytes) -> None:
+        self._owner = owner
+        self.public_key = public_key
+
+    @classmethod
+    async def open(cls, folder: Path, tcti: str) -> Self:
+        """The root whose blobs are in `folder`, in the TPM at `tcti`; provisioned if there are none."""
+        return await cls.over(Owner(tcti, connector(folder, locate(tcti))))
+
+    @classmethod
+    async def over(cls, owner: Owner[Keys]) -> Self:
+        """The root that `owner` connects to, once it did."""
+        try:
+            return cls(owner, await owner.run(lambda keys: keys.public_key))
+        except BaseException:
+            await owner.aclose()
+            raise
+
+    def __repr__(self) -> str:
+        return "TpmRoot()"
+
+    async def hmac(self, message: bytes) -> bytes:
+        check_message(message)
+        return await self._owner.run(lambda keys: keys.hmac(message))
+
+    async def sign(self, message: bytes) -> bytes:
+        return await self._owner.run(lambda keys: keys.sign(message))
+
+    async def draw_incarnation(self) -> int:
+        return await self._owner.run(Keys.draw_incarnation)
+
+    async def incarnation_counter(self) -> int | None:
+        return await self._owner.run(Keys.incarnation_counter)
+
+    async def random(self, n: int) -> bytes:
+        return await self._owner.run(lambda keys: keys.random(n))
+
+    async def aclose(self) -> None:
+        await self._owner.aclose()
+
+
+def connector(folder: Path, transport: Transport, root: bytes | None = None) -> Callable[[], Keys]:
+    """What connects to the identity in `folder`, made there (of `root`, or random) if it holds none."""
+    known: Identity | None = None
+
+    def connect() -> Keys:
+        nonlocal known
+        # Read once: a folder that vanishes later must not look like one that was never filled.
+        known = known or Identity.load(folder)
+        context = Context(transport)
+        try:
+            if not transport.managed:
+                context.flush_leftovers()
+            if known is None:
+                known = _first_use(context, folder, transport.tcti, root)
+            return Keys(context, known)
+        except BaseException:
+            context.close()
+            raise
+
+    return connect
+
+
+def _first_use(context: Context, folder: Path, tcti: str, root: bytes | None) -> Identity:
+    made = provision(context, tcti, root)
+    made.store(folder)
+    return made

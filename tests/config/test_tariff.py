@@ -1,0 +1,152 @@
+"""A tariff's file: what a person may write, and a sentence for everything else."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from gateway.chain.tariff import Dynamic, Rule, Tariff, TimeOfUse
+from gateway.config.tariff import load_tariff
+from gateway.errors import UsageError
+from gateway.wire.signed import read_tariff_body, tariff_body
+
+TIME_OF_USE = """
+currency = "EUR"
+zone = "Europe/Berlin"
+
+[[import]]
+price = "0.3215"
+days = ["fri", "mon", "tue", "wed", "thu"]
+from = "06:00"
+until = "22:00"
+
+[[import]]
+price = "0.24"
+
+[[export]]
+price = "-0.081"
+"""
+
+DYNAMIC = """
+currency = "CHF"
+step = "1h"
+
+[import]
+start = 2026-11-01T00:00:00+01:00
+prices = ["0.10321", "-0.00500", "0", "1e-2"]
+"""
+
+
+def load(tmp_path: Path, text: str) -> Tariff:
+    path = tmp_path / "tariff.toml"
+    path.write_text(text, encoding="utf-8")
+    return load_tariff(path)
+
+
+def test_time_of_use(tmp_path: Path) -> None:
+    """All prices get the decimals of the finest."""
+    assert load(tmp_path, TIME_OF_USE) == Tariff(
+        "EUR",
+        4,
+        "Europe/Berlin",
+        900_000,
+        {
+            "import": TimeOfUse((Rule(3215, (0, 1, 2, 3, 4), 360, 1320), Rule(2400))),
+            "export": TimeOfUse((Rule(-810),)),
+        },
+    )
+
+
+def test_dynamic_prices(tmp_path: Path) -> None:
+    start_ms = 1_793_487_600_000  # 2026-10-31T23:00Z
+    assert load(tmp_path, DYNAMIC) == Tariff(
+        "CHF", 5, "UTC", 3_600_000, {"import": Dynamic(start_ms, (10321, -500, 0, 1000))}
+    )
+
+
+@pytest.mark.parametrize("text", [TIME_OF_USE, DYNAMIC])
+def test_what_a_file_says_comes_through_its_encoding(text: str, tmp_path: Path) -> None:
+    tariff = load(tmp_path, text)
+    assert read_tariff_body(tariff_body(tariff), "the tariff") == tariff
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "sentence"),
+    [
+        ('currency = "EUR"', "", 'currency is missing; right would be "EUR"'),
+        ('currency = "EUR"', "currency = 7", 'currency is missing; right would be "EUR"'),
+        ('"EUR"', '"€€€"', 'right would be "EUR"'),
+        (
+            'currency = "EUR"',
+            'currency = "EUR"\ncolour = "red"',
+            "a tariff: colour is no key; those there are",
+        ),
+        ("Europe/Berlin", "Europe/Atlantis", "time zone 'Europe/Atlantis' is not in the IANA list"),
+        ('currency = "EUR"', 'currency = "EUR"\nstep = "day"', 'step = "day": right would be "15min"'),
+        ('currency = "EUR"', 'currency = "EUR"\nstep = "7min"', "does not divide a day"),
+        ('currency = "EUR"', 'currency = "EUR"\nstep = 15', "granularity '15': right would be a number and"),
+        ('"0.3215"', "0.3215", 'price 0.3215: right would be a number per kWh as text, "0.3215"'),
+        ('"0.3215"', '"cheap"', "price 'cheap'"),
+        ('"0.3215"', '"NaN"', "price 'NaN'"),
+        ('"0.3215"', '"-Infinity"', "price '-Infinity'"),
+        ('"0.3215"', '"1e999999999"', "price '1e999999999'"),
+        ('"0.3215"', '"0.0000000000001"', "at most 12 decimals"),
+        ('"0.3215"', '"10000000000"', "price '10000000000': right would be a number per kWh"),
+        ('"0.3215"', '"9223372.036854775808"', r"import: a price passes 2\^63"),
+        ("06:00", "6 o'clock", 'import: "6 o.clock" is no time of day; right would be "06:00"'),
+        ("06:00", "24:01", "'24:01' is no time of day"),
+        ("06:00", "06:60", "'06:60' is no time of day"),
+        ("06:00", "06:10", "a price changes within a step of 15min"),
+        ("06:00", "23:00", "from 23:00 until 22:00 covers no time of a day; for a night write two rules"),
+        ('"fri"', '"Fri"', "import: days = .*; right would be some of"),
+        ('["fri", "mon", "tue", "wed", "thu"]', "[]", "right would be some of"),
+        ('["fri", "mon", "tue", "wed", "thu"]', "[[1]]", "right would be some of"),
+        ('["fri", "mon", "tue", "wed", "thu"]', '"mon"', "right would be some of"),
+        ('price = "0.24"', "", "a lane has rules, each with a price, or a start and prices"),
+        ('price = "0.24"', 'price = "0.24"\nuntil = "23:00"', "no rule has a price from 23:00 on of day 1"),
+        ('price = "0.24"', 'price = "0.24"\ncost = 1', "import: cost is no key; those there are: days, from"),
+        ("[[export]]", "[[exports]]", "exports is no key"),
+        (TIME_OF_USE, 'currency = "EUR"', "for import, for export, or for both"),
+        (TIME_OF_USE, 'currency = "EUR"\nimport = 7', "a lane has rules"),
+        (TIME_OF_USE, 'currency = "EUR"\nimport = []', "a lane has rules"),
+        (TIME_OF_USE, 'currency = "EUR"\nimport = [7]', "a lane has rules"),
+        (TIME_OF_USE, "currency = ", "is no TOML"),
+        (TIME_OF_USE, "currency = " + "[" * 100_000, "is no TOML"),
+        (TIME_OF_USE, "currency = " + "1" * 5_000, "is no TOML that a tariff needs: it has a huge number"),
+    ],
+)
+def test_what_is_wrong_with_rules(old: str, new: str, sentence: str, tmp_path: Path) -> None:
+    assert old in TIME_OF_USE
+    with pytest.raises(UsageError, match=sentence) as caught:
+        load(tmp_path, TIME_OF_USE.replace(old, new))
+    assert str(caught.value).startswith(f"{tmp_path / 'tariff.toml'}: ")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "sentence"),
+    [
+        ("start = 2026-11-01T00:00:00+01:00", "", "import: start is missing, or has no offset; right would"),
+        ("00:00:00+01:00", "00:00:00", "has no offset"),
+        ("2026-11-01T00:00:00+01:00", "2026-11-01", "start is missing, or has no offset"),
+        ("00:00:00+01:00", "00:15:00+01:00", "do not begin on a step of 1h"),
+        ('["0.10321", "-0.00500", "0", "1e-2"]', "[]", "1 to 524288 prices"),
+        ('["0.10321", "-0.00500", "0", "1e-2"]', '"0.1"', "a lane has rules"),
+        ("prices =", "price =", "a lane has rules"),
+        ("step =", "end = 1\nstep =", "a tariff: end is no key"),
+        ("prices =", "until = 1\nprices =", "import: until is no key; those there are: prices, start"),
+    ],
+)
+def test_what_is_wrong_with_lists(old: str, new: str, sentence: str, tmp_path: Path) -> None:
+    assert old in DYNAMIC
+    with pytest.raises(UsageError, match=sentence):
+        load(tmp_path, DYNAMIC.replace(old, new))
+
+
+def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="cannot be read: No such file"):
+        load_tariff(tmp_path / "none.toml")
+    path = tmp_path / "latin.toml"
+    path.write_bytes('currency = "\xa3"'.encode("latin-1"))
+    with pytest.raises(UsageError, match="is no TOML"):
+        load_tariff(path)

@@ -1,0 +1,127 @@
+"""Meters of the configuration, read on real Modbus: those on one line share its connection."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from gateway.config import Config, MeterSection
+from gateway.config.wiring import open_meters
+from gateway.errors import MeterError, UsageError
+from tests.meters.bench import device, sdm630, serial_line, serial_server, tcp_server
+from tests.support.clock import FakeClock
+
+
+def section(name: str, **line: object) -> MeterSection:
+    values = {"name": name, "profile": "eastron-sdm630", "lanes": ["import", "export", "power", "count"]}
+    return MeterSection.model_validate(values | line)
+
+
+async def test_meters_at_one_address_take_turns_on_one_connection() -> None:
+    """A converter to RS-485 mixes up what two connections ask at the same time."""
+    devices = [device(sdm630(imported=float(number)), number) for number in (1, 2)]
+    async with tcp_server(devices) as port:
+        tcp = {"host": "127.0.0.1", "port": port}
+        sections = tuple(section(f"m{number}", tcp=tcp, unit_id=number) for number in (1, 2))
+        meters = open_meters(sections, FakeClock())
+        assert list(meters) == ["m1", "m2"]
+        try:
+            before = connections()
+            readings = await asyncio.gather(*(meters[name].read() for name in ("m1", "m2") * 5))
+            assert connections() == before + 1
+            shown = {(reading.meter, reading.registers["import"]) for reading in readings}
+            assert shown == {("m1", 1_000_000), ("m2", 2_000_000)}
+            assert all(set(reading.registers) == {"import", "export", "power"} for reading in readings)
+        finally:
+            for meter in meters.values():
+                await meter.aclose()
+
+
+def connections() -> int:
+    """How many TCP connections this process has as a client of port-bound loopback servers."""
+    inodes = set()
+    for link in Path("/proc/self/fd").iterdir():
+        try:
+            inodes.add(str(link.readlink()))
+        except OSError:  # the folder's own handle
+            continue
+    lines = [line.split() for line in Path("/proc/self/net/tcp").read_text().splitlines()[1:]]
+    established = [line for line in lines if line[3] == "01" and f"socket:[{line[9]}]" in inodes]
+    return len(established) // 2  # both ends are ours
+
+
+async def test_meters_at_two_addresses_have_a_connection_each() -> None:
+    async with tcp_server(device(sdm630(imported=1))) as one, tcp_server(device(sdm630(imported=2))) as two:
+        sections = tuple(
+            section(name, tcp={"host": "127.0.0.1", "port": port}) for name, port in (("a", one), ("b", two))
+        )
+        meters = open_meters(sections, FakeClock())
+        try:
+            before = connections()
+            readings = await asyncio.gather(meters["a"].read(), meters["b"].read())
+            assert connections() == before + 2
+            assert [reading.registers["import"] for reading in readings] == [1_000_000, 2_000_000]
+        finally:
+            for meter in meters.values():
+                await meter.aclose()
+
+
+async def test_nothing_is_connected_before_it_is_read() -> None:
+    meters = open_meters((section("gone", tcp={"host": "127.0.0.1", "port": 1}),), FakeClock())
+    with pytest.raises(MeterError, match="meter gone: "):
+        await meters["gone"].read()
+    await meters["gone"].aclose()
+
+
+async def test_a_serial_line_has_the_profiles_settings_or_the_configurations() -> None:
+    async with serial_line() as (ours, theirs), serial_server([device(sdm630(imported=3), 7)], theirs):
+        for line in (
+            {"device": ours},
+            {"device": ours, "baudrate": 9600, "parity": "N", "stopbits": 1},
+        ):
+            meters = open_meters((section("main", serial=line, unit_id=7),), FakeClock())
+            try:
+                assert (await meters["main"].read()).registers["import"] == 3_000_000
+            finally:
+                await meters["main"].aclose()
+
+
+async def test_only_the_lanes_of_the_configuration_are_read() -> None:
+    async with tcp_server(device(sdm630())) as port:
+        wanted = section("main", tcp={"host": "127.0.0.1", "port": port}, lanes=["export", "count"])
+        meters = open_meters((wanted,), FakeClock())
+        try:
+            assert set((await meters["main"].read()).registers) == {"export"}
+        finally:
+            await meters["main"].aclose()
+
+
+def test_the_example_has_a_meter_that_opens(tmp_path: Path) -> None:
+    from gateway.config import example
+
+    path = tmp_path / "gateway.toml"
+    path.write_text(example())
+    assert list(open_meters(Config.load(path).meter, FakeClock())) == ["main"]
+
+
+def test_one_line_has_one_setting() -> None:
+    line = {"device": "/dev/ttyUSB0"}
+    same = (
+        section("a", serial=line),
+        section("b", serial={"device": "/dev/ttyUSB0", "baudrate": 9600}, unit_id=2),
+    )
+    assert set(open_meters(same, FakeClock())) == {"a", "b"}
+    others = section("a", serial=line), section("b", serial=line, profile="eastron-sdm120")
+    with pytest.raises(UsageError) as caught:
+        open_meters(others, FakeClock())
+    assert str(caught.value) == (
+        "meter b: its serial port, /dev/ttyUSB0, is at 9600 Bd, 8N1 for another meter and cannot be at "
+        "2400 Bd, 8N1 too: set the meters of one line to the same, and say in serial what that is"
+    )
+    elsewhere = (
+        section("a", serial=line),
+        section("b", serial={"device": "/dev/ttyUSB1"}, profile="eastron-sdm120"),
+    )
+    assert set(open_meters(elsewhere, FakeClock())) == {"a", "b"}

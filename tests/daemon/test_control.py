@@ -1,0 +1,424 @@
+"""The control socket: every endpoint, and a sentence with an exit code for whatever is asked amiss."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import os
+import stat
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+
+from gateway.chain.layout import Layout
+from gateway.chain.tariff import Rule, Tariff, TimeOfUse
+from gateway.errors import UsageError
+from gateway.wire.cose import digest
+from gateway.wire.signed import tariff_body
+from tests.support.home import LINK_UNITS, Home
+from tests.support.provider import Provider
+from tests.support.serving import serving
+
+JSON = dict[str, Any]
+
+
+class Client:
+    """Asks over the socket."""
+
+    def __init__(self, session: aiohttp.ClientSession) -> None:
+        self._session = session
+
+    async def ask(
+        self, method: str, path: str, body: object = None, data: bytes | io.BytesIO | None = None
+    ) -> tuple[int, Any]:
+        async with self._session.request(method, f"http://gateway{path}", json=body, data=data) as response:
+            return response.status, await response.json()
+
+    async def error(
+        self, method: str, path: str, body: object = None, data: bytes | io.BytesIO | None = None
+    ) -> tuple[int, str]:
+        """The exit code and the sentence of a refusal."""
+        status, answer = await self.ask(method, path, body, data)
+        assert answer.keys() == {"error", "exit_code"}
+        assert status == (503 if answer["exit_code"] == 4 else 400)
+        return answer["exit_code"], answer["error"]
+
+
+@asynccontextmanager
+async def asking(home: Home, path: Path) -> AsyncIterator[Client]:
+    connector = aiohttp.UnixConnector(str(path))
+    async with serving(home, path), aiohttp.ClientSession(connector=connector) as session:
+        yield Client(session)
+
+
+def wish(home: Home, provider: Provider, **changes: object) -> JSON:
+    return {
+        "kind": "windows",
+        "cards": [card(provider)],
+        "granularity": "10s",
+        "zone": "UTC",
+        "lanes": None,
+        "purpose": "tests",
+        "from_ms": None,
+        "until_ms": None,
+        "meter": None,
+        "tariff": None,
+        "confirmed": False,
+    } | changes
+
+
+def card(provider: Provider, **changes: object) -> str:
+    return base64.b64encode(provider.card_bytes(**changes)).decode()
+
+
+async def made(client: Client, wished: JSON) -> JSON:
+    """The one grant that a wish gives."""
+    status, answer = await client.ask("POST", "/grants", wished)
+    assert (status, answer["consent"]) == (201, {"provider": [], "pooled": []})
+    (grant,) = answer["grants"]
+    return dict(grant)
+
+
+def tariff(*prices: int) -> str:
+    """Import, of one price or of a price for each day of the week."""
+    rules = tuple(Rule(price, (day,)) for day, price in enumerate(prices)) or (Rule(30),)
+    body = tariff_body(Tariff("EUR", 2, "UTC", 900_000, {"import": TimeOfUse(rules)}))
+    return base64.b64encode(body).decode()
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Home:
+    return Home(tmp_path)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "run" / "s"
+
+
+async def test_only_its_user_can_open_the_socket(home: Home, path: Path) -> None:
+    before = os.umask(0)
+    try:
+        async with home, asking(home, path):
+            assert stat.S_IMODE(path.stat().st_mode) == 0o600
+        async with home, asking(home, path):  # what an earlier run left behind is replaced
+            assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    finally:
+        os.umask(before)
+
+
+async def test_a_socket_that_cannot_be_made_gets_a_sentence(home: Home, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    async with home:
+        with pytest.raises(UsageError, match=r"the control socket .* cannot be opened: "):
+            await home.session._control.serve(tmp_path / "file" / "s")
+
+
+async def test_status_before_anything_was_read(home: Home, path: Path) -> None:
+    async with home, asking(home, path) as client:
+        home.clock.is_trusted = False
+        status, answer = await client.ask("GET", "/status")
+        assert status == 200
+        assert answer["clock_trusted"] is False
+        assert answer["assurance"] == "software"
+        assert answer["incarnation"] == await home.ledger.last_incarnation()
+        assert answer["store"] == {
+            "url": str(home.folder / "store"),
+            "answered_ms": None,
+            "error": None,
+            "waiting": 0,
+        }
+        assert answer["meters"] == [
+            {
+                "meter": "main",
+                "read_ms": None,
+                "meter_ahead_ms": None,
+                "error": None,
+                "held": None,
+                "stream": None,
+            }
+        ]
+        assert await client.ask("GET", "/grants") == (200, [])
+        code, sentence = await client.error("POST", "/grants", wish(home, Provider(home.clock.now_ms)))
+        assert (code, sentence.startswith("no stream has begun yet")) == (4, True)
+
+
+async def test_status_of_a_gateway_at_work(home: Home, path: Path) -> None:
+    async with home, asking(home, path) as client:
+        await home.runs(2 * LINK_UNITS)
+        await home.publish()
+        home.bucket.away = True
+        await home.runs(LINK_UNITS)
+        await home.publish()
+        home.reads()
+        home.database.fuse.set(0)
+        await home.commit()
+        _, answer = await client.ask("GET", "/status")
+        stream = await home.stream()
+        position = await home.ledger.position(stream)
+        assert position.last is not None
+        assert answer["store"]["error"] == "the store does not answer"
+        assert answer["store"]["waiting"] == await home.ledger.backlog() > 0
+        (meter,) = answer["meters"]
+        assert "disk is full" in meter.pop("error")
+        assert meter.pop("meter_ahead_ms") is None
+        assert meter.pop("held") is None
+        assert meter == {
+            "meter": "main",
+            "read_ms": None,
+            "stream": stream.id.hex(),
+            "start_ms": stream.start * 1000,
+            "sealed_until_ms": position.next_unit * 1000,
+            "chunked_until_ms": position.last.end * 1000,
+            "chunks": position.last.seq + 1,
+        }
+
+
+async def test_a_grant_is_made_shown_and_revoked(home: Home, path: Path) -> None:
+    async with home, asking(home, path) as client:
+        await home.runs(3 * LINK_UNITS)
+        stream, provider = await home.stream(), Provider(home.clock.now_ms, "Überlandwerk")
+        until_ms = home.clock.now_ms + 3_600_000
+        wished = wish(home, provider, from_ms=stream.start * 1000, until_ms=until_ms, lanes=["export"])
+        grant = await made(client, wished)
+        (record,) = await home.ledger.grants()
+        assert grant == {
+            "id": record.id.hex(),
+            "stream": stream.id.hex(),
+            "meter": "main",
+            "provider": "Überlandwerk",
+            "provider_kid": provider.card.kid.hex(),
+            "kind": "windows",
+            "granularity": "10s",
+            "zone": "UTC",
+            "lanes": ["export"],
+            "purpose": "tests",
+            "from_ms": stream.start * 1000,
+            "until_ms": until_ms // 10_000 * 10_000,
+            "revoked_from_ms": None,
+            "windows_served": record.next_window,
+            "issued_ms": home.clock.now_ms,
+            "serial": 1,
+            "tariff": None,
+            "partner": None,
+        }
+        assert record.next_window >= 6
+        assert await client.ask("GET", "/grants") == (200, [grant])
+        position = await home.ledger.position(stream)
+        revoked = grant | {"revoked_from_ms": position.next_unit * 1000}
+        for _ in range(2):
+            assert await client.ask("DELETE", f"/grants/{grant['id']}") == (200, revoked)
+        assert await client.ask("GET", "/grants") == (200, [revoked])
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"cards": ["not base64!"]},
+        {"cards": None},
+        {"cards": 7},
+        {"cards": [None]},
+        {"kind": "all"},
+        {"kind": []},
+        {"tariff": 7},
+        {"tariff": "not base64!"},
+        {"granularity": "10s", "from_ms": "soon"},
+        {"from_ms": [1]},
+        {"until_ms": {}},
+        {"from_ms": float("inf")},
+        {"until_ms": float("nan")},
+        {"lanes": 7},
+    ],
+)
+async def test_a_wish_that_is_none(home: Home, path: Path, changes: JSON) -> None:
+    async with home, asking(home, path) as client:
+        await home.runs(2 * LINK_UNITS)
+        wished = wish(home, Provider(home.clock.now_ms), **changes)
+        assert await client.error("POST", "/grants", wished) == (
+            2,
+            "this is no wish for a grant that this gateway understands",
+        )
+        assert await home.ledger.grants() == []
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"{", b"[]", b"7", b'"x"', b"\xff\xfe", b"{}", b"[" * 100_000, b'{"cards": NaN}']
+)
+async def test_a_body_that_is_no_wish(home: Home, path: Path, body: bytes) -> None:
+    async with home, asking(home, path) as client:
+        code, sentence = await client.error("POST", "/grants", data=body)
+        assert (code, sentence) == (2, "this is no wish for a grant that this gateway understands")
+
+
+async def test_a_wish_that_cannot_be_granted(home: Home, path: Path) -> None:
+    async with home, asking(home, path) as client:
+        await home.runs(2 * LINK_UNITS)
+        provider = Provider(home.clock.now_ms)
+        signed = provider.card_bytes()
+        changed = signed[:200] + bytes([signed[200] ^ 1]) + signed[201:]
+        other = Provider(home.clock.now_ms).card_bytes()
+        far = 10**30
+        cases: list[tuple[JSON, int, str]] = [
+            ({"granularity": "often"}, 2, "granularity 'often': right would be"),
+            ({"granularity": "\ud800"}, 2, "granularity"),
+            ({"granularity": "day", "zone": "\ud800"}, 2, "time zone"),
+            ({"granularity": "99999999h"}, 2, "beyond the year 9998"),
+            ({"lanes": ["gas"]}, 2, "lanes gas: the meter main gives"),
+            ({"lanes": []}, 2, "right would be some of"),
+            ({"lanes": "import"}, 2, "the meter main gives"),
+            ({"purpose": "a\x1bb"}, 2, "purpose"),
+            ({"purpose": "\ud800"}, 2, "purpose"),
+            ({"meter": "cellar"}, 2, "meter 'cellar' has no stream; those that have: main"),
+            ({"meter": {}}, 2, "has no stream"),
+            ({"until_ms": 0}, 2, "ends before its first window"),
+            ({"until_ms": -far}, 2, "ends before its first window"),
+            ({"from_ms": far}, 2, "beyond the year 9998"),
+            ({"until_ms": far}, 2, "beyond the year 9998"),
+            ({"from_ms": far, "granularity": "day"}, 2, "outside the calendar"),
+            ({"until_ms": far, "granularity": "month"}, 2, "outside the calendar"),
+            ({"cards": [base64.b64encode(changed).decode()]}, 5, "the card"),
+            ({"cards": [base64.b64encode(signed[:-1]).decode()]}, 5, "the card is not CBOR, or was cut"),
+            ({"cards": [base64.b64encode(signed[:-64] + other[-64:]).decode()]}, 5, "the signature of the"),
+            ({"cards": [card(provider, role="gateway")]}, 2, "goes to a provider"),
+            ({"cards": [card(provider, xwing_key=bytes(1216))]}, 5, "X-Wing"),
+            ({"cards": []}, 2, "a load is granted to two"),
+            ({"cards": [card(provider)] * 2}, 2, "a load is granted to two"),
+            ({"kind": "load"}, 2, "a load is granted to two"),
+            ({"kind": "load", "cards": [card(provider)] * 2}, 2, "are two parties"),
+            ({"kind": "bill"}, 2, "a bill has a tariff"),
+            ({"kind": "raw"}, 2, "a raw grant opens whole links of 1min"),
+            ({"tariff": tariff()}, 2, "a bill has a tariff"),
+            ({"kind": "bill", "tariff": base64.b64encode(b"\xa0").decode()}, 5, "the tariff: currency is"),
+        ]
+        for changes, code, sentence in cases:
+            found, said = await client.error("POST", "/grants", wish(home, provider, **changes))
+            assert (found, sentence in said) == (code, True), (changes, said)
+        home.clock.is_trusted = False
+        assert (await client.error("POST", "/grants", wish(home, provider)))[0] == 4
+        home.clock.is_trusted = True
+        home.root.fail_after(0)
+        assert (await client.error("POST", "/grants", wish(home, provider)))[0] == 4
+        home.mend()
+        home.database.fuse.set(0)
+        assert (await client.error("POST", "/grants", wish(home, provider)))[0] == 4
+        home.mend()
+        assert await home.ledger.grants() == []
+        assert (await client.ask("POST", "/grants", wish(home, provider, from_ms=-far)))[0] == 201
+
+
+async def test_a_grant_that_is_none_is_not_revoked(home: Home, path: Path) -> None:
+    async with home, asking(home, path) as client:
+        for id_, sentence in (
+            ("zz", "'zz' is no grant's id: 32 hexadecimal digits"),
+            ("abcd", "there is no grant abcd; `gateway grant list` shows those there are"),
+            ("00" * 16, "there is no grant 0000"),
+        ):
+            code, said = await client.error("DELETE", f"/grants/{id_}")
+            assert (code, sentence in said) == (2, True)
+
+
+async def test_what_it_does_not_take(home: Home, path: Path) -> None:
+    async with home, asking(home, path) as client:
+        for method, place, data, status in (
+            ("GET", "/", None, 404),
+            ("GET", "/grants/" + "00" * 16, None, 405),
+            ("PUT", "/grants", None, 405),
+            ("POST", "/grants", io.BytesIO(b" " * 2**21), 413),
+        ):
+            found, answer = await client.ask(method, place, data=data)
+            assert (found, answer["exit_code"]) == (status, 2)
+            assert answer["error"].startswith(f"the gateway takes no such {method} {place}: ")
+
+
+async def test_several_meters_must_be_told_apart(tmp_path: Path, path: Path) -> None:
+    async with Home(tmp_path, meters=("main", "garage")) as home, asking(home, path) as client:
+        await home.runs(2 * LINK_UNITS)
+        provider = Provider(home.clock.now_ms)
+        code, said = await client.error("POST", "/grants", wish(home, provider))
+        assert (code, said) == (2, "there are several meters; say which with --meter: garage, main")
+        grant = await made(client, wish(home, provider, meter="garage"))
+        assert grant["meter"] == "garage"
+
+
+async def test_days_are_shown_with_their_zone(tmp_path: Path, path: Path) -> None:
+    async with (
+        Home(tmp_path, layout=Layout(3_600_000, 24), chunk_units=24) as home,
+        asking(home, path) as client,
+    ):
+        await home.runs(30)
+        wished = wish(home, Provider(home.clock.now_ms), granularity="day", zone="Europe/Berlin")
+        grant = await made(client, wished)
+        assert (grant["granularity"], grant["zone"]) == ("day", "Europe/Berlin")
+        assert grant["from_ms"] % 86_400_000 == 22 * 3_600_000  # midnight, in summer
+
+
+async def test_no_answer_shows_a_secret(home: Home, path: Path) -> None:
+    async with home, asking(home, path) as client:
+        await home.runs(2 * LINK_UNITS)
+        grant = await made(client, wish(home, Provider(home.clock.now_ms)))
+        (record,) = await home.ledger.grants()
+        k_0 = home.session._rings[record.stream].vault.open(record.key, b"grant/" + record.id)
+        shown = json.dumps([grant, (await client.ask("GET", "/status"))[1], repr(record)])
+        for secret in (k_0, record.key):
+            assert secret.hex() not in shown
+            assert base64.b64encode(secret).decode() not in shown
+
+
+async def test_what_the_consent_check_finds_needs_a_confirmation(home: Home, path: Path) -> None:
+    async with home, asking(home, path) as client:
+        await home.runs(2 * LINK_UNITS)
+        one, other = Provider(home.clock.now_ms, "One"), Provider(home.clock.now_ms, "Other")
+        first = await made(client, wish(home, one, granularity="15s"))
+        nothing = {"meter": "main", "provider": [], "pooled": []}
+        assert await client.ask("GET", "/consent") == (200, [nothing])
+        wished = wish(home, one, granularity="10s")
+        status, answer = await client.ask("POST", "/grants", wished)
+        assert (status, answer["grants"], answer["consent"]["pooled"]) == (200, [], [])
+        sentences = answer["consent"]["provider"]
+        assert [s.endswith("together open 5s sums of " + s.split()[-1]) for s in sentences] == [True, True]
+        assert len(await home.ledger.grants()) == 1
+        status, answer = await client.ask("POST", "/grants", wish(home, other, granularity="10s"))
+        assert (status, answer["grants"], answer["consent"]["provider"]) == (200, [], [])
+        assert f"15s of grant {first['id'][:8]}" in answer["consent"]["pooled"][0]
+        status, answer = await client.ask("POST", "/grants", wished | {"confirmed": True})
+        assert (status, len(answer["grants"]), len(answer["consent"]["provider"])) == (201, 1, 2)
+        (_, (consent,)) = await client.ask("GET", "/consent")
+        assert consent == {"meter": "main", "provider": answer["consent"]["provider"], "pooled": []}
+
+
+async def test_a_load_is_a_pair(home: Home, path: Path) -> None:
+    async with home, asking(home, path) as client:
+        await home.runs(2 * LINK_UNITS)
+        centre, service = (Provider(home.clock.now_ms, name) for name in ("Centre", "Service"))
+        wished = wish(home, centre, kind="load", cards=[card(centre), card(service)])
+        status, answer = await client.ask("POST", "/grants", wished)
+        assert (status, answer["grants"], answer["consent"]["provider"]) == (200, [], [])
+        assert all("two halves, together open 10s sums of" in s for s in answer["consent"]["pooled"])
+        status, answer = await client.ask("POST", "/grants", wished | {"confirmed": True})
+        assert status == 201
+        first, second = answer["grants"]
+        assert (first["provider"], first["partner"]) == ("Centre", None)
+        assert (second["provider"], second["partner"]) == ("Service", first["id"])
+        assert all(first[name] == second[name] for name in ("kind", "from_ms", "until_ms", "lanes"))
+
+
+async def test_a_bill_is_granted_with_its_tariff(tmp_path: Path, path: Path) -> None:
+    async with (
+        Home(tmp_path, layout=Layout(900_000, 96), chunk_units=96) as home,
+        asking(home, path) as client,
+    ):
+        await home.runs(100)
+        wished = wish(home, Provider(home.clock.now_ms), kind="bill", granularity="month", tariff=tariff())
+        grant = await made(client, wished)
+        assert grant["lanes"] == ["import"]
+        assert grant["tariff"] == digest(base64.b64decode(tariff())).hex()
+        for confirmed in (False, True):
+            isolating = wished | {"tariff": tariff(0, 0, 0, 9, 0, 0, 0), "granularity": "168h"}
+            code, said = await client.error("POST", "/grants", isolating | {"confirmed": confirmed})
+            assert (code, "one window of 24h by itself" in said) == (2, True)
+        assert len(await home.ledger.grants()) == 1

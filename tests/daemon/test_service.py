@@ -1,0 +1,225 @@
+"""The gateway as a whole in one process, time driven by the test: a simulated meter on real Modbus, a
+software root, a directory as its store."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import socket
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from gateway.daemon.service import Daemon
+from gateway.errors import GatewayError, LedgerError, RolledBack, TrustError, UsageError
+from gateway.simulate import modbus
+from gateway.simulate.home import Home as Household
+from gateway.wire import names
+from tests.meters.bench import modbus_model
+from tests.support.clock import START_S, FakeClock
+from tests.support.running import Gateway
+
+NOON_S = START_S // 86_400 * 86_400 + 43_200  # the sun shines
+PROFILE = "eastron-sdm630"
+
+
+@pytest.fixture
+async def gateway(tmp_path: Path) -> AsyncIterator[Gateway]:
+    clock = FakeClock(NOON_S + 0.5)  # in the midst of the seconds
+    port: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+    simulated = asyncio.create_task(
+        modbus.serve(
+            Household(7, NOON_S),
+            modbus_model(PROFILE),
+            "127.0.0.1",
+            0,
+            clock,
+            tmp_path / "truth",
+            port.set_result,
+        )
+    )
+    try:
+        found = Gateway(tmp_path, clock, await port)
+        yield found
+        await found.ends()
+    finally:
+        simulated.cancel()
+        await asyncio.gather(simulated, return_exceptions=True)
+
+
+async def test_a_meter_is_read_sealed_and_published(gateway: Gateway) -> None:
+    await gateway.start()
+    await gateway.lives(150)
+    await gateway.stop()
+    stored = await gateway.check()
+    assert stored.end - stored.start >= 80
+    assert stored.d["count"].all()
+    assert stored.total("export", stored.start, stored.end) > 0
+
+
+async def test_what_was_read_is_durable_when_it_stops(gateway: Gateway) -> None:
+    await gateway.start()
+    await gateway.lives(63)
+    await gateway.stop()
+    async with gateway.ledger() as ledger:
+        (stream,) = await ledger.streams()
+        assert (await ledger.position(stream)).next_unit == NOON_S + 63 + 1
+    await gateway.start()
+    await gateway.lives(60)
+    await gateway.stop()
+    assert (await gateway.check()).d["count"].all()
+
+
+async def test_the_service_manager_hears_of_it(gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(gateway.folder / "notify"))
+        manager.setblocking(False)
+        monkeypatch.setenv("NOTIFY_SOCKET", str(gateway.folder / "notify"))
+        monkeypatch.setenv("WATCHDOG_USEC", "20000000")
+        await gateway.start()
+        await gateway.stop()
+        heard = []
+        while True:
+            try:
+                heard.append(manager.recv(100).decode())
+            except BlockingIOError:
+                break
+    assert heard == ["WATCHDOG=1", "READY=1", "STOPPING=1"]
+
+
+async def test_stopped_at_any_moment_it_ends_in_order(gateway: Gateway) -> None:
+    """Whatever it is doing, also while it starts: no error, nothing left running, nothing lost."""
+    await gateway.start()
+    await gateway.lives(70)
+    for turns in range(0, 240, 16):
+        gateway.daemon.stop()
+        assert gateway.task is not None
+        await gateway.task
+        gateway.daemon = Daemon(gateway.config, gateway.clock)
+        gateway.task = asyncio.create_task(gateway.daemon.run())
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        gateway.clock.pass_s(1)
+        for _ in range(turns // 4):
+            await asyncio.sleep(0)
+    await gateway.stop()
+    await gateway.start()
+    await gateway.lives(60)
+    await gateway.stop()
+    await gateway.check()
+
+
+async def test_a_store_that_is_away_loses_nothing_and_needs_no_hand(gateway: Gateway) -> None:
+    await gateway.start()
+    await gateway.lives(70)
+    gateway.store.rename(gateway.folder / "away")
+    await gateway.lives(120)
+    (gateway.folder / "away").rename(gateway.store)
+    await gateway.lives(70)
+    await gateway.stop()
+    stored = await gateway.check()
+    assert stored.end >= NOON_S + 240
+    assert stored.d["count"].all()
+
+
+async def test_a_rolled_back_ledger_takes_the_stores_chain_over_and_goes_on(gateway: Gateway) -> None:
+    await gateway.start()
+    await gateway.lives(130)
+    shutil.copytree(gateway.state, gateway.folder / "copy")
+    await gateway.lives(95)
+    await gateway.stop()
+    before = await gateway.check()
+    for name in ("ledger.sqlite", "ledger.sqlite-wal", "ledger.sqlite-shm"):
+        (gateway.state / name).unlink(missing_ok=True)
+        if (gateway.folder / "copy" / name).exists():
+            shutil.copy(gateway.folder / "copy" / name, gateway.state / name)
+    gateway.store.rename(gateway.folder / "away")
+    await gateway.start()
+    await gateway.lives(60)
+    (gateway.folder / "away").rename(gateway.store)
+    await gateway.lives(130)
+    await gateway.stop()
+    after = await gateway.check()
+    assert after.chunks[: len(before.chunks)] == before.chunks
+    assert after.end >= NOON_S + 400
+    async with gateway.ledger() as ledger:
+        log = [entry.detail for entry in await ledger.audit_log(100) if entry.what == "rollback"]
+    assert len(log) == 1
+    assert "chunks of the store's chain were taken over" in log[0]
+
+
+async def test_a_store_that_contradicts_itself_ends_it_instead_of_wearing_the_tpm(gateway: Gateway) -> None:
+    """It has a chunk when it is asked for it, and not when it lists: no take-over settles that."""
+    await gateway.start()
+    await gateway.lives(130)
+    shutil.copytree(gateway.state, gateway.folder / "copy")
+    await gateway.lives(60)
+    await gateway.stop()
+    shutil.rmtree(gateway.state)
+    (gateway.folder / "copy").rename(gateway.state)
+    async with gateway.ledger() as ledger:
+        (stream,) = await ledger.streams()
+        last = (await ledger.position(stream)).last
+    assert last is not None
+    (gateway.store / names.head(stream.id)).unlink()
+    for path in (gateway.store / names.chunks(stream.id)).rglob("*.cose"):
+        if names.number_in(str(path)) >= last.end:  # a bucket in a directory lists no links
+            path.rename(gateway.folder / path.name)
+            path.symlink_to(gateway.folder / path.name)
+    await gateway.start()
+    with pytest.raises(RolledBack, match="what the store holds of its chain does not settle it"):
+        await gateway.lives(200)
+
+
+async def test_a_second_one_on_the_same_state_leaves_the_first_alone(gateway: Gateway) -> None:
+    await gateway.start()
+    second = Daemon(gateway.config, FakeClock())
+    with pytest.raises(LedgerError, match="another gateway is running"):
+        await second.run()
+    _, writer = await asyncio.open_unix_connection(gateway.folder / "s")
+    writer.close()
+    await writer.wait_closed()
+    await gateway.lives(70)
+
+
+async def damaged_root(gateway: Gateway) -> None:
+    (gateway.state / "trust" / "root.json").write_text("{}")
+
+
+async def foreign_root(gateway: Gateway) -> None:
+    shutil.rmtree(gateway.state / "trust")
+
+
+async def damaged_ledger(gateway: Gateway) -> None:
+    (gateway.state / "ledger.sqlite").write_bytes(b"no database" * 1000)
+
+
+async def no_socket(gateway: Gateway) -> None:
+    (gateway.folder / "s").unlink()
+    (gateway.folder / "s").mkdir()
+
+
+async def another_layout(gateway: Gateway) -> None:
+    gateway.file.write_text(gateway.file.read_text().replace("unit_ms = 1000", "unit_ms = 500"))
+
+
+@pytest.mark.parametrize(
+    ("harm", "error", "sentence"),
+    [
+        (damaged_root, TrustError, "root.json is damaged: restore it from a backup"),
+        (foreign_root, LedgerError, "does not open under this root"),
+        (damaged_ledger, LedgerError, "file is not a database"),
+        (no_socket, UsageError, "the control socket .*/s cannot be opened"),
+        (another_layout, UsageError, "meter main: its stream was begun with unit_ms = 1000"),
+    ],
+)
+async def test_what_keeps_it_from_running_is_a_sentence(
+    gateway: Gateway, harm: object, error: type[GatewayError], sentence: str
+) -> None:
+    await gateway.start()
+    await gateway.lives(70)
+    await gateway.stop()
+    await harm(gateway)  # type: ignore[operator]
+    with pytest.raises(error, match=sentence):
+        await gateway.start()

@@ -1,0 +1,415 @@
+"""A ledger that was rolled back: the store's chain stands, and goes on without a fork, exact to the mWh."""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gateway.daemon.takeover import StoreAhead
+from gateway.errors import LedgerError, StoreUnavailable, TrustError
+from gateway.store.directory import DirectoryBucket
+from gateway.trust.keyring import KeyRing
+from gateway.wire import names
+from tests.support.home import CHUNK_UNITS, LINK_UNITS, MEMORY, Home, kind_of
+from tests.support.provider import Provider
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Home:
+    return Home(tmp_path)
+
+
+async def ends_well(home: Home, provider: Provider) -> None:
+    """It goes on sealing and publishing, and everything in the store fits."""
+    await home.runs(2 * LINK_UNITS)
+    await home.stop()
+    await home.start()
+    assert await home.publishes_all() == 0
+    home.check_puts()
+    for meter in home.meters:
+        stored = await home.check_energy(meter)
+        assert stored.end == home.layout.unit_at(home.clock.wall()) + 1
+        home.check_kept(stored)
+        for record in await home.ledger.grants(stored.descriptor.stream):
+            await home.check_grant(provider, record, stored)
+            if names.revocation(record.stream, record.id) in dict(home.bucket.puts):
+                assert record.revoked_from is not None
+
+
+async def rollbacks(home: Home) -> list[str]:
+    log = await home.ledger.audit_log(1000)
+    return [entry.detail for entry in log if "were taken over" in entry.detail and entry.what == "rollback"]
+
+
+async def with_a_copy(home: Home, after: int = 3 * CHUNK_UNITS + 7) -> Provider:
+    """A stream with a grant, a copy of the ledger in the midst of it, and `after` units published since."""
+    await home.runs(2 * LINK_UNITS + 3)
+    provider = Provider(home.clock.now_ms)
+    await home.grants(provider, "10s", from_ms=0)
+    await home.runs(11)
+    await home.publish()
+    home.copies("old")
+    await home.runs(after)
+    await home.publish()
+    return provider
+
+
+@pytest.mark.parametrize("sealed_since", [0, 1, CHUNK_UNITS, 8 * CHUNK_UNITS])
+async def test_the_head_in_the_store_tells(home: Home, sealed_since: int) -> None:
+    """Also when the restored gateway sealed more, with the store away, than it had published before."""
+    async with home:
+        provider = await with_a_copy(home)
+        before = await home.stored()
+        await home.restores("old")
+        home.bucket.away = True
+        await home.runs(sealed_since)
+        await home.publish()
+        home.bucket.away = False
+        with pytest.raises(StoreAhead, match=r"names chunk .*, which the ledger does not know"):
+            await home.publish()
+        assert await home.publishes_all() == 1
+        after = await home.stored()
+        assert after.chunks[: len(before.chunks)] == before.chunks
+        (told,) = await rollbacks(home)
+        assert f"up to unit {before.end}; " in told
+        await ends_well(home, provider)
+
+
+async def test_a_chunk_in_the_way_tells_where_the_head_does_not(home: Home) -> None:
+    async with home:
+        provider = await with_a_copy(home)
+        head = names.head((await home.stream()).id)
+        await DirectoryBucket(home.folder / "store").delete(head)
+        await home.restores("old")
+        await home.runs(2 * LINK_UNITS)
+        with pytest.raises(StoreAhead, match=r"chunk/.* is in the store already, with other bytes"):
+            await home.publish()
+        assert await home.publishes_all() == 1
+        await ends_well(home, provider)
+
+
+async def test_a_bundle_in_the_way_tells_where_the_chunks_do_not(home: Home) -> None:
+    """The copy was made between a chunk and its tokens."""
+    async with home:
+        await home.runs(2 * LINK_UNITS)
+        provider = Provider(home.clock.now_ms)
+        await home.grants(provider, "10s", from_ms=0)
+        await home.publish()
+        for _ in range(CHUNK_UNITS):
+            home.reads()
+        home.root.fail_after(1)  # the chunk's signature, then not the bundle's
+        await home.commit()
+        home.copies("old")
+        await home.commit()
+        await home.publish()
+        await home.restores("old")
+        with pytest.raises(StoreAhead, match=r"new/.* is in the store already, with other bytes"):
+            await home.publish()
+        assert await home.publishes_all() == 1
+        await ends_well(home, provider)
+
+
+async def test_a_copy_made_between_a_put_and_its_confirmation(home: Home) -> None:
+    """Its outbox still has a chunk that the store has too, with the same bytes."""
+    async with home:
+        provider = await with_a_copy(home, after=CHUNK_UNITS + 1)
+        await home.runs(CHUNK_UNITS)
+        assert kind_of((await home.ledger.outbox(1))[0].object.key) == "chunk"
+        home.bucket.deaf = True
+        await home.publish()
+        home.copies("unconfirmed")
+        home.bucket.deaf = False
+        await home.runs(2 * LINK_UNITS)
+        await home.publish()
+        await home.restores("unconfirmed")
+        await home.runs(CHUNK_UNITS)
+        assert await home.publishes_all() == 1
+        await ends_well(home, provider)
+
+
+async def test_across_incarnations_and_back_again_to_the_same_copy(home: Home) -> None:
+    async with home:
+        provider = await with_a_copy(home)
+        for _ in range(3):
+            for _ in range(3):
+                await home.runs(CHUNK_UNITS + 3)
+                await home.crashes_and_starts()
+            await home.grants(provider, "20s", from_ms=0)
+            await home.runs(LINK_UNITS)
+            await home.publishes_all()
+            await home.runs(LINK_UNITS)
+            await home.publish()
+            await home.restores("old")
+            await home.runs(7)
+        assert await home.publishes_all() == 1
+        stored = await home.stored()
+        assert len({chunk.incarnation for chunk in stored.chunks}) >= 6
+        await ends_well(home, provider)
+
+
+async def test_several_meters_each_take_their_own_over(tmp_path: Path) -> None:
+    async with Home(tmp_path, meters=("main", "garage")) as home:
+        await home.runs(2 * LINK_UNITS)
+        provider = Provider(home.clock.now_ms)
+        for meter in home.meters:
+            await home.grants(provider, "10s", from_ms=0, meter=meter)
+        await home.publish()
+        home.copies("old")
+        await home.runs(LINK_UNITS)
+        await home.publish()
+        await home.restores("old")
+        assert await home.publishes_all() == 2
+        await ends_well(home, provider)
+
+
+async def test_a_copy_from_before_the_first_chunk(home: Home) -> None:
+    async with home:
+        await home.runs(LINK_UNITS + 1)
+        provider = Provider(home.clock.now_ms)
+        while not await home.ledger.streams():
+            await home.runs(1, every=1)
+        await home.publish()
+        home.copies("old")
+        await home.runs(LINK_UNITS)
+        await home.publish()
+        await home.restores("old")
+        assert await home.publishes_all() == 1
+        await ends_well(home, provider)
+
+
+async def test_a_revocation_that_the_ledger_forgot_stands(home: Home) -> None:
+    """A restored backup must not open again what the household closed."""
+    async with home:
+        provider = await with_a_copy(home, after=0)
+        (record,) = await home.ledger.grants()
+        revoked = await home.granter.revoke(record.id)
+        await home.publish()
+        await home.restores("old")
+        assert (await home.ledger.grants())[0].revoked_from is None
+        home.bucket.away = True
+        await home.runs(2 * LINK_UNITS)  # tokens of later windows wait to be sent
+        home.bucket.away = False
+        assert await home.publishes_all() == 1
+        (now,) = await home.ledger.grants()
+        assert now.revoked_from == revoked.revoked_from
+        await ends_well(home, provider)
+        (told,) = await rollbacks(home)
+        assert "1 grants that had been revoked" in told
+
+
+async def test_the_revocation_of_another_grant_revokes_nothing(home: Home) -> None:
+    async with home:
+        provider = await with_a_copy(home)
+        other = await home.granter.revoke((await home.grants(provider, "10s")).id)
+        await home.publish()
+        (mine,) = [record for record in await home.ledger.grants() if record.id != other.id]
+        store = home.folder / "store"
+        copied = store / names.revocation(mine.stream, mine.id)
+        copied.write_bytes((store / names.revocation(other.stream, other.id)).read_bytes())
+        await home.crashes_and_starts()
+        assert await home.publishes_all() == 0
+        copied.unlink()
+        await ends_well(home, provider)
+
+
+async def test_a_grant_made_after_the_rollback_is_served_from_the_stores_chain(home: Home) -> None:
+    async with home:
+        provider = await with_a_copy(home)
+        await home.restores("old")
+        home.bucket.away = True
+        await home.runs(CHUNK_UNITS)
+        new = await home.grants(provider, "10s", from_ms=0)
+        await home.granter.revoke(new.id)
+        newer = await home.grants(provider, "20s", from_ms=0)
+        home.bucket.away = False
+        assert await home.publishes_all() == 1
+        assert {record.id for record in await home.ledger.grants()} >= {new.id, newer.id}
+        await ends_well(home, provider)
+
+
+@pytest.mark.parametrize("what", ["store", "ledger", "root"])
+async def test_whatever_fails_in_the_midst_of_it_it_is_done_again(home: Home, what: str) -> None:
+    async with home:
+        provider = await with_a_copy(home)
+        await home.restores("old")
+        await home.runs(CHUNK_UNITS)
+        with pytest.raises(StoreAhead):
+            await home.publish()
+        stream = await home.stream()
+        fuse = {"store": home.bucket.fuse, "ledger": home.database.fuse, "root": home.root.fuse}[what]
+        failed = 0
+        for after in range(100):
+            fuse.set(after)
+            try:
+                await home.takeover().take_over(stream, await KeyRing.open(home.root, stream.id))
+            except (StoreUnavailable, LedgerError, TrustError):
+                home.mend()
+                failed += 1
+                assert await rollbacks(home) == []
+            else:
+                break
+        home.mend()
+        assert failed >= 3
+        assert len(await rollbacks(home)) == 1
+        home.kept.clear()
+        await home.session_begins()
+        await ends_well(home, provider)
+
+
+async def test_a_copied_head_is_no_sign_of_a_rollback(tmp_path: Path) -> None:
+    async with Home(tmp_path, meters=("main", "garage")) as home:
+        await home.runs(2 * LINK_UNITS)
+        await home.publish()
+        main, garage = await home.stream("main"), await home.stream("garage")
+        store = home.folder / "store"
+        (store / names.head(main.id)).write_bytes((store / names.head(garage.id)).read_bytes())
+        await home.crashes_and_starts()
+        assert await home.publishes_all() == 0
+        assert "head of another stream" in (await home.ledger.audit_log(1))[0].detail
+        await ends_well(home, Provider(home.clock.now_ms))
+
+
+@pytest.mark.parametrize("junk", ["not ours", "another chunk"])
+async def test_what_is_no_part_of_the_chain_does_not_hide_the_rest_of_it(home: Home, junk: str) -> None:
+    async with home:
+        provider = await with_a_copy(home)
+        stream = await home.stream()
+        chunks = [(key, data) for key, data in home.bucket.puts if kind_of(key) == "chunk"]
+        last = names.number_in(chunks[-1][0])
+        data = b"not ours" if junk == "not ours" else chunks[0][1]
+        for unit in (last - CHUNK_UNITS + 1, last + 1):
+            await DirectoryBucket(home.folder / "store").put(names.chunk(stream.id, unit, 1000), data)
+        await home.restores("old")
+        assert await home.publishes_all() == 1
+        assert (await home.ledger.position(stream)).last.end == last + CHUNK_UNITS  # type: ignore[union-attr]
+        for unit in (last - CHUNK_UNITS + 1, last + 1):
+            await DirectoryBucket(home.folder / "store").delete(names.chunk(stream.id, unit, 1000))
+        await ends_well(home, provider)
+
+
+@pytest.mark.parametrize("gone", [0, 1, -1])
+async def test_a_store_that_lost_chunks_is_told_and_the_ledger_is_left_alone(home: Home, gone: int) -> None:
+    """The head says that there is more than the store can show."""
+    async with home:
+        await with_a_copy(home)
+        new = [key for key, _ in home.bucket.puts if kind_of(key) == "chunk"][-3:]
+        await DirectoryBucket(home.folder / "store").delete(new[gone])
+        await home.restores("old")
+        await home.runs(5)
+        position = await home.ledger.position(await home.stream())
+        with pytest.raises(LedgerError, match="are gone from the store"):
+            await home.publishes_all()
+        assert await home.ledger.position(await home.stream()) == position
+        assert await rollbacks(home) == []
+
+
+async def test_a_store_that_lost_what_it_had_confirmed_is_told(home: Home) -> None:
+    async with home:
+        await with_a_copy(home)
+        old = [key for key, _ in home.bucket.puts if kind_of(key) == "chunk"][-4]
+        await DirectoryBucket(home.folder / "store").delete(old)
+        await home.restores("old")
+        with pytest.raises(LedgerError, match="gone from the store"):
+            await home.publishes_all()
+
+
+async def test_an_empty_store_is_no_sign_of_a_rollback(home: Home) -> None:
+    async with home:
+        await with_a_copy(home)
+        (home.folder / "store").rename(home.folder / "lost")
+        (home.folder / "store").mkdir()
+        await home.crashes_and_starts()
+        await home.runs(LINK_UNITS)
+        assert await home.publishes_all() == 0
+
+
+@dataclass(frozen=True)
+class Act:
+    what: str
+    a: int = 0
+
+    def __repr__(self) -> str:
+        return f"{self.what}({self.a})"
+
+
+def acts(what: str, most: int = 0) -> st.SearchStrategy[Act]:
+    return st.builds(Act, st.just(what), st.integers(0, most))
+
+
+LIFE = st.lists(
+    st.one_of(
+        acts("runs", 70),
+        acts("gap", 90),
+        acts("copy", 1),
+        acts("restore", 1),
+        acts("publish", 3),
+        acts("cut off", 12),
+        acts("grant", 4),
+        acts("revoke", 3),
+        acts("crash"),
+        acts("dies while it commits", 12),
+    ),
+    min_size=4,
+    max_size=22,
+)
+
+
+async def happens(home: Home, provider: Provider, act: Act) -> None:
+    match act.what:
+        case "runs":
+            await home.runs(act.a)
+        case "gap":
+            home.reads(act.a, 1000, 10)
+        case "copy":
+            home.copies(str(act.a))
+        case "restore":
+            if (home.folder / "copies" / str(act.a)).exists():
+                await home.restores(str(act.a))
+        case "publish":
+            await home.publishes_all()
+        case "cut off":  # the store goes away in the midst of it
+            home.bucket.fuse.set(act.a, None)
+            try:
+                await home.publishes_all()
+            except StoreUnavailable:
+                await home.crashes_and_starts()
+            home.mend()
+        case "grant":
+            await home.grants(provider, f"{5 * (act.a + 1)}s", from_ms=0)
+        case "revoke":
+            grants = await home.ledger.grants()
+            if len(grants) > act.a:
+                await home.granter.revoke(grants[act.a].id)
+        case "crash":
+            await home.crashes_and_starts()
+        case "dies while it commits":
+            for fuse in (home.database.fuse, home.root.fuse):
+                fuse.set(act.a, None)
+            await home.commit()
+            await home.crashes_and_starts()
+
+
+async def lives(life: list[Act]) -> None:
+    with tempfile.TemporaryDirectory(prefix="home-", dir=MEMORY) as folder:
+        async with Home(Path(folder)) as home:
+            await home.runs(LINK_UNITS + 10)
+            provider = Provider(home.clock.now_ms)
+            while not await home.ledger.streams():
+                await home.runs(5)
+            home.copies("0")
+            for act in life:
+                await happens(home, provider, act)
+            await home.publishes_all()
+            await ends_well(home, provider)
+
+
+@settings(max_examples=40, deadline=None)
+@given(LIFE)
+def test_rolled_back_at_any_time_the_chain_goes_on_without_a_fork(life: list[Act]) -> None:
+    asyncio.run(lives(life))

@@ -1,0 +1,57 @@
+"""A file is the old one or the new one, whatever fails on the way."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+from gateway.host.files import write_durably
+
+
+def test_a_file_and_its_mode(tmp_path: Path) -> None:
+    path = tmp_path / "counter"
+    write_durably(path, b"1")
+    assert (path.read_bytes(), path.stat().st_mode & 0o777) == (b"1", 0o600)
+    write_durably(path, b"2", 0o644)
+    assert (path.read_bytes(), path.stat().st_mode & 0o777) == (b"2", 0o644)
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("step", ["fsync", "fchmod", "rename"])
+def test_a_failure_leaves_what_was_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str) -> None:
+    path = tmp_path / "counter"
+    write_durably(path, b"old")
+
+    def fail(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    target, name = (Path, "replace") if step == "rename" else (os, step)
+    monkeypatch.setattr(target, name, fail)
+    with pytest.raises(OSError, match="No space left"):
+        write_durably(path, b"new")
+    monkeypatch.undo()
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_the_bytes_are_on_the_disk_before_their_name_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done: list[str] = []
+    fsync, replace = os.fsync, Path.replace
+
+    def noted_fsync(handle: int) -> None:
+        done.append("folder" if stat.S_ISDIR(os.fstat(handle).st_mode) else "file")
+        fsync(handle)
+
+    def noted_replace(self: Path, target: Path) -> Path:
+        done.append("rename")
+        return replace(self, target)
+
+    monkeypatch.setattr(os, "fsync", noted_fsync)
+    monkeypatch.setattr(Path, "replace", noted_replace)
+    write_durably(tmp_path / "counter", b"1")
+    assert done == ["file", "rename", "folder"]

@@ -1,0 +1,62 @@
+"""What a service manager hears, over a real datagram socket."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from gateway.host.systemd import Notifier
+
+
+@pytest.fixture(params=["path", "abstract"])
+def manager(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[socket.socket]:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listening:
+        name = str(tmp_path / "notify")
+        listening.bind(name if request.param == "path" else "\0" + name)
+        listening.settimeout(20)
+        monkeypatch.setenv("NOTIFY_SOCKET", name if request.param == "path" else "@" + name)
+        yield listening
+
+
+def test_each_message_arrives(manager: socket.socket) -> None:
+    notifier = Notifier()
+    for state in ("READY=1", "WATCHDOG=1", "STATUS=größer", "STOPPING=1"):
+        notifier.tell(state)
+        assert manager.recv(1000).decode() == state
+
+
+def test_a_manager_that_is_gone_is_no_fault_of_ours(manager: socket.socket) -> None:
+    notifier = Notifier()
+    manager.close()
+    notifier.tell("READY=1")
+
+
+def test_without_a_manager_it_says_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("NOTIFY_SOCKET", raising=False)
+    Notifier().tell("READY=1")
+
+
+@pytest.mark.parametrize(
+    ("micros", "seconds"),
+    [
+        (None, None),
+        ("", None),
+        ("0", None),
+        ("nonsense", None),
+        ("-5", None),
+        ("60000000", 30.0),
+        ("1", 5e-7),
+    ],
+)
+def test_the_watchdog_is_fed_twice_in_its_time(
+    micros: str | None, seconds: float | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("WATCHDOG_USEC", raising=False)
+    if micros is not None:
+        monkeypatch.setenv("WATCHDOG_USEC", micros)
+    assert Notifier.watchdog_seconds() == seconds

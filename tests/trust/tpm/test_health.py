@@ -1,0 +1,56 @@
+"""What the doctor is told of a TPM."""
+
+from __future__ import annotations
+
+import re
+import threading
+from pathlib import Path
+
+import pytest
+
+from gateway.errors import TrustError, UsageError
+from gateway.trust.tpm import esapi
+from gateway.trust.tpm.health import inspect
+from tests.support.tpm import swtpm
+from tests.trust.conftest import Roots
+from tests.trust.tpm.bus import Bus, another_user
+from tests.trust.tpm.test_root import lock_out
+
+
+async def test_a_healthy_tpm(tpm: swtpm) -> None:
+    health = await inspect(tpm.tcti)
+    assert health.manufacturer == "IBM"  # whose code swtpm runs
+    assert re.fullmatch(r"\d+\.\d+", health.firmware)
+    assert re.fullmatch(r"1\.\d\d", health.revision)
+    assert health.missing == ()
+    assert not health.lockout
+    assert "tpm" not in {thread.name for thread in threading.enumerate()}
+
+
+async def test_what_it_lacks_is_named(tpm: swtpm, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(esapi, "NEEDED_COMMANDS", ("Create", "FieldUpgradeStart", "HMAC"))
+    assert (await inspect(tpm.tcti)).missing == ("TPM2_FieldUpgradeStart",)
+
+
+async def test_lockout_shows(tpm: swtpm) -> None:
+    with another_user(tpm.tcti) as operator:
+        lock_out(operator)
+    assert (await inspect(tpm.tcti)).lockout
+
+
+async def test_a_tpm_that_is_not_there(tpm: swtpm) -> None:
+    tpm.stop()
+    with pytest.raises(TrustError, match=r"does not answer|there is no TPM at"):
+        await inspect(tpm.tcti)
+    tpm.start()
+    assert (await inspect(tpm.tcti)).missing == ()
+    with pytest.raises(UsageError, match="names no TPM"):
+        await inspect("usb")
+
+
+async def test_it_disturbs_no_gateway(bus: Bus, tpm: swtpm, roots: Roots, tmp_path: Path) -> None:
+    root = await roots(tmp_path, bus.transport)
+    before, commands = await root.hmac(b"label"), len(bus.seen)
+    await inspect(tpm.tcti)
+    assert await root.hmac(b"label") == before
+    assert len(bus.seen) == commands + 1  # on the same connection as before
