@@ -7,12 +7,7 @@ installed (`phe` for Paillier) is an error, not a gap.
 from __future__ import annotations
 
 import os
-import platform
-import statistics
-import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from importlib.metadata import version
+from collections.abc import Iterator
 
 import numpy as np
 from cryptography.hazmat.primitives import hashes
@@ -21,59 +16,23 @@ from cryptography.hazmat.primitives.ciphers import Cipher, algorithms
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from gateway.chain.grant import Grant, Kind, open_k0, seal_k0, xwing_public_bytes
+from gateway.bench.figure import Figure, median_s
+from gateway.chain.grant import Grant, Kind
 from gateway.chain.issue import Cursor, Sealing, make_tokens
-from gateway.chain.keys import link_key, token_key
+from gateway.chain.keys import link_key
 from gateway.chain.layout import LANES, Layout, Run
 from gateway.chain.seal import U64, seal, unseal, words
-from gateway.chain.token import make_token, open_words, pack_words
+from gateway.chain.token import open_words
 from gateway.chain.window import Granularity
 from gateway.errors import Unavailable
 from gateway.wire import cose
-from gateway.wire.signed import Chunk, Descriptor, GrantObject, Head, Page, Tokens, grant_body
+from gateway.wire.grant import GrantObject, Tokens, grant_body
+from gateway.wire.stream import Chunk, Descriptor, Head, Page
 
 DAY = 86_400
 YEAR = 365 * DAY
-_LAYOUT = Layout()
-_LINKS = DAY // _LAYOUT.link_units
-
-
-@dataclass(frozen=True, slots=True)
-class Figure:
-    """Ours and the rival's in `unit`; `ratio` is ours / rival's, `limit` what the ratio must keep to."""
-
-    name: str
-    ours: float
-    rival: float
-    unit: str
-    against: str
-    limit: str
-
-    @property
-    def ratio(self) -> float:
-        """Ours over the rival's."""
-        return self.ours / self.rival
-
-
-@dataclass(frozen=True, slots=True)
-class PaperRow:
-    """A row of the paper's Table 1 beside ours: ms and bytes, as the paper prints them."""
-
-    phase: str
-    paper_ms: str
-    paper_bytes: str
-    here_ms: float
-    here_bytes: int
-
-
-def machine() -> dict[str, str]:
-    """What the figures were taken on."""
-    return {
-        "processor": f"{platform.machine()}, {os.cpu_count()} cores",
-        "python": platform.python_version(),
-        "numpy": version("numpy"),
-        "cryptography": version("cryptography"),
-    }
+LAYOUT = Layout()
+_LINKS = DAY // LAYOUT.link_units
 
 
 def figures() -> Iterator[Figure]:
@@ -84,23 +43,12 @@ def figures() -> Iterator[Figure]:
     yield _bytes()
 
 
-def _median_s(work: Callable[[], object], repeat: int = 7) -> float:
-    """The median time of one call, in seconds, after one that does not count."""
-    work()
-    times = []
-    for _ in range(repeat):
-        begin = time.perf_counter()
-        work()
-        times.append(time.perf_counter() - begin)
-    return statistics.median(times)
-
-
 def _against_keystream() -> Iterator[Figure]:
     """Sealing and opening a day, link by link, against the bare keystream of the same length."""
     rng = np.random.default_rng(1)
-    d = rng.integers(0, 2**32, _LAYOUT.link_units, dtype=np.uint64)
+    d = rng.integers(0, 2**32, LAYOUT.link_units, dtype=np.uint64)
     k_inc = os.urandom(32)
-    size = 8 * (_LAYOUT.link_units + 1)
+    size = 8 * (LAYOUT.link_units + 1)
 
     def keystream() -> None:
         for n in range(_LINKS):
@@ -109,14 +57,14 @@ def _against_keystream() -> Iterator[Figure]:
 
     def sealing() -> None:
         for n in range(_LINKS):
-            seal(words(link_key(k_inc, n, "import"), _LAYOUT.link_units), 0, d)
+            seal(words(link_key(k_inc, n, "import"), LAYOUT.link_units), 0, d)
 
     def opening() -> None:
         for n in range(_LINKS):
-            unseal(words(link_key(k_inc, n, "import"), _LAYOUT.link_units), 0, d)
+            unseal(words(link_key(k_inc, n, "import"), LAYOUT.link_units), 0, d)
 
     for name, work in (("seal", sealing), ("open", opening)):
-        ours, rival = _median_s(work, 21), _median_s(keystream, 21)
+        ours, rival = median_s(work, 21), median_s(keystream, 21)
         yield Figure(
             name, DAY / ours / 1e6, DAY / rival / 1e6, "million readings/s", "bare ChaCha20", "at least 0.5"
         )
@@ -129,12 +77,12 @@ def _year() -> Iterator[Figure]:
     d = rng.integers(0, 2**20, YEAR, dtype=np.uint64)
     c = np.concatenate(
         [
-            seal(words(link_key(root, n, "import"), _LAYOUT.link_units), 0, part)
-            for n, part in enumerate(d.reshape(-1, _LAYOUT.link_units))
+            seal(words(link_key(root, n, "import"), LAYOUT.link_units), 0, part)
+            for n, part in enumerate(d.reshape(-1, LAYOUT.link_units))
         ]
     )
-    grant = _grant("windows", 900)
-    sealing = Sealing(_LAYOUT, [Run(1, 0, YEAR)], lambda _incarnation: root)
+    grant = example_grant("windows", 900)
+    sealing = Sealing(LAYOUT, [Run(1, 0, YEAR)], lambda _incarnation: root)
     tokens, _ = make_tokens(grant, None, sealing, Cursor(0, k_0), YEAR // 900)
     starts, boundaries = np.arange(0, YEAR, 900), range(0, YEAR + 1, 900)
 
@@ -148,20 +96,21 @@ def _year() -> Iterator[Figure]:
 
     if not np.array_equal(opening(), np.add.reduceat(d, starts)):
         raise AssertionError("the year did not open to what was sealed")
-    plain = _median_s(lambda: np.add.reduce(c))
-    ours = _median_s(opening)
+    plain = median_s(lambda: np.add.reduce(c))
+    ours = median_s(opening)
     yield Figure("year", ours * 1e3, plain * 1e3, "ms", "numpy adding the same array up", "at most 3")
-    ours = _median_s(nonces)
+    ours = median_s(nonces)
     yield Figure("year_tokens", ours * 1e3, plain * 1e3, "ms", "numpy adding the same array up", "none set")
 
 
-def _grant(kind: Kind, size: int, lanes: tuple[str, ...] = ("import",)) -> Grant:
+def example_grant(kind: Kind, size: int, lanes: tuple[str, ...] = ("import",)) -> Grant:
+    """A grant from unit 0 on, of windows of `size` units."""
     return Grant(
         id=bytes(16),
         stream=bytes(16),
         provider=bytes(16),
         lanes=lanes,
-        granularity=Granularity(size, _LAYOUT.unit_ms),
+        granularity=Granularity(size, LAYOUT.unit_ms),
         first=0,
         until=None,
         purpose="bench",
@@ -174,13 +123,13 @@ def _grant(kind: Kind, size: int, lanes: tuple[str, ...] = ("import",)) -> Grant
 def _against_ciphers() -> Iterator[Figure]:
     """A reading sealed in a batch, against a reading encrypted by itself as people would do it."""
     rng = np.random.default_rng(3)
-    d = rng.integers(0, 2**32, _LAYOUT.link_units, dtype=np.uint64)
+    d = rng.integers(0, 2**32, LAYOUT.link_units, dtype=np.uint64)
     k_inc, n = os.urandom(32), iter(range(10**9))
 
     def sealing() -> None:
-        seal(words(link_key(k_inc, next(n), "import"), _LAYOUT.link_units), 0, d)
+        seal(words(link_key(k_inc, next(n), "import"), LAYOUT.link_units), 0, d)
 
-    ours = _median_s(sealing, 101) / _LAYOUT.link_units
+    ours = median_s(sealing, 101) / LAYOUT.link_units
     for name, against, rival in (
         ("aes_gcm", "AES-256-GCM, a nonce and a tag each", _aes_gcm),
         ("rsa_2048", "RSA-2048-OAEP, the paper's", _rsa_2048),
@@ -196,13 +145,13 @@ def _aes_gcm() -> float:
         for nonce in range(100):
             cipher.encrypt(nonce.to_bytes(12, "big"), reading, None)
 
-    return _median_s(hundred, 21) / 100
+    return median_s(hundred, 21) / 100
 
 
 def _rsa_2048() -> float:
     key = rsa.generate_private_key(65537, 2048).public_key()
     oaep = padding.OAEP(padding.MGF1(hashes.SHA256()), hashes.SHA256(), None)
-    return _median_s(lambda: key.encrypt(bytes(8), oaep), 101)
+    return median_s(lambda: key.encrypt(bytes(8), oaep), 101)
 
 
 def _paillier_2048() -> float:
@@ -213,7 +162,7 @@ def _paillier_2048() -> float:
             "the rival Paillier is not installed: uv sync --group test, or pip install phe"
         ) from None
     key, _ = paillier.generate_paillier_keypair(n_length=2048)
-    return _median_s(lambda: key.encrypt(12345), 5)
+    return median_s(lambda: key.encrypt(12345), 5)
 
 
 def _bytes() -> Figure:
@@ -230,8 +179,8 @@ def _bytes() -> Figure:
         size(Chunk(kid, seq, 1, seq * 900, 900, (words_of,) * len(lanes), bytes(32), 10**12))
         for seq in range(DAY // 900)
     )
-    grant = _grant("windows", 900, lanes)
-    sealing = Sealing(_LAYOUT, runs, lambda _incarnation: bytes(32))
+    grant = example_grant("windows", 900, lanes)
+    sealing = Sealing(LAYOUT, runs, lambda _incarnation: bytes(32))
     tokens, _ = make_tokens(grant, None, sealing, Cursor(0, bytes(32)), DAY // 900)
     fresh = sum(size(Tokens(kid, kid, j, (token,))) for j, token in enumerate(tokens))
     day = size(Tokens(kid, kid, 0, tuple(tokens)))
@@ -240,63 +189,9 @@ def _bytes() -> Figure:
             kid, "1970-01-01", 60, 0, 1440, (os.urandom(8 * 1440),) * len(lanes), (bytes(32),) * 96, bytes(32)
         )
     )
-    once = size(Descriptor(kid, _LAYOUT, tuple(LANES.values()), 0, spki, "tpm"))
+    once = size(Descriptor(kid, LAYOUT, tuple(LANES.values()), 0, spki, "tpm"))
     once += size(Head(kid, 95, bytes(32), DAY, 10**12))
     body = grant_body(grant)
     once += size(GrantObject(kid, body, bytes(1168)))
     total = chunks + fresh + day + page + once
     return Figure("bytes", total / DAY / len(lanes), 8.0, "bytes/reading", "the bare u64", "8.5 bytes")
-
-
-def paper_table(repeat: int = 201) -> list[PaperRow]:
-    """The paper's Table 1, and the same phases here."""
-    seed, k_0, k_inc = os.urandom(32), os.urandom(32), os.urandom(32)
-    public = xwing_public_bytes(seed)
-    grant = _grant("windows", 900)
-    body = grant_body(grant)
-    sealed = seal_k0(k_0, public, body)
-    signer = ec.generate_private_key(ec.SECP256R1())
-    d = np.zeros(_LAYOUT.link_units, np.uint64)
-    w = words(link_key(k_inc, 0, "import"), _LAYOUT.link_units)
-    chunk = Chunk(bytes(16), 0, 1, 0, 900, (bytes(7200),), bytes(32), 10**12).payload()
-
-    def ms(work: Callable[[], object]) -> float:
-        return _median_s(work, repeat) * 1e3
-
-    return [
-        PaperRow(
-            "registration: a grant's key exchanged with the provider",
-            "< 10",
-            "1592",
-            ms(lambda: open_k0(seal_k0(k_0, public, body), seed, body)),
-            len(body) + len(sealed),
-        ),
-        PaperRow(
-            "generating a nonce (of a unit; 3600 at a time)",
-            "1.2",
-            "2",
-            ms(lambda: words(link_key(k_inc, 0, "import"), _LAYOUT.link_units)) / _LAYOUT.link_units,
-            8,
-        ),
-        PaperRow(
-            "encrypting a meter reading (3600 at a time)",
-            "< 12",
-            "19",
-            ms(lambda: seal(w, 0, d)) / _LAYOUT.link_units,
-            8,
-        ),
-        PaperRow(
-            "session key exchange: a window's token",
-            "4.3",
-            "17",
-            ms(lambda: make_token(token_key(k_0), grant.id, 0, 900, pack_words([1]))),
-            len(make_token(token_key(k_0), grant.id, 0, 900, pack_words([1]))),
-        ),
-        PaperRow(
-            "data transmission: a signed chunk, a reading's share",
-            "2.8",
-            "68",
-            ms(lambda: signer.sign(chunk, ec.ECDSA(hashes.SHA256()))) / 900,
-            len(cose.assemble(bytes(16), chunk, bytes(64))) // 900,
-        ),
-    ]

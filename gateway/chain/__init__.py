@@ -13,6 +13,5 @@ Nothing here reads a file, a clock or a network. In the order in which to read i
 - `share`    load shares: two halves of a nonce that meet only in sums over homes
 - `raw`      the link keys of a raw grant
 - `page`     days and months of sums of ciphertexts
-- `consent`  what several grants open together, exactly; `held`, what it is said of
-- `bills`    what bills tell: tariffs that single a window out, several bills of one time
+- `consent/` what grants and bills reveal together, exactly
 """

@@ -8,7 +8,8 @@ from dataclasses import asdict
 import click
 
 from gateway.bench.chain import figures as chain_figures
-from gateway.bench.chain import machine, paper_table
+from gateway.bench.figure import machine
+from gateway.bench.paper import paper_table
 from gateway.cli.output import examples, json_option, print_json, print_table
 
 

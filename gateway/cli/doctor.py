@@ -11,15 +11,14 @@ from collections.abc import AsyncIterator
 import click
 
 from gateway.cli.config import config_option
-from gateway.cli.meters.options import explained
 from gateway.cli.output import examples, json_option, print_json, printable
 from gateway.config import Config, MeterSection, location
-from gateway.config.wiring import endpoints, open_meters
+from gateway.config.wiring import endpoints, explained, open_meters
 from gateway.errors import GatewayError, LedgerError, UsageError
 from gateway.host.clock import SystemClock
 from gateway.ledger.ledger import Ledger
 from gateway.meters.reading import Plausibility
-from gateway.store.bucket import open_bucket
+from gateway.store.opening import open_bucket
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -10,14 +10,13 @@ from typing import Any
 import click
 
 from gateway.cli.config import config_option
-from gateway.cli.moments import Moment
 from gateway.cli.output import examples, json_option, local_time, print_json, print_table
-from gateway.cli.values import Lanes
+from gateway.cli.values import Lanes, Moment
 from gateway.config import Config
 from gateway.config.tariff import load_tariff
 from gateway.control.client import ask
 from gateway.errors import NotGranted, UsageError
-from gateway.wire.signed import tariff_body
+from gateway.wire.tariff import tariff_body
 
 _FILE = click.Path(path_type=Path, dir_okay=False)
 

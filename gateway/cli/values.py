@@ -1,12 +1,14 @@
-"""Ids, durations and lanes as a person types them."""
+"""Ids, times, durations and lanes as a person types them."""
 
 from __future__ import annotations
 
 import re
+from datetime import datetime
 
 import click
 
 from gateway.chain.layout import LANES
+from gateway.cli.output import EPOCH
 
 _MS = {"s": 1000, "min": 60_000, "h": 3_600_000, "d": 86_400_000}
 
@@ -46,3 +48,18 @@ class Lanes(click.ParamType[tuple[str, ...]]):
         if not set(lanes) <= set(LANES):
             self.fail(f"{value!r}: right would be some of {','.join(LANES)}", param, ctx)
         return lanes
+
+
+class Moment(click.ParamType[int]):
+    """An ISO 8601 date or time, in this machine's zone where it names none: Unix milliseconds."""
+
+    name = "time"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        if isinstance(value, int):
+            return value
+        try:
+            moment = datetime.fromisoformat(str(value)).astimezone()
+        except (ValueError, OverflowError, OSError):
+            self.fail(f"{value!r} is no time; right would be 2026-11-22, or 2026-11-22T18:30", param, ctx)
+        return (moment - EPOCH) // (EPOCH.resolution * 1000)

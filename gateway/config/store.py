@@ -11,7 +11,7 @@ from pydantic import Field, ValidationInfo, field_validator
 from gateway.config.credential import credential_path
 from gateway.config.section import Section, from_the_file
 from gateway.errors import UsageError
-from gateway.store.bucket import Location
+from gateway.store.location import Location
 
 _KEYS = ("access_key_id", "secret_access_key")
 _FORM = 'two lines, "access_key_id=..." and "secret_access_key=..."'

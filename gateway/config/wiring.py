@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 from gateway.config import MeterSection, secrets_of
-from gateway.errors import UsageError
+from gateway.errors import GatewayError, MeterError, UsageError
 from gateway.host.clock import Clock
 from gateway.meters.capture import Tap
 from gateway.meters.dlms.polled.meter import dlms_meter
 from gateway.meters.dlms.polled.model import DlmsModel
-from gateway.meters.endpoint import Endpoint, Line, Parity, SerialSettings, Tcp
+from gateway.meters.endpoint import IN_USE, Endpoint, Line, Parity, SerialSettings, Tcp
 from gateway.meters.listener import Listener
 from gateway.meters.modbus.bus import Bus, Framing
 from gateway.meters.modbus.meter import ModbusMeter
@@ -146,3 +146,13 @@ def _endpoint(section: MeterSection, profile: Profile) -> Endpoint:
         data_bits=line.databits or default.data_bits,
     )
     return Line(line.device, settings)
+
+
+def explained(error: GatewayError) -> GatewayError:
+    """A port that is taken: by whom it probably is, and what to do."""
+    if IN_USE not in str(error):
+        return error
+    return MeterError(
+        f"{error}: a running gateway keeps its meters' serial ports to itself. Stop it (systemctl stop "
+        "gateway) and start it again afterwards, or reach the meter over tcp"
+    )

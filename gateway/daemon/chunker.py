@@ -19,7 +19,7 @@ from gateway.ledger.records import ChunkEntry, Outgoing, Sealed, Stream
 from gateway.trust.root import Root
 from gateway.trust.signing import sign
 from gateway.wire import cose, names
-from gateway.wire.signed import Chunk, Head
+from gateway.wire.stream import Chunk, Head
 
 
 def border(unit: int, layout: Layout, chunk_units: int) -> int:

@@ -27,7 +27,9 @@ from gateway.daemon.granter import Consent, Granter, Wish
 from gateway.errors import GatewayError, Unavailable, UsageError
 from gateway.ledger.ledger import Ledger
 from gateway.ledger.records import GrantRecord, Stream
-from gateway.wire.signed import Card, read_grant_body, read_tariff_body
+from gateway.wire.card import Card
+from gateway.wire.grant import read_grant_body
+from gateway.wire.tariff import read_tariff_body
 
 Status = Callable[[], Awaitable[dict[str, Any]]]
 

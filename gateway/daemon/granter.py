@@ -24,16 +24,10 @@ from gateway.trust.keyring import KeyRing
 from gateway.trust.root import Root
 from gateway.trust.signing import sign
 from gateway.wire import names
+from gateway.wire.card import Card
 from gateway.wire.cose import digest
-from gateway.wire.signed import (
-    Card,
-    GrantObject,
-    Revocation,
-    grant_body,
-    read_grant_body,
-    read_tariff_body,
-    tariff_body,
-)
+from gateway.wire.grant import GrantObject, Revocation, grant_body, read_grant_body
+from gateway.wire.tariff import read_tariff_body, tariff_body
 
 _log = logging.getLogger(__name__)
 _FAR_MS = 253_370_764_800_000  # 9999-01-01: later ones have no date a person could be shown

@@ -17,8 +17,9 @@ from gateway.trust.keyring import KeyRing
 from gateway.trust.root import Root
 from gateway.trust.signing import sign
 from gateway.wire import names
+from gateway.wire.grant import Tokens, read_grant_body
 from gateway.wire.names import Fold
-from gateway.wire.signed import Tokens, read_grant_body, read_tariff_body
+from gateway.wire.tariff import read_tariff_body
 
 _log = logging.getLogger(__name__)
 _BUNDLE = 2880  # tokens a bundle at the most: thirty days of quarter hours, two days of minutes

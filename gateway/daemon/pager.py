@@ -17,7 +17,7 @@ from gateway.ledger.records import Outgoing, PageEntry, Stream
 from gateway.trust.root import Root
 from gateway.trust.signing import sign
 from gateway.wire import cose, names
-from gateway.wire.signed import Page
+from gateway.wire.stream import Page
 
 
 class Pager:

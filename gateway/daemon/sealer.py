@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 
 import numpy as np
@@ -21,7 +21,9 @@ from gateway.chain.seal import LinkWords, seal, words_under
 from gateway.daemon.chunker import Chunker
 from gateway.errors import LedgerError, TrustError, UsageError
 from gateway.host.clock import Clock
-from gateway.intervals.sampler import ENERGY, Sampler, SamplerState, Units
+from gateway.intervals.backfill import plausible
+from gateway.intervals.sampler import Sampler, Units
+from gateway.intervals.state import SamplerState
 from gateway.intervals.validation import RegisterEvent
 from gateway.ledger.ledger import Ledger
 from gateway.ledger.records import AuditEntry, Outgoing, Sealed, Stream
@@ -30,11 +32,10 @@ from gateway.trust.keyring import KeyRing
 from gateway.trust.root import Root
 from gateway.trust.signing import sign
 from gateway.wire import cose, names
-from gateway.wire.signed import Descriptor
+from gateway.wire.stream import Descriptor
 
 _log = logging.getLogger(__name__)
 
-_AT_ONCE_NS = 1_000_000_000
 _TELL_EVERY_NS = 600_000_000_000  # a register that falls each second fills no log
 
 _TOLD = {
@@ -254,28 +255,6 @@ class Sealer:
 
     def _sentence(self, event: RegisterEvent) -> str:
         return f"meter {self.meter}: " + _TOLD[event.kind].format(lanes=" and ".join(event.lanes))
-
-
-def plausible(readings: Iterable[tuple[int, Reading]]) -> deque[tuple[int, Reading]]:
-    """The readings, each with the moment at which it came, without those that a meter cannot have
-    remembered: of those that came at once, an older one whose register is higher than the last one's."""
-    kept: deque[tuple[int, Reading]] = deque()
-    last: tuple[int, Reading] | None = None
-    for came, reading in reversed(list(readings)):
-        if (
-            last is None
-            or last[0] - came > _AT_ONCE_NS
-            or last[1].monotonic - reading.monotonic < _AT_ONCE_NS
-        ):
-            last = came, reading
-        now = last[1].registers
-        if all(
-            reading.registers[lane] <= now[lane]
-            for lane in ENERGY
-            if lane in now and lane in reading.registers
-        ):
-            kept.appendleft((came, reading))
-    return kept
 
 
 def _place(stream: bytes) -> bytes:

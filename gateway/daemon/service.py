@@ -19,9 +19,11 @@ from gateway.errors import RolledBack, StoreDenied, StoreUnavailable
 from gateway.host.clock import Clock
 from gateway.host.systemd import Notifier
 from gateway.ledger.ledger import Ledger
-from gateway.store.bucket import Bucket, open_bucket
+from gateway.store.bucket import Bucket
+from gateway.store.opening import open_bucket
 from gateway.trust.keyring import KeyRing
-from gateway.trust.root import Root, open_root
+from gateway.trust.opening import open_root
+from gateway.trust.root import Root
 
 _log = logging.getLogger(__name__)
 _STORE_PAUSE_S = 5.0

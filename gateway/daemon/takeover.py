@@ -19,13 +19,15 @@ from gateway.chain.page import SPANS, Calendar, Period
 from gateway.chain.seal import signed, total, unseal, words
 from gateway.errors import GatewayError, LedgerError, NotFound, Refused
 from gateway.host.clock import Clock
-from gateway.intervals.sampler import SamplerState
+from gateway.intervals.state import SamplerState
 from gateway.ledger.ledger import Ledger
 from gateway.ledger.records import AuditEntry, ChunkEntry, PageEntry, Queued, Sealed, Stream
 from gateway.store.bucket import Bucket
 from gateway.trust.keyring import KeyRing
 from gateway.wire import cose, names
-from gateway.wire.signed import Chunk, Descriptor, GrantObject, Head, Page, Revocation, Tokens, class_at
+from gateway.wire.grant import GrantObject, Revocation, Tokens
+from gateway.wire.kinds import class_at
+from gateway.wire.stream import Chunk, Descriptor, Head, Page
 
 _log = logging.getLogger(__name__)
 _ENERGY = ("import", "export")

@@ -13,8 +13,6 @@ not, whose energy there is filled in, also if the power was read. `power` is 0 w
 from __future__ import annotations
 
 import hashlib
-import struct
-from collections import deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
@@ -23,16 +21,15 @@ from numpy.typing import NDArray
 
 from gateway.chain.layout import Layout
 from gateway.errors import GatewayError
+from gateway.intervals.estimation import MOST_WAITING, EnergyLane
+from gateway.intervals.state import SamplerState
 from gateway.intervals.validation import UNKNOWN, Mark, RegisterEvent, Registers, Sample, Total
 from gateway.meters.reading import Reading
 
 ENERGY = ("import", "export")
 
-_MOST = 14_400  # readings, powers or totals that wait: four hours of seconds; then every second one goes
 _SILENT_NS = 2 * 3600 * 1_000_000_000  # some meters send a register hourly, and a telegram may be lost
 _CLOCK_SET_NS = 10_000_000_000  # two clocks disagree by less only because they are not read at once
-_STATE_1 = struct.Struct(">BBqqq")  # version, which lanes (bit 0 import, bit 1 export), unit, import, export
-_STATE_2 = struct.Struct(">BBqqq8s")  # the same, and the meter's number
 _NO_ROLLOVER: Mapping[str, int] = {}
 
 
@@ -46,75 +43,6 @@ class Units:
 
     def __len__(self) -> int:
         return len(next(iter(self.lanes.values())))
-
-
-@dataclass(frozen=True, slots=True)
-class SamplerState:
-    """The last unit that came out and the energy registers at its end, in mWh; a lane that the stream does
-    not have is None. `serial` is 8 bytes of the SHA-256 of the number of the meter whose registers they
-    are, zeros where it is not known. Whoever has it can go on without losing a mWh.
-
-    Where a rollover or another meter lies between that unit and the last reading, the registers are as the
-    meter would show them that counts now, and may be negative."""
-
-    unit: int
-    imported: int | None = field(repr=False)
-    exported: int | None = field(repr=False)
-    serial: bytes = field(default=UNKNOWN, repr=False)
-
-    def to_bytes(self) -> bytes:
-        """34 bytes, whatever the values."""
-        present = (self.imported is not None) | (self.exported is not None) << 1
-        return _STATE_2.pack(2, present, self.unit, self.imported or 0, self.exported or 0, self.serial)
-
-    @classmethod
-    def from_bytes(cls, data: bytes) -> SamplerState:
-        """What `to_bytes` gave, or the 26 bytes that it gave before meters' numbers were known."""
-        kind = (len(data), *data[:1])
-        if kind not in ((_STATE_1.size, 1), (_STATE_2.size, 2)) or data[1] > 3:
-            raise GatewayError("the sampler's saved state is not of a kind that this version can read")
-        if kind[1] == 1:
-            data = b"\x02" + data[1:] + UNKNOWN
-        _, present, unit, imported, exported, serial = _STATE_2.unpack(data)
-        return cls(unit, imported if present & 1 else None, exported if present & 2 else None, serial)
-
-
-class _Lane:
-    """One energy lane: its totals at the ends of units, `origin` at or before the last unit that came out,
-    those of `coming` after it."""
-
-    def __init__(self) -> None:
-        self.origin: Total | None = None
-        self.coming: deque[Total] = deque()
-
-    def expect(self, total: Total) -> None:
-        if len(self.coming) >= _MOST:  # the other lane is silent
-            self.coming = deque(list(self.coming)[1::2])
-        self.coming.append(total)
-
-    def at(self, unit: int) -> int:
-        """The total at the end of the last unit that came out."""
-        assert self.origin is not None
-        if unit == self.origin.unit:
-            return self.origin.mwh
-        gap = self.coming[0].unit - self.origin.unit  # it comes out in parts
-        return self.origin.mwh + (self.coming[0].mwh - self.origin.mwh) * (unit - self.origin.unit) // gap
-
-    def take(self, units: NDArray[np.int64], first: int, known: NDArray[np.int64]) -> None:
-        """Fill in the energy of units from `first` on; add 1 to `known` where that was read."""
-        assert self.origin is not None
-        at, end = first, first + len(units)
-        while at < end:
-            total = self.coming[0]
-            after = min(total.unit + 1, end)
-            gap, since = total.unit - self.origin.unit, at - 1 - self.origin.unit
-            units[at - first : after - first] = shares(
-                total.mwh - self.origin.mwh, gap, since, after - 1 - self.origin.unit
-            )
-            if after > total.unit:
-                known[total.unit - first] += 1
-                self.origin = self.coming.popleft()
-            at = after
 
 
 class Sampler:
@@ -135,7 +63,7 @@ class Sampler:
         self._layout = layout
         self._lanes = tuple(lanes)
         self._names = tuple(lane for lane in self._lanes if lane in ENERGY)
-        self._energies = tuple(_Lane() for _ in self._names)
+        self._energies = tuple(EnergyLane() for _ in self._names)
         self._registers = Registers(self._names)
         self._start = start
         self._next = 0  # the next unit to come out, once there is a start
@@ -254,9 +182,9 @@ class Sampler:
                 self._heard[name] = self._newest
 
     def _wait(self, reading: Reading) -> None:
-        if len(self._waiting) >= _MOST:  # powers go first
+        if len(self._waiting) >= MOST_WAITING:  # powers go first
             told = [one for one in self._waiting if not set(self._names).isdisjoint(one.registers)]
-            self._waiting = told if len(told) <= _MOST // 2 else told[::2]
+            self._waiting = told if len(told) <= MOST_WAITING // 2 else told[::2]
         self._waiting.append(reading)
 
     def _place(self, reading: Reading, wall: int, rollover: Mapping[str, int]) -> tuple[RegisterEvent, ...]:
@@ -290,7 +218,7 @@ class Sampler:
     def _keep_power(self, unit: int, power: int) -> None:
         if self._start is None or unit < self._next or unit in self._powers:
             return
-        if len(self._powers) >= _MOST:  # the energy registers are silent
+        if len(self._powers) >= MOST_WAITING:  # the energy registers are silent
             self._powers = dict(sorted(self._powers.items())[::2])
         self._powers[unit] = power
 
@@ -300,13 +228,3 @@ def _digest(serial: str | None) -> bytes:
     if not serial:
         return UNKNOWN
     return hashlib.sha256(serial.encode(errors="backslashreplace")).digest()[:8]
-
-
-def shares(energy: int, units: int, after: int, upto: int) -> NDArray[np.int64]:
-    """`energy` spread over `units` units in proportion to time, so that the first k together have
-    floor(energy * k / units): the shares of units `after` + 1 to `upto`, an int64 each."""
-    each, rest = divmod(energy, units)
-    carried = rest * after % units
-    # rest < units, so the product stays below units * (upto - after): far from 2^63 for 10^5 units at a time
-    risen = (carried + rest * np.arange(upto - after + 1, dtype=np.int64)) // units
-    return each + np.diff(risen)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from gateway.chain.window import Granularity
 from gateway.errors import NotGranted, UsageError
 from gateway.provider.grants import Held
-from gateway.wire.signed import Descriptor
+from gateway.wire.stream import Descriptor
 
 _DAY_MS = 86_400_000
 

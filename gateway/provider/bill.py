@@ -24,7 +24,7 @@ from gateway.stream.chunks import Walk
 from gateway.stream.reader import StreamReader
 from gateway.stream.times import moment
 from gateway.wire.cose import digest
-from gateway.wire.signed import tariff_body
+from gateway.wire.tariff import tariff_body
 
 
 @dataclass(frozen=True, slots=True)

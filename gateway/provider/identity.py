@@ -25,8 +25,8 @@ from gateway.chain.grant import XWING_SEED_BYTES, xwing_public_bytes
 from gateway.errors import Refused, UsageError
 from gateway.host.files import sync_folder
 from gateway.wire import cose
+from gateway.wire.card import Card
 from gateway.wire.form import Field, bstr, read, tstr, uint, write
-from gateway.wire.signed import Card
 
 KEY_FILE = "key.cbor"
 CARD_FILE = "card.cose"

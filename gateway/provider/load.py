@@ -1,34 +1,16 @@
-"""Loads: sums over many homes, by two parties of which neither can open a single one.
+"""A load, as its two parties speak of it: sums over many homes, of which neither can open a single one.
 
-The load monitoring centre derives its halves of the nonces from its grants; the summing service finds
-its own in tokens, and gives away nothing but their sum over a set of homes. Two sums over one time and
-different sets would tell the home by which they differ: so for any instant there is one set, for ever.
+The load monitoring centre (gateway.centre) derives its halves of the nonces from its grants; the
+summing service (gateway.registrar) finds its own in tokens, and gives away their sum alone.
 """
 
 from __future__ import annotations
 
-import fcntl
-import hashlib
-import json
-from collections.abc import Sequence
-from contextlib import aclosing
 from dataclasses import dataclass
-from pathlib import Path
 
-from gateway.chain import share
-from gateway.chain.keys import advance
-from gateway.chain.seal import MASK
-from gateway.chain.token import read_words
-from gateway.errors import NotGranted, Unavailable, UsageError
-from gateway.host.files import write_durably
-from gateway.provider.grants import Held, held_grants
-from gateway.provider.identity import Identity
-from gateway.provider.tokens import Opener
-from gateway.stream.chunks import Walk
+from gateway.errors import NotGranted
+from gateway.provider.grants import Held
 from gateway.stream.reader import StreamReader
-
-LEAST = 2
-"""A sum over fewer homes is one home's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +19,11 @@ class Home:
 
     reader: StreamReader
     grant: bytes
+
+    @property
+    def stream(self) -> bytes:
+        """The stream's id."""
+        return self.reader.descriptor.stream
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,76 +35,11 @@ class Window:
     end_ms: int
 
 
-@dataclass(frozen=True, slots=True)
-class _Summed:
-    """[start_ms, end_ms) was summed over this set of homes alone."""
-
-    start_ms: int
-    end_ms: int
-    homes: str
-
-
-class SummingService:
-    """The registrar's summing service. It remembers in `folder` what it has summed."""
-
-    def __init__(self, folder: Path, identity: Identity, k_min: int) -> None:
-        """`k_min`: over how many homes it sums at least."""
-        if k_min < LEAST:
-            raise UsageError(f"k_min = {k_min}: right would be at least {LEAST} homes")
-        self._memory = _Memory(folder)
-        self._identity = identity
-        self._k_min = k_min
-
-    async def add(self, homes: Sequence[Home], window: Window) -> int:
-        """The sum of its halves for the set, modulo 2^64.
-
-        NotGranted for too few homes, for a set other than the one that this time was summed over before,
-        and where a home's grant has no such window; Unavailable while a token is not there yet.
-        """
-        streams = {home.reader.descriptor.stream for home in homes}
-        if len(streams) < len(homes):
-            raise UsageError("the set names a home twice")
-        if len(streams) < self._k_min:
-            raise NotGranted(f"a sum over {len(streams)} homes is not given away: {self._k_min} at least")
-        total = sum([await self._half(home, window) for home in homes]) & MASK
-        set_id = hashlib.sha256(b"".join(sorted(streams))).hexdigest()
-        self._memory.claim(_Summed(window.start_ms, window.end_ms, set_id))
-        return total
-
-    async def _half(self, home: Home, window: Window) -> int:
-        held = await held_grants(home.reader, self._identity, "load")
-        own = next((one for one in held if one.grant.partner == home.grant), None)
-        j, lane = _place(home, own, window)
-        assert own is not None
-        async with aclosing(Opener(home.reader, own).plaintexts(j, j + 1)) as plaintexts:
-            async for _, plaintext in plaintexts:
-                return read_words(plaintext, len(own.grant.lanes))[lane]
-        raise Unavailable(f"the token of stream {_name(home)} for this window is not in the store yet")
-
-
-async def load(homes: Sequence[Home], identity: Identity, window: Window, service_sum: int) -> int:
-    """The load monitoring centre's result: the sum of the lane over all homes of the set, in the lane's own
-    integers. NotGranted and Unavailable as for the summing service; Refused where a chunk does not hold."""
-    c, halves = [], []
-    for home in homes:
-        held = await held_grants(home.reader, identity, "load")
-        own = next((one for one in held if one.grant.id == home.grant), None)
-        j, _ = _place(home, own, window)
-        assert own is not None
-        head, bounds = home.reader.head, own.grant.window(j)
-        if head is None or head.next_unit < bounds[1]:
-            raise Unavailable(f"stream {_name(home)} is not sealed until the end of this window yet")
-        walk = Walk(home.reader.descriptor, home.reader.marks(head))
-        c.append(int((await home.reader.sums(bounds, [window.lane], walk))[0, 0]))
-        halves.append(share.centre_half(advance(own.k_0, j), window.lane))
-    return share.load(c, halves, service_sum)
-
-
-def _place(home: Home, held: Held | None, window: Window) -> tuple[int, int]:
-    """Which of the grant's windows and lanes is asked for; NotGranted where it is none."""
+def locate(home: Home, held: Held | None, window: Window) -> tuple[int, int]:
+    """(window number, place among the grant's lanes) of what is asked for; NotGranted where it is none."""
     if held is None:
         raise NotGranted(
-            f"stream {_name(home)} has no load grant {home.grant.hex()} with a half for this party"
+            f"stream {home.stream.hex()} has no load grant {home.grant.hex()} with a half for this party"
         )
     grant, unit_ms = held.grant, home.reader.descriptor.layout.unit_ms
     a, b = window.start_ms // unit_ms, window.end_ms // unit_ms
@@ -126,64 +48,7 @@ def _place(home: Home, held: Held | None, window: Window) -> tuple[int, int]:
     granted = held.covers(a, b) and grant.window(j) == (a, b) and window.lane in grant.lanes
     if not (exact and granted):
         raise NotGranted(
-            f"stream {_name(home)}: {held}, and that is no window of {window.lane} from {window.start_ms} to "
-            f"{window.end_ms} ms of Unix time"
+            f"stream {home.stream.hex()}: {held}, and that is no window of {window.lane} from "
+            f"{window.start_ms} to {window.end_ms} ms of Unix time"
         )
     return j, grant.lanes.index(window.lane)
-
-
-def _name(home: Home) -> str:
-    return home.reader.descriptor.stream.hex()
-
-
-class _Memory:
-    """What was summed over which sets: one JSON file, on the disk before an answer leaves."""
-
-    def __init__(self, folder: Path) -> None:
-        self._path = folder / "summed.json"
-
-    def claim(self, new: _Summed) -> None:
-        """From now on, this time is this set's; NotGranted where some of it is another's."""
-        try:
-            with self._path.with_suffix(".lock").open("w") as lock:
-                fcntl.flock(lock, fcntl.LOCK_EX)  # two services on one folder answer one after the other
-                known = self._load()
-                for one in known:
-                    if one.homes != new.homes and one.start_ms < new.end_ms and new.start_ms < one.end_ms:
-                        raise NotGranted(
-                            f"from {one.start_ms} to {one.end_ms} ms of Unix time another set of homes was "
-                            "summed: a second one would tell the homes by which they differ"
-                        )
-                self._save(_joined([*known, new]))
-        except OSError as error:
-            raise UsageError(f"{self._path} cannot be used: {error.strerror}") from None
-
-    def _load(self) -> list[_Summed]:
-        try:
-            known = [
-                _Summed(int(a), int(b), str(homes)) for a, b, homes in json.loads(self._path.read_bytes())
-            ]
-        except FileNotFoundError:
-            return []
-        except (ValueError, TypeError):
-            raise UsageError(
-                f"{self._path} is damaged, so it is not known what was summed, and nothing may be: put a "
-                "copy of it back"
-            ) from None
-        return known
-
-    def _save(self, known: Sequence[_Summed]) -> None:
-        document = [[one.start_ms, one.end_ms, one.homes] for one in known]
-        write_durably(self._path, json.dumps(document).encode(), 0o644)
-
-
-def _joined(summed: Sequence[_Summed]) -> list[_Summed]:
-    """The same times and sets, in order, as few as can be."""
-    joined: list[_Summed] = []
-    for one in sorted(summed, key=lambda one: (one.start_ms, one.end_ms)):
-        last = joined[-1] if joined else None
-        if last is not None and last.homes == one.homes and one.start_ms <= last.end_ms:
-            joined[-1] = _Summed(last.start_ms, max(last.end_ms, one.end_ms), one.homes)
-        else:
-            joined.append(one)
-    return joined

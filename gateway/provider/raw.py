@@ -17,7 +17,7 @@ from gateway.provider.identity import Identity
 from gateway.provider.tokens import Opener
 from gateway.stream.chunks import Walk
 from gateway.stream.reader import StreamReader
-from gateway.wire.signed import Chunk, Descriptor
+from gateway.wire.stream import Chunk, Descriptor
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,8 +14,8 @@ from gateway.stream.fetch import first_key, holding, numbered, objects
 from gateway.stream.reader import StreamReader
 from gateway.stream.tokens import check_bundle
 from gateway.wire import names
+from gateway.wire.grant import Tokens
 from gateway.wire.names import Fold
-from gateway.wire.signed import Tokens
 
 Window = tuple[int, int]
 

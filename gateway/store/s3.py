@@ -26,7 +26,8 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from gateway.errors import GatewayError, KeyTaken, NotFound, Refused, StoreUnavailable
-from gateway.store.bucket import Location, check_key, check_size, is_key
+from gateway.store.bucket import check_key, check_size, is_key
+from gateway.store.location import Location
 from gateway.store.s3_errors import code_of, explain, status_of
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from gateway.errors import Refused
 from gateway.stream.times import spell
 from gateway.wire import cose, names
-from gateway.wire.signed import Chunk, Descriptor, Head
+from gateway.wire.stream import Chunk, Descriptor, Head
 
 
 @dataclass(frozen=True, slots=True)

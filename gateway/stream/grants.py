@@ -10,7 +10,8 @@ from gateway.errors import Refused
 from gateway.stream.fetch import first_key
 from gateway.stream.reader import StreamReader
 from gateway.wire import names
-from gateway.wire.signed import Descriptor, GrantObject, Revocation, read_grant_body
+from gateway.wire.grant import GrantObject, Revocation, read_grant_body
+from gateway.wire.stream import Descriptor
 
 
 def check_grant(descriptor: Descriptor, key: str, data: bytes | None) -> tuple[GrantObject, Grant]:

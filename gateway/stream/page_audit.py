@@ -22,7 +22,7 @@ from gateway.stream.pages import FoundPage, check_follows, check_page
 from gateway.stream.reader import StreamReader
 from gateway.stream.times import unix_ms
 from gateway.wire import cose, names
-from gateway.wire.signed import Chunk, Head
+from gateway.wire.stream import Chunk, Head
 
 _BELOW: dict[Span, str] = {"day": "chunks", "month": "day pages"}
 

@@ -11,7 +11,7 @@ from gateway.errors import Refused
 from gateway.store.bucket import Bucket
 from gateway.stream.fetch import get
 from gateway.wire import cose, names
-from gateway.wire.signed import Descriptor, Page
+from gateway.wire.stream import Descriptor, Page
 
 
 def check_page(descriptor: Descriptor, period: Period, key: str, data: bytes) -> Page:

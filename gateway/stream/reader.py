@@ -22,7 +22,7 @@ from gateway.stream.pages import FoundPage, Pages
 from gateway.stream.seen import Seen
 from gateway.stream.times import spell_age
 from gateway.wire import cose, names
-from gateway.wire.signed import Chunk, Descriptor, Head
+from gateway.wire.stream import Chunk, Descriptor, Head
 
 _Part = tuple[int, int, FoundPage | None]  # units [first, end), and the page that has them
 

@@ -7,7 +7,8 @@ from gateway.chain.keys import KEY_BYTES
 from gateway.chain.token import TAG_BYTES
 from gateway.errors import Refused
 from gateway.wire import names
-from gateway.wire.signed import Descriptor, Tokens
+from gateway.wire.grant import Tokens
+from gateway.wire.stream import Descriptor
 
 
 def check_bundle(descriptor: Descriptor, grant: Grant | None, key: str, data: bytes | None) -> Tokens:

@@ -21,7 +21,7 @@ from gateway.stream.reader import StreamReader
 from gateway.stream.seen import Seen
 from gateway.stream.tokens import check_bundle
 from gateway.wire import names
-from gateway.wire.signed import Descriptor, Head
+from gateway.wire.stream import Descriptor, Head
 
 
 @dataclass(slots=True)

@@ -1,5 +1,16 @@
 """Every object that is stored or sent: its CDDL (gw1.cddl), its encoding, its signature check.
 
 The only room that knows CBOR and COSE. What it decodes is checked: signature first, then form;
-whatever fails is Refused with a sentence that names the object.
+whatever fails is Refused with a sentence that names the object. In the order in which to read it:
+
+- `cose`     deterministic CBOR, and COSE_Sign1 with ES256
+- `es256`    signatures as COSE wants them
+- `form`     the form of a payload, field by field
+- `signed`   what all signed objects share
+- `stream`   descriptor, chunk, head, page
+- `grant`    a grant and its body, token bundles, the revocation
+- `tariff`   the tariff of a bill
+- `card`     who somebody is
+- `names`    where objects lie in a bucket
+- `kinds`    which kind of object lies where
 """

@@ -11,7 +11,7 @@ from typing import Any
 
 from gateway.store.bucket import Bucket
 from gateway.wire import cose, names
-from gateway.wire.signed import Chunk, Descriptor
+from gateway.wire.stream import Chunk, Descriptor
 
 MINUTE_S = 60
 LANES = ("import", "export")

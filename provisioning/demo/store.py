@@ -10,7 +10,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from gateway.errors import Unavailable
-from gateway.store.bucket import Bucket, Location, open_bucket
+from gateway.store.bucket import Bucket
+from gateway.store.location import Location
+from gateway.store.opening import open_bucket
 from provisioning.demo.process import Parts, program, until
 
 BUCKET = "home"

@@ -32,8 +32,10 @@ from gateway.ledger import records as ledger_records
 from gateway.ledger.ledger import Ledger
 from gateway.ledger.records import Stream
 from gateway.simulate.home import Home
-from gateway.store.bucket import Location, open_bucket
-from gateway.trust.root import Root, open_root
+from gateway.store.location import Location
+from gateway.store.opening import open_bucket
+from gateway.trust.opening import open_root
+from gateway.trust.root import Root
 from tests.bench.meters import KINDS, SECRETS, Kind
 from tests.bench.trend import Trend, trend
 from tests.support import servers

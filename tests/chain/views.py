@@ -27,7 +27,7 @@ from gateway.chain.tariff import Dynamic, Tariff
 from gateway.chain.token import open_token, read_words
 from gateway.chain.window import Granularity
 from gateway.wire import cose
-from gateway.wire.signed import Chunk
+from gateway.wire.stream import Chunk
 from tests.chain.streams import STREAM, k_inc
 
 UNIT_MS = 900_000

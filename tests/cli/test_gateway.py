@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from gateway.cli import main
+from gateway.cli.main import main
 from gateway.ledger.ledger import Ledger
 from tests.meters.bench import device, sdm630, tcp_server
 from tests.support.home import LINK_UNITS, Home

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from gateway.chain.layout import Layout
-from gateway.cli import main
+from gateway.cli.main import main
 from gateway.wire.cose import kid_of
 from tests.stream.stream import Provider
 from tests.support.home import Home

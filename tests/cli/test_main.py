@@ -13,7 +13,7 @@ from types import ModuleType
 import click
 import pytest
 
-from gateway.cli import COMMANDS, cli, main
+from gateway.cli.main import COMMANDS, cli, main
 from gateway.errors import GatewayError, StoreUnavailable, UsageError
 
 GATEWAY = str(Path(sys.executable).with_name("gateway"))

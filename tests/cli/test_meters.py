@@ -18,7 +18,7 @@ from typing import Any
 import click
 import pytest
 
-from gateway.cli import main
+from gateway.cli.main import main
 from gateway.cli.meters.options import HostPort
 from gateway.config import example
 from gateway.host.clock import SystemClock

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from gateway.chain.layout import Layout
-from gateway.cli import main
+from gateway.cli.main import main
 from tests.stream.stream import START, Home, Provider, random_readings
 
 LANES = ("import", "export", "power", "count")

@@ -9,7 +9,7 @@ import pytest
 from gateway.chain.tariff import Dynamic, Rule, Tariff, TimeOfUse
 from gateway.config.tariff import load_tariff
 from gateway.errors import UsageError
-from gateway.wire.signed import read_tariff_body, tariff_body
+from gateway.wire.tariff import read_tariff_body, tariff_body
 
 TIME_OF_USE = """
 currency = "EUR"

@@ -19,7 +19,7 @@ from gateway.chain.layout import Layout
 from gateway.chain.tariff import Rule, Tariff, TimeOfUse
 from gateway.errors import UsageError
 from gateway.wire.cose import digest
-from gateway.wire.signed import tariff_body
+from gateway.wire.tariff import tariff_body
 from tests.support.home import LINK_UNITS, Home
 from tests.support.provider import Provider
 from tests.support.serving import serving

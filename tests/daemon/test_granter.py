@@ -17,7 +17,8 @@ from gateway.daemon.granter import Wish
 from gateway.errors import LedgerError, Refused, TrustError, Unavailable, UsageError
 from gateway.wire import names
 from gateway.wire.cose import digest
-from gateway.wire.signed import read_grant_body, tariff_body
+from gateway.wire.grant import read_grant_body
+from gateway.wire.tariff import tariff_body
 from tests.support.home import CHUNK_UNITS, LINK_UNITS, UNIT_MS, Home, kind_of
 from tests.support.provider import Provider
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from gateway.centre.load import load
 from gateway.chain.layout import Layout
 from gateway.chain.tariff import Rule, Tariff, TimeOfUse
 from gateway.daemon.granter import Wish
@@ -18,13 +19,14 @@ from gateway.ledger.records import GrantRecord
 from gateway.provider import load as loads
 from gateway.provider.ask import Ask
 from gateway.provider.bill import bill_grants, bills
-from gateway.provider.load import SummingService, Window, load
+from gateway.provider.load import Window
 from gateway.provider.raw import raw_grants, units
 from gateway.provider.sums import Sums
+from gateway.registrar.summing import SummingService
 from gateway.stream.reader import StreamReader
 from gateway.stream.times import unix_ms
 from gateway.wire import cose, names
-from gateway.wire.signed import Tokens
+from gateway.wire.grant import Tokens
 from tests.stream.stream import Provider
 from tests.support.home import Home
 from tests.support.stored import Stored

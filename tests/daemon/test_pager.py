@@ -21,7 +21,8 @@ from gateway.store.directory import DirectoryBucket
 from gateway.stream.chunks import Problem
 from gateway.stream.verify import verify
 from gateway.wire import cose, names
-from gateway.wire.signed import Page, Tokens
+from gateway.wire.grant import Tokens
+from gateway.wire.stream import Page
 from tests.support.home import Home
 from tests.support.provider import Provider
 from tests.support.stored import Stored

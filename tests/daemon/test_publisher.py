@@ -14,7 +14,7 @@ from gateway.ledger.records import Outgoing
 from gateway.store.directory import DirectoryBucket
 from gateway.trust.signing import sign
 from gateway.wire import names
-from gateway.wire.signed import class_at
+from gateway.wire.kinds import class_at
 from tests.support.clock import NS
 from tests.support.home import CHUNK_UNITS, LINK_UNITS, Home, kind_of
 from tests.support.provider import Provider

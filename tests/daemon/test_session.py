@@ -10,7 +10,8 @@ from gateway.daemon.session import Session
 from gateway.errors import LedgerError
 from gateway.ledger.ledger import Ledger
 from gateway.store.directory import DirectoryBucket
-from gateway.trust.root import Root, open_root
+from gateway.trust.opening import open_root
+from gateway.trust.root import Root
 from tests.support.clock import FakeClock
 from tests.support.faulty import FaultyRoot
 from tests.support.home import LINK_UNITS, Home

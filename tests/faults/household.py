@@ -24,11 +24,11 @@ from gateway.chain.keys import link_key
 from gateway.chain.seal import unseal, words
 from gateway.simulate.home import Home
 from gateway.simulate.modbus import serve
-from gateway.store.bucket import open_bucket
+from gateway.store.opening import open_bucket
 from gateway.trust.keyring import KeyRing
-from gateway.trust.root import open_root
+from gateway.trust.opening import open_root
 from gateway.wire import names
-from gateway.wire.signed import Chunk, Descriptor
+from gateway.wire.stream import Chunk, Descriptor
 from tests.faults.scaled import ScaledClock
 from tests.meters.bench import modbus_model
 from tests.support import servers

@@ -8,9 +8,12 @@ from functools import partial
 from typing import Any
 
 from gateway.errors import GatewayError, Refused
-from gateway.intervals.sampler import SamplerState
+from gateway.intervals.state import SamplerState
 from gateway.wire import cose
-from gateway.wire.signed import Card, Descriptor, read_grant_body, read_tariff_body
+from gateway.wire.card import Card
+from gateway.wire.grant import read_grant_body
+from gateway.wire.stream import Descriptor
+from gateway.wire.tariff import read_tariff_body
 from tests.fuzz.engine import Target
 from tests.wire.samples import EXAMPLES, KEY
 from tests.wire.test_hostile import GOOD

@@ -14,7 +14,9 @@ from hypothesis import strategies as st
 
 from gateway.chain.layout import Layout
 from gateway.errors import GatewayError
-from gateway.intervals.sampler import Sampler, SamplerState, shares
+from gateway.intervals.estimation import shares
+from gateway.intervals.sampler import Sampler
+from gateway.intervals.state import SamplerState
 from gateway.intervals.validation import RegisterEvent
 from gateway.meters.reading import Reading
 
@@ -259,7 +261,8 @@ def test_two_clocks_not_read_at_once_do_not_move_a_reading() -> None:
 
 
 def test_while_too_many_readings_wait_every_second_one_goes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gateway.intervals.sampler._MOST", 100)
+    monkeypatch.setattr("gateway.intervals.estimation.MOST_WAITING", 100)
+    monkeypatch.setattr("gateway.intervals.sampler.MOST_WAITING", 100)
     sampler, stream = Sampler(LAYOUT, LANES), Stream()
     for n in range(1_000):
         one = Shown(FIRST + n, 1_000 + n).reading(wall=n)
@@ -533,7 +536,8 @@ def test_lanes_that_do_not_come_are_named() -> None:
 
 def test_what_waits_is_bounded_and_costs_no_energy(monkeypatch: pytest.MonkeyPatch) -> None:
     """Days without one lane: first every second power, then every second total is let go."""
-    monkeypatch.setattr("gateway.intervals.sampler._MOST", 100)
+    monkeypatch.setattr("gateway.intervals.estimation.MOST_WAITING", 100)
+    monkeypatch.setattr("gateway.intervals.sampler.MOST_WAITING", 100)
     sampler = Sampler(LAYOUT, LANES)
     add(sampler, telegram(FIRST + 9, imports=0, exports=0))
     for unit in range(FIRST + 10, FIRST + 2_000):
@@ -548,7 +552,8 @@ def test_what_waits_is_bounded_and_costs_no_energy(monkeypatch: pytest.MonkeyPat
 
 
 def test_powers_that_wait_for_the_clock_go_before_energy_does(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gateway.intervals.sampler._MOST", 100)
+    monkeypatch.setattr("gateway.intervals.estimation.MOST_WAITING", 100)
+    monkeypatch.setattr("gateway.intervals.sampler.MOST_WAITING", 100)
     sampler = Sampler(LAYOUT, LANES)
     for unit in range(FIRST, FIRST + 400):
         energy = {"imports": unit - FIRST, "exports": 0} if unit % 20 == 0 else {"power": 5}

@@ -23,7 +23,7 @@ from gateway.errors import NotGranted, Refused
 from gateway.provider.bill import Bill, bill_grants, bills
 from gateway.stream.times import unix_ms
 from gateway.wire import names
-from gateway.wire.signed import Tokens
+from gateway.wire.grant import Tokens
 from tests.provider.reading import opened, read
 from tests.stream.stream import Home, Provider, random_readings
 

@@ -11,7 +11,7 @@ from gateway.chain.grant import open_k0, seal_k0
 from gateway.errors import UsageError
 from gateway.provider.identity import CARD_FILE, KEY_FILE, VALIDITY_MS, new_identity, open_identity
 from gateway.wire import cose
-from gateway.wire.signed import Card
+from gateway.wire.card import Card
 from tests.stream.stream import Provider
 
 NOW_MS = 1_772_323_200_000

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from gateway.chain.layout import Layout
 from gateway.errors import NotGranted, Refused, UsageError
 from gateway.provider.ask import Ask
-from gateway.wire.signed import Assurance
+from gateway.wire.stream import Assurance
 from tests.provider.reading import expected, read, tally_of
 from tests.stream.stream import START, Home, Provider, random_readings
 

@@ -10,11 +10,13 @@ from pathlib import Path
 
 import pytest
 
+from gateway.centre.load import load
 from gateway.chain.grant import Grant
 from gateway.chain.layout import Layout
 from gateway.errors import NotGranted, Unavailable, UsageError
 from gateway.provider import load as loads
-from gateway.provider.load import SummingService, Window, load
+from gateway.provider.load import Window
+from gateway.registrar.summing import SummingService
 from tests.provider.reading import opened, read_async
 from tests.stream.stream import START, Home, Provider, random_readings
 

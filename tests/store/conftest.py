@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from gateway.store.bucket import Bucket, Location, open_bucket
+from gateway.store.bucket import Bucket
+from gateway.store.location import Location
+from gateway.store.opening import open_bucket
 from tests.support.servers import S3Server
 
 

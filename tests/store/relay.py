@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
-from gateway.store.bucket import Location
+from gateway.store.location import Location
 
 
 @dataclass(frozen=True)

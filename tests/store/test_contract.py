@@ -9,7 +9,9 @@ from collections.abc import AsyncIterator
 import pytest
 
 from gateway.errors import KeyTaken, NotFound, Refused, UsageError
-from gateway.store.bucket import Bucket, Location, open_bucket
+from gateway.store.bucket import Bucket
+from gateway.store.location import Location
+from gateway.store.opening import open_bucket
 
 STREAM = "v1/0123456789abcdef0123456789abcdef"
 

@@ -17,8 +17,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from gateway.errors import KeyTaken, NotFound, StoreDenied, StoreUnavailable, UsageError
-from gateway.store.bucket import Bucket, Location, is_key, open_bucket
+from gateway.store.bucket import Bucket, is_key
 from gateway.store.directory import DirectoryBucket
+from gateway.store.location import Location
+from gateway.store.opening import open_bucket
 
 # Names that sort otherwise than the keys they are parts of, and that are each other's beginnings.
 PARTS = st.sampled_from(["a", "a-", "a.b", "a0", "b"])

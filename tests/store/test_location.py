@@ -7,7 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.errors import UsageError
-from gateway.store.bucket import Location, is_key, open_bucket
+from gateway.store.bucket import is_key
+from gateway.store.location import Location
+from gateway.store.opening import open_bucket
 
 SECRET = "wJalrXUtnFEMI"
 

@@ -15,7 +15,9 @@ from boto3.session import Session
 
 from gateway.errors import KeyTaken, NotFound, StoreDenied, StoreUnavailable
 from gateway.store import s3
-from gateway.store.bucket import Bucket, Location, open_bucket
+from gateway.store.bucket import Bucket
+from gateway.store.location import Location
+from gateway.store.opening import open_bucket
 from tests.store.relay import Cut, Fault, Instead, Lost, Relay, Request, Silence, error, relay
 from tests.support.servers import BUCKET, S3Server
 

@@ -33,19 +33,10 @@ from gateway.chain.token import make_token, pack_words
 from gateway.chain.window import Granularity
 from gateway.provider.identity import Identity, new_identity, open_identity
 from gateway.wire import cose, names
-from gateway.wire.signed import (
-    Assurance,
-    Card,
-    Chunk,
-    Descriptor,
-    GrantObject,
-    Head,
-    Page,
-    Revocation,
-    Tokens,
-    grant_body,
-    tariff_body,
-)
+from gateway.wire.card import Card
+from gateway.wire.grant import GrantObject, Revocation, Tokens, grant_body
+from gateway.wire.stream import Assurance, Chunk, Descriptor, Head, Page
+from gateway.wire.tariff import tariff_body
 
 START = 1_772_323_200  # 2026-03-01T00:00:00Z in units of 1 s, a multiple of every link used here
 

@@ -25,7 +25,7 @@ from gateway.stream.chunks import Walk
 from gateway.stream.reader import StreamReader
 from gateway.stream.seen import Seen
 from gateway.wire import names
-from gateway.wire.signed import Chunk, Page
+from gateway.wire.stream import Chunk, Page
 from tests.provider.reading import DAY_MS, expected, problems, read, tally_of
 from tests.stream.stream import Home, Provider, Signer, random_readings
 

@@ -19,7 +19,8 @@ from gateway.store.directory import DirectoryBucket
 from gateway.stream.reader import StreamReader
 from gateway.stream.seen import Seen
 from gateway.wire import names
-from gateway.wire.signed import GrantObject, Head, Tokens, grant_body
+from gateway.wire.grant import GrantObject, Tokens, grant_body
+from gateway.wire.stream import Head
 from tests.provider.reading import DAY_MS, expected, read
 from tests.stream.stream import START, Home, Provider, Signer, random_readings
 

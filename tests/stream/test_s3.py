@@ -12,7 +12,8 @@ import pytest
 from gateway.errors import StoreUnavailable
 from gateway.provider.ask import Ask
 from gateway.provider.sums import Sums
-from gateway.store.bucket import Bucket, open_bucket
+from gateway.store.bucket import Bucket
+from gateway.store.opening import open_bucket
 from gateway.stream.reader import StreamReader
 from gateway.stream.verify import verify
 from tests.provider.reading import DAY_MS, Answer, expected

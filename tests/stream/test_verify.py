@@ -17,7 +17,8 @@ from gateway.provider.ask import Ask
 from gateway.stream.chunks import Walk
 from gateway.stream.seen import Seen
 from gateway.wire import cose, names
-from gateway.wire.signed import Chunk, Head, Tokens
+from gateway.wire.grant import Tokens
+from gateway.wire.stream import Chunk, Head
 from tests.provider.reading import expected, problems, read, tally_of
 from tests.stream.stream import START, Home, Provider, Signer, random_readings
 

@@ -24,8 +24,8 @@ from gateway.ledger.records import GrantRecord, Outgoing, Sealed, Stream
 from gateway.meters.reading import Reading
 from gateway.store.directory import DirectoryBucket
 from gateway.trust.keyring import KeyRing
-from gateway.trust.root import open_root
-from gateway.wire.signed import Card
+from gateway.trust.opening import open_root
+from gateway.wire.card import Card
 from tests.support.clock import START_S, FakeClock
 from tests.support.faulty import FaultyBucket, FaultyDatabase, FaultyRoot
 from tests.support.provider import Provider

@@ -14,8 +14,9 @@ from gateway.chain.keys import next_key, token_key
 from gateway.chain.token import open_token, read_words
 from gateway.store.bucket import Bucket
 from gateway.wire import cose, names
+from gateway.wire.card import Card
 from gateway.wire.es256 import spki
-from gateway.wire.signed import Card, GrantObject, Tokens, read_grant_body
+from gateway.wire.grant import GrantObject, Tokens, read_grant_body
 
 _YEAR_MS = 365 * 86_400_000
 

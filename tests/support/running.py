@@ -12,7 +12,7 @@ from gateway.config import Config
 from gateway.daemon.service import Daemon
 from gateway.ledger.ledger import Ledger
 from gateway.store.directory import DirectoryBucket
-from gateway.trust.root import open_root
+from gateway.trust.opening import open_root
 from tests.support.clock import FakeClock
 from tests.support.stored import Stored, read_stored
 

@@ -28,7 +28,7 @@ from boto3.session import Session
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from gateway.store.bucket import Location
+from gateway.store.location import Location
 
 BUCKET = "meters"
 

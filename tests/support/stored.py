@@ -13,7 +13,7 @@ from gateway.errors import NotFound
 from gateway.store.bucket import Bucket
 from gateway.trust.root import Root
 from gateway.wire import cose, names
-from gateway.wire.signed import Chunk, Descriptor, Head
+from gateway.wire.stream import Chunk, Descriptor, Head
 
 
 @dataclass(frozen=True)

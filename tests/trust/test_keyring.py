@@ -9,7 +9,7 @@ import pytest
 
 from gateway.errors import LedgerError, TrustError
 from gateway.trust.keyring import KeyRing
-from gateway.trust.root import open_root
+from gateway.trust.opening import open_root
 from tests.support.faulty import FaultyRoot
 
 STREAM = bytes(range(16))

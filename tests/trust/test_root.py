@@ -19,7 +19,8 @@ from cryptography.hazmat.primitives.serialization import load_der_public_key
 
 from gateway.errors import GatewayError, TrustError
 from gateway.trust.folder import FILE
-from gateway.trust.root import MAX_MESSAGE, Root, open_root
+from gateway.trust.opening import open_root
+from gateway.trust.root import MAX_MESSAGE, Root
 from gateway.wire import es256
 from tests.support.tpm import swtpm
 

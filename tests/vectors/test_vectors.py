@@ -24,7 +24,11 @@ from gateway.chain.seal import MASK, U64, LinkWords, nonces, seal, signed, total
 from gateway.chain.token import make_token, open_token, open_words, pack_words, read_words
 from gateway.chain.window import Granularity
 from gateway.wire import cose, names
-from gateway.wire import signed as objects
+from gateway.wire.card import Card
+from gateway.wire.grant import GrantObject, Revocation, Tokens, grant_body, read_grant_body
+from gateway.wire.kinds import class_at
+from gateway.wire.stream import Chunk, Descriptor, Head, Page
+from gateway.wire.tariff import read_tariff_body, tariff_body
 from tests.vectors import make, plain
 
 FILES = (
@@ -162,14 +166,14 @@ def test_token(case: dict[str, Any]) -> None:
 
 
 def grant_of(body: str, unit_ms: int = 1000) -> grants.Grant:
-    return objects.read_grant_body(bytes.fromhex(body), unit_ms, "the grant")
+    return read_grant_body(bytes.fromhex(body), unit_ms, "the grant")
 
 
 @pytest.mark.parametrize("case", cases("bill"))
 def test_bill(case: dict[str, Any]) -> None:
     unit_ms, body, first = case["unit_ms"], bytes.fromhex(case["tariff_body"]), case["first"]
-    tariff = objects.read_tariff_body(body, "the tariff")
-    assert objects.tariff_body(tariff) == body
+    tariff = read_tariff_body(body, "the tariff")
+    assert tariff_body(tariff) == body
     grant, k_0 = grant_of(case["grant_body"], unit_ms), bytes.fromhex(case["k_0"])
     assert grant.tariff == cose.digest(body) == bytes.fromhex(case["tariff_digest"])
     tokens, _ = make_tokens(grant, tariff, sealing_of(case), Cursor(0, k_0), len(case["periods"]))
@@ -269,9 +273,9 @@ def by_name(grant: grants.Grant) -> dict[str, Any]:
 @pytest.mark.parametrize("case", cases("grant"))
 def test_grant(case: dict[str, Any]) -> None:
     body, seed, k_0 = (bytes.fromhex(case[name]) for name in ("body", "seed", "k_0"))
-    grant = objects.read_grant_body(body, case["unit_ms"], "the grant")
+    grant = read_grant_body(body, case["unit_ms"], "the grant")
     assert by_name(grant) == case["fields"]
-    assert objects.grant_body(grant) == body
+    assert grant_body(grant) == body
     assert hashlib.sha256(body).hexdigest() == case["info"]
     assert grants.xwing_public_bytes(seed).hex() == case["public"]
     sealed = bytes.fromhex(case["sealed"])
@@ -312,17 +316,17 @@ def names_of(read: Any, unit_ms: int) -> set[str]:
     """The keys of the bucket at which an object may lie."""
     stream = read.stream
     match read:
-        case objects.Descriptor():
+        case Descriptor():
             return {names.descriptor(stream)}
-        case objects.Chunk():
+        case Chunk():
             return {names.chunk(stream, read.first, unit_ms)}
-        case objects.Page():
+        case Page():
             return {names.page(stream, read.period)}
-        case objects.Head():
+        case Head():
             return {names.head(stream)}
-        case objects.GrantObject():
-            return {names.grant(stream, objects.read_grant_body(read.body, unit_ms, "the grant").id)}
-        case objects.Tokens():
+        case GrantObject():
+            return {names.grant(stream, read_grant_body(read.body, unit_ms, "the grant").id)}
+        case Tokens():
             return {names.bundle(stream, read.grant, read.first_window, fold) for fold in names.FOLDS}
     return {names.revocation(stream, read.grant)}
 
@@ -340,14 +344,14 @@ def test_object(file: str, entry: dict[str, Any]) -> None:
     spki = bytes.fromhex(vector["provider"]["spki"] if entry["type"] == "gw1/card" else vector["spki"])
     data, payload = bytes.fromhex(entry["cose"]), bytes.fromhex(entry["payload"])
     kinds = (
-        objects.Descriptor,
-        objects.Chunk,
-        objects.Head,
-        objects.GrantObject,
-        objects.Tokens,
-        objects.Page,
-        objects.Revocation,
-        objects.Card,
+        Descriptor,
+        Chunk,
+        Head,
+        GrantObject,
+        Tokens,
+        Page,
+        Revocation,
+        Card,
     )
     (kind,) = (kind for kind in kinds if entry["type"] == kind.TYPE)
     read = kind.read(data, spki, "the object")
@@ -357,12 +361,12 @@ def test_object(file: str, entry: dict[str, Any]) -> None:
     assert cose.to_be_signed(entry["type"], kid, payload).hex() == entry["signed"]
     assert cose.assemble(kid, payload, data[-64:]) == data
     fields = dict(entry["fields"])
-    if isinstance(read, objects.Descriptor):
+    if isinstance(read, Descriptor):
         assert read.layout == Layout(fields.pop("unit_ms"), fields.pop("link_units"))
         assert [[lane.name, lane.unit, lane.scale] for lane in read.lanes] == fields.pop("lanes")
     if entry["key"]:
         assert entry["key"] in names_of(read, vector["unit_ms"])
-        assert objects.class_at(entry["key"]) is kind
+        assert class_at(entry["key"]) is kind
     assert _plain_fields({name: getattr(read, name) for name in fields}) == fields
 
 
@@ -372,15 +376,15 @@ def test_a_provider_reads_the_small_stream() -> None:
     bucket = {entry["key"]: bytes.fromhex(entry["cose"]) for entry in vector["objects"]}
     spki, stream = bytes.fromhex(vector["spki"]), bytes.fromhex(vector["stream"])
     what = "the object"
-    descriptor = objects.Descriptor.read_pinned(bucket[names.descriptor(stream)], cose.kid_of(spki), what)
+    descriptor = Descriptor.read_pinned(bucket[names.descriptor(stream)], cose.kid_of(spki), what)
     keys = sorted(key for key in bucket if key.startswith(names.chunks(stream)))
-    chunks = [objects.Chunk.read(bucket[key], spki, key) for key in keys]
+    chunks = [Chunk.read(bucket[key], spki, key) for key in keys]
     previous = cose.digest(bucket[names.descriptor(stream)])
     for seq, (key, chunk) in enumerate(zip(keys, chunks, strict=True)):
         assert key == names.chunk(stream, chunk.first, descriptor.layout.unit_ms)
         assert (chunk.seq, chunk.previous, names.number_in(key)) == (seq, previous, chunk.first)
         previous = cose.digest(bucket[key])
-    head = objects.Head.read(bucket[names.head(stream)], spki, what)
+    head = Head.read(bucket[names.head(stream)], spki, what)
     assert (head.digest, head.next_unit) == (previous, chunks[-1].end)
     c = {
         lane.name: np.concatenate([chunk.c(i) for chunk in chunks]) for i, lane in enumerate(descriptor.lanes)
@@ -389,13 +393,13 @@ def test_a_provider_reads_the_small_stream() -> None:
     grant_id = bytes.fromhex(
         next(e["fields"]["grant"] for e in vector["objects"] if e["type"] == "gw1/tokens")
     )
-    bound = objects.GrantObject.read(bucket[names.grant(stream, grant_id)], spki, what)
-    grant = objects.read_grant_body(bound.body, descriptor.layout.unit_ms, what)
+    bound = GrantObject.read(bucket[names.grant(stream, grant_id)], spki, what)
+    grant = read_grant_body(bound.body, descriptor.layout.unit_ms, what)
     k_0 = grants.open_k0(bound.sealed_k0, bytes.fromhex(vector["provider"]["seed"]), bound.body)
     sums: dict[str, list[int]] = {lane: [] for lane in grant.lanes}
     assert grant.complete(head.next_unit) == 4
     for first in (0, 3):
-        bundle = objects.Tokens.read(bucket[names.bundle(stream, grant_id, first)], spki, what)
+        bundle = Tokens.read(bucket[names.bundle(stream, grant_id, first)], spki, what)
         for j in range(bundle.first_window, bundle.end_window):
             a, b = grant.window(j)
             plaintext = open_token(token_key(advance(k_0, j)), grant.id, a, b, bundle.token(j))
@@ -403,7 +407,7 @@ def test_a_provider_reads_the_small_stream() -> None:
                 window = c[lane][a - descriptor.start : b - descriptor.start]
                 sums[lane].append(signed(total(window) - nonce))
     assert sums == vector["sums"]
-    revocation = objects.Revocation.read(bucket[names.revocation(stream, grant_id)], spki, what)
+    revocation = Revocation.read(bucket[names.revocation(stream, grant_id)], spki, what)
     assert (revocation.grant, revocation.from_unit) == (grant_id, head.next_unit)
 
 
@@ -412,21 +416,21 @@ def test_a_provider_reads_pages_and_folded_tokens() -> None:
     vector = load("pages")
     bucket = {entry["key"]: bytes.fromhex(entry["cose"]) for entry in vector["objects"]}
     spki, stream = bytes.fromhex(vector["spki"]), bytes.fromhex(vector["stream"])
-    descriptor = objects.Descriptor.read(bucket[names.descriptor(stream)], spki, "the descriptor")
+    descriptor = Descriptor.read(bucket[names.descriptor(stream)], spki, "the descriptor")
     unit_ms, lanes = descriptor.layout.unit_ms, range(len(descriptor.lanes))
     calendar = Calendar.of(unit_ms, descriptor.start)
     assert calendar is not None
     chunks = {
-        cose.digest(bucket[key]): objects.Chunk.read(bucket[key], spki, key)
+        cose.digest(bucket[key]): Chunk.read(bucket[key], spki, key)
         for key in sorted(bucket)
         if key.startswith(names.chunks(stream))
     }
 
-    def page_of(period: str) -> tuple[objects.Page, bytes]:
+    def page_of(period: str) -> tuple[Page, bytes]:
         key = names.page(stream, period)
-        return objects.Page.read(bucket[key], spki, key), cose.digest(bucket[key])
+        return Page.read(bucket[key], spki, key), cose.digest(bucket[key])
 
-    def holds(page: objects.Page, span: Span, parts: list[tuple[int, int, list[U64]]]) -> None:
+    def holds(page: Page, span: Span, parts: list[tuple[int, int, list[U64]]]) -> None:
         """The page's place in the calendar, and its sums, made of parts (first unit, step, c)."""
         period = calendar.period(span, page.first)
         assert (page.period, page.step, page.first, page.count, page.end) == (
@@ -449,13 +453,13 @@ def test_a_provider_reads_pages_and_folded_tokens() -> None:
     holds(january, "month", [(day.first, day.step, [day.c(i) for i in lanes]) for day in (friday, saturday)])
 
     (entry,) = (entry for entry in vector["objects"] if entry["type"] == "gw1/grant")
-    bound = objects.GrantObject.read(bytes.fromhex(entry["cose"]), spki, "the grant")
-    grant = objects.read_grant_body(bound.body, unit_ms, "the grant")
+    bound = GrantObject.read(bytes.fromhex(entry["cose"]), spki, "the grant")
+    grant = read_grant_body(bound.body, unit_ms, "the grant")
     k_0 = grants.open_k0(bound.sealed_k0, bytes.fromhex(vector["provider"]["seed"]), bound.body)
     tokens: dict[str, list[bytes]] = {fold: [] for fold in names.FOLDS}
     for fold in names.FOLDS:
         for key in sorted(key for key in bucket if key.startswith(names.bundles(stream, grant.id, fold))):
-            bundle = objects.Tokens.read(bucket[key], spki, key)
+            bundle = Tokens.read(bucket[key], spki, key)
             assert bundle.first_window == names.number_in(key) == len(tokens[fold])
             tokens[fold] += bundle.tokens
     assert tokens["new"] == tokens["day"] == tokens["month"]

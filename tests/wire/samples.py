@@ -20,17 +20,9 @@ from gateway.chain.layout import LANES, Layout
 from gateway.chain.tariff import Dynamic, Rule, Tariff, TimeOfUse
 from gateway.chain.window import Granularity
 from gateway.wire import cose
-from gateway.wire.signed import (
-    Card,
-    Chunk,
-    Descriptor,
-    GrantObject,
-    Head,
-    Page,
-    Revocation,
-    Tokens,
-    grant_body,
-)
+from gateway.wire.card import Card
+from gateway.wire.grant import GrantObject, Revocation, Tokens, grant_body
+from gateway.wire.stream import Chunk, Descriptor, Head, Page
 
 Object = Descriptor | Chunk | Head | GrantObject | Tokens | Page | Revocation | Card
 RULES: dict[type[Any], str] = {

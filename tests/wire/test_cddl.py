@@ -12,18 +12,10 @@ from hypothesis import strategies as st
 from gateway.chain.tariff import Tariff
 from gateway.errors import Refused
 from gateway.wire import cose
-from gateway.wire.signed import (
-    Card,
-    Chunk,
-    Descriptor,
-    GrantObject,
-    Page,
-    Tokens,
-    grant_body,
-    read_grant_body,
-    read_tariff_body,
-    tariff_body,
-)
+from gateway.wire.card import Card
+from gateway.wire.grant import GrantObject, Tokens, grant_body, read_grant_body
+from gateway.wire.stream import Chunk, Descriptor, Page
+from gateway.wire.tariff import read_tariff_body, tariff_body
 from tests.vectors import make
 from tests.wire.samples import ANY, BODIES, EXAMPLES, KEY, RULES, TARIFF, Object, conforms, tariffs
 

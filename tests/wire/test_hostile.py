@@ -14,15 +14,10 @@ from hypothesis import strategies as st
 
 from gateway.errors import Refused
 from gateway.wire import cose
-from gateway.wire.signed import (
-    Card,
-    Descriptor,
-    GrantObject,
-    grant_body,
-    read_grant_body,
-    read_tariff_body,
-    tariff_body,
-)
+from gateway.wire.card import Card
+from gateway.wire.grant import GrantObject, grant_body, read_grant_body
+from gateway.wire.stream import Descriptor
+from gateway.wire.tariff import read_tariff_body, tariff_body
 from tests.wire.samples import BODIES, EXAMPLES, KEY, TARIFF
 
 # All the ways in: whole objects, whose bytes anybody may have written, and payloads, which a

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from gateway.errors import Refused
 from gateway.wire import names
-from gateway.wire.signed import class_at
+from gateway.wire.kinds import class_at
 from tests.wire.samples import EXAMPLES
 
 STREAM, GRANT = bytes(range(16)), bytes(range(16, 32))

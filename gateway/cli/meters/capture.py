@@ -8,10 +8,10 @@ from typing import Any
 
 import click
 
-from gateway.cli.meters.options import explained, meter_options, section, tell_warnings
+from gateway.cli.meters.options import meter_options, section, tell_warnings
 from gateway.cli.output import examples, kwh
 from gateway.config import MeterSection
-from gateway.config.wiring import open_meters
+from gateway.config.wiring import explained, open_meters
 from gateway.errors import GatewayError, MeterError, UsageError
 from gateway.host.clock import Clock, SystemClock
 from gateway.host.files import write_durably

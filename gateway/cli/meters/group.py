@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from gateway.cli import LazyGroup
+from gateway.cli.lazy import LazyGroup
 from gateway.cli.output import examples
 
 _COMMANDS = {

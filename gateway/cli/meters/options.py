@@ -12,9 +12,9 @@ import click
 
 from gateway.cli.output import printable
 from gateway.config import MeterSection
-from gateway.errors import GatewayError, MeterError, UsageError
+from gateway.config.wiring import explained
+from gateway.errors import MeterError, UsageError
 from gateway.meters.dlms.polled.model import DlmsModel
-from gateway.meters.endpoint import IN_USE
 from gateway.meters.profile import load_profile
 
 Result = TypeVar("Result")
@@ -110,16 +110,6 @@ def section(
     if serial is not None:
         values["serial"] = {"device": str(Path(serial).absolute()), "baudrate": baud, "parity": parity}
     return MeterSection.model_validate(values)
-
-
-def explained(error: GatewayError) -> GatewayError:
-    """A port that is taken: by whom it probably is, and what to do."""
-    if IN_USE not in str(error):
-        return error
-    return MeterError(
-        f"{error}: a running gateway keeps its meters' serial ports to itself. Stop it (systemctl stop "
-        "gateway) and start it again afterwards, or reach the meter over tcp"
-    )
 
 
 def tell_warnings(tell: Callable[[str], None] | None = None) -> None:

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from gateway.cli.config import DEFAULT_FILE
-from gateway.cli.meters.options import explained, meter_options, section, tell_warnings
+from gateway.cli.meters.options import meter_options, section, tell_warnings
 from gateway.cli.output import examples, kwh, local_time, offset, printable, ruled_table
 from gateway.config import Config, MeterSection
-from gateway.config.wiring import open_meters
+from gateway.config.wiring import explained, open_meters
 from gateway.errors import GatewayError, MeterError, UsageError
 from gateway.host.clock import Clock, SystemClock
 from gateway.meters.reader import ReaderState, read_forever

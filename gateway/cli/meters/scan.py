@@ -13,9 +13,10 @@ from pathlib import Path
 
 import click
 
-from gateway.cli import INTERRUPTED
-from gateway.cli.meters.options import LANES, check_place, explained, place_options
+from gateway.cli.main import INTERRUPTED
+from gateway.cli.meters.options import LANES, check_place, place_options
 from gateway.cli.output import echo, examples, json_option, print_json, print_table
+from gateway.config.wiring import explained
 from gateway.errors import MeterError, UsageError
 from gateway.host.clock import SystemClock
 from gateway.meters.detect import Heard, hear

@@ -11,7 +11,7 @@ import click
 
 from gateway.chain.layout import LANES
 from gateway.cli.output import examples, json_option, print_json, print_table
-from gateway.cli.provider.read import Place, place_options
+from gateway.cli.provider.place import Place, place_options
 from gateway.cli.provider.rows import local, stream_csv, stream_table, utc
 from gateway.cli.values import Duration
 from gateway.config.tariff import load_tariff

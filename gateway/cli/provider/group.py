@@ -12,8 +12,9 @@ import click
 
 from gateway.cli.output import examples, json_option, local_time, print_json
 from gateway.cli.provider.bill import BILL_EXAMPLE, RAW_EXAMPLE, bill, raw
+from gateway.cli.provider.place import Place, place_options
 from gateway.cli.provider.read import EXAMPLE as READ_EXAMPLE
-from gateway.cli.provider.read import Place, place_options, read
+from gateway.cli.provider.read import read
 from gateway.errors import Refused
 from gateway.host.clock import SystemClock
 from gateway.provider.identity import CARD_FILE, KEY_FILE, new_identity, open_identity

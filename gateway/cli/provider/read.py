@@ -1,70 +1,30 @@
-"""`gateway provider read`, and how a command says which stream it is about."""
+"""`gateway provider read`: the sums that were granted."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import aclosing, asynccontextmanager
+from collections.abc import Callable
+from contextlib import aclosing
 from dataclasses import dataclass
-from functools import wraps
 from pathlib import Path
-from typing import TypeVar
 
 import click
 
-from gateway.cli.moments import Moment
 from gateway.cli.output import examples, json_option, print_json, print_table
 from gateway.cli.provider import rows as provider_rows
-from gateway.cli.values import Duration, HexId, Lanes
+from gateway.cli.provider.place import Place, place_options
+from gateway.cli.values import Duration, Lanes, Moment
 from gateway.errors import GatewayError, UsageError
 from gateway.host.clock import SystemClock
 from gateway.provider.ask import Ask
 from gateway.provider.follow import follow
 from gateway.provider.identity import Identity, open_identity
 from gateway.provider.sums import Row, Sums
-from gateway.store.bucket import Bucket, Location, open_bucket
+from gateway.store.bucket import Bucket
 from gateway.stream.reader import StreamReader
 from gateway.stream.seen import Seen
 
 EXAMPLE = "gateway provider read --key acme --store s3://home --stream 5f0c... --signer 91ab..."
-
-Result = TypeVar("Result")
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """A stream, the store it is in, and the kid of the key that signs it."""
-
-    location: Location
-    stream: bytes
-    signer: bytes
-
-    @asynccontextmanager
-    async def bucket(self) -> AsyncIterator[Bucket]:
-        """The store, closed in the end."""
-        bucket = open_bucket(self.location)
-        try:
-            yield bucket
-        finally:
-            await bucket.aclose()
-
-
-def place_options(command: Callable[..., Result]) -> Callable[..., Result]:
-    """`--store`, `--endpoint`, `--region`, `--stream` and `--signer` for a command that takes `place`."""
-
-    @click.option("--store", required=True, help="s3://bucket, or a folder.")
-    @click.option("--endpoint", help="The S3 server's address, if it is not Amazon's.")
-    @click.option("--region", help="The S3 region, if AWS's configuration does not name it.")
-    @click.option("--stream", required=True, type=HexId(), help="The stream's id.")
-    @click.option("--signer", required=True, type=HexId(), help="The kid of the gateway's signing key.")
-    @wraps(command)
-    def with_place(
-        store: str, endpoint: str | None, region: str | None, stream: bytes, signer: bytes, **others: object
-    ) -> Result:
-        place = Place(Location.parse(store, endpoint, region), stream, signer)
-        return command(place=place, **others)
-
-    return with_place
 
 
 @click.command(

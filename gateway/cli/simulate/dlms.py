@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from gateway.cli.output import examples
-from gateway.cli.simulate.group import Stand, home_options, run_until_ended
+from gateway.cli.simulate.options import Stand, home_options, run_until_ended
 from gateway.errors import UsageError
 from gateway.meters.dlms.application import association
 from gateway.meters.dlms.application.cipher import AUTHENTICATED, ENCRYPTED, Keys

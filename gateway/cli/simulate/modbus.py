@@ -7,7 +7,7 @@ from collections.abc import Callable
 import click
 
 from gateway.cli.output import examples
-from gateway.cli.simulate.group import Stand, home_options, run_until_ended
+from gateway.cli.simulate.options import Stand, home_options, run_until_ended
 from gateway.errors import UsageError
 from gateway.meters.modbus.model import ModbusModel
 from gateway.meters.modbus.sunspec_model import SunSpecModel

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from gateway.cli.output import examples
-from gateway.cli.simulate.group import Stand, home_options, run_until_ended, serial_option
+from gateway.cli.simulate.options import Stand, home_options, run_until_ended, serial_option
 from gateway.meters.profile import load_profile
 from gateway.meters.secrets import Secrets, read_secrets
 from gateway.simulate.push import serve

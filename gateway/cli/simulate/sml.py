@@ -7,7 +7,7 @@ from collections.abc import Callable
 import click
 
 from gateway.cli.output import examples
-from gateway.cli.simulate.group import Stand, home_options, run_until_ended, serial_option
+from gateway.cli.simulate.options import Stand, home_options, run_until_ended, serial_option
 from gateway.meters.profile import load_profile
 from gateway.simulate.sml import serve
 

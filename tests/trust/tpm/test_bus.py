@@ -13,7 +13,8 @@ from cryptography.hazmat.primitives.serialization import load_der_public_key
 from tpm2_pytss import TPM2_CC, TSS2_Exception
 
 from gateway.errors import TrustError
-from gateway.trust.root import Root, open_root
+from gateway.trust.opening import open_root
+from gateway.trust.root import Root
 from gateway.trust.tpm.root import connector
 from tests.support.tpm import manufacture, swtpm
 from tests.trust.conftest import Roots

@@ -24,7 +24,8 @@ from tpm2_pytss import (
 
 from gateway.errors import TrustError, UsageError
 from gateway.trust.folder import FILE
-from gateway.trust.root import Root, open_root
+from gateway.trust.opening import open_root
+from gateway.trust.root import Root
 from gateway.trust.tpm import esapi
 from gateway.trust.tpm.transport import locate
 from tests.support.tpm import manufacture, swtpm

@@ -1,0 +1,49 @@
+"""A figure: ours beside a rival, both medians taken in one run; and the machine they were taken on."""
+
+from __future__ import annotations
+
+import os
+import platform
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import version
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """Ours and the rival's in `unit`; `ratio` is ours / rival's, `limit` what the ratio must keep to."""
+
+    name: str
+    ours: float
+    rival: float
+    unit: str
+    against: str
+    limit: str
+
+    @property
+    def ratio(self) -> float:
+        """Ours over the rival's."""
+        return self.ours / self.rival
+
+
+def machine() -> dict[str, str]:
+    """What the figures were taken on."""
+    return {
+        "processor": f"{platform.machine()}, {os.cpu_count()} cores",
+        "python": platform.python_version(),
+        "numpy": version("numpy"),
+        "cryptography": version("cryptography"),
+    }
+
+
+def median_s(work: Callable[[], object], repeat: int = 7) -> float:
+    """The median time of one call, in seconds, after one that does not count."""
+    work()
+    times = []
+    for _ in range(repeat):
+        begin = time.perf_counter()
+        work()
+        times.append(time.perf_counter() - begin)
+    return statistics.median(times)

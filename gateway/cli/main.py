@@ -1,0 +1,95 @@
+"""The command line's entry: which commands there are, and how each of them ends.
+
+A command's module exposes a click command or group named `command`; COMMANDS lists it here, with
+the line that `gateway --help` shows, so that help imports none of them. A command says what went
+wrong by raising a GatewayError: `main` prints its sentence and ends with its exit code. An int
+that a command returns is its exit code.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from gateway.cli.lazy import LazyGroup
+from gateway.cli.output import examples
+from gateway.errors import GatewayError
+
+# name: (module, short help), in the order in which a person meets them.
+COMMANDS = {
+    "run": ("gateway.cli.run", "Read the meters, seal and publish."),
+    "status": ("gateway.cli.status", "Show how the running gateway fares."),
+    "doctor": ("gateway.cli.doctor", "Check every part, and say what to do."),
+    "meters": ("gateway.cli.meters.group", "List, find and read meters."),
+    "grant": ("gateway.cli.grant", "Decide what a provider may open."),
+    "provider": ("gateway.cli.provider.group", "A utility's side: make an identity, read, verify."),
+    "config": ("gateway.cli.config", "Print an example configuration, or check one."),
+    "bench": ("gateway.cli.bench", "Measure this machine."),
+    "simulate": ("gateway.cli.simulate.group", "Simulated meters, to try it without hardware."),
+}
+
+INTERRUPTED = 128 + signal.SIGINT
+PIPE_CLOSED = 128 + signal.SIGPIPE
+BUG = 70  # sysexits.h: EX_SOFTWARE
+
+
+@click.group(
+    cls=LazyGroup,
+    lazy=COMMANDS,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog=examples("gateway config example > gateway.toml", "gateway config check gateway.toml"),
+)
+@click.version_option(package_name="gateway", message="%(prog)s %(version)s")
+def cli() -> None:
+    """The privacy gateway for home energy: reads meters, seals readings, opens only what is granted."""
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Run one command; every ending is an exit code and, where something was wrong, a sentence."""
+    color = False if os.environ.get("NO_COLOR") else None
+    try:
+        # Not click's own main, which has other exit codes for interrupts and closed pipes.
+        with cli.make_context(
+            "gateway", list(sys.argv[1:] if args is None else args), color=color
+        ) as context:
+            result = cli.invoke(context)
+        sys.stdout.flush()  # so that a closed pipe is met here, not at the interpreter's end
+    except click.exceptions.Exit as done:
+        return done.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        return INTERRUPTED
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except GatewayError as error:
+        for sentence in str(error).splitlines():
+            click.echo(f"gateway: {sentence}", err=True)
+        return error.exit_code
+    except BrokenPipeError:
+        # What is still buffered goes nowhere, instead of raising once more at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return PIPE_CLOSED
+    except Exception as error:
+        if os.environ.get("GATEWAY_DEBUG") == "1":
+            traceback.print_exc()
+        else:
+            click.echo(f"gateway: {_bug(error)}", err=True)
+        return BUG
+    return result if isinstance(result, int) else 0
+
+
+def _bug(error: Exception) -> str:
+    # Its type and place, never its text: that may quote a secret.
+    package = Path(__file__).parents[1]
+    ours = [f for f in traceback.extract_tb(error.__traceback__) if Path(f.filename).is_relative_to(package)]
+    place = f"{Path(ours[-1].filename).relative_to(package.parent)}, line {ours[-1].lineno}"
+    return (
+        f"this is a bug: {type(error).__name__} in {place}. Please report it, "
+        "with what GATEWAY_DEBUG=1 shows when you run the command again"
+    )

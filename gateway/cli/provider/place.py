@@ -1,0 +1,54 @@
+"""The options that say which stream in which store a provider reads, and what they open."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from functools import wraps
+from typing import TypeVar
+
+import click
+
+from gateway.cli.values import HexId
+from gateway.store.bucket import Bucket
+from gateway.store.location import Location
+from gateway.store.opening import open_bucket
+
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A stream, the store it is in, and the kid of the key that signs it."""
+
+    location: Location
+    stream: bytes
+    signer: bytes
+
+    @asynccontextmanager
+    async def bucket(self) -> AsyncIterator[Bucket]:
+        """The store, closed in the end."""
+        bucket = open_bucket(self.location)
+        try:
+            yield bucket
+        finally:
+            await bucket.aclose()
+
+
+def place_options(command: Callable[..., Result]) -> Callable[..., Result]:
+    """`--store`, `--endpoint`, `--region`, `--stream` and `--signer` for a command that takes `place`."""
+
+    @click.option("--store", required=True, help="s3://bucket, or a folder.")
+    @click.option("--endpoint", help="The S3 server's address, if it is not Amazon's.")
+    @click.option("--region", help="The S3 region, if AWS's configuration does not name it.")
+    @click.option("--stream", required=True, type=HexId(), help="The stream's id.")
+    @click.option("--signer", required=True, type=HexId(), help="The kid of the gateway's signing key.")
+    @wraps(command)
+    def with_place(
+        store: str, endpoint: str | None, region: str | None, stream: bytes, signer: bytes, **others: object
+    ) -> Result:
+        place = Place(Location.parse(store, endpoint, region), stream, signer)
+        return command(place=place, **others)
+
+    return with_place

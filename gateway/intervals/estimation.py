@@ -1,0 +1,62 @@
+"""Energy between two readings, shared among the units in proportion to time (PROTOCOL.md, rule 4)."""
+
+from __future__ import annotations
+
+from collections import deque
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gateway.intervals.validation import Total
+
+MOST_WAITING = (
+    14_400  # readings, powers or totals that wait: four hours of seconds; then every second one goes
+)
+
+
+class EnergyLane:
+    """One energy lane: its totals at the ends of units, `origin` at or before the last unit that came out,
+    those of `coming` after it."""
+
+    def __init__(self) -> None:
+        self.origin: Total | None = None
+        self.coming: deque[Total] = deque()
+
+    def expect(self, total: Total) -> None:
+        if len(self.coming) >= MOST_WAITING:  # the other lane is silent
+            self.coming = deque(list(self.coming)[1::2])
+        self.coming.append(total)
+
+    def at(self, unit: int) -> int:
+        """The total at the end of the last unit that came out."""
+        assert self.origin is not None
+        if unit == self.origin.unit:
+            return self.origin.mwh
+        gap = self.coming[0].unit - self.origin.unit  # it comes out in parts
+        return self.origin.mwh + (self.coming[0].mwh - self.origin.mwh) * (unit - self.origin.unit) // gap
+
+    def take(self, units: NDArray[np.int64], first: int, known: NDArray[np.int64]) -> None:
+        """Fill in the energy of units from `first` on; add 1 to `known` where that was read."""
+        assert self.origin is not None
+        at, end = first, first + len(units)
+        while at < end:
+            total = self.coming[0]
+            after = min(total.unit + 1, end)
+            gap, since = total.unit - self.origin.unit, at - 1 - self.origin.unit
+            units[at - first : after - first] = shares(
+                total.mwh - self.origin.mwh, gap, since, after - 1 - self.origin.unit
+            )
+            if after > total.unit:
+                known[total.unit - first] += 1
+                self.origin = self.coming.popleft()
+            at = after
+
+
+def shares(energy: int, units: int, after: int, upto: int) -> NDArray[np.int64]:
+    """`energy` spread over `units` units in proportion to time, so that the first k together have
+    floor(energy * k / units): the shares of units `after` + 1 to `upto`, an int64 each."""
+    each, rest = divmod(energy, units)
+    carried = rest * after % units
+    # rest < units, so the product stays below units * (upto - after): far from 2^63 for 10^5 units at a time
+    risen = (carried + rest * np.arange(upto - after + 1, dtype=np.int64)) // units
+    return each + np.diff(risen)

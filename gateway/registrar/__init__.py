@@ -1,0 +1,4 @@
+"""The registrar, the paper's trusted third party.
+
+- `summing`   the summing service of loads
+"""

@@ -1,0 +1,20 @@
+"""Which bucket a location means."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from gateway.store.bucket import Bucket
+from gateway.store.location import Location
+
+
+def open_bucket(location: Location) -> Bucket:
+    """The bucket there. Nothing is read or written yet: a bucket that is away shows in the first call."""
+    if location.url.startswith("s3://"):
+        # Imported here: boto3 takes a second to load on a Pi, and a directory does without it.
+        from gateway.store.s3 import S3Bucket  # noqa: PLC0415
+
+        return S3Bucket(location)
+    from gateway.store.directory import DirectoryBucket  # noqa: PLC0415
+
+    return DirectoryBucket(Path(location.url))

@@ -1,0 +1,31 @@
+"""Which root a configuration means, opened; provisioned at its first use."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Literal
+
+from gateway.errors import TrustError
+from gateway.trust.root import Root
+
+
+async def open_root(kind: Literal["tpm", "software"], folder: Path, tcti: str) -> Root:
+    """The root kept in `folder`, provisioned there if the folder holds none yet.
+
+    `tcti` says where a TPM is: device:/dev/tpmrm0, swtpm:path=SOCKET, or swtpm:host=HOST,port=PORT;
+    UsageError for anything else. TrustError where the folder and the TPM do not fit each other, or
+    the folder is another kind's: nothing is ever replaced, and software never stands in for a TPM.
+    """
+    if kind == "software":
+        from gateway.trust.software import SoftwareRoot  # noqa: PLC0415
+
+        return await asyncio.to_thread(SoftwareRoot.open, folder)
+    try:
+        from gateway.trust.tpm.root import TpmRoot  # noqa: PLC0415 - its libraries are not everywhere
+    except ImportError as error:
+        raise TrustError(
+            f"the TPM's libraries are not installed ({error}): install libtss2-esys, libtss2-tcti-device0"
+            " and the Python package tpm2-pytss"
+        ) from None
+    return await TpmRoot.open(folder, tcti)

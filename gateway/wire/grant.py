@@ -1,0 +1,124 @@
+"""The objects of a grant: the grant with its body, token bundles, the revocation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Self
+
+from gateway.chain.grant import ID_BYTES, KINDS, Grant
+from gateway.chain.keys import STREAM_BYTES
+from gateway.chain.layout import LANES
+from gateway.chain.token import TAG_BYTES
+from gateway.chain.window import Granularity
+from gateway.errors import Refused, UsageError
+from gateway.wire import cose
+from gateway.wire.form import Field, bstr, either, list_of, one_of, read, tstr, uint, write
+from gateway.wire.signed import DIGEST_BYTES, Signed
+
+SEALED_K0_BYTES = 1168  # the encapsulated key (1120) and the ciphertext (48)
+
+
+_BODY_FIELDS = (
+    Field(1, "id", bstr(ID_BYTES)),
+    Field(2, "stream", bstr(STREAM_BYTES)),
+    Field(3, "provider", bstr(cose.KID_BYTES)),
+    Field(4, "lanes", list_of(one_of(*LANES), most=len(LANES))),
+    Field(5, "granularity", either(uint(40), one_of("day", "month"))),
+    Field(6, "zone", tstr()),
+    Field(7, "first", uint()),
+    Field(8, "until", uint(), optional=True),
+    Field(9, "purpose", tstr()),
+    Field(10, "kind", one_of(*KINDS)),
+    Field(11, "tariff", bstr(DIGEST_BYTES), optional=True),
+    Field(12, "issued_ms", uint()),
+    Field(13, "serial", uint()),
+    Field(14, "partner", bstr(ID_BYTES), optional=True),
+)
+
+
+def grant_body(grant: Grant) -> bytes:
+    """The grant body whose H binds K_0 to it."""
+    values = {field.name: getattr(grant, field.name, None) for field in _BODY_FIELDS}
+    values["lanes"] = list(grant.lanes)
+    values["granularity"], values["zone"] = grant.granularity.size, grant.granularity.zone
+    return cose.encode(write(_BODY_FIELDS, values, "grant body"))
+
+
+def read_grant_body(body: bytes, unit_ms: int, what: str) -> Grant:
+    """The grant of a body; the units are those of its stream, `unit_ms` long."""
+    values = read(_BODY_FIELDS, cose.decode(body, what), what)
+    try:
+        values["granularity"] = Granularity(values["granularity"], unit_ms, values.pop("zone"))
+        return Grant(**{**values, "lanes": tuple(values["lanes"])})
+    except UsageError as error:
+        raise Refused(f"{what}: {error}") from None
+
+
+@dataclass(frozen=True, slots=True)
+class GrantObject(Signed):
+    """A grant body and K_0, sealed to the provider."""
+
+    TYPE = "gw1/grant"
+    FIELDS = (
+        Field(1, "stream", bstr(STREAM_BYTES)),
+        Field(2, "body", bstr()),
+        Field(3, "sealed_k0", bstr(SEALED_K0_BYTES)),
+    )
+    stream: bytes
+    body: bytes
+    sealed_k0: bytes
+
+    @classmethod
+    def _from(cls, values: dict[str, Any], what: str) -> Self:
+        body = read(_BODY_FIELDS, cose.decode(values["body"], f"the body of {what}"), f"the body of {what}")
+        if body["stream"] != values["stream"]:
+            raise Refused(f"{what}: its body grants another stream, {body['stream'].hex()}")
+        return cls(**values)
+
+
+@dataclass(frozen=True, slots=True)
+class Tokens(Signed):
+    """Tokens of consecutive windows, one after another."""
+
+    TYPE = "gw1/tokens"
+    FIELDS = (
+        Field(1, "stream", bstr(STREAM_BYTES)),
+        Field(2, "grant", bstr(ID_BYTES)),
+        Field(3, "first_window", uint()),
+        Field(4, "tokens", list_of(bstr(least=TAG_BYTES), most=2**20)),
+    )
+    stream: bytes
+    grant: bytes
+    first_window: int
+    tokens: tuple[bytes, ...]
+
+    def _values(self) -> dict[str, Any]:
+        return {**Signed._values(self), "tokens": list(self.tokens)}
+
+    @classmethod
+    def _from(cls, values: dict[str, Any], what: str) -> Self:
+        return cls(**{**values, "tokens": tuple(values["tokens"])})
+
+    @property
+    def end_window(self) -> int:
+        """The number of the window after the last."""
+        return self.first_window + len(self.tokens)
+
+    def token(self, window: int) -> bytes:
+        """The token of window number `window`, which must lie in the bundle."""
+        return self.tokens[window - self.first_window]
+
+
+@dataclass(frozen=True, slots=True)
+class Revocation(Signed):
+    """From `from_unit` on, the grant opens nothing more."""
+
+    TYPE = "gw1/revoked"
+    FIELDS = (
+        Field(1, "stream", bstr(STREAM_BYTES)),
+        Field(2, "grant", bstr(ID_BYTES)),
+        Field(3, "from_unit", uint()),
+    )
+    stream: bytes
+    grant: bytes
+    from_unit: int

@@ -1,0 +1,195 @@
+"""The objects of a stream itself: descriptor, chunk, head, page."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal, Self
+
+import numpy as np
+
+from gateway.chain.keys import STREAM_BYTES
+from gateway.chain.layout import LANES, Lane, Layout
+from gateway.chain.seal import U64
+from gateway.errors import Refused, UsageError
+from gateway.wire import cose
+from gateway.wire.form import Field, between, bstr, like, list_of, one_of, tstr, tuple_of, uint
+from gateway.wire.signed import DIGEST_BYTES, Signed
+
+Assurance = Literal["tpm", "software"]
+
+
+_COUNT = between(1, 2**20)
+_LANES = len(LANES)
+
+
+@dataclass(frozen=True, slots=True)
+class Descriptor(Signed):
+    """What a stream is: its layout, lanes, first unit, signing key and what kind of root seals it."""
+
+    TYPE = "gw1/stream"
+    FIELDS = (
+        Field(1, "stream", bstr(STREAM_BYTES)),
+        Field(2, "unit_ms", uint(32)),
+        Field(3, "link_units", uint(32)),
+        Field(4, "lanes", list_of(tuple_of(tstr(), tstr(), tstr()), most=_LANES)),
+        Field(5, "start", uint()),
+        Field(6, "signing_key", bstr(cose.SPKI_BYTES)),
+        Field(7, "assurance", one_of("tpm", "software")),
+    )
+    stream: bytes
+    layout: Layout
+    lanes: tuple[Lane, ...]
+    start: int
+    signing_key: bytes
+    assurance: Assurance
+
+    def _values(self) -> dict[str, Any]:
+        return {
+            "stream": self.stream,
+            "unit_ms": self.layout.unit_ms,
+            "link_units": self.layout.link_units,
+            "lanes": [[lane.name, lane.unit, lane.scale] for lane in self.lanes],
+            "start": self.start,
+            "signing_key": self.signing_key,
+            "assurance": self.assurance,
+        }
+
+    @classmethod
+    def _from(cls, values: dict[str, Any], what: str) -> Self:
+        lanes = tuple(Lane(*lane) for lane in values["lanes"])
+        for lane in lanes:
+            if LANES.get(lane.name) != lane:
+                raise Refused(f"{what}: lane {lane.name!r} is none that version 1 knows")
+        if len(set(lanes)) < len(lanes):
+            raise Refused(f"{what}: it names a lane twice")
+        try:
+            layout = Layout(values["unit_ms"], values["link_units"])
+        except UsageError as error:
+            raise Refused(f"{what}: {error}") from None
+        if layout.position(values["start"]):
+            raise Refused(f"{what}: the stream does not start at a link boundary")
+        return cls(
+            values["stream"], layout, lanes, values["start"], values["signing_key"], values["assurance"]
+        )
+
+    @classmethod
+    def read_pinned(cls, data: bytes, kid: bytes, what: str) -> Self:
+        """The descriptor signed by the key it names, which must be the registered one: `kid` pins it."""
+        key = cls.from_payload(cose.payload_unchecked(data, what)[1], what).signing_key
+        if cose.kid_of(key) != kid:
+            raise Refused(f"{what} names the signing key {cose.kid_of(key).hex()}; registered is {kid.hex()}")
+        return cls.read(data, key, what)
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk(Signed):
+    """Sealed units [first, first + count) of one link and one incarnation, one array of c a lane.
+
+    `previous` is H of the chunk before (its whole COSE_Sign1), for seq 0 of the descriptor.
+    """
+
+    TYPE = "gw1/chunk"
+    FIELDS = (
+        Field(1, "stream", bstr(STREAM_BYTES)),
+        Field(2, "seq", uint()),
+        Field(3, "incarnation", uint()),
+        Field(4, "first", uint()),
+        Field(5, "count", _COUNT),
+        Field(6, "lanes", list_of(bstr(), most=_LANES)),
+        Field(7, "previous", bstr(DIGEST_BYTES)),
+        Field(8, "sealed_ms", uint()),
+    )
+    stream: bytes
+    seq: int
+    incarnation: int
+    first: int
+    count: int
+    lanes: tuple[bytes, ...]
+    previous: bytes
+    sealed_ms: int
+
+    def _values(self) -> dict[str, Any]:
+        return {**Signed._values(self), "lanes": list(self.lanes)}
+
+    @classmethod
+    def _from(cls, values: dict[str, Any], what: str) -> Self:
+        chunk = cls(**{**values, "lanes": tuple(values["lanes"])})
+        if any(len(lane) != 8 * chunk.count for lane in chunk.lanes):
+            raise Refused(f"{what}: its lanes do not hold {chunk.count} units each")
+        return chunk
+
+    @property
+    def end(self) -> int:
+        """The unit after the last."""
+        return self.first + self.count
+
+    def c(self, lane: int) -> U64:
+        """The ciphertexts of the descriptor's lane number `lane`."""
+        return np.frombuffer(self.lanes[lane], dtype="<u8")
+
+
+@dataclass(frozen=True, slots=True)
+class Head(Signed):
+    """How far the stream has come: the last chunk's seq and digest, and the unit to come next."""
+
+    TYPE = "gw1/head"
+    FIELDS = (
+        Field(1, "stream", bstr(STREAM_BYTES)),
+        Field(2, "seq", uint()),
+        Field(3, "digest", bstr(DIGEST_BYTES)),
+        Field(4, "next_unit", uint()),
+        Field(5, "time_ms", uint()),
+    )
+    stream: bytes
+    seq: int
+    digest: bytes
+    next_unit: int
+    time_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Page(Signed):
+    """Sums of c over a UTC day or month in steps, and the digests of what they were added up from.
+
+    `sums` has one array a lane, `children` the digests of the chunks that overlap the day, or of the
+    month's day pages; `previous` is H of the page before of the same kind, None for the first.
+    """
+
+    TYPE = "gw1/page"
+    FIELDS = (
+        Field(1, "stream", bstr(STREAM_BYTES)),
+        Field(2, "period", like("[0-9]{4}-(0[1-9]|1[0-2])(-(0[1-9]|[12][0-9]|3[01]))?")),
+        Field(3, "step", between(1, 2**32)),
+        Field(4, "first", uint()),
+        Field(5, "count", _COUNT),
+        Field(6, "sums", list_of(bstr(), most=_LANES)),
+        Field(7, "children", list_of(bstr(DIGEST_BYTES), most=2**20)),
+        Field(8, "previous", bstr(DIGEST_BYTES), optional=True),
+    )
+    stream: bytes
+    period: str
+    step: int
+    first: int
+    count: int
+    sums: tuple[bytes, ...]
+    children: tuple[bytes, ...]
+    previous: bytes | None
+
+    def _values(self) -> dict[str, Any]:
+        return {**Signed._values(self), "sums": list(self.sums), "children": list(self.children)}
+
+    @classmethod
+    def _from(cls, values: dict[str, Any], what: str) -> Self:
+        page = cls(**{**values, "sums": tuple(values["sums"]), "children": tuple(values["children"])})
+        if any(len(lane) != 8 * page.count for lane in page.sums):
+            raise Refused(f"{what}: its lanes do not hold {page.count} steps each")
+        return page
+
+    @property
+    def end(self) -> int:
+        """The unit after the last step."""
+        return self.first + self.step * self.count
+
+    def c(self, lane: int) -> U64:
+        """The sums of the descriptor's lane number `lane`, one a step."""
+        return np.frombuffer(self.sums[lane], dtype="<u8")
