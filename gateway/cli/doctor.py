@@ -22,7 +22,7 @@ from gateway.store.opening import open_bucket
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Finding:
+class Diagnosis:
     """One part: whether it is well, and a sentence."""
 
     part: str
@@ -39,7 +39,7 @@ def command(config: Config, as_json: bool) -> int:
 
 
 async def _examine(config: Config, as_json: bool) -> int:
-    findings: list[Finding] = []
+    findings: list[Diagnosis] = []
     async for finding in _all(config):
         findings.append(finding)
         if not as_json:
@@ -50,7 +50,7 @@ async def _examine(config: Config, as_json: bool) -> int:
     return 0 if all(finding.well for finding in findings) else 4
 
 
-async def _all(config: Config) -> AsyncIterator[Finding]:
+async def _all(config: Config) -> AsyncIterator[Diagnosis]:
     yield _clock(config)
     yield await _root(config)
     async for finding in _meters(config):
@@ -59,51 +59,53 @@ async def _all(config: Config) -> AsyncIterator[Finding]:
     yield await _store(config)
 
 
-def _clock(config: Config) -> Finding:
+def _clock(config: Config) -> Diagnosis:
     if SystemClock(config.clock.source).trusted():
         how = "synchronised" if config.clock.source == "ntp" else 'taken as it stands (clock.source = "host")'
-        return Finding("clock", True, how)
+        return Diagnosis("clock", True, how)
     advice = (
         "not synchronised, so readings wait and nothing is sealed: let the machine reach a time server "
         '(timedatectl status), or set clock.source = "host" if something else keeps this clock right'
     )
-    return Finding("clock", False, advice)
+    return Diagnosis("clock", False, advice)
 
 
-async def _root(config: Config) -> Finding:
+async def _root(config: Config) -> Diagnosis:
     if config.trust.root == "software":
-        return Finding("root", True, "in SOFTWARE: whoever copies this machine's disk can open every reading")
+        return Diagnosis(
+            "root", True, "in SOFTWARE: whoever copies this machine's disk can open every reading"
+        )
     try:
         from gateway.trust.tpm.health import inspect  # noqa: PLC0415 - its libraries are not everywhere
 
         health = await inspect(config.trust.tcti)
     except ImportError:
-        return Finding("TPM", False, "its libraries are not installed; provisioning/install.sh does it")
+        return Diagnosis("TPM", False, "its libraries are not installed; provisioning/install.sh does it")
     except GatewayError as error:
-        return Finding("TPM", False, str(error))
+        return Diagnosis("TPM", False, str(error))
     what = f"{health.manufacturer}, firmware {health.firmware}, TPM 2.0 revision {health.revision}"
     if health.missing:
-        return Finding("TPM", False, f"{what}, lacks {', '.join(health.missing)}: this model cannot serve")
+        return Diagnosis("TPM", False, f"{what}, lacks {', '.join(health.missing)}: this model cannot serve")
     if health.lockout:
-        return Finding("TPM", False, f"{what}, in lockout: tpm2_dictionarylockout --clear-lockout")
-    return Finding("TPM", True, what)
+        return Diagnosis("TPM", False, f"{what}, in lockout: tpm2_dictionarylockout --clear-lockout")
+    return Diagnosis("TPM", True, what)
 
 
-async def _meters(config: Config) -> AsyncIterator[Finding]:
+async def _meters(config: Config) -> AsyncIterator[Diagnosis]:
     try:
         endpoints(config.meter)
     except UsageError as error:
         for sentence in str(error).splitlines():
-            yield Finding("meters", False, sentence)
+            yield Diagnosis("meters", False, sentence)
         return
     for section in config.meter:
         part = f"meter {section.name}"
         try:
             probe = await _probe(section, config)
         except GatewayError as error:
-            yield Finding(part, False, _about(part, str(explained(error))))
+            yield Diagnosis(part, False, _about(part, str(explained(error))))
         else:
-            yield Finding(part, probe.plausible, _about(part, probe.sentence))
+            yield Diagnosis(part, probe.plausible, _about(part, probe.sentence))
 
 
 async def _probe(section: MeterSection, config: Config) -> Plausibility:
@@ -123,13 +125,13 @@ def _about(part: str, sentence: str) -> str:
     return sentence.removeprefix(part).removeprefix(":").lstrip()
 
 
-async def _ledger(config: Config) -> Finding:
+async def _ledger(config: Config) -> Diagnosis:
     path = config.gateway.ledger
     if not await asyncio.to_thread(path.exists):
         parent = config.gateway.state
         if not await asyncio.to_thread(os.access, parent if parent.exists() else parent.parent, os.W_OK):
-            return Finding("ledger", False, f"{parent} is not yours to write: use sudo, or be user gateway")
-        return Finding("ledger", True, f"none yet; the first run makes {path}")
+            return Diagnosis("ledger", False, f"{parent} is not yours to write: use sudo, or be user gateway")
+        return Diagnosis("ledger", True, f"none yet; the first run makes {path}")
     try:
         ledger = await Ledger.open(path, reading=True)
         try:
@@ -138,15 +140,15 @@ async def _ledger(config: Config) -> Finding:
         finally:
             await ledger.close()
     except LedgerError as error:
-        return Finding("ledger", False, str(error))
+        return Diagnosis("ledger", False, str(error))
     if wrong is not None:
-        return Finding(
+        return Diagnosis(
             "ledger", False, f"{path} is damaged: {wrong}. Stop the gateway and restore its last copy"
         )
-    return Finding("ledger", True, f"whole; {waiting} objects wait to be sent")
+    return Diagnosis("ledger", True, f"whole; {waiting} objects wait to be sent")
 
 
-async def _store(config: Config) -> Finding:
+async def _store(config: Config) -> Diagnosis:
     """Put, get and delete a small object, as the gateway does."""
     key, data = f"v1/doctor-{secrets.token_hex(8)}", secrets.token_bytes(32)
     try:
@@ -158,7 +160,7 @@ async def _store(config: Config) -> Finding:
         finally:
             await bucket.aclose()
     except GatewayError as error:
-        return Finding("store", False, str(error))
+        return Diagnosis("store", False, str(error))
     if not same:
-        return Finding("store", False, f"{config.store.url} gave back other bytes than were put")
-    return Finding("store", True, f"{config.store.url} takes, gives and deletes")
+        return Diagnosis("store", False, f"{config.store.url} gave back other bytes than were put")
+    return Diagnosis("store", True, f"{config.store.url} takes, gives and deletes")

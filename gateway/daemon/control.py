@@ -23,7 +23,7 @@ from aiohttp import web
 
 from gateway.chain.consent.held import Finding
 from gateway.chain.grant import KINDS
-from gateway.daemon.granter import Consent, Granter, Wish
+from gateway.daemon.granter import Consent, Granter, NewGrant
 from gateway.errors import GatewayError, Unavailable, UsageError
 from gateway.ledger.ledger import Ledger
 from gateway.ledger.records import GrantRecord, Stream
@@ -136,11 +136,11 @@ def _cards(given: list[str]) -> list[Card]:
     return [Card.read_self_signed(base64.b64decode(card, validate=True), "the card") for card in given]
 
 
-def _wish(wanted: dict[str, Any]) -> Wish:
+def _wish(wanted: dict[str, Any]) -> NewGrant:
     if wanted["kind"] not in KINDS:
         raise ValueError
     tariff = wanted["tariff"]
-    return Wish(
+    return NewGrant(
         kind=wanted["kind"],
         granularity=str(wanted["granularity"]),
         zone=str(wanted["zone"]),

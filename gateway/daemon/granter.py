@@ -35,7 +35,7 @@ _DAY_MS = 86_400_000
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
+class NewGrant:
     """What the household decided: a grant that has no number, key or first window yet."""
 
     kind: Kind
@@ -70,7 +70,7 @@ class Granter:
         self._lock = asyncio.Lock()  # a serial is given once, a revocation made once
 
     async def new(
-        self, stream: Stream, cards: list[Card], wish: Wish, *, confirmed: bool
+        self, stream: Stream, cards: list[Card], wanted: NewGrant, *, confirmed: bool
     ) -> tuple[list[GrantRecord], Consent]:
         """Make a grant to the holder of the card; windows that have closed already get their tokens at once.
 
@@ -86,7 +86,7 @@ class Granter:
         now_ms = self._clock.wall() // 1_000_000
         for card in cards:
             _check_card(card, now_ms)
-        if len(cards) != (2 if wish.kind == "load" else 1):
+        if len(cards) != (2 if wanted.kind == "load" else 1):
             raise UsageError(
                 "a load is granted to two: the load monitoring centre and the summing service; "
                 "every other grant to one provider"
@@ -97,14 +97,14 @@ class Granter:
                 "opens every window of this home"
             )
         async with self._lock:
-            held = [Held(grant, wish.tariff) for grant in await self._decide(stream, cards, wish, now_ms)]
+            held = [Held(grant, wanted.tariff) for grant in await self._decide(stream, cards, wanted, now_ms)]
             for one in held:
                 await asyncio.to_thread(_check_bill, one)
             found = await self.consent(stream, held)
             if (found.provider or found.pooled) and not confirmed:
                 return [], found
             new = [
-                await self._sealed(card, one.grant, wish.tariff)
+                await self._sealed(card, one.grant, wanted.tariff)
                 for card, one in zip(cards, held, strict=True)
             ]
             await self._ledger.add_grants(new)
@@ -146,10 +146,10 @@ class Granter:
         )
         return record, Outgoing(names.grant(grant.stream, grant.id), data), audit
 
-    async def _decide(self, stream: Stream, cards: list[Card], wish: Wish, now_ms: int) -> list[Grant]:
-        granularity = Granularity.parse(wish.granularity, stream.layout.unit_ms, wish.zone)
-        lanes = _lanes(stream, wish)
-        first, until = _times(stream, wish, granularity, now_ms)
+    async def _decide(self, stream: Stream, cards: list[Card], wanted: NewGrant, now_ms: int) -> list[Grant]:
+        granularity = Granularity.parse(wanted.granularity, stream.layout.unit_ms, wanted.zone)
+        lanes = _lanes(stream, wanted)
+        first, until = _times(stream, wanted, granularity, now_ms)
         serial = len(await self._ledger.grants()) + 1
         grants: list[Grant] = []
         for card in cards:
@@ -161,11 +161,11 @@ class Granter:
                 granularity=granularity,
                 first=first,
                 until=until,
-                purpose=wish.purpose,
-                kind=wish.kind,
+                purpose=wanted.purpose,
+                kind=wanted.kind,
                 issued_ms=now_ms,
                 serial=serial + len(grants),
-                tariff=None if wish.tariff is None else digest(tariff_body(wish.tariff)),
+                tariff=None if wanted.tariff is None else digest(tariff_body(wanted.tariff)),
                 partner=grants[0].id if grants else None,
             )
             grant.check(stream.layout)
@@ -203,10 +203,10 @@ def _check_card(card: Card, now_ms: int) -> None:
         raise UsageError(f"the card of {card.name!r} is not valid today; ask the provider for a new one")
 
 
-def _lanes(stream: Stream, wish: Wish) -> tuple[str, ...]:
-    lanes = wish.lanes
+def _lanes(stream: Stream, wanted: NewGrant) -> tuple[str, ...]:
+    lanes = wanted.lanes
     if lanes is None:
-        energy = ("import", "export") if wish.tariff is None else wish.tariff.lanes
+        energy = ("import", "export") if wanted.tariff is None else wanted.tariff.lanes
         lanes = tuple(lane for lane in stream.lanes if lane in energy)
     missing = [lane for lane in lanes if lane not in stream.lanes]
     if missing:
@@ -216,21 +216,21 @@ def _lanes(stream: Stream, wish: Wish) -> tuple[str, ...]:
     return lanes
 
 
-def _times(stream: Stream, wish: Wish, granularity: Granularity, now_ms: int) -> tuple[int, int | None]:
+def _times(stream: Stream, wanted: NewGrant, granularity: Granularity, now_ms: int) -> tuple[int, int | None]:
     """The units of the first window's beginning and of the end. Windows that lie partly outside the times
     wished for stay closed, as do bills for which the tariff has no prices."""
     unit_ms, size = stream.layout.unit_ms, granularity.size
-    if wish.kind == "raw" and isinstance(size, int) and size % stream.layout.link_units == 0:
-        for name, ms in (("from", wish.from_ms), ("until", wish.until_ms)):
+    if wanted.kind == "raw" and isinstance(size, int) and size % stream.layout.link_units == 0:
+        for name, ms in (("from", wanted.from_ms), ("until", wanted.until_ms)):
             if ms is not None and ms % (size * unit_ms):
                 raise UsageError(
                     f"{name}: a raw grant opens whole links, so with windows of {granularity} right would be "
                     "a time at which one of these begins, counted from midnight UTC"
                 )
-    first = -(-(now_ms if wish.from_ms is None else wish.from_ms) // unit_ms)
+    first = -(-(now_ms if wanted.from_ms is None else wanted.from_ms) // unit_ms)
     first = granularity.align_up(max(first, stream.start))
-    priced_ms = None if wish.tariff is None else wish.tariff.end_ms(wish.lanes or stream.lanes)
-    ends = [end for end in (wish.until_ms, priced_ms) if end is not None]
+    priced_ms = None if wanted.tariff is None else wanted.tariff.end_ms(wanted.lanes or stream.lanes)
+    ends = [end for end in (wanted.until_ms, priced_ms) if end is not None]
     until = granularity.start(granularity.index(min(ends) // unit_ms)) if ends else None
     if max(first, until or 0) * unit_ms >= _FAR_MS:
         raise UsageError("the grant's times, with its windows, reach beyond the year 9998")

@@ -23,7 +23,7 @@ from gateway.chain.layout import Layout
 from gateway.errors import GatewayError
 from gateway.intervals.estimation import MOST_WAITING, EnergyLane
 from gateway.intervals.state import SamplerState
-from gateway.intervals.validation import UNKNOWN, Mark, RegisterEvent, Registers, Sample, Total
+from gateway.intervals.validation import UNKNOWN, RegisterEvent, RegisterMark, Sample, Total, Validator
 from gateway.meters.reading import Reading
 
 ENERGY = ("import", "export")
@@ -64,7 +64,7 @@ class Sampler:
         self._lanes = tuple(lanes)
         self._names = tuple(lane for lane in self._lanes if lane in ENERGY)
         self._energies = tuple(EnergyLane() for _ in self._names)
-        self._registers = Registers(self._names)
+        self._registers = Validator(self._names)
         self._start = start
         self._next = 0  # the next unit to come out, once there is a start
         self._powers: dict[int, int] = {}  # by unit, not yet come out
@@ -169,8 +169,8 @@ class Sampler:
                     f"the saved registers have no {name}: a stream's lanes stay what they were"
                 )
             lane.origin = Total(number, state.unit, value)
-            marks.append(Mark(state.unit, wall, None, value))
-        self._registers = Registers(self._names, tuple(marks), state.serial)
+            marks.append(RegisterMark(state.unit, wall, None, value))
+        self._registers = Validator(self._names, tuple(marks), state.serial)
         self._next = state.unit + 1
 
     def _hear(self, reading: Reading) -> None:

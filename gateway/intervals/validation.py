@@ -54,7 +54,7 @@ class Sample:
     serial: bytes = field(default=UNKNOWN, repr=False)
 
 
-class Mark(NamedTuple):
+class RegisterMark(NamedTuple):
     """Where a register stood. `monotonic` is None where another run of the gateway saw it."""
 
     unit: int
@@ -109,8 +109,8 @@ class _Run:
         self.gross = False
         self.wrong: set[int] = set()  # the lanes that did not fit when they were last read
         self.rolled = [0] * lanes  # of each lane: how many samples since a rollover explains them
-        self.first: list[Mark | None] = [None] * lanes
-        self.latest: list[Mark | None] = [None] * lanes
+        self.first: list[RegisterMark | None] = [None] * lanes
+        self.latest: list[RegisterMark | None] = [None] * lanes
         self.seen = [0] * lanes
 
     def add(self, sample: Sample, misfit: _Misfit) -> None:
@@ -120,7 +120,7 @@ class _Run:
             self.serial = sample.serial
         for lane, register in enumerate(sample.energy):
             if register is not None:
-                mark = Mark(sample.unit, sample.wall, sample.monotonic, register)
+                mark = RegisterMark(sample.unit, sample.wall, sample.monotonic, register)
                 self.first[lane] = self.first[lane] or mark
                 self.latest[lane] = mark
                 self.seen[lane] += 1
@@ -137,18 +137,20 @@ class _Run:
         )
 
 
-class Registers:
+class Validator:
     """One meter's energy registers, of `lanes`; `marks` and `serial` are what an earlier run believed last.
 
     `offsets` is what each register lacks to its total, which goes on rising over rollovers and exchanges;
     `held` the event since which samples are held, None while they are believed."""
 
-    def __init__(self, lanes: tuple[str, ...], marks: tuple[Mark, ...] = (), serial: bytes = UNKNOWN) -> None:
+    def __init__(
+        self, lanes: tuple[str, ...], marks: tuple[RegisterMark, ...] = (), serial: bytes = UNKNOWN
+    ) -> None:
         self.offsets = [0] * len(lanes)
         self.serial = serial
         self.held: RegisterEvent | None = None
         self._lanes = lanes
-        self._marks: list[Mark | None] = list(marks) or [None] * len(lanes)
+        self._marks: list[RegisterMark | None] = list(marks) or [None] * len(lanes)
         self._wrong: set[int] = set()  # the lanes that did not fit when they were last read
         self._run: _Run | None = None
 
@@ -254,12 +256,14 @@ class Registers:
             self.serial = sample.serial
         return self._adopt(
             [
-                None if register is None else Mark(sample.unit, sample.wall, sample.monotonic, register)
+                None
+                if register is None
+                else RegisterMark(sample.unit, sample.wall, sample.monotonic, register)
                 for register in sample.energy
             ]
         )
 
-    def _adopt(self, marks: list[Mark | None]) -> tuple[Total, ...]:
+    def _adopt(self, marks: list[RegisterMark | None]) -> tuple[Total, ...]:
         totals = []
         for lane, (mark, now) in enumerate(zip(self._marks, marks, strict=True)):
             if now is not None and (mark is None or now.unit > mark.unit):

@@ -26,7 +26,7 @@ from gateway.errors import MeterError, UsageError
 from gateway.host.clock import Clock
 from gateway.meters.dlms.polled.model import DlmsModel
 from gateway.meters.modbus.bus import NoSuchRegisters
-from gateway.meters.modbus.meter import ModbusMeter, Registers
+from gateway.meters.modbus.meter import ModbusMeter, RegisterSource
 from gateway.meters.modbus.model import ModbusModel, Table
 from gateway.meters.modbus.sunspec import SunSpecMeter
 from gateway.meters.modbus.sunspec_model import SunSpecModel
@@ -49,7 +49,7 @@ class Tap:
     octets: list[tuple[int, bytes]] = field(default_factory=list)
     told: list[dict[str, int]] = field(default_factory=list)
 
-    def bus(self, bus: Registers) -> Registers:
+    def bus(self, bus: RegisterSource) -> RegisterSource:
         """`bus`, tapped."""
         return _TappedBus(self, bus)
 
@@ -59,7 +59,7 @@ class Tap:
 
 
 class _TappedBus:
-    def __init__(self, tap: Tap, bus: Registers) -> None:
+    def __init__(self, tap: Tap, bus: RegisterSource) -> None:
         self._tap, self._bus = tap, bus
 
     @property

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from gateway.errors import MeterError
 from gateway.meters.endpoint import Endpoint
 from gateway.meters.reading import Decoder
-from gateway.meters.transport import Stream
+from gateway.meters.transport import Connection
 
 _MORE_S = 3  # for those of the profiles, and of the lanes, that come with the next telegrams
 
@@ -27,7 +27,7 @@ async def hear(endpoint: Endpoint, decoders: Mapping[str, Decoder], seconds: flo
     MeterError where it cannot be opened."""
     octets = 0
     lanes: dict[str, frozenset[str]] = {}
-    stream = await Stream.open(endpoint)
+    stream = await Connection.open(endpoint)
     try:
         async with asyncio.timeout(seconds) as limit:
             while True:

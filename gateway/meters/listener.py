@@ -17,7 +17,7 @@ from gateway.host.clock import Clock
 from gateway.host.fault_log import Voice
 from gateway.meters.endpoint import Endpoint
 from gateway.meters.reading import Decoder, Plausibility, Reading, Telegram, sane
-from gateway.meters.transport import Stream
+from gateway.meters.transport import Connection
 
 _log = logging.getLogger(__name__)
 
@@ -49,7 +49,7 @@ class Listener:
         self._lanes = frozenset(lanes)
         self._silence_s = silence_s
         self._clock = clock
-        self._stream: Stream | None = None
+        self._stream: Connection | None = None
         self._heard: deque[Reading] = deque()
         self._problem: str | None = None
         self._voice = Voice(clock, _log)
@@ -59,7 +59,7 @@ class Listener:
         self._problem = None
         try:
             if self._stream is None and not self._heard:
-                self._stream = await Stream.open(self._endpoint)
+                self._stream = await Connection.open(self._endpoint)
                 self._decoder.cut()
             async with asyncio.timeout(self._silence_s):
                 while not self._heard:

@@ -27,7 +27,7 @@ from gateway.meters.p1.model import parse_model as p1_model
 from gateway.meters.reading import Decoder
 from gateway.meters.secrets import Secrets
 from gateway.meters.sml.model import parse_model as sml_model
-from gateway.meters.toml_table import Keys
+from gateway.meters.toml_table import TomlTable
 
 
 class PushModel(Protocol):
@@ -50,7 +50,7 @@ class PushModel(Protocol):
 
 
 Model = ModbusModel | SunSpecModel | DlmsModel | PushModel
-_PROTOCOLS: dict[str, Callable[[Keys], Model]] = {
+_PROTOCOLS: dict[str, Callable[[TomlTable], Model]] = {
     "modbus": modbus_model,
     "sunspec": sunspec_model,
     "sml": sml_model,
@@ -124,7 +124,7 @@ def parse_profile(text: str, file: str) -> Profile:
         raise UsageError(
             f"{file} is no TOML of a profile: it has a huge number, or is nested too deeply"
         ) from None
-    keys = Keys(document, file)
+    keys = TomlTable(document, file)
     profile_id = keys.text("id", r"[a-z0-9]+([.-][a-z0-9]+)*")
     if f"{profile_id}.toml" != file:
         raise UsageError(f"{file}: id is {profile_id!r}; it must be the file's name without .toml")
@@ -143,7 +143,7 @@ def parse_profile(text: str, file: str) -> Profile:
     return profile
 
 
-def _serial(keys: Keys) -> SerialSettings:
+def _serial(keys: TomlTable) -> SerialSettings:
     settings = SerialSettings(
         baud=keys.integer("baud", 300, 115_200),
         parity=keys.choice("parity", ("none", "even", "odd")),

@@ -16,7 +16,7 @@ C = TypeVar("C", bound=str)
 _MOST_DIGITS = 30  # before the point, or zeros behind it
 
 
-class Keys:
+class TomlTable:
     """One table of a document read by tomllib with floats as Decimal; `path` leads to it: `probe.`."""
 
     def __init__(self, table: dict[str, Any], file: str, path: str = "") -> None:
@@ -95,10 +95,10 @@ class Keys:
             raise self.fault(key, "must be a number, and no huge one")
         return Fraction(value)
 
-    def table(self, key: str) -> Keys:
+    def table(self, key: str) -> TomlTable:
         return self._nested(key, self._take(key, f"a table: [{self._path}{key}]"), f"{self._path}{key}.")
 
-    def tables(self, key: str) -> list[Keys]:
+    def tables(self, key: str) -> list[TomlTable]:
         """A list of tables, one at least."""
         right = f"a list of tables, one at least: [[{key}]]"
         value = self._take(key, right)
@@ -120,10 +120,10 @@ class Keys:
             raise self.fault(key, f"is missing; it must be {right}")
         return value
 
-    def _nested(self, key: str, value: object, path: str) -> Keys:
+    def _nested(self, key: str, value: object, path: str) -> TomlTable:
         if not isinstance(value, dict):
             raise self.fault(key, "must be a table")
-        return Keys(value, self._file, path)
+        return TomlTable(value, self._file, path)
 
 
 def _shown(value: object) -> str:

@@ -20,7 +20,7 @@ _MOST = 65_536  # bytes taken at once
 _PARITY = {"none": serial.PARITY_NONE, "even": serial.PARITY_EVEN, "odd": serial.PARITY_ODD}
 
 
-class Stream:
+class Connection:
     """An open connection; `open` makes one. Any MeterError of it means that it is gone: close it and
     open another."""
 

@@ -17,10 +17,10 @@ from gateway.chain.seal import signed
 from gateway.chain.tariff import Tariff
 from gateway.chain.token import read_words
 from gateway.errors import NotGranted
-from gateway.provider.grants import Held, held_grants
+from gateway.provider.grants import OwnGrant, own_grants
 from gateway.provider.identity import Identity
 from gateway.provider.tokens import Opener
-from gateway.stream.chunks import Walk
+from gateway.stream.chunks import ChainFollower
 from gateway.stream.reader import StreamReader
 from gateway.stream.times import moment
 from gateway.wire.cose import digest
@@ -43,9 +43,9 @@ class Bill:
         return Decimal(self.value).scaleb(-(self.tariff.scale + 6))
 
 
-async def bill_grants(reader: StreamReader, identity: Identity, tariff: Tariff) -> list[Held]:
+async def bill_grants(reader: StreamReader, identity: Identity, tariff: Tariff) -> list[OwnGrant]:
     """The grants of bills under this very tariff, the earliest first. NotGranted where there is none."""
-    held = await held_grants(reader, identity, "bill")
+    held = await own_grants(reader, identity, "bill")
     fitting = [one for one in held if one.grant.tariff == digest(tariff_body(tariff))]
     if not fitting:
         others = "; ".join(map(str, held)) or "there is no grant of a bill to this provider"
@@ -56,7 +56,7 @@ async def bill_grants(reader: StreamReader, identity: Identity, tariff: Tariff) 
     return sorted(fitting, key=lambda one: one.grant.first)
 
 
-async def bills(reader: StreamReader, held: Sequence[Held], tariff: Tariff) -> AsyncGenerator[Bill, None]:
+async def bills(reader: StreamReader, held: Sequence[OwnGrant], tariff: Tariff) -> AsyncGenerator[Bill, None]:
     """The bills of all periods that have ended and have their tokens; one that two grants open comes once.
     Refused where an object does not hold."""
     given = set()
@@ -68,17 +68,17 @@ async def bills(reader: StreamReader, held: Sequence[Held], tariff: Tariff) -> A
                     yield bill
 
 
-async def _of_grant(reader: StreamReader, held: Held, tariff: Tariff) -> AsyncGenerator[Bill, None]:
+async def _of_grant(reader: StreamReader, held: OwnGrant, tariff: Tariff) -> AsyncGenerator[Bill, None]:
     head, grant, unit_ms = reader.head, held.grant, reader.descriptor.layout.unit_ms
     if head is None:
         return
-    walk = Walk(reader.descriptor, reader.marks(head))
+    follower = ChainFollower(reader.descriptor, reader.marks(head))
     async with aclosing(Opener(reader, held).plaintexts(0, held.complete(head.next_unit))) as plaintexts:
         async for j, plaintext in plaintexts:
             a, b = grant.window(j)
             weights = tariff.weights(grant.lanes, unit_ms, a, b)
             bounds = sorted({a, *(w.end for runs in weights.values() for w in runs)})
-            sums = await reader.sums(bounds, grant.lanes, walk)
+            sums = await reader.sums(bounds, grant.lanes, follower)
             value = -read_words(plaintext, 1)[0]
             for c, runs in zip(sums, weights.values(), strict=True):
                 upto = dict(zip(bounds, accumulate(map(int, c), initial=0), strict=True))

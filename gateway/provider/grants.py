@@ -15,7 +15,7 @@ from gateway.wire import names
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
+class OwnGrant:
     """A grant to us. `limit`: the unit from which on it opens nothing, by its `until` or a revocation."""
 
     grant: Grant
@@ -57,7 +57,7 @@ def short(grant_id: bytes) -> str:
     return f"{grant_id.hex()[:8]}..."
 
 
-async def held_grants(reader: StreamReader, identity: Identity, kind: Kind = "windows") -> list[Held]:
+async def own_grants(reader: StreamReader, identity: Identity, kind: Kind = "windows") -> list[OwnGrant]:
     """The grants of one kind to `identity`, by id. Refused for a grant or revocation that does not hold,
     also where it may be somebody else's: that cannot be told."""
     held = []
@@ -78,5 +78,5 @@ async def held_grants(reader: StreamReader, identity: Identity, kind: Kind = "wi
             from_unit = check_revocation(descriptor, key, data).from_unit
             if limit is None or from_unit < limit:
                 limit, revoked = from_unit, True
-        held.append(Held(grant, limit, revoked, k_0))
+        held.append(OwnGrant(grant, limit, revoked, k_0))
     return held

@@ -9,12 +9,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from gateway.errors import NotGranted
-from gateway.provider.grants import Held
+from gateway.provider.grants import OwnGrant
 from gateway.stream.reader import StreamReader
 
 
 @dataclass(frozen=True, slots=True)
-class Home:
+class Member:
     """A home of a set: its stream, and the id of the centre's grant there, which both parties know."""
 
     reader: StreamReader
@@ -35,7 +35,7 @@ class Window:
     end_ms: int
 
 
-def locate(home: Home, held: Held | None, window: Window) -> tuple[int, int]:
+def locate(home: Member, held: OwnGrant | None, window: Window) -> tuple[int, int]:
     """(window number, place among the grant's lanes) of what is asked for; NotGranted where it is none."""
     if held is None:
         raise NotGranted(

@@ -12,16 +12,16 @@ from numpy.typing import NDArray
 from gateway.chain.raw import LinkKeys, read_links
 from gateway.chain.seal import unseal, words
 from gateway.errors import NotGranted, Refused
-from gateway.provider.grants import Held, held_grants
+from gateway.provider.grants import OwnGrant, own_grants
 from gateway.provider.identity import Identity
 from gateway.provider.tokens import Opener
-from gateway.stream.chunks import Walk
+from gateway.stream.chunks import ChainFollower
 from gateway.stream.reader import StreamReader
 from gateway.wire.stream import Chunk, Descriptor
 
 
 @dataclass(frozen=True, slots=True)
-class Units:
+class RawUnits:
     """Units from `first` on, opened: an int64 a unit for each lane of the grant."""
 
     first: int
@@ -33,15 +33,15 @@ class Units:
         return len(next(iter(self.lanes.values())))
 
 
-async def raw_grants(reader: StreamReader, identity: Identity) -> list[Held]:
+async def raw_grants(reader: StreamReader, identity: Identity) -> list[OwnGrant]:
     """The grants of raw links, the earliest first. NotGranted where there is none."""
-    held = await held_grants(reader, identity, "raw")
+    held = await own_grants(reader, identity, "raw")
     if not held:
         raise NotGranted("there is no raw grant to this provider, so no single unit opens")
     return sorted(held, key=lambda one: one.grant.first)
 
 
-async def units(reader: StreamReader, held: Sequence[Held]) -> AsyncGenerator[Units, None]:
+async def units(reader: StreamReader, held: Sequence[OwnGrant]) -> AsyncGenerator[RawUnits, None]:
     """The units of all links that are granted, over and served, a chunk at a time; a link that two grants
     of the same lanes open comes once. Refused where an object does not hold."""
     given: dict[tuple[str, ...], set[int]] = {}
@@ -54,23 +54,25 @@ async def units(reader: StreamReader, held: Sequence[Held]) -> AsyncGenerator[Un
         before |= links
 
 
-async def _of_grant(reader: StreamReader, held: Held, without: set[int]) -> AsyncGenerator[Units, None]:
+async def _of_grant(
+    reader: StreamReader, held: OwnGrant, without: set[int]
+) -> AsyncGenerator[RawUnits, None]:
     """The units of one grant, but for those links."""
     head, layout = reader.head, reader.descriptor.layout
     if head is None:
         return
-    walk = Walk(reader.descriptor, reader.marks(head))
+    follower = ChainFollower(reader.descriptor, reader.marks(head))
     async with aclosing(Opener(reader, held).plaintexts(0, held.complete(head.next_unit))) as plaintexts:
         async for j, plaintext in plaintexts:
             keys = {(key.n, key.incarnation): key for key in read_links(plaintext, held.grant.lanes)}
-            async with aclosing(reader.chunks(*held.grant.window(j), walk)) as chunks:
+            async with aclosing(reader.chunks(*held.grant.window(j), follower)) as chunks:
                 async for chunk in chunks:
                     n = layout.link(chunk.first)
                     if n not in without:
                         yield _open(reader.descriptor, held, chunk, keys.get((n, chunk.incarnation)))
 
 
-def _open(descriptor: Descriptor, held: Held, chunk: Chunk, key: LinkKeys | None) -> Units:
+def _open(descriptor: Descriptor, held: OwnGrant, chunk: Chunk, key: LinkKeys | None) -> RawUnits:
     layout, names = descriptor.layout, [lane.name for lane in descriptor.lanes]
     if key is None:
         raise Refused(
@@ -81,4 +83,4 @@ def _open(descriptor: Descriptor, held: Held, chunk: Chunk, key: LinkKeys | None
     for lane, secret in zip(held.grant.lanes, key.keys, strict=True):
         w, c = words(secret, layout.link_units), chunk.c(names.index(lane))
         opened[lane] = unseal(w, layout.position(chunk.first), c).view(np.int64)
-    return Units(chunk.first, opened)
+    return RawUnits(chunk.first, opened)

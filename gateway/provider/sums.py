@@ -7,11 +7,11 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from gateway.chain.seal import signed
-from gateway.provider.ask import Ask, Question, fault, length_ms, settle
-from gateway.provider.grants import Held, held_grants, short
+from gateway.provider.grants import OwnGrant, own_grants, short
 from gateway.provider.identity import Identity
+from gateway.provider.query import Query, Resolved, length_ms, resolve, why_not
 from gateway.provider.tokens import Opener, Window
-from gateway.stream.chunks import Walk
+from gateway.stream.chunks import ChainFollower
 from gateway.stream.reader import StreamReader
 from gateway.stream.times import moment
 
@@ -39,38 +39,38 @@ class Missing:
 
 
 class Sums:
-    """The answers to one question, in order; `rows` goes on where it ended.
+    """The answers to one query, in order; `rows` goes on where it ended.
 
     `missing` says what was left out between the rows, `tail` why the rows end before the head.
     """
 
-    def __init__(self, reader: StreamReader, identity: Identity, question: Question) -> None:
-        self.question = question
+    def __init__(self, reader: StreamReader, identity: Identity, resolved: Resolved) -> None:
+        self.resolved = resolved
         self.missing: list[Missing] = []
         self.tail: Missing | None = None
         self._reader = reader
         self._identity = identity
         self._openers: list[Opener] = []
-        self._at = question.first
-        self._walk: Walk | None = None
+        self._at = resolved.first
+        self._follower: ChainFollower | None = None
 
     @classmethod
-    async def ask(cls, reader: StreamReader, identity: Identity, ask: Ask) -> Sums:
-        """Settle the question; see `settle` for its errors, `held_grants` for what is Refused."""
-        held = await held_grants(reader, identity)
-        sums = cls(reader, identity, settle(ask, reader.descriptor, held, identity.kid))
+    async def ask(cls, reader: StreamReader, identity: Identity, query: Query) -> Sums:
+        """Resolve the query; see `resolve` for its errors, `own_grants` for what is Refused."""
+        held = await own_grants(reader, identity)
+        sums = cls(reader, identity, resolve(query, reader.descriptor, held, identity.kid))
         sums._hold(held)
         begin = min(opener.held.grant.first for opener in sums._openers)
-        first = sums.question.granularity.align_up(max(begin, sums._at))
+        first = sums.resolved.granularity.align_up(max(begin, sums._at))
         if first > sums._at:
-            if ask.from_ms is not None:
-                sums._leave_out(sums._at, first, sums.question.lanes, "no grant begins before")
+            if query.from_ms is not None:
+                sums._leave_out(sums._at, first, sums.resolved.lanes, "no grant begins before")
             sums._at = first
         return sums
 
     async def renew(self) -> None:
         """Look again at what is granted: a grant may have come, or been revoked."""
-        self._hold(await held_grants(self._reader, self._identity))
+        self._hold(await own_grants(self._reader, self._identity))
 
     @property
     def done(self) -> bool:
@@ -81,7 +81,7 @@ class Sums:
     @property
     def sources(self) -> list[str]:
         """What the sums are made of, in sentences."""
-        asked = self.question.granularity
+        asked = self.resolved.granularity
         return [
             str(opener.held)
             + ("" if opener.held.grant.granularity == asked else f"; added up to sums of {asked}")
@@ -95,8 +95,8 @@ class Sums:
         head = self._reader.head
         if head is None:
             return
-        if self._walk is None:
-            self._walk = Walk(self._reader.descriptor, self._reader.marks(head))
+        if self._follower is None:
+            self._follower = ChainFollower(self._reader.descriptor, self._reader.marks(head))
         while not self.done and (windows := self._next(head.next_unit)):
             opened = await self._open(windows)
             ready = self._ready(windows, opened)
@@ -104,7 +104,7 @@ class Sums:
                 self.tail = self._gap(
                     windows[ready][0],
                     head.next_unit,
-                    self.question.lanes,
+                    self.resolved.lanes,
                     "its tokens are not in the store yet",
                 )
             windows = windows[:ready]
@@ -117,12 +117,12 @@ class Sums:
 
     async def _sum(self, windows: Sequence[Window], opened: Mapping[Window, Mapping[str, int]]) -> list[Row]:
         """The rows of consecutive windows; what is left out goes to `missing`."""
-        lanes, rows = self.question.lanes, []
+        lanes, rows = self.resolved.lanes, []
         if any(opened[window] for window in windows):
-            assert self._walk is not None
-            walk = self._walk.fork()
-            c = await self._reader.sums([windows[0][0], *(b for _, b in windows)], lanes, walk)
-            self._walk = walk
+            assert self._follower is not None
+            follower = self._follower.fork()
+            c = await self._reader.sums([windows[0][0], *(b for _, b in windows)], lanes, follower)
+            self._follower = follower
         for column, window in enumerate(windows):
             r = opened[window]
             self._explain(window, [lane for lane in lanes if lane not in r])
@@ -134,37 +134,37 @@ class Sums:
             self._at = window[1]
         return rows
 
-    def _hold(self, held: Sequence[Held]) -> None:
-        """Openers for the grants that serve the question; those there are keep the keys they reached."""
+    def _hold(self, held: Sequence[OwnGrant]) -> None:
+        """Openers for the grants that serve the query; those there are keep the keys they reached."""
         known = {opener.held.grant.id: opener for opener in self._openers}
         self._openers = []
         # Long windows first: the fewer tokens to a sum the better.
         for one in sorted(held, key=lambda one: (-length_ms(one.grant.granularity), one.grant.first)):
-            if fault(self.question, one, self.question.lanes) is None:
+            if why_not(self.resolved, one, self.resolved.lanes) is None:
                 opener = known.get(one.grant.id) or Opener(self._reader, one)
                 opener.held = one
                 self._openers.append(opener)
 
     def _end(self) -> int | None:
         """Where the last window ends that can open; None while that is open."""
-        granularity, limits = self.question.granularity, [opener.held.limit for opener in self._openers]
+        granularity, limits = self.resolved.granularity, [opener.held.limit for opener in self._openers]
         known = [limit for limit in limits if limit is not None]
-        ends = [] if self.question.until is None else [self.question.until]
+        ends = [] if self.resolved.until is None else [self.resolved.until]
         if len(known) == len(limits):
             ends.append(granularity.start(granularity.index(max(known, default=self._at))))
         return min(ends, default=None)
 
     def _pass_over(self, end: int) -> None:
         """Note that the windows up to `end` stay closed: every grant is over."""
-        granularity, until = self.question.granularity, self.question.until
+        granularity, until = self.resolved.granularity, self.resolved.until
         end = granularity.start(granularity.index(end if until is None else min(end, until)))
         if end > self._at:
-            self._explain((self._at, end), self.question.lanes)
+            self._explain((self._at, end), self.resolved.lanes)
             self._at = end
 
     def _next(self, head: int) -> list[Window]:
         """The next windows that can open and end at or before unit `head`, a block of them at most."""
-        granularity, last = self.question.granularity, self._end()
+        granularity, last = self.resolved.granularity, self._end()
         end = head if last is None else min(head, last)
         windows: list[Window] = []
         k, a = granularity.index(self._at), self._at
@@ -194,7 +194,7 @@ class Sums:
         return len(windows)
 
     def _lanes(self, opener: Opener) -> set[str]:
-        return set(opener.held.grant.lanes) & set(self.question.lanes)
+        return set(opener.held.grant.lanes) & set(self.resolved.lanes)
 
     def _explain(self, window: Window, lanes: Sequence[str]) -> None:
         """Note why lanes of a window are left out."""

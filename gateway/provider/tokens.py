@@ -9,7 +9,7 @@ from gateway.chain.keys import advance, next_key, token_key
 from gateway.chain.seal import MASK
 from gateway.chain.token import open_token, read_words
 from gateway.errors import Refused
-from gateway.provider.grants import Held
+from gateway.provider.grants import OwnGrant
 from gateway.stream.fetch import first_key, holding, numbered, objects
 from gateway.stream.reader import StreamReader
 from gateway.stream.tokens import check_bundle
@@ -26,7 +26,7 @@ class Opener:
     """Opens one grant's tokens. It keeps K_j of the window it reached, so that going on costs nothing
     for what lies behind."""
 
-    def __init__(self, reader: StreamReader, held: Held) -> None:
+    def __init__(self, reader: StreamReader, held: OwnGrant) -> None:
         self.held = held
         self._reader = reader
         self._reached = (0, held.k_0)

@@ -18,9 +18,9 @@ from gateway.chain.seal import MASK
 from gateway.chain.token import read_words
 from gateway.errors import NotGranted, Unavailable, UsageError
 from gateway.host.files import write_durably
-from gateway.provider.grants import held_grants
+from gateway.provider.grants import own_grants
 from gateway.provider.identity import Identity
-from gateway.provider.load import Home, Window, locate
+from gateway.provider.load import Member, Window, locate
 from gateway.provider.tokens import Opener
 
 LEAST = 2
@@ -47,7 +47,7 @@ class SummingService:
         self._identity = identity
         self._k_min = k_min
 
-    async def add(self, homes: Sequence[Home], window: Window) -> int:
+    async def add(self, homes: Sequence[Member], window: Window) -> int:
         """The sum of its halves for the set, modulo 2^64.
 
         NotGranted for too few homes, for a set other than the one that this time was summed over before,
@@ -63,8 +63,8 @@ class SummingService:
         self._memory.claim(_Summed(window.start_ms, window.end_ms, set_id))
         return total
 
-    async def _half(self, home: Home, window: Window) -> int:
-        held = await held_grants(home.reader, self._identity, "load")
+    async def _half(self, home: Member, window: Window) -> int:
+        held = await own_grants(home.reader, self._identity, "load")
         own = next((one for one in held if one.grant.partner == home.grant), None)
         j, lane = locate(home, own, window)
         assert own is not None

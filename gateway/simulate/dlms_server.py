@@ -17,7 +17,7 @@ from gateway.meters.dlms.application import apdu as services
 from gateway.meters.dlms.application import association, block_transfer, cipher
 from gateway.meters.dlms.application.apdu import Block
 from gateway.meters.dlms.application.association import HLS5, LLS, NONE, Conformance, Initiate, Initiated
-from gateway.meters.dlms.application.cipher import Keys
+from gateway.meters.dlms.application.cipher import CipherKeys
 from gateway.meters.dlms.application.refusal import BLOCK_NUMBER_INVALID, DENIED, SUCCESS, AccessError
 from gateway.meters.dlms.cosem import data
 from gateway.meters.dlms.cosem.data import Value
@@ -49,7 +49,7 @@ class Policy:
 
     mechanism: int = NONE
     protection: int = 0
-    keys: Keys | None = None
+    keys: CipherKeys | None = None
     password: bytes | None = field(default=None, repr=False)
     longest: int = 1024
     general_blocks: bool = False

@@ -141,9 +141,9 @@ def _planned(profile: Profile) -> tuple[DlmsPushModel, Plan]:
     return profile.model, PLANS[profile.id]
 
 
-def _keys(profile: Profile, model: DlmsPushModel, secrets: Secrets) -> cipher.Keys | None:
+def _keys(profile: Profile, model: DlmsPushModel, secrets: Secrets) -> cipher.CipherKeys | None:
     if secrets.encryption_key is not None:
-        return cipher.Keys(secrets.encryption_key, secrets.authentication_key)
+        return cipher.CipherKeys(secrets.encryption_key, secrets.authentication_key)
     if model.encrypted:
         raise UsageError(f"{profile.id} encrypts: give it a file of keys with encryption_key")
     return None

@@ -1,4 +1,4 @@
-"""What makes a chunk right: alone (`check_chunk`), and after the one before (`Walk`).
+"""What makes a chunk right: alone (`check_chunk`), and after the one before (`ChainFollower`).
 
 PROTOCOL.md, "A reader checks, in this order": signature and key, type, stream, then the chain of
 digests and seq without a hole. No I/O here. Every text names the object by its key.
@@ -23,7 +23,7 @@ class Problem:
 
 
 @dataclass(frozen=True, slots=True)
-class Mark:
+class ChunkMark:
     """What is known of the chunk numbered `seq`: its digest, and the unit after its last."""
 
     seq: int
@@ -33,10 +33,10 @@ class Mark:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a walk stands: behind the object `key`, whose mark this is."""
+    """Where a follower stands: behind the object `key`, whose mark this is."""
 
     key: str
-    mark: Mark
+    mark: ChunkMark
     incarnation: int | None
 
 
@@ -67,14 +67,16 @@ def _key_of(chunk: Chunk, descriptor: Descriptor) -> str:
         return str(error)
 
 
-class Walk:
+class ChainFollower:
     """Follows the chain from chunk to chunk and says what breaks it.
 
     From the stream's start (`from_start`) or from wherever the first chunk given lies. Chunks that
     were refused by themselves are passed with `skip`; what they explain is not reported again.
     """
 
-    def __init__(self, descriptor: Descriptor, marks: dict[str, Mark], place: Place | None = None) -> None:
+    def __init__(
+        self, descriptor: Descriptor, marks: dict[str, ChunkMark], place: Place | None = None
+    ) -> None:
         """`marks`: what the chain must meet; the key of each says who holds it to be so."""
         self._descriptor = descriptor
         self._marks = marks
@@ -84,9 +86,9 @@ class Walk:
         self._listed: tuple[str, bytes, int] | None = None  # a page, the last chunk that it lists, its end
 
     @classmethod
-    def from_start(cls, descriptor: Descriptor, data: bytes, marks: dict[str, Mark]) -> Walk:
+    def from_start(cls, descriptor: Descriptor, data: bytes, marks: dict[str, ChunkMark]) -> ChainFollower:
         """Expects the stream's first chunk next; `data` is the descriptor's whole COSE_Sign1."""
-        mark = Mark(-1, cose.digest(data), descriptor.start)
+        mark = ChunkMark(-1, cose.digest(data), descriptor.start)
         return cls(descriptor, marks, Place(names.descriptor(descriptor.stream), mark, None))
 
     @property
@@ -94,16 +96,16 @@ class Walk:
         """How many incarnations sealed what was walked."""
         return len(self._incarnations)
 
-    def fork(self) -> Walk:
-        """A walk that goes on behind the last good chunk, while this one stays."""
-        other = Walk(self._descriptor, self._marks, self._place)
+    def fork(self) -> ChainFollower:
+        """A follower that goes on behind the last good chunk, while this one stays."""
+        other = ChainFollower(self._descriptor, self._marks, self._place)
         other._incarnations = set(self._incarnations)
         other._listed = self._listed
         return other
 
     def step_over(self, unit: int, page: tuple[str, bytes] | None) -> None:
-        """The walk goes on at `unit`, behind chunks that were not read. `page`: the key of the day page that
-        ends there, and its last child, which must be the chunk that holds the unit, or the one before."""
+        """Go on at `unit`, behind chunks that were not read. `page`: the key of the day page that ends there,
+        and its last child, which must be the chunk that holds the unit, or the one before."""
         if self._place is None or self._place.mark.next_unit < unit:
             self._place, self._skipped = None, 0
             self._listed = None if page is None else (*page, unit)
@@ -114,7 +116,7 @@ class Walk:
 
     def follow(self, key: str, chunk: Chunk, data: bytes) -> list[Problem]:
         """Take the next good chunk; what is wrong between it and the last one."""
-        here = Place(key, Mark(chunk.seq, cose.digest(data), chunk.end), chunk.incarnation)
+        here = Place(key, ChunkMark(chunk.seq, cose.digest(data), chunk.end), chunk.incarnation)
         last = self._place
         if last is not None and last.key == key:  # read once more, where a window ends inside it
             if last == here:

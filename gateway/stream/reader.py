@@ -16,7 +16,7 @@ from gateway.chain.page import add_up
 from gateway.chain.seal import U64
 from gateway.errors import NotFound, Refused, RolledBack
 from gateway.store.bucket import Bucket
-from gateway.stream.chunks import Mark, Walk, check_chunk
+from gateway.stream.chunks import ChainFollower, ChunkMark, check_chunk
 from gateway.stream.fetch import first_key, get, holding, numbered, objects
 from gateway.stream.pages import FoundPage, Pages
 from gateway.stream.seen import Seen
@@ -63,9 +63,9 @@ class StreamReader:
         bundles. 0 where there are none."""
         return 0 if self.head is None else self._pages.day_begin(self.head.next_unit)
 
-    def marks(self, head: Head | None) -> dict[str, Mark]:
+    def marks(self, head: Head | None) -> dict[str, ChunkMark]:
         """What is known of the chain's chunks, and from whom."""
-        marks: dict[str, Mark] = {}
+        marks: dict[str, ChunkMark] = {}
         if head is not None:
             marks[f"{names.head(head.stream)} names"] = _mark(head)
         seen = self.seen.load() if self.seen is not None else None
@@ -124,18 +124,18 @@ class StreamReader:
         if self.seen is not None:
             self.seen.save(_mark(head))
 
-    async def chunks(self, first: int, end: int, walk: Walk) -> AsyncGenerator[Chunk, None]:
+    async def chunks(self, first: int, end: int, follower: ChainFollower) -> AsyncGenerator[Chunk, None]:
         """The checked chunks that hold units [first, end), in order and without a hole.
 
-        The units must lie between the stream's start and the head. `walk` goes along, so that of two
-        calls with the same walk the second one's chunks must follow the first one's.
+        The units must lie between the stream's start and the head. `follower` goes along, so that of two
+        calls with the same follower the second one's chunks must follow the first one's.
         """
         needed, hole = first, first - self.descriptor.layout.position(first)
         async with aclosing(objects(self.bucket, holding(self._in_link(first, end), first))) as found:
             async for key, data in found:
                 chunk = check_chunk(self.descriptor, key, data)
                 assert data is not None
-                for problem in walk.follow(key, chunk, data):
+                for problem in follower.follow(key, chunk, data):
                     raise Refused(problem.text)
                 if chunk.first > needed:
                     break
@@ -147,7 +147,7 @@ class StreamReader:
         if needed < end:
             raise Refused(f"{self._name(hole)} is missing: the units from there on are in no other chunk")
 
-    async def sums(self, bounds: Sequence[int], lanes: Sequence[str], walk: Walk) -> U64:
+    async def sums(self, bounds: Sequence[int], lanes: Sequence[str], follower: ChainFollower) -> U64:
         """The sums of ciphertexts, modulo 2^64, over the windows [bounds[i], bounds[i + 1]): an array of
         shape (lanes, windows). Bounds rise, and lie between the stream's start and the head.
 
@@ -162,8 +162,8 @@ class StreamReader:
                 add_up(sums, edges, first, page.page.step, page.cut(first, end)[numbers])
                 continue
             day = await self._pages.ending_at(first)
-            walk.step_over(first, None if day is None else (day.key, day.page.children[-1]))
-            async with aclosing(self.chunks(first, end, walk)) as chunks:
+            follower.step_over(first, None if day is None else (day.key, day.page.children[-1]))
+            async with aclosing(self.chunks(first, end, follower)) as chunks:
                 async for chunk in chunks:
                     c = np.stack([chunk.c(number) for number in numbers])
                     lo, hi = max(first, chunk.first), min(end, chunk.end)
@@ -199,7 +199,7 @@ class StreamReader:
     def _name(self, unit: int) -> str:
         return names.chunk(self.descriptor.stream, unit, self.descriptor.layout.unit_ms)
 
-    async def _check_end(self, mark: Mark, who: str, error: type[Refused]) -> None:
+    async def _check_end(self, mark: ChunkMark, who: str, error: type[Refused]) -> None:
         """The chunk that ends where `mark` says must be the one it says."""
         last: str | None = None
         async with aclosing(self._in_link(mark.next_unit - 1, mark.next_unit)) as keys:
@@ -217,9 +217,9 @@ class StreamReader:
                 f"the chunk number {mark.seq} that {who} is missing: it ends at unit {mark.next_unit}"
             )
         assert data is not None
-        if Mark(chunk.seq, cose.digest(data), chunk.end) != mark:
+        if ChunkMark(chunk.seq, cose.digest(data), chunk.end) != mark:
             raise error(f"{last} is not the chunk number {mark.seq} that {who}")
 
 
-def _mark(head: Head) -> Mark:
-    return Mark(head.seq, head.digest, head.next_unit)
+def _mark(head: Head) -> ChunkMark:
+    return ChunkMark(head.seq, head.digest, head.next_unit)

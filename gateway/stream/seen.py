@@ -10,7 +10,7 @@ from pathlib import Path
 
 from gateway.errors import UsageError
 from gateway.host.files import write_durably
-from gateway.stream.chunks import Mark
+from gateway.stream.chunks import ChunkMark
 from gateway.wire.signed import DIGEST_BYTES
 
 
@@ -20,11 +20,13 @@ class Seen:
     def __init__(self, folder: Path, stream: bytes) -> None:
         self._path = folder / "seen" / f"{stream.hex()}.json"
 
-    def load(self) -> Mark | None:
+    def load(self) -> ChunkMark | None:
         """The last head's mark; None where none was ever seen. UsageError for a damaged file."""
         try:
             document = json.loads(self._path.read_bytes())
-            mark = Mark(int(document["seq"]), bytes.fromhex(document["digest"]), int(document["next_unit"]))
+            mark = ChunkMark(
+                int(document["seq"]), bytes.fromhex(document["digest"]), int(document["next_unit"])
+            )
             if mark.seq < 0 or mark.next_unit <= 0 or len(mark.digest) != DIGEST_BYTES:
                 raise ValueError
         except FileNotFoundError:
@@ -38,7 +40,7 @@ class Seen:
             ) from None
         return mark
 
-    def save(self, mark: Mark) -> None:
+    def save(self, mark: ChunkMark) -> None:
         """Remember `mark`, on the disk once this returns."""
         document = {"seq": mark.seq, "digest": mark.digest.hex(), "next_unit": mark.next_unit}
         try:

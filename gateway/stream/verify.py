@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from gateway.chain.grant import Grant
 from gateway.errors import Refused
 from gateway.store.bucket import Bucket
-from gateway.stream.chunks import Problem, Walk, check_chunk
+from gateway.stream.chunks import ChainFollower, Problem, check_chunk
 from gateway.stream.fetch import listed, objects
 from gateway.stream.grants import check_grant, check_revocation, grant_id_in
 from gateway.stream.page_audit import PageAudit
@@ -81,7 +81,7 @@ async def verify(
 async def _verify_chunks(
     reader: StreamReader, tally: Tally, report: Callable[[Problem], None], on_chunk: Callable[[Tally], None]
 ) -> None:
-    walk = Walk.from_start(reader.descriptor, reader.descriptor_data, reader.marks(tally.head))
+    follower = ChainFollower.from_start(reader.descriptor, reader.descriptor_data, reader.marks(tally.head))
     pages = PageAudit(reader, tally.head, report)
     keys = listed(reader.bucket, names.chunks(reader.descriptor.stream))
     async with aclosing(objects(reader.bucket, keys)) as found:
@@ -91,18 +91,18 @@ async def _verify_chunks(
                 chunk = check_chunk(reader.descriptor, key, data)
             except Refused as error:
                 report(Problem(key, str(error)))
-                walk.skip()
+                follower.skip()
             else:
                 assert data is not None
                 tally.units += chunk.count
-                problems = walk.follow(key, chunk, data)
+                problems = follower.follow(key, chunk, data)
                 for problem in problems:
                     report(problem)
                 await pages.take(chunk, data, sound=not problems)
-            tally.incarnations = walk.incarnations
+            tally.incarnations = follower.incarnations
             on_chunk(tally)
     if tally.head is not None:
-        for problem in walk.finish(tally.head):
+        for problem in follower.finish(tally.head):
             report(problem)
     await pages.finish()
     tally.pages = pages.count

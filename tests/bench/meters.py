@@ -8,7 +8,7 @@ from typing import Any
 
 from gateway.host.clock import Clock
 from gateway.meters.dlms.application import association
-from gateway.meters.dlms.application.cipher import AUTHENTICATED, ENCRYPTED, Keys
+from gateway.meters.dlms.application.cipher import AUTHENTICATED, ENCRYPTED, CipherKeys
 from gateway.meters.endpoint import Tcp
 from gateway.meters.modbus.model import ModbusModel
 from gateway.meters.p1.model import P1Model
@@ -77,7 +77,7 @@ def _push(home: Home, clock: Clock, listening: Listening) -> Serving:
     return push.serve(home, profile, Tcp(HOST, 0), clock, Secrets(**SECRETS), None, listening)
 
 
-_CIPHERED = Policy(association.HLS5, ENCRYPTED | AUTHENTICATED, Keys(*SECRETS.values()))
+_CIPHERED = Policy(association.HLS5, ENCRYPTED | AUTHENTICATED, CipherKeys(*SECRETS.values()))
 
 # Meters are of these kinds in turn.
 KINDS = (

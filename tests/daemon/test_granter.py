@@ -13,7 +13,7 @@ import pytest
 
 from gateway.chain.layout import Layout
 from gateway.chain.tariff import Dynamic, Rule, Tariff, TimeOfUse
-from gateway.daemon.granter import Wish
+from gateway.daemon.granter import NewGrant
 from gateway.errors import LedgerError, Refused, TrustError, Unavailable, UsageError
 from gateway.wire import names
 from gateway.wire.cose import digest
@@ -218,7 +218,7 @@ async def test_a_load_that_fails_at_any_point_is_a_whole_pair_or_none(home: Home
         await begun(home)
         stream = await home.stream()
         cards = [Provider(home.clock.now_ms, name).card for name in ("Centre", "Service")]
-        wish = Wish("load", "10s", "UTC", ("import",), "tests", 0, None)
+        wish = NewGrant("load", "10s", "UTC", ("import",), "tests", 0, None)
         for after in range(30):
             before = len(await home.ledger.grants())
             home.root.fail_after(after) if after % 2 else home.database.fuse.set(after // 2)
@@ -357,7 +357,7 @@ async def test_the_kinds_of_grant_that_cannot_be_get_a_sentence(tmp_path: Path) 
                 wanted = defaults | wish
                 with pytest.raises(UsageError, match=sentence):
                     await home.granter.new(
-                        stream, [Provider(now_ms).card], Wish(**wanted), confirmed=confirmed
+                        stream, [Provider(now_ms).card], NewGrant(**wanted), confirmed=confirmed
                     )
         assert await home.ledger.grants() == []
 
@@ -383,7 +383,7 @@ async def test_findings_are_told_and_nothing_is_granted_until_confirmed(home: Ho
         provider = await begun(home)
         stream = await home.stream()
         await home.grants(provider, "15s")
-        wish = Wish("windows", "10s", "UTC", ("import",), "tests", None, None)
+        wish = NewGrant("windows", "10s", "UTC", ("import",), "tests", None, None)
         records, found = await home.granter.new(stream, [provider.card], wish, confirmed=False)
         assert records == []
         assert ["5s sums of import" in finding.sentence for finding in found.provider] == [True]

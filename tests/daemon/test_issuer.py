@@ -14,12 +14,12 @@ import pytest
 from gateway.centre.load import load
 from gateway.chain.layout import Layout
 from gateway.chain.tariff import Rule, Tariff, TimeOfUse
-from gateway.daemon.granter import Wish
+from gateway.daemon.granter import NewGrant
 from gateway.ledger.records import GrantRecord
 from gateway.provider import load as loads
-from gateway.provider.ask import Ask
 from gateway.provider.bill import bill_grants, bills
 from gateway.provider.load import Window
+from gateway.provider.query import Query
 from gateway.provider.raw import raw_grants, units
 from gateway.provider.sums import Sums
 from gateway.registrar.summing import SummingService
@@ -81,7 +81,7 @@ async def lives(home: Home, days: int) -> None:
 
 
 async def pair(home: Home, centre: Provider, service: Provider) -> list[GrantRecord]:
-    wish = Wish("load", "1h", "UTC", ("import",), "the street", 0, None)
+    wish = NewGrant("load", "1h", "UTC", ("import",), "the street", 0, None)
     records, _ = await home.granter.new(
         await home.stream(), [centre.card, service.card], wish, confirmed=True
     )
@@ -153,7 +153,7 @@ async def test_loads_of_a_street(home: Home, tmp_path: Path) -> None:
         async with reading(home) as first, reading(other) as second:
             stored = [await one.check_energy() for one in street]
             members = [
-                loads.Home(reader, records[0].id)
+                loads.Member(reader, records[0].id)
                 for reader, records in zip((first, second), homes, strict=True)
             ]
             for hour in range(3, 20):
@@ -210,7 +210,7 @@ async def test_folded_bundles_hold_the_same_tokens(home: Home, provider: Provide
             for path in (home.folder / "store").rglob("new/*.cose"):
                 if names.number_in(str(path)) == 0:
                     path.unlink()
-            sums = await Sums.ask(reader, provider.identity, Ask("24h", ("import",)))
+            sums = await Sums.ask(reader, provider.identity, Query("24h", ("import",)))
             rows = [row async for row in sums.rows()]
             assert len(rows) == 4
             for row in rows:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from gateway.meters.dlms.application import association
-from gateway.meters.dlms.application.cipher import AUTHENTICATED, ENCRYPTED, Keys
+from gateway.meters.dlms.application.cipher import AUTHENTICATED, ENCRYPTED, CipherKeys
 from gateway.meters.endpoint import Tcp
 from gateway.meters.p1.model import P1Model
 from gateway.meters.profile import load_profile
@@ -62,7 +62,9 @@ def sending_sml(home: Home, clock: ScaledClock, truth: Path, listening: Listenin
     return sml.serve(home, ANYWHERE, clock, truth, listening)
 
 
-CIPHERED = Policy(association.HLS5, ENCRYPTED | AUTHENTICATED, Keys(bytes(range(16)), bytes(range(16, 32))))
+CIPHERED = Policy(
+    association.HLS5, ENCRYPTED | AUTHENTICATED, CipherKeys(bytes(range(16)), bytes(range(16, 32)))
+)
 METERS = (
     MODBUS,
     asked_dlms("dlms", "dlms-generic", "wrapper", Policy(), 5),

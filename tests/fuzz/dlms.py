@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 
 from gateway.errors import MeterError
 from gateway.meters.dlms.application import apdu, association, cipher
-from gateway.meters.dlms.application.cipher import AUTHENTICATED, ENCRYPTED, Guard, Keys
+from gateway.meters.dlms.application.cipher import AUTHENTICATED, ENCRYPTED, CipherKeys, Guard
 from gateway.meters.dlms.cosem import data, date_time, quantity
 from gateway.meters.dlms.cosem.data import Array, DoubleLongUnsigned, Enum, Integer, LongUnsigned, Unsigned
 from gateway.meters.dlms.cosem.objects import Reference, Selection, obis
@@ -19,7 +19,7 @@ from tests.fuzz import streams
 from tests.fuzz.engine import Target
 
 TITLE = b"SIM\0\0\xbc\x61\x4e"
-KEYS = Keys(bytes(range(16)), bytes(range(0xD0, 0xE0)))
+KEYS = CipherKeys(bytes(range(16)), bytes(range(0xD0, 0xE0)))
 CONTROLS = (AUTHENTICATED, ENCRYPTED, AUTHENTICATED | ENCRYPTED)
 _BERLIN = ZoneInfo("Europe/Berlin")
 _NOON = bytes.fromhex("07ea0b16070c0000ff800000")

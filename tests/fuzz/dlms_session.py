@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from gateway.errors import MeterError
 from gateway.meters.dlms.application import apdu, association, block_transfer
-from gateway.meters.dlms.application.client import Session, Setup, Steps
+from gateway.meters.dlms.application.client import DlmsSession, Setup, Steps
 from gateway.meters.dlms.cosem import data, date_time
 from gateway.meters.dlms.cosem.data import Array, DoubleLongUnsigned
 from gateway.meters.dlms.cosem.date_time import Scale
@@ -26,9 +26,9 @@ _LONG_VALUE = bytes(200)
 _SCALE = Scale.of(date_time.encode(0, 0))
 
 
-def _session() -> Session:
+def _session() -> DlmsSession:
     numbers = count(1)
-    return Session(Setup(), lambda: next(numbers))
+    return DlmsSession(Setup(), lambda: next(numbers))
 
 
 def _through(steps: Steps[T], answers: Iterable[bytes]) -> T:

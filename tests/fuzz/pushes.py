@@ -72,7 +72,7 @@ def _judge(item: object) -> None:
 # --- lists
 
 _TITLE = b"SIM\0\0\0\0\1"
-_KEYS = cipher.Keys(bytes(range(16)), bytes(range(0xD0, 0xE0)))
+_KEYS = cipher.CipherKeys(bytes(range(16)), bytes(range(0xD0, 0xE0)))
 _LIST = (b"\1\0\1\7\0\xff", data.DoubleLongUnsigned(431), (data.Integer(0), data.Enum(27)))
 _NOTIFICATION = apdu.DataNotification(0, None, _LIST).encode()
 
@@ -90,11 +90,11 @@ def _in_mbus(message: bytes) -> bytes:
     return b"".join(part.encode() for part in mbus.split(message))
 
 
-def _hdlc(keys: cipher.Keys | None) -> PushDecoder:
+def _hdlc(keys: cipher.CipherKeys | None) -> PushDecoder:
     return PushDecoder(HdlcLink(), _form("kamstrup-han"), keys, Seen())
 
 
-def _mbus(keys: cipher.Keys | None) -> PushDecoder:
+def _mbus(keys: cipher.CipherKeys | None) -> PushDecoder:
     return PushDecoder(MbusLink(), _form("kaifa-ma309"), keys, Seen())
 
 

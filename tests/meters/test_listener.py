@@ -14,7 +14,7 @@ from gateway.meters.endpoint import Endpoint, Line, SerialSettings, Tcp
 from gateway.meters.listener import Listener
 from gateway.meters.reader import ReaderState, read_forever
 from gateway.meters.reading import Reading, Telegram
-from gateway.meters.transport import Stream
+from gateway.meters.transport import Connection
 from tests.meters.bench import NS, DrivenClock, FastClock, StillClock, serial_line, until
 
 SETTINGS = SerialSettings(9600, "none", 1)
@@ -57,7 +57,7 @@ def listener(
 async def test_telegrams_become_readings_at_the_time_they_come() -> None:
     clock = StillClock()
     async with serial_line() as (near, far):
-        meter, sender = listener(Line(near, SETTINGS), clock), await Stream.open(Line(far, SETTINGS))
+        meter, sender = listener(Line(near, SETTINGS), clock), await Connection.open(Line(far, SETTINGS))
         reading = asyncio.create_task(meter.read())
         await until(lambda: meter._stream is not None)
         await sender.write(b"import=5 power=-3 export=9\nimport=6 age=4\nimp")
@@ -83,7 +83,10 @@ async def test_a_broken_telegram_takes_no_other_with_it_and_is_told_once(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     async with serial_line() as (near, far):
-        meter, sender = listener(Line(near, SETTINGS), StillClock()), await Stream.open(Line(far, SETTINGS))
+        meter, sender = (
+            listener(Line(near, SETTINGS), StillClock()),
+            await Connection.open(Line(far, SETTINGS)),
+        )
         reading = asyncio.create_task(meter.read())
         await until(lambda: meter._stream is not None)
         await sender.write(b"import=1\n?\nimport=2\n?\nimport=-3\npower=9999999999\nexport=4\nimport=5\n")
@@ -102,7 +105,7 @@ async def test_silence_and_babble_are_faults() -> None:
         meter = listener(Line(near, SETTINGS), StillClock(), silence_s=0.05)
         with pytest.raises(MeterError, match=f"meter main at {near} for 0.05 s now sends nothing$"):
             await meter.read()
-        sender = await Stream.open(Line(far, SETTINGS))
+        sender = await Connection.open(Line(far, SETTINGS))
         reading = asyncio.create_task(meter.read())
         await until(lambda: meter._stream is not None)
         await sender.write(b"?\n")
@@ -134,7 +137,7 @@ async def test_a_port_that_vanishes_and_comes_back_under_another_name(
             fresh = tmp_path / "fresh"
             fresh.symlink_to(near)
             fresh.replace(by_id)
-            sender = await Stream.open(Line(far, SETTINGS))
+            sender = await Connection.open(Line(far, SETTINGS))
             await until(lambda: meter._stream is not None)
             await sender.write(b"import=%d\n" % value)
             await until(lambda value=value: len(delivered) == value and not state.fault)  # type: ignore[misc]
@@ -167,7 +170,7 @@ async def test_half_a_telegram_before_a_break_does_not_spoil_the_next() -> None:
 async def test_the_probe_says_what_the_meter_tells() -> None:
     async with serial_line() as (near, far):
         meter = listener(Line(near, SETTINGS), StillClock(), lanes=("import", "export"))
-        sender = await Stream.open(Line(far, SETTINGS))
+        sender = await Connection.open(Line(far, SETTINGS))
         for said, sentence in (
             (b"import=1 export=2\n", "meter main tells export, import"),
             (b"import=1\n", "meter main tells import so far; export may come more seldom, or not at all"),

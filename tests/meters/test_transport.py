@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 
 from gateway.errors import MeterError
 from gateway.meters.endpoint import Line, SerialSettings, Tcp, why
-from gateway.meters.transport import Echo, Stream
+from gateway.meters.transport import Connection, Echo
 from tests.meters.bench import raw_server, serial_line
 
 SETTINGS = SerialSettings(9600, "none", 1)
 
 
-async def gathered(stream: Stream, size: int) -> bytes:
+async def gathered(stream: Connection, size: int) -> bytes:
     data = b""
     async with asyncio.timeout(10):
         while len(data) < size:
@@ -28,7 +28,7 @@ async def gathered(stream: Stream, size: int) -> bytes:
 @pytest.mark.parametrize("settings", [SETTINGS, SerialSettings(300, "none", 1)])
 async def test_a_serial_port_both_ways(settings: SerialSettings) -> None:
     async with serial_line() as (near, far):
-        ours, theirs = await Stream.open(Line(near, settings)), await Stream.open(Line(far, settings))
+        ours, theirs = await Connection.open(Line(near, settings)), await Connection.open(Line(far, settings))
         sent = bytes(range(256)) * 16  # ends of transmission, XON and what else a terminal would swallow
         await theirs.write(sent)
         assert await gathered(ours, len(sent)) == sent
@@ -41,7 +41,7 @@ async def test_a_serial_port_both_ways(settings: SerialSettings) -> None:
 
 async def test_a_port_changes_its_settings() -> None:
     async with serial_line() as (near, far):
-        ours, theirs = await Stream.open(Line(near, SETTINGS)), await Stream.open(Line(far, SETTINGS))
+        ours, theirs = await Connection.open(Line(near, SETTINGS)), await Connection.open(Line(far, SETTINGS))
         await ours.change(SerialSettings(19_200, "none", 1))
         await ours.write(b"faster")
         assert await gathered(theirs, 6) == b"faster"
@@ -51,16 +51,16 @@ async def test_a_port_changes_its_settings() -> None:
 
 async def test_a_port_has_one_user() -> None:
     async with serial_line() as (near, _):
-        stream = await Stream.open(Line(near, SETTINGS))
+        stream = await Connection.open(Line(near, SETTINGS))
         with pytest.raises(MeterError, match=f"cannot open {near}: another program uses it"):
-            await Stream.open(Line(near, SETTINGS))
+            await Connection.open(Line(near, SETTINGS))
         stream.close()
-        (await Stream.open(Line(near, SETTINGS))).close()
+        (await Connection.open(Line(near, SETTINGS))).close()
 
 
 async def test_a_port_that_vanishes_while_it_is_read() -> None:
     async with serial_line() as (near, _):
-        stream = await Stream.open(Line(near, SETTINGS))
+        stream = await Connection.open(Line(near, SETTINGS))
         reading = asyncio.create_task(stream.read())
         await asyncio.sleep(0)
     with pytest.raises(MeterError, match=f"{near} (is gone|ended the connection)"):
@@ -78,7 +78,7 @@ async def test_what_cannot_be_opened_is_said(tmp_path: Path) -> None:
         (Tcp("127.0.0.1", 1), "cannot open 127.0.0.1:1: Connection refused"),
     ):
         with pytest.raises(MeterError) as caught:
-            await Stream.open(endpoint)
+            await Connection.open(endpoint)
         assert str(caught.value).startswith(sentence)
 
 
@@ -94,8 +94,8 @@ async def test_settings_that_a_port_cannot_have() -> None:
     async with serial_line() as (near, _):
         sentence = f"cannot open {near}: Invalid argument, so it cannot have these settings"
         with pytest.raises(MeterError, match=sentence):
-            await Stream.open(Line(near, seven))
-        stream = await Stream.open(Line(near, SETTINGS))
+            await Connection.open(Line(near, seven))
+        stream = await Connection.open(Line(near, SETTINGS))
         with pytest.raises(MeterError, match=f"{near} cannot be set to 300 Bd, 7E1: Invalid argument"):
             await stream.change(seven)
         stream.close()
@@ -103,7 +103,7 @@ async def test_settings_that_a_port_cannot_have() -> None:
 
 async def test_a_connection_that_its_server_ends() -> None:
     async with raw_server(lambda request: [b"one", b"two"] if request == b"go" else None) as port:
-        stream = await Stream.open(Tcp("127.0.0.1", port))
+        stream = await Connection.open(Tcp("127.0.0.1", port))
         await stream.write(b"go")
         assert await gathered(stream, 6) == b"onetwo"
         await stream.write(b"end")
@@ -114,7 +114,7 @@ async def test_a_connection_that_its_server_ends() -> None:
 
 async def test_an_echo_is_not_read() -> None:
     async with raw_server(lambda request: [request, b"\x06answer"]) as port:
-        stream = await Stream.open(Tcp("127.0.0.1", port))
+        stream = await Connection.open(Tcp("127.0.0.1", port))
         for _ in range(2):
             await stream.write(b"/?!\r\n")
             assert await gathered(stream, 7) == b"\x06answer"

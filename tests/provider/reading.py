@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from gateway.provider.ask import Ask
+from gateway.provider.query import Query
 from gateway.provider.sums import Row, Sums
 from gateway.store.directory import DirectoryBucket
 from gateway.stream.chunks import Problem
@@ -36,7 +36,7 @@ class Answer:
 
 
 async def read_async(
-    home: Home, provider: Provider, ask: Ask | None = None, *, remember: bool = False
+    home: Home, provider: Provider, query: Query | None = None, *, remember: bool = False
 ) -> Answer:
     """All rows that the store of `home` gives the provider now."""
     with tempfile.TemporaryDirectory() as folder:
@@ -44,13 +44,13 @@ async def read_async(
         seen = Seen(provider.folder, home.id) if remember else None
         reader = await StreamReader.open(bucket, home.id, home.signer.kid, seen)
         await reader.refresh(time.time_ns() // 1_000_000, DAY_MS)
-        sums = await Sums.ask(reader, provider.identity, ask or Ask())
+        sums = await Sums.ask(reader, provider.identity, query or Query())
         return Answer(sums, [row async for row in sums.rows()])
 
 
-def read(home: Home, provider: Provider, ask: Ask | None = None, *, remember: bool = False) -> Answer:
+def read(home: Home, provider: Provider, query: Query | None = None, *, remember: bool = False) -> Answer:
     """The same, for tests that are not async."""
-    return asyncio.run(read_async(home, provider, ask, remember=remember))
+    return asyncio.run(read_async(home, provider, query, remember=remember))
 
 
 def problems(home: Home, seen: Seen | None = None) -> list[Problem]:

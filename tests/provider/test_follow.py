@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from gateway.errors import Refused, StoreUnavailable
-from gateway.provider.ask import Ask
 from gateway.provider.follow import follow
+from gateway.provider.query import Query
 from gateway.provider.sums import Row, Sums
 from gateway.store.bucket import Bucket
 from gateway.store.directory import DirectoryBucket
@@ -91,12 +91,12 @@ class Following:
     def put(self) -> None:
         self.home.write(self.folder)
 
-    async def through(self, ask: Ask, *steps: Callable[[], None], remember: bool = True) -> list[Row]:
+    async def through(self, query: Query, *steps: Callable[[], None], remember: bool = True) -> list[Row]:
         self.put()
         clock = StepClock(steps)
         seen = Seen(self.provider.folder, self.home.id) if remember else None
         reader = await StreamReader.open(self.bucket, self.home.id, self.home.signer.kid, seen)
-        sums = await Sums.ask(reader, self.provider.identity, ask)
+        sums = await Sums.ask(reader, self.provider.identity, query)
         trouble = lambda error: self.troubles.append(str(error))  # noqa: E731
         rows = [row async for row in follow(reader, sums, clock, DAY_MS, trouble)]
         self.slept = clock.slept
@@ -112,8 +112,8 @@ def following(tmp_path: Path, provider: Provider) -> Following:
     return Following(tmp_path, provider)
 
 
-def until(seconds: int) -> Ask:
-    return Ask(until_ms=(START + seconds) * 1000)
+def until(seconds: int) -> Query:
+    return Query(until_ms=(START + seconds) * 1000)
 
 
 def nothing() -> None:
@@ -150,8 +150,8 @@ async def test_adding_up_waits_for_all_the_tokens(following: Following) -> None:
         home.objects[bundle] = data
         following.put()
 
-    ask = Ask("1min", None, None, (START + 60) * 1000)
-    rows = await following.through(ask, nothing, arrive)
+    query = Query("1min", None, None, (START + 60) * 1000)
+    rows = await following.through(query, nothing, arrive)
     assert len(rows) == 1
 
 
@@ -162,7 +162,7 @@ async def test_a_revocation_ends_it(following: Following) -> None:
         following.home.revoke(grant)
         following.seal(60)
 
-    rows = await following.through(Ask(), lambda: following.seal(130), nothing, revoke)
+    rows = await following.through(Query(), lambda: following.seal(130), nothing, revoke)
     assert len(rows) == 2
 
 

@@ -12,13 +12,13 @@ from hypothesis import strategies as st
 
 from gateway.chain.layout import Layout, Run
 from gateway.errors import NotGranted, Refused
-from gateway.provider.raw import Units, raw_grants, units
+from gateway.provider.raw import RawUnits, raw_grants, units
 from tests.provider.reading import opened
 from tests.stream.stream import START, Home, Provider, random_readings
 
 
-def found(home: Home, provider: Provider) -> list[Units]:
-    async def all_of_them() -> list[Units]:
+def found(home: Home, provider: Provider) -> list[RawUnits]:
+    async def all_of_them() -> list[RawUnits]:
         async with opened(home) as reader:
             held = await raw_grants(reader, provider.identity)
             return [one async for one in units(reader, held)]
@@ -26,7 +26,7 @@ def found(home: Home, provider: Provider) -> list[Units]:
     return asyncio.run(all_of_them())
 
 
-def check(home: Home, parts: list[Units], first: int, end: int) -> None:
+def check(home: Home, parts: list[RawUnits], first: int, end: int) -> None:
     """The parts are units [first, end), each as it was sealed."""
     at = first
     for part in parts:

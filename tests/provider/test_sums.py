@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from gateway.chain.layout import Layout
 from gateway.errors import NotGranted, Refused, UsageError
-from gateway.provider.ask import Ask
+from gateway.provider.query import Query
 from gateway.wire.stream import Assurance
 from tests.provider.reading import expected, read, tally_of
 from tests.stream.stream import START, Home, Provider, random_readings
@@ -20,9 +20,9 @@ from tests.stream.stream import START, Home, Provider, random_readings
 
 def ask(
     granularity: str | None = None, first: int | None = None, until: int | None = None, *lanes: str
-) -> Ask:
+) -> Query:
     """A question in seconds since the test's start."""
-    return Ask(
+    return Query(
         granularity,
         lanes or None,
         None if first is None else (START + first) * 1000,
@@ -88,7 +88,7 @@ def test_any_layout_opens_to_what_was_sealed(data: st.DataObject) -> None:
             answer = read(home, provider)
             assert len(answer.rows) == grant.complete(home.end)
         else:
-            answer = read(home, provider, Ask(f"{times * size * layout.unit_ms}ms"))
+            answer = read(home, provider, Query(f"{times * size * layout.unit_ms}ms"))
             assert len(answer.rows) == home.end // (times * size) - -(-grant.first // (times * size))
     assert all(set(row.sums) == {"import", "count"} for row in answer.rows)
     expected(home, answer)
@@ -123,7 +123,7 @@ def test_days_and_months_of_a_place(provider: Provider) -> None:
     home.seal(random_readings(3 * 1440))
     home.grant(provider.card, "day", zone="Europe/Berlin")
     home.grant(provider.card, "1h")
-    answer = read(home, provider, Ask("day"))
+    answer = read(home, provider, Query("day"))
     assert [(row.end - row.start).total_seconds() / 3600 for row in answer.rows] == [23, 24]
     expected(home, answer)
 
@@ -135,7 +135,7 @@ def test_a_day_that_hours_do_not_fill(provider: Provider) -> None:
     home.seal(random_readings(4 * 1440))
     home.grant(provider.card, "day", ("export",), zone="Australia/Lord_Howe")
     home.grant(provider.card, "1h", ("import",))
-    answer = read(home, provider, Ask("day"))
+    answer = read(home, provider, Query("day"))
     assert [set(row.sums) for row in answer.rows] == [{"import", "export"}, {"export"}, {"export"}]
     expected(home, answer)
     [gap] = answer.sums.missing

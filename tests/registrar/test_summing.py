@@ -44,10 +44,10 @@ class Street:
         return SummingService(self.service.folder, self.service.identity, k_min)
 
     @asynccontextmanager
-    async def set_of(self, numbers: Sequence[int] = (0, 1, 2)) -> AsyncIterator[list[loads.Home]]:
+    async def set_of(self, numbers: Sequence[int] = (0, 1, 2)) -> AsyncIterator[list[loads.Member]]:
         async with AsyncExitStack() as stack:
             yield [
-                loads.Home(await stack.enter_async_context(opened(self.homes[i])), self.grants[i].id)
+                loads.Member(await stack.enter_async_context(opened(self.homes[i])), self.grants[i].id)
                 for i in numbers
             ]
 

@@ -17,11 +17,11 @@ from hypothesis import strategies as st
 
 from gateway.chain.layout import Layout
 from gateway.errors import Refused
-from gateway.provider.ask import Ask
+from gateway.provider.query import Query
 from gateway.provider.sums import Sums
 from gateway.store.bucket import Bucket
 from gateway.store.directory import DirectoryBucket
-from gateway.stream.chunks import Walk
+from gateway.stream.chunks import ChainFollower
 from gateway.stream.reader import StreamReader
 from gateway.stream.seen import Seen
 from gateway.wire import names
@@ -108,7 +108,7 @@ def test_everything_holds(whole: Home) -> None:
 @pytest.mark.parametrize("granularity", ["15min", "30min", "1h", "day", "month", "45min"])
 def test_rows_by_pages_are_exact(granularity: str, home: Home, provider: Provider) -> None:
     home.grant(provider.card, "day", zone="Europe/Berlin")
-    answer = read(home, provider, Ask(granularity))
+    answer = read(home, provider, Query(granularity))
     expected(home, answer)
     assert len(answer.rows) > (0 if granularity == "month" else 60)
 
@@ -124,7 +124,7 @@ def test_a_year_is_few_objects(provider: Provider, tmp_path: Path) -> None:
         bucket = Counting(DirectoryBucket(home.write(tmp_path)))
         reader = await StreamReader.open(bucket, home.id, home.signer.kid)
         await reader.refresh(time.time_ns() // 1_000_000, DAY_MS)
-        sums = await Sums.ask(reader, provider.identity, Ask())
+        sums = await Sums.ask(reader, provider.identity, Query())
         assert len([row async for row in sums.rows()]) == home.end - home.start
         return bucket
 
@@ -162,7 +162,7 @@ def test_a_chunk_seen_last_may_expire(home: Home, tmp_path: Path) -> None:
     for _ in range(3):
         home.seal(random_readings(96))
     del home.objects[seen]
-    read(home, provider, Ask(None, None, at(2026, 4, 12) * 900_000), remember=True)
+    read(home, provider, Query(None, None, at(2026, 4, 12) * 900_000), remember=True)
     del home.objects[keys(home, "day/2026-04-10")[0]]
     fresh = Seen(provider.folder, home.id)
     assert fresh.load() is not None
@@ -220,7 +220,9 @@ def check_same(home: Home, bounds: list[int]) -> None:
         with tempfile.TemporaryDirectory() as folder:
             reader = await StreamReader.open(DirectoryBucket(of.write(Path(folder))), of.id, of.signer.kid)
             await reader.refresh(time.time_ns() // 1_000_000, DAY_MS)
-            found = await reader.sums(bounds, ["import"], Walk(reader.descriptor, reader.marks(reader.head)))
+            found = await reader.sums(
+                bounds, ["import"], ChainFollower(reader.descriptor, reader.marks(reader.head))
+            )
             return [int(value) for value in found[0]]
 
     assert asyncio.run(sums(home)) == asyncio.run(sums(without))
@@ -288,7 +290,7 @@ def test_a_dropped_page_is_named_and_not_missed(name: str, home: Home, provider:
     del home.objects[key]
     [problem] = problems(home)
     assert (problem.key, "is missing" in problem.text) == (key, True)
-    expected(home, read(home, provider, Ask("1h")))
+    expected(home, read(home, provider, Query("1h")))
 
 
 @pytest.mark.parametrize("name", ["day/2026-03-15", "month/2026-03"])
@@ -329,7 +331,7 @@ def test_a_page_of_another_history_does_not_join_todays_chunks(home: Home, provi
     [key] = keys(home, "day/2026-04-10")
     home.objects[key] = other.objects[key]
     with pytest.raises(Refused, match=r"does not go on where .* ends: of another history"):
-        read(home, provider, Ask("1h"))
+        read(home, provider, Query("1h"))
 
 
 @pytest.mark.parametrize("name", ["month/2026-03", "day/2026-04-01"])
@@ -345,7 +347,7 @@ def test_a_month_of_another_history_does_not_join_its_days(name: str, provider: 
     with pytest.raises(
         Refused, match=r"day/2026-04-0\d.cose does not go on where .* ends: of another history"
     ):
-        read(home, provider, Ask("1h", None, None, at(2026, 4, 2) * 900_000))
+        read(home, provider, Query("1h", None, None, at(2026, 4, 2) * 900_000))
 
 
 class TestFoldedTokens:

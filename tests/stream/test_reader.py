@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.errors import NotFound, Refused, RolledBack, UsageError
-from gateway.provider.ask import Ask
+from gateway.provider.query import Query
 from gateway.store.directory import DirectoryBucket
 from gateway.stream.reader import StreamReader
 from gateway.stream.seen import Seen
@@ -24,7 +24,7 @@ from gateway.wire.stream import Head
 from tests.provider.reading import DAY_MS, expected, read
 from tests.stream.stream import START, Home, Provider, Signer, random_readings
 
-ONE_MINUTE = Ask("1min", None, (START + 60) * 1000, (START + 120) * 1000)
+ONE_MINUTE = Query("1min", None, (START + 60) * 1000, (START + 120) * 1000)
 
 
 @pytest.fixture
@@ -123,7 +123,7 @@ def test_a_hole_inside_a_link_where_reading_begins(provider: Provider) -> None:
     del home.objects[missing]
     for first in (80, 60, 70):
         with pytest.raises(Refused, match=f"{missing} is missing"):
-            read(home, provider, Ask("10s", None, (START + first) * 1000, (START + 100) * 1000))
+            read(home, provider, Query("10s", None, (START + first) * 1000, (START + 100) * 1000))
 
 
 def test_chunks_of_another_history_do_not_join(home: Home, provider: Provider) -> None:
@@ -347,12 +347,12 @@ def test_sums_of_ciphertexts_show_no_reading(home: Home, tmp_path: Path) -> None
     """What the store's owner can add up is not what was measured."""
 
     async def ciphertexts() -> int:
-        from gateway.stream.chunks import Walk
+        from gateway.stream.chunks import ChainFollower
 
         bucket = DirectoryBucket(home.write(tmp_path))
         reader = await StreamReader.open(bucket, home.id, home.signer.kid)
         await reader.refresh(time.time_ns() // 1_000_000, DAY_MS)
-        c = await reader.sums([START, START + 60], ["import"], Walk(reader.descriptor, {}))
+        c = await reader.sums([START, START + 60], ["import"], ChainFollower(reader.descriptor, {}))
         return int(c[0, 0])
 
     assert asyncio.run(ciphertexts()) != home.truth("import", START, START + 60) % 2**64

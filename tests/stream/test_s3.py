@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from gateway.errors import StoreUnavailable
-from gateway.provider.ask import Ask
+from gateway.provider.query import Query
 from gateway.provider.sums import Sums
 from gateway.store.bucket import Bucket
 from gateway.store.opening import open_bucket
@@ -39,10 +39,10 @@ async def put(home: Home, bucket: Bucket) -> None:
         await bucket.put(key, data, replace=True)
 
 
-async def read(home: Home, bucket: Bucket, provider: Provider, ask: Ask) -> Answer:
+async def read(home: Home, bucket: Bucket, provider: Provider, query: Query) -> Answer:
     reader = await StreamReader.open(bucket, home.id, home.signer.kid)
     await reader.refresh(time.time_ns() // 1_000_000, DAY_MS)
-    sums = await Sums.ask(reader, provider.identity, ask)
+    sums = await Sums.ask(reader, provider.identity, query)
     return Answer(sums, [row async for row in sums.rows()])
 
 
@@ -54,8 +54,12 @@ async def test_the_main_job(bucket: Bucket, server: S3Server, provider: Provider
     home.revoke(home.grant(provider.card, "30s", ("export",)))
     await put(home, bucket)
 
-    for ask, rows in ((Ask(), 40), (Ask("1min"), 6), (Ask("10s", ("export",), (START + 203) * 1000), 19)):
-        answer = await read(home, bucket, provider, ask)
+    for query, rows in (
+        (Query(), 40),
+        (Query("1min"), 6),
+        (Query("10s", ("export",), (START + 203) * 1000), 19),
+    ):
+        answer = await read(home, bucket, provider, query)
         assert len(answer.rows) == rows
         expected(home, answer)
 

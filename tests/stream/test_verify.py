@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.errors import NotFound
-from gateway.provider.ask import Ask
-from gateway.stream.chunks import Walk
+from gateway.provider.query import Query
+from gateway.stream.chunks import ChainFollower
 from gateway.stream.seen import Seen
 from gateway.wire import cose, names
 from gateway.wire.grant import Tokens
@@ -157,7 +157,7 @@ def test_bundles_may_overlap(home: Home, provider: Provider) -> None:
         home.objects[names.bundle(home.id, grant.id, j)] = home.signer.sign(inside)
     assert problems(home) == []
     for first in range(0, 270, 10):
-        answer = read(home, provider, Ask("10s", None, (START + first) * 1000))
+        answer = read(home, provider, Query("10s", None, (START + first) * 1000))
         assert len(answer.rows) == 27 - first // 10
         expected(home, answer)
 
@@ -324,10 +324,10 @@ def test_a_chunk_that_is_another_when_it_is_read_again(home: Home) -> None:
     """A window may end inside a chunk, which is then read twice."""
     chunk = _chunk_at(home, 4)
     again = replace(chunk, sealed_ms=chunk.sealed_ms + 1)
-    walk = Walk(home.descriptor, {})
-    assert walk.follow(home.chunks[4], chunk, home.signer.sign(chunk)) == []
+    follower = ChainFollower(home.descriptor, {})
+    assert follower.follow(home.chunks[4], chunk, home.signer.sign(chunk)) == []
     data = home.signer.sign(again)
-    [problem] = walk.fork().follow(home.chunks[4], again, data)
+    [problem] = follower.fork().follow(home.chunks[4], again, data)
     assert problem.text == f"{home.chunks[4]} has changed since it was read the last time"
 
 

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 from gateway.chain.grant import Grant
 from gateway.chain.layout import Layout
 from gateway.config import Config, MeterSection, StoreSection, StreamSection
-from gateway.daemon.granter import Granter, Wish
+from gateway.daemon.granter import Granter, NewGrant
 from gateway.daemon.issuer import Issuer
 from gateway.daemon.publisher import Publisher
 from gateway.daemon.sealer import Sealer
@@ -240,7 +240,7 @@ class Home:
         }
         meter = str(wish.pop("meter", "main"))
         stream = await self.stream(meter)
-        wanted = Wish(granularity=granularity, **(wishes | wish))
+        wanted = NewGrant(granularity=granularity, **(wishes | wish))
         (record,), _ = await self.granter.new(stream, [provider.card], wanted, confirmed=True)
         return record
 

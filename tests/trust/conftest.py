@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.trust.tpm.keys import Keys
+from gateway.trust.tpm.keys import TpmKeys
 from gateway.trust.tpm.owner import Owner
 from gateway.trust.tpm.root import TpmRoot, connector
 from gateway.trust.tpm.transport import Transport
@@ -33,7 +33,7 @@ class Roots:
 
     def __init__(self) -> None:
         self._open: list[TpmRoot] = []
-        self.owner: Owner[Keys] | None = None
+        self.owner: Owner[TpmKeys] | None = None
 
     async def __call__(
         self,

@@ -18,9 +18,9 @@ from gateway.config.tariff import load_tariff
 from gateway.errors import UsageError
 from gateway.host.clock import SystemClock
 from gateway.provider.bill import Bill, bill_grants, bills
-from gateway.provider.grants import Held
+from gateway.provider.grants import OwnGrant
 from gateway.provider.identity import Identity, open_identity
-from gateway.provider.raw import Units, raw_grants, units
+from gateway.provider.raw import RawUnits, raw_grants, units
 from gateway.provider.sums import Row
 from gateway.stream.reader import StreamReader
 from gateway.stream.seen import Seen
@@ -62,7 +62,7 @@ def bill(folder: Path, place: Place, tariff_file: Path, max_age_ms: int, as_json
     """
     tariff = load_tariff(tariff_file)
 
-    async def found() -> tuple[list[Held], list[Bill]]:
+    async def found() -> tuple[list[OwnGrant], list[Bill]]:
         async with _reader(folder, place, max_age_ms) as (reader, identity):
             held = await bill_grants(reader, identity, tariff)
             return held, [one async for one in bills(reader, held, tariff)]
@@ -126,7 +126,7 @@ async def _raw(folder: Path, place: Place, max_age_ms: int, as_csv: bool, as_jso
         click.echo(str(one), err=True)
 
 
-def _run(opened: Units, unit_ms: int) -> dict[str, object]:
+def _run(opened: RawUnits, unit_ms: int) -> dict[str, object]:
     return {
         "from": utc(moment(opened.first, unit_ms)),
         "until": utc(moment(opened.first + opened.count, unit_ms)),
@@ -134,7 +134,7 @@ def _run(opened: Units, unit_ms: int) -> dict[str, object]:
     }
 
 
-async def _rows(found: AsyncGenerator[Units, None], unit_ms: int) -> AsyncGenerator[Row, None]:
+async def _rows(found: AsyncGenerator[RawUnits, None], unit_ms: int) -> AsyncGenerator[Row, None]:
     async with aclosing(found):
         async for opened in found:
             for i in range(opened.count):

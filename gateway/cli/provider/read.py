@@ -16,9 +16,9 @@ from gateway.cli.provider.place import Place, place_options
 from gateway.cli.values import Duration, Lanes, Moment
 from gateway.errors import GatewayError, UsageError
 from gateway.host.clock import SystemClock
-from gateway.provider.ask import Ask
 from gateway.provider.follow import follow
 from gateway.provider.identity import Identity, open_identity
+from gateway.provider.query import Query
 from gateway.provider.sums import Row, Sums
 from gateway.store.bucket import Bucket
 from gateway.stream.reader import StreamReader
@@ -75,8 +75,8 @@ def read(
         if from_ms is not None:
             raise UsageError("--last and --from both say where to begin: give one of them")
         from_ms = (_now_ms() if until_ms is None else until_ms) - last_ms
-    ask = Ask(granularity, lanes, from_ms, until_ms)
-    reading = _Reading(place, folder, open_identity(folder), ask, max_age_ms)
+    query = Query(granularity, lanes, from_ms, until_ms)
+    reading = _Reading(place, folder, open_identity(folder), query, max_age_ms)
     if following:
         asyncio.run(reading.follow(provider_rows.stream_csv if as_csv else provider_rows.stream_table))
     elif as_json:
@@ -90,7 +90,7 @@ class _Reading:
     place: Place
     folder: Path
     identity: Identity
-    ask: Ask
+    query: Query
     max_age_ms: int
 
     async def whole(self, show: Callable[[Sums, list[Row]], None], partly: bool) -> None:
@@ -99,7 +99,7 @@ class _Reading:
         async with self.place.bucket() as bucket:
             reader = await self._open(bucket)
             await reader.refresh(_now_ms(), self.max_age_ms)
-            sums = await Sums.ask(reader, self.identity, self.ask)
+            sums = await Sums.ask(reader, self.identity, self.query)
             try:
                 async for row in sums.rows():
                     rows.append(row)
@@ -114,9 +114,9 @@ class _Reading:
         async with self.place.bucket() as bucket:
             reader = await self._open(bucket)
             await reader.refresh(_now_ms(), self.max_age_ms)
-            sums = await Sums.ask(reader, self.identity, self.ask)
+            sums = await Sums.ask(reader, self.identity, self.query)
             _say(sums.sources)
-            show = begin(sums.question.lanes)
+            show = begin(sums.resolved.lanes)
             clock = SystemClock("host")
             rows = follow(
                 reader, sums, clock, self.max_age_ms, lambda error: _say([f"{error}; trying again"])
@@ -132,7 +132,7 @@ class _Reading:
 
 
 def _print_table(sums: Sums, rows: list[Row]) -> None:
-    lanes = sums.question.lanes
+    lanes = sums.resolved.lanes
     names = provider_rows.columns(lanes)
     numbers = set(names) - {provider_rows.FROM}
     cells = [provider_rows.cells(row, lanes, provider_rows.local, "-") for row in rows]
@@ -141,7 +141,7 @@ def _print_table(sums: Sums, rows: list[Row]) -> None:
 
 
 def _print_csv(sums: Sums, rows: list[Row]) -> None:
-    show = provider_rows.stream_csv(sums.question.lanes)
+    show = provider_rows.stream_csv(sums.resolved.lanes)
     for row in rows:
         show(row)
     _say(provider_rows.notes(sums))

@@ -88,9 +88,9 @@ def stream_csv(lanes: Sequence[str]) -> Callable[[Row], None]:
 
 def document(sums: Sums, rows: Sequence[Row]) -> dict[str, object]:
     """All of an answer for print_json: sums are integers of the lanes' own units."""
-    lanes = [LANES[name] for name in sums.question.lanes]
+    lanes = [LANES[name] for name in sums.resolved.lanes]
     return {
-        "granularity": str(sums.question.granularity),
+        "granularity": str(sums.resolved.granularity),
         "lanes": {lane.name: {"unit": lane.unit, "scale": lane.scale} for lane in lanes},
         "grants": sums.sources,
         "rows": [{"from": utc(row.start), "until": utc(row.end), "sums": dict(row.sums)} for row in rows],

@@ -11,7 +11,7 @@ from gateway.cli.output import examples
 from gateway.cli.simulate.options import Stand, home_options, run_until_ended
 from gateway.errors import UsageError
 from gateway.meters.dlms.application import association
-from gateway.meters.dlms.application.cipher import AUTHENTICATED, ENCRYPTED, Keys
+from gateway.meters.dlms.application.cipher import AUTHENTICATED, ENCRYPTED, CipherKeys
 from gateway.meters.secrets import Secrets, read_secrets
 from gateway.simulate.dlms import DlmsMeterSimulation, Framing, serve
 from gateway.simulate.dlms_server import Policy
@@ -73,6 +73,6 @@ def _policy(authentication: str, secrets: Secrets) -> Policy:
     return Policy(
         _MECHANISMS[authentication],
         protection,
-        Keys(secrets.encryption_key, secrets.authentication_key),
+        CipherKeys(secrets.encryption_key, secrets.authentication_key),
         secrets.password,
     )

@@ -19,7 +19,7 @@ from gateway.meters.modbus.value import NoValue, lane_value, number
 from gateway.meters.reading import Plausibility, Reading
 
 
-class Registers(Protocol):
+class RegisterSource(Protocol):
     """Where registers come from: a Bus, or a record of what one gave."""
 
     @property
@@ -57,7 +57,7 @@ class ModbusMeter:
         self,
         name: str,
         model: ModbusModel,
-        bus: Registers,
+        bus: RegisterSource,
         *,
         lanes: Collection[str],
         device_id: int,
@@ -163,7 +163,7 @@ def check_lanes(name: str, lanes: Collection[str], has: Sequence[str]) -> None:
             raise UsageError(f"meter {name}: its profile has no lane {lane!r}; it has {', '.join(has)}")
 
 
-async def probe_model(bus: Registers, device_id: int, model: ModbusModel) -> Plausibility:
+async def probe_model(bus: RegisterSource, device_id: int, model: ModbusModel) -> Plausibility:
     """Whether the device's probe register shows what `model` says; the sentence goes on after its name.
     MeterError as the bus."""
     register = model.probe.register
@@ -204,7 +204,7 @@ def alone(register: Register) -> Block:
     return Block(register.table, register.address, register.words, (register,))
 
 
-async def _ask(bus: Registers, device_id: int, block: Block) -> list[int]:
+async def _ask(bus: RegisterSource, device_id: int, block: Block) -> list[int]:
     return await bus.registers(device_id, block.table, block.address, block.count)
 
 

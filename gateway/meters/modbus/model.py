@@ -14,7 +14,7 @@ from fractions import Fraction
 from itertools import pairwise
 from typing import Literal
 
-from gateway.meters.toml_table import Keys
+from gateway.meters.toml_table import TomlTable
 
 Table = Literal["input", "holding"]
 WordOrder = Literal["high-first", "low-first"]
@@ -132,7 +132,7 @@ class ModbusModel:
         return tuple(register for register in self.registers if register.name == lane)
 
 
-def parse_model(keys: Keys) -> ModbusModel:
+def parse_model(keys: TomlTable) -> ModbusModel:
     """Take the model's keys: [block], [probe] and [[register]]."""
     registers = tuple(_register(entry) for entry in keys.tables("register"))
     _check_registers(registers, keys)
@@ -141,7 +141,7 @@ def parse_model(keys: Keys) -> ModbusModel:
     )
 
 
-def _register(keys: Keys) -> Register:
+def _register(keys: TomlTable) -> Register:
     register = Register(
         name=keys.text("name", r"[a-z][a-z0-9_]*"),
         obis=keys.text("obis", r"\d+-\d+:\d+\.\d+\.\d+"),
@@ -170,7 +170,7 @@ def _register(keys: Keys) -> Register:
     return register
 
 
-def _check_registers(registers: tuple[Register, ...], keys: Keys) -> None:
+def _check_registers(registers: tuple[Register, ...], keys: TomlTable) -> None:
     if not any(register.name in LANES for register in registers):
         raise keys.problem(f"no register is named {', '.join(LANES)}; at least one of them must be")
     in_order = sorted(registers, key=lambda register: (register.table, register.address))
@@ -190,13 +190,13 @@ def _check_registers(registers: tuple[Register, ...], keys: Keys) -> None:
             )
 
 
-def _block(keys: Keys) -> BlockLimits:
+def _block(keys: TomlTable) -> BlockLimits:
     limits = BlockLimits(most=keys.integer("most", 4, _MOST_IN_A_REQUEST), gap=keys.integer("gap", 0, 124))
     keys.end()
     return limits
 
 
-def _probe(keys: Keys, registers: tuple[Register, ...]) -> Probe:
+def _probe(keys: TomlTable, registers: tuple[Register, ...]) -> Probe:
     name = keys.text("register", r"[a-z][a-z0-9_]*")
     low, high = keys.number("min"), keys.number("max")
     keys.end()

@@ -9,7 +9,7 @@ from fractions import Fraction
 from gateway.errors import MeterError
 from gateway.host.clock import Clock
 from gateway.meters.modbus.bus import NotReached
-from gateway.meters.modbus.meter import Registers, check_lanes, judge
+from gateway.meters.modbus.meter import RegisterSource, check_lanes, judge
 from gateway.meters.modbus.model import Probe, Register
 from gateway.meters.modbus.sunspec_model import (
     COMMON,
@@ -43,7 +43,7 @@ class Found:
         return {point.name: point for point in METERS[self.model]}
 
 
-async def discover(bus: Registers, device_id: int, bases: Sequence[int]) -> Found:
+async def discover(bus: RegisterSource, device_id: int, bases: Sequence[int]) -> Found:
     """The first meter among the device's models. MeterError where there is none, or no SunSpec at all."""
     for base in bases:
         try:
@@ -58,7 +58,7 @@ async def discover(bus: Registers, device_id: int, bases: Sequence[int]) -> Foun
     raise MeterError(f"device {device_id} speaks no SunSpec: its marker stands at none of {where}")
 
 
-async def _walk(bus: Registers, device_id: int, address: int) -> Found:
+async def _walk(bus: RegisterSource, device_id: int, address: int) -> Found:
     serial = None
     for _ in range(_MOST_MODELS):
         if address > 0xFFFE:
@@ -93,7 +93,7 @@ class SunSpecMeter:
         self,
         name: str,
         model: SunSpecModel,
-        bus: Registers,
+        bus: RegisterSource,
         *,
         lanes: Collection[str],
         device_id: int,

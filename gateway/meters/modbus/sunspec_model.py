@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from gateway.meters.modbus.model import Register
-from gateway.meters.toml_table import Keys
+from gateway.meters.toml_table import TomlTable
 
 MARKER = (0x5375, 0x6E53)  # "SunS"
 COMMON, END = 1, 0xFFFF  # ids of the model that every device begins with, and of the end of all
@@ -73,7 +73,7 @@ class SunSpecModel:
         return ("power", "import", "export")
 
 
-def parse_model(keys: Keys) -> SunSpecModel:
+def parse_model(keys: TomlTable) -> SunSpecModel:
     """Take the model's keys: bases and [probe]."""
     bases = keys.integers("bases", 0, 0xFFFF)
     probe = keys.table("probe")

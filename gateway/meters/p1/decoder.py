@@ -17,7 +17,7 @@ _CLOCK = "0-0:1.0.0"
 
 
 @dataclass(frozen=True, slots=True)
-class Registers:
+class P1Registers:
     """Which lines fill the lanes: `imported` and `exported` are added up, `drawn` and `given` too, and power
     is the one less the other. `serial` holds the equipment identifier; the meter's clock stands in `zone`."""
 
@@ -37,7 +37,7 @@ class Registers:
 class P1Decoder:
     """Makes telegrams of a meter's bytes: `sealed` opens them first where the meter encrypts them."""
 
-    def __init__(self, registers: Registers, *, checked: bool, sealed: SealedFrames | None = None) -> None:
+    def __init__(self, registers: P1Registers, *, checked: bool, sealed: SealedFrames | None = None) -> None:
         self._registers = registers
         self._read = line_reader(registers.codes)
         self._checked = checked
@@ -71,7 +71,7 @@ class P1Decoder:
         raise MeterError("what a P1 frame holds is no telegram")
 
 
-def _telegram(values: Values, registers: Registers) -> Telegram:
+def _telegram(values: Values, registers: P1Registers) -> Telegram:
     """What the lines say of the lanes. MeterError where they say nothing of them."""
     lanes = {
         "import": _sum(values, registers.imported, Value.energy_mwh),

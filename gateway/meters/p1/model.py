@@ -9,10 +9,10 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from gateway.errors import UsageError
 from gateway.meters.p1.cipher import SealedFrames
-from gateway.meters.p1.decoder import P1Decoder, Registers
+from gateway.meters.p1.decoder import P1Decoder, P1Registers
 from gateway.meters.reading import Decoder
 from gateway.meters.secrets import Secrets
-from gateway.meters.toml_table import Keys
+from gateway.meters.toml_table import TomlTable
 
 _MWH_PER_KWH = 1_000_000
 _CODE = r"[0-9]-[0-9]:[0-9]{1,3}\.[0-9]{1,3}\.[0-9]{1,3}"
@@ -24,7 +24,7 @@ class P1Model:
     telegrams end in a check sequence. Encrypted ones need the meter's own encryption key, and an
     authentication key where `authentication_key`, which all meters of the model share, is not known."""
 
-    registers: Registers
+    registers: P1Registers
     interval_s: int
     rollover_kwh: int
     checked: bool
@@ -66,7 +66,7 @@ class P1Model:
         return P1Decoder(self.registers, checked=self.checked, sealed=sealed)
 
 
-def parse_model(keys: Keys) -> P1Model:
+def parse_model(keys: TomlTable) -> P1Model:
     """Take the model's keys: `interval_s`, `rollover_kwh`, `checksum`, `encrypted`, `authentication_key` and
     [registers]."""
     encrypted = keys.flag("encrypted")
@@ -83,13 +83,13 @@ def parse_model(keys: Keys) -> P1Model:
     )
 
 
-def _registers(keys: Keys) -> Registers:
+def _registers(keys: TomlTable) -> P1Registers:
     zone = keys.text("zone", r"[A-Z][A-Za-z_]+/[A-Z][A-Za-z_]+")
     try:
         clock_zone = ZoneInfo(zone)
     except (ZoneInfoNotFoundError, ValueError):
         raise keys.fault("zone", f"is {zone!r}; it must be a time zone such as Europe/Amsterdam") from None
-    registers = Registers(
+    registers = P1Registers(
         imported=_codes(keys, "import"),
         exported=_codes(keys, "export"),
         drawn=_codes(keys, "drawn"),
@@ -103,7 +103,7 @@ def _registers(keys: Keys) -> Registers:
     return registers
 
 
-def _codes(keys: Keys, key: str) -> tuple[str, ...]:
+def _codes(keys: TomlTable, key: str) -> tuple[str, ...]:
     """A list of reduced OBIS codes; none where the key is not there."""
     if not keys.has(key):
         return ()

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from gateway.meters.reading import Decoder
 from gateway.meters.secrets import Secrets
 from gateway.meters.sml.decoder import SmlDecoder
-from gateway.meters.toml_table import Keys
+from gateway.meters.toml_table import TomlTable
 
 LANES = ("import", "export", "power")
 
@@ -34,7 +34,7 @@ class SmlModel:
         return SmlDecoder()
 
 
-def parse_model(keys: Keys) -> SmlModel:
+def parse_model(keys: TomlTable) -> SmlModel:
     """Take the model's keys: `lanes`."""
     lanes = keys.texts("lanes")
     if not set(lanes) <= set(LANES) or len(set(lanes)) != len(lanes):

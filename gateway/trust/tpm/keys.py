@@ -23,16 +23,16 @@ from tpm2_pytss import (
 from gateway.errors import TrustError
 from gateway.trust.tpm.codes import Fault, TpmFault
 from gateway.trust.tpm.esapi import COUNTER_BYTES, Context
-from gateway.trust.tpm.provision import Identity
+from gateway.trust.tpm.provision import TpmIdentity
 from gateway.wire import es256
 
 _DRAWS = 8  # each is lost only if another process steps the counter in the same few milliseconds
 
 
-class Keys:
+class TpmKeys:
     """What the TPM does for an identity. Takes the context over: `close` closes it."""
 
-    def __init__(self, context: Context, identity: Identity) -> None:
+    def __init__(self, context: Context, identity: TpmIdentity) -> None:
         self._context = context
         self._esapi = context.esapi
         pinned, _ = TPM2B_PUBLIC.unmarshal(identity.srk)

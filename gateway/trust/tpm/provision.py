@@ -36,7 +36,7 @@ ROOT_BYTES = 32
 
 
 @dataclass(frozen=True, slots=True)
-class Identity:
+class TpmIdentity:
     """A gateway in a TPM, marshalled: the storage key to which sessions are salted, and the two keys
     wrapped by it. No secret of it opens outside that TPM; changing it yields errors, not keys."""
 
@@ -56,7 +56,7 @@ class Identity:
         folder.store(path, "tpm", asdict(self))
 
 
-def provision(context: Context, where: str, root: bytes | None = None) -> Identity:
+def provision(context: Context, where: str, root: bytes | None = None) -> TpmIdentity:
     """Make a new identity in the TPM, of `root` (32 bytes) or of a random one that nobody ever sees.
     `where` names the TPM in errors.
 
@@ -118,7 +118,7 @@ def provision(context: Context, where: str, root: bytes | None = None) -> Identi
     esapi.flush_context(context.session)
     esapi.tr_close(srk)
     made: tuple[Any, ...] = (storage, root_public, root_private, signing_public, signing_private)
-    return Identity(*(part.marshal() for part in made))
+    return TpmIdentity(*(part.marshal() for part in made))
 
 
 def _random_root(context: Context) -> bytearray:

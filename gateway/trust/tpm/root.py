@@ -8,9 +8,9 @@ from typing import Literal, Self
 
 from gateway.trust.root import check_message
 from gateway.trust.tpm.esapi import Context
-from gateway.trust.tpm.keys import Keys
+from gateway.trust.tpm.keys import TpmKeys
 from gateway.trust.tpm.owner import Owner
-from gateway.trust.tpm.provision import Identity, provision
+from gateway.trust.tpm.provision import TpmIdentity, provision
 from gateway.trust.tpm.transport import Transport, locate
 
 
@@ -19,7 +19,7 @@ class TpmRoot:
 
     assurance: Literal["tpm", "software"] = "tpm"
 
-    def __init__(self, owner: Owner[Keys], public_key: bytes) -> None:
+    def __init__(self, owner: Owner[TpmKeys], public_key: bytes) -> None:
         self._owner = owner
         self.public_key = public_key
 
@@ -29,7 +29,7 @@ class TpmRoot:
         return await cls.over(Owner(tcti, connector(folder, locate(tcti))))
 
     @classmethod
-    async def over(cls, owner: Owner[Keys]) -> Self:
+    async def over(cls, owner: Owner[TpmKeys]) -> Self:
         """The root that `owner` connects to, once it did."""
         try:
             return cls(owner, await owner.run(lambda keys: keys.public_key))
@@ -48,10 +48,10 @@ class TpmRoot:
         return await self._owner.run(lambda keys: keys.sign(message))
 
     async def draw_incarnation(self) -> int:
-        return await self._owner.run(Keys.draw_incarnation)
+        return await self._owner.run(TpmKeys.draw_incarnation)
 
     async def incarnation_counter(self) -> int | None:
-        return await self._owner.run(Keys.incarnation_counter)
+        return await self._owner.run(TpmKeys.incarnation_counter)
 
     async def random(self, n: int) -> bytes:
         return await self._owner.run(lambda keys: keys.random(n))
@@ -60,21 +60,21 @@ class TpmRoot:
         await self._owner.aclose()
 
 
-def connector(folder: Path, transport: Transport, root: bytes | None = None) -> Callable[[], Keys]:
+def connector(folder: Path, transport: Transport, root: bytes | None = None) -> Callable[[], TpmKeys]:
     """What connects to the identity in `folder`, made there (of `root`, or random) if it holds none."""
-    known: Identity | None = None
+    known: TpmIdentity | None = None
 
-    def connect() -> Keys:
+    def connect() -> TpmKeys:
         nonlocal known
         # Read once: a folder that vanishes later must not look like one that was never filled.
-        known = known or Identity.load(folder)
+        known = known or TpmIdentity.load(folder)
         context = Context(transport)
         try:
             if not transport.managed:
                 context.flush_leftovers()
             if known is None:
                 known = _first_use(context, folder, transport.tcti, root)
-            return Keys(context, known)
+            return TpmKeys(context, known)
         except BaseException:
             context.close()
             raise
@@ -82,7 +82,7 @@ def connector(folder: Path, transport: Transport, root: bytes | None = None) -> 
     return connect
 
 
-def _first_use(context: Context, folder: Path, tcti: str, root: bytes | None) -> Identity:
+def _first_use(context: Context, folder: Path, tcti: str, root: bytes | None) -> TpmIdentity:
     made = provision(context, tcti, root)
     made.store(folder)
     return made

@@ -10,8 +10,8 @@ from typing import Any, TypeVar
 
 from gateway.host.clock import Clock
 from gateway.meters.dlms.application import association
-from gateway.meters.dlms.application.cipher import Keys
-from gateway.meters.dlms.application.client import Session, Setup, Steps
+from gateway.meters.dlms.application.cipher import CipherKeys
+from gateway.meters.dlms.application.client import DlmsSession, Setup, Steps
 from gateway.meters.dlms.cosem.objects import PUBLIC_CLIENT
 from gateway.simulate.dlms import Connection, DlmsMeterSimulation, Framing, serve
 from gateway.simulate.dlms_objects import MeterObjects
@@ -21,7 +21,7 @@ from tests.meters.bench import NS, DrivenClock
 
 T = TypeVar("T")
 
-KEYS = Keys(
+KEYS = CipherKeys(
     bytes.fromhex("000102030405060708090A0B0C0D0E0F"), bytes.fromhex("D0D1D2D3D4D5D6D7D8D9DADBDCDDDEDF")
 )
 OTHER_KEY = bytes(range(100, 116))
@@ -46,7 +46,7 @@ def meter(policy: Policy, clock: DrivenClock | None = None, history_s: int = 0) 
     return server
 
 
-def session(policy: Policy, *, general: bool = False, first_counter: int = 1, **others: Any) -> Session:
+def session(policy: Policy, *, general: bool = False, first_counter: int = 1, **others: Any) -> DlmsSession:
     """The client that `policy` lets in."""
     setup: dict[str, Any] = {
         "mechanism": policy.mechanism,
@@ -57,7 +57,7 @@ def session(policy: Policy, *, general: bool = False, first_counter: int = 1, **
         "password": policy.password,
     } | others
     counters = count(first_counter)
-    return Session(Setup(**setup), lambda: next(counters))
+    return DlmsSession(Setup(**setup), lambda: next(counters))
 
 
 def talk(steps: Steps[T], answer: Callable[[bytes], bytes]) -> T:

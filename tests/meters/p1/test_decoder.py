@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from gateway.errors import MeterError, UsageError
 from gateway.meters.p1 import lines
 from gateway.meters.p1.cipher import SealedFrames
-from gateway.meters.p1.decoder import P1Decoder, Registers
+from gateway.meters.p1.decoder import P1Decoder, P1Registers
 from gateway.meters.p1.lines import equipment_number, meter_time
 from gateway.meters.profile import load_profile
 from gateway.meters.reading import Telegram
@@ -26,7 +26,7 @@ from gateway.simulate.p1 import seal, stamp, telegram
 from tests.meters.p1.public import SEALED, SEALED_KEY, PublicTelegram, public_telegram, public_telegrams
 
 AMSTERDAM = ZoneInfo("Europe/Amsterdam")
-TARIFFS = Registers(
+TARIFFS = P1Registers(
     imported=("1-0:1.8.1", "1-0:1.8.2"),
     exported=("1-0:2.8.1", "1-0:2.8.2"),
     drawn=("1-0:1.7.0",),

@@ -43,7 +43,7 @@ _SENDERS = 16
 
 
 @dataclass(frozen=True, slots=True)
-class Keys:
+class CipherKeys:
     """The global unicast encryption key (GUEK, EK) and the authentication key (GAK, AK), 16 bytes each; a
     meter that only encrypts has no authentication key."""
 
@@ -115,7 +115,7 @@ def check_title(title: bytes) -> bytes:
     return title
 
 
-def seal(keys: Keys, control: int, title: bytes, counter: int, text: bytes) -> bytes:
+def seal(keys: CipherKeys, control: int, title: bytes, counter: int, text: bytes) -> bytes:
     """`text` as the sender `title` protects it with `counter`: security control, counter, text, tag."""
     head = bytes((control,)) + counter.to_bytes(_COUNTER, "big")
     nonce = title + head[1:]
@@ -128,7 +128,7 @@ def seal(keys: Keys, control: int, title: bytes, counter: int, text: bytes) -> b
     return head + text + _short(gcm.encrypt(nonce, b"", aad + text))
 
 
-def open_body(keys: Keys, title: bytes, body: bytes) -> Opened:
+def open_body(keys: CipherKeys, title: bytes, body: bytes) -> Opened:
     """What the sender `title` sealed into `body`. MeterError where it was sealed under other keys or altered;
     without authentication (security control 0x20) a wrong key gives any bytes."""
     octets = Octets(body, "a ciphered message")
@@ -149,13 +149,13 @@ def open_body(keys: Keys, title: bytes, body: bytes) -> Opened:
     return Opened(title, control, counter, text)
 
 
-def gmac(keys: Keys, title: bytes, counter: int, challenge: bytes) -> bytes:
+def gmac(keys: CipherKeys, title: bytes, counter: int, challenge: bytes) -> bytes:
     """HLS5's f(challenge) by the sender `title`: security control, counter, tag (IEC 62056-5-3, HLS)."""
     sealed = seal(keys, AUTHENTICATED, title, counter, challenge)
     return sealed[: 1 + _COUNTER] + sealed[-_TAG:]
 
 
-def gmac_is_right(keys: Keys, title: bytes, challenge: bytes, answer: bytes) -> bool:
+def gmac_is_right(keys: CipherKeys, title: bytes, challenge: bytes, answer: bytes) -> bool:
     """Whether `answer` is the sender's f(challenge)."""
     if len(answer) != 1 + _COUNTER + _TAG or answer[0] != AUTHENTICATED:
         return False
@@ -167,7 +167,7 @@ class Guard:
     """Opens what comes, and refuses what came before: each sender's counter must rise. `least` are the bits
     of the security control that every message must have."""
 
-    def __init__(self, keys: Keys, least: int = 0) -> None:
+    def __init__(self, keys: CipherKeys, least: int = 0) -> None:
         self._keys = keys
         self._least = least
         self._last: OrderedDict[bytes, int] = OrderedDict()
@@ -201,7 +201,7 @@ class Guard:
             self._last.popitem(last=False)
 
 
-def _verified(keys: Keys, nonce: bytes, control: int, text: bytes, tag: bytes) -> bytes:
+def _verified(keys: CipherKeys, nonce: bytes, control: int, text: bytes, tag: bytes) -> bytes:
     if len(tag) != _TAG:
         raise MeterError("a ciphered message ends within its authentication tag")
     aad = bytes((control,)) + _authentication_key(keys)
@@ -224,13 +224,13 @@ def _short(sealed: bytes) -> bytes:
     return sealed[: _TAG - 16]
 
 
-def _stream(keys: Keys, nonce: bytes, text: bytes) -> bytes:
+def _stream(keys: CipherKeys, nonce: bytes, text: bytes) -> bytes:
     """GCM's counter mode alone, whose counter for the text begins at 2 (NIST SP 800-38D, 7.1)."""
     cipher = Cipher(algorithms.AES(keys.encryption), modes.CTR(nonce + (2).to_bytes(4, "big"))).encryptor()
     return cipher.update(text) + cipher.finalize()
 
 
-def _authentication_key(keys: Keys) -> bytes:
+def _authentication_key(keys: CipherKeys) -> bytes:
     if keys.authentication is None:
         raise MeterError("the meter authenticates its messages: its authentication key must be set too")
     return keys.authentication

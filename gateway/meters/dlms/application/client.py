@@ -16,7 +16,7 @@ from gateway.meters.dlms.application import apdu as services
 from gateway.meters.dlms.application import association, block_transfer, cipher
 from gateway.meters.dlms.application.apdu import Answer, Block, expect
 from gateway.meters.dlms.application.association import HLS5, LLS, NONE, Conformance, Initiate
-from gateway.meters.dlms.application.cipher import AUTHENTICATED, Guard, Keys
+from gateway.meters.dlms.application.cipher import AUTHENTICATED, CipherKeys, Guard
 from gateway.meters.dlms.application.refusal import SUCCESS, AccessError, is_refusal, refusal
 from gateway.meters.dlms.cosem import data
 from gateway.meters.dlms.cosem.data import Value
@@ -44,7 +44,7 @@ class Setup:
     protection: int = 0
     general: bool = False
     title: bytes = b""
-    keys: Keys | None = None
+    keys: CipherKeys | None = None
     password: bytes | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
@@ -59,7 +59,7 @@ class Setup:
             cipher.check_title(self.title)
 
 
-class Session:
+class DlmsSession:
     """Associations with one meter, one after the other. `counter` gives an invocation counter that was never
     given before. What the meter sent once is refused for ever, in later associations too."""
 

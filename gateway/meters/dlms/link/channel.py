@@ -8,7 +8,7 @@ from typing import Protocol
 from gateway.errors import MeterError
 from gateway.meters.dlms.link.hdlc_link import Primary
 from gateway.meters.dlms.link.wrapper import Message, Unwrapper
-from gateway.meters.transport import Stream
+from gateway.meters.transport import Connection
 
 
 class Channel(Protocol):
@@ -28,7 +28,7 @@ class Channel(Protocol):
 class HdlcChannel:
     """Over HDLC. What is not answered within `timeout_s` of silence is asked again, four times."""
 
-    def __init__(self, stream: Stream, link: Primary, timeout_s: float) -> None:
+    def __init__(self, stream: Connection, link: Primary, timeout_s: float) -> None:
         self._stream, self._link, self._timeout_s = stream, link, timeout_s
 
     async def connect(self) -> None:
@@ -64,7 +64,7 @@ class HdlcChannel:
 class WrapperChannel:
     """Over the TCP wrapper, from port `client` to port `server`. An answer must come within `timeout_s`."""
 
-    def __init__(self, stream: Stream, client: int, server: int, timeout_s: float) -> None:
+    def __init__(self, stream: Connection, client: int, server: int, timeout_s: float) -> None:
         self._stream, self._client, self._server, self._timeout_s = stream, client, server, timeout_s
         self._unwrapper = Unwrapper()
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from gateway.errors import MeterError
 from gateway.meters.endpoint import SerialSettings
-from gateway.meters.transport import Stream
+from gateway.meters.transport import Connection
 
 OPENING = SerialSettings(300, "even", 1, 7)
 # A battery keeps a head asleep: zeros for 2.2 s, then a pause of 1.5 s (IEC 62056-21, annex B.2).
@@ -68,7 +68,9 @@ def find_identification(heard: bytes) -> Identification | None:
     return None
 
 
-async def open_hdlc(stream: Stream, timeout_s: float = 3.0, *, device: str = "", wake: bool = False) -> None:
+async def open_hdlc(
+    stream: Connection, timeout_s: float = 3.0, *, device: str = "", wake: bool = False
+) -> None:
     """Bring the meter and the serial port from 300 Bd into HDLC. MeterError where the meter says nothing,
     or offers no HDLC."""
     await stream.change(OPENING)
@@ -88,7 +90,7 @@ async def open_hdlc(stream: Stream, timeout_s: float = 3.0, *, device: str = "",
     await _confirmation(stream, identification.answer)
 
 
-async def _identification(stream: Stream, timeout_s: float, device: str) -> Identification:
+async def _identification(stream: Connection, timeout_s: float, device: str) -> Identification:
     for _ in range(_MOST_OPENINGS):
         heard = b""
         await stream.write(request(device))
@@ -105,7 +107,7 @@ async def _identification(stream: Stream, timeout_s: float, device: str) -> Iden
     )
 
 
-async def _confirmation(stream: Stream, expected: bytes) -> None:
+async def _confirmation(stream: Connection, expected: bytes) -> None:
     """Wait for the meter's word at the new speed, in characters of seven bits still; whether the meter has
     taken the speed without one, HDLC shows."""
     heard = b""

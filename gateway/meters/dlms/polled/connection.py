@@ -10,8 +10,8 @@ from secrets import token_bytes
 from typing import TypeVar
 
 from gateway.errors import MeterError, UsageError
-from gateway.meters.dlms.application.cipher import Keys
-from gateway.meters.dlms.application.client import Session, Setup, Steps, run
+from gateway.meters.dlms.application.cipher import CipherKeys
+from gateway.meters.dlms.application.client import DlmsSession, Setup, Steps, run
 from gateway.meters.dlms.cosem.objects import DATA, PUBLIC_CLIENT, Obis, Reference
 from gateway.meters.dlms.link.channel import Channel, HdlcChannel, WrapperChannel
 from gateway.meters.dlms.link.hdlc import address
@@ -21,7 +21,7 @@ from gateway.meters.dlms.polled.counter import InvocationCounter
 from gateway.meters.dlms.polled.model import Link, Security
 from gateway.meters.endpoint import Endpoint
 from gateway.meters.secrets import Secrets
-from gateway.meters.transport import Stream
+from gateway.meters.transport import Connection
 
 T = TypeVar("T")
 
@@ -31,7 +31,7 @@ _FAREWELL_S = 2.0
 _LIMITS = Limits(transmit=512, receive=512)
 
 
-class Connection:
+class AssociatedConnection:
     """To the meter behind `endpoint`, as `link` and `security` say. `counter_file` keeps the invocation
     counter of a meter that wants one. UsageError where `secrets` lack what the meter needs."""
 
@@ -51,8 +51,8 @@ class Connection:
         self._setup = _setup(security, secrets)
         self._counter = InvocationCounter(counter_file) if security.counts else None
         self._counter_checked = False
-        self._session: Session | None = None
-        self._stream: Stream | None = None
+        self._session: DlmsSession | None = None
+        self._stream: Connection | None = None
         self._channel: Channel | None = None
 
     @property
@@ -68,13 +68,13 @@ class Connection:
                 self._session = self._new_session()
             await self._connect(self._link.client)
             self._counter_checked = False  # until it has proved to be good
-            await self.run(Session.associate)
+            await self.run(DlmsSession.associate)
             self._counter_checked = True
         except BaseException:
             self.drop()
             raise
 
-    async def run(self, operation: Callable[[Session], Steps[T]]) -> T:
+    async def run(self, operation: Callable[[DlmsSession], Steps[T]]) -> T:
         """What `operation` does in the association. After a MeterError that is no AccessError, and when it is
         cancelled, an answer may be on its way still: drop the connection then."""
         assert self._session is not None  # it is open
@@ -86,7 +86,7 @@ class Connection:
             if self._channel is not None:
                 with suppress(MeterError, TimeoutError):
                     async with asyncio.timeout(_FAREWELL_S):
-                        await self.run(Session.release)
+                        await self.run(DlmsSession.release)
                         await self._channel.disconnect()
         finally:  # cancelled too
             self.drop()
@@ -100,7 +100,7 @@ class Connection:
 
     async def _connect(self, client: int) -> Channel:
         link = self._link
-        self._stream = stream = await Stream.open(self._endpoint, self._timeout_s)
+        self._stream = stream = await Connection.open(self._endpoint, self._timeout_s)
         if link.framing == "mode-e":
             await open_hdlc(stream, wake=link.wake)
         if link.framing == "wrapper":
@@ -138,7 +138,7 @@ class Connection:
                 ) from None
 
     async def _seen_counter(self, code: Obis) -> int:
-        public = Session(Setup(), lambda: 0)
+        public = DlmsSession(Setup(), lambda: 0)
         channel = await self._connect(PUBLIC_CLIENT)
         await self._run(public.associate(), None)
         seen = await self._run(public.get(Reference(DATA, code, 2)), None)
@@ -149,8 +149,8 @@ class Connection:
             raise MeterError(f"it is no number from 0 to {_MOST_SEEN:#x}")
         return seen
 
-    def _new_session(self) -> Session:
-        return Session(self._setup, self._counter.take if self._counter else _no_counter)
+    def _new_session(self) -> DlmsSession:
+        return DlmsSession(self._setup, self._counter.take if self._counter else _no_counter)
 
 
 def _setup(security: Security, secrets: Secrets) -> Setup:
@@ -161,7 +161,7 @@ def _setup(security: Security, secrets: Secrets) -> Setup:
             raise UsageError(
                 "its profile needs the meter's encryption_key, and the file of its keys has none"
             )
-        keys = Keys(secrets.encryption_key, secrets.authentication_key)
+        keys = CipherKeys(secrets.encryption_key, secrets.authentication_key)
     return Setup(
         mechanism=security.mechanism,
         protection=security.protection,

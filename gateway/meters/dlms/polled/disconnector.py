@@ -6,7 +6,7 @@ import enum
 from dataclasses import dataclass
 
 from gateway.errors import MeterError
-from gateway.meters.dlms.application.client import Session, Steps
+from gateway.meters.dlms.application.client import DlmsSession, Steps
 from gateway.meters.dlms.cosem.objects import DISCONNECT_CONTROL, Obis, Reference, obis
 
 DISCONNECTOR = obis("0-0:96.3.10")
@@ -28,7 +28,7 @@ class SwitchState:
     control: ControlState
 
 
-def read_state(session: Session, switch: Obis = DISCONNECTOR) -> Steps[SwitchState]:
+def read_state(session: DlmsSession, switch: Obis = DISCONNECTOR) -> Steps[SwitchState]:
     """MeterError where the meter has no such switch, or does not let this client see it."""
     connected = yield from session.get(Reference(DISCONNECT_CONTROL, switch, _OUTPUT_STATE))
     control = yield from session.get(Reference(DISCONNECT_CONTROL, switch, _CONTROL_STATE))
@@ -37,11 +37,11 @@ def read_state(session: Session, switch: Obis = DISCONNECTOR) -> Steps[SwitchSta
     return SwitchState(connected, ControlState(control))
 
 
-def remote_disconnect(session: Session, switch: Obis = DISCONNECTOR) -> Steps[None]:
+def remote_disconnect(session: DlmsSession, switch: Obis = DISCONNECTOR) -> Steps[None]:
     """MeterError where the meter refuses."""
     yield from session.action(Reference(DISCONNECT_CONTROL, switch, _REMOTE_DISCONNECT))
 
 
-def remote_reconnect(session: Session, switch: Obis = DISCONNECTOR) -> Steps[None]:
+def remote_reconnect(session: DlmsSession, switch: Obis = DISCONNECTOR) -> Steps[None]:
     """MeterError where the meter refuses; some reconnect only once somebody presses their button."""
     yield from session.action(Reference(DISCONNECT_CONTROL, switch, _REMOTE_RECONNECT))

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from gateway.errors import MeterError
-from gateway.meters.dlms.application.client import Session, Steps
+from gateway.meters.dlms.application.client import DlmsSession, Steps
 from gateway.meters.dlms.cosem import date_time
 from gateway.meters.dlms.cosem.data import Value
 from gateway.meters.dlms.cosem.date_time import Scale
@@ -38,7 +38,7 @@ class Row:
 
 
 def read_columns(
-    session: Session, profile: Obis, clock: Obis, registers: Mapping[str, Obis]
+    session: DlmsSession, profile: Obis, clock: Obis, registers: Mapping[str, Obis]
 ) -> Steps[Columns]:
     """What the profile captures. MeterError where it has no clock, or none of the `registers`."""
     captured = yield from session.get(Reference(PROFILE_GENERIC, profile, _CAPTURE_OBJECTS))
@@ -64,7 +64,7 @@ def read_columns(
 
 
 def read_rows(
-    session: Session, profile: Obis, columns: Columns, scale: Scale, first: int, last: int
+    session: DlmsSession, profile: Obis, columns: Columns, scale: Scale, first: int, last: int
 ) -> Steps[list[Row]]:
     """The rows stamped from `first` to `last`, ns on the scale of the meter's clock, in their order. Meters
     that compare local times give others too."""

@@ -13,14 +13,14 @@ from typing import TypeVar
 
 from gateway.errors import MeterError, UsageError
 from gateway.host.clock import Clock
-from gateway.meters.dlms.application.client import Session, Steps
+from gateway.meters.dlms.application.client import DlmsSession, Steps
 from gateway.meters.dlms.application.refusal import AccessError
 from gateway.meters.dlms.cosem import date_time
 from gateway.meters.dlms.cosem.data import Value
 from gateway.meters.dlms.cosem.date_time import Scale
 from gateway.meters.dlms.cosem.objects import CLOCK, DATA, Obis, Reference, obis
 from gateway.meters.dlms.cosem.quantity import ScalerUnit, milliwatt_hours, watts
-from gateway.meters.dlms.polled.connection import Connection
+from gateway.meters.dlms.polled.connection import AssociatedConnection
 from gateway.meters.dlms.polled.load_profile import Columns, Row, read_columns, read_rows
 from gateway.meters.dlms.polled.model import DlmsModel, Register
 from gateway.meters.endpoint import Endpoint
@@ -65,7 +65,7 @@ class DlmsMeter:
                 has = ", ".join(model.lanes)
                 raise UsageError(f"meter {name}: its profile has no lane {lane!r}; it has {has}")
         try:
-            self._connection = Connection(
+            self._connection = AssociatedConnection(
                 endpoint, model.link, model.security, secrets, counter_file, timeout_s
             )
         except UsageError as error:
@@ -90,7 +90,7 @@ class DlmsMeter:
         """Whether its registers are there, in Wh and W."""
         return await self._guarded(self._probe)
 
-    async def perform(self, operation: Callable[[Session], Steps[T]]) -> T:
+    async def perform(self, operation: Callable[[DlmsSession], Steps[T]]) -> T:
         """What `operation` does in the association: throw the switch, say. MeterError as `read`."""
 
         async def performed() -> T:

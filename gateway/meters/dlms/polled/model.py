@@ -10,7 +10,7 @@ from gateway.meters.dlms.application import association
 from gateway.meters.dlms.application.cipher import AUTHENTICATED, ENCRYPTED
 from gateway.meters.dlms.cosem.objects import EXTENDED_REGISTER, REGISTER, Obis, obis
 from gateway.meters.dlms.link.hdlc import address
-from gateway.meters.toml_table import Keys
+from gateway.meters.toml_table import TomlTable
 
 DLMS_PORT = 4059  # IANA: dlms-cosem
 Framing = Literal["wrapper", "hdlc", "mode-e"]
@@ -91,7 +91,7 @@ class DlmsModel:
         return tuple(register.lane for register in self.registers)
 
 
-def parse_model(keys: Keys) -> DlmsModel:
+def parse_model(keys: TomlTable) -> DlmsModel:
     """Take the model's keys: [link], [security], [[register]], [load_profile] and the objects' codes."""
     rollover: dict[str, int] = {}
     registers = tuple(_register(entry, rollover) for entry in keys.tables("register"))
@@ -116,7 +116,7 @@ def parse_model(keys: Keys) -> DlmsModel:
     )
 
 
-def _link(keys: Keys) -> Link:
+def _link(keys: TomlTable) -> Link:
     framing = keys.choice("framing", _FRAMINGS)
     hdlc = framing != "wrapper"
     link = Link(
@@ -136,7 +136,7 @@ def _link(keys: Keys) -> Link:
     return link
 
 
-def _security(keys: Keys) -> Security:
+def _security(keys: TomlTable) -> Security:
     security = Security(
         mechanism=_MECHANISMS[keys.choice("authentication", tuple(_MECHANISMS))],
         protection=_PROTECTIONS[keys.choice("protection", tuple(_PROTECTIONS))],
@@ -147,7 +147,7 @@ def _security(keys: Keys) -> Security:
     return security
 
 
-def _register(keys: Keys, rollover: dict[str, int]) -> Register:
+def _register(keys: TomlTable, rollover: dict[str, int]) -> Register:
     register = Register(
         lane=keys.choice("name", LANES),
         class_id=keys.integer("class", REGISTER, EXTENDED_REGISTER) if keys.has("class") else REGISTER,
@@ -162,5 +162,5 @@ def _register(keys: Keys, rollover: dict[str, int]) -> Register:
     return register
 
 
-def _optional(keys: Keys, key: str) -> Obis | None:
+def _optional(keys: TomlTable, key: str) -> Obis | None:
     return obis(keys.text(key, _OBIS)) if keys.has(key) else None

@@ -45,7 +45,7 @@ class PushDecoder:
     """Reads the lists of `form` that come over `link`. With `keys`, only ciphered messages are believed, and
     with an authentication key among them only authenticated ones; without, only plain ones."""
 
-    def __init__(self, link: Link, form: ListForm, keys: cipher.Keys | None, seen: Seen) -> None:
+    def __init__(self, link: Link, form: ListForm, keys: cipher.CipherKeys | None, seen: Seen) -> None:
         self._link = link
         self._form = form
         self._keys = keys

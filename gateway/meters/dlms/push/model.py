@@ -8,14 +8,14 @@ from typing import Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from gateway.errors import UsageError
-from gateway.meters.dlms.application.cipher import Keys as CipherKeys
+from gateway.meters.dlms.application.cipher import CipherKeys
 from gateway.meters.dlms.cosem.objects import Obis, obis
 from gateway.meters.dlms.push.decoder import PushDecoder, Seen
 from gateway.meters.dlms.push.links import HdlcLink, MbusLink
 from gateway.meters.dlms.push.lists import PLACES, ListForm
 from gateway.meters.reading import Decoder
 from gateway.meters.secrets import Secrets
-from gateway.meters.toml_table import Keys
+from gateway.meters.toml_table import TomlTable
 
 LANES = ("import", "export", "power")
 Transport = Literal["hdlc", "m-bus"]
@@ -55,7 +55,7 @@ class DlmsPushModel:
         return None
 
 
-def parse_model(keys: Keys) -> DlmsPushModel:
+def parse_model(keys: TomlTable) -> DlmsPushModel:
     """Take the model's keys: `transport`, `encrypted`, and what its lists do not say themselves."""
     transport: Transport = keys.choice("transport", ("hdlc", "m-bus"))
     return DlmsPushModel(
@@ -71,11 +71,11 @@ def parse_model(keys: Keys) -> DlmsPushModel:
     )
 
 
-def _object(keys: Keys) -> Obis:
+def _object(keys: TomlTable) -> Obis:
     return obis(keys.text("serial_object", r"\d{1,3}-\d{1,3}:\d{1,3}\.\d{1,3}\.\d{1,3}"))
 
 
-def _zone(keys: Keys) -> ZoneInfo:
+def _zone(keys: TomlTable) -> ZoneInfo:
     name = keys.text("zone", r"[A-Za-z_]+/[A-Za-z_/]+")
     try:
         return ZoneInfo(name)
@@ -83,7 +83,7 @@ def _zone(keys: Keys) -> ZoneInfo:
         raise keys.fault("zone", f"is {name}; it must be a time zone like Europe/Oslo") from None
 
 
-def _places(keys: Keys) -> dict[int, tuple[str, ...]]:
+def _places(keys: TomlTable) -> dict[int, tuple[str, ...]]:
     places: dict[int, tuple[str, ...]] = {}
     for entry in keys.tables("list"):
         items = entry.texts("items")

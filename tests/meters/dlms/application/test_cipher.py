@@ -8,12 +8,12 @@ from hypothesis import strategies as st
 
 from gateway.errors import MeterError, UsageError
 from gateway.meters.dlms.application import cipher
-from gateway.meters.dlms.application.cipher import AUTHENTICATED, ENCRYPTED, Guard, Keys
+from gateway.meters.dlms.application.cipher import AUTHENTICATED, ENCRYPTED, CipherKeys, Guard
 
 # The worked example of DLMS UA 1000-2 (Green Book) for ciphered APDUs: its keys and its get-request.
 EK = bytes.fromhex("000102030405060708090A0B0C0D0E0F")
 AK = bytes.fromhex("D0D1D2D3D4D5D6D7D8D9DADBDCDDDEDF")
-KEYS = Keys(EK, AK)
+KEYS = CipherKeys(EK, AK)
 TITLE = bytes.fromhex("4D4D4D0000BC614E")
 COUNTER = 0x01234567
 GET = bytes.fromhex("C0010000080000010000FF0200")
@@ -67,9 +67,9 @@ def test_one_altered_bit_is_noticed(control: int, text: bytes, draw: st.DataObje
         cipher.open_body(KEYS, TITLE, bytes(body))
 
 
-@pytest.mark.parametrize("keys", [Keys(AK, AK), Keys(EK, EK)])
+@pytest.mark.parametrize("keys", [CipherKeys(AK, AK), CipherKeys(EK, EK)])
 @pytest.mark.parametrize("control", [AUTHENTICATED, AUTHENTICATED | ENCRYPTED])
-def test_a_wrong_key_is_told_and_not_shown(keys: Keys, control: int) -> None:
+def test_a_wrong_key_is_told_and_not_shown(keys: CipherKeys, control: int) -> None:
     body = cipher.seal(KEYS, control, TITLE, 7, GET)
     with pytest.raises(MeterError, match="wrong encryption or authentication key") as refusal:
         cipher.open_body(keys, TITLE, body)
@@ -95,7 +95,7 @@ def test_a_message_comes_once() -> None:
 
 def test_a_forged_counter_does_not_count() -> None:
     guard = Guard(KEYS)
-    forged = cipher.seal(Keys(AK, AK), 0x30, TITLE, 2**32 - 1, GET)
+    forged = cipher.seal(CipherKeys(AK, AK), 0x30, TITLE, 2**32 - 1, GET)
     with pytest.raises(MeterError, match="wrong encryption"):
         guard.open(cipher.Ciphered(cipher.GENERAL_GLO, TITLE, forged))
     guard.open(cipher.Ciphered(cipher.GENERAL_GLO, TITLE, cipher.seal(KEYS, 0x30, TITLE, 1, GET)))
@@ -162,14 +162,14 @@ def test_ciphering_not_read_here_is_named(tag: int) -> None:
 
 def test_keys_of_another_length_are_refused() -> None:
     with pytest.raises(UsageError, match="encryption key has 15 bytes"):
-        Keys(EK[:15])
+        CipherKeys(EK[:15])
     with pytest.raises(UsageError, match="authentication key has 17 bytes"):
-        Keys(EK, AK + b"\0")
+        CipherKeys(EK, AK + b"\0")
 
 
 def test_a_missing_authentication_key_is_asked_for() -> None:
     with pytest.raises(MeterError, match="authentication key must be set too"):
-        cipher.open_body(Keys(EK), TITLE, cipher.seal(KEYS, 0x30, TITLE, 1, GET))
+        cipher.open_body(CipherKeys(EK), TITLE, cipher.seal(KEYS, 0x30, TITLE, 1, GET))
 
 
 def test_a_title_of_another_length_is_refused() -> None:

@@ -8,8 +8,8 @@ import pytest
 from gateway.errors import MeterError, UsageError
 from gateway.meters.dlms.application import apdu, association, block_transfer, cipher
 from gateway.meters.dlms.application.association import HLS5, LLS, NONE
-from gateway.meters.dlms.application.cipher import Keys
-from gateway.meters.dlms.application.client import Session, Setup
+from gateway.meters.dlms.application.cipher import CipherKeys
+from gateway.meters.dlms.application.client import DlmsSession, Setup
 from gateway.meters.dlms.application.refusal import EXCEPTION, AccessError
 from gateway.meters.dlms.cosem import date_time
 from gateway.meters.dlms.cosem.data import Array, Integer
@@ -168,10 +168,10 @@ def test_a_long_answer_to_an_action_comes_in_blocks() -> None:
         (policy(LLS), {"password": b"87654321"}, "check the password"),
         (policy(LLS), {"mechanism": NONE}, "requires authentication"),
         (policy(NONE), {"mechanism": LLS, "password": PASSWORD}, "authentication mechanism"),
-        (policy(HLS5), {"keys": Keys(OTHER_KEY, KEYS.authentication)}, "refuses our proof of the keys"),
-        (policy(HLS5), {"keys": Keys(KEYS.encryption, OTHER_KEY)}, "refuses our proof of the keys"),
-        (policy(NONE, 0x30), {"keys": Keys(OTHER_KEY, KEYS.authentication)}, "cannot decipher"),
-        (policy(NONE, 0x30), {"keys": Keys(KEYS.encryption, OTHER_KEY)}, "cannot decipher"),
+        (policy(HLS5), {"keys": CipherKeys(OTHER_KEY, KEYS.authentication)}, "refuses our proof of the keys"),
+        (policy(HLS5), {"keys": CipherKeys(KEYS.encryption, OTHER_KEY)}, "refuses our proof of the keys"),
+        (policy(NONE, 0x30), {"keys": CipherKeys(OTHER_KEY, KEYS.authentication)}, "cannot decipher"),
+        (policy(NONE, 0x30), {"keys": CipherKeys(KEYS.encryption, OTHER_KEY)}, "cannot decipher"),
         (policy(NONE, 0x30), {"protection": 0x20}, "cannot decipher"),
         (policy(NONE, 0x30), {"protection": 0}, "application context"),
         (policy(NONE, 0), {"protection": 0x30, "keys": KEYS}, "application context"),
@@ -233,7 +233,7 @@ def test_a_counter_that_was_there_is_refused_by_the_meter() -> None:
     talk(session(policy(NONE, 0x30), first_counter=101).associate(), connection(server))
 
 
-def associated(wanted: Policy) -> tuple[Session, Server, bytes]:
+def associated(wanted: Policy) -> tuple[DlmsSession, Server, bytes]:
     """A client that has associated, its meter, and an answer that it had from it."""
     server = meter(wanted)
     client, answer = session(wanted), connection(server)
@@ -345,7 +345,7 @@ def test_a_setup_without_what_it_needs_is_refused() -> None:
     with pytest.raises(UsageError, match="encryption key"):
         Setup(protection=0x20)
     with pytest.raises(UsageError, match="authentication key"):
-        Setup(protection=0x10, keys=Keys(OTHER_KEY))
+        Setup(protection=0x10, keys=CipherKeys(OTHER_KEY))
     assert PASSWORD.decode() not in repr(Setup(LLS, password=PASSWORD, title=TITLE))
 
 

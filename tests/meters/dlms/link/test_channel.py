@@ -16,14 +16,14 @@ from gateway.meters.dlms.link.hdlc import address
 from gateway.meters.dlms.link.hdlc_link import Limits, Primary, Secondary
 from gateway.meters.dlms.link.wrapper import Message, Unwrapper
 from gateway.meters.endpoint import Line, SerialSettings, Tcp
-from gateway.meters.transport import Stream
+from gateway.meters.transport import Connection
 
 Talk = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 CLIENT, SERVER = address(16), address(1, 17)
 
 
 @asynccontextmanager
-async def connected(meter: Talk) -> AsyncIterator[Stream]:
+async def connected(meter: Talk) -> AsyncIterator[Connection]:
     """A stream to `meter`, which has a TCP connection to itself."""
 
     async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -33,14 +33,14 @@ async def connected(meter: Talk) -> AsyncIterator[Stream]:
             writer.close()
 
     async with await asyncio.start_server(talk, "127.0.0.1", 0) as server:
-        stream = await Stream.open(Tcp("127.0.0.1", server.sockets[0].getsockname()[1]))
+        stream = await Connection.open(Tcp("127.0.0.1", server.sockets[0].getsockname()[1]))
         try:
             yield stream
         finally:
             stream.close()
 
 
-def hdlc(stream: Stream, timeout_s: float = 5) -> HdlcChannel:
+def hdlc(stream: Connection, timeout_s: float = 5) -> HdlcChannel:
     return HdlcChannel(stream, Primary(CLIENT, SERVER), timeout_s)
 
 
@@ -77,7 +77,7 @@ async def test_hdlc_over_a_line_that_echoes() -> None:
         os.write(ours, data + link.outgoing())
 
     loop.add_reader(ours, answer)
-    stream = await Stream.open(Line(os.ttyname(theirs), SerialSettings(9600, "none", 1)))
+    stream = await Connection.open(Line(os.ttyname(theirs), SerialSettings(9600, "none", 1)))
     try:
         channel = hdlc(stream)
         await channel.connect()

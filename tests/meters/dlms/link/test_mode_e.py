@@ -21,7 +21,7 @@ from gateway.meters.dlms.link.hdlc import address
 from gateway.meters.dlms.link.hdlc_link import Primary, Secondary
 from gateway.meters.dlms.link.mode_e import OPENING, Identification, find_identification, open_hdlc, request
 from gateway.meters.endpoint import Line
-from gateway.meters.transport import Stream
+from gateway.meters.transport import Connection
 
 CLIENT, SERVER = address(16), address(1, 17)
 # A pty has no characters of seven bits.
@@ -81,14 +81,14 @@ class OpticalMeter:
 @asynccontextmanager
 async def optical(
     prepare: Callable[[OpticalMeter], None] = lambda meter: None, identification: bytes = LANDIS
-) -> AsyncIterator[tuple[Stream, OpticalMeter]]:
+) -> AsyncIterator[tuple[Connection, OpticalMeter]]:
     ours, theirs = os.openpty()
     tty.setraw(ours)
     tty.setraw(theirs)
     meter = OpticalMeter(ours, theirs, identification)
     prepare(meter)
     asyncio.get_running_loop().add_reader(ours, meter.answer)
-    stream = await Stream.open(Line(os.ttyname(theirs), PTY_OPENING))
+    stream = await Connection.open(Line(os.ttyname(theirs), PTY_OPENING))
     try:
         yield stream, meter
     finally:
@@ -98,7 +98,7 @@ async def optical(
         os.close(theirs)
 
 
-async def ask(stream: Stream) -> bytes:
+async def ask(stream: Connection) -> bytes:
     channel = HdlcChannel(stream, Primary(CLIENT, SERVER), 5)
     await channel.connect()
     return await channel.exchange(b"question")

@@ -4,7 +4,7 @@ import pytest
 
 from gateway.errors import MeterError
 from gateway.meters.dlms.application import apdu
-from gateway.meters.dlms.application.client import Session, Setup
+from gateway.meters.dlms.application.client import DlmsSession, Setup
 from gateway.meters.dlms.cosem import date_time
 from gateway.meters.dlms.cosem.data import (
     Array,
@@ -106,7 +106,7 @@ def columns(captured: Value, period: Value = QUARTER) -> Columns:
             request.invoke, encode(captured if request.target.index == 3 else period)
         ).encode()
 
-    session = Session(Setup(), lambda: 0)
+    session = DlmsSession(Setup(), lambda: 0)
     return talk(read_columns(session, PROFILE, obis("0-0:1.0.0"), LANES), answer)
 
 

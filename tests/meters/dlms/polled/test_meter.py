@@ -22,7 +22,7 @@ from gateway.meters.dlms.polled.model import DlmsModel, parse_model
 from gateway.meters.endpoint import Tcp
 from gateway.meters.reading import Remembering
 from gateway.meters.secrets import Secrets
-from gateway.meters.toml_table import Keys as Table
+from gateway.meters.toml_table import TomlTable as Table
 from gateway.simulate.dlms import DlmsMeterSimulation, Framing
 from gateway.simulate.dlms_server import Policy
 from gateway.simulate.home import Home

@@ -24,8 +24,8 @@ from gateway.meters.dlms.push.model import DlmsPushModel
 from gateway.meters.reading import Telegram
 from gateway.meters.secrets import Secrets
 
-KEYS = cipher.Keys(bytes(range(16)), bytes(range(16, 32)))
-ENCRYPTION = cipher.Keys(bytes(range(16)))
+KEYS = cipher.CipherKeys(bytes(range(16)), bytes(range(16, 32)))
+ENCRYPTION = cipher.CipherKeys(bytes(range(16)))
 TITLE = b"SIM\x00\x00\x00\x00\x01"
 NOON = int(datetime(2026, 6, 1, 12, tzinfo=UTC).timestamp()) * 1_000_000_000
 SECOND = 1_000_000_000
@@ -38,7 +38,7 @@ def notification(wh: int = 1000, moment: int | None = NOON) -> bytes:
 
 
 def ciphered(
-    apdu: bytes, counter: int, *, keys: cipher.Keys = KEYS, control: int = 0x30, title: bytes = TITLE
+    apdu: bytes, counter: int, *, keys: cipher.CipherKeys = KEYS, control: int = 0x30, title: bytes = TITLE
 ) -> bytes:
     return cipher.general_glo(title, cipher.seal(keys, control, title, counter, apdu))
 
@@ -57,7 +57,7 @@ def framed(message: bytes, size: int = 2000, *, repeat_header: bool = False) -> 
     )
 
 
-def decoder(keys: cipher.Keys | None = None) -> PushDecoder:
+def decoder(keys: cipher.CipherKeys | None = None) -> PushDecoder:
     return PushDecoder(HdlcLink(), ListForm(), keys, Seen())
 
 
@@ -66,7 +66,7 @@ def said(item: Telegram | MeterError) -> int | str:
     return str(item) if isinstance(item, MeterError) else item.registers["import"] // 1000
 
 
-def heard(line: bytes, keys: cipher.Keys | None = None) -> list[int | str]:
+def heard(line: bytes, keys: cipher.CipherKeys | None = None) -> list[int | str]:
     return [said(item) for item in decoder(keys).feed(line)]
 
 
@@ -74,7 +74,7 @@ def heard(line: bytes, keys: cipher.Keys | None = None) -> list[int | str]:
     ("keys", "control"),
     [(KEYS, 0x30), (ENCRYPTION, 0x20), (ENCRYPTION, 0x21), (KEYS, 0x31), (ENCRYPTION, 0x60)],
 )
-def test_ciphered_messages_are_opened(keys: cipher.Keys, control: int) -> None:
+def test_ciphered_messages_are_opened(keys: cipher.CipherKeys, control: int) -> None:
     assert heard(framed(ciphered(notification(), 1, keys=keys, control=control)), keys) == [1000]
 
 
@@ -121,14 +121,16 @@ def test_keys_that_are_missing_or_in_vain_are_told() -> None:
 
 
 def test_a_wrong_key_is_told() -> None:
-    other = cipher.Keys(bytes(16), KEYS.authentication)
+    other = cipher.CipherKeys(bytes(16), KEYS.authentication)
     assert "fails its check" in str(heard(framed(ciphered(notification(), 1)), other)[0])
     unauthenticated = ciphered(notification(), 1, keys=ENCRYPTION, control=0x20)
-    assert "or the encryption key is wrong" in str(heard(framed(unauthenticated), cipher.Keys(bytes(16)))[0])
+    assert "or the encryption key is wrong" in str(
+        heard(framed(unauthenticated), cipher.CipherKeys(bytes(16)))[0]
+    )
 
 
 @pytest.mark.parametrize(("keys", "control"), [(KEYS, 0x20), (KEYS, 0x10), (ENCRYPTION, 0x00)])
-def test_what_is_protected_less_than_it_could_be_is_refused(keys: cipher.Keys, control: int) -> None:
+def test_what_is_protected_less_than_it_could_be_is_refused(keys: cipher.CipherKeys, control: int) -> None:
     (error,) = heard(framed(ciphered(notification(), 1, control=control)), keys)
     assert "protects its messages" in str(error) or "neither encrypted nor" in str(error)
 

@@ -1,4 +1,4 @@
-"""A question to a stream, settled: which windows and lanes, or a sentence that says why not."""
+"""A query of a stream, resolved against the grants: which windows and lanes, or a sentence why not."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from dataclasses import dataclass
 
 from gateway.chain.window import Granularity
 from gateway.errors import NotGranted, UsageError
-from gateway.provider.grants import Held
+from gateway.provider.grants import OwnGrant
 from gateway.wire.stream import Descriptor
 
 _DAY_MS = 86_400_000
 
 
 @dataclass(frozen=True, slots=True)
-class Ask:
+class Query:
     """What a person asks for. None: whatever the grants open, in their finest windows. Times are Unix ms;
     the windows lie wholly between them."""
 
@@ -25,8 +25,8 @@ class Ask:
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
-    """An `Ask` that grants answer, each lane at least for some windows. Units, on window boundaries."""
+class Resolved:
+    """An `Query` that grants answer, each lane at least for some windows. Units, on window boundaries."""
 
     granularity: Granularity
     lanes: tuple[str, ...]
@@ -34,11 +34,11 @@ class Question:
     until: int | None
 
 
-def settle(ask: Ask, descriptor: Descriptor, held: Sequence[Held], kid: bytes) -> Question:
-    """The question that `ask` is, for these grants to the provider `kid`. NotGranted, saying what they do
+def resolve(query: Query, descriptor: Descriptor, held: Sequence[OwnGrant], kid: bytes) -> Resolved:
+    """What `query` comes to, for these grants to the provider `kid`. NotGranted, saying what they do
     open, where they open nothing of a lane asked for; UsageError for what no grant could answer."""
     present = tuple(lane.name for lane in descriptor.lanes)
-    unknown = [lane for lane in ask.lanes or () if lane not in present]
+    unknown = [lane for lane in query.lanes or () if lane not in present]
     if unknown:
         raise UsageError(f"lanes {', '.join(unknown)}: the stream has {', '.join(present)}")
     if not held:
@@ -46,30 +46,30 @@ def settle(ask: Ask, descriptor: Descriptor, held: Sequence[Held], kid: bytes) -
             f"stream {descriptor.stream.hex()} holds no grant of sums to this provider, {kid.hex()}:"
             " the household makes one for the provider's card.cose"
         )
-    choices = _granularities(ask, descriptor, held)
+    choices = _granularities(query, descriptor, held)
     for granularity in choices:
-        question = _span(ask, descriptor, granularity, ask.lanes or present)
+        resolved = _span(query, descriptor, granularity, query.lanes or present)
         open_lanes = tuple(
-            lane for lane in question.lanes if any(fault(question, one, [lane]) is None for one in held)
+            lane for lane in resolved.lanes if any(why_not(resolved, one, [lane]) is None for one in held)
         )
-        if open_lanes and ask.lanes in (None, open_lanes):
-            return Question(granularity, open_lanes, question.first, question.until)
-    question = _span(ask, descriptor, choices[0], ask.lanes or present)
-    closed = [lane for lane in question.lanes if all(fault(question, one, [lane]) for one in held)]
-    reasons = "; ".join(f"{one}; {fault(question, one, closed)}" for one in held)
-    raise NotGranted(f"sums of {question.granularity} of {', '.join(closed)} are not granted: {reasons}")
+        if open_lanes and query.lanes in (None, open_lanes):
+            return Resolved(granularity, open_lanes, resolved.first, resolved.until)
+    resolved = _span(query, descriptor, choices[0], query.lanes or present)
+    closed = [lane for lane in resolved.lanes if all(why_not(resolved, one, [lane]) for one in held)]
+    reasons = "; ".join(f"{one}; {why_not(resolved, one, closed)}" for one in held)
+    raise NotGranted(f"sums of {resolved.granularity} of {', '.join(closed)} are not granted: {reasons}")
 
 
-def fault(question: Question, held: Held, lanes: Sequence[str]) -> str | None:
-    """Why a grant opens none of the question's windows for any of the lanes; None where it opens some."""
+def why_not(resolved: Resolved, held: OwnGrant, lanes: Sequence[str]) -> str | None:
+    """Why a grant opens none of the query's windows for any of the lanes; None where it opens some."""
     if not set(lanes) & set(held.grant.lanes):
         return f"it opens no {' or '.join(lanes)}"
-    granularity = question.granularity
-    a = granularity.align_up(max(question.first, held.grant.first))
+    granularity = resolved.granularity
+    a = granularity.align_up(max(resolved.first, held.grant.first))
     b = granularity.start(granularity.index(a) + 1)
     if not held.divides(a, b):
         return f"it opens no window of {granularity}"
-    if min(end for end in (question.until, held.limit, b) if end is not None) < b:
+    if min(end for end in (resolved.until, held.limit, b) if end is not None) < b:
         return "it opens no whole window in the time asked for"
     return None
 
@@ -81,25 +81,25 @@ def length_ms(granularity: Granularity) -> int:
     return _DAY_MS if granularity.size == "day" else 30 * _DAY_MS
 
 
-def _granularities(ask: Ask, descriptor: Descriptor, held: Sequence[Held]) -> list[Granularity]:
+def _granularities(query: Query, descriptor: Descriptor, held: Sequence[OwnGrant]) -> list[Granularity]:
     """The one that is asked for, or those of the grants, the finest first."""
     granted = sorted({one.grant.granularity for one in held}, key=length_ms)
-    if ask.granularity is None:
+    if query.granularity is None:
         return granted
     # Days and months are those of the place that the grants name.
     zones = [granularity.zone for granularity in granted if isinstance(granularity.size, str)]
-    return [Granularity.parse(ask.granularity, descriptor.layout.unit_ms, *zones[:1])]
+    return [Granularity.parse(query.granularity, descriptor.layout.unit_ms, *zones[:1])]
 
 
-def _span(ask: Ask, descriptor: Descriptor, granularity: Granularity, lanes: tuple[str, ...]) -> Question:
+def _span(query: Query, descriptor: Descriptor, granularity: Granularity, lanes: tuple[str, ...]) -> Resolved:
     """The whole windows inside the time asked for."""
     unit_ms = descriptor.layout.unit_ms
     first, until = descriptor.start, None
-    if ask.from_ms is not None:
-        first = max(first, -(-ask.from_ms // unit_ms))
+    if query.from_ms is not None:
+        first = max(first, -(-query.from_ms // unit_ms))
     first = granularity.align_up(first)
-    if ask.until_ms is not None:
-        until = granularity.start(granularity.index(ask.until_ms // unit_ms))
+    if query.until_ms is not None:
+        until = granularity.start(granularity.index(query.until_ms // unit_ms))
         if until <= first:
             raise UsageError(f"there is no whole window of {granularity} between the two times asked for")
-    return Question(granularity, lanes, first, until)
+    return Resolved(granularity, lanes, first, until)
