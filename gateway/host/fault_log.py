@@ -1,36 +1,46 @@
-"""Says at once what is wrong, then once a minute how often, and at last that it is over."""
+"""Logs a repeating fault: at once, then once a minute with a count, and once more when it clears."""
 
 from __future__ import annotations
 
-import logging
+from collections.abc import Callable
 
 from gateway.host.clock import Clock
 
 _EVERY_NS = 60_000_000_000
 
 
-class Voice:
-    """One repeating trouble, told to `log`."""
+class FaultLog:
+    """One kind of fault: `fault` is the sentence of the one that lasts, None while there is none.
 
-    def __init__(self, clock: Clock, log: logging.Logger) -> None:
+    Lines go to `warn`, the last one to `inform`; `context` stands before each sentence in the log.
+    """
+
+    def __init__(
+        self, clock: Clock, warn: Callable[[str], object], inform: Callable[[str], object], context: str = ""
+    ) -> None:
+        self.fault: str | None = None
         self._clock = clock
-        self._log = log
+        self._warn = warn
+        self._inform = inform
+        self._context = context
         self._quiet_until: int | None = None
-        self._unsaid = 0
-        self._said = False
+        self._unlogged = 0
+        self._logged = False
 
-    def fault(self, sentence: str) -> None:
-        """It happened, once more: a line now, or counted for a later one."""
-        self._unsaid += 1
+    def report(self, sentence: str) -> None:
+        """The fault is there, or there again: a line now, or a count in a later one."""
+        self.fault = sentence
+        self._unlogged += 1
         now = self._clock.monotonic()
         if self._quiet_until is not None and now < self._quiet_until:
             return
-        times = f" ({self._unsaid} times since the last such line)" if self._unsaid > 1 else ""
-        self._log.warning("%s%s", sentence, times)
-        self._quiet_until, self._unsaid, self._said = now + _EVERY_NS, 0, True
+        times = f" ({self._unlogged} times since the last such line)" if self._unlogged > 1 else ""
+        self._warn(f"{self._context}{sentence}{times}")
+        self._quiet_until, self._unlogged, self._logged = now + _EVERY_NS, 0, True
 
-    def well(self, sentence: str) -> None:
-        """It is over: a line, where there was one about the trouble."""
-        if self._said:
-            self._log.info("%s", sentence)
-            self._said = False
+    def clear(self, sentence: str) -> None:
+        """The fault is over: a line, if there was one about the fault."""
+        self.fault = None
+        if self._logged:
+            self._inform(sentence)
+            self._logged = False

@@ -14,7 +14,7 @@ from collections.abc import Collection, Mapping
 
 from gateway.errors import MeterError
 from gateway.host.clock import Clock
-from gateway.host.fault_log import Voice
+from gateway.host.fault_log import FaultLog
 from gateway.meters.endpoint import Endpoint
 from gateway.meters.reading import Decoder, Plausibility, Reading, Telegram, sane
 from gateway.meters.transport import Connection
@@ -52,7 +52,7 @@ class Listener:
         self._stream: Connection | None = None
         self._heard: deque[Reading] = deque()
         self._problem: str | None = None
-        self._voice = Voice(clock, _log)
+        self._faults = FaultLog(clock, _log.warning, _log.info, f"meter {name}: a telegram is passed over: ")
 
     async def read(self) -> Reading:
         """The next good telegram that holds one of the lanes."""
@@ -101,7 +101,7 @@ class Listener:
                 sane(item.registers)
             except MeterError as error:
                 self._problem = str(error)
-                self._voice.fault(f"meter {self._name}: a telegram is passed over: {error}")
+                self._faults.report(str(error))
                 continue
             if reading := self._reading(item, wall, monotonic):
                 self._heard.append(reading)

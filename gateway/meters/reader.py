@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from gateway.errors import MeterError
 from gateway.host.clock import Clock
-from gateway.host.fault_log import Voice
+from gateway.host.fault_log import FaultLog
 from gateway.meters.reading import Meter, Reading, Remembering
 
 _log = logging.getLogger(__name__)
@@ -51,7 +51,7 @@ async def read_forever(
     to date for whoever asks. `since` is the wall time (ns) of the last reading that an earlier run had."""
     state = state or ReaderState()
     interval = round(interval_s * _NS)
-    voice = Voice(clock, _log)
+    faults = FaultLog(clock, _log.warning, _log.info)
     memory = _Memory(meter, clock) if isinstance(meter, Remembering) else None
     try:
         while True:
@@ -61,13 +61,13 @@ async def read_forever(
             except MeterError as error:
                 state.failures += 1
                 state.fault = str(error)
-                voice.fault(state.fault)
+                faults.report(state.fault)
                 await clock.sleep(_wait_s(state.failures, interval_s))
                 continue
             state.last_wall, state.failures, state.fault = reading.wall, 0, None
             if reading.meter_time is not None:
                 state.meter_ahead = reading.meter_time - reading.wall
-            voice.well(f"meter {reading.meter} answers again")
+            faults.clear(f"meter {reading.meter} answers again")
             for one in (*earlier, reading):
                 deliver(one)
             if not meter.pushes:

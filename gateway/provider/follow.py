@@ -7,6 +7,7 @@ from contextlib import aclosing
 
 from gateway.errors import StoreUnavailable
 from gateway.host.clock import Clock
+from gateway.host.fault_log import FaultLog
 from gateway.provider.sums import Row, Sums
 from gateway.stream.reader import StreamReader
 
@@ -18,14 +19,15 @@ async def follow(
     sums: Sums,
     clock: Clock,
     max_age_ms: int,
-    on_trouble: Callable[[StoreUnavailable], None],
+    tell: Callable[[str], None],
 ) -> AsyncGenerator[Row, None]:
     """The rows of `sums`, and then each further one as it opens, until none can come any more.
 
     Looks every 2 s, and while nothing comes up to every 10 s. A store that does not answer is asked
-    again for ever; `on_trouble` is told once each time. What is Refused is raised.
+    again for ever, and `tell` is given sentences about it. What is Refused is raised.
     """
-    pause, answering, renewed_at = _SHORTEST_S, True, reader.head
+    faults = FaultLog(clock, tell, tell)
+    pause, renewed_at = _SHORTEST_S, reader.head
     while True:
         came = False
         try:
@@ -37,11 +39,9 @@ async def follow(
                 async for row in rows:
                     came = True
                     yield row
-            answering = True
+            faults.clear("the store answers again")
         except StoreUnavailable as error:
-            if answering:
-                on_trouble(error)
-            answering = False
+            faults.report(f"{error}; trying again")
         if sums.done:
             return
         pause = _SHORTEST_S if came else min(pause * 1.5, _LONGEST_S)

@@ -118,9 +118,7 @@ class _Reading:
             _say(sums.sources)
             show = begin(sums.resolved.lanes)
             clock = SystemClock("host")
-            rows = follow(
-                reader, sums, clock, self.max_age_ms, lambda error: _say([f"{error}; trying again"])
-            )
+            rows = follow(reader, sums, clock, self.max_age_ms, lambda sentence: _say([sentence]))
             async with aclosing(rows):
                 async for row in rows:
                     show(row)
