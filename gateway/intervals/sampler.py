@@ -50,7 +50,7 @@ class Sampler:
 
     A new stream has no `start` and no `state`: it starts at the link boundary after the first reading with
     which all its energy registers are known. One that has started needs the `state` that belongs to its
-    last unit.
+    last unit. `rollover` is the meter's own mapping (`Meter.rollover`): a meter may fill it in later.
     """
 
     def __init__(
@@ -59,12 +59,15 @@ class Sampler:
         lanes: Iterable[str],
         start: int | None = None,
         state: SamplerState | None = None,
+        *,
+        rollover: Mapping[str, int] = _NO_ROLLOVER,
     ) -> None:
         self._layout = layout
         self._lanes = tuple(lanes)
         self._names = tuple(lane for lane in self._lanes if lane in ENERGY)
         self._energies = tuple(EnergyLane() for _ in self._names)
-        self._registers = Validator(self._names)
+        self._rollover = rollover
+        self._registers = Validator(self._names, rollover)
         self._start = start
         self._next = 0  # the next unit to come out, once there is a start
         self._powers: dict[int, int] = {}  # by unit, not yet come out
@@ -116,12 +119,10 @@ class Sampler:
         trusted: bool,
         wall_now: int,
         monotonic_now: int,
-        rollover: Mapping[str, int] = _NO_ROLLOVER,
     ) -> tuple[RegisterEvent, ...]:
         """Take a reading in. `trusted` says whether the wall clock is right now, `wall_now` and
         `monotonic_now` (ns) are both clocks now. Until it is right readings wait; then each is placed by
-        the monotonic clock, and so is one whose wall time was taken before the clock was set. `rollover`
-        is the meter's."""
+        the monotonic clock, and so is one whose wall time was taken before the clock was set."""
         self._hear(reading)
         if not trusted:
             self._wait(reading)
@@ -129,11 +130,11 @@ class Sampler:
         ahead = wall_now - monotonic_now
         events: list[RegisterEvent] = []
         for waiting in self._waiting:
-            events += self._place(waiting, waiting.monotonic + ahead, rollover)
+            events += self._place(waiting, waiting.monotonic + ahead)
         self._waiting.clear()
         placed = reading.monotonic + ahead
         was_set = abs(placed - reading.wall) >= _CLOCK_SET_NS
-        return (*events, *self._place(reading, placed if was_set else reading.wall, rollover))
+        return (*events, *self._place(reading, placed if was_set else reading.wall))
 
     def take(self, most: int = 86_400) -> Units | None:
         """The next units, `most` of them at most, or None. Call it until None comes: the rest of a long
@@ -151,6 +152,7 @@ class Sampler:
         for unit in [unit for unit in self._powers if unit < end]:
             lanes["power"][unit - first] = self._powers.pop(unit)
         self._next = end
+        self._registers.begin()
         return Units(first, lanes)
 
     def _resume(self, start: int | None, state: SamplerState | None) -> None:
@@ -170,7 +172,8 @@ class Sampler:
                 )
             lane.origin = Total(number, state.unit, value)
             marks.append(RegisterMark(state.unit, wall, None, value))
-        self._registers = Validator(self._names, tuple(marks), state.serial)
+        self._registers = Validator(self._names, self._rollover, tuple(marks), state.serial)
+        self._registers.begin()
         self._next = state.unit + 1
 
     def _hear(self, reading: Reading) -> None:
@@ -187,7 +190,7 @@ class Sampler:
             self._waiting = told if len(told) <= MOST_WAITING // 2 else told[::2]
         self._waiting.append(reading)
 
-    def _place(self, reading: Reading, wall: int, rollover: Mapping[str, int]) -> tuple[RegisterEvent, ...]:
+    def _place(self, reading: Reading, wall: int) -> tuple[RegisterEvent, ...]:
         """Believe a reading of the wall time `wall`, or hold it."""
         sample = Sample(
             self._layout.unit_at(wall),
@@ -196,8 +199,7 @@ class Sampler:
             tuple(reading.registers.get(name) for name in self._names),
             _digest(reading.serial),
         )
-        begun = self._start is not None and self._next > self._start
-        judged = self._registers.judge(sample, rollover, begun)
+        judged = self._registers.judge(sample)
         for total in judged.totals:
             self._know(total)
         power = reading.registers.get("power")

@@ -138,18 +138,25 @@ class _Run:
 
 
 class Validator:
-    """One meter's energy registers, of `lanes`; `marks` and `serial` are what an earlier run believed last.
+    """One meter's energy registers, of `lanes`. `rollover` gives the mWh at which a lane's register starts
+    again from 0, where that is known; `marks` and `serial` are what an earlier run believed last.
 
     `offsets` is what each register lacks to its total, which goes on rising over rollovers and exchanges;
     `held` the event since which samples are held, None while they are believed."""
 
     def __init__(
-        self, lanes: tuple[str, ...], marks: tuple[RegisterMark, ...] = (), serial: bytes = UNKNOWN
+        self,
+        lanes: tuple[str, ...],
+        rollover: Mapping[str, int],
+        marks: tuple[RegisterMark, ...] = (),
+        serial: bytes = UNKNOWN,
     ) -> None:
         self.offsets = [0] * len(lanes)
         self.serial = serial
         self.held: RegisterEvent | None = None
         self._lanes = lanes
+        self._rollover = rollover
+        self._begun = False
         self._marks: list[RegisterMark | None] = list(marks) or [None] * len(lanes)
         self._wrong: set[int] = set()  # the lanes that did not fit when they were last read
         self._run: _Run | None = None
@@ -160,10 +167,12 @@ class Validator:
         units = [mark.unit for mark in self._marks if mark is not None]
         return min(units) if len(units) == len(self._marks) else None
 
-    def judge(self, sample: Sample, rollover: Mapping[str, int], begun: bool) -> Judgement:
-        """Believe a sample, or hold it. `rollover` gives the mWh at which a lane's register starts again
-        from 0. Until the stream has `begun` no unit depends on the first samples, and ten that agree are
-        believed rather than them."""
+    def begin(self) -> None:
+        """Units depend on what was believed from now on: ten samples that agree no longer outweigh it."""
+        self._begun = True
+
+    def judge(self, sample: Sample) -> Judgement:
+        """Believe a sample, or hold it."""
         self._marks = [
             mark._replace(monotonic=sample.monotonic) if mark and mark.monotonic is None else mark
             for mark in self._marks
@@ -175,7 +184,7 @@ class Validator:
         if not any(register is not None for register in sample.energy):
             return Judgement(not other)
         run = self._run if self._run and self._run.reaches(sample) else None
-        misfit = self._misfit(sample, rollover, run)
+        misfit = self._misfit(sample, run)
         wrong = misfit.fell | misfit.rose
         if not other:
             self._wrong -= {lane for lane, register in enumerate(sample.energy) if register is not None}
@@ -189,7 +198,7 @@ class Validator:
             began = (self.held,)
         self._run = run or _Run(len(self._lanes), sample.monotonic)
         self._run.add(sample, misfit)
-        judged = self._settle(self._run, sample, rollover, begun)
+        judged = self._settle(self._run, sample)
         return Judgement(judged.believed, judged.totals, began + judged.events)
 
     def _news(self, sample: Sample) -> Sample:
@@ -200,7 +209,7 @@ class Validator:
         )
         return Sample(sample.unit, sample.wall, sample.monotonic, energy, sample.serial)
 
-    def _misfit(self, sample: Sample, rollover: Mapping[str, int], run: _Run | None) -> _Misfit:
+    def _misfit(self, sample: Sample, run: _Run | None) -> _Misfit:
         """What is wrong with a sample that continues `run`."""
         fell: set[int] = set()
         rose: set[int] = set()
@@ -215,7 +224,7 @@ class Validator:
             if rise < 0:
                 fell.add(lane)
                 gross = gross or rise <= -_EXCHANGE_FALL_MWH
-                modulus = rollover.get(self._lanes[lane])
+                modulus = self._rollover.get(self._lanes[lane])
                 if modulus is not None and 0 <= modulus + rise <= most + _ROLLOVER_SLACK_MWH:
                     rolled.add(lane)
             elif rise > most + _SLACK_MWH:
@@ -223,16 +232,16 @@ class Validator:
                 gross = True
         return _Misfit(fell, rose, rolled, gross)
 
-    def _settle(self, run: _Run, sample: Sample, rollover: Mapping[str, int], begun: bool) -> Judgement:
+    def _settle(self, run: _Run, sample: Sample) -> Judgement:
         """Believe held samples that say by now what happened, `sample` the last of them."""
         if not _differ(run.serial, self.serial) and all(
             run.rolled[lane] >= _AGREEING for lane in self._wrong
         ):
             rolled = set(self._wrong)
             for lane in rolled:
-                self.offsets[lane] += rollover[self._lanes[lane]]
+                self.offsets[lane] += self._rollover[self._lanes[lane]]
             return Judgement(True, self._adopt(run.latest), self._end("rolled", sample.unit, rolled))
-        if self._is_exchange(run, sample, begun):
+        if self._is_exchange(run, sample):
             for lane, (mark, first) in enumerate(zip(self._marks, run.first, strict=True)):
                 if mark is not None and first is not None:
                     self.offsets[lane] += mark.register - first.register
@@ -241,7 +250,7 @@ class Validator:
             return Judgement(True, totals, self._end("exchanged", sample.unit))
         return Judgement(False)
 
-    def _is_exchange(self, run: _Run, sample: Sample, begun: bool) -> bool:
+    def _is_exchange(self, run: _Run, sample: Sample) -> bool:
         if min(run.seen) < _AGREEING:
             return False
         if _differ(run.serial, self.serial):
@@ -249,7 +258,7 @@ class Validator:
         if not run.gross or run.readings < _LONG_AGREEING:
             return False
         named = UNKNOWN not in (run.serial, self.serial)
-        return not begun or (not named and sample.monotonic - run.began >= _LONG_NS)
+        return not self._begun or (not named and sample.monotonic - run.began >= _LONG_NS)
 
     def _believe(self, sample: Sample) -> tuple[Total, ...]:
         if self.serial == UNKNOWN:

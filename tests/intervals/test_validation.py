@@ -33,7 +33,6 @@ class World:
 
     serial: str | None = None
     modulus: int | None = None
-    sampler: Sampler = field(default_factory=lambda: Sampler(LAYOUT, LANES))
     mono: int = 500 * NS
     wall_ahead: int = BEGIN_S * NS  # the wall clock, less the monotonic one
     trusted: bool = True
@@ -50,6 +49,8 @@ class World:
         self.newest = 0  # the latest unit that a reading was placed in
         self.truth: dict[str, dict[int, set[int]]] = {lane: {} for lane in (*ENERGY, "power")}
         self._waiting: list[tuple[int, dict[str, int]]] = []
+        self._rollover: dict[str, int] = {}  # as the meter tells it, which may be late
+        self.sampler = Sampler(LAYOUT, LANES, rollover=self._rollover)
 
     # --- time and meter
 
@@ -93,12 +94,14 @@ class World:
         """A reading of these registers, true or not."""
         wall = self.mono + self.wall_ahead
         self.newest = max(self.newest, LAYOUT.unit_at(wall) if self.trusted else 0)
+        self._rollover.clear()
+        if self.modulus is not None:
+            self._rollover.update(dict.fromkeys(ENERGY, self.modulus))
         self.events += self.sampler.add(
             Reading("main", registers, wall, self.mono, serial),
             trusted=self.trusted,
             wall_now=wall,
             monotonic_now=self.mono,
-            rollover={} if self.modulus is None else dict.fromkeys(ENERGY, self.modulus),
         )
 
     def mistakes(self, wrong: dict[str, int]) -> None:
@@ -138,7 +141,7 @@ class World:
     def crashes(self) -> None:
         self._waiting.clear()
         state = None if self.saved is None else SamplerState.from_bytes(self.saved)
-        self.sampler = Sampler(LAYOUT, LANES, self.start, state)
+        self.sampler = Sampler(LAYOUT, LANES, self.start, state, rollover=self._rollover)
 
     def told(self) -> list[str]:
         return [event.kind for event in self.events]
