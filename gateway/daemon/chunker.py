@@ -1,4 +1,4 @@
-"""Closes chunks: open units become a signed object, then tokens and pages follow, then the head.
+"""Closes chunks: sealed units become a signed object, chained to the one before.
 
 A chunk lies within one link and one incarnation. It is closed when it reaches a border (a multiple of
 `chunk_units` in its link), or when its incarnation is over.
@@ -11,15 +11,13 @@ from collections.abc import Sequence
 import numpy as np
 
 from gateway.chain.layout import Layout
-from gateway.daemon.issuer import Issuer
-from gateway.daemon.pager import Pager
 from gateway.host.clock import Clock
 from gateway.ledger.ledger import Ledger
 from gateway.ledger.records import ChunkEntry, Outgoing, Sealed, Stream
 from gateway.trust.root import Root
 from gateway.trust.signing import sign
 from gateway.wire import cose, names
-from gateway.wire.stream import Chunk, Head
+from gateway.wire.stream import Chunk
 
 
 def border(unit: int, layout: Layout, chunk_units: int) -> int:
@@ -57,42 +55,25 @@ class Chunker:
     """Closes the chunks of one gateway's streams."""
 
     def __init__(
-        self,
-        ledger: Ledger,
-        root: Root,
-        issuer: Issuer,
-        pager: Pager,
-        clock: Clock,
-        *,
-        chunk_units: int,
-        incarnation: int,
+        self, ledger: Ledger, root: Root, clock: Clock, *, chunk_units: int, incarnation: int
     ) -> None:
         self._ledger = ledger
         self._root = root
-        self._issuer = issuer
-        self._pager = pager
         self._clock = clock
         self._chunk_units = chunk_units
         self._incarnation = incarnation
-        self._behind: set[bytes] = set()  # streams whose last chunk may lack its tokens or head
 
-    async def catch_up(self, stream: Stream) -> None:
-        """After a start: close what earlier incarnations left open, and finish what follows a chunk."""
-        self._behind.add(stream.id)
-        await self.close_ready(stream)
-
-    async def close_ready(self, stream: Stream) -> None:
-        """Close the chunks that have reached their borders, and finish what follows a chunk."""
+    async def close_ready(self, stream: Stream) -> ChunkEntry | None:
+        """Close the chunks that have reached their borders; the stream's last chunk then, None before there
+        is one. A commit that fills no chunk costs one look at the stream's position."""
         position = await self._ledger.position(stream)
         first = stream.start if position.last is None else position.last.end
-        if position.next_unit >= border(first, stream.layout, self._chunk_units):
-            self._behind.add(stream.id)
-        if stream.id in self._behind:
-            await self._close_all(stream)
-            await self._follow(stream)
-            self._behind.discard(stream.id)
+        if position.next_unit < border(first, stream.layout, self._chunk_units):
+            return position.last
+        return await self.close_all(stream)
 
-    async def _close_all(self, stream: Stream) -> None:
+    async def close_all(self, stream: Stream) -> ChunkEntry | None:
+        """The same, and also close what earlier incarnations left open: for the first look after a start."""
         parts = await self._ledger.open_units(stream)
         last = (await self._ledger.position(stream)).last
         while ready := front(parts, stream.layout, self._chunk_units, self._incarnation):
@@ -101,6 +82,7 @@ class Chunker:
             parts = [part for part in parts if part.first >= whole.end]
             if rest is not None:
                 parts.insert(0, rest)
+        return last
 
     async def _close(
         self, stream: Stream, whole: Sealed, rest: Sealed | None, last: ChunkEntry | None
@@ -121,13 +103,3 @@ class Chunker:
         key = names.chunk(stream.id, whole.first, stream.layout.unit_ms)
         await self._ledger.close_chunk(stream, entry, whole, rest, Outgoing(key, data))
         return entry
-
-    async def _follow(self, stream: Stream) -> None:
-        last = (await self._ledger.position(stream)).last
-        if last is None:
-            return
-        await self._issuer.issue(stream, last.end)
-        await self._pager.turn(stream, last.end)
-        head = Head(stream.id, last.seq, last.digest, last.end, self._clock.wall() // 1_000_000)
-        data = await sign(self._root, head)
-        await self._ledger.enqueue(stream.id, [Outgoing(names.head(stream.id), data, replace=True)])

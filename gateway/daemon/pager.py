@@ -1,17 +1,17 @@
 """Makes day and month pages: PROTOCOL.md, "Pages form a Merkle sum tree over the calendar".
 
 A day's page is made once chunks reach the day's end, from the chunks' ciphertexts, which the ledger keeps
-until then; a month's from its days' pages. The tokens of the windows that ended in the period are folded
-with it, and leave before it.
+until then; a month's from its days' pages.
 """
 
 from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Sequence
 
 import numpy as np
 
 from gateway.chain.page import SPANS, Calendar, Period, Span, add_up
 from gateway.chain.seal import U64
-from gateway.daemon.issuer import Issuer
 from gateway.ledger.ledger import Ledger
 from gateway.ledger.records import Outgoing, PageEntry, Stream
 from gateway.trust.root import Root
@@ -23,16 +23,13 @@ from gateway.wire.stream import Page
 class Pager:
     """The pages of one gateway's streams."""
 
-    def __init__(self, ledger: Ledger, root: Root, issuer: Issuer) -> None:
+    def __init__(self, ledger: Ledger, root: Root) -> None:
         self._ledger = ledger
         self._root = root
-        self._issuer = issuer
 
-    async def turn(self, stream: Stream, end: int) -> None:
-        """Make the pages of all days and months that ended at or before unit `end`, where chunks end.
-
-        Each page is one transaction; what a crash leaves undone the next turn does.
-        """
+    async def due(self, stream: Stream, end: int) -> AsyncGenerator[tuple[Span, Period], None]:
+        """The days, then the months, that ended at or before unit `end`, where chunks end, and have no page
+        yet. Each must be made before the next is asked for."""
         calendar = Calendar.of(stream.layout.unit_ms, stream.start)
         if calendar is None:
             return
@@ -40,10 +37,13 @@ class Pager:
             last = await self._ledger.last_page(stream, span)
             unit = calendar.first(span) if last is None else last.end
             while unit < end and (period := calendar.period(span, unit)).end <= end:
-                last = await self._make(stream, span, period, last)
+                yield span, period
                 unit = period.end
 
-    async def _make(self, stream: Stream, span: Span, period: Period, last: PageEntry | None) -> PageEntry:
+    async def make(self, stream: Stream, span: Span, period: Period, folded: Sequence[Outgoing]) -> None:
+        """Make a page that is due, in one transaction. `folded` are the tokens of the windows that ended in
+        the period: they leave before it."""
+        last = await self._ledger.last_page(stream, span)
         sums = np.zeros((len(stream.lanes), period.count), dtype=np.uint64)
         add = self._add_chunks if span == "day" else self._add_days
         page = Page(
@@ -59,10 +59,8 @@ class Pager:
         data = await sign(self._root, page)
         kept = sums if span == "day" else None
         entry = PageEntry(period.name, period.step, period.first, period.end, cose.digest(data), kept)
-        folded = await self._issuer.fold(stream, period.begin, period.end, span)
         key = names.page(stream.id, period.name)
         await self._ledger.add_page(stream, entry, [*folded, Outgoing(key, data)])
-        return entry
 
     async def _add_chunks(self, stream: Stream, day: Period, sums: U64) -> tuple[bytes, ...]:
         """Add the day's ciphertexts to `sums`; the digests of the chunks that overlap the day."""

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from dataclasses import dataclass
 
 from gateway.daemon.takeover import Takeover
 from gateway.errors import KeyTaken, LedgerError, StoreDenied, StoreUnavailable
 from gateway.host.clock import Clock
+from gateway.host.fault_log import FaultLog
 from gateway.ledger.ledger import Ledger
 from gateway.ledger.records import Queued
 from gateway.store.bucket import Bucket
@@ -19,23 +19,23 @@ _LONGEST_PAUSE_S = 60.0
 _IDLE_S = 1.0
 
 
-@dataclass(slots=True)
-class StoreState:
-    """How the store fares, for the status: Unix ms of the last answer, and what failed since."""
-
-    answered_ms: int | None = None
-    error: str | None = None
-
-
 class Publisher:
-    """One task that empties the outbox. It first lets `takeover` compare the store with the ledger."""
+    """One task that empties the outbox. It first lets `takeover` compare the store with the ledger.
+
+    `answered_ms` is the Unix time (ms) of the store's last answer."""
 
     def __init__(self, ledger: Ledger, bucket: Bucket, clock: Clock, takeover: Takeover) -> None:
         self._ledger = ledger
         self._bucket = bucket
         self._clock = clock
         self._takeover = takeover
-        self.state = StoreState()
+        self.answered_ms: int | None = None
+        self._faults = FaultLog(clock, _log.warning, _log.warning, "nothing is lost, sending waits: ")
+
+    @property
+    def fault(self) -> str | None:
+        """What failed since the store last answered, in a sentence; None while nothing did."""
+        return self._faults.fault
 
     async def run(self) -> None:
         """For ever. Raises StoreAhead when the store holds more than the ledger knows."""
@@ -47,16 +47,14 @@ class Publisher:
                     await self._takeover.compare()
                     compared = True
                 sent = await self._send()
-                if self.state.error is not None:
-                    _log.warning("sending goes on; %d objects wait", await self._ledger.backlog())
+                if self.fault is not None:
+                    self._faults.clear(f"sending goes on; {await self._ledger.backlog()} objects wait")
             except (StoreUnavailable, StoreDenied, LedgerError) as error:
-                if self.state.error is None:
-                    _log.warning("nothing is lost, sending waits: %s", error)
-                self.state.error = str(error)
+                self._faults.report(str(error))
                 await self._clock.sleep(pause)
                 pause = min(pause * 2, _LONGEST_PAUSE_S)
                 continue
-            self.state = StoreState(self._clock.wall() // 1_000_000)
+            self.answered_ms = self._clock.wall() // 1_000_000
             pause = 1.0
             if not sent:
                 await self._clock.sleep(_IDLE_S)

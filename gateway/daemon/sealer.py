@@ -1,8 +1,7 @@
-"""One meter's way from readings to durable ciphertexts.
+"""Seals one meter's readings: what has gathered in RAM becomes durable ciphertexts.
 
-Readings gather in RAM; every `commit_seconds` their units are sealed and go to the ledger in one
-transaction, together with the registers at the last of them, so that a crash costs at most those
-seconds' resolution and never a mWh.
+Units go to the ledger in one transaction together with the registers at the last of them, so that a
+crash costs at most the resolution of the readings since, and never a mWh.
 """
 
 from __future__ import annotations
@@ -18,15 +17,16 @@ import numpy as np
 from gateway.chain.keys import STREAM_BYTES
 from gateway.chain.layout import LANES, Layout
 from gateway.chain.seal import LinkWords, seal, words_under
-from gateway.daemon.chunker import Chunker
-from gateway.errors import LedgerError, TrustError, UsageError
+from gateway.daemon.register_log import RegisterLog
+from gateway.errors import UsageError
 from gateway.host.clock import Clock
+from gateway.host.fault_log import FaultLog
 from gateway.intervals.backfill import plausible
 from gateway.intervals.sampler import Sampler, Units
 from gateway.intervals.state import SamplerState
 from gateway.intervals.validation import RegisterEvent
 from gateway.ledger.ledger import Ledger
-from gateway.ledger.records import AuditEntry, Outgoing, Sealed, Stream
+from gateway.ledger.records import Outgoing, Sealed, Stream
 from gateway.meters.reading import Reading
 from gateway.trust.keyring import KeyRing
 from gateway.trust.root import Root
@@ -35,19 +35,6 @@ from gateway.wire import cose, names
 from gateway.wire.stream import Descriptor
 
 _log = logging.getLogger(__name__)
-
-_TELL_EVERY_NS = 600_000_000_000  # a register that falls each second fills no log
-
-_TOLD = {
-    "fell": "its {lanes} register fell; readings are held until it is back",
-    "rose": "its {lanes} register rose by more than a home can draw; readings are held until it is back",
-    "other": "another meter's number came with a reading; such readings are held until it is clear whose "
-    "they are",
-    "back": "its registers are back where they were",
-    "rolled": "its {lanes} register started again from 0, as it does when it is full; nothing is lost",
-    "exchanged": "another meter answers in its place; its registers count from the first that was held, and "
-    "what was used before it and after the last of the old one is not known and counts 0",
-}
 
 
 class Sealer:
@@ -62,37 +49,35 @@ class Sealer:
         ledger: Ledger,
         root: Root,
         clock: Clock,
-        chunker: Chunker,
         rings: dict[bytes, KeyRing],
         incarnation: int,
+        rollover: Mapping[str, int],
     ) -> None:
+        """`rollover` is the meter's: `Meter.rollover`."""
         self.meter = meter
         self.stream: Stream | None = None
-        self.rollover: Mapping[str, int] = {}  # the meter's: `Meter.rollover`
         self._layout = layout
         self._lanes = lanes
         self._ledger = ledger
         self._root = root
         self._clock = clock
-        self._chunker = chunker
         self._rings = rings
         self._incarnation = incarnation
+        self._rollover = rollover
         self._readings: deque[tuple[int, Reading]] = deque()  # and when each came (ns, monotonic)
-        self._sampler = Sampler(layout, lanes)
+        self._sampler = Sampler(layout, lanes, rollover=rollover)
         self._link_words: LinkWords | None = None
         self._descriptor: bytes | None = None  # of a stream that has begun and is not in the ledger yet
         self._units: Units | None = None  # out of the sampler, not in the ledger yet
         self._sealed: list[Sealed] = []  # their ciphertexts: sealed once, tried again until durable
         self._events: deque[RegisterEvent] = deque(maxlen=1000)  # not in the audit log yet
-        self._told: int | None = None  # when it was last told that readings are held (ns, monotonic)
-        self._untold = False  # that they are held now was not
-        self._trouble: str | None = None
-        self._lack: str | None = None
+        self._registers = RegisterLog(meter, ledger, clock)
+        self._lack = FaultLog(clock, _log.warning, _log.info)
 
     @property
-    def fault(self) -> str | None:
-        """What keeps units from becoming durable, in a sentence; None while all is well."""
-        return self._trouble or self._lack
+    def lack(self) -> str | None:
+        """Which lanes units wait for because no reading has them, in a sentence; None while none lacks."""
+        return self._lack.fault
 
     def held(self) -> str | None:
         """Since when and why readings are held and not believed, in a sentence; None while they are."""
@@ -100,7 +85,7 @@ class Sealer:
         if event is None:
             return None
         since = datetime.fromtimestamp(event.unit * self._layout.unit_ms / 1000, UTC)
-        return f"{self._sentence(event)} (since {since:%Y-%m-%d %H:%M:%S} UTC)"
+        return f"{self._registers.sentence(event)} (since {since:%Y-%m-%d %H:%M:%S} UTC)"
 
     def last_read_wall(self) -> int | None:
         """The wall time (ns) up to which the energy is known: the end of the last unit with a reading that
@@ -109,7 +94,7 @@ class Sealer:
         return None if last is None else (last + 1) * self._layout.unit_ms * 1_000_000
 
     def deliver(self, reading: Reading) -> None:
-        """Take a reading; it is sealed at the next commit. What the meter remembers of an outage comes
+        """Take a reading; the next `seal_gathered` seals it. What the meter remembers of an outage comes
         right before the reading that ended it, oldest first."""
         self._readings.append((self._clock.monotonic(), reading))
 
@@ -123,38 +108,18 @@ class Sealer:
             )
         ring = await self._ring(stream.id)
         state = ring.vault.open(await self._ledger.state(stream.id), _place(stream.id))
-        self._sampler = Sampler(self._layout, self._lanes, stream.start, SamplerState.from_bytes(state))
+        self._sampler = Sampler(
+            self._layout,
+            self._lanes,
+            stream.start,
+            SamplerState.from_bytes(state),
+            rollover=self._rollover,
+        )
         self.stream = stream
-        await self._chunker.catch_up(stream)
 
-    async def run(self, commit_seconds: float) -> None:
-        """Commit for ever; when cancelled, once more. A fault of the ledger or the TPM is logged once and
-        tried again."""
-        commit: asyncio.Task[None] | None = None
-        try:
-            while True:
-                await self._clock.sleep(commit_seconds)
-                commit = asyncio.create_task(self.commit())
-                await asyncio.shield(commit)
-        finally:
-            if commit is not None:
-                await commit
-            await self.commit()
-
-    async def commit(self) -> None:
-        """Seal what has gathered, make it durable, close the chunks that are full."""
-        try:
-            await self._seal_gathered()
-            if self.stream is not None:
-                await self._chunker.close_ready(self.stream)
-        except (LedgerError, TrustError) as error:
-            if self._trouble is None:
-                _log.error("meter %s: units wait in memory and are tried again: %s", self.meter, error)
-            self._trouble = str(error)
-        else:
-            self._trouble = None
-
-    async def _seal_gathered(self) -> None:
+    async def seal_gathered(self) -> None:
+        """Seal what has gathered and make it durable. LedgerError and TrustError where that fails: nothing is
+        lost, and the next call tries again."""
         self._readings = plausible(self._readings)
         while self._readings:
             _, reading = self._readings.popleft()
@@ -163,11 +128,10 @@ class Sealer:
                 trusted=self._clock.trusted(),
                 wall_now=self._clock.wall(),
                 monotonic_now=self._clock.monotonic(),
-                rollover=self.rollover,
             )
         self._look_for_lanes()
         while self._events:
-            await self._note(self._events[0])
+            await self._registers.write(self._events[0])
             self._events.popleft()
         while True:
             self._units = self._units or self._sampler.take()
@@ -225,36 +189,14 @@ class Sealer:
 
     def _look_for_lanes(self) -> None:
         lacking = " and ".join(self._sampler.lacking())
-        lack = (
-            f"meter {self.meter}: units wait for {lacking}, which no reading has held so far, or none for "
-            "two hours; some meters tell it once an hour; if this one never does, leave it out of its lanes "
-            "(a stream that has begun keeps its lanes: give the meter another name then)"
-            if lacking
-            else None
-        )
-        if lack is not None and self._lack is None:
-            _log.warning("%s", lack)
-        elif lack is None and self._lack is not None:
-            _log.info("meter %s: no lane is missing any more", self.meter)
-        self._lack = lack
-
-    async def _note(self, event: RegisterEvent) -> None:
-        """Tell what the meter did, but no more than every ten minutes that readings are held."""
-        begins, now = event.kind in ("fell", "rose", "other"), self._clock.monotonic()
-        if begins and self._told is not None and now - self._told < _TELL_EVERY_NS:
-            self._untold = True
-            return
-        if self._untold and event.kind == "back":
-            return
-        self._untold = False
-        detail = self._sentence(event)
-        await self._ledger.audit(AuditEntry(self._clock.wall() // 1_000_000, "meter", detail))
-        _log.warning("%s", detail)
-        if begins:
-            self._told = now
-
-    def _sentence(self, event: RegisterEvent) -> str:
-        return f"meter {self.meter}: " + _TOLD[event.kind].format(lanes=" and ".join(event.lanes))
+        if lacking:
+            self._lack.report(
+                f"meter {self.meter}: units wait for {lacking}, which no reading has held so far, or none "
+                "for two hours; some meters send it once an hour; if this one never does, leave it out of "
+                "its lanes (a stream that has begun keeps its lanes: give the meter another name then)"
+            )
+        else:
+            self._lack.clear(f"meter {self.meter}: no lane is missing any more")
 
 
 def _place(stream: bytes) -> bytes:

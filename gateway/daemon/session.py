@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Mapping
 from typing import Any
 
 import gateway
 from gateway.chain.layout import Layout
-from gateway.config import Config
+from gateway.config import Config, MeterSection
 from gateway.config.wiring import open_meters
 from gateway.daemon.chunker import Chunker
 from gateway.daemon.control import Control
 from gateway.daemon.granter import Granter
 from gateway.daemon.issuer import Issuer
+from gateway.daemon.line import Finisher, Line
 from gateway.daemon.pager import Pager
 from gateway.daemon.publisher import Publisher
 from gateway.daemon.sealer import Sealer
@@ -22,6 +24,7 @@ from gateway.host.clock import Clock
 from gateway.ledger.ledger import Ledger
 from gateway.ledger.records import AuditEntry
 from gateway.meters.reader import ReaderState, read_forever
+from gateway.meters.reading import Meter
 from gateway.store.bucket import Bucket
 from gateway.trust.keyring import KeyRing
 from gateway.trust.root import Root
@@ -39,7 +42,8 @@ class Session:
         self._root = root
         self._ledger = ledger
         self._readers = {meter.name: ReaderState() for meter in config.meter}
-        self._sealers: dict[str, Sealer] = {}
+        self._lines: dict[str, Line] = {}
+        self._meters: dict[str, Meter] = {}
         self._rings: dict[bytes, KeyRing] = {}
         self._issuer = Issuer(ledger, root, self._rings)
         self._granter = Granter(ledger, root, clock, self._rings, self._issuer)
@@ -53,53 +57,59 @@ class Session:
         streams = {stream.meter: stream for stream in await self._ledger.streams()}
         for stream in streams.values():
             self._rings[stream.id] = await KeyRing.open(self._root, stream.id)
-        division = self._config.stream
-        chunker = Chunker(
-            self._ledger,
-            self._root,
-            self._issuer,
-            Pager(self._ledger, self._root, self._issuer),
-            self._clock,
-            chunk_units=division.chunk_units,
-            incarnation=self._incarnation,
-        )
-        for meter in self._config.meter:
-            self._sealers[meter.name] = sealer = Sealer(
-                meter.name,
-                Layout(division.unit_ms, division.link_units),
-                meter.lanes,
-                ledger=self._ledger,
-                root=self._root,
-                clock=self._clock,
-                chunker=chunker,
-                rings=self._rings,
-                incarnation=self._incarnation,
-            )
-            if meter.name in streams:
-                await sealer.resume(streams.pop(meter.name))
+        finisher = self._finisher()
+        self._meters = open_meters(self._config.meter, self._clock, state=self._config.gateway.state)
+        for section in self._config.meter:
+            sealer = self._sealer(section, self._meters[section.name].rollover)
+            self._lines[section.name] = line = Line(sealer, finisher, self._clock)
+            if section.name in streams:
+                await line.resume(streams.pop(section.name))
         for stream in streams.values():  # of meters that are gone: what they left open goes out still
-            await chunker.catch_up(stream)
+            await finisher.catch_up(stream)
 
     async def run(self) -> None:
         """Read, seal, publish and answer until cancelled, or until a part fails for good."""
-        meters = open_meters(self._config.meter, self._clock, state=self._config.gateway.state)
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._control.serve(self._config.gateway.socket))
             tasks.create_task(self._publisher.run())
             for section in self._config.meter:
-                sealer, meter = self._sealers[section.name], meters[section.name]
-                sealer.rollover = meter.rollover
-                tasks.create_task(sealer.run(self._config.gateway.commit_seconds))
+                line = self._lines[section.name]
+                tasks.create_task(line.run(self._config.gateway.commit_seconds))
                 tasks.create_task(
                     read_forever(
-                        meter,
+                        self._meters[section.name],
                         self._clock,
                         section.interval_s,
-                        sealer.deliver,
+                        line.sealer.deliver,
                         self._readers[section.name],
-                        sealer.last_read_wall,
+                        line.sealer.last_read_wall,
                     )
                 )
+
+    def _finisher(self) -> Finisher:
+        chunker = Chunker(
+            self._ledger,
+            self._root,
+            self._clock,
+            chunk_units=self._config.stream.chunk_units,
+            incarnation=self._incarnation,
+        )
+        pager = Pager(self._ledger, self._root)
+        return Finisher(self._ledger, self._root, self._clock, chunker, self._issuer, pager)
+
+    def _sealer(self, section: MeterSection, rollover: Mapping[str, int]) -> Sealer:
+        division = self._config.stream
+        return Sealer(
+            section.name,
+            Layout(division.unit_ms, division.link_units),
+            section.lanes,
+            ledger=self._ledger,
+            root=self._root,
+            clock=self._clock,
+            rings=self._rings,
+            incarnation=self._incarnation,
+            rollover=rollover,
+        )
 
     async def _draw(self) -> int:
         """A new incarnation, durable. A counter ahead of the ledger means that the ledger is not the last."""
@@ -130,22 +140,22 @@ class Session:
             "clock_trusted": self._clock.trusted(),
             "store": {
                 "url": self._config.store.url,
-                "answered_ms": self._publisher.state.answered_ms,
-                "error": self._publisher.state.error,
+                "answered_ms": self._publisher.answered_ms,
+                "error": self._publisher.fault,
                 "waiting": await self._ledger.backlog(),
             },
-            "meters": [await self._meter_status(name) for name in self._sealers],
+            "meters": [await self._meter_status(name) for name in self._lines],
         }
 
     async def _meter_status(self, name: str) -> dict[str, Any]:
-        reader, sealer = self._readers[name], self._sealers[name]
+        reader, line = self._readers[name], self._lines[name]
         stream = next((s for s in await self._ledger.streams() if s.meter == name), None)
         status: dict[str, Any] = {
             "meter": name,
             "read_ms": None if reader.last_wall is None else reader.last_wall // 1_000_000,
             "meter_ahead_ms": None if reader.meter_ahead is None else reader.meter_ahead // 1_000_000,
-            "error": reader.fault or sealer.fault,
-            "held": sealer.held(),
+            "error": reader.fault or line.fault,
+            "held": line.sealer.held(),
             "stream": None,
         }
         if stream is not None:

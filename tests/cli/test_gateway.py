@@ -357,7 +357,7 @@ async def test_the_doctor_looks_beside_a_running_gateway(home: Home, gateway: Ru
     _, found = await findings(gateway)
     assert found["ledger"] == (True, f"whole; {await home.ledger.backlog()} objects wait to be sent")
     await home.runs(LINK_UNITS)
-    assert home.sealer().fault is None
+    assert home.line().fault is None
 
 
 async def test_the_doctor_finds_what_is_ill(gateway: Run, tmp_path: Path) -> None:

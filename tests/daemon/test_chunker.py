@@ -78,9 +78,9 @@ async def test_what_follows_a_chunk_is_made_up_for_at_the_next_commit(tmp_path: 
                 home.reads()
             home.root.fail_after(calls)
             await home.commit()
-            assert home.sealer().fault is not None
+            assert home.line().fault is not None
             await home.commit()
-            assert home.sealer().fault is None
+            assert home.line().fault is None
             await home.publish()
             kinds = [kind_of(key) for key, _ in home.bucket.puts[sent:]]
             assert kinds == ["chunk", "new", "head"]

@@ -5,18 +5,20 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from gateway.chain.layout import Layout
 from gateway.chain.page import Calendar, add_up
 from gateway.daemon.takeover import StoreAhead
+from gateway.errors import StoreUnavailable
 from gateway.store.directory import DirectoryBucket
 from gateway.stream.chunks import Problem
 from gateway.stream.verify import verify
@@ -358,7 +360,7 @@ class TestRolledBack:
                 await home.publish()
                 made = len(await pages_of(home, "day")) - before
             await home.restores("old")
-            await home.sealer().commit()
+            await home.line().commit()
             with pytest.raises(StoreAhead, match=r"day/.* is in the store already, with other bytes"):
                 await home.publish()
             assert await home.publishes_all() == 1
@@ -394,18 +396,17 @@ class TestRolledBack:
 
 
 @settings(max_examples=8, deadline=None)
-@given(data=st.data())
-def test_any_life_gives_exact_pages(data: st.DataObject) -> None:
-    acts = data.draw(
-        st.lists(
-            st.tuples(
-                st.sampled_from(["lives", "gap", "crash", "copy", "restore", "publish", "cut off"]),
-                st.integers(1, 12),
-            ),
-            max_size=14,
-        )
+@given(
+    acts=st.lists(
+        st.tuples(
+            st.sampled_from(["lives", "gap", "crash", "copy", "restore", "publish", "cut off"]),
+            st.integers(1, 12),
+        ),
+        max_size=14,
     )
-
+)
+@example([("lives", 2), ("publish", 1), ("restore", 1), ("cut off", 1)])
+def test_any_life_gives_exact_pages(acts: list[tuple[str, int]]) -> None:
     async def live() -> None:
         with tempfile.TemporaryDirectory(prefix="home-") as folder:
             async with quarters(Path(folder), datetime(2026, 5, 28, 20, tzinfo=UTC)) as home:
@@ -427,8 +428,10 @@ def test_any_life_gives_exact_pages(data: st.DataObject) -> None:
                             await home.publishes_all()
                         case "cut off":
                             home.bucket.fuse.set(much, None)
-                            await home.publishes_all()
+                            with suppress(StoreUnavailable):  # in the midst of a take-over
+                                await home.publishes_all()
                             home.mend()
+                            await home.publishes_all()
                 await lives(home, 2)
                 await home.publishes_all()
                 await check(home)

@@ -41,8 +41,8 @@ async def test_all_goes_out_once_in_order(home: Home) -> None:
         await home.publish()
         assert [key for key, _ in home.bucket.puts] == waiting
         assert await home.ledger.backlog() == 0
-        assert home.publisher.state.error is None
-        assert home.publisher.state.answered_ms == home.clock.now_ms
+        assert home.publisher.fault is None
+        assert home.publisher.answered_ms == home.clock.now_ms
 
 
 @asynccontextmanager
@@ -117,13 +117,14 @@ async def test_a_store_that_is_away_for_hours_loses_nothing_and_is_not_pressed(
                 await home.clock.asleep()
             assert home.bucket.fuse.calls - tries <= 65
             waiting = [queued.object.key for queued in await home.ledger.outbox(10_000)]
-            assert home.publisher.state.error == "the store does not answer"
-            assert len([line for line in caplog.messages if "nothing is lost" in line]) == 1
+            assert home.publisher.fault == "the store does not answer"
+            lines = [line for line in caplog.messages if "nothing is lost" in line]
+            assert 1 < len(lines) <= 60 * 119 // 60 + 1  # one a minute at most
             home.bucket.away = False
             await all_sent(home)
             assert [key for key, _ in home.bucket.puts] == waiting
             assert "sending goes on" in caplog.messages[-1]
-            assert home.publisher.state.error is None
+            assert home.publisher.fault is None
         await home.check_energy()
 
 
@@ -167,10 +168,10 @@ async def test_a_disk_that_is_full_does_not_end_the_gateway(home: Home) -> None:
                 home.clock.pass_s(60)
                 await home.clock.asleep()
                 if home.database.fuse.blown:
-                    assert "disk is full" in str(home.publisher.state.error)
+                    assert "disk is full" in str(home.publisher.fault)
                 home.mend()
                 await all_sent(home)
-            assert home.publisher.state.error is None
+            assert home.publisher.fault is None
         assert list(dict.fromkeys(key for key, _ in home.bucket.puts)) == list(dict.fromkeys(waiting))
         await home.check_energy()
 
@@ -258,7 +259,7 @@ async def test_a_folder_in_the_way_is_waited_out(home: Home, kind: str) -> None:
         folder = home.folder / "store" / next(key for key in waiting if kind_of(key) == kind)
         folder.mkdir(parents=True)
         await home.publish()
-        assert "a folder has that name" in str(home.publisher.state.error)
+        assert "a folder has that name" in str(home.publisher.fault)
         folder.rmdir()
         await home.publish()
         assert await home.ledger.backlog() == 0
@@ -271,7 +272,7 @@ async def test_a_store_that_refuses_is_asked_again(home: Home) -> None:
         store = home.folder / "store"
         store.rename(home.folder / "unmounted")
         await home.publish()
-        assert "there is no directory" in str(home.publisher.state.error)
+        assert "there is no directory" in str(home.publisher.fault)
         (home.folder / "unmounted").rename(store)
         await home.publish()
         assert list(dict.fromkeys(key for key, _ in home.bucket.puts)) == waiting

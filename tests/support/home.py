@@ -15,6 +15,7 @@ from gateway.chain.layout import Layout
 from gateway.config import Config, MeterSection, StoreSection, StreamSection
 from gateway.daemon.granter import Granter, NewGrant
 from gateway.daemon.issuer import Issuer
+from gateway.daemon.line import Line
 from gateway.daemon.publisher import Publisher
 from gateway.daemon.sealer import Sealer
 from gateway.daemon.session import Session
@@ -99,7 +100,6 @@ class Home:
         return self.folder / "state"
 
     def config(self) -> Config:
-        tcp = {"host": "127.0.0.1"}
         return Config(
             store=StoreSection(url=str(self.folder / "store")),
             stream=StreamSection(
@@ -107,9 +107,15 @@ class Home:
             ),
             meter=tuple(
                 MeterSection.model_validate(
-                    {"name": name, "profile": "eastron-sdm630", "lanes": list(self.lanes), "tcp": tcp}
+                    {
+                        "name": name,
+                        "profile": "eastron-sdm630",
+                        "lanes": list(self.lanes),
+                        "tcp": {"host": "127.0.0.1"},
+                        "unit_id": number,
+                    }
                 )
-                for name in self.meters
+                for number, name in enumerate(self.meters, 1)
             ),
         )
 
@@ -180,7 +186,17 @@ class Home:
         return self.session._publisher
 
     def sealer(self, meter: str = "main") -> Sealer:
-        return self.session._sealers[meter]
+        return self.line(meter).sealer
+
+    @property
+    def rollover(self) -> dict[str, int]:
+        """What the first meter says of its rollovers: empty, until a test knows better."""
+        rollover = self.session._meters[self.meters[0]].rollover
+        assert isinstance(rollover, dict)
+        return rollover
+
+    def line(self, meter: str = "main") -> Line:
+        return self.session._lines[meter]
 
     async def stream(self, meter: str = "main") -> Stream:
         (found,) = [stream for stream in await self.ledger.streams() if stream.meter == meter]
@@ -217,7 +233,7 @@ class Home:
     async def commit(self) -> None:
         """As the sealers do every few seconds."""
         for meter in self.meters:
-            await self.sealer(meter).commit()
+            await self.line(meter).commit()
 
     async def runs(self, units: int, every: int = 5, imported: int = 7, exported: int = 3) -> None:
         """So many units of ordinary life: a reading each, a commit now and then."""

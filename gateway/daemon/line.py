@@ -1,0 +1,116 @@
+"""One meter's line: the order in which readings become what a provider reads.
+
+    seal what has gathered -> close the chunks that are full -> issue the tokens of windows that have closed
+    -> make the pages of days and months that are over, each with the tokens folded for it -> sign the head
+
+Each step is durable before the next begins. What a crash or a fault leaves undone, the next commit does:
+a step finds in the ledger how far it has come.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+from gateway.daemon.chunker import Chunker
+from gateway.daemon.issuer import Issuer
+from gateway.daemon.pager import Pager
+from gateway.daemon.sealer import Sealer
+from gateway.errors import LedgerError, TrustError
+from gateway.host.clock import Clock
+from gateway.host.fault_log import FaultLog
+from gateway.ledger.ledger import Ledger
+from gateway.ledger.records import ChunkEntry, Outgoing, Stream
+from gateway.trust.root import Root
+from gateway.trust.signing import sign
+from gateway.wire import names
+from gateway.wire.stream import Head
+
+_log = logging.getLogger(__name__)
+
+
+class Finisher:
+    """What follows sealing, for all streams of one gateway: chunks, tokens, pages, head."""
+
+    def __init__(
+        self, ledger: Ledger, root: Root, clock: Clock, chunker: Chunker, issuer: Issuer, pager: Pager
+    ) -> None:
+        self._ledger = ledger
+        self._root = root
+        self._clock = clock
+        self._chunker = chunker
+        self._issuer = issuer
+        self._pager = pager
+        self._finished: dict[bytes, int] = {}  # by stream, the end of the last chunk that all else followed
+
+    async def catch_up(self, stream: Stream) -> None:
+        """After a start: close what earlier incarnations left open, and finish what follows a chunk."""
+        last = await self._chunker.close_all(stream)
+        if last is not None:
+            await self._finish(stream, last)
+
+    async def advance(self, stream: Stream) -> None:
+        """Close the chunks that have reached their borders, and finish what follows a chunk."""
+        last = await self._chunker.close_ready(stream)
+        if last is not None and self._finished.get(stream.id) != last.end:
+            await self._finish(stream, last)
+
+    async def _finish(self, stream: Stream, last: ChunkEntry) -> None:
+        await self._issuer.issue(stream, last.end)
+        async for span, period in self._pager.due(stream, last.end):
+            folded = await self._issuer.fold(stream, period.begin, period.end, span)
+            await self._pager.make(stream, span, period, folded)
+        head = Head(stream.id, last.seq, last.digest, last.end, self._clock.wall() // 1_000_000)
+        data = await sign(self._root, head)
+        await self._ledger.enqueue(stream.id, [Outgoing(names.head(stream.id), data, replace=True)])
+        self._finished[stream.id] = last.end
+
+
+class Line:
+    """One meter's line. Readings are delivered to its `sealer`; `commit` takes them all the way."""
+
+    def __init__(self, sealer: Sealer, finisher: Finisher, clock: Clock) -> None:
+        self.sealer = sealer
+        self._finisher = finisher
+        self._clock = clock
+        self._faults = FaultLog(
+            clock,
+            _log.error,
+            _log.info,
+            f"meter {sealer.meter}: units wait in memory and are tried again: ",
+        )
+
+    @property
+    def fault(self) -> str | None:
+        """What keeps units from becoming durable, in a sentence; None while nothing does."""
+        return self._faults.fault or self.sealer.lack
+
+    async def resume(self, stream: Stream) -> None:
+        """Go on with a stream that an earlier run began."""
+        await self.sealer.resume(stream)
+        await self._finisher.catch_up(stream)
+
+    async def run(self, commit_seconds: float) -> None:
+        """Commit for ever; when cancelled, once more. A fault of the ledger or the TPM is logged and tried
+        again."""
+        commit: asyncio.Task[None] | None = None
+        try:
+            while True:
+                await self._clock.sleep(commit_seconds)
+                commit = asyncio.create_task(self.commit())
+                await asyncio.shield(commit)
+        finally:
+            if commit is not None:
+                await commit
+            await self.commit()
+
+    async def commit(self) -> None:
+        """Take what has gathered through all steps, as far as they go today."""
+        try:
+            await self.sealer.seal_gathered()
+            if self.sealer.stream is not None:
+                await self._finisher.advance(self.sealer.stream)
+        except (LedgerError, TrustError) as error:
+            self._faults.report(str(error))
+        else:
+            self._faults.clear(f"meter {self.sealer.meter}: units are durable again")
