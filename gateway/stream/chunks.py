@@ -44,13 +44,8 @@ def check_chunk(descriptor: Descriptor, key: str, data: bytes | None) -> Chunk:
     """The chunk that the store holds under `key`, right by itself; else Refused."""
     if data is None:
         raise Refused(f"{key} is listed by the store, and is not there")
-    chunk = Chunk.read(data, descriptor.signing_key, key)
-    if chunk.stream != descriptor.stream:
-        raise Refused(f"{key} holds a chunk of another stream, {chunk.stream.hex()}")
-    own = _key_of(chunk, descriptor)
-    if own != key:
-        raise Refused(f"{key} holds another chunk, the one of {own}: copied or moved")
     layout = descriptor.layout
+    chunk = Chunk.read_at(key, data, descriptor.signing_key, layout.unit_ms)
     if len(chunk.lanes) != len(descriptor.lanes):
         raise Refused(f"{key} holds {len(chunk.lanes)} lanes; the stream has {len(descriptor.lanes)}")
     if layout.link(chunk.first) != layout.link(chunk.end - 1):
@@ -58,13 +53,6 @@ def check_chunk(descriptor: Descriptor, key: str, data: bytes | None) -> Chunk:
     if chunk.first < descriptor.start:
         raise Refused(f"{key} begins before the stream's start, unit {descriptor.start}")
     return chunk
-
-
-def _key_of(chunk: Chunk, descriptor: Descriptor) -> str:
-    try:
-        return names.chunk(chunk.stream, chunk.first, descriptor.layout.unit_ms)
-    except Refused as error:
-        return str(error)
 
 
 class ChainFollower:

@@ -18,12 +18,9 @@ def check_grant(descriptor: Descriptor, key: str, data: bytes | None) -> tuple[G
     """The grant that the store holds under `key`; else Refused."""
     if data is None:
         raise Refused(f"{key} is missing, and the store holds other objects of the grant")
-    found = GrantObject.read(data, descriptor.signing_key, key)
-    grant = read_grant_body(found.body, descriptor.layout.unit_ms, key)
-    if grant.stream != descriptor.stream:
-        raise Refused(f"{key} holds a grant of another stream, {grant.stream.hex()}")
-    if names.grant(grant.stream, grant.id) != key:
-        raise Refused(f"{key} holds another grant, {grant.id.hex()}: copied or moved")
+    unit_ms = descriptor.layout.unit_ms
+    found = GrantObject.read_at(key, data, descriptor.signing_key, unit_ms)
+    grant = read_grant_body(found.body, unit_ms, key)
     unknown = set(grant.lanes) - {lane.name for lane in descriptor.lanes}
     if unknown:
         raise Refused(f"{key} grants {', '.join(sorted(unknown))}, which the stream does not have")
@@ -34,10 +31,7 @@ def check_revocation(descriptor: Descriptor, key: str, data: bytes | None) -> Re
     """The revocation that the store holds under `key`; else Refused."""
     if data is None:
         raise Refused(f"{key} is listed by the store, and is not there")
-    found = Revocation.read(data, descriptor.signing_key, key)
-    if found.stream != descriptor.stream or names.revocation(found.stream, found.grant) != key:
-        raise Refused(f"{key} holds the revocation of grant {found.grant.hex()}: copied or moved")
-    return found
+    return Revocation.read_at(key, data, descriptor.signing_key, descriptor.layout.unit_ms)
 
 
 def grant_id_in(name: str) -> bytes | None:

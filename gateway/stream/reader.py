@@ -52,10 +52,7 @@ class StreamReader:
                     f"the store holds no stream {stream.hex()}: check its id, and whether it is this store"
                 )
             raise Refused(f"{key} is missing, and the store holds other objects of the stream")
-        descriptor = Descriptor.read_pinned(data, signer, key)
-        if descriptor.stream != stream:
-            raise Refused(f"{key} describes another stream, {descriptor.stream.hex()}")
-        return cls(bucket, descriptor, data, seen)
+        return cls(bucket, Descriptor.read_pinned(key, data, signer), data, seen)
 
     @property
     def days_end(self) -> int:
@@ -85,9 +82,7 @@ class StreamReader:
             if seen is not None:
                 raise RolledBack(f"{key} is missing, and a head with chunk number {seen.seq} was seen before")
             return None
-        head = Head.read(data, self.descriptor.signing_key, key)
-        if head.stream != self.descriptor.stream:
-            raise Refused(f"{key} is the head of another stream, {head.stream.hex()}")
+        head = Head.read_at(key, data, self.descriptor.signing_key, self.descriptor.layout.unit_ms)
         if head.next_unit <= self.descriptor.start:
             raise Refused(f"{key} lies before the stream's start")
         if seen is not None and head.seq < seen.seq:

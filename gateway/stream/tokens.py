@@ -6,7 +6,6 @@ from gateway.chain.grant import Grant
 from gateway.chain.keys import KEY_BYTES
 from gateway.chain.token import TAG_BYTES
 from gateway.errors import Refused
-from gateway.wire import names
 from gateway.wire.grant import Tokens
 from gateway.wire.stream import Descriptor
 
@@ -16,10 +15,7 @@ def check_bundle(descriptor: Descriptor, grant: Grant | None, key: str, data: by
     tokens are."""
     if data is None:
         raise Refused(f"{key} is listed by the store, and is not there")
-    bundle = Tokens.read(data, descriptor.signing_key, key)
-    own = [names.bundle(bundle.stream, bundle.grant, bundle.first_window, fold) for fold in names.FOLDS]
-    if key not in own:
-        raise Refused(f"{key} holds another bundle, the one of {own[0]}: copied or moved")
+    bundle = Tokens.read_at(key, data, descriptor.signing_key, descriptor.layout.unit_ms)
     if grant is not None and not all(_fits(grant, token) for token in bundle.tokens):
         raise Refused(f"{key} holds tokens of another length than its grant's {len(grant.lanes)} lanes give")
     return bundle

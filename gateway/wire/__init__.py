@@ -6,11 +6,11 @@ whatever fails is Refused with a sentence that names the object. In the order in
 - `cose`     deterministic CBOR, and COSE_Sign1 with ES256
 - `es256`    signatures as COSE wants them
 - `form`     the form of a payload, field by field
-- `signed`   what all signed objects share
+- `names`    where objects lie in a bucket
+- `signed`   what all signed objects share, and that a stored one lies under its own key
 - `stream`   descriptor, chunk, head, page
 - `grant`    a grant and its body, token bundles, the revocation
 - `tariff`   the tariff of a bill
 - `card`     who somebody is
-- `names`    where objects lie in a bucket
 - `kinds`    which kind of object lies where
 """

@@ -11,9 +11,9 @@ from gateway.chain.layout import LANES
 from gateway.chain.token import TAG_BYTES
 from gateway.chain.window import Granularity
 from gateway.errors import Refused, UsageError
-from gateway.wire import cose
+from gateway.wire import cose, names
 from gateway.wire.form import Field, bstr, either, list_of, one_of, read, tstr, uint, write
-from gateway.wire.signed import DIGEST_BYTES, Signed
+from gateway.wire.signed import DIGEST_BYTES, Signed, Stored
 
 SEALED_K0_BYTES = 1168  # the encapsulated key (1120) and the ciphertext (48)
 
@@ -46,7 +46,7 @@ def grant_body(grant: Grant) -> bytes:
 
 def read_grant_body(body: bytes, unit_ms: int, what: str) -> Grant:
     """The grant of a body; the units are those of its stream, `unit_ms` long."""
-    values = read(_BODY_FIELDS, cose.decode(body, what), what)
+    values = _body_values(body, what)
     try:
         values["granularity"] = Granularity(values["granularity"], unit_ms, values.pop("zone"))
         return Grant(**{**values, "lanes": tuple(values["lanes"])})
@@ -54,8 +54,12 @@ def read_grant_body(body: bytes, unit_ms: int, what: str) -> Grant:
         raise Refused(f"{what}: {error}") from None
 
 
+def _body_values(body: bytes, what: str) -> dict[str, Any]:
+    return read(_BODY_FIELDS, cose.decode(body, what), what)
+
+
 @dataclass(frozen=True, slots=True)
-class GrantObject(Signed):
+class GrantObject(Stored):
     """A grant body and K_0, sealed to the provider."""
 
     TYPE = "gw1/grant"
@@ -70,14 +74,18 @@ class GrantObject(Signed):
 
     @classmethod
     def _from(cls, values: dict[str, Any], what: str) -> Self:
-        body = read(_BODY_FIELDS, cose.decode(values["body"], f"the body of {what}"), f"the body of {what}")
+        body = _body_values(values["body"], f"the body of {what}")
         if body["stream"] != values["stream"]:
             raise Refused(f"{what}: its body grants another stream, {body['stream'].hex()}")
         return cls(**values)
 
+    def own_key(self, key: str, unit_ms: int) -> str:
+        """By the id in its body."""
+        return names.grant(self.stream, _body_values(self.body, f"the body of {key}")["id"])
+
 
 @dataclass(frozen=True, slots=True)
-class Tokens(Signed):
+class Tokens(Stored):
     """Tokens of consecutive windows, one after another."""
 
     TYPE = "gw1/tokens"
@@ -99,6 +107,12 @@ class Tokens(Signed):
     def _from(cls, values: dict[str, Any], what: str) -> Self:
         return cls(**{**values, "tokens": tuple(values["tokens"])})
 
+    def own_key(self, key: str, unit_ms: int) -> str:
+        """By the first window. Where windows of a day or a month are folded into one bundle the object does
+        not say: it belongs in whichever of the three folders it was found in."""
+        fold: names.Fold = next((fold for fold in names.FOLDS if f"/{fold}/" in key), "new")
+        return names.bundle(self.stream, self.grant, self.first_window, fold)
+
     @property
     def end_window(self) -> int:
         """The number of the window after the last."""
@@ -110,7 +124,7 @@ class Tokens(Signed):
 
 
 @dataclass(frozen=True, slots=True)
-class Revocation(Signed):
+class Revocation(Stored):
     """From `from_unit` on, the grant opens nothing more."""
 
     TYPE = "gw1/revoked"
@@ -122,3 +136,7 @@ class Revocation(Signed):
     stream: bytes
     grant: bytes
     from_unit: int
+
+    def own_key(self, key: str, unit_ms: int) -> str:
+        """One a grant."""
+        return names.revocation(self.stream, self.grant)

@@ -1,14 +1,17 @@
-"""The objects themselves: what each holds, as frozen dataclasses with `payload()` and `read()`.
+"""What all objects share: a signed payload, and for those that are stored the key under which they belong.
 
-`payload()` gives the CBOR that is signed; `read(data, public_key)` checks the signature and the form
-of the bytes of a whole COSE_Sign1 and gives the object back. Which stream, seq or time it must have
-is for the caller to compare: it knows what it asked for.
+`payload()` gives the CBOR that is signed. `read()` checks the signature and the form of a whole COSE_Sign1
+and gives the object back; `read_at()` also checks that the object lies where it belongs, so that a store
+cannot pass one signed object off as another. What the chain says of an object's neighbours (seq, digests)
+is for the caller to compare.
 """
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import Any, ClassVar, Self
 
+from gateway.errors import Refused
 from gateway.wire import cose
 from gateway.wire.form import Field, read, write
 
@@ -16,7 +19,7 @@ DIGEST_BYTES = 32
 
 
 class Signed:
-    """What all signed objects share: a type string, a table of fields, encoding and checking by them."""
+    """An object that is signed: a type string, a table of fields, encoding and checking by them."""
 
     __slots__ = ()
     TYPE: ClassVar[str]
@@ -42,3 +45,24 @@ class Signed:
     def from_payload(cls, payload: bytes, what: str) -> Self:
         """The object in a payload whose signature was checked already."""
         return cls._from(read(cls.FIELDS, cose.decode(payload, what), what), what)
+
+
+class Stored(Signed, ABC):
+    """An object that lies in a bucket, in a stream, under a key that its content gives."""
+
+    __slots__ = ()
+    stream: bytes
+
+    @abstractmethod
+    def own_key(self, key: str, unit_ms: int) -> str:
+        """Where the object belongs in a stream whose units are `unit_ms` long; it was found under `key`."""
+
+    @classmethod
+    def read_at(cls, key: str, data: bytes, public_key: bytes, unit_ms: int) -> Self:
+        """The object that a store holds under `key`: signed by `public_key`, of the right form, and lying
+        where it belongs in a stream whose units are `unit_ms` long; else Refused, with the key named."""
+        found = cls.read(data, public_key, key)
+        own = found.own_key(key, unit_ms)
+        if own != key:
+            raise Refused(f"{key} holds the object that belongs at {own}: copied or moved")
+        return found

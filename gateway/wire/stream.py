@@ -11,9 +11,9 @@ from gateway.chain.keys import STREAM_BYTES
 from gateway.chain.layout import LANES, Lane, Layout
 from gateway.chain.seal import U64
 from gateway.errors import Refused, UsageError
-from gateway.wire import cose
+from gateway.wire import cose, names
 from gateway.wire.form import Field, between, bstr, like, list_of, one_of, tstr, tuple_of, uint
-from gateway.wire.signed import DIGEST_BYTES, Signed
+from gateway.wire.signed import DIGEST_BYTES, Signed, Stored
 
 Assurance = Literal["tpm", "software"]
 
@@ -23,7 +23,7 @@ _LANES = len(LANES)
 
 
 @dataclass(frozen=True, slots=True)
-class Descriptor(Signed):
+class Descriptor(Stored):
     """What a stream is: its layout, lanes, first unit, signing key and what kind of root seals it."""
 
     TYPE = "gw1/stream"
@@ -72,17 +72,23 @@ class Descriptor(Signed):
             values["stream"], layout, lanes, values["start"], values["signing_key"], values["assurance"]
         )
 
+    def own_key(self, key: str, unit_ms: int) -> str:
+        """One a stream."""
+        return names.descriptor(self.stream)
+
     @classmethod
-    def read_pinned(cls, data: bytes, kid: bytes, what: str) -> Self:
-        """The descriptor signed by the key it names, which must be the registered one: `kid` pins it."""
-        key = cls.from_payload(cose.payload_unchecked(data, what)[1], what).signing_key
-        if cose.kid_of(key) != kid:
-            raise Refused(f"{what} names the signing key {cose.kid_of(key).hex()}; registered is {kid.hex()}")
-        return cls.read(data, key, what)
+    def read_pinned(cls, key: str, data: bytes, kid: bytes) -> Self:
+        """The descriptor that a store holds under `key`, signed by the key that it names itself, which must
+        be the registered one: `kid` pins it. Refused otherwise."""
+        claimed = cls.from_payload(cose.payload_unchecked(data, key)[1], key)
+        named = cose.kid_of(claimed.signing_key)
+        if named != kid:
+            raise Refused(f"{key} names the signing key {named.hex()}; registered is {kid.hex()}")
+        return cls.read_at(key, data, claimed.signing_key, claimed.layout.unit_ms)
 
 
 @dataclass(frozen=True, slots=True)
-class Chunk(Signed):
+class Chunk(Stored):
     """Sealed units [first, first + count) of one link and one incarnation, one array of c a lane.
 
     `previous` is H of the chunk before (its whole COSE_Sign1), for seq 0 of the descriptor.
@@ -118,6 +124,13 @@ class Chunk(Signed):
             raise Refused(f"{what}: its lanes do not hold {chunk.count} units each")
         return chunk
 
+    def own_key(self, key: str, unit_ms: int) -> str:
+        """By the first unit, under its UTC day; Refused beyond the year 9999."""
+        try:
+            return names.chunk(self.stream, self.first, unit_ms)
+        except Refused as error:
+            raise Refused(f"{key}: {error}") from None
+
     @property
     def end(self) -> int:
         """The unit after the last."""
@@ -129,7 +142,7 @@ class Chunk(Signed):
 
 
 @dataclass(frozen=True, slots=True)
-class Head(Signed):
+class Head(Stored):
     """How far the stream has come: the last chunk's seq and digest, and the unit to come next."""
 
     TYPE = "gw1/head"
@@ -146,9 +159,13 @@ class Head(Signed):
     next_unit: int
     time_ms: int
 
+    def own_key(self, key: str, unit_ms: int) -> str:
+        """One a stream."""
+        return names.head(self.stream)
+
 
 @dataclass(frozen=True, slots=True)
-class Page(Signed):
+class Page(Stored):
     """Sums of c over a UTC day or month in steps, and the digests of what they were added up from.
 
     `sums` has one array a lane, `children` the digests of the chunks that overlap the day, or of the
@@ -184,6 +201,10 @@ class Page(Signed):
         if any(len(lane) != 8 * page.count for lane in page.sums):
             raise Refused(f"{what}: its lanes do not hold {page.count} steps each")
         return page
+
+    def own_key(self, key: str, unit_ms: int) -> str:
+        """By its day or month."""
+        return names.page(self.stream, self.period)
 
     @property
     def end(self) -> int:

@@ -164,7 +164,7 @@ class TestRead:
             code, out, err = tampered.read(*options)
             assert code == 5
             assert len(out.splitlines()) == rows
-            assert f"gateway: {home.chunks[1030]} holds another chunk" in err
+            assert f"gateway: {home.chunks[1030]} holds the object that belongs at {home.chunks[1029]}" in err
 
     @pytest.mark.parametrize(
         ("options", "sentence"),

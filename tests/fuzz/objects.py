@@ -21,7 +21,7 @@ from tests.wire.test_hostile import GOOD
 _WHOLE: Sequence[Callable[[bytes], Any]] = [
     lambda data: cose.load_public_key(data, "it"),
     lambda data: cose.verify(data, "gw1/chunk", KEY.public, "it"),
-    lambda data: Descriptor.read_pinned(data, KEY.kid, "it"),
+    lambda data: Descriptor.read_pinned("it", data, KEY.kid),
     lambda data: Card.read_self_signed(data, "it"),
     *(lambda data, kind=kind: kind.read(data, KEY.public, "it") for kind in EXAMPLES),
 ]

@@ -367,6 +367,7 @@ def test_object(file: str, entry: dict[str, Any]) -> None:
     if entry["key"]:
         assert entry["key"] in names_of(read, vector["unit_ms"])
         assert class_at(entry["key"]) is kind
+        assert kind.read_at(entry["key"], data, spki, vector["unit_ms"]) == read
     assert _plain_fields({name: getattr(read, name) for name in fields}) == fields
 
 
@@ -376,7 +377,8 @@ def test_a_provider_reads_the_small_stream() -> None:
     bucket = {entry["key"]: bytes.fromhex(entry["cose"]) for entry in vector["objects"]}
     spki, stream = bytes.fromhex(vector["spki"]), bytes.fromhex(vector["stream"])
     what = "the object"
-    descriptor = Descriptor.read_pinned(bucket[names.descriptor(stream)], cose.kid_of(spki), what)
+    at = names.descriptor(stream)
+    descriptor = Descriptor.read_pinned(at, bucket[at], cose.kid_of(spki))
     keys = sorted(key for key in bucket if key.startswith(names.chunks(stream)))
     chunks = [Chunk.read(bucket[key], spki, key) for key in keys]
     previous = cose.digest(bucket[names.descriptor(stream)])

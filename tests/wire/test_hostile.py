@@ -27,7 +27,7 @@ WAYS_IN: list[Callable[[bytes], Any]] = [
     lambda data: cose.payload_unchecked(data, "it"),
     lambda data: cose.verify(data, "gw1/chunk", KEY.public, "it"),
     lambda data: cose.load_public_key(data, "it"),
-    lambda data: Descriptor.read_pinned(data, KEY.kid, "it"),
+    lambda data: Descriptor.read_pinned("it", data, KEY.kid),
     lambda data: Card.read_self_signed(data, "it"),
     lambda data: read_grant_body(data, 1000, "it"),
     lambda data: read_tariff_body(data, "it"),

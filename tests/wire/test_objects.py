@@ -16,21 +16,22 @@ from gateway.chain.grant import Grant
 from gateway.chain.layout import LANES
 from gateway.chain.tariff import Tariff
 from gateway.errors import Refused
-from gateway.wire import cose
+from gateway.wire import cose, names
 from gateway.wire.card import Card
 from gateway.wire.grant import GrantObject, Tokens, grant_body, read_grant_body
-from gateway.wire.signed import Signed
+from gateway.wire.signed import Signed, Stored
 from gateway.wire.stream import Chunk, Descriptor, Page
 from gateway.wire.tariff import read_tariff_body, tariff_body
 from tests.wire.samples import ANY, BODIES, EXAMPLES, KEY, OTHER, RULES, TARIFF, Object, grants, tariffs
 
 KINDS = list(EXAMPLES)
+STREAM = b"stream".ljust(16)  # that of the examples
 
 
 def test_no_kind_of_object_is_forgotten() -> None:
     modules = [import_module(f"gateway.wire.{module.name}") for module in iter_modules(gateway.wire.__path__)]
     classes = {v for m in modules for v in vars(m).values() if isinstance(v, type) and issubclass(v, Signed)}
-    kinds = classes - {Signed}
+    kinds = classes - {Signed, Stored}
     assert kinds == set(EXAMPLES) == set(RULES)
     assert len({kind.TYPE for kind in KINDS}) == len(KINDS)
     assert all(kind.TYPE.startswith("gw1/") for kind in KINDS)
@@ -276,15 +277,20 @@ def test_nothing_malformed_is_written(kind: type[Any]) -> None:
 
 def test_a_descriptor_is_pinned_to_the_registered_key() -> None:
     example = EXAMPLES[Descriptor]
-    data = KEY.sign("gw1/stream", example.payload())
-    assert Descriptor.read_pinned(data, KEY.kid, "it") == example
+    data, key = KEY.sign("gw1/stream", example.payload()), names.descriptor(STREAM)
+    assert Descriptor.read_pinned(key, data, KEY.kid) == example
     with pytest.raises(
         Refused, match=f"names the signing key {KEY.kid.hex()}; registered is {OTHER.kid.hex()}"
     ):
-        Descriptor.read_pinned(data, OTHER.kid, "it")
+        Descriptor.read_pinned(key, data, OTHER.kid)
     # it names the registered key and is signed by another
     with pytest.raises(Refused, match="signed by key"):
-        Descriptor.read_pinned(OTHER.sign("gw1/stream", example.payload()), KEY.kid, "it")
+        Descriptor.read_pinned(key, OTHER.sign("gw1/stream", example.payload()), KEY.kid)
+    elsewhere = names.descriptor(bytes(16))
+    with pytest.raises(
+        Refused, match=f"^{elsewhere} holds the object that belongs at {key}: copied or moved$"
+    ):
+        Descriptor.read_pinned(elsewhere, data, KEY.kid)
 
 
 def test_a_card_of_ones_own() -> None:
@@ -299,7 +305,7 @@ def test_a_signing_key_that_is_none() -> None:
     payload = entries(Descriptor) | {6: bytes(91)}
     data = KEY.sign("gw1/stream", cbor2.dumps(payload, canonical=True))
     with pytest.raises(Refused):
-        Descriptor.read_pinned(data, cose.kid_of(bytes(91)), "it")
+        Descriptor.read_pinned(names.descriptor(STREAM), data, cose.kid_of(bytes(91)))
 
 
 @given(st.integers(1, 50), st.integers(0, 2**63), st.data())
