@@ -264,43 +264,49 @@ class LedgerMachine(RuleBasedStateMachine):
         self.audit.append(log)
 
     @rule(
-        id_=streams, keep=st.integers(0, 9), sizes=st.lists(st.integers(1, 8), max_size=4), state=st.binary()
+        id_=streams,
+        keep=st.integers(0, 9),
+        sizes=st.lists(st.integers(1, 8), max_size=4),
+        day=st.integers(1, 3),
+        state=st.binary(),
     )
-    def take_over(self, id_: bytes, keep: int, sizes: list[int], state: bytes) -> None:
+    def take_over(self, id_: bytes, keep: int, sizes: list[int], day: int, state: bytes) -> None:
+        """The store's chain after chunk `keep`, and its page of a day: refused where the ledger's page of
+        that day stays, since a period ends once and a page that stays has been published."""
         model = self.models[id_]
-        del model.chunks[keep:], model.c[keep:]
+        chunks = model.chunks[:keep]
         entries: list[ChunkEntry] = []
         wholes: list[Sealed] = []
-        at = model.chunked
-        for size in sizes:
-            seq = len(model.chunks) + len(entries)
+        at = chunks[-1].end if chunks else model.stream.start
+        for seq, size in enumerate(sizes, len(chunks)):
             wholes.append(sealed(2**64 - 1 - seq, at, size))
             entries.append(chunk(model.stream, seq, wholes[-1])[0])
             at += size
-        pages_end, adopted = (
-            model.stream.start + 40,
-            page(1, model.stream.start + 41, "2026-01-02", bytes(16)),
-        )
-        model.pages = {name: one for name, one in model.pages.items() if one.end <= pages_end}
-        model.pages[adopted.period] = adopted
+        pages_end = model.stream.start + 40
+        adopted = page(1, pages_end + 1, f"2026-01-0{day}", bytes(16))
+        pages = {name: one for name, one in model.pages.items() if one.end <= pages_end}
         windows = {record.id: 1 for record in self.records.values() if record.stream == id_}
         log = AuditEntry(3, "rollback", "taken over")
-        self.do(
-            self.ledger.take_over(
-                model.stream,
-                len(model.chunks),
-                entries,
-                pages_end,
-                [adopted],
-                wholes[1:],
-                state,
-                windows,
-                dict.fromkeys(windows, 7),
-                log,
-            )
+        taking_over = self.ledger.take_over(
+            model.stream,
+            len(chunks),
+            entries,
+            pages_end,
+            [adopted],
+            wholes[1:],
+            state,
+            windows,
+            dict.fromkeys(windows, 7),
+            log,
         )
-        model.chunks += entries
-        model.c += [None, *(whole.to_bytes() for whole in wholes[1:])][: len(wholes)]
+        if adopted.period in pages:
+            with pytest.raises(LedgerError, match="UNIQUE"):
+                self.do(taking_over)
+            return
+        self.do(taking_over)
+        model.chunks = chunks + entries
+        model.c = model.c[: len(chunks)] + [None, *(whole.to_bytes() for whole in wholes[1:])][: len(wholes)]
+        model.pages = {**pages, adopted.period: adopted}
         model.open, model.state = [], state
         stands = ("/grant.cose", "/revoked.cose", "/stream.cose")
         self.outbox = [entry for entry in self.outbox if entry[0] != id_ or entry[1].key.endswith(stands)]
@@ -425,3 +431,21 @@ def merged(chunks: list[ChunkEntry]) -> list[Run]:
 
 TestLedger = LedgerMachine.TestCase
 TestLedger.settings = settings(max_examples=25, stateful_step_count=40, deadline=None)
+
+
+@pytest.mark.parametrize(("size", "refused"), [(1, True), (40, True), (41, False)])
+def test_a_take_over_hands_in_no_page_that_stays(size: int, refused: bool) -> None:
+    """A page that ends by unit 40 stays, and with it nothing changes; a later one gives way."""
+    machine = LedgerMachine()
+    try:
+        machine.first_incarnation(0)
+        machine.add_stream(count=1, link=0)
+        (id_,) = machine.models
+        machine.add_page(id_, day=2, month=False, size=size)
+        before = machine.models[id_].pages["2026-01-02"]
+        machine.take_over(id_, keep=0, sizes=[], day=2, state=b"")
+        assert (machine.models[id_].pages["2026-01-02"] == before) == refused
+        machine.says_the_same()
+        machine.every_stream_is_dense_and_each_unit_in_it_once()
+    finally:
+        machine.teardown()
