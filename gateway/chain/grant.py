@@ -22,7 +22,7 @@ from cryptography.hazmat.primitives.hpke import (
 )
 
 from gateway.chain.keys import KEY_BYTES
-from gateway.chain.layout import LANES, Layout
+from gateway.chain.layout import ENERGY, LANES, Layout
 from gateway.chain.window import Granularity, spell_ms
 from gateway.errors import Refused, UsageError
 
@@ -71,7 +71,7 @@ class Grant:
                 raise UsageError(f"{name} = unit {unit} is no boundary between windows of {self.granularity}")
         if (self.kind == "bill") != (self.tariff is not None):
             raise UsageError("a bill has a tariff, and no other grant has one")
-        if self.kind == "bill" and not set(self.lanes) <= {"import", "export"}:
+        if self.kind == "bill" and not set(self.lanes) <= set(ENERGY):
             raise UsageError("a bill is for import, export or both, the lanes that a tariff can price")
         if self.partner is not None and self.kind != "load":
             raise UsageError("only the summing service's grant of a load has a partner")

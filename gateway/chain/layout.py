@@ -31,6 +31,10 @@ LANES = {
 }
 
 
+ENERGY = ("import", "export")
+"""The lanes of energy."""
+
+
 @dataclass(frozen=True, slots=True)
 class Layout:
     """A stream's time: `unit_ms` milliseconds a unit, `link_units` units a link of the chain."""

@@ -13,6 +13,7 @@ from datetime import datetime
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
+from gateway.chain.layout import ENERGY
 from gateway.chain.window import Granularity, check_zone, spell_ms
 from gateway.errors import UsageError
 
@@ -77,7 +78,7 @@ class Tariff:
     def __post_init__(self) -> None:
         if not self.currency.isprintable() or not 1 <= len(self.currency.encode()) <= 8:
             raise UsageError('a tariff\'s currency is 1 to 8 printable bytes; right would be "EUR"')
-        if not self.prices or not set(self.prices) <= {"import", "export"}:
+        if not self.prices or not set(self.prices) <= set(ENERGY):
             raise UsageError("a tariff has prices for import, for export, or for both")
         if not 0 <= self.scale <= MAX_DECIMALS:
             raise UsageError(f"a tariff's prices have 0 to {MAX_DECIMALS} decimals, not {self.scale}")
@@ -127,7 +128,7 @@ class Tariff:
     @property
     def lanes(self) -> tuple[str, ...]:
         """The lanes with a price, in the order of all lanes."""
-        return tuple(lane for lane in ("import", "export") if lane in self.prices)
+        return tuple(lane for lane in ENERGY if lane in self.prices)
 
     def periods(
         self, lanes: Sequence[str], granularity: Granularity, first: int, until: int | None

@@ -9,6 +9,7 @@ from typing import Annotated, Literal, get_args
 from pydantic import Field, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
+from gateway.chain.layout import ENERGY
 from gateway.config.credential import credential_path
 from gateway.config.section import Load, Section, from_the_file
 from gateway.errors import UsageError
@@ -95,7 +96,7 @@ class MeterSection(Section):
     @field_validator("lanes")
     @classmethod
     def _in_order(cls, lanes: tuple[LaneName, ...], info: ValidationInfo) -> tuple[LaneName, ...]:
-        if "count" not in lanes or not {"import", "export"} & set(lanes):
+        if "count" not in lanes or not set(ENERGY) & set(lanes):
             raise ValueError('it must hold "count" and at least one of "import" and "export"')
         in_order = tuple(name for name in LANE_NAMES if name in lanes)
         if in_order != lanes:

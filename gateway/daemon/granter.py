@@ -13,6 +13,7 @@ from gateway.chain.consent.held import Finding, Held
 from gateway.chain.consent.windows import check
 from gateway.chain.grant import ID_BYTES, Grant, Kind, seal_k0
 from gateway.chain.keys import KEY_BYTES
+from gateway.chain.layout import ENERGY
 from gateway.chain.tariff import Tariff
 from gateway.chain.window import Granularity
 from gateway.daemon.issuer import Issuer
@@ -206,7 +207,7 @@ def _check_card(card: Card, now_ms: int) -> None:
 def _lanes(stream: Stream, wanted: NewGrant) -> tuple[str, ...]:
     lanes = wanted.lanes
     if lanes is None:
-        energy = ("import", "export") if wanted.tariff is None else wanted.tariff.lanes
+        energy = ENERGY if wanted.tariff is None else wanted.tariff.lanes
         lanes = tuple(lane for lane in stream.lanes if lane in energy)
     missing = [lane for lane in lanes if lane not in stream.lanes]
     if missing:

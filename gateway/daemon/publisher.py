@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 
-from gateway.daemon.takeover import Takeover
+from gateway.daemon.rollback import RollbackCheck
 from gateway.errors import KeyTaken, LedgerError, StoreDenied, StoreUnavailable
 from gateway.host.clock import Clock
 from gateway.host.fault_log import FaultLog
@@ -20,15 +20,15 @@ _IDLE_S = 1.0
 
 
 class Publisher:
-    """One task that empties the outbox. It first lets `takeover` compare the store with the ledger.
+    """One task that empties the outbox. It first lets `rollback` compare the store with the ledger.
 
     `answered_ms` is the Unix time (ms) of the store's last answer."""
 
-    def __init__(self, ledger: Ledger, bucket: Bucket, clock: Clock, takeover: Takeover) -> None:
+    def __init__(self, ledger: Ledger, bucket: Bucket, clock: Clock, rollback: RollbackCheck) -> None:
         self._ledger = ledger
         self._bucket = bucket
         self._clock = clock
-        self._takeover = takeover
+        self._rollback = rollback
         self.answered_ms: int | None = None
         self._faults = FaultLog(clock, _log.warning, _log.warning, "nothing is lost, sending waits: ")
 
@@ -44,7 +44,7 @@ class Publisher:
         while True:
             try:
                 if not compared:
-                    await self._takeover.compare()
+                    await self._rollback.compare()
                     compared = True
                 sent = await self._send()
                 if self.fault is not None:
@@ -79,7 +79,7 @@ class Publisher:
         try:
             await self._bucket.put(key, data, replace=replace)
         except KeyTaken:
-            if await self._takeover.settle(queued):
+            if await self._rollback.settle(queued):
                 return
             try:
                 await self._bucket.put(key, data, replace=True)

@@ -13,8 +13,9 @@ from collections.abc import Coroutine
 from typing import Any
 
 from gateway.config import Config, location
+from gateway.daemon.rollback import StoreAhead
 from gateway.daemon.session import Session
-from gateway.daemon.takeover import StoreAhead, Takeover
+from gateway.daemon.takeover import Takeover
 from gateway.errors import RolledBack, StoreDenied, StoreUnavailable
 from gateway.host.clock import Clock
 from gateway.host.systemd import Notifier
@@ -37,7 +38,7 @@ class Daemon:
         self._clock = clock
         self._stopped = asyncio.Event()
         self._notifier = Notifier()
-        self._ahead = ""  # what the last take-over was for
+        self._taken_over: tuple[bytes, str] | None = None  # stream and key that the last take-over was for
 
     def stop(self) -> None:
         """End the run. What was read is made durable first."""
@@ -73,19 +74,19 @@ class Daemon:
         try:
             await self._unless_stopped(session.run())
         except StoreAhead as ahead:
-            if str(ahead) == self._ahead:
+            if (ahead.stream, ahead.key) == self._taken_over:
                 raise RolledBack(f"{ahead}; what the store holds of its chain does not settle it") from None
-            self._ahead = str(ahead)
+            self._taken_over = ahead.stream, ahead.key
             _log.warning("%s", ahead)
             await self._unless_stopped(self._take_over(ahead.stream, root, ledger, bucket))
 
     async def _take_over(self, stream_id: bytes, root: Root, ledger: Ledger, bucket: Bucket) -> None:
-        takeover = Takeover(ledger, bucket, self._clock, root.public_key)
         (stream,) = [stream for stream in await ledger.streams() if stream.id == stream_id]
         ring = await KeyRing.open(root, stream_id)
+        takeover = Takeover(ledger, bucket, self._clock, root, stream, ring)
         while True:
             try:
-                await takeover.take_over(stream, ring)
+                await takeover.run()
                 return
             except (StoreUnavailable, StoreDenied) as error:
                 _log.warning("taking the store's chain over waits: %s", error)

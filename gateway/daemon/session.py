@@ -18,8 +18,8 @@ from gateway.daemon.issuer import Issuer
 from gateway.daemon.line import Finisher, Line
 from gateway.daemon.pager import Pager
 from gateway.daemon.publisher import Publisher
+from gateway.daemon.rollback import RollbackCheck
 from gateway.daemon.sealer import Sealer
-from gateway.daemon.takeover import Takeover
 from gateway.host.clock import Clock
 from gateway.ledger.ledger import Ledger
 from gateway.ledger.records import AuditEntry
@@ -47,8 +47,8 @@ class Session:
         self._rings: dict[bytes, KeyRing] = {}
         self._issuer = Issuer(ledger, root, self._rings)
         self._granter = Granter(ledger, root, clock, self._rings, self._issuer)
-        takeover = Takeover(ledger, bucket, clock, root.public_key)
-        self._publisher = Publisher(ledger, bucket, clock, takeover)
+        rollback = RollbackCheck(ledger, bucket, clock, root.public_key)
+        self._publisher = Publisher(ledger, bucket, clock, rollback)
         self._control = Control(ledger, self._granter, self.status)
 
     async def open(self) -> None:

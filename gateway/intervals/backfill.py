@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable
 
-from gateway.intervals.sampler import ENERGY
+from gateway.chain.layout import ENERGY
 from gateway.meters.reading import Reading
 
 _AT_ONCE_NS = 1_000_000_000

@@ -19,14 +19,12 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from gateway.chain.layout import Layout
+from gateway.chain.layout import ENERGY, Layout
 from gateway.errors import GatewayError
 from gateway.intervals.estimation import MOST_WAITING, EnergyLane
 from gateway.intervals.state import SamplerState
 from gateway.intervals.validation import UNKNOWN, RegisterEvent, RegisterMark, Sample, Total, Validator
 from gateway.meters.reading import Reading
-
-ENERGY = ("import", "export")
 
 _SILENT_NS = 2 * 3600 * 1_000_000_000  # some meters send a register hourly, and a telegram may be lost
 _CLOCK_SET_NS = 10_000_000_000  # two clocks disagree by less only because they are not read at once

@@ -110,8 +110,7 @@ class Tokens(Stored):
     def own_key(self, key: str, unit_ms: int) -> str:
         """By the first window. Where windows of a day or a month are folded into one bundle the object does
         not say: it belongs in whichever of the three folders it was found in."""
-        fold: names.Fold = next((fold for fold in names.FOLDS if f"/{fold}/" in key), "new")
-        return names.bundle(self.stream, self.grant, self.first_window, fold)
+        return names.bundle(self.stream, self.grant, self.first_window, names.fold_of(key) or "new")
 
     @property
     def end_window(self) -> int:

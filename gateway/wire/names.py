@@ -66,6 +66,12 @@ def bundle(stream: bytes, grant_id: bytes, first_window: int, fold: Fold = "new"
     return f"{bundles(stream, grant_id, fold)}{first_window:016x}.cose"
 
 
+def fold_of(key: str) -> Fold | None:
+    """The fold of the token bundle that lies at `key`; None where another kind of object does."""
+    parts = key.split("/")
+    return next((fold for fold in FOLDS if len(parts) > 4 and parts[4] == fold), None)
+
+
 def pages(stream: bytes, span: str) -> str:
     """The prefix of all day pages, or month pages; their keys sort by date."""
     return f"{stream_prefix(stream)}{span}/"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from gateway.chain.layout import ENERGY
 from gateway.chain.tariff import Dynamic, Rule, Tariff, TimeOfUse
 from gateway.errors import Refused, UsageError
 from gateway.wire import cose
@@ -26,7 +27,7 @@ _TARIFF_FIELDS = (
 def tariff_body(tariff: Tariff) -> bytes:
     """The tariff whose H stands in the grant body of a bill."""
     values: dict[str, Any] = {field.name: getattr(tariff, field.name, None) for field in _TARIFF_FIELDS[:4]}
-    for lane in ("import", "export"):
+    for lane in ENERGY:
         prices = tariff.prices.get(lane)
         if isinstance(prices, TimeOfUse):
             values[lane] = [[rule.price, list(rule.days), rule.begin, rule.end] for rule in prices.rules]
@@ -40,7 +41,7 @@ def read_tariff_body(body: bytes, what: str) -> Tariff:
     values = read(_TARIFF_FIELDS, cose.decode(body, what), what)
     prices: dict[str, TimeOfUse | Dynamic] = {}
     try:
-        for lane in ("import", "export"):
+        for lane in ENERGY:
             given = values.pop(lane)
             if given is not None and _RULES(given):
                 prices[lane] = TimeOfUse(tuple(Rule(p, tuple(days), x, y) for p, days, x, y in given))

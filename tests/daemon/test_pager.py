@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from gateway.chain.layout import Layout
 from gateway.chain.page import Calendar, add_up
-from gateway.daemon.takeover import StoreAhead
+from gateway.daemon.rollback import StoreAhead
 from gateway.errors import StoreUnavailable
 from gateway.store.directory import DirectoryBucket
 from gateway.stream.chunks import Problem

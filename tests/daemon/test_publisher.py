@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.daemon.takeover import StoreAhead
+from gateway.daemon.rollback import StoreAhead
 from gateway.ledger.records import Outgoing
 from gateway.store.directory import DirectoryBucket
 from gateway.trust.signing import sign

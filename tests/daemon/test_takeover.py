@@ -11,10 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.daemon.takeover import StoreAhead
+from gateway.daemon.rollback import StoreAhead
 from gateway.errors import LedgerError, StoreUnavailable, TrustError
 from gateway.store.directory import DirectoryBucket
-from gateway.trust.keyring import KeyRing
 from gateway.wire import names
 from tests.support.home import CHUNK_UNITS, LINK_UNITS, MEMORY, Home, kind_of
 from tests.support.provider import Provider
@@ -247,7 +246,7 @@ async def test_whatever_fails_in_the_midst_of_it_it_is_done_again(home: Home, wh
         for after in range(100):
             fuse.set(after)
             try:
-                await home.takeover().take_over(stream, await KeyRing.open(home.root, stream.id))
+                await (await home.takeover(stream.id)).run()
             except (StoreUnavailable, LedgerError, TrustError):
                 home.mend()
                 failed += 1
@@ -271,7 +270,7 @@ async def test_a_copied_head_is_no_sign_of_a_rollback(tmp_path: Path) -> None:
         (store / names.head(main.id)).write_bytes((store / names.head(garage.id)).read_bytes())
         await home.crashes_and_starts()
         assert await home.publishes_all() == 0
-        assert "head of another stream" in (await home.ledger.audit_log(1))[0].detail
+        assert f"belongs at {names.head(garage.id)}" in (await home.ledger.audit_log(1))[0].detail
         await ends_well(home, Provider(home.clock.now_ms))
 
 

@@ -17,9 +17,10 @@ from gateway.daemon.granter import Granter, NewGrant
 from gateway.daemon.issuer import Issuer
 from gateway.daemon.line import Line
 from gateway.daemon.publisher import Publisher
+from gateway.daemon.rollback import StoreAhead
 from gateway.daemon.sealer import Sealer
 from gateway.daemon.session import Session
-from gateway.daemon.takeover import StoreAhead, Takeover
+from gateway.daemon.takeover import Takeover
 from gateway.ledger.ledger import Ledger
 from gateway.ledger.records import GrantRecord, Outgoing, Sealed, Stream
 from gateway.meters.reading import Reading
@@ -271,13 +272,14 @@ class Home:
         if isinstance(outcome, Exception):
             raise outcome
 
-    def takeover(self) -> Takeover:
-        return Takeover(self.ledger, self.bucket, self.clock, self.root.public_key)
+    async def takeover(self, stream_id: bytes) -> Takeover:
+        (stream,) = [stream for stream in await self.ledger.streams() if stream.id == stream_id]
+        ring = await KeyRing.open(self.root, stream_id)
+        return Takeover(self.ledger, self.bucket, self.clock, self.root, stream, ring)
 
     async def takes_over(self, stream_id: bytes) -> None:
         """What the daemon does when the store is ahead of the ledger."""
-        (stream,) = [stream for stream in await self.ledger.streams() if stream.id == stream_id]
-        await self.takeover().take_over(stream, await KeyRing.open(self.root, stream_id))
+        await (await self.takeover(stream_id)).run()
         self.kept.clear()  # units that were durable may have been dropped
         await self.session_begins()
 

@@ -9,13 +9,12 @@ from datetime import datetime
 
 import click
 
-from gateway.chain.layout import LANES
+from gateway.chain.layout import ENERGY, LANES
 from gateway.cli.output import kwh, local_time
 from gateway.provider.sums import Missing, Row, Sums
 from gateway.stream.times import unix_ms
 
 FROM = "from"
-_ENERGY = ("import", "export")
 _TIME_CHARS, _NUMBER_CHARS = 25, 12  # of rows that are printed before the next ones are known
 
 
@@ -23,7 +22,7 @@ def columns(lanes: Sequence[str]) -> list[str]:
     """What stands above the cells of a row."""
     return [
         FROM,
-        *(f"{lane} kWh" for lane in _ENERGY if lane in lanes),
+        *(f"{lane} kWh" for lane in ENERGY if lane in lanes),
         *(["mean W"] if "power" in lanes and "count" in lanes else []),
         *(["power W, summed"] if "power" in lanes and "count" not in lanes else []),
         *(["readings"] if "count" in lanes else []),
@@ -34,7 +33,7 @@ def cells(row: Row, lanes: Sequence[str], when: Callable[[datetime], str], absen
     """A row's cells; `absent` stands where a lane is not granted in this window."""
     sums = row.sums
     found = [when(row.start)]
-    found += [kwh(sums[lane]) if lane in sums else absent for lane in _ENERGY if lane in lanes]
+    found += [kwh(sums[lane]) if lane in sums else absent for lane in ENERGY if lane in lanes]
     if "power" in lanes and "count" in lanes:
         mean = sums.get("count") and "power" in sums
         found.append(f"{sums['power'] / sums['count']:.1f}" if mean else absent)
