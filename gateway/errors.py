@@ -1,34 +1,37 @@
 """Everything that can go wrong, as one small tree.
 
 Each error's text is a sentence for a person: what was wrong, where, and what would be right or
-what to do. No error carries a secret. `exit_code` is what a command ends with.
+what to do. No error carries a secret. `kind` is the branch's name, for programs: a command's exit
+code and the control API's answer are made of it.
 """
 
 from __future__ import annotations
+
+from typing import ClassVar
 
 
 class GatewayError(Exception):
     """The root of the tree; raised itself only where no branch fits."""
 
-    exit_code = 1
+    kind: ClassVar[str] = "failed"
 
 
 class UsageError(GatewayError):
     """What a person typed or configured cannot be right (an option, a TOML key, a file's content)."""
 
-    exit_code = 2
+    kind = "usage"
 
 
 class NotGranted(GatewayError):
     """The household granted no such window, lane or granularity."""
 
-    exit_code = 3
+    kind = "not_granted"
 
 
 class Unavailable(GatewayError):
     """A part does not answer now and may later; trying again is sensible."""
 
-    exit_code = 4
+    kind = "unavailable"
 
 
 class StoreUnavailable(Unavailable):
@@ -54,7 +57,7 @@ class LedgerError(Unavailable):
 class Refused(GatewayError):
     """A signed object fails its check; the text names the object and what fails."""
 
-    exit_code = 5
+    kind = "refused"
 
 
 class RolledBack(Refused):
@@ -67,3 +70,9 @@ class NotFound(GatewayError):
 
 class KeyTaken(GatewayError):
     """An object that is written once is there already, with other bytes."""
+
+
+KINDS: dict[str, type[GatewayError]] = {
+    branch.kind: branch for branch in (GatewayError, UsageError, NotGranted, Unavailable, Refused)
+}
+"""The branches by their kinds."""

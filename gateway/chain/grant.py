@@ -7,6 +7,7 @@ AES-256-GCM) with info = H(grant body), so a sealed K_0 fits one grant body only
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -97,6 +98,11 @@ class Grant:
         k = self.granularity.index(self.first) + j
         return self.granularity.start(k), self.granularity.start(k + 1)
 
+    @property
+    def opens(self) -> str:
+        """What it opens, in words: "15min sums of import, export"."""
+        return in_words(self.kind, str(self.granularity), self.granularity.zone, self.lanes)
+
     def number(self, unit: int) -> int:
         """The number j of the window that `unit` lies in; negative before the grant's start."""
         return self.granularity.index(unit) - self.granularity.index(self.first)
@@ -167,3 +173,15 @@ def open_k0(sealed: bytes, seed: bytes, grant_body: bytes) -> bytes:
     if len(k_0) != KEY_BYTES:
         raise Refused(f"the grant's key has {len(k_0)} bytes, not {KEY_BYTES}")
     return k_0
+
+
+def in_words(kind: Kind, granularity: str, zone: str, lanes: Sequence[str]) -> str:
+    """What a grant opens: "15min sums of import", "the bill of each month (Europe/Berlin) for import"."""
+    windows = f"{granularity} ({zone})" if granularity in ("day", "month") else granularity
+    what = {
+        "windows": f"{windows} sums of",
+        "bill": f"the bill of each {windows} for",
+        "load": f"a share of {windows} loads of",
+        "raw": "every unit of",
+    }[kind]
+    return f"{what} {', '.join(lanes)}"

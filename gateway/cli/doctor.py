@@ -4,30 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-import os
-import secrets
-from collections.abc import AsyncIterator
 
 import click
 
+from gateway.cli.codes import exit_code
 from gateway.cli.config import config_option
 from gateway.cli.output import examples, json_option, print_json, printable
-from gateway.config import Config, MeterSection, location
-from gateway.config.wiring import endpoints, explained, open_meters
-from gateway.errors import GatewayError, LedgerError, UsageError
-from gateway.host.clock import SystemClock
-from gateway.ledger.ledger import Ledger
-from gateway.meters.reading import Plausibility
-from gateway.store.opening import open_bucket
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Diagnosis:
-    """One part: whether it is well, and a sentence."""
-
-    part: str
-    well: bool
-    sentence: str
+from gateway.config import Config
+from gateway.daemon.doctor import Diagnosis, examine
+from gateway.errors import Unavailable
 
 
 @click.command(epilog=examples("gateway doctor", "sudo gateway doctor --json"))
@@ -39,128 +24,12 @@ def command(config: Config, as_json: bool) -> int:
 
 
 async def _examine(config: Config, as_json: bool) -> int:
-    findings: list[Diagnosis] = []
-    async for finding in _all(config):
-        findings.append(finding)
+    found: list[Diagnosis] = []
+    async for diagnosis in examine(config):
+        found.append(diagnosis)
         if not as_json:
-            mark = click.style("well", fg="green") if finding.well else click.style("ILL ", fg="red")
-            click.echo(f"{mark}  {finding.part}: {printable(finding.sentence)}")
+            mark = click.style("ok  ", fg="green") if diagnosis.ok else click.style("FAIL", fg="red")
+            click.echo(f"{mark}  {diagnosis.part}: {printable(diagnosis.sentence)}")
     if as_json:
-        print_json([dataclasses.asdict(finding) for finding in findings])
-    return 0 if all(finding.well for finding in findings) else 4
-
-
-async def _all(config: Config) -> AsyncIterator[Diagnosis]:
-    yield _clock(config)
-    yield await _root(config)
-    async for finding in _meters(config):
-        yield finding
-    yield await _ledger(config)
-    yield await _store(config)
-
-
-def _clock(config: Config) -> Diagnosis:
-    if SystemClock(config.clock.source).trusted():
-        how = "synchronised" if config.clock.source == "ntp" else 'taken as it stands (clock.source = "host")'
-        return Diagnosis("clock", True, how)
-    advice = (
-        "not synchronised, so readings wait and nothing is sealed: let the machine reach a time server "
-        '(timedatectl status), or set clock.source = "host" if something else keeps this clock right'
-    )
-    return Diagnosis("clock", False, advice)
-
-
-async def _root(config: Config) -> Diagnosis:
-    if config.trust.root == "software":
-        return Diagnosis(
-            "root", True, "in SOFTWARE: whoever copies this machine's disk can open every reading"
-        )
-    try:
-        from gateway.trust.tpm.health import inspect  # noqa: PLC0415 - its libraries are not everywhere
-
-        health = await inspect(config.trust.tcti)
-    except ImportError:
-        return Diagnosis("TPM", False, "its libraries are not installed; provisioning/install.sh does it")
-    except GatewayError as error:
-        return Diagnosis("TPM", False, str(error))
-    what = f"{health.manufacturer}, firmware {health.firmware}, TPM 2.0 revision {health.revision}"
-    if health.missing:
-        return Diagnosis("TPM", False, f"{what}, lacks {', '.join(health.missing)}: this model cannot serve")
-    if health.lockout:
-        return Diagnosis("TPM", False, f"{what}, in lockout: tpm2_dictionarylockout --clear-lockout")
-    return Diagnosis("TPM", True, what)
-
-
-async def _meters(config: Config) -> AsyncIterator[Diagnosis]:
-    try:
-        endpoints(config.meter)
-    except UsageError as error:
-        for sentence in str(error).splitlines():
-            yield Diagnosis("meters", False, sentence)
-        return
-    for section in config.meter:
-        part = f"meter {section.name}"
-        try:
-            probe = await _probe(section, config)
-        except GatewayError as error:
-            yield Diagnosis(part, False, _about(part, str(explained(error))))
-        else:
-            yield Diagnosis(part, probe.plausible, _about(part, probe.sentence))
-
-
-async def _probe(section: MeterSection, config: Config) -> Plausibility:
-    """What a meter looks like that can be read, too."""
-    clock = SystemClock(config.clock.source)
-    (meter,) = open_meters((section,), clock, state=config.gateway.state).values()
-    try:
-        probe = await meter.probe()
-        await meter.read()
-    finally:
-        await meter.aclose()
-    return probe
-
-
-def _about(part: str, sentence: str) -> str:
-    """A sentence without the name that stands before it already."""
-    return sentence.removeprefix(part).removeprefix(":").lstrip()
-
-
-async def _ledger(config: Config) -> Diagnosis:
-    path = config.gateway.ledger
-    if not await asyncio.to_thread(path.exists):
-        parent = config.gateway.state
-        if not await asyncio.to_thread(os.access, parent if parent.exists() else parent.parent, os.W_OK):
-            return Diagnosis("ledger", False, f"{parent} is not yours to write: use sudo, or be user gateway")
-        return Diagnosis("ledger", True, f"none yet; the first run makes {path}")
-    try:
-        ledger = await Ledger.open(path, reading=True)
-        try:
-            wrong = await ledger.check()
-            waiting = await ledger.backlog()
-        finally:
-            await ledger.close()
-    except LedgerError as error:
-        return Diagnosis("ledger", False, str(error))
-    if wrong is not None:
-        return Diagnosis(
-            "ledger", False, f"{path} is damaged: {wrong}. Stop the gateway and restore its last copy"
-        )
-    return Diagnosis("ledger", True, f"whole; {waiting} objects wait to be sent")
-
-
-async def _store(config: Config) -> Diagnosis:
-    """Put, get and delete a small object, as the gateway does."""
-    key, data = f"v1/doctor-{secrets.token_hex(8)}", secrets.token_bytes(32)
-    try:
-        bucket = open_bucket(location(config.store))
-        try:
-            await bucket.put(key, data)
-            same = await bucket.get(key) == data
-            await bucket.delete(key)
-        finally:
-            await bucket.aclose()
-    except GatewayError as error:
-        return Diagnosis("store", False, str(error))
-    if not same:
-        return Diagnosis("store", False, f"{config.store.url} gave back other bytes than were put")
-    return Diagnosis("store", True, f"{config.store.url} takes, gives and deletes")
+        print_json([dataclasses.asdict(diagnosis) for diagnosis in found])
+    return 0 if all(diagnosis.ok for diagnosis in found) else exit_code(Unavailable)

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import base64
+import asyncio
 import sys
 from pathlib import Path
-from typing import Any
 
 import click
 
+from gateway.chain.grant import in_words
 from gateway.cli.config import config_option
 from gateway.cli.output import examples, json_option, local_time, print_json, print_table
 from gateway.cli.values import Lanes, Moment
 from gateway.config import Config
 from gateway.config.tariff import load_tariff
-from gateway.control.client import ask
+from gateway.control.client import ControlClient
+from gateway.control.documents import ConsentStatus, GrantRequest, GrantStatus
 from gateway.errors import NotGranted, UsageError
 from gateway.wire.tariff import tariff_body
 
@@ -79,40 +80,42 @@ def new(
         raise UsageError("--bill, --load and --raw are different grants: make one at a time")
     if load != (service is not None):
         raise UsageError("a load is granted to two: --load with --to the centre's card and --service")
-    wish = {
-        "kind": "bill" if tariff else "load" if load else "raw" if raw else "windows",
-        "cards": [_read(path) for path in (card, service) if path is not None],
-        "granularity": granularity,
-        "zone": zone,
-        "lanes": lanes,
-        "from_ms": from_ms,
-        "until_ms": until_ms,
-        "purpose": purpose,
-        "meter": meter,
-        "tariff": None if tariff is None else base64.b64encode(tariff_body(load_tariff(tariff))).decode(),
-    }
-    answer = ask(config.gateway.socket, "POST", "/grants", wish | {"confirmed": yes})
-    if not answer["grants"]:
-        _confirm(answer["consent"], as_json)
-        answer = ask(config.gateway.socket, "POST", "/grants", wish | {"confirmed": True})
+    request = GrantRequest(
+        kind="bill" if tariff else "load" if load else "raw" if raw else "windows",
+        cards=tuple(_read(path) for path in (card, service) if path is not None),
+        granularity=granularity,
+        zone=zone,
+        lanes=lanes,
+        from_ms=from_ms,
+        until_ms=until_ms,
+        purpose=purpose,
+        meter=meter,
+        tariff=None if tariff is None else tariff_body(load_tariff(tariff)),
+        confirmed=yes,
+    )
+    client = ControlClient(config.gateway.socket)
+    answer = asyncio.run(client.grant(request))
+    if not answer.grants:
+        _confirm(answer.consent, as_json)
+        answer = asyncio.run(client.grant(request.model_copy(update={"confirmed": True})))
     if as_json:
-        print_json(answer)
+        print_json(answer.model_dump())
         return
-    signer = ask(config.gateway.socket, "GET", "/status")["signer"]
-    for grant in answer["grants"]:
-        click.echo(f"{grant['provider']} may now open {_what(grant)}, for: {grant['purpose']}")
-        click.echo(f"grant {grant['id']}; take it back with: gateway grant revoke {grant['id']}")
-        click.echo(f"the provider reads it with: --stream {grant['stream']} --signer {signer}")
+    signer = asyncio.run(client.status()).signer
+    for grant in answer.grants:
+        click.echo(f"{grant.provider} may now open {_what(grant)}, for: {grant.purpose}")
+        click.echo(f"grant {grant.id}; take it back with: gateway grant revoke {grant.id}")
+        click.echo(f"the provider reads it with: --stream {grant.stream} --signer {signer}")
 
 
-def _read(path: Path) -> str:
+def _read(path: Path) -> bytes:
     try:
-        return base64.b64encode(path.read_bytes()).decode()
+        return path.read_bytes()
     except OSError as error:
         raise UsageError(f"the card {path} cannot be read: {error.strerror}") from None
 
 
-def _confirm(consent: dict[str, list[str]], as_json: bool) -> None:
+def _confirm(consent: ConsentStatus, as_json: bool) -> None:
     """Show what the check found, and ask; NotGranted where nobody can be asked, or the answer is no."""
     for sentence in _sentences(consent):
         click.echo(sentence, err=True)
@@ -120,9 +123,9 @@ def _confirm(consent: dict[str, list[str]], as_json: bool) -> None:
         raise NotGranted("nothing was granted; with --yes it is, though more becomes known than it says")
 
 
-def _sentences(consent: dict[str, list[str]]) -> list[str]:
-    pooled = [f"if all providers pool what they hold: {sentence}" for sentence in consent["pooled"]]
-    return [*consent["provider"], *pooled]
+def _sentences(consent: ConsentStatus) -> list[str]:
+    pooled = [f"if all providers pool what they hold: {sentence}" for sentence in consent.pooled]
+    return [*consent.provider, *pooled]
 
 
 @command.command(epilog=examples("gateway grant check"))
@@ -130,13 +133,13 @@ def _sentences(consent: dict[str, list[str]]) -> list[str]:
 @json_option
 def check(config: Config, as_json: bool) -> None:
     """Say what providers can derive from their grants beyond what each of them opens."""
-    consents = ask(config.gateway.socket, "GET", "/consent")
+    consents = asyncio.run(ControlClient(config.gateway.socket).consent())
     if as_json:
-        print_json(consents)
+        print_json([consent.model_dump() for consent in consents])
         return
     for consent in consents:
         for sentence in _sentences(consent) or ["nothing beyond what each grant opens by itself"]:
-            click.echo(f"meter {consent['meter']}: {sentence}")
+            click.echo(f"meter {consent.meter}: {sentence}")
 
 
 @command.command(epilog=examples("gateway grant show 3f2a9c"))
@@ -147,11 +150,11 @@ def show(config: Config, grant_id: str, as_json: bool) -> None:
     """Show all of GRANT. The first digits of its id are enough."""
     grant = _find(config, grant_id)
     if as_json:
-        print_json(grant)
+        print_json(grant.model_dump())
         return
-    moments = {name for name in grant if name.endswith("_ms") and grant[name] is not None}
-    for name, value in grant.items():
-        text = local_time(value) if name in moments else ", ".join(value) if name == "lanes" else value
+    for name, value in grant:
+        moment = name.endswith("_ms") and value is not None
+        text = local_time(value) if moment else ", ".join(value) if name == "lanes" else value
         click.echo(f"{name.removesuffix('_ms').replace('_', ' ')}: {'-' if text is None else text}")
 
 
@@ -160,16 +163,14 @@ def show(config: Config, grant_id: str, as_json: bool) -> None:
 @json_option
 def list_(config: Config, as_json: bool) -> None:
     """Show all grants."""
-    grants = ask(config.gateway.socket, "GET", "/grants")
+    grants = asyncio.run(ControlClient(config.gateway.socket).grants())
     if as_json:
-        print_json(grants)
+        print_json([grant.model_dump() for grant in grants])
         return
     if not grants:
         click.echo("Nobody may open anything.")
         return
-    rows = [
-        [g["id"], g["provider"], _what(g), g["purpose"], str(g["windows_served"]), _state(g)] for g in grants
-    ]
+    rows = [[g.id, g.provider, _what(g), g.purpose, str(g.windows_served), _state(g)] for g in grants]
     print_table(["grant", "provider", "may open", "for", "windows", "state"], rows, numbers=["windows"])
 
 
@@ -179,37 +180,31 @@ def list_(config: Config, as_json: bool) -> None:
 @json_option
 def revoke(config: Config, grant_id: str, as_json: bool) -> None:
     """Take GRANT back: from now on it opens nothing new. The first digits of its id are enough."""
-    grant = ask(config.gateway.socket, "DELETE", f"/grants/{_find(config, grant_id)['id']}")
+    client = ControlClient(config.gateway.socket)
+    grant = asyncio.run(client.revoke(_find(config, grant_id).id))
     if as_json:
-        print_json(grant)
+        print_json(grant.model_dump())
         return
-    click.echo(f"grant {grant['id']} of {grant['provider']} is {_state(grant)}")
+    click.echo(f"grant {grant.id} of {grant.provider} is {_state(grant)}")
     click.echo("What it has opened until then stays known to the provider.")
 
 
-def _find(config: Config, grant_id: str) -> dict[str, Any]:
-    grants = ask(config.gateway.socket, "GET", "/grants")
-    found = [g for g in grants if grant_id and g["id"].startswith(grant_id.lower())]
+def _find(config: Config, grant_id: str) -> GrantStatus:
+    grants = asyncio.run(ControlClient(config.gateway.socket).grants())
+    found = [grant for grant in grants if grant_id and grant.id.startswith(grant_id.lower())]
     if len(found) != 1:
         raise UsageError(
             f"{len(found) or 'no'} grants begin with {grant_id!r}; `gateway grant list` shows those there are"
         )
-    return dict(found[0])
+    return found[0]
 
 
-def _what(grant: dict[str, Any]) -> str:
-    zone = f" ({grant['zone']})" if grant["granularity"] in ("day", "month") else ""
-    until = "" if grant["until_ms"] is None else f" until {local_time(grant['until_ms'])}"
-    begin = local_time(grant["from_ms"])
-    what = {
-        "windows": f"{grant['granularity']}{zone} sums",
-        "bill": f"each {grant['granularity']}'s bill{zone}",
-        "load": f"a share of {grant['granularity']}{zone} loads",
-        "raw": "every unit",
-    }[grant["kind"]]
-    return f"{what} of {', '.join(grant['lanes'])} from {begin}{until}"
+def _what(grant: GrantStatus) -> str:
+    until = "" if grant.until_ms is None else f" until {local_time(grant.until_ms)}"
+    opens = in_words(grant.kind, grant.granularity, grant.zone, grant.lanes)
+    return f"{opens} from {local_time(grant.from_ms)}{until}"
 
 
-def _state(grant: dict[str, Any]) -> str:
-    revoked = grant["revoked_from_ms"]
+def _state(grant: GrantStatus) -> str:
+    revoked = grant.revoked_from_ms
     return "open" if revoked is None else f"revoked from {local_time(revoked)}"

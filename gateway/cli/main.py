@@ -9,7 +9,6 @@ that a command returns is its exit code.
 from __future__ import annotations
 
 import os
-import signal
 import sys
 import traceback
 from collections.abc import Sequence
@@ -17,6 +16,7 @@ from pathlib import Path
 
 import click
 
+from gateway.cli.codes import BUG, INTERRUPTED, PIPE_CLOSED, exit_code
 from gateway.cli.lazy import LazyGroup
 from gateway.cli.output import examples
 from gateway.errors import GatewayError
@@ -33,10 +33,6 @@ COMMANDS = {
     "bench": ("gateway.cli.bench", "Measure this machine."),
     "simulate": ("gateway.cli.simulate.group", "Simulated meters, to try it without hardware."),
 }
-
-INTERRUPTED = 128 + signal.SIGINT
-PIPE_CLOSED = 128 + signal.SIGPIPE
-BUG = 70  # sysexits.h: EX_SOFTWARE
 
 
 @click.group(
@@ -70,7 +66,7 @@ def main(args: Sequence[str] | None = None) -> int:
     except GatewayError as error:
         for sentence in str(error).splitlines():
             click.echo(f"gateway: {sentence}", err=True)
-        return error.exit_code
+        return exit_code(error)
     except BrokenPipeError:
         # What is still buffered goes nowhere, instead of raising once more at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

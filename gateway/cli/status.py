@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+import asyncio
 
 import click
 
@@ -18,7 +18,8 @@ from gateway.cli.output import (
     recent_time,
 )
 from gateway.config import Config, StreamSection
-from gateway.control.client import ask
+from gateway.control.client import ControlClient
+from gateway.control.documents import MeterStatus, StoreStatus
 
 
 @click.command(epilog=examples("gateway status", "gateway status --json"))
@@ -26,53 +27,52 @@ from gateway.control.client import ask
 @json_option
 def command(config: Config, as_json: bool) -> None:
     """Show what the running gateway reads, has sealed and has sent."""
-    status = ask(config.gateway.socket, "GET", "/status")
+    status = asyncio.run(ControlClient(config.gateway.socket).status())
     if as_json:
-        print_json(status)
+        print_json(status.model_dump(exclude_unset=True))
         return
-    store = status["store"]
-    echo(f"gateway {status['version']}, signer {status['signer']}, incarnation {status['incarnation']}")
-    if status["assurance"] == "software":
+    echo(f"gateway {status.version}, signer {status.signer}, incarnation {status.incarnation}")
+    if status.assurance == "software":
         echo("root: in SOFTWARE. Whoever copies this machine's disk can open every reading")
     else:
         echo("root: in the TPM")
-    echo("clock: " + ("right" if status["clock_trusted"] else "not set yet; readings wait until it is"))
-    echo(f"store: {store['url']}, " + _store(store))
-    rows = [[m["meter"], m["stream"] or "not begun", *_progress(m)] for m in status["meters"]]
+    echo("clock: " + ("right" if status.clock_trusted else "not set yet; readings wait until it is"))
+    echo(f"store: {status.store.url}, {_store(status.store)}")
+    rows = [[m.meter, m.stream or "not begun", *_progress(m)] for m in status.meters]
     print_table(["meter", "stream", "last reading", "its clock", "sealed until", "chunks"], rows)
-    for meter in status["meters"]:
-        begins = _begins(meter, config.stream) if status["clock_trusted"] else None
-        for sentence in (meter["error"], meter.get("held"), begins):
+    for meter in status.meters:
+        begins = _begins(meter, config.stream) if status.clock_trusted else None
+        for sentence in (meter.error, meter.held, begins):
             if sentence:
                 echo(printable(sentence))
 
 
-def _begins(meter: dict[str, Any], stream: StreamSection) -> str | None:
+def _begins(meter: MeterStatus, stream: StreamSection) -> str | None:
     """When units of a meter that is read are sealed first: from the next link's border on."""
-    read_ms, link_ms = meter.get("read_ms"), stream.unit_ms * stream.link_units
-    if meter["stream"] is not None or read_ms is None:
+    link_ms = stream.unit_ms * stream.link_units
+    if meter.stream is not None or meter.read_ms is None:
         return None
-    begin_ms = (read_ms // link_ms + 1) * link_ms
-    return f"meter {meter['meter']} is read; its stream begins at a link's border, {recent_time(begin_ms)}"
+    begin_ms = (meter.read_ms // link_ms + 1) * link_ms
+    return f"meter {meter.meter} is read; its stream begins at a link's border, {recent_time(begin_ms)}"
 
 
-def _store(store: dict[str, Any]) -> str:
-    waiting = f"{store['waiting']} objects wait" if store["waiting"] else "nothing waits"
-    if store["error"] is not None:
-        return f"{waiting}; it fails: {store['error']}"
-    if store["answered_ms"] is None:
+def _store(store: StoreStatus) -> str:
+    waiting = f"{store.waiting} objects wait" if store.waiting else "nothing waits"
+    if store.error is not None:
+        return f"{waiting}; it fails: {store.error}"
+    if store.answered_ms is None:
         return f"{waiting}; not asked yet"
-    return f"{waiting}; it answered at {recent_time(store['answered_ms'] // 1000 * 1000)}"
+    return f"{waiting}; it answered at {recent_time(store.answered_ms // 1000 * 1000)}"
 
 
-def _progress(meter: dict[str, Any]) -> list[str]:
-    def moment(name: str) -> str:
-        return "-" if meter.get(name) is None else recent_time(meter[name] // 1000 * 1000)
+def _progress(meter: MeterStatus) -> list[str]:
+    def moment(ms: int | None) -> str:
+        return "-" if ms is None else recent_time(ms // 1000 * 1000)
 
-    ahead = meter.get("meter_ahead_ms")
+    ahead = meter.meter_ahead_ms
     return [
-        moment("read_ms"),
+        moment(meter.read_ms),
         "-" if ahead is None else offset(ahead / 1000, 0),
-        moment("sealed_until_ms"),
-        str(meter.get("chunks", 0)),
+        moment(meter.sealed_until_ms),
+        str(meter.chunks),
     ]

@@ -5,17 +5,18 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from gateway.chain.consent.bills import isolated
-from gateway.chain.consent.held import Finding, Held
+from gateway.chain.consent.held import Held
 from gateway.chain.consent.windows import check
-from gateway.chain.grant import ID_BYTES, Grant, Kind, seal_k0
+from gateway.chain.grant import ID_BYTES, Grant, seal_k0
 from gateway.chain.keys import KEY_BYTES
 from gateway.chain.layout import ENERGY
 from gateway.chain.tariff import Tariff
 from gateway.chain.window import Granularity
+from gateway.control.documents import Consent, NewGrant
+from gateway.daemon.grants import GrantBook, ServedGrant
 from gateway.daemon.issuer import Issuer
 from gateway.errors import LedgerError, TrustError, Unavailable, UsageError
 from gateway.host.clock import Clock
@@ -27,43 +28,28 @@ from gateway.trust.signing import sign
 from gateway.wire import names
 from gateway.wire.card import Card
 from gateway.wire.cose import digest
-from gateway.wire.grant import GrantObject, Revocation, grant_body, read_grant_body
-from gateway.wire.tariff import read_tariff_body, tariff_body
+from gateway.wire.grant import GrantObject, Revocation, grant_body
+from gateway.wire.tariff import tariff_body
 
 _log = logging.getLogger(__name__)
 _FAR_MS = 253_370_764_800_000  # 9999-01-01: later ones have no date a person could be shown
 _DAY_MS = 86_400_000
 
 
-@dataclass(frozen=True, slots=True)
-class NewGrant:
-    """What the household decided: a grant that has no number, key or first window yet."""
-
-    kind: Kind
-    granularity: str
-    zone: str
-    lanes: tuple[str, ...] | None  # None: the meter's energy, or what the tariff prices
-    purpose: str
-    from_ms: int | None  # None: from now on
-    until_ms: int | None  # None: open
-    tariff: Tariff | None = None  # a bill's
-
-
-@dataclass(frozen=True, slots=True)
-class Consent:
-    """What the household should know before it grants: what becomes known in one hand, and in all."""
-
-    provider: list[Finding]
-    pooled: list[Finding]
-
-
 class Granter:
     """The grants of one gateway's streams."""
 
     def __init__(
-        self, ledger: Ledger, root: Root, clock: Clock, rings: Mapping[bytes, KeyRing], issuer: Issuer
+        self,
+        ledger: Ledger,
+        root: Root,
+        clock: Clock,
+        rings: Mapping[bytes, KeyRing],
+        grants: GrantBook,
+        issuer: Issuer,
     ) -> None:
         self._ledger = ledger
+        self._grants = grants
         self._root = root
         self._clock = clock
         self._rings = rings
@@ -72,12 +58,12 @@ class Granter:
 
     async def new(
         self, stream: Stream, cards: list[Card], wanted: NewGrant, *, confirmed: bool
-    ) -> tuple[list[GrantRecord], Consent]:
+    ) -> tuple[list[ServedGrant], Consent]:
         """Make a grant to the holder of the card; windows that have closed already get their tokens at once.
 
         A load takes two cards, the load monitoring centre's and the summing service's, and makes a pair.
         Where the consent check finds something and the household has not `confirmed`, nothing is made and
-        no record comes back. UsageError for what can never be granted.
+        no grant comes back. UsageError for what can never be granted.
         """
         if not self._clock.trusted():
             raise Unavailable(
@@ -109,27 +95,23 @@ class Granter:
                 for card, one in zip(cards, held, strict=True)
             ]
             await self._ledger.add_grants(new)
-        records = [record for record, _, _ in new]
+        made = [
+            ServedGrant(stream, one.grant, one.tariff, record)
+            for one, (record, _, _) in zip(held, new, strict=True)
+        ]
         try:
             last = (await self._ledger.position(stream)).last
             if last is not None:
                 await self._issuer.issue(stream, last.end)
-            records = [await self._record(record.id) for record in records]
+            made = [await self._find(one.grant.id) for one in made]
         except (LedgerError, TrustError) as error:
-            ids = ", ".join(record.id.hex() for record in records)
+            ids = ", ".join(one.grant.id.hex() for one in made)
             _log.warning("grant %s stands, its tokens come with the next chunk: %s", ids, error)
-        return records, found
+        return made, found
 
     async def consent(self, stream: Stream, new: list[Held]) -> Consent:
         """What the providers of `new` could derive with all they hold, and what all providers could."""
-        held = [
-            Held(
-                read_grant_body(record.body, stream.layout.unit_ms, f"grant {record.id.hex()}"),
-                None if record.tariff is None else read_tariff_body(record.tariff, "the tariff"),
-                record.revoked_from,
-            )
-            for record in await self._ledger.grants(stream.id)
-        ]
+        held = [Held(one.grant, one.tariff, one.record.revoked_from) for one in await self._grants.of(stream)]
         return await asyncio.to_thread(_consent, held, new)
 
     async def _sealed(
@@ -143,7 +125,9 @@ class Granter:
         priced = None if tariff is None else tariff_body(tariff)
         record = GrantRecord(grant.id, grant.stream, body, card.name, 0, key, tariff=priced)
         audit = AuditEntry(
-            grant.issued_ms, "grant", f"{describe(grant)} to {card.name}, for: {grant.purpose}"
+            grant.issued_ms,
+            "grant",
+            f"{grant.opens} (grant {grant.id.hex()}) to {card.name}, for: {grant.purpose}",
         )
         return record, Outgoing(names.grant(grant.stream, grant.id), data), audit
 
@@ -173,12 +157,13 @@ class Granter:
             grants.append(grant)
         return grants
 
-    async def revoke(self, grant_id: bytes) -> GrantRecord:
-        """From the next unit on the grant opens nothing. A second revocation changes nothing."""
+    async def revoke(self, grant_id: bytes) -> ServedGrant:
+        """From the next unit on the grant opens nothing. A second revocation changes nothing. UsageError
+        where there is no grant with this id."""
         async with self._lock:
-            record = await self._record(grant_id)
+            served = await self._find(grant_id)
+            stream, record = served.stream, served.record
             if record.revoked_from is None:
-                stream = next(s for s in await self._ledger.streams() if s.id == record.stream)
                 from_unit = (await self._ledger.position(stream)).next_unit
                 data = await sign(self._root, Revocation(stream.id, grant_id, from_unit))
                 what = f"grant {grant_id.hex()} of {record.provider_name}"
@@ -188,13 +173,15 @@ class Granter:
                     Outgoing(names.revocation(stream.id, grant_id), data),
                     AuditEntry(self._clock.wall() // 1_000_000, "revocation", what),
                 )
-            return await self._record(grant_id)
+            return await self._find(grant_id)
 
-    async def _record(self, grant_id: bytes) -> GrantRecord:
-        for record in await self._ledger.grants():
-            if record.id == grant_id:
-                return record
-        raise UsageError(f"there is no grant {grant_id.hex()}; `gateway grant list` shows those there are")
+    async def _find(self, grant_id: bytes) -> ServedGrant:
+        found = await self._grants.find(grant_id)
+        if found is None:
+            raise UsageError(
+                f"there is no grant {grant_id.hex()}; `gateway grant list` shows those there are"
+            )
+        return found
 
 
 def _check_card(card: Card, now_ms: int) -> None:
@@ -273,14 +260,3 @@ def _consent(held: list[Held], new: list[Held]) -> Consent:
     known = {(finding.lane, finding.first, finding.end) for finding in alone}
     pooled = [f for f in check(everything) if (f.lane, f.first, f.end) not in known]
     return Consent(alone, pooled)
-
-
-def describe(grant: Grant) -> str:
-    """A grant in a few words."""
-    what = {
-        "windows": f"{grant.granularity} sums",
-        "bill": f"the {grant.granularity}'s bill",
-        "load": f"a share of the {grant.granularity} load",
-        "raw": "every unit",
-    }[grant.kind]
-    return f"{what} of {', '.join(grant.lanes)} (grant {grant.id.hex()})"

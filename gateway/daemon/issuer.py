@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from gateway.chain.grant import Grant
 from gateway.chain.issue import Cursor, Sealing, make_tokens
 from gateway.chain.tariff import Tariff
+from gateway.daemon.grants import GrantBook
 from gateway.errors import UsageError
 from gateway.ledger.ledger import Ledger
 from gateway.ledger.records import GrantRecord, Outgoing, Stream
@@ -17,9 +18,8 @@ from gateway.trust.keyring import KeyRing
 from gateway.trust.root import Root
 from gateway.trust.signing import sign
 from gateway.wire import names
-from gateway.wire.grant import Tokens, read_grant_body
+from gateway.wire.grant import Tokens
 from gateway.wire.names import Fold
-from gateway.wire.tariff import read_tariff_body
 
 _log = logging.getLogger(__name__)
 _BUNDLE = 2880  # tokens a bundle at the most: thirty days of quarter hours, two days of minutes
@@ -29,8 +29,9 @@ _FOLDED = 2**16  # tokens a folded bundle at the most: 18 hours of seconds, of f
 class Issuer:
     """The tokens of one gateway's grants."""
 
-    def __init__(self, ledger: Ledger, root: Root, rings: Mapping[bytes, KeyRing]) -> None:
+    def __init__(self, ledger: Ledger, root: Root, rings: Mapping[bytes, KeyRing], grants: GrantBook) -> None:
         self._ledger = ledger
+        self._grants = grants
         self._root = root
         self._rings = rings
         self._cursors: dict[tuple[bytes, Fold], Cursor] = {}  # where each grant's chain was left
@@ -70,25 +71,27 @@ class Issuer:
 
     async def _served(self, stream: Stream) -> list[_Served]:
         """The grants for which tokens are published: all but the load monitoring centre's."""
-        records = {record.id: record for record in await self._ledger.grants(stream.id)}
-        served = []
-        for record in records.values():
-            grant = read_grant_body(record.body, stream.layout.unit_ms, f"grant {record.id.hex()}")
-            if grant.kind != "load" or grant.partner is not None:
-                partner = None if grant.partner is None else records[grant.partner]
-                served.append(_Served(grant, record, partner))
-        return served
+        grants = {one.grant.id: one for one in await self._grants.of(stream)}
+        return [
+            _Served(
+                one.grant,
+                one.tariff,
+                one.record,
+                None if one.grant.partner is None else grants[one.grant.partner].record,
+            )
+            for one in grants.values()
+            if one.grant.kind != "load" or one.grant.partner is not None
+        ]
 
     async def _bundle(self, stream: Stream, served: _Served, first: int, end: int, fold: Fold) -> Outgoing:
         grant, record, ring = served.grant, served.record, self._rings[stream.id]
         runs = await self._ledger.runs(stream, grant.window(first)[0], grant.window(end)[0])
         await ring.load(run.incarnation for run in runs)
-        tariff = None if record.tariff is None else read_tariff_body(record.tariff, "the tariff")
         cursor = self._cursors.get((record.id, fold))
         if cursor is None or cursor.j > first:
             cursor = Cursor(0, *(ring.vault.open(one.key, b"grant/" + one.id) for one in served.records))
         sealing = Sealing(stream.layout, runs, ring)
-        tokens, after = await asyncio.to_thread(_tokens, grant, tariff, sealing, cursor, (first, end))
+        tokens, after = await asyncio.to_thread(_tokens, grant, served.tariff, sealing, cursor, (first, end))
         self._cursors[record.id, fold] = after
         data = await sign(self._root, Tokens(stream.id, record.id, first, tuple(tokens)))
         return Outgoing(names.bundle(stream.id, record.id, first, fold), data)
@@ -96,7 +99,10 @@ class Issuer:
 
 @dataclass(frozen=True, slots=True)
 class _Served:
+    """A grant whose tokens are published; `partner` is the centre's, whose half stands in a load's tokens."""
+
     grant: Grant
+    tariff: Tariff | None
     record: GrantRecord
     partner: GrantRecord | None
 

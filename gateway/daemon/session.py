@@ -5,21 +5,23 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Mapping
-from typing import Any
 
 import gateway
 from gateway.chain.layout import Layout
 from gateway.config import Config, MeterSection
 from gateway.config.wiring import open_meters
+from gateway.control.documents import Status
 from gateway.daemon.chunker import Chunker
 from gateway.daemon.control import Control
 from gateway.daemon.granter import Granter
+from gateway.daemon.grants import GrantBook
 from gateway.daemon.issuer import Issuer
 from gateway.daemon.line import Finisher, Line
 from gateway.daemon.pager import Pager
 from gateway.daemon.publisher import Publisher
 from gateway.daemon.rollback import RollbackCheck
 from gateway.daemon.sealer import Sealer
+from gateway.daemon.status import StatusReporter
 from gateway.host.clock import Clock
 from gateway.ledger.ledger import Ledger
 from gateway.ledger.records import AuditEntry
@@ -28,7 +30,6 @@ from gateway.meters.reading import Meter
 from gateway.store.bucket import Bucket
 from gateway.trust.keyring import KeyRing
 from gateway.trust.root import Root
-from gateway.wire import cose
 
 _log = logging.getLogger(__name__)
 
@@ -45,11 +46,12 @@ class Session:
         self._lines: dict[str, Line] = {}
         self._meters: dict[str, Meter] = {}
         self._rings: dict[bytes, KeyRing] = {}
-        self._issuer = Issuer(ledger, root, self._rings)
-        self._granter = Granter(ledger, root, clock, self._rings, self._issuer)
+        grants = GrantBook(ledger)
+        self._issuer = Issuer(ledger, root, self._rings, grants)
+        self._granter = Granter(ledger, root, clock, self._rings, grants, self._issuer)
         rollback = RollbackCheck(ledger, bucket, clock, root.public_key)
         self._publisher = Publisher(ledger, bucket, clock, rollback)
-        self._control = Control(ledger, self._granter, self.status)
+        self._control = Control(ledger, grants, self._granter, self.status)
 
     async def open(self) -> None:
         """Draw the incarnation, and go on with the streams where the ledger stands."""
@@ -64,6 +66,16 @@ class Session:
             self._lines[section.name] = line = Line(sealer, finisher, self._clock)
             if section.name in streams:
                 await line.resume(streams.pop(section.name))
+        self._reporter = StatusReporter(
+            self._config.store.url,
+            self._incarnation,
+            ledger=self._ledger,
+            root=self._root,
+            clock=self._clock,
+            publisher=self._publisher,
+            readers=self._readers,
+            lines=self._lines,
+        )
         for stream in streams.values():  # of meters that are gone: what they left open goes out still
             await finisher.catch_up(stream)
 
@@ -129,43 +141,6 @@ class Session:
         await self._ledger.begin_incarnation(value, now_ms)
         return value
 
-    async def status(self) -> dict[str, Any]:
-        """How everything fares; times in Unix ms."""
-        return {
-            "version": gateway.__version__,
-            "assurance": self._root.assurance,
-            "signer": cose.kid_of(self._root.public_key).hex(),
-            "incarnation": self._incarnation,
-            "now_ms": self._clock.wall() // 1_000_000,
-            "clock_trusted": self._clock.trusted(),
-            "store": {
-                "url": self._config.store.url,
-                "answered_ms": self._publisher.answered_ms,
-                "error": self._publisher.fault,
-                "waiting": await self._ledger.backlog(),
-            },
-            "meters": [await self._meter_status(name) for name in self._lines],
-        }
-
-    async def _meter_status(self, name: str) -> dict[str, Any]:
-        reader, line = self._readers[name], self._lines[name]
-        stream = next((s for s in await self._ledger.streams() if s.meter == name), None)
-        status: dict[str, Any] = {
-            "meter": name,
-            "read_ms": None if reader.last_wall is None else reader.last_wall // 1_000_000,
-            "meter_ahead_ms": None if reader.meter_ahead is None else reader.meter_ahead // 1_000_000,
-            "error": reader.fault or line.fault,
-            "held": line.sealer.held(),
-            "stream": None,
-        }
-        if stream is not None:
-            position = await self._ledger.position(stream)
-            unit_ms = stream.layout.unit_ms
-            status |= {
-                "stream": stream.id.hex(),
-                "start_ms": stream.start * unit_ms,
-                "sealed_until_ms": position.next_unit * unit_ms,
-                "chunked_until_ms": None if position.last is None else position.last.end * unit_ms,
-                "chunks": 0 if position.last is None else position.last.seq + 1,
-            }
-        return status
+    async def status(self) -> Status:
+        """How everything fares."""
+        return await self._reporter.status()

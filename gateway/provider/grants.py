@@ -38,18 +38,11 @@ class OwnGrant:
         return self.grant.complete(end if self.limit is None else min(end, self.limit))
 
     def __str__(self) -> str:
-        grant = self.grant
-        unit_ms = grant.granularity.unit_ms
-        what = {
-            "windows": f"sums of {grant.granularity} of",
-            "bill": f"the bill of each {grant.granularity} for",
-            "load": f"a half of sums of {grant.granularity} of",
-            "raw": "every unit of",
-        }[grant.kind]
+        grant, unit_ms = self.grant, self.grant.granularity.unit_ms
         span = f"from {spell(grant.first, unit_ms)}"
         if self.limit is not None:
             span += f" until {spell(self.limit, unit_ms)}" + (", when it was revoked" if self.revoked else "")
-        return f"grant {short(grant.id)} opens {what} {', '.join(grant.lanes)}, {span}"
+        return f"grant {short(grant.id)} opens {grant.opens}, {span}"
 
 
 def short(grant_id: bytes) -> str:

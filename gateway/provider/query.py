@@ -57,7 +57,7 @@ def resolve(query: Query, descriptor: Descriptor, held: Sequence[OwnGrant], kid:
     resolved = _span(query, descriptor, choices[0], query.lanes or present)
     closed = [lane for lane in resolved.lanes if all(why_not(resolved, one, [lane]) for one in held)]
     reasons = "; ".join(f"{one}; {why_not(resolved, one, closed)}" for one in held)
-    raise NotGranted(f"sums of {resolved.granularity} of {', '.join(closed)} are not granted: {reasons}")
+    raise NotGranted(f"{resolved.granularity} sums of {', '.join(closed)} are not granted: {reasons}")
 
 
 def why_not(resolved: Resolved, held: OwnGrant, lanes: Sequence[str]) -> str | None:

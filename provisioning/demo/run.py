@@ -15,6 +15,7 @@ from typing import Any
 
 from rich.console import Console
 
+from gateway.cli.codes import exit_code
 from gateway.errors import GatewayError, Unavailable
 from provisioning.demo.home import LONGEST_FOLDER
 from provisioning.demo.process import Parts
@@ -34,14 +35,14 @@ def run(*, once: bool, software: bool) -> int:
         return asyncio.run(_run(once, software))
     except GatewayError as error:
         print(error, file=sys.stderr)
-        return error.exit_code
+        return exit_code(error)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what is still buffered
         return 128 + signal.SIGPIPE
     except OSError as error:
         where = f" at {error.filename}" if error.filename else ""
         print(f"The demo cannot go on: {error.strerror}{where}.", file=sys.stderr)
-        return Unavailable.exit_code
+        return exit_code(Unavailable)
 
 
 async def _run(once: bool, software: bool) -> int:

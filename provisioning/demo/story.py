@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+from gateway.cli.codes import exit_code
 from gateway.errors import NotGranted
 from provisioning.demo.home import Gateway, Provider, Stream
 from provisioning.demo.meter import MODEL, SimulatedMeter, start_meter
@@ -51,12 +52,12 @@ class Story:
         self._screen = screen
         self._software = software
         self._provider = Provider(parts, folder)
-        self._finer = NotGranted.exit_code
+        self._finer = exit_code(NotGranted)
 
     def ending(self) -> tuple[int, str, str]:
         """The exit code, the last words and their style, once there is a first minute."""
         minutes = self._screen.minutes
-        if self._finer != NotGranted.exit_code:
+        if self._finer != exit_code(NotGranted):
             return (
                 1,
                 "Finer sums were asked for and not refused as they must be. Please report it.",

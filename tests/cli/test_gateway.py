@@ -333,7 +333,7 @@ async def test_the_first_digits_must_name_one_grant(home: Home, gateway: Run) ->
 async def findings(gateway: Run) -> tuple[int, dict[str, tuple[bool, str]]]:
     code, out, err = await gateway("doctor", "--json")
     assert err == ""
-    return code, {one["part"]: (one["well"], one["sentence"]) for one in json.loads(out)}
+    return code, {one["part"]: (one["ok"], one["sentence"]) for one in json.loads(out)}
 
 
 async def test_the_doctor_finds_all_well(gateway: Run, tmp_path: Path) -> None:
@@ -341,7 +341,7 @@ async def test_the_doctor_finds_all_well(gateway: Run, tmp_path: Path) -> None:
     async with tcp_server(device(sdm630())) as port:
         configure(tmp_path, port=port)
         code, found = await findings(gateway)
-        assert (code, [part for part, (well, _) in found.items() if not well]) == (0, [])
+        assert (code, [part for part, (ok, _) in found.items() if not ok]) == (0, [])
         assert list(found) == ["clock", "root", "meter main", "ledger", "store"]
         assert found["ledger"][1] == f"none yet; the first run makes {tmp_path}/state/ledger.sqlite"
         assert "shows 230 V as its voltage" in found["meter main"][1]
@@ -349,7 +349,7 @@ async def test_the_doctor_finds_all_well(gateway: Run, tmp_path: Path) -> None:
         assert not (tmp_path / "state").exists()
         code, out, _ = await gateway("doctor")
         assert code == 0
-        assert [line[:4] for line in out.splitlines()] == ["well"] * 5
+        assert [line[:4] for line in out.splitlines()] == ["ok  "] * 5
 
 
 async def test_the_doctor_looks_beside_a_running_gateway(home: Home, gateway: Run) -> None:
@@ -367,13 +367,13 @@ async def test_the_doctor_finds_what_is_ill(gateway: Run, tmp_path: Path) -> Non
     (state / "ledger.sqlite").write_bytes(b"no database" * 500)
     code, found = await findings(gateway)
     assert code == 4
-    assert [part for part, (well, _) in found.items() if not well] == ["TPM", "meter main", "ledger", "store"]
+    assert [part for part, (ok, _) in found.items() if not ok] == ["TPM", "meter main", "ledger", "store"]
     assert "file is not a database" in found["ledger"][1]
     assert f"there is no directory {tmp_path}/store" in found["store"][1]
     assert found["meter main"][1] == "cannot open 127.0.0.1:1: Connection refused"
     code, out, _ = await gateway("doctor")
     assert code == 4
-    assert [line[:4] for line in out.splitlines()] == ["well", "ILL ", "ILL ", "ILL ", "ILL "]
+    assert [line[:4] for line in out.splitlines()] == ["ok  ", "FAIL", "FAIL", "FAIL", "FAIL"]
 
 
 async def test_the_doctor_finds_a_damaged_ledger_and_another_meter(gateway: Run, tmp_path: Path) -> None:
@@ -404,7 +404,7 @@ async def test_the_doctor_looks_at_each_meter_by_itself(gateway: Run, tmp_path: 
         pushing = '[[meter]]\nname = "han"\nprofile = "kaifa-ma309"\n'
         config.write_text(f'{right}\n{pushing}tcp = {{ host = "127.0.0.1", port = 1 }}\n')
         code, found = await findings(gateway)
-        assert (code, [part for part, (well, _) in found.items() if not well]) == (4, ["meter han"])
+        assert (code, [part for part, (ok, _) in found.items() if not ok]) == (4, ["meter han"])
         assert "encryption_key" in found["meter han"][1]
         config.write_text(f'{right}\n{pushing}tcp = {{ host = "127.0.0.1" }}\n')
         code, found = await findings(gateway)

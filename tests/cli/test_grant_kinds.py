@@ -118,7 +118,7 @@ async def test_a_bill(home: Home, provider: Provider, tariff: Path, gateway: Run
     bill = ("--bill", str(tariff), "--zone", "Europe/Zurich")
     code, out, err = await gateway(*new(provider, *bill, "--granularity", "day"))
     assert (code, err) == (0, "")
-    assert "may now open each day's bill (Europe/Zurich) of import, export from 2026-05-29T00" in out
+    assert "may now open the bill of each day (Europe/Zurich) for import, export from 2026-05-29T00" in out
     shown = json.loads((await gateway("grant", "list", "--json"))[1])
     assert (shown[0]["kind"], len(shown[0]["tariff"]), shown[0]["windows_served"]) == ("bill", 64, 4)
 
@@ -126,7 +126,7 @@ async def test_a_bill(home: Home, provider: Provider, tariff: Path, gateway: Run
     code, out, err = await gateway(*command)
     assert code == 0
     assert err == (
-        f"grant {shown[0]['id'][:8]}... opens the bill of each day for import, export, "
+        f"grant {shown[0]['id'][:8]}... opens the bill of each day (Europe/Zurich) for import, export, "
         "from 2026-05-28T22:00:00Z\n"
     )
     heading, *rows = [line.split(maxsplit=4) for line in out.splitlines()]
@@ -164,7 +164,7 @@ async def test_a_bill_by_another_tariff(home: Home, provider: Provider, tariff: 
 
 async def test_no_bill_yet(home: Home, provider: Provider, tariff: Path, gateway: Run) -> None:
     code, out, _ = await gateway(*new(provider, "--bill", str(tariff), "--granularity", "month"))
-    assert (code, "each month's bill (UTC) of import, export from 2026-06-01T02" in out) == (0, True)
+    assert (code, "the bill of each month (UTC) for import, export from 2026-06-01T02" in out) == (0, True)
     code, out, err = await gateway(*await read(home, provider, "bill", "--tariff", str(tariff)))
     assert (code, out.split()) == (0, ["from", "until", "amount", "currency", "for"])
     assert err.endswith("no billing period is over yet, or its token is not in the store\n")

@@ -72,7 +72,7 @@ def test_a_bug_is_named_without_its_text(
 ) -> None:
     assert run(raising(ValueError("hunter2"))) == 70
     said = capfd.readouterr().err
-    assert said.startswith("gateway: this is a bug: ValueError in gateway/cli/__init__.py, line ")
+    assert said.startswith("gateway: this is a bug: ValueError in gateway/cli/main.py, line ")
     assert said.count("\n") == 1
     assert "hunter2" not in said
 
@@ -102,7 +102,8 @@ def test_version(capfd: pytest.CaptureFixture[str]) -> None:
 
 def test_help_imports_no_command() -> None:
     """What help imports is what a person waits for on a Pi."""
-    show = "import sys, gateway.cli; gateway.cli.main(['--help']); print(*sys.modules, file=sys.stderr)"
+    run = "import sys; from gateway.cli.main import main; main(['--help'])"
+    show = f"{run}; print(*sys.modules, file=sys.stderr)"
     done = subprocess.run([sys.executable, "-c", show], capture_output=True, text=True, check=True)
     imported = set(done.stderr.split())
     commands = {module for module, _ in COMMANDS.values()}

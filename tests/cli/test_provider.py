@@ -80,7 +80,7 @@ class TestRead:
             ["2026-03-01T01:01:00+01:00", "60.000060", "-0.000180", "700.0", "30"],
         ]
         assert err == (
-            f"grant {grant.id.hex()[:8]}... opens sums of 1min of import, export, power, count,"
+            f"grant {grant.id.hex()[:8]}... opens 1min sums of import, export, power, count,"
             " from 2026-03-01T00:00:00Z\n"
         )
 
@@ -149,9 +149,9 @@ class TestRead:
         engineer.home.grant(engineer.provider.card, "1min", ("import", "export"))
         code, out, err = engineer.read("--granularity", "10s", "--lanes", "import")
         assert (code, out) == (3, "")
-        assert err.startswith("gateway: sums of 10s of import are not granted: grant ")
+        assert err.startswith("gateway: 10s sums of import are not granted: grant ")
         assert err.endswith(
-            "... opens sums of 1min of import, export, from 2026-03-01T00:00:00Z; it opens no window of 10s\n"
+            "... opens 1min sums of import, export, from 2026-03-01T00:00:00Z; it opens no window of 10s\n"
         )
 
     def test_refused_after_some_rows(self, engineer: Engineer) -> None:
@@ -214,7 +214,7 @@ class TestFollow:
         home = engineer.home
         home.grant(engineer.provider.card, "1min", ("import",))
         command = [
-            *(sys.executable, "-c", "import sys; from gateway.cli import main; sys.exit(main())"),
+            *(sys.executable, "-c", "import sys; from gateway.cli.main import main; sys.exit(main())"),
             *("provider", "read", "--key", str(engineer.provider.folder), *engineer.place()),
             *("--follow", "--until", "2026-03-01T00:04:00Z"),
         ]

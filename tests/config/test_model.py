@@ -41,7 +41,7 @@ def mistakes(folder: Path, text: str) -> list[str]:
     path = write(folder, text)
     with pytest.raises(UsageError) as caught:
         Config.load(path)
-    assert caught.value.exit_code == 2
+    assert caught.value.kind == "usage"
     assert caught.value.__suppress_context__, "a traceback would show the file's values"
     lines = str(caught.value).splitlines()
     assert all(line.startswith(f"{path}: ") and line[-1] in ".?" for line in lines)

@@ -1,4 +1,4 @@
-"""The control socket: every endpoint, and a sentence with an exit code for whatever is asked amiss."""
+"""The control socket: every endpoint, and a sentence of some kind for whatever is asked amiss."""
 
 from __future__ import annotations
 
@@ -41,12 +41,12 @@ class Client:
 
     async def error(
         self, method: str, path: str, body: object = None, data: bytes | io.BytesIO | None = None
-    ) -> tuple[int, str]:
-        """The exit code and the sentence of a refusal."""
+    ) -> tuple[str, str]:
+        """The kind and the sentence of a refusal."""
         status, answer = await self.ask(method, path, body, data)
-        assert answer.keys() == {"error", "exit_code"}
-        assert status == (503 if answer["exit_code"] == 4 else 400)
-        return answer["exit_code"], answer["error"]
+        assert answer.keys() == {"error", "kind"}
+        assert status == (503 if answer["kind"] == "unavailable" else 400)
+        return answer["kind"], answer["error"]
 
 
 @asynccontextmanager
@@ -72,8 +72,12 @@ def wish(home: Home, provider: Provider, **changes: object) -> JSON:
     } | changes
 
 
+def encoded(data: bytes) -> str:
+    return base64.b64encode(data).decode()
+
+
 def card(provider: Provider, **changes: object) -> str:
-    return base64.b64encode(provider.card_bytes(**changes)).decode()
+    return encoded(provider.card_bytes(**changes))
 
 
 async def made(client: Client, wished: JSON) -> JSON:
@@ -145,7 +149,7 @@ async def test_status_before_anything_was_read(home: Home, path: Path) -> None:
         ]
         assert await client.ask("GET", "/grants") == (200, [])
         code, sentence = await client.error("POST", "/grants", wish(home, Provider(home.clock.now_ms)))
-        assert (code, sentence.startswith("no stream has begun yet")) == (4, True)
+        assert (code, sentence.startswith("no stream has begun yet")) == ("unavailable", True)
 
 
 async def test_status_of_a_gateway_at_work(home: Home, path: Path) -> None:
@@ -217,42 +221,67 @@ async def test_a_grant_is_made_shown_and_revoked(home: Home, path: Path) -> None
 
 
 @pytest.mark.parametrize(
-    "changes",
+    ("changes", "field"),
     [
-        {"cards": ["not base64!"]},
-        {"cards": None},
-        {"cards": 7},
-        {"cards": [None]},
-        {"kind": "all"},
-        {"kind": []},
-        {"tariff": 7},
-        {"tariff": "not base64!"},
-        {"granularity": "10s", "from_ms": "soon"},
-        {"from_ms": [1]},
-        {"until_ms": {}},
-        {"from_ms": float("inf")},
-        {"until_ms": float("nan")},
-        {"lanes": 7},
+        ({"cards": ["not base64!"]}, "cards.0"),
+        ({"cards": None}, "cards"),
+        ({"cards": 7}, "cards"),
+        ({"cards": [None]}, "cards.0"),
+        ({"kind": "all"}, "kind"),
+        ({"kind": []}, "kind"),
+        ({"tariff": 7}, "tariff"),
+        ({"tariff": "not base64!"}, "tariff"),
+        ({"granularity": "10s", "from_ms": "soon"}, "from_ms"),
+        ({"granularity": 10}, "granularity"),
+        ({"from_ms": [1]}, "from_ms"),
+        ({"from_ms": 1.0}, "from_ms"),
+        ({"until_ms": {}}, "until_ms"),
+        ({"from_ms": float("inf")}, "from_ms"),
+        ({"until_ms": float("nan")}, "until_ms"),
+        ({"until_ms": True}, "until_ms"),
+        ({"lanes": 7}, "lanes"),
+        ({"lanes": "import"}, "lanes"),
+        ({"meter": {}}, "meter"),
+        ({"confirmed": 1}, "confirmed"),
     ],
 )
-async def test_a_wish_that_is_none(home: Home, path: Path, changes: JSON) -> None:
+async def test_a_request_that_is_wrong_in_a_field(home: Home, path: Path, changes: JSON, field: str) -> None:
     async with home, asking(home, path) as client:
         await home.runs(2 * LINK_UNITS)
-        wished = wish(home, Provider(home.clock.now_ms), **changes)
-        assert await client.error("POST", "/grants", wished) == (
-            2,
-            "this is no wish for a grant that this gateway understands",
-        )
+        wanted = wish(home, Provider(home.clock.now_ms), **changes)
+        kind, said = await client.error("POST", "/grants", wanted)
+        assert kind == "usage"
+        assert said.startswith(f'the grant request\'s "{field}" is invalid: ')
+        assert await home.ledger.grants() == []
+
+
+async def test_a_request_that_lacks_a_field_or_has_one_more(home: Home, path: Path) -> None:
+    async with home, asking(home, path) as client:
+        await home.runs(2 * LINK_UNITS)
+        whole = wish(home, Provider(home.clock.now_ms))
+        for field in whole:
+            lacking = {name: value for name, value in whole.items() if name != field}
+            sentence = f'the grant request lacks "{field}"'
+            assert await client.error("POST", "/grants", lacking) == ("usage", sentence)
+        more = whole | {"granularty": "1s"}
+        sentence = 'the grant request has a field "granularty", which no grant has'
+        assert await client.error("POST", "/grants", more) == ("usage", sentence)
         assert await home.ledger.grants() == []
 
 
 @pytest.mark.parametrize(
-    "body", [b"", b"{", b"[]", b"7", b'"x"', b"\xff\xfe", b"{}", b"[" * 100_000, b'{"cards": NaN}']
+    ("body", "sentence"),
+    [
+        *((body, "is not JSON") for body in (b"", b"{", b"\xff\xfe", b"[" * 100_000)),
+        *((body, "is not a JSON object") for body in (b"[]", b"7", b'"x"', b"null")),
+        (b"{}", 'lacks "kind"'),
+        (b'{"cards": NaN}', 'lacks "kind"'),
+    ],
 )
-async def test_a_body_that_is_no_wish(home: Home, path: Path, body: bytes) -> None:
+async def test_a_body_that_is_no_request(home: Home, path: Path, body: bytes, sentence: str) -> None:
     async with home, asking(home, path) as client:
-        code, sentence = await client.error("POST", "/grants", data=body)
-        assert (code, sentence) == (2, "this is no wish for a grant that this gateway understands")
+        found = await client.error("POST", "/grants", data=body)
+        assert found == ("usage", f"the grant request {sentence}")
 
 
 async def test_a_wish_that_cannot_be_granted(home: Home, path: Path) -> None:
@@ -263,49 +292,59 @@ async def test_a_wish_that_cannot_be_granted(home: Home, path: Path) -> None:
         changed = signed[:200] + bytes([signed[200] ^ 1]) + signed[201:]
         other = Provider(home.clock.now_ms).card_bytes()
         far = 10**30
-        cases: list[tuple[JSON, int, str]] = [
-            ({"granularity": "often"}, 2, "granularity 'often': right would be"),
-            ({"granularity": "\ud800"}, 2, "granularity"),
-            ({"granularity": "day", "zone": "\ud800"}, 2, "time zone"),
-            ({"granularity": "99999999h"}, 2, "beyond the year 9998"),
-            ({"lanes": ["gas"]}, 2, "lanes gas: the meter main gives"),
-            ({"lanes": []}, 2, "right would be some of"),
-            ({"lanes": "import"}, 2, "the meter main gives"),
-            ({"purpose": "a\x1bb"}, 2, "purpose"),
-            ({"purpose": "\ud800"}, 2, "purpose"),
-            ({"meter": "cellar"}, 2, "meter 'cellar' has no stream; those that have: main"),
-            ({"meter": {}}, 2, "has no stream"),
-            ({"until_ms": 0}, 2, "ends before its first window"),
-            ({"until_ms": -far}, 2, "ends before its first window"),
-            ({"from_ms": far}, 2, "beyond the year 9998"),
-            ({"until_ms": far}, 2, "beyond the year 9998"),
-            ({"from_ms": far, "granularity": "day"}, 2, "outside the calendar"),
-            ({"until_ms": far, "granularity": "month"}, 2, "outside the calendar"),
-            ({"cards": [base64.b64encode(changed).decode()]}, 5, "the card"),
-            ({"cards": [base64.b64encode(signed[:-1]).decode()]}, 5, "the card is not CBOR, or was cut"),
-            ({"cards": [base64.b64encode(signed[:-64] + other[-64:]).decode()]}, 5, "the signature of the"),
-            ({"cards": [card(provider, role="gateway")]}, 2, "goes to a provider"),
-            ({"cards": [card(provider, xwing_key=bytes(1216))]}, 5, "X-Wing"),
-            ({"cards": []}, 2, "a load is granted to two"),
-            ({"cards": [card(provider)] * 2}, 2, "a load is granted to two"),
-            ({"kind": "load"}, 2, "a load is granted to two"),
-            ({"kind": "load", "cards": [card(provider)] * 2}, 2, "are two parties"),
-            ({"kind": "bill"}, 2, "a bill has a tariff"),
-            ({"kind": "raw"}, 2, "a raw grant opens whole links of 1min"),
-            ({"tariff": tariff()}, 2, "a bill has a tariff"),
-            ({"kind": "bill", "tariff": base64.b64encode(b"\xa0").decode()}, 5, "the tariff: currency is"),
+        cases: list[tuple[JSON, str, str]] = [
+            ({"granularity": "often"}, "usage", "granularity 'often': right would be"),
+            ({"granularity": "\ud800"}, "usage", "granularity"),
+            ({"granularity": "day", "zone": "\ud800"}, "usage", "time zone"),
+            ({"purpose": "\ud800"}, "usage", "purpose"),
+            ({"granularity": "99999999h"}, "usage", "beyond the year 9998"),
+            ({"lanes": ["gas"]}, "usage", "lanes gas: the meter main gives"),
+            ({"lanes": []}, "usage", "right would be some of"),
+            ({"purpose": "a\x1bb"}, "usage", "purpose"),
+            ({"meter": "cellar"}, "usage", "meter 'cellar' has no stream; those that have: main"),
+            ({"until_ms": 0}, "usage", "ends before its first window"),
+            ({"until_ms": -far}, "usage", "ends before its first window"),
+            ({"from_ms": far}, "usage", "beyond the year 9998"),
+            ({"until_ms": far}, "usage", "beyond the year 9998"),
+            ({"from_ms": far, "granularity": "day"}, "usage", "outside the calendar"),
+            ({"until_ms": far, "granularity": "month"}, "usage", "outside the calendar"),
+            ({"cards": [encoded(changed)]}, "refused", "the card"),
+            (
+                {"cards": [base64.b64encode(signed[:-1]).decode()]},
+                "refused",
+                "the card is not CBOR, or was cut",
+            ),
+            (
+                {"cards": [base64.b64encode(signed[:-64] + other[-64:]).decode()]},
+                "refused",
+                "the signature of the",
+            ),
+            ({"cards": [card(provider, role="gateway")]}, "usage", "goes to a provider"),
+            ({"cards": [card(provider, xwing_key=bytes(1216))]}, "refused", "X-Wing"),
+            ({"cards": []}, "usage", "a load is granted to two"),
+            ({"cards": [card(provider)] * 2}, "usage", "a load is granted to two"),
+            ({"kind": "load"}, "usage", "a load is granted to two"),
+            ({"kind": "load", "cards": [card(provider)] * 2}, "usage", "are two parties"),
+            ({"kind": "bill"}, "usage", "a bill has a tariff"),
+            ({"kind": "raw"}, "usage", "a raw grant opens whole links of 1min"),
+            ({"tariff": tariff()}, "usage", "a bill has a tariff"),
+            (
+                {"kind": "bill", "tariff": encoded(b"\xa0")},
+                "refused",
+                "the tariff: currency is",
+            ),
         ]
         for changes, code, sentence in cases:
             found, said = await client.error("POST", "/grants", wish(home, provider, **changes))
             assert (found, sentence in said) == (code, True), (changes, said)
         home.clock.is_trusted = False
-        assert (await client.error("POST", "/grants", wish(home, provider)))[0] == 4
+        assert (await client.error("POST", "/grants", wish(home, provider)))[0] == "unavailable"
         home.clock.is_trusted = True
         home.root.fail_after(0)
-        assert (await client.error("POST", "/grants", wish(home, provider)))[0] == 4
+        assert (await client.error("POST", "/grants", wish(home, provider)))[0] == "unavailable"
         home.mend()
         home.database.fuse.set(0)
-        assert (await client.error("POST", "/grants", wish(home, provider)))[0] == 4
+        assert (await client.error("POST", "/grants", wish(home, provider)))[0] == "unavailable"
         home.mend()
         assert await home.ledger.grants() == []
         assert (await client.ask("POST", "/grants", wish(home, provider, from_ms=-far)))[0] == 201
@@ -319,7 +358,7 @@ async def test_a_grant_that_is_none_is_not_revoked(home: Home, path: Path) -> No
             ("00" * 16, "there is no grant 0000"),
         ):
             code, said = await client.error("DELETE", f"/grants/{id_}")
-            assert (code, sentence in said) == (2, True)
+            assert (code, sentence in said) == ("usage", True)
 
 
 async def test_what_it_does_not_take(home: Home, path: Path) -> None:
@@ -331,7 +370,7 @@ async def test_what_it_does_not_take(home: Home, path: Path) -> None:
             ("POST", "/grants", io.BytesIO(b" " * 2**21), 413),
         ):
             found, answer = await client.ask(method, place, data=data)
-            assert (found, answer["exit_code"]) == (status, 2)
+            assert (found, answer["kind"]) == (status, "usage")
             assert answer["error"].startswith(f"the gateway takes no such {method} {place}: ")
 
 
@@ -340,7 +379,7 @@ async def test_several_meters_must_be_told_apart(tmp_path: Path, path: Path) -> 
         await home.runs(2 * LINK_UNITS)
         provider = Provider(home.clock.now_ms)
         code, said = await client.error("POST", "/grants", wish(home, provider))
-        assert (code, said) == (2, "there are several meters; say which with --meter: garage, main")
+        assert (code, said) == ("usage", "there are several meters; say which with --meter: garage, main")
         grant = await made(client, wish(home, provider, meter="garage"))
         assert grant["meter"] == "garage"
 
@@ -420,5 +459,5 @@ async def test_a_bill_is_granted_with_its_tariff(tmp_path: Path, path: Path) -> 
         for confirmed in (False, True):
             isolating = wished | {"tariff": tariff(0, 0, 0, 9, 0, 0, 0), "granularity": "168h"}
             code, said = await client.error("POST", "/grants", isolating | {"confirmed": confirmed})
-            assert (code, "one window of 24h by itself" in said) == (2, True)
+            assert (code, "one window of 24h by itself" in said) == ("usage", True)
         assert len(await home.ledger.grants()) == 1

@@ -13,7 +13,7 @@ import pytest
 
 from gateway.chain.layout import Layout
 from gateway.chain.tariff import Dynamic, Rule, Tariff, TimeOfUse
-from gateway.daemon.granter import NewGrant
+from gateway.control.documents import NewGrant
 from gateway.errors import LedgerError, Refused, TrustError, Unavailable, UsageError
 from gateway.wire import names
 from gateway.wire.cose import digest
@@ -119,10 +119,10 @@ async def test_revoking_stops(home: Home) -> None:
         record = await home.grants(provider, "10s")
         kept = await home.grants(provider, "10s")
         await home.runs(37)
-        revoked = await home.granter.revoke(record.id)
+        revoked = (await home.granter.revoke(record.id)).record
         assert revoked.revoked_from == (await home.ledger.position(await home.stream())).next_unit
         await home.runs(80)
-        again = await home.granter.revoke(record.id)
+        again = (await home.granter.revoke(record.id)).record
         assert again.revoked_from == revoked.revoked_from
         await home.stop()
         await home.start()

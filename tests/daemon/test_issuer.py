@@ -14,7 +14,7 @@ import pytest
 from gateway.centre.load import load
 from gateway.chain.layout import Layout
 from gateway.chain.tariff import Rule, Tariff, TimeOfUse
-from gateway.daemon.granter import NewGrant
+from gateway.control.documents import NewGrant
 from gateway.ledger.records import GrantRecord
 from gateway.provider import load as loads
 from gateway.provider.bill import bill_grants, bills
@@ -82,10 +82,8 @@ async def lives(home: Home, days: int) -> None:
 
 async def pair(home: Home, centre: Provider, service: Provider) -> list[GrantRecord]:
     wish = NewGrant("load", "1h", "UTC", ("import",), "the street", 0, None)
-    records, _ = await home.granter.new(
-        await home.stream(), [centre.card, service.card], wish, confirmed=True
-    )
-    return records
+    made, _ = await home.granter.new(await home.stream(), [centre.card, service.card], wish, confirmed=True)
+    return [one.record for one in made]
 
 
 def bundles(home: Home, stream: Stored, grant: bytes, fold: names.Fold) -> list[Tokens]:
@@ -174,7 +172,7 @@ async def test_a_load_ends_when_either_half_is_revoked(half: int, home: Home, tm
     async with home:
         await lives(home, 1)
         records = await pair(home, centre, service)
-        revoked = await home.granter.revoke(records[half].id)
+        revoked = (await home.granter.revoke(records[half].id)).record
         assert revoked.revoked_from is not None
         served = {record.id: record.next_window for record in await home.ledger.grants()}
         await lives(home, 1)

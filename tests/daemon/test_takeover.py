@@ -187,7 +187,7 @@ async def test_a_revocation_that_the_ledger_forgot_stands(home: Home) -> None:
     async with home:
         provider = await with_a_copy(home, after=0)
         (record,) = await home.ledger.grants()
-        revoked = await home.granter.revoke(record.id)
+        revoked = (await home.granter.revoke(record.id)).record
         await home.publish()
         await home.restores("old")
         assert (await home.ledger.grants())[0].revoked_from is None
@@ -205,7 +205,7 @@ async def test_a_revocation_that_the_ledger_forgot_stands(home: Home) -> None:
 async def test_the_revocation_of_another_grant_revokes_nothing(home: Home) -> None:
     async with home:
         provider = await with_a_copy(home)
-        other = await home.granter.revoke((await home.grants(provider, "10s")).id)
+        other = (await home.granter.revoke((await home.grants(provider, "10s")).id)).record
         await home.publish()
         (mine,) = [record for record in await home.ledger.grants() if record.id != other.id]
         store = home.folder / "store"

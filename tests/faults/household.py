@@ -156,7 +156,7 @@ class Household:
     async def command(self, *args: str, code: int = 0) -> str:
         """What `gateway ARGS` prints; it must end with `code`."""
         process = await asyncio.create_subprocess_exec(
-            sys.executable, "-c", "import sys; from gateway.cli import main; sys.exit(main())", *args,
+            sys.executable, "-c", "import sys; from gateway.cli.main import main; sys.exit(main())", *args,
             cwd=self.folder, env=self.environment,
             stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
         )  # fmt: skip

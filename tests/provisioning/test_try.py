@@ -139,7 +139,7 @@ def test_the_first_minute_agrees_and_a_false_meter_is_found_out(start: Callable[
     [ciphertexts] = SEALED.findall(good.said)
     assert all(int(number) > 2**40 for number in ciphertexts)  # a minute's energy is below 2^32 mWh
     for demo in (good, bad):
-        assert re.search(r"sums of 10s of import, export\s+are not granted", demo.said)
+        assert re.search(r"10s sums of import, export\s+are not granted", demo.said)
         assert "(exit code 3)" in demo.said
         assert demo.nothing_is_left()
         assert list(demo.folder.iterdir()) == []
@@ -210,7 +210,7 @@ def test_the_picture_fits_80_columns_and_the_height(count: int, height: int) -> 
     screen = LiveScreen(console, software=True)
     screen.wait("the next minute closes", 0)
     screen.hint("Ctrl-C ends it.\nAsk it")
-    refusal = "gateway: sums of 10s of import, export are not granted: " + "it opens no such window " * 5
+    refusal = "gateway: 10s sums of import, export are not granted: " + "it opens no such window " * 5
     screen.first(minute(0, off=1), refusal, 3)
     for number in range(1, count):
         screen.more(minute(number))

@@ -169,7 +169,7 @@ async def test_what_was_refused_binds_nobody(street: Street) -> None:
 async def test_only_windows_of_the_grant_are_summed(window: Window, street: Street) -> None:
     async with street.set_of() as homes:
         with pytest.raises(
-            NotGranted, match=r"opens a half of sums of 1min of import, export, from .*, and that"
+            NotGranted, match=r"opens a share of 1min loads of import, export, from .*, and that"
         ):
             await street.summing().add(homes, window)
         with pytest.raises(NotGranted, match="and that is no window of"):

@@ -13,7 +13,8 @@ from typing import Any, Protocol
 from gateway.chain.grant import Grant
 from gateway.chain.layout import Layout
 from gateway.config import Config, MeterSection, StoreSection, StreamSection
-from gateway.daemon.granter import Granter, NewGrant
+from gateway.control.documents import NewGrant
+from gateway.daemon.granter import Granter
 from gateway.daemon.issuer import Issuer
 from gateway.daemon.line import Line
 from gateway.daemon.publisher import Publisher
@@ -258,8 +259,8 @@ class Home:
         meter = str(wish.pop("meter", "main"))
         stream = await self.stream(meter)
         wanted = NewGrant(granularity=granularity, **(wishes | wish))
-        (record,), _ = await self.granter.new(stream, [provider.card], wanted, confirmed=True)
-        return record
+        (granted,), _ = await self.granter.new(stream, [provider.card], wanted, confirmed=True)
+        return granted.record
 
     async def publish(self) -> None:
         """The publisher works until it rests; raises what it raises."""

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import click
 
-from gateway.cli.main import INTERRUPTED
+from gateway.cli.codes import INTERRUPTED, exit_code
 from gateway.cli.meters.options import LANES, check_place, place_options
 from gateway.cli.output import echo, examples, json_option, print_json, print_table
 from gateway.config.wiring import explained
@@ -100,7 +100,7 @@ def command(
     _show(result, as_json)
     if not whole:
         return INTERRUPTED
-    return 0 if result.found or any(heard.octets for _, heard in result.heard) else MeterError.exit_code
+    return 0 if result.found or any(heard.octets for _, heard in result.heard) else exit_code(MeterError)
 
 
 async def _until_interrupted(searching: Coroutine[None, None, None]) -> bool:

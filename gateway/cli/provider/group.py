@@ -10,6 +10,7 @@ from pathlib import Path
 
 import click
 
+from gateway.cli.codes import exit_code
 from gateway.cli.output import examples, json_option, local_time, print_json
 from gateway.cli.provider.bill import BILL_EXAMPLE, RAW_EXAMPLE, bill, raw
 from gateway.cli.provider.place import Place, place_options
@@ -79,7 +80,7 @@ def verify_stream(folder: Path | None, place: Place, as_json: bool) -> int:
         print_json(_document(place, tally, problems))
     else:
         click.echo(_summary(tally))
-    return Refused.exit_code if tally.problems else 0
+    return exit_code(Refused) if tally.problems else 0
 
 
 async def _verify(

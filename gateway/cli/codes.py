@@ -1,0 +1,18 @@
+"""How a command ends: its exit code."""
+
+from __future__ import annotations
+
+import signal
+
+from gateway.errors import GatewayError
+
+_BY_KIND = {"failed": 1, "usage": 2, "not_granted": 3, "unavailable": 4, "refused": 5}
+BUG = 70  # sysexits.h: EX_SOFTWARE
+INTERRUPTED = 128 + signal.SIGINT
+PIPE_CLOSED = 128 + signal.SIGPIPE
+
+
+def exit_code(error: GatewayError | type[GatewayError]) -> int:
+    """1 failed, 2 wrong use or configuration, 3 not granted, 4 not available now, 5 refused: a signature, a
+    chain or a token does not hold."""
+    return _BY_KIND[error.kind]

@@ -1,0 +1,81 @@
+"""How the parts of a session fare, as the control API says it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import gateway
+from gateway.control.documents import MeterStatus, Status, StoreStatus
+from gateway.daemon.line import Line
+from gateway.daemon.publisher import Publisher
+from gateway.host.clock import Clock
+from gateway.ledger.ledger import Ledger
+from gateway.meters.reader import ReaderState
+from gateway.trust.root import Root
+from gateway.wire import cose
+
+
+class StatusReporter:
+    """Asks a session's parts. `readers` and `lines` are by meter."""
+
+    def __init__(
+        self,
+        store_url: str,
+        incarnation: int,
+        *,
+        ledger: Ledger,
+        root: Root,
+        clock: Clock,
+        publisher: Publisher,
+        readers: Mapping[str, ReaderState],
+        lines: Mapping[str, Line],
+    ) -> None:
+        self._store_url = store_url
+        self._incarnation = incarnation
+        self._ledger = ledger
+        self._root = root
+        self._clock = clock
+        self._publisher = publisher
+        self._readers = readers
+        self._lines = lines
+
+    async def status(self) -> Status:
+        """How everything fares now."""
+        return Status(
+            version=gateway.__version__,
+            assurance=self._root.assurance,
+            signer=cose.kid_of(self._root.public_key).hex(),
+            incarnation=self._incarnation,
+            now_ms=self._clock.wall() // 1_000_000,
+            clock_trusted=self._clock.trusted(),
+            store=StoreStatus(
+                url=self._store_url,
+                answered_ms=self._publisher.answered_ms,
+                error=self._publisher.fault,
+                waiting=await self._ledger.backlog(),
+            ),
+            meters=tuple([await self._meter(name) for name in self._lines]),
+        )
+
+    async def _meter(self, name: str) -> MeterStatus:
+        reader, line = self._readers[name], self._lines[name]
+        stream = line.sealer.stream
+        status = MeterStatus(
+            meter=name,
+            read_ms=None if reader.last_wall is None else reader.last_wall // 1_000_000,
+            meter_ahead_ms=None if reader.meter_ahead is None else reader.meter_ahead // 1_000_000,
+            error=reader.fault or line.fault,
+            held=line.sealer.held(),
+            stream=None if stream is None else stream.id.hex(),
+        )
+        if stream is None:
+            return status
+        position, unit_ms = await self._ledger.position(stream), stream.layout.unit_ms
+        return status.model_copy(
+            update={
+                "start_ms": stream.start * unit_ms,
+                "sealed_until_ms": position.next_unit * unit_ms,
+                "chunked_until_ms": None if position.last is None else position.last.end * unit_ms,
+                "chunks": 0 if position.last is None else position.last.seq + 1,
+            }
+        )
