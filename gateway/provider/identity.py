@@ -53,7 +53,7 @@ class Identity:
 def new_identity(folder: Path, name: str, now_ms: int, validity_ms: int = VALIDITY_MS) -> Card:
     """Make the folder with a fresh identity, valid from `now_ms` (Unix ms) on. UsageError where it holds
     something already, cannot be made, or the name does not fit a card."""
-    if not name.strip() or not tstr(80)(name):
+    if not name.strip() or not tstr(80).fits(name):
         raise UsageError("a provider's name has 1 to 80 printable characters (bytes, in UTF-8)")
     seed, key = secrets.token_bytes(XWING_SEED_BYTES), ec.generate_private_key(ec.SECP256R1())
     public = _spki(key)

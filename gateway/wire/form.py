@@ -1,18 +1,55 @@
-"""The form of a payload: a CBOR map with integer keys, described field by field, checked on the way in.
+"""The form of a payload: a CBOR map with integer keys, described field by field and checked on the way in.
 
-An object class lists its fields as `Field(key, name, form)`; `write` and `read` turn it into the
-map and back. gw1.cddl says the same in CDDL, and the tests hold the two together.
+An object class lists its fields as `Field(key, name, form)`; `write` and `read` turn it into the map and
+back. Arrays are tuples in Python. A form says in words what it expects, so that a refusal can say what is
+right and what was found: the kind and the length of a value, never text or bytes themselves. gw1.cddl says
+the same in CDDL, and the tests hold the two together.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from gateway.errors import Refused
 
-Form = Callable[[Any], bool]
+_SHOWN = 2**32  # integers of at most this size are quoted
+
+
+class Misfit(ValueError):
+    """A value that does not have its form. `path` leads to it through the arrays that it lies in."""
+
+    def __init__(self, expected: str, found: str, path: tuple[int, ...] = ()) -> None:
+        super().__init__(f"expected {expected}, found {found}")
+        self.expected = expected
+        self.found = found
+        self.path = path
+
+    def below(self, index: int) -> Misfit:
+        """The same, seen from the array whose item `index` it is in."""
+        return Misfit(self.expected, self.found, (index, *self.path))
+
+    def of(self, name: str) -> str:
+        """The sentence about the field `name`."""
+        return f"{name}{''.join(f'[{index}]' for index in self.path)} is invalid: {self}"
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """What a value must be. `accept` gives it back, arrays as tuples, or raises Misfit."""
+
+    expected: str
+    accept: Callable[[Any], Any]
+
+    def fits(self, value: Any) -> bool:
+        """Whether the value has the form."""
+        try:
+            self.accept(value)
+        except Misfit:
+            return False
+        return True
 
 
 class Field(NamedTuple):
@@ -26,71 +63,103 @@ class Field(NamedTuple):
 
 def bstr(size: int | None = None, *, least: int = 0) -> Form:
     """Bytes, of exactly `size` where one is given, else of at least `least`."""
-    return lambda v: isinstance(v, bytes) and (size == len(v) if size is not None else len(v) >= least)
+    if size is not None:
+        return _form(_many(size, "byte"), lambda v: isinstance(v, bytes) and len(v) == size)
+    expected = f"at least {_many(least, 'byte')}" if least else "bytes"
+    return _form(expected, lambda v: isinstance(v, bytes) and len(v) >= least)
 
 
 def uint(bits: int = 64) -> Form:
     """0 to 2^bits - 1."""
-    return between(0, 2**bits - 1)
+    return _integer(0, 2**bits - 1, f"an integer from 0 to 2^{bits} - 1")
 
 
 def integer() -> Form:
     """A signed 64-bit integer."""
-    return between(-(2**63), 2**63 - 1)
+    return _integer(-(2**63), 2**63 - 1, "an integer from -2^63 to 2^63 - 1")
 
 
 def between(least: int, most: int) -> Form:
     """`least` to `most`, both included."""
-    return lambda v: isinstance(v, int) and not isinstance(v, bool) and least <= v <= most
+    return _integer(least, most, f"an integer from {least} to {most}")
 
 
 def tstr(most: int = 256) -> Form:
     """Text of at most so many bytes in UTF-8, all of it printable."""
-    return lambda v: isinstance(v, str) and v.isprintable() and len(v.encode()) <= most
+    return _form(
+        f"printable text of at most {_many(most, 'byte')}",
+        lambda v: isinstance(v, str) and v.isprintable() and len(v.encode()) <= most,
+    )
 
 
-def like(pattern: str) -> Form:
-    """Text that the pattern matches from end to end."""
-    return lambda v: isinstance(v, str) and re.fullmatch(pattern, v) is not None
+def like(pattern: str, expected: str) -> Form:
+    """Text that the pattern matches from end to end; `expected` says in words what that is."""
+    return _form(expected, lambda v: isinstance(v, str) and re.fullmatch(pattern, v) is not None)
 
 
 def one_of(*values: str) -> Form:
     """One of the given words."""
-    return lambda v: isinstance(v, str) and v in values
+    words = " or ".join(f'"{value}"' for value in values)
+    return _form(words, lambda v: isinstance(v, str) and v in values)
 
 
 def either(*forms: Form) -> Form:
-    """Whatever fits one of the forms."""
-    return lambda v: any(form(v) for form in forms)
+    """Whatever fits one of the forms: the first that it fits reads it."""
+    expected = " or ".join(form.expected for form in forms)
+
+    def accept(value: Any) -> Any:
+        nearest = Misfit(expected, _found(value))
+        for form in forms:
+            try:
+                return form.accept(value)
+            except Misfit as misfit:  # the form that agrees the furthest is likely the one that was meant
+                nearest = max(nearest, misfit, key=lambda one: len(one.path))
+        raise nearest
+
+    return Form(expected, accept)
 
 
 def list_of(form: Form, most: int) -> Form:
     """An array of 1 to `most` items that all have the form."""
-    return lambda v: isinstance(v, list) and 1 <= len(v) <= most and all(form(item) for item in v)
+    expected = f"an array of 1 to {_many(most, 'item')}"
+
+    def accept(value: Any) -> tuple[Any, ...]:
+        if not isinstance(value, list | tuple) or not 1 <= len(value) <= most:
+            raise Misfit(expected, _found(value))
+        return _accept_each((form.accept for _ in value), value)
+
+    return Form(expected, accept)
 
 
 def tuple_of(*forms: Form) -> Form:
     """An array with one item for each form."""
-    return lambda v: (
-        isinstance(v, list) and len(v) == len(forms) and all(f(i) for f, i in zip(forms, v, strict=True))
-    )
+    expected = f"an array of {_many(len(forms), 'item')}"
+
+    def accept(value: Any) -> tuple[Any, ...]:
+        if not isinstance(value, list | tuple) or len(value) != len(forms):
+            raise Misfit(expected, _found(value))
+        return _accept_each((form.accept for form in forms), value)
+
+    return Form(expected, accept)
 
 
 def write(fields: Sequence[Field], values: dict[str, Any], what: str) -> dict[int, Any]:
-    """The map of a payload. A ValueError where a value has not the declared form: a bug of ours."""
+    """The map of a payload. A ValueError where a value does not have the declared form: a bug of ours."""
     out: dict[int, Any] = {}
     for field in fields:
         value = values[field.name]
         if value is None and field.optional:
             continue
-        if not field.form(value):
-            raise ValueError(f"{what}: {field.name} does not fit its form")
-        out[field.key] = value
+        try:
+            out[field.key] = field.form.accept(value)
+        except Misfit as misfit:
+            raise ValueError(misfit.of(f"{what}: {field.name}")) from None
     return out
 
 
 def read(fields: Sequence[Field], payload: Any, what: str) -> dict[str, Any]:
-    """The values of a payload's map by name; Refused, with the field's name, where the form is not kept."""
+    """The values of a payload's map by name, arrays as tuples; Refused where a field does not have its form,
+    with a sentence that names the field, what is expected and what was found."""
     if not isinstance(payload, dict):
         raise Refused(f"{what}: its payload is not a map")
     unknown = set(payload) - {field.key for field in fields}
@@ -102,8 +171,55 @@ def read(fields: Sequence[Field], payload: Any, what: str) -> dict[str, Any]:
             if not field.optional:
                 raise Refused(f"{what}: {field.name} is missing")
             values[field.name] = None
-        elif field.form(payload[field.key]):
-            values[field.name] = payload[field.key]
-        else:
-            raise Refused(f"{what}: {field.name} has not the form that version 1 gives it")
+            continue
+        try:
+            values[field.name] = field.form.accept(payload[field.key])
+        except Misfit as misfit:
+            raise Refused(misfit.of(f"{what}: {field.name}")) from None
     return values
+
+
+def _form(expected: str, fits: Callable[[Any], bool]) -> Form:
+    def accept(value: Any) -> Any:
+        if not fits(value):
+            raise Misfit(expected, _found(value))
+        return value
+
+    return Form(expected, accept)
+
+
+def _integer(least: int, most: int, expected: str) -> Form:
+    return _form(expected, lambda v: isinstance(v, int) and not isinstance(v, bool) and least <= v <= most)
+
+
+def _accept_each(accepts: Iterable[Callable[[Any], Any]], items: Sequence[Any]) -> tuple[Any, ...]:
+    out: list[Any] = []
+    try:
+        for accept, item in zip(accepts, items, strict=True):
+            out.append(accept(item))
+    except Misfit as misfit:
+        raise misfit.below(len(out)) from None
+    return tuple(out)
+
+
+def _found(value: Any) -> str:
+    """What a value is, without the text or the bytes that it holds."""
+    match value:
+        case bool():
+            return "a boolean"
+        case int():
+            return str(value) if abs(value) <= _SHOWN else f"an integer of {value.bit_length()} bits"
+        case bytes():
+            return _many(len(value), "byte")
+        case str():
+            size = _many(len(value.encode(errors="surrogatepass")), "byte")
+            return f"text of {size}" if value.isprintable() else f"text of {size}, not all printable"
+        case list() | tuple():
+            return f"an array of {_many(len(value), 'item')}"
+        case dict():
+            return "a map"
+    return f"a Python {type(value).__name__}"
+
+
+def _many(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

@@ -13,7 +13,7 @@ from gateway.chain.window import Granularity
 from gateway.errors import Refused, UsageError
 from gateway.wire import cose, names
 from gateway.wire.form import Field, bstr, either, list_of, one_of, read, tstr, uint, write
-from gateway.wire.signed import DIGEST_BYTES, Signed, Stored
+from gateway.wire.signed import DIGEST_BYTES, Stored
 
 SEALED_K0_BYTES = 1168  # the encapsulated key (1120) and the ciphertext (48)
 
@@ -39,7 +39,6 @@ _BODY_FIELDS = (
 def grant_body(grant: Grant) -> bytes:
     """The grant body whose H binds K_0 to it."""
     values = {field.name: getattr(grant, field.name, None) for field in _BODY_FIELDS}
-    values["lanes"] = list(grant.lanes)
     values["granularity"], values["zone"] = grant.granularity.size, grant.granularity.zone
     return cose.encode(write(_BODY_FIELDS, values, "grant body"))
 
@@ -49,7 +48,7 @@ def read_grant_body(body: bytes, unit_ms: int, what: str) -> Grant:
     values = _body_values(body, what)
     try:
         values["granularity"] = Granularity(values["granularity"], unit_ms, values.pop("zone"))
-        return Grant(**{**values, "lanes": tuple(values["lanes"])})
+        return Grant(**values)
     except UsageError as error:
         raise Refused(f"{what}: {error}") from None
 
@@ -99,13 +98,6 @@ class Tokens(Stored):
     grant: bytes
     first_window: int
     tokens: tuple[bytes, ...]
-
-    def _values(self) -> dict[str, Any]:
-        return {**Signed._values(self), "tokens": list(self.tokens)}
-
-    @classmethod
-    def _from(cls, values: dict[str, Any], what: str) -> Self:
-        return cls(**{**values, "tokens": tuple(values["tokens"])})
 
     def own_key(self, key: str, unit_ms: int) -> str:
         """By the first window. Where windows of a day or a month are folded into one bundle the object does

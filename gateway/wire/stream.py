@@ -13,12 +13,13 @@ from gateway.chain.seal import U64
 from gateway.errors import Refused, UsageError
 from gateway.wire import cose, names
 from gateway.wire.form import Field, between, bstr, like, list_of, one_of, tstr, tuple_of, uint
-from gateway.wire.signed import DIGEST_BYTES, Signed, Stored
+from gateway.wire.signed import DIGEST_BYTES, Stored
 
 Assurance = Literal["tpm", "software"]
 
 
 _COUNT = between(1, 2**20)
+_PERIOD = "[0-9]{4}-(0[1-9]|1[0-2])(-(0[1-9]|[12][0-9]|3[01]))?"
 _LANES = len(LANES)
 
 
@@ -48,7 +49,7 @@ class Descriptor(Stored):
             "stream": self.stream,
             "unit_ms": self.layout.unit_ms,
             "link_units": self.layout.link_units,
-            "lanes": [[lane.name, lane.unit, lane.scale] for lane in self.lanes],
+            "lanes": [(lane.name, lane.unit, lane.scale) for lane in self.lanes],
             "start": self.start,
             "signing_key": self.signing_key,
             "assurance": self.assurance,
@@ -114,12 +115,9 @@ class Chunk(Stored):
     previous: bytes
     sealed_ms: int
 
-    def _values(self) -> dict[str, Any]:
-        return {**Signed._values(self), "lanes": list(self.lanes)}
-
     @classmethod
     def _from(cls, values: dict[str, Any], what: str) -> Self:
-        chunk = cls(**{**values, "lanes": tuple(values["lanes"])})
+        chunk = cls(**values)
         if any(len(lane) != 8 * chunk.count for lane in chunk.lanes):
             raise Refused(f"{what}: its lanes do not hold {chunk.count} units each")
         return chunk
@@ -175,7 +173,7 @@ class Page(Stored):
     TYPE = "gw1/page"
     FIELDS = (
         Field(1, "stream", bstr(STREAM_BYTES)),
-        Field(2, "period", like("[0-9]{4}-(0[1-9]|1[0-2])(-(0[1-9]|[12][0-9]|3[01]))?")),
+        Field(2, "period", like(_PERIOD, "a day YYYY-MM-DD or a month YYYY-MM")),
         Field(3, "step", between(1, 2**32)),
         Field(4, "first", uint()),
         Field(5, "count", _COUNT),
@@ -192,12 +190,9 @@ class Page(Stored):
     children: tuple[bytes, ...]
     previous: bytes | None
 
-    def _values(self) -> dict[str, Any]:
-        return {**Signed._values(self), "sums": list(self.sums), "children": list(self.children)}
-
     @classmethod
     def _from(cls, values: dict[str, Any], what: str) -> Self:
-        page = cls(**{**values, "sums": tuple(values["sums"]), "children": tuple(values["children"])})
+        page = cls(**values)
         if any(len(lane) != 8 * page.count for lane in page.sums):
             raise Refused(f"{what}: its lanes do not hold {page.count} steps each")
         return page

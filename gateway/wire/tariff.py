@@ -30,9 +30,9 @@ def tariff_body(tariff: Tariff) -> bytes:
     for lane in ENERGY:
         prices = tariff.prices.get(lane)
         if isinstance(prices, TimeOfUse):
-            values[lane] = [[rule.price, list(rule.days), rule.begin, rule.end] for rule in prices.rules]
+            values[lane] = [(rule.price, rule.days, rule.begin, rule.end) for rule in prices.rules]
         else:
-            values[lane] = None if prices is None else [prices.start_ms, list(prices.prices)]
+            values[lane] = None if prices is None else (prices.start_ms, prices.prices)
     return cose.encode(write(_TARIFF_FIELDS, values, "tariff"))
 
 
@@ -43,10 +43,9 @@ def read_tariff_body(body: bytes, what: str) -> Tariff:
     try:
         for lane in ENERGY:
             given = values.pop(lane)
-            if given is not None and _RULES(given):
-                prices[lane] = TimeOfUse(tuple(Rule(p, tuple(days), x, y) for p, days, x, y in given))
-            elif given is not None:
-                prices[lane] = Dynamic(given[0], tuple(given[1]))
+            if given is not None:
+                rules = isinstance(given[0], tuple)
+                prices[lane] = TimeOfUse(tuple(Rule(*rule) for rule in given)) if rules else Dynamic(*given)
         return Tariff(prices=prices, **values)
     except UsageError as error:
         raise Refused(f"{what}: {error}") from None

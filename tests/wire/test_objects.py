@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from importlib import import_module
 from pkgutil import iter_modules
 from typing import Any
@@ -18,6 +19,7 @@ from gateway.chain.tariff import Tariff
 from gateway.errors import Refused
 from gateway.wire import cose, names
 from gateway.wire.card import Card
+from gateway.wire.form import Field, bstr, one_of, read, tstr, tuple_of
 from gateway.wire.grant import GrantObject, Tokens, grant_body, read_grant_body
 from gateway.wire.signed import Signed, Stored
 from gateway.wire.stream import Chunk, Descriptor, Page
@@ -143,6 +145,24 @@ def test_entries_too_many_or_too_few_are_refused(kind: type[Any]) -> None:
             kind.read(data, KEY.public, "it")
 
 
+NO_PERIOD = "period is invalid: expected a day YYYY-MM-DD or a month YYYY-MM, found text of"
+# What a refusal says of a value that it found.
+FOUND = {
+    "-1": "-1",
+    "0": "0",
+    str(2**64 - 1): "an integer of 64 bits",
+    "''": "text of 0 bytes",
+    "'x'": "text of 1 byte",
+    "b''": "0 bytes",
+    "b'x'": "1 byte",
+    "[]": "an array of 0 items",
+    "[[]]": "an array of 1 item",
+    "[0]": "an array of 1 item",
+    "{}": "a map",
+    "{1: 1}": "a map",
+}
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_values_of_another_form_are_refused(kind: type[Any]) -> None:
     forms: tuple[Any, ...] = (-1, 0, 2**64 - 1, "", "x", b"", b"x", [], [[]], [0], {}, {1: 1})
@@ -152,7 +172,13 @@ def test_values_of_another_form_are_refused(kind: type[Any]) -> None:
         for value in forms:
             if type(value) is not type(payload[field.key]) or value in (-1, [], [[]], [0]):
                 said = refusal(kind, payload | {field.key: value})
-                assert said == f"it: {field.name} has not the form that version 1 gives it"
+                expected = re.escape(field.form.expected)
+                if isinstance(value, list) and isinstance(payload[field.key], list) and value:
+                    assert re.fullmatch(rf"it: {field.name}\[0\] is invalid: expected .+, found .+", said)
+                else:
+                    assert re.fullmatch(
+                        rf"it: {field.name} is invalid: expected {expected}, found {FOUND[repr(value)]}", said
+                    )
         for value in not_ours:
             assert "CBOR that version 1 does not use" in refusal(kind, payload | {field.key: value})
         # a key that Python takes for the same number, and CBOR does not
@@ -170,34 +196,62 @@ def test_values_of_another_form_are_refused(kind: type[Any]) -> None:
         (Descriptor, {4: [["import", "Wh", "1"]]}, "lane 'import' is none that version 1 knows"),
         (Descriptor, {4: [["import", "Wh", "0.001"]] * 2}, "names a lane twice"),
         (Descriptor, {5: 1}, "does not start at a link boundary"),
-        (Descriptor, {6: bytes(90)}, "signing_key has not the form"),
-        (Chunk, {5: 0}, "count has not the form"),
+        (Descriptor, {6: bytes(90)}, "signing_key is invalid: expected 91 bytes, found 90 bytes"),
+        (Chunk, {5: 0}, "count is invalid: expected an integer from 1 to 1048576, found 0"),
         (Chunk, {5: 1}, "its lanes do not hold 1 units each"),
-        (Chunk, {6: []}, "lanes has not the form"),
-        (Chunk, {6: [bytes(16)] * 5}, "lanes has not the form"),
+        (Chunk, {6: []}, "lanes is invalid: expected an array of 1 to 4 items, found an array of 0 items"),
+        (
+            Chunk,
+            {6: [bytes(16)] * 5},
+            "lanes is invalid: expected an array of 1 to 4 items, found an array of 5 items",
+        ),
         (Chunk, {6: [bytes(16), bytes(15)]}, "its lanes do not hold 2 units each"),
         (GrantObject, {1: bytes(16)}, "its body grants another stream, 73747265616d2020"),
         (GrantObject, {2: b"\xa0"}, "the body of it: id is missing"),
-        (GrantObject, {3: bytes(1167)}, "sealed_k0 has not the form"),
-        (Tokens, {4: []}, "tokens has not the form"),
-        (Tokens, {4: [bytes(24), bytes(15)]}, "tokens has not the form"),
-        (Tokens, {4: bytes(48)}, "tokens has not the form"),
-        (Page, {2: "2026-13"}, "period has not the form"),
-        (Page, {2: "2026-1"}, "period has not the form"),
-        (Page, {2: "2026-01-32"}, "period has not the form"),
-        (Page, {2: "2026-01-01\n"}, "period has not the form"),
-        (Page, {2: "٢026-01"}, "period has not the form"),
-        (Page, {3: 0}, "step has not the form"),
+        (GrantObject, {3: bytes(1167)}, "sealed_k0 is invalid: expected 1168 bytes, found 1167 bytes"),
+        (
+            Tokens,
+            {4: []},
+            "tokens is invalid: expected an array of 1 to 1048576 items, found an array of 0 items",
+        ),
+        (
+            Tokens,
+            {4: [bytes(24), bytes(15)]},
+            "tokens[1] is invalid: expected at least 16 bytes, found 15 bytes",
+        ),
+        (
+            Tokens,
+            {4: bytes(48)},
+            "tokens is invalid: expected an array of 1 to 1048576 items, found 48 bytes",
+        ),
+        (Page, {2: "2026-13"}, f"{NO_PERIOD} 7 bytes"),
+        (Page, {2: "2026-1"}, f"{NO_PERIOD} 6 bytes"),
+        (Page, {2: "2026-01-32"}, f"{NO_PERIOD} 10 bytes"),
+        (Page, {2: "2026-01-01\n"}, f"{NO_PERIOD} 11 bytes, not all printable"),
+        (Page, {2: "٢026-01"}, f"{NO_PERIOD} 8 bytes"),
+        (Page, {3: 0}, "step is invalid: expected an integer from 1 to 4294967296, found 0"),
         (Page, {5: 3}, "its lanes do not hold 3 steps each"),
         (Page, {6: [bytes(16), bytes(15)]}, "its lanes do not hold 2 steps each"),
-        (Page, {6: []}, "sums has not the form"),
-        (Page, {7: []}, "children has not the form"),
-        (Page, {7: [bytes(31)]}, "children has not the form"),
-        (Page, {8: bytes(31)}, "previous has not the form"),
+        (Page, {6: []}, "sums is invalid: expected an array of 1 to 4 items, found an array of 0 items"),
+        (
+            Page,
+            {7: []},
+            "children is invalid: expected an array of 1 to 1048576 items, found an array of 0 items",
+        ),
+        (Page, {7: [bytes(31)]}, "children[0] is invalid: expected 32 bytes, found 31 bytes"),
+        (Page, {8: bytes(31)}, "previous is invalid: expected 32 bytes, found 31 bytes"),
         (Card, {1: bytes(16)}, "its kid is not that of its signing key"),
-        (Card, {4: "registrar"}, "role has not the form"),
-        (Card, {5: "ä" * 41}, "name has not the form"),
-        (Card, {5: "a\nb"}, "name has not the form"),
+        (Card, {4: "registrar"}, 'role is invalid: expected "gateway" or "provider", found text of 9 bytes'),
+        (
+            Card,
+            {5: "ä" * 41},
+            "name is invalid: expected printable text of at most 80 bytes, found text of 82 bytes",
+        ),
+        (
+            Card,
+            {5: "a\nb"},
+            "name is invalid: expected printable text of at most 80 bytes, found text of 3 bytes, not all",
+        ),
         (Card, {6: 2}, "ends before it begins to be valid"),
     ],
 )
@@ -208,25 +262,41 @@ def test_what_each_kind_refuses(kind: type[Any], changes: dict[int, Any], says: 
 @pytest.mark.parametrize(
     ("kind", "changes", "says"),
     [
-        ("windows", {4: []}, "lanes has not the form"),
+        (
+            "windows",
+            {4: []},
+            "lanes is invalid: expected an array of 1 to 4 items, found an array of 0 items",
+        ),
         ("windows", {4: ["import", "import"]}, "each once"),
         ("windows", {5: 0}, "right would be 1 to"),
         ("windows", {5: 900}, "only days and months have one"),
-        ("windows", {5: "week"}, "granularity has not the form"),
+        (
+            "windows",
+            {5: "week"},
+            'granularity is invalid: expected an integer from 0 to 2^40 - 1 or "day" or "month", found',
+        ),
         ("windows", {6: "Mars/Olympus"}, "not in the IANA list"),
         ("windows", {7: 1_767_222_001}, "is no boundary between windows of day"),
         ("windows", {7: 2**63}, "outside the calendar"),
         ("windows", {8: 1_767_222_000}, "until must be later than from"),
-        ("windows", {9: "x" * 257}, "purpose has not the form"),
-        ("windows", {10: "all"}, "kind has not the form"),
+        (
+            "windows",
+            {9: "x" * 257},
+            "purpose is invalid: expected printable text of at most 256 bytes, found text of 257 bytes",
+        ),
+        (
+            "windows",
+            {10: "all"},
+            'kind is invalid: expected "windows" or "bill" or "load" or "raw", found text of 3 bytes',
+        ),
         ("windows", {11: bytes(32)}, "a bill has a tariff, and no other grant has one"),
         ("windows", {14: bytes(16)}, "only the summing service's grant of a load has a partner"),
         ("windows", {15: 0}, "entries that version 1 does not know"),
         ("bill", {10: "windows"}, "a bill has a tariff, and no other grant has one"),
-        ("bill", {11: bytes(31)}, "tariff has not the form"),
+        ("bill", {11: bytes(31)}, "tariff is invalid: expected 32 bytes, found 31 bytes"),
         ("bill", {4: ["power"]}, "a bill is for import, export or both"),
         ("load", {10: "bill"}, "a bill has a tariff"),
-        ("load", {14: bytes(15)}, "partner has not the form"),
+        ("load", {14: bytes(15)}, "partner is invalid: expected 16 bytes, found 15 bytes"),
         ("raw", {5: "day", 8: 86_400}, "a raw grant opens whole links, not a day"),
         ("raw", {14: bytes(16)}, "only the summing service's grant of a load has a partner"),
     ],
@@ -241,14 +311,21 @@ def test_what_a_grant_body_refuses(kind: str, changes: dict[int, Any], says: str
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
-        ({2: 13}, "scale has not the form"),
+        ({2: 13}, "scale is invalid: expected an integer from 0 to 12, found 13"),
         ({3: "Mars/Olympus"}, "not in the IANA list"),
         ({4: 7_000}, "does not divide a day"),
-        ({5: []}, "import has not the form"),
+        (
+            {5: []},
+            "import is invalid: expected an array of 1 to 256 items or an array of 2 items, found",
+        ),
+        ({5: [[1, [0, 7], 60, 120]]}, "import[0][1][1] is invalid: expected an integer from 0 to 6, found 7"),
         ({5: [[1, [0], 60, 60]]}, "minutes of one day in order"),
         ({5: [[1, [0], 7, 60]]}, "a price changes within a step of 15min"),
         ({6: [1, [0]]}, "its prices do not begin on a step of 15min"),
-        ({6: [0, [2**63]]}, "export has not the form"),
+        (
+            {6: [0, [2**63]]},
+            "export[1][0] is invalid: expected an integer from -2^63 to 2^63 - 1, found an integer of 64",
+        ),
         ({7: 0}, "entries that version 1 does not know"),
     ],
 )
@@ -257,6 +334,19 @@ def test_what_a_tariff_refuses(changes: dict[int, Any], says: str) -> None:
     with pytest.raises(Refused, match=r"^it: ") as refused:
         read_tariff_body(cbor2.dumps(body, canonical=True), "it")
     assert says in str(refused.value)
+
+
+def test_a_refusal_quotes_neither_text_nor_bytes() -> None:
+    """They may be secret, or long; a number of some size may be a part of a key."""
+    fields = [Field(1, "it", one_of("x")), Field(1, "it", bstr(3)), Field(1, "it", tuple_of(bstr(), tstr(3)))]
+    for field in fields:
+        for value in ("hidden", "hidden\ud800", b"hidden", [b"hidden"], [b"", "hidden"], {1: "hidden"}):
+            assert not field.form.fits(value)
+            with pytest.raises(Refused, match=r"^the key: it(\[1\])? is invalid: ") as refused:
+                read([field], {1: value}, "the key")
+            assert "hidden" not in str(refused.value)
+    with pytest.raises(Refused, match=r"found an integer of 256 bits$"):
+        read(fields, {1: 2**255}, "the key")
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -271,7 +361,10 @@ def test_nothing_malformed_is_written(kind: type[Any]) -> None:
 
             example = EXAMPLES[kind]
             broken = Broken(**{name: getattr(example, name) for name in kind.__dataclass_fields__})
-            with pytest.raises(ValueError, match=f"{kind.TYPE}: {field.name} does not fit its form"):
+            found = "a Python object" if value is not True else "a boolean"
+            with pytest.raises(
+                ValueError, match=f"^{kind.TYPE}: {field.name} is invalid: .*, found {found}$"
+            ):
                 broken.payload()
 
 
