@@ -1,9 +1,13 @@
 """The form of a payload: a CBOR map with integer keys, described field by field and checked on the way in.
 
 An object class lists its fields as `Field(key, name, form)`; `write` and `read` turn it into the map and
-back. Arrays are tuples in Python. A form says in words what it expects, so that a refusal can say what is
-right and what was found: the kind and the length of a value, never text or bytes themselves. gw1.cddl says
-the same in CDDL, and the tests hold the two together.
+back. Arrays are tuples in Python. gw1.cddl says the same in CDDL, and the tests hold the two together.
+
+Version 1 keeps the keys below 64 to itself. Entries under integer keys from 64 on are additions of later
+versions, which a reader skips; signatures and digests cover them, being of the bytes as they are.
+
+A form says in words what it expects, so that a refusal can say what is right and what was found: the kind
+and the length of a value, never text or bytes themselves.
 """
 
 from __future__ import annotations
@@ -15,6 +19,7 @@ from typing import Any, NamedTuple
 
 from gateway.errors import Refused
 
+FIRST_ADDED_KEY = 64
 _SHOWN = 2**32  # integers of at most this size are quoted
 
 
@@ -159,12 +164,17 @@ def write(fields: Sequence[Field], values: dict[str, Any], what: str) -> dict[in
 
 def read(fields: Sequence[Field], payload: Any, what: str) -> dict[str, Any]:
     """The values of a payload's map by name, arrays as tuples; Refused where a field does not have its form,
-    with a sentence that names the field, what is expected and what was found."""
+    with a sentence that names the field, what is expected and what was found. Unknown entries are skipped
+    from FIRST_ADDED_KEY on; any other is Refused."""
     if not isinstance(payload, dict):
         raise Refused(f"{what}: its payload is not a map")
-    unknown = set(payload) - {field.key for field in fields}
-    if unknown:
-        raise Refused(f"{what}: its payload has entries that version 1 does not know")
+    known = {field.key for field in fields}
+    for key in payload:
+        if key not in known and not (isinstance(key, int) and key >= FIRST_ADDED_KEY):
+            raise Refused(
+                f"{what}: its payload has entries that version 1 does not know; only those under integer keys"
+                f" from {FIRST_ADDED_KEY} on are skipped, and one is under {_found(key)}"
+            )
     values: dict[str, Any] = {}
     for field in fields:
         if field.key not in payload:

@@ -292,7 +292,42 @@ def test_the_cddl_asks_for_every_entry(kind: type[Any]) -> None:
     for key in payload:
         less = {k: v for k, v in payload.items() if k != key}
         assert conforms(RULES[kind], cose.encode(less)) == (key in optional)
-    assert not conforms(RULES[kind], cose.encode(payload | {99: 0}))
+    for key in (0, 63, -1, -64, "x", "64", b"x"):
+        assert not conforms(RULES[kind], cose.encode(payload | {key: 0}))
+
+
+ADDED: tuple[dict[int, Any], ...] = (
+    {64: 0},
+    {2**64 - 1: "x", 64: -(2**64)},
+    {99: [b"x", [], {}, {1: [0], "x": {b"x": ""}}]},
+)
+NOT_ADDED: tuple[Any, ...] = (1.5, True, None, [1.5], {1: None}, cbor2.CBORTag(0, ""), cbor2.undefined)
+
+
+def test_the_cddl_lets_later_versions_add_entries() -> None:
+    """From key 64 on, of whatever CBOR version 1 uses; the code skips the same."""
+    bodies = [(RULES[kind], example.payload(), kind.from_payload) for kind, example in EXAMPLES.items()]
+    bodies += [
+        ("grant-body", grant_body(grant), lambda data, what: read_grant_body(data, 1000, what))
+        for grant in BODIES.values()
+    ]
+    bodies += [("tariff", tariff_body(TARIFF), read_tariff_body)]
+    for rule, data, read in bodies:
+        plain = cbor2.loads(data)
+        for added in ADDED:
+            more = cose.encode(plain | added)
+            assert conforms(rule, more)
+            assert read(more, "it") == read(data, "it")
+        for value in NOT_ADDED:
+            more = cbor2.dumps(plain | {64: value}, canonical=True)
+            assert not conforms(rule, more)
+            with pytest.raises(Refused):
+                read(more, "it")
+        for extra in (*range(15, 64), -1, -64, "x", b"x"):
+            more = cose.encode(plain | {extra: 0})
+            assert not conforms(rule, more)
+            with pytest.raises(Refused):
+                read(more, "it")
 
 
 @pytest.mark.parametrize("kind", list(BODIES))

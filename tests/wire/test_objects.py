@@ -24,7 +24,7 @@ from gateway.wire.grant import GrantObject, Tokens, grant_body, read_grant_body
 from gateway.wire.signed import Signed, Stored
 from gateway.wire.stream import Chunk, Descriptor, Page
 from gateway.wire.tariff import read_tariff_body, tariff_body
-from tests.wire.samples import ANY, BODIES, EXAMPLES, KEY, OTHER, RULES, TARIFF, Object, grants, tariffs
+from tests.wire.samples import ANY, BODIES, EXAMPLES, KEY, OTHER, RULES, TARIFF, U64, Object, grants, tariffs
 
 KINDS = list(EXAMPLES)
 STREAM = b"stream".ljust(16)  # that of the examples
@@ -126,11 +126,50 @@ def refusal(kind: type[Any], payload: dict[Any, Any]) -> str:
     return str(refused.value)
 
 
+NO_INTEGERS = (("x", "text of 1 byte"), ("64", "text of 2 bytes"), (b"x", "1 byte"), (b"\x40", "1 byte"))
+PLAIN = st.recursive(
+    st.integers(-(2**64), 2**64 - 1) | st.binary(max_size=20) | st.text(max_size=20),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.integers(-(2**64), 2**64 - 1) | st.text(max_size=3), inner, max_size=3)
+    ),
+    max_leaves=4,
+)
+ADDED = st.dictionaries(U64.filter(lambda key: key >= 64), PLAIN, min_size=1, max_size=3)
+
+
+@given(ANY, ADDED)
+def test_entries_that_later_versions_add_are_skipped(item: Object, added: dict[int, Any]) -> None:
+    """The signature covers them, and so does the digest: both are of the bytes as they are."""
+    plain = KEY.sign(item.TYPE, item.payload())
+    data = KEY.sign(item.TYPE, cose.encode(cbor2.loads(item.payload()) | added))
+    assert type(item).read(data, KEY.public, "it") == item
+    assert cose.digest(data) != cose.digest(plain)
+    key, value = next(iter(added.items()))
+    changed = cose.encode(cbor2.loads(item.payload()) | added | {key: 0 if value != 0 else 1})
+    with pytest.raises(Refused, match="does not fit"):
+        type(item).read(cose.assemble(KEY.kid, changed, data[-64:]), KEY.public, "it")
+
+
+@given(grants(), tariffs(), ADDED)
+def test_entries_that_are_added_to_a_body_are_skipped(
+    grant: Grant, tariff: Tariff, added: dict[int, Any]
+) -> None:
+    body = cose.encode(cbor2.loads(grant_body(grant)) | added)
+    assert read_grant_body(body, grant.granularity.unit_ms, "it") == grant
+    found = GrantObject(grant.stream, body, bytes(1168))
+    read = GrantObject.read(KEY.sign("gw1/grant", found.payload()), KEY.public, "it")
+    assert read.body == body  # K_0 is sealed to H of these bytes
+    assert read_tariff_body(cose.encode(cbor2.loads(tariff_body(tariff)) | added), "it") == tariff
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_entries_too_many_or_too_few_are_refused(kind: type[Any]) -> None:
     payload = entries(kind)
-    for extra in (0, 14, 24, -1, "x", b"x"):
-        assert "entries that version 1 does not know" in refusal(kind, payload | {extra: 0})
+    for extra, found in ((0, "0"), (14, "14"), (63, "63"), (-1, "-1"), (-65, "-65"), *NO_INTEGERS):
+        said = refusal(kind, payload | {extra: 0})
+        assert said.startswith("it: its payload has entries that version 1 does not know; only those under")
+        assert said.endswith(f"from 64 on are skipped, and one is under {found}")
     assert {field.key for field in kind.FIELDS} == set(payload)
     for field in kind.FIELDS:
         less = {k: v for k, v in payload.items() if k != field.key}
