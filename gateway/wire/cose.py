@@ -1,4 +1,9 @@
-"""COSE_Sign1 (RFC 9052, section 4.2) with ES256: how every object is signed and checked."""
+"""Deterministic CBOR, and COSE_Sign1 (RFC 9052, section 4.2) with ES256: how an object is signed and checked.
+
+The encoding is that of RFC 8949, section 4.2.1: the shortest form of everything, map entries in the bytewise
+order of their encoded keys. All keys of version 1 are unsigned integers, and among those the length-first
+order of section 4.2.3, which cbor2's `canonical` writes, is the same.
+"""
 
 from __future__ import annotations
 
@@ -34,32 +39,40 @@ def kid_of(public_key: bytes) -> bytes:
 
 
 def encode(value: Any) -> bytes:
-    """Deterministic CBOR (RFC 8949, section 4.2)."""
+    """Deterministic CBOR, for a value whose maps have unsigned integers for keys."""
     return cbor2.dumps(value, canonical=True)
 
 
 def _is_plain(data: bytes) -> bool:
-    """Whether it is numbers, strings, arrays and maps alone, under tag 18 or none; IndexError if cut short.
+    """Whether it is integers, strings, arrays and maps of unsigned integer keys alone, under tag 18 or none.
+    IndexError if it is cut short.
 
     cbor2 makes dates, decimals, patterns and shared items of tags, and those can grow out of all
     proportion to the bytes: a kilobyte of references to references writes out as terabytes.
     """
-    at, left = 0, [1]  # how many items are to come, at each level that is open
+    at = 0
+    left, in_map = (
+        [1],
+        [False],
+    )  # how many items are to come at each level that is open, and whether it is a map
     while left:
         if not left[-1]:
             left.pop()
+            in_map.pop()
             continue
+        is_key = in_map[-1] and left[-1] % 2 == 0
         left[-1] -= 1
         major, low = data[at] >> 5, data[at] & 0x1F
         size = 0 if low < 24 else 1 << low - 24
         value = int.from_bytes(data[at + 1 : at + 1 + size], "big") if size else low
-        if low > 27 or major == 7 or (major == 6 and (at or value != _TAG)):
+        if low > 27 or major == 7 or (major == 6 and (at or value != _TAG)) or (is_key and major):
             return False
         at += 1 + size + (value if major in (2, 3) else 0)
         if at > len(data):
             raise IndexError
         if major >= 4:
             left.append(1 if major == 6 else value * (major - 3))
+            in_map.append(major == 5)
             if len(left) > _DEPTH:
                 return False
     return True
@@ -72,7 +85,10 @@ def decode(data: bytes, what: str) -> Any:
     except IndexError:
         raise Refused(f"{what} is not CBOR, or was cut short") from None
     if not plain:
-        raise Refused(f"{what} holds CBOR that version 1 does not use, such as a tag or an open-ended array")
+        raise Refused(
+            f"{what} holds CBOR that version 1 does not use: it has integers, byte strings, text, arrays and"
+            " maps of unsigned integer keys, none of them open-ended"
+        )
     try:
         value = cbor2.loads(data)
         same = encode(value) == data

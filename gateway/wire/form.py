@@ -3,8 +3,8 @@
 An object class lists its fields as `Field(key, name, form)`; `write` and `read` turn it into the map and
 back. Arrays are tuples in Python. gw1.cddl says the same in CDDL, and the tests hold the two together.
 
-Version 1 keeps the keys below 64 to itself. Entries under integer keys from 64 on are additions of later
-versions, which a reader skips; signatures and digests cover them, being of the bytes as they are.
+Version 1 keeps the keys below 64 to itself. Entries under keys from 64 on are additions of later versions,
+which a reader skips; signatures and digests cover them, being of the bytes as they are.
 
 A form says in words what it expects, so that a refusal can say what is right and what was found: the kind
 and the length of a value, never text or bytes themselves.
@@ -164,17 +164,16 @@ def write(fields: Sequence[Field], values: dict[str, Any], what: str) -> dict[in
 
 def read(fields: Sequence[Field], payload: Any, what: str) -> dict[str, Any]:
     """The values of a payload's map by name, arrays as tuples; Refused where a field does not have its form,
-    with a sentence that names the field, what is expected and what was found. Unknown entries are skipped
-    from FIRST_ADDED_KEY on; any other is Refused."""
+    with a sentence that names the field, what is expected and what was found. Entries that are unknown are
+    skipped from FIRST_ADDED_KEY on, and Refused below it. The keys are integers: `cose.decode` sees to it."""
     if not isinstance(payload, dict):
         raise Refused(f"{what}: its payload is not a map")
-    known = {field.key for field in fields}
-    for key in payload:
-        if key not in known and not (isinstance(key, int) and key >= FIRST_ADDED_KEY):
-            raise Refused(
-                f"{what}: its payload has entries that version 1 does not know; only those under integer keys"
-                f" from {FIRST_ADDED_KEY} on are skipped, and one is under {_found(key)}"
-            )
+    unknown = sorted(payload.keys() - {field.key for field in fields})
+    if unknown and unknown[0] < FIRST_ADDED_KEY:
+        raise Refused(
+            f"{what}: its payload has an entry {unknown[0]}, which version 1 does not know; only those from"
+            f" {FIRST_ADDED_KEY} on are skipped"
+        )
     values: dict[str, Any] = {}
     for field in fields:
         if field.key not in payload:

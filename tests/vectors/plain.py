@@ -64,7 +64,7 @@ def word(key: bytes, p: int) -> int:
     return int(struct.unpack_from("<Q", block, 8 * (p % 8))[0])
 
 
-# Deterministic CBOR: RFC 8949, section 4.2.
+# Deterministic CBOR: RFC 8949, section 4.2.1 (map entries in the bytewise order of their keys).
 
 
 @dataclass(frozen=True)

@@ -299,9 +299,20 @@ def test_the_cddl_asks_for_every_entry(kind: type[Any]) -> None:
 ADDED: tuple[dict[int, Any], ...] = (
     {64: 0},
     {2**64 - 1: "x", 64: -(2**64)},
-    {99: [b"x", [], {}, {1: [0], "x": {b"x": ""}}]},
+    {99: [b"x", [], {}, {1: [0], 0: {2**64 - 1: ""}}]},
 )
-NOT_ADDED: tuple[Any, ...] = (1.5, True, None, [1.5], {1: None}, cbor2.CBORTag(0, ""), cbor2.undefined)
+NOT_ADDED: tuple[Any, ...] = (
+    1.5,
+    True,
+    None,
+    [1.5],
+    {1: None},
+    {-1: 0},
+    {"x": 0},
+    {b"x": 0},
+    cbor2.CBORTag(0, ""),
+    cbor2.undefined,
+)
 
 
 def test_the_cddl_lets_later_versions_add_entries() -> None:

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 from gateway.errors import Refused
 from gateway.wire import cose
-from tests.wire.samples import ANY, EXAMPLES, KEY, OTHER, Object
+from tests.vectors import plain
+from tests.wire.samples import ANY, EXAMPLES, KEY, OTHER, U64, Object
 
 PAYLOAD = cose.encode({1: b"x"})
 
@@ -204,7 +205,7 @@ def test_public_keys_have_the_one_length() -> None:
         "b800",
         "a2010001ff"[:-2] + "02",  # a key twice
         "a202000100",  # keys out of order
-        "a2410000" + "0000",  # a shorter key after a longer one
+        "a21901000000" + "00",  # a shorter key after a longer one
     ],
 )
 def test_cbor_in_a_longer_form_than_need_be(data: str) -> None:
@@ -241,6 +242,12 @@ def test_cbor_in_a_longer_form_than_need_be(data: str) -> None:
         ("tag 18 twice", "d2d280"),
         ("tag 18 in two bytes", "d81180"),
         ("nested too deep", "81" * 9 + "00"),
+        ("a negative key", "a12000"),
+        ("bytes as keys", "a2410000" + "0000"),
+        ("text as a key", "a1616100"),
+        ("an array as a key", "a18000"),
+        ("a map as a key", "a1a000"),
+        ("a negative key, within", "8300a20000a1200000"),
     ],
 )
 def test_cbor_that_version_1_does_not_use(diagnostic: str, data: str) -> None:
@@ -248,16 +255,15 @@ def test_cbor_that_version_1_does_not_use(diagnostic: str, data: str) -> None:
         cose.decode(bytes.fromhex(data), "it")
 
 
-@given(
-    st.recursive(
-        st.integers(-(2**64), 2**64 - 1) | st.binary(max_size=300) | st.text(max_size=300),
-        lambda inner: (
-            st.lists(inner, max_size=4)
-            | st.dictionaries(st.integers(0, 2**64 - 1) | st.text(max_size=4), inner, max_size=4)
-        ),
-        max_leaves=12,
-    )
+KEYS = st.integers(0, 300) | U64
+PLAIN = st.recursive(
+    st.integers(-(2**64), 2**64 - 1) | st.binary(max_size=300) | st.text(max_size=300),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(KEYS, inner, max_size=4),
+    max_leaves=12,
 )
+
+
+@given(PLAIN)
 def test_what_is_encoded_is_decoded(value: Any) -> None:
     """All that objects are made of, up to the depth that is read."""
 
@@ -268,6 +274,37 @@ def test_what_is_encoded_is_decoded(value: Any) -> None:
     data = cose.encode(value)
     if depth(value) < 8:
         assert cose.decode(data, "it") == value
+
+
+def length_first(key: Any) -> tuple[int, bytes]:
+    """Where a map's entry belongs by RFC 8949, section 4.2.3; by section 4.2.1, the bytes alone say."""
+    return len(plain.cbor(key)), plain.cbor(key)
+
+
+@given(PLAIN, st.lists(KEYS, unique=True, min_size=2, max_size=6).flatmap(st.permutations))
+def test_map_entries_have_one_order(value: Any, keys: list[int]) -> None:
+    """Bytewise and length-first are the same for unsigned integers, and any other order is refused."""
+    assert sorted(keys, key=plain.cbor) == sorted(keys, key=length_first) == sorted(keys)
+    assert cose.encode(value) == plain.cbor(value)  # which sorts bytewise
+    in_order = cose.encode(dict.fromkeys(sorted(keys), value))
+    assert in_order == plain.cbor(dict.fromkeys(keys, value)) == cose.encode(dict.fromkeys(keys, value))
+    given_order = cbor2.dumps(dict.fromkeys(keys, 0))
+    if keys == sorted(keys):
+        assert cose.decode(given_order, "it") == dict.fromkeys(keys, 0)
+    else:
+        with pytest.raises(Refused, match="it is not deterministic CBOR"):
+            cose.decode(given_order, "it")
+
+
+@pytest.mark.parametrize("keys", [(24, -1), (256, b""), (256, "x"), (-25, b""), (b"xx", "x")])
+def test_maps_that_the_two_orders_write_differently_are_refused_in_both(keys: tuple[Any, Any]) -> None:
+    """They need keys of several kinds, which version 1 does not have."""
+    assert sorted(keys, key=plain.cbor) != sorted(keys, key=length_first)
+    for order in (sorted(keys, key=plain.cbor), sorted(keys, key=length_first)):
+        entries = b"".join(plain.cbor(key) + b"\0" for key in order)
+        for data in (b"\xa2" + entries, b"\xa1\x18\x40\xa2" + entries):
+            with pytest.raises(Refused, match="it holds CBOR that version 1 does not use"):
+                cose.decode(data, "it")
 
 
 def test_objects_in_an_undeterministic_form_are_refused() -> None:
