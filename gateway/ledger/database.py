@@ -13,13 +13,14 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from importlib.resources import files
 from pathlib import Path
-from typing import BinaryIO, TypeVar
+from typing import BinaryIO, TypeVar, TypeVarTuple
 
 from gateway.errors import LedgerError
 
 _VERSION = 1
 _APPLICATION_ID = 0x67773031  # "gw01", so that file(1) and we can tell the file
 T = TypeVar("T")
+Values = TypeVarTuple("Values")
 
 
 class Database:
@@ -44,9 +45,12 @@ class Database:
         await asyncio.get_running_loop().run_in_executor(self._thread, self._close)
         self._thread.shutdown()
 
-    async def do(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        """Run `work` in one transaction: all of it is durable when this returns, or none of it happened."""
-        return await asyncio.get_running_loop().run_in_executor(self._thread, self._transaction, work)
+    async def do(self, work: Callable[[sqlite3.Connection, *Values], T], *values: *Values) -> T:
+        """Run `work` with `values` in one transaction: all of it is durable when this returns, or none of
+        it happened."""
+        return await asyncio.get_running_loop().run_in_executor(
+            self._thread, self._transaction, work, *values
+        )
 
     def _open(self, reading: bool) -> None:
         try:
@@ -108,7 +112,7 @@ class Database:
             self._lock.close()
             self._lock = None
 
-    def _transaction(self, work: Callable[[sqlite3.Connection], T]) -> T:
+    def _transaction(self, work: Callable[[sqlite3.Connection, *Values], T], *values: *Values) -> T:
         connection = self._connection
         if connection is None:
             raise LedgerError("the ledger is closed")
@@ -116,7 +120,7 @@ class Database:
             connection.rollback()  # does nothing, unless the rollback of the last transaction failed
             connection.execute("BEGIN")
             try:
-                result = work(connection)
+                result = work(connection, *values)
                 connection.execute("COMMIT")
             except BaseException:
                 connection.rollback()
@@ -124,6 +128,12 @@ class Database:
         except sqlite3.Error as error:
             raise LedgerError(f"the ledger {self._path} did not take a transaction: {error}") from error
         return result
+
+
+def integrity(db: sqlite3.Connection) -> str | None:
+    """None if the file is whole, else what SQLite found wrong first."""
+    (answer,) = db.execute("PRAGMA integrity_check(1)").fetchone()
+    return None if answer == "ok" else str(answer)
 
 
 def _is_empty(connection: sqlite3.Connection) -> bool:

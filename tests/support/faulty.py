@@ -6,7 +6,7 @@ import asyncio
 import sqlite3
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
-from typing import Literal, Self, TypeVar
+from typing import Literal, Self, TypeVar, TypeVarTuple
 
 from gateway.errors import LedgerError, StoreUnavailable, TrustError
 from gateway.ledger.database import Database
@@ -14,6 +14,7 @@ from gateway.store.bucket import Bucket
 from gateway.trust.root import Root
 
 T = TypeVar("T")
+Values = TypeVarTuple("Values")
 
 
 class Fuse:
@@ -147,7 +148,7 @@ class FaultyDatabase(Database):
         super().__init__(path)
         self.fuse = Fuse()
 
-    async def do(self, work: Callable[[sqlite3.Connection], T]) -> T:
+    async def do(self, work: Callable[[sqlite3.Connection, *Values], T], *values: *Values) -> T:
         if self.fuse.blows():
             raise LedgerError("the ledger did not take a transaction: database or disk is full")
-        return await super().do(work)
+        return await super().do(work, *values)

@@ -1,0 +1,16 @@
+"""Table `audit`: what the owner should be able to look up later, a line each."""
+
+from __future__ import annotations
+
+import sqlite3
+
+from gateway.ledger.records import AuditEntry
+
+
+def write(db: sqlite3.Connection, entry: AuditEntry) -> None:
+    db.execute("INSERT INTO audit (at_ms, what, detail) VALUES (?, ?, ?)", entry)
+
+
+def last(db: sqlite3.Connection, most: int) -> list[AuditEntry]:
+    rows = db.execute("SELECT at_ms, what, detail FROM audit ORDER BY id DESC LIMIT ?", (most,)).fetchall()
+    return [AuditEntry(*row) for row in reversed(rows)]

@@ -1,0 +1,58 @@
+"""Table `grant_`: the grants made, and how far each is served."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+
+from gateway.ledger import audit, outbox
+from gateway.ledger.records import AuditEntry, GrantRecord, Outgoing
+
+
+def made(db: sqlite3.Connection, stream: bytes | None) -> list[GrantRecord]:
+    rows = db.execute(
+        "SELECT id, stream, body, provider_name, next_window, key, revoked_from, tariff FROM grant_"
+        " WHERE ?1 IS NULL OR stream = ?1",
+        (stream,),
+    )
+    return [GrantRecord(*row) for row in rows]
+
+
+def add(db: sqlite3.Connection, grants: Sequence[tuple[GrantRecord, Outgoing, AuditEntry]]) -> None:
+    for record, grant, entry in grants:
+        db.execute(
+            "INSERT INTO grant_ VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                record.id,
+                record.stream,
+                record.body,
+                record.provider_name,
+                record.next_window,
+                record.key,
+                record.revoked_from,
+                record.tariff,
+            ),
+        )
+        outbox.enqueue(db, record.stream, [grant])
+        audit.write(db, entry)
+
+
+def advance(db: sqlite3.Connection, grant: GrantRecord, next_window: int, bundle: Outgoing) -> None:
+    set_next_window(db, grant.id, next_window)
+    outbox.enqueue(db, grant.stream, [bundle])
+
+
+def revoke(
+    db: sqlite3.Connection, grant: GrantRecord, from_unit: int, revocation: Outgoing, entry: AuditEntry
+) -> None:
+    set_revoked(db, grant.id, from_unit)
+    outbox.enqueue(db, grant.stream, [revocation])
+    audit.write(db, entry)
+
+
+def set_next_window(db: sqlite3.Connection, grant: bytes, next_window: int) -> None:
+    db.execute("UPDATE grant_ SET next_window = ? WHERE id = ?", (next_window, grant))
+
+
+def set_revoked(db: sqlite3.Connection, grant: bytes, from_unit: int) -> None:
+    db.execute("UPDATE grant_ SET revoked_from = ? WHERE id = ?", (from_unit, grant))

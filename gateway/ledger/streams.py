@@ -1,0 +1,72 @@
+"""Tables `incarnation` and `stream`."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+
+from gateway.chain.keys import be64
+from gateway.chain.layout import Layout
+from gateway.errors import LedgerError
+from gateway.ledger import chunks, outbox
+from gateway.ledger.records import Outgoing, Sealed, Stream
+
+
+def last_incarnation(db: sqlite3.Connection) -> int | None:
+    row = db.execute("SELECT value FROM incarnation ORDER BY ordinal DESC LIMIT 1").fetchone()
+    return None if row is None else int.from_bytes(row[0], "big")
+
+
+def begin_incarnation(db: sqlite3.Connection, value: int, at_ms: int) -> None:
+    if db.execute("SELECT 1 FROM incarnation WHERE value = ?", (be64(value),)).fetchone():
+        raise LedgerError(
+            f"incarnation {value} was drawn before: the TPM's counter went back, or is another TPM's"
+        )
+    db.execute(
+        "INSERT INTO incarnation SELECT ?, ?, 1 + coalesce(max(ordinal), 0) FROM incarnation",
+        (be64(value), at_ms),
+    )
+
+
+def by_meter(db: sqlite3.Connection) -> list[Stream]:
+    rows = db.execute(
+        "SELECT id, meter, unit_ms, link_units, lanes, start, descriptor_digest FROM stream ORDER BY meter"
+    )
+    return [
+        Stream(id_, meter, Layout(unit_ms, link_units), tuple(lanes.split(",")), start, descriptor)
+        for id_, meter, unit_ms, link_units, lanes, start, descriptor in rows
+    ]
+
+
+def begin(
+    db: sqlite3.Connection, stream: Stream, descriptor: Outgoing, sealed: Sequence[Sealed], state: bytes
+) -> None:
+    db.execute(
+        "INSERT INTO stream VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        (
+            stream.id,
+            stream.meter,
+            stream.layout.unit_ms,
+            stream.layout.link_units,
+            ",".join(stream.lanes),
+            stream.start,
+            stream.descriptor_digest,
+            state,
+        ),
+    )
+    outbox.enqueue(db, stream.id, [descriptor])
+    chunks.append(db, stream, sealed)
+
+
+def append(db: sqlite3.Connection, stream: Stream, sealed: Sequence[Sealed], state: bytes) -> None:
+    chunks.append(db, stream, sealed)
+    set_state(db, stream, state)
+
+
+def state(db: sqlite3.Connection, stream: bytes) -> bytes:
+    row: tuple[bytes] = db.execute("SELECT state FROM stream WHERE id = ?", (stream,)).fetchone()
+    return row[0]
+
+
+def set_state(db: sqlite3.Connection, stream: Stream, state: bytes) -> None:
+    db.execute("UPDATE stream SET state = ? WHERE id = ?", (state, stream.id))
