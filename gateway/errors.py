@@ -54,6 +54,10 @@ class LedgerError(Unavailable):
     """The ledger cannot be opened, read or written: another gateway holds it, the disk is full or broken."""
 
 
+class NotMigrated(LedgerError):
+    """The ledger has an older version's schema still; the gateway migrates it when it starts next."""
+
+
 class Refused(GatewayError):
     """A signed object fails its check; the text names the object and what fails."""
 

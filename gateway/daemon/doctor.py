@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from gateway.config import Config, MeterSection, location
 from gateway.config.wiring import endpoints, explained, open_meters
-from gateway.errors import GatewayError, LedgerError, UsageError
+from gateway.errors import GatewayError, LedgerError, NotMigrated, UsageError
 from gateway.host.clock import SystemClock
 from gateway.ledger.ledger import Ledger
 from gateway.meters.reading import Plausibility
@@ -116,6 +116,8 @@ async def _ledger(config: Config) -> Diagnosis:
             waiting = await ledger.backlog()
         finally:
             await ledger.close()
+    except NotMigrated as error:  # as after every update that brings a new version
+        return Diagnosis("ledger", True, str(error))
     except LedgerError as error:
         return Diagnosis("ledger", False, str(error))
     if wrong is not None:

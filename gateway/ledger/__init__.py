@@ -4,7 +4,8 @@ Ciphertexts, and what the device keeps for itself sealed under a key that only i
 a copied file yields no reading.
 
 - `records`     what the ledger holds, as values
-- `schema.sql`  the tables
+- `schema/`     the tables: each file takes the ledger one version up
+- `migrations`  applies them
 - `database`    the file, its lock, and the thread that runs transactions on it
 - `ledger`      all transactions
 - `streams`, `chunks`, `pages`, `outbox`, `grants`, `audit`   what they do, a file a table

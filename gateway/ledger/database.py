@@ -11,14 +11,12 @@ import fcntl
 import sqlite3
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from importlib.resources import files
 from pathlib import Path
 from typing import BinaryIO, TypeVar, TypeVarTuple
 
-from gateway.errors import LedgerError
+from gateway.errors import LedgerError, NotMigrated
+from gateway.ledger.migrations import VERSION, migrate, version_of
 
-_VERSION = 1
-_APPLICATION_ID = 0x67773031  # "gw01", so that file(1) and we can tell the file
 T = TypeVar("T")
 Values = TypeVarTuple("Values")
 
@@ -33,7 +31,11 @@ class Database:
         self._lock: BinaryIO | None = None
 
     async def open(self, *, reading: bool = False) -> None:
-        """Open the file, making it at first; `reading` only looks, beside a gateway that may be running."""
+        """Open the file, made or migrated first where it must be.
+
+        `reading` opens it read-only, beside a gateway that may be running: NotMigrated for a version that
+        is older than this gateway's. LedgerError for a newer one, in both cases, and for what is no ledger.
+        """
         try:
             await asyncio.get_running_loop().run_in_executor(self._thread, self._open, reading)
         except BaseException:
@@ -55,44 +57,53 @@ class Database:
     def _open(self, reading: bool) -> None:
         try:
             if reading:
-                if not self._path.exists():
-                    raise LedgerError(
-                        f"there is no ledger at {self._path}: the gateway has not run with this state"
-                    )
-                self._connection = sqlite3.connect(
-                    f"{self._path.as_uri()}?mode=ro", uri=True, isolation_level=None
-                )
-                self._check_version(self._connection)
+                self._open_reading()
                 return
             self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._take_lock()
             self._connection = connection = sqlite3.connect(self._path, isolation_level=None)
-            new = _is_empty(connection)
-            if not new:  # looked at before anything is changed: it may be another program's
-                self._check_version(connection)
+            version = self._version(connection)  # before anything is changed: it may be another program's
             self._path.chmod(0o600)
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = FULL")
+            self._migrate(connection, version)
             connection.execute("PRAGMA foreign_keys = ON")
-            if new:
-                schema = files("gateway.ledger").joinpath("schema.sql").read_text()
-                connection.executescript(
-                    f"BEGIN; {schema} PRAGMA application_id = {_APPLICATION_ID}; "
-                    f"PRAGMA user_version = {_VERSION}; COMMIT;"
-                )
         except (sqlite3.Error, OSError) as error:
             raise LedgerError(f"the ledger {self._path} cannot be opened: {error}") from error
 
-    def _check_version(self, connection: sqlite3.Connection) -> None:
-        (application,) = connection.execute("PRAGMA application_id").fetchone()
-        (version,) = connection.execute("PRAGMA user_version").fetchone()
-        if application != _APPLICATION_ID:
-            raise LedgerError(f"{self._path} is a database, but not a gateway's ledger")
-        if version != _VERSION:
-            raise LedgerError(
-                f"the ledger {self._path} has version {version}, this gateway knows version {_VERSION}: "
-                "install the gateway that wrote it"
+    def _open_reading(self) -> None:
+        version = 0
+        if self._path.exists():
+            uri = f"{self._path.as_uri()}?mode=ro"
+            self._connection = sqlite3.connect(uri, uri=True, isolation_level=None)
+            version = self._version(self._connection)
+        if version == 0:
+            raise LedgerError(f"there is no ledger at {self._path}: the gateway has not run with this state")
+        if version < VERSION:
+            raise NotMigrated(
+                f"the ledger {self._path} has version {version}: "
+                f"the gateway migrates it to version {VERSION} when it starts next"
             )
+
+    def _version(self, connection: sqlite3.Connection) -> int:
+        version = version_of(connection)
+        if version is None:
+            raise LedgerError(f"{self._path} is a database, but not a gateway's ledger")
+        if version > VERSION:
+            raise LedgerError(
+                f"the ledger {self._path} has version {version}, this gateway knows version {VERSION}: "
+                "install the gateway that wrote it, or a newer one"
+            )
+        return version
+
+    def _migrate(self, connection: sqlite3.Connection, version: int) -> None:
+        try:
+            migrate(connection, version)
+        except sqlite3.Error as error:
+            raise LedgerError(
+                f"the ledger {self._path} cannot be brought from version {version} to {VERSION}: {error}. "
+                "Nothing in it is lost: mend that, and start the gateway again"
+            ) from error
 
     def _take_lock(self) -> None:
         self._lock = self._path.with_suffix(".lock").open("ab")
@@ -134,9 +145,3 @@ def integrity(db: sqlite3.Connection) -> str | None:
     """None if the file is whole, else what SQLite found wrong first."""
     (answer,) = db.execute("PRAGMA integrity_check(1)").fetchone()
     return None if answer == "ok" else str(answer)
-
-
-def _is_empty(connection: sqlite3.Connection) -> bool:
-    marks = [connection.execute(f"PRAGMA {name}").fetchone() for name in ("application_id", "user_version")]
-    tables = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
-    return {tables, *marks} == {(0,)}

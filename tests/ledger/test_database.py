@@ -16,6 +16,7 @@ import pytest
 from gateway.errors import LedgerError
 from gateway.ledger.database import Database
 from gateway.ledger.ledger import Ledger
+from gateway.ledger.migrations import VERSION
 from gateway.ledger.records import AuditEntry, Outgoing, PageEntry, Stream
 from tests.ledger.values import (
     chunk,
@@ -138,14 +139,23 @@ async def test_another_programs_database_is_left_as_it_is(path: Path, version: i
 async def test_a_newer_ledger_is_left_to_the_gateway_that_wrote_it(path: Path) -> None:
     await opened(path)
     with sqlite3.connect(path) as newer:
-        newer.execute("PRAGMA user_version = 2")
+        newer.execute(f"PRAGMA user_version = {VERSION + 1}")
     newer.close()
     before = path.read_bytes()
     for reading in (False, True):
         sentence = await refused(path, reading=reading)
-        assert "has version 2, this gateway knows version 1" in sentence
+        assert f"has version {VERSION + 1}, this gateway knows version {VERSION}" in sentence
         assert "install the gateway that wrote it" in sentence
     assert path.read_bytes() == before
+
+
+async def test_an_empty_file_is_no_ledger_yet(path: Path) -> None:
+    path.parent.mkdir()
+    path.touch()
+    assert "the gateway has not run" in await refused(path, reading=True)
+    assert path.read_bytes() == b""
+    await opened(path)
+    await (await Ledger.open(path, reading=True)).close()
 
 
 async def test_what_is_no_database_is_refused_with_a_sentence(path: Path) -> None:

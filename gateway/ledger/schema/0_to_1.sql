@@ -1,5 +1,5 @@
--- The ledger, version 1 (PRAGMA user_version). Times are Unix ms; units, seq and u64 that may pass
--- 2^63 are kept as 8 bytes big-endian, which sort as the numbers do.
+-- Version 1. Times are Unix ms; u64 that may pass 2^63 are kept as 8 bytes big-endian, which sort as the
+-- numbers do.
 
 CREATE TABLE incarnation (
     value       BLOB PRIMARY KEY,
