@@ -8,7 +8,7 @@ from gateway.config import MeterSection, secrets_of
 from gateway.errors import GatewayError, MeterError, UsageError
 from gateway.host.clock import Clock
 from gateway.meters.capture import Tap
-from gateway.meters.dlms.polled.meter import dlms_meter
+from gateway.meters.dlms.polled.meter import DlmsMeter
 from gateway.meters.dlms.polled.model import DlmsModel
 from gateway.meters.endpoint import IN_USE, Endpoint, Line, Parity, SerialSettings, Tcp
 from gateway.meters.listener import Listener
@@ -107,7 +107,7 @@ def _open(
     secrets = secrets_of(section)
     if isinstance(model, DlmsModel):
         counter = state / f"{section.name}.counter"
-        return dlms_meter(section.name, model, endpoint, secrets, counter, lanes=lanes, clock=clock)
+        return DlmsMeter(section.name, model, endpoint, secrets, counter, lanes=lanes, clock=clock)
     try:
         decoder = model.decoder(secrets)
     except UsageError as error:

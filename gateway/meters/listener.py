@@ -30,6 +30,7 @@ class Listener:
     within `silence_s`."""
 
     pushes = True
+    load_profile = None
 
     def __init__(
         self,

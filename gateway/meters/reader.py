@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from gateway.errors import MeterError
 from gateway.host.clock import Clock
 from gateway.host.fault_log import FaultLog
-from gateway.meters.reading import Meter, Reading, Remembering
+from gateway.meters.reading import Meter, Reading, WithLoadProfile
 
 _log = logging.getLogger(__name__)
 
@@ -52,7 +52,7 @@ async def read_forever(
     state = state or ReaderState()
     interval = round(interval_s * _NS)
     faults = FaultLog(clock, _log.warning, _log.info)
-    memory = _Memory(meter, clock) if isinstance(meter, Remembering) else None
+    memory = _Memory(meter.load_profile, clock) if meter.load_profile is not None else None
     try:
         while True:
             try:
@@ -100,8 +100,8 @@ def _until_next(wall: int, interval: int) -> int:
 class _Memory:
     """What a meter with a load profile remembers of an outage, asked for a few times at most."""
 
-    def __init__(self, meter: Remembering, clock: Clock) -> None:
-        self._meter = meter
+    def __init__(self, profile: WithLoadProfile, clock: Clock) -> None:
+        self._profile = profile
         self._clock = clock
         self._asked = 0
 
@@ -109,11 +109,11 @@ class _Memory:
         """The registers at the stamps between the reading at `last` and this one."""
         # Whose clock is set tells how long the outage was; without either it is shared out in time.
         now = reading.wall if self._clock.trusted() else reading.meter_time
-        if last is None or now is None or now - last < self._meter.period_s * _NS:
+        if last is None or now is None or now - last < self._profile.period_s * _NS:
             return ()
         self._asked += 1
         try:
-            remembered = await self._meter.remembered(last)
+            remembered = await self._profile.remembered(last)
         except MeterError as error:
             if self._asked < _ASK_MEMORY:
                 raise

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol, runtime_checkable
+from typing import Protocol
 
 from gateway.errors import MeterError
 
@@ -65,6 +65,18 @@ class Plausibility:
     sentence: str
 
 
+class WithLoadProfile(Protocol):
+    """A meter's load profile: its registers at the end of each past capture period."""
+
+    @property
+    def period_s(self) -> int:
+        """The capture period, in seconds."""
+
+    async def remembered(self, after: int) -> Sequence[Reading]:
+        """The registers at each stamp later than the wall time `after` (ns), oldest first. Their times are
+        the gateway's: now, less how long ago each was by the meter's clock. MeterError as `read`."""
+
+
 class Meter(Protocol):
     """A meter, connected when it is first read and again after a fault."""
 
@@ -76,6 +88,10 @@ class Meter(Protocol):
     def rollover(self) -> Mapping[str, int]:
         """The mWh at which a lane's register starts from 0 again, for the lanes where that is known."""
 
+    @property
+    def load_profile(self) -> WithLoadProfile | None:
+        """Its registers at past moments, for a meter that keeps them."""
+
     async def read(self) -> Reading:
         """Its registers now. MeterError says what is wrong; asking again is sensible."""
 
@@ -84,19 +100,6 @@ class Meter(Protocol):
 
     async def aclose(self) -> None:
         """Let go of the connection. Closing twice is fine."""
-
-
-@runtime_checkable
-class Remembering(Meter, Protocol):
-    """A meter with a load profile: it knows its registers at the end of each past capture period."""
-
-    @property
-    def period_s(self) -> int:
-        """The capture period, in seconds."""
-
-    async def remembered(self, after: int) -> Sequence[Reading]:
-        """The registers at each stamp later than the wall time `after` (ns), oldest first. Their times are
-        the gateway's: now, less how long ago each was by the meter's clock. MeterError as `read`."""
 
 
 def sane(registers: Mapping[str, int]) -> None:

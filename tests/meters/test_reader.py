@@ -15,7 +15,7 @@ from gateway.meters.endpoint import Tcp
 from gateway.meters.modbus.bus import Bus
 from gateway.meters.modbus.meter import ModbusMeter
 from gateway.meters.reader import ReaderState, read_forever
-from gateway.meters.reading import Plausibility, Reading
+from gateway.meters.reading import Plausibility, Reading, WithLoadProfile
 from tests.meters.bench import (
     NOON_S,
     NS,
@@ -40,6 +40,7 @@ class ScriptedMeter:
         self.closed = False
         self.pushes = False
         self.rollover: dict[str, int] = {}
+        self.load_profile: WithLoadProfile | None = None
 
     async def read(self) -> Reading:
         outcome = next(self.script, None)
@@ -229,6 +230,7 @@ class Memory(ScriptedMeter):
 
     def __init__(self, clock: DrivenClock, script: Iterator[Outcome], faults: int = 0) -> None:
         super().__init__(clock, script)
+        self.load_profile = self
         self.faults = faults
         self.wanted: list[int] = []
 

@@ -28,7 +28,6 @@ from gateway.meters.dlms.cosem.objects import (
 )
 from gateway.meters.dlms.polled.model import DlmsModel
 from gateway.meters.profile import load_profile, profile_ids
-from gateway.meters.reading import Remembering
 from gateway.simulate.dlms import DlmsMeterSimulation, Framing, serve
 from gateway.simulate.dlms_server import Policy
 from gateway.simulate.home import Home
@@ -80,11 +79,11 @@ async def test_each_profile_reads_the_home(profile_id: str, tmp_path: Path) -> N
         clock.pass_s(3600)
         after = await main.read()
         assert after.registers == dict(simulation.objects.shown)
-        assert isinstance(main, Remembering)
-        remembered = await main.remembered(before.wall)
+        assert main.load_profile is not None
+        assert main.load_profile.period_s == 900
+        remembered = await main.load_profile.remembered(before.wall)
         await main.aclose()
     assert len(remembered) == 4
-    assert main.period_s == 900
     stages = [before, *remembered, after]
     for lane in ("import", "export"):
         values_of = [reading.registers[lane] for reading in stages]

@@ -52,6 +52,7 @@ class ModbusMeter:
     """The meter `name`, read as its `model` says for `lanes` (import, export, power)."""
 
     pushes = False
+    load_profile = None
 
     def __init__(
         self,

@@ -88,6 +88,7 @@ class SunSpecMeter:
     """The meter `name`, found anew in each connection and then read in one request."""
 
     pushes = False
+    load_profile = None
 
     def __init__(
         self,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import Self, TypeVar
 
 from gateway.errors import MeterError, UsageError
 from gateway.host.clock import Clock
@@ -98,6 +98,21 @@ class DlmsMeter:
             return await self._connection.run(operation)
 
         return await self._guarded(performed)
+
+    @property
+    def load_profile(self) -> Self | None:
+        """Itself, where its model has one."""
+        return self if self._model.load_profile is not None else None
+
+    @property
+    def period_s(self) -> int:
+        return self._model.period_s
+
+    async def remembered(self, after: int) -> Sequence[Reading]:
+        """A day of the profile at a time."""
+        profile = self._model.load_profile
+        assert profile is not None  # a meter without one is not asked: see `load_profile`
+        return await self._guarded(lambda: self._remembered(profile, after), _WHOLE_MEMORY_S)
 
     async def aclose(self) -> None:
         if self._one_at_a_time.locked():  # in the middle of a question no other can be asked
@@ -202,28 +217,11 @@ class DlmsMeter:
     async def _get(self, class_id: int, code: Obis, attribute: int) -> Value:
         return await self._connection.run(lambda session: session.get(Reference(class_id, code, attribute)))
 
-
-class RememberingDlmsMeter(DlmsMeter):
-    """A DLMS meter with a load profile."""
-
-    @property
-    def period_s(self) -> int:
-        return self._model.period_s
-
-    @property
-    def _profile(self) -> Obis:
-        assert self._model.load_profile is not None  # `dlms_meter` makes such a meter only then
-        return self._model.load_profile
-
-    async def remembered(self, after: int) -> Sequence[Reading]:
-        """A day of the profile at a time."""
-        return await self._guarded(lambda: self._remembered(after), _WHOLE_MEMORY_S)
-
-    async def _remembered(self, after: int) -> Sequence[Reading]:
+    async def _remembered(self, profile: Obis, after: int) -> Sequence[Reading]:
         await self._prepare()
         codes = {register.lane: register.obis for register in self._energies()}
         columns = await self._connection.run(
-            lambda session: read_columns(session, self._profile, self._model.clock, codes)
+            lambda session: read_columns(session, profile, self._model.clock, codes)
         )
         wall, monotonic = self._clock.wall(), self._clock.monotonic()
         shown = await self._get(CLOCK, self._model.clock, _VALUE)
@@ -239,7 +237,7 @@ class RememberingDlmsMeter(DlmsMeter):
         oldest = max(after - (behind if self._clock.trusted() else 0) + 1, now - _MOST_NS)
         found: dict[int, Row] = {}
         for first in range(oldest, now + 1, _PAGE_NS):
-            page = await self._rows(columns, scale, first, min(first + _PAGE_NS - 1, now))
+            page = await self._rows(profile, columns, scale, first, min(first + _PAGE_NS - 1, now))
             found |= {row.stamp: row for row in page if oldest <= row.stamp <= now}
         readings = []
         for stamp, row in sorted(found.items()):
@@ -252,9 +250,9 @@ class RememberingDlmsMeter(DlmsMeter):
     def _energies(self) -> list[Register]:
         return [register for register in self._registers if register.lane != "power"]
 
-    async def _rows(self, columns: Columns, scale: Scale, first: int, last: int) -> list[Row]:
+    async def _rows(self, profile: Obis, columns: Columns, scale: Scale, first: int, last: int) -> list[Row]:
         return await self._connection.run(
-            lambda session: read_rows(session, self._profile, columns, scale, first, last)
+            lambda session: read_rows(session, profile, columns, scale, first, last)
         )
 
     def _remembered_registers(self, row: Row) -> dict[str, int]:
@@ -273,22 +271,6 @@ def _behind(now: int, wall: int, took: int) -> int:
     step with ours has its rows where they belong, however long its answer took."""
     least, most = (wall - now) // _NS * _NS, (wall + took - now) // _NS * _NS
     return least if least >= 0 else min(most, 0)
-
-
-def dlms_meter(
-    name: str,
-    model: DlmsModel,
-    endpoint: Endpoint,
-    secrets: Secrets,
-    counter_file: Path,
-    *,
-    lanes: Collection[str],
-    clock: Clock,
-    timeout_s: float = 5.0,
-) -> DlmsMeter:
-    """The meter `name`, Remembering where its model has a load profile; see DlmsMeter."""
-    kind = RememberingDlmsMeter if model.load_profile is not None else DlmsMeter
-    return kind(name, model, endpoint, secrets, counter_file, lanes=lanes, clock=clock, timeout_s=timeout_s)
 
 
 def _text(value: Value) -> str | None:

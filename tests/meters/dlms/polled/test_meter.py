@@ -17,10 +17,9 @@ from gateway.host.clock import Clock
 from gateway.meters.dlms.application import association
 from gateway.meters.dlms.application.association import HLS5, LLS, NONE
 from gateway.meters.dlms.polled import disconnector
-from gateway.meters.dlms.polled.meter import DlmsMeter, RememberingDlmsMeter, dlms_meter
+from gateway.meters.dlms.polled.meter import DlmsMeter
 from gateway.meters.dlms.polled.model import DlmsModel, parse_model
 from gateway.meters.endpoint import Tcp
-from gateway.meters.reading import Remembering
 from gateway.meters.secrets import Secrets
 from gateway.meters.toml_table import TomlTable as Table
 from gateway.simulate.dlms import DlmsMeterSimulation, Framing
@@ -90,10 +89,9 @@ SECRETS = Secrets(KEYS.encryption, KEYS.authentication, PASSWORD)
 @asynccontextmanager
 async def reader(
     port: int, clock: Clock, file: Path, model: DlmsModel, secrets: Secrets = SECRETS, timeout_s: float = 5
-) -> AsyncIterator[RememberingDlmsMeter]:
+) -> AsyncIterator[DlmsMeter]:
     endpoint = Tcp("127.0.0.1", port)
-    meter = dlms_meter("house", model, endpoint, secrets, file, lanes=LANES, clock=clock, timeout_s=timeout_s)
-    assert isinstance(meter, RememberingDlmsMeter)
+    meter = DlmsMeter("house", model, endpoint, secrets, file, lanes=LANES, clock=clock, timeout_s=timeout_s)
     try:
         yield meter
     finally:
@@ -141,8 +139,8 @@ async def test_what_a_meter_remembers_is_what_it_showed(tmp_path: Path) -> None:
         simulated(wanted, "wrapper", clock) as (simulation, port),
         reader(port, clock, tmp_path / "counter", model(wanted)) as meter,
     ):
-        assert isinstance(meter, Remembering)
-        assert meter.period_s == 900
+        assert meter.load_profile is not None
+        assert meter.load_profile.period_s == 900
         before = (await meter.read()).wall
         for _ in range(3600):
             clock.pass_s(1)
@@ -179,6 +177,17 @@ async def test_entries_are_placed_by_their_age(ahead_s: float, tmp_path: Path) -
             assert reading.meter_time is not None
             real = reading.meter_time - simulation.objects.ahead
             assert real - NS < reading.wall < real + NS
+
+
+async def test_a_model_without_a_load_profile_is_read_without_one(tmp_path: Path) -> None:
+    clock = StillClock()
+    without = parsed(MODEL.replace('[load_profile]\nobis = "1-0:99.1.0"\nperiod_s = 900\n', ""))
+    async with (
+        simulated(policy(), "wrapper", clock) as (simulation, port),
+        reader(port, clock, tmp_path / "counter", without) as meter,
+    ):
+        assert meter.load_profile is None
+        assert (await meter.read()).registers == dict(simulation.objects.shown)
 
 
 async def test_many_days_are_remembered(tmp_path: Path) -> None:
@@ -254,7 +263,7 @@ async def test_the_switch_is_thrown_and_seen(tmp_path: Path) -> None:
 async def test_a_meter_that_restarts_is_read_again(framing: Framing, tmp_path: Path) -> None:
     clock = StillClock()
     async with simulated(policy(LLS), framing, clock) as (_, port):
-        meter = dlms_meter(
+        meter = DlmsMeter(
             *("house", model(policy(LLS), framing), Tcp("127.0.0.1", port), SECRETS, tmp_path / "counter"),
             lanes=LANES,
             clock=clock,
@@ -400,7 +409,7 @@ async def test_a_wrong_key_is_told(secrets: Secrets, sentence: str, tmp_path: Pa
 async def test_missing_secrets_and_lanes_are_asked_for(tmp_path: Path) -> None:
     def meter(policy: Policy, secrets: Secrets, lanes: tuple[str, ...] = LANES) -> DlmsMeter:
         endpoint = Tcp("127.0.0.1", 1)
-        return dlms_meter(
+        return DlmsMeter(
             "house", model(policy), endpoint, secrets, tmp_path / "c", lanes=lanes, clock=StillClock()
         )
 

@@ -25,7 +25,7 @@ from gateway.meters.dlms.cosem.data import (
 )
 from gateway.meters.dlms.cosem.objects import Reference, Selection, obis
 from gateway.meters.dlms.polled import disconnector
-from gateway.meters.dlms.polled.meter import RememberingDlmsMeter
+from gateway.meters.dlms.polled.meter import DlmsMeter
 from gateway.simulate.dlms import DlmsMeterSimulation, Framing
 from tests.meters.bench import NS, StillClock, raw_server
 from tests.meters.dlms.peers import policy, simulated
@@ -42,7 +42,7 @@ TEMPORARY, UNDEFINED = 2, 4
 class Odd:
     """A meter that is asked, the simulated one behind it, and the test's clock."""
 
-    meter: RememberingDlmsMeter
+    meter: DlmsMeter
     simulation: DlmsMeterSimulation
     clock: StillClock
 
