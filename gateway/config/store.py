@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import stat
 from pathlib import Path
 
 from pydantic import Field, ValidationInfo, field_validator
@@ -11,6 +9,7 @@ from pydantic import Field, ValidationInfo, field_validator
 from gateway.config.credential import credential_path
 from gateway.config.section import Section, from_the_file
 from gateway.errors import UsageError
+from gateway.host.files import read_private
 from gateway.store.location import Location
 
 _KEYS = ("access_key_id", "secret_access_key")
@@ -64,25 +63,16 @@ def location(store: StoreSection) -> Location:
     """The store with its credentials: those [store] names, else the systemd credential "s3" where there
     is one, else none, which leaves boto3 its own chain.
 
-    UsageError when the file is missing, malformed or readable by everybody; it never shows a line of it.
+    UsageError when the file is missing, malformed or open to every user; it never shows a line of it.
     """
     path = credential_path(store.credentials, DEFAULT, key="[store] credentials")
     if path is None:
         return Location.parse(store.url, store.endpoint, store.region)
+    data = read_private(path, "the store's credentials")
     try:
-        with path.open(encoding="utf-8") as file:
-            mode = os.fstat(file.fileno()).st_mode
-            text = file.read()
-    except OSError as error:
-        raise UsageError(f"the store's credentials cannot be read from {path}: {error.strerror}") from None
+        values = _parse(path, data.decode())
     except UnicodeDecodeError:
         raise UsageError(f"{path} holds no credentials: it must have {_FORM}") from None
-    # Group bits are no fault: systemd's own credential files show their access control list there.
-    if mode & stat.S_IRWXO:
-        raise UsageError(
-            f"{path} is open to every user here (mode {stat.S_IMODE(mode):04o}): chmod 0600 {path}"
-        )
-    values = _parse(path, text)
     return Location.parse(
         store.url, store.endpoint, store.region, values["access_key_id"], values["secret_access_key"]
     )

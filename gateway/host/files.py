@@ -1,11 +1,34 @@
-"""Files that a power cut leaves whole: the old content or the new, never half of either."""
+"""Files that a power cut leaves whole, the old content or the new, and files that hold secrets."""
 
 from __future__ import annotations
 
 import os
+import stat
 import tempfile
 from contextlib import suppress
 from pathlib import Path
+
+from gateway.errors import UsageError
+
+
+def read_private(path: Path, what: str, absent: str | None = None) -> bytes:
+    """The content of a file that holds secrets; `what` names them: "the meter's keys". UsageError where it
+    cannot be read, and where every user of this machine could read or write it. `absent` is the sentence for
+    a file that is not there, if there is more to say than that. No sentence shows the content."""
+    try:
+        with path.open("rb") as file:
+            mode = os.fstat(file.fileno()).st_mode
+            data = file.read()
+    except OSError as error:
+        if absent is not None and isinstance(error, FileNotFoundError):
+            raise UsageError(absent) from None
+        raise UsageError(f"{what} cannot be read from {path}: {error.strerror}") from None
+    # Group bits are fine: systemd's credential files show their ACL there.
+    if mode & stat.S_IRWXO:
+        raise UsageError(
+            f"{path} is open to every user of this machine (mode {stat.S_IMODE(mode):04o}): chmod 0600 {path}"
+        )
+    return data
 
 
 def write_durably(path: Path, data: bytes, mode: int = 0o600) -> None:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import stat
 import tomllib
 from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
 
 from gateway.errors import UsageError
+from gateway.host.files import read_private
 
 _KEYS = ("encryption_key", "authentication_key")
 _FORM = (
@@ -29,21 +28,13 @@ class Secrets:
 
 
 def read_secrets(path: Path) -> Secrets:
-    """Read a TOML file of a meter's secrets. UsageError when it is missing, malformed or readable by
-    everybody; it never shows a line of it."""
+    """Read a TOML file of a meter's secrets. UsageError when it is missing, malformed or open to every user;
+    it never shows a line of it."""
+    data = read_private(path, "the meter's keys")
     try:
-        with path.open("rb") as file:
-            mode = os.fstat(file.fileno()).st_mode
-            text = file.read().decode()
-    except OSError as error:
-        raise UsageError(f"the meter's keys cannot be read from {path}: {error.strerror}") from None
+        document = tomllib.loads(data.decode(), parse_float=Decimal)
     except UnicodeDecodeError:
         raise UsageError(f"{path} holds no meter's keys: it must have {_FORM}") from None
-    # Group bits are no fault: systemd's own credential files show their access control list there.
-    if mode & stat.S_IRWXO:
-        raise UsageError(f"{path} can be read by everybody on this machine: chmod 600 it")
-    try:
-        document = tomllib.loads(text, parse_float=Decimal)
     except (ValueError, ArithmeticError, RecursionError):  # a text of theirs may show the line
         raise UsageError(f"{path} is no TOML: it must have {_FORM}") from None
     if set(document) - {*_KEYS, "password"}:  # not shown: a key that stands in a wrong place is one still

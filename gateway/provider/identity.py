@@ -11,7 +11,6 @@ import errno
 import os
 import secrets
 import shutil
-import stat
 import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,7 +22,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from gateway.chain.grant import XWING_SEED_BYTES, xwing_public_bytes
 from gateway.errors import Refused, UsageError
-from gateway.host.files import sync_folder
+from gateway.host.files import read_private, sync_folder
 from gateway.wire import cose
 from gateway.wire.card import Card
 from gateway.wire.form import Field, bstr, read, tstr, uint, write
@@ -86,20 +85,8 @@ def new_identity(folder: Path, name: str, now_ms: int, validity_ms: int = VALIDI
 def open_identity(folder: Path) -> Identity:
     """The identity in a folder that `new_identity` made. UsageError says what is wrong with it."""
     path = folder / KEY_FILE
-    try:
-        with path.open("rb") as file:
-            mode = os.fstat(file.fileno()).st_mode
-            data = file.read()
-    except FileNotFoundError:
-        raise UsageError(
-            f"{folder} holds no provider's key ({KEY_FILE}): `gateway provider new` makes one"
-        ) from None
-    except OSError as error:
-        raise UsageError(f"{path} cannot be read: {error.strerror}") from None
-    if mode & stat.S_IRWXO:
-        raise UsageError(
-            f"{path} is open to every user of this machine (mode {stat.S_IMODE(mode):04o}): chmod 0600 {path}"
-        )
+    absent = f"{folder} holds no provider's key ({KEY_FILE}): `gateway provider new` makes one"
+    data = read_private(path, "the provider's key", absent)
     try:
         values = read(_FIELDS, cose.decode(data, str(path)), str(path))
         key = ec.derive_private_key(int.from_bytes(values["signing_key"], "big"), ec.SECP256R1())

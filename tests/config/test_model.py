@@ -358,8 +358,8 @@ def test_credentials_come_from_a_file_of_their_own(mode: int, tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("text", "mode", "sentence"),
     [
-        (CREDENTIALS, 0o644, "is open to every user here (mode 0644): chmod 0600"),
-        (CREDENTIALS, 0o602, "is open to every user here (mode 0602)"),
+        (CREDENTIALS, 0o644, "is open to every user of this machine (mode 0644): chmod 0600"),
+        (CREDENTIALS, 0o602, "is open to every user of this machine (mode 0602)"),
         (f"{SECRET}\n", 0o600, "line 1: the file must have two lines"),
         (f"access_key_id=a\nsecret={SECRET}", 0o600, "line 2: the file must have two lines"),
         (f"secret_access_key={SECRET}\n" * 2, 0o600, "line 2: the file must have two lines"),

@@ -1,4 +1,4 @@
-"""A file is the old one or the new one, whatever fails on the way."""
+"""A file is the old one or the new one, whatever fails on the way; one that holds secrets is its owner's."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from gateway.host.files import write_durably
+from gateway.errors import UsageError
+from gateway.host.files import read_private, write_durably
 
 
 def test_a_file_and_its_mode(tmp_path: Path) -> None:
@@ -55,3 +56,33 @@ def test_the_bytes_are_on_the_disk_before_their_name_is(
     monkeypatch.setattr(Path, "replace", noted_replace)
     write_durably(tmp_path / "counter", b"1")
     assert done == ["file", "rename", "folder"]
+
+
+@pytest.mark.parametrize("mode", [0o600, 0o400, 0o640, 0o660, 0o700])
+def test_a_private_file_is_read(tmp_path: Path, mode: int) -> None:
+    path = tmp_path / "keys"
+    path.write_bytes(b"\xff5ec4e7")
+    path.chmod(mode)
+    assert read_private(path, "the keys") == b"\xff5ec4e7"
+
+
+@pytest.mark.parametrize("mode", [0o604, 0o602, 0o601, 0o644, 0o777])
+def test_a_private_file_that_is_open_to_all_is_refused(tmp_path: Path, mode: int) -> None:
+    path = tmp_path / "keys"
+    path.write_bytes(b"5ec4e7")
+    path.chmod(mode)
+    with pytest.raises(UsageError) as caught:
+        read_private(path, "the keys")
+    assert str(caught.value) == (
+        f"{path} is open to every user of this machine (mode {mode:04o}): chmod 0600 {path}"
+    )
+
+
+def test_a_private_file_that_cannot_be_read(tmp_path: Path) -> None:
+    path = tmp_path / "keys"
+    with pytest.raises(UsageError, match=rf"^the keys cannot be read from {path}: No such file"):
+        read_private(path, "the keys")
+    with pytest.raises(UsageError, match=r"^make some$"):
+        read_private(path, "the keys", "make some")
+    with pytest.raises(UsageError, match=rf"^the keys cannot be read from {tmp_path}: Is a directory"):
+        read_private(tmp_path, "the keys", "make some")

@@ -59,7 +59,7 @@ def test_a_mistake_is_a_sentence_without_the_secret(tmp_path: Path, text: str, s
 def test_a_file_that_cannot_be_used(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"cannot be read from .*main\.keys: No such file"):
         read_secrets(tmp_path / "main.keys")
-    with pytest.raises(UsageError, match="can be read by everybody on this machine: chmod 600"):
+    with pytest.raises(UsageError, match=r"open to every user of this machine \(mode 0644\): chmod 0600"):
         read_secrets(written(tmp_path, f'encryption_key = "{KEY}"', 0o644))
     path = written(tmp_path, "")
     path.write_bytes(b"\xff\xfe")
