@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
 from gateway.cli.output import examples, json_option, print_json, print_table
@@ -20,22 +22,22 @@ def command(protocol: str | None, as_json: bool) -> None:
         raise UsageError(f"no meter speaks {protocol!r}; they speak {', '.join(protocols)}")
     profiles = [profile for profile in profiles if protocol in {None, profile.protocol}]
     if as_json:
-        print_json(
-            [
-                {
-                    "profile": profile.id,
-                    "protocol": profile.protocol,
-                    "products": profile.products,
-                    "reached_by": reached_by(profile),
-                    "lanes": profile.lanes,
-                    "status": profile.status,
-                }
-                for profile in profiles
-            ]
-        )
+        print_json([document(profile) for profile in profiles])
         return
     rows = [[p.id, p.protocol, reached_by(p), p.status, ", ".join(p.products)] for p in profiles]
     print_table(["profile", "protocol", "reached by", "status", "products"], rows)
+
+
+def document(profile: Profile) -> dict[str, Any]:
+    """What `--json` shows of a profile."""
+    return {
+        "profile": profile.id,
+        "protocol": profile.protocol,
+        "products": profile.products,
+        "reached_by": reached_by(profile),
+        "lanes": profile.lanes,
+        "status": profile.status,
+    }
 
 
 def reached_by(profile: Profile) -> str:

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from gateway.cli.meters.list import reached_by
+from gateway.cli.meters.list import document, reached_by
 from gateway.cli.output import echo, examples, json_option, print_json, print_table
 from gateway.meters.modbus.model import ModbusModel, Register
 from gateway.meters.profile import load_profile
@@ -23,13 +23,8 @@ def command(profile_id: str, as_json: bool) -> None:
     registers = profile.model.registers if isinstance(profile.model, ModbusModel) else ()
     if as_json:
         print_json(
-            {
-                "profile": profile.id,
-                "protocol": profile.protocol,
-                "products": profile.products,
-                "reached_by": reached_by(profile),
-                "lanes": profile.lanes,
-                "status": profile.status,
+            document(profile)
+            | {
                 "caveats": profile.caveats,
                 "source": profile.source,
                 "registers": [_register(register) for register in registers],
