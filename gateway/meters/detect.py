@@ -27,11 +27,11 @@ async def hear(endpoint: Endpoint, decoders: Mapping[str, Decoder], seconds: flo
     MeterError where it cannot be opened."""
     octets = 0
     lanes: dict[str, frozenset[str]] = {}
-    stream = await Connection.open(endpoint)
+    connection = await Connection.open(endpoint)
     try:
         async with asyncio.timeout(seconds) as limit:
             while True:
-                data = await stream.read()
+                data = await connection.read()
                 octets += len(data)
                 understood = bool(lanes)
                 for profile, decoder in decoders.items():
@@ -44,4 +44,4 @@ async def hear(endpoint: Endpoint, decoders: Mapping[str, Decoder], seconds: flo
     except TimeoutError:
         return Heard(octets, lanes)
     finally:
-        stream.close()
+        connection.close()

@@ -50,7 +50,7 @@ class Listener:
         self._lanes = frozenset(lanes)
         self._silence_s = silence_s
         self._clock = clock
-        self._stream: Connection | None = None
+        self._connection: Connection | None = None
         self._heard: deque[Reading] = deque()
         self._problem: str | None = None
         self._faults = FaultLog(clock, _log.warning, _log.info, f"meter {name}: a telegram is passed over: ")
@@ -59,13 +59,13 @@ class Listener:
         """The next good telegram that holds one of the lanes."""
         self._problem = None
         try:
-            if self._stream is None and not self._heard:
-                self._stream = await Connection.open(self._endpoint)
+            if self._connection is None and not self._heard:
+                self._connection = await Connection.open(self._endpoint)
                 self._decoder.cut()
             async with asyncio.timeout(self._silence_s):
                 while not self._heard:
-                    assert self._stream is not None  # there is one, or something was heard
-                    self._hear(await self._stream.read())
+                    assert self._connection is not None  # there is one, or something was heard
+                    self._hear(await self._connection.read())
         except TimeoutError:
             self._drop()
             said = "sends nothing"
@@ -117,6 +117,6 @@ class Listener:
         )
 
     def _drop(self) -> None:
-        if self._stream is not None:
-            self._stream.close()
-            self._stream = None
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None

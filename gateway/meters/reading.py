@@ -12,6 +12,8 @@ from typing import Protocol
 
 from gateway.errors import MeterError
 
+LANES = ("import", "export", "power")  # those that a meter can fill, in their usual order
+
 # Far above any meter's display, far below 2^63: a value beyond these was not measured.
 MOST_MWH = 10**15  # a billion kWh
 MOST_W = 10**9

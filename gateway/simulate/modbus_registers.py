@@ -8,9 +8,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 
-from gateway.meters.modbus.model import LANES, ModbusModel, Probe, Register, Table
+from gateway.meters.modbus.model import ModbusModel, Probe, Register, Table
 from gateway.meters.modbus.sunspec_model import COMMON, END, MARKER, METERS, SERIAL_AT, SunSpecModel
 from gateway.meters.modbus.value import lane_value
+from gateway.meters.reading import LANES
 from gateway.simulate.home import Home
 
 _COMMON_LENGTH = 66  # registers behind a model's id and length

@@ -59,7 +59,7 @@ async def test_telegrams_become_readings_at_the_time_they_come() -> None:
     async with serial_line() as (near, far):
         meter, sender = listener(Line(near, SETTINGS), clock), await Connection.open(Line(far, SETTINGS))
         reading = asyncio.create_task(meter.read())
-        await until(lambda: meter._stream is not None)
+        await until(lambda: meter._connection is not None)
         await sender.write(b"import=5 power=-3 export=9\nimport=6 age=4\nimp")
         first = await reading
         assert first == Reading(
@@ -88,7 +88,7 @@ async def test_a_broken_telegram_takes_no_other_with_it_and_is_told_once(
             await Connection.open(Line(far, SETTINGS)),
         )
         reading = asyncio.create_task(meter.read())
-        await until(lambda: meter._stream is not None)
+        await until(lambda: meter._connection is not None)
         await sender.write(b"import=1\n?\nimport=2\n?\nimport=-3\npower=9999999999\nexport=4\nimport=5\n")
         values = [(await reading).registers["import"]]
         values += [(await meter.read()).registers["import"] for _ in range(2)]
@@ -107,12 +107,12 @@ async def test_silence_and_babble_are_faults() -> None:
             await meter.read()
         sender = await Connection.open(Line(far, SETTINGS))
         reading = asyncio.create_task(meter.read())
-        await until(lambda: meter._stream is not None)
+        await until(lambda: meter._connection is not None)
         await sender.write(b"?\n")
         with pytest.raises(MeterError, match=r"sends nothing that can be read: a line is broken$"):
             await reading
         reading = asyncio.create_task(meter.read())
-        await until(lambda: meter._stream is not None)
+        await until(lambda: meter._connection is not None)
         await sender.write(b"import")
         with pytest.raises(
             MeterError, match="that can be read: bytes come, but no telegram: check its profile"
@@ -138,7 +138,7 @@ async def test_a_port_that_vanishes_and_comes_back_under_another_name(
             fresh.symlink_to(near)
             fresh.replace(by_id)
             sender = await Connection.open(Line(far, SETTINGS))
-            await until(lambda: meter._stream is not None)
+            await until(lambda: meter._connection is not None)
             await sender.write(b"import=%d\n" % value)
             await until(lambda value=value: len(delivered) == value and not state.fault)  # type: ignore[misc]
             sender.close()
@@ -176,7 +176,7 @@ async def test_the_probe_says_what_the_meter_tells() -> None:
             (b"import=1\n", "meter main tells import so far; export may come more seldom, or not at all"),
         ):
             found = asyncio.create_task(meter.probe())
-            await until(lambda: meter._stream is not None)
+            await until(lambda: meter._connection is not None)
             await sender.write(said)
             assert (await found).sentence == sentence
         await meter.aclose()

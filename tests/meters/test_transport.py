@@ -17,11 +17,11 @@ from tests.meters.bench import raw_server, serial_line
 SETTINGS = SerialSettings(9600, "none", 1)
 
 
-async def gathered(stream: Connection, size: int) -> bytes:
+async def gathered(connection: Connection, size: int) -> bytes:
     data = b""
     async with asyncio.timeout(10):
         while len(data) < size:
-            data += await stream.read()
+            data += await connection.read()
     return data
 
 
@@ -51,21 +51,21 @@ async def test_a_port_changes_its_settings() -> None:
 
 async def test_a_port_has_one_user() -> None:
     async with serial_line() as (near, _):
-        stream = await Connection.open(Line(near, SETTINGS))
+        connection = await Connection.open(Line(near, SETTINGS))
         with pytest.raises(MeterError, match=f"cannot open {near}: another program uses it"):
             await Connection.open(Line(near, SETTINGS))
-        stream.close()
+        connection.close()
         (await Connection.open(Line(near, SETTINGS))).close()
 
 
 async def test_a_port_that_vanishes_while_it_is_read() -> None:
     async with serial_line() as (near, _):
-        stream = await Connection.open(Line(near, SETTINGS))
-        reading = asyncio.create_task(stream.read())
+        connection = await Connection.open(Line(near, SETTINGS))
+        reading = asyncio.create_task(connection.read())
         await asyncio.sleep(0)
     with pytest.raises(MeterError, match=f"{near} (is gone|ended the connection)"):
         await asyncio.wait_for(reading, 10)
-    stream.close()
+    connection.close()
 
 
 async def test_what_cannot_be_opened_is_said(tmp_path: Path) -> None:
@@ -95,30 +95,30 @@ async def test_settings_that_a_port_cannot_have() -> None:
         sentence = f"cannot open {near}: Invalid argument, so it cannot have these settings"
         with pytest.raises(MeterError, match=sentence):
             await Connection.open(Line(near, seven))
-        stream = await Connection.open(Line(near, SETTINGS))
+        connection = await Connection.open(Line(near, SETTINGS))
         with pytest.raises(MeterError, match=f"{near} cannot be set to 300 Bd, 7E1: Invalid argument"):
-            await stream.change(seven)
-        stream.close()
+            await connection.change(seven)
+        connection.close()
 
 
 async def test_a_connection_that_its_server_ends() -> None:
     async with raw_server(lambda request: [b"one", b"two"] if request == b"go" else None) as port:
-        stream = await Connection.open(Tcp("127.0.0.1", port))
-        await stream.write(b"go")
-        assert await gathered(stream, 6) == b"onetwo"
-        await stream.write(b"end")
+        connection = await Connection.open(Tcp("127.0.0.1", port))
+        await connection.write(b"go")
+        assert await gathered(connection, 6) == b"onetwo"
+        await connection.write(b"end")
         with pytest.raises(MeterError, match=f"127.0.0.1:{port} ended the connection"):
-            await stream.read()
-        stream.close()
+            await connection.read()
+        connection.close()
 
 
 async def test_an_echo_is_not_read() -> None:
     async with raw_server(lambda request: [request, b"\x06answer"]) as port:
-        stream = await Connection.open(Tcp("127.0.0.1", port))
+        connection = await Connection.open(Tcp("127.0.0.1", port))
         for _ in range(2):
-            await stream.write(b"/?!\r\n")
-            assert await gathered(stream, 7) == b"\x06answer"
-        stream.close()
+            await connection.write(b"/?!\r\n")
+            assert await gathered(connection, 7) == b"\x06answer"
+        connection.close()
 
 
 @given(st.binary(max_size=20), st.binary(max_size=40), st.lists(st.integers(1, 7), min_size=1))

@@ -16,11 +16,10 @@ from gateway.config.wiring import explained
 from gateway.errors import MeterError, UsageError
 from gateway.meters.dlms.polled.model import DlmsModel
 from gateway.meters.profile import load_profile
+from gateway.meters.reading import LANES
 
 Result = TypeVar("Result")
 Option = Callable[[Callable[..., Result]], Callable[..., Result]]
-
-LANES = ("import", "export", "power")
 
 
 class HostPort(click.ParamType[tuple[str, int | None]]):

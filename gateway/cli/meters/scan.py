@@ -14,7 +14,7 @@ from pathlib import Path
 import click
 
 from gateway.cli.codes import INTERRUPTED, exit_code
-from gateway.cli.meters.options import LANES, check_place, place_options
+from gateway.cli.meters.options import check_place, place_options
 from gateway.cli.output import echo, examples, json_option, print_json, print_table
 from gateway.config.wiring import explained
 from gateway.errors import MeterError, UsageError
@@ -28,7 +28,7 @@ from gateway.meters.modbus.scan import Found, scan
 from gateway.meters.modbus.sunspec_model import SunSpecModel
 from gateway.meters.p1.model import P1Model
 from gateway.meters.profile import Profile, load_profile, profile_ids
-from gateway.meters.reading import Decoder
+from gateway.meters.reading import LANES, Decoder
 from gateway.meters.secrets import Secrets
 
 _TCP_TIMEOUT_S, _SERIAL_TIMEOUT_S = 0.5, 0.3

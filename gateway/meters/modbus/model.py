@@ -14,6 +14,7 @@ from fractions import Fraction
 from itertools import pairwise
 from typing import Literal
 
+from gateway.meters.reading import LANES
 from gateway.meters.toml_table import TomlTable
 
 Table = Literal["input", "holding"]
@@ -38,7 +39,7 @@ _UNITS: dict[str, tuple[Quantity, int]] = {  # to mWh, W and V
     "kW": ("power", 1_000),
     "V": ("voltage", 1),
 }
-LANES: dict[str, Quantity] = {"import": "energy", "export": "energy", "power": "power"}
+_LANE_QUANTITIES: dict[str, Quantity] = {"import": "energy", "export": "energy", "power": "power"}
 MODBUS_PORT = 502  # IANA: mbap
 _MOST_IN_A_REQUEST = 125  # Modbus application protocol V1.1b3, 6.3 and 6.4
 
@@ -164,7 +165,7 @@ def _register(keys: TomlTable) -> Register:
         raise keys.fault("nan", f"has more bits than a value of type {register.type}")
     if register.rollover is not None and (register.quantity != "energy" or register.rollover <= 0):
         raise keys.fault("rollover", "must be more than 0, and stand at a register of energy")
-    quantity = LANES.get(register.name, register.quantity)
+    quantity = _LANE_QUANTITIES.get(register.name, register.quantity)
     if register.quantity != quantity:
         raise keys.fault("unit", f"is {register.unit}; {register.name} needs a unit of {quantity}")
     return register

@@ -14,9 +14,10 @@ from gateway.errors import MeterError
 from gateway.host.clock import Clock
 from gateway.meters.modbus.bus import Bus, NotReached
 from gateway.meters.modbus.meter import ModbusMeter
-from gateway.meters.modbus.model import LANES, ModbusModel, Table
+from gateway.meters.modbus.model import ModbusModel, Table
 from gateway.meters.modbus.sunspec import SunSpecMeter
 from gateway.meters.modbus.sunspec_model import SunSpecModel
+from gateway.meters.reading import LANES
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from gateway.meters.reading import Decoder
+from gateway.meters.reading import LANES, Decoder
 from gateway.meters.secrets import Secrets
 from gateway.meters.sml.decoder import SmlDecoder
 from gateway.meters.toml_table import TomlTable
-
-LANES = ("import", "export", "power")
 
 
 @dataclass(frozen=True, slots=True)

@@ -120,7 +120,7 @@ def seal(keys: CipherKeys, control: int, title: bytes, counter: int, text: bytes
     head = bytes((control,)) + counter.to_bytes(_COUNTER, "big")
     nonce = title + head[1:]
     if not control & AUTHENTICATED:
-        return head + _stream(keys, nonce, text)
+        return head + _keystream(keys, nonce, text)
     aad = bytes((control,)) + _authentication_key(keys)
     gcm = AESGCM(keys.encryption)
     if control & ENCRYPTED:
@@ -145,7 +145,7 @@ def open_body(keys: CipherKeys, title: bytes, body: bytes) -> Opened:
     if control & AUTHENTICATED:
         text = _verified(keys, nonce, control, text, tag)
     elif control & ENCRYPTED:
-        text = _stream(keys, nonce, text)
+        text = _keystream(keys, nonce, text)
     return Opened(title, control, counter, text)
 
 
@@ -224,7 +224,7 @@ def _short(sealed: bytes) -> bytes:
     return sealed[: _TAG - 16]
 
 
-def _stream(keys: CipherKeys, nonce: bytes, text: bytes) -> bytes:
+def _keystream(keys: CipherKeys, nonce: bytes, text: bytes) -> bytes:
     """GCM's counter mode alone, whose counter for the text begins at 2 (NIST SP 800-38D, 7.1)."""
     cipher = Cipher(algorithms.AES(keys.encryption), modes.CTR(nonce + (2).to_bytes(4, "big"))).encryptor()
     return cipher.update(text) + cipher.finalize()

@@ -1,4 +1,4 @@
-"""A meter to exchange APDUs with, over HDLC or the TCP wrapper: links without I/O, put on a stream."""
+"""A meter to exchange APDUs with, over HDLC or the TCP wrapper: links without I/O, put on a connection."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from gateway.meters.transport import Connection
 
 class Channel(Protocol):
     """One question at a time. After a MeterError, or a question that was cancelled, it is no more: an
-    answer to that question may still come. Whoever opened the stream closes it."""
+    answer to that question may still come. Whoever opened the connection closes it."""
 
     async def connect(self) -> None:
         """Before the first question."""
@@ -28,8 +28,8 @@ class Channel(Protocol):
 class HdlcChannel:
     """Over HDLC. What is not answered within `timeout_s` of silence is asked again, four times."""
 
-    def __init__(self, stream: Connection, link: Primary, timeout_s: float) -> None:
-        self._stream, self._link, self._timeout_s = stream, link, timeout_s
+    def __init__(self, connection: Connection, link: Primary, timeout_s: float) -> None:
+        self._connection, self._link, self._timeout_s = connection, link, timeout_s
 
     async def connect(self) -> None:
         self._link.connect()
@@ -49,12 +49,12 @@ class HdlcChannel:
         answers: list[bytes] = []
         while True:
             if outgoing := self._link.outgoing():
-                await self._stream.write(outgoing)
+                await self._connection.write(outgoing)
             if not self._link.busy:
                 return answers
             try:
                 async with asyncio.timeout(self._timeout_s):
-                    data = await self._stream.read()
+                    data = await self._connection.read()
             except TimeoutError:
                 self._link.lost()
             else:
@@ -64,23 +64,23 @@ class HdlcChannel:
 class WrapperChannel:
     """Over the TCP wrapper, from port `client` to port `server`. An answer must come within `timeout_s`."""
 
-    def __init__(self, stream: Connection, client: int, server: int, timeout_s: float) -> None:
-        self._stream, self._client, self._server, self._timeout_s = stream, client, server, timeout_s
+    def __init__(self, connection: Connection, client: int, server: int, timeout_s: float) -> None:
+        self._connection, self._client, self._server, self._timeout_s = connection, client, server, timeout_s
         self._unwrapper = Unwrapper()
 
     async def connect(self) -> None:
         """TCP has done it."""
 
     async def exchange(self, apdu: bytes) -> bytes:
-        await self._stream.write(Message(self._client, self._server, apdu).encode())
+        await self._connection.write(Message(self._client, self._server, apdu).encode())
         try:
             async with asyncio.timeout(self._timeout_s):
                 while True:
-                    for message in self._unwrapper.feed(await self._stream.read()):
+                    for message in self._unwrapper.feed(await self._connection.read()):
                         if (message.source, message.destination) == (self._server, self._client):
                             return message.content
         except TimeoutError:
             raise MeterError(f"the meter does not answer within {self._timeout_s:g} s") from None
 
     async def disconnect(self) -> None:
-        """Closing the stream does it."""
+        """Closing the connection does it."""

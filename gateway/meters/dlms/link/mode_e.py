@@ -69,35 +69,35 @@ def find_identification(heard: bytes) -> Identification | None:
 
 
 async def open_hdlc(
-    stream: Connection, timeout_s: float = 3.0, *, device: str = "", wake: bool = False
+    connection: Connection, timeout_s: float = 3.0, *, device: str = "", wake: bool = False
 ) -> None:
     """Bring the meter and the serial port from 300 Bd into HDLC. MeterError where the meter says nothing,
     or offers no HDLC."""
-    await stream.change(OPENING)
+    await connection.change(OPENING)
     if wake:
-        await stream.write(_WAKE)
+        await connection.write(_WAKE)
         await asyncio.sleep(_WAKE_LASTS_S + _WAKE_PAUSE_S)
-    identification = await _identification(stream, timeout_s, device)
+    identification = await _identification(connection, timeout_s, device)
     if not identification.hdlc:
         raise MeterError(
             f"the meter ({identification.maker}) offers no HDLC on its optical head; a meter of mode E does"
         )
     settings = identification.settings
-    await stream.write(identification.answer)
+    await connection.write(identification.answer)
     # A USB adapter calls bytes sent that it still holds.
     await asyncio.sleep(len(identification.answer) * 10 / OPENING.baud)
-    await stream.change(settings)
-    await _confirmation(stream, identification.answer)
+    await connection.change(settings)
+    await _confirmation(connection, identification.answer)
 
 
-async def _identification(stream: Connection, timeout_s: float, device: str) -> Identification:
+async def _identification(connection: Connection, timeout_s: float, device: str) -> Identification:
     for _ in range(_MOST_OPENINGS):
         heard = b""
-        await stream.write(request(device))
+        await connection.write(request(device))
         try:
             async with asyncio.timeout(timeout_s):
                 while True:
-                    heard += await stream.read()
+                    heard += await connection.read()
                     if identification := find_identification(heard):
                         return identification
         except TimeoutError:
@@ -107,13 +107,13 @@ async def _identification(stream: Connection, timeout_s: float, device: str) -> 
     )
 
 
-async def _confirmation(stream: Connection, expected: bytes) -> None:
+async def _confirmation(connection: Connection, expected: bytes) -> None:
     """Wait for the meter's word at the new speed, in characters of seven bits still; whether the meter has
     taken the speed without one, HDLC shows."""
     heard = b""
     try:
         async with asyncio.timeout(_REACTION_S):
             while expected not in heard and len(heard) < _LONGEST:
-                heard += bytes(octet & 0x7F for octet in await stream.read())
+                heard += bytes(octet & 0x7F for octet in await connection.read())
     except TimeoutError:
         pass

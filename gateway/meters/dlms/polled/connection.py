@@ -52,7 +52,7 @@ class AssociatedConnection:
         self._counter = InvocationCounter(counter_file) if security.counts else None
         self._counter_checked = False
         self._session: DlmsSession | None = None
-        self._stream: Connection | None = None
+        self._connection: Connection | None = None
         self._channel: Channel | None = None
 
     @property
@@ -94,20 +94,20 @@ class AssociatedConnection:
     def drop(self) -> None:
         """Let go at once; doing so twice is fine."""
         self._channel = None
-        if self._stream is not None:
-            self._stream.close()
-            self._stream = None
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
 
     async def _connect(self, client: int) -> Channel:
         link = self._link
-        self._stream = stream = await Connection.open(self._endpoint, self._timeout_s)
+        self._connection = connection = await Connection.open(self._endpoint, self._timeout_s)
         if link.framing == "mode-e":
-            await open_hdlc(stream, wake=link.wake)
+            await open_hdlc(connection, wake=link.wake)
         if link.framing == "wrapper":
-            self._channel = WrapperChannel(stream, client, link.server, self._timeout_s)
+            self._channel = WrapperChannel(connection, client, link.server, self._timeout_s)
         else:
             meter = address(link.server, link.physical, size=link.address_size)
-            self._channel = HdlcChannel(stream, Primary(address(client), meter, _LIMITS), self._timeout_s)
+            self._channel = HdlcChannel(connection, Primary(address(client), meter, _LIMITS), self._timeout_s)
         await self._channel.connect()
         return self._channel
 

@@ -10,12 +10,12 @@ from gateway.meters.dlms.application import association
 from gateway.meters.dlms.application.cipher import AUTHENTICATED, ENCRYPTED
 from gateway.meters.dlms.cosem.objects import EXTENDED_REGISTER, REGISTER, Obis, obis
 from gateway.meters.dlms.link.hdlc import address
+from gateway.meters.reading import LANES
 from gateway.meters.toml_table import TomlTable
 
 DLMS_PORT = 4059  # IANA: dlms-cosem
 Framing = Literal["wrapper", "hdlc", "mode-e"]
 _FRAMINGS: tuple[Framing, ...] = ("wrapper", "hdlc", "mode-e")
-LANES = ("import", "export", "power")
 _OBIS = r"\d+-\d+:\d+\.\d+\.\d+([.*]\d+)?"
 _MECHANISMS = {"none": association.NONE, "lls": association.LLS, "hls5": association.HLS5}
 _PROTECTIONS = {

@@ -13,11 +13,10 @@ from gateway.meters.dlms.cosem.objects import Obis, obis
 from gateway.meters.dlms.push.decoder import PushDecoder, Seen
 from gateway.meters.dlms.push.links import HdlcLink, MbusLink
 from gateway.meters.dlms.push.lists import PLACES, ListForm
-from gateway.meters.reading import Decoder
+from gateway.meters.reading import LANES, Decoder
 from gateway.meters.secrets import Secrets
 from gateway.meters.toml_table import TomlTable
 
-LANES = ("import", "export", "power")
 Transport = Literal["hdlc", "m-bus"]
 
 

@@ -24,7 +24,7 @@ CLIENT, SERVER = address(16), address(1, 17)
 
 @asynccontextmanager
 async def connected(meter: Talk) -> AsyncIterator[Connection]:
-    """A stream to `meter`, which has a TCP connection to itself."""
+    """A TCP connection to `meter`, which serves no other."""
 
     async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
@@ -33,15 +33,15 @@ async def connected(meter: Talk) -> AsyncIterator[Connection]:
             writer.close()
 
     async with await asyncio.start_server(talk, "127.0.0.1", 0) as server:
-        stream = await Connection.open(Tcp("127.0.0.1", server.sockets[0].getsockname()[1]))
+        connection = await Connection.open(Tcp("127.0.0.1", server.sockets[0].getsockname()[1]))
         try:
-            yield stream
+            yield connection
         finally:
-            stream.close()
+            connection.close()
 
 
-def hdlc(stream: Connection, timeout_s: float = 5) -> HdlcChannel:
-    return HdlcChannel(stream, Primary(CLIENT, SERVER), timeout_s)
+def hdlc(connection: Connection, timeout_s: float = 5) -> HdlcChannel:
+    return HdlcChannel(connection, Primary(CLIENT, SERVER), timeout_s)
 
 
 async def hdlc_meter(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -54,8 +54,8 @@ async def hdlc_meter(reader: asyncio.StreamReader, writer: asyncio.StreamWriter)
 
 
 async def test_hdlc_over_tcp() -> None:
-    async with connected(hdlc_meter) as stream:
-        channel = hdlc(stream)
+    async with connected(hdlc_meter) as connection:
+        channel = hdlc(connection)
         await channel.connect()
         for question in (b"short", bytes(range(256)) * 40):
             assert await channel.exchange(question) == question[::-1]
@@ -77,14 +77,14 @@ async def test_hdlc_over_a_line_that_echoes() -> None:
         os.write(ours, data + link.outgoing())
 
     loop.add_reader(ours, answer)
-    stream = await Connection.open(Line(os.ttyname(theirs), SerialSettings(9600, "none", 1)))
+    connection = await Connection.open(Line(os.ttyname(theirs), SerialSettings(9600, "none", 1)))
     try:
-        channel = hdlc(stream)
+        channel = hdlc(connection)
         await channel.connect()
         assert await channel.exchange(bytes(range(256))) == bytes(range(256))[::-1]
         await channel.disconnect()
     finally:
-        stream.close()
+        connection.close()
         loop.remove_reader(ours)
         os.close(ours)
         os.close(theirs)
@@ -104,8 +104,8 @@ async def test_a_lost_question_is_asked_again_where_both_have_the_same_address()
                 link.send(message[::-1])
             writer.write(link.outgoing())
 
-    async with connected(forgetful) as stream:
-        channel = HdlcChannel(stream, Primary(address(1), address(1)), 0.05)
+    async with connected(forgetful) as connection:
+        channel = HdlcChannel(connection, Primary(address(1), address(1)), 0.05)
         await channel.connect()
         assert await channel.exchange(b"question") == b"noitseuq"
     assert lost
@@ -118,9 +118,9 @@ async def test_a_deaf_meter_is_asked_again_and_then_left() -> None:
         while data := await reader.read(100):
             heard.extend(data)
 
-    async with connected(deaf) as stream:
+    async with connected(deaf) as connection:
         with pytest.raises(MeterError, match="does not answer on its HDLC link"):
-            await hdlc(stream, 0.02).connect()
+            await hdlc(connection, 0.02).connect()
     assert heard.count(b"\x93") == 5
 
 
@@ -128,10 +128,10 @@ async def test_a_connection_that_ends_is_an_error() -> None:
     async def gone(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read(100)
 
-    for channel in (hdlc, lambda stream: WrapperChannel(stream, 16, 1, 5)):
-        async with connected(gone) as stream:
+    for channel in (hdlc, lambda connection: WrapperChannel(connection, 16, 1, 5)):
+        async with connected(gone) as connection:
             with pytest.raises(MeterError, match="ended the connection"):
-                await ask(channel(stream))
+                await ask(channel(connection))
 
 
 async def ask(channel: HdlcChannel | WrapperChannel) -> bytes:
@@ -151,8 +151,8 @@ async def test_the_wrapper_takes_its_own_answer_only() -> None:
                 await writer.drain()
                 writer.write(answer[5:])
 
-    async with connected(meter) as stream:
-        channel = WrapperChannel(stream, 16, 1, 5)
+    async with connected(meter) as connection:
+        channel = WrapperChannel(connection, 16, 1, 5)
         await channel.connect()
         assert await channel.exchange(b"abc") == b"cba"
         assert await channel.exchange(bytes(5000) + b"x") == b"x" + bytes(5000)
@@ -164,6 +164,6 @@ async def test_a_silent_meter_behind_the_wrapper_is_an_error() -> None:
         await reader.read(100)
         await reader.read(100)
 
-    async with connected(deaf) as stream:
+    async with connected(deaf) as connection:
         with pytest.raises(MeterError, match=r"does not answer within 0\.02 s"):
-            await WrapperChannel(stream, 16, 1, 0.02).exchange(b"question")
+            await WrapperChannel(connection, 16, 1, 0.02).exchange(b"question")

@@ -88,26 +88,26 @@ async def optical(
     meter = OpticalMeter(ours, theirs, identification)
     prepare(meter)
     asyncio.get_running_loop().add_reader(ours, meter.answer)
-    stream = await Connection.open(Line(os.ttyname(theirs), PTY_OPENING))
+    connection = await Connection.open(Line(os.ttyname(theirs), PTY_OPENING))
     try:
-        yield stream, meter
+        yield connection, meter
     finally:
-        stream.close()
+        connection.close()
         asyncio.get_running_loop().remove_reader(ours)
         os.close(ours)
         os.close(theirs)
 
 
-async def ask(stream: Connection) -> bytes:
-    channel = HdlcChannel(stream, Primary(CLIENT, SERVER), 5)
+async def ask(connection: Connection) -> bytes:
+    channel = HdlcChannel(connection, Primary(CLIENT, SERVER), 5)
     await channel.connect()
     return await channel.exchange(b"question")
 
 
 async def test_the_meter_is_brought_into_hdlc() -> None:
-    async with optical() as (stream, meter):
-        await open_hdlc(stream)
-        assert await ask(stream) == b"noitseuq"
+    async with optical() as (connection, meter):
+        await open_hdlc(connection)
+        assert await ask(connection) == b"noitseuq"
         assert meter.heard == b"/?!\r\n|\x06252\r\n"
         assert (meter.speed_at_opening, meter.speed_in_hdlc) == (termios.B300, termios.B9600)
 
@@ -118,17 +118,17 @@ async def test_a_head_without_echo_and_a_meter_that_confirms_nothing(monkeypatch
     def prepare(meter: OpticalMeter) -> None:
         meter.echoes = meter.confirms = False
 
-    async with optical(prepare) as (stream, _):
-        await open_hdlc(stream)
-        assert await ask(stream) == b"noitseuq"
+    async with optical(prepare) as (connection, _):
+        await open_hdlc(connection)
+        assert await ask(connection) == b"noitseuq"
 
 
 async def test_a_meter_that_sleeps_is_asked_again() -> None:
     def prepare(meter: OpticalMeter) -> None:
         meter.deaf_for = 2
 
-    async with optical(prepare) as (stream, meter):
-        await open_hdlc(stream, 0.05, device="12345678")
+    async with optical(prepare) as (connection, meter):
+        await open_hdlc(connection, 0.05, device="12345678")
         assert meter.heard.count(b"/?12345678!\r\n|") == 3
 
 
@@ -136,8 +136,8 @@ async def test_a_meter_on_battery_is_woken(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(mode_e, "_WAKE_LASTS_S", 0.0)
     monkeypatch.setattr(mode_e, "_WAKE_PAUSE_S", 0.0)
 
-    async with optical() as (stream, meter):
-        await open_hdlc(stream, wake=True)
+    async with optical() as (connection, meter):
+        await open_hdlc(connection, wake=True)
         assert meter.heard.startswith(bytes(66) + b"/?!\r\n")
 
 
@@ -145,15 +145,15 @@ async def test_a_silent_meter_is_an_error() -> None:
     def prepare(meter: OpticalMeter) -> None:
         meter.deaf_for = 9
 
-    async with optical(prepare) as (stream, _):
+    async with optical(prepare) as (connection, _):
         with pytest.raises(MeterError, match="does not answer on its optical head, asked 3 times"):
-            await open_hdlc(stream, 0.02)
+            await open_hdlc(connection, 0.02)
 
 
 async def test_a_meter_without_mode_e_is_an_error() -> None:
-    async with optical(identification=b"/EMH4\\@01LZQJL0013E\r\n") as (stream, _):
+    async with optical(identification=b"/EMH4\\@01LZQJL0013E\r\n") as (connection, _):
         with pytest.raises(MeterError, match=r"the meter \(EMH\) offers no HDLC"):
-            await open_hdlc(stream)
+            await open_hdlc(connection)
 
 
 def test_openings() -> None:
