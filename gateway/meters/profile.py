@@ -80,6 +80,11 @@ class Profile:
         return self.model.lanes
 
     @property
+    def reached_by(self) -> str:
+        """Its serial port's settings as it leaves the factory, or "network" where it has no such port."""
+        return "network" if self.serial is None else str(self.serial)
+
+    @property
     def on_modbus(self) -> bool:
         """Whether it is asked for registers, under its device id."""
         return isinstance(self.model, ModbusModel | SunSpecModel)

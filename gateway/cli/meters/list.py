@@ -24,7 +24,7 @@ def command(protocol: str | None, as_json: bool) -> None:
     if as_json:
         print_json([document(profile) for profile in profiles])
         return
-    rows = [[p.id, p.protocol, reached_by(p), p.status, ", ".join(p.products)] for p in profiles]
+    rows = [[p.id, p.protocol, p.reached_by, p.status, ", ".join(p.products)] for p in profiles]
     print_table(["profile", "protocol", "reached by", "status", "products"], rows)
 
 
@@ -34,12 +34,7 @@ def document(profile: Profile) -> dict[str, Any]:
         "profile": profile.id,
         "protocol": profile.protocol,
         "products": profile.products,
-        "reached_by": reached_by(profile),
+        "reached_by": profile.reached_by,
         "lanes": profile.lanes,
         "status": profile.status,
     }
-
-
-def reached_by(profile: Profile) -> str:
-    """How a meter is wired: its serial port as it leaves the factory, or the network alone."""
-    return "network" if profile.serial is None else str(profile.serial)

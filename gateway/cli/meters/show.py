@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from gateway.cli.meters.list import document, reached_by
+from gateway.cli.meters.list import document
 from gateway.cli.output import echo, examples, json_option, print_json, print_table
 from gateway.meters.modbus.model import ModbusModel, Register
 from gateway.meters.profile import load_profile
@@ -34,7 +34,7 @@ def command(profile_id: str, as_json: bool) -> None:
     echo(", ".join(profile.products), f"{profile.id}: ")
     for title, lines in (
         ("protocol", (profile.protocol,)),
-        ("reached by", (reached_by(profile),)),
+        ("reached by", (profile.reached_by,)),
         ("lanes", (", ".join(profile.lanes),)),
         ("status", (profile.status,)),
         ("beware", profile.caveats),

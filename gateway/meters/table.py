@@ -1,0 +1,70 @@
+"""The table of meters in README.md, written from the profiles.
+
+`python -m gateway.meters.table` writes it anew, between the two markers; a test compares the two.
+"""
+
+from __future__ import annotations
+
+from itertools import groupby
+from pathlib import Path
+
+from gateway.meters.dlms.application import association
+from gateway.meters.dlms.polled.model import DlmsModel
+from gateway.meters.dlms.push.model import DlmsPushModel
+from gateway.meters.p1.model import P1Model
+from gateway.meters.profile import Profile, load_profile, profile_ids
+
+README = Path(__file__).with_name("README.md")
+BEGIN = "<!-- the table: written by `python -m gateway.meters.table` -->"
+END = "<!-- the end of the table -->"
+
+_SECTIONS = {  # of README.md
+    "modbus": "[Modbus](#modbus)",
+    "sunspec": "[SunSpec Modbus](#modbus)",
+    "sml": "[SML](#sml)",
+    "p1": "[P1](#p1)",
+    "dlms-push": "[DLMS push](#dlms-push)",
+    "dlms": "[DLMS polled](#dlms-polled)",
+}
+
+
+def table() -> str:
+    """The table in Markdown, sorted by the names on the meters; neighbours with one profile share a row."""
+    profiles = [load_profile(profile_id) for profile_id in profile_ids()]
+    named = [(product, profile) for profile in profiles for product in profile.products]
+    named.sort(key=lambda one: one[0].casefold())
+    rows = [("on the meter", "profile", "wiring", "in `[[meter]]`", "status"), ("---",) * 5]
+    for profile, neighbours in groupby(named, key=lambda one: one[1]):
+        wiring = f"{_SECTIONS[profile.protocol]}, {profile.reached_by}"
+        products = "; ".join(product for product, _ in neighbours)
+        rows.append((products, f"`{profile.id}`", wiring, _keys(profile), profile.status))
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+def with_table(text: str) -> str:
+    """README.md's text with the table as it is now. ValueError where the markers are not there."""
+    before, begin, rest = text.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end:
+        raise ValueError(f"README.md lacks the lines {BEGIN} and {END}, between which the table stands")
+    return f"{before}{BEGIN}\n\n{table()}\n\n{END}{after}"
+
+
+def _keys(profile: Profile) -> str:
+    """The keys of a [[meter]] that lead to this meter, beside its name and profile."""
+    model = profile.model
+    place = "`tcp`" if profile.serial is None else "`serial`"
+    if profile.on_modbus:
+        return f"{place}, `unit_id`" if profile.serial is None else "`serial` or `tcp`, `unit_id`"
+    match model:
+        case P1Model(encrypted=True) | DlmsPushModel(encrypted=True):
+            return f"{place}, `keys`"
+        case DlmsPushModel():
+            return f"{place}; `keys` if it encrypts"
+        case DlmsModel() if model.security.counts or model.security.mechanism != association.NONE:
+            return f"{place}, `keys`"
+    return place
+
+
+if __name__ == "__main__":
+    README.write_text(with_table(README.read_text("utf-8")), "utf-8")
