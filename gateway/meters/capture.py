@@ -1,18 +1,18 @@
-"""What a meter said, in a file that becomes a test: any reader of it must come to the values noted in it.
+"""A capture: a meter's answers in a file that becomes a test. Reading it must give the values noted in it.
 
-A capture is one JSON object, for meters that are asked for Modbus registers
+A capture is one JSON object. For meters that are polled for Modbus registers:
 
     {"profile": "eastron-sdm630", "device_id": 1,
      "registers": [{"table": "input", "address": 52, "words": "c4002000"},
                    {"table": "input", "address": 74, "count": 2, "words": null}],     refused by the meter
      "shown": [{"import": 1234500000, "export": 67250000, "power": -512}]}
 
-and for those that speak by themselves
+For meters that push, with what arrived at each moment (ms from the first on):
 
     {"profile": "sml-generic", "bytes": [[0, "1b1b1b1b"], [998, "0101"]], "shown": [...]}
 
-with what came in at each moment (ms from the first on). `shown` are the readings in mWh and W, in order. The
-serial number that a SunSpec device tells is blanked; what a meter sends by itself is kept as it is.
+`shown` are the readings in mWh and W, in order. The serial number of a SunSpec device is blanked out; what a
+meter pushes is kept as it is.
 """
 
 from __future__ import annotations
@@ -41,8 +41,9 @@ Request = tuple[Table, int, int]
 
 @dataclass(slots=True)
 class Tap:
-    """Notes what goes from a meter's line to its reader: registers with their answers (None where they were
-    refused), and bytes with the moments they came at (ms) and what the telegrams in them told."""
+    """A record of what passes from a meter's line to its reader: requests for registers with their answers
+    (None where they were refused), bytes with the moments they came at (ms), and the registers of the
+    telegrams in them."""
 
     clock: Clock
     registers: dict[Request, Sequence[int] | None] = field(default_factory=dict)
@@ -98,7 +99,8 @@ def _told(items: Sequence[Telegram | MeterError]) -> list[dict[str, int]]:
 
 
 def capture(profile: str, device_id: int, tap: Tap, reading: Reading) -> str:
-    """The file's text; `reading` is the last one. UsageError where no capture can hold what was said."""
+    """The file's text; `reading` is the last one. UsageError for a meter whose answers no capture can
+    hold."""
     document: dict[str, Any] = {"profile": profile}
     if tap.registers:
         blank = _blanked(reading.serial)
@@ -110,7 +112,7 @@ def capture(profile: str, device_id: int, tap: Tap, reading: Reading) -> str:
         shown = tap.told
         document["bytes"] = [[moment - begin, data.hex()] for moment, data in tap.octets]
     else:
-        raise UsageError(f"{profile} is asked in a way that no capture can hold")
+        raise UsageError(f"{profile} is polled in a way that no capture can hold")
     return json.dumps(document | {"shown": shown}, indent=1) + "\n"
 
 
@@ -129,7 +131,8 @@ def _blanked(serial: str | None) -> Callable[[bytes], bytes]:
 
 
 async def replay(text: str, clock: Clock) -> tuple[list[dict[str, int]], list[dict[str, int]]]:
-    """What today's reader makes of a capture, and what is noted in it. UsageError where it is none."""
+    """The registers that today's reader makes of a capture, and those noted in it. UsageError where `text` is
+    not a capture."""
     try:
         document = json.loads(text)
         model, shown = load_profile(document["profile"]).model, [dict(one) for one in document["shown"]]
@@ -137,9 +140,9 @@ async def replay(text: str, clock: Clock) -> tuple[list[dict[str, int]], list[di
             return [await _asked(document, model, shown[0], clock)], shown
         chunks = [bytes.fromhex(data) for _, data in document["bytes"]]
     except (ValueError, KeyError, TypeError, IndexError, RecursionError) as error:
-        raise UsageError(f"this is no capture of a meter: {error!r}") from None
+        raise UsageError(f"this is not a capture of a meter: {error!r}") from None
     if isinstance(model, DlmsModel):
-        raise UsageError(f"{document['profile']} does not speak by itself: this is no capture of it")
+        raise UsageError(f"{document['profile']} does not push: this is not a capture of it")
     decoder = model.decoder(Secrets())
     return _told([item for chunk in chunks for item in decoder.feed(chunk)]), shown
 
@@ -158,7 +161,7 @@ async def _asked(
 
 
 class _Record:
-    """The registers of a capture, as a bus would give them."""
+    """The registers of a capture, served like a bus."""
 
     connections = 1
 

@@ -1,4 +1,4 @@
-"""Listens at a port for what speaks by itself, and tells which profiles understand it."""
+"""Finds the profiles that can decode what a pushing meter sends on a port."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from gateway.meters.endpoint import Endpoint
 from gateway.meters.reading import Decoder
 from gateway.meters.transport import Connection
 
-_MORE_S = 3  # for those of the profiles, and of the lanes, that come with the next telegrams
+_MORE_S = 3  # for the profiles and lanes that only the next telegrams bring
 
 
 @dataclass(frozen=True, slots=True)
 class Heard:
-    """How many bytes came, and for each profile that understood a telegram of them the lanes that it told."""
+    """How many bytes came, and for each profile that decoded a telegram in them, the lanes that it found."""
 
     octets: int
     profiles: Mapping[str, frozenset[str]]
 
 
 async def hear(endpoint: Endpoint, decoders: Mapping[str, Decoder], seconds: float) -> Heard:
-    """What is heard at `endpoint` in so many seconds, or a few after the first telegram that is understood.
-    MeterError where it cannot be opened."""
+    """What arrives at `endpoint` within `seconds`, or until a few seconds after the first telegram that was
+    decoded. MeterError where it cannot be opened."""
     octets = 0
     lanes: dict[str, frozenset[str]] = {}
     connection = await Connection.open(endpoint)

@@ -14,7 +14,7 @@ Parity = Literal["none", "even", "odd"]
 
 @dataclass(frozen=True, slots=True)
 class SerialSettings:
-    """How a serial line's characters look: `baud` per second, 7 or 8 data bits."""
+    """How characters are sent on a serial line: `baud` bits per second, 7 or 8 data bits."""
 
     baud: int
     parity: Parity
@@ -27,7 +27,7 @@ class SerialSettings:
 
 @dataclass(frozen=True, slots=True)
 class Tcp:
-    """A meter on the network, or a converter that passes its serial line through."""
+    """A meter on the network, or a converter that passes a serial line through."""
 
     host: str
     port: int
@@ -52,11 +52,11 @@ IN_USE = "another program uses it"
 
 
 def why(error: Exception) -> str:
-    """What kept an endpoint from being opened or used, as a person says it."""
+    """Why an endpoint could not be opened or used, in a person's words."""
     refused = error if isinstance(error, termios.error) else error.__context__  # pyserial wraps it
     if isinstance(refused, termios.error):
         if refused.args[0] == errno.ENOTTY:
-            return "it is no serial port"
+            return "it is not a serial port"
         return f"{refused.args[-1]}, so it cannot have these settings"
     if not isinstance(error, OSError):
         return str(error)
@@ -64,7 +64,7 @@ def why(error: Exception) -> str:
         return IN_USE
     if error.errno is not None and error.errno > 0:  # a resolver's numbers are negative
         return os.strerror(error.errno)
-    # Of a name with several addresses asyncio has one error for all, without a number of its own.
+    # For a name with several addresses asyncio raises one error for all, without a number of its own.
     if (number := re.search(r"\[Errno (\d+)\]", str(error))) and error.strerror is None:
         return os.strerror(int(number[1]))
     return error.strerror or str(error)

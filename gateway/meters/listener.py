@@ -1,8 +1,7 @@
-"""A meter that speaks by itself, heard over a serial port or a converter on the network.
+"""A meter that pushes, heard over a serial port or a converter on the network.
 
-Broken telegrams are passed over; silence, or nothing but broken ones, is a fault. After any
-fault the connection is opened anew: a port that was pulled out comes back that way, and a dead
-connection that nobody ended is left.
+Broken telegrams are skipped; silence, or nothing but broken ones, is a fault. After any fault the connection
+is opened anew: so an adapter that was unplugged comes back, and a dead connection that nobody closed is left.
 """
 
 from __future__ import annotations
@@ -22,12 +21,12 @@ from gateway.meters.transport import Connection
 _log = logging.getLogger(__name__)
 
 _NS = 1_000_000_000
-_NO_TELEGRAM = "bytes come, but no telegram: check its profile, and the settings of its serial line"
+_NO_TELEGRAM = "bytes arrive, but no telegram: check its profile, and the settings of its serial line"
 
 
 class Listener:
-    """The meter `name` behind `endpoint`, whose bytes `decoder` reads. Its next good telegram must come
-    within `silence_s`."""
+    """The meter `name` behind `endpoint`, whose bytes `decoder` reads. It must send a good telegram at least
+    every `silence_s`."""
 
     pushes = True
     load_profile = None
@@ -53,7 +52,7 @@ class Listener:
         self._connection: Connection | None = None
         self._heard: deque[Reading] = deque()
         self._problem: str | None = None
-        self._faults = FaultLog(clock, _log.warning, _log.info, f"meter {name}: a telegram is passed over: ")
+        self._faults = FaultLog(clock, _log.warning, _log.info, f"meter {name}: a telegram is skipped: ")
 
     async def read(self) -> Reading:
         """The next good telegram that holds one of the lanes."""
@@ -64,15 +63,15 @@ class Listener:
                 self._decoder.cut()
             async with asyncio.timeout(self._silence_s):
                 while not self._heard:
-                    assert self._connection is not None  # there is one, or something was heard
+                    assert self._connection is not None  # opened above, or a reading is waiting
                     self._hear(await self._connection.read())
         except TimeoutError:
             self._drop()
-            said = "sends nothing"
+            what, why = "nothing", ""
             if self._problem is not None:
-                said += f" that can be read: {self._problem}"
+                what, why = "nothing that can be read", f": {self._problem}"
             raise MeterError(
-                f"meter {self._name} at {self._endpoint} for {self._silence_s:g} s now {said}"
+                f"meter {self._name} at {self._endpoint} has sent {what} for {self._silence_s:g} s{why}"
             ) from None
         except MeterError as error:
             self._drop()
@@ -84,9 +83,9 @@ class Listener:
         has = ", ".join(sorted(reading.registers))
         lacking = ", ".join(sorted(self._lanes - set(reading.registers)))
         if not lacking:
-            return Plausibility(True, f"meter {self._name} tells {has}")
+            return Plausibility(True, f"meter {self._name} sends {has}")
         return Plausibility(
-            True, f"meter {self._name} tells {has} so far; {lacking} may come more seldom, or not at all"
+            True, f"meter {self._name} has sent {has} so far; {lacking} may come less often, or not at all"
         )
 
     async def aclose(self) -> None:

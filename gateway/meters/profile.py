@@ -1,7 +1,7 @@
-"""A meter model as data: one TOML file says what it is, on whose word, and how it is read.
+"""A meter model as data: one TOML file names the products, the sources of its facts, and how to read it.
 
-Every profile has the same head; what its protocol needs beside it is that protocol's own `model`. A
-profile without a source is refused. Every mistake is a UsageError naming file and key.
+Every profile has the same head; the rest belongs to its protocol, whose own `model` checks it. A profile
+without a source is refused. Every mistake is a UsageError that names the file and the key.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from gateway.meters.toml_table import TomlTable
 
 
 class PushModel(Protocol):
-    """A model that speaks by itself."""
+    """The model of a meter that pushes."""
 
     @property
     def lanes(self) -> tuple[str, ...]:
@@ -43,10 +43,10 @@ class PushModel(Protocol):
 
     @property
     def silence_s(self) -> float:
-        """How long it may say nothing before something is wrong."""
+        """How long it may send nothing before something is wrong."""
 
     def decoder(self, secrets: Secrets) -> Decoder:
-        """A fresh decoder of its bytes. UsageError where it encrypts and `secrets` lack its keys."""
+        """A new decoder of its bytes. UsageError where it encrypts and `secrets` lack its keys."""
 
 
 Model = ModbusModel | SunSpecModel | DlmsModel | PushModel
@@ -62,8 +62,8 @@ _PROTOCOLS: dict[str, Callable[[TomlTable], Model]] = {
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """A meter model. `source` says where its facts come from, `status` how far they were checked,
-    `serial` how its port is set when it leaves the factory."""
+    """A meter model. `source` says where its facts come from, `status` how far they were checked, `serial`
+    how its port is set when it leaves the factory."""
 
     id: str
     products: tuple[str, ...]
@@ -86,31 +86,32 @@ class Profile:
 
     @property
     def on_modbus(self) -> bool:
-        """Whether it is asked for registers, under its device id."""
+        """Whether it is polled for Modbus registers, under its device id."""
         return isinstance(self.model, ModbusModel | SunSpecModel)
 
     @property
     def tcp_port(self) -> int | None:
-        """Its protocol's port; none where the meter has a line alone, which any port may pass on."""
+        """Its protocol's TCP port; None where the meter has only a serial line, which a converter may serve
+        at any port."""
         if self.on_modbus:
             return MODBUS_PORT
         return DLMS_PORT if isinstance(self.model, DlmsModel) else None
 
 
 def profile_ids() -> tuple[str, ...]:
-    """The profiles that come with the package, sorted."""
+    """The ids of the profiles in the package, sorted."""
     files = resources.files("gateway.meters").joinpath("profiles").iterdir()
     return tuple(sorted(file.name.removesuffix(".toml") for file in files if file.name.endswith(".toml")))
 
 
 def similar(profile_id: str) -> list[str]:
-    """The profiles whose ids begin so, else the one that is spelt most like it, if any is."""
+    """The profiles whose ids begin with `profile_id`, or else the one spelt most like it, if there is one."""
     beginning = [known for known in profile_ids() if profile_id and known.startswith(profile_id.lower())]
     return beginning or difflib.get_close_matches(profile_id.lower(), profile_ids(), n=1, cutoff=0.5)
 
 
 def load_profile(profile_id: str) -> Profile:
-    """One of the profiles that come with the package."""
+    """A profile of the package. UsageError where it has none of this id."""
     if profile_id not in profile_ids():
         near = similar(profile_id)
         meant = f"did you mean {' or '.join(near)}?" if near else "`gateway meters list` shows them all"
@@ -120,14 +121,14 @@ def load_profile(profile_id: str) -> Profile:
 
 
 def parse_profile(text: str, file: str) -> Profile:
-    """Check a profile's text; `file` is its name, which must be its id and `.toml`."""
+    """Check a profile's text; `file` is the file's name, which must be the id and `.toml`."""
     try:
         document = tomllib.loads(text, parse_float=Decimal)
     except tomllib.TOMLDecodeError as error:
-        raise UsageError(f"{file} is no TOML: {error}") from None
+        raise UsageError(f"{file} is not valid TOML: {error}") from None
     except (ValueError, ArithmeticError, RecursionError):
         raise UsageError(
-            f"{file} is no TOML of a profile: it has a huge number, or is nested too deeply"
+            f"{file} is not a profile's TOML: it has a huge number, or is nested too deeply"
         ) from None
     keys = TomlTable(document, file)
     profile_id = keys.text("id", r"[a-z0-9]+([.-][a-z0-9]+)*")

@@ -1,9 +1,9 @@
 """Reads a meter for ever: connect, read, back off, again.
 
-A meter that is asked is asked early in each interval of the wall clock. A reading whose answer comes in a
-later interval than its question is a fault too: the registers are of one or the other, and nobody can
-tell. One that speaks by itself is heard whenever it does. After an outage a meter with a load profile is
-asked for what it remembers, which goes out ahead of the reading. Values are never logged.
+A polled meter is read early in each interval of the wall clock. An answer that comes in a later interval than
+its question counts as a fault: nobody can tell which of the two its registers belong to. A meter that pushes
+is heard whenever it sends. After an outage, a meter with a load profile is asked for the readings that it
+recorded meanwhile; they are delivered ahead of the new one. Values are never logged.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ _log = logging.getLogger(__name__)
 
 _NS = 1_000_000_000
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 1.0, 30.0
-_EARLY_NS = 50_000_000  # how far into an interval it is read, a twentieth of it at most
-_ASK_MEMORY = 3  # times, before the units of an outage are left to be shared out
+_EARLY_NS = 50_000_000  # how far into an interval a meter is read, a twentieth of it at most
+_ASK_MEMORY = 3  # attempts, after which an outage's energy is shared out instead
 
 
 @dataclass(slots=True)
 class ReaderState:
-    """How reading goes: the wall time (ns) of the last good reading, how far the meter's clock was ahead of
-    the gateway's then (ns, if it told), how many attempts failed since, and the last one's fault in a
-    sentence, none while all is well."""
+    """How reading is going: the wall time (ns) of the last good reading, how far the meter's clock was ahead
+    of the gateway's then (ns, where the meter sends it), how many attempts have failed since, and the last
+    fault as a sentence, None while all is well."""
 
     last_wall: int | None = None
     meter_ahead: int | None = None
@@ -45,10 +45,10 @@ async def read_forever(
     state: ReaderState | None = None,
     since: Callable[[], int | None] = lambda: None,
 ) -> None:
-    """Read `meter` once in each interval of `interval_s` (as often as it speaks, if it does so by itself),
-    and `deliver` each reading; ends by cancellation only, and closes the meter then. After a fault it waits
-    1 s (or an interval, if that is shorter), then twice as long each time, 30 s at most. `state` is kept up
-    to date for whoever asks. `since` is the wall time (ns) of the last reading that an earlier run had."""
+    """Read `meter` once in each interval of `interval_s` (one that pushes: as often as it sends) and
+    `deliver` each reading. Only cancellation ends this; the meter is closed then. After a fault it waits 1 s
+    (or an interval, if that is shorter), then twice as long each time, 30 s at most. `state` is kept up to
+    date for whoever asks. `since` gives the wall time (ns) of the last reading of an earlier run."""
     state = state or ReaderState()
     interval = round(interval_s * _NS)
     faults = FaultLog(clock, _log.warning, _log.info)
@@ -81,8 +81,8 @@ async def _read_within(meter: Meter, clock: Clock, interval: int) -> Reading:
     if clock.wall() // interval != reading.wall // interval:
         took_s = (clock.monotonic() - reading.monotonic) / _NS
         raise MeterError(
-            f"meter {reading.meter} answered after {took_s:.1f} s, in another interval than it was asked in, "
-            f"so the reading belongs to neither; if this goes on, make interval_s longer than {took_s:.1f}"
+            f"meter {reading.meter} answered after {took_s:.1f} s, in a later interval than it was asked in, "
+            f"so its reading belongs to neither; if this persists, make interval_s longer than {took_s:.1f}"
         )
     return reading
 
@@ -93,12 +93,12 @@ def _wait_s(failures: int, interval_s: float) -> float:
 
 
 def _until_next(wall: int, interval: int) -> int:
-    """Nanoseconds until shortly after the next interval begins: waking a little early is harmless then."""
+    """Nanoseconds until shortly after the next interval begins, so that waking a little early is harmless."""
     return interval - wall % interval + min(_EARLY_NS, interval // 20)
 
 
 class _Memory:
-    """What a meter with a load profile remembers of an outage, asked for a few times at most."""
+    """The readings of an outage in a meter's load profile, asked for a few times at most."""
 
     def __init__(self, profile: WithLoadProfile, clock: Clock) -> None:
         self._profile = profile
@@ -106,8 +106,8 @@ class _Memory:
         self._asked = 0
 
     async def before(self, reading: Reading, last: int | None) -> Sequence[Reading]:
-        """The registers at the stamps between the reading at `last` and this one."""
-        # Whose clock is set tells how long the outage was; without either it is shared out in time.
+        """The registers captured between the reading at `last` and this one."""
+        # A clock that is set says how long the outage was; without one its energy is shared out in time.
         now = reading.wall if self._clock.trusted() else reading.meter_time
         if last is None or now is None or now - last < self._profile.period_s * _NS:
             return ()
@@ -120,6 +120,6 @@ class _Memory:
             _log.warning("what an outage used is shared out in proportion to time: %s", error)
             remembered = ()
         else:
-            _log.info("meter %s remembers %d stamps of an outage", reading.meter, len(remembered))
+            _log.info("meter %s has recorded %d readings of an outage", reading.meter, len(remembered))
         self._asked = 0
         return remembered

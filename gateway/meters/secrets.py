@@ -1,4 +1,4 @@
-"""What a meter wants to be told before it talks: its keys and its password, from a file of their own."""
+"""A meter's keys and password, read from a private TOML file."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from gateway.host.files import read_private
 
 _KEYS = ("encryption_key", "authentication_key")
 _FORM = (
-    'lines like encryption_key = "32 hex digits", authentication_key = "32 hex digits" and password = "...", '
-    "those of them that the meter needs"
+    'lines such as encryption_key = "32 hex digits", authentication_key = "32 hex digits" and '
+    'password = "...", those that the meter needs'
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Secrets:
-    """A meter's global unicast encryption key and authentication key (16 bytes each), and the password of
-    a low-level security association, those that it has."""
+    """A meter's global unicast encryption key and authentication key (16 bytes each), and the password for
+    low-level security; None for what the meter does not have."""
 
     encryption_key: bytes | None = field(default=None, repr=False)
     authentication_key: bytes | None = field(default=None, repr=False)
@@ -29,15 +29,15 @@ class Secrets:
 
 def read_secrets(path: Path) -> Secrets:
     """Read a TOML file of a meter's secrets. UsageError when it is missing, malformed or open to every user;
-    it never shows a line of it."""
+    the error never shows a line of it."""
     data = read_private(path, "the meter's keys")
     try:
         document = tomllib.loads(data.decode(), parse_float=Decimal)
     except UnicodeDecodeError:
-        raise UsageError(f"{path} holds no meter's keys: it must have {_FORM}") from None
-    except (ValueError, ArithmeticError, RecursionError):  # a text of theirs may show the line
-        raise UsageError(f"{path} is no TOML: it must have {_FORM}") from None
-    if set(document) - {*_KEYS, "password"}:  # not shown: a key that stands in a wrong place is one still
+        raise UsageError(f"{path} does not hold a meter's keys: it must have {_FORM}") from None
+    except (ValueError, ArithmeticError, RecursionError):  # whose text may show the line
+        raise UsageError(f"{path} is not valid TOML: it must have {_FORM}") from None
+    if set(document) - {*_KEYS, "password"}:  # not shown: the name may be a key, put in the wrong place
         raise UsageError(f"{path} has a line for something else; it must have {_FORM}")
     password = document.get("password")
     if password is not None and not isinstance(password, str):

@@ -1,5 +1,5 @@
-"""The keys of a TOML table, taken one by one. What is missing, wrong or left over at the end is a
-UsageError that names the file and the key, and says what would be right."""
+"""A TOML table whose keys are taken one by one. A key that is missing, wrong or left over at the end is a
+UsageError that names the file and the key, and says what it must be."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from gateway.errors import UsageError
 
 C = TypeVar("C", bound=str)
 
-_MOST_DIGITS = 30  # before the point, or zeros behind it
+_MOST_DIGITS = 30  # before the decimal point, or zeros after it
 
 
 class TomlTable:
-    """One table of a document read by tomllib with floats as Decimal; `path` leads to it: `probe.`."""
+    """One table of a document that tomllib read with floats as Decimal; `path` leads to it: `probe.`."""
 
     def __init__(self, table: dict[str, Any], file: str, path: str = "") -> None:
         self._left = dict(table)
@@ -26,20 +26,20 @@ class TomlTable:
         self._path = path
 
     def fault(self, key: str, problem: str) -> UsageError:
-        """The error to raise about a key's value."""
+        """The error to raise for a key's value."""
         return UsageError(f"{self._file}: {self._path}{key} {problem}")
 
     def problem(self, sentence: str) -> UsageError:
-        """The error to raise about the table as a whole."""
+        """The error to raise for the table as a whole."""
         return UsageError(f"{self._file}: {sentence}")
 
     def has(self, key: str) -> bool:
-        """Whether the key is there and was not taken yet."""
+        """Whether the key is there and not taken yet."""
         self._asked.append(key)
         return key in self._left
 
     def text(self, key: str, pattern: str) -> str:
-        """A string that the regular expression matches whole."""
+        """A string that the regular expression matches as a whole."""
         right = f"a string like {pattern}"
         value = self._take(key, right)
         if not isinstance(value, str) or not re.fullmatch(pattern, value):
@@ -47,8 +47,8 @@ class TomlTable:
         return value
 
     def texts(self, key: str, *, empty: bool = False) -> tuple[str, ...]:
-        """A list of strings, none of them empty; `empty` allows a list of none."""
-        right = f"a list of strings{'' if empty else ', one at least'}"
+        """A list of strings, none of them empty; with `empty`, the list may have none."""
+        right = f"a list of strings{'' if empty else ', at least one'}"
         value = self._take(key, right)
         good = isinstance(value, list) and all(isinstance(text, str) and text.strip() for text in value)
         if not good or not (value or empty):
@@ -71,8 +71,8 @@ class TomlTable:
         return value
 
     def integers(self, key: str, low: int, high: int) -> tuple[int, ...]:
-        """A list of whole numbers, one at least."""
-        right = f"a list of whole numbers from {low} to {high}, one at least"
+        """A list of whole numbers, at least one."""
+        right = f"a list of whole numbers from {low} to {high}, at least one"
         value = self._take(key, right)
         good = isinstance(value, list) and all(type(item) is int and low <= item <= high for item in value)
         if not good or not value:
@@ -80,38 +80,38 @@ class TomlTable:
         return tuple(value)
 
     def flag(self, key: str) -> bool:
-        """Whether it is `true`; a key that is not there is not."""
+        """Whether the key is `true`; a missing key counts as false."""
         value = self._take(key, "true or false", False)
         if not isinstance(value, bool):
             raise self.fault(key, f"is {_shown(value)}; it must be true or false")
         return value
 
     def number(self, key: str, default: int | None = None) -> Fraction:
-        """A number exactly as it is written: 0.1 is a tenth."""
+        """A number, exactly as written: 0.1 is a tenth."""
         value = self._take(key, "a number", default)
         finite = type(value) is int or (isinstance(value, Decimal) and value.is_finite())
-        # Written as 1e999999999, a number would fill the memory.
+        # A number written as 1e999999999 would fill the memory.
         if not finite or abs(Decimal(value).adjusted()) > _MOST_DIGITS:
-            raise self.fault(key, "must be a number, and no huge one")
+            raise self.fault(key, "must be a number, and not a huge one")
         return Fraction(value)
 
     def table(self, key: str) -> TomlTable:
         return self._nested(key, self._take(key, f"a table: [{self._path}{key}]"), f"{self._path}{key}.")
 
     def tables(self, key: str) -> list[TomlTable]:
-        """A list of tables, one at least."""
-        right = f"a list of tables, one at least: [[{key}]]"
+        """A list of tables, at least one."""
+        right = f"a list of tables, at least one: [[{key}]]"
         value = self._take(key, right)
         if not isinstance(value, list) or not value:
             raise self.fault(key, f"must be {right}")
         return [self._nested(key, entry, f"{self._path}{key}[{n}].") for n, entry in enumerate(value)]
 
     def end(self) -> None:
-        """Refuse what nobody took: a key that is misspelt, or not known."""
+        """Refuse the keys that nobody took: misspelt or unknown ones."""
         for key in self._left:
             near = difflib.get_close_matches(key, self._asked, n=1)
             meant = f"; did you mean {near[0]}?" if near else ""
-            raise self.fault(key, f"is not a key that is known here{meant}")
+            raise self.fault(key, f"is not a known key{meant}")
 
     def _take(self, key: str, right: str, default: object = None) -> Any:
         self._asked.append(key)
@@ -129,5 +129,5 @@ class TomlTable:
 def _shown(value: object) -> str:
     try:
         return str(value) if isinstance(value, Decimal) else repr(value)
-    except ValueError:  # Python spells no whole number of more than 4300 digits
+    except ValueError:  # Python does not print whole numbers of more than 4300 digits
         return "a huge number"

@@ -1,6 +1,6 @@
-"""Bytes to and from an endpoint, for every protocol but Modbus, which pymodbus carries.
+"""Bytes to and from an endpoint, for every protocol except Modbus, whose transport is pymodbus.
 
-Heads that listen to their own light send back what was written: an echo is taken out of what is read.
+Optical heads that see their own light return what was written: such an echo is removed from what is read.
 """
 
 from __future__ import annotations
@@ -16,13 +16,12 @@ import serial
 from gateway.errors import MeterError
 from gateway.meters.endpoint import Endpoint, Line, SerialSettings, Tcp, why
 
-_MOST = 65_536  # bytes taken at once
+_MOST = 65_536  # bytes read at once
 _PARITY = {"none": serial.PARITY_NONE, "even": serial.PARITY_EVEN, "odd": serial.PARITY_ODD}
 
 
 class Connection:
-    """An open connection; `open` makes one. Any MeterError of it means that it is gone: close it and
-    open another."""
+    """An open connection, made by `open`. After any MeterError it is unusable: close it and open another."""
 
     def __init__(self, endpoint: Endpoint, link: _TcpLink | _SerialLink) -> None:
         self._endpoint = endpoint
@@ -31,7 +30,7 @@ class Connection:
 
     @classmethod
     async def open(cls, endpoint: Endpoint, timeout_s: float = 5.0) -> Self:
-        """Connect. MeterError says what is in the way."""
+        """Connect. MeterError says what prevents it."""
         try:
             async with asyncio.timeout(timeout_s):
                 if isinstance(endpoint, Tcp):
@@ -39,12 +38,12 @@ class Connection:
                     return cls(endpoint, _TcpLink(reader, writer))
                 return cls(endpoint, _SerialLink(endpoint))
         except TimeoutError:
-            raise MeterError(f"{endpoint} does not accept a connection within {timeout_s:g} s") from None
+            raise MeterError(f"{endpoint} did not accept a connection within {timeout_s:g} s") from None
         except (OSError, ValueError, termios.error) as error:  # the last two: settings a port cannot have
             raise MeterError(f"cannot open {endpoint}: {why(error)}") from None
 
     async def read(self) -> bytes:
-        """The next bytes, one at least, however long they take; what `write` wrote is not among them."""
+        """The next bytes, at least one, however long that takes; the echo of `write` is not among them."""
         try:
             while True:
                 data = await self._link.read()
@@ -56,7 +55,7 @@ class Connection:
             raise MeterError(f"{self._endpoint} is gone: {why(error)}") from None
 
     async def write(self, data: bytes) -> None:
-        """Send bytes; returns once the system has taken them."""
+        """Send bytes; returns once the operating system has taken them."""
         try:
             self._echo.sent(data)
             await self._link.write(data)
@@ -64,8 +63,8 @@ class Connection:
             raise MeterError(f"{self._endpoint} is gone: {why(error)}") from None
 
     async def change(self, settings: SerialSettings) -> None:
-        """Send what is written still, then go on with other settings; a converter on the network keeps
-        its own."""
+        """Send what is still buffered, then go on with other settings; a converter on the network keeps its
+        own."""
         if isinstance(self._link, _SerialLink):
             try:
                 await self._link.change(settings)
@@ -73,24 +72,24 @@ class Connection:
                 raise MeterError(f"{self._endpoint} cannot be set to {settings}: {why(error)}") from None
 
     def close(self) -> None:
-        """Let go of it; closing twice is fine."""
+        """Close it. Closing twice is fine."""
         self._link.close()
 
 
 class Echo:
-    """Takes what was sent out of what comes back. Bytes that begin like the echo wait until they are the
-    whole of it; once they differ it was none, and nothing is lost."""
+    """Removes an echo: what was sent, coming back. Bytes that begin like the echo are held until it is
+    complete; if they then differ they were not an echo, and none of them is lost."""
 
     def __init__(self) -> None:
         self._expected = bytearray()
         self._matched = 0
 
     def sent(self, data: bytes) -> None:
-        """`data` goes out: its echo may come next."""
+        """`data` was sent: its echo may come next."""
         self._expected, self._matched = bytearray(data), 0
 
     def strip(self, data: bytes) -> bytes:
-        """What of the bytes that came in is no echo."""
+        """The bytes of `data` that are not an echo."""
         expected = self._expected
         for at, byte in enumerate(data):
             if self._matched == len(expected):
@@ -153,8 +152,8 @@ class _SerialLink:
         self._set(settings)
 
     def close(self) -> None:
-        with suppress(OSError, termios.error):  # an adapter that was pulled out
-            # Else a close waits, and the event loop with it, until a driver has sent what is left.
+        with suppress(OSError, termios.error):  # an adapter that was unplugged
+            # Otherwise close() waits, and the event loop with it, until the driver has sent what is left.
             self._port.reset_output_buffer()
         with suppress(OSError, termios.error):
             self._port.close()

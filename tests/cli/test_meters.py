@@ -185,7 +185,7 @@ async def test_what_cannot_be_read_is_told_before_the_meter_counts_as_silent(
     async with babbling() as port, running("read", "--profile", "dsmr-5", *at(port), *options) as process:
         assert process.stderr is not None
         said = await asyncio.wait_for(process.stderr.readline(), 30)
-        assert said.startswith(b"gateway: meter dsmr-5: a telegram is passed over: a P1 telegram")
+        assert said.startswith(b"gateway: meter dsmr-5: a telegram is skipped: a P1 telegram")
 
 
 async def test_the_table_tells_what_cannot_be_read_until_something_can() -> None:
@@ -197,7 +197,7 @@ async def test_the_table_tells_what_cannot_be_read_until_something_can() -> None
             babbling() as port,
             running("read", "--profile", "dsmr-5", *at(port), stdout=theirs) as process,
         ):
-            await until(lambda: b"meter dsmr-5: a telegram is passed over" in seen, 30)
+            await until(lambda: b"meter dsmr-5: a telegram is skipped" in seen, 30)
             process.send_signal(signal.SIGINT)
             assert await asyncio.wait_for(process.wait(), 30) == 0
     finally:

@@ -119,7 +119,7 @@ async def test_bytes_are_kept_with_their_moments_and_all_that_they_told() -> Non
 
 
 def test_a_meter_that_a_tap_sees_nothing_of() -> None:
-    with pytest.raises(UsageError, match="some-profile is asked in a way that no capture can hold"):
+    with pytest.raises(UsageError, match="some-profile is polled in a way that no capture can hold"):
         capture("some-profile", 1, Tap(DrivenClock()), Reading("main", {"power": 3}, 0, 0))
 
 

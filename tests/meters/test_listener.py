@@ -94,7 +94,7 @@ async def test_a_broken_telegram_takes_no_other_with_it_and_is_told_once(
         values += [(await meter.read()).registers["import"] for _ in range(2)]
         assert values == [1, 2, 5]
         assert [record.getMessage() for record in caplog.records] == [
-            "meter main: a telegram is passed over: a line is broken"
+            "meter main: a telegram is skipped: a line is broken"
         ]
         await meter.aclose()
         sender.close()
@@ -103,22 +103,23 @@ async def test_a_broken_telegram_takes_no_other_with_it_and_is_told_once(
 async def test_silence_and_babble_are_faults() -> None:
     async with serial_line() as (near, far):
         meter = listener(Line(near, SETTINGS), StillClock(), silence_s=0.05)
-        with pytest.raises(MeterError, match=f"meter main at {near} for 0.05 s now sends nothing$"):
+        with pytest.raises(MeterError, match=f"meter main at {near} has sent nothing for 0.05 s$"):
             await meter.read()
         sender = await Connection.open(Line(far, SETTINGS))
         reading = asyncio.create_task(meter.read())
         await until(lambda: meter._connection is not None)
         await sender.write(b"?\n")
-        with pytest.raises(MeterError, match=r"sends nothing that can be read: a line is broken$"):
+        with pytest.raises(MeterError, match=r"sent nothing that can be read for 0\.05 s: a line is broken$"):
             await reading
         reading = asyncio.create_task(meter.read())
         await until(lambda: meter._connection is not None)
         await sender.write(b"import")
         with pytest.raises(
-            MeterError, match="that can be read: bytes come, but no telegram: check its profile"
+            MeterError,
+            match=r"that can be read for 0\.05 s: bytes arrive, but no telegram: check its profile",
         ):
             await reading
-        with pytest.raises(MeterError, match=r"sends nothing$"):  # what was broken is long ago
+        with pytest.raises(MeterError, match=r"has sent nothing for 0\.05 s$"):  # what was broken is long ago
             await meter.read()
         sender.close()
 
@@ -172,8 +173,8 @@ async def test_the_probe_says_what_the_meter_tells() -> None:
         meter = listener(Line(near, SETTINGS), StillClock(), lanes=("import", "export"))
         sender = await Connection.open(Line(far, SETTINGS))
         for said, sentence in (
-            (b"import=1 export=2\n", "meter main tells export, import"),
-            (b"import=1\n", "meter main tells import so far; export may come more seldom, or not at all"),
+            (b"import=1 export=2\n", "meter main sends export, import"),
+            (b"import=1\n", "meter main has sent import so far; export may come less often, or not at all"),
         ):
             found = asyncio.create_task(meter.probe())
             await until(lambda: meter._connection is not None)

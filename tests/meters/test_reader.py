@@ -161,7 +161,7 @@ async def test_an_answer_in_a_later_interval_is_not_believed() -> None:
     run = await Run([0.1, 1.2]).play()
     assert run.state.failures == 1
     assert run.state.fault is not None
-    assert "meter main answered after 1.2 s, in another interval" in run.state.fault
+    assert "meter main answered after 1.2 s, in a later interval" in run.state.fault
 
 
 @pytest.mark.parametrize("step_s", [-7200.0, 86_400.0 * 365])

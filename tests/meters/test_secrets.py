@@ -40,10 +40,10 @@ def test_the_keys_that_are_there(tmp_path: Path) -> None:
         ("password = 12345678", "password must be a string"),
         (f'key = "{KEY}"', "has a line for something else; it must have"),
         (f'{KEY} = "encryption_key"', "has a line for something else; it must have"),
-        (f"password = {'[' * 5000}", "is no TOML: it must have"),
-        (f"password = {'1' * 5000}", "is no TOML: it must have"),
-        ("password = 1.0e99999999999999999999", "is no TOML: it must have"),
-        (f"encryption_key = {KEY}", "is no TOML: it must have"),
+        (f"password = {'[' * 5000}", "is not valid TOML: it must have"),
+        (f"password = {'1' * 5000}", "is not valid TOML: it must have"),
+        ("password = 1.0e99999999999999999999", "is not valid TOML: it must have"),
+        (f"encryption_key = {KEY}", "is not valid TOML: it must have"),
     ],
 )
 def test_a_mistake_is_a_sentence_without_the_secret(tmp_path: Path, text: str, sentence: str) -> None:
@@ -63,5 +63,5 @@ def test_a_file_that_cannot_be_used(tmp_path: Path) -> None:
         read_secrets(written(tmp_path, f'encryption_key = "{KEY}"', 0o644))
     path = written(tmp_path, "")
     path.write_bytes(b"\xff\xfe")
-    with pytest.raises(UsageError, match="holds no meter's keys"):
+    with pytest.raises(UsageError, match="does not hold a meter's keys"):
         read_secrets(path)

@@ -73,7 +73,7 @@ async def test_what_cannot_be_opened_is_said(tmp_path: Path) -> None:
     file.write_bytes(b"")
     for endpoint, sentence in (
         (Line("/dev/nowhere", SETTINGS), "cannot open /dev/nowhere: No such file or directory"),
-        (Line(str(file), SETTINGS), f"cannot open {file}: it is no serial port"),
+        (Line(str(file), SETTINGS), f"cannot open {file}: it is not a serial port"),
         (Tcp("no such name", 1), "cannot open no such name:1: "),
         (Tcp("127.0.0.1", 1), "cannot open 127.0.0.1:1: Connection refused"),
     ):

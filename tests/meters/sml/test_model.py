@@ -51,8 +51,8 @@ def test_a_good_profile() -> None:
     [
         ('["import", "gas"]', "lanes are import, gas; each must be one of import, export, power, once"),
         ('["power", "power"]', "lanes are power, power; each must be one of import, export, power, once"),
-        ("[]", "lanes must be a list of strings, one at least"),
-        ('["power"]\nquirk = 1', "quirk is not a key that is known here"),
+        ("[]", "lanes must be a list of strings, at least one"),
+        ('["power"]\nquirk = 1', "quirk is not a known key"),
     ],
 )
 def test_each_mistake_is_a_sentence(lanes: str, sentence: str) -> None:
