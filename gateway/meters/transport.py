@@ -38,7 +38,7 @@ class Connection:
                     return cls(endpoint, _TcpLink(reader, writer))
                 return cls(endpoint, _SerialLink(endpoint))
         except TimeoutError:
-            raise MeterError(f"{endpoint} did not accept a connection within {timeout_s:g} s") from None
+            raise MeterError(f"{endpoint} does not accept a connection within {timeout_s:g} s") from None
         except (OSError, ValueError, termios.error) as error:  # the last two: settings a port cannot have
             raise MeterError(f"cannot open {endpoint}: {why(error)}") from None
 

@@ -130,21 +130,21 @@ def test_a_good_profile() -> None:
         ("address = 10", "address = 13", "registers import and volts overlap at 0x000d"),
         ('type = "u16"', 'type = "u8"', "register[0].type is 'u8'; it must be one of i16, u16, i32"),
         ('"low-first"', '"little"', "register[1].word_order is 'little'; it must be one of high-first"),
-        ("scale = 0.1", "scale = 0", "register[0].scale is 0; it must be what the raw value is multiplied"),
+        ("scale = 0.1", "scale = 0", "register[0].scale is 0; it must be the factor for the raw value"),
         ("scale = 0.1", "scale = inf", "register[0].scale must be a number"),
         ('unit = "Wh"', 'unit = "kvarh"', "register[1].unit is 'kvarh'; it must be one of Wh, kWh, MWh"),
         ('unit = "kW"', 'unit = "kWh"', "register[2].unit is kWh; power needs a unit of power"),
         ('name = "power"', 'name = "import"', "register[2].unit is kW; import needs a unit of energy"),
-        ('name = "power"', 'name = "volts"', "two registers are named volts; only those of a lane may be"),
+        ('name = "power"', 'name = "volts"', "two registers are named volts; only a lane may have several"),
         (
             'unit = "Wh"',
             'unit = "Wh"\nrollover = 0',
-            "register[1].rollover must be more than 0, and stand at",
+            "register[1].rollover must be more than 0, and belong to",
         ),
         (
             'unit = "kW"',
             'unit = "kW"\nrollover = 9',
-            "register[2].rollover must be more than 0, and stand at",
+            "register[2].rollover must be more than 0, and belong to",
         ),
         (
             'unit = "V"',
@@ -192,7 +192,7 @@ def test_registers_of_one_lane_are_its_parts() -> None:
     assert model.lanes == ("import", "power")
     assert [register.address for register in model.of("power")] == [0x0C, 0x0E]
     energy = SUM.replace('name = "power"', 'name = "export"').replace('"kW"', '"kWh"\nrollover = 1000')
-    with pytest.raises(UsageError, match="export is a sum of registers, which does not start from 0 where"):
+    with pytest.raises(UsageError, match="export is a sum of registers, which does not start from 0 when"):
         parse_profile(energy, "some-meter.toml")
     probed = SUM.replace('register = "volts"', 'register = "power"')
     with pytest.raises(UsageError, match=r"probe\.register is 'power'; 2 registers have this name"):
@@ -256,7 +256,7 @@ def test_a_profile_without_registers_or_without_a_lane() -> None:
     with pytest.raises(UsageError, match=r"register must be a list of tables, at least one"):
         parse_profile("register = []\n" + head, "some-meter.toml")
     only_volts = GOOD[: GOOD.index('[[register]]\nname = "import"')]
-    with pytest.raises(UsageError, match=r"no register is named import, export, power; at least one"):
+    with pytest.raises(UsageError, match=r"no register is named import, export, power; there must be at"):
         parse_profile(only_volts, "some-meter.toml")
 
 

@@ -273,7 +273,7 @@ async def test_the_same_registers_on_a_serial_line() -> None:
 async def test_other_devices_other_registers_and_writing(caplog: pytest.LogCaptureFixture) -> None:
     clock = StillClock()
     async with simulated(Home(3, NOON_S), clock) as port:
-        with pytest.raises(MeterError, match=r"device 9 at .* does not answer the converter there"):
+        with pytest.raises(MeterError, match=r"device 9 at .* does not answer the converter "):
             await meter(port, clock, device_id=9).read()
         async with AsyncModbusTcpClient("127.0.0.1", port=port) as client:
             answers: list[Any] = [
@@ -337,7 +337,7 @@ async def test_neighbours_are_other_homes_under_the_ids_behind(tmp_path: Path) -
         for number in (1, 2, 3):
             main = ModbusMeter("main", SDM630, bus, lanes=["power"], device_id=number, clock=clock)
             shown.append((await main.read()).registers["power"])
-        with pytest.raises(MeterError, match=r"device 4 at .* does not answer the converter there"):
+        with pytest.raises(MeterError, match=r"device 4 at .* does not answer the converter "):
             await bus.registers(4, "input", 0, 2)
         await bus.aclose()
     finally:

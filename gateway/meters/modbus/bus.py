@@ -1,9 +1,9 @@
 """One Modbus connection: over TCP, over a serial line, or as RTU frames over TCP.
 
-Several meters may share a bus: it asks for one at a time. It connects when it is first asked, and
-again after a fault; any doubt about what is still on its way ends the connection, so that a late
-answer never passes for the answer to a later question. It never retries and never waits between
-attempts: that is the reader's job.
+Several meters may share a bus, which sends one request at a time. It connects on the first request, and again
+after a fault. Any doubt about which bytes may still be in transit ends the connection, so that a late answer
+is never taken for the answer to a later request. It never retries and never waits between attempts: that is
+the reader's job.
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ from gateway.errors import MeterError
 from gateway.meters.endpoint import Endpoint, Tcp, why
 from gateway.meters.modbus.model import Table
 
-# pymodbus logs the frames of a failed exchange, and with them what the meter had said before. What a
-# person needs to know is in our own errors.
+# pymodbus logs the frames of a failed exchange, and with them earlier answers of the meter. What a person
+# needs to know is in our own errors.
 logging.getLogger("pymodbus").setLevel(logging.CRITICAL)
 
 _REQUESTS = {"input": ReadInputRegistersRequest, "holding": ReadHoldingRegistersRequest}
 _REFUSALS = {  # Modbus application protocol V1.1b3, section 7
     1: "cannot read this table at all (exception 1): is it the profile's model?",
     2: "has no such registers (exception 2): is it the profile's model?",
-    3: "refuses the number of registers (exception 3): is it the profile's model?",
-    4: "reports a failure of its own (exception 4)",
+    3: "refuses this number of registers (exception 3): is it the profile's model?",
+    4: "reports an internal failure (exception 4)",
     6: "is busy (exception 6)",
-    10: "cannot be reached by the converter there (exception 10): check the converter's settings",
-    11: "does not answer the converter there (exception 11): check unit_id (--id), and the wiring behind it",
+    10: "cannot be reached by the converter (exception 10): check the converter's settings",
+    11: "does not answer the converter (exception 11): check unit_id (--id), and the wiring behind it",
 }
 
 
@@ -44,17 +44,17 @@ Framing = Literal["tcp", "rtu"]
 
 
 class NoSuchRegisters(MeterError):
-    """The meter answers, and has no registers at these addresses (exception 2)."""
+    """The meter answers that it has no registers at these addresses (exception 2)."""
 
 
 class NotReached(MeterError):
-    """The meter did not answer: the connection failed, or nothing came over it that could be read."""
+    """The meter did not answer: the connection failed, or nothing readable came over it."""
 
 
 class Bus:
-    """The connection to `endpoint`. An answer must come within `timeout_s`, and so must a connection. On
-    the network, `framing` "rtu" is for a converter that passes serial frames through. `connections` counts
-    those that there were: in a new one the meter may be another."""
+    """The connection to `endpoint`. Connecting, and each answer, may take `timeout_s`. On the network,
+    `framing` "rtu" is for a converter that passes serial frames through. `connections` counts the connections
+    so far: on a new one the meter may be another."""
 
     def __init__(self, endpoint: Endpoint, framing: Framing = "tcp", timeout_s: float = 2.0) -> None:
         self.endpoint = endpoint
@@ -68,8 +68,8 @@ class Bus:
         return str(self.endpoint)
 
     async def registers(self, device_id: int, table: Table, address: int, count: int) -> list[int]:
-        """`count` registers of 16 bits from `address` on. MeterError says what kept them from coming:
-        NoSuchRegisters, NotReached, or the bare one where the meter refuses for another reason."""
+        """`count` registers of 16 bits from `address` on. MeterError says why they did not come:
+        NoSuchRegisters, NotReached, or a plain MeterError where the meter refuses for another reason."""
         async with self._one_at_a_time:
             link = self._link if self._link and self._link.is_active() else await self._connect()
             request = _REQUESTS[table](address=address, count=count, dev_id=device_id)
@@ -92,7 +92,7 @@ class Bus:
                 raise kind(f"device {device_id} at {self} {refusal}")
             if reply.function_code != request.function_code or len(reply.registers) != count:
                 self._drop()
-                raise NotReached(f"device {device_id} at {self} answers something else than it was asked")
+                raise NotReached(f"device {device_id} at {self} answered a different request")
             return list(reply.registers)
 
     async def aclose(self) -> None:
@@ -121,8 +121,9 @@ _KINDS = {2: NoSuchRegisters, 10: NotReached, 11: NotReached}  # exception codes
 
 
 class _Link(TransactionManager):
-    """pymodbus' transactions on one connection, made to fail at once when the connection ends or what
-    comes is no Modbus: left alone, the one waits for its timeout and the other ends in a traceback."""
+    """pymodbus' transactions on one connection, made to fail at once when the connection ends or the answer
+    is not Modbus. pymodbus itself would wait for its timeout in the first case, and log a traceback in the
+    second."""
 
     def __init__(self, endpoint: Endpoint, network_framing: Framing, timeout_s: float) -> None:
         self.problem = ""
@@ -139,12 +140,12 @@ class _Link(TransactionManager):
                 stopbits=endpoint.settings.stop_bits,
             )
             self._rtu = _RtuAnswers(DecodePDU(False))
-        params.timeout_connect = timeout_s  # of answers too, whatever its name
-        params.reconnect_delay = 0  # never by itself
+        params.timeout_connect = timeout_s  # it limits answers too, despite its name
+        params.reconnect_delay = 0  # never reconnect by itself
         super().__init__(params, self._rtu or FramerSocket(DecodePDU(False)), 0, False, None, None, None)
 
     async def open(self) -> None:
-        """Connect, as `connect` does, but with the error instead of a log line."""
+        """Connect like `connect`, but raise the error instead of logging it."""
         async with asyncio.timeout(self.comm_params.timeout_connect):
             self.transport, _ = await self.call_create()
 
@@ -156,8 +157,8 @@ class _Link(TransactionManager):
     def callback_data(self, data: bytes, addr: tuple[object, ...] | None = None) -> int:
         try:
             return super().callback_data(data, addr)
-        except Exception:  # whatever it is that a decoder stumbles over in a stranger's bytes
-            self._fail("answers what is no Modbus")
+        except Exception:  # whatever a decoder trips over in foreign bytes
+            self._fail("answered something that is not Modbus")
             return len(data)
 
     def callback_disconnected(self, exc: Exception | None) -> None:
@@ -168,15 +169,15 @@ class _Link(TransactionManager):
         self.problem = problem
         if not self.response_future.done():
             self.response_future.set_exception(ModbusIOException(problem))
-            self.response_future.exception()  # seen: between two questions nobody awaits it
+            self.response_future.exception()  # marks it as seen: between two requests nobody awaits it
 
 
 class _RtuAnswers(FramerRTU):
-    """Finds the answer to the question that begins with the bytes `asked` (device id and function) in all
-    that comes with it: the question's echo, which adapters to two wires send back, what was left over of
-    another frame, or noise, does not take it along."""
+    """Finds the answer to the request that begins with the bytes `asked` (device id and function) among
+    whatever else arrives: the request's echo, which two-wire adapters send back, the rest of another frame,
+    or noise."""
 
-    asked = bytes(2)  # nobody is asked under id 0
+    asked = bytes(2)  # no device has id 0
 
     def decode(self, data: bytes) -> tuple[int, int, int, bytes]:
         for at in range(len(data) - 4):
@@ -184,7 +185,7 @@ class _RtuAnswers(FramerRTU):
                 continue
             refused, octets = data[at + 1] & 0x80, data[at + 2]
             if not refused and (octets == 0 or octets % 2):
-                continue  # no registers; an echo can look like this, with a right check sum
+                continue  # an impossible number of bytes; an echo can look like this, checksum and all
             frame = data[at : at + (5 if refused else 5 + octets)]
             whole = refused or len(frame) == 5 + octets
             if whole and self.check_CRC(frame[:-2], _big(frame[-2:])):
@@ -197,16 +198,16 @@ def _big(data: bytes) -> int:
 
 
 def _raise_cancellation() -> None:
-    """What asyncio.wait_for, which pymodbus waits with, forgets up to Python 3.11 when the answer comes in
-    the same moment: the task would go on for ever, and the gateway never stop."""
+    """Raise a cancellation that asyncio.wait_for, which pymodbus uses, loses up to Python 3.11 if the answer
+    arrives at the same moment: otherwise the task would go on for ever and the gateway never stop."""
     task = asyncio.current_task()
     if task is not None and task.cancelling():
         raise asyncio.CancelledError
 
 
 def _silence(endpoint: Endpoint) -> float:
-    """Seconds without a character between two frames: 3.5 characters of 11 bits, 1.75 ms from 19200 Bd
-    on (Modbus over serial line V1.02, 2.5.1.1)."""
+    """Seconds of silence between two frames: 3.5 characters of 11 bits, or 1.75 ms from 19200 Bd on (Modbus
+    over serial line V1.02, 2.5.1.1)."""
     if isinstance(endpoint, Tcp):
         return 0
     return max(3.5 * 11 / endpoint.settings.baud, 0.001_75)

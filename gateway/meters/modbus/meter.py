@@ -1,7 +1,7 @@
 """A meter on a Modbus bus, read by its profile: neighbouring registers in one request.
 
-An optional register that the meter refuses is asked for once more, by itself; if it is refused again it is
-left out until the connection is a new one, and with it the lane that it belongs to.
+An optional register that the meter refuses is requested once more, by itself. If it is refused again, it is
+left out until the next connection, and so is its lane.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from gateway.meters.reading import Plausibility, Reading
 
 
 class RegisterSource(Protocol):
-    """Where registers come from: a Bus, or a record of what one gave."""
+    """Where registers come from: a Bus, or the record of one."""
 
     @property
     def connections(self) -> int:
-        """How many connections there were so far; in a new one everything may be otherwise."""
+        """How many connections there were so far; after a new one, everything may be different."""
 
     async def registers(self, device_id: int, table: Table, address: int, count: int) -> list[int]:
         """See Bus."""
@@ -35,7 +35,7 @@ class RegisterSource(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """Registers asked for in one request, in the order of their addresses."""
+    """Registers read by one request, in the order of their addresses."""
 
     table: Table
     address: int
@@ -43,13 +43,13 @@ class Block:
     registers: tuple[Register, ...]
 
     def words(self, register: Register, answer: Sequence[int]) -> Sequence[int]:
-        """The register's own words of the request's answer."""
+        """The words of one register in the answer to the request."""
         at = register.address - self.address
         return answer[at : at + register.words]
 
 
 class ModbusMeter:
-    """The meter `name`, read as its `model` says for `lanes` (import, export, power)."""
+    """The meter `name`, read as its `model` says; `lanes` are some of import, export and power."""
 
     pushes = False
     load_profile = None
@@ -77,8 +77,8 @@ class ModbusMeter:
         self._blocks = self._plan()
 
     async def read(self) -> Reading:
-        """Its registers now; a lane is lacking where one of its optional registers is absent or without a
-        value. MeterError where that leaves none."""
+        """Its registers now. A lane is missing where one of its optional registers is absent or has no value;
+        MeterError where that leaves no lane."""
         wall, monotonic = self._clock.wall(), self._clock.monotonic()
         try:
             registers = await self._read()
@@ -87,7 +87,7 @@ class ModbusMeter:
         return Reading(self._name, registers, wall, monotonic)
 
     async def probe(self) -> Plausibility:
-        """Whether its probe shows what it should, and every lane is there."""
+        """Whether its probe register is in range, and every lane is there."""
         try:
             seen = await probe_model(self._bus, self._device_id, self._model)
             registers = await self._read()
@@ -98,7 +98,7 @@ class ModbusMeter:
             return Plausibility(False, f"{sentence}: is it the profile's model?")
         if lacking := ", ".join(lane for lane in self._lanes if lane not in registers):
             return Plausibility(
-                False, f"{sentence}, but has no {lacking}, as some of its model: take it out of lanes"
+                False, f"{sentence}, but has no {lacking}, like some of its model: take that out of lanes"
             )
         return Plausibility(True, sentence)
 
@@ -120,11 +120,12 @@ class ModbusMeter:
                 if not any(register.optional for register in parts):
                     raise
         if not registers:
-            raise MeterError(f"has no {', '.join(self._lanes)}, as some of its model")
+            raise MeterError(f"has no {', '.join(self._lanes)}, like some of its model")
         return registers
 
     async def _ask_all(self) -> dict[Register, Sequence[int]] | None:
-        """The words of every register; None where some were found absent, and the rest is to be asked."""
+        """The words of every register; None where some turned out to be absent, and the rest must be
+        requested."""
         words: dict[Register, Sequence[int]] = {}
         for block in self._blocks:
             try:
@@ -158,21 +159,21 @@ class ModbusMeter:
 
 
 def check_lanes(name: str, lanes: Collection[str], has: Sequence[str]) -> None:
-    """UsageError where the meter `name` is to fill a lane that its model has not."""
+    """UsageError where the meter `name` is to fill a lane that its model does not have."""
     for lane in lanes:
         if lane not in has:
             raise UsageError(f"meter {name}: its profile has no lane {lane!r}; it has {', '.join(has)}")
 
 
 async def probe_model(bus: RegisterSource, device_id: int, model: ModbusModel) -> Plausibility:
-    """Whether the device's probe register shows what `model` says; the sentence goes on after its name.
-    MeterError as the bus."""
+    """Whether the device's probe register is in the range that `model` gives; the sentence continues one that
+    begins with the meter's name. MeterError as for the bus."""
     register = model.probe.register
     return judge(model.probe, number(register, await _ask(bus, device_id, alone(register))))
 
 
 def judge(probe: Probe, value: Fraction) -> Plausibility:
-    """Whether `value` is what the probe should show."""
+    """Whether `value` is in the probe's range."""
     unit, name = probe.register.unit, probe.register.name
     plausible = probe.low <= value <= probe.high
     return Plausibility(
@@ -183,7 +184,7 @@ def judge(probe: Probe, value: Fraction) -> Plausibility:
 
 
 def plan(registers: Iterable[Register], limits: BlockLimits) -> tuple[Block, ...]:
-    """The fewest requests for the registers, none longer or with a wider gap than `limits` allow."""
+    """The fewest requests that read the registers, none longer or with a wider gap than `limits` allow."""
     planned: list[Block] = []
     for register in sorted(registers, key=lambda register: (register.table, register.address)):
         last = planned[-1] if planned else None

@@ -1,8 +1,8 @@
-"""A Modbus meter's model: which registers it has, from its profile.
+"""A Modbus meter's model: its registers, from its profile.
 
-A profile without a probe is refused, and so are registers that overlap: a wrong register gives plausible
-numbers that are wrong. A meter without a register for a lane's total has several of that lane's name, which
-are added: with a scale of -1 one is taken off.
+A profile without a probe is refused, and so are registers that overlap: a wrong register would give plausible
+but wrong numbers. A lane that no single register holds has several of its name, which are added up; one with
+a scale of -1 is subtracted.
 """
 
 from __future__ import annotations
@@ -46,10 +46,10 @@ _MOST_IN_A_REQUEST = 125  # Modbus application protocol V1.1b3, 6.3 and 6.4
 
 @dataclass(frozen=True, slots=True)
 class Register:
-    """One value of the meter: where it is, and how its words are to be read.
+    """One value of the meter: where it is, and how to read its words.
 
-    `address` is zero-based, as on the wire. The value is the words' number times `scale`, in `unit`. An
-    `optional` register is absent in some meters of the model. `nan` are the raw words, the most significant
+    `address` is zero-based, as on the wire. The value is the number in the words times `scale`, in `unit`. An
+    `optional` register is absent in some meters of the model. `nan` has the raw values, most significant word
     first, by which the meter says that it has no value. At `rollover`, in `unit`, it starts from 0 again.
     """
 
@@ -67,7 +67,7 @@ class Register:
 
     @property
     def format(self) -> str:
-        """struct's format of the words in order, most significant first."""
+        """The format for `struct`, most significant word first."""
         return _FORMATS[self.type]
 
     @property
@@ -76,7 +76,7 @@ class Register:
 
     @property
     def end(self) -> int:
-        """The first address behind it."""
+        """The first address after it."""
         return self.address + self.words
 
     @property
@@ -91,7 +91,7 @@ class Register:
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """The register whose value is known before asking: between `low` and `high`, in its unit."""
+    """A register whose value is known beforehand: between `low` and `high`, in its unit."""
 
     register: Register
     low: Fraction
@@ -100,7 +100,7 @@ class Probe:
 
 @dataclass(frozen=True, slots=True)
 class BlockLimits:
-    """How many registers one request may ask for, and how many unknown ones it may read across."""
+    """How many registers one request may read, and how many unknown ones it may read across."""
 
     most: int
     gap: int
@@ -108,7 +108,7 @@ class BlockLimits:
 
 @dataclass(frozen=True, slots=True)
 class ModbusModel:
-    """What is asked of the meter: `registers`, in requests within the limits of `block`."""
+    """The registers to read, in requests within the limits of `block`, and the register to check first."""
 
     block: BlockLimits
     probe: Probe
@@ -121,7 +121,7 @@ class ModbusModel:
 
     @property
     def rollover(self) -> Mapping[str, int]:
-        """The mWh at which a lane's register starts from 0 again, for the lanes where that is known."""
+        """The mWh at which a lane's register starts from 0 again, for the lanes where this is known."""
         return {
             register.name: round(register.rollover * register.factor)
             for register in self.registers
@@ -158,13 +158,13 @@ def _register(keys: TomlTable) -> Register:
     )
     keys.end()
     if register.end > 0x1_0000:
-        raise keys.fault("address", f"is {register.address}: the value would end behind 65535")
+        raise keys.fault("address", f"is {register.address}: the value would end beyond 65535")
     if register.scale == 0:
-        raise keys.fault("scale", "is 0; it must be what the raw value is multiplied by")
+        raise keys.fault("scale", "is 0; it must be the factor for the raw value")
     if any(raw >> 16 * register.words for raw in register.nan):
         raise keys.fault("nan", f"has more bits than a value of type {register.type}")
     if register.rollover is not None and (register.quantity != "energy" or register.rollover <= 0):
-        raise keys.fault("rollover", "must be more than 0, and stand at a register of energy")
+        raise keys.fault("rollover", "must be more than 0, and belong to a register of energy")
     quantity = _LANE_QUANTITIES.get(register.name, register.quantity)
     if register.quantity != quantity:
         raise keys.fault("unit", f"is {register.unit}; {register.name} needs a unit of {quantity}")
@@ -173,7 +173,7 @@ def _register(keys: TomlTable) -> Register:
 
 def _check_registers(registers: tuple[Register, ...], keys: TomlTable) -> None:
     if not any(register.name in LANES for register in registers):
-        raise keys.problem(f"no register is named {', '.join(LANES)}; at least one of them must be")
+        raise keys.problem(f"no register is named {', '.join(LANES)}; there must be at least one")
     in_order = sorted(registers, key=lambda register: (register.table, register.address))
     for one, other in pairwise(in_order):
         if one.table == other.table and other.address < one.end:
@@ -182,11 +182,11 @@ def _check_registers(registers: tuple[Register, ...], keys: TomlTable) -> None:
     for register in registers:
         if names.count(register.name) > 1 and register.name not in LANES:
             raise keys.problem(
-                f"two registers are named {register.name}; only those of a lane may be, which are added"
+                f"two registers are named {register.name}; only a lane may have several, which are added up"
             )
         if names.count(register.name) > 1 and register.rollover is not None:
             raise keys.problem(
-                f"{register.name} is a sum of registers, which does not start from 0 where one of them does: "
+                f"{register.name} is a sum of registers, which does not start from 0 when one of them does: "
                 "leave rollover out"
             )
 

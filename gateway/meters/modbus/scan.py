@@ -1,7 +1,7 @@
-"""Finds who is on a Modbus line or behind an address, and which profiles fit what they answer.
+"""Finds the devices on a Modbus line or behind an address, and the profiles that fit them.
 
-A device id is there if its device answers anything, if only that it has no such registers. A profile fits if
-its probe shows what it should and every lane can be read. Meters of one maker often share registers: then
+A device is there if it answers at all, even with the refusal that it has no such registers. A profile fits if
+its probe register is in range and every lane can be read. Meters of one maker often share registers: then
 several profiles fit, and the name on the meter decides.
 """
 
@@ -22,7 +22,7 @@ from gateway.meters.reading import LANES
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A profile that fits, and what speaks for it."""
+    """A profile that fits, and the reason."""
 
     profile: str
     sentence: str
@@ -30,7 +30,7 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A device that answers on `bus`; no candidate where no profile fits."""
+    """A device that answers on `bus`; without candidates where no profile fits."""
 
     bus: Bus
     device_id: int
@@ -44,9 +44,9 @@ async def scan(
     clock: Clock,
     asking: Callable[[Bus, int], None] = lambda bus, device_id: None,
 ) -> AsyncIterator[Found]:
-    """Everyone who answers, as they are found. The buses are one line at different settings: the rest is
-    left out once somebody answers. `asking` is told before each device id. MeterError where a bus cannot be
-    opened at all."""
+    """The devices that answer, as they are found. The buses are one line at different settings: once a device
+    answers at one of them, the others are left out. `asking` is called before each device id. MeterError
+    where a bus cannot be opened at all."""
     ids = tuple(device_ids)
     for bus in buses:
         answered = False
@@ -98,15 +98,15 @@ async def _fits(bus: _Once, device_id: int, model: ModbusModel | SunSpecModel, c
         reading = await meter.read()
     except MeterError:
         return None
-    # Registers that are 0 everywhere are those of a device that has none; a voltage would be none either.
-    told = isinstance(model, SunSpecModel) or model.probe.register.name not in LANES
-    if not seen.plausible or not (told or any(reading.registers.values())):
+    # A device whose registers are all 0 is not this meter; a voltage in range already rules that out.
+    sure = isinstance(model, SunSpecModel) or model.probe.register.name not in LANES
+    if not seen.plausible or not (sure or any(reading.registers.values())):
         return None
     return seen.sentence.removeprefix(f"meter {name} ")
 
 
 class _Once:
-    """A bus that asks for the same registers only once: profiles have many in common."""
+    """A bus that reads the same registers only once: profiles have many in common."""
 
     def __init__(self, bus: Bus) -> None:
         self._bus = bus
@@ -126,4 +126,4 @@ class _Once:
         return answer
 
     async def aclose(self) -> None:
-        """The bus is its owner's to close."""
+        """Its owner closes the bus."""

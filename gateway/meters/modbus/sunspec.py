@@ -1,4 +1,4 @@
-"""A meter behind SunSpec Modbus: found in each connection, then read in one request."""
+"""A SunSpec Modbus meter: located once in each connection, then read in one request."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from gateway.meters.reading import Plausibility, Reading
 _MOST_MODELS = 64
 _NO_SCALE = 0x8000
 _LARGEST_SCALE = 10  # sunssf is a power of ten from -10 to 10
-_ACC32 = 2**32  # an acc32 starts from 0 again behind its largest value
+_ACC32 = 2**32  # where an acc32 starts from 0 again
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,11 +51,11 @@ async def discover(bus: RegisterSource, device_id: int, bases: Sequence[int]) ->
         except NotReached:
             raise
         except MeterError:
-            continue  # it answers, and has nothing there
+            continue  # it answers, but has nothing there
         if tuple(marker) == MARKER:
             return await _walk(bus, device_id, base + 2)
     where = ", ".join(map(str, bases))
-    raise MeterError(f"device {device_id} speaks no SunSpec: its marker stands at none of {where}")
+    raise MeterError(f"device {device_id} does not speak SunSpec: there is no marker at {where}")
 
 
 async def _walk(bus: RegisterSource, device_id: int, address: int) -> Found:
@@ -66,7 +66,7 @@ async def _walk(bus: RegisterSource, device_id: int, address: int) -> Found:
         model, length = await bus.registers(device_id, "holding", address, 2)
         if model == END:
             raise MeterError(
-                f"device {device_id} speaks SunSpec, but has no meter's model (201 to 204, 211 to 214): "
+                f"device {device_id} speaks SunSpec, but has no meter model (201 to 204, 211 to 214): "
                 "the meter may have a device id of its own"
             )
         if model == COMMON and length >= SERIAL_AT + SERIAL_WORDS - 2:
@@ -76,16 +76,16 @@ async def _walk(bus: RegisterSource, device_id: int, address: int) -> Found:
             needed = max(point.end for point in METERS[model]) - 2
             if length < needed:
                 raise MeterError(
-                    f"device {device_id} has a SunSpec model {model} of {length} registers; it has "
-                    f"{needed} at least"
+                    f"device {device_id} has a SunSpec model {model} of {length} registers; it must have "
+                    f"at least {needed}"
                 )
             return Found(model, address, serial)
         address += 2 + length
-    raise MeterError(f"device {device_id} has SunSpec models without end")
+    raise MeterError(f"device {device_id} has an endless list of SunSpec models")
 
 
 class SunSpecMeter:
-    """The meter `name`, found anew in each connection and then read in one request."""
+    """The meter `name`, located in each new connection and then read in one request."""
 
     pushes = False
     load_profile = None
@@ -127,7 +127,7 @@ class SunSpecMeter:
         return Reading(self._name, registers, wall, monotonic, found.serial)
 
     async def probe(self) -> Plausibility:
-        """Whether it is a SunSpec meter, and has the volts of a home where it tells them."""
+        """Whether it is a SunSpec meter, and its voltage, where it has one, is that of a home."""
         try:
             found, words = await self._ask(("voltage",))
             seen = f"meter {self._name} has SunSpec model {found.model}"
@@ -135,7 +135,7 @@ class SunSpecMeter:
                 register, shown = _scaled(found.points["voltage"], words)
                 volts = number(register, shown)
             except NoValue:
-                return Plausibility(True, f"{seen}, and tells no voltage")
+                return Plausibility(True, f"{seen}, and gives no voltage")
             verdict = judge(Probe(register, self._model.low, self._model.high), volts)
         except MeterError as error:
             raise MeterError(f"meter {self._name}: {error}") from None
@@ -145,7 +145,7 @@ class SunSpecMeter:
         await self._bus.aclose()
 
     async def _ask(self, names: Collection[str]) -> tuple[Found, dict[int, int]]:
-        """The meter's model, and its words by their places, those of the points `names` at least."""
+        """The meter's model, and its words by their places: at least those of the points `names`."""
         for _ in range(2):
             found = self._found
             if found is None or self._found_in != self._bus.connections:
@@ -156,7 +156,7 @@ class SunSpecMeter:
             answer = await self._bus.registers(self._device_id, "holding", found.address + first, end - first)
             if self._found_in == self._bus.connections:
                 return found, dict(enumerate(answer, first))
-        raise MeterError(f"device {self._device_id} loses its connection again and again")
+        raise MeterError(f"device {self._device_id} keeps losing its connection")
 
 
 def _scaled(point: Point, words: Mapping[int, int]) -> tuple[Register, list[int]]:
@@ -169,7 +169,7 @@ def _scaled(point: Point, words: Mapping[int, int]) -> tuple[Register, list[int]
         power = raw - 0x1_0000 if raw & 0x8000 else raw
         if abs(power) > _LARGEST_SCALE:
             raise MeterError(
-                f"register {point.name} has the scale 10^{power}; 10^-10 to 10^10 would be right"
+                f"register {point.name} has the scale 10^{power}; it must be from 10^-10 to 10^10"
             )
         scale = Fraction(10) ** power
     register = point.register(scale)

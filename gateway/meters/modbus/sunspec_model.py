@@ -1,9 +1,9 @@
-"""What SunSpec lays down of meters: a device says itself where its registers are.
+"""What SunSpec specifies for meters: a device says where its registers are.
 
-At a base address stands the marker "SunS", then one model after the other, each with its id and length, up
-to the id 0xFFFF. The meters' models are 201 to 204, integers with scale factors of their own, and 211 to 214,
-floats. Source: SunSpec Device Information Model Specification 1.0, and the models' definitions, the files
-json/model_*.json in https://github.com/sunspec/models/tree/7abdf8982d5364f8ae916deee18aac86c11be36d.
+The marker "SunS" at a base address is followed by one model after the other, each with its id and length, up
+to the id 0xFFFF. The models of meters are 201 to 204, integers with scale factors of their own, and 211 to
+214, floats. Source: SunSpec Device Information Model Specification 1.0, and the models' definitions, the
+files json/model_*.json in https://github.com/sunspec/models/tree/7abdf8982d5364f8ae916deee18aac86c11be36d.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from gateway.meters.modbus.model import Register
 from gateway.meters.toml_table import TomlTable
 
 MARKER = (0x5375, 0x6E53)  # "SunS"
-COMMON, END = 1, 0xFFFF  # ids of the model that every device begins with, and of the end of all
+COMMON, END = 1, 0xFFFF  # ids of the model that every device begins with, and of the end
 SERIAL_AT, SERIAL_WORDS = 50, 16  # in the common model: SN
 
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """A value of a meter's model: `at` counts registers from the model's id on; `scale_at` is where its
-    power of ten stands. `nan` are the raw words of a point that the device has not."""
+    """A value in a meter's model: `at` counts registers from the model's id; `scale_at` is where its power of
+    ten is. `nan` has the raw values of a point that the device does not have."""
 
     name: str
     obis: str
@@ -33,18 +33,18 @@ class Point:
     scale_at: int | None = None
 
     def register(self, scale: Fraction = Fraction(1)) -> Register:
-        """It as a register of its own."""
+        """The point as a register."""
         return Register(
             self.name, self.obis, "holding", self.at, self.type, "high-first", scale, self.unit, nan=self.nan
         )
 
     @property
     def end(self) -> int:
-        """The first place behind it, and behind its scale."""
+        """The first place after it and its scale."""
         return max(self.register().end, 0 if self.scale_at is None else self.scale_at + 1)
 
 
-# An unavailable acc32 is 0 by the specification, which a total may be; some devices say 0xFFFFFFFF.
+# An unavailable acc32 is 0 by the specification, as a total may be too; some devices send 0xFFFFFFFF.
 INTEGERS = (
     Point("voltage", "1-0:32.7.0", 8, "i16", "V", (0x8000,), 15),
     Point("power", "1-0:16.7.0", 18, "i16", "W", (0x8000,), 22),
@@ -62,7 +62,7 @@ METERS = dict.fromkeys(range(201, 205), INTEGERS) | dict.fromkeys(range(211, 215
 
 @dataclass(frozen=True, slots=True)
 class SunSpecModel:
-    """Where to look for the marker, and what volts a phase has against neutral."""
+    """Where to look for the marker, and the range of the voltage between phase and neutral."""
 
     bases: tuple[int, ...]
     low: Fraction

@@ -13,12 +13,12 @@ from gateway.meters.reading import sane
 
 
 class NoValue(MeterError):
-    """The register is there, and says that it has no value."""
+    """The register exists, and says that it has no value."""
 
 
 def number(register: Register, words: Sequence[int]) -> Fraction:
-    """The value in the register's own unit, exactly as its words say it (a float32 is a fraction). NoValue
-    where they say that there is none."""
+    """The value in the register's own unit, exactly (a float32 is a fraction). NoValue where the words say
+    that there is none."""
     ordered = words if register.word_order == "high-first" else words[::-1]
     data = struct.pack(f">{len(ordered)}H", *ordered)
     if int.from_bytes(data, "big") in register.nan:
@@ -30,8 +30,8 @@ def number(register: Register, words: Sequence[int]) -> Fraction:
 
 
 def lane_value(words: Mapping[Register, Sequence[int]]) -> int:
-    """What the registers of one lane and their words add up to, as the lane counts it, mWh or W, rounded
-    half to even. NoValue where one of them has none; MeterError where no meter measures that."""
+    """The sum of one lane's registers in the lane's unit, mWh or W, rounded half to even. NoValue where one
+    of them has none; MeterError where no meter can have measured that."""
     total = sum((number(register, shown) * register.factor for register, shown in words.items()), Fraction(0))
     value = round(total)
     sane({next(iter(words)).name: value})
