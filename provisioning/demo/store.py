@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import secrets
-import socket
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,15 +12,11 @@ from gateway.errors import Unavailable
 from gateway.store.bucket import Bucket
 from gateway.store.location import Location
 from gateway.store.opening import open_bucket
+from provisioning.demo import seaweedfs
 from provisioning.demo.process import Parts, program, until
 
 BUCKET = "home"
 REGION = "us-east-1"
-
-# SeaweedFS's parts look for each other's gRPC at this distance, whatever its options say.
-_GRPC = 10_000
-# With _GRPC added still below the ports that Linux gives to outgoing connections (32768 to 60999).
-_PORTS = range(15_000, 22_000)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +59,7 @@ def _keys(*actions: str) -> Keys:
 
 async def start_store(parts: Parts, folder: Path, ports: ExitStack) -> Store:
     """SeaweedFS, all of it in one process. `ports` holds on to its ports while nothing listens there."""
-    names = ("master", "volume", "filer", "s3", "admin")
-    listen = dict(zip(names, _free_ports(len(names), ports), strict=True))
+    listen = seaweedfs.free_ports(ports)
     store = Store(f"http://127.0.0.1:{listen['s3']}")
     identities = [
         {
@@ -79,26 +73,9 @@ async def start_store(parts: Parts, folder: Path, ports: ExitStack) -> Store:
     data.mkdir()
     config = folder / "store.json"
     write_secret(config, json.dumps({"identities": identities}))
-    part = await parts.start(
-        "store",
-        program("weed"),
-        "mini",
-        "-ip=127.0.0.1",
-        "-ip.bind=127.0.0.1",
-        f"-dir={data}",
-        f"-bucket={BUCKET}",
-        *(f"-{name}.port={port}" for name, port in listen.items()),
-        *(f"-{name}.port.grpc={port + _GRPC}" for name, port in listen.items()),
-        *(f"-{name}.localSocket={folder}/{name}.sock" for name in ("s3", "filer")),
-        f"-s3.config={config}",
-        "-s3.autoCreateBucket=false",
-        "-s3.port.iceberg=0",
-        "-s3.port.lance=0",
-        "-volume.preStopSeconds=0",
-        "-webdav=false",
-        "-admin.ui=false",
-        "-master.telemetry=false",
-    )
+    sockets = [f"-{name}.localSocket={folder}/{name}.sock" for name in ("s3", "filer")]
+    command = seaweedfs.command(program("weed"), data, config, listen, f"-bucket={BUCKET}", *sockets)
+    part = await parts.start("store", *command)
     bucket = store.bucket()
 
     async def takes_objects() -> bool:
@@ -120,34 +97,3 @@ def write_secret(path: Path, text: str) -> None:
     """Write a file that only its owner ever could read."""
     path.touch(0o600, exist_ok=False)
     path.write_text(text)
-
-
-def _free_ports(count: int, stack: ExitStack) -> list[int]:
-    """Ports that are free, as are those _GRPC above them, and that no other demo picks until `stack` ends."""
-    ports: list[int] = []
-    for port in secrets.SystemRandom().sample(_PORTS, len(_PORTS)):
-        if len(ports) == count:
-            return ports
-        with ExitStack() as taken:
-            try:
-                for number in (port, port + _GRPC):
-                    taken.enter_context(_lock_port(number))
-            except OSError:
-                continue
-            stack.enter_context(taken.pop_all())
-            ports.append(port)
-    raise Unavailable(f"Fewer than {count} ports are free between {_PORTS.start} and {_PORTS.stop} here.")
-
-
-def _lock_port(port: int) -> socket.socket:
-    """An abstract Unix socket named after the port: a lock that goes when its process does."""
-    lock = socket.socket(socket.AF_UNIX)
-    try:
-        lock.bind(f"\0gateway-demo-port-{port}")
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind(("127.0.0.1", port))
-    except OSError:
-        lock.close()
-        raise
-    return lock

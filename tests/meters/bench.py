@@ -175,24 +175,24 @@ async def serial_line() -> AsyncIterator[tuple[str, str]]:
             loop.remove_reader(b)
 
 
+Talk = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+
+
 @asynccontextmanager
-async def raw_server(answer: Callable[[bytes], Iterable[bytes] | None]) -> AsyncIterator[int]:
-    """A server that answers each request with whatever bytes `answer` makes of it; None hangs up. Its
-    clients must be closed before it is left."""
+async def server_of(talk: Talk) -> AsyncIterator[int]:
+    """A server's port, each of whose connections is ended when `talk` returns. Its clients must be closed
+    before it is left."""
     talks: list[asyncio.Task[None]] = []
 
-    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        while request := await reader.read(4096):
-            parts = answer(request)
-            if parts is None:
-                break
-            for part in parts:
-                writer.write(part)
+    async def hold(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(OSError):
+            await talk(reader, writer)
         writer.close()
-        await writer.wait_closed()
+        with suppress(OSError):
+            await writer.wait_closed()
 
     def begin(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        talks.append(asyncio.create_task(talk(reader, writer)))
+        talks.append(asyncio.create_task(hold(reader, writer)))
 
     server = await asyncio.start_server(begin, "127.0.0.1", 0)
     try:
@@ -200,7 +200,23 @@ async def raw_server(answer: Callable[[bytes], Iterable[bytes] | None]) -> Async
     finally:
         server.close()
         await server.wait_closed()
-        await asyncio.wait_for(asyncio.gather(*talks, return_exceptions=True), 20)
+        await asyncio.wait_for(asyncio.gather(*talks), 20)
+
+
+@asynccontextmanager
+async def raw_server(answer: Callable[[bytes], Iterable[bytes] | None]) -> AsyncIterator[int]:
+    """A server that answers each request with whatever bytes `answer` makes of it; None hangs up."""
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while request := await reader.read(4096):
+            parts = answer(request)
+            if parts is None:
+                return
+            for part in parts:
+                writer.write(part)
+
+    async with server_of(talk) as port:
+        yield port
 
 
 async def until(condition: Callable[[], bool], within_s: float = 20) -> None:

@@ -12,10 +12,8 @@ from __future__ import annotations
 
 import json
 import os
-import random
 import re
 import secrets
-import socket
 import subprocess
 import sys
 import time
@@ -29,15 +27,11 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from gateway.store.location import Location
+from provisioning.demo import seaweedfs as weed
 
 BUCKET = "meters"
 
 _READY_S = 60
-# SeaweedFS's parts look for each other's gRPC at this distance, whatever its options say.
-_GRPC = 10000
-# With _GRPC added still below the ports that Linux gives to outgoing connections (32768-60999): a
-# client that calls a stopped server's port in that range may be given the same port, and reach itself.
-_PORTS = range(15000, 22000)
 
 
 class ServerFailed(Exception):
@@ -136,33 +130,16 @@ def seaweedfs(folder: Path) -> Iterator[S3Server]:
     data.mkdir(parents=True, exist_ok=True)
     config.touch(mode=0o600)
     config.write_text(json.dumps({"identities": [identity]}))
-    parts = ("master", "volume", "filer", "s3", "admin")
-    with _free_ports(len(parts)) as ports:
-        listen = dict(zip(parts, ports, strict=True))
-        command = [
-            str(Path(sys.executable).with_name("weed")),
-            "mini",
-            "-ip=127.0.0.1",
-            "-ip.bind=127.0.0.1",
-            f"-dir={data}",
-            *(f"-{part}.port={port}" for part, port in listen.items()),
-            *(f"-{part}.port.grpc={port + _GRPC}" for part, port in listen.items()),
-            f"-s3.config={config}",
-            "-s3.autoCreateBucket=false",  # as Amazon: a put into no bucket is an error
-            "-s3.port.iceberg=0",
-            "-s3.port.lance=0",
-            "-volume.preStopSeconds=0",
-            "-webdav=false",
-            "-admin.ui=false",
-            "-master.telemetry=false",
-        ]
+    with ExitStack() as ports:
+        listen = weed.free_ports(ports)
+        command = weed.command(Path(sys.executable).with_name("weed"), data, config, listen)
         try:
             yield from _running(
                 S3Server(f"http://127.0.0.1:{listen['s3']}", access_key, secret_key, command, {}, folder)
             )
         finally:
-            for port in ports:  # it leaves some of its Unix sockets behind
-                for number in (port, port + _GRPC):
+            for port in listen.values():  # it leaves some of its Unix sockets behind
+                for number in (port, port + weed.GRPC):
                     for left in Path("/tmp").glob(f"seaweedfs-*-{number}.sock"):
                         left.unlink(missing_ok=True)
 
@@ -179,8 +156,8 @@ def minio(folder: Path) -> Iterator[S3Server]:
         "MINIO_BROWSER": "off",
         "MINIO_UPDATE": "off",
     }
-    with _free_ports(1) as [port]:
-        address = f"127.0.0.1:{port}"
+    with ExitStack() as ports:
+        address = f"127.0.0.1:{weed.free_ports(ports)['s3']}"
         command = [str(minio_binary()), "server", "--quiet", "--address", address, str(data)]
         yield from _running(
             S3Server(f"http://{address}", access_key, secret_key, command, environment, folder)
@@ -215,37 +192,3 @@ def _running(server: S3Server) -> Iterator[S3Server]:
 
 def _new_keys() -> tuple[str, str]:
     return secrets.token_hex(10), secrets.token_hex(20)
-
-
-@contextmanager
-def _free_ports(count: int) -> Iterator[list[int]]:
-    """Ports that are free, as are those _GRPC above them, and that no other test run picks until the
-    block ends, also while nothing listens there."""
-    with ExitStack() as locks:
-        ports: list[int] = []
-        for port in random.sample(_PORTS, len(_PORTS)):
-            if len(ports) == count:
-                break
-            with ExitStack() as taken:
-                try:
-                    for number in (port, port + _GRPC):
-                        taken.enter_context(_lock_port(number))
-                except OSError:
-                    continue
-                locks.enter_context(taken.pop_all())
-            ports.append(port)
-        yield ports
-
-
-def _lock_port(port: int) -> socket.socket:
-    """An abstract Unix socket named after the port: a lock that goes when its process does."""
-    lock = socket.socket(socket.AF_UNIX)
-    try:
-        lock.bind(f"\0gateway-test-port-{port}")
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind(("127.0.0.1", port))
-    except OSError:
-        lock.close()
-        raise
-    return lock

@@ -6,8 +6,8 @@ import asyncio
 import os
 import socket
 import struct
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from collections.abc import Iterable
+from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 
 import pytest
@@ -30,6 +30,7 @@ from tests.meters.bench import (
     sdm630,
     serial_line,
     serial_server,
+    server_of,
 )
 
 SDM630 = modbus_model("eastron-sdm630")
@@ -114,33 +115,6 @@ async def test_an_answer_cut_at_every_byte(framing: Framing, hang_up: bool) -> N
         await main.aclose()
         most[0] = None
         assert (await read_once(port, framing)).registers == EXPECTED
-
-
-Talk = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
-
-
-@asynccontextmanager
-async def server_of(talk: Talk) -> AsyncIterator[int]:
-    """A server's port, each of whose connections is ended when `talk` returns."""
-    talks: list[asyncio.Task[None]] = []
-
-    async def hold(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with suppress(OSError):
-            await talk(reader, writer)
-        writer.close()
-        with suppress(OSError):
-            await writer.wait_closed()
-
-    def begin(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        talks.append(asyncio.create_task(hold(reader, writer)))
-
-    server = await asyncio.start_server(begin, "127.0.0.1", 0)
-    try:
-        yield server.sockets[0].getsockname()[1]
-    finally:
-        server.close()
-        await server.wait_closed()
-        await asyncio.wait_for(asyncio.gather(*talks), 20)
 
 
 async def test_a_reset_in_the_middle_of_an_answer() -> None:
