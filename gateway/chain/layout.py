@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from gateway.errors import UsageError
 
 MAX_UNIT_MS = 3_600_000
+DAY_MS = 86_400_000
 
 
 @dataclass(frozen=True, slots=True)

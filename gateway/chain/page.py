@@ -14,12 +14,12 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from gateway.chain.layout import DAY_MS
 from gateway.chain.seal import U64
 from gateway.chain.window import Granularity
 
 Span = Literal["day", "month"]
 SPANS: tuple[Span, ...] = ("day", "month")
-_DAY_MS = 86_400_000
 _LEAST_MS = {"day": 60_000, "month": 900_000}
 
 
@@ -55,12 +55,12 @@ class Calendar:
     @classmethod
     def of(cls, unit_ms: int, start: int) -> Calendar | None:
         """None for a stream whose unit does not divide a day: it has no pages."""
-        return None if _DAY_MS % unit_ms else cls(unit_ms, start)
+        return None if DAY_MS % unit_ms else cls(unit_ms, start)
 
     def step(self, span: Span) -> int:
         """How many units a step of this span's pages has."""
         base = 1 if span == "day" else self.step("day")
-        day = _DAY_MS // self.unit_ms
+        day = DAY_MS // self.unit_ms
         step = base * -(-_LEAST_MS[span] // (base * self.unit_ms))
         while day % step:
             step += base

@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
-from gateway.chain.layout import ENERGY
+from gateway.chain.layout import DAY_MS, ENERGY
 from gateway.chain.window import Granularity, check_zone, spell_ms
 from gateway.errors import UsageError
 
@@ -24,8 +24,7 @@ MAX_DECIMALS = 12
 MAX_POWER_W = 1_000_000
 """What no home's connection carries: it bounds a step's energy, and so the bill below 2^63."""
 _DAY_MIN = 24 * 60
-_DAY_MS = 86_400_000
-_AHEAD_MS = 366 * _DAY_MS
+_AHEAD_MS = 366 * DAY_MS
 
 
 class Weight(NamedTuple):
@@ -82,7 +81,7 @@ class Tariff:
             raise UsageError("a tariff has prices for import, for export, or for both")
         if not 0 <= self.scale <= MAX_DECIMALS:
             raise UsageError(f"a tariff's prices have 0 to {MAX_DECIMALS} decimals, not {self.scale}")
-        if self.step_ms <= 0 or _DAY_MS % self.step_ms:
+        if self.step_ms <= 0 or DAY_MS % self.step_ms:
             raise UsageError(
                 f"a tariff's step of {self.step_ms} ms does not divide a day; usual are 15min and 1h"
             )

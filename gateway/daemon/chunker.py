@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from gateway.chain.layout import Layout
-from gateway.host.clock import Clock
+from gateway.host.clock import Clock, unix_ms
 from gateway.ledger.ledger import Ledger
 from gateway.ledger.records import ChunkEntry, Outgoing, Sealed, Stream
 from gateway.trust.root import Root
@@ -96,7 +96,7 @@ class Chunker:
             count=whole.end - whole.first,
             lanes=tuple(lane.astype("<u8").tobytes() for lane in whole.c),
             previous=stream.descriptor_digest if last is None else last.digest,
-            sealed_ms=self._clock.wall() // 1_000_000,
+            sealed_ms=unix_ms(self._clock),
         )
         data = await sign(self._root, chunk)
         entry = ChunkEntry(seq, whole.incarnation, whole.first, whole.end, cose.digest(data))

@@ -12,14 +12,14 @@ from gateway.chain.consent.held import Held
 from gateway.chain.consent.windows import check
 from gateway.chain.grant import ID_BYTES, Grant, seal_k0
 from gateway.chain.keys import KEY_BYTES
-from gateway.chain.layout import ENERGY
+from gateway.chain.layout import DAY_MS, ENERGY
 from gateway.chain.tariff import Tariff
 from gateway.chain.window import Granularity
 from gateway.control.documents import Consent, NewGrant
 from gateway.daemon.grants import GrantBook, ServedGrant
 from gateway.daemon.issuer import Issuer
 from gateway.errors import LedgerError, TrustError, Unavailable, UsageError
-from gateway.host.clock import Clock
+from gateway.host.clock import Clock, unix_ms
 from gateway.ledger.ledger import Ledger
 from gateway.ledger.records import AuditEntry, GrantRecord, Outgoing, Stream
 from gateway.trust.keyring import KeyRing
@@ -33,7 +33,6 @@ from gateway.wire.tariff import tariff_body
 
 _log = logging.getLogger(__name__)
 _FAR_MS = 253_370_764_800_000  # 9999-01-01: later ones have no date a person could be shown
-_DAY_MS = 86_400_000
 
 
 class Granter:
@@ -70,7 +69,7 @@ class Granter:
                 "the clock is not set yet, so no grant can say when it begins: ask again when it is right, "
                 "`gateway status` tells"
             )
-        now_ms = self._clock.wall() // 1_000_000
+        now_ms = unix_ms(self._clock)
         for card in cards:
             _check_card(card, now_ms)
         if len(cards) != (2 if wanted.kind == "load" else 1):
@@ -171,7 +170,7 @@ class Granter:
                     record,
                     from_unit,
                     Outgoing(names.revocation(stream.id, grant_id), data),
-                    AuditEntry(self._clock.wall() // 1_000_000, "revocation", what),
+                    AuditEntry(unix_ms(self._clock), "revocation", what),
                 )
             return await self._find(grant_id)
 
@@ -235,7 +234,7 @@ def _check_bill(one: Held) -> None:
     grant, tariff, unit_ms = one.grant, one.tariff, one.grant.granularity.unit_ms
     if tariff is None:
         return
-    if isinstance(grant.granularity.size, int) and grant.granularity.size * unit_ms < _DAY_MS:
+    if isinstance(grant.granularity.size, int) and grant.granularity.size * unit_ms < DAY_MS:
         raise UsageError(
             f"a bill for each {grant.granularity} tells nearly what its sums do: right would be day or month"
         )

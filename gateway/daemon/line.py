@@ -17,7 +17,7 @@ from gateway.daemon.issuer import Issuer
 from gateway.daemon.pager import Pager
 from gateway.daemon.sealer import Sealer
 from gateway.errors import LedgerError, TrustError
-from gateway.host.clock import Clock
+from gateway.host.clock import Clock, unix_ms
 from gateway.host.fault_log import FaultLog
 from gateway.ledger.ledger import Ledger
 from gateway.ledger.records import ChunkEntry, Outgoing, Stream
@@ -60,7 +60,7 @@ class Finisher:
         async for span, period in self._pager.due(stream, last.end):
             folded = await self._issuer.fold(stream, period.begin, period.end, span)
             await self._pager.make(stream, span, period, folded)
-        head = Head(stream.id, last.seq, last.digest, last.end, self._clock.wall() // 1_000_000)
+        head = Head(stream.id, last.seq, last.digest, last.end, unix_ms(self._clock))
         data = await sign(self._root, head)
         await self._ledger.enqueue(stream.id, [Outgoing(names.head(stream.id), data, replace=True)])
         self._finished[stream.id] = last.end

@@ -7,7 +7,7 @@ import logging
 
 from gateway.daemon.rollback import RollbackCheck
 from gateway.errors import KeyTaken, LedgerError, StoreDenied, StoreUnavailable
-from gateway.host.clock import Clock
+from gateway.host.clock import Clock, unix_ms
 from gateway.host.fault_log import FaultLog
 from gateway.ledger.ledger import Ledger
 from gateway.ledger.records import Queued
@@ -54,7 +54,7 @@ class Publisher:
                 await self._clock.sleep(pause)
                 pause = min(pause * 2, _LONGEST_PAUSE_S)
                 continue
-            self.answered_ms = self._clock.wall() // 1_000_000
+            self.answered_ms = unix_ms(self._clock)
             pause = 1.0
             if not sent:
                 await self._clock.sleep(_IDLE_S)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 
-from gateway.host.clock import Clock
+from gateway.host.clock import Clock, unix_ms
 from gateway.intervals.validation import RegisterEvent
 from gateway.ledger.ledger import Ledger
 from gateway.ledger.records import AuditEntry
@@ -50,7 +50,7 @@ class RegisterLog:
             return
         self._skipped = False
         sentence = self.sentence(event)
-        await self._ledger.audit(AuditEntry(self._clock.wall() // 1_000_000, "meter", sentence))
+        await self._ledger.audit(AuditEntry(unix_ms(self._clock), "meter", sentence))
         _log.warning("%s", sentence)
         if holds:
             self._written = now

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 
 from gateway.errors import GatewayError, NotFound, Refused
-from gateway.host.clock import Clock
+from gateway.host.clock import Clock, unix_ms
 from gateway.ledger.ledger import Ledger
 from gateway.ledger.records import AuditEntry, Queued, Stream
 from gateway.store.bucket import Bucket
@@ -106,7 +106,7 @@ class RollbackCheck:
     async def note(self, detail: str) -> None:
         """Write to the log and the audit log what the store holds."""
         _log.warning("%s", detail)
-        await self._ledger.audit(AuditEntry(self._clock.wall() // 1_000_000, "store", detail))
+        await self._ledger.audit(AuditEntry(unix_ms(self._clock), "store", detail))
 
     async def _unit_ms(self, stream_id: bytes) -> int:
         (stream,) = [stream for stream in await self._ledger.streams() if stream.id == stream_id]

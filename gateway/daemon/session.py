@@ -22,7 +22,7 @@ from gateway.daemon.publisher import Publisher
 from gateway.daemon.rollback import RollbackCheck
 from gateway.daemon.sealer import Sealer
 from gateway.daemon.status import StatusReporter
-from gateway.host.clock import Clock
+from gateway.host.clock import Clock, unix_ms
 from gateway.ledger.ledger import Ledger
 from gateway.ledger.records import AuditEntry
 from gateway.meters.reader import ReaderState, read_forever
@@ -127,7 +127,7 @@ class Session:
         """A new incarnation, durable. A counter ahead of the ledger means that the ledger is not the last."""
         last = await self._ledger.last_incarnation()
         counter = await self._root.incarnation_counter()
-        now_ms = self._clock.wall() // 1_000_000
+        now_ms = unix_ms(self._clock)
         if last is not None and counter is not None and counter > last:
             detail = (
                 f"the TPM drew incarnation {counter}, the ledger knows {last}: the gateway stopped while it "

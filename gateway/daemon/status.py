@@ -8,7 +8,7 @@ import gateway
 from gateway.control.documents import MeterStatus, Status, StoreStatus
 from gateway.daemon.line import Line
 from gateway.daemon.publisher import Publisher
-from gateway.host.clock import Clock
+from gateway.host.clock import Clock, unix_ms
 from gateway.ledger.ledger import Ledger
 from gateway.meters.reader import ReaderState
 from gateway.trust.root import Root
@@ -46,7 +46,7 @@ class StatusReporter:
             assurance=self._root.assurance,
             signer=cose.kid_of(self._root.public_key).hex(),
             incarnation=self._incarnation,
-            now_ms=self._clock.wall() // 1_000_000,
+            now_ms=unix_ms(self._clock),
             clock_trusted=self._clock.trusted(),
             store=StoreStatus(
                 url=self._store_url,

@@ -20,7 +20,7 @@ from gateway.chain.page import SPANS, Calendar, Period
 from gateway.chain.seal import signed, total, unseal, words
 from gateway.daemon.rollback import RollbackCheck
 from gateway.errors import LedgerError, Refused
-from gateway.host.clock import Clock
+from gateway.host.clock import Clock, unix_ms
 from gateway.intervals.state import SamplerState
 from gateway.ledger.ledger import Ledger
 from gateway.ledger.records import AuditEntry, ChunkEntry, PageEntry, Sealed, Stream
@@ -113,7 +113,7 @@ class Takeover:
             ring.vault.seal(state.to_bytes(), place),
             await self._windows(),
             revoked,
-            AuditEntry(self._clock.wall() // 1_000_000, "rollback", detail),
+            AuditEntry(unix_ms(self._clock), "rollback", detail),
         )
         _log.warning("the ledger was rolled back; %s", detail)
 

@@ -30,6 +30,11 @@ class Clock(Protocol):
         """Wait on this clock."""
 
 
+def unix_ms(clock: Clock) -> int:
+    """Milliseconds of Unix time by `clock` now: the time that objects and documents carry."""
+    return clock.wall() // 1_000_000
+
+
 class SystemClock:
     """The machine's clocks. `source` "ntp" trusts the wall clock once the kernel says that it is
     synchronised; "host" trusts it as it stands (a laptop, a container whose host keeps the time)."""

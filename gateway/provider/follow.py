@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 
 from gateway.errors import StoreUnavailable
-from gateway.host.clock import Clock
+from gateway.host.clock import Clock, unix_ms
 from gateway.host.fault_log import FaultLog
 from gateway.provider.sums import Row, Sums
 from gateway.stream.reader import StreamReader
@@ -31,7 +31,7 @@ async def follow(
     while True:
         came = False
         try:
-            await reader.refresh(clock.wall() // 1_000_000, max_age_ms)
+            await reader.refresh(unix_ms(clock), max_age_ms)
             if reader.head != renewed_at:
                 await sums.renew()
                 renewed_at = reader.head

@@ -21,6 +21,7 @@ from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from gateway.chain.grant import XWING_SEED_BYTES, xwing_public_bytes
+from gateway.chain.layout import DAY_MS
 from gateway.errors import Refused, UsageError
 from gateway.host.files import read_private, sync_folder
 from gateway.wire import cose
@@ -29,7 +30,7 @@ from gateway.wire.form import Field, bstr, read, tstr, uint, write
 
 KEY_FILE = "key.cbor"
 CARD_FILE = "card.cose"
-VALIDITY_MS = 2 * 365 * 86_400_000
+VALIDITY_MS = 2 * 365 * DAY_MS
 
 _VERSION = 1
 _SCALAR_BYTES = 32

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from gateway.chain.layout import DAY_MS
 from gateway.chain.window import Granularity
 from gateway.errors import NotGranted, UsageError
 from gateway.provider.grants import OwnGrant
 from gateway.wire.stream import Descriptor
-
-_DAY_MS = 86_400_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +77,7 @@ def length_ms(granularity: Granularity) -> int:
     """How long a window is, roughly for days and months: to order granularities by."""
     if isinstance(granularity.size, int):
         return granularity.size * granularity.unit_ms
-    return _DAY_MS if granularity.size == "day" else 30 * _DAY_MS
+    return DAY_MS if granularity.size == "day" else 30 * DAY_MS
 
 
 def _granularities(query: Query, descriptor: Descriptor, held: Sequence[OwnGrant]) -> list[Granularity]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from gateway.chain.layout import ENERGY
+from gateway.chain.layout import DAY_MS, ENERGY
 from gateway.chain.tariff import Dynamic, Rule, Tariff, TimeOfUse
 from gateway.errors import Refused, UsageError
 from gateway.wire import cose
@@ -18,7 +18,7 @@ _TARIFF_FIELDS = (
     Field(1, "currency", tstr(8)),
     Field(2, "scale", between(0, 12)),
     Field(3, "zone", tstr()),
-    Field(4, "step_ms", between(1, 86_400_000)),
+    Field(4, "step_ms", between(1, DAY_MS)),
     Field(5, "import", _PRICES, optional=True),
     Field(6, "export", _PRICES, optional=True),
 )

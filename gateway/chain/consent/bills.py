@@ -14,11 +14,11 @@ from math import gcd
 
 from gateway.chain.consent.held import Finding, Held
 from gateway.chain.grant import Grant
+from gateway.chain.layout import DAY_MS
 from gateway.chain.tariff import Tariff, Weight
 from gateway.chain.window import spell_ms
 from gateway.errors import UsageError
 
-_DAY_MS = 86_400_000
 _TOLD = 10
 """A window counts as told when a bill leaves less than a tenth of its possible range open."""
 _MEAN_W = 1000
@@ -111,7 +111,7 @@ def _billed(one: Held) -> Iterator[tuple[int, int, dict[str, list[Weight]]]]:
     tariff, granularity = _tariff(one), one.granularity
     end = one.end
     if end is None:
-        end = one.grant.first + 366 * _DAY_MS // granularity.unit_ms
+        end = one.grant.first + 366 * DAY_MS // granularity.unit_ms
     for j in range(max(1, one.grant.number(end))):
         a, b = one.grant.window(j)
         try:

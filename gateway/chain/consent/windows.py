@@ -15,11 +15,11 @@ from math import lcm
 
 from gateway.chain.consent.bills import by_bills, isolated
 from gateway.chain.consent.held import Finding, Held
+from gateway.chain.layout import DAY_MS
 from gateway.chain.window import spell_ms
 from gateway.errors import UsageError
 
-_DAY_MS = 86_400_000
-_HORIZON_MS = 2 * 366 * _DAY_MS
+_HORIZON_MS = 2 * 366 * DAY_MS
 _MOST_POINTS = 500_000
 
 

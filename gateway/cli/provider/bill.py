@@ -16,7 +16,7 @@ from gateway.cli.provider.rows import local, stream_csv, stream_table, utc
 from gateway.cli.values import Duration
 from gateway.config.tariff import load_tariff
 from gateway.errors import UsageError
-from gateway.host.clock import SystemClock
+from gateway.host.clock import SystemClock, unix_ms
 from gateway.provider.bill import Bill, bill_grants, bills
 from gateway.provider.grants import OwnGrant
 from gateway.provider.identity import Identity, open_identity
@@ -151,5 +151,5 @@ async def _reader(
     identity = open_identity(folder)
     async with place.bucket() as bucket:
         reader = await StreamReader.open(bucket, place.stream, place.signer, Seen(folder, place.stream))
-        await reader.refresh(SystemClock("host").wall() // 1_000_000, max_age_ms)
+        await reader.refresh(unix_ms(SystemClock("host")), max_age_ms)
         yield reader, identity

@@ -15,7 +15,7 @@ from gateway.cli.provider import rows as provider_rows
 from gateway.cli.provider.place import Place, place_options
 from gateway.cli.values import Duration, Lanes, Moment
 from gateway.errors import GatewayError, UsageError
-from gateway.host.clock import SystemClock
+from gateway.host.clock import SystemClock, unix_ms
 from gateway.provider.follow import follow
 from gateway.provider.identity import Identity, open_identity
 from gateway.provider.query import Query
@@ -155,4 +155,4 @@ def _say(sentences: list[str]) -> None:
 
 
 def _now_ms() -> int:
-    return SystemClock("host").wall() // 1_000_000
+    return unix_ms(SystemClock("host"))
