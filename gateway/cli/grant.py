@@ -75,7 +75,26 @@ def new(
     yes: bool,
     as_json: bool,
 ) -> None:
-    """Let the provider that holds the card open sums, a bill, a share of a load, and nothing finer."""
+    """Let the provider that holds the card open sums, a bill, a share of a load, and nothing finer.
+
+    A bill needs a tariff file, the same at the household and the provider, to the last decimal:
+
+    \b
+      currency = "EUR"
+      zone = "Europe/Berlin"
+      [[import]]                    # the first rule that fits the local time
+      price = "0.3215"              # per kWh, as text: no decimal is lost
+      days = ["mon", "tue", "wed", "thu", "fri"]
+      from = "06:00"
+      until = "22:00"
+      [[import]]
+      price = "0.2450"
+      [export]                      # or a price for each quarter hour from a moment on
+      start = 2026-11-01T00:00:00+01:00
+      prices = ["-0.0810", "-0.0790"]
+
+    A tariff that isolates one window (a price for a single quarter hour, or base-N prices) is refused.
+    """
     if (tariff is not None) + load + raw > 1:
         raise UsageError("--bill, --load and --raw are different grants: make one at a time")
     if load != (service is not None):
