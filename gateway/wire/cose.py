@@ -20,12 +20,12 @@ from cryptography.hazmat.primitives.serialization import load_der_public_key
 
 from gateway.errors import Refused
 
-_TAG = 18
+_TAG = b"\xd2"  # tag 18, COSE_Sign1
 _ALG, _KID, _ES256 = 1, 4, -7
 _SIGNATURE_BYTES = 64
 KID_BYTES = 16
 SPKI_BYTES = 91  # SubjectPublicKeyInfo of P-256 as a named curve with an uncompressed point (RFC 5480)
-_DEPTH = 8  # the deepest object, a descriptor in its COSE_Sign1, nests 3 deep
+_DEPTH = 8  # a tariff, the deepest of what is signed or hashed, nests 4 deep
 
 
 def digest(data: bytes) -> bytes:
@@ -44,8 +44,8 @@ def encode(value: Any) -> bytes:
 
 
 def _is_plain(data: bytes) -> bool:
-    """Whether it is integers, strings, arrays and maps of unsigned integer keys alone, under tag 18 or none.
-    IndexError if it is cut short.
+    """Whether it is integers, strings, arrays and maps of unsigned integer keys alone; IndexError if it is
+    cut short.
 
     cbor2 makes dates, decimals, patterns and shared items of tags, and those can grow out of all
     proportion to the bytes: a kilobyte of references to references writes out as terabytes.
@@ -65,13 +65,13 @@ def _is_plain(data: bytes) -> bool:
         major, low = data[at] >> 5, data[at] & 0x1F
         size = 0 if low < 24 else 1 << low - 24
         value = int.from_bytes(data[at + 1 : at + 1 + size], "big") if size else low
-        if low > 27 or major == 7 or (major == 6 and (at or value != _TAG)) or (is_key and major):
+        if low > 27 or major > 5 or (is_key and major):
             return False
         at += 1 + size + (value if major in (2, 3) else 0)
         if at > len(data):
             raise IndexError
         if major >= 4:
-            left.append(1 if major == 6 else value * (major - 3))
+            left.append(value * (major - 3))
             in_map.append(major == 5)
             if len(left) > _DEPTH:
                 return False
@@ -111,7 +111,7 @@ def to_be_signed(type_string: str, kid: bytes, payload: bytes) -> bytes:
 
 def assemble(kid: bytes, payload: bytes, signature: bytes) -> bytes:
     """The tagged COSE_Sign1. `signature` is r | s, 64 bytes."""
-    return encode(cbor2.CBORTag(_TAG, [protected_header(kid), {}, payload, signature]))
+    return _TAG + encode([protected_header(kid), {}, payload, signature])
 
 
 def load_public_key(public_key: bytes, what: str) -> ec.EllipticCurvePublicKey:
@@ -127,10 +127,10 @@ def load_public_key(public_key: bytes, what: str) -> ec.EllipticCurvePublicKey:
 
 def payload_unchecked(data: bytes, what: str) -> tuple[bytes, bytes, bytes]:
     """(kid, payload, signature) of a COSE_Sign1, whoever signed it: only to find out whom to ask."""
-    value = decode(data, what)
-    parts = value.value if isinstance(value, cbor2.CBORTag) and value.tag == _TAG else None
+    parts = decode(data.removeprefix(_TAG), what)
     if (
-        not isinstance(parts, list)
+        not data.startswith(_TAG)
+        or not isinstance(parts, list)
         or len(parts) != 4
         or parts[1] != {}
         or not all(isinstance(parts[i], bytes) for i in (0, 2, 3))
