@@ -15,16 +15,13 @@ import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from gateway.chain.grant import XWING_SEED_BYTES, xwing_public_bytes
 from gateway.chain.layout import DAY_MS
 from gateway.errors import Refused, UsageError
 from gateway.host.files import read_private, sync_folder
-from gateway.wire import cose
+from gateway.wire import cose, es256
 from gateway.wire.card import Card
 from gateway.wire.form import Field, bstr, read, tstr, uint, write
 
@@ -56,7 +53,7 @@ def new_identity(folder: Path, name: str, now_ms: int, validity_ms: int = VALIDI
     if not name.strip() or not tstr(80).fits(name):
         raise UsageError("a provider's name has 1 to 80 printable characters (bytes, in UTF-8)")
     seed, key = secrets.token_bytes(XWING_SEED_BYTES), ec.generate_private_key(ec.SECP256R1())
-    public = _spki(key)
+    public = es256.spki(key.public_key())
     card = Card(
         kid=cose.kid_of(public),
         signing_key=public,
@@ -97,18 +94,13 @@ def open_identity(folder: Path) -> Identity:
         raise UsageError(f"{path}: its signing key is none of P-256; restore it from a backup") from None
     if values["version"] != _VERSION:
         raise UsageError(f"{path} has version {values['version']}; this program reads version {_VERSION}")
-    return Identity(cose.kid_of(_spki(key)), values["xwing_seed"], key)
-
-
-def _spki(key: ec.EllipticCurvePrivateKey) -> bytes:
-    return key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    return Identity(cose.kid_of(es256.spki(key.public_key())), values["xwing_seed"], key)
 
 
 def _signed_card(card: Card, key: ec.EllipticCurvePrivateKey) -> bytes:
     payload = card.payload()
     message = cose.to_be_signed(card.TYPE, card.kid, payload)
-    r, s = decode_dss_signature(key.sign(message, ec.ECDSA(hashes.SHA256())))
-    return cose.assemble(card.kid, payload, r.to_bytes(32, "big") + s.to_bytes(32, "big"))
+    return cose.assemble(card.kid, payload, es256.sign(key, message))
 
 
 def _make_folder(folder: Path, files: dict[str, tuple[bytes, int]]) -> None:

@@ -8,9 +8,7 @@ import secrets
 from pathlib import Path
 from typing import Literal, Self
 
-from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
     NoEncryption,
@@ -62,8 +60,7 @@ class SoftwareRoot:
 
     async def sign(self, message: bytes) -> bytes:
         self._usable()
-        r, s = decode_dss_signature(self._signing_key.sign(message, ec.ECDSA(hashes.SHA256())))
-        return es256.signature(self._signing_key.public_key(), message, r, s)
+        return es256.sign(self._signing_key, message)
 
     async def draw_incarnation(self) -> int:
         self._usable()

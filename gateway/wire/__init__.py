@@ -3,8 +3,8 @@
 The only room that knows CBOR and COSE. What it decodes is checked: signature first, then form;
 whatever fails is Refused with a sentence that names the object. In the order in which to read it:
 
+- `es256`    signatures as COSE wants them, and public keys
 - `cose`     deterministic CBOR, and COSE_Sign1 with ES256
-- `es256`    signatures as COSE wants them
 - `form`     the form of a payload, field by field
 - `names`    where objects lie in a bucket
 - `signed`   what all signed objects share, and that a stored one lies under its own key

@@ -12,17 +12,15 @@ import hmac
 from typing import Any
 
 import cbor2
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
-from cryptography.hazmat.primitives import hashes
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 from cryptography.hazmat.primitives.serialization import load_der_public_key
 
 from gateway.errors import Refused
+from gateway.wire import es256
 
 _TAG = b"\xd2"  # tag 18, COSE_Sign1
 _ALG, _KID, _ES256 = 1, 4, -7
-_SIGNATURE_BYTES = 64
 KID_BYTES = 16
 SPKI_BYTES = 91  # SubjectPublicKeyInfo of P-256 as a named curve with an uncompressed point (RFC 5480)
 _DEPTH = 8  # a tariff, the deepest of what is signed or hashed, nests 4 deep
@@ -150,12 +148,9 @@ def verify(data: bytes, type_string: str, public_key: bytes, what: str) -> bytes
         raise Refused(
             f"{what} is signed by key {kid.hex()}, not by the registered {kid_of(public_key).hex()}"
         )
-    if len(signature) != _SIGNATURE_BYTES:
-        raise Refused(f"the signature of {what} has {len(signature)} bytes, not {_SIGNATURE_BYTES}")
-    der = encode_dss_signature(int.from_bytes(signature[:32], "big"), int.from_bytes(signature[32:], "big"))
-    message = to_be_signed(type_string, kid, payload)
-    try:
-        load_public_key(public_key, "the registered key").verify(der, message, ec.ECDSA(hashes.SHA256()))
-    except InvalidSignature:
-        raise Refused(f"the signature of {what} does not fit: changed, or not a {type_string}") from None
+    if len(signature) != es256.SIGNATURE_BYTES:
+        raise Refused(f"the signature of {what} has {len(signature)} bytes, not {es256.SIGNATURE_BYTES}")
+    key = load_public_key(public_key, "the registered key")
+    if not es256.verifies(key, to_be_signed(type_string, kid, payload), signature):
+        raise Refused(f"the signature of {what} does not fit: changed, or not a {type_string}")
     return payload

@@ -1,14 +1,21 @@
-"""ES256 as COSE wants it (RFC 9053, section 2.1): r | s, 32 bytes each."""
+"""ES256 as COSE wants it (RFC 9053, section 2.1): a signature is r | s, 32 bytes each.
+
+`cryptography` and X.509 have it as a DER sequence of two integers: this is the one place that turns one into
+the other. Public keys are written as SubjectPublicKeyInfo (RFC 5280, section 4.1; RFC 5480).
+"""
 
 from __future__ import annotations
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
+from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature, encode_dss_signature
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from gateway.errors import TrustError
+
+SIGNATURE_BYTES = 64
+_HALF = SIGNATURE_BYTES // 2
 
 
 def spki(key: ec.EllipticCurvePublicKey) -> bytes:
@@ -16,14 +23,32 @@ def spki(key: ec.EllipticCurvePublicKey) -> bytes:
     return key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
 
 
+def sign(key: ec.EllipticCurvePrivateKey, message: bytes) -> bytes:
+    """r | s of a key that this process holds."""
+    r, s = decode_dss_signature(key.sign(message, ec.ECDSA(hashes.SHA256())))
+    return signature(key.public_key(), message, r, s)
+
+
 def signature(key: ec.EllipticCurvePublicKey, message: bytes, r: int, s: int) -> bytes:
-    """r | s, padded to 64 bytes, once `key` verifies it over `message`. A signature that does not fit
-    (a glitch in the signer could even betray its key) goes nowhere: TrustError."""
-    try:
-        key.verify(encode_dss_signature(r, s), message, ec.ECDSA(hashes.SHA256()))
-    except InvalidSignature:
+    """r | s, padded to SIGNATURE_BYTES, once `key` verifies it over `message`. A signature that does not
+    verify (a glitch in the signer could even betray its key) goes nowhere: TrustError."""
+    if not _verifies(key, message, r, s):
         raise TrustError(
             "the root of trust made a signature that its own key does not verify: power the device off and"
             " on; if it happens again, replace the TPM"
-        ) from None
-    return r.to_bytes(32, "big") + s.to_bytes(32, "big")
+        )
+    return r.to_bytes(_HALF, "big") + s.to_bytes(_HALF, "big")
+
+
+def verifies(key: ec.EllipticCurvePublicKey, message: bytes, signed: bytes) -> bool:
+    """Whether `signed`, r | s of SIGNATURE_BYTES, is a signature of `key` over `message`."""
+    r, s = (int.from_bytes(half, "big") for half in (signed[:_HALF], signed[_HALF:]))
+    return _verifies(key, message, r, s)
+
+
+def _verifies(key: ec.EllipticCurvePublicKey, message: bytes, r: int, s: int) -> bool:
+    try:
+        key.verify(encode_dss_signature(r, s), message, ec.ECDSA(hashes.SHA256()))
+    except InvalidSignature:
+        return False
+    return True
