@@ -1,7 +1,7 @@
-"""What makes a chunk right: alone (`check_chunk`), and after the one before (`ChainFollower`).
+"""What makes a chunk valid: alone (`check_chunk`), and after the one before (`ChainFollower`).
 
-PROTOCOL.md, "A reader checks, in this order": signature and key, type, stream, then the chain of
-digests and seq without a hole. No I/O here. Every text names the object by its key.
+The order is that of PROTOCOL.md, "What a reader checks": signature, form and place, then the chain of digests
+and seq without a hole. No I/O here. Every sentence names the object by its key.
 """
 
 from __future__ import annotations

@@ -1,5 +1,6 @@
 """Every object that is stored or sent: its CDDL (gw1.cddl), its encoding, its signature check.
 
+gateway/PROTOCOL.md is the specification, and tests/wire/test_protocol.py holds it and this room together.
 The only room that knows CBOR and COSE. What it decodes is checked: signature first, then form;
 whatever fails is Refused with a sentence that names the object. In the order in which to read it:
 
