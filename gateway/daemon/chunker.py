@@ -101,5 +101,5 @@ class Chunker:
         data = await sign(self._root, chunk)
         entry = ChunkEntry(seq, whole.incarnation, whole.first, whole.end, cose.digest(data))
         key = names.chunk(stream.id, whole.first, stream.layout.unit_ms)
-        await self._ledger.close_chunk(stream, entry, whole, rest, Outgoing(key, data))
+        await self._ledger.close_chunk(stream, entry, whole, rest, Outgoing("chunk", key, data))
         return entry

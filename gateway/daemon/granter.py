@@ -128,7 +128,7 @@ class Granter:
             "grant",
             f"{grant.opens} (grant {grant.id.hex()}) to {card.name}, for: {grant.purpose}",
         )
-        return record, Outgoing(names.grant(grant.stream, grant.id), data), audit
+        return record, Outgoing("grant", names.grant(grant.stream, grant.id), data), audit
 
     async def _decide(self, stream: Stream, cards: list[Card], wanted: NewGrant, now_ms: int) -> list[Grant]:
         granularity = Granularity.parse(wanted.granularity, stream.layout.unit_ms, wanted.zone)
@@ -169,7 +169,7 @@ class Granter:
                 await self._ledger.revoke_grant(
                     record,
                     from_unit,
-                    Outgoing(names.revocation(stream.id, grant_id), data),
+                    Outgoing("revocation", names.revocation(stream.id, grant_id), data),
                     AuditEntry(unix_ms(self._clock), "revocation", what),
                 )
             return await self._find(grant_id)

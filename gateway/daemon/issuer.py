@@ -94,7 +94,7 @@ class Issuer:
         tokens, after = await asyncio.to_thread(_tokens, grant, served.tariff, sealing, cursor, (first, end))
         self._cursors[record.id, fold] = after
         data = await sign(self._root, Tokens(stream.id, record.id, first, tuple(tokens)))
-        return Outgoing(names.bundle(stream.id, record.id, first, fold), data)
+        return Outgoing("tokens", names.bundle(stream.id, record.id, first, fold), data)
 
 
 @dataclass(frozen=True, slots=True)

@@ -62,7 +62,7 @@ class Finisher:
             await self._pager.make(stream, span, period, folded)
         head = Head(stream.id, last.seq, last.digest, last.end, unix_ms(self._clock))
         data = await sign(self._root, head)
-        await self._ledger.enqueue(stream.id, [Outgoing(names.head(stream.id), data, replace=True)])
+        await self._ledger.enqueue(stream.id, [Outgoing("head", names.head(stream.id), data)])
         self._finished[stream.id] = last.end
 
 

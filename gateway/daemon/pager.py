@@ -58,9 +58,9 @@ class Pager:
         )
         data = await sign(self._root, page)
         kept = sums if span == "day" else None
-        entry = PageEntry(period.name, period.step, period.first, period.end, cose.digest(data), kept)
+        entry = PageEntry(span, period.name, period.step, period.first, period.end, cose.digest(data), kept)
         key = names.page(stream.id, period.name)
-        await self._ledger.add_page(stream, entry, [*folded, Outgoing(key, data)])
+        await self._ledger.add_page(stream, entry, [*folded, Outgoing("page", key, data)])
 
     async def _add_chunks(self, stream: Stream, day: Period, sums: U64) -> tuple[bytes, ...]:
         """Add the day's ciphertexts to `sums`; the digests of the chunks that overlap the day."""

@@ -75,9 +75,9 @@ class Publisher:
         return len(sent)
 
     async def _put(self, queued: Queued) -> None:
-        key, data, replace = queued.object
+        _, key, data = queued.object
         try:
-            await self._bucket.put(key, data, replace=replace)
+            await self._bucket.put(key, data, replace=queued.object.replaces)
         except KeyTaken:
             if await self._rollback.settle(queued):
                 return

@@ -153,7 +153,7 @@ class Sealer:
         if self._descriptor is None:
             await self._ledger.append(stream, self._sealed, at_rest)
             return
-        descriptor = Outgoing(names.descriptor(stream.id), self._descriptor)
+        descriptor = Outgoing("descriptor", names.descriptor(stream.id), self._descriptor)
         await self._ledger.add_stream(stream, descriptor, self._sealed, at_rest)
         self._descriptor = None
         _log.info("meter %s: its stream %s begins", self.meter, stream.id.hex())

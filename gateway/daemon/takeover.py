@@ -16,7 +16,7 @@ import numpy as np
 
 from gateway.chain.keys import link_key
 from gateway.chain.layout import ENERGY, LANES
-from gateway.chain.page import SPANS, Calendar, Period
+from gateway.chain.page import SPANS, Calendar, Period, Span
 from gateway.chain.seal import signed, total, unseal, words
 from gateway.daemon.rollback import RollbackCheck
 from gateway.errors import LedgerError, Refused
@@ -176,7 +176,7 @@ class Takeover:
             made[span], unit = [], max(begin, calendar.first(span))
             while unit < end and (period := calendar.period(span, unit)).end <= end:
                 children = [one.digest for one in below if one.end > period.begin and one.first < period.end]
-                page = await self._own_page(period, children)
+                page = await self._own_page(span, period, children)
                 if page is None:
                     break
                 made[span].append(page)
@@ -185,7 +185,7 @@ class Takeover:
         needed = [await self._ciphertexts(chunk) for chunk in chunks if chunk.end > paged]
         return _Pages(begin, made["day"] + made["month"], needed)
 
-    async def _own_page(self, period: Period, children: list[bytes]) -> PageEntry | None:
+    async def _own_page(self, span: Span, period: Period, children: list[bytes]) -> PageEntry | None:
         """The store's page of a period, if it is this gateway's and was made of these children."""
         key = names.page(self._stream.id, period.name)
         data = await get(self._bucket, key)
@@ -198,7 +198,8 @@ class Takeover:
             return None
         if list(page.page.children) != children:
             return None
-        return PageEntry(period.name, page.page.step, page.page.first, page.page.end, page.digest, page.c)
+        made = page.page
+        return PageEntry(span, period.name, made.step, made.first, made.end, page.digest, page.c)
 
     async def _ciphertexts(self, chunk: ChunkEntry) -> Sealed:
         key = self._chunk_key(chunk.first)

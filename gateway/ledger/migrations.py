@@ -9,7 +9,7 @@ from __future__ import annotations
 import sqlite3
 from importlib.resources import files
 
-VERSION = 1
+VERSION = 2
 _APPLICATION_ID = 0x67773031  # "gw01": PRAGMA application_id, by which file(1) and we know a ledger
 
 

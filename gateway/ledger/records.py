@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 
 from gateway.chain.layout import Layout
+from gateway.chain.page import Span
 from gateway.chain.seal import U64
+
+ObjectKind = Literal["descriptor", "chunk", "page", "tokens", "grant", "revocation", "head"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,9 +62,10 @@ class ChunkEntry:
 
 @dataclass(frozen=True, slots=True)
 class PageEntry:
-    """A page made: steps of `step` units over [first, end), H of its bytes, and a day's sums [lane, step]
-    until its month's page is made."""
+    """A page made, of a UTC day, "2026-11-22", or a month, "2026-11": steps of `step` units over
+    [first, end), H of its bytes, and a day's sums [lane, step] until its month's page is made."""
 
+    span: Span
     period: str
     step: int
     first: int
@@ -79,11 +83,16 @@ class Position:
 
 
 class Outgoing(NamedTuple):
-    """Bytes for the store. `replace` marks the head, the only object that is overwritten."""
+    """An object for the store: what it is, its key, and its bytes."""
 
+    kind: ObjectKind
     key: str
     data: bytes
-    replace: bool = False
+
+    @property
+    def replaces(self) -> bool:
+        """Whether it takes the place of an earlier one: the head alone, every other is written once."""
+        return self.kind == "head"
 
 
 class Queued(NamedTuple):

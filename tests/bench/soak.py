@@ -319,8 +319,7 @@ async def _sealed(folder: Path, location: Location, meters: Meters, ended: float
         bucket = open_bucket(location)
         stack.push_async_callback(bucket.aclose)
         for queued in await ledger.outbox(1 << 20):  # what was not sent yet when it was stopped
-            key, data, _ = queued.object
-            await bucket.put(key, data, replace=True)
+            await bucket.put(queued.object.key, queued.object.data, replace=True)
         for stream in await ledger.streams():
             kind, _ = meters[stream.meter]
             stored = await read_stored(bucket, root, stream.id, head=False)

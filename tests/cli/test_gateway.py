@@ -19,6 +19,8 @@ import pytest
 
 from gateway.cli.main import main
 from gateway.ledger.ledger import Ledger
+from gateway.ledger.migrations import VERSION
+from tests.ledger.values import written
 from tests.meters.bench import device, sdm630, tcp_server
 from tests.support.home import LINK_UNITS, Home
 from tests.support.provider import Provider
@@ -393,6 +395,17 @@ async def test_the_doctor_finds_a_damaged_ledger_and_another_meter(gateway: Run,
         False,
         "shows 12 V as its voltage, not within 180 to 280 V: is it the profile's model?",
     )
+
+
+async def test_the_doctor_finds_a_ledger_that_the_gateway_migrates_when_it_starts(
+    gateway: Run, tmp_path: Path
+) -> None:
+    """As after an update: no fault, and nothing to do."""
+    path = written(1, tmp_path / "state")
+    configure(tmp_path)
+    _, found = await findings(gateway)
+    sentence = f"the ledger {path} has version 1: the gateway migrates it to version {VERSION}"
+    assert found["ledger"] == (True, f"{sentence} when it starts next")
 
 
 async def test_the_doctor_looks_at_each_meter_by_itself(gateway: Run, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from gateway.daemon.rollback import StoreAhead
-from gateway.ledger.records import Outgoing
+from gateway.ledger.records import ObjectKind, Outgoing
 from gateway.store.directory import DirectoryBucket
 from gateway.trust.signing import sign
 from gateway.wire import names
@@ -211,13 +211,22 @@ async def test_our_own_object_of_another_place_in_the_way_is_a_foreign_one(home:
         await home.check_energy("garage")
 
 
+KINDS: dict[str, ObjectKind] = {
+    "stream": "descriptor",
+    "chunk": "chunk",
+    "grant": "grant",
+    "new": "tokens",
+    "revoked": "revocation",
+}
+
+
 async def signed_once_more(home: Home, key: str) -> Outgoing:
     """The object at a key of the store, with other bytes that say the same: ECDSA is random."""
     data = await DirectoryBucket(home.folder / "store").get(key)
     item = class_at(key).read(data, home.root.public_key, key)
     again = await sign(home.root, item)
     assert again != data
-    return Outgoing(key, again)
+    return Outgoing(KINDS[kind_of(key)], key, again)
 
 
 @pytest.mark.parametrize("kind", ["chunk", "new"])

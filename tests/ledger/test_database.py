@@ -244,25 +244,29 @@ def _second_chunk() -> tuple:  # type: ignore[type-arg]
 async def _take_over(ledger: Ledger) -> None:
     wholes = [sealed(9, 80 + seq, 1) for seq in range(3)]
     entries = [chunk(STREAM, seq, whole)[0] for seq, whole in enumerate(wholes)]
-    pages = [PageEntry("1970-01-02", 1, 80, 81, b"\3" * 32, wholes[0].c)]
+    pages = [PageEntry("day", "1970-01-02", 1, 80, 81, b"\3" * 32, wholes[0].c)]
     log = AuditEntry(9, "rollback", "taken over")
     windows, revoked = {b"\1" * 16: 4}, {b"\1" * 16: 90}
     await ledger.take_over(STREAM, 0, entries, 0, pages, wholes[1:], b"state 9", windows, revoked, log)
 
 
 async def _add_page(ledger: Ledger) -> None:
-    page = PageEntry("1970-01-01", 1, 80, 84, b"\2" * 32, sealed(5, 80, 4).c)
-    await ledger.add_page(STREAM, page, [Outgoing("t", b"tokens"), Outgoing("p", bytes(20_000))])
+    page = PageEntry("day", "1970-01-01", 1, 80, 84, b"\2" * 32, sealed(5, 80, 4).c)
+    await ledger.add_page(
+        STREAM, page, [Outgoing("tokens", "t", b"tokens"), Outgoing("page", "p", bytes(20_000))]
+    )
 
 
 async def _revoke(ledger: Ledger) -> None:
     (record,) = await ledger.grants()
-    await ledger.revoke_grant(record, 90, Outgoing("r", b"revoked"), AuditEntry(1, "revocation", "x"))
+    await ledger.revoke_grant(
+        record, 90, Outgoing("revocation", "r", b"revoked"), AuditEntry(1, "revocation", "x")
+    )
 
 
 async def _advance(ledger: Ledger) -> None:
     (record,) = await ledger.grants()
-    await ledger.advance_grant(record, 3, Outgoing("b", bytes(20_000)))
+    await ledger.advance_grant(record, 3, Outgoing("tokens", "b", bytes(20_000)))
 
 
 async def _confirm(ledger: Ledger) -> None:
@@ -278,7 +282,7 @@ OPERATIONS: dict[str, Operation] = {
     "close_chunk": lambda ledger: ledger.close_chunk(STREAM, *_second_chunk()),
     "add_page": _add_page,
     "enqueue": lambda ledger: ledger.enqueue(
-        STREAM.id, [Outgoing("a", b"1"), Outgoing("h", b"2", True), Outgoing("h", b"3", True)]
+        STREAM.id, [Outgoing("tokens", "a", b"1"), Outgoing("head", "h", b"2"), Outgoing("head", "h", b"3")]
     ),
     "confirm": _confirm,
     "add_grants": lambda ledger: ledger.add_grants([grant(STREAM, 2), grant(STREAM, 3)]),
@@ -381,10 +385,10 @@ async def test_a_full_disk_takes_nothing_and_harms_nothing(path: Path) -> None:
         (pages,) = await database.do(lambda db: db.execute("PRAGMA page_count").fetchone())
         await on_connection(database, lambda db: db.execute(f"PRAGMA max_page_count = {pages}"))
         before = await dump(database)
-        large = Outgoing("k", bytes(50_000))
+        large = Outgoing("chunk", "k", bytes(50_000))
         for _ in range(3):
             with pytest.raises(LedgerError, match="full"):
-                await ledger.enqueue(STREAM.id, [Outgoing("j", b"small"), large])
+                await ledger.enqueue(STREAM.id, [Outgoing("tokens", "j", b"small"), large])
             assert await dump(database) == before
         await ledger.confirm([1])  # what frees pages still goes
         await on_connection(database, lambda db: db.execute("PRAGMA max_page_count = 1000000"))

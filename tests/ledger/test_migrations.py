@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import sqlite3
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +13,7 @@ import numpy as np
 import pytest
 
 from gateway.chain.layout import Layout, Run
-from gateway.errors import LedgerError
+from gateway.errors import LedgerError, NotMigrated
 from gateway.ledger.ledger import Ledger
 from gateway.ledger.migrations import VERSION
 from gateway.ledger.records import (
@@ -26,9 +27,8 @@ from gateway.ledger.records import (
     Sealed,
     Stream,
 )
-from tests.ledger.values import copy_of
+from tests.ledger.values import WRITTEN, copy_of, written
 
-WRITTEN = {int(file.stem): file for file in (Path(__file__).parent / "versions").glob("*.sql")}
 OLDER = sorted(set(WRITTEN) - {VERSION})
 MAIN = Stream(b"\x11" * 16, "main", Layout(1000, 8), ("import", "count"), 80, b"\xd1" * 32)
 GARAGE = Stream(b"\x22" * 16, "garage", Layout(700, 8), ("import",), 160, b"\xd2" * 32)
@@ -41,33 +41,22 @@ CHUNKS = [
 ROOT = f"v1/{MAIN.id.hex()}"
 GRANT = f"{ROOT}/grant/{'33' * 16}"
 QUEUED = [
-    Queued(11, GARAGE.id, Outgoing(f"v1/{GARAGE.id.hex()}/stream.cose", b"descriptor")),
-    Queued(12, MAIN.id, Outgoing(f"{ROOT}/chunk/2026-02-01/0000000000000058.cose", bytes(20_000))),
-    Queued(13, MAIN.id, Outgoing(f"{GRANT}/grant.cose", b"grant")),
-    Queued(14, MAIN.id, Outgoing(f"{GRANT}/new/0000000000000001.cose", b"tokens")),
-    Queued(15, MAIN.id, Outgoing(f"{GRANT}/day/0000000000000000.cose", b"tokens of a day")),
-    Queued(16, MAIN.id, Outgoing(f"{ROOT}/day/2026-02-01.cose", bytes(20_000))),
-    Queued(17, MAIN.id, Outgoing(f"{GRANT}/month/0000000000000000.cose", b"tokens of a month")),
-    Queued(18, MAIN.id, Outgoing(f"{ROOT}/month/2026-01.cose", b"page of a month")),
-    Queued(19, MAIN.id, Outgoing(f"{ROOT}/grant/{'44' * 16}/revoked.cose", b"revocation")),
-    Queued(20, MAIN.id, Outgoing(f"{ROOT}/head.cose", b"head", True)),
+    Queued(11, GARAGE.id, Outgoing("descriptor", f"v1/{GARAGE.id.hex()}/stream.cose", b"descriptor")),
+    Queued(12, MAIN.id, Outgoing("chunk", f"{ROOT}/chunk/2026-02-01/0000000000000058.cose", bytes(20_000))),
+    Queued(13, MAIN.id, Outgoing("grant", f"{GRANT}/grant.cose", b"grant")),
+    Queued(14, MAIN.id, Outgoing("tokens", f"{GRANT}/new/0000000000000001.cose", b"tokens")),
+    Queued(15, MAIN.id, Outgoing("tokens", f"{GRANT}/day/0000000000000000.cose", b"tokens of a day")),
+    Queued(16, MAIN.id, Outgoing("page", f"{ROOT}/day/2026-02-01.cose", bytes(20_000))),
+    Queued(17, MAIN.id, Outgoing("tokens", f"{GRANT}/month/0000000000000000.cose", b"tokens of a month")),
+    Queued(18, MAIN.id, Outgoing("page", f"{ROOT}/month/2026-01.cose", b"page of a month")),
+    Queued(19, MAIN.id, Outgoing("revocation", f"{ROOT}/grant/{'44' * 16}/revoked.cose", b"revocation")),
+    Queued(20, MAIN.id, Outgoing("head", f"{ROOT}/head.cose", b"head")),
 ]
 GRANTS = [
     GrantRecord(b"\x33" * 16, MAIN.id, b"\xb0\xd1", "a provider", 2, b"K\1"),
     GrantRecord(b"\x44" * 16, MAIN.id, b"\xb0\xd2", "another", 5, b"K\2", 87, b"z"),
 ]
 LOG = [AuditEntry(1500, "grant", "granted"), AuditEntry(2500, "revocation", "revoked")]
-
-
-def written(version: int, folder: Path) -> Path:
-    """A ledger as that version wrote it; an empty folder for version 0."""
-    folder.mkdir()
-    path = folder / "ledger.sqlite"
-    if version:
-        with closing(path) as db:
-            db.execute("PRAGMA journal_mode = WAL")
-            db.executescript(WRITTEN[version].read_text())
-    return path
 
 
 def closing(path: Path) -> contextlib.closing[sqlite3.Connection]:
@@ -133,12 +122,12 @@ async def test_what_an_older_gateway_wrote_is_there_and_the_ledger_goes_on(
             with pytest.raises(LedgerError, match="no longer"):
                 await ledger.ciphertexts(MAIN, chunk)
         january, february = await ledger.day_pages(MAIN, 0, 100)
-        assert january == PageEntry("2026-01-31", 1, 80, 84, b"\xe1" * 32)
+        assert january == PageEntry("day", "2026-01-31", 1, 80, 84, b"\xe1" * 32)
         assert february.c is not None
         assert february.c.tolist() == [[10, 11], [12, 13]]
-        assert replace(february, c=None) == PageEntry("2026-02-01", 1, 84, 86, b"\xe3" * 32)
+        assert replace(february, c=None) == PageEntry("day", "2026-02-01", 1, 84, 86, b"\xe3" * 32)
         assert await ledger.last_page(MAIN, "day") == replace(february, c=None)
-        assert await ledger.last_page(MAIN, "month") == PageEntry("2026-01", 2, 80, 84, b"\xe2" * 32)
+        assert await ledger.last_page(MAIN, "month") == PageEntry("month", "2026-01", 2, 80, 84, b"\xe2" * 32)
         assert await ledger.last_page(GARAGE, "day") is None
         assert await ledger.outbox(100) == QUEUED
         assert await ledger.grants() == GRANTS
@@ -146,7 +135,7 @@ async def test_what_an_older_gateway_wrote_is_there_and_the_ledger_goes_on(
 
         await ledger.begin_incarnation(9, 3000)
         await ledger.append(MAIN, [Sealed(9, 92, np.zeros((2, 1), np.uint64))], b"state")
-        head = Outgoing(f"{ROOT}/head.cose", b"newer", True)
+        head = Outgoing("head", f"{ROOT}/head.cose", b"newer")
         await ledger.enqueue(MAIN.id, [head])
         assert await ledger.outbox(100) == [*QUEUED[:-1], Queued(31, MAIN.id, head)]
         await ledger.audit(AuditEntry(3000, "meter", "a line more"))
@@ -207,3 +196,28 @@ async def test_a_migration_that_finds_no_room_leaves_the_ledger_as_it_was(
     assert before is None or found(path) == before
     await opened(path)
     assert found(path)[0] == VERSION
+
+
+@pytest.mark.parametrize("version", OLDER)
+async def test_who_only_looks_at_an_older_ledger_is_told_that_the_gateway_migrates_it(
+    version: int, tmp_path: Path
+) -> None:
+    path = written(version, tmp_path / "old")
+    before = path.read_bytes()
+    with pytest.raises(
+        NotMigrated, match=f"has version {version}: the gateway migrates it to version"
+    ) as raised:
+        await Ledger.open(path, reading=True)
+    assert str(path) in str(raised.value)
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("version", OLDER)
+async def test_a_ledger_that_another_gateway_holds_is_not_migrated(version: int, tmp_path: Path) -> None:
+    path = written(version, tmp_path / "old")
+    before = path.read_bytes()
+    with path.with_suffix(".lock").open("ab") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with pytest.raises(LedgerError, match="another gateway is running"):
+            await Ledger.open(path)
+    assert path.read_bytes() == before

@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Coroutine
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 import numpy as np
 import pytest
@@ -25,13 +25,14 @@ from hypothesis.stateful import (
 )
 
 from gateway.chain.layout import Run
-from gateway.chain.page import Span
+from gateway.chain.page import SPANS, Span
 from gateway.errors import LedgerError
 from gateway.ledger.ledger import Ledger
 from gateway.ledger.records import (
     AuditEntry,
     ChunkEntry,
     GrantRecord,
+    ObjectKind,
     Outgoing,
     PageEntry,
     Position,
@@ -43,6 +44,7 @@ from tests.ledger.values import LANES, LAYOUT, chunk, copy_of, descriptor, grant
 from tests.support.home import MEMORY
 
 T = TypeVar("T")
+KINDS: tuple[ObjectKind, ...] = get_args(ObjectKind)
 U64 = st.one_of(st.integers(0, 2**64 - 1), st.sampled_from([0, 2**63 - 1, 2**63, 2**64 - 1]))
 
 
@@ -57,9 +59,9 @@ class Modelled:
     c: list[bytes | None] = field(default_factory=list)  # the chunks' ciphertexts, while they are kept
     pages: dict[str, PageEntry] = field(default_factory=dict)
 
-    def paged(self, length: int) -> list[PageEntry]:
-        """The pages of days (10) or months (7), in order."""
-        return [self.pages[name] for name in sorted(self.pages) if len(name) == length]
+    def paged(self, span: Span) -> list[PageEntry]:
+        """The pages of days or months, in order."""
+        return [self.pages[name] for name in sorted(self.pages) if self.pages[name].span == span]
 
     @property
     def chunked(self) -> int:
@@ -110,7 +112,7 @@ class LedgerMachine(RuleBasedStateMachine):
 
     def enqueue(self, of: bytes, *objects: Outgoing) -> None:
         for item in objects:
-            if item.replace:
+            if item.kind == "head":
                 self.outbox = [entry for entry in self.outbox if entry[1].key != item.key]
             self.outbox.append((of, item))
 
@@ -200,8 +202,8 @@ class LedgerMachine(RuleBasedStateMachine):
         period = f"2026-0{day}" if month else f"2026-01-0{day}"
         new = page(day, model.stream.start + size, period, None if month else bytes(range(16)))
         objects = [
-            Outgoing(names.bundle(id_, bytes(16), day, "day"), b"t"),
-            Outgoing(names.page(id_, period), b"p"),
+            Outgoing("tokens", names.bundle(id_, bytes(16), day, "day"), b"t"),
+            Outgoing("page", names.page(id_, period), b"p"),
         ]
         if period in model.pages:
             with pytest.raises(LedgerError, match="UNIQUE"):
@@ -219,14 +221,22 @@ class LedgerMachine(RuleBasedStateMachine):
                 None if one.end <= new.end else c for one, c in zip(model.chunks, model.c, strict=True)
             ]
 
-    @rule(id_=streams, name=st.sampled_from(["a", "b"]), data=st.binary(max_size=3), head=st.booleans())
-    def enqueue_objects(self, id_: bytes, name: str, data: bytes, head: bool) -> None:
+    @rule(
+        id_=streams,
+        kind=st.sampled_from([kind for kind in KINDS if kind != "head"]),
+        name=st.sampled_from(["a", "b"]),
+        data=st.binary(max_size=3),
+        head=st.booleans(),
+    )
+    def enqueue_objects(self, id_: bytes, kind: ObjectKind, name: str, data: bytes, head: bool) -> None:
+        """Under any keys: what an object is, its kind alone says."""
         objects = [
-            Outgoing(f"{names.stream_prefix(id_)}x/{name}", data),
-            Outgoing(f"{names.chunks(id_)}2026-01-01/{name}", data),
+            Outgoing(kind, f"{names.stream_prefix(id_)}x/{name}", data),
+            Outgoing(kind, f"{names.chunks(id_)}2026-01-01/{name}", data),
         ]
         if head:  # the second replaces the first, and both one that may wait already
-            objects = [Outgoing(names.head(id_), b"1", True), *objects, Outgoing(names.head(id_), data, True)]
+            first, second = (Outgoing("head", names.head(id_), bytes_) for bytes_ in (b"1", data))
+            objects = [first, *objects, second]
         self.do(self.ledger.enqueue(id_, objects))
         self.enqueue(id_, *objects)
 
@@ -249,7 +259,7 @@ class LedgerMachine(RuleBasedStateMachine):
     @rule(id_=grants, windows=st.integers(1, 5))
     def advance_grant(self, id_: bytes, windows: int) -> None:
         record = self.records[id_]
-        bundle = Outgoing(names.bundle(record.stream, id_, record.next_window), bytes(windows))
+        bundle = Outgoing("tokens", names.bundle(record.stream, id_, record.next_window), bytes(windows))
         self.do(self.ledger.advance_grant(record, record.next_window + windows, bundle))
         self.records[id_] = replace(record, next_window=record.next_window + windows)
         self.enqueue(record.stream, bundle)
@@ -257,7 +267,8 @@ class LedgerMachine(RuleBasedStateMachine):
     @rule(id_=consumes(grants), unit=st.integers(0, 2**62))
     def revoke_grant(self, id_: bytes, unit: int) -> None:
         record = self.records[id_]
-        outgoing, log = Outgoing(names.revocation(record.stream, id_), b"r"), AuditEntry(2, "revocation", "x")
+        outgoing = Outgoing("revocation", names.revocation(record.stream, id_), b"r")
+        log = AuditEntry(2, "revocation", "x")
         self.do(self.ledger.revoke_grant(record, unit, outgoing, log))
         self.records[id_] = replace(record, revoked_from=unit)
         self.enqueue(record.stream, outgoing)
@@ -308,8 +319,8 @@ class LedgerMachine(RuleBasedStateMachine):
         model.c = model.c[: len(chunks)] + [None, *(whole.to_bytes() for whole in wholes[1:])][: len(wholes)]
         model.pages = {**pages, adopted.period: adopted}
         model.open, model.state = [], state
-        stands = ("/grant.cose", "/revoked.cose", "/stream.cose")
-        self.outbox = [entry for entry in self.outbox if entry[0] != id_ or entry[1].key.endswith(stands)]
+        stay = ("grant", "revocation", "descriptor")
+        self.outbox = [entry for entry in self.outbox if entry[0] != id_ or entry[1].kind in stay]
         self.records |= {
             grant_: replace(self.records[grant_], next_window=1, revoked_from=7) for grant_ in windows
         }
@@ -371,10 +382,10 @@ class LedgerMachine(RuleBasedStateMachine):
                 assert self.do(self.ledger.runs(model.stream, entry.first, entry.end)) == merged([entry])
             for entry, c in zip(model.chunks, model.c, strict=True):
                 assert self.kept(model.stream, entry) == c
-            for span, length in SPAN_LENGTHS.items():
+            for span in SPANS:
                 last = self.do(self.ledger.last_page(model.stream, span))
-                assert last == (replace(pages[-1], c=None) if (pages := model.paged(length)) else None)
-            assert same_pages(self.do(self.ledger.day_pages(model.stream, 0, 2**62)), model.paged(10))
+                assert last == (replace(pages[-1], c=None) if (pages := model.paged(span)) else None)
+            assert same_pages(self.do(self.ledger.day_pages(model.stream, 0, 2**62)), model.paged("day"))
             for seq in (-1, len(model.chunks)):
                 assert self.do(self.ledger.chunk_at(model.stream, seq)) is None
             mine = [item for of, item in self.outbox if of == id_ and item.key.startswith(names.chunks(id_))]
@@ -391,7 +402,7 @@ class LedgerMachine(RuleBasedStateMachine):
         inside = [entry for entry in model.chunks if entry.end > a and entry.first < b]
         assert self.do(self.ledger.runs(model.stream, a, b)) == merged(inside)
         assert self.do(self.ledger.chunks(model.stream, a, b)) == inside
-        pages = [one for one in model.paged(10) if one.first >= a and one.end <= b]
+        pages = [one for one in model.paged("day") if one.first >= a and one.end <= b]
         assert same_pages(self.do(self.ledger.day_pages(model.stream, a, b)), pages)
 
     def kept(self, of: Stream, entry: ChunkEntry) -> bytes | None:
@@ -402,13 +413,11 @@ class LedgerMachine(RuleBasedStateMachine):
             return None
 
 
-SPAN_LENGTHS: dict[Span, int] = {"day": 10, "month": 7}
-
-
 def page(number: int, end: int, period: str, sums: bytes | None) -> PageEntry:
-    """A page of one step a lane, which is not looked into."""
+    """A day's page with its sums, one step a lane, or a month's without; they are not looked into."""
+    span: Span = "month" if sums is None else "day"
     c = None if sums is None else np.frombuffer(sums, "<u8").reshape(len(LANES), -1)
-    return PageEntry(period, 1, end - 1, end, bytes([number]) * 32, c)
+    return PageEntry(span, period, 1, end - 1, end, bytes([number]) * 32, c)
 
 
 def same_pages(found: list[PageEntry], right: list[PageEntry]) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import shutil
 import sqlite3
 from collections.abc import Callable
@@ -19,6 +20,7 @@ from gateway.wire import names
 
 LAYOUT = Layout(unit_ms=1000, link_units=8)
 LANES = ("import", "count")
+WRITTEN = {int(file.stem): file for file in (Path(__file__).parent / "versions").glob("*.sql")}
 _STREAM = Stream(bytes(16), "", LAYOUT, LANES, 80, b"\1" * 32)
 
 
@@ -35,17 +37,34 @@ def sealed(incarnation: int, first: int, count: int) -> Sealed:
 def chunk(of: Stream, seq: int, part: Sealed) -> tuple[ChunkEntry, Outgoing]:
     digest = bytes([seq % 256, *part.first.to_bytes(8, "big")]) * 3 + bytes(5)
     key = names.chunk(of.id, part.first, of.layout.unit_ms)
-    return ChunkEntry(seq, part.incarnation, part.first, part.end, digest), Outgoing(key, part.to_bytes())
+    return ChunkEntry(seq, part.incarnation, part.first, part.end, digest), Outgoing(
+        "chunk", key, part.to_bytes()
+    )
 
 
 def descriptor(of: Stream) -> Outgoing:
-    return Outgoing(names.descriptor(of.id), b"descriptor of " + of.id)
+    return Outgoing("descriptor", names.descriptor(of.id), b"descriptor of " + of.id)
 
 
 def grant(of: Stream, number: int) -> tuple[GrantRecord, Outgoing, AuditEntry]:
     id_ = bytes([number]) * 16
     record = GrantRecord(id_, of.id, b"body", "a provider", 0, b"sealed K_0")
-    return record, Outgoing(names.grant(of.id, id_), b"grant"), AuditEntry(number, "grant", "granted")
+    return (
+        record,
+        Outgoing("grant", names.grant(of.id, id_), b"grant"),
+        AuditEntry(number, "grant", "granted"),
+    )
+
+
+def written(version: int, folder: Path) -> Path:
+    """A ledger as that version wrote it; an empty folder for version 0."""
+    folder.mkdir()
+    path = folder / "ledger.sqlite"
+    if version:
+        with contextlib.closing(sqlite3.connect(path)) as db:
+            db.execute("PRAGMA journal_mode = WAL")
+            db.executescript(WRITTEN[version].read_text())
+    return path
 
 
 def copy_of(path: Path, to: Path) -> Path:
