@@ -23,7 +23,7 @@ from gateway.errors import LedgerError, Refused
 from gateway.host.clock import Clock, unix_ms
 from gateway.intervals.state import SamplerState
 from gateway.ledger.ledger import Ledger
-from gateway.ledger.records import AuditEntry, ChunkEntry, PageEntry, Sealed, Stream
+from gateway.ledger.records import AuditEntry, ChunkEntry, PageEntry, Sealed, StoreChain, Stream
 from gateway.store.bucket import Bucket
 from gateway.stream.chunks import ChainFollower, ChunkMark, Place, check_chunk
 from gateway.stream.fetch import get, listed, objects
@@ -103,18 +103,18 @@ class Takeover:
             f"up to unit {end}; {dropped} units that had been sealed again were dropped; "
             f"{len(revoked)} grants that had been revoked were open again, and are not any more"
         )
-        await self._ledger.take_over(
-            stream,
-            0 if common is None else common.seq + 1,
-            found.entries,
-            pages.begin,
-            pages.entries,
-            pages.chunks,
-            ring.vault.seal(state.to_bytes(), place),
-            await self._windows(),
-            revoked,
-            AuditEntry(unix_ms(self._clock), "rollback", detail),
+        chain = StoreChain(
+            seq=0 if common is None else common.seq + 1,
+            chunks=found.entries,
+            pages_end=pages.begin,
+            pages=pages.entries,
+            ciphertexts=pages.chunks,
+            state=ring.vault.seal(state.to_bytes(), place),
+            windows=await self._windows(),
+            revoked=revoked,
         )
+        audit = AuditEntry(unix_ms(self._clock), "rollback", detail)
+        await self._ledger.take_over(stream, chain, audit)
         _log.warning("the ledger was rolled back; %s", detail)
 
     async def _common(self) -> ChunkEntry | None:

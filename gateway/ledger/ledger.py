@@ -8,7 +8,7 @@ the outbox in the transaction that records it, and leave it only when the store 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from gateway.chain.layout import Run
@@ -25,6 +25,7 @@ from gateway.ledger.records import (
     Position,
     Queued,
     Sealed,
+    StoreChain,
     Stream,
 )
 
@@ -181,38 +182,13 @@ class Ledger:
 
     # --- when the store is ahead
 
-    async def take_over(
-        self,
-        stream: Stream,
-        keep: int,
-        chunks: Sequence[ChunkEntry],
-        pages_end: int,
-        pages: Sequence[PageEntry],
-        kept: Sequence[Sealed],
-        state: bytes,
-        windows: Mapping[bytes, int],
-        revoked: Mapping[bytes, int],
-        audit: AuditEntry,
-    ) -> None:
-        """The store's chain stands: chunks from seq `keep` on, open units and unsent objects of the
-        stream's own data give way to `chunks`, pages that end after unit `pages_end` to `pages`. Grants
-        and revocations in the outbox stay; `windows` gives each grant's next window, `revoked` the unit
-        from which a grant is revoked after all, `kept` are the ciphertexts of the chunks whose days have
-        no page yet.
+    async def take_over(self, stream: Stream, chain: StoreChain, audit: AuditEntry) -> None:
+        """Let the store's chain stand: the ledger's own chunks, open units, pages and unsent objects beyond
+        it give way. The stream's descriptor, grants and revocations stay in the outbox.
+
+        LedgerError, with nothing changed, for a page of a period whose page stays.
         """
-        await self._db.do(
-            rollback.take_over,
-            stream,
-            keep,
-            chunks,
-            pages_end,
-            pages,
-            kept,
-            state,
-            windows,
-            revoked,
-            audit,
-        )
+        await self._db.do(rollback.take_over, stream, chain, audit)
 
     async def check(self) -> str | None:
         """None if the file is whole, else what SQLite found wrong first."""

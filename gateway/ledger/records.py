@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
@@ -118,6 +119,27 @@ class GrantRecord:
     key: bytes = field(repr=False)
     revoked_from: int | None = None
     tariff: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StoreChain:
+    """What the store holds of a stream beyond a ledger that was rolled back, for the ledger to take over.
+
+    Chunks from `seq` on give way to `chunks`, pages that end after unit `pages_end` to `pages`, which are
+    of other periods than those that stay. `ciphertexts` are those of the chunks whose days have no page
+    yet, each [lane, unit] of a whole chunk. `state` is the sampler's at the new end, sealed by the vault.
+    By the grants' ids, `windows` has each one's next window, and `revoked` the unit from which a grant
+    that the ledger holds for open is revoked.
+    """
+
+    seq: int
+    chunks: Sequence[ChunkEntry]
+    pages_end: int
+    pages: Sequence[PageEntry]
+    ciphertexts: Sequence[Sealed]
+    state: bytes
+    windows: Mapping[bytes, int]
+    revoked: Mapping[bytes, int]
 
 
 class AuditEntry(NamedTuple):

@@ -17,7 +17,7 @@ from gateway.errors import LedgerError
 from gateway.ledger.database import Database
 from gateway.ledger.ledger import Ledger
 from gateway.ledger.migrations import VERSION
-from gateway.ledger.records import AuditEntry, Outgoing, PageEntry, Stream
+from gateway.ledger.records import AuditEntry, Outgoing, PageEntry, StoreChain, Stream
 from tests.ledger.values import (
     chunk,
     copy_of,
@@ -247,7 +247,8 @@ async def _take_over(ledger: Ledger) -> None:
     pages = [PageEntry("day", "1970-01-02", 1, 80, 81, b"\3" * 32, wholes[0].c)]
     log = AuditEntry(9, "rollback", "taken over")
     windows, revoked = {b"\1" * 16: 4}, {b"\1" * 16: 90}
-    await ledger.take_over(STREAM, 0, entries, 0, pages, wholes[1:], b"state 9", windows, revoked, log)
+    chain = StoreChain(0, entries, 0, pages, wholes[1:], b"state 9", windows, revoked)
+    await ledger.take_over(STREAM, chain, log)
 
 
 async def _add_page(ledger: Ledger) -> None:

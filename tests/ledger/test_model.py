@@ -37,6 +37,7 @@ from gateway.ledger.records import (
     PageEntry,
     Position,
     Sealed,
+    StoreChain,
     Stream,
 )
 from gateway.wire import names
@@ -298,8 +299,7 @@ class LedgerMachine(RuleBasedStateMachine):
         pages = {name: one for name, one in model.pages.items() if one.end <= pages_end}
         windows = {record.id: 1 for record in self.records.values() if record.stream == id_}
         log = AuditEntry(3, "rollback", "taken over")
-        taking_over = self.ledger.take_over(
-            model.stream,
+        chain = StoreChain(
             len(chunks),
             entries,
             pages_end,
@@ -308,13 +308,12 @@ class LedgerMachine(RuleBasedStateMachine):
             state,
             windows,
             dict.fromkeys(windows, 7),
-            log,
         )
         if adopted.period in pages:
             with pytest.raises(LedgerError, match="UNIQUE"):
-                self.do(taking_over)
+                self.do(self.ledger.take_over(model.stream, chain, log))
             return
-        self.do(taking_over)
+        self.do(self.ledger.take_over(model.stream, chain, log))
         model.chunks = chunks + entries
         model.c = model.c[: len(chunks)] + [None, *(whole.to_bytes() for whole in wholes[1:])][: len(wholes)]
         model.pages = {**pages, adopted.period: adopted}
