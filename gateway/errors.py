@@ -55,7 +55,7 @@ class LedgerError(Unavailable):
 
 
 class NotMigrated(LedgerError):
-    """The ledger has an older version's schema still; the gateway migrates it when it starts next."""
+    """The ledger still has an older version; the gateway will migrate it at its next start."""
 
 
 class Refused(GatewayError):

@@ -116,7 +116,7 @@ async def _ledger(config: Config) -> Diagnosis:
             waiting = await ledger.backlog()
         finally:
             await ledger.close()
-    except NotMigrated as error:  # as after every update that brings a new version
+    except NotMigrated as error:  # expected after an update, until the gateway has started again
         return Diagnosis("ledger", True, str(error))
     except LedgerError as error:
         return Diagnosis("ledger", False, str(error))

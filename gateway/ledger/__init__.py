@@ -1,13 +1,13 @@
-"""The durable truth on the device: one SQLite file with what is sealed, chunked, granted and still to send.
+"""The ledger: one SQLite file on the device with everything sealed, chunked, granted and waiting to be sent.
 
-Ciphertexts, and what the device keeps for itself sealed under a key that only its root can give:
-a copied file yields no reading.
+Readings are in it as ciphertexts, and the device's own state is encrypted under a key that only its root
+can derive: a copy of the file reveals no reading.
 
 - `records`     what the ledger holds, as values
-- `schema/`     the tables: each file takes the ledger one version up
-- `migrations`  applies them
+- `schema/`     the tables, as SQL: each file takes a ledger one version up
+- `migrations`  applies these files
 - `database`    the file, its lock, and the thread that runs transactions on it
-- `ledger`      all transactions
-- `streams`, `chunks`, `pages`, `outbox`, `grants`, `audit`   what they do, a file a table
-- `rollback`    what they do when the store is ahead, to all tables at once
+- `ledger`      every transaction, with what it promises
+- `streams`, `chunks`, `pages`, `outbox`, `grants`, `audit`   the transactions' SQL, a file for each table
+- `rollback`    the one transaction on all tables: taking over the store's chain
 """

@@ -1,4 +1,4 @@
-"""Table `audit`: what the owner should be able to look up later, a line each."""
+"""Table `audit`: the audit log, a line for each event that the owner may want to look up."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tables `sealed` and `chunk`: the sealed units of every stream, first open, then in chunks."""
+"""Tables `sealed` and `chunk`: a stream's sealed units, open at first, then in chunks."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def position(db: sqlite3.Connection, stream: Stream) -> Position:
 
 
 def append(db: sqlite3.Connection, stream: Stream, sealed: Sequence[Sealed]) -> None:
-    """Insert open units; ValueError where they do not follow the last sealed unit."""
+    """Insert open units; ValueError unless they follow the last sealed unit."""
     at = position(db, stream).next_unit
     for part in sealed:
         if part.first != at:
@@ -66,7 +66,7 @@ def close(
 
 
 def insert(db: sqlite3.Connection, stream: Stream, chunk: ChunkEntry, kept: Sealed | None) -> None:
-    """Insert a chunk, with its ciphertexts where pages are still to be made of them."""
+    """Insert a chunk; `kept` are its ciphertexts, if pages are still to be made of them."""
     db.execute(
         "INSERT INTO chunk VALUES (?, ?, ?, ?, ?, ?, ?)",
         (
@@ -82,7 +82,7 @@ def insert(db: sqlite3.Connection, stream: Stream, chunk: ChunkEntry, kept: Seal
 
 
 def keep_ciphertexts(db: sqlite3.Connection, stream: Stream, whole: Sealed) -> None:
-    """Keep the ciphertexts of the chunk that begins with the first unit of `whole`."""
+    """Store the ciphertexts of the chunk whose first unit is that of `whole`."""
     db.execute(
         "UPDATE chunk SET c = ? WHERE stream = ? AND first = ?", (whole.to_bytes(), stream.id, whole.first)
     )
@@ -129,7 +129,10 @@ def overlapping(db: sqlite3.Connection, stream: Stream, first: int, end: int) ->
 def ciphertexts(db: sqlite3.Connection, stream: Stream, chunk: ChunkEntry) -> U64:
     (c,) = db.execute("SELECT c FROM chunk WHERE stream = ? AND seq = ?", (stream.id, chunk.seq)).fetchone()
     if c is None:
-        raise LedgerError(f"the ledger holds chunk {chunk.seq} of {stream.id.hex()} no longer")
+        raise LedgerError(
+            f"the ciphertexts of chunk {chunk.seq} of stream {stream.id.hex()} are no longer in the ledger: "
+            "the pages of its days are made"
+        )
     return _array(stream, c)
 
 

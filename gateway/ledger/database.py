@@ -1,7 +1,7 @@
-"""The SQLite file and the one thread that owns it.
+"""The ledger's SQLite file, and the one thread that owns it.
 
-WAL with synchronous=FULL: a transaction that has returned survives power loss. A lock file keeps a
-second gateway out: two that seal the same stream would fork it.
+WAL with synchronous=FULL: a transaction that has returned survives a power cut. A lock file keeps out a
+second gateway, since two that seal the same stream would fork it.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ Values = TypeVarTuple("Values")
 
 
 class Database:
-    """Runs work in transactions on its own thread; whatever SQLite says is a LedgerError with a sentence."""
+    """An SQLite file that runs transactions on its own thread, and raises SQLite's errors as LedgerError."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -31,10 +31,11 @@ class Database:
         self._lock: BinaryIO | None = None
 
     async def open(self, *, reading: bool = False) -> None:
-        """Open the file, made or migrated first where it must be.
+        """Open the file, after creating it or migrating it to this gateway's version as needed.
 
-        `reading` opens it read-only, beside a gateway that may be running: NotMigrated for a version that
-        is older than this gateway's. LedgerError for a newer one, in both cases, and for what is no ledger.
+        `reading` opens it read-only, even beside a running gateway, and raises NotMigrated for an older
+        version. LedgerError for a newer version, for a file that is not a ledger, and for a ledger that
+        another gateway holds open.
         """
         try:
             await asyncio.get_running_loop().run_in_executor(self._thread, self._open, reading)
@@ -43,13 +44,15 @@ class Database:
             raise
 
     async def close(self) -> None:
-        """Close the file; waits for work that is under way."""
+        """Close the file, after the transaction under way."""
         await asyncio.get_running_loop().run_in_executor(self._thread, self._close)
         self._thread.shutdown()
 
     async def do(self, work: Callable[[sqlite3.Connection, *Values], T], *values: *Values) -> T:
-        """Run `work` with `values` in one transaction: all of it is durable when this returns, or none of
-        it happened."""
+        """Run `work(connection, *values)` in one transaction, which is durable when this returns.
+
+        If `work` raises, nothing of it remains; an error of SQLite's becomes a LedgerError.
+        """
         return await asyncio.get_running_loop().run_in_executor(
             self._thread, self._transaction, work, *values
         )
@@ -62,7 +65,7 @@ class Database:
             self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._take_lock()
             self._connection = connection = sqlite3.connect(self._path, isolation_level=None)
-            version = self._version(connection)  # before anything is changed: it may be another program's
+            version = self._version(connection)  # before any change: it may be another program's file
             self._path.chmod(0o600)
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = FULL")
@@ -78,21 +81,26 @@ class Database:
             self._connection = sqlite3.connect(uri, uri=True, isolation_level=None)
             version = self._version(self._connection)
         if version == 0:
-            raise LedgerError(f"there is no ledger at {self._path}: the gateway has not run with this state")
+            raise LedgerError(
+                f"there is no ledger at {self._path}: the gateway has not run with this state folder"
+            )
         if version < VERSION:
             raise NotMigrated(
                 f"the ledger {self._path} has version {version}: "
-                f"the gateway migrates it to version {VERSION} when it starts next"
+                f"the gateway will migrate it to version {VERSION} at its next start"
             )
 
     def _version(self, connection: sqlite3.Connection) -> int:
         version = version_of(connection)
         if version is None:
-            raise LedgerError(f"{self._path} is a database, but not a gateway's ledger")
+            raise LedgerError(
+                f"{self._path} is a database, but not a gateway's ledger: "
+                "move it away, or choose another state folder"
+            )
         if version > VERSION:
             raise LedgerError(
-                f"the ledger {self._path} has version {version}, this gateway knows version {VERSION}: "
-                "install the gateway that wrote it, or a newer one"
+                f"the ledger {self._path} has version {version}, but this gateway supports versions up to "
+                f"{VERSION}: install the gateway that wrote it, or a newer one"
             )
         return version
 
@@ -101,8 +109,8 @@ class Database:
             migrate(connection, version)
         except sqlite3.Error as error:
             raise LedgerError(
-                f"the ledger {self._path} cannot be brought from version {version} to {VERSION}: {error}. "
-                "Nothing in it is lost: mend that, and start the gateway again"
+                f"the ledger {self._path} could not be migrated from version {version} to {VERSION}: "
+                f"{error}. Its data is intact: fix the cause, and start the gateway again"
             ) from error
 
     def _take_lock(self) -> None:
@@ -128,7 +136,7 @@ class Database:
         if connection is None:
             raise LedgerError("the ledger is closed")
         try:
-            connection.rollback()  # does nothing, unless the rollback of the last transaction failed
+            connection.rollback()  # a no-op, unless the rollback of the last transaction failed
             connection.execute("BEGIN")
             try:
                 result = work(connection, *values)
@@ -137,11 +145,11 @@ class Database:
                 connection.rollback()
                 raise
         except sqlite3.Error as error:
-            raise LedgerError(f"the ledger {self._path} did not take a transaction: {error}") from error
+            raise LedgerError(f"a transaction failed in the ledger {self._path}: {error}") from error
         return result
 
 
 def integrity(db: sqlite3.Connection) -> str | None:
-    """None if the file is whole, else what SQLite found wrong first."""
+    """None for an intact file, else the first fault that SQLite found in it."""
     (answer,) = db.execute("PRAGMA integrity_check(1)").fetchone()
     return None if answer == "ok" else str(answer)

@@ -1,4 +1,4 @@
-"""Table `grant_`: the grants made, and how far each is served."""
+"""Table `grant_`: the grants made, and up to which window each has its tokens."""
 
 from __future__ import annotations
 

@@ -1,9 +1,8 @@
-"""The ledger's operations: each is one transaction, and keeps what PROTOCOL.md demands of the device.
+"""The ledger's operations, each one transaction, with the rules of PROTOCOL.md that they enforce.
 
-What a transaction does is a function in the file of its table.
-
-Units are appended in order, without holes, and leave `sealed` only into a chunk; a chunk's bytes enter
-the outbox in the transaction that records it, and leave it only when the store has confirmed them.
+Units are appended in order and without holes, and leave `sealed` only for a chunk. A chunk's bytes enter
+the outbox in the transaction that records the chunk, and leave it only once the store has confirmed them.
+The SQL of an operation is a function in the file of its table.
 """
 
 from __future__ import annotations
@@ -31,123 +30,127 @@ from gateway.ledger.records import (
 
 
 class Ledger:
-    """The open ledger of one gateway."""
+    """The open ledger of one gateway. LedgerError, with nothing changed, where a transaction fails."""
 
     def __init__(self, database: Database) -> None:
         self._db = database
 
     @classmethod
     async def open(cls, path: Path, *, reading: bool = False) -> Ledger:
-        """Open the file at `path`; made at first unless `reading`."""
+        """Open the file at `path`, created or migrated as needed; `reading` opens it read-only."""
         database = Database(path)
         await database.open(reading=reading)
         return cls(database)
 
     async def close(self) -> None:
-        """Close it; what was done is durable already."""
+        """Close the file. Every completed operation is durable already."""
         await self._db.close()
 
     # --- incarnations and streams
 
     async def last_incarnation(self) -> int | None:
-        """The incarnation drawn last, if any was."""
+        """The last incarnation drawn, or None before the first."""
         return await self._db.do(streams.last_incarnation)
 
     async def begin_incarnation(self, value: int, at_ms: int) -> None:
-        """Make a drawn incarnation durable, before anything is sealed under it."""
+        """Record an incarnation before anything is sealed under it; LedgerError for one drawn before."""
         await self._db.do(streams.begin_incarnation, value, at_ms)
 
     async def streams(self) -> list[Stream]:
-        """All streams, by meter."""
+        """All streams, sorted by meter name."""
         return await self._db.do(streams.by_meter)
 
     async def add_stream(
         self, stream: Stream, descriptor: Outgoing, sealed: Sequence[Sealed], state: bytes
     ) -> None:
-        """Begin a stream with its first sealed units; its descriptor enters the outbox."""
+        """Record a new stream with its first sealed units; its descriptor enters the outbox."""
         await self._db.do(streams.begin, stream, descriptor, sealed, state)
 
     async def state(self, stream: bytes) -> bytes:
-        """The sampler's state at the last sealed unit, as it was given (sealed by the vault)."""
+        """The sampler's state after the last sealed unit, as the vault sealed it."""
         return await self._db.do(streams.state, stream)
 
     # --- sealed units and chunks
 
     async def position(self, stream: Stream) -> Position:
-        """Where the stream stands."""
+        """The last chunk of a stream, and the unit to seal next."""
         return await self._db.do(chunks.position, stream)
 
     async def append(self, stream: Stream, sealed: Sequence[Sealed], state: bytes) -> None:
-        """Make sealed units durable, with the sampler's state at their end.
+        """Record sealed units, and the sampler's state after them.
 
-        A hole, or a unit that was sealed before, is a bug of the caller's and a ValueError.
+        ValueError for a gap, or a unit that was sealed before: these are bugs of the caller.
         """
         await self._db.do(streams.append, stream, sealed, state)
 
     async def open_units(self, stream: Stream) -> list[Sealed]:
-        """The units that are in no chunk yet, in order."""
+        """The sealed units after the last chunk, in order."""
         return await self._db.do(chunks.open_units, stream)
 
     async def close_chunk(
         self, stream: Stream, chunk: ChunkEntry, whole: Sealed, rest: Sealed | None, data: Outgoing
     ) -> None:
-        """Turn the first open units, `whole`, into a chunk. `rest` is what it leaves of a part that it cuts.
+        """Turn the first open units, `whole`, into a chunk; its object, `data`, enters the outbox.
 
-        The ciphertexts stay where the stream has pages, until those of the chunk's days are made.
+        `rest` is what remains of the part that the chunk's end cuts, if it cuts one. If the stream has
+        pages, the ciphertexts are kept until the pages of the chunk's days are made.
         """
         await self._db.do(chunks.close, stream, chunk, whole, rest, data)
 
     async def runs(self, stream: Stream, first: int, end: int) -> list[Run]:
-        """Under which incarnations the units [first, end) were sealed: only those in chunks."""
+        """The incarnations of the chunks that hold some of the units [first, end), as runs of units."""
         return await self._db.do(chunks.runs, stream, first, end)
 
     async def chunk_at(self, stream: Stream, seq: int) -> ChunkEntry | None:
-        """The chunk with this seq, if there is one."""
+        """The chunk with number `seq`, or None."""
         return await self._db.do(chunks.at, stream, seq)
 
     async def chunks(self, stream: Stream, first: int, end: int) -> list[ChunkEntry]:
         """The chunks that hold some of the units [first, end), in order."""
         return await self._db.do(chunks.overlapping, stream, first, end)
 
-    # --- pages
-
     async def ciphertexts(self, stream: Stream, chunk: ChunkEntry) -> U64:
-        """c of a chunk, an array [lane, unit]. LedgerError once the pages of its days are made."""
+        """The ciphertexts c of a chunk, an array [lane, unit]; LedgerError once its days' pages are made."""
         return await self._db.do(chunks.ciphertexts, stream, chunk)
 
+    # --- pages
+
     async def last_page(self, stream: Stream, span: Span) -> PageEntry | None:
-        """The last page of a day, or of a month, without its sums."""
+        """The last page of a day, or of a month, without its sums; None before the first."""
         return await self._db.do(pages.last, stream, span)
 
     async def day_pages(self, stream: Stream, first: int, end: int) -> list[PageEntry]:
-        """The pages of the days between units `first` and `end`, in order."""
+        """The day pages that lie within the units [first, end), in order."""
         return await self._db.do(pages.days, stream, first, end)
 
     async def add_page(self, stream: Stream, page: PageEntry, objects: Sequence[Outgoing]) -> None:
-        """Record a page; `objects` (it and the tokens folded with it) enter the outbox, and what it was
-        made of and no later page needs is dropped: a day's ciphertexts, a month's days' sums."""
+        """Record a page; `objects` (the tokens folded with it, then the page) enter the outbox.
+
+        What it was made of and no later page needs is dropped: a day's ciphertexts, or the sums of a
+        month's days. LedgerError for a period that has a page already.
+        """
         await self._db.do(pages.add, stream, page, objects)
 
     # --- the outbox
 
     async def enqueue(self, stream: bytes, objects: Sequence[Outgoing]) -> None:
-        """Put objects into the outbox, in order."""
+        """Append objects to the outbox, in order; a head replaces one that waits already."""
         await self._db.do(outbox.enqueue, stream, objects)
 
     async def outbox(self, most: int) -> list[Queued]:
-        """The objects to send next, in order."""
+        """The next objects to send, at most `most`, in order."""
         return await self._db.do(outbox.first, most)
 
     async def backlog(self) -> int:
-        """How many objects wait."""
+        """The number of objects in the outbox."""
         return await self._db.do(outbox.count)
 
     async def confirm(self, ids: Sequence[int]) -> None:
-        """The store has these: they leave the outbox."""
+        """Remove objects that the store has confirmed, by their ids; ids no longer there are ignored."""
         await self._db.do(outbox.confirm, ids)
 
     async def waiting(self, stream: Stream, prefix: str) -> list[Outgoing]:
-        """The objects of a stream in the outbox whose keys begin with `prefix`, in order."""
+        """A stream's objects in the outbox whose keys begin with `prefix`, in order."""
         return await self._db.do(outbox.waiting, stream, prefix)
 
     # --- grants
@@ -157,39 +160,39 @@ class Ledger:
         return await self._db.do(grants.made, stream)
 
     async def add_grants(self, new: Sequence[tuple[GrantRecord, Outgoing, AuditEntry]]) -> None:
-        """Record grants, all or none; their objects enter the outbox, the decisions the audit log."""
+        """Record grants, all or none; their objects enter the outbox, and the decisions the audit log."""
         await self._db.do(grants.add, new)
 
     async def advance_grant(self, grant: GrantRecord, next_window: int, bundle: Outgoing) -> None:
-        """Windows before `next_window` have their tokens, the new ones in `bundle`."""
+        """Record that windows before `next_window` have tokens; `bundle`, the new ones, enters the outbox."""
         await self._db.do(grants.advance, grant, next_window, bundle)
 
     async def revoke_grant(
         self, grant: GrantRecord, from_unit: int, revocation: Outgoing, audit: AuditEntry
     ) -> None:
-        """From `from_unit` on the grant opens nothing."""
+        """Record that a grant opens nothing from `from_unit` on; the revocation enters the outbox."""
         await self._db.do(grants.revoke, grant, from_unit, revocation, audit)
 
     # --- the audit log
 
     async def audit(self, entry: AuditEntry) -> None:
-        """Write one line."""
+        """Append one line to the audit log."""
         await self._db.do(audit.write, entry)
 
     async def audit_log(self, most: int) -> list[AuditEntry]:
-        """The last lines, oldest first."""
+        """The last lines of the audit log, at most `most`, oldest first."""
         return await self._db.do(audit.last, most)
 
-    # --- when the store is ahead
+    # --- the ledger as a whole
 
     async def take_over(self, stream: Stream, chain: StoreChain, audit: AuditEntry) -> None:
-        """Let the store's chain stand: the ledger's own chunks, open units, pages and unsent objects beyond
-        it give way. The stream's descriptor, grants and revocations stay in the outbox.
+        """Replace what the ledger holds of a stream by what the store holds: chunks, pages, open units and
+        unsent objects. The stream's descriptor, grants and revocations stay in the outbox.
 
-        LedgerError, with nothing changed, for a page of a period whose page stays.
+        LedgerError for a page of a period whose page stays.
         """
         await self._db.do(rollback.take_over, stream, chain, audit)
 
     async def check(self) -> str | None:
-        """None if the file is whole, else what SQLite found wrong first."""
+        """None for an intact file, else the first fault that SQLite found in it."""
         return await self._db.do(integrity)

@@ -1,7 +1,7 @@
-"""The versions of the ledger's schema: numbered SQL files, each of which takes a ledger one version up.
+"""Schema migrations: numbered SQL files, each of which takes a ledger one version up.
 
-A new ledger goes the same way, from version 0, an empty file. So it has the very schema of one that was
-migrated, and a file that has been released never changes: what a release adds is the next file.
+A new ledger goes through all of them, from version 0, an empty file, so that its schema is the same as a
+migrated one's. A file never changes once it is released: a new version adds a file.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import sqlite3
 from importlib.resources import files
 
 VERSION = 2
-_APPLICATION_ID = 0x67773031  # "gw01": PRAGMA application_id, by which file(1) and we know a ledger
+_APPLICATION_ID = 0x67773031  # "gw01", which file(1) shows too
 
 
 def version_of(db: sqlite3.Connection) -> int | None:
@@ -24,9 +24,9 @@ def version_of(db: sqlite3.Connection) -> int | None:
 
 
 def migrate(db: sqlite3.Connection, version: int) -> None:
-    """Take a ledger from `version` up to VERSION, each step in one transaction.
+    """Take a ledger from `version` to VERSION, each step in one transaction.
 
-    Foreign keys must not be enforced meanwhile: a step may put a new table in another's place.
+    Foreign keys must not be enforced meanwhile, since a step may replace a table that others refer to.
     """
     for at in range(version, VERSION):
         step = files("gateway.ledger").joinpath("schema", f"{at}_to_{at + 1}.sql").read_text("utf-8")

@@ -1,4 +1,4 @@
-"""Table `outbox`: objects on their way to the store, in the order in which they must leave."""
+"""Table `outbox`: objects that wait to be sent to the store, in the order in which they must leave."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from gateway.ledger.records import Outgoing, Queued, Stream
 
 def enqueue(db: sqlite3.Connection, stream: bytes, objects: Sequence[Outgoing]) -> None:
     for item in objects:
-        if item.replaces:  # a newer head makes an unsent one worthless
+        if item.replaces:  # a newer head makes an unsent one useless
             db.execute("DELETE FROM outbox WHERE key = ?", (item.key,))
         db.execute("INSERT INTO outbox (stream, kind, key, data) VALUES (?, ?, ?, ?)", (stream, *item))
 
@@ -38,7 +38,7 @@ def waiting(db: sqlite3.Connection, stream: Stream, prefix: str) -> list[Outgoin
 
 
 def drop_derived(db: sqlite3.Connection, stream: Stream) -> None:
-    """Drop what was made of the stream's units; its descriptor, grants and revocations stay."""
+    """Drop the objects made of the stream's units; its descriptor, grants and revocations stay."""
     db.execute(
         "DELETE FROM outbox WHERE stream = ? AND kind IN ('chunk', 'page', 'tokens', 'head')", (stream.id,)
     )

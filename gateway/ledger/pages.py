@@ -1,4 +1,4 @@
-"""Table `page`: the pages made, and the sums of days whose month has no page yet."""
+"""Table `page`: the pages made; days keep their sums until their month's page is made."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the ledger holds, as values."""
+"""The ledger's records, as values."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ObjectKind = Literal["descriptor", "chunk", "page", "tokens", "grant", "revocati
 
 @dataclass(frozen=True, slots=True)
 class Stream:
-    """A meter's stream, as it was begun: a stream keeps its layout and lanes for ever."""
+    """A meter's stream; its layout and lanes never change. `start` is its first unit."""
 
     id: bytes
     meter: str
@@ -29,7 +29,7 @@ class Stream:
 
 @dataclass(frozen=True, slots=True)
 class Sealed:
-    """Sealed units [first, first + count) of one link and incarnation: c as an array [lane, unit]."""
+    """Sealed units from `first` on, of one link and incarnation: c is an array [lane, unit]."""
 
     incarnation: int
     first: int
@@ -46,13 +46,13 @@ class Sealed:
         return Sealed(self.incarnation, x, self.c[:, x - self.first : y - self.first])
 
     def to_bytes(self) -> bytes:
-        """The array's bytes, lane after lane, u64 little-endian."""
+        """c as bytes: lane after lane, u64 little-endian."""
         return np.ascontiguousarray(self.c, dtype="<u8").tobytes()
 
 
 @dataclass(frozen=True, slots=True)
 class ChunkEntry:
-    """A closed chunk: its place in the stream, and H of its bytes."""
+    """A chunk: its number, its units [first, end), and `digest`, H of its bytes."""
 
     seq: int
     incarnation: int
@@ -63,8 +63,10 @@ class ChunkEntry:
 
 @dataclass(frozen=True, slots=True)
 class PageEntry:
-    """A page made, of a UTC day, "2026-11-22", or a month, "2026-11": steps of `step` units over
-    [first, end), H of its bytes, and a day's sums [lane, step] until its month's page is made."""
+    """A page of a UTC day, "2026-11-22", or a month, "2026-11": steps of `step` units over [first, end).
+
+    `digest` is H of its bytes; `c` a day's sums, an array [lane, step], until its month's page is made.
+    """
 
     span: Span
     period: str
@@ -77,14 +79,14 @@ class PageEntry:
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """Where a stream stands: its last chunk, if any, and the unit to seal next."""
+    """The end of a stream: its last chunk, if any, and the unit to seal next."""
 
     last: ChunkEntry | None
     next_unit: int
 
 
 class Outgoing(NamedTuple):
-    """An object for the store: what it is, its key, and its bytes."""
+    """An object to send to the store: its kind, its key there, and its bytes."""
 
     kind: ObjectKind
     key: str
@@ -92,12 +94,12 @@ class Outgoing(NamedTuple):
 
     @property
     def replaces(self) -> bool:
-        """Whether it takes the place of an earlier one: the head alone, every other is written once."""
+        """Whether it may overwrite an earlier object: a head does, every other object is written once."""
         return self.kind == "head"
 
 
 class Queued(NamedTuple):
-    """An object that waits in the outbox; `id` rises in the order in which objects must leave."""
+    """An object in the outbox; ids rise in the order in which objects must leave."""
 
     id: int
     stream: bytes
@@ -106,9 +108,10 @@ class Queued(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class GrantRecord:
-    """A grant as the gateway serves it: windows before `next_window` have their tokens.
+    """A grant, and how far the gateway has served it: windows before `next_window` have their tokens.
 
-    `key` is K_0, sealed by the vault; `revoked_from` the unit from which nothing opens; `tariff` a bill's.
+    `body` and, for a bill, `tariff` are in CBOR; `key` is K_0, sealed by the vault; from unit
+    `revoked_from` on the grant opens nothing.
     """
 
     id: bytes
@@ -123,13 +126,12 @@ class GrantRecord:
 
 @dataclass(frozen=True, slots=True)
 class StoreChain:
-    """What the store holds of a stream beyond a ledger that was rolled back, for the ledger to take over.
+    """What the store holds of a stream and a rolled-back ledger does not: the ledger takes it over.
 
-    Chunks from `seq` on give way to `chunks`, pages that end after unit `pages_end` to `pages`, which are
-    of other periods than those that stay. `ciphertexts` are those of the chunks whose days have no page
-    yet, each [lane, unit] of a whole chunk. `state` is the sampler's at the new end, sealed by the vault.
-    By the grants' ids, `windows` has each one's next window, and `revoked` the unit from which a grant
-    that the ledger holds for open is revoked.
+    `chunks` replace the chunks from number `seq` on; `pages` those that end after unit `pages_end`, and
+    are of other periods than the pages that stay. `ciphertexts` are those of each chunk whose days have
+    no page yet, `state` is the sampler's at the new end, sealed by the vault. By the id of a grant,
+    `windows` gives its next window, and `revoked` the unit from which it turned out to be revoked.
     """
 
     seq: int
@@ -143,7 +145,7 @@ class StoreChain:
 
 
 class AuditEntry(NamedTuple):
-    """One line of the audit log: when (Unix ms), what kind of thing, and a sentence."""
+    """A line of the audit log: the time (Unix ms), the kind of event, and a sentence."""
 
     at_ms: int
     what: str

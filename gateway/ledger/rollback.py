@@ -1,4 +1,4 @@
-"""All tables at once: a ledger that was rolled back takes over what the store holds of a stream."""
+"""The take-over, on all tables: the store's chain of a stream replaces that of a rolled-back ledger."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tables `incarnation` and `stream`."""
+"""Tables `incarnation` and `stream`: the incarnations drawn, and the meters' streams."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def last_incarnation(db: sqlite3.Connection) -> int | None:
 def begin_incarnation(db: sqlite3.Connection, value: int, at_ms: int) -> None:
     if db.execute("SELECT 1 FROM incarnation WHERE value = ?", (be64(value),)).fetchone():
         raise LedgerError(
-            f"incarnation {value} was drawn before: the TPM's counter went back, or is another TPM's"
+            f"incarnation {value} was drawn before: the TPM's counter has gone back, or this is another TPM"
         )
     db.execute(
         "INSERT INTO incarnation SELECT ?, ?, 1 + coalesce(max(ordinal), 0) FROM incarnation",

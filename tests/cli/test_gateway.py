@@ -404,8 +404,8 @@ async def test_the_doctor_finds_a_ledger_that_the_gateway_migrates_when_it_start
     path = written(1, tmp_path / "state")
     configure(tmp_path)
     _, found = await findings(gateway)
-    sentence = f"the ledger {path} has version 1: the gateway migrates it to version {VERSION}"
-    assert found["ledger"] == (True, f"{sentence} when it starts next")
+    sentence = f"the ledger {path} has version 1: the gateway will migrate it to version {VERSION}"
+    assert found["ledger"] == (True, f"{sentence} at its next start")
 
 
 async def test_the_doctor_looks_at_each_meter_by_itself(gateway: Run, tmp_path: Path) -> None:

@@ -205,7 +205,7 @@ async def test_who_only_looks_at_an_older_ledger_is_told_that_the_gateway_migrat
     path = written(version, tmp_path / "old")
     before = path.read_bytes()
     with pytest.raises(
-        NotMigrated, match=f"has version {version}: the gateway migrates it to version"
+        NotMigrated, match=f"has version {version}: the gateway will migrate it to version"
     ) as raised:
         await Ledger.open(path, reading=True)
     assert str(path) in str(raised.value)

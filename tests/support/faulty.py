@@ -150,5 +150,5 @@ class FaultyDatabase(Database):
 
     async def do(self, work: Callable[[sqlite3.Connection, *Values], T], *values: *Values) -> T:
         if self.fuse.blows():
-            raise LedgerError("the ledger did not take a transaction: database or disk is full")
+            raise LedgerError("a transaction failed in the ledger: database or disk is full")
         return await super().do(work, *values)

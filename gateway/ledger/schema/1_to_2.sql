@@ -1,5 +1,5 @@
--- Version 2. An object in the outbox has its kind, and a page its span: nothing is read out of their
--- names. `replace` goes, since heads alone are overwritten.
+-- Version 2. An object in the outbox has a kind, and a page a span, instead of names to derive them from.
+-- `replace` goes, since only heads are overwritten.
 
 ALTER TABLE page RENAME TO page_1;
 
