@@ -66,7 +66,9 @@ async def test_a_listener_with_other_keys_says_so(tmp_path: Path) -> None:
         listening("luxembourg-smarty", Tcp("127.0.0.1", port), clock, other) as main,
     ):
         main._silence_s = 2
-        with pytest.raises(MeterError, match="cannot be opened: it is damaged, or the meter has other keys"):
+        with pytest.raises(
+            MeterError, match="cannot be decrypted: it is damaged, or the meter has other keys"
+        ):
             await asyncio.wait_for(main.read(), 30)
 
 

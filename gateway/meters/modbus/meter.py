@@ -98,7 +98,8 @@ class ModbusMeter:
             return Plausibility(False, f"{sentence}: is it the profile's model?")
         if lacking := ", ".join(lane for lane in self._lanes if lane not in registers):
             return Plausibility(
-                False, f"{sentence}, but has no {lacking}, like some of its model: take that out of lanes"
+                False,
+                f"{sentence}, but has no {lacking}, like some meters of its model: take that out of lanes",
             )
         return Plausibility(True, sentence)
 
@@ -120,7 +121,7 @@ class ModbusMeter:
                 if not any(register.optional for register in parts):
                     raise
         if not registers:
-            raise MeterError(f"has no {', '.join(self._lanes)}, like some of its model")
+            raise MeterError(f"has no {', '.join(self._lanes)}, like some meters of its model")
         return registers
 
     async def _ask_all(self) -> dict[Register, Sequence[int]] | None:

@@ -3,9 +3,9 @@ one after the other (Luxmetering E-Meter P1 Specification 1.1.3, 3.2.5).
 
     db 08 system title   length   30 frame counter   ciphertext   tag of 12 bytes
 
-Nothing but the tag tells where a frame begins: whatever looks like a head is tried, until it fits. The
-frame counter rises with every frame and starts again only with a new key: one that does not rise was
-recorded, and is refused.
+Only the tag shows where a frame really begins: everything that looks like a head is tried until a tag fits.
+The frame counter rises with every frame and starts again only with a new key: a frame whose counter does not
+rise is a recording, and is refused.
 """
 
 from __future__ import annotations
@@ -29,25 +29,25 @@ _LONGEST_HEAD = 18
 
 
 class SealedFrames:
-    """Opens the frames in a stream of bytes with the meter's two keys."""
+    """Decrypts the frames in a stream of bytes with the meter's two keys."""
 
     def __init__(self, encryption_key: bytes, authentication_key: bytes) -> None:
         self._encryption_key = encryption_key
         self._authentication_key = authentication_key
         self._bytes = bytearray()
-        self._dropped = 0  # how many bytes of the stream came before those
+        self._dropped = 0  # how many bytes of the stream came before these
         self._seen = 0  # where in the stream the next head may begin
         self._begun: list[_Head] = []  # the oldest first
         self._last: tuple[bytes, bytes] | None = None  # the meter, and the frame counter it has reached
 
     def cut(self) -> None:
-        """Forget the frames that have begun, and not the frame counter."""
+        """Forget the frames that have begun, but not the frame counter."""
         self._bytes.clear()
         self._begun.clear()
         self._dropped = self._seen = 0
 
     def feed(self, data: bytes) -> list[bytes | MeterError]:
-        """The telegrams in the frames that `data` ends, and what was wrong with broken ones."""
+        """The telegrams in the frames that `data` completes, and an error for each broken one."""
         self._bytes += data
         self._find_heads()
         said = list(self._open())
@@ -74,11 +74,11 @@ class SealedFrames:
                 self._begun = [head for head in self._begun if head.begin >= whole.end]
                 continue
             if whole is self._begun[0]:
-                yield MeterError("a P1 frame cannot be opened: it is damaged, or the meter has other keys")
+                yield MeterError("a P1 frame cannot be decrypted: it is damaged, or the meter has other keys")
             self._begun.remove(whole)
 
     def _decrypted(self, head: _Head) -> bytes | MeterError | None:
-        """The telegram in the frame; none where the tag does not fit."""
+        """The telegram in the frame; None where the tag does not fit."""
         sealed = bytes(self._bytes[head.sealed - self._dropped : head.end - self._dropped])
         mode = modes.GCM(head.title + head.counter, sealed[-_TAG:], min_tag_length=_TAG)
         opening = Cipher(algorithms.AES(self._encryption_key), mode).decryptor()
@@ -95,7 +95,7 @@ class SealedFrames:
 
 @dataclass(frozen=True, slots=True)
 class _Head:
-    """Where in the stream what may be a frame begins, where its ciphertext does, and where it ends."""
+    """What may be a frame: where in the stream it begins, where its ciphertext begins, and where it ends."""
 
     begin: int
     sealed: int

@@ -18,8 +18,8 @@ _CLOCK = "0-0:1.0.0"
 
 @dataclass(frozen=True, slots=True)
 class P1Registers:
-    """Which lines fill the lanes: `imported` and `exported` are added up, `drawn` and `given` too, and power
-    is the one less the other. `serial` holds the equipment identifier; the meter's clock stands in `zone`."""
+    """The lines that fill the lanes: `imported` and `exported` are each added up; power is the sum of `drawn`
+    less the sum of `given`. `serial` has the equipment identifier; the meter's clock is in `zone`."""
 
     imported: tuple[str, ...]
     exported: tuple[str, ...]
@@ -35,7 +35,7 @@ class P1Registers:
 
 
 class P1Decoder:
-    """Makes telegrams of a meter's bytes: `sealed` opens them first where the meter encrypts them."""
+    """Turns a meter's bytes into telegrams; `sealed` decrypts them first where the meter encrypts."""
 
     def __init__(self, registers: P1Registers, *, checked: bool, sealed: SealedFrames | None = None) -> None:
         self._registers = registers
@@ -45,11 +45,11 @@ class P1Decoder:
         self._sealed = sealed is not None
 
     def cut(self) -> None:
-        """What comes next is from another connection."""
+        """The next bytes come from another connection."""
         self._outer.cut()
 
     def feed(self, data: bytes) -> Sequence[Telegram | MeterError]:
-        """What has become whole with `data`."""
+        """The telegrams that `data` completes, and an error for each broken one."""
         said: list[Telegram | MeterError] = []
         for frame in self._outer.feed(data):
             try:
@@ -68,11 +68,11 @@ class P1Decoder:
                 return telegram
             case [MeterError() as error]:
                 raise error
-        raise MeterError("what a P1 frame holds is no telegram")
+        raise MeterError("a decrypted P1 frame does not hold a telegram")
 
 
 def _telegram(values: Values, registers: P1Registers) -> Telegram:
-    """What the lines say of the lanes. MeterError where they say nothing of them."""
+    """The lanes that the lines fill. MeterError where they fill none."""
     lanes = {
         "import": _sum(values, registers.imported, Value.energy_mwh),
         "export": _sum(values, registers.exported, Value.energy_mwh),
@@ -91,7 +91,7 @@ def _telegram(values: Values, registers: P1Registers) -> Telegram:
 
 
 def _sum(values: Values, codes: Sequence[str], read: Callable[[Value], Fraction | None]) -> Fraction | None:
-    """All of `codes` together; none where one of them is not there or no number, or none is named."""
+    """The sum of `codes`; None where one of them is missing or not a number, or where there are none."""
     found = [read(values[code]) if code in values else None for code in codes]
     known = [value for value in found if value is not None]
     return sum(known, Fraction(0)) if known and len(known) == len(found) else None

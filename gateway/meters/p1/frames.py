@@ -1,8 +1,9 @@
 """Bytes to telegrams: `/XXX5identification`, a blank line, data lines, `!` and a check sequence of four hex
 digits (DSMR P1 5.0.2, 6.2), which DSMR 2.2 and 3 do not have yet.
 
-A telegram without a check sequence is taken by its form: a head, a blank line, and lines that end in
-values. No telegram has a `/` or a `!` but its first and last, so one that breaks off takes no other with it.
+A telegram without a check sequence is recognised by its form: a head, a blank line, and lines that end in
+values. A telegram has `/` and `!` only as its first and last characters, so one that breaks off never costs
+the next one.
 """
 
 from __future__ import annotations
@@ -12,10 +13,10 @@ from collections.abc import Iterator
 
 from gateway.errors import MeterError
 
-_MOST = 16_384  # bytes; five texts of 2048 characters in hex are the most a standard allows
-_LONGEST_SEQUENCE = 5  # and the character by which its end is known
+_MOST = 16_384  # bytes; the standards allow at most five texts of 2048 characters in hex
+_LONGEST_SEQUENCE = 5  # with the character that shows its end
 _MARK = re.compile(rb"[/!]")
-_SEQUENCE = re.compile(rb"([0-9A-Fa-f]{4})|([0-9A-Fa-f]{0,3})(?=[^0-9A-Fa-f])")  # some leave out zeros
+_SEQUENCE = re.compile(rb"([0-9A-Fa-f]{4})|([0-9A-Fa-f]{0,3})(?=[^0-9A-Fa-f])")  # some omit leading zeros
 _FORM = re.compile(rb"/[^\r\n]{4,}\r?\n\r?\n(?:(?:[0-9:.*-]*(?:\([^()\r\n]*\))+)?\r?\n)+!")
 
 
@@ -25,14 +26,14 @@ class Frames:
     def __init__(self, *, checked: bool) -> None:
         self._checked = checked
         self._bytes = bytearray()
-        self._seen = 0  # no mark stands before this
+        self._seen = 0  # there is no mark before this
 
     def cut(self) -> None:
         """Forget the telegram that has begun."""
         self._forget(len(self._bytes))
 
     def feed(self, data: bytes) -> list[bytes | MeterError]:
-        """The telegrams that `data` ends, and what was wrong with broken ones."""
+        """The telegrams that `data` completes, and an error for each broken one."""
         self._bytes += data
         return list(self._cut())
 
@@ -59,7 +60,7 @@ class Frames:
             else:
                 telegram = bytes(self._bytes[: at + 1])
                 formed = _FORM.fullmatch(telegram)
-                yield telegram if formed else MeterError("a P1 telegram does not have the form of one")
+                yield telegram if formed else MeterError("a P1 telegram is malformed")
                 self._forget(at + 1)
         else:
             self._seen = len(self._bytes)
@@ -83,7 +84,7 @@ class Frames:
 
 
 def crc16(data: bytes) -> int:
-    """CRC-16/ARC: x16 + x15 + x2 + 1, least significant bit first, begun at 0 (DSMR P1 5.0.2, 6.2)."""
+    """CRC-16/ARC: x16 + x15 + x2 + 1, least significant bit first, initial value 0 (DSMR P1 5.0.2, 6.2)."""
     crc = 0
     for octet in data:
         crc = crc >> 8 ^ _TABLE[(crc ^ octet) & 0xFF]

@@ -1,7 +1,7 @@
-"""A telegram's lines to values. dsmr-parser, which the extra `p1` brings, takes the lines apart; it is given
-only those that are used, and their values stay text until they are read here, exactly.
+"""A telegram's lines to values. dsmr-parser, from the extra `p1`, takes the lines apart; it is given only the
+lines that are used, and their values stay text until they are read here, exactly.
 
-The parser as it comes logs lines that it cannot read, and with them what the meter said; here it is silent.
+By default the parser logs the lines that it cannot read, and with them the meter's data; here it is silenced.
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 @dataclass(frozen=True, slots=True)
 class Value:
-    """A line's value as it stands there, and its unit, empty where it has none."""
+    """A line's value as text, and its unit, empty where there is none."""
 
     text: str = field(repr=False)
     unit: str
 
     def energy_mwh(self) -> Fraction | None:
-        """None where it is no energy."""
+        """None where it is not an energy."""
         return self._in(_ENERGY)
 
     def power_w(self) -> Fraction | None:
-        """None where it is no power."""
+        """None where it is not a power."""
         return self._in(_POWER)
 
     def _in(self, units: Mapping[str, int]) -> Fraction | None:
@@ -49,9 +49,9 @@ Values = Mapping[str, Value]
 
 
 def line_reader(codes: Collection[str]) -> Callable[[bytes], Values]:
-    """What takes the lines of `codes`, such as 1-0:1.8.1, out of a telegram: a value for each code that is
-    there and well formed. It raises MeterError where a telegram cannot be read at all. UsageError where
-    dsmr-parser is missing."""
+    """A function that reads the lines of `codes`, such as 1-0:1.8.1, from a telegram: a value for each code
+    that is there and well formed. It raises MeterError where a telegram cannot be read at all. UsageError
+    where dsmr-parser is missing."""
     try:
         from dsmr_parser.parsers import CosemParser, TelegramParser, ValueParser  # noqa: PLC0415
     except ImportError:
@@ -75,14 +75,14 @@ def line_reader(codes: Collection[str]) -> Callable[[bytes], Values]:
             found = parser.parse(text)
             lines = {code: found[pattern] for code, pattern in patterns.items() if pattern in found}
             return {code: Value(line.value or "", line.unit or "") for code, line in lines.items()}
-        except Exception:  # whatever a parser of others does with what a meter says
-            raise MeterError("a P1 telegram has lines that cannot be read") from None
+        except Exception:  # whatever somebody else's parser does with a meter's bytes
+            raise MeterError("a P1 telegram has unreadable lines") from None
 
     return read
 
 
 def equipment_number(text: str) -> str:
-    """The number on the meter's face: most send its characters in hex."""
+    """The number printed on the meter: most meters send its characters in hex."""
     try:
         decoded = bytes.fromhex(text).decode("ascii")
     except ValueError:
@@ -91,8 +91,8 @@ def equipment_number(text: str) -> str:
 
 
 def meter_time(text: str, zone: ZoneInfo) -> int | None:
-    """Unix time (ns) of YYMMDDhhmmssX (DSMR P1 5.0.2, 6.4), where X tells summer time, S, from winter time,
-    W: with it both hours of the 25-hour day are told apart. None where the meter does not tell."""
+    """Unix time (ns) of YYMMDDhhmmssX (DSMR P1 5.0.2, 6.4), where X is S in summer time and W in winter time,
+    which distinguishes the two equal hours of the 25-hour day. None for any other text."""
     found = re.fullmatch(r"([0-9]{12})([SW])", text)
     if found is None:
         return None

@@ -1,4 +1,4 @@
-"""What a profile says of a P1 meter: which registers it has, how often it speaks, and whether it encrypts."""
+"""A P1 meter's profile: its registers, how often it sends, and whether it encrypts."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ _CODE = r"[0-9]-[0-9]:[0-9]{1,3}\.[0-9]{1,3}\.[0-9]{1,3}"
 @dataclass(frozen=True, slots=True)
 class P1Model:
     """A telegram comes every `interval_s`; its energies start again from 0 at `rollover_kwh`. `checked`
-    telegrams end in a check sequence. Encrypted ones need the meter's own encryption key, and an
-    authentication key where `authentication_key`, which all meters of the model share, is not known."""
+    telegrams end in a check sequence. Encrypted ones need the meter's own encryption key, and its
+    authentication key unless all meters of the model share a known one, `authentication_key`."""
 
     registers: P1Registers
     interval_s: int
@@ -44,24 +44,26 @@ class P1Model:
 
     @property
     def rollover(self) -> Mapping[str, int]:
-        """Each register has as many digits: where tariffs are added up, one of them starts again."""
+        """Each register has as many digits. Where tariffs are added up, the sum falls by this when one of
+        them starts again from 0."""
         return {lane: self.rollover_kwh * _MWH_PER_KWH for lane in self.lanes if lane != "power"}
 
     @property
     def silence_s(self) -> float:
-        """Five telegrams and ten seconds."""
+        """The time of five telegrams, and ten seconds."""
         return 10.0 + 5 * self.interval_s
 
     def decoder(self, secrets: Secrets) -> Decoder:
-        """A fresh decoder. UsageError where keys are needed that `secrets` do not have, or dsmr-parser is
-        missing."""
+        """A new decoder. UsageError where `secrets` lack a key that is needed, or dsmr-parser is missing."""
         if not self.encrypted:
             return P1Decoder(self.registers, checked=self.checked)
         authentication_key = secrets.authentication_key or self.authentication_key
         if secrets.encryption_key is None:
-            raise UsageError("this P1 meter encrypts: its keys need encryption_key, which its operator tells")
+            raise UsageError("this P1 meter encrypts: encryption_key is needed, which the grid operator has")
         if authentication_key is None:
-            raise UsageError("this P1 meter's keys need authentication_key too, which its operator tells")
+            raise UsageError(
+                "this P1 meter encrypts: authentication_key is needed too, which the grid operator has"
+            )
         sealed = SealedFrames(secrets.encryption_key, authentication_key)
         return P1Decoder(self.registers, checked=self.checked, sealed=sealed)
 
@@ -104,7 +106,7 @@ def _registers(keys: TomlTable) -> P1Registers:
 
 
 def _codes(keys: TomlTable, key: str) -> tuple[str, ...]:
-    """A list of reduced OBIS codes; none where the key is not there."""
+    """A list of reduced OBIS codes; empty where the key is missing."""
     if not keys.has(key):
         return ()
     codes = keys.texts(key)

@@ -1,4 +1,4 @@
-"""The check sequences of SML: the standard's, and that of meters that took another."""
+"""The check sequences of SML: the standard's, and another one that some meters use."""
 
 from __future__ import annotations
 
@@ -17,5 +17,5 @@ def fits(data: bytes, sequence: bytes) -> bool:
 
 
 def kermit(data: bytes) -> bytes:
-    """The CRC-16/Kermit of `data`, its high byte first: X-25's polynomial, begun at 0 and not inverted."""
+    """The CRC-16/Kermit of `data`, its high byte first: X-25's polynomial, initial value 0, not inverted."""
     return crc_hqx(data.translate(_MIRRORED), 0).to_bytes(2, "little").translate(_MIRRORED)

@@ -1,4 +1,4 @@
-"""Lists to telegrams: which register is what, and what makers do in their own ways."""
+"""Lists to telegrams: the registers that fill the lanes, and the peculiarities of makers."""
 
 from __future__ import annotations
 
@@ -17,28 +17,28 @@ _NS = 1_000_000_000
 _WH, _W = 30, 27  # IEC 62056-6-2, table 4
 _TARIFFS = range(1, 10)
 
-# FNN Lastenheft EDL, version 1.0 (2010-01-13), status word: bit 5 says that energy flows out.
+# FNN Lastenheft EDL, version 1.0 (2010-01-13), status word: bit 5 is set while energy flows out.
 _FLOWS_OUT = 1 << 5
 _WITH_STATUS = ((1, 8, 0), (1, 8, 1))
 
-# DZG's DVS74 with these numbers send a power above 32767 in two bytes as if it were signed, and below
-# zero always in four (libsml, sml/src/sml_list.c at dc096b4).
+# DZG's DVS74 with these serial numbers send a power above 32767 as if it were a signed number of two bytes; a
+# power below zero always has four (libsml, sml/src/sml_list.c at dc096b4).
 _DZG = b"\x0a\x01DZG"
 _DZG_SHORT_UNSIGNED = (range(42_000_000, 49_000_000), range(55_000_000, 59_000_000))
 
 
 class SmlDecoder:
-    """Makes telegrams of a meter's frames."""
+    """Turns a meter's bytes into telegrams."""
 
     def __init__(self) -> None:
         self._frames = Frames()
 
     def cut(self) -> None:
-        """What comes next is from another connection."""
+        """The next bytes come from another connection."""
         self._frames = Frames()
 
     def feed(self, data: bytes) -> Sequence[Telegram | MeterError]:
-        """What has become whole with `data`."""
+        """The telegrams that `data` completes, and an error for each broken frame."""
         said: list[Telegram | MeterError] = []
         for frame in self._frames.feed(data):
             try:
@@ -51,7 +51,7 @@ class SmlDecoder:
 
 
 def telegram(said: RegisterList) -> Telegram:
-    """What a list says of the lanes. MeterError where it says nothing of them."""
+    """The lanes that a list fills. MeterError where it fills none."""
     entries = {
         (entry.obis[2], entry.obis[3], entry.obis[4]): entry
         for entry in said.entries
@@ -72,8 +72,8 @@ def telegram(said: RegisterList) -> Telegram:
 
 
 def serial_number(server_id: bytes) -> str:
-    """The number on the meter's face, where the server id holds it (DIN 43863-5: 1EMH0010599732); else the
-    server id in hex digits."""
+    """The number printed on the meter, where the server id holds it (DIN 43863-5: 1EMH0010599732); otherwise
+    the server id in hex digits."""
     if not re.fullmatch(rb"[\x09\x0a].[A-Z]{3}.{5}", server_id, re.DOTALL):
         return server_id.hex()
     medium, maker, block = server_id[1], server_id[2:5].decode("ascii"), server_id[5]
@@ -84,7 +84,7 @@ _Entries = Mapping[tuple[int, int, int], Entry]
 
 
 def _energy(entries: _Entries, direction: int) -> Fraction | None:
-    """mWh of register 1.8.0 or 2.8.0; of all tariffs together where the meter leaves the total to others."""
+    """mWh of register 1.8.0 or 2.8.0; the sum of the tariffs where the meter sends no total."""
     if (total := _value(entries, (direction, 8, 0), _WH)) is not None:
         return total * 1000
     tariffs = _sum(_value(entries, (direction, 8, tariff), _WH) for tariff in _TARIFFS)
@@ -105,17 +105,17 @@ def _power(entries: _Entries) -> Fraction | None:
         return -absolute if status & _FLOWS_OUT else absolute
     drawn, given = (_value(entries, (direction, 7, 0), _W) for direction in (1, 2))
     if drawn is None or given is None:
-        return drawn or None  # drawn 0 W, the home may be giving
+        return drawn or None  # where it draws 0 W, the home may be exporting
     return drawn - given
 
 
 def _value(entries: _Entries, at: tuple[int, int, int], unit: int) -> Fraction | None:
-    """The register's value in `unit`, if it is there and has that unit."""
+    """The register's value in `unit`; None where it is missing or has another unit."""
     entry = entries.get(at)
     if entry is None or entry.unit != unit or not isinstance(entry.value, Number):
         return None
     if not -128 <= entry.scaler <= 127:  # an Integer8
-        raise MeterError("an SML register's scaler is no number of one byte")
+        raise MeterError("an SML register's scaler does not fit in one byte")
     return entry.value.value * Fraction(10) ** entry.scaler
 
 

@@ -1,8 +1,8 @@
 """A frame to values: the type-length fields of SML's binary encoding (SML 1.04, clause 6).
 
-A field's first byte holds its type and the low four bits of its length; while bit 7 is set, another byte
-with four more bits follows. The length of a list is the number of its elements, that of anything else
-counts the bytes of the field itself too. 01, an empty octet string, also says that a value is left out.
+A field's first byte holds its type and four bits of its length; while bit 7 is set, another byte with the
+next four bits follows. The length of a list is the number of its elements; that of anything else includes the
+bytes of the type and the length. 01, an empty octet string, also stands for a value that is left out.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _OCTETS, _BOOLEAN, _SIGNED, _UNSIGNED, _LIST = 0x00, 0x40, 0x50, 0x60, 0x70
 
 @dataclass(frozen=True, slots=True)
 class Number:
-    """An integer, and how many bytes the meter took for it."""
+    """An integer, and the number of bytes that the meter sent it in."""
 
     value: int
     octets: int
@@ -28,7 +28,7 @@ Field: TypeAlias = "bytes | bool | Number | tuple[Field, ...] | None"
 
 
 def take(data: bytes, at: int) -> tuple[Field, int]:
-    """The field that begins at `at`, and where it ends. MeterError where there is none."""
+    """The field that begins at `at`, and where it ends. MeterError where it is malformed."""
     return _take(data, at, _MOST_DEEP)
 
 
@@ -36,7 +36,7 @@ def _take(data: bytes, at: int, deep: int) -> tuple[Field, int]:
     kind, length, body = _head(data, at)
     if kind == _LIST:
         if deep == 0:
-            raise MeterError(f"an SML list lies more than {_MOST_DEEP} lists deep")
+            raise MeterError(f"an SML list is nested more than {_MOST_DEEP} deep")
         elements = []
         for _ in range(length):
             element, body = _take(data, body, deep - 1)
@@ -44,7 +44,7 @@ def _take(data: bytes, at: int, deep: int) -> tuple[Field, int]:
         return tuple(elements), body
     end = at + length
     if end < body or end > len(data):
-        raise MeterError(f"an SML field says that it is {length} bytes long, which it cannot be")
+        raise MeterError(f"an SML field has an impossible length, {length} bytes")
     value = data[body:end]
     if kind == _OCTETS:
         return value or None, end
@@ -52,7 +52,7 @@ def _take(data: bytes, at: int, deep: int) -> tuple[Field, int]:
         return Number(int.from_bytes(value, "big", signed=kind == _SIGNED), len(value)), end
     if kind == _BOOLEAN and len(value) == 1:
         return value != b"\x00", end
-    raise MeterError(f"an SML field has type {kind >> 4:x} and {len(value)} bytes, which no value has")
+    raise MeterError(f"an SML field has an impossible type and size: type {kind >> 4:x}, {len(value)} bytes")
 
 
 def _head(data: bytes, at: int) -> tuple[int, int, int]:
@@ -60,7 +60,7 @@ def _head(data: bytes, at: int) -> tuple[int, int, int]:
     length, body, more = 0, at, True
     while more:
         if body >= len(data) or length > len(data):
-            raise MeterError("an SML field goes on behind the end of its frame")
+            raise MeterError("an SML field goes on beyond the end of its frame")
         length = length << 4 | data[body] & 0x0F
         more = bool(data[body] & 0x80)
         body += 1

@@ -1,7 +1,7 @@
 """Values to lists of registers: the messages of an SML file (SML 1.04, clause 5).
 
-Only SML_GetList.Res tells registers; every other message is passed over. Each message has a check
-sequence of its own, and must fit it.
+Only SML_GetList.Res has registers; all other messages are skipped. Each message must fit its own check
+sequence.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _SEC_INDEX = 1
 
 @dataclass(frozen=True, slots=True)
 class Time:
-    """What a meter's clock says: seconds since some beginning of its own (`absolute` false), or Unix time."""
+    """A meter's clock: seconds since some start of its own (`absolute` false), or Unix time."""
 
     seconds: int
     absolute: bool
@@ -26,8 +26,8 @@ class Time:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A register: its OBIS code's six bytes, and its value times ten to the `scaler` in `unit` (the codes
-    of IEC 62056-6-2, table 4)."""
+    """A register: its OBIS code in six bytes, and its value, to be multiplied by 10^`scaler`, in `unit` (the
+    codes of IEC 62056-6-2, table 4)."""
 
     obis: bytes
     status: int | None
@@ -39,7 +39,7 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class RegisterList:
-    """What a meter, `server_id`, says of its registers at `time`."""
+    """The registers of the meter `server_id` at `time`."""
 
     server_id: bytes = field(repr=False)
     time: Time | None
@@ -50,7 +50,7 @@ def register_lists(content: bytes) -> list[RegisterList]:
     """The lists in a frame's content. MeterError where a message is malformed or fails its check."""
     lists = []
     at = 0
-    while at < len(content) and content[at] != 0:  # zeros beyond the fill bytes that were announced
+    while at < len(content) and content[at] != 0:  # some send more zeros than the fill bytes they announce
         kind, body, at = _message(content, at)
         if kind == _LIST_RESPONSE:
             lists.append(_list(body))
@@ -58,9 +58,9 @@ def register_lists(content: bytes) -> list[RegisterList]:
 
 
 def _message(content: bytes, begin: int) -> tuple[int, Field, int]:
-    """The message that begins there: what it is, its body, and where it ends."""
+    """The message that begins there: its kind, its body, and where it ends."""
     if content[begin] != 0x76:
-        raise MeterError("an SML message does not begin as a list of six")
+        raise MeterError("an SML message does not begin with a list of six")
     at = begin + 1
     for _ in range(3):  # its transaction id, its group, and what to do on an error
         _, at = take(content, at)
@@ -78,7 +78,7 @@ def _message(content: bytes, begin: int) -> tuple[int, Field, int]:
 def _list(body: Field) -> RegisterList:
     _, server_id, _, time, entries, _, _ = _elements(body, 7, "list of registers")
     if not isinstance(entries, tuple):
-        raise MeterError("an SML list of registers has none")
+        raise MeterError("an SML list of registers is empty")
     return RegisterList(_octets(server_id, "server id"), _time(time), tuple(map(_entry, entries)))
 
 
@@ -90,7 +90,7 @@ def _entry(entry: Field) -> Entry:
         time=_time(time),
         unit=_number(unit, "unit") if unit is not None else None,
         scaler=_number(scaler, "scaler") if scaler is not None else 0,
-        value=None if isinstance(value, tuple) else value,  # a list is a time
+        value=None if isinstance(value, tuple) else value,  # a list would be a time
     )
 
 
@@ -99,26 +99,26 @@ def _time(time: Field) -> Time | None:
     match time:
         case None:
             return None
-        case Number(seconds):  # Holley leaves out which of them it is (libsml, sml/src/sml_time.c at dc096b4)
+        case Number(seconds):  # Holley omits the choice (libsml, sml/src/sml_time.c at dc096b4)
             return Time(seconds, absolute=False)
         case (Number(kind), Number(seconds)) | (Number(kind), (Number(seconds), *_)):
             return Time(seconds, absolute=kind != _SEC_INDEX)
-    raise MeterError("an SML time is none of the three kinds of time")
+    raise MeterError("an SML time is of an unknown kind")
 
 
 def _elements(value: Field, count: int, what: str) -> tuple[Field, ...]:
     if not isinstance(value, tuple) or len(value) != count:
-        raise MeterError(f"an SML {what} is no list of {count}")
+        raise MeterError(f"an SML {what} is not a list of {count}")
     return value
 
 
 def _number(value: Field, what: str) -> int:
     if not isinstance(value, Number):
-        raise MeterError(f"an SML {what} is no number")
+        raise MeterError(f"an SML {what} is not a number")
     return value.value
 
 
 def _octets(value: Field, what: str) -> bytes:
     if not isinstance(value, bytes):
-        raise MeterError(f"an SML {what} is no octet string")
+        raise MeterError(f"an SML {what} is not an octet string")
     return value

@@ -1,4 +1,4 @@
-"""What a profile says of an SML meter. Its list of registers names what they are, so that is not much."""
+"""An SML meter's profile. It is short, since an SML list names its registers itself."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from gateway.meters.toml_table import TomlTable
 
 @dataclass(frozen=True, slots=True)
 class SmlModel:
-    """`lanes` are those that a meter of this model can fill; not every one of them need be released."""
+    """`lanes` are those that a meter of this model can fill; some of them may not be enabled."""
 
     lanes: tuple[str, ...]
 
     @property
     def rollover(self) -> Mapping[str, int]:
-        """None is known: the registers are integers of up to 64 bits."""
+        """Unknown: the registers are integers of up to 64 bits."""
         return {}
 
     @property
@@ -28,7 +28,7 @@ class SmlModel:
         return 30.0
 
     def decoder(self, secrets: Secrets) -> Decoder:
-        """A fresh decoder; SML on the optical head is not encrypted."""
+        """A new decoder; SML on the optical port is not encrypted."""
         return SmlDecoder()
 
 

@@ -1,10 +1,10 @@
 """Bytes to frames: SML's transport protocol, version 1 (SML 1.04).
 
-    1b1b1b1b 01010101   content, in which 1b1b1b1b stands twice   1b1b1b1b 1a ff cccc
+    1b1b1b1b 01010101   content, in which each 1b1b1b1b is doubled   1b1b1b1b 1a ff cccc
 
-`ff` is how many fill bytes end the content, `cccc` the check sequence of all before it. A frame whose end
-was lost is followed by another: where a run of 1b can be read in two ways both are kept open, and the
-check sequence decides. So whatever noise came before, a whole frame is found.
+`ff` is the number of fill bytes at the end of the content, `cccc` the check sequence of everything before it.
+After a frame whose end was lost, a run of 1b can be read in two ways: both are kept open, and the check
+sequence decides. So a whole frame is always found, whatever noise came before it.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ _ESCAPE = b"\x1b" * 4
 _RUN = re.compile(rb"\x1b{4,}")
 _BEGIN = b"\x01" * 4
 _END = 0x1A
-_MOST = 8_192  # bytes of a frame; those of household meters have some hundred
+_MOST = 8_192  # bytes of a frame; those of household meters have a few hundred
 _MOST_BEGUN = 4
 
 
 class Frames:
-    """Cuts a stream of bytes into frames. Keeps no more than the longest frame between two calls."""
+    """Cuts a stream of bytes into frames. It keeps no more than the longest frame between two calls."""
 
     def __init__(self) -> None:
         self._bytes = bytearray()
@@ -32,8 +32,8 @@ class Frames:
         self._seen = 0  # no escape begins before this
 
     def feed(self, data: bytes) -> list[bytes | MeterError]:
-        """The contents of the frames that `data` ends, fill bytes and doubled escapes taken out; and what
-        was wrong with broken ones."""
+        """The contents of the frames that `data` completes, without fill bytes and with single escapes, and
+        an error for each broken frame."""
         self._bytes += data
         return list(self._cut())
 
@@ -44,7 +44,7 @@ class Frames:
             if behind + 4 > len(self._bytes):
                 self._seen = run.start()
                 break
-            # k bytes 1b of content are k + 4 (k // 4) long, with their doubled escapes: 8, 9, 10, 11, 16...
+            # k bytes 1b of content become k + 4 (k // 4) when escapes are doubled: 8, 9, 10, 11, 16...
             doubled = (behind - run.start()) % 8 < 4
             self._seen = behind + 1
             if self._bytes[behind : behind + 4] == _BEGIN:
@@ -65,7 +65,7 @@ class Frames:
             self._begun = [at]
 
     def _end(self, at: int) -> Iterator[bytes | MeterError]:
-        """`at` is where 1a stands."""
+        """`at` is the position of 1a."""
         fill = self._bytes[at + 1]
         sequence = bytes(self._bytes[at + 2 : at + 4])
         for begin in self._begun:
@@ -79,7 +79,7 @@ class Frames:
         self._begun = []
 
     def _give_up(self, reached: int) -> Iterator[MeterError]:
-        """Leave frames that have become too long."""
+        """Give up frames that have become too long."""
         kept = [begin for begin in self._begun if reached - begin <= _MOST]
         if self._begun and not kept:
             yield MeterError(f"an SML frame does not end within {_MOST} bytes")

@@ -100,8 +100,8 @@ async def test_the_probe_tells_that_a_lane_is_lacking() -> None:
         found = await main.probe()
         await main.aclose()
     assert found.sentence == (
-        "meter main shows 230 V as its voltage, within 180 to 280 V, but has no export, like some of its "
-        "model: take that out of lanes"
+        "meter main shows 230 V as its voltage, within 180 to 280 V, but has no export, like some meters "
+        "of its model: take that out of lanes"
     )
     assert not found.plausible
 
@@ -128,7 +128,9 @@ async def test_no_lane_that_is_left_is_no_reading() -> None:
             "main", OPTIONAL, Bus(Tcp("127.0.0.1", port)), lanes=["export"], device_id=1, clock=DrivenClock()
         )
         for _ in range(2):
-            with pytest.raises(MeterError, match=r"^meter main: has no export, like some of its model$"):
+            with pytest.raises(
+                MeterError, match=r"^meter main: has no export, like some meters of its model$"
+            ):
                 await main.read()
         await main.aclose()
 

@@ -62,7 +62,7 @@ def test_each_form_of_a_length(length_form: str) -> None:
 def test_other_keys(ek: bytes, ak: bytes) -> None:
     said = frames(ek, ak).feed(seal(PLAIN, EK, AK, 1) + seal(PLAIN, EK, AK, 2))
     assert whole(said) == []
-    assert str(said[0]) == "a P1 frame cannot be opened: it is damaged, or the meter has other keys"
+    assert str(said[0]) == "a P1 frame cannot be decrypted: it is damaged, or the meter has other keys"
 
 
 def test_a_counter_must_rise() -> None:

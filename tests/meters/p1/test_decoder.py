@@ -256,9 +256,9 @@ def test_encrypted_telegrams() -> None:
     for content, problem in (
         (plain.replace(b"4.426", b"4.427"), "check sequence is wrong"),
         (plain[:-6], "check sequence is wrong"),
-        (plain[:80], "what a P1 frame holds is no telegram"),
-        (b"", "what a P1 frame holds is no telegram"),
-        (plain + plain, "what a P1 frame holds is no telegram"),
+        (plain[:80], "a decrypted P1 frame does not hold a telegram"),
+        (b"", "a decrypted P1 frame does not hold a telegram"),
+        (plain + plain, "a decrypted P1 frame does not hold a telegram"),
     ):
         (item,) = decoder().feed(seal(content, EK, AK, 1))
         assert problem in str(item)

@@ -89,7 +89,7 @@ def test_without_a_check_sequence_the_form_counts() -> None:
     ):
         assert old in good
         (problem,) = Frames(checked=False).feed(good.replace(old, new, 1))
-        assert str(problem) == "a P1 telegram does not have the form of one"
+        assert str(problem) == "a P1 telegram is malformed"
     assert whole(Frames(checked=False).feed(good.replace(b"\r\n", b"\n"))) != []
 
 

@@ -98,9 +98,9 @@ def test_keys() -> None:
     assert isinstance(plain, P1Model)
     plain.decoder(Secrets())
     shared.decoder(Secrets(KEYS.encryption_key))
-    with pytest.raises(UsageError, match="its keys need encryption_key"):
+    with pytest.raises(UsageError, match="encryption_key is needed"):
         shared.decoder(Secrets())
-    with pytest.raises(UsageError, match="keys need authentication_key too"):
+    with pytest.raises(UsageError, match="authentication_key is needed too"):
         own.decoder(Secrets(KEYS.encryption_key))
 
 

@@ -147,7 +147,7 @@ def test_lists_that_say_nothing_of_the_lanes() -> None:
     scaled = entry("1-0:1.8.0*255", unsigned(1, 1), WH, None).replace(
         b"\x62\x1e\x01", b"\x62\x1e\x53\x7f\xff"
     )
-    assert "scaler is no number of one byte" in str(said([scaled]))
+    assert "scaler does not fit in one byte" in str(said([scaled]))
 
 
 def test_broken_and_whole_ones_come_in_order() -> None:

@@ -130,7 +130,7 @@ def test_times() -> None:
     local = list_of(instant, signed(60, 2), signed(60, 2))
     assert read(list_of(unsigned(3, 1), local)) == Time(1_800_000_000, absolute=True)
     for wrong in (list_of(), list_of(unsigned(1, 1)), octets(b"noon"), list_of(octets(b"x"), octets(b"y"))):
-        with pytest.raises(MeterError, match="none of the three kinds of time"):
+        with pytest.raises(MeterError, match="an SML time is of an unknown kind"):
             read(wrong)
 
 
@@ -162,20 +162,20 @@ def test_whatever_the_bytes_are(data: bytes) -> None:
 @pytest.mark.parametrize(
     ("data", "problem"),
     [
-        (b"", "goes on behind the end"),
-        (b"\x81", "goes on behind the end"),
-        (b"\x80" * 100, "goes on behind the end"),
-        (b"\x8f" * 30 + bytes(10), "goes on behind the end"),
-        (b"\x05abc", "5 bytes long, which it cannot be"),
-        (b"\x80\x00", "0 bytes long, which it cannot be"),
-        (b"\x00", "0 bytes long, which it cannot be"),
-        (b"\x61", "type 6 and 0 bytes"),
-        (b"\x5aabcdefghi", "type 5 and 9 bytes"),
-        (b"\x43ab", "type 4 and 2 bytes"),
-        (b"\x22a", "type 2 and 1 bytes"),
-        (b"\x71" * 17 + b"\x01", "more than 16 lists deep"),
-        (b"\xff\xff\xff\x0f" + bytes(30), "goes on behind the end"),
-        (b"\x7f" + b"\x01" * 14, "goes on behind the end"),
+        (b"", "goes on beyond the end"),
+        (b"\x81", "goes on beyond the end"),
+        (b"\x80" * 100, "goes on beyond the end"),
+        (b"\x8f" * 30 + bytes(10), "goes on beyond the end"),
+        (b"\x05abc", "an impossible length, 5 bytes"),
+        (b"\x80\x00", "an impossible length, 0 bytes"),
+        (b"\x00", "an impossible length, 0 bytes"),
+        (b"\x61", "type 6, 0 bytes"),
+        (b"\x5aabcdefghi", "type 5, 9 bytes"),
+        (b"\x43ab", "type 4, 2 bytes"),
+        (b"\x22a", "type 2, 1 bytes"),
+        (b"\x71" * 17 + b"\x01", "nested more than 16 deep"),
+        (b"\xff\xff\xff\x0f" + bytes(30), "goes on beyond the end"),
+        (b"\x7f" + b"\x01" * 14, "goes on beyond the end"),
     ],
 )
 def test_what_is_no_field(data: bytes, problem: str) -> None:
@@ -198,10 +198,10 @@ def test_fields() -> None:
 @pytest.mark.parametrize(
     ("body", "problem"),
     [
-        (list_of(NONE, octets(b"x"), NONE), "list of registers is no list of 7"),
-        (list_of(NONE, NONE, NONE, NONE, list_of(), NONE, NONE), "server id is no octet string"),
-        (list_of(NONE, octets(b"x"), NONE, NONE, NONE, NONE, NONE), "list of registers has none"),
-        (list_of(NONE, octets(b"x"), NONE, NONE, list_of(NONE), NONE, NONE), "register is no list of 7"),
+        (list_of(NONE, octets(b"x"), NONE), "list of registers is not a list of 7"),
+        (list_of(NONE, NONE, NONE, NONE, list_of(), NONE, NONE), "server id is not an octet string"),
+        (list_of(NONE, octets(b"x"), NONE, NONE, NONE, NONE, NONE), "list of registers is empty"),
+        (list_of(NONE, octets(b"x"), NONE, NONE, list_of(NONE), NONE, NONE), "register is not a list of 7"),
     ],
 )
 def test_what_is_no_list_of_registers(body: bytes, problem: str) -> None:
@@ -212,9 +212,9 @@ def test_what_is_no_list_of_registers(body: bytes, problem: str) -> None:
 @pytest.mark.parametrize(
     ("fields", "problem"),
     [
-        ([octets(b"a"), NONE, octets(b"W"), signed(0, 1), NONE], "unit is no number"),
-        ([octets(b"a"), NONE, NONE, octets(b"W"), NONE], "scaler is no number"),
-        ([NONE, NONE, NONE, NONE, NONE], "register's name is no octet string"),
+        ([octets(b"a"), NONE, octets(b"W"), signed(0, 1), NONE], "unit is not a number"),
+        ([octets(b"a"), NONE, NONE, octets(b"W"), NONE], "scaler is not a number"),
+        ([NONE, NONE, NONE, NONE, NONE], "register's name is not an octet string"),
     ],
 )
 def test_what_is_no_register(fields: list[bytes], problem: str) -> None:
@@ -232,14 +232,14 @@ def test_what_is_no_message() -> None:
     good = message(list_of(unsigned(0x0201, 2), list_of(NONE)))
     assert register_lists(good) == []
     for data, problem in (
-        (b"\x75" + good[1:], "does not begin as a list of six"),
+        (b"\x75" + good[1:], "does not begin with a list of six"),
         (good[:-1] + b"\x01", "longer than a list of six"),
         (good[:-1], "longer than a list of six"),
         (good[:-2] + bytes([good[-2] ^ 1, 0]), "check sequence is wrong"),
         (good[:-4] + b"\x65\x00\x01\x00\x00\x00", "check sequence is wrong"),
-        (good[:-4] + b"\x01\x00", "check sequence is no number"),
-        (message(octets(b"close")), "message body is no list of 2"),
-        (message(list_of(octets(b"close"), NONE)), "message body's kind is no number"),
+        (good[:-4] + b"\x01\x00", "check sequence is not a number"),
+        (message(octets(b"close")), "message body is not a list of 2"),
+        (message(list_of(octets(b"close"), NONE)), "message body's kind is not a number"),
     ):
         with pytest.raises(MeterError, match=problem):
             register_lists(data)
