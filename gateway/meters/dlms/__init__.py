@@ -1,12 +1,12 @@
-"""DLMS/COSEM, by its layers: meters that are asked over HDLC or TCP, and meters that push.
+"""DLMS/COSEM, by its layers: meters polled over HDLC or TCP, and meters that push.
 
-Up to `polled` and `push`, and but for `link/channel`, no module knows a transport: octets in, octets or
-values out.
+Below `polled` and `push`, only `link/channel` and `link/mode_e` know a transport: all other modules take
+octets and give octets or values.
 
 - `octets`         octets in order, lengths
 - `cosem/`         values, times, quantities, objects
 - `application/`   APDUs, associations, ciphering
-- `link/`          what carries APDUs
-- `polled/`        meters that are asked
+- `link/`          the frames that carry APDUs
+- `polled/`        meters that are polled
 - `push/`          meters that push
 """

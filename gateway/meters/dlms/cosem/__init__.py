@@ -2,6 +2,6 @@
 
 - `data`        COSEM values in A-XDR
 - `date_time`   COSEM's date-time and Unix time
-- `quantity`    a register with its scaler and unit, as mWh or W
+- `quantity`    a register's value with scaler and unit, to mWh or W
 - `objects`     OBIS codes, attributes and methods, selections
 """

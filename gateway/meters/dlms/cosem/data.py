@@ -1,7 +1,7 @@
-"""COSEM data: values in A-XDR, as DLMS/COSEM carries them (IEC 62056-6-2, common data types).
+"""COSEM data: values encoded in A-XDR (IEC 62056-6-2, common data types).
 
-A value is Python's own: None, bool, int, float, bytes (octet-string), str (visible-string), tuple
-(structure). Where the type matters for sending, it is a subclass of the type's name: Unsigned(3) is an int.
+A value is one of Python's own: None, bool, int, float, bytes (octet-string), str (visible-string), tuple
+(structure). Where the type matters for sending, it is a subclass with the type's name: Unsigned(3) is an int.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ class Enum(Number):
 
 
 class Bcd(Number):
-    """Two decimal digits in an octet, as the octet stands."""
+    """Two decimal digits in an octet; the value is the octet's own."""
 
     tag, width = 13, 1
 
@@ -162,7 +162,7 @@ _DONT_CARE = 255
 
 
 def decode(data: bytes, what: str = "the value") -> Value:
-    """The one value that `data` holds; `what` names it in the MeterError that says what is wrong with it."""
+    """The one value in `data`; `what` names it in a MeterError."""
     octets = Octets(data, what)
     value = take(octets)
     octets.end()
@@ -170,7 +170,7 @@ def decode(data: bytes, what: str = "the value") -> Value:
 
 
 def take(octets: Octets) -> Value:
-    """The next value; whatever follows it stays."""
+    """The next value; what follows it is left."""
     if len(octets) > _MOST_OCTETS:
         raise MeterError(f"{octets.what} has more than {_MOST_OCTETS} bytes, more than a meter sends")
     return _Decoder(octets).value()
@@ -178,7 +178,7 @@ def take(octets: Octets) -> Value:
 
 @dataclass(frozen=True, slots=True)
 class _Type:
-    """A type as a compact-array describes it: a tag, and for arrays and structures what they hold."""
+    """A type as a compact-array describes it: a tag and, for arrays and structures, the types in them."""
 
     tag: int
     parts: tuple[_Type, ...] = ()
@@ -188,7 +188,8 @@ class _Type:
 class _Decoder:
     def __init__(self, octets: Octets) -> None:
         self._octets = octets
-        # In a compact-array a value may take no octet at all: a few of them could stand for billions.
+        # In a compact-array a value may take no octet at all: a few octets could stand for billions of
+        # values.
         self._values_left = _DEEPEST * (len(octets) + 1)
 
     def value(self, depth: int = 0) -> Value:
@@ -203,7 +204,7 @@ class _Decoder:
 
     def _descend(self, depth: int) -> None:
         if depth == _DEEPEST:
-            raise MeterError(f"{self._octets.what} has more than {_DEEPEST} structures within each other")
+            raise MeterError(f"{self._octets.what} has structures nested more than {_DEEPEST} deep")
 
     def _plain(self, tag: int) -> Value:
         octets = self._octets
@@ -230,10 +231,10 @@ class _Decoder:
         if tag in _MOMENTS:
             moment = _MOMENTS[tag]
             return moment(octets.take(moment.width))
-        raise MeterError(f"{octets.what} has a value of type {tag}, which COSEM does not know")
+        raise MeterError(f"{octets.what} has a value of type {tag}, which COSEM does not have")
 
     def _compact_array(self, depth: int) -> Array:
-        """Elements of one type, which is described once (IEC 62056-5-3, CompactArray)."""
+        """Elements of one type, described once at the beginning (IEC 62056-5-3, CompactArray)."""
         self._descend(depth)
         described = self._description(depth + 1)
         contents = Octets(self._octets.string(), self._octets.what)
@@ -276,7 +277,7 @@ class _Decoder:
 
 
 def encode(value: Value) -> bytes:
-    """`value` in A-XDR. TypeError for a plain int or float: which type it shall have must be said."""
+    """`value` in A-XDR. TypeError for a plain int or float, whose COSEM type is not known."""
     if value is None:
         return bytes((_NULL,))
     if isinstance(value, bool):
@@ -300,4 +301,4 @@ def encode(value: Value) -> bytes:
     if isinstance(value, tuple):
         tag = _ARRAY if isinstance(value, Array) else _STRUCTURE
         return bytes((tag,)) + length(len(value)) + b"".join(map(encode, value))
-    raise TypeError(f"{type(value).__name__} is no COSEM type")
+    raise TypeError(f"{type(value).__name__} is not a COSEM type")

@@ -1,4 +1,4 @@
-"""What COSEM's objects are called: OBIS codes, attributes and methods, and parts of a profile."""
+"""COSEM object references: OBIS codes, attributes and methods, and selections from a profile."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ _OBIS = re.compile(r"(\d+)-(\d+):(\d+)\.(\d+)\.(\d+)(?:[.*](\d+))?")
 DATA, REGISTER, EXTENDED_REGISTER, PROFILE_GENERIC, CLOCK = 1, 3, 4, 7, 8
 ASSOCIATION_LN, DISCONNECT_CONTROL = 15, 70
 
-PUBLIC_CLIENT = 16  # the address that needs no authentication, and may read little (IEC 62056-6-2)
+PUBLIC_CLIENT = 16  # the client address that needs no authentication and may read little (IEC 62056-6-2)
 
 
 def obis(text: str) -> Obis:
-    """ "1-0:1.8.0" or "1-0:1.8.0.255" as six bytes; group F is 255 where it is left out. UsageError for what
-    is no OBIS code."""
+    """The six bytes of "1-0:1.8.0" or "1-0:1.8.0.255"; group F is 255 where it is left out. UsageError for
+    any other text."""
     match = _OBIS.fullmatch(text)
     groups = [int(group) for group in match.groups("255")] if match else []
     if not groups or max(groups) > 255:
-        raise UsageError(f"{text!r} is no OBIS code; one looks like 1-0:1.8.0.255")
+        raise UsageError(f"{text!r} is not an OBIS code, such as 1-0:1.8.0.255")
     return bytes(groups)
 
 
@@ -36,7 +36,7 @@ def obis_text(code: Obis) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """An attribute or a method: its object's class and OBIS code, and its own index."""
+    """An attribute or a method: the class and OBIS code of its object, and its index."""
 
     class_id: int
     obis: Obis
@@ -46,7 +46,7 @@ class Reference:
         return f"{obis_text(self.obis)} (class {self.class_id}, {self.index})"
 
 
-# The current association's method that takes a client's proof of its keys and gives the meter's.
+# The method of the current association that takes the client's proof of its keys and returns the meter's.
 REPLY_TO_HLS = Reference(ASSOCIATION_LN, bytes((0, 0, 40, 0, 0, 255)), 1)
 
 
@@ -59,18 +59,19 @@ class Selection:
 
 
 def rows_between(column: Value, first: bytes, last: bytes) -> Selection:
-    """Of a profile's buffer the rows whose `column` (a capture object as the profile has it) is from `first`
-    to `last`, date-times of 12 octets (IEC 62056-6-2, profile generic, range_descriptor)."""
+    """The rows of a profile's buffer whose `column` (a capture object, as the profile describes it) is from
+    `first` to `last`, date-times of 12 octets (IEC 62056-6-2, profile generic, range_descriptor)."""
     return Selection(1, (column, first, last, Array()))
 
 
 def rows_numbered(first: int, last: int) -> Selection:
-    """Of a profile's buffer the rows `first` to `last`, counted from 1, all columns (entry_descriptor)."""
+    """The rows `first` to `last` of a profile's buffer, counted from 1, with all columns
+    (entry_descriptor)."""
     return Selection(
         2, (DoubleLongUnsigned(first), DoubleLongUnsigned(last), LongUnsigned(1), LongUnsigned(0))
     )
 
 
 def capture_object(class_id: int, code: Obis, attribute: int) -> Value:
-    """A profile's column as COSEM describes it."""
+    """The description of a profile's column."""
     return (LongUnsigned(class_id), code, Integer(attribute), LongUnsigned(0))

@@ -1,4 +1,5 @@
-"""A register's value with its scaler and unit, as a lane counts it: exact, with one rounding at the end."""
+"""A register's value with scaler and unit, converted to a lane's unit: exact, with one rounding at the
+end."""
 
 from __future__ import annotations
 
@@ -14,15 +15,15 @@ WATT, WATT_HOUR = 27, 30  # IEC 62056-6-2, enumeration of physical units
 
 @dataclass(frozen=True, slots=True)
 class ScalerUnit:
-    """A value counts 10^`scaler` of `unit`."""
+    """A register's value is in steps of 10^`scaler` `unit`."""
 
     scaler: int
     unit: int
 
     @classmethod
     def of(cls, value: Value) -> ScalerUnit:
-        """From a scaler_unit attribute: an integer of one byte, whatever type the meter sends it as, and an
-        enum. More would be a power of ten that fills the memory."""
+        """From a scaler_unit attribute: a number that fits in one byte, of whatever integer type, and an
+        enum. A larger scaler would be a power of ten that fills the memory."""
         match value:
             case (int(scaler), int(unit)) if -128 <= scaler <= 127:
                 return cls(int(scaler), int(unit))
@@ -30,18 +31,20 @@ class ScalerUnit:
 
 
 def milliwatt_hours(value: Value, scale: ScalerUnit) -> int:
-    """An energy register, rounded half to even. MeterError where it is none."""
+    """An energy, rounded half to even. MeterError where the value is not one."""
     return round(_scaled(value, scale, WATT_HOUR, "watt-hours") * 1000)
 
 
 def watts(value: Value, scale: ScalerUnit) -> int:
-    """A power, rounded half to even. MeterError where it is none."""
+    """A power, rounded half to even. MeterError where the value is not one."""
     return round(_scaled(value, scale, WATT, "watts"))
 
 
 def _scaled(value: Value, scale: ScalerUnit, unit: int, name: str) -> Fraction:
     if scale.unit != unit:
-        raise MeterError(f"a register counts in unit {scale.unit}; {name} would be {unit}: wrong OBIS code?")
+        raise MeterError(
+            f"a register is in unit {scale.unit}, not in {unit} ({name}): is its OBIS code wrong?"
+        )
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise MeterError("a register holds no number")
     if not math.isfinite(value):

@@ -1,4 +1,5 @@
-"""A meter to exchange APDUs with, over HDLC or the TCP wrapper: links without I/O, put on a connection."""
+"""An exchange of APDUs with a meter over HDLC or the TCP wrapper: joins a link, which has no I/O, and a
+connection."""
 
 from __future__ import annotations
 
@@ -12,21 +13,21 @@ from gateway.meters.transport import Connection
 
 
 class Channel(Protocol):
-    """One question at a time. After a MeterError, or a question that was cancelled, it is no more: an
-    answer to that question may still come. Whoever opened the connection closes it."""
+    """One request at a time. After a MeterError, or when a request was cancelled, the channel is unusable:
+    the answer to that request may still come. Whoever opened the connection closes it."""
 
     async def connect(self) -> None:
-        """Before the first question."""
+        """Called before the first request."""
 
     async def exchange(self, apdu: bytes) -> bytes:
-        """The answer to `apdu`. MeterError when none comes."""
+        """The answer to `apdu`. MeterError where none comes."""
 
     async def disconnect(self) -> None:
-        """After the last answer. MeterError when the meter does not say that it is so."""
+        """Called after the last answer. MeterError where the meter does not confirm."""
 
 
 class HdlcChannel:
-    """Over HDLC. What is not answered within `timeout_s` of silence is asked again, four times."""
+    """Over HDLC. After `timeout_s` of silence a request is repeated, up to four times."""
 
     def __init__(self, connection: Connection, link: Primary, timeout_s: float) -> None:
         self._connection, self._link, self._timeout_s = connection, link, timeout_s
@@ -62,14 +63,14 @@ class HdlcChannel:
 
 
 class WrapperChannel:
-    """Over the TCP wrapper, from port `client` to port `server`. An answer must come within `timeout_s`."""
+    """Over the TCP wrapper, from port `client` to port `server`. Each answer must come within `timeout_s`."""
 
     def __init__(self, connection: Connection, client: int, server: int, timeout_s: float) -> None:
         self._connection, self._client, self._server, self._timeout_s = connection, client, server, timeout_s
         self._unwrapper = Unwrapper()
 
     async def connect(self) -> None:
-        """TCP has done it."""
+        """TCP has already connected."""
 
     async def exchange(self, apdu: bytes) -> bytes:
         await self._connection.write(Message(self._client, self._server, apdu).encode())
@@ -83,4 +84,4 @@ class WrapperChannel:
             raise MeterError(f"the meter does not answer within {self._timeout_s:g} s") from None
 
     async def disconnect(self) -> None:
-        """Closing the connection does it."""
+        """Closing the connection disconnects."""

@@ -1,10 +1,10 @@
-"""HDLC frames of type 3, as DLMS/COSEM uses them (IEC 62056-46, 6.4; Green Book 8.4.1).
+"""HDLC frames of type 3, as in DLMS/COSEM (IEC 62056-46, 6.4; Green Book 8.4.1).
 
     flag | format 2 | destination 1, 2, 4 | source 1, 2, 4 | control 1 | HCS 2 | information | FCS 2 | flag
 
-A flag is 7E. The format's bits are 1010, one that says that more segments follow, and eleven of length: all
-bytes between the flags. A frame without information has no HCS. Nothing is escaped: a flag's byte may stand
-within a frame.
+A flag is 7E. The format has the bits 1010, one bit that says that more segments follow, and eleven bits of
+length, which counts all bytes between the flags. A frame without information has no HCS. Nothing is escaped:
+7E may also occur within a frame.
 """
 
 from __future__ import annotations
@@ -16,20 +16,20 @@ from gateway.meters.crc import x25
 from gateway.meters.dlms.link.scanner import Scanner
 
 FLAG = 0x7E
-LONGEST = 0x7FF  # bytes between the flags: what eleven bits can say
-_BEHIND_HEADER = frozenset((0, *range(2, LONGEST)))  # bytes behind the HCS: none, or information and FCS
+LONGEST = 0x7FF  # bytes between the flags, in eleven bits
+_AFTER_HEADER = frozenset((0, *range(2, LONGEST)))  # bytes after the HCS: none, or information and FCS
 _SEGMENTED = 0x0800
 _ADDRESS_SIZES = (1, 2, 4)
 
-Address = bytes  # as it stands in a frame: seven bits in each byte, and a 1 behind the last of them
+Address = bytes  # as in a frame: seven bits in each byte, followed by a 1 in the last byte
 
 
 def address(upper: int, lower: int | None = None, *, size: int | None = None) -> Address:
     """A station's address: a client's, or a server's logical device and, as `lower`, its physical device.
-    `size` is 1, 2 or 4 bytes; by default the smallest that holds them. ValueError where none does."""
+    `size` is 1, 2 or 4 bytes, by default as few as possible. ValueError where the numbers do not fit."""
     if lower is None:
         if not 0 <= upper <= 0x7F or size not in (None, 1):
-            raise ValueError(f"an address of one byte is from 0 to 127, not {upper}")
+            raise ValueError(f"an address of one byte must be from 0 to 127, not {upper}")
         return bytes((upper << 1 | 1,))
     most = max(upper, lower)
     size = size or (2 if most <= 0x7F else 4)
@@ -41,7 +41,7 @@ def address(upper: int, lower: int | None = None, *, size: int | None = None) ->
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """What stands between two flags. `segmented` says that more of the same message follows."""
+    """The content between two flags. `segmented` says that more of the same message follows."""
 
     destination: Address
     source: Address
@@ -50,11 +50,11 @@ class Frame:
     segmented: bool = False
 
     def encode(self) -> bytes:
-        """The frame with its flags. ValueError when it is longer than its length can say."""
+        """The frame with its flags. ValueError where it is too long for its length field."""
         header = self.destination + self.source + bytes((self.control,))
         length = 2 + len(header) + 2 + (len(self.information) + 2 if self.information else 0)
         if length > LONGEST:
-            raise ValueError(f"a frame of {length} bytes; {LONGEST} at most")
+            raise ValueError(f"a frame of {length} bytes is too long: at most {LONGEST}")
         shape = 0xA000 | (_SEGMENTED if self.segmented else 0) | length
         checked = shape.to_bytes(2, "big") + header
         if self.information:
@@ -63,7 +63,7 @@ class Frame:
 
 
 class FrameScanner(Scanner[Frame]):
-    """Finds whole frames. A header must be right before the end of its frame is waited for."""
+    """Finds whole frames. Only after a valid header is the end of a frame waited for."""
 
     mark = FLAG
 
@@ -83,7 +83,7 @@ class FrameScanner(Scanner[Frame]):
                 return 0
             at += size
         at += 1 + 2  # control; HCS, or the FCS of a frame without information
-        if start + 1 + length - at not in _BEHIND_HEADER:
+        if start + 1 + length - at not in _AFTER_HEADER:
             return 0
         if len(buffer) < at:
             return None
@@ -94,20 +94,20 @@ class FrameScanner(Scanner[Frame]):
     def frame(self, data: bytes) -> Frame | MeterError:
         body = data[1:-1]
         if data[-1] != FLAG or x25(body[:-2]) != body[-2:]:
-            return MeterError("a frame of HDLC came damaged: its check sequence is wrong")
+            return MeterError("an HDLC frame was damaged: its check sequence is wrong")
         middle = 2 + (_address_size(body, 2) or 0)
-        behind = middle + (_address_size(body, middle) or 0)
+        end = middle + (_address_size(body, middle) or 0)
         return Frame(
             destination=body[2:middle],
-            source=body[middle:behind],
-            control=body[behind],
-            information=body[behind + 3 : -2],
+            source=body[middle:end],
+            control=body[end],
+            information=body[end + 3 : -2],
             segmented=bool(body[0] & _SEGMENTED >> 8),
         )
 
 
 def _address_size(data: bytes | bytearray, at: int) -> int | None:
-    """How many bytes the address at `at` has: 0 where there is none, None while its end has not come."""
+    """The number of bytes of the address at `at`: 0 where there is none, None while its end has not come."""
     for size in range(1, 5):
         if at + size > len(data):
             return None

@@ -2,8 +2,8 @@
 
     68 | length | length | 68 | C | A | CI | source | destination | part of a message | checksum | 16
 
-The length counts from C to before the checksum, which is the sum of those bytes. CI's lower four bits number
-the parts of a message from 0, and its bit 0x10 is set in the last one.
+The length counts the bytes from C to before the checksum, which is their sum. The lower four bits of CI
+number the parts of a message from 0; bit 0x10 is set in the last part.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Part:
     destination: int = 0x67
 
     def encode(self) -> bytes:
-        """The frame, sent to everyone."""
+        """The frame, addressed to everyone."""
         information = self.number & _NUMBER | (_FINAL if self.final else 0)
         body = bytes((_SND_UD, _BROADCAST, information, self.source, self.destination)) + self.content
         head = bytes((_START, len(body), len(body), _START))
@@ -39,7 +39,7 @@ class Part:
 
 
 class PartScanner(Scanner[Part]):
-    """Finds the frames that carry DLMS; other M-Bus frames are passed over."""
+    """Finds long frames; one that does not carry DLMS is an error."""
 
     mark = _START
 
@@ -54,30 +54,28 @@ class PartScanner(Scanner[Part]):
     def frame(self, data: bytes) -> Part | MeterError:
         body = data[4:-2]
         if data[-1] != _STOP or data[-2] != sum(body) & 0xFF:
-            return MeterError("a frame of M-Bus came damaged: its checksum is wrong")
+            return MeterError("an M-Bus frame was damaged: its checksum is wrong")
         information = body[2]
         if information & ~(_FINAL | _NUMBER):
-            return MeterError(f"a frame of M-Bus carries no DLMS (CI field {information:#04x})")
+            return MeterError(f"an M-Bus frame does not carry DLMS (CI field {information:#04x})")
         return Part(information & _NUMBER, bool(information & _FINAL), body[_BEFORE:], body[3], body[4])
 
 
 class Reassembly:
-    """Puts parts together in their order. A part 0 begins a new message, whatever came before."""
+    """Joins parts in their order. A part 0 begins a new message, whatever came before."""
 
     def __init__(self) -> None:
         self._parts: list[bytes] = []
 
     def feed(self, part: Part) -> bytes | None:
-        """The whole message with its last part, else None. MeterError where a part is missing: then what
-        came of the message is dropped."""
+        """The whole message once its last part comes, else None. MeterError where a part is missing: then the
+        parts so far are dropped."""
         if part.number == 0:
             self._parts.clear()
         elif part.number != len(self._parts):
             missing = len(self._parts)
             self._parts.clear()
-            raise MeterError(
-                f"part {part.number} of a message over M-Bus came where part {missing} should come"
-            )
+            raise MeterError(f"part {part.number} of an M-Bus message came instead of part {missing}")
         self._parts.append(part.content)
         if not part.final:
             return None
@@ -87,8 +85,8 @@ class Reassembly:
 
 
 def split(message: bytes) -> list[Part]:
-    """`message` in as few parts as hold it. ValueError for more than 16, which CI cannot count."""
+    """`message` in as few parts as possible. ValueError for more than 16, which CI cannot number."""
     contents = [message[at : at + _MOST] for at in range(0, len(message), _MOST)]
     if len(contents) > _NUMBER + 1:
-        raise ValueError(f"a message of {len(message)} bytes; {_MOST * (_NUMBER + 1)} at most")
+        raise ValueError(f"a message of {len(message)} bytes is too long: at most {_MOST * (_NUMBER + 1)}")
     return [Part(number, number == len(contents) - 1, part) for number, part in enumerate(contents)]

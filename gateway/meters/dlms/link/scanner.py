@@ -1,7 +1,7 @@
-"""Finds frames in bytes that come in any pieces, with anything between and before them.
+"""Finds frames in bytes that arrive in any pieces, with anything before and between them.
 
-Every mark may begin a frame. A right frame within one that is not whole yet ends the wait for it: what was
-lost of a frame never takes the next one, and holds it up for no byte.
+Every mark may begin a frame. A valid frame within one that is not complete yet ends the wait for the latter:
+so a damaged frame never costs the next one, nor delays it by a byte.
 """
 
 from __future__ import annotations
@@ -15,23 +15,23 @@ F = TypeVar("F")
 
 
 class Scanner(ABC, Generic[F]):
-    """What is kept between two calls is the longest frame at most."""
+    """It keeps at most the longest frame between two calls."""
 
     mark: int  # the byte that begins a frame
 
     def __init__(self) -> None:
         self._buffer = bytearray()
-        self._starts: list[int] = []  # of frames that are not whole yet, and of marks not looked at
-        self._searched = 0  # up to here marks were looked for
+        self._starts: list[int] = []  # of frames that are not complete yet, and of marks not looked at
+        self._searched = 0  # marks were searched for up to here
 
     def feed(self, data: bytes) -> list[F | MeterError]:
-        """The frames that became whole with `data`, and a MeterError for each whose beginning was right and
+        """The frames that `data` completes, and a MeterError for each frame whose beginning was valid but
         whose rest was not, in order."""
         self._buffer += data
         self._search()
         found: list[F | MeterError] = []
         waiting: list[int] = []
-        taken = 0  # up to here bytes belong to a frame that was found
+        taken = 0  # bytes up to here belong to a frame that was found
         for start in self._starts:
             size = self.size(self._buffer, start) if start >= taken else 0
             if size is None or start + size > len(self._buffer):
@@ -48,11 +48,11 @@ class Scanner(ABC, Generic[F]):
 
     @abstractmethod
     def size(self, buffer: bytearray, start: int) -> int | None:
-        """How long the frame that begins at `start` is; 0 where none does, None while that is open."""
+        """The length of the frame that begins at `start`: 0 where none does, None while that is unknown."""
 
     @abstractmethod
     def frame(self, data: bytes) -> F | MeterError:
-        """The frame that `data` is, whole, or why it is none."""
+        """The frame in `data`, which is as long as `size` says, or what is wrong with it."""
 
     def _search(self) -> None:
         at = self._buffer.find(self.mark, self._searched)

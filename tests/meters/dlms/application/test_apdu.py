@@ -213,5 +213,5 @@ def test_obis_codes_are_read_and_shown() -> None:
     assert obis("1-0:1.8.0") == obis("1-0:1.8.0.255") == obis("1-0:1.8.0*255") == bytes((1, 0, 1, 8, 0, 255))
     assert obis_text(obis("0-1:96.3.10")) == "0-1:96.3.10.255"
     for wrong in ("1.8.0", "1-0:1.8.256", "", "1-0:1.8.0.255.1"):
-        with pytest.raises(UsageError, match="no OBIS code"):
+        with pytest.raises(UsageError, match="not an OBIS code"):
             obis(wrong)

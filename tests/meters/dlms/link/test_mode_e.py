@@ -146,13 +146,13 @@ async def test_a_silent_meter_is_an_error() -> None:
         meter.deaf_for = 9
 
     async with optical(prepare) as (connection, _):
-        with pytest.raises(MeterError, match="does not answer on its optical head, asked 3 times"):
+        with pytest.raises(MeterError, match="does not answer on its optical port, asked 3 times"):
             await open_hdlc(connection, 0.02)
 
 
 async def test_a_meter_without_mode_e_is_an_error() -> None:
     async with optical(identification=b"/EMH4\\@01LZQJL0013E\r\n") as (connection, _):
-        with pytest.raises(MeterError, match=r"the meter \(EMH\) offers no HDLC"):
+        with pytest.raises(MeterError, match=r"the meter \(EMH\) does not offer HDLC"):
             await open_hdlc(connection)
 
 
@@ -185,7 +185,7 @@ def test_a_speed_that_nobody_knows_is_refused() -> None:
 
 
 def test_noise_without_end_is_refused() -> None:
-    with pytest.raises(MeterError, match="no identification"):
+    with pytest.raises(MeterError, match="not an identification"):
         find_identification(bytes(300))
 
 

@@ -547,7 +547,7 @@ async def test_a_read_that_is_cancelled_leaves_no_answer_for_the_next(tmp_path: 
         ("client = 1\n", "client = 200\n", "client is 200"),
         ('framing = "wrapper"', 'framing = "mbus"', "framing"),
         ('protection = "none"', 'protection = "some"', "protection"),
-        ("server = 1", "server = 1\nphysical = 16", "physical is not a key"),
+        ("server = 1", "server = 1\nphysical = 16", "physical is not a known key"),
         ('less = "1-0:2.7.0"', 'less = "x"', "less"),
         ('obis = "1-0:1.8.0"', 'obis = "1-0:1.8.0"\nless = "1-0:2.8.0"', "less is for power only"),
         ("period_s = 900", "period_s = 0", "period_s"),

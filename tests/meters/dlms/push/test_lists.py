@@ -164,7 +164,7 @@ def test_values_of_any_numeric_type() -> None:
         ((obis("1-0:1.8.0"), None), "no register that is known"),
         ((obis("1-0:1.8.0"), b"12"), "holds no number"),
         ((obis("1-0:1.8.0"), Float32("nan")), "holds no number"),
-        ((obis("1-0:1.8.0"), u32(5), scale(0, VARH)), "counts in unit 32; watt-hours would be 30"),
+        ((obis("1-0:1.8.0"), u32(5), scale(0, VARH)), r"is in unit 32, not in 30 \(watt-hours\)"),
         ((obis("1-0:1.8.0"), u32(5), obis("1-1:1.8.0"), u32(6)), "two registers for import, which differ"),
     ],
 )

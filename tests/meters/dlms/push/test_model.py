@@ -61,7 +61,7 @@ def test_the_least_model() -> None:
         ('transport = "tcp"', "transport is 'tcp'; it must be one of hdlc, m-bus"),
         ('transport = "hdlc"\nencrypted = 1', "encrypted is 1; it must be true or false"),
         ('transport = "hdlc"\nserial_object = "96.1.0"', "serial_object is '96.1.0'"),
-        ('transport = "hdlc"\nserial_object = "0-0:999.1.0"', "no OBIS code"),
+        ('transport = "hdlc"\nserial_object = "0-0:999.1.0"', "not an OBIS code"),
         ('transport = "hdlc"\nzone = "Europe/Atlantis"', "zone is Europe/Atlantis; it must be a time zone"),
         (
             'transport = "hdlc"\nenergy_scaler = 9',
@@ -71,8 +71,8 @@ def test_the_least_model() -> None:
             'transport = "hdlc"\n[[list]]\nitems = ["power"]',
             "items have 'power'; each must be one of import,",
         ),
-        ('transport = "hdlc"\n[[list]]\nitems = ["drawn"]\nname = 1', "name is not a key"),
-        ('transport = "hdlc"\nbaud = 2400', "baud is not a key"),
+        ('transport = "hdlc"\n[[list]]\nitems = ["drawn"]\nname = 1', "name is not a known key"),
+        ('transport = "hdlc"\nbaud = 2400', "baud is not a known key"),
     ],
 )
 def test_a_mistake_is_named(text: str, sentence: str) -> None:
