@@ -1,8 +1,8 @@
 """The HDLC link between a client (primary) and a meter (secondary), without I/O or time (IEC 62056-46, 6.4).
 
-Normal response mode: the meter speaks when it is polled, and both sides number what they send modulo 8.
-A station sends again from the first frame that the other has not acknowledged, whenever it is its turn; so
-a lost frame costs a poll, and nothing is ever doubled.
+Normal response mode: the meter sends only when it is polled, and both sides number their I frames modulo 8.
+Whenever it is a station's turn, it sends again from the first frame that the other has not acknowledged; so a
+lost frame costs a poll, and no message is ever delivered twice.
 """
 
 from __future__ import annotations
@@ -16,20 +16,21 @@ from gateway.meters.dlms.link.hdlc import Address, Frame, FrameScanner
 from gateway.meters.dlms.octets import Octets
 
 LLC_COMMAND, LLC_RESPONSE = b"\xe6\xe6\x00", b"\xe6\xe7\x00"  # IEC 62056-46, 5.3.2
-_FINAL = 0x10  # the bit P or F
-_SNRM, _DISC, _UA, _DM, _FRMR = 0x83, 0x43, 0x63, 0x0F, 0x87  # without that bit
+_FINAL = 0x10  # the P/F bit
+_SNRM, _DISC, _UA, _DM, _FRMR = 0x83, 0x43, 0x63, 0x0F, 0x87  # without the P/F bit
 _RR, _RNR = 0x01, 0x05
 _MODULUS = 8
-_LONGEST_INFORMATION = 2030  # a frame with two addresses of four bytes then has 2047
+_LONGEST_INFORMATION = 2030  # which makes a frame of 2047 bytes with two addresses of four bytes
 _LONGEST_MESSAGE = 1 << 18
-_MOST_IN_VAIN = 4  # attempts in a row that bring nothing new, after the first
+_MOST_IN_VAIN = 4  # consecutive attempts, after the first, that bring nothing new
 _MOST_NOISE = 1 << 14  # bytes without a frame among them
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What a station can do: the longest information field in bytes, and how many frames may be on their
-    way at once (1 to 7), in each direction. The defaults are those of a station that says nothing."""
+    """What a station can handle in each direction: the longest information field in bytes, and the window,
+    the number of frames that may be unacknowledged at once (1 to 7). The defaults hold for a station that
+    offers nothing."""
 
     transmit: int = 128
     receive: int = 128
@@ -37,7 +38,7 @@ class Limits:
     receive_window: int = 1
 
     def encode(self) -> bytes:
-        """As SNRM and UA tell it (IEC 62056-46, 6.4.4.4.3.2)."""
+        """The information field of SNRM and UA (IEC 62056-46, 6.4.4.4.3.2)."""
         parameters = b"".join(
             (
                 b"\x05\x02" + self.transmit.to_bytes(2, "big"),
@@ -50,12 +51,12 @@ class Limits:
 
     @classmethod
     def decode(cls, information: bytes) -> Limits:
-        """What the other station tells; MeterError where that cannot be."""
+        """The other station's offer. MeterError where it is invalid."""
         values = {0x05: 128, 0x06: 128, 0x07: 1, 0x08: 1}
         if information:
             octets = Octets(information, "the meter's offer for the HDLC link")
             if octets.take(2) != b"\x81\x80":
-                raise MeterError("the meter's offer for the HDLC link is in a format of its own")
+                raise MeterError("the meter's offer for the HDLC link is in an unknown format")
             group = Octets(octets.take(octets.number(1)), octets.what)
             while len(group):
                 kind = group.number(1)
@@ -63,11 +64,11 @@ class Limits:
         if not (
             values[0x05] and values[0x06] and 0 < values[0x07] < _MODULUS and 0 < values[0x08] < _MODULUS
         ):
-            raise MeterError("the meter's offer for the HDLC link has a length or a window that cannot be")
+            raise MeterError("the meter's offer for the HDLC link has an invalid frame length or window size")
         return cls(values[0x05], values[0x06], values[0x07], values[0x08])
 
     def agreed(self, other: Limits) -> Limits:
-        """What both can do, from this station's side."""
+        """What both stations can handle, from this station's point of view."""
         return Limits(
             transmit=min(self.transmit, other.receive, _LONGEST_INFORMATION),
             receive=min(self.receive, other.transmit, _LONGEST_INFORMATION),
@@ -77,7 +78,7 @@ class Limits:
 
 
 class _Station:
-    """What both sides do alike. `outgoing` hands out what is to be written since it was last asked."""
+    """What both sides have in common. `outgoing` returns the bytes to write since it was last called."""
 
     def __init__(self, own: Address, peer: Address, limits: Limits, llc: bytes) -> None:
         self._own, self._peer = own, peer
@@ -89,7 +90,7 @@ class _Station:
 
     @property
     def limits(self) -> Limits:
-        """What is agreed on, once connected."""
+        """What was agreed on, once connected."""
         return self._limits
 
     def outgoing(self) -> bytes:
@@ -98,10 +99,10 @@ class _Station:
         return data
 
     def _reset(self) -> None:
-        self._segments: deque[tuple[bytes, bool]] = deque()  # not acknowledged yet; whether more follow
-        self._sent = 0  # of them
-        self._first = 0  # the number of the first of them
-        self._expected = 0  # the number of the frame that comes next
+        self._segments: deque[tuple[bytes, bool]] = deque()  # unacknowledged; with whether more follow
+        self._sent = 0  # how many of them were sent
+        self._first = 0  # the sequence number of the first of them
+        self._expected = 0  # the sequence number of the next frame to receive
         self._message = bytearray()
 
     def _write(self, control: int, information: bytes = b"", *, segmented: bool = False) -> None:
@@ -109,7 +110,7 @@ class _Station:
         self._outgoing += frame.encode()
 
     def _load(self, apdu: bytes) -> None:
-        """Make `apdu` what is to be sent; what was left of another message is given up."""
+        """Make `apdu` the message to send; the rest of an earlier message is dropped."""
         whole, most = self._llc + apdu, self._limits.transmit
         self._segments = deque(
             (whole[at : at + most], at + most < len(whole)) for at in range(0, len(whole), most)
@@ -117,7 +118,8 @@ class _Station:
         self._sent = 0
 
     def _take_turn(self) -> None:
-        """Send as many segments as the window holds, or that there are none; the last one gives the turn."""
+        """Send as many segments as the window allows, or RR where there are none; the last frame passes the
+        turn."""
         count = min(self._limits.transmit_window, len(self._segments))
         for at in range(count):
             information, more = self._segments[at]
@@ -129,7 +131,7 @@ class _Station:
             self._write(self._expected << 5 | _FINAL | _RR)
 
     def _acknowledge(self, control: int) -> None:
-        """Drop what the other station has; a number that cannot be acknowledges nothing."""
+        """Drop the segments that the other station has received; an impossible number acknowledges none."""
         count = ((control >> 5) - self._first) % _MODULUS
         if count <= self._sent:
             for _ in range(count):
@@ -138,7 +140,7 @@ class _Station:
             self._sent -= count
 
     def _collect(self, frame: Frame) -> bytes | None:
-        """The message that is whole with this I frame, without its LLC header."""
+        """The message that this I frame completes, without its LLC header."""
         if frame.control >> 1 & 7 != self._expected:
             return None
         self._expected = (self._expected + 1) % _MODULUS
@@ -150,7 +152,7 @@ class _Station:
         message = bytes(self._message)
         self._message.clear()
         if message[:3] not in (LLC_COMMAND, LLC_RESPONSE):
-            raise MeterError("a message over HDLC lacks the header of DLMS (E6 E7 00)")
+            raise MeterError("a message over HDLC lacks the LLC header of DLMS (E6 E7 00)")
         return message[3:]
 
 
@@ -158,9 +160,21 @@ _State = Literal["disconnected", "connecting", "idle", "waiting", "disconnecting
 
 
 class Primary(_Station):
-    """The client's side. Each of `connect`, `send` and `disconnect` asks, and what the meter writes goes to
-    `receive`, until `busy` is over; `lost` is for the caller to say when nothing came for a while. After a
-    MeterError the link is no more."""
+    """The client's side. After each of `connect`, `send` and `disconnect`, feed the meter's bytes to
+    `receive` until the link is no longer `busy`; call `lost` when nothing came for a while. After a
+    MeterError the link is disconnected.
+
+                      connect()              UA          send()
+        disconnected -----------> connecting ---> idle -----------------> waiting
+              ^                                    | ^                       |  |
+              |                                    | +-----------------------+  |
+              |     UA, DM                         v     a whole answer         |
+              +---------------------------- disconnecting <---------------------+
+                                                       disconnect()
+
+    connect() and disconnect() are possible in every state. Any other DM or FRMR ends the link with a
+    MeterError, and so do four repetitions in vain; frames that a state has no use for are ignored.
+    """
 
     def __init__(self, client: Address, server: Address, limits: Limits | None = None) -> None:
         super().__init__(client, server, limits or Limits(), LLC_COMMAND)
@@ -183,7 +197,7 @@ class Primary(_Station):
         self._write(_SNRM | _FINAL, self._offer.encode())
 
     def send(self, apdu: bytes) -> None:
-        """Ask; the link must be connected, and not busy."""
+        """Send a request; the link must be connected, and not busy."""
         if self._state != "idle":
             raise RuntimeError(f"the link is {self._state}")
         self._begin("waiting")
@@ -195,13 +209,14 @@ class Primary(_Station):
         self._write(_DISC | _FINAL)
 
     def lost(self) -> None:
-        """Nothing came for a while: ask again. MeterError when that was in vain too often."""
+        """Nothing came for a while: try again. MeterError after too many attempts in vain."""
         self._try_again()
         if self._state == "connecting":
             self._write(_SNRM | _FINAL, self._offer.encode())
         elif self._state == "waiting":
-            # What the meter says to a poll tells whether the question or the answer was lost. Where both have
-            # the same address it may look like the poll's echo: so every second time the question goes again.
+            # The meter's response to a poll shows whether the request or its answer was lost. If both
+            # stations have the same address, it may look like the poll's echo: so every second time the
+            # request is repeated instead.
             if self._in_vain % 2 or not self._segments:
                 self._write(self._expected << 5 | _FINAL | _RR)
             else:
@@ -210,7 +225,7 @@ class Primary(_Station):
             self._write(_DISC | _FINAL)
 
     def receive(self, data: bytes) -> list[bytes]:
-        """What came in: the messages that it completes. MeterError where the meter ends the link."""
+        """The messages that `data` completes. MeterError where the meter ends the link."""
         self._noise += len(data)
         messages = []
         for frame in self._scanner.feed(data):
@@ -220,7 +235,7 @@ class Primary(_Station):
                     messages.append(message)
         if self._noise > _MOST_NOISE:
             raise MeterError(
-                "what comes is no HDLC of this meter: are its address and the port's speed right?"
+                "the bytes that arrive are not this meter's HDLC: are its address and the port's speed right?"
             )
         return messages
 
@@ -267,7 +282,7 @@ class Primary(_Station):
         self._acknowledge(frame.control)
         ahead = ((frame.control >> 1 & 7) - self._expected) % _MODULUS
         if ahead >= self._limits.receive_window:
-            return None  # an answer that was given twice
+            return None  # a repeated frame
         self._in_vain = 0
         message = self._collect(frame)
         if message is not None:
@@ -278,7 +293,7 @@ class Primary(_Station):
 
 
 class Secondary(_Station):
-    """The meter's side, at the address `server`. Its client is whoever connects."""
+    """The meter's side, at the address `server`. Its client is whichever connected last."""
 
     def __init__(self, server: Address, limits: Limits | None = None) -> None:
         super().__init__(server, b"", limits or Limits(), LLC_RESPONSE)
@@ -286,18 +301,18 @@ class Secondary(_Station):
 
     @property
     def client(self) -> Address | None:
-        """Who is connected."""
+        """The address of the connected client."""
         return self._peer or None
 
     def send(self, apdu: bytes) -> None:
-        """Answer the message that came last."""
+        """Answer the last message."""
         self._load(apdu)
         if self._my_turn:
             self._my_turn = False
             self._take_turn()
 
     def receive(self, data: bytes) -> list[bytes]:
-        """What came in: the messages that it completes. MeterError where the client sends what is no DLMS."""
+        """The messages that `data` completes. MeterError where the client's message is not DLMS."""
         frames = (frame for frame in self._scanner.feed(data) if isinstance(frame, Frame))
         messages = (self._handle(frame) for frame in frames if frame.destination == self._own)
         return [message for message in messages if message is not None]
@@ -332,7 +347,7 @@ class Secondary(_Station):
         try:
             asked = Limits.decode(frame.information)
         except MeterError:
-            return  # no offer that could be answered
+            return  # an offer that cannot be answered
         self._reset()
         self._peer = frame.source
         self._limits = self._offer.agreed(asked)

@@ -198,7 +198,7 @@ def test_what_is_no_hdlc_is_an_error_in_the_end() -> None:
     primary.connect()
     for _ in range(16):
         assert primary.receive(bytes(1000)) == []
-    with pytest.raises(MeterError, match="no HDLC of this meter"):
+    with pytest.raises(MeterError, match="not this meter's HDLC"):
         primary.receive(bytes(1000))
 
 
@@ -256,7 +256,7 @@ def test_a_client_that_starts_anew_gets_a_new_link() -> None:
 def test_a_message_without_the_header_of_dlms_is_refused() -> None:
     line = connected()
     line.primary.send(b"question")
-    with pytest.raises(MeterError, match="lacks the header"):
+    with pytest.raises(MeterError, match="lacks the LLC header"):
         line.primary.receive(Frame(CLIENT, SERVER, 0x30, b"\xc4\x01").encode())
 
 
