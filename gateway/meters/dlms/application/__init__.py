@@ -1,7 +1,7 @@
 """The application layer (DLMS UA Green Book): APDUs, associations, ciphering. No I/O.
 
 - `apdu`             GET, SET and ACTION, data-notification
-- `refusal`          what a meter refuses, as sentences
+- `refusal`          a meter's refusals, as sentences
 - `cipher`           security suites 0 and 1: ciphered APDUs, HLS5-GMAC
 - `association`      opening and closing an association
 - `block_transfer`   general-block-transfer

@@ -1,8 +1,7 @@
-"""The APDUs of the services GET, SET and ACTION, by logical name, and what a meter sends instead of an answer
-(IEC 62056-5-3, XDLMS-APDU). Both directions: the client writes requests and reads answers, a simulated meter
-the other way round.
+"""The APDUs of the services GET, SET and ACTION with logical names, and of data-notification (IEC 62056-5-3,
+XDLMS-APDU). Both directions: a client encodes requests and parses answers, a simulated meter the reverse.
 
-Data stay encoded here: a value may come in blocks that are whole only together.
+Values stay encoded here: one may come in blocks, which can only be decoded together.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ DATA_NOTIFICATION = 0x0F
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """One block of a long value or answer, counted from 1."""
+    """One block of a long value or answer; blocks are numbered from 1."""
 
     last: bool
     number: int
@@ -59,7 +58,7 @@ class Get:
 
 @dataclass(frozen=True, slots=True)
 class GetNext:
-    """The block `number` was good: the next one, please."""
+    """A request for the block after `number`."""
 
     invoke: int
     number: int
@@ -70,7 +69,7 @@ class GetNext:
 
 @dataclass(frozen=True, slots=True)
 class Set:
-    """`value` is encoded data; or a Block of them, the first."""
+    """`value` is an encoded value, or the first Block of one."""
 
     invoke: int
     target: Reference
@@ -92,7 +91,7 @@ class SetBlock:
 
 @dataclass(frozen=True, slots=True)
 class Action:
-    """`parameter` is encoded data; or a Block of them, the first."""
+    """`parameter` is an encoded value, or the first Block of one."""
 
     invoke: int
     target: Reference
@@ -128,7 +127,7 @@ Request = Get | GetNext | Set | SetBlock | Action | ActionBlock | ActionNext
 
 
 def parse_request(apdu: bytes) -> Request:
-    """MeterError where `apdu` is no whole request."""
+    """MeterError where `apdu` is not a whole request."""
     octets = Octets(apdu, "a request")
     head = octets.number(1), octets.number(1)
     invoke = octets.number(1)
@@ -141,7 +140,7 @@ def parse_request(apdu: bytes) -> Request:
         case (0xC1, 1 | 2):
             target = _take_reference(octets)
             if _take_selection(octets) is not None:
-                raise MeterError("a request writes a part of an attribute; only a whole one can be")
+                raise MeterError("a request writes part of an attribute; only a whole one can be written")
             request = Set(invoke, target, octets.rest() if head[1] == 1 else Block.take(octets))
         case (0xC1, 3):
             request = SetBlock(invoke, Block.take(octets))
@@ -155,7 +154,7 @@ def parse_request(apdu: bytes) -> Request:
         case (0xC3, 2):
             request = ActionNext(invoke, octets.number(4))
         case _:
-            raise MeterError(f"a request begins with {head[0]:#04x} {head[1]:#04x}, which is none known here")
+            raise MeterError(f"a request begins with {head[0]:#04x} {head[1]:#04x}, which is not known here")
     octets.end()
     return request
 
@@ -165,7 +164,7 @@ def parse_request(apdu: bytes) -> Request:
 
 @dataclass(frozen=True, slots=True)
 class GetAnswer:
-    """A whole value's encoded data, a Block of them, or the result that says why there is none."""
+    """A whole encoded value, a Block of one, or the result that says why there is none."""
 
     invoke: int
     value: bytes | Block | int = field(repr=False)
@@ -178,7 +177,7 @@ class GetAnswer:
 
 @dataclass(frozen=True, slots=True)
 class SetAnswer:
-    """The `result` of writing, after the last block where there were blocks (`number`)."""
+    """The `result` of writing; `number` is that of the last block where there were blocks."""
 
     invoke: int
     result: int
@@ -201,7 +200,7 @@ class SetNext:
 
 @dataclass(frozen=True, slots=True)
 class ActionAnswer:
-    """The `result` of an action and what it returns: encoded data, a data-access-result, or nothing."""
+    """The `result` of an action and what it returns: an encoded value, a data-access-result, or nothing."""
 
     invoke: int
     result: int
@@ -214,7 +213,7 @@ class ActionAnswer:
 
 @dataclass(frozen=True, slots=True)
 class ActionAnswerBlock:
-    """A part of a long answer to an action: encoded as ActionAnswer from its result on."""
+    """A block of a long answer to an action; the blocks together are an ActionAnswer from its result on."""
 
     invoke: int
     block: Block
@@ -225,7 +224,7 @@ class ActionAnswerBlock:
 
 @dataclass(frozen=True, slots=True)
 class ActionAnswerNext:
-    """The block `number` of the parameter was good: the next one, please."""
+    """A request for the block of the parameter after `number`."""
 
     invoke: int
     number: int
@@ -238,7 +237,7 @@ Answer = GetAnswer | SetAnswer | SetNext | ActionAnswer | ActionAnswerBlock | Ac
 
 
 def parse_answer(apdu: bytes) -> Answer:
-    """MeterError where `apdu` is no whole answer, or says that the meter could not take the request."""
+    """MeterError where `apdu` is not a whole answer, or is a refusal of the request."""
     octets = Octets(apdu, "the meter's answer")
     if is_refusal(apdu):
         raise refusal(apdu)
@@ -260,31 +259,33 @@ def parse_answer(apdu: bytes) -> Answer:
             answer = SetAnswer(invoke, octets.number(1), octets.number(4))
         case (0xC7, 1):
             result = octets.number(1)
-            returns = len(octets) > 0 and octets.number(1) != 0  # some meters leave the mark out
+            returns = len(octets) > 0 and octets.number(1) != 0  # some meters omit this flag
             answer = ActionAnswer(invoke, result, _take_result(octets) if returns else None)
         case (0xC7, 2):
             answer = ActionAnswerBlock(invoke, Block.take(octets))
         case (0xC7, 4):
             answer = ActionAnswerNext(invoke, octets.number(4))
         case _:
-            raise MeterError(f"the meter answers with {head[0]:#04x} {head[1]:#04x}, no answer known")
+            raise MeterError(
+                f"the meter answers with {head[0]:#04x} {head[1]:#04x}, which is not a known answer"
+            )
     octets.end()
     return answer
 
 
 def long_action_answer(invoke: int, whole: bytes) -> ActionAnswer:
-    """The answer whose blocks give `whole`."""
+    """The answer whose blocks together are `whole`."""
     return expect(parse_answer(_head(ACTION_RESPONSE, 1, invoke) + whole), ActionAnswer, invoke)
 
 
 def exception(state: int, service: int, counter: int | None = None) -> bytes:
-    """An exception-response: what a meter sends instead of an answer (IEC 62056-5-3, ExceptionResponse)."""
+    """An exception-response, which a meter sends instead of an answer (IEC 62056-5-3, ExceptionResponse)."""
     return bytes((EXCEPTION, state, service)) + (b"" if counter is None else counter.to_bytes(4, "big"))
 
 
 @dataclass(frozen=True, slots=True)
 class DataNotification:
-    """What a meter pushes: `sent` is its time as 12 octets, where it tells it."""
+    """A message that a meter pushes: `sent` is its time as 12 octets, None where the message has none."""
 
     invoke: int
     sent: bytes | None
@@ -296,18 +297,16 @@ class DataNotification:
 
 
 def parse_notification(apdu: bytes) -> DataNotification:
-    """MeterError where `apdu` is no whole data-notification."""
+    """MeterError where `apdu` is not a whole data-notification."""
     octets = Octets(apdu, "the meter's notification")
     if (tag := octets.number(1)) != DATA_NOTIFICATION:
-        raise MeterError(f"the meter pushes {tag:#04x}, which is no data-notification")
+        raise MeterError(f"the meter pushes {tag:#04x}, which is not a data-notification")
     invoke = octets.number(4)
     if octets.peek() == 9:  # some meters tag the time as an octet-string
         octets.take(1)
     sent = octets.string()
     if len(sent) not in (0, 12):
-        raise MeterError(
-            f"the meter's notification has a time of {len(sent)} bytes; it must have 12, or none"
-        )
+        raise MeterError(f"the meter's notification has a time of {len(sent)} bytes; it must have 12 or 0")
     body = data.take(octets)
     octets.end()
     return DataNotification(invoke, sent or None, body)
@@ -317,13 +316,12 @@ A = TypeVar("A")
 
 
 def expect(answer: Answer, kind: type[A], invoke: int) -> A:
-    """`answer` as the kind that the request calls for."""
+    """`answer` as the kind that the request calls for. MeterError where it is another, or answers another
+    request."""
     if not isinstance(answer, kind):
-        raise MeterError(
-            f"the meter answers with a {type(answer).__name__} where a {kind.__name__} should come"
-        )
+        raise MeterError(f"the meter answers with a {type(answer).__name__} instead of a {kind.__name__}")
     if answer.invoke != invoke:
-        raise MeterError("the meter answers another request than the last one")
+        raise MeterError("the meter answers a request other than the last one")
     return answer
 
 

@@ -1,6 +1,6 @@
-"""Opening and closing an association: the ACSE's APDUs in BER, with Initiate within (IEC 62056-5-3).
+"""Opening and closing an association: the APDUs of the ACSE in BER, with Initiate inside (IEC 62056-5-3).
 
-Both directions. What a meter says when it refuses becomes a sentence that names what to check.
+Both directions. A meter's refusal becomes a sentence that names what to check.
 """
 
 from __future__ import annotations
@@ -27,18 +27,18 @@ ACCEPTED, REJECTED = 0, 1
 NO_DIAGNOSTIC, NO_REASON, CONTEXT_NOT_SUPPORTED, TITLE_NOT_RECOGNISED = 0, 1, 2, 3
 MECHANISM_NOT_RECOGNISED, AUTHENTICATION_FAILED, AUTHENTICATION_REQUIRED = 11, 13, 14
 _DIAGNOSTICS = {
-    1: "for no reason given: check the client address, the authentication and the password",
-    2: "it does not know the application context: check whether it wants ciphered messages",
+    1: "it gives no reason: check the client address, the authentication and the password",
+    2: "it does not support the application context: check whether it needs ciphered messages",
     3: "it does not know the client's system title",
-    11: "it does not know the authentication mechanism: check the profile's authentication",
-    12: "it wants an authentication mechanism: check the profile's authentication",
+    11: "it does not support the authentication mechanism: check the profile's authentication",
+    12: "it needs an authentication mechanism: check the profile's authentication",
     13: "the authentication failed: check the password, or the keys",
     14: "it requires authentication: check the client address and the profile's authentication",
 }
 
 
 class Conformance(enum.IntFlag):
-    """What an association may use: 24 bits, bit 0 the highest (IEC 62056-5-3, Conformance)."""
+    """The services that an association may use: 24 bits, bit 0 the highest (IEC 62056-5-3, Conformance)."""
 
     GENERAL_PROTECTION = 1 << 22
     GENERAL_BLOCK_TRANSFER = 1 << 21
@@ -53,19 +53,19 @@ class Conformance(enum.IntFlag):
 
 @dataclass(frozen=True, slots=True)
 class Initiate:
-    """What the client proposes: services, and the longest APDU it takes (0: any)."""
+    """The client's proposal: services, and the longest APDU that it accepts (0: any)."""
 
     conformance: Conformance
     longest: int
 
     def encode(self) -> bytes:
-        # no dedicated key, an answer is wanted, no quality of service
+        # no dedicated key, response allowed, no quality of service
         return bytes((INITIATE_REQUEST, 0, 0, 0, _DLMS_VERSION)) + _agreed(self.conformance, self.longest)
 
 
 @dataclass(frozen=True, slots=True)
 class Initiated:
-    """What the meter agrees to."""
+    """The meter's agreement: services, and the longest APDU that it accepts."""
 
     conformance: Conformance
     longest: int
@@ -78,11 +78,11 @@ class Initiated:
 def parse_initiate(apdu: bytes) -> Initiate:
     octets = Octets(apdu, "the proposal of an association")
     if octets.number(1) != INITIATE_REQUEST:
-        raise MeterError("the proposal of an association is no InitiateRequest")
+        raise MeterError("the proposal of an association is not an InitiateRequest")
     if octets.number(1):
         octets.string()  # a dedicated key: never used, as dedicated ciphering is not
     if octets.number(1):
-        octets.number(1)  # whether an answer is wanted
+        octets.number(1)  # response allowed
     if octets.number(1):
         octets.number(1)  # quality of service
     _version(octets)
@@ -92,7 +92,7 @@ def parse_initiate(apdu: bytes) -> Initiate:
 def parse_initiated(apdu: bytes) -> Initiated:
     octets = Octets(apdu, "the meter's agreement to the association")
     if octets.number(1) != INITIATE_RESPONSE:
-        raise MeterError("the meter's agreement to the association is no InitiateResponse")
+        raise MeterError("the meter's agreement to the association is not an InitiateResponse")
     if octets.number(1):
         octets.number(1)  # quality of service
     _version(octets)
@@ -103,11 +103,11 @@ def parse_initiated(apdu: bytes) -> Initiated:
 
 def _version(octets: Octets) -> None:
     if (version := octets.number(1)) < _DLMS_VERSION:
-        raise MeterError(f"{octets.what} is of DLMS version {version}; {_DLMS_VERSION} is spoken here")
+        raise MeterError(f"{octets.what} has DLMS version {version}; it must be {_DLMS_VERSION}")
 
 
 def _agreed(conformance: Conformance, longest: int) -> bytes:
-    # the tag is [APPLICATION 31], its bit string has no unused bits
+    # the tag is [APPLICATION 31]; the bit string has no unused bits
     return bytes((0x5F, 0x1F, 4, 0)) + conformance.to_bytes(3, "big") + longest.to_bytes(2, "big")
 
 
@@ -122,8 +122,8 @@ def _take_agreed(octets: Octets) -> tuple[Conformance, int]:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """An AARQ: who wants to associate, and how. `secret` is the password (LLS) or the challenge to the meter
-    (HLS5); `initiate` an InitiateRequest, ciphered where the association is."""
+    """An AARQ, the request to associate. `secret` is the password (LLS) or the challenge to the meter (HLS5);
+    `initiate` is an InitiateRequest, ciphered where the association is."""
 
     ciphered: bool
     mechanism: int
@@ -145,7 +145,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """An AARE. `secret` is the meter's challenge (HLS5)."""
+    """An AARE, the meter's response. `secret` is its challenge (HLS5)."""
 
     ciphered: bool
     result: int
@@ -169,14 +169,14 @@ class Response:
         return _element(AARE, b"".join(parts))
 
     def check(self) -> None:
-        """MeterError where the meter refuses. A further step of HLS5 is no refusal."""
+        """MeterError where the meter refuses. That HLS5 needs another step is not a refusal."""
         if self.result != ACCEPTED:
             said = _DIAGNOSTICS.get(self.diagnostic, f"with diagnostic {self.diagnostic}")
             raise MeterError(f"the meter refuses the association: {said}")
 
 
 def parse_request(apdu: bytes) -> Request:
-    """MeterError where `apdu` is no AARQ, or asks for another context than logical names."""
+    """MeterError where `apdu` is not an AARQ, or asks for a context other than logical names."""
     fields = _fields(apdu, AARQ, "a request to associate")
     if 0xBE not in fields:
         raise MeterError("a request to associate proposes nothing")
@@ -191,13 +191,13 @@ def parse_request(apdu: bytes) -> Request:
 
 
 def parse_response(apdu: bytes) -> Response:
-    """MeterError where `apdu` is no AARE."""
+    """MeterError where `apdu` is not an AARE."""
     fields = _fields(apdu, AARE, "the meter's answer to the association")
     result = _within(fields, 0xA2, 0x02)
     diagnostic = Octets(fields.get(0xA3, b""), "the meter's diagnostic")
     code = 0
     if len(diagnostic):
-        diagnostic.take(1)  # who says it: the service's user, or its provider
+        diagnostic.take(1)  # its source: the service's user, or its provider
         inner = Octets(diagnostic.string(), "the meter's diagnostic")
         inner.take(1)
         code = int.from_bytes(inner.string(), "big")
@@ -213,7 +213,7 @@ def parse_response(apdu: bytes) -> Response:
 
 
 def release(user_information: bytes | None = None) -> bytes:
-    """An RLRQ; a meter with a ciphered association wants the ciphered InitiateRequest again."""
+    """An RLRQ; in a ciphered association it must carry the ciphered InitiateRequest again."""
     return _release(RLRQ, user_information)
 
 
@@ -223,7 +223,7 @@ def released(user_information: bytes | None = None) -> bytes:
 
 
 def release_information(apdu: bytes) -> bytes | None:
-    """What an RLRQ carries. MeterError where `apdu` is none."""
+    """The user information of an RLRQ. MeterError where `apdu` is not one."""
     return _within(_fields(apdu, RLRQ, "a request to release the association"), 0xBE, 0x04)
 
 
@@ -252,7 +252,7 @@ def _is_ciphered(fields: dict[int, bytes]) -> bool:
         raise MeterError("an association names no application context of DLMS")
     number = name[-1]
     if number not in (_LOGICAL_NAMES, _LOGICAL_NAMES_CIPHERED):
-        raise MeterError(f"an association is in context {number}; logical names (1 and 3) are read here")
+        raise MeterError(f"an association has the context {number}; it must be that of logical names, 1 or 3")
     return number == _LOGICAL_NAMES_CIPHERED
 
 
@@ -270,10 +270,10 @@ def _fields(apdu: bytes, tag: int, what: str) -> dict[int, bytes]:
 
 
 def _within(fields: dict[int, bytes], tag: int, wrapped: int) -> bytes | None:
-    """The content of an element that is wrapped in another one."""
+    """The content of the element `wrapped` inside the element `tag`; None where there is no `tag`."""
     if tag not in fields:
         return None
     octets = Octets(fields[tag], "an association")
     if (found := octets.number(1)) != wrapped:
-        raise MeterError(f"an association has {found:#04x} within {tag:#04x}; it must have {wrapped:#04x}")
+        raise MeterError(f"an association has {found:#04x} inside {tag:#04x}; it must have {wrapped:#04x}")
     return octets.string()

@@ -2,8 +2,8 @@
 
     E0 | control: last 0x80, streaming 0x40, window 0x3F | number (2) | acknowledged (2) | a part of the APDU
 
-A sender streams as many blocks as the receiver's window allows and then waits for the next to be asked for; a
-meter that pushes waits for nothing.
+A sender sends as many blocks as the receiver's window allows, and then waits for a request for the next one;
+a meter that pushes does not wait.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from gateway.meters.dlms.octets import Octets, string
 
 GENERAL_BLOCK_TRANSFER = 0xE0
 _LAST, _STREAMING, _WINDOW = 0x80, 0x40, 0x3F
-_LONGEST = 1 << 20  # bytes of a whole APDU: a month of a load profile has a tenth of it
+_LONGEST = 1 << 20  # bytes of a whole APDU: a month of a load profile has a tenth of this
 
 
 @dataclass(frozen=True, slots=True)
 class GeneralBlock:
-    """`streaming`: another block follows without being asked for."""
+    """`streaming` says that another block follows without a request."""
 
     last: bool
     streaming: bool
@@ -36,7 +36,7 @@ class GeneralBlock:
 
 
 def parse(apdu: bytes) -> GeneralBlock:
-    """MeterError where `apdu` is no whole block."""
+    """MeterError where `apdu` is not a whole block."""
     octets = Octets(apdu, "a block of a long message")
     if (tag := octets.number(1)) != GENERAL_BLOCK_TRANSFER:
         raise MeterError(f"a block of a long message begins with {tag:#04x}; it must begin with 0xe0")
@@ -54,21 +54,21 @@ def parse(apdu: bytes) -> GeneralBlock:
 
 
 class Reassembly:
-    """Puts blocks together in their order. A block 1 begins a new message, whatever came before."""
+    """Joins blocks in their order. A block 1 begins a new message, whatever came before."""
 
     def __init__(self) -> None:
         self._parts: list[bytes] = []
         self._size = 0
 
     def feed(self, block: GeneralBlock) -> bytes | None:
-        """The whole APDU with its last block, else None. MeterError where a block is missing: then what came
-        of the message is dropped."""
+        """The whole APDU once its last block comes, else None. MeterError where a block is missing: then the
+        blocks so far are dropped."""
         if block.number == 1:
             self._drop()
         elif block.number != len(self._parts) + 1:
             missing = len(self._parts) + 1
             self._drop()
-            raise MeterError(f"block {block.number} of a long message came where block {missing} should come")
+            raise MeterError(f"block {block.number} of a long message came instead of block {missing}")
         if self._size + len(block.data) > _LONGEST:
             self._drop()
             raise MeterError(f"a long message has more than {_LONGEST} bytes, more than a meter sends")
@@ -85,7 +85,7 @@ class Reassembly:
 
 
 def split(apdu: bytes, size: int, window: int = 1) -> list[GeneralBlock]:
-    """`apdu` in blocks of `size` bytes, streamed `window` at a time."""
+    """`apdu` in blocks of `size` bytes, sent `window` at a time."""
     parts = [apdu[at : at + size] for at in range(0, len(apdu), size)]
     count = len(parts)
     return [

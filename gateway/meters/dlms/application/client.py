@@ -1,6 +1,6 @@
-"""The client's side of an association, without a transport: what to send next, given what came.
+"""The client's side of an association, without a transport: what to send next, given the answers so far.
 
-Each operation is a generator of `Steps`: it yields an APDU to send and is sent the meter's answer to it.
+Each operation is a generator of `Steps`: it yields an APDU to send, and is sent the meter's answer to it.
 `run` joins one with a transport.
 """
 
@@ -27,18 +27,18 @@ A = TypeVar("A")
 Steps = Generator[bytes, bytes, T]
 
 _NO_PARAMETER = data.Integer(0)
-_LONGEST_TAKEN = 0xFFFF  # what we take in one APDU
+_LONGEST_TAKEN = 0xFFFF  # bytes of an APDU that we accept
 _LONGEST_VALUE = 1 << 20
-_AROUND = 64  # bytes around a block: its head, the object's name, ciphering
+_AROUND = 64  # bytes around a block: its head, the object's reference, ciphering
 _CONFIRMED = 0xC0  # invoke-id-and-priority: confirmed, high
 
 
 @dataclass(frozen=True, slots=True)
 class Setup:
-    """How to associate. `mechanism` is NONE, LLS (with `password`) or HLS5 (with `keys`); `protection` the
-    security control of every message: 0, 0x10, 0x20 or 0x30 (with `keys`). With `general` messages go as
-    general-glo-ciphering and long answers may come by general-block-transfer, else both are each service's
-    own. `title` is the client's own system title, 8 bytes where there are keys."""
+    """How to associate. `mechanism` is NONE, LLS (with `password`) or HLS5 (with `keys`); `protection` is the
+    security control of every message: 0, 0x10, 0x20 or 0x30 (with `keys`). With `general`, messages use
+    general-glo-ciphering and long answers may use general-block-transfer; otherwise both are
+    service-specific. `title` is the client's own system title, 8 bytes where there are keys."""
 
     mechanism: int = NONE
     protection: int = 0
@@ -49,19 +49,20 @@ class Setup:
 
     def __post_init__(self) -> None:
         if self.mechanism == LLS and self.password is None:
-            raise UsageError("the meter's profile authenticates with a password (LLS), and none is set")
+            raise UsageError("the meter's profile authenticates with a password (LLS), but none is given")
         if (self.mechanism == HLS5 or self.protection) and self.keys is None:
-            raise UsageError("the meter's profile needs its encryption key, and none is set")
+            raise UsageError("the meter's profile needs its encryption key, but none is given")
         authenticates = self.mechanism == HLS5 or self.protection & AUTHENTICATED
         if authenticates and self.keys and self.keys.authentication is None:
-            raise UsageError("the meter's profile needs its authentication key, and none is set")
+            raise UsageError("the meter's profile needs its authentication key, but none is given")
         if self.keys:
             cipher.check_title(self.title)
 
 
 class DlmsSession:
-    """Associations with one meter, one after the other. `counter` gives an invocation counter that was never
-    given before. What the meter sent once is refused for ever, in later associations too."""
+    """Associations with one meter, one after the other. `counter` returns an invocation counter that was
+    never used before. A message that the meter sent once is never accepted again, in later associations
+    either."""
 
     def __init__(self, setup: Setup, counter: Callable[[], int]) -> None:
         self._setup = setup
@@ -72,7 +73,7 @@ class DlmsSession:
         self._invoke = 0
 
     def associate(self) -> Steps[None]:
-        """Open the association. MeterError says why the meter does not."""
+        """Open the association. MeterError says why that fails."""
         setup = self._setup
         challenge = secrets.token_bytes(16) if setup.mechanism == HLS5 else None
         request = association.Request(
@@ -93,11 +94,12 @@ class DlmsSession:
             yield from self._prove(challenge, response)
 
     def get(self, target: Reference, selection: Selection | None = None) -> Steps[Value]:
-        """An attribute's value, or a selected part of it. AccessError where the meter refuses just that."""
+        """An attribute's value, or a selected part of it. AccessError where the meter refuses this
+        attribute."""
         return data.decode((yield from self._get(target, selection)), f"the value of {target}")
 
     def set(self, target: Reference, value: Value) -> Steps[None]:
-        """Write an attribute. AccessError as `get`."""
+        """Write an attribute. AccessError as for `get`."""
         invoke = self._next_invoke()
         encoded = data.encode(value)
         if len(encoded) <= (size := self._block_size()):
@@ -115,7 +117,7 @@ class DlmsSession:
             raise AccessError(target, answer.result)
 
     def action(self, target: Reference, parameter: Value = _NO_PARAMETER) -> Steps[Value]:
-        """Call a method, and give what it returns. Most take an Integer 0. AccessError as `get`."""
+        """Call a method and return its result. Most methods take an Integer 0. AccessError as for `get`."""
         invoke = self._next_invoke()
         encoded = data.encode(parameter)
         request = services.Action(invoke, target, encoded).encode()
@@ -133,7 +135,7 @@ class DlmsSession:
         return None if answer.value is None else data.decode(answer.value, f"what {target} returns")
 
     def release(self) -> Steps[None]:
-        """Close the association; whatever the meter answers, it is closed then."""
+        """Close the association; it is closed then, whatever the meter answers."""
         information = self._protected(self._initiate(), general=False) if self._setup.protection else None
         yield association.release(information)
 
@@ -146,16 +148,16 @@ class DlmsSession:
         return Initiate(wanted, _LONGEST_TAKEN).encode()
 
     def _agree(self, response: association.Response) -> None:
-        """Take what the meter agrees to, or raise its refusal, which may come ciphered too."""
+        """Note what the meter agrees to, or raise its refusal, which may be ciphered too."""
         if response.initiated is None:
             response.check()
-            raise MeterError("the meter accepts the association and says nothing of what it agrees to")
+            raise MeterError("the meter accepts the association without saying what it agrees to")
         if is_refusal(response.initiated):
             raise refusal(response.initiated)
         response.check()
         agreed = association.parse_initiated(self._opened(response.initiated))
         if not agreed.conformance & Conformance.GET:
-            raise MeterError("the meter agrees to an association in which nothing can be read")
+            raise MeterError("the meter agrees only to an association in which nothing can be read")
         self._longest = agreed.longest
 
     def _prove(self, challenge: bytes, response: association.Response) -> Steps[None]:
@@ -163,12 +165,12 @@ class DlmsSession:
         keys, title = self._setup.keys, self._meter_title
         theirs = response.secret
         if theirs is None or not 8 <= len(theirs) <= 64:
-            raise MeterError("the meter sends no challenge of 8 to 64 bytes: does its profile's HLS5 fit?")
+            raise MeterError("the meter does not send a challenge of 8 to 64 bytes: is HLS5 right for it?")
         if keys is None or title is None:
-            raise MeterError("the meter does not tell its system title, without which HLS5 cannot be")
+            raise MeterError("the meter does not send its system title, which HLS5 needs")
         if theirs == challenge or title == self._setup.title:
             raise MeterError(
-                "the meter's challenge or title is our own, sent back: nothing that knows the keys would"
+                "the meter's challenge or system title is our own, sent back: it does not know the keys"
             )
         proof = cipher.gmac(keys, self._setup.title, self._counter(), theirs)
         try:
@@ -177,7 +179,7 @@ class DlmsSession:
             raise MeterError("the meter refuses our proof of the keys: check both keys") from None
         if not isinstance(answer, bytes) or not cipher.gmac_is_right(keys, title, challenge, answer):
             raise MeterError(
-                "the meter does not prove that it knows the keys: wrong authentication key, or no meter"
+                "the meter does not prove that it knows the keys: is our authentication key wrong?"
             )
 
     def _get(self, target: Reference, selection: Selection | None) -> Steps[bytes]:
@@ -210,12 +212,14 @@ class DlmsSession:
             number += 1
 
     def _send_block(self, request: bytes, target: Reference, invoke: int, number: int) -> Steps[None]:
-        """Send a block that is not the last one, and see the next one asked for."""
+        """Send a block that is not the last one; the meter must request the next."""
         answer = services.parse_answer((yield from self._exchange(request)))
         if isinstance(answer, services.SetAnswer | services.ActionAnswer) and answer.result != SUCCESS:
             raise AccessError(target, answer.result)
         if not isinstance(answer, services.SetNext | services.ActionAnswerNext) or answer.invoke != invoke:
-            raise MeterError(f"the meter answers with a {type(answer).__name__} where it should want a block")
+            raise MeterError(
+                f"the meter answers with a {type(answer).__name__} instead of requesting a block"
+            )
         _in_order(answer.number, number)
 
     def _ask(self, request: bytes, kind: type[A], invoke: int) -> Steps[A]:
@@ -223,7 +227,7 @@ class DlmsSession:
         return expect(answer, kind, invoke)
 
     def _exchange(self, request: bytes) -> Steps[bytes]:
-        """The plain answer to a plain request; it may come in general blocks."""
+        """The plain answer to a plain request; it may come by general-block-transfer."""
         came = yield self._protected(request, general=self._setup.general)
         if came[:1] == bytes((block_transfer.GENERAL_BLOCK_TRANSFER,)):
             came = yield from self._reassembled(block_transfer.parse(came))
@@ -236,7 +240,7 @@ class DlmsSession:
             if (message := whole.feed(block)) is not None:
                 return message
             if block.streaming:
-                raise MeterError("the meter sends several blocks at once where one at a time was agreed")
+                raise MeterError("the meter sends several blocks at once, but one at a time was agreed")
             asks = block_transfer.GeneralBlock(True, False, 1, number, number)
             block = block_transfer.parse((yield asks.encode()))
             number += 1
@@ -249,20 +253,21 @@ class DlmsSession:
         return cipher.general_glo(setup.title, body) if general else cipher.service_glo(apdu[0], body)
 
     def _opened(self, apdu: bytes) -> bytes:
-        """A ciphered APDU's text. Where ciphering is agreed, nothing plain is believed but a refusal."""
+        """The text of a ciphered APDU. Where ciphering is agreed, the only plain message believed is a
+        refusal."""
         if not self._setup.protection or self._guard is None:
             return apdu
         if is_refusal(apdu):
             raise refusal(apdu)
         if not cipher.is_ciphered(apdu):
-            raise MeterError("the meter answers in clear where ciphered messages were agreed")
+            raise MeterError("the meter answers in clear, but ciphered messages were agreed")
         message = cipher.parse(apdu)
         if message.title is not None and message.title != self._meter_title:
-            raise MeterError("a ciphered message came from another system title than the meter's")
+            raise MeterError("a ciphered message came from a system title that is not the meter's")
         return self._guard.open(message, self._meter_title).text
 
     def _block_size(self) -> int:
-        """How much of a value fits into one APDU that the meter takes."""
+        """How many bytes of a value fit into an APDU that the meter accepts."""
         return max(self._longest - _AROUND, 16) if self._longest else _LONGEST_TAKEN
 
     def _next_invoke(self) -> int:
@@ -271,7 +276,7 @@ class DlmsSession:
 
 
 async def run(steps: Steps[T], exchange: Callable[[bytes], Awaitable[bytes]]) -> T:
-    """Go through `steps`; `exchange` sends an APDU and gives the answer."""
+    """Run `steps` to their end; `exchange` sends an APDU and returns the answer."""
     try:
         request = next(steps)
         while True:
@@ -289,9 +294,9 @@ def _append(whole: bytearray, block: Block, number: int) -> None:
     if len(whole) > _LONGEST_VALUE:
         raise MeterError(f"a value has more than {_LONGEST_VALUE} bytes, more than a meter sends")
     if not block.raw and not block.last:
-        raise MeterError("the meter sends an empty block that is not its last")
+        raise MeterError("the meter sends an empty block before the last one")
 
 
 def _in_order(came: int, expected: int) -> None:
     if came != expected:
-        raise MeterError(f"the meter sends or wants block {came}; block {expected} should come")
+        raise MeterError(f"the meter sends or requests block {came} instead of block {expected}")

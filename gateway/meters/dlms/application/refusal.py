@@ -1,5 +1,5 @@
-"""What a meter refuses, as sentences that say what to check (IEC 62056-5-3: Data-Access-Result,
-Action-Result, ExceptionResponse, ConfirmedServiceError)."""
+"""A meter's refusals, as sentences that say what to check (IEC 62056-5-3: Data-Access-Result, Action-Result,
+ExceptionResponse, ConfirmedServiceError)."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ EXCEPTION, SERVICE_ERROR = 0xD8, 0x0E
 SUCCESS, DENIED, UNDEFINED, CLASS_INCONSISTENT, TYPE_UNMATCHED, BLOCK_NUMBER_INVALID = 0, 3, 4, 9, 12, 19
 _REFUSALS = {  # data-access-result and action-result
     1: "reports a hardware fault",
-    2: "cannot answer for the moment",
+    2: "cannot answer at the moment",
     3: "does not allow it: this client address, or its authentication, has no right to it",
     4: "has no such object",
-    9: "has this object as another class",
+    9: "has this object in another class",
     11: "cannot give this object now",
-    12: "does not take a value of this type",
+    12: "does not accept a value of this type",
     13: "does not allow it within this association",
     14: "has no such block of data",
-    15: "gave up a long answer",
-    16: "knows of no long answer",
-    17: "gave up a long writing",
-    18: "knows of no long writing",
-    19: "counts the blocks otherwise",
-    250: "refuses, for a reason of its own",
+    15: "has aborted a long answer",
+    16: "has no long answer in progress",
+    17: "has aborted a long write",
+    18: "has no long write in progress",
+    19: "expects another block number",
+    250: "refuses, for another reason",
 }
 
 
 class AccessError(MeterError):
-    """The meter refuses one attribute or method, and goes on serving others. `result` is its
+    """The meter refuses one attribute or method, but goes on serving others. `result` is its
     data-access-result or action-result."""
 
     def __init__(self, target: Reference, result: int) -> None:
@@ -37,11 +37,11 @@ class AccessError(MeterError):
         self.result = result
 
 
-_STATES = {1: "the service is not allowed in this association", 2: "the service is unknown to it"}
+_STATES = {1: "the service is not allowed in this association", 2: "it does not know the service"}
 _SERVICES = {
     1: "it cannot do that now: is the association still open?",
     2: "it does not support that",
-    3: "for a reason of its own",
+    3: "for another reason",
     4: "the message is too long for it",
     5: "it cannot decipher the message: check the keys, the system title and the security control",
     6: "the invocation counter is too low: another client may use the same keys",
@@ -59,7 +59,7 @@ _SERVICE_ERRORS = {  # ServiceError's choices (IEC 62056-5-3, ConfirmedServiceEr
 }
 _INITIATE_ERRORS = {
     1: "the DLMS version is too low for it",
-    2: "it has none of the services asked for",
+    2: "it has none of the services requested",
     3: "the longest message is too short for it",
     4: "it refuses this client: check the client address, the password and the keys",
 }
@@ -71,7 +71,7 @@ def is_refusal(apdu: bytes) -> bool:
 
 
 def refusal(apdu: bytes) -> MeterError:
-    """What an exception-response or a confirmed-service-error says."""
+    """The error that an exception-response or a confirmed-service-error reports."""
     octets = Octets(apdu, "the meter's refusal")
     try:
         if octets.number(1) == EXCEPTION:

@@ -131,7 +131,7 @@ def test_the_standards_example_of_an_association() -> None:
         ("0E 01 06 04", "check the client address"),
         ("0E 05 05 02", "error of access, number 2"),
         ("0E 05 63 02", "error of kind 99, number 2"),
-        ("C4 07 C1", "no answer"),
+        ("C4 07 C1", "not a known answer"),
     ],
 )
 def test_a_refusal_becomes_a_sentence(octets: str, sentence: str) -> None:
@@ -176,9 +176,9 @@ def test_a_missing_block_takes_no_later_message_with_it() -> None:
     whole = Reassembly()
     first, second, third = (GeneralBlock(n == 3, True, 1, n, 0, bytes((n,))) for n in (1, 2, 3))
     whole.feed(first)
-    with pytest.raises(MeterError, match="block 3 of a long message came where block 2"):
+    with pytest.raises(MeterError, match="block 3 of a long message came instead of block 2"):
         whole.feed(third)
-    with pytest.raises(MeterError, match="came where block 1"):
+    with pytest.raises(MeterError, match="came instead of block 1"):
         whole.feed(second)
     whole.feed(first)
     assert whole.feed(first) is None  # begun again

@@ -82,7 +82,7 @@ async def odd_meter(tmp_path: Path, wall_s: float | None = None, history_s: int 
 async def test_a_scaler_that_is_refused_once_is_asked_for_again(tmp_path: Path) -> None:
     async with odd_meter(tmp_path) as odd:
         odd.refuses(EXPORT, 3, TEMPORARY, times=1)
-        with pytest.raises(MeterError, match="cannot answer for the moment"):
+        with pytest.raises(MeterError, match="cannot answer at the moment"):
             await odd.meter.read()
         reading = await odd.meter.read()
         assert reading.registers == dict(odd.simulation.objects.shown)

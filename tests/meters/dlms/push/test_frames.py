@@ -238,9 +238,9 @@ def test_a_frame_comes_byte_by_byte(expected: Expected) -> None:
 def test_blocks_in_the_wrong_order_are_no_list() -> None:
     items = said("landisgyr-e450", "landisgyr-e450-broken")
     assert [str(item) for item in items if isinstance(item, MeterError)] == [
-        "block 2 of a long message came where block 3 should come",
-        "block 4 of a long message came where block 1 should come",
-        "block 3 of a long message came where block 1 should come",
+        "block 2 of a long message came instead of block 3",
+        "block 4 of a long message came instead of block 1",
+        "block 3 of a long message came instead of block 1",
     ]
     assert len(items) == 3
 
