@@ -1,9 +1,9 @@
-"""DLMS meters that are asked.
+"""Polled DLMS meters.
 
 - `model`          a polled meter's profile
 - `counter`        the gateway's invocation counter, durable before it is used
 - `connection`     connections to a meter, each with an association
 - `load_profile`   registers at the end of past periods
 - `disconnector`   the switch that disconnects a home
-- `meter`          a meter that is asked
+- `meter`          a polled meter
 """

@@ -25,15 +25,16 @@ from gateway.meters.transport import Connection
 
 T = TypeVar("T")
 
-# Nothing proves what the public client reads: a false one must not use up the numbers that are left.
+# What the public client reads is not authenticated: a forged counter must not use up the remaining numbers.
 _MOST_SEEN = 0xF000_0000
 _FAREWELL_S = 2.0
 _LIMITS = Limits(transmit=512, receive=512)
 
 
 class AssociatedConnection:
-    """To the meter behind `endpoint`, as `link` and `security` say. `counter_file` keeps the invocation
-    counter of a meter that wants one. UsageError where `secrets` lack what the meter needs."""
+    """A connection to the meter behind `endpoint`, as `link` and `security` say, with an open association.
+    `counter_file` keeps the invocation counter for a meter that needs one. UsageError where `secrets` lack
+    what the meter needs."""
 
     def __init__(
         self,
@@ -60,14 +61,14 @@ class AssociatedConnection:
         return self._channel is not None
 
     async def open(self) -> None:
-        """Connect and associate. MeterError says what is in the way; then nothing is left open."""
+        """Connect and associate. MeterError says what prevents it; then nothing is left open."""
         try:
             if self._counter is not None and not self._counter_checked:
                 await self._check_counter(self._counter)
             if self._session is None:
                 self._session = self._new_session()
             await self._connect(self._link.client)
-            self._counter_checked = False  # until it has proved to be good
+            self._counter_checked = False  # until the meter has accepted it
             await self.run(DlmsSession.associate)
             self._counter_checked = True
         except BaseException:
@@ -75,13 +76,13 @@ class AssociatedConnection:
             raise
 
     async def run(self, operation: Callable[[DlmsSession], Steps[T]]) -> T:
-        """What `operation` does in the association. After a MeterError that is no AccessError, and when it is
-        cancelled, an answer may be on its way still: drop the connection then."""
+        """Run `operation` in the association. After a MeterError other than AccessError, and when it was
+        cancelled, an answer may still be in transit: drop the connection then."""
         assert self._session is not None  # it is open
         return await self._run(operation(self._session), self._counter)
 
     async def close(self) -> None:
-        """Take leave of the meter, if it listens, and let go."""
+        """Release the association and disconnect, if the meter answers, and close."""
         try:
             if self._channel is not None:
                 with suppress(MeterError, TimeoutError):
@@ -92,7 +93,7 @@ class AssociatedConnection:
             self.drop()
 
     def drop(self) -> None:
-        """Let go at once; doing so twice is fine."""
+        """Close at once. Closing twice is fine."""
         self._channel = None
         if self._connection is not None:
             self._connection.close()
@@ -126,8 +127,8 @@ class AssociatedConnection:
         return await run(steps, exchange)
 
     async def _check_counter(self, counter: InvocationCounter) -> None:
-        """Go on above what the meter has seen: the file may be missing, or an old copy, and another client
-        may have the same keys."""
+        """Continue above the highest counter that the meter has seen: the file may be missing or an old copy,
+        and another client may have the same keys."""
         await counter.refresh()
         if self._security.counter is not None:
             try:
@@ -146,7 +147,7 @@ class AssociatedConnection:
         await channel.disconnect()
         self.drop()
         if not isinstance(seen, int) or not 0 <= seen <= _MOST_SEEN:
-            raise MeterError(f"it is no number from 0 to {_MOST_SEEN:#x}")
+            raise MeterError(f"it is not a number from 0 to {_MOST_SEEN:#x}")
         return seen
 
     def _new_session(self) -> DlmsSession:
@@ -154,19 +155,19 @@ class AssociatedConnection:
 
 
 def _setup(security: Security, secrets: Secrets) -> Setup:
-    """How to associate. UsageError where `secrets` lack what it needs."""
+    """How to associate. UsageError where `secrets` lack what that needs."""
     keys = None
     if security.counts:
         if secrets.encryption_key is None:
             raise UsageError(
-                "its profile needs the meter's encryption_key, and the file of its keys has none"
+                "its profile needs the meter's encryption_key, but the file of its keys has none"
             )
         keys = CipherKeys(secrets.encryption_key, secrets.authentication_key)
     return Setup(
         mechanism=security.mechanism,
         protection=security.protection,
         general=security.general,
-        # Drawn anew at each start: with an old copy of the counter's file no nonce comes twice either.
+        # Random at each start, so that even an old copy of the counter's file repeats no nonce.
         title=b"GWY" + token_bytes(5),
         keys=keys,
         password=secrets.password,
@@ -174,4 +175,4 @@ def _setup(security: Security, secrets: Secrets) -> Setup:
 
 
 def _no_counter() -> int:
-    raise AssertionError  # nothing is ciphered in an association that does not count
+    raise AssertionError  # an association without a counter ciphers nothing

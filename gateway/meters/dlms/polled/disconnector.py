@@ -22,26 +22,27 @@ class ControlState(enum.IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class SwitchState:
-    """Whether the home is connected, and what the switch is set to."""
+    """Whether the home is connected, and the control state of the switch."""
 
     connected: bool
     control: ControlState
 
 
 def read_state(session: DlmsSession, switch: Obis = DISCONNECTOR) -> Steps[SwitchState]:
-    """MeterError where the meter has no such switch, or does not let this client see it."""
+    """The state of the switch. MeterError where the meter has none, or does not let this client read it."""
     connected = yield from session.get(Reference(DISCONNECT_CONTROL, switch, _OUTPUT_STATE))
     control = yield from session.get(Reference(DISCONNECT_CONTROL, switch, _CONTROL_STATE))
     if not isinstance(connected, bool) or not isinstance(control, int) or control not in set(ControlState):
-        raise MeterError("the meter's switch is in no state that is known")
+        raise MeterError("the meter's switch is in an unknown state")
     return SwitchState(connected, ControlState(control))
 
 
 def remote_disconnect(session: DlmsSession, switch: Obis = DISCONNECTOR) -> Steps[None]:
-    """MeterError where the meter refuses."""
+    """Disconnect the home. MeterError where the meter refuses."""
     yield from session.action(Reference(DISCONNECT_CONTROL, switch, _REMOTE_DISCONNECT))
 
 
 def remote_reconnect(session: DlmsSession, switch: Obis = DISCONNECTOR) -> Steps[None]:
-    """MeterError where the meter refuses; some reconnect only once somebody presses their button."""
+    """Reconnect the home. MeterError where the meter refuses; some meters reconnect only when somebody
+    presses their button."""
     yield from session.action(Reference(DISCONNECT_CONTROL, switch, _REMOTE_RECONNECT))

@@ -20,8 +20,8 @@ _LONGEST_PERIOD_S = 86_400
 
 @dataclass(frozen=True, slots=True)
 class Columns:
-    """Where in a row what is: the clock, and each lane's register. `clock_object` is the clock as the profile
-    describes it; `period_s` the capture period."""
+    """The columns of a load profile: the index of the clock and of each lane's register. `clock_object` is
+    the profile's description of the clock, `period_s` the capture period."""
 
     clock: int
     clock_object: Value
@@ -31,7 +31,7 @@ class Columns:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """Each lane's raw value at `stamp`, ns on the scale of the meter's clock."""
+    """Each lane's raw value at `stamp`, in ns on the scale of the meter's clock."""
 
     stamp: int
     values: Mapping[str, Value] = field(repr=False)
@@ -40,12 +40,12 @@ class Row:
 def read_columns(
     session: DlmsSession, profile: Obis, clock: Obis, registers: Mapping[str, Obis]
 ) -> Steps[Columns]:
-    """What the profile captures. MeterError where it has no clock, or none of the `registers`."""
+    """The columns of the profile. MeterError where it has no clock, or none of the `registers`."""
     captured = yield from session.get(Reference(PROFILE_GENERIC, profile, _CAPTURE_OBJECTS))
     period = yield from session.get(Reference(PROFILE_GENERIC, profile, _CAPTURE_PERIOD))
     name = obis_text(profile)
     if not isinstance(period, int) or not 0 < period <= _LONGEST_PERIOD_S:
-        raise MeterError(f"the load profile {name} has no period of 1 s to a day")
+        raise MeterError(f"the load profile {name} does not have a period of 1 s to a day")
     if not isinstance(captured, tuple):
         raise MeterError(f"the load profile {name} does not say what it captures")
     at: dict[Obis, int] = {}
@@ -54,20 +54,20 @@ def read_columns(
             case (int(), bytes(code), int(attribute), *_) if attribute == _VALUE:
                 at.setdefault(code, index)
             case (int(), bytes(), int(), *_):
-                pass  # a status, or a register's own time
+                pass  # a status, or the time of a register
             case _:
-                raise MeterError(f"the load profile {name} captures what has no name")
+                raise MeterError(f"the load profile {name} captures something without a name")
     lanes = {lane: at[code] for lane, code in registers.items() if code in at}
     if clock not in at or not lanes:
-        raise MeterError(f"the load profile {name} captures no clock, or no register that is read")
+        raise MeterError(f"the load profile {name} captures no clock, or none of the registers that are read")
     return Columns(at[clock], captured[at[clock]], lanes, period)
 
 
 def read_rows(
     session: DlmsSession, profile: Obis, columns: Columns, scale: Scale, first: int, last: int
 ) -> Steps[list[Row]]:
-    """The rows stamped from `first` to `last`, ns on the scale of the meter's clock, in their order. Meters
-    that compare local times give others too."""
+    """The rows stamped from `first` to `last`, in ns on the scale of the meter's clock, in their order.
+    Meters that compare local times return others too."""
     selection = rows_between(columns.clock_object, scale.octets(first), scale.octets(last))
     buffer = yield from session.get(Reference(PROFILE_GENERIC, profile, _BUFFER), selection)
     if not isinstance(buffer, tuple):
@@ -76,9 +76,9 @@ def read_rows(
 
 
 def rows(buffer: Sequence[Value], columns: Columns, scale: Scale) -> list[Row]:
-    """The rows of a buffer. A null stands for what follows from the row before: a clock that went on by a
-    period, a value that did not change (IEC 62056-6-2, profile generic). Rows that follow from none are left
-    out, and those whose clock the meter doubts."""
+    """The rows of a buffer. A null stands for what follows from the previous row: a clock one period later, a
+    value that did not change (IEC 62056-6-2, profile generic). Left out are rows without such a predecessor,
+    and rows whose clock the meter marks as doubtful."""
     found: list[Row] = []
     stamp: int | None = None
     values: dict[str, Value] = {}
@@ -93,7 +93,7 @@ def rows(buffer: Sequence[Value], columns: Columns, scale: Scale) -> list[Row]:
             case None:
                 stamp = None if stamp is None else stamp + columns.period_s * _NS
             case _:
-                raise MeterError("a row of the load profile has no time as its clock")
+                raise MeterError("a row of the load profile has no time in its clock column")
         fresh = {lane: row[at] for lane, at in columns.lanes.items() if row[at] is not None}
         values = values | fresh
         if stamp is not None and values:

@@ -1,7 +1,7 @@
-"""A DLMS meter that is asked: over TCP, a serial line or an optical head, as its model says.
+"""A polled DLMS meter: over TCP, a serial line or an optical head, as its model says.
 
-It associates when it is first asked and stays associated. Any doubt about what is still on its way ends the
-connection, so that a late answer never passes for the answer to a later question.
+It associates on the first request and stays associated. Any doubt about which bytes may still be in transit
+ends the connection, so that a late answer is never taken for the answer to a later request.
 """
 
 from __future__ import annotations
@@ -30,21 +30,21 @@ from gateway.meters.secrets import Secrets
 T = TypeVar("T")
 
 _NS = 1_000_000_000
-_NAME = obis("0-0:42.0.0")  # the logical device name: three letters of the maker, and more
+_NAME = obis("0-0:42.0.0")  # the logical device name, which begins with the maker's three letters
 _VALUE, _SCALER_UNIT = 2, 3
-_WHOLE_S = 120.0  # for all that is asked at once
-_WHOLE_MEMORY_S = 900.0  # some 60 days over a serial line of 9600 Bd
-_IDLE_NS = 60 * _NS  # meters end an association that is not used, most after two or three minutes
+_WHOLE_S = 120.0  # for one operation with all its requests
+_WHOLE_PROFILE_S = 900.0  # enough for 60 days over a serial line of 9600 Bd
+_IDLE_NS = 60 * _NS  # meters end an unused association, most after two or three minutes
 _CLOCK_EVERY_NS = 60 * _NS
-_PAGE_NS = 86_400 * _NS  # of a load profile, in one answer
-_MOST_NS = 60 * _PAGE_NS  # of a load profile at all: meters keep a month or two
-_BEFORE_NS = 1_000_000  # registers at a stamp close the unit that ends there: they are of a moment before
+_PAGE_NS = 86_400 * _NS  # the part of a load profile in one request
+_MOST_NS = 60 * _PAGE_NS  # the most of a load profile that is read: meters keep a month or two
+_BEFORE_NS = 1_000_000  # by how much a row is put before its stamp: it belongs to the unit that ends there
 
 
 class DlmsMeter:
-    """The meter `name` behind `endpoint`, read as its `model` says for `lanes` (import, export, power).
-    `counter_file` keeps the invocation counter of a meter that wants one; an answer, or the next part of it,
-    must come within `timeout_s`."""
+    """The meter `name` behind `endpoint`, read as its `model` says; `lanes` are some of import, export and
+    power. `counter_file` keeps the invocation counter for a meter that needs one. An answer, or the next part
+    of it, must come within `timeout_s`."""
 
     pushes = False
 
@@ -83,7 +83,7 @@ class DlmsMeter:
         self._one_at_a_time = asyncio.Lock()
 
     async def read(self) -> Reading:
-        """Its registers now, and once a minute its clock."""
+        """Its registers now and, once a minute, its clock."""
         return await self._guarded(self._read)
 
     async def probe(self) -> Plausibility:
@@ -91,7 +91,7 @@ class DlmsMeter:
         return await self._guarded(self._probe)
 
     async def perform(self, operation: Callable[[DlmsSession], Steps[T]]) -> T:
-        """What `operation` does in the association: throw the switch, say. MeterError as `read`."""
+        """Run `operation` in the association, such as throwing the switch. MeterError as for `read`."""
 
         async def performed() -> T:
             await self._connected()
@@ -101,7 +101,7 @@ class DlmsMeter:
 
     @property
     def load_profile(self) -> Self | None:
-        """Itself, where its model has one."""
+        """The meter itself, where its model has a load profile."""
         return self if self._model.load_profile is not None else None
 
     @property
@@ -109,19 +109,19 @@ class DlmsMeter:
         return self._model.period_s
 
     async def remembered(self, after: int) -> Sequence[Reading]:
-        """A day of the profile at a time."""
+        """Reads a day of the profile at a time."""
         profile = self._model.load_profile
-        assert profile is not None  # a meter without one is not asked: see `load_profile`
-        return await self._guarded(lambda: self._remembered(profile, after), _WHOLE_MEMORY_S)
+        assert profile is not None  # `load_profile` is None for a meter without one
+        return await self._guarded(lambda: self._remembered(profile, after), _WHOLE_PROFILE_S)
 
     async def aclose(self) -> None:
-        if self._one_at_a_time.locked():  # in the middle of a question no other can be asked
+        if self._one_at_a_time.locked():  # a request is under way, so no release can be sent
             self._connection.drop()
         else:
             await self._connection.close()
 
     async def _guarded(self, operation: Callable[[], Awaitable[T]], within_s: float = _WHOLE_S) -> T:
-        """One operation at a time; after one that left doubts the connection will be a new one."""
+        """Run one operation at a time; after one that left doubts, the next one opens a new connection."""
         async with self._one_at_a_time:
             certain = False
             try:
@@ -135,14 +135,16 @@ class DlmsMeter:
             except MeterError as error:
                 raise MeterError(f"meter {self._name}: {error}") from None
             except TimeoutError:
-                raise MeterError(f"meter {self._name} has not said all within {within_s:g} s") from None
+                raise MeterError(
+                    f"meter {self._name} did not finish answering within {within_s:g} s"
+                ) from None
             finally:
                 self._used = self._clock.monotonic()
                 if not certain:
                     self._connection.drop()
 
     async def _connected(self) -> None:
-        """Associate, where that is not so yet."""
+        """Associate, unless that was done."""
         if self._clock.monotonic() - self._used > _IDLE_NS:
             await self._connection.close()
         if not self._connection.is_open:
@@ -150,7 +152,7 @@ class DlmsMeter:
             await self._connection.open()
 
     async def _prepare(self) -> None:
-        """Associate, and read what stays the same."""
+        """Associate, and read what never changes: scalers, units, the serial number."""
         await self._connected()
         if self._prepared:
             return
@@ -163,7 +165,7 @@ class DlmsMeter:
         self._prepared = True
 
     async def _serial_number(self) -> str | None:
-        """None where the meter has or tells none: its registers are good without it."""
+        """None where the meter has none or does not give it: its registers can be used without."""
         if self._model.serial_number is None:
             return None
         try:
@@ -184,7 +186,7 @@ class DlmsMeter:
         )
 
     async def _meter_time(self, monotonic: int) -> int | None:
-        """The meter's clock, where it is due and tells UTC; the registers are good without one."""
+        """The meter's clock, where it is due and related to UTC; the registers can be used without."""
         if monotonic < self._clock_due:
             return None
         self._clock_due = monotonic + _CLOCK_EVERY_NS
@@ -194,7 +196,7 @@ class DlmsMeter:
             return None
         try:
             moment = date_time.decode(value) if isinstance(value, bytes) else None
-        except MeterError:  # it was never set, or does not tell UTC
+        except MeterError:  # it was never set, or its distance from UTC is unknown
             return None
         return moment.unix_ns if moment is not None and moment.sure else None
 
@@ -205,7 +207,7 @@ class DlmsMeter:
             return Plausibility(False, f"meter {self._name}: {error}: is it the profile's model?")
         maker = (_text(await self._get(DATA, _NAME, _VALUE)) or "")[:3]
         has = ", ".join(register.lane for register in self._registers)
-        return Plausibility(True, f"meter {self._name} is of the maker {maker!r} and shows {has}")
+        return Plausibility(True, f"meter {self._name} is made by {maker!r} and has {has}")
 
     def _lane_value(self, register: Register, values: Sequence[Value]) -> int:
         convert = watts if register.lane == "power" else milliwatt_hours
@@ -230,10 +232,12 @@ class DlmsMeter:
             raise MeterError("the meter's clock shows no time")
         scale = Scale.of(shown)
         if not date_time.is_sure(shown):
-            raise MeterError("the meter doubts its own clock: when it remembers what from cannot be told")
+            raise MeterError(
+                "the meter marks its own clock as doubtful: the times in its load profile cannot be trusted"
+            )
         now = scale.ns(shown)
         behind = _behind(now, wall, took)
-        # Whose clock is set tells how long ago `after` was.
+        # The gateway's clock says how long ago `after` was if it is set, otherwise the meter's does.
         oldest = max(after - (behind if self._clock.trusted() else 0) + 1, now - _MOST_NS)
         found: dict[int, Row] = {}
         for first in range(oldest, now + 1, _PAGE_NS):
@@ -266,15 +270,15 @@ class DlmsMeter:
 
 
 def _behind(now: int, wall: int, took: int) -> int:
-    """How many ns a meter's clock is behind ours (less than 0: ahead), where it showed `now` between `wall`
-    and `took` later. It tells whole seconds, so this is whole seconds too, and the least that can be: one in
-    step with ours has its rows where they belong, however long its answer took."""
+    """How many ns a meter's clock is behind ours (negative: ahead), if it showed `now` between `wall` and
+    `took` later. The clock has whole seconds, so this is in whole seconds too, and the smallest possible
+    difference: the rows of a meter in step with us stay where they belong, however long its answer took."""
     least, most = (wall - now) // _NS * _NS, (wall + took - now) // _NS * _NS
     return least if least >= 0 else min(most, 0)
 
 
 def _text(value: Value) -> str | None:
-    """A name or a number, as most meters give it: characters, or octets that are some."""
+    """A name or a number, which most meters send as characters or as octets of ASCII."""
     if isinstance(value, bytes):
         return value.decode("ascii", "backslashreplace")
     return None if value is None else str(value)

@@ -1,4 +1,4 @@
-"""A polled DLMS meter's model: how it is reached, how to associate, and where its registers are."""
+"""A polled DLMS meter's model, from its profile: how to reach it, how to associate, and its registers."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ _MWH_PER_KWH = 1_000_000
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """How APDUs travel, and between which addresses (SAPs): the client's and the meter's logical device; over
-    HDLC its physical device too, in an address of `address_size` bytes. `mode-e` is HDLC behind an optical
-    head's opening, and `wake` for heads that sleep on a battery."""
+    """The link layer and the addresses (SAPs): the client's, and the meter's logical device; over HDLC its
+    physical device too, in an address of `address_size` bytes. `mode-e` is HDLC after the sign-on of an
+    optical port, and `wake` is for battery-powered heads."""
 
     framing: Framing
     client: int
@@ -44,8 +44,8 @@ class Link:
 @dataclass(frozen=True, slots=True)
 class Security:
     """The authentication mechanism, the security control of every message, whether messages and long answers
-    go in general envelopes (general-glo, general-block-transfer), and where the public client reads the
-    highest invocation counter that the meter took."""
+    use the general APDUs (general-glo-ciphering, general-block-transfer), and the object in which the public
+    client reads the highest invocation counter that the meter has accepted."""
 
     mechanism: int
     protection: int
@@ -60,7 +60,8 @@ class Security:
 
 @dataclass(frozen=True, slots=True)
 class Register:
-    """A lane's register, of class 3 or 4; `less` is one that is taken off it: power given off power drawn."""
+    """A lane's register, of class 3 or 4; `less` is a register to subtract: power exported from power
+    imported."""
 
     lane: str
     class_id: int
@@ -74,7 +75,7 @@ class Register:
 
 @dataclass(frozen=True, slots=True)
 class DlmsModel:
-    """What is asked of the meter. `load_profile` holds the energy registers every `period_s`."""
+    """How to read the meter. `load_profile` has the energy registers at the end of every `period_s`."""
 
     link: Link
     security: Security
@@ -98,7 +99,7 @@ def parse_model(keys: TomlTable) -> DlmsModel:
     lanes = [register.lane for register in registers]
     for lane in lanes:
         if lanes.count(lane) > 1:
-            raise keys.problem(f"two registers are of lane {lane}; each lane must stand once")
+            raise keys.problem(f"two registers are for lane {lane}; each lane must have one")
     profile, period_s = None, 0
     if keys.has("load_profile"):
         table = keys.table("load_profile")
@@ -132,7 +133,7 @@ def _link(keys: TomlTable) -> Link:
         try:
             address(link.server, link.physical, size=link.address_size)
         except ValueError as error:
-            raise keys.fault("server", f"and physical make no address of HDLC: {error}") from None
+            raise keys.fault("server", f"and physical do not make an HDLC address: {error}") from None
     return link
 
 
@@ -157,7 +158,7 @@ def _register(keys: TomlTable, rollover: dict[str, int]) -> Register:
     if keys.has("rollover_kwh"):
         rollover[register.lane] = keys.integer("rollover_kwh", 1, 10**9) * _MWH_PER_KWH
     if register.less is not None and register.lane != "power":
-        raise keys.fault("less", "is for power only: an energy register is one register")
+        raise keys.fault("less", "is for power only: an energy must have a single register")
     keys.end()
     return register
 

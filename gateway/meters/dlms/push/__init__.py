@@ -1,8 +1,8 @@
-"""Meters that push DLMS lists by themselves: the HAN ports of the Nordics, the customer interfaces of
-Austria and Switzerland.
+"""Meters that push DLMS lists: the HAN ports of the Nordic countries, the customer interfaces of Austria and
+Switzerland.
 
-- `links`      HDLC or M-Bus: bytes to messages
-- `decoder`    messages to telegrams: blocks, ciphering, copies refused
-- `lists`      what a list holds, whatever its maker's layout
-- `model`      all of that from a profile
+- `links`      bytes to messages, over HDLC or M-Bus
+- `decoder`    messages to telegrams: blocks, deciphering, refusal of copies
+- `lists`      a list to registers, whatever its maker's layout
+- `model`      a pushing meter's profile
 """

@@ -1,9 +1,9 @@
-"""From bytes to telegrams: the core of a meter that pushes.
+"""The decoder of a meter that pushes: bytes to telegrams.
 
-A ciphered message that was there before is refused: each meter's invocation counter must be higher than any
-before. One that is not is believed only of a message whose clock is later than any before, which no copy has:
-so it is with a meter that lost its counter. Where messages carry no clock, such a meter is believed again
-after the gateway was restarted.
+A copy of an earlier ciphered message is refused: each meter's invocation counter must be higher than any
+before. A lower one is believed only in a message whose clock is later than any before, which a copy never
+has: so a meter that lost its counter is still read. If its messages carry no clock, such a meter is believed
+again once the gateway is restarted.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ class Seen:
         self._last: OrderedDict[bytes, tuple[int, int]] = OrderedDict()
 
     def pass_once(self, title: bytes, counter: int, meter_time: int | None) -> None:
-        """Note a message that was right but for this; MeterError for a copy of an older one."""
+        """Note a message that is otherwise valid; MeterError for a copy of an older one."""
         last, latest = self._last.get(title, (-1, 0))
         clock = meter_time or 0
         if counter <= last and clock <= latest:
             raise MeterError(
-                "a pushed message has an invocation counter that was there before, and no later clock: it"
-                " is a copy of an older one, or the meter was reset (then restart the gateway)"
+                "a pushed message has an invocation counter that was used before, and no later clock: it is a"
+                " copy of an older one, or the meter was reset (then restart the gateway)"
             )
         self._last[title] = (max(counter, last), max(clock, latest))
         self._last.move_to_end(title)
@@ -42,8 +42,8 @@ class Seen:
 
 
 class PushDecoder:
-    """Reads the lists of `form` that come over `link`. With `keys`, only ciphered messages are believed, and
-    with an authentication key among them only authenticated ones; without, only plain ones."""
+    """Decodes the lists of `form` that arrive over `link`. With `keys`, only ciphered messages are believed,
+    and with an authentication key among them only authenticated ones; without `keys`, only plain ones."""
 
     def __init__(self, link: Link, form: ListForm, keys: cipher.CipherKeys | None, seen: Seen) -> None:
         self._link = link
@@ -54,12 +54,12 @@ class PushDecoder:
         self._title: bytes | None = None
 
     def cut(self) -> None:
-        """What comes next is from another connection."""
+        """The next bytes come from another connection."""
         self._link.cut()
         self._blocks = block_transfer.Reassembly()
 
     def feed(self, data: bytes) -> list[Telegram | MeterError]:
-        """The telegrams that became whole with `data`, and what was wrong with broken ones, in order."""
+        """The telegrams that `data` completes, and an error for each broken one, in order."""
         said: list[Telegram | MeterError] = []
         for readings in self._link.feed(data):
             if isinstance(readings, MeterError):
@@ -90,24 +90,24 @@ class PushDecoder:
             return self._open(message)
         if self._keys is not None:
             raise MeterError(
-                "a message came without ciphering though the meter's keys are set: it is not believed, for"
+                "a message is not ciphered although the meter's keys are set: it is not believed, since"
                 " anybody on the line could have sent it"
             )
         return self._form.telegrams(parse_notification(message), None)
 
     def _open(self, message: bytes) -> list[Telegram]:
         if self._keys is None:
-            raise MeterError("the meter ciphers what it pushes: its keys must be set")
+            raise MeterError("the meter ciphers what it pushes: its keys are needed")
         ciphered = cipher.parse(message)
         title = ciphered.title or self._title
         if title is None:
-            raise MeterError("a ciphered message does not tell its system title, and none before it did")
+            raise MeterError("a ciphered message lacks its system title, and so did all before it")
         opened = cipher.open_body(self._keys, title, ciphered.body)
         authenticated = bool(opened.control & cipher.AUTHENTICATED)
         if not opened.control & cipher.ENCRYPTED or authenticated < (self._keys.authentication is not None):
             raise MeterError(
-                f"the meter protects its messages by security control {opened.control:#04x} only: with an "
-                "authentication key set they must be authenticated and encrypted, else encrypted"
+                f"the meter protects its messages only by security control {opened.control:#04x}: they must "
+                "be encrypted and, with an authentication key set, authenticated too"
             )
         try:
             telegrams = self._form.telegrams(parse_notification(opened.text), title)

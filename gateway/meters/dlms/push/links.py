@@ -1,4 +1,4 @@
-"""From bytes to messages, over HDLC or M-Bus."""
+"""Bytes to messages, over HDLC or M-Bus."""
 
 from __future__ import annotations
 
@@ -11,30 +11,30 @@ from gateway.meters.dlms.link import mbus
 from gateway.meters.dlms.link.hdlc import Frame, FrameScanner
 from gateway.meters.dlms.link.hdlc_link import LLC_COMMAND, LLC_RESPONSE
 
-_UNNUMBERED = 0x03  # control of a UI frame, without the bit P or F
-_LONGEST = 1 << 14  # bytes of a message; lists have some hundred
-_MOST_SEGMENTS = 64  # of a message; each may be where it begins
+_UNNUMBERED = 0x03  # the control field of a UI frame, without the P/F bit
+_LONGEST = 1 << 14  # bytes of a message; lists have a few hundred
+_MOST_SEGMENTS = 64  # of a message; any of them may be its beginning
 
-# What a message may be, the likeliest reading first: some meters repeat the header of DLMS in each segment,
-# where it may also begin a message whose forerunner lost its end.
+# The possible readings of a message, the likeliest first: some meters repeat the LLC header in each segment,
+# where it may also begin a new message after one that lost its end.
 Readings = Sequence[bytes]
 
 
 class Link(Protocol):
-    """Finds messages in what comes; a broken one takes no other with it."""
+    """Finds messages in the bytes that arrive; a broken one never costs another."""
 
     def feed(self, data: bytes) -> list[Readings | MeterError]:
-        """What became whole with `data`, in order."""
+        """The messages that `data` completes, in order."""
 
     def cut(self) -> None:
-        """Forget what has begun."""
+        """Forget the message that has begun."""
 
 
 class HdlcLink:
-    """Messages in UI or I frames, in one or in segments; nothing is ever answered."""
+    """Messages in UI or I frames, whole or in segments; it never answers."""
 
     def __init__(self) -> None:
-        # Each with whether the header of DLMS was before it.
+        # each with whether an LLC header preceded it
         self._segments: deque[tuple[bool, bytes]] = deque(maxlen=_MOST_SEGMENTS)
         self.cut()
 

@@ -1,10 +1,12 @@
-"""What a pushed list holds. Four layouts are in the field:
+"""A pushed list to registers. Three layouts are in use, each also with null-data where a meter lacks a
+register:
 
 - OBIS codes, each followed by its value and, from most makers, by its scaler and unit, flat or in structures
   (Aidon, Kamstrup, Kaifa in Sweden and Austria, Sagemcom)
-- a list of the objects that are pushed, and then their values in that order (Landis+Gyr, Iskraemeco)
-- values alone, whose meaning is their place in a list of so many (Kaifa in Norway, Landis+Gyr in Burgenland)
-- of all of them, with null-data where a meter has no such register
+- a list of the pushed objects, and then their values in that order (Landis+Gyr, Iskraemeco)
+- values alone, whose meaning follows from their place and from how many there are (Kaifa in Norway,
+Landis+Gyr
+  in Burgenland)
 """
 
 from __future__ import annotations
@@ -22,7 +24,8 @@ from gateway.meters.dlms.cosem.objects import Obis
 from gateway.meters.dlms.cosem.quantity import WATT, WATT_HOUR, ScalerUnit, milliwatt_hours, watts
 from gateway.meters.reading import Telegram
 
-# What OBIS groups C, D and E name (IEC 62056-6-1): group B is a channel that makers choose, F is 255, now.
+# The meaning of OBIS groups C, D and E (IEC 62056-6-1); group B is a channel that makers choose, F is 255,
+# now.
 _QUANTITIES = {
     (1, 8, 0): "import",
     (2, 8, 0): "export",
@@ -36,12 +39,12 @@ _ENERGIES = ("import", "export")
 _NO_MINUTES, _NO_DEVIATION = b"\x00\x00", b"\x80\x00"  # of a date-time's deviation from UTC
 _NS = 1_000_000_000
 _HOUR_S = 3600
-_LATE_S = 120  # an hourly list comes within so many seconds of the full hour
+_LATE_S = 120  # an hourly list comes within this many seconds of the full hour
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One value of a list, and what it is: a place of PLACES or an OBIS code."""
+    """One value of a list, and its name: one of PLACES, or an OBIS code."""
 
     name: str | Obis
     value: Value = field(repr=False)
@@ -50,12 +53,13 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class ListForm:
-    """What a maker's lists do not say themselves.
+    """The facts that a maker's lists leave out.
 
-    `serial` is the object that holds the meter's number; where it has none, its system title stands for it.
-    `zone` is that of a clock that does not tell its deviation, or calls its local time UTC. An energy without
-    scaler counts 10^`energy_scaler` Wh. `places` names the values of lists without OBIS codes, by how many
-    there are. With `hourly_s`, energies are those of the full hour, and come so many seconds later.
+    `serial` is the object with the meter's serial number; without one, the system title takes its place.
+    `zone` is that of a clock that does not give its deviation, or that calls its local time UTC. An energy
+    without a scaler is in steps of 10^`energy_scaler` Wh. `places` names the values of lists without OBIS
+    codes, by the length of the list. With `hourly_s`, energies are those of the full hour, and come this many
+    seconds later.
     """
 
     serial: Obis | None = None
@@ -65,10 +69,10 @@ class ListForm:
     hourly_s: int | None = None
 
     def telegrams(self, notification: DataNotification, title: bytes | None) -> list[Telegram]:
-        """What it says: of an hourly list, the energies apart, since they are older than its power.
-        MeterError where it is no list of this form."""
+        """The telegrams in a notification: two for an hourly list, whose energies are older than its power.
+        MeterError where it is not a list of this form."""
         if not isinstance(notification.body, tuple):
-            raise MeterError("the meter pushes a single value, no list")
+            raise MeterError("the meter pushes a single value instead of a list")
         entries = list(self._entries(notification.body))
         values = self._quantities(entries)
         moment = self._moment(entries, notification)
@@ -105,16 +109,16 @@ class ListForm:
             else:
                 value = watts(entry.value, entry.scale or ScalerUnit(0, WATT))
             if found.setdefault(quantity, value) != value:
-                raise MeterError(f"the meter's list has two registers for {quantity}, which differ")
+                raise MeterError(f"the meter's list has two different registers for {quantity}")
         if not found:
-            raise MeterError("the meter's list has no register that is known: is it the profile's model?")
+            raise MeterError("the meter's list has no known register: is it the profile's model?")
         registers = {lane: found[lane] for lane in _ENERGIES if lane in found}
         if (power := _power(found)) is not None:
             registers["power"] = power
         return registers
 
     def _moment(self, entries: Sequence[Entry], notification: DataNotification) -> Moment | None:
-        """The list's clock, or else the notification's; None where that one is not set, or doubts itself."""
+        """The list's clock, or else the notification's; None where that is not set, or marked as doubtful."""
         clocks = [entry.value for entry in entries if _is_clock(entry)]
         octets = clocks[0] if clocks else notification.sent
         if not isinstance(octets, bytes):
@@ -128,7 +132,8 @@ class ListForm:
         return moment if moment.sure else None
 
     def _serial(self, entries: Sequence[Entry], title: bytes | None) -> str | None:
-        """Always from the same place: not every list holds it, and another one would be another meter."""
+        """The serial number, always from the same place: another number would mean another meter. None where
+        the list does not hold it."""
         if self.serial is None and not any("serial" in places for places in self.places.values()):
             return title.hex().upper() if title else None
         for entry in entries:
@@ -150,8 +155,8 @@ def _is_clock(entry: Entry) -> bool:
 
 
 def _power(found: Mapping[str, int]) -> int | None:
-    """What is drawn less what is given. Where a list tells only what is drawn, nothing may mean that the home
-    gives: then nobody knows."""
+    """Power drawn less power given. Where a list has only the power drawn, 0 may mean that the home exports:
+    then the power is unknown."""
     if "net" in found:
         return found["net"]
     if "given" in found:
@@ -160,8 +165,8 @@ def _power(found: Mapping[str, int]) -> int | None:
 
 
 def _full_hour(moment: Moment | None, usually_s: int) -> tuple[int | None, int | None]:
-    """When the energies were read, by the meter's clock, and how many seconds ago; no age for a list that
-    was not sent shortly after a full hour."""
+    """When the energies were read, by the meter's clock, and how many seconds ago that was; no age for a list
+    that was not sent shortly after a full hour."""
     if moment is None:
         return None, usually_s
     past = moment.unix_ns // _NS % _HOUR_S
@@ -179,8 +184,8 @@ def _text(value: Value) -> str | None:
 
 
 def _described(body: tuple[Value, ...]) -> list[Entry] | None:
-    """The values of a list that begins with its own push_object_list (IEC 62056-6-2, 5.3.8); None where it
-    does not."""
+    """The values of a list that begins with its push_object_list (IEC 62056-6-2, 5.3.8); None for other
+    lists."""
     if not isinstance(body[0] if body else None, Array):
         return None
     entries = []
@@ -188,20 +193,20 @@ def _described(body: tuple[Value, ...]) -> list[Entry] | None:
     assert isinstance(objects, Array)
     for described in objects:
         match described:
-            # Later versions of the push setup add restrictions.
+            # Later versions of the push setup append restrictions.
             case (int(), bytes(code), int(attribute), int(), *_) if len(code) == 6:
                 entries.append((code, attribute))
             case _:
                 return None
     if len(entries) != len(body):
-        raise MeterError(f"the meter's list names {len(entries)} objects and has {len(body)} values")
+        raise MeterError(f"the meter's list names {len(entries)} objects but has {len(body)} values")
     return [
         Entry(code, value) for (code, attribute), value in zip(entries, body, strict=True) if attribute == 2
     ]
 
 
 def _walk(items: Sequence[Value]) -> Iterator[Entry]:
-    """Each OBIS code with what follows it."""
+    """Each OBIS code with the value, and the scaler and unit, that follow it."""
     at = 0
     while at < len(items):
         item = items[at]

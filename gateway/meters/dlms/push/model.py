@@ -1,4 +1,4 @@
-"""What a profile says of a meter that pushes DLMS lists."""
+"""The profile of a meter that pushes DLMS lists."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Transport = Literal["hdlc", "m-bus"]
 
 @dataclass(frozen=True, slots=True)
 class DlmsPushModel:
-    """`encrypted`: the meter pushes nothing that is plain, so its keys must be known."""
+    """`encrypted` says that the meter never pushes plain lists, so its keys are needed."""
 
     transport: Transport
     encrypted: bool
@@ -31,16 +31,16 @@ class DlmsPushModel:
 
     @property
     def rollover(self) -> Mapping[str, int]:
-        """None is known: 32 bits of Wh are 4 294 967 kWh."""
+        """Unknown; 32 bits of Wh would be 4 294 967 kWh."""
         return {}
 
     @property
     def silence_s(self) -> float:
-        """The slowest send every 10 s."""
+        """The slowest meters send every 10 s."""
         return 60.0
 
     def decoder(self, secrets: Secrets) -> Decoder:
-        """A fresh decoder. UsageError where the meter encrypts and `secrets` lack its key."""
+        """A new decoder. UsageError where the meter encrypts and `secrets` lack its key."""
         link = HdlcLink() if self.transport == "hdlc" else MbusLink()
         return PushDecoder(link, self.form, self._keys(secrets), Seen())
 
@@ -49,13 +49,13 @@ class DlmsPushModel:
             return CipherKeys(secrets.encryption_key, secrets.authentication_key)
         if self.encrypted:
             raise UsageError(
-                "this meter encrypts what it sends: its encryption_key must be set; the grid operator has it"
+                "this meter encrypts what it sends: encryption_key is needed, which the grid operator has"
             )
         return None
 
 
 def parse_model(keys: TomlTable) -> DlmsPushModel:
-    """Take the model's keys: `transport`, `encrypted`, and what its lists do not say themselves."""
+    """Take the model's keys: `transport`, `encrypted`, and the facts that its lists leave out."""
     transport: Transport = keys.choice("transport", ("hdlc", "m-bus"))
     return DlmsPushModel(
         transport=transport,
@@ -79,7 +79,7 @@ def _zone(keys: TomlTable) -> ZoneInfo:
     try:
         return ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError):
-        raise keys.fault("zone", f"is {name}; it must be a time zone like Europe/Oslo") from None
+        raise keys.fault("zone", f"is {name}; it must be a time zone such as Europe/Oslo") from None
 
 
 def _places(keys: TomlTable) -> dict[int, tuple[str, ...]]:
@@ -91,5 +91,5 @@ def _places(keys: TomlTable) -> dict[int, tuple[str, ...]]:
                 raise entry.fault("items", f"have {item!r}; each must be one of {', '.join(PLACES)}")
         entry.end()
         if places.setdefault(len(items), items) is not items:
-            raise keys.problem(f"two lists have {len(items)} items: nobody could tell them apart")
+            raise keys.problem(f"two lists have {len(items)} items: they cannot be told apart")
     return places

@@ -122,16 +122,16 @@ def test_columns_are_found_wherever_they_are() -> None:
 @pytest.mark.parametrize(
     ("captured", "period", "sentence"),
     [
-        (Array((CLOCK_OBJECT,)), QUARTER, "captures no clock, or no register"),
+        (Array((CLOCK_OBJECT,)), QUARTER, "captures no clock, or none of the registers"),
         (
             Array((capture_object(REGISTER, LANES["import"], 2),)),
             DoubleLongUnsigned(900),
             "captures no clock",
         ),
-        (Array((Unsigned(1),)), QUARTER, "has no name"),
+        (Array((Unsigned(1),)), QUARTER, "without a name"),
         (None, QUARTER, "does not say what it captures"),
-        (Array((CLOCK_OBJECT,)), DoubleLongUnsigned(0), "no period"),
-        (Array((CLOCK_OBJECT,)), None, "no period"),
+        (Array((CLOCK_OBJECT,)), DoubleLongUnsigned(0), "does not have a period"),
+        (Array((CLOCK_OBJECT,)), None, "does not have a period"),
     ],
 )
 def test_a_profile_that_cannot_be_read_is_refused(captured: Value, period: Value, sentence: str) -> None:

@@ -236,7 +236,7 @@ async def test_a_counter_that_leaves_none_is_not_believed(seen: int, tmp_path: P
     async with simulated(wanted, "wrapper", clock) as (simulation, port):
         simulation.server.received = seen
         async with reader(port, clock, file, model(wanted, counter=True)) as meter:
-            with pytest.raises(MeterError, match="no number from 0 to 0xf0000000"):
+            with pytest.raises(MeterError, match="not a number from 0 to 0xf0000000"):
                 await meter.read()
             assert not file.exists()
             simulation.server.received = 7
@@ -340,7 +340,7 @@ async def test_a_clock_that_doubts_itself_places_nothing(tmp_path: Path) -> None
     ):
         simulation.objects.clock_status = 0x02
         assert (await meter.read()).meter_time is None
-        with pytest.raises(MeterError, match="doubts its own clock"):
+        with pytest.raises(MeterError, match="marks its own clock as doubtful"):
             await meter.remembered(0)
 
 
@@ -541,7 +541,7 @@ async def test_a_read_that_is_cancelled_leaves_no_answer_for_the_next(tmp_path: 
 @pytest.mark.parametrize(
     ("old", "new", "sentence"),
     [
-        ('name = "export"', 'name = "import"', "two registers are of lane import"),
+        ('name = "export"', 'name = "import"', "two registers are for lane import"),
         ('name = "export"', 'name = "gas"', "must be one of import, export, power"),
         ('obis = "1-0:1.8.0"', 'obis = "1.8.0"', "obis"),
         ("client = 1\n", "client = 200\n", "client is 200"),
@@ -562,5 +562,5 @@ def test_a_model_that_cannot_be_is_refused(old: str, new: str, sentence: str) ->
 def test_an_hdlc_address_that_cannot_be_is_refused() -> None:
     text = MODEL.replace('framing = "wrapper"', 'framing = "hdlc"')
     assert parsed(text.replace("server = 1", "server = 1\nphysical = 300")).link.physical == 300
-    with pytest.raises(UsageError, match="make no address"):
+    with pytest.raises(UsageError, match="do not make an HDLC address"):
         parsed(text.replace("server = 1", "server = 1\nphysical = 300\naddress_size = 2"))

@@ -82,7 +82,7 @@ def test_service_ciphered_messages_are_opened_once_the_meter_told_its_title() ->
     def service(counter: int) -> bytes:
         return framed(cipher.service_glo(0xC2, cipher.seal(KEYS, 0x30, TITLE, counter, notification(2000))))
 
-    no_title = "a ciphered message does not tell its system title, and none before it did"
+    no_title = "a ciphered message lacks its system title, and so did all before it"
     line = service(1) + framed(ciphered(notification(), 2)) + service(3)
     assert heard(line, KEYS) == [no_title, 1000, 2000]
 
@@ -114,10 +114,10 @@ def test_a_lost_segment_costs_its_message_only(repeat_header: bool) -> None:
 
 def test_keys_that_are_missing_or_in_vain_are_told() -> None:
     assert heard(framed(ciphered(notification(), 1))) == [
-        "the meter ciphers what it pushes: its keys must be set"
+        "the meter ciphers what it pushes: its keys are needed"
     ]
     (plain,) = heard(framed(notification()), KEYS)
-    assert "came without ciphering though the meter's keys are set" in str(plain)
+    assert "is not ciphered although the meter's keys are set" in str(plain)
 
 
 def test_a_wrong_key_is_told() -> None:
@@ -150,7 +150,7 @@ def test_a_copy_is_refused_over_the_next_connection_too() -> None:
     for copy in (first, second):
         one.cut()
         (error,) = one.feed(copy)
-        assert "was there before" in str(error)
+        assert "was used before" in str(error)
 
 
 def test_a_counter_that_falls_is_believed_with_a_later_clock_only() -> None:
@@ -162,14 +162,14 @@ def test_a_counter_that_falls_is_believed_with_a_later_clock_only() -> None:
     one = decoder(KEYS)
     assert [said(item) for item in one.feed(last + after_reset + next_one)] == [2, 3, 4]
     for copy in (last, said_before, after_reset, next_one):
-        assert "was there before" in str(said(one.feed(copy)[0]))
+        assert "was used before" in str(said(one.feed(copy)[0]))
 
 
 def test_a_counter_that_falls_without_a_clock_is_refused() -> None:
     line = framed(ciphered(notification(1, None), 100)) + framed(ciphered(notification(2, None), 5))
     first, second = heard(line, KEYS)
     assert first == 1
-    assert "was there before" in str(second)
+    assert "was used before" in str(second)
 
 
 def test_a_clock_that_was_set_back_costs_nothing() -> None:
@@ -228,6 +228,6 @@ def test_whatever_comes_only_declared_errors_go(
 
 def test_a_meter_that_encrypts_needs_its_key() -> None:
     model = DlmsPushModel("hdlc", True, ListForm())
-    with pytest.raises(UsageError, match="encryption_key must be set"):
+    with pytest.raises(UsageError, match="encryption_key is needed"):
         model.decoder(Secrets(authentication_key=bytes(16)))
     assert "01" not in repr(model.decoder(Secrets(encryption_key=b"\x01" * 16)))
