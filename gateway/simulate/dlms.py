@@ -1,8 +1,8 @@
-"""A simulated DLMS meter on the network: its objects behind the TCP wrapper, or behind HDLC over TCP, as
-behind a converter that passes a serial line through.
+"""A simulated DLMS meter on the network: its objects over the TCP wrapper, or over HDLC and TCP, as with a
+converter that passes a serial line through.
 
-Client address 1 must bring what the meter is set to. Client address 16, the public client, needs nothing and
-reads only the meter's name, its clock and the invocation counter.
+Client address 1 must authenticate as the meter's policy says. Client address 16, the public client, needs
+nothing and reads only the meter's name, its clock and the invocation counter.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ _LIMITS = Limits(transmit=512, receive=512, transmit_window=3, receive_window=3)
 
 
 class Connection(Protocol):
-    """One connection's side of the meter: bytes in, bytes out."""
+    """The meter's side of one connection: bytes in, bytes out."""
 
     def receive(self, data: bytes) -> bytes:
-        """What is to be written after `data` came. MeterError where the connection cannot go on."""
+        """The bytes to write in answer to `data`. MeterError where the connection cannot go on."""
 
 
 class WrapperConnection:
@@ -60,7 +60,7 @@ class HdlcConnection:
     def receive(self, data: bytes) -> bytes:
         for message in self._link.receive(data):
             client = self._link.client
-            assert client is not None  # whose message it is
+            assert client is not None  # it sent the message
             self._link.send(self._association.answer(client[0] >> 1, message))
         return self._link.outgoing()
 
@@ -72,7 +72,7 @@ _CONNECTIONS: dict[Framing, Callable[[Association], Connection]] = {
 
 
 class DlmsMeterSimulation:
-    """The meter of `home`: its objects, which only clients that `policy` lets in may read."""
+    """The meter of `home`: its objects, which only clients that satisfy `policy` may read."""
 
     def __init__(self, home: Home, policy: Policy, clock: Clock, truth: Path | None = None) -> None:
         self.objects = MeterObjects(home, clock, truth, counter=lambda: self.server.received)
@@ -90,8 +90,8 @@ async def serve(
     port: int,
     listening: Callable[[int], None] = lambda port: None,
 ) -> None:
-    """Serve the meter until cancelled. `listening` is told the port once it is open (for `port` 0 the system
-    chooses one). UsageError where it cannot listen, or cannot write the truth."""
+    """Serve the meter until cancelled. `listening` is called with the port once it is open (for `port` 0 the
+    system chooses one). UsageError where it cannot listen, or cannot write the truth."""
     talks: set[asyncio.Task[None]] = set()
 
     def begin(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -120,6 +120,6 @@ async def _talk(connection: Connection, reader: asyncio.StreamReader, writer: as
             writer.write(connection.receive(data))
             await writer.drain()
     except (OSError, MeterError):
-        pass  # gone, or no DLMS
+        pass  # the client is gone, or does not speak DLMS
     finally:
         writer.transport.abort()

@@ -1,7 +1,7 @@
-"""The COSEM objects of a simulated meter: registers, clock and load profile that show a home.
+"""The COSEM objects of a simulated meter: registers, clock and load profile, which show a home.
 
-Registers count whole watt-hours. The load profile holds the registers at each quarter of an hour of the
-meter's own clock, which a client may set; the last 35 days of them stay.
+Registers count whole watt-hours. The load profile has the registers at each quarter hour of the meter's own
+clock, which a client may set; it keeps the last 35 days.
 """
 
 from __future__ import annotations
@@ -62,8 +62,8 @@ class Entry:
 
 
 class MeterObjects:
-    """The objects of the meter with the number `serial` that shows `home` at `clock`. `counter` tells the
-    highest invocation counter that came from a client. `truth` as in `LiveHome`."""
+    """The objects of the meter with the serial number `serial`, which shows `home` at `clock`. `counter`
+    returns the highest invocation counter that a client has sent. `truth` as for `LiveHome`."""
 
     def __init__(
         self,
@@ -78,11 +78,11 @@ class MeterObjects:
         self._clock = clock
         self._counter = counter
         self.ahead = 0  # ns by which the meter's clock is ahead of the real one
-        self._past = copy.copy(home)  # goes from stamp to stamp, so that none is missed
+        self._past = copy.copy(home)  # advances from stamp to stamp, so that none is missed
         self._entries: deque[Entry] = deque(maxlen=_ENTRIES)
         self._next_stamp = _next_stamp((home.second + 1) * _NS)
         self.connected = True
-        self.clock_status = 0  # 2 for a clock that doubts itself
+        self.clock_status = 0  # 2 for a clock that is marked as doubtful
         self.live = LiveHome(home, clock, self._show, truth)
 
     def _show(self, home: Home) -> Mapping[str, int]:
@@ -92,7 +92,7 @@ class MeterObjects:
 
     @property
     def shown(self) -> Mapping[str, int]:
-        """What the registers hold, as a gateway reads it: mWh and W."""
+        """The registers as a gateway reads them: mWh and W."""
         energies = {"import": self._imported * _MWH_PER_WH, "export": self._exported * _MWH_PER_WH}
         return energies | {"power": self._power}
 
@@ -146,9 +146,9 @@ class MeterObjects:
         return self._clock.wall() + self.ahead
 
     def _capture(self) -> None:
-        """Write the rows whose stamps have passed."""
+        """Add the rows whose stamps have passed."""
         while self._next_stamp <= self._now():
-            # At a stamp the registers hold the energy up to it: up to the end of the second before.
+            # At a stamp the registers hold the energy up to it, which is up to the end of the second before.
             self._past.advance_to((self._next_stamp - self.ahead) // _NS - 1)
             row = (self._past.import_mwh // _MWH_PER_WH, self._past.export_mwh // _MWH_PER_WH)
             self._entries.append(Entry(self._next_stamp, *row))
@@ -177,7 +177,7 @@ class MeterObjects:
             LOAD_PROFILE: (
                 PROFILE_GENERIC,
                 (
-                    None,  # the buffer, which is selected from
+                    None,  # the buffer: see `_rows`
                     columns,
                     DoubleLongUnsigned(PERIOD_S),
                     Enum(1),  # first in, first out
@@ -217,5 +217,5 @@ _COLUMN_CLOCK = capture_object(CLOCK, CLOCK_CODE, 2)
 
 
 def _next_stamp(time_ns: int) -> int:
-    """The first multiple of the period later than `time_ns`, or at it."""
+    """The first multiple of the period at or after `time_ns`."""
     return -(-time_ns // (PERIOD_S * _NS)) * PERIOD_S * _NS

@@ -1,7 +1,7 @@
-"""The meter's side of DLMS associations, without a transport: who may associate, and what is answered.
+"""The meter's side of DLMS associations, without a transport: which clients may associate, and the answers.
 
-It refuses as a real meter does: another client address, mechanism, password or key, a message less protected
-than agreed, an invocation counter that was there before, what the association has no right to.
+It refuses what a real meter refuses: a wrong client address, mechanism, password or key, a message less
+protected than agreed, a repeated invocation counter, and objects that the association has no right to.
 """
 
 from __future__ import annotations
@@ -32,7 +32,8 @@ _LONGEST_VALUE = 1 << 16
 
 
 class Objects(Protocol):
-    """The meter's COSEM objects. Each raises AccessError for what it has not, or does not allow."""
+    """The meter's COSEM objects. Each method raises AccessError for objects that do not exist or are not
+    allowed."""
 
     def get(self, target: Reference, selection: Selection | None, client: int) -> Value: ...
 
@@ -43,9 +44,9 @@ class Objects(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """What a client must bring: the authentication mechanism, the protection of every message (a security
-    control), and what they need. `longest` is the longest APDU taken or given, in bytes; with
-    `general_blocks` what is longer goes by general-block-transfer to a client that knows it."""
+    """The requirements for a client: the authentication mechanism, the protection of every message (a
+    security control), and the keys or password for them. `longest` is the longest APDU accepted or sent, in
+    bytes; with `general_blocks`, longer ones use general-block-transfer if the client supports it."""
 
     mechanism: int = NONE
     protection: int = 0
@@ -56,8 +57,8 @@ class Policy:
 
 
 class Server:
-    """A meter's objects behind the `policies` of its clients, by their addresses (SAPs); `title` is its
-    system title. `received` is the highest invocation counter that came, in whatever association."""
+    """A meter's objects, with a policy for each client address (SAP); `title` is its system title. `received`
+    is the highest invocation counter received in any association."""
 
     def __init__(self, objects: Objects, policies: Mapping[int, Policy], title: bytes) -> None:
         self.objects = objects
@@ -67,7 +68,7 @@ class Server:
         self._sent = 0
 
     def connection(self) -> Association:
-        """For a new connection."""
+        """The association of a new connection."""
         return Association(self)
 
     def next_counter(self) -> int:
@@ -76,7 +77,7 @@ class Server:
 
 
 class _Refusal(Exception):
-    """An exception-response (IEC 62056-5-3): the states are 1, not allowed, and 2, not known."""
+    """An exception-response (IEC 62056-5-3): state 1 is not allowed, 2 is unknown."""
 
     def __init__(self, state: int, service: int, counter: int | None = None) -> None:
         super().__init__(state, service)
@@ -84,7 +85,7 @@ class _Refusal(Exception):
 
 
 class _Incoming:
-    """A long value that comes in blocks."""
+    """A long value that arrives in blocks."""
 
     def __init__(self, target: Reference) -> None:
         self.target = target
@@ -193,7 +194,7 @@ class Association:
         return answer
 
     def _target(self, request: services.Request) -> Reference | None:
-        """What an action is called on."""
+        """The method that an action calls."""
         if isinstance(request, services.ActionBlock):
             return self._incoming.target if self._incoming else None
         return request.target if isinstance(request, services.Action) else None
@@ -256,7 +257,7 @@ class Association:
         return services.ActionAnswer(invoke, SUCCESS, None if returned is None else data.encode(returned))
 
     def _whole(self, incoming: _Incoming, part: bytes | Block) -> bytes | None:
-        """What `part` completes; the rest of it is waited for otherwise."""
+        """The value that `part` completes; None while more blocks are to come."""
         self._incoming = None
         if isinstance(part, bytes):
             return part
@@ -266,7 +267,7 @@ class Association:
         return whole
 
     def _prove(self, answer: Value) -> Value:
-        """HLS5: check the client's f(StoC), and give f(CtoS)."""
+        """HLS5: check the client's f(StoC), and return f(CtoS)."""
         keys = self._policy.keys
         if keys is None or not self._challenge or not isinstance(answer, bytes):
             raise AccessError(REPLY_TO_HLS, DENIED)

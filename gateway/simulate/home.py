@@ -1,9 +1,9 @@
-"""A home with a solar roof: what it draws and gives at any second is a pure function of a seed.
+"""A home with a solar roof: its power at any second is a pure function of a seed.
 
-The shapes are believable, not measured: a base load, a fridge that cycles, kettle, shower, oven, hob,
-washing machine, dishwasher, lights and a screen at the times of day people use them, and 5 kW of
-modules under passing clouds. Time of day is UTC. The meter's registers are integers: nothing is lost
-or gained however the time is cut.
+The load curves are plausible, not measured: a base load, a fridge that cycles, kettle, shower, oven, hob,
+washing machine, dishwasher, lights and a screen at the times of day when people use them, and 5 kW of solar
+modules under passing clouds. Time of day is UTC. The meter's registers are integers: nothing is lost or
+gained, however the time is divided.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ _FRIDGE_CYCLE_S, _FRIDGE_W = 2_700, 85
 
 
 class Home:
-    """The home of `seed` and its meter's registers, which stand at `import_mwh` and `export_mwh` at the
-    end of second `start_s` (Unix time). At second s they hold all energy up to the end of s."""
+    """The home of `seed` and its meter's registers, which are `import_mwh` and `export_mwh` at the end of
+    second `start_s` (Unix time). At second s they hold all energy up to the end of s."""
 
     def __init__(
         self, seed: int, start_s: int, import_mwh: int = 1_500_000_000, export_mwh: int = 1_100_000_000
@@ -44,7 +44,7 @@ class Home:
 
     @property
     def power(self) -> int:
-        """W at this second: what the home draws less what the roof gives."""
+        """W at this second: the home's load less the roof's power."""
         return int(self._power[self._second % DAY_S])
 
     @property
@@ -56,7 +56,7 @@ class Home:
         return _mwh(*self._export)
 
     def advance_to(self, second: int) -> None:
-        """Let time pass up to the end of `second`; a past second changes nothing."""
+        """Advance to the end of `second`; a past second changes nothing."""
         while self._second < second:
             day, at = divmod(self._second + 1, DAY_S)
             if day != self._day:
@@ -74,8 +74,8 @@ def _mwh(mwh: int, ws: int) -> int:
 
 
 def net_power(seed: int, day: int) -> NDArray[np.int64]:
-    """W for each second of a UTC day (counted since 1970), an int64 array of 86 400; negative where the
-    roof gives more than the home draws."""
+    """W for each second of a UTC day (counted since 1970), an int64 array of 86 400; negative where the roof
+    gives more than the home draws."""
     seconds = np.arange(day * DAY_S, (day + 1) * DAY_S, dtype=np.int64)
     load = _base(seed, seconds) + _fridge(seed, seconds) + _appliances(seed, day)
     net: NDArray[np.int64] = np.rint(load - _solar(seed, day, seconds)).astype(np.int64)
@@ -83,7 +83,7 @@ def net_power(seed: int, day: int) -> NDArray[np.int64]:
 
 
 def _base(seed: int, seconds: NDArray[np.int64]) -> Watts:
-    """Router, standby, heating pump: 80 to 140 W, drifting over minutes, jittering by the second."""
+    """Router, standby, heating pump: 80 to 140 W, drifting over minutes, jittering each second."""
     return 80 + 50 * _drift(seed, "base", seconds, 900) + 10 * _noises(seed, "jitter", seconds)
 
 
@@ -95,12 +95,12 @@ def _fridge(seed: int, seconds: NDArray[np.int64]) -> Watts:
 
 
 def _appliances(seed: int, day: int) -> Watts:
-    """What people switch on, in this day's own order of chance."""
+    """What people switch on, from this day's own random generator."""
     chance = random.Random(f"{seed}/{day}")  # noqa: S311 - a simulation
     watts = np.zeros(DAY_S)
 
     def run(earliest_h: float, latest_h: float, lasts_s: float, power: float, on: float = 1.0) -> int:
-        """`power` W for `lasts_s`, on for the share `on` of each minute; returns when it begins, in s."""
+        """Add `power` W for `lasts_s`, on for the share `on` of each minute; returns its beginning, in s."""
         begin = round(chance.uniform(earliest_h, latest_h) * 3600)
         for at in range(begin, begin + round(lasts_s), 60):
             end = min(at + round(60 * on), begin + round(lasts_s))
@@ -131,7 +131,8 @@ def _appliances(seed: int, day: int) -> Watts:
 
 
 def _solar(seed: int, day: int, seconds: NDArray[np.int64]) -> Watts:
-    """The modules' W: the sun's height at 48 degrees north, behind clouds that drift for minutes."""
+    """The modules' power in W: the sun's height at 48 degrees north, behind clouds that drift over
+    minutes."""
     declination = math.radians(-23.44) * math.cos(2 * math.pi * (day % 365.25 + 10) / 365.25)
     middle = math.sin(_LATITUDE) * math.sin(declination)
     swing = math.cos(_LATITUDE) * math.cos(declination)
@@ -144,7 +145,7 @@ def _solar(seed: int, day: int, seconds: NDArray[np.int64]) -> Watts:
 
 
 def _drift(seed: int, what: str, seconds: NDArray[np.int64], lattice_s: int) -> Watts:
-    """0 to 1, wandering smoothly from one chance value to the next every `lattice_s`."""
+    """Values from 0 to 1 that move smoothly from one random value to the next every `lattice_s`."""
     node, at = np.divmod(seconds, lattice_s)
     before, after = _noises(seed, what, node), _noises(seed, what, node + 1)
     share = at / lattice_s
@@ -152,7 +153,7 @@ def _drift(seed: int, what: str, seconds: NDArray[np.int64], lattice_s: int) -> 
 
 
 def _noises(seed: int, what: str, number: NDArray[np.int64]) -> Watts:
-    """A chance value from 0 to 1 for each number: splitmix64 (Steele, Lea and Flood, 2014)."""
+    """A random value from 0 to 1 for each number: splitmix64 (Steele, Lea and Flood, 2014)."""
     state = number.astype(np.uint64) * np.uint64(0x9E37_79B9_7F4A_7C15) + np.uint64(_salt(seed, what))
     state = (state ^ (state >> np.uint64(30))) * np.uint64(0xBF58_476D_1CE4_E5B9)
     state = (state ^ (state >> np.uint64(27))) * np.uint64(0x94D0_49BB_1331_11EB)

@@ -1,7 +1,7 @@
-"""The simulated home's meter: a Modbus server whose registers show the home at each second.
+"""A simulated Modbus meter: a server whose registers show a home at each second.
 
-Any profile will do. A register shows what its type can show (a float32 of kWh, say), the same for a
-whole second and in every register of one answer.
+It takes any Modbus profile. A register shows what its type can show (a float32 of kWh, say); for a whole
+second, all registers show the same moment.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from gateway.simulate.home import Home
 from gateway.simulate.modbus_registers import Sheet, sheet_of, shown, table_of, words_of
 from gateway.simulate.truth import LiveHome
 
-# pymodbus logs a traceback for what a meter answers with an exception.
+# pymodbus logs a traceback for each exception that the meter answers with.
 logging.getLogger("pymodbus").setLevel(logging.CRITICAL)
 
 _TABLES: tuple[Table, ...] = ("holding", "input")
@@ -38,8 +38,8 @@ class Display:
         self.live = LiveHome(home, clock, self._show, truth)
 
     def registers(self, table: Table) -> tuple[int, list[int]]:
-        """The first address of a table, and its registers up to the last; between the meter's own
-        registers there are zeros."""
+        """The first address of a table, and its registers up to the last, with zeros between the meter's
+        own."""
         self.live.catch_up()
         return table_of(self._sheet, self._words, table)
 
@@ -49,8 +49,8 @@ class Display:
 
 
 def devices(displays: Mapping[int, Display]) -> list[SimDevice]:
-    """What pymodbus' servers serve: each meter under its device id, and under every other id a gateway's
-    answer that nobody is there (exception 11)."""
+    """The devices for pymodbus' servers: each meter under its device id and, under every other id, a
+    converter's answer that no device responds (exception 11)."""
 
     async def nobody(*_: object) -> ExcCodes:
         return ExcCodes.GATEWAY_NO_RESPONSE
@@ -76,7 +76,7 @@ def devices(displays: Mapping[int, Display]) -> list[SimDevice]:
 
 def _block(low: int, registers: list[int]) -> list[SimData]:
     if not registers:
-        return [SimData(0, datatype=DataType.INVALID)]  # pymodbus wants one at least
+        return [SimData(0, datatype=DataType.INVALID)]  # pymodbus needs at least one
     return [SimData(low, values=registers, datatype=DataType.REGISTERS, readonly=True)]
 
 
@@ -90,9 +90,9 @@ async def serve(
     listening: Callable[[int], None] = lambda port: None,
     neighbours: Sequence[Home] = (),
 ) -> None:
-    """Serve `home` as a meter of `model`, device id 1, until cancelled; its `neighbours` have the ids after
-    it. `listening` is told the port once it is open (for `port` 0 the system chooses one). What device 1
-    shows is appended to `truth`, what the others show to files beside it, truth-2.jsonl and so on.
+    """Serve `home` as a meter of `model` with device id 1 until cancelled; its `neighbours` have the next
+    ids. `listening` is called with the port once it is open (for `port` 0 the system chooses one). What
+    device 1 shows is appended to `truth`, what the others show to files next to it, truth-2.jsonl and so on.
     UsageError where it cannot listen, or cannot write."""
     sheet = sheet_of(model)
     displays = {1: Display(home, sheet, clock, truth)}
@@ -117,7 +117,7 @@ async def serve(
 
 
 class _Server(ModbusTcpServer):
-    """pymodbus' server, with the reason when it cannot listen instead of a log line."""
+    """pymodbus' server, except that it raises the reason when it cannot listen instead of logging it."""
 
     port = 0
 

@@ -1,4 +1,4 @@
-"""What a simulated Modbus meter has in its registers, of a profile or as SunSpec lays them out."""
+"""The registers of a simulated Modbus meter, as a profile or SunSpec lays them out."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from gateway.meters.modbus.value import lane_value
 from gateway.meters.reading import LANES
 from gateway.simulate.home import Home
 
-_COMMON_LENGTH = 66  # registers behind a model's id and length
+_COMMON_LENGTH = 66  # registers after a model's id and length
 _LENGTHS = {201: 105, 211: 124}  # of 201 to 204, of 211 to 214
 _SCALES = {"V": -1, "W": 0, "Wh": 0}  # powers of ten that the integers of a SunSpec meter have
 SERIAL = "GATEWAY-SIM"
@@ -22,8 +22,8 @@ SERIAL = "GATEWAY-SIM"
 
 @dataclass(frozen=True, slots=True)
 class Sheet:
-    """The `registers` that show a home, `probe` with the middle of its range, and words that never change,
-    by their addresses in the holding table."""
+    """The `registers` that show a home, the `probe`, which shows the middle of its range, and words that
+    never change, by their addresses in the holding table."""
 
     registers: tuple[Register, ...]
     probe: Probe
@@ -31,15 +31,15 @@ class Sheet:
 
 
 def sheet_of(model: ModbusModel | SunSpecModel) -> Sheet:
-    """What a meter of `model` has; a SunSpec meter is one of three phases in integers."""
+    """The registers of a meter of `model`; a SunSpec meter has three phases and integers."""
     if isinstance(model, SunSpecModel):
         return sunspec_sheet(model, 203)
     return Sheet(model.registers, model.probe)
 
 
 def sunspec_sheet(model: SunSpecModel, kind: int, spare: int = 0) -> Sheet:
-    """A device at the first of the model's bases, whose meter's model is `kind`, with `spare` registers
-    more than the specification has."""
+    """A device at the first of the model's bases with the meter model `kind`, which is `spare` registers
+    longer than the specification says."""
     base = model.bases[0]
     common = base + len(MARKER)
     meter = common + 2 + _COMMON_LENGTH
@@ -73,7 +73,7 @@ def words_of(sheet: Sheet, home: Home) -> dict[Register, list[int]]:
 
 
 def shown(words: Mapping[Register, Sequence[int]]) -> dict[str, int]:
-    """What the words say, lane by lane, as the gateway reads them."""
+    """The lanes that the words show, as the gateway reads them."""
     lanes: dict[str, dict[Register, Sequence[int]]] = {}
     for register, one in words.items():
         if register.name in LANES:
@@ -96,8 +96,8 @@ def table_of(sheet: Sheet, words: Mapping[Register, Sequence[int]], table: Table
 
 
 def _shares(parts: Sequence[Register], value: Fraction) -> dict[Register, Fraction]:
-    """How a lane's value is spread over the registers that are added: evenly, in what those with a scale of
-    the value's sign can show; those of the other sign show 0."""
+    """A lane's value divided among the registers that are added up: evenly among those with a scale of the
+    value's sign; those of the other sign show 0."""
     fit = [register for register in parts if (register.scale < 0) == (value < 0)] or list(parts)
     shares = dict.fromkeys(parts, Fraction(0))
     for left, register in zip(range(len(fit), 0, -1), fit, strict=True):

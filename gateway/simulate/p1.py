@@ -1,6 +1,6 @@
-"""The simulated home's meter as its P1 port shows it: telegrams every one or ten seconds, plain or encrypted.
+"""A simulated P1 meter: telegrams every one or ten seconds, plain or encrypted.
 
-Any P1 profile will do. Energies come in Wh and power in W; where a profile adds tariffs up, each has a share
+It takes any P1 profile. Energies are in Wh and power in W; where a profile adds up tariffs, each has a share
 of the energy.
 """
 
@@ -30,8 +30,7 @@ _SECURITY_CONTROL = b"\x30"
 
 
 class P1Meter:
-    """What the meter of `model` shows of `home`, and how it says it. UsageError where the model encrypts and
-    `secrets` lack a key."""
+    """A meter of `model` that shows `home`. UsageError where the model encrypts and `secrets` lack a key."""
 
     def __init__(
         self, home: Home, model: P1Model, clock: Clock, secrets: Secrets, truth: Path | None = None
@@ -39,11 +38,11 @@ class P1Meter:
         self._model = model
         self._keys = _keys(model, secrets)
         self._unsaid = b""
-        self._said = -1  # how many intervals there were before the last telegram's
+        self._said = -1  # the number of the last telegram's interval
         self.live = LiveHome(home, clock, self._show, truth)
 
     def telegram(self) -> bytes:
-        """The telegram that is due, once; none in the seconds between."""
+        """The telegram that is due, once; empty in the seconds between."""
         due, self._unsaid = self._unsaid, b""
         return due
 
@@ -82,8 +81,8 @@ async def serve(
     truth: Path | None = None,
     listening: Callable[[int], None] = lambda port: None,
 ) -> None:
-    """Send the telegrams of `home` until cancelled, as `speaker.speak` says. What the meter shows is appended
-    to `truth`."""
+    """Send the telegrams of `home` until cancelled, as `push_server.speak` does. What the meter shows is
+    appended to `truth`."""
     meter = P1Meter(home, model, clock, secrets, truth)
     await speak(meter.live, meter.telegram, endpoint, listening)
 
@@ -106,18 +105,18 @@ def seal(plain: bytes, encryption_key: bytes, authentication_key: bytes, counter
 
 
 def stamp(second: int, zone: ZoneInfo) -> str:
-    """Unix time as YYMMDDhhmmssX, X telling summer time, S, from winter time, W (DSMR P1 5.0.2, 6.4)."""
+    """Unix time as YYMMDDhhmmssX, where X is S in summer time and W in winter time (DSMR P1 5.0.2, 6.4)."""
     local = datetime.fromtimestamp(second, UTC).astimezone(zone)
     return f"{local:%y%m%d%H%M%S}{'S' if local.dst() else 'W'}"
 
 
 def _thousandths(count: int, digits: int) -> str:
-    """A count of thousandths with a point, its whole part `digits` long."""
+    """A number of thousandths as a decimal, with `digits` digits before the point."""
     return f"{count // 1000:0{digits}d}.{count % 1000:03d}"
 
 
 def _shares(codes: tuple[str, ...], wh: int) -> list[tuple[str, int]]:
-    """Each code's energy: equal shares, and what is left over in the first one."""
+    """Each code's energy: equal shares, and the remainder in the first one."""
     if not codes:
         return []
     share = wh // len(codes)
@@ -125,7 +124,7 @@ def _shares(codes: tuple[str, ...], wh: int) -> list[tuple[str, int]]:
 
 
 def _first(codes: tuple[str, ...], watts: int) -> list[tuple[str, int]]:
-    """Each code's power: the first has all of it."""
+    """Each code's power: all of it in the first one."""
     return [(code, 0 if at else watts) for at, code in enumerate(codes)]
 
 
@@ -134,7 +133,5 @@ def _keys(model: P1Model, secrets: Secrets) -> tuple[bytes, bytes] | None:
         return None
     authentication_key = secrets.authentication_key or model.authentication_key
     if secrets.encryption_key is None or authentication_key is None:
-        raise UsageError(
-            "this P1 meter encrypts: it needs a file of keys, the ones that the gateway is given"
-        )
+        raise UsageError("this P1 meter encrypts: give it a file of keys, the same as the gateway's")
     return secrets.encryption_key, authentication_key

@@ -1,6 +1,6 @@
-"""The simulated home's meter as a HAN port or a customer interface: it pushes DLMS lists by itself.
+"""A simulated meter with a HAN port or a customer interface, which pushes DLMS lists.
 
-Each model says its lists when the real one does, plain, or ciphered with the keys that it is given.
+Each model sends its lists when the real one does, plain, or ciphered with the keys that it is given.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ _BLOCK, _SEGMENT = 112, 128
 
 
 class PushMeter:
-    """What a meter of `profile` shows of `home`, and how it says it. UsageError for a profile that pushes no
-    DLMS, and where it encrypts and `secrets` lack its key."""
+    """A meter of `profile` that shows `home`. UsageError for a profile that does not push DLMS, and where it
+    encrypts and `secrets` lack its key."""
 
     def __init__(
         self,
@@ -45,17 +45,18 @@ class PushMeter:
     ) -> None:
         self._model, self._plan = _planned(profile)
         self._keys = _keys(profile, self._model, secrets or Secrets())
-        # Two messages a second at most: higher than any before, whenever it was started last.
+        # At most two messages a second: so this is higher than any counter before, whenever it was last
+        # started.
         self._counter = 2 * (wall.wall() // 1_000_000_000)
         self._home = home
-        self._of_hour: tuple[int, tuple[int, int]] | None = None  # the hour's registers, until they are said
+        self._of_hour: tuple[int, tuple[int, int]] | None = None  # the hour's registers, until they are sent
         self._hour = home.second // _HOUR_S
         self._interval = home.second // self._plan.every_s
         self._short_interval = home.second // self._plan.short_s
         self.live = LiveHome(home, wall, self._show, truth)
 
     def telegram(self) -> bytes:
-        """What it says in the second that is shown: a list in the first one of each interval, or nothing."""
+        """The list for the second that is shown, which is the first of its interval; otherwise empty."""
         plan, second = self._plan, self._home.second
         due, self._interval = second // plan.every_s != self._interval, second // plan.every_s
         short_due, self._short_interval = (
@@ -127,8 +128,8 @@ async def serve(
     truth: Path | None = None,
     listening: Callable[[int], None] = lambda port: None,
 ) -> None:
-    """Push the lists of `home` until cancelled, as `speaker.speak` says. What the meter shows is appended to
-    `truth`."""
+    """Push the lists of `home` until cancelled, as `push_server.speak` does. What the meter shows is appended
+    to `truth`."""
     meter = PushMeter(home, profile, wall, secrets, truth)
     await speak(meter.live, meter.telegram, endpoint, listening)
 
@@ -136,7 +137,7 @@ async def serve(
 def _planned(profile: Profile) -> tuple[DlmsPushModel, Plan]:
     if not isinstance(profile.model, DlmsPushModel) or profile.id not in PLANS:
         raise UsageError(
-            f"{profile.id} is no meter that pushes DLMS here; there are {', '.join(sorted(PLANS))}"
+            f"{profile.id} is not one of the simulated meters that push DLMS: {', '.join(sorted(PLANS))}"
         )
     return profile.model, PLANS[profile.id]
 

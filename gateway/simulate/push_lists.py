@@ -1,4 +1,4 @@
-"""The lists that simulated meters push, laid out as the makers lay them out."""
+"""The lists that simulated meters push, in their makers' layouts."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _REGISTER, _DATA, _CLOCK, _PUSH_SETUP = 3, 1, 8, 40
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """What one list says: power in W each way, the registers in mWh, or none in a list without energy, and
+    """The content of one list: power in W each way, the registers in mWh (None in a list without energy), and
     the meter's clock as a date-time."""
 
     drawn: int
@@ -29,7 +29,7 @@ class Shown:
 
 
 def clock(second: int, zone: tzinfo, *, told: bool) -> bytes:
-    """A date-time of the Unix `second` in `zone`; `told` whether it says how far that is from UTC."""
+    """The date-time of the Unix `second` in `zone`; `told` whether it says how far that is from UTC."""
     local = datetime.fromtimestamp(second, zone)
     offset = local.utcoffset() or timedelta()
     summer = bool(local.dst())
@@ -110,7 +110,7 @@ def _aidon_short(shown: Shown) -> Value:
 
 
 def _lower_austria(shown: Shown) -> Value:
-    """Codes, values, and scalers and units, flat; the clock before them, the meter's number behind them."""
+    """Codes, values, and scalers and units, flat; the clock before them, the serial number after them."""
     items: list[Value] = [shown.clock]
     for code, energy in zip(("1-0:1.8.0", "1-0:2.8.0"), _in_wh(shown.energies or (0, 0)), strict=True):
         items += [obis(code), energy, _scaled(0, WATT_HOUR)]
@@ -155,10 +155,10 @@ def _scaled(scaler: int, unit: int) -> Value:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How a model pushes. Its list comes every `every_s`; with `hourly_s` it has energies only in the list of
-    so many seconds past the hour, those of the full hour. `short` is a list of what is drawn, every
-    `short_s`. `hdlc` are the destination, source and control of a frame; its messages come whole, in blocks,
-    or in segments."""
+    """How a model pushes. It sends its list every `every_s`; with `hourly_s`, only the list sent this many
+    seconds past the hour has energies, those of the full hour. `short` is a list with the power drawn, sent
+    every `short_s`. `hdlc` has the destination, source and control of a frame; messages are sent whole, in
+    blocks, or in segments."""
 
     layout: Callable[[Shown], Value]
     every_s: int

@@ -1,4 +1,4 @@
-"""A simulated meter that speaks by itself: to everyone who is connected, or on a serial port."""
+"""The output of a simulated meter that pushes: to every connected client, or on a serial port."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from gateway.errors import UsageError
 from gateway.meters.endpoint import Line, Tcp, why
 from gateway.simulate.truth import LiveHome
 
-_MOST_UNREAD = 65_536  # bytes that a listener may leave unread before it is cut off
+_MOST_UNREAD = 65_536  # bytes that a client may leave unread before it is disconnected
 _PARITY = {"none": serial.PARITY_NONE, "even": serial.PARITY_EVEN, "odd": serial.PARITY_ODD}
 
 
@@ -24,9 +24,9 @@ async def speak(
     endpoint: Tcp | Line,
     listening: Callable[[int], None] = lambda port: None,
 ) -> None:
-    """Keep `live` and send `telegram()` each second, until cancelled; where that is empty the meter is
-    silent. `listening` is told the port once it is open: for port 0 the system chooses one, for a serial
-    port it is 0. UsageError where it cannot listen, cannot use the serial port, or cannot write the truth."""
+    """Keep `live` up to date and send `telegram()` each second, until cancelled; an empty one is not sent.
+    `listening` is called with the port once it is open: for port 0 the system chooses one, for a serial port
+    it is 0. UsageError where it cannot listen, cannot use the serial port, or cannot write the truth."""
     opened = _on_line(endpoint) if isinstance(endpoint, Line) else _on_network(endpoint)
     async with opened as (send, port):
         listening(port)
@@ -43,7 +43,7 @@ async def _on_network(endpoint: Tcp) -> AsyncIterator[tuple[_Send, int]]:
     async def hold(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             while await reader.read(4096):
-                pass  # a meter hears nothing
+                pass  # the meter ignores what clients send
         except OSError:
             pass
         finally:
@@ -94,7 +94,7 @@ async def _on_line(line: Line) -> AsyncIterator[tuple[_Send, int]]:
         try:
             os.write(port.fileno(), data)
         except BlockingIOError:
-            pass  # what the line does not take is lost
+            pass  # bytes that the line does not take are lost
         except OSError as error:
             raise UsageError(f"cannot write to {line}: {why(error)}") from None
 

@@ -1,7 +1,7 @@
-"""The simulated home's meter as a German household has it: an SML list each second.
+"""A simulated SML meter, as German households have it: a list each second.
 
-It is a modern measuring device with its PIN entered (FNN Lastenheft Basiszähler): energies in steps of
-0.1 Wh, power in W, a server id after DIN 43863-5, and a clock that counts seconds from its own start.
+It is a "moderne Messeinrichtung" whose PIN was entered (FNN Lastenheft Basiszähler): energies in steps of 0.1
+Wh, power in W, a server id after DIN 43863-5, and a clock that counts seconds from the meter's start.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _WH, _W = 30, 27  # IEC 62056-6-2, table 4
 
 
 class SmlMeter:
-    """What the meter shows of `home`, and how it says it."""
+    """A meter that shows `home`."""
 
     def __init__(self, home: Home, clock: Clock, truth: Path | None = None) -> None:
         self._began = clock.wall() // 1_000_000_000
@@ -35,7 +35,7 @@ class SmlMeter:
         self.live = LiveHome(home, clock, self._show, truth)
 
     def frame(self) -> bytes:
-        """The list of the second that is shown."""
+        """The list for the second that is shown."""
         return self._frame
 
     def _show(self, home: Home) -> dict[str, int]:
@@ -58,15 +58,15 @@ async def serve(
     truth: Path | None = None,
     listening: Callable[[int], None] = lambda port: None,
 ) -> None:
-    """Send the list of `home` each second until cancelled, as `speaker.speak` says. What the meter shows is
-    appended to `truth`."""
+    """Send the list of `home` each second until cancelled, as `push_server.speak` does. What the meter shows
+    is appended to `truth`."""
     meter = SmlMeter(home, clock, truth)
     await speak(meter.live, meter.frame, endpoint, listening)
 
 
 def frame(server_id: bytes, file: int, second: int, entries: list[bytes]) -> bytes:
-    """A list of `entries` between an open and a close, as SML's transport protocol 1 carries them. `file`
-    numbers it; `second` is the meter's secIndex."""
+    """A list of `entries` between an open and a close message, in SML's transport protocol 1. `file` is its
+    number; `second` is the meter's secIndex."""
     sec_index = list_of(unsigned(1, 1), unsigned(second % 2**32, 4))
     name = b"\x01\x00\x62\x0a\xff\xff"
     said = [
@@ -87,7 +87,7 @@ def frame(server_id: bytes, file: int, second: int, entries: list[bytes]) -> byt
 def entry(
     obis: str, value: bytes, unit: int | None = None, scaler: int | None = None, status: bytes = NONE
 ) -> bytes:
-    """A register by its code, `1-0:1.8.0*255`; what is given as bytes is encoded already."""
+    """A register by its code, such as `1-0:1.8.0*255`; arguments of type bytes are already encoded."""
     a, rest = obis.split("-")
     b, rest = rest.split(":")
     code = bytes(map(int, (a, b, *rest.replace("*", ".").split("."))))

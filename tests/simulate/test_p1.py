@@ -81,7 +81,7 @@ async def test_a_listener_with_other_keys_says_so(tmp_path: Path) -> None:
     ],
 )
 def test_a_meter_that_encrypts_needs_keys(profile_id: str, secrets: Secrets) -> None:
-    with pytest.raises(UsageError, match="this P1 meter encrypts: it needs a file of keys"):
+    with pytest.raises(UsageError, match="this P1 meter encrypts: give it a file of keys"):
         P1Meter(Home(3, NOON_S), model(profile_id), StillClock(), secrets)
 
 

@@ -154,9 +154,7 @@ def test_a_second_that_is_missed_costs_no_list() -> None:
 def test_what_cannot_be_simulated() -> None:
     with pytest.raises(UsageError, match="encrypts: give it a file of keys"):
         Run("kaifa-ma309", NOON_S)
-    with pytest.raises(
-        UsageError, match="eastron-sdm630 is no meter that pushes DLMS here; there are aidon-han,"
-    ):
+    with pytest.raises(UsageError, match="is not one of the simulated meters that push DLMS: aidon-han,"):
         PushMeter(Home(1, NOON_S), load_profile("eastron-sdm630"), DrivenClock(NOON_S))
 
 
