@@ -262,7 +262,7 @@ async def test_scan_finds_ids_and_profiles() -> None:
         code, out, _ = await run("scan", *at(port), "--ids", "4-6")
     assert (code, out) == (
         4,
-        "nobody answers, and nothing is heard: check the wiring, and the meter's own settings\n",
+        "nothing answers, and nothing is heard: check the wiring, and the meter's own settings\n",
     )
 
 
@@ -288,7 +288,7 @@ async def test_scan_hears_what_speaks_by_itself() -> None:
             speaker.terminate()
             await speaker.wait()
     heard = (
-        "at 9600 Bd, 8N1 this port hears import, export, power, as these profiles understand: sml-generic\n"
+        "at 9600 Bd, 8N1 this port receives import, export, power, decoded by these profiles: sml-generic\n"
     )
     assert (code, out) == (0, heard)
 
@@ -316,7 +316,7 @@ async def test_scan_hears_what_a_converter_passes_on() -> None:
         assert (code, out.splitlines()) == (
             0,
             [
-                "this port hears import, export, power, as these profiles understand: sml-generic, emh-ehzb",
+                "this port receives import, export, power, decoded by these profiles: sml-generic, emh-ehzb",
                 "Where several profiles fit, the name on the meter decides.",
             ],
         )
@@ -340,7 +340,7 @@ def test_scan_tells_what_it_lacks_to_understand(
         finally:
             simulator.terminate()
     out = capfd.readouterr().out.splitlines()
-    assert out[0].endswith(" bytes came in, which no profile understands without keys")
+    assert out[0].endswith(" bytes arrived, which no profile can decode without keys")
     assert out[1:] == [
         "P1 needs dsmr-parser, which the gateway's extra p1 brings: run `provisioning/install.sh --p1`"
     ]
@@ -374,7 +374,7 @@ async def test_a_capture_becomes_a_test(tmp_path: Path) -> None:
         code, out, _ = await run("capture", *SDM, *at(port), "--output", str(path))
     assert code == 0
     assert (
-        "power -512 W, import 1234.500000 kWh, export 67.250000 kWh. Does the meter's display say so" in out
+        "power -512 W, import 1234.500000 kWh, export 67.250000 kWh. Does the meter's display show the" in out
     )
     assert path.stat().st_mode & 0o777 == 0o600
     told, shown = await replay(path.read_text(), CLOCK)
@@ -400,7 +400,10 @@ async def test_a_capture_of_what_speaks_by_itself(tmp_path: Path) -> None:
     told, shown = await replay(path.read_text(), CLOCK)
     assert told == shown
     assert shown
-    assert (code, err) == (4, "gateway: nothing that can be read came in 1 s; give it more --seconds\n")
+    assert (code, err) == (
+        4,
+        "gateway: nothing that can be read arrived within 1 s: give it more --seconds\n",
+    )
 
 
 @pytest.mark.parametrize(
@@ -431,9 +434,9 @@ async def test_a_capture_of_what_speaks_by_itself(tmp_path: Path) -> None:
         ("scan --tcp a --profile zz", "there is no meter profile 'zz'; `gateway meters list` shows them all"),
         (
             "read --profile eastron-sdm630 --serial /dev/a --rtu",
-            "--rtu belongs to --tcp; a serial port has no other frames",
+            "--rtu belongs to --tcp: a serial port always uses such frames",
         ),
-        ("read --tcp a", "say with --profile which meter it is: `gateway meters scan` finds out"),
+        ("read --tcp a", "give the meter's model with --profile: `gateway meters scan` finds it"),
         (
             "read --profile victron-gx --serial /dev/a --once",
             "meter victron-gx: victron-gx is reached over the network: give it tcp",
@@ -446,24 +449,24 @@ async def test_a_capture_of_what_speaks_by_itself(tmp_path: Path) -> None:
             "read --profile sml-generic --tcp a:1 --id 4 --once",
             "meter sml-generic: unit_id (--id) is for Modbus, and sml-generic does not speak it",
         ),
-        ("read main --baud 9600", "say with --profile which meter it is: `gateway meters scan` finds out"),
-        ("read main --id 4", "say with --profile which meter it is: `gateway meters scan` finds out"),
+        ("read main --baud 9600", "give the meter's model with --profile: `gateway meters scan` finds it"),
+        ("read main --id 4", "give the meter's model with --profile: `gateway meters scan` finds it"),
         (
             "read main --profile eastron-sdm630 --tcp a",
-            "NAME is a meter of the configuration, --profile describes another: give one",
+            "NAME is a meter of the configuration, and --profile describes another: give only one of them",
         ),
         (
             "read --profile idis-tcp --tcp a --once",
-            "idis-tcp wants its messages numbered, and under its keys no number may come twice: put the "
-            "meter into the configuration, where all who read it count together, and read it by its name",
+            "idis-tcp needs numbered messages, and no number may come twice under its keys: put the "
+            "meter into the configuration, where all its readers share one counter, and read it by its name",
         ),
         (
             "capture --tcp a --output new.json",
-            "say with --profile which meter it is: `gateway meters scan` finds out",
+            "give the meter's model with --profile: `gateway meters scan` finds it",
         ),
         (
             "capture --profile eastron-sdm630 --tcp a --output /dev/null",
-            "/dev/null is there already: name a new file",
+            "/dev/null already exists: name a new file",
         ),
     ],
 )
@@ -475,7 +478,7 @@ def test_each_mistake_is_a_sentence(command: str, sentence: str, capfd: pytest.C
 def test_ids_that_are_none(capfd: pytest.CaptureFixture[str]) -> None:
     for typed in ("0-9", "5-3", "248", "a", ""):
         assert main(["meters", "scan", "--tcp", "a", "--ids", typed]) == 2
-        assert "right would be 1-247, or 1,5,10-20" in capfd.readouterr().err
+        assert "expected ids such as 1-247 or 1,5,10-20" in capfd.readouterr().err
 
 
 def test_a_meter_that_the_configuration_has_not(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
@@ -509,7 +512,7 @@ def test_a_port_that_is_not_there(capfd: pytest.CaptureFixture[str]) -> None:
 )
 def test_addresses(typed: str, meant: Any) -> None:
     if meant is None:
-        with pytest.raises(click.BadParameter, match="right would be"):
+        with pytest.raises(click.BadParameter, match="expected a host such as"):
             HostPort().convert(typed, None, None)
     else:
         assert HostPort().convert(typed, None, None) == meant

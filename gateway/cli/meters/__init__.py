@@ -1,1 +1,1 @@
-"""`gateway meters`: a module for each command; `options` are those by which a meter is reached."""
+"""`gateway meters`: a module for each command; `options` has those that say where a meter is."""

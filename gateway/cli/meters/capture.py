@@ -31,26 +31,26 @@ from gateway.meters.reading import Meter, Reading
     default=10,
     show_default=True,
     type=click.IntRange(1, 3600),
-    help="How long to listen to a meter that speaks by itself.",
+    help="How long to listen to a meter that pushes.",
 )
 @click.option("--output", required=True, type=click.Path(path_type=Path, dir_okay=False), help="The file.")
 def command(profile_id: str | None, seconds: int, output: Path, **place: Any) -> None:
-    """Write what a meter says to a file that becomes a test: its registers, or the bytes that it sends, and
-    the values that they were read as."""
+    """Record a meter in a file that becomes a test: its registers, or the bytes that it sends, and the values
+    that they were read as."""
     if profile_id is None:
-        raise UsageError("say with --profile which meter it is: `gateway meters scan` finds out")
+        raise UsageError("give the meter's model with --profile: `gateway meters scan` finds it")
     if output.exists():
-        raise UsageError(f"{output} is there already: name a new file")
+        raise UsageError(f"{output} already exists: name a new file")
     tell_warnings()
     text, reading = asyncio.run(_captured(section(profile_id, **place), SystemClock("host"), seconds))
     try:
         write_durably(output, text.encode())
     except OSError as error:
         raise UsageError(f"{output} cannot be written: {error.strerror}") from None
-    click.echo(f"{output}: {', '.join(_said(reading))}. Does the meter's display say so too?")
+    click.echo(f"{output}: {', '.join(_said(reading))}. Does the meter's display show the same?")
     click.echo(
-        "It holds the meter's values, and the number that it may send with them: look it through before you "
-        "give it away. In tests/meters/fixtures it is a test."
+        "The file has the meter's values, and its serial number if it sends that: look through it before you "
+        "share it. In tests/meters/fixtures it is a test."
     )
 
 
@@ -68,11 +68,13 @@ async def _captured(meter: MeterSection, clock: Clock, seconds: int) -> tuple[st
         told, shown = await replay(text, clock)
     except UsageError:
         raise UsageError(
-            f"{meter.profile} enciphers what it sends: nobody could read a capture without the meter's keys, "
-            "and those belong into no file that is given away"
+            f"{meter.profile} encrypts what it sends: nobody could read a capture without the meter's keys, "
+            "which must not be in a file that is shared"
         ) from None
     if told != shown:
-        raise MeterError("what came in does not read the same twice, as when something was lost: try again")
+        raise MeterError(
+            "the capture does not read the same a second time, perhaps because bytes were lost: try again"
+        )
     return text, reading
 
 
@@ -90,7 +92,7 @@ async def _heard(meter: Meter, seconds: int) -> Reading:
     except TimeoutError:
         if reading is None:
             raise MeterError(
-                f"nothing that can be read came in {seconds} s; give it more --seconds"
+                f"nothing that can be read arrived within {seconds} s: give it more --seconds"
             ) from None
         return reading
 

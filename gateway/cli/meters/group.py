@@ -1,4 +1,4 @@
-"""`gateway meters`: which meters can be read, which are there, and what one shows."""
+"""`gateway meters`: the meters that can be read, those that are there, and what one shows."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from gateway.cli.lazy import LazyGroup
 from gateway.cli.output import examples
 
 _COMMANDS = {
-    "list": ("gateway.cli.meters.list", "The meters that can be read: a profile each."),
-    "show": ("gateway.cli.meters.show", "All of one profile: products, registers, caveats, sources."),
+    "list": ("gateway.cli.meters.list", "List the meters that can be read, a profile each."),
+    "show": ("gateway.cli.meters.show", "Show a profile: products, registers, caveats, sources."),
     "scan": ("gateway.cli.meters.scan", "Find meters on a line or behind an address."),
-    "read": ("gateway.cli.meters.read", "Show what a meter says, live."),
-    "capture": ("gateway.cli.meters.capture", "Write what a meter says to a file that becomes a test."),
+    "read": ("gateway.cli.meters.read", "Show a meter's readings, live."),
+    "capture": ("gateway.cli.meters.capture", "Record a meter in a file that becomes a test."),
 }
 
 
@@ -26,4 +26,4 @@ _COMMANDS = {
     ),
 )
 def command() -> None:
-    """Which meters can be read, which are there, and what they say."""
+    """Find meters, read them, and list the models that can be read."""

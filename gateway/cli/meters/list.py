@@ -12,10 +12,10 @@ from gateway.meters.profile import Profile, load_profile, profile_ids
 
 
 @click.command(epilog=examples("gateway meters list", "gateway meters list --protocol sml --json"))
-@click.option("--protocol", help="Only those that speak it: modbus, sunspec, sml...")
+@click.option("--protocol", help="Only meters that speak this: modbus, sunspec, sml...")
 @json_option
 def command(protocol: str | None, as_json: bool) -> None:
-    """List the meters that can be read: a profile each, with how it is reached and how far it is proven."""
+    """List the meters that can be read: a profile each, with how it is reached and how far it was checked."""
     profiles = [load_profile(profile_id) for profile_id in profile_ids()]
     protocols = sorted({profile.protocol for profile in profiles})
     if protocol is not None and protocol not in protocols:
@@ -29,7 +29,7 @@ def command(protocol: str | None, as_json: bool) -> None:
 
 
 def document(profile: Profile) -> dict[str, Any]:
-    """What `--json` shows of a profile."""
+    """A profile as `--json` shows it."""
     return {
         "profile": profile.id,
         "protocol": profile.protocol,

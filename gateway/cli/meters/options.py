@@ -1,4 +1,4 @@
-"""The options by which a meter is reached, and what they make: a section as the configuration has it."""
+"""The options that say where a meter is, and the configuration section that they make."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Option = Callable[[Callable[..., Result]], Callable[..., Result]]
 
 
 class HostPort(click.ParamType[tuple[str, int | None]]):
-    """HOST or HOST:PORT; an IPv6 address with a port stands in brackets."""
+    """HOST or HOST:PORT; an IPv6 address with a port must be in brackets."""
 
     name = "host[:port]"
 
@@ -34,7 +34,7 @@ class HostPort(click.ParamType[tuple[str, int | None]]):
         if match is None and re.fullmatch(r"[0-9a-fA-F:.]*:[0-9a-fA-F:.]*:[0-9a-fA-F:.]*", str(value)):
             return str(value), None
         if match is None or not 0 < int(match[3] or 1) < 65_536:
-            self.fail(f"{value!r}; right would be 192.168.1.50 or 192.168.1.50:502", param, ctx)
+            self.fail(f"{value!r}; expected a host such as 192.168.1.50 or 192.168.1.50:502", param, ctx)
         return match[1] or match[2], int(match[3]) if match[3] else None
 
 
@@ -42,8 +42,10 @@ def place_options(command: Callable[..., Result]) -> Callable[..., Result]:
     """`--tcp`, `--rtu`, `--serial`, `--baud` and `--parity`."""
     options = [
         click.option("--tcp", type=HostPort(), help="A meter, or a converter, on the network."),
-        click.option("--rtu", is_flag=True, help="With --tcp: a converter passes Modbus' serial frames on."),
-        click.option("--serial", type=click.Path(), help="A serial port, /dev/serial/by-id/... at best."),
+        click.option(
+            "--rtu", is_flag=True, help="With --tcp: the converter passes on Modbus' serial frames."
+        ),
+        click.option("--serial", type=click.Path(), help="A serial port, preferably /dev/serial/by-id/..."),
         click.option(
             "--baud", type=click.IntRange(300, 115_200), help="With --serial.  [default: profile's]"
         ),
@@ -57,10 +59,12 @@ def place_options(command: Callable[..., Result]) -> Callable[..., Result]:
 
 
 def meter_options(command: Callable[..., Result]) -> Callable[..., Result]:
-    """The place, and `--profile`, `--id` and `--keys`, for a command that takes them all."""
+    """`--profile`, `--id` and `--keys`, and the place options."""
     options = [
         click.option("--profile", "profile_id", help="The meter's model: see `gateway meters list`."),
-        click.option("--id", "device_id", type=click.IntRange(1, 247), help="On Modbus.  [default: 1]"),
+        click.option(
+            "--id", "device_id", type=click.IntRange(1, 247), help="Modbus device id.  [default: 1]"
+        ),
         click.option("--keys", type=click.Path(path_type=Path), help="The file of the meter's keys."),
     ]
     for option in reversed(options):
@@ -69,11 +73,11 @@ def meter_options(command: Callable[..., Result]) -> Callable[..., Result]:
 
 
 def check_place(tcp: object, serial: object, rtu: bool, baud: object, parity: object) -> None:
-    """UsageError unless it is one place, with the options that belong to it."""
+    """UsageError unless the options name one place, with the options that belong to it."""
     if (tcp is None) == (serial is None):
         raise UsageError("say where the meter is: --tcp HOST[:PORT], or --serial DEVICE")
     if rtu and tcp is None:
-        raise UsageError("--rtu belongs to --tcp; a serial port has no other frames")
+        raise UsageError("--rtu belongs to --tcp: a serial port always uses such frames")
     if serial is None and not (baud is None and parity is None):
         raise UsageError("--baud and --parity belong to --serial")
 
@@ -88,13 +92,13 @@ def section(
     device_id: int | None,
     keys: Path | None,
 ) -> MeterSection:
-    """The meter that the options speak of; its name is its profile's."""
+    """The meter that the options describe, named after its profile."""
     check_place(tcp, serial, rtu, baud, parity)
     model = load_profile(profile_id).model
     if isinstance(model, DlmsModel) and model.security.counts:
         raise UsageError(
-            f"{profile_id} wants its messages numbered, and under its keys no number may come twice: put the "
-            "meter into the configuration, where all who read it count together, and read it by its name"
+            f"{profile_id} needs numbered messages, and no number may come twice under its keys: put the "
+            "meter into the configuration, where all its readers share one counter, and read it by its name"
         )
     has = model.lanes
     values = {
@@ -112,7 +116,7 @@ def section(
 
 
 def tell_warnings(tell: Callable[[str], None] | None = None) -> None:
-    """Hand what a meter's reader warns of to `tell`; without one, say it on stderr."""
+    """Pass warnings from reading meters to `tell`, by default to stderr."""
 
     class Teller(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:

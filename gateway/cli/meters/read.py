@@ -45,25 +45,28 @@ _NS, _MS = 1_000_000_000, 1_000_000
     show_default=True,
     envvar="GATEWAY_CONFIG",
     show_envvar=True,
-    help="Whose meters are read, unless --profile says which it is.",
+    help="The configuration whose meters are read, unless --profile is given.",
 )
 @meter_options
-@click.option("--once", is_flag=True, help="One reading, and no more.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object on a line for each reading.")
+@click.option("--once", is_flag=True, help="Read once, then end.")
+@click.option("--json", "as_json", is_flag=True, help="Print each reading as a JSON object on a line.")
 def command(
     name: str | None, config: Path, profile_id: str | None, once: bool, as_json: bool, **place: Any
 ) -> None:
-    """Show what the meter NAME of the configuration says, all of its meters, or the one that the options
-    describe: power, import and export, how old they are, how far its clock is off. Until Ctrl-C."""
+    """Show the readings of the configured meter NAME, of all configured meters, or of the meter that the
+    options describe: power, import and export, their age, and how far the meter's clock is off. Until
+    Ctrl-C."""
     if profile_id is None:
         if any(place.values()):
-            raise UsageError("say with --profile which meter it is: `gateway meters scan` finds out")
+            raise UsageError("give the meter's model with --profile: `gateway meters scan` finds it")
         loaded = Config.load(config)
         sections, clock = _named(name, config, loaded), SystemClock(loaded.clock.source)
         meters = open_meters(sections, clock, state=loaded.gateway.state)
     else:
         if name is not None:
-            raise UsageError("NAME is a meter of the configuration, --profile describes another: give one")
+            raise UsageError(
+                "NAME is a meter of the configuration, and --profile describes another: give only one of them"
+            )
         sections, clock = (section(profile_id, **place),), SystemClock("host")
         meters = open_meters(sections, clock)
     asyncio.run(_read(meters, sections, clock, once, as_json))
@@ -79,7 +82,7 @@ def _named(name: str | None, config: Path, loaded: Config) -> tuple[MeterSection
 
 @dataclass(slots=True)
 class _Screen:
-    """What was read last of each meter, how reading goes, and what was said of it since."""
+    """The last reading of each meter, how reading is going, and the last warning since."""
 
     states: Mapping[str, ReaderState]
     latest: dict[str, Reading] = field(default_factory=dict)
@@ -165,7 +168,7 @@ _UNITS = {"power": "W", "import": "kWh", "export": "kWh"}
 
 
 def _values(reading: Reading) -> list[str]:
-    """Power, import and export as a person reads them; a dash for what the reading has not."""
+    """Power, import and export as a person reads them; a dash for a lane that the reading lacks."""
     shown = {lane: kwh(value) if lane != "power" else str(value) for lane, value in reading.registers.items()}
     return [shown.get(lane, "-") for lane in _UNITS]
 
@@ -182,7 +185,7 @@ async def _keep_table(screen: _Screen, clock: Clock) -> None:
 
 
 def _table(screen: _Screen, clock: Clock, width: int) -> RenderableType:
-    """A row for each meter, and below what is wrong."""
+    """A row for each meter, and below the table what is wrong."""
     from rich.console import Group  # noqa: PLC0415
     from rich.text import Text  # noqa: PLC0415
 

@@ -32,7 +32,7 @@ from gateway.meters.reading import LANES, Decoder
 from gateway.meters.secrets import Secrets
 
 _TCP_TIMEOUT_S, _SERIAL_TIMEOUT_S = 0.5, 0.3
-_LISTEN_S = 11  # the slowest that speak by themselves do so every 10 s
+_LISTEN_S = 11  # the slowest pushing meters send every 10 s
 _PARITY: dict[str, Parity] = {"N": "none", "E": "even", "O": "odd"}
 
 
@@ -48,14 +48,15 @@ class DeviceIds(click.ParamType[tuple[int, ...]]):
         for part in str(value).split(","):
             match = re.fullmatch(r"\s*(\d{1,3})(?:-(\d{1,3}))?\s*", part)
             if match is None or not 1 <= int(match[1]) <= int(match[2] or match[1]) <= 247:
-                self.fail(f"{value!r}; right would be 1-247, or 1,5,10-20", param, ctx)
+                self.fail(f"{value!r}; expected ids such as 1-247 or 1,5,10-20", param, ctx)
             ids.update(range(int(match[1]), int(match[2] or match[1]) + 1))
         return tuple(sorted(ids))
 
 
 @dataclass(slots=True)
 class _Result:
-    """What was heard, with the serial port's settings, who answered, and why a profile could not listen."""
+    """What was heard, with the serial port's settings; the devices that answered; and why profiles could not
+    be tried."""
 
     heard: list[tuple[SerialSettings | None, Heard]] = field(default_factory=list)
     found: list[Found] = field(default_factory=list)
@@ -70,8 +71,8 @@ class _Result:
     )
 )
 @place_options
-@click.option("--ids", default="1-247", show_default=True, type=DeviceIds(), help="Modbus device ids to ask.")
-@click.option("--profile", "profile_names", multiple=True, help="Only try these profiles.")
+@click.option("--ids", default="1-247", show_default=True, type=DeviceIds(), help="Modbus device ids to try.")
+@click.option("--profile", "profile_names", multiple=True, help="Try only these profiles.")
 @json_option
 def command(
     tcp: tuple[str, int | None] | None,
@@ -83,10 +84,11 @@ def command(
     profile_names: tuple[str, ...],
     as_json: bool,
 ) -> int:
-    """Find the meters on a serial line or behind an address, and the profiles that fit them. A serial port is
-    first listened to, then asked at each of the settings that meters leave their factories with; an address
-    is asked, and listened to if nobody answers. Not found is what encrypts, and what is asked by DLMS. Ctrl-C
-    ends it and shows what was found so far. Exit 4 if there was nothing."""
+    """Find the meters on a serial line or behind an address, and the profiles that fit them. On a serial
+    port, the scan first listens, then polls over Modbus, with each of the settings that meters leave their
+    factories with; at an address, it polls, and listens if nothing answers. It cannot find meters that
+    encrypt, or that must be polled over DLMS. Ctrl-C ends it and shows what was found so far. Exit 4 if there
+    was nothing."""
     check_place(tcp, serial, rtu, baud, parity)
     profiles = [load_profile(profile_id) for profile_id in profile_names or profile_ids()]
     result = _Result()
@@ -104,7 +106,7 @@ def command(
 
 
 async def _until_interrupted(searching: Coroutine[None, None, None]) -> bool:
-    """Whether it came to its end."""
+    """Whether the search ran to its end."""
     task = asyncio.create_task(searching)
     asyncio.get_running_loop().add_signal_handler(signal.SIGINT, task.cancel)
     try:
@@ -121,7 +123,7 @@ async def _search_address(
 ) -> None:
     await _ask(buses, ids, profiles, result)
     if not result.found:
-        with suppress(MeterError):  # who is asked may end a connection on which nobody asks
+        with suppress(MeterError):  # a polled device may end a connection that stays silent
             await _listen(endpoint, None, profiles, result)
 
 
@@ -148,7 +150,7 @@ async def _ask(
     models = {p.id: p.model for p in profiles if isinstance(p.model, ModbusModel | SunSpecModel)}
     steps = len(buses) * len(ids)
     with click.progressbar(
-        length=steps, label="asking", file=sys.stderr, hidden=not sys.stderr.isatty()
+        length=steps, label="polling", file=sys.stderr, hidden=not sys.stderr.isatty()
     ) as bar:
         async for found in scan(
             buses, ids, models, SystemClock("host"), lambda bus, device_id: bar.update(1)
@@ -157,8 +159,8 @@ async def _ask(
 
 
 def _settings(profiles: Sequence[Profile], baud: int | None, parity: str | None) -> list[SerialSettings]:
-    """The settings that the profiles' meters leave the factory with, the most usual first; what is given
-    holds for all."""
+    """The settings that the profiles' meters leave the factory with, the most common first; `baud` and
+    `parity` replace theirs."""
     each = [
         SerialSettings(
             baud or serial.baud,
@@ -175,7 +177,7 @@ def _settings(profiles: Sequence[Profile], baud: int | None, parity: str | None)
 async def _listen(
     endpoint: Endpoint, settings: SerialSettings | None, profiles: Sequence[Profile], result: _Result
 ) -> bool:
-    """Whether a profile understands what is heard."""
+    """Whether a profile decodes what arrives."""
     decoders = {p.id: decoder for p in profiles if (decoder := _decoder(p, result)) is not None}
     click.echo(f"listening at {settings or endpoint} for {_LISTEN_S} s", err=True)
     heard = await hear(endpoint, decoders, _LISTEN_S)
@@ -185,8 +187,8 @@ async def _listen(
 
 
 def _decoder(profile: Profile, result: _Result) -> Decoder | None:
-    """A decoder of what the meter sends by itself; none where it does not, or only with its keys, or where
-    a part of the program is missing."""
+    """A decoder for a meter that pushes; None where it does not push, or only with keys, or where dsmr-parser
+    is missing."""
     if isinstance(profile.model, ModbusModel | SunSpecModel | DlmsModel):
         return None
     try:
@@ -232,7 +234,7 @@ def _show(result: _Result, as_json: bool) -> None:
         ]
         print_table(["id", "at", "profile", "why"], rows, numbers=["id"])
     elif not result.heard:
-        click.echo("nobody answers, and nothing is heard: check the wiring, and the meter's own settings")
+        click.echo("nothing answers, and nothing is heard: check the wiring, and the meter's own settings")
     several = [len(one.candidates) > 1 for one in result.found]
     if any(several + [len(one.profiles) > 1 for _, one in result.heard]):
         click.echo("Where several profiles fit, the name on the meter decides.")
@@ -241,13 +243,13 @@ def _show(result: _Result, as_json: bool) -> None:
 def _tell_heard(settings: SerialSettings | None, heard: Heard) -> None:
     at = "" if settings is None else f"at {settings} "
     if not heard.profiles:
-        click.echo(f"{at}{heard.octets} bytes came in, which no profile understands without keys")
+        click.echo(f"{at}{heard.octets} bytes arrived, which no profile can decode without keys")
     by_lanes: dict[str, list[str]] = {}
     for profile, lanes in heard.profiles.items():
         told = ", ".join(lane for lane in LANES if lane in lanes) or "no lane"
         by_lanes.setdefault(told, []).append(profile)
     for told, names in by_lanes.items():
-        echo(f"{at}this port hears {told}, as these profiles understand: {', '.join(names)}")
+        echo(f"{at}this port receives {told}, decoded by these profiles: {', '.join(names)}")
 
 
 def _settings_of(bus: Bus) -> str | None:

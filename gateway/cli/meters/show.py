@@ -18,7 +18,7 @@ from gateway.meters.profile import load_profile
 @click.argument("profile_id", metavar="PROFILE")
 @json_option
 def command(profile_id: str, as_json: bool) -> None:
-    """Show all of PROFILE: what it reads, on whose word, and what to beware of."""
+    """Show PROFILE: the registers that it reads, its sources, and its caveats."""
     profile = load_profile(profile_id)
     registers = profile.model.registers if isinstance(profile.model, ModbusModel) else ()
     if as_json:

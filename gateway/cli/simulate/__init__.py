@@ -1,1 +1,1 @@
-"""`gateway simulate`: a module for each kind of meter; `options` are those that all share."""
+"""`gateway simulate`: a module for each kind of meter; `options` has those that all share."""

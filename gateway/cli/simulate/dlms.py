@@ -30,19 +30,19 @@ _MECHANISMS = {"none": association.NONE, "lls": association.LLS, "hls5": associa
     type=click.Choice(("wrapper", "hdlc")),
     default="wrapper",
     show_default=True,
-    help="TCP wrapper, or HDLC as behind a serial converter.",
+    help="TCP wrapper, or HDLC as from a serial converter.",
 )
 @click.option(
     "--authentication",
     type=click.Choice(tuple(_MECHANISMS)),
     default="none",
     show_default=True,
-    help="What client address 1 must bring.",
+    help="How client address 1 must authenticate.",
 )
 @click.option(
     "--keys",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="The meter's password and keys, as a gateway's meter has them; with keys it ciphers.",
+    help="The meter's password and keys, in a file like the gateway's; with keys it ciphers.",
 )
 @home_options(port=4059)
 def command(stand: Stand, framing: Framing, authentication: str, keys: Path | None) -> None:

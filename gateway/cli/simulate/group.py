@@ -1,6 +1,6 @@
 """`gateway simulate`: a simulated home's meter on this machine's network.
 
-Each kind of meter is a command in a module of its own, imported when it is used.
+Each kind of meter is a command in its own module, imported when it is used.
 """
 
 from __future__ import annotations
@@ -21,4 +21,4 @@ _METERS = {
 
 @click.group(cls=LazyGroup, lazy=_METERS, epilog=examples("gateway simulate modbus", "gateway simulate p1"))
 def command() -> None:
-    """Simulated meters, to try it without hardware."""
+    """Simulate meters, to try the gateway without hardware."""

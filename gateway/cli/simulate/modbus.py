@@ -28,14 +28,16 @@ from gateway.simulate.modbus import serve
     default=1,
     show_default=True,
     type=click.IntRange(1, 247),
-    help="How many meters answer, under the ids from 1 on; each shows another home.",
+    help="How many meters answer, with ids from 1 on; each shows another home.",
 )
 @home_options(port=5020)
 def command(stand: Stand, profile_id: str, devices: int) -> None:
     """Serve a simulated home's meter over Modbus TCP, until Ctrl-C."""
     model = load_profile(profile_id).model
     if not isinstance(model, ModbusModel | SunSpecModel):
-        raise UsageError(f"{profile_id} is no Modbus meter; `gateway simulate --help` has the other kinds")
+        raise UsageError(
+            f"{profile_id} is not a Modbus meter; `gateway simulate --help` lists the other kinds"
+        )
 
     async def serving(listening: Callable[[int], None]) -> None:
         await serve(

@@ -1,4 +1,4 @@
-"""The options that all simulated meters share, and how a command runs one until Ctrl-C."""
+"""The options that all simulated meters share, and a function that runs one until Ctrl-C."""
 
 from __future__ import annotations
 
@@ -27,21 +27,21 @@ _NS = 1_000_000_000
 
 @dataclass(frozen=True, slots=True)
 class Stand:
-    """What every simulated meter has: the home that it shows, the clock, and where it listens."""
+    """What every simulated meter needs: the home that it shows, the clock, and where it listens."""
 
     home: Home
     clock: Clock
     host: str
     port: int
     truth: Path | None
-    neighbour: Callable[[int], Home]  # another home, of the seed that is so many behind
+    neighbour: Callable[[int], Home]  # another home, whose seed is this much higher
 
     def outlet(self, serial: str | None, profile: Profile) -> tuple[Tcp | Line, str]:
-        """Where a meter of `profile` speaks: on the serial port `serial`, or to who connects; and how to say
-        that once it does, for `run_until_ended`."""
+        """Where a meter of `profile` sends: on the serial port `serial`, or to whoever connects; and the
+        words for that, for `run_until_ended`."""
         if serial is None:
             return Tcp(self.host, self.port), "{at}"
-        assert profile.serial is not None  # each model that speaks by itself does it on a line
+        assert profile.serial is not None  # each model that pushes has a serial line
         where = f"{serial}, {profile.serial}"
         return Line(serial, profile.serial), where.replace("{", "{{").replace("}", "}}")
 
@@ -56,9 +56,9 @@ def home_options(port: int) -> Callable[[Callable[..., Result]], Callable[..., R
             default=port,
             show_default=True,
             type=click.IntRange(0, 65535),
-            help="The TCP port; for 0 the system chooses one.",
+            help="The TCP port; 0 lets the system choose one.",
         )
-        @click.option("--seed", default=1, show_default=True, help="The same seed is the same home.")
+        @click.option("--seed", default=1, show_default=True, help="The same seed gives the same home.")
         @click.option(
             "--start-import-kwh",
             default=1500,
@@ -69,7 +69,7 @@ def home_options(port: int) -> Callable[[Callable[..., Result]], Callable[..., R
         @click.option(
             "--truth",
             type=click.Path(path_type=Path, dir_okay=False),
-            help="Append what the meter shows to this file, a line of JSON each second.",
+            help="Append what the meter shows to this file, as a line of JSON each second.",
         )
         @wraps(command)
         def with_stand(
@@ -77,7 +77,7 @@ def home_options(port: int) -> Callable[[Callable[..., Result]], Callable[..., R
         ) -> Result:
             given = click.get_current_context().get_parameter_source
             if others.get("serial") and {given("host"), given("port")} != {ParameterSource.DEFAULT}:
-                raise UsageError("--host and --port are of the network: leave them out, or --serial")
+                raise UsageError("--host and --port are for the network: leave out either them or --serial")
             clock = SystemClock("host")
 
             def home(number: int) -> Home:
@@ -93,15 +93,15 @@ def home_options(port: int) -> Callable[[Callable[..., Result]], Callable[..., R
 
 def serial_option(command: Callable[..., Result]) -> Callable[..., Result]:
     """`--serial` for a command that takes `serial`."""
-    return click.option("--serial", metavar="DEVICE", help="Speak on this serial port, not on the network.")(
-        command
-    )
+    return click.option(
+        "--serial", metavar="DEVICE", help="Send on this serial port instead of the network."
+    )(command)
 
 
 def run_until_ended(
     stand: Stand, serve: Callable[[Callable[[int], None]], Coroutine[None, None, None]], what: str
 ) -> None:
-    """Run `serve`, which is given whom to tell its port, until Ctrl-C; say that it is `what`, and each
+    """Run `serve`, which gets a function to call with its port, until Ctrl-C; print `what` it is, and each
     minute what the home does."""
 
     def listening(port: int) -> None:

@@ -27,7 +27,7 @@ from gateway.simulate.p1 import serve
 @click.option(
     "--keys",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="The meter's keys, as a gateway's meter has them, for a model that encrypts.",
+    help="The meter's keys, in a file like the gateway's, for a model that encrypts.",
 )
 @serial_option
 @home_options(port=5060)
@@ -36,7 +36,7 @@ def command(stand: Stand, profile_id: str, keys: Path | None, serial: str | None
     profile = load_profile(profile_id)
     model = profile.model
     if not isinstance(model, P1Model):
-        raise UsageError(f"{profile_id} is no P1 meter; `gateway simulate --help` has the other kinds")
+        raise UsageError(f"{profile_id} is not a P1 meter; `gateway simulate --help` lists the other kinds")
     endpoint, where = stand.outlet(serial, profile)
     secrets = read_secrets(keys) if keys else Secrets()
 

@@ -25,7 +25,7 @@ from gateway.simulate.push import serve
 @click.option(
     "--keys",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="The meter's keys, as a gateway's meter has them; with keys it encrypts.",
+    help="The meter's keys, in a file like the gateway's; with keys it encrypts.",
 )
 @serial_option
 @home_options(port=5040)
