@@ -55,9 +55,26 @@ def raw(granularity: str, first: int) -> Grant:
     )
 
 
-@pytest.mark.parametrize("granularity", ["1h", "2h", "24h"])
-def test_whole_links_can_be_granted(granularity: str) -> None:
-    raw(granularity, 24 * 3600).check(Layout(1000, 3600))
+@pytest.mark.parametrize(("granularity", "links"), [("1h", 1), ("2h", 2), ("24h", 24)])
+def test_whole_links_can_be_granted(granularity: str, links: int) -> None:
+    layout, grant = Layout(1000, 3600), raw(granularity, 24 * 3600)
+    grant.check(layout)
+    for j in range(3):
+        a, b = grant.window(j)
+        assert [(x, y) for _, x, y in layout.split(a, b)] == [
+            (link * 3600, (link + 1) * 3600) for link in range(24 + j * links, 24 + (j + 1) * links)
+        ]
+
+
+@given(st.integers(1, 60), st.integers(1, 240), st.integers(0, 10**6), st.integers(0, 100))
+def test_every_window_is_whole_links_or_the_grant_is_refused(link: int, size: int, k: int, j: int) -> None:
+    layout, grant = Layout(1000, link), raw(f"{size}s", k * size)
+    if size % link:
+        with pytest.raises(UsageError, match="a raw grant opens whole links"):
+            grant.check(layout)
+    else:
+        grant.check(layout)
+        assert [layout.position(unit) for unit in grant.window(j)] == [0, 0]
 
 
 @pytest.mark.parametrize("granularity", ["15min", "90min", "1s"])

@@ -30,15 +30,35 @@ def test_each_message_arrives(manager: socket.socket) -> None:
         assert manager.recv(1000).decode() == state
 
 
-def test_a_manager_that_is_gone_is_no_fault_of_ours(manager: socket.socket) -> None:
+def test_a_manager_that_is_gone_is_no_fault_and_hears_again_once_it_is_back(manager: socket.socket) -> None:
     notifier = Notifier()
+    address = manager.getsockname()
     manager.close()
     notifier.tell("READY=1")
+    if isinstance(address, str):
+        Path(address).unlink()
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as back:
+        back.bind(address)
+        back.settimeout(20)
+        notifier.tell("WATCHDOG=1")
+        assert back.recv(1000) == b"WATCHDOG=1"
 
 
-def test_without_a_manager_it_says_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("NOTIFY_SOCKET", raising=False)
+@pytest.mark.parametrize("named", [None, ""])
+def test_without_a_manager_it_says_nothing(
+    manager: socket.socket, named: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if named is None:
+        monkeypatch.delenv("NOTIFY_SOCKET")
+    else:
+        monkeypatch.setenv("NOTIFY_SOCKET", named)
+    made: list[object] = []
+    monkeypatch.setattr("gateway.host.systemd.socket.socket", made.append)
     Notifier().tell("READY=1")
+    assert made == []
+    manager.setblocking(False)
+    with pytest.raises(BlockingIOError):
+        manager.recv(1000)
 
 
 @pytest.mark.parametrize(

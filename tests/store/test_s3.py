@@ -345,4 +345,7 @@ async def test_closing_waits_for_what_is_under_way(relayed: Relay) -> None:
     put = asyncio.create_task(bucket.put("v1/a", b"1"))
     await arrived.wait()
     await bucket.aclose()
+    assert put.done()
     await put
+    async with opened(relayed.location) as another:
+        assert await another.get("v1/a") == b"1"
