@@ -73,7 +73,7 @@ install_gateway() {
     steps=6
     debian_packages '' "${base_packages[@]}" "${tpm_packages[@]}"
     find_python
-    version=$(sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
+    version=$(sed -n 's/^__version__ = "\(.*\)"/\1/p' gateway/__init__.py)
     mapfile -d '' -t files < <(find gateway -type f ! -path '*/__pycache__/*' -print0 | sort -z)
     program=$opt/$version-$(digest uv.lock pyproject.toml "${files[@]}")
     extras=()

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import click
 
+from gateway import __version__
 from gateway.cli.codes import BUG, INTERRUPTED, PIPE_CLOSED, exit_code
 from gateway.cli.lazy import LazyGroup
 from gateway.cli.output import examples
@@ -41,7 +42,7 @@ COMMANDS = {
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog=examples("gateway config example > gateway.toml", "gateway config check gateway.toml"),
 )
-@click.version_option(package_name="gateway", message="%(prog)s %(version)s")
+@click.version_option(__version__, message="%(prog)s %(version)s")
 def cli() -> None:
     """The privacy gateway for home energy: reads meters, seals readings, opens only what is granted."""
 

@@ -6,13 +6,13 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from importlib.metadata import version
 from pathlib import Path
 from types import ModuleType
 
 import click
 import pytest
 
+import gateway
 from gateway.cli.main import COMMANDS, cli, main
 from gateway.errors import GatewayError, StoreUnavailable, UsageError
 
@@ -97,7 +97,7 @@ def test_a_closed_pipe_is_quiet() -> None:
 
 def test_version(capfd: pytest.CaptureFixture[str]) -> None:
     assert main(["--version"]) == 0
-    assert capfd.readouterr().out == f"gateway {version('gateway')}\n"
+    assert capfd.readouterr().out == f"gateway {gateway.__version__}\n"
 
 
 def test_help_imports_no_command() -> None:
