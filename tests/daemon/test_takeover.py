@@ -405,6 +405,8 @@ async def lives(life: list[Act]) -> None:
             for act in life:
                 await happens(home, provider, act)
             await home.publishes_all()
+            await home.runs(2 * CHUNK_UNITS)  # where the store has no head, only the next chunk shows it
+            await home.publishes_all()
             await ends_well(home, provider)
 
 
