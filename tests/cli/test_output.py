@@ -165,7 +165,7 @@ def test_how_far_a_clock_is_off(seconds: float, digits: int, text: str) -> None:
 
 def test_colour_is_off_where_it_is_not_wanted() -> None:
     code = (
-        "import click, gateway.cli as cli;"
+        "import click, gateway.cli.main as cli;"
         "cli.cli.invoke = lambda context: click.secho('right', fg='green');"
         "cli.main(['config'])"
     )
