@@ -1,6 +1,6 @@
 """The mathematics of the scheme: PROTOCOL.md, name by name, over bytes, ints and numpy arrays.
 
-Nothing here reads a file, a clock or a network. In the order in which to read it:
+Nothing here reads a file, a clock or a network. In reading order:
 
 - `layout`   units, links and lanes: what is sealed
 - `keys`     root -> K_inc -> K(n, lane), and a grant's own chain K_j -> T_j
@@ -8,10 +8,10 @@ Nothing here reads a file, a clock or a network. In the order in which to read i
 - `window`   granularities: whole units, calendar days and months
 - `grant`    what the household decided, and how K_0 reaches the provider
 - `token`    what opens one window for one grant
-- `issue`    what the tokens hold, kind by kind: windows, and the three below
+- `issue`    the plaintext of a token, kind by kind: windows, and the three below
 - `tariff`   prices as weights: a bill is a sum of price[w] * d[w]
 - `share`    load shares: two halves of a nonce that meet only in sums over homes
 - `raw`      the link keys of a raw grant
-- `page`     days and months of sums of ciphertexts
+- `page`     sums of ciphertexts by day and month
 - `consent/` what grants and bills reveal together, exactly
 """

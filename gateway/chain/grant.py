@@ -1,4 +1,4 @@
-"""Grants: which provider may open which windows, and how its first key reaches it.
+"""Grants: which provider may open which windows, and how the first key reaches it.
 
 K_0 is 32 random bytes, HPKE-sealed to the provider (RFC 9180 base mode: X-Wing, HKDF-SHA256,
 AES-256-GCM) with info = H(grant body), so a sealed K_0 fits one grant body only.
@@ -41,7 +41,7 @@ _SUITE = Suite(KEM.MLKEM768_X25519, KDF.HKDF_SHA256, AEAD.AES_256_GCM)
 class Grant:
     """The grant body. `first` ("from") and `until` are units and lie on window boundaries.
 
-    A bill has the H of its `tariff`. Of the two grants of a load, the summing service's names the load
+    `tariff` is the H of a bill's tariff. Of the two grants of a load, the summing service's names the load
     monitoring centre's as its `partner`.
     """
 
@@ -63,13 +63,15 @@ class Grant:
         unknown = [lane for lane in self.lanes if lane not in LANES]
         if unknown or not self.lanes or len(set(self.lanes)) != len(self.lanes):
             raise UsageError(
-                f"lanes {', '.join(self.lanes)}: right would be some of {', '.join(LANES)}, each once"
+                f"lanes {', '.join(self.lanes)}: they must be some of {', '.join(LANES)}, each once"
             )
         if not self.purpose.isprintable() or len(self.purpose.encode()) > PURPOSE_BYTES:
-            raise UsageError(f"purpose: right would be at most {PURPOSE_BYTES} bytes of printable text")
+            raise UsageError(f"purpose: it must be at most {PURPOSE_BYTES} bytes of printable text")
         for name, unit in (("from", self.first), ("until", self.until)):
             if unit is not None and self.granularity.align_up(unit) != unit:
-                raise UsageError(f"{name} = unit {unit} is no boundary between windows of {self.granularity}")
+                raise UsageError(
+                    f"{name} = unit {unit} is not a boundary between windows of {self.granularity}"
+                )
         if (self.kind == "bill") != (self.tariff is not None):
             raise UsageError("a bill has a tariff, and no other grant has one")
         if self.kind == "bill" and not set(self.lanes) <= set(ENERGY):
@@ -85,7 +87,7 @@ class Grant:
             raise UsageError("the grant ends before its first window does; until must be later than from")
 
     def check(self, layout: Layout) -> None:
-        """UsageError unless the grant suits a stream of this layout: raw windows are whole links."""
+        """UsageError unless the grant fits a stream of this layout: raw windows are whole links."""
         if self.kind == "raw" and any(layout.position(unit) for unit in self.window(0)):
             link = spell_ms(layout.link_units * layout.unit_ms)
             raise UsageError(
@@ -114,7 +116,7 @@ class Grant:
 
 
 def _expand(seed: bytes) -> tuple[mlkem.MLKEM768PrivateKey, x25519.X25519PrivateKey]:
-    """A 32-byte seed's two keys, as draft-connolly-cfrg-xwing-kem section 5.2 has them."""
+    """The two keys of a 32-byte seed: draft-connolly-cfrg-xwing-kem, section 5.2."""
     if len(seed) != XWING_SEED_BYTES:
         raise ValueError("an X-Wing seed has 32 bytes")
     expanded = hashlib.shake_256(seed).digest(96)
@@ -144,13 +146,13 @@ def _xwing_public(raw: bytes) -> MLKEM768X25519PublicKey:
             x25519.X25519PublicKey.from_public_bytes(raw[1184:]),
         )
     except ValueError:
-        raise Refused("the X-Wing public key is not one: its ML-KEM part does not decode") from None
+        raise Refused("the X-Wing public key is invalid: its ML-KEM part does not decode") from None
 
 
 def seal_k0(k_0: bytes, xwing_public: bytes, grant_body: bytes) -> bytes:
-    """K_0 for the provider whose X-Wing key is given: encapsulated key | ciphertext, 1168 bytes.
+    """K_0 sealed to the provider's X-Wing key: encapsulated key | ciphertext, 1168 bytes.
 
-    Refused if the key is none.
+    Refused if that key is invalid.
     """
     if len(k_0) != KEY_BYTES:
         raise ValueError("K_0 has 32 bytes")
@@ -158,11 +160,12 @@ def seal_k0(k_0: bytes, xwing_public: bytes, grant_body: bytes) -> bytes:
     try:
         return _SUITE.encrypt(k_0, key, info=info)
     except ValueError:
-        raise Refused("the X-Wing public key is not one: its X25519 part has a small order") from None
+        raise Refused("the X-Wing public key is invalid: its X25519 part has a small order") from None
 
 
 def open_k0(sealed: bytes, seed: bytes, grant_body: bytes) -> bytes:
-    """K_0, by the provider's X-Wing seed. Refused if sealed to another key or for another body."""
+    """K_0, opened with the provider's X-Wing seed. Refused if it was sealed to another key or for another
+    body."""
     key, info = xwing_private(seed), hashlib.sha256(grant_body).digest()
     try:
         k_0 = _SUITE.decrypt(sealed, key, info=info)

@@ -1,4 +1,4 @@
-"""What the tokens of a grant's windows hold, kind by kind, and the tokens themselves.
+"""Token issuing: the plaintext of each window's token, kind by kind, and the tokens themselves.
 
 | kind | the plaintext of token j |
 |---|---|
@@ -26,7 +26,7 @@ from gateway.chain.token import make_token, pack_words
 
 @dataclass(frozen=True, slots=True)
 class Cursor:
-    """K_j of a grant, and of its partner where it is a load's: forward only."""
+    """A position in a grant's key chain: K_j, and of a load its partner's K_j too. It only goes forward."""
 
     j: int
     key: bytes = field(repr=False)
@@ -41,7 +41,7 @@ class Cursor:
 
 @dataclass(frozen=True, slots=True)
 class Sealing:
-    """How the units of a stretch were sealed: enough to compute any nonce in it."""
+    """How a stretch of units was sealed: enough to compute any nonce in it."""
 
     layout: Layout
     runs: Sequence[Run]
@@ -53,8 +53,8 @@ def make_tokens(
 ) -> tuple[list[bytes], Cursor]:
     """The tokens of the windows from the cursor's to `end` - 1, and the cursor after them.
 
-    Of a load only the summing service's grant has tokens: a ValueError for the centre's, whose half is
-    never published, and for a bill without its tariff.
+    A ValueError for the centre's grant of a load, whose half is never published, and for a bill without its
+    tariff.
     """
     if (grant.kind == "load") != (cursor.partner_key is not None):
         raise ValueError("a load's tokens need the key of the grant's partner, and no others do")

@@ -20,7 +20,7 @@ class Lane:
     scale: str
 
 
-# PROTOCOL.md, "Words": the lanes there are. Energy is what the meter's cumulative register rose by.
+# PROTOCOL.md, "Words": all lanes. Energy is the rise of the meter's cumulative register.
 LANES = {
     lane.name: lane
     for lane in (
@@ -38,7 +38,7 @@ ENERGY = ("import", "export")
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """A stream's time: `unit_ms` milliseconds a unit, `link_units` units a link of the chain."""
+    """The division of a stream's time: units of `unit_ms` milliseconds, links of `link_units` units."""
 
     unit_ms: int = 1000
     link_units: int = 3600

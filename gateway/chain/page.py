@@ -1,4 +1,4 @@
-"""Pages: sums of ciphertexts over the steps of UTC days and months.
+"""Pages: sums of ciphertexts in the steps of UTC days and months.
 
 A day's step is the smallest whole number of units that is at least 1 min and divides a day; a month's is
 the smallest multiple of it that is at least 15 min and divides a day, so that a month's sums are made of
@@ -26,7 +26,7 @@ _LEAST_MS = {"day": 60_000, "month": 900_000}
 @dataclass(frozen=True, slots=True)
 class Period:
     """A UTC day, "2026-11-22", or month, "2026-11", of units [begin, end), and the steps of its page:
-    `step` units each, from `first` to `end`; none where `first` is not before `end`."""
+    `step` units each, from `first` to `end`. A period whose `first` is at or after `end` has no page."""
 
     name: str
     begin: int
@@ -47,14 +47,14 @@ class Period:
 
 @dataclass(frozen=True, slots=True)
 class Calendar:
-    """The days and months of a stream that begins with unit `start`."""
+    """The pages' days and months, of a stream that begins with unit `start`."""
 
     unit_ms: int
     start: int
 
     @classmethod
     def of(cls, unit_ms: int, start: int) -> Calendar | None:
-        """None for a stream whose unit does not divide a day: it has no pages."""
+        """The calendar of a stream; None where its unit does not divide a day, so that it has no pages."""
         return None if DAY_MS % unit_ms else cls(unit_ms, start)
 
     def step(self, span: Span) -> int:
@@ -67,7 +67,7 @@ class Calendar:
         return step
 
     def first(self, span: Span) -> int:
-        """Where the first whole step begins: the first page is that of the period that holds it."""
+        """The unit with which the first whole step begins; the period that holds it has the first page."""
         step = self.step(span)
         return -(-self.start // step) * step
 

@@ -1,7 +1,8 @@
-"""Raw grants: a window's token holds the keys of its links, which open every unit in them.
+"""Raw grants: the token of a window holds the keys of its links, which open every unit in them.
 
-for each link n of the window, for each incarnation that sealed in it, in order:
-be64(n) | be64(incarnation) | K(n, lane) of each lane of the grant
+The plaintext is, for each link n of the window and each incarnation that sealed in it, in order,
+
+    be64(n) | be64(incarnation) | K(n, lane) of each lane of the grant
 """
 
 from __future__ import annotations
@@ -28,10 +29,10 @@ def write_links(links: Iterable[LinkKeys]) -> bytes:
 
 
 def read_links(plaintext: bytes, lanes: Sequence[str]) -> list[LinkKeys]:
-    """The link keys of a raw token for so many lanes; Refused where the bytes are no whole number of them."""
+    """The link keys in the plaintext of a raw token; Refused where that is not a whole number of links."""
     size = 16 + KEY_BYTES * len(lanes)
     if not plaintext or len(plaintext) % size:
-        raise Refused(f"a raw token of {len(lanes)} lanes holds no whole number of links")
+        raise Refused(f"a raw token of {len(lanes)} lanes does not hold a whole number of links")
     links = []
     for at in range(0, len(plaintext), size):
         keys = plaintext[at + 16 : at + size]

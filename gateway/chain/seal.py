@@ -1,8 +1,8 @@
 """Sealing: c[u] = d[u] + W[p] - W[p+1], modulo 2^64, and the nonce of any window.
 
-Inside a link the blinding telescopes, so the nonce of units [x, y) is W[x] - W[y] whatever the
-length. W has link_units + 1 words: the last one closes the link, and no word is shared between
-links, lanes or incarnations, because each has its own key.
+Within a link the blinding telescopes, so the nonce of units [x, y) is W[x] - W[y], whatever their number.
+W has link_units + 1 words. The last one closes the link: links, lanes and incarnations share no word,
+because each has its own key.
 """
 
 from __future__ import annotations
@@ -30,24 +30,24 @@ def words(key: bytes, link_units: int) -> U64:
 
 def _blinding(w: U64, p: int, values: U64) -> U64:
     """W[p] - W[p+1] for each of the values at positions p, p+1, ..."""
-    # numpy would stretch a slice of one word, and so put a unit past the link's end out in clear.
+    # numpy would broadcast a one-word slice, and a unit beyond the link's end would leave in clear.
     if not 0 <= p <= p + len(values) < len(w):
         raise ValueError(f"{len(values)} units from position {p} on do not lie in a link of {len(w) - 1}")
     if values.dtype != np.uint64 or values.ndim != 1:
-        raise ValueError("what is sealed is one lane's array of unsigned 64-bit integers")
+        raise ValueError("a lane is sealed as a one-dimensional array of unsigned 64-bit integers")
     return w[p : p + len(values)] - w[p + 1 : p + len(values) + 1]
 
 
 def seal(w: U64, p: int, d: U64) -> U64:
     """The ciphertexts of plaintexts `d` at positions p, p+1, ... of the link whose words are `w`.
 
-    A ValueError where the units do not all lie in the link, or `d` is no one-dimensional array of u64.
+    A ValueError where the units do not all lie in the link, or `d` is not a one-dimensional array of u64.
     """
     return d + _blinding(w, p, d)
 
 
 def unseal(w: U64, p: int, c: U64) -> U64:
-    """The plaintexts of ciphertexts `c` at positions p, p+1, ...: who holds a link's key reads its units."""
+    """The plaintexts of ciphertexts `c` at positions p, p+1, ...: the key of a link opens all its units."""
     return c - _blinding(w, p, c)
 
 
@@ -67,7 +67,8 @@ LinkWords = Callable[[int, int, str], U64]
 
 
 def words_under(k_inc: Callable[[int], bytes], layout: Layout) -> LinkWords:
-    """The words of any link, given K_inc of each incarnation; remembers the last link of each lane."""
+    """A function that gives the words of any link, from K_inc of each incarnation. It caches the last link of
+    each lane."""
     last: dict[str, tuple[int, int, U64]] = {}
 
     def of(incarnation: int, n: int, lane: str) -> U64:

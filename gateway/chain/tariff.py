@@ -1,5 +1,5 @@
-"""Tariffs: the paper's weights w_i. Each price step of a lane has an integer price, and a bill is
-sum of price[w] * d[w]: linear, so it can be computed on ciphertexts and opened by one nonce.
+"""Tariffs: the paper's weights w_i. Each price step of a lane has an integer price, and a bill is the sum
+of price[w] * d[w]. That is linear, so it is computed on ciphertexts and opened by one nonce.
 
 Prices are integers of 10^-scale of the currency for a kWh, energy is in mWh, so a bill is an integer
 of 10^-(scale + 6) of the currency: exact, whatever the prices.
@@ -22,13 +22,13 @@ MAX_RULES = 256
 MAX_PRICES = 2**19
 MAX_DECIMALS = 12
 MAX_POWER_W = 1_000_000
-"""What no home's connection carries: it bounds a step's energy, and so the bill below 2^63."""
+"""More than any home's connection carries. It bounds a step's energy, and so keeps a bill below 2^63."""
 _DAY_MIN = 24 * 60
 _AHEAD_MS = 366 * DAY_MS
 
 
 class Weight(NamedTuple):
-    """Units [first, end) all have this price."""
+    """The one price of units [first, end)."""
 
     first: int
     end: int
@@ -76,14 +76,14 @@ class Tariff:
 
     def __post_init__(self) -> None:
         if not self.currency.isprintable() or not 1 <= len(self.currency.encode()) <= 8:
-            raise UsageError('a tariff\'s currency is 1 to 8 printable bytes; right would be "EUR"')
+            raise UsageError('a tariff\'s currency must be 1 to 8 printable bytes, such as "EUR"')
         if not self.prices or not set(self.prices) <= set(ENERGY):
             raise UsageError("a tariff has prices for import, for export, or for both")
         if not 0 <= self.scale <= MAX_DECIMALS:
             raise UsageError(f"a tariff's prices have 0 to {MAX_DECIMALS} decimals, not {self.scale}")
         if self.step_ms <= 0 or DAY_MS % self.step_ms:
             raise UsageError(
-                f"a tariff's step of {self.step_ms} ms does not divide a day; usual are 15min and 1h"
+                f"a tariff's step of {self.step_ms} ms does not divide a day; 15min and 1h are usual"
             )
         check_zone(self.zone)
         for lane, prices in self.prices.items():
@@ -94,14 +94,14 @@ class Tariff:
 
     def _check_rules(self, lane: str, prices: TimeOfUse) -> None:
         if not 1 <= len(prices.rules) <= MAX_RULES:
-            raise UsageError(f"{lane}: right would be 1 to {MAX_RULES} rules")
+            raise UsageError(f"{lane}: there must be 1 to {MAX_RULES} rules, not {len(prices.rules)}")
         _check_size(lane, [rule.price for rule in prices.rules])
         for rule in prices.rules:
             if any(minute * 60_000 % self.step_ms for minute in (rule.begin, rule.end)):
                 raise UsageError(
                     f"{lane}: a price changes within a step of {spell_ms(self.step_ms)}; make steps shorter"
                 )
-        # A time without a price begins where a day or a rule's time does not go on.
+        # A time without a price can only begin with a day, or where a rule's time ends.
         for day in range(7):
             for minute in sorted({0, *(rule.end for rule in prices.rules)} - {_DAY_MIN}):
                 if _by_rule(prices, day, minute) is None:
@@ -112,13 +112,13 @@ class Tariff:
 
     def _check_list(self, lane: str, prices: Dynamic) -> None:
         if not 1 <= len(prices.prices) <= MAX_PRICES:
-            raise UsageError(f"{lane}: right would be 1 to {MAX_PRICES} prices")
+            raise UsageError(f"{lane}: there must be 1 to {MAX_PRICES} prices, not {len(prices.prices)}")
         _check_size(lane, prices.prices)
         if prices.start_ms < 0 or prices.start_ms % self.step_ms:
             raise UsageError(f"{lane}: its prices do not begin on a step of {spell_ms(self.step_ms)}")
 
     def end_ms(self, lanes: Sequence[str]) -> int | None:
-        """When the first of these lanes' lists of prices ends; None where rules go on for ever."""
+        """When the first of these lanes' price lists ends, Unix ms; None where rules go on for ever."""
         lists = [self.prices[lane] for lane in lanes if lane in self.prices]
         return min(
             (x.start_ms + len(x.prices) * self.step_ms for x in lists if isinstance(x, Dynamic)), default=None
@@ -126,14 +126,14 @@ class Tariff:
 
     @property
     def lanes(self) -> tuple[str, ...]:
-        """The lanes with a price, in the order of all lanes."""
+        """The lanes that have a price, in the order of all lanes."""
         return tuple(lane for lane in ENERGY if lane in self.prices)
 
     def periods(
         self, lanes: Sequence[str], granularity: Granularity, first: int, until: int | None
     ) -> Iterator[tuple[int, int]]:
-        """The billing periods [a, b) from unit `first` on, up to `until`, at most those that begin within
-        a year: what is to be checked before such bills are promised. UsageError as in `weights`."""
+        """The billing periods [a, b) from unit `first` up to `until`, at most those that begin within a year,
+        to be checked before such bills are promised. UsageError as in `weights`."""
         unit_ms, k = granularity.unit_ms, granularity.index(first)
         ahead = first + _AHEAD_MS // unit_ms
         while (a := granularity.start(k)) < (ahead if until is None else min(ahead, until)):
@@ -145,14 +145,14 @@ class Tariff:
     def weights(self, lanes: Sequence[str], unit_ms: int, a: int, b: int) -> dict[str, list[Weight]]:
         """The prices of each lane over units [a, b), neighbours of one price merged.
 
-        UsageError where the steps are no whole units, a step has no price, or the bill could pass 2^63.
+        UsageError where the steps are not whole units, a step has no price, or the bill could pass 2^63.
         """
         unpriced = [lane for lane in lanes if lane not in self.prices]
         if unpriced:
             raise UsageError(f"the tariff has no price of {' or '.join(unpriced)}")
         if self.step_ms % unit_ms:
             raise UsageError(
-                f"the tariff's steps of {spell_ms(self.step_ms)} are no whole units of {spell_ms(unit_ms)}"
+                f"the tariff's steps of {spell_ms(self.step_ms)} are not whole units of {spell_ms(unit_ms)}"
             )
         size = self.step_ms // unit_ms
         if a % size or b % size:
@@ -167,7 +167,7 @@ class Tariff:
         if cost * unit_ms * MAX_POWER_W // 3600 >= 2**63:
             raise UsageError(
                 f"a bill could pass 2^63 in units of 10^-{self.scale + 6} {self.currency}; "
-                "right would be prices with fewer decimals, or shorter billing periods"
+                "use prices with fewer decimals, or shorter billing periods"
             )
         return weights
 
@@ -200,7 +200,7 @@ class Tariff:
         if (seconds * 1000 + unix_ms % 1000) % self.step_ms:
             raise UsageError(
                 f"a step of {spell_ms(self.step_ms)} begins at {moment.isoformat()}, so a price could change "
-                "within it; right would be steps of 15min or less"
+                "within it; use steps of 15min or less"
             )
         price = _by_rule(prices, moment.weekday(), seconds // 60)
         assert price is not None  # rules cover the week
@@ -209,11 +209,11 @@ class Tariff:
 
 def _check_size(lane: str, prices: Sequence[int]) -> None:
     if not all(-(2**63) <= price < 2**63 for price in prices):
-        raise UsageError(f"{lane}: a price passes 2^63 in the decimals of the tariff's finest")
+        raise UsageError(f"{lane}: a price passes 2^63, in as many decimals as the tariff's finest price has")
 
 
 def _local(unix_ms: int, zone: ZoneInfo) -> datetime:
-    """A moment by the zone's clocks, to the second."""
+    """A moment as the zone's clocks show it, to the second."""
     try:
         return datetime.fromtimestamp(unix_ms // 1000, zone)
     except (ValueError, OverflowError, OSError):

@@ -1,4 +1,4 @@
-"""Tokens: what opens one window, sealed for one grant.
+"""Tokens: each opens one window and is sealed for one grant.
 
     token_j = AES-256-GCM(T_j, nonce 0, aad = id | be64(a) | be64(b), plaintext)
 
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from gateway.chain.keys import be64, next_key, token_key
 from gateway.errors import Refused
 
-# T_j encrypts one message ever, a pure function of sealed units: so the nonce may be fixed.
+# The nonce may be fixed: T_j encrypts one message ever, a pure function of sealed units.
 _NONCE = bytes(12)
 TAG_BYTES = 16
 
@@ -29,10 +29,10 @@ def make_token(t_j: bytes, grant_id: bytes, a: int, b: int, plaintext: bytes) ->
 
 
 def open_token(t_j: bytes, grant_id: bytes, a: int, b: int, token: bytes) -> bytes:
-    """The plaintext. Refused if the token is another window's, another grant's, or changed."""
+    """The plaintext of a token. Refused if it belongs to another window or grant, or was changed."""
     try:
         return AESGCM(t_j).decrypt(_NONCE, token, grant_id + be64(a) + be64(b))
-    except (InvalidTag, ValueError, OverflowError):  # the last for windows beyond 2^64: hostile numbers
+    except (InvalidTag, ValueError, OverflowError):  # OverflowError: hostile windows beyond 2^64
         raise _closed(grant_id, a, b) from None
 
 

@@ -1,6 +1,6 @@
 """Granularities: the sequences of windows that a grant can open.
 
-A granularity cuts all of time, so every window has a number k: for whole units, window k is
+A granularity divides all of time, so every window has a number k: for whole units, window k is
 [k*g, (k+1)*g) from phase 0 of Unix time; for calendar days and months in an IANA zone, k counts
 local days, or months, since 1970. A grant's window j is the granularity's window k0 + j.
 """
@@ -16,7 +16,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from gateway.errors import UsageError
 
 _MAX_UNITS = 2**40 - 1
-# Kept beside the IANA zones on many systems: the machine's own zone, and clocks that count leap seconds.
+# Beside the IANA zones many systems keep the machine's own zone, and clocks that count leap seconds.
 _NO_ZONES = ("localtime", "posixrules", "posix", "right")
 _EPOCH = date(1970, 1, 1).toordinal()
 _MS = {"ms": 1, "s": 1000, "min": 60_000, "h": 3_600_000}
@@ -28,7 +28,7 @@ _WORDS = {"hour": "1h", "quarter": "15min", "minute": "1min", "second": "1s"}
 class Granularity:
     """Windows of `size` units, or calendar "day"s or "month"s in `zone`; units of `unit_ms`.
 
-    Only calendar windows have a zone; the others' is "UTC".
+    Only calendar windows have a zone; that of the others is "UTC".
     """
 
     size: int | Literal["day", "month"]
@@ -38,7 +38,7 @@ class Granularity:
     def __post_init__(self) -> None:
         if isinstance(self.size, int):
             if not 1 <= self.size <= _MAX_UNITS:
-                raise UsageError(f"a window of {self.size} units: right would be 1 to {_MAX_UNITS}")
+                raise UsageError(f"a window of {self.size} units: it must have 1 to {_MAX_UNITS}")
             if self.zone != "UTC":
                 raise UsageError(f"time zone {self.zone!r}: only days and months have one, other windows UTC")
             return
@@ -48,7 +48,7 @@ class Granularity:
 
     @classmethod
     def parse(cls, text: str, unit_ms: int, zone: str = "UTC") -> Granularity:
-        """From a person's words: "10s", "1min", "15min", "hour", "day", "month"."""
+        """The granularity that a person wrote: "10s", "1min", "15min", "hour", "day", "month"."""
         if text == "day":
             return cls("day", unit_ms, zone)
         if text == "month":
@@ -56,7 +56,7 @@ class Granularity:
         match = re.fullmatch(r"([0-9]{1,20}) *(ms|s|min|h)", _WORDS.get(text, text))
         if match is None or int(match[1]) == 0:
             raise UsageError(
-                f"granularity {text!r}: right would be a number and ms, s, min or h (15min), or day, or month"
+                f"granularity {text!r}: it must be a number and ms, s, min or h (15min), or day, or month"
             )
         ms = int(match[1]) * _MS[match[2]]
         if ms % unit_ms:
@@ -117,7 +117,7 @@ def check_zone(zone: str) -> None:
         ZoneInfo(zone)
     except (ZoneInfoNotFoundError, ValueError, OSError):
         raise UsageError(
-            f"time zone {zone!r} is not in the IANA list; right would be one like Europe/Berlin"
+            f"time zone {zone!r} is not in the IANA list; it must be one like Europe/Berlin"
         ) from None
 
 

@@ -1,4 +1,4 @@
-"""What makes a chunk valid: alone (`check_chunk`), and after the one before (`ChainFollower`).
+"""Checks of a chunk: alone (`check_chunk`), and after the one before (`ChainFollower`).
 
 The order is that of PROTOCOL.md, "What a reader checks": signature, form and place, then the chain of digests
 and seq without a hole. No I/O here. Every sentence names the object by its key.
@@ -16,7 +16,7 @@ from gateway.wire.stream import Chunk, Descriptor, Head
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """An object that does not hold, and a sentence that says why; the sentence names it too."""
+    """An invalid object, and a sentence that names it and says why."""
 
     key: str
     text: str
@@ -24,7 +24,7 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class ChunkMark:
-    """What is known of the chunk numbered `seq`: its digest, and the unit after its last."""
+    """What identifies the chunk numbered `seq`: its digest, and the unit after its last."""
 
     seq: int
     digest: bytes
@@ -33,7 +33,7 @@ class ChunkMark:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a follower stands: behind the object `key`, whose mark this is."""
+    """A follower's position: behind the object `key`, whose mark this is."""
 
     key: str
     mark: ChunkMark
@@ -41,31 +41,31 @@ class Place:
 
 
 def check_chunk(descriptor: Descriptor, key: str, data: bytes | None) -> Chunk:
-    """The chunk that the store holds under `key`, right by itself; else Refused."""
+    """The chunk that the store holds under `key`; Refused unless it is valid by itself."""
     if data is None:
-        raise Refused(f"{key} is listed by the store, and is not there")
+        raise Refused(f"{key} is listed by the store but is not there")
     layout = descriptor.layout
     chunk = Chunk.read_at(key, data, descriptor.signing_key, layout.unit_ms)
     if len(chunk.lanes) != len(descriptor.lanes):
         raise Refused(f"{key} holds {len(chunk.lanes)} lanes; the stream has {len(descriptor.lanes)}")
     if layout.link(chunk.first) != layout.link(chunk.end - 1):
-        raise Refused(f"{key} reaches over the border of a link")
+        raise Refused(f"{key} reaches across the border of a link")
     if chunk.first < descriptor.start:
         raise Refused(f"{key} begins before the stream's start, unit {descriptor.start}")
     return chunk
 
 
 class ChainFollower:
-    """Follows the chain from chunk to chunk and says what breaks it.
+    """A walk along the chain from chunk to chunk, which finds what breaks it.
 
-    From the stream's start (`from_start`) or from wherever the first chunk given lies. Chunks that
-    were refused by themselves are passed with `skip`; what they explain is not reported again.
+    It begins at the stream's start (`from_start`) or at the first chunk given. A chunk that was refused by
+    itself is passed over with `skip`; what it explains is not reported again.
     """
 
     def __init__(
         self, descriptor: Descriptor, marks: dict[str, ChunkMark], place: Place | None = None
     ) -> None:
-        """`marks`: what the chain must meet; the key of each says who holds it to be so."""
+        """`marks` are chunks that the chain must contain, each keyed by the words that say who claims it."""
         self._descriptor = descriptor
         self._marks = marks
         self._place = place
@@ -75,35 +75,35 @@ class ChainFollower:
 
     @classmethod
     def from_start(cls, descriptor: Descriptor, data: bytes, marks: dict[str, ChunkMark]) -> ChainFollower:
-        """Expects the stream's first chunk next; `data` is the descriptor's whole COSE_Sign1."""
+        """A follower that expects the stream's first chunk; `data` is the descriptor's whole COSE_Sign1."""
         mark = ChunkMark(-1, cose.digest(data), descriptor.start)
         return cls(descriptor, marks, Place(names.descriptor(descriptor.stream), mark, None))
 
     @property
     def incarnations(self) -> int:
-        """How many incarnations sealed what was walked."""
+        """How many incarnations sealed the chunks so far."""
         return len(self._incarnations)
 
     def fork(self) -> ChainFollower:
-        """A follower that goes on behind the last good chunk, while this one stays."""
+        """A copy that goes on behind the last valid chunk, while this follower stays."""
         other = ChainFollower(self._descriptor, self._marks, self._place)
         other._incarnations = set(self._incarnations)
         other._listed = self._listed
         return other
 
     def step_over(self, unit: int, page: tuple[str, bytes] | None) -> None:
-        """Go on at `unit`, behind chunks that were not read. `page`: the key of the day page that ends there,
-        and its last child, which must be the chunk that holds the unit, or the one before."""
+        """Go on at `unit`, behind chunks that were not read. `page` is the key of the day page that ends
+        there and its last child, which must be the chunk that holds the unit or the one before."""
         if self._place is None or self._place.mark.next_unit < unit:
             self._place, self._skipped = None, 0
             self._listed = None if page is None else (*page, unit)
 
     def skip(self) -> None:
-        """The next object in order was refused by itself."""
+        """Pass over the next object in order, which was refused by itself."""
         self._skipped += 1
 
     def follow(self, key: str, chunk: Chunk, data: bytes) -> list[Problem]:
-        """Take the next good chunk; what is wrong between it and the last one."""
+        """Take the next valid chunk; returns what is wrong between it and the last one."""
         here = Place(key, ChunkMark(chunk.seq, cose.digest(data), chunk.end), chunk.incarnation)
         last = self._place
         if last is not None and last.key == key:  # read once more, where a window ends inside it
@@ -119,7 +119,7 @@ class ChainFollower:
         return problems
 
     def finish(self, head: Head) -> list[Problem]:
-        """After the last chunk: what the head promises beyond it."""
+        """After the last chunk: returns what the head promises beyond it."""
         assert self._place is not None
         last = self._place.mark
         missing = head.seq - last.seq - self._skipped
@@ -152,10 +152,12 @@ class ChainFollower:
 
     def _check_listed(self, here: Place, chunk: Chunk) -> list[Problem]:
         listed, self._listed = self._listed, None
-        # A chunk that begins later cannot tell: the reader says what is missing before it.
+        # A chunk that begins later does not show it: the reader reports what is missing before that.
         if listed is None or chunk.first > listed[2] or listed[1] in (here.mark.digest, chunk.previous):
             return []
-        return [Problem(here.key, f"{here.key} does not go on where {listed[0]} ends: of another history")]
+        return [
+            Problem(here.key, f"{here.key} does not go on where {listed[0]} ends: it is of another history")
+        ]
 
     def _missing(self, last: Place, end: int, count: int) -> Problem:
         unit_ms, first = self._descriptor.layout.unit_ms, last.mark.next_unit
@@ -174,7 +176,7 @@ class ChainFollower:
         ]
 
     def _check_incarnation(self, last: Place | None, here: Place) -> list[Problem]:
-        """No run of the sealing process comes back once another has sealed; a TPM's counter only rises."""
+        """No incarnation comes back once another has sealed, and a TPM's counter only rises."""
         new = here.incarnation
         assert new is not None
         old = last.incarnation if last is not None else None

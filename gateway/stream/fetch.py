@@ -1,4 +1,4 @@
-"""Objects of a bucket, several at a time, handed out in the order of their keys."""
+"""Objects of a bucket, fetched several at a time and handed out in the order of their keys."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ async def numbered(bucket: Bucket, prefix: str, after: str, end: int) -> AsyncGe
 
 
 async def holding(keys: AsyncGenerator[str, None], number: int) -> AsyncGenerator[str, None]:
-    """`keys` from the last one on whose number is at most `number`: from what should hold it."""
+    """`keys` from the last one whose number is at most `number`, which is the one that should hold it."""
     candidate: str | None = None
     async with aclosing(keys):
         async for key in keys:

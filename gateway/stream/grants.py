@@ -1,4 +1,4 @@
-"""A grant and its revocation in a stream, checked without a key."""
+"""Checks of a grant and its revocation, without a key."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from gateway.wire.stream import Descriptor
 
 
 def check_grant(descriptor: Descriptor, key: str, data: bytes | None) -> tuple[GrantObject, Grant]:
-    """The grant that the store holds under `key`; else Refused."""
+    """The grant that the store holds under `key`; Refused unless it is valid."""
     if data is None:
         raise Refused(f"{key} is missing, and the store holds other objects of the grant")
     unit_ms = descriptor.layout.unit_ms
@@ -28,24 +28,24 @@ def check_grant(descriptor: Descriptor, key: str, data: bytes | None) -> tuple[G
 
 
 def check_revocation(descriptor: Descriptor, key: str, data: bytes | None) -> Revocation:
-    """The revocation that the store holds under `key`; else Refused."""
+    """The revocation that the store holds under `key`; Refused unless it is valid."""
     if data is None:
-        raise Refused(f"{key} is listed by the store, and is not there")
+        raise Refused(f"{key} is listed by the store but is not there")
     return Revocation.read_at(key, data, descriptor.signing_key, descriptor.layout.unit_ms)
 
 
 def grant_id_in(name: str) -> bytes | None:
-    """The id that a folder's name spells; None where it spells none."""
+    """The id in a folder's name; None where the name is not one."""
     return bytes.fromhex(name) if re.fullmatch(f"[0-9a-f]{{{2 * ID_BYTES}}}", name) else None
 
 
 async def grant_ids(reader: StreamReader) -> AsyncGenerator[bytes, None]:
-    """The ids that name folders below grant/, without listing what the folders hold."""
+    """The ids of all grants, from the folders below grant/, without listing what the folders hold."""
     prefix, after = names.grants(reader.descriptor.stream), ""
     while (key := await first_key(reader.bucket, prefix, after)) is not None:
         name, slash, _ = key.removeprefix(prefix).partition("/")
         grant_id = grant_id_in(name) if slash else None
         if grant_id is None:
-            raise Refused(f"the store holds {key!r}, which is no name that version 1 knows")
+            raise Refused(f"the store holds {key!r}, a name that version 1 does not have")
         yield grant_id
         after = f"{prefix}{name}0"  # "0" is the character after "/"

@@ -1,7 +1,7 @@
-"""Holds every page against what it was made of: a day's against its chunks, a month's against its days'.
+"""The audit of pages: every page against what it was made of, a day's chunks or a month's day pages.
 
-Chunks come in order, and a day is looked at once a chunk beyond it was taken: until then the chain may
-still say that one of its chunks was replaced. What a bad chunk explains is not reported again.
+Chunks come in order, and a day is examined once a chunk beyond it was taken: until then the chain may still
+show that one of its chunks was replaced. What an invalid chunk explains is not reported again.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _BELOW: dict[Span, str] = {"day": "chunks", "month": "day pages"}
 
 @dataclass(slots=True)
 class _Sum:
-    """What a page should say, as far as it was added up: `have` of `need` units or days."""
+    """The sums that a page should have, as far as they were added up: `have` of `need` units or days."""
 
     period: Period
     sums: U64
@@ -46,7 +46,7 @@ class _Sum:
 
 
 class PageAudit:
-    """One stream's pages; `count` says how many there were."""
+    """The audit of one stream's pages; `count` of them were there."""
 
     def __init__(self, reader: StreamReader, head: Head | None, report: Callable[[Problem], None]) -> None:
         descriptor = reader.descriptor
@@ -63,7 +63,7 @@ class PageAudit:
         self._end = 0
 
     async def take(self, chunk: Chunk, data: bytes, *, sound: bool) -> None:
-        """The next chunk that is right by itself; `sound`: it also follows the one before."""
+        """Take the next chunk that is valid by itself; `sound`: it also follows the one before."""
         calendar = self._calendar
         if calendar is None:
             return
@@ -83,7 +83,7 @@ class PageAudit:
         self._end = chunk.end
 
     async def finish(self) -> None:
-        """After the last chunk: the last pages, and whatever else lies among them."""
+        """After the last chunk: examine the last pages, and whatever else lies among them."""
         await self._close_days(self._end)
         if self._month is not None and self._month.period.end <= self._end:
             await self._close("month", self._month)
@@ -97,7 +97,7 @@ class PageAudit:
         return _Sum(period, np.zeros(shape, dtype=np.uint64), need, sound=sound)
 
     async def _close_days(self, end: int) -> None:
-        """Look at the pages of the days that end at or before unit `end`."""
+        """Examine the pages of the days that end at or before unit `end`."""
         assert self._calendar is not None or not self._days
         while self._days and self._days[0].period.end <= end:
             assert self._calendar is not None
@@ -118,7 +118,7 @@ class PageAudit:
                 self._month.add(page.page.first, page.page.step, page.c, page.digest, 1)
 
     async def _close(self, span: Span, right: _Sum) -> FoundPage | None:
-        """Look at the page that should say what `right` does; the page, if it is right by itself."""
+        """Examine the page that should have the sums `right`; returns it if it is valid by itself."""
         key = names.page(self._descriptor.stream, right.period.name)
         before, self._last[span] = self._last.get(span), None
         self._looked_at.add(key)
@@ -154,7 +154,7 @@ class PageAudit:
             return None
 
     async def _look_at(self, span: Span, key: str) -> None:
-        """A page of a time whose chunks were not found, or none at all."""
+        """Examine an object among the pages that no chunk led to: a page, or something else."""
         name = key.removeprefix(names.pages(self._descriptor.stream, span)).removesuffix(".cose")
         try:
             day = date.fromisoformat(name if span == "day" else f"{name}-01")
@@ -164,6 +164,6 @@ class PageAudit:
         except ValueError:
             period = None
         if period is None or period.count <= 0 or names.page(self._descriptor.stream, period.name) != key:
-            self._report(Problem(key, f"{key} is no page that this stream can have"))
+            self._report(Problem(key, f"{key} is not a page that this stream can have"))
         else:
             await self._read(period, key)

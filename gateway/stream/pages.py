@@ -1,4 +1,4 @@
-"""Day and month pages: what makes one right, alone and beside its neighbours, and which one to take."""
+"""Day and month pages: checks of one, alone and beside its neighbours, and the choice of which to read."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from gateway.wire.stream import Descriptor, Page
 
 
 def check_page(descriptor: Descriptor, period: Period, key: str, data: bytes) -> Page:
-    """The page of `period` that the store holds under `key`, its name, right by itself; else Refused."""
+    """The page of `period` that the store holds under `key`, its own; Refused unless valid by itself."""
     page = Page.read_at(key, data, descriptor.signing_key, descriptor.layout.unit_ms)
     if len(page.sums) != len(descriptor.lanes):
         raise Refused(f"{key} holds {len(page.sums)} lanes; the stream has {len(descriptor.lanes)}")
     if (page.step, page.first, page.count) != (period.step, period.first, period.count):
         raise Refused(
             f"{key} holds {page.count} steps of {page.step} units from unit {page.first};"
-            f" right would be {period.count} of {period.step} from {period.first}"
+            f" its period has {period.count} of {period.step} from {period.first}"
         )
     return page
 
 
 class FoundPage:
-    """A page that was read, with its key and H of its bytes."""
+    """A page that was read and checked, with its key and H of its bytes."""
 
     def __init__(self, period: Period, key: str, data: bytes, page: Page) -> None:
         self.period = period
@@ -44,8 +44,8 @@ class FoundPage:
 
 
 class Pages:
-    """The pages of one stream. It holds the last of each kind, since windows are read in order; each page
-    must fit those that are held: its predecessor, and the month that lists it."""
+    """The pages of one stream. The last one of each kind is kept, since windows are read in order; each page
+    must fit those that are kept: its predecessor, and the month that lists it."""
 
     def __init__(self, bucket: Bucket, descriptor: Descriptor) -> None:
         self._bucket = bucket
@@ -54,8 +54,8 @@ class Pages:
         self._last: dict[Span, tuple[Period, FoundPage | None]] = {}
 
     async def best(self, at: int, edges: NDArray[np.int64], end: int) -> FoundPage | None:
-        """The page of the longest period that holds unit `at`, has ended at unit `end`, is in the store,
-        and within which no edge lies inside a step. Refused where one does not hold."""
+        """The page of the longest period that contains unit `at`, is over at unit `end`, is in the store, and
+        has no edge inside a step. Refused where such a page is invalid."""
         if self._calendar is None:
             return None
         spans: tuple[Span, ...] = ("month", "day")
@@ -72,19 +72,19 @@ class Pages:
         return None
 
     def day_begin(self, unit: int) -> int:
-        """Where the day of `unit` begins; 0 where there are no pages."""
+        """The unit with which the day of `unit` begins; 0 in a stream without pages."""
         return 0 if self._calendar is None else self._calendar.period("day", unit).begin
 
     def next_day(self, unit: int) -> int | None:
-        """Where the next page could begin; None where there are none."""
+        """The unit with which the next page could begin; None in a stream without pages."""
         return None if self._calendar is None else self._calendar.period("day", unit).end
 
     async def day_of(self, unit: int) -> FoundPage | None:
-        """The day page that holds `unit`, if the store has it."""
+        """The day page that contains `unit`, if the store has it."""
         return None if self._calendar is None else await self._get("day", self._calendar.period("day", unit))
 
     async def ending_at(self, unit: int) -> FoundPage | None:
-        """The day page that ends at `unit`, where that or the month's that ends there was read last."""
+        """The day page that ends at `unit`, if it or the month page that ends there was the last one read."""
         if any(held is not None and period.end == unit for period, held in self._last.values()):
             return await self.day_of(unit - 1)
         return None
@@ -121,4 +121,4 @@ def check_listed(day: FoundPage, month: FoundPage) -> None:
         if day.digest not in children:
             raise Refused(f"{day.key} is not among the pages that {month.key} lists: replaced")
     elif day.period.begin == month.period.end and day.page.previous != children[-1]:
-        raise Refused(f"{day.key} does not go on where {month.key} ends: of another history")
+        raise Refused(f"{day.key} does not go on where {month.key} ends: it is of another history")

@@ -1,7 +1,6 @@
 """A stream in a store that nobody trusts: its descriptor, its head, its chunks and their sums.
 
-Whatever does not hold is Refused with a sentence that names the object; nothing that was not checked
-is handed out.
+An invalid object is Refused with a sentence that names it, and nothing is handed out unchecked.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ _Part = tuple[int, int, FoundPage | None]  # units [first, end), and the page th
 
 
 class StreamReader:
-    """One stream, as far as its head; `open` makes one, `refresh` reads the head (again)."""
+    """One stream, as far as its head. `open` makes a reader, `refresh` reads the head (again)."""
 
     def __init__(self, bucket: Bucket, descriptor: Descriptor, data: bytes, seen: Seen | None) -> None:
         self.bucket = bucket
@@ -42,7 +41,7 @@ class StreamReader:
     async def open(
         cls, bucket: Bucket, stream: bytes, signer: bytes, seen: Seen | None = None
     ) -> StreamReader:
-        """Read the descriptor. `signer` is the kid of the registered signing key, which pins it; `seen`
+        """A reader with the descriptor read. `signer`, the kid of the registered signing key, pins it; `seen`
         remembers the head between runs. NotFound where the store has nothing of the stream."""
         key = names.descriptor(stream)
         data = await get(bucket, key)
@@ -56,12 +55,12 @@ class StreamReader:
 
     @property
     def days_end(self) -> int:
-        """The end of the last UTC day that is over at the head: what lies before is in pages and folded
-        bundles. 0 where there are none."""
+        """The end of the last UTC day that is over at the head, up to which pages and folded bundles reach.
+        0 in a stream without pages."""
         return 0 if self.head is None else self._pages.day_begin(self.head.next_unit)
 
     def marks(self, head: Head | None) -> dict[str, ChunkMark]:
-        """What is known of the chain's chunks, and from whom."""
+        """The chunks that the chain must contain, keyed by the words that say who claims it."""
         marks: dict[str, ChunkMark] = {}
         if head is not None:
             marks[f"{names.head(head.stream)} names"] = _mark(head)
@@ -71,9 +70,9 @@ class StreamReader:
         return marks
 
     async def read_head(self) -> Head | None:
-        """The head, right by itself and not older than the one seen last; None where there is none yet.
+        """The head, valid by itself and not older than the one seen last; None where there is none yet.
 
-        Refused or RolledBack otherwise. That the chain leads up to it is not looked at here.
+        Refused or RolledBack otherwise. Whether the chain leads up to it is not checked here.
         """
         key = names.head(self.descriptor.stream)
         data = await get(self.bucket, key)
@@ -95,10 +94,10 @@ class StreamReader:
         return head
 
     async def refresh(self, now_ms: int, max_age_ms: int) -> None:
-        """Read the head, and hold it against the chunk it names and the one that was seen last.
+        """Read the head, and check it against the chunk that it names and the head that was seen last.
 
-        Refused where it is older than `max_age_ms` at `now_ms` (Unix ms): a store that withholds what
-        is new looks just so. What holds is remembered.
+        Refused where it is older than `max_age_ms` at `now_ms` (Unix ms): a store that withholds what is new
+        looks just like that. A valid head is remembered.
         """
         head = await self.read_head()
         if head is not None and head != self.head:
@@ -115,15 +114,15 @@ class StreamReader:
             )
 
     def remember(self, head: Head) -> None:
-        """Have later runs know that the stream reached this far."""
+        """Remember for later runs that the stream reached this head."""
         if self.seen is not None:
             self.seen.save(_mark(head))
 
     async def chunks(self, first: int, end: int, follower: ChainFollower) -> AsyncGenerator[Chunk, None]:
         """The checked chunks that hold units [first, end), in order and without a hole.
 
-        The units must lie between the stream's start and the head. `follower` goes along, so that of two
-        calls with the same follower the second one's chunks must follow the first one's.
+        The units must lie between the stream's start and the head. `follower` goes along: in two calls with
+        the same follower the chunks of the second must follow those of the first.
         """
         needed, hole = first, first - self.descriptor.layout.position(first)
         async with aclosing(objects(self.bucket, holding(self._in_link(first, end), first))) as found:
@@ -166,8 +165,8 @@ class StreamReader:
         return sums
 
     async def _parts(self, edges: NDArray[np.int64]) -> AsyncGenerator[_Part, None]:
-        """The time between the first and the last edge in parts [first, end), each with the page that has
-        it; chunks have those without."""
+        """The units between the first and the last edge in parts [first, end), each with the page that has
+        its sums; a part without one is in chunks."""
         at, end = int(edges[0]), int(edges[-1])
         chunks_from: int | None = None
         while at < end:
@@ -186,7 +185,7 @@ class StreamReader:
             yield chunks_from, end, None
 
     def _in_link(self, unit: int, end: int) -> AsyncGenerator[str, None]:
-        """The keys of the chunks from the start of `unit`'s link on: none that begins earlier holds it."""
+        """The keys of the chunks from the start of `unit`'s link on; none that begins earlier holds it."""
         start = unit - self.descriptor.layout.position(unit)
         after = self._name(start - 1) if start else ""
         return numbered(self.bucket, names.chunks(self.descriptor.stream), after, end)
@@ -195,7 +194,7 @@ class StreamReader:
         return names.chunk(self.descriptor.stream, unit, self.descriptor.layout.unit_ms)
 
     async def _check_end(self, mark: ChunkMark, who: str, error: type[Refused]) -> None:
-        """The chunk that ends where `mark` says must be the one it says."""
+        """Raise `error` unless the chunk that ends where `mark` does is the chunk of that mark."""
         last: str | None = None
         async with aclosing(self._in_link(mark.next_unit - 1, mark.next_unit)) as keys:
             async for key in keys:

@@ -1,6 +1,6 @@
-"""The head that was seen last: one small JSON file a stream, in the provider's folder.
+"""The head that was seen last: one small JSON file for each stream, in the provider's folder.
 
-With it a store cannot show an older state, or another history, to a reader who knows better.
+It keeps a store from showing an older state, or another history, to a reader who has seen more.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from gateway.wire.signed import DIGEST_BYTES
 
 
 class Seen:
-    """What `folder` remembers of one stream."""
+    """The memory of one stream's head, in `folder`."""
 
     def __init__(self, folder: Path, stream: bytes) -> None:
         self._path = folder / "seen" / f"{stream.hex()}.json"
 
     def load(self) -> ChunkMark | None:
-        """The last head's mark; None where none was ever seen. UsageError for a damaged file."""
+        """The mark of the last head; None if none was ever seen. UsageError for a damaged file."""
         try:
             document = json.loads(self._path.read_bytes())
             mark = ChunkMark(
@@ -36,7 +36,7 @@ class Seen:
         except (ValueError, TypeError, KeyError):
             raise UsageError(
                 f"{self._path} is damaged, so a store gone back to an older state would not show;"
-                " remove the file to begin anew with what the store shows now"
+                " remove the file to start again from what the store shows now"
             ) from None
         return mark
 

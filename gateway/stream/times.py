@@ -1,4 +1,4 @@
-"""Units as moments: how this room names a place in a stream."""
+"""Units as moments, for results and sentences."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def moment(unit: int, unit_ms: int) -> datetime:
-    """When a unit begins, UTC; the calendar's last moment for what lies beyond the year 9999."""
+    """When a unit begins, UTC; the last moment of the calendar for a unit beyond the year 9999."""
     try:
         return EPOCH + timedelta(milliseconds=unit * unit_ms)
     except OverflowError:
@@ -27,7 +27,7 @@ def spell(unit: int, unit_ms: int) -> str:
 
 
 def spell_age(ms: int) -> str:
-    """A duration in words, in the largest unit that it fills twice: "3 days", "90 min"."""
+    """A duration for a sentence, in the largest unit that fits into it twice: "3 days", "90 min"."""
     for name, length in (("days", 86_400_000), ("h", 3_600_000), ("min", 60_000)):
         if ms >= 2 * length:
             return f"{ms // length} {name}"

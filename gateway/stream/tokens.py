@@ -1,4 +1,4 @@
-"""A bundle of tokens in a stream, checked without a key."""
+"""Checks of a bundle of tokens, without a key."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from gateway.wire.stream import Descriptor
 
 
 def check_bundle(descriptor: Descriptor, grant: Grant | None, key: str, data: bytes | None) -> Tokens:
-    """The bundle that the store holds under `key`; else Refused. `grant`, where known, says how long its
-    tokens are."""
+    """The bundle that the store holds under `key`; Refused unless it is valid. `grant`, where known, gives
+    the length of its tokens."""
     if data is None:
-        raise Refused(f"{key} is listed by the store, and is not there")
+        raise Refused(f"{key} is listed by the store but is not there")
     bundle = Tokens.read_at(key, data, descriptor.signing_key, descriptor.layout.unit_ms)
     if grant is not None and not all(_fits(grant, token) for token in bundle.tokens):
         raise Refused(f"{key} holds tokens of another length than its grant's {len(grant.lanes)} lanes give")
@@ -22,7 +22,7 @@ def check_bundle(descriptor: Descriptor, grant: Grant | None, key: str, data: by
 
 
 def _fits(grant: Grant, token: bytes) -> bool:
-    """Whether a token has a length that its grant's kind gives it."""
+    """Whether a token has a length that the kind of its grant allows."""
     size, lanes = len(token) - TAG_BYTES, len(grant.lanes)
     if grant.kind == "raw":
         return size > 0 and size % (16 + KEY_BYTES * lanes) == 0  # gateway.chain.raw

@@ -1,7 +1,7 @@
-"""Everything of a stream, from its first chunk on: each object that does not hold is named.
+"""Verification of a whole stream, from its first chunk on: each invalid object is named.
 
-It shows whether the store keeps what the gateway signed; nothing need be granted for that. It goes on
-after a bad object, and what one bad object explains is not reported again.
+It shows whether the store keeps what the gateway signed, and needs no grant. It goes on after an invalid
+object, and what that explains is not reported again.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from gateway.wire.stream import Descriptor, Head
 
 @dataclass(slots=True)
 class Tally:
-    """What was looked at so far, and how many problems there are. `head` is None where none holds."""
+    """What was examined so far, and how many problems there are. `head` is None unless it is valid."""
 
     head: Head | None = None
     chunks: int = 0
@@ -46,11 +46,11 @@ async def verify(
     on_problem: Callable[[Problem], None],
     on_chunk: Callable[[Tally], None],
 ) -> Tally:
-    """Look at the descriptor, the head, all chunks, all pages, all grants and their tokens.
+    """Examine the descriptor, the head, all chunks, all pages, all grants and their tokens.
 
-    `on_problem` gets each problem as it is found, `on_chunk` the tally after each chunk. A head that
-    holds is remembered in `seen` if nothing was found wrong. NotFound where the store has nothing of the
-    stream; StoreUnavailable and StoreDenied end it early.
+    `on_problem` gets each problem as it is found, `on_chunk` the tally after each chunk. The head is
+    remembered in `seen` if no problem was found. NotFound where the store has nothing of the stream;
+    StoreUnavailable and StoreDenied end the verification early.
     """
     tally = Tally()
 
@@ -116,7 +116,7 @@ async def _verify_grants(reader: StreamReader, tally: Tally, report: Callable[[P
             name, _, rest = key.removeprefix(prefix).partition("/")
             grant_id = grant_id_in(name)
             if grant_id is None or rest.partition("/")[0] not in _IN_A_GRANT:
-                report(Problem(key, f"{key} is no name that version 1 knows"))
+                report(Problem(key, f"{key} is a name that version 1 does not have"))
                 continue
             if folder is None or folder.id != grant_id:
                 if folder is not None:
@@ -146,11 +146,11 @@ class _Folder:
         self._there = False
         self._grant: Grant | None = None
         self._windows: list[tuple[int, int]] = []  # those that have tokens, of one fold after another
-        self._broken: list[int] = []  # where bundles begin that do not hold
+        self._broken: list[int] = []  # the first windows of invalid bundles
         self._revoked_from: int | None = None
 
     def take(self, key: str, name: str, data: bytes | None) -> None:
-        """The next object; Refused where it does not hold."""
+        """Take the next object; Refused if it is invalid."""
         if name == "grant.cose":
             self._there = True
             self._tally.grants += 1
@@ -168,12 +168,13 @@ class _Folder:
                 first = self._windows.pop()[0]
             self._windows.append((first, bundle.end_window))
         elif name == "revoked.cose":
-            self._revoked_from = 0  # where it does not hold, no token is asked for
+            self._revoked_from = 0  # of an invalid one: no token is missed then
             self._revoked_from = check_revocation(self._descriptor, key, data).from_unit
 
     def finish(self, head: Head | None) -> None:
-        """After the last object. Each window must have its token in some fold. The gateway puts the tokens
-        of closed windows before the head, and those of past windows right after the grant."""
+        """After the last object: report what is missing. Each window must have its token in some fold. The
+        gateway sends the tokens of closed windows before the head, those of past windows right after the
+        grant."""
         if not self._there:
             key = names.grant(self._descriptor.stream, self.id)
             self._report(Problem(key, f"{key} is missing, and the store holds other objects of the grant"))
@@ -191,7 +192,7 @@ class _Folder:
             self._missing(at, grant.complete(end), "the head is beyond its first window")
 
     def _missing(self, window: int, end: int, why: str) -> None:
-        """No bundle holds windows `window` to `end` - 1: news, unless one that is broken should."""
+        """Report that no bundle holds windows `window` to `end` - 1, unless an invalid one should."""
         if not any(window <= broken < end for broken in self._broken):
             key = names.bundle(self._descriptor.stream, self.id, window)
             self._report(Problem(key, f"{key} is missing: {why}"))

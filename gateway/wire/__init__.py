@@ -1,8 +1,8 @@
 """Every object that is stored or sent: its CDDL (gw1.cddl), its encoding, its signature check.
 
 gateway/PROTOCOL.md is the specification, and tests/wire/test_protocol.py holds it and this room together.
-The only room that knows CBOR and COSE. What it decodes is checked: signature first, then form;
-whatever fails is Refused with a sentence that names the object. In the order in which to read it:
+The only room that knows CBOR and COSE. What it decodes is checked, the signature first and then the form;
+what fails is Refused with a sentence that names the object. In reading order:
 
 - `es256`    signatures as COSE wants them, and public keys
 - `cose`     deterministic CBOR, and COSE_Sign1 with ES256
@@ -12,6 +12,6 @@ whatever fails is Refused with a sentence that names the object. In the order in
 - `stream`   descriptor, chunk, head, page
 - `grant`    a grant and its body, token bundles, the revocation
 - `tariff`   the tariff of a bill
-- `card`     who somebody is
-- `kinds`    which kind of object lies where
+- `card`     the public keys of a gateway or a provider
+- `kinds`    the kind of object that lies at a key
 """

@@ -1,4 +1,4 @@
-"""A card: who someone is."""
+"""A card: the public keys of a gateway or a provider."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from gateway.wire.signed import Signed
 
 @dataclass(frozen=True, slots=True)
 class Card(Signed):
-    """Who someone is: public keys, role and name, and for how long that holds (Unix ms)."""
+    """Public keys, role and name of a gateway or a provider, and how long they are valid (Unix ms)."""
 
     TYPE = "gw1/card"
     FIELDS = (
@@ -45,6 +45,6 @@ class Card(Signed):
 
     @classmethod
     def read_self_signed(cls, data: bytes, what: str) -> Self:
-        """A card that its own holder signed: it proves that the holder has the key, not who it is."""
+        """A card that its holder signed: that proves that the holder has the key, not who the holder is."""
         key = cls.from_payload(cose.payload_unchecked(data, what)[1], what).signing_key
         return cls.read(data, key, what)

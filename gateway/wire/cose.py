@@ -77,7 +77,7 @@ def _is_plain(data: bytes) -> bool:
 
 
 def decode(data: bytes, what: str) -> Any:
-    """The value of deterministic CBOR bytes; Refused for any other bytes. `what` names them in the text."""
+    """The value of deterministic CBOR; Refused for any other bytes. `what` names them in the sentence."""
     try:
         plain = _is_plain(data)
     except IndexError:
@@ -124,7 +124,8 @@ def load_public_key(public_key: bytes, what: str) -> ec.EllipticCurvePublicKey:
 
 
 def payload_unchecked(data: bytes, what: str) -> tuple[bytes, bytes, bytes]:
-    """(kid, payload, signature) of a COSE_Sign1, whoever signed it: only to find out whom to ask."""
+    """(kid, payload, signature) of a COSE_Sign1 that anybody may have signed: only to find out which key to
+    ask for."""
     parts = decode(data.removeprefix(_TAG), what)
     if (
         not data.startswith(_TAG)
@@ -142,7 +143,7 @@ def payload_unchecked(data: bytes, what: str) -> tuple[bytes, bytes, bytes]:
 
 
 def verify(data: bytes, type_string: str, public_key: bytes, what: str) -> bytes:
-    """The payload of `data`, once it is proven to be a `type_string` signed by `public_key` (DER)."""
+    """The payload of `data`; Refused unless it is a `type_string` signed by `public_key` (DER)."""
     kid, payload, signature = payload_unchecked(data, what)
     if not hmac.compare_digest(kid, kid_of(public_key)):
         raise Refused(

@@ -1,4 +1,4 @@
-"""The objects of a grant: the grant with its body, token bundles, the revocation."""
+"""The objects of a grant: the grant and its body, token bundles, the revocation."""
 
 from __future__ import annotations
 
@@ -37,14 +37,14 @@ _BODY_FIELDS = (
 
 
 def grant_body(grant: Grant) -> bytes:
-    """The grant body whose H binds K_0 to it."""
+    """The bytes of the grant body, whose H binds K_0 to it."""
     values = {field.name: getattr(grant, field.name, None) for field in _BODY_FIELDS}
     values["granularity"], values["zone"] = grant.granularity.size, grant.granularity.zone
     return cose.encode(write(_BODY_FIELDS, values, "grant body"))
 
 
 def read_grant_body(body: bytes, unit_ms: int, what: str) -> Grant:
-    """The grant of a body; the units are those of its stream, `unit_ms` long."""
+    """The grant in the bytes of a body, whose stream has units of `unit_ms`."""
     values = _body_values(body, what)
     try:
         values["granularity"] = Granularity(values["granularity"], unit_ms, values.pop("zone"))
@@ -59,7 +59,7 @@ def _body_values(body: bytes, what: str) -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True)
 class GrantObject(Stored):
-    """A grant body and K_0, sealed to the provider."""
+    """A grant body, and K_0 sealed to the provider."""
 
     TYPE = "gw1/grant"
     FIELDS = (
@@ -85,7 +85,7 @@ class GrantObject(Stored):
 
 @dataclass(frozen=True, slots=True)
 class Tokens(Stored):
-    """Tokens of consecutive windows, one after another."""
+    """A bundle of the tokens of consecutive windows."""
 
     TYPE = "gw1/tokens"
     FIELDS = (
@@ -116,7 +116,7 @@ class Tokens(Stored):
 
 @dataclass(frozen=True, slots=True)
 class Revocation(Stored):
-    """From `from_unit` on, the grant opens nothing more."""
+    """The end of a grant: from `from_unit` on it opens nothing more."""
 
     TYPE = "gw1/revoked"
     FIELDS = (

@@ -1,4 +1,4 @@
-"""Which kind of object lies where in a bucket."""
+"""The kind of object that lies at a key of a bucket."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ _BELOW_GRANT: dict[str, type[Stored]] = {
 
 
 def class_at(key: str) -> type[Stored]:
-    """What kind of object lies at a key of the bucket; Refused where version 1 has none."""
+    """The class of the object that belongs at a key; Refused for a key that version 1 does not have."""
     parts = key.split("/")
     if len(parts) >= 5 and parts[2] == "grant":
         kind = _BELOW_GRANT.get(parts[4])
     else:
         kind = _BELOW_STREAM.get(parts[2]) if len(parts) >= 3 else None
     if kind is None:
-        raise Refused(f"the store holds {key!r}, which is no name that version 1 knows")
+        raise Refused(f"the store holds {key!r}, a name that version 1 does not have")
     return kind

@@ -52,7 +52,7 @@ def grant(stream: bytes, grant_id: bytes) -> str:
 
 
 def revocation(stream: bytes, grant_id: bytes) -> str:
-    """Says from which unit the grant is revoked."""
+    """The grant's revocation."""
     return f"{grants(stream)}{grant_id.hex()}/revoked.cose"
 
 
@@ -83,8 +83,8 @@ def page(stream: bytes, period: str) -> str:
 
 
 def number_in(key: str) -> int:
-    """The 16-hex-digit number that ends the key of a chunk or a bundle; Refused where there is none."""
+    """The number that ends the key of a chunk or a bundle, 16 hex digits; Refused for any other key."""
     name = key.rpartition("/")[2].removesuffix(".cose")
     if len(name) != 16 or not set(name) <= _HEX or not key.endswith(".cose"):
-        raise Refused(f"the store holds {key!r}, which is no name that version 1 knows")
+        raise Refused(f"the store holds {key!r}, a name that version 1 does not have")
     return int(name, 16)

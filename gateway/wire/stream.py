@@ -25,7 +25,7 @@ _LANES = len(LANES)
 
 @dataclass(frozen=True, slots=True)
 class Descriptor(Stored):
-    """What a stream is: its layout, lanes, first unit, signing key and what kind of root seals it."""
+    """The description of a stream: layout, lanes, first unit, signing key, and the kind of root behind it."""
 
     TYPE = "gw1/stream"
     FIELDS = (
@@ -60,7 +60,9 @@ class Descriptor(Stored):
         lanes = tuple(Lane(*lane) for lane in values["lanes"])
         for lane in lanes:
             if LANES.get(lane.name) != lane:
-                raise Refused(f"{what}: lane {lane.name!r} is none that version 1 knows")
+                raise Refused(
+                    f"{what}: {lane.name!r} ({lane.unit!r}, {lane.scale!r}) is not a lane of version 1"
+                )
         if len(set(lanes)) < len(lanes):
             raise Refused(f"{what}: it names a lane twice")
         try:
@@ -90,9 +92,9 @@ class Descriptor(Stored):
 
 @dataclass(frozen=True, slots=True)
 class Chunk(Stored):
-    """Sealed units [first, first + count) of one link and one incarnation, one array of c a lane.
+    """Sealed units [first, first + count) of one link and one incarnation, an array of c for each lane.
 
-    `previous` is H of the chunk before (its whole COSE_Sign1), for seq 0 of the descriptor.
+    `previous` is H of the chunk before (of its whole COSE_Sign1), in chunk 0 of the descriptor.
     """
 
     TYPE = "gw1/chunk"
@@ -141,7 +143,7 @@ class Chunk(Stored):
 
 @dataclass(frozen=True, slots=True)
 class Head(Stored):
-    """How far the stream has come: the last chunk's seq and digest, and the unit to come next."""
+    """The end of the stream: seq and digest of the last chunk, and the unit to come next."""
 
     TYPE = "gw1/head"
     FIELDS = (
@@ -164,10 +166,10 @@ class Head(Stored):
 
 @dataclass(frozen=True, slots=True)
 class Page(Stored):
-    """Sums of c over a UTC day or month in steps, and the digests of what they were added up from.
+    """Sums of c in the steps of a UTC day or month, and the digests of what they were added up from.
 
-    `sums` has one array a lane, `children` the digests of the chunks that overlap the day, or of the
-    month's day pages; `previous` is H of the page before of the same kind, None for the first.
+    `sums` has an array for each lane, `children` the digests of the chunks that overlap the day or of the
+    month's day pages; `previous` is H of the page before of the same kind, None in the first.
     """
 
     TYPE = "gw1/page"
@@ -207,5 +209,5 @@ class Page(Stored):
         return self.first + self.step * self.count
 
     def c(self, lane: int) -> U64:
-        """The sums of the descriptor's lane number `lane`, one a step."""
+        """The sums of the descriptor's lane number `lane`, one for each step."""
         return np.frombuffer(self.sums[lane], dtype="<u8")

@@ -1,4 +1,4 @@
-"""The body of a tariff, whose H stands in the grant of a bill."""
+"""The body of a tariff, whose H is in the grant body of a bill."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _TARIFF_FIELDS = (
 
 
 def tariff_body(tariff: Tariff) -> bytes:
-    """The tariff whose H stands in the grant body of a bill."""
+    """The bytes of a tariff's body."""
     values: dict[str, Any] = {field.name: getattr(tariff, field.name, None) for field in _TARIFF_FIELDS[:4]}
     for lane in ENERGY:
         prices = tariff.prices.get(lane)
@@ -37,7 +37,7 @@ def tariff_body(tariff: Tariff) -> bytes:
 
 
 def read_tariff_body(body: bytes, what: str) -> Tariff:
-    """The tariff of a body."""
+    """The tariff in the bytes of a body."""
     values = read(_TARIFF_FIELDS, cose.decode(body, what), what)
     prices: dict[str, TimeOfUse | Dynamic] = {}
     try:

@@ -91,11 +91,11 @@ def test_an_empty_window_has_its_number_too() -> None:
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
-        ({"lanes": ()}, "right would be some of import, export, power, count, each once"),
-        ({"lanes": ("heat",)}, "right would be some of import, export, power, count, each once"),
+        ({"lanes": ()}, "they must be some of import, export, power, count, each once"),
+        ({"lanes": ("heat",)}, "they must be some of import, export, power, count, each once"),
         ({"lanes": ("import", "import")}, "each once"),
-        ({"first": 1}, "from = unit 1 is no boundary between windows of 15min"),
-        ({"until": 901}, "until = unit 901 is no boundary between windows of 15min"),
+        ({"first": 1}, "from = unit 1 is not a boundary between windows of 15min"),
+        ({"until": 901}, "until = unit 901 is not a boundary between windows of 15min"),
         ({"until": 0}, "until must be later than from"),
         ({"first": 900, "until": 900}, "until must be later than from"),
         ({"first": 1800, "until": 900}, "until must be later than from"),

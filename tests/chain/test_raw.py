@@ -34,7 +34,7 @@ def test_the_layout_is_the_protocols() -> None:
 
 @pytest.mark.parametrize("size", [0, 1, 15, 16, 47, 49, 80, 95, 97])
 def test_no_whole_number_of_links_is_refused(size: int) -> None:
-    with pytest.raises(Refused, match="no whole number of links"):
+    with pytest.raises(Refused, match="does not hold a whole number of links"):
         read_links(bytes(size), ("import",))
 
 

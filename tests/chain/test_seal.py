@@ -103,7 +103,7 @@ def test_only_u64_are_sealed(dtype: type) -> None:
     """numpy would make floats of i64 and u64 together, and so lose the low bits."""
     with pytest.raises(ValueError, match="unsigned 64-bit"):
         seal(W, 0, np.zeros(4, dtype=dtype))
-    with pytest.raises(ValueError, match="one lane"):
+    with pytest.raises(ValueError, match="one-dimensional array"):
         seal(W, 0, np.zeros((4, 2), dtype=np.uint64))
 
 

@@ -103,8 +103,8 @@ def test_periods_are_those_that_can_be_billed() -> None:
     [
         ((0, 86_401), 1000, "does not begin and end on a step of 15min"),
         ((1, 86_401), 1000, "does not begin and end on a step of 15min"),
-        ((0, 10), 3_600_000, "steps of 15min are no whole units of 1h"),
-        ((0, 86_400_000), 7, "no whole units of 7ms"),
+        ((0, 10), 3_600_000, "steps of 15min are not whole units of 1h"),
+        ((0, 86_400_000), 7, "not whole units of 7ms"),
         ((0, 900 * 600_000), 1000, "at most 527040 steps"),
     ],
 )
@@ -135,7 +135,7 @@ def test_no_bill_can_pass_two_to_the_63() -> None:
     (weight,) = imported(one, a, b)
     energy = (b - a) * 10**6 * 1000 // 3600  # mWh
     assert abs(weight.price) * energy < 2**63 <= (abs(weight.price) + 1) * (energy + 1)
-    with pytest.raises(UsageError, match=r"could pass 2\^63 in units of 10\^-10 EUR; right would be"):
+    with pytest.raises(UsageError, match=r"could pass 2\^63 in units of 10\^-10 EUR; use prices with fewer"):
         imported(tariff(flat(most + 1), zone="UTC"), a, b)
     half = replace(one, prices={"import": flat(most // 2 + 1), "export": flat(-(most // 2) - 1)})
     half.weights(["import"], 1000, a, b)
@@ -146,7 +146,7 @@ def test_no_bill_can_pass_two_to_the_63() -> None:
 def test_steps_that_a_zones_clocks_cut_are_refused() -> None:
     """Kathmandu is 5:45 ahead: hours of Unix time begin there at a quarter to."""
     a, b = month(2026, 6, "UTC")
-    with pytest.raises(UsageError, match=r"a step of 1h begins at .*05:45.*; right would be steps of 15min"):
+    with pytest.raises(UsageError, match=r"a step of 1h begins at .*05:45.*; use steps of 15min"):
         imported(tariff(TimeOfUse((Rule(1),)), zone="Asia/Kathmandu", step_ms=HOUR), a, b)
     assert imported(tariff(TimeOfUse((Rule(1),)), zone="Asia/Kathmandu"), a, b) == [Weight(a, b, 1)]
 
@@ -154,8 +154,8 @@ def test_steps_that_a_zones_clocks_cut_are_refused() -> None:
 @pytest.mark.parametrize(
     ("rules", "sentence"),
     [
-        ((), "right would be 1 to 256 rules"),
-        ((Rule(1),) * 257, "right would be 1 to 256 rules"),
+        ((), "there must be 1 to 256 rules, not 0"),
+        ((Rule(1),) * 257, "there must be 1 to 256 rules, not 257"),
         ((Rule(1, begin=10, end=20),), "price changes within a step"),
         ((Rule(1, begin=0, end=1425), Rule(1, (0, 1, 2, 3, 4, 5), 1425, 1440)), "from 23:45 on of day 7"),
         ((Rule(1, begin=60, end=1440),), "no rule has a price from 00:00 on of day 1"),
@@ -210,7 +210,7 @@ def test_a_rule_is_some_minutes_of_some_days(days: tuple[int, ...], begin: int, 
         ({"scale": 13}, "0 to 12 decimals"),
         ({"zone": "Mars/Base"}, "time zone 'Mars/Base'"),
         ({"step_ms": 0}, "does not divide a day"),
-        ({"step_ms": 7 * 60_000}, "does not divide a day; usual are 15min and 1h"),
+        ({"step_ms": 7 * 60_000}, "does not divide a day; 15min and 1h are usual"),
         ({"prices": {}}, "for import, for export, or for both"),
         ({"prices": {"power": PEAK}}, "for import, for export, or for both"),
         ({"prices": {"import": Dynamic(0, ())}}, f"1 to {MAX_PRICES} prices"),

@@ -193,7 +193,7 @@ def test_spelling(ms: int, text: str) -> None:
     ],
 )
 def test_what_is_no_granularity(text: str) -> None:
-    with pytest.raises(UsageError, match="right would be a number and ms, s, min or h"):
+    with pytest.raises(UsageError, match="it must be a number and ms, s, min or h"):
         Granularity.parse(text, 1000)
 
 
@@ -205,7 +205,7 @@ def test_any_text_is_parsed_or_refused(text: str) -> None:
 
 @pytest.mark.parametrize("size", [0, -1, 2**40])
 def test_no_such_size(size: int) -> None:
-    with pytest.raises(UsageError, match="right would be 1 to 1099511627775"):
+    with pytest.raises(UsageError, match="it must have 1 to 1099511627775"):
         Granularity(size, 1000)
 
 

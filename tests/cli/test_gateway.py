@@ -295,7 +295,7 @@ async def test_what_cannot_be_granted_or_revoked(home: Home, gateway: Run, tmp_p
     )
     await home.runs(2 * LINK_UNITS)
     for args, code, sentence in (
-        ([*new[:-1], "7"], 2, "granularity '7': right would be a number and ms, s, min or h"),
+        ([*new[:-1], "7"], 2, "granularity '7': it must be a number and ms, s, min or h"),
         ([*new, "--lanes", "gas"], 2, "'gas': right would be some of import,export,power,count"),
         ([*new, "--lanes", ""], 2, "right would be some of import,export,power,count"),
         ([*new, "--from", "soon"], 2, "'soon' is no time; right would be 2026-11-22, or 2026-11-22T18:30"),

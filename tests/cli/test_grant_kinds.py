@@ -180,7 +180,7 @@ async def test_a_tariff_that_isolates_is_refused_though_it_is_confirmed(
     for yes in ((), ("--yes",)):
         code, out, err = await gateway(*new(provider, "--bill", str(tariff), "--granularity", "month", *yes))
         assert (code, out) == (2, "")
-        assert "this tariff's bill tells the sum of import of one window of 15min by itself" in err
+        assert "this tariff's bill by itself reveals the sum of import in one window of 15min" in err
         assert "the one from 2026-06-10T00:00:00+00:00 on: such a bill is never granted" in err
     assert await home.ledger.grants() == []
 

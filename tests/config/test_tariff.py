@@ -76,7 +76,7 @@ def test_what_a_file_says_comes_through_its_encoding(text: str, tmp_path: Path) 
     [
         ('currency = "EUR"', "", 'currency is missing; right would be "EUR"'),
         ('currency = "EUR"', "currency = 7", 'currency is missing; right would be "EUR"'),
-        ('"EUR"', '"€€€"', 'right would be "EUR"'),
+        ('"EUR"', '"€€€"', 'must be 1 to 8 printable bytes, such as "EUR"'),
         (
             'currency = "EUR"',
             'currency = "EUR"\ncolour = "red"',
@@ -85,7 +85,7 @@ def test_what_a_file_says_comes_through_its_encoding(text: str, tmp_path: Path) 
         ("Europe/Berlin", "Europe/Atlantis", "time zone 'Europe/Atlantis' is not in the IANA list"),
         ('currency = "EUR"', 'currency = "EUR"\nstep = "day"', 'step = "day": right would be "15min"'),
         ('currency = "EUR"', 'currency = "EUR"\nstep = "7min"', "does not divide a day"),
-        ('currency = "EUR"', 'currency = "EUR"\nstep = 15', "granularity '15': right would be a number and"),
+        ('currency = "EUR"', 'currency = "EUR"\nstep = 15', "granularity '15': it must be a number and"),
         ('"0.3215"', "0.3215", 'price 0.3215: right would be a number per kWh as text, "0.3215"'),
         ('"0.3215"', '"cheap"', "price 'cheap'"),
         ('"0.3215"', '"NaN"', "price 'NaN'"),

@@ -293,13 +293,13 @@ async def test_a_wish_that_cannot_be_granted(home: Home, path: Path) -> None:
         other = Provider(home.clock.now_ms).card_bytes()
         far = 10**30
         cases: list[tuple[JSON, str, str]] = [
-            ({"granularity": "often"}, "usage", "granularity 'often': right would be"),
+            ({"granularity": "often"}, "usage", "granularity 'often': it must be"),
             ({"granularity": "\ud800"}, "usage", "granularity"),
             ({"granularity": "day", "zone": "\ud800"}, "usage", "time zone"),
             ({"purpose": "\ud800"}, "usage", "purpose"),
             ({"granularity": "99999999h"}, "usage", "beyond the year 9998"),
             ({"lanes": ["gas"]}, "usage", "lanes gas: the meter main gives"),
-            ({"lanes": []}, "usage", "right would be some of"),
+            ({"lanes": []}, "usage", "they must be some of"),
             ({"purpose": "a\x1bb"}, "usage", "purpose"),
             ({"meter": "cellar"}, "usage", "meter 'cellar' has no stream; those that have: main"),
             ({"until_ms": 0}, "usage", "ends before its first window"),
@@ -459,5 +459,8 @@ async def test_a_bill_is_granted_with_its_tariff(tmp_path: Path, path: Path) -> 
         for confirmed in (False, True):
             isolating = wished | {"tariff": tariff(0, 0, 0, 9, 0, 0, 0), "granularity": "168h"}
             code, said = await client.error("POST", "/grants", isolating | {"confirmed": confirmed})
-            assert (code, "one window of 24h by itself" in said) == ("usage", True)
+            assert (code, "by itself reveals the sum of import in one window of 24h" in said) == (
+                "usage",
+                True,
+            )
         assert len(await home.ledger.grants()) == 1

@@ -272,13 +272,13 @@ async def test_what_cannot_be_granted_gets_a_sentence(home: Home) -> None:
         provider = await begun(home)
         stream = await home.stream()
         for wish, sentence in (
-            ({"granularity": "7"}, "granularity '7': right would be"),
+            ({"granularity": "7"}, "granularity '7': it must be"),
             ({"granularity": "1ms"}, "not a whole number of this stream's units"),
             ({"granularity": "day", "zone": "Mars/Base"}, "time zone 'Mars/Base'"),
             ({"lanes": ("power", "gas")}, "lanes gas: the meter main gives import, export, power, count"),
-            ({"lanes": ()}, "right would be some of"),
+            ({"lanes": ()}, "they must be some of"),
             ({"lanes": ("import", "import")}, "each once"),
-            ({"purpose": "x" * 300}, "purpose: right would be at most 256"),
+            ({"purpose": "x" * 300}, "purpose: it must be at most 256"),
             ({"purpose": "two\nlines"}, "printable"),
             ({"until_ms": stream.start * UNIT_MS}, "the grant ends before its first window does"),
             ({"until_ms": home.clock.now_ms + 19_000}, "the grant ends before its first window does"),
@@ -294,7 +294,7 @@ async def test_what_cannot_be_granted_gets_a_sentence(home: Home) -> None:
             with pytest.raises(UsageError, match=sentence):
                 await home.grants(provider)
         provider.card = replace(Provider(home.clock.now_ms).card, xwing_key=bytes(1216))
-        with pytest.raises(Refused, match="X-Wing public key is not one"):
+        with pytest.raises(Refused, match="X-Wing public key is invalid"):
             await home.grants(provider)
         assert await home.ledger.grants() == []
 
@@ -350,7 +350,7 @@ async def test_the_kinds_of_grant_that_cannot_be_get_a_sentence(tmp_path: Path) 
             ),
             (
                 {"kind": "bill", "tariff": tariff([0] * 9 + [5, 0, 0] + [0] * 9), "granularity": "72h"},
-                "this tariff's bill tells the sum of import of one window of 24h by itself, the one from",
+                "this tariff's bill by itself reveals the sum of import in one window of 24h, the one from",
             ),
         ):
             for confirmed in (False, True):

@@ -330,7 +330,7 @@ def test_a_page_of_another_history_does_not_join_todays_chunks(home: Home, provi
         fork.seal(random_readings(96))
     [key] = keys(home, "day/2026-04-10")
     home.objects[key] = other.objects[key]
-    with pytest.raises(Refused, match=r"does not go on where .* ends: of another history"):
+    with pytest.raises(Refused, match=r"does not go on where .* ends: it is of another history"):
         read(home, provider, Query("1h"))
 
 
@@ -345,7 +345,7 @@ def test_a_month_of_another_history_does_not_join_its_days(name: str, provider: 
     [key] = keys(home, name)
     home.objects[key] = other.objects[key]
     with pytest.raises(
-        Refused, match=r"day/2026-04-0\d.cose does not go on where .* ends: of another history"
+        Refused, match=r"day/2026-04-0\d.cose does not go on where .* ends: it is of another history"
     ):
         read(home, provider, Query("1h", None, None, at(2026, 4, 2) * 900_000))
 

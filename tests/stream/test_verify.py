@@ -295,7 +295,7 @@ def test_another_chunk_that_the_gateway_signed_for_the_same_place(i: int, home: 
         (lambda chunk: replace(chunk, seq=chunk.seq + 1), "must come number 5 at unit"),
         (lambda chunk: replace(chunk, seq=chunk.seq - 1), "must come number 5 at unit"),
         (lambda chunk: replace(chunk, lanes=chunk.lanes[:1]), "holds 1 lanes; the stream has 2"),
-        (lambda chunk: replace(chunk, count=61, lanes=(bytes(61 * 8),) * 2), "over the border of a link"),
+        (lambda chunk: replace(chunk, count=61, lanes=(bytes(61 * 8),) * 2), "across the border of a link"),
         (lambda chunk: replace(chunk, incarnation=0), "in incarnation 0, which ended before 2 began"),
     ],
 )

@@ -71,7 +71,7 @@ def test_names_sort_as_units_do(one: int, two: int, unit_ms: int) -> None:
 )
 def test_names_of_nothing(key: str) -> None:
     for name in (key, names.chunks(STREAM) + "2026-01-01/" + key):
-        with pytest.raises(Refused, match="which is no name that version 1 knows"):
+        with pytest.raises(Refused, match="a name that version 1 does not have"):
             names.number_in(name)
 
 
@@ -99,5 +99,5 @@ def test_what_lies_where() -> None:
     assert len({key for _, key in places}) == len(places)
     assert {kind.TYPE for kind in EXAMPLES} - {t for t, _ in places} == {"gw1/card"}  # sent, not stored
     for key in ("", PREFIX, PREFIX + "other.cose", PREFIX + "year/2026.cose", FOLDER, FOLDER + "year/x.cose"):
-        with pytest.raises(Refused, match="no name that version 1 knows"):
+        with pytest.raises(Refused, match="a name that version 1 does not have"):
             class_at(key)

@@ -231,8 +231,8 @@ def test_values_of_another_form_are_refused(kind: type[Any]) -> None:
     [
         (Descriptor, {2: 0}, "unit_ms = 0: a unit is 1 ms to 1 h"),
         (Descriptor, {3: 2**20 + 1}, "link_units = 1048577"),
-        (Descriptor, {4: [["heat", "Wh", "0.001"]]}, "lane 'heat' is none that version 1 knows"),
-        (Descriptor, {4: [["import", "Wh", "1"]]}, "lane 'import' is none that version 1 knows"),
+        (Descriptor, {4: [["heat", "Wh", "0.001"]]}, "it: 'heat' ('Wh', '0.001') is not a lane of version 1"),
+        (Descriptor, {4: [["import", "Wh", "1"]]}, "it: 'import' ('Wh', '1') is not a lane of version 1"),
         (Descriptor, {4: [["import", "Wh", "0.001"]] * 2}, "names a lane twice"),
         (Descriptor, {5: 1}, "does not start at a link boundary"),
         (Descriptor, {6: bytes(90)}, "signing_key is invalid: expected 91 bytes, found 90 bytes"),
@@ -307,7 +307,7 @@ def test_what_each_kind_refuses(kind: type[Any], changes: dict[int, Any], says: 
             "lanes is invalid: expected an array of 1 to 4 items, found an array of 0 items",
         ),
         ("windows", {4: ["import", "import"]}, "each once"),
-        ("windows", {5: 0}, "right would be 1 to"),
+        ("windows", {5: 0}, "it must have 1 to"),
         ("windows", {5: 900}, "only days and months have one"),
         (
             "windows",
@@ -315,7 +315,7 @@ def test_what_each_kind_refuses(kind: type[Any], changes: dict[int, Any], says: 
             'granularity is invalid: expected an integer from 0 to 2^40 - 1 or "day" or "month", found',
         ),
         ("windows", {6: "Mars/Olympus"}, "not in the IANA list"),
-        ("windows", {7: 1_767_222_001}, "is no boundary between windows of day"),
+        ("windows", {7: 1_767_222_001}, "is not a boundary between windows of day"),
         ("windows", {7: 2**63}, "outside the calendar"),
         ("windows", {8: 1_767_222_000}, "until must be later than from"),
         (

@@ -1,7 +1,7 @@
-"""What bills tell: a tariff made to single a window out, and several equations in the same units.
+"""What bills reveal: tariffs that isolate one window, and several bills over the same units.
 
-A bill is one linear equation. Alone it tells a window's sum where the prices were chosen for that; beside
-other bills and granted windows it may leave but one solution. Both are computed exactly.
+A bill is one linear equation. Alone it reveals a window's sum if its prices were chosen for that; beside
+other bills and granted windows it may leave a single solution. Both are computed exactly.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ from gateway.chain.tariff import Tariff, Weight
 from gateway.chain.window import spell_ms
 from gateway.errors import UsageError
 
-_TOLD = 10
-"""A window counts as told when a bill leaves less than a tenth of its possible range open."""
+_REVEALED = 10
+"""A window counts as revealed when a bill leaves less than a tenth of its possible range open."""
 _MEAN_W = 1000
-"""What a home draws on average, roughly: the range against which a remainder is judged."""
+"""The rough average power of a home: the range against which a remainder is judged."""
 
 
 def isolated(one: Held) -> list[Finding]:
-    """The windows whose sum a single bill would tell, by a tariff made for it, in the first period that
-    has any.
+    """The windows whose sum a single bill would reveal, by a tariff made for it, in the first billing period
+    that has any.
 
-    Zero-except-one: no other window has a price. Base-N: one window's price outweighs all others', or
-    all others' prices share a factor that leaves its remainder.
+    Zero except one: no other window has a price. Base N: the price of one window outweighs all others, or all
+    other prices share a factor, so that the remainder is that window's.
     """
     for a, b, weights in _billed(one):
         found = _isolated(one.grant, [(lane, w) for lane, runs in weights.items() for w in runs], b - a)
@@ -47,18 +47,18 @@ def _isolated(grant: Grant, runs: Sequence[tuple[str, Weight]], period: int) -> 
     for (lane, w), others in zip(priced, common, strict=True):
         own = abs(w.price) * (w.end - w.first)
         if 2 * (w.end - w.first) > period:
-            continue  # most of the period: a bill is meant to tell about that
+            continue  # most of the period: that is what a bill is meant to reveal
         remainder = others // gcd(others, w.price) if others else 0
         energy = (w.end - w.first) * grant.granularity.unit_ms * _MEAN_W // 3600
-        if (weight - own) * _TOLD < own or remainder * _TOLD > energy:
+        if (weight - own) * _REVEALED < own or remainder * _REVEALED > energy:
             length = spell_ms((w.end - w.first) * grant.granularity.unit_ms)
-            sentence = f"this tariff's bill tells the sum of {lane} of one window of {length} by itself"
+            sentence = f"this tariff's bill by itself reveals the sum of {lane} in one window of {length}"
             findings.append(Finding(lane, w.first, w.end, (grant.id,), sentence))
     return findings
 
 
 def _gcd_of_others(values: Sequence[int]) -> list[int]:
-    """For each value, the greatest common divisor of all the others."""
+    """The greatest common divisor of all other values, for each value."""
     ahead = [0]
     for value in values:
         ahead.append(gcd(ahead[-1], value))
@@ -74,10 +74,11 @@ Row = dict[Point, Fraction]
 
 
 def by_bills(opening: Sequence[Held], bills: Sequence[Held]) -> Iterator[Finding]:
-    """What bills tell together, and together with windows: in the span of their equations.
+    """What bills reveal together, and together with windows: the sums in the span of their equations.
 
-    The unknowns are the running totals at the boundaries; those that windows tie together are one. A
-    stretch is known exactly where the difference of its ends' totals is a combination of the equations.
+    The unknowns are the running totals at the boundaries; totals whose differences windows open are one
+    unknown. The sum of a stretch is known if and only if the difference of the totals at its ends is a
+    combination of the equations.
     """
     equations = [equation for one in bills for equation in _equations(one, opening)]
     rows = _reduced(equations)
@@ -93,21 +94,21 @@ def by_bills(opening: Sequence[Held], bills: Sequence[Held]) -> Iterator[Finding
     ids = tuple(one.grant.id for one in (*opening, *bills))
     for p, q in known:
         (lane, first), (other, end) = sorted((p, q), key=lambda point: point[1])
-        if lane == other and not (_ends(first, bills) and _ends(end, bills)):  # a flat bill tells its total
+        if lane == other and not (_ends(first, bills) and _ends(end, bills)):  # a flat bill is its total
             length = spell_ms((end - first) * bills[0].grant.granularity.unit_ms)
             yield Finding(
-                lane, first, end, ids, f"bills and windows together tell one {length} sum of {lane}"
+                lane, first, end, ids, f"bills and windows together reveal one {length} sum of {lane}"
             )
 
 
 def _ends(unit: int, bills: Sequence[Held]) -> bool:
-    """Whether some bill's period begins or ends with this unit."""
+    """Whether the period of some bill begins or ends with this unit."""
     return any(one.covers(unit, unit) and one.granularity.align_up(unit) == unit for one in bills)
 
 
 def _billed(one: Held) -> Iterator[tuple[int, int, dict[str, list[Weight]]]]:
-    """The billing periods [a, b) that are checked, with their prices: all where the grant ends, else the
-    first year's."""
+    """The billing periods [a, b) that are checked, with their prices: all of a grant that ends, the first
+    year's of an open one."""
     tariff, granularity = _tariff(one), one.granularity
     end = one.end
     if end is None:
@@ -135,7 +136,7 @@ def _add(row: Row, lane: str, weight: Weight, opening: Sequence[Held]) -> None:
 
 
 def _scale(lane: str, unit: int, opening: Sequence[Held]) -> Point:
-    """The unknown that the running total at `unit` belongs to: one for all boundaries of a windows grant."""
+    """The unknown of the running total at `unit`: all boundaries of a windows grant share one."""
     for one in opening:
         if lane in one.grant.lanes and one.covers(unit, unit) and one.granularity.align_up(unit) == unit:
             return lane, one.grant.first
@@ -147,7 +148,7 @@ def _reduced(equations: Iterable[Row]) -> dict[Point, Row]:
     rows: dict[Point, Row] = {}
     for equation in equations:
         row = dict(equation)
-        for pivot in row.keys() & rows.keys():  # no row holds another's pivot
+        for pivot in row.keys() & rows.keys():  # no row contains the pivot of another
             _subtract(row, rows[pivot], row[pivot])
         if not row:
             continue

@@ -1,4 +1,4 @@
-"""A grant in somebody's hands, and what is found out about several."""
+"""A grant as its holder has it, and a finding of the consent check."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from gateway.chain.window import Granularity
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Units [first, end) of a lane become known, by these grants together (or by one tariff alone)."""
+    """A sum that becomes known, of units [first, end) of a lane: by these grants, or by one tariff alone."""
 
     lane: str
     first: int
@@ -22,7 +22,7 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """A grant in somebody's hands, with the tariff of a bill."""
+    """A grant as its holder has it: with the tariff of a bill, and the unit of a revocation."""
 
     grant: Grant
     tariff: Tariff | None = None
@@ -30,21 +30,21 @@ class Held:
 
     @property
     def granularity(self) -> Granularity:
-        """How finely it opens: a raw grant to the unit."""
+        """The windows that it opens; those of a raw grant are single units."""
         unit = Granularity(1, self.grant.granularity.unit_ms)
         return unit if self.grant.kind == "raw" else self.grant.granularity
 
     @property
     def end(self) -> int | None:
-        """The unit at which it ends; None while it is open."""
+        """The unit at which it ends; None for an open grant."""
         ends = [unit for unit in (self.grant.until, self.revoked_from) if unit is not None]
         return min(ends) if ends else None
 
     def covers(self, first: int, end: int) -> bool:
-        """Whether units [first, end) lie between its beginning and its end."""
+        """Whether units [first, end) lie between its first unit and its end."""
         return self.grant.first <= first and (self.end is None or end <= self.end)
 
     def opens(self, first: int, end: int) -> bool:
-        """Whether [first, end) is some of its own windows."""
+        """Whether [first, end) is a whole number of its own windows."""
         borders = all(self.granularity.align_up(unit) == unit for unit in (first, end))
         return borders and self.covers(first, end)

@@ -1,10 +1,10 @@
-"""The consent check: what a holder of several grants could derive that no single one of them opens.
+"""What a holder of several grants could derive that none of them opens alone.
 
-A grant's windows follow each other, so what it opens are the differences of one running total between
-its boundaries. Two grants that share a boundary put their totals on one scale, and every stretch
-between a boundary of one and a boundary of the other becomes known: 15 min and 10 min of a lane give
-5 min. Bills add one linear equation each. All of it is computed exactly, over the boundaries that the
-grants have from the first of them to the horizon.
+The windows of a grant follow each other, so it opens the differences of one running total between its
+boundaries. Two grants that share a boundary put their totals on one scale, and every stretch between a
+boundary of one and a boundary of the other becomes known: 15 min and 10 min of a lane give 5 min. Bills add
+one linear equation each. All of it is computed exactly, over the boundaries that the grants have from the
+first of them to the horizon.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ _MOST_POINTS = 500_000
 
 
 def check(held: Sequence[Held]) -> list[Finding]:
-    """What the holder of these grants of one stream learns beyond what each opens by itself.
+    """What the holder of these grants of one stream learns beyond what each of them opens.
 
-    For what all providers could learn if they pooled what they hold, give the grants of all. UsageError
-    where the grants' windows have no common pattern short enough to go through.
+    Give the grants of all providers for what they could learn if they pooled them. UsageError where the
+    windows of the grants have no common pattern that is short enough to go through.
     """
     findings: list[Finding] = []
     opening = list(_opening(held))
@@ -43,7 +43,7 @@ def check(held: Sequence[Held]) -> list[Finding]:
 
 
 def _opening(held: Sequence[Held]) -> Iterator[Held]:
-    """The grants that open windows: both halves of a load grant in one hand are one of them."""
+    """The grants that open windows. Both halves of a load in one hand count as one of them."""
     ids = {one.grant.id for one in held}
     for one in held:
         halves = one.grant.kind == "load" and one.grant.partner in ids
@@ -52,7 +52,7 @@ def _opening(held: Sequence[Held]) -> Iterator[Held]:
 
 
 def _by_halves(opening: Sequence[Held]) -> Iterator[Finding]:
-    """What both halves of a load in one hand open, unless it is open anyway."""
+    """The windows that both halves of a load in one hand open, unless they are open anyway."""
     for one in opening:
         a, b = one.grant.window(0)
         for lane in one.grant.lanes:
@@ -69,7 +69,7 @@ def _halves(one: Held) -> tuple[bytes, bytes]:
 
 
 def _by_windows(lane: str, held: Sequence[Held]) -> Iterator[Finding]:
-    """For each group of grants on one scale: the shortest stretch that none of them opens."""
+    """The shortest stretch that no grant opens alone, for each group of grants on one scale."""
     stretches = _stretches(held)
     points = {one.grant.id: _boundaries(one, held, stretches) for one in held}
     for group in _connected(held, points):
@@ -92,10 +92,10 @@ def _by_windows(lane: str, held: Sequence[Held]) -> Iterator[Finding]:
 
 
 def _stretches(held: Sequence[Held]) -> list[tuple[int, int]]:
-    """Where to look: around every beginning and end, so far that each pattern is seen whole.
+    """Where to look: around every beginning and end, far enough that each pattern is seen whole.
 
-    Patterns of whole units meet again after their least common multiple; those of the calendar are gone
-    through for two years.
+    Patterns of whole units repeat after their least common multiple; calendar windows are gone through for
+    two years.
     """
     sizes = [one.granularity.size for one in held]
     whole = [size for size in sizes if isinstance(size, int)]
@@ -111,10 +111,10 @@ def _stretches(held: Sequence[Held]) -> list[tuple[int, int]]:
 
 
 def _boundaries(one: Held, among: Sequence[Held], stretches: Sequence[tuple[int, int]]) -> set[int]:
-    """The grant's boundaries that can bring up something new beside the others'.
+    """The boundaries of the grant that can bring up something new beside the other grants'.
 
-    Between the borders of windows that it divides itself a grant opens all there is, so there only the
-    others' borders count.
+    Where a grant divides the windows of the others it opens everything between their borders itself, so there
+    only their borders count.
     """
     others = [other for other in among if other is not one]
     size = one.granularity.size
@@ -125,7 +125,7 @@ def _boundaries(one: Held, among: Sequence[Held], stretches: Sequence[tuple[int,
 
 
 def _divides(size: int, other: Held) -> bool:
-    """Whether all of the other grant's borders lie on a multiple of `size`: zones shift by quarter hours."""
+    """Whether all borders of the other grant lie on multiples of `size`: zones shift by quarter hours."""
     theirs = other.granularity.size
     if isinstance(theirs, int):
         return theirs % size == 0
@@ -133,7 +133,7 @@ def _divides(size: int, other: Held) -> bool:
 
 
 def _walk(one: Held, stretches: Sequence[tuple[int, int]]) -> Iterator[int]:
-    """The grant's borders within the stretches."""
+    """The borders of the grant within the stretches."""
     granularity = one.granularity
     for x, y in stretches:
         first = max(x, one.grant.first)
@@ -150,7 +150,7 @@ def _walk(one: Held, stretches: Sequence[tuple[int, int]]) -> Iterator[int]:
 
 
 def _connected(held: Sequence[Held], points: Mapping[bytes, set[int]]) -> list[list[Held]]:
-    """The grants in groups: those in one group share boundaries, directly or over others."""
+    """The grants in groups that share boundaries, directly or through others."""
     groups: list[tuple[set[int], list[Held]]] = []
     for one in held:
         mine, members = points[one.grant.id], [one]
