@@ -1,8 +1,8 @@
-"""The gateway's configuration: one TOML file, checked whole before anything starts.
+"""The gateway's configuration: one TOML file, checked as a whole before anything starts.
 
-`Config.load` gives the values with their defaults, or a UsageError with one sentence for every
-mistake in the file: where it stands, what is there, what would be right. It refuses secrets in
-the file: the store's credentials (`location`) and the meters' keys (`secrets_of`) have their own.
+`Config.load` returns the values with their defaults, or raises a UsageError with a sentence for every mistake
+in the file: where it is, what is there, what it must be. The file may not hold secrets: the store's
+credentials (`location`) and the meters' keys (`secrets_of`) have files of their own.
 """
 
 from gateway.config.meter import LaneName, MeterSection, SerialLine, TcpLine, secrets_of

@@ -9,8 +9,8 @@ from gateway.errors import UsageError
 
 
 def credential_path(named: str | None, usual: str, *, key: str) -> Path | None:
-    """The file that the configuration's `key` names: a path, or a systemd credential's name. If it names
-    none, the credential `usual` where there is one."""
+    """The file that `named`, the value of the configuration's `key`, stands for: a path, or the name of a
+    systemd credential. Without a value, the credential `usual`, or None where there is none."""
     if named is not None and "/" in named:
         return Path(named)
     folder = os.environ.get("CREDENTIALS_DIRECTORY")

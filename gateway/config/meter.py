@@ -1,4 +1,4 @@
-"""[[meter]]: which meter it is, what of it is sealed, how to reach it."""
+"""[[meter]]: a meter's model, the lanes that are sealed, and how to reach it."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ LANE_NAMES: tuple[LaneName, ...] = get_args(LaneName)
 
 
 class TcpLine(Section):
-    """A meter on the network, or a converter that passes its serial line through. `framer` is Modbus'
-    own: "rtu" for such a converter. A Modbus meter's port is 502 if none is given."""
+    """A meter on the network, or a converter that passes a serial line through. `framer` is for Modbus only:
+    "rtu" for such a converter. Without `port`, a Modbus meter's is 502."""
 
     host: str = Field(
         pattern=r"^([^\s/:]+|[^\s/]*:[^\s/]*:[^\s/]*)$",
@@ -33,7 +33,7 @@ class TcpLine(Section):
 
 
 class SerialLine(Section):
-    """A serial port. Settings left out are what the profile says that the maker ships."""
+    """A serial port. Settings that are left out are those that the meter leaves its factory with."""
 
     device: str = Field(pattern="^/.+", description='a device, such as "/dev/serial/by-id/usb-..."')
     baudrate: int | None = Field(
@@ -47,7 +47,7 @@ class SerialLine(Section):
 
 
 class MeterSection(Section):
-    """One meter: what it is, what of it is sealed, and how to reach it."""
+    """One meter: its model, the lanes that are sealed, and how to reach it."""
 
     name: str = Field(pattern="^[a-z0-9-]+$", description="a name of a to z, 0 to 9 and -")
     profile: str = Field(description='the name of a meter profile, such as "eastron-sdm630"')
@@ -119,8 +119,8 @@ class MeterSection(Section):
 
 
 def secrets_of(meter: MeterSection) -> Secrets:
-    """The meter's keys: from the file or credential that `keys` names, else from the systemd credential
-    `meter-<name>` where there is one, else none."""
+    """The meter's keys: from the file or credential that `keys` names, or else from the systemd credential
+    `meter-<name>`; empty where neither is there."""
     path = credential_path(meter.keys, f"meter-{meter.name}", key=f"meter {meter.name}: keys")
     if path is None:
         return Secrets()

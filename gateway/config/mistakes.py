@@ -1,4 +1,4 @@
-"""From pydantic's errors to sentences for a person. No sentence shows what could be a secret."""
+"""pydantic's errors as sentences for a person. No sentence shows a value that could be a secret."""
 
 from __future__ import annotations
 
@@ -64,8 +64,8 @@ def _unknown(raw: dict[str, Any], model: type[BaseModel], loc: Loc) -> str:
     # The value of an unknown key is never shown: it may be a secret under any name.
     if _SECRET_KEY.search(key):
         return (
-            f"{_where(raw, loc)} must not stand here, this file holds no secrets: put them into a file "
-            "that only the gateway can read, and give its path as credentials in [store]"
+            f"{_where(raw, loc)} must not be here: this file may not hold secrets. Put them into a file that "
+            "only the gateway can read, and give its path as credentials in [store]"
         )
     siblings = _model(model, loc[:-1]).model_fields
     if near := difflib.get_close_matches(key, siblings, n=1):
@@ -76,12 +76,13 @@ def _unknown(raw: dict[str, Any], model: type[BaseModel], loc: Loc) -> str:
         if key in getattr(_inner(field), "model_fields", ())
     ]
     if homes:
-        return f"{_where(raw, loc)} is unknown; it belongs into {_where(raw, (homes[0],))}"
+        return f"{_where(raw, loc)} is unknown; it belongs in {_where(raw, (homes[0],))}"
     return f"{_where(raw, loc)} is unknown; known here are {', '.join(siblings)}"
 
 
 def _shown(loc: Loc, value: object) -> str:
-    """A value as TOML writes it. What is not plain, or could hold a password, is only described."""
+    """A value as TOML writes it. A value that is not plain, or that could hold a password, is only
+    described."""
     if isinstance(value, dict):
         return "a table"
     if isinstance(value, list) and (

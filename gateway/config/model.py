@@ -1,4 +1,4 @@
-"""The whole file, and its short sections."""
+"""The configuration file as a whole, and its short sections."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from gateway.config.section import FilePath, Load, Section
 from gateway.config.store import StoreSection
 from gateway.errors import UsageError
 
-MAX_SOCKET_PATH = 107  # unix(7): sun_path holds 108 bytes, its closing zero included
+MAX_SOCKET_PATH = 107  # unix(7): sun_path holds 108 bytes, including the final zero
 
 
 class GatewaySection(Section):
@@ -31,7 +31,9 @@ class GatewaySection(Section):
     @classmethod
     def _fits(cls, path: Path) -> Path:
         if (length := len(str(path).encode())) > MAX_SOCKET_PATH:
-            raise ValueError(f"the whole path has {length} bytes, a socket's has at most {MAX_SOCKET_PATH}")
+            raise ValueError(
+                f"the whole path has {length} bytes, but a socket's may have at most {MAX_SOCKET_PATH}"
+            )
         return path
 
     @property
@@ -44,7 +46,7 @@ class GatewaySection(Section):
 
 
 class ClockSection(Section):
-    """Who keeps the time: see gateway.clock.SystemClock."""
+    """The source of the time: see gateway.host.clock.SystemClock."""
 
     source: Literal["ntp", "host"] = Field(default="ntp", description='"ntp" or "host"')
 
@@ -79,7 +81,7 @@ class StreamSection(Section):
 
 
 class Config(Section):
-    """The whole file. A minimal one has [store] with its url and one [[meter]]."""
+    """The whole file. At least it has [store] with its url, and one [[meter]]."""
 
     gateway: GatewaySection = Field(default=GatewaySection(), description="a table [gateway]")
     clock: ClockSection = Field(default=ClockSection(), description="a table [clock]")
@@ -99,7 +101,7 @@ class Config(Section):
 
     @classmethod
     def load(cls, path: Path) -> Self:
-        """Read and check a file. UsageError has a line for each mistake, each a whole sentence."""
+        """Read and check a file. The UsageError has a line for each mistake, a whole sentence."""
         try:
             raw = tomllib.loads(path.read_text(encoding="utf-8"))
         except FileNotFoundError:
@@ -109,12 +111,12 @@ class Config(Section):
         except OSError as error:
             raise UsageError(f"{path}: cannot be read: {error.strerror}") from None
         except UnicodeDecodeError:
-            raise UsageError(f"{path}: is no text in UTF-8, as a TOML file must be") from None
+            raise UsageError(f"{path}: is not UTF-8 text, as a TOML file must be") from None
         except tomllib.TOMLDecodeError as error:
-            raise UsageError(f"{path}: is no TOML: {error}") from None
+            raise UsageError(f"{path}: is not valid TOML: {error}") from None
         except (ValueError, RecursionError):
             raise UsageError(
-                f"{path}: is no TOML that can be read: it has a huge number, or is nested too deeply"
+                f"{path}: is not TOML that can be read: it has a huge number, or is nested too deeply"
             ) from None
         try:
             return cls.model_validate(raw, context=Load(path))

@@ -1,4 +1,4 @@
-"""What every section of the file has in common.
+"""The base of every section of the file.
 
 A field's `description` completes the sentences "it must be ..." and "... is missing; give ...".
 """
@@ -12,7 +12,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInf
 
 
 class Load:
-    """What the validators share while one file is read."""
+    """The state that validators share while a file is read."""
 
     def __init__(self, file: Path) -> None:
         self.folder = file.absolute().parent
@@ -20,9 +20,9 @@ class Load:
 
 
 def from_the_file(path: Path, info: ValidationInfo) -> Path:
-    """A relative path starts at the configuration file, wherever the command was started."""
+    """A relative path is relative to the configuration file's folder, wherever the command was started."""
     if str(path).startswith("~"):
-        raise ValueError("write the whole path: ~ means another folder to each user")
+        raise ValueError("write the whole path: ~ is a different folder for each user")
     return info.context.folder / path if isinstance(info.context, Load) else path
 
 

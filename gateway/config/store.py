@@ -1,4 +1,4 @@
-"""[store]: the bucket, and its credentials, which come from a file of their own and never from this one."""
+"""[store]: the bucket; its credentials come from a file of their own, never from this one."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ DEFAULT = "s3"
 
 
 class StoreSection(Section):
-    """The bucket that sealed readings go to; `gateway.config.location` adds the credentials."""
+    """The bucket for sealed readings; `gateway.config.location` adds the credentials."""
 
     url: str = Field(description='"s3://bucket", "s3://bucket/prefix" or a folder')
     endpoint: str | None = Field(
@@ -52,7 +52,7 @@ class StoreSection(Section):
 
 
 def _location(url: str, endpoint: str | None = None) -> Location:
-    """The store's own check of its parts, as pydantic wants to hear of it."""
+    """The store's own check of its parts, as the ValueError that pydantic expects."""
     try:
         return Location.parse(url, endpoint)
     except UsageError as error:
@@ -60,10 +60,10 @@ def _location(url: str, endpoint: str | None = None) -> Location:
 
 
 def location(store: StoreSection) -> Location:
-    """The store with its credentials: those [store] names, else the systemd credential "s3" where there
-    is one, else none, which leaves boto3 its own chain.
+    """The store with its credentials: those that [store] names, or else the systemd credential "s3"; without
+    either, boto3 looks for them in its own places.
 
-    UsageError when the file is missing, malformed or open to every user; it never shows a line of it.
+    UsageError when the file is missing, malformed or open to every user; the error never shows a line of it.
     """
     path = credential_path(store.credentials, DEFAULT, key="[store] credentials")
     if path is None:
@@ -72,7 +72,7 @@ def location(store: StoreSection) -> Location:
     try:
         values = _parse(path, data.decode())
     except UnicodeDecodeError:
-        raise UsageError(f"{path} holds no credentials: it must have {_FORM}") from None
+        raise UsageError(f"{path} does not hold credentials: it must have {_FORM}") from None
     return Location.parse(
         store.url, store.endpoint, store.region, values["access_key_id"], values["secret_access_key"]
     )

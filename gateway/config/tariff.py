@@ -1,4 +1,4 @@
-"""A tariff as a person writes it: a TOML file with prices per kWh, to gateway.chain.tariff.
+"""A tariff file: TOML with prices per kWh, read into gateway.chain.tariff.
 
     currency = "EUR"
     zone = "Europe/Berlin"
@@ -16,8 +16,8 @@
     start = 2026-11-01T00:00:00+01:00
     prices = ["-0.0810", "-0.0790"]
 
-Prices are text, so that no decimal is lost; a file's prices all get the decimals of the finest. What
-the household is paid for is negative. Days are Monday to Sunday, and times of day those of the zone.
+Prices are text, so that no decimal is lost; all prices of a file get as many decimals as the finest. A price
+that the household is paid is negative. Days are Monday to Sunday, and times of day are those of the zone.
 """
 
 from __future__ import annotations
@@ -36,20 +36,20 @@ from gateway.errors import UsageError
 _DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 _KEYS = {"currency", "zone", "step", "import", "export"}
 _RULE_KEYS = {"price", "days", "from", "until"}
-_MOST_DIGITS = 9  # before the point: none is near that, and what is would be billions
+_MOST_DIGITS = 9  # before the decimal point: a price of billions is a mistake
 
 
 def load_tariff(path: Path) -> Tariff:
-    """The tariff in a file; UsageError names the file, what is wrong in it, and what would be right."""
+    """The tariff in a file. UsageError names the file, what is wrong in it, and what it must be."""
     try:
         raw = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise UsageError(f"{path}: cannot be read: {error.strerror}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path}: is no TOML: {error}") from None
+        raise UsageError(f"{path}: is not valid TOML: {error}") from None
     except (ValueError, RecursionError):
         raise UsageError(
-            f"{path}: is no TOML that a tariff needs: it has a huge number, or is nested too deeply"
+            f"{path}: is not a tariff's TOML: it has a huge number, or is nested too deeply"
         ) from None
     try:
         return _tariff(raw)
@@ -63,10 +63,10 @@ def _tariff(raw: Mapping[str, Any]) -> Tariff:
     scale = max((_decimals(price) for prices in lanes.values() for price in _texts(prices)), default=0)
     currency = raw.get("currency")
     if not isinstance(currency, str):
-        raise UsageError('currency is missing; right would be "EUR"')
+        raise UsageError('currency is missing; it must be text such as "EUR"')
     step = Granularity.parse(str(raw.get("step", "15min")), 1).size
     if not isinstance(step, int):
-        raise UsageError(f'step = "{step}": right would be "15min" or "1h"')
+        raise UsageError(f'step is "{step}"; it must be a length such as "15min" or "1h"')
     return Tariff(
         currency=currency,
         scale=scale,
@@ -83,7 +83,7 @@ def _prices(lane: str, raw: Any, scale: int) -> TimeOfUse | Dynamic:
     start = raw.get("start")
     if not isinstance(start, datetime) or start.tzinfo is None:
         raise UsageError(
-            f"{lane}: start is missing, or has no offset; right would be 2026-11-01T00:00:00+01:00"
+            f"{lane}: start is missing, or has no offset; it must be like 2026-11-01T00:00:00+01:00"
         )
     start_ms = (start - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(milliseconds=1)
     return Dynamic(start_ms, tuple(_whole(price, scale) for price in raw["prices"]))
@@ -93,7 +93,7 @@ def _rule(lane: str, raw: Any, scale: int) -> Rule:
     _known(raw, _RULE_KEYS, lane)
     days = raw.get("days", list(_DAYS))
     if not isinstance(days, list) or not days or not all(day in _DAYS for day in days):
-        raise UsageError(f"{lane}: days = {days!r}; right would be some of {list(_DAYS)}")
+        raise UsageError(f"{lane}: days are {days!r}; they must be some of {list(_DAYS)}")
     begin, end = _minute(lane, raw.get("from", "00:00")), _minute(lane, raw.get("until", "24:00"))
     if begin >= end:
         raise UsageError(
@@ -105,21 +105,21 @@ def _rule(lane: str, raw: Any, scale: int) -> Rule:
 
 def _known(raw: Any, keys: set[str], what: str) -> None:
     if not isinstance(raw, dict):
-        raise UsageError(f"{what}: right would be a table")
+        raise UsageError(f"{what} must be a table")
     unknown = set(raw) - keys
     if unknown:
         raise UsageError(
-            f"{what}: {', '.join(sorted(unknown))} is no key; those there are: {', '.join(sorted(keys))}"
+            f"{what}: {', '.join(sorted(unknown))} is not a known key; known are {', '.join(sorted(keys))}"
         )
 
 
 def _texts(raw: Any) -> list[Any]:
-    """All prices of a lane, before they are known to be some."""
+    """All prices of a lane, not checked yet."""
     if isinstance(raw, dict) and isinstance(raw.get("prices"), list):
         return list(raw["prices"])
     if isinstance(raw, list) and all(isinstance(rule, dict) and "price" in rule for rule in raw) and raw:
         return [rule["price"] for rule in raw]
-    raise UsageError('a lane has rules, each with a price, or a start and prices = ["0.1032", ...]')
+    raise UsageError('a lane must have rules, each with a price, or a start and prices = ["0.1032", ...]')
 
 
 def _decimal(price: Any) -> Decimal:
@@ -130,7 +130,7 @@ def _decimal(price: Any) -> Decimal:
         if not value.is_finite() or value.adjusted() > _MOST_DIGITS:
             raise InvalidOperation
     except InvalidOperation:
-        raise UsageError(f'price {price!r}: right would be a number per kWh as text, "0.3215"') from None
+        raise UsageError(f'price {price!r}: it must be a number per kWh as text, such as "0.3215"') from None
     return value
 
 
@@ -138,7 +138,7 @@ def _decimals(price: Any) -> int:
     exponent = _decimal(price).as_tuple().exponent
     assert isinstance(exponent, int)  # finite
     if -exponent > MAX_DECIMALS:
-        raise UsageError(f"price {price!r}: right would be at most {MAX_DECIMALS} decimals")
+        raise UsageError(f"price {price!r}: it may have at most {MAX_DECIMALS} decimals")
     return max(0, -exponent)
 
 
@@ -152,4 +152,4 @@ def _minute(lane: str, text: Any) -> int:
         at = int(hour) * 60 + int(minute)
         if at <= 24 * 60:
             return at
-    raise UsageError(f'{lane}: {text!r} is no time of day; right would be "06:00", at the end "24:00"')
+    raise UsageError(f'{lane}: {text!r} is not a time of day, such as "06:00", or "24:00" for the end')

@@ -1,4 +1,4 @@
-"""The configured meters, ready to be read; those on one line or address share its bus."""
+"""The configured meters, ready to be read; Modbus meters at the same line or address share a bus."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ _WITHOUT_KEYS = ("modbus", "sunspec", "sml")
 def open_meters(
     sections: tuple[MeterSection, ...], clock: Clock, tap: Tap | None = None, *, state: Path = Path()
 ) -> dict[str, Meter]:
-    """A meter for each section, by name. Nothing is connected before it is first read; `tap` notes what
-    comes then. In the folder `state` lie the invocation counters of meters that cipher. UsageError as
+    """A meter for each section, by name. None connects before it is first read; `tap` records what it then
+    sends. The folder `state` has the invocation counters of meters that cipher. UsageError as for
     `endpoints`, and where a section lacks the keys that its profile needs."""
     buses: dict[tuple[Endpoint, Framing], Bus] = {}
     return {
@@ -38,8 +38,8 @@ def open_meters(
 
 
 def endpoints(sections: tuple[MeterSection, ...]) -> dict[str, Endpoint]:
-    """Where each meter is reached, by name. UsageError, with a sentence on a line for each mistake, where a
-    section does not fit its profile, or two are about one meter or want one line."""
+    """Where each meter is reached, by name. UsageError, with a line for each mistake, where a section does
+    not fit its profile, or two sections describe the same meter or need the same line."""
     found: dict[str, Endpoint] = {}
     taken: dict[tuple[Endpoint, int | str], str] = {}
     lines: dict[str, tuple[Line, Profile]] = {}
@@ -54,7 +54,7 @@ def endpoints(sections: tuple[MeterSection, ...]) -> dict[str, Endpoint]:
             meter = endpoint, section.unit_id if profile.on_modbus else profile.id
             if (other := taken.setdefault(meter, section.name)) != section.name:
                 device = f", device {section.unit_id}," if profile.on_modbus else ""
-                raise UsageError(f"at {endpoint}{device} it is meter {other} once more")
+                raise UsageError(f"at {endpoint}{device} there is meter {other} already")
         except UsageError as error:
             mistakes.append(f"meter {section.name}: {error}")
     if mistakes:
@@ -70,20 +70,22 @@ def _check_options(section: MeterSection, profile: Profile) -> None:
             (framed, 'framer = "rtu" (--rtu)'),
         ):
             if given:
-                raise UsageError(f"{option} is for Modbus, and {profile.id} does not speak it")
+                raise UsageError(f"{option} is for Modbus, which {profile.id} does not speak")
     if section.keys is not None and profile.protocol in _WITHOUT_KEYS:
-        raise UsageError(f"keys are for meters that encrypt or want a password, and {profile.id} does not")
+        raise UsageError(f"keys are for meters that encrypt or need a password, and {profile.id} does not")
 
 
 def _check_line(line: Line, profile: Profile, first: Line, firsts_profile: Profile) -> None:
     if line is first:
         return
     if not (profile.on_modbus and firsts_profile.on_modbus):
-        raise UsageError(f"another meter is on its serial port, {line.device}; only Modbus meters share one")
+        raise UsageError(
+            f"another meter is on its serial port, {line.device}; only Modbus meters can share one"
+        )
     if line.settings != first.settings:
         raise UsageError(
             f"its serial port, {line.device}, is at {first.settings} for another meter and cannot be at "
-            f"{line.settings} too: set the meters of one line to the same, and say in serial what that is"
+            f"{line.settings} too: set all meters of a line to the same, and give those settings in serial"
         )
 
 
@@ -124,7 +126,7 @@ def _open(
 
 
 def _bus(section: MeterSection, endpoint: Endpoint, buses: dict[tuple[Endpoint, Framing], Bus]) -> Bus:
-    """The bus of the meter's address or serial port, which all meters there share."""
+    """The bus at the meter's address or serial port, which all meters there share."""
     framing: Framing = "rtu" if section.tcp is not None and section.tcp.framer == "rtu" else "tcp"
     return buses.setdefault((endpoint, framing), Bus(endpoint, framing))
 
@@ -133,12 +135,12 @@ def _endpoint(section: MeterSection, profile: Profile) -> Endpoint:
     if section.tcp is not None:
         port = section.tcp.port or profile.tcp_port
         if port is None:
-            raise UsageError("tcp needs a port, the one at which it is reached")
+            raise UsageError("tcp needs the port at which the meter is reached")
         return Tcp(section.tcp.host, port)
     line, default = section.serial, profile.serial
     assert line is not None  # the configuration has exactly one of the two
     if default is None:
-        raise UsageError(f"{profile.id} is reached over the network: give it tcp")
+        raise UsageError(f"{profile.id} is reached over the network: give tcp instead of serial")
     settings = SerialSettings(
         baud=line.baudrate or default.baud,
         parity=default.parity if line.parity is None else _PARITY[line.parity],
@@ -149,10 +151,10 @@ def _endpoint(section: MeterSection, profile: Profile) -> Endpoint:
 
 
 def explained(error: GatewayError) -> GatewayError:
-    """A port that is taken: by whom it probably is, and what to do."""
+    """The error with a hint where a serial port is in use: by what program, probably, and what to do."""
     if IN_USE not in str(error):
         return error
     return MeterError(
-        f"{error}: a running gateway keeps its meters' serial ports to itself. Stop it (systemctl stop "
-        "gateway) and start it again afterwards, or reach the meter over tcp"
+        f"{error}: a running gateway keeps its meters' serial ports open. Stop it "
+        "(systemctl stop gateway) and start it again afterwards, or reach the meter over tcp"
     )

@@ -421,7 +421,7 @@ async def test_the_doctor_looks_at_each_meter_by_itself(gateway: Run, tmp_path: 
         assert "encryption_key" in found["meter han"][1]
         config.write_text(f'{right}\n{pushing}tcp = {{ host = "127.0.0.1" }}\n')
         code, found = await findings(gateway)
-    assert found["meters"] == (False, "meter han: tcp needs a port, the one at which it is reached")
+    assert found["meters"] == (False, "meter han: tcp needs the port at which the meter is reached")
     assert (code, found["store"][0]) == (4, True)
 
 

@@ -159,7 +159,7 @@ async def test_a_bill_by_another_tariff(home: Home, provider: Provider, tariff: 
     assert "no bill under this tariff is granted: grant " in err
     tariff.write_text("currency = 7")
     code, out, err = await gateway(*await read(home, provider, "bill", "--tariff", str(tariff)))
-    assert (code, err) == (2, f'gateway: {tariff}: currency is missing; right would be "EUR"\n')
+    assert (code, err) == (2, f'gateway: {tariff}: currency is missing; it must be text such as "EUR"\n')
 
 
 async def test_no_bill_yet(home: Home, provider: Provider, tariff: Path, gateway: Run) -> None:

@@ -229,7 +229,7 @@ async def test_the_meters_of_a_configuration(tmp_path: Path) -> None:
 
 async def test_a_port_that_the_gateway_holds() -> None:
     hint = (
-        "another program uses it: a running gateway keeps its meters' serial ports to itself. Stop it "
+        "another program uses it: a running gateway keeps its meters' serial ports open. Stop it "
         "(systemctl stop gateway) and start it again afterwards, or reach the meter over tcp\n"
     )
     async with (
@@ -439,15 +439,15 @@ async def test_a_capture_of_what_speaks_by_itself(tmp_path: Path) -> None:
         ("read --tcp a", "give the meter's model with --profile: `gateway meters scan` finds it"),
         (
             "read --profile victron-gx --serial /dev/a --once",
-            "meter victron-gx: victron-gx is reached over the network: give it tcp",
+            "meter victron-gx: victron-gx is reached over the network: give tcp instead of serial",
         ),
         (
             "read --profile sml-generic --tcp a --once",
-            "meter sml-generic: tcp needs a port, the one at which it is reached",
+            "meter sml-generic: tcp needs the port at which the meter is reached",
         ),
         (
             "read --profile sml-generic --tcp a:1 --id 4 --once",
-            "meter sml-generic: unit_id (--id) is for Modbus, and sml-generic does not speak it",
+            "meter sml-generic: unit_id (--id) is for Modbus, which sml-generic does not speak",
         ),
         ("read main --baud 9600", "give the meter's model with --profile: `gateway meters scan` finds it"),
         ("read main --id 4", "give the meter's model with --profile: `gateway meters scan` finds it"),
@@ -478,7 +478,7 @@ def test_each_mistake_is_a_sentence(command: str, sentence: str, capfd: pytest.C
 def test_ids_that_are_none(capfd: pytest.CaptureFixture[str]) -> None:
     for typed in ("0-9", "5-3", "248", "a", ""):
         assert main(["meters", "scan", "--tcp", "a", "--ids", typed]) == 2
-        assert "expected ids such as 1-247 or 1,5,10-20" in capfd.readouterr().err
+        assert "it must be ids such as 1-247 or 1,5,10-20" in capfd.readouterr().err
 
 
 def test_a_meter_that_the_configuration_has_not(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
@@ -512,7 +512,7 @@ def test_a_port_that_is_not_there(capfd: pytest.CaptureFixture[str]) -> None:
 )
 def test_addresses(typed: str, meant: Any) -> None:
     if meant is None:
-        with pytest.raises(click.BadParameter, match="expected a host such as"):
+        with pytest.raises(click.BadParameter, match="it must be a host such as"):
             HostPort().convert(typed, None, None)
     else:
         assert HostPort().convert(typed, None, None) == meant

@@ -118,10 +118,13 @@ def test_what_is_loaded_stays_as_it_is(tmp_path: Path) -> None:
         ("[gateway]\ncommit_seconds = true", "[gateway] commit_seconds is true; it must be a whole number"),
         ("[gateway]\ncommit_seconds = 2026-01-01", '[gateway] commit_seconds is "2026-01-01"; it must be'),
         ("[gateway]\ncomit_seconds = 5", "[gateway] comit_seconds is unknown; did you mean commit_seconds?"),
-        ("[gateway]\nunit_ms = 5", "[gateway] unit_ms is unknown; it belongs into [stream]."),
+        ("[gateway]\nunit_ms = 5", "[gateway] unit_ms is unknown; it belongs in [stream]."),
         ("[gateway]\nzzz = 5", "[gateway] zzz is unknown; known here are state, socket, commit_seconds."),
         ('[gateway]\nstate = "~/gateway"', '[gateway] state is "~/gateway"; write the whole path'),
-        (f'[gateway]\nsocket = "/{"s" * 110}"', "the whole path has 111 bytes, a socket's has at most 107."),
+        (
+            f'[gateway]\nsocket = "/{"s" * 110}"',
+            "the whole path has 111 bytes, but a socket's may have at most 107.",
+        ),
         ("[[gateway]]", "[gateway] is a list; it must be a table [gateway]."),
         ("[getaway]", "[getaway] is unknown; did you mean gateway?"),
         ('[clock]\nsource = "gps"', '[clock] source is "gps"; it must be "ntp" or "host".'),
@@ -312,7 +315,7 @@ def test_no_sentence_repeats_a_secret(text: str, tmp_path: Path) -> None:
 )
 def test_a_secret_is_sent_to_where_it_belongs(key: str, tmp_path: Path) -> None:
     (only,) = mistakes(tmp_path, MINIMAL.replace("[[meter]]", f'{key} = "{SECRET}"\n[[meter]]'))
-    assert only.startswith(f"[store] {key} must not stand here, this file holds no secrets")
+    assert only.startswith(f"[store] {key} must not be here: this file may not hold secrets")
     assert "credentials" in only
 
 
@@ -322,18 +325,18 @@ def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
         (tmp_path, "cannot be read: Is a directory"),
         (
             write(tmp_path, "[store\n"),
-            "is no TOML: Expected ']' at the end of a table declaration (at line 1",
+            "is not valid TOML: Expected ']' at the end of a table declaration (at line 1",
         ),
     ]:
         with pytest.raises(UsageError) as caught:
             Config.load(path)
         assert str(caught.value).startswith(f"{path}: {reason}")
     (tmp_path / "latin.toml").write_bytes(b"# \xe4")
-    with pytest.raises(UsageError, match="no text in UTF-8"):
+    with pytest.raises(UsageError, match="is not UTF-8 text"):
         Config.load(tmp_path / "latin.toml")
     for huge in ("[" * 5000, "1" * 5000):
         with pytest.raises(
-            UsageError, match="is no TOML that can be read: it has a huge number, or is nested"
+            UsageError, match="is not TOML that can be read: it has a huge number, or is nested"
         ):
             Config.load(write(tmp_path, f"store = {huge}"))
 
@@ -366,7 +369,7 @@ def test_credentials_come_from_a_file_of_their_own(mode: int, tmp_path: Path) ->
         (f"secret_access_key={SECRET}", 0o600, "access_key_id is missing; the file must have"),
         ("access_key_id=a", 0o600, "secret_access_key is missing"),
         ("access_key_id=a\nsecret_access_key=", 0o600, "line 2: the file must have"),
-        (b"access_key_id=\xff", 0o600, "holds no credentials"),
+        (b"access_key_id=\xff", 0o600, "does not hold credentials"),
     ],
 )
 def test_credentials_that_are_none(text: str | bytes, mode: int, sentence: str, tmp_path: Path) -> None:

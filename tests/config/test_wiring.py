@@ -118,7 +118,7 @@ def test_one_line_has_one_setting() -> None:
         open_meters(others, FakeClock())
     assert str(caught.value) == (
         "meter b: its serial port, /dev/ttyUSB0, is at 9600 Bd, 8N1 for another meter and cannot be at "
-        "2400 Bd, 8N1 too: set the meters of one line to the same, and say in serial what that is"
+        "2400 Bd, 8N1 too: set all meters of a line to the same, and give those settings in serial"
     )
     elsewhere = (
         section("a", serial=line),

@@ -34,7 +34,7 @@ class HostPort(click.ParamType[tuple[str, int | None]]):
         if match is None and re.fullmatch(r"[0-9a-fA-F:.]*:[0-9a-fA-F:.]*:[0-9a-fA-F:.]*", str(value)):
             return str(value), None
         if match is None or not 0 < int(match[3] or 1) < 65_536:
-            self.fail(f"{value!r}; expected a host such as 192.168.1.50 or 192.168.1.50:502", param, ctx)
+            self.fail(f"{value!r}; it must be a host such as 192.168.1.50 or 192.168.1.50:502", param, ctx)
         return match[1] or match[2], int(match[3]) if match[3] else None
 
 

@@ -48,7 +48,7 @@ class DeviceIds(click.ParamType[tuple[int, ...]]):
         for part in str(value).split(","):
             match = re.fullmatch(r"\s*(\d{1,3})(?:-(\d{1,3}))?\s*", part)
             if match is None or not 1 <= int(match[1]) <= int(match[2] or match[1]) <= 247:
-                self.fail(f"{value!r}; expected ids such as 1-247 or 1,5,10-20", param, ctx)
+                self.fail(f"{value!r}; it must be ids such as 1-247 or 1,5,10-20", param, ctx)
             ids.update(range(int(match[1]), int(match[2] or match[1]) + 1))
         return tuple(sorted(ids))
 
