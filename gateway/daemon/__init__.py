@@ -1,13 +1,19 @@
-"""The gateway at work. A reading walks from the reader to the sealer, through the ledger, to the store.
+"""The daemon: readings pass from the meters through the sealer and the ledger to the store.
 
-- `service`     opens root, ledger and store, runs sessions, stops in order
-- `session`     the parts, joined, under one incarnation
-- `sealer`      one meter's readings to durable ciphertexts
-- `chunker`     closes chunks
-- `issuer`      issues the tokens of windows that have closed
-- `pager`       makes the pages of days and months that are over
-- `publisher`   sends the outbox to the store
-- `granter`     makes grants, after the consent check, and revokes them
-- `takeover`    lets the store's chain stand where the ledger was rolled back
-- `control`     answers on the control socket
+- `service`        opens the root, the ledger and the store, runs sessions, stops in order
+- `session`        the parts below, wired together under one incarnation
+- `line`           the steps of one meter's data, in order
+- `sealer`         turns one meter's readings into durable ciphertexts
+- `register_log`   logs what a meter's registers did
+- `chunker`        closes chunks
+- `issuer`         issues the tokens of closed windows
+- `pager`          makes the pages of days and months that are over
+- `publisher`      sends the outbox to the store
+- `rollback`       detects a ledger that is behind the store
+- `takeover`       takes the store's chain over where the ledger was rolled back
+- `grants`         the grants of the ledger, decoded
+- `granter`        makes grants, after the consent check, and revokes them
+- `control`        serves the control API
+- `status`         collects the status of all parts
+- `doctor`         checks each part on its own, outside the running gateway
 """

@@ -1,4 +1,4 @@
-"""Closes chunks: sealed units become a signed object, chained to the one before.
+"""The chunker: makes sealed units into chunks, signed objects each chained to the one before.
 
 A chunk lies within one link and one incarnation. It is closed when it reaches a border (a multiple of
 `chunk_units` in its link), or when its incarnation is over.
@@ -21,7 +21,7 @@ from gateway.wire.stream import Chunk
 
 
 def border(unit: int, layout: Layout, chunk_units: int) -> int:
-    """The unit at which a chunk that holds `unit` ends at the latest."""
+    """The latest unit at which a chunk that holds `unit` can end."""
     p = layout.position(unit)
     return unit - p + min(layout.link_units, (p // chunk_units + 1) * chunk_units)
 
@@ -29,10 +29,10 @@ def border(unit: int, layout: Layout, chunk_units: int) -> int:
 def front(
     parts: Sequence[Sealed], layout: Layout, chunk_units: int, incarnation: int
 ) -> tuple[Sealed, Sealed | None] | None:
-    """The first chunk of open parts that can be closed, and what its border cuts off the last part.
+    """The first chunk that can be closed, and the rest of its last part, beyond the border.
 
-    None while it can still grow: it has not reached its border and its incarnation, `incarnation`,
-    goes on.
+    None while that chunk can still grow: it has not reached its border, and its incarnation is still the
+    current one, `incarnation`.
     """
     if not parts:
         return None
@@ -52,7 +52,7 @@ def front(
 
 
 class Chunker:
-    """Closes the chunks of one gateway's streams."""
+    """The chunker of one gateway's streams."""
 
     def __init__(
         self, ledger: Ledger, root: Root, clock: Clock, *, chunk_units: int, incarnation: int
@@ -64,8 +64,8 @@ class Chunker:
         self._incarnation = incarnation
 
     async def close_ready(self, stream: Stream) -> ChunkEntry | None:
-        """Close the chunks that have reached their borders; the stream's last chunk then, None before there
-        is one. A commit that fills no chunk costs one look at the stream's position."""
+        """Close the chunks that have reached their borders, and return the stream's last chunk, None before
+        the first. A commit that fills no chunk costs one query for the stream's position."""
         position = await self._ledger.position(stream)
         first = stream.start if position.last is None else position.last.end
         if position.next_unit < border(first, stream.layout, self._chunk_units):
@@ -73,7 +73,8 @@ class Chunker:
         return await self.close_all(stream)
 
     async def close_all(self, stream: Stream) -> ChunkEntry | None:
-        """The same, and also close what earlier incarnations left open: for the first look after a start."""
+        """Like `close_ready`, but also close what earlier incarnations left open: called first after a
+        start."""
         parts = await self._ledger.open_units(stream)
         last = (await self._ledger.position(stream)).last
         while ready := front(parts, stream.layout, self._chunk_units, self._incarnation):

@@ -1,13 +1,13 @@
 """The control API: JSON over HTTP on a Unix socket, for the gateway's user and root only.
 
-    GET    /status            how everything fares
+    GET    /status            the status of all parts
     GET    /grants            all grants
-    POST   /grants            make one; where the consent check finds something, only if "confirmed"
+    POST   /grants            make one; if the consent check finds something, only with "confirmed"
     DELETE /grants/<id hex>   revoke one
     GET    /consent           what each provider, and all together, could derive beyond their grants
 
-The documents are `gateway.control.documents`. An error comes back as an ErrorAnswer, with status 400, 503
-or HTTP's own.
+The documents are those of `gateway.control.documents`. An error is answered with an ErrorAnswer and status
+400, 503 or HTTP's own.
 """
 
 from __future__ import annotations
@@ -47,12 +47,12 @@ async def _errors(
         status = 503 if isinstance(error, Unavailable) else 400
         return _answer(ErrorAnswer.of(error), status)
     except web.HTTPException as refusal:
-        sentence = f"the gateway takes no such {request.method} {request.path}: {refusal.reason}"
+        sentence = f"the gateway does not accept {request.method} {request.path}: {refusal.reason}"
         return _answer(ErrorAnswer.of(UsageError(sentence)), refusal.status)
 
 
 class Control:
-    """Answers on the socket until it is cancelled."""
+    """The server of the control API."""
 
     def __init__(
         self, ledger: Ledger, grants: GrantBook, granter: Granter, status: Callable[[], Awaitable[Status]]
@@ -63,7 +63,8 @@ class Control:
         self._status = status
 
     async def serve(self, path: Path) -> None:
-        """Listen at `path`. A socket that an earlier run left behind is replaced."""
+        """Answer at the socket `path` until cancelled. A socket that an earlier run left behind is
+        replaced."""
         app = web.Application(middlewares=[_errors])
         app.add_routes(
             [
@@ -116,7 +117,7 @@ class Control:
             grant_id = bytes.fromhex(request.match_info["id"])
         except ValueError:
             raise UsageError(
-                f"{request.match_info['id']!r} is no grant's id: 32 hexadecimal digits"
+                f"{request.match_info['id']!r} is not a grant's id: expected 32 hexadecimal digits"
             ) from None
         return _answer(_grant_status(await self._granter.revoke(grant_id)))
 
@@ -127,12 +128,12 @@ class Control:
             return found[0]
         if not streams:
             raise Unavailable(
-                "no stream has begun yet: it does at the first link border after the first reading"
+                "no stream has begun yet: the first begins at the link boundary after the first reading"
             )
         names = ", ".join(stream.meter for stream in streams)
         if meter is None:
-            raise UsageError(f"there are several meters; say which with --meter: {names}")
-        raise UsageError(f"meter {meter!r} has no stream; those that have: {names}")
+            raise UsageError(f"there are several meters; choose one with --meter: {names}")
+        raise UsageError(f"meter {meter!r} has no stream; meters with a stream: {names}")
 
 
 def _listen(path: Path) -> socket.socket:
@@ -140,7 +141,7 @@ def _listen(path: Path) -> socket.socket:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.unlink(missing_ok=True)
-        # Before it has a name: between bind and chmod anybody could connect.
+        # Before bind: between bind and a later chmod anybody could connect.
         os.fchmod(listener.fileno(), 0o600)
         listener.bind(str(path))
     except OSError as error:

@@ -1,4 +1,4 @@
-"""Looks at each part by itself, outside of the running gateway, and says what to do."""
+"""The doctor: checks each part on its own, outside the running gateway, and says what to do."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from gateway.store.opening import open_bucket
 
 @dataclass(frozen=True, slots=True)
 class Diagnosis:
-    """One part: whether it is in order, and a sentence."""
+    """The result for one part: whether it is in order, and a sentence."""
 
     part: str
     ok: bool
@@ -38,11 +38,11 @@ async def examine(config: Config) -> AsyncIterator[Diagnosis]:
 
 def _clock(config: Config) -> Diagnosis:
     if SystemClock(config.clock.source).trusted():
-        how = "synchronised" if config.clock.source == "ntp" else 'taken as it stands (clock.source = "host")'
+        how = "synchronised" if config.clock.source == "ntp" else 'taken as it is (clock.source = "host")'
         return Diagnosis("clock", True, how)
     advice = (
-        "not synchronised, so readings wait and nothing is sealed: let the machine reach a time server "
-        '(timedatectl status), or set clock.source = "host" if something else keeps this clock right'
+        "not synchronised, so readings wait and nothing is sealed: make sure that the machine reaches a time "
+        'server (timedatectl status), or set clock.source = "host" if something else keeps this clock right'
     )
     return Diagnosis("clock", False, advice)
 
@@ -50,21 +50,22 @@ def _clock(config: Config) -> Diagnosis:
 async def _root(config: Config) -> Diagnosis:
     if config.trust.root == "software":
         return Diagnosis(
-            "root", True, "in SOFTWARE: whoever copies this machine's disk can open every reading"
+            "root", True, "in SOFTWARE: anyone who copies this machine's disk can open every reading"
         )
     try:
-        from gateway.trust.tpm.health import inspect  # noqa: PLC0415 - its libraries are not everywhere
+        from gateway.trust.tpm.health import inspect  # noqa: PLC0415 - its libraries may be missing
 
         health = await inspect(config.trust.tcti)
     except ImportError:
-        return Diagnosis("TPM", False, "its libraries are not installed; provisioning/install.sh does it")
+        return Diagnosis("TPM", False, "its libraries are not installed; run provisioning/install.sh")
     except GatewayError as error:
         return Diagnosis("TPM", False, str(error))
     what = f"{health.manufacturer}, firmware {health.firmware}, TPM 2.0 revision {health.revision}"
     if health.missing:
-        return Diagnosis("TPM", False, f"{what}, lacks {', '.join(health.missing)}: this model cannot serve")
+        missing = ", ".join(health.missing)
+        return Diagnosis("TPM", False, f"{what}, lacks {missing}: the gateway cannot use this model")
     if health.lockout:
-        return Diagnosis("TPM", False, f"{what}, in lockout: tpm2_dictionarylockout --clear-lockout")
+        return Diagnosis("TPM", False, f"{what}, in lockout: run tpm2_dictionarylockout --clear-lockout")
     return Diagnosis("TPM", True, what)
 
 
@@ -86,7 +87,7 @@ async def _meters(config: Config) -> AsyncIterator[Diagnosis]:
 
 
 async def _probe(section: MeterSection, config: Config) -> Plausibility:
-    """What a meter looks like that can be read, too."""
+    """How well a meter fits its profile; MeterError where it cannot be read."""
     clock = SystemClock(config.clock.source)
     (meter,) = open_meters((section,), clock, state=config.gateway.state).values()
     try:
@@ -98,7 +99,7 @@ async def _probe(section: MeterSection, config: Config) -> Plausibility:
 
 
 def _about(part: str, sentence: str) -> str:
-    """A sentence without the name that stands before it already."""
+    """The sentence without the part's name, which is printed in front of it anyway."""
     return sentence.removeprefix(part).removeprefix(":").lstrip()
 
 
@@ -107,8 +108,10 @@ async def _ledger(config: Config) -> Diagnosis:
     if not await asyncio.to_thread(path.exists):
         parent = config.gateway.state
         if not await asyncio.to_thread(os.access, parent if parent.exists() else parent.parent, os.W_OK):
-            return Diagnosis("ledger", False, f"{parent} is not yours to write: use sudo, or be user gateway")
-        return Diagnosis("ledger", True, f"none yet; the first run makes {path}")
+            return Diagnosis(
+                "ledger", False, f"{parent} cannot be written by this user: use sudo, or run as user gateway"
+            )
+        return Diagnosis("ledger", True, f"none yet; the first run creates {path}")
     try:
         ledger = await Ledger.open(path, reading=True)
         try:
@@ -122,9 +125,9 @@ async def _ledger(config: Config) -> Diagnosis:
         return Diagnosis("ledger", False, str(error))
     if wrong is not None:
         return Diagnosis(
-            "ledger", False, f"{path} is damaged: {wrong}. Stop the gateway and restore its last copy"
+            "ledger", False, f"{path} is damaged: {wrong}. Stop the gateway and restore the latest backup"
         )
-    return Diagnosis("ledger", True, f"whole; {waiting} objects wait to be sent")
+    return Diagnosis("ledger", True, f"intact; {waiting} objects wait to be sent")
 
 
 async def _store(config: Config) -> Diagnosis:
@@ -141,5 +144,5 @@ async def _store(config: Config) -> Diagnosis:
     except GatewayError as error:
         return Diagnosis("store", False, str(error))
     if not same:
-        return Diagnosis("store", False, f"{config.store.url} gave back other bytes than were put")
-    return Diagnosis("store", True, f"{config.store.url} takes, gives and deletes")
+        return Diagnosis("store", False, f"{config.store.url} returned other bytes than were put")
+    return Diagnosis("store", True, f"{config.store.url}: put, get and delete work")

@@ -1,4 +1,4 @@
-"""Grants: makes them, after the consent check, and takes them back."""
+"""The granter: makes grants, after the consent check, and revokes them."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ from gateway.wire.grant import GrantObject, Revocation, grant_body
 from gateway.wire.tariff import tariff_body
 
 _log = logging.getLogger(__name__)
-_FAR_MS = 253_370_764_800_000  # 9999-01-01: later ones have no date a person could be shown
+_FAR_MS = 253_370_764_800_000  # 9999-01-01: later times have no date to show to a person
 
 
 class Granter:
-    """The grants of one gateway's streams."""
+    """The granter of one gateway's streams."""
 
     def __init__(
         self,
@@ -53,34 +53,34 @@ class Granter:
         self._clock = clock
         self._rings = rings
         self._issuer = issuer
-        self._lock = asyncio.Lock()  # a serial is given once, a revocation made once
+        self._lock = asyncio.Lock()  # each serial is used once, each revocation made once
 
     async def new(
         self, stream: Stream, cards: list[Card], wanted: NewGrant, *, confirmed: bool
     ) -> tuple[list[ServedGrant], Consent]:
-        """Make a grant to the holder of the card; windows that have closed already get their tokens at once.
+        """Make a grant to the card's holder; windows that have already closed get their tokens at once.
 
-        A load takes two cards, the load monitoring centre's and the summing service's, and makes a pair.
-        Where the consent check finds something and the household has not `confirmed`, nothing is made and
-        no grant comes back. UsageError for what can never be granted.
+        A load takes two cards, the load monitoring centre's and the summing service's, and makes a pair of
+        grants. If the consent check finds something and the household has not `confirmed`, nothing is made
+        and no grant is returned. UsageError for what can never be granted.
         """
         if not self._clock.trusted():
             raise Unavailable(
-                "the clock is not set yet, so no grant can say when it begins: ask again when it is right, "
-                "`gateway status` tells"
+                "the clock is not set yet, so a grant's beginning is not known: try again when `gateway "
+                "status` shows that the clock is right"
             )
         now_ms = unix_ms(self._clock)
         for card in cards:
             _check_card(card, now_ms)
         if len(cards) != (2 if wanted.kind == "load" else 1):
             raise UsageError(
-                "a load is granted to two: the load monitoring centre and the summing service; "
+                "a load is granted to two parties, the load monitoring centre and the summing service; "
                 "every other grant to one provider"
             )
         if len({card.kid for card in cards}) < len(cards):
             raise UsageError(
-                "the load monitoring centre and the summing service are two parties: who holds both halves "
-                "opens every window of this home"
+                "the load monitoring centre and the summing service must be two parties: one that holds both "
+                "halves can open every window of this home"
             )
         async with self._lock:
             held = [Held(grant, wanted.tariff) for grant in await self._decide(stream, cards, wanted, now_ms)]
@@ -105,18 +105,19 @@ class Granter:
             made = [await self._find(one.grant.id) for one in made]
         except (LedgerError, TrustError) as error:
             ids = ", ".join(one.grant.id.hex() for one in made)
-            _log.warning("grant %s stands, its tokens come with the next chunk: %s", ids, error)
+            _log.warning("grant %s is made, but its tokens come with the next chunk: %s", ids, error)
         return made, found
 
     async def consent(self, stream: Stream, new: list[Held]) -> Consent:
-        """What the providers of `new` could derive with all they hold, and what all providers could."""
+        """What each provider of `new` (of any grant, if `new` is empty) could derive from all its grants, and
+        what all providers could derive together."""
         held = [Held(one.grant, one.tariff, one.record.revoked_from) for one in await self._grants.of(stream)]
         return await asyncio.to_thread(_consent, held, new)
 
     async def _sealed(
         self, card: Card, grant: Grant, tariff: Tariff | None
     ) -> tuple[GrantRecord, Outgoing, AuditEntry]:
-        """A grant with its first key, as the ledger keeps it, and its object."""
+        """The ledger's record of a grant, with its first key; the signed object; the audit entry."""
         k_0 = await self._root.random(KEY_BYTES)
         body = grant_body(grant)
         data = await sign(self._root, GrantObject(grant.stream, body, seal_k0(k_0, card.xwing_key, body)))
@@ -157,8 +158,8 @@ class Granter:
         return grants
 
     async def revoke(self, grant_id: bytes) -> ServedGrant:
-        """From the next unit on the grant opens nothing. A second revocation changes nothing. UsageError
-        where there is no grant with this id."""
+        """Revoke a grant: from the next unit on it opens nothing. A second revocation changes nothing.
+        UsageError where there is no grant with this id."""
         async with self._lock:
             served = await self._find(grant_id)
             stream, record = served.stream, served.record
@@ -177,15 +178,13 @@ class Granter:
     async def _find(self, grant_id: bytes) -> ServedGrant:
         found = await self._grants.find(grant_id)
         if found is None:
-            raise UsageError(
-                f"there is no grant {grant_id.hex()}; `gateway grant list` shows those there are"
-            )
+            raise UsageError(f"there is no grant {grant_id.hex()}; `gateway grant list` shows all grants")
         return found
 
 
 def _check_card(card: Card, now_ms: int) -> None:
     if card.role != "provider":
-        raise UsageError(f"the card of {card.name!r} is a {card.role}'s; a grant goes to a provider")
+        raise UsageError(f"the card of {card.name!r} has the role {card.role}; a grant needs a provider's")
     if not card.valid_from_ms <= now_ms < card.valid_until_ms:
         raise UsageError(f"the card of {card.name!r} is not valid today; ask the provider for a new one")
 
@@ -198,21 +197,21 @@ def _lanes(stream: Stream, wanted: NewGrant) -> tuple[str, ...]:
     missing = [lane for lane in lanes if lane not in stream.lanes]
     if missing:
         raise UsageError(
-            f"lanes {', '.join(missing)}: the meter {stream.meter} gives {', '.join(stream.lanes)}"
+            f"the meter {stream.meter} has no lane {', '.join(missing)}: use {', '.join(stream.lanes)}"
         )
     return lanes
 
 
 def _times(stream: Stream, wanted: NewGrant, granularity: Granularity, now_ms: int) -> tuple[int, int | None]:
-    """The units of the first window's beginning and of the end. Windows that lie partly outside the times
-    wished for stay closed, as do bills for which the tariff has no prices."""
+    """The unit at which the first window begins, and that at which the grant ends. Windows that lie partly
+    outside the requested times stay closed, as do bills for which the tariff has no prices."""
     unit_ms, size = stream.layout.unit_ms, granularity.size
     if wanted.kind == "raw" and isinstance(size, int) and size % stream.layout.link_units == 0:
         for name, ms in (("from", wanted.from_ms), ("until", wanted.until_ms)):
             if ms is not None and ms % (size * unit_ms):
                 raise UsageError(
-                    f"{name}: a raw grant opens whole links, so with windows of {granularity} right would be "
-                    "a time at which one of these begins, counted from midnight UTC"
+                    f"{name}: a raw grant opens whole links; expected a time at which a window of "
+                    f"{granularity} begins, counted from midnight UTC"
                 )
     first = -(-(now_ms if wanted.from_ms is None else wanted.from_ms) // unit_ms)
     first = granularity.align_up(max(first, stream.start))
@@ -220,31 +219,31 @@ def _times(stream: Stream, wanted: NewGrant, granularity: Granularity, now_ms: i
     ends = [end for end in (wanted.until_ms, priced_ms) if end is not None]
     until = granularity.start(granularity.index(min(ends) // unit_ms)) if ends else None
     if max(first, until or 0) * unit_ms >= _FAR_MS:
-        raise UsageError("the grant's times, with its windows, reach beyond the year 9998")
+        raise UsageError("the grant's windows reach beyond the year 9998: use earlier times")
     if until is not None and until <= first and priced_ms == min(ends):
         raise UsageError(
-            f"the tariff's prices end before the first whole {granularity} of this grant: right would be "
+            f"the tariff's prices end before the first whole {granularity} of this grant: use a tariff with "
             "later prices, or an earlier --from"
         )
     return first, until
 
 
 def _check_bill(one: Held) -> None:
-    """UsageError for a bill that could not be made, or would tell a single window of its period."""
+    """UsageError for a bill that could not be made, or would reveal a single window of its period."""
     grant, tariff, unit_ms = one.grant, one.tariff, one.grant.granularity.unit_ms
     if tariff is None:
         return
     if isinstance(grant.granularity.size, int) and grant.granularity.size * unit_ms < DAY_MS:
         raise UsageError(
-            f"a bill for each {grant.granularity} tells nearly what its sums do: right would be day or month"
+            f"a bill for each {grant.granularity} reveals nearly as much as sums would: use day or month"
         )
     for _ in tariff.periods(grant.lanes, grant.granularity, grant.first, grant.until):
         pass
     for finding in isolated(one):
         when = datetime.fromtimestamp(finding.first * unit_ms // 1000, UTC).isoformat(timespec="seconds")
         raise UsageError(
-            f"{finding.sentence}, the one from {when} on: such a bill is never granted. Right would be a "
-            "tariff in which many windows have prices of like size"
+            f"{finding.sentence}, the one from {when} on: such a bill is never granted. Use a tariff in "
+            "which many windows have similar prices"
         )
 
 

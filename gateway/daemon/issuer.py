@@ -1,4 +1,4 @@
-"""Issues the tokens of windows that have closed: each once as it closes, and folded by day and month."""
+"""The issuer: makes the tokens of closed windows, once as each closes, and again folded by day and month."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ from gateway.wire.grant import Tokens
 from gateway.wire.names import Fold
 
 _log = logging.getLogger(__name__)
-_BUNDLE = 2880  # tokens a bundle at the most: thirty days of quarter hours, two days of minutes
-_FOLDED = 2**16  # tokens a folded bundle at the most: 18 hours of seconds, of four lanes 3 MB
+_BUNDLE = 2880  # most tokens in a bundle: thirty days of quarter hours, two days of minutes
+_FOLDED = 2**16  # most tokens in a folded bundle: 18 hours of seconds, 3 MB for four lanes
 
 
 class Issuer:
-    """The tokens of one gateway's grants."""
+    """The issuer of one gateway's grants."""
 
     def __init__(self, ledger: Ledger, root: Root, rings: Mapping[bytes, KeyRing], grants: GrantBook) -> None:
         self._ledger = ledger
         self._grants = grants
         self._root = root
         self._rings = rings
-        self._cursors: dict[tuple[bytes, Fold], Cursor] = {}  # where each grant's chain was left
+        self._cursors: dict[tuple[bytes, Fold], Cursor] = {}  # how far each grant's chain was followed
         self._lock = asyncio.Lock()  # a window's token is issued once
 
     async def issue(self, stream: Stream, end: int) -> None:
@@ -44,7 +44,7 @@ class Issuer:
                 try:
                     await self._issue(stream, served, end)
                 except UsageError as error:
-                    # A calendar or a tariff that goes wrong later must not hold up sealing, or others.
+                    # A calendar or a tariff that fails later must not hold up sealing or other grants.
                     _log.warning("grant %s gets no tokens: %s", served.grant.id.hex(), error)
 
     async def _issue(self, stream: Stream, served: _Served, end: int) -> None:
@@ -55,9 +55,9 @@ class Issuer:
             await self._ledger.advance_grant(served.record, upto, bundle)
 
     async def fold(self, stream: Stream, first_unit: int, end_unit: int, fold: Fold) -> list[Outgoing]:
-        """The tokens of each grant's windows that ended in a UTC day or month, once more in few bundles.
+        """The tokens of each grant's windows that ended in a UTC day or month, repeated in a few bundles.
 
-        A token is a pure function of sealed units and the grant's chain: it comes out as it did before.
+        A token is a pure function of sealed units and the grant's chain, so it comes out the same again.
         """
         bundles = []
         async with self._lock:
@@ -99,7 +99,7 @@ class Issuer:
 
 @dataclass(frozen=True, slots=True)
 class _Served:
-    """A grant whose tokens are published; `partner` is the centre's, whose half stands in a load's tokens."""
+    """A grant whose tokens are published; for a load `partner` is the centre's, whose half they leave out."""
 
     grant: Grant
     tariff: Tariff | None
@@ -111,7 +111,7 @@ class _Served:
         return [self.record] if self.partner is None else [self.record, self.partner]
 
     def end(self, unit: int) -> int:
-        """The unit at which the grant ends, as far as that is known at `unit`."""
+        """The unit at which the grant ends, as far as is known at `unit`."""
         return min([unit, *(one.revoked_from for one in self.records if one.revoked_from is not None)])
 
 

@@ -1,10 +1,10 @@
-"""One meter's line: the order in which readings become what a provider reads.
+"""One meter's line: the steps, in order, from readings to what a provider reads.
 
-    seal what has gathered -> close the chunks that are full -> issue the tokens of windows that have closed
+    seal the gathered readings -> close the chunks that are full -> issue the tokens of closed windows
     -> make the pages of days and months that are over, each with the tokens folded for it -> sign the head
 
-Each step is durable before the next begins. What a crash or a fault leaves undone, the next commit does:
-a step finds in the ledger how far it has come.
+Each step is durable before the next begins, and finds in the ledger how far it has come: the next commit
+does what a crash or a fault left undone.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _log = logging.getLogger(__name__)
 
 
 class Finisher:
-    """What follows sealing, for all streams of one gateway: chunks, tokens, pages, head."""
+    """The steps after sealing, for all streams of one gateway: chunks, tokens, pages, head."""
 
     def __init__(
         self, ledger: Ledger, root: Root, clock: Clock, chunker: Chunker, issuer: Issuer, pager: Pager
@@ -41,16 +41,16 @@ class Finisher:
         self._chunker = chunker
         self._issuer = issuer
         self._pager = pager
-        self._finished: dict[bytes, int] = {}  # by stream, the end of the last chunk that all else followed
+        self._finished: dict[bytes, int] = {}  # by stream, the end of the last chunk with all steps done
 
     async def catch_up(self, stream: Stream) -> None:
-        """After a start: close what earlier incarnations left open, and finish what follows a chunk."""
+        """After a start: close what earlier incarnations left open, and do the steps after a chunk."""
         last = await self._chunker.close_all(stream)
         if last is not None:
             await self._finish(stream, last)
 
     async def advance(self, stream: Stream) -> None:
-        """Close the chunks that have reached their borders, and finish what follows a chunk."""
+        """Close the chunks that have reached their borders, and do the steps after a chunk."""
         last = await self._chunker.close_ready(stream)
         if last is not None and self._finished.get(stream.id) != last.end:
             await self._finish(stream, last)
@@ -67,7 +67,7 @@ class Finisher:
 
 
 class Line:
-    """One meter's line. Readings are delivered to its `sealer`; `commit` takes them all the way."""
+    """One meter's line. Readings are delivered to its `sealer`; `commit` takes them through all steps."""
 
     def __init__(self, sealer: Sealer, finisher: Finisher, clock: Clock) -> None:
         self.sealer = sealer
@@ -77,22 +77,22 @@ class Line:
             clock,
             _log.error,
             _log.info,
-            f"meter {sealer.meter}: units wait in memory and are tried again: ",
+            f"meter {sealer.meter}: units stay in memory for the next attempt: ",
         )
 
     @property
     def fault(self) -> str | None:
-        """What keeps units from becoming durable, in a sentence; None while nothing does."""
-        return self._faults.fault or self.sealer.lack
+        """What keeps units from becoming durable, as a sentence; None while nothing does."""
+        return self._faults.fault or self.sealer.lanes_missing
 
     async def resume(self, stream: Stream) -> None:
-        """Go on with a stream that an earlier run began."""
+        """Continue a stream that an earlier run began."""
         await self.sealer.resume(stream)
         await self._finisher.catch_up(stream)
 
     async def run(self, commit_seconds: float) -> None:
-        """Commit for ever; when cancelled, once more. A fault of the ledger or the TPM is logged and tried
-        again."""
+        """Commit every `commit_seconds` until cancelled, and then once more. A fault of the ledger or the TPM
+        is logged, and the next commit tries again."""
         commit: asyncio.Task[None] | None = None
         try:
             while True:
@@ -105,7 +105,7 @@ class Line:
             await self.commit()
 
     async def commit(self) -> None:
-        """Take what has gathered through all steps, as far as they go today."""
+        """Take the gathered readings through all steps, as far as they go by now."""
         try:
             await self.sealer.seal_gathered()
             if self.sealer.stream is not None:

@@ -1,7 +1,7 @@
-"""Makes day and month pages: PROTOCOL.md, "Pages form a Merkle sum tree over the calendar".
+"""The pager: makes day and month pages (PROTOCOL.md, "Pages form a Merkle sum tree over the calendar").
 
 A day's page is made once chunks reach the day's end, from the chunks' ciphertexts, which the ledger keeps
-until then; a month's from its days' pages.
+until then; a month's is made from its days' pages.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ from gateway.wire.stream import Page
 
 
 class Pager:
-    """The pages of one gateway's streams."""
+    """The pager of one gateway's streams."""
 
     def __init__(self, ledger: Ledger, root: Root) -> None:
         self._ledger = ledger
         self._root = root
 
     async def due(self, stream: Stream, end: int) -> AsyncGenerator[tuple[Span, Period], None]:
-        """The days, then the months, that ended at or before unit `end`, where chunks end, and have no page
-        yet. Each must be made before the next is asked for."""
+        """The days, then the months, that have no page yet and ended at or before unit `end`, the end of the
+        chunks. Make each page before asking for the next."""
         calendar = Calendar.of(stream.layout.unit_ms, stream.start)
         if calendar is None:
             return
@@ -42,7 +42,7 @@ class Pager:
 
     async def make(self, stream: Stream, span: Span, period: Period, folded: Sequence[Outgoing]) -> None:
         """Make a page that is due, in one transaction. `folded` are the tokens of the windows that ended in
-        the period: they leave before it."""
+        the period; they are sent before the page."""
         last = await self._ledger.last_page(stream, span)
         sums = np.zeros((len(stream.lanes), period.count), dtype=np.uint64)
         add = self._add_chunks if span == "day" else self._add_days
@@ -63,16 +63,16 @@ class Pager:
         await self._ledger.add_page(stream, entry, [*folded, Outgoing("page", key, data)])
 
     async def _add_chunks(self, stream: Stream, day: Period, sums: U64) -> tuple[bytes, ...]:
-        """Add the day's ciphertexts to `sums`; the digests of the chunks that overlap the day."""
+        """Add the day's ciphertexts to `sums`; return the digests of the chunks that overlap the day."""
         chunks = await self._ledger.chunks(stream, day.begin, day.end)
         for chunk in chunks:
             add_up(sums, day.edges, chunk.first, 1, await self._ledger.ciphertexts(stream, chunk))
         return tuple(chunk.digest for chunk in chunks)
 
     async def _add_days(self, stream: Stream, month: Period, sums: U64) -> tuple[bytes, ...]:
-        """Add the sums of the month's days to `sums`; the digests of their pages."""
+        """Add the sums of the month's days to `sums`; return the digests of their pages."""
         days = await self._ledger.day_pages(stream, month.begin, month.end)
         for day in days:
-            assert day.c is not None  # until the month's page is made
+            assert day.c is not None  # kept until the month's page is made
             add_up(sums, month.edges, day.first, day.step, day.c)
         return tuple(day.digest for day in days)

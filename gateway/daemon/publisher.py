@@ -1,4 +1,4 @@
-"""Sends the outbox to the store, in order, again until confirmed; never ahead of the ledger."""
+"""The publisher: sends the outbox to the store in order, until confirmed, and never ahead of the ledger."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _IDLE_S = 1.0
 
 
 class Publisher:
-    """One task that empties the outbox. It first lets `rollback` compare the store with the ledger.
+    """The task that empties the outbox. It first lets `rollback` compare the store with the ledger.
 
     `answered_ms` is the Unix time (ms) of the store's last answer."""
 
@@ -30,15 +30,15 @@ class Publisher:
         self._clock = clock
         self._rollback = rollback
         self.answered_ms: int | None = None
-        self._faults = FaultLog(clock, _log.warning, _log.warning, "nothing is lost, sending waits: ")
+        self._faults = FaultLog(clock, _log.warning, _log.warning, "sending is paused, nothing is lost: ")
 
     @property
     def fault(self) -> str | None:
-        """What failed since the store last answered, in a sentence; None while nothing did."""
+        """What has failed since the store last answered, as a sentence; None while nothing has."""
         return self._faults.fault
 
     async def run(self) -> None:
-        """For ever. Raises StoreAhead when the store holds more than the ledger knows."""
+        """Send until cancelled. StoreAhead when the store holds more than the ledger knows."""
         compared = False
         pause = 1.0
         while True:
@@ -48,7 +48,7 @@ class Publisher:
                     compared = True
                 sent = await self._send()
                 if self.fault is not None:
-                    self._faults.clear(f"sending goes on; {await self._ledger.backlog()} objects wait")
+                    self._faults.clear(f"sending resumes; {await self._ledger.backlog()} objects wait")
             except (StoreUnavailable, StoreDenied, LedgerError) as error:
                 self._faults.report(str(error))
                 await self._clock.sleep(pause)
@@ -60,14 +60,14 @@ class Publisher:
                 await self._clock.sleep(_IDLE_S)
 
     async def _send(self) -> int:
-        """Send the next objects; how many there were. What was sent is confirmed, whatever follows."""
+        """Send the next objects, and return how many. What was sent is confirmed, whatever follows."""
         sent: list[int] = []
         try:
             for queued in await self._ledger.outbox(_BATCH):
                 await self._put(queued)
                 sent.append(queued.id)
         except BaseException:
-            with contextlib.suppress(LedgerError):  # they are sent again then, which is harmless
+            with contextlib.suppress(LedgerError):  # then they are sent again, which is harmless
                 await self._ledger.confirm(sent)
             raise
         if sent:

@@ -1,8 +1,8 @@
-"""Finds out that the ledger was rolled back: the store holds what this gateway signed and the ledger does
-not know (PROTOCOL.md, rule 6).
+"""The rollback check: a ledger is behind if the store holds an object that this gateway signed and the ledger
+does not know (PROTOCOL.md, rule 6).
 
-A ledger restored from a backup, or on a cloned SD card, is behind what was published. What follows from
-it is `gateway.daemon.takeover`'s.
+A ledger restored from a backup, or on a cloned SD card, is behind what was published. Then
+`gateway.daemon.takeover` takes the store's chain over.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class StoreAhead(GatewayError):
 
 
 class RollbackCheck:
-    """Compares the ledger with what the store holds of this gateway's."""
+    """Compares the ledger with this gateway's objects in the store."""
 
     def __init__(self, ledger: Ledger, bucket: Bucket, clock: Clock, public_key: bytes) -> None:
         self._ledger = ledger
@@ -55,8 +55,9 @@ class RollbackCheck:
                 raise StoreAhead(stream.id, key, f"{key} revokes a grant that the ledger serves")
 
     async def settle(self, queued: Queued) -> bool:
-        """The key of `queued` is taken by other bytes. True: the store's object stands, ours need not go.
-        False: a foreign object is in the way, and may be overwritten. StoreAhead: the ledger is behind."""
+        """Decide what happens where the key of `queued` is taken by other bytes. True: the store's object
+        stays and ours need not be sent. False: the store's may be overwritten. StoreAhead: the ledger is
+        behind."""
         key, kind = queued.object.key, class_at(queued.object.key)
         unit_ms = await self._unit_ms(queued.stream)
         try:
@@ -69,28 +70,29 @@ class RollbackCheck:
         if isinstance(theirs, Page):
             ours = Page.read(queued.object.data, self._public_key, key)
             if theirs.children != ours.children:
-                await self.note(f"{key} is a page of other children than the store holds: overwritten")
+                await self.note(f"{key} in the store is a page of other children and is overwritten")
                 return False
-        # Folded tokens are copies: whichever were there first stand.
+        # Folded tokens are copies: those that were there first stay.
         if isinstance(theirs, Chunk | Page) or (isinstance(theirs, Tokens) and names.fold_of(key) == "new"):
-            why = f"{key} is in the store already, with other bytes of this gateway's"
+            why = f"{key} is already in the store, with other bytes signed by this gateway"
             raise StoreAhead(queued.stream, key, why)
-        await self.note(f"{key} was in the store already, signed by this gateway: it stands")
+        await self.note(f"{key} was already in the store, signed by this gateway, and stays as it is")
         return True
 
     async def head(self, stream: Stream) -> Head | None:
-        """The stream's head in the store, if it holds one that this gateway signed."""
+        """The stream's head in the store; None unless it holds one that this gateway signed."""
         key = names.head(stream.id)
         try:
             return Head.read_at(key, await self._bucket.get(key), self._public_key, stream.layout.unit_ms)
         except NotFound:
             return None
         except Refused as error:
-            await self.note(f"a head that does not hold will be overwritten: {error}")
+            await self.note(f"an invalid head will be overwritten: {error}")
             return None
 
     async def revoked(self, stream: Stream) -> dict[bytes, int]:
-        """The grants that the ledger serves and the store knows to be revoked; from which unit."""
+        """The grants that the ledger serves although the store holds their revocations: by id, the unit from
+        which each is revoked."""
         revoked: dict[bytes, int] = {}
         for grant in await self._ledger.grants(stream.id):
             if grant.revoked_from is not None:
@@ -104,7 +106,7 @@ class RollbackCheck:
         return revoked
 
     async def note(self, detail: str) -> None:
-        """Write to the log and the audit log what the store holds."""
+        """Write a finding about the store to the log and the audit log."""
         _log.warning("%s", detail)
         await self._ledger.audit(AuditEntry(unix_ms(self._clock), "store", detail))
 

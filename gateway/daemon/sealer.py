@@ -1,7 +1,7 @@
-"""Seals one meter's readings: what has gathered in RAM becomes durable ciphertexts.
+"""The sealer: turns one meter's readings, gathered in RAM, into durable ciphertexts.
 
-Units go to the ledger in one transaction together with the registers at the last of them, so that a
-crash costs at most the resolution of the readings since, and never a mWh.
+Units go to the ledger in one transaction with the registers at the end of the last one, so that a crash costs
+at most the resolution of the readings since, and never a mWh.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _log = logging.getLogger(__name__)
 
 
 class Sealer:
-    """Takes one meter's readings by `deliver` and seals them under one incarnation."""
+    """One meter's sealer. It takes readings by `deliver` and seals them under one incarnation."""
 
     def __init__(
         self,
@@ -53,7 +53,7 @@ class Sealer:
         incarnation: int,
         rollover: Mapping[str, int],
     ) -> None:
-        """`rollover` is the meter's: `Meter.rollover`."""
+        """`rollover` is the meter's own mapping, `Meter.rollover`."""
         self.meter = meter
         self.stream: Stream | None = None
         self._layout = layout
@@ -64,23 +64,23 @@ class Sealer:
         self._rings = rings
         self._incarnation = incarnation
         self._rollover = rollover
-        self._readings: deque[tuple[int, Reading]] = deque()  # and when each came (ns, monotonic)
+        self._readings: deque[tuple[int, Reading]] = deque()  # each with its arrival (ns, monotonic)
         self._sampler = Sampler(layout, lanes, rollover=rollover)
         self._link_words: LinkWords | None = None
         self._descriptor: bytes | None = None  # of a stream that has begun and is not in the ledger yet
         self._units: Units | None = None  # out of the sampler, not in the ledger yet
-        self._sealed: list[Sealed] = []  # their ciphertexts: sealed once, tried again until durable
+        self._sealed: list[Sealed] = []  # their ciphertexts: sealed once, saved again until durable
         self._events: deque[RegisterEvent] = deque(maxlen=1000)  # not in the audit log yet
         self._registers = RegisterLog(meter, ledger, clock)
-        self._lack = FaultLog(clock, _log.warning, _log.info)
+        self._lanes_missing = FaultLog(clock, _log.warning, _log.info)
 
     @property
-    def lack(self) -> str | None:
-        """Which lanes units wait for because no reading has them, in a sentence; None while none lacks."""
-        return self._lack.fault
+    def lanes_missing(self) -> str | None:
+        """The lanes that units wait for because no reading has them, as a sentence; None if none are."""
+        return self._lanes_missing.fault
 
     def held(self) -> str | None:
-        """Since when and why readings are held and not believed, in a sentence; None while they are."""
+        """Since when and why readings are held, as a sentence; None while they are believed."""
         event = self._sampler.held
         if event is None:
             return None
@@ -88,23 +88,24 @@ class Sealer:
         return f"{self._registers.sentence(event)} (since {since:%Y-%m-%d %H:%M:%S} UTC)"
 
     def last_read_wall(self) -> int | None:
-        """The wall time (ns) up to which the energy is known: the end of the last unit with a reading that
-        was believed, in this run or an earlier one. None before the first."""
+        """The wall time (ns) up to which the energy is known: the end of the last unit with a believed
+        reading, in this run or an earlier one. None before the first."""
         last = self._sampler.known_until
         return None if last is None else (last + 1) * self._layout.unit_ms * 1_000_000
 
     def deliver(self, reading: Reading) -> None:
-        """Take a reading; the next `seal_gathered` seals it. What the meter remembers of an outage comes
-        right before the reading that ended it, oldest first."""
+        """Take a reading; the next `seal_gathered` seals it. The readings that a meter recorded during an
+        outage come right before the one that ended it, oldest first."""
         self._readings.append((self._clock.monotonic(), reading))
 
     async def resume(self, stream: Stream) -> None:
-        """Go on with a stream that an earlier run began."""
+        """Continue a stream that an earlier run began. UsageError where its layout or lanes are not those
+        configured."""
         if (stream.layout, stream.lanes) != (self._layout, self._lanes):
             raise UsageError(
                 f"meter {self.meter}: its stream was begun with unit_ms = {stream.layout.unit_ms}, "
                 f"link_units = {stream.layout.link_units} and lanes {', '.join(stream.lanes)}: "
-                "configure it so, or give the meter another name, which begins a new stream"
+                "use these settings, or give the meter another name, which begins a new stream"
             )
         ring = await self._ring(stream.id)
         state = ring.vault.open(await self._ledger.state(stream.id), _place(stream.id))
@@ -118,8 +119,8 @@ class Sealer:
         self.stream = stream
 
     async def seal_gathered(self) -> None:
-        """Seal what has gathered and make it durable. LedgerError and TrustError where that fails: nothing is
-        lost, and the next call tries again."""
+        """Seal the gathered readings and make them durable. LedgerError and TrustError where that fails:
+        nothing is lost, and the next call tries again."""
         self._readings = plausible(self._readings)
         while self._readings:
             _, reading = self._readings.popleft()
@@ -129,7 +130,7 @@ class Sealer:
                 wall_now=self._clock.wall(),
                 monotonic_now=self._clock.monotonic(),
             )
-        self._look_for_lanes()
+        self._report_missing_lanes()
         while self._events:
             await self._registers.write(self._events[0])
             self._events.popleft()
@@ -141,7 +142,7 @@ class Sealer:
             self._units, self._sealed = None, []
 
     async def _save(self, units: Units) -> None:
-        """Seal units and make them durable; a stream's first ones together with its descriptor."""
+        """Seal units and make them durable, a stream's first ones together with its descriptor."""
         stream = self.stream = self.stream or await self._begin(units.first)
         ring = await self._ring(stream.id)
         self._link_words = self._link_words or words_under(ring, self._layout)
@@ -187,16 +188,16 @@ class Sealer:
         await ring.load([self._incarnation])
         return ring
 
-    def _look_for_lanes(self) -> None:
-        lacking = " and ".join(self._sampler.lacking())
-        if lacking:
-            self._lack.report(
-                f"meter {self.meter}: units wait for {lacking}, which no reading has held so far, or none "
-                "for two hours; some meters send it once an hour; if this one never does, leave it out of "
-                "its lanes (a stream that has begun keeps its lanes: give the meter another name then)"
+    def _report_missing_lanes(self) -> None:
+        missing = " and ".join(self._sampler.missing())
+        if missing:
+            self._lanes_missing.report(
+                f"meter {self.meter}: units wait for {missing}, which no reading has held so far, or for two "
+                "hours; some meters send it once an hour; if this one never does, remove it from its lanes "
+                "(a stream that has begun keeps its lanes: then give the meter another name too)"
             )
         else:
-            self._lack.clear(f"meter {self.meter}: no lane is missing any more")
+            self._lanes_missing.clear(f"meter {self.meter}: no lane is missing any more")
 
 
 def _place(stream: bytes) -> bytes:

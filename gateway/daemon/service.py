@@ -1,6 +1,6 @@
-"""The gateway itself: opens what it needs, runs a session, and stops in order.
+"""The service: opens the root, the ledger and the store, runs sessions, and stops in order.
 
-Where the store turns out to know more than the ledger, the session ends, the ledger takes the store's
+If the store turns out to hold more than the ledger knows, the session ends, the ledger takes the store's
 chain over, and a new session begins under a new incarnation.
 """
 
@@ -31,17 +31,17 @@ _STORE_PAUSE_S = 5.0
 
 
 class Daemon:
-    """`run` works until `stop` is called; the configuration was checked when it was loaded."""
+    """The gateway's service: `run` works until `stop` is called."""
 
     def __init__(self, config: Config, clock: Clock) -> None:
         self._config = config
         self._clock = clock
         self._stopped = asyncio.Event()
         self._notifier = Notifier()
-        self._taken_over: tuple[bytes, str] | None = None  # stream and key that the last take-over was for
+        self._taken_over: tuple[bytes, str] | None = None  # stream and key that caused the last take-over
 
     def stop(self) -> None:
-        """End the run. What was read is made durable first."""
+        """End the run, once what was read is durable."""
         self._stopped.set()
 
     async def run(self) -> None:
@@ -56,7 +56,7 @@ class Daemon:
             stack.push_async_callback(bucket.aclose)
             if root.assurance == "software":
                 _log.warning(
-                    "the root is in software: whoever copies this machine's disk can open every reading"
+                    "the root is in software: anyone who copies this machine's disk can open every reading"
                 )
             feeding = asyncio.create_task(self._feed_watchdog())
             try:
@@ -64,18 +64,18 @@ class Daemon:
                     await self._session(root, ledger, bucket)
             finally:
                 feeding.cancel()
-                self._notifier.tell("STOPPING=1")
+                self._notifier.notify("STOPPING=1")
 
     async def _session(self, root: Root, ledger: Ledger, bucket: Bucket) -> None:
         session = Session(self._config, self._clock, root, ledger, bucket)
         await session.open()
-        self._notifier.tell("READY=1")
-        _log.info("the gateway runs")
+        self._notifier.notify("READY=1")
+        _log.info("the gateway is running")
         try:
             await self._unless_stopped(session.run())
         except StoreAhead as ahead:
             if (ahead.stream, ahead.key) == self._taken_over:
-                raise RolledBack(f"{ahead}; what the store holds of its chain does not settle it") from None
+                raise RolledBack(f"{ahead}; taking the store's chain over did not resolve this") from None
             self._taken_over = ahead.stream, ahead.key
             _log.warning("%s", ahead)
             await self._unless_stopped(self._take_over(ahead.stream, root, ledger, bucket))
@@ -89,11 +89,11 @@ class Daemon:
                 await takeover.run()
                 return
             except (StoreUnavailable, StoreDenied) as error:
-                _log.warning("taking the store's chain over waits: %s", error)
+                _log.warning("taking the store's chain over has to wait: %s", error)
                 await self._clock.sleep(_STORE_PAUSE_S)
 
     async def _unless_stopped(self, work: Coroutine[Any, Any, None]) -> None:
-        """Run `work` until it ends or the gateway is stopped; its first failure is raised as it is."""
+        """Run `work` until it ends or the gateway is stopped; raise its first failure, unwrapped."""
         task = asyncio.create_task(work)
         stopping = asyncio.create_task(self._stopped.wait())
         try:
@@ -108,8 +108,8 @@ class Daemon:
             raise outcome
 
     async def _feed_watchdog(self) -> None:
-        """Only a loop that turns feeds the watchdog: a hung one is killed and started again."""
+        """Feed systemd's watchdog from the event loop: a gateway whose loop hangs is killed and restarted."""
         seconds = self._notifier.watchdog_seconds()
         while seconds is not None:
-            self._notifier.tell("WATCHDOG=1")
+            self._notifier.notify("WATCHDOG=1")
             await asyncio.sleep(seconds)

@@ -1,4 +1,4 @@
-"""The gateway's parts, joined and running under one incarnation."""
+"""A session: the gateway's parts, wired together and running under one incarnation."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _log = logging.getLogger(__name__)
 
 
 class Session:
-    """One run of the parts: `open` draws the incarnation, `run` works until it is cancelled."""
+    """One run of the parts: `open` draws the incarnation, `run` works until cancelled."""
 
     def __init__(self, config: Config, clock: Clock, root: Root, ledger: Ledger, bucket: Bucket) -> None:
         self._config = config
@@ -54,7 +54,7 @@ class Session:
         self._control = Control(ledger, grants, self._granter, self.status)
 
     async def open(self) -> None:
-        """Draw the incarnation, and go on with the streams where the ledger stands."""
+        """Draw the incarnation, and continue the streams where the ledger ends."""
         self._incarnation = await self._draw()
         streams = {stream.meter: stream for stream in await self._ledger.streams()}
         for stream in streams.values():
@@ -76,7 +76,7 @@ class Session:
             readers=self._readers,
             lines=self._lines,
         )
-        for stream in streams.values():  # of meters that are gone: what they left open goes out still
+        for stream in streams.values():  # of meters that are gone: what they left open is still sent
             await finisher.catch_up(stream)
 
     async def run(self) -> None:
@@ -124,23 +124,23 @@ class Session:
         )
 
     async def _draw(self) -> int:
-        """A new incarnation, durable. A counter ahead of the ledger means that the ledger is not the last."""
+        """A new incarnation, made durable. If the counter is ahead of the ledger, the audit log says so."""
         last = await self._ledger.last_incarnation()
         counter = await self._root.incarnation_counter()
         now_ms = unix_ms(self._clock)
         if last is not None and counter is not None and counter > last:
             detail = (
-                f"the TPM drew incarnation {counter}, the ledger knows {last}: the gateway stopped while it "
-                "started, or the ledger was restored or copied; the store will tell"
+                f"the TPM drew incarnation {counter}, but the ledger's last is {last}: the gateway stopped "
+                "while it started, or the ledger was restored or copied; the store will show which"
             )
             _log.warning("%s", detail)
             await self._ledger.audit(AuditEntry(now_ms, "rollback", detail))
-        # A ledger that cannot write must not cost a step of the TPM's counter, which wears.
-        await self._ledger.audit(AuditEntry(now_ms, "start", f"the gateway {gateway.__version__} starts"))
+        # A ledger that cannot write must not cost a step of the TPM's counter, which wears out.
+        await self._ledger.audit(AuditEntry(now_ms, "start", f"gateway {gateway.__version__} starts"))
         value = await self._root.draw_incarnation()
         await self._ledger.begin_incarnation(value, now_ms)
         return value
 
     async def status(self) -> Status:
-        """How everything fares."""
+        """The status of all parts."""
         return await self._reporter.status()

@@ -1,4 +1,4 @@
-"""How the parts of a session fare, as the control API says it."""
+"""The status of a session's parts, as the control API reports it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from gateway.wire import cose
 
 
 class StatusReporter:
-    """Asks a session's parts. `readers` and `lines` are by meter."""
+    """Collects the status of a session's parts. `readers` and `lines` are by meter."""
 
     def __init__(
         self,
@@ -40,7 +40,7 @@ class StatusReporter:
         self._lines = lines
 
     async def status(self) -> Status:
-        """How everything fares now."""
+        """The status of all parts now."""
         return Status(
             version=gateway.__version__,
             assurance=self._root.assurance,

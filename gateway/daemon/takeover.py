@@ -1,8 +1,7 @@
-"""Lets the store's chain stand where it knows more than the ledger (PROTOCOL.md, rule 6).
+"""The take-over: a ledger that is behind takes the store's signed chain over (PROTOCOL.md, rule 6).
 
-The ledger takes the store's signed chain over, and what had been sealed again is dropped before a token of
-it left. No energy is lost: the root opens both the dropped units and the store's, so the meter's register
-at the new head is known to the last mWh.
+What had been sealed again is dropped before a token of it was sent. No energy is lost: the root opens both
+the dropped units and the store's, so the meter's register at the new head is known to the last mWh.
 """
 
 from __future__ import annotations
@@ -39,7 +38,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class _Found:
-    """The store's chain after the last chunk that both know, and the energy in it."""
+    """The store's chain after the last chunk that it shares with the ledger, and the energy in it."""
 
     entries: list[ChunkEntry]
     energy: dict[str, int]
@@ -47,7 +46,7 @@ class _Found:
 
 @dataclass(frozen=True, slots=True)
 class _Pages:
-    """Pages after unit `begin` that the store holds, and the chunks that later ones will be made of."""
+    """The store's pages after unit `begin`, and the chunks from which later pages will be made."""
 
     begin: int
     entries: list[PageEntry]
@@ -55,7 +54,7 @@ class _Pages:
 
 
 class Takeover:
-    """One stream's take-over. Nothing may be sealing meanwhile, and a new incarnation must follow."""
+    """The take-over of one stream. Nothing may be sealed meanwhile, and a new incarnation must follow."""
 
     def __init__(
         self, ledger: Ledger, bucket: Bucket, clock: Clock, root: Root, stream: Stream, ring: KeyRing
@@ -76,8 +75,8 @@ class Takeover:
         )
 
     async def run(self) -> None:
-        """Let the store's chain stand. LedgerError, with nothing changed, where the store has lost a part of
-        its chain; StoreUnavailable and StoreDenied where it does not answer: call it again."""
+        """Take the store's chain over. LedgerError, with nothing changed, where the store has lost a part of
+        its chain; StoreUnavailable and StoreDenied where it does not answer: call this again."""
         stream, ring = self._stream, self._ring
         common = await self._common()
         found = await self._chain_after(common)
@@ -86,7 +85,7 @@ class Takeover:
         end = found.entries[-1].end if found.entries else at
         head = await self._check.head(stream)
         if head is not None and head.next_unit > end:
-            raise self._gone(f"its head names unit {head.next_unit}, and its chunks end with unit {end}")
+            raise self._missing(f"its head is at unit {head.next_unit}, but its chunks end at unit {end}")
         pages = await self._pages(at, found.entries, end)
         place = b"state/" + stream.id
         state = SamplerState.from_bytes(ring.vault.open(await self._ledger.state(stream.id), place))
@@ -99,9 +98,9 @@ class Takeover:
         )
         revoked = await self._check.revoked(stream)
         detail = (
-            f"stream {stream.id.hex()}: {len(found.entries)} chunks of the store's chain were taken over, "
-            f"up to unit {end}; {dropped} units that had been sealed again were dropped; "
-            f"{len(revoked)} grants that had been revoked were open again, and are not any more"
+            f"stream {stream.id.hex()}: {len(found.entries)} chunks were taken over from the store, up to "
+            f"unit {end}; {dropped} units that had been sealed again were dropped; {len(revoked)} revoked "
+            "grants that were open again are revoked once more"
         )
         chain = StoreChain(
             seq=0 if common is None else common.seq + 1,
@@ -118,7 +117,7 @@ class Takeover:
         _log.warning("the ledger was rolled back; %s", detail)
 
     async def _common(self) -> ChunkEntry | None:
-        """The last of the ledger's chunks that the store holds with the same bytes."""
+        """The ledger's last chunk that the store holds with the same bytes."""
         entry = (await self._ledger.position(self._stream)).last
         while entry is not None:
             data = await get(self._bucket, self._chunk_key(entry.first))
@@ -128,7 +127,8 @@ class Takeover:
         return None
 
     async def _chain_after(self, common: ChunkEntry | None) -> _Found:
-        """The store's chain after `common`. What is not this gateway's between its chunks is passed over."""
+        """The store's chain after `common`. Objects among its chunks that this gateway did not sign are
+        skipped."""
         stream = self._stream
         if common is None:
             key, incarnation = names.descriptor(stream.id), None
@@ -148,7 +148,7 @@ class Takeover:
                     continue
                 assert data is not None
                 for problem in follower.follow(key, chunk, data):
-                    raise self._gone(problem.text)
+                    raise self._missing(problem.text)
                 await self._add([_sealed(chunk)], found.energy)
                 found.entries.append(
                     ChunkEntry(chunk.seq, chunk.incarnation, chunk.first, chunk.end, cose.digest(data))
@@ -156,8 +156,8 @@ class Takeover:
         return found
 
     async def _pages(self, at: int, found: list[ChunkEntry], end: int) -> _Pages:
-        """What becomes of the pages: those of whole months before `at` that were sent are kept, later ones
-        are the store's, up to `end`, and the days after them need their chunks' ciphertexts again."""
+        """The pages after the take-over: those of whole months before `at` that were sent are kept, later
+        ones are the store's, up to `end`, and the days after them need their chunks' ciphertexts again."""
         stream = self._stream
         calendar = Calendar.of(stream.layout.unit_ms, stream.start)
         if calendar is None:
@@ -186,7 +186,7 @@ class Takeover:
         return _Pages(begin, made["day"] + made["month"], needed)
 
     async def _own_page(self, span: Span, period: Period, children: list[bytes]) -> PageEntry | None:
-        """The store's page of a period, if it is this gateway's and was made of these children."""
+        """The store's page of a period, if this gateway signed it and it was made of these children."""
         key = names.page(self._stream.id, period.name)
         data = await get(self._bucket, key)
         if data is None:
@@ -205,11 +205,11 @@ class Takeover:
         key = self._chunk_key(chunk.first)
         data = await get(self._bucket, key)
         if data is None or cose.digest(data) != chunk.digest:
-            raise self._gone(f"it had confirmed {key}, and the pages of its days are still to be made")
+            raise self._missing(f"it had confirmed {key}, and the pages of its days are still to be made")
         return _sealed(check_chunk(self._descriptor, key, data))
 
     async def _dropped(self, at: int) -> tuple[int, dict[str, int]]:
-        """How many units the ledger sealed from `at` on that give way, and the energy in them."""
+        """The number of units to drop, those that the ledger sealed from `at` on, and the energy in them."""
         stream = self._stream
         end = (await self._ledger.position(stream)).next_unit
         waiting = [
@@ -219,13 +219,13 @@ class Takeover:
         parts = [_sealed(chunk) for chunk in waiting if chunk.first >= at]
         parts += await self._ledger.open_units(stream)
         if sum(part.end - part.first for part in parts) != end - at:
-            raise self._gone(f"it had confirmed chunks from unit {at} on that it does not hold")
+            raise self._missing(f"it had confirmed chunks from unit {at} on that it does not hold")
         energy = dict.fromkeys(ENERGY, 0)
         await self._add(parts, energy)
         return end - at, energy
 
     async def _add(self, parts: Iterable[Sealed], energy: dict[str, int]) -> None:
-        """Open the energy lanes of sealed parts and add up what is in them."""
+        """Open the energy lanes of sealed parts and add their sums to `energy`."""
         layout = self._stream.layout
         for part in parts:
             await self._ring.load([part.incarnation])
@@ -236,7 +236,7 @@ class Takeover:
                     energy[lane] += signed(total(unseal(w, p, part.c[row])))
 
     async def _windows(self) -> dict[bytes, int]:
-        """Each grant's next window: after the bundles that the store holds."""
+        """Each grant's next window, by grant id: the one after the token bundles in the store."""
         stream = self._stream
         windows: dict[bytes, int] = {}
         for grant in await self._ledger.grants(stream.id):
@@ -262,10 +262,10 @@ class Takeover:
     def _chunk_key(self, first: int) -> str:
         return names.chunk(self._stream.id, first, self._stream.layout.unit_ms)
 
-    def _gone(self, what: str) -> LedgerError:
+    def _missing(self, why: str) -> LedgerError:
         return LedgerError(
-            f"chunks of stream {self._stream.id.hex()} are gone from the store: {what}. The stream can only "
-            "go on if they are restored there; or move the ledger away to begin anew"
+            f"chunks of stream {self._stream.id.hex()} are missing from the store: {why}. Restore them there "
+            "to continue the stream, or move the ledger away to begin a new one"
         )
 
 

@@ -12,7 +12,7 @@ class Notifier:
     def __init__(self) -> None:
         self._address = os.environ.get("NOTIFY_SOCKET", "")
 
-    def tell(self, state: str) -> None:
+    def notify(self, state: str) -> None:
         """One message, such as "READY=1". A manager that does not listen is no fault of ours."""
         if not self._address:
             return

@@ -101,7 +101,7 @@ class Sampler:
         }
         return SamplerState(last, values.get("import"), values.get("export"), self._registers.serial)
 
-    def lacking(self) -> tuple[str, ...]:
+    def missing(self) -> tuple[str, ...]:
         """The energy lanes that no reading has held yet, or none for two hours: units wait for them."""
         return tuple(
             name

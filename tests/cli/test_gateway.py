@@ -291,7 +291,7 @@ async def test_what_cannot_be_granted_or_revoked(home: Home, gateway: Run, tmp_p
     new = ["grant", "new", "--to", str(card), "--purpose", "x", "--granularity", "10s"]
     assert (await gateway(*new))[::2] == (
         4,
-        "gateway: no stream has begun yet: it does at the first link border after the first reading\n",
+        "gateway: no stream has begun yet: the first begins at the link boundary after the first reading\n",
     )
     await home.runs(2 * LINK_UNITS)
     for args, code, sentence in (
@@ -301,7 +301,7 @@ async def test_what_cannot_be_granted_or_revoked(home: Home, gateway: Run, tmp_p
         ([*new, "--from", "soon"], 2, "'soon' is no time; right would be 2026-11-22, or 2026-11-22T18:30"),
         ([*new, "--until", "1999-12-31"], 2, "the grant ends before its first window does"),
         ([*new, "--from", "9999-06-01"], 2, "reach beyond the year 9998"),
-        ([*new, "--meter", "cellar"], 2, "meter 'cellar' has no stream; those that have: main"),
+        ([*new, "--meter", "cellar"], 2, "meter 'cellar' has no stream; meters with a stream: main"),
         (["grant", "revoke", "abcd"], 2, "no grants begin with 'abcd'; `gateway grant list` shows"),
         (["grant", "revoke", ""], 2, "no grants begin with ''"),
     ):
@@ -345,7 +345,7 @@ async def test_the_doctor_finds_all_well(gateway: Run, tmp_path: Path) -> None:
         code, found = await findings(gateway)
         assert (code, [part for part, (ok, _) in found.items() if not ok]) == (0, [])
         assert list(found) == ["clock", "root", "meter main", "ledger", "store"]
-        assert found["ledger"][1] == f"none yet; the first run makes {tmp_path}/state/ledger.sqlite"
+        assert found["ledger"][1] == f"none yet; the first run creates {tmp_path}/state/ledger.sqlite"
         assert "shows 230 V as its voltage" in found["meter main"][1]
         assert not any((tmp_path / "store").rglob("doctor-*"))
         assert not (tmp_path / "state").exists()
@@ -357,7 +357,7 @@ async def test_the_doctor_finds_all_well(gateway: Run, tmp_path: Path) -> None:
 async def test_the_doctor_looks_beside_a_running_gateway(home: Home, gateway: Run) -> None:
     await home.runs(2 * LINK_UNITS)
     _, found = await findings(gateway)
-    assert found["ledger"] == (True, f"whole; {await home.ledger.backlog()} objects wait to be sent")
+    assert found["ledger"] == (True, f"intact; {await home.ledger.backlog()} objects wait to be sent")
     await home.runs(LINK_UNITS)
     assert home.line().fault is None
 
@@ -428,7 +428,9 @@ async def test_the_doctor_looks_at_each_meter_by_itself(gateway: Run, tmp_path: 
 async def test_the_doctor_asks_the_clock(gateway: Run, tmp_path: Path) -> None:
     configure(tmp_path, source="ntp")
     well, sentence = (await findings(gateway))[1]["clock"]
-    assert sentence == "synchronised" if well else "let the machine reach a time server" in sentence
+    assert (
+        sentence == "synchronised" if well else "make sure that the machine reaches a time server" in sentence
+    )
 
 
 # --- run
@@ -452,7 +454,7 @@ async def test_it_runs_until_it_is_told_to_stop(tmp_path: Path, how: signal.Sign
     assert process.stderr is not None
     lines: list[str] = []
     async with asyncio.timeout(60):
-        while not lines or "the gateway runs" not in lines[-1]:
+        while not lines or "the gateway is running" not in lines[-1]:
             lines.append((await process.stderr.readline()).decode())
             assert lines[-1], lines
         process.send_signal(how)

@@ -298,10 +298,10 @@ async def test_a_wish_that_cannot_be_granted(home: Home, path: Path) -> None:
             ({"granularity": "day", "zone": "\ud800"}, "usage", "time zone"),
             ({"purpose": "\ud800"}, "usage", "purpose"),
             ({"granularity": "99999999h"}, "usage", "beyond the year 9998"),
-            ({"lanes": ["gas"]}, "usage", "lanes gas: the meter main gives"),
+            ({"lanes": ["gas"]}, "usage", "the meter main has no lane gas: use import"),
             ({"lanes": []}, "usage", "they must be some of"),
             ({"purpose": "a\x1bb"}, "usage", "purpose"),
-            ({"meter": "cellar"}, "usage", "meter 'cellar' has no stream; those that have: main"),
+            ({"meter": "cellar"}, "usage", "meter 'cellar' has no stream; meters with a stream: main"),
             ({"until_ms": 0}, "usage", "ends before its first window"),
             ({"until_ms": -far}, "usage", "ends before its first window"),
             ({"from_ms": far}, "usage", "beyond the year 9998"),
@@ -319,12 +319,12 @@ async def test_a_wish_that_cannot_be_granted(home: Home, path: Path) -> None:
                 "refused",
                 "the signature of the",
             ),
-            ({"cards": [card(provider, role="gateway")]}, "usage", "goes to a provider"),
+            ({"cards": [card(provider, role="gateway")]}, "usage", "needs a provider's"),
             ({"cards": [card(provider, xwing_key=bytes(1216))]}, "refused", "X-Wing"),
-            ({"cards": []}, "usage", "a load is granted to two"),
-            ({"cards": [card(provider)] * 2}, "usage", "a load is granted to two"),
-            ({"kind": "load"}, "usage", "a load is granted to two"),
-            ({"kind": "load", "cards": [card(provider)] * 2}, "usage", "are two parties"),
+            ({"cards": []}, "usage", "a load is granted to two parties"),
+            ({"cards": [card(provider)] * 2}, "usage", "a load is granted to two parties"),
+            ({"kind": "load"}, "usage", "a load is granted to two parties"),
+            ({"kind": "load", "cards": [card(provider)] * 2}, "usage", "must be two parties"),
             ({"kind": "bill"}, "usage", "a bill has a tariff"),
             ({"kind": "raw"}, "usage", "a raw grant opens whole links of 1min"),
             ({"tariff": tariff()}, "usage", "a bill has a tariff"),
@@ -353,8 +353,8 @@ async def test_a_wish_that_cannot_be_granted(home: Home, path: Path) -> None:
 async def test_a_grant_that_is_none_is_not_revoked(home: Home, path: Path) -> None:
     async with home, asking(home, path) as client:
         for id_, sentence in (
-            ("zz", "'zz' is no grant's id: 32 hexadecimal digits"),
-            ("abcd", "there is no grant abcd; `gateway grant list` shows those there are"),
+            ("zz", "'zz' is not a grant's id: expected 32 hexadecimal digits"),
+            ("abcd", "there is no grant abcd; `gateway grant list` shows all grants"),
             ("00" * 16, "there is no grant 0000"),
         ):
             code, said = await client.error("DELETE", f"/grants/{id_}")
@@ -371,7 +371,7 @@ async def test_what_it_does_not_take(home: Home, path: Path) -> None:
         ):
             found, answer = await client.ask(method, place, data=data)
             assert (found, answer["kind"]) == (status, "usage")
-            assert answer["error"].startswith(f"the gateway takes no such {method} {place}: ")
+            assert answer["error"].startswith(f"the gateway does not accept {method} {place}: ")
 
 
 async def test_several_meters_must_be_told_apart(tmp_path: Path, path: Path) -> None:
@@ -379,7 +379,7 @@ async def test_several_meters_must_be_told_apart(tmp_path: Path, path: Path) -> 
         await home.runs(2 * LINK_UNITS)
         provider = Provider(home.clock.now_ms)
         code, said = await client.error("POST", "/grants", wish(home, provider))
-        assert (code, said) == ("usage", "there are several meters; say which with --meter: garage, main")
+        assert (code, said) == ("usage", "there are several meters; choose one with --meter: garage, main")
         grant = await made(client, wish(home, provider, meter="garage"))
         assert grant["meter"] == "garage"
 

@@ -275,7 +275,7 @@ async def test_what_cannot_be_granted_gets_a_sentence(home: Home) -> None:
             ({"granularity": "7"}, "granularity '7': it must be"),
             ({"granularity": "1ms"}, "not a whole number of this stream's units"),
             ({"granularity": "day", "zone": "Mars/Base"}, "time zone 'Mars/Base'"),
-            ({"lanes": ("power", "gas")}, "lanes gas: the meter main gives import, export, power, count"),
+            ({"lanes": ("power", "gas")}, "the meter main has no lane gas: use import, export, power, count"),
             ({"lanes": ()}, "they must be some of"),
             ({"lanes": ("import", "import")}, "each once"),
             ({"purpose": "x" * 300}, "purpose: it must be at most 256"),
@@ -286,7 +286,7 @@ async def test_what_cannot_be_granted_gets_a_sentence(home: Home) -> None:
             with pytest.raises(UsageError, match=sentence):
                 await home.grants(provider, **wish)
         for changes, sentence in (
-            ({"role": "gateway"}, "a grant goes to a provider"),
+            ({"role": "gateway"}, "a grant needs a provider's"),
             ({"valid_until_ms": home.clock.now_ms}, "not valid today"),
             ({"valid_from_ms": home.clock.now_ms + 1}, "not valid today"),
         ):
@@ -325,14 +325,14 @@ async def test_the_kinds_of_grant_that_cannot_be_get_a_sentence(tmp_path: Path) 
             ({"kind": "raw", "granularity": "day"}, "opens whole links, not a day"),
             (
                 {"kind": "raw", "from_ms": today + 3_600_000},
-                "from: a raw grant opens whole links, so with windo",
+                "from: a raw grant opens whole links; expected a time at",
             ),
             ({"kind": "raw", "until_ms": today + 9 * DAY_MS - 1}, "until: a raw grant opens whole links"),
             ({"tariff": rules}, "a bill has a tariff, and no other grant has one"),
             ({"kind": "bill"}, "a bill has a tariff"),
             (
                 {"kind": "bill", "tariff": rules, "granularity": "12h"},
-                "a bill for each 12h tells nearly what",
+                "a bill for each 12h reveals nearly as much as",
             ),
             ({"kind": "bill", "tariff": rules, "lanes": ("export",)}, "the tariff has no price of export"),
             ({"kind": "bill", "tariff": tariff(lane="export"), "lanes": ("import",)}, "no price of import"),

@@ -361,7 +361,7 @@ class TestRolledBack:
                 made = len(await pages_of(home, "day")) - before
             await home.restores("old")
             await home.line().commit()
-            with pytest.raises(StoreAhead, match=r"day/.* is in the store already, with other bytes"):
+            with pytest.raises(StoreAhead, match=r"day/.* is already in the store, with other bytes"):
                 await home.publish()
             assert await home.publishes_all() == 1
             await lives(home, 4)

@@ -213,7 +213,7 @@ async def test_after_a_take_over_the_meters_number_is_known_still(home: Home) ->
         home.clock.pass_s(1)
         says(home, {"import": 123_456_789, "export": 7, "power": 3}, "1EMH01")
         await home.commit()
-        assert "another meter's number" in str(home.sealer().held())
+        assert "another meter's serial number" in str(home.sealer().held())
 
 
 async def test_a_register_that_is_full_starts_again(home: Home) -> None:
@@ -348,7 +348,7 @@ async def test_units_and_readings_of_another_length(tmp_path: Path) -> None:
             {"layout": Layout(2000, 60)},
             "unit_ms = 1000, link_units = 60 and lanes import, export, power, count",
         ),
-        ({"layout": Layout(1000, 120)}, "configure it so, or give the meter another name"),
+        ({"layout": Layout(1000, 120)}, "use these settings, or give the meter another name"),
         ({"lanes": ("import", "count")}, "its stream was begun with"),
     ],
 )
@@ -440,7 +440,7 @@ async def test_a_fault_is_logged_once_and_gone_with_its_cause(
             home.reads()
             await home.commit()
             assert "disk is full" in str(home.line().fault)
-        assert len([line for line in caplog.messages if "units wait in memory" in line]) == 1
+        assert len([line for line in caplog.messages if "units stay in memory" in line]) == 1
         home.mend()
         await home.commit()
         assert home.line().fault is None

@@ -146,7 +146,7 @@ async def test_a_rolled_back_ledger_takes_the_stores_chain_over_and_goes_on(gate
     async with gateway.ledger() as ledger:
         log = [entry.detail for entry in await ledger.audit_log(100) if entry.what == "rollback"]
     assert len(log) == 1
-    assert "chunks of the store's chain were taken over" in log[0]
+    assert "chunks were taken over from the store" in log[0]
 
 
 async def test_a_store_that_contradicts_itself_ends_it_instead_of_wearing_the_tpm(gateway: Gateway) -> None:
@@ -168,7 +168,7 @@ async def test_a_store_that_contradicts_itself_ends_it_instead_of_wearing_the_tp
             path.rename(gateway.folder / path.name)
             path.symlink_to(gateway.folder / path.name)
     await gateway.start()
-    with pytest.raises(RolledBack, match="what the store holds of its chain does not settle it"):
+    with pytest.raises(RolledBack, match="taking the store's chain over did not resolve this"):
         await gateway.lives(200)
 
 

@@ -26,7 +26,7 @@ def manager(
 def test_each_message_arrives(manager: socket.socket) -> None:
     notifier = Notifier()
     for state in ("READY=1", "WATCHDOG=1", "STATUS=größer", "STOPPING=1"):
-        notifier.tell(state)
+        notifier.notify(state)
         assert manager.recv(1000).decode() == state
 
 
@@ -34,13 +34,13 @@ def test_a_manager_that_is_gone_is_no_fault_and_hears_again_once_it_is_back(mana
     notifier = Notifier()
     address = manager.getsockname()
     manager.close()
-    notifier.tell("READY=1")
+    notifier.notify("READY=1")
     if isinstance(address, str):
         Path(address).unlink()
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as back:
         back.bind(address)
         back.settimeout(20)
-        notifier.tell("WATCHDOG=1")
+        notifier.notify("WATCHDOG=1")
         assert back.recv(1000) == b"WATCHDOG=1"
 
 
@@ -54,7 +54,7 @@ def test_without_a_manager_it_says_nothing(
         monkeypatch.setenv("NOTIFY_SOCKET", named)
     made: list[object] = []
     monkeypatch.setattr("gateway.host.systemd.socket.socket", made.append)
-    Notifier().tell("READY=1")
+    Notifier().notify("READY=1")
     assert made == []
     manager.setblocking(False)
     with pytest.raises(BlockingIOError):

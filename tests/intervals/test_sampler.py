@@ -516,22 +516,22 @@ def test_a_power_alone_of_another_meter_is_not_taken() -> None:
 
 def test_lanes_that_do_not_come_are_named() -> None:
     sampler = Sampler(LAYOUT, LANES)
-    assert sampler.lacking() == ()
+    assert sampler.missing() == ()
     add(sampler, telegram(FIRST, power=1))
-    assert sampler.lacking() == ("import", "export")
+    assert sampler.missing() == ("import", "export")
     add(sampler, telegram(FIRST + 1, imports=1))
-    assert sampler.lacking() == ("export",)
+    assert sampler.missing() == ("export",)
     add(sampler, telegram(FIRST + 9, imports=1, exports=2), telegram(FIRST + 10, imports=1, exports=2))
-    assert sampler.lacking() == ()
+    assert sampler.missing() == ()
     taken(sampler)
     again = Sampler(LAYOUT, LANES, sampler.start, sampler.state())
     for one, at in ((sampler, FIRST + 10), (again, FIRST + 11)):
         add(one, telegram(FIRST + 11, power=5), telegram(at + 7200, power=5, exports=2))
-        assert one.lacking() == ()
+        assert one.missing() == ()
         add(one, telegram(at + 7201, power=5))
-        assert one.lacking() == ("import",)
+        assert one.missing() == ("import",)
         add(one, telegram(at + 3600, imports=1))  # of before
-        assert one.lacking() == ()
+        assert one.missing() == ()
 
 
 def test_what_waits_is_bounded_and_costs_no_energy(monkeypatch: pytest.MonkeyPatch) -> None:
