@@ -1,8 +1,8 @@
-"""From register readings to exact interval energy: what utilities call validation and estimation. Pure.
+"""Interval energy, exact, from register readings: what utilities call validation and estimation. Pure.
 
 - `validation`   which readings to believe: dips, spikes, rollovers, another meter
 - `estimation`   energy between two readings, shared among the units
-- `sampler`      readings to units, clocks that misbehave
-- `state`        what of a sampler outlives a run
-- `backfill`     which of a meter's remembered readings can be true
+- `sampler`      turns readings into units, also where clocks misbehave
+- `state`        the state of a sampler that is saved between runs
+- `backfill`     the readings that a meter recorded during an outage, without impossible ones
 """

@@ -1,4 +1,4 @@
-"""What a meter remembers of an outage, as far as it can be true."""
+"""The readings that a meter recorded during an outage, without impossible ones."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ _AT_ONCE_NS = 1_000_000_000
 
 
 def plausible(readings: Iterable[tuple[int, Reading]]) -> deque[tuple[int, Reading]]:
-    """The readings, each with the moment at which it came, without those that a meter cannot have
-    remembered: of those that came at once, an older one whose register is higher than the last one's."""
+    """Readings, each with its arrival (ns, monotonic), without those that a meter cannot have recorded: of
+    readings that arrived together, an older one with a higher register than the last one."""
     kept: deque[tuple[int, Reading]] = deque()
     last: tuple[int, Reading] | None = None
     for came, reading in reversed(list(readings)):

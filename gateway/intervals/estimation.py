@@ -9,14 +9,12 @@ from numpy.typing import NDArray
 
 from gateway.intervals.validation import Total
 
-MOST_WAITING = (
-    14_400  # readings, powers or totals that wait: four hours of seconds; then every second one goes
-)
+MOST_WAITING = 14_400  # readings, powers or totals: four hours of seconds; then every other one is dropped
 
 
 class EnergyLane:
-    """One energy lane: its totals at the ends of units, `origin` at or before the last unit that came out,
-    those of `coming` after it."""
+    """One energy lane's totals at the ends of units: `origin` at or before the last unit that came out,
+    `coming` after it."""
 
     def __init__(self) -> None:
         self.origin: Total | None = None
@@ -28,15 +26,15 @@ class EnergyLane:
         self.coming.append(total)
 
     def at(self, unit: int) -> int:
-        """The total at the end of the last unit that came out."""
+        """The total at the end of `unit`, the last unit that came out."""
         assert self.origin is not None
         if unit == self.origin.unit:
             return self.origin.mwh
-        gap = self.coming[0].unit - self.origin.unit  # it comes out in parts
+        gap = self.coming[0].unit - self.origin.unit  # a gap that comes out in parts
         return self.origin.mwh + (self.coming[0].mwh - self.origin.mwh) * (unit - self.origin.unit) // gap
 
     def take(self, units: NDArray[np.int64], first: int, known: NDArray[np.int64]) -> None:
-        """Fill in the energy of units from `first` on; add 1 to `known` where that was read."""
+        """Fill `units`, from unit `first` on, with their energy; add 1 to `known` where it was read."""
         assert self.origin is not None
         at, end = first, first + len(units)
         while at < end:
@@ -53,8 +51,8 @@ class EnergyLane:
 
 
 def shares(energy: int, units: int, after: int, upto: int) -> NDArray[np.int64]:
-    """`energy` spread over `units` units in proportion to time, so that the first k together have
-    floor(energy * k / units): the shares of units `after` + 1 to `upto`, an int64 each."""
+    """The shares of units `after` + 1 to `upto`, an int64 each, where `energy` is spread over `units` units
+    in proportion to time: the first k units together have floor(energy * k / units)."""
     each, rest = divmod(energy, units)
     carried = rest * after % units
     # rest < units, so the product stays below units * (upto - after): far from 2^63 for 10^5 units at a time

@@ -1,13 +1,15 @@
-"""Readings to units: differences of registers, gaps filled, clocks that misbehave (PROTOCOL.md, rules 4 and
-5); `gateway.intervals.validation` judges the meter. Pure: no clock, no I/O, no logging.
+"""The sampler: turns readings into units by differences of registers, fills gaps, and copes with clocks that
+misbehave (PROTOCOL.md, rules 4 and 5). `gateway.intervals.validation` judges the meter. Pure: no clock, no
+I/O, no logging.
 
-A reading taken in unit u is the register at the end of u, so d[u] = register(u) - register(last read
-unit), lane by lane: a reading may hold any of them. Only the first reading in a unit counts; what a later
-one shows comes out with the next unit. Units come out dense and in order, each once, as soon as all energy
-lanes are known at their end, and over any of them the energy is the registers' difference to the mWh.
+A reading taken in unit u gives the register at the end of u, so d[u] = register(u) - register(last unit
+read), lane by lane; a reading may hold any of the lanes. Only the first reading in a unit counts; energy that
+a later one adds comes out with the next unit. Units come out dense and in order, each once, as soon as all
+energy lanes are known at their end, and over any run of them the energy is the registers' difference, to the
+mWh.
 
-`count` speaks of energy: it is 1 where every energy register was read in that unit, and 0 where one was
-not, whose energy there is filled in, also if the power was read. `power` is 0 where it was not read.
+`count` is about energy: 1 where every energy register was read in that unit, 0 where the energy of one is
+filled in, even if the power was read. `power` is 0 where it was not read.
 """
 
 from __future__ import annotations
@@ -27,14 +29,14 @@ from gateway.intervals.validation import UNKNOWN, RegisterEvent, RegisterMark, S
 from gateway.meters.reading import Reading
 
 _SILENT_NS = 2 * 3600 * 1_000_000_000  # some meters send a register hourly, and a telegram may be lost
-_CLOCK_SET_NS = 10_000_000_000  # two clocks disagree by less only because they are not read at once
+_CLOCK_SET_NS = 10_000_000_000  # two clocks differ by less only because they are not read at once
 _NO_ROLLOVER: Mapping[str, int] = {}
 
 
 @dataclass(frozen=True, slots=True)
 class Units:
-    """Consecutive units from `first` on: for each lane an int64 for each unit, all of one length. The
-    values are the home's own: no repr shows them."""
+    """Consecutive units from `first` on: for each lane an int64 for each unit, all of one length. The values
+    are private: no repr shows them."""
 
     first: int
     lanes: dict[str, NDArray[np.int64]] = field(repr=False)
@@ -44,7 +46,7 @@ class Units:
 
 
 class Sampler:
-    """One stream's readings to its units: `add` each reading, then `take` units until there are none.
+    """The sampler of one stream: `add` each reading, then `take` units until there are none.
 
     A new stream has no `start` and no `state`: it starts at the link boundary after the first reading with
     which all its energy registers are known. One that has started needs the `state` that belongs to its
@@ -91,7 +93,7 @@ class Sampler:
         return self._registers.held
 
     def state(self) -> SamplerState | None:
-        """What belongs to the last unit that `take` gave; None before the first."""
+        """The state at the end of the last unit that came out; None before the first."""
         if self._start is None or self._next == self._start:
             return None
         last = self._next - 1
@@ -118,9 +120,10 @@ class Sampler:
         wall_now: int,
         monotonic_now: int,
     ) -> tuple[RegisterEvent, ...]:
-        """Take a reading in. `trusted` says whether the wall clock is right now, `wall_now` and
-        `monotonic_now` (ns) are both clocks now. Until it is right readings wait; then each is placed by
-        the monotonic clock, and so is one whose wall time was taken before the clock was set."""
+        """Take a reading; the register events that it causes. `trusted` says whether the wall clock is right;
+        `wall_now` and `monotonic_now` (ns) are the time now by both clocks. Until the wall clock is right,
+        readings wait; then each is placed by the monotonic clock, as is one whose wall time was taken before
+        the clock was set."""
         self._hear(reading)
         if not trusted:
             self._wait(reading)
@@ -135,8 +138,8 @@ class Sampler:
         return (*events, *self._place(reading, placed if was_set else reading.wall))
 
     def take(self, most: int = 86_400) -> Units | None:
-        """The next units, `most` of them at most, or None. Call it until None comes: the rest of a long
-        gap waits for the next call."""
+        """The next units, at most `most` of them, or None. Call it until it returns None: a long gap takes
+        several calls."""
         if not all(lane.coming for lane in self._energies):
             return None
         first = self._next
@@ -156,8 +159,8 @@ class Sampler:
     def _resume(self, start: int | None, state: SamplerState | None) -> None:
         if start is None or state is None or state.unit < start:
             raise GatewayError(
-                "a stream that has started can only go on from the registers at its last unit, and these are "
-                "not known: restore the ledger they are in, or begin a new stream"
+                "a stream that has started can only continue from the registers at its last unit, and these "
+                "are not known: restore the ledger that has them, or begin a new stream"
             )
         values = {"import": state.imported, "export": state.exported}
         wall = state.unit * self._layout.unit_ms * 1_000_000  # or up to a unit later
@@ -166,7 +169,7 @@ class Sampler:
             value = values[name]
             if value is None:
                 raise GatewayError(
-                    f"the saved registers have no {name}: a stream's lanes stay what they were"
+                    f"the saved registers have no {name}: a stream keeps the lanes it began with"
                 )
             lane.origin = Total(number, state.unit, value)
             marks.append(RegisterMark(state.unit, wall, None, value))
@@ -175,7 +178,7 @@ class Sampler:
         self._next = state.unit + 1
 
     def _hear(self, reading: Reading) -> None:
-        if self._newest is None and self._next:  # each lane was known once
+        if self._newest is None and self._next:  # every lane was known before
             self._heard = dict.fromkeys(self._names, reading.monotonic)
         self._newest = max(reading.monotonic, reading.monotonic if self._newest is None else self._newest)
         for name in self._names:
@@ -183,13 +186,13 @@ class Sampler:
                 self._heard[name] = self._newest
 
     def _wait(self, reading: Reading) -> None:
-        if len(self._waiting) >= MOST_WAITING:  # powers go first
-            told = [one for one in self._waiting if not set(self._names).isdisjoint(one.registers)]
-            self._waiting = told if len(told) <= MOST_WAITING // 2 else told[::2]
+        if len(self._waiting) >= MOST_WAITING:  # those with power alone are dropped first
+            energies = [one for one in self._waiting if not set(self._names).isdisjoint(one.registers)]
+            self._waiting = energies if len(energies) <= MOST_WAITING // 2 else energies[::2]
         self._waiting.append(reading)
 
     def _place(self, reading: Reading, wall: int) -> tuple[RegisterEvent, ...]:
-        """Believe a reading of the wall time `wall`, or hold it."""
+        """Place a reading at the wall time `wall`, and believe it or hold it."""
         sample = Sample(
             self._layout.unit_at(wall),
             wall,
@@ -224,7 +227,7 @@ class Sampler:
 
 
 def _digest(serial: str | None) -> bytes:
-    """8 bytes that stand for a meter's number."""
+    """8 bytes that stand for a meter's serial number."""
     if not serial:
         return UNKNOWN
     return hashlib.sha256(serial.encode(errors="backslashreplace")).digest()[:8]

@@ -1,4 +1,4 @@
-"""What of a sampler outlives a run: the last unit, and the energy registers at its end."""
+"""A sampler's state, saved between runs: the last unit, and the energy registers at its end."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from gateway.errors import GatewayError
 from gateway.intervals.validation import UNKNOWN
 
 _STATE_1 = struct.Struct(">BBqqq")  # version, which lanes (bit 0 import, bit 1 export), unit, import, export
-_STATE_2 = struct.Struct(">BBqqq8s")  # the same, and the meter's number
+_STATE_2 = struct.Struct(">BBqqq8s")  # the same, and the meter's serial number
 
 
 @dataclass(frozen=True, slots=True)
 class SamplerState:
-    """The last unit that came out and the energy registers at its end, in mWh; a lane that the stream does
-    not have is None. `serial` is 8 bytes of the SHA-256 of the number of the meter whose registers they
-    are, zeros where it is not known. Whoever has it can go on without losing a mWh.
+    """The last unit that came out and the energy registers at its end, in mWh, None for a lane that the
+    stream does not have. `serial` is 8 bytes of the SHA-256 of their meter's serial number, zeros where that
+    is not known. A sampler continues from this state without losing a mWh.
 
-    Where a rollover or another meter lies between that unit and the last reading, the registers are as the
-    meter would show them that counts now, and may be negative."""
+    If a rollover or an exchange of meters lies between that unit and the last reading, the registers are as
+    the present meter would have shown them, and may be negative."""
 
     unit: int
     imported: int | None = field(repr=False)
@@ -33,10 +33,10 @@ class SamplerState:
 
     @classmethod
     def from_bytes(cls, data: bytes) -> SamplerState:
-        """What `to_bytes` gave, or the 26 bytes that it gave before meters' numbers were known."""
+        """The state from the 34 bytes of `to_bytes`, or from 26 bytes, format 1, without a serial number."""
         kind = (len(data), *data[:1])
         if kind not in ((_STATE_1.size, 1), (_STATE_2.size, 2)) or data[1] > 3:
-            raise GatewayError("the sampler's saved state is not of a kind that this version can read")
+            raise GatewayError("this version cannot read the sampler's saved state: expected format 1 or 2")
         if kind[1] == 1:
             data = b"\x02" + data[1:] + UNKNOWN
         _, present, unit, imported, exported, serial = _STATE_2.unpack(data)

@@ -1,15 +1,15 @@
-"""Which readings to believe. A meter's energy registers only rise, and no faster than a home can draw: a
-reading that does otherwise, or that names another meter, is held. Pure.
+"""The validation of readings. A meter's energy registers only rise, and no faster than a home can draw: a
+reading that does otherwise, or has another meter's serial number, is held. Pure.
 
-A reading that fits again ends that as if the held ones had never been. Else only readings that are held,
-and agree with each other one after the other, say what happened: a register started again from 0
-("rolled", three of them), or another meter answers ("exchanged": three that name it; or, where no number
-tells meters apart and the registers are far from where they were, ten over a quarter of an hour). What
-the old and the new meter counted between the last believed and the first of those is not known and counts
-0. A fall of less than 20 kWh under the same name is no exchange, however long it lasts.
+If a later reading fits, the held ones are dropped. Otherwise a run of held readings that agree with each
+other decides what happened: a register started again from 0 ("rolled": three readings), or another meter
+answers ("exchanged": three with its serial number; or, where no serial number distinguishes the meters and
+the registers are far from where they were, ten over a quarter of an hour). What the old and the new meter
+counted between the last believed reading and the first of the run is not known and counts as 0. A fall of
+less than 20 kWh under the same serial number is never an exchange, however long it lasts.
 
-A register that jumped up and stays there does not become believable by waiting: a reading that continues
-held ones must fit within the time since the one before it.
+A register that jumped up and stays there does not become believable with time: a reading that continues held
+ones must fit within the time since the one before it.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
-UNKNOWN = bytes(8)  # stands for the number of a meter that does not tell it
+UNKNOWN = bytes(8)  # in place of a serial number where the meter sends none
 
 _SLACK_MWH = 10_000_000  # registers of coarse resolution jump
 _ROLLOVER_SLACK_MWH = 200_000
@@ -31,10 +31,10 @@ Kind = Literal["fell", "rose", "other", "back", "rolled", "exchanged"]
 
 @dataclass(frozen=True, slots=True)
 class RegisterEvent:
-    """What the registers of `lanes` did in `unit`. From it on readings are held: they stood lower than
-    before ("fell"), higher than a home can have made them ("rose"), or were another meter's ("other").
-    With it that ends: they fit again ("back"), started again from 0 ("rolled"), or are another meter's for
-    good ("exchanged")."""
+    """What the registers of `lanes` did in `unit`. Three kinds begin a hold: the registers were lower than
+    before ("fell"), higher than a home can have made them ("rose"), or another meter's ("other"). Three end
+    it: they fit again ("back"), started again from 0 ("rolled"), or are another meter's for good
+    ("exchanged")."""
 
     kind: Kind
     unit: int
@@ -44,8 +44,8 @@ class RegisterEvent:
 @dataclass(frozen=True, slots=True)
 class Sample:
     """A reading placed in its unit, taken at `wall` and `monotonic` (ns): `energy` are the registers in mWh
-    in the order of the stream's energy lanes, None where the reading has none; `serial` 8 bytes that stand
-    for the meter's number."""
+    in the order of the stream's energy lanes, None where the reading has none; `serial` is 8 bytes that stand
+    for the meter's serial number."""
 
     unit: int
     wall: int
@@ -55,7 +55,7 @@ class Sample:
 
 
 class RegisterMark(NamedTuple):
-    """Where a register stood. `monotonic` is None where another run of the gateway saw it."""
+    """A register's value at a moment. `monotonic` is None where an earlier run of the gateway read it."""
 
     unit: int
     wall: int
@@ -63,7 +63,7 @@ class RegisterMark(NamedTuple):
     register: int
 
     def most_until(self, sample: Sample) -> int:
-        """The mWh that a home can draw until then: 1 MW, by whichever clock says that it was longer."""
+        """The most mWh that a home can draw until `sample`: 1 MW, for the longer time of the two clocks."""
         elapsed = max(0, sample.wall - self.wall)
         if self.monotonic is not None:
             elapsed = max(elapsed, sample.monotonic - self.monotonic)
@@ -72,7 +72,7 @@ class RegisterMark(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Total:
-    """Up to the end of `unit` the energy of a lane was `mwh` in all: it only rises."""
+    """The total energy of a lane up to the end of `unit`; it only rises."""
 
     lane: int
     unit: int
@@ -81,7 +81,7 @@ class Total:
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """`believed` says whether the sample is; `totals` are what is known now that was not."""
+    """The verdict on a sample: whether it is believed, and the totals that are newly known."""
 
     believed: bool
     totals: tuple[Total, ...] = ()
@@ -90,8 +90,8 @@ class Judgement:
 
 @dataclass(frozen=True, slots=True)
 class _Misfit:
-    """The lanes of one sample that stand lower than believed or rose too much; those whose fall a rollover
-    explains; whether an exchange would explain it all."""
+    """What does not fit in one sample: the lanes that fell, those that rose too much, those whose fall a
+    rollover explains, and whether it is so much that an exchange of meters may explain it (`gross`)."""
 
     fell: set[int]
     rose: set[int]
@@ -100,7 +100,7 @@ class _Misfit:
 
 
 class _Run:
-    """Samples that are held and agree with each other, one after the other."""
+    """Held samples, each of which agrees with the one before."""
 
     def __init__(self, lanes: int, began: int) -> None:
         self.began = began  # ns, monotonic
@@ -130,7 +130,7 @@ class _Run:
         self.wrong |= misfit.fell | misfit.rose
 
     def reaches(self, sample: Sample) -> bool:
-        """Whether the registers can have come from these to the sample's."""
+        """Whether the registers can have risen from the latest ones here to the sample's."""
         return all(
             last is None or now is None or 0 <= now - last.register <= last.most_until(sample) + _SLACK_MWH
             for last, now in zip(self.latest, sample.energy, strict=True)
@@ -138,11 +138,12 @@ class _Run:
 
 
 class Validator:
-    """One meter's energy registers, of `lanes`. `rollover` gives the mWh at which a lane's register starts
-    again from 0, where that is known; `marks` and `serial` are what an earlier run believed last.
+    """The validator of one meter's energy registers, one for each of `lanes`. `rollover` gives the mWh at
+    which a lane's register starts again from 0, where that is known; `marks` and `serial` are the last that
+    an earlier run believed.
 
-    `offsets` is what each register lacks to its total, which goes on rising over rollovers and exchanges;
-    `held` the event since which samples are held, None while they are believed."""
+    `offsets` are the totals less the registers, as totals keep rising over rollovers and exchanges; `held` is
+    the event since which samples are held, None while they are believed."""
 
     def __init__(
         self,
@@ -168,7 +169,7 @@ class Validator:
         return min(units) if len(units) == len(self._marks) else None
 
     def begin(self) -> None:
-        """Units depend on what was believed from now on: ten samples that agree no longer outweigh it."""
+        """From now on units depend on what was believed: ten samples that agree no longer outweigh it."""
         self._begun = True
 
     def judge(self, sample: Sample) -> Judgement:
@@ -177,7 +178,7 @@ class Validator:
             mark._replace(monotonic=sample.monotonic) if mark and mark.monotonic is None else mark
             for mark in self._marks
         ]
-        sample = self._news(sample)
+        sample = self._unknown_part(sample)
         other = _differ(sample.serial, self.serial)
         if self._run and _differ(sample.serial, self._run.serial):
             self._run = None
@@ -201,8 +202,8 @@ class Validator:
         judged = self._settle(self._run, sample)
         return Judgement(judged.believed, judged.totals, began + judged.events)
 
-    def _news(self, sample: Sample) -> Sample:
-        """The sample without what its unit is known for already: the first reading in a unit counts."""
+    def _unknown_part(self, sample: Sample) -> Sample:
+        """The sample without registers already known in its unit: only the first reading in a unit counts."""
         energy = tuple(
             None if mark is not None and sample.unit <= mark.unit else register
             for mark, register in zip(self._marks, sample.energy, strict=True)
@@ -210,7 +211,7 @@ class Validator:
         return Sample(sample.unit, sample.wall, sample.monotonic, energy, sample.serial)
 
     def _misfit(self, sample: Sample, run: _Run | None) -> _Misfit:
-        """What is wrong with a sample that continues `run`."""
+        """What does not fit in a sample that continues `run`."""
         fell: set[int] = set()
         rose: set[int] = set()
         rolled: set[int] = set()
@@ -233,7 +234,7 @@ class Validator:
         return _Misfit(fell, rose, rolled, gross)
 
     def _settle(self, run: _Run, sample: Sample) -> Judgement:
-        """Believe held samples that say by now what happened, `sample` the last of them."""
+        """Believe the held samples if by now they show what happened; `sample` is the last of them."""
         if not _differ(run.serial, self.serial) and all(
             run.rolled[lane] >= _AGREEING for lane in self._wrong
         ):
@@ -281,7 +282,7 @@ class Validator:
         return tuple(totals)
 
     def _end(self, kind: Kind, unit: int, lanes: set[int] | None = None) -> tuple[RegisterEvent, ...]:
-        """Nothing is held any more."""
+        """End the hold, if there is one; the event that says so."""
         held, self.held, self._run, self._wrong = self.held, None, None, set()
         return () if held is None else (self._event(kind, unit, lanes or set(range(len(self._lanes)))),)
 
