@@ -14,7 +14,6 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from gateway.bench.figure import Figure, median_s
 from gateway.chain.grant import Grant, Kind
@@ -25,7 +24,7 @@ from gateway.chain.seal import U64, seal, unseal, words
 from gateway.chain.token import open_words
 from gateway.chain.window import Granularity
 from gateway.errors import Unavailable
-from gateway.wire import cose
+from gateway.wire import cose, es256
 from gateway.wire.grant import GrantObject, Tokens, grant_body
 from gateway.wire.stream import Chunk, Descriptor, Head, Page
 
@@ -169,7 +168,7 @@ def _bytes() -> Figure:
     """A day at 1 s of all lanes in the store: chunks, head, page, one 15-minute grant with its tokens."""
     kid, lanes = bytes(16), tuple(LANES)
     runs, key = [Run(1, 0, DAY)], ec.generate_private_key(ec.SECP256R1()).public_key()
-    spki = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    spki = es256.spki(key)
 
     def size(item: Descriptor | Chunk | Head | Page | Tokens | GrantObject) -> int:
         return len(cose.assemble(kid, item.payload(), bytes(64)))

@@ -1,4 +1,4 @@
-"""The pager: makes day and month pages (PROTOCOL.md, "Pages form a Merkle sum tree over the calendar").
+"""The pager: makes day and month pages (PROTOCOL.md, "What is stored").
 
 A day's page is made once chunks reach the day's end, from the chunks' ciphertexts, which the ledger keeps
 until then; a month's is made from its days' pages.

@@ -2,22 +2,12 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Protocol
-
 from gateway.trust.root import Root
 from gateway.wire import cose
+from gateway.wire.signed import Signed
 
 
-class Signable(Protocol):
-    """Any object of gateway.wire.objects."""
-
-    TYPE: ClassVar[str]
-
-    def payload(self) -> bytes:
-        """The bytes that are signed."""
-
-
-async def sign(root: Root, item: Signable) -> bytes:
+async def sign(root: Root, item: Signed) -> bytes:
     """The signed object's bytes."""
     kid = cose.kid_of(root.public_key)
     payload = item.payload()

@@ -377,7 +377,7 @@ def test_a_state_survives_its_bytes_which_are_always_as_long(
 
 @pytest.mark.parametrize("data", [b"", bytes(26), b"\x02" + bytes(25), b"\x01\x04" + bytes(24), b"\x01" * 27])
 def test_bytes_that_are_no_state(data: bytes) -> None:
-    with pytest.raises(GatewayError, match="cannot read the sampler.s saved state: expected format 1 or 2"):
+    with pytest.raises(GatewayError, match=r"cannot read the sampler.s saved state: expected format 1 or 2"):
         SamplerState.from_bytes(data)
 
 
