@@ -4,9 +4,8 @@ register:
 - OBIS codes, each followed by its value and, from most makers, by its scaler and unit, flat or in structures
   (Aidon, Kamstrup, Kaifa in Sweden and Austria, Sagemcom)
 - a list of the pushed objects, and then their values in that order (Landis+Gyr, Iskraemeco)
-- values alone, whose meaning follows from their place and from how many there are (Kaifa in Norway,
-Landis+Gyr
-  in Burgenland)
+- values alone, whose meaning follows from their place and their number (Kaifa in Norway, Landis+Gyr in
+  Burgenland)
 """
 
 from __future__ import annotations
@@ -24,8 +23,7 @@ from gateway.meters.dlms.cosem.objects import Obis
 from gateway.meters.dlms.cosem.quantity import WATT, WATT_HOUR, ScalerUnit, milliwatt_hours, watts
 from gateway.meters.reading import Telegram
 
-# The meaning of OBIS groups C, D and E (IEC 62056-6-1); group B is a channel that makers choose, F is 255,
-# now.
+# The meaning of OBIS groups C, D and E (IEC 62056-6-1); B is a channel that makers choose, F is 255 (now).
 _QUANTITIES = {
     (1, 8, 0): "import",
     (2, 8, 0): "export",
