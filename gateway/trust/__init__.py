@@ -1,20 +1,19 @@
-"""The root of trust: holds the root and the signing key, counts incarnations, gives neither key away.
+"""The root of trust: it uses the root and the signing key without revealing them, and counts incarnations.
 
 - `root`       the contract
-- `opening`    opens a root; provisions it on first use
-- `software`   the stand-in where there is no TPM: chosen by name, never fallen back to
+- `opening`    opens a root; provisions it at first use
+- `software`   the software root, for machines without a TPM: chosen by name, never a fallback
 - `tpm/`       the same contract on a TPM 2.0
 - `folder`     the one file in which an identity is kept
-- `keyring`    the keys of one stream that the root gives
-- `signing`    objects signed by the root's key
-- `vault`      what the device keeps for itself at rest
+- `keyring`    the keys of one stream, derived from the root
+- `signing`    objects, signed by the root's key
+- `vault`      encryption of the device's own secrets at rest
 
-What a TPM does here: a copied SD card opens nothing, keys cannot be exported, the counter cannot be
-turned back, and a probe on the bus sees no secret. It does not keep root on the running gateway from
-using the keys.
+With a TPM, a copied SD card opens nothing, keys cannot be exported, the counter cannot be turned back, and a
+probe on the bus sees no secret. A TPM does not keep the user root on the running gateway from using the keys.
 """
 
 import os
 
-# Before anything loads tpm2-tss: it logs to stderr, and at its finest level plaintext parameters too.
+# Set before anything loads tpm2-tss: it logs to stderr, at its finest level even plaintext parameters.
 os.environ["TSS2_LOG"] = "all+NONE"

@@ -1,7 +1,7 @@
-"""Where an identity is kept: one file, `root.json`, 0600, in a folder of its own, 0700.
+"""The folder of an identity: one file, `root.json`, 0600, in a folder of its own, 0700.
 
-It is written once, whole, by a rename after an fsync. So there is no half an identity: without the
-file nothing was ever completed, with it everything was.
+The file is written once and whole, by a rename after an fsync. So an identity is never half made: without the
+file nothing was completed, with it everything was.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ _OTHER = {"tpm": "a TPM", "software": "software, without a TPM"}
 
 
 def load(folder: Path, kind: Literal["tpm", "software"], fields: frozenset[str]) -> dict[str, bytes] | None:
-    """The values of `fields` that `store` wrote, or None where it never did. TrustError where the file
-    cannot be read, is damaged, or is of the other kind."""
+    """The values of `fields` that `store` wrote, or None if it never did. TrustError where the file cannot be
+    read, is damaged, or is of the other kind."""
     path = folder / FILE
     try:
         text = path.read_bytes()
@@ -39,7 +39,7 @@ def load(folder: Path, kind: Literal["tpm", "software"], fields: frozenset[str])
     if found in _OTHER and found != kind:
         raise TrustError(
             f"the root in {folder} was made in {_OTHER[found]}, and the configuration asks for one in"
-            f" {_OTHER[kind]}: one never stands in for the other. Set the kind that made it, or name an"
+            f" {_OTHER[kind]}: neither can replace the other. Configure the kind that made it, or name an"
             " empty folder to begin as a new gateway"
         )
     if version != _VERSION or found != kind or values.keys() != fields or digest != _digest(values):
@@ -48,7 +48,7 @@ def load(folder: Path, kind: Literal["tpm", "software"], fields: frozenset[str])
 
 
 def store(folder: Path, kind: Literal["tpm", "software"], fields: Mapping[str, bytes]) -> None:
-    """Write the file. Durable once this returns; before that, as if never called."""
+    """Write the file: durable once this returns, as if never called before that."""
     document = {"kind": kind, "version": _VERSION, "digest": _digest(fields)}
     document |= {name: value.hex() for name, value in fields.items()}
     path = folder / FILE
@@ -62,18 +62,18 @@ def store(folder: Path, kind: Literal["tpm", "software"], fields: Mapping[str, b
     except OSError as error:
         raise TrustError(
             f"{path} cannot be written ({error.strerror}): the folder must belong to the gateway's user, on a"
-            " disk with room on it"
+            " disk with free space"
         ) from None
 
 
 def _digest(values: Mapping[str, bytes]) -> str:
-    """Tells a file that the disk spoiled from one that does not fit this TPM."""
+    """A digest by which a file that the disk damaged differs from one that does not fit this TPM."""
     text = "|".join(f"{name}:{values[name].hex()}" for name in sorted(values))
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _damaged(path: Path) -> TrustError:
     return TrustError(
-        f"{path} is damaged: restore it from a backup; its keys are nowhere else. Without one, move"
+        f"{path} is damaged: restore it from a backup; its keys are nowhere else. Without a backup, move"
         f" {path.parent} away and begin as a new gateway"
     )

@@ -1,4 +1,4 @@
-"""The keys of one stream that the root gives: K_inc of each incarnation, and the vault's."""
+"""The keys of one stream, derived from the root: K_inc of each incarnation, and the vault's."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from gateway.trust.vault import Vault
 
 
 class KeyRing:
-    """Asks the root once for each key, then holds it in RAM. Calling the ring gives a loaded K_inc."""
+    """The key ring of one stream. It asks the root for each key once, and then holds it in RAM. Calling it
+    gives a loaded K_inc."""
 
     def __init__(self, root: Root, stream: bytes, vault: Vault) -> None:
         self._root = root
@@ -24,7 +25,7 @@ class KeyRing:
         return cls(root, stream, Vault(await root.hmac(ledger_message(stream))))
 
     async def load(self, incarnations: Iterable[int]) -> None:
-        """Have K_inc of these at hand."""
+        """Load K_inc of these incarnations."""
         for incarnation in incarnations:
             if incarnation not in self._keys:
                 message = incarnation_message(self._stream, incarnation)

@@ -1,4 +1,4 @@
-"""Which root a configuration means, opened; provisioned at its first use."""
+"""Opens the root that a configuration names, and provisions it at first use."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ async def open_root(kind: Literal["tpm", "software"], folder: Path, tcti: str) -
     """The root kept in `folder`, provisioned there if the folder holds none yet.
 
     `tcti` says where a TPM is: device:/dev/tpmrm0, swtpm:path=SOCKET, or swtpm:host=HOST,port=PORT;
-    UsageError for anything else. TrustError where the folder and the TPM do not fit each other, or
-    the folder is another kind's: nothing is ever replaced, and software never stands in for a TPM.
+    UsageError for anything else. TrustError where the folder and the TPM do not belong together, or the
+    folder is of the other kind: nothing is ever replaced, and software never stands in for a TPM.
     """
     if kind == "software":
         from gateway.trust.software import SoftwareRoot  # noqa: PLC0415
 
         return await asyncio.to_thread(SoftwareRoot.open, folder)
     try:
-        from gateway.trust.tpm.root import TpmRoot  # noqa: PLC0415 - its libraries are not everywhere
+        from gateway.trust.tpm.root import TpmRoot  # noqa: PLC0415 - its libraries may be missing
     except ImportError as error:
         raise TrustError(
             f"the TPM's libraries are not installed ({error}): install libtss2-esys, libtss2-tcti-device0"

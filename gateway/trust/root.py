@@ -26,20 +26,20 @@ class Root(Protocol):
         """ES256 over `message`: r | s, 64 bytes, verified in software before it is returned."""
 
     async def draw_incarnation(self) -> int:
-        """A u64 that no other call ever returned or will: a TPM's counter, stepped (so each is greater
+        """A u64 that no other call has returned or will return: a TPM's counter, stepped (so each is greater
         than all before); 64 random bits in software."""
 
     async def incarnation_counter(self) -> int | None:
-        """The counter as it stands, 0 before the first draw; None in software."""
+        """The counter's present value, 0 before the first draw; None in software."""
 
     async def random(self, n: int) -> bytes:
         """`n` bytes that are random if either the TPM's or the system's generator is."""
 
     async def aclose(self) -> None:
-        """Let go of the TPM; every later call raises TrustError. Closing twice is fine."""
+        """Release the TPM; every later call raises TrustError. Closing twice is fine."""
 
 
 def check_message(message: bytes) -> None:
-    """GatewayError for a message that `hmac` does not take."""
+    """GatewayError for a message that is too long for `hmac`."""
     if len(message) > MAX_MESSAGE:
         raise GatewayError(f"a message of {len(message)} bytes is too long to HMAC: at most {MAX_MESSAGE}")

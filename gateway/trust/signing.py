@@ -1,4 +1,4 @@
-"""An object becomes a COSE_Sign1 by the root's ES256 key."""
+"""Signing: an object becomes a COSE_Sign1 under the root's ES256 key."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The stand-in where there is no TPM. Its keys lie readable in a file, and its assurance says so."""
+"""The software root, for machines without a TPM. Its keys are readable in a file; its assurance says so."""
 
 from __future__ import annotations
 

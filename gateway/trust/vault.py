@@ -1,4 +1,4 @@
-"""What the device keeps for itself at rest: AES-256-GCM under a key that only its root can give."""
+"""The vault: AES-256-GCM of the device's own secrets at rest, under a key that only its root can give."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _NONCE_BYTES = 12
 
 
 class Vault:
-    """Seals small secrets for the ledger; `place` says what a secret is, so that none can be swapped."""
+    """Seals small secrets for the ledger; `place` says what a secret is, so that no two can be swapped."""
 
     def __init__(self, key: bytes) -> None:
         self._cipher = AESGCM(key)
@@ -30,5 +30,5 @@ class Vault:
         except (InvalidTag, ValueError):
             raise LedgerError(
                 f"the ledger's {place.partition(b'/')[0].decode()} does not open under this root: "
-                "the ledger is another gateway's, or it was changed"
+                "the ledger is another gateway's or was changed; restore this gateway's own"
             ) from None

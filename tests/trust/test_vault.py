@@ -10,7 +10,10 @@ from gateway.errors import LedgerError
 from gateway.trust.vault import Vault
 
 KEY = bytes(range(32))
-OTHER = "the ledger's grant does not open under this root: the ledger is another gateway's, or it was changed"
+OTHER = (
+    "the ledger's grant does not open under this root: the ledger is another gateway's or was changed; "
+    "restore this gateway's own"
+)
 
 
 @given(secret=st.binary(max_size=80), place=st.binary(max_size=40))

@@ -1,11 +1,11 @@
 """The root of trust on a TPM 2.0.
 
-- `root`        the contract of `gateway.trust.root`, kept by a TPM
-- `owner`       the one thread that talks to it, its watchdog, what is tried again and what is not
+- `root`        the contract of `gateway.trust.root` on a TPM
+- `owner`       the one thread that talks to the TPM, its time limit, and what is tried again
 - `keys`        an open connection: salted session, loaded keys, counter
-- `provision`   first use: what is made in the TPM and what is kept of it
+- `provision`   first use: what is made in the TPM and what is kept on disk
 - `esapi`       templates and the context of tpm2-tss
 - `codes`       return codes, and the sentence for each
-- `transport`   where a TPM is reached
-- `health`      what the doctor wants to know of a TPM
+- `transport`   the address of a TPM, and the connection to it
+- `health`      the health of a TPM, for the doctor
 """

@@ -1,4 +1,4 @@
-"""The TPM's return codes (TPM 2.0 Library, part 2, 6.6) and tpm2-tss's, and what each calls for."""
+"""Return codes of the TPM (TPM 2.0 Library, part 2, 6.6) and of tpm2-tss, and what to do about each."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from tpm2_pytss import TPM2_RC, TSS2_RC, TSS2_Exception
 
 
 class Fault(Enum):
-    """What went wrong, as far as it matters to what happens next."""
+    """The kind of a failure, as far as it decides what happens next."""
 
     BUSY = "busy"
-    """Not now: the same command again, after a pause."""
+    """Try the same command again, after a pause."""
     LOST = "lost"
     """The connection, or what the TPM held for it, is gone: connect anew and do the work again, once."""
     TAMPERED = "tampered"
-    """An authentication fails that only a change between here and the TPM explains."""
+    """A failed authentication that only a change between here and the TPM explains."""
     FOREIGN = "foreign"
     """The TPM does not have, or cannot load, what this gateway keeps in it."""
     LOCKOUT = "lockout"
     FAILED = "failed"
     """The TPM's own self test failed."""
     REFUSED = "refused"
-    """Anything else that it says no to."""
+    """Any other refusal."""
 
 
 class TpmFault(Exception):
@@ -46,13 +46,13 @@ _TAMPERED = {TPM2_RC.BAD_AUTH, TPM2_RC.AUTH_FAIL}
 
 
 def fault(error: TSS2_Exception) -> TpmFault:
-    """What `error` calls for."""
+    """The fault of a failed command."""
     code = int(error.rc)
     return TpmFault(_classify(code, int(error.error)), code)
 
 
 def _classify(code: int, error: int) -> Fault:
-    # `error` is the code without the number of the handle, parameter or session that it speaks of.
+    # `error` is the code without the number of the handle, parameter or session that it refers to.
     if code == TSS2_RC.ESYS_RC_RSP_AUTH_FAILED:
         return Fault.TAMPERED
     if (code >> 16) & 0xFF not in _FROM_TPM:
@@ -72,26 +72,26 @@ def _classify(code: int, error: int) -> Fault:
 
 
 _SENTENCES = {
-    Fault.BUSY: "stays busy (code {code:#x}): stop what else uses it; the gateway tries again by itself",
+    Fault.BUSY: "stays busy (code {code:#x}): stop whatever else uses it; the gateway tries again by itself",
     Fault.LOST: "does not answer, or not as a TPM does (code {code:#x}): check that it is connected, powered"
     " and used by nothing else; the gateway tries again by itself",
     Fault.TAMPERED: "gave a tampered answer, or was given a tampered command (code {code:#x}): something"
-    " between the processor and the TPM changes messages. Nothing of it was used. Check the wiring and who"
+    " between the processor and the TPM changes messages. The answer was not used. Check the wiring and who"
     " had access to the device before you trust it again",
     Fault.FOREIGN: "does not hold this gateway's keys (code {code:#x}): it was cleared, or it is another"
-    " TPM, and only the TPM that made the keys opens them. Put that TPM and this disk together again; or, to"
-    " begin as a new gateway, move the folder of the old root away",
+    " TPM, and only the TPM that made the keys can open them. Put that TPM and this disk together again; or,"
+    " to begin as a new gateway, move the folder of the old root away",
     Fault.LOCKOUT: "is in lockout after wrong passwords (code {code:#x}): wait for its recovery time, or end"
     " it with `tpm2_dictionarylockout --clear-lockout`",
-    Fault.FAILED: "has failed its self test (code {code:#x}): take the device's power away and give it back,"
-    " a reboot is not enough; if it happens again, replace the TPM",
-    Fault.REFUSED: "refused a command ({text}, code {code:#x}): run `gateway doctor`, which checks what it"
-    " can do",
+    Fault.FAILED: "has failed its self test (code {code:#x}): switch the device's power off and on again (a"
+    " reboot is not enough); if it happens again, replace the TPM",
+    Fault.REFUSED: "refused a command ({text}, code {code:#x}): run `gateway doctor`, which checks what the"
+    " TPM can do",
 }
 
 
 def sentence(trouble: TpmFault, tcti: str) -> str:
-    """For a person: what the TPM at `tcti` did, and what to do."""
+    """A sentence for a person: what the TPM at `tcti` did, and what to do."""
     text = str(TSS2_Exception(trouble.code)).partition(":")[2]
-    said = _SENTENCES[trouble.fault].format(code=trouble.code, text=text)
-    return f"the TPM at {tcti} " + said.replace(" (code 0x0)", "")
+    what = _SENTENCES[trouble.fault].format(code=trouble.code, text=text)
+    return f"the TPM at {tcti} " + what.replace(" (code 0x0)", "")

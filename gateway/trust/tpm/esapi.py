@@ -1,7 +1,7 @@
-"""One context of tpm2-tss's Enhanced System API on a TPM, and the templates of what is made in it.
+"""A context of tpm2-tss's Enhanced System API on a TPM, and the templates of what is made in it.
 
-Blocking, for one thread. Errors are TSS2_Exception with the return code. A structure is kept in a
-variable while its parts are read: they live in its memory.
+Blocking, for one thread. Errors are TSS2_Exception with the return code. Keep a structure in a variable while
+its parts are read: they live in its memory.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ _ENCRYPTED = TPMA_SESSION.DECRYPT | TPMA_SESSION.ENCRYPT | TPMA_SESSION.CONTINUE
 
 
 class Context:
-    """An open connection to a TPM that is started. `close` it; nothing else lets go of it."""
+    """An open connection to a started TPM, until `close` is called."""
 
     def __init__(self, transport: Transport) -> None:
         self._session: Any = None
@@ -66,8 +66,8 @@ class Context:
         try:
             self.esapi: Any = ESAPI(self._tcti)
             try:
-                # A reset that nobody noticed leaves a TPM that answers nothing until it is started.
-                # Where it runs already, this does nothing.
+                # After a reset that went unnoticed, a TPM answers nothing until it is started.
+                # If it runs already, this does nothing.
                 self.esapi.startup(TPM2_SU.CLEAR)
             except BaseException:
                 self.esapi.close()
@@ -85,7 +85,7 @@ class Context:
         flush_leftovers(self._tcti)
 
     def missing_commands(self) -> tuple[str, ...]:
-        """Those of NEEDED_COMMANDS that this TPM does not have."""
+        """The NEEDED_COMMANDS that this TPM does not have."""
         have: set[int] = set()
         first, more = int(TPM2_CC.FIRST), True
         while more:
@@ -110,7 +110,7 @@ class Context:
         return bool(self.ask(TPM2_PT.PERMANENT) & int(TPMA_PERMANENT.INLOCKOUT))
 
     def storage_key(self) -> Any | None:
-        """The public area at SRK_HANDLE as the bus tells it, or None where there is none."""
+        """The public area at SRK_HANDLE as read from the bus, or None where there is none."""
         if not self._exists(SRK_HANDLE):
             return None
         handle = self.esapi.tr_from_tpmpublic(SRK_HANDLE)
@@ -119,7 +119,7 @@ class Context:
         return public
 
     def make_storage_key(self) -> Any:
-        """Make the storage key out of the owner's seed and let it persist; its public area."""
+        """Make the storage key from the owner's seed, make it persistent, and return its public area."""
         template = TPM2B_PUBLIC.parse("ecc256:aes128cfb", objectAttributes=_STORAGE)
         unique = template.publicArea.unique
         unique.ecc.x = bytes(32)
@@ -132,8 +132,8 @@ class Context:
     def salt(self, storage_public: Any) -> Any:
         """Start the session, and return the handle of the storage key to which it is salted.
 
-        The session's key is agreed on with `storage_public`, which must come from this side of the bus:
-        whoever answers there without the private key shows at the session's first use.
+        The session's key is agreed on with `storage_public`, which must come from this side of the bus: an
+        impostor without the private key is exposed at the session's first use.
         """
         srk = self.esapi.tr_deserialize(ESYS_TR.parts_to_blob(SRK_HANDLE, storage_public))
         aes = TPMT_SYM_DEF(
@@ -152,18 +152,18 @@ class Context:
 
     @property
     def session(self) -> Any:
-        """The session, for the next command: it authenticates the command and its answer, and encrypts
-        the first parameter of each. To be asked for anew for every command.
+        """The session, for the next command: it authenticates the command and its answer, and encrypts the
+        first parameter of each. Get it anew for every command.
 
-        Where a command has nothing to encrypt, tpm2-tss takes "encrypt" off the session while it runs, and
-        does not put it back if the command fails (seen with 3.2.1). Then one error forged on the bus would
-        have later secrets sent in clear.
+        For a command with nothing to encrypt, tpm2-tss takes "encrypt" off the session meanwhile, and does
+        not put it back if the command fails (seen with 3.2.1): one error forged on the bus would have later
+        secrets sent in clear.
         """
         self.esapi.trsess_set_attributes(self._session, _ENCRYPTED)
         return self._session
 
     def random(self, n: int) -> bytes:
-        """`n` bytes of the TPM's generator."""
+        """`n` bytes from the TPM's generator."""
         drawn = b""
         while len(drawn) < n:
             drawn += bytes(self.esapi.get_random(min(n - len(drawn), 32), session1=self.session))
@@ -180,8 +180,8 @@ class Context:
             if name == bytes(_counter_area(stepped=stepped).get_name()):
                 return handle, stepped
         raise TrustError(
-            f"the TPM's index {COUNTER_INDEX:#010x} belongs to something else than this gateway: move that"
-            f" away, or give it up with `tpm2_nvundefine {COUNTER_INDEX:#010x}`"
+            f"the TPM's index {COUNTER_INDEX:#010x} belongs to something other than this gateway: move that"
+            f" away, or delete it with `tpm2_nvundefine {COUNTER_INDEX:#010x}`"
         )
 
     def define_counter(self) -> None:
@@ -204,11 +204,11 @@ def _counter_area(*, stepped: bool) -> Any:
 
 
 def is_storage_key(public: Any) -> bool:
-    """Whether it is a P-256 storage key that never leaves its TPM, which is what `make_storage_key` makes."""
+    """Whether it is a P-256 storage key that never leaves its TPM, as `make_storage_key` makes it."""
     area = public.publicArea
     if area.type != TPM2_ALG.ECC:
         return False
-    wanted = int(_STORAGE & ~TPMA_OBJECT.NODA)  # others who made it may have left that out
+    wanted = int(_STORAGE & ~TPMA_OBJECT.NODA)  # other software may have made it without
     detail = area.parameters.eccDetail
     return bool(
         int(area.objectAttributes) & wanted == wanted
@@ -220,7 +220,7 @@ def is_storage_key(public: Any) -> bool:
 
 
 def root_template() -> Any:
-    """An HMAC-SHA256 key whose bytes are given, and which stays in its TPM."""
+    """The template of an HMAC-SHA256 key whose bytes are given and which stays in its TPM."""
     area = TPMT_PUBLIC(
         type=TPM2_ALG.KEYEDHASH, nameAlg=TPM2_ALG.SHA256, objectAttributes=_OURS | TPMA_OBJECT.SIGN_ENCRYPT
     )
@@ -231,7 +231,7 @@ def root_template() -> Any:
 
 
 def signing_template() -> Any:
-    """An ES256 key, made in its TPM and staying there."""
+    """The template of an ES256 key that is made in its TPM and stays there."""
     return TPM2B_PUBLIC.parse(
         "ecc256:ecdsa-sha256:null", objectAttributes=_MADE_INSIDE | TPMA_OBJECT.SIGN_ENCRYPT
     )

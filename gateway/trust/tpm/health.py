@@ -1,4 +1,4 @@
-"""What the doctor wants to know of a TPM, asked without a session, a key or a change."""
+"""The health of a TPM, for the doctor, read without a session, a key or a change."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from gateway.trust.tpm.transport import Transport, locate
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """A TPM that answers. Healthy: nothing missing, not in lockout."""
+    """The health of a TPM that answers. A healthy one lacks nothing and is not in lockout."""
 
     manufacturer: str
     """Four letters at most, from the TCG Vendor ID Registry: IFX is Infineon, IBM is swtpm."""
@@ -24,7 +24,7 @@ class Health:
     missing: tuple[str, ...]
     """Commands that the gateway needs and this TPM lacks, as TPM2_HMAC."""
     lockout: bool
-    """Whether it refuses, for a time, whatever is guarded against guessing."""
+    """Whether, for a time, it refuses whatever is protected against guessing."""
 
 
 class _Connection:
@@ -50,8 +50,8 @@ class _Connection:
 
 
 async def inspect(tcti: str) -> Health:
-    """The health of the TPM at `tcti`. TrustError where it does not answer, UsageError where `tcti` names
-    none. Harmless beside a gateway that uses the TPM."""
+    """The health of the TPM at `tcti`. TrustError where it does not answer, UsageError where `tcti` is not an
+    address. Harmless while a gateway uses the TPM."""
     transport = locate(tcti)
     owner = Owner(tcti, lambda: _Connection(transport))
     try:

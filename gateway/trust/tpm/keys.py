@@ -1,7 +1,7 @@
 """An open connection to a provisioned TPM: a salted session and both keys loaded, kept for many commands.
 
-Blocking, for one thread. Everything that is secret or decides something crosses the bus inside the
-session; an answer that was changed on its way raises TSS2_Exception.
+Blocking, for one thread. Everything that is secret or decisive crosses the bus inside the session; an answer
+that was changed on its way raises TSS2_Exception.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ _DRAWS = 8  # each is lost only if another process steps the counter in the same
 
 
 class TpmKeys:
-    """What the TPM does for an identity. Takes the context over: `close` closes it."""
+    """An identity's keys and counter in the TPM. They own the context: `close` closes it."""
 
     def __init__(self, context: Context, identity: TpmIdentity) -> None:
         self._context = context
         self._esapi = context.esapi
         pinned, _ = TPM2B_PUBLIC.unmarshal(identity.srk)
         present = context.storage_key()
-        # Only to tell another TPM from a tampered bus; what counts is the session's key.
+        # Only to distinguish another TPM from a tampered bus; what counts is the session's key.
         if present is None or present.marshal() != identity.srk:
             raise TpmFault(Fault.FOREIGN, 0)
         self._srk = context.salt(pinned)
@@ -51,8 +51,8 @@ class TpmKeys:
         self.public_key = es256.spki(self._verifier)
 
     def close(self, *, orderly: bool) -> None:
-        """Let go of the TPM. Orderly: leave its slots empty too, as nobody else does so on a TPM without
-        a resource manager. Otherwise they may be somebody else's by now."""
+        """Release the TPM. If `orderly`, empty its slots too, as nothing else does so on a TPM without a
+        resource manager; otherwise they may be another user's by now."""
         if orderly:
             for handle in (self._root, self._signing, self._context.session):
                 with contextlib.suppress(TSS2_Exception):
@@ -82,7 +82,7 @@ class TpmKeys:
         return int.from_bytes(bytes(read), "big")
 
     def draw_incarnation(self) -> int:
-        """Step the counter and return what it became by exactly this step.
+        """Step the counter, and return the value that this very step gave it.
 
         One step takes it from v - 1 to v. If it was v - 1 before ours and v after, that step was ours,
         and no other process on this TPM, nor an earlier try whose answer got lost, has the same v.
@@ -94,8 +94,8 @@ class TpmKeys:
             if after == before + 1:
                 return after
         raise TrustError(
-            "the TPM's incarnation counter moves under this gateway's hands: only one gateway may use a TPM;"
-            " stop the others"
+            "something else steps the TPM's incarnation counter: only one gateway may use a TPM; stop the"
+            " others"
         )
 
     def random(self, n: int) -> bytes:

@@ -1,10 +1,10 @@
-"""The one thread that talks to a TPM, and what happens when that goes wrong.
+"""The owner of a TPM: the one thread that talks to it, and what happens when that fails.
 
-Jobs run in the order they come, each with the connection, which is made for the first one, and made anew
-after anything went wrong: what a failed command leaves behind in tpm2-tss is not to be relied on. Tried
-again are only "busy" (after a pause) and "lost" (once), so a job must be safe to run twice. A job that
-does not come back in time fails for its caller and for all who wait behind it; its thread cannot be
-stopped, so it is left behind, and the next caller gets another.
+Jobs run in the order they come, on one connection. It is made for the first job, and made anew after any
+failure: what a failed command leaves behind in tpm2-tss cannot be relied on. Only "busy" (after a pause) and
+"lost" (once) are tried again, so a job must be safe to run twice. A job that does not return in time fails
+for its caller and for all that wait behind it; its thread cannot be stopped, so it is abandoned, and the next
+caller gets a new one.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ class Owner(Generic[C]):
             async with asyncio.timeout(self.patience):
                 return await asyncio.wrap_future(self._thread.submit(job))
         except TimeoutError:
-            self._thread.leave()
+            self._thread.abandon()
             self._thread = None
             self._threads_lost += 1
             raise self._hung() from None
@@ -104,8 +104,8 @@ class Owner(Generic[C]):
 
 
 class _Thread(Generic[C]):
-    """A thread and the connection that only it touches. A daemon, unlike an executor's: one that hangs in
-    a driver must not keep the process from ending."""
+    """A thread and the connection that only it touches. It is a daemon thread, unlike an executor's: if it
+    hangs in a driver, it must not keep the process from ending."""
 
     def __init__(self, connect: Callable[[], C]) -> None:
         self._connect = connect
@@ -120,13 +120,13 @@ class _Thread(Generic[C]):
         self._jobs.put((job, future))
         return future
 
-    def leave(self) -> None:
-        """Never wait for it again; should it come back, it closes its connection and ends."""
+    def abandon(self) -> None:
+        """Never wait for the thread again; should it come back, it closes its connection and ends."""
         self._orderly = False
         self._jobs.put(None)
 
     async def end(self, patience: float) -> None:
-        """Let it finish and end; leave it if that takes longer than `patience` seconds."""
+        """Let the thread finish and end; abandon it if that takes longer than `patience` seconds."""
         self._jobs.put(None)
         try:
             async with asyncio.timeout(patience):

@@ -1,9 +1,9 @@
-"""First use of a TPM: what is made in it, and what is kept of it on disk.
+"""The provisioning of a TPM at first use: what is made in it, and what is kept on disk.
 
-It may be cut off at any command and begun again: the storage key and the counter are taken over as
-they are found, and keys that were made but not kept are lost without harm, as nothing used them yet.
-What must not happen is that a gateway whose folder is lost quietly becomes another one: a counter that
-was ever stepped says that an identity was complete.
+Provisioning may be cut off at any command and begun again: the storage key and the counter are used as they
+are found, and keys that were made but not kept are lost without harm, as nothing used them yet. A gateway
+whose folder is lost must not quietly become another one: a counter that was ever stepped shows that an
+identity was complete.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ ROOT_BYTES = 32
 
 @dataclass(frozen=True, slots=True)
 class TpmIdentity:
-    """A gateway in a TPM, marshalled: the storage key to which sessions are salted, and the two keys
-    wrapped by it. No secret of it opens outside that TPM; changing it yields errors, not keys."""
+    """A gateway's identity in a TPM, marshalled: the storage key to which sessions are salted, and the two
+    keys wrapped by it. Its secrets open only in that TPM; a changed identity yields errors, not keys."""
 
     srk: bytes = field(repr=False)
     root_public: bytes = field(repr=False)
@@ -48,7 +48,7 @@ class TpmIdentity:
 
     @classmethod
     def load(cls, path: Path) -> Self | None:
-        """The one kept in the folder `path`, or None where none ever was."""
+        """The identity kept in the folder `path`, or None where none ever was."""
         kept = folder.load(path, "tpm", frozenset(f.name for f in fields(cls)))
         return None if kept is None else cls(**kept)
 
@@ -57,10 +57,10 @@ class TpmIdentity:
 
 
 def provision(context: Context, where: str, root: bytes | None = None) -> TpmIdentity:
-    """Make a new identity in the TPM, of `root` (32 bytes) or of a random one that nobody ever sees.
-    `where` names the TPM in errors.
+    """Make a new identity in the TPM, from `root` (32 bytes) or a random root that nobody ever sees. `where`
+    names the TPM in errors.
 
-    The storage key is believed as the bus tells it this once, and pinned from then on. The root crosses
+    This once, the storage key is believed as read from the bus; from then on it is pinned. The root crosses
     the bus inside a session encrypted to that key.
     """
     esapi = context.esapi
@@ -72,14 +72,14 @@ def provision(context: Context, where: str, root: bytes | None = None) -> TpmIde
     if context.owner_has_password():
         raise TrustError(
             f"the owner of the TPM at {where} has a password, and the gateway makes its keys under that"
-            " owner: take it off with `tpm2_changeauth --object-context=owner --object-auth=PASSWORD`"
+            " owner: remove it with `tpm2_changeauth --object-context=owner --object-auth=PASSWORD`"
         )
     storage = context.storage_key()
     if storage is None:
         storage = context.make_storage_key()
     if not is_storage_key(storage):
         raise TrustError(
-            f"the TPM at {where} keeps another kind of key at {SRK_HANDLE:#x}, the place of its P-256 storage"
+            f"the TPM at {where} has another kind of key at {SRK_HANDLE:#x}, the place of its P-256 storage"
             " key: move that key away (`tpm2_evictcontrol`), or clear the TPM if nothing else uses it"
             " (`tpm2_clear`)"
         )
@@ -89,8 +89,8 @@ def provision(context: Context, where: str, root: bytes | None = None) -> TpmIde
             context.define_counter()
         case (_, True):
             raise TrustError(
-                f"the TPM at {where} holds the counter of a gateway that ran before, and this folder none of"
-                " its keys: put the folder's backup back; or, to begin as a new gateway, give the old one up"
+                f"the TPM at {where} holds the counter of an earlier gateway, but the folder has none of its"
+                " keys: restore the folder from a backup; or, to begin as a new gateway, give the old one up"
                 f" for good with `tpm2_nvundefine {COUNTER_INDEX:#010x}`"
             )
 

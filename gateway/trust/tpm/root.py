@@ -30,7 +30,7 @@ class TpmRoot:
 
     @classmethod
     async def over(cls, owner: Owner[TpmKeys]) -> Self:
-        """The root that `owner` connects to, once it did."""
+        """The root that `owner` connects to, once that is done."""
         try:
             return cls(owner, await owner.run(lambda keys: keys.public_key))
         except BaseException:
@@ -61,7 +61,8 @@ class TpmRoot:
 
 
 def connector(folder: Path, transport: Transport, root: bytes | None = None) -> Callable[[], TpmKeys]:
-    """What connects to the identity in `folder`, made there (of `root`, or random) if it holds none."""
+    """A function that connects to the identity in `folder`, made there (from `root`, or a random one) if
+    there is none."""
     known: TpmIdentity | None = None
 
     def connect() -> TpmKeys:

@@ -1,4 +1,4 @@
-"""Where a TPM is, and the connection to it (a TCTI of tpm2-tss)."""
+"""The address of a TPM, and the connection to it (a TCTI of tpm2-tss)."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ _TRANSIENT, _LOADED_SESSION = 0x80000000, 0x02000000  # where their handles begi
 
 @dataclass(frozen=True, slots=True)
 class Transport:
-    """A TPM's address, `connect` to it (a TCTI with a `close`; TrustError where none is there), and
-    whether somebody keeps its users apart and clears up after each (`managed`)."""
+    """A TPM's address, `connect` (which gives a TCTI with a `close`; TrustError where there is no TPM), and
+    whether a resource manager keeps its users apart and cleans up after each (`managed`)."""
 
     tcti: str
     connect: Callable[[], Any]
@@ -30,7 +30,7 @@ class Transport:
 
 
 def locate(tcti: str) -> Transport:
-    """The transport to the TPM at `tcti` (see `open_root`); UsageError unless that names one."""
+    """The transport to the TPM at `tcti` (see `open_root`); UsageError unless that is a TPM's address."""
     driver, _, where = tcti.partition(":")
     settings = dict(part.partition("=")[::2] for part in where.split(","))
     check: partial[None] | None = None
@@ -40,23 +40,23 @@ def locate(tcti: str) -> Transport:
         check = partial(_check_socket, Path(settings["path"]))
     elif driver != "swtpm" or settings.keys() != {"host", "port"} or not settings["port"].isdecimal():
         raise UsageError(
-            f"{tcti!r} names no TPM: write device:/dev/tpmrm0 for a TPM in this machine, swtpm:path=SOCKET or"
-            " swtpm:host=127.0.0.1,port=PORT for swtpm"
+            f"{tcti!r} is not a TPM's address: use device:/dev/tpmrm0 for a TPM in this machine,"
+            " swtpm:path=SOCKET or swtpm:host=127.0.0.1,port=PORT for swtpm"
         )
 
     def connect() -> Any:
         if check is not None:
             check()
         if not TCTILdr.is_available(driver):
-            raise TrustError(f"nothing here can talk to {tcti}: install the package libtss2-tcti-{driver}0")
+            raise TrustError(f"there is no driver for {tcti}: install the package libtss2-tcti-{driver}0")
         return TCTILdr.parse(tcti)
 
     return Transport(tcti, connect, managed=tcti.startswith("device:/dev/tpmrm"))
 
 
 def flush_leftovers(tcti: Any) -> None:
-    """Free the TPM's slots from whatever a dead connection left in them. Only for a TPM that has no
-    other user: it takes theirs too."""
+    """Free the TPM's slots of whatever a dead connection left in them. Only for a TPM without other users:
+    theirs are freed too."""
     try:
         for first in (_TRANSIENT, _LOADED_SESSION):
             answer = _command(tcti, TPM2_CC.GetCapability, TPM2_CAP.HANDLES, first, 64)
@@ -87,7 +87,7 @@ def _check_device(path: Path) -> None:
         )
     if not os.access(path, os.R_OK | os.W_OK):
         raise TrustError(
-            f"this user may not use the TPM at {path}: put it into the group that owns the device"
+            f"this user may not use the TPM at {path}: add it to the group that owns the device"
             " (`usermod --append --groups tss USER`) and log in again"
         )
 

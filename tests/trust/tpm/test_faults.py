@@ -71,7 +71,7 @@ async def test_a_tpm_that_stays_busy_is_told(bus: Bus, roots: Roots, tmp_path: P
 @pytest.mark.parametrize(
     ("code", "sentence"),
     [
-        (0x101, "has failed its self test .*power away and give it back"),
+        (0x101, "has failed its self test .*power off and on again"),
         (0x921, "is in lockout"),
         (0x18B, "does not hold this gateway's keys"),
         (0x1DF, "does not hold this gateway's keys"),

@@ -44,7 +44,7 @@ async def test_a_tpm_that_is_not_there(tpm: swtpm) -> None:
         await inspect(tpm.tcti)
     tpm.start()
     assert (await inspect(tpm.tcti)).missing == ()
-    with pytest.raises(UsageError, match="names no TPM"):
+    with pytest.raises(UsageError, match="is not a TPM's address"):
         await inspect("usb")
 
 
