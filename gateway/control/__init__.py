@@ -1,5 +1,5 @@
-"""What is said over the control socket, by which everything that is not the daemon asks it.
+"""The control API, for everything outside the daemon.
 
 - `documents`   requests and answers
-- `client`      asks the running gateway
+- `client`      a client of the running gateway
 """

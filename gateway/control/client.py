@@ -1,4 +1,4 @@
-"""Asks the running gateway, over its control socket."""
+"""The client of the control API, over the running gateway's socket."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ T = TypeVar("T")
 
 
 class ControlClient:
-    """The gateway that listens at the path `socket`. Every method raises Unavailable where none does, and
-    what the gateway answers with instead of doing what it is asked."""
+    """A client of the gateway that listens at the path `socket`. Every method raises Unavailable if none
+    does, and the error that the gateway answers with."""
 
     def __init__(self, socket: Path) -> None:
         self._socket = socket
 
     async def status(self) -> Status:
-        """How the gateway fares."""
+        """The status of all parts of the gateway."""
         return await self._ask(Status, "GET", "/status")
 
     async def grants(self) -> tuple[GrantStatus, ...]:
@@ -38,11 +38,11 @@ class ControlClient:
         return await self._ask(tuple[GrantStatus, ...], "GET", "/grants")
 
     async def grant(self, request: GrantRequest) -> GrantAnswer:
-        """Make a grant; none is made where the consent check finds something and it is not confirmed."""
+        """Make a grant; none is made if the consent check finds something and that is not confirmed."""
         return await self._ask(GrantAnswer, "POST", "/grants", request.model_dump())
 
     async def revoke(self, grant_id: str) -> GrantStatus:
-        """Take a grant back; `grant_id` is 32 hexadecimal digits."""
+        """Revoke a grant; `grant_id` is 32 hexadecimal digits."""
         return await self._ask(GrantStatus, "DELETE", f"/grants/{grant_id}")
 
     async def consent(self) -> tuple[MeterConsent, ...]:
@@ -65,15 +65,15 @@ class ControlClient:
         except ValidationError:
             raise GatewayError(
                 f"the gateway at {self._socket} answers in a form that this command does not know: "
-                "update the one that is older"
+                "update whichever is older"
             ) from None
 
     def _unavailable(self, error: Exception) -> Unavailable:
-        if isinstance(error, OSError) and error.errno == errno.EACCES:  # aiohttp's own, no PermissionError
+        if isinstance(error, OSError) and error.errno == errno.EACCES:  # aiohttp's, not a PermissionError
             return Unavailable(
-                f"the gateway's socket {self._socket} is not yours to open: use sudo, or be user gateway"
+                f"the gateway's socket {self._socket} is closed to this user: use sudo, or run as user gateway"
             )
         return Unavailable(
             f"no gateway answers at {self._socket}: start it (systemctl start gateway, or gateway run), "
-            "or see what is wrong with gateway doctor"
+            "or run gateway doctor to see what is wrong"
         )

@@ -1,7 +1,7 @@
-"""What the control socket takes and gives, as JSON: requests and answers with types, checked on both sides.
+"""The documents of the control API: typed requests and answers in JSON, checked on both sides.
 
-Times are Unix ms; ids are hexadecimal; bytes (a card, a tariff) are base64. A reader ignores fields of an
-answer that it does not know, so that an older command can ask a newer gateway.
+Times are Unix ms; ids are hexadecimal; bytes (a card, a tariff) are base64. Unknown fields of an answer are
+ignored, so that an older command can talk to a newer gateway.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Document(BaseModel):
 
 
 class StoreStatus(Document):
-    """The bucket, when it last answered and what failed since, and how many objects wait for it."""
+    """The bucket: its URL, when it last answered, what has failed since, and how many objects wait for it."""
 
     url: str
     answered_ms: int | None
@@ -45,13 +45,13 @@ class StoreStatus(Document):
 
 
 class MeterStatus(Document):
-    """A meter and its stream. What speaks of the stream is left out where none has begun."""
+    """A meter and its stream. The fields about a stream are left out where none has begun."""
 
     meter: str
     read_ms: int | None
-    """When it was read last in this run."""
+    """When it was last read in this run."""
     meter_ahead_ms: int | None
-    """How far its clock was ahead of the gateway's then, if it has one."""
+    """How far its clock, if it has one, was ahead of the gateway's then."""
     error: str | None
     held: str | None
     """Since when and why its readings are held."""
@@ -63,7 +63,7 @@ class MeterStatus(Document):
 
 
 class Status(Document):
-    """How the running gateway fares."""
+    """The status of the running gateway."""
 
     version: str
     assurance: Literal["tpm", "software"]
@@ -77,7 +77,7 @@ class Status(Document):
 
 
 class GrantStatus(Document):
-    """A grant as the gateway serves it."""
+    """A grant, and how far the gateway has served it."""
 
     id: str
     stream: str
@@ -100,14 +100,14 @@ class GrantStatus(Document):
 
 
 class ConsentStatus(Document):
-    """What becomes known beyond the grants: to a provider alone, and to all that pool what they hold."""
+    """What becomes known beyond the grants: to one provider alone, and to all if they pool what they hold."""
 
     provider: tuple[str, ...]
     pooled: tuple[str, ...]
 
     @classmethod
     def of(cls, consent: Consent) -> Self:
-        """The sentences of a check's findings, each once."""
+        """The sentences of the check's findings, each once."""
 
         def sentences(findings: list[Finding]) -> tuple[str, ...]:
             return tuple(dict.fromkeys(finding.sentence for finding in findings))
@@ -116,20 +116,20 @@ class ConsentStatus(Document):
 
 
 class MeterConsent(ConsentStatus):
-    """The same for one meter's stream."""
+    """What becomes known beyond the grants on one meter's stream."""
 
     meter: str
 
 
 class GrantAnswer(Document):
-    """The grants that a request made: none where the consent check wants a confirmation first."""
+    """The grants that a request made: none if the consent check calls for a confirmation first."""
 
     grants: tuple[GrantStatus, ...]
     consent: ConsentStatus
 
 
 class GrantRequest(Document):
-    """The household decides that the holders of `cards` may open something."""
+    """The household's request for a grant to the holders of `cards`."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -147,17 +147,17 @@ class GrantRequest(Document):
     meter: str | None
     """None: the only one."""
     tariff: Base64 | None
-    """A bill's, as the grant's body names it by its digest."""
+    """For a bill: the tariff body, which the grant's body names by its digest."""
     confirmed: bool
-    """Whether the household was shown what the consent check finds."""
+    """Whether the household has seen the findings of the consent check, and wants the grant."""
 
     @classmethod
     def parse(cls, value: Any) -> Self:
-        """The request that decoded JSON holds; UsageError says what of it is missing or wrong."""
+        """The request in decoded JSON; UsageError says what is missing or wrong in it."""
         if not isinstance(value, dict):
             raise UsageError("the grant request is not a JSON object")
         try:
-            # Strict, but JSON has lists where this has tuples.
+            # Strict, but JSON has lists where the model has tuples.
             return cls.model_validate(
                 {key: tuple(item) if isinstance(item, list) else item for key, item in value.items()}
             )
@@ -169,7 +169,7 @@ class GrantRequest(Document):
         return [Card.read_self_signed(card, "the card") for card in self.cards]
 
     def new_grant(self) -> NewGrant:
-        """What is to be granted; Refused for a tariff that does not hold."""
+        """The grant that is requested; Refused for an invalid tariff."""
         return NewGrant(
             kind=self.kind,
             granularity=self.granularity,
@@ -183,7 +183,7 @@ class GrantRequest(Document):
 
 
 class ErrorAnswer(Document):
-    """What went wrong, and of which kind it is: see `gateway.errors`."""
+    """What went wrong, and its kind: see `gateway.errors`."""
 
     error: str
     kind: str
@@ -194,13 +194,13 @@ class ErrorAnswer(Document):
         return cls(error=str(error), kind=error.kind)
 
     def to_error(self) -> GatewayError:
-        """The error, on the side that asked."""
+        """The error, for the client to raise."""
         return KINDS.get(self.kind, GatewayError)(self.error)
 
 
 @dataclass(frozen=True, slots=True)
 class NewGrant:
-    """What the household decided: a grant that has no number, key or first window yet."""
+    """A grant as the household decided it, without a number, a key or a first window yet."""
 
     kind: Kind
     granularity: str
@@ -214,7 +214,8 @@ class NewGrant:
 
 @dataclass(frozen=True, slots=True)
 class Consent:
-    """What the household should know before it grants: what becomes known in one hand, and in all."""
+    """The consent check's findings, for the household to know before it grants: what one provider alone could
+    derive, and what all could together."""
 
     provider: list[Finding]
     pooled: list[Finding]
@@ -227,5 +228,5 @@ def _sentence(error: ValidationError) -> str:
     if first["type"] == "missing":
         return f'the grant request lacks "{name}"'
     if first["type"] == "extra_forbidden":
-        return f'the grant request has a field "{name}", which no grant has'
+        return f'the grant request has an unknown field "{name}"'
     return f'the grant request\'s "{name}" is invalid: {first["msg"][:1].lower()}{first["msg"][1:]}'

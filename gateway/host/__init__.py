@@ -1,7 +1,7 @@
-"""The machine underneath: what the gateway asks of the operating system, and tells it.
+"""The host: what the gateway uses of the operating system.
 
 - `clock`       wall and monotonic time, and whether the wall clock can be trusted
-- `files`       files that a power cut leaves whole
-- `systemd`     what the service manager wants to hear
-- `fault_log`   says a repeating fault once, then rarely, then that it is over
+- `files`       files that a power cut leaves whole, and files that hold secrets
+- `systemd`     notifications to the service manager
+- `fault_log`   logs a repeating fault once, then rarely, and once more when it clears
 """

@@ -1,7 +1,7 @@
-"""Time as the gateway sees it, behind one small protocol, so that tests can drive it.
+"""Clocks: wall and monotonic time behind one small protocol, so that tests can drive it.
 
 A clock is *trusted* once it has been synchronised since boot. Until then readings wait
-(PROTOCOL.md, rule 5): a seal at a wrong time could never be taken back.
+(PROTOCOL.md, rule 5): a seal at a wrong time could never be undone.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def unix_ms(clock: Clock) -> int:
 
 class SystemClock:
     """The machine's clocks. `source` "ntp" trusts the wall clock once the kernel says that it is
-    synchronised; "host" trusts it as it stands (a laptop, a container whose host keeps the time)."""
+    synchronised; "host" trusts it as it is (a laptop, a container whose host keeps the time)."""
 
     def __init__(self, source: Literal["ntp", "host"] = "ntp") -> None:
         self._trusted = source == "host"
@@ -49,7 +49,7 @@ class SystemClock:
         return time.monotonic_ns()
 
     def trusted(self) -> bool:
-        # Once is enough: without a server the kernel gives up its word after hours, the clock goes on.
+        # Once is enough: without a server the kernel withdraws its word after hours, but the clock goes on.
         self._trusted = self._trusted or kernel_synchronised()
         return self._trusted
 
@@ -58,7 +58,7 @@ class SystemClock:
 
 
 def kernel_synchronised() -> bool:
-    """Ask adjtimex(2), which NTP daemons and systemd-timesyncd tell when they have the time."""
+    """Whether the clock is synchronised by adjtimex(2), as NTP daemons and systemd-timesyncd set it there."""
     # struct timex begins with `unsigned int modes`; zero modes means "only read". 256 bytes hold it
     # on every Linux ABI; its `status` follows modes and three longs (offset, freq, maxerror, esterror).
     buffer = (ctypes.c_char * 256)()

@@ -10,7 +10,7 @@ _EVERY_NS = 60_000_000_000
 
 
 class FaultLog:
-    """One kind of fault: `fault` is the sentence of the one that lasts, None while there is none.
+    """The log of one kind of fault: `fault` is the sentence of the present one, None while there is none.
 
     Lines go to `warn`, the last one to `inform`; `context` stands before each sentence in the log.
     """
@@ -28,7 +28,7 @@ class FaultLog:
         self._logged = False
 
     def report(self, sentence: str) -> None:
-        """The fault is there, or there again: a line now, or a count in a later one."""
+        """The fault occurs, or occurs again: log a line now, or count it in a later one."""
         self.fault = sentence
         self._unlogged += 1
         now = self._clock.monotonic()
@@ -39,7 +39,7 @@ class FaultLog:
         self._quiet_until, self._unlogged, self._logged = now + _EVERY_NS, 0, True
 
     def clear(self, sentence: str) -> None:
-        """The fault is over: a line, if there was one about the fault."""
+        """The fault is over: log a line, if there was one about the fault."""
         self.fault = None
         if self._logged:
             self._inform(sentence)

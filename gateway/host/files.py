@@ -32,8 +32,8 @@ def read_private(path: Path, what: str, absent: str | None = None) -> bytes:
 
 
 def write_durably(path: Path, data: bytes, mode: int = 0o600) -> None:
-    """Put `data` at `path`, instead of what was there; once this returns it survives a power cut. OSError
-    when it cannot be written: what was there is there still."""
+    """Write `data` to `path`, replacing what was there; once this returns it survives a power cut. OSError
+    where it cannot be written; the old content stays then."""
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:
         with os.fdopen(handle, "wb") as file:
@@ -50,7 +50,7 @@ def write_durably(path: Path, data: bytes, mode: int = 0o600) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Make durable that the folder's files are called what they are called now."""
+    """Make the names of the folder's files durable."""
     handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(handle)

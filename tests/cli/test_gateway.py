@@ -174,7 +174,7 @@ async def test_without_a_gateway(command: list[str], gateway: Run, tmp_path: Pat
     assert (code, out) == (4, "")
     assert err == (
         f"gateway: no gateway answers at {tmp_path}/s: start it (systemctl start gateway, or gateway run), "
-        "or see what is wrong with gateway doctor\n"
+        "or run gateway doctor to see what is wrong\n"
     )
 
 
@@ -200,7 +200,9 @@ def test_a_socket_of_another_user(capfd: pytest.CaptureFixture[str]) -> None:
             code = main(["status", "--config", str(config)])
         finally:
             os.seteuid(before)
-    said = f"gateway: the gateway's socket {folder}/s is not yours to open: use sudo, or be user gateway\n"
+    said = (
+        f"gateway: the gateway's socket {folder}/s is closed to this user: use sudo, or run as user gateway\n"
+    )
     assert (code, capfd.readouterr().err) == (4, said)
 
 

@@ -264,7 +264,7 @@ async def test_a_request_that_lacks_a_field_or_has_one_more(home: Home, path: Pa
             sentence = f'the grant request lacks "{field}"'
             assert await client.error("POST", "/grants", lacking) == ("usage", sentence)
         more = whole | {"granularty": "1s"}
-        sentence = 'the grant request has a field "granularty", which no grant has'
+        sentence = 'the grant request has an unknown field "granularty"'
         assert await client.error("POST", "/grants", more) == ("usage", sentence)
         assert await home.ledger.grants() == []
 
