@@ -9,6 +9,17 @@ import pytest
 
 from tests.support import servers
 
+REAL_PARTS = {"seaweedfs", "minio", "tpm"}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark as slow what uses a real S3 server or a TPM, by a fixture or by a parameter that names one."""
+    for item in items:
+        if isinstance(item, pytest.Function):
+            parameters = item.callspec.params.values() if hasattr(item, "callspec") else []
+            if REAL_PARTS & {*item.fixturenames, *(value for value in parameters if isinstance(value, str))}:
+                item.add_marker(pytest.mark.slow)
+
 
 @pytest.fixture(scope="session")
 def seaweedfs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[servers.S3Server]:

@@ -60,6 +60,7 @@ def test_the_top_of_the_package_has_rooms_and_documents_only() -> None:
     assert top >= files
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("importer", "line", "fault"),
     [
@@ -91,6 +92,7 @@ def test_the_contract_sees(importer: str, line: str, fault: str | None, tmp_path
         assert fault in said(result)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("document", "fault"),
     [

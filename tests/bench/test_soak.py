@@ -15,6 +15,7 @@ from tests.bench.trend import trend
 PLAN = Plan(meters=3, seconds=4, sample_s=0.5, link_units=2)
 
 
+@pytest.mark.slow
 async def test_a_short_soak(tmp_path: Path) -> None:
     said: list[str] = []
     report = await soak(PLAN, tmp_path, said.append)

@@ -94,6 +94,7 @@ def tariffs(draw: st.DrawFn, sealed: Sealed, step: int) -> Tariff:
     return Tariff("EUR", 5, "UTC", step_ms, prices)
 
 
+@pytest.mark.slow
 @given(streams(("import", "export")), st.sampled_from((1, 2, 3, 4)), st.integers(1, 5), st.data())
 def test_a_bill_is_the_sum_of_price_times_reading(
     sealed: Sealed, step: int, steps: int, data: st.DataObject
@@ -115,6 +116,7 @@ def test_a_bill_is_the_sum_of_price_times_reading(
         assert signed(weighted - r) == signed(due)
 
 
+@pytest.mark.slow
 @given(streams(("import", "export")), st.data())
 def test_a_bill_prices_the_lanes_of_its_grant_alone(sealed: Sealed, data: st.DataObject) -> None:
     """One tariff serves homes with and without export."""

@@ -30,6 +30,7 @@ def test_opening_any_windows_gives_their_exact_sums(data: st.DataObject) -> None
         assert opened == expected
 
 
+@pytest.mark.slow
 @given(st.data())
 def test_nonces_are_the_sum_of_every_units_nonce(data: st.DataObject) -> None:
     stream: Sealed = data.draw(streams())

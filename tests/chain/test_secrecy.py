@@ -58,6 +58,7 @@ def look_the_same(home: Home, held: list[Holding], d: list[int], extra: list[int
     return view(home, held, link_words, d) == view(home, held, other_words(home, link_words, extra), changed)
 
 
+@pytest.mark.slow
 @given(st.data(), SEED)
 @settings(max_examples=150)
 def test_what_grants_open_is_exactly_their_span(data: st.DataObject, seed: int) -> None:

@@ -77,6 +77,7 @@ def test_calendars(zone: str, size: str, unit_ms: int, ms: int) -> None:
         holds(granularity, ms // unit_ms)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("zone", HARD_ZONES)
 def test_every_change_of_the_clocks(zone: str) -> None:
     """Around each change of the offset from 1975 to 2045, second by second where it happens."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
@@ -122,7 +123,7 @@ class Gateway(RuleBasedStateMachine):
 
 
 Gateway.TestCase.settings = settings(max_examples=40, stateful_step_count=25)
-TestGateway = Gateway.TestCase
+TestGateway = pytest.mark.slow(Gateway.TestCase)
 
 
 def test_every_lane_has_its_own_words() -> None:

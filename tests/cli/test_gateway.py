@@ -448,6 +448,7 @@ async def runs(config: Path, **env: str) -> asyncio.subprocess.Process:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
 async def test_it_runs_until_it_is_told_to_stop(tmp_path: Path, how: signal.Signals) -> None:
     (tmp_path / "store").mkdir()
@@ -466,6 +467,7 @@ async def test_it_runs_until_it_is_told_to_stop(tmp_path: Path, how: signal.Sign
     assert "WARNING the root is in software" in lines[0]
 
 
+@pytest.mark.slow
 async def test_what_keeps_it_from_running_is_a_sentence(tmp_path: Path, home: Home) -> None:
     config = configure(tmp_path)
     for code, sentence in (

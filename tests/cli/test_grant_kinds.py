@@ -22,6 +22,8 @@ from tests.stream.stream import Provider
 from tests.support.home import Home
 from tests.support.serving import serving
 
+pytestmark = pytest.mark.slow
+
 TARIFF = """
 currency = "EUR"
 zone = "Europe/Zurich"

@@ -40,6 +40,8 @@ from tests.meters.bench import (
     until,
 )
 
+pytestmark = pytest.mark.slow
+
 GATEWAY = str(Path(sys.executable).with_name("gateway"))
 CLOCK = SystemClock("host")
 SDM = ("--profile", "eastron-sdm630")

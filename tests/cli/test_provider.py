@@ -154,6 +154,7 @@ class TestRead:
             "... opens 1min sums of import, export, from 2026-03-01T00:00:00Z; it opens no window of 10s\n"
         )
 
+    @pytest.mark.slow
     def test_refused_after_some_rows(self, engineer: Engineer) -> None:
         home = Home(("import",), chunk_units=60)
         home.seal(random_readings(1100 * 60, ("import",)))
@@ -209,6 +210,7 @@ def other_sums(home: Home, count: int) -> list[int]:
     return [home.truth("import", end - 15 * i, end - 15 * i + 15) for i in range(count, 0, -1)]
 
 
+@pytest.mark.slow
 class TestFollow:
     def test_rows_come_while_it_runs(self, engineer: Engineer) -> None:
         home = engineer.home

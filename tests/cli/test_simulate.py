@@ -17,6 +17,7 @@ GATEWAY = str(Path(sys.executable).with_name("gateway"))
 IMPORT = 0x48  # and export behind it, float32 kWh: SDM630's input registers
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM])
 async def test_it_is_a_meter_until_it_is_told_to_end(ending: signal.Signals, tmp_path: Path) -> None:
     truth = tmp_path / "truth.jsonl"

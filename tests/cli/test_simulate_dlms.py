@@ -17,6 +17,8 @@ from gateway.simulate.dlms_server import Policy
 from tests.meters.dlms.gurux import gurux
 from tests.meters.dlms.peers import KEYS, PASSWORD
 
+pytestmark = pytest.mark.slow
+
 GATEWAY = str(Path(sys.executable).with_name("gateway"))
 
 

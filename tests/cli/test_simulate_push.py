@@ -9,10 +9,14 @@ import signal
 import sys
 from pathlib import Path
 
+import pytest
+
 from gateway.meters.dlms.push.model import DlmsPushModel
 from gateway.meters.profile import load_profile
 from gateway.meters.reading import Telegram
 from gateway.meters.secrets import read_secrets
+
+pytestmark = pytest.mark.slow
 
 GATEWAY = str(Path(sys.executable).with_name("gateway"))
 

@@ -14,9 +14,12 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
 from dsmr_parser import telegram_specifications
 from dsmr_parser.parsers import TelegramParser
 from smllib.reader import SmlStreamReader
+
+pytestmark = pytest.mark.slow
 
 GATEWAY = str(Path(sys.executable).with_name("gateway"))
 

@@ -75,6 +75,7 @@ async def test_from_the_future_opens_nothing_before(home: Home) -> None:
         assert (await home.ledger.grants())[0].next_window > 0
 
 
+@pytest.mark.slow
 async def test_it_opens_nothing_outside_the_times_that_were_decided(home: Home) -> None:
     """Both ends lie in the midst of windows, and of units: the windows they cut stay closed."""
     async with home:
@@ -165,6 +166,7 @@ async def test_tasks_that_issue_at_once_issue_once(home: Home) -> None:
         assert sorted(grant.serial for grant in decided) == [1, 2, 3, 4, 5, 6]
 
 
+@pytest.mark.slow
 async def test_a_cancelled_issue_leaves_no_window_out_and_doubles_none(home: Home) -> None:
     async with home:
         provider = await begun(home)
@@ -395,6 +397,7 @@ async def test_findings_are_told_and_nothing_is_granted_until_confirmed(home: Ho
         assert len(records) == 1
 
 
+@pytest.mark.slow
 async def test_a_long_history_goes_out_in_bundles_of_a_bounded_size(tmp_path: Path) -> None:
     async with Home(tmp_path, layout=Layout(1000, 3600), chunk_units=3600) as home:
         await home.runs(1)

@@ -94,6 +94,7 @@ def bundles(home: Home, stream: Stored, grant: bytes, fold: names.Fold) -> list[
     ]
 
 
+@pytest.mark.slow
 async def test_bills(home: Home, provider: Provider) -> None:
     """Granted into the past and on, a day each."""
     async with home:
@@ -181,6 +182,7 @@ async def test_a_load_ends_when_either_half_is_revoked(half: int, home: Home, tm
         assert served[records[1].id] <= now[records[1].id] <= served[records[1].id] + 1
 
 
+@pytest.mark.slow
 async def test_folded_bundles_hold_the_same_tokens(home: Home, provider: Provider, tmp_path: Path) -> None:
     """Of every kind, over days and the end of a month, and though the gateway started anew in between."""
     centre, service = (Provider.new(tmp_path / name) for name in ("centre", "service"))

@@ -18,6 +18,8 @@ from tests.meters.bench import until
 from tests.support.clock import START_S, FakeClock
 from tests.support.running import Gateway
 
+pytestmark = pytest.mark.slow
+
 NOON_S = START_S // 86_400 * 86_400 + 43_200
 QUARTER_S = 900
 MWH_PER_WH = 1000

@@ -29,6 +29,8 @@ from tests.support.home import Home
 from tests.support.provider import Provider
 from tests.support.stored import Stored
 
+pytestmark = pytest.mark.slow
+
 QUARTER_MS = 900_000
 DAY = 96  # units of a quarter of an hour
 

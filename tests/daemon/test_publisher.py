@@ -19,6 +19,8 @@ from tests.support.clock import NS
 from tests.support.home import CHUNK_UNITS, LINK_UNITS, Home, kind_of
 from tests.support.provider import Provider
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def home(tmp_path: Path) -> Home:

@@ -150,6 +150,7 @@ async def test_while_readings_are_held_it_says_so(home: Home) -> None:
         await ends_well(home)
 
 
+@pytest.mark.slow
 async def test_a_register_that_falls_each_second_fills_no_log(
     home: Home, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -269,6 +270,7 @@ async def test_it_knows_up_to_when_energy_is_known_also_after_a_restart(home: Ho
         assert home.sealer().last_read_wall() == last
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("trusted", [True, False])
 async def test_what_the_meter_remembers_of_an_outage_is_sealed(home: Home, trusted: bool) -> None:
     """And an entry of it that cannot be true, below what was read before or above what is read now, harms
@@ -322,6 +324,7 @@ async def test_a_gap_over_several_links_keeps_every_mwh(home: Home) -> None:
         assert 0 in stored.d["count"]
 
 
+@pytest.mark.slow
 async def test_units_and_readings_of_another_length(tmp_path: Path) -> None:
     """Units of 100 ms, read each second; and of 15 min, read each second."""
     async with Home(tmp_path / "a", layout=Layout(100, 70), chunk_units=10) as home:
@@ -341,6 +344,7 @@ async def test_units_and_readings_of_another_length(tmp_path: Path) -> None:
         await home.check_energy()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
@@ -370,6 +374,7 @@ async def test_a_stream_keeps_its_layout_and_lanes(
         await ends_well(home)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", ["ledger", "root"])
 async def test_a_start_that_fails_anywhere_may_be_made_again(home: Home, what: str) -> None:
     async with home:
@@ -408,6 +413,7 @@ async def test_what_a_removed_meter_left_open_goes_out(tmp_path: Path) -> None:
         await ends_well(home)
 
 
+@pytest.mark.slow
 async def test_cancelled_at_any_await_it_makes_durable_what_it_had(home: Home) -> None:
     """As the end of the gateway does, in the midst of whatever the sealer is doing."""
     async with home:
@@ -540,6 +546,7 @@ async def lives(life: list[Act]) -> None:
             await ends_well(home)
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(LIFE)
 def test_whatever_happens_units_are_dense_sealed_once_and_exact(life: list[Act]) -> None:

@@ -88,6 +88,7 @@ async def test_the_service_manager_hears_of_it(gateway: Gateway, monkeypatch: py
     assert heard == ["WATCHDOG=1", "READY=1", "STOPPING=1"]
 
 
+@pytest.mark.slow
 async def test_stopped_at_any_moment_it_ends_in_order(gateway: Gateway) -> None:
     """Whatever it is doing, also while it starts: no error, nothing left running, nothing lost."""
     await gateway.start()
@@ -123,6 +124,7 @@ async def test_a_store_that_is_away_loses_nothing_and_needs_no_hand(gateway: Gat
     assert stored.d["count"].all()
 
 
+@pytest.mark.slow
 async def test_a_rolled_back_ledger_takes_the_stores_chain_over_and_goes_on(gateway: Gateway) -> None:
     await gateway.start()
     await gateway.lives(130)
@@ -149,6 +151,7 @@ async def test_a_rolled_back_ledger_takes_the_stores_chain_over_and_goes_on(gate
     assert "chunks were taken over from the store" in log[0]
 
 
+@pytest.mark.slow
 async def test_a_store_that_contradicts_itself_ends_it_instead_of_wearing_the_tpm(gateway: Gateway) -> None:
     """It has a chunk when it is asked for it, and not when it lists: no take-over settles that."""
     await gateway.start()
@@ -204,6 +207,7 @@ async def another_layout(gateway: Gateway) -> None:
     gateway.file.write_text(gateway.file.read_text().replace("unit_ms = 1000", "unit_ms = 500"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("harm", "error", "sentence"),
     [

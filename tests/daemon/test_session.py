@@ -58,6 +58,7 @@ async def log(ledger: Ledger) -> list[str]:
     return [entry.detail for entry in await ledger.audit_log(100) if entry.what == "rollback"]
 
 
+@pytest.mark.slow
 async def test_a_tpm_ahead_of_the_ledger_is_told(tmp_path: Path) -> None:
     """A restored ledger, or a start that died between the draw and its record: the counter shows both."""
     home = Home(tmp_path / "home")

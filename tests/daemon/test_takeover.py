@@ -18,6 +18,8 @@ from gateway.wire import names
 from tests.support.home import CHUNK_UNITS, LINK_UNITS, MEMORY, Home, kind_of
 from tests.support.provider import Provider
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def home(tmp_path: Path) -> Home:

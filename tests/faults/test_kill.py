@@ -10,7 +10,11 @@ import signal
 import sqlite3
 from pathlib import Path
 
+import pytest
+
 from tests.faults.household import household
+
+pytestmark = pytest.mark.slow
 
 
 async def test_killed_at_random_with_the_store_away_every_window_is_exact(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from gateway.chain.layout import Layout
 from gateway.config import MeterSection
@@ -25,6 +26,8 @@ from gateway.simulate.home import Home
 from tests.faults.household import Simulated, check_units
 from tests.faults.scaled import ScaledClock
 from tests.faults.test_walk import METERS, write_keys
+
+pytestmark = pytest.mark.slow
 
 LANES = ("import", "export", "power", "count")
 SCALE, SECONDS = 20, 300

@@ -8,6 +8,8 @@ from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from gateway.meters.dlms.application import association
 from gateway.meters.dlms.application.cipher import AUTHENTICATED, ENCRYPTED, CipherKeys
 from gateway.meters.endpoint import Tcp
@@ -19,6 +21,8 @@ from gateway.simulate.dlms_server import Policy
 from gateway.simulate.home import Home
 from tests.faults.household import MODBUS, Simulated, household
 from tests.faults.scaled import ScaledClock
+
+pytestmark = pytest.mark.slow
 
 ANYWHERE = Tcp("127.0.0.1", 0)
 SECRETS = Secrets(encryption_key=bytes(range(16)), authentication_key=bytes(range(16, 32)))

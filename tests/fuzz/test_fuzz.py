@@ -12,6 +12,8 @@ from tests.fuzz.__main__ import REGRESSIONS, fuzz, main
 from tests.fuzz.engine import Failed, Target, Trial, long_inputs, mutations
 from tests.fuzz.targets import TARGETS
 
+pytestmark = pytest.mark.slow
+
 INPUTS = 1500
 FAILED_ONCE = sorted(path for path in REGRESSIONS.glob("*/*") if path.is_file())
 

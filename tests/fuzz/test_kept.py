@@ -15,6 +15,8 @@ from tests.fuzz import pushes
 from tests.fuzz.streams import Decoder
 from tests.fuzz.targets import TARGETS
 
+pytestmark = pytest.mark.slow
+
 FED, KEPT = 1 << 17, 1 << 16  # bytes
 DECODERS: dict[str, Callable[[], Decoder]] = {
     "hdlc": FrameScanner,

@@ -437,7 +437,7 @@ def merged(chunks: list[ChunkEntry]) -> list[Run]:
     return runs
 
 
-TestLedger = LedgerMachine.TestCase
+TestLedger = pytest.mark.slow(LedgerMachine.TestCase)
 TestLedger.settings = settings(max_examples=25, stateful_step_count=40, deadline=None)
 
 

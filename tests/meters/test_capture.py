@@ -177,6 +177,7 @@ async def speaking(data: bytes) -> AsyncIterator[int]:
     await asyncio.sleep(0)
 
 
+@pytest.mark.slow
 async def test_hearing_tells_who_understands_what_comes() -> None:
     class Deaf:
         def cut(self) -> None:

@@ -79,6 +79,7 @@ class Run:
         return self
 
 
+@pytest.mark.slow
 @settings(deadline=None)
 @given(st.lists(st.floats(0, 0.9), min_size=2, max_size=40), st.floats(0, 0.05))
 def test_each_interval_is_read_once_and_early(durations: list[float], begin: float) -> None:
@@ -196,6 +197,7 @@ async def _never() -> Reading:
     raise AssertionError
 
 
+@pytest.mark.slow
 async def test_a_server_that_goes_and_comes_back(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     clock = FastClock()

@@ -27,6 +27,8 @@ from gateway.wire.grant import Tokens
 from tests.provider.reading import opened, read
 from tests.stream.stream import Home, Provider, random_readings
 
+pytestmark = pytest.mark.slow
+
 QUARTER = 900_000
 BERLIN = ZoneInfo("Europe/Berlin")
 TIME_OF_USE = Tariff(

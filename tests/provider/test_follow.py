@@ -182,6 +182,7 @@ async def test_a_new_grant_takes_over(following: Following) -> None:
     assert following.missing == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("after", range(0, 16))
 async def test_a_store_that_is_away_is_asked_again(after: int, following: Following) -> None:
     """Wherever the fault falls, no row is lost, doubled or wrong."""

@@ -37,6 +37,7 @@ def check(home: Home, parts: list[RawUnits], first: int, end: int) -> None:
     assert at == end
 
 
+@pytest.mark.slow
 @settings(max_examples=25, deadline=None)
 @given(st.data())
 def test_any_runs_within_any_links(data: st.DataObject) -> None:

@@ -50,6 +50,7 @@ def test_every_window_is_exact(home: Home, provider: Provider) -> None:
     assert answer.sums.tail is None
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None)
 @given(data=st.data())
 def test_any_layout_opens_to_what_was_sealed(data: st.DataObject) -> None:
@@ -337,6 +338,7 @@ def test_chunks_beyond_the_head_are_left_for_later(home: Home, provider: Provide
     expected(home, answer)
 
 
+@pytest.mark.slow
 def test_more_chunks_and_bundles_than_a_page_or_a_block(provider: Provider) -> None:
     home = Home(("import",), chunk_units=1)
     home.seal(random_readings(1050, ("import",)))

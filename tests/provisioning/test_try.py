@@ -27,6 +27,8 @@ from provisioning.demo.screen import LiveScreen
 from provisioning.demo.views import SOFTWARE
 from tests.support.servers import wait_for
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 DEADLINE_S = 240  # two minutes at the most, on a machine that has other tests to run
 NUMBER, SUM = r" +(-?\d+\.\d{6})", r" +(\d{1,20})"

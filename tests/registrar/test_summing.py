@@ -155,6 +155,7 @@ async def test_what_was_refused_binds_nobody(street: Street) -> None:
         assert await load(fewer, street.centre.identity, late, half) == street.truth(late, (0, 1))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "window",
     [

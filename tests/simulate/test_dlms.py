@@ -49,6 +49,7 @@ BUFFER = Reference(PROFILE_GENERIC, obis("1-0:99.1.0"), 2)
 SERVER = meter(policy())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("profile_id", ASKED)
 async def test_each_profile_reads_the_home(profile_id: str, tmp_path: Path) -> None:
     """Every profile end to end: opened as configured, probed, read to the Wh, and what it remembers."""

@@ -25,6 +25,7 @@ def test_seeds_and_days_differ() -> None:
     assert (net_power(1, JUNE) != net_power(1, JUNE + 1)).mean() > 0.5
 
 
+@pytest.mark.slow
 @settings(max_examples=25, deadline=None)
 @given(st.lists(st.integers(1, 80_000), min_size=1, max_size=5), st.integers(0, 2 * DAY_S))
 def test_registers_do_not_depend_on_how_time_is_cut(steps: list[int], begin: int) -> None:

@@ -199,6 +199,7 @@ async def test_any_type_of_register(kind: str, order: WordOrder, scale: Fraction
     assert reading.registers["export"] == 98_765_432 // step * step
 
 
+@pytest.mark.slow
 async def test_what_is_read_is_the_truth_of_that_second(tmp_path: Path) -> None:
     clock, truth = FastClock(), tmp_path / "truth.jsonl"
     readings: list[Reading] = []
@@ -218,6 +219,7 @@ async def test_what_is_read_is_the_truth_of_that_second(tmp_path: Path) -> None:
         }
 
 
+@pytest.mark.slow
 async def test_the_truth_has_a_line_for_each_second_whoever_asks_when(tmp_path: Path) -> None:
     clock, truth = StillClock(), tmp_path / "truth.jsonl"
     async with simulated(Home(3, NOON_S - 500), clock, truth=truth) as port:

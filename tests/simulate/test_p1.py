@@ -27,6 +27,7 @@ def model(profile_id: str) -> P1Model:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("profile_id", ["dsmr-5", "dsmr-2.2", "luxembourg-smarty", "sagemcom-t210-d-r"])
 async def test_what_is_heard_is_the_truth(profile_id: str, tmp_path: Path) -> None:
     clock, truth = FastClock(pace=60), tmp_path / "truth.jsonl"
@@ -57,6 +58,7 @@ async def test_on_a_serial_line(tmp_path: Path) -> None:
     truth_holds(truth, readings)
 
 
+@pytest.mark.slow
 async def test_a_listener_with_other_keys_says_so(tmp_path: Path) -> None:
     clock = FastClock(pace=200)
     home, smarty = Home(3, NOON_S - 500), model("luxembourg-smarty")

@@ -175,6 +175,7 @@ async def simulated(profile: str, clock: FastClock, secrets: Secrets, truth: Pat
             await server
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("profile", ["kaifa-ma309", "landisgyr-e450", "iskraemeco-am550", "aidon-han-se"])
 async def test_a_listener_hears_the_truth(profile: str, tmp_path: Path) -> None:
     """Over a real socket, until several lists came; each holds what the truth file has for its second."""

@@ -14,6 +14,8 @@ from gateway.simulate.sml import serve
 from tests.meters.bench import NOON_S, FastClock, StillClock, serial_line
 from tests.simulate.hearing import heard, listening, running, truth_holds
 
+pytestmark = pytest.mark.slow
+
 SETTINGS = SerialSettings(9600, "none", 1)
 HERE = Tcp("127.0.0.1", 0)
 

@@ -142,6 +142,7 @@ async def test_keys_are_listed_in_order_from_anywhere(bucket: Bucket) -> None:
             assert await keys(bucket, prefix, after) == expected, (prefix, after)
 
 
+@pytest.mark.slow
 async def test_lists_longer_than_a_page_are_whole(bucket: Bucket) -> None:
     there = sorted(f"{STREAM}/chunk/2026-10-{n % 28 + 1:02}/{n:016x}.cose" for n in range(1100))
     await asyncio.gather(*(bucket.put(key, b"x") for key in there))

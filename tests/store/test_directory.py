@@ -89,7 +89,7 @@ class AgainstAModel(RuleBasedStateMachine):
         assert not any(self.folder.glob(".incoming/*"))
 
 
-TestAgainstAModel = AgainstAModel.TestCase
+TestAgainstAModel = pytest.mark.slow(AgainstAModel.TestCase)
 TestAgainstAModel.settings = settings(max_examples=40, stateful_step_count=30, deadline=None)
 
 

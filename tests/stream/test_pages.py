@@ -29,6 +29,8 @@ from gateway.wire.stream import Chunk, Page
 from tests.provider.reading import DAY_MS, expected, problems, read, tally_of
 from tests.stream.stream import Home, Provider, Signer, random_readings
 
+pytestmark = pytest.mark.slow
+
 DAY_S = 86_400
 
 

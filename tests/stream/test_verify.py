@@ -73,6 +73,7 @@ def test_no_stream(home: Home) -> None:
         problems(home)
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None)
 @given(data=st.data())
 def test_any_flipped_bits_are_named(data: st.DataObject, whole: Home) -> None:
@@ -84,6 +85,7 @@ def test_any_flipped_bits_are_named(data: st.DataObject, whole: Home) -> None:
     assert named(home) == {key}
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None)
 @given(data=st.data())
 def test_any_cut_or_extended_object_is_named(data: st.DataObject, whole: Home) -> None:
@@ -95,6 +97,7 @@ def test_any_cut_or_extended_object_is_named(data: st.DataObject, whole: Home) -
     assert named(home) == {key}
 
 
+@pytest.mark.slow
 @settings(max_examples=80, deadline=None)
 @given(data=st.data())
 def test_any_object_in_anothers_place_is_named(data: st.DataObject, whole: Home) -> None:
@@ -106,6 +109,7 @@ def test_any_object_in_anothers_place_is_named(data: st.DataObject, whole: Home)
     assert named(home) == {to}
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(data=st.data())
 def test_any_two_swapped_objects_are_named(data: st.DataObject, whole: Home) -> None:
@@ -117,6 +121,7 @@ def test_any_two_swapped_objects_are_named(data: st.DataObject, whole: Home) -> 
     assert named(home) == ({descriptor} if descriptor in (a, b) else {a, b})
 
 
+@pytest.mark.slow
 def test_each_dropped_object_is_named(whole: Home) -> None:
     for key in whole.objects:
         if key.endswith("revoked.cose"):
@@ -145,6 +150,7 @@ def test_a_grant_that_is_younger_than_the_head_may_lack_tokens(home: Home, provi
     assert problems(home) == []
 
 
+@pytest.mark.slow
 def test_bundles_may_overlap(home: Home, provider: Provider) -> None:
     """A gateway whose ledger was restored may cut what it serves another way: a token is the same in
     each bundle."""

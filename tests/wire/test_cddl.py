@@ -124,6 +124,7 @@ def entries(kind: str) -> dict[int, Any]:
     return decoded
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", list(BODIES))
 def test_no_grant_body_beyond_the_cddl_is_read(kind: str) -> None:
     for changes in ({}, {5: 900, 6: "UTC"}):
@@ -137,6 +138,7 @@ def test_no_grant_body_beyond_the_cddl_is_read(kind: str) -> None:
                 assert conforms("grant-body", data), (key, value)
 
 
+@pytest.mark.slow
 @given(
     st.sampled_from(sorted(BODIES)),
     st.dictionaries(st.integers(1, 14), st.sampled_from(VALUES)),

@@ -55,6 +55,7 @@ GOOD += [KEY.sign(kind.TYPE, example.payload()) for kind, example in EXAMPLES.it
 GOOD += [grant_body(grant) for grant in BODIES.values()] + [tariff_body(TARIFF)]
 
 
+@pytest.mark.slow
 @given(st.sampled_from(GOOD), st.lists(st.tuples(st.integers(0, 2000), st.binary(max_size=4)), max_size=4))
 @settings(max_examples=300)
 def test_objects_with_bytes_changed(data: bytes, changes: list[tuple[int, bytes]]) -> None:
@@ -84,12 +85,14 @@ ANY_CBOR = st.recursive(
 )
 
 
+@pytest.mark.slow
 @given(ANY_CBOR, st.booleans())
 @settings(max_examples=150)
 def test_any_cbor(value: Any, canonical: bool) -> None:
     try_all(cbor2.dumps(value, canonical=canonical))
 
 
+@pytest.mark.slow
 @given(st.sampled_from(sorted(EXAMPLES, key=lambda kind: kind.TYPE)), st.integers(0, 14), ANY_CBOR)
 @settings(max_examples=150)
 def test_objects_with_a_value_of_any_form(kind: type[Any], key: int, value: Any) -> None:

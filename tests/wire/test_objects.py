@@ -90,6 +90,7 @@ def test_an_object_is_of_one_key(kind: type[Any]) -> None:
         kind.read(cose.assemble(KEY.kid, item.payload(), OTHER.signature(message)), KEY.public, "it")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_change_of_any_byte_is_refused(kind: type[Any]) -> None:
     data = KEY.sign(kind.TYPE, EXAMPLES[kind].payload())

@@ -42,6 +42,7 @@ async def test_gurux_reads_our_meter(policy: Policy, framing: Framing) -> None:
         await client.release()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("framing", FRAMINGS)
 @pytest.mark.parametrize("general", [False, True])
 @pytest.mark.parametrize("policy", [policy(), policy(HLS5, 0x30)], ids=["plain", "ciphered"])

@@ -92,6 +92,7 @@ async def test_noise_in_pieces_between_answers() -> None:
         await main.aclose()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("framing", ["rtu", "tcp"])
 @pytest.mark.parametrize("hang_up", [False, True])
 async def test_an_answer_cut_at_every_byte(framing: Framing, hang_up: bool) -> None:
@@ -198,6 +199,7 @@ async def test_nothing_but_the_echo_is_no_answer() -> None:
             await read_once(port, "rtu", 0.1)
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=50)
 @given(st.lists(st.binary(max_size=300), max_size=4), st.booleans())
 def test_whatever_comes_is_a_reading_or_a_meter_error(parts: list[bytes], rtu: bool) -> None:

@@ -244,6 +244,7 @@ def mbap(request: bytes, pdu: bytes) -> bytes:
     return request[:4] + struct.pack(">H", len(pdu) + 1) + request[6:7] + pdu
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("answer", "part"),
     [

@@ -135,6 +135,7 @@ def test_a_check_sequence_without_its_zeros() -> None:
     assert len(whole(Frames(checked=True).feed("\r\n".join(lines).encode("ascii")))) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("endless", [b"/", b"!", b"x", b"/x", b"/!", b"1-0:1.8.1(0)\r\n", b"\xff"])
 @pytest.mark.parametrize("checked", [True, False])
 def test_what_is_kept_is_bounded(endless: bytes, checked: bool) -> None:

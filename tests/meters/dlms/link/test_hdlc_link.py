@@ -131,6 +131,7 @@ def test_ten_kilobytes_either_way(window: int, length: int) -> None:
     assert line.asked == [question] * 3
 
 
+@pytest.mark.slow
 @given(st.integers(), st.integers(1, 7), st.sampled_from([1, 8, 64]))
 def test_lost_frames_cost_time_and_nothing_else(seed: int, window: int, length: int) -> None:
     """Each question arrives once and each answer once, in order, whatever is lost: here up to two of 32

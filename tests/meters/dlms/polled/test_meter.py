@@ -279,6 +279,7 @@ async def test_a_meter_that_restarts_is_read_again(framing: Framing, tmp_path: P
         await meter.aclose()
 
 
+@pytest.mark.slow
 async def test_a_meter_is_read_through_its_optical_port(tmp_path: Path) -> None:
     """Behind a converter: at 300 Bd it says what it is, then it goes into HDLC."""
     clock, wanted = StillClock(), policy(LLS)
@@ -492,6 +493,7 @@ class Cutting:
             await asyncio.wait_for(asyncio.gather(*talks, return_exceptions=True), 20)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("framing", ["wrapper", "hdlc"])
 async def test_a_connection_that_ends_at_any_byte_of_a_long_answer_costs_nothing(
     framing: Framing, tmp_path: Path

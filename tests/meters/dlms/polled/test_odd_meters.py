@@ -157,6 +157,7 @@ ODD_VALUES: tuple[Value, ...] = (
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "place", [(code, index) for code in (*CODES, CLOCK, SERIAL, NAME) for index in (2, 3)]
 )

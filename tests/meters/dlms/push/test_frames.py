@@ -216,6 +216,7 @@ def test_every_frame_is_tested_and_has_a_source() -> None:
     assert all("# Source: " in text for text in files.values())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("expected", EXPECTED, ids=str)
 def test_a_frame_cut_at_any_byte_takes_no_good_one_with_it(expected: Expected) -> None:
     """The list that follows comes out with its last byte. (So does one that lacks its last flag only.)"""
