@@ -71,7 +71,8 @@ class ControlClient:
     def _unavailable(self, error: Exception) -> Unavailable:
         if isinstance(error, OSError) and error.errno == errno.EACCES:  # aiohttp's, not a PermissionError
             return Unavailable(
-                f"the gateway's socket {self._socket} is closed to this user: use sudo, or run as user gateway"
+                f"the gateway's socket {self._socket} is closed to this user: use sudo, or run as user "
+                "gateway"
             )
         return Unavailable(
             f"no gateway answers at {self._socket}: start it (systemctl start gateway, or gateway run), "
