@@ -55,7 +55,7 @@ class Sealer:
     ) -> None:
         """`rollover` is the meter's own mapping, `Meter.rollover`."""
         self.meter = meter
-        self.stream: Stream | None = None
+        self._stream: Stream | None = None
         self._layout = layout
         self._lanes = lanes
         self._ledger = ledger
@@ -73,6 +73,11 @@ class Sealer:
         self._events: deque[RegisterEvent] = deque(maxlen=1000)  # not in the audit log yet
         self._registers = RegisterLog(meter, ledger, clock)
         self._lanes_missing = FaultLog(clock, _log.warning, _log.info)
+
+    @property
+    def stream(self) -> Stream | None:
+        """The meter's stream; None until it is in the ledger."""
+        return self._stream if self._descriptor is None else None
 
     @property
     def lanes_missing(self) -> str | None:
@@ -116,7 +121,7 @@ class Sealer:
             SamplerState.from_bytes(state),
             rollover=self._rollover,
         )
-        self.stream = stream
+        self._stream = stream
 
     async def seal_gathered(self) -> None:
         """Seal the gathered readings and make them durable. LedgerError and TrustError where that fails:
@@ -143,7 +148,7 @@ class Sealer:
 
     async def _save(self, units: Units) -> None:
         """Seal units and make them durable, a stream's first ones together with its descriptor."""
-        stream = self.stream = self.stream or await self._begin(units.first)
+        stream = self._stream = self._stream or await self._begin(units.first)
         ring = await self._ring(stream.id)
         self._link_words = self._link_words or words_under(ring, self._layout)
         if not self._sealed:

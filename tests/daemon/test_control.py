@@ -183,6 +183,27 @@ async def test_status_of_a_gateway_at_work(home: Home, path: Path) -> None:
         }
 
 
+async def test_a_stream_is_shown_once_it_is_in_the_ledger(home: Home, path: Path) -> None:
+    async with home, asking(home, path) as client:
+        home.reads()
+        await home.commit()
+        home.clock.pass_s(2 * LINK_UNITS)
+        home.reads()
+        home.database.fuse.set(0, None)
+        await home.commit()
+        home.mend()
+        _, answer = await client.ask("GET", "/status")
+        (meter,) = answer["meters"]
+        assert "disk is full" in meter["error"]
+        assert meter["stream"] is None
+        assert "start_ms" not in meter
+        await home.commit()
+        _, answer = await client.ask("GET", "/status")
+        (meter,) = answer["meters"]
+        assert meter["error"] is None
+        assert meter["stream"] == (await home.stream()).id.hex()
+
+
 async def test_a_grant_is_made_shown_and_revoked(home: Home, path: Path) -> None:
     async with home, asking(home, path) as client:
         await home.runs(3 * LINK_UNITS)
