@@ -96,7 +96,7 @@ class Control:
     async def _post_grant(self, request: web.Request) -> web.Response:
         try:
             body = await request.json()
-        except (ValueError, RecursionError):
+        except (ValueError, LookupError, RecursionError):  # a LookupError where its charset is unknown
             raise UsageError("the grant request is not JSON") from None
         wanted = GrantRequest.parse(body)
         cards, new = wanted.read_cards(), wanted.new_grant()

@@ -305,6 +305,19 @@ async def test_a_body_that_is_no_request(home: Home, path: Path, body: bytes, se
         assert found == ("usage", f"the grant request {sentence}")
 
 
+async def test_a_body_in_an_unknown_charset_is_no_request(home: Home, path: Path) -> None:
+    connector = aiohttp.UnixConnector(str(path))
+    headers = {"Content-Type": "application/json; charset=nope"}
+    async with (
+        home,
+        serving(home, path),
+        aiohttp.ClientSession(connector=connector) as session,
+        session.post("http://gateway/grants", data=b"{}", headers=headers) as response,
+    ):
+        assert response.status == 400
+        assert (await response.json())["error"] == "the grant request is not JSON"
+
+
 async def test_a_wish_that_cannot_be_granted(home: Home, path: Path) -> None:
     async with home, asking(home, path) as client:
         await home.runs(2 * LINK_UNITS)
