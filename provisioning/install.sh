@@ -55,7 +55,7 @@ switch_program() { # one rename, so that there is no moment without; the version
 
 edited() { # whether the configuration is more than an example, this version's or an earlier one's
     local example
-    for example in gateway/config/example.toml "$opt"/*/lib/python3*/site-packages/gateway/config/example.toml; do
+    for example in gateway/config/example.toml "$opt"/*/lib/python3*/site-packages/gateway/{config/,}example.toml; do
         ! cmp -s "$example" "$configuration" || return 1
     done
 }

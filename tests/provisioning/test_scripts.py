@@ -135,6 +135,31 @@ class TestDebianPackages:
         assert [place.exists() for place in places] == before
 
 
+class TestEdited:
+    """Whether install.sh takes the configuration for an example, and so does not start the service."""
+
+    @staticmethod
+    def edited(configuration: Path, opt: Path, cache: Path) -> bool:
+        function = 'eval "$(sed -n "/^edited() {/,/^}/p" provisioning/install.sh)"'
+        result = shell(f"{function}; opt={opt}; configuration={configuration}; edited", cache)
+        assert (result.stdout, result.stderr) == ("", "")
+        return result.returncode == 0
+
+    def test_not_this_versions_example(self, tmp_path: Path) -> None:
+        assert not self.edited(ROOT / "gateway" / "config" / "example.toml", tmp_path / "opt", tmp_path)
+
+    @pytest.mark.parametrize("place", ["gateway/config/example.toml", "gateway/example.toml"])
+    def test_not_an_earlier_versions_example(self, place: str, tmp_path: Path) -> None:
+        site = tmp_path / "opt" / "0.1.0-0123456789ab" / "lib" / "python3.11" / "site-packages"
+        example, configuration = site / place, tmp_path / "gateway.toml"
+        example.parent.mkdir(parents=True)
+        example.write_text("# an earlier example\n")
+        configuration.write_text("# an earlier example\n")
+        assert not self.edited(configuration, tmp_path / "opt", tmp_path)
+        configuration.write_text("# an earlier example, and a meter\n")
+        assert self.edited(configuration, tmp_path / "opt", tmp_path)
+
+
 class TestOfAllChecks:
     """test.sh in a project of its own, whose tools end as a test wants."""
 
