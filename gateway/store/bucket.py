@@ -20,35 +20,37 @@ _PART = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,254}")  # 255 bytes: NAME_MAX
 
 
 class Bucket(Protocol):
-    """Keys and their bytes. Every method may raise StoreUnavailable (not now; try again) and
-    StoreDenied (not so; a person must act), and UsageError for a key that is none."""
+    """Keys and their bytes. Every method may raise StoreUnavailable (try again later), StoreDenied (a person
+    must act), and UsageError for an invalid key."""
 
     async def put(self, key: str, data: bytes, *, replace: bool = False) -> None:
         """Store `data`; once this returns it is durable as far as the store promises.
 
-        Without `replace` the key is written once: the same bytes there already are a success, other
+        Without `replace` the key is written once: if it has the same bytes already, that is a success; other
         bytes raise KeyTaken.
         """
 
     async def get(self, key: str) -> bytes:
-        """The bytes under `key`; NotFound where there are none, Refused where there are more than any
-        object of ours has: a store must not fill its reader's memory."""
+        """The bytes under `key`; NotFound where there are none, Refused where there are more than a gateway's
+        objects have: a store must not fill its reader's memory."""
 
     def list(self, prefix: str, after: str = "") -> AsyncIterator[str]:
-        """The keys that begin with `prefix` (any text, not only whole parts), in the order of their
-        bytes, strictly after `after`. Objects whose names are no keys are passed over."""
+        """The keys that begin with `prefix` (any text, not only whole parts), in the order of their bytes,
+        strictly after `after`. Objects whose names are not keys are skipped."""
 
     async def delete(self, key: str) -> None:
-        """Remove `key`; absent is fine."""
+        """Remove `key`, if it is there."""
 
     async def aclose(self) -> None:
-        """Let go of connections and threads, once the calls under way have ended."""
+        """Release connections and threads, once the calls under way have ended."""
 
 
 def check_size(size: int, key: str) -> None:
-    """Refuse what is longer than any object of ours."""
+    """Refused for more bytes than a gateway's objects have."""
     if size > MOST_BYTES:
-        raise Refused(f"the store's object {key!r} has more than {MOST_BYTES >> 20} MiB, so it is not ours")
+        raise Refused(
+            f"the store's object {key!r} has more than {MOST_BYTES >> 20} MiB, so no gateway has written it"
+        )
 
 
 def is_key(name: str) -> bool:
@@ -57,14 +59,14 @@ def is_key(name: str) -> bool:
 
 
 def check_key(key: str) -> None:
-    """Raise UsageError unless `key` is one."""
+    """UsageError unless `key` is valid."""
     if not is_key(key):
         raise UsageError(
-            f"{shown(key)} is no key of a bucket: a key is parts of letters, digits, '.', '_' and '-', none"
-            f" empty, none beginning with '.', joined by '/', {_KEY_CHARS} characters at most"
+            f"{shown(key)} is not a bucket's key: expected parts of letters, digits, '.', '_' and '-', none"
+            f" empty, none beginning with '.', joined by '/', at most {_KEY_CHARS} characters"
         )
 
 
 def shown(text: str) -> str:
-    """What somebody wrote, short and plain enough for a sentence."""
+    """A person's input, shortened and escaped for a sentence."""
     return ascii(text if len(text) <= 80 else text[:77] + "...")

@@ -1,10 +1,10 @@
-"""A bucket in a directory, for where there is no server: a key is a file's path.
+"""A bucket in a directory, where there is no server: a key is a file's path.
 
-A file is written aside (in `.incoming`, in the directory itself), made durable, and then given its
-name: by link(2), which fails if the name is taken, or by rename(2), which replaces. So a reader sees
-whole objects only, of several writers one wins, and a power cut leaves at most a file in `.incoming`.
+A file is written aside (to `.incoming`, in the directory itself), made durable, and then given its name: by
+link(2), which fails if the name is taken, or by rename(2), which replaces. So readers see only whole objects,
+one of several writers wins, and a power cut leaves at most a file in `.incoming`.
 
-The directory must exist: making it would fill the wrong disk when the right one is not mounted.
+The directory must exist: creating it would fill the wrong disk when the right one is not mounted.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from gateway.host.files import sync_folder
 from gateway.store.bucket import MOST_BYTES, check_key, check_size, is_key
 
 _INCOMING = ".incoming"  # no key's part begins with a dot
-_ABANDONED_S = 3600  # a put takes milliseconds; what is this old was left by a crash
+_ABANDONED_S = 3600  # a put takes milliseconds; a file this old was left by a crash
 _PAGE = 1000
 _NOTHING_THERE = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
 _DENIED = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG, errno.ELOOP, errno.EOPNOTSUPP}
@@ -38,7 +38,7 @@ class DirectoryBucket:
 
     def __init__(self, root: Path) -> None:
         self._root = root.absolute()
-        self._durable: set[Path] = set()  # folders whose own names are on the disk
+        self._durable: set[Path] = set()  # folders whose own names are durable
         self._swept = False
 
     async def put(self, key: str, data: bytes, *, replace: bool = False) -> None:
@@ -63,13 +63,13 @@ class DirectoryBucket:
         """Nothing is kept open."""
 
     async def _run(self, work: Callable[[], T]) -> T:
-        """`work` on a thread, with the system's errors turned into ours."""
+        """Do `work` on a thread, and turn the system's errors into this project's."""
 
         def checked() -> T:
             try:
                 if not self._root.is_dir():
                     raise StoreDenied(
-                        f"there is no directory {self._root} for the store; make it, mount its disk, or"
+                        f"there is no directory {self._root} for the store; create it, mount its disk, or"
                         " correct the store's url"
                     )
                 return work()
@@ -81,7 +81,7 @@ class DirectoryBucket:
     def _explain(self, error: OSError) -> GatewayError:
         text = f"the store in {self._root} cannot be used: {error.strerror or type(error).__name__}"
         if error.errno in _DENIED:
-            return StoreDenied(f"{text}; it needs a right to read and write there, and hard links")
+            return StoreDenied(f"{text}; permission to read and write there is needed, and hard links")
         return StoreUnavailable(text)
 
     def _put(self, key: str, data: bytes, replace: bool) -> None:
@@ -101,7 +101,7 @@ class DirectoryBucket:
                     raise StoreUnavailable(f"{path} came and went while it was put; try again") from None
             finally:
                 aside.unlink(missing_ok=True)
-        # Also when the bytes were there: whoever linked them may not have come this far.
+        # Even if the bytes were there: the writer that linked them may not have come this far.
         sync_folder(path.parent)
 
     def _holds(self, path: Path, data: bytes) -> bool:
@@ -115,14 +115,14 @@ class DirectoryBucket:
         except IsADirectoryError:
             raise self._taken(key, "a folder has that name") from None
         if not same:
-            raise self._taken(key, "it holds other bytes already, and is written once")
+            raise self._taken(key, "it already holds other bytes, and is written once")
         return True
 
     def _taken(self, key: str, why: str) -> KeyTaken:
         return KeyTaken(f"the store in {self._root} cannot take {key!r}: {why}")
 
     def _make_folder(self, folder: Path, key: str) -> None:
-        """Make `folder` and those above it, and have their names on the disk."""
+        """Make `folder` and those above it, and make their names durable."""
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except (FileExistsError, NotADirectoryError):
@@ -166,7 +166,7 @@ class DirectoryBucket:
             sync_folder(path.parent)
 
     def _walk(self, folder: str, prefix: str, after: str) -> Iterator[str]:
-        """The keys below `folder`, "" or with its last "/". Folders sort with their "/", as whole keys do."""
+        """The keys below `folder`, "" or ending in "/". Folders sort with their "/", as they do in keys."""
         try:
             with os.scandir(self._root / folder) as entries:
                 names = sorted(
@@ -189,7 +189,7 @@ class DirectoryBucket:
 
 
 def _sweep(incoming: Path) -> None:
-    """Remove what crashes left there."""
+    """Remove the files that crashes left there."""
     for left in incoming.iterdir():
         with suppress(FileNotFoundError):  # its writer is done with it
             if left.stat().st_mtime < time.time() - _ABANDONED_S:

@@ -1,4 +1,4 @@
-"""Where a bucket is: parsed out of what a person wrote, and checked."""
+"""The location of a bucket, parsed from what a person wrote, and checked."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 
 @dataclass(frozen=True, slots=True)
 class Location:
-    """Where a bucket is. `parse` makes one out of what a person wrote, and checks it."""
+    """The location of a bucket. `parse` makes it from what a person wrote, and checks it."""
 
     url: str
     """`s3://bucket`, `s3://bucket/prefix`, or the path of a directory."""
@@ -49,22 +49,22 @@ class Location:
         """`url`: s3://bucket, s3://bucket/prefix, a directory's path or file:// URL. UsageError says what
         is wrong with any of them; no text repeats a key, or an address that may carry a password."""
         if not url or "\0" in url:
-            raise UsageError("the store's url is empty: write s3://bucket, or the path of a directory")
+            raise UsageError("the store's url is empty: use s3://bucket, or the path of a directory")
         scheme = _SCHEME.match(url)
         if scheme is None or scheme[1].lower() == "file":
             if endpoint is not None:
                 raise UsageError(
-                    f"the store {shown(url)} is a directory, which has no endpoint: write s3://bucket for"
-                    " a bucket on that server, or leave the endpoint out"
+                    f"the store {shown(url)} is a directory, which has no endpoint: use s3://bucket for a"
+                    " bucket on that server, or leave the endpoint out"
                 )
             return cls(url if scheme is None else _file_path(url))
         if scheme[1].lower() != "s3":
             raise UsageError(
-                f"the store's url begins with {scheme[0]}: write s3://bucket, or the path of a directory;"
-                " the address of an S3 server is the endpoint's"
+                f"the store's url begins with {scheme[0]}: use s3://bucket, or the path of a directory; the"
+                " address of an S3 server belongs in the endpoint"
             )
         if region is not None and not _REGION.fullmatch(region):
-            raise UsageError(f"{shown(region)} is no region: a region is written like eu-central-1")
+            raise UsageError(f"{shown(region)} is not a region: expected a name such as eu-central-1")
         _check_credentials(access_key, secret_key)
         return cls(_bucket_url(url), _endpoint(endpoint), region, access_key, secret_key)
 
@@ -73,21 +73,24 @@ def _file_path(url: str) -> str:
     parts = urlsplit(url)
     path = unquote(parts.path)
     if parts.netloc not in ("", "localhost") or not path.startswith("/") or "\0" in path:
-        raise UsageError("a file:// URL names an absolute path on this machine: file:///var/lib/store")
+        raise UsageError(
+            "the store's file:// URL is invalid: expected an absolute path on this machine, such as"
+            " file:///var/lib/store"
+        )
     return path
 
 
 def _bucket_url(url: str) -> str:
     if any(mark in url for mark in "@?#"):
         raise UsageError(
-            "the store's url has one of '@', '?' and '#' in it: write s3://bucket or s3://bucket/prefix;"
-            " keys and options have their own places"
+            "the store's url contains '@', '?' or '#': use s3://bucket or s3://bucket/prefix; keys and"
+            " options are configured elsewhere"
         )
     bucket, slash, prefix = url[len("s3://") :].rstrip("/").partition("/")
     if not _BUCKET.fullmatch(bucket):
         raise UsageError(
-            f"{shown(bucket)} is no bucket's name: 3 to 63 lower-case letters, digits, '.' and '-', as in"
-            " s3://meters"
+            f"{shown(bucket)} is not a bucket's name: expected 3 to 63 lower-case letters, digits, '.' and"
+            " '-', as in s3://meters"
         )
     if slash:
         check_key(prefix)
@@ -106,7 +109,7 @@ def _endpoint(endpoint: str | None) -> str | None:
     except ValueError:
         raise UsageError(
             "the store's endpoint is not an address like https://s3.example.org or http://192.168.1.5:9000"
-            + ("; a user and password do not go there" if "@" in endpoint else "")
+            + ("; a user and password do not belong there" if "@" in endpoint else "")
         ) from None
     return endpoint.rstrip("/")
 
@@ -119,4 +122,7 @@ def _check_credentials(access_key: str | None, secret_key: str | None) -> None:
         )
     for name, key in (("access", access_key), ("secret", secret_key)):
         if key is not None and not re.fullmatch(r"[!-~]+", key):
-            raise UsageError(f"the store's {name} key is empty, or has a space, a line end or such in it")
+            raise UsageError(
+                f"the store's {name} key is empty or contains a space, a line end or the like: use printable"
+                " ASCII characters only"
+            )

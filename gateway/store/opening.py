@@ -1,4 +1,4 @@
-"""Which bucket a location means."""
+"""Opens the bucket at a location."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from gateway.store.location import Location
 
 
 def open_bucket(location: Location) -> Bucket:
-    """The bucket there. Nothing is read or written yet: a bucket that is away shows in the first call."""
+    """The bucket at a location. Nothing is read or written yet: its first use shows whether it answers."""
     if location.url.startswith("s3://"):
-        # Imported here: boto3 takes a second to load on a Pi, and a directory does without it.
+        # Imported here: boto3 takes a second to load on a Pi, and a directory does not need it.
         from gateway.store.s3 import S3Bucket  # noqa: PLC0415
 
         return S3Bucket(location)

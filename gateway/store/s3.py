@@ -1,13 +1,13 @@
-"""A bucket on an S3 server, through boto3: one client, behind four threads of its own.
+"""A bucket on an S3 server, through boto3: one client, on four threads of its own.
 
-Written once means a conditional put (If-None-Match: *), so that of several writers one wins. For a
-server that says it has no such condition (501) the bucket looks before it puts, which leaves a gap
-between the two; it asks for the condition no more. A server that ignores the condition without
-saying so cannot be told from one that honours it here; putting twice shows it.
+A key that is written once is put conditionally (If-None-Match: *), so that one of several writers wins. With
+a server that says it does not support the condition (501), the bucket looks before each put from then on,
+which leaves a gap between the two. A server that silently ignores the condition cannot be recognised here;
+putting twice shows it.
 
-Keys must be listed in the order of their bytes, as S3 promises. SeaweedFS lists folder by folder,
-which differs only where a folder's name begins a neighbour's that goes on with '-' or '.' (`a/` and
-`a.cose`); no two keys of PROTOCOL.md do that. A list seen to be out of order is refused.
+Keys must be listed in the order of their bytes, as S3 promises. SeaweedFS lists folder by folder, which
+differs only where a folder's name begins a neighbour's that continues with '-' or '.' (`a/` and `a.cose`); no
+two keys of PROTOCOL.md do that. A list found to be out of order is refused.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 _THREADS = 4
 _PART = 1 << 20
 _CONNECT_S = 3
-_READ_S = 10  # one answer's silence; with boto3's three attempts a dumb server costs half a minute
+_READ_S = 10  # of silence; with boto3's three attempts a server that hangs costs half a minute
 
 T = TypeVar("T")
 
@@ -84,21 +84,21 @@ class S3Bucket:
         return f"the store {self._location.url} at {self._location.endpoint or 'the default endpoint'}"
 
     async def _run(self, call: Callable[[S3Client], T]) -> T:
-        """`call` on a thread of the bucket's, with boto3's errors turned into ours."""
+        """Make `call` on a thread of the bucket, and turn boto3's errors into this project's."""
 
         def work() -> T:
             try:
                 return call(self._client())
             except GatewayError:
                 raise
-            except Exception as error:  # what a hostile answer makes boto3 raise has no one root
+            except Exception as error:  # what a hostile answer makes boto3 raise has no common base
                 # Not chained: botocore's errors hold the request, and with it its signature.
                 raise explain(error, self._where) from None
 
         return await asyncio.get_running_loop().run_in_executor(self._threads, work)
 
     def _client(self) -> S3Client:
-        """The client, made on first use: that reads files, and may ask the machine's role for credentials."""
+        """The client, made at first use: that reads files, and may ask the machine's role for credentials."""
         with self._made:
             if self._client_or_none is None:
                 place = self._location
@@ -113,7 +113,7 @@ class S3Bucket:
                         read_timeout=_READ_S,
                         max_pool_connections=_THREADS,
                         retries={"mode": "standard"},
-                        # Servers of one's own rarely have a DNS name for each bucket.
+                        # Self-hosted servers rarely have a DNS name for each bucket.
                         s3={"addressing_style": "path" if place.endpoint else "auto"},
                         request_checksum_calculation=place.checksums,
                         response_checksum_validation=place.checksums,
@@ -131,7 +131,7 @@ class S3Bucket:
         self._must_have(answer, "ETag")
 
     def _put_if_absent(self, client: S3Client, key: str, data: bytes) -> bool:
-        """Put on the condition that nothing is there; False when the server knows no such condition."""
+        """Put on the condition that nothing is there; False if the server does not support conditions."""
         try:
             answer = client.put_object(Bucket=self._name, Key=self._root + key, Body=data, IfNoneMatch="*")
         except ClientError as error:
@@ -156,20 +156,20 @@ class S3Bucket:
         except Refused:  # far longer than `data`
             same = False
         if not same:
-            raise KeyTaken(f"{self._where} holds other bytes under {key!r} already, which is written once")
+            raise KeyTaken(f"{self._where} already holds other bytes under {key!r}, which is written once")
         return True
 
     def _get(self, client: S3Client, key: str) -> bytes:
         try:
             answer = client.get_object(Bucket=self._name, Key=self._root + key)
         except ClientError as error:
-            if code_of(error) == "NoSuchKey":  # a 404 without it is some other server
+            if code_of(error) == "NoSuchKey":  # a 404 without it is some other server's
                 raise NotFound(f"{self._where} has no {key!r}") from None
             raise
         with closing(answer["Body"]) as body:
             self._must_have(answer, "ETag")
             data = bytearray()
-            while part := body.read(_PART):  # to the end, where a body that was cut is found out
+            while part := body.read(_PART):  # to the end, where a truncated body shows
                 data += part
                 check_size(len(data), key)
         return bytes(data)
@@ -186,18 +186,20 @@ class S3Bucket:
                     f" {before!r}"
                 )
         if answer["IsTruncated"] and not names:
-            raise StoreUnavailable(f"{self._where} says that a list goes on, and sends no more of it")
+            raise StoreUnavailable(f"{self._where} says that a list continues, but sends no more of it")
         return names, answer["IsTruncated"]
 
     def _must_have(self, answer: Mapping[str, object], field: str) -> None:
-        """Refuse a success that no S3 server sent: a captive portal says 200 to everything."""
+        """StoreUnavailable for a success that no S3 server sent: a captive portal says 200 to everything."""
         if field not in answer:
-            raise StoreUnavailable(f"{self._where} is answered for by something that is no S3 server")
+            raise StoreUnavailable(
+                f"{self._where} cannot be used now: something that is not an S3 server answers for it"
+            )
 
 
 def _shortly_before(after: str) -> str:
-    """Where to have a server begin, so that it leaves out nothing after `after`: SeaweedFS, asked for what
-    comes after a folder's name, passes over the folder."""
+    """The name after which a server lists, so that nothing after `after` is left out: SeaweedFS, asked for
+    what comes after a folder's name, skips the folder."""
     start = after.rstrip("/")[:-1]
     while start.endswith("/"):
         start = start.rstrip("/")[:-1]

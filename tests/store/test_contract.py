@@ -192,6 +192,6 @@ async def test_what_is_no_key_is_refused(bucket: Bucket) -> None:
             bucket.get(key),
             bucket.delete(key),
         ):
-            with pytest.raises(UsageError, match="no key"):
+            with pytest.raises(UsageError, match="is not a bucket's key"):
                 await attempt
     assert await keys(bucket) == []

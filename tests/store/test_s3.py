@@ -100,7 +100,7 @@ async def test_a_bucket_that_is_not_there_is_denied(server: S3Server) -> None:
     location = dataclasses.replace(server.location(), url="s3://nowhere")
     async with opened(location) as bucket:
         for attempt in (bucket.put("v1/a", b"1"), bucket.get("v1/a"), bucket.list("").__anext__()):
-            with pytest.raises(StoreDenied, match="make the bucket"):
+            with pytest.raises(StoreDenied, match="create the bucket"):
                 await attempt
 
 
@@ -249,7 +249,7 @@ async def test_one_error_of_the_server_is_got_over(relayed: Relay, bucket: Bucke
         (error("429 Slow", "Busy"), "HTTP 429"),
         (Instead("502 Bad Gateway", "<html>nginx</html>", "text/html"), "HTTP 502"),
         (listing("<Contents><Key>", end=""), "HTTP 500"),  # so botocore names what it cannot parse
-        (PORTAL, "no S3 server"),
+        (PORTAL, "is not an S3 server"),
         (listing("", "true"), "no more of it"),
         (listing("<Contents><Key>b</Key></Contents><Contents><Key>a</Key></Contents>"), "order"),
         (listing("<Contents><Key>a</Key><Key>b</Key></Contents>"), "garbled"),
@@ -277,7 +277,7 @@ async def test_a_list_that_goes_wrong_is_for_later(
     [
         (Cut(1), "broke"),
         (Cut(1000), "broke"),
-        (PORTAL, "no S3 server"),
+        (PORTAL, "is not an S3 server"),
         (Lost(), "broke"),
         (Instead('200 OK\r\nETag: "1"\r\nLast-Modified: once', "x"), "garbled"),
     ],
@@ -297,7 +297,7 @@ async def test_a_broken_answer_is_never_taken_for_an_object(
 @pytest.mark.parametrize("replace", [False, True])
 async def test_a_captive_portal_stores_nothing(relayed: Relay, bucket: Bucket, replace: bool) -> None:
     relayed.plan = lambda request: PORTAL
-    with pytest.raises(StoreUnavailable, match="no S3 server"):
+    with pytest.raises(StoreUnavailable, match="is not an S3 server"):
         await bucket.put("v1/a", b"1", replace=replace)
 
 
@@ -310,7 +310,7 @@ async def test_another_web_servers_404_is_not_an_absent_object(relayed: Relay, b
 @pytest.mark.parametrize(
     ("fault", "said"),
     [
-        (error("403 Forbidden", "AccessDenied"), "no right"),
+        (error("403 Forbidden", "AccessDenied"), "lack the permission"),
         (error("403 Forbidden", "RequestTimeTooSkewed"), "clock"),
         (error("400 Bad Request", "ExpiredToken"), "expired"),
         (error("400 Bad Request", "AuthorizationHeaderMalformed"), "region"),
