@@ -1,4 +1,4 @@
-"""How fast the chain is, against what it cannot do without and what people would use instead.
+"""The speed of the chain, against the keystream that it needs and the ciphers that people would use instead.
 
 Every figure is a ratio of two medians taken in one run on one machine. A rival's library that is not
 installed (`phe` for Paillier) is an error, not a gap.
@@ -120,7 +120,7 @@ def example_grant(kind: Kind, size: int, lanes: tuple[str, ...] = ("import",)) -
 
 
 def _against_ciphers() -> Iterator[Figure]:
-    """A reading sealed in a batch, against a reading encrypted by itself as people would do it."""
+    """A reading sealed in a batch, against a reading encrypted on its own, as people would do it."""
     rng = np.random.default_rng(3)
     d = rng.integers(0, 2**32, LAYOUT.link_units, dtype=np.uint64)
     k_inc, n = os.urandom(32), iter(range(10**9))
@@ -158,7 +158,7 @@ def _paillier_2048() -> float:
         from phe import paillier  # noqa: PLC0415 - a rival's library, LGPL: measured, never shipped
     except ImportError:
         raise Unavailable(
-            "the rival Paillier is not installed: uv sync --group test, or pip install phe"
+            "the rival Paillier is not installed: run uv sync --group test, or pip install phe"
         ) from None
     key, _ = paillier.generate_paillier_keypair(n_length=2048)
     return median_s(lambda: key.encrypt(12345), 5)

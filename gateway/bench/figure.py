@@ -13,7 +13,7 @@ from importlib.metadata import version
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """Ours and the rival's in `unit`; `ratio` is ours / rival's, `limit` what the ratio must keep to."""
+    """Our value and the rival's in `unit`; `limit` says what bound `ratio` must keep."""
 
     name: str
     ours: float
@@ -29,7 +29,7 @@ class Figure:
 
 
 def machine() -> dict[str, str]:
-    """What the figures were taken on."""
+    """The machine and the libraries that the figures were taken on."""
     return {
         "processor": f"{platform.machine()}, {os.cpu_count()} cores",
         "python": platform.python_version(),
@@ -39,7 +39,7 @@ def machine() -> dict[str, str]:
 
 
 def median_s(work: Callable[[], object], repeat: int = 7) -> float:
-    """The median time of one call, in seconds, after one that does not count."""
+    """The median time of one call, in seconds, after a first one that does not count."""
     work()
     times = []
     for _ in range(repeat):
