@@ -1,4 +1,4 @@
-"""The load of a set of homes: ciphertexts, and the two parties' halves of their nonces, added up."""
+"""The load of a set of homes: the sum of their ciphertexts less both parties' halves of their nonces."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from gateway.stream.chunks import ChainFollower
 
 async def load(homes: Sequence[Member], identity: Identity, window: Window, service_sum: int) -> int:
     """The load monitoring centre's result: the sum of the lane over all homes of the set, in the lane's own
-    integers. NotGranted and Unavailable as for the summing service; Refused where a chunk does not hold."""
+    integers. NotGranted and Unavailable as for the summing service; Refused for an invalid chunk."""
     c, halves = [], []
     for home in homes:
         held = await own_grants(home.reader, identity, "load")

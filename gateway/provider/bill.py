@@ -1,7 +1,7 @@
 """Bills: each billing period's amount under a tariff, and nothing finer.
 
-The provider adds up price[w] * C[w] itself, from public ciphertexts; one token a period takes the
-nonces away, all of them at once.
+The provider adds up price[w] * C[w] itself, from public ciphertexts; one token a period removes all nonces
+at once.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Bill:
 
     @property
     def amount(self) -> Decimal:
-        """In the currency, exactly."""
+        """The value in the currency, exact."""
         return Decimal(self.value).scaleb(-(self.tariff.scale + 6))
 
 
@@ -50,7 +50,7 @@ async def bill_grants(reader: StreamReader, identity: Identity, tariff: Tariff) 
     if not fitting:
         others = "; ".join(map(str, held)) or "there is no grant of a bill to this provider"
         raise NotGranted(
-            f"no bill under this tariff is granted: {others}. The tariff must be the household's, to the "
+            f"no bill under this tariff is granted: {others}. Use the household's own tariff, exact to the "
             "last price and decimal"
         )
     return sorted(fitting, key=lambda one: one.grant.first)
@@ -58,7 +58,7 @@ async def bill_grants(reader: StreamReader, identity: Identity, tariff: Tariff) 
 
 async def bills(reader: StreamReader, held: Sequence[OwnGrant], tariff: Tariff) -> AsyncGenerator[Bill, None]:
     """The bills of all periods that have ended and have their tokens; one that two grants open comes once.
-    Refused where an object does not hold."""
+    Refused for an invalid object."""
     given = set()
     for one in held:
         async with aclosing(_of_grant(reader, one, tariff)) as found:

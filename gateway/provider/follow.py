@@ -1,4 +1,4 @@
-"""Waiting for what a stream will hold: rows as their windows close and open."""
+"""Following a stream: rows as their windows close and open."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ async def follow(
     sums: Sums,
     clock: Clock,
     max_age_ms: int,
-    tell: Callable[[str], None],
+    notify: Callable[[str], None],
 ) -> AsyncGenerator[Row, None]:
-    """The rows of `sums`, and then each further one as it opens, until none can come any more.
+    """The rows of `sums`, and then each further one as it opens, until no more can come.
 
-    Looks every 2 s, and while nothing comes up to every 10 s. A store that does not answer is asked
-    again for ever, and `tell` is given sentences about it. What is Refused is raised.
+    The store is read every 2 s, and less often, down to every 10 s, while nothing comes. One that does not
+    answer is tried again for ever, and `notify` is given sentences about it. Refused is raised.
     """
-    faults = FaultLog(clock, tell, tell)
+    faults = FaultLog(clock, notify, notify)
     pause, renewed_at = _SHORTEST_S, reader.head
     while True:
         came = False

@@ -1,4 +1,4 @@
-"""What a stream's household granted to this provider: the grants, their revocations, their keys K_0."""
+"""The grants on a stream to this provider, with their revocations and their keys K_0."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from gateway.wire import names
 
 @dataclass(frozen=True, slots=True)
 class OwnGrant:
-    """A grant to us. `limit`: the unit from which on it opens nothing, by its `until` or a revocation."""
+    """A grant to this provider. From the unit `limit` on it opens nothing, by its `until` or a revocation."""
 
     grant: Grant
     limit: int | None
@@ -51,8 +51,8 @@ def short(grant_id: bytes) -> str:
 
 
 async def own_grants(reader: StreamReader, identity: Identity, kind: Kind = "windows") -> list[OwnGrant]:
-    """The grants of one kind to `identity`, by id. Refused for a grant or revocation that does not hold,
-    also where it may be somebody else's: that cannot be told."""
+    """The grants of one kind to `identity`, by id. Refused for an invalid grant or revocation, even if it may
+    be another provider's, as that cannot be known."""
     held = []
     descriptor = reader.descriptor
     async for grant_id in grant_ids(reader):

@@ -40,7 +40,8 @@ _FIELDS = (
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Who reads: the kid that grants name, and the seed of the X-Wing key they are sealed to."""
+    """A provider's identity: the kid that grants name, the seed of the X-Wing key that they are sealed to,
+    and the key that signs its card."""
 
     kid: bytes
     xwing_seed: bytes = field(repr=False)
@@ -48,10 +49,12 @@ class Identity:
 
 
 def new_identity(folder: Path, name: str, now_ms: int, validity_ms: int = VALIDITY_MS) -> Card:
-    """Make the folder with a fresh identity, valid from `now_ms` (Unix ms) on. UsageError where it holds
-    something already, cannot be made, or the name does not fit a card."""
+    """Make the folder with a new identity, valid from `now_ms` (Unix ms) on. UsageError where the folder
+    already holds something or cannot be made, or the name does not fit a card."""
     if not name.strip() or not tstr(80).fits(name):
-        raise UsageError("a provider's name has 1 to 80 printable characters (bytes, in UTF-8)")
+        raise UsageError(
+            "the provider's name is invalid: expected 1 to 80 printable characters (bytes, in UTF-8)"
+        )
     seed, key = secrets.token_bytes(XWING_SEED_BYTES), ec.generate_private_key(ec.SECP256R1())
     public = es256.spki(key.public_key())
     card = Card(
@@ -74,16 +77,16 @@ def new_identity(folder: Path, name: str, now_ms: int, validity_ms: int = VALIDI
     except OSError as error:
         if error.errno in (errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR):
             raise UsageError(
-                f"{folder} is there already, and a provider's keys are never overwritten: name a new folder"
+                f"{folder} already exists, and a provider's keys are never overwritten: name a new folder"
             ) from None
-        raise UsageError(f"the folder {folder} cannot be made: {error.strerror}") from None
+        raise UsageError(f"the folder {folder} cannot be created: {error.strerror}") from None
     return card
 
 
 def open_identity(folder: Path) -> Identity:
     """The identity in a folder that `new_identity` made. UsageError says what is wrong with it."""
     path = folder / KEY_FILE
-    absent = f"{folder} holds no provider's key ({KEY_FILE}): `gateway provider new` makes one"
+    absent = f"{folder} does not hold a provider's key ({KEY_FILE}): make one with `gateway provider new`"
     data = read_private(path, "the provider's key", absent)
     try:
         values = read(_FIELDS, cose.decode(data, str(path)), str(path))
@@ -91,7 +94,7 @@ def open_identity(folder: Path) -> Identity:
     except Refused as error:
         raise UsageError(f"{error}; restore it from a backup") from None
     except ValueError:
-        raise UsageError(f"{path}: its signing key is none of P-256; restore it from a backup") from None
+        raise UsageError(f"{path}: its signing key is not a P-256 key; restore it from a backup") from None
     if values["version"] != _VERSION:
         raise UsageError(f"{path} has version {values['version']}; this program reads version {_VERSION}")
     return Identity(cose.kid_of(es256.spki(key.public_key())), values["xwing_seed"], key)
@@ -104,7 +107,7 @@ def _signed_card(card: Card, key: ec.EllipticCurvePrivateKey) -> bytes:
 
 
 def _make_folder(folder: Path, files: dict[str, tuple[bytes, int]]) -> None:
-    """The folder with its files, all or nothing, on the disk once this returns."""
+    """Make the folder with its files, all or nothing; durable once this returns."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     aside = Path(tempfile.mkdtemp(prefix=".provider-", dir=folder.parent))  # mode 0700
     try:

@@ -1,7 +1,7 @@
-"""A load, as its two parties speak of it: sums over many homes, of which neither can open a single one.
+"""A load: sums over many homes, of which neither of its two parties can open a single one.
 
-The load monitoring centre (gateway.centre) derives its halves of the nonces from its grants; the
-summing service (gateway.registrar) finds its own in tokens, and gives away their sum alone.
+The load monitoring centre (gateway.centre) derives its halves of the nonces from its grants; the summing
+service (gateway.registrar) finds its own in tokens, and gives away only their sum.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Window:
 
 
 def locate(home: Member, held: OwnGrant | None, window: Window) -> tuple[int, int]:
-    """(window number, place among the grant's lanes) of what is asked for; NotGranted where it is none."""
+    """The window's number in the home's grant, and its lane's place there; NotGranted where it has none."""
     if held is None:
         raise NotGranted(
             f"stream {home.stream.hex()} has no load grant {home.grant.hex()} with a half for this party"
@@ -48,7 +48,7 @@ def locate(home: Member, held: OwnGrant | None, window: Window) -> tuple[int, in
     granted = held.covers(a, b) and grant.window(j) == (a, b) and window.lane in grant.lanes
     if not (exact and granted):
         raise NotGranted(
-            f"stream {home.stream.hex()}: {held}, and that is no window of {window.lane} from "
+            f"stream {home.stream.hex()}: {held}, but it does not open one window of {window.lane} from "
             f"{window.start_ms} to {window.end_ms} ms of Unix time"
         )
     return j, grant.lanes.index(window.lane)

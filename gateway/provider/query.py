@@ -1,4 +1,4 @@
-"""A query of a stream, resolved against the grants: which windows and lanes, or a sentence why not."""
+"""A query of a stream, resolved against the grants: its windows and lanes, or a sentence why not."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from gateway.wire.stream import Descriptor
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """What a person asks for. None: whatever the grants open, in their finest windows. Times are Unix ms;
-    the windows lie wholly between them."""
+    """A person's query. None means whatever the grants open, in their finest windows. Times are Unix ms; the
+    windows lie wholly between them."""
 
     granularity: str | None = None
     lanes: tuple[str, ...] | None = None
@@ -25,7 +25,8 @@ class Query:
 
 @dataclass(frozen=True, slots=True)
 class Resolved:
-    """An `Query` that grants answer, each lane at least for some windows. Units, on window boundaries."""
+    """A `Query` that the grants can answer, each lane for some windows at least. `first` and `until` are
+    units on window boundaries."""
 
     granularity: Granularity
     lanes: tuple[str, ...]
@@ -34,15 +35,15 @@ class Resolved:
 
 
 def resolve(query: Query, descriptor: Descriptor, held: Sequence[OwnGrant], kid: bytes) -> Resolved:
-    """What `query` comes to, for these grants to the provider `kid`. NotGranted, saying what they do
-    open, where they open nothing of a lane asked for; UsageError for what no grant could answer."""
+    """Resolve `query` against these grants to the provider `kid`. NotGranted, with what they do open, where
+    they open nothing of a requested lane; UsageError for what no grant could answer."""
     present = tuple(lane.name for lane in descriptor.lanes)
     unknown = [lane for lane in query.lanes or () if lane not in present]
     if unknown:
-        raise UsageError(f"lanes {', '.join(unknown)}: the stream has {', '.join(present)}")
+        raise UsageError(f"the stream has no lane {', '.join(unknown)}: use {', '.join(present)}")
     if not held:
         raise NotGranted(
-            f"stream {descriptor.stream.hex()} holds no grant of sums to this provider, {kid.hex()}:"
+            f"stream {descriptor.stream.hex()} has no grant of sums to this provider, {kid.hex()}:"
             " the household makes one for the provider's card.cose"
         )
     choices = _granularities(query, descriptor, held)
@@ -62,36 +63,36 @@ def resolve(query: Query, descriptor: Descriptor, held: Sequence[OwnGrant], kid:
 def why_not(resolved: Resolved, held: OwnGrant, lanes: Sequence[str]) -> str | None:
     """Why a grant opens none of the query's windows for any of the lanes; None where it opens some."""
     if not set(lanes) & set(held.grant.lanes):
-        return f"it opens no {' or '.join(lanes)}"
+        return f"it does not open {' or '.join(lanes)}"
     granularity = resolved.granularity
     a = granularity.align_up(max(resolved.first, held.grant.first))
     b = granularity.start(granularity.index(a) + 1)
     if not held.divides(a, b):
-        return f"it opens no window of {granularity}"
+        return f"it does not open windows of {granularity}"
     if min(end for end in (resolved.until, held.limit, b) if end is not None) < b:
-        return "it opens no whole window in the time asked for"
+        return "it does not open a whole window in the requested time"
     return None
 
 
 def length_ms(granularity: Granularity) -> int:
-    """How long a window is, roughly for days and months: to order granularities by."""
+    """The length of a window, approximate for days and months, by which to sort granularities."""
     if isinstance(granularity.size, int):
         return granularity.size * granularity.unit_ms
     return DAY_MS if granularity.size == "day" else 30 * DAY_MS
 
 
 def _granularities(query: Query, descriptor: Descriptor, held: Sequence[OwnGrant]) -> list[Granularity]:
-    """The one that is asked for, or those of the grants, the finest first."""
+    """The requested granularity, or those of the grants, the finest first."""
     granted = sorted({one.grant.granularity for one in held}, key=length_ms)
     if query.granularity is None:
         return granted
-    # Days and months are those of the place that the grants name.
+    # Days and months are those of the time zone in the grants.
     zones = [granularity.zone for granularity in granted if isinstance(granularity.size, str)]
     return [Granularity.parse(query.granularity, descriptor.layout.unit_ms, *zones[:1])]
 
 
 def _span(query: Query, descriptor: Descriptor, granularity: Granularity, lanes: tuple[str, ...]) -> Resolved:
-    """The whole windows inside the time asked for."""
+    """The whole windows in the requested time."""
     unit_ms = descriptor.layout.unit_ms
     first, until = descriptor.start, None
     if query.from_ms is not None:
@@ -100,5 +101,5 @@ def _span(query: Query, descriptor: Descriptor, granularity: Granularity, lanes:
     if query.until_ms is not None:
         until = granularity.start(granularity.index(query.until_ms // unit_ms))
         if until <= first:
-            raise UsageError(f"there is no whole window of {granularity} between the two times asked for")
+            raise UsageError(f"there is no whole window of {granularity} between the requested times")
     return Resolved(granularity, lanes, first, until)

@@ -22,14 +22,14 @@ from gateway.wire.stream import Chunk, Descriptor
 
 @dataclass(frozen=True, slots=True)
 class RawUnits:
-    """Units from `first` on, opened: an int64 a unit for each lane of the grant."""
+    """Opened units from `first` on: for each lane of the grant an int64 for each unit."""
 
     first: int
     lanes: Mapping[str, NDArray[np.int64]]
 
     @property
     def count(self) -> int:
-        """How many units there are."""
+        """The number of units."""
         return len(next(iter(self.lanes.values())))
 
 
@@ -37,13 +37,13 @@ async def raw_grants(reader: StreamReader, identity: Identity) -> list[OwnGrant]
     """The grants of raw links, the earliest first. NotGranted where there is none."""
     held = await own_grants(reader, identity, "raw")
     if not held:
-        raise NotGranted("there is no raw grant to this provider, so no single unit opens")
+        raise NotGranted("there is no raw grant to this provider, so it cannot open single units")
     return sorted(held, key=lambda one: one.grant.first)
 
 
 async def units(reader: StreamReader, held: Sequence[OwnGrant]) -> AsyncGenerator[RawUnits, None]:
     """The units of all links that are granted, over and served, a chunk at a time; a link that two grants
-    of the same lanes open comes once. Refused where an object does not hold."""
+    of the same lanes open comes once. Refused for an invalid object."""
     given: dict[tuple[str, ...], set[int]] = {}
     for one in held:
         before, links = given.setdefault(one.grant.lanes, set()), set()
@@ -57,7 +57,7 @@ async def units(reader: StreamReader, held: Sequence[OwnGrant]) -> AsyncGenerato
 async def _of_grant(
     reader: StreamReader, held: OwnGrant, without: set[int]
 ) -> AsyncGenerator[RawUnits, None]:
-    """The units of one grant, but for those links."""
+    """The units of one grant, except those of the links `without`."""
     head, layout = reader.head, reader.descriptor.layout
     if head is None:
         return

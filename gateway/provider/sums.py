@@ -21,7 +21,7 @@ _BLOCK = 1024  # windows that are read at a time
 @dataclass(frozen=True, slots=True)
 class Row:
     """A window [start, end), UTC, and the sum of each lane in it, in the lane's own integers: mWh for
-    import and export, W for power, readings for count. A lane that is not granted there is not in it."""
+    import and export, W for power, readings for count. A lane that is not granted there is left out."""
 
     start: datetime
     end: datetime
@@ -39,9 +39,9 @@ class Missing:
 
 
 class Sums:
-    """The answers to one query, in order; `rows` goes on where it ended.
+    """The answers to one query, in order; `rows` continues where it ended.
 
-    `missing` says what was left out between the rows, `tail` why the rows end before the head.
+    `missing` has what was left out between the rows, `tail` why the rows end before the head.
     """
 
     def __init__(self, reader: StreamReader, identity: Identity, resolved: Resolved) -> None:
@@ -56,7 +56,7 @@ class Sums:
 
     @classmethod
     async def ask(cls, reader: StreamReader, identity: Identity, query: Query) -> Sums:
-        """Resolve the query; see `resolve` for its errors, `own_grants` for what is Refused."""
+        """Resolve the query. The errors are those of `resolve`, and Refused as for `own_grants`."""
         held = await own_grants(reader, identity)
         sums = cls(reader, identity, resolve(query, reader.descriptor, held, identity.kid))
         sums._hold(held)
@@ -64,12 +64,12 @@ class Sums:
         first = sums.resolved.granularity.align_up(max(begin, sums._at))
         if first > sums._at:
             if query.from_ms is not None:
-                sums._leave_out(sums._at, first, sums.resolved.lanes, "no grant begins before")
+                sums._leave_out(sums._at, first, sums.resolved.lanes, "no grant begins earlier")
             sums._at = first
         return sums
 
     async def renew(self) -> None:
-        """Look again at what is granted: a grant may have come, or been revoked."""
+        """Read the grants again: one may have been added or revoked."""
         self._hold(await own_grants(self._reader, self._identity))
 
     @property
@@ -80,7 +80,7 @@ class Sums:
 
     @property
     def sources(self) -> list[str]:
-        """What the sums are made of, in sentences."""
+        """The grants that the sums come from, in sentences."""
         asked = self.resolved.granularity
         return [
             str(opener.held)
@@ -89,8 +89,8 @@ class Sums:
         ]
 
     async def rows(self) -> AsyncGenerator[Row, None]:
-        """A row for each further window that is sealed and opens. Refused where an object does not hold,
-        or is missing while later ones are there; what was given before that stands."""
+        """A row for each further window that is sealed and opens. Refused for an object that is invalid, or
+        missing while later ones are there; the rows before that are good."""
         self.tail = None
         head = self._reader.head
         if head is None:
@@ -125,7 +125,7 @@ class Sums:
             self._follower = follower
         for column, window in enumerate(windows):
             r = opened[window]
-            self._explain(window, [lane for lane in lanes if lane not in r])
+            self._note_closed(window, [lane for lane in lanes if lane not in r])
             if r:
                 sums = {
                     lane: signed(int(c[row, column]) - r[lane]) for row, lane in enumerate(lanes) if lane in r
@@ -135,10 +135,10 @@ class Sums:
         return rows
 
     def _hold(self, held: Sequence[OwnGrant]) -> None:
-        """Openers for the grants that serve the query; those there are keep the keys they reached."""
+        """Make openers for the grants that serve the query; existing ones keep the keys that they reached."""
         known = {opener.held.grant.id: opener for opener in self._openers}
         self._openers = []
-        # Long windows first: the fewer tokens to a sum the better.
+        # Long windows first, so that a sum takes few tokens.
         for one in sorted(held, key=lambda one: (-length_ms(one.grant.granularity), one.grant.first)):
             if why_not(self.resolved, one, self.resolved.lanes) is None:
                 opener = known.get(one.grant.id) or Opener(self._reader, one)
@@ -146,7 +146,7 @@ class Sums:
                 self._openers.append(opener)
 
     def _end(self) -> int | None:
-        """Where the last window ends that can open; None while that is open."""
+        """The end of the last window that can open; None while there is no last one."""
         granularity, limits = self.resolved.granularity, [opener.held.limit for opener in self._openers]
         known = [limit for limit in limits if limit is not None]
         ends = [] if self.resolved.until is None else [self.resolved.until]
@@ -159,7 +159,7 @@ class Sums:
         granularity, until = self.resolved.granularity, self.resolved.until
         end = granularity.start(granularity.index(end if until is None else min(end, until)))
         if end > self._at:
-            self._explain((self._at, end), self.resolved.lanes)
+            self._note_closed((self._at, end), self.resolved.lanes)
             self._at = end
 
     def _next(self, head: int) -> list[Window]:
@@ -174,7 +174,7 @@ class Sums:
         return windows
 
     async def _open(self, windows: Sequence[Window]) -> dict[Window, dict[str, int]]:
-        """R of each lane over each window, as far as there are tokens."""
+        """The nonce R of each lane over each window, as far as there are tokens."""
         opened: dict[Window, dict[str, int]] = {window: {} for window in windows}
         for opener in self._openers:
             lanes = self._lanes(opener)
@@ -186,7 +186,7 @@ class Sums:
         return opened
 
     def _ready(self, windows: Sequence[Window], opened: Mapping[Window, Mapping[str, int]]) -> int:
-        """How many windows there are before the first one whose tokens are yet to come."""
+        """The number of windows before the first one whose tokens are yet to come."""
         for i, window in enumerate(windows):
             for opener in self._openers:
                 if self._lanes(opener) - opened[window].keys() and opener.held.covers(*window):
@@ -196,8 +196,8 @@ class Sums:
     def _lanes(self, opener: Opener) -> set[str]:
         return set(opener.held.grant.lanes) & set(self.resolved.lanes)
 
-    def _explain(self, window: Window, lanes: Sequence[str]) -> None:
-        """Note why lanes of a window are left out."""
+    def _note_closed(self, window: Window, lanes: Sequence[str]) -> None:
+        """Note that lanes of a window stay closed, and why."""
         reasons: dict[str, list[str]] = {}
         for lane in lanes:
             reason = "no grant opens these windows"

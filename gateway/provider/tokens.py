@@ -1,4 +1,4 @@
-"""The nonces that a grant's tokens hold: bundles are found, checked and opened in order."""
+"""The nonces in a grant's tokens: bundles are found, checked and opened in order."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ _LOOK_BACK = 4096  # windows; a bundle that began earlier is found too, by more 
 
 
 class Opener:
-    """Opens one grant's tokens. It keeps K_j of the window it reached, so that going on costs nothing
-    for what lies behind."""
+    """The opener of one grant's tokens. It keeps K_j of the window that it has reached, so that continuing
+    costs nothing for earlier windows."""
 
     def __init__(self, reader: StreamReader, held: OwnGrant) -> None:
         self.held = held
         self._reader = reader
         self._reached = (0, held.k_0)
-        self._last: tuple[str, Tokens] | None = None  # a month's bundle holds several questions' windows
+        self._last: tuple[str, Tokens] | None = None  # a month's bundle holds several queries' windows
         self._behind: dict[Fold, tuple[str, int]] = {}  # the last bundle read of each fold, and its end
 
     async def nonces(self, windows: Sequence[Window]) -> dict[Window, list[int]]:
-        """R of each lane of the grant, modulo 2^64, over each of the windows, which rise and are covered
-        by the grant. Windows at the end whose tokens are not there yet are left out; Refused where a
-        token in between is missing, or does not open."""
+        """The nonce R of each lane of the grant, modulo 2^64, over each of `windows`, which are in ascending
+        order and covered by the grant. Windows at the end whose tokens are not there yet are left out;
+        Refused where a token in between is missing, or does not open."""
         grant = self.held.grant
         found: dict[Window, list[int]] = {}
         if not windows:
@@ -58,7 +58,7 @@ class Opener:
         return found
 
     async def plaintexts(self, first: int, end: int) -> AsyncGenerator[tuple[int, bytes], None]:
-        """(j, what token j holds) for each window from `first` to `end` - 1, as far as there are tokens;
+        """(j, plaintext of token j) for each window from `first` to `end` - 1, as far as there are tokens;
         Refused where one in between is missing, or does not open."""
         async with aclosing(self._opened(first, end)) as opened:
             async for _, j, plaintext in opened:
@@ -135,9 +135,9 @@ class Opener:
                 yield key
 
     async def _before(self, prefix: str, first: int, fold: Fold) -> str:
-        """Where to begin to list, so that the bundle that should hold window `first` comes early."""
+        """The key after which to list, so that the bundle that should hold window `first` comes early."""
         key, reached = self._behind.get(fold, ("", first + 1))
-        if reached <= first and fold != "new":  # the last fresh one is read again: it shows a changed store
+        if reached <= first and fold != "new":  # the last new one is read again: it shows a changed store
             return key
         grant, back = self.held.grant, _LOOK_BACK
         while back < first:

@@ -1,6 +1,6 @@
-"""The summing service: gives away the sum of its halves over a set of homes, and no single one.
+"""The summing service: gives away the sum of its halves over a set of homes, and never a single half.
 
-Two sums over one time and different sets would tell the home by which they differ: so for any instant
+Two sums over the same time and different sets would reveal the homes by which they differ, so for any instant
 there is one set, for ever.
 """
 
@@ -37,30 +37,30 @@ class _Summed:
 
 
 class SummingService:
-    """The registrar's summing service. It remembers in `folder` what it has summed."""
+    """The registrar's summing service. It records in `folder` what it has summed."""
 
     def __init__(self, folder: Path, identity: Identity, k_min: int) -> None:
-        """`k_min`: over how many homes it sums at least."""
+        """`k_min` is the least number of homes that it sums over."""
         if k_min < LEAST:
-            raise UsageError(f"k_min = {k_min}: right would be at least {LEAST} homes")
-        self._memory = _Memory(folder)
+            raise UsageError(f"k_min = {k_min}: expected at least {LEAST} homes")
+        self._record = _Record(folder)
         self._identity = identity
         self._k_min = k_min
 
     async def add(self, homes: Sequence[Member], window: Window) -> int:
         """The sum of its halves for the set, modulo 2^64.
 
-        NotGranted for too few homes, for a set other than the one that this time was summed over before,
-        and where a home's grant has no such window; Unavailable while a token is not there yet.
+        NotGranted for too few homes, for a set other than the one that was summed over this time before, and
+        where a home's grant has no such window; Unavailable while a token is not there yet.
         """
         streams = {home.stream for home in homes}
         if len(streams) < len(homes):
-            raise UsageError("the set names a home twice")
+            raise UsageError("the set names a home twice: name each once")
         if len(streams) < self._k_min:
-            raise NotGranted(f"a sum over {len(streams)} homes is not given away: {self._k_min} at least")
+            raise NotGranted(f"a sum over {len(streams)} homes is not given away: use at least {self._k_min}")
         total = sum([await self._half(home, window) for home in homes]) & MASK
         set_id = hashlib.sha256(b"".join(sorted(streams))).hexdigest()
-        self._memory.claim(_Summed(window.start_ms, window.end_ms, set_id))
+        self._record.claim(_Summed(window.start_ms, window.end_ms, set_id))
         return total
 
     async def _half(self, home: Member, window: Window) -> int:
@@ -74,14 +74,14 @@ class SummingService:
         raise Unavailable(f"the token of stream {home.stream.hex()} for this window is not in the store yet")
 
 
-class _Memory:
-    """What was summed over which sets: one JSON file, on the disk before an answer leaves."""
+class _Record:
+    """The record of what was summed over which sets: one JSON file, durable before an answer is given."""
 
     def __init__(self, folder: Path) -> None:
         self._path = folder / "summed.json"
 
     def claim(self, new: _Summed) -> None:
-        """From now on, this time is this set's; NotGranted where some of it is another's."""
+        """Reserve a time for a set, for ever; NotGranted where part of it is another set's."""
         try:
             with self._path.with_suffix(".lock").open("w") as lock:
                 fcntl.flock(lock, fcntl.LOCK_EX)  # two services on one folder answer one after the other
@@ -90,7 +90,7 @@ class _Memory:
                     if one.homes != new.homes and one.start_ms < new.end_ms and new.start_ms < one.end_ms:
                         raise NotGranted(
                             f"from {one.start_ms} to {one.end_ms} ms of Unix time another set of homes was "
-                            "summed: a second one would tell the homes by which they differ"
+                            "summed: a second sum would reveal the homes by which the sets differ"
                         )
                 self._save(_joined([*known, new]))
         except OSError as error:
@@ -105,8 +105,8 @@ class _Memory:
             return []
         except (ValueError, TypeError):
             raise UsageError(
-                f"{self._path} is damaged, so it is not known what was summed, and nothing may be: put a "
-                "copy of it back"
+                f"{self._path} is damaged, so it is not known what was summed, and nothing more may be: "
+                "restore it from a backup"
             ) from None
         return known
 
@@ -116,7 +116,7 @@ class _Memory:
 
 
 def _joined(summed: Sequence[_Summed]) -> list[_Summed]:
-    """The same times and sets, in order, as few as can be."""
+    """The same times and sets in order, in as few entries as possible."""
     joined: list[_Summed] = []
     for one in sorted(summed, key=lambda one: (one.start_ms, one.end_ms)):
         last = joined[-1] if joined else None

@@ -224,7 +224,7 @@ async def test_no_raw_grant(home: Home, provider: Provider, gateway: Run) -> Non
     assert (await gateway(*new(provider, "--granularity", "2h")))[0] == 0
     code, out, err = await gateway(*await read(home, provider, "raw"))
     assert (code, out) == (3, "")
-    assert err == "gateway: there is no raw grant to this provider, so no single unit opens\n"
+    assert err == "gateway: there is no raw grant to this provider, so it cannot open single units\n"
 
 
 async def test_a_load(home: Home, provider: Provider, tmp_path: Path, gateway: Run) -> None:

@@ -151,7 +151,8 @@ class TestRead:
         assert (code, out) == (3, "")
         assert err.startswith("gateway: 10s sums of import are not granted: grant ")
         assert err.endswith(
-            "... opens 1min sums of import, export, from 2026-03-01T00:00:00Z; it opens no window of 10s\n"
+            "... opens 1min sums of import, export, from 2026-03-01T00:00:00Z; "
+            "it does not open windows of 10s\n"
         )
 
     @pytest.mark.slow

@@ -183,7 +183,7 @@ def test_without_a_grant_there_is_no_bill(home: Home, provider: Provider, tmp_pa
 
 def test_a_bill_opens_no_sum(home: Home, provider: Provider) -> None:
     home.grant(provider.card, "month", zone="Europe/Berlin", kind="bill", tariff=TIME_OF_USE)
-    with pytest.raises(NotGranted, match="holds no grant of sums"):
+    with pytest.raises(NotGranted, match="has no grant of sums"):
         read(home, provider)
 
 

@@ -56,9 +56,9 @@ def test_a_folder_with_anything_in_it_is_left_alone(tmp_path: Path) -> None:
 
 def test_a_failure_leaves_nothing_behind(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(UsageError, match="there already"):
+    with pytest.raises(UsageError, match="already exists"):
         new_identity(tmp_path / "file" / "acme", "ACME Energy", NOW_MS)
-    with pytest.raises(UsageError, match="there already"):
+    with pytest.raises(UsageError, match="already exists"):
         new_identity(tmp_path / "file", "ACME Energy", NOW_MS)
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 

@@ -93,10 +93,10 @@ async def test_neither_party_opens_a_home_by_itself(street: Street) -> None:
 
 async def test_too_few_homes(street: Street) -> None:
     async with street.set_of((0, 1)) as homes:
-        with pytest.raises(NotGranted, match="a sum over 2 homes is not given away: 3 at least"):
+        with pytest.raises(NotGranted, match="a sum over 2 homes is not given away: use at least 3"):
             await street.summing(3).add(homes, FIRST)
         await street.summing(2).add(homes, FIRST)
-    with pytest.raises(UsageError, match="right would be at least 2 homes"):
+    with pytest.raises(UsageError, match="expected at least 2 homes"):
         street.summing(1)
 
 
@@ -170,10 +170,11 @@ async def test_what_was_refused_binds_nobody(street: Street) -> None:
 async def test_only_windows_of_the_grant_are_summed(window: Window, street: Street) -> None:
     async with street.set_of() as homes:
         with pytest.raises(
-            NotGranted, match=r"opens a share of 1min loads of import, export, from .*, and that"
+            NotGranted,
+            match=r"opens a share of 1min loads of import, export, from .*, but it does not open one window",
         ):
             await street.summing().add(homes, window)
-        with pytest.raises(NotGranted, match="and that is no window of"):
+        with pytest.raises(NotGranted, match="but it does not open one window of"):
             await load(homes, street.centre.identity, window, 0)
 
 
