@@ -44,7 +44,7 @@ def print_example() -> None:
 
 
 @command.command(epilog=examples("gateway config check gateway.toml"))
-@click.argument("file", type=click.Path(path_type=Path), default=DEFAULT_FILE)
+@click.argument("file", type=click.Path(path_type=Path), default=DEFAULT_FILE, envvar="GATEWAY_CONFIG")
 def check(file: Path) -> None:
     """Say what FILE configures, or everything that is wrong with it."""
     # Only here: with them comes all that speaks to meters, and every command would wait for it.
