@@ -18,7 +18,10 @@ def command() -> None:
     """Measure this machine."""
 
 
-@command.command(epilog=examples("gateway bench chain", "gateway bench chain --json > chain.json"))
+@command.command(
+    short_help="Sealing, opening and sizes, against rivals and the paper.",
+    epilog=examples("gateway bench chain", "gateway bench chain --json > chain.json"),
+)
 @json_option
 def chain(as_json: bool) -> None:
     """Sealing, opening and sizes, as ratios to rivals; and the paper's Table 1 beside ours."""

@@ -34,6 +34,7 @@ def command() -> None:
 
 
 @command.command(
+    short_help="Let a provider open sums, a bill or a share of a load.",
     epilog=examples(
         "gateway grant new --to card.cose --granularity 15min --purpose 'dynamic tariff'",
         "gateway grant new --to card.cose --bill tariff.toml --granularity month --zone Europe/Berlin"
@@ -41,7 +42,7 @@ def command() -> None:
         "gateway grant new --load --to centre.cose --service service.cose --granularity 15min"
         " --purpose 'load of the street'",
         "gateway grant new --raw --to doctor.cose --granularity 1h --until 2027-01-01 --purpose 'a study'",
-    )
+    ),
 )
 @config_option
 @click.option("--to", "card", required=True, type=_FILE, help="The provider's card.")
@@ -147,7 +148,7 @@ def _sentences(consent: ConsentStatus) -> list[str]:
     return [*consent.provider, *pooled]
 
 
-@command.command(epilog=examples("gateway grant check"))
+@command.command(short_help="Say what all grants open together.", epilog=examples("gateway grant check"))
 @config_option
 @json_option
 def check(config: Config, as_json: bool) -> None:
