@@ -140,7 +140,9 @@ def _confirm(consent: ConsentStatus, as_json: bool) -> None:
     for sentence in _sentences(consent):
         click.echo(sentence, err=True)
     if as_json or not sys.stdin.isatty() or not click.confirm("Grant it all the same?", err=True):
-        raise NotGranted("nothing was granted; with --yes it is, though more becomes known than it says")
+        raise NotGranted(
+            "nothing was granted; with --yes it is, though more becomes known than the grant says"
+        )
 
 
 def _sentences(consent: ConsentStatus) -> list[str]:
