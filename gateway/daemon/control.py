@@ -127,9 +127,7 @@ class Control:
         if len(found) == 1:
             return found[0]
         if not streams:
-            raise Unavailable(
-                "no stream has begun yet: the first begins at the link boundary after the first reading"
-            )
+            raise Unavailable("no stream has begun yet; `gateway status` says when it begins")
         names = ", ".join(stream.meter for stream in streams)
         if meter is None:
             raise UsageError(f"there are several meters; choose one with --meter: {names}")

@@ -293,7 +293,7 @@ async def test_what_cannot_be_granted_or_revoked(home: Home, gateway: Run, tmp_p
     new = ["grant", "new", "--to", str(card), "--purpose", "x", "--granularity", "10s"]
     assert (await gateway(*new))[::2] == (
         4,
-        "gateway: no stream has begun yet: the first begins at the link boundary after the first reading\n",
+        "gateway: no stream has begun yet; `gateway status` says when it begins\n",
     )
     await home.runs(2 * LINK_UNITS)
     for args, code, sentence in (
