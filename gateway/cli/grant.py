@@ -124,6 +124,8 @@ def new(
     signer = asyncio.run(client.status()).signer
     for grant in answer.grants:
         click.echo(f"{grant.provider} may now open {_what(grant)}, for: {grant.purpose}")
+        kid = grant.provider_kid
+        click.echo(f"its card's fingerprint is {kid}: compare it with what {grant.provider} told you")
         click.echo(f"grant {grant.id}; take it back with: gateway grant revoke {grant.id}")
         click.echo(f"the provider reads it with: --stream {grant.stream} --signer {signer}")
 

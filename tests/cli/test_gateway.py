@@ -213,7 +213,8 @@ async def test_a_grant_from_beginning_to_end(home: Home, gateway: Run, tmp_path:
     await home.runs(3 * LINK_UNITS)
     stream = await home.stream()
     card = tmp_path / "card.cose"
-    card.write_bytes(Provider(home.clock.now_ms, "Stadtwerk").card_bytes())
+    provider = Provider(home.clock.now_ms, "Stadtwerk")
+    card.write_bytes(provider.card_bytes())
 
     assert (await gateway("grant", "list"))[:2] == (0, "Nobody may open anything.\n")
     assert json.loads((await gateway("grant", "list", "--json"))[1]) == []
@@ -228,6 +229,7 @@ async def test_a_grant_from_beginning_to_end(home: Home, gateway: Run, tmp_path:
     what = "10s sums of import, count from 2026-05-28T22:29:00+02:00 until 2026-06-01T00:00:00+02:00"
     assert out.splitlines() == [
         f"Stadtwerk may now open {what}, for: dynamic tariff",
+        f"its card's fingerprint is {provider.card.kid.hex()}: compare it with what Stadtwerk told you",
         f"grant {id_}; take it back with: gateway grant revoke {id_}",
         f"the provider reads it with: --stream {stream.id.hex()} --signer {signer}",
     ]
