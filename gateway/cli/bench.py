@@ -1,4 +1,4 @@
-"""`gateway bench`: how fast the chain is on this machine, against rivals measured in the same run."""
+"""`gateway bench`: the speed of the chain on this machine, against rivals measured in the same run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a command ends: its exit code."""
+"""The exit codes of commands."""
 
 from __future__ import annotations
 
@@ -13,6 +13,6 @@ PIPE_CLOSED = 128 + signal.SIGPIPE
 
 
 def exit_code(error: GatewayError | type[GatewayError]) -> int:
-    """1 failed, 2 wrong use or configuration, 3 not granted, 4 not available now, 5 refused: a signature, a
-    chain or a token does not hold."""
+    """1 failed, 2 wrong use or configuration, 3 not granted, 4 not available now, 5 refused: an invalid
+    signature, chain or token."""
     return _BY_KIND[error.kind]

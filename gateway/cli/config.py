@@ -47,7 +47,7 @@ def print_example() -> None:
 @click.argument("file", type=click.Path(path_type=Path), default=DEFAULT_FILE, envvar="GATEWAY_CONFIG")
 def check(file: Path) -> None:
     """Say what FILE configures, or everything that is wrong with it."""
-    # Only here: with them comes all that speaks to meters, and every command would wait for it.
+    # Imported here: every meter protocol comes with it, and all commands would wait for that.
     from gateway.config.wiring import endpoints  # noqa: PLC0415
 
     config = Config.load(file)
@@ -55,7 +55,7 @@ def check(file: Path) -> None:
         places = endpoints(config.meter)
     except UsageError as error:
         raise UsageError("\n".join(f"{file}: {line}" for line in str(error).splitlines())) from None
-    click.echo(f"{file} is right.")
+    click.echo(f"{file} is valid.")
     for meter in config.meter:
         place = _place(places[meter.name])
         click.echo(f'  meter "{meter.name}": {meter.profile} at {place}, every {meter.interval_s:g} s')

@@ -1,4 +1,4 @@
-"""`gateway doctor`: checks every part by itself, and says what to do."""
+"""`gateway doctor`: checks each part on its own, and says what to do."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
     )
 )
 def command() -> None:
-    """Decide what a provider may open, see it, take it back."""
+    """Decide what a provider may open, list grants, revoke them."""
 
 
 @command.command(
@@ -50,14 +50,14 @@ def command() -> None:
 @click.option("--bill", "tariff", type=_FILE, help="Only each window's bill, under the tariff in this file.")
 @click.option("--load", is_flag=True, help="A share of a neighbourhood's load; --to is the centre's card.")
 @click.option("--service", type=_FILE, help="With --load: the card of the registrar's summing service.")
-@click.option("--raw", is_flag=True, help="Every unit. Windows are whole links of the chain, as 1h.")
-@click.option("--zone", default="UTC", show_default=True, help="Whose days and months, as Europe/Berlin.")
-@click.option("--lanes", type=Lanes(), help="Which of import,export,power,count.  [default: energy]")
-@click.option("--from", "from_ms", type=Moment(), help="The first window's beginning.  [default: now]")
-@click.option("--until", "until_ms", type=Moment(), help="The end.  [default: none]")
-@click.option("--purpose", required=True, help="What for: it stands in the grant.")
-@click.option("--meter", help="Which meter, where there are several.")
-@click.option("--yes", is_flag=True, help="Grant it though the consent check finds something.")
+@click.option("--raw", is_flag=True, help="Every unit. Windows are whole links of the chain, such as 1h.")
+@click.option("--zone", default="UTC", show_default=True, help="Time zone of days and months: Europe/Berlin.")
+@click.option("--lanes", type=Lanes(), help="Some of import,export,power,count.  [default: energy]")
+@click.option("--from", "from_ms", type=Moment(), help="When the first window begins.  [default: now]")
+@click.option("--until", "until_ms", type=Moment(), help="When the grant ends.  [default: never]")
+@click.option("--purpose", required=True, help="What the data is for; part of the grant.")
+@click.option("--meter", help="The meter, if there are several.")
+@click.option("--yes", is_flag=True, help="Grant it even if the consent check finds something.")
 @json_option
 def new(
     config: Config,
@@ -99,7 +99,10 @@ def new(
     if (tariff is not None) + load + raw > 1:
         raise UsageError("--bill, --load and --raw are different grants: make one at a time")
     if load != (service is not None):
-        raise UsageError("a load is granted to two: --load with --to the centre's card and --service")
+        raise UsageError(
+            "a load is granted to two parties: use --load with --to the centre's card and --service the "
+            "summing service's"
+        )
     request = GrantRequest(
         kind="bill" if tariff else "load" if load else "raw" if raw else "windows",
         cards=tuple(_read(path) for path in (card, service) if path is not None),
@@ -123,10 +126,10 @@ def new(
         return
     signer = asyncio.run(client.status()).signer
     for grant in answer.grants:
-        click.echo(f"{grant.provider} may now open {_what(grant)}, for: {grant.purpose}")
+        click.echo(f"{grant.provider} may now open {_in_words(grant)}, for: {grant.purpose}")
         kid = grant.provider_kid
         click.echo(f"its card's fingerprint is {kid}: compare it with what {grant.provider} told you")
-        click.echo(f"grant {grant.id}; take it back with: gateway grant revoke {grant.id}")
+        click.echo(f"grant {grant.id}; revoke it with: gateway grant revoke {grant.id}")
         click.echo(f"the provider reads it with: --stream {grant.stream} --signer {signer}")
 
 
@@ -138,12 +141,12 @@ def _read(path: Path) -> bytes:
 
 
 def _confirm(consent: ConsentStatus, as_json: bool) -> None:
-    """Show what the check found, and ask; NotGranted where nobody can be asked, or the answer is no."""
+    """Show what the check found, and ask; NotGranted if nobody can be asked, or the answer is no."""
     for sentence in _sentences(consent):
         click.echo(sentence, err=True)
-    if as_json or not sys.stdin.isatty() or not click.confirm("Grant it all the same?", err=True):
+    if as_json or not sys.stdin.isatty() or not click.confirm("Grant it anyway?", err=True):
         raise NotGranted(
-            "nothing was granted; with --yes it is, though more becomes known than the grant says"
+            "nothing was granted; --yes grants it although more becomes known than the grant says"
         )
 
 
@@ -171,7 +174,7 @@ def check(config: Config, as_json: bool) -> None:
 @click.argument("grant_id", metavar="GRANT")
 @json_option
 def show(config: Config, grant_id: str, as_json: bool) -> None:
-    """Show all of GRANT. The first digits of its id are enough."""
+    """Show GRANT in full. The first digits of its id are enough."""
     grant = _find(config, grant_id)
     if as_json:
         print_json(grant.model_dump())
@@ -194,7 +197,7 @@ def list_(config: Config, as_json: bool) -> None:
     if not grants:
         click.echo("Nobody may open anything.")
         return
-    rows = [[g.id, g.provider, _what(g), g.purpose, str(g.windows_served), _state(g)] for g in grants]
+    rows = [[g.id, g.provider, _in_words(g), g.purpose, str(g.windows_served), _state(g)] for g in grants]
     print_table(["grant", "provider", "may open", "for", "windows", "state"], rows, numbers=["windows"])
 
 
@@ -203,7 +206,7 @@ def list_(config: Config, as_json: bool) -> None:
 @click.argument("grant_id", metavar="GRANT")
 @json_option
 def revoke(config: Config, grant_id: str, as_json: bool) -> None:
-    """Take GRANT back: from now on it opens nothing new. The first digits of its id are enough."""
+    """Revoke GRANT: from now on it opens nothing new. The first digits of its id are enough."""
     client = ControlClient(config.gateway.socket)
     grant = asyncio.run(client.revoke(_find(config, grant_id).id))
     if as_json:
@@ -218,12 +221,12 @@ def _find(config: Config, grant_id: str) -> GrantStatus:
     found = [grant for grant in grants if grant_id and grant.id.startswith(grant_id.lower())]
     if len(found) != 1:
         raise UsageError(
-            f"{len(found) or 'no'} grants begin with {grant_id!r}; `gateway grant list` shows those there are"
+            f"{len(found) or 'no'} grants begin with {grant_id!r}; `gateway grant list` shows all grants"
         )
     return found[0]
 
 
-def _what(grant: GrantStatus) -> str:
+def _in_words(grant: GrantStatus) -> str:
     until = "" if grant.until_ms is None else f" until {local_time(grant.until_ms)}"
     opens = in_words(grant.kind, grant.granularity, grant.zone, grant.lanes)
     return f"{opens} from {local_time(grant.from_ms)}{until}"

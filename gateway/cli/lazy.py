@@ -31,7 +31,7 @@ class LazyGroup(click.Group):
         try:
             return super().resolve_command(ctx, args)
         except click.NoSuchCommand as error:
-            # click proposes commands that are loaded; here none is.
+            # click proposes commands that are loaded, and here none are.
             raise click.NoSuchCommand(error.command_name, possibilities=self._lazy, ctx=ctx) from None
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

@@ -1,9 +1,9 @@
-"""The command line's entry: which commands there are, and how each of them ends.
+"""The entry point of the command line: the list of commands, and how each of them ends.
 
-A command's module exposes a click command or group named `command`; COMMANDS lists it here, with
-the line that `gateway --help` shows, so that help imports none of them. A command says what went
-wrong by raising a GatewayError: `main` prints its sentence and ends with its exit code. An int
-that a command returns is its exit code.
+A command's module exposes a click command or group named `command`. COMMANDS lists it with the line that
+`gateway --help` shows, so that help imports none of them. A command reports a failure by raising a
+GatewayError: `main` prints its sentence and ends with its exit code. An int that a command returns is its
+exit code.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from gateway.errors import GatewayError
 # name: (module, short help), in the order in which a person meets them.
 COMMANDS = {
     "run": ("gateway.cli.run", "Read the meters, seal and publish."),
-    "status": ("gateway.cli.status", "Show how the running gateway fares."),
+    "status": ("gateway.cli.status", "Show the state of the running gateway."),
     "doctor": ("gateway.cli.doctor", "Check every part, and say what to do."),
     "meters": ("gateway.cli.meters.group", "List, find and read meters."),
     "grant": ("gateway.cli.grant", "Decide what a provider may open."),
-    "provider": ("gateway.cli.provider.group", "A utility's side: make an identity, read, verify."),
+    "provider": ("gateway.cli.provider.group", "The utility's side: make an identity, read, verify."),
     "config": ("gateway.cli.config", "Print an example configuration, or check one."),
     "bench": ("gateway.cli.bench", "Measure this machine."),
     "simulate": ("gateway.cli.simulate.group", "Simulated meters, to try it without hardware."),
@@ -48,7 +48,7 @@ def cli() -> None:
 
 
 def main(args: Sequence[str] | None = None) -> int:
-    """Run one command; every ending is an exit code and, where something was wrong, a sentence."""
+    """Run one command. Every outcome is an exit code and, where something was wrong, a sentence."""
     color = False if os.environ.get("NO_COLOR") else None
     try:
         # Not click's own main, which has other exit codes for interrupts and closed pipes.
@@ -69,7 +69,7 @@ def main(args: Sequence[str] | None = None) -> int:
             click.echo(f"gateway: {sentence}", err=True)
         return exit_code(error)
     except BrokenPipeError:
-        # What is still buffered goes nowhere, instead of raising once more at exit.
+        # Discard what is still buffered, which would raise once more at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return PIPE_CLOSED
     except Exception as error:

@@ -1,4 +1,4 @@
-"""How commands speak: tables, JSON, kWh, times. Made up on a terminal, plain and stable in a pipe."""
+"""The output of commands: tables, JSON, kWh, times. Formatted on a terminal, plain and stable in a pipe."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def examples(*lines: str) -> str:
-    """An epilog for a command: whole commands that a person can copy."""
+    """An epilog for a command: whole commands to copy."""
     return "\b\nExamples:\n" + "\n".join(f"  {line}" for line in lines)
 
 
 def json_option(command: Command) -> Command:
-    """`--json` for a command that takes `as_json`; it then prints one `print_json` and nothing else."""
+    """`--json` for a command that takes `as_json`; with it the command prints one JSON document only."""
     return click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")(command)
 
 
 def print_json(document: object) -> None:
-    """One JSON document. Energy goes in as integers of mWh, so that no reader rounds it."""
+    """Print one JSON document. Energy in it is in integers of mWh, so that no reader rounds it."""
     click.echo(json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False))
 
 
@@ -64,7 +64,7 @@ def offset(seconds: float, digits: int) -> str:
 
 
 def echo(text: str, title: str = "") -> None:
-    """A sentence after its title; on a terminal broken between words, its lines below one another."""
+    """Print a sentence after its title; on a terminal it is wrapped between words and indented."""
     if sys.stdout.isatty():
         text = textwrap.fill(
             text,
@@ -89,7 +89,7 @@ def printable(text: str) -> str:
 def print_table(
     columns: Sequence[str], rows: Iterable[Sequence[str]], *, numbers: Collection[str] = ()
 ) -> None:
-    """A table; the columns named in `numbers` stand to the right.
+    """Print a table; the columns named in `numbers` are right-aligned.
 
     On a terminal it is ruled and fits the width; in a pipe it is aligned by spaces and never cut.
     """
@@ -116,7 +116,7 @@ def _ruled(columns: Sequence[str], rows: list[list[str]], numbers: Collection[st
 def ruled_table(
     columns: Sequence[str], rows: Sequence[Sequence[str]], width: int, *, numbers: Collection[str] = ()
 ) -> Table:
-    """A table of that width at most, of which nothing is cut off: what does not fit goes on below."""
+    """A table at most `width` characters wide, of which nothing is cut off: long cells wrap."""
     from rich import box  # noqa: PLC0415
     from rich.cells import cell_len  # noqa: PLC0415
     from rich.table import Table  # noqa: PLC0415
@@ -136,7 +136,7 @@ def ruled_table(
 
 
 def _fitting(natural: Sequence[int], words: Sequence[int], room: int) -> list[int]:
-    """Widths that fit into `room`: the widest column gives way, as long as none loses a whole word."""
+    """Widths that fit into `room`: the widest column shrinks, while possible one whose words stay whole."""
     widths = list(natural)
     while sum(widths) > room and max(widths) > 1:
         loose = [n for n, width in enumerate(widths) if width > words[n]] or range(len(widths))

@@ -20,7 +20,7 @@ from gateway.host.clock import SystemClock
 @click.command(epilog=examples("gateway run", "gateway run --config ./gateway.toml"))
 @config_option
 def command(config: Config) -> None:
-    """Read the meters, seal and publish, until it is stopped."""
+    """Read the meters, seal and publish, until stopped."""
     # systemd stamps each line itself.
     stamp = "" if "JOURNAL_STREAM" in os.environ else "%(asctime)s "
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format=f"{stamp}%(levelname)s %(message)s")

@@ -1,4 +1,4 @@
-"""`gateway status`: how the running gateway fares."""
+"""`gateway status`: the state of the running gateway."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def command(config: Config, as_json: bool) -> None:
         return
     echo(f"gateway {status.version}, signer {status.signer}, incarnation {status.incarnation}")
     if status.assurance == "software":
-        echo("root: in SOFTWARE. Whoever copies this machine's disk can open every reading")
+        echo("root: in SOFTWARE. Anyone who copies this machine's disk can open every reading")
     else:
         echo("root: in the TPM")
     echo("clock: " + ("right" if status.clock_trusted else "not set yet; readings wait until it is"))
@@ -48,12 +48,12 @@ def command(config: Config, as_json: bool) -> None:
 
 
 def _begins(meter: MeterStatus, stream: StreamSection) -> str | None:
-    """When units of a meter that is read are sealed first: from the next link's border on."""
+    """When the stream of a meter that is read begins: at the next link boundary."""
     link_ms = stream.unit_ms * stream.link_units
     if meter.stream is not None or meter.read_ms is None:
         return None
     begin_ms = (meter.read_ms // link_ms + 1) * link_ms
-    return f"meter {meter.meter} is read; its stream begins at a link's border, {recent_time(begin_ms)}"
+    return f"meter {meter.meter} is read; its stream begins at a link boundary, {recent_time(begin_ms)}"
 
 
 def _store(store: StoreStatus) -> str:
@@ -61,8 +61,8 @@ def _store(store: StoreStatus) -> str:
     if store.error is not None:
         return f"{waiting}; it fails: {store.error}"
     if store.answered_ms is None:
-        return f"{waiting}; not asked yet"
-    return f"{waiting}; it answered at {recent_time(store.answered_ms // 1000 * 1000)}"
+        return f"{waiting}; not used yet"
+    return f"{waiting}; it last answered at {recent_time(store.answered_ms // 1000 * 1000)}"
 
 
 def _progress(meter: MeterStatus) -> list[str]:

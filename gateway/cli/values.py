@@ -20,7 +20,7 @@ class HexId(click.ParamType[bytes]):
 
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> bytes:
         if not isinstance(value, str) or not re.fullmatch(r"[0-9a-fA-F]{32}", value):
-            self.fail(f"{value!r} is no id; right would be 32 hexadecimal digits", param, ctx)
+            self.fail(f"{value!r} is not an id: expected 32 hexadecimal digits", param, ctx)
         return bytes.fromhex(value)
 
 
@@ -32,7 +32,7 @@ class Duration(click.ParamType[int]):
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> int:
         match = re.fullmatch(r"(\d{1,9})\s*(s|min|h|d)", str(value))
         if match is None or int(match[1]) == 0:
-            self.fail(f"{value!r} is no duration; right would be 90s, 15min, 2h or 1d", param, ctx)
+            self.fail(f"{value!r} is not a duration: use 90s, 15min, 2h or 1d", param, ctx)
         return int(match[1]) * _MS[match[2]]
 
 
@@ -46,12 +46,12 @@ class Lanes(click.ParamType[tuple[str, ...]]):
     ) -> tuple[str, ...]:
         lanes = tuple(dict.fromkeys(lane.strip() for lane in str(value).split(",")))
         if not set(lanes) <= set(LANES):
-            self.fail(f"{value!r}: right would be some of {','.join(LANES)}", param, ctx)
+            self.fail(f"{value!r}: expected some of {','.join(LANES)}", param, ctx)
         return lanes
 
 
 class Moment(click.ParamType[int]):
-    """An ISO 8601 date or time, in this machine's zone where it names none: Unix milliseconds."""
+    """An ISO 8601 date or time, in this machine's zone unless it names one: Unix milliseconds."""
 
     name = "time"
 
@@ -61,5 +61,5 @@ class Moment(click.ParamType[int]):
         try:
             moment = datetime.fromisoformat(str(value)).astimezone()
         except (ValueError, OverflowError, OSError):
-            self.fail(f"{value!r} is no time; right would be 2026-11-22, or 2026-11-22T18:30", param, ctx)
+            self.fail(f"{value!r} is not a time: use 2026-11-22, or 2026-11-22T18:30", param, ctx)
         return (moment - EPOCH) // (EPOCH.resolution * 1000)

@@ -103,9 +103,9 @@ async def test_status_before_a_stream(home: Home, gateway: Run) -> None:
     assert lines[0].startswith("gateway ")
     assert lines[0].endswith(f", incarnation {incarnation}")
     assert lines[1:4] == [
-        "root: in SOFTWARE. Whoever copies this machine's disk can open every reading",
+        "root: in SOFTWARE. Anyone who copies this machine's disk can open every reading",
         "clock: not set yet; readings wait until it is",
-        f"store: {home.folder}/store, nothing waits; not asked yet",
+        f"store: {home.folder}/store, nothing waits; not used yet",
     ]
     assert lines[4].split() == [
         "meter",
@@ -127,7 +127,7 @@ async def test_status_tells_when_a_stream_begins(home: Home, gateway: Run) -> No
     home.session._readers["main"].last_wall = home.clock.wall()
     _, out, _ = await gateway("status")
     assert out.splitlines()[-1] == (
-        "meter main is read; its stream begins at a link's border, 2026-05-28T22:27:00+02:00"
+        "meter main is read; its stream begins at a link boundary, 2026-05-28T22:27:00+02:00"
     )
     await home.runs(2 * LINK_UNITS)
     _, out, _ = await gateway("status")
@@ -141,7 +141,9 @@ async def test_status_of_a_gateway_at_work(home: Home, gateway: Run) -> None:
     code, out, _ = await gateway("status")
     assert code == 0
     assert "clock: right\n" in out
-    assert f"store: {home.folder}/store, nothing waits; it answered at 2026-05-28T22:28:40+02:00\n" in out
+    assert (
+        f"store: {home.folder}/store, nothing waits; it last answered at 2026-05-28T22:28:40+02:00\n" in out
+    )
     row = out.splitlines()[-1].split()
     position = await home.ledger.position(stream)
     assert position.last is not None
@@ -230,7 +232,7 @@ async def test_a_grant_from_beginning_to_end(home: Home, gateway: Run, tmp_path:
     assert out.splitlines() == [
         f"Stadtwerk may now open {what}, for: dynamic tariff",
         f"its card's fingerprint is {provider.card.kid.hex()}: compare it with what Stadtwerk told you",
-        f"grant {id_}; take it back with: gateway grant revoke {id_}",
+        f"grant {id_}; revoke it with: gateway grant revoke {id_}",
         f"the provider reads it with: --stream {stream.id.hex()} --signer {signer}",
     ]
 
@@ -275,7 +277,7 @@ async def test_what_grants_open_together_is_said_before_it_is_granted(
     code, out, err = await gateway(*new, "10min")
     assert (code, out) == (3, "")
     assert "together open 5min sums of import" in err
-    assert "nothing was granted; with --yes it is" in err
+    assert "nothing was granted; --yes grants it" in err
     (first,) = await home.ledger.grants()
 
     code, out, _ = await gateway(*new, "10min", "--yes")
@@ -300,9 +302,9 @@ async def test_what_cannot_be_granted_or_revoked(home: Home, gateway: Run, tmp_p
     await home.runs(2 * LINK_UNITS)
     for args, code, sentence in (
         ([*new[:-1], "7"], 2, "granularity '7': it must be a number and ms, s, min or h"),
-        ([*new, "--lanes", "gas"], 2, "'gas': right would be some of import,export,power,count"),
-        ([*new, "--lanes", ""], 2, "right would be some of import,export,power,count"),
-        ([*new, "--from", "soon"], 2, "'soon' is no time; right would be 2026-11-22, or 2026-11-22T18:30"),
+        ([*new, "--lanes", "gas"], 2, "'gas': expected some of import,export,power,count"),
+        ([*new, "--lanes", ""], 2, "expected some of import,export,power,count"),
+        ([*new, "--from", "soon"], 2, "'soon' is not a time: use 2026-11-22, or 2026-11-22T18:30"),
         ([*new, "--until", "1999-12-31"], 2, "the grant ends before its first window does"),
         ([*new, "--from", "9999-06-01"], 2, "reach beyond the year 9998"),
         ([*new, "--meter", "cellar"], 2, "meter 'cellar' has no stream; meters with a stream: main"),

@@ -171,13 +171,13 @@ class TestRead:
     @pytest.mark.parametrize(
         ("options", "sentence"),
         [
-            (("--last", "2h", "--from", "2026-03-01"), "give one of them"),
+            (("--last", "2h", "--from", "2026-03-01"), "use one of them"),
             (("--json", "--follow"), "one whole document"),
             (("--json", "--csv"), "one whole document"),
-            (("--last", "2"), "right would be 90s, 15min, 2h or 1d"),
+            (("--last", "2"), "use 90s, 15min, 2h or 1d"),
             (("--lanes", "import,gas"), "some of import,export,power,count"),
             (("--granularity", "0s"), "granularity '0s'"),
-            (("--stream", "5f"), "right would be 32 hexadecimal digits"),
+            (("--stream", "5f"), "expected 32 hexadecimal digits"),
             (("--until", "2026-03-01T01:00:30"), "no whole window of 1min"),
         ],
     )
@@ -266,7 +266,7 @@ class TestVerify:
         assert (code, err) == (0, "")
         looked_at = "4 chunks, 120 units, 1 incarnation, 1 grant, 1 token bundle, 0 pages"
         assert out.startswith(f"{looked_at}; head signed at ")
-        assert out.endswith(": everything holds\n")
+        assert out.endswith(": everything is valid\n")
 
     @pytest.mark.parametrize("tamper", [flip, drop, replace, from_another_stream])
     def test_a_bad_chunk_is_named(self, tamper: Callable[[Home, int], None], engineer: Engineer) -> None:

@@ -2,7 +2,7 @@
 
     # a comment
     $ gateway config check gateway.toml
-    gateway.toml is right.
+    gateway.toml is valid.
     ...
     ! gateway: a line on stderr
     [exit 2]

@@ -1,1 +1,1 @@
-"""`gateway provider`: a module for each large command; `place` says which stream in which store."""
+"""`gateway provider`: a module for each large command; `place` has the options for a stream in a store."""

@@ -1,4 +1,4 @@
-"""`gateway provider bill` and `provider raw`: what other grants than those of sums open."""
+"""`gateway provider bill` and `provider raw`: what grants other than those of sums open."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _age_option = click.option(
     type=Duration(),
     default="1d",
     show_default=True,
-    help="How old the newest thing in the store may be.",
+    help="How old the newest object in the store may be.",
 )
 
 
@@ -51,14 +51,14 @@ _age_option = click.option(
     "tariff_file",
     required=True,
     type=click.Path(path_type=Path, dir_okay=False),
-    help="The tariff's file, the same as the household's.",
+    help="The tariff file, the same as the household's.",
 )
 @_age_option
 @json_option
 def bill(folder: Path, place: Place, tariff_file: Path, max_age_ms: int, as_json: bool) -> None:
     """Compute each billing period's amount, and learn nothing finer.
 
-    Amounts are exact, to the last decimal that prices per kWh and energy in mWh have.
+    Amounts are exact, to the last decimal of prices per kWh and energy in mWh.
     """
     tariff = load_tariff(tariff_file)
 
@@ -102,7 +102,7 @@ def _document(bill: Bill) -> dict[str, object]:
 def raw(folder: Path, place: Place, max_age_ms: int, as_csv: bool, as_json: bool) -> None:
     """Open every unit of the links that were granted to you."""
     if as_csv and as_json:
-        raise UsageError("--json prints one whole document: give it without --csv")
+        raise UsageError("--json prints one whole document: use it without --csv")
     asyncio.run(_raw(folder, place, max_age_ms, as_csv, as_json))
 
 
@@ -147,7 +147,7 @@ async def _rows(found: AsyncGenerator[RawUnits, None], unit_ms: int) -> AsyncGen
 async def _reader(
     folder: Path, place: Place, max_age_ms: int
 ) -> AsyncIterator[tuple[StreamReader, Identity]]:
-    """The stream, its head read and found young enough, and who reads it."""
+    """The stream, its head read and found recent enough, and the identity that reads it."""
     identity = open_identity(folder)
     async with place.bucket() as bucket:
         reader = await StreamReader.open(bucket, place.stream, place.signer, Seen(folder, place.stream))

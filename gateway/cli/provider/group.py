@@ -1,4 +1,4 @@
-"""`gateway provider`: what a utility's engineer runs: make an identity, read, verify."""
+"""`gateway provider`, for a utility's engineer: make an identity, read, verify."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _VERIFY_EXAMPLE = "gateway provider verify --store s3://home --stream 5f0c... --
 
 @click.group(epilog=examples(_NEW_EXAMPLE, READ_EXAMPLE, BILL_EXAMPLE, RAW_EXAMPLE, _VERIFY_EXAMPLE))
 def command() -> None:
-    """What a utility runs: read what households granted, and verify what a store holds."""
+    """The utility's side: read what households granted, and verify what a store holds."""
 
 
 for _command in (read, bill, raw):
@@ -38,15 +38,17 @@ for _command in (read, bill, raw):
 
 @command.command(epilog=examples(_NEW_EXAMPLE))
 @click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
-@click.option("--name", required=True, help="Who you are, as households see it.")
+@click.option("--name", required=True, help="Your name, as households see it.")
 def new(folder: Path, name: str) -> None:
     """Make a provider's identity, in a new folder DIR."""
     card = new_identity(folder, name, SystemClock("host").wall() // 1_000_000_000 * 1000)
     click.echo(f"card         {folder / CARD_FILE}")
     click.echo(f"fingerprint  {card.kid.hex()}")
     click.echo(f"valid until  {local_time(card.valid_until_ms)}")
-    click.echo(f"Give {CARD_FILE} to the household, and the fingerprint by another way: it compares the two.")
-    click.echo(f"Keep {folder / KEY_FILE} to yourself, and a backup: it opens whatever is granted to you.")
+    click.echo(
+        f"Give {CARD_FILE} to the household, and the fingerprint by another channel: it compares the two."
+    )
+    click.echo(f"Keep {folder / KEY_FILE} private and back it up: it opens whatever is granted to you.")
 
 
 @command.command("verify", short_help="Check all of a stream.", epilog=examples(_VERIFY_EXAMPLE))
@@ -54,14 +56,14 @@ def new(folder: Path, name: str) -> None:
     "--key",
     "folder",
     type=click.Path(path_type=Path),
-    help="Your folder: compare with what was seen before, and remember it.",
+    help="Your folder: compare with what was seen before, and record what is seen now.",
 )
 @place_options
 @json_option
 def verify_stream(folder: Path | None, place: Place, as_json: bool) -> int:
-    """Check all of a stream, from its first chunk to its head, and name each object that does not hold.
+    """Check all of a stream, from its first chunk to its head, and name each object that is invalid.
 
-    Ends with 0 where everything holds, with 5 where anything does not.
+    Ends with exit code 0 if everything is valid, 5 if not.
     """
     seen = None
     if folder is not None:
@@ -105,7 +107,7 @@ def _summary(tally: Tally) -> str:
         )
     )
     head = f"; head signed at {local_time(tally.head.time_ms)}" if tally.head is not None else ""
-    ending = _count(tally.problems, "problem") if tally.problems else "everything holds"
+    ending = _count(tally.problems, "problem") if tally.problems else "everything is valid"
     return f"{looked_at}{head}: {ending}"
 
 
@@ -130,7 +132,7 @@ def _document(place: Place, tally: Tally, problems: list[Problem]) -> dict[str, 
 
 @contextmanager
 def _progress() -> Iterator[tuple[Callable[[Tally], None], Callable[[str], None]]]:
-    """What to call after each chunk, and with a sentence for stdout. A bar shows on a terminal's stderr."""
+    """Functions to call after each chunk and with a sentence for stdout. On a terminal stderr has a bar."""
     if not sys.stderr.isatty():
         yield lambda _tally: None, click.echo
         return

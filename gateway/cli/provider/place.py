@@ -1,4 +1,4 @@
-"""The options that say which stream in which store a provider reads, and what they open."""
+"""The options for the stream that a provider reads and the store that it is in."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Place:
 
     @asynccontextmanager
     async def bucket(self) -> AsyncIterator[Bucket]:
-        """The store, closed in the end."""
+        """The store, closed at the end."""
         bucket = open_bucket(self.location)
         try:
             yield bucket

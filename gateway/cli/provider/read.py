@@ -46,11 +46,11 @@ EXAMPLE = "gateway provider read --key acme --store s3://home --stream 5f0c... -
     type=Duration(),
     default="1d",
     show_default=True,
-    help="How old the newest thing in the store may be.",
+    help="How old the newest object in the store may be.",
 )
 @click.option("--csv", "as_csv", is_flag=True, help="Print CSV, with times in UTC.")
 @json_option
-@click.option("--follow", "following", is_flag=True, help="Go on, and print windows as they open.")
+@click.option("--follow", "following", is_flag=True, help="Continue, and print windows as they open.")
 def read(
     folder: Path,
     place: Place,
@@ -66,14 +66,14 @@ def read(
 ) -> None:
     """Verify a stream's objects and open the sums that were granted to you.
 
-    Energy is exact to the mWh. What the sums are made of, and what is missing, is said on stderr.
+    Energy is exact to the mWh. The grants that the sums come from, and what is missing, go to stderr.
     S3 credentials come from where AWS's tools take them: environment, profile or the machine's role.
     """
     if as_json and (as_csv or following):
-        raise UsageError("--json prints one whole document: give it without --csv and --follow")
+        raise UsageError("--json prints one whole document: use it without --csv and --follow")
     if last_ms is not None:
         if from_ms is not None:
-            raise UsageError("--last and --from both say where to begin: give one of them")
+            raise UsageError("--last and --from both say where to begin: use one of them")
         from_ms = (_now_ms() if until_ms is None else until_ms) - last_ms
     query = Query(granularity, lanes, from_ms, until_ms)
     reading = _Reading(place, folder, open_identity(folder), query, max_age_ms)
@@ -94,7 +94,7 @@ class _Reading:
     max_age_ms: int
 
     async def whole(self, show: Callable[[Sums, list[Row]], None], partly: bool) -> None:
-        """All rows there are now; `partly`, also those before an object that is refused."""
+        """Show all rows that open now; if `partly`, also those before an object that is refused."""
         rows: list[Row] = []
         async with self.place.bucket() as bucket:
             reader = await self._open(bucket)
@@ -110,19 +110,19 @@ class _Reading:
             show(sums, rows)
 
     async def follow(self, begin: Callable[[tuple[str, ...]], Callable[[Row], None]]) -> None:
-        """Each row as it opens."""
+        """Show each row as it opens."""
         async with self.place.bucket() as bucket:
             reader = await self._open(bucket)
             await reader.refresh(_now_ms(), self.max_age_ms)
             sums = await Sums.ask(reader, self.identity, self.query)
-            _say(sums.sources)
+            _print_notes(sums.sources)
             show = begin(sums.resolved.lanes)
             clock = SystemClock("host")
-            rows = follow(reader, sums, clock, self.max_age_ms, lambda sentence: _say([sentence]))
+            rows = follow(reader, sums, clock, self.max_age_ms, lambda sentence: _print_notes([sentence]))
             async with aclosing(rows):
                 async for row in rows:
                     show(row)
-        _say(provider_rows.notes(sums)[len(sums.sources) :])
+        _print_notes(provider_rows.notes(sums)[len(sums.sources) :])
 
     async def _open(self, bucket: Bucket) -> StreamReader:
         seen = Seen(self.folder, self.place.stream)
@@ -135,21 +135,21 @@ def _print_table(sums: Sums, rows: list[Row]) -> None:
     numbers = set(names) - {provider_rows.FROM}
     cells = [provider_rows.cells(row, lanes, provider_rows.local, "-") for row in rows]
     print_table(names, cells, numbers=numbers)
-    _say(provider_rows.notes(sums))
+    _print_notes(provider_rows.notes(sums))
 
 
 def _print_csv(sums: Sums, rows: list[Row]) -> None:
     show = provider_rows.stream_csv(sums.resolved.lanes)
     for row in rows:
         show(row)
-    _say(provider_rows.notes(sums))
+    _print_notes(provider_rows.notes(sums))
 
 
 def _print_document(sums: Sums, rows: list[Row]) -> None:
     print_json(provider_rows.document(sums, rows))
 
 
-def _say(sentences: list[str]) -> None:
+def _print_notes(sentences: list[str]) -> None:
     for sentence in sentences:
         click.echo(sentence, err=True)
 

@@ -1,4 +1,4 @@
-"""Opened sums as a table, as CSV and as JSON; the same columns wherever a person reads them."""
+"""Opened sums as a table, as CSV and as JSON; people see the same columns everywhere."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _TIME_CHARS, _NUMBER_CHARS = 25, 12  # of rows that are printed before the next 
 
 
 def columns(lanes: Sequence[str]) -> list[str]:
-    """What stands above the cells of a row."""
+    """The headings above the cells of a row."""
     return [
         FROM,
         *(f"{lane} kWh" for lane in ENERGY if lane in lanes),
@@ -30,7 +30,7 @@ def columns(lanes: Sequence[str]) -> list[str]:
 
 
 def cells(row: Row, lanes: Sequence[str], when: Callable[[datetime], str], absent: str) -> list[str]:
-    """A row's cells; `absent` stands where a lane is not granted in this window."""
+    """A row's cells, with `absent` for a lane that is not granted in this window."""
     sums = row.sums
     found = [when(row.start)]
     found += [kwh(sums[lane]) if lane in sums else absent for lane in ENERGY if lane in lanes]
@@ -55,7 +55,7 @@ def utc(when: datetime) -> str:
 
 
 def stream_table(lanes: Sequence[str]) -> Callable[[Row], None]:
-    """Prints the head of a table now, and each row as it comes."""
+    """Print the head of a table now; the function that prints each row as it comes."""
     names = columns(lanes)
     widths = [max(len(name), _TIME_CHARS if name == FROM else _NUMBER_CHARS) for name in names]
 
@@ -72,7 +72,7 @@ def stream_table(lanes: Sequence[str]) -> Callable[[Row], None]:
 
 
 def stream_csv(lanes: Sequence[str]) -> Callable[[Row], None]:
-    """Prints the head of a CSV now, and each row as it comes; times are UTC."""
+    """Print the head of a CSV now; the function that prints each row as it comes, with times in UTC."""
     writer = csv.writer(sys.stdout, lineterminator="\n")
     begin, *others = columns(lanes)
     writer.writerow([begin, "until", *others])
@@ -86,7 +86,7 @@ def stream_csv(lanes: Sequence[str]) -> Callable[[Row], None]:
 
 
 def document(sums: Sums, rows: Sequence[Row]) -> dict[str, object]:
-    """All of an answer for print_json: sums are integers of the lanes' own units."""
+    """A whole answer for print_json: sums are integers in the lanes' own units."""
     lanes = [LANES[name] for name in sums.resolved.lanes]
     return {
         "granularity": str(sums.resolved.granularity),
@@ -106,7 +106,7 @@ def document(sums: Sums, rows: Sequence[Row]) -> dict[str, object]:
 
 
 def notes(sums: Sums) -> list[str]:
-    """What a person should know about the rows: what they are made of, and what is not among them."""
+    """Sentences about the rows for a person: the grants they come from, and what is left out."""
     left_out = [
         f"{local(gap.start)} to {local(gap.end)}, no {', '.join(gap.lanes)}: {gap.reason}"
         for gap in _gaps(sums)
