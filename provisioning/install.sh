@@ -11,8 +11,8 @@ usage='Usage: sudo ./provisioning/install.sh [--p1] [--dry-run] [--uninstall | -
 
 Installs the gateway as the service gateway.service, or updates it.
 
-  --p1         with what reads P1 meters; an update keeps it
-  --dry-run    say what would be done, and do nothing
+  --p1         with the reader of P1 meters; an update keeps it
+  --dry-run    print what would be done, and do nothing
   --uninstall  remove the service and the program; keep the configuration and the state
   --purge      remove these too: readings not yet published and the keys of this home are lost
   --yes        purge without asking'
@@ -26,13 +26,13 @@ link=/usr/local/bin/gateway
 
 # --- install
 
-make_user() { # in the groups, where they exist, of serial ports and of the TPM
+make_user() { # in the groups of serial ports and of the TPM, where they exist
     getent passwd gateway >/dev/null ||
         useradd --system --user-group --home-dir "$state" --no-create-home --shell /usr/sbin/nologin gateway
     usermod --append --groups "$(getent group dialout tss | cut -d: -f1 | paste -sd,)" gateway
 }
 
-build_program() { # the virtual environment in its last place, for its scripts hold their own path
+build_program() { # the virtual environment in its final place, as its scripts contain their own path
     umask 022
     get_uv
     rm -rf "$program"
@@ -42,7 +42,7 @@ build_program() { # the virtual environment in its last place, for its scripts h
     rm -rf "$cache/uv-cache" "$uv"
 }
 
-switch_program() { # one rename, so that there is no moment without; the version before stays to go back to
+switch_program() { # by one rename, so that it is never missing; the previous version is kept to go back to
     local before folder
     before=$(readlink "$opt/current" || true)
     ln -sfn "$program" "$opt/current.new"
@@ -53,7 +53,7 @@ switch_program() { # one rename, so that there is no moment without; the version
     done
 }
 
-edited() { # whether the configuration is more than an example, this version's or an earlier one's
+edited() { # whether the configuration differs from the example of this version and of the installed ones
     local example
     for example in gateway/config/example.toml "$opt"/*/lib/python3*/site-packages/gateway/{config/,}example.toml; do
         ! cmp -s "$example" "$configuration" || return 1
@@ -90,12 +90,12 @@ install_gateway() {
     if [[ $(readlink "$opt/current") == "$program" && $(readlink "$link") == "$opt/current/bin/gateway" ]]; then
         step "The command $link runs it" '' true
     else
-        step "Let the command $link run it" '' switch_program
+        step "Make the command $link run it" '' switch_program
         changed=yes
     fi
-    step "Have a user gateway that may open serial ports and the TPM" '' make_user
+    step "Make a user gateway that may open serial ports and the TPM" '' make_user
     if [[ -e $configuration ]]; then
-        step "Leave the configuration $configuration as it is" '' true
+        step "Keep the configuration $configuration" '' true
     else
         step "Write an example configuration, $configuration" '' \
             install -D -m 0640 -g gateway gateway/config/example.toml "$configuration"
@@ -113,23 +113,23 @@ install_gateway() {
     fi
 }
 
-start_gateway() { # start_gateway CHANGED: (re)start it, or say what is to be done before
+start_gateway() { # start_gateway CHANGED: (re)start it, or say what to do first
     local by_hand="sudo systemctl enable --now gateway"
     [[ ! -d /run/systemd/system ]] || systemctl daemon-reload
     if [[ ! -e $credential ]] && grep -Eq '^ *url *= *"s3:' "$configuration"; then
-        echo "The S3 server's keys go into a file that is encrypted for this machine. Type the two lines"
-        echo "access_key_id=... and secret_access_key=..., then Ctrl-D, into the second of these commands:"
+        echo "The S3 server's keys belong in a file that is encrypted for this machine. Into the second of these"
+        echo "commands, type the two lines access_key_id=... and secret_access_key=..., then Ctrl-D:"
         echo "    sudo install -d -m 0700 ${credential%/*}"
         echo "    sudo systemd-creds encrypt --name=s3 - $credential"
         echo "    sudo systemctl try-restart gateway"
     fi
     if ! edited; then
-        echo "Now say in $configuration where the meter and the store are. Then:"
+        echo "Now configure the meter and the store in $configuration. Then:"
         echo "    sudo gateway config check && $by_hand"
     elif ! runuser -u gateway -- "$link" config check "$configuration" >/dev/null; then
         stop 2 "Correct this in $configuration. Then:" "    sudo gateway config check && $by_hand"
     elif [[ ! -d /run/systemd/system ]]; then
-        echo "systemd does not run here, so the service cannot be started now."
+        echo "systemd is not running here, so the service cannot be started now."
         if systemctl --quiet enable gateway 2>/dev/null; then
             echo "It is enabled, and starts when this system boots."
         fi
@@ -137,7 +137,7 @@ start_gateway() { # start_gateway CHANGED: (re)start it, or say what is to be do
         steps=$((steps + 1))
         step "Start the service, now and at each boot" '' restart
     else
-        echo "The service runs."
+        echo "The service is running."
     fi
 }
 
@@ -155,9 +155,9 @@ uninstall_gateway() {
     steps=2
     [[ ! $purge ]] || steps=4
     if [[ $purge && ! $yes && ! $dry_run ]]; then
-        [[ -t 0 ]] || stop 2 "Nobody is here to be asked: --purge needs --yes."
-        read -r -p "Readings not yet published and the keys of this home will be lost. Type purge to go on: " answer
-        [[ $answer == purge ]] || stop 1 "Nothing is removed."
+        [[ -t 0 ]] || stop 2 "There is no terminal on which to confirm --purge: use it with --yes."
+        read -r -p "Readings not yet published and the keys of this home will be lost. Type purge to continue: " answer
+        [[ $answer == purge ]] || stop 1 "Nothing was removed."
     fi
     step "Stop the service, remove $unit" '' stop_gateway
     step "Remove $opt and $link" '' rm -rf "$opt" "$link"
@@ -175,7 +175,7 @@ remove_user() {
     ! getent passwd gateway >/dev/null || userdel gateway
 }
 
-# --- what was asked for
+# --- the command line
 
 p1='' dry_run='' purge='' yes='' action=install_gateway
 for argument in "$@"; do
@@ -186,22 +186,22 @@ for argument in "$@"; do
     --purge) action=uninstall_gateway purge=yes ;;
     --yes) yes=yes ;;
     -h | --help) echo "$usage" && exit ;;
-    *) stop 2 "\"$argument\" is no argument of install.sh." "$usage" ;;
+    *) stop 2 "\"$argument\" is not an argument of install.sh." "$usage" ;;
     esac
 done
 
 if [[ $dry_run ]]; then
-    echo "This is what would be done; nothing is."
+    echo "This is what would be done; nothing is changed."
     step() {
         step_number=$((step_number + 1))
         echo "[$step_number/$steps] $1"
     }
     find_root() { :; }
-    if [[ ! -x /usr/bin/python3 ]]; then # to be installed, so the version's digest cannot be told
+    if [[ ! -x /usr/bin/python3 ]]; then # still to be installed, so the version's digest is not known
         find_python() { :; }
         digest() { echo ...; }
     fi
 elif ((EUID)); then
-    stop 4 "To install takes root: sudo ./provisioning/install.sh $*"
+    stop 4 "Installing takes root: use sudo ./provisioning/install.sh $*"
 fi
 "$action"

@@ -1,11 +1,11 @@
 # shellcheck shell=bash disable=SC2034,SC2154
-# What the scripts of this folder share: steps with a display, Debian packages, uv and the virtual
-# environment. Sourced from the project's root by a script that sets `steps`, how many it takes.
+# Functions that the scripts of this folder share: steps with a display, Debian packages, uv and the virtual
+# environment. Sourced from the project's root by a script that sets `steps`, the number of its steps.
 #
-# Exit codes are the gateway's own: 2 for a wrong command line, 4 for something that is not there now
+# Exit codes are the gateway's own: 2 for a wrong command line, 4 for something that is not available now
 # (no root, no network) and may be later, 1 for the rest.
 
-stop() { # stop CODE SENTENCE...: say why on standard error and end the script
+stop() { # stop CODE SENTENCE...: print why on standard error and end the script
     local code=$1
     shift
     printf '%s\n' "$@" >&2
@@ -39,9 +39,9 @@ since() { # since MICROSECONDS: "0.4 s", "41 s", "3 min 20 s"
     fi
 }
 
-show_life() { # show_life HEADING BEGAN COLUMNS: redraw the step's line with its time and the log's last line
+show_progress() { # show_progress HEADING BEGAN COLUMNS: redraw the step's line with its time and the log's last line
     local line
-    set +e # an empty log is nothing to end for
+    set +e # an empty log must not end it
     while sleep 0.5 && kill -0 $$ 2>/dev/null; do
         line=$(tail -c 500 "$log" | tr '\r' '\n' | tr -cd '[:print:]\n' | grep -v '^ *$' | tail -n 1)
         line="$1 $(since "$2")  $line"
@@ -50,7 +50,7 @@ show_life() { # show_life HEADING BEGAN COLUMNS: redraw the step's line with its
 }
 
 try_step() { # try_step TITLE COMMAND...: run it, its output in the log, and set `status` to its exit code
-    local heading began columns life=''
+    local heading began columns display=''
     ((step_number)) || open_log
     step_number=$((step_number + 1))
     heading="[$step_number/$steps] $1 ..."
@@ -60,23 +60,23 @@ try_step() { # try_step TITLE COMMAND...: run it, its output in the log, and set
     if [[ -t 1 ]]; then
         columns=$(($(tput cols 2>/dev/null || echo 80) - 1))
         printf '%s' "${heading:0:columns}"
-        show_life "$heading" "$began" "$columns" 2>/dev/null &
-        life=$!
+        show_progress "$heading" "$began" "$columns" 2>/dev/null &
+        display=$!
     else
         printf '%s' "$heading"
     fi
-    # The first command that fails ends the step: `set -e` would not hold under `if` or `||`.
+    # The first command that fails ends the step: `set -e` would have no effect under `if` or `||`.
     set +e
     (
         set -e
-        export LC_ALL=C.UTF-8 # `unreachable` below reads English
+        export LC_ALL=C.UTF-8 # `unreachable` below matches English messages
         "$@"
     ) </dev/null >>"$log" 2>&1
     status=$?
-    if [[ $life ]]; then
+    if [[ $display ]]; then
         {
-            kill "$life"
-            wait "$life"
+            kill "$display"
+            wait "$display"
         } 2>/dev/null
         printf '\r\033[K%s' "$heading"
     fi
@@ -90,7 +90,7 @@ unreachable+='|dns error|failed to lookup address|Could not connect|Unable to co
 unreachable+='|Failed to establish a new connection|Network is unreachable|No route to host|ReadTimeout'
 unreachable+='|[Cc]onnection (refused|timed out|reset)|[Oo]peration timed out|dial tcp|i/o timeout'
 
-step() { # step TITLE SOURCE COMMAND...: end the script if it fails; SOURCE is whom it downloads from, or ''
+step() { # step TITLE SOURCE COMMAND...: end the script if it fails; SOURCE is where it downloads from, or ''
     local title=$1 source=$2
     shift 2
     try_step "$title" "$@"
@@ -98,15 +98,15 @@ step() { # step TITLE SOURCE COMMAND...: end the script if it fails; SOURCE is w
     show_log
     [[ ! $source ]] || ! grep -qE "$unreachable" <(log_of_step) ||
         stop 4 "The step \"$title\" could not reach $source: is this machine online?" \
-            "Nothing is lost: run the same command again and it goes on from here. The whole log is $log"
+            "Nothing is lost: run the same command again, and it continues from here. The full log is $log"
     stop "$status" "The step \"$title\" failed. Above is the end of its log, $log"
 }
 
-log_of_step() { # all that the last step wrote
+log_of_step() { # everything that the last step wrote
     tail -c "+$((step_log + 1))" "$log"
 }
 
-show_log() { # its end, for a person
+show_log() { # the end of it, for a person
     log_of_step | tail -n 15 | sed 's/^/    /' >&2
 }
 
@@ -119,7 +119,7 @@ tpm_packages=(gcc libc6-dev libtss2-dev pkg-config python3-dev)
 # A TPM in software, for a machine without the chip and for the tests.
 swtpm_packages=(swtpm swtpm-tools)
 
-find_root() { # set as_root to what goes before a command that takes root; fails where nothing does
+find_root() { # set as_root to the prefix of a command that takes root; fails where there is none
     as_root=()
     ((EUID)) || return 0
     as_root=(sudo -n)
@@ -128,7 +128,7 @@ find_root() { # set as_root to what goes before a command that takes root; fails
 
 find_missing() { # find_missing NAME...: set missing to those packages that are not installed
     local installed name
-    # dpkg-query fails where it knows one of them not; what it says of the others still holds.
+    # dpkg-query fails if it does not know one of them; what it prints of the others is still right.
     installed=$(dpkg-query -W -f='${Package} ${db:Status-Status}\n' "$@" 2>/dev/null || true)
     missing=()
     for name; do
@@ -146,7 +146,7 @@ debian_packages() { # debian_packages HINT NAME...: the step; HINT is another wa
     local hint=$1 architecture missing as_root
     shift
     command -v dpkg-query apt-get >/dev/null ||
-        stop 4 "This system has no apt-get: the gateway is made for Debian 12 and 13 and what derives from them."
+        stop 4 "This system has no apt-get: the gateway is made for Debian 12 and 13 and their derivatives."
     architecture=$(dpkg --print-architecture)
     [[ $architecture == amd64 || $architecture == arm64 ]] ||
         stop 4 "This system is built for $architecture; the gateway needs a 64-bit one, amd64 or arm64."
@@ -156,7 +156,7 @@ debian_packages() { # debian_packages HINT NAME...: the step; HINT is another wa
     elif find_root; then
         step "Debian packages ${missing[*]}" "the Debian mirror" apt_install "${missing[@]}"
     else
-        stop 4 "Debian packages are missing, and to install them takes root. Run this, then the same command again:" \
+        stop 4 "Debian packages are missing, and installing them takes root. Run this, then the same command again:" \
             "    sudo apt-get update && sudo apt-get install --no-install-recommends ${missing[*]}" ${hint:+"$hint"}
     fi
 }
@@ -170,10 +170,10 @@ find_python() { # set python to the first python3 that is new enough, Debian's o
         export UV_PYTHON=$python UV_PYTHON_DOWNLOADS=never UV_SYSTEM_CERTS=true
         "$python" -Ic 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && return
     done
-    stop 4 "Python 3.11 or newer is needed and is not here; Debian 12 and 13 have it as python3."
+    stop 4 "Python 3.11 or newer is needed, and is not installed: Debian 12 and 13 have it as python3."
 }
 
-get_uv() { # have uv at $uv, a single file; pip checks it against the hash
+get_uv() { # put uv at $uv, a single file; pip checks it against the hash
     local folder=$uv.new
     [[ ! -x $uv ]] || return 0
     rm -rf "$folder"
@@ -195,7 +195,7 @@ virtual_environment() { # virtual_environment WORD...: the step; words are group
     local stamp=.venv/stamp made='' had='' state want word arguments
     state="$(digest uv.lock pyproject.toml provisioning/lib.sh provisioning/uv.txt) $PWD"
     [[ ! -r $stamp ]] || { read -r made && read -r had; } <"$stamp" || true
-    # What another script asked for before stays, so that the two do not undo each other's work in turn.
+    # The groups of an earlier run are kept, so that two scripts do not undo each other's work in turn.
     want=$(printf '%s\n' "$@" "${had// /$'\n'}" | sort -u | xargs)
     if [[ $made == "$state" && $had == "$want" && -x .venv/bin/gateway ]]; then
         step "Python packages" '' true

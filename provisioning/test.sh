@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Install what the tests need, and run every check: lint, format, types, tests. One that fails does not keep
-# the next from running. Arguments go to pytest; its closing line is the last one.
+# Install what the tests need, and run every check: lint, format, types, tests. A failed check does not keep
+# the next from running. Arguments go to pytest; its summary is the last line.
 #
 #   provisioning/test.sh [PYTEST ARGUMENT...]
 set -euo pipefail
@@ -14,7 +14,7 @@ find_python
 step "Installer uv" "PyPI" get_uv
 virtual_environment tpm test
 provisioning/minio.sh >/dev/null
-export GATEWAY_REQUIRE_MINIO=1 # not there is a failure, not a skip
+export GATEWAY_REQUIRE_MINIO=1 # without it tests fail, instead of being skipped
 
 failed=''
 check() { # check TITLE COMMAND...: a step that may fail
@@ -27,7 +27,7 @@ check() { # check TITLE COMMAND...: a step that may fail
 check "Lint" .venv/bin/ruff check
 check "Format" .venv/bin/ruff format --check
 check "Types" .venv/bin/mypy
-[[ ! $failed ]] || echo "Failed: $failed (see above). The tests run all the same, but this run is lost."
+[[ ! $failed ]] || echo "Failed: $failed (see above). The tests still run, but this run has failed."
 
 status=0
 .venv/bin/pytest "$@" || status=$?

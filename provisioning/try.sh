@@ -7,14 +7,14 @@ cd "$(dirname "$0")/.."
 usage='Usage: ./provisioning/try.sh [--once] [--software-root]
 
 Installs what is missing, then runs on this machine a simulated home, a TPM, an
-S3 server, the gateway, and one provider that was granted sums of a minute. As
-each minute closes it shows what the provider opened beside what the meter
+S3 server, the gateway, and one provider that was granted one-minute sums. As
+each minute closes, it shows what the provider opened beside what the meter
 really showed, what the owner of the S3 server sees of it, and what the provider
-gets when it asks for finer sums. All of it is gone in the end.
+gets when it asks for finer sums. All of it is removed at the end.
 
-  --once           end with the first minute: exit code 0 if and only if the
-                   sums agree
-  --software-root  do without a TPM, the packages for it and the root they take
+  --once           end after the first minute, with exit code 0 if and only if
+                   the sums agree
+  --software-root  do without a TPM and its packages, which take root to install
 
 Examples:
   ./provisioning/try.sh                         until Ctrl-C, a line a minute
@@ -27,7 +27,7 @@ for argument in "$@"; do
     --once) ;;
     --software-root) tpm='' ;;
     -h | --help) echo "$usage" && exit ;;
-    *) printf '%s\n' "\"$argument\" is no argument of try.sh." "$usage" >&2 && exit 2 ;;
+    *) printf '%s\n' "\"$argument\" is not an argument of try.sh." "$usage" >&2 && exit 2 ;;
     esac
 done
 

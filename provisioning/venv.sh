@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Lay out .venv from uv.lock, so that .venv/bin/gateway is the command, and install the Debian packages that
-# it needs. Quick and harmless when all is there.
+# Make .venv from uv.lock, with the command .venv/bin/gateway, and install the Debian packages that it needs.
+# Quick and harmless when everything is there.
 #
 #   provisioning/venv.sh [--software-root] [GROUP...]
 #
-# GROUP is a dependency group of pyproject.toml, `try` or `test`. --software-root leaves everything out that
-# has to do with a TPM.
+# GROUP is a dependency group of pyproject.toml, `try` or `test`. --software-root leaves out everything that a
+# TPM needs.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -22,7 +22,7 @@ for argument in "$@"; do
         tpm=()
         ;;
     try | test) groups+=("$argument") ;;
-    *) stop 2 "\"$argument\" is no argument of venv.sh: it takes --software-root, and the groups try and test." ;;
+    *) stop 2 "\"$argument\" is not an argument of venv.sh: use --software-root, and the groups try and test." ;;
     esac
 done
 

@@ -1,4 +1,4 @@
-"""The gateway under trial and the provider, each by the commands that a person would type."""
+"""The demo's gateway and its provider, each run by the commands that a person would type."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ tcp = {{ host = "127.0.0.1", port = {meter.port} }}
         )
 
     async def start(self) -> None:
-        """`gateway run`, until it has read the meter."""
+        """Start `gateway run`, and wait until it has read the meter."""
         self._part = await self._parts.start("gateway", program("gateway"), "run", "--config", self.config)
 
         async def has_read() -> bool:
@@ -95,8 +95,8 @@ tcp = {{ host = "127.0.0.1", port = {meter.port} }}
         return found[0]
 
     async def grant(self, card: Path, start: int) -> int:
-        """Let the holder of `card` open sums of a minute, from the first whole minute after `start` on.
-        Gives that minute's first second."""
+        """Let the holder of `card` open one-minute sums, from the first whole minute after `start` on; that
+        minute's first second."""
         done = await self._parts.run(
             *(program("gateway"), "grant", "new", "--config", self.config, "--to", card),
             *("--granularity", "1min", "--lanes", ",".join(LANES), "--from", _spell(start)),
@@ -105,11 +105,11 @@ tcp = {{ host = "127.0.0.1", port = {meter.port} }}
         return int(json.loads(must(done, "`gateway grant new`").out)["grants"][0]["from_ms"] // 1000)
 
     def log_end(self) -> str:
-        """What the gateway said last, indented."""
+        """The end of the gateway's log, indented."""
         return self._part.log_end() if self._part is not None else ""
 
     async def _status(self) -> dict[str, Any] | None:
-        """None while no gateway answers."""
+        """The gateway's status; None while it does not answer."""
         done = await self._parts.run(program("gateway"), "status", "--config", self.config, "--json")
         return json.loads(done.out) if done.code == 0 else None
 
@@ -123,11 +123,11 @@ class Provider:
 
     @property
     def card(self) -> Path:
-        """What the household grants to."""
+        """The card that the household grants to."""
         return self._folder / "card.cose"
 
     async def new(self) -> None:
-        """`gateway provider new`"""
+        """Make the keys and the card: `gateway provider new`."""
         done = await self._parts.run(program("gateway"), "provider", "new", self._folder, "--name", "Utility")
         must(done, "`gateway provider new`")
 

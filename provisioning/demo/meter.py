@@ -13,14 +13,14 @@ MODEL = "eastron-sdm630"
 
 @dataclass(frozen=True, slots=True)
 class SimulatedMeter:
-    """A simulated home's meter on Modbus TCP, and the file in which it notes what it showed."""
+    """A simulated home's meter on Modbus TCP, and the file in which it records what it showed."""
 
     port: int
     truth: Path
 
 
 async def start_meter(parts: Parts, folder: Path) -> SimulatedMeter:
-    """`gateway simulate modbus`, on a port that the system chooses."""
+    """Start `gateway simulate modbus`, on a port that the system chooses."""
     truth = folder / "truth.jsonl"
     part = await parts.start(
         "meter", program("gateway"), "simulate", "modbus", "--profile", MODEL, "--port", "0", "--truth", truth

@@ -1,4 +1,4 @@
-"""One minute, seen by three: what the provider opened, what the meter showed, what the store holds."""
+"""One minute as three see it: what the provider opened, what the meter showed, what the store holds."""
 
 from __future__ import annotations
 
@@ -45,8 +45,8 @@ def opened_sums(document: str) -> dict[int, dict[str, int]]:
 
 
 def shown_sums(truth: Path, begin: int) -> dict[str, int] | None:
-    """By how much the meter's registers rose in the minute: what they showed in its last second, less what
-    they showed in the second before its first. None while the meter has not noted both."""
+    """How much the meter's registers rose in the minute: what they showed in its last second, less what they
+    showed in the second before its first. None while the meter has not recorded both."""
     registers: dict[int, dict[str, int]] = {}
     wanted = (begin - 1, begin + MINUTE_S - 1)
     for line in truth.read_text(encoding="ascii").splitlines(keepends=True):
@@ -62,7 +62,7 @@ def shown_sums(truth: Path, begin: int) -> dict[str, int] | None:
 
 
 async def sealed_sums(bucket: Bucket, stream: bytes, begin: int) -> dict[str, int]:
-    """The minute's ciphertexts added up modulo 2^64, as anybody can who has the store and no token."""
+    """The minute's ciphertexts added up modulo 2^64, as anybody can who has the store but no token."""
     key = names.descriptor(stream)
     descriptor = Descriptor.from_payload(cose.payload_unchecked(await bucket.get(key), key)[1], key)
     rows = {lane.name: row for row, lane in enumerate(descriptor.lanes)}

@@ -1,4 +1,4 @@
-"""Draws the README's picture of what the demo prints:
+"""The README's picture of what the demo prints, drawn by:
 
 FORCE_COLOR=1 COLUMNS=98 provisioning/try.sh --once 2>/dev/null |
     .venv/bin/python -m provisioning.demo.picture > provisioning/try.svg
@@ -20,7 +20,7 @@ _THEME = TerminalTheme(
     (208, 212, 220),
     [(24, 26, 31), (235, 110, 105), (130, 200, 120), (225, 190, 110), (110, 165, 235)],
 )
-# Nothing is fetched: the reader's own monospaced font will do.
+# No font is fetched: the reader's own monospaced one will do.
 _SVG = """\
 <svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" role="img">
 <style>

@@ -1,7 +1,7 @@
-"""The processes that the demo is made of: each logs to a file of its own, and none outlives this one.
+"""The demo's processes: each logs to a file of its own, and none outlives this one.
 
-A process runs in a session of its own, so that a Ctrl-C on the terminal is for this one alone, which
-then stops them in order. Where this one is killed, the kernel kills them.
+Each runs in a session of its own, so that a Ctrl-C on the terminal reaches only this process, which then
+stops them in order. If this process is killed, the kernel kills them.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from typing import NoReturn
 from gateway.cli.output import printable
 from gateway.errors import Unavailable
 
-# What stands before a command's own words. The kernel's signal at its parent's death (PR_SET_PDEATHSIG)
-# outlives exec; $PPID tells whether the parent was gone already.
+# The prefix of a command. The kernel's signal at its parent's death (PR_SET_PDEATHSIG) outlives exec; $PPID
+# shows whether the parent was gone already.
 _PART = ("setpriv", "--pdeathsig", "KILL", "sh", "-c", '[ $PPID = "$0" ] && exec "$@"')
-# One that starts processes of its own is ended together with them.
+# A command that starts processes of its own is ended together with them.
 _COMMAND = (
     *("setpriv", "--pdeathsig", "TERM", "sh", "-c"),
     'trap "kill -9 0" TERM; [ $PPID = "$0" ] || exit; "$@" & wait $!',
@@ -32,7 +32,7 @@ _READY_S = 60.0  # far above what any part takes to start on a slow machine
 
 
 class PartFailed(Unavailable):
-    """A part ended by itself, or does not do what it is for; the text ends with the last lines it said."""
+    """A part ended on its own, or is not ready in time; the text ends with the last lines of its log."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,31 +53,31 @@ class Part:
     process: asyncio.subprocess.Process
 
     def log_end(self) -> str:
-        """What it said last, indented."""
+        """The end of its log, indented."""
         return end_of(self.log.read_text(errors="replace"))
 
 
 class Parts:
-    """Starts processes with their logs in `folder`, and stops what still runs, last started first."""
+    """The demo's processes, with their logs in `folder`. They are stopped in reverse order of their start."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._running: list[Part] = []
-        self._minders: list[asyncio.Task[None]] = []
+        self._waiters: list[asyncio.Task[None]] = []
         self._died: asyncio.Future[Part] = asyncio.get_running_loop().create_future()
 
     async def start(self, name: str, *command: str | Path) -> Part:
-        """Start a part; `watch` tells when it ends."""
+        """Start a part; `watch` raises when it ends."""
         log = self._folder / f"{name}.log"
         with log.open("ab") as file:
             process = await self._spawn(_PART, command, {}, file.fileno(), subprocess.STDOUT)
         part = Part(name, log, process)
         self._running.append(part)
-        self._minders.append(asyncio.create_task(self._mind(part)))
+        self._waiters.append(asyncio.create_task(self._wait(part)))
         return part
 
     async def run(self, *command: str | Path, environment: Mapping[str, str] | None = None) -> Done:
-        """Run a command to its end, which comes early where this is cancelled."""
+        """Run a command to its end; cancelling this ends it early."""
         pipe = subprocess.PIPE
         process = await self._spawn(_COMMAND, command, environment or {}, pipe, pipe)
         try:
@@ -94,13 +94,13 @@ class Parts:
         part = await asyncio.shield(self._died)
         code = part.process.returncode
         how = f"with exit code {code}" if code is not None and code >= 0 else f"by signal {-(code or 0)}"
-        raise PartFailed(f"The {part.name} ended {how}. The end of what it said:\n{part.log_end()}")
+        raise PartFailed(f"The {part.name} ended {how}. Its log ends:\n{part.log_end()}")
 
     async def stop(self) -> None:
         """Stop all parts in order: SIGTERM, and SIGKILL for one that does not end."""
-        for minder in self._minders:
-            minder.cancel()
-        await asyncio.gather(*self._minders, return_exceptions=True)
+        for waiter in self._waiters:
+            waiter.cancel()
+        await asyncio.gather(*self._waiters, return_exceptions=True)
         while self._running:
             process = self._running.pop().process
             if process.returncode is not None:
@@ -129,7 +129,7 @@ class Parts:
             start_new_session=True,
         )
 
-    async def _mind(self, part: Part) -> None:
+    async def _wait(self, part: Part) -> None:
         await part.process.wait()
         if not self._died.done():
             self._died.set_result(part)
@@ -141,25 +141,25 @@ def program(name: str) -> Path:
 
 
 async def until(part: Part, does: str, ready: Callable[[], Awaitable[bool]]) -> None:
-    """Ask again and again until `ready`; PartFailed where the part does not get there."""
+    """Poll until `ready`; PartFailed if the part does not get there in time."""
     loop = asyncio.get_running_loop()
     deadline = loop.time() + _READY_S
     while not await ready():
         if loop.time() > deadline:
             raise PartFailed(
-                f"The {part.name} does not {does} within {_READY_S:.0f} s. What it said:\n{part.log_end()}"
+                f"The {part.name} did not {does} within {_READY_S:.0f} s. Its log ends:\n{part.log_end()}"
             )
         await asyncio.sleep(0.1)
 
 
 def must(done: Done, what: str) -> Done:
-    """A command that had to succeed; PartFailed with what it said where it did not."""
+    """A command that had to succeed; PartFailed with the end of its output if it did not."""
     if done.code != 0:
-        raise PartFailed(f"{what} failed. What it said:\n{end_of(done.err or done.out)}")
+        raise PartFailed(f"{what} failed. Its output ends:\n{end_of(done.err or done.out)}")
     return done
 
 
 def end_of(text: str) -> str:
-    """The last lines of what a process said, indented."""
+    """The last lines of a process's output, indented."""
     lines = text.splitlines()[-_LINES:] or ["(nothing)"]
     return "\n".join(f"    {printable(line)}" for line in lines)

@@ -1,4 +1,4 @@
-"""Runs the demo once: a fresh folder, its processes, its screen, and the end of all of them."""
+"""A run of the demo: a new folder, its processes, its screen, and the end of all of them."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ _NEEDED_MB = 200  # a run writes some 10 MB; SeaweedFS takes no objects where a 
 
 
 def run(*, once: bool, software: bool) -> int:
-    """Run to the end, and give the exit code. What went wrong is said on stderr."""
-    _forget_settings()
+    """Run to the end, and return the exit code. What went wrong is printed to stderr."""
+    _clear_settings()
     try:
         if not software:
             need_tpm()
@@ -41,7 +41,7 @@ def run(*, once: bool, software: bool) -> int:
         return 128 + signal.SIGPIPE
     except OSError as error:
         where = f" at {error.filename}" if error.filename else ""
-        print(f"The demo cannot go on: {error.strerror}{where}.", file=sys.stderr)
+        print(f"The demo cannot continue: {error.strerror}{where}.", file=sys.stderr)
         return exit_code(Unavailable)
 
 
@@ -52,10 +52,10 @@ async def _run(once: bool, software: bool) -> int:
         async with (LiveScreen if live else Screen)(console, software) as screen:
             parts = Parts(folder)
             story = Story(parts, folder, screen, software)
-            telling = asyncio.create_task(_unless_a_part_ends(story.tell(once), parts))
-            ended = _cancel_at_signals(telling)
+            running = asyncio.create_task(_unless_a_part_ends(story.run(once), parts))
+            ended = _cancel_at_signals(running)
             try:
-                await telling
+                await running
             except asyncio.CancelledError:
                 pass
             finally:
@@ -69,7 +69,7 @@ async def _run(once: bool, software: bool) -> int:
 
 
 async def _unless_a_part_ends(work: Coroutine[Any, Any, None], parts: Parts) -> None:
-    """Do `work`; the first failure, its own or a part's, is raised as it is."""
+    """Do `work`; raise the first failure, its own or a part's, unwrapped."""
     try:
         async with asyncio.TaskGroup() as tasks:
             watching = tasks.create_task(parts.watch())
@@ -83,7 +83,7 @@ async def _unless_a_part_ends(work: Coroutine[Any, Any, None], parts: Parts) -> 
 
 
 def _cancel_at_signals(task: asyncio.Task[None]) -> list[int]:
-    """Have the task cancelled by the first signal that asks to end. Gives the list that all will be in."""
+    """Cancel the task at the first signal that asks to end; the list to which all such signals are added."""
     loop = asyncio.get_running_loop()
     came: list[int] = []
 
@@ -99,12 +99,12 @@ def _cancel_at_signals(task: asyncio.Task[None]) -> list[int]:
 
 @contextlib.contextmanager
 def _fresh_folder() -> Iterator[Path]:
-    """A folder that is gone in the end."""
+    """A folder that is removed at the end."""
     place = Path(tempfile.gettempdir())
     free_mb = shutil.disk_usage(place).free // 1_000_000
     if free_mb < _NEEDED_MB:
         raise Unavailable(
-            f"The disk of {place} has {free_mb} MB left, and the demo wants {_NEEDED_MB}: free some, or name"
+            f"The disk of {place} has {free_mb} MB left, and the demo needs {_NEEDED_MB}: free some, or name"
             " a folder on another disk in TMPDIR."
         )
     with tempfile.TemporaryDirectory(prefix="gateway-try-", ignore_cleanup_errors=True) as name:
@@ -113,8 +113,8 @@ def _fresh_folder() -> Iterator[Path]:
         yield Path(name)
 
 
-def _forget_settings() -> None:
-    """What a person has configured for other S3 servers and networks is not for this one."""
+def _clear_settings() -> None:
+    """Remove a person's settings for other S3 servers and networks from the environment."""
     for name in list(os.environ):
         if name.startswith(("AWS_", "GATEWAY_", "WEED_", "S3_")) or name.lower().endswith("_proxy"):
             del os.environ[name]

@@ -1,7 +1,7 @@
-"""The demo's screen: what it does, what it waits for, what came out.
+"""The demo's screen: its steps, what it waits for, and the results.
 
-`Screen` prints a line for each thing that happened. `LiveScreen`, for a terminal, shows the same as a
-picture that is drawn anew four times a second.
+`Screen` prints a line for each event. `LiveScreen`, for a terminal, shows the same as a picture that is
+redrawn four times a second.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _BAR_CHARS = 16
 
 @dataclass(slots=True)
 class Step:
-    """One thing that must be there before the first minute; `took` seconds once it is."""
+    """A step before the first minute; `took` is its duration in seconds, once it is done."""
 
     name: str
     text: str
@@ -37,7 +37,7 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """What happens at a moment, in seconds of Unix time, and when the wait for it began."""
+    """A wait for an event, from `began` to `until` (seconds of Unix time)."""
 
     what: str
     until: float
@@ -51,12 +51,12 @@ class Wait:
 
     @property
     def share(self) -> float:
-        """How much of it is over."""
+        """The share of it that is over."""
         return min((time.time() - self.began) / max(self.until - self.began, 1), 1)
 
 
 class Screen:
-    """Plain lines. With `software` each table says that there is no TPM."""
+    """A screen of plain lines. With `software` each table says that there is no TPM."""
 
     def __init__(self, console: Console, software: bool) -> None:
         self.minutes: list[Minute] = []
@@ -70,7 +70,7 @@ class Screen:
 
     async def __aenter__(self) -> Self:
         if self._banner:
-            self._say(*self._banner)
+            self._print(*self._banner)
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -78,54 +78,54 @@ class Screen:
             self._console.print(self._last)
 
     def begin(self, name: str, doing: str) -> Step:
-        """A step begins."""
+        """Show that a step begins."""
         step = Step(name, doing)
         self._steps.append(step)
         return step
 
     def done(self, step: Step, result: str) -> None:
-        """A step is done."""
+        """Show that a step is done."""
         step.text, step.took = result, time.monotonic() - step.began
-        self._say(Text(f"{step.name:9} {result} ({step.took:.1f} s)"))
+        self._print(Text(f"{step.name:9} {result} ({step.took:.1f} s)"))
 
     def wait(self, what: str, until: float) -> None:
-        """From now on this is waited for."""
+        """Show what is waited for from now on."""
         self._wait = Wait(what, until)
         if not self.minutes:
-            self._say(Text(str(self._wait)))
+            self._print(Text(str(self._wait)))
 
     def first(self, minute: Minute, sentence: str, code: int) -> None:
-        """The first minute has opened; and how the provider's wish for finer windows ended."""
+        """Show the first minute that opened, and how the provider's request for finer windows ended."""
         self.minutes.append(minute)
         self._refused = views.refused(sentence, code)
-        self._say("", *self._answers(1))
+        self._print("", *self._answers(1))
 
     def more(self, minute: Minute) -> None:
-        """Another minute has opened."""
+        """Show another minute that opened."""
         self.minutes.append(minute)
-        self._say(views.opened([minute], headed=False))
+        self._print(views.opened([minute], headed=False))
 
     def hint(self, text: str) -> None:
-        """What a person may do while it runs."""
+        """Show what a person can do while it runs."""
         self._hint = Text(text, "dim")
-        self._say(self._hint)
+        self._print(self._hint)
 
     def stopping(self) -> None:
-        """From now on the parts are stopped."""
+        """Show that the parts are being stopped."""
         self._wait, self._hint = None, Text("stopping", "dim")
 
     def end(self, text: str, style: str = "") -> None:
-        """The last words, said when all has stopped."""
+        """Set the last line, to be shown when everything has stopped."""
         self._last = Text(text, style)
 
-    def _say(self, *things: RenderableType) -> None:
+    def _print(self, *things: RenderableType) -> None:
         with self._console.capture() as captured:
             self._console.print(Group(*things))
         lines = (line.rstrip() for line in captured.get().splitlines())  # tables are padded
         print("\n".join(lines), file=self._console.file, flush=True)
 
     def _answers(self, most: int) -> list[RenderableType]:
-        """The last `most` minutes as each sees them, and the refusal."""
+        """The last `most` minutes as each party sees them, and the refusal."""
         shown = self.minutes[len(self.minutes) - most :]
         earlier = self.minutes[: len(self.minutes) - most]
         return [
@@ -144,7 +144,7 @@ class Screen:
 
 
 class LiveScreen(Screen):
-    """The same on a terminal: the steps until the first minute, from then on the answers."""
+    """A screen on a terminal: the steps until the first minute, then the minutes."""
 
     def __init__(self, console: Console, software: bool) -> None:
         super().__init__(console, software)
@@ -170,7 +170,7 @@ class LiveScreen(Screen):
         self._console.print(Group(*self._banner, self._progress(), ""))  # above the picture, to stay
         super().first(minute, sentence, code)
 
-    def _say(self, *things: RenderableType) -> None:
+    def _print(self, *things: RenderableType) -> None:
         pass
 
     async def _draw(self) -> None:
@@ -179,7 +179,7 @@ class LiveScreen(Screen):
             await asyncio.sleep(_DRAWN_EVERY_S)
 
     def picture(self) -> RenderableType:
-        """What is on the terminal now. Of the minutes there are the last ones, as many as fit."""
+        """The picture on the terminal now, with as many of the last minutes as fit."""
         footer = [*self._countdown(), *([self._hint] if self._hint else [])]
         if not self.minutes:
             return Group(*self._banner, self._progress(), "", *footer)

@@ -1,4 +1,4 @@
-"""SeaweedFS, an S3 server, all of it in one process on loopback: its ports, and how it is called."""
+"""SeaweedFS, an S3 server, all of it in one process on loopback: its ports, and its command line."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from gateway.errors import Unavailable
 
 PARTS = ("master", "volume", "filer", "s3", "admin")
 GRPC = 10_000
-"""SeaweedFS's parts look for each other's gRPC at this distance, whatever its options say."""
+"""The distance at which SeaweedFS's parts look for each other's gRPC ports, whatever its options say."""
 # With GRPC added still below the ports that Linux gives to outgoing connections (32768 to 60999): a
 # client that calls a stopped server's port in that range may be given the same port, and reach itself.
 _PORTS = range(15_000, 22_000)
 
 
 def free_ports(stack: ExitStack) -> dict[str, int]:
-    """A free port for each part, free GRPC above it too, that nobody else here picks until `stack` ends,
-    also while nothing listens there."""
+    """A free port for each part, free GRPC above it too. No other caller on this machine gets it until
+    `stack` ends, even while nothing listens there."""
     ports: list[int] = []
     for port in random.sample(_PORTS, len(_PORTS)):
         if len(ports) == len(PARTS):
@@ -37,7 +37,7 @@ def free_ports(stack: ExitStack) -> dict[str, int]:
 
 
 def command(weed: Path, data: Path, config: Path, listen: Mapping[str, int], *options: str) -> list[str]:
-    """The program `weed` with its state in `data` and who may do what in `config`."""
+    """The command line of the program `weed`, with its state in `data` and the permissions in `config`."""
     return [
         str(weed),
         "mini",
@@ -47,7 +47,7 @@ def command(weed: Path, data: Path, config: Path, listen: Mapping[str, int], *op
         *(f"-{part}.port={port}" for part, port in listen.items()),
         *(f"-{part}.port.grpc={port + GRPC}" for part, port in listen.items()),
         f"-s3.config={config}",
-        "-s3.autoCreateBucket=false",  # as Amazon: a put into no bucket is an error
+        "-s3.autoCreateBucket=false",  # as at Amazon: a put into a missing bucket is an error
         "-s3.port.iceberg=0",
         "-s3.port.lance=0",
         "-volume.preStopSeconds=0",

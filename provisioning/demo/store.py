@@ -1,4 +1,4 @@
-"""A real S3 server, and who may do what in it."""
+"""A real S3 server, and the credentials and permissions in it."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ REGION = "us-east-1"
 
 @dataclass(frozen=True, slots=True)
 class Keys:
-    """Somebody's credentials at the S3 server, and what they may do there."""
+    """Credentials at the S3 server, and the actions that they permit."""
 
     actions: tuple[str, ...]
     access_key: str = field(default_factory=lambda: secrets.token_hex(10))
     secret_key: str = field(default_factory=lambda: secrets.token_hex(20), repr=False)
 
     def environment(self) -> dict[str, str]:
-        """As AWS's tools take them."""
+        """The keys as AWS's tools take them."""
         return {"AWS_ACCESS_KEY_ID": self.access_key, "AWS_SECRET_ACCESS_KEY": self.secret_key}
 
     def file(self) -> str:
-        """As the gateway's `credentials` file has them."""
+        """The keys as the gateway's `credentials` file has them."""
         return f"access_key_id={self.access_key}\nsecret_access_key={self.secret_key}\n"
 
 
@@ -58,7 +58,7 @@ def _keys(*actions: str) -> Keys:
 
 
 async def start_store(parts: Parts, folder: Path, ports: ExitStack) -> Store:
-    """SeaweedFS, all of it in one process. `ports` holds on to its ports while nothing listens there."""
+    """Start SeaweedFS, all of it in one process. `ports` reserves its ports while nothing listens there."""
     listen = seaweedfs.free_ports(ports)
     store = Store(f"http://127.0.0.1:{listen['s3']}")
     identities = [
@@ -94,6 +94,6 @@ async def start_store(parts: Parts, folder: Path, ports: ExitStack) -> Store:
 
 
 def write_secret(path: Path, text: str) -> None:
-    """Write a file that only its owner ever could read."""
+    """Write a file that only its owner could ever read."""
     path.touch(0o600, exist_ok=False)
     path.write_text(text)

@@ -1,4 +1,4 @@
-"""What happens, in order: the parts start, a grant is made, minutes close, are opened and compared."""
+"""The course of the demo: the parts start, a grant is made, minutes close, are opened and compared."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from provisioning.demo.store import Store, start_store
 from provisioning.demo.tpm import start_tpm
 from provisioning.demo.views import clock_time
 
-_READING_S = 5  # until the gateway reads the meter, roughly: only to say how long all will take
+_READING_S = 5  # until the gateway reads the meter, roughly: only to estimate how long it all takes
 _SENT_S = 1.0  # a minute's last unit is sealed with the next commit, within a second
 _OPENED_S = 60.0  # far above what its way through the store takes
 
 _DIFFERS = (
-    "A sum is not what the meter showed. Where this machine was too busy to read the meter at a minute's"
-    " border that can be: a second's energy is in the minute before or after. Otherwise please report it."
+    "A sum is not what the meter showed. If this machine was too busy to read the meter at a minute's border,"
+    " a second's energy can be in the minute before or after. Otherwise please report it."
 )
 
 T = TypeVar("T")
@@ -35,7 +35,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class _Home:
-    """Where a minute is looked up."""
+    """The parts in which a minute is looked up."""
 
     meter: SimulatedMeter
     store: Store
@@ -44,7 +44,7 @@ class _Home:
 
 
 class Story:
-    """Told to `screen`. The root is in a TPM, with `software` in a file."""
+    """The course of one run, shown on `screen`. The root is in a TPM, with `software` in a file."""
 
     def __init__(self, parts: Parts, folder: Path, screen: Screen, software: bool) -> None:
         self._parts = parts
@@ -60,7 +60,7 @@ class Story:
         if self._finer != exit_code(NotGranted):
             return (
                 1,
-                "Finer sums were asked for and not refused as they must be. Please report it.",
+                "A request for finer sums must be refused, and was not. Please report it.",
                 "bold red",
             )
         if not all(minute.agrees for minute in minutes):
@@ -70,24 +70,24 @@ class Story:
         )
         return 0, f"{count} what the meter showed, to the last mWh.", "bold green"
 
-    async def tell(self, once: bool) -> None:
-        """Up to the first minute, or for ever."""
+    async def run(self, once: bool) -> None:
+        """Run up to the first minute, or until cancelled."""
         screen = self._screen
         start = _next(time.time() + _READING_S, LINK_UNITS)
         screen.wait("the first minute should close", _next(start - 1, MINUTE_S) + MINUTE_S)
         with ExitStack() as ports:
-            home = await self._move_in(ports)
+            home = await self._start_parts(ports)
             begin = await self._grant(home)
             screen.wait("the first minute closes", begin + MINUTE_S)
             minutes = await self._opened(home, begin)
             finer = await self._provider.read(home.store, home.stream, begin, "10s")
             self._finer = finer.code
-            screen.first(minutes.pop(0), finer.err.strip() or "The provider has got them.", finer.code)
+            screen.first(minutes.pop(0), finer.err.strip() or "The provider received them.", finer.code)
             if once:
                 return
             screen.hint(
-                "Ctrl-C ends it. Until then the gateway can be asked, from another terminal:\n"
-                f"  {_shortly(program('gateway'))} status --config {home.gateway.config}"
+                "Ctrl-C ends it. Until then, query the gateway from another terminal:\n"
+                f"  {_typed(program('gateway'))} status --config {home.gateway.config}"
             )
             while True:
                 for minute in minutes:
@@ -96,7 +96,7 @@ class Story:
                 screen.wait("the next minute closes", begin + MINUTE_S)
                 minutes = await self._opened(home, begin)
 
-    async def _move_in(self, ports: ExitStack) -> _Home:
+    async def _start_parts(self, ports: ExitStack) -> _Home:
         """Start all parts, and wait until the stream begins."""
         parts, folder = self._parts, self._folder
         async with asyncio.TaskGroup() as starting:
@@ -141,7 +141,7 @@ class Story:
         return _Home(meter.result(), store.result(), gateway, stream)
 
     async def _grant(self, home: _Home) -> int:
-        """The first second that it opens."""
+        """Make the grant; the first second that it opens."""
         return await self._step(
             "grant",
             "is made",
@@ -158,7 +158,7 @@ class Story:
         return value
 
     async def _opened(self, home: _Home, begin: int) -> list[Minute]:
-        """Wait until the minute from `begin` on has closed and opens. Gives it, and those after it that
+        """Wait until the minute from `begin` on has closed and opens; that minute, and those after it that
         opened too (a laptop may have slept)."""
         while (left := begin + MINUTE_S + _SENT_S - time.time()) > 0:  # noqa: ASYNC110 - a clock may be set
             await asyncio.sleep(min(left, 1))
@@ -170,14 +170,14 @@ class Story:
                 return minutes
             if time.monotonic() > deadline:
                 raise PartFailed(
-                    f"The minute from {clock_time(begin)} on does not open within {_OPENED_S:.0f} s after its"
-                    f" end. The provider says:\n{end_of(done.err or done.out)}\n"
-                    f"and the gateway:\n{home.gateway.log_end()}"
+                    f"The minute from {clock_time(begin)} on did not open within {_OPENED_S:.0f} s after its"
+                    f" end. The provider's output:\n{end_of(done.err or done.out)}\n"
+                    f"The end of the gateway's log:\n{home.gateway.log_end()}"
                 )
             await asyncio.sleep(0.2)
 
     async def _compared(self, home: _Home, done: Done) -> list[Minute]:
-        """The minutes that the provider opened, up to the first that the meter has not noted yet."""
+        """The minutes that the provider opened, up to the first that the meter has not recorded yet."""
         bucket = home.store.bucket()
         minutes = []
         try:
@@ -197,7 +197,7 @@ def _next(second: float, step: int) -> int:
     return (int(second) // step + 1) * step
 
 
-def _shortly(path: Path) -> Path:
-    """As a person in this folder would type it."""
+def _typed(path: Path) -> Path:
+    """A path as a person in this folder would type it."""
     here = Path.cwd()
     return path.relative_to(here) if path.is_relative_to(here) else path

@@ -1,4 +1,4 @@
-"""A TPM in software, as a maker would deliver it."""
+"""A TPM in software, as a manufacturer would deliver it."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ def need_tpm() -> None:
     """Unavailable, with what to do, where swtpm is not installed."""
     if any(shutil.which(name) is None for name in ("swtpm", "swtpm_setup", "swtpm_localca")):
         raise Unavailable(
-            "A TPM in software is not installed. Install it with\n"
+            "The TPM in software, swtpm, is not installed. Install it with\n"
             "    sudo apt-get install --no-install-recommends swtpm swtpm-tools\n"
             "or do without a TPM: ./provisioning/try.sh --software-root"
         )
 
 
 async def start_tpm(parts: Parts, folder: Path) -> str:
-    """Manufacture a TPM with an endorsement key and its certificate, and switch it on. Gives its address
-    for tpm2-tss."""
+    """Manufacture a TPM with an endorsement key and its certificate, and switch it on; its address for
+    tpm2-tss."""
     state = folder / "tpm-state"
     state.mkdir()
     maker = folder / "tpm-maker"
     maker.mkdir()
-    # What /etc/swtpm-localca.conf and its like say for the whole machine, for this run alone.
+    # For this run alone, what /etc/swtpm-localca.conf and its like set for the whole machine.
     (maker / "ca.conf").write_text(
         f"statedir = {maker}\nsigningkey = {maker}/key.pem\nissuercert = {maker}/certificate.pem\n"
         f"certserial = {maker}/serial\n"

@@ -1,4 +1,4 @@
-"""What the demo shows, as renderables that fit 80 columns."""
+"""The demo's views, as renderables that fit 80 columns."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from rich.text import Text
 from gateway.cli.output import kwh, printable
 from provisioning.demo.minutes import LANES, Minute
 
-SOFTWARE = "SOFTWARE ROOT, no TPM: who copies this machine's disk can open every reading."
+SOFTWARE = "SOFTWARE ROOT, no TPM: anyone who copies this disk can open every reading."
 OPENED = "The sums that the provider opened, beside what the meter showed (kWh)"
 SEALED = "What the store's owner sees of them: ciphertexts, added up modulo 2^64"
-REFUSED = "What the provider gets when it asks for sums of 10 seconds"
+REFUSED = "What the provider gets when it asks for 10-second sums"
 
 _INDENT = (0, 0, 0, 2)
 
@@ -27,13 +27,13 @@ def clock_time(second: float) -> str:
 
 
 def span(seconds: float) -> str:
-    """43 s, 1 min 40 s"""
+    """A duration as text: 43 s, 1 min 40 s."""
     minutes, rest = divmod(max(round(seconds), 0), 60)
     return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
 
 
 def banner(software: bool) -> list[RenderableType]:
-    """Stands on every screen of a run with the software root."""
+    """The banner on every screen of a run with the software root."""
     return [Text(SOFTWARE, "bold red"), ""] if software else []
 
 
@@ -52,7 +52,7 @@ def opened(minutes: Sequence[Minute], *, headed: bool = True) -> RenderableType:
 
 
 def earlier(minutes: Sequence[Minute]) -> RenderableType:
-    """Stands for minutes that the screen has no more room for."""
+    """A line for the minutes that no longer fit on the screen."""
     wrong = sum(not minute.agrees for minute in minutes)
     return Text(
         f"  {len(minutes)} minutes before: " + (f"{wrong} DIFFER" if wrong else "all agree"),
@@ -78,7 +78,7 @@ def sealed(minutes: Sequence[Minute]) -> RenderableType:
 
 
 def refused(sentence: str, code: int) -> RenderableType:
-    """How the provider's command ended."""
+    """The end of the provider's command."""
     return Padding(
         Group(
             Text("$ gateway provider read --granularity 10s ...", "dim"),
