@@ -1,8 +1,10 @@
 #!/usr/bin/env bash
 # Install what the tests need, and run every check: lint, format, types, tests. A failed check does not keep
-# the next from running. Arguments go to pytest; its summary is the last line.
+# the next from running. pytest's summary is
+# the last line.
 #
-#   provisioning/test.sh [PYTEST ARGUMENT...]
+#   provisioning/test.sh                      all tests, and how much of some rooms they reach (tests/floors.py)
+#   provisioning/test.sh PYTEST-ARGUMENT...   those that pytest chooses
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -15,6 +17,9 @@ step "Installer uv" "PyPI" get_uv
 virtual_environment tpm test
 provisioning/minio.sh >/dev/null
 export GATEWAY_REQUIRE_MINIO=1 # without it tests fail, instead of being skipped
+
+arguments=("$@")
+(($#)) || arguments=(-p tests.floors)
 
 failed=''
 check() { # check TITLE COMMAND...: a step that may fail
@@ -30,6 +35,6 @@ check "Types" .venv/bin/mypy
 [[ ! $failed ]] || echo "Failed: $failed (see above). The tests still run, but this run has failed."
 
 status=0
-.venv/bin/pytest "$@" || status=$?
+.venv/bin/pytest "${arguments[@]}" || status=$?
 [[ ! $failed || $status != 0 ]] || status=1
 exit "$status"

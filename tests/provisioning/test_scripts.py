@@ -195,3 +195,18 @@ class TestOfAllChecks:
         assert result.returncode == ends
         assert result.stdout.splitlines()[-1] == "pytest -k one"
         assert ("mypy" in result.stdout) == (failing == "mypy")
+
+    @pytest.mark.parametrize(
+        ("given", "pytest_is_given", "minio"),
+        [
+            ([], "-p tests.floors", True),
+            (["tests/chain", "-x"], "tests/chain -x", True),
+        ],
+    )
+    def test_which_tests_run(
+        self, project: Path, given: list[str], pytest_is_given: str, minio: bool
+    ) -> None:
+        (project / "provisioning" / "minio.sh").write_text("#!/bin/sh\ntouch minio\n")
+        result = run(project / "provisioning" / "test.sh", *given, cache=project / "cache")
+        assert result.stdout.splitlines()[-1] == f"pytest {pytest_is_given}"
+        assert (project / "minio").exists() == minio
