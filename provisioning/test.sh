@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # Install what the tests need, and run every check: lint, format, types, tests. A failed check does not keep
-# the next from running. pytest's summary is
-# the last line.
+# the next from running. The last line is pytest's summary.
 #
 #   provisioning/test.sh                      all tests, and how much of some rooms they reach (tests/floors.py)
+#   provisioning/test.sh --quick              all tests that are not slow, the imports and the scripts among them
 #   provisioning/test.sh PYTEST-ARGUMENT...   those that pytest chooses
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -15,11 +15,15 @@ debian_packages '' "${base_packages[@]}" "${tpm_packages[@]}" "${swtpm_packages[
 find_python
 step "Installer uv" "PyPI" get_uv
 virtual_environment tpm test
-provisioning/minio.sh >/dev/null
-export GATEWAY_REQUIRE_MINIO=1 # without it tests fail, instead of being skipped
-
-arguments=("$@")
-(($#)) || arguments=(-p tests.floors)
+case ${1-} in
+'') arguments=(-p tests.floors) ;;
+--quick) arguments=(-m 'not slow' --durations=5 --durations-min=1 "${@:2}") ;;
+*) arguments=("$@") ;;
+esac
+if [[ ${1-} != --quick ]]; then
+    provisioning/minio.sh >/dev/null
+    export GATEWAY_REQUIRE_MINIO=1 # without it tests fail, instead of being skipped
+fi
 
 failed=''
 check() { # check TITLE COMMAND...: a step that may fail

@@ -200,6 +200,8 @@ class TestOfAllChecks:
         ("given", "pytest_is_given", "minio"),
         [
             ([], "-p tests.floors", True),
+            (["--quick"], "-m not slow --durations=5 --durations-min=1", False),
+            (["--quick", "tests/chain"], "-m not slow --durations=5 --durations-min=1 tests/chain", False),
             (["tests/chain", "-x"], "tests/chain -x", True),
         ],
     )
