@@ -5,9 +5,12 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
+import subprocess
+import sys
 from collections.abc import Sequence
 from decimal import Decimal
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -31,6 +34,7 @@ from gateway.wire.stream import Chunk, Descriptor, Head, Page
 from gateway.wire.tariff import read_tariff_body, tariff_body
 from tests.vectors import make, plain
 
+ROOT = Path(__file__).parents[2]
 FILES = (
     *("keys", "keystream", "seal", "nonce", "token", "bill", "load", "raw"),
     *("grant", "granularity", "objects", "pages"),
@@ -76,6 +80,14 @@ made = functools.cache(make.everything)
 @pytest.mark.parametrize("name", FILES)
 def test_the_script_makes_the_stored_bytes(name: str) -> None:
     assert make.text(made()[name]) == (make.HERE / f"{name}.json").read_text("utf-8")
+
+
+def test_the_script_shares_no_code_with_the_gateway() -> None:
+    show = "import sys, tests.vectors.make; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", show], cwd=ROOT, capture_output=True, text=True, check=True)
+    imported = done.stdout.split()
+    assert "tests.vectors.plain" in imported
+    assert [module for module in imported if module.partition(".")[0] == "gateway"] == []
 
 
 def test_the_script_agrees_with_published_vectors() -> None:
