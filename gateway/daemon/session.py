@@ -55,12 +55,13 @@ class Session:
 
     async def open(self) -> None:
         """Draw the incarnation, and continue the streams where the ledger ends."""
+        # First: meters that cannot be opened must not cost a step of the TPM's counter, which wears out.
+        self._meters = open_meters(self._config.meter, self._clock, state=self._config.gateway.state)
         self._incarnation = await self._draw()
         streams = {stream.meter: stream for stream in await self._ledger.streams()}
         for stream in streams.values():
             self._rings[stream.id] = await KeyRing.open(self._root, stream.id)
         finisher = self._finisher()
-        self._meters = open_meters(self._config.meter, self._clock, state=self._config.gateway.state)
         for section in self._config.meter:
             sealer = self._sealer(section, self._meters[section.name].rollover)
             self._lines[section.name] = line = Line(sealer, finisher, self._clock)
@@ -135,7 +136,7 @@ class Session:
             )
             _log.warning("%s", detail)
             await self._ledger.audit(AuditEntry(now_ms, "rollback", detail))
-        # A ledger that cannot write must not cost a step of the TPM's counter, which wears out.
+        # A ledger that cannot write must not cost a step of the counter either.
         await self._ledger.audit(AuditEntry(now_ms, "start", f"gateway {gateway.__version__} starts"))
         value = await self._root.draw_incarnation()
         await self._ledger.begin_incarnation(value, now_ms)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from gateway.daemon.session import Session
-from gateway.errors import LedgerError
+from gateway.errors import LedgerError, UsageError
 from gateway.ledger.ledger import Ledger
 from gateway.store.directory import DirectoryBucket
 from gateway.trust.opening import open_root
@@ -105,3 +105,19 @@ async def test_a_ledger_that_cannot_write_costs_no_step_of_the_counter(tmp_path:
         home.mend()
         await home.session_begins()
         assert root.draws == 1
+
+
+async def test_meters_that_cannot_be_opened_cost_no_step_of_the_counter(tmp_path: Path) -> None:
+    home = Home(tmp_path / "home", meters=("main", "heat"))
+    config = home.config()
+    main, heat = config.meter
+    wrong = config.model_copy(update={"meter": (main, heat.model_copy(update={"unit_id": main.unit_id}))})
+    root = await open_root("software", tmp_path / "trust", "")
+    ledger = await Ledger.open(tmp_path / "state" / "ledger.sqlite")
+    try:
+        with pytest.raises(UsageError, match="there is meter main already"):
+            await Session(wrong, FakeClock(), root, ledger, home.bucket).open()
+        assert await ledger.last_incarnation() is None
+    finally:
+        await ledger.close()
+        await root.aclose()
