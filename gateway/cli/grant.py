@@ -20,6 +20,7 @@ from gateway.errors import NotGranted, UsageError
 from gateway.wire.tariff import tariff_body
 
 _FILE = click.Path(path_type=Path, dir_okay=False)
+_NOBODY = "Nobody may open anything."
 
 
 @click.group(
@@ -52,7 +53,7 @@ def command() -> None:
 @click.option("--service", type=_FILE, help="With --load: the card of the registrar's summing service.")
 @click.option("--raw", is_flag=True, help="Every unit. Windows are whole links of the chain, such as 1h.")
 @click.option("--zone", default="UTC", show_default=True, help="Time zone of days and months: Europe/Berlin.")
-@click.option("--lanes", type=Lanes(), help="Some of import,export,power,count.  [default: energy]")
+@click.option("--lanes", type=Lanes(), help="Some of import,export,power,count.  [default: import,export]")
 @click.option("--from", "from_ms", type=Moment(), help="When the first window begins.  [default: now]")
 @click.option("--until", "until_ms", type=Moment(), help="When the grant ends.  [default: never]")
 @click.option("--purpose", required=True, help="What the data is for; part of the grant.")
@@ -90,9 +91,16 @@ def new(
       until = "22:00"
       [[import]]
       price = "0.2450"
-      [export]                      # or a price for each quarter hour from a moment on
+      [[export]]
+      price = "-0.0810"             # negative: the household is paid
+
+    With dynamic prices a lane has, instead of rules, a price for each quarter hour from a moment on, to the
+    end of the bill:
+
+    \b
+      [export]
       start = 2026-11-01T00:00:00+01:00
-      prices = ["-0.0810", "-0.0790"]
+      prices = ["-0.0810", "-0.0790", ...]
 
     A tariff that isolates one window (a price for a single quarter hour, or base-N prices) is refused.
     """
@@ -160,9 +168,13 @@ def _sentences(consent: ConsentStatus) -> list[str]:
 @json_option
 def check(config: Config, as_json: bool) -> None:
     """Say what providers can derive from their grants beyond what each of them opens."""
-    consents = asyncio.run(ControlClient(config.gateway.socket).consent())
+    client = ControlClient(config.gateway.socket)
+    consents = asyncio.run(client.consent())
     if as_json:
         print_json([consent.model_dump() for consent in consents])
+        return
+    if not asyncio.run(client.grants()):
+        click.echo(_NOBODY)
         return
     for consent in consents:
         for sentence in _sentences(consent) or ["nothing beyond what each grant opens by itself"]:
@@ -195,7 +207,7 @@ def list_(config: Config, as_json: bool) -> None:
         print_json([grant.model_dump() for grant in grants])
         return
     if not grants:
-        click.echo("Nobody may open anything.")
+        click.echo(_NOBODY)
         return
     rows = [[g.id, g.provider, _in_words(g), g.purpose, str(g.windows_served), _state(g)] for g in grants]
     print_table(["grant", "provider", "may open", "for", "windows", "state"], rows, numbers=["windows"])

@@ -41,18 +41,18 @@ def command(config: Config, as_json: bool) -> None:
     rows = [[m.meter, m.stream or "not begun", *_progress(m)] for m in status.meters]
     print_table(["meter", "stream", "last reading", "its clock", "sealed until", "chunks"], rows)
     for meter in status.meters:
-        begins = _begins(meter, config.stream) if status.clock_trusted else None
+        begins = _begins(meter, status.now_ms, config.stream) if status.clock_trusted else None
         for sentence in (meter.error, meter.held, begins):
             if sentence:
                 echo(printable(sentence))
 
 
-def _begins(meter: MeterStatus, stream: StreamSection) -> str | None:
+def _begins(meter: MeterStatus, now_ms: int, stream: StreamSection) -> str | None:
     """When the stream of a meter that is read begins: at the next link boundary."""
     link_ms = stream.unit_ms * stream.link_units
     if meter.stream is not None or meter.read_ms is None:
         return None
-    begin_ms = (meter.read_ms // link_ms + 1) * link_ms
+    begin_ms = (now_ms // link_ms + 1) * link_ms
     return f"meter {meter.meter} is read; its stream begins at a link boundary, {recent_time(begin_ms)}"
 
 

@@ -109,14 +109,14 @@ class Config(Section):
                 f"{path}: there is no such file; `gateway config example` prints one to start from"
             ) from None
         except OSError as error:
-            raise UsageError(f"{path}: cannot be read: {error.strerror}") from None
+            raise UsageError(f"{path}: the file cannot be read: {error.strerror}") from None
         except UnicodeDecodeError:
-            raise UsageError(f"{path}: is not UTF-8 text, as a TOML file must be") from None
+            raise UsageError(f"{path}: this is not UTF-8 text, as a TOML file must be") from None
         except tomllib.TOMLDecodeError as error:
-            raise UsageError(f"{path}: is not valid TOML: {error}") from None
+            raise UsageError(f"{path}: this is not valid TOML: {error}") from None
         except (ValueError, RecursionError):
             raise UsageError(
-                f"{path}: is not TOML that can be read: it has a huge number, or is nested too deeply"
+                f"{path}: this is not TOML that can be read: it has a huge number, or is nested too deeply"
             ) from None
         try:
             return cls.model_validate(raw, context=Load(path))

@@ -44,12 +44,12 @@ def load_tariff(path: Path) -> Tariff:
     try:
         raw = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise UsageError(f"{path}: cannot be read: {error.strerror}") from None
+        raise UsageError(f"{path}: the file cannot be read: {error.strerror}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path}: is not valid TOML: {error}") from None
+        raise UsageError(f"{path}: this is not valid TOML: {error}") from None
     except (ValueError, RecursionError):
         raise UsageError(
-            f"{path}: is not a tariff's TOML: it has a huge number, or is nested too deeply"
+            f"{path}: this is not a tariff's TOML: it has a huge number, or is nested too deeply"
         ) from None
     try:
         return _tariff(raw)

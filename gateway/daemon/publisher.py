@@ -43,6 +43,7 @@ class Publisher:
         pause = 1.0
         while True:
             try:
+                asked = not compared
                 if not compared:
                     await self._rollback.compare()
                     compared = True
@@ -54,7 +55,8 @@ class Publisher:
                 await self._clock.sleep(pause)
                 pause = min(pause * 2, _LONGEST_PAUSE_S)
                 continue
-            self.answered_ms = unix_ms(self._clock)
+            if sent or asked:  # with an empty outbox nobody asks the store
+                self.answered_ms = unix_ms(self._clock)
             pause = 1.0
             if not sent:
                 await self._clock.sleep(_IDLE_S)

@@ -42,6 +42,7 @@ class Daemon:
 
     def stop(self) -> None:
         """End the run, once what was read is durable."""
+        _log.info("the gateway stops")
         self._stopped.set()
 
     async def run(self) -> None:

@@ -166,7 +166,7 @@ class ChainFollower:
         if self._skipped:
             return Problem(last.key, f"after {last.key} {chunks} more are missing, {span}")
         key = names.chunk(self._descriptor.stream, first, unit_ms)
-        return Problem(key, f"{key} is missing: by their numbers {chunks} {span}")
+        return Problem(key, f"{key} is missing: the chunks' numbers leave out {chunks} {span}")
 
     def _check_marks(self, here: Place) -> list[Problem]:
         return [

@@ -86,7 +86,7 @@ class Descriptor(Stored):
         claimed = cls.from_payload(cose.payload_unchecked(data, key)[1], key)
         named = cose.kid_of(claimed.signing_key)
         if named != kid:
-            raise Refused(f"{key} names the signing key {named.hex()}; registered is {kid.hex()}")
+            raise Refused(f"{key} names the signing key {named.hex()}, but the registered one is {kid.hex()}")
         return cls.read_at(key, data, claimed.signing_key, claimed.layout.unit_ms)
 
 

@@ -261,7 +261,10 @@ async def test_a_load(home: Home, provider: Provider, tmp_path: Path, gateway: R
             ("--raw", "--granularity", "2h", "--from", "2026-05-29T01:00"),
             "from: a raw grant opens whole links",
         ),
-        (("--bill", "none.toml", "--granularity", "month"), "none.toml: cannot be read: No such file"),
+        (
+            ("--bill", "none.toml", "--granularity", "month"),
+            "none.toml: the file cannot be read: No such file",
+        ),
         (("--granularity", "20min"), "is not a whole number of this stream's units of 15min"),
         (("--granularity", "day", "--zone", "Europe/Atlantis"), "'Europe/Atlantis' is not in the IANA list"),
         (("--granularity", "1h", "--from", "9999-06-01"), "reach beyond the year 9998"),

@@ -322,10 +322,10 @@ def test_a_secret_is_sent_to_where_it_belongs(key: str, tmp_path: Path) -> None:
 def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
     for path, reason in [
         (tmp_path / "absent.toml", "there is no such file; `gateway config example` prints one"),
-        (tmp_path, "cannot be read: Is a directory"),
+        (tmp_path, "the file cannot be read: Is a directory"),
         (
             write(tmp_path, "[store\n"),
-            "is not valid TOML: Expected ']' at the end of a table declaration (at line 1",
+            "this is not valid TOML: Expected ']' at the end of a table declaration (at line 1",
         ),
     ]:
         with pytest.raises(UsageError) as caught:

@@ -47,6 +47,18 @@ async def test_all_goes_out_once_in_order(home: Home) -> None:
         assert home.publisher.answered_ms == home.clock.now_ms
 
 
+async def test_while_nothing_is_sent_the_store_has_not_answered(home: Home) -> None:
+    async with home:
+        await has_some_to_send(home)
+        async with publishing(home):
+            await all_sent(home)
+            answered = home.publisher.answered_ms
+            for _ in range(5):
+                home.clock.pass_s(60)
+                await home.clock.asleep()
+        assert home.publisher.answered_ms == answered
+
+
 @asynccontextmanager
 async def publishing(home: Home) -> AsyncIterator[asyncio.Task[None]]:
     """The publisher at work; time passes when it is `pressed`."""

@@ -177,7 +177,7 @@ def test_several_dropped_chunks(dropped: tuple[int, ...], home: Home) -> None:
     assert [problem.key for problem in found] == [home.chunks[i] for i in begins]
     runs = [next(n for n in range(1, 12) if i + n not in dropped) for i in begins]
     for problem, run in zip(found, runs, strict=True):
-        assert f"by their numbers {run} chunk" in problem.text
+        assert f"the chunks' numbers leave out {run} chunk" in problem.text
 
 
 def test_it_goes_on_after_the_first(home: Home) -> None:

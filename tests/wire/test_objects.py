@@ -413,7 +413,7 @@ def test_a_descriptor_is_pinned_to_the_registered_key() -> None:
     data, key = KEY.sign("gw1/stream", example.payload()), names.descriptor(STREAM)
     assert Descriptor.read_pinned(key, data, KEY.kid) == example
     with pytest.raises(
-        Refused, match=f"names the signing key {KEY.kid.hex()}; registered is {OTHER.kid.hex()}"
+        Refused, match=f"names the signing key {KEY.kid.hex()}, but the registered one is {OTHER.kid.hex()}"
     ):
         Descriptor.read_pinned(key, data, OTHER.kid)
     # it names the registered key and is signed by another

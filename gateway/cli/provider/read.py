@@ -135,14 +135,14 @@ def _print_table(sums: Sums, rows: list[Row]) -> None:
     numbers = set(names) - {provider_rows.FROM}
     cells = [provider_rows.cells(row, lanes, provider_rows.local, "-") for row in rows]
     print_table(names, cells, numbers=numbers)
-    _print_notes(provider_rows.notes(sums))
+    _print_notes(provider_rows.notes(sums) + provider_rows.nothing(sums, rows))
 
 
 def _print_csv(sums: Sums, rows: list[Row]) -> None:
     show = provider_rows.stream_csv(sums.resolved.lanes)
     for row in rows:
         show(row)
-    _print_notes(provider_rows.notes(sums))
+    _print_notes(provider_rows.notes(sums) + provider_rows.nothing(sums, rows))
 
 
 def _print_document(sums: Sums, rows: list[Row]) -> None:

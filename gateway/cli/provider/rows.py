@@ -105,6 +105,13 @@ def document(sums: Sums, rows: Sequence[Row]) -> dict[str, object]:
     }
 
 
+def nothing(sums: Sums, rows: Sequence[Row]) -> list[str]:
+    """A sentence when an answer has neither rows nor anything left out."""
+    if rows or _gaps(sums):
+        return []
+    return ["no window that was asked for has closed yet, as far as the store knows"]
+
+
 def notes(sums: Sums) -> list[str]:
     """Sentences about the rows for a person: the grants they come from, and what is left out."""
     left_out = [
