@@ -1,4 +1,7 @@
-"""ES256 as COSE wants it (RFC 9053, section 2.1): a signature is r | s, 32 bytes each.
+"""ES256 as COSE wants it (RFC 9053, section 2.1): a signature is r | s, 32 bytes each, in its low-s form.
+
+Where (r, s) verifies, (r, n - s) does too. Of these twins the one with s <= (n-1)/2 counts and the other is
+refused: an object has one form, and nobody without the key can give a signed object other bytes.
 
 `cryptography` and X.509 have it as a DER sequence of two integers: this is the one place that turns one into
 the other. Public keys are written as SubjectPublicKeyInfo (RFC 5280, section 4.1; RFC 5480).
@@ -15,6 +18,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from gateway.errors import TrustError
 
 SIGNATURE_BYTES = 64
+ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
+"""n of P-256 (NIST SP 800-186, section 3.2.1.3)."""
 _HALF = SIGNATURE_BYTES // 2
 
 
@@ -30,8 +35,9 @@ def sign(key: ec.EllipticCurvePrivateKey, message: bytes) -> bytes:
 
 
 def signature(key: ec.EllipticCurvePublicKey, message: bytes, r: int, s: int) -> bytes:
-    """r | s, padded to SIGNATURE_BYTES, once `key` verifies it over `message`. A signature that does not
-    verify (a glitch in the signer could even betray its key) goes nowhere: TrustError."""
+    """r | s in its low-s form, padded to SIGNATURE_BYTES, once `key` verifies it over `message`. A signature
+    that does not verify (a glitch in the signer could even betray its key) goes nowhere: TrustError."""
+    s = min(s, ORDER - s)
     if not _verifies(key, message, r, s):
         raise TrustError(
             "the root of trust made a signature that its own key does not verify: power the device off and"
@@ -41,9 +47,9 @@ def signature(key: ec.EllipticCurvePublicKey, message: bytes, r: int, s: int) ->
 
 
 def verifies(key: ec.EllipticCurvePublicKey, message: bytes, signed: bytes) -> bool:
-    """Whether `signed`, r | s of SIGNATURE_BYTES, is a signature of `key` over `message`."""
+    """Whether `signed`, r | s of SIGNATURE_BYTES, is a low-s signature of `key` over `message`."""
     r, s = (int.from_bytes(half, "big") for half in (signed[:_HALF], signed[_HALF:]))
-    return _verifies(key, message, r, s)
+    return 0 < r < ORDER and 0 < s <= ORDER // 2 and _verifies(key, message, r, s)
 
 
 def _verifies(key: ec.EllipticCurvePublicKey, message: bytes, r: int, s: int) -> bool:

@@ -15,6 +15,7 @@ from gateway.daemon.rollback import StoreAhead
 from gateway.errors import LedgerError, StoreUnavailable, TrustError
 from gateway.store.directory import DirectoryBucket
 from gateway.wire import names
+from gateway.wire.es256 import ORDER
 from tests.support.home import CHUNK_UNITS, LINK_UNITS, MEMORY, Home, kind_of
 from tests.support.provider import Provider
 
@@ -416,3 +417,25 @@ async def lives(life: list[Act]) -> None:
 @given(LIFE)
 def test_rolled_back_at_any_time_the_chain_goes_on_without_a_fork(life: list[Act]) -> None:
     asyncio.run(lives(life))
+
+
+async def test_a_signatures_twin_is_no_sign_of_a_rollback(tmp_path: Path) -> None:
+    """A store has no key, and can turn each signature (r, s) into (r, n - s), which ECDSA takes too. Objects
+    that it had and did not confirm are sent again, and meet their twins."""
+    async with Home(tmp_path) as home:
+        await home.runs(3 * LINK_UNITS)
+        home.bucket.deaf = True
+        await home.publish()
+        home.bucket.deaf = False
+        store = home.folder / "store"
+        twins = [path for path in store.rglob("*.cose") if path.is_file()]
+        for path in twins:
+            data = path.read_bytes()
+            path.write_bytes(data[:-32] + (ORDER - int.from_bytes(data[-32:], "big")).to_bytes(32, "big"))
+        assert twins
+        before = (await home.ledger.position(await home.stream())).next_unit
+        assert await home.publishes_all() == 0
+        assert (await home.ledger.position(await home.stream())).next_unit == before
+        await home.runs(LINK_UNITS)
+        assert await home.publishes_all() == 0
+        await home.check_energy()

@@ -5,15 +5,13 @@ from __future__ import annotations
 import secrets
 from dataclasses import replace
 
-from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 
 from gateway.chain.grant import Grant, open_k0, xwing_public_bytes
 from gateway.chain.keys import next_key, token_key
 from gateway.chain.token import open_token, read_words
 from gateway.store.bucket import Bucket
-from gateway.wire import cose, names
+from gateway.wire import cose, es256, names
 from gateway.wire.card import Card
 from gateway.wire.es256 import spki
 from gateway.wire.grant import GrantObject, Tokens, read_grant_body
@@ -43,8 +41,7 @@ class Provider:
         card = replace(self.card, **changes)  # type: ignore[arg-type]
         payload = card.payload()
         message = cose.to_be_signed(card.TYPE, card.kid, payload)
-        r, s = decode_dss_signature(self._key.sign(message, ec.ECDSA(hashes.SHA256())))
-        return cose.assemble(card.kid, payload, r.to_bytes(32, "big") + s.to_bytes(32, "big"))
+        return cose.assemble(card.kid, payload, es256.sign(self._key, message))
 
     async def grant(
         self, bucket: Bucket, public_key: bytes, stream: bytes, grant_id: bytes, unit_ms: int

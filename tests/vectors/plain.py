@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
 
 MASK = 2**64 - 1
+_N = 2**256 - 2**224 + 2**192 - 0x4319055258E8617B0C46353D039CDAAF  # the order of P-256
 
 
 def h(data: bytes) -> bytes:
@@ -122,6 +123,7 @@ class Signer:
         signed = cbor(["Signature1", protected, type_string.encode(), payload])
         der = self._key.sign(signed, ec.ECDSA(SHA256(), deterministic_signing=True))
         r, s = utils.decode_dss_signature(der)
+        s = min(s, _N - s)  # of a signature and its twin, the one that counts
         signature = r.to_bytes(32, "big") + s.to_bytes(32, "big")
         return signed, cbor(Tag(18, [protected, {}, payload, signature]))
 

@@ -8,9 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from cddl_verifier import Validator
-from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from hypothesis import strategies as st
 
@@ -19,7 +17,7 @@ from gateway.chain.grant import KINDS, Grant
 from gateway.chain.layout import LANES, Layout
 from gateway.chain.tariff import Dynamic, Rule, Tariff, TimeOfUse
 from gateway.chain.window import Granularity
-from gateway.wire import cose
+from gateway.wire import cose, es256
 from gateway.wire.card import Card
 from gateway.wire.grant import GrantObject, Revocation, Tokens, grant_body
 from gateway.wire.stream import Chunk, Descriptor, Head, Page
@@ -47,8 +45,7 @@ class Key:
         self.kid = cose.kid_of(self.public)
 
     def signature(self, message: bytes) -> bytes:
-        r, s = decode_dss_signature(self.private.sign(message, ec.ECDSA(hashes.SHA256())))
-        return r.to_bytes(32, "big") + s.to_bytes(32, "big")
+        return es256.sign(self.private, message)
 
     def sign(self, type_string: str, payload: bytes) -> bytes:
         """A whole COSE_Sign1."""

@@ -23,8 +23,19 @@ def test_what_is_signed_verifies_both_ways(message: bytes) -> None:
     assert es256.verifies(PUBLIC, message, made)
     r, s = (int.from_bytes(half, "big") for half in (made[:32], made[32:]))
     PUBLIC.verify(encode_dss_signature(r, s), message, ECDSA)  # raises where it does not fit
+    assert 1 <= s <= (es256.ORDER - 1) // 2
     r, s = decode_dss_signature(KEY.private.sign(message, ECDSA))
     assert es256.verifies(PUBLIC, message, es256.signature(PUBLIC, message, r, s))
+
+
+@given(st.binary(max_size=100))
+def test_the_twin_of_a_signature_is_refused(message: bytes) -> None:
+    """(r, n - s) verifies as ECDSA goes: anybody can make it, without the key."""
+    made = es256.sign(KEY.private, message)
+    r, s = (int.from_bytes(half, "big") for half in (made[:32], made[32:]))
+    PUBLIC.verify(encode_dss_signature(r, es256.ORDER - s), message, ECDSA)
+    assert not es256.verifies(PUBLIC, message, made[:32] + (es256.ORDER - s).to_bytes(32, "big"))
+    assert es256.signature(PUBLIC, message, r, es256.ORDER - s) == made
 
 
 @given(st.binary(max_size=100), st.integers(0, 511))
