@@ -18,9 +18,7 @@ from pathlib import Path
 from typing import ClassVar, Literal, Protocol
 
 import numpy as np
-from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from gateway.chain.grant import Grant, Kind, seal_k0
@@ -32,7 +30,7 @@ from gateway.chain.tariff import Tariff
 from gateway.chain.token import make_token, pack_words
 from gateway.chain.window import Granularity
 from gateway.provider.identity import Identity, new_identity, open_identity
-from gateway.wire import cose, names
+from gateway.wire import cose, es256, names
 from gateway.wire.card import Card
 from gateway.wire.grant import GrantObject, Revocation, Tokens, grant_body
 from gateway.wire.stream import Assurance, Chunk, Descriptor, Head, Page
@@ -74,8 +72,7 @@ class Signer:
         """The COSE_Sign1 of an object; a wrong `type_string` makes it one of another type."""
         payload = item.payload()
         message = cose.to_be_signed(type_string or item.TYPE, self.kid, payload)
-        r, s = decode_dss_signature(self.key.sign(message, ec.ECDSA(hashes.SHA256())))
-        return cose.assemble(self.kid, payload, r.to_bytes(32, "big") + s.to_bytes(32, "big"))
+        return cose.assemble(self.kid, payload, es256.sign(self.key, message))
 
 
 class Home:
