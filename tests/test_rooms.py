@@ -19,7 +19,7 @@ TABLE = "gateway/README.md"
 def lint(folder: Path) -> subprocess.CompletedProcess[str]:
     """Run import-linter on the `gateway` package in `folder`, with the contract of that folder."""
     command = [str(Path(sys.executable).with_name("lint-imports")), "--no-logo", "--no-cache"]
-    env = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
+    env = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1", "COLUMNS": "200"}
     return subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, check=False)
 
 
