@@ -6,7 +6,7 @@ other decides what happened: a register started again from 0 ("rolled": three re
 answers ("exchanged": three with its serial number; or, where no serial number distinguishes the meters and
 the registers are far from where they were, ten over a quarter of an hour). What the old and the new meter
 counted between the last believed reading and the first of the run is not known and counts as 0. A fall of
-less than 20 kWh under the same serial number is never an exchange, however long it lasts.
+less than 20 kWh without another serial number is never an exchange, however long it lasts.
 
 A register that jumped up and stays there does not become believable with time: a reading that continues held
 ones must fit within the time since the one before it.

@@ -146,7 +146,7 @@ class Sums:
                 self._openers.append(opener)
 
     def _end(self) -> int | None:
-        """The end of the last window that can open; None while there is no last one."""
+        """The end of the last window that can open; None while more can always come."""
         granularity, limits = self.resolved.granularity, [opener.held.limit for opener in self._openers]
         known = [limit for limit in limits if limit is not None]
         ends = [] if self.resolved.until is None else [self.resolved.until]
