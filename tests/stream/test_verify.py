@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import ClassVar
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature, encode_dss_signature
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.errors import NotFound
+from gateway.errors import NotFound, Refused
 from gateway.provider.query import Query
 from gateway.stream.chunks import ChainFollower
 from gateway.stream.seen import Seen
@@ -275,14 +277,17 @@ def _chunk_at(home: Home, i: int) -> Chunk:
 
 
 @pytest.mark.parametrize("i", [0, 1, 5, 10])
-def test_a_signature_in_its_other_form_is_another_object(i: int, home: Home) -> None:
-    """(r, -s) is as valid a signature as (r, s): only the chain of digests tells."""
+def test_a_signature_in_its_other_form_is_refused(i: int, home: Home) -> None:
+    """(r, -s) verifies where (r, s) does: only the rule that s is low keeps it from being another object."""
     key = home.chunks[i]
     kid, payload, signature = cose.payload_unchecked(home.objects[key], "chunk")
     s = P256_ORDER - int.from_bytes(signature[32:], "big")
     home.objects[key] = cose.assemble(kid, payload, signature[:32] + s.to_bytes(32, "big"))
-    assert decode_dss_signature(encode_dss_signature(1, s))[1] == s
-    _chunk_at(home, i)
+    message = cose.to_be_signed("gw1/chunk", kid, payload)
+    twin = encode_dss_signature(int.from_bytes(signature[:32], "big"), s)
+    home.signer.key.public_key().verify(twin, message, ec.ECDSA(hashes.SHA256()))
+    with pytest.raises(Refused, match="the signature of chunk does not fit"):
+        _chunk_at(home, i)
     assert named(home) == {key}
 
 
