@@ -1,18 +1,20 @@
 """The summing service: gives away the sum of its halves over a set of homes, and never a single half.
 
-Two sums over the same time and different sets would reveal the homes by which they differ, so for any instant
-there is one set, for ever.
+Sums over sets that share some homes, for one instant, would reveal the homes by which the sets differ. So at
+any instant the sets that it answered for are equal or disjoint, for ever.
 """
 
 from __future__ import annotations
 
 import fcntl
-import hashlib
 import json
-from collections.abc import Sequence
-from contextlib import aclosing
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import aclosing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+
+from pydantic import TypeAdapter
 
 from gateway.chain.seal import MASK
 from gateway.chain.token import read_words
@@ -22,45 +24,57 @@ from gateway.provider.grants import own_grants
 from gateway.provider.identity import Identity
 from gateway.provider.load import Member, Window, locate
 from gateway.provider.tokens import Opener
+from gateway.wire.cose import kid_of
 
 LEAST = 2
-"""A sum over fewer homes is one home's."""
+"""A sum over a single home would be that home's."""
+
+_FILE = TypeAdapter(list[tuple[int, int, frozenset[str]]])
 
 
 @dataclass(frozen=True, slots=True)
 class _Summed:
-    """[start_ms, end_ms) was summed over this set of homes alone."""
+    """A set of homes, as their streams' ids, that was summed over [start_ms, end_ms) of Unix time."""
 
     start_ms: int
     end_ms: int
-    homes: str
+    homes: frozenset[str]
 
 
 class SummingService:
-    """The registrar's summing service. It records in `folder` what it has summed."""
+    """The registrar's summing service. It records in `folder` which sets it answered for."""
 
     def __init__(self, folder: Path, identity: Identity, k_min: int) -> None:
-        """`k_min` is the least number of homes that it sums over."""
+        """`k_min`: the least number of gateways whose homes it sums. The record must have been begun."""
         if k_min < LEAST:
-            raise UsageError(f"k_min = {k_min}: expected at least {LEAST} homes")
+            raise UsageError(f"k_min = {k_min}: expected at least {LEAST} gateways")
         self._record = _Record(folder)
         self._identity = identity
         self._k_min = k_min
 
+    @staticmethod
+    def begin(folder: Path) -> None:
+        """Begin the record of a service that has answered nothing yet. UsageError where `folder` has one."""
+        _Record(folder).begin()
+
     async def add(self, homes: Sequence[Member], window: Window) -> int:
         """The sum of its halves for the set, modulo 2^64.
 
-        NotGranted for too few homes, for a set other than the one that was summed over this time before, and
-        where a home's grant has no such window; Unavailable while a token is not there yet.
+        NotGranted for too few gateways, for a set that shares some homes with another that was summed at an
+        instant of the window, and where a home's grant has no such window; Unavailable while a token is not
+        there yet.
         """
-        streams = {home.stream for home in homes}
+        streams = frozenset(home.stream.hex() for home in homes)
         if len(streams) < len(homes):
             raise UsageError("the set names a home twice: name each once")
-        if len(streams) < self._k_min:
-            raise NotGranted(f"a sum over {len(streams)} homes is not given away: use at least {self._k_min}")
+        gateways = {kid_of(home.reader.descriptor.signing_key) for home in homes}
+        if len(gateways) < self._k_min:
+            raise NotGranted(
+                f"only sums over homes of {self._k_min} gateways or more are given away; this set has homes "
+                f"of {len(gateways)}"
+            )
         total = sum([await self._half(home, window) for home in homes]) & MASK
-        set_id = hashlib.sha256(b"".join(sorted(streams))).hexdigest()
-        self._record.claim(_Summed(window.start_ms, window.end_ms, set_id))
+        self._record.claim(_Summed(window.start_ms, window.end_ms, streams))
         return total
 
     async def _half(self, home: Member, window: Window) -> int:
@@ -80,45 +94,62 @@ class _Record:
     def __init__(self, folder: Path) -> None:
         self._path = folder / "summed.json"
 
+    def begin(self) -> None:
+        """Write an empty record; UsageError where there is one, damaged or not."""
+        with self._locked():
+            if self._path.exists():
+                raise UsageError(f"{self._path} is there already: a record is begun once")
+            self._save([])
+
     def claim(self, new: _Summed) -> None:
-        """Reserve a time for a set, for ever; NotGranted where part of it is another set's."""
+        """From now on these homes are summed in this set alone at every instant of this time; NotGranted
+        where some of them were summed in another."""
+        with self._locked():
+            known = self._load()
+            for one in known:
+                meet = one.start_ms < new.end_ms and new.start_ms < one.end_ms
+                if meet and one.homes != new.homes and one.homes & new.homes:
+                    raise NotGranted(
+                        f"from {one.start_ms} to {one.end_ms} ms of Unix time another set of homes was "
+                        "summed, which has some of these: a second sum would reveal the homes by which "
+                        "the sets differ"
+                    )
+            self._save(_joined([*known, new]))
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        """The folder's lock: of two services on one folder, also in two processes, one waits."""
         try:
-            with self._path.with_suffix(".lock").open("w") as lock:
-                fcntl.flock(lock, fcntl.LOCK_EX)  # two services on one folder answer one after the other
-                known = self._load()
-                for one in known:
-                    if one.homes != new.homes and one.start_ms < new.end_ms and new.start_ms < one.end_ms:
-                        raise NotGranted(
-                            f"from {one.start_ms} to {one.end_ms} ms of Unix time another set of homes was "
-                            "summed: a second sum would reveal the homes by which the sets differ"
-                        )
-                self._save(_joined([*known, new]))
+            folder = os.open(self._path.parent, os.O_RDONLY | os.O_DIRECTORY)
+            try:
+                fcntl.flock(folder, fcntl.LOCK_EX)
+                yield
+            finally:
+                os.close(folder)
         except OSError as error:
             raise UsageError(f"{self._path} cannot be used: {error.strerror}") from None
 
     def _load(self) -> list[_Summed]:
         try:
-            known = [
-                _Summed(int(a), int(b), str(homes)) for a, b, homes in json.loads(self._path.read_bytes())
-            ]
+            return [_Summed(*row) for row in _FILE.validate_json(self._path.read_bytes(), strict=True)]
         except FileNotFoundError:
-            return []
-        except (ValueError, TypeError):
-            raise UsageError(
-                f"{self._path} is damaged, so it is not known what was summed, and nothing more may be: "
-                "restore it from a backup"
-            ) from None
-        return known
+            state = "missing"
+        except ValueError:
+            state = "damaged"
+        raise UsageError(
+            f"{self._path} is {state}, so nobody knows what was summed, and nothing more may be: put a copy "
+            "of it back that has every sum"
+        )
 
     def _save(self, known: Sequence[_Summed]) -> None:
-        document = [[one.start_ms, one.end_ms, one.homes] for one in known]
+        document = [[one.start_ms, one.end_ms, sorted(one.homes)] for one in known]
         write_durably(self._path, json.dumps(document).encode(), 0o644)
 
 
 def _joined(summed: Sequence[_Summed]) -> list[_Summed]:
-    """The same times and sets in order, in as few entries as possible."""
+    """The same times of each set, in as few entries as can be."""
     joined: list[_Summed] = []
-    for one in sorted(summed, key=lambda one: (one.start_ms, one.end_ms)):
+    for one in sorted(summed, key=lambda one: (sorted(one.homes), one.start_ms)):
         last = joined[-1] if joined else None
         if last is not None and last.homes == one.homes and one.start_ms <= last.end_ms:
             joined[-1] = _Summed(last.start_ms, max(last.end_ms, one.end_ms), one.homes)

@@ -155,6 +155,7 @@ async def test_loads_of_a_street(home: Home, tmp_path: Path) -> None:
                 loads.Member(reader, records[0].id)
                 for reader, records in zip((first, second), homes, strict=True)
             ]
+            SummingService.begin(service.folder)
             for hour in range(3, 20):
                 begin = stored[0].start + 4 * hour
                 window = Window("import", begin * UNIT_MS, (begin + 4) * UNIT_MS)

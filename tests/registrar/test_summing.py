@@ -1,24 +1,35 @@
-"""Loads: two parties' halves open the sum over a set of homes, and a second set of one time is refused."""
+"""Loads: two parties' halves open the sum over a set of homes, and sets that share some homes are refused."""
 
 from __future__ import annotations
 
+import fcntl
 import json
+import multiprocessing
+import os
+import tempfile
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
+from multiprocessing.queues import SimpleQueue
+from multiprocessing.synchronize import Barrier
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from gateway.centre.load import load
 from gateway.chain.grant import Grant
 from gateway.chain.layout import Layout
 from gateway.errors import NotGranted, Unavailable, UsageError
+from gateway.host.files import write_durably
 from gateway.provider import load as loads
 from gateway.provider.load import Window
+from gateway.registrar import summing
 from gateway.registrar.summing import SummingService
 from tests.provider.reading import opened, read_async
 from tests.stream.stream import START, Home, Provider, random_readings
+from tests.support.home import MEMORY
 
 FIRST = Window("import", START * 1000, (START + 60) * 1000)
 SECOND = replace(FIRST, start_ms=FIRST.end_ms, end_ms=FIRST.end_ms + 60_000)
@@ -72,6 +83,7 @@ def street(tmp_path: Path) -> Street:
         homes.append(home)
     street = Street(Provider.new(tmp_path / "centre"), Provider.new(tmp_path / "service"), homes)
     street.grant()
+    SummingService.begin(street.service.folder)
     return street
 
 
@@ -93,11 +105,27 @@ async def test_neither_party_opens_a_home_by_itself(street: Street) -> None:
 
 async def test_too_few_homes(street: Street) -> None:
     async with street.set_of((0, 1)) as homes:
-        with pytest.raises(NotGranted, match="a sum over 2 homes is not given away: use at least 3"):
+        with pytest.raises(NotGranted, match=r"homes of 3 gateways or more are given away; .* homes of 2"):
             await street.summing(3).add(homes, FIRST)
         await street.summing(2).add(homes, FIRST)
-    with pytest.raises(UsageError, match="expected at least 2 homes"):
+    with pytest.raises(UsageError, match="k_min = 1: it must be at least 2 gateways"):
         street.summing(1)
+
+
+async def test_two_meters_of_one_gateway_count_once(street: Street) -> None:
+    """Else one home that has two meters would be a set."""
+    garage = Home(signer=street.homes[0].signer)
+    garage.seal(random_readings(100))
+    street.homes.append(garage)
+    street.grant()
+    async with street.set_of((0, 3)) as homes:
+        with pytest.raises(NotGranted, match=r"homes of 2 gateways or more are given away; .* homes of 1"):
+            await street.summing(2).add(homes, FIRST)
+    async with street.set_of((0, 1, 3)) as homes:
+        with pytest.raises(NotGranted, match=r"homes of 3 gateways or more are given away; .* homes of 2"):
+            await street.summing(3).add(homes, FIRST)
+        half = await street.summing(2).add(homes, FIRST)
+        assert await load(homes, street.centre.identity, FIRST, half) == street.truth(FIRST, (0, 1, 3))
 
 
 async def test_the_same_home_twice_is_one_home(street: Street) -> None:
@@ -106,7 +134,7 @@ async def test_the_same_home_twice_is_one_home(street: Street) -> None:
             await street.summing().add(homes, FIRST)
 
 
-async def test_a_second_set_for_the_same_time_is_refused(street: Street) -> None:
+async def test_a_set_that_shares_some_homes_is_refused(street: Street) -> None:
     """Also by a service that was started anew, and also where the windows only overlap."""
     service = street.summing()
     async with street.set_of() as homes:
@@ -188,15 +216,129 @@ async def test_parties_cannot_stand_in_for_each_other(street: Street) -> None:
 
 async def test_a_memory_that_is_damaged_sums_nothing(street: Street) -> None:
     path = street.service.folder / "summed.json"
-    for damaged in (b"", b"{", b"[7]", b'[["a", 2, "x"]]', b"[[1, 2]]"):
+    for damaged in (b"", b"{", b"[7]", b'[["a", 2, ["x"]]]', b"[[1, 2]]", b'[[1, 2, "x"]]', b"[[1, 2, [3]]]"):
         path.write_bytes(damaged)
         async with street.set_of() as homes:
             with pytest.raises(UsageError, match=r"summed\.json is damaged"):
                 await street.summing().add(homes, FIRST)
+        with pytest.raises(UsageError, match="there already: a record is begun once"):
+            SummingService.begin(street.service.folder)
         assert path.read_bytes() == damaged
+
+
+async def test_a_memory_that_is_lost_sums_nothing_until_one_is_begun(street: Street) -> None:
+    path = street.service.folder / "summed.json"
+    async with street.set_of() as homes:
+        half = await street.summing().add(homes, FIRST)
+        kept = path.read_bytes()
+        path.unlink()
+        with pytest.raises(UsageError, match=r"summed\.json is missing.*put a copy of it back"):
+            await street.summing().add(homes, FIRST)
+        assert not path.exists()
+        path.write_bytes(kept)
+        assert await street.summing().add(homes, FIRST) == half
+    with pytest.raises(UsageError, match="there already: a record is begun once"):
+        SummingService.begin(street.service.folder)
+    assert path.read_bytes() == kept
 
 
 async def test_a_memory_that_cannot_be_written_gives_nothing_away(street: Street, tmp_path: Path) -> None:
     async with street.set_of() as homes:
         with pytest.raises(UsageError, match="cannot be used: No such file"):
             await SummingService(tmp_path / "none", street.service.identity, 2).add(homes, FIRST)
+
+
+# --- the memory, against a model: what was answered, instant by instant
+
+
+def claimed(folder: Path, begin: int, end: int, homes: frozenset[str]) -> bool:
+    """Whether a service that has just been started answers for this set."""
+    try:
+        summing._Record(folder).claim(summing._Summed(begin, end, homes))
+    except NotGranted:
+        return False
+    return True
+
+
+CLAIM = st.tuples(
+    st.integers(0, 11), st.integers(1, 6), st.frozensets(st.sampled_from("abcd"), min_size=1, max_size=3)
+)
+
+
+@settings(deadline=None)
+@given(st.lists(CLAIM, max_size=30))
+def test_at_any_instant_the_sets_answered_for_are_equal_or_disjoint(
+    claims: list[tuple[int, int, frozenset[str]]],
+) -> None:
+    answered: dict[int, set[frozenset[str]]] = {at: set() for at in range(20)}
+    with tempfile.TemporaryDirectory(dir=MEMORY) as name:
+        SummingService.begin(Path(name))
+        for begin, length, homes in claims:
+            times = range(begin, begin + length)
+            fits = all(not other & homes or other == homes for at in times for other in answered[at])
+            assert claimed(Path(name), begin, begin + length, homes) == fits
+            if fits:
+                for at in times:
+                    answered[at].add(homes)
+        kept = json.loads((Path(name) / "summed.json").read_bytes())
+    # It holds those times and sets, and an entry for each run of instants alone.
+    found: dict[int, list[frozenset[str]]] = {at: [] for at in answered}
+    for begin, end, members in kept:
+        for at in range(begin, end):
+            found[at].append(frozenset(members))
+        assert frozenset(members) not in answered.get(end, set())
+    assert all(len(found[at]) == len(answered[at]) for at in answered)
+    assert {at: set(sets) for at, sets in found.items()} == answered
+
+
+def races(name: str, homes: frozenset[str], start: Barrier, won: SimpleQueue[list[int]]) -> None:
+    start.wait()
+    won.put([at for at in range(40) if claimed(Path(name), at, at + 1, homes)])
+
+
+def test_of_two_services_on_one_folder_one_answers(tmp_path: Path) -> None:
+    """Two processes ask for sets that share a home, for the same times: each time goes to one of them."""
+    SummingService.begin(tmp_path)
+    context = multiprocessing.get_context("spawn")
+    start, won = context.Barrier(2), context.SimpleQueue()
+    sets = [frozenset("ab"), frozenset("bc")]
+    both = [context.Process(target=races, args=(str(tmp_path), homes, start, won)) for homes in sets]
+    for process in both:
+        process.start()
+    times = [won.get() for _ in both]
+    for process in both:
+        process.join()
+        assert process.exitcode == 0
+    assert sorted(times[0] + times[1]) == list(range(40))
+
+
+def test_the_folder_is_locked_from_reading_the_memory_to_writing_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    SummingService.begin(tmp_path)
+    checked = []
+
+    def locked() -> None:
+        folder = os.open(tmp_path, os.O_RDONLY)
+        with pytest.raises(BlockingIOError):
+            fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        os.close(folder)
+        checked.append(True)
+
+    load = summing._Record._load
+
+    def loads_locked(memory: summing._Record) -> list[summing._Summed]:
+        locked()
+        return load(memory)
+
+    def writes_locked(path: Path, data: bytes, mode: int) -> None:
+        write_durably(path, data, mode)
+        locked()
+
+    monkeypatch.setattr(summing._Record, "_load", loads_locked)
+    monkeypatch.setattr(summing, "write_durably", writes_locked)
+    assert claimed(tmp_path, 0, 1, frozenset("ab"))
+    assert len(checked) == 2
+    folder = os.open(tmp_path, os.O_RDONLY)
+    fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)  # and is free again
+    os.close(folder)
