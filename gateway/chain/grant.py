@@ -39,7 +39,8 @@ _SUITE = Suite(KEM.MLKEM768_X25519, KDF.HKDF_SHA256, AEAD.AES_256_GCM)
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """The grant body. `first` ("from") and `until` are units and lie on window boundaries.
+    """The grant body. `first` ("from") and `until` are units, on window boundaries when the grant was made: a
+    change of the time zone may have moved those since.
 
     `tariff` is the H of a bill's tariff. Of the two grants of a load, the summing service's names the load
     monitoring centre's as its `partner`.
@@ -67,11 +68,9 @@ class Grant:
             )
         if not self.purpose.isprintable() or len(self.purpose.encode()) > PURPOSE_BYTES:
             raise UsageError(f"purpose: it must be at most {PURPOSE_BYTES} bytes of printable text")
-        for name, unit in (("from", self.first), ("until", self.until)):
-            if unit is not None and self.granularity.align_up(unit) != unit:
-                raise UsageError(
-                    f"{name} = unit {unit} is not a boundary between windows of {self.granularity}"
-                )
+        for unit in (self.first, self.until):
+            if unit is not None:
+                self.granularity.index(unit)  # within the calendar
         if (self.kind == "bill") != (self.tariff is not None):
             raise UsageError("a bill has a tariff, and no other grant has one")
         if self.kind == "bill" and not set(self.lanes) <= set(ENERGY):
@@ -87,7 +86,13 @@ class Grant:
             raise UsageError("the grant ends before its first window does; until must be later than from")
 
     def check(self, layout: Layout) -> None:
-        """UsageError unless the grant fits a stream of this layout: raw windows are whole links."""
+        """UsageError unless the grant can be made on a stream of this layout: it begins and ends with
+        windows, and raw windows are whole links."""
+        for name, unit in (("from", self.first), ("until", self.until)):
+            if unit is not None and self.granularity.align_up(unit) != unit:
+                raise UsageError(
+                    f"{name} = unit {unit} is not a boundary between windows of {self.granularity}"
+                )
         if self.kind == "raw" and any(layout.position(unit) for unit in self.window(0)):
             link = spell_ms(layout.link_units * layout.unit_ms)
             raise UsageError(

@@ -14,7 +14,7 @@ from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
 from gateway.chain.layout import DAY_MS, ENERGY
-from gateway.chain.window import Granularity, check_zone, spell_ms
+from gateway.chain.window import Granularity, spell_ms, zone_of
 from gateway.errors import UsageError
 
 MAX_STEPS = 366 * 24 * 60
@@ -85,7 +85,7 @@ class Tariff:
             raise UsageError(
                 f"a tariff's step of {self.step_ms} ms does not divide a day; 15min and 1h are usual"
             )
-        check_zone(self.zone)
+        zone_of(self.zone)
         for lane, prices in self.prices.items():
             if isinstance(prices, TimeOfUse):
                 self._check_rules(lane, prices)
@@ -183,7 +183,7 @@ class Tariff:
     def _prices(self, lane: str, first: int, end: int) -> Iterator[int]:
         """The price of each step number [first, end), counted from phase 0 of Unix time."""
         prices = self.prices[lane]
-        zone = ZoneInfo(self.zone)
+        zone = zone_of(self.zone)
         for step in range(first, end):
             if isinstance(prices, TimeOfUse):
                 yield self._by_clock(prices, step * self.step_ms, zone)

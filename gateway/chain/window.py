@@ -44,7 +44,7 @@ class Granularity:
             return
         if _DAY_MS % self.unit_ms:
             raise UsageError(f"a {self.size} is not a whole number of units of {spell_ms(self.unit_ms)}")
-        check_zone(self.zone)
+        zone_of(self.zone)
 
     @classmethod
     def parse(cls, text: str, unit_ms: int, zone: str = "UTC") -> Granularity:
@@ -81,7 +81,7 @@ class Granularity:
         try:
             day = date.fromordinal(_EPOCH + k) if self.size == "day" else date(1970 + k // 12, 1 + k % 12, 1)
             # fold=0 gives the first of two midnights, and where a day begins at 01:00 that moment.
-            midnight = datetime(day.year, day.month, day.day, tzinfo=ZoneInfo(self.zone))
+            midnight = datetime(day.year, day.month, day.day, tzinfo=zone_of(self.zone))
             return (midnight - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(milliseconds=1)
         except (ValueError, OverflowError):
             raise UsageError(f"{self.size} number {k} since 1970 lies outside the calendar") from None
@@ -92,7 +92,7 @@ class Granularity:
             return unit // self.size
         try:
             moment = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=unit * self.unit_ms)
-            local = moment.astimezone(ZoneInfo(self.zone))
+            local = moment.astimezone(zone_of(self.zone))
         except (ValueError, OverflowError):
             raise UsageError(f"unit {unit} lies outside the calendar") from None
         k = local.toordinal() - _EPOCH if self.size == "day" else (local.year - 1970) * 12 + local.month - 1
@@ -109,12 +109,12 @@ class Granularity:
         return self.size if isinstance(self.size, str) else spell_ms(self.size * self.unit_ms)
 
 
-def check_zone(zone: str) -> None:
-    """UsageError unless `zone` is an IANA time zone that means the same on every machine."""
+def zone_of(zone: str) -> ZoneInfo:
+    """The IANA time zone of this name; UsageError unless it means the same on every machine."""
     try:
         if zone.partition("/")[0] in _NO_ZONES:
             raise ZoneInfoNotFoundError
-        ZoneInfo(zone)
+        return ZoneInfo(zone)
     except (ZoneInfoNotFoundError, ValueError, OSError):
         raise UsageError(
             f"time zone {zone!r} is not in the IANA list; it must be one like Europe/Berlin"

@@ -94,8 +94,6 @@ def test_an_empty_window_has_its_number_too() -> None:
         ({"lanes": ()}, "they must be some of import, export, power, count, each once"),
         ({"lanes": ("heat",)}, "they must be some of import, export, power, count, each once"),
         ({"lanes": ("import", "import")}, "each once"),
-        ({"first": 1}, "from = unit 1 is not a boundary between windows of 15min"),
-        ({"until": 901}, "until = unit 901 is not a boundary between windows of 15min"),
         ({"until": 0}, "until must be later than from"),
         ({"first": 900, "until": 900}, "until must be later than from"),
         ({"first": 1800, "until": 900}, "until must be later than from"),
@@ -117,6 +115,23 @@ def test_an_empty_window_has_its_number_too() -> None:
 def test_what_cannot_be_granted(changes: dict[str, Any], says: str) -> None:
     with pytest.raises(UsageError, match=says):
         replace(a_grant(Granularity(900, 1000), 0), **changes)
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"first": 1}, "from = unit 1 is not a boundary between windows of 15min"),
+        ({"until": 901}, "until = unit 901 is not a boundary between windows of 15min"),
+        (
+            {"granularity": Granularity("day", 1000, "Europe/Berlin"), "first": 1_767_222_001},
+            "from = unit 1767222001 is not a boundary between windows of day",
+        ),
+    ],
+)
+def test_a_grant_is_made_from_window_to_window(changes: dict[str, Any], says: str) -> None:
+    grant = replace(a_grant(Granularity(900, 1000), 0), **changes)
+    with pytest.raises(UsageError, match=says):
+        grant.check(Layout(1000, 3600))
 
 
 @pytest.mark.parametrize("until", [None, 900, 90_000])
