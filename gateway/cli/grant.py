@@ -10,12 +10,12 @@ import click
 
 from gateway.chain.grant import in_words
 from gateway.cli.config import config_option
-from gateway.cli.output import examples, json_option, local_time, print_json, print_table
+from gateway.cli.output import examples, json_option, local_time, print_json, print_table, printable
 from gateway.cli.values import Lanes, Moment
 from gateway.config import Config
 from gateway.config.tariff import load_tariff
 from gateway.control.client import ControlClient
-from gateway.control.documents import ConsentStatus, GrantRequest, GrantStatus
+from gateway.control.documents import ConsentStatus, GrantRecordStatus, GrantRequest, GrantStatus
 from gateway.errors import NotGranted, UsageError
 from gateway.wire.tariff import tariff_body
 
@@ -209,8 +209,11 @@ def list_(config: Config, as_json: bool) -> None:
     if not grants:
         click.echo(_NOBODY)
         return
-    rows = [[g.id, g.provider, _in_words(g), g.purpose, str(g.windows_served), _state(g)] for g in grants]
+    rows = [[g.id, g.provider, *_decided(g), str(g.windows_served), _state(g)] for g in grants]
     print_table(["grant", "provider", "may open", "for", "windows", "state"], rows, numbers=["windows"])
+    for grant in grants:
+        if grant.fault is not None:
+            click.echo(printable(f"grant {grant.id} gets no tokens: {grant.fault}"))
 
 
 @command.command(epilog=examples("gateway grant revoke 3f2a9c..."))
@@ -228,7 +231,7 @@ def revoke(config: Config, grant_id: str, as_json: bool) -> None:
     click.echo("What it has opened until then stays known to the provider.")
 
 
-def _find(config: Config, grant_id: str) -> GrantStatus:
+def _find(config: Config, grant_id: str) -> GrantStatus | GrantRecordStatus:
     grants = asyncio.run(ControlClient(config.gateway.socket).grants())
     found = [grant for grant in grants if grant_id and grant.id.startswith(grant_id.lower())]
     if len(found) != 1:
@@ -238,12 +241,17 @@ def _find(config: Config, grant_id: str) -> GrantStatus:
     return found[0]
 
 
+def _decided(grant: GrantStatus | GrantRecordStatus) -> tuple[str, str]:
+    """What it opens, and its purpose."""
+    return (_in_words(grant), grant.purpose) if isinstance(grant, GrantStatus) else ("cannot be read", "-")
+
+
 def _in_words(grant: GrantStatus) -> str:
     until = "" if grant.until_ms is None else f" until {local_time(grant.until_ms)}"
     opens = in_words(grant.kind, grant.granularity, grant.zone, grant.lanes)
     return f"{opens} from {local_time(grant.from_ms)}{until}"
 
 
-def _state(grant: GrantStatus) -> str:
+def _state(grant: GrantStatus | GrantRecordStatus) -> str:
     revoked = grant.revoked_from_ms
     return "open" if revoked is None else f"revoked from {local_time(revoked)}"

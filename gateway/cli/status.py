@@ -45,6 +45,8 @@ def command(config: Config, as_json: bool) -> None:
         for sentence in (meter.error, meter.held, begins):
             if sentence:
                 echo(printable(sentence))
+    for sentence in status.faults:
+        echo(printable(sentence))
 
 
 def _begins(meter: MeterStatus, now_ms: int, stream: StreamSection) -> str | None:

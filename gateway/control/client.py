@@ -12,6 +12,7 @@ from pydantic import TypeAdapter, ValidationError
 from gateway.control.documents import (
     ErrorAnswer,
     GrantAnswer,
+    GrantRecordStatus,
     GrantRequest,
     GrantStatus,
     MeterConsent,
@@ -20,6 +21,7 @@ from gateway.control.documents import (
 from gateway.errors import GatewayError, Unavailable
 
 T = TypeVar("T")
+_Grant = GrantStatus | GrantRecordStatus
 
 
 class ControlClient:
@@ -31,25 +33,27 @@ class ControlClient:
 
     async def status(self) -> Status:
         """The status of all parts of the gateway."""
-        return await self._ask(Status, "GET", "/status")
+        return await self._ask(TypeAdapter(Status), "GET", "/status")
 
-    async def grants(self) -> tuple[GrantStatus, ...]:
+    async def grants(self) -> tuple[GrantStatus | GrantRecordStatus, ...]:
         """All grants, revoked ones too."""
-        return await self._ask(tuple[GrantStatus, ...], "GET", "/grants")
+        return await self._ask(TypeAdapter(tuple[_Grant, ...]), "GET", "/grants")
 
     async def grant(self, request: GrantRequest) -> GrantAnswer:
         """Make a grant; none is made if the consent check finds something and that is not confirmed."""
-        return await self._ask(GrantAnswer, "POST", "/grants", request.model_dump())
+        return await self._ask(TypeAdapter(GrantAnswer), "POST", "/grants", request.model_dump())
 
-    async def revoke(self, grant_id: str) -> GrantStatus:
+    async def revoke(self, grant_id: str) -> GrantStatus | GrantRecordStatus:
         """Revoke a grant; `grant_id` is 32 hexadecimal digits."""
-        return await self._ask(GrantStatus, "DELETE", f"/grants/{grant_id}")
+        return await self._ask(TypeAdapter(_Grant), "DELETE", f"/grants/{grant_id}")
 
     async def consent(self) -> tuple[MeterConsent, ...]:
         """What becomes known beyond the grants, meter by meter."""
-        return await self._ask(tuple[MeterConsent, ...], "GET", "/consent")
+        return await self._ask(TypeAdapter(tuple[MeterConsent, ...]), "GET", "/consent")
 
-    async def _ask(self, form: type[T], method: str, path: str, body: dict[str, Any] | None = None) -> T:
+    async def _ask(
+        self, form: TypeAdapter[T], method: str, path: str, body: dict[str, Any] | None = None
+    ) -> T:
         try:
             async with (
                 aiohttp.ClientSession(connector=aiohttp.UnixConnector(str(self._socket))) as session,
@@ -61,7 +65,7 @@ class ControlClient:
         try:
             if not ok:
                 raise ErrorAnswer.model_validate_json(answer).to_error()
-            return TypeAdapter(form).validate_json(answer)
+            return form.validate_json(answer)
         except ValidationError:
             raise GatewayError(
                 f"the gateway at {self._socket} answers in a form that this command does not know: "

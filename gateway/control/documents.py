@@ -7,7 +7,7 @@ ignored, so that an older command can talk to a newer gateway.
 from __future__ import annotations
 
 import base64
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer, ValidationError
@@ -74,15 +74,26 @@ class Status(Document):
     clock_trusted: bool
     store: StoreStatus
     meters: tuple[MeterStatus, ...]
+    faults: tuple[str, ...] = ()
+    """What is wrong with grants, a sentence each."""
 
 
-class GrantStatus(Document):
-    """A grant, and how far the gateway has served it."""
+class GrantRecordStatus(Document):
+    """A grant, as far as the gateway can say: one that it cannot read has no more than this."""
 
     id: str
     stream: str
     meter: str
     provider: str
+    revoked_from_ms: int | None
+    windows_served: int
+    fault: str | None = None
+    """Why it gets no tokens."""
+
+
+class GrantStatus(GrantRecordStatus):
+    """A grant, and how far the gateway has served it."""
+
     provider_kid: str
     kind: Kind
     granularity: str
@@ -91,8 +102,6 @@ class GrantStatus(Document):
     purpose: str
     from_ms: int
     until_ms: int | None
-    revoked_from_ms: int | None
-    windows_served: int
     issued_ms: int
     serial: int
     tariff: str | None
@@ -112,7 +121,9 @@ class ConsentStatus(Document):
         def sentences(findings: list[Finding]) -> tuple[str, ...]:
             return tuple(dict.fromkeys(finding.sentence for finding in findings))
 
-        return cls(provider=sentences(consent.provider), pooled=sentences(consent.pooled))
+        return cls(
+            provider=sentences(consent.provider), pooled=(*sentences(consent.pooled), *consent.uncounted)
+        )
 
 
 class MeterConsent(ConsentStatus):
@@ -215,10 +226,16 @@ class NewGrant:
 @dataclass(frozen=True, slots=True)
 class Consent:
     """The consent check's findings, for the household to know before it grants: what one provider alone could
-    derive, and what all could together."""
+    derive, what all could together, and a sentence for each grant that the check could not count."""
 
     provider: list[Finding]
     pooled: list[Finding]
+    uncounted: list[str] = field(default_factory=list)
+
+    @property
+    def silent(self) -> bool:
+        """Whether there is nothing that the household has to confirm."""
+        return not (self.provider or self.pooled or self.uncounted)
 
 
 def _sentence(error: ValidationError) -> str:

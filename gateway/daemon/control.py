@@ -17,6 +17,7 @@ import os
 import socket
 from collections.abc import Awaitable, Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 from aiohttp import web
 
@@ -25,13 +26,14 @@ from gateway.control.documents import (
     Document,
     ErrorAnswer,
     GrantAnswer,
+    GrantRecordStatus,
     GrantRequest,
     GrantStatus,
     MeterConsent,
     Status,
 )
 from gateway.daemon.granter import Granter
-from gateway.daemon.grants import GrantBook, ServedGrant
+from gateway.daemon.grants import AnyGrant, GrantBook, ServedGrant
 from gateway.errors import GatewayError, Unavailable, UsageError
 from gateway.ledger.ledger import Ledger
 from gateway.ledger.records import Stream
@@ -90,7 +92,7 @@ class Control:
     async def _get_grants(self, request: web.Request) -> web.Response:
         streams = await self._ledger.streams()
         return _answers(
-            [_grant_status(grant) for stream in streams for grant in await self._grants.of(stream)]
+            [self._grant(grant) for stream in streams for grant in await self._grants.all(stream)]
         )
 
     async def _post_grant(self, request: web.Request) -> web.Response:
@@ -102,7 +104,7 @@ class Control:
         cards, new = wanted.read_cards(), wanted.new_grant()
         stream = await self._stream(wanted.meter)
         made, consent = await self._granter.new(stream, cards, new, confirmed=wanted.confirmed)
-        grants = tuple(_grant_status(grant) for grant in made)
+        grants = tuple(_grant_status(grant, None) for grant in made)
         return _answer(GrantAnswer(grants=grants, consent=ConsentStatus.of(consent)), 201 if made else 200)
 
     async def _get_consent(self, request: web.Request) -> web.Response:
@@ -119,7 +121,15 @@ class Control:
             raise UsageError(
                 f"{request.match_info['id']!r} is not a grant's id: expected 32 hexadecimal digits"
             ) from None
-        return _answer(_grant_status(await self._granter.revoke(grant_id)))
+        return _answer(self._grant(await self._granter.revoke(grant_id)))
+
+    def _grant(self, one: AnyGrant) -> GrantRecordStatus:
+        fault = self._grants.fault(one)
+        return (
+            _grant_status(one, fault)
+            if isinstance(one, ServedGrant)
+            else GrantRecordStatus(**_record_status(one, fault))
+        )
 
     async def _stream(self, meter: str | None) -> Stream:
         streams = await self._ledger.streams()
@@ -156,14 +166,24 @@ def _answers(documents: Iterable[Document]) -> web.Response:
     return web.json_response([document.model_dump(exclude_unset=True) for document in documents])
 
 
-def _grant_status(served: ServedGrant) -> GrantStatus:
-    record, grant, stream = served.record, served.grant, served.stream
-    unit_ms = stream.layout.unit_ms
+def _record_status(one: AnyGrant, fault: str | None) -> dict[str, Any]:
+    """The fields of every grant, read or not."""
+    record, stream = one.record, one.stream
+    revoked = record.revoked_from
+    return {
+        "id": record.id.hex(),
+        "stream": stream.id.hex(),
+        "meter": stream.meter,
+        "provider": record.provider_name,
+        "revoked_from_ms": None if revoked is None else revoked * stream.layout.unit_ms,
+        "windows_served": record.next_window,
+    } | ({} if fault is None else {"fault": fault})
+
+
+def _grant_status(served: ServedGrant, fault: str | None) -> GrantStatus:
+    grant, unit_ms = served.grant, served.stream.layout.unit_ms
     return GrantStatus(
-        id=grant.id.hex(),
-        stream=stream.id.hex(),
-        meter=stream.meter,
-        provider=record.provider_name,
+        **_record_status(served, fault),
         provider_kid=grant.provider.hex(),
         kind=grant.kind,
         granularity=str(grant.granularity),
@@ -172,8 +192,6 @@ def _grant_status(served: ServedGrant) -> GrantStatus:
         purpose=grant.purpose,
         from_ms=grant.first * unit_ms,
         until_ms=None if grant.until is None else grant.until * unit_ms,
-        revoked_from_ms=None if record.revoked_from is None else record.revoked_from * unit_ms,
-        windows_served=record.next_window,
         issued_ms=grant.issued_ms,
         serial=grant.serial,
         tariff=None if grant.tariff is None else grant.tariff.hex(),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from gateway.chain.consent.bills import isolated
@@ -16,7 +17,7 @@ from gateway.chain.layout import DAY_MS, ENERGY
 from gateway.chain.tariff import Tariff
 from gateway.chain.window import Granularity
 from gateway.control.documents import Consent, NewGrant
-from gateway.daemon.grants import GrantBook, ServedGrant
+from gateway.daemon.grants import AnyGrant, GrantBook, ServedGrant
 from gateway.daemon.issuer import Issuer
 from gateway.errors import LedgerError, TrustError, Unavailable, UsageError
 from gateway.host.clock import Clock, unix_ms
@@ -87,7 +88,7 @@ class Granter:
             for one in held:
                 await asyncio.to_thread(_check_bill, one)
             found = await self.consent(stream, held)
-            if (found.provider or found.pooled) and not confirmed:
+            if not (found.silent or confirmed):
                 return [], found
             new = [
                 await self._sealed(card, one.grant, wanted.tariff)
@@ -102,7 +103,8 @@ class Granter:
             last = (await self._ledger.position(stream)).last
             if last is not None:
                 await self._issuer.issue(stream, last.end)
-            made = [await self._find(one.grant.id) for one in made]
+            now = {one.grant.id: one for one in await self._grants.of(stream)}
+            made = [now[one.grant.id] for one in made]
         except (LedgerError, TrustError) as error:
             ids = ", ".join(one.grant.id.hex() for one in made)
             _log.warning("grant %s is made, but its tokens come with the next chunk: %s", ids, error)
@@ -111,8 +113,15 @@ class Granter:
     async def consent(self, stream: Stream, new: list[Held]) -> Consent:
         """What each provider of `new` (of any grant, if `new` is empty) could derive from all its grants, and
         what all providers could derive together."""
-        held = [Held(one.grant, one.tariff, one.record.revoked_from) for one in await self._grants.of(stream)]
-        return await asyncio.to_thread(_consent, held, new)
+        held, uncounted = [], []
+        for one in await self._grants.all(stream):
+            if isinstance(one, ServedGrant) and one.uncounted is None:
+                held.append(Held(one.grant, one.tariff, one.record.revoked_from))
+            else:
+                what = f"grant {one.record.id.hex()} of {one.record.provider_name}"
+                uncounted.append(f"what {what} adds to this is unknown: {one.uncounted}")
+        found = await asyncio.to_thread(_consent, held, new)
+        return replace(found, uncounted=uncounted)
 
     async def _sealed(
         self, card: Card, grant: Grant, tariff: Tariff | None
@@ -135,7 +144,7 @@ class Granter:
         granularity = Granularity.parse(wanted.granularity, stream.layout.unit_ms, wanted.zone)
         lanes = _lanes(stream, wanted)
         first, until = _times(stream, wanted, granularity, now_ms)
-        serial = len(await self._ledger.grants()) + 1
+        serial = await self._next_serial()
         grants: list[Grant] = []
         for card in cards:
             grant = Grant(
@@ -157,7 +166,12 @@ class Granter:
             grants.append(grant)
         return grants
 
-    async def revoke(self, grant_id: bytes) -> ServedGrant:
+    async def _next_serial(self) -> int:
+        """One more than the largest so far; grants that cannot be read count by their number."""
+        made = [one for stream in await self._ledger.streams() for one in await self._grants.all(stream)]
+        return 1 + max([len(made), *(one.grant.serial for one in made if isinstance(one, ServedGrant))])
+
+    async def revoke(self, grant_id: bytes) -> AnyGrant:
         """Revoke a grant: from the next unit on it opens nothing. A second revocation changes nothing.
         UsageError where there is no grant with this id."""
         async with self._lock:
@@ -175,7 +189,7 @@ class Granter:
                 )
             return await self._find(grant_id)
 
-    async def _find(self, grant_id: bytes) -> ServedGrant:
+    async def _find(self, grant_id: bytes) -> AnyGrant:
         found = await self._grants.find(grant_id)
         if found is None:
             raise UsageError(f"there is no grant {grant_id.hex()}; `gateway grant list` shows all grants")

@@ -1,50 +1,152 @@
-"""The grants of one gateway, decoded once, at the ledger's edge."""
+"""The grants of one gateway, decoded once, at the ledger's edge, and what is wrong with any of them.
+
+A grant that cannot be read or served (its time zone has changed, its tariff does not decode) holds up neither
+sealing nor the other grants.
+"""
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 
 from gateway.chain.grant import Grant
 from gateway.chain.tariff import Tariff
+from gateway.errors import Refused, UsageError
+from gateway.host.clock import Clock, unix_ms
+from gateway.host.fault_log import FaultLog
 from gateway.ledger.ledger import Ledger
-from gateway.ledger.records import GrantRecord, Stream
+from gateway.ledger.records import AuditEntry, GrantRecord, Stream
 from gateway.wire.grant import read_grant_body
 from gateway.wire.tariff import read_tariff_body
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class ServedGrant:
-    """A grant on a stream, the tariff if it is a bill, and the ledger's record of how far it is served."""
+    """A grant on a stream, the tariff if it is a bill, and the ledger's record of how far it is served.
+
+    `moved` says, where its time zone has changed since the grant was made, that its windows are not the
+    granted ones any more; None for all other grants.
+    """
 
     stream: Stream
     grant: Grant
     tariff: Tariff | None
     record: GrantRecord
+    moved: str | None = None
+
+    @property
+    def flaw(self) -> str | None:
+        """Why no tokens can be made for it, as a sentence; None where they can."""
+        return self.moved
+
+    @property
+    def uncounted(self) -> str | None:
+        """Why the consent check cannot count it, as a sentence; None where it can."""
+        return self.moved
+
+
+@dataclass(frozen=True, slots=True)
+class UnreadGrant:
+    """A grant whose record the gateway cannot decode; `flaw` says why. It can still be revoked."""
+
+    stream: Stream
+    record: GrantRecord
+    flaw: str
+
+    @property
+    def uncounted(self) -> str:
+        """Why the consent check cannot count it."""
+        return self.flaw
+
+
+AnyGrant = ServedGrant | UnreadGrant
 
 
 class GrantBook:
     """The grants in the ledger. What was granted never changes, so it is decoded once."""
 
-    def __init__(self, ledger: Ledger) -> None:
+    def __init__(self, ledger: Ledger, clock: Clock) -> None:
         self._ledger = ledger
-        self._decoded: dict[bytes, tuple[Grant, Tariff | None]] = {}
+        self._clock = clock
+        self._decoded: dict[bytes, tuple[Grant, Tariff | None, str | None] | str] = {}
+        self._faults: dict[bytes, FaultLog] = {}
+
+    async def all(self, stream: Stream) -> list[AnyGrant]:
+        """All grants of a stream in their current state."""
+        return [self._found(stream, record) for record in await self._ledger.grants(stream.id)]
 
     async def of(self, stream: Stream) -> list[ServedGrant]:
-        """All grants of a stream in their current state."""
-        return [self._served(stream, record) for record in await self._ledger.grants(stream.id)]
+        """The grants of a stream that can be read, in their current state."""
+        return [one for one in await self.all(stream) if isinstance(one, ServedGrant)]
 
-    async def find(self, grant_id: bytes) -> ServedGrant | None:
+    async def find(self, grant_id: bytes) -> AnyGrant | None:
         """The grant with this id, or None."""
         for stream in await self._ledger.streams():
-            for served in await self.of(stream):
-                if served.grant.id == grant_id:
-                    return served
+            for one in await self.all(stream):
+                if one.record.id == grant_id:
+                    return one
         return None
 
-    def _served(self, stream: Stream, record: GrantRecord) -> ServedGrant:
+    def fault(self, one: AnyGrant) -> str | None:
+        """Why a grant gets no tokens, as a sentence; None where it gets them."""
+        faults = self._faults.get(one.record.id)
+        return one.flaw or (None if faults is None else faults.fault)
+
+    async def faults(self) -> list[str]:
+        """A sentence for each grant that gets no tokens and is not revoked."""
+        return [
+            f"{_named(one)} gets no tokens: {fault}"
+            for stream in await self._ledger.streams()
+            for one in await self.all(stream)
+            if one.record.revoked_from is None and (fault := self.fault(one)) is not None
+        ]
+
+    async def fails(self, one: AnyGrant, why: str) -> None:
+        """A grant gets no tokens: log it, and write it to the audit log once."""
+        faults = self._faults.setdefault(
+            one.record.id, FaultLog(self._clock, _log.warning, _log.info, f"{_named(one)} gets no tokens: ")
+        )
+        if faults.fault != why:
+            detail = f"{_named(one)} gets no tokens: {why}"
+            await self._ledger.audit_once(AuditEntry(unix_ms(self._clock), "grant", detail))
+        faults.report(why)
+
+    def succeeds(self, one: AnyGrant) -> None:
+        """A grant has got all tokens that were due."""
+        faults = self._faults.pop(one.record.id, None)
+        if faults is not None:
+            faults.clear(f"{_named(one)} gets its tokens again")
+
+    def _found(self, stream: Stream, record: GrantRecord) -> AnyGrant:
         if record.id not in self._decoded:
-            where, priced = f"grant {record.id.hex()}", record.tariff
-            grant = read_grant_body(record.body, stream.layout.unit_ms, where)
-            tariff = None if priced is None else read_tariff_body(priced, f"the tariff of {where}")
-            self._decoded[record.id] = grant, tariff
-        return ServedGrant(stream, *self._decoded[record.id], record)
+            try:
+                self._decoded[record.id] = _decode(stream, record)
+            except (Refused, UsageError) as error:
+                self._decoded[record.id] = str(error)
+        decoded = self._decoded[record.id]
+        if isinstance(decoded, str):
+            return UnreadGrant(stream, record, decoded)
+        grant, tariff, moved = decoded
+        return ServedGrant(stream, grant, tariff, record, moved)
+
+
+def _decode(stream: Stream, record: GrantRecord) -> tuple[Grant, Tariff | None, str | None]:
+    """The grant, its tariff, and `moved` of ServedGrant; Refused or UsageError where they do not decode."""
+    where, priced = f"grant {record.id.hex()}", record.tariff
+    grant = read_grant_body(record.body, stream.layout.unit_ms, where)
+    tariff = None if priced is None else read_tariff_body(priced, f"the tariff of {where}")
+    try:
+        begins = grant.window(0)[0]
+    except UsageError as error:
+        return grant, tariff, str(error)
+    moved = (
+        f"the time zone {grant.granularity.zone} has changed since it was made: a {grant.granularity} begins "
+        f"at unit {begins}, and the grant at unit {grant.first}. Revoke it, and grant anew"
+    )
+    return grant, tariff, None if begins == grant.first else moved
+
+
+def _named(one: AnyGrant) -> str:
+    return f"grant {one.record.id.hex()} of {one.record.provider_name}"

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from gateway.chain.grant import Grant
 from gateway.chain.issue import Cursor, Sealing, make_tokens
 from gateway.chain.tariff import Tariff
-from gateway.daemon.grants import GrantBook
-from gateway.errors import UsageError
+from gateway.daemon.grants import AnyGrant, GrantBook, ServedGrant
+from gateway.errors import Refused, UsageError
 from gateway.ledger.ledger import Ledger
 from gateway.ledger.records import GrantRecord, Outgoing, Stream
 from gateway.trust.keyring import KeyRing
@@ -21,7 +20,6 @@ from gateway.wire import names
 from gateway.wire.grant import Tokens
 from gateway.wire.names import Fold
 
-_log = logging.getLogger(__name__)
 _BUNDLE = 2880  # most tokens in a bundle: thirty days of quarter hours, two days of minutes
 _FOLDED = 2**16  # most tokens in a folded bundle: 18 hours of seconds, 3 MB for four lanes
 
@@ -40,12 +38,17 @@ class Issuer:
     async def issue(self, stream: Stream, end: int) -> None:
         """Put the tokens of all granted windows that end at or before unit `end` into the outbox."""
         async with self._lock:
-            for served in await self._served(stream):
+            grants = {one.record.id: one for one in await self._grants.all(stream)}
+            for one in grants.values():
                 try:
-                    await self._issue(stream, served, end)
-                except UsageError as error:
-                    # A calendar or a tariff that fails later must not hold up sealing or other grants.
-                    _log.warning("grant %s gets no tokens: %s", served.grant.id.hex(), error)
+                    served = _served(one, grants)
+                    if served is not None:
+                        await self._issue(stream, served, end)
+                except (UsageError, Refused) as error:
+                    # One bad grant must not hold up sealing or other grants.
+                    await self._grants.fails(one, str(error))
+                else:
+                    self._grants.succeeds(one)
 
     async def _issue(self, stream: Stream, served: _Served, end: int) -> None:
         done = served.grant.complete(served.end(end))
@@ -59,28 +62,26 @@ class Issuer:
 
         A token is a pure function of sealed units and the grant's chain, so it comes out the same again.
         """
-        bundles = []
+        bundles: list[Outgoing] = []
         async with self._lock:
-            for served in await self._served(stream):
-                first = served.grant.complete(served.end(first_unit))
-                upto = min(served.grant.complete(served.end(end_unit)), served.record.next_window)
-                for x in range(first, upto, _FOLDED):
-                    y = min(upto, x + _FOLDED)
-                    bundles.append(await self._bundle(stream, served, x, y, fold))
+            grants = {one.record.id: one for one in await self._grants.all(stream)}
+            for one in grants.values():
+                try:
+                    served = _served(one, grants)
+                    if served is not None:
+                        bundles += await self._fold(stream, served, first_unit, end_unit, fold)
+                except (UsageError, Refused) as error:
+                    await self._grants.fails(one, str(error))
         return bundles
 
-    async def _served(self, stream: Stream) -> list[_Served]:
-        """The grants for which tokens are published: all but the load monitoring centre's."""
-        grants = {one.grant.id: one for one in await self._grants.of(stream)}
+    async def _fold(
+        self, stream: Stream, served: _Served, first_unit: int, end_unit: int, fold: Fold
+    ) -> list[Outgoing]:
+        first = served.grant.complete(served.end(first_unit))
+        upto = min(served.grant.complete(served.end(end_unit)), served.record.next_window)
         return [
-            _Served(
-                one.grant,
-                one.tariff,
-                one.record,
-                None if one.grant.partner is None else grants[one.grant.partner].record,
-            )
-            for one in grants.values()
-            if one.grant.kind != "load" or one.grant.partner is not None
+            await self._bundle(stream, served, x, min(upto, x + _FOLDED), fold)
+            for x in range(first, upto, _FOLDED)
         ]
 
     async def _bundle(self, stream: Stream, served: _Served, first: int, end: int, fold: Fold) -> Outgoing:
@@ -113,6 +114,24 @@ class _Served:
     def end(self, unit: int) -> int:
         """The unit at which the grant ends, as far as is known at `unit`."""
         return min([unit, *(one.revoked_from for one in self.records if one.revoked_from is not None)])
+
+
+def _served(one: AnyGrant, grants: Mapping[bytes, AnyGrant]) -> _Served | None:
+    """The grant as tokens are made for it, found among all `grants` of its stream. None for one that gets
+    none, as the load monitoring centre's; UsageError for one that should and cannot."""
+    if one.flaw is not None and one.record.revoked_from is not None:
+        return None
+    if not isinstance(one, ServedGrant) or one.flaw is not None:
+        raise UsageError(str(one.flaw))
+    grant, partner = one.grant, None
+    if grant.kind == "load" and grant.partner is None:
+        return None
+    if grant.partner is not None:
+        partner = grants.get(grant.partner)
+        if partner is None or partner.flaw is not None:
+            why = "the ledger does not have it" if partner is None else partner.flaw
+            raise UsageError(f"its other half, grant {grant.partner.hex()}, cannot be served: {why}")
+    return _Served(grant, one.tariff, one.record, None if partner is None else partner.record)
 
 
 def _tokens(

@@ -46,7 +46,7 @@ class Session:
         self._lines: dict[str, Line] = {}
         self._meters: dict[str, Meter] = {}
         self._rings: dict[bytes, KeyRing] = {}
-        grants = GrantBook(ledger)
+        self._grants = grants = GrantBook(ledger, clock)
         self._issuer = Issuer(ledger, root, self._rings, grants)
         self._granter = Granter(ledger, root, clock, self._rings, grants, self._issuer)
         rollback = RollbackCheck(ledger, bucket, clock, root.public_key)
@@ -74,6 +74,7 @@ class Session:
             root=self._root,
             clock=self._clock,
             publisher=self._publisher,
+            grants=self._grants,
             readers=self._readers,
             lines=self._lines,
         )

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import gateway
 from gateway.control.documents import MeterStatus, Status, StoreStatus
+from gateway.daemon.grants import GrantBook
 from gateway.daemon.line import Line
 from gateway.daemon.publisher import Publisher
 from gateway.host.clock import Clock, unix_ms
@@ -27,6 +28,7 @@ class StatusReporter:
         root: Root,
         clock: Clock,
         publisher: Publisher,
+        grants: GrantBook,
         readers: Mapping[str, ReaderState],
         lines: Mapping[str, Line],
     ) -> None:
@@ -36,6 +38,7 @@ class StatusReporter:
         self._root = root
         self._clock = clock
         self._publisher = publisher
+        self._grants = grants
         self._readers = readers
         self._lines = lines
 
@@ -55,6 +58,7 @@ class StatusReporter:
                 waiting=await self._ledger.backlog(),
             ),
             meters=tuple([await self._meter(name) for name in self._lines]),
+            faults=tuple(await self._grants.faults()),
         )
 
     async def _meter(self, name: str) -> MeterStatus:

@@ -179,6 +179,10 @@ class Ledger:
         """Append one line to the audit log."""
         await self._db.do(audit.write, entry)
 
+    async def audit_once(self, entry: AuditEntry) -> None:
+        """Append one line to the audit log, unless it has this very sentence already."""
+        await self._db.do(audit.write_once, entry)
+
     async def audit_log(self, most: int) -> list[AuditEntry]:
         """The last lines of the audit log, at most `most`, oldest first."""
         return await self._db.do(audit.last, most)

@@ -284,3 +284,33 @@ async def test_what_cannot_be_granted(
     assert (code, out) == (2, "")
     assert sentence in err
     assert await home.ledger.grants() == []
+
+
+async def test_a_grant_that_cannot_be_read_is_listed_and_revoked(
+    home: Home, provider: Provider, gateway: Run
+) -> None:
+    await gateway(*new(provider, "--granularity", "1h"))
+    await gateway(*new(provider, "--granularity", "2h"))
+    good, bad = sorted(record.id.hex() for record in await home.ledger.grants())
+    await home.database.do(
+        lambda db: db.execute("UPDATE grant_ SET body = X'A0' WHERE id = ?", (bytes.fromhex(bad),)).rowcount
+    )
+    home.session._grants._decoded.clear()
+    sentence = f"gets no tokens: grant {bad}: id is missing"
+    for shown in (await gateway("grant", "list"), await gateway("status")):
+        assert shown[0] == 0
+        assert sentence in shown[1]
+    listed = (await gateway("grant", "list"))[1].splitlines()
+    (line,) = [line for line in listed if line.startswith(bad)]
+    assert line.split("  ")[1:3] == ["ACME Energy", "cannot be read"]
+    assert any(line.startswith(good) and "h sums of import" in line for line in listed)
+    code, out, _ = await gateway("grant", "list", "--json")
+    assert {one["id"]: one["fault"] for one in json.loads(out)} == {
+        good: None,
+        bad: f"grant {bad}: id is missing",
+    }
+    code, out, _ = await gateway("grant", "show", bad)
+    assert (code, f"fault: grant {bad}: id is missing" in out) == (0, True)
+    code, out, _ = await gateway("grant", "revoke", bad)
+    assert (code, "is revoked from" in out) == (0, True)
+    assert sentence not in (await gateway("status"))[1]
