@@ -20,21 +20,31 @@ def made(db: sqlite3.Connection, stream: bytes | None) -> list[GrantRecord]:
 
 def add(db: sqlite3.Connection, grants: Sequence[tuple[GrantRecord, Outgoing, AuditEntry]]) -> None:
     for record, grant, entry in grants:
-        db.execute(
-            "INSERT INTO grant_ VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-            (
-                record.id,
-                record.stream,
-                record.body,
-                record.provider_name,
-                record.next_window,
-                record.key,
-                record.revoked_from,
-                record.tariff,
-            ),
-        )
+        _insert(db, record)
         outbox.enqueue(db, record.stream, [grant])
         audit.write(db, entry)
+
+
+def adopt(db: sqlite3.Connection, found: Sequence[tuple[GrantRecord, AuditEntry]]) -> None:
+    for record, entry in found:
+        _insert(db, record)
+        audit.write(db, entry)
+
+
+def _insert(db: sqlite3.Connection, record: GrantRecord) -> None:
+    db.execute(
+        "INSERT INTO grant_ VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        (
+            record.id,
+            record.stream,
+            record.body,
+            record.provider_name,
+            record.next_window,
+            record.key,
+            record.revoked_from,
+            record.tariff,
+        ),
+    )
 
 
 def advance(db: sqlite3.Connection, grant: GrantRecord, next_window: int, bundle: Outgoing) -> None:

@@ -146,8 +146,17 @@ class Ledger:
         return await self._db.do(outbox.count)
 
     async def confirm(self, ids: Sequence[int]) -> None:
-        """Remove objects that the store has confirmed, by their ids; ids no longer there are ignored."""
+        """Remove objects that the store has confirmed, by their ids; ids no longer there are ignored. A
+        stream's last head is kept as confirmed."""
         await self._db.do(outbox.confirm, ids)
+
+    async def confirmed_head(self, stream: Stream) -> bytes | None:
+        """The last head that the store confirmed to this ledger, or None."""
+        return await self._db.do(outbox.confirmed_head, stream)
+
+    async def head_went_back(self, stream: Stream, found: bytes | None, audit: AuditEntry) -> None:
+        """Record that the store's head is `found`, an older one than it had confirmed, or none."""
+        await self._db.do(outbox.head_went_back, stream, found, audit)
 
     async def waiting(self, stream: Stream, prefix: str) -> list[Outgoing]:
         """A stream's objects in the outbox whose keys begin with `prefix`, in order."""
@@ -162,6 +171,10 @@ class Ledger:
     async def add_grants(self, new: Sequence[tuple[GrantRecord, Outgoing, AuditEntry]]) -> None:
         """Record grants, all or none; their objects enter the outbox, and the decisions the audit log."""
         await self._db.do(grants.add, new)
+
+    async def adopt_grants(self, found: Sequence[tuple[GrantRecord, AuditEntry]]) -> None:
+        """Record grants that the store already holds, all or none, and a line of the audit log for each."""
+        await self._db.do(grants.adopt, found)
 
     async def advance_grant(self, grant: GrantRecord, next_window: int, bundle: Outgoing) -> None:
         """Record that windows before `next_window` have tokens; `bundle`, the new ones, enters the outbox."""

@@ -1,11 +1,13 @@
-"""Table `outbox`: objects that wait to be sent to the store, in the order in which they must leave."""
+"""Tables `outbox`, objects that wait to be sent to the store, in the order in which they must leave, and
+`head`, each stream's last head that left."""
 
 from __future__ import annotations
 
 import sqlite3
 from collections.abc import Sequence
 
-from gateway.ledger.records import Outgoing, Queued, Stream
+from gateway.ledger import audit
+from gateway.ledger.records import AuditEntry, Outgoing, Queued, Stream
 
 
 def enqueue(db: sqlite3.Connection, stream: bytes, objects: Sequence[Outgoing]) -> None:
@@ -26,7 +28,23 @@ def count(db: sqlite3.Connection) -> int:
 
 
 def confirm(db: sqlite3.Connection, ids: Sequence[int]) -> None:
+    db.executemany(
+        "INSERT OR REPLACE INTO head SELECT stream, data FROM outbox WHERE id = ? AND kind = 'head'",
+        [(id_,) for id_ in ids],
+    )
     db.executemany("DELETE FROM outbox WHERE id = ?", [(id_,) for id_ in ids])
+
+
+def confirmed_head(db: sqlite3.Connection, stream: Stream) -> bytes | None:
+    row = db.execute("SELECT data FROM head WHERE stream = ?", (stream.id,)).fetchone()
+    return None if row is None else bytes(row[0])
+
+
+def head_went_back(db: sqlite3.Connection, stream: Stream, found: bytes | None, entry: AuditEntry) -> None:
+    db.execute("DELETE FROM head WHERE stream = ?", (stream.id,))
+    if found is not None:
+        db.execute("INSERT INTO head VALUES (?, ?)", (stream.id, found))
+    audit.write(db, entry)
 
 
 def waiting(db: sqlite3.Connection, stream: Stream, prefix: str) -> list[Outgoing]:

@@ -111,7 +111,8 @@ class GrantRecord:
     """A grant, and how far the gateway has served it: windows before `next_window` have their tokens.
 
     `body` and, for a bill, `tariff` are in CBOR; `key` is K_0, sealed by the vault; from unit
-    `revoked_from` on the grant opens nothing.
+    `revoked_from` on the grant opens nothing. A grant that was found in the store has its provider's kid for
+    a name, an empty key and no tariff: these were lost.
     """
 
     id: bytes

@@ -132,6 +132,8 @@ async def test_what_an_older_gateway_wrote_is_there_and_the_ledger_goes_on(
         assert await ledger.outbox(100) == QUEUED
         assert await ledger.grants() == GRANTS
         assert await ledger.audit_log(100) == LOG
+        assert await ledger.confirmed_head(MAIN) == (None if version < 3 else b"head before")
+        assert await ledger.confirmed_head(GARAGE) is None
 
         await ledger.begin_incarnation(9, 3000)
         await ledger.append(MAIN, [Sealed(9, 92, np.zeros((2, 1), np.uint64))], b"state")

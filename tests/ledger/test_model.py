@@ -100,6 +100,7 @@ class LedgerMachine(RuleBasedStateMachine):
         self.incarnations: list[int] = []
         self.models: dict[bytes, Modelled] = {}
         self.outbox: list[tuple[bytes, Outgoing]] = []
+        self.heads: dict[bytes, bytes] = {}  # those that were confirmed
         self.records: dict[bytes, GrantRecord] = {}
         self.audit: list[AuditEntry] = []
 
@@ -246,7 +247,26 @@ class LedgerMachine(RuleBasedStateMachine):
         queued = self.do(self.ledger.outbox(most))
         self.do(self.ledger.confirm([entry.id for entry in queued]))
         self.do(self.ledger.confirm([entry.id for entry in queued]))  # once more changes nothing
+        self.heads |= {of: item.data for of, item in self.outbox[:most] if item.kind == "head"}
         del self.outbox[:most]
+
+    @rule(id_=streams, found=st.none() | st.binary(max_size=3))
+    def head_went_back(self, id_: bytes, found: bytes | None) -> None:
+        log = AuditEntry(4, "store", "an older head")
+        self.do(self.ledger.head_went_back(self.models[id_].stream, found, log))
+        self.heads.pop(id_, None)
+        if found is not None:
+            self.heads[id_] = found
+        self.audit.append(log)
+
+    @rule(target=grants, id_=streams)
+    def adopt_grant(self, id_: bytes) -> bytes:
+        record, _, log = grant(self.models[id_].stream, len(self.records) + 1)
+        record = replace(record, key=b"")
+        self.do(self.ledger.adopt_grants([(record, log)]))
+        self.records[record.id] = record
+        self.audit.append(log)
+        return record.id
 
     @rule(target=grants, id_=streams)
     def add_grant(self, id_: bytes) -> bytes:
@@ -329,6 +349,13 @@ class LedgerMachine(RuleBasedStateMachine):
     def write_the_log(self) -> None:
         self.audit.append(AuditEntry(len(self.audit), "meter", f"line {len(self.audit)}"))
         self.do(self.ledger.audit(self.audit[-1]))
+        self.do(self.ledger.audit_once(self.audit[-1]))  # changes nothing, at whatever time
+        self.do(self.ledger.audit_once(self.audit[-1]._replace(at_ms=9)))
+
+    @rule()
+    def write_the_log_once(self) -> None:
+        self.audit.append(AuditEntry(5, "grant", f"line {len(self.audit)}"))
+        self.do(self.ledger.audit_once(self.audit[-1]))
 
     # --- what happens to it
 
@@ -370,6 +397,7 @@ class LedgerMachine(RuleBasedStateMachine):
             opened = self.do(self.ledger.open_units(model.stream))
             assert same(opened, model.open)
             assert self.do(self.ledger.state(id_)) == model.state
+            assert self.do(self.ledger.confirmed_head(model.stream)) == self.heads.get(id_)
             runs = self.do(self.ledger.runs(model.stream, model.stream.start, 2**62))
             covered = [(run.incarnation, unit) for run in runs for unit in range(run.first, run.end)] + [
                 (part.incarnation, unit) for part in opened for unit in range(part.first, part.end)
