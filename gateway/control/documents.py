@@ -75,7 +75,7 @@ class Status(Document):
     store: StoreStatus
     meters: tuple[MeterStatus, ...]
     faults: tuple[str, ...] = ()
-    """What is wrong with grants, a sentence each."""
+    """What else is wrong, with the store's heads and with grants, a sentence each."""
 
 
 class GrantRecordStatus(Document):

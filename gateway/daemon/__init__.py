@@ -10,6 +10,7 @@
 - `pager`          makes the pages of days and months that are over
 - `publisher`      sends the outbox to the store
 - `rollback`       detects a ledger that is behind the store
+- `found`          takes grants over that the store holds and the ledger does not know
 - `takeover`       takes the store's chain over where the ledger was rolled back
 - `grants`         the grants of the ledger, decoded
 - `granter`        makes grants, after the consent check, and revokes them

@@ -20,6 +20,10 @@ from gateway.wire.grant import read_grant_body
 from gateway.wire.tariff import read_tariff_body
 
 _log = logging.getLogger(__name__)
+_KEY_LOST = (
+    "its key was lost with the ledger that made it, so nothing is published for it any more. Revoke it, and "
+    "grant anew"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +31,7 @@ class ServedGrant:
     """A grant on a stream, the tariff if it is a bill, and the ledger's record of how far it is served.
 
     `moved` says, where its time zone has changed since the grant was made, that its windows are not the
-    granted ones any more; None for all other grants.
+    granted ones any more; None for all other grants. The tariff of a bill is None where it was lost.
     """
 
     stream: Stream
@@ -39,12 +43,13 @@ class ServedGrant:
     @property
     def flaw(self) -> str | None:
         """Why no tokens can be made for it, as a sentence; None where they can."""
-        return self.moved
+        return _KEY_LOST if not self.record.key else self.moved
 
     @property
     def uncounted(self) -> str | None:
         """Why the consent check cannot count it, as a sentence; None where it can."""
-        return self.moved
+        lost = self.grant.kind == "bill" and self.tariff is None
+        return "its tariff was lost with the ledger that made it" if lost else self.moved
 
 
 @dataclass(frozen=True, slots=True)

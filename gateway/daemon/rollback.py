@@ -9,11 +9,14 @@ from __future__ import annotations
 
 import logging
 
+from gateway.daemon.found import FoundGrants
 from gateway.errors import GatewayError, NotFound, Refused
 from gateway.host.clock import Clock, unix_ms
 from gateway.ledger.ledger import Ledger
 from gateway.ledger.records import AuditEntry, Queued, Stream
 from gateway.store.bucket import Bucket
+from gateway.stream.fetch import get
+from gateway.trust.root import Root
 from gateway.wire import names
 from gateway.wire.grant import Revocation, Tokens
 from gateway.wire.kinds import class_at
@@ -34,17 +37,27 @@ class StoreAhead(GatewayError):
 class RollbackCheck:
     """Compares the ledger with this gateway's objects in the store."""
 
-    def __init__(self, ledger: Ledger, bucket: Bucket, clock: Clock, public_key: bytes) -> None:
+    def __init__(self, ledger: Ledger, bucket: Bucket, clock: Clock, root: Root) -> None:
         self._ledger = ledger
         self._bucket = bucket
         self._clock = clock
-        self._public_key = public_key
+        self._public_key = root.public_key
+        self._found = FoundGrants(ledger, bucket, clock, root)
+        self._went_back: dict[bytes, str] = {}
+
+    @property
+    def faults(self) -> list[str]:
+        """A sentence for each stream whose head in the store was found to have gone back."""
+        return list(self._went_back.values())
 
     async def compare(self) -> None:
-        """Read every stream's head back; StoreAhead if the ledger does not know the chunk it names, or
-        serves a grant that was revoked."""
+        """Read every stream's grants and head back. Grants that the ledger does not know are taken into it;
+        a head that has gone back is noted. StoreAhead if the ledger does not know the chunk that the head
+        names, or serves a grant that was revoked."""
         for stream in await self._ledger.streams():
-            head = await self.head(stream)
+            await self._found.adopt(stream)
+            data = await get(self._bucket, names.head(stream.id))
+            head = await self._own_head(stream, data)
             known = None if head is None else await self._ledger.chunk_at(stream, head.seq)
             if head is not None and (known is None or known.digest != head.digest):
                 key = names.head(stream.id)
@@ -53,6 +66,22 @@ class RollbackCheck:
             for grant in await self.revoked(stream):
                 key = names.revocation(stream.id, grant)
                 raise StoreAhead(stream.id, key, f"{key} revokes a grant that the ledger serves")
+            if data is None or head is not None:  # an invalid one has been noted
+                await self._compare_with_confirmed(stream, head, data)
+
+    async def _compare_with_confirmed(self, stream: Stream, head: Head | None, data: bytes | None) -> None:
+        """Note, once, a head older than one that the store confirmed to this ledger, or none at all."""
+        key, confirmed = names.head(stream.id), await self._ledger.confirmed_head(stream)
+        if confirmed is None:
+            return
+        seq = Head.read(confirmed, self._public_key, key).seq
+        if head is not None and head.seq >= seq:
+            return
+        now = "there is none" if head is None else f"it names chunk {head.seq}"
+        detail = f"the store had confirmed {key} of chunk {seq}, and now {now}: it has lost or hides objects"
+        self._went_back[stream.id] = detail
+        _log.warning("%s", detail)
+        await self._ledger.head_went_back(stream, data, AuditEntry(unix_ms(self._clock), "store", detail))
 
     async def settle(self, queued: Queued) -> bool:
         """Decide what happens where the key of `queued` is taken by other bytes. True: the store's object
@@ -81,11 +110,13 @@ class RollbackCheck:
 
     async def head(self, stream: Stream) -> Head | None:
         """The stream's head in the store; None unless it holds one that this gateway signed."""
-        key = names.head(stream.id)
-        try:
-            return Head.read_at(key, await self._bucket.get(key), self._public_key, stream.layout.unit_ms)
-        except NotFound:
+        return await self._own_head(stream, await get(self._bucket, names.head(stream.id)))
+
+    async def _own_head(self, stream: Stream, data: bytes | None) -> Head | None:
+        if data is None:
             return None
+        try:
+            return Head.read_at(names.head(stream.id), data, self._public_key, stream.layout.unit_ms)
         except Refused as error:
             await self.note(f"an invalid head will be overwritten: {error}")
             return None

@@ -49,8 +49,8 @@ class Session:
         self._grants = grants = GrantBook(ledger, clock)
         self._issuer = Issuer(ledger, root, self._rings, grants)
         self._granter = Granter(ledger, root, clock, self._rings, grants, self._issuer)
-        rollback = RollbackCheck(ledger, bucket, clock, root.public_key)
-        self._publisher = Publisher(ledger, bucket, clock, rollback)
+        self._rollback = RollbackCheck(ledger, bucket, clock, root)
+        self._publisher = Publisher(ledger, bucket, clock, self._rollback)
         self._control = Control(ledger, grants, self._granter, self.status)
 
     async def open(self) -> None:
@@ -74,6 +74,7 @@ class Session:
             root=self._root,
             clock=self._clock,
             publisher=self._publisher,
+            rollback=self._rollback,
             grants=self._grants,
             readers=self._readers,
             lines=self._lines,

@@ -9,6 +9,7 @@ from gateway.control.documents import MeterStatus, Status, StoreStatus
 from gateway.daemon.grants import GrantBook
 from gateway.daemon.line import Line
 from gateway.daemon.publisher import Publisher
+from gateway.daemon.rollback import RollbackCheck
 from gateway.host.clock import Clock, unix_ms
 from gateway.ledger.ledger import Ledger
 from gateway.meters.reader import ReaderState
@@ -28,6 +29,7 @@ class StatusReporter:
         root: Root,
         clock: Clock,
         publisher: Publisher,
+        rollback: RollbackCheck,
         grants: GrantBook,
         readers: Mapping[str, ReaderState],
         lines: Mapping[str, Line],
@@ -38,6 +40,7 @@ class StatusReporter:
         self._root = root
         self._clock = clock
         self._publisher = publisher
+        self._rollback = rollback
         self._grants = grants
         self._readers = readers
         self._lines = lines
@@ -58,7 +61,7 @@ class StatusReporter:
                 waiting=await self._ledger.backlog(),
             ),
             meters=tuple([await self._meter(name) for name in self._lines]),
-            faults=tuple(await self._grants.faults()),
+            faults=(*self._rollback.faults, *await self._grants.faults()),
         )
 
     async def _meter(self, name: str) -> MeterStatus:

@@ -14,9 +14,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from gateway.chain.keys import link_key
-from gateway.chain.layout import ENERGY, LANES
+from gateway.chain.layout import ENERGY
 from gateway.chain.page import SPANS, Calendar, Period, Span
 from gateway.chain.seal import signed, total, unseal, words
+from gateway.daemon.found import FoundGrants, descriptor_of
 from gateway.daemon.rollback import RollbackCheck
 from gateway.errors import LedgerError, Refused
 from gateway.host.clock import Clock, unix_ms
@@ -31,7 +32,7 @@ from gateway.stream.tokens import check_bundle
 from gateway.trust.keyring import KeyRing
 from gateway.trust.root import Root
 from gateway.wire import cose, names
-from gateway.wire.stream import Chunk, Descriptor, Page
+from gateway.wire.stream import Chunk, Page
 
 _log = logging.getLogger(__name__)
 
@@ -64,20 +65,15 @@ class Takeover:
         self._clock = clock
         self._stream = stream
         self._ring = ring
-        self._check = RollbackCheck(ledger, bucket, clock, root.public_key)
-        self._descriptor = Descriptor(
-            stream=stream.id,
-            layout=stream.layout,
-            lanes=tuple(LANES[lane] for lane in stream.lanes),
-            start=stream.start,
-            signing_key=root.public_key,
-            assurance=root.assurance,
-        )
+        self._check = RollbackCheck(ledger, bucket, clock, root)
+        self._found = FoundGrants(ledger, bucket, clock, root)
+        self._descriptor = descriptor_of(stream, root)
 
     async def run(self) -> None:
-        """Take the store's chain over. LedgerError, with nothing changed, where the store has lost a part of
-        its chain; StoreUnavailable and StoreDenied where it does not answer: call this again."""
+        """Take the store's chain over. LedgerError, with the chain as it was, where the store has lost a part
+        of it; StoreUnavailable and StoreDenied where it does not answer: call this again."""
         stream, ring = self._stream, self._ring
+        await self._found.adopt(stream)
         common = await self._common()
         found = await self._chain_after(common)
         at = stream.start if common is None else common.end

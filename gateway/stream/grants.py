@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import AsyncGenerator
+from contextlib import aclosing
 
 from gateway.chain.grant import ID_BYTES, Grant
 from gateway.errors import Refused
+from gateway.store.bucket import Bucket
 from gateway.stream.fetch import first_key
 from gateway.stream.reader import StreamReader
 from gateway.wire import names
@@ -41,11 +43,25 @@ def grant_id_in(name: str) -> bytes | None:
 
 async def grant_ids(reader: StreamReader) -> AsyncGenerator[bytes, None]:
     """The ids of all grants, from the folders below grant/, without listing what the folders hold."""
-    prefix, after = names.grants(reader.descriptor.stream), ""
-    while (key := await first_key(reader.bucket, prefix, after)) is not None:
+    async with aclosing(_folders(reader.bucket, reader.descriptor.stream)) as folders:
+        async for key, grant_id in folders:
+            if grant_id is None:
+                raise Refused(f"the store holds {key!r}, a name that version 1 does not have")
+            yield grant_id
+
+
+async def grant_folders(bucket: Bucket, stream: bytes) -> AsyncGenerator[bytes, None]:
+    """The same for the gateway, whatever else lies below grant/."""
+    async with aclosing(_folders(bucket, stream)) as folders:
+        async for _, grant_id in folders:
+            if grant_id is not None:
+                yield grant_id
+
+
+async def _folders(bucket: Bucket, stream: bytes) -> AsyncGenerator[tuple[str, bytes | None], None]:
+    """The first key in each folder below grant/, and the id that names the folder, if one does."""
+    prefix, after = names.grants(stream), ""
+    while (key := await first_key(bucket, prefix, after)) is not None:
         name, slash, _ = key.removeprefix(prefix).partition("/")
-        grant_id = grant_id_in(name) if slash else None
-        if grant_id is None:
-            raise Refused(f"the store holds {key!r}, a name that version 1 does not have")
-        yield grant_id
+        yield key, grant_id_in(name) if slash else None
         after = f"{prefix}{name}0"  # "0" is the character after "/"

@@ -11,13 +11,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gateway.control.client import ControlClient
+from gateway.control.documents import GrantStatus, NewGrant
 from gateway.daemon.rollback import StoreAhead
 from gateway.errors import LedgerError, StoreUnavailable, TrustError
+from gateway.ledger.records import GrantRecord
 from gateway.store.directory import DirectoryBucket
 from gateway.wire import names
 from gateway.wire.es256 import ORDER
+from gateway.wire.grant import Revocation, read_grant_body
 from tests.support.home import CHUNK_UNITS, LINK_UNITS, MEMORY, Home, kind_of
 from tests.support.provider import Provider
+from tests.support.serving import serving
 
 pytestmark = pytest.mark.slow
 
@@ -439,3 +444,189 @@ async def test_a_signatures_twin_is_no_sign_of_a_rollback(tmp_path: Path) -> Non
         await home.runs(LINK_UNITS)
         assert await home.publishes_all() == 0
         await home.check_energy()
+
+
+# --- grants that the ledger does not know
+
+
+async def shown(home: Home, folder: Path) -> tuple[dict[str, GrantStatus], tuple[str, ...]]:
+    """What the control API says: the grants by id, and what is wrong."""
+    async with serving(home, folder / "s"):
+        client = ControlClient(folder / "s")
+        grants = [one for one in await client.grants() if isinstance(one, GrantStatus)]
+        return {one.id: one for one in grants}, (await client.status()).faults
+
+
+async def found(home: Home) -> list[str]:
+    log = await home.ledger.audit_log(1000)
+    return [entry.detail for entry in log if "this grant was found in the store" in entry.detail]
+
+
+async def with_an_unknown_grant(home: Home, after: int) -> tuple[Provider, GrantRecord]:
+    """A ledger from before a grant was made and sent, and `after` units."""
+    provider = await with_a_copy(home, after=0)
+    lost = await home.grants(provider, "6s", from_ms=0, purpose="unknown")
+    await home.runs(after)
+    await home.publish()
+    await home.restores("old")
+    return provider, lost
+
+
+@pytest.mark.parametrize("after", [0, 3 * CHUNK_UNITS + 7])
+async def test_a_grant_that_the_ledger_does_not_know_is_taken_into_it(
+    home: Home, tmp_path: Path, after: int
+) -> None:
+    """With nothing else to take over, and in a take-over of the chain."""
+    async with home:
+        provider, lost = await with_an_unknown_grant(home, after)
+        assert lost.id not in {record.id for record in await home.ledger.grants()}
+        assert await home.publishes_all() == (1 if after else 0)
+        (record,) = [record for record in await home.ledger.grants() if record.id == lost.id]
+        assert (record.body, record.key, record.revoked_from) == (lost.body, b"", None)
+        # It is shown, and why nothing is published for it.
+        await home.runs(2 * CHUNK_UNITS)
+        grants, faults = await shown(home, tmp_path)
+        one = grants[lost.id.hex()]
+        assert (one.provider, one.purpose) == (provider.card.kid.hex(), "unknown")
+        assert str(one.fault).startswith(
+            "its key was lost with the ledger that made it, so nothing is published"
+        )
+        assert faults == (f"grant {lost.id.hex()} of {one.provider} gets no tokens: {one.fault}",)
+        # It counts in the consent check: 6 s and 9 s give 3 s.
+        wanted = NewGrant("windows", "9s", "UTC", None, "tests", 0, None)
+        made, consent = await home.granter.new(await home.stream(), [provider.card], wanted, confirmed=False)
+        assert made == []
+        assert any(lost.id in finding.grants for finding in consent.provider)
+        # Serials go on after its own.
+        assert sorted(grant.serial for grant in grants.values()) == [1, 2]
+        new = await home.grants(provider, "20s")
+        assert read_grant_body(new.body, 1000, "it").serial == one.serial + 1
+        # It can be revoked: the provider finds the revocation in the store.
+        revoked = (await home.granter.revoke(lost.id)).record
+        await home.publishes_all()
+        key = names.revocation(lost.stream, lost.id)
+        data = await home.bucket.get(key)
+        at = Revocation.read_at(key, data, home.root.public_key, 1000).from_unit
+        assert at == revoked.revoked_from is not None
+        assert (await shown(home, tmp_path))[1] == ()
+        # All of this happened once.
+        await home.crashes_and_starts()
+        assert await home.publishes_all() == 0
+        assert len(await found(home)) == 1
+        await home.runs(2 * LINK_UNITS)
+        assert await home.publishes_all() == 0
+        await home.check_energy()
+
+
+async def test_an_unknown_grant_that_was_revoked_is_revoked(home: Home) -> None:
+    async with home:
+        provider = await with_a_copy(home, after=0)
+        lost = await home.grants(provider, "6s", from_ms=0)
+        await home.runs(CHUNK_UNITS)
+        revoked = (await home.granter.revoke(lost.id)).record
+        await home.publish()
+        await home.restores("old")
+        assert await home.publishes_all() == 1
+        (record,) = [record for record in await home.ledger.grants() if record.id == lost.id]
+        assert record.revoked_from == revoked.revoked_from
+        await home.runs(LINK_UNITS)
+        assert await home.publishes_all() == 0
+
+
+async def test_both_halves_of_an_unknown_load(home: Home, tmp_path: Path) -> None:
+    async with home:
+        provider = await with_a_copy(home, after=0)
+        centre, service = (Provider(home.clock.now_ms) for _ in range(2))
+        wanted = NewGrant("load", "10s", "UTC", None, "the street", None, None)
+        stream = await home.stream()
+        pair, _ = await home.granter.new(stream, [centre.card, service.card], wanted, confirmed=True)
+        await home.runs(CHUNK_UNITS)
+        await home.publish()
+        await home.restores("old")
+        assert await home.publishes_all() == 1
+        assert {one.grant.id for one in pair} <= {record.id for record in await home.ledger.grants()}
+        before = {record.id: record.next_window for record in await home.ledger.grants()}
+        await home.runs(2 * LINK_UNITS)
+        assert await home.publishes_all() == 0
+        now = {record.id: record.next_window for record in await home.ledger.grants()}
+        assert [id_ for id_ in now if now[id_] > before[id_]] == [
+            record.id for record in await home.ledger.grants() if record.key
+        ]
+        await home.check_energy()
+        assert len([fault for fault in (await shown(home, tmp_path))[1] if "key was lost" in fault]) == 2
+        assert provider.card.kid
+
+
+@pytest.mark.parametrize("junk", ["not ours", "elsewhere", "no id"])
+async def test_what_lies_in_a_grants_place_and_is_none_is_passed_over(home: Home, junk: str) -> None:
+    async with home:
+        provider = await with_a_copy(home)
+        (record,) = await home.ledger.grants()
+        store, other = DirectoryBucket(home.folder / "store"), bytes(16)
+        key = names.grant(record.stream, other)
+        if junk == "not ours":
+            await store.put(key, b"not ours")
+        elif junk == "elsewhere":
+            await store.put(key, await home.bucket.get(names.grant(record.stream, record.id)))
+        else:
+            await store.put(key.replace(other.hex(), "folder"), b"not ours")
+        for _ in range(2):
+            await home.crashes_and_starts()
+            assert await home.publishes_all() == 0
+        assert [one.id for one in await home.ledger.grants()] == [record.id]
+        log = [entry.detail for entry in await home.ledger.audit_log(1000) if other.hex() in entry.detail]
+        assert len(log) == (0 if junk == "no id" else 1)
+        await store.delete(key)
+        await ends_well(home, provider)
+
+
+# --- a head that has gone back
+
+
+async def told(home: Home) -> list[str]:
+    log = await home.ledger.audit_log(1000)
+    return [entry.detail for entry in log if entry.what == "store" and "had confirmed" in entry.detail]
+
+
+async def test_a_store_whose_head_is_gone_is_told_of_once(home: Home, tmp_path: Path) -> None:
+    async with home:
+        provider = await with_a_copy(home)
+        assert await told(home) == []
+        key = names.head((await home.stream()).id)
+        await DirectoryBucket(home.folder / "store").delete(key)
+        home.bucket.deaf = True  # nor does a new head get through
+        for _ in range(2):
+            await home.crashes_and_starts()
+            await home.publish()
+            home.bucket.deaf = False
+            await DirectoryBucket(home.folder / "store").delete(key)
+            home.bucket.deaf = True
+        (said,) = await told(home)
+        assert said.startswith(f"the store had confirmed {key} of chunk ")
+        assert "and now there is none" in said
+        home.bucket.deaf = False
+        await ends_well(home, provider)
+
+
+async def test_a_store_whose_head_is_older_is_told_of_once_a_time(home: Home, tmp_path: Path) -> None:
+    """It is in status until the gateway starts again, and sealing goes on."""
+    async with home:
+        provider = await with_a_copy(home)
+        head = home.folder / "store" / names.head((await home.stream()).id)
+        older = head.read_bytes()
+        for times in (1, 2):
+            await home.runs(LINK_UNITS)
+            await home.publish()
+            newer = head.read_bytes()
+            assert newer != older
+            head.write_bytes(older)
+            await home.crashes_and_starts()
+            assert await home.publishes_all() == 0
+            assert len(await told(home)) == times
+            assert (await shown(home, tmp_path))[1] == (((await told(home))[-1]),)
+            assert "and now it names chunk " in (await told(home))[-1]
+            await home.crashes_and_starts()
+            assert await home.publishes_all() == 0
+            assert len(await told(home)) == times
+            assert (await shown(home, tmp_path))[1] == ()
+        await ends_well(home, provider)
