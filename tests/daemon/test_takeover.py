@@ -518,15 +518,43 @@ async def test_a_grant_that_the_ledger_does_not_know_is_taken_into_it(
         await home.check_energy()
 
 
-async def test_an_unknown_grant_that_was_revoked_is_revoked(home: Home) -> None:
+async def test_a_take_over_looks_for_unknown_grants_itself(home: Home) -> None:
+    """A copy of this gateway may have made them since the last start, which compared."""
+    async with home:
+        _, lost = await with_an_unknown_grant(home, CHUNK_UNITS)
+        await home.takes_over(lost.stream)
+        (record,) = [record for record in await home.ledger.grants() if record.id == lost.id]
+        assert record.next_window > 0  # as many as have their tokens in the store
+        assert await home.publishes_all() == 0
+
+
+async def test_serials_go_on_after_the_largest_that_is_known(home: Home) -> None:
+    """Where the store has lost one of the grants too, their number is less."""
+    async with home:
+        provider = await with_a_copy(home, after=0)
+        gone, kept = [await home.grants(provider, size, from_ms=0) for size in ("6s", "12s")]
+        await home.publish()
+        await home.restores("old")
+        for path in (home.folder / "store").rglob(f"{gone.id.hex()}/**/*.cose"):
+            path.unlink()
+        assert await home.publishes_all() == 0
+        grants = await home.ledger.grants()
+        assert len(grants) == 2
+        assert kept.id in {record.id for record in grants}
+        new = await home.grants(provider, "20s")
+        assert read_grant_body(new.body, 1000, "it").serial == 4
+
+
+@pytest.mark.parametrize("after", [0, CHUNK_UNITS])
+async def test_an_unknown_grant_that_was_revoked_is_revoked(home: Home, after: int) -> None:
     async with home:
         provider = await with_a_copy(home, after=0)
         lost = await home.grants(provider, "6s", from_ms=0)
-        await home.runs(CHUNK_UNITS)
+        await home.runs(after)
         revoked = (await home.granter.revoke(lost.id)).record
         await home.publish()
         await home.restores("old")
-        assert await home.publishes_all() == 1
+        assert await home.publishes_all() == (1 if after else 0)
         (record,) = [record for record in await home.ledger.grants() if record.id == lost.id]
         assert record.revoked_from == revoked.revoked_from
         await home.runs(LINK_UNITS)
