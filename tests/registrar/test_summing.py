@@ -108,7 +108,7 @@ async def test_too_few_homes(street: Street) -> None:
         with pytest.raises(NotGranted, match=r"homes of 3 gateways or more are given away; .* homes of 2"):
             await street.summing(3).add(homes, FIRST)
         await street.summing(2).add(homes, FIRST)
-    with pytest.raises(UsageError, match="k_min = 1: it must be at least 2 gateways"):
+    with pytest.raises(UsageError, match="k_min = 1: expected at least 2 gateways"):
         street.summing(1)
 
 
