@@ -231,4 +231,5 @@ def test_a_meter_that_encrypts_needs_its_key() -> None:
     with pytest.raises(UsageError, match="encryption_key is needed"):
         model.decoder(Secrets(authentication_key=bytes(16)))
     shown = repr(model.decoder(Secrets(encryption_key=b"\xa5" * 16)))
-    assert "a5a5" not in shown and r"\xa5" not in shown
+    assert "a5a5" not in shown
+    assert r"\xa5" not in shown
