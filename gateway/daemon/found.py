@@ -63,6 +63,16 @@ class FoundGrants:
         for _, entry in found:
             _log.warning("%s", entry.detail)
 
+    async def revoked_from(self, stream: Stream, grant_id: bytes) -> int | None:
+        """The unit from which the store has a grant revoked; None unless it holds a valid revocation."""
+        key = names.revocation(stream.id, grant_id)
+        data = await get(self._bucket, key)
+        try:
+            found = None if data is None else check_revocation(descriptor_of(stream, self._root), key, data)
+        except Refused:
+            return None
+        return None if found is None else found.from_unit
+
     async def _read(self, stream: Stream, grant_id: bytes) -> tuple[GrantRecord, AuditEntry]:
         descriptor, key = descriptor_of(stream, self._root), names.grant(stream.id, grant_id)
         signed, grant = check_grant(descriptor, key, await get(self._bucket, key))
@@ -73,18 +83,10 @@ class FoundGrants:
             provider_name=grant.provider.hex(),
             next_window=0,
             key=b"",
-            revoked_from=await self._revoked_from(descriptor, grant_id),
+            revoked_from=await self.revoked_from(stream, grant_id),
         )
         detail = (
             f"{grant.opens} (grant {grant_id.hex()}) to {record.provider_name}, for: {grant.purpose}; this "
             "grant was found in the store, and the ledger, restored or copied, did not know it"
         )
         return record, AuditEntry(unix_ms(self._clock), "rollback", detail)
-
-    async def _revoked_from(self, descriptor: Descriptor, grant_id: bytes) -> int | None:
-        key = names.revocation(descriptor.stream, grant_id)
-        data = await get(self._bucket, key)
-        try:
-            return None if data is None else check_revocation(descriptor, key, data).from_unit
-        except Refused:
-            return None

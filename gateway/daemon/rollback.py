@@ -18,7 +18,7 @@ from gateway.store.bucket import Bucket
 from gateway.stream.fetch import get
 from gateway.trust.root import Root
 from gateway.wire import names
-from gateway.wire.grant import Revocation, Tokens
+from gateway.wire.grant import Tokens
 from gateway.wire.kinds import class_at
 from gateway.wire.stream import Chunk, Head, Page
 
@@ -128,12 +128,9 @@ class RollbackCheck:
         for grant in await self._ledger.grants(stream.id):
             if grant.revoked_from is not None:
                 continue
-            key, unit_ms = names.revocation(stream.id, grant.id), stream.layout.unit_ms
-            try:
-                found = Revocation.read_at(key, await self._bucket.get(key), self._public_key, unit_ms)
-            except (NotFound, Refused):
-                continue
-            revoked[grant.id] = found.from_unit
+            from_unit = await self._found.revoked_from(stream, grant.id)
+            if from_unit is not None:
+                revoked[grant.id] = from_unit
         return revoked
 
     async def note(self, detail: str) -> None:
