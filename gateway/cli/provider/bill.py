@@ -11,9 +11,8 @@ import click
 
 from gateway.chain.layout import LANES
 from gateway.cli.output import examples, json_option, print_json, print_table
-from gateway.cli.provider.place import Place, place_options
+from gateway.cli.provider.place import Place, age_option, key_option, place_options
 from gateway.cli.provider.rows import local, stream_csv, stream_table, utc
-from gateway.cli.values import Duration
 from gateway.config.tariff import load_tariff
 from gateway.errors import UsageError
 from gateway.host.clock import SystemClock, unix_ms
@@ -30,21 +29,9 @@ _PLACE = "--key acme --store s3://home --stream 5f0c... --signer 91ab..."
 BILL_EXAMPLE = f"gateway provider bill {_PLACE} --tariff tariff.toml"
 RAW_EXAMPLE = f"gateway provider raw {_PLACE} --csv"
 
-_key_option = click.option(
-    "--key", "folder", required=True, type=click.Path(path_type=Path), help="The folder of `provider new`."
-)
-_age_option = click.option(
-    "--max-age",
-    "max_age_ms",
-    type=Duration(),
-    default="1d",
-    show_default=True,
-    help="How old the newest object in the store may be.",
-)
-
 
 @click.command("bill", short_help="Make the bills that were granted to you.", epilog=examples(BILL_EXAMPLE))
-@_key_option
+@key_option
 @place_options
 @click.option(
     "--tariff",
@@ -53,7 +40,7 @@ _age_option = click.option(
     type=click.Path(path_type=Path, dir_okay=False),
     help="The tariff file, the same as the household's.",
 )
-@_age_option
+@age_option
 @json_option
 def bill(folder: Path, place: Place, tariff_file: Path, max_age_ms: int, as_json: bool) -> None:
     """Compute each billing period's amount, and learn nothing finer.
@@ -94,9 +81,9 @@ def _document(bill: Bill) -> dict[str, object]:
 
 
 @click.command("raw", short_help="Open every unit that was granted to you.", epilog=examples(RAW_EXAMPLE))
-@_key_option
+@key_option
 @place_options
-@_age_option
+@age_option
 @click.option("--csv", "as_csv", is_flag=True, help="Print CSV, with times in UTC.")
 @json_option
 def raw(folder: Path, place: Place, max_age_ms: int, as_csv: bool, as_json: bool) -> None:

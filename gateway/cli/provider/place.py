@@ -1,4 +1,4 @@
-"""The options for the stream that a provider reads and the store that it is in."""
+"""The options that commands which read a stream share: whose key, which store and stream, how old."""
 
 from __future__ import annotations
 
@@ -6,16 +6,29 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import wraps
+from pathlib import Path
 from typing import TypeVar
 
 import click
 
-from gateway.cli.values import HexId
+from gateway.cli.values import Duration, HexId
 from gateway.store.bucket import Bucket
 from gateway.store.location import Location
 from gateway.store.opening import open_bucket
 
 Result = TypeVar("Result")
+
+key_option = click.option(
+    "--key", "folder", required=True, type=click.Path(path_type=Path), help="The folder of `provider new`."
+)
+age_option = click.option(
+    "--max-age",
+    "max_age_ms",
+    type=Duration(),
+    default="1d",
+    show_default=True,
+    help="How old the newest object in the store may be.",
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ import click
 
 from gateway.cli.output import examples, json_option, print_json, print_table
 from gateway.cli.provider import rows as provider_rows
-from gateway.cli.provider.place import Place, place_options
+from gateway.cli.provider.place import Place, age_option, key_option, place_options
 from gateway.cli.values import Duration, Lanes, Moment
 from gateway.errors import GatewayError, UsageError
 from gateway.host.clock import SystemClock, unix_ms
@@ -31,23 +31,14 @@ EXAMPLE = "gateway provider read --key acme --store s3://home --stream 5f0c... -
     short_help="Open the sums that were granted to you.",
     epilog=examples(f"{EXAMPLE} --last 2h", f"{EXAMPLE} --granularity 15min --from 2026-03-01 --csv"),
 )
-@click.option(
-    "--key", "folder", required=True, type=click.Path(path_type=Path), help="The folder of `provider new`."
-)
+@key_option
 @place_options
 @click.option("--granularity", help="10s, 15min, 1h, day, month.  [default: the finest that is granted]")
 @click.option("--lanes", type=Lanes(), help="Some of import,export,power,count.  [default: all granted]")
 @click.option("--from", "from_ms", type=Moment(), help="The first window begins here or later.")
 @click.option("--until", "until_ms", type=Moment(), help="The last window ends here or earlier.")
 @click.option("--last", "last_ms", type=Duration(), help="Only windows of the last 2h, 1d, ...")
-@click.option(
-    "--max-age",
-    "max_age_ms",
-    type=Duration(),
-    default="1d",
-    show_default=True,
-    help="How old the newest object in the store may be.",
-)
+@age_option
 @click.option("--csv", "as_csv", is_flag=True, help="Print CSV, with times in UTC.")
 @json_option
 @click.option("--follow", "following", is_flag=True, help="Continue, and print windows as they open.")
