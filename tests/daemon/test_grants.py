@@ -101,6 +101,7 @@ async def paged(home: Home) -> int:
     return last.end
 
 
+@pytest.mark.slow
 async def test_a_zone_that_moves_a_grants_first_border(home: Home, zones: Zones, tmp_path: Path) -> None:
     async with home:
         provider, days, hours = await begun(home)
@@ -151,6 +152,7 @@ def alters(home: Home, column: str) -> None:
         assert altered.rowcount == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("breaks", [no_zone, no_body, no_tariff])
 async def test_a_grant_that_cannot_be_read(
     breaks: Callable[[Home, Zones], str], home: Home, zones: Zones, tmp_path: Path
@@ -175,6 +177,7 @@ async def test_a_grant_that_cannot_be_read(
         assert (await told(home, tmp_path, days))[2] == ()
 
 
+@pytest.mark.slow
 async def test_a_new_grant_beside_one_that_the_consent_check_cannot_count(home: Home, zones: Zones) -> None:
     async with home:
         provider, days, _ = await begun(home)
@@ -193,6 +196,7 @@ async def test_a_new_grant_beside_one_that_the_consent_check_cannot_count(home: 
             assert one.grant.serial == len(await home.ledger.grants())
 
 
+@pytest.mark.slow
 async def test_a_zone_that_is_away_for_a_while(home: Home, zones: Zones, tmp_path: Path) -> None:
     """Where the fault comes and goes in the midst of a run, the grant is served again once it is gone."""
     async with home:

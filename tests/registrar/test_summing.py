@@ -296,6 +296,7 @@ def races(name: str, homes: frozenset[str], start: Barrier, won: SimpleQueue[lis
     won.put([at for at in range(40) if claimed(Path(name), at, at + 1, homes)])
 
 
+@pytest.mark.slow
 def test_of_two_services_on_one_folder_one_answers(tmp_path: Path) -> None:
     """Two processes ask for sets that share a home, for the same times: each time goes to one of them."""
     SummingService.begin(tmp_path)

@@ -144,6 +144,7 @@ async def test_repr_shows_nothing(home: Home) -> None:
     assert repr(root) in ("SoftwareRoot()", "TpmRoot()")
 
 
+@pytest.mark.slow
 async def test_software_never_stands_in_for_a_tpm_nor_the_reverse(home: Home) -> None:
     await home.reopen()
     kept = (home.folder / FILE).read_bytes()

@@ -317,6 +317,7 @@ NOT_ADDED: tuple[Any, ...] = (
 )
 
 
+@pytest.mark.slow
 def test_the_cddl_lets_later_versions_add_entries() -> None:
     """From key 64 on, of whatever CBOR version 1 uses; the code skips the same."""
     bodies = [(RULES[kind], example.payload(), kind.from_payload) for kind, example in EXAMPLES.items()]

@@ -149,6 +149,7 @@ def test_entries_that_later_versions_add_are_skipped(item: Object, added: dict[i
         type(item).read(cose.assemble(KEY.kid, changed, data[-64:]), KEY.public, "it")
 
 
+@pytest.mark.slow
 @given(grants(), tariffs(), ADDED)
 def test_entries_that_are_added_to_a_body_are_skipped(
     grant: Grant, tariff: Tariff, added: dict[int, Any]
