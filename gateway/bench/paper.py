@@ -13,9 +13,10 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from gateway.bench.chain import LAYOUT, example_grant
 from gateway.bench.figure import median_s
 from gateway.chain.grant import open_k0, seal_k0, xwing_public_bytes
-from gateway.chain.keys import link_key, token_key
+from gateway.chain.issue import hide
+from gateway.chain.keys import KeyChain, link_key
 from gateway.chain.seal import seal, words
-from gateway.chain.token import make_token, pack_words
+from gateway.chain.token import Sealed
 from gateway.wire import cose
 from gateway.wire.grant import grant_body
 from gateway.wire.stream import Chunk
@@ -42,6 +43,7 @@ def paper_table(repeat: int = 201) -> list[PaperRow]:
     signer = ec.generate_private_key(ec.SECP256R1())
     d = np.zeros(LAYOUT.link_units, np.uint64)
     w = words(link_key(k_inc, 0, "import"), LAYOUT.link_units)
+    nonce = np.ones((1, grant.words), np.uint64)
     chunk = Chunk(bytes(16), 0, 1, 0, 900, (bytes(7200),), bytes(32), 10**12).payload()
 
     def ms(work: Callable[[], object]) -> float:
@@ -73,8 +75,8 @@ def paper_table(repeat: int = 201) -> list[PaperRow]:
             "session key exchange: a window's token",
             "4.3",
             "17",
-            ms(lambda: make_token(token_key(k_0), grant.id, 0, 900, pack_words([1]))),
-            len(make_token(token_key(k_0), grant.id, 0, 900, pack_words([1]))),
+            ms(lambda: hide(nonce, KeyChain(k_0), [Sealed(0, 1)], 0)),
+            nonce.nbytes,
         ),
         PaperRow(
             "data transmission: a signed chunk, a reading's share",

@@ -42,8 +42,9 @@ class Grant:
     """The grant body. `first` ("from") and `until` are units, on window boundaries when the grant was made: a
     change of the time zone may have moved those since.
 
-    `tariff` is the H of a bill's tariff. Of the two grants of a load, the summing service's names the load
-    monitoring centre's as its `partner`.
+    `tariff` is the H of a bill's tariff, and `quantum` what the bill is rounded to, in units of
+    10^-(scale + 6) of its currency. Of the two grants of a load, the summing service's names the load
+    monitoring centre's as its `partner`; `k_min` is over how many homes a load sums at least.
     """
 
     id: bytes
@@ -59,6 +60,8 @@ class Grant:
     serial: int
     tariff: bytes | None = None
     partner: bytes | None = None
+    quantum: int | None = None
+    k_min: int | None = None
 
     def __post_init__(self) -> None:
         unknown = [lane for lane in self.lanes if lane not in LANES]
@@ -75,6 +78,10 @@ class Grant:
             raise UsageError("a bill has a tariff, and no other grant has one")
         if self.kind == "bill" and not set(self.lanes) <= set(ENERGY):
             raise UsageError("a bill is for import, export or both, the lanes that a tariff can price")
+        if (self.kind == "bill") != bool(self.quantum):
+            raise UsageError("a bill is rounded to a quantum of at least 1, and no other grant is")
+        if self.k_min is not None and (self.kind != "load" or self.k_min < 2):
+            raise UsageError("a load sums over at least 2 homes, and no other grant says over how many")
         if self.partner is not None and self.kind != "load":
             raise UsageError("only the summing service's grant of a load has a partner")
         if self.kind == "raw" and not isinstance(self.granularity.size, int):
@@ -104,6 +111,11 @@ class Grant:
         """Window j as units [a, b); j counts from the grant's `from`."""
         k = self.granularity.index(self.first) + j
         return self.granularity.start(k), self.granularity.start(k + 1)
+
+    @property
+    def words(self) -> int:
+        """How many words a token has: one for each lane, one for a bill. (Raw tokens hold keys instead.)"""
+        return 1 if self.kind == "bill" else len(self.lanes)
 
     @property
     def opens(self) -> str:

@@ -1,113 +1,106 @@
-"""Token issuing: the plaintext of each window's token, kind by kind, and the tokens themselves.
+"""What the tokens of a grant's windows hold, kind by kind, and the tokens themselves.
 
-| kind | the plaintext of token j |
+| kind | P of token j |
 |---|---|
 | windows | R[a, b) of each lane |
-| bill | the sum over the lanes and their price steps w of price[w] * R[w], one word |
-| load | to the summing service: of each lane R[a, b) minus the load monitoring centre's half |
-| raw | the keys of the window's links, under each incarnation that sealed in them |
+| bill | the sum over the lanes and their price steps w of price[w] * R[w], and what rounds the bill to Q |
+| load | R[a, b) of each lane, and the load monitoring centre's words of it |
+| raw | not words but the keys of the window's links, under each incarnation that sealed in them |
 """
 
 from __future__ import annotations
 
-import itertools
+from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
+
+import numpy as np
 
 from gateway.chain.grant import Grant
-from gateway.chain.keys import advance, link_key, next_key, token_key
+from gateway.chain.keys import KeyChain, link_key
 from gateway.chain.layout import Layout, Run
 from gateway.chain.raw import LinkKeys, write_links
-from gateway.chain.seal import MASK, LinkWords, nonces, words_under
-from gateway.chain.share import centre_half, service_half
-from gateway.chain.tariff import Tariff
-from gateway.chain.token import make_token, pack_words
-
-
-@dataclass(frozen=True, slots=True)
-class Cursor:
-    """A position in a grant's key chain: K_j, and of a load its partner's K_j too. It only goes forward."""
-
-    j: int
-    key: bytes = field(repr=False)
-    partner_key: bytes | None = field(default=None, repr=False)
-
-    def forward(self, j: int) -> Cursor:
-        """The cursor at window j."""
-        steps = j - self.j
-        partner = None if self.partner_key is None else advance(self.partner_key, steps)
-        return Cursor(j, advance(self.key, steps), partner)
+from gateway.chain.seal import MASK, U64, nonces, signed, words_under
+from gateway.chain.tariff import Weight, rounded
+from gateway.chain.token import Sealed, incarnation_of, make_raw, masks
 
 
 @dataclass(frozen=True, slots=True)
 class Sealing:
-    """How a stretch of units was sealed: enough to compute any nonce in it."""
+    """How the units of a stretch were sealed: enough to compute any nonce in it."""
 
     layout: Layout
     runs: Sequence[Run]
     k_inc: Callable[[int], bytes] = field(repr=False)
 
 
-def make_tokens(
-    grant: Grant, tariff: Tariff | None, sealing: Sealing, cursor: Cursor, end: int
-) -> tuple[list[bytes], Cursor]:
-    """The tokens of the windows from the cursor's to `end` - 1, and the cursor after them.
-
-    A ValueError for the centre's grant of a load, whose half is never published, and for a bill without its
-    tariff.
-    """
-    if (grant.kind == "load") != (cursor.partner_key is not None):
-        raise ValueError("a load's tokens need the key of the grant's partner, and no others do")
-    if (grant.kind == "bill") != (tariff is not None):
-        raise ValueError("a bill's tokens need its tariff, and no others do")
-    boundaries = [grant.window(j)[0] for j in range(cursor.j, end + 1)]
-    tokens = []
-    for a, b, plaintext in _plaintexts(grant, tariff, sealing, boundaries, cursor):
-        tokens.append(make_token(token_key(cursor.key), grant.id, a, b, plaintext))
-        partner = None if cursor.partner_key is None else next_key(cursor.partner_key)
-        cursor = Cursor(cursor.j + 1, next_key(cursor.key), partner)
-    return tokens, cursor
+def sealed_by(runs: Sequence[Run], first: int, edges: Sequence[int]) -> list[Sealed]:
+    """The incarnation that sealed the last unit of each of the windows from number `first` on, between
+    `edges`. `runs` cover them in order."""
+    ends = [run.end for run in runs]
+    sealed: list[Sealed] = []
+    for j, b in enumerate(edges[1:], first):
+        incarnation = runs[bisect_left(ends, b)].incarnation
+        if not sealed or sealed[-1].incarnation != incarnation:
+            sealed.append(Sealed(j, incarnation))
+    return sealed
 
 
-def _plaintexts(
-    grant: Grant, tariff: Tariff | None, sealing: Sealing, boundaries: Sequence[int], cursor: Cursor
-) -> Iterator[tuple[int, int, bytes]]:
-    windows = itertools.pairwise(boundaries)
-    if grant.kind == "raw":
-        for a, b in windows:
-            yield a, b, write_links(_links(grant, sealing, a, b))
-        return
+def window_words(grant: Grant, sealing: Sealing, edges: Sequence[int]) -> U64:
+    """P of the windows between `edges`, [window, lane]: their nonces."""
     link_words = words_under(sealing.k_inc, sealing.layout)
-    if tariff is not None:
-        for a, b in windows:
-            yield a, b, pack_words([_bill(grant, tariff, sealing, link_words, (a, b))])
-        return
-    lanes = [nonces(sealing.runs, boundaries, lane, sealing.layout, link_words) for lane in grant.lanes]
-    partner = cursor.partner_key
-    for (a, b), r in zip(windows, zip(*lanes, strict=True), strict=True):
-        if partner is None:
-            yield a, b, pack_words(r)
-        else:
-            halves = [centre_half(partner, lane) for lane in grant.lanes]
-            yield a, b, pack_words([service_half(x, half) for x, half in zip(r, halves, strict=True)])
-            partner = next_key(partner)
+    lanes = [nonces(sealing.runs, edges, lane, sealing.layout, link_words) for lane in grant.lanes]
+    return np.array(lanes, dtype=np.uint64).T
 
 
-def _bill(
-    grant: Grant, tariff: Tariff, sealing: Sealing, link_words: LinkWords, window: tuple[int, int]
+def bill_word(
+    grant: Grant, sealing: Sealing, weights: dict[str, list[Weight]], c: dict[str, list[int]], a: int
 ) -> int:
-    total = 0
-    for lane, weights in tariff.weights(grant.lanes, sealing.layout.unit_ms, *window).items():
-        bounds = [window[0], *(w.end for w in weights)]
-        r = nonces(sealing.runs, bounds, lane, sealing.layout, link_words)
-        total += sum(w.price * value for w, value in zip(weights, r, strict=True))
-    return total & MASK
+    """P of one bill of the period that begins with unit `a`. `weights` are its steps of each lane, and `c`
+    the sums of ciphertexts over each of them."""
+    link_words = words_under(sealing.k_inc, sealing.layout)
+    nonce = total = 0
+    for lane, steps in weights.items():
+        r = nonces(sealing.runs, [a, *(step.end for step in steps)], lane, sealing.layout, link_words)
+        for step, sum_of_c, sum_of_r in zip(steps, c[lane], r, strict=True):
+            nonce += step.price * sum_of_r
+            total += step.price * signed(sum_of_c - sum_of_r)
+    assert grant.quantum is not None
+    return (nonce + total - rounded(total, grant.quantum)) & MASK
+
+
+def hide(
+    words: U64, chain: KeyChain, sealed: Sequence[Sealed], first: int, partner: KeyChain | None = None
+) -> U64:
+    """The tokens that hold `words`, [window, word], of the windows from number `first` on. A load's hide the
+    words of its two parties: `partner` is the key chain of the load monitoring centre's grant."""
+    count, width = words.shape
+    tokens = words + masks(chain, sealed, first, first + count, width)
+    return tokens if partner is None else tokens + masks(partner, sealed, first, first + count, width)
+
+
+def raw_tokens(
+    grant: Grant,
+    sealing: Sealing,
+    chain: KeyChain,
+    sealed: Sequence[Sealed],
+    first: int,
+    edges: Sequence[int],
+) -> list[bytes]:
+    """The tokens of a raw grant's windows from number `first` on, between `edges`."""
+    return [
+        make_raw(
+            chain, grant.id, j, incarnation_of(sealed, j), a, b, write_links(_links(grant, sealing, a, b))
+        )
+        for j, (a, b) in enumerate(pairwise(edges), first)
+    ]
 
 
 def _links(grant: Grant, sealing: Sealing, a: int, b: int) -> Iterator[LinkKeys]:
     for n, x, y in sealing.layout.split(a, b):
-        sealed = (run.incarnation for run in sealing.runs if run.first < y and x < run.end)
-        for incarnation in dict.fromkeys(sealed):
+        incarnations = (run.incarnation for run in sealing.runs if run.first < y and x < run.end)
+        for incarnation in dict.fromkeys(incarnations):
             k_inc = sealing.k_inc(incarnation)
             keys = tuple(link_key(k_inc, n, lane) for lane in grant.lanes)
             yield LinkKeys(n, incarnation, keys)

@@ -1,10 +1,9 @@
-"""Keys: from the root to a link of the chain, and from a grant's start to a token.
+"""Keys: from the root to a link of the chain, and from a grant's start to a block of its tokens.
 
 root   stays in the TPM, which computes the HMAC of `incarnation_message`
 K_inc  HMAC-SHA256(root, "gw1/incarnation" | stream | be64(incarnation))
 K      HMAC-SHA256(K_inc, "gw1/link" | be64(n) | lane name)
-K_j+1  HMAC-SHA256(K_j, "gw1/next")
-T_j    HMAC-SHA256(K_j, "gw1/token")
+K_m+1  HMAC-SHA256(K_m, "gw1/next"), for a block of 1024 windows each
 """
 
 from __future__ import annotations
@@ -43,20 +42,34 @@ def link_key(k_inc: bytes, n: int, lane: str) -> bytes:
     return _hmac(k_inc, b"gw1/link" + be64(n) + lane.encode("ascii"))
 
 
-def next_key(k_j: bytes) -> bytes:
-    """K_{j+1}, the next key of a grant's chain, which only goes forward."""
-    return _hmac(k_j, b"gw1/next")
+def next_key(k_m: bytes) -> bytes:
+    """K_{m+1}: the key chain of a grant, forward only, a link for each block of windows."""
+    return _hmac(k_m, b"gw1/next")
 
 
-def token_key(k_j: bytes) -> bytes:
-    """T_j, the key of window j's token."""
-    return _hmac(k_j, b"gw1/token")
+def tokens_key(k_m: bytes, incarnation: int) -> bytes:
+    """The key of S(m, incarnation), the keystream that hides the tokens of a block's windows."""
+    return _hmac(k_m, b"gw1/tokens" + be64(incarnation))
 
 
-def advance(k_j: bytes, steps: int) -> bytes:
-    """K_{j+steps}."""
-    if steps < 0:
-        raise ValueError("a grant's chain only goes forward")
-    for _ in range(steps):
-        k_j = next_key(k_j)
-    return k_j
+def raw_key(k_m: bytes, j: int, incarnation: int) -> bytes:
+    """The key of raw token j, whose window's last unit was sealed in `incarnation`."""
+    return _hmac(k_m, b"gw1/raw" + be64(j) + be64(incarnation))
+
+
+class KeyChain:
+    """The key chain of one grant. It remembers the block that it reached, so that going on is cheap."""
+
+    def __init__(self, k_0: bytes) -> None:
+        self._k_0 = k_0
+        self._reached = (0, k_0)
+
+    def block(self, m: int) -> bytes:
+        """K_m, of m >= 0: a ValueError below it, for the chain only goes forward."""
+        if m < 0:
+            raise ValueError("the key chain of a grant only goes forward, from block 0")
+        at, key = self._reached if self._reached[0] <= m else (0, self._k_0)
+        for _ in range(m - at):
+            key = next_key(key)
+        self._reached = (m, key)
+        return key

@@ -1,31 +1,21 @@
-"""Load shares: two parties hold a half each of a window's nonce, and only sums over many homes meet.
+"""Load shares: what blinds a home in a load is known to two parties in two parts that never meet.
 
-    half of the load monitoring centre    the first u64 of HMAC-SHA256(K_j, "gw1/share" | lane)
-    half of the summing service           R[a, b) minus that, as a token
+A load's token is R + the load monitoring centre's words + the summing service's words, each party's own
+keystream at the window's place. Tokens and ciphertexts are public, so for a set of homes
 
-For a set of homes, sum of d = sum of c - (sum of the centre's halves) - (sum of the service's halves):
-the centre adds up its own, and the service gives away its sum, never the half of a single home.
+    sum of d = sum of c - sum of tokens + sum of the centre's words + sum of the service's words
+
+The centre adds up all but the last, and the service gives away that one number and no home's part of it.
 """
 
 from __future__ import annotations
 
-import hmac
 from collections.abc import Iterable
 
-from gateway.chain.seal import MASK, signed
+from gateway.chain.seal import signed
 
 
-def centre_half(k_j: bytes, lane: str) -> int:
-    """The load monitoring centre's half of window j's nonce, derived from K_j of its own grant."""
-    return int.from_bytes(hmac.digest(k_j, b"gw1/share" + lane.encode("ascii"), "sha256")[:8], "little")
-
-
-def service_half(r: int, centre: int) -> int:
-    """The summing service's half: the nonce R less the centre's."""
-    return (r - centre) & MASK
-
-
-def load(c: Iterable[int], centre: Iterable[int], service_sum: int) -> int:
-    """The load of a set of homes in one window: from the sum of c and the centre's half of each home, and the
-    one sum of the service."""
-    return signed(sum(c) - sum(centre) - service_sum)
+def load(c: Iterable[int], tokens: Iterable[int], centre: Iterable[int], service_sum: int) -> int:
+    """The load of a set of homes in one window: each home's sum of c, its token, the centre's word of it, and
+    the service's one sum."""
+    return signed(sum(c) - sum(tokens) + sum(centre) + service_sum)

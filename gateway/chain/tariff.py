@@ -7,13 +7,16 @@ of 10^-(scale + 6) of the currency: exact, whatever the prices.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
+from gateway.chain.keys import be64
 from gateway.chain.layout import DAY_MS, ENERGY
+from gateway.chain.seal import MASK
 from gateway.chain.window import Granularity, spell_ms, zone_of
 from gateway.errors import UsageError
 
@@ -21,10 +24,23 @@ MAX_STEPS = 366 * 24 * 60
 MAX_RULES = 256
 MAX_PRICES = 2**19
 MAX_DECIMALS = 12
+MAX_QUANTUM = 2**60
+"""A bill and what rounds it stay below 2^63 together."""
 MAX_POWER_W = 1_000_000
 """More than any home's connection carries. It bounds a step's energy, and so keeps a bill below 2^63."""
 _DAY_MIN = 24 * 60
 _AHEAD_MS = 366 * DAY_MS
+
+
+def cent(scale: int) -> int:
+    """A hundredth of the currency, what bills are rounded to where nothing else is said: in units of
+    10^-(scale + 6)."""
+    return int(10 ** (scale + 4))
+
+
+def rounded(bill: int, quantum: int) -> int:
+    """The nearest multiple of `quantum`, the upper one of two."""
+    return (2 * bill + quantum) // (2 * quantum) * quantum
 
 
 class Weight(NamedTuple):
@@ -164,7 +180,7 @@ class Tariff:
         weights = {lane: self._merged(lane, size, a, b) for lane in lanes}
         cost = sum(abs(w.price) * (w.end - w.first) for runs in weights.values() for w in runs)
         # 1 W for 3600 ms is 1 mWh.
-        if cost * unit_ms * MAX_POWER_W // 3600 >= 2**63:
+        if cost * unit_ms * MAX_POWER_W // 3600 >= 2**63 - MAX_QUANTUM:
             raise UsageError(
                 f"a bill could pass 2^63 in units of 10^-{self.scale + 6} {self.currency}; "
                 "use prices with fewer decimals, or shorter billing periods"
@@ -222,3 +238,15 @@ def _local(unix_ms: int, zone: ZoneInfo) -> datetime:
 
 def _by_rule(prices: TimeOfUse, day: int, minute: int) -> int | None:
     return next((r.price for r in prices.rules if day in r.days and r.begin <= minute < r.end), None)
+
+
+def steps_digest(weights: Mapping[str, Sequence[Weight]]) -> bytes:
+    """H of the steps as they were weighed: for each lane its name, be64 of the number of steps, and of each
+    step be64 of its first unit, of the unit after its last, and of its price modulo 2^64."""
+    content = b"".join(
+        lane.encode("ascii")
+        + be64(len(steps))
+        + b"".join(be64(step.first) + be64(step.end) + be64(step.price & MASK) for step in steps)
+        for lane, steps in weights.items()
+    )
+    return hashlib.sha256(content).digest()

@@ -1,77 +1,91 @@
-"""Tokens: each opens one window and is sealed for one grant.
+"""Tokens: what opens one window, hidden for one grant.
 
-    token_j = AES-256-GCM(T_j, nonce 0, aad = id | be64(a) | be64(b), plaintext)
+    token_j = P + the |P| words of S(m, i) from word (j mod 1024) * |P| on, modulo 2^64
+    S(m, i) = ChaCha20(HMAC(K_m, "gw1/tokens" | be64(i)), nonce 0), as u64 words
+    m = j // 1024, and i the incarnation that sealed window j's last unit
 
-The plaintext is R[a, b) of each lane (windows), one word for a whole bill, the summing service's halves
-(load), or the keys of the window's links (raw): words are u64, little-endian.
+P has one word for each lane (windows, load), or one for a bill. A raw token holds link keys instead, under
+AES-256-GCM. A unit that is sealed again is so in another incarnation: no place of any S hides two values.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
 from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers import Cipher, algorithms
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from numpy.typing import NDArray
 
-from gateway.chain.keys import be64, next_key, token_key
+from gateway.chain.keys import KeyChain, be64, raw_key, tokens_key
+from gateway.chain.seal import U64
 from gateway.errors import Refused
 
-# The nonce may be fixed: T_j encrypts one message ever, a pure function of sealed units.
-_NONCE = bytes(12)
+BLOCK = 1024
+"""Windows that one link of a grant's key chain serves."""
 TAG_BYTES = 16
+_CHACHA_WORDS = 8  # in a ChaCha20 block of 64 bytes
 
 
-def make_token(t_j: bytes, grant_id: bytes, a: int, b: int, plaintext: bytes) -> bytes:
-    """token_j for the window [a, b)."""
-    return AESGCM(t_j).encrypt(_NONCE, plaintext, grant_id + be64(a) + be64(b))
+class Sealed(NamedTuple):
+    """From window number `window` on, the last units of windows were sealed in `incarnation`."""
+
+    window: int
+    incarnation: int
 
 
-def open_token(t_j: bytes, grant_id: bytes, a: int, b: int, token: bytes) -> bytes:
-    """The plaintext of a token. Refused if it belongs to another window or grant, or was changed."""
+def masks(chain: KeyChain, sealed: Sequence[Sealed], first: int, end: int, width: int) -> U64:
+    """The words of S at the places of windows `first` to `end` - 1, an array [window, word], `width` words
+    a window. `sealed` rises and begins at or before `first`: a ValueError where it does not."""
+    if first < end and (not sealed or first < sealed[0].window):
+        raise ValueError(f"nothing says in which incarnation window {first} was sealed")
+    found = np.empty((end - first, width), dtype=np.uint64)
+    for x, y, incarnation in _pieces(sealed, first, end):
+        key = tokens_key(chain.block(x // BLOCK), incarnation)
+        counter, skipped = divmod(x % BLOCK * width, _CHACHA_WORDS)
+        # The 96-bit nonce may be 0 for all: each key hides each place once.
+        keystream = Cipher(algorithms.ChaCha20(key, counter.to_bytes(4, "little") + bytes(12)), mode=None)
+        words = keystream.encryptor().update(bytes(8 * (skipped + (y - x) * width)))
+        found[x - first : y - first] = np.frombuffer(words, dtype="<u8")[skipped:].reshape(y - x, width)
+    return found
+
+
+def make_raw(
+    chain: KeyChain, grant_id: bytes, j: int, incarnation: int, a: int, b: int, keys: bytes
+) -> bytes:
+    """Raw token j, of the window [a, b): the keys of its links, sealed."""
+    return _raw_cipher(chain, j, incarnation).encrypt(bytes(12), keys, grant_id + be64(a) + be64(b))
+
+
+def open_raw(
+    chain: KeyChain, grant_id: bytes, j: int, incarnation: int, a: int, b: int, token: bytes
+) -> bytes:
+    """What raw token j holds; Refused for one that is another window's or grant's, or was changed."""
     try:
-        return AESGCM(t_j).decrypt(_NONCE, token, grant_id + be64(a) + be64(b))
-    except (InvalidTag, ValueError, OverflowError):  # OverflowError: hostile windows beyond 2^64
-        raise _closed(grant_id, a, b) from None
+        return _raw_cipher(chain, j, incarnation).decrypt(bytes(12), token, grant_id + be64(a) + be64(b))
+    except (InvalidTag, ValueError, OverflowError):  # the last for windows beyond 2^64: hostile numbers
+        raise Refused(
+            f"the token for units {a} to {b} of grant {grant_id.hex()} does not open: changed, "
+            "or made for another window or grant"
+        ) from None
 
 
-def open_words(
-    k_j: bytes, grant_id: bytes, boundaries: Sequence[int], tokens: Sequence[bytes], count: int
-) -> tuple[NDArray[np.uint64], bytes]:
-    """The words of the tokens of consecutive windows, [window, word], and the key K of the window after.
-
-    `k_j` is the first window's key, window i is [boundaries[i], boundaries[i+1]), and each token holds
-    `count` words; Refused where one does not open.
-    """
-    edges = np.array(boundaries, dtype=">u8").tobytes()
-    plain = []
-    for i, token in enumerate(tokens):
-        try:
-            cipher = AESGCM(token_key(k_j))
-            plain.append(cipher.decrypt(_NONCE, token, grant_id + edges[8 * i : 8 * i + 16]))
-        except InvalidTag:
-            raise _closed(grant_id, boundaries[i], boundaries[i + 1]) from None
-        k_j = next_key(k_j)
-    if any(len(one) != 8 * count for one in plain):
-        raise Refused(f"tokens of grant {grant_id.hex()} do not hold {count} words each")
-    return np.frombuffer(b"".join(plain), dtype="<u8").reshape(len(plain), count), k_j
+def incarnation_of(sealed: Sequence[Sealed], j: int) -> int:
+    """The incarnation that sealed window j's last unit."""
+    return next(one.incarnation for one in reversed(sealed) if one.window <= j)
 
 
-def _closed(grant_id: bytes, a: int, b: int) -> Refused:
-    return Refused(
-        f"the token for units {a} to {b} of grant {grant_id.hex()} does not open: changed, "
-        "or made for another window or grant"
-    )
+def _raw_cipher(chain: KeyChain, j: int, incarnation: int) -> AESGCM:
+    return AESGCM(raw_key(chain.block(j // BLOCK), j, incarnation))
 
 
-def pack_words(values: Sequence[int]) -> bytes:
-    """Words 0 <= value < 2^64 as a plaintext."""
-    return np.array(values, dtype="<u8").tobytes()
-
-
-def read_words(plaintext: bytes, count: int) -> list[int]:
-    """The words of a plaintext that must hold `count` of them; else Refused."""
-    if len(plaintext) != 8 * count:
-        raise Refused(f"a token holds {len(plaintext)} bytes where its grant has {count} words")
-    return [int(word) for word in np.frombuffer(plaintext, dtype="<u8")]
+def _pieces(sealed: Sequence[Sealed], first: int, end: int) -> Iterator[tuple[int, int, int]]:
+    """Windows [first, end) in pieces of one block and one incarnation."""
+    for at, one in enumerate(sealed):
+        x = max(first, one.window)
+        y = min(end, sealed[at + 1].window if at + 1 < len(sealed) else end)
+        while x < y:
+            upto = min(y, (x // BLOCK + 1) * BLOCK)
+            yield x, upto, one.incarnation
+            x = upto

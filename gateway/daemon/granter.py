@@ -14,7 +14,7 @@ from gateway.chain.consent.windows import check
 from gateway.chain.grant import ID_BYTES, Grant, seal_k0
 from gateway.chain.keys import KEY_BYTES
 from gateway.chain.layout import DAY_MS, ENERGY
-from gateway.chain.tariff import Tariff
+from gateway.chain.tariff import Tariff, cent
 from gateway.chain.window import Granularity
 from gateway.control.documents import Consent, NewGrant
 from gateway.daemon.grants import AnyGrant, GrantBook, ServedGrant
@@ -161,6 +161,7 @@ class Granter:
                 serial=serial + len(grants),
                 tariff=None if wanted.tariff is None else digest(tariff_body(wanted.tariff)),
                 partner=grants[0].id if grants else None,
+                quantum=None if wanted.tariff is None else cent(wanted.tariff.scale),
             )
             grant.check(stream.layout)
             grants.append(grant)

@@ -1,6 +1,6 @@
 """The grants of one gateway, decoded once, at the ledger's edge, and what is wrong with any of them.
 
-A grant that cannot be read or served (its time zone has changed, its tariff does not decode) holds up neither
+A grant that cannot be read or served (its time zone is unknown, its tariff does not decode) holds up neither
 sealing nor the other grants.
 """
 
@@ -11,6 +11,8 @@ from dataclasses import dataclass
 
 from gateway.chain.grant import Grant
 from gateway.chain.tariff import Tariff
+from gateway.chain.window import Granularity
+from gateway.chain.windows import GrantWindows
 from gateway.errors import Refused, UsageError
 from gateway.host.clock import Clock, unix_ms
 from gateway.host.fault_log import FaultLog
@@ -30,8 +32,8 @@ _KEY_LOST = (
 class ServedGrant:
     """A grant on a stream, the tariff if it is a bill, and the ledger's record of how far it is served.
 
-    `moved` says, where its time zone has changed since the grant was made, that its windows are not the
-    granted ones any more; None for all other grants. The tariff of a bill is None where it was lost.
+    `moved` says, where its time zone has changed since the grant was made, that its windows lie elsewhere
+    than the zone's days or months; None for all other grants. The tariff of a bill is None where it was lost.
     """
 
     stream: Stream
@@ -43,7 +45,7 @@ class ServedGrant:
     @property
     def flaw(self) -> str | None:
         """Why no tokens can be made for it, as a sentence; None where they can."""
-        return _KEY_LOST if not self.record.key else self.moved
+        return None if self.record.key else _KEY_LOST
 
     @property
     def uncounted(self) -> str | None:
@@ -142,15 +144,23 @@ def _decode(stream: Stream, record: GrantRecord) -> tuple[Grant, Tariff | None, 
     where, priced = f"grant {record.id.hex()}", record.tariff
     grant = read_grant_body(record.body, stream.layout.unit_ms, where)
     tariff = None if priced is None else read_tariff_body(priced, f"the tariff of {where}")
-    try:
-        begins = grant.window(0)[0]
-    except UsageError as error:
-        return grant, tariff, str(error)
-    moved = (
-        f"the time zone {grant.granularity.zone} has changed since it was made: a {grant.granularity} begins "
-        f"at unit {begins}, and the grant at unit {grant.first}. Revoke it, and grant anew"
-    )
-    return grant, tariff, None if begins == grant.first else moved
+    return grant, tariff, _moved(GrantWindows(grant, record.edges), grant.granularity)
+
+
+def _moved(windows: GrantWindows, granularity: Granularity) -> str | None:
+    """The first edge of a grant that is no boundary of its granularity, as a sentence; None if there is
+    none."""
+    for edge in windows.settled if windows.calendar else ():
+        try:
+            if granularity.align_up(edge) == edge:
+                continue
+        except UsageError as error:
+            return str(error)
+        return (
+            f"the time zone {granularity.zone} has changed since it was made: one of its windows begins at "
+            f"unit {edge}, where no {granularity} begins"
+        )
+    return None
 
 
 def _named(one: AnyGrant) -> str:

@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from gateway.chain.grant import Grant
-from gateway.chain.issue import Cursor, Sealing, make_tokens
-from gateway.chain.tariff import Tariff
+from gateway.chain.issue import Sealing, bill_word, hide, raw_tokens, sealed_by, window_words
+from gateway.chain.keys import KeyChain
+from gateway.chain.layout import Run
+from gateway.chain.page import SPANS, Calendar
+from gateway.chain.seal import U64
+from gateway.chain.tariff import Tariff, Weight, steps_digest
+from gateway.chain.windows import GrantWindows
+from gateway.daemon.ciphertexts import Ciphertexts
 from gateway.daemon.grants import AnyGrant, GrantBook, ServedGrant
-from gateway.errors import Refused, UsageError
+from gateway.errors import LedgerError, Refused, TrustError, Unavailable, UsageError
 from gateway.ledger.ledger import Ledger
-from gateway.ledger.records import GrantRecord, Outgoing, Stream
+from gateway.ledger.records import GrantRecord, Outgoing, Progress, Stream
 from gateway.trust.keyring import KeyRing
 from gateway.trust.root import Root
 from gateway.trust.signing import sign
@@ -21,18 +29,29 @@ from gateway.wire.grant import Tokens
 from gateway.wire.names import Fold
 
 _BUNDLE = 2880  # most tokens in a bundle: thirty days of quarter hours, two days of minutes
-_FOLDED = 2**16  # most tokens in a folded bundle: 18 hours of seconds, 3 MB for four lanes
+_FOLDED = 2**16  # most tokens in a folded bundle: 18 hours of seconds, 2 MB for four lanes
+
+
+BILL_FOLDS: tuple[Fold, ...] = ("new", "month")
 
 
 class Issuer:
     """The issuer of one gateway's grants."""
 
-    def __init__(self, ledger: Ledger, root: Root, rings: Mapping[bytes, KeyRing], grants: GrantBook) -> None:
+    def __init__(
+        self,
+        ledger: Ledger,
+        root: Root,
+        rings: Mapping[bytes, KeyRing],
+        grants: GrantBook,
+        ciphertexts: Ciphertexts,
+    ) -> None:
         self._ledger = ledger
-        self._grants = grants
         self._root = root
         self._rings = rings
-        self._cursors: dict[tuple[bytes, Fold], Cursor] = {}  # how far each grant's chain was followed
+        self._grants = grants
+        self._ciphertexts = ciphertexts
+        self._chains: dict[bytes, KeyChain] = {}  # by grant
         self._lock = asyncio.Lock()  # a window's token is issued once
 
     async def issue(self, stream: Stream, end: int) -> None:
@@ -44,21 +63,48 @@ class Issuer:
                     served = _served(one, grants)
                     if served is not None:
                         await self._issue(stream, served, end)
-                except (UsageError, Refused) as error:
+                except (LedgerError, TrustError):
+                    raise
+                except (UsageError, Refused, Unavailable) as error:
                     # One bad grant must not hold up sealing or other grants.
                     await self._grants.fails(one, str(error))
                 else:
                     self._grants.succeeds(one)
 
     async def _issue(self, stream: Stream, served: _Served, end: int) -> None:
-        done = served.grant.complete(served.end(end))
-        for first in range(served.record.next_window, done, _BUNDLE):
-            upto = min(done, first + _BUNDLE)
-            bundle = await self._bundle(stream, served, first, upto, "new")
-            await self._ledger.advance_grant(served.record, upto, bundle)
+        done, first = served.windows.complete(served.end(end)), served.record.next_window
+        while first < done:
+            upto, folds = await self._next(stream, served, first, done)
+            data = await self._bundle(stream, served, first, upto)
+            bundles = [_outgoing(served.grant, first, fold, data) for fold in folds]
+            await self._ledger.advance_grant(served.record, progress(served.windows, upto), bundles)
+            first = upto
+
+    async def _next(
+        self, stream: Stream, served: _Served, first: int, done: int
+    ) -> tuple[int, tuple[Fold, ...]]:
+        """The end of the bundle that begins with window `first`, of those before `done`, and its folders.
+
+        Windows of a day or a month that has its page already, as a grant into the past has them, come too
+        late to be folded with it: their bundle is the folded one at once.
+        """
+        if served.grant.kind == "bill":
+            # By itself, so that one that must wait keeps no other; and folded at once: to weigh it again, its
+            # ciphertexts would have to be read back again.
+            return first + 1, BILL_FOLDS
+        calendar = Calendar.of(stream.layout.unit_ms, stream.start)
+        for span in reversed(SPANS) if calendar is not None else ():
+            assert calendar is not None
+            page = await self._ledger.last_page(stream, span)
+            period = calendar.period(span, served.windows.edge(first + 1) - 1)
+            if page is not None and period.end <= page.end:
+                upto = min(done, served.windows.complete(period.end), first + _FOLDED)
+                return upto, ("new", span)
+        return min(done, first + _BUNDLE), ("new",)
 
     async def fold(self, stream: Stream, first_unit: int, end_unit: int, fold: Fold) -> list[Outgoing]:
         """The tokens of each grant's windows that ended in a UTC day or month, repeated in a few bundles.
+        Bills are folded already.
 
         A token is a pure function of sealed units and the grant's chain, so it comes out the same again.
         """
@@ -68,7 +114,7 @@ class Issuer:
             for one in grants.values():
                 try:
                     served = _served(one, grants)
-                    if served is not None:
+                    if served is not None and served.grant.kind != "bill":
                         bundles += await self._fold(stream, served, first_unit, end_unit, fold)
                 except (UsageError, Refused) as error:
                     await self._grants.fails(one, str(error))
@@ -77,43 +123,91 @@ class Issuer:
     async def _fold(
         self, stream: Stream, served: _Served, first_unit: int, end_unit: int, fold: Fold
     ) -> list[Outgoing]:
-        first = served.grant.complete(served.end(first_unit))
-        upto = min(served.grant.complete(served.end(end_unit)), served.record.next_window)
+        first = served.windows.complete(served.end(first_unit))
+        upto = min(served.windows.complete(served.end(end_unit)), served.record.next_window)
         return [
-            await self._bundle(stream, served, x, min(upto, x + _FOLDED), fold)
+            _outgoing(served.grant, x, fold, await self._bundle(stream, served, x, min(upto, x + _FOLDED)))
             for x in range(first, upto, _FOLDED)
         ]
 
-    async def _bundle(self, stream: Stream, served: _Served, first: int, end: int, fold: Fold) -> Outgoing:
-        grant, record, ring = served.grant, served.record, self._rings[stream.id]
-        runs = await self._ledger.runs(stream, grant.window(first)[0], grant.window(end)[0])
+    async def _bundle(self, stream: Stream, served: _Served, first: int, end: int) -> bytes:
+        """The signed bundle of windows `first` to `end` - 1."""
+        grant, ring = served.grant, self._rings[stream.id]
+        edges = served.windows.edges(first, end)
+        runs = await self._ledger.runs(stream, edges[0], edges[-1])
         await ring.load(run.incarnation for run in runs)
-        cursor = self._cursors.get((record.id, fold))
-        if cursor is None or cursor.j > first:
-            cursor = Cursor(0, *(ring.vault.open(one.key, b"grant/" + one.id) for one in served.records))
-        sealing = Sealing(stream.layout, runs, ring)
-        tokens, after = await asyncio.to_thread(_tokens, grant, served.tariff, sealing, cursor, (first, end))
-        self._cursors[record.id, fold] = after
-        data = await sign(self._root, Tokens(stream.id, record.id, first, tuple(tokens)))
-        return Outgoing("tokens", names.bundle(stream.id, record.id, first, fold), data)
+        work = _Work(grant, Sealing(stream.layout, runs, ring), runs, first, edges)
+        chain = self._chain(stream, served.record)
+        partner = None if served.partner is None else self._chain(stream, served.partner)
+        weighed = None
+        if grant.kind == "raw":
+            words: bytes | tuple[bytes, ...] = tuple(await asyncio.to_thread(work.raw, chain))
+        elif served.tariff is None:
+            words = await asyncio.to_thread(work.windows, chain, partner)
+        else:
+            words, digest = await self._bill(stream, served.tariff, work, chain)
+            weighed = (digest,)
+        tokens = Tokens(
+            stream.id,
+            grant.id,
+            first,
+            words,
+            tuple((one.window, one.incarnation) for one in work.sealed),
+            tuple(edges) if served.windows.calendar else None,
+            weighed,
+        )
+        return await sign(self._root, tokens)
+
+    async def _bill(
+        self, stream: Stream, tariff: Tariff, work: _Work, chain: KeyChain
+    ) -> tuple[bytes, bytes]:
+        """The word of one bill, and H of its steps."""
+        a, b = work.edges
+        weights = await asyncio.to_thread(tariff.weights, work.grant.lanes, stream.layout.unit_ms, a, b)
+        c = {
+            lane: (await self._ciphertexts.sums(stream, _edges(a, steps), [lane]))[0].tolist()
+            for lane, steps in weights.items()
+        }
+
+        def hidden() -> bytes:
+            word = bill_word(work.grant, work.sealing, weights, c, a)
+            return work.hidden(np.array([[word]], dtype=np.uint64), chain, None)
+
+        return await asyncio.to_thread(hidden), steps_digest(weights)
+
+    def _chain(self, stream: Stream, record: GrantRecord) -> KeyChain:
+        if record.id not in self._chains:
+            try:
+                k_0 = self._rings[stream.id].vault.open(record.key, b"grant/" + record.id)
+            except LedgerError as error:
+                raise Refused(str(error)) from None  # one grant's key: it stops no other
+            self._chains[record.id] = KeyChain(k_0)
+        return self._chains[record.id]
+
+
+def _outgoing(grant: Grant, first: int, fold: Fold, data: bytes) -> Outgoing:
+    return Outgoing("tokens", names.bundle(grant.stream, grant.id, first, fold), data)
+
+
+def progress(windows: GrantWindows, next_window: int) -> Progress:
+    """How far a grant is served once windows before `next_window` have their tokens."""
+    return Progress(next_window, tuple(windows.edges(0, next_window)) if windows.calendar else ())
 
 
 @dataclass(frozen=True, slots=True)
 class _Served:
-    """A grant whose tokens are published; for a load `partner` is the centre's, whose half they leave out."""
+    """A grant whose tokens are published; for a load `partner` is the centre's, whose words they hide too."""
 
     grant: Grant
     tariff: Tariff | None
     record: GrantRecord
     partner: GrantRecord | None
-
-    @property
-    def records(self) -> list[GrantRecord]:
-        return [self.record] if self.partner is None else [self.record, self.partner]
+    windows: GrantWindows
 
     def end(self, unit: int) -> int:
         """The unit at which the grant ends, as far as is known at `unit`."""
-        return min([unit, *(one.revoked_from for one in self.records if one.revoked_from is not None)])
+        records = [self.record] if self.partner is None else [self.record, self.partner]
+        return min([unit, *(one.revoked_from for one in records if one.revoked_from is not None)])
 
 
 def _served(one: AnyGrant, grants: Mapping[bytes, AnyGrant]) -> _Served | None:
@@ -131,11 +225,34 @@ def _served(one: AnyGrant, grants: Mapping[bytes, AnyGrant]) -> _Served | None:
         if partner is None or partner.flaw is not None:
             why = "the ledger does not have it" if partner is None else partner.flaw
             raise UsageError(f"its other half, grant {grant.partner.hex()}, cannot be served: {why}")
-    return _Served(grant, one.tariff, one.record, None if partner is None else partner.record)
+    windows = GrantWindows(grant, one.record.edges)
+    return _Served(grant, one.tariff, one.record, None if partner is None else partner.record, windows)
 
 
-def _tokens(
-    grant: Grant, tariff: Tariff | None, sealing: Sealing, cursor: Cursor, windows: tuple[int, int]
-) -> tuple[list[bytes], Cursor]:
-    first, end = windows
-    return make_tokens(grant, tariff, sealing, cursor.forward(first), end)
+class _Work:
+    """The making of one bundle: the windows from number `first` on, between `edges`."""
+
+    def __init__(
+        self, grant: Grant, sealing: Sealing, runs: Sequence[Run], first: int, edges: Sequence[int]
+    ) -> None:
+        self.grant = grant
+        self.sealing = sealing
+        self.edges = edges
+        self.sealed = sealed_by(runs, first, edges)
+        self._first = first
+
+    def windows(self, chain: KeyChain, partner: KeyChain | None) -> bytes:
+        """The words of tokens of kind windows, or of a load's."""
+        return self.hidden(window_words(self.grant, self.sealing, self.edges), chain, partner)
+
+    def hidden(self, words: U64, chain: KeyChain, partner: KeyChain | None) -> bytes:
+        """Words as tokens, u64 little-endian."""
+        return hide(words, chain, self.sealed, self._first, partner).astype("<u8").tobytes()
+
+    def raw(self, chain: KeyChain) -> list[bytes]:
+        """The tokens of a raw grant."""
+        return raw_tokens(self.grant, self.sealing, chain, self.sealed, self._first, self.edges)
+
+
+def _edges(first: int, steps: Sequence[Weight]) -> list[int]:
+    return [first, *(step.end for step in steps)]

@@ -12,6 +12,7 @@ from gateway.config import Config, MeterSection
 from gateway.config.wiring import open_meters
 from gateway.control.documents import Status
 from gateway.daemon.chunker import Chunker
+from gateway.daemon.ciphertexts import Ciphertexts
 from gateway.daemon.control import Control
 from gateway.daemon.granter import Granter
 from gateway.daemon.grants import GrantBook
@@ -47,7 +48,8 @@ class Session:
         self._meters: dict[str, Meter] = {}
         self._rings: dict[bytes, KeyRing] = {}
         self._grants = grants = GrantBook(ledger, clock)
-        self._issuer = Issuer(ledger, root, self._rings, grants)
+        ciphertexts = Ciphertexts(ledger, bucket, clock, root.public_key)
+        self._issuer = Issuer(ledger, root, self._rings, grants, ciphertexts)
         self._granter = Granter(ledger, root, clock, self._rings, grants, self._issuer)
         self._rollback = RollbackCheck(ledger, bucket, clock, root)
         self._publisher = Publisher(ledger, bucket, clock, self._rollback)

@@ -7,31 +7,46 @@ the dropped units and the store's, so the meter's register at the new head is kn
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import AsyncGenerator, Iterable
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 
 import numpy as np
 
+from gateway.chain.grant import Grant
 from gateway.chain.keys import link_key
 from gateway.chain.layout import ENERGY
 from gateway.chain.page import SPANS, Calendar, Period, Span
 from gateway.chain.seal import signed, total, unseal, words
+from gateway.chain.windows import GrantWindows
 from gateway.daemon.found import FoundGrants, descriptor_of
+from gateway.daemon.grants import GrantBook
+from gateway.daemon.issuer import progress
 from gateway.daemon.rollback import RollbackCheck
-from gateway.errors import LedgerError, Refused
+from gateway.errors import LedgerError, Refused, UsageError
 from gateway.host.clock import Clock, unix_ms
 from gateway.intervals.state import SamplerState
 from gateway.ledger.ledger import Ledger
-from gateway.ledger.records import AuditEntry, ChunkEntry, PageEntry, Sealed, StoreChain, Stream
+from gateway.ledger.records import (
+    AuditEntry,
+    ChunkEntry,
+    GrantRecord,
+    PageEntry,
+    Progress,
+    Sealed,
+    StoreChain,
+    Stream,
+)
 from gateway.store.bucket import Bucket
 from gateway.stream.chunks import ChainFollower, ChunkMark, Place, check_chunk
-from gateway.stream.fetch import get, listed, objects
+from gateway.stream.fetch import get, holding, listed, objects
 from gateway.stream.pages import FoundPage, check_page
 from gateway.stream.tokens import check_bundle
 from gateway.trust.keyring import KeyRing
 from gateway.trust.root import Root
 from gateway.wire import cose, names
+from gateway.wire.grant import Tokens
+from gateway.wire.names import Fold
 from gateway.wire.stream import Chunk, Page
 
 _log = logging.getLogger(__name__)
@@ -105,7 +120,7 @@ class Takeover:
             pages=pages.entries,
             ciphertexts=pages.chunks,
             state=ring.vault.seal(state.to_bytes(), place),
-            windows=await self._windows(),
+            progress=await self._progress(),
             revoked=revoked,
         )
         audit = AuditEntry(unix_ms(self._clock), "rollback", detail)
@@ -231,29 +246,48 @@ class Takeover:
                     w = words(link_key(self._ring(part.incarnation), n, lane), layout.link_units)
                     energy[lane] += signed(total(unseal(w, p, part.c[row])))
 
-    async def _windows(self) -> dict[bytes, int]:
-        """Each grant's next window, by grant id: the one after the token bundles in the store."""
-        stream = self._stream
-        windows: dict[bytes, int] = {}
-        for grant in await self._ledger.grants(stream.id):
-            prefix = names.bundles(stream.id, grant.id)
-            unsent = [
-                names.number_in(outgoing.key) for outgoing in await self._ledger.waiting(stream, prefix)
-            ]
-            at = min([grant.next_window, *unsent])
-            after = names.bundle(stream.id, grant.id, at - 1) if at else ""
-            async with aclosing(objects(self._bucket, listed(self._bucket, prefix, after))) as bundles:
-                async for key, data in bundles:
-                    try:
-                        bundle = check_bundle(self._descriptor, None, key, data)
-                    except Refused as error:
-                        await self._check.note(str(error))
-                        break
-                    if bundle.first_window != at:
-                        break
-                    at = bundle.end_window
-            windows[grant.id] = at
-        return windows
+    async def _progress(self) -> dict[bytes, Progress]:
+        """How far each grant is served, by grant id: up to the token bundles in the store, whose windows must
+        not be issued again with other edges. Of a grant that cannot be read, what the ledger has."""
+        served = await GrantBook(self._ledger, self._clock).of(self._stream)
+        return {one.grant.id: await self._served(one.grant, one.record) for one in served}
+
+    async def _served(self, grant: Grant, record: GrantRecord) -> Progress:
+        prefix = names.bundles(grant.stream, grant.id)
+        unsent = [
+            names.number_in(outgoing.key) for outgoing in await self._ledger.waiting(self._stream, prefix)
+        ]
+        at = min([record.next_window, *unsent])
+        windows = GrantWindows(grant, record.edges[: at + 1])
+        found = sorted(
+            [bundle for fold in names.FOLDS async for bundle in self._bundles(grant, fold, at)],
+            key=lambda bundle: bundle.first_window,
+        )
+        for bundle in found:
+            end = bundle.end_window(grant.words)
+            if bundle.first_window > at:
+                break
+            if end > at:
+                try:
+                    if bundle.edges is not None:
+                        windows.settle(at, bundle.edges[at - bundle.first_window :])
+                except (ValueError, UsageError):
+                    await self._check.note(
+                        f"the bundles of grant {grant.id.hex()} do not join at window {at}"
+                    )
+                    break
+                at = end
+        return progress(windows, at)
+
+    async def _bundles(self, grant: Grant, fold: Fold, at: int) -> AsyncGenerator[Tokens, None]:
+        """The valid bundles of one folder from the one on that should hold window `at`."""
+        keys = holding(listed(self._bucket, names.bundles(grant.stream, grant.id, fold)), at)
+        async with aclosing(objects(self._bucket, keys)) as found:
+            async for key, data in found:
+                try:
+                    yield check_bundle(self._descriptor, grant, key, data)
+                except Refused as error:
+                    await self._check.note(str(error))
 
     def _chunk_key(self, first: int) -> str:
         return names.chunk(self._stream.id, first, self._stream.layout.unit_ms)

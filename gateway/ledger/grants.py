@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Sequence
+from dataclasses import replace
 
+from gateway.chain.keys import be64
 from gateway.ledger import audit, outbox
-from gateway.ledger.records import AuditEntry, GrantRecord, Outgoing
+from gateway.ledger.records import AuditEntry, GrantRecord, Outgoing, Progress
 
 
 def made(db: sqlite3.Connection, stream: bytes | None) -> list[GrantRecord]:
     rows = db.execute(
-        "SELECT id, stream, body, provider_name, next_window, key, revoked_from, tariff FROM grant_"
+        "SELECT id, stream, body, provider_name, next_window, key, revoked_from, tariff, edges"
+        " FROM grant_"
         " WHERE ?1 IS NULL OR stream = ?1",
         (stream,),
     )
-    return [GrantRecord(*row) for row in rows]
+    return [replace(GrantRecord(*values), edges=_numbers(edges)) for *values, edges in rows]
 
 
 def add(db: sqlite3.Connection, grants: Sequence[tuple[GrantRecord, Outgoing, AuditEntry]]) -> None:
@@ -33,7 +36,7 @@ def adopt(db: sqlite3.Connection, found: Sequence[tuple[GrantRecord, AuditEntry]
 
 def _insert(db: sqlite3.Connection, record: GrantRecord) -> None:
     db.execute(
-        "INSERT INTO grant_ VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO grant_ VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
             record.id,
             record.stream,
@@ -43,13 +46,16 @@ def _insert(db: sqlite3.Connection, record: GrantRecord) -> None:
             record.key,
             record.revoked_from,
             record.tariff,
+            _bytes(record.edges),
         ),
     )
 
 
-def advance(db: sqlite3.Connection, grant: GrantRecord, next_window: int, bundle: Outgoing) -> None:
-    set_next_window(db, grant.id, next_window)
-    outbox.enqueue(db, grant.stream, [bundle])
+def advance(
+    db: sqlite3.Connection, grant: GrantRecord, progress: Progress, bundles: Sequence[Outgoing]
+) -> None:
+    set_progress(db, grant.id, progress)
+    outbox.enqueue(db, grant.stream, bundles)
 
 
 def revoke(
@@ -60,9 +66,20 @@ def revoke(
     audit.write(db, entry)
 
 
-def set_next_window(db: sqlite3.Connection, grant: bytes, next_window: int) -> None:
-    db.execute("UPDATE grant_ SET next_window = ? WHERE id = ?", (next_window, grant))
+def set_progress(db: sqlite3.Connection, grant: bytes, progress: Progress) -> None:
+    db.execute(
+        "UPDATE grant_ SET next_window = ?, edges = ? WHERE id = ?",
+        (progress.next_window, _bytes(progress.edges), grant),
+    )
 
 
 def set_revoked(db: sqlite3.Connection, grant: bytes, from_unit: int) -> None:
     db.execute("UPDATE grant_ SET revoked_from = ? WHERE id = ?", (from_unit, grant))
+
+
+def _bytes(edges: Sequence[int]) -> bytes:
+    return b"".join(map(be64, edges))
+
+
+def _numbers(edges: bytes) -> tuple[int, ...]:
+    return tuple(int.from_bytes(edges[at : at + 8], "big") for at in range(0, len(edges), 8))

@@ -22,6 +22,7 @@ from gateway.ledger.records import (
     Outgoing,
     PageEntry,
     Position,
+    Progress,
     Queued,
     Sealed,
     StoreChain,
@@ -176,9 +177,11 @@ class Ledger:
         """Record grants that the store already holds, all or none, and a line of the audit log for each."""
         await self._db.do(grants.adopt, found)
 
-    async def advance_grant(self, grant: GrantRecord, next_window: int, bundle: Outgoing) -> None:
-        """Record that windows before `next_window` have tokens; `bundle`, the new ones, enters the outbox."""
-        await self._db.do(grants.advance, grant, next_window, bundle)
+    async def advance_grant(
+        self, grant: GrantRecord, progress: Progress, bundles: Sequence[Outgoing]
+    ) -> None:
+        """Record how far a grant is served now; `bundles`, the new tokens, enter the outbox."""
+        await self._db.do(grants.advance, grant, progress, bundles)
 
     async def revoke_grant(
         self, grant: GrantRecord, from_unit: int, revocation: Outgoing, audit: AuditEntry

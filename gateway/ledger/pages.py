@@ -1,4 +1,5 @@
-"""Table `page`: the pages made; days keep their sums until their month's page is made."""
+"""Table `page`: the pages made. Days keep their sums until the page of the month after is made: the bill of a
+month that begins on another day, or in another time zone, is weighed by them."""
 
 from __future__ import annotations
 
@@ -37,7 +38,8 @@ def add(db: sqlite3.Connection, stream: Stream, page: PageEntry, objects: Sequen
         chunks.drop_ciphertexts(db, stream, page.end)
     else:
         db.execute(
-            "UPDATE page SET c = NULL WHERE stream = ? AND end <= ? AND c IS NOT NULL", (stream.id, page.end)
+            "UPDATE page SET c = NULL WHERE stream = ? AND end <= ? AND c IS NOT NULL",
+            (stream.id, page.first),
         )
 
 

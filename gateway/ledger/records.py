@@ -111,8 +111,9 @@ class GrantRecord:
     """A grant, and how far the gateway has served it: windows before `next_window` have their tokens.
 
     `body` and, for a bill, `tariff` are in CBOR; `key` is K_0, sealed by the vault; from unit
-    `revoked_from` on the grant opens nothing. A grant that was found in the store has its provider's kid for
-    a name, an empty key and no tariff: these were lost.
+    `revoked_from` on the grant opens nothing; `edges` are those of calendar windows with tokens, one more
+    than windows. A grant that was found in the store has its provider's kid for a name, an empty key and no
+    tariff: these were lost.
     """
 
     id: bytes
@@ -123,6 +124,14 @@ class GrantRecord:
     key: bytes = field(repr=False)
     revoked_from: int | None = None
     tariff: bytes | None = None
+    edges: tuple[int, ...] = ()
+
+
+class Progress(NamedTuple):
+    """How far a grant is served: the next window to get a token, and the edges of calendar windows before."""
+
+    next_window: int
+    edges: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +141,7 @@ class StoreChain:
     `chunks` replace the chunks from number `seq` on; `pages` those that end after unit `pages_end`, and
     are of other periods than the pages that stay. `ciphertexts` are those of each chunk whose days have
     no page yet, `state` is the sampler's at the new end, sealed by the vault. By the id of a grant,
-    `windows` gives its next window, and `revoked` the unit from which it turned out to be revoked.
+    `progress` says how far it is served, and `revoked` gives the unit from which it turned out to be revoked.
     """
 
     seq: int
@@ -141,7 +150,7 @@ class StoreChain:
     pages: Sequence[PageEntry]
     ciphertexts: Sequence[Sealed]
     state: bytes
-    windows: Mapping[bytes, int]
+    progress: Mapping[bytes, Progress]
     revoked: Mapping[bytes, int]
 
 

@@ -19,8 +19,8 @@ def take_over(db: sqlite3.Connection, stream: Stream, chain: StoreChain, entry: 
     for page in chain.pages:
         pages.insert(db, stream, page)
     streams.set_state(db, stream, chain.state)
-    for grant, next_window in chain.windows.items():
-        grants.set_next_window(db, grant, next_window)
+    for grant, progress in chain.progress.items():
+        grants.set_progress(db, grant, progress)
     for grant, from_unit in chain.revoked.items():
         grants.set_revoked(db, grant, from_unit)
     audit.write(db, entry)

@@ -4,7 +4,7 @@ In the order in which to read it:
 
 - `identity`   a folder with its private keys and its card
 - `grants`     the grants to this provider
-- `tokens`     the nonces in a grant's tokens
+- `tokens`     the words in a grant's tokens
 - `query`      a query, resolved against the grants, or refused with what they do open
 - `sums`       all of it together: sums of readings, window by window
 - `follow`     the same, waiting for windows to close

@@ -1,12 +1,12 @@
 """Bills: each billing period's amount under a tariff, and nothing finer.
 
 The provider adds up price[w] * C[w] itself, from public ciphertexts; one token a period removes all nonces
-at once.
+at once, and rounds the rest to the grant's quantum.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import datetime
@@ -14,33 +14,42 @@ from decimal import Decimal
 from itertools import accumulate
 
 from gateway.chain.seal import signed
-from gateway.chain.tariff import Tariff
-from gateway.chain.token import read_words
-from gateway.errors import NotGranted
-from gateway.provider.grants import OwnGrant, own_grants
+from gateway.chain.tariff import Tariff, Weight, steps_digest
+from gateway.errors import NotGranted, Refused, UsageError
+from gateway.provider.grants import OwnGrant, own_grants, short
 from gateway.provider.identity import Identity
 from gateway.provider.tokens import Opener
 from gateway.stream.chunks import ChainFollower
 from gateway.stream.reader import StreamReader
-from gateway.stream.times import moment
+from gateway.stream.times import moment, spell
 from gateway.wire.cose import digest
 from gateway.wire.tariff import tariff_body
 
 
 @dataclass(frozen=True, slots=True)
 class Bill:
-    """What is owed for the lanes over [start, end), UTC: `value` units of 10^-(scale + 6) of the currency."""
+    """What is owed for the lanes over [start, end), UTC: `value` units of 10^-(scale + 6) of the currency,
+    which is the multiple of `quantum` that is nearest to the exact amount."""
 
     start: datetime
     end: datetime
     lanes: tuple[str, ...]
     value: int
+    quantum: int
     tariff: Tariff
 
     @property
     def amount(self) -> Decimal:
-        """The value in the currency, exact."""
-        return Decimal(self.value).scaleb(-(self.tariff.scale + 6))
+        """The value in the currency, a multiple of `rounding`."""
+        return self._money(self.value)
+
+    @property
+    def rounding(self) -> Decimal:
+        """The quantum in the currency."""
+        return self._money(self.quantum)
+
+    def _money(self, value: int) -> Decimal:
+        return Decimal(value).scaleb(-(self.tariff.scale + 6))
 
 
 async def bill_grants(reader: StreamReader, identity: Identity, tariff: Tariff) -> list[OwnGrant]:
@@ -58,29 +67,88 @@ async def bill_grants(reader: StreamReader, identity: Identity, tariff: Tariff) 
 
 async def bills(reader: StreamReader, held: Sequence[OwnGrant], tariff: Tariff) -> AsyncGenerator[Bill, None]:
     """The bills of all periods that have ended and have their tokens; one that two grants open comes once.
-    Refused for an invalid object."""
-    given = set()
+
+    Refused for an invalid object; and, once all other bills have come, where the household weighed other
+    steps of a period than this tariff has here.
+    """
+    given: set[tuple[datetime, datetime, tuple[str, ...]]] = set()
+    refused: list[str] = []
     for one in held:
         async with aclosing(_of_grant(reader, one, tariff)) as found:
             async for bill in found:
-                if (bill.start, bill.end, bill.lanes) not in given:
+                if isinstance(bill, Refused):
+                    refused.append(str(bill))
+                elif (bill.start, bill.end, bill.lanes) not in given:
                     given.add((bill.start, bill.end, bill.lanes))
                     yield bill
+    if refused:
+        raise Refused("; ".join(refused))
 
 
-async def _of_grant(reader: StreamReader, held: OwnGrant, tariff: Tariff) -> AsyncGenerator[Bill, None]:
-    head, grant, unit_ms = reader.head, held.grant, reader.descriptor.layout.unit_ms
+async def _of_grant(
+    reader: StreamReader, held: OwnGrant, tariff: Tariff
+) -> AsyncGenerator[Bill | Refused, None]:
+    head = reader.head
     if head is None:
         return
+    await held.bundles.settle()
     follower = ChainFollower(reader.descriptor, reader.marks(head))
-    async with aclosing(Opener(reader, held).plaintexts(0, held.complete(head.next_unit))) as plaintexts:
-        async for j, plaintext in plaintexts:
-            a, b = grant.window(j)
-            weights = tariff.weights(grant.lanes, unit_ms, a, b)
-            bounds = sorted({a, *(w.end for runs in weights.values() for w in runs)})
-            sums = await reader.sums(bounds, grant.lanes, follower)
-            value = -read_words(plaintext, 1)[0]
-            for c, runs in zip(sums, weights.values(), strict=True):
-                upto = dict(zip(bounds, accumulate(map(int, c), initial=0), strict=True))
-                value += sum(w.price * (upto[w.end] - upto[w.first]) for w in runs)
-            yield Bill(moment(a, unit_ms), moment(b, unit_ms), grant.lanes, signed(value), tariff)
+    async with aclosing(Opener(held).words(0, held.complete(head.next_unit))) as opened:
+        async for part, words in opened:
+            assert part.bundle.weighed is not None  # checked with the bundle
+            for j, word in enumerate(words[:, 0].tolist(), part.first):
+                weighed = part.bundle.weighed[j - part.bundle.first_window]
+                try:
+                    weights = _weights(held, tariff, j, weighed)
+                except Refused as error:
+                    yield error
+                    continue
+                bill = await _bill(reader, held, tariff, follower, j, weights, word)
+                if bill.value % bill.quantum:
+                    raise Refused(
+                        f"{part.key} does not round the bill of {_period(held, j)} to what the grant says: "
+                        "its token was made for other ciphertexts, or under another key"
+                    )
+                yield bill
+
+
+def _weights(held: OwnGrant, tariff: Tariff, j: int, weighed: bytes) -> dict[str, list[Weight]]:
+    """The price steps of period j; Refused unless `weighed` is their digest."""
+    grant, why = held.grant, ""
+    try:
+        weights = tariff.weights(grant.lanes, grant.granularity.unit_ms, *held.windows.window(j))
+        if steps_digest(weights) == weighed:
+            return weights
+    except UsageError as error:
+        why = f" ({error})"
+    raise Refused(
+        f"household and provider disagree about the price steps of {_period(held, j)}{why}: their time zone "
+        f"data or their tariffs differ, so grant {short(grant.id)} gives no bill of it"
+    )
+
+
+async def _bill(
+    reader: StreamReader,
+    held: OwnGrant,
+    tariff: Tariff,
+    follower: ChainFollower,
+    j: int,
+    weights: Mapping[str, Sequence[Weight]],
+    word: int,
+) -> Bill:
+    """The bill of period j, whose token holds `word`."""
+    grant, unit_ms = held.grant, held.grant.granularity.unit_ms
+    assert grant.quantum is not None
+    a, b = held.windows.window(j)
+    bounds = sorted({a, *(w.end for runs in weights.values() for w in runs)})
+    sums = await reader.sums(bounds, grant.lanes, follower)
+    value = -word
+    for c, runs in zip(sums, weights.values(), strict=True):
+        upto = dict(zip(bounds, accumulate(map(int, c), initial=0), strict=True))
+        value += sum(w.price * (upto[w.end] - upto[w.first]) for w in runs)
+    return Bill(moment(a, unit_ms), moment(b, unit_ms), grant.lanes, signed(value), grant.quantum, tariff)
+
+
+def _period(held: OwnGrant, j: int) -> str:
+    a, b = (spell(unit, held.grant.granularity.unit_ms) for unit in held.windows.window(j))
+    return f"{a} to {b}"

@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from gateway.chain.grant import Grant, Kind, open_k0
+from gateway.chain.windows import GrantWindows
 from gateway.errors import Refused
 from gateway.provider.identity import Identity
+from gateway.stream.bundles import BundleReader
 from gateway.stream.fetch import get
-from gateway.stream.grants import check_grant, check_revocation, grant_ids
+from gateway.stream.grants import check_revocation, grants
 from gateway.stream.reader import StreamReader
 from gateway.stream.times import spell
 from gateway.wire import names
@@ -16,26 +18,53 @@ from gateway.wire import names
 
 @dataclass(frozen=True, slots=True)
 class OwnGrant:
-    """A grant to this provider. From the unit `limit` on it opens nothing, by its `until` or a revocation."""
+    """A grant to this provider, and the reader of its bundles, which settles the windows of a calendar grant.
+
+    From the unit `limit` on it opens nothing, by its `until` or a revocation.
+    """
 
     grant: Grant
     limit: int | None
     revoked: bool
     k_0: bytes = field(repr=False)
+    bundles: BundleReader = field(repr=False, compare=False)
+
+    @property
+    def windows(self) -> GrantWindows:
+        """Its windows; those of a calendar grant are settled as far as its bundles were read."""
+        return self.bundles.windows
 
     def divides(self, a: int, b: int) -> bool:
-        """Whether [a, b) is a whole number of the grant's kind of windows."""
+        """Whether [a, b) is a whole number of the grant's kind of windows, by this machine's calendar."""
         granularity = self.grant.granularity
         return granularity.align_up(a) == a and granularity.align_up(b) == b
 
     def covers(self, a: int, b: int) -> bool:
         """Whether [a, b) is a whole number of its windows, all of them granted."""
         granted = self.grant.first <= a and (self.limit is None or b <= self.limit)
-        return granted and self.divides(a, b)
+        return granted and self.windows.is_edge(a) and self.windows.is_edge(b)
 
     def complete(self, end: int) -> int:
         """How many of its windows are granted and have ended when the units before `end` are sealed."""
-        return self.grant.complete(end if self.limit is None else min(end, self.limit))
+        return self.windows.complete(end if self.limit is None else min(end, self.limit))
+
+    def edge_from(self, unit: int) -> int:
+        """The first edge of its windows at or after `unit`."""
+        unit = max(unit, self.grant.first)
+        j = self.windows.number(unit)
+        return unit if self.windows.edge(j) == unit else self.windows.edge(j + 1)
+
+    @property
+    def notes(self) -> list[str]:
+        """What a person should know about its windows."""
+        unit = self.bundles.cut_otherwise
+        if unit is None:
+            return []
+        where = spell(unit, self.grant.granularity.unit_ms)
+        return [
+            f"grant {short(self.grant.id)} has windows that this machine's time zone data would cut "
+            f"otherwise, first at {where}: the household's count"
+        ]
 
     def __str__(self) -> str:
         grant, unit_ms = self.grant, self.grant.granularity.unit_ms
@@ -55,9 +84,7 @@ async def own_grants(reader: StreamReader, identity: Identity, kind: Kind = "win
     be another provider's, as that cannot be known."""
     held = []
     descriptor = reader.descriptor
-    async for grant_id in grant_ids(reader):
-        key = names.grant(descriptor.stream, grant_id)
-        found, grant = check_grant(descriptor, key, await get(reader.bucket, key))
+    async for key, found, grant in grants(reader):
         if grant.provider != identity.kid or grant.kind != kind:
             continue
         try:
@@ -65,11 +92,11 @@ async def own_grants(reader: StreamReader, identity: Identity, kind: Kind = "win
         except Refused as error:
             raise Refused(f"{key}: {error}") from None
         limit, revoked = grant.until, False
-        key = names.revocation(descriptor.stream, grant_id)
+        key = names.revocation(descriptor.stream, grant.id)
         data = await get(reader.bucket, key)
         if data is not None:
             from_unit = check_revocation(descriptor, key, data).from_unit
             if limit is None or from_unit < limit:
                 limit, revoked = from_unit, True
-        held.append(OwnGrant(grant, limit, revoked, k_0))
+        held.append(OwnGrant(grant, limit, revoked, k_0, BundleReader(reader, grant)))
     return held

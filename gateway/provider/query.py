@@ -25,8 +25,8 @@ class Query:
 
 @dataclass(frozen=True, slots=True)
 class Resolved:
-    """A `Query` that the grants can answer, each lane for some windows at least. `first` and `until` are
-    units on window boundaries."""
+    """A `Query` that the grants can answer, each lane for some windows at least. Its windows lie wholly
+    between the units `first` and `until`."""
 
     granularity: Granularity
     lanes: tuple[str, ...]
@@ -65,10 +65,14 @@ def why_not(resolved: Resolved, held: OwnGrant, lanes: Sequence[str]) -> str | N
     if not set(lanes) & set(held.grant.lanes):
         return f"it does not open {' or '.join(lanes)}"
     granularity = resolved.granularity
-    a = granularity.align_up(max(resolved.first, held.grant.first))
-    b = granularity.start(granularity.index(a) + 1)
-    if not held.divides(a, b):
-        return f"it does not open windows of {granularity}"
+    if granularity == held.grant.granularity:
+        a = held.edge_from(resolved.first)
+        b = held.edge_from(a + 1)
+    else:
+        a = granularity.align_up(max(resolved.first, held.grant.first))
+        b = granularity.start(granularity.index(a) + 1)
+        if not held.divides(a, b):
+            return f"it does not open windows of {granularity}"
     if min(end for end in (resolved.until, held.limit, b) if end is not None) < b:
         return "it does not open a whole window in the requested time"
     return None
@@ -92,14 +96,13 @@ def _granularities(query: Query, descriptor: Descriptor, held: Sequence[OwnGrant
 
 
 def _span(query: Query, descriptor: Descriptor, granularity: Granularity, lanes: tuple[str, ...]) -> Resolved:
-    """The whole windows in the requested time."""
+    """The requested time."""
     unit_ms = descriptor.layout.unit_ms
     first, until = descriptor.start, None
     if query.from_ms is not None:
         first = max(first, -(-query.from_ms // unit_ms))
-    first = granularity.align_up(first)
     if query.until_ms is not None:
-        until = granularity.start(granularity.index(query.until_ms // unit_ms))
-        if until <= first:
+        until = query.until_ms // unit_ms
+        if granularity.start(granularity.index(until)) <= granularity.align_up(first):
             raise UsageError(f"there is no whole window of {granularity} between the requested times")
     return Resolved(granularity, lanes, first, until)

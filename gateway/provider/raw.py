@@ -62,10 +62,10 @@ async def _of_grant(
     if head is None:
         return
     follower = ChainFollower(reader.descriptor, reader.marks(head))
-    async with aclosing(Opener(reader, held).plaintexts(0, held.complete(head.next_unit))) as plaintexts:
-        async for j, plaintext in plaintexts:
+    async with aclosing(Opener(held).raw(0, held.complete(head.next_unit))) as tokens:
+        async for j, plaintext in tokens:
             keys = {(key.n, key.incarnation): key for key in read_links(plaintext, held.grant.lanes)}
-            async with aclosing(reader.chunks(*held.grant.window(j), follower)) as chunks:
+            async with aclosing(reader.chunks(*held.windows.window(j), follower)) as chunks:
                 async for chunk in chunks:
                     n = layout.link(chunk.first)
                     if n not in without:

@@ -58,10 +58,13 @@ class Sums:
     async def ask(cls, reader: StreamReader, identity: Identity, query: Query) -> Sums:
         """Resolve the query. The errors are those of `resolve`, and Refused as for `own_grants`."""
         held = await own_grants(reader, identity)
+        for one in held:
+            await one.bundles.settle()
         sums = cls(reader, identity, resolve(query, reader.descriptor, held, identity.kid))
         sums._hold(held)
+        sums._at = sums._edge(sums._at)
         begin = min(opener.held.grant.first for opener in sums._openers)
-        first = sums.resolved.granularity.align_up(max(begin, sums._at))
+        first = sums._edge(max(begin, sums._at))
         if first > sums._at:
             if query.from_ms is not None:
                 sums._leave_out(sums._at, first, sums.resolved.lanes, "no grant begins earlier")
@@ -70,13 +73,19 @@ class Sums:
 
     async def renew(self) -> None:
         """Read the grants again: one may have been added or revoked."""
-        self._hold(await own_grants(self._reader, self._identity))
+        known = {opener.held.grant.id: opener.held for opener in self._openers}
+        held = []
+        for one in await own_grants(self._reader, self._identity):
+            before = known.get(one.grant.id, one)  # its bundles are read on
+            await before.bundles.settle()
+            held.append(replace(before, limit=one.limit, revoked=one.revoked))
+        self._hold(held)
 
     @property
     def done(self) -> bool:
         """Whether no further window can open, whatever is sealed."""
         end = self._end()
-        return end is not None and self._at >= end
+        return end is not None and self._edge(self._at + 1) > end
 
     @property
     def sources(self) -> list[str]:
@@ -87,6 +96,11 @@ class Sums:
             + ("" if opener.held.grant.granularity == asked else f"; added up to sums of {asked}")
             for opener in self._openers
         ]
+
+    @property
+    def notes(self) -> list[str]:
+        """What else a person should know about the sources, in sentences."""
+        return [note for opener in self._openers for note in opener.held.notes]
 
     async def rows(self) -> AsyncGenerator[Row, None]:
         """A row for each further window that is sealed and opens. Refused for an object that is invalid, or
@@ -141,36 +155,55 @@ class Sums:
         # Long windows first, so that a sum takes few tokens.
         for one in sorted(held, key=lambda one: (-length_ms(one.grant.granularity), one.grant.first)):
             if why_not(self.resolved, one, self.resolved.lanes) is None:
-                opener = known.get(one.grant.id) or Opener(self._reader, one)
+                opener = known.get(one.grant.id) or Opener(one)
                 opener.held = one
                 self._openers.append(opener)
 
     def _end(self) -> int | None:
-        """The end of the last window that can open; None while more can always come."""
-        granularity, limits = self.resolved.granularity, [opener.held.limit for opener in self._openers]
+        """The unit from which on no window can open; None while more can always come."""
+        limits = [opener.held.limit for opener in self._openers]
         known = [limit for limit in limits if limit is not None]
         ends = [] if self.resolved.until is None else [self.resolved.until]
         if len(known) == len(limits):
-            ends.append(granularity.start(granularity.index(max(known, default=self._at))))
+            ends.append(max(known, default=self._at))
         return min(ends, default=None)
+
+    def _edge(self, unit: int) -> int:
+        """The first edge of rows at or after `unit`: where a grant has such calendar windows itself, one of
+        its edges, which this machine's time zone data need not have."""
+        granularity = self.resolved.granularity
+        edge = granularity.align_up(unit)
+        if isinstance(granularity.size, int):
+            return edge
+        for held in (opener.held for opener in self._openers):
+            if held.grant.granularity == granularity and (held.limit is None or unit <= held.limit):
+                if held.grant.first <= unit:
+                    return held.edge_from(unit)
+                edge = min(edge, held.grant.first)
+        return edge
 
     def _pass_over(self, end: int) -> None:
         """Note that the windows up to `end` stay closed: every grant is over."""
-        granularity, until = self.resolved.granularity, self.resolved.until
-        end = granularity.start(granularity.index(end if until is None else min(end, until)))
-        if end > self._at:
-            self._note_closed((self._at, end), self.resolved.lanes)
-            self._at = end
+        granularity, until, at = self.resolved.granularity, self.resolved.until, self._at
+        end = end if until is None else min(end, until)
+        if isinstance(granularity.size, int):
+            at = granularity.start(granularity.index(end))
+        else:
+            while (edge := self._edge(at + 1)) <= end:
+                at = edge
+        if at > self._at:
+            self._note_closed((self._at, at), self.resolved.lanes)
+            self._at = at
 
     def _next(self, head: int) -> list[Window]:
         """The next windows that can open and end at or before unit `head`, a block of them at most."""
-        granularity, last = self.resolved.granularity, self._end()
+        last = self._end()
         end = head if last is None else min(head, last)
         windows: list[Window] = []
-        k, a = granularity.index(self._at), self._at
-        while len(windows) < _BLOCK and (b := granularity.start(k + 1)) <= end:
+        a = self._at
+        while len(windows) < _BLOCK and (b := self._edge(a + 1)) <= end:
             windows.append((a, b))
-            k, a = k + 1, b
+            a = b
         return windows
 
     async def _open(self, windows: Sequence[Window]) -> dict[Window, dict[str, int]]:

@@ -1,4 +1,4 @@
-"""The summing service: gives away the sum of its halves over a set of homes, and never a single half.
+"""The summing service: gives away the sum of its words over a set of homes, and never a single word.
 
 Sums over sets that share some homes, for one instant, would reveal the homes by which the sets differ. So at
 any instant the sets that it answered for are equal or disjoint, for ever.
@@ -10,20 +10,18 @@ import fcntl
 import json
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import aclosing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from pydantic import TypeAdapter
 
 from gateway.chain.seal import MASK
-from gateway.chain.token import read_words
-from gateway.errors import NotGranted, Unavailable, UsageError
+from gateway.errors import NotGranted, UsageError
 from gateway.host.files import write_durably
 from gateway.provider.grants import own_grants
 from gateway.provider.identity import Identity
-from gateway.provider.load import Member, Window, locate
-from gateway.provider.tokens import Opener
+from gateway.provider.load import Member, Window, locate, own_word, published
 from gateway.wire.cose import kid_of
 
 LEAST = 2
@@ -58,7 +56,7 @@ class SummingService:
         _Record(folder).begin()
 
     async def add(self, homes: Sequence[Member], window: Window) -> int:
-        """The sum of its halves for the set, modulo 2^64.
+        """The sum of its words for the set, modulo 2^64.
 
         NotGranted for too few gateways, for a set that shares some homes with another that was summed at an
         instant of the window, and where a home's grant has no such window; Unavailable while a token is not
@@ -73,19 +71,16 @@ class SummingService:
                 f"only sums over homes of {self._k_min} gateways or more are given away; this set has homes "
                 f"of {len(gateways)}"
             )
-        total = sum([await self._half(home, window) for home in homes]) & MASK
+        total = sum([await self._word(home, window) for home in homes]) & MASK
         self._record.claim(_Summed(window.start_ms, window.end_ms, streams))
         return total
 
-    async def _half(self, home: Member, window: Window) -> int:
+    async def _word(self, home: Member, window: Window) -> int:
         held = await own_grants(home.reader, self._identity, "load")
         own = next((one for one in held if one.grant.partner == home.grant), None)
-        j, lane = locate(home, own, window)
+        j, lane = await locate(home, own, window)
         assert own is not None
-        async with aclosing(Opener(home.reader, own).plaintexts(j, j + 1)) as plaintexts:
-            async for _, plaintext in plaintexts:
-                return read_words(plaintext, len(own.grant.lanes))[lane]
-        raise Unavailable(f"the token of stream {home.stream.hex()} for this window is not in the store yet")
+        return own_word(own, await published(home, own, j), lane)
 
 
 class _Record:

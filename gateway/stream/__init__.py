@@ -11,6 +11,7 @@ with this room. An invalid object is Refused with a sentence that names it. In r
 - `reader`       descriptor, head, verified chunks, sums of ciphertexts
 - `grants`       checks of a grant and its revocation
 - `tokens`       checks of a bundle of tokens
+- `bundles`      a grant's bundles, read in order
 - `page_audit`   every page against what it was made of
 - `verify`       everything of a stream, every invalid object named
 """

@@ -9,7 +9,7 @@ from contextlib import aclosing
 from gateway.chain.grant import ID_BYTES, Grant
 from gateway.errors import Refused
 from gateway.store.bucket import Bucket
-from gateway.stream.fetch import first_key
+from gateway.stream.fetch import first_key, get
 from gateway.stream.reader import StreamReader
 from gateway.wire import names
 from gateway.wire.grant import GrantObject, Revocation, read_grant_body
@@ -65,3 +65,11 @@ async def _folders(bucket: Bucket, stream: bytes) -> AsyncGenerator[tuple[str, b
         name, slash, _ = key.removeprefix(prefix).partition("/")
         yield key, grant_id_in(name) if slash else None
         after = f"{prefix}{name}0"  # "0" is the character after "/"
+
+
+async def grants(reader: StreamReader) -> AsyncGenerator[tuple[str, GrantObject, Grant], None]:
+    """(key, object, grant) of all grants, by id. Refused for an invalid one."""
+    async for grant_id in grant_ids(reader):
+        key = names.grant(reader.descriptor.stream, grant_id)
+        found, grant = check_grant(reader.descriptor, key, await get(reader.bucket, key))
+        yield key, found, grant

@@ -9,18 +9,21 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import aclosing
 from dataclasses import dataclass
+from itertools import count, takewhile
 
 from gateway.chain.grant import Grant
-from gateway.errors import Refused
+from gateway.chain.windows import GrantWindows
+from gateway.errors import Refused, UsageError
 from gateway.store.bucket import Bucket
 from gateway.stream.chunks import ChainFollower, Problem, check_chunk
-from gateway.stream.fetch import listed, objects
+from gateway.stream.fetch import get, listed, objects
 from gateway.stream.grants import check_grant, check_revocation, grant_id_in
 from gateway.stream.page_audit import PageAudit
 from gateway.stream.reader import StreamReader
 from gateway.stream.seen import Seen
 from gateway.stream.tokens import check_bundle
 from gateway.wire import names
+from gateway.wire.grant import Tokens
 from gateway.wire.stream import Descriptor, Head
 
 
@@ -121,13 +124,22 @@ async def _verify_grants(reader: StreamReader, tally: Tally, report: Callable[[P
             if folder is None or folder.id != grant_id:
                 if folder is not None:
                     folder.finish(tally.head)
-                folder = _Folder(grant_id, reader.descriptor, tally, report)
+                folder = _Folder(grant_id, await _grant(reader, grant_id), reader.descriptor, tally, report)
             try:
                 folder.take(key, rest, data)
             except Refused as error:
                 report(Problem(key, str(error)))
     if folder is not None:
         folder.finish(tally.head)
+
+
+async def _grant(reader: StreamReader, grant_id: bytes) -> Grant | None:
+    """The grant, which its day's bundles need and come before; None where it is invalid or missing."""
+    key = names.grant(reader.descriptor.stream, grant_id)
+    try:
+        return check_grant(reader.descriptor, key, await get(reader.bucket, key))[1]
+    except Refused:  # reported when its own turn comes
+        return None
 
 
 _IN_A_GRANT = ("day", "grant.cose", "month", "new", "revoked.cose")
@@ -137,15 +149,22 @@ class _Folder:
     """The objects of one grant, which come in the order of their keys."""
 
     def __init__(
-        self, grant_id: bytes, descriptor: Descriptor, tally: Tally, report: Callable[[Problem], None]
+        self,
+        grant_id: bytes,
+        grant: Grant | None,
+        descriptor: Descriptor,
+        tally: Tally,
+        report: Callable[[Problem], None],
     ) -> None:
         self.id = grant_id
+        self._grant = grant
         self._descriptor = descriptor
         self._tally = tally
         self._report = report
         self._there = False
-        self._grant: Grant | None = None
         self._windows: list[tuple[int, int]] = []  # those that have tokens, of one fold after another
+        # Of a calendar grant's windows, by number.
+        self._edges: dict[int, int] = {} if grant is None else {0: grant.first}
         self._broken: list[int] = []  # the first windows of invalid bundles
         self._revoked_from: int | None = None
 
@@ -154,22 +173,34 @@ class _Folder:
         if name == "grant.cose":
             self._there = True
             self._tally.grants += 1
-            _, self._grant = check_grant(self._descriptor, key, data)
+            check_grant(self._descriptor, key, data)
             return
         if name.partition("/")[0] in names.FOLDS:
             self._tally.bundles += 1
             first = names.number_in(key)
             try:
                 bundle = check_bundle(self._descriptor, self._grant, key, data)
+                self._check_edges(key, bundle)
             except Refused:
                 self._broken.append(first)
                 raise
+            if self._grant is None:  # how many windows the bundle has is not known
+                return
             if self._windows and self._windows[-1][1] == first:
                 first = self._windows.pop()[0]
-            self._windows.append((first, bundle.end_window))
+            self._windows.append((first, bundle.end_window(self._grant.words)))
         elif name == "revoked.cose":
             self._revoked_from = 0  # of an invalid one: no token is missed then
             self._revoked_from = check_revocation(self._descriptor, key, data).from_unit
+
+    def _check_edges(self, key: str, bundle: Tokens) -> None:
+        """Refused where the bundle has other edges than those before it of the same windows."""
+        if self._grant is None or bundle.edges is None:
+            return
+        edges = dict(enumerate(bundle.edges, bundle.first_window))
+        if any(self._edges.get(j, edge) != edge for j, edge in edges.items()):
+            raise Refused(f"{key} has edges that do not join those of the grant's other bundles")
+        self._edges |= edges
 
     def finish(self, head: Head | None) -> None:
         """After the last object: report what is missing. Each window must have its token in some fold. The
@@ -188,8 +219,14 @@ class _Folder:
         if grant is None or grant.kind == "load" or head is None:
             return
         end = head.next_unit if self._revoked_from is None else min(head.next_unit, self._revoked_from)
-        if head.time_ms > grant.issued_ms and grant.complete(end) > at:
-            self._missing(at, grant.complete(end), "the head is beyond its first window")
+        # A calendar grant's windows go on from the last edge that a bundle gives.
+        settled = [self._edges[j] for j in takewhile(self._edges.__contains__, count())]
+        try:
+            complete = GrantWindows(grant, settled).complete(end)
+        except UsageError:  # a head beyond the calendar, which no chunk reaches: that is reported
+            return
+        if head.time_ms > grant.issued_ms and complete > at:
+            self._missing(at, complete, "the head is beyond its first window")
 
     def _missing(self, window: int, end: int, why: str) -> None:
         """Report that no bundle holds windows `window` to `end` - 1, unless an invalid one should."""

@@ -5,14 +5,30 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Self
 
+import numpy as np
+
 from gateway.chain.grant import ID_BYTES, KINDS, Grant
 from gateway.chain.keys import STREAM_BYTES
 from gateway.chain.layout import LANES
+from gateway.chain.seal import U64
+from gateway.chain.tariff import MAX_QUANTUM
 from gateway.chain.token import TAG_BYTES
 from gateway.chain.window import Granularity
 from gateway.errors import Refused, UsageError
 from gateway.wire import cose, names
-from gateway.wire.form import Field, bstr, either, list_of, one_of, read, tstr, uint, write
+from gateway.wire.form import (
+    Field,
+    between,
+    bstr,
+    either,
+    list_of,
+    one_of,
+    read,
+    tstr,
+    tuple_of,
+    uint,
+    write,
+)
 from gateway.wire.signed import DIGEST_BYTES, Stored
 
 SEALED_K0_BYTES = 1168  # the encapsulated key (1120) and the ciphertext (48)
@@ -33,6 +49,8 @@ _BODY_FIELDS = (
     Field(12, "issued_ms", uint()),
     Field(13, "serial", uint()),
     Field(14, "partner", bstr(ID_BYTES), optional=True),
+    Field(15, "quantum", between(1, MAX_QUANTUM), optional=True),
+    Field(16, "k_min", between(2, 2**32), optional=True),
 )
 
 
@@ -85,33 +103,46 @@ class GrantObject(Stored):
 
 @dataclass(frozen=True, slots=True)
 class Tokens(Stored):
-    """A bundle of the tokens of consecutive windows."""
+    """A bundle: the tokens of consecutive windows, from window number `first_window` on.
+
+    `words` has their words, u64 little-endian, as many a window as the kind of the grant gives; or, of a raw
+    grant, each token. `sealed` says from which window on the last units of windows were sealed in which
+    incarnation. `edges`, of calendar grants, are the units between which the windows lie; `weighed`, of
+    bills, is H of each window's steps (`gateway.chain.tariff.steps_digest`).
+    """
 
     TYPE = "gw1/tokens"
     FIELDS = (
         Field(1, "stream", bstr(STREAM_BYTES)),
         Field(2, "grant", bstr(ID_BYTES)),
         Field(3, "first_window", uint()),
-        Field(4, "tokens", list_of(bstr(least=TAG_BYTES), most=2**20)),
+        Field(4, "words", either(bstr(least=8), list_of(bstr(least=TAG_BYTES), most=2**20))),
+        Field(5, "sealed", list_of(tuple_of(uint(), uint()), most=2**20)),
+        Field(6, "edges", list_of(uint(), most=2**20 + 1), optional=True),
+        Field(7, "weighed", list_of(bstr(DIGEST_BYTES), most=2**20), optional=True),
     )
     stream: bytes
     grant: bytes
     first_window: int
-    tokens: tuple[bytes, ...]
+    words: bytes | tuple[bytes, ...]
+    sealed: tuple[tuple[int, int], ...]
+    edges: tuple[int, ...] | None = None
+    weighed: tuple[bytes, ...] | None = None
 
     def own_key(self, key: str, unit_ms: int) -> str:
         """By the first window. Where windows of a day or a month are folded into one bundle the object does
         not say: it belongs in whichever of the three folders it was found in."""
         return names.bundle(self.stream, self.grant, self.first_window, names.fold_of(key) or "new")
 
-    @property
-    def end_window(self) -> int:
-        """The number of the window after the last."""
-        return self.first_window + len(self.tokens)
+    def end_window(self, words: int) -> int:
+        """The number of the window after the last, where a token has so many words."""
+        count = len(self.words) // (8 * words) if isinstance(self.words, bytes) else len(self.words)
+        return self.first_window + count
 
-    def token(self, window: int) -> bytes:
-        """The token of window number `window`, which must lie in the bundle."""
-        return self.tokens[window - self.first_window]
+    def table(self, words: int) -> U64:
+        """The words as an array [window, word]."""
+        assert isinstance(self.words, bytes)  # not of a raw grant
+        return np.frombuffer(self.words, dtype="<u8").reshape(-1, words)
 
 
 @dataclass(frozen=True, slots=True)

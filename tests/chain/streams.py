@@ -53,6 +53,11 @@ def seal_all(layout: Layout, runs: Sequence[Run], lane: str, d: Sequence[int]) -
     return np.concatenate(c)
 
 
+def u64(rows: Sequence[Sequence[int]]) -> U64:
+    """Rows of integers as an array modulo 2^64."""
+    return np.array([[value & MASK for value in row] for row in rows], dtype=np.uint64)
+
+
 I64 = st.integers(-(2**63), 2**63 - 1) | st.sampled_from((0, 1, -1, 2**63 - 1, -(2**63)))
 
 

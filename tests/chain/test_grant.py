@@ -107,6 +107,13 @@ def test_an_empty_window_has_its_number_too() -> None:
             {"kind": "bill", "tariff": bytes(32), "lanes": ("import", "power")},
             "lanes that a tariff can price",
         ),
+        ({"kind": "bill", "tariff": bytes(32)}, "rounded to a quantum of at least 1, and no other grant is"),
+        ({"kind": "bill", "tariff": bytes(32), "quantum": 0}, "rounded to a quantum of at least 1"),
+        ({"quantum": 1}, "rounded to a quantum of at least 1, and no other grant is"),
+        ({"kind": "load", "quantum": 1}, "rounded to a quantum of at least 1, and no other grant is"),
+        ({"k_min": 2}, "a load sums over at least 2 homes, and no other grant says over how many"),
+        ({"kind": "load", "k_min": 1}, "a load sums over at least 2 homes"),
+        ({"kind": "load", "k_min": 0}, "a load sums over at least 2 homes"),
         ({"partner": bytes(16)}, "only the summing service's grant of a load has a partner"),
         ({"kind": "raw", "partner": bytes(16)}, "only the summing service's grant of a load has a partner"),
         ({"kind": "raw", "granularity": Granularity("day", 1000)}, "opens whole links, not a day"),
@@ -137,6 +144,21 @@ def test_a_grant_is_made_from_window_to_window(changes: dict[str, Any], says: st
 @pytest.mark.parametrize("until", [None, 900, 90_000])
 def test_grants_that_can_be(until: int | None) -> None:
     assert a_grant(Granularity(900, 1000), 0, until, purpose="ä" * 128).until == until
+
+
+@pytest.mark.parametrize("partner", [None, bytes(16)])
+@pytest.mark.parametrize("k_min", [None, 2, 20])
+def test_a_load_may_say_over_how_many_homes(partner: bytes | None, k_min: int | None) -> None:
+    grant = a_grant(Granularity(900, 1000), 0, kind="load", partner=partner, k_min=k_min)
+    assert (grant.partner, grant.k_min) == (partner, k_min)
+
+
+@pytest.mark.parametrize("lanes", [("import",), ("export", "import")])
+def test_a_token_has_a_word_for_each_lane_or_one_for_a_bill(lanes: tuple[str, ...]) -> None:
+    quarters = Granularity(900, 1000)
+    assert a_grant(quarters, 0, lanes=lanes).words == len(lanes)
+    assert a_grant(quarters, 0, lanes=lanes, kind="load").words == len(lanes)
+    assert a_grant(quarters, 0, lanes=lanes, kind="bill", tariff=bytes(32), quantum=10**8).words == 1
 
 
 @given(st.integers(1, 2000), st.integers(1, 5000), st.integers(0, 10**6))

@@ -7,7 +7,9 @@ apart.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
+from itertools import pairwise
 from math import lcm
 
 import pytest
@@ -15,20 +17,24 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from gateway.chain.grant import Kind
-from gateway.chain.issue import Cursor, Sealing, make_tokens
-from gateway.chain.keys import advance, token_key
+from gateway.chain.keys import KeyChain, tokens_key
 from gateway.chain.layout import Layout, Run
-from gateway.chain.seal import MASK, signed
-from gateway.chain.share import centre_half
-from tests.chain.streams import I64, k_inc
+from gateway.chain.seal import MASK, U64, signed
+from gateway.chain.tariff import Dynamic, Tariff
+from gateway.chain.token import BLOCK, Sealed, masks
+from tests.chain.streams import I64, u64
 from tests.chain.views import (
     LANES,
     UNIT_MS,
     Holding,
     Home,
+    Masks,
     Span,
+    View,
+    edges_of,
     equations,
     grant_of,
+    granted,
     holdings,
     homes,
     other_words,
@@ -86,16 +92,38 @@ def test_what_grants_open_is_exactly_their_span(data: st.DataObject, seed: int) 
     assert look_the_same(home, held, d, extra, seed)
 
 
+QUANTA = st.integers(1, 30) | st.sampled_from((2**20, 2**62))
+
+
 @given(st.data(), SEED)
-@settings(max_examples=50)
-def test_what_changes_a_granted_sum_shows(data: st.DataObject, seed: int) -> None:
-    """The other way round: views that are equal have equal granted sums."""
+@settings(max_examples=150)
+def test_what_changes_a_granted_number_shows_and_nothing_else(data: st.DataObject, seed: int) -> None:
+    """The other way round: views are equal if and only if the granted sums and the rounded bills are."""
     home = data.draw(homes())
-    held = data.draw(holdings(home, ("windows", "bill", "load")))  # of raw grants no words are free
-    d, extra = units(data, home), units(data, home, st.integers(-2, 2))
-    seen = view(home, held, some_words(home, held, seed), d)
-    granted = [times(row, extra) for row, _ in equations(home, held, seen)]
-    assert look_the_same(home, held, d, extra, seed) == (not any(granted))
+    kinds: tuple[Kind, ...] = ("windows", "bill", "load")  # of raw grants no words are free
+    held = data.draw(holdings(home, kinds, quanta=QUANTA))
+    values = data.draw(st.sampled_from((I64, st.integers(-9, 9))))
+    d, extra = units(data, home, values), units(data, home, st.integers(-2, 2))
+    changed = [value + more for value, more in zip(d, extra, strict=True)]
+    same = granted(home, held, d) == granted(home, held, changed)
+    assert look_the_same(home, held, d, extra, seed) == same
+
+
+@given(st.data(), SEED, st.integers(2, 10**6))
+@settings(max_examples=50)
+def test_a_rounded_bill_tells_nothing_below_its_quantum(data: st.DataObject, seed: int, quantum: int) -> None:
+    """One unit's price of 1 changes the bill by what it changes: all readings that round alike look alike."""
+    home = Home(Layout(UNIT_MS, 4), (Run(1, 0, 5),))
+    grant = replace(grant_of(home, 1, "bill", 5, 0, None), lanes=LANES[:1], quantum=quantum)
+    listed = {"import": Dynamic(0, (1, 0, 3, -2, 1))}
+    held = [Holding(grant, bytes(32), Tariff("EUR", 2, "UTC", UNIT_MS, listed))]
+    multiple, below = data.draw(st.integers(-5, 5)), data.draw(st.integers(0, quantum - 1))
+    d = [multiple * quantum - quantum // 2] + [0] * 9  # the least that rounds to it
+    extra = [below] + [0] * 9
+    assert granted(home, held, d) == [multiple * quantum & MASK]
+    assert look_the_same(home, held, d, extra, seed)
+    extra[0] = data.draw(st.sampled_from((-1, quantum)))
+    assert not look_the_same(home, held, d, extra, seed)
 
 
 @given(st.data(), SEED)
@@ -128,7 +156,7 @@ def test_two_grants_do_not_open_the_time_between(data: st.DataObject, seed: int)
 @given(st.data(), SEED, st.sampled_from(("windows", "bill", "load")))
 @settings(max_examples=50)
 def test_a_revoked_grant_opens_nothing_after(data: st.DataObject, seed: int, kind: Kind) -> None:
-    """With every K_j to come: the tokens have stopped, and the window in which they did stays closed."""
+    """With every K_m to come: the tokens have stopped, and the window in which they did stays closed."""
     home = data.draw(homes())
     held = data.draw(holdings(home, (kind,), least=1))
     revoked = data.draw(st.integers(home.start, home.end))
@@ -150,44 +178,92 @@ def test_a_revoked_grant_opens_nothing_after(data: st.DataObject, seed: int, kin
         assert tokens[:published] == others[:published]
 
 
-@given(st.data(), SEED)
-@settings(max_examples=50)
-def test_neither_half_of_a_load_tells_anything(data: st.DataObject, seed: int) -> None:
-    """The centre has no token, so it has the store's view. To the service the centre's halves are as
-    uniform as words are: with other halves any other plaintext gives the very same tokens."""
-    home = data.draw(homes())
+CENTRE, SERVICE = bytes([9]) * 32, bytes(32)
+
+
+def load_of(data: st.DataObject, home: Home) -> Holding:
     size, first = data.draw(st.integers(1, 6)), data.draw(st.integers(home.start, home.end))
-    service = Holding(grant_of(home, 1, "load", size, first, None), bytes(32), None, bytes([9]) * 32)
+    return Holding(grant_of(home, 1, "load", size, first, None), SERVICE, None, CENTRE)
+
+
+def sums_of(home: Home, load: Holding, d: Sequence[int]) -> U64:
+    """The sums of each window and lane, [window, lane]."""
+    edges = edges_of(home, load.grant)
+    rows = [[times(home.row(lane, a, b), d) for lane in LANES] for a, b in pairwise(edges)]
+    return u64(rows).reshape(-1, len(LANES))
+
+
+def another(k_0: bytes, more: U64) -> Masks:
+    """The keystreams, but `more` is added to the words that come from one K_0."""
+
+    def of(chain: KeyChain, sealed: Sequence[Sealed], first: int, end: int, width: int) -> U64:
+        own = masks(chain, sealed, first, end, width)
+        return own + more[first:end] if chain.block(0) == k_0 else own
+
+    return of
+
+
+@given(st.data(), SEED, st.sampled_from((CENTRE, SERVICE)))
+@settings(max_examples=100)
+def test_neither_party_of_a_load_learns_anything(data: st.DataObject, seed: int, unknown: bytes) -> None:
+    """Each has the chunks, the tokens and its own keystream. The other's is as uniform to it as words are:
+    under another one, any other plaintext gives the very same view."""
+    home = data.draw(homes())
+    load = load_of(data, home)
     d, extra, link_words = units(data, home), units(data, home), some_words(home, [], seed)
     changed = [value + more for value, more in zip(d, extra, strict=True)]
-    assert service.partner is not None
-    shift = {}
-    for j in range(service.grant.complete(home.end)):
-        a, b = service.grant.window(j)
-        for lane in LANES:
-            shift[advance(service.partner, j), lane] = times(home.row(lane, a, b), extra)
-
-    def others(k_j: bytes, lane: str) -> int:
-        return (centre_half(k_j, lane) - shift[k_j, lane]) & MASK
-
-    seen = view(home, [service], link_words, d)
-    assert seen == view(home, [service], other_words(home, link_words, extra), changed, others)
-    # and both halves together are the windows
-    for row, value in equations(home, [service], seen):
+    others = another(unknown, sums_of(home, load, extra))
+    seen = view(home, [load], link_words, d)
+    assert seen == view(home, [load], other_words(home, link_words, extra), changed, others)
+    # and what both know together are the windows
+    for row, value in equations(home, [load], seen):
         assert signed(value) == times(row, d)
 
 
-def test_the_centres_half_is_never_published() -> None:
+@given(st.data(), SEED)
+@settings(max_examples=50)
+def test_of_homes_summed_only_the_sum_shows(data: st.DataObject, seed: int) -> None:
+    """To the centre, which has the chunks and tokens of two homes, its own keystream of both, and the sum of
+    the service's words: it cannot tell what one home used more and the other less."""
+    home = data.draw(homes())
+    load, extra = load_of(data, home), units(data, home)
+    given_away = []
+    for number, sign in enumerate((1, -1)):
+        moved = [sign * more for more in extra]
+        d, link_words = units(data, home), some_words(home, [], seed + number)
+        changed = [value + more for value, more in zip(d, moved, strict=True)]
+        others = another(SERVICE, sums_of(home, load, moved))
+        seen = view(home, [load], link_words, d)
+        assert seen == view(home, [load], other_words(home, link_words, moved), changed, others)
+        given_away.append(others)
+    chain, end = KeyChain(SERVICE), len(edges_of(home, load.grant)) - 1
+    under = [Sealed(0, 1)]
+    one, other = (words_of(chain, under, 0, end, len(LANES)) for words_of in given_away)
+    assert (one + other == 2 * masks(chain, under, 0, end, len(LANES))).all()
+
+
+def test_the_partners_words_are_on_what_is_published() -> None:
+    """Without them, and so with the service's K_0 alone, a load's token would open one home."""
     home = Home(Layout(UNIT_MS, 4), (Run(1, 0, 8),))
-    centre = replace(grant_of(home, 1, "load", 2, home.start, None), partner=None)
-    with pytest.raises(ValueError, match="need the key of the grant's partner"):
-        make_tokens(centre, None, Sealing(home.layout, home.runs, k_inc), Cursor(0, bytes(32)), 1)
+    load = Holding(grant_of(home, 1, "load", 2, home.start, None), SERVICE, None, CENTRE)
+    d = [*range(100, 100 + home.size)]
+    link_words = some_words(home, [], 1)
+    seen = view(home, [load], link_words, d)
+    alone = replace(load, partner=None)
+    assert not any(
+        signed(value) == times(row, d)
+        for row, value in equations(home, [alone], View(seen.chunks, seen.tokens))
+    )
+    bare = view(home, [alone], link_words, d)
+    assert all(signed(value) == times(row, d) for row, value in equations(home, [alone], bare))
 
 
-@given(st.binary(min_size=32, max_size=32), st.integers(0, 20))
-def test_halves_are_no_keys_of_the_chain(k_j: bytes, j: int) -> None:
-    """A half is of its window and lane alone, and no part of what opens a token."""
-    halves = {centre_half(advance(k_j, i), lane) for i in range(j, j + 3) for lane in LANES}
-    assert len(halves) == 6
-    keys = [advance(k_j, j), advance(k_j, j + 1), token_key(advance(k_j, j))]
-    assert not {half.to_bytes(8, "little") for half in halves} & {key[:8] for key in keys}
+@given(st.binary(min_size=32, max_size=32), st.integers(0, 5), st.integers(0, MASK))
+def test_keystreams_are_no_keys_of_the_chain(k_0: bytes, m: int, incarnation: int) -> None:
+    """A word that a party gives away in a sum is no part of what hides another."""
+    chain = KeyChain(k_0)
+    words = masks(chain, [Sealed(m * BLOCK, incarnation)], m * BLOCK, m * BLOCK + 3, 4)
+    k_m = chain.block(m)
+    keys = [k_m, chain.block(m + 1), tokens_key(k_m, incarnation)]
+    parts = {int.from_bytes(key[at : at + 8], "little") for key in keys for at in range(0, 32, 8)}
+    assert not parts & set(words.flatten().tolist())

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from fractions import Fraction
 from itertools import pairwise
 from zoneinfo import ZoneInfo
 
@@ -11,7 +13,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.chain.tariff import MAX_PRICES, Dynamic, Rule, Tariff, TimeOfUse, Weight
+from gateway.chain.seal import MASK
+from gateway.chain.tariff import (
+    MAX_PRICES,
+    MAX_QUANTUM,
+    Dynamic,
+    Rule,
+    Tariff,
+    TimeOfUse,
+    Weight,
+    cent,
+    rounded,
+    steps_digest,
+)
 from gateway.chain.window import Granularity
 from gateway.errors import UsageError
 
@@ -124,9 +138,10 @@ def test_a_step_without_a_price_gets_a_sentence(first: int) -> None:
 
 
 def test_no_bill_can_pass_two_to_the_63() -> None:
-    """The bound holds for a megawatt all the time, over all lanes together."""
+    """The bound holds for a megawatt all the time, over all lanes together, and however it is rounded."""
     a, b = month(2026, 3, "UTC")
-    most = (2**63 - 1) * 3600 // ((b - a) * 1000 * 10**6)  # |price| of a flat tariff
+    bound = 2**63 - MAX_QUANTUM
+    most = (bound - 1) * 3600 // ((b - a) * 1000 * 10**6)  # |price| of a flat tariff
 
     def flat(price: int) -> TimeOfUse:
         return TimeOfUse((Rule(price),))
@@ -134,7 +149,8 @@ def test_no_bill_can_pass_two_to_the_63() -> None:
     one = tariff(flat(-most), zone="UTC")
     (weight,) = imported(one, a, b)
     energy = (b - a) * 10**6 * 1000 // 3600  # mWh
-    assert abs(weight.price) * energy < 2**63 <= (abs(weight.price) + 1) * (energy + 1)
+    assert abs(weight.price) * energy < bound <= (abs(weight.price) + 1) * (energy + 1)
+    assert -(2**63) < rounded(-bound, MAX_QUANTUM) <= rounded(bound, MAX_QUANTUM) < 2**63
     with pytest.raises(UsageError, match=r"could pass 2\^63 in units of 10\^-10 EUR; use prices with fewer"):
         imported(tariff(flat(most + 1), zone="UTC"), a, b)
     half = replace(one, prices={"import": flat(most // 2 + 1), "export": flat(-(most // 2) - 1)})
@@ -236,3 +252,77 @@ def test_a_day_of_one_price_is_one_weight_though_its_clocks_change() -> None:
     a = int(begin.timestamp())
     b = a + int(timedelta(hours=25).total_seconds())
     assert imported(tariff(TimeOfUse((Rule(7),))), a, b) == [Weight(a, b, 7)]
+
+
+# Rounding, and what was weighed
+
+BILL = st.integers(-(2**63), 2**63 - 1) | st.integers(-50, 50)
+QUANTUM = st.integers(1, 12) | st.integers(1, 2**62)
+
+
+@given(BILL, QUANTUM)
+def test_a_bill_is_rounded_to_the_nearest_multiple(bill: int, quantum: int) -> None:
+    found = rounded(bill, quantum)
+    assert found % quantum == 0
+    away = Fraction(bill - found, quantum)
+    assert Fraction(-1, 2) <= away < Fraction(1, 2)  # of two that are as near, the upper one
+
+
+@given(BILL, QUANTUM)
+def test_rounding_again_changes_nothing(bill: int, quantum: int) -> None:
+    assert rounded(rounded(bill, quantum), quantum) == rounded(bill, quantum)
+    assert rounded(bill, 1) == bill
+    assert rounded(bill + quantum, quantum) == rounded(bill, quantum) + quantum
+
+
+@pytest.mark.parametrize(
+    ("bill", "result"), [(-151, -200), (-150, -100), (-50, 0), (-49, 0), (49, 0), (50, 100), (150, 200)]
+)
+def test_halves_go_up(bill: int, result: int) -> None:
+    assert rounded(bill, 100) == result
+
+
+@given(st.integers(0, 12), st.integers(0, 10**6))
+def test_a_cent_is_a_hundredth_of_the_currency(scale: int, cents: int) -> None:
+    """A bill of a kWh at so many cents, in prices of any scale that can say it."""
+    assert Fraction(cent(scale), 10 ** (scale + 6)) == Fraction(1, 100)
+    if scale >= 2:
+        price = cents * 10 ** (scale - 2)  # 10^-scale of the currency for a kWh
+        assert price * 10**6 == cents * cent(scale)  # a kWh is 10^6 mWh
+
+
+WEIGHTS = st.dictionaries(
+    st.sampled_from(("import", "export")),
+    st.lists(st.builds(Weight, *(st.integers(0, 3) for _ in range(3))), max_size=3),
+    max_size=2,
+)
+
+
+@given(WEIGHTS, WEIGHTS)
+def test_steps_that_differ_have_another_digest(
+    one: dict[str, list[Weight]], two: dict[str, list[Weight]]
+) -> None:
+    """In a border, a price, a lane, or the lanes' order."""
+    assert (steps_digest(one) == steps_digest(two)) == ([*one.items()] == [*two.items()])
+
+
+def test_the_digest_is_of_the_bytes_that_the_protocol_names() -> None:
+    weights = {"import": [Weight(0, 3, 5), Weight(3, 2**40, -1)], "export": [Weight(0, 2**40, 2**63 - 1)]}
+    content = b"import" + (2).to_bytes(8, "big")
+    for number in (0, 3, 5, 3, 2**40, MASK):
+        content += number.to_bytes(8, "big")
+    content += b"export" + (1).to_bytes(8, "big")
+    for number in (0, 2**40, 2**63 - 1):
+        content += number.to_bytes(8, "big")
+    assert steps_digest(weights) == hashlib.sha256(content).digest()
+
+
+def test_both_sides_weigh_the_same_steps() -> None:
+    """The digest is of the prices over the period alone: of merged steps, however the tariff says them."""
+    a, b = month(2026, 3)
+    by_rule = tariff(TimeOfUse((Rule(7, begin=0, end=720), Rule(7))))
+    listed = tariff(Dynamic(a * 1000, (7,) * ((b - a) // 900)))
+    assert steps_digest(by_rule.weights(["import"], 1000, a, b)) == steps_digest(
+        {"import": [Weight(a, b, 7)]}
+    )
+    assert steps_digest(listed.weights(["import"], 1000, a, b)) == steps_digest({"import": [Weight(a, b, 7)]})

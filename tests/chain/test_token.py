@@ -1,178 +1,164 @@
-"""Tokens and the chain of keys that opens them: one window, one grant, forward only."""
+"""Tokens and the chain of keys that hides them: one window, one grant, one sealing, forward only."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import hmac
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
+import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.chain.keys import advance, incarnation_message, ledger_message, link_key, next_key, token_key
+from gateway.chain.keys import (
+    KeyChain,
+    incarnation_message,
+    ledger_message,
+    link_key,
+    next_key,
+    raw_key,
+    tokens_key,
+)
 from gateway.chain.layout import LANES
 from gateway.chain.seal import MASK
-from gateway.chain.token import TAG_BYTES, make_token, open_token, open_words, pack_words, read_words
+from gateway.chain.token import BLOCK, TAG_BYTES, Sealed, incarnation_of, make_raw, masks, open_raw
 from gateway.errors import Refused
+from tests.vectors import plain
 
 K_0 = bytes(range(32))
 GRANT = bytes(range(16))
 WORD = st.integers(0, MASK)
-SEVEN = pack_words([7])
+KEY = st.binary(min_size=32, max_size=32)
+# Most windows lie at the borders of a block; a few lie anywhere.
+J = st.integers(0, 3 * BLOCK) | st.builds(
+    lambda m, at: max(0, m * BLOCK + at), st.integers(0, 3), st.integers(-3, 3)
+)
 
 
-def refuses(t_j: bytes, grant: bytes, a: int, b: int, token: bytes) -> bool:
-    try:
-        open_token(t_j, grant, a, b, token)
-    except Refused:
-        return True
-    return False
+@dataclass(frozen=True)
+class Stretch:
+    """Windows `first` to `end` - 1, and in which incarnations their last units were sealed."""
 
-
-def flipped(data: bytes) -> Iterator[bytes]:
-    """Every one of the bytes that differ from `data` in one bit."""
-    for bit in range(8 * len(data)):
-        changed = bytearray(data)
-        changed[bit // 8] ^= 1 << bit % 8
-        yield bytes(changed)
-
-
-@given(st.binary(min_size=32, max_size=32), st.binary(max_size=100), WORD, WORD)
-def test_a_token_opens_to_what_it_holds(t_j: bytes, plaintext: bytes, a: int, b: int) -> None:
-    token = make_token(t_j, GRANT, a, b, plaintext)
-    assert len(token) == len(plaintext) + TAG_BYTES
-    assert open_token(t_j, GRANT, a, b, token) == plaintext
-    assert make_token(t_j, GRANT, a, b, plaintext) == token  # nothing new is encrypted
-
-
-def test_a_token_with_any_bit_changed_is_refused() -> None:
-    t_j = token_key(K_0)
-    token = make_token(t_j, GRANT, 900, 1800, pack_words([1, 2**63, MASK]))
-    for changed in flipped(token):
-        assert refuses(t_j, GRANT, 900, 1800, changed)
-    for changed in flipped(GRANT):
-        assert refuses(t_j, changed, 900, 1800, token)
-    for changed in flipped(t_j):
-        assert refuses(changed, GRANT, 900, 1800, token)
-    for bit in range(64):
-        assert refuses(t_j, GRANT, 900 ^ 1 << bit, 1800, token)
-        assert refuses(t_j, GRANT, 900, 1800 ^ 1 << bit, token)
-
-
-@given(WORD, WORD, WORD, WORD)
-def test_a_token_opens_no_other_window(a: int, b: int, c: int, d: int) -> None:
-    token = make_token(token_key(K_0), GRANT, a, b, SEVEN)
-    assert refuses(token_key(K_0), GRANT, c, d, token) == ((a, b) != (c, d))
-
-
-@pytest.mark.parametrize(("a", "b"), [(-1, 0), (0, 2**64), (2**64, 2**65), (0, -1)])
-def test_windows_that_cannot_be_are_refused(a: int, b: int) -> None:
-    assert refuses(token_key(K_0), GRANT, a, b, make_token(token_key(K_0), GRANT, 0, 0, SEVEN))
-
-
-@given(st.binary(max_size=64))
-def test_no_bytes_are_a_token(token: bytes) -> None:
-    assert refuses(token_key(K_0), GRANT, 0, 1, token)
-
-
-@pytest.mark.parametrize("change", [lambda t: t[:-1], lambda t: t + b"\0", lambda t: t + t, lambda t: t[8:]])
-def test_a_token_of_another_length_is_refused(change) -> None:  # type: ignore[no-untyped-def]
-    token = make_token(token_key(K_0), GRANT, 0, 1, pack_words([1, 2, 3]))
-    assert refuses(token_key(K_0), GRANT, 0, 1, change(token))
-
-
-@given(st.lists(WORD, max_size=20))
-def test_words_are_little_endian_and_counted(values: list[int]) -> None:
-    plaintext = pack_words(values)
-    assert plaintext == b"".join(value.to_bytes(8, "little") for value in values)
-    assert read_words(plaintext, len(values)) == values
-    for count in {*range(len(values) + 3)} - {len(values)}:
-        with pytest.raises(Refused, match=f"where its grant has {count} words"):
-            read_words(plaintext, count)
-
-
-@pytest.mark.parametrize("plaintext", [b"", b"seven b", bytes(9), bytes(16)])
-def test_broken_words_are_refused(plaintext: bytes) -> None:
-    """Sealed with the right key, and yet not the one word of the grant."""
-    with pytest.raises(Refused, match=f"holds {len(plaintext)} bytes where its grant has 1 words"):
-        read_words(plaintext, 1)
-    token = make_token(token_key(K_0), GRANT, 0, 1, plaintext)
-    with pytest.raises(Refused, match="do not hold 1 words each"):
-        open_words(K_0, GRANT, [0, 1], [token], 1)
-
-
-@pytest.mark.parametrize("r", [[-1], [2**64]])
-def test_only_u64_are_words(r: list[int]) -> None:
-    with pytest.raises(OverflowError):
-        pack_words(r)
+    first: int
+    end: int
+    sealed: tuple[Sealed, ...]
 
 
 @st.composite
-def bundles(draw: st.DrawFn) -> tuple[int, list[int], list[list[int]], list[bytes]]:
-    """Windows from number j on: their boundaries, words and tokens."""
-    j, count = draw(st.integers(0, 5)), draw(st.integers(1, 4))
-    rows = draw(st.lists(st.lists(WORD, min_size=count, max_size=count), min_size=1, max_size=6))
-    cuts = sorted(draw(st.lists(WORD, min_size=len(rows) + 1, max_size=len(rows) + 1, unique=True)))
-    tokens = [
-        make_token(token_key(advance(K_0, j + i)), GRANT, cuts[i], cuts[i + 1], pack_words(row))
-        for i, row in enumerate(rows)
-    ]
-    return j, cuts, rows, tokens
+def stretches(draw: st.DrawFn, most: int = 60) -> Stretch:
+    first, count = draw(J), draw(st.integers(1, most))
+    begins = {0, *draw(st.lists(st.integers(0, count), max_size=4))}
+    counters = draw(st.lists(WORD, min_size=len(begins), max_size=len(begins), unique=True))
+    sealed = [Sealed(first + at, i) for at, i in zip(sorted(begins), counters, strict=True)]
+    early = draw(st.integers(0, min(first, 5)))  # what is said may begin before the first window
+    return Stretch(first, first + count, (Sealed(first - early, sealed[0].incarnation), *sealed[1:]))
 
 
-@given(bundles())
-def test_a_bundle_opens_as_its_tokens_do(bundle: tuple[int, list[int], list[list[int]], list[bytes]]) -> None:
-    j, cuts, rows, tokens = bundle
-    words, after = open_words(advance(K_0, j), GRANT, cuts, tokens, len(rows[0]))
-    assert words.tolist() == rows
-    assert after == advance(K_0, j + len(rows))
+# The keystream
 
 
-@given(bundles(), st.data())
-def test_a_bundle_with_one_token_changed_is_refused(
-    bundle: tuple[int, list[int], list[list[int]], list[bytes]], data: st.DataObject
-) -> None:
-    j, cuts, rows, tokens = bundle
-    at = data.draw(st.integers(0, len(tokens) - 1))
-    changed = bytearray(tokens[at])
-    changed[data.draw(st.integers(0, len(changed) - 1))] ^= data.draw(st.integers(1, 255))
-    bad = [*tokens[:at], bytes(changed), *tokens[at + 1 :]]
-    with pytest.raises(Refused, match=f"for units {cuts[at]} to {cuts[at + 1]} of grant {GRANT.hex()}"):
-        open_words(advance(K_0, j), GRANT, cuts, bad, len(rows[0]))
-    if len(tokens) > 1:  # nor do they open in another order
-        with pytest.raises(Refused, match="does not open"):
-            open_words(advance(K_0, j), GRANT, cuts, [*tokens[1:], tokens[0]], len(rows[0]))
-    with pytest.raises(Refused, match="does not open"):
-        open_words(advance(K_0, j + 1), GRANT, cuts, tokens, len(rows[0]))
+def by_hand(k_0: bytes, j: int, incarnation: int, width: int) -> list[int]:
+    """The words of S at window j's place, one by one and without the gateway's code."""
+    for _ in range(j // 1024):
+        k_0 = hmac.digest(k_0, b"gw1/next", "sha256")
+    key = hmac.digest(k_0, b"gw1/tokens" + incarnation.to_bytes(8, "big"), "sha256")
+    return [plain.word(key, j % 1024 * width + at) for at in range(width)]
 
 
-@given(st.integers(0, 30), st.integers(0, 30))
-def test_the_chain_of_keys_goes_step_by_step(i: int, j: int) -> None:
-    assert advance(advance(K_0, i), j) == advance(K_0, i + j)
-    assert advance(K_0, i + 1) == next_key(advance(K_0, i))
+@given(KEY, stretches(most=6), st.integers(1, 4))
+@settings(max_examples=30)
+def test_masks_are_the_words_at_a_windows_place(k_0: bytes, some: Stretch, width: int) -> None:
+    found = masks(KeyChain(k_0), some.sealed, some.first, some.end, width)
+    assert found.dtype == np.uint64
+    for j in range(some.first, some.end):
+        (*_, incarnation) = [one.incarnation for one in some.sealed if one.window <= j]
+        assert incarnation_of(some.sealed, j) == incarnation
+        assert found[j - some.first].tolist() == by_hand(k_0, j, incarnation, width)
+
+
+@given(stretches(), st.integers(1, 4), st.data())
+def test_masks_in_pieces_are_those_of_the_whole(some: Stretch, width: int, data: st.DataObject) -> None:
+    """By one key chain that goes back and forth, or by a new one each time."""
+    whole = masks(KeyChain(K_0), some.sealed, some.first, some.end, width)
+    chain = KeyChain(K_0)
+    for _ in range(3):
+        x = data.draw(st.integers(some.first, some.end))
+        y = data.draw(st.integers(x, some.end))
+        piece = masks(chain, some.sealed, x, y, width)
+        assert piece.shape == (y - x, width)
+        assert np.array_equal(piece, whole[x - some.first : y - some.first])
+
+
+@given(st.lists(st.tuples(st.sampled_from((K_0, bytes(32))), J, WORD), max_size=40, unique=True))
+def test_no_word_hides_two_windows(places: list[tuple[bytes, int, int]]) -> None:
+    """Another grant, another window or another incarnation: each alone changes every word."""
+    rows = [masks(KeyChain(k_0), [Sealed(j, i)], j, j + 1, 4) for k_0, j, i in places]
+    assert len({int(word) for row in rows for word in row[0]}) == 4 * len(places)
+
+
+def test_a_block_and_its_neighbours_share_no_word() -> None:
+    """All places of three blocks in two incarnations, at every width."""
+    for width in (1, 2, 3, 4):
+        rows = [masks(KeyChain(K_0), [Sealed(0, i)], 0, 3 * BLOCK, width) for i in (1, 2)]
+        assert len(np.unique(np.concatenate(rows))) == 2 * 3 * BLOCK * width
+
+
+@pytest.mark.parametrize("sealed", [[], [Sealed(6, 1)], [Sealed(2**40, 1)]])
+def test_windows_of_which_no_incarnation_is_known_have_no_masks(sealed: list[Sealed]) -> None:
+    """What would be there instead of a keystream would hide nothing."""
+    with pytest.raises(ValueError, match="nothing says in which incarnation window 5 was sealed"):
+        masks(KeyChain(K_0), sealed, 5, 9, 1)
+    assert masks(KeyChain(K_0), sealed, 5, 5, 1).shape == (0, 1)  # of no window nothing need be known
+
+
+# The chain of keys
+
+
+@given(st.lists(st.integers(0, 40), min_size=1, max_size=6))
+def test_the_chain_of_keys_goes_step_by_step(blocks: list[int]) -> None:
+    """Asked in any order."""
+    chain, keys = KeyChain(K_0), [K_0]
+    while len(keys) <= max(blocks):
+        keys.append(next_key(keys[-1]))
+    assert [chain.block(m) for m in blocks] == [keys[m] for m in blocks]
 
 
 @given(st.integers(1, 20))
-def test_k_j_opens_nothing_before_j(j: int) -> None:
-    """From K_j on, no key that the protocol derives opens an earlier window's token."""
-    earlier = [
-        (i, make_token(token_key(advance(K_0, i)), GRANT, i, i + 1, pack_words([i]))) for i in range(j)
-    ]
-    k = advance(K_0, j)
+def test_k_m_opens_nothing_before_m(m: int) -> None:
+    """From K_m on, no key that the protocol derives is one of an earlier block's."""
+    chain = KeyChain(K_0)
+    earlier = {chain.block(i) for i in range(m)}
+    earlier |= {tokens_key(key, 7) for key in list(earlier)} | {raw_key(key, 0, 7) for key in list(earlier)}
+    k = chain.block(m)
     for _ in range(25):
-        for key in (k, token_key(k), next_key(k)):
-            assert all(refuses(key, GRANT, i, i + 1, token) for i, token in earlier)
+        assert not {k, tokens_key(k, 7), raw_key(k, 0, 7)} & earlier
         k = next_key(k)
 
 
 def test_the_chain_has_no_way_back() -> None:
+    chain = KeyChain(K_0)
+    for _ in range(2):
+        with pytest.raises(ValueError, match="only goes forward"):
+            chain.block(-1)
+        assert chain.block(0) == K_0
     with pytest.raises(ValueError, match="only goes forward"):
-        advance(K_0, -1)
+        masks(chain, [Sealed(-5, 1)], -5, -4, 1)
+
+
+def test_a_key_chain_shows_no_key() -> None:
+    assert K_0.hex() not in repr(KeyChain(K_0)).lower()
+    assert repr(K_0)[2:10] not in repr(KeyChain(K_0))
 
 
 def test_no_two_derivations_give_the_same_key() -> None:
     """Keys of links, of tokens and of the chain stay apart, and each part of a message counts."""
-    keys = [K_0, next_key(K_0), token_key(K_0), next_key(next_key(K_0)), token_key(next_key(K_0))]
-    keys += [link_key(K_0, n, lane) for n in (0, 1, 256, 2**32, MASK) for lane in LANES]
+    numbers = (0, 1, 256, 2**32, MASK)
+    k_1 = next_key(K_0)
+    keys = [K_0, k_1, next_key(k_1)]
+    keys += [tokens_key(k, i) for k in (K_0, k_1) for i in numbers]
+    keys += [raw_key(k, j, i) for k in (K_0, k_1) for j in numbers for i in numbers]
+    keys += [link_key(K_0, n, lane) for n in numbers for lane in LANES]
     assert len(set(keys)) == len(keys)
 
 
@@ -186,3 +172,90 @@ def test_what_the_root_is_asked_names_stream_and_incarnation(s: bytes, t: bytes,
 def test_an_incarnation_is_a_u64(incarnation: int) -> None:
     with pytest.raises(OverflowError):
         incarnation_message(GRANT, incarnation)
+    with pytest.raises(OverflowError):
+        tokens_key(K_0, incarnation)
+    with pytest.raises(OverflowError):
+        raw_key(K_0, 0, incarnation)
+
+
+# Raw tokens
+
+
+def refuses(k_0: bytes, grant: bytes, j: int, incarnation: int, window: Sequence[int], token: bytes) -> bool:
+    a, b = window
+    try:
+        open_raw(KeyChain(k_0), grant, j, incarnation, a, b, token)
+    except Refused:
+        return True
+    return False
+
+
+def flipped(data: bytes) -> Iterator[bytes]:
+    """Every one of the bytes that differ from `data` in one bit."""
+    for bit in range(8 * len(data)):
+        changed = bytearray(data)
+        changed[bit // 8] ^= 1 << bit % 8
+        yield bytes(changed)
+
+
+@given(KEY, J, WORD, st.binary(max_size=100), WORD, WORD)
+def test_a_raw_token_opens_to_what_it_holds(
+    k_0: bytes, j: int, incarnation: int, keys: bytes, a: int, b: int
+) -> None:
+    token = make_raw(KeyChain(k_0), GRANT, j, incarnation, a, b, keys)
+    assert len(token) == len(keys) + TAG_BYTES
+    assert open_raw(KeyChain(k_0), GRANT, j, incarnation, a, b, token) == keys
+    # nothing new is encrypted
+    assert make_raw(KeyChain(k_0), GRANT, j, incarnation, a, b, keys) == token
+
+
+def test_a_raw_token_with_any_bit_changed_is_refused() -> None:
+    window = (3600, 7200)
+    token = make_raw(KeyChain(K_0), GRANT, 5, 9, *window, bytes(range(48)))
+    assert not refuses(K_0, GRANT, 5, 9, window, token)
+    for changed in flipped(token):
+        assert refuses(K_0, GRANT, 5, 9, window, changed)
+    for changed in flipped(GRANT):
+        assert refuses(K_0, changed, 5, 9, window, token)
+    for changed in flipped(K_0):
+        assert refuses(changed, GRANT, 5, 9, window, token)
+    for bit in range(64):
+        assert refuses(K_0, GRANT, 5, 9 ^ 1 << bit, window, token)
+        assert refuses(K_0, GRANT, 5, 9, (3600 ^ 1 << bit, 7200), token)
+        assert refuses(K_0, GRANT, 5, 9, (3600, 7200 ^ 1 << bit), token)
+    for bit in range(16):
+        assert refuses(K_0, GRANT, 5 ^ 1 << bit, 9, window, token)
+
+
+@given(J, J, WORD, WORD, WORD, WORD, WORD, WORD)
+def test_a_raw_token_opens_no_other_window(
+    j: int, k: int, i: int, other: int, a: int, b: int, c: int, d: int
+) -> None:
+    token = make_raw(KeyChain(K_0), GRANT, j, i, a, b, bytes(48))
+    assert refuses(K_0, GRANT, k, i, (a, b), token) == (j != k)
+    assert refuses(K_0, GRANT, j, other, (a, b), token) == (i != other)
+    assert refuses(K_0, GRANT, j, i, (c, d), token) == ((a, b) != (c, d))
+
+
+@pytest.mark.parametrize("window", [(-1, 0), (0, 2**64), (2**64, 2**65), (0, -1)])
+def test_windows_that_cannot_be_are_refused(window: tuple[int, int]) -> None:
+    assert refuses(K_0, GRANT, 0, 1, window, make_raw(KeyChain(K_0), GRANT, 0, 1, 0, 0, bytes(48)))
+
+
+@given(st.binary(max_size=64))
+def test_no_bytes_are_a_raw_token(token: bytes) -> None:
+    assert refuses(K_0, GRANT, 0, 1, (0, 1), token)
+
+
+@pytest.mark.parametrize("change", [lambda t: t[:-1], lambda t: t + b"\0", lambda t: t + t, lambda t: t[8:]])
+def test_a_raw_token_of_another_length_is_refused(change) -> None:  # type: ignore[no-untyped-def]
+    token = make_raw(KeyChain(K_0), GRANT, 0, 1, 0, 3600, bytes(48))
+    assert refuses(K_0, GRANT, 0, 1, (0, 3600), change(token))
+
+
+def test_no_key_shows_in_a_refusal() -> None:
+    says = f"the token for units 0 to 3600 of grant {GRANT.hex()} does not open: changed, or made for another"
+    with pytest.raises(Refused, match=says) as refusal:
+        open_raw(KeyChain(K_0), GRANT, 0, 1, 0, 3600, bytes(64))
+    assert refusal.value.__cause__ is None
+    assert K_0.hex() not in str(refusal.value)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from itertools import pairwise
 from math import lcm
 
 import numpy as np
@@ -17,18 +18,18 @@ from hypothesis import strategies as st
 
 from gateway.chain import issue
 from gateway.chain.grant import KINDS, Grant, Kind
-from gateway.chain.issue import Cursor, Sealing, make_tokens
-from gateway.chain.keys import advance, link_key, token_key
+from gateway.chain.issue import Sealing, bill_word, hide, raw_tokens, sealed_by, window_words
+from gateway.chain.keys import KeyChain, link_key
 from gateway.chain.layout import Layout, Run
 from gateway.chain.raw import read_links
 from gateway.chain.seal import MASK, U64, LinkWords, seal, signed, unseal, words
-from gateway.chain.share import centre_half
-from gateway.chain.tariff import Dynamic, Tariff
-from gateway.chain.token import open_token, read_words
+from gateway.chain.tariff import Dynamic, Tariff, Weight, rounded
+from gateway.chain.token import Sealed, incarnation_of, masks, open_raw
 from gateway.chain.window import Granularity
+from gateway.chain.windows import GrantWindows
 from gateway.wire import cose
 from gateway.wire.stream import Chunk
-from tests.chain.streams import STREAM, k_inc
+from tests.chain.streams import STREAM, k_inc, u64
 
 UNIT_MS = 900_000
 LANES = ("import", "export")
@@ -81,13 +82,24 @@ class Holding:
     tariff: Tariff | None = None
     partner: bytes | None = None
 
+    def weights(self, a: int, b: int) -> dict[str, list[Weight]]:
+        """The steps of a bill."""
+        assert self.tariff is not None
+        return self.tariff.weights(self.grant.lanes, UNIT_MS, a, b)
+
+
+Token = bytes | list[int]  # of a raw grant, of another
+
 
 @dataclass(frozen=True)
 class View:
     """All chunks, and the tokens of each grant."""
 
     chunks: list[bytes]
-    tokens: list[list[bytes]]
+    tokens: list[list[Token]]
+
+
+Masks = Callable[[KeyChain, Sequence[Sealed], int, int, int], U64]
 
 
 def some_words(home: Home, holdings: Sequence[Holding], seed: int) -> LinkWords:
@@ -122,9 +134,9 @@ def view(
     holdings: Sequence[Holding],
     link_words: LinkWords,
     d: Sequence[int],
-    halves: Callable[[bytes, str], int] = centre_half,
+    keystream: Masks = masks,
 ) -> View:
-    """What is seen when `d` is sealed under these words."""
+    """What is seen when `d` is sealed under these words, and tokens are hidden under this keystream."""
     chunks: list[bytes] = []
     for seq, (incarnation, n, x, y) in enumerate(home.pieces()):
         lanes = []
@@ -135,43 +147,93 @@ def view(
         before = cose.digest(chunks[-1] if chunks else b"the descriptor")
         chunk = Chunk(STREAM, seq, incarnation, x, y - x, tuple(lanes), before, y * UNIT_MS)
         chunks.append(chunk.payload())
-    sealing = Sealing(home.layout, home.runs, k_inc)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(issue, "words_under", lambda *_: link_words)
-        patch.setattr(issue, "centre_half", halves)
-        tokens = [
-            make_tokens(
-                holding.grant,
-                holding.tariff,
-                sealing,
-                Cursor(0, holding.key, holding.partner),
-                holding.grant.complete(home.end),
-            )[0]
-            for holding in holdings
-        ]
+        patch.setattr(issue, "masks", keystream)
+        tokens = [_tokens(home, holding, ciphertexts(home, chunks)) for holding in holdings]
     return View(chunks, tokens)
 
 
-def equations(home: Home, holdings: Sequence[Holding], seen: View) -> Iterator[tuple[list[int], int]]:
-    """All that the provider knows: combinations of the unknowns, and their values modulo 2^64."""
+def ciphertexts(home: Home, chunks: Sequence[bytes]) -> list[int]:
+    """c of each of the unknowns."""
     c = [0] * home.size
-    for payload in seen.chunks:
+    for payload in chunks:
         chunk = Chunk.from_payload(payload, "the chunk")
         for i, lane in enumerate(LANES):
             for unit, value in enumerate(chunk.c(i).tolist(), chunk.first):
                 c[home.at(lane, unit)] = value
+    return c
+
+
+def edges_of(home: Home, grant: Grant) -> list[int]:
+    """The edges of the grant's windows that have ended."""
+    windows = GrantWindows(grant)
+    return windows.edges(0, windows.complete(home.end))
+
+
+def _tokens(home: Home, holding: Holding, c: Sequence[int]) -> list[Token]:
+    """What the gateway publishes for a grant."""
+    grant, sealing, chain = holding.grant, Sealing(home.layout, home.runs, k_inc), KeyChain(holding.key)
+    edges = edges_of(home, grant)
+    sealed = sealed_by(home.runs, 0, edges)
+    if grant.kind == "raw":
+        return [*raw_tokens(grant, sealing, chain, sealed, 0, edges)]
+    if grant.kind == "bill":
+        bills = []
+        for a, b in pairwise(edges):
+            weights = holding.weights(a, b)
+            sums = {
+                lane: [times(home.row(lane, step.first, step.end), c) for step in steps]
+                for lane, steps in weights.items()
+            }
+            bills.append([bill_word(grant, sealing, weights, sums, a)])
+        words_of = u64(bills).reshape(-1, 1)
+    else:
+        words_of = window_words(grant, sealing, edges)
+    partner = None if holding.partner is None else KeyChain(holding.partner)
+    rows: list[Token] = hide(words_of, chain, sealed, 0, partner).tolist()
+    return rows
+
+
+def granted(home: Home, holdings: Sequence[Holding], d: Sequence[int]) -> list[int]:
+    """Each number that grants give: sums of windows, rounded bills, units."""
+    found = []
+    for holding in holdings:
+        grant = holding.grant
+        for a, b in pairwise(edges_of(home, grant)):
+            if grant.kind == "raw":
+                found += [d[home.at(lane, unit)] & MASK for lane in grant.lanes for unit in range(a, b)]
+            elif grant.kind == "bill":
+                bill = sum(
+                    step.price * times(home.row(lane, step.first, step.end), d)
+                    for lane, steps in holding.weights(a, b).items()
+                    for step in steps
+                )
+                assert grant.quantum is not None
+                found.append(rounded(bill, grant.quantum) & MASK)
+            else:
+                found += [times(home.row(lane, a, b), d) & MASK for lane in grant.lanes]
+    return found
+
+
+def equations(home: Home, holdings: Sequence[Holding], seen: View) -> Iterator[tuple[list[int], int]]:
+    """All that the provider knows: combinations of the unknowns, and their values modulo 2^64; of a bill, up
+    to half of what it is rounded to."""
+    c = ciphertexts(home, seen.chunks)
     for holding, tokens in zip(holdings, seen.tokens, strict=True):
         for j, token in enumerate(tokens):
             for row, r in _nonces(home, holding, j, token):
                 yield row, (sum(x * value for x, value in zip(row, c, strict=True)) - r) & MASK
 
 
-def _nonces(home: Home, holding: Holding, j: int, token: bytes) -> Iterator[tuple[list[int], int]]:
+def _nonces(home: Home, holding: Holding, j: int, token: Token) -> Iterator[tuple[list[int], int]]:
     """Combinations of the unknowns, and what blinds them in the ciphertexts."""
     grant = holding.grant
-    a, b = grant.window(j)
-    plaintext = open_token(token_key(advance(holding.key, j)), grant.id, a, b, token)
-    if grant.kind == "raw":
+    edges = edges_of(home, grant)
+    a, b = edges[j], edges[j + 1]
+    sealed = sealed_by(home.runs, 0, edges)
+    if isinstance(token, bytes):
+        plaintext = open_raw(KeyChain(holding.key), grant.id, j, incarnation_of(sealed, j), a, b, token)
         keys = {(link.n, link.incarnation): link.keys for link in read_links(plaintext, grant.lanes)}
         for incarnation, n, x, y in home.pieces():
             if a <= x < b:
@@ -181,18 +243,22 @@ def _nonces(home: Home, holding: Holding, j: int, token: bytes) -> Iterator[tupl
                     for unit, r in enumerate(nonces.tolist(), x):
                         yield home.row(lane, unit, unit + 1), r
         assert not keys
-    elif holding.tariff is not None:
+        return
+    hiding = [key for key in (holding.key, holding.partner) if key is not None]
+    opened = [
+        word - sum(int(masks(KeyChain(key), sealed, j, j + 1, grant.words)[0, at]) for key in hiding)
+        for at, word in enumerate(token)
+    ]
+    if grant.kind == "bill":
         row = [0] * home.size
-        for lane in grant.lanes:
-            prices = holding.tariff.prices[lane]
-            assert isinstance(prices, Dynamic)
-            for unit in range(a, b):
-                row[home.at(lane, unit)] = prices.prices[unit - prices.start_ms // UNIT_MS]
-        yield row, read_words(plaintext, 1)[0]
+        for lane, steps in holding.weights(a, b).items():
+            for step in steps:
+                for unit in range(step.first, step.end):
+                    row[home.at(lane, unit)] = step.price
+        yield row, opened[0]
     else:
-        for lane, r in zip(grant.lanes, read_words(plaintext, len(grant.lanes)), strict=True):
-            half = 0 if holding.partner is None else centre_half(advance(holding.partner, j), lane)
-            yield home.row(lane, a, b), r + half
+        for lane, r in zip(grant.lanes, opened, strict=True):
+            yield home.row(lane, a, b), r
 
 
 class Span:
@@ -275,6 +341,7 @@ def grant_of(home: Home, number: int, kind: Kind, size: int, first: int, windows
         issued_ms=0,
         serial=number,
         tariff=bytes(32) if kind == "bill" else None,
+        quantum=1 if kind == "bill" else None,
         partner=bytes(16) if kind == "load" else None,
     )
     grant.check(home.layout)
@@ -282,14 +349,23 @@ def grant_of(home: Home, number: int, kind: Kind, size: int, first: int, windows
 
 
 @st.composite
-def holdings(draw: st.DrawFn, home: Home, kinds: Sequence[Kind] = KINDS, least: int = 0) -> list[Holding]:
-    """Up to 4 grants of these kinds, in one hand: of loads both halves."""
+def holdings(
+    draw: st.DrawFn,
+    home: Home,
+    kinds: Sequence[Kind] = KINDS,
+    least: int = 0,
+    quanta: st.SearchStrategy[int] | None = None,
+) -> list[Holding]:
+    """Up to 4 grants of these kinds, in one hand: of loads both parties'. Bills are exact, or rounded to one
+    of these quanta."""
     out: list[Holding] = []
     for number, kind in enumerate(draw(st.lists(st.sampled_from(kinds), min_size=least, max_size=4))):
         size = draw(st.integers(1, 6))
         size *= home.layout.link_units if kind == "raw" else 1
         first = draw(st.integers(home.start, home.end - 1))
         grant = grant_of(home, number, kind, size, first, draw(st.none() | st.integers(1, 4)))
+        if kind == "bill" and quanta is not None:
+            grant = replace(grant, quantum=draw(quanta))
         lanes = draw(st.sampled_from((LANES, LANES[:1], LANES[1:])))
         prices = st.lists(st.integers(-3, 3), min_size=home.size, max_size=home.size).map(tuple)
         listed = {lane: Dynamic(home.start * UNIT_MS, draw(prices)) for lane in lanes if kind == "bill"}

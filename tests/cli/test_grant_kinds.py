@@ -9,7 +9,7 @@ import json
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import UTC, datetime
-from decimal import Decimal
+from decimal import ROUND_HALF_DOWN, ROUND_HALF_UP, Decimal
 from pathlib import Path
 from typing import Any
 
@@ -131,10 +131,10 @@ async def test_a_bill(home: Home, provider: Provider, tariff: Path, gateway: Run
         f"grant {shown[0]['id'][:8]}... opens the bill of each day (Europe/Zurich) for import, export, "
         "from 2026-05-28T22:00:00Z\n"
     )
-    heading, *rows = [line.split(maxsplit=4) for line in out.splitlines()]
-    assert heading == ["from", "until", "amount", "currency", "for"]
+    heading, *rows = [line.split(maxsplit=5) for line in out.splitlines()]
+    assert heading == ["from", "until", "amount", "quantum", "currency", "for"]
     assert rows[0][:2] == ["2026-05-29T00:00:00+02:00", "2026-05-30T00:00:00+02:00"]
-    assert [row[3:] for row in rows] == [["EUR", "import, export"]] * 4
+    assert [row[3:] for row in rows] == [["0.01", "EUR", "import, export"]] * 4
 
     document = json.loads((await gateway(*command, "--json"))[1])
     assert [one["amount"] for one in document["bills"]] == [row[2] for row in rows]
@@ -148,8 +148,9 @@ async def test_a_bill(home: Home, provider: Provider, tariff: Path, gateway: Run
             price = Decimal("0.3215") if peak else Decimal("0.2450")
             due += price * stored.total("import", unit, unit + 1)
             due -= Decimal("0.0810") * stored.total("export", unit, unit + 1)
-        assert Decimal(one["amount"]) == due / 10**6
-        assert one["currency"] == "EUR"
+        cents = (due / 10**4).quantize(Decimal(1), ROUND_HALF_UP if due > 0 else ROUND_HALF_DOWN)
+        assert Decimal(one["amount"]) == cents / 100
+        assert (one["quantum"], one["currency"]) == ("0.01", "EUR")
         assert len(one["amount"].partition(".")[2]) == 10
 
 
@@ -168,7 +169,7 @@ async def test_no_bill_yet(home: Home, provider: Provider, tariff: Path, gateway
     code, out, _ = await gateway(*new(provider, "--bill", str(tariff), "--granularity", "month"))
     assert (code, "the bill of each month (UTC) for import, export from 2026-06-01T02" in out) == (0, True)
     code, out, err = await gateway(*await read(home, provider, "bill", "--tariff", str(tariff)))
-    assert (code, out.split()) == (0, ["from", "until", "amount", "currency", "for"])
+    assert (code, out.split()) == (0, ["from", "until", "amount", "quantum", "currency", "for"])
     assert err.endswith("no billing period is over yet, or its token is not in the store\n")
 
 

@@ -18,6 +18,7 @@ import pytest
 
 from gateway.chain.layout import Layout
 from gateway.cli.main import main
+from gateway.config.tariff import load_tariff
 from tests.stream.stream import START, Home, Provider, random_readings
 
 LANES = ("import", "export", "power", "count")
@@ -203,6 +204,91 @@ class TestRead:
         code, out, err = Engineer(old, engineer.provider, engineer.store, engineer.capsys).read()
         assert (code, out) == (5, "")
         assert "the store shows an older state" in err
+
+
+@pytest.fixture
+def later(engineer: Engineer) -> Engineer:
+    """A home in Berlin where summer time of 2026 begins a week late; units of 15 min."""
+    home = Home(layout=Layout(900_000, 96), start=DAYS[0] // 96 * 96, chunk_units=96)
+    home.seal(random_readings(5 * 96))
+    return Engineer(home, engineer.provider, engineer.store, engineer.capsys)
+
+
+# 27 March, 23:00 UTC, and four days of 24 hours, of which Berlin's third has 23.
+DAYS = [1_774_652_400 // 900 + 96 * day for day in range(5)]
+NOTE = (
+    "has windows that this machine's time zone data would cut otherwise, first at 2026-03-29T22:00:00Z: "
+    "the household's count"
+)
+
+
+class TestOtherTimeZoneData:
+    def test_sums_come_with_a_note(self, later: Engineer) -> None:
+        later.home.grant(later.provider.card, "day", zone="Europe/Berlin", first=DAYS[0], edges=DAYS)
+        code, out, err = later.read()
+        assert code == 0
+        starts = [line.split()[0] for line in out.splitlines()[1:]]
+        assert starts[1:4] == [
+            "2026-03-29T00:00:00+01:00",
+            "2026-03-30T01:00:00+02:00",
+            "2026-03-31T01:00:00+02:00",
+        ]
+        assert err.count(NOTE) == 1
+        [note] = json.loads(later.read("--json")[1])["notes"]
+        assert note in err.splitlines()
+
+    def test_a_bill_of_other_steps_is_refused_and_the_others_come(
+        self, later: Engineer, tmp_path: Path
+    ) -> None:
+        path = _written(tmp_path / "tariff.toml", TARIFF)
+        tariff = load_tariff(path)
+        other = load_tariff(_written(tmp_path / "other.toml", TARIFF.replace("22:00", "21:00")))
+        for weighs, first in ((tariff, 0), (other, 1)):
+            later.home.grant(
+                *(later.provider.card, "day"),
+                zone="Europe/Berlin",
+                first=DAYS[first],
+                edges=DAYS[first:],
+                kind="bill",
+                tariff=tariff,
+                weighs=weighs,
+                until=DAYS[1] if first == 0 else None,
+            )
+        command = ("bill", "--key", str(later.provider.folder), *later.place(), "--tariff", str(path))
+        code, out, err = later._run(*command)
+        assert code == 5
+        heading, *rows = [line.split() for line in out.splitlines()]
+        assert heading == ["from", "until", "amount", "quantum", "currency", "for"]
+        assert [row[0] for row in rows] == ["2026-03-28T00:00:00+01:00"]
+        assert {row[3] for row in rows} == {"0.01"}
+        assert "household and provider disagree about the price steps of 2026-03-28T23:00:00Z to " in err
+        code, out, err = later._run(*command, "--json")
+        assert code == 5
+        document = json.loads(out)
+        assert [one["amount"] for one in document["bills"]] == [row[2] for row in rows]
+        assert {one["quantum"] for one in document["bills"]} == {"0.01"}
+        assert all(Decimal(one["amount"]) * 100 % 1 == 0 for one in document["bills"])
+        assert len(document["notes"]) == 1
+        assert NOTE in document["notes"][0]
+
+
+TARIFF = """
+currency = "EUR"
+zone = "UTC"
+[[import]]
+price = "0.3215"
+from = "06:00"
+until = "22:00"
+[[import]]
+price = "0.2450"
+[[export]]
+price = "-0.0810"
+"""
+
+
+def _written(path: Path, text: str) -> Path:
+    path.write_text(text)
+    return path
 
 
 def other_sums(home: Home, count: int) -> list[int]:

@@ -7,15 +7,18 @@ from contextlib import suppress
 from functools import partial
 from typing import Any
 
-from gateway.errors import GatewayError, Refused
+from gateway.chain.grant import Grant
+from gateway.chain.windows import GrantWindows
+from gateway.errors import GatewayError, Refused, UsageError
 from gateway.intervals.state import SamplerState
-from gateway.wire import cose
+from gateway.stream.tokens import check_bundle
+from gateway.wire import cose, names
 from gateway.wire.card import Card
 from gateway.wire.grant import read_grant_body
 from gateway.wire.stream import Descriptor
 from gateway.wire.tariff import read_tariff_body
 from tests.fuzz.engine import Target
-from tests.wire.samples import EXAMPLES, KEY
+from tests.wire.samples import BODIES, EXAMPLES, KEY
 from tests.wire.test_hostile import GOOD
 
 _WHOLE: Sequence[Callable[[bytes], Any]] = [
@@ -25,10 +28,23 @@ _WHOLE: Sequence[Callable[[bytes], Any]] = [
     lambda data: Card.read_self_signed(data, "it"),
     *(lambda data, kind=kind: kind.read(data, KEY.public, "it") for kind in EXAMPLES),
 ]
+_DESCRIPTOR = Descriptor.from_payload(EXAMPLES[Descriptor].payload(), "it")
+_BUNDLE = names.bundle(_DESCRIPTOR.stream, bytes(16), 24)  # where the bundles among the examples belong
+
+
+def _bundle(grant: Grant, data: bytes) -> None:
+    """A payload as a bundle of a grant, signed by its gateway; its edges as a reader takes them."""
+    bundle = check_bundle(_DESCRIPTOR, grant, _BUNDLE, KEY.sign("gw1/tokens", data))
+    if bundle.edges is not None:
+        with suppress(ValueError, UsageError):
+            GrantWindows(grant).settle(bundle.first_window, bundle.edges)
+
+
 _PAYLOADS: Sequence[Callable[[bytes], Any]] = [
     lambda data: read_grant_body(data, 1000, "it"),
     lambda data: read_tariff_body(data, "it"),
     *(lambda data, kind=kind: kind.from_payload(data, "it") for kind in EXAMPLES),
+    *(partial(_bundle, grant) for grant in BODIES.values()),
 ]
 
 

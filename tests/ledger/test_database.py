@@ -17,7 +17,7 @@ from gateway.errors import LedgerError
 from gateway.ledger.database import Database
 from gateway.ledger.ledger import Ledger
 from gateway.ledger.migrations import VERSION
-from gateway.ledger.records import AuditEntry, Outgoing, PageEntry, StoreChain, Stream
+from gateway.ledger.records import AuditEntry, Outgoing, PageEntry, Progress, StoreChain, Stream
 from tests.ledger.values import (
     chunk,
     copy_of,
@@ -246,8 +246,8 @@ async def _take_over(ledger: Ledger) -> None:
     entries = [chunk(STREAM, seq, whole)[0] for seq, whole in enumerate(wholes)]
     pages = [PageEntry("day", "1970-01-02", 1, 80, 81, b"\3" * 32, wholes[0].c)]
     log = AuditEntry(9, "rollback", "taken over")
-    windows, revoked = {b"\1" * 16: 4}, {b"\1" * 16: 90}
-    chain = StoreChain(0, entries, 0, pages, wholes[1:], b"state 9", windows, revoked)
+    served, revoked = {b"\1" * 16: Progress(4, (80, 2**40))}, {b"\1" * 16: 90}
+    chain = StoreChain(0, entries, 0, pages, wholes[1:], b"state 9", served, revoked)
     await ledger.take_over(STREAM, chain, log)
 
 
@@ -267,7 +267,9 @@ async def _revoke(ledger: Ledger) -> None:
 
 async def _advance(ledger: Ledger) -> None:
     (record,) = await ledger.grants()
-    await ledger.advance_grant(record, 3, Outgoing("tokens", "b", bytes(20_000)))
+    await ledger.advance_grant(
+        record, Progress(3, (5, 2**40, 2**41)), [Outgoing("tokens", "b", bytes(20_000))]
+    )
 
 
 async def _confirm(ledger: Ledger) -> None:

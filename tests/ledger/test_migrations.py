@@ -130,7 +130,8 @@ async def test_what_an_older_gateway_wrote_is_there_and_the_ledger_goes_on(
         assert await ledger.last_page(MAIN, "month") == PageEntry("month", "2026-01", 2, 80, 84, b"\xe2" * 32)
         assert await ledger.last_page(GARAGE, "day") is None
         assert await ledger.outbox(100) == QUEUED
-        assert await ledger.grants() == GRANTS
+        edges = (80, 84, 90) if version >= 4 else ()
+        assert await ledger.grants() == [replace(GRANTS[0], edges=edges), GRANTS[1]]
         assert await ledger.audit_log(100) == LOG
         assert await ledger.confirmed_head(MAIN) == (None if version < 3 else b"head before")
         assert await ledger.confirmed_head(GARAGE) is None
@@ -176,7 +177,7 @@ async def test_a_kill_at_any_statement_leaves_a_whole_ledger_that_is_migrated_th
     assert len(at) > 10
 
 
-@pytest.mark.parametrize("version", [0, *OLDER])
+@pytest.mark.parametrize("version", [0, 1])  # a column more, from version 2 on, takes no room
 async def test_a_migration_that_finds_no_room_leaves_the_ledger_as_it_was(
     version: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -36,6 +36,7 @@ from gateway.ledger.records import (
     Outgoing,
     PageEntry,
     Position,
+    Progress,
     Sealed,
     StoreChain,
     Stream,
@@ -281,8 +282,9 @@ class LedgerMachine(RuleBasedStateMachine):
     def advance_grant(self, id_: bytes, windows: int) -> None:
         record = self.records[id_]
         bundle = Outgoing("tokens", names.bundle(record.stream, id_, record.next_window), bytes(windows))
-        self.do(self.ledger.advance_grant(record, record.next_window + windows, bundle))
-        self.records[id_] = replace(record, next_window=record.next_window + windows)
+        progress = Progress(record.next_window + windows, tuple(range(windows)))
+        self.do(self.ledger.advance_grant(record, progress, [bundle]))
+        self.records[id_] = replace(record, next_window=progress.next_window, edges=progress.edges)
         self.enqueue(record.stream, bundle)
 
     @rule(id_=consumes(grants), unit=st.integers(0, 2**62))
@@ -317,7 +319,7 @@ class LedgerMachine(RuleBasedStateMachine):
         pages_end = model.stream.start + 40
         adopted = page(1, pages_end + 1, f"2026-01-0{day}", bytes(16))
         pages = {name: one for name, one in model.pages.items() if one.end <= pages_end}
-        windows = {record.id: 1 for record in self.records.values() if record.stream == id_}
+        served = {r.id: Progress(1, (80, 90)) for r in self.records.values() if r.stream == id_}
         log = AuditEntry(3, "rollback", "taken over")
         chain = StoreChain(
             len(chunks),
@@ -326,8 +328,8 @@ class LedgerMachine(RuleBasedStateMachine):
             [adopted],
             wholes[1:],
             state,
-            windows,
-            dict.fromkeys(windows, 7),
+            served,
+            dict.fromkeys(served, 7),
         )
         if adopted.period in pages:
             with pytest.raises(LedgerError, match="UNIQUE"):
@@ -341,7 +343,8 @@ class LedgerMachine(RuleBasedStateMachine):
         stay = ("grant", "revocation", "descriptor")
         self.outbox = [entry for entry in self.outbox if entry[0] != id_ or entry[1].kind in stay]
         self.records |= {
-            grant_: replace(self.records[grant_], next_window=1, revoked_from=7) for grant_ in windows
+            grant_: replace(self.records[grant_], next_window=1, edges=(80, 90), revoked_from=7)
+            for grant_ in served
         }
         self.audit.append(log)
 

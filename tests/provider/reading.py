@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gateway.provider.query import Query
+from gateway.provider.raw import RawUnits, raw_grants, units
 from gateway.provider.sums import Row, Sums
 from gateway.store.directory import DirectoryBucket
 from gateway.stream.chunks import Problem
@@ -51,6 +52,17 @@ async def read_async(
 def read(home: Home, provider: Provider, query: Query | None = None, *, remember: bool = False) -> Answer:
     """The same, for tests that are not async."""
     return asyncio.run(read_async(home, provider, query, remember=remember))
+
+
+def read_raw(home: Home, provider: Provider) -> list[RawUnits]:
+    """All units that raw grants open in the store of `home` now."""
+
+    async def all_of_them() -> list[RawUnits]:
+        async with opened(home) as reader:
+            held = await raw_grants(reader, provider.identity)
+            return [one async for one in units(reader, held)]
+
+    return asyncio.run(all_of_them())
 
 
 def problems(home: Home, seen: Seen | None = None) -> list[Problem]:

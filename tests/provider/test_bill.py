@@ -1,4 +1,4 @@
-"""Bills are exact under any tariff, from public ciphertexts and one token a period."""
+"""Bills are exact to their rounding under any tariff, from public ciphertexts and one token a period."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ import asyncio
 import tempfile
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from fractions import Fraction
 from itertools import pairwise
+from math import floor
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -18,7 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.chain.layout import Layout
-from gateway.chain.tariff import Dynamic, Rule, Tariff, TimeOfUse
+from gateway.chain.tariff import Dynamic, Rule, Tariff, TimeOfUse, cent
 from gateway.errors import NotGranted, Refused
 from gateway.provider.bill import Bill, bill_grants, bills
 from gateway.stream.times import unix_ms
@@ -31,6 +32,7 @@ pytestmark = pytest.mark.slow
 
 QUARTER = 900_000
 BERLIN = ZoneInfo("Europe/Berlin")
+CENT = Fraction(1, 100)
 TIME_OF_USE = Tariff(
     "EUR",
     4,
@@ -67,6 +69,11 @@ def due(home: Home, bill: Bill, price: Callable[[str, int], Fraction]) -> Fracti
     )
 
 
+def rounded(exact: Fraction, quantum: Fraction) -> Fraction:
+    """The multiple of `quantum` nearest to `exact`, the upper one of two."""
+    return floor(exact / quantum + Fraction(1, 2)) * quantum
+
+
 def by_the_clock(lane: str, unit: int) -> Fraction:
     when = datetime.fromtimestamp(unit * 900, BERLIN)
     if lane == "export":
@@ -91,7 +98,9 @@ def home(whole: Home) -> Home:
 
 def test_a_months_bill_by_time_of_use(home: Home, provider: Provider) -> None:
     """March has an hour less in Berlin; import and export are priced apart; one token is one word."""
-    grant = home.grant(provider.card, "month", zone="Europe/Berlin", kind="bill", tariff=TIME_OF_USE)
+    grant = home.grant(
+        provider.card, "month", zone="Europe/Berlin", kind="bill", tariff=TIME_OF_USE, quantum=1
+    )
     found = made(home, provider, TIME_OF_USE)
     assert [(bill.start.isoformat(), bill.end.isoformat()) for bill in found] == [
         ("2026-02-28T23:00:00+00:00", "2026-03-31T22:00:00+00:00"),
@@ -102,8 +111,9 @@ def test_a_months_bill_by_time_of_use(home: Home, provider: Provider) -> None:
         assert bill.lanes == ("import", "export")
         assert bill.amount.as_tuple().exponent == -10
     key = names.bundle(home.id, grant.id, 0)
-    tokens = Tokens.read(home.objects[key], home.signer.public, key).tokens
-    assert [len(token) for token in tokens] == [8 + 16] * 2
+    tokens = Tokens.read(home.objects[key], home.signer.public, key)
+    assert isinstance(tokens.words, bytes)
+    assert len(tokens.words) == 2 * 8
 
 
 def test_a_months_bill_under_dynamic_prices(home: Home, provider: Provider) -> None:
@@ -120,7 +130,7 @@ def test_a_months_bill_under_dynamic_prices(home: Home, provider: Provider) -> N
         QUARTER,
         {lane: Dynamic(first * QUARTER, tuple(values)) for lane, values in prices.items()},
     )
-    home.grant(provider.card, "month", first=first, until=end, kind="bill", tariff=tariff)
+    home.grant(provider.card, "month", first=first, until=end, kind="bill", tariff=tariff, quantum=1)
     (bill,) = made(home, provider, tariff)
     assert Fraction(bill.amount) == due(home, bill, lambda lane, u: Fraction(prices[lane][u - first], 10**5))
     assert any(price < 0 for price in prices["import"])
@@ -129,7 +139,7 @@ def test_a_months_bill_under_dynamic_prices(home: Home, provider: Provider) -> N
 @settings(max_examples=25, deadline=None)
 @given(st.data())
 def test_any_readings_prices_runs_and_incarnations(data: st.DataObject) -> None:
-    """Two and a half days of hours, a bill a day."""
+    """Two and a half days of hours, a bill a day, rounded to anything."""
     count, days = 60, 20_000 + data.draw(st.integers(0, 5))
     lanes = data.draw(st.sampled_from((("import",), ("export",), ("import", "export"))))
     home = Home(lanes, layout=Layout(3_600_000, data.draw(st.sampled_from((1, 2, 3, 6, 8)))), start=days * 24)
@@ -145,12 +155,14 @@ def test_any_readings_prices_runs_and_incarnations(data: st.DataObject) -> None:
     tariff = Tariff("SEK", scale, "UTC", 3_600_000, {lane: lists[lane] for lane in lanes})
     with tempfile.TemporaryDirectory() as folder:
         provider = Provider.new(Path(folder) / "acme")
-        home.grant(provider.card, "day", kind="bill", tariff=tariff)
+        quantum = data.draw(st.just(1) | st.just(cent(scale)) | st.integers(1, 2**40))
+        home.grant(provider.card, "day", kind="bill", tariff=tariff, quantum=quantum)
         found = made(home, provider, tariff)
     assert len(found) == 2
     for bill in found:
         expected = due(home, bill, lambda lane, u: Fraction(lists[lane].prices[u - home.start], 10**scale))
-        assert Fraction(bill.amount) == expected
+        assert Fraction(bill.amount) == rounded(expected, Fraction(quantum, 10 ** (scale + 6)))
+        assert bill.value % quantum == 0
 
 
 @pytest.mark.parametrize(
@@ -191,7 +203,7 @@ def test_one_tariff_serves_homes_without_export(home: Home, provider: Provider) 
     home.grant(provider.card, "month", ("import",), zone="Europe/Berlin", kind="bill", tariff=TIME_OF_USE)
     for bill in made(home, provider, TIME_OF_USE):
         assert bill.lanes == ("import",)
-        assert Fraction(bill.amount) == due(home, bill, by_the_clock)
+        assert Fraction(bill.amount) == rounded(due(home, bill, by_the_clock), CENT)
 
 
 def test_a_period_that_two_grants_open_is_billed_once(home: Home, provider: Provider) -> None:
@@ -235,10 +247,103 @@ def test_a_changed_chunk_or_page_is_refused(home: Home, provider: Provider) -> N
         made(home, provider, TIME_OF_USE)
 
 
+def test_a_bill_is_rounded_to_a_cent_where_nothing_else_is_said(home: Home, provider: Provider) -> None:
+    home.grant(provider.card, "month", zone="Europe/Berlin", kind="bill", tariff=TIME_OF_USE)
+    for bill in made(home, provider, TIME_OF_USE):
+        exact = due(home, bill, by_the_clock)
+        assert Fraction(bill.amount) == rounded(exact, CENT) != exact
+        assert Fraction(bill.rounding) == CENT
+
+
+# As if summer time began on 5 April, a week late: March has no other steps, April has.
+LATER = replace(
+    TIME_OF_USE,
+    prices={
+        "import": Dynamic(
+            at(2026, 2, 28, 23) * QUARTER,
+            tuple(
+                3215 if when.weekday() < 5 and 6 <= when.hour < 22 else 2450
+                for when in (
+                    datetime.fromtimestamp(unit * 900, BERLIN)
+                    - timedelta(hours=at(2026, 4, 1) <= unit < at(2026, 4, 5))
+                    for unit in range(at(2026, 2, 28, 23), at(2026, 4, 30, 22))
+                )
+            ),
+        ),
+        "export": TIME_OF_USE.prices["export"],
+    },
+)
+
+
+def some(home: Home, provider: Provider, tariff: Tariff) -> tuple[list[Bill], str]:
+    """The bills that come before something is refused, and why it is."""
+    found: list[Bill] = []
+
+    async def all_of_them() -> None:
+        async with opened(home) as reader:
+            async for bill in bills(reader, await bill_grants(reader, provider.identity, tariff), tariff):
+                found.append(bill)
+
+    with pytest.raises(Refused) as refusal:
+        asyncio.run(all_of_them())
+    return found, str(refusal.value)
+
+
+def test_other_steps_of_one_period_do_not_hide_the_other_bills(home: Home, provider: Provider) -> None:
+    """Time zone data that differ in April. The second grant is billed after that."""
+    zone = "Europe/Berlin"
+    grant = home.grant(provider.card, "month", zone=zone, kind="bill", tariff=TIME_OF_USE, weighs=LATER)
+    april = grant.window(1)[0]
+    home.grant(provider.card, "month", ("import",), first=april, zone=zone, kind="bill", tariff=TIME_OF_USE)
+    found, why = some(home, provider, TIME_OF_USE)
+    assert [(bill.start.month, bill.lanes) for bill in found] == [
+        (2, ("import", "export")),
+        (3, ("import",)),
+    ]
+    assert why == (
+        "household and provider disagree about the price steps of 2026-03-31T22:00:00Z to "
+        "2026-04-30T22:00:00Z: their time zone data or their tariffs differ, so grant "
+        f"{grant.id.hex()[:8]}... gives no bill of it"
+    )
+
+
+def test_a_period_that_this_tariff_does_not_divide_is_refused_alone(home: Home, provider: Provider) -> None:
+    """Household and provider have other time zone data: its day begins between two hours here."""
+    tariff = replace(TIME_OF_USE, step_ms=3_600_000)
+    days = [at(2026, 3, 1, 23), at(2026, 3, 2, 23), at(2026, 3, 3, 22, 30), at(2026, 3, 4, 23)]
+    first, until = days[0], at(2026, 3, 5, 23)
+    home.grant(
+        *(provider.card, "day"),
+        first=first,
+        until=until,
+        zone="Europe/Berlin",
+        kind="bill",
+        tariff=tariff,
+        weighs=TIME_OF_USE,
+        edges=days,
+    )
+    found, why = some(home, provider, tariff)
+    assert [bill.start.day for bill in found] == [1, 4]
+    assert why.count("household and provider disagree about the price steps of") == 2
+    assert why.count("(the billing period does not begin and end on a step of 1h)") == 2
+
+
+def test_a_token_under_another_key_is_refused(home: Home, provider: Provider) -> None:
+    """Such a word leaves no multiple of the quantum."""
+    keys = []
+    for _ in range(2):
+        grant = home.grant(provider.card, "month", zone="Europe/Berlin", kind="bill", tariff=TIME_OF_USE)
+        keys.append(names.bundle(home.id, grant.id, 0))
+    own, other = (Tokens.read(home.objects[key], home.signer.public, key) for key in keys)
+    home.objects[keys[0]] = home.signer.sign(replace(own, words=other.words))
+    with pytest.raises(Refused, match=f"{keys[0]} does not round the bill of 2026-02-28T23:00:00Z to "):
+        made(home, provider, TIME_OF_USE)
+
+
 def test_an_amount_is_written_to_its_last_decimal() -> None:
     for value, text in ((0, "0E-10"), (1, "1E-10"), (-(2**63), "-922337203.6854775808")):
         bill = Bill(
-            datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 2, 1, tzinfo=UTC), (), value, TIME_OF_USE
+            datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 2, 1, tzinfo=UTC), (), value, 1, TIME_OF_USE
         )
         assert bill.amount == Decimal(text)
         assert f"{bill.amount:f}" == f"{Decimal(text):f}"

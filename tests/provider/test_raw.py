@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import tempfile
 from pathlib import Path
 
@@ -12,18 +11,9 @@ from hypothesis import strategies as st
 
 from gateway.chain.layout import Layout, Run
 from gateway.errors import NotGranted, Refused
-from gateway.provider.raw import RawUnits, raw_grants, units
-from tests.provider.reading import opened
+from gateway.provider.raw import RawUnits
+from tests.provider.reading import read_raw
 from tests.stream.stream import START, Home, Provider, random_readings
-
-
-def found(home: Home, provider: Provider) -> list[RawUnits]:
-    async def all_of_them() -> list[RawUnits]:
-        async with opened(home) as reader:
-            held = await raw_grants(reader, provider.identity)
-            return [one async for one in units(reader, held)]
-
-    return asyncio.run(all_of_them())
 
 
 def check(home: Home, parts: list[RawUnits], first: int, end: int) -> None:
@@ -51,7 +41,7 @@ def test_any_runs_within_any_links(data: st.DataObject) -> None:
         provider = Provider.new(Path(folder) / "acme")
         lanes = data.draw(st.sampled_from((("import",), ("export", "import"))))
         grant = home.grant(provider.card, f"{links * link}s", lanes, kind="raw")
-        parts = found(home, provider)
+        parts = read_raw(home, provider)
     check(home, parts, grant.first, grant.window(grant.complete(home.end))[0])
     assert all(tuple(part.lanes) == lanes for part in parts)
 
@@ -68,30 +58,30 @@ def home() -> Home:
 
 def test_links_open_when_they_are_over(home: Home, provider: Provider) -> None:
     home.grant(provider.card, "1min", first=START + 60, kind="raw")
-    check(home, found(home, provider), START + 60, START + 300)
+    check(home, read_raw(home, provider), START + 60, START + 300)
     home.seal(random_readings(30))
-    check(home, found(home, provider), START + 60, START + 360)
+    check(home, read_raw(home, provider), START + 60, START + 360)
 
 
 def test_a_link_that_two_grants_open_comes_once(home: Home, provider: Provider) -> None:
     home.grant(provider.card, "2min", kind="raw")
     home.grant(provider.card, "1min", first=START + 180, kind="raw")
-    check(home, found(home, provider), START, START + 300)
+    check(home, read_raw(home, provider), START, START + 300)
     home.grant(provider.card, "1min", ("export",), kind="raw")
-    assert sum(part.count for part in found(home, provider)) == 600
+    assert sum(part.count for part in read_raw(home, provider)) == 600
 
 
 def test_nothing_opens_without_a_grant(home: Home, provider: Provider, tmp_path: Path) -> None:
     home.grant(provider.card, "1min")
     home.grant(Provider.new(tmp_path / "other").card, "1min", kind="raw")
     with pytest.raises(NotGranted, match="no raw grant to this provider"):
-        found(home, provider)
+        read_raw(home, provider)
 
 
 def test_after_a_revocation_nothing_new_opens(home: Home, provider: Provider) -> None:
     home.revoke(home.grant(provider.card, "1min", kind="raw"))
     home.seal(random_readings(60))
-    check(home, found(home, provider), START, START + 300)
+    check(home, read_raw(home, provider), START, START + 300)
 
 
 def test_a_token_without_the_key_of_an_incarnation_is_refused(home: Home, provider: Provider) -> None:
@@ -99,11 +89,11 @@ def test_a_token_without_the_key_of_an_incarnation_is_refused(home: Home, provid
     grant = home.grant(provider.card, "1min", kind="raw")
     sentence = f"the raw token of grant {grant.id.hex()} has no key for units from {START + 80} on, sealed in"
     with pytest.raises(Refused, match=f"{sentence} incarnation 2"):
-        found(home, provider)
+        read_raw(home, provider)
 
 
 def test_a_chunk_that_was_moved_is_refused(home: Home, provider: Provider) -> None:
     home.grant(provider.card, "1min", kind="raw")
     home.objects[home.chunks[2]] = home.objects[home.chunks[3]]
     with pytest.raises(Refused, match=f"{home.chunks[2]} holds the object that belongs at {home.chunks[3]}"):
-        found(home, provider)
+        read_raw(home, provider)

@@ -11,9 +11,10 @@ import hmac
 import os
 import secrets
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
 from typing import ClassVar, Literal, Protocol
 
@@ -22,17 +23,18 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from gateway.chain.grant import Grant, Kind, seal_k0
-from gateway.chain.issue import Cursor, Sealing, make_tokens
-from gateway.chain.keys import advance, incarnation_message, link_key, next_key, token_key
+from gateway.chain.issue import Sealing, bill_word, hide, raw_tokens, sealed_by, window_words
+from gateway.chain.keys import KeyChain, incarnation_message, link_key
 from gateway.chain.layout import LANES, Layout, Run
-from gateway.chain.seal import U64, nonces, seal, words, words_under
-from gateway.chain.tariff import Tariff
-from gateway.chain.token import make_token, pack_words
+from gateway.chain.seal import U64, seal, words
+from gateway.chain.tariff import Tariff, Weight, cent, steps_digest
 from gateway.chain.window import Granularity
+from gateway.chain.windows import GrantWindows
 from gateway.provider.identity import Identity, new_identity, open_identity
 from gateway.wire import cose, es256, names
 from gateway.wire.card import Card
 from gateway.wire.grant import GrantObject, Revocation, Tokens, grant_body
+from gateway.wire.names import Fold
 from gateway.wire.stream import Assurance, Chunk, Descriptor, Head, Page
 from gateway.wire.tariff import tariff_body
 
@@ -75,6 +77,29 @@ class Signer:
         return cose.assemble(self.kid, payload, es256.sign(self.key, message))
 
 
+@dataclass(frozen=True, slots=True)
+class Fresh:
+    """A token as it was first published; of a bill, with the digest of what was weighed."""
+
+    token: bytes
+    weighed: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """A grant that is served: its windows, what its bills are weighed by, and the windows served so far."""
+
+    grant: Grant
+    windows: GrantWindows
+    tariff: Tariff | None
+    done: int = 0
+    kept: dict[int, Fresh] = field(default_factory=dict)
+
+    def fork(self) -> Served:
+        """The same, to go on apart."""
+        return replace(self, windows=copy.deepcopy(self.windows), kept=dict(self.kept))
+
+
 class Home:
     """One stream. Units of 1 s and links of a minute unless told otherwise, so that tests are small."""
 
@@ -104,11 +129,8 @@ class Home:
         )
         self.objects = {names.descriptor(self.id): self.signer.sign(self.descriptor)}
         self._root = secrets.token_bytes(32)
-        self._served: dict[bytes, tuple[Grant, bytes, int]] = {}  # id -> grant, K_0, windows served
+        self._served: dict[bytes, Served] = {}
         self._k_0: dict[bytes, bytes] = {}
-        self._reached: dict[bytes, tuple[int, bytes]] = {}  # K_j of the last windows served
-        self._tariffs: dict[bytes, Tariff] = {}
-        self._tokens: dict[bytes, list[bytes]] = {}
         self._paged = {"day": start, "month": start}  # all that ended until there has its page
 
     def seal(self, readings: Mapping[str, Sequence[int]]) -> None:
@@ -132,10 +154,8 @@ class Home:
         other.objects, other.chunks, other.runs = dict(self.objects), list(self.chunks), list(self.runs)
         other.readings = {lane: list(values) for lane, values in self.readings.items()}
         other.c = {lane: list(values) for lane, values in self.c.items()}
-        other._served, other._paged = dict(self._served), dict(self._paged)
-        other._k_0, other._tariffs = dict(self._k_0), dict(self._tariffs)
-        other._reached = dict(self._reached)
-        other._tokens = {grant: list(tokens) for grant, tokens in self._tokens.items()}
+        other._served = {key: one.fork() for key, one in self._served.items()}
+        other._k_0, other._paged = dict(self._k_0), dict(self._paged)
         return other
 
     def restart(self, incarnation: int | None = None) -> None:
@@ -178,11 +198,18 @@ class Home:
         zone: str = "UTC",
         kind: Kind = "windows",
         tariff: Tariff | None = None,
+        weighs: Tariff | None = None,
+        quantum: int | None = None,
         partner: Grant | None = None,
+        edges: Sequence[int] = (),
         bundle: int | None = None,
         issued_ms: int | None = None,
     ) -> Grant:
-        """Grant, and serve what is sealed already: of a load's pair the one with a partner."""
+        """Grant, and serve what is sealed already: of a load's pair the one with a partner.
+
+        A household with other time zone data weighs bills by `weighs` instead of the tariff, and cuts the
+        first windows at `edges`.
+        """
         windows = Granularity.parse(granularity, self.layout.unit_ms, zone)
         grant = Grant(
             id=secrets.token_bytes(16),
@@ -198,53 +225,82 @@ class Home:
             serial=len(self._served) + 1,
             tariff=None if tariff is None else cose.digest(tariff_body(tariff)),
             partner=None if partner is None else partner.id,
+            quantum=None if tariff is None else quantum or cent(tariff.scale),
         )
         k_0, body = secrets.token_bytes(32), grant_body(grant)
         sealed = GrantObject(self.id, body, seal_k0(k_0, card.xwing_key, body))
         self.objects[names.grant(self.id, grant.id)] = self.signer.sign(sealed)
         self._k_0[grant.id] = k_0
-        if tariff is not None:
-            self._tariffs[grant.id] = tariff
         if kind != "load" or partner is not None:
-            self._served[grant.id] = (grant, k_0, 0)
+            self._served[grant.id] = Served(grant, GrantWindows(grant, edges), weighs or tariff)
             self.serve(grant.id, bundle)
         return grant
 
     def serve(self, grant_id: bytes, bundle: int | None = None) -> None:
         """Put the tokens of a grant's windows that have closed since, `bundle` of them to an object."""
-        grant, k_0, served = self._served[grant_id]
-        done = grant.complete(self.end)
-        step = bundle or max(1, done - served)
-        for first in range(served, done, step):
-            end = min(done, first + step)
-            tokens = (
-                self._windows(grant, first, end)
-                if grant.kind == "windows"
-                else self._others(grant, first, end)
-            )
-            data = self.signer.sign(Tokens(self.id, grant.id, first, tuple(tokens)))
-            self.objects[names.bundle(self.id, grant.id, first)] = data
-            self._tokens.setdefault(grant_id, []).extend(tokens)
-        self._served[grant_id] = (grant, k_0, done)
+        served = self._served[grant_id]
+        done = served.windows.complete(self.end)
+        step = bundle or max(1, done - served.done)
+        for first in range(served.done, done, step):
+            self.put_bundle(grant_id, first, min(done, first + step))
+        self._served[grant_id] = replace(served, done=done)
 
-    def _windows(self, grant: Grant, first: int, end: int) -> list[bytes]:
-        at, key = self._reached.get(grant.id, (0, self._k_0[grant.id]))
-        key = advance(key, first - at)
-        boundaries = [grant.window(j)[0] for j in range(first, end + 1)]
-        of = words_under(self._k_inc, self.layout)
-        r = [nonces(self.runs, boundaries, lane, self.layout, of) for lane in grant.lanes]
-        tokens = []
-        for a, b, values in zip(boundaries, boundaries[1:], zip(*r, strict=True), strict=False):
-            tokens.append(make_token(token_key(key), grant.id, a, b, pack_words(values)))
-            key = next_key(key)
-        self._reached[grant.id] = end, key
-        return tokens
+    def put_bundle(self, grant_id: bytes, first: int, end: int, fold: Fold = "new") -> None:
+        """Put a bundle of windows `first` to `end` - 1. Folded ones repeat the tokens of fresh ones."""
+        served = self._served[grant_id]
+        grant = served.grant
+        edges = served.windows.edges(first, end)
+        kept = served.kept
+        for j, fresh in enumerate(self._tokens(served, len(kept), end), len(kept)):
+            kept[j] = fresh
+        of = [kept[j] for j in range(first, end)]
+        data = Tokens(
+            self.id,
+            grant.id,
+            first,
+            tuple(one.token for one in of) if grant.kind == "raw" else b"".join(one.token for one in of),
+            tuple(sealed_by(self.runs, first, edges)),
+            edges=tuple(edges) if served.windows.calendar else None,
+            weighed=tuple(one.weighed for one in of) if grant.kind == "bill" else None,
+        )
+        self.objects[names.bundle(self.id, grant.id, first, fold)] = self.signer.sign(data)
 
-    def _others(self, grant: Grant, first: int, end: int) -> list[bytes]:
-        partner = None if grant.partner is None else self._k_0[grant.partner]
-        cursor = Cursor(0, self._k_0[grant.id], partner).forward(first)
+    def _tokens(self, served: Served, first: int, end: int) -> Iterator[Fresh]:
+        """The tokens of windows `first` to `end` - 1."""
+        if first >= end:
+            return
+        grant, edges = served.grant, served.windows.edges(first, end)
+        chain = KeyChain(self._k_0[grant.id])
         sealing = Sealing(self.layout, self.runs, self._k_inc)
-        return make_tokens(grant, self._tariffs.get(grant.id), sealing, cursor, end)[0]
+        sealed = sealed_by(self.runs, first, edges)
+        if grant.kind == "raw":
+            yield from map(Fresh, raw_tokens(grant, sealing, chain, sealed, first, edges))
+            return
+        weighed = [b""] * (end - first)
+        if grant.kind == "bill":
+            weights = [self._weights(served, a, b) for a, b in pairwise(edges)]
+            weighed = list(map(steps_digest, weights))
+            found = [self._bill_word(grant, sealing, one, a) for one, a in zip(weights, edges, strict=False)]
+            words = np.array(found, dtype=np.uint64).reshape(-1, 1)
+        else:
+            words = window_words(grant, sealing, edges)
+        partner = None if grant.partner is None else KeyChain(self._k_0[grant.partner])
+        for row, digest in zip(hide(words, chain, sealed, first, partner), weighed, strict=True):
+            yield Fresh(row.astype("<u8").tobytes(), digest)
+
+    def _weights(self, served: Served, a: int, b: int) -> dict[str, list[Weight]]:
+        assert served.tariff is not None
+        return served.tariff.weights(served.grant.lanes, self.layout.unit_ms, a, b)
+
+    def _bill_word(self, grant: Grant, sealing: Sealing, weights: dict[str, list[Weight]], a: int) -> int:
+        c = {
+            lane: [
+                int(np.concatenate(self.c[lane])[one.first - self.start : one.end - self.start].sum())
+                for one in steps
+            ]
+            for lane, steps in weights.items()
+        }
+        return bill_word(grant, sealing, weights, c, a)
 
     def revoke(self, grant: Grant) -> None:
         """No tokens any more."""
@@ -276,11 +332,10 @@ class Home:
             page = self.page(span, begin, ends)
             if page is not None:
                 self.objects[names.page(self.id, page.period)] = self.signer.sign(page)
-            for grant, _, served in self._served.values():
-                first, end = grant.complete(begin), min(served, grant.complete(ends))
+            for served in self._served.values():
+                first, end = served.windows.complete(begin), min(served.done, served.windows.complete(ends))
                 if first < end:
-                    tokens = Tokens(self.id, grant.id, first, tuple(self._tokens[grant.id][first:end]))
-                    self.objects[names.bundle(self.id, grant.id, first, span)] = self.signer.sign(tokens)
+                    self.put_bundle(served.grant.id, first, end, span)
             self._paged[span] = ends
 
     def next_period(self, span: str, unit: int) -> tuple[int, int]:

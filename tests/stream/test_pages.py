@@ -92,7 +92,7 @@ def whole(provider: Provider) -> Home:
             if home.end == at(2026, 4, 10, 13):
                 break
         home.restart()
-    assert home._served[grant.id][2] == home.end - grant.first
+    assert home._served[grant.id].done == home.end - grant.first
     return home
 
 

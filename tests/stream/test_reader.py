@@ -21,7 +21,7 @@ from gateway.stream.seen import Seen
 from gateway.wire import names
 from gateway.wire.grant import GrantObject, Tokens, grant_body
 from gateway.wire.stream import Head
-from tests.provider.reading import DAY_MS, expected, read
+from tests.provider.reading import DAY_MS, expected, read, read_raw
 from tests.stream.stream import START, Home, Provider, Signer, random_readings
 
 ONE_MINUTE = Query("1min", None, (START + 60) * 1000, (START + 120) * 1000)
@@ -163,20 +163,20 @@ class TestTokens:
 
     def test_one_that_does_not_open(self, home: Home, provider: Provider) -> None:
         """The gateway signed it, under a key that is not the window's."""
-        key = sorted(key for key in home.objects if "/new/" in key)[2]
+        grant = home.grant(provider.card, "1min", kind="raw", bundle=1)
+        key = names.bundle(home.id, grant.id, 2)
         other = home.fork()
-        wrong = other.grant(provider.card, "1min", bundle=1)
+        wrong = other.grant(provider.card, "1min", kind="raw", bundle=1)
         tokens = tokens_of(other, names.bundle(home.id, wrong.id, 2))
-        home.objects[key] = home.signer.sign(replace(tokens, grant=tokens_of(home, key).grant))
+        home.objects[key] = home.signer.sign(replace(tokens, grant=grant.id))
         with pytest.raises(Refused, match=f"{key}: the token for units .* does not open"):
-            read(home, provider)
+            read_raw(home, provider)
 
     def test_one_of_another_number_of_lanes(self, home: Home, provider: Provider) -> None:
         key = sorted(key for key in home.objects if "/new/" in key)[2]
         tokens = tokens_of(home, key)
-        home.objects[key] = home.signer.sign(
-            replace(tokens, tokens=tuple(token + bytes(8) for token in tokens.tokens))
-        )
+        assert isinstance(tokens.words, bytes)
+        home.objects[key] = home.signer.sign(replace(tokens, words=tokens.words + bytes(8)))
         with pytest.raises(Refused, match=f"{key} holds tokens of another length than its grant's 2 lanes"):
             read(home, provider)
 

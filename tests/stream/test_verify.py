@@ -19,7 +19,7 @@ from gateway.provider.query import Query
 from gateway.stream.chunks import ChainFollower
 from gateway.stream.seen import Seen
 from gateway.wire import cose, names
-from gateway.wire.grant import Tokens
+from gateway.wire.grant import GrantObject
 from gateway.wire.stream import Chunk, Head
 from tests.provider.reading import expected, problems, read, tally_of
 from tests.stream.stream import START, Home, Provider, Signer, random_readings
@@ -152,17 +152,29 @@ def test_a_grant_that_is_younger_than_the_head_may_lack_tokens(home: Home, provi
     assert problems(home) == []
 
 
+@pytest.mark.parametrize(
+    ("number", "value"), [(6, "Europe/Atlantis"), (10, "sums"), (4, ["import", "import"]), (12, "soon")]
+)
+def test_a_grant_that_does_not_decode_does_not_stop_the_rest(number: int, value: object, home: Home) -> None:
+    """Its own bundles are still checked, and so is all that comes after it in the order of keys."""
+    grants = keys(home, "grant.cose")
+    first = GrantObject.read(home.objects[grants[0]], home.signer.public, grants[0])
+    body = cose.encode({**cose.decode(first.body, "body"), 5: "day", number: value})
+    home.objects[grants[0]] = home.signer.sign(replace(first, body=body))
+    assert named(home) == {grants[0]}
+    broken = [keys(home, f"{key.removesuffix('grant.cose')}new/")[-1] for key in grants]
+    for key in broken:
+        home.objects[key] = home.objects[key][:-1]
+    assert named(home) == {grants[0], *broken}
+
+
 @pytest.mark.slow
 def test_bundles_may_overlap(home: Home, provider: Provider) -> None:
     """A gateway whose ledger was restored may cut what it serves another way: a token is the same in
     each bundle."""
     grant = home.grant(provider.card, "10s", bundle=9)
-    key = names.bundle(home.id, grant.id, 9)
-    bundle = Tokens.read(home.objects[key], home.signer.public, key)
     for j, count in ((10, 1), (11, 3), (14, 4)):
-        part = tuple(bundle.token(k) for k in range(j, j + count))
-        inside = replace(bundle, first_window=j, tokens=part)
-        home.objects[names.bundle(home.id, grant.id, j)] = home.signer.sign(inside)
+        home.put_bundle(grant.id, j, j + count)
     assert problems(home) == []
     for first in range(0, 270, 10):
         answer = read(home, provider, Query("10s", None, (START + first) * 1000))

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 from gateway.chain.grant import Grant
 from gateway.chain.layout import Layout
+from gateway.chain.windows import GrantWindows
 from gateway.config import Config, MeterSection, StoreSection, StreamSection
 from gateway.control.documents import NewGrant
 from gateway.daemon.granter import Granter
@@ -352,7 +353,8 @@ class Home:
         grant, _ = await provider.grant(self.bucket, key, stream, record.id, layout.unit_ms)
         found = await provider.nonces(self.bucket, key, stream, record.id, layout.unit_ms)
         ends = [unit for unit in (grant.until, record.revoked_from, stored.end) if unit is not None]
-        granted = [grant.window(j) for j in range(grant.complete(min(ends)))]
+        windows = GrantWindows(grant, [grant.first, *(b for _, b in found)] if found else ())
+        granted = [windows.window(j) for j in range(windows.complete(min(ends)))]
         assert list(found) == (granted if record.key else granted[: len(found)])
         assert all(a >= grant.first and b <= min(ends) for a, b in found)
         for (a, b), nonces in found.items():

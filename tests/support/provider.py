@@ -8,8 +8,9 @@ from dataclasses import replace
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from gateway.chain.grant import Grant, open_k0, xwing_public_bytes
-from gateway.chain.keys import next_key, token_key
-from gateway.chain.token import open_token, read_words
+from gateway.chain.keys import KeyChain
+from gateway.chain.token import Sealed, masks
+from gateway.chain.windows import GrantWindows
 from gateway.store.bucket import Bucket
 from gateway.wire import cose, es256, names
 from gateway.wire.card import Card
@@ -55,17 +56,20 @@ class Provider:
         self, bucket: Bucket, public_key: bytes, stream: bytes, grant_id: bytes, unit_ms: int
     ) -> dict[tuple[int, int], list[int]]:
         """R of each lane, for each window that has a token in the store; windows follow one another."""
-        grant, key = await self.grant(bucket, public_key, stream, grant_id, unit_ms)
+        grant, k_0 = await self.grant(bucket, public_key, stream, grant_id, unit_ms)
+        chain, windows = KeyChain(k_0), GrantWindows(grant)
         found: dict[tuple[int, int], list[int]] = {}
         j = 0
         async for name in bucket.list(names.bundles(stream, grant_id)):
             bundle = Tokens.read(await bucket.get(name), public_key, name)
             assert (bundle.stream, bundle.grant, bundle.first_window) == (stream, grant_id, j)
             assert name == names.bundle(stream, grant_id, j)
-            for window in range(j, bundle.end_window):
-                a, b = grant.window(window)
-                plaintext = open_token(token_key(key), grant_id, a, b, bundle.token(window))
-                found[a, b] = read_words(plaintext, len(grant.lanes))
-                key = next_key(key)
-            j = bundle.end_window
+            end = bundle.end_window(grant.words)
+            if bundle.edges is not None:
+                windows.settle(j, bundle.edges)
+            sealed = [Sealed(*one) for one in bundle.sealed]
+            words = bundle.table(grant.words) - masks(chain, sealed, j, end, grant.words)
+            for window, r in enumerate(words.tolist(), j):
+                found[windows.window(window)] = r
+            j = end
         return found

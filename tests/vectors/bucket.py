@@ -7,8 +7,8 @@ from typing import Any
 
 from cryptography.exceptions import InvalidTag
 
-from tests.vectors.plain import Signer, XWing, be64, cbor, h, hpke_open, hpke_seal
-from tests.vectors.scheme import Cases, Chain, begin, described, draw, grant_key, hex64, seal_token
+from tests.vectors.plain import Signer, XWing, cbor, h, hpke_open, hpke_seal
+from tests.vectors.scheme import Cases, Chain, begin, described, draw, hex64, hidden, i_of, sealed_of, words
 
 
 def body_of(stream: bytes, provider: bytes, **changes: Any) -> dict[str, Any]:
@@ -28,6 +28,8 @@ def body_of(stream: bytes, provider: bytes, **changes: Any) -> dict[str, Any]:
         "issued_ms": 1_767_225_600_000,
         "serial": 1,
         "partner": None,
+        "quantum": None,
+        "k_min": None,
     } | changes
 
 
@@ -81,12 +83,27 @@ def grant(kept: dict[str, Any] | None) -> dict[str, Any]:
                     purpose="Abrechnung für 東京",
                     tariff=draw("tariff"),
                     kind="bill",
+                    quantum=10**8,
                     serial=2**40,
                 ),
             ),
             (
-                "half of a load, to the summing service",
-                body_of(stream, provider, lanes=["power"], kind="load", partner=draw("partner", 16)),
+                "a load, to the summing service, over 20 homes at least",
+                body_of(
+                    stream, provider, lanes=["power"], kind="load", partner=draw("partner", 16), k_min=20
+                ),
+            ),
+            (
+                "a load, to the load monitoring centre",
+                body_of(stream, provider, lanes=["power"], kind="load", k_min=2**32),
+            ),
+            (
+                "a bill to the last digit",
+                body_of(stream, provider, tariff=draw("tariff"), kind="bill", quantum=1),
+            ),
+            (
+                "a bill to 2^60",
+                body_of(stream, provider, tariff=draw("tariff"), kind="bill", quantum=2**60),
             ),
             ("whole links", body_of(stream, provider, lanes=["count"], granularity=3600, kind="raw")),
         )
@@ -167,25 +184,29 @@ class Bucket:
         self.add("gw1/head", "head.cose", head)
 
     def bundle(
-        self, body: dict[str, Any], k_0: bytes, start: int, cuts: list[int], fold: str = "new"
+        self, body: dict[str, Any], k_0: bytes, start: int, cuts: list[int], p: list[list[int]], **more: Any
     ) -> None:
-        """The tokens of windows from number `start` on, which meet at `cuts`."""
-        tokens = [
-            seal_token(
-                grant_key(k_0, j), body["id"], a, b, [self.chain.nonce(a, b, lane) for lane in body["lanes"]]
-            )
-            for j, (a, b) in enumerate(pairwise(cuts), start)
-        ]
+        """The tokens of windows from number `start` on, which meet at `cuts`, with what each holds; `more`
+        has the fold and, of bills, what was weighed."""
+        fold, weighed = more.get("fold", "new"), more.get("weighed")
+        sealed = sealed_of(self.chain.runs, start, cuts)
+        tokens = [hidden(k_0, j, i_of(sealed, j), row) for j, row in enumerate(p, start)]
         self.add(
             "gw1/tokens",
             f"grant/{body['id'].hex()}/{fold}/{hex64(start)}.cose",
-            {"grant": body["id"], "first_window": start, "tokens": tokens},
+            {
+                "grant": body["id"],
+                "first_window": start,
+                "words": words([value for row in tokens for value in row]),
+                "sealed": [list(one) for one in sealed],
+                "edges": cuts if isinstance(body["granularity"], str) else None,
+                "weighed": weighed,
+            },
         )
 
-
-def words(values: list[int]) -> bytes:
-    """u64, little-endian."""
-    return b"".join(be64(value)[::-1] for value in values)
+    def nonces(self, body: dict[str, Any], cuts: list[int]) -> list[list[int]]:
+        """P of windows that meet at `cuts`."""
+        return [[self.chain.nonce(a, b, lane) for lane in body["lanes"]] for a, b in pairwise(cuts)]
 
 
 def sign(signer: Signer, type_string: str, key: str, values: dict[str, Any]) -> dict[str, Any]:
@@ -221,8 +242,8 @@ def objects(kept: dict[str, Any] | None) -> dict[str, Any]:
         k_0, payload_of(body), seed, bytes.fromhex(kept["provider"]["sealed_k0"]) if kept else None
     )
     bucket.add("gw1/grant", folder + "grant.cose", {"body": payload_of(body), "sealed_k0": sealed})
-    bucket.bundle(body, k_0, 0, [first, first + 5, first + 10, first + 15])
-    bucket.bundle(body, k_0, 3, [first + 15, first + 20])
+    for start, cuts in ((0, [first, first + 5, first + 10, first + 15]), (3, [first + 15, first + 20])):
+        bucket.bundle(body, k_0, start, cuts, bucket.nonces(body, cuts))
     bucket.add("gw1/revoked", folder + "revoked.cose", {"grant": body["id"], "from_unit": first + 20})
     card = {
         "kid": provider.kid,

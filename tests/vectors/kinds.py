@@ -12,17 +12,20 @@ from tests.vectors.bucket import body_of, payload_of, shown
 from tests.vectors.calendars import ZONES, midnight_ms, since_ms
 from tests.vectors.plain import MASK, be64, h, mac
 from tests.vectors.scheme import (
+    BLOCK,
     Cases,
     Chain,
     begin,
+    block_key,
     described,
     draw,
-    grant_key,
     hex64,
+    hidden,
+    i_of,
     k_inc,
     link_key,
-    seal_token,
-    token_key,
+    masks,
+    sealed_of,
 )
 
 _DAY_MS = 86_400_000
@@ -49,6 +52,14 @@ PEAK = {
     "import": [[3215, [0, 1, 2, 3, 4], 360, 1320], [2450, _ALL_WEEK, 0, 1440]],
     "export": [[-812, _ALL_WEEK, 0, 1440]],
 }
+FEED_IN = {
+    "currency": "EUR",
+    "scale": 1,
+    "zone": "UTC",
+    "step_ms": 1_800_000,
+    "import": None,
+    "export": [[-1, _ALL_WEEK, 0, 1440]],
+}
 HOURLY_LIST = {
     "currency": "SEK",
     "scale": 2,
@@ -70,7 +81,7 @@ def price_at(tariff: dict[str, Any], lane: str, ms: int) -> int:
     return next(int(p) for p, on, begins, ends in prices if weekday in on and begins <= minute < ends)
 
 
-def _weights(tariff: dict[str, Any], lane: str, unit_ms: int, a: int, b: int) -> list[list[int]]:
+def weights_of(tariff: dict[str, Any], lane: str, unit_ms: int, a: int, b: int) -> list[list[int]]:
     """[first unit, end, price] of [a, b); neighbours of one price are one."""
     runs: list[list[int]] = []
     for unit in range(a, b):
@@ -82,33 +93,82 @@ def _weights(tariff: dict[str, Any], lane: str, unit_ms: int, a: int, b: int) ->
     return runs
 
 
+def _rounded(value: int, quantum: int) -> int:
+    """The nearest multiple; of two, the upper one."""
+    below = value // quantum * quantum
+    return below + quantum if 2 * (value - below) >= quantum else below
+
+
+def steps_digest(weights: dict[str, list[list[int]]]) -> bytes:
+    """H of the steps of a bill as they were weighed."""
+    content = b""
+    for lane, steps in weights.items():
+        content += lane.encode() + be64(len(steps))
+        for x, y, price in steps:
+            content += be64(x) + be64(y) + be64(price & MASK)
+    return h(content)
+
+
+Lanes = dict[str, list[int]]
+
+
+def bill_words(
+    chain: Chain, weights: dict[str, list[list[int]]], c: Lanes, d: Lanes, first: int, quantum: int
+) -> tuple[int, int, int, int]:
+    """Of one bill the sums of price * R and of price * C, what is due, and that rounded; c and d begin with
+    unit `first`."""
+    r = value = weighted = 0
+    for lane, steps in weights.items():
+        for x, y, price in steps:
+            r += price * chain.nonce(x, y, lane)
+            weighted += price * sum(c[lane][x - first : y - first])
+            value += price * sum(d[lane][x - first : y - first])
+    assert _signed(weighted - r) == value
+    return r, weighted, value, _rounded(value, quantum)
+
+
 def _decimal(value: int, places: int) -> str:
     digits = str(abs(value)).rjust(places + 1, "0")
     return ("-" if value < 0 else "") + digits[:-places] + "." + digits[-places:]
 
 
-def _bill(about: str, tariff: dict[str, Any], unit_ms: int, cuts: list[int], **grant: Any) -> dict[str, Any]:
+def _bill(
+    about: str,
+    tariff: dict[str, Any],
+    unit_ms: int,
+    cuts: list[int],
+    quantum: int,
+    d: dict[str, list[int]] | None = None,
+    **grant: Any,
+) -> dict[str, Any]:
     first = cuts[0] // 16 * 16
     runs = [(5, first, cuts[0] + 21), (6, cuts[0] + 21, cuts[-1])]
     chain = begin(about, 16, runs)
     lanes = [lane for lane in ("import", "export") if tariff[lane] is not None]
     size = cuts[-1] - first
-    d = {lane: [(181_000 * (i + 3) ** 2 + 7 * len(lane)) % 2_000_003 for i in range(size)] for lane in lanes}
+    if d is None:
+        d = {
+            lane: [(181_000 * (i + 3) ** 2 + 7 * len(lane)) % 2_000_003 for i in range(size)]
+            for lane in lanes
+        }
     c = {lane: chain.seal(first, d[lane], lane) for lane in lanes}
     body, k_0 = _grant(
-        chain, about, kind="bill", lanes=lanes, first=cuts[0], tariff=h(payload_of(tariff)), **grant
+        chain,
+        about,
+        kind="bill",
+        lanes=lanes,
+        first=cuts[0],
+        tariff=h(payload_of(tariff)),
+        quantum=quantum,
+        **grant,
     )
+    sealed = sealed_of(runs, 0, cuts)
     periods: Cases = []
     for j, (a, b) in enumerate(pairwise(cuts)):
-        weights = {lane: _weights(tariff, lane, unit_ms, a, b) for lane in lanes}
-        r = value = weighted = 0
-        for lane, runs_of in weights.items():
-            for x, y, price in runs_of:
-                r += price * chain.nonce(x, y, lane)
-                weighted += price * sum(c[lane][x - first : y - first])
-                value += price * sum(d[lane][x - first : y - first])
-        assert _signed(weighted - r) == value
-        token = seal_token(grant_key(k_0, j), body["id"], a, b, [r])
+        weights = {lane: weights_of(tariff, lane, unit_ms, a, b) for lane in lanes}
+        r, weighted, value, rounded = bill_words(chain, weights, c, d, first, quantum)
+        p = r + value - rounded
+        (token,) = hidden(k_0, j, i_of(sealed, j), [p & MASK])
         periods.append(
             {
                 "j": j,
@@ -117,9 +177,12 @@ def _bill(about: str, tariff: dict[str, Any], unit_ms: int, cuts: list[int], **g
                 "weights": weights,
                 "sum_price_c": hex64(weighted),
                 "sum_price_r": hex64(r),
-                "token": token.hex(),
-                "value": value,
-                "amount": _decimal(value, tariff["scale"] + 6),
+                "exact": value,
+                "p": hex64(p),
+                "token": hex64(token),
+                "steps_digest": steps_digest(weights).hex(),
+                "rounded": rounded,
+                "amount": _decimal(rounded, tariff["scale"] + 6),
             }
         )
     return {
@@ -131,6 +194,8 @@ def _bill(about: str, tariff: dict[str, Any], unit_ms: int, cuts: list[int], **g
         "tariff_digest": h(payload_of(tariff)).hex(),
         "grant_body": payload_of(body).hex(),
         "k_0": k_0.hex(),
+        "quantum": quantum,
+        "sealed": [[window, hex64(incarnation)] for window, incarnation in sealed],
         "first": first,
         "c": {lane: [hex64(value) for value in values] for lane, values in c.items()},
         "periods": periods,
@@ -141,82 +206,129 @@ def bill() -> dict[str, Any]:
     days = [midnight_ms("Europe/Berlin", date(2026, 3, day)) // 1_800_000 for day in (28, 29, 30, 31)]
     starts = HOURLY_LIST["import"][0] // 900_000  # type: ignore[index]
     return described(
-        "One token a period: the word is the sum over lanes and price steps of price * R. `weights` are "
-        "[first unit, end, price], `value` is in 10^-(scale + 6) of the currency. Prices are for the step's "
-        "local beginning and the first rule that fits [price, weekdays from Monday = 0, from, until minute], "
-        "or [start in ms, a price for each step].",
+        "One token a period. B, the `exact` bill, is the sum over lanes and price steps of price * (C - R), "
+        "and P = sum of price * R + B - Q * floor((2B + Q) / (2Q)): so the sum of price * C, less P, is the "
+        "`rounded` bill, in 10^-(scale + 6) of the currency. `weights` are [first unit, end, price], and "
+        "`steps_digest` is SHA-256 over, of each lane, its name | be64(number of steps) | of each step "
+        "be64(first unit) | be64(end) | be64(price mod 2^64). Prices are for the step's local beginning and "
+        "the first rule that fits [price, weekdays from Monday = 0, from, until minute], or [start in ms, a "
+        "price for each step].",
         cases=[
             _bill(
-                "days under a time-of-use tariff, one of 23 hours",
+                "days under a time-of-use tariff, one of 23 hours, to the cent",
                 PEAK,
                 1_800_000,
                 days,
+                10**8,
                 granularity="day",
                 zone="Europe/Berlin",
             ),
             _bill(
-                "two hours under quarter-hour prices, negative ones too",
+                "two hours under quarter-hour prices, negative ones too, to a prime",
                 HOURLY_LIST,
                 900_000,
                 [starts + 4, starts + 12, starts + 20],
+                999_983,
                 granularity=8,
+            ),
+            _bill(
+                "paid to the home: halves go up, -100 to 0, -300 to -200, -299 to -200",
+                FEED_IN,
+                1_800_000,
+                [48, 96, 144, 192],
+                200,
+                {"export": _one_a_period([100, 300, 299])},
+                granularity=48,
+            ),
+            _bill(
+                "to the last digit: Q = 1",
+                FEED_IN,
+                1_800_000,
+                [48, 96],
+                1,
+                granularity=48,
             ),
         ],
     )
 
 
+def _one_a_period(values: list[int]) -> list[int]:
+    """So much in one unit of each period of 48."""
+    return [value if i == 17 else 0 for value in values for i in range(48)]
+
+
 # Loads
 
 
-def _half(k_j: bytes, lane: str) -> int:
-    """The first u64, little-endian."""
-    return int.from_bytes(mac(k_j, b"gw1/share" + lane.encode())[:8], "little")
-
-
 def load() -> dict[str, Any]:
-    lanes, first = ["import", "power"], 6000
-    chain = begin("load", 10, [(1, first, first + 7), (3, first + 7, first + 36)])
-    centre, centre_k = _grant(chain, "centre", kind="load", lanes=lanes, granularity=12, first=first)
-    service, service_k = _grant(
-        chain,
-        "service",
-        kind="load",
-        lanes=lanes,
-        granularity=12,
-        first=first,
-        partner=centre["id"],
-        serial=2,
-    )
-    windows: Cases = []
-    for j, a in enumerate(range(first, first + 36, 12)):
-        r = [chain.nonce(a, a + 12, lane) for lane in lanes]
-        centres = [_half(grant_key(centre_k, j), lane) for lane in lanes]
-        services = [(x - y) & MASK for x, y in zip(r, centres, strict=True)]
-        windows.append(
+    lanes, first, values = ["import", "power"], 6000, {"import": (1200, -350, 2**40), "power": (-7, 2**50, 0)}
+    cuts = list(range(first, first + 37, 12))
+    parties = {}
+    homes: Cases = []
+    for i in range(3):
+        cut = first + 7 + 9 * i
+        chain = begin(f"load {i}", 10, [(i + 1, first, cut), (2**63 + i, cut, first + 36)])
+        shared = {"kind": "load", "lanes": lanes, "granularity": 12, "first": first}
+        centre, centre_k = _grant(chain, f"centre {i}", **shared)
+        service, service_k = _grant(
+            chain, f"service {i}", **shared, partner=centre["id"], k_min=3 if i else None, serial=2
+        )
+        parties = {"centre": (centre, centre_k), "service": (service, service_k)}
+        d = {lane: [values[lane][i] * (1 + k) // 36 for k in range(36)] for lane in lanes}
+        c = {lane: chain.seal(first, d[lane], lane) for lane in lanes}
+        sealed = sealed_of(chain.runs, 0, cuts)
+        windows: Cases = []
+        for j, (a, b) in enumerate(pairwise(cuts)):
+            r = [chain.nonce(a, b, lane) for lane in lanes]
+            centres, services = (masks(k, j, i_of(sealed, j), len(lanes)) for k in (centre_k, service_k))
+            token = [(x + y + z) & MASK for x, y, z in zip(r, centres, services, strict=True)]
+            windows.append(
+                {
+                    "j": j,
+                    "a": a,
+                    "b": b,
+                    "d": [sum(d[lane][a - first : b - first]) for lane in lanes],
+                    "c": [hex64(sum(c[lane][a - first : b - first])) for lane in lanes],
+                    "r": [hex64(value) for value in r],
+                    "centre": [hex64(value) for value in centres],
+                    "service": [hex64(value) for value in services],
+                    "token": [hex64(value) for value in token],
+                }
+            )
+        homes.append(
             {
-                "j": j,
-                "a": a,
-                "b": a + 12,
-                "r": [hex64(value) for value in r],
-                "centre": [hex64(value) for value in centres],
-                "service": [hex64(value) for value in services],
-                "token": seal_token(grant_key(service_k, j), service["id"], a, a + 12, services).hex(),
+                **chain.inputs(),
+                "sealed": [[window, hex64(incarnation)] for window, incarnation in sealed],
+                **{
+                    name: {"grant_body": payload_of(g).hex(), "k_0": k.hex()}
+                    for name, (g, k) in parties.items()
+                },
+                "windows": windows,
             }
         )
-    homes: Cases = []
-    for i, d in enumerate((1200, -350, 2**40)):
-        c, half = (int.from_bytes(draw(f"home {i} {what}", 8), "big") for what in ("c", "half"))
-        homes.append({"c": hex64(c), "centre": hex64(half), "service": hex64(c - half - d)})
+    loads = []
+    for j in range(3):
+        at = [home["windows"][j] for home in homes]
+        for k in range(len(lanes)):
+            total = sum(
+                int(one["c"][k], 16) - int(one["token"][k], 16) + int(one["centre"][k], 16) for one in at
+            )
+            service_sum = sum(int(one["service"][k], 16) for one in at) & MASK
+            assert _signed(total + service_sum) == sum(one["d"][k] for one in at)
+            loads.append(
+                {
+                    "j": j,
+                    "lane": lanes[k],
+                    "service_sum": hex64(service_sum),
+                    "load": sum(one["d"][k] for one in at),
+                }
+            )
     return described(
-        "R of each lane in two halves: the load monitoring centre derives its own from its K_j, the summing "
-        "service finds the rest in its token. Of some homes: the sum of c, less the centre's halves, less "
-        "the services' halves, is the sum of their loads.",
-        **chain.inputs(),
-        centre={"grant_body": payload_of(centre).hex(), "k_0": centre_k.hex()},
-        service={"grant_body": payload_of(service).hex(), "k_0": service_k.hex()},
-        windows=windows,
+        "A token of a load is R + the words of the load monitoring centre + those of the summing service, of "
+        "each lane: each party's own S at the window's place. Over all homes, the sum of c less the tokens, "
+        "with the centre's words and the service's one sum, is the load.",
         homes=homes,
-        load=1200 - 350 + 2**40,
+        loads=loads,
     )
 
 
@@ -228,6 +340,7 @@ def raw() -> dict[str, Any]:
     runs = [(9, first, first + 3), (11, first + 3, first + 4), (12, first + 4, first + 16)]
     chain = begin("raw", 4, runs)
     body, k_0 = _grant(chain, "raw", kind="raw", lanes=lanes, granularity=8, first=first)
+    sealed = sealed_of(runs, 0, [first, first + 8, first + 16])
     d = {"power": [100 * i - 700 for i in range(16)], "count": [int(i % 3 > 0) for i in range(16)]}
     windows: Cases = []
     for j, a in enumerate((first, first + 8)):
@@ -242,15 +355,26 @@ def raw() -> dict[str, Any]:
             be64(link["n"]) + bytes.fromhex(link["incarnation"] + "".join(link["keys"].values()))
             for link in links
         )
-        sealed = AESGCM(token_key(grant_key(k_0, j))).encrypt(
-            bytes(12), plaintext, body["id"] + be64(a) + be64(a + 8)
-        )
+        incarnation = i_of(sealed, j)
+        key = mac(block_key(k_0, j // BLOCK), b"gw1/raw" + be64(j) + be64(incarnation))
+        token = AESGCM(key).encrypt(bytes(12), plaintext, body["id"] + be64(a) + be64(a + 8))
         windows.append(
-            {"j": j, "a": a, "b": a + 8, "links": links, "plaintext": plaintext.hex(), "token": sealed.hex()}
+            {
+                "j": j,
+                "a": a,
+                "b": a + 8,
+                "incarnation": hex64(incarnation),
+                "links": links,
+                "plaintext": plaintext.hex(),
+                "key": key.hex(),
+                "token": token.hex(),
+            }
         )
     return described(
         "For each link of the window, for each incarnation that sealed in it: be64(n) | be64(incarnation) | "
-        "K(n, lane) of each lane of the grant; that opens every unit.",
+        'K(n, lane) of each lane of the grant; that opens every unit. `key` is HMAC(K_m, "gw1/raw" | be64(j) '
+        "| be64(incarnation of the window's last unit)), the token AES-256-GCM(key, nonce 0, aad = id | "
+        "be64(a) | be64(b)).",
         **chain.inputs(),
         grant_body=payload_of(body).hex(),
         k_0=k_0.hex(),

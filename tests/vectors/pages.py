@@ -5,9 +5,10 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import Any
 
-from tests.vectors.bucket import Bucket, body_of, payload_of, sealed_once, words
-from tests.vectors.plain import MASK, Signer
-from tests.vectors.scheme import begin, described, draw
+from tests.vectors.bucket import Bucket, body_of, payload_of, sealed_once
+from tests.vectors.kinds import PEAK, bill_words, steps_digest, weights_of
+from tests.vectors.plain import MASK, Signer, h
+from tests.vectors.scheme import begin, described, draw, words
 
 _DAY = 144  # units of 10 min
 _FEBRUARY = 1_769_904_000_000 // 600_000  # 2026-02-01 in those units
@@ -78,15 +79,46 @@ def pages(kept: dict[str, Any] | None) -> dict[str, Any]:
     bound = {"body": payload_of(body), "sealed_k0": sealed}
     bucket.add("gw1/grant", f"grant/{body['id'].hex()}/grant.cose", bound)
     cuts = list(range(start + 3, _FEBRUARY + 1, 18))
-    bucket.bundle(body, k_0, 0, cuts[:4])
-    bucket.bundle(body, k_0, 3, cuts[3:])
-    bucket.bundle(body, k_0, 0, cuts[:2], "day")  # the window that ended with Friday
-    bucket.bundle(body, k_0, 1, cuts[1:], "day")
-    bucket.bundle(body, k_0, 0, cuts, "month")
+    for fold, parts in (
+        ("new", ((0, cuts[:4]), (3, cuts[3:]))),
+        ("day", ((0, cuts[:2]), (1, cuts[1:]))),  # the window that ended with Friday, and Saturday's
+        ("month", ((0, cuts),)),
+    ):
+        for first, some in parts:
+            bucket.bundle(body, k_0, first, some, bucket.nonces(body, some), fold=fold)
+
+    days = [_FEBRUARY - _DAY - 6, _FEBRUARY - 6]  # Saturday as Berlin's clocks have it
+    bill = body_of(
+        chain.stream,
+        provider.kid,
+        id=draw("pages bill id", 16),
+        lanes=["import"],
+        granularity="day",
+        zone="Europe/Berlin",
+        first=days[0],
+        kind="bill",
+        tariff=h(payload_of(PEAK)),
+        issued_ms=start * 600_000,
+        serial=2,
+        quantum=10**8,
+    )
+    bill_k_0 = draw("pages bill k_0")
+    bill_sealed = sealed_once(
+        bill_k_0, payload_of(bill), seed, bytes.fromhex(kept["bill"]["sealed_k0"]) if kept else None
+    )
+    bound = {"body": payload_of(bill), "sealed_k0": bill_sealed}
+    bucket.add("gw1/grant", f"grant/{bill['id'].hex()}/grant.cose", bound)
+    weights = {"import": weights_of(PEAK, "import", 600_000, *days)}
+    r, _, exact, rounded = bill_words(chain, weights, c, d, start, 10**8)
+    for fold in ("new", "day", "month"):
+        p = [[(r + exact - rounded) & MASK]]
+        bucket.bundle(bill, bill_k_0, 0, days, p, fold=fold, weighed=[steps_digest(weights)])
     return described(
         "A stream of 10-minute units from 2026-01-30 20:30 to 2026-02-01 00:40 UTC, with the pages of the "
         "two days and the month that have passed, and the tokens of 3-hour windows, once as they closed and "
-        "once more by day and by month. A month's step is 20 min, so its first is not the stream's.",
+        "once more by day and by month. A month's step is 20 min, so its first is not the stream's. Another "
+        "grant is the bill of a calendar day in Berlin, to the cent: its bundles have edges and the digest "
+        "of its steps.",
         **chain.inputs(),
         unit_ms=600_000,
         spki=gateway.spki.hex(),
@@ -98,6 +130,14 @@ def pages(kept: dict[str, Any] | None) -> dict[str, Any]:
         },
         sums={
             lane: [sum(values[x - start : x - start + 18]) for x in cuts[:-1]] for lane, values in d.items()
+        },
+        bill={
+            "k_0": bill_k_0.hex(),
+            "sealed_k0": bill_sealed.hex(),
+            "tariff_body": payload_of(PEAK).hex(),
+            "weights": weights,
+            "exact": exact,
+            "rounded": rounded,
         },
         objects=bucket.made,
     )

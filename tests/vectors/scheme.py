@@ -5,8 +5,6 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import Any
 
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-
 from tests.vectors.plain import MASK, be64, chacha20_block, h, mac, word
 
 LANES = ("import", "export", "power", "count")
@@ -40,14 +38,14 @@ def link_key(inc: bytes, n: int, lane: str) -> bytes:
     return mac(inc, b"gw1/link" + be64(n) + lane.encode())
 
 
-def grant_key(k_0: bytes, j: int) -> bytes:
-    for _ in range(j):
+def block_key(k_0: bytes, m: int) -> bytes:
+    for _ in range(m):
         k_0 = mac(k_0, b"gw1/next")
     return k_0
 
 
-def token_key(k_j: bytes) -> bytes:
-    return mac(k_j, b"gw1/token")
+def tokens_key(k_m: bytes, incarnation: int) -> bytes:
+    return mac(k_m, b"gw1/tokens" + be64(incarnation))
 
 
 def keys() -> dict[str, Any]:
@@ -67,11 +65,16 @@ def keys() -> dict[str, Any]:
         ]
     k_0 = draw("k_0")
     chain = [
-        {"j": j, "k_j": (k_j := grant_key(k_0, j)).hex(), "t_j": token_key(k_j).hex()}
-        for j in (0, 1, 2, 3, 96, 1000)
+        {
+            "m": m,
+            "k_m": (k_m := block_key(k_0, m)).hex(),
+            "incarnation": hex64(incarnation),
+            "tokens_key": tokens_key(k_m, incarnation).hex(),
+        }
+        for m, incarnation in ((0, 0), (0, 1), (1, 1), (2, 0x0123456789ABCDEF), (3, MASK), (35, 7), (1000, 8))
     ]
     return described(
-        "root -> K_inc -> K(n, lane), and a grant's K_0 -> K_j -> T_j.",
+        "root -> K_inc -> K(n, lane), and a grant's K_0 -> K_m -> the key of S(m, incarnation).",
         root=root.hex(),
         stream=stream.hex(),
         links=links,
@@ -189,29 +192,79 @@ def nonce() -> dict[str, Any]:
 
 # Tokens
 
+BLOCK = 1024
+Sealed = list[tuple[int, int]]  # from which window on, in which incarnation
 
-def seal_token(k_j: bytes, grant: bytes, a: int, b: int, r: list[int]) -> bytes:
-    message = b"".join(be64(value & MASK)[::-1] for value in r)
-    return AESGCM(token_key(k_j)).encrypt(bytes(12), message, grant + be64(a) + be64(b))
+
+def i_of(sealed: Sealed, j: int) -> int:
+    """The incarnation that sealed window j's last unit."""
+    return [incarnation for window, incarnation in sealed if window <= j][-1]
+
+
+def masks(k_0: bytes, j: int, incarnation: int, width: int) -> list[int]:
+    """The words of S(m, i) at window j's place."""
+    m, place = divmod(j, BLOCK)
+    key = tokens_key(block_key(k_0, m), incarnation)
+    return [word(key, place * width + at) for at in range(width)]
+
+
+def hidden(k_0: bytes, j: int, incarnation: int, p: list[int]) -> list[int]:
+    """Token j, as words."""
+    hiding = masks(k_0, j, incarnation, len(p))
+    return [(value + mask) & MASK for value, mask in zip(p, hiding, strict=True)]
+
+
+def sealed_of(runs: list[Run], first: int, cuts: list[int]) -> Sealed:
+    """In which incarnation the last units of windows from number `first` on, which meet at `cuts`, were
+    sealed."""
+    sealed: Sealed = []
+    for j, b in enumerate(cuts[1:], first):
+        (incarnation,) = (run[0] for run in runs if run[1] < b <= run[2])
+        if not sealed or sealed[-1][1] != incarnation:
+            sealed.append((j, incarnation))
+    return sealed
+
+
+def words(values: list[int]) -> bytes:
+    """u64, little-endian."""
+    return b"".join(be64(value & MASK)[::-1] for value in values)
 
 
 def token() -> dict[str, Any]:
     cases: Cases = []
-    for j, a, b, r in (
-        (0, 0, 1, [0]),
-        (1, 900, 1800, [1, MASK]),
-        (96, 2**40, 2**41, [3, 2**63, 5, 2**63 - 1]),
+    extremes = [0, 1, MASK, 2**63, 2**63 - 1, 3, 5]
+    for about, lanes, first, count, sealed in (
+        ("one lane", 1, 0, 3, [(0, 1)]),
+        ("the border of a block", 1, 1021, 6, [(1021, 9)]),
+        (
+            "the border of a block, three lanes, a ChaCha20 block that holds parts of windows",
+            3,
+            1022,
+            4,
+            [(1022, 9)],
+        ),
+        ("incarnations within a bundle", 2, 5, 9, [(5, 3), (7, 2), (8, MASK), (12, 0)]),
+        ("an incarnation that begins with a block", 4, 2047, 3, [(2047, 41), (2048, 42)]),
+        ("late blocks", 2, 1024 * 35 - 1, 2, [(1024 * 35 - 1, 2**32)]),
     ):
-        k_j, grant = grant_key(draw("token k_0"), j), draw("grant", 16)
-        sealed = seal_token(k_j, grant, a, b, r)
+        k_0 = draw(f"token {about}")
+        p = [[extremes[(j + 3 * at) % 7] for at in range(lanes)] for j in range(first, first + count)]
+        hiding = [masks(k_0, j, i_of(sealed, j), lanes) for j in range(first, first + count)]
+        tokens = [hidden(k_0, j, i_of(sealed, j), row) for j, row in enumerate(p, first)]
         cases.append(
             {
-                "k_j": k_j.hex(),
-                "grant": grant.hex(),
-                "a": a,
-                "b": b,
-                "r": [hex64(value) for value in r],
-                "token": sealed.hex(),
+                "case": about,
+                "k_0": k_0.hex(),
+                "first_window": first,
+                "sealed": [[window, hex64(incarnation)] for window, incarnation in sealed],
+                "p": [[hex64(value) for value in row] for row in p],
+                "masks": [[hex64(value) for value in row] for row in hiding],
+                "tokens": [[hex64(value) for value in row] for row in tokens],
+                "words": words([value for row in tokens for value in row]).hex(),
             }
         )
-    return described("AES-256-GCM(T_j, nonce 0, aad = id | be64(a) | be64(b), R of each lane).", cases=cases)
+    return described(
+        "token_j = P + the words of S(m, i) from word (j mod 1024) * |P| on, m = j // 1024; `sealed` says "
+        "from which window on i is which incarnation; `words` is entry 4 of the bundle.",
+        cases=cases,
+    )

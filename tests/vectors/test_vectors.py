@@ -18,14 +18,17 @@ import pytest
 
 from gateway.chain import grant as grants
 from gateway.chain import share
-from gateway.chain.issue import Cursor, Sealing, make_tokens
-from gateway.chain.keys import advance, incarnation_message, link_key, token_key
+from gateway.chain.issue import Sealing, bill_word, hide, raw_tokens, sealed_by, window_words
+from gateway.chain.keys import KeyChain, incarnation_message, link_key, raw_key, tokens_key
 from gateway.chain.layout import Layout, Run
 from gateway.chain.page import Calendar, Span, add_up
 from gateway.chain.raw import read_links
 from gateway.chain.seal import MASK, U64, LinkWords, nonces, seal, signed, total, unseal, words, words_under
-from gateway.chain.token import make_token, open_token, open_words, pack_words, read_words
+from gateway.chain.tariff import rounded, steps_digest
+from gateway.chain.token import Sealed, incarnation_of, masks, open_raw
 from gateway.chain.window import Granularity
+from gateway.chain.windows import GrantWindows
+from gateway.stream.tokens import check_bundle
 from gateway.wire import cose, names
 from gateway.wire.card import Card
 from gateway.wire.grant import GrantObject, Revocation, Tokens, grant_body, read_grant_body
@@ -126,9 +129,11 @@ def test_keys() -> None:
         k_inc = plain.mac(root, incarnation_message(stream, incarnation))
         assert k_inc.hex() == link["k_inc"]
         assert link_key(k_inc, n, link["lane"]).hex() == link["key"]
+    chain = KeyChain(bytes.fromhex(vector["k_0"]))
     for step in vector["chain"]:
-        k_j = advance(bytes.fromhex(vector["k_0"]), step["j"])
-        assert (k_j.hex(), token_key(k_j).hex()) == (step["k_j"], step["t_j"])
+        k_m = chain.block(step["m"])
+        (incarnation,) = unhex(step["incarnation"])
+        assert (k_m.hex(), tokens_key(k_m, incarnation).hex()) == (step["k_m"], step["tokens_key"])
 
 
 @pytest.mark.parametrize("case", cases("keystream"))
@@ -169,12 +174,29 @@ def test_nonce(case: dict[str, Any]) -> None:
         assert nonces(runs, case["boundaries"], lane, layout, link_words) == unhex(*r)
 
 
+def sealed_of(case: dict[str, Any]) -> list[Sealed]:
+    return [Sealed(window, int(incarnation, 16)) for window, incarnation in case["sealed"]]
+
+
+def array(rows: list[list[str]]) -> U64:
+    return np.array([unhex(*row) for row in rows], dtype=np.uint64)
+
+
 @pytest.mark.parametrize("case", cases("token"))
 def test_token(case: dict[str, Any]) -> None:
-    t_j, grant_id = token_key(bytes.fromhex(case["k_j"])), bytes.fromhex(case["grant"])
-    a, b, r = case["a"], case["b"], unhex(*case["r"])
-    assert make_token(t_j, grant_id, a, b, pack_words(r)).hex() == case["token"]
-    assert read_words(open_token(t_j, grant_id, a, b, bytes.fromhex(case["token"])), len(r)) == r
+    chain, sealed, first = KeyChain(bytes.fromhex(case["k_0"])), sealed_of(case), case["first_window"]
+    p = array(case["p"])
+    hiding = masks(chain, sealed, first, first + len(p), p.shape[1])
+    assert (hiding == array(case["masks"])).all()
+    tokens = hide(p, chain, sealed, first)
+    assert (tokens == array(case["tokens"])).all()
+    bundle = Tokens(bytes(16), bytes(16), first, bytes.fromhex(case["words"]), tuple(sealed))
+    assert (bundle.table(p.shape[1]) == tokens).all()
+    assert bundle.end_window(p.shape[1]) == first + len(p)
+    assert (tokens - hiding == p).all()
+    for j, row in enumerate(hiding, first):  # each for itself
+        alone = [Sealed(j, incarnation_of(sealed, j))]
+        assert (masks(chain, alone, j, j + 1, p.shape[1]) == row).all()
 
 
 def grant_of(body: str, unit_ms: int = 1000) -> grants.Grant:
@@ -184,61 +206,82 @@ def grant_of(body: str, unit_ms: int = 1000) -> grants.Grant:
 @pytest.mark.parametrize("case", cases("bill"))
 def test_bill(case: dict[str, Any]) -> None:
     unit_ms, body, first = case["unit_ms"], bytes.fromhex(case["tariff_body"]), case["first"]
-    tariff = read_tariff_body(body, "the tariff")
+    tariff, sealing = read_tariff_body(body, "the tariff"), sealing_of(case)
     assert tariff_body(tariff) == body
-    grant, k_0 = grant_of(case["grant_body"], unit_ms), bytes.fromhex(case["k_0"])
+    grant, chain = grant_of(case["grant_body"], unit_ms), KeyChain(bytes.fromhex(case["k_0"]))
     assert grant.tariff == cose.digest(body) == bytes.fromhex(case["tariff_digest"])
-    tokens, _ = make_tokens(grant, tariff, sealing_of(case), Cursor(0, k_0), len(case["periods"]))
-    assert [token.hex() for token in tokens] == [period["token"] for period in case["periods"]]
+    assert grant.quantum == case["quantum"]
+    edges = GrantWindows(grant).edges(0, len(case["periods"]))
+    assert edges == [case["periods"][0]["a"], *(period["b"] for period in case["periods"])]
+    sealed = sealed_by(sealing.runs, 0, edges)
+    assert sealed == sealed_of(case)
     c = {lane: unhex(*values) for lane, values in case["c"].items()}
-    for j, (period, token) in enumerate(zip(case["periods"], tokens, strict=True)):
-        a, b = grant.window(j)
+    held = []
+    for j, (period, (a, b)) in enumerate(zip(case["periods"], pairwise(edges), strict=True)):
         weights = tariff.weights(grant.lanes, unit_ms, a, b)
         assert {lane: [list(w) for w in runs] for lane, runs in weights.items()} == period["weights"]
         assert (j, a, b) == (period["j"], period["a"], period["b"])
-        (word,) = read_words(open_token(token_key(advance(k_0, j)), grant.id, a, b, token), 1)
+        assert steps_digest(weights).hex() == period["steps_digest"]
+        sums = {
+            lane: [sum(c[lane][w.first - first : w.end - first]) & MASK for w in steps]
+            for lane, steps in weights.items()
+        }
+        held.append(bill_word(grant, sealing, weights, sums, a))
         weighted = sum(
-            w.price * sum(c[lane][w.first - first : w.end - first])
-            for lane, runs in weights.items()
-            for w in runs
+            w.price * part for lane in weights for w, part in zip(weights[lane], sums[lane], strict=True)
         )
-        assert [word, weighted & MASK] == unhex(period["sum_price_r"], period["sum_price_c"])
-        assert signed(weighted - word) == period["value"]
-        assert Decimal(period["value"]).scaleb(-tariff.scale - 6) == Decimal(period["amount"])
+        assert [held[j], weighted & MASK] == unhex(period["p"], period["sum_price_c"])
+        assert signed(weighted - int(period["sum_price_r"], 16)) == period["exact"]
+        assert rounded(period["exact"], case["quantum"]) == period["rounded"]
+        assert signed(weighted - held[j]) == period["rounded"]
+        assert Decimal(period["rounded"]).scaleb(-tariff.scale - 6) == Decimal(period["amount"])
+    tokens = hide(np.array([held], dtype=np.uint64).T, chain, sealed, 0)
+    assert tokens[:, 0].tolist() == unhex(*(period["token"] for period in case["periods"]))
 
 
 def test_load() -> None:
     vector = load("load")
-    centre, service = (grant_of(vector[name]["grant_body"]) for name in ("centre", "service"))
-    k_c, k_s = (bytes.fromhex(vector[name]["k_0"]) for name in ("centre", "service"))
-    assert (centre.partner, service.partner) == (None, centre.id)
-    windows = vector["windows"]
-    tokens, _ = make_tokens(service, None, sealing_of(vector), Cursor(0, k_s, k_c), len(windows))
-    for j, (window, token) in enumerate(zip(windows, tokens, strict=True)):
-        a, b = service.window(j)
-        assert (j, a, b, token.hex()) == (window["j"], window["a"], window["b"], window["token"])
-        halves = [share.centre_half(advance(k_c, j), lane) for lane in centre.lanes]
-        assert halves == unhex(*window["centre"])
-        words_of = read_words(open_token(token_key(advance(k_s, j)), service.id, a, b, token), len(halves))
-        assert words_of == unhex(*window["service"])
-        nonce = [share.service_half(r, half) for r, half in zip(unhex(*window["r"]), halves, strict=True)]
-        assert nonce == words_of
-    c, centres, services = (
-        unhex(*(home[name] for home in vector["homes"])) for name in ("c", "centre", "service")
-    )
-    assert share.load(c, centres, sum(services) & MASK) == vector["load"]
+    held: dict[tuple[int, str], list[list[int]]] = {}
+    for home in vector["homes"]:
+        centre, service = (grant_of(home[name]["grant_body"]) for name in ("centre", "service"))
+        centres, services = (KeyChain(bytes.fromhex(home[name]["k_0"])) for name in ("centre", "service"))
+        assert (centre.partner, service.partner) == (None, centre.id)
+        windows, sealing = home["windows"], sealing_of(home)
+        edges = GrantWindows(service).edges(0, len(windows))
+        sealed = sealed_by(sealing.runs, 0, edges)
+        assert sealed == sealed_of(home)
+        nonce = window_words(service, sealing, edges)
+        tokens = hide(nonce, services, sealed, 0, centres).tolist()
+        of_centre, of_service = (masks(chain, sealed, 0, len(windows), 2) for chain in (centres, services))
+        for j, window in enumerate(windows):
+            assert (j, *edges[j : j + 2]) == (window["j"], window["a"], window["b"])
+            found = (nonce[j].tolist(), tokens[j], of_centre[j].tolist(), of_service[j].tolist())
+            assert list(found) == [unhex(*window[name]) for name in ("r", "token", "centre", "service")]
+            for lane, *values in zip(service.lanes, unhex(*window["c"]), *found[1:], strict=True):
+                held.setdefault((j, lane), []).append(values)
+    assert len(vector["loads"]) == len(held) == 6
+    for one in vector["loads"]:
+        c, of_tokens, of_centres, of_services = zip(*held[one["j"], one["lane"]], strict=True)
+        service_sum = sum(of_services) & MASK
+        assert f"{service_sum:016x}" == one["service_sum"]
+        assert share.load(c, of_tokens, of_centres, service_sum) == one["load"]
 
 
 def test_raw() -> None:
     vector = load("raw")
-    grant, k_0, sealing = grant_of(vector["grant_body"]), bytes.fromhex(vector["k_0"]), sealing_of(vector)
+    grant, sealing = grant_of(vector["grant_body"]), sealing_of(vector)
     grant.check(sealing.layout)
-    tokens, _ = make_tokens(grant, None, sealing, Cursor(0, k_0), len(vector["windows"]))
+    chain, windows = KeyChain(bytes.fromhex(vector["k_0"])), vector["windows"]
+    edges = GrantWindows(grant).edges(0, len(windows))
+    sealed = sealed_by(sealing.runs, 0, edges)
+    tokens = raw_tokens(grant, sealing, chain, sealed, 0, edges)
     opened: dict[str, list[int]] = {lane: [] for lane in grant.lanes}
-    for j, (window, token) in enumerate(zip(vector["windows"], tokens, strict=True)):
-        a, b = grant.window(j)
+    for j, (window, token, (a, b)) in enumerate(zip(windows, tokens, pairwise(edges), strict=True)):
         assert (j, a, b, token.hex()) == (window["j"], window["a"], window["b"], window["token"])
-        plaintext = open_token(token_key(advance(k_0, j)), grant.id, a, b, token)
+        incarnation = incarnation_of(sealed, j)
+        assert f"{incarnation:016x}" == window["incarnation"]
+        assert raw_key(chain.block(0), j, incarnation).hex() == window["key"]
+        plaintext = open_raw(chain, grant.id, j, incarnation, a, b, token)
         assert plaintext.hex() == window["plaintext"]
         links = read_links(plaintext, grant.lanes)
         assert [
@@ -278,6 +321,8 @@ def by_name(grant: grants.Grant) -> dict[str, Any]:
         "issued_ms": grant.issued_ms,
         "serial": grant.serial,
         "partner": grant.partner and grant.partner.hex(),
+        "quantum": grant.quantum,
+        "k_min": grant.k_min,
     }
     return {name: value for name, value in shown.items() if value is not None}
 
@@ -383,6 +428,13 @@ def test_object(file: str, entry: dict[str, Any]) -> None:
     assert _plain_fields({name: getattr(read, name) for name in fields}) == fields
 
 
+def opened(grant: grants.Grant, k_0: bytes, bundle: Tokens) -> U64:
+    """What the tokens of a bundle hold, [window, word]."""
+    sealed = [Sealed(*one) for one in bundle.sealed]
+    end = bundle.end_window(grant.words)
+    return bundle.table(grant.words) - masks(KeyChain(k_0), sealed, bundle.first_window, end, grant.words)
+
+
 def test_a_provider_reads_the_small_stream() -> None:
     """Nothing but the bucket, the gateway's public key and the provider's seed: the sums come out."""
     vector = load("objects")
@@ -412,14 +464,16 @@ def test_a_provider_reads_the_small_stream() -> None:
     k_0 = grants.open_k0(bound.sealed_k0, bytes.fromhex(vector["provider"]["seed"]), bound.body)
     sums: dict[str, list[int]] = {lane: [] for lane in grant.lanes}
     assert grant.complete(head.next_unit) == 4
+    windows = GrantWindows(grant)
     for first in (0, 3):
-        bundle = Tokens.read(bucket[names.bundle(stream, grant_id, first)], spki, what)
-        for j in range(bundle.first_window, bundle.end_window):
-            a, b = grant.window(j)
-            plaintext = open_token(token_key(advance(k_0, j)), grant.id, a, b, bundle.token(j))
-            for lane, nonce in zip(grant.lanes, read_words(plaintext, len(grant.lanes)), strict=True):
+        at = names.bundle(stream, grant_id, first)
+        bundle = check_bundle(descriptor, grant, at, bucket[at])
+        nonce = opened(grant, k_0, bundle)
+        for j, row in enumerate(nonce.tolist(), bundle.first_window):
+            a, b = windows.window(j)
+            for lane, r in zip(grant.lanes, row, strict=True):
                 window = c[lane][a - descriptor.start : b - descriptor.start]
-                sums[lane].append(signed(total(window) - nonce))
+                sums[lane].append(signed(total(window) - r))
     assert sums == vector["sums"]
     revocation = Revocation.read(bucket[names.revocation(stream, grant_id)], spki, what)
     assert (revocation.grant, revocation.from_unit) == (grant_id, head.next_unit)
@@ -466,25 +520,67 @@ def test_a_provider_reads_pages_and_folded_tokens() -> None:
     assert january.children == (one, two)
     holds(january, "month", [(day.first, day.step, [day.c(i) for i in lanes]) for day in (friday, saturday)])
 
-    (entry,) = (entry for entry in vector["objects"] if entry["type"] == "gw1/grant")
-    bound = GrantObject.read(bytes.fromhex(entry["cose"]), spki, "the grant")
-    grant = read_grant_body(bound.body, unit_ms, "the grant")
-    k_0 = grants.open_k0(bound.sealed_k0, bytes.fromhex(vector["provider"]["seed"]), bound.body)
-    tokens: dict[str, list[bytes]] = {fold: [] for fold in names.FOLDS}
+    grant, k_0 = grant_in(vector, "windows")
+    tokens: dict[str, list[list[int]]] = {fold: [] for fold in names.FOLDS}
     for fold in names.FOLDS:
         for key in sorted(key for key in bucket if key.startswith(names.bundles(stream, grant.id, fold))):
-            bundle = Tokens.read(bucket[key], spki, key)
+            bundle = check_bundle(descriptor, grant, key, bucket[key])
             assert bundle.first_window == names.number_in(key) == len(tokens[fold])
-            tokens[fold] += bundle.tokens
+            tokens[fold] += opened(grant, k_0, bundle).tolist()
     assert tokens["new"] == tokens["day"] == tokens["month"]
-    assert grant.complete(friday.end) == 1  # so many lie in Friday's bundle
-    cuts = [grant.window(j)[0] for j in range(len(tokens["month"]) + 1)]
-    nonce, _ = open_words(k_0, grant.id, cuts, tokens["month"], len(grant.lanes))
-    opened = np.zeros((len(lanes), len(cuts) - 1), dtype=np.uint64)
+    windows = GrantWindows(grant)
+    assert windows.complete(friday.end) == 1  # so many lie in Friday's bundle
+    cuts = windows.edges(0, len(tokens["month"]))
+    sealed_sums = np.zeros((len(lanes), len(cuts) - 1), dtype=np.uint64)
     for first, step, c in (
         (friday.first, friday.step, [friday.c(i) for i in lanes]),
         (saturday.first, saturday.step, [saturday.c(i) for i in lanes]),
     ):
-        add_up(opened, np.array(cuts), first, step, np.stack(c))
-    sums = (opened - nonce.T).astype(np.int64).tolist()
+        add_up(sealed_sums, np.array(cuts), first, step, np.stack(c))
+    sums = (sealed_sums - np.array(tokens["month"], dtype=np.uint64).T).astype(np.int64).tolist()
     assert dict(zip(grant.lanes, sums, strict=True)) == vector["sums"]
+
+
+def grant_in(vector: dict[str, Any], kind: str) -> tuple[grants.Grant, bytes]:
+    """The grant of a kind in a bucket, and its K_0."""
+    for entry in vector["objects"]:
+        if entry["type"] != "gw1/grant":
+            continue
+        bound = GrantObject.read(bytes.fromhex(entry["cose"]), bytes.fromhex(vector["spki"]), "the grant")
+        grant = read_grant_body(bound.body, vector["unit_ms"], "the grant")
+        if grant.kind == kind:
+            seed = bytes.fromhex(vector["provider"]["seed"])
+            return grant, grants.open_k0(bound.sealed_k0, seed, bound.body)
+    raise AssertionError(kind)
+
+
+def test_a_provider_reads_a_bill_by_its_edges() -> None:
+    """The edges in the bundle are the window; the digest says that both weigh the same steps."""
+    vector = load("pages")
+    bucket = {entry["key"]: bytes.fromhex(entry["cose"]) for entry in vector["objects"]}
+    spki, stream, unit_ms = bytes.fromhex(vector["spki"]), bytes.fromhex(vector["stream"]), vector["unit_ms"]
+    descriptor = Descriptor.read(bucket[names.descriptor(stream)], spki, "the descriptor")
+    keys = sorted(key for key in bucket if key.startswith(names.chunks(stream)))
+    c = np.concatenate([Chunk.read(bucket[key], spki, key).c(0) for key in keys])
+    grant, k_0 = grant_in(vector, "bill")
+    tariff_bytes = bytes.fromhex(vector["bill"]["tariff_body"])
+    assert (grant.tariff, k_0.hex()) == (cose.digest(tariff_bytes), vector["bill"]["k_0"])
+    keys = [names.bundle(stream, grant.id, 0, fold) for fold in names.FOLDS]
+    bundles = [check_bundle(descriptor, grant, key, bucket[key]) for key in keys]
+    assert bundles == bundles[:1] * 3
+    bundle = bundles[0]
+    assert bundle.edges is not None
+    assert GrantWindows(grant).settle(0, bundle.edges) is None
+    a, b = bundle.edges
+    weights = read_tariff_body(tariff_bytes, "the tariff").weights(grant.lanes, unit_ms, a, b)
+    assert {lane: [list(step) for step in steps] for lane, steps in weights.items()} == vector["bill"][
+        "weights"
+    ]
+    assert bundle.weighed == (steps_digest(weights),)
+    weighted = sum(
+        step.price * total(c[step.first - descriptor.start : step.end - descriptor.start])
+        for step in weights["import"]
+    )
+    assert signed(weighted - int(opened(grant, k_0, bundle)[0, 0])) == vector["bill"]["rounded"]
+    assert grant.quantum is not None
+    assert rounded(vector["bill"]["exact"], grant.quantum) == vector["bill"]["rounded"]

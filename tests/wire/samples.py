@@ -113,6 +113,8 @@ def grants(draw: st.DrawFn) -> Grant:
         serial=draw(U64),
         tariff=draw(DIGEST) if kind == "bill" else None,
         partner=draw(st.none() | ID) if kind == "load" else None,
+        quantum=draw(st.integers(1, 2**60)) if kind == "bill" else None,
+        k_min=draw(st.none() | st.integers(2, 2**32)) if kind == "load" else None,
     )
 
 
@@ -157,10 +159,18 @@ def grant_objects(draw: st.DrawFn) -> GrantObject:
 
 @st.composite
 def tokens(draw: st.DrawFn) -> Tokens:
-    sizes = draw(st.lists(st.integers(16, 200), min_size=1, max_size=40))
-    seed = draw(ID)
-    each = tuple(hashlib.shake_256(seed + bytes([i])).digest(size) for i, size in enumerate(sizes))
-    return Tokens(draw(ID), draw(ID), draw(U64), each)
+    count, first, seed = draw(st.integers(1, 40)), draw(U64), draw(ID)
+    raw = tuple(hashlib.shake_256(seed + bytes([i])).digest(draw(st.integers(16, 200))) for i in range(count))
+    width = draw(st.integers(1, 4))
+    return Tokens(
+        draw(ID),
+        draw(ID),
+        first,
+        words=draw(st.just(raw) | st.just(hashlib.shake_256(seed).digest(8 * width * count))),
+        sealed=tuple(draw(st.lists(st.tuples(U64, U64), min_size=1, max_size=5))),
+        edges=draw(st.none() | st.lists(U64, min_size=1, max_size=41).map(tuple)),
+        weighed=draw(st.none() | st.lists(DIGEST, min_size=1, max_size=40).map(tuple)),
+    )
 
 
 @st.composite
@@ -218,6 +228,7 @@ _GRANT = Grant(
     issued_ms=1_767_225_600_000,
     serial=1,
     tariff=bytes(32),
+    quantum=10**8,
 )
 # One object of each kind.
 EXAMPLES: dict[type[Any], Object] = {
@@ -227,7 +238,15 @@ EXAMPLES: dict[type[Any], Object] = {
     Chunk: Chunk(_GRANT.stream, 3, 2**63, 3600, 2, (bytes(range(16)), bytes(16)), bytes(32), 1),
     Head: Head(_GRANT.stream, 3, bytes(32), 3602, 2**40),
     GrantObject: GrantObject(_GRANT.stream, grant_body(_GRANT), bytes(1168)),
-    Tokens: Tokens(_GRANT.stream, _GRANT.id, 24, (bytes(range(24)), bytes(range(40)))),
+    Tokens: Tokens(
+        _GRANT.stream,
+        _GRANT.id,
+        24,
+        bytes(range(16)),
+        ((24, 2**63), (25, 7)),
+        (2**32, 2**32 + 24, 2**32 + 48),
+        (bytes(32), bytes(range(32))),
+    ),
     Page: Page(
         _GRANT.stream, "2026-01-01", 60, 2**32, 2, (bytes(16), bytes(range(16))), (bytes(32),) * 3, bytes(32)
     ),
@@ -236,12 +255,24 @@ EXAMPLES: dict[type[Any], Object] = {
 }
 
 
+# A bundle of a raw grant, whose tokens hold keys instead of words.
+RAW_TOKENS = Tokens(_GRANT.stream, _GRANT.id, 24, (bytes(range(96)), bytes(range(176))), ((24, 1),))
+
+
 # One grant body of each kind, and of a tariff each way to give prices.
 BODIES = {
-    "windows": replace(_GRANT, kind="windows", tariff=None),
+    "windows": replace(_GRANT, kind="windows", tariff=None, quantum=None),
     "bill": _GRANT,
-    "load": replace(_GRANT, kind="load", tariff=None, partner=bytes(16)),
-    "raw": replace(_GRANT, kind="raw", tariff=None, granularity=Granularity(3600, 1000), first=0, until=7200),
+    "load": replace(_GRANT, kind="load", tariff=None, quantum=None, partner=bytes(16), k_min=20),
+    "raw": replace(
+        _GRANT,
+        kind="raw",
+        tariff=None,
+        quantum=None,
+        granularity=Granularity(3600, 1000),
+        first=0,
+        until=7200,
+    ),
 }
 TARIFF = Tariff(
     "EUR",

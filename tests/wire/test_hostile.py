@@ -18,7 +18,7 @@ from gateway.wire.card import Card
 from gateway.wire.grant import GrantObject, grant_body, read_grant_body
 from gateway.wire.stream import Descriptor
 from gateway.wire.tariff import read_tariff_body, tariff_body
-from tests.wire.samples import BODIES, EXAMPLES, KEY, TARIFF
+from tests.wire.samples import BODIES, EXAMPLES, KEY, RAW_TOKENS, TARIFF
 
 # All the ways in: whole objects, whose bytes anybody may have written, and payloads, which a
 # registered but hostile signer may have.
@@ -51,6 +51,7 @@ def test_any_bytes(data: bytes) -> None:
 
 
 GOOD = [example.payload() for example in EXAMPLES.values()]
+GOOD += [RAW_TOKENS.payload()]
 GOOD += [KEY.sign(kind.TYPE, example.payload()) for kind, example in EXAMPLES.items()]
 GOOD += [grant_body(grant) for grant in BODIES.values()] + [tariff_body(TARIFF)]
 
@@ -93,7 +94,7 @@ def test_any_cbor(value: Any, canonical: bool) -> None:
 
 
 @pytest.mark.slow
-@given(st.sampled_from(sorted(EXAMPLES, key=lambda kind: kind.TYPE)), st.integers(0, 14), ANY_CBOR)
+@given(st.sampled_from(sorted(EXAMPLES, key=lambda kind: kind.TYPE)), st.integers(0, 16), ANY_CBOR)
 @settings(max_examples=150)
 def test_objects_with_a_value_of_any_form(kind: type[Any], key: int, value: Any) -> None:
     payload = cbor2.loads(EXAMPLES[kind].payload())

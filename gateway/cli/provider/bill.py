@@ -14,7 +14,7 @@ from gateway.cli.output import examples, json_option, print_json, print_table
 from gateway.cli.provider.place import Place, age_option, key_option, place_options
 from gateway.cli.provider.rows import local, stream_csv, stream_table, utc
 from gateway.config.tariff import load_tariff
-from gateway.errors import UsageError
+from gateway.errors import Refused, UsageError
 from gateway.host.clock import SystemClock, unix_ms
 from gateway.provider.bill import Bill, bill_grants, bills
 from gateway.provider.grants import OwnGrant
@@ -45,23 +45,48 @@ RAW_EXAMPLE = f"gateway provider raw {_PLACE} --csv"
 def bill(folder: Path, place: Place, tariff_file: Path, max_age_ms: int, as_json: bool) -> None:
     """Compute each billing period's amount, and learn nothing finer.
 
-    Amounts are exact, to the last decimal of prices per kWh and energy in mWh.
+    Each amount is rounded to the quantum that the household chose, so it is exact to half of that.
     """
     tariff = load_tariff(tariff_file)
 
-    async def found() -> tuple[list[OwnGrant], list[Bill]]:
+    show = _print_document if as_json else _print_table
+
+    async def found() -> None:
         async with _reader(folder, place, max_age_ms) as (reader, identity):
             held = await bill_grants(reader, identity, tariff)
-            return held, [one async for one in bills(reader, held, tariff)]
+            made: list[Bill] = []
+            try:
+                async for one in bills(reader, held, tariff):
+                    made.append(one)
+            except Refused:  # what came before stands: each bill has its own token
+                if made:
+                    show(held, made)
+                raise
+            show(held, made)
 
-    held, made = asyncio.run(found())
-    if as_json:
-        print_json({"grants": [str(one) for one in held], "bills": [_document(one) for one in made]})
-        return
-    rows = [[local(b.start), local(b.end), _amount(b), b.tariff.currency, ", ".join(b.lanes)] for b in made]
-    print_table(["from", "until", "amount", "currency", "for"], rows, numbers=["amount"])
+    asyncio.run(found())
+
+
+def _print_document(held: list[OwnGrant], made: list[Bill]) -> None:
+    print_json(
+        {
+            "grants": [str(one) for one in held],
+            "notes": [note for one in held for note in one.notes],
+            "bills": [_document(one) for one in made],
+        }
+    )
+
+
+def _print_table(held: list[OwnGrant], made: list[Bill]) -> None:
+    rows = [
+        [local(b.start), local(b.end), _amount(b), _quantum(b), b.tariff.currency, ", ".join(b.lanes)]
+        for b in made
+    ]
+    names = ["from", "until", "amount", "quantum", "currency", "for"]
+    print_table(names, rows, numbers=["amount", "quantum"])
     for one in held:
-        click.echo(str(one), err=True)
+        for sentence in (str(one), *one.notes):
+            click.echo(sentence, err=True)
     if not made:
         click.echo("no billing period is over yet, or its token is not in the store", err=True)
 
@@ -70,12 +95,17 @@ def _amount(bill: Bill) -> str:
     return f"{bill.amount:f}"
 
 
+def _quantum(bill: Bill) -> str:
+    return f"{bill.rounding.normalize():f}"
+
+
 def _document(bill: Bill) -> dict[str, object]:
     return {
         "from": utc(bill.start),
         "until": utc(bill.end),
         "lanes": list(bill.lanes),
         "amount": _amount(bill),
+        "quantum": _quantum(bill),
         "currency": bill.tariff.currency,
     }
 

@@ -92,6 +92,7 @@ def document(sums: Sums, rows: Sequence[Row]) -> dict[str, object]:
         "granularity": str(sums.resolved.granularity),
         "lanes": {lane.name: {"unit": lane.unit, "scale": lane.scale} for lane in lanes},
         "grants": sums.sources,
+        "notes": sums.notes,
         "rows": [{"from": utc(row.start), "until": utc(row.end), "sums": dict(row.sums)} for row in rows],
         "missing": [
             {
@@ -118,7 +119,7 @@ def notes(sums: Sums) -> list[str]:
         f"{local(gap.start)} to {local(gap.end)}, no {', '.join(gap.lanes)}: {gap.reason}"
         for gap in _gaps(sums)
     ]
-    return sums.sources + left_out
+    return sums.sources + sums.notes + left_out
 
 
 def _gaps(sums: Sums) -> list[Missing]:

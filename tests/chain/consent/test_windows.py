@@ -47,6 +47,7 @@ def held(
         issued_ms=0,
         serial=1,
         tariff=bytes(32) if tariff else None,
+        quantum=1 if tariff else None,
         partner=partner,
     )
     return Held(grant, tariff)
