@@ -1,4 +1,4 @@
-"""The bundles of one grant, read in order: folded ones of the days and months that are over, then fresh ones.
+"""The bundles of one grant, read in order: folded ones of the days and months that are over, then new ones.
 
 No key is needed: which windows a bundle is for, and in which incarnations they were sealed, is in the clear.
 """
@@ -53,7 +53,7 @@ class BundleReader:
         self._reader = reader
         self._settled = 0  # how many windows have their edges from a bundle
         self._kept: list[tuple[str, Tokens]] = []
-        self._last: tuple[str, Tokens] | None = None  # a month's bundle holds several questions' windows
+        self._last: tuple[str, Tokens] | None = None  # a month's bundle holds several queries' windows
         self._behind: dict[Fold, tuple[str, int]] = {}  # the last bundle read of each fold, and its end
 
     async def settle(self) -> None:
@@ -135,6 +135,7 @@ class BundleReader:
                     async with aclosing(self._bundles(at, bundle.first_window, finer)) as between:
                         async for one in between:
                             yield one
+                            at = max(at, self._end(one[1]))
                 self._behind[fold] = key, self._end(bundle)
                 if self._end(bundle) > at:
                     yield key, bundle
@@ -153,9 +154,9 @@ class BundleReader:
                 yield key
 
     async def _before(self, prefix: str, first: int, fold: Fold) -> str:
-        """Where to begin to list, so that the bundle that should hold window `first` comes early."""
+        """The key after which to list, so that the bundle that should hold window `first` comes early."""
         key, reached = self._behind.get(fold, ("", first + 1))
-        if reached <= first and fold != "new":  # the last fresh one is read again: it shows a changed store
+        if reached <= first and fold != "new":  # the last new one is read again: it shows a changed store
             return key
         back = _LOOK_BACK
         while back < first:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -83,6 +84,30 @@ def test_a_bundle_too_few_is_named(whole: Home, provider: Provider) -> None:
         del home.objects[key]
         with pytest.raises(Refused, match=f"{key} is missing: tokens of later windows are there"):
             read(home, grant, (missing - 1, missing + 2))
+
+
+def test_a_folded_bundle_within_a_longer_new_one(whole: Home, provider: Provider) -> None:
+    for granularity, count in (("day", DAYS), ("1h", 84)):
+        home = whole.fork()
+        grant = home.grant(provider.card, granularity, bundle=count)
+        home.put_bundle(grant.id, 1, 2, "month")
+        [parts] = read(home, grant, (0, count))
+        assert [parts[0].first, parts[-1].end] == [0, count]
+
+
+def test_edges_that_do_not_join_are_named(whole: Home, provider: Provider) -> None:
+    home = whole.fork()
+    grant = home.grant(provider.card, "day", bundle=1)
+    key = names.bundle(home.id, grant.id, 1)
+    bundle = Tokens.read(home.objects[key], home.signer.public, key)
+    assert bundle.edges is not None
+    home.objects[key] = home.signer.sign(replace(bundle, edges=(bundle.edges[0] + 1, bundle.edges[1] + 1)))
+    with pytest.raises(Refused, match=f"{key} has edges that do not join those of the bundles before it"):
+        read(home, grant, (0, 2))
+    home.objects[key] = home.signer.sign(replace(bundle, edges=(bundle.edges[0], 2**60)))
+    after = names.bundle(home.id, grant.id, 2)
+    with pytest.raises(Refused, match=f"{after} has edges that do not join those of the bundles before it"):
+        read(home, grant, (0, 2))
 
 
 def test_where_there_are_no_more_it_ends(whole: Home, provider: Provider) -> None:
