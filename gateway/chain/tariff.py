@@ -8,9 +8,11 @@ of 10^-(scale + 6) of the currency: exact, whatever the prices.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from decimal import Decimal
+from itertools import groupby
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
@@ -26,8 +28,15 @@ MAX_PRICES = 2**19
 MAX_DECIMALS = 12
 MAX_QUANTUM = 2**60
 """A bill and what rounds it stay below 2^63 together."""
-MAX_POWER_W = 1_000_000
-"""More than any home's connection carries. It bounds a step's energy, and so keeps a bill below 2^63."""
+MAX_POWER_W = 100_000
+"""More than a home's connection carries: a direct-connected three-phase meter (EN 50470-3) has at most 125 A
+a phase, 86 kW at 230 V. It bounds a step's energy, and so keeps a bill below 2^63; prices of 8 decimals
+fit."""
+MAX_PRICE = 100
+"""The largest price of a bill, either way, in units of the currency for a kWh: some 300 times what homes pay
+in the EU (Eurostat nrg_pc_204: about 0.3 EUR), and 20 times the caps of the day-ahead markets (5 EUR)."""
+_CARRIED = (9, 10)
+_PART = 4
 _DAY_MIN = 24 * 60
 _AHEAD_MS = 366 * DAY_MS
 
@@ -133,6 +142,11 @@ class Tariff:
         if prices.start_ms < 0 or prices.start_ms % self.step_ms:
             raise UsageError(f"{lane}: its prices do not begin on a step of {spell_ms(self.step_ms)}")
 
+    @property
+    def cent(self) -> int:
+        """A hundredth of the currency, in the unit of a bill: what bills are rounded to by default."""
+        return int(10 ** (self.scale + 4))
+
     def end_ms(self, lanes: Sequence[str]) -> int | None:
         """When the first of these lanes' price lists ends, Unix ms; None where rules go on for ever."""
         lists = [self.prices[lane] for lane in lanes if lane in self.prices]
@@ -149,14 +163,52 @@ class Tariff:
         self, lanes: Sequence[str], granularity: Granularity, first: int, until: int | None
     ) -> Iterator[tuple[int, int]]:
         """The billing periods [a, b) from unit `first` up to `until`, at most those that begin within a year,
-        to be checked before such bills are promised. UsageError as in `weights`."""
-        unit_ms, k = granularity.unit_ms, granularity.index(first)
+        to be checked before such bills are promised. UsageError as in `weights`, and for prices and periods
+        under which a bill would reveal single windows though it is rounded."""
+        unit_ms, k, size = granularity.unit_ms, granularity.index(first), granularity.size
+        if isinstance(size, int) and size * unit_ms < DAY_MS:
+            raise UsageError(
+                f"a bill for each {granularity} reveals nearly as much as sums would: use day or month"
+            )
         ahead = first + _AHEAD_MS // unit_ms
         while (a := granularity.start(k)) < (ahead if until is None else min(ahead, until)):
             b = granularity.start(k + 1)
-            self.weights(lanes, unit_ms, a, b)
+            for lane, runs in self.weights(lanes, unit_ms, a, b).items():
+                self._check_weights(lane, runs, unit_ms)
             yield a, b
             k += 1
+
+    def _check_weights(self, lane: str, runs: Sequence[Weight], unit_ms: int) -> None:
+        """UsageError for a price beyond MAX_PRICE, and where few steps decide nearly all of the lane's
+        part."""
+        highest = max((w.price for w in runs), key=abs)
+        if abs(highest) > MAX_PRICE * 10**self.scale:
+            raise UsageError(
+                f"{lane}: a price of {self.spell(highest)} is not granted a bill; prices must be between "
+                f"-{MAX_PRICE} and {MAX_PRICE} {self.currency} a kWh"
+            )
+        a, b, length = runs[0].first, runs[-1].end, 0
+        total = sum(abs(w.price) * (w.end - w.first) for w in runs)
+        missing = -(-total * _CARRIED[0] // _CARRIED[1])
+        for w in sorted(runs, key=lambda w: abs(w.price), reverse=True):
+            if missing <= 0:
+                break
+            taken = min(w.end - w.first, -(-missing // abs(w.price)))
+            missing, length = missing - taken * abs(w.price), length + taken
+        if total and length * _PART < b - a:
+            heaviest = next(w for w in runs if w.price == highest)
+            when = _local(heaviest.first * unit_ms, zone_of(self.zone)).isoformat(timespec="minutes")
+            steps = -(-length * unit_ms // self.step_ms)
+            raise UsageError(
+                f"{lane}: {spell_ms(steps * self.step_ms)} decide nine tenths of this tariff's bill for "
+                f"{spell_ms((b - a) * unit_ms)}, the window from {when} on most of all, so the bill would "
+                "reveal their sum: such a bill is never granted. Use a tariff in which at least a quarter of "
+                "the period has similar prices"
+            )
+
+    def spell(self, price: int) -> str:
+        """A price as people write it: "0.3215 EUR"."""
+        return f"{Decimal(price).scaleb(-self.scale):f} {self.currency}"
 
     def weights(self, lanes: Sequence[str], unit_ms: int, a: int, b: int) -> dict[str, list[Weight]]:
         """The prices of each lane over units [a, b), neighbours of one price merged.
@@ -188,29 +240,31 @@ class Tariff:
         return weights
 
     def _merged(self, lane: str, size: int, a: int, b: int) -> list[Weight]:
-        merged: list[Weight] = []
-        for first, price in zip(range(a, b, size), self._prices(lane, a // size, b // size), strict=True):
-            if merged and merged[-1].price == price:
-                merged[-1] = Weight(merged[-1].first, first + size, price)
-            else:
-                merged.append(Weight(first, first + size, price))
+        merged, first = [], a
+        for price, steps in groupby(self._prices(lane, a // size, b // size)):
+            end = first + size * sum(1 for _ in steps)
+            merged.append(Weight(first, end, price))
+            first = end
         return merged
 
-    def _prices(self, lane: str, first: int, end: int) -> Iterator[int]:
+    def _prices(self, lane: str, first: int, end: int) -> Iterable[int]:
         """The price of each step number [first, end), counted from phase 0 of Unix time."""
-        prices = self.prices[lane]
-        zone = zone_of(self.zone)
-        for step in range(first, end):
-            if isinstance(prices, TimeOfUse):
-                yield self._by_clock(prices, step * self.step_ms, zone)
-                continue
-            at = step - prices.start_ms // self.step_ms
-            if not 0 <= at < len(prices.prices):
-                when = _local(step * self.step_ms, zone).isoformat(timespec="minutes")
-                raise UsageError(f"the tariff has no price of {lane} for the step that begins at {when}")
-            yield prices.prices[at]
+        prices, zone = self.prices[lane], zone_of(self.zone)
+        if isinstance(prices, TimeOfUse):
+            known: dict[tuple[int, int], int] = {}
+            return [self._by_clock(prices, step * self.step_ms, zone, known) for step in range(first, end)]
+        begin = prices.start_ms // self.step_ms
+        missing = first if first < begin else max(first, begin + len(prices.prices))
+        if missing < end:
+            when = _local(missing * self.step_ms, zone).isoformat(timespec="minutes")
+            raise UsageError(f"the tariff has no price of {lane} for the step that begins at {when}")
+        return prices.prices[first - begin : end - begin]
 
-    def _by_clock(self, prices: TimeOfUse, unix_ms: int, zone: ZoneInfo) -> int:
+    def _by_clock(
+        self, prices: TimeOfUse, unix_ms: int, zone: ZoneInfo, known: dict[tuple[int, int], int]
+    ) -> int:
+        """The price from a moment on; `known` keeps those of the week's minutes that were asked for
+        before."""
         moment = _local(unix_ms, zone)
         seconds = moment.hour * 3600 + moment.minute * 60 + moment.second
         if (seconds * 1000 + unix_ms % 1000) % self.step_ms:
@@ -218,9 +272,12 @@ class Tariff:
                 f"a step of {spell_ms(self.step_ms)} begins at {moment.isoformat()}, so a price could change "
                 "within it; use steps of 15min or less"
             )
-        price = _by_rule(prices, moment.weekday(), seconds // 60)
-        assert price is not None  # rules cover the week
-        return price
+        at = moment.weekday(), seconds // 60
+        if at not in known:
+            price = _by_rule(prices, *at)
+            assert price is not None  # rules cover the week
+            known[at] = price
+        return known[at]
 
 
 def _check_size(lane: str, prices: Sequence[int]) -> None:

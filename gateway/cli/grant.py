@@ -15,7 +15,13 @@ from gateway.cli.values import Lanes, Moment
 from gateway.config import Config
 from gateway.config.tariff import load_tariff
 from gateway.control.client import ControlClient
-from gateway.control.documents import ConsentStatus, GrantRecordStatus, GrantRequest, GrantStatus
+from gateway.control.documents import (
+    ConsentStatus,
+    GrantAnswer,
+    GrantRecordStatus,
+    GrantRequest,
+    GrantStatus,
+)
 from gateway.errors import NotGranted, UsageError
 from gateway.wire.tariff import tariff_body
 
@@ -59,6 +65,7 @@ def command() -> None:
 @click.option("--purpose", required=True, help="What the data is for; part of the grant.")
 @click.option("--meter", help="The meter, if there are several.")
 @click.option("--yes", is_flag=True, help="Grant it even if the consent check finds something.")
+@click.option("--dry-run", is_flag=True, help="Only show what the provider would learn; grant nothing.")
 @json_option
 def new(
     config: Config,
@@ -75,6 +82,7 @@ def new(
     purpose: str,
     meter: str | None,
     yes: bool,
+    dry_run: bool,
     as_json: bool,
 ) -> None:
     """Let the provider that holds the card open sums, a bill, a share of a load, and nothing finer.
@@ -102,7 +110,7 @@ def new(
       start = 2026-11-01T00:00:00+01:00
       prices = ["-0.0810", "-0.0790", ...]
 
-    A tariff that isolates one window (a price for a single quarter hour, or base-N prices) is refused.
+    A tariff in which few steps decide nearly all of the bill, or with prices beyond 100 a kWh, is refused.
     """
     if (tariff is not None) + load + raw > 1:
         raise UsageError("--bill, --load and --raw are different grants: make one at a time")
@@ -123,9 +131,13 @@ def new(
         meter=meter,
         tariff=None if tariff is None else tariff_body(load_tariff(tariff)),
         confirmed=yes,
+        dry_run=dry_run,
     )
     client = ControlClient(config.gateway.socket)
     answer = asyncio.run(client.grant(request))
+    if dry_run:
+        _preview(answer, as_json)
+        return
     if not answer.grants:
         _confirm(answer.consent, as_json)
         answer = asyncio.run(client.grant(request.model_copy(update={"confirmed": True})))
@@ -139,6 +151,18 @@ def new(
         click.echo(f"its card's fingerprint is {kid}: compare it with what {grant.provider} told you")
         click.echo(f"grant {grant.id}; revoke it with: gateway grant revoke {grant.id}")
         click.echo(f"the provider reads it with: --stream {grant.stream} --signer {signer}")
+
+
+def _preview(answer: GrantAnswer, as_json: bool) -> None:
+    """Show what a dry run found."""
+    if as_json:
+        print_json(answer.model_dump())
+        return
+    for sentence in _sentences(answer.consent) or ["nothing beyond what the grant opens by itself"]:
+        click.echo(sentence)
+    if answer.bits_a_bill is not None:
+        click.echo(f"each bill says at most {answer.bits_a_bill:.1f} bits")
+    click.echo("Nothing was granted: this was a dry run.")
 
 
 def _read(path: Path) -> bytes:

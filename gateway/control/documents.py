@@ -133,10 +133,13 @@ class MeterConsent(ConsentStatus):
 
 
 class GrantAnswer(Document):
-    """The grants that a request made: none if the consent check calls for a confirmation first."""
+    """The grants that a request made: none if the consent check calls for a confirmation first, or in a dry
+    run."""
 
     grants: tuple[GrantStatus, ...]
     consent: ConsentStatus
+    bits_a_bill: float | None = None
+    """Of a bill: the most that one of its bills says."""
 
 
 class GrantRequest(Document):
@@ -161,6 +164,8 @@ class GrantRequest(Document):
     """For a bill: the tariff body, which the grant's body names by its digest."""
     confirmed: bool
     """Whether the household has seen the findings of the consent check, and wants the grant."""
+    dry_run: bool = False
+    """Whether only to say what the consent check finds: then nothing is made."""
 
     @classmethod
     def parse(cls, value: Any) -> Self:
@@ -226,11 +231,13 @@ class NewGrant:
 @dataclass(frozen=True, slots=True)
 class Consent:
     """The consent check's findings, for the household to know before it grants: what one provider alone could
-    derive, what all could together, and a sentence for each grant that the check could not count."""
+    derive, what all could together, and a sentence for each grant that the check could not count. `bits` is
+    the most that one bill says, where the grant is a bill."""
 
     provider: list[Finding]
     pooled: list[Finding]
     uncounted: list[str] = field(default_factory=list)
+    bits: float | None = None
 
     @property
     def silent(self) -> bool:

@@ -2,7 +2,8 @@
 
     GET    /status            the status of all parts
     GET    /grants            all grants
-    POST   /grants            make one; if the consent check finds something, only with "confirmed"
+    POST   /grants            make one; if the consent check finds something, only with "confirmed"; with
+                              "dry_run" only say what it finds
     DELETE /grants/<id hex>   revoke one
     GET    /consent           what each provider, and all together, could derive beyond their grants
 
@@ -103,9 +104,15 @@ class Control:
         wanted = GrantRequest.parse(body)
         cards, new = wanted.read_cards(), wanted.new_grant()
         stream = await self._stream(wanted.meter)
-        made, consent = await self._granter.new(stream, cards, new, confirmed=wanted.confirmed)
-        grants = tuple(_grant_status(grant, None) for grant in made)
-        return _answer(GrantAnswer(grants=grants, consent=ConsentStatus.of(consent)), 201 if made else 200)
+        made, consent = await self._granter.new(
+            stream, cards, new, confirmed=wanted.confirmed, dry_run=wanted.dry_run
+        )
+        answer = GrantAnswer(
+            grants=tuple(_grant_status(grant, None) for grant in made),
+            consent=ConsentStatus.of(consent),
+            bits_a_bill=consent.bits,
+        )
+        return _answer(answer, 201 if made else 200)
 
     async def _get_consent(self, request: web.Request) -> web.Response:
         streams = await self._ledger.streams()

@@ -6,14 +6,13 @@ import asyncio
 import logging
 from collections.abc import Mapping
 from dataclasses import replace
-from datetime import UTC, datetime
 
-from gateway.chain.consent.bills import isolated
+from gateway.chain.consent.bills import bits
+from gateway.chain.consent.check import check
 from gateway.chain.consent.held import Held
-from gateway.chain.consent.windows import check
 from gateway.chain.grant import ID_BYTES, Grant, seal_k0
 from gateway.chain.keys import KEY_BYTES
-from gateway.chain.layout import DAY_MS, ENERGY
+from gateway.chain.layout import ENERGY
 from gateway.chain.tariff import Tariff, cent
 from gateway.chain.window import Granularity
 from gateway.control.documents import Consent, NewGrant
@@ -57,13 +56,14 @@ class Granter:
         self._lock = asyncio.Lock()  # each serial is used once, each revocation made once
 
     async def new(
-        self, stream: Stream, cards: list[Card], wanted: NewGrant, *, confirmed: bool
+        self, stream: Stream, cards: list[Card], wanted: NewGrant, *, confirmed: bool, dry_run: bool = False
     ) -> tuple[list[ServedGrant], Consent]:
         """Make a grant to the card's holder; windows that have already closed get their tokens at once.
 
         A load takes two cards, the load monitoring centre's and the summing service's, and makes a pair of
-        grants. If the consent check finds something and the household has not `confirmed`, nothing is made
-        and no grant is returned. UsageError for what can never be granted.
+        grants. If the consent check finds something that the grants held before do not reveal already, and
+        the household has not `confirmed`, nothing is made and no grant is returned; nor is it in a `dry_run`.
+        UsageError for what can never be granted.
         """
         if not self._clock.trusted():
             raise Unavailable(
@@ -84,11 +84,15 @@ class Granter:
                 "halves can open every window of this home"
             )
         async with self._lock:
-            held = [Held(grant, wanted.tariff) for grant in await self._decide(stream, cards, wanted, now_ms)]
+            grants = await self._decide(stream, cards, wanted, now_ms)
+            held = [
+                Held(grant, wanted.tariff, None, card.name, stream.meter)
+                for card, grant in zip(cards, grants, strict=True)
+            ]
             for one in held:
                 await asyncio.to_thread(_check_bill, one)
             found = await self.consent(stream, held)
-            if not (found.silent or confirmed):
+            if dry_run or not (found.silent or confirmed):
                 return [], found
             new = [
                 await self._sealed(card, one.grant, wanted.tariff)
@@ -111,14 +115,17 @@ class Granter:
         return made, found
 
     async def consent(self, stream: Stream, new: list[Held]) -> Consent:
-        """What each provider of `new` (of any grant, if `new` is empty) could derive from all its grants, and
-        what all providers could derive together."""
+        """What `new` adds to what each provider could derive from all its grants, and to what all providers
+        could derive together; all that they could, if nothing is new."""
         held, uncounted = [], []
         for one in await self._grants.all(stream):
+            record = one.record
             if isinstance(one, ServedGrant) and one.uncounted is None:
-                held.append(Held(one.grant, one.tariff, one.record.revoked_from))
+                held.append(
+                    Held(one.grant, one.tariff, record.revoked_from, record.provider_name, stream.meter)
+                )
             else:
-                what = f"grant {one.record.id.hex()} of {one.record.provider_name}"
+                what = f"grant {record.id.hex()} of {record.provider_name}"
                 uncounted.append(f"what {what} adds to this is unknown: {one.uncounted}")
         found = await asyncio.to_thread(_consent, held, new)
         return replace(found, uncounted=uncounted)
@@ -244,32 +251,14 @@ def _times(stream: Stream, wanted: NewGrant, granularity: Granularity, now_ms: i
 
 
 def _check_bill(one: Held) -> None:
-    """UsageError for a bill that could not be made, or would reveal a single window of its period."""
-    grant, tariff, unit_ms = one.grant, one.tariff, one.grant.granularity.unit_ms
-    if tariff is None:
-        return
-    if isinstance(grant.granularity.size, int) and grant.granularity.size * unit_ms < DAY_MS:
-        raise UsageError(
-            f"a bill for each {grant.granularity} reveals nearly as much as sums would: use day or month"
-        )
-    for _ in tariff.periods(grant.lanes, grant.granularity, grant.first, grant.until):
-        pass
-    for finding in isolated(one):
-        when = datetime.fromtimestamp(finding.first * unit_ms // 1000, UTC).isoformat(timespec="seconds")
-        raise UsageError(
-            f"{finding.sentence}, the one from {when} on: such a bill is never granted. Use a tariff in "
-            "which many windows have similar prices"
-        )
+    """UsageError for a bill that could not be made, or would reveal single windows of its period."""
+    grant = one.grant
+    if one.tariff is not None:
+        for _ in one.tariff.periods(grant.lanes, grant.granularity, grant.first, grant.until):
+            pass
 
 
 def _consent(held: list[Held], new: list[Held]) -> Consent:
-    everything = held + new
-    providers = dict.fromkeys(one.grant.provider for one in new or held)
-    alone = [
-        finding
-        for provider in providers
-        for finding in check([one for one in everything if one.grant.provider == provider])
-    ]
-    known = {(finding.lane, finding.first, finding.end) for finding in alone}
-    pooled = [f for f in check(everything) if (f.lane, f.first, f.end) not in known]
-    return Consent(alone, pooled)
+    found = check(held, new)
+    said = [bits(one) for one in new if one.tariff is not None]
+    return Consent(found.provider, found.pooled, bits=said[0] if said else None)

@@ -138,25 +138,65 @@ def test_a_step_without_a_price_gets_a_sentence(first: int) -> None:
 
 
 def test_no_bill_can_pass_two_to_the_63() -> None:
-    """The bound holds for a megawatt all the time, over all lanes together, and however it is rounded."""
+    """The bound holds for 100 kW all the time, over all lanes together, and however it is rounded; 8 decimals
+    fit a month."""
     a, b = month(2026, 3, "UTC")
     bound = 2**63 - MAX_QUANTUM
-    most = (bound - 1) * 3600 // ((b - a) * 1000 * 10**6)  # |price| of a flat tariff
+    most = (bound - 1) * 3600 // ((b - a) * 1000 * 10**5)  # |price| of a flat tariff
 
     def flat(price: int) -> TimeOfUse:
         return TimeOfUse((Rule(price),))
 
-    one = tariff(flat(-most), zone="UTC")
+    one = replace(tariff(flat(-most), zone="UTC"), scale=8)
     (weight,) = imported(one, a, b)
-    energy = (b - a) * 10**6 * 1000 // 3600  # mWh
+    energy = (b - a) * 10**5 * 1000 // 3600  # mWh
     assert abs(weight.price) * energy < bound <= (abs(weight.price) + 1) * (energy + 1)
     assert -(2**63) < rounded(-bound, MAX_QUANTUM) <= rounded(bound, MAX_QUANTUM) < 2**63
-    with pytest.raises(UsageError, match=r"could pass 2\^63 in units of 10\^-10 EUR; use prices with fewer"):
-        imported(tariff(flat(most + 1), zone="UTC"), a, b)
+    assert most > 10**8
+    with pytest.raises(UsageError, match=r"could pass 2\^63 in units of 10\^-14 EUR; use prices with fewer"):
+        imported(replace(one, prices={"import": flat(most + 1)}), a, b)
     half = replace(one, prices={"import": flat(most // 2 + 1), "export": flat(-(most // 2) - 1)})
     half.weights(["import"], 1000, a, b)
     with pytest.raises(UsageError, match=r"2\^63"):
         half.weights(["import", "export"], 1000, a, b)
+
+
+def test_a_cent_is_a_hundredth_of_the_currency_in_the_unit_of_a_bill() -> None:
+    one = tariff(TimeOfUse((Rule(2500),)))
+    assert one.cent == 40_000 * 2500  # 40 Wh, 40 000 mWh, at 0.25 EUR a kWh
+
+
+def promised(one: Tariff, granularity: str = "month") -> list[tuple[int, int]]:
+    windows = Granularity.parse(granularity, 1000, "UTC")
+    a = windows.align_up(month(2026, 6, "UTC")[0])
+    return list(one.periods(["import"], windows, a, windows.start(windows.index(a) + 1)))
+
+
+def test_a_bill_needs_a_day_and_prices_of_at_most_a_hundred() -> None:
+    for price in (100 * 10**4, -100 * 10**4):
+        assert len(promised(tariff(TimeOfUse((Rule(price),)), zone="UTC"))) == 1
+        beyond = TimeOfUse((Rule(price + (1 if price > 0 else -1), begin=0, end=720), Rule(1)))
+        with pytest.raises(UsageError, match=r"import: a price of -?100\.0001 EUR is not granted a bill"):
+            promised(tariff(beyond, zone="UTC"))
+    flat = tariff(TimeOfUse((Rule(1),)), zone="UTC")
+    assert len(promised(flat, "24h")) == 1
+    with pytest.raises(UsageError, match="a bill for each 12h reveals nearly as much as sums would"):
+        promised(flat, "12h")
+
+
+@given(st.lists(st.integers(-3, 3) | st.integers(-(10**6), 10**6), min_size=96, max_size=96))
+def test_few_steps_decide_no_bill(prices: list[int]) -> None:
+    """The heaviest quarter of a day, second by second, must carry less than nine tenths of its bill, or just
+    these."""
+    begin = month(2026, 6, "UTC")[0]
+    heavy = sorted((abs(price) for price in prices), reverse=True)
+    quarter = 900 * sum(heavy[:24]) - heavy[23]  # a second less than a quarter
+    one = tariff(Dynamic(begin * 1000, tuple(prices)), zone="UTC")
+    if 10 * quarter < 9 * 900 * sum(heavy) or not any(prices):
+        assert promised(one, "day") == [(begin, begin + 86_400)]
+    else:
+        with pytest.raises(UsageError, match="decide nine tenths of this tariff's bill for 24h"):
+            promised(one, "day")
 
 
 def test_steps_that_a_zones_clocks_cut_are_refused() -> None:

@@ -154,6 +154,23 @@ async def test_a_bill(home: Home, provider: Provider, tariff: Path, gateway: Run
         assert len(one["amount"].partition(".")[2]) == 10
 
 
+async def test_a_dry_run_says_what_would_be_learnt_and_grants_nothing(
+    home: Home, provider: Provider, tariff: Path, gateway: Run
+) -> None:
+    bill = ("--bill", str(tariff), "--granularity", "day", "--lanes", "import")
+    code, out, _ = await gateway(*new(provider, *bill, "--dry-run"))
+    assert (code, out.splitlines()[0]) == (0, "nothing beyond what the grant opens by itself")
+    assert "each bill says at most 8.2 bits\n" in out  # 400 W: 2.84 EUR on a weekday
+    assert (await gateway(*new(provider, "--granularity", "24h", "--lanes", "import")))[0] == 0
+    code, out, _ = await gateway(*new(provider, *bill, "--dry-run"))
+    assert (code, "learns the sum of import over 8h at 0.2450 EUR a kWh" in out) == (0, True)
+    code, out, _ = await gateway(*new(provider, *bill, "--dry-run", "--json"))
+    answer = json.loads(out)
+    assert (code, answer["grants"], len(answer["consent"]["provider"])) == (0, [], 2)
+    assert round(answer["bits_a_bill"], 1) == 8.2
+    assert len(await home.ledger.grants()) == 1
+
+
 async def test_a_bill_by_another_tariff(home: Home, provider: Provider, tariff: Path, gateway: Run) -> None:
     assert (await gateway(*new(provider, "--bill", str(tariff), "--granularity", "day")))[0] == 0
     tariff.write_text(TARIFF.replace("0.3215", "0.3216"))
@@ -183,14 +200,17 @@ async def test_a_tariff_that_isolates_is_refused_though_it_is_confirmed(
     for yes in ((), ("--yes",)):
         code, out, err = await gateway(*new(provider, "--bill", str(tariff), "--granularity", "month", *yes))
         assert (code, out) == (2, "")
-        assert "this tariff's bill by itself reveals the sum of import in one window of 15min" in err
-        assert "the one from 2026-06-10T00:00:00+00:00 on: such a bill is never granted" in err
+        assert "import: 15min decide nine tenths of this tariff's bill for 720h" in err
+        assert "the window from 2026-06-10T00:00+00:00 on most of all" in err
+        assert "such a bill is never granted" in err
     assert await home.ledger.grants() == []
 
 
 async def test_raw_links(home: Home, provider: Provider, gateway: Run) -> None:
     options = ("--raw", "--granularity", "2h", "--lanes", "import,power")
-    code, out, _ = await gateway(*new(provider, *options, "--until", "2026-05-30T02:00"))
+    code, _, err = await gateway(*new(provider, *options, "--until", "2026-05-30T02:00"))
+    assert (code, "learns every single unit of 15min of import, power at the meter main" in err) == (3, True)
+    code, out, _ = await gateway(*new(provider, *options, "--until", "2026-05-30T02:00", "--yes"))
     assert code == 0
     assert "may now open every unit of import, power from 2026-05-2" in out
     command = await read(home, provider, "raw")
@@ -233,8 +253,12 @@ async def test_a_load(home: Home, provider: Provider, tmp_path: Path, gateway: R
     both = ("--load", "--service", str(service.folder / "card.cose"), "--granularity", "1h")
     code, out, err = await gateway(*new(provider, *both))
     assert (code, out) == (3, "")
-    assert "if all providers pool what they hold: grant " in err
-    assert "two halves, together open 1h sums of import" in err
+    assert "if all providers pool what they hold: " in err
+    assert (
+        "ACME Energy and ACME Energy together learn 1h sums of import at the meter main, from a share of"
+        in err
+    )
+    assert "the two halves of a load" in err
     assert await home.ledger.grants() == []
 
     code, out, _ = await gateway(*new(provider, *both, "--yes"))

@@ -453,11 +453,17 @@ async def test_what_the_consent_check_finds_needs_a_confirmation(home: Home, pat
         status, answer = await client.ask("POST", "/grants", wished)
         assert (status, answer["grants"], answer["consent"]["pooled"]) == (200, [], [])
         sentences = answer["consent"]["provider"]
-        assert [s.endswith("together open 5s sums of " + s.split()[-1]) for s in sentences] == [True, True]
+        assert ["One learns 5s sums of import at" in sentences[0], "of export at" in sentences[1]] == [
+            True
+        ] * 2
+        assert all(
+            f'15s sums of import, export for "tests" (grant {first["id"][:8]})' in s for s in sentences
+        )
         assert len(await home.ledger.grants()) == 1
         status, answer = await client.ask("POST", "/grants", wish(home, other, granularity="10s"))
         assert (status, answer["grants"], answer["consent"]["provider"]) == (200, [], [])
-        assert f"15s of grant {first['id'][:8]}" in answer["consent"]["pooled"][0]
+        assert answer["consent"]["pooled"][0].startswith("One and Other together learn 5s sums of import at")
+        assert f"(grant {first['id'][:8]})" in answer["consent"]["pooled"][0]
         status, answer = await client.ask("POST", "/grants", wished | {"confirmed": True})
         assert (status, len(answer["grants"]), len(answer["consent"]["provider"])) == (201, 1, 2)
         (_, (consent,)) = await client.ask("GET", "/consent")
@@ -471,7 +477,10 @@ async def test_a_load_is_a_pair(home: Home, path: Path) -> None:
         wished = wish(home, centre, kind="load", cards=[card(centre), card(service)])
         status, answer = await client.ask("POST", "/grants", wished)
         assert (status, answer["grants"], answer["consent"]["provider"]) == (200, [], [])
-        assert all("two halves, together open 10s sums of" in s for s in answer["consent"]["pooled"])
+        assert len(answer["consent"]["pooled"]) == 2
+        for told in answer["consent"]["pooled"]:
+            assert told.startswith("Centre and Service together learn 10s sums of ")
+            assert told.endswith(", the two halves of a load")
         status, answer = await client.ask("POST", "/grants", wished | {"confirmed": True})
         assert status == 201
         first, second = answer["grants"]
@@ -493,8 +502,5 @@ async def test_a_bill_is_granted_with_its_tariff(tmp_path: Path, path: Path) -> 
         for confirmed in (False, True):
             isolating = wished | {"tariff": tariff(0, 0, 0, 9, 0, 0, 0), "granularity": "168h"}
             code, said = await client.error("POST", "/grants", isolating | {"confirmed": confirmed})
-            assert (code, "by itself reveals the sum of import in one window of 24h" in said) == (
-                "usage",
-                True,
-            )
+            assert (code, " decide nine tenths of this tariff's bill for 168h" in said) == ("usage", True)
         assert len(await home.ledger.grants()) == 1

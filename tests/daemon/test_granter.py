@@ -351,8 +351,8 @@ async def test_the_kinds_of_grant_that_cannot_be_get_a_sentence(tmp_path: Path) 
                 r"a bill could pass 2\^63 in units of 10\^-8 EUR",
             ),
             (
-                {"kind": "bill", "tariff": tariff([0] * 9 + [5, 0, 0] + [0] * 9), "granularity": "72h"},
-                "this tariff's bill by itself reveals the sum of import in one window of 24h, the one from",
+                {"kind": "bill", "tariff": tariff([0] * 9 + [5, 0, 0] + [0] * 9), "granularity": "120h"},
+                "import: 24h decide nine tenths of this tariff's bill for 120h, the window from",
             ),
         ):
             for confirmed in (False, True):

@@ -1,6 +1,11 @@
 """The consent check: exactly what grants reveal together, shown to the household before it makes another.
 
 - `held`      a grant as its holder has it, and a finding
-- `windows`   sums: the finer windows that the borders of several grants bound together
-- `bills`     tariffs that isolate one window, and several bills over the same units
+- `borders`   the borders between windows, and the grants that share them
+- `windows`   sums that several grants of windows open together; grants of single units
+- `bills`     the equations that bills are, and how many bits one says
+- `classes`   steps that no bill tells apart: the unknowns of these equations
+- `span`      exact linear algebra
+- `sums`      what bills and windows reveal: the classes in the span of all equations
+- `check`     all of it, for each provider alone and for all together, and what a new grant adds
 """

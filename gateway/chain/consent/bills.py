@@ -1,174 +1,110 @@
-"""What bills reveal: tariffs that isolate one window, and several bills over the same units.
+"""The equations that bills are, and how much one bill says.
 
-A bill is one linear equation. Alone it reveals a window's sum if its prices were chosen for that; beside
-other bills and granted windows it may leave a single solution. Both are computed exactly.
+A bill is the sum of price times energy over the steps of its period, rounded to Q. The provider computes with
+what it gets as if it were exact, and is wrong by at most half a Q in each bill: so that is how it is checked.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
-from fractions import Fraction
-from itertools import combinations
-from math import gcd
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from math import log2
 
-from gateway.chain.consent.held import Finding, Held
-from gateway.chain.grant import Grant
+import numpy as np
+
+from gateway.chain.consent.borders import FAR, Units
+from gateway.chain.consent.held import Held
 from gateway.chain.layout import DAY_MS
 from gateway.chain.tariff import Tariff, Weight
-from gateway.chain.window import spell_ms
 from gateway.errors import UsageError
 
-_REVEALED = 10
-"""A window counts as revealed when a bill leaves less than a tenth of its possible range open."""
-_MEAN_W = 1000
-"""The rough average power of a home: the range against which a remainder is judged."""
+MEAN_W = 400
+"""The rough average power of a home: 3500 kWh a year, a household of three or four in Germany (BDEW)."""
+_YEAR_MS = 366 * DAY_MS
+
+Steps = dict[str, Units]
+"""Of each lane the price steps of a period: rows of first unit, end and price."""
 
 
-def isolated(one: Held) -> list[Finding]:
-    """The windows whose sum a single bill would reveal, by a tariff made for it, in the first billing period
-    that has any.
+@dataclass(frozen=True, slots=True, eq=False)
+class Bill:
+    """The equations of one tariff, of the grants that hold it: one for each billing period [a, b)."""
 
-    Zero except one: no other window has a price. Base N: the price of one window outweighs all others, or all
-    other prices share a factor, so that the remainder is that window's.
-    """
-    for a, b, weights in _billed(one):
-        found = _isolated(one.grant, [(lane, w) for lane, runs in weights.items() for w in runs], b - a)
-        if found:
-            return found
-    return []
+    held: tuple[Held, ...]
+    tariff: Tariff
+    periods: dict[tuple[int, int], Steps]
 
 
-def _isolated(grant: Grant, runs: Sequence[tuple[str, Weight]], period: int) -> list[Finding]:
-    priced = [(lane, w) for lane, w in runs if w.price]
-    findings = []
-    weight = sum(abs(w.price) * (w.end - w.first) for _, w in priced)
-    common = _gcd_of_others([w.price for _, w in priced])
-    for (lane, w), others in zip(priced, common, strict=True):
-        own = abs(w.price) * (w.end - w.first)
-        if 2 * (w.end - w.first) > period:
-            continue  # most of the period: that is what a bill is meant to reveal
-        remainder = others // gcd(others, w.price) if others else 0
-        energy = (w.end - w.first) * grant.granularity.unit_ms * _MEAN_W // 3600
-        if (weight - own) * _REVEALED < own or remainder * _REVEALED > energy:
-            length = spell_ms((w.end - w.first) * grant.granularity.unit_ms)
-            sentence = f"this tariff's bill by itself reveals the sum of {lane} in one window of {length}"
-            findings.append(Finding(lane, w.first, w.end, (grant.id,), sentence))
-    return findings
+def bits(one: Held) -> float:
+    """The most that one bill of the grant says, in bits: log2(1 + expected bill / Q), for a home that draws
+    MEAN_W in each lane that is priced; of the bills of the first year."""
+    tariff, unit_ms = _tariff(one), one.granularity.unit_ms
+    year = [(one.grant.first, one.grant.first + _YEAR_MS // unit_ms)]
+    bills = [
+        sum(int(abs(x[:, 2]) @ (x[:, 1] - x[:, 0])) for x in steps.values())
+        for _, _, steps in _billed(one, year)
+    ]
+    return log2(1 + max(bills, default=0) * unit_ms * MEAN_W / 3600 / tariff.cent)
 
 
-def _gcd_of_others(values: Sequence[int]) -> list[int]:
-    """The greatest common divisor of all other values, for each value."""
-    ahead = [0]
-    for value in values:
-        ahead.append(gcd(ahead[-1], value))
-    behind, out = 0, []
-    for at in range(len(values) - 1, -1, -1):
-        out.append(gcd(ahead[at], behind))
-        behind = gcd(behind, values[at])
-    return out[::-1]
+class Prices:
+    """The prices of the grants' bills, gone through once: they are asked for of several hands."""
 
+    def __init__(self, held: Sequence[Held]) -> None:
+        self._stretches = _years(held)
+        self._periods: dict[bytes, dict[tuple[int, int], Steps]] = {}
 
-Point = tuple[str, int]
-Row = dict[Point, Fraction]
-
-
-def by_bills(opening: Sequence[Held], bills: Sequence[Held]) -> Iterator[Finding]:
-    """What bills reveal together, and together with windows: the sums in the span of their equations.
-
-    The unknowns are the running totals at the boundaries; totals whose differences windows open are one
-    unknown. The sum of a stretch is known if and only if the difference of the totals at its ends is a
-    combination of the equations.
-    """
-    equations = [equation for one in bills for equation in _equations(one, opening)]
-    rows = _reduced(equations)
-    known: list[tuple[Point, Point]] = []
-    by_rest: dict[frozenset[tuple[Point, Fraction]], list[Point]] = defaultdict(list)
-    for pivot, row in rows.items():
-        rest = {point: value for point, value in row.items() if point != pivot}
-        if len(rest) == 1 and next(iter(rest.values())) == -1:
-            known.append((pivot, next(iter(rest))))
-        by_rest[frozenset(rest.items())].append(pivot)
-    for pivots in by_rest.values():
-        known += combinations(pivots, 2)
-    ids = tuple(one.grant.id for one in (*opening, *bills))
-    for p, q in known:
-        (lane, first), (other, end) = sorted((p, q), key=lambda point: point[1])
-        if lane == other and not (_ends(first, bills) and _ends(end, bills)):  # a flat bill is its total
-            length = spell_ms((end - first) * bills[0].grant.granularity.unit_ms)
-            yield Finding(
-                lane, first, end, ids, f"bills and windows together reveal one {length} sum of {lane}"
-            )
-
-
-def _ends(unit: int, bills: Sequence[Held]) -> bool:
-    """Whether the period of some bill begins or ends with this unit."""
-    return any(one.covers(unit, unit) and one.granularity.align_up(unit) == unit for one in bills)
-
-
-def _billed(one: Held) -> Iterator[tuple[int, int, dict[str, list[Weight]]]]:
-    """The billing periods [a, b) that are checked, with their prices: all of a grant that ends, the first
-    year's of an open one."""
-    tariff, granularity = _tariff(one), one.granularity
-    end = one.end
-    if end is None:
-        end = one.grant.first + 366 * DAY_MS // granularity.unit_ms
-    for j in range(max(1, one.grant.number(end))):
-        a, b = one.grant.window(j)
-        try:
-            yield a, b, tariff.weights(one.grant.lanes, granularity.unit_ms, a, b)
-        except UsageError:
-            return  # a dynamic tariff ends with its prices, and so do its bills
-
-
-def _equations(one: Held, opening: Sequence[Held]) -> Iterator[Row]:
-    for _, _, weights in _billed(one):
-        row: Row = defaultdict(Fraction)
-        for lane, runs in weights.items():
-            for weight in runs:
-                _add(row, lane, weight, opening)
-        yield {point: value for point, value in row.items() if value}
-
-
-def _add(row: Row, lane: str, weight: Weight, opening: Sequence[Held]) -> None:
-    row[_scale(lane, weight.end, opening)] += weight.price
-    row[_scale(lane, weight.first, opening)] -= weight.price
-
-
-def _scale(lane: str, unit: int, opening: Sequence[Held]) -> Point:
-    """The unknown of the running total at `unit`: all boundaries of a windows grant share one."""
-    for one in opening:
-        if lane in one.grant.lanes and one.covers(unit, unit) and one.granularity.align_up(unit) == unit:
-            return lane, one.grant.first
-    return lane, unit
-
-
-def _reduced(equations: Iterable[Row]) -> dict[Point, Row]:
-    """The equations in reduced echelon form, by pivot."""
-    rows: dict[Point, Row] = {}
-    for equation in equations:
-        row = dict(equation)
-        for pivot in row.keys() & rows.keys():  # no row contains the pivot of another
-            _subtract(row, rows[pivot], row[pivot])
-        if not row:
-            continue
-        pivot = min(row)
-        scale = row[pivot]
-        row = {point: value / scale for point, value in row.items()}
-        for known in rows.values():
-            _subtract(known, row, known.get(pivot, Fraction(0)))
-        rows[pivot] = row
-    return rows
-
-
-def _subtract(row: Row, other: Row, factor: Fraction) -> None:
-    if factor:
-        for point, value in other.items():
-            left = row.get(point, Fraction(0)) - factor * value
-            if left:
-                row[point] = left
+    def bills(self, held: Sequence[Held]) -> list[Bill]:
+        """The bills of these grants that begin within a year of the beginning of any grant. One that is held
+        twice is one equation."""
+        bills: list[Bill] = []
+        for one in held:
+            if one.grant.kind != "bill" or not (periods := self._of(one)):
+                continue
+            for at, other in enumerate(bills):
+                alike = other.held[0].grant.lanes == one.grant.lanes and other.tariff == one.tariff
+                if alike and other.held[0].granularity == one.granularity:
+                    bills[at] = Bill((*other.held, one), other.tariff, periods | other.periods)
+                    break
             else:
-                row.pop(point, None)
+                bills.append(Bill((one,), _tariff(one), periods))
+        return bills
+
+    def _of(self, one: Held) -> dict[tuple[int, int], Steps]:
+        if one.grant.id not in self._periods:
+            self._periods[one.grant.id] = {(a, b): steps for a, b, steps in _billed(one, self._stretches)}
+        return self._periods[one.grant.id]
+
+
+def _years(held: Sequence[Held]) -> list[tuple[int, int]]:
+    """The years that begin with the grants, together."""
+    merged: list[tuple[int, int]] = []
+    for x in sorted(one.grant.first for one in held):
+        y = x + _YEAR_MS // held[0].granularity.unit_ms
+        if merged and x <= merged[-1][1]:
+            x, _ = merged.pop()
+        merged.append((x, y))
+    return merged
+
+
+def _billed(one: Held, stretches: Sequence[tuple[int, int]]) -> Iterator[tuple[int, int, Steps]]:
+    """The billing periods [a, b) that begin within some of the stretches, with their prices."""
+    tariff, windows = _tariff(one), one.granularity
+    last, k = FAR if one.end is None else one.end, windows.index(one.grant.first)
+    for x, y in stretches:
+        k = max(k, windows.index(max(x, one.grant.first)))
+        while (a := windows.start(k)) < y and (b := windows.start(k + 1)) <= last:
+            try:
+                weights = tariff.weights(one.grant.lanes, windows.unit_ms, a, b)
+            except UsageError:
+                return  # a dynamic tariff ends with its prices, and so do its bills
+            yield a, b, {lane: _array(runs) for lane, runs in weights.items()}
+            k += 1
+
+
+def _array(runs: Sequence[Weight]) -> Units:
+    return np.fromiter(chain.from_iterable(runs), dtype=np.int64, count=3 * len(runs)).reshape(-1, 3)
 
 
 def _tariff(one: Held) -> Tariff:

@@ -1,165 +1,144 @@
-"""What a holder of several grants could derive that none of them opens alone.
+"""Sums that several grants of windows open together and none of them alone.
 
-The windows of a grant follow each other, so it opens the differences of one running total between its
-boundaries. Two grants that share a boundary put their totals on one scale, and every stretch between a
-boundary of one and a boundary of the other becomes known: 15 min and 10 min of a lane give 5 min. Bills add
-one linear equation each. All of it is computed exactly, over the boundaries that the grants have from the
-first of them to the horizon.
+Between two neighbouring borders on one scale the sum is known: 15 min and 10 min of a lane give 5 min. The
+power in W of a unit of known length is its energy, import less export, so grants of `power` count as grants
+of all three.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from math import lcm
 
-from gateway.chain.consent.bills import by_bills, isolated
-from gateway.chain.consent.held import Finding, Held
-from gateway.chain.layout import DAY_MS
+import numpy as np
+
+from gateway.chain.consent.borders import FAR, NONE, Borders, Scale, Units, borders, horizon, scales, share
+from gateway.chain.consent.held import Finding, Held, sentence
+from gateway.chain.layout import ENERGY
 from gateway.chain.window import spell_ms
-from gateway.errors import UsageError
 
-_HORIZON_MS = 2 * 366 * DAY_MS
-_MOST_POINTS = 500_000
+_MOST_WINDOWS = 2**17
+Hands = Sequence[Sequence[Held]]
 
 
-def check(held: Sequence[Held]) -> list[Finding]:
-    """What the holder of these grants of one stream learns beyond what each of them opens.
+def by_windows(held: Sequence[Held], before: Hands = ()) -> list[Finding]:
+    """What the holder of these grants of one stream learns beyond what each of them opens, and beyond what
+    follows from the grants of any one of the hands `before`.
 
-    Give the grants of all providers for what they could learn if they pooled them. UsageError where the
-    windows of the grants have no common pattern that is short enough to go through.
+    For each lane and scale, the shortest such stretch. The windows that have whole units are gone through for
+    one pattern, after which they repeat, from each beginning and end on; calendar windows for two years.
     """
-    findings: list[Finding] = []
-    opening = list(_opening(held))
-    findings += _by_halves(opening)
+    if not held:
+        return []
+    opening, until = opened(held), horizon(held)
+    findings = _by_halves(held, before)
     for lane in dict.fromkeys(lane for one in opening for lane in one.grant.lanes):
-        findings += _by_windows(lane, [one for one in opening if lane in one.grant.lanes])
-    bills = [one for one in held if one.grant.kind == "bill"]
-    for one in bills:
-        findings += isolated(one)
-    if bills:
-        findings += by_bills(opening, bills)
+        known = [Scale((one,)) for one in of_lane(opening, lane, until)]
+        known += [scale for hand in before for scale in scales(of_lane(opened(hand), lane, until))]
+        if lane in ENERGY:
+            known += scales(of_lane(opening, "power", until))  # what they open is found for `power`
+        for scale in scales(of_lane(opening, lane, until)):
+            findings += _shortest(lane, scale, known)
     return findings
 
 
-def _opening(held: Sequence[Held]) -> Iterator[Held]:
+def opened(held: Sequence[Held]) -> list[Held]:
     """The grants that open windows. Both halves of a load in one hand count as one of them."""
     ids = {one.grant.id for one in held}
+    return [
+        one
+        for one in held
+        if one.grant.kind in ("windows", "raw") or (one.grant.kind == "load" and one.grant.partner in ids)
+    ]
+
+
+def of_lane(opening: Sequence[Held], lane: str, until: int) -> list[Borders]:
+    """The borders of the grants that open sums of this lane."""
+    lanes = {lane, "power"} if lane in ENERGY else {lane}
+    return borders((one for one in opening if not lanes.isdisjoint(one.grant.lanes)), until)
+
+
+def by_units(held: Sequence[Held], before: Hands = ()) -> list[Finding]:
+    """The grants that open each unit by itself, so that nothing is left to find out."""
+    asked = {one.grant.id for hand in before for one in hand}
+    findings = []
     for one in held:
-        halves = one.grant.kind == "load" and one.grant.partner in ids
-        if one.grant.kind in ("windows", "raw") or halves:
-            yield one
+        fine = one.grant.kind == "raw" or (one.grant.kind == "windows" and one.granularity.size == 1)
+        if fine and one.grant.id not in asked:
+            (a, b), unit = one.grant.window(0), spell_ms(one.granularity.unit_ms)
+            lanes = one.grant.lanes
+            what = f"every single unit of {unit} of {', '.join(lanes)}"
+            parts = tuple((lane, a, b) for lane in lanes)
+            findings.append(Finding(lanes[0], a, b, (one.grant.id,), sentence(what, [one]), parts))
+    return findings
 
 
-def _by_halves(opening: Sequence[Held]) -> Iterator[Finding]:
+def _by_halves(held: Sequence[Held], before: Hands) -> list[Finding]:
     """The windows that both halves of a load in one hand open, unless they are open anyway."""
-    for one in opening:
-        a, b = one.grant.window(0)
-        for lane in one.grant.lanes:
-            others = [other for other in opening if other.grant.kind != "load" and lane in other.grant.lanes]
-            if one.grant.kind == "load" and not any(other.opens(a, b) for other in others):
-                names = " and ".join(f"grant {id_.hex()[:8]}" for id_ in _halves(one))
-                sentence = f"{names}, two halves, together open {one.granularity} sums of {lane}"
-                yield Finding(lane, a, b, _halves(one), sentence)
-
-
-def _halves(one: Held) -> tuple[bytes, bytes]:
-    assert one.grant.partner is not None
-    return one.grant.partner, one.grant.id
-
-
-def _by_windows(lane: str, held: Sequence[Held]) -> Iterator[Finding]:
-    """The shortest stretch that no grant opens alone, for each group of grants on one scale."""
-    stretches = _stretches(held)
-    points = {one.grant.id: _boundaries(one, held, stretches) for one in held}
-    for group in _connected(held, points):
-        together = sorted(set().union(*(points[one.grant.id] for one in group)))
-        finer = [
-            (a, b)
-            for x, y in stretches
-            for a, b in pairwise(point for point in together if x <= point <= y)
-            if not any(one.opens(a, b) for one in group)
-        ]
-        if not finer:
+    asked = {one.grant.id for hand in before for one in opened(hand)}
+    by_id = {one.grant.id: one for one in held}
+    findings = []
+    for one in opened(held):
+        if one.grant.partner is None or one.grant.id in asked:
             continue
-        first, end = min(finer, key=lambda stretch: stretch[1] - stretch[0])
-        near = [one for one in group if one.covers(first, first) or one.covers(end, end)]
-        near.sort(key=lambda one: one.grant.serial)
-        names = " and ".join(f"{one.granularity} of grant {one.grant.id.hex()[:8]}" for one in near)
-        length = spell_ms((end - first) * held[0].grant.granularity.unit_ms)
-        ids = tuple(one.grant.id for one in near)
-        yield Finding(lane, first, end, ids, f"{names} together open {length} sums of {lane}")
+        halves, (a, b) = [by_id[one.grant.partner], one], one.grant.window(0)
+        for lane in one.grant.lanes:
+            others = [x for x in opened(held) if x.grant.kind != "load" and lane in x.grant.lanes]
+            if not any(_opens(other, a, b) for other in others):
+                text = sentence(f"{one.granularity} sums of {lane}", halves) + ", the two halves of a load"
+                findings.append(Finding(lane, a, b, tuple(half.grant.id for half in halves), text))
+    return findings
 
 
-def _stretches(held: Sequence[Held]) -> list[tuple[int, int]]:
-    """Where to look: around every beginning and end, far enough that each pattern is seen whole.
+def _opens(one: Held, a: int, b: int) -> bool:
+    return all(bool(x.at(np.array([a, b])).all()) for x in borders([one], b))
 
-    Patterns of whole units repeat after their least common multiple; calendar windows are gone through for
-    two years.
+
+def _shortest(lane: str, scale: Scale, known: Sequence[Scale]) -> Iterator[Finding]:
+    """The shortest stretch between neighbouring borders of a scale that do not both lie on a known one."""
+    x = _candidates(scale)
+    a, b = np.concatenate([scale.below(x), x]), np.concatenate([x, scale.above(x)])
+    new = (a != NONE) & (b != FAR)
+    for one in known:
+        new &= ~(one.at(a) & one.at(b))
+    if not new.any():
+        return
+    a, b = a[new], b[new]
+    at = np.lexsort((a, b - a))[0]
+    first, end = int(a[at]), int(b[at])
+    held = [one.held for one in _between(scale, first, end)]
+    length = spell_ms((end - first) * held[0].grant.granularity.unit_ms)
+    text = f"{sentence(f'{length} sums of {lane}', held)} together"
+    if any(lane not in one.grant.lanes for one in held):
+        text += f": {lane} follows from power, W over units of known length"
+    yield Finding(lane, first, end, tuple(one.grant.id for one in held), text)
+
+
+def _candidates(scale: Scale) -> Units:
+    """Borders among which is an end of the shortest stretch of any kind: every beginning and end, all of
+    calendar windows, and of whole units one pattern from each beginning and end on.
+
+    The smallest windows are left out: the other end of a stretch that is new is a border of larger ones.
     """
-    sizes = [one.granularity.size for one in held]
-    whole = [size for size in sizes if isinstance(size, int)]
-    calendar = _HORIZON_MS // held[0].grant.granularity.unit_ms if len(whole) < len(sizes) else 0
-    span = max(2 * lcm(*whole), calendar)
-    merged: list[tuple[int, int]] = []
-    for edge in sorted({edge for one in held for edge in (one.grant.first, one.end) if edge is not None}):
-        x, y = edge - span, edge + span
-        if merged and x <= merged[-1][1]:
-            x, _ = merged.pop()
-        merged.append((x, y))
-    return merged
+    cuts = sorted({unit for one in scale.members for unit in (one.first, one.last)})
+    found = [np.array([unit for unit in cuts if unit != FAR], dtype=np.int64)]
+    found += [one.listed for one in scale.members if one.listed is not None]
+    sizes = sorted({one.size for one in scale.members if one.listed is None})
+    pattern = lcm(*sizes)
+    for size in sizes[1:]:
+        for x, y in pairwise(cuts):
+            end = min(y, x + pattern, x + _MOST_WINDOWS * size)
+            found.append(np.arange(-(-x // size) * size, end + 1, size))
+    points = np.unique(np.concatenate(found))
+    return points[scale.at(points)]
 
 
-def _boundaries(one: Held, among: Sequence[Held], stretches: Sequence[tuple[int, int]]) -> set[int]:
-    """The boundaries of the grant that can bring up something new beside the other grants'.
-
-    Where a grant divides the windows of the others it opens everything between their borders itself, so there
-    only their borders count.
-    """
-    others = [other for other in among if other is not one]
-    size = one.granularity.size
-    if not isinstance(size, int) or not all(_divides(size, other) for other in others):
-        return set(_walk(one, stretches))
-    ends = {one.grant.first} if one.end is None else {one.grant.first, one.end}
-    return ends | {unit for other in others for unit in _walk(other, stretches) if one.covers(unit, unit)}
-
-
-def _divides(size: int, other: Held) -> bool:
-    """Whether all borders of the other grant lie on multiples of `size`: zones shift by quarter hours."""
-    theirs = other.granularity.size
-    if isinstance(theirs, int):
-        return theirs % size == 0
-    return 900_000 % (size * other.granularity.unit_ms) == 0
-
-
-def _walk(one: Held, stretches: Sequence[tuple[int, int]]) -> Iterator[int]:
-    """The borders of the grant within the stretches."""
-    granularity = one.granularity
-    for x, y in stretches:
-        first = max(x, one.grant.first)
-        end = y if one.end is None else min(y, one.end)
-        if isinstance(granularity.size, int) and (end - first) // granularity.size > _MOST_POINTS:
-            raise UsageError(
-                f"windows of {granularity} beside the other grants' have no pattern short enough to check; "
-                "choose granularities that divide each other"
-            )
-        k = granularity.index(granularity.align_up(first))
-        while (point := granularity.start(k)) <= end:
-            yield point
-            k += 1
-
-
-def _connected(held: Sequence[Held], points: Mapping[bytes, set[int]]) -> list[list[Held]]:
-    """The grants in groups that share boundaries, directly or through others."""
-    groups: list[tuple[set[int], list[Held]]] = []
-    for one in held:
-        mine, members = points[one.grant.id], [one]
-        apart = []
-        for theirs, others in groups:
-            if mine.isdisjoint(theirs):
-                apart.append((theirs, others))
-            else:
-                mine = mine | theirs
-                members = others + members
-        groups = [*apart, (mine, members)]
-    return [members for _, members in groups]
+def _between(scale: Scale, first: int, end: int) -> list[Borders]:
+    """The grants on whose borders a stretch begins and ends: two that share a border, or else all of the
+    scale."""
+    begin_there = [one for one in scale.members if one.at(np.array([first]))[0]]
+    end_there = [one for one in scale.members if one.at(np.array([end]))[0]]
+    pairs = ((one, other) for one in begin_there for other in end_there if share(one, other))
+    near = list(next(pairs, scale.members))
+    return sorted(near, key=lambda one: one.held.grant.serial)

@@ -9,11 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.chain.consent.bills import isolated
 from gateway.chain.consent.held import Held
-from gateway.chain.consent.windows import check
+from gateway.chain.consent.windows import by_units, by_windows
 from gateway.chain.grant import Grant, Kind
-from gateway.chain.tariff import Dynamic, Rule, Tariff, TimeOfUse
+from gateway.chain.tariff import Rule, Tariff, TimeOfUse
 from gateway.chain.window import Granularity
 from tests.chain.views import Span
 
@@ -50,7 +49,7 @@ def held(
         quantum=1 if tariff else None,
         partner=partner,
     )
-    return Held(grant, tariff)
+    return Held(grant, tariff, None, "Acme", "main")
 
 
 def flat(price: int = 30) -> Tariff:
@@ -58,9 +57,12 @@ def flat(price: int = 30) -> Tariff:
 
 
 def test_fifteen_and_ten_minutes_open_five() -> None:
-    (finding,) = check([held("15min"), held("10min")])
+    (finding,) = by_windows([held("15min"), held("10min")])
     assert finding.end - finding.first == 300
-    assert "together open 5min sums of import" in finding.sentence
+    assert finding.sentence == (
+        'Acme learns 5min sums of import at the meter main, from 10min sums of import for "test" '
+        '(grant 00000000) and 15min sums of import for "test" (grant 00000000) together'
+    )
 
 
 @pytest.mark.parametrize(
@@ -76,36 +78,37 @@ def test_fifteen_and_ten_minutes_open_five() -> None:
     ],
 )
 def test_what_lies_on_each_others_borders_opens_nothing_new(grants: list[Held]) -> None:
-    assert check(grants) == []
+    assert by_windows(grants) == []
 
 
 def test_the_end_of_one_grant_cuts_the_windows_of_another() -> None:
-    (finding,) = check([held("1h"), held("10min", BEGIN, BEGIN + 2 * 3600 + 600)])
+    (finding,) = by_windows([held("1h"), held("10min", BEGIN, BEGIN + 2 * 3600 + 600)])
     assert finding.end - finding.first == 3000  # the hour that the last ten minutes were taken from
 
 
 def test_days_of_two_zones_open_the_hours_between_their_midnights() -> None:
     a, b = (Granularity("day", 1000, zone).align_up(BEGIN) for zone in ("Europe/Berlin", "Europe/London"))
     grants = [held("day", a, zone="Europe/Berlin"), held("day", b, zone="Europe/London")]
-    assert check(grants) == []  # never a midnight in common: two totals that nothing ties together
-    (finding,) = check([*grants, held("1h")]) or [None]  # type: ignore[list-item]
+    assert by_windows(grants) == []  # never a midnight in common: two totals that nothing ties together
+    (finding,) = by_windows([*grants, held("1h")]) or [None]  # type: ignore[list-item]
     assert finding is None  # hours open all of it by themselves
 
 
 def test_both_halves_of_a_load_in_one_hand_are_its_windows() -> None:
     centre = held("10min", kind="load")
     service = held("10min", kind="load", partner=centre.grant.id)
-    assert check([centre, held("15min")]) == []
-    both = check([centre, service])
+    assert by_windows([centre, held("15min")]) == []
+    both = by_windows([centre, service])
     assert [(f.end - f.first, f.grants) for f in both] == [(600, (centre.grant.id, service.grant.id))]
-    assert "two halves, together open 10min sums of import" in both[0].sentence
-    assert [f.end - f.first for f in check([centre, service, held("15min")])] == [600, 300]
-    assert check([centre, service, held("5min")]) == []
+    assert both[0].sentence.startswith("Acme learns 10min sums of import at the meter main, from a share of")
+    assert both[0].sentence.endswith("(grant 00000000), the two halves of a load")
+    assert [f.end - f.first for f in by_windows([centre, service, held("15min")])] == [600, 300]
+    assert by_windows([centre, service, held("5min")]) == []
 
 
 def test_a_revoked_grant_counts_as_far_as_it_went() -> None:
     ended = Held(held("10min").grant, None, revoked_from=BEGIN + 600)
-    (finding,) = check([held("15min"), ended])
+    (finding,) = by_windows([held("15min"), ended])
     assert (finding.first, finding.end) == (BEGIN + 600, BEGIN + 900)
 
 
@@ -131,7 +134,7 @@ def test_the_findings_are_what_linear_algebra_says(shapes: list[tuple[int, int, 
         if not any((a, c) in derivable and (c, b) in derivable for c in points)
         and not any(_whole(one, a, b) for one in grants)
     }
-    found = {(finding.first, finding.end) for finding in check(grants)}
+    found = {(finding.first, finding.end) for finding in by_windows(grants)}
     assert found <= derivable
     assert bool(found) == bool(derivable)
     if derivable:
@@ -143,61 +146,32 @@ def _whole(one: Held, a: int, b: int) -> bool:
     return a in borders and b in borders
 
 
-# --- bills
-
-NOVEMBER = Granularity("month", 1000).start((2026 - 1970) * 12 + 10)
-
-
-def day_steps(prices: dict[int, int], rest: int) -> Tariff:
-    """Quarter-hour prices of two days from November's first: some steps' own, the rest alike."""
-    values = [prices.get(step, rest) for step in range(30 * 96)]
-    return Tariff("EUR", 2, "UTC", 900_000, {"import": Dynamic(NOVEMBER * 1000, tuple(values))})
+def test_a_revocation_within_a_window_reveals_nothing() -> None:
+    """The window it cuts is never opened: no border lies where the revocation does."""
+    cut = Held(held("10min").grant, None, revoked_from=BEGIN + 901)
+    assert by_windows([held("5min"), cut]) == []
+    assert by_windows([held("15min"), Held(held("15min").grant, None, BEGIN + 901)]) == []
 
 
-@pytest.mark.parametrize(
-    ("tariff", "refused"),
-    [
-        (flat(), False),
-        (flat(0), False),
-        (
-            Tariff(
-                "EUR",
-                4,
-                "UTC",
-                900_000,
-                {"import": TimeOfUse((Rule(3215, (0, 1, 2), 360, 1320), Rule(2450)))},
-            ),
-            False,
-        ),
-        (day_steps({17: 400}, 30), False),  # a peak price of 4.00 EUR
-        (day_steps({17: 1}, 0), True),  # zero except one
-        (day_steps({17: 10**9}, 30), True),  # one outweighs all
-        (day_steps({17: 1}, 10**6), True),  # all others leave its remainder
-    ],
-)
-def test_a_tariff_that_isolates_a_window_is_found(tariff: Tariff, refused: bool) -> None:
-    bill = held("month", NOVEMBER, kind="bill", tariff=tariff)
-    assert bool(isolated(bill)) is refused
-    assert bool(check([bill])) is refused
+def test_power_is_the_same_quantity_as_import() -> None:
+    (finding,) = by_windows([held("15min"), held("10min", lanes=("power",))])
+    assert (finding.lane, finding.end - finding.first) == ("import", 300)
+    assert finding.sentence.endswith("import follows from power, W over units of known length")
 
 
-def test_two_bills_of_one_month_tell_the_window_in_which_they_differ() -> None:
-    one, two = day_steps({}, 30), day_steps({17: 31}, 30)
-    findings = check([held("month", NOVEMBER, kind="bill", tariff=tariff) for tariff in (one, two)])
-    assert (NOVEMBER + 17 * 900, NOVEMBER + 18 * 900) in {(f.first, f.end) for f in findings}
+@pytest.mark.parametrize("kind", ["windows", "raw"])
+def test_single_units_are_a_finding_by_themselves(kind: Kind) -> None:
+    (finding,) = by_units([held("1s" if kind == "windows" else "1h", kind=kind), held("1min")])
+    assert finding.sentence.startswith("Acme learns every single unit of 1s of import at the meter main")
 
 
-def test_a_bill_beside_days_tells_no_quarter_hour() -> None:
-    tariff = Tariff(
-        "EUR", 2, "UTC", 900_000, {"import": TimeOfUse((Rule(32, (0, 1, 2), 360, 1320), Rule(24)))}
-    )
-    bill = held("month", NOVEMBER, NOVEMBER + 30 * DAY, kind="bill", tariff=tariff)
-    assert check([bill, held("day", NOVEMBER)]) == []
+def test_ordinary_grants_of_seconds_minutes_and_months_are_no_finding() -> None:
+    grants = [held("1s"), held("2s"), held("1min"), held("15min")]
+    grants += [held("month", zone="Europe/Berlin"), held("day", zone="America/New_York")]
+    assert by_windows(grants) == []
 
 
-def test_a_bill_that_varies_within_one_day_tells_that_days_parts_beside_days() -> None:
-    """All days are known, and only one has two prices: the bill is one equation in its two parts."""
-    tariff = day_steps(dict.fromkeys(range(8), 40), 30)
-    bill = held("month", NOVEMBER, NOVEMBER + 30 * DAY, kind="bill", tariff=tariff)
-    findings = check([bill, held("day", NOVEMBER)])
-    assert (NOVEMBER, NOVEMBER + 8 * 900) in {(f.first, f.end) for f in findings}
+def test_only_what_a_new_grant_adds_is_found() -> None:
+    old = [held("15min"), held("10min")]
+    assert [f.end - f.first for f in by_windows([*old, held("20min")], [old])] == []
+    assert [f.end - f.first for f in by_windows([*old, held("12min")], [old])] == [120]
