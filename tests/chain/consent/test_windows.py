@@ -175,3 +175,9 @@ def test_only_what_a_new_grant_adds_is_found() -> None:
     old = [held("15min"), held("10min")]
     assert [f.end - f.first for f in by_windows([*old, held("20min")], [old])] == []
     assert [f.end - f.first for f in by_windows([*old, held("12min")], [old])] == [120]
+
+
+def test_a_raw_grant_that_is_revoked_within_a_link_ends_with_the_link_before() -> None:
+    raw = Held(held("1h", kind="raw").grant, None, revoked_from=BEGIN + 5400)
+    (finding,) = by_windows([held("10h"), raw])
+    assert (finding.first, finding.end) == (BEGIN + 3600, BEGIN + 36_000)
