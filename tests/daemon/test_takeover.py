@@ -492,8 +492,8 @@ async def test_a_grant_that_the_ledger_does_not_know_is_taken_into_it(
             "its key was lost with the ledger that made it, so nothing is published"
         )
         assert faults == (f"grant {lost.id.hex()} of {one.provider} gets no tokens: {one.fault}",)
-        # It counts in the consent check: 6 s and 9 s give 3 s.
-        wanted = NewGrant("windows", "9s", "UTC", None, "tests", 0, None)
+        # It counts in the consent check: 6 s and 15 s give 3 s.
+        wanted = NewGrant("windows", "15s", "UTC", None, "tests", 0, None)
         made, consent = await home.granter.new(await home.stream(), [provider.card], wanted, confirmed=False)
         assert made == []
         assert any(lost.id in finding.grants for finding in consent.provider)
