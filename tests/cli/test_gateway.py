@@ -276,14 +276,14 @@ async def test_what_grants_open_together_is_said_before_it_is_granted(
 
     code, out, err = await gateway(*new, "10min")
     assert (code, out) == (3, "")
-    assert "together open 5min sums of import" in err
+    assert err.startswith("Stadtwerk learns 5min sums of import at the meter main, from 15min sums of import")
     assert "nothing was granted; --yes grants it" in err
     (first,) = await home.ledger.grants()
 
     code, out, _ = await gateway(*new, "10min", "--yes")
     assert (code, "Stadtwerk may now open 10min sums" in out) == (0, True)
     code, out, _ = await gateway("grant", "check")
-    assert (code, "together open 5min sums of export" in out) == (0, True)
+    assert (code, "Stadtwerk learns 5min sums of export at the meter main" in out) == (0, True)
     assert json.loads((await gateway("grant", "check", "--json"))[1])[0]["pooled"] == []
 
     code, out, _ = await gateway("grant", "show", first.id.hex()[:12])
