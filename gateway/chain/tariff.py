@@ -8,23 +8,39 @@ of 10^-(scale + 6) of the currency: exact, whatever the prices.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
-from itertools import groupby
+from itertools import pairwise
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
+import numpy as np
+
 from gateway.chain.keys import be64
 from gateway.chain.layout import DAY_MS, ENERGY
+from gateway.chain.prices import MAX_PRICES, MAX_RULES, Calendar, Dynamic, Ints, Rule, TimeOfUse, shown
 from gateway.chain.seal import MASK
 from gateway.chain.window import Granularity, spell_ms, zone_of
 from gateway.errors import UsageError
 
+__all__ = [
+    "MAX_DECIMALS",
+    "MAX_POWER_W",
+    "MAX_PRICE",
+    "MAX_PRICES",
+    "MAX_RULES",
+    "MAX_STEPS",
+    "Calendar",
+    "Dynamic",
+    "Rule",
+    "Tariff",
+    "TimeOfUse",
+    "Weight",
+]
+
 MAX_STEPS = 366 * 24 * 60
-MAX_RULES = 256
-MAX_PRICES = 2**19
 MAX_DECIMALS = 12
 MAX_QUANTUM = 2**60
 """A bill and what rounds it stay below 2^63 together."""
@@ -37,7 +53,8 @@ MAX_PRICE = 100
 in the EU (Eurostat nrg_pc_204: about 0.3 EUR), and 20 times the caps of the day-ahead markets (5 EUR)."""
 _CARRIED = (9, 10)
 _PART = 4
-_DAY_MIN = 24 * 60
+_BLOCK = 2**14
+_ALWAYS = Calendar()
 _AHEAD_MS = 366 * DAY_MS
 
 
@@ -61,43 +78,16 @@ class Weight(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Rule:
-    """A price for minutes [begin, end) of the local day, on some days of the week (0 is Monday)."""
-
-    price: int
-    days: tuple[int, ...] = (0, 1, 2, 3, 4, 5, 6)
-    begin: int = 0
-    end: int = _DAY_MIN
-
-    def __post_init__(self) -> None:
-        if not self.days or not set(self.days) <= set(range(7)) or not 0 <= self.begin < self.end <= _DAY_MIN:
-            raise UsageError("a tariff's rule needs some days of the week, and minutes of one day in order")
-
-
-@dataclass(frozen=True, slots=True)
-class TimeOfUse:
-    """The first rule that fits a step's local beginning gives its price."""
-
-    rules: tuple[Rule, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Dynamic:
-    """A price for each step, from the step that begins at `start_ms` of Unix time on."""
-
-    start_ms: int
-    prices: tuple[int, ...]
-
-
-@dataclass(frozen=True, slots=True)
 class Tariff:
-    """Prices of `import` and, where there is one, of `export` (negative where it is paid for)."""
+    """Prices of `import` and, where there is one, of `export` (negative where it is paid for), for the
+    dates of a calendar in the time zone."""
 
     currency: str
     scale: int
     zone: str
     step_ms: int
     prices: Mapping[str, TimeOfUse | Dynamic]
+    calendar: Calendar = _ALWAYS
 
     def __post_init__(self) -> None:
         if not self.currency.isprintable() or not 1 <= len(self.currency.encode()) <= 8:
@@ -113,34 +103,9 @@ class Tariff:
         zone_of(self.zone)
         for lane, prices in self.prices.items():
             if isinstance(prices, TimeOfUse):
-                self._check_rules(lane, prices)
+                prices.check(lane, self.calendar, self.step_ms)
             else:
-                self._check_list(lane, prices)
-
-    def _check_rules(self, lane: str, prices: TimeOfUse) -> None:
-        if not 1 <= len(prices.rules) <= MAX_RULES:
-            raise UsageError(f"{lane}: there must be 1 to {MAX_RULES} rules, not {len(prices.rules)}")
-        _check_size(lane, [rule.price for rule in prices.rules])
-        for rule in prices.rules:
-            if any(minute * 60_000 % self.step_ms for minute in (rule.begin, rule.end)):
-                raise UsageError(
-                    f"{lane}: a price changes within a step of {spell_ms(self.step_ms)}; make steps shorter"
-                )
-        # A time without a price can only begin with a day, or where a rule's time ends.
-        for day in range(7):
-            for minute in sorted({0, *(rule.end for rule in prices.rules)} - {_DAY_MIN}):
-                if _by_rule(prices, day, minute) is None:
-                    raise UsageError(
-                        f"{lane}: no rule has a price from {minute // 60:02}:{minute % 60:02} on of "
-                        f"day {day + 1} of the week; end with one that has only a price, for all other times"
-                    )
-
-    def _check_list(self, lane: str, prices: Dynamic) -> None:
-        if not 1 <= len(prices.prices) <= MAX_PRICES:
-            raise UsageError(f"{lane}: there must be 1 to {MAX_PRICES} prices, not {len(prices.prices)}")
-        _check_size(lane, prices.prices)
-        if prices.start_ms < 0 or prices.start_ms % self.step_ms:
-            raise UsageError(f"{lane}: its prices do not begin on a step of {spell_ms(self.step_ms)}")
+                prices.check(lane, self.step_ms)
 
     @property
     def cent(self) -> int:
@@ -148,11 +113,16 @@ class Tariff:
         return int(10 ** (self.scale + 4))
 
     def end_ms(self, lanes: Sequence[str]) -> int | None:
-        """When the first of these lanes' price lists ends, Unix ms; None where rules go on for ever."""
+        """When these lanes' prices end, Unix ms: with the calendar, or the first of their lists; None where
+        they go on for ever."""
         lists = [self.prices[lane] for lane in lanes if lane in self.prices]
-        return min(
-            (x.start_ms + len(x.prices) * self.step_ms for x in lists if isinstance(x, Dynamic)), default=None
-        )
+        ends = [x.start_ms + len(x.prices) * self.step_ms for x in lists if isinstance(x, Dynamic)]
+        if self.calendar.before is not None:
+            ends.append(self._midnight_ms(self.calendar.before))
+        return min(ends, default=None)
+
+    def _midnight_ms(self, day: int) -> int:
+        return Granularity("day", 1, self.zone).start(day)
 
     @property
     def lanes(self) -> tuple[str, ...]:
@@ -240,49 +210,49 @@ class Tariff:
         return weights
 
     def _merged(self, lane: str, size: int, a: int, b: int) -> list[Weight]:
-        merged, first = [], a
-        for price, steps in groupby(self._prices(lane, a // size, b // size)):
-            end = first + size * sum(1 for _ in steps)
-            merged.append(Weight(first, end, price))
-            first = end
-        return merged
+        prices = self._prices(lane, a // size, b // size)
+        changes = (np.flatnonzero(prices[1:] != prices[:-1]) + 1).tolist()
+        ends = pairwise([0, *changes, len(prices)])
+        return [Weight(a + size * x, a + size * y, int(prices[x])) for x, y in ends if x < y]
 
-    def _prices(self, lane: str, first: int, end: int) -> Iterable[int]:
+    def _prices(self, lane: str, first: int, end: int) -> Ints:
         """The price of each step number [first, end), counted from phase 0 of Unix time."""
-        prices, zone = self.prices[lane], zone_of(self.zone)
+        prices, since, before = self.prices[lane], self.calendar.since, self.calendar.before
+        if since is not None and first < end and first * self.step_ms < self._midnight_ms(since):
+            raise self._unpriced(lane, first)
+        if before is not None and end * self.step_ms > (limit := self._midnight_ms(before)):
+            raise self._unpriced(lane, max(first, -(-limit // self.step_ms)))
         if isinstance(prices, TimeOfUse):
-            known: dict[tuple[int, int], int] = {}
-            return [self._by_clock(prices, step * self.step_ms, zone, known) for step in range(first, end)]
+            blocks = range(first, end, _BLOCK)
+            by_clock = [self._by_clock(lane, prices, x, min(end, x + _BLOCK)) for x in blocks]
+            return np.concatenate([np.empty(0, np.int64), *by_clock])
         begin = prices.start_ms // self.step_ms
         missing = first if first < begin else max(first, begin + len(prices.prices))
         if missing < end:
-            when = _local(missing * self.step_ms, zone).isoformat(timespec="minutes")
-            raise UsageError(f"the tariff has no price of {lane} for the step that begins at {when}")
-        return prices.prices[first - begin : end - begin]
+            raise self._unpriced(lane, missing)
+        return np.array(prices.prices[first - begin : end - begin], np.int64)
 
-    def _by_clock(
-        self, prices: TimeOfUse, unix_ms: int, zone: ZoneInfo, known: dict[tuple[int, int], int]
-    ) -> int:
-        """The price from a moment on; `known` keeps those of the week's minutes that were asked for
-        before."""
-        moment = _local(unix_ms, zone)
-        seconds = moment.hour * 3600 + moment.minute * 60 + moment.second
-        if (seconds * 1000 + unix_ms % 1000) % self.step_ms:
+    def _by_clock(self, lane: str, prices: TimeOfUse, first: int, end: int) -> Ints:
+        clocks = shown(zone_of(self.zone), np.arange(first, end, dtype=np.int64) * self.step_ms)
+        cut = np.flatnonzero(clocks % self.step_ms)
+        if len(cut):
+            moment = _local((first + int(cut[0])) * self.step_ms, zone_of(self.zone))
             raise UsageError(
                 f"a step of {spell_ms(self.step_ms)} begins at {moment.isoformat()}, so a price could change "
                 "within it; use steps of 15min or less"
             )
-        at = moment.weekday(), seconds // 60
-        if at not in known:
-            price = _by_rule(prices, *at)
-            assert price is not None  # rules cover the week
-            known[at] = price
-        return known[at]
+        found, priced = prices.at(self.calendar, clocks // DAY_MS, clocks % DAY_MS // 60_000)
+        if not priced.all():  # where clocks go back to the day before that with which the prices begin
+            raise self._unpriced(lane, first + int(np.flatnonzero(~priced)[0]))
+        return found
 
-
-def _check_size(lane: str, prices: Sequence[int]) -> None:
-    if not all(-(2**63) <= price < 2**63 for price in prices):
-        raise UsageError(f"{lane}: a price passes 2^63, in as many decimals as the tariff's finest price has")
+    def _unpriced(self, lane: str, step: int) -> UsageError:
+        when = _local(step * self.step_ms, zone_of(self.zone)).isoformat(timespec="minutes")
+        dates = self.calendar.in_words()
+        return UsageError(
+            f"the tariff has no price of {lane} for the step that begins at {when}"
+            + (f"; its prices are for dates {dates}" if dates else "")
+        )
 
 
 def _local(unix_ms: int, zone: ZoneInfo) -> datetime:
@@ -291,10 +261,6 @@ def _local(unix_ms: int, zone: ZoneInfo) -> datetime:
         return datetime.fromtimestamp(unix_ms // 1000, zone)
     except (ValueError, OverflowError, OSError):
         raise UsageError("the billing period lies outside the calendar") from None
-
-
-def _by_rule(prices: TimeOfUse, day: int, minute: int) -> int | None:
-    return next((r.price for r in prices.rules if day in r.days and r.begin <= minute < r.end), None)
 
 
 def steps_digest(weights: Mapping[str, Sequence[Weight]]) -> bytes:

@@ -24,7 +24,7 @@ _SHOWN = 2**32  # integers of at most this size are quoted
 
 
 class Misfit(ValueError):
-    """A value that does not have its form. `path` leads to it through the arrays that it lies in."""
+    """A value that does not have its form. `path` leads to it through the arrays and maps that it lies in."""
 
     def __init__(self, expected: str, found: str, path: tuple[int, ...] = ()) -> None:
         super().__init__(f"expected {expected}, found {found}")
@@ -33,7 +33,7 @@ class Misfit(ValueError):
         self.path = path
 
     def below(self, index: int) -> Misfit:
-        """The same, seen from the array whose item `index` it is in."""
+        """The same, seen from the array or map whose item `index` it is in."""
         return Misfit(self.expected, self.found, (index, *self.path))
 
     def of(self, name: str) -> str:
@@ -144,6 +144,25 @@ def tuple_of(*forms: Form) -> Form:
         if not isinstance(value, list | tuple) or len(value) != len(forms):
             raise Misfit(expected, _found(value))
         return _accept_each((form.accept for form in forms), value)
+
+    return Form(expected, accept)
+
+
+def map_of(*fields: Field) -> Form:
+    """A map with some of these entries, one at least. Its keys are integers here as in CBOR."""
+    forms = {field.key: field.form for field in fields}
+    expected = f"a map with some of the entries {', '.join(map(str, forms))}"
+
+    def accept(value: Any) -> dict[int, Any]:
+        if not isinstance(value, dict) or not value or not value.keys() <= forms.keys():
+            raise Misfit(expected, _found(value))
+        out = {}
+        for key, inner in value.items():
+            try:
+                out[key] = forms[key].accept(inner)
+            except Misfit as misfit:
+                raise misfit.below(key) from None
+        return out
 
     return Form(expected, accept)
 

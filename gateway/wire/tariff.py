@@ -5,15 +5,35 @@ from __future__ import annotations
 from typing import Any
 
 from gateway.chain.layout import DAY_MS, ENERGY
-from gateway.chain.tariff import Dynamic, Rule, Tariff, TimeOfUse
+from gateway.chain.prices import HOLIDAY, LAST_DATE, MAX_DATES, MAX_PRICES, MAX_RULES
+from gateway.chain.tariff import Calendar, Dynamic, Rule, Tariff, TimeOfUse
 from gateway.errors import Refused, UsageError
 from gateway.wire import cose
-from gateway.wire.form import Field, between, either, integer, list_of, read, tstr, tuple_of, uint, write
-
-_RULES = list_of(
-    tuple_of(integer(), list_of(between(0, 6), most=7), between(0, 1440), between(0, 1440)), most=256
+from gateway.wire.form import (
+    Field,
+    between,
+    either,
+    integer,
+    list_of,
+    map_of,
+    read,
+    tstr,
+    tuple_of,
+    uint,
+    write,
 )
-_PRICES = either(_RULES, tuple_of(uint(), list_of(integer(), most=2**19)))
+
+_DATE = between(0, LAST_DATE)
+_DATES = list_of(_DATE, most=MAX_DATES)
+_RULE = (integer(), list_of(between(0, HOLIDAY), most=HOLIDAY + 1), between(0, 1440), between(0, 1440))
+_WHEN = (
+    Field(1, "months", list_of(between(1, 12), most=12)),
+    Field(2, "since", _DATE),
+    Field(3, "before", _DATE),
+    Field(4, "dates", _DATES),
+)
+_RULES = list_of(either(tuple_of(*_RULE), tuple_of(*_RULE, map_of(*_WHEN))), most=MAX_RULES)
+_PRICES = either(_RULES, tuple_of(uint(), list_of(integer(), most=MAX_PRICES)))
 _TARIFF_FIELDS = (
     Field(1, "currency", tstr(8)),
     Field(2, "scale", between(0, 12)),
@@ -21,6 +41,9 @@ _TARIFF_FIELDS = (
     Field(4, "step_ms", between(1, DAY_MS)),
     Field(5, "import", _PRICES, optional=True),
     Field(6, "export", _PRICES, optional=True),
+    Field(7, "since", _DATE, optional=True),
+    Field(8, "before", _DATE, optional=True),
+    Field(9, "holidays", _DATES, optional=True),
 )
 
 
@@ -30,9 +53,11 @@ def tariff_body(tariff: Tariff) -> bytes:
     for lane in ENERGY:
         prices = tariff.prices.get(lane)
         if isinstance(prices, TimeOfUse):
-            values[lane] = [(rule.price, rule.days, rule.begin, rule.end) for rule in prices.rules]
+            values[lane] = [_write_rule(rule) for rule in prices.rules]
         else:
             values[lane] = None if prices is None else (prices.start_ms, prices.prices)
+    calendar = tariff.calendar
+    values |= {"since": calendar.since, "before": calendar.before, "holidays": calendar.holidays or None}
     return cose.encode(write(_TARIFF_FIELDS, values, "tariff"))
 
 
@@ -45,7 +70,22 @@ def read_tariff_body(body: bytes, what: str) -> Tariff:
             given = values.pop(lane)
             if given is not None:
                 rules = isinstance(given[0], tuple)
-                prices[lane] = TimeOfUse(tuple(Rule(*rule) for rule in given)) if rules else Dynamic(*given)
-        return Tariff(prices=prices, **values)
+                prices[lane] = TimeOfUse(tuple(map(_read_rule, given))) if rules else Dynamic(*given)
+        calendar = Calendar(values.pop("since"), values.pop("before"), values.pop("holidays") or ())
+        return Tariff(prices=prices, calendar=calendar, **values)
     except UsageError as error:
         raise Refused(f"{what}: {error}") from None
+
+
+def _write_rule(rule: Rule) -> tuple[Any, ...]:
+    always = (rule.price, rule.days, rule.begin, rule.end)
+    when = {key: value for key, name, *_ in _WHEN if (value := getattr(rule, name)) not in (None, ())}
+    return (*always, when) if when else always
+
+
+def _read_rule(given: tuple[Any, ...]) -> Rule:
+    price, days, begin, end, *when = given
+    names = {key: name for key, name, *_ in _WHEN}
+    return Rule(
+        price, days, begin, end, **{names[key]: value for key, value in (when[0] if when else {}).items()}
+    )

@@ -249,7 +249,16 @@ def test_rules_are_taken_if_and_only_if_each_hour_of_the_week_has_a_price(rules:
 
 
 @pytest.mark.parametrize(
-    ("days", "begin", "end"), [((), 0, 60), ((7,), 0, 60), ((0,), 60, 60), ((0,), -1, 60), ((0,), 0, 1441)]
+    ("days", "begin", "end"),
+    [
+        ((), 0, 60),
+        ((8,), 0, 60),
+        ((1, 0), 0, 60),
+        ((0, 0), 0, 60),
+        ((0,), 60, 60),
+        ((0,), -1, 60),
+        ((0,), 0, 1441),
+    ],
 )
 def test_a_rule_is_some_minutes_of_some_days(days: tuple[int, ...], begin: int, end: int) -> None:
     with pytest.raises(UsageError, match="a tariff's rule needs"):

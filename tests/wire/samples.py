@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 import gateway.wire
 from gateway.chain.grant import KINDS, Grant
 from gateway.chain.layout import LANES, Layout
-from gateway.chain.tariff import Dynamic, Rule, Tariff, TimeOfUse
+from gateway.chain.prices import LAST_DATE
+from gateway.chain.tariff import Calendar, Dynamic, Rule, Tariff, TimeOfUse
 from gateway.chain.window import Granularity
 from gateway.wire import cose, es256
 from gateway.wire.card import Card
@@ -121,16 +122,38 @@ def grants(draw: st.DrawFn) -> Grant:
 PRICE = st.integers(-(10**6), 10**6)
 
 
+DATES = st.lists(st.integers(0, LAST_DATE), min_size=1, max_size=5, unique=True).map(sorted).map(tuple)
+
+
 @st.composite
-def rules(draw: st.DrawFn) -> TimeOfUse:
+def rules(draw: st.DrawFn, kinds: int = 7) -> TimeOfUse:
     """Some rules, the last of them for all other times."""
-    days = st.lists(st.integers(0, 6), min_size=1, max_size=7, unique=True)
-    hours = st.lists(st.integers(0, 24), min_size=2, max_size=2, unique=True).map(sorted)
+    days = st.lists(st.integers(0, kinds - 1), min_size=1, max_size=kinds, unique=True).map(sorted)
+    months = st.lists(st.integers(1, 12), max_size=4, unique=True).map(sorted)
     some = [
-        Rule(price, tuple(on), 60 * begin, 60 * end)
-        for price, on, (begin, end) in draw(st.lists(st.tuples(PRICE, days, hours), max_size=5))
+        Rule(
+            draw(PRICE),
+            tuple(draw(days)),
+            60 * draw(st.integers(0, 11)),
+            60 * draw(st.integers(12, 24)),
+            tuple(draw(months)),
+            draw(st.none() | st.integers(0, 20_000)),
+            draw(st.none() | st.integers(20_001, LAST_DATE)),
+            draw(st.just(()) | DATES),
+        )
+        for _ in range(draw(st.integers(0, 5)))
     ]
-    return TimeOfUse((*some, Rule(draw(PRICE))))
+    return TimeOfUse((*some, Rule(draw(PRICE), tuple(range(kinds)))))
+
+
+@st.composite
+def calendars(draw: st.DrawFn) -> Calendar:
+    since, before = draw(st.lists(st.integers(0, LAST_DATE), min_size=2, max_size=2, unique=True).map(sorted))
+    holidays = st.sets(st.integers(since, before - 1), max_size=5).map(sorted).map(tuple)
+    return draw(
+        st.sampled_from((Calendar(), Calendar(since), Calendar(None, before)))
+        | st.builds(Calendar, st.just(since), st.just(before), holidays)
+    )
 
 
 @st.composite
@@ -142,12 +165,14 @@ def tariffs(draw: st.DrawFn) -> Tariff:
         st.lists(PRICE, min_size=1, max_size=100).map(tuple),
     )
     lanes = draw(st.lists(st.sampled_from(("import", "export")), min_size=1, max_size=2, unique=True))
+    calendar = draw(calendars())
     return Tariff(
         currency=draw(st.sampled_from(("EUR", "¥", "points"))),
         scale=draw(st.integers(0, 6)),
         zone=draw(st.sampled_from(("UTC", "Europe/Berlin", "Australia/Lord_Howe"))),
         step_ms=step_ms,
-        prices={lane: draw(rules() | dynamic) for lane in lanes},
+        prices={lane: draw(rules(8 if calendar.holidays else 7) | dynamic) for lane in lanes},
+        calendar=calendar,
     )
 
 
@@ -283,6 +308,20 @@ TARIFF = Tariff(
         "import": TimeOfUse((Rule(3215, (0, 1, 2, 3, 4), 360, 1320), Rule(2450))),
         "export": Dynamic(1_767_222_000_000, (-812, 0, 55)),
     },
+)
+DATED_TARIFF = replace(
+    TARIFF,
+    prices={
+        "import": TimeOfUse(
+            (
+                Rule(9100, dates=(20_460, 20_470)),
+                Rule(4100, (0, 1, 2, 3, 4), 600, 840, (1, 2, 12), before=20_634),
+                Rule(3800, months=(6, 7), since=20_634),
+                Rule(2450, tuple(range(8))),
+            )
+        )
+    },
+    calendar=Calendar(20_454, 20_819, (20_454, 20_546)),
 )
 
 _VALIDATOR = Validator(CDDL)

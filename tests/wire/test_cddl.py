@@ -17,7 +17,18 @@ from gateway.wire.grant import GrantObject, Tokens, grant_body, read_grant_body
 from gateway.wire.stream import Chunk, Descriptor, Page
 from gateway.wire.tariff import read_tariff_body, tariff_body
 from tests.vectors import make
-from tests.wire.samples import ANY, BODIES, EXAMPLES, KEY, RULES, TARIFF, Object, conforms, tariffs
+from tests.wire.samples import (
+    ANY,
+    BODIES,
+    DATED_TARIFF,
+    EXAMPLES,
+    KEY,
+    RULES,
+    TARIFF,
+    Object,
+    conforms,
+    tariffs,
+)
 
 
 @given(ANY)
@@ -160,12 +171,25 @@ def tariff_entries() -> dict[int, Any]:
     return decoded
 
 
+WEEK = list(range(7))
+# When a rule holds, at the edges of the form, and beyond.
+WHEN: tuple[Any, ...] = (
+    *({1: [1]}, {1: list(range(1, 13))}, {2: 0}, {3: 65_535}, {4: [0, 65_535]}, {4: list(range(4096))}),
+    *({1: [4, 10], 2: 5, 3: 6, 4: [5]}, {2: 6, 3: 5}, {2: 5, 3: 5}, {4: [5, 5]}, {4: [6, 5]}, {1: [2, 1]}),
+)
+NO_WHEN: tuple[Any, ...] = (
+    *({}, [], 0, {0: 0}, {5: 0}, {64: 0}, {1: []}, {1: [0]}, {1: [13]}, {1: 1}, {1: [1] * 13}, {2: -1}),
+    *({2: 65_536}, {3: [1]}, {3: -1}, {4: []}, {4: [65_536]}, {4: [-1]}, {4: 5}, {4: [1] * 4097}),
+    *({1: [1], 5: 0}, {4: {1: 1}}),
+)
 # Prices at the edges of their form, and beyond.
 PRICES: tuple[Any, ...] = (
     [[-(2**63), list(range(7)), 0, 1440]],
     [[2**63 - 1, list(range(7)), 0, 1440]] * 256,
     [[1, [0], 0, 1440]],
+    [[1, [*WEEK, 7], 0, 1440]],
     [[1, [0], 60, 0]],
+    *([[1, WEEK, 0, 1440, when], [1, WEEK, 0, 1440]] for when in WHEN),
     [0, [1]],
     [900_000, [-(2**63), 2**63 - 1]],
     [1, [1]],
@@ -173,22 +197,44 @@ PRICES: tuple[Any, ...] = (
 NO_PRICES: tuple[Any, ...] = (
     *([], [[]], 0, [0], [0, []], [0, 1], [0, [1], 0], [0, ["1"]], [-900_000, [1]]),
     *([0, [2**63]], [0, [-(2**63) - 1]], [[2**63, [0], 0, 1440]], [[1, [0], 0]], [[1, [0], 0, 1440, 0]]),
-    *([[1, 0, 0, 1440]], [[1, [7], 0, 1440]], [[1, [-1], 0, 1440]], [[1, [], 0, 1440]]),
-    *([[1, [0] * 8, 0, 1440]], [[1, [0], 0, 1441]], [[1, [0], -1, 1440]]),
-    *([[1, [0], 0, 1440]] * 257, [[1, [0], 0, 1440], 5], [[1, [0], 0, 1440], [1, [7], 0, 1440]]),
+    *([[1, 0, 0, 1440]], [[1, [8], 0, 1440]], [[1, [-1], 0, 1440]], [[1, [], 0, 1440]]),
+    *([[1, [0] * 9, 0, 1440]], [[1, [0], 0, 1441]], [[1, [0], -1, 1440]]),
+    *([[1, [0], 0, 1440]] * 257, [[1, [0], 0, 1440], 5], [[1, [0], 0, 1440], [1, [8], 0, 1440]]),
+    *([[1, WEEK, 0, 1440, when], [1, WEEK, 0, 1440]] for when in NO_WHEN),
+    [[1, WEEK, 0, 1440, {1: [1]}, {1: [1]}], [1, WEEK, 0, 1440]],
 )
 
 
 def test_no_tariff_beyond_the_cddl_is_read() -> None:
     assert conforms("tariff", cbor2.dumps(tariff_entries(), canonical=True))
-    for key in range(8):
-        for value in (*VALUES, *PRICES, *NO_PRICES):
-            data = cbor2.dumps(tariff_entries() | {key: value}, canonical=True)
-            try:
-                read_tariff_body(data, "it")
-            except Refused:
-                continue
-            assert conforms("tariff", data), (key, value)
+    read = 0
+    for key in range(11):
+        for value in (*VALUES, *PRICES, *NO_PRICES, *([20_000], [20_000, 20_001])):
+            for dates in ({}, {7: 19_999, 8: 20_002}):
+                data = cbor2.dumps(tariff_entries() | dates | {key: value}, canonical=True)
+                try:
+                    read_tariff_body(data, "it")
+                except Refused:
+                    continue
+                assert conforms("tariff", data), (key, value)
+                read += 1
+    assert read > 50
+
+
+@pytest.mark.parametrize(
+    "changes", [{7: 5, 8: 5}, {7: 5, 8: 7, 9: [7]}, {7: 5, 8: 9, 9: [6, 6]}, {7: 6, 8: 5}]
+)
+def test_dates_that_make_no_calendar_are_refused(changes: dict[int, Any]) -> None:
+    with pytest.raises(Refused, match="it: a tariff's "):
+        read_tariff_body(cbor2.dumps(tariff_entries() | changes, canonical=True), "it")
+
+
+def test_a_rule_that_is_wrong_inside_is_pointed_at() -> None:
+    wrong = [[1, WEEK, 0, 1440], [1, WEEK, 0, 1440, {1: [1], 4: [5, 65_536]}]]
+    with pytest.raises(
+        Refused, match=r"import\[1\]\[4\]\[4\]\[1\] is invalid: expected an integer from 0 to 65535"
+    ):
+        read_tariff_body(cbor2.dumps(tariff_entries() | {5: wrong}, canonical=True), "it")
 
 
 @pytest.mark.parametrize(
@@ -200,7 +246,9 @@ def test_no_tariff_beyond_the_cddl_is_read() -> None:
         {4: 0},
         {4: 86_400_001},
         *({5: prices} for prices in NO_PRICES),
-        {7: 0},
+        *({7: -1}, {8: 65_536}, {7: [0]}, {9: [1]}, {7: 0, 9: [1]}, {8: 2, 9: [1]}),
+        *({7: 0, 8: 2, 9: dates} for dates in ([], [[1]], [65_536], [-1], [1.5], 1, {1: 1}, [1] * 4097)),
+        {10: 0},
     ],
 )
 def test_the_cddl_is_tight_for_tariffs(changes: dict[int, Any]) -> None:
@@ -341,7 +389,7 @@ def test_the_cddl_lets_later_versions_add_entries() -> None:
         ("grant-body", grant_body(grant), lambda data, what: read_grant_body(data, 1000, what))
         for grant in BODIES.values()
     ]
-    bodies += [("tariff", tariff_body(TARIFF), read_tariff_body)]
+    bodies += [("tariff", tariff_body(tariff), read_tariff_body) for tariff in (TARIFF, DATED_TARIFF)]
     for rule, data, read in bodies:
         plain = cbor2.loads(data)
         for added in ADDED:

@@ -18,7 +18,7 @@ from gateway.wire.card import Card
 from gateway.wire.grant import GrantObject, grant_body, read_grant_body
 from gateway.wire.stream import Descriptor
 from gateway.wire.tariff import read_tariff_body, tariff_body
-from tests.wire.samples import BODIES, EXAMPLES, KEY, RAW_TOKENS, TARIFF
+from tests.wire.samples import BODIES, DATED_TARIFF, EXAMPLES, KEY, RAW_TOKENS, TARIFF
 
 # All the ways in: whole objects, whose bytes anybody may have written, and payloads, which a
 # registered but hostile signer may have.
@@ -53,7 +53,7 @@ def test_any_bytes(data: bytes) -> None:
 GOOD = [example.payload() for example in EXAMPLES.values()]
 GOOD += [RAW_TOKENS.payload()]
 GOOD += [KEY.sign(kind.TYPE, example.payload()) for kind, example in EXAMPLES.items()]
-GOOD += [grant_body(grant) for grant in BODIES.values()] + [tariff_body(TARIFF)]
+GOOD += [grant_body(grant) for grant in BODIES.values()] + [tariff_body(TARIFF), tariff_body(DATED_TARIFF)]
 
 
 @pytest.mark.slow
@@ -99,7 +99,7 @@ def test_any_cbor(value: Any, canonical: bool) -> None:
 def test_objects_with_a_value_of_any_form(kind: type[Any], key: int, value: Any) -> None:
     payload = cbor2.loads(EXAMPLES[kind].payload())
     if kind is GrantObject and key > 3:
-        for body in (payload[2], tariff_body(TARIFF)):
+        for body in (payload[2], tariff_body(DATED_TARIFF)):
             try_all(cbor2.dumps(cbor2.loads(body) | {key: value}, canonical=True))
     try_all(cbor2.dumps(payload | {key: value}, canonical=True))
 

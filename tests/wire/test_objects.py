@@ -395,6 +395,9 @@ def test_what_a_grant_body_refuses(kind: str, changes: dict[int, Any], says: str
     assert says in str(refused.value)
 
 
+ALWAYS = [[1, [0, 1, 2, 3, 4, 5, 6], 0, 1440]]
+
+
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
@@ -405,7 +408,25 @@ def test_what_a_grant_body_refuses(kind: str, changes: dict[int, Any], says: str
             {5: []},
             "import is invalid: expected an array of 1 to 256 items or an array of 2 items, found",
         ),
-        ({5: [[1, [0, 7], 60, 120]]}, "import[0][1][1] is invalid: expected an integer from 0 to 6, found 7"),
+        ({5: [[1, [0, 8], 60, 120]]}, "import[0][1][1] is invalid: expected an integer from 0 to 7, found 8"),
+        ({5: [[1, [1, 0], 60, 120]]}, "needs some kinds of day, in order"),
+        ({5: [[1, [7], 0, 60], *ALWAYS]}, "import: a rule is for public holidays, but the tariff lists none"),
+        (
+            {5: [[1, [0], 0, 60, {1: [2, 1]}]]},
+            "the months of a tariff's rule must be some of 1 to 12, in order",
+        ),
+        ({5: [[1, [0], 0, 60, {4: [3, 2]}]]}, "the dates of a tariff's rule must be at most 4096, in order"),
+        (
+            {5: [[1, [0], 0, 60, {2: 20_454, 3: 20_454}]]},
+            "begin with 2026-01-01, which is not before 2026-01-01",
+        ),
+        (
+            {5: [[1, [0], 0, 60, {2: 0}]], 7: 20_454},
+            "no rule has a price from 00:00 on of day 4 of the week, such as 2026-01-01",
+        ),
+        ({7: 9, 8: 9}, "a tariff's dates begin with 1970-01-10, which is not before 1970-01-10"),
+        ({9: [9]}, "must say from which date on, and before which, they are known"),
+        ({7: 10, 8: 20, 9: [9, 10]}, "public holidays must lie within the dates for which it has prices"),
         ({5: [[1, [0], 60, 60]]}, "minutes of one day in order"),
         ({5: [[1, [0], 7, 60]]}, "a price changes within a step of 15min"),
         ({6: [1, [0]]}, "its prices do not begin on a step of 15min"),
@@ -413,7 +434,7 @@ def test_what_a_grant_body_refuses(kind: str, changes: dict[int, Any], says: str
             {6: [0, [2**63]]},
             "export[1][0] is invalid: expected an integer from -2^63 to 2^63 - 1, found an integer of 64",
         ),
-        ({7: 0}, "an entry 7, which version 1 does not know"),
+        ({10: 0}, "an entry 10, which version 1 does not know"),
     ],
 )
 def test_what_a_tariff_refuses(changes: dict[int, Any], says: str) -> None:
