@@ -197,7 +197,7 @@ def open_k0(sealed: bytes, seed: bytes, grant_body: bytes) -> bytes:
 
 def in_words(kind: Kind, granularity: str, zone: str, lanes: Sequence[str]) -> str:
     """What a grant opens: "15min sums of import", "the bill of each month (Europe/Berlin) for import"."""
-    windows = f"{granularity} ({zone})" if granularity in ("day", "month") else granularity
+    windows = f"{granularity} ({zone})" if granularity.startswith(("day", "month")) else granularity
     what = {
         "windows": f"{windows} sums of",
         "bill": f"the bill of each {windows} for",

@@ -2,7 +2,8 @@
 
 A granularity divides all of time, so every window has a number k: for whole units, window k is
 [k*g, (k+1)*g) from phase 0 of Unix time; for calendar days and months in an IANA zone, k counts
-local days, or months, since 1970. A grant's window j is the granularity's window k0 + j.
+local days, or months, since January 1970. Months may begin on any day from 1 to 28: month k is the one that
+begins in calendar month k. A grant's window j is the granularity's window k0 + j.
 """
 
 from __future__ import annotations
@@ -10,7 +11,6 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
-from typing import Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from gateway.errors import UsageError
@@ -21,17 +21,20 @@ _NO_ZONES = ("localtime", "posixrules", "posix", "right")
 _EPOCH = date(1970, 1, 1).toordinal()
 _MS = {"ms": 1, "s": 1000, "min": 60_000, "h": 3_600_000}
 _DAY_MS = 24 * _MS["h"]
+MONTH_FROM = r"month-([2-9]|1[0-9]|2[0-8])"
+"""Months that begin on another day than the first, as text."""
 _WORDS = {"hour": "1h", "quarter": "15min", "minute": "1min", "second": "1s"}
 
 
 @dataclass(frozen=True, slots=True)
 class Granularity:
-    """Windows of `size` units, or calendar "day"s or "month"s in `zone`; units of `unit_ms`.
+    """Windows of `size` units, or calendar "day"s or "month"s in `zone`; units of `unit_ms`. The months of
+    "month-15" begin on day 15.
 
     Only calendar windows have a zone; that of the others is "UTC".
     """
 
-    size: int | Literal["day", "month"]
+    size: int | str
     unit_ms: int
     zone: str = "UTC"
 
@@ -42,21 +45,25 @@ class Granularity:
             if self.zone != "UTC":
                 raise UsageError(f"time zone {self.zone!r}: only days and months have one, other windows UTC")
             return
+        if self.size not in ("day", "month") and re.fullmatch(MONTH_FROM, self.size) is None:
+            raise UsageError(
+                f"granularity {self.size!r}: it must be day, month, or month-2 to month-28 for months that "
+                "begin on that day"
+            )
         if _DAY_MS % self.unit_ms:
             raise UsageError(f"a {self.size} is not a whole number of units of {spell_ms(self.unit_ms)}")
         zone_of(self.zone)
 
     @classmethod
     def parse(cls, text: str, unit_ms: int, zone: str = "UTC") -> Granularity:
-        """The granularity that a person wrote: "10s", "1min", "15min", "hour", "day", "month"."""
-        if text == "day":
-            return cls("day", unit_ms, zone)
-        if text == "month":
-            return cls("month", unit_ms, zone)
+        """The granularity that a person wrote: "10s", "1min", "15min", "hour", "day", "month", "month-15"."""
+        if text == "day" or text.startswith("month"):
+            return cls("month" if text == "month-1" else text, unit_ms, zone)
         match = re.fullmatch(r"([0-9]{1,20}) *(ms|s|min|h)", _WORDS.get(text, text))
         if match is None or int(match[1]) == 0:
             raise UsageError(
-                f"granularity {text!r}: it must be a number and ms, s, min or h (15min), or day, or month"
+                f"granularity {text!r}: it must be a number and ms, s, min or h (15min), or day, month, "
+                "or month-15"
             )
         ms = int(match[1]) * _MS[match[2]]
         if ms % unit_ms:
@@ -76,10 +83,19 @@ class Granularity:
             )
         return unit
 
+    @property
+    def _first_day(self) -> int:
+        """The day with which a month begins."""
+        return int(str(self.size).partition("-")[2] or 1)
+
     def _midnight_ms(self, k: int) -> int:
         """When calendar window k begins, in ms of Unix time."""
         try:
-            day = date.fromordinal(_EPOCH + k) if self.size == "day" else date(1970 + k // 12, 1 + k % 12, 1)
+            day = (
+                date.fromordinal(_EPOCH + k)
+                if self.size == "day"
+                else date(1970 + k // 12, 1 + k % 12, self._first_day)
+            )
             # fold=0 gives the first of two midnights, and where a day begins at 01:00 that moment.
             midnight = datetime(day.year, day.month, day.day, tzinfo=zone_of(self.zone))
             return (midnight - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(milliseconds=1)
@@ -95,7 +111,10 @@ class Granularity:
             local = moment.astimezone(zone_of(self.zone))
         except (ValueError, OverflowError):
             raise UsageError(f"unit {unit} lies outside the calendar") from None
-        k = local.toordinal() - _EPOCH if self.size == "day" else (local.year - 1970) * 12 + local.month - 1
+        if self.size == "day":
+            k = local.toordinal() - _EPOCH
+        else:
+            k = (local.year - 1970) * 12 + local.month - 1 - (local.day < self._first_day)
         # Where clocks go back at 00:01 (St. John's until 2011) they show the day before once more; the
         # windows do not go back.
         return k + 1 if self._midnight_ms(k + 1) <= unit * self.unit_ms else k

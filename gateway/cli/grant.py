@@ -44,8 +44,7 @@ def command() -> None:
     short_help="Let a provider open sums, a bill or a share of a load.",
     epilog=examples(
         "gateway grant new --to card.cose --granularity 15min --purpose 'dynamic tariff'",
-        "gateway grant new --to card.cose --bill tariff.toml --granularity month --zone Europe/Berlin"
-        " --purpose 'the bill'",
+        "gateway grant new --to card.cose --bill tariff.toml --granularity month --purpose 'the bill'",
         "gateway grant new --load --to centre.cose --service service.cose --granularity 15min"
         " --purpose 'load of the street'",
         "gateway grant new --raw --to doctor.cose --granularity 1h --until 2027-01-01 --purpose 'a study'",
@@ -53,12 +52,14 @@ def command() -> None:
 )
 @config_option
 @click.option("--to", "card", required=True, type=_FILE, help="The provider's card.")
-@click.option("--granularity", required=True, help="The windows it may open: 1min, 15min, 1h, day, month.")
+@click.option(
+    "--granularity", required=True, help="The windows it may open: 1min, 15min, 1h, day, month, month-15."
+)
 @click.option("--bill", "tariff", type=_FILE, help="Only each window's bill, under the tariff in this file.")
 @click.option("--load", is_flag=True, help="A share of a neighbourhood's load; --to is the centre's card.")
 @click.option("--service", type=_FILE, help="With --load: the card of the registrar's summing service.")
 @click.option("--raw", is_flag=True, help="Every unit. Windows are whole links of the chain, such as 1h.")
-@click.option("--zone", default="UTC", show_default=True, help="Time zone of days and months: Europe/Berlin.")
+@click.option("--zone", help="Time zone of days and months: Europe/Berlin.  [default: the tariff's, or UTC]")
 @click.option("--lanes", type=Lanes(), help="Some of import,export,power,count.  [default: import,export]")
 @click.option("--from", "from_ms", type=Moment(), help="When the first window begins.  [default: now]")
 @click.option("--until", "until_ms", type=Moment(), help="When the grant ends.  [default: never]")
@@ -75,7 +76,7 @@ def new(
     load: bool,
     service: Path | None,
     raw: bool,
-    zone: str,
+    zone: str | None,
     lanes: tuple[str, ...] | None,
     from_ms: int | None,
     until_ms: int | None,
@@ -119,17 +120,18 @@ def new(
             "a load is granted to two parties: use --load with --to the centre's card and --service the "
             "summing service's"
         )
+    prices = None if tariff is None else load_tariff(tariff)
     request = GrantRequest(
         kind="bill" if tariff else "load" if load else "raw" if raw else "windows",
         cards=tuple(_read(path) for path in (card, service) if path is not None),
         granularity=granularity,
-        zone=zone,
+        zone=zone or ("UTC" if prices is None else prices.zone),
         lanes=lanes,
         from_ms=from_ms,
         until_ms=until_ms,
         purpose=purpose,
         meter=meter,
-        tariff=None if tariff is None else tariff_body(load_tariff(tariff)),
+        tariff=None if prices is None else tariff_body(prices),
         confirmed=yes,
         dry_run=dry_run,
     )

@@ -13,7 +13,7 @@ from gateway.chain.layout import LANES
 from gateway.chain.seal import U64
 from gateway.chain.tariff import MAX_QUANTUM
 from gateway.chain.token import TAG_BYTES
-from gateway.chain.window import Granularity
+from gateway.chain.window import MONTH_FROM, Granularity
 from gateway.errors import Refused, UsageError
 from gateway.wire import cose, names
 from gateway.wire.form import (
@@ -21,6 +21,7 @@ from gateway.wire.form import (
     between,
     bstr,
     either,
+    like,
     list_of,
     one_of,
     read,
@@ -39,7 +40,9 @@ _BODY_FIELDS = (
     Field(2, "stream", bstr(STREAM_BYTES)),
     Field(3, "provider", bstr(cose.KID_BYTES)),
     Field(4, "lanes", list_of(one_of(*LANES), most=len(LANES))),
-    Field(5, "granularity", either(uint(40), one_of("day", "month"))),
+    Field(
+        5, "granularity", either(uint(40), one_of("day", "month"), like(MONTH_FROM, "month-2 to month-28"))
+    ),
     Field(6, "zone", tstr()),
     Field(7, "first", uint()),
     Field(8, "until", uint(), optional=True),

@@ -62,7 +62,7 @@ def test_whole_units(granularity: Granularity, unit: int) -> None:
 
 @given(
     st.sampled_from(HARD_ZONES) | st.sampled_from(ALL_ZONES),
-    st.sampled_from(("day", "month")),
+    st.sampled_from(("day", "month", "month-2", "month-15", "month-28")),
     st.sampled_from((1, 10, 1000, 60_000, 300_000, 900_000)),
     MOMENTS,
 )
@@ -81,7 +81,7 @@ def test_calendars(zone: str, size: str, unit_ms: int, ms: int) -> None:
 @pytest.mark.parametrize("zone", HARD_ZONES)
 def test_every_change_of_the_clocks(zone: str) -> None:
     """Around each change of the offset from 1975 to 2045, second by second where it happens."""
-    day, month = (Granularity(size, 1000, zone) for size in ("day", "month"))
+    calendars = [Granularity(size, 1000, zone) for size in ("day", "month", "month-26")]
     info, t = ZoneInfo(zone), 5 * 365 * 86_400
 
     def offset(second: int) -> timedelta | None:
@@ -98,8 +98,8 @@ def test_every_change_of_the_clocks(zone: str) -> None:
             low, high = (middle, high) if offset(middle) == offset(t) else (low, middle)
         for away in (0, 1, 59, 60, 61, 1800, 3599, 3600, 3601, 7200, 86_399, 86_400, 90_000):
             for unit in (high - away, high + away):
-                holds(day, unit)
-                holds(month, unit)
+                for calendar in calendars:
+                    holds(calendar, unit)
         t = high
 
 
@@ -131,6 +131,46 @@ def test_months_are_as_long_as_their_days() -> None:
     for k in range(12 * 50, 12 * 60):
         first = date(1970 + k // 12, 1 + k % 12, 1)
         assert month.start(k) == day.start((first - date(1970, 1, 1)).days)
+
+
+@pytest.mark.parametrize("first_day", range(2, 29))
+def test_months_may_begin_on_another_day(first_day: int) -> None:
+    """Month k is the one that begins in calendar month k."""
+    zone = "Europe/Berlin"
+    month, day = Granularity(f"month-{first_day}", 1000, zone), Granularity("day", 1000, zone)
+    for k in range(12 * 55, 12 * 57):
+        first = date(1970 + k // 12, 1 + k % 12, first_day)
+        begin = day.start((first - date(1970, 1, 1)).days)
+        assert month.start(k) == begin
+        assert (month.index(begin), month.index(begin - 1)) == (k, k - 1)
+    assert str(month) == f"month-{first_day}"
+    assert Granularity.parse(str(month), 1000, zone) == month
+
+
+def test_a_month_from_its_first_day_is_a_month() -> None:
+    """One granularity, one form."""
+    assert Granularity.parse("month-1", 1000, "Europe/Berlin") == Granularity("month", 1000, "Europe/Berlin")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "month-0",
+        "month-29",
+        "month-31",
+        "month-015",
+        "month-",
+        "months",
+        "month 5",
+        "month-5\n",
+        "month-\u0665",
+    ],
+)
+def test_no_month_begins_on_such_a_day(text: str) -> None:
+    with pytest.raises(
+        UsageError, match="it must be day, month, or month-2 to month-28 for months that begin on"
+    ):
+        Granularity.parse(text, 1000, "Europe/Berlin")
 
 
 @given(st.sampled_from(HARD_ZONES), st.integers(0, 50_000))

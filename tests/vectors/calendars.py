@@ -82,6 +82,8 @@ def granularity() -> dict[str, Any]:
         _calendar("day", "Europe/Berlin", 1000, _days(2025, 3, 29, 4)),
         _calendar("day", "Europe/Berlin", 3_600_000, _days(2025, 10, 25, 4)),
         _calendar("month", "Europe/Berlin", 1000, year),
+        _calendar("month-15", "Europe/Berlin", 1000, [day.replace(day=15) for day in year]),
+        _calendar("month-28", "America/Havana", 60_000, [day.replace(day=28) for day in year]),
         _calendar("day", "America/Havana", 1000, _days(2025, 3, 8)),
         _calendar("day", "America/Havana", 1000, _days(2025, 11, 1)),
         _calendar("day", "Asia/Beirut", 1000, _days(2025, 3, 29)),
@@ -112,6 +114,8 @@ def granularity() -> dict[str, Any]:
             ("90s", 30_000, 3),
             ("day", 1000, "day"),
             ("month", 60_000, "month"),
+            ("month-1", 60_000, "month"),
+            ("month-15", 60_000, "month-15"),
         )
     ]
     return described(

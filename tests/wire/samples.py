@@ -88,7 +88,7 @@ UNIT_MS = st.sampled_from((1, 1000, 60_000))
 WHOLE = st.builds(Granularity, st.integers(1, 2**40 - 1), UNIT_MS)
 CALENDAR = st.builds(
     Granularity,
-    st.sampled_from(("day", "month")),
+    st.sampled_from(("day", "month", "month-15")),
     UNIT_MS,
     st.sampled_from(("UTC", "Europe/Berlin", "America/Argentina/ComodRivadavia")),
 )

@@ -93,6 +93,10 @@ VALUES: tuple[Any, ...] = (
         "UTC",
         "day",
         "month",
+        "month-15",
+        "month-28",
+        "month-1",
+        "month-29",
         "week",
         "tpm",
         "gateway",
@@ -333,6 +337,7 @@ def test_the_cddl_is_tight(kind: type[Any], changes: dict[int, Any]) -> None:
     ("kind", "changes"),
     [
         *(("windows", {key: value}) for key, value in ((5, 0), (5, 2**40), (5, "week"), (5, 900), (4, []))),
+        *(("windows", {5: f"month-{day}"}) for day in (0, 1, 29, "02", "2x", "")),
         *(("windows", {key: value}) for key, value in ((4, ["heat"]), (9, "x" * 257), (10, "x"), (15, 0))),
         *(("windows", {key: value}) for key, value in ((15, 1), (16, 2), (17, 0))),
         *(("bill", {key: value}) for key, value in ((15, 0), (15, -1), (15, 2**63), (16, 2), (15, "cent"))),

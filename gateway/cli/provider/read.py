@@ -33,7 +33,9 @@ EXAMPLE = "gateway provider read --key acme --store s3://home --stream 5f0c... -
 )
 @key_option
 @place_options
-@click.option("--granularity", help="10s, 15min, 1h, day, month.  [default: the finest that is granted]")
+@click.option(
+    "--granularity", help="10s, 15min, 1h, day, month, month-15.  [default: the finest that is granted]"
+)
 @click.option("--lanes", type=Lanes(), help="Some of import,export,power,count.  [default: all granted]")
 @click.option("--from", "from_ms", type=Moment(), help="The first window begins here or later.")
 @click.option("--until", "until_ms", type=Moment(), help="The last window ends here or earlier.")
