@@ -137,7 +137,7 @@ class TimeOfUse:
                 kind = int(calendar.kinds(some[missing[0][0], None])[0])
                 name = "public holidays" if kind == HOLIDAY else f"day {kind + 1} of the week"
                 raise UsageError(
-                    f"{lane}: no rule has a price from {minute // 60:02}:{minute % 60:02} on of {name}, such "
+                    f"{lane}: no rule has a price from {spell_minute(minute)} on of {name}, such "
                     f"as {spell_date(day)}; end with one that has only a price, for all other times"
                 )
 
@@ -233,6 +233,11 @@ def _change(east: Callable[[int], timedelta], x: int, y: int) -> int:
 def spell_date(day: int) -> str:
     """A date as people write it: "2026-01-06"."""
     return (date(1970, 1, 1) + timedelta(days=day)).isoformat()
+
+
+def spell_minute(minute: int) -> str:
+    """A time of day: "06:00"; "24:00" is the end of the day."""
+    return f"{minute // 60:02}:{minute % 60:02}"
 
 
 def check_size(lane: str, prices: Sequence[int]) -> None:

@@ -6,7 +6,7 @@
 
     [[import]]                  # time of use: the first rule that fits
     price = "0.3215"
-    days = ["mon", "tue", "wed", "thu", "fri"]
+    days = ["mon-fri"]          # gateway.config.rules has what else a rule may say
     from = "06:00"
     until = "22:00"
     [[import]]
@@ -15,6 +15,8 @@
     [export]                    # dynamic: a price for each step from `start` on
     start = 2026-11-01T00:00:00+01:00
     prices = ["-0.0810", "-0.0790"]
+
+    [bill]                      # the bill's other lines, no part of the tariff: see gateway.provider.invoice
 
 Prices are text, so that no decimal is lost; all prices of a file get as many decimals as the finest. A price
 that the household is paid is negative. Days are Monday to Sunday, and times of day are those of the zone.
@@ -29,20 +31,42 @@ from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Any
 
-from gateway.chain.tariff import MAX_DECIMALS, Dynamic, Rule, Tariff, TimeOfUse
+from gateway.chain.tariff import MAX_DECIMALS, Dynamic, Tariff, TimeOfUse
 from gateway.chain.window import Granularity
+from gateway.config.rules import RULE_KEYS, Names, known_keys
 from gateway.errors import UsageError
 
-_DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
-_KEYS = {"currency", "zone", "step", "import", "export"}
-_RULE_KEYS = {"price", "days", "from", "until"}
+_KEYS = {
+    *(
+        "currency",
+        "zone",
+        "step",
+        "since",
+        "before",
+        "import",
+        "export",
+        "holidays",
+        "seasons",
+        "days",
+        "bill",
+    ),
+}
 _MOST_DIGITS = 9  # before the decimal point: a price of billions is a mistake
 
 
 def load_tariff(path: Path) -> Tariff:
     """The tariff in a file. UsageError names the file, what is wrong in it, and what it must be."""
+    raw = read_toml(path)
     try:
-        raw = tomllib.loads(path.read_text(encoding="utf-8"))
+        return _tariff(raw)
+    except UsageError as error:
+        raise UsageError(f"{path}: {error}") from None
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """All that the file of a tariff says. UsageError where it cannot be read."""
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise UsageError(f"{path}: the file cannot be read: {error.strerror}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
@@ -51,15 +75,15 @@ def load_tariff(path: Path) -> Tariff:
         raise UsageError(
             f"{path}: this is not a tariff's TOML: it has a huge number, or is nested too deeply"
         ) from None
-    try:
-        return _tariff(raw)
-    except UsageError as error:
-        raise UsageError(f"{path}: {error}") from None
 
 
 def _tariff(raw: Mapping[str, Any]) -> Tariff:
-    _known(raw, _KEYS, "a tariff")
+    known_keys(raw, _KEYS, "a tariff")
     lanes = {lane: raw[lane] for lane in ("import", "export") if lane in raw}
+    for lane, prices in lanes.items():
+        for rule in prices if isinstance(prices, list) else ():
+            if isinstance(rule, dict):
+                known_keys(rule, RULE_KEYS, lane)
     scale = max((_decimals(price) for prices in lanes.values() for price in _texts(prices)), default=0)
     currency = raw.get("currency")
     if not isinstance(currency, str):
@@ -67,19 +91,22 @@ def _tariff(raw: Mapping[str, Any]) -> Tariff:
     step = Granularity.parse(str(raw.get("step", "15min")), 1).size
     if not isinstance(step, int):
         raise UsageError(f'step is "{step}"; it must be a length such as "15min" or "1h"')
+    names = Names.read(raw)
     return Tariff(
         currency=currency,
         scale=scale,
         zone=str(raw.get("zone", "UTC")),
         step_ms=step,
-        prices={lane: _prices(lane, prices, scale) for lane, prices in lanes.items()},
+        prices={lane: _prices(lane, prices, scale, names) for lane, prices in lanes.items()},
+        calendar=names.calendar,
     )
 
 
-def _prices(lane: str, raw: Any, scale: int) -> TimeOfUse | Dynamic:
+def _prices(lane: str, raw: Any, scale: int, names: Names) -> TimeOfUse | Dynamic:
     if isinstance(raw, list):
-        return TimeOfUse(tuple(_rule(lane, rule, scale) for rule in raw))
-    _known(raw, {"start", "prices"}, lane)
+        priced = ((rule, _whole(rule["price"], scale)) for rule in raw)
+        return TimeOfUse(tuple(one for rule, price in priced for one in names.rules(lane, rule, price)))
+    known_keys(raw, {"start", "prices"}, lane)
     start = raw.get("start")
     if not isinstance(start, datetime) or start.tzinfo is None:
         raise UsageError(
@@ -87,30 +114,6 @@ def _prices(lane: str, raw: Any, scale: int) -> TimeOfUse | Dynamic:
         )
     start_ms = (start - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(milliseconds=1)
     return Dynamic(start_ms, tuple(_whole(price, scale) for price in raw["prices"]))
-
-
-def _rule(lane: str, raw: Any, scale: int) -> Rule:
-    _known(raw, _RULE_KEYS, lane)
-    days = raw.get("days", list(_DAYS))
-    if not isinstance(days, list) or not days or not all(day in _DAYS for day in days):
-        raise UsageError(f"{lane}: days are {days!r}; they must be some of {list(_DAYS)}")
-    begin, end = _minute(lane, raw.get("from", "00:00")), _minute(lane, raw.get("until", "24:00"))
-    if begin >= end:
-        raise UsageError(
-            f"{lane}: a rule from {raw.get('from', '00:00')} until {raw.get('until', '24:00')} covers no "
-            "time of a day; for a night write two rules, until 24:00 and from 00:00"
-        )
-    return Rule(_whole(raw["price"], scale), tuple(sorted(set(map(_DAYS.index, days)))), begin, end)
-
-
-def _known(raw: Any, keys: set[str], what: str) -> None:
-    if not isinstance(raw, dict):
-        raise UsageError(f"{what} must be a table")
-    unknown = set(raw) - keys
-    if unknown:
-        raise UsageError(
-            f"{what}: {', '.join(sorted(unknown))} is not a known key; known are {', '.join(sorted(keys))}"
-        )
 
 
 def _texts(raw: Any) -> list[Any]:
@@ -144,12 +147,3 @@ def _decimals(price: Any) -> int:
 
 def _whole(price: Any, scale: int) -> int:
     return int(_decimal(price).scaleb(scale))
-
-
-def _minute(lane: str, text: Any) -> int:
-    hour, colon, minute = str(text).partition(":")
-    if colon and hour.isdecimal() and minute.isdecimal() and int(minute) < 60 and int(hour) <= 24:
-        at = int(hour) * 60 + int(minute)
-        if at <= 24 * 60:
-            return at
-    raise UsageError(f'{lane}: {text!r} is not a time of day, such as "06:00", or "24:00" for the end')

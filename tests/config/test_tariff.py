@@ -102,7 +102,8 @@ def test_what_a_file_says_comes_through_its_encoding(text: str, tmp_path: Path) 
         ("06:00", "24:01", "'24:01' is not a time of day"),
         ("06:00", "06:60", "'06:60' is not a time of day"),
         ("06:00", "06:10", "a price changes within a step of 15min"),
-        ("06:00", "23:00", "from 23:00 until 22:00 covers no time of a day; for a night write two rules"),
+        ("06:00", "22:00", "from 22:00 until 22:00 covers no time of a day"),
+        ("06:00", "24:00", "from 24:00 until 22:00 covers no time of a day"),
         ('"fri"', '"Fri"', "import: days are .*; they must be some of"),
         ('["fri", "mon", "tue", "wed", "thu"]', "[]", "they must be some of"),
         ('["fri", "mon", "tue", "wed", "thu"]', "[[1]]", "they must be some of"),
@@ -112,7 +113,7 @@ def test_what_a_file_says_comes_through_its_encoding(text: str, tmp_path: Path) 
         (
             'price = "0.24"',
             'price = "0.24"\ncost = 1',
-            "import: cost is not a known key; known are days, from",
+            "import: cost is not a known key; known are before, days, from",
         ),
         ("[[export]]", "[[exports]]", "exports is not a known key"),
         (TIME_OF_USE, 'currency = "EUR"', "for import, for export, or for both"),

@@ -121,6 +121,40 @@ price = "0.2450"
 start = 2026-11-01T00:00:00+01:00
 prices = ["-0.0810", "-0.0790"]
 """
+_CALENDAR = b"""currency = "EUR"
+zone = "Europe/Madrid"
+since = 2026-01-01
+before = 2027-01-01
+[holidays]
+country = "ES"
+subdivision = "MD"
+add = [2026-11-09]
+remove = [2026-04-03]
+[seasons]
+winter = ["oct-mar"]
+heating = [{ since = 2026-10-15, before = 2027-04-15 }]
+[days]
+red = { dates = [2026-01-05, 2026-01-07], begin = "06:00" }
+[[import]]
+price = "0.7"
+days = ["red"]
+from = "22:00"
+[[import]]
+price = "0.3"
+days = ["mon-fri", "holiday"]
+season = "winter"
+from = "22:00"
+until = "06:00"
+[[import]]
+price = "0.2"
+[[bill.line]]
+name = "Standing charge"
+amount = "0.5"
+per = "day"
+[[bill.line]]
+name = "VAT"
+percent = "21"
+"""
 
 
 def _profiles() -> list[bytes]:
@@ -150,5 +184,5 @@ TARGETS = (
     ),
     Target("capture", UsageError, _capture, lambda: _CAPTURES),
     Target("counter", MeterError, _File(_counter), lambda: [b'{"next": 4096}', b"[["]),
-    Target("tariff", UsageError, _File(load_tariff), lambda: [_TARIFF, *_BARE]),
+    Target("tariff", UsageError, _File(load_tariff), lambda: [_TARIFF, _CALENDAR, *_BARE]),
 )

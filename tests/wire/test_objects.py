@@ -347,8 +347,8 @@ def test_what_each_kind_refuses(kind: type[Any], changes: dict[int, Any], says: 
         (
             "windows",
             {5: "week"},
-            'granularity is invalid: expected an integer from 0 to 2^40 - 1 or "day" or "month" or month-2 to '
-            "month-28, found",
+            'granularity is invalid: expected an integer from 0 to 2^40 - 1 or "day" or "month" or month-2 '
+            "to month-28, found",
         ),
         ("windows", {6: "Mars/Olympus"}, "not in the IANA list"),
         ("windows", {7: 2**63}, "outside the calendar"),
