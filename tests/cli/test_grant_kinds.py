@@ -154,6 +154,53 @@ async def test_a_bill(home: Home, provider: Provider, tariff: Path, gateway: Run
         assert len(one["amount"].partition(".")[2]) == 10
 
 
+BILL = """
+[bill]
+round = "0.05"
+[[bill.line]]
+name = "Standing charge"
+amount = "0.31"
+per = "day"
+[[bill.line]]
+name = "VAT"
+percent = "8.1"
+"""
+
+
+async def test_the_other_lines_of_a_bill(home: Home, provider: Provider, tariff: Path, gateway: Run) -> None:
+    """They are the provider's: the household's tariff is the same without them."""
+    assert (await gateway(*new(provider, "--bill", str(tariff), "--granularity", "day")))[0] == 0
+    command = await read(home, provider, "bill", "--tariff", str(tariff))
+    _, plain, _ = await gateway(*command)
+    tariff.write_text(TARIFF + BILL)
+    code, out, _ = await gateway(*command)
+    assert code == 0
+    bills, lines = out.split("\n\n")
+    assert bills.split() == plain.split()
+    rows = [line.split() for line in lines.splitlines()]
+    assert rows[0] == ["from", "until", "line", "amount", "currency"]
+    assert len(rows) == 1 + 4 * 4
+
+    document = json.loads((await gateway(*command, "--json"))[1])
+    for i, one in enumerate(document["bills"]):
+        energy, charge, vat = (Decimal(line["amount"]) for line in one["lines"])
+        assert [line["name"] for line in one["lines"]] == ["energy", "Standing charge", "VAT"]
+        assert all(amount % Decimal("0.05") == 0 for amount in (energy, charge, vat))
+        assert abs(energy - Decimal(one["amount"])) <= Decimal("0.025")
+        assert charge == Decimal("0.30")
+        assert abs(vat - (energy + charge) * Decimal("0.081")) <= Decimal("0.025")
+        assert Decimal(one["total"]) == energy + charge + vat
+        assert rows[4 * i + 4][-3:] == ["total", one["total"], "EUR"]
+
+    tariff.write_text(TARIFF + BILL.replace('"day"', '"month"'))
+    code, out, err = await gateway(*command)
+    assert (code, out) == (2, "")
+    assert "Standing charge is charged per month, and the billing period from 2026-05-29 00:00 until" in err
+    tariff.write_text(TARIFF + BILL.replace('"8.1"', "8.1"))
+    code, out, err = await gateway(*command)
+    assert (code, out, err.startswith(f"gateway: {tariff}: bill: VAT: percent is 8.1;")) == (2, "", True)
+
+
 async def test_a_dry_run_says_what_would_be_learnt_and_grants_nothing(
     home: Home, provider: Provider, tariff: Path, gateway: Run
 ) -> None:

@@ -12,13 +12,14 @@ from pathlib import Path
 
 from gateway.config import Config, example, location
 from gateway.config.store import StoreSection
-from gateway.config.tariff import load_tariff
+from gateway.config.tariff import load_tariff, read_toml
 from gateway.errors import MeterError, UsageError
 from gateway.host.clock import SystemClock
 from gateway.meters.capture import replay
 from gateway.meters.dlms.polled.counter import InvocationCounter
 from gateway.meters.profile import parse_profile, profile_ids
 from gateway.meters.secrets import read_secrets
+from gateway.provider.invoice import Terms
 from tests.fuzz.engine import Target
 from tests.fuzz.modbus import at_once
 
@@ -69,6 +70,12 @@ def _capture(data: bytes) -> None:
     """What the capture's own reader refuses is a MeterError."""
     with suppress(MeterError):
         at_once(replay(data.decode("utf-8", "replace"), SystemClock("host")))
+
+
+def _tariff(path: Path) -> None:
+    """With the bill's other lines."""
+    load_tariff(path)
+    Terms.read(read_toml(path).get("bill", {}))
 
 
 def _counter(path: Path) -> None:
@@ -184,5 +191,5 @@ TARGETS = (
     ),
     Target("capture", UsageError, _capture, lambda: _CAPTURES),
     Target("counter", MeterError, _File(_counter), lambda: [b'{"next": 4096}', b"[["]),
-    Target("tariff", UsageError, _File(load_tariff), lambda: [_TARIFF, _CALENDAR, *_BARE]),
+    Target("tariff", UsageError, _File(_tariff), lambda: [_TARIFF, _CALENDAR, *_BARE]),
 )

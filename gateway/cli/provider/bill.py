@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
 
@@ -13,12 +13,13 @@ from gateway.chain.layout import LANES
 from gateway.cli.output import examples, json_option, print_json, print_table
 from gateway.cli.provider.place import Place, age_option, key_option, place_options
 from gateway.cli.provider.rows import local, stream_csv, stream_table, utc
-from gateway.config.tariff import load_tariff
+from gateway.config.tariff import load_tariff, read_toml
 from gateway.errors import Refused, UsageError
 from gateway.host.clock import SystemClock, unix_ms
 from gateway.provider.bill import Bill, bill_grants, bills
 from gateway.provider.grants import OwnGrant
 from gateway.provider.identity import Identity, open_identity
+from gateway.provider.invoice import Line, Terms
 from gateway.provider.raw import RawUnits, raw_grants, units
 from gateway.provider.sums import Row
 from gateway.stream.reader import StreamReader
@@ -45,9 +46,21 @@ RAW_EXAMPLE = f"gateway provider raw {_PLACE} --csv"
 def bill(folder: Path, place: Place, tariff_file: Path, max_age_ms: int, as_json: bool) -> None:
     """Compute each billing period's amount, and learn nothing finer.
 
-    Each amount is rounded to the quantum that the household chose, so it is exact to half of that.
+    Each amount is rounded to the quantum that the household chose, so it is exact to half of that. Where the
+    tariff file has a table [bill], each period's other lines and its total follow, rounded:
+
+    \b
+      [bill]
+      round = "0.01"                # each line; halves go away from zero
+      [[bill.line]]
+      name = "Standing charge"
+      amount = "0.5012"
+      per = "day"                   # or month, or period
+      [[bill.line]]
+      name = "VAT"
+      percent = "20"                # of all lines above
     """
-    tariff = load_tariff(tariff_file)
+    tariff, terms = load_tariff(tariff_file), load_terms(tariff_file)
 
     show = _print_document if as_json else _print_table
 
@@ -60,30 +73,32 @@ def bill(folder: Path, place: Place, tariff_file: Path, max_age_ms: int, as_json
                     made.append(one)
             except Refused:  # what came before stands: each bill has its own token
                 if made:
-                    show(held, made)
+                    show(held, made, terms)
                 raise
-            show(held, made)
+            show(held, made, terms)
 
     asyncio.run(found())
 
 
-def _print_document(held: list[OwnGrant], made: list[Bill]) -> None:
+def _print_document(held: list[OwnGrant], made: list[Bill], terms: Terms | None) -> None:
     print_json(
         {
             "grants": [str(one) for one in held],
             "notes": [note for one in held for note in one.notes],
-            "bills": [_document(one) for one in made],
+            "bills": [_document(bill, _lines(bill, terms)) for bill in made],
         }
     )
 
 
-def _print_table(held: list[OwnGrant], made: list[Bill]) -> None:
+def _print_table(held: list[OwnGrant], made: list[Bill], terms: Terms | None) -> None:
     rows = [
         [local(b.start), local(b.end), _amount(b), _quantum(b), b.tariff.currency, ", ".join(b.lanes)]
         for b in made
     ]
     names = ["from", "until", "amount", "quantum", "currency", "for"]
     print_table(names, rows, numbers=["amount", "quantum"])
+    if terms is not None and made:
+        _print_papers(made, terms)
     for one in held:
         for sentence in (str(one), *one.notes):
             click.echo(sentence, err=True)
@@ -99,7 +114,32 @@ def _quantum(bill: Bill) -> str:
     return f"{bill.rounding.normalize():f}"
 
 
-def _document(bill: Bill) -> dict[str, object]:
+def load_terms(path: Path) -> Terms | None:
+    """The table [bill] of a tariff file; None where it has none."""
+    raw = read_toml(path)
+    try:
+        return Terms.read(raw["bill"]) if "bill" in raw else None
+    except UsageError as error:
+        raise UsageError(f"{path}: {error}") from None
+
+
+def _lines(bill: Bill, terms: Terms | None) -> Sequence[Line]:
+    """The lines of the bill's paper, the total last; none without terms."""
+    return () if terms is None else terms.invoice(bill.amount, bill.start, bill.end, bill.tariff.zone)
+
+
+def _print_papers(made: Sequence[Bill], terms: Terms) -> None:
+    click.echo()
+    rows = [
+        [local(bill.start), local(bill.end), line.name, f"{line.amount:f}", bill.tariff.currency]
+        for bill in made
+        for line in _lines(bill, terms)
+    ]
+    print_table(["from", "until", "line", "amount", "currency"], rows, numbers=["amount"])
+
+
+def _document(bill: Bill, lines: Sequence[Line]) -> dict[str, object]:
+    paper = [{"name": line.name, "amount": f"{line.amount:f}"} for line in lines]
     return {
         "from": utc(bill.start),
         "until": utc(bill.end),
@@ -107,6 +147,7 @@ def _document(bill: Bill) -> dict[str, object]:
         "amount": _amount(bill),
         "quantum": _quantum(bill),
         "currency": bill.tariff.currency,
+        **({"lines": paper[:-1], "total": paper[-1]["amount"]} if paper else {}),
     }
 
 
