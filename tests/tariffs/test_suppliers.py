@@ -174,6 +174,14 @@ def test_a_month_of_any_readings_is_billed_exactly(name: str, period: str) -> No
     assert Fraction(amount, 10 ** (tariff.scale + 6)) == due
 
 
+@pytest.mark.parametrize(("name", "period"), CASES)
+def test_a_bill_of_a_month_may_be_granted(name: str, period: str) -> None:
+    """No few steps decide nearly all of it."""
+    tariff, size = load(name), period.partition("/")[0]
+    a, b = span(period, tariff.zone, 1000)
+    assert list(tariff.periods(list(tariff.lanes), Granularity(size, 1000, tariff.zone), a, b)) == [(a, b)]
+
+
 def test_months_in_which_clocks_change_are_an_hour_longer_or_shorter() -> None:
     """So that the cases above have such a day."""
     for period, hours in (("month/3", 743), ("month/10", 745), ("month-15/3", 743), ("month-15/10", 745)):

@@ -13,13 +13,14 @@ from gateway.chain.layout import LANES
 from gateway.cli.output import examples, json_option, print_json, print_table
 from gateway.cli.provider.place import Place, age_option, key_option, place_options
 from gateway.cli.provider.rows import local, stream_csv, stream_table, utc
-from gateway.config.tariff import load_tariff, read_toml
+from gateway.cli.tariff import load_terms
+from gateway.config.tariff import load_tariff
 from gateway.errors import Refused, UsageError
 from gateway.host.clock import SystemClock, unix_ms
 from gateway.provider.bill import Bill, bill_grants, bills
 from gateway.provider.grants import OwnGrant
 from gateway.provider.identity import Identity, open_identity
-from gateway.provider.invoice import Line, Terms
+from gateway.provider.invoice import Line
 from gateway.provider.raw import RawUnits, raw_grants, units
 from gateway.provider.sums import Row
 from gateway.stream.reader import StreamReader
@@ -112,15 +113,6 @@ def _amount(bill: Bill) -> str:
 
 def _quantum(bill: Bill) -> str:
     return f"{bill.rounding.normalize():f}"
-
-
-def load_terms(path: Path) -> Terms | None:
-    """The table [bill] of a tariff file; None where it has none."""
-    raw = read_toml(path)
-    try:
-        return Terms.read(raw["bill"]) if "bill" in raw else None
-    except UsageError as error:
-        raise UsageError(f"{path}: {error}") from None
 
 
 def _lines(bill: Bill, terms: Terms | None) -> Sequence[Line]:
