@@ -20,7 +20,7 @@ from gateway.host.clock import SystemClock, unix_ms
 from gateway.provider.bill import Bill, bill_grants, bills
 from gateway.provider.grants import OwnGrant
 from gateway.provider.identity import Identity, open_identity
-from gateway.provider.invoice import Line
+from gateway.provider.invoice import Line, Terms
 from gateway.provider.raw import RawUnits, raw_grants, units
 from gateway.provider.sums import Row
 from gateway.stream.reader import StreamReader
