@@ -12,7 +12,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
-from itertools import pairwise
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
@@ -211,9 +210,10 @@ class Tariff:
 
     def _merged(self, lane: str, size: int, a: int, b: int) -> list[Weight]:
         prices = self._prices(lane, a // size, b // size)
-        changes = (np.flatnonzero(prices[1:] != prices[:-1]) + 1).tolist()
-        ends = pairwise([0, *changes, len(prices)])
-        return [Weight(a + size * x, a + size * y, int(prices[x])) for x, y in ends if x < y]
+        begins = np.flatnonzero(np.append(True, prices[1:] != prices[:-1])[: len(prices)])
+        firsts, ends = a + size * begins, a + size * np.append(begins[1:], len(prices))
+        columns = firsts.tolist(), ends.tolist(), prices[begins].tolist()
+        return [Weight(*run) for run in zip(*columns, strict=True)]
 
     def _prices(self, lane: str, first: int, end: int) -> Ints:
         """The price of each step number [first, end), counted from phase 0 of Unix time."""

@@ -36,16 +36,21 @@ class Bill:
     periods: dict[tuple[int, int], Steps]
 
 
+def quantum(one: Held) -> int:
+    """Q of a bill grant: what its bills are rounded to, in the unit of a bill."""
+    return _tariff(one).cent
+
+
 def bits(one: Held) -> float:
     """The most that one bill of the grant says, in bits: log2(1 + expected bill / Q), for a home that draws
     MEAN_W in each lane that is priced; of the bills of the first year."""
-    tariff, unit_ms = _tariff(one), one.granularity.unit_ms
+    unit_ms = one.granularity.unit_ms
     year = [(one.grant.first, one.grant.first + _YEAR_MS // unit_ms)]
     bills = [
         sum(int(abs(x[:, 2]) @ (x[:, 1] - x[:, 0])) for x in steps.values())
         for _, _, steps in _billed(one, year)
     ]
-    return log2(1 + max(bills, default=0) * unit_ms * MEAN_W / 3600 / tariff.cent)
+    return log2(1 + max(bills, default=0) * unit_ms * MEAN_W / 3600 / quantum(one))
 
 
 class Prices:

@@ -133,3 +133,9 @@ def share(one: Borders, other: Borders) -> bool:
         return share(other, one)
     common = lcm(one.size, other.size)
     return -(-max(one.first, other.first) // common) * common <= min(one.last, other.last)
+
+
+def sorted_once(*units: Units) -> Units:
+    """All these units, each once, in order."""
+    x = np.sort(np.concatenate(units))
+    return np.asarray(x[np.append(True, x[1:] != x[:-1])[: len(x)]])

@@ -12,8 +12,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
-from gateway.chain.consent.borders import FAR, NONE, Scale, Units
+from gateway.chain.consent.borders import FAR, NONE, Scale, Units, sorted_once
+from gateway.chain.consent.span import Residues, spanning
 
 FREE = -2
 """Stands for the reference of an unknown that lies in no cell."""
@@ -77,12 +79,6 @@ class Lane:
         return cls(name, first, end, rows, prices, kinds, cell)
 
 
-def sorted_once(*units: Units) -> Units:
-    """All these units, each once, in order."""
-    x = np.sort(np.concatenate(units))
-    return np.asarray(x[np.append(True, x[1:] != x[:-1])[: len(x)]])
-
-
 def _edges(scale: Scale, points: Units) -> Units:
     """The borders of the cells that the points lie in, and the ends of the scale."""
     cut = points[(scale.first < points) & (points < scale.last) & ~scale.at(points)]
@@ -94,12 +90,22 @@ def _edges(scale: Scale, points: Units) -> Units:
 
 
 def _numbered(keys: Units) -> Units:
-    """A number for each row, the same for equal rows."""
-    order = np.lexsort(keys.T)
-    change = np.concatenate([[0], (np.diff(keys[order], axis=0) != 0).any(axis=1).astype(np.int64)])
-    numbers = np.empty(len(keys), dtype=np.int64)
-    numbers[order] = np.cumsum(change)
-    return numbers
+    """A number for each row, the same for equal rows; numbers rise with the first row that has each."""
+    numbers = np.zeros(len(keys), dtype=np.int64)
+    if not keys.size:
+        return numbers
+    some = np.random.default_rng(0)
+    while True:  # until no two rows that differ have one hash
+        hashes = keys @ some.integers(-(2**63), 2**63, keys.shape[1], dtype=np.int64)
+        order = np.argsort(hashes, kind="stable")
+        alike = hashes[order[1:]] == hashes[order[:-1]]
+        equal = (keys[order[1:]] == keys[order[:-1]]).all(axis=1)
+        if not (alike & ~equal).any():
+            begins = np.flatnonzero(np.append(True, ~equal))
+            in_order = np.empty(len(begins), dtype=np.int64)
+            in_order[np.argsort(order[begins])] = np.arange(len(begins))
+            numbers[order] = np.repeat(in_order, np.diff([*begins, len(order)]))
+            return numbers
 
 
 class _Index:
@@ -142,24 +148,37 @@ class Unknowns:
         order = np.argsort(rows, axis=1, kind="stable")
         self.rows, self.values = np.take_along_axis(rows, order, 1), np.take_along_axis(values, order, 1)
         self.column = _numbered(np.column_stack([self.rows, self.values]))
-        self._touching, self._of = _Index(self.rows), _Index(self.kinds, self.reference)
+        self._of = _Index(self.kinds, self.reference)
 
-    def entries(self, at: int) -> dict[int, int]:
-        """What each equation has for an unknown."""
-        pairs = zip(self.rows[at].tolist(), self.values[at].tolist(), strict=True)
-        return {row: value for row, value in pairs if row != NONE}
+    def spanning(self, prime: int) -> NDArray[np.bool_]:
+        """Which unknowns have columns that span those of all others, modulo the prime: there may be more than
+        needed."""
+        numbers, width = _numbered(self.rows), self.rows.shape[1]
+        some = (self.rows != NONE).any(axis=1)
+        taken: NDArray[np.bool_] = some & (np.bincount(numbers)[numbers] <= width)
+        order = np.flatnonzero(some & ~taken)
+        order = order[np.argsort(numbers[order], kind="stable")]
+        for group in np.split(order, np.flatnonzero(np.diff(numbers[order])) + 1) if len(order) else ():
+            columns = self.rows[group[0]] != NONE
+            taken[group[spanning(self.values[group][:, columns], prime)]] = True
+        return taken
 
-    def groups(self) -> Iterator[Units]:
-        """The unknowns in groups that the same equations have something for."""
-        numbers = _numbered(self.rows)
-        order = np.argsort(numbers, kind="stable")
-        for group in np.split(order, np.flatnonzero(np.diff(numbers[order])) + 1):
-            if len(group) and self.rows[group[0], -1] != NONE:
-                yield group
+    def classes_of_sum_0(self, x: Residues, prime: int) -> Iterator[tuple[int, Units]]:
+        """The classes whose sums are 0 if the unknowns have these values, with the unknowns of each."""
+        numbers = np.hstack([self.kinds, self.reference])
+        at, column = np.nonzero(numbers >= 0)
+        signs = np.where(column < self.kinds.shape[1], 1, -1)
+        for kind in _near_0(numbers[at, column], x[at] * signs, prime):
+            members = self.of_class(kind)
+            if len(members) and (x[members] @ self.share(kind, members)) % prime == 0:
+                yield kind, members
 
-    def touching(self, rows: Iterable[int]) -> Units:
-        """The unknowns for which any of these equations has something."""
-        return self._touching.rows(rows)
+    def alike_of_sum_0(self, x: Residues, prime: int) -> Iterator[Units]:
+        """The unknowns of each column whose sum is 0 if the unknowns have these values."""
+        for column in _near_0(self.column, x, prime):
+            members = np.flatnonzero(self.column == column)
+            if x[members].sum() % prime == 0:
+                yield members
 
     def of_class(self, kind: int) -> Units:
         """The unknowns for which a class's sum has something."""
@@ -189,6 +208,13 @@ class Unknowns:
                 same = (pairs == pairs[:, :1]).all(axis=(0, 1))
                 return {row: price for row, price in pairs[:, 0, same].T.tolist() if row != NONE}
         return {}
+
+
+def _near_0(numbers: Units, values: Residues, prime: int) -> list[int]:
+    """The numbers beside which the sum of values may be 0 modulo the prime: in floats, which sum 10^5 values
+    to 10^-4 of the prime."""
+    sums = np.bincount(numbers, (values / prime).astype(np.float64))
+    return [int(x) for x in np.flatnonzero((abs(sums - np.rint(sums)) < 1e-4) & (np.bincount(numbers) > 0))]
 
 
 def _of_lane(lane: Lane) -> tuple[Units, Units, Units, Units, Units]:

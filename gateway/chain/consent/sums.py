@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from fractions import Fraction
-from functools import partial
 from itertools import pairwise
-from math import lcm
 
 import numpy as np
 
-from gateway.chain.consent.bills import Bill, Prices
+from gateway.chain.consent.bills import Bill, Prices, quantum
 from gateway.chain.consent.borders import FAR, NONE, Scale, Units, horizon, scales
-from gateway.chain.consent.classes import FREE, Lane, Part, Steps, Unknowns
+from gateway.chain.consent.classes import Lane, Part, Steps, Unknowns
 from gateway.chain.consent.held import Finding, Held, sentence
-from gateway.chain.consent.span import Span, independent
+from gateway.chain.consent.span import REST, Residues, Rows, magnitude, random_prime, randoms, sums_of
 from gateway.chain.consent.windows import of_lane, opened
 from gateway.chain.layout import ENERGY
 from gateway.chain.window import spell_ms
@@ -43,11 +40,11 @@ class _Equation:
 
 @dataclass(frozen=True, slots=True)
 class _Sum:
-    """A sum that follows from equations with these weights, with all unknowns that they touch."""
+    """A sum that follows from equations with these weights, modulo the check's prime."""
 
     parts: tuple[Part, ...]
     kinds: tuple[int, ...]
-    weights: dict[int, Fraction]
+    weights: dict[int, int]
 
 
 def by_bills(held: Sequence[Held], prices: Prices) -> list[Finding]:
@@ -78,7 +75,9 @@ def by_bills(held: Sequence[Held], prices: Prices) -> list[Finding]:
         ]
     )
     scales_of = {name: apart for name, _, apart in lanes}
-    return list(_findings(_revealed(unknowns, equations), equations, unknowns, scales_of))
+    prime = random_prime()
+    sums = _revealed(unknowns, equations, prime)
+    return list(_findings(sums, equations, unknowns, scales_of, prime))
 
 
 def _findings(
@@ -86,6 +85,7 @@ def _findings(
     equations: Sequence[_Equation],
     unknowns: Unknowns,
     scales_of: Mapping[str, Sequence[Scale]],
+    prime: int,
 ) -> Iterator[Finding]:
     """A finding for each sum; sums of several periods that differ in nothing else share a sentence."""
     alike: dict[tuple[tuple[str, ...], str, tuple[bytes, ...]], list[_Sum]] = defaultdict(list)
@@ -97,7 +97,7 @@ def _findings(
         alike[lanes, _at_prices(one, equations, unknowns), tuple(sources)].append(one)
     for (lanes, prices, ids), several in alike.items():
         of = [held[id_] for id_ in ids]
-        text = sentence(_what(lanes, prices, several, equations, of[0].granularity.unit_ms), of)
+        text = sentence(_what(lanes, prices, several, equations, of[0].granularity.unit_ms, prime), of)
         for one in several:
             first, end = min(a for _, a, _ in one.parts), max(b for _, _, b in one.parts)
             yield Finding(lanes[0], first, end, ids, text, one.parts)
@@ -133,7 +133,12 @@ def _at_prices(one: _Sum, equations: Sequence[_Equation], unknowns: Unknowns) ->
 
 
 def _what(
-    lanes: Sequence[str], prices: str, several: Sequence[_Sum], equations: Sequence[_Equation], unit_ms: int
+    lanes: Sequence[str],
+    prices: str,
+    several: Sequence[_Sum],
+    equations: Sequence[_Equation],
+    unit_ms: int,
+    prime: int,
 ) -> str:
     def length(one: _Sum) -> int:
         return sum(b - a for _, a, b in one.parts)
@@ -141,15 +146,15 @@ def _what(
     shortest = min(several, key=length)
     begin = min(a for _, a, _ in shortest.parts) * unit_ms // 1000
     when = datetime.fromtimestamp(begin, UTC).isoformat(timespec="minutes")
-    error = sum(
-        abs(weight) * bill.tariff.cent / 2
+    errors = [
+        magnitude(weight, prime) * min(map(quantum, bill.held)) / 2
         for row, weight in shortest.weights.items()
         if (bill := equations[row].bill) is not None
-    )
+    ]
     more = f" and {len(several) - 1} more like it" if len(several) > 1 else ""
     return (
         f"the sum of {' and '.join(lanes)} over {spell_ms(length(shortest) * unit_ms)}{prices}, "
-        f"from {when} on, to {float(error) / _MWH_A_KWH:.2g} kWh{more}"
+        f"from {when} on, to {sum(errors) / _MWH_A_KWH:.2g} kWh{more}"
     )
 
 
@@ -186,65 +191,65 @@ def _apart(all_scales: Iterable[Scale]) -> tuple[list[Scale], list[Scale]]:
     return apart, across
 
 
-def _revealed(unknowns: Unknowns, equations: Sequence[_Equation]) -> list[_Sum]:
-    span, taken = Span(), []
-    for group in unknowns.groups():
-        for at in group[independent(unknowns.values[group])].tolist():
-            if span.add(at, unknowns.entries(at)):
-                taken.append(at)
-    # A sum that follows has something for one of the unknowns that span all others.
-    values: dict[int, dict[int, int]] = defaultdict(lambda: defaultdict(int))
-    for at in taken:
-        for sign, kinds in ((1, unknowns.kinds[at]), (-1, unknowns.reference[at])):
-            for kind in {*kinds.tolist()} - {NONE, FREE}:
-                values[kind][at] += sign
-    solved = span.solved()
+def _revealed(unknowns: Unknowns, equations: Sequence[_Equation], prime: int) -> list[_Sum]:
+    rows, x = _solved(unknowns, equations, prime)
     found: dict[tuple[Part, ...], _Sum] = {}
-    for kind, wanted in sorted(values.items()):
-        weights = solved.weights(wanted)
-        of_class = unknowns.of_class(kind)
-        if _follows(unknowns, weights, of_class, partial(unknowns.share, kind)):
-            parts = unknowns.whole(kind)
-            found.setdefault(parts, _Sum(parts, (kind,), weights))
-    whole = {tuple(unknowns.of_class(one.kinds[0]).tolist()) for one in found.values()}
-    found = {parts: one for parts, one in found.items() if not _is_a_flat_bill(one, unknowns, equations)}
-    for at in taken:
-        weights = solved.weights({at: 1})
-        alike = np.flatnonzero(unknowns.column == unknowns.column[at])
-        if tuple(alike.tolist()) not in whole and _follows(unknowns, weights, alike, partial(_in, alike)):
-            parts = unknowns.stretches(alike)
+    whole = set()
+    for kind, members in unknowns.classes_of_sum_0(x, prime):
+        share = unknowns.share(kind, members).tolist()
+        weights = rows.weights(dict(zip(members.tolist(), share, strict=True)))
+        one = _Sum(unknowns.whole(kind), (kind,), weights)
+        whole.add(tuple(members.tolist()))
+        if one.parts not in found and not _is_a_flat_bill(one, unknowns, equations):
+            found[one.parts] = one
+    for alike in unknowns.alike_of_sum_0(x, prime):
+        same = tuple(alike.tolist())
+        if same not in whole:
             kinds = sorted(set(unknowns.kinds[alike, 0].tolist()) - {NONE})
-            found.setdefault(parts, _Sum(parts, tuple(kinds), weights))
+            parts = unknowns.stretches(alike)
+            found.setdefault(parts, _Sum(parts, tuple(kinds), rows.weights(dict.fromkeys(same, 1))))
     return list(found.values())
 
 
-def _in(alike: Units, unknowns: Units) -> Units:
-    return np.isin(unknowns, alike).astype(np.int64)
+def _solved(unknowns: Unknowns, equations: Sequence[_Equation], prime: int) -> tuple[Rows, Residues]:
+    """The equations in echelon form, and values of all unknowns with which each equation gives 0: random but
+    for that.
+
+    Unknowns and equations are gone through in the order of time, equations by their ends, so that what is left
+    of one has entries only for the few that overlap its end.
+    """
+    x, spanning = randoms(len(unknowns.rows), prime), unknowns.spanning(prime)
+    numbers = sorted(range(len(equations)), key=lambda k: (equations[k].end, -equations[k].first))
+    place = np.empty(len(equations), dtype=np.int64)
+    place[numbers] = np.arange(len(numbers))
+    columns, basis = Rows(prime), np.zeros(len(x), dtype=bool)
+    for unknown, column in _entries(unknowns, np.flatnonzero(spanning), place):
+        basis[unknown] = columns.add(unknown, column)
+    at, column_ = np.nonzero(unknowns.rows != NONE)
+    row, value, inside = place[unknowns.rows[at, column_]], unknowns.values[at, column_], basis[at]
+    entries: list[dict[int, int]] = [{} for _ in equations]
+    for k, unknown, known in zip(
+        row[inside].tolist(), at[inside].tolist(), value[inside].tolist(), strict=True
+    ):
+        entries[k][unknown] = known
+    for k, rest in sums_of(row[~inside], value[~inside] * x[at[~inside]]):
+        entries[k][REST] = rest
+    rows = Rows(prime)
+    for number, entry in zip(numbers, entries, strict=True):
+        rows.add(number, entry)
+    of_basis = np.flatnonzero(basis)
+    values = dict(zip(of_basis.tolist(), x[of_basis].tolist(), strict=True)) | {REST: 1}
+    rows.solve(values)
+    x[of_basis] = [values[unknown] for unknown in of_basis.tolist()]
+    return rows, x
 
 
-def _follows(
-    unknowns: Unknowns, weights: Mapping[int, Fraction], members: Units, wanted: Callable[[Units], Units]
-) -> bool:
-    """Whether the equations with these weights have what is wanted of each unknown, that is, of the `members`
-    and of all that the equations have something for."""
-    if not weights:
-        return False
-    rows, scale = sorted(weights), lcm(*(x.denominator for x in weights.values()))
-    factors = [int(weights[row] * scale) for row in rows] + [0]
-    for several in (members, unknowns.touching(rows)):
-        begin, size = 0, 64  # most that do not follow show it at once
-        while begin < len(several):
-            some = several[begin : begin + size]
-            at = np.searchsorted(rows, unknowns.rows[some])
-            at = np.where(np.append(rows, NONE)[at] == unknowns.rows[some], at, len(rows))
-            values = unknowns.values[some]
-            big = max(map(abs, factors)) * int(abs(values).max()) * values.shape[1] >= 2**62
-            kind: type = object if big else np.int64
-            have = (np.array(factors, dtype=kind)[at] * values.astype(kind)).sum(axis=1)
-            if (have != wanted(some).astype(kind) * scale).any():
-                return False
-            begin, size = begin + size, 4 * size
-    return True
+def _entries(unknowns: Unknowns, some: Units, place: Units) -> Iterator[tuple[int, dict[int, int]]]:
+    """Some unknowns, and what the equations have for each, by the equations' places."""
+    rows, values = unknowns.rows[some], unknowns.values[some]
+    places = np.where(rows == NONE, NONE, place[rows])
+    for unknown, row, value in zip(some.tolist(), places.tolist(), values.tolist(), strict=True):
+        yield unknown, {k: known for k, known in zip(row, value, strict=True) if k != NONE}
 
 
 def _is_a_flat_bill(one: _Sum, unknowns: Unknowns, equations: Sequence[_Equation]) -> bool:

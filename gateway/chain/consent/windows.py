@@ -13,7 +13,18 @@ from math import lcm
 
 import numpy as np
 
-from gateway.chain.consent.borders import FAR, NONE, Borders, Scale, Units, borders, horizon, scales, share
+from gateway.chain.consent.borders import (
+    FAR,
+    NONE,
+    Borders,
+    Scale,
+    Units,
+    borders,
+    horizon,
+    scales,
+    share,
+    sorted_once,
+)
 from gateway.chain.consent.held import Finding, Held, sentence
 from gateway.chain.layout import ENERGY
 from gateway.chain.window import spell_ms
@@ -130,7 +141,7 @@ def _candidates(scale: Scale) -> Units:
         for x, y in pairwise(cuts):
             end = min(y, x + pattern, x + _MOST_WINDOWS * size)
             found.append(np.arange(-(-x // size) * size, end + 1, size))
-    points = np.unique(np.concatenate(found))
+    points = sorted_once(*found)
     return points[scale.at(points)]
 
 
