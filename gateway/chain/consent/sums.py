@@ -215,8 +215,8 @@ def _solved(unknowns: Unknowns, equations: Sequence[_Equation], prime: int) -> t
     """The equations in echelon form, and values of all unknowns with which each equation gives 0: random but
     for that.
 
-    Unknowns and equations are gone through in the order of time, equations by their ends, so that what is left
-    of one has entries only for the few that overlap its end.
+    Unknowns and equations are gone through in the order of time, equations by their ends, so that what is
+    left of one has entries only for the few that overlap its end.
     """
     x, spanning = randoms(len(unknowns.rows), prime), unknowns.spanning(prime)
     numbers = sorted(range(len(equations)), key=lambda k: (equations[k].end, -equations[k].first))
