@@ -106,11 +106,6 @@ class Tariff:
             else:
                 prices.check(lane, self.step_ms)
 
-    @property
-    def cent(self) -> int:
-        """A hundredth of the currency, in the unit of a bill: what bills are rounded to by default."""
-        return int(10 ** (self.scale + 4))
-
     def end_ms(self, lanes: Sequence[str]) -> int | None:
         """When these lanes' prices end, Unix ms: with the calendar, or the first of their lists; None where
         they go on for ever."""

@@ -163,7 +163,7 @@ def test_no_bill_can_pass_two_to_the_63() -> None:
 
 def test_a_cent_is_a_hundredth_of_the_currency_in_the_unit_of_a_bill() -> None:
     one = tariff(TimeOfUse((Rule(2500),)))
-    assert one.cent == 40_000 * 2500  # 40 Wh, 40 000 mWh, at 0.25 EUR a kWh
+    assert cent(one.scale) == 40_000 * 2500  # 40 Wh, 40 000 mWh, at 0.25 EUR a kWh
 
 
 def promised(one: Tariff, granularity: str = "month") -> list[tuple[int, int]]:

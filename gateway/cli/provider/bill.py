@@ -96,10 +96,11 @@ def _print_table(held: list[OwnGrant], made: list[Bill], terms: Terms | None) ->
         [local(b.start), local(b.end), _amount(b), _quantum(b), b.tariff.currency, ", ".join(b.lanes)]
         for b in made
     ]
+    papers = [_lines(bill, terms) for bill in made]
     names = ["from", "until", "amount", "quantum", "currency", "for"]
     print_table(names, rows, numbers=["amount", "quantum"])
     if terms is not None and made:
-        _print_papers(made, terms)
+        _print_papers(made, papers)
     for one in held:
         for sentence in (str(one), *one.notes):
             click.echo(sentence, err=True)
@@ -120,12 +121,12 @@ def _lines(bill: Bill, terms: Terms | None) -> Sequence[Line]:
     return () if terms is None else terms.invoice(bill.amount, bill.start, bill.end, bill.tariff.zone)
 
 
-def _print_papers(made: Sequence[Bill], terms: Terms) -> None:
+def _print_papers(made: Sequence[Bill], papers: Sequence[Sequence[Line]]) -> None:
     click.echo()
     rows = [
         [local(bill.start), local(bill.end), line.name, f"{line.amount:f}", bill.tariff.currency]
-        for bill in made
-        for line in _lines(bill, terms)
+        for bill, lines in zip(made, papers, strict=True)
+        for line in lines
     ]
     print_table(["from", "until", "line", "amount", "currency"], rows, numbers=["amount"])
 

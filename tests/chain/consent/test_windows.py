@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from gateway.chain.consent.held import Held
 from gateway.chain.consent.windows import by_units, by_windows
 from gateway.chain.grant import Grant, Kind
-from gateway.chain.tariff import Rule, Tariff, TimeOfUse
+from gateway.chain.tariff import Rule, Tariff, TimeOfUse, cent
 from gateway.chain.window import Granularity
 from tests.chain.views import Span
 
@@ -46,7 +46,7 @@ def held(
         issued_ms=0,
         serial=1,
         tariff=bytes(32) if tariff else None,
-        quantum=1 if tariff else None,
+        quantum=cent(tariff.scale) if tariff else None,
         partner=partner,
     )
     return Held(grant, tariff, None, "Acme", "main")
