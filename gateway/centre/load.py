@@ -1,50 +1,74 @@
-"""The load of a set of homes: the sum of their ciphertexts and tokens, less both parties' words."""
+"""The load of a set of homes: the sum of their ciphertexts, less what two parties' words hide in tokens."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass
+from itertools import chain
+
+import numpy as np
+from numpy.typing import NDArray
 
 from gateway.chain import share
-from gateway.errors import Refused, Unavailable
-from gateway.provider.grants import OwnGrant, own_grants
+from gateway.chain.seal import U64
+from gateway.errors import Unavailable, UsageError
 from gateway.provider.identity import Identity
-from gateway.provider.load import Member, Window, locate, own_word, published
-from gateway.stream.bundles import BundleReader
+from gateway.provider.load import Answer, Member, Windows, Words, bounds, of_each, pair, set_digest, words
 from gateway.stream.chunks import ChainFollower
-from gateway.stream.grants import grants
+from gateway.stream.times import spell
 
 
-async def load(homes: Sequence[Member], identity: Identity, window: Window, service_sum: int) -> int:
-    """The load monitoring centre's result: the sum of the lane over all homes of the set, in the lane's own
-    integers. NotGranted and Unavailable as for the summing service; Refused for an invalid chunk."""
-    c, tokens, words = [], [], []
-    for home in homes:
-        own = await _own_grant(home, identity)
-        j, lane = await locate(home, own, window)
-        assert own is not None
-        head, bounds = home.reader.head, own.windows.window(j)
-        if head is None or head.next_unit < bounds[1]:
-            raise Unavailable(f"stream {home.stream.hex()} is not sealed until the end of this window yet")
-        part = await published(home, own, j)
-        follower = ChainFollower(home.reader.descriptor, home.reader.marks(head))
-        c.append(int((await home.reader.sums(bounds, [window.lane], follower))[0, 0]))
-        tokens.append(int(part.bundle.table(own.grant.words)[j - part.bundle.first_window, lane]))
-        words.append(own_word(own, part, lane))
-    return share.load(c, tokens, words, service_sum)
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """A home's part of the loads, [window, lane], and the incarnations that sealed the windows."""
+
+    stream: bytes
+    blinded: U64
+    incarnations: tuple[int, ...]
 
 
-async def _own_grant(home: Member, identity: Identity) -> OwnGrant | None:
-    """The centre's grant, with the bundles that are published with the summing service's; None where there is
-    none to the centre. Refused where the two are not of the same windows and lanes."""
-    held = await own_grants(home.reader, identity, "load")
-    own = next((one for one in held if one.grant.id == home.grant), None)
-    async for key, _, partner in grants(home.reader):
-        if own is not None and partner.partner == own.grant.id:
-            ours, theirs = ((one.lanes, one.granularity, one.first) for one in (own.grant, partner))
-            if ours != theirs:
-                raise Refused(
-                    f"{key} is not of the same windows and lanes as {home.grant.hex()}, its partner"
-                )
-            return replace(own, bundles=BundleReader(home.reader, partner))
-    return own
+async def load(homes: Sequence[Member], identity: Identity, answer: Answer) -> NDArray[np.int64]:
+    """The load monitoring centre's result, an array [window, lane]: the sums over all homes of the set, in
+    the lanes' own integers.
+
+    NotGranted and Unavailable as for the summing service; Refused for an invalid chunk; UsageError where the
+    service's answer is about another set, or about windows that a home has sealed again since.
+    """
+    windows = answer.windows
+
+    async def part(home: Member) -> _Part:
+        units, found = await ready(home, identity, windows)
+        c = await _ciphertexts(home, windows, units)
+        return _Part(home.stream, share.blinded(c, found.tokens, found.own), found.incarnations)
+
+    total = np.zeros(answer.sums.shape, dtype=np.uint64)
+    parts = await of_each(homes, lambda home: home.stream, part)
+    for i, ((start_ms, _), expected) in enumerate(zip(windows.times, answer.sets, strict=True)):
+        if set_digest((one.stream, one.incarnations[i]) for one in parts) != expected:
+            raise UsageError(
+                f"the service's sum from {spell(start_ms, 1)} on is not over these homes as they lie in the "
+                "store: use the very list that it was given, and ask it again where a home has sealed anew"
+            )
+    for one in parts:
+        total += one.blinded
+    return share.load(total, answer.sums)
+
+
+async def ready(home: Member, identity: Identity, windows: Windows) -> tuple[list[tuple[int, int]], Words]:
+    """The units of each window, and the centre's words, in a home whose part of the load is complete: sealed,
+    with its tokens in the store. NotGranted and Unavailable where it is not."""
+    both = await pair(home, identity, "centre")
+    units = bounds(both, windows)
+    head = home.reader.head
+    for (start_ms, _), (_, end) in zip(windows.times, units, strict=True):
+        if head is None or head.next_unit < end:
+            raise Unavailable(f"the window from {spell(start_ms, 1)} is not sealed until its end yet")
+    return units, await words(both, windows)
+
+
+async def _ciphertexts(home: Member, windows: Windows, units: Sequence[tuple[int, int]]) -> U64:
+    """The sums of c, [window, lane]."""
+    edges = sorted(set(chain.from_iterable(units)))
+    follower = ChainFollower(home.reader.descriptor, home.reader.marks(home.reader.head))
+    sums = await home.reader.sums(edges, windows.lanes, follower)
+    return sums.T[[edges.index(a) for a, _ in units]]

@@ -10,12 +10,19 @@ The centre adds up all but the last, and the service gives away that one number 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import numpy as np
+from numpy.typing import NDArray
 
-from gateway.chain.seal import signed
+from gateway.chain.seal import U64
 
 
-def load(c: Iterable[int], tokens: Iterable[int], centre: Iterable[int], service_sum: int) -> int:
-    """The load of a set of homes in one window: each home's sum of c, its token, the centre's word of it, and
-    the service's one sum."""
-    return signed(sum(c) - sum(tokens) + sum(centre) + service_sum)
+def blinded(c: U64, tokens: U64, centre: U64) -> U64:
+    """A home's part of the loads, which only the service's sum over all homes opens: its ciphertexts, tokens
+    and the centre's words of it. Arrays of one shape, such as [window, lane]."""
+    return c - tokens + centre
+
+
+def load(parts: U64, service: U64) -> NDArray[np.int64]:
+    """The loads of a set of homes, from the sum of their `blinded` parts and the service's sums of its words,
+    modulo 2^64: arrays of one shape."""
+    return (parts + service).view(np.int64)

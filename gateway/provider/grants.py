@@ -14,6 +14,7 @@ from gateway.stream.grants import check_revocation, grants
 from gateway.stream.reader import StreamReader
 from gateway.stream.times import spell
 from gateway.wire import names
+from gateway.wire.grant import GrantObject
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,21 +83,31 @@ def short(grant_id: bytes) -> str:
 async def own_grants(reader: StreamReader, identity: Identity, kind: Kind = "windows") -> list[OwnGrant]:
     """The grants of one kind to `identity`, by id. Refused for an invalid grant or revocation, even if it may
     be another provider's, as that cannot be known."""
-    held = []
-    descriptor = reader.descriptor
-    async for key, found, grant in grants(reader):
-        if grant.provider != identity.kid or grant.kind != kind:
-            continue
-        try:
-            k_0 = open_k0(found.sealed_k0, identity.xwing_seed, found.body)
-        except Refused as error:
-            raise Refused(f"{key}: {error}") from None
-        limit, revoked = grant.until, False
-        key = names.revocation(descriptor.stream, grant.id)
-        data = await get(reader.bucket, key)
-        if data is not None:
-            from_unit = check_revocation(descriptor, key, data).from_unit
-            if limit is None or from_unit < limit:
-                limit, revoked = from_unit, True
-        held.append(OwnGrant(grant, limit, revoked, k_0, BundleReader(reader, grant)))
-    return held
+    return [
+        await held_by(reader, identity, key, found, grant)
+        async for key, found, grant in grants(reader)
+        if grant.provider == identity.kid and grant.kind == kind
+    ]
+
+
+async def held_by(
+    reader: StreamReader, identity: Identity, key: str, found: GrantObject, grant: Grant
+) -> OwnGrant:
+    """A grant to `identity` with its K_0 opened. Refused where that, or its revocation, is invalid."""
+    try:
+        k_0 = open_k0(found.sealed_k0, identity.xwing_seed, found.body)
+    except Refused as error:
+        raise Refused(f"{key}: {error}") from None
+    return OwnGrant(grant, *await limit_of(reader, grant), k_0, BundleReader(reader, grant))
+
+
+async def limit_of(reader: StreamReader, grant: Grant) -> tuple[int | None, bool]:
+    """The unit from which on a grant, whoever holds it, opens nothing, None where there is none; and whether
+    a revocation set it. Refused for an invalid revocation."""
+    key = names.revocation(reader.descriptor.stream, grant.id)
+    data = await get(reader.bucket, key)
+    if data is not None:
+        from_unit = check_revocation(reader.descriptor, key, data).from_unit
+        if grant.until is None or from_unit < grant.until:
+            return from_unit, True
+    return grant.until, False

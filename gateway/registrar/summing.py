@@ -1,7 +1,12 @@
 """The summing service: gives away the sum of its words over a set of homes, and never a single word.
 
 Sums over sets that share some homes, for one instant, would reveal the homes by which the sets differ. So at
-any instant the sets that it answered for are equal or disjoint, for ever.
+any instant the sets that it answered for are equal or disjoint, for ever. A home that seals a window again,
+after its ledger was restored, does so under another incarnation, with other words: two sums over one set
+would then reveal how the home's two sums differ. So each incarnation that it answered for stays the one.
+
+Whether a gateway is real, and the only one of its household, would be known from the registrar's cards. There
+are none yet: whoever gives the service a list of homes answers for that.
 """
 
 from __future__ import annotations
@@ -9,29 +14,29 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from itertools import groupby, pairwise
 from pathlib import Path
+from typing import NamedTuple
 
-from pydantic import TypeAdapter
+import numpy as np
+from pydantic import BaseModel, ConfigDict, ValidationError
 
-from gateway.chain.seal import MASK
 from gateway.errors import NotGranted, UsageError
 from gateway.host.files import write_durably
-from gateway.provider.grants import own_grants
 from gateway.provider.identity import Identity
-from gateway.provider.load import Member, Window, locate, own_word, published
+from gateway.provider.load import Answer, Member, Pair, Windows, Words, of_each, pair, set_digest, words
+from gateway.stream.times import spell
 from gateway.wire.cose import kid_of
 
 LEAST = 2
 """A sum over a single home would be that home's."""
+_QUANTITY = {"power": "import"}
+"""Lanes that show the same as another one does."""
 
-_FILE = TypeAdapter(list[tuple[int, int, frozenset[str]]])
 
-
-@dataclass(frozen=True, slots=True)
-class _Summed:
+class _Summed(NamedTuple):
     """A set of homes, as their streams' ids, that was summed over [start_ms, end_ms) of Unix time."""
 
     start_ms: int
@@ -39,10 +44,18 @@ class _Summed:
     homes: frozenset[str]
 
 
+class _Run(NamedTuple):
+    """Windows of one home that end from `first_ms` to `last_ms` of Unix time were sealed in `incarnation`."""
+
+    incarnation: int
+    first_ms: int
+    last_ms: int
+
+
 class SummingService:
     """The registrar's summing service. It records in `folder` which sets it answered for."""
 
-    def __init__(self, folder: Path, identity: Identity, k_min: int) -> None:
+    def __init__(self, folder: Path, identity: Identity, k_min: int = LEAST) -> None:
         """`k_min`: the least number of gateways whose homes it sums. The record must have been begun."""
         if k_min < LEAST:
             raise UsageError(f"k_min = {k_min}: expected at least {LEAST} gateways")
@@ -55,32 +68,79 @@ class SummingService:
         """Begin the record of a service that has answered nothing yet. UsageError where `folder` has one."""
         _Record(folder).begin()
 
-    async def add(self, homes: Sequence[Member], window: Window) -> int:
-        """The sum of its words for the set, modulo 2^64.
+    async def add(self, homes: Sequence[Member], windows: Windows) -> Answer:
+        """The sums of its words for the set: of all windows, or of none.
 
         NotGranted for too few gateways, for a set that shares some homes with another that was summed at an
-        instant of the window, and where a home's grant has no such window; Unavailable while a token is not
-        there yet.
+        instant of a window, for a home that has sealed a window again since, and where a home's grant has no
+        such window; Unavailable while a token is not there yet.
         """
         streams = frozenset(home.stream.hex() for home in homes)
         if len(streams) < len(homes):
             raise UsageError("the set names a home twice: name each once")
-        gateways = {kid_of(home.reader.descriptor.signing_key) for home in homes}
-        if len(gateways) < self._k_min:
-            raise NotGranted(
-                f"only sums over homes of {self._k_min} gateways or more are given away; this set has homes "
-                f"of {len(gateways)}"
-            )
-        total = sum([await self._word(home, window) for home in homes]) & MASK
-        self._record.claim(_Summed(window.start_ms, window.end_ms, streams))
-        return total
 
-    async def _word(self, home: Member, window: Window) -> int:
-        held = await own_grants(home.reader, self._identity, "load")
-        own = next((one for one in held if one.grant.partner == home.grant), None)
-        j, lane = await locate(home, own, window)
-        assert own is not None
-        return own_word(own, await published(home, own, j), lane)
+        async def of(home: Member) -> tuple[Pair, Words]:
+            both = await pair(home, self._identity, "service")
+            return both, await words(both, windows)
+
+        found = await of_each(homes, lambda home: home.stream, of)
+        self._check([both for both, _ in found], windows)
+        times = [_Summed(start_ms, end_ms, streams) for start_ms, end_ms in windows.times]
+        ends = [end_ms for _, end_ms in windows.times]
+        sealed = {both.home.stream.hex(): _runs_of(one.incarnations, ends) for both, one in found}
+        total = np.zeros((len(windows.times), len(windows.lanes)), dtype=np.uint64)
+        for _, one in found:
+            total += one.own
+        sets = tuple(
+            set_digest((both.home.stream, one.incarnations[i]) for both, one in found)
+            for i in range(len(windows.times))
+        )
+        self._record.claim(times, sealed)
+        return Answer(windows, total, sets)
+
+    def _check(self, found: Sequence[Pair], windows: Windows) -> None:
+        """NotGranted where a window has too few gateways of which the centre opens nothing otherwise."""
+        if len({both.centre.provider for both in found}) > 1:
+            raise UsageError("the set has grants to several load monitoring centres: a load is that of one")
+        k_min = max([self._k_min, *(both.k_min for both in found)])
+        gateways = [kid_of(both.home.reader.descriptor.signing_key) for both in found]
+        for start_ms, end_ms in windows.times:
+            count = len(
+                {
+                    gateway
+                    for gateway, both in zip(gateways, found, strict=True)
+                    if not _opened(both, windows.lanes, start_ms, end_ms)
+                }
+            )
+            if count < k_min:
+                apart = len(set(gateways)) - count
+                raise NotGranted(
+                    f"only sums over homes of {k_min} gateways or more are given away; this set has homes of "
+                    f"{count}"
+                    + (f", and of {apart} of which the centre can open the window otherwise" * bool(apart))
+                    + f", from {spell(start_ms, 1)} to {spell(end_ms, 1)}"
+                )
+
+
+def _opened(both: Pair, lanes: Sequence[str], start_ms: int, end_ms: int) -> bool:
+    """Whether the centre may learn something of a home's window by a grant other than a load: one of the same
+    quantity that has a time in common with it, whatever its windows."""
+    quantities = {_QUANTITY.get(lane, lane) for lane in lanes}
+    for grant, limit in both.others:
+        unit_ms = grant.granularity.unit_ms
+        meets = grant.first * unit_ms < end_ms and (limit is None or start_ms < limit * unit_ms)
+        if grant.kind != "load" and meets and quantities & {_QUANTITY.get(x, x) for x in grant.lanes}:
+            return True
+    return False
+
+
+class _Document(BaseModel):
+    """The record's file: the sets that were summed, and the incarnations of each home by its stream's id."""
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
+
+    sets: list[_Summed]
+    sealed: dict[str, list[_Run]]
 
 
 class _Record:
@@ -94,22 +154,17 @@ class _Record:
         with self._locked():
             if self._path.exists():
                 raise UsageError(f"{self._path} is there already: a record is begun once")
-            self._save([])
+            self._save(_Document(sets=[], sealed={}))
 
-    def claim(self, new: _Summed) -> None:
-        """From now on these homes are summed in this set alone at every instant of this time; NotGranted
-        where some of them were summed in another."""
+    def claim(self, summed: Sequence[_Summed], sealed: Mapping[str, Sequence[_Run]]) -> None:
+        """From now on these homes are summed in this set alone at every instant of these times, and their
+        windows that end there are those of these incarnations; NotGranted where that cannot be."""
         with self._locked():
             known = self._load()
-            for one in known:
-                meet = one.start_ms < new.end_ms and new.start_ms < one.end_ms
-                if meet and one.homes != new.homes and one.homes & new.homes:
-                    raise NotGranted(
-                        f"from {one.start_ms} to {one.end_ms} ms of Unix time another set of homes was "
-                        "summed, which has some of these: a second sum would reveal the homes by which "
-                        "the sets differ"
-                    )
-            self._save(_joined([*known, new]))
+            for new in _joined(summed):
+                _check_disjoint(known.sets, new)
+            runs = {home: _merged(home, [*known.sealed.get(home, []), *new]) for home, new in sealed.items()}
+            self._save(_Document(sets=_joined([*known.sets, *summed]), sealed={**known.sealed, **runs}))
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
@@ -124,21 +179,34 @@ class _Record:
         except OSError as error:
             raise UsageError(f"{self._path} cannot be used: {error.strerror}") from None
 
-    def _load(self) -> list[_Summed]:
+    def _load(self) -> _Document:
         try:
-            return [_Summed(*row) for row in _FILE.validate_json(self._path.read_bytes(), strict=True)]
+            return _Document.model_validate_json(self._path.read_bytes())
         except FileNotFoundError:
-            state = "missing"
-        except ValueError:
-            state = "damaged"
+            state, or_else = (
+                "missing",
+                ", or begin one if it never gave one away: gateway provider share begin",
+            )
+        except ValidationError:
+            state, or_else = "damaged", ""
         raise UsageError(
             f"{self._path} is {state}, so nobody knows what was summed, and nothing more may be: put a copy "
-            "of it back that has every sum"
+            f"of it back that has every sum{or_else}"
         )
 
-    def _save(self, known: Sequence[_Summed]) -> None:
-        document = [[one.start_ms, one.end_ms, sorted(one.homes)] for one in known]
-        write_durably(self._path, json.dumps(document).encode(), 0o644)
+    def _save(self, known: _Document) -> None:
+        sets = [[one.start_ms, one.end_ms, sorted(one.homes)] for one in known.sets]
+        write_durably(self._path, json.dumps({"sets": sets, "sealed": known.sealed}).encode(), 0o644)
+
+
+def _check_disjoint(known: Sequence[_Summed], new: _Summed) -> None:
+    for one in known:
+        meet = one.start_ms < new.end_ms and new.start_ms < one.end_ms
+        if meet and one.homes != new.homes and one.homes & new.homes:
+            raise NotGranted(
+                f"from {spell(one.start_ms, 1)} to {spell(one.end_ms, 1)} another set of homes was summed, "
+                "which has some of these: a second sum would reveal the homes by which the sets differ"
+            )
 
 
 def _joined(summed: Sequence[_Summed]) -> list[_Summed]:
@@ -151,3 +219,31 @@ def _joined(summed: Sequence[_Summed]) -> list[_Summed]:
         else:
             joined.append(one)
     return joined
+
+
+def _runs_of(incarnations: Sequence[int], ends: Sequence[int]) -> list[_Run]:
+    """The runs of a home's windows that end at `ends`, each sealed in its incarnation."""
+    runs = []
+    for incarnation, group in groupby(zip(incarnations, ends, strict=True), lambda one: one[0]):
+        times = [end for _, end in group]
+        runs.append(_Run(incarnation, times[0], times[-1]))
+    return runs
+
+
+def _merged(home: str, runs: Sequence[_Run]) -> list[_Run]:
+    """A home's runs, one for each incarnation, by time. NotGranted unless each ends before the next begins:
+    an incarnation does not come back once another has sealed, and a window has one."""
+    joined: dict[int, _Run] = {}
+    for one in runs:
+        known = joined.get(one.incarnation, one)
+        joined[one.incarnation] = _Run(
+            one.incarnation, min(known.first_ms, one.first_ms), max(known.last_ms, one.last_ms)
+        )
+    found = sorted(joined.values(), key=lambda one: (one.first_ms, one.last_ms))
+    for one, after in pairwise(found):
+        if after.first_ms <= one.last_ms:
+            raise NotGranted(
+                f"stream {home} has sealed again what was summed before, in another incarnation, at "
+                f"{spell(after.first_ms, 1)}: a second sum would reveal what it changed"
+            )
+    return found

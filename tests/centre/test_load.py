@@ -11,16 +11,16 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.centre.load import load
+from gateway.centre import load as loads
 from gateway.chain.grant import Grant
 from gateway.chain.layout import Layout
-from gateway.errors import NotGranted, Refused, Unavailable
-from gateway.provider.grants import own_grants
-from gateway.provider.load import Member, Window, locate, own_word, published
+from gateway.errors import NotGranted, Refused, Unavailable, UsageError
+from gateway.provider.load import Answer, Member, Windows, pair, set_digest, words
 from gateway.wire import names
 from tests.provider.reading import opened
 from tests.stream.stream import START, Home, Provider, random_readings
@@ -44,32 +44,37 @@ class Neighbours:
             home.grant(service.card, granularity, kind="load", partner=grants[-1], **options)  # type: ignore[arg-type]
         return cls(centre, service, homes, grants)
 
-    async def load(self, *windows: Window) -> list[int]:
-        """The load in each of the windows, over all homes."""
+    async def load(self, windows: Windows) -> list[list[int]]:
+        """The loads over all homes, [window][lane]."""
         async with AsyncExitStack() as stack:
             readers = [await stack.enter_async_context(opened(home)) for home in self.homes]
             members = [Member(reader, grant.id) for reader, grant in zip(readers, self.grants, strict=True)]
-            found = []
-            for window in windows:
-                words = [await self._word(member, window) for member in members]
-                found.append(await load(members, self.centre.identity, window, sum(words)))
+            answer = await self.answer(members, windows)
+            found: list[list[int]] = (await loads.load(members, self.centre.identity, answer)).tolist()
             return found
 
-    async def _word(self, home: Member, window: Window) -> int:
-        """What the summing service adds up."""
-        [own] = await own_grants(home.reader, self.service.identity, "load")
-        j, lane = await locate(home, own, window)
-        return own_word(own, await published(home, own, j), lane)
+    async def answer(self, members: Sequence[Member], windows: Windows) -> Answer:
+        """What the summing service gives away, whatever it should refuse."""
+        found = [await words(await pair(home, self.service.identity, "service"), windows) for home in members]
+        sets = [
+            set_digest((home.stream, one.incarnations[i]) for home, one in zip(members, found, strict=True))
+            for i in range(len(windows.times))
+        ]
+        return Answer(windows, np.sum([one.own for one in found], axis=0, dtype=np.uint64), tuple(sets))
 
-    def truth(self, window: Window) -> int:
+    def truth(self, windows: Windows) -> list[list[int]]:
         unit = self.homes[0].layout.unit_ms
-        a, b = window.start_ms // unit, window.end_ms // unit
-        return sum(home.truth(window.lane, a, b) for home in self.homes)
+        return [
+            [sum(home.truth(lane, a // unit, b // unit) for home in self.homes) for lane in windows.lanes]
+            for a, b in windows.times
+        ]
 
 
-def seconds(a: int, b: int, lane: str = "import") -> Window:
-    """A window in seconds since the test's start."""
-    return Window(lane, (START + a) * 1000, (START + b) * 1000)
+def seconds(*edges: int, lanes: tuple[str, ...] = ("import",)) -> Windows:
+    """Windows between edges in seconds since the test's start."""
+    return Windows(
+        lanes, tuple(((START + a) * 1000, (START + b) * 1000) for a, b in itertools.pairwise(edges))
+    )
 
 
 @pytest.mark.slow
@@ -89,8 +94,8 @@ async def test_any_restarts_of_three_homes(data: st.DataObject) -> None:
     bundle = data.draw(st.integers(1, 5))
     with tempfile.TemporaryDirectory() as folder:
         street = Neighbours.of(Path(folder), homes, f"{size}s", bundle=bundle)
-        windows = [seconds(a, a + size, lane) for a in range(0, count, size) for lane in ("import", "export")]
-        assert await street.load(*windows) == [street.truth(window) for window in windows]
+        windows = seconds(*range(0, count + 1, size), lanes=("export", "import"))
+        assert await street.load(windows) == street.truth(windows)
 
 
 @pytest.mark.slow
@@ -102,8 +107,12 @@ async def test_a_window_of_a_later_block(tmp_path: Path) -> None:
         home.restart()
         home.seal(random_readings(400))
     street = Neighbours.of(tmp_path, homes, "1s")
-    windows = [seconds(a, a + 1) for a in (0, 699, 700, 1023, 1024, 1099)]
-    assert await street.load(*windows) == [street.truth(window) for window in windows]
+    windows = Windows(
+        ("import",), sum((seconds(a, a + 1).times for a in (0, 699, 700, 1023, 1024, 1099)), ())
+    )
+    assert await street.load(windows) == street.truth(windows)
+    for a in (0, 1023, 1024):
+        assert await street.load(seconds(a, a + 1)) == street.truth(seconds(a, a + 1))
 
 
 async def test_days_are_those_of_the_households(tmp_path: Path) -> None:
@@ -114,10 +123,14 @@ async def test_days_are_those_of_the_households(tmp_path: Path) -> None:
     for home in homes:
         home.seal(random_readings(5 * 96))
     street = Neighbours.of(tmp_path, homes, "day", zone="Europe/Berlin", first=first, edges=edges)
-    windows = [Window("export", a * unit * 1000, b * unit * 1000) for a, b in itertools.pairwise(edges)]
-    assert await street.load(*windows) == [street.truth(window) for window in windows]
-    with pytest.raises(NotGranted, match="it does not open one window of export"):
-        await street.load(replace(windows[2], start_ms=windows[2].start_ms - 3_600_000))
+    times = tuple((a * unit * 1000, b * unit * 1000) for a, b in itertools.pairwise(edges))
+    windows = Windows(("export",), times)
+    assert await street.load(windows) == street.truth(windows)
+    (start_ms, end_ms) = times[2]
+    with pytest.raises(
+        NotGranted, match="it does not open one window of export from 2026-03-29T22:00:00Z to"
+    ):
+        await street.load(Windows(("export",), ((start_ms - 3_600_000, end_ms),)))
 
 
 @pytest.fixture
@@ -135,20 +148,62 @@ async def test_words_of_other_windows_or_lanes_open_nothing(street: Neighbours) 
     window = seconds(60, 120)
     async with opened(street.homes[0]) as a, opened(street.homes[1]) as b:
         members = [Member(a, street.grants[0].id), Member(b, street.grants[1].id)]
-        for other in (seconds(0, 60), seconds(120, 180), seconds(60, 120, "export")):
-            words = [await street._word(members[0], window), await street._word(members[1], other)]
-            opened_load = await load(members, street.centre.identity, window, sum(words))
-            assert abs(opened_load - street.truth(window)) > 2**44
+        right = await street.answer(members, window)
+        for other in (seconds(0, 60), seconds(120, 180), seconds(60, 120, lanes=("export",))):
+            halves = (await street.answer(members[:1], window), await street.answer(members[1:], other))
+            answer = replace(right, sums=halves[0].sums + halves[1].sums)
+            opened_load = await loads.load(members, street.centre.identity, answer)
+            assert abs(int(opened_load[0, 0]) - street.truth(window)[0][0]) > 2**44
+
+
+async def test_an_answer_about_other_homes_is_refused(street: Neighbours) -> None:
+    async with opened(street.homes[0]) as a, opened(street.homes[1]) as b:
+        members = [Member(a, street.grants[0].id), Member(b, street.grants[1].id)]
+        answer = await street.answer(members, seconds(0, 60, 120))
+        for homes in (members[:1], members[1:], [*members, members[0]]):
+            with pytest.raises(UsageError, match="from 2026-03-01T00:00:00Z on is not over these homes"):
+                await loads.load(homes, street.centre.identity, answer)
+
+
+async def test_a_window_sealed_again_since_is_refused(street: Neighbours) -> None:
+    """By its tokens it would be added to words of another incarnation, and come out as noise."""
+    async with opened(street.homes[0]) as a, opened(street.homes[1]) as b:
+        members = [Member(a, street.grants[0].id), Member(b, street.grants[1].id)]
+        answer = await street.answer(members, seconds(0, 60, 120))
+    home = street.homes[1]
+    home.runs = [replace(run, incarnation=run.incarnation + 6) for run in home.runs]
+    for served in home._served.values():
+        served.kept.clear()
+        home.put_bundle(served.grant.id, 0, 3)
+    async with opened(street.homes[0]) as a, opened(home) as b:
+        members = [Member(a, street.grants[0].id), Member(b, street.grants[1].id)]
+        with pytest.raises(UsageError, match="ask it again where a home has sealed anew"):
+            await loads.load(members, street.centre.identity, answer)
 
 
 async def test_a_load_waits_for_the_published_token(street: Neighbours) -> None:
+    window = seconds(0, 60)
+    async with opened(street.homes[0]) as a, opened(street.homes[1]) as b:
+        members = [Member(a, street.grants[0].id), Member(b, street.grants[1].id)]
+        answer = await street.answer(members, window)
     home = street.homes[1]
     for key in [key for key in home.objects if "/new/" in key]:
         del home.objects[key]
     async with opened(home) as reader:
         member = Member(reader, street.grants[1].id)
-        with pytest.raises(Unavailable, match=r"the token of stream .* is not in the store yet"):
-            await load([member], street.centre.identity, seconds(0, 60), 0)
+        with pytest.raises(Unavailable, match=f"{home.id.hex()}: the token of .* is not in the store yet"):
+            await loads.load([member], street.centre.identity, answer)
+        with pytest.raises(Unavailable, match=r"the token of the window from 2026-03-01T00:00:00Z is not"):
+            await loads.ready(member, street.centre.identity, window)
+
+
+async def test_every_home_that_cannot_be_added_is_named(street: Neighbours) -> None:
+    async with opened(street.homes[0]) as a, opened(street.homes[1]) as b:
+        members = [Member(a, street.grants[1].id), Member(b, street.grants[0].id)]
+        answer = Answer(seconds(0, 60), np.zeros((1, 1), dtype=np.uint64), ("",))
+        with pytest.raises(NotGranted) as caught:
+            await loads.load(members, street.centre.identity, answer)
+        assert all(home.id.hex() in str(caught.value) for home in street.homes)
 
 
 async def test_the_two_grants_must_be_of_the_same_windows(street: Neighbours) -> None:
@@ -162,4 +217,4 @@ async def test_the_two_grants_must_be_of_the_same_windows(street: Neighbours) ->
                 del home.objects[key]
     async with opened(home) as reader:
         with pytest.raises(Refused, match=f"is not of the same windows and lanes as {own.id.hex()}"):
-            await load([Member(reader, own.id)], street.centre.identity, seconds(0, 60), 0)
+            await loads.ready(Member(reader, own.id), street.centre.identity, seconds(0, 60))

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from hypothesis import strategies as st
 
+from gateway.chain import share
 from gateway.chain.layout import LANES, Layout, Run
 from gateway.chain.seal import MASK, U64, LinkWords, seal, words_under
 
@@ -56,6 +57,12 @@ def seal_all(layout: Layout, runs: Sequence[Run], lane: str, d: Sequence[int]) -
 def u64(rows: Sequence[Sequence[int]]) -> U64:
     """Rows of integers as an array modulo 2^64."""
     return np.array([[value & MASK for value in row] for row in rows], dtype=np.uint64)
+
+
+def load(c: Sequence[int], tokens: Sequence[int], centre: Sequence[int], service_sum: int) -> int:
+    """The load of a set of homes in one window, each home with its number of each sequence."""
+    parts = share.blinded(*(u64([row]) for row in (c, tokens, centre)))
+    return int(share.load(parts.sum(axis=1), u64([[service_sum]])[0])[0])
 
 
 I64 = st.integers(-(2**63), 2**63 - 1) | st.sampled_from((0, 1, -1, 2**63 - 1, -(2**63)))

@@ -19,13 +19,12 @@ from gateway.chain.keys import KeyChain
 from gateway.chain.layout import Layout, Run
 from gateway.chain.raw import read_links
 from gateway.chain.seal import MASK, U64, signed, total, unseal, words
-from gateway.chain.share import load
 from gateway.chain.tariff import Dynamic, Tariff, rounded
 from gateway.chain.token import incarnation_of, masks, open_raw
 from gateway.chain.window import Granularity
 from gateway.chain.windows import GrantWindows
 from gateway.errors import Refused
-from tests.chain.streams import I64, STREAM, Sealed, k_inc, seal_all, streams, u64
+from tests.chain.streams import I64, STREAM, Sealed, k_inc, load, seal_all, streams, u64
 
 K_0, PARTNER_K_0 = hashlib.sha256(b"K_0").digest(), hashlib.sha256(b"partner").digest()
 _ids = itertools.count(1)

@@ -9,9 +9,8 @@ from hypothesis import strategies as st
 from gateway.chain.issue import hide
 from gateway.chain.keys import KeyChain
 from gateway.chain.seal import MASK, U64
-from gateway.chain.share import load
 from gateway.chain.token import Sealed, masks
-from tests.chain.streams import u64
+from tests.chain.streams import load, u64
 
 KEY = st.binary(min_size=32, max_size=32)
 WORD = st.integers(0, MASK)

@@ -201,6 +201,7 @@ class Home:
         weighs: Tariff | None = None,
         quantum: int | None = None,
         partner: Grant | None = None,
+        k_min: int | None = None,
         edges: Sequence[int] = (),
         bundle: int | None = None,
         issued_ms: int | None = None,
@@ -226,6 +227,7 @@ class Home:
             tariff=None if tariff is None else cose.digest(tariff_body(tariff)),
             partner=None if partner is None else partner.id,
             quantum=None if tariff is None else quantum or cent(tariff.scale),
+            k_min=k_min,
         )
         k_0, body = secrets.token_bytes(32), grant_body(grant)
         sealed = GrantObject(self.id, body, seal_k0(k_0, card.xwing_key, body))

@@ -17,7 +17,6 @@ import numpy as np
 import pytest
 
 from gateway.chain import grant as grants
-from gateway.chain import share
 from gateway.chain.issue import Sealing, bill_word, hide, raw_tokens, sealed_by, window_words
 from gateway.chain.keys import KeyChain, incarnation_message, link_key, raw_key, tokens_key
 from gateway.chain.layout import Layout, Run
@@ -35,6 +34,7 @@ from gateway.wire.grant import GrantObject, Revocation, Tokens, grant_body, read
 from gateway.wire.kinds import class_at
 from gateway.wire.stream import Chunk, Descriptor, Head, Page
 from gateway.wire.tariff import read_tariff_body, tariff_body
+from tests.chain.streams import load as load_of
 from tests.vectors import make, plain
 
 ROOT = Path(__file__).parents[2]
@@ -264,7 +264,7 @@ def test_load() -> None:
         c, of_tokens, of_centres, of_services = zip(*held[one["j"], one["lane"]], strict=True)
         service_sum = sum(of_services) & MASK
         assert f"{service_sum:016x}" == one["service_sum"]
-        assert share.load(c, of_tokens, of_centres, service_sum) == one["load"]
+        assert load_of(c, of_tokens, of_centres, service_sum) == one["load"]
 
 
 def test_raw() -> None:
