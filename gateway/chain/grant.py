@@ -29,6 +29,7 @@ from gateway.errors import Refused, UsageError
 
 ID_BYTES = 16
 PURPOSE_BYTES = 256
+MAX_K_MIN = 2**32
 XWING_SEED_BYTES = 32
 XWING_PUBLIC_BYTES = 1184 + 32  # ML-KEM-768 encapsulation key | X25519 public key
 Kind = Literal["windows", "bill", "load", "raw"]
@@ -120,7 +121,7 @@ class Grant:
     @property
     def opens(self) -> str:
         """What it opens, in words: "15min sums of import, export"."""
-        return in_words(self.kind, str(self.granularity), self.granularity.zone, self.lanes)
+        return in_words(self.kind, str(self.granularity), self.granularity.zone, self.lanes, self.k_min)
 
     def number(self, unit: int) -> int:
         """The number j of the window that `unit` lies in; negative before the grant's start."""
@@ -195,8 +196,9 @@ def open_k0(sealed: bytes, seed: bytes, grant_body: bytes) -> bytes:
     return k_0
 
 
-def in_words(kind: Kind, granularity: str, zone: str, lanes: Sequence[str]) -> str:
-    """What a grant opens: "15min sums of import", "the bill of each month (Europe/Berlin) for import"."""
+def in_words(kind: Kind, granularity: str, zone: str, lanes: Sequence[str], k_min: int | None = None) -> str:
+    """What a grant opens: "15min sums of import", "the bill of each month (Europe/Berlin) for import",
+    "a share of 15min loads of import over at least 20 homes"."""
     windows = f"{granularity} ({zone})" if granularity.startswith(("day", "month")) else granularity
     what = {
         "windows": f"{windows} sums of",
@@ -204,4 +206,5 @@ def in_words(kind: Kind, granularity: str, zone: str, lanes: Sequence[str]) -> s
         "load": f"a share of {windows} loads of",
         "raw": "every unit of",
     }[kind]
-    return f"{what} {', '.join(lanes)}"
+    over = "" if k_min is None else f" over at least {k_min} homes"
+    return f"{what} {', '.join(lanes)}{over}"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from gateway.chain.grant import in_words
+from gateway.chain.grant import MAX_K_MIN, in_words
 from gateway.cli.config import config_option
 from gateway.cli.output import examples, json_option, local_time, print_json, print_table, printable
 from gateway.cli.values import Lanes, Moment
@@ -45,7 +45,7 @@ def command() -> None:
     epilog=examples(
         "gateway grant new --to card.cose --granularity 15min --purpose 'dynamic tariff'",
         "gateway grant new --to card.cose --bill tariff.toml --granularity month --purpose 'the bill'",
-        "gateway grant new --load --to centre.cose --service service.cose --granularity 15min"
+        "gateway grant new --load --to centre.cose --service service.cose --granularity 15min --k-min 20"
         " --purpose 'load of the street'",
         "gateway grant new --raw --to doctor.cose --granularity 1h --until 2027-01-01 --purpose 'a study'",
     ),
@@ -58,6 +58,11 @@ def command() -> None:
 @click.option("--bill", "tariff", type=_FILE, help="Only each window's bill, under the tariff in this file.")
 @click.option("--load", is_flag=True, help="A share of a neighbourhood's load; --to is the centre's card.")
 @click.option("--service", type=_FILE, help="With --load: the card of the registrar's summing service.")
+@click.option(
+    "--k-min",
+    type=click.IntRange(2, MAX_K_MIN),
+    help="With --load: over how many homes it sums at least.  [default: as many as the service asks]",
+)
 @click.option("--raw", is_flag=True, help="Every unit. Windows are whole links of the chain, such as 1h.")
 @click.option("--zone", help="Time zone of days and months: Europe/Berlin.  [default: the tariff's, or UTC]")
 @click.option("--lanes", type=Lanes(), help="Some of import,export,power,count.  [default: import,export]")
@@ -75,6 +80,7 @@ def new(
     tariff: Path | None,
     load: bool,
     service: Path | None,
+    k_min: int | None,
     raw: bool,
     zone: str | None,
     lanes: tuple[str, ...] | None,
@@ -120,6 +126,8 @@ def new(
             "a load is granted to two parties: use --load with --to the centre's card and --service the "
             "summing service's"
         )
+    if k_min is not None and not load:
+        raise UsageError("--k-min says over how many homes a load sums: use it with --load")
     prices = None if tariff is None else load_tariff(tariff)
     request = GrantRequest(
         kind="bill" if tariff else "load" if load else "raw" if raw else "windows",
@@ -132,6 +140,7 @@ def new(
         purpose=purpose,
         meter=meter,
         tariff=None if prices is None else tariff_body(prices),
+        k_min=k_min,
         confirmed=yes,
         dry_run=dry_run,
     )
@@ -274,7 +283,7 @@ def _decided(grant: GrantStatus | GrantRecordStatus) -> tuple[str, str]:
 
 def _in_words(grant: GrantStatus) -> str:
     until = "" if grant.until_ms is None else f" until {local_time(grant.until_ms)}"
-    opens = in_words(grant.kind, grant.granularity, grant.zone, grant.lanes)
+    opens = in_words(grant.kind, grant.granularity, grant.zone, grant.lanes, grant.k_min)
     return f"{opens} from {local_time(grant.from_ms)}{until}"
 
 

@@ -10,10 +10,10 @@ import base64
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, ValidationError
 
 from gateway.chain.consent.held import Finding
-from gateway.chain.grant import Kind
+from gateway.chain.grant import MAX_K_MIN, Kind
 from gateway.chain.tariff import Tariff
 from gateway.errors import KINDS, GatewayError, UsageError
 from gateway.wire.card import Card
@@ -106,6 +106,8 @@ class GrantStatus(GrantRecordStatus):
     serial: int
     tariff: str | None
     partner: str | None
+    k_min: int | None = None
+    """Of a load: over how many homes it sums at least."""
 
 
 class ConsentStatus(Document):
@@ -162,6 +164,8 @@ class GrantRequest(Document):
     """None: the only one."""
     tariff: Base64 | None
     """For a bill: the tariff body, which the grant's body names by its digest."""
+    k_min: Annotated[int, Field(ge=2, le=MAX_K_MIN)] | None = None
+    """For a load: over how many homes it sums at least."""
     confirmed: bool
     """Whether the household has seen the findings of the consent check, and wants the grant."""
     dry_run: bool = False
@@ -195,6 +199,7 @@ class GrantRequest(Document):
             from_ms=self.from_ms,
             until_ms=self.until_ms,
             tariff=None if self.tariff is None else read_tariff_body(self.tariff, "the tariff"),
+            k_min=self.k_min,
         )
 
 
@@ -226,6 +231,7 @@ class NewGrant:
     from_ms: int | None
     until_ms: int | None
     tariff: Tariff | None = None
+    k_min: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -203,4 +203,5 @@ def _grant_status(served: ServedGrant, fault: str | None) -> GrantStatus:
         serial=grant.serial,
         tariff=None if grant.tariff is None else grant.tariff.hex(),
         partner=None if grant.partner is None else grant.partner.hex(),
+        k_min=grant.k_min,
     )

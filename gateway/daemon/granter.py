@@ -169,6 +169,7 @@ class Granter:
                 tariff=None if wanted.tariff is None else digest(tariff_body(wanted.tariff)),
                 partner=grants[0].id if grants else None,
                 quantum=None if wanted.tariff is None else cent(wanted.tariff.scale),
+                k_min=wanted.k_min,
             )
             grant.check(stream.layout)
             grants.append(grant)

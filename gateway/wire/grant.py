@@ -7,7 +7,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from gateway.chain.grant import ID_BYTES, KINDS, Grant
+from gateway.chain.grant import ID_BYTES, KINDS, MAX_K_MIN, Grant
 from gateway.chain.keys import STREAM_BYTES
 from gateway.chain.layout import LANES
 from gateway.chain.seal import U64
@@ -53,7 +53,7 @@ _BODY_FIELDS = (
     Field(13, "serial", uint()),
     Field(14, "partner", bstr(ID_BYTES), optional=True),
     Field(15, "quantum", between(1, MAX_QUANTUM), optional=True),
-    Field(16, "k_min", between(2, 2**32), optional=True),
+    Field(16, "k_min", between(2, MAX_K_MIN), optional=True),
 )
 
 

@@ -18,6 +18,7 @@ import pytest
 from gateway.chain.layout import Layout
 from gateway.cli.main import main
 from gateway.wire.cose import kid_of
+from gateway.wire.grant import read_grant_body
 from tests.stream.stream import Provider
 from tests.support.home import Home
 from tests.support.serving import serving
@@ -311,12 +312,17 @@ async def test_a_load(home: Home, provider: Provider, tmp_path: Path, gateway: R
     assert "the two halves of a load" in err
     assert await home.ledger.grants() == []
 
-    code, out, _ = await gateway(*new(provider, *both, "--yes"))
-    assert (code, out.count("may now open a share of 1h loads of import, export from")) == (0, 2)
+    assert (await gateway(*new(provider, *both, "--yes", "--k-min", "1")))[0] == 2
+    code, out, _ = await gateway(*new(provider, *both, "--yes", "--k-min", "20"))
+    opens = "may now open a share of 1h loads of import, export over at least 20 homes from"
+    assert (code, out.count(opens)) == (0, 2)
     centre, summing = json.loads((await gateway("grant", "list", "--json"))[1])
     if centre["partner"] is not None:
         centre, summing = summing, centre
     assert (centre["partner"], summing["partner"]) == (None, centre["id"])
+    assert (centre["k_min"], summing["k_min"]) == (20, 20)
+    bodies = [read_grant_body(one.body, 900_000, "it") for one in await home.ledger.grants()]
+    assert [grant.k_min for grant in bodies] == [20, 20]
     code, out, _ = await gateway("grant", "show", summing["id"][:12])
     assert code == 0
     assert f"partner: {centre['id']}\n" in out
@@ -329,6 +335,10 @@ async def test_a_load(home: Home, provider: Provider, tmp_path: Path, gateway: R
     ("options", "sentence"),
     [
         (("--raw", "--load", "--granularity", "2h"), "make one at a time"),
+        (
+            ("--k-min", "3", "--granularity", "1h"),
+            "--k-min says over how many homes a load sums: use it with",
+        ),
         (("--load", "--granularity", "1h"), "--load with --to the centre's card and --service"),
         (("--service", "acme/card.cose", "--granularity", "1h"), "--load with --to the centre's card"),
         (("--raw", "--granularity", "1h"), "a raw grant opens whole links of 2h: its granularity"),
