@@ -12,4 +12,5 @@ In the order in which to read it:
 - `invoice`    a bill's other lines: standing charges, taxes, rounding
 - `raw`        every unit of the links whose keys were granted
 - `load`       what the two parties to a load over many homes share
+- `homes`      the files by which they agree on the homes and the sums
 """

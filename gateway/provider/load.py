@@ -220,8 +220,9 @@ def set_digest(sealed: Iterable[tuple[bytes, int]]) -> str:
 async def of_each(
     items: Sequence[Item], name: Callable[[Item], bytes], work: Callable[[Item], Awaitable[Result]]
 ) -> list[Result]:
-    """What `work` gives for each home. Where it fails, one error of the first one's kind that names every
-    stream for which it fails; StoreUnavailable at once, since that is about no home."""
+    """What `work` gives for each home. Where it fails, one error that names the streams for which it does:
+    Refused where that is one of the errors, else of the first one's kind. StoreUnavailable at once, since it
+    is about no home."""
     results: list[Result] = []
     failed: list[tuple[bytes, GatewayError]] = []
     for item in items:
@@ -234,5 +235,6 @@ async def of_each(
     if failed:
         sentences = [f"stream {stream.hex()}: {error}" for stream, error in failed[:_SHOWN]]
         more = [f"and {len(failed) - _SHOWN} more"] if len(failed) > _SHOWN else []
-        raise type(failed[0][1])("; ".join(sentences + more))
+        worst = min((error for _, error in failed), key=lambda error: not isinstance(error, Refused))
+        raise type(worst)("; ".join(sentences + more))
     return results

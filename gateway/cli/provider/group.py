@@ -13,9 +13,11 @@ import click
 from gateway.cli.codes import exit_code
 from gateway.cli.output import examples, json_option, local_time, print_json
 from gateway.cli.provider.bill import BILL_EXAMPLE, RAW_EXAMPLE, bill, raw
+from gateway.cli.provider.load import load
 from gateway.cli.provider.place import Place, place_options
 from gateway.cli.provider.read import EXAMPLE as READ_EXAMPLE
 from gateway.cli.provider.read import read
+from gateway.cli.provider.share import share
 from gateway.errors import Refused
 from gateway.host.clock import SystemClock
 from gateway.provider.identity import CARD_FILE, KEY_FILE, new_identity, open_identity
@@ -29,10 +31,10 @@ _VERIFY_EXAMPLE = "gateway provider verify --store s3://home --stream 5f0c... --
 
 @click.group(epilog=examples(_NEW_EXAMPLE, READ_EXAMPLE, BILL_EXAMPLE, RAW_EXAMPLE, _VERIFY_EXAMPLE))
 def command() -> None:
-    """The utility's side: read what households granted, and verify what a store holds."""
+    """The utility's side: read what households granted, alone or as a load, and verify what a store holds."""
 
 
-for _command in (read, bill, raw):
+for _command in (read, bill, raw, load, share):
     command.add_command(_command)
 
 

@@ -49,19 +49,27 @@ class Place:
             await bucket.aclose()
 
 
-def place_options(command: Callable[..., Result]) -> Callable[..., Result]:
-    """`--store`, `--endpoint`, `--region`, `--stream` and `--signer` for a command that takes `place`."""
+def store_options(command: Callable[..., Result]) -> Callable[..., Result]:
+    """`--store`, `--endpoint` and `--region` for a command that takes `location`."""
 
     @click.option("--store", required=True, help="s3://bucket, or a folder.")
     @click.option("--endpoint", help="The S3 server's address, if it is not Amazon's.")
     @click.option("--region", help="The S3 region, if AWS's configuration does not name it.")
+    @wraps(command)
+    def with_location(store: str, endpoint: str | None, region: str | None, **others: object) -> Result:
+        return command(location=Location.parse(store, endpoint, region), **others)
+
+    return with_location
+
+
+def place_options(command: Callable[..., Result]) -> Callable[..., Result]:
+    """`--store`, `--endpoint`, `--region`, `--stream` and `--signer` for a command that takes `place`."""
+
+    @store_options
     @click.option("--stream", required=True, type=HexId(), help="The stream's id.")
     @click.option("--signer", required=True, type=HexId(), help="The kid of the gateway's signing key.")
     @wraps(command)
-    def with_place(
-        store: str, endpoint: str | None, region: str | None, stream: bytes, signer: bytes, **others: object
-    ) -> Result:
-        place = Place(Location.parse(store, endpoint, region), stream, signer)
-        return command(place=place, **others)
+    def with_place(location: Location, stream: bytes, signer: bytes, **others: object) -> Result:
+        return command(place=Place(location, stream, signer), **others)
 
     return with_place
