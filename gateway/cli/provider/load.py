@@ -31,11 +31,10 @@ from gateway.store.location import Location
 from gateway.stream.times import moment
 
 _HOMES = f"gateway provider load homes --key centre {EXAMPLE_PLACE} homes.csv {EXAMPLE_TIMES} > set.csv"
-_SHARE = f"gateway provider share sum --key service {EXAMPLE_PLACE} set.csv {EXAMPLE_TIMES} > sums.csv"
 _SUM = f"gateway provider load sum --key centre {EXAMPLE_PLACE} set.csv --sums sums.csv"
 
 
-@click.group(epilog=examples(_HOMES, _SHARE, _SUM))
+@click.group(epilog=examples(_HOMES, _SUM))
 def load() -> None:
     """Open the loads of a set of homes, together with the summing service, and never one home's.
 
