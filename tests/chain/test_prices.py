@@ -137,6 +137,10 @@ def test_a_time_without_a_price_is_found_however_far_away_it_is() -> None:
         Rule(1, EVERY_DAY, before=leap), Rule(2, EVERY_DAY, since=leap + 1), calendar=bounded
     )
     Tariff("EUR", 4, "UTC", 900_000, {"import": TimeOfUse((Rule(1, before=leap), Rule(2, since=leap)))})
+    wednesday = number(2026, 4, 1)
+    assert "day 3 of the week, such as 2026-04-08" in hole(
+        Rule(1, (0, 1, 3, 4, 5, 6)), Rule(2, dates=(wednesday,)), calendar=Calendar(wednesday)
+    )
 
 
 def test_a_period_beyond_the_calendar_is_refused_with_its_first_unpriced_moment() -> None:

@@ -7,6 +7,8 @@ more, in plain Python, as a price for a local time.
 from __future__ import annotations
 
 import random
+import re
+import textwrap
 import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -212,3 +214,12 @@ def test_the_other_lines_are_read_and_add_up(name: str) -> None:
     energy, *lines, total = terms.invoice(Fraction(81).numerator * terms.unit, a, b, tariff.zone)
     assert [line.name for line in lines] == [line.name for line in terms.lines]
     assert total.amount == energy.amount + sum(line.amount for line in lines)
+
+
+def test_the_tariff_in_the_readme_is_one(tmp_path: Path) -> None:
+    text = (FOLDER.parents[1] / "README.md").read_text("utf-8")
+    block = re.search(r"^### Tariffs$.*?\n\n((?:    [^\n]*\n)+)", text, re.MULTILINE | re.DOTALL)
+    assert block is not None
+    path = tmp_path / "tariff.toml"
+    path.write_text(textwrap.dedent(block[1]))
+    assert load_tariff(path).calendar.holidays
