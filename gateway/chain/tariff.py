@@ -12,10 +12,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
+from functools import lru_cache
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
 import numpy as np
+from numpy.typing import NDArray
 
 from gateway.chain.keys import be64
 from gateway.chain.layout import DAY_MS, ENERGY
@@ -52,7 +54,8 @@ MAX_PRICE = 100
 in the EU (Eurostat nrg_pc_204: about 0.3 EUR), and 20 times the caps of the day-ahead markets (5 EUR)."""
 _CARRIED = (9, 10)
 _PART = 4
-_BLOCK = 2**14
+_BLOCK = 2**12
+_CUT, _UNPRICED = 1, 2
 _ALWAYS = Calendar()
 _AHEAD_MS = 366 * DAY_MS
 
@@ -218,9 +221,7 @@ class Tariff:
         if before is not None and end * self.step_ms > (limit := self._midnight_ms(before)):
             raise self._unpriced(lane, max(first, -(-limit // self.step_ms)))
         if isinstance(prices, TimeOfUse):
-            blocks = range(first, end, _BLOCK)
-            by_clock = [self._by_clock(lane, prices, x, min(end, x + _BLOCK)) for x in blocks]
-            return np.concatenate([np.empty(0, np.int64), *by_clock])
+            return self._by_clock(lane, prices, first, end)
         begin = prices.start_ms // self.step_ms
         missing = first if first < begin else max(first, begin + len(prices.prices))
         if missing < end:
@@ -228,18 +229,23 @@ class Tariff:
         return np.array(prices.prices[first - begin : end - begin], np.int64)
 
     def _by_clock(self, lane: str, prices: TimeOfUse, first: int, end: int) -> Ints:
-        clocks = shown(zone_of(self.zone), np.arange(first, end, dtype=np.int64) * self.step_ms)
-        cut = np.flatnonzero(clocks % self.step_ms)
-        if len(cut):
-            moment = _local((first + int(cut[0])) * self.step_ms, zone_of(self.zone))
+        found, faults = [np.empty(0, np.int64)], [np.empty(0, np.int8)]
+        for number in range(first // _BLOCK, -(-end // _BLOCK)):
+            inside = slice(max(0, first - number * _BLOCK), end - number * _BLOCK)
+            block = _block(prices, self.calendar, self.zone, self.step_ms, number)
+            found.append(block[0][inside])
+            faults.append(block[1][inside])
+        fault = np.concatenate(faults)
+        if fault.any():
+            at = int(np.flatnonzero(fault)[0])
+            if fault[at] == _UNPRICED:  # clocks went back to the day before that with which the prices begin
+                raise self._unpriced(lane, first + at)
+            moment = _local((first + at) * self.step_ms, zone_of(self.zone))
             raise UsageError(
                 f"a step of {spell_ms(self.step_ms)} begins at {moment.isoformat()}, so a price could change "
                 "within it; use steps of 15min or less"
             )
-        found, priced = prices.at(self.calendar, clocks // DAY_MS, clocks % DAY_MS // 60_000)
-        if not priced.all():  # where clocks go back to the day before that with which the prices begin
-            raise self._unpriced(lane, first + int(np.flatnonzero(~priced)[0]))
-        return found
+        return np.concatenate(found)
 
     def _unpriced(self, lane: str, step: int) -> UsageError:
         when = _local(step * self.step_ms, zone_of(self.zone)).isoformat(timespec="minutes")
@@ -268,3 +274,15 @@ def steps_digest(weights: Mapping[str, Sequence[Weight]]) -> bytes:
         for lane, steps in weights.items()
     )
     return hashlib.sha256(content).digest()
+
+
+@lru_cache(maxsize=256)
+def _block(
+    prices: TimeOfUse, calendar: Calendar, zone: str, step_ms: int, number: int
+) -> tuple[Ints, NDArray[np.int8]]:
+    """The prices of _BLOCK steps, from step number * _BLOCK on, and what is wrong with each. Bills of days
+    ask for the same block again and again."""
+    steps = np.arange(number * _BLOCK, (number + 1) * _BLOCK, dtype=np.int64)
+    clocks = shown(zone_of(zone), steps * step_ms)
+    found, priced = prices.at(calendar, clocks // DAY_MS, clocks % DAY_MS // 60_000)
+    return found, np.where(clocks % step_ms, _CUT, np.where(priced, 0, _UNPRICED)).astype(np.int8)

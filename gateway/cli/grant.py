@@ -101,7 +101,7 @@ def new(
       zone = "Europe/Berlin"
       [[import]]                    # the first rule that fits the local time
       price = "0.3215"              # per kWh, as text: no decimal is lost
-      days = ["mon", "tue", "wed", "thu", "fri"]
+      days = ["mon-fri"]
       from = "06:00"
       until = "22:00"
       [[import]]

@@ -25,7 +25,8 @@
     since = 2026-07-01          # a price from a date on
     before = 2027-01-01
 
-The dates of a country's holidays are looked up when the file is read, and become part of the tariff.
+The dates of a country's holidays are looked up when the file is read, and become part of the tariff. Where
+household and provider have different versions of the package, write the dates into `add`, without a country.
 """
 
 from __future__ import annotations
