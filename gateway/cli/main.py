@@ -30,6 +30,7 @@ COMMANDS = {
     "meters": ("gateway.cli.meters.group", "List, find and read meters."),
     "grant": ("gateway.cli.grant", "Decide what a provider may open."),
     "tariff": ("gateway.cli.tariff", "Show how a tariff file is read."),
+    "ledger": ("gateway.cli.ledger", "Confirm a ledger that was restored."),
     "provider": ("gateway.cli.provider.group", "The utility's side: make an identity, read, verify."),
     "config": ("gateway.cli.config", "Print an example configuration, or check one."),
     "bench": ("gateway.cli.bench", "Measure this machine."),

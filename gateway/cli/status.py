@@ -7,6 +7,7 @@ import asyncio
 import click
 
 from gateway.cli.config import config_option
+from gateway.cli.ledger import doubt_sentence
 from gateway.cli.output import (
     echo,
     examples,
@@ -47,6 +48,8 @@ def command(config: Config, as_json: bool) -> None:
                 echo(printable(sentence))
     for sentence in status.faults:
         echo(printable(sentence))
+    for doubt in status.doubts:
+        echo(printable(f"{doubt_sentence(doubt)}: `gateway ledger confirm` says what to do"))
 
 
 def _begins(meter: MeterStatus, now_ms: int, stream: StreamSection) -> str | None:

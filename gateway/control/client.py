@@ -51,6 +51,10 @@ class ControlClient:
         """What becomes known beyond the grants, meter by meter."""
         return await self._ask(TypeAdapter(tuple[MeterConsent, ...]), "GET", "/consent")
 
+    async def confirm_ledger(self) -> Status:
+        """Vouch for the ledger: no unit is in doubt any longer. The status afterwards."""
+        return await self._ask(TypeAdapter(Status), "DELETE", "/doubts")
+
     async def _ask(
         self, form: TypeAdapter[T], method: str, path: str, body: dict[str, Any] | None = None
     ) -> T:

@@ -62,6 +62,20 @@ class MeterStatus(Document):
     chunks: int = 0
 
 
+class DoubtStatus(Document):
+    """A stream's units in doubt: another copy of the ledger may have sealed them, and their tokens wait."""
+
+    meter: str
+    stream: str
+    noticed_ms: int
+    """When the TPM's counter showed it."""
+    from_ms: int
+    until_ms: int | None
+    """None while the clock has not been right since."""
+    windows_waiting: int
+    """Windows of all grants that have closed and have no token yet."""
+
+
 class Status(Document):
     """The status of the running gateway."""
 
@@ -76,6 +90,7 @@ class Status(Document):
     meters: tuple[MeterStatus, ...]
     faults: tuple[str, ...] = ()
     """What else is wrong, with the store's heads and with grants, a sentence each."""
+    doubts: tuple[DoubtStatus, ...] = ()
 
 
 class GrantRecordStatus(Document):

@@ -11,6 +11,7 @@
 - `publisher`      sends the outbox to the store
 - `rollback`       detects a ledger that is behind the store
 - `found`          takes grants over that the store holds and the ledger does not know
+- `doubts`         units that another copy of the ledger may have sealed: their tokens wait
 - `takeover`       takes the store's chain over where the ledger was rolled back
 - `grants`         the grants of the ledger, decoded
 - `granter`        makes grants, after the consent check, and revokes them

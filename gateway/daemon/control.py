@@ -6,6 +6,7 @@
                               "dry_run" only say what it finds
     DELETE /grants/<id hex>   revoke one
     GET    /consent           what each provider, and all together, could derive beyond their grants
+    DELETE /doubts            the owner vouches for the ledger: no unit is in doubt any longer
 
 The documents are those of `gateway.control.documents`. An error is answered with an ErrorAnswer and status
 400, 503 or HTTP's own.
@@ -35,6 +36,7 @@ from gateway.control.documents import (
 )
 from gateway.daemon.granter import Granter
 from gateway.daemon.grants import AnyGrant, GrantBook, ServedGrant
+from gateway.daemon.issuer import Issuer
 from gateway.errors import GatewayError, Unavailable, UsageError
 from gateway.ledger.ledger import Ledger
 from gateway.ledger.records import Stream
@@ -58,11 +60,17 @@ class Control:
     """The server of the control API."""
 
     def __init__(
-        self, ledger: Ledger, grants: GrantBook, granter: Granter, status: Callable[[], Awaitable[Status]]
+        self,
+        ledger: Ledger,
+        grants: GrantBook,
+        granter: Granter,
+        issuer: Issuer,
+        status: Callable[[], Awaitable[Status]],
     ) -> None:
         self._ledger = ledger
         self._grants = grants
         self._granter = granter
+        self._issuer = issuer
         self._status = status
 
     async def serve(self, path: Path) -> None:
@@ -76,6 +84,7 @@ class Control:
                 web.post("/grants", self._post_grant),
                 web.delete("/grants/{id}", self._delete_grant),
                 web.get("/consent", self._get_consent),
+                web.delete("/doubts", self._delete_doubts),
             ]
         )
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
@@ -129,6 +138,10 @@ class Control:
                 f"{request.match_info['id']!r} is not a grant's id: expected 32 hexadecimal digits"
             ) from None
         return _answer(self._grant(await self._granter.revoke(grant_id)))
+
+    async def _delete_doubts(self, request: web.Request) -> web.Response:
+        await self._issuer.confirm_ledger()
+        return _answer(await self._status())
 
     def _grant(self, one: AnyGrant) -> GrantRecordStatus:
         fault = self._grants.fault(one)

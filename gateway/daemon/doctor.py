@@ -117,6 +117,7 @@ async def _ledger(config: Config) -> Diagnosis:
         try:
             wrong = await ledger.check()
             waiting = await ledger.backlog()
+            doubts = [stream.meter for stream in await ledger.streams() if await ledger.doubt(stream)]
         finally:
             await ledger.close()
     except NotMigrated as error:  # expected after an update, until the gateway has started again
@@ -126,6 +127,13 @@ async def _ledger(config: Config) -> Diagnosis:
     if wrong is not None:
         return Diagnosis(
             "ledger", False, f"{path} is damaged: {wrong}. Stop the gateway and restore the latest backup"
+        )
+    if doubts:
+        return Diagnosis(
+            "ledger",
+            False,
+            f"intact, but restored or copied: tokens of meter {', '.join(doubts)} wait until the store shows "
+            "what was sealed since, or `gateway ledger confirm` says that this ledger is the newest",
         )
     return Diagnosis("ledger", True, f"intact; {waiting} objects wait to be sent")
 

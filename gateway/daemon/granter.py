@@ -16,6 +16,7 @@ from gateway.chain.layout import ENERGY
 from gateway.chain.tariff import Tariff, cent
 from gateway.chain.window import Granularity
 from gateway.control.documents import Consent, NewGrant
+from gateway.daemon.doubts import Doubts
 from gateway.daemon.grants import AnyGrant, GrantBook, ServedGrant
 from gateway.daemon.issuer import Issuer
 from gateway.errors import LedgerError, TrustError, Unavailable, UsageError
@@ -46,6 +47,7 @@ class Granter:
         rings: Mapping[bytes, KeyRing],
         grants: GrantBook,
         issuer: Issuer,
+        doubts: Doubts,
     ) -> None:
         self._ledger = ledger
         self._grants = grants
@@ -53,6 +55,7 @@ class Granter:
         self._clock = clock
         self._rings = rings
         self._issuer = issuer
+        self._doubts = doubts
         self._lock = asyncio.Lock()  # each serial is used once, each revocation made once
 
     async def new(
@@ -181,13 +184,16 @@ class Granter:
         return 1 + max([len(made), *(one.grant.serial for one in made if isinstance(one, ServedGrant))])
 
     async def revoke(self, grant_id: bytes) -> AnyGrant:
-        """Revoke a grant: from the next unit on it opens nothing. A second revocation changes nothing.
-        UsageError where there is no grant with this id."""
+        """Revoke a grant: from the next unit on it opens nothing, or from the end of the units in doubt, of
+        which tokens may be out. A second revocation changes nothing. UsageError where there is no grant with
+        this id."""
         async with self._lock:
             served = await self._find(grant_id)
             stream, record = served.stream, served.record
             if record.revoked_from is None:
-                from_unit = (await self._ledger.position(stream)).next_unit
+                doubt = await self._doubts.of(stream)
+                next_unit = (await self._ledger.position(stream)).next_unit
+                from_unit = max(next_unit, (doubt and doubt.end) or next_unit)
                 data = await sign(self._root, Revocation(stream.id, grant_id, from_unit))
                 what = f"grant {grant_id.hex()} of {record.provider_name}"
                 await self._ledger.revoke_grant(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -17,10 +19,11 @@ from gateway.chain.seal import U64
 from gateway.chain.tariff import Tariff, Weight, steps_digest
 from gateway.chain.windows import GrantWindows
 from gateway.daemon.ciphertexts import Ciphertexts
+from gateway.daemon.doubts import Doubts
 from gateway.daemon.grants import AnyGrant, GrantBook, ServedGrant
 from gateway.errors import LedgerError, Refused, TrustError, Unavailable, UsageError
 from gateway.ledger.ledger import Ledger
-from gateway.ledger.records import GrantRecord, Outgoing, Progress, Stream
+from gateway.ledger.records import Doubt, GrantRecord, Outgoing, Progress, Stream
 from gateway.trust.keyring import KeyRing
 from gateway.trust.root import Root
 from gateway.trust.signing import sign
@@ -28,6 +31,7 @@ from gateway.wire import names
 from gateway.wire.grant import Tokens
 from gateway.wire.names import Fold
 
+_log = logging.getLogger(__name__)
 _BUNDLE = 2880  # most tokens in a bundle: thirty days of quarter hours, two days of minutes
 _FOLDED = 2**16  # most tokens in a folded bundle: 18 hours of seconds, 2 MB for four lanes
 
@@ -45,24 +49,28 @@ class Issuer:
         rings: Mapping[bytes, KeyRing],
         grants: GrantBook,
         ciphertexts: Ciphertexts,
+        doubts: Doubts,
     ) -> None:
         self._ledger = ledger
         self._root = root
         self._rings = rings
         self._grants = grants
         self._ciphertexts = ciphertexts
+        self._doubts = doubts
         self._chains: dict[bytes, KeyChain] = {}  # by grant
         self._lock = asyncio.Lock()  # a window's token is issued once
 
     async def issue(self, stream: Stream, end: int) -> None:
-        """Put the tokens of all granted windows that end at or before unit `end` into the outbox."""
+        """Put the tokens of all granted windows that end at or before unit `end` into the outbox, but those
+        that wait for units in doubt."""
         async with self._lock:
+            doubt = await self._doubts.of(stream)
             grants = {one.record.id: one for one in await self._grants.all(stream)}
             for one in grants.values():
                 try:
                     served = _served(one, grants)
                     if served is not None:
-                        await self._issue(stream, served, end)
+                        await self._issue(stream, served, served.windows_free(served.complete(end), doubt))
                 except (LedgerError, TrustError):
                     raise
                 except (UsageError, Refused, Unavailable) as error:
@@ -71,8 +79,41 @@ class Issuer:
                 else:
                     self._grants.succeeds(one)
 
-    async def _issue(self, stream: Stream, served: _Served, end: int) -> None:
-        done, first = served.windows.complete(served.end(end)), served.record.next_window
+    async def confirm_ledger(self) -> None:
+        """The owner vouches for the ledger: the tokens that waited for units in doubt are issued."""
+        await self._doubts.confirm()
+        for stream in await self._ledger.streams():
+            await self.issue_closed(stream)
+
+    async def issue_closed(self, stream: Stream) -> None:
+        """Put the tokens of all windows that have closed into the outbox. What a fault of the ledger or the
+        TPM keeps from it comes with the next chunk."""
+        try:
+            last = (await self._ledger.position(stream)).last
+            if last is not None:
+                await self.issue(stream, last.end)
+        except (LedgerError, TrustError) as error:
+            _log.warning("meter %s: tokens come with the next chunk: %s", stream.meter, error)
+
+    async def waiting(self, stream: Stream) -> tuple[Doubt, int] | None:
+        """The units in doubt, and how many windows of all grants have closed and wait for them; None without
+        doubt."""
+        doubt, last = await self._doubts.of(stream), (await self._ledger.position(stream)).last
+        if doubt is None or last is None:
+            return None if doubt is None else (doubt, 0)
+        grants = {one.record.id: one for one in await self._grants.all(stream)}
+        count = 0
+        for one in grants.values():
+            with contextlib.suppress(UsageError):  # of one that gets no tokens anyway
+                served = _served(one, grants)
+                if served is not None:
+                    done = served.complete(last.end)
+                    count += max(0, done - max(served.record.next_window, served.windows_free(done, doubt)))
+        return doubt, count
+
+    async def _issue(self, stream: Stream, served: _Served, done: int) -> None:
+        """Put the tokens of a grant's windows before number `done` into the outbox."""
+        first = served.record.next_window
         while first < done:
             upto, folds = await self._next(stream, served, first, done)
             data = await self._bundle(stream, served, first, upto)
@@ -123,8 +164,8 @@ class Issuer:
     async def _fold(
         self, stream: Stream, served: _Served, first_unit: int, end_unit: int, fold: Fold
     ) -> list[Outgoing]:
-        first = served.windows.complete(served.end(first_unit))
-        upto = min(served.windows.complete(served.end(end_unit)), served.record.next_window)
+        first = served.complete(first_unit)
+        upto = min(served.complete(end_unit), served.record.next_window)
         return [
             _outgoing(served.grant, x, fold, await self._bundle(stream, served, x, min(upto, x + _FOLDED)))
             for x in range(first, upto, _FOLDED)
@@ -204,10 +245,19 @@ class _Served:
     partner: GrantRecord | None
     windows: GrantWindows
 
-    def end(self, unit: int) -> int:
-        """The unit at which the grant ends, as far as is known at `unit`."""
+    def complete(self, unit: int) -> int:
+        """How many windows have ended, and are granted still, when the units before `unit` are sealed."""
         records = [self.record] if self.partner is None else [self.record, self.partner]
-        return min([unit, *(one.revoked_from for one in records if one.revoked_from is not None)])
+        revoked = [one.revoked_from for one in records if one.revoked_from is not None]
+        return self.windows.complete(min([unit, *revoked]))
+
+    def windows_free(self, done: int, doubt: Doubt | None) -> int:
+        """How many of the first `done` windows may be served: those before the first with a unit in doubt, if
+        one is still to be served."""
+        first = self.record.next_window
+        if doubt is None or (doubt.end is not None and self.windows.edge(first) >= doubt.end):
+            return done
+        return min(done, self.windows.complete(doubt.first))
 
 
 def _served(one: AnyGrant, grants: Mapping[bytes, AnyGrant]) -> _Served | None:

@@ -14,6 +14,7 @@ from gateway.control.documents import Status
 from gateway.daemon.chunker import Chunker
 from gateway.daemon.ciphertexts import Ciphertexts
 from gateway.daemon.control import Control
+from gateway.daemon.doubts import Doubts
 from gateway.daemon.granter import Granter
 from gateway.daemon.grants import GrantBook
 from gateway.daemon.issuer import Issuer
@@ -49,11 +50,12 @@ class Session:
         self._rings: dict[bytes, KeyRing] = {}
         self._grants = grants = GrantBook(ledger, clock)
         ciphertexts = Ciphertexts(ledger, bucket, clock, root.public_key)
-        self._issuer = Issuer(ledger, root, self._rings, grants, ciphertexts)
-        self._granter = Granter(ledger, root, clock, self._rings, grants, self._issuer)
+        self._doubts = doubts = Doubts(ledger, clock)
+        self._issuer = Issuer(ledger, root, self._rings, grants, ciphertexts, doubts)
+        self._granter = Granter(ledger, root, clock, self._rings, grants, self._issuer, doubts)
         self._rollback = RollbackCheck(ledger, bucket, clock, root)
         self._publisher = Publisher(ledger, bucket, clock, self._rollback)
-        self._control = Control(ledger, grants, self._granter, self.status)
+        self._control = Control(ledger, grants, self._granter, self._issuer, self.status)
 
     async def open(self) -> None:
         """Draw the incarnation, and continue the streams where the ledger ends."""
@@ -78,6 +80,7 @@ class Session:
             publisher=self._publisher,
             rollback=self._rollback,
             grants=self._grants,
+            issuer=self._issuer,
             readers=self._readers,
             lines=self._lines,
         )
@@ -129,20 +132,11 @@ class Session:
         )
 
     async def _draw(self) -> int:
-        """A new incarnation, made durable. If the counter is ahead of the ledger, the audit log says so."""
-        last = await self._ledger.last_incarnation()
-        counter = await self._root.incarnation_counter()
+        """A new incarnation, made durable."""
         now_ms = unix_ms(self._clock)
-        if last is not None and counter is not None and counter > last:
-            detail = (
-                f"the TPM drew incarnation {counter}, but the ledger's last is {last}: the gateway stopped "
-                "while it started, or the ledger was restored or copied; the store will show which"
-            )
-            _log.warning("%s", detail)
-            await self._ledger.audit(AuditEntry(now_ms, "rollback", detail))
         # A ledger that cannot write must not cost a step of the counter either.
         await self._ledger.audit(AuditEntry(now_ms, "start", f"gateway {gateway.__version__} starts"))
-        value = await self._root.draw_incarnation()
+        value = await self._root.draw_incarnation(self._doubts.note)
         await self._ledger.begin_incarnation(value, now_ms)
         return value
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import gateway
-from gateway.control.documents import MeterStatus, Status, StoreStatus
+from gateway.control.documents import DoubtStatus, MeterStatus, Status, StoreStatus
 from gateway.daemon.grants import GrantBook
+from gateway.daemon.issuer import Issuer
 from gateway.daemon.line import Line
 from gateway.daemon.publisher import Publisher
 from gateway.daemon.rollback import RollbackCheck
@@ -31,6 +32,7 @@ class StatusReporter:
         publisher: Publisher,
         rollback: RollbackCheck,
         grants: GrantBook,
+        issuer: Issuer,
         readers: Mapping[str, ReaderState],
         lines: Mapping[str, Line],
     ) -> None:
@@ -42,6 +44,7 @@ class StatusReporter:
         self._publisher = publisher
         self._rollback = rollback
         self._grants = grants
+        self._issuer = issuer
         self._readers = readers
         self._lines = lines
 
@@ -62,7 +65,26 @@ class StatusReporter:
             ),
             meters=tuple([await self._meter(name) for name in self._lines]),
             faults=(*self._rollback.faults, *await self._grants.faults()),
+            doubts=await self._doubts(),
         )
+
+    async def _doubts(self) -> tuple[DoubtStatus, ...]:
+        doubts = []
+        for stream in await self._ledger.streams():
+            found, unit_ms = await self._issuer.waiting(stream), stream.layout.unit_ms
+            if found is not None:
+                doubt, windows = found
+                doubts.append(
+                    DoubtStatus(
+                        meter=stream.meter,
+                        stream=stream.id.hex(),
+                        noticed_ms=doubt.noticed_ms,
+                        from_ms=doubt.first * unit_ms,
+                        until_ms=None if doubt.end is None else doubt.end * unit_ms,
+                        windows_waiting=windows,
+                    )
+                )
+        return tuple(doubts)
 
     async def _meter(self, name: str) -> MeterStatus:
         reader, line = self._readers[name], self._lines[name]

@@ -8,16 +8,18 @@ The SQL of an operation is a function in the file of its table.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from gateway.chain.layout import Run
 from gateway.chain.page import Span
 from gateway.chain.seal import U64
-from gateway.ledger import audit, chunks, grants, outbox, pages, rollback, streams
+from gateway.ledger import audit, chunks, doubts, grants, outbox, pages, rollback, streams
 from gateway.ledger.database import Database, integrity
 from gateway.ledger.records import (
     AuditEntry,
     ChunkEntry,
+    Doubt,
     GrantRecord,
     Outgoing,
     PageEntry,
@@ -56,6 +58,19 @@ class Ledger:
     async def begin_incarnation(self, value: int, at_ms: int) -> None:
         """Record an incarnation before anything is sealed under it; LedgerError for one drawn before."""
         await self._db.do(streams.begin_incarnation, value, at_ms)
+
+    async def note_counter(self, counter: int, now_ms: int, *, trusted: bool) -> None:
+        """Note that the TPM's counter is about to be stepped from `counter`.
+
+        Where it stands at more than one beyond the last note, this ledger was rolled back or copied: then
+        the units of each stream from its end to `now_ms` are in doubt, and a line of the audit log says so.
+        `now_ms` bounds them only if the clock is `trusted`.
+        """
+        await self._db.do(partial(doubts.note, trusted=trusted), counter, now_ms)
+
+    async def noted_counter(self) -> int | None:
+        """The value from which the TPM's counter was to be stepped last; None before the first step."""
+        return await self._db.do(doubts.noted_counter)
 
     async def streams(self) -> list[Stream]:
         """All streams, sorted by meter name."""
@@ -189,6 +204,20 @@ class Ledger:
         """Record that a grant opens nothing from `from_unit` on; the revocation enters the outbox."""
         await self._db.do(grants.revoke, grant, from_unit, revocation, audit)
 
+    # --- units in doubt
+
+    async def doubt(self, stream: Stream) -> Doubt | None:
+        """The units of a stream that another copy of this ledger may have sealed, or None."""
+        return await self._db.do(doubts.of, stream.id)
+
+    async def end_doubt_at(self, stream: Stream, end: int) -> None:
+        """Record the end of the units in doubt, where there is none yet."""
+        await self._db.do(doubts.set_end, stream, end)
+
+    async def confirm_doubts(self, audit: AuditEntry) -> None:
+        """The owner vouches for this ledger: no unit is in doubt any longer."""
+        await self._db.do(doubts.confirm, audit)
+
     # --- the audit log
 
     async def audit(self, entry: AuditEntry) -> None:
@@ -207,7 +236,8 @@ class Ledger:
 
     async def take_over(self, stream: Stream, chain: StoreChain, audit: AuditEntry) -> None:
         """Replace what the ledger holds of a stream by what the store holds: chunks, pages, open units and
-        unsent objects. The stream's descriptor, grants and revocations stay in the outbox.
+        unsent objects. The stream's descriptor, grants and revocations stay in the outbox. A chunk of a later
+        incarnation than this ledger knew ends a doubt; others let it begin where they end.
 
         LedgerError for a page of a period whose page stays.
         """

@@ -85,6 +85,15 @@ class Position:
     next_unit: int
 
 
+class Doubt(NamedTuple):
+    """The units [first, end) of a stream that another copy of this ledger may have sealed, and when that was
+    noticed (Unix ms). `end` is None while the clock has not been trusted since."""
+
+    first: int
+    end: int | None
+    noticed_ms: int
+
+
 class Outgoing(NamedTuple):
     """An object to send to the store: its kind, its key there, and its bytes."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 
-from gateway.ledger import audit, chunks, grants, outbox, pages, streams
+from gateway.ledger import audit, chunks, doubts, grants, outbox, pages, streams
 from gateway.ledger.records import AuditEntry, StoreChain, Stream
 
 
@@ -19,6 +19,7 @@ def take_over(db: sqlite3.Connection, stream: Stream, chain: StoreChain, entry: 
     for page in chain.pages:
         pages.insert(db, stream, page)
     streams.set_state(db, stream, chain.state)
+    doubts.settle(db, stream, chain)
     for grant, progress in chain.progress.items():
         grants.set_progress(db, grant, progress)
     for grant, from_unit in chain.revoked.items():

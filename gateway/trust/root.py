@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from typing import Literal, Protocol
 
 from gateway.errors import GatewayError
 
+Note = Callable[[int], Awaitable[None]]
+"""Notes the value from which the incarnation counter is about to be stepped."""
+
 MAX_MESSAGE = 1024
 """Bytes that `hmac` takes: one TPM2B_MAX_BUFFER (TPM 2.0 Library, part 2, 10.4.8)."""
+
+
+async def unnoted(counter: int) -> None:
+    """The note of a step that nobody needs to know of."""
 
 
 class Root(Protocol):
@@ -25,9 +33,12 @@ class Root(Protocol):
     async def sign(self, message: bytes) -> bytes:
         """ES256 over `message`: r | s, 64 bytes, verified in software before it is returned."""
 
-    async def draw_incarnation(self) -> int:
+    async def draw_incarnation(self, note: Note = unnoted) -> int:
         """A u64 that no other call has returned or will return: a TPM's counter, stepped (so each is greater
-        than all before); 64 random bits in software."""
+        than all before); 64 random bits in software.
+
+        Before each single step of a TPM's counter, `note` is called with the counter's value and awaited: so
+        if it makes that durable, the counter never stands at more than one beyond what it noted last."""
 
     async def incarnation_counter(self) -> int | None:
         """The counter's present value, 0 before the first draw; None in software."""

@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.serialization import (
 
 from gateway.errors import TrustError
 from gateway.trust import folder
-from gateway.trust.root import check_message
+from gateway.trust.root import Note, check_message, unnoted
 from gateway.wire import es256
 
 _FIELDS = frozenset({"root", "signing_key"})
@@ -62,7 +62,7 @@ class SoftwareRoot:
         self._usable()
         return es256.sign(self._signing_key, message)
 
-    async def draw_incarnation(self) -> int:
+    async def draw_incarnation(self, note: Note = unnoted) -> int:
         self._usable()
         return secrets.randbits(64)
 

@@ -11,7 +11,7 @@ from gateway.errors import LedgerError, UsageError
 from gateway.ledger.ledger import Ledger
 from gateway.store.directory import DirectoryBucket
 from gateway.trust.opening import open_root
-from gateway.trust.root import Root
+from gateway.trust.root import Note, Root, unnoted
 from tests.support.clock import FakeClock
 from tests.support.faulty import FaultyRoot
 from tests.support.home import LINK_UNITS, Home
@@ -21,7 +21,7 @@ from tests.support.tpm import swtpm
 class StuckRoot(FaultyRoot):
     """A counter that went back, as only another TPM's can."""
 
-    async def draw_incarnation(self) -> int:
+    async def draw_incarnation(self, note: Note = unnoted) -> int:
         return 2**63 + 5
 
 
@@ -89,9 +89,9 @@ async def test_a_tpm_ahead_of_the_ledger_is_told(tmp_path: Path) -> None:
 class CountingRoot(FaultyRoot):
     draws = 0
 
-    async def draw_incarnation(self) -> int:
+    async def draw_incarnation(self, note: Note = unnoted) -> int:
         self.draws += 1
-        return await super().draw_incarnation()
+        return await super().draw_incarnation(note)
 
 
 async def test_a_ledger_that_cannot_write_costs_no_step_of_the_counter(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from typing import Literal, Self, TypeVar, TypeVarTuple
 from gateway.errors import LedgerError, StoreUnavailable, TrustError
 from gateway.ledger.database import Database
 from gateway.store.bucket import Bucket
-from gateway.trust.root import Root
+from gateway.trust.root import Note, Root, unnoted
 
 T = TypeVar("T")
 Values = TypeVarTuple("Values")
@@ -72,9 +72,13 @@ class FaultyRoot:
         self._check()
         return await self._root.sign(message)
 
-    async def draw_incarnation(self) -> int:
+    async def draw_incarnation(self, note: Note = unnoted) -> int:
+        async def noting(counter: int) -> None:
+            await note(counter)
+            self._check()  # a cut between the note and the step
+
         self._check()
-        return await self._root.draw_incarnation()
+        return await self._root.draw_incarnation(noting)
 
     async def incarnation_counter(self) -> int | None:
         self._check()

@@ -20,13 +20,10 @@ from tpm2_pytss import (
     TSS2_Exception,
 )
 
-from gateway.errors import TrustError
 from gateway.trust.tpm.codes import Fault, TpmFault
 from gateway.trust.tpm.esapi import COUNTER_BYTES, Context
 from gateway.trust.tpm.provision import TpmIdentity
 from gateway.wire import es256
-
-_DRAWS = 8  # each is lost only if another process steps the counter in the same few milliseconds
 
 
 class TpmKeys:
@@ -81,22 +78,18 @@ class TpmKeys:
         read = self._esapi.nv_read(self._counter, COUNTER_BYTES, session1=self._context.session)
         return int.from_bytes(bytes(read), "big")
 
-    def draw_incarnation(self) -> int:
-        """Step the counter, and return the value that this very step gave it.
+    def step_from(self, before: int) -> int | None:
+        """Step the counter if it stands at `before`, and return the value that this very step gave it; None
+        where the counter was, or was also, stepped by something else.
 
-        One step takes it from v - 1 to v. If it was v - 1 before ours and v after, that step was ours,
-        and no other process on this TPM, nor an earlier try whose answer got lost, has the same v.
+        One step takes it from v - 1 to v. If it was v - 1 before ours and v after, that step was ours, and
+        no other process on this TPM, nor an earlier try whose answer got lost, has the same v.
         """
-        for _ in range(_DRAWS):
-            before = self.incarnation_counter()
-            self._esapi.nv_increment(self._counter, session1=self._context.session)
-            after = self.incarnation_counter()
-            if after == before + 1:
-                return after
-        raise TrustError(
-            "something else steps the TPM's incarnation counter: only one gateway may use a TPM; stop the"
-            " others"
-        )
+        if self.incarnation_counter() != before:
+            return None
+        self._esapi.nv_increment(self._counter, session1=self._context.session)
+        after = self.incarnation_counter()
+        return after if after == before + 1 else None
 
     def random(self, n: int) -> bytes:
         mixed = zip(self._context.random(n), os.urandom(n), strict=True)

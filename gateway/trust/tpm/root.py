@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Literal, Self
 
-from gateway.trust.root import check_message
+from gateway.errors import TrustError
+from gateway.trust.root import Note, check_message, unnoted
 from gateway.trust.tpm.esapi import Context
 from gateway.trust.tpm.keys import TpmKeys
 from gateway.trust.tpm.owner import Owner
 from gateway.trust.tpm.provision import TpmIdentity, provision
 from gateway.trust.tpm.transport import Transport, locate
+
+_DRAWS = 8  # one is lost only if its answer is, or if another process steps the counter in the same moment
 
 
 class TpmRoot:
@@ -47,10 +51,20 @@ class TpmRoot:
     async def sign(self, message: bytes) -> bytes:
         return await self._owner.run(lambda keys: keys.sign(message))
 
-    async def draw_incarnation(self) -> int:
-        return await self._owner.run(TpmKeys.draw_incarnation)
+    async def draw_incarnation(self, note: Note = unnoted) -> int:
+        for _ in range(_DRAWS):
+            before = await self.incarnation_counter()
+            await note(before)
+            # A try whose answer gets lost is made again: it may have stepped, which is noted first then.
+            drawn = await self._owner.run(partial(TpmKeys.step_from, before=before))
+            if drawn is not None:
+                return drawn
+        raise TrustError(
+            "something else steps the TPM's incarnation counter: only one gateway may use a TPM; stop the"
+            " others"
+        )
 
-    async def incarnation_counter(self) -> int | None:
+    async def incarnation_counter(self) -> int:
         return await self._owner.run(TpmKeys.incarnation_counter)
 
     async def random(self, n: int) -> bytes:

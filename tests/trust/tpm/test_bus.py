@@ -74,7 +74,7 @@ async def test_no_forged_error_strips_the_encryption(
 
 def test_not_even_on_the_connection_on_which_it_came(bus: Bus, tmp_path: Path) -> None:
     keys = connector(tmp_path, bus.transport, KNOWN)()
-    for command in (keys.draw_incarnation, lambda: keys.sign(b""), lambda: keys.random(9)):
+    for command in (lambda: keys.step_from(0), lambda: keys.sign(b""), lambda: keys.random(9)):
         with bus.meddling(saying(0x921, 1)), pytest.raises(TSS2_Exception):
             command()
         assert keys.hmac(MESSAGE) == ANSWER

@@ -108,7 +108,7 @@ async def test_a_connection_that_breaks_once_is_made_anew(
     for call in (lambda: root.hmac(MESSAGE), lambda: root.sign(b""), root.incarnation_counter):
         with bus.meddling(failing(range(1), executed=executed)):
             await call()
-    for number in range(3):  # reads, steps, reads
+    for number in range(4):  # reads, reads again, steps, reads
         with bus.meddling(failing(range(number, number + 1), executed=executed)):
             drawn.append(await root.draw_incarnation())
         assert await root.incarnation_counter() == drawn[-1]

@@ -1,0 +1,66 @@
+"""Tables `counter`, the note of the last step of the TPM's counter, and `doubt`, the units that another copy
+of this ledger may have sealed (PROTOCOL.md, rule 3)."""
+
+from __future__ import annotations
+
+import sqlite3
+
+from gateway.chain.keys import be64
+from gateway.ledger import audit, chunks, streams
+from gateway.ledger.records import AuditEntry, Doubt, StoreChain, Stream
+
+
+def note(db: sqlite3.Connection, counter: int, now_ms: int, *, trusted: bool) -> None:
+    noted, last = noted_counter(db), streams.last_incarnation(db)
+    if noted is not None and last is not None and counter > noted + 1:
+        detail = (
+            f"the TPM drew incarnation {counter}, but the ledger's last is {last}: the ledger was restored "
+            "or copied, and what its other copy has sealed since is unknown. No token of those units leaves "
+            "until the store shows them, or the owner confirms this ledger (gateway ledger confirm)"
+        )
+        for stream in streams.by_meter(db):
+            _begin(db, stream, last, now_ms, trusted=trusted)
+        audit.write(db, AuditEntry(now_ms, "rollback", detail))
+    db.execute("INSERT OR REPLACE INTO counter VALUES (1, ?)", (be64(counter),))
+
+
+def noted_counter(db: sqlite3.Connection) -> int | None:
+    row = db.execute("SELECT noted FROM counter").fetchone()
+    return None if row is None else int.from_bytes(row[0], "big")
+
+
+def _begin(db: sqlite3.Connection, stream: Stream, last: int, now_ms: int, *, trusted: bool) -> None:
+    """Units from the stream's end to now are in doubt, and those that are since before."""
+    next_unit = chunks.position(db, stream).next_unit
+    end = max(next_unit, now_ms // stream.layout.unit_ms + 1) if trusted else None
+    db.execute(
+        "INSERT INTO doubt VALUES (?, ?, ?, ?, ?)"
+        " ON CONFLICT DO UPDATE SET end = excluded.end, incarnation = excluded.incarnation",
+        (stream.id, next_unit, end, be64(last), now_ms),
+    )
+
+
+def of(db: sqlite3.Connection, stream: bytes) -> Doubt | None:
+    row = db.execute("SELECT first, end, noticed_ms FROM doubt WHERE stream = ?", (stream,)).fetchone()
+    return None if row is None else Doubt(*row)
+
+
+def set_end(db: sqlite3.Connection, stream: Stream, end: int) -> None:
+    """Set the end of a doubt that has none yet."""
+    db.execute("UPDATE doubt SET end = ? WHERE stream = ? AND end IS NULL", (end, stream.id))
+
+
+def settle(db: sqlite3.Connection, stream: Stream, chain: StoreChain) -> None:
+    """The store has shown `chain`: a chunk of a later incarnation ends the doubt; without one it begins where
+    the chain ends."""
+    latest = max((chunk.incarnation for chunk in chain.chunks), default=0)
+    db.execute("DELETE FROM doubt WHERE stream = ? AND incarnation < ?", (stream.id, be64(latest)))
+    db.execute(
+        "UPDATE doubt SET first = max(first, ?) WHERE stream = ?",
+        (chunks.position(db, stream).next_unit, stream.id),
+    )
+
+
+def confirm(db: sqlite3.Connection, entry: AuditEntry) -> None:
+    db.execute("DELETE FROM doubt")
+    audit.write(db, entry)
