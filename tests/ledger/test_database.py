@@ -223,10 +223,12 @@ Operation = Callable[[Ledger], Awaitable[object]]
 
 async def fill(ledger: Ledger) -> None:
     """A ledger in the midst of its work."""
+    await ledger.note_counter(2, 1, trusted=False)
     await ledger.begin_incarnation(5, 1)
     await ledger.add_stream(STREAM, descriptor(STREAM), [sealed(5, 80, 6)], b"state 0")
     await ledger.close_chunk(STREAM, *_first_chunk())
     await ledger.add_grants([grant(STREAM, 1)])
+    await ledger.note_counter(5, 1, trusted=False)
 
 
 def _first_chunk() -> tuple:  # type: ignore[type-arg]
@@ -280,6 +282,9 @@ OTHER: Stream = stream(2)
 
 OPERATIONS: dict[str, Operation] = {
     "begin_incarnation": lambda ledger: ledger.begin_incarnation(6, 1),
+    "note_counter": lambda ledger: ledger.note_counter(7, 1, trusted=True),
+    "end_doubt_at": lambda ledger: ledger.end_doubt_at(STREAM, 99),
+    "confirm_doubts": lambda ledger: ledger.confirm_doubts(AuditEntry(1, "rollback", "confirmed")),
     "add_stream": lambda ledger: ledger.add_stream(OTHER, descriptor(OTHER), [sealed(5, 80, 9)], b"state"),
     "append": lambda ledger: ledger.append(STREAM, [sealed(5, 86, 2), sealed(5, 88, 8)], b"state 1"),
     "close_chunk": lambda ledger: ledger.close_chunk(STREAM, *_second_chunk()),

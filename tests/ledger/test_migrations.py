@@ -19,6 +19,7 @@ from gateway.ledger.migrations import VERSION
 from gateway.ledger.records import (
     AuditEntry,
     ChunkEntry,
+    Doubt,
     GrantRecord,
     Outgoing,
     PageEntry,
@@ -135,6 +136,9 @@ async def test_what_an_older_gateway_wrote_is_there_and_the_ledger_goes_on(
         assert await ledger.audit_log(100) == LOG
         assert await ledger.confirmed_head(MAIN) == (None if version < 3 else b"head before")
         assert await ledger.confirmed_head(GARAGE) is None
+        assert await ledger.noted_counter() == (SECOND if version < 5 else SECOND - 1)
+        doubts = [await ledger.doubt(stream) for stream in (MAIN, GARAGE)]
+        assert doubts == ([None, None] if version < 5 else [Doubt(88, 91, 2000), Doubt(161, None, 2000)])
 
         await ledger.begin_incarnation(9, 3000)
         await ledger.append(MAIN, [Sealed(9, 92, np.zeros((2, 1), np.uint64))], b"state")

@@ -31,6 +31,7 @@ from gateway.ledger.ledger import Ledger
 from gateway.ledger.records import (
     AuditEntry,
     ChunkEntry,
+    Doubt,
     GrantRecord,
     ObjectKind,
     Outgoing,
@@ -60,6 +61,8 @@ class Modelled:
     chunks: list[ChunkEntry] = field(default_factory=list)
     c: list[bytes | None] = field(default_factory=list)  # the chunks' ciphertexts, while they are kept
     pages: dict[str, PageEntry] = field(default_factory=dict)
+    doubt: Doubt | None = None
+    doubt_knew: int = 0  # the last incarnation when it was noticed
 
     def paged(self, span: Span) -> list[PageEntry]:
         """The pages of days or months, in order."""
@@ -99,6 +102,7 @@ class LedgerMachine(RuleBasedStateMachine):
         self.runner = asyncio.Runner()
         self.ledger = self.do(Ledger.open(self.path))
         self.incarnations: list[int] = []
+        self.noted: int | None = None
         self.models: dict[bytes, Modelled] = {}
         self.outbox: list[tuple[bytes, Outgoing]] = []
         self.heads: dict[bytes, bytes] = {}  # those that were confirmed
@@ -133,6 +137,46 @@ class LedgerMachine(RuleBasedStateMachine):
         else:
             self.do(self.ledger.begin_incarnation(value, 1))
             self.incarnations.append(value)
+
+    @rule(
+        ahead=st.integers(0, 4),
+        value=U64,
+        again=st.booleans(),
+        second=st.integers(0, 300),
+        trusted=st.booleans(),
+    )
+    def note_counter(self, ahead: int, value: int, again: bool, second: int, trusted: bool) -> None:
+        """By more than one beyond the last note, every stream's units from its end on are in doubt."""
+        before = self.noted
+        counter = value if before is None or not again else min(before + ahead, 2**64 - 1)
+        now_ms = second * LAYOUT.unit_ms
+        self.do(self.ledger.note_counter(counter, now_ms, trusted=trusted))
+        self.noted = counter
+        if before is None or counter <= before + 1:
+            return
+        for model in self.models.values():
+            end = max(model.next, second + 1) if trusted else None
+            old = model.doubt or Doubt(model.next, None, now_ms)
+            model.doubt, model.doubt_knew = old._replace(end=end), self.incarnations[-1]
+        (line,) = self.do(self.ledger.audit_log(1))
+        assert (line.at_ms, line.what) == (now_ms, "rollback")
+        start = f"the TPM drew incarnation {counter}, but the ledger's last is {self.incarnations[-1]}: "
+        assert line.detail.startswith(start)
+        self.audit.append(line)
+
+    @rule(id_=streams, end=st.integers(80, 300))
+    def end_doubt_at(self, id_: bytes, end: int) -> None:
+        model = self.models[id_]
+        self.do(self.ledger.end_doubt_at(model.stream, end))
+        if model.doubt is not None and model.doubt.end is None:
+            model.doubt = model.doubt._replace(end=end)
+
+    @rule()
+    def confirm_doubts(self) -> None:
+        self.audit.append(AuditEntry(6, "rollback", "confirmed"))
+        self.do(self.ledger.confirm_doubts(self.audit[-1]))
+        for model in self.models.values():
+            model.doubt = None
 
     @rule(target=streams, count=st.integers(1, 20), link=st.integers(0, 5))
     def add_stream(self, count: int, link: int) -> bytes:
@@ -340,6 +384,10 @@ class LedgerMachine(RuleBasedStateMachine):
         model.c = model.c[: len(chunks)] + [None, *(whole.to_bytes() for whole in wholes[1:])][: len(wholes)]
         model.pages = {**pages, adopted.period: adopted}
         model.open, model.state = [], state
+        if model.doubt is not None:
+            latest = max((entry.incarnation for entry in entries), default=0)
+            first = max(model.doubt.first, model.next)
+            model.doubt = None if latest > model.doubt_knew else model.doubt._replace(first=first)
         stay = ("grant", "revocation", "descriptor")
         self.outbox = [entry for entry in self.outbox if entry[0] != id_ or entry[1].kind in stay]
         self.records |= {
@@ -382,6 +430,9 @@ class LedgerMachine(RuleBasedStateMachine):
     def says_the_same(self) -> None:
         last = self.incarnations[-1] if self.incarnations else None
         assert self.do(self.ledger.last_incarnation()) == last
+        assert self.do(self.ledger.noted_counter()) == self.noted
+        for model in self.models.values():
+            assert self.do(self.ledger.doubt(model.stream)) == model.doubt
         streams = self.do(self.ledger.streams())
         assert streams == sorted((model.stream for model in self.models.values()), key=lambda s: s.meter)
         found = [(entry.stream, entry.object) for entry in self.do(self.ledger.outbox(1000))]
