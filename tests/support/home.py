@@ -8,7 +8,7 @@ import os
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from gateway.chain.grant import Grant
 from gateway.chain.layout import Layout
@@ -80,8 +80,11 @@ class Home:
         layout: Layout = LAYOUT,
         chunk_units: int = CHUNK_UNITS,
         start_s: float = START_S,
+        tcti: str = "",
     ) -> None:
+        """With `tcti` the root is in the TPM there, and otherwise in software."""
         self.folder = folder
+        self.tcti = tcti
         self.lanes = lanes
         self.layout = layout
         self.chunk_units = chunk_units
@@ -126,7 +129,8 @@ class Home:
 
     async def start(self) -> None:
         """A new incarnation goes on where the ledger stands."""
-        self.root = FaultyRoot(await open_root("software", self.folder / "trust", ""))
+        kind: Literal["tpm", "software"] = "tpm" if self.tcti else "software"
+        self.root = FaultyRoot(await open_root(kind, self.folder / "trust", self.tcti))
         self.database = FaultyDatabase(self.state / "ledger.sqlite")
         await self.database.open()
         self.ledger = Watched(self.database, self)
