@@ -15,10 +15,9 @@ from gateway.control.documents import DoubtStatus
 from gateway.errors import NotGranted
 
 _CONSEQUENCES = (
-    "Confirm it only if whatever the gateway has sealed since this copy was made is lost for good: the store "
-    "holds none of it and hides none of it. Wait if the store has not answered since this start. If another "
-    "version of these units turns up later, providers may hold both versions of their sums, and the "
-    "store's version will replace this ledger's"
+    "Confirm it only if what the gateway sealed after this copy was made is lost for good. If the store "
+    "still has that, wait: the gateway takes it over by itself once the store answers. If it turns up after "
+    "you confirmed, it replaces what this ledger has for the same units, and providers may hold both versions"
 )
 
 
@@ -34,9 +33,9 @@ def command() -> None:
 def confirm(config: Config, yes: bool, as_json: bool) -> None:
     """Vouch for this ledger after a restore, so that the tokens that wait are sent.
 
-    The TPM counts the gateway's starts. When it has counted one that the ledger does not know, the ledger was
-    restored from a backup or copied, and the gateway may have sealed other readings since. Their tokens
-    wait until the store shows what was sealed, or until this command confirms that the ledger is the newest.
+    The TPM counts the gateway's starts. Where it has counted some that the ledger does not know, the ledger
+    was restored from a backup or copied, and the gateway may have sealed the same units before. Their tokens
+    wait until the store shows what was sealed, or this command confirms that the ledger is the newest.
     """
     client = ControlClient(config.gateway.socket)
     doubts = asyncio.run(client.status()).doubts

@@ -169,7 +169,8 @@ async def test_status_of_a_gateway_at_work(home: Home, gateway: Run) -> None:
 
 
 @pytest.mark.parametrize(
-    "command", [["status"], ["grant", "list"], ["grant", "revoke", "ab"], ["status", "--json"]]
+    "command",
+    [["status"], ["grant", "list"], ["grant", "revoke", "ab"], ["ledger", "confirm"], ["status", "--json"]],
 )
 async def test_without_a_gateway(command: list[str], gateway: Run, tmp_path: Path) -> None:
     code, out, err = await gateway(*command)
@@ -206,6 +207,62 @@ def test_a_socket_of_another_user(capfd: pytest.CaptureFixture[str]) -> None:
         f"gateway: the gateway's socket {folder}/s is closed to this user: use sudo, or run as user gateway\n"
     )
     assert (code, capfd.readouterr().err) == (4, said)
+
+
+# --- ledger
+
+
+async def test_a_restored_ledger_is_confirmed_by_its_owner(
+    home: Home, gateway: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code, out, err = await gateway("ledger", "confirm")
+    nothing = "nothing to confirm: the TPM has counted no start that this ledger does not know\n"
+    assert (code, out, err) == (0, nothing, "")
+
+    await home.runs(2 * LINK_UNITS)
+    await home.grants(Provider(home.clock.now_ms), "20s", from_ms=0)
+    first = (await home.ledger.position(await home.stream())).next_unit
+    for counter in (5, 7):  # the last note, and two steps since
+        await home.ledger.note_counter(counter, home.clock.now_ms + 60_000, trusted=True)
+    await home.runs(2 * LINK_UNITS)
+    sentence = (
+        "meter main: the ledger was restored or copied, which the TPM's counter showed at "
+        "2026-05-28T22:29:40+02:00; the units from 2026-05-28T22:28:41+02:00 to 2026-05-28T22:29:41+02:00 "
+        "may have been sealed before, and 6 windows wait for them"
+    )
+    _, out, _ = await gateway("status")
+    assert out.splitlines()[-1] == f"{sentence}: `gateway ledger confirm` says what to do"
+    (doubt,) = json.loads((await gateway("status", "--json"))[1])["doubts"]
+    assert (doubt["meter"], doubt["from_ms"], doubt["windows_waiting"]) == ("main", first * 1000, 6)
+    code, out, err = await gateway("ledger", "confirm")
+    assert (code, out) == (5, "")
+    assert err.splitlines()[0] == f"{sentence}."
+    assert "Confirm it only if what the gateway sealed after this copy was made is lost for good." in err
+    assert err.endswith("nothing was confirmed; --yes confirms this ledger without being asked\n")
+
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
+    for answer in (False, True):
+        monkeypatch.setattr("click.confirm", lambda *_, answer=answer, **__: answer)
+        code, out, _ = await gateway("ledger", "confirm")
+        said = (0, "confirmed: the tokens that waited are sent\n") if answer else (5, "")
+        assert (code, out) == said
+    assert await home.ledger.doubt(await home.stream()) is None
+    code, out, _ = await gateway("ledger", "confirm", "--yes", "--json")
+    assert (code, json.loads(out)["doubts"]) == (0, [])
+
+
+async def test_the_doctor_finds_a_ledger_that_was_restored(home: Home, gateway: Run) -> None:
+    await home.runs(2 * LINK_UNITS)
+    _, found = await findings(gateway)
+    assert found["ledger"][0] is True
+    for counter in (5, 7):
+        await home.ledger.note_counter(counter, home.clock.now_ms, trusted=True)
+    _, found = await findings(gateway)
+    assert found["ledger"] == (
+        False,
+        "intact, but restored or copied: tokens of meter main wait until the store shows what was sealed "
+        "since, or `gateway ledger confirm` says that this ledger is the newest",
+    )
 
 
 # --- grant
