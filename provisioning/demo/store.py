@@ -8,11 +8,11 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from gateway.bench import seaweedfs
 from gateway.errors import Unavailable
 from gateway.store.bucket import Bucket
 from gateway.store.location import Location
 from gateway.store.opening import open_bucket
-from provisioning.demo import seaweedfs
 from provisioning.demo.process import Parts, program, until
 
 BUCKET = "home"

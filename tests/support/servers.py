@@ -26,8 +26,8 @@ from boto3.session import Session
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
+from gateway.bench import seaweedfs as weed
 from gateway.store.location import Location
-from provisioning.demo import seaweedfs as weed
 
 BUCKET = "meters"
 
