@@ -1,4 +1,4 @@
-"""An S3 server of its own for a run: SeaweedFS on loopback, with one bucket, its state in a temporary folder."""
+"""An S3 server for one run: SeaweedFS on loopback, with one bucket, its state in a temporary folder."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ async def server() -> AsyncIterator[Location]:
         location = Location.parse(
             f"s3://{_BUCKET}", f"http://127.0.0.1:{listen['s3']}", "us-east-1", access_key, secret_key
         )
-        process = subprocess.Popen(
+        process = subprocess.Popen(  # noqa: ASYNC220 - forked at once
             command,
             cwd=folder,
             stdin=subprocess.DEVNULL,

@@ -1,4 +1,7 @@
-"""A bucket on an S3 server, through boto3: one client, on four threads of its own.
+"""A bucket on an S3 server, on a few threads of its own.
+
+Objects and lists are asked for by `s3_get` where that serves; puts, deletes, and whatever goes otherwise than
+well, go through one client of boto3, made at first need.
 
 A key that is written once is put conditionally (If-None-Match: *), so that one of several writers wins. With
 a server that says it does not support the condition (501), the bucket looks before each put from then on,
@@ -14,29 +17,28 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from functools import partial
 from itertools import pairwise
 from typing import TYPE_CHECKING, TypeVar
 
-from boto3.session import Session
-from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from gateway.errors import GatewayError, KeyTaken, NotFound, Refused, StoreUnavailable
 from gateway.store.bucket import check_key, check_size, is_key
 from gateway.store.location import Location
 from gateway.store.s3_errors import code_of, explain, status_of
+from gateway.store.s3_get import Page, PlainGets
 
 if TYPE_CHECKING:
     from types_boto3_s3.client import S3Client
 
-_THREADS = 4
+_THREADS = 8
 _PART = 1 << 20
 _CONNECT_S = 3
-_READ_S = 10  # of silence; with boto3's three attempts a server that hangs costs half a minute
+_READ_S = 10  # of silence; with boto3's three attempts after the plain one a hanging server costs 40 s
 
 T = TypeVar("T")
 
@@ -51,15 +53,16 @@ class S3Bucket:
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="store")
         self._made = threading.Lock()
         self._client_or_none: S3Client | None = None
+        self._plain = PlainGets.of(location, (_CONNECT_S, _READ_S), _THREADS)
         self._conditional = True
 
     async def put(self, key: str, data: bytes, *, replace: bool = False) -> None:
         check_key(key)
-        await self._run(lambda client: self._put(client, key, data, replace))
+        await self._run(partial(self._put, key, data, replace))
 
     async def get(self, key: str) -> bytes:
         check_key(key)
-        return await self._run(lambda client: self._get(client, key))
+        return await self._run(partial(self._get, key))
 
     async def list(self, prefix: str, after: str = "") -> AsyncIterator[str]:
         last, more = _shortly_before(self._root + after) if after else "", True
@@ -72,23 +75,25 @@ class S3Bucket:
 
     async def delete(self, key: str) -> None:
         check_key(key)
-        await self._run(lambda client: client.delete_object(Bucket=self._name, Key=self._root + key))
+        await self._run(partial(self._delete, key))
 
     async def aclose(self) -> None:
         await asyncio.to_thread(self._threads.shutdown, cancel_futures=True)
         if self._client_or_none is not None:
             self._client_or_none.close()
+        if self._plain is not None:
+            self._plain.close()
 
     @property
     def _where(self) -> str:
         return f"the store {self._location.url} at {self._location.endpoint or 'the default endpoint'}"
 
-    async def _run(self, call: Callable[[S3Client], T]) -> T:
+    async def _run(self, call: Callable[[], T]) -> T:
         """Make `call` on a thread of the bucket, and turn boto3's errors into this project's."""
 
         def work() -> T:
             try:
-                return call(self._client())
+                return call()
             except GatewayError:
                 raise
             except Exception as error:  # what a hostile answer makes boto3 raise has no common base
@@ -98,9 +103,12 @@ class S3Bucket:
         return await asyncio.get_running_loop().run_in_executor(self._threads, work)
 
     def _client(self) -> S3Client:
-        """The client, made at first use: that reads files, and may ask the machine's role for credentials."""
+        """boto3's client, made at first use: that reads files, and may ask the machine's role for keys."""
         with self._made:
             if self._client_or_none is None:
+                from boto3.session import Session  # noqa: PLC0415 - most reads do without it
+                from botocore.config import Config  # noqa: PLC0415
+
                 place = self._location
                 self._client_or_none = Session().client(
                     "s3",
@@ -121,19 +129,21 @@ class S3Bucket:
                 )
             return self._client_or_none
 
-    def _put(self, client: S3Client, key: str, data: bytes, replace: bool) -> None:
+    def _put(self, key: str, data: bytes, replace: bool) -> None:
         if not replace:
-            if self._conditional and self._put_if_absent(client, key, data):
+            if self._conditional and self._put_if_absent(key, data):
                 return
-            if self._holds(client, key, data):
+            if self._holds(key, data):
                 return
-        answer = client.put_object(Bucket=self._name, Key=self._root + key, Body=data)
+        answer = self._client().put_object(Bucket=self._name, Key=self._root + key, Body=data)
         self._must_have(answer, "ETag")
 
-    def _put_if_absent(self, client: S3Client, key: str, data: bytes) -> bool:
+    def _put_if_absent(self, key: str, data: bytes) -> bool:
         """Put on the condition that nothing is there; False if the server does not support conditions."""
         try:
-            answer = client.put_object(Bucket=self._name, Key=self._root + key, Body=data, IfNoneMatch="*")
+            answer = self._client().put_object(
+                Bucket=self._name, Key=self._root + key, Body=data, IfNoneMatch="*"
+            )
         except ClientError as error:
             if status_of(error) == 501 or code_of(error) == "NotImplemented":
                 self._conditional = False
@@ -141,16 +151,16 @@ class S3Bucket:
             # 412: something is there. 409: another put of this key is under way.
             if status_of(error) not in (409, 412):
                 raise
-            if not self._holds(client, key, data):
+            if not self._holds(key, data):
                 raise StoreUnavailable(f"{self._where} has other writers at {key!r}; try again") from None
         else:
             self._must_have(answer, "ETag")
         return True
 
-    def _holds(self, client: S3Client, key: str, data: bytes) -> bool:
+    def _holds(self, key: str, data: bytes) -> bool:
         """Whether `data` is under `key`; False where nothing is, KeyTaken where something else is."""
         try:
-            same = self._get(client, key) == data
+            same = self._get(key) == data
         except NotFound:
             return False
         except Refused:  # far longer than `data`
@@ -159,35 +169,51 @@ class S3Bucket:
             raise KeyTaken(f"{self._where} already holds other bytes under {key!r}, which is written once")
         return True
 
-    def _get(self, client: S3Client, key: str) -> bytes:
+    def _get(self, key: str) -> bytes:
         try:
-            answer = client.get_object(Bucket=self._name, Key=self._root + key)
+            data = None if self._plain is None else self._plain.get(self._root + key)
+        except NotFound:
+            raise NotFound(f"{self._where} has no {key!r}") from None
+        return self._get_through_boto3(key) if data is None else data
+
+    def _get_through_boto3(self, key: str) -> bytes:
+        try:
+            answer = self._client().get_object(Bucket=self._name, Key=self._root + key)
         except ClientError as error:
             if code_of(error) == "NoSuchKey":  # a 404 without it is some other server's
                 raise NotFound(f"{self._where} has no {key!r}") from None
             raise
         with closing(answer["Body"]) as body:
             self._must_have(answer, "ETag")
-            data = bytearray()
+            parts = bytearray()
             while part := body.read(_PART):  # to the end, where a truncated body shows
-                data += part
-                check_size(len(data), key)
-        return bytes(data)
+                parts += part
+                check_size(len(parts), key)
+        return bytes(parts)
 
-    def _page(self, client: S3Client, prefix: str, last: str) -> tuple[Sequence[str], bool]:
+    def _delete(self, key: str) -> None:
+        self._client().delete_object(Bucket=self._name, Key=self._root + key)
+
+    def _page(self, prefix: str, last: str) -> Page:
         """A page's object names strictly after `last`, and whether there are more."""
-        answer = client.list_objects_v2(Bucket=self._name, Prefix=self._root + prefix, StartAfter=last)
-        self._must_have(answer, "IsTruncated")
-        names = [entry["Key"] for entry in answer.get("Contents", [])]
+        page = None if self._plain is None else self._plain.page(self._root + prefix, last)
+        names, more = self._page_through_boto3(prefix, last) if page is None else page
         for before, name in pairwise([last, *names]):
             if name <= before:
                 raise StoreUnavailable(
                     f"{self._where} does not list its keys in the order of their bytes: {name!r} came after"
                     f" {before!r}"
                 )
-        if answer["IsTruncated"] and not names:
+        if more and not names:
             raise StoreUnavailable(f"{self._where} says that a list continues, but sends no more of it")
-        return names, answer["IsTruncated"]
+        return names, more
+
+    def _page_through_boto3(self, prefix: str, last: str) -> Page:
+        answer = self._client().list_objects_v2(
+            Bucket=self._name, Prefix=self._root + prefix, StartAfter=last
+        )
+        self._must_have(answer, "IsTruncated")
+        return [entry["Key"] for entry in answer.get("Contents", [])], answer["IsTruncated"]
 
     def _must_have(self, answer: Mapping[str, object], field: str) -> None:
         """StoreUnavailable for a success that no S3 server sent: a captive portal says 200 to everything."""

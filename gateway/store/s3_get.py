@@ -1,0 +1,140 @@
+"""GETs of an S3 server, signed and sent by parts of botocore without its client, which takes longer to make,
+and longer for each object, than all the rest of a provider's read.
+
+Only the plainest setting is served, and only what goes well. Any other answer is None: the caller asks again
+through boto3, which retries, follows redirects, and has the errors.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from contextlib import closing, suppress
+from datetime import datetime
+from email.utils import parsedate_tz
+from pathlib import Path
+from typing import NamedTuple
+from urllib.parse import quote, unquote
+from urllib.request import getproxies
+from xml.etree import ElementTree
+
+from botocore.auth import S3SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.httpsession import URLLib3Session
+
+from gateway.errors import NotFound
+from gateway.store.bucket import check_size
+from gateway.store.location import Location
+
+_KEY_ID, _SECRET, _TOKEN, _REGION = (
+    f"AWS_{name}" for name in ("ACCESS_KEY_ID", "SECRET_ACCESS_KEY", "SESSION_TOKEN", "DEFAULT_REGION")
+)
+_CERTIFICATES = ("AWS_CA_BUNDLE", "REQUESTS_CA_BUNDLE")  # as botocore takes them, the first before the second
+_READ_HERE = frozenset({_KEY_ID, _SECRET, _TOKEN, _REGION, *_CERTIFICATES, "AWS_EC2_METADATA_DISABLED"})
+
+Page = tuple[list[str], bool]
+"""A list's object names, and whether it continues."""
+
+
+class _Keys(NamedTuple):
+    """Credentials, as botocore's signer takes them."""
+
+    access_key: str
+    secret_key: str
+    token: str | None
+
+
+class PlainGets:
+    """GETs below one bucket, for several threads at a time. `of` makes it where it can serve."""
+
+    def __init__(self, url: str, auth: S3SigV4Auth, timeout_s: tuple[float, float], most: int) -> None:
+        self._url = url
+        self._auth = auth
+        verify = next((os.environ[name] for name in _CERTIFICATES if name in os.environ), True)
+        self._http = URLLib3Session(verify, timeout=timeout_s, max_pool_connections=most)  # type: ignore[arg-type]
+
+    @classmethod
+    def of(cls, location: Location, timeout_s: tuple[float, float], most: int) -> PlainGets | None:
+        """For a location with an endpoint whose keys are given, or in the environment. None where boto3's
+        files, or other variables of it, may have a say. `timeout_s` are those of connecting and of silence,
+        `most` is how many connections are kept."""
+        keys = _Keys(location.access_key or "", location.secret_key or "", None)
+        if location.access_key is None:
+            found = os.environ.get
+            keys = _Keys(found(_KEY_ID, ""), found(_SECRET, ""), found(_TOKEN))
+        if not (location.endpoint and keys.access_key and keys.secret_key) or _is_configured():
+            return None
+        if location.checksums != "when_required":  # then boto3 checks what it gets
+            return None
+        region = location.region or os.environ.get(_REGION) or "us-east-1"
+        bucket = location.url.removeprefix("s3://").partition("/")[0]
+        auth = S3SigV4Auth(keys, "s3", region)  # type: ignore[arg-type]
+        return cls(f"{location.endpoint}/{bucket}", auth, timeout_s, most)
+
+    def get(self, name: str) -> bytes | None:
+        """The bytes of the object `name`; NotFound where the server says that there is none."""
+        status, headers, data = self._send(f"/{name}")
+        if status == 404 and b"<Code>NoSuchKey</Code>" in data:
+            raise NotFound(name)
+        if status != 200 or "ETag" not in headers or parsedate_tz(headers.get("Last-Modified")) is None:
+            return None
+        return data
+
+    def page(self, prefix: str, after: str) -> Page | None:
+        """The names that begin with `prefix`, from the one after `after` on, as many as the server sends."""
+        parts = {"encoding-type": "url", "list-type": "2", "prefix": prefix, "start-after": after}
+        query = "&".join(f"{name}={quote(value, safe='')}" for name, value in parts.items())
+        status, _, data = self._send(f"?{query}")
+        return _listed(data) if status == 200 else None
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._http.close()
+
+    def _send(self, path: str) -> tuple[int, Mapping[str, str], bytes]:
+        """Status, headers and body; status 0 where no whole answer came."""
+        with suppress(Exception):  # what a hostile answer makes urllib3 raise has no common base
+            request = AWSRequest("GET", self._url + path, stream_output=True)
+            self._auth.add_auth(request)
+            answer = self._http.send(request.prepare())
+            with closing(answer.raw):  # the connection is kept where the body was read to its end
+                length = int(answer.headers["Content-Length"])
+                check_size(length, path)
+                data: bytes = answer.raw.read()
+                if len(data) == length:
+                    return answer.status_code, answer.headers, data
+        return 0, {}, b""
+
+
+def _is_configured() -> bool:
+    """Whether anything may change what boto3 does, beside the keys and the region in the environment."""
+    if any(name.startswith("AWS_") and name not in _READ_HERE for name in os.environ):
+        return True
+    return bool(getproxies().keys() - {"no"}) or (Path.home() / ".aws" / "config").exists()
+
+
+def _listed(data: bytes) -> Page | None:
+    """The names in a ListBucketResult; None unless it has the form that the Amazon S3 API reference gives."""
+    try:
+        root = ElementTree.fromstring(data)  # noqa: S314 - botocore parses the same bytes in the same way
+        entries = [child for child in root if _tag(child) == "Contents"]
+        fields = [{_tag(field): field.text or "" for field in entry} for entry in entries]
+        top = {_tag(child): child.text or "" for child in root}
+        names = [one["Key"] for one in fields]
+        for entry, one in zip(entries, fields, strict=True):
+            datetime.fromisoformat(one["LastModified"])
+            if len(entry) != len(one) or not re.fullmatch("[0-9]+", one["Size"]):
+                return None
+        if _tag(root) != "ListBucketResult" or top["IsTruncated"] not in ("true", "false"):
+            return None
+    except (ElementTree.ParseError, KeyError, ValueError):
+        return None
+    if top.get("EncodingType") == "url":
+        names = [unquote(name) for name in names]
+    return names, top["IsTruncated"] == "true"
+
+
+def _tag(element: ElementTree.Element) -> str:
+    """Its name without the namespace, which some servers leave out."""
+    return element.tag.rpartition("}")[2]
