@@ -81,19 +81,22 @@ class BundleReader:
                     at = upto
 
     def _take_edges(self, key: str, bundle: Tokens) -> None:
-        """Settle the windows of the next bundle, whose first ones may be settled already."""
+        """Settle the windows of the next bundle, whose first ones, or all, may be settled already."""
         assert bundle.edges is not None  # checked with the bundle
         self._check_joins(self._settled, bundle)
-        known = self.windows.edges(bundle.first_window, self._settled)
+        end = self._end(bundle)
+        known = self.windows.edges(bundle.first_window, min(end, self._settled))
         if list(bundle.edges[: len(known)]) != known:
             raise Refused(f"{key} has edges that do not join those of the bundles before it")
+        if end <= self._settled:
+            return
         try:
             other = self.windows.settle(self._settled, bundle.edges[len(known) - 1 :])
         except UsageError as error:  # edges beyond the calendar
             raise Refused(f"{key}: {error}") from None
         if self.cut_otherwise is None:
             self.cut_otherwise = other
-        self._settled = self._end(bundle)
+        self._settled = end
 
     def _check_joins(self, window: int, bundle: Tokens) -> None:
         if bundle.first_window > window:
