@@ -10,6 +10,9 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from itertools import pairwise
 
+import numpy as np
+from numpy.typing import NDArray
+
 from gateway.chain.grant import Grant
 
 
@@ -63,6 +66,16 @@ class GrantWindows:
         """Whether a window begins or ends with `unit`."""
         j = self.number(unit)
         return j >= 0 and self.edge(j) == unit
+
+    def find(self, units: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+        """Of each of the units, `number` and `is_edge`."""
+        if self._size is not None:
+            j, inside = np.divmod(units - self._first, self._size)
+            return j, (inside == 0) & (j >= 0)
+        self.number(int(units.max(initial=0)))
+        edges = np.array(self._edges, dtype=np.int64)
+        j = np.searchsorted(edges, units, side="right") - 1
+        return j, (j >= 0) & (edges[j] == units)
 
     def complete(self, end: int) -> int:
         """How many windows have ended when the units before `end` are sealed."""

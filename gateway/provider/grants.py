@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+import numpy as np
+from numpy.typing import NDArray
+
 from gateway.chain.grant import Grant, Kind, open_k0
 from gateway.chain.windows import GrantWindows
 from gateway.errors import Refused
@@ -40,10 +43,15 @@ class OwnGrant:
         granularity = self.grant.granularity
         return granularity.align_up(a) == a and granularity.align_up(b) == b
 
-    def covers(self, a: int, b: int) -> bool:
-        """Whether [a, b) is a whole number of its windows, all of them granted."""
-        granted = self.grant.first <= a and (self.limit is None or b <= self.limit)
-        return granted and self.windows.is_edge(a) and self.windows.is_edge(b)
+    def covers(self, edges: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Of each [edges[i], edges[i + 1]), whether it is a whole number of its windows, all of them
+        granted."""
+        granted = np.zeros(len(edges), dtype=np.bool_)
+        if self.grant.first < edges[-1]:
+            granted = self.windows.find(edges)[1]
+        if self.limit is not None:
+            granted &= edges <= self.limit
+        return granted[:-1] & granted[1:]
 
     def complete(self, end: int) -> int:
         """How many of its windows are granted and have ended when the units before `end` are sealed."""

@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass, replace
 from datetime import datetime
+from itertools import pairwise
 
-from gateway.chain.seal import signed
+import numpy as np
+from numpy.typing import NDArray
+
+from gateway.chain.seal import U64
+from gateway.errors import Refused
 from gateway.provider.grants import OwnGrant, own_grants, short
 from gateway.provider.identity import Identity
 from gateway.provider.query import Query, Resolved, length_ms, resolve, why_not
-from gateway.provider.tokens import Opener, Window
+from gateway.provider.tokens import Opener
 from gateway.stream.chunks import ChainFollower
 from gateway.stream.reader import StreamReader
 from gateway.stream.times import moment
 
-_BLOCK = 1024  # windows that are read at a time
+_BLOCK = 2**16  # windows that are read at a time
+_SMALL_BLOCK = 1024  # where an object is refused, so that most of the rows before it come out
+
+_Bools = NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +35,29 @@ class Row:
     start: datetime
     end: datetime
     sums: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Rows:
+    """Rows in columns, of consecutive windows of which some lane is open: window i is
+    [starts[i], ends[i]) in units of `unit_ms`, `sums` has an int64 of it for each lane, and `opened` says of
+    each whether that lane is granted there."""
+
+    unit_ms: int
+    starts: NDArray[np.int64]
+    ends: NDArray[np.int64]
+    sums: Mapping[str, NDArray[np.int64]]
+    opened: Mapping[str, _Bools]
+
+    def __len__(self) -> int:
+        return len(self.starts)
+
+    def __iter__(self) -> Iterator[Row]:
+        """Each row by itself."""
+        lanes = [(lane, d.tolist(), self.opened[lane].tolist()) for lane, d in self.sums.items()]
+        for i, (a, b) in enumerate(zip(self.starts.tolist(), self.ends.tolist(), strict=True)):
+            sums = {lane: d[i] for lane, d, opened in lanes if opened[i]}
+            yield Row(moment(a, self.unit_ms), moment(b, self.unit_ms), sums)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +71,7 @@ class Missing:
 
 
 class Sums:
-    """The answers to one query, in order; `rows` continues where it ended.
+    """The answers to one query, in order; `blocks`, or `rows`, continue where they ended.
 
     `missing` has what was left out between the rows, `tail` why the rows end before the head.
     """
@@ -103,50 +135,62 @@ class Sums:
         return [note for opener in self._openers for note in opener.held.notes]
 
     async def rows(self) -> AsyncGenerator[Row, None]:
-        """A row for each further window that is sealed and opens. Refused for an object that is invalid, or
-        missing while later ones are there; the rows before that are good."""
+        """The rows of `blocks`, one by one."""
+        async with aclosing(self.blocks()) as blocks:
+            async for block in blocks:
+                for row in block:
+                    yield row
+
+    async def blocks(self) -> AsyncGenerator[Rows, None]:
+        """A row for each further window that is sealed and opens, many at a time. Refused for an object that
+        is invalid, or missing while later ones are there; the rows before that are good."""
         self.tail = None
         head = self._reader.head
         if head is None:
             return
         if self._follower is None:
             self._follower = ChainFollower(self._reader.descriptor, self._reader.marks(head))
-        while not self.done and (windows := self._next(head.next_unit)):
-            opened = await self._open(windows)
-            ready = self._ready(windows, opened)
-            if ready < len(windows):
-                self.tail = self._gap(
-                    windows[ready][0],
-                    head.next_unit,
-                    self.resolved.lanes,
-                    "its tokens are not in the store yet",
-                )
-            windows = windows[:ready]
-            for row in await self._sum(windows, opened):
-                yield row
+        most = _BLOCK
+        while not self.done and len(edges := self._next(head.next_unit, most)) > 1:
+            try:
+                block = await self._read(edges, head.next_unit)
+            except Refused:
+                if most == _SMALL_BLOCK:
+                    raise
+                most = _SMALL_BLOCK
+                continue
+            if len(block):
+                yield block
             if self.tail is not None:
                 return
         if self.done:
             self._pass_over(head.next_unit)
 
-    async def _sum(self, windows: Sequence[Window], opened: Mapping[Window, Mapping[str, int]]) -> list[Row]:
-        """The rows of consecutive windows; what is left out goes to `missing`."""
-        lanes, rows = self.resolved.lanes, []
-        if any(opened[window] for window in windows):
+    async def _read(self, edges: NDArray[np.int64], head: int) -> Rows:
+        """The rows of the windows between `edges`, as far as their tokens are there: `tail` is set where they
+        end before. What is left out goes to `missing`."""
+        r, opened, ready = await self._open(edges)
+        waits = ready < len(edges) - 1
+        edges, r, opened = edges[: ready + 1], r[:, :ready], opened[:, :ready]
+        lanes, d = self.resolved.lanes, r
+        if opened.any():
             assert self._follower is not None
             follower = self._follower.fork()
-            c = await self._reader.sums([windows[0][0], *(b for _, b in windows)], lanes, follower)
+            d = await self._reader.sums(edges, lanes, follower) - r
             self._follower = follower
-        for column, window in enumerate(windows):
-            r = opened[window]
-            self._note_closed(window, [lane for lane in lanes if lane not in r])
-            if r:
-                sums = {
-                    lane: signed(int(c[row, column]) - r[lane]) for row, lane in enumerate(lanes) if lane in r
-                }
-                rows.append(Row(self._moment(window[0]), self._moment(window[1]), sums))
-            self._at = window[1]
-        return rows
+        self._note_all_closed(edges, opened)
+        self._at = int(edges[-1])
+        if waits:
+            reason = "its tokens are not in the store yet"
+            self.tail = self._gap(self._at, head, lanes, reason)
+        some = opened.any(axis=0)
+        return Rows(
+            self._reader.descriptor.layout.unit_ms,
+            edges[:-1][some],
+            edges[1:][some],
+            dict(zip(lanes, d[:, some].view(np.int64), strict=True)),
+            dict(zip(lanes, opened[:, some], strict=True)),
+        )
 
     def _hold(self, held: Sequence[OwnGrant]) -> None:
         """Make openers for the grants that serve the query; existing ones keep the keys that they reached."""
@@ -195,42 +239,61 @@ class Sums:
             self._note_closed((self._at, at), self.resolved.lanes)
             self._at = at
 
-    def _next(self, head: int) -> list[Window]:
-        """The next windows that can open and end at or before unit `head`, a block of them at most."""
+    def _next(self, head: int, most: int) -> NDArray[np.int64]:
+        """The edges of the next windows that can open and end at or before unit `head`, of `most` at most."""
         last = self._end()
         end = head if last is None else min(head, last)
-        windows: list[Window] = []
-        a = self._at
-        while len(windows) < _BLOCK and (b := self._edge(a + 1)) <= end:
-            windows.append((a, b))
-            a = b
-        return windows
+        size = self.resolved.granularity.size
+        if isinstance(size, int):
+            count = min(most, max(0, (end - self._at) // size))
+            return self._at + size * np.arange(count + 1, dtype=np.int64)
+        edges = [self._at]
+        while len(edges) <= most and (edge := self._edge(edges[-1] + 1)) <= end:
+            edges.append(edge)
+        return np.array(edges, dtype=np.int64)
 
-    async def _open(self, windows: Sequence[Window]) -> dict[Window, dict[str, int]]:
-        """The nonce R of each lane over each window, as far as there are tokens."""
-        opened: dict[Window, dict[str, int]] = {window: {} for window in windows}
+    async def _open(self, edges: NDArray[np.int64]) -> tuple[U64, _Bools, int]:
+        """Of the windows between `edges`: the nonces R [lane, window], which of them are opened, and how many
+        windows come before the first one whose tokens are yet to come."""
+        lanes, count = self.resolved.lanes, len(edges) - 1
+        r = np.zeros((len(lanes), count), dtype=np.uint64)
+        opened = np.zeros((len(lanes), count), dtype=np.bool_)
         for opener in self._openers:
-            lanes = self._lanes(opener)
-            wanted = [w for w in windows if opener.held.covers(*w) and lanes - opened[w].keys()]
-            for window, r in (await opener.nonces(wanted)).items():
-                for lane, value in zip(opener.held.grant.lanes, r, strict=True):
-                    if lane in lanes:
-                        opened[window].setdefault(lane, value)
-        return opened
+            own = self._lanes(opener)
+            at = np.flatnonzero(opener.held.covers(edges) & ~_all_of(opened, own))
+            nonces = await opener.nonces(edges[:-1][at], edges[1:][at])
+            at = at[: nonces.shape[1]]
+            for row, lane in own.items():
+                fresh = ~opened[row, at]
+                r[row, at[fresh]] = nonces[lane, fresh]
+                opened[row, at] = True
+        ready = count
+        for opener in self._openers:
+            waits = opener.held.covers(edges) & ~_all_of(opened, self._lanes(opener))
+            if waits.any():
+                ready = min(ready, int(waits.argmax()))
+        return r, opened, ready
 
-    def _ready(self, windows: Sequence[Window], opened: Mapping[Window, Mapping[str, int]]) -> int:
-        """The number of windows before the first one whose tokens are yet to come."""
-        for i, window in enumerate(windows):
-            for opener in self._openers:
-                if self._lanes(opener) - opened[window].keys() and opener.held.covers(*window):
-                    return i
-        return len(windows)
+    def _lanes(self, opener: Opener) -> dict[int, int]:
+        """The numbers, in the query, of the lanes that a grant opens: each with its number in the grant."""
+        granted = opener.held.grant.lanes
+        return {row: granted.index(lane) for row, lane in enumerate(self.resolved.lanes) if lane in granted}
 
-    def _lanes(self, opener: Opener) -> set[str]:
-        return set(opener.held.grant.lanes) & set(self.resolved.lanes)
+    def _note_all_closed(self, edges: NDArray[np.int64], opened: _Bools) -> None:
+        """Note which lanes stay closed in the windows between `edges`, and why: once for all consecutive ones
+        with the same lanes and the same grants that are over."""
+        if opened.all():
+            return
+        limits = [opener.held.limit for opener in self._openers]
+        over = [edges[1:] > limit for limit in limits if limit is not None]
+        alike = np.vstack([opened, *over])
+        changes = np.flatnonzero((alike[:, 1:] != alike[:, :-1]).any(axis=0)) + 1
+        for x, y in pairwise([0, *changes.tolist(), len(edges) - 1]):
+            closed = [lane for row, lane in enumerate(self.resolved.lanes) if not opened[row, x]]
+            self._note_closed((int(edges[x]), int(edges[y])), closed)
 
-    def _note_closed(self, window: Window, lanes: Sequence[str]) -> None:
-        """Note that lanes of a window stay closed, and why."""
+    def _note_closed(self, window: tuple[int, int], lanes: Sequence[str]) -> None:
+        """Note that lanes stay closed between two units, and why."""
         reasons: dict[str, list[str]] = {}
         for lane in lanes:
             reason = "no grant opens these windows"
@@ -256,3 +319,8 @@ class Sums:
 
     def _moment(self, unit: int) -> datetime:
         return moment(unit, self._reader.descriptor.layout.unit_ms)
+
+
+def _all_of(opened: _Bools, rows: Mapping[int, int]) -> _Bools:
+    """Of each window, whether it is opened in all of these rows."""
+    return np.asarray(opened[list(rows)].all(axis=0))

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
 import numpy as np
+from numpy.typing import NDArray
 
 from gateway.chain.keys import KeyChain
 from gateway.chain.page import add_up
@@ -14,8 +15,6 @@ from gateway.chain.token import incarnation_of, masks, open_raw
 from gateway.errors import Refused
 from gateway.provider.grants import OwnGrant
 from gateway.stream.bundles import Part
-
-Window = tuple[int, int]
 
 
 class Opener:
@@ -26,23 +25,22 @@ class Opener:
         self.held = held
         self._chain = KeyChain(held.k_0)
 
-    async def nonces(self, windows: Sequence[Window]) -> dict[Window, list[int]]:
-        """The nonce R of each lane of the grant, modulo 2^64, over each of `windows`, which are in ascending
-        order and covered by the grant. Windows at the end whose tokens are not there yet are left out;
-        Refused where a token in between is missing."""
-        if not windows:
-            return {}
-        number, width = self.held.windows.number, self.held.grant.words
-        spans = np.array([(number(a), number(b)) for a, b in windows], dtype=np.int64)
-        edges = np.unique(spans)
+    async def nonces(self, begins: NDArray[np.int64], ends: NDArray[np.int64]) -> U64:
+        """The nonces R, modulo 2^64, of windows [begins[i], ends[i]), which are in ascending order and
+        covered by the grant: an array [lane of the grant, window]. Windows at the end whose tokens are not
+        there yet are left out; Refused where a token in between is missing."""
+        width, find = self.held.grant.words, self.held.windows.find
+        if not len(begins):
+            return np.zeros((width, 0), dtype=np.uint64)
+        first, end = find(begins)[0], find(ends)[0]
+        edges = np.union1d(first, end)
         sums = np.zeros((width, len(edges) - 1), dtype=np.uint64)
         upto = 0
         async with aclosing(self.words(int(edges[0]), int(edges[-1]))) as opened:
             async for part, words in opened:
                 add_up(sums, edges, part.first, 1, words.T)
                 upto = part.end
-        columns = np.searchsorted(edges, spans[spans[:, 1] <= upto, 0])
-        return dict(zip(windows, sums[:, columns].T.tolist(), strict=False))
+        return sums[:, np.searchsorted(edges, first[end <= upto])]
 
     async def words(self, first: int, end: int) -> AsyncGenerator[tuple[Part, U64], None]:
         """The words in the tokens of windows `first` to `end` - 1, an array [window, word] for each part, as

@@ -141,7 +141,9 @@ class StreamReader:
         if needed < end:
             raise Refused(f"{self._name(hole)} is missing: the units from there on are in no other chunk")
 
-    async def sums(self, bounds: Sequence[int], lanes: Sequence[str], follower: ChainFollower) -> U64:
+    async def sums(
+        self, bounds: Sequence[int] | NDArray[np.int64], lanes: Sequence[str], follower: ChainFollower
+    ) -> U64:
         """The sums of ciphertexts, modulo 2^64, over the windows [bounds[i], bounds[i + 1]): an array of
         shape (lanes, windows). Bounds rise, and lie between the stream's start and the head.
 
