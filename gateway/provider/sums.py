@@ -41,7 +41,7 @@ class Row:
 class Rows:
     """Rows in columns, of consecutive windows of which some lane is open: window i is
     [starts[i], ends[i]) in units of `unit_ms`, `sums` has an int64 of it for each lane, and `opened` says of
-    each whether that lane is granted there."""
+    each whether that lane is granted there: where it is not, the int64 is 0."""
 
     unit_ms: int
     starts: NDArray[np.int64]
@@ -183,7 +183,7 @@ class Sums:
         if waits:
             reason = "its tokens are not in the store yet"
             self.tail = self._gap(self._at, head, lanes, reason)
-        some = opened.any(axis=0)
+        d, some = np.where(opened, d, np.uint64(0)), opened.any(axis=0)
         return Rows(
             self._reader.descriptor.layout.unit_ms,
             edges[:-1][some],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing
 
 from gateway.errors import NotFound
@@ -20,6 +20,12 @@ async def get(bucket: Bucket, key: str) -> bytes | None:
         return await bucket.get(key)
     except NotFound:
         return None
+
+
+async def get_ahead(bucket: Bucket, keys: Sequence[str]) -> dict[str, bytes | None]:
+    """The bytes under each of `keys`, or None. A key that failed is left out: asking again says why."""
+    found = await asyncio.gather(*(get(bucket, key) for key in keys), return_exceptions=True)
+    return {key: one for key, one in zip(keys, found, strict=True) if not isinstance(one, BaseException)}
 
 
 async def listed(bucket: Bucket, prefix: str, after: str = "") -> AsyncGenerator[str, None]:

@@ -9,9 +9,11 @@ from gateway.chain.page import Calendar, Period, Span
 from gateway.chain.seal import U64
 from gateway.errors import Refused
 from gateway.store.bucket import Bucket
-from gateway.stream.fetch import get
+from gateway.stream.fetch import get, get_ahead
 from gateway.wire import cose, names
 from gateway.wire.stream import Descriptor, Page
+
+_AHEAD = 16  # pages that are fetched at a time
 
 
 def check_page(descriptor: Descriptor, period: Period, key: str, data: bytes) -> Page:
@@ -53,9 +55,12 @@ class Pages:
         self._calendar = Calendar.of(descriptor.layout.unit_ms, descriptor.start)
         self._last: dict[Span, tuple[Period, FoundPage | None]] = {}
 
-    async def best(self, at: int, edges: NDArray[np.int64], end: int) -> FoundPage | None:
+    async def best(
+        self, at: int, edges: NDArray[np.int64], end: int, ahead: dict[str, bytes | None]
+    ) -> FoundPage | None:
         """The page of the longest period that contains unit `at`, is over at unit `end`, is in the store, and
-        has no edge inside a step. Refused where such a page is invalid."""
+        has no edge inside a step. Refused where such a page is invalid. `ahead`, at first empty, takes pages
+        that were fetched with it and are likely to be next, up to the last edge."""
         if self._calendar is None:
             return None
         spans: tuple[Span, ...] = ("month", "day")
@@ -63,10 +68,11 @@ class Pages:
             period = self._calendar.period(span, at)
             if period.end > end or period.first > at:
                 continue
-            inside = edges[(edges >= at) & (edges <= period.end)]
+            inside = edges[np.searchsorted(edges, at) : np.searchsorted(edges, period.end, side="right")]
             if (at - period.first) % period.step or ((inside - period.first) % period.step).any():
                 continue
-            held = await self._get(span, period)
+            await self._fetch(span, period, min(end, int(edges[-1])), ahead)
+            held = await self._get(span, period, ahead)
             if held is not None:
                 return held
         return None
@@ -89,12 +95,29 @@ class Pages:
             return await self.day_of(unit - 1)
         return None
 
-    async def _get(self, span: Span, period: Period) -> FoundPage | None:
+    async def _fetch(self, span: Span, period: Period, end: int, ahead: dict[str, bytes | None]) -> None:
+        """Fetch the page of `period`, unless it is here, and with it some of those after it that begin before
+        unit `end`."""
+        assert self._calendar is not None
+        before = self._last.get(span)
+        if before is not None and before[0] == period:
+            return
+        keys: list[str] = []
+        while len(keys) < _AHEAD and period.begin < end:
+            keys.append(names.page(self._descriptor.stream, period.name))
+            if keys[0] in ahead:
+                return
+            period = self._calendar.period(span, period.end)
+        ahead |= await get_ahead(self._bucket, keys)
+
+    async def _get(
+        self, span: Span, period: Period, ahead: dict[str, bytes | None] | None = None
+    ) -> FoundPage | None:
         before = self._last.get(span)
         if before is not None and before[0] == period:
             return before[1]
         key = names.page(self._descriptor.stream, period.name)
-        data = await get(self._bucket, key)
+        data = ahead.pop(key) if ahead and key in ahead else await get(self._bucket, key)
         held = None
         if data is not None:
             held = FoundPage(period, key, data, check_page(self._descriptor, period, key, data))

@@ -170,9 +170,10 @@ class StreamReader:
         """The units between the first and the last edge in parts [first, end), each with the page that has
         its sums; a part without one is in chunks."""
         at, end = int(edges[0]), int(edges[-1])
+        ahead: dict[str, bytes | None] = {}
         chunks_from: int | None = None
         while at < end:
-            page = await self._pages.best(at, edges, self.days_end)
+            page = await self._pages.best(at, edges, self.days_end, ahead)
             if page is not None:
                 if chunks_from is not None:
                     yield chunks_from, at, None

@@ -12,6 +12,7 @@ import click
 
 from gateway.cli.output import examples, json_option, print_json, print_table
 from gateway.cli.provider import rows as provider_rows
+from gateway.cli.provider.columns import csv_lines
 from gateway.cli.provider.place import Place, age_option, key_option, place_options
 from gateway.cli.values import Duration, Lanes, Moment
 from gateway.errors import GatewayError, UsageError
@@ -19,7 +20,7 @@ from gateway.host.clock import SystemClock, unix_ms
 from gateway.provider.follow import follow
 from gateway.provider.identity import Identity, open_identity
 from gateway.provider.query import Query
-from gateway.provider.sums import Row, Sums
+from gateway.provider.sums import Row, Rows, Sums
 from gateway.store.bucket import Bucket
 from gateway.stream.reader import StreamReader
 from gateway.stream.seen import Seen
@@ -86,21 +87,21 @@ class _Reading:
     query: Query
     max_age_ms: int
 
-    async def whole(self, show: Callable[[Sums, list[Row]], None], partly: bool) -> None:
+    async def whole(self, show: Callable[[Sums, list[Rows]], None], partly: bool) -> None:
         """Show all rows that open now; if `partly`, also those before an object that is refused."""
-        rows: list[Row] = []
+        blocks: list[Rows] = []
         async with self.place.bucket() as bucket:
             reader = await self._open(bucket)
             await reader.refresh(_now_ms(), self.max_age_ms)
             sums = await Sums.ask(reader, self.identity, self.query)
             try:
-                async for row in sums.rows():
-                    rows.append(row)
+                async for block in sums.blocks():
+                    blocks.append(block)
             except GatewayError:
-                if partly and rows:
-                    show(sums, rows)
+                if partly and blocks:
+                    show(sums, blocks)
                 raise
-            show(sums, rows)
+            show(sums, blocks)
 
     async def follow(self, begin: Callable[[tuple[str, ...]], Callable[[Row], None]]) -> None:
         """Show each row as it opens."""
@@ -122,24 +123,29 @@ class _Reading:
         return await StreamReader.open(bucket, self.place.stream, self.place.signer, seen)
 
 
-def _print_table(sums: Sums, rows: list[Row]) -> None:
+def _print_table(sums: Sums, blocks: list[Rows]) -> None:
     lanes = sums.resolved.lanes
     names = provider_rows.columns(lanes)
     numbers = set(names) - {provider_rows.FROM}
-    cells = [provider_rows.cells(row, lanes, provider_rows.local, "-") for row in rows]
+    cells = [provider_rows.cells(row, lanes, provider_rows.local, "-") for block in blocks for row in block]
     print_table(names, cells, numbers=numbers)
-    _print_notes(provider_rows.notes(sums) + provider_rows.nothing(sums, rows))
+    _print_notes(provider_rows.notes(sums) + provider_rows.nothing(sums, bool(blocks)))
 
 
-def _print_csv(sums: Sums, rows: list[Row]) -> None:
+def _print_csv(sums: Sums, blocks: list[Rows]) -> None:
     show = provider_rows.stream_csv(sums.resolved.lanes)
-    for row in rows:
-        show(row)
-    _print_notes(provider_rows.notes(sums) + provider_rows.nothing(sums, rows))
+    for block in blocks:
+        lines = csv_lines(block, sums.resolved.lanes)
+        if lines is not None:
+            click.echo(lines, nl=False)
+            continue
+        for row in block:
+            show(row)
+    _print_notes(provider_rows.notes(sums) + provider_rows.nothing(sums, bool(blocks)))
 
 
-def _print_document(sums: Sums, rows: list[Row]) -> None:
-    print_json(provider_rows.document(sums, rows))
+def _print_document(sums: Sums, blocks: list[Rows]) -> None:
+    print_json(provider_rows.document(sums, [row for block in blocks for row in block]))
 
 
 def _print_notes(sentences: list[str]) -> None:

@@ -106,7 +106,7 @@ def document(sums: Sums, rows: Sequence[Row]) -> dict[str, object]:
     }
 
 
-def nothing(sums: Sums, rows: Sequence[Row]) -> list[str]:
+def nothing(sums: Sums, rows: bool) -> list[str]:
     """A sentence when an answer has neither rows nor anything left out."""
     if rows or _gaps(sums):
         return []
