@@ -9,7 +9,8 @@ import click
 
 
 class LazyGroup(click.Group):
-    """A group that knows its commands' names and short help, and imports one when it is called."""
+    """A group that knows its commands' names and short help, and imports one when it is called: `command` of
+    a module, or another name in it, "module:name"."""
 
     def __init__(self, *args: object, lazy: Mapping[str, tuple[str, str]], **kwargs: object) -> None:
         super().__init__(*args, **kwargs)  # type: ignore[arg-type]
@@ -21,7 +22,8 @@ class LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in self._lazy:
             return None
-        command = importlib.import_module(self._lazy[cmd_name][0]).command
+        module, _, name = self._lazy[cmd_name][0].partition(":")
+        command = getattr(importlib.import_module(module), name or "command")
         assert isinstance(command, click.Command)
         return command
 

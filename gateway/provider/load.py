@@ -176,7 +176,11 @@ def bounds(pair: Pair, windows: Windows) -> list[tuple[int, int]]:
     for start_ms, end_ms in windows.times:
         a, b = start_ms // unit_ms, end_ms // unit_ms
         exact = (a * unit_ms, b * unit_ms) == (start_ms, end_ms)
-        one = exact and own.covers(np.array([a, b])).all() and own.windows.window(own.windows.number(a)) == (a, b)
+        one = (
+            exact
+            and own.covers(np.array([a, b])).all()
+            and own.windows.window(own.windows.number(a)) == (a, b)
+        )
         if lanes or not one:
             raise NotGranted(
                 f"{own}, but it does not open one window of {', '.join(lanes or windows.lanes)} from "

@@ -11,6 +11,7 @@ import click
 
 from gateway.chain.layout import LANES
 from gateway.cli.output import examples, json_option, print_json, print_table
+from gateway.cli.provider.examples import BILL, RAW
 from gateway.cli.provider.place import Place, age_option, key_option, place_options
 from gateway.cli.provider.rows import local, stream_csv, stream_table, utc
 from gateway.cli.tariff import load_terms
@@ -27,12 +28,8 @@ from gateway.stream.reader import StreamReader
 from gateway.stream.seen import Seen
 from gateway.stream.times import moment
 
-_PLACE = "--key acme --store s3://home --stream 5f0c... --signer 91ab..."
-BILL_EXAMPLE = f"gateway provider bill {_PLACE} --tariff tariff.toml"
-RAW_EXAMPLE = f"gateway provider raw {_PLACE} --csv"
 
-
-@click.command("bill", short_help="Make the bills that were granted to you.", epilog=examples(BILL_EXAMPLE))
+@click.command("bill", short_help="Make the bills that were granted to you.", epilog=examples(BILL))
 @key_option
 @place_options
 @click.option(
@@ -144,7 +141,7 @@ def _document(bill: Bill, lines: Sequence[Line]) -> dict[str, object]:
     }
 
 
-@click.command("raw", short_help="Open every unit that was granted to you.", epilog=examples(RAW_EXAMPLE))
+@click.command("raw", short_help="Open every unit that was granted to you.", epilog=examples(RAW))
 @key_option
 @place_options
 @age_option

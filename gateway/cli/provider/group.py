@@ -2,157 +2,23 @@
 
 from __future__ import annotations
 
-import asyncio
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from pathlib import Path
-
 import click
 
-from gateway.cli.codes import exit_code
-from gateway.cli.output import examples, json_option, local_time, print_json
-from gateway.cli.provider.bill import BILL_EXAMPLE, RAW_EXAMPLE, bill, raw
-from gateway.cli.provider.load import load
-from gateway.cli.provider.place import Place, place_options
-from gateway.cli.provider.read import EXAMPLE as READ_EXAMPLE
-from gateway.cli.provider.read import read
-from gateway.cli.provider.share import share
-from gateway.errors import Refused
-from gateway.host.clock import SystemClock
-from gateway.provider.identity import CARD_FILE, KEY_FILE, new_identity, open_identity
-from gateway.stream.chunks import Problem
-from gateway.stream.seen import Seen
-from gateway.stream.verify import Tally, verify
+from gateway.cli.lazy import LazyGroup
+from gateway.cli.output import examples
+from gateway.cli.provider.examples import BILL, NEW, RAW, READ, VERIFY
 
-_NEW_EXAMPLE = "gateway provider new acme --name 'ACME Energy'"
-_VERIFY_EXAMPLE = "gateway provider verify --store s3://home --stream 5f0c... --signer 91ab..."
+_COMMANDS = {
+    "bill": ("gateway.cli.provider.bill:bill", "Make the bills that were granted to you."),
+    "load": ("gateway.cli.provider.load:load", "Open the loads of a set of homes."),
+    "new": ("gateway.cli.provider.new", "Make a provider's identity, in a new folder DIR."),
+    "raw": ("gateway.cli.provider.bill:raw", "Open every unit that was granted to you."),
+    "read": ("gateway.cli.provider.read", "Open the sums that were granted to you."),
+    "share": ("gateway.cli.provider.share:share", "Sum the shares of a load, for the centre."),
+    "verify": ("gateway.cli.provider.verify", "Check all of a stream."),
+}
 
 
-@click.group(epilog=examples(_NEW_EXAMPLE, READ_EXAMPLE, BILL_EXAMPLE, RAW_EXAMPLE, _VERIFY_EXAMPLE))
+@click.group(cls=LazyGroup, lazy=_COMMANDS, epilog=examples(NEW, READ, BILL, RAW, VERIFY))
 def command() -> None:
     """The utility's side: read what households granted, alone or as a load, and verify what a store holds."""
-
-
-for _command in (read, bill, raw, load, share):
-    command.add_command(_command)
-
-
-@command.command(epilog=examples(_NEW_EXAMPLE))
-@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
-@click.option("--name", required=True, help="Your name, as households see it.")
-def new(folder: Path, name: str) -> None:
-    """Make a provider's identity, in a new folder DIR."""
-    card = new_identity(folder, name, SystemClock("host").wall() // 1_000_000_000 * 1000)
-    click.echo(f"card         {folder / CARD_FILE}")
-    click.echo(f"fingerprint  {card.kid.hex()}")
-    click.echo(f"valid until  {local_time(card.valid_until_ms)}")
-    click.echo(
-        f"Give {CARD_FILE} to the household, and the fingerprint by another channel: it compares the two."
-    )
-    click.echo(f"Keep {folder / KEY_FILE} private and back it up: it opens whatever is granted to you.")
-
-
-@command.command("verify", short_help="Check all of a stream.", epilog=examples(_VERIFY_EXAMPLE))
-@click.option(
-    "--key",
-    "folder",
-    type=click.Path(path_type=Path),
-    help="Your folder: compare with what was seen before, and record what is seen now.",
-)
-@place_options
-@json_option
-def verify_stream(folder: Path | None, place: Place, as_json: bool) -> int:
-    """Check all of a stream, from its first chunk to its head, and name each object that is invalid.
-
-    Ends with exit code 0 if everything is valid, 5 if not.
-    """
-    seen = None
-    if folder is not None:
-        open_identity(folder)
-        seen = Seen(folder, place.stream)
-    problems: list[Problem] = []
-    with _progress() as (on_chunk, say):
-
-        def on_problem(problem: Problem) -> None:
-            problems.append(problem)
-            if not as_json:
-                say(problem.text)
-
-        tally = asyncio.run(_verify(place, seen, on_problem, on_chunk))
-    if as_json:
-        print_json(_document(place, tally, problems))
-    else:
-        click.echo(_summary(tally))
-    return exit_code(Refused) if tally.problems else 0
-
-
-async def _verify(
-    place: Place,
-    seen: Seen | None,
-    on_problem: Callable[[Problem], None],
-    on_chunk: Callable[[Tally], None],
-) -> Tally:
-    async with place.bucket() as bucket:
-        return await verify(bucket, place.stream, place.signer, seen, on_problem, on_chunk)
-
-
-def _summary(tally: Tally) -> str:
-    looked_at = ", ".join(
-        (
-            _count(tally.chunks, "chunk"),
-            _count(tally.units, "unit"),
-            _count(tally.incarnations, "incarnation"),
-            _count(tally.grants, "grant"),
-            _count(tally.bundles, "token bundle"),
-            _count(tally.pages, "page"),
-        )
-    )
-    head = f"; head signed at {local_time(tally.head.time_ms)}" if tally.head is not None else ""
-    ending = _count(tally.problems, "problem") if tally.problems else "everything is valid"
-    return f"{looked_at}{head}: {ending}"
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}" + ("" if number == 1 else "s")
-
-
-def _document(place: Place, tally: Tally, problems: list[Problem]) -> dict[str, object]:
-    head = tally.head
-    return {
-        "stream": place.stream.hex(),
-        "chunks": tally.chunks,
-        "units": tally.units,
-        "incarnations": tally.incarnations,
-        "grants": tally.grants,
-        "bundles": tally.bundles,
-        "pages": tally.pages,
-        "head": {"seq": head.seq, "next_unit": head.next_unit, "time_ms": head.time_ms} if head else None,
-        "problems": [{"object": problem.key, "reason": problem.text} for problem in problems],
-    }
-
-
-@contextmanager
-def _progress() -> Iterator[tuple[Callable[[Tally], None], Callable[[str], None]]]:
-    """Functions to call after each chunk and with a sentence for stdout. On a terminal stderr has a bar."""
-    if not sys.stderr.isatty():
-        yield lambda _tally: None, click.echo
-        return
-    from rich.console import Console  # noqa: PLC0415 - rich takes longer to import than most commands to run
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn  # noqa: PLC0415
-
-    columns = (TextColumn("chunks"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True, redirect_stdout=False) as bar:
-        task = bar.add_task("", total=None)
-
-        def on_chunk(tally: Tally) -> None:
-            bar.update(task, completed=tally.chunks, total=tally.head.seq + 1 if tally.head else None)
-
-        def say(text: str) -> None:
-            # Where stdout is the same terminal, the bar must make room.
-            if sys.stdout.isatty():
-                bar.console.print(text, soft_wrap=True, markup=False, highlight=False)
-            else:
-                click.echo(text)
-
-        yield on_chunk, say

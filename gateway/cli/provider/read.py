@@ -13,6 +13,7 @@ import click
 from gateway.cli.output import examples, json_option, print_json, print_table
 from gateway.cli.provider import rows as provider_rows
 from gateway.cli.provider.columns import csv_lines
+from gateway.cli.provider.examples import READ
 from gateway.cli.provider.place import Place, age_option, key_option, place_options
 from gateway.cli.values import Duration, Lanes, Moment
 from gateway.errors import GatewayError, UsageError
@@ -25,12 +26,11 @@ from gateway.store.bucket import Bucket
 from gateway.stream.reader import StreamReader
 from gateway.stream.seen import Seen
 
-EXAMPLE = "gateway provider read --key acme --store s3://home --stream 5f0c... --signer 91ab..."
-
 
 @click.command(
+    "read",
     short_help="Open the sums that were granted to you.",
-    epilog=examples(f"{EXAMPLE} --last 2h", f"{EXAMPLE} --granularity 15min --from 2026-03-01 --csv"),
+    epilog=examples(f"{READ} --last 2h", f"{READ} --granularity 15min --from 2026-03-01 --csv"),
 )
 @key_option
 @place_options
@@ -45,7 +45,7 @@ EXAMPLE = "gateway provider read --key acme --store s3://home --stream 5f0c... -
 @click.option("--csv", "as_csv", is_flag=True, help="Print CSV, with times in UTC.")
 @json_option
 @click.option("--follow", "following", is_flag=True, help="Continue, and print windows as they open.")
-def read(
+def command(
     folder: Path,
     place: Place,
     granularity: str | None,
