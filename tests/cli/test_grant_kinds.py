@@ -241,6 +241,20 @@ async def test_no_bill_yet(home: Home, provider: Provider, tariff: Path, gateway
     assert err.endswith("no billing period is over yet, or its token is not in the store\n")
 
 
+async def test_bills_from_the_15th_end_with_the_dates_of_their_tariff(
+    home: Home, provider: Provider, tariff: Path, gateway: Run
+) -> None:
+    tariff.write_text(
+        "since = 2026-01-01\nbefore = 2026-09-01\n" + TARIFF + "[holidays]\nadd = [2026-08-01]\n"
+    )
+    bill = ("--bill", str(tariff), "--granularity", "month-15")
+    code, out, _ = await gateway(*new(provider, *bill))
+    words = (
+        "the bill of each month-15 (Europe/Zurich) for import, export from 2026-06-15T00:00:00+02:00 until"
+    )
+    assert (code, f"{words} 2026-08-15T00:00:00+02:00" in out) == (0, True)
+
+
 async def test_a_tariff_that_isolates_is_refused_though_it_is_confirmed(
     home: Home, provider: Provider, tariff: Path, gateway: Run
 ) -> None:
