@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from gateway.chain.grant import MAX_K_MIN, in_words
+from gateway.cli.card import read_card
 from gateway.cli.config import config_option
 from gateway.cli.output import examples, json_option, local_time, print_json, print_table, printable
 from gateway.cli.values import Lanes, Moment
@@ -21,6 +22,7 @@ from gateway.control.documents import (
     GrantRecordStatus,
     GrantRequest,
     GrantStatus,
+    StrangerStatus,
 )
 from gateway.errors import NotGranted, UsageError
 from gateway.wire.tariff import tariff_body
@@ -71,6 +73,12 @@ def command() -> None:
 @click.option("--purpose", required=True, help="What the data is for; part of the grant.")
 @click.option("--meter", help="The meter, if there are several.")
 @click.option("--yes", is_flag=True, help="Grant it even if the consent check finds something.")
+@click.option(
+    "--fingerprint",
+    "fingerprints",
+    multiple=True,
+    help="The card's fingerprint, as the provider told you: for the first grant to it.",
+)
 @click.option("--dry-run", is_flag=True, help="Only show what the provider would learn; grant nothing.")
 @json_option
 def new(
@@ -89,6 +97,7 @@ def new(
     purpose: str,
     meter: str | None,
     yes: bool,
+    fingerprints: tuple[str, ...],
     dry_run: bool,
     as_json: bool,
 ) -> None:
@@ -131,7 +140,7 @@ def new(
     prices = None if tariff is None else load_tariff(tariff)
     request = GrantRequest(
         kind="bill" if tariff else "load" if load else "raw" if raw else "windows",
-        cards=tuple(_read(path) for path in (card, service) if path is not None),
+        cards=tuple(read_card(path) for path in (card, service) if path is not None),
         granularity=granularity,
         zone=zone or ("UTC" if prices is None else prices.zone),
         lanes=lanes,
@@ -142,6 +151,7 @@ def new(
         tariff=None if prices is None else tariff_body(prices),
         k_min=k_min,
         confirmed=yes,
+        fingerprints=fingerprints,
         dry_run=dry_run,
     )
     client = ControlClient(config.gateway.socket)
@@ -150,16 +160,19 @@ def new(
         _preview(answer, as_json)
         return
     if not answer.grants:
-        _confirm(answer.consent, as_json)
-        answer = asyncio.run(client.grant(request.model_copy(update={"confirmed": True})))
+        compared = (*fingerprints, *_compare(answer.strangers, as_json))
+        if not yes:
+            _confirm(answer.consent, as_json)
+        request = request.model_copy(update={"confirmed": True, "fingerprints": compared})
+        answer = asyncio.run(client.grant(request))
     if as_json:
         print_json(answer.model_dump())
         return
     signer = asyncio.run(client.status()).signer
     for grant in answer.grants:
         click.echo(f"{grant.provider} may now open {_in_words(grant)}, for: {grant.purpose}")
-        kid = grant.provider_kid
-        click.echo(f"its card's fingerprint is {kid}: compare it with what {grant.provider} told you")
+        if answer.bits_a_bill is not None:
+            click.echo(_bits(answer.bits_a_bill))
         click.echo(f"grant {grant.id}; revoke it with: gateway grant revoke {grant.id}")
         click.echo(f"the provider reads it with: --stream {grant.stream} --signer {signer}")
 
@@ -172,20 +185,48 @@ def _preview(answer: GrantAnswer, as_json: bool) -> None:
     for sentence in _sentences(answer.consent) or ["nothing beyond what the grant opens by itself"]:
         click.echo(sentence)
     if answer.bits_a_bill is not None:
-        click.echo(f"each bill says at most {answer.bits_a_bill:.1f} bits")
+        click.echo(_bits(answer.bits_a_bill))
+    for one in answer.strangers:
+        click.echo(printable(f"the card of {one.name} is new here; its fingerprint is {one.fingerprint}"))
     click.echo("Nothing was granted: this was a dry run.")
 
 
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise UsageError(f"the card {path} cannot be read: {error.strerror}") from None
+def _bits(bits: float) -> str:
+    return f"each bill says at most {bits:.1f} bits"
+
+
+def _compare(strangers: tuple[StrangerStatus, ...], as_json: bool) -> tuple[str, ...]:
+    """Show the fingerprints of cards that nothing was granted to before, and ask about each; those confirmed.
+    NotGranted if nobody can be asked, or the answer is no."""
+    for one in strangers:
+        click.echo(
+            printable(
+                f"This is the first grant to the card of {one.name}, with the fingerprint {one.fingerprint}"
+            ),
+            err=True,
+        )
+        if one.namesake:
+            click.echo(
+                printable(
+                    f"Another card of {one.name} was granted something before: if {one.name} did not tell "
+                    "you of new keys, this card is somebody else's"
+                ),
+                err=True,
+            )
+        question = printable(f"Has {one.name} told you the same fingerprint by another way?")
+        if as_json or not sys.stdin.isatty() or not click.confirm(question, err=True):
+            raise NotGranted(
+                "nothing was granted: compare the fingerprint with the one that the provider told you by "
+                "another way, and grant with --fingerprint"
+            )
+    return tuple(one.fingerprint for one in strangers)
 
 
 def _confirm(consent: ConsentStatus, as_json: bool) -> None:
     """Show what the check found, and ask; NotGranted if nobody can be asked, or the answer is no."""
-    for sentence in _sentences(consent):
+    if not (sentences := _sentences(consent)):
+        return
+    for sentence in sentences:
         click.echo(sentence, err=True)
     if as_json or not sys.stdin.isatty() or not click.confirm("Grant it anyway?", err=True):
         raise NotGranted(

@@ -16,7 +16,7 @@ from gateway.chain.consent.held import Finding
 from gateway.chain.grant import MAX_K_MIN, Kind
 from gateway.chain.tariff import Tariff
 from gateway.errors import KINDS, GatewayError, UsageError
-from gateway.wire.card import Card
+from gateway.wire.card import Card, read_fingerprint
 from gateway.wire.tariff import read_tariff_body
 
 
@@ -149,12 +149,28 @@ class MeterConsent(ConsentStatus):
     meter: str
 
 
+class StrangerStatus(Document):
+    """A card that nothing was granted to before, so that the household must confirm its fingerprint."""
+
+    name: str
+    fingerprint: str
+    namesake: bool
+    """Whether something was granted to another card of the same name."""
+
+    @classmethod
+    def of(cls, stranger: Stranger) -> Self:
+        """What the household is shown of it."""
+        return cls(name=stranger.card.name, fingerprint=stranger.card.fingerprint, namesake=stranger.namesake)
+
+
 class GrantAnswer(Document):
-    """The grants that a request made: none if the consent check calls for a confirmation first, or in a dry
-    run."""
+    """The grants that a request made: none if the consent check or a card's fingerprint calls for a
+    confirmation first, or in a dry run."""
 
     grants: tuple[GrantStatus, ...]
     consent: ConsentStatus
+    strangers: tuple[StrangerStatus, ...] = ()
+    """The cards whose fingerprints are still to be confirmed."""
     bits_a_bill: float | None = None
     """Of a bill: the most that one of its bills says."""
 
@@ -183,6 +199,8 @@ class GrantRequest(Document):
     """For a load: over how many homes it sums at least."""
     confirmed: bool
     """Whether the household has seen the findings of the consent check, and wants the grant."""
+    fingerprints: tuple[str, ...]
+    """Those that the household has compared: of each card that nothing was granted to before."""
     dry_run: bool = False
     """Whether only to say what the consent check finds: then nothing is made."""
 
@@ -202,6 +220,10 @@ class GrantRequest(Document):
     def read_cards(self) -> list[Card]:
         """The cards, each signed by its own key; Refused for one that is not."""
         return [Card.read_self_signed(card, "the card") for card in self.cards]
+
+    def read_fingerprints(self) -> set[str]:
+        """The fingerprints, as cards have them; UsageError for what is none."""
+        return {read_fingerprint(text) for text in self.fingerprints}
 
     def new_grant(self) -> NewGrant:
         """The grant that is requested; Refused for an invalid tariff."""
@@ -250,15 +272,25 @@ class NewGrant:
 
 
 @dataclass(frozen=True, slots=True)
+class Stranger:
+    """A card that nothing was granted to before; `namesake` if something was to another of the same name."""
+
+    card: Card
+    namesake: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Consent:
     """The consent check's findings, for the household to know before it grants: what one provider alone could
     derive, what all could together, and a sentence for each grant that the check could not count. `bits` is
-    the most that one bill says, where the grant is a bill."""
+    the most that one bill says, where the grant is a bill; `strangers` are the cards whose fingerprints are
+    still to be confirmed."""
 
     provider: list[Finding]
     pooled: list[Finding]
     uncounted: list[str] = field(default_factory=list)
     bits: float | None = None
+    strangers: list[Stranger] = field(default_factory=list)
 
     @property
     def silent(self) -> bool:

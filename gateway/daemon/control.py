@@ -2,8 +2,8 @@
 
     GET    /status            the status of all parts
     GET    /grants            all grants
-    POST   /grants            make one; if the consent check finds something, only with "confirmed"; with
-                              "dry_run" only say what it finds
+    POST   /grants            make one; if the consent check finds something, only with "confirmed"; the first
+                              to a card only with its fingerprint; with "dry_run" only say what is found
     DELETE /grants/<id hex>   revoke one
     GET    /consent           what each provider, and all together, could derive beyond their grants
     DELETE /doubts            the owner vouches for the ledger: no unit is in doubt any longer
@@ -33,6 +33,7 @@ from gateway.control.documents import (
     GrantStatus,
     MeterConsent,
     Status,
+    StrangerStatus,
 )
 from gateway.daemon.granter import Granter
 from gateway.daemon.grants import AnyGrant, GrantBook, ServedGrant
@@ -114,11 +115,17 @@ class Control:
         cards, new = wanted.read_cards(), wanted.new_grant()
         stream = await self._stream(wanted.meter)
         made, consent = await self._granter.new(
-            stream, cards, new, confirmed=wanted.confirmed, dry_run=wanted.dry_run
+            stream,
+            cards,
+            new,
+            confirmed=wanted.confirmed,
+            fingerprints=wanted.read_fingerprints(),
+            dry_run=wanted.dry_run,
         )
         answer = GrantAnswer(
             grants=tuple(_grant_status(grant, None) for grant in made),
             consent=ConsentStatus.of(consent),
+            strangers=tuple(StrangerStatus.of(one) for one in consent.strangers),
             bits_a_bill=consent.bits,
         )
         return _answer(answer, 201 if made else 200)

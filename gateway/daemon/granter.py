@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 
 from gateway.chain.consent.bills import bits
@@ -15,7 +15,7 @@ from gateway.chain.keys import KEY_BYTES
 from gateway.chain.layout import ENERGY
 from gateway.chain.tariff import Tariff, cent
 from gateway.chain.window import Granularity
-from gateway.control.documents import Consent, NewGrant
+from gateway.control.documents import Consent, NewGrant, Stranger
 from gateway.daemon.doubts import Doubts
 from gateway.daemon.grants import AnyGrant, GrantBook, ServedGrant
 from gateway.daemon.issuer import Issuer
@@ -59,14 +59,22 @@ class Granter:
         self._lock = asyncio.Lock()  # each serial is used once, each revocation made once
 
     async def new(
-        self, stream: Stream, cards: list[Card], wanted: NewGrant, *, confirmed: bool, dry_run: bool = False
+        self,
+        stream: Stream,
+        cards: list[Card],
+        wanted: NewGrant,
+        *,
+        confirmed: bool,
+        fingerprints: Collection[str] = (),
+        dry_run: bool = False,
     ) -> tuple[list[ServedGrant], Consent]:
         """Make a grant to the card's holder; windows that have already closed get their tokens at once.
 
         A load takes two cards, the load monitoring centre's and the summing service's, and makes a pair of
         grants. If the consent check finds something that the grants held before do not reveal already, and
-        the household has not `confirmed`, nothing is made and no grant is returned; nor is it in a `dry_run`.
-        UsageError for what can never be granted.
+        the household has not `confirmed`, nothing is made and no grant is returned; nor in a `dry_run`, or
+        if nothing was granted before to one of the cards and its fingerprint is not among those that the
+        household has compared. UsageError for what can never be granted.
         """
         if not self._clock.trusted():
             raise Unavailable(
@@ -86,6 +94,7 @@ class Granter:
                 "the load monitoring centre and the summing service must be two parties: one that holds both "
                 "halves can open every window of this home"
             )
+        _check_fingerprints(cards, fingerprints)
         async with self._lock:
             grants = await self._decide(stream, cards, wanted, now_ms)
             held = [
@@ -94,8 +103,10 @@ class Granter:
             ]
             for one in held:
                 await asyncio.to_thread(_check_bill, one)
-            found = await self.consent(stream, held)
-            if dry_run or not (found.silent or confirmed):
+            found = replace(
+                await self.consent(stream, held), strangers=await self._strangers(cards, fingerprints)
+            )
+            if dry_run or found.strangers or not (found.silent or confirmed):
                 return [], found
             new = [
                 await self._sealed(card, one.grant, wanted.tariff)
@@ -132,6 +143,17 @@ class Granter:
                 uncounted.append(f"what {what} adds to this is unknown: {one.uncounted}")
         found = await asyncio.to_thread(_consent, held, new)
         return replace(found, uncounted=uncounted)
+
+    async def _strangers(self, cards: list[Card], fingerprints: Collection[str]) -> list[Stranger]:
+        """The cards that no grant was made to before, and whose fingerprints are not confirmed."""
+        made = [one for stream in await self._ledger.streams() for one in await self._grants.of(stream)]
+        kids = {one.grant.provider for one in made}
+        names_of = {one.record.provider_name for one in made}
+        return [
+            Stranger(card, card.name in names_of)
+            for card in cards
+            if card.kid not in kids and card.fingerprint not in fingerprints
+        ]
 
     async def _sealed(
         self, card: Card, grant: Grant, tariff: Tariff | None
@@ -216,6 +238,17 @@ def _check_card(card: Card, now_ms: int) -> None:
         raise UsageError(f"the card of {card.name!r} has the role {card.role}; a grant needs a provider's")
     if not card.valid_from_ms <= now_ms < card.valid_until_ms:
         raise UsageError(f"the card of {card.name!r} is not valid today; ask the provider for a new one")
+
+
+def _check_fingerprints(cards: list[Card], fingerprints: Collection[str]) -> None:
+    known = {card.fingerprint: card.name for card in cards}
+    for fingerprint in fingerprints:
+        if fingerprint not in known:
+            of = " and ".join(f"the card of {name!r} has {theirs}" for theirs, name in known.items())
+            raise UsageError(
+                f"the fingerprint {fingerprint} is not that of this card: {of}. If yours is what the "
+                "provider told you, the card is not the provider's"
+            )
 
 
 def _lanes(stream: Stream, wanted: NewGrant) -> tuple[str, ...]:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
 from dataclasses import dataclass
 from typing import Any, Literal, Self
 
 from gateway.chain.grant import XWING_PUBLIC_BYTES
-from gateway.errors import Refused
+from gateway.errors import Refused, UsageError
 from gateway.wire import cose
 from gateway.wire.form import Field, bstr, one_of, tstr, uint
 from gateway.wire.signed import Signed
+
+_FINGERPRINT_BYTES = 16
+_GROUP = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +39,15 @@ class Card(Signed):
     valid_from_ms: int
     valid_until_ms: int
 
+    @property
+    def fingerprint(self) -> str:
+        """The first 128 bits of SHA-256 of the card's two public keys: hexadecimal digits in groups of four,
+        to be read aloud. A card renewed for the same keys has the same one; to make other keys that have it
+        takes 2^128 trials."""
+        return _in_groups(
+            hashlib.sha256(self.signing_key + self.xwing_key).digest()[:_FINGERPRINT_BYTES].hex()
+        )
+
     @classmethod
     def _from(cls, values: dict[str, Any], what: str) -> Self:
         card = cls(**values)
@@ -48,3 +62,19 @@ class Card(Signed):
         """A card that its holder signed: that proves that the holder has the key, not who the holder is."""
         key = cls.from_payload(cose.payload_unchecked(data, what)[1], what).signing_key
         return cls.read(data, key, what)
+
+
+def read_fingerprint(text: str) -> str:
+    """A fingerprint as a person typed it, in groups or not, in the form of `Card.fingerprint`; UsageError if
+    it is none, or only a part of one."""
+    digits = re.sub(r"[\s:-]", "", text).lower()
+    if not re.fullmatch(rf"[0-9a-f]{{{2 * _FINGERPRINT_BYTES}}}", digits):
+        raise UsageError(
+            f"{text!r} is not a card's fingerprint: expected {2 * _FINGERPRINT_BYTES} hexadecimal digits, as "
+            "`gateway card show` shows them"
+        )
+    return _in_groups(digits)
+
+
+def _in_groups(digits: str) -> str:
+    return "-".join(digits[at : at + _GROUP] for at in range(0, len(digits), _GROUP))

@@ -97,8 +97,12 @@ tcp = {{ host = "127.0.0.1", port = {meter.port} }}
     async def grant(self, card: Path, start: int) -> int:
         """Let the holder of `card` open one-minute sums, from the first whole minute after `start` on; that
         minute's first second."""
+        shown = must(
+            await self._parts.run(program("gateway"), "card", "show", card, "--json"), "`gateway card show`"
+        )
         done = await self._parts.run(
             *(program("gateway"), "grant", "new", "--config", self.config, "--to", card),
+            *("--fingerprint", json.loads(shown.out)["fingerprint"]),
             *("--granularity", "1min", "--lanes", ",".join(LANES), "--from", _spell(start)),
             *("--purpose", "a look at how it works", "--json"),
         )

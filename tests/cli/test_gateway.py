@@ -279,8 +279,9 @@ async def test_a_grant_from_beginning_to_end(home: Home, gateway: Run, tmp_path:
     assert json.loads((await gateway("grant", "list", "--json"))[1]) == []
 
     new = ["grant", "new", "--to", str(card), "--purpose", "dynamic tariff"]
+    known = ("--fingerprint", provider.card.fingerprint)
     times = ["--from", "2026-05-28T22:29:00", "--until", "2026-06-01"]
-    code, out, err = await gateway(*new, "--granularity", "10s", *times, "--lanes", "import, count")
+    code, out, err = await gateway(*new, "--granularity", "10s", *times, *known, "--lanes", "import, count")
     assert (code, err) == (0, "")
     (record,) = await home.ledger.grants()
     id_ = record.id.hex()
@@ -288,7 +289,6 @@ async def test_a_grant_from_beginning_to_end(home: Home, gateway: Run, tmp_path:
     what = "10s sums of import, count from 2026-05-28T22:29:00+02:00 until 2026-06-01T00:00:00+02:00"
     assert out.splitlines() == [
         f"Stadtwerk may now open {what}, for: dynamic tariff",
-        f"its card's fingerprint is {provider.card.kid.hex()}: compare it with what Stadtwerk told you",
         f"grant {id_}; revoke it with: gateway grant revoke {id_}",
         f"the provider reads it with: --stream {stream.id.hex()} --signer {signer}",
     ]
@@ -324,23 +324,35 @@ async def test_what_grants_open_together_is_said_before_it_is_granted(
 ) -> None:
     await home.runs(2 * LINK_UNITS)
     card = tmp_path / "card.cose"
-    card.write_bytes(Provider(home.clock.now_ms, "Stadtwerk").card_bytes())
+    provider = Provider(home.clock.now_ms, "Stadtwerk")
+    card.write_bytes(provider.card_bytes())
     new = ["grant", "new", "--to", str(card), "--purpose", "x", "--granularity"]
-    assert (await gateway(*new, "15min"))[0] == 0
+    code, out, err = await gateway(*new, "15min", "--yes")
+    assert (code, out) == (3, "")
+    assert (
+        f"the first grant to the card of Stadtwerk, with the fingerprint {provider.card.fingerprint}" in err
+    )
+    assert "compare the fingerprint with the one that the provider told you by another way" in err
+    code, out, _ = await gateway(*new, "15min", "--dry-run")
+    assert (code, "the card of Stadtwerk is new here; its fingerprint is" in out) == (0, True)
+    assert await home.ledger.grants() == []
+    assert (await gateway(*new, "15min", "--fingerprint", provider.card.fingerprint))[0] == 0
     assert (await gateway("grant", "check"))[
         1
     ] == "meter main: nothing beyond what each grant opens by itself\n"
 
     code, out, err = await gateway(*new, "10min")
     assert (code, out) == (3, "")
-    assert err.startswith("Stadtwerk learns 5min sums of import at the meter main, from 15min sums of import")
+    assert (
+        "Stadtwerk learns 5min sums of import at the meter main, from 15min sums of import, export for" in err
+    )
     assert "nothing was granted; --yes grants it" in err
     (first,) = await home.ledger.grants()
 
     code, out, _ = await gateway(*new, "10min", "--yes")
     assert (code, "Stadtwerk may now open 10min sums" in out) == (0, True)
     code, out, _ = await gateway("grant", "check")
-    assert (code, "Stadtwerk learns 5min sums of export at the meter main" in out) == (0, True)
+    assert (code, "learns 5min sums of export at the meter main" in out) == (0, True)
     assert json.loads((await gateway("grant", "check", "--json"))[1])[0]["pooled"] == []
 
     code, out, _ = await gateway("grant", "show", first.id.hex()[:12])

@@ -104,7 +104,8 @@ def tariff(tmp_path: Path) -> Path:
 
 def new(provider: Provider, *options: str) -> list[str]:
     card = str(provider.folder / "card.cose")
-    return ["grant", "new", "--to", card, "--purpose", "tests", "--from", "2026-05-01", *options]
+    known = ("--fingerprint", provider.card.fingerprint)
+    return ["grant", "new", "--to", card, "--purpose", "tests", "--from", "2026-05-01", *known, *options]
 
 
 async def read(home: Home, provider: Provider, what: str, *options: str) -> list[str]:
@@ -315,7 +316,10 @@ async def test_no_raw_grant(home: Home, provider: Provider, gateway: Run) -> Non
 
 async def test_a_load(home: Home, provider: Provider, tmp_path: Path, gateway: Run) -> None:
     service = Provider.new(tmp_path / "service")
-    both = ("--load", "--service", str(service.folder / "card.cose"), "--granularity", "1h")
+    both = (
+        *("--load", "--service", str(service.folder / "card.cose"), "--granularity", "1h"),
+        *("--fingerprint", service.card.fingerprint),
+    )
     code, out, err = await gateway(*new(provider, *both))
     assert (code, out) == (3, "")
     assert "if all providers pool what they hold: " in err

@@ -9,6 +9,7 @@ import os
 import stat
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +70,7 @@ def wish(home: Home, provider: Provider, **changes: object) -> JSON:
         "meter": None,
         "tariff": None,
         "confirmed": False,
+        "fingerprints": [provider.card.fingerprint],
     } | changes
 
 
@@ -355,7 +357,14 @@ async def test_a_wish_that_cannot_be_granted(home: Home, path: Path) -> None:
                 "the signature of the",
             ),
             ({"cards": [card(provider, role="gateway")]}, "usage", "needs a provider's"),
-            ({"cards": [card(provider, xwing_key=bytes(1216))]}, "refused", "X-Wing"),
+            (
+                {
+                    "cards": [card(provider, xwing_key=bytes(1216))],
+                    "fingerprints": [replace(provider.card, xwing_key=bytes(1216)).fingerprint],
+                },
+                "refused",
+                "X-Wing",
+            ),
             ({"cards": []}, "usage", "a load is granted to two parties"),
             ({"cards": [card(provider)] * 2}, "usage", "a load is granted to two parties"),
             ({"kind": "load"}, "usage", "a load is granted to two parties"),
@@ -471,11 +480,39 @@ async def test_what_the_consent_check_finds_needs_a_confirmation(home: Home, pat
         assert consent == {"meter": "main", "provider": answer["consent"]["provider"], "pooled": []}
 
 
+async def test_the_first_grant_to_a_card_needs_its_fingerprint(home: Home, path: Path) -> None:
+    """Whatever else is confirmed; the second one does not, for whichever meter and after a revocation."""
+    async with home, asking(home, path) as client:
+        await home.runs(2 * LINK_UNITS)
+        one, impostor = (Provider(home.clock.now_ms, "Stadtwerk") for _ in range(2))
+        theirs, wrong = one.card.fingerprint, impostor.card.fingerprint
+        assert len(theirs.replace("-", "")) == 32
+        wished = wish(home, one, fingerprints=[], confirmed=True)
+        stranger = {"name": "Stadtwerk", "fingerprint": theirs, "namesake": False}
+        for changes in ({}, {"dry_run": True}):
+            status, answer = await client.ask("POST", "/grants", wished | changes)
+            assert (status, answer["grants"], answer["strangers"]) == (200, [], [stranger])
+        for given in (wrong, theirs[:-5], theirs[:-1] + ("0" if theirs[-1] != "0" else "1"), ""):
+            kind, said = await client.error("POST", "/grants", wished | {"fingerprints": [given]})
+            assert (kind, "fingerprint" in said) == ("usage", True)
+        assert await home.ledger.grants() == []
+        spoken = theirs.replace("-", " ").upper()
+        status, answer = await client.ask("POST", "/grants", wished | {"fingerprints": [spoken]})
+        assert (status, answer["strangers"]) == (201, [])
+        await client.ask("DELETE", f"/grants/{answer['grants'][0]['id']}")
+        assert (await client.ask("POST", "/grants", wished))[0] == 201
+        # The same name on other keys is not the same party.
+        _, answer = await client.ask("POST", "/grants", wish(home, impostor, fingerprints=[], confirmed=True))
+        assert answer["grants"] == []
+        assert answer["strangers"] == [stranger | {"fingerprint": wrong, "namesake": True}]
+
+
 async def test_a_load_is_a_pair(home: Home, path: Path) -> None:
     async with home, asking(home, path) as client:
         await home.runs(2 * LINK_UNITS)
         centre, service = (Provider(home.clock.now_ms, name) for name in ("Centre", "Service"))
-        wished = wish(home, centre, kind="load", cards=[card(centre), card(service)])
+        known = [one.card.fingerprint for one in (centre, service)]
+        wished = wish(home, centre, kind="load", cards=[card(centre), card(service)], fingerprints=known)
         status, answer = await client.ask("POST", "/grants", wished)
         assert (status, answer["grants"], answer["consent"]["provider"]) == (200, [], [])
         assert len(answer["consent"]["pooled"]) == 2

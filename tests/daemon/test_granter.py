@@ -225,7 +225,9 @@ async def test_a_load_that_fails_at_any_point_is_a_whole_pair_or_none(home: Home
             before = len(await home.ledger.grants())
             home.root.fail_after(after) if after % 2 else home.database.fuse.set(after // 2)
             try:
-                await home.granter.new(stream, cards, wish, confirmed=True)
+                await home.granter.new(
+                    stream, cards, wish, confirmed=True, fingerprints=[card.fingerprint for card in cards]
+                )
             except (LedgerError, TrustError):
                 home.mend()
                 assert len(await home.ledger.grants()) == before

@@ -83,7 +83,13 @@ async def lives(home: Home, days: int, imported: int = 345) -> None:
 
 async def pair(home: Home, centre: Provider, service: Provider) -> list[GrantRecord]:
     wish = NewGrant("load", "1h", "UTC", ("import",), "the street", 0, None)
-    made, _ = await home.granter.new(await home.stream(), [centre.card, service.card], wish, confirmed=True)
+    made, _ = await home.granter.new(
+        await home.stream(),
+        [centre.card, service.card],
+        wish,
+        confirmed=True,
+        fingerprints=[one.card.fingerprint for one in (centre, service)],
+    )
     return [one.record for one in made]
 
 

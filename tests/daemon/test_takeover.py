@@ -567,7 +567,13 @@ async def test_both_halves_of_an_unknown_load(home: Home, tmp_path: Path) -> Non
         centre, service = (Provider(home.clock.now_ms) for _ in range(2))
         wanted = NewGrant("load", "10s", "UTC", None, "the street", None, None)
         stream = await home.stream()
-        pair, _ = await home.granter.new(stream, [centre.card, service.card], wanted, confirmed=True)
+        pair, _ = await home.granter.new(
+            stream,
+            [centre.card, service.card],
+            wanted,
+            confirmed=True,
+            fingerprints=[one.card.fingerprint for one in (centre, service)],
+        )
         await home.runs(CHUNK_UNITS)
         await home.publish()
         await home.restores("old")

@@ -176,6 +176,7 @@ class Household:
     async def begin(self) -> None:
         """Start the gateway, wait until its streams have begun, and grant minutes from their start."""
         await self.command("provider", "new", "utility", "--name", "Utility")
+        card = json.loads(await self.command("card", "show", "utility/card.cose", "--json"))
         await self.start()
 
         async def begun() -> bool:
@@ -191,7 +192,7 @@ class Household:
             from_begin = time.strftime("%Y-%m-%dT%H:%M:%S+00:00", time.gmtime(meter.begins))
             await self.command(
                 "grant", "new", "--config", str(self.config), "--to", "utility/card.cose",
-                "--meter", meter.simulated.name,
+                "--meter", meter.simulated.name, "--fingerprint", card["fingerprint"],
                 "--granularity", "1min", "--lanes", GRANTED, "--purpose", "test", "--from", from_begin,
             )  # fmt: skip
 

@@ -264,7 +264,9 @@ class Home:
         meter = str(wish.pop("meter", "main"))
         stream = await self.stream(meter)
         wanted = NewGrant(granularity=granularity, **(wishes | wish))
-        (granted,), _ = await self.granter.new(stream, [provider.card], wanted, confirmed=True)
+        (granted,), _ = await self.granter.new(
+            stream, [provider.card], wanted, confirmed=True, fingerprints=[provider.card.fingerprint]
+        )
         return granted.record
 
     async def publish(self) -> None:

@@ -19,7 +19,7 @@ def command(folder: Path, name: str) -> None:
     """Make a provider's identity, in a new folder DIR."""
     card = new_identity(folder, name, SystemClock("host").wall() // 1_000_000_000 * 1000)
     click.echo(f"card         {folder / CARD_FILE}")
-    click.echo(f"fingerprint  {card.kid.hex()}")
+    click.echo(f"fingerprint  {card.fingerprint}")
     click.echo(f"valid until  {local_time(card.valid_until_ms)}")
     click.echo(
         f"Give {CARD_FILE} to the household, and the fingerprint by another channel: it compares the two."
