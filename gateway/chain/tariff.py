@@ -46,12 +46,12 @@ MAX_DECIMALS = 12
 MAX_QUANTUM = 2**60
 """A bill and what rounds it stay below 2^63 together."""
 MAX_POWER_W = 100_000
-"""More than a home's connection carries: a direct-connected three-phase meter (EN 50470-3) has at most 125 A
-a phase, 86 kW at 230 V. It bounds a step's energy, and so keeps a bill below 2^63; prices of 8 decimals
-fit."""
+"""Chosen to be more than a home's connection carries: 145 A in each of three phases of 230 V. It bounds a
+step's energy, and so keeps a bill below 2^63; prices of 8 decimals fit."""
 MAX_PRICE = 100
-"""The largest price of a bill, either way, in units of the currency for a kWh: some 300 times what homes pay
-in the EU (Eurostat nrg_pc_204: about 0.3 EUR), and 20 times the caps of the day-ahead markets (5 EUR)."""
+"""The largest price of a bill, either way, in units of the currency for a kWh. It is chosen: 25 times the
+highest price that Europe's coupled day-ahead market allowed in 2022 (4 EUR: EXAA on SDAC's harmonised maximum
+clearing price)."""
 _CARRIED = (9, 10)
 _PART = 4
 _BLOCK = 2**12
@@ -151,8 +151,9 @@ class Tariff:
         highest = max((w.price for w in runs), key=abs)
         if abs(highest) > MAX_PRICE * 10**self.scale:
             raise UsageError(
-                f"{lane}: a price of {self.spell(highest)} is not granted a bill; prices must be between "
-                f"-{MAX_PRICE} and {MAX_PRICE} {self.currency} a kWh"
+                f"{lane}: a price of {self.spell(highest)} is not granted a bill; prices are at most "
+                f"{MAX_PRICE} {self.currency} a kWh, either way. Quote larger ones in thousands of "
+                f"{self.currency}, with three more decimals"
             )
         a, b, length = runs[0].first, runs[-1].end, 0
         total = sum(abs(w.price) * (w.end - w.first) for w in runs)
