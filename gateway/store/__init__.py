@@ -8,4 +8,5 @@ decided elsewhere; the store is trusted with none of it.
 - `opening`     opens the bucket at a location
 - `s3` `s3_get` `s3_errors`   on an S3 server
 - `directory`   in a directory
+- `kept`        one of which some objects are kept on this machine
 """

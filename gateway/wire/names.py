@@ -82,6 +82,15 @@ def page(stream: bytes, period: str) -> str:
     return f"{pages(stream, 'day' if len(period) == 10 else 'month')}{period}.cose"
 
 
+def lasts(key: str) -> bool:
+    """Whether a reader may keep the object at `key`, written once and read again and again: pages, folded
+    bundles, grants."""
+    match key.split("/")[2:]:
+        case ["day" | "month", _] | ["grant", _, "grant.cose"] | ["grant", _, "day" | "month", _]:
+            return True
+    return False
+
+
 def number_in(key: str) -> int:
     """The number that ends the key of a chunk or a bundle, 16 hex digits; Refused for any other key."""
     name = key.rpartition("/")[2].removesuffix(".cose")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from contextlib import aclosing
-from dataclasses import dataclass
+from contextlib import aclosing, suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import click
@@ -16,15 +16,17 @@ from gateway.cli.provider.columns import csv_lines
 from gateway.cli.provider.examples import READ
 from gateway.cli.provider.place import Place, age_option, key_option, place_options
 from gateway.cli.values import Duration, Lanes, Moment
-from gateway.errors import GatewayError, UsageError
+from gateway.errors import GatewayError, Refused, UsageError
 from gateway.host.clock import SystemClock, unix_ms
 from gateway.provider.follow import follow
 from gateway.provider.identity import Identity, open_identity
 from gateway.provider.query import Query
 from gateway.provider.sums import Row, Rows, Sums
 from gateway.store.bucket import Bucket
+from gateway.store.kept import KeptBucket
 from gateway.stream.reader import StreamReader
 from gateway.stream.seen import Seen
+from gateway.wire import names
 
 
 @click.command(
@@ -80,6 +82,15 @@ def command(
 
 
 @dataclass(frozen=True, slots=True)
+class _Answer:
+    """The rows that opened; `error` is why no more did."""
+
+    sums: Sums
+    blocks: list[Rows]
+    error: GatewayError | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class _Reading:
     place: Place
     folder: Path
@@ -89,19 +100,38 @@ class _Reading:
 
     async def whole(self, show: Callable[[Sums, list[Rows]], None], partly: bool) -> None:
         """Show all rows that open now; if `partly`, also those before an object that is refused."""
-        blocks: list[Rows] = []
         async with self.place.bucket() as bucket:
-            reader = await self._open(bucket)
-            await reader.refresh(_now_ms(), self.max_age_ms)
-            sums = await Sums.ask(reader, self.identity, self.query)
-            try:
-                async for block in sums.blocks():
-                    blocks.append(block)
-            except GatewayError:
-                if partly and blocks:
-                    show(sums, blocks)
-                raise
-            show(sums, blocks)
+            answer = await self._from(bucket)
+        if answer.error is None or (partly and answer.blocks):
+            show(answer.sums, answer.blocks)
+        if answer.error is not None:
+            raise answer.error
+
+    async def _from(self, bucket: Bucket) -> _Answer:
+        """All that opens now. What is kept on this machine serves where it is valid, and is cleared where
+        anything is not: it is the store that an error is about."""
+        if not self.place.location.url.startswith("s3://"):
+            return await self._all(bucket)
+        kept = KeptBucket(bucket, self.place.location, names.lasts)
+        with suppress(Refused):
+            answer = await self._all(kept)
+            if not isinstance(answer.error, Refused):
+                kept.trim()
+                return answer
+        kept.clear()
+        return await self._all(bucket)
+
+    async def _all(self, bucket: Bucket) -> _Answer:
+        reader = await self._open(bucket)
+        await reader.refresh(_now_ms(), self.max_age_ms)
+        sums = await Sums.ask(reader, self.identity, self.query)
+        answer = _Answer(sums, [])
+        try:
+            async for block in sums.blocks():
+                answer.blocks.append(block)
+        except GatewayError as error:
+            return replace(answer, error=error)
+        return answer
 
     async def follow(self, begin: Callable[[tuple[str, ...]], Callable[[Row], None]]) -> None:
         """Show each row as it opens."""
@@ -125,10 +155,10 @@ class _Reading:
 
 def _print_table(sums: Sums, blocks: list[Rows]) -> None:
     lanes = sums.resolved.lanes
-    names = provider_rows.columns(lanes)
-    numbers = set(names) - {provider_rows.FROM}
+    headings = provider_rows.columns(lanes)
+    numbers = set(headings) - {provider_rows.FROM}
     cells = [provider_rows.cells(row, lanes, provider_rows.local, "-") for block in blocks for row in block]
-    print_table(names, cells, numbers=numbers)
+    print_table(headings, cells, numbers=numbers)
     _print_notes(provider_rows.notes(sums) + provider_rows.nothing(sums, bool(blocks)))
 
 
