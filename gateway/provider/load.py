@@ -137,7 +137,7 @@ async def pair(home: Member, identity: Identity, role: Role) -> Pair:
         grant = one[2]
         if grant.kind == "load" and grant.id == home.grant and grant.partner is None:
             centre = one
-        elif grant.partner == home.grant and (service is None or grant.provider == identity.kid):
+        elif grant.partner == home.grant and service is None:
             service = one
         else:
             others.append(grant)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import csv
 import io
 import json
@@ -15,7 +16,9 @@ import pytest
 
 from gateway.chain.grant import Grant
 from gateway.cli.main import main
+from gateway.store.opening import open_bucket
 from tests.stream.stream import START, Home, Provider, random_readings
+from tests.support.servers import S3Server
 
 UNKNOWN = "00" * 16
 TWO_MINUTES = ("--from", "2026-03-01T00:00Z", "--until", "2026-03-01T00:02Z", "--granularity", "1min")
@@ -101,7 +104,7 @@ def street(
 def test_a_load_by_hand(street: Street) -> None:
     """The centre's list, the service's sums of that list, the centre's loads: and a home that is late."""
     late = Home()
-    late.seal(random_readings(100))
+    late.seal(random_readings(119))
     street.joins(late)
     street.lists(*street.lines())
     code, listed, err = street.homes_of()
@@ -172,6 +175,42 @@ def test_files_come_from_stdin_too(street: Street, monkeypatch: pytest.MonkeyPat
         "gateway: --homes and --sums cannot both be stdin: name a file for one of them\n",
     )
     assert street.load("--sums", "homes.csv", "--csv", "--json")[0] == 2
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("party", ["homes_of", "share"])
+def test_a_store_that_cannot_be_reached_is_about_no_home(
+    party: str, street: Street, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "x")
+    place = ("--store", "s3://meters", "--endpoint", "http://127.0.0.1:9", "--region", "us-east-1")
+    code, out, err = getattr(street, party)(*place, *TWO_MINUTES)
+    assert (code, out) == (4, "")
+    assert err.count("127.0.0.1:9") == err.count("\n") == 1
+    assert "stream " not in err
+
+
+async def test_a_load_from_s3(seaweedfs: S3Server, street: Street, monkeypatch: pytest.MonkeyPatch) -> None:
+    location = seaweedfs.location("street")
+    for home in street.homes:
+        bucket = open_bucket(location)
+        for key, data in home.objects.items():
+            await bucket.put(key, data)
+        await bucket.aclose()
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", seaweedfs.access_key)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", seaweedfs.secret_key)
+    place = ("--store", location.url, "--endpoint", seaweedfs.endpoint, "--region", "us-east-1")
+    for step, file in ((street.homes_of, "set.csv"), (street.share, "sums.csv")):
+        code, out, _ = await asyncio.to_thread(step, *place, *TWO_MINUTES)
+        assert code == 0
+        (street.folder / file).write_text(out)
+    code, out, _ = await asyncio.to_thread(
+        street.load, *place, "--sums", "sums.csv", "--csv", homes="set.csv"
+    )
+    assert code == 0
+    found = [int(Decimal(line.split(",")[-1]) * 10**6) for line in out.splitlines()[1:]]
+    assert found == [street.truth("import", minute) for minute in (0, 1)]
 
 
 def test_too_few_gateways(street: Street) -> None:
