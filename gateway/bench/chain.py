@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from dataclasses import replace
+from typing import Literal
 
 import numpy as np
 from cryptography.hazmat.primitives import hashes
@@ -17,12 +19,15 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from numpy.typing import NDArray
 
 from gateway.bench.figure import Figure, median_s
+from gateway.chain.consent.check import check
+from gateway.chain.consent.held import Held
 from gateway.chain.grant import Grant, Kind
 from gateway.chain.issue import Sealing, hide, sealed_by, window_words
 from gateway.chain.keys import KeyChain, link_key, tokens_key
 from gateway.chain.layout import LANES, Layout, Run
 from gateway.chain.seal import U64, seal, unseal, words
 from gateway.chain.share import blinded, load
+from gateway.chain.tariff import Dynamic, Rule, Tariff, TimeOfUse, cent
 from gateway.chain.token import Sealed, masks
 from gateway.chain.window import Granularity
 from gateway.errors import Unavailable
@@ -43,6 +48,7 @@ def figures() -> Iterator[Figure]:
     yield from _against_ciphers()
     yield from _bytes()
     yield _load()
+    yield _consent()
 
 
 def _against_keystream() -> Iterator[Figure]:
@@ -247,3 +253,44 @@ def _bytes() -> Iterator[Figure]:
     month = 28 * len(edges[1:])
     folded = size(Tokens(kid, kid, 35 * month, os.urandom(8 * month), ((35 * month, 2**40),)))
     yield Figure("token_bytes", folded / month, 8.0, "bytes/window", "the bare u64", "8.2 bytes")
+
+
+def _consent() -> Figure:
+    """The consent check of a tenth grant, beside a bill by a year of 5-minute prices that all differ."""
+    rng, begin = np.random.default_rng(4), 20_454 * DAY  # 2026-01-01
+    zone, step_ms = "Europe/Berlin", 300_000
+    listed = Dynamic(begin * 1000, tuple(rng.permutation(366 * DAY * 1000 // step_ms).tolist()))
+    two_rates = TimeOfUse((Rule(32_150, (0, 1, 2, 3, 4), 6 * 60, 22 * 60), Rule(24_500)))
+    seasons = TimeOfUse((Rule(41_000, begin=17 * 60, end=21 * 60), Rule(12_000, (5, 6)), Rule(27_300)))
+    tariffs = [
+        Tariff("EUR", 5, "UTC", step, {"import": prices})
+        for step, prices in (
+            (step_ms, listed),
+            (900_000, TimeOfUse((Rule(30_000),))),
+            (900_000, two_rates),
+            (900_000, seasons),
+        )
+    ]
+
+    def held(size: Literal["day", "month"], tariff: Tariff | None = None, zone: str = "UTC") -> Held:
+        windows = Granularity(size, LAYOUT.unit_ms, zone)
+        grant = replace(
+            example_grant("windows", 1),
+            kind="windows" if tariff is None else "bill",
+            id=os.urandom(16),
+            granularity=windows,
+            first=windows.align_up(begin),
+            tariff=None if tariff is None else bytes(32),
+            quantum=None if tariff is None else cent(tariff.scale),
+        )
+        return Held(grant, tariff)
+
+    grants = [
+        *(held("month", tariff) for tariff in tariffs),
+        *(held("day", tariff) for tariff in tariffs[2:]),
+        held("day", None, zone),
+        held("month", None, zone),
+        held("month"),
+    ]
+    ours = median_s(lambda: check(grants, [held("day")]))
+    return Figure("consent", ours * 1e3, 1e3, "ms", "the second that it may take", "at most 1")

@@ -50,8 +50,8 @@ MAX_POWER_W = 100_000
 step's energy, and so keeps a bill below 2^63; prices of 8 decimals fit."""
 MAX_PRICE = 100
 """The largest price of a bill, either way, in units of the currency for a kWh. It is chosen: 25 times the
-highest price that Europe's coupled day-ahead market allowed in 2022 (4 EUR: EXAA on SDAC's harmonised maximum
-clearing price)."""
+highest price that Europe's coupled day-ahead market allowed in September 2022 (4 EUR: EXAA's news of that
+month on SDAC's harmonised maximum clearing price)."""
 _CARRIED = (9, 10)
 _PART = 4
 _BLOCK = 2**12

@@ -37,8 +37,10 @@ def check(held: Sequence[Held], new: Sequence[Held] = ()) -> Findings:
 
 
 def _found(hand: Sequence[Held], before: Hands, bills: _Bills) -> list[Finding]:
-    known = {finding.key for other in before for finding in bills.of(other)}
-    added = [finding for finding in bills.of(hand) if finding.key not in known]
+    added = bills.of(hand)
+    if added:
+        known = {finding.key for other in before for finding in bills.of(other)}
+        added = [finding for finding in added if finding.key not in known]
     return [*by_units(hand, before), *by_windows(hand, before), *added]
 
 

@@ -98,10 +98,11 @@ def _numbered(keys: Units) -> Units:
     while True:  # until no two rows that differ have one hash
         hashes = keys @ some.integers(-(2**63), 2**63, keys.shape[1], dtype=np.int64)
         order = np.argsort(hashes, kind="stable")
-        alike = hashes[order[1:]] == hashes[order[:-1]]
-        equal = (keys[order[1:]] == keys[order[:-1]]).all(axis=1)
-        if not (alike & ~equal).any():
-            begins = np.flatnonzero(np.append(True, ~equal))
+        ordered = hashes[order]
+        alike = np.append(False, ordered[1:] == ordered[:-1])
+        at = np.flatnonzero(alike)
+        if (keys[order[at]] == keys[order[at - 1]]).all():
+            begins = np.flatnonzero(~alike)
             in_order = np.empty(len(begins), dtype=np.int64)
             in_order[np.argsort(order[begins])] = np.arange(len(begins))
             numbers[order] = np.repeat(in_order, np.diff([*begins, len(order)]))
@@ -168,14 +169,14 @@ class Unknowns:
         numbers = np.hstack([self.kinds, self.reference])
         at, column = np.nonzero(numbers >= 0)
         signs = np.where(column < self.kinds.shape[1], 1, -1)
-        for kind in _near_0(numbers[at, column], x[at] * signs, prime):
+        for kind in _near_0(numbers[at, column], _parts(x, prime)[at] * signs):
             members = self.of_class(kind)
             if len(members) and (x[members] @ self.share(kind, members)) % prime == 0:
                 yield kind, members
 
     def alike_of_sum_0(self, x: Residues, prime: int) -> Iterator[Units]:
         """The unknowns of each column whose sum is 0 if the unknowns have these values."""
-        for column in _near_0(self.column, x, prime):
+        for column in _near_0(self.column, _parts(x, prime)):
             members = np.flatnonzero(self.column == column)
             if x[members].sum() % prime == 0:
                 yield members
@@ -210,10 +211,15 @@ class Unknowns:
         return {}
 
 
-def _near_0(numbers: Units, values: Residues, prime: int) -> list[int]:
-    """The numbers beside which the sum of values may be 0 modulo the prime: in floats, which sum 10^5 values
-    to 10^-4 of the prime."""
-    sums = np.bincount(numbers, (values / prime).astype(np.float64))
+def _parts(x: Residues, prime: int) -> NDArray[np.float64]:
+    """How much of the prime each value is, rounded."""
+    return np.asarray((x / prime).astype(np.float64))
+
+
+def _near_0(numbers: Units, parts: NDArray[np.float64]) -> list[int]:
+    """The numbers beside which the sum of parts may be a whole number: a sum of 10^5 floats below 1 is right
+    to far less than 10^-4."""
+    sums = np.bincount(numbers, parts)
     return [int(x) for x in np.flatnonzero((abs(sums - np.rint(sums)) < 1e-4) & (np.bincount(numbers) > 0))]
 
 
