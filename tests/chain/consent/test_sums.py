@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from itertools import product
 
+import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from gateway.chain.consent.bills import MEAN_W, bits
@@ -195,3 +196,63 @@ def test_a_rounded_bill_leaves_each_class_several_values(prices: list[int], ener
         6 * p * n for p, n in zip(classes, sizes, strict=True)
     )
     assert exhausted or all(len({totals[k] for totals in fits}) > 1 for k in range(len(classes)))
+
+
+def rounded(bill_: int, quantum: int) -> int:
+    return quantum * ((2 * bill_ + quantum) // (2 * quantum))
+
+
+@st.composite
+def days(draw: st.DrawFn) -> tuple[list[list[int]], list[int]]:
+    """The prices of one to three bills of a day of eight steps, with 8 decimals; the steps' energies, mWh."""
+    price = st.integers(5_000_000, 95_000_000)
+    bills = []
+    for _ in range(draw(st.integers(1, 3))):
+        palette = draw(st.lists(price, min_size=1, max_size=3))
+        bills.append([draw(st.sampled_from(palette)) for _ in range(8)])
+    return bills, draw(st.lists(st.integers(200_000, 2_000_000), min_size=8, max_size=8))
+
+
+@settings(max_examples=200)
+@given(days())
+def test_rounded_bills_tell_no_class_that_is_not_named(day: tuple[list[list[int]], list[int]]) -> None:
+    """For each class that the check does not name there are two homes with the same rounded bills, every step
+    within its bounds, in which the class has more and less: by at least 200 Wh times the largest part of
+    `free`, which is how the class can change though no bill does.
+
+    The homes have whole mWh, so that their exact bills differ and could tell one from another.
+    """
+    prices, energies = day
+    step_ms, quantum, most = 3 * 3_600_000, 10**12, 4_000_000
+    grants = [
+        held(
+            "day", 0, DAY, "bill", tariff=Tariff("EUR", 8, "UTC", step_ms, {"import": Dynamic(0, tuple(row))})
+        )
+        for row in prices
+    ]
+    assert all(one.tariff is not None and one.tariff.cent == quantum for one in grants)
+    named = {
+        tuple(s for s in range(8) if any(a <= s * 10_800 < b for _, a, b in finding.parts))
+        for finding in check(grants).provider
+    }
+    classes = {
+        tuple(s for s in range(8) if all(row[s] == row[first] for row in rows))
+        for rows in (prices, *([row] for row in prices))
+        for first in range(8)
+    }
+    bills = [sum(p * e for p, e in zip(row, energies, strict=True)) for row in prices]
+    assume(all(quantum // 20 < (bill_ + quantum // 2) % quantum < quantum - quantum // 20 for bill_ in bills))
+    table = np.array(prices, dtype=float)
+    for members in classes - named - {tuple(range(8))}:
+        wanted = np.array([s in members for s in range(8)], dtype=float)
+        free = wanted - np.linalg.pinv(table) @ table @ wanted
+        assume(abs(free).max() > 1e-3)  # else bills with nearly these prices tell the class
+        for sign in (1, -1):
+            far = sign * 200_000 / abs(free).max() * free
+            other = [e + round(float(x)) for e, x in zip(energies, far, strict=True)]
+            assert all(0 <= e <= most for e in other)
+            for row, bill_ in zip(prices, bills, strict=True):
+                now = sum(p * e for p, e in zip(row, other, strict=True))
+                assert rounded(now, quantum) == rounded(bill_, quantum)
+            change = sign * sum(other[s] - energies[s] for s in members)
+            assert change >= 200_000 * abs(free).max() - 8
