@@ -1,19 +1,18 @@
-"""`gateway bench`: the speed of the chain on this machine, against rivals measured in the same run."""
+"""`gateway bench`: the speed of this machine, against rivals measured in the same run."""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
 from dataclasses import asdict
 
 import click
 
-from gateway.bench.chain import figures as chain_figures
-from gateway.bench.figure import machine
-from gateway.bench.paper import paper_table
+from gateway.bench.figure import Figure, machine
 from gateway.cli.output import examples, json_option, print_json, print_table
 
 
-@click.group(epilog=examples("gateway bench chain"))
+@click.group(epilog=examples("gateway bench chain", "gateway bench provider"))
 def command() -> None:
     """Measure this machine."""
 
@@ -25,8 +24,37 @@ def command() -> None:
 @json_option
 def chain(as_json: bool) -> None:
     """Sealing, opening and sizes, as ratios to rivals; and the paper's Table 1 beside ours."""
+    from gateway.bench.chain import figures  # noqa: PLC0415
+    from gateway.bench.paper import paper_table  # noqa: PLC0415
+
+    _print(figures(), as_json)
+    if as_json:
+        return
+    click.echo()
+    table = [
+        [row.phase, row.paper_ms, f"{row.here_ms:.2g}", row.paper_bytes, str(row.here_bytes)]
+        for row in paper_table()
+    ]
+    columns = ["the paper's Table 1", "paper ms", "here ms", "paper B", "here B"]
+    print_table(columns, table, numbers=columns[1:])
+
+
+@command.command(
+    short_help="A year read from an S3 server, against DuckDB on plaintext.",
+    epilog=examples("gateway bench provider", "gateway bench provider --json > provider.json"),
+)
+@json_option
+def provider(as_json: bool) -> None:
+    """A year of quarter hours, read from a local S3 server, verified and opened; beside DuckDB, which reads
+    the same year in plaintext Parquet from the same server."""
+    from gateway.bench.provider import figures  # noqa: PLC0415
+
+    _print(figures(), as_json)
+
+
+def _print(measured: Iterable[Figure], as_json: bool) -> None:
     figures = []
-    for figure in chain_figures():
+    for figure in measured:
         figures.append(figure)
         if not as_json and sys.stderr.isatty():
             click.echo(f"measured {figure.name}", err=True)
@@ -41,10 +69,3 @@ def chain(as_json: bool) -> None:
     ]
     columns = ["figure", "ours", "rival", "unit", "ratio", "wanted", "rival is"]
     print_table(columns, rows, numbers=["ours", "rival", "ratio"])
-    click.echo()
-    table = [
-        [row.phase, row.paper_ms, f"{row.here_ms:.2g}", row.paper_bytes, str(row.here_bytes)]
-        for row in paper_table()
-    ]
-    columns = ["the paper's Table 1", "paper ms", "here ms", "paper B", "here B"]
-    print_table(columns, table, numbers=columns[1:])

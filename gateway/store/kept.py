@@ -22,15 +22,20 @@ MOST_KEPT = 1 << 30
 """Bytes that are kept for all stores together, some 800 years of a home's quarter hours."""
 
 
-class KeptBucket:
-    """`Bucket` whose objects with a key that `lasts` accepts are kept."""
+def kept_folder(location: Location) -> Path:
+    """The folder for a store, in the cache of who runs this: $XDG_CACHE_HOME, or ~/.cache."""
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    store = hashlib.sha256(f"{location.endpoint} {location.url}".encode()).hexdigest()[:32]
+    return cache / "gateway" / "objects" / store
 
-    def __init__(self, bucket: Bucket, location: Location, lasts: Callable[[str], bool]) -> None:
+
+class KeptBucket:
+    """`Bucket` whose objects with a key that `lasts` accepts are kept in `folder`, this store's own."""
+
+    def __init__(self, bucket: Bucket, folder: Path, lasts: Callable[[str], bool]) -> None:
         self._bucket = bucket
+        self._folder = folder
         self._lasts = lasts
-        store = hashlib.sha256(f"{location.endpoint} {location.url}".encode()).hexdigest()[:32]
-        self._root = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "gateway" / "objects"
-        self._folder = self._root / store
         self._wrote = False
 
     async def put(self, key: str, data: bytes, *, replace: bool = False) -> None:
@@ -64,7 +69,7 @@ class KeptBucket:
     def _keep(self, path: Path, data: bytes) -> None:
         """Keep an object, whole or not at all; a folder that cannot be written keeps none."""
         with suppress(OSError):
-            self._root.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             handle, name = tempfile.mkstemp(prefix=".", dir=path.parent)
             try:
@@ -77,11 +82,11 @@ class KeptBucket:
                 raise
 
     def trim(self) -> None:
-        """Where anything was added, remove what was kept the longest, down to MOST_KEPT bytes."""
+        """Where anything was added, remove what all stores kept the longest, down to MOST_KEPT bytes."""
         if not self._wrote:
             return
         with suppress(OSError):
-            files = [(path, path.stat()) for path in self._root.rglob("*") if path.is_file()]
+            files = [(path, path.stat()) for path in self._folder.parent.rglob("*") if path.is_file()]
             size = sum(stat.st_size for _, stat in files)
             for path, stat in sorted(files, key=lambda one: one[1].st_mtime):
                 if size <= MOST_KEPT:

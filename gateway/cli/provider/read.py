@@ -23,7 +23,7 @@ from gateway.provider.identity import Identity, open_identity
 from gateway.provider.query import Query
 from gateway.provider.sums import Row, Rows, Sums
 from gateway.store.bucket import Bucket
-from gateway.store.kept import KeptBucket
+from gateway.store.kept import KeptBucket, kept_folder
 from gateway.stream.reader import StreamReader
 from gateway.stream.seen import Seen
 from gateway.wire import names
@@ -112,7 +112,7 @@ class _Reading:
         anything is not: it is the store that an error is about."""
         if not self.place.location.url.startswith("s3://"):
             return await self._all(bucket)
-        kept = KeptBucket(bucket, self.place.location, names.lasts)
+        kept = KeptBucket(bucket, kept_folder(self.place.location), names.lasts)
         with suppress(Refused):
             answer = await self._all(kept)
             if not isinstance(answer.error, Refused):
