@@ -161,10 +161,11 @@ class _Record:
         windows that end there are those of these incarnations; NotGranted where that cannot be."""
         with self._locked():
             known = self._load()
-            for new in _joined(summed):
+            added = _joined(summed)
+            for new in added:
                 _check_disjoint(known.sets, new)
             runs = {home: _merged(home, [*known.sealed.get(home, []), *new]) for home, new in sealed.items()}
-            self._save(_Document(sets=_joined([*known.sets, *summed]), sealed={**known.sealed, **runs}))
+            self._save(_Document(sets=_joined([*known.sets, *added]), sealed={**known.sealed, **runs}))
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
@@ -212,7 +213,8 @@ def _check_disjoint(known: Sequence[_Summed], new: _Summed) -> None:
 def _joined(summed: Sequence[_Summed]) -> list[_Summed]:
     """The same times of each set, in as few entries as can be."""
     joined: list[_Summed] = []
-    for one in sorted(summed, key=lambda one: (sorted(one.homes), one.start_ms)):
+    order = {homes: i for i, homes in enumerate(sorted({one.homes for one in summed}, key=sorted))}
+    for one in sorted(summed, key=lambda one: (order[one.homes], one.start_ms)):
         last = joined[-1] if joined else None
         if last is not None and last.homes == one.homes and one.start_ms <= last.end_ms:
             joined[-1] = _Summed(last.start_ms, max(last.end_ms, one.end_ms), one.homes)
