@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from gateway.chain.consent.bills import MEAN_W, bits
 from gateway.chain.consent.check import check
 from gateway.chain.consent.held import Held
-from gateway.chain.tariff import Dynamic, Rule, Tariff, TimeOfUse
+from gateway.chain.tariff import Dynamic, Rule, Tariff, TimeOfUse, cent
 from gateway.chain.window import Granularity
 from tests.chain.consent.test_windows import DAY, flat, held
 from tests.chain.views import Span
@@ -230,7 +230,7 @@ def test_rounded_bills_tell_no_class_that_is_not_named(day: tuple[list[list[int]
         )
         for row in prices
     ]
-    assert all(one.tariff is not None and one.tariff.cent == quantum for one in grants)
+    assert all(one.tariff is not None and cent(one.tariff.scale) == quantum for one in grants)
     named = {
         tuple(s for s in range(8) if any(a <= s * 10_800 < b for _, a, b in finding.parts))
         for finding in check(grants).provider
