@@ -6,9 +6,13 @@ token of a window with such a unit leaves, nor of a later window of the same gra
 
 from __future__ import annotations
 
+import logging
+
 from gateway.host.clock import Clock, unix_ms
 from gateway.ledger.ledger import Ledger
 from gateway.ledger.records import AuditEntry, Doubt, Stream
+
+_log = logging.getLogger(__name__)
 
 
 class Doubts:
@@ -21,7 +25,10 @@ class Doubts:
 
     async def note(self, counter: int) -> None:
         """Note that the TPM's counter is about to be stepped; what it shows may put units in doubt."""
-        await self._ledger.note_counter(counter, unix_ms(self._clock), trusted=self._clock.trusted())
+        now_ms, trusted = unix_ms(self._clock), self._clock.trusted()
+        noticed = await self._ledger.note_counter(counter, now_ms, trusted=trusted)
+        if noticed is not None:
+            _log.warning("%s", noticed.detail)
 
     async def of(self, stream: Stream) -> Doubt | None:
         """A stream's units in doubt, None if there are none. They end at this session's start where the clock
@@ -42,4 +49,5 @@ class Doubts:
                 "the owner confirmed that this ledger is the newest: tokens of units that another copy of it "
                 "may have sealed leave"
             )
+            _log.warning("%s", detail)
             await self._ledger.confirm_doubts(AuditEntry(unix_ms(self._clock), "rollback", detail))

@@ -10,8 +10,8 @@ from gateway.ledger import audit, chunks, streams
 from gateway.ledger.records import AuditEntry, Doubt, StoreChain, Stream
 
 
-def note(db: sqlite3.Connection, counter: int, now_ms: int, *, trusted: bool) -> None:
-    noted, last = noted_counter(db), streams.last_incarnation(db)
+def note(db: sqlite3.Connection, counter: int, now_ms: int, *, trusted: bool) -> AuditEntry | None:
+    noted, last, entry = noted_counter(db), streams.last_incarnation(db), None
     if noted is not None and last is not None and counter > noted + 1:
         detail = (
             f"the TPM drew incarnation {counter}, but the ledger's last is {last}: the ledger was restored "
@@ -20,8 +20,10 @@ def note(db: sqlite3.Connection, counter: int, now_ms: int, *, trusted: bool) ->
         )
         for stream in streams.by_meter(db):
             _begin(db, stream, last, now_ms, trusted=trusted)
-        audit.write(db, AuditEntry(now_ms, "rollback", detail))
+        entry = AuditEntry(now_ms, "rollback", detail)
+        audit.write(db, entry)
     db.execute("INSERT OR REPLACE INTO counter VALUES (1, ?)", (be64(counter),))
+    return entry
 
 
 def noted_counter(db: sqlite3.Connection) -> int | None:

@@ -59,14 +59,14 @@ class Ledger:
         """Record an incarnation before anything is sealed under it; LedgerError for one drawn before."""
         await self._db.do(streams.begin_incarnation, value, at_ms)
 
-    async def note_counter(self, counter: int, now_ms: int, *, trusted: bool) -> None:
+    async def note_counter(self, counter: int, now_ms: int, *, trusted: bool) -> AuditEntry | None:
         """Note that the TPM's counter is about to be stepped from `counter`.
 
         Where it stands at more than one beyond the last note, this ledger was rolled back or copied: then
-        the units of each stream from its end to `now_ms` are in doubt, and a line of the audit log says so.
-        `now_ms` bounds them only if the clock is `trusted`.
+        the units of each stream from its end to `now_ms` are in doubt, and a line of the audit log, which is
+        returned, says so. `now_ms` bounds them only if the clock is `trusted`.
         """
-        await self._db.do(partial(doubts.note, trusted=trusted), counter, now_ms)
+        return await self._db.do(partial(doubts.note, trusted=trusted), counter, now_ms)
 
     async def noted_counter(self) -> int | None:
         """The value from which the TPM's counter was to be stepped last; None before the first step."""

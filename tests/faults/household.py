@@ -214,7 +214,11 @@ class Household:
         await until("all is sealed and sent", sent, 120)
 
     async def check(self) -> list[Units]:
-        """All that the provider opens is what each meter showed, and the whole chains verify; then stop."""
+        """All that the provider opens is what each meter showed, the whole chains verify, and no unit is in
+        doubt; then stop."""
+        status = await self.status()
+        assert status is not None
+        assert status["doubts"] == [], self.log()
         answers = [await self._provider("read", meter, "--key", "utility") for meter in self.meters]
         verified = [await self._provider("verify", meter) for meter in self.meters]
         await self.end(signal.SIGTERM)

@@ -62,4 +62,5 @@ async def test_a_restored_ledger_takes_the_stores_chain_over(tmp_path: Path) -> 
     with sqlite3.connect(state / "ledger.sqlite") as ledger:
         audit = [detail for (detail,) in ledger.execute("SELECT detail FROM audit WHERE what = 'rollback'")]
     ledger.close()
+    assert any("the ledger was restored or copied" in detail for detail in audit), audit
     assert any("were taken over" in detail for detail in audit), audit

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 from pathlib import Path
 
@@ -113,6 +114,36 @@ async def test_a_connection_that_breaks_once_is_made_anew(
             drawn.append(await root.draw_incarnation())
         assert await root.incarnation_counter() == drawn[-1]
     assert drawn == sorted(set(drawn))
+
+
+@pytest.mark.parametrize("executed", [False, True])
+@pytest.mark.parametrize("times", [1, 2, 3, 99])
+async def test_the_counter_is_never_more_than_one_step_beyond_what_was_noted(
+    bus: Bus, roots: Roots, tmp_path: Path, executed: bool, times: int
+) -> None:
+    """Though a step whose answer is lost is taken again, as often as that happens."""
+    root = await roots(tmp_path, bus.transport, known=KNOWN)
+    notes: list[int] = []
+    lost = 0
+
+    async def note(counter: int) -> None:
+        notes.append(counter)
+
+    def steps_lost(number: int, command: bytes, execute: Execute) -> bytes:
+        nonlocal lost
+        lost += is_command(command, TPM2_CC.NV_Increment)
+        wanted = is_command(command, TPM2_CC.NV_Increment) and lost <= times
+        return failing(range(number, number + wanted), executed=executed)(number, command, execute)
+
+    drawn = [await root.draw_incarnation(note)]
+    for _ in range(3):
+        lost = 0
+        with bus.meddling(steps_lost), contextlib.suppress(TrustError):
+            drawn.append(await root.draw_incarnation(note))
+        counter = await root.incarnation_counter()
+        assert notes[-1] <= counter <= notes[-1] + 1
+    assert drawn == sorted(set(drawn))
+    assert all(value - 1 in notes for value in drawn)
 
 
 async def test_a_connection_that_keeps_breaking_is_told(bus: Bus, roots: Roots, tmp_path: Path) -> None:
