@@ -53,14 +53,15 @@ def set_end(db: sqlite3.Connection, stream: Stream, end: int) -> None:
 
 
 def settle(db: sqlite3.Connection, stream: Stream, chain: StoreChain) -> None:
-    """The store has shown `chain`: a chunk of a later incarnation ends the doubt; without one it begins where
-    the chain ends."""
+    """The store has shown `chain`: a chunk of a later incarnation ends the doubt, and so does a chain that
+    reaches its end; otherwise the doubt begins where the chain ends."""
     latest = max((chunk.incarnation for chunk in chain.chunks), default=0)
-    db.execute("DELETE FROM doubt WHERE stream = ? AND incarnation < ?", (stream.id, be64(latest)))
+    reached = chunks.position(db, stream).next_unit
     db.execute(
-        "UPDATE doubt SET first = max(first, ?) WHERE stream = ?",
-        (chunks.position(db, stream).next_unit, stream.id),
+        "DELETE FROM doubt WHERE stream = ? AND (incarnation < ? OR end <= ?)",
+        (stream.id, be64(latest), reached),
     )
+    db.execute("UPDATE doubt SET first = max(first, ?) WHERE stream = ?", (reached, stream.id))
 
 
 def confirm(db: sqlite3.Connection, entry: AuditEntry) -> None:

@@ -237,7 +237,7 @@ class Ledger:
     async def take_over(self, stream: Stream, chain: StoreChain, audit: AuditEntry) -> None:
         """Replace what the ledger holds of a stream by what the store holds: chunks, pages, open units and
         unsent objects. The stream's descriptor, grants and revocations stay in the outbox. A chunk of a later
-        incarnation than this ledger knew ends a doubt; others let it begin where they end.
+        incarnation than this ledger knew ends a doubt; other chunks settle the units that they hold.
 
         LedgerError for a page of a period whose page stays.
         """

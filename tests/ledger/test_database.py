@@ -17,7 +17,7 @@ from gateway.errors import LedgerError
 from gateway.ledger.database import Database
 from gateway.ledger.ledger import Ledger
 from gateway.ledger.migrations import VERSION
-from gateway.ledger.records import AuditEntry, Outgoing, PageEntry, Progress, StoreChain, Stream
+from gateway.ledger.records import AuditEntry, Doubt, Outgoing, PageEntry, Progress, StoreChain, Stream
 from tests.ledger.values import (
     chunk,
     copy_of,
@@ -386,6 +386,22 @@ async def test_a_commit_that_fails_leaves_nothing_and_may_be_tried_again(
     assert await dump(database) == before
     await OPERATIONS[name](ledger)
     assert await dump(database) != before
+
+
+@pytest.mark.parametrize("end", [82, 83, 84, 90])
+async def test_a_chain_that_reaches_the_end_of_a_doubt_ends_it(
+    end: int, filled: tuple[Ledger, Database]
+) -> None:
+    """Though none of its chunks, up to unit 83 and of incarnation 9, is of a later one than the ledger knew."""
+    ledger, _ = filled
+    await ledger.confirm_doubts(AuditEntry(1, "rollback", "confirmed"))
+    await ledger.begin_incarnation(9, 1)
+    await ledger.note_counter(8, 1, trusted=False)
+    assert await ledger.doubt(STREAM) == Doubt(86, None, 1)
+    await ledger.end_doubt_at(STREAM, end)
+    await ledger.end_doubt_at(STREAM, 99)  # it has one already
+    await _take_over(ledger)
+    assert await ledger.doubt(STREAM) == (None if end <= 83 else Doubt(86, end, 1))
 
 
 async def test_a_full_disk_takes_nothing_and_harms_nothing(path: Path) -> None:

@@ -387,7 +387,9 @@ class LedgerMachine(RuleBasedStateMachine):
         if model.doubt is not None:
             latest = max((entry.incarnation for entry in entries), default=0)
             first = max(model.doubt.first, model.next)
-            model.doubt = None if latest > model.doubt_knew else model.doubt._replace(first=first)
+            reached = model.doubt.end is not None and model.doubt.end <= model.next
+            over = latest > model.doubt_knew or reached
+            model.doubt = None if over else model.doubt._replace(first=first)
         stay = ("grant", "revocation", "descriptor")
         self.outbox = [entry for entry in self.outbox if entry[0] != id_ or entry[1].kind in stay]
         self.records |= {
