@@ -392,7 +392,7 @@ async def test_a_commit_that_fails_leaves_nothing_and_may_be_tried_again(
 async def test_a_chain_that_reaches_the_end_of_a_doubt_ends_it(
     end: int, filled: tuple[Ledger, Database]
 ) -> None:
-    """Though none of its chunks, up to unit 83 and of incarnation 9, is of a later one than the ledger knew."""
+    """Though its chunks, up to unit 83, are of an incarnation that the ledger knew."""
     ledger, _ = filled
     await ledger.confirm_doubts(AuditEntry(1, "rollback", "confirmed"))
     await ledger.begin_incarnation(9, 1)
