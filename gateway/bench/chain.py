@@ -25,9 +25,10 @@ from gateway.chain.grant import Grant, Kind
 from gateway.chain.issue import Sealing, hide, sealed_by, window_words
 from gateway.chain.keys import KeyChain, link_key, tokens_key
 from gateway.chain.layout import LANES, Layout, Run
+from gateway.chain.prices import Dynamic, Rule, TimeOfUse
 from gateway.chain.seal import U64, seal, unseal, words
 from gateway.chain.share import blinded, load
-from gateway.chain.tariff import Dynamic, Rule, Tariff, TimeOfUse, cent
+from gateway.chain.tariff import Tariff, cent
 from gateway.chain.token import Sealed, masks
 from gateway.chain.window import Granularity
 from gateway.errors import Unavailable

@@ -21,25 +21,10 @@ from numpy.typing import NDArray
 
 from gateway.chain.keys import be64
 from gateway.chain.layout import DAY_MS, ENERGY
-from gateway.chain.prices import MAX_PRICES, MAX_RULES, Calendar, Dynamic, Ints, Rule, TimeOfUse, shown
+from gateway.chain.prices import Calendar, Dynamic, Ints, TimeOfUse, shown
 from gateway.chain.seal import MASK
 from gateway.chain.window import Granularity, spell_ms, zone_of
 from gateway.errors import UsageError
-
-__all__ = [
-    "MAX_DECIMALS",
-    "MAX_POWER_W",
-    "MAX_PRICE",
-    "MAX_PRICES",
-    "MAX_RULES",
-    "MAX_STEPS",
-    "Calendar",
-    "Dynamic",
-    "Rule",
-    "Tariff",
-    "TimeOfUse",
-    "Weight",
-]
 
 MAX_STEPS = 366 * 24 * 60
 MAX_DECIMALS = 12

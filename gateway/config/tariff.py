@@ -31,7 +31,8 @@ from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Any
 
-from gateway.chain.tariff import MAX_DECIMALS, Dynamic, Tariff, TimeOfUse
+from gateway.chain.prices import Dynamic, TimeOfUse
+from gateway.chain.tariff import MAX_DECIMALS, Tariff
 from gateway.chain.window import Granularity
 from gateway.config.rules import RULE_KEYS, Names, known_keys
 from gateway.errors import UsageError

@@ -5,8 +5,18 @@ from __future__ import annotations
 from typing import Any
 
 from gateway.chain.layout import DAY_MS, ENERGY
-from gateway.chain.prices import HOLIDAY, LAST_DATE, MAX_DATES, MAX_PRICES, MAX_RULES
-from gateway.chain.tariff import Calendar, Dynamic, Rule, Tariff, TimeOfUse
+from gateway.chain.prices import (
+    HOLIDAY,
+    LAST_DATE,
+    MAX_DATES,
+    MAX_PRICES,
+    MAX_RULES,
+    Calendar,
+    Dynamic,
+    Rule,
+    TimeOfUse,
+)
+from gateway.chain.tariff import Tariff
 from gateway.errors import Refused, UsageError
 from gateway.wire import cose
 from gateway.wire.form import (

@@ -17,9 +17,10 @@ from gateway.chain.grant import Grant, Kind
 from gateway.chain.issue import Sealing, bill_word, hide, raw_tokens, sealed_by, window_words
 from gateway.chain.keys import KeyChain
 from gateway.chain.layout import Layout, Run
+from gateway.chain.prices import Dynamic
 from gateway.chain.raw import read_links
 from gateway.chain.seal import MASK, U64, signed, total, unseal, words
-from gateway.chain.tariff import Dynamic, Tariff, rounded
+from gateway.chain.tariff import Tariff, rounded
 from gateway.chain.token import incarnation_of, masks, open_raw
 from gateway.chain.window import Granularity
 from gateway.chain.windows import GrantWindows

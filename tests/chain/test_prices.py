@@ -11,8 +11,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.chain.prices import HOLIDAY, LAST_DATE, MAX_DATES, Calendar, Rule, TimeOfUse, shown, spell_date
-from gateway.chain.tariff import Dynamic, Tariff
+from gateway.chain.prices import (
+    HOLIDAY,
+    LAST_DATE,
+    MAX_DATES,
+    Calendar,
+    Dynamic,
+    Rule,
+    TimeOfUse,
+    shown,
+    spell_date,
+)
+from gateway.chain.tariff import Tariff
 from gateway.errors import UsageError
 from tests.chain.test_window import HARD_ZONES
 

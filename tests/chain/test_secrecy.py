@@ -19,8 +19,9 @@ from hypothesis import strategies as st
 from gateway.chain.grant import Kind
 from gateway.chain.keys import KeyChain, tokens_key
 from gateway.chain.layout import Layout, Run
+from gateway.chain.prices import Dynamic
 from gateway.chain.seal import MASK, U64, signed
-from gateway.chain.tariff import Dynamic, Tariff
+from gateway.chain.tariff import Tariff
 from gateway.chain.token import BLOCK, Sealed, masks
 from tests.chain.streams import I64, u64
 from tests.chain.views import (

@@ -13,19 +13,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gateway.chain.prices import MAX_PRICES, Dynamic, Rule, TimeOfUse
 from gateway.chain.seal import MASK
-from gateway.chain.tariff import (
-    MAX_PRICES,
-    MAX_QUANTUM,
-    Dynamic,
-    Rule,
-    Tariff,
-    TimeOfUse,
-    Weight,
-    cent,
-    rounded,
-    steps_digest,
-)
+from gateway.chain.tariff import MAX_QUANTUM, Tariff, Weight, cent, rounded, steps_digest
 from gateway.chain.window import Granularity
 from gateway.errors import UsageError
 

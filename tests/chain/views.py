@@ -21,9 +21,10 @@ from gateway.chain.grant import KINDS, Grant, Kind
 from gateway.chain.issue import Sealing, bill_word, hide, raw_tokens, sealed_by, window_words
 from gateway.chain.keys import KeyChain, link_key
 from gateway.chain.layout import Layout, Run
+from gateway.chain.prices import Dynamic
 from gateway.chain.raw import read_links
 from gateway.chain.seal import MASK, U64, LinkWords, seal, signed, unseal, words
-from gateway.chain.tariff import Dynamic, Tariff, Weight, rounded
+from gateway.chain.tariff import Tariff, Weight, rounded
 from gateway.chain.token import Sealed, incarnation_of, masks, open_raw
 from gateway.chain.window import Granularity
 from gateway.chain.windows import GrantWindows

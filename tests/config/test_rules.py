@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from gateway.chain.prices import HOLIDAY, Rule, TimeOfUse
-from gateway.chain.tariff import Calendar, Tariff
+from gateway.chain.prices import HOLIDAY, Calendar, Rule, TimeOfUse
+from gateway.chain.tariff import Tariff
 from gateway.config.tariff import load_tariff
 from gateway.errors import UsageError
 from gateway.wire.tariff import read_tariff_body, tariff_body

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from gateway.chain.tariff import Dynamic, Rule, Tariff, TimeOfUse
+from gateway.chain.prices import Dynamic, Rule, TimeOfUse
+from gateway.chain.tariff import Tariff
 from gateway.config.tariff import load_tariff
 from gateway.errors import UsageError
 from gateway.wire.tariff import read_tariff_body, tariff_body

@@ -17,7 +17,8 @@ import aiohttp
 import pytest
 
 from gateway.chain.layout import Layout
-from gateway.chain.tariff import Rule, Tariff, TimeOfUse
+from gateway.chain.prices import Rule, TimeOfUse
+from gateway.chain.tariff import Tariff
 from gateway.errors import UsageError
 from gateway.wire.cose import digest
 from gateway.wire.tariff import tariff_body

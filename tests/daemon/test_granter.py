@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from gateway.chain.layout import Layout
-from gateway.chain.tariff import Dynamic, Rule, Tariff, TimeOfUse
+from gateway.chain.prices import Dynamic, Rule, TimeOfUse
+from gateway.chain.tariff import Tariff
 from gateway.control.documents import NewGrant
 from gateway.errors import LedgerError, Refused, TrustError, Unavailable, UsageError
 from gateway.wire import names

@@ -13,7 +13,8 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import pytest
 
 from gateway.chain.layout import Layout
-from gateway.chain.tariff import Rule, Tariff, TimeOfUse
+from gateway.chain.prices import Rule, TimeOfUse
+from gateway.chain.tariff import Tariff
 from gateway.control.client import ControlClient
 from gateway.control.documents import GrantStatus, NewGrant
 from gateway.ledger.records import GrantRecord

@@ -14,7 +14,8 @@ import pytest
 
 from gateway.centre.load import load
 from gateway.chain.layout import Layout
-from gateway.chain.tariff import Rule, Tariff, TimeOfUse
+from gateway.chain.prices import Rule, TimeOfUse
+from gateway.chain.tariff import Tariff
 from gateway.control.documents import NewGrant
 from gateway.ledger.records import GrantRecord
 from gateway.provider import load as loads

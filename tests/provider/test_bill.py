@@ -19,7 +19,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.chain.layout import Layout
-from gateway.chain.tariff import Dynamic, Rule, Tariff, TimeOfUse, cent
+from gateway.chain.prices import Dynamic, Rule, TimeOfUse
+from gateway.chain.tariff import Tariff, cent
 from gateway.errors import NotGranted, Refused
 from gateway.provider.bill import Bill, bill_grants, bills
 from gateway.stream.times import unix_ms

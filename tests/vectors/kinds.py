@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import date
+from datetime import date, timedelta
 from itertools import pairwise
 from typing import Any
 
@@ -60,6 +60,25 @@ FEED_IN = {
     "import": None,
     "export": [[-1, _ALL_WEEK, 0, 1440]],
 }
+_MAY = 20_574  # 1 May 2026, in days since 1970
+DATED = {
+    "currency": "EUR",
+    "scale": 3,
+    "zone": "Europe/Berlin",
+    "step_ms": 3_600_000,
+    "import": [
+        [900, _ALL_WEEK, 0, 1440, {4: [_MAY + 1]}],
+        [150, [6, 7], 0, 1440],
+        [320, [0, 1, 2, 3, 4], 480, 1200, {1: [4, 10], 3: _MAY}],
+        [350, [0, 1, 2, 3, 4], 480, 1200, {2: _MAY}],
+        [210, _ALL_WEEK, 0, 1440],
+        [-40, [7], 0, 1440],
+    ],
+    "export": None,
+    "since": _MAY - 30,
+    "before": _MAY + 245,
+    "holidays": [_MAY, _MAY + 13],
+}
 HOURLY_LIST = {
     "currency": "SEK",
     "scale": 2,
@@ -76,9 +95,20 @@ def price_at(tariff: dict[str, Any], lane: str, ms: int) -> int:
     if isinstance(prices[0], int):
         return int(prices[1][(ms - prices[0]) // tariff["step_ms"]])
     east = [east for since, east in ZONES[tariff["zone"]] if since_ms(since) <= ms][-1]
-    days, inside = divmod(ms + east * 60_000, _DAY_MS)
-    weekday, minute = (days + 3) % 7, inside // 60_000  # 1970 began on a Thursday
-    return next(int(p) for p, on, begins, ends in prices if weekday in on and begins <= minute < ends)
+    day, inside = divmod(ms + east * 60_000, _DAY_MS)
+    kind = 7 if day in tariff.get("holidays", []) else (day + 3) % 7  # 1970 began on a Thursday
+    month = (date(1970, 1, 1) + timedelta(days=day)).month
+    for price, kinds, begins, ends, *rest in prices:
+        when = rest[0] if rest else {}
+        if (
+            kind in kinds
+            and begins <= inside // 60_000 < ends
+            and month in when.get(1, [month])
+            and when.get(2, day) <= day < when.get(3, day + 1)
+            and day in when.get(4, [day])
+        ):
+            return int(price)
+    raise ValueError(ms)
 
 
 def weights_of(tariff: dict[str, Any], lane: str, unit_ms: int, a: int, b: int) -> list[list[int]]:
@@ -204,6 +234,7 @@ def _bill(
 
 def bill() -> dict[str, Any]:
     days = [midnight_ms("Europe/Berlin", date(2026, 3, day)) // 1_800_000 for day in (28, 29, 30, 31)]
+    may = midnight_ms("Europe/Berlin", date(2026, 4, 30)) // 1_800_000
     starts = HOURLY_LIST["import"][0] // 900_000  # type: ignore[index]
     return described(
         "One token a period. B, the `exact` bill, is the sum over lanes and price steps of price * (C - R), "
@@ -211,8 +242,9 @@ def bill() -> dict[str, Any]:
         "`rounded` bill, in 10^-(scale + 6) of the currency. `weights` are [first unit, end, price], and "
         "`steps_digest` is SHA-256 over, of each lane, its name | be64(number of steps) | of each step "
         "be64(first unit) | be64(end) | be64(price mod 2^64). Prices are for the step's local beginning and "
-        "the first rule that fits [price, weekdays from Monday = 0, from, until minute], or [start in ms, a "
-        "price for each step].",
+        "the first rule that fits [price, kinds of day (weekdays from Monday = 0; 7 is a public holiday), "
+        "from, until minute, where given {1: months, 2: from this date on, 3: before this date, 4: dates}], "
+        "dates in days since 1970; or [start in ms, a price for each step].",
         cases=[
             _bill(
                 "days under a time-of-use tariff, one of 23 hours, to the cent",
@@ -220,6 +252,15 @@ def bill() -> dict[str, Any]:
                 1_800_000,
                 days,
                 10**8,
+                granularity="day",
+                zone="Europe/Berlin",
+            ),
+            _bill(
+                "30 April to 2 May: months, prices before and from a date, a public holiday, a listed date",
+                DATED,
+                1_800_000,
+                [may, *(may + 48 * day for day in (1, 2, 3))],
+                10**7,
                 granularity="day",
                 zone="Europe/Berlin",
             ),

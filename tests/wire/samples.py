@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 import gateway.wire
 from gateway.chain.grant import KINDS, Grant
 from gateway.chain.layout import LANES, Layout
-from gateway.chain.prices import LAST_DATE
-from gateway.chain.tariff import Calendar, Dynamic, Rule, Tariff, TimeOfUse
+from gateway.chain.prices import LAST_DATE, Calendar, Dynamic, Rule, TimeOfUse
+from gateway.chain.tariff import Tariff
 from gateway.chain.window import Granularity
 from gateway.wire import cose, es256
 from gateway.wire.card import Card

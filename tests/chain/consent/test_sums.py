@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from gateway.chain.consent.bills import MEAN_W, bits
 from gateway.chain.consent.check import check
 from gateway.chain.consent.held import Held
-from gateway.chain.tariff import Dynamic, Rule, Tariff, TimeOfUse, cent
+from gateway.chain.prices import Dynamic, Rule, TimeOfUse
+from gateway.chain.tariff import Tariff, cent
 from gateway.chain.window import Granularity
 from tests.chain.consent.test_windows import DAY, flat, held
 from tests.chain.views import Span

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from gateway.chain.consent.held import Held
 from gateway.chain.consent.windows import by_units, by_windows
 from gateway.chain.grant import Grant, Kind
-from gateway.chain.tariff import Rule, Tariff, TimeOfUse, cent
+from gateway.chain.prices import Rule, TimeOfUse
+from gateway.chain.tariff import Tariff, cent
 from gateway.chain.window import Granularity
 from tests.chain.views import Span
 
