@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from gateway.chain.consent.bills import Prices
 from gateway.chain.consent.held import Finding, Held
-from gateway.chain.consent.sums import by_bills
+from gateway.chain.consent.sums import Told, by_bills
 from gateway.chain.consent.windows import Hands, by_units, by_windows
 
 
@@ -37,10 +37,9 @@ def check(held: Sequence[Held], new: Sequence[Held] = ()) -> Findings:
 
 
 def _found(hand: Sequence[Held], before: Hands, bills: _Bills) -> list[Finding]:
-    added = bills.of(hand)
-    if added:
-        known = {finding.key for other in before for finding in bills.of(other)}
-        added = [finding for finding in added if finding.key not in known]
+    told = bills.of(hand)
+    known = {key for other in before for key in bills.of(other).keys} if told.keys else set()
+    added = told.beyond(known)
     return [*by_units(hand, before), *by_windows(hand, before), *added]
 
 
@@ -49,10 +48,10 @@ class _Bills:
 
     def __init__(self, everything: Sequence[Held]) -> None:
         self._prices = Prices(everything) if everything else None
-        self._found: dict[frozenset[bytes], list[Finding]] = {}
+        self._told: dict[frozenset[bytes], Told] = {}
 
-    def of(self, hand: Sequence[Held]) -> list[Finding]:
+    def of(self, hand: Sequence[Held]) -> Told:
         ids = frozenset(one.grant.id for one in hand)
-        if ids not in self._found:
-            self._found[ids] = by_bills(hand, self._prices) if self._prices is not None else []
-        return self._found[ids]
+        if ids not in self._told:
+            self._told[ids] = by_bills(hand, self._prices) if self._prices is not None else Told()
+        return self._told[ids]

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from itertools import pairwise
 
 import numpy as np
@@ -40,14 +41,32 @@ class _Equation:
 
 @dataclass(frozen=True, slots=True)
 class _Sum:
-    """A sum that follows from equations with these weights, modulo the check's prime."""
+    """A sum that follows from the equations in `rows`: that of all `parts`, with so much of each of the
+    unknowns in `of`."""
 
     parts: tuple[Part, ...]
     kinds: tuple[int, ...]
-    weights: dict[int, int]
+    of: dict[int, int]
+    rows: Rows
+
+    def weights(self) -> dict[int, int]:
+        """How much of each equation makes it, modulo the check's prime."""
+        return self.rows.weights(self.of)
 
 
-def by_bills(held: Sequence[Held], prices: Prices) -> list[Finding]:
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What bills tell: which units each sum is of, and the findings, put in words only where they are new."""
+
+    keys: frozenset[tuple[Part, ...]] = frozenset()
+    _findings: Callable[[Collection[tuple[Part, ...]]], Iterator[Finding]] | None = None
+
+    def beyond(self, known: Collection[tuple[Part, ...]]) -> list[Finding]:
+        """The findings but for sums that are known."""
+        return [] if self._findings is None or self.keys <= set(known) else list(self._findings(known))
+
+
+def by_bills(held: Sequence[Held], prices: Prices) -> Told:
     """What the holder of these grants learns from bills, beyond the total that a flat bill is.
 
     Each class whose sum is in the span of the bills and the windows is found, and so is every sum of classes
@@ -55,7 +74,7 @@ def by_bills(held: Sequence[Held], prices: Prices) -> list[Finding]:
     """
     bills = prices.bills(held)
     if not bills:
-        return []
+        return Told()
     equations: list[_Equation] = []
     steps = [_steps_of_bill(bill, equations) for bill in bills]
     first, end = min(x.first for x in equations), max(x.end for x in equations)
@@ -77,7 +96,9 @@ def by_bills(held: Sequence[Held], prices: Prices) -> list[Finding]:
     scales_of = {name: apart for name, _, apart in lanes}
     prime = random_prime()
     sums = _revealed(unknowns, equations, prime)
-    return list(_findings(sums, equations, unknowns, scales_of, prime))
+    return Told(
+        frozenset(one.parts for one in sums), partial(_findings, sums, equations, unknowns, scales_of, prime)
+    )
 
 
 def _findings(
@@ -86,15 +107,20 @@ def _findings(
     unknowns: Unknowns,
     scales_of: Mapping[str, Sequence[Scale]],
     prime: int,
+    known: Collection[tuple[Part, ...]],
 ) -> Iterator[Finding]:
-    """A finding for each sum; sums of several periods that differ in nothing else share a sentence."""
+    """A finding for each sum that is not known; sums of several periods that differ in nothing else share a
+    sentence."""
     alike: dict[tuple[tuple[str, ...], str, tuple[bytes, ...]], list[_Sum]] = defaultdict(list)
     held: dict[bytes, Held] = {}
     for one in sums:
-        sources = {x.grant.id: x for x in _sources(one, equations, scales_of)}
+        if one.parts in known:
+            continue
+        weights = one.weights()
+        sources = {x.grant.id: x for x in _sources(weights, equations, scales_of)}
         held |= sources
         lanes = tuple(dict.fromkeys(lane for lane, _, _ in one.parts))
-        alike[lanes, _at_prices(one, equations, unknowns), tuple(sources)].append(one)
+        alike[lanes, _at_prices(one, weights, equations, unknowns), tuple(sources)].append(one)
     for (lanes, prices, ids), several in alike.items():
         of = [held[id_] for id_ in ids]
         text = sentence(_what(lanes, prices, several, equations, of[0].granularity.unit_ms, prime), of)
@@ -104,11 +130,11 @@ def _findings(
 
 
 def _sources(
-    one: _Sum, equations: Sequence[_Equation], scales_of: Mapping[str, Sequence[Scale]]
+    weights: Iterable[int], equations: Sequence[_Equation], scales_of: Mapping[str, Sequence[Scale]]
 ) -> Iterator[Held]:
     """The grants that a sum follows from: of the equations, and of windows of their lanes at the same
     time."""
-    for row in one.weights:
+    for row in weights:
         equation = equations[row]
         yield from equation.held
         if equation.bill is not None:
@@ -119,13 +145,15 @@ def _sources(
                             yield x.held
 
 
-def _at_prices(one: _Sum, equations: Sequence[_Equation], unknowns: Unknowns) -> str:
+def _at_prices(
+    one: _Sum, weights: Collection[int], equations: Sequence[_Equation], unknowns: Unknowns
+) -> str:
     """The prices that the sum has in the bills it follows from."""
     prices: dict[str, None] = {}
     for kind in one.kinds:
         for row, price in unknowns.prices(kind).items():
             bill = equations[row].bill
-            if row in one.weights and bill is not None:
+            if row in weights and bill is not None:
                 prices[bill.tariff.spell(price)] = None
     if len(prices) > 3:
         return f" at {len(prices)} prices"
@@ -148,7 +176,7 @@ def _what(
     when = datetime.fromtimestamp(begin, UTC).isoformat(timespec="minutes")
     errors = [
         magnitude(weight, prime) * min(map(quantum, bill.held)) / 2
-        for row, weight in shortest.weights.items()
+        for row, weight in shortest.weights().items()
         if (bill := equations[row].bill) is not None
     ]
     more = f" and {len(several) - 1} more like it" if len(several) > 1 else ""
@@ -196,9 +224,8 @@ def _revealed(unknowns: Unknowns, equations: Sequence[_Equation], prime: int) ->
     found: dict[tuple[Part, ...], _Sum] = {}
     whole = set()
     for kind, members in unknowns.classes_of_sum_0(x, prime):
-        share = unknowns.share(kind, members).tolist()
-        weights = rows.weights(dict(zip(members.tolist(), share, strict=True)))
-        one = _Sum(unknowns.whole(kind), (kind,), weights)
+        of = dict(zip(members.tolist(), unknowns.share(kind, members).tolist(), strict=True))
+        one = _Sum(unknowns.whole(kind), (kind,), of, rows)
         whole.add(tuple(members.tolist()))
         if one.parts not in found and not _is_a_flat_bill(one, unknowns, equations):
             found[one.parts] = one
@@ -207,7 +234,7 @@ def _revealed(unknowns: Unknowns, equations: Sequence[_Equation], prime: int) ->
         if same not in whole:
             kinds = sorted(set(unknowns.kinds[alike, 0].tolist()) - {NONE})
             parts = unknowns.stretches(alike)
-            found.setdefault(parts, _Sum(parts, tuple(kinds), rows.weights(dict.fromkeys(same, 1))))
+            found.setdefault(parts, _Sum(parts, tuple(kinds), dict.fromkeys(same, 1), rows))
     return list(found.values())
 
 
