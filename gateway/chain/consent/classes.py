@@ -97,14 +97,14 @@ def _numbered(keys: Units) -> Units:
     some = np.random.default_rng(0)
     while True:  # until no two rows that differ have one hash
         hashes = keys @ some.integers(-(2**63), 2**63, keys.shape[1], dtype=np.int64)
-        order = np.argsort(hashes, kind="stable")
+        order = np.argsort(hashes)
         ordered = hashes[order]
         alike = np.append(False, ordered[1:] == ordered[:-1])
         at = np.flatnonzero(alike)
         if (keys[order[at]] == keys[order[at - 1]]).all():
             begins = np.flatnonzero(~alike)
             in_order = np.empty(len(begins), dtype=np.int64)
-            in_order[np.argsort(order[begins])] = np.arange(len(begins))
+            in_order[np.argsort(np.minimum.reduceat(order, begins))] = np.arange(len(begins))
             numbers[order] = np.repeat(in_order, np.diff([*begins, len(order)]))
             return numbers
 

@@ -188,12 +188,17 @@ def _what(
 
 def _steps_of_bill(bill: Bill, equations: list[_Equation]) -> dict[str, Steps]:
     parts: dict[str, list[Units]] = defaultdict(list)
+    rows: dict[str, list[int]] = defaultdict(list)
     for (a, b), steps in sorted(bill.periods.items()):
         for lane, runs in steps.items():
-            parts[lane].append(np.column_stack([runs, np.full(len(runs), len(equations))]))
+            parts[lane].append(runs)
+            rows[lane].append(len(equations))
         equations.append(_Equation(bill.held, a, b, bill))
-    arrays = {lane: np.concatenate(several) for lane, several in parts.items()}
-    return {lane: Steps(x[:, 0], x[:, 1], x[:, 3], x[:, 2]) for lane, x in arrays.items()}
+    return {
+        lane: Steps(x[:, 0], x[:, 1], np.repeat(rows[lane], [len(runs) for runs in several]), x[:, 2])
+        for lane, several in parts.items()
+        for x in [np.concatenate(several)]
+    }
 
 
 def _steps_of_windows(scale: Scale, first: int, end: int, equations: list[_Equation]) -> Steps | None:
