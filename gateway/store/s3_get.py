@@ -15,7 +15,7 @@ from datetime import datetime
 from email.utils import parsedate_tz
 from pathlib import Path
 from typing import NamedTuple
-from urllib.parse import quote, unquote
+from urllib.parse import quote, unquote_plus
 from urllib.request import getproxies
 from xml.etree import ElementTree
 
@@ -131,7 +131,7 @@ def _listed(data: bytes) -> Page | None:
     except (ElementTree.ParseError, KeyError, ValueError):
         return None
     if top.get("EncodingType") == "url":
-        names = [unquote(name) for name in names]
+        names = [unquote_plus(name) for name in names]
     return names, top["IsTruncated"] == "true"
 
 

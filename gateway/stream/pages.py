@@ -71,7 +71,7 @@ class Pages:
             inside = edges[np.searchsorted(edges, at) : np.searchsorted(edges, period.end, side="right")]
             if (at - period.first) % period.step or ((inside - period.first) % period.step).any():
                 continue
-            await self._fetch(span, period, min(end, int(edges[-1])), ahead)
+            await self._fetch(span, period, int(edges[-1]), end, ahead)
             held = await self._get(span, period, ahead)
             if held is not None:
                 return held
@@ -95,15 +95,17 @@ class Pages:
             return await self.day_of(unit - 1)
         return None
 
-    async def _fetch(self, span: Span, period: Period, end: int, ahead: dict[str, bytes | None]) -> None:
+    async def _fetch(
+        self, span: Span, period: Period, needed: int, end: int, ahead: dict[str, bytes | None]
+    ) -> None:
         """Fetch the page of `period`, unless it is here, and with it some of those after it that begin before
-        unit `end`."""
+        unit `needed` and are over at unit `end`."""
         assert self._calendar is not None
         before = self._last.get(span)
         if before is not None and before[0] == period:
             return
         keys: list[str] = []
-        while len(keys) < _AHEAD and period.begin < end:
+        while len(keys) < _AHEAD and period.begin < needed and period.end <= end:
             keys.append(names.page(self._descriptor.stream, period.name))
             if keys[0] in ahead:
                 return

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from itertools import pairwise
 
+import numpy as np
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
@@ -42,6 +43,16 @@ def test_they_are_the_granularitys_own(grant: Grant, j: int, unit: int) -> None:
     assert windows.is_edge(b)
     assert windows.is_edge(unit) == (unit in (grant.window(max(0, grant.number(unit)))[0],))
     assert windows.calendar == isinstance(grant.granularity.size, str)
+
+
+@given(grants(), st.lists(st.integers(-(2**31), 2**31), max_size=20), st.integers(0, 40))
+def test_many_are_found_as_each_by_itself(grant: Grant, units: list[int], count: int) -> None:
+    windows = GrantWindows(grant)
+    units = [min(unit, grant.window(40)[0]) for unit in units] + windows.edges(0, count)
+    j, is_edge = windows.find(np.array(units, dtype=np.int64))
+    for unit, number in zip(units, j.tolist(), strict=True):
+        assert number == windows.number(unit) or (number < 0 and unit < grant.first)
+    assert is_edge.tolist() == [windows.is_edge(unit) for unit in units]
 
 
 @given(grants(), st.integers(0, 30), st.integers(0, 30))

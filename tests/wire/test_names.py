@@ -101,3 +101,22 @@ def test_what_lies_where() -> None:
     for key in ("", PREFIX, PREFIX + "other.cose", PREFIX + "year/2026.cose", FOLDER, FOLDER + "year/x.cose"):
         with pytest.raises(Refused, match="a name that version 1 does not have"):
             class_at(key)
+
+
+def test_what_is_read_again_and_again_lasts() -> None:
+    lasting = (
+        names.grant(STREAM, GRANT),
+        names.page(STREAM, "2026-01-01"),
+        names.page(STREAM, "2026-01"),
+        names.bundle(STREAM, GRANT, 7, "day"),
+        names.bundle(STREAM, GRANT, 7, "month"),
+    )
+    others = (
+        names.descriptor(STREAM),
+        names.head(STREAM),
+        names.chunk(STREAM, 900, 1000),
+        names.revocation(STREAM, GRANT),
+        names.bundle(STREAM, GRANT, 7),
+    )
+    assert all(map(names.lasts, lasting))
+    assert not any(map(names.lasts, others))
