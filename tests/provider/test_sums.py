@@ -12,9 +12,11 @@ from hypothesis import strategies as st
 
 from gateway.chain.layout import Layout
 from gateway.errors import NotGranted, Refused, UsageError
+from gateway.provider import sums
 from gateway.provider.query import Query
+from gateway.wire import names
 from gateway.wire.stream import Assurance
-from tests.provider.reading import expected, read, tally_of
+from tests.provider.reading import Answer, expected, opened, read, tally_of
 from tests.stream.stream import START, Home, Provider, random_readings
 
 
@@ -328,6 +330,28 @@ def test_tokens_that_are_not_there_yet_end_the_table(home: Home, provider: Provi
     assert len(answer.rows) == 2
     assert answer.sums.tail is not None
     assert answer.sums.tail.reason == "its tokens are not in the store yet"
+
+
+async def test_the_rows_before_what_is_refused_come_out(
+    home: Home, provider: Provider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sums, "_SMALL_BLOCK", 8)
+    home.grant(provider.card, "1s")
+    home.objects[home.chunks[5]] = b"not an object"
+    bad = names.number_in(home.chunks[5]) - START
+    found: list[sums.Row] = []
+
+    async def collect() -> None:
+        async for row in asked.rows():
+            found.append(row)
+
+    async with opened(home) as reader:
+        asked = await sums.Sums.ask(reader, provider.identity, Query())
+        with pytest.raises(Refused, match=home.chunks[5]):
+            await collect()
+    assert bad - 8 < len(found) <= bad
+    expected(home, Answer(asked, found))
+    assert asked.missing == []
 
 
 def test_chunks_beyond_the_head_are_left_for_later(home: Home, provider: Provider) -> None:
