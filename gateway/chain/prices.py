@@ -54,6 +54,11 @@ class Calendar:
         if not self.since <= self.holidays[0] or not self.holidays[-1] < self.before:
             raise UsageError("a tariff's public holidays must lie within the dates for which it has prices")
 
+    @property
+    def last_named(self) -> int:
+        """The last holiday, or the first date; -1 where there is neither."""
+        return max([-1, *self.holidays, *([] if self.since is None else [self.since])])
+
     def kinds(self, days: Ints) -> Ints:
         """The kind of each of these dates."""
         weekdays = (days + 3) % 7  # 1970 began on a Thursday
@@ -91,6 +96,11 @@ class Rule:
         if not set(self.months) <= set(range(1, 13)) or not _rising(self.months):
             raise UsageError("the months of a tariff's rule must be some of 1 to 12, in order")
         _check_dates("the dates of a tariff's rule", self.since, self.before, self.dates)
+
+    @property
+    def last_named(self) -> int:
+        """The last date that it names; -1 where it names none."""
+        return max([-1, *self.dates, *(x for x in (self.since, self.before) if x is not None)])
 
     def fits(self, days: Ints, kinds: Ints) -> NDArray[np.bool_]:
         """Whether the rule has a price on each of these dates."""

@@ -103,6 +103,23 @@ class Tariff:
             ends.append(self._midnight_ms(self.calendar.before))
         return min(ends, default=None)
 
+    def checked_end(self, lanes: Sequence[str], granularity: Granularity, first: int) -> int | None:
+        """The unit at which bills from unit `first` on must end, since `periods` has checked no later ones
+        and their prices may be others; None where the tariff names no date or price so late."""
+        ahead = first + _AHEAD_MS // granularity.unit_ms
+        ends = [self._named_end_ms(lane) for lane in lanes if lane in self.prices]
+        if max(ends, default=0) <= ahead * granularity.unit_ms:
+            return None
+        return granularity.align_up(ahead)
+
+    def _named_end_ms(self, lane: str) -> int:
+        """From when on, Unix ms, a lane's prices no longer depend on the year; 0 where they never do."""
+        prices = self.prices[lane]
+        if isinstance(prices, Dynamic):
+            return prices.start_ms + len(prices.prices) * self.step_ms
+        last = max(self.calendar.last_named, *(rule.last_named for rule in prices.rules))
+        return 0 if last < 0 else self._midnight_ms(last + 1)
+
     def _midnight_ms(self, day: int) -> int:
         return Granularity("day", 1, self.zone).start(day)
 

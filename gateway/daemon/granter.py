@@ -280,6 +280,9 @@ def _times(stream: Stream, wanted: NewGrant, granularity: Granularity, now_ms: i
     priced_ms = None if wanted.tariff is None else wanted.tariff.end_ms(wanted.lanes or stream.lanes)
     ends = [end for end in (wanted.until_ms, priced_ms) if end is not None]
     until = granularity.start(granularity.index(min(ends) // unit_ms)) if ends else None
+    checked = wanted.tariff and wanted.tariff.checked_end(wanted.lanes or stream.lanes, granularity, first)
+    if checked:
+        until = checked if until is None else min(until, checked)
     if max(first, until or 0) * unit_ms >= _FAR_MS:
         raise UsageError("the grant's windows reach beyond the year 9998: use earlier times")
     if until is not None and until <= first and priced_ms == min(ends):

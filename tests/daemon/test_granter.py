@@ -383,6 +383,40 @@ async def test_a_bill_ends_with_its_prices(tmp_path: Path) -> None:
             assert record.tariff == tariff_body(tariff)
 
 
+@pytest.mark.parametrize(
+    "prices",
+    [
+        Dynamic(0, (30,) * 36_000),  # to 2068
+        TimeOfUse((Rule(9000, begin=600, end=660, dates=(24_000,)), Rule(30))),
+        TimeOfUse((Rule(31, since=24_000), Rule(30))),
+        TimeOfUse((Rule(31, before=24_000), Rule(30))),
+    ],
+)
+async def test_bills_end_before_prices_that_nobody_has_checked(
+    tmp_path: Path, prices: Dynamic | TimeOfUse
+) -> None:
+    """The consent check goes through a year of bills. A later date could mark a single hour."""
+    async with Home(tmp_path, layout=Layout(900_000, 96), chunk_units=96) as home:
+        await home.runs(200)
+        provider = Provider(home.clock.now_ms)
+        step_ms = DAY_MS if isinstance(prices, Dynamic) else 900_000
+        tariff = Tariff("EUR", 2, "UTC", step_ms, {"import": prices})
+        record = await home.grants(provider, "month", kind="bill", tariff=tariff)
+        grant = read_grant_body(record.body, 900_000, "the grant")
+        found = list(tariff.periods(grant.lanes, grant.granularity, grant.first, None))
+        assert grant.until == found[-1][1]
+
+
+async def test_prices_that_name_no_late_date_are_billed_for_ever(tmp_path: Path) -> None:
+    async with Home(tmp_path, layout=Layout(900_000, 96), chunk_units=96) as home:
+        await home.runs(200)
+        provider, soon = Provider(home.clock.now_ms), home.clock.now_ms // DAY_MS + 100
+        rules = Rule(31, since=soon), Rule(30, months=(1, 2)), Rule(20)
+        tariff = Tariff("EUR", 2, "UTC", 900_000, {"import": TimeOfUse(rules)})
+        record = await home.grants(provider, "month", kind="bill", tariff=tariff)
+        assert read_grant_body(record.body, 900_000, "the grant").until is None
+
+
 async def test_findings_are_told_and_nothing_is_granted_until_confirmed(home: Home) -> None:
     async with home:
         provider = await begun(home)
