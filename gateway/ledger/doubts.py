@@ -9,6 +9,9 @@ from gateway.chain.keys import be64
 from gateway.ledger import audit, chunks, streams
 from gateway.ledger.records import AuditEntry, Doubt, StoreChain, Stream
 
+_ANY = be64(2**64 - 1)
+"""As a doubt's incarnation: no later one ends it, only the owner's word."""
+
 
 def note(db: sqlite3.Connection, counter: int, now_ms: int, *, trusted: bool) -> AuditEntry | None:
     noted, last, entry = noted_counter(db), streams.last_incarnation(db), None
@@ -32,13 +35,14 @@ def noted_counter(db: sqlite3.Connection) -> int | None:
 
 
 def _begin(db: sqlite3.Connection, stream: Stream, last: int, now_ms: int, *, trusted: bool) -> None:
-    """Units from the stream's end to now are in doubt, and those that are since before."""
+    """Units from the stream's end to now are in doubt, and those that are since before: what the store
+    shows of this copy's life says nothing of the earlier one's."""
     next_unit = chunks.position(db, stream).next_unit
     end = max(next_unit, now_ms // stream.layout.unit_ms + 1) if trusted else None
     db.execute(
         "INSERT INTO doubt VALUES (?, ?, ?, ?, ?)"
-        " ON CONFLICT DO UPDATE SET end = excluded.end, incarnation = excluded.incarnation",
-        (stream.id, next_unit, end, be64(last), now_ms),
+        " ON CONFLICT DO UPDATE SET end = excluded.end, incarnation = ?",
+        (stream.id, next_unit, end, be64(last), now_ms, _ANY),
     )
 
 
@@ -54,14 +58,18 @@ def set_end(db: sqlite3.Connection, stream: Stream, end: int) -> None:
 
 def settle(db: sqlite3.Connection, stream: Stream, chain: StoreChain) -> None:
     """The store has shown `chain`: a chunk of a later incarnation ends the doubt, and so does a chain that
-    reaches its end; otherwise the doubt begins where the chain ends."""
+    reaches its end; otherwise the doubt begins where the chain ends. A doubt about two copies stays as it
+    is."""
     latest = max((chunk.incarnation for chunk in chain.chunks), default=0)
     reached = chunks.position(db, stream).next_unit
     db.execute(
-        "DELETE FROM doubt WHERE stream = ? AND (incarnation < ? OR end <= ?)",
-        (stream.id, be64(latest), reached),
+        "DELETE FROM doubt WHERE stream = ? AND (incarnation < ? OR end <= ?) AND incarnation <> ?",
+        (stream.id, be64(latest), reached, _ANY),
     )
-    db.execute("UPDATE doubt SET first = max(first, ?) WHERE stream = ?", (reached, stream.id))
+    db.execute(
+        "UPDATE doubt SET first = max(first, ?) WHERE stream = ? AND incarnation <> ?",
+        (reached, stream.id, _ANY),
+    )
 
 
 def confirm(db: sqlite3.Connection, entry: AuditEntry) -> None:

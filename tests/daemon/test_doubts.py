@@ -91,7 +91,10 @@ async def grants(home: Home) -> list[Granted]:
         made.append((provider, await home.grants(provider, granularity, from_ms=0, **wish)))
     centre, service = Provider(home.clock.now_ms), Provider(home.clock.now_ms)
     load = NewGrant("load", "1h", "UTC", ("import",), "the street", 0, None)
-    pair, _ = await home.granter.new(await home.stream(), [centre.card, service.card], load, confirmed=True)
+    cards = [centre.card, service.card]
+    pair, _ = await home.granter.new(
+        await home.stream(), cards, load, confirmed=True, fingerprints=[card.fingerprint for card in cards]
+    )
     made += zip((centre, service), (one.record for one in pair), strict=True)
     await home.publish()
     *found, centres, services = [await granted(home, *one) for one in made]
@@ -398,3 +401,29 @@ async def test_a_start_that_is_cut_off_anywhere_leaves_no_doubt(home: Home, what
         assert steps == {0, 1}  # some cuts came before the step, some after it
         assert cut > 4
         assert await log(home) == []
+
+
+async def test_a_life_that_the_store_shows_ends_no_doubt_about_an_earlier_one(home: Home) -> None:
+    """A ledger in doubt is copied, lives on and is restored. The store shows what was sealed since the second
+    copy, and hides what was sealed since the first."""
+    async with home:
+        made, doubt = await with_a_hidden_life(home)
+        await home.runs(2 * LINK)
+        assert await home.publishes_all() == 0
+        home.copies("in doubt")
+        await home.crashes_and_starts()
+        await home.runs(2 * LINK + 3)
+        assert await home.publishes_all() == 0
+        since = len(home.bucket.puts)
+        await home.restores("in doubt")
+        assert await home.publishes_all() == 1
+        await home.runs(DAY)
+        assert await home.publishes_all() == 0
+        assert all(end_of(home, one, since) <= doubt.first for one in made)
+        (status,) = await shown(home)
+        assert status.from_ms == doubt.first * UNIT_MS
+        await home.issuer.confirm_ledger()
+        assert await home.publishes_all() == 0
+        assert all(end_of(home, one, since) > doubt.first + DAY for one in made if one.grant.kind != "bill")
+        for one in made:
+            places(home, one)

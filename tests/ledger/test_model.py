@@ -157,7 +157,9 @@ class LedgerMachine(RuleBasedStateMachine):
         for model in self.models.values():
             end = max(model.next, second + 1) if trusted else None
             old = model.doubt or Doubt(model.next, None, now_ms)
-            model.doubt, model.doubt_knew = old._replace(end=end), self.incarnations[-1]
+            # A second copy's life, once shown, says nothing of the first one's.
+            model.doubt_knew = 2**64 - 1 if model.doubt else self.incarnations[-1]
+            model.doubt = old._replace(end=end)
         (line,) = self.do(self.ledger.audit_log(1))
         assert (line.at_ms, line.what) == (now_ms, "rollback")
         start = f"the TPM drew incarnation {counter}, but the ledger's last is {self.incarnations[-1]}: "
@@ -386,10 +388,11 @@ class LedgerMachine(RuleBasedStateMachine):
         model.open, model.state = [], state
         if model.doubt is not None:
             latest = max((entry.incarnation for entry in entries), default=0)
-            first = max(model.doubt.first, model.next)
-            reached = model.doubt.end is not None and model.doubt.end <= model.next
-            over = latest > model.doubt_knew or reached
-            model.doubt = None if over else model.doubt._replace(first=first)
+            if model.doubt_knew < 2**64 - 1:
+                first = max(model.doubt.first, model.next)
+                reached = model.doubt.end is not None and model.doubt.end <= model.next
+                over = latest > model.doubt_knew or reached
+                model.doubt = None if over else model.doubt._replace(first=first)
         stay = ("grant", "revocation", "descriptor")
         self.outbox = [entry for entry in self.outbox if entry[0] != id_ or entry[1].kind in stay]
         self.records |= {
