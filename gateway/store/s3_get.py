@@ -101,7 +101,7 @@ class PlainGets:
             with closing(answer.raw):  # the connection is kept where the body was read to its end
                 length = int(answer.headers["Content-Length"])
                 check_size(length, path)
-                data: bytes = answer.raw.read()
+                data: bytes = answer.raw.read(length)
                 if len(data) == length:
                     return answer.status_code, answer.headers, data
         return 0, {}, b""

@@ -64,6 +64,7 @@ def command(
 
     Energy is exact to the mWh. The grants that the sums come from, and what is missing, go to stderr.
     S3 credentials come from where AWS's tools take them: environment, profile or the machine's role.
+    What lasts of an S3 store is kept in ~/.cache/gateway/objects, and verified again when it is used.
     """
     if as_json and (as_csv or following):
         raise UsageError("--json prints one whole document: use it without --csv and --follow")
