@@ -143,7 +143,7 @@ async def _warm(bucket: Bucket, year: Year, rival: _Rival, folder: Path) -> list
             times[1].append(time.perf_counter() - begin)
         ours, theirs = (statistics.median(one[1:]) * 1e3 for one in times)
         against = "DuckDB on plaintext Parquet" + (", from its cache" if cache == "true" else "")
-        found.append(Figure(name, ours, theirs, "ms", against, "at most 6"))
+        found.append(Figure(name, ours, theirs, "ms", against, "at most 6" if source is bucket else "none"))
     return found
 
 

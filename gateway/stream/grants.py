@@ -9,7 +9,7 @@ from contextlib import aclosing
 from gateway.chain.grant import ID_BYTES, Grant
 from gateway.errors import Refused
 from gateway.store.bucket import Bucket
-from gateway.stream.fetch import first_key, get
+from gateway.stream.fetch import first_key, objects
 from gateway.stream.reader import StreamReader
 from gateway.wire import names
 from gateway.wire.grant import GrantObject, Revocation, read_grant_body
@@ -69,7 +69,13 @@ async def _folders(bucket: Bucket, stream: bytes) -> AsyncGenerator[tuple[str, b
 
 async def grants(reader: StreamReader) -> AsyncGenerator[tuple[str, GrantObject, Grant], None]:
     """(key, object, grant) of all grants, by id. Refused for an invalid one."""
-    async for grant_id in grant_ids(reader):
-        key = names.grant(reader.descriptor.stream, grant_id)
-        found, grant = check_grant(reader.descriptor, key, await get(reader.bucket, key))
-        yield key, found, grant
+    async with aclosing(objects(reader.bucket, _grant_keys(reader))) as found_objects:
+        async for key, data in found_objects:
+            found, grant = check_grant(reader.descriptor, key, data)
+            yield key, found, grant
+
+
+async def _grant_keys(reader: StreamReader) -> AsyncGenerator[str, None]:
+    async with aclosing(grant_ids(reader)) as ids:
+        async for grant_id in ids:
+            yield names.grant(reader.descriptor.stream, grant_id)
