@@ -181,7 +181,13 @@ class Tariff:
         return f"{Decimal(price).scaleb(-self.scale):f} {self.currency}"
 
     def weights(self, lanes: Sequence[str], unit_ms: int, a: int, b: int) -> dict[str, list[Weight]]:
-        """The prices of each lane over units [a, b), neighbours of one price merged.
+        """The prices of each lane over units [a, b), neighbours of one price merged. UsageError as in
+        `runs`."""
+        runs = self.runs(lanes, unit_ms, a, b)
+        return {lane: [Weight(*run) for run in array.tolist()] for lane, array in runs.items()}
+
+    def runs(self, lanes: Sequence[str], unit_ms: int, a: int, b: int) -> dict[str, Ints]:
+        """The same as arrays, of rows of first unit, end and price.
 
         UsageError where the steps are not whole units, a step has no price, or the bill could pass 2^63.
         """
@@ -199,22 +205,21 @@ class Tariff:
             )
         if (b - a) // size > MAX_STEPS:
             raise UsageError(f"a billing period has at most {MAX_STEPS} steps; bill shorter ones")
-        weights = {lane: self._merged(lane, size, a, b) for lane in lanes}
-        cost = sum(abs(w.price) * (w.end - w.first) for runs in weights.values() for w in runs)
+        runs = {lane: self._merged(lane, size, a, b) for lane in lanes}
+        cost = sum(map(_cost, runs.values()))
         # 1 W for 3600 ms is 1 mWh.
         if cost * unit_ms * MAX_POWER_W // 3600 >= 2**63 - MAX_QUANTUM:
             raise UsageError(
                 f"a bill could pass 2^63 in units of 10^-{self.scale + 6} {self.currency}; "
                 "use prices with fewer decimals, or shorter billing periods"
             )
-        return weights
+        return runs
 
-    def _merged(self, lane: str, size: int, a: int, b: int) -> list[Weight]:
+    def _merged(self, lane: str, size: int, a: int, b: int) -> Ints:
         prices = self._prices(lane, a // size, b // size)
         begins = np.flatnonzero(np.append(True, prices[1:] != prices[:-1])[: len(prices)])
         firsts, ends = a + size * begins, a + size * np.append(begins[1:], len(prices))
-        columns = firsts.tolist(), ends.tolist(), prices[begins].tolist()
-        return [Weight(*run) for run in zip(*columns, strict=True)]
+        return np.column_stack([firsts, ends, prices[begins]])
 
     def _prices(self, lane: str, first: int, end: int) -> Ints:
         """The price of each step number [first, end), counted from phase 0 of Unix time."""
@@ -257,6 +262,14 @@ class Tariff:
             f"the tariff has no price of {lane} for the step that begins at {when}"
             + (f"; its prices are for dates {dates}" if dates else "")
         )
+
+
+def _cost(runs: Ints) -> int:
+    """The sum of |price| * length, exact."""
+    lengths, prices = runs[:, 1] - runs[:, 0], runs[:, 2]
+    if np.abs(prices.astype(np.float64)) @ lengths < 2.0**62:
+        return int(np.abs(prices) @ lengths)
+    return sum(abs(price) * length for price, length in zip(prices.tolist(), lengths.tolist(), strict=True))
 
 
 def _local(unix_ms: int, zone: ZoneInfo) -> datetime:

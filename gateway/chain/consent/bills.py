@@ -8,15 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import chain
 from math import log2
-
-import numpy as np
 
 from gateway.chain.consent.borders import FAR, Units
 from gateway.chain.consent.held import Held
 from gateway.chain.layout import DAY_MS
-from gateway.chain.tariff import Tariff, Weight
+from gateway.chain.tariff import Tariff
 from gateway.errors import UsageError
 
 MEAN_W = 400
@@ -103,15 +100,11 @@ def _billed(one: Held, stretches: Sequence[tuple[int, int]]) -> Iterator[tuple[i
         k = max(k, windows.index(max(x, one.grant.first)))
         while (a := windows.start(k)) < y and (b := windows.start(k + 1)) <= last:
             try:
-                weights = tariff.weights(one.grant.lanes, windows.unit_ms, a, b)
+                steps = tariff.runs(one.grant.lanes, windows.unit_ms, a, b)
             except UsageError:
                 return  # a dynamic tariff ends with its prices, and so do its bills
-            yield a, b, {lane: _array(runs) for lane, runs in weights.items()}
+            yield a, b, steps
             k += 1
-
-
-def _array(runs: Sequence[Weight]) -> Units:
-    return np.fromiter(chain.from_iterable(runs), dtype=np.int64, count=3 * len(runs)).reshape(-1, 3)
 
 
 def _tariff(one: Held) -> Tariff:

@@ -115,7 +115,7 @@ class _Index:
     def __init__(self, *tables: Units) -> None:
         self._parts = []
         for table in tables:
-            order = np.argsort(table, axis=None, kind="stable")
+            order = np.argsort(table, axis=None)
             self._parts.append(
                 (table.ravel()[order], order // (table.size // len(table)) if len(table) else order)
             )
@@ -164,15 +164,16 @@ class Unknowns:
             taken[group[spanning(self.values[group][:, columns], prime)]] = True
         return taken
 
-    def classes_of_sum_0(self, x: Residues, prime: int) -> Iterator[tuple[int, Units]]:
-        """The classes whose sums are 0 if the unknowns have these values, with the unknowns of each."""
+    def classes_of_sum_0(self, x: Residues, prime: int) -> Iterator[tuple[int, Units, Units]]:
+        """The classes whose sums are 0 if the unknowns have these values, each with its unknowns and shares
+        as `of_class` has them."""
         numbers = np.hstack([self.kinds, self.reference])
         at, column = np.nonzero(numbers >= 0)
         signs = np.where(column < self.kinds.shape[1], 1, -1)
         for kind in _near_0(numbers[at, column], _parts(x, prime)[at] * signs):
-            members = self.of_class(kind)
-            if len(members) and (x[members] @ self.share(kind, members)) % prime == 0:
-                yield kind, members
+            members, shares = self.of_class(kind)
+            if len(members) and (x[members] @ shares) % prime == 0:
+                yield kind, members, shares
 
     def alike_of_sum_0(self, x: Residues, prime: int) -> Iterator[Units]:
         """The unknowns of each column whose sum is 0 if the unknowns have these values."""
@@ -181,16 +182,14 @@ class Unknowns:
             if x[members].sum() % prime == 0:
                 yield members
 
-    def of_class(self, kind: int) -> Units:
-        """The unknowns for which a class's sum has something."""
+    def of_class(self, kind: int) -> tuple[Units, Units]:
+        """The unknowns for which a class's sum has something beside what is known, and how much: 1 for an
+        unknown of the class, less 1 where the class is the reference."""
         found = self._of.rows([kind])
-        return np.asarray(found[self.share(kind, found) != 0])
-
-    def share(self, kind: int, unknowns: Units) -> Units:
-        """What a class's sum has for each of these, beside what is known: 1 for an unknown of the class, less
-        1 where the class is the reference."""
-        mine, other = self.kinds[unknowns] == kind, self.reference[unknowns] == kind
-        return np.asarray(mine.any(axis=1).astype(np.int64) - other.any(axis=1))
+        mine, other = self.kinds[found] == kind, self.reference[found] == kind
+        shares = mine.any(axis=1).astype(np.int64) - other.any(axis=1)
+        some = shares != 0
+        return np.asarray(found[some]), np.asarray(shares[some])
 
     def stretches(self, unknowns: Units) -> tuple[Part, ...]:
         """The units that these unknowns are the energy of."""

@@ -228,8 +228,8 @@ def _revealed(unknowns: Unknowns, equations: Sequence[_Equation], prime: int) ->
     rows, x = _solved(unknowns, equations, prime)
     found: dict[tuple[Part, ...], _Sum] = {}
     whole = set()
-    for kind, members in unknowns.classes_of_sum_0(x, prime):
-        of = dict(zip(members.tolist(), unknowns.share(kind, members).tolist(), strict=True))
+    for kind, members, shares in unknowns.classes_of_sum_0(x, prime):
+        of = dict(zip(members.tolist(), shares.tolist(), strict=True))
         one = _Sum(unknowns.whole(kind), (kind,), of, rows)
         whole.add(tuple(members.tolist()))
         if one.parts not in found and not _is_a_flat_bill(one, unknowns, equations):
