@@ -23,6 +23,7 @@ from typing import NamedTuple
 import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from gateway.chain.layout import ENERGY
 from gateway.errors import NotGranted, UsageError
 from gateway.host.files import write_durably
 from gateway.provider.identity import Identity
@@ -32,8 +33,8 @@ from gateway.wire.cose import kid_of
 
 LEAST = 2
 """A sum over a single home would be that home's."""
-_QUANTITY = {"power": "import"}
-"""Lanes that show the same as another one does."""
+_SHOWS = {"power": frozenset(("power", *ENERGY)), **{lane: frozenset((lane, "power")) for lane in ENERGY}}
+"""The lanes of which one shows something: power is import, or export where it is below 0."""
 
 
 class _Summed(NamedTuple):
@@ -125,11 +126,11 @@ class SummingService:
 def _opened(both: Pair, lanes: Sequence[str], start_ms: int, end_ms: int) -> bool:
     """Whether the centre may learn something of a home's window by a grant other than a load: one of the same
     quantity that has a time in common with it, whatever its windows."""
-    quantities = {_QUANTITY.get(lane, lane) for lane in lanes}
+    shown_by = frozenset[str]().union(*(_SHOWS.get(lane, {lane}) for lane in lanes))
     for grant, limit in both.others:
         unit_ms = grant.granularity.unit_ms
         meets = grant.first * unit_ms < end_ms and (limit is None or start_ms < limit * unit_ms)
-        if grant.kind != "load" and meets and quantities & {_QUANTITY.get(x, x) for x in grant.lanes}:
+        if grant.kind != "load" and meets and not shown_by.isdisjoint(grant.lanes):
             return True
     return False
 

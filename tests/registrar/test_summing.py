@@ -178,6 +178,7 @@ async def test_the_largest_k_min_of_a_household_counts(asks: int, street: Street
         ("windows", "20s", ("export", "import"), 0, None, "import", False),
         ("windows", "90s", ("import",), 0, None, "import", False),  # whatever its windows
         ("windows", "1min", ("power",), 0, None, "import", False),  # the same quantity
+        ("windows", "1min", ("power",), 0, None, "export", False),  # where a home gives, it is below 0
         ("raw", "1min", ("import",), 0, None, "import", False),
         ("windows", "20s", ("import",), 40, 60, "import", False),
         ("windows", "1min", ("export",), 0, None, "import", True),
