@@ -37,7 +37,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any, NamedTuple
 
-from gateway.chain.prices import HOLIDAY, LAST_DATE, Calendar, Rule, spell_date, spell_minute
+from gateway.chain.prices import HOLIDAY, LAST_DATE, MAX_RULES, Calendar, Rule, spell_date, spell_minute
 from gateway.errors import UsageError
 
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
@@ -95,8 +95,13 @@ class Names:
         parts = [(kinds, *part) for part in _pieces(lane, raw, _DayList((), 0))] if kinds else []
         every = tuple(range(HOLIDAY + bool(self.calendar.holidays)))
         parts += [(every, *part) for one in lists for part in _pieces(lane, raw, one)]
-        out = []
-        for span in self._spans(lane, raw):
+        out, spans = [], self._spans(lane, raw)
+        if len(parts) * len(spans) > MAX_RULES:
+            raise UsageError(
+                f"{lane}: a rule for {len(parts)} parts of days in {len(spans)} seasons counts as "
+                f"{len(parts) * len(spans)} rules; there must be 1 to {MAX_RULES}"
+            )
+        for span in spans:
             first = max((x for x in (since, span.since) if x is not None), default=None)
             end = min((x for x in (before, span.before) if x is not None), default=None)
             if first is None or end is None or first < end:
@@ -173,7 +178,7 @@ def _pieces(lane: str, raw: Mapping[str, Any], on: _DayList) -> Iterator[tuple[i
 
 def _minute(lane: str, text: Any) -> int:
     hour, colon, minute = str(text).partition(":")
-    if colon and hour.isdecimal() and minute.isdecimal() and int(minute) < 60 and int(hour) <= 24:
+    if colon and re.fullmatch("[0-9]{1,2}", hour) and re.fullmatch("[0-9]{1,2}", minute) and int(minute) < 60:
         at = int(hour) * 60 + int(minute)
         if at <= _DAY_MIN:
             return at

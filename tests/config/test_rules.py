@@ -217,6 +217,15 @@ def test_days_may_be_lists_of_dates_that_begin_at_another_hour(
         ),
         ("", "[days]\nred = 7", "days: red must be a table"),
         ("", "days = 7", "days must be a table"),
+        (
+            'season = "s"\ndays = [' + ",".join(f"'l{n}'" for n in range(3000)) + "]",
+            "[days]\n"
+            + "".join(f"l{n} = [2026-01-01]\n" for n in range(3000))
+            + "[seasons]\ns = ["
+            + "{ since = 2026-01-01 }," * 3000
+            + "]",
+            "counts as 9000000 rules; there must be 1 to 256",
+        ),
         ("", "seasons = 7", "seasons must be a table"),
         ("", "[seasons]\nx = 7", "seasons: x are 7; they must be some of"),
         ("", "[seasons]\nx = [{ from = 2026-01-01 }]", "seasons: x: from is not a known key"),

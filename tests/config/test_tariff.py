@@ -102,6 +102,7 @@ def test_what_a_file_says_comes_through_its_encoding(text: str, tmp_path: Path) 
         ("06:00", "6 o'clock", 'import: "6 o.clock" is not a time of day, such as "06:00"'),
         ("06:00", "24:01", "'24:01' is not a time of day"),
         ("06:00", "06:60", "'06:60' is not a time of day"),
+        ("06:00", "0" * 5000 + "6:00", "00006:00' is not a time of day"),
         ("06:00", "06:10", "a price changes within a step of 15min"),
         ("06:00", "22:00", "from 22:00 until 22:00 covers no time of a day"),
         ("06:00", "24:00", "from 24:00 until 22:00 covers no time of a day"),
