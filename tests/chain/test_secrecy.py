@@ -21,7 +21,7 @@ from gateway.chain.keys import KeyChain, tokens_key
 from gateway.chain.layout import Layout, Run
 from gateway.chain.prices import Dynamic
 from gateway.chain.seal import MASK, U64, signed
-from gateway.chain.tariff import Tariff
+from gateway.chain.tariff import Tariff, cent, rounded
 from gateway.chain.token import BLOCK, Sealed, masks
 from tests.chain.streams import I64, u64
 from tests.chain.views import (
@@ -125,6 +125,19 @@ def test_a_rounded_bill_tells_nothing_below_its_quantum(data: st.DataObject, see
     assert look_the_same(home, held, d, extra, seed)
     extra[0] = data.draw(st.sampled_from((-1, quantum)))
     assert not look_the_same(home, held, d, extra, seed)
+
+
+@given(st.integers(0, 12 * 10**6), st.integers(0, 12 * 10**6), st.integers(0, 1000))
+def test_a_bill_in_nine_decimals_does_not_tell_its_two_sums(peak: int, rest: int, permille: int) -> None:
+    """At 0.312400001 and 0.219900000 a kWh the last digits of an exact bill are those of the peak energy, to
+    the mWh. Rounded to a cent, the bill fits any peak energy up to that of the whole bill."""
+    dear, cheap, quantum = 312_400_001, 219_900_000, cent(9)
+    exact = dear * peak + cheap * rest
+    assert exact % 100_000 == peak % 100_000
+    paid = rounded(exact, quantum)
+    other = paid // dear * permille // 1000
+    fits = max(0, (paid - dear * other) // cheap)
+    assert rounded(dear * other + cheap * fits, quantum) == paid
 
 
 @given(st.data(), SEED)
