@@ -24,9 +24,8 @@ MOST_KEPT = 1 << 30
 
 def kept_folder(location: Location) -> Path:
     """The folder for a store, in the cache of who runs this: $XDG_CACHE_HOME, or ~/.cache."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     store = hashlib.sha256(f"{location.endpoint} {location.url}".encode()).hexdigest()[:32]
-    return cache / "gateway" / "objects" / store
+    return _caches() / "gateway" / "objects" / store
 
 
 class KeptBucket:
@@ -93,3 +92,12 @@ class KeptBucket:
                     return
                 path.unlink(missing_ok=True)
                 size -= stat.st_size
+
+
+def _caches() -> Path:
+    """The folder of this user's caches; where there is none, as for a user without a home, a path below which
+    nothing can be."""
+    try:
+        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    except RuntimeError:
+        return Path(os.devnull)

@@ -111,7 +111,12 @@ def _is_configured() -> bool:
     """Whether anything may change what boto3 does, beside the keys and the region in the environment."""
     if any(name.startswith("AWS_") and name not in _READ_HERE for name in os.environ):
         return True
-    return bool(getproxies().keys() - {"no"}) or (Path.home() / ".aws" / "config").exists()
+    if getproxies().keys() - {"no"}:
+        return True
+    try:
+        return (Path.home() / ".aws" / "config").exists()
+    except (OSError, RuntimeError):  # a home that cannot be read, or none: let boto3 see
+        return True
 
 
 def _listed(data: bytes) -> Page | None:

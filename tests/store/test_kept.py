@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import stat
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from gateway.store import kept
 from gateway.store.directory import DirectoryBucket
 from gateway.store.kept import KeptBucket, kept_folder
 from gateway.store.location import Location
+from gateway.store.opening import open_bucket
 
 
 class Counting(DirectoryBucket):
@@ -114,3 +116,47 @@ async def test_what_is_kept_is_bounded(
         bucket.trim()
     left = [path for path in (tmp_path / "kept").rglob("*") if path.is_file()]
     assert len(left) == 2
+
+
+@pytest.mark.parametrize("what", ["a folder for the object", "a circle", "no room"])
+async def test_what_cannot_be_kept_is_read_from_the_store(
+    what: str, store: Counting, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await store.put("day/a", b"1")
+    await keeping(store, tmp_path).get("day/a")
+    found = tmp_path / "kept/one/day/a"
+    found.unlink()
+    if what == "no room":
+
+        def full(*_: object) -> None:
+            raise OSError(errno.ENOSPC, "no room")
+
+        monkeypatch.setattr("gateway.store.kept.os.fdopen", full)
+    elif what == "a circle":
+        found.symlink_to(found)
+    else:
+        found.mkdir()
+    bucket = keeping(store, tmp_path)
+    assert [await bucket.get("day/a") for _ in range(2)] == [b"1"] * 2
+    bucket.trim()
+    assert list(tmp_path.rglob("kept/**/.*")) == []
+
+
+@pytest.mark.parametrize("home", [None, "/" + "x" * 5000])
+async def test_a_user_without_a_home_keeps_nothing(
+    home: str | None, store: Counting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("XDG_CACHE_HOME", "HOME"):
+        monkeypatch.delenv(name, raising=False)
+    if home is not None:
+        monkeypatch.setenv("HOME", home)
+    monkeypatch.setattr("pwd.getpwuid", {}.__getitem__)
+    place = Location.parse("s3://bucket", "http://127.0.0.1:9")
+    await store.put("day/a", b"1")
+    bucket = KeptBucket(store, kept_folder(place), lambda key: key.startswith("day/"))
+    assert [await bucket.get("day/a") for _ in range(2)] == [b"1"] * 2
+    bucket.trim()
+    bucket.clear()
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "key")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    await open_bucket(place).aclose()
