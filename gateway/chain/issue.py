@@ -71,13 +71,18 @@ def bill_word(
 
 
 def hide(
-    words: U64, chain: KeyChain, sealed: Sequence[Sealed], first: int, partner: KeyChain | None = None
+    words: U64,
+    chain: KeyChain,
+    sealed: Sequence[Sealed],
+    first: int,
+    partner: KeyChain | None = None,
+    cuts: Sequence[bytes] = (),
 ) -> U64:
     """The tokens that hold `words`, [window, word], of the windows from number `first` on. A load's hide the
     words of its two parties: `partner` is the key chain of the load monitoring centre's grant."""
     count, width = words.shape
-    tokens = words + masks(chain, sealed, first, first + count, width)
-    return tokens if partner is None else tokens + masks(partner, sealed, first, first + count, width)
+    tokens = words + masks(chain, sealed, first, first + count, width, cuts)
+    return tokens if partner is None else tokens + masks(partner, sealed, first, first + count, width, cuts)
 
 
 def raw_tokens(

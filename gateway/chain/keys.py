@@ -47,9 +47,10 @@ def next_key(k_m: bytes) -> bytes:
     return _hmac(k_m, b"gw1/next")
 
 
-def tokens_key(k_m: bytes, incarnation: int) -> bytes:
-    """The key of S(m, incarnation), the keystream that hides the tokens of a block's windows."""
-    return _hmac(k_m, b"gw1/tokens" + be64(incarnation))
+def tokens_key(k_m: bytes, incarnation: int, cut: bytes = b"") -> bytes:
+    """The key of S(m, incarnation), the keystream that hides the tokens of a block's windows; with `cut`, of
+    the window that was cut so."""
+    return _hmac(k_m, b"gw1/tokens" + be64(incarnation) + cut)
 
 
 def raw_key(k_m: bytes, j: int, incarnation: int) -> bytes:

@@ -1,16 +1,18 @@
 """Tokens: what opens one window, hidden for one grant.
 
     token_j = P + the |P| words of S(m, i) from word (j mod 1024) * |P| on, modulo 2^64
-    S(m, i) = ChaCha20(HMAC(K_m, "gw1/tokens" | be64(i)), nonce 0), as u64 words
+    S(m, i) = ChaCha20(HMAC(K_m, "gw1/tokens" | be64(i) | cut), nonce 0), as u64 words
     m = j // 1024, and i the incarnation that sealed window j's last unit
 
 P has one word for each lane (windows, load), or one for a bill. A raw token holds link keys instead, under
-AES-256-GCM. A unit that is sealed again is so in another incarnation: no place of any S hides two values.
+AES-256-GCM. A unit that is sealed again is so in another incarnation; and where a time zone's table has a say
+in a window, `cut` says how it was cut: no place of any S hides two values.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -35,14 +37,30 @@ class Sealed(NamedTuple):
     incarnation: int
 
 
-def masks(chain: KeyChain, sealed: Sequence[Sealed], first: int, end: int, width: int) -> U64:
+def cuts_of(edges: Sequence[int] | None, weighed: Sequence[bytes] | None) -> list[bytes]:
+    """How each window was cut, by what its bundle says: the digest of a bill's steps, the edges of another
+    calendar window; an empty list for windows of whole units, which are cut one way only."""
+    if weighed is not None:
+        return list(weighed)
+    return [] if edges is None else [be64(a) + be64(b) for a, b in pairwise(edges)]
+
+
+def masks(
+    chain: KeyChain,
+    sealed: Sequence[Sealed],
+    first: int,
+    end: int,
+    width: int,
+    cuts: Sequence[bytes] = (),
+) -> U64:
     """The words of S at the places of windows `first` to `end` - 1, an array [window, word], `width` words
-    a window. `sealed` rises and begins at or before `first`: a ValueError where it does not."""
+    a window. `sealed` rises and begins at or before `first`: a ValueError where it does not. `cuts` has how
+    each window was cut, or nothing."""
     if first < end and (not sealed or first < sealed[0].window):
         raise ValueError(f"nothing says in which incarnation window {first} was sealed")
     found = np.empty((end - first, width), dtype=np.uint64)
-    for x, y, incarnation in _pieces(sealed, first, end):
-        key = tokens_key(chain.block(x // BLOCK), incarnation)
+    for x, y, incarnation, cut in _pieces(sealed, first, end, cuts):
+        key = tokens_key(chain.block(x // BLOCK), incarnation, cut)
         counter, skipped = divmod(x % BLOCK * width, _CHACHA_WORDS)
         # The 96-bit nonce may be 0 for all: each key hides each place once.
         keystream = Cipher(algorithms.ChaCha20(key, counter.to_bytes(4, "little") + bytes(12)), mode=None)
@@ -80,12 +98,15 @@ def _raw_cipher(chain: KeyChain, j: int, incarnation: int) -> AESGCM:
     return AESGCM(raw_key(chain.block(j // BLOCK), j, incarnation))
 
 
-def _pieces(sealed: Sequence[Sealed], first: int, end: int) -> Iterator[tuple[int, int, int]]:
-    """Windows [first, end) in pieces of one block and one incarnation."""
+def _pieces(
+    sealed: Sequence[Sealed], first: int, end: int, cuts: Sequence[bytes]
+) -> Iterator[tuple[int, int, int, bytes]]:
+    """Windows [first, end) in pieces of one key: of one block and one incarnation, and of one window where
+    there are `cuts`."""
     for at, one in enumerate(sealed):
         x = max(first, one.window)
         y = min(end, sealed[at + 1].window if at + 1 < len(sealed) else end)
         while x < y:
-            upto = min(y, (x // BLOCK + 1) * BLOCK)
-            yield x, upto, one.incarnation
+            upto = x + 1 if cuts else min(y, (x // BLOCK + 1) * BLOCK)
+            yield x, upto, one.incarnation, cuts[x - first] if cuts else b""
             x = upto

@@ -17,6 +17,7 @@ from gateway.chain.layout import Run
 from gateway.chain.page import SPANS, Calendar
 from gateway.chain.seal import U64
 from gateway.chain.tariff import Tariff, Weight, steps_digest
+from gateway.chain.token import cuts_of
 from gateway.chain.windows import GrantWindows
 from gateway.daemon.ciphertexts import Ciphertexts
 from gateway.daemon.doubts import Doubts
@@ -184,7 +185,7 @@ class Issuer:
         if grant.kind == "raw":
             words: bytes | tuple[bytes, ...] = tuple(await asyncio.to_thread(work.raw, chain))
         elif served.tariff is None:
-            words = await asyncio.to_thread(work.windows, chain, partner)
+            words = await asyncio.to_thread(work.windows, chain, partner, served.windows.calendar)
         else:
             words, digest = await self._bill(stream, served.tariff, work, chain)
             weighed = (digest,)
@@ -210,11 +211,13 @@ class Issuer:
             for lane, steps in weights.items()
         }
 
+        digest = steps_digest(weights)
+
         def hidden() -> bytes:
             word = bill_word(work.grant, work.sealing, weights, c, a)
-            return work.hidden(np.array([[word]], dtype=np.uint64), chain, None)
+            return work.hidden(np.array([[word]], dtype=np.uint64), chain, None, cuts_of(None, [digest]))
 
-        return await asyncio.to_thread(hidden), steps_digest(weights)
+        return await asyncio.to_thread(hidden), digest
 
     def _chain(self, stream: Stream, record: GrantRecord) -> KeyChain:
         if record.id not in self._chains:
@@ -291,13 +294,14 @@ class _Work:
         self.sealed = sealed_by(runs, first, edges)
         self._first = first
 
-    def windows(self, chain: KeyChain, partner: KeyChain | None) -> bytes:
+    def windows(self, chain: KeyChain, partner: KeyChain | None, calendar: bool) -> bytes:
         """The words of tokens of kind windows, or of a load's."""
-        return self.hidden(window_words(self.grant, self.sealing, self.edges), chain, partner)
+        cuts = cuts_of(self.edges if calendar else None, None)
+        return self.hidden(window_words(self.grant, self.sealing, self.edges), chain, partner, cuts)
 
-    def hidden(self, words: U64, chain: KeyChain, partner: KeyChain | None) -> bytes:
+    def hidden(self, words: U64, chain: KeyChain, partner: KeyChain | None, cuts: Sequence[bytes]) -> bytes:
         """Words as tokens, u64 little-endian."""
-        return hide(words, chain, self.sealed, self._first, partner).astype("<u8").tobytes()
+        return hide(words, chain, self.sealed, self._first, partner, cuts).astype("<u8").tobytes()
 
     def raw(self, chain: KeyChain) -> list[bytes]:
         """The tokens of a raw grant."""

@@ -204,7 +204,7 @@ async def words(pair: Pair, windows: Windows) -> Words:
             rows = slice(part.first - first, part.end - first)
             lo, hi = (window - part.bundle.first_window for window in (part.first, part.end))
             tokens[rows] = part.bundle.table(width)[lo:hi]
-            found[rows] = masks(chain, part.sealed, part.first, part.end, width)
+            found[rows] = masks(chain, part.sealed, part.first, part.end, width, part.bundle.cuts[lo:hi])
             incarnations += [incarnation_of(part.sealed, j) for j in range(part.first, part.end)]
     for j, (start_ms, _) in zip(numbers, windows.times, strict=True):
         if j - first >= len(incarnations):

@@ -51,7 +51,11 @@ class Opener:
             async for part in parts:
                 lo, hi = (window - part.bundle.first_window for window in (part.first, part.end))
                 hidden = part.bundle.table(width)[lo:hi]
-                yield part, hidden - masks(self._chain, part.sealed, part.first, part.end, width)
+                yield (
+                    part,
+                    hidden
+                    - masks(self._chain, part.sealed, part.first, part.end, width, part.bundle.cuts[lo:hi]),
+                )
 
     async def raw(self, first: int, end: int) -> AsyncGenerator[tuple[int, bytes], None]:
         """(j, the link keys in raw token j) for each window from `first` to `end` - 1, as far as there are

@@ -12,7 +12,7 @@ from gateway.chain.keys import STREAM_BYTES
 from gateway.chain.layout import LANES
 from gateway.chain.seal import U64
 from gateway.chain.tariff import MAX_QUANTUM
-from gateway.chain.token import TAG_BYTES
+from gateway.chain.token import TAG_BYTES, cuts_of
 from gateway.chain.window import MONTH_FROM, Granularity
 from gateway.errors import Refused, UsageError
 from gateway.wire import cose, names
@@ -141,6 +141,11 @@ class Tokens(Stored):
         """The number of the window after the last, where a token has so many words."""
         count = len(self.words) // (8 * words) if isinstance(self.words, bytes) else len(self.words)
         return self.first_window + count
+
+    @property
+    def cuts(self) -> list[bytes]:
+        """How each window was cut, where a time zone has a say in it: see `gateway.chain.token.masks`."""
+        return cuts_of(self.edges, self.weighed)
 
     def table(self, words: int) -> U64:
         """The words as an array [window, word]."""

@@ -210,8 +210,15 @@ def sums_of(home: Home, load: Holding, d: Sequence[int]) -> U64:
 def another(k_0: bytes, more: U64) -> Masks:
     """The keystreams, but `more` is added to the words that come from one K_0."""
 
-    def of(chain: KeyChain, sealed: Sequence[Sealed], first: int, end: int, width: int) -> U64:
-        own = masks(chain, sealed, first, end, width)
+    def of(
+        chain: KeyChain,
+        sealed: Sequence[Sealed],
+        first: int,
+        end: int,
+        width: int,
+        cuts: Sequence[bytes] = (),
+    ) -> U64:
+        own = masks(chain, sealed, first, end, width, cuts)
         return own + more[first:end] if chain.block(0) == k_0 else own
 
     return of

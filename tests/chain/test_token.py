@@ -22,7 +22,7 @@ from gateway.chain.keys import (
 )
 from gateway.chain.layout import LANES
 from gateway.chain.seal import MASK
-from gateway.chain.token import BLOCK, TAG_BYTES, Sealed, incarnation_of, make_raw, masks, open_raw
+from gateway.chain.token import BLOCK, TAG_BYTES, Sealed, cuts_of, incarnation_of, make_raw, masks, open_raw
 from gateway.errors import Refused
 from tests.vectors import plain
 
@@ -259,3 +259,18 @@ def test_no_key_shows_in_a_refusal() -> None:
         open_raw(KeyChain(K_0), GRANT, 0, 1, 0, 3600, bytes(64))
     assert refusal.value.__cause__ is None
     assert K_0.hex() not in str(refusal.value)
+
+
+def test_a_window_that_was_cut_otherwise_has_words_of_its_own() -> None:
+    """At one place and under one incarnation: calendar windows by their edges, bills by their steps."""
+    sealed, edges = [Sealed(0, 5)], [10, 34, 58]
+    ways = [
+        cuts_of(None, None),
+        cuts_of(edges, None),
+        cuts_of([11, 34, 59], None),
+        cuts_of(edges, [bytes(32), bytes([1]) * 32]),
+    ]
+    rows = [masks(KeyChain(K_0), sealed, 0, 2, 2, cuts) for cuts in ways]
+    assert len({word for table in rows for row in table.tolist() for word in row}) == 4 * len(rows)
+    for table, cuts in zip(rows[1:], ways[1:], strict=True):
+        assert (masks(KeyChain(K_0), sealed, 1, 2, 2, cuts[1:]) == table[1:]).all()

@@ -15,6 +15,7 @@ import pytest
 from gateway.chain.grant import Grant
 from gateway.chain.keys import KeyChain, raw_key, tokens_key
 from gateway.chain.layout import Layout
+from gateway.chain.tariff import Rule, Tariff, TimeOfUse
 from gateway.chain.token import BLOCK, incarnation_of, masks
 from gateway.chain.token import Sealed as SealedBy
 from gateway.chain.windows import GrantWindows
@@ -24,6 +25,7 @@ from gateway.errors import LedgerError, TrustError
 from gateway.ledger.records import Doubt, GrantRecord
 from gateway.wire import names
 from gateway.wire.grant import Tokens
+from tests.daemon.test_grants import Zones
 from tests.daemon.test_issuer import TARIFF
 from tests.support.home import Home
 from tests.support.provider import Provider
@@ -150,10 +152,12 @@ def places(home: Home, one: Granted) -> Places:
             for (_, j), k_m in keys.items():
                 found.hides(raw_key(k_m, j, by[j]), 0, bundle.words[j - first])
             continue
-        table, words = bundle.table(width).tolist(), masks(one.chains[0], sealed, first, end, width)
+        cuts = bundle.cuts
+        table, words = bundle.table(width).tolist(), masks(one.chains[0], sealed, first, end, width, cuts)
         for (_, j), k_m in keys.items():
             for w, token in enumerate(table[j - first]):
-                found.hides(tokens_key(k_m, by[j]), j % BLOCK * width + w, token)
+                cut = cuts[j - first] if cuts else b""
+                found.hides(tokens_key(k_m, by[j], cut), j % BLOCK * width + w, token)
         found.words |= {(j, by[j]): words[j - first].tolist() for j in by}
     return found
 
@@ -427,3 +431,41 @@ async def test_a_life_that_the_store_shows_ends_no_doubt_about_an_earlier_one(ho
         assert all(end_of(home, one, since) > doubt.first + DAY for one in made if one.grant.kind != "bill")
         for one in made:
             places(home, one)
+
+
+@pytest.mark.parametrize("bills", [False, True])
+async def test_a_time_zone_that_changes_before_windows_are_issued_again_hides_no_two_values(
+    bills: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The store gives the chain back and hides the bundles, and the new table cuts the same units otherwise:
+    the same incarnation sealed the last unit of either window."""
+    zones = Zones()
+    monkeypatch.setattr("gateway.chain.window.ZoneInfo", zones)
+    prices = TimeOfUse((Rule(31, begin=0, end=720), Rule(30)))
+    tariff = Tariff("EUR", 2, "Europe/Berlin", UNIT_MS, {"import": prices})
+    wish: dict[str, object] = {"kind": "bill", "tariff": tariff} if bills else {}
+    async with home_in(tmp_path / "home") as home:
+        await home.runs(20)
+        provider = Provider(home.clock.now_ms)
+        record = await home.grants(
+            provider, "day", zone="Europe/Berlin", from_ms=0, lanes=("import",), **wish
+        )
+        await home.publish()
+        home.copies("old")
+        await home.runs(5 * DAY)
+        assert await home.publishes_all() == 0
+        folder = home.folder / "store" / names.grants(record.stream) / record.id.hex()
+        for path in folder.glob("*/*.cose"):
+            path.unlink()
+        zones.berlin = "Asia/Tokyo"
+        await home.restores("old")
+        assert await home.publishes_all() == 1
+        await home.runs(DAY)
+        assert await home.publishes_all() == 0
+        one = await granted(home, provider, record)
+        ends: dict[int, set[int]] = {}
+        for bundle in sent(home, one):
+            for j, edge in enumerate(bundle.edges or (), bundle.first_window):
+                ends.setdefault(j, set()).add(edge)
+        assert sum(len(edges) > 1 for edges in ends.values()) >= 3
+        places(home, one)

@@ -28,6 +28,7 @@ from gateway.chain.keys import KeyChain, incarnation_message, link_key
 from gateway.chain.layout import LANES, Layout, Run
 from gateway.chain.seal import U64, seal, words
 from gateway.chain.tariff import Tariff, Weight, cent, steps_digest
+from gateway.chain.token import cuts_of
 from gateway.chain.window import Granularity
 from gateway.chain.windows import GrantWindows
 from gateway.provider.identity import Identity, new_identity, open_identity
@@ -287,7 +288,8 @@ class Home:
         else:
             words = window_words(grant, sealing, edges)
         partner = None if grant.partner is None else KeyChain(self._k_0[grant.partner])
-        for row, digest in zip(hide(words, chain, sealed, first, partner), weighed, strict=True):
+        cuts = cuts_of(edges if served.windows.calendar else None, weighed if grant.kind == "bill" else None)
+        for row, digest in zip(hide(words, chain, sealed, first, partner, cuts), weighed, strict=True):
             yield Fresh(row.astype("<u8").tobytes(), digest)
 
     def _weights(self, served: Served, a: int, b: int) -> dict[str, list[Weight]]:

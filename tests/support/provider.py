@@ -68,7 +68,7 @@ class Provider:
             if bundle.edges is not None:
                 windows.settle(j, bundle.edges)
             sealed = [Sealed(*one) for one in bundle.sealed]
-            words = bundle.table(grant.words) - masks(chain, sealed, j, end, grant.words)
+            words = bundle.table(grant.words) - masks(chain, sealed, j, end, grant.words, bundle.cuts)
             for window, r in enumerate(words.tolist(), j):
                 found[windows.window(window)] = r
             j = end

@@ -7,7 +7,7 @@ from typing import Any
 
 from cryptography.exceptions import InvalidTag
 
-from tests.vectors.plain import Signer, XWing, cbor, h, hpke_open, hpke_seal
+from tests.vectors.plain import Signer, XWing, be64, cbor, h, hpke_open, hpke_seal
 from tests.vectors.scheme import Cases, Chain, begin, described, draw, hex64, hidden, i_of, sealed_of, words
 
 
@@ -190,7 +190,12 @@ class Bucket:
         has the fold and, of bills, what was weighed."""
         fold, weighed = more.get("fold", "new"), more.get("weighed")
         sealed = sealed_of(self.chain.runs, start, cuts)
-        tokens = [hidden(k_0, j, i_of(sealed, j), row) for j, row in enumerate(p, start)]
+        calendar = isinstance(body["granularity"], str)
+        cut_so = weighed or [be64(a) + be64(b) if calendar else b"" for a, b in pairwise(cuts)]
+        tokens = [
+            hidden(k_0, j, i_of(sealed, j), row, cut)
+            for j, (row, cut) in enumerate(zip(p, cut_so, strict=True), start)
+        ]
         self.add(
             "gw1/tokens",
             f"grant/{body['id'].hex()}/{fold}/{hex64(start)}.cose",
@@ -199,7 +204,7 @@ class Bucket:
                 "first_window": start,
                 "words": words([value for row in tokens for value in row]),
                 "sealed": [list(one) for one in sealed],
-                "edges": cuts if isinstance(body["granularity"], str) else None,
+                "edges": cuts if calendar else None,
                 "weighed": weighed,
             },
         )

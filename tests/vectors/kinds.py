@@ -198,7 +198,7 @@ def _bill(
         weights = {lane: weights_of(tariff, lane, unit_ms, a, b) for lane in lanes}
         r, weighted, value, rounded = bill_words(chain, weights, c, d, first, quantum)
         p = r + value - rounded
-        (token,) = hidden(k_0, j, i_of(sealed, j), [p & MASK])
+        (token,) = hidden(k_0, j, i_of(sealed, j), [p & MASK], steps_digest(weights))
         periods.append(
             {
                 "j": j,
@@ -241,10 +241,10 @@ def bill() -> dict[str, Any]:
         "and P = sum of price * R + B - Q * floor((2B + Q) / (2Q)): so the sum of price * C, less P, is the "
         "`rounded` bill, in 10^-(scale + 6) of the currency. `weights` are [first unit, end, price], and "
         "`steps_digest` is SHA-256 over, of each lane, its name | be64(number of steps) | of each step "
-        "be64(first unit) | be64(end) | be64(price mod 2^64). Prices are for the step's local beginning and "
-        "the first rule that fits [price, kinds of day (weekdays from Monday = 0; 7 is a public holiday), "
-        "from, until minute, where given {1: months, 2: from this date on, 3: before this date, 4: dates}], "
-        "dates in days since 1970; or [start in ms, a price for each step].",
+        "be64(first unit) | be64(end) | be64(price mod 2^64); the key of S has it behind be64(i). Prices are "
+        "for the step's local beginning and the first rule that fits [price, kinds of day (weekdays from "
+        "Monday = 0; 7 is a public holiday), from, until minute, where given {1: months, 2: from this date on, "
+        "3: before this date, 4: dates}], dates in days since 1970; or [start in ms, a price for each step].",
         cases=[
             _bill(
                 "days under a time-of-use tariff, one of 23 hours, to the cent",

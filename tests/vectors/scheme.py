@@ -44,8 +44,8 @@ def block_key(k_0: bytes, m: int) -> bytes:
     return k_0
 
 
-def tokens_key(k_m: bytes, incarnation: int) -> bytes:
-    return mac(k_m, b"gw1/tokens" + be64(incarnation))
+def tokens_key(k_m: bytes, incarnation: int, cut: bytes = b"") -> bytes:
+    return mac(k_m, b"gw1/tokens" + be64(incarnation) + cut)
 
 
 def keys() -> dict[str, Any]:
@@ -201,16 +201,16 @@ def i_of(sealed: Sealed, j: int) -> int:
     return [incarnation for window, incarnation in sealed if window <= j][-1]
 
 
-def masks(k_0: bytes, j: int, incarnation: int, width: int) -> list[int]:
-    """The words of S(m, i) at window j's place."""
+def masks(k_0: bytes, j: int, incarnation: int, width: int, cut: bytes = b"") -> list[int]:
+    """The words of S(m, i) at window j's place; `cut` is how a calendar window or a bill was cut."""
     m, place = divmod(j, BLOCK)
-    key = tokens_key(block_key(k_0, m), incarnation)
+    key = tokens_key(block_key(k_0, m), incarnation, cut)
     return [word(key, place * width + at) for at in range(width)]
 
 
-def hidden(k_0: bytes, j: int, incarnation: int, p: list[int]) -> list[int]:
+def hidden(k_0: bytes, j: int, incarnation: int, p: list[int], cut: bytes = b"") -> list[int]:
     """Token j, as words."""
-    hiding = masks(k_0, j, incarnation, len(p))
+    hiding = masks(k_0, j, incarnation, len(p), cut)
     return [(value + mask) & MASK for value, mask in zip(p, hiding, strict=True)]
 
 

@@ -24,7 +24,7 @@ from gateway.chain.page import Calendar, Span, add_up
 from gateway.chain.raw import read_links
 from gateway.chain.seal import MASK, U64, LinkWords, nonces, seal, signed, total, unseal, words, words_under
 from gateway.chain.tariff import rounded, steps_digest
-from gateway.chain.token import Sealed, incarnation_of, masks, open_raw
+from gateway.chain.token import Sealed, cuts_of, incarnation_of, masks, open_raw
 from gateway.chain.window import Granularity
 from gateway.chain.windows import GrantWindows
 from gateway.stream.tokens import check_bundle
@@ -235,7 +235,8 @@ def test_bill(case: dict[str, Any]) -> None:
         assert rounded(period["exact"], case["quantum"]) == period["rounded"]
         assert signed(weighted - held[j]) == period["rounded"]
         assert Decimal(period["rounded"]).scaleb(-tariff.scale - 6) == Decimal(period["amount"])
-    tokens = hide(np.array([held], dtype=np.uint64).T, chain, sealed, 0)
+    digests = [bytes.fromhex(period["steps_digest"]) for period in case["periods"]]
+    tokens = hide(np.array([held], dtype=np.uint64).T, chain, sealed, 0, None, cuts_of(None, digests))
     assert tokens[:, 0].tolist() == unhex(*(period["token"] for period in case["periods"]))
 
 
@@ -432,7 +433,8 @@ def opened(grant: grants.Grant, k_0: bytes, bundle: Tokens) -> U64:
     """What the tokens of a bundle hold, [window, word]."""
     sealed = [Sealed(*one) for one in bundle.sealed]
     end = bundle.end_window(grant.words)
-    return bundle.table(grant.words) - masks(KeyChain(k_0), sealed, bundle.first_window, end, grant.words)
+    hiding = masks(KeyChain(k_0), sealed, bundle.first_window, end, grant.words, bundle.cuts)
+    return bundle.table(grant.words) - hiding
 
 
 def test_a_provider_reads_the_small_stream() -> None:
