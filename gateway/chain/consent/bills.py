@@ -21,6 +21,10 @@ MEAN_W = 400
 in Germany (2890 and 3720 kWh: BDEW 2021, as quoted by stromauskunft.de)."""
 _YEAR_MS = 366 * DAY_MS
 
+MOST_STEPS = 2**21
+"""Price steps that one check goes through: twenty years of five-minute prices. Chosen: more took a gigabyte
+of memory and 10 s."""
+
 Steps = dict[str, Units]
 """Of each lane the price steps of a period: rows of first unit, end and price."""
 
@@ -58,10 +62,11 @@ class Prices:
     def __init__(self, held: Sequence[Held]) -> None:
         self._stretches = _years(held)
         self._periods: dict[bytes, dict[tuple[int, int], Steps]] = {}
+        self._count = 0
 
     def bills(self, held: Sequence[Held]) -> list[Bill]:
         """The bills of these grants that begin within a year of the beginning of any grant. One that is held
-        twice is one equation."""
+        twice is one equation. UsageError for more than MOST_STEPS price steps."""
         bills: list[Bill] = []
         for one in held:
             if one.grant.kind != "bill" or not (periods := self._of(one)):
@@ -77,7 +82,16 @@ class Prices:
 
     def _of(self, one: Held) -> dict[tuple[int, int], Steps]:
         if one.grant.id not in self._periods:
-            self._periods[one.grant.id] = {(a, b): steps for a, b, steps in _billed(one, self._stretches)}
+            periods: dict[tuple[int, int], Steps] = {}
+            for a, b, steps in _billed(one, self._stretches):
+                self._count += sum(map(len, steps.values()))
+                if self._count > MOST_STEPS:
+                    raise UsageError(
+                        f"the bills of this meter have more than {MOST_STEPS} prices together, too many to "
+                        "check what they reveal: use longer price steps, or revoke other grants of bills"
+                    )
+                periods[a, b] = steps
+            self._periods[one.grant.id] = periods
         return self._periods[one.grant.id]
 
 

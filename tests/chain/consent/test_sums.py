@@ -15,6 +15,7 @@ from gateway.chain.consent.held import Held
 from gateway.chain.prices import Dynamic, Rule, TimeOfUse
 from gateway.chain.tariff import Tariff, cent
 from gateway.chain.window import Granularity
+from gateway.errors import UsageError
 from tests.chain.consent.test_windows import DAY, flat, held
 from tests.chain.views import Span
 
@@ -100,6 +101,17 @@ def test_what_is_known_already_is_not_asked_about_again() -> None:
     found = check(old, [held("1s", NOVEMBER)])
     assert ["every single unit of 1s" in f.sentence for f in found.provider] == [True]
     assert found.pooled == []
+
+
+def test_more_prices_than_can_be_checked_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Minutes of a year in several lists would take all memory of the gateway."""
+    lists = [bill(steps({17: 30 + n, 40: 32}, 30)) for n in (1, 2)]  # five steps each
+    monkeypatch.setattr("gateway.chain.consent.bills.MOST_STEPS", 10)
+    assert len(check(lists).provider) > 0
+    monkeypatch.setattr("gateway.chain.consent.bills.MOST_STEPS", 9)
+    with pytest.raises(UsageError, match="more than 9 prices together, too many to check"):
+        check(lists[:1], lists[1:])
+    assert check(lists[:1]).provider == []
 
 
 def test_a_bill_says_so_many_bits() -> None:
