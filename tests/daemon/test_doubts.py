@@ -15,7 +15,8 @@ import pytest
 from gateway.chain.grant import Grant
 from gateway.chain.keys import KeyChain, raw_key, tokens_key
 from gateway.chain.layout import Layout
-from gateway.chain.tariff import Rule, Tariff, TimeOfUse
+from gateway.chain.prices import Rule, TimeOfUse
+from gateway.chain.tariff import Tariff
 from gateway.chain.token import BLOCK, incarnation_of, masks
 from gateway.chain.token import Sealed as SealedBy
 from gateway.chain.windows import GrantWindows

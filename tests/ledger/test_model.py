@@ -263,7 +263,8 @@ class LedgerMachine(RuleBasedStateMachine):
         model.pages[period] = new
         if month:
             model.pages = {
-                name: replace(one, c=None) if one.end <= new.end else one for name, one in model.pages.items()
+                name: replace(one, c=None) if one.end <= new.first else one
+                for name, one in model.pages.items()
             }
         else:
             model.c = [

@@ -243,8 +243,9 @@ def bill() -> dict[str, Any]:
         "`steps_digest` is SHA-256 over, of each lane, its name | be64(number of steps) | of each step "
         "be64(first unit) | be64(end) | be64(price mod 2^64); the key of S has it behind be64(i). Prices are "
         "for the step's local beginning and the first rule that fits [price, kinds of day (weekdays from "
-        "Monday = 0; 7 is a public holiday), from, until minute, where given {1: months, 2: from this date on, "
-        "3: before this date, 4: dates}], dates in days since 1970; or [start in ms, a price for each step].",
+        "Monday = 0; 7 is a public holiday), from, until minute, where given {1: months, 2: from this date "
+        "on, 3: before this date, 4: dates}], dates in days since 1970; or [start in ms, a price for each "
+        "step].",
         cases=[
             _bill(
                 "days under a time-of-use tariff, one of 23 hours, to the cent",
