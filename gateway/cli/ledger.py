@@ -26,7 +26,10 @@ def command() -> None:
     """Confirm a ledger that was restored or copied."""
 
 
-@command.command(epilog=examples("gateway ledger confirm", "gateway ledger confirm --yes"))
+@command.command(
+    short_help="Vouch for this ledger after a restore.",
+    epilog=examples("gateway ledger confirm", "gateway ledger confirm --yes"),
+)
 @config_option
 @click.option("--yes", is_flag=True, help="Confirm it without being asked.")
 @json_option
@@ -50,6 +53,10 @@ def confirm(config: Config, yes: bool, as_json: bool) -> None:
         print_json(status.model_dump(exclude_unset=True))
     elif doubts:
         echo("confirmed: the tokens that waited are sent")
+    elif status.assurance == "software":
+        echo(
+            "nothing to confirm: a root in software counts no starts, so it cannot show that a ledger is old"
+        )
     else:
         echo("nothing to confirm: the TPM has counted no start that this ledger does not know")
 
