@@ -44,7 +44,8 @@ def command() -> None:
 def show(file: Path, on: datetime | None, as_json: bool) -> None:
     """Show the prices of the tariff in FILE, as they hold on a day or in a week of its time zone.
 
-    Household and provider have the same tariff where its digest is the same.
+    Household and provider have the same prices where the digest of the prices is the same. It does not cover
+    the lines of [bill], which are the provider's.
     """
     tariff, terms = load_tariff(file), load_terms(file)
     today = datetime.now(zone_of(tariff.zone)).date()
@@ -116,7 +117,7 @@ def _sentences(tariff: Tariff, terms: Terms | None) -> Iterator[str]:
     for line in () if terms is None else terms.lines:
         what = f"{line.amount:f} a {line.per}" if isinstance(line, Charge) else f"{line.percent:f} %"
         yield f"on the bill: {line.name}, {what}"
-    yield f"digest: {digest(tariff_body(tariff)).hex()}"
+    yield f"digest of the prices: {digest(tariff_body(tariff)).hex()}"
 
 
 def _document(

@@ -82,10 +82,12 @@ def _tariff(raw: Mapping[str, Any]) -> Tariff:
     known_keys(raw, _KEYS, "a tariff")
     lanes = {lane: raw[lane] for lane in ("import", "export") if lane in raw}
     for lane, prices in lanes.items():
-        for rule in prices if isinstance(prices, list) else ():
+        for n, rule in enumerate(prices if isinstance(prices, list) else ()):
             if isinstance(rule, dict):
-                known_keys(rule, RULE_KEYS, lane)
-    scale = max((_decimals(price) for prices in lanes.values() for price in _texts(prices)), default=0)
+                known_keys(rule, RULE_KEYS, _place(lane, n))
+    scale = max(
+        (_decimals(place, price) for lane in lanes for place, price in _texts(lane, raw[lane])), default=0
+    )
     currency = raw.get("currency")
     if not isinstance(currency, str):
         raise UsageError('currency is missing; it must be text such as "EUR"')
@@ -105,8 +107,13 @@ def _tariff(raw: Mapping[str, Any]) -> Tariff:
 
 def _prices(lane: str, raw: Any, scale: int, names: Names) -> TimeOfUse | Dynamic:
     if isinstance(raw, list):
-        priced = ((rule, _whole(rule["price"], scale)) for rule in raw)
-        return TimeOfUse(tuple(one for rule, price in priced for one in names.rules(lane, rule, price)))
+        return TimeOfUse(
+            tuple(
+                one
+                for n, rule in enumerate(raw)
+                for one in names.rules(_place(lane, n), rule, _whole(rule["price"], scale))
+            )
+        )
     known_keys(raw, {"start", "prices"}, lane)
     start = raw.get("start")
     if not isinstance(start, datetime) or start.tzinfo is None:
@@ -117,16 +124,20 @@ def _prices(lane: str, raw: Any, scale: int, names: Names) -> TimeOfUse | Dynami
     return Dynamic(start_ms, tuple(_whole(price, scale) for price in raw["prices"]))
 
 
-def _texts(raw: Any) -> list[Any]:
-    """All prices of a lane, not checked yet."""
+def _place(lane: str, n: int) -> str:
+    return f"rule {n + 1} of {lane}"
+
+
+def _texts(lane: str, raw: Any) -> list[tuple[str, Any]]:
+    """All prices of a lane, not checked yet, each with its place in the file."""
     if isinstance(raw, dict) and isinstance(raw.get("prices"), list):
-        return list(raw["prices"])
+        return [(f"number {n + 1} of {lane}", price) for n, price in enumerate(raw["prices"])]
     if isinstance(raw, list) and all(isinstance(rule, dict) and "price" in rule for rule in raw) and raw:
-        return [rule["price"] for rule in raw]
+        return [(_place(lane, n), rule["price"]) for n, rule in enumerate(raw)]
     raise UsageError('a lane must have rules, each with a price, or a start and prices = ["0.1032", ...]')
 
 
-def _decimal(price: Any) -> Decimal:
+def _decimal(place: str, price: Any) -> Decimal:
     try:
         if not isinstance(price, str):
             raise InvalidOperation
@@ -134,17 +145,19 @@ def _decimal(price: Any) -> Decimal:
         if not value.is_finite() or value.adjusted() > _MOST_DIGITS:
             raise InvalidOperation
     except InvalidOperation:
-        raise UsageError(f'price {price!r}: it must be a number per kWh as text, such as "0.3215"') from None
+        raise UsageError(
+            f'{place}: price {price!r}: it must be a number per kWh as text, such as "0.3215"'
+        ) from None
     return value
 
 
-def _decimals(price: Any) -> int:
-    exponent = _decimal(price).as_tuple().exponent
+def _decimals(place: str, price: Any) -> int:
+    exponent = _decimal(place, price).as_tuple().exponent
     assert isinstance(exponent, int)  # finite
     if -exponent > MAX_DECIMALS:
-        raise UsageError(f"price {price!r}: it may have at most {MAX_DECIMALS} decimals")
+        raise UsageError(f"{place}: price {price!r}: it may have at most {MAX_DECIMALS} decimals")
     return max(0, -exponent)
 
 
-def _whole(price: Any, scale: int) -> int:
-    return int(_decimal(price).scaleb(scale))
+def _whole(price: str, scale: int) -> int:
+    return int(Decimal(price).scaleb(scale))
