@@ -106,7 +106,7 @@ def _print_table(held: list[OwnGrant], made: list[Bill], terms: Terms | None) ->
 
 
 def _amount(bill: Bill) -> str:
-    return f"{bill.amount:f}"
+    return f"{bill.amount.quantize(bill.rounding.normalize()):f}"  # exact: it is a multiple
 
 
 def _quantum(bill: Bill) -> str:
