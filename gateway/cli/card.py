@@ -25,7 +25,7 @@ def show(path: Path, as_json: bool) -> None:
     Compare all of it with what the holder told you by another way, such as by telephone or on a paper bill:
     whoever can change a card on its way to you can change a fingerprint that comes with it.
     """
-    card = Card.read_self_signed(read_card(path), f"the card {path}")
+    card = _read(path, _bytes(path))
     if as_json:
         print_json(
             {
@@ -46,8 +46,19 @@ def show(path: Path, as_json: bool) -> None:
     click.echo(f"fingerprint  {card.fingerprint}")
 
 
-def read_card(path: Path) -> bytes:
-    """The bytes of a card file; UsageError if it cannot be read."""
+def checked_card(path: Path) -> bytes:
+    """The bytes of a card file. UsageError if it cannot be read, Refused if it is not a card that its own key
+    has signed."""
+    data = _bytes(path)
+    _read(path, data)
+    return data
+
+
+def _read(path: Path, data: bytes) -> Card:
+    return Card.read_self_signed(data, f"the card {path}")
+
+
+def _bytes(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:

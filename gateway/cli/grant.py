@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from gateway.chain.grant import MAX_K_MIN, in_words
-from gateway.cli.card import read_card
+from gateway.cli.card import checked_card
 from gateway.cli.config import config_option
 from gateway.cli.output import examples, json_option, local_time, print_json, print_table, printable
 from gateway.cli.values import Lanes, Moment
@@ -22,6 +22,7 @@ from gateway.control.documents import (
     GrantRecordStatus,
     GrantRequest,
     GrantStatus,
+    OfferStatus,
     StrangerStatus,
 )
 from gateway.errors import NotGranted, UsageError
@@ -140,7 +141,7 @@ def new(
     prices = None if tariff is None else load_tariff(tariff)
     request = GrantRequest(
         kind="bill" if tariff else "load" if load else "raw" if raw else "windows",
-        cards=tuple(read_card(path) for path in (card, service) if path is not None),
+        cards=tuple(checked_card(path) for path in (card, service) if path is not None),
         granularity=granularity,
         zone=zone or ("UTC" if prices is None else prices.zone),
         lanes=lanes,
@@ -174,7 +175,10 @@ def new(
         if answer.bits_a_bill is not None:
             click.echo(_bits(answer.bits_a_bill))
         click.echo(f"grant {grant.id}; revoke it with: gateway grant revoke {grant.id}")
-        click.echo(f"the provider reads it with: --stream {grant.stream} --signer {signer}")
+        if grant.kind != "load":
+            click.echo(f"the provider reads it with: --stream {grant.stream} --signer {signer}")
+        elif grant.partner is None:
+            click.echo(f"the centre's list of homes has it as: {grant.stream},{signer},{grant.id}")
 
 
 def _preview(answer: GrantAnswer, as_json: bool) -> None:
@@ -182,6 +186,11 @@ def _preview(answer: GrantAnswer, as_json: bool) -> None:
     if as_json:
         print_json(answer.model_dump())
         return
+    for offer in answer.offered:
+        click.echo(
+            f"{offer.provider} would be able to open {_in_words(offer)}, at the meter {offer.meter}, for: "
+            f"{offer.purpose}"
+        )
     for sentence in _sentences(answer.consent) or ["nothing beyond what the grant opens by itself"]:
         click.echo(sentence)
     if answer.bits_a_bill is not None:
@@ -192,7 +201,7 @@ def _preview(answer: GrantAnswer, as_json: bool) -> None:
 
 
 def _bits(bits: float) -> str:
-    return f"each bill says at most {bits:.1f} bits"
+    return f"each bill says at most {bits:.1f} bits: it is one of some {2**bits:.0f} amounts"
 
 
 def _compare(strangers: tuple[StrangerStatus, ...], as_json: bool) -> tuple[str, ...]:
@@ -322,7 +331,7 @@ def _decided(grant: GrantStatus | GrantRecordStatus) -> tuple[str, str]:
     return (_in_words(grant), grant.purpose) if isinstance(grant, GrantStatus) else ("cannot be read", "-")
 
 
-def _in_words(grant: GrantStatus) -> str:
+def _in_words(grant: GrantStatus | OfferStatus) -> str:
     until = "" if grant.until_ms is None else f" until {local_time(grant.until_ms)}"
     opens = in_words(grant.kind, grant.granularity, grant.zone, grant.lanes, grant.k_min)
     return f"{opens} from {local_time(grant.from_ms)}{until}"

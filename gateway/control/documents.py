@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, ValidationError
 
-from gateway.chain.consent.held import Finding
+from gateway.chain.consent.held import Finding, Held
 from gateway.chain.grant import MAX_K_MIN, Kind
 from gateway.chain.tariff import Tariff
 from gateway.errors import KINDS, GatewayError, UsageError
@@ -125,6 +125,40 @@ class GrantStatus(GrantRecordStatus):
     """Of a load: over how many homes it sums at least."""
 
 
+class OfferStatus(Document):
+    """A grant that was asked for, as it would be made now."""
+
+    provider: str
+    meter: str
+    kind: Kind
+    granularity: str
+    zone: str
+    lanes: tuple[str, ...]
+    purpose: str
+    from_ms: int
+    until_ms: int | None
+    k_min: int | None = None
+    """Of a load: over how many homes it sums at least."""
+
+    @classmethod
+    def of(cls, held: Held) -> Self:
+        """What the household is shown of it."""
+        grant = held.grant
+        unit_ms = grant.granularity.unit_ms
+        return cls(
+            provider=held.provider,
+            meter=held.meter,
+            kind=grant.kind,
+            granularity=str(grant.granularity),
+            zone=grant.granularity.zone,
+            lanes=grant.lanes,
+            purpose=grant.purpose,
+            from_ms=grant.first * unit_ms,
+            until_ms=None if grant.until is None else grant.until * unit_ms,
+            k_min=grant.k_min,
+        )
+
+
 class ConsentStatus(Document):
     """What becomes known beyond the grants: to one provider alone, and to all if they pool what they hold."""
 
@@ -171,6 +205,8 @@ class GrantAnswer(Document):
     consent: ConsentStatus
     strangers: tuple[StrangerStatus, ...] = ()
     """The cards whose fingerprints are still to be confirmed."""
+    offered: tuple[OfferStatus, ...] = ()
+    """The grants that were asked for, made or not."""
     bits_a_bill: float | None = None
     """Of a bill: the most that one of its bills says."""
 
@@ -284,13 +320,14 @@ class Consent:
     """The consent check's findings, for the household to know before it grants: what one provider alone could
     derive, what all could together, and a sentence for each grant that the check could not count. `bits` is
     the most that one bill says, where the grant is a bill; `strangers` are the cards whose fingerprints are
-    still to be confirmed."""
+    still to be confirmed; `offered` are the grants that were asked for."""
 
     provider: list[Finding]
     pooled: list[Finding]
     uncounted: list[str] = field(default_factory=list)
     bits: float | None = None
     strangers: list[Stranger] = field(default_factory=list)
+    offered: list[Held] = field(default_factory=list)
 
     @property
     def silent(self) -> bool:

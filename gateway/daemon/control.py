@@ -32,6 +32,7 @@ from gateway.control.documents import (
     GrantRequest,
     GrantStatus,
     MeterConsent,
+    OfferStatus,
     Status,
     StrangerStatus,
 )
@@ -126,6 +127,7 @@ class Control:
             grants=tuple(_grant_status(grant, None) for grant in made),
             consent=ConsentStatus.of(consent),
             strangers=tuple(StrangerStatus.of(one) for one in consent.strangers),
+            offered=tuple(OfferStatus.of(one) for one in consent.offered),
             bits_a_bill=consent.bits,
         )
         return _answer(answer, 201 if made else 200)

@@ -84,6 +84,8 @@ class Granter:
         now_ms = unix_ms(self._clock)
         for card in cards:
             _check_card(card, now_ms)
+        if not wanted.purpose.strip():
+            raise UsageError("purpose: it is empty; say what the data is for, such as 'dynamic tariff'")
         if len(cards) != (2 if wanted.kind == "load" else 1):
             raise UsageError(
                 "a load is granted to two parties, the load monitoring centre and the summing service; "
@@ -104,7 +106,9 @@ class Granter:
             for one in held:
                 await asyncio.to_thread(_check_bill, one)
             found = replace(
-                await self.consent(stream, held), strangers=await self._strangers(cards, fingerprints)
+                await self.consent(stream, held),
+                strangers=await self._strangers(cards, fingerprints),
+                offered=held,
             )
             if dry_run or found.strangers or not (found.silent or confirmed):
                 return [], found

@@ -367,6 +367,8 @@ async def test_what_grants_open_together_is_said_before_it_is_granted(
 async def test_what_cannot_be_granted_or_revoked(home: Home, gateway: Run, tmp_path: Path) -> None:
     card = tmp_path / "card.cose"
     card.write_bytes(Provider(home.clock.now_ms).card_bytes())
+    not_a_card = tmp_path / "not-a-card.cose"
+    not_a_card.write_bytes(b"hello")
     new = ["grant", "new", "--to", str(card), "--purpose", "x", "--granularity", "10s"]
     assert (await gateway(*new))[::2] == (
         4,
@@ -375,6 +377,8 @@ async def test_what_cannot_be_granted_or_revoked(home: Home, gateway: Run, tmp_p
     await home.runs(2 * LINK_UNITS)
     for args, code, sentence in (
         ([*new[:-1], "7"], 2, "granularity '7': it must be a number and ms, s, min or h"),
+        ([*new, "--purpose", " "], 2, "purpose: it is empty; say what the data is for"),
+        ([*new, "--to", str(not_a_card)], 5, f"the card {not_a_card} is not CBOR"),
         ([*new, "--lanes", "gas"], 2, "'gas': expected some of import,export,power,count"),
         ([*new, "--lanes", ""], 2, "expected some of import,export,power,count"),
         ([*new, "--from", "soon"], 2, "'soon' is not a time: use 2026-11-22, or 2026-11-22T18:30"),

@@ -208,8 +208,14 @@ async def test_a_dry_run_says_what_would_be_learnt_and_grants_nothing(
 ) -> None:
     bill = ("--bill", str(tariff), "--granularity", "day", "--zone", "UTC", "--lanes", "import")
     code, out, _ = await gateway(*new(provider, *bill, "--dry-run"))
-    assert (code, out.splitlines()[0]) == (0, "nothing beyond what the grant opens by itself")
-    assert "each bill says at most 8.2 bits\n" in out  # 400 W: 2.84 EUR on a weekday
+    assert code == 0
+    assert out.splitlines() == [
+        "ACME Energy would be able to open the bill of each day (UTC) for import from "
+        "2026-05-29T02:00:00+02:00, at the meter main, for: tests",
+        "nothing beyond what the grant opens by itself",
+        "each bill says at most 8.2 bits: it is one of some 285 amounts",  # 400 W: 2.84 EUR on a weekday
+        "Nothing was granted: this was a dry run.",
+    ]
     assert (await gateway(*new(provider, "--granularity", "24h", "--lanes", "import")))[0] == 0
     code, out, _ = await gateway(*new(provider, *bill, "--dry-run"))
     assert (code, "learns the sum of import over 8h at 0.2450 EUR a kWh" in out) == (0, True)
@@ -217,6 +223,9 @@ async def test_a_dry_run_says_what_would_be_learnt_and_grants_nothing(
     answer = json.loads(out)
     assert (code, answer["grants"], len(answer["consent"]["provider"])) == (0, [], 2)
     assert round(answer["bits_a_bill"], 1) == 8.2
+    (offered,) = answer["offered"]
+    assert (offered["provider"], offered["meter"], offered["purpose"]) == ("ACME Energy", "main", "tests")
+    assert (offered["kind"], offered["granularity"], offered["lanes"]) == ("bill", "day", ["import"])
     assert len(await home.ledger.grants()) == 1
 
 
@@ -334,11 +343,15 @@ async def test_a_load(home: Home, provider: Provider, tmp_path: Path, gateway: R
     code, out, _ = await gateway(*new(provider, *both, "--yes", "--k-min", "20"))
     opens = "may now open a share of 1h loads of import, export over at least 20 homes from"
     assert (code, out.count(opens)) == (0, 2)
+    signer = kid_of(home.root.public_key).hex()
     centre, summing = json.loads((await gateway("grant", "list", "--json"))[1])
     if centre["partner"] is not None:
         centre, summing = summing, centre
     assert (centre["partner"], summing["partner"]) == (None, centre["id"])
     assert (centre["k_min"], summing["k_min"]) == (20, 20)
+    listed = f"{centre['stream']},{signer},{centre['id']}"
+    assert out.count(f"the centre's list of homes has it as: {listed}\n") == 1
+    assert "the provider reads it with" not in out
     bodies = [read_grant_body(one.body, 900_000, "it") for one in await home.ledger.grants()]
     assert [grant.k_min for grant in bodies] == [20, 20]
     code, out, _ = await gateway("grant", "show", summing["id"][:12])
