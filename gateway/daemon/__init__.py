@@ -13,6 +13,7 @@
 - `found`          takes grants over that the store holds and the ledger does not know
 - `doubts`         units that another copy of the ledger may have sealed: their tokens wait
 - `takeover`       takes the store's chain over where the ledger was rolled back
+- `regained`       the readings in the units that a take-over drops
 - `grants`         the grants of the ledger, decoded
 - `granter`        makes grants, after the consent check, and revokes them
 - `control`        serves the control API

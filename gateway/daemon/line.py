@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Iterable, Mapping
+from itertools import islice
 
 from gateway.daemon.chunker import Chunker
 from gateway.daemon.issuer import Issuer
@@ -27,6 +29,7 @@ from gateway.wire import names
 from gateway.wire.stream import Head
 
 _log = logging.getLogger(__name__)
+_REGAINED_AT_ONCE = 3600  # far below what the sampler keeps of each unit
 
 
 class Finisher:
@@ -85,10 +88,15 @@ class Line:
         """What keeps units from becoming durable, as a sentence; None while nothing does."""
         return self._faults.fault or self.sealer.lanes_missing
 
-    async def resume(self, stream: Stream) -> None:
-        """Continue a stream that an earlier run began."""
+    async def resume(self, stream: Stream, regained: Iterable[tuple[int, Mapping[str, int]]] = ()) -> None:
+        """Continue a stream that an earlier run began, first with the readings regained in a take-over:
+        (unit, registers) in order."""
         await self.sealer.resume(stream)
         await self._finisher.catch_up(stream)
+        units = iter(regained)
+        while some := list(islice(units, _REGAINED_AT_ONCE)):
+            self.sealer.regain(some)
+            await self.commit()
 
     async def run(self, commit_seconds: float) -> None:
         """Commit every `commit_seconds` until cancelled, and then once more. A fault of the ledger or the TPM

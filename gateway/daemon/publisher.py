@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import logging
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
 
-from gateway.daemon.rollback import RollbackCheck
+from gateway.daemon.rollback import RollbackCheck, StoreAhead
 from gateway.errors import KeyTaken, LedgerError, StoreDenied, StoreUnavailable
 from gateway.host.clock import Clock, unix_ms
 from gateway.host.fault_log import FaultLog
@@ -15,8 +17,10 @@ from gateway.store.bucket import Bucket
 
 _log = logging.getLogger(__name__)
 _BATCH = 16
-_LONGEST_PAUSE_S = 60.0
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 1.0, 60.0
 _IDLE_S = 1.0
+
+T = TypeVar("T")
 
 
 class Publisher:
@@ -40,7 +44,7 @@ class Publisher:
     async def run(self) -> None:
         """Send until cancelled. StoreAhead when the store holds more than the ledger knows."""
         compared = False
-        pause = 1.0
+        pause = _FIRST_PAUSE_S
         while True:
             try:
                 asked = not compared
@@ -57,9 +61,21 @@ class Publisher:
                 continue
             if sent or asked:  # with an empty outbox nobody asks the store
                 self.answered_ms = unix_ms(self._clock)
-            pause = 1.0
+            pause = _FIRST_PAUSE_S
             if not sent:
                 await self._clock.sleep(_IDLE_S)
+
+    async def wait_for(self, ahead: StoreAhead, read: Callable[[], Awaitable[T]]) -> T:
+        """What `read` returns as soon as the store answers it. Nothing is sent meanwhile, as `ahead` says."""
+        self._faults.report(str(ahead))
+        pause = _FIRST_PAUSE_S
+        while True:
+            try:
+                return await read()
+            except (StoreUnavailable, StoreDenied) as error:
+                self._faults.report(f"{ahead}; taking the store's chain over has to wait: {error}")
+                await self._clock.sleep(pause)
+                pause = min(pause * 2, _LONGEST_PAUSE_S)
 
     async def _send(self) -> int:
         """Send the next objects, and return how many. What was sent is confirmed, whatever follows."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 
 import numpy as np
@@ -102,6 +102,19 @@ class Sealer:
         """Take a reading; the next `seal_gathered` seals it. The readings that a meter recorded during an
         outage come right before the one that ended it, oldest first."""
         self._readings.append((self._clock.monotonic(), reading))
+
+    def regain(self, units: Iterable[tuple[int, Mapping[str, int]]]) -> None:
+        """Take readings regained from units that a take-over dropped, right after `resume`; the next
+        `seal_gathered` seals them. Each stays in its unit, whatever the clock shows now."""
+        wall_now, monotonic_now = self._clock.wall(), self._clock.monotonic()
+        for unit, registers in units:
+            wall = (2 * unit + 1) * self._layout.unit_ms * 500_000  # the middle of the unit
+            self._events += self._sampler.add(
+                Reading(self.meter, registers, wall, wall - wall_now + monotonic_now),
+                trusted=True,
+                wall_now=wall_now,
+                monotonic_now=monotonic_now,
+            )
 
     async def resume(self, stream: Stream) -> None:
         """Continue a stream that an earlier run began. UsageError where its layout or lanes are not those

@@ -1,7 +1,8 @@
 """The service: opens the root, the ledger and the store, runs sessions, and stops in order.
 
-If the store turns out to hold more than the ledger knows, the session ends, the ledger takes the store's
-chain over, and a new session begins under a new incarnation.
+If the store turns out to hold more than the ledger knows, the session goes on without sending until the store
+has been read. Then it ends, the ledger takes the store's chain over, and a new session begins under a new
+incarnation with the readings of the units that were dropped.
 """
 
 from __future__ import annotations
@@ -13,21 +14,18 @@ from collections.abc import Coroutine
 from typing import Any
 
 from gateway.config import Config, location
-from gateway.daemon.rollback import StoreAhead
-from gateway.daemon.session import Session
-from gateway.daemon.takeover import Takeover
-from gateway.errors import RolledBack, StoreDenied, StoreUnavailable
+from gateway.daemon.regained import Regained
+from gateway.daemon.session import Session, TakeoverDue
+from gateway.errors import RolledBack
 from gateway.host.clock import Clock
 from gateway.host.systemd import Notifier
 from gateway.ledger.ledger import Ledger
 from gateway.store.bucket import Bucket
 from gateway.store.opening import open_bucket
-from gateway.trust.keyring import KeyRing
 from gateway.trust.opening import open_root
 from gateway.trust.root import Root
 
 _log = logging.getLogger(__name__)
-_STORE_PAUSE_S = 5.0
 
 
 class Daemon:
@@ -39,6 +37,7 @@ class Daemon:
         self._stopped = asyncio.Event()
         self._notifier = Notifier()
         self._taken_over: tuple[bytes, str] | None = None  # stream and key that caused the last take-over
+        self._regained: Regained | None = None  # by the last take-over, and not sealed anew yet
 
     def stop(self) -> None:
         """End the run, once what was read is durable."""
@@ -61,37 +60,27 @@ class Daemon:
                 )
             feeding = asyncio.create_task(self._feed_watchdog())
             try:
-                while not self._stopped.is_set():
+                while not self._stopped.is_set() or self._regained is not None:
                     await self._session(root, ledger, bucket)
             finally:
                 feeding.cancel()
                 self._notifier.notify("STOPPING=1")
 
     async def _session(self, root: Root, ledger: Ledger, bucket: Bucket) -> None:
-        session = Session(self._config, self._clock, root, ledger, bucket)
+        session = Session(self._config, self._clock, root, ledger, bucket, self._regained)
         await session.open()
+        self._regained = None
         self._notifier.notify("READY=1")
         _log.info("the gateway is running")
         try:
             await self._unless_stopped(session.run())
-        except StoreAhead as ahead:
+        except TakeoverDue as due:
+            ahead = due.ahead
             if (ahead.stream, ahead.key) == self._taken_over:
                 raise RolledBack(f"{ahead}; taking the store's chain over did not resolve this") from None
             self._taken_over = ahead.stream, ahead.key
-            _log.warning("%s", ahead)
-            await self._unless_stopped(self._take_over(ahead.stream, root, ledger, bucket))
-
-    async def _take_over(self, stream_id: bytes, root: Root, ledger: Ledger, bucket: Bucket) -> None:
-        (stream,) = [stream for stream in await ledger.streams() if stream.id == stream_id]
-        ring = await KeyRing.open(root, stream_id)
-        takeover = Takeover(ledger, bucket, self._clock, root, stream, ring)
-        while True:
-            try:
-                await takeover.run()
-                return
-            except (StoreUnavailable, StoreDenied) as error:
-                _log.warning("taking the store's chain over has to wait: %s", error)
-                await self._clock.sleep(_STORE_PAUSE_S)
+            # Not cut short when the gateway is stopped: what is regained here is in memory alone.
+            self._regained = await due.takeover.apply(due.read)
 
     async def _unless_stopped(self, work: Coroutine[Any, Any, None]) -> None:
         """Run `work` until it ends or the gateway is stopped; raise its first failure, unwrapped."""

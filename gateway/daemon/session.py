@@ -21,9 +21,11 @@ from gateway.daemon.issuer import Issuer
 from gateway.daemon.line import Finisher, Line
 from gateway.daemon.pager import Pager
 from gateway.daemon.publisher import Publisher
-from gateway.daemon.rollback import RollbackCheck
+from gateway.daemon.regained import Regained
+from gateway.daemon.rollback import RollbackCheck, StoreAhead
 from gateway.daemon.sealer import Sealer
 from gateway.daemon.status import StatusReporter
+from gateway.daemon.takeover import StoreRead, Takeover
 from gateway.host.clock import Clock, unix_ms
 from gateway.ledger.ledger import Ledger
 from gateway.ledger.records import AuditEntry
@@ -36,10 +38,32 @@ from gateway.trust.root import Root
 _log = logging.getLogger(__name__)
 
 
+class TakeoverDue(Exception):
+    """The end of a session whose ledger turned out, by `ahead`, to be behind the store. `takeover` has read
+    the store, and is to be applied before the next session begins."""
+
+    def __init__(self, ahead: StoreAhead, takeover: Takeover, read: StoreRead) -> None:
+        super().__init__(str(ahead))
+        self.ahead = ahead
+        self.takeover = takeover
+        self.read = read
+
+
 class Session:
     """One run of the parts: `open` draws the incarnation, `run` works until cancelled."""
 
-    def __init__(self, config: Config, clock: Clock, root: Root, ledger: Ledger, bucket: Bucket) -> None:
+    def __init__(
+        self,
+        config: Config,
+        clock: Clock,
+        root: Root,
+        ledger: Ledger,
+        bucket: Bucket,
+        regained: Regained | None = None,
+    ) -> None:
+        """`regained` are the readings of the units that a take-over before this session dropped."""
+        self._regained = regained
+        self._bucket = bucket
         self._config = config
         self._clock = clock
         self._root = root
@@ -70,7 +94,10 @@ class Session:
             sealer = self._sealer(section, self._meters[section.name].rollover)
             self._lines[section.name] = line = Line(sealer, finisher, self._clock)
             if section.name in streams:
-                await line.resume(streams.pop(section.name))
+                stream = streams.pop(section.name)
+                regained = self._regained if self._regained and self._regained.stream == stream.id else ()
+                await line.resume(stream, regained)
+        self._regained = None
         self._reporter = StatusReporter(
             self._config.store.url,
             self._incarnation,
@@ -88,10 +115,11 @@ class Session:
             await finisher.catch_up(stream)
 
     async def run(self) -> None:
-        """Read, seal, publish and answer until cancelled, or until a part fails for good."""
+        """Read, seal, publish and answer until cancelled, or until a part fails for good. Where the ledger is
+        behind the store this goes on, without publishing, until the store has been read; then TakeoverDue."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._control.serve(self._config.gateway.socket))
-            tasks.create_task(self._publisher.run())
+            tasks.create_task(self._publish())
             for section in self._config.meter:
                 line = self._lines[section.name]
                 tasks.create_task(line.run(self._config.gateway.commit_seconds))
@@ -105,6 +133,16 @@ class Session:
                         line.sealer.last_read_wall,
                     )
                 )
+
+    async def _publish(self) -> None:
+        try:
+            await self._publisher.run()
+        except StoreAhead as ahead:
+            (stream,) = [stream for stream in await self._ledger.streams() if stream.id == ahead.stream]
+            ring = await KeyRing.open(self._root, stream.id)
+            takeover = Takeover(self._ledger, self._bucket, self._clock, self._root, stream, ring)
+            read = await self._publisher.wait_for(ahead, takeover.read)
+            raise TakeoverDue(ahead, takeover, read) from None
 
     def _finisher(self) -> Finisher:
         chunker = Chunker(

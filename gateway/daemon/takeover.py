@@ -1,7 +1,8 @@
 """The take-over: a ledger that is behind takes the store's signed chain over (PROTOCOL.md, rule 6).
 
 What had been sealed again is dropped before a token of it was sent. No energy is lost: the root opens both
-the dropped units and the store's, so the meter's register at the new head is known to the last mWh.
+the dropped units and the store's, so the meter's register at the new head is known to the last mWh. The
+readings in the dropped units after that head are regained, to be sealed anew.
 """
 
 from __future__ import annotations
@@ -9,19 +10,21 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncGenerator, Iterable
 from contextlib import aclosing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from gateway.chain.grant import Grant
 from gateway.chain.keys import link_key
 from gateway.chain.layout import ENERGY
 from gateway.chain.page import SPANS, Calendar, Period, Span
-from gateway.chain.seal import signed, total, unseal, words
+from gateway.chain.seal import unseal, words
 from gateway.chain.windows import GrantWindows
 from gateway.daemon.found import FoundGrants, descriptor_of
 from gateway.daemon.grants import GrantBook
 from gateway.daemon.issuer import progress
+from gateway.daemon.regained import Regained
 from gateway.daemon.rollback import RollbackCheck
 from gateway.errors import LedgerError, Refused, UsageError
 from gateway.host.clock import Clock, unix_ms
@@ -54,10 +57,10 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class _Found:
-    """The store's chain after the last chunk that it shares with the ledger, and the energy in it."""
+    """The store's chain after the last chunk that it shares with the ledger, and the energy in it (mWh)."""
 
     entries: list[ChunkEntry]
-    energy: dict[str, int]
+    energy: dict[str, int] = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +72,25 @@ class _Pages:
     chunks: list[Sealed]
 
 
+@dataclass(frozen=True, slots=True)
+class StoreRead:
+    """All that a take-over needs from the store. `common` is the last chunk that the ledger shares with it,
+    `found` the chain after that chunk, up to unit `end`. `progress` says how far the store has each grant's
+    tokens, and `revoked` from which unit it has grants revoked that the ledger serves."""
+
+    common: ChunkEntry | None
+    found: _Found
+    end: int
+    pages: _Pages
+    progress: dict[bytes, Progress]
+    revoked: dict[bytes, int]
+
+
 class Takeover:
-    """The take-over of one stream. Nothing may be sealed meanwhile, and a new incarnation must follow."""
+    """The take-over of one stream: `read` what the store holds, then `apply` it to the ledger.
+
+    Nothing may be sent from `read` on. Sealing may go on until `apply`, after which a new incarnation must
+    follow."""
 
     def __init__(
         self, ledger: Ledger, bucket: Bucket, clock: Clock, root: Root, stream: Stream, ring: KeyRing
@@ -84,48 +104,64 @@ class Takeover:
         self._found = FoundGrants(ledger, bucket, clock, root)
         self._descriptor = descriptor_of(stream, root)
 
-    async def run(self) -> None:
-        """Take the store's chain over. LedgerError, with the chain as it was, where the store has lost a part
-        of it; StoreUnavailable and StoreDenied where it does not answer: call this again."""
-        stream, ring = self._stream, self._ring
+    async def read(self) -> StoreRead:
+        """Read the store. LedgerError where it has lost a part of the chain; StoreUnavailable and StoreDenied
+        where it does not answer: call this again."""
+        stream = self._stream
         await self._found.adopt(stream)
         common = await self._common()
         found = await self._chain_after(common)
         at = stream.start if common is None else common.end
-        dropped, own = await self._dropped(at)
         end = found.entries[-1].end if found.entries else at
         head = await self._check.head(stream)
         if head is not None and head.next_unit > end:
             raise self._missing(f"its head is at unit {head.next_unit}, but its chunks end at unit {end}")
         pages = await self._pages(at, found.entries, end)
-        place = b"state/" + stream.id
-        state = SamplerState.from_bytes(ring.vault.open(await self._ledger.state(stream.id), place))
-        gained = {lane: found.energy[lane] - own[lane] for lane in ENERGY}
-        state = replace(
-            state,
-            unit=end - 1,
-            imported=None if state.imported is None else state.imported + gained["import"],
-            exported=None if state.exported is None else state.exported + gained["export"],
-        )
+        served = {
+            one.grant.id: await self._served(one.grant, one.record)
+            for one in await GrantBook(self._ledger, self._clock).of(stream)
+        }
         revoked = await self._check.revoked(stream)
+        return StoreRead(common, found, end, pages, served, revoked)
+
+    async def apply(self, read: StoreRead) -> Regained:
+        """Let the store's chain replace the ledger's; the readings in the units that this drops. Asks nothing
+        of the store. LedgerError and TrustError leave the ledger as it was."""
+        stream, ring = self._stream, self._ring
+        at = stream.start if read.common is None else read.common.end
+        own_end = (await self._ledger.position(stream)).next_unit
+        own = await self._dropped(at)
+        place = b"state/" + stream.id
+        last = SamplerState.from_bytes(ring.vault.open(await self._ledger.state(stream.id), place))
+        gained = {lane: read.found.energy[lane] - own.energy[lane] for lane in ENERGY}
+        state = replace(
+            last,
+            unit=read.end - 1,
+            imported=None if last.imported is None else last.imported + gained["import"],
+            exported=None if last.exported is None else last.exported + gained["export"],
+        )
+        own.settle(read.end, last.registers, state.registers)
+        served = {record.id for record in await self._ledger.grants(stream.id) if record.revoked_from is None}
+        revoked = {grant: unit for grant, unit in read.revoked.items() if grant in served}
         detail = (
-            f"stream {stream.id.hex()}: {len(found.entries)} chunks were taken over from the store, up to "
-            f"unit {end}; {dropped} units that had been sealed again were dropped; {len(revoked)} revoked "
-            "grants that were open again are revoked once more"
+            f"stream {stream.id.hex()}: {len(read.found.entries)} chunks were taken over from the store, up "
+            f"to unit {read.end}; {own_end - at} units that had been sealed again were dropped; "
+            f"{len(revoked)} revoked grants that were open again are revoked once more"
         )
         chain = StoreChain(
-            seq=0 if common is None else common.seq + 1,
-            chunks=found.entries,
-            pages_end=pages.begin,
-            pages=pages.entries,
-            ciphertexts=pages.chunks,
+            seq=0 if read.common is None else read.common.seq + 1,
+            chunks=read.found.entries,
+            pages_end=read.pages.begin,
+            pages=read.pages.entries,
+            ciphertexts=read.pages.chunks,
             state=ring.vault.seal(state.to_bytes(), place),
-            progress=await self._progress(),
+            progress=await self._progress(read),
             revoked=revoked,
         )
         audit = AuditEntry(unix_ms(self._clock), "rollback", detail)
         await self._ledger.take_over(stream, chain, audit)
         _log.warning("the ledger was rolled back; %s", detail)
+        return own
 
     async def _common(self) -> ChunkEntry | None:
         """The ledger's last chunk that the store holds with the same bytes."""
@@ -160,7 +196,8 @@ class Takeover:
                 assert data is not None
                 for problem in follower.follow(key, chunk, data):
                     raise self._missing(problem.text)
-                await self._add([_sealed(chunk)], found.energy)
+                for lane, d in (await self._opened(_sealed(chunk), ENERGY)).items():
+                    found.energy[lane] += int(d.sum())
                 found.entries.append(
                     ChunkEntry(chunk.seq, chunk.incarnation, chunk.first, chunk.end, cose.digest(data))
                 )
@@ -219,8 +256,8 @@ class Takeover:
             raise self._missing(f"it had confirmed {key}, and the pages of its days are still to be made")
         return _sealed(check_chunk(self._descriptor, key, data))
 
-    async def _dropped(self, at: int) -> tuple[int, dict[str, int]]:
-        """The number of units to drop, those that the ledger sealed from `at` on, and the energy in them."""
+    async def _dropped(self, at: int) -> Regained:
+        """The units to drop, opened: those that the ledger sealed from `at` on."""
         stream = self._stream
         end = (await self._ledger.position(stream)).next_unit
         waiting = [
@@ -231,34 +268,45 @@ class Takeover:
         parts += await self._ledger.open_units(stream)
         if sum(part.end - part.first for part in parts) != end - at:
             raise self._missing(f"it had confirmed chunks from unit {at} on that it does not hold")
-        energy = dict.fromkeys(ENERGY, 0)
-        await self._add(parts, energy)
-        return end - at, energy
+        regained = Regained(stream.id)
+        for part in sorted(parts, key=lambda part: part.first):
+            regained.add(part.first, await self._opened(part, stream.lanes))
+        return regained
 
-    async def _add(self, parts: Iterable[Sealed], energy: dict[str, int]) -> None:
-        """Open the energy lanes of sealed parts and add their sums to `energy`."""
+    async def _opened(self, part: Sealed, lanes: Iterable[str]) -> dict[str, NDArray[np.int64]]:
+        """The plaintexts of some lanes of a sealed part."""
         layout = self._stream.layout
-        for part in parts:
-            await self._ring.load([part.incarnation])
-            n, p = layout.link(part.first), layout.position(part.first)
-            for row, lane in enumerate(self._stream.lanes):
-                if lane in ENERGY:
-                    w = words(link_key(self._ring(part.incarnation), n, lane), layout.link_units)
-                    energy[lane] += signed(total(unseal(w, p, part.c[row])))
+        await self._ring.load([part.incarnation])
+        n, p = layout.link(part.first), layout.position(part.first)
+        opened = {}
+        for row, lane in enumerate(self._stream.lanes):
+            if lane in lanes:
+                w = words(link_key(self._ring(part.incarnation), n, lane), layout.link_units)
+                opened[lane] = unseal(w, p, part.c[row]).view(np.int64)
+        return opened
 
-    async def _progress(self) -> dict[bytes, Progress]:
+    async def _progress(self, read: StoreRead) -> dict[bytes, Progress]:
         """How far each grant is served, by grant id: up to the token bundles in the store, whose windows must
         not be issued again with other edges. Of a grant that cannot be read, what the ledger has."""
-        served = await GrantBook(self._ledger, self._clock).of(self._stream)
-        return {one.grant.id: await self._served(one.grant, one.record) for one in served}
+        served = {}
+        for one in await GrantBook(self._ledger, self._clock).of(self._stream):
+            found = read.progress.get(one.grant.id)
+            if found is None:  # it was made since then, and the store has nothing of it
+                found = progress(*await self._sent(one.grant, one.record))
+            served[one.grant.id] = found
+        return served
 
-    async def _served(self, grant: Grant, record: GrantRecord) -> Progress:
+    async def _sent(self, grant: Grant, record: GrantRecord) -> tuple[GrantWindows, int]:
+        """A grant's windows, and the number of those whose tokens were sent."""
         prefix = names.bundles(grant.stream, grant.id)
         unsent = [
             names.number_in(outgoing.key) for outgoing in await self._ledger.waiting(self._stream, prefix)
         ]
         at = min([record.next_window, *unsent])
-        windows = GrantWindows(grant, record.edges[: at + 1])
+        return GrantWindows(grant, record.edges[: at + 1]), at
+
+    async def _served(self, grant: Grant, record: GrantRecord) -> Progress:
+        windows, at = await self._sent(grant, record)
         found = sorted(
             [bundle for fold in names.FOLDS async for bundle in self._bundles(grant, fold, at)],
             key=lambda bundle: bundle.first_window,

@@ -26,6 +26,12 @@ class SamplerState:
     exported: int | None = field(repr=False)
     serial: bytes = field(default=UNKNOWN, repr=False)
 
+    @property
+    def registers(self) -> dict[str, int]:
+        """The energy registers by lane, in mWh, without those that the stream does not have."""
+        values = {"import": self.imported, "export": self.exported}
+        return {lane: value for lane, value in values.items() if value is not None}
+
     def to_bytes(self) -> bytes:
         """34 bytes, whatever the values."""
         present = (self.imported is not None) | (self.exported is not None) << 1

@@ -11,14 +11,21 @@ from pathlib import Path
 
 import pytest
 
+from gateway.control.client import ControlClient
+from gateway.control.documents import Status
+from gateway.daemon.regained import Regained
 from gateway.daemon.service import Daemon
+from gateway.daemon.takeover import StoreRead, Takeover
 from gateway.errors import GatewayError, LedgerError, RolledBack, TrustError, UsageError
 from gateway.simulate import modbus
 from gateway.simulate.home import Home as Household
+from gateway.store.directory import DirectoryBucket
 from gateway.wire import names
 from tests.meters.bench import modbus_model
 from tests.support.clock import START_S, FakeClock
+from tests.support.faulty import FaultyBucket
 from tests.support.running import Gateway
+from tests.support.stored import Stored
 
 NOON_S = START_S // 86_400 * 86_400 + 43_200  # the sun shines
 PROFILE = "eastron-sdm630"
@@ -151,6 +158,127 @@ async def test_a_rolled_back_ledger_takes_the_stores_chain_over_and_goes_on(gate
     assert "chunks were taken over from the store" in log[0]
 
 
+async def rolled_back(gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> tuple[FaultyBucket, Stored]:
+    """A ledger older than the store: the bucket that the gateway will open, and what it holds."""
+    await gateway.start()
+    await gateway.lives(70)
+    shutil.copytree(gateway.state, gateway.folder / "copy")
+    await gateway.lives(70)
+    await gateway.stop()
+    before = await gateway.check()
+    shutil.rmtree(gateway.state)
+    (gateway.folder / "copy").rename(gateway.state)
+    bucket = FaultyBucket(DirectoryBucket(gateway.store))
+    monkeypatch.setattr("gateway.daemon.service.open_bucket", lambda _: bucket)
+    return bucket, before
+
+
+async def waits(gateway: Gateway) -> Status:
+    """The gateway's status in the midst of a take-over."""
+    client = ControlClient(gateway.folder / "s")
+    assert await client.grants() == ()
+    status = await client.status()
+    assert status.store.error is not None
+    assert status.store.error.startswith("the ledger was rolled back: ")
+    assert "; taking the store's chain over has to wait: " in status.store.error
+    return status
+
+
+async def read_since(gateway: Gateway, before: Stored, unit: int) -> Stored:
+    """The store's chain goes on after `before`, exact to the mWh, and every unit from `unit` on was read."""
+    after = await gateway.check()
+    assert after.chunks[: len(before.chunks)] == before.chunks
+    assert after.d["count"][unit - after.start :].all()
+    async with gateway.ledger() as ledger:
+        log = [entry.detail for entry in await ledger.audit_log(100) if entry.what == "rollback"]
+    assert len(log) == 1
+    return after
+
+
+_COMPARED = 2  # calls of the store before the gateway knows that it is behind
+
+
+@pytest.mark.slow
+async def test_reading_and_sealing_go_on_while_a_take_over_waits_for_the_store(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """For an hour, in which the store answers a little more each time."""
+    bucket, before = await rolled_back(gateway, monkeypatch)
+    began = NOON_S + 140
+    bucket.fuse.set(_COMPARED, None)
+    await gateway.start()
+    for times in range(6):
+        await gateway.lives(600)
+        (meter,) = (await waits(gateway)).meters
+        assert meter.error is None
+        assert meter.read_ms is not None
+        assert meter.read_ms // 1000 == began + 600 * (times + 1)
+        assert meter.sealed_until_ms is not None
+        assert meter.sealed_until_ms // 1000 > began + 600 * (times + 1) - 10
+        bucket.fuse.set(times, None)
+    assert bucket.puts == []
+    bucket.fuse.set(None)
+    await gateway.lives(130)
+    await gateway.stop()
+    after = await read_since(gateway, before, began)
+    assert after.end >= began + 3700
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seconds", [0, 1, 33])
+async def test_stopped_while_a_take_over_waits_it_ends_in_order(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch, seconds: int
+) -> None:
+    """What was read is durable, and the next run's take-over does not lose it."""
+    bucket, before = await rolled_back(gateway, monkeypatch)
+    began = NOON_S + 140
+    bucket.fuse.set(_COMPARED, None)
+    await gateway.start()
+    await gateway.lives(seconds)
+    await gateway.stop()
+    async with gateway.ledger() as ledger:
+        (stream,) = await ledger.streams()
+        assert (await ledger.position(stream)).next_unit == began + seconds + 1
+    bucket.fuse.set(None)
+    await gateway.start()
+    await gateway.lives(70)
+    await gateway.stop()
+    await read_since(gateway, before, began)
+
+
+@pytest.mark.slow
+async def test_stopped_as_the_ledger_is_replaced_it_first_makes_durable_what_was_dropped(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bucket, before = await rolled_back(gateway, monkeypatch)
+    began = NOON_S + 140
+    bucket.fuse.set(_COMPARED, None)
+    await gateway.start()
+    await gateway.lives(62)  # the next time that the store is asked comes a second later
+    apply = Takeover.apply
+
+    async def stopped(takeover: Takeover, read: StoreRead) -> Regained:
+        gateway.daemon.stop()
+        await asyncio.sleep(0)
+        return await apply(takeover, read)
+
+    monkeypatch.setattr(Takeover, "apply", stopped)
+    bucket.fuse.set(None)
+    gateway.clock.pass_s(1)
+    assert gateway.task is not None
+    await gateway.task
+    async with gateway.ledger() as ledger:
+        (stream,) = await ledger.streams()
+        assert (await ledger.position(stream)).next_unit >= began + 62 + 1
+        assert [entry for entry in await ledger.audit_log(100) if entry.what == "rollback"]
+    monkeypatch.undo()
+    await gateway.start()
+    await gateway.lives(70)
+    await gateway.stop()
+    after = await read_since(gateway, before, began + 64)
+    assert after.d["count"][began - after.start : began + 63 - after.start].all()
+
+
 @pytest.mark.slow
 async def test_a_store_that_contradicts_itself_ends_it_instead_of_wearing_the_tpm(gateway: Gateway) -> None:
     """It has a chunk when it is asked for it, and not when it lists: no take-over settles that."""
@@ -170,9 +298,8 @@ async def test_a_store_that_contradicts_itself_ends_it_instead_of_wearing_the_tp
         if names.number_in(str(path)) >= last.end:  # a bucket in a directory lists no links
             path.rename(gateway.folder / path.name)
             path.symlink_to(gateway.folder / path.name)
-    await gateway.start()
     with pytest.raises(RolledBack, match="taking the store's chain over did not resolve this"):
-        await gateway.lives(200)
+        await gateway.start()
 
 
 async def test_a_second_one_on_the_same_state_leaves_the_first_alone(gateway: Gateway) -> None:

@@ -15,6 +15,7 @@ from gateway.control.client import ControlClient
 from gateway.control.documents import GrantStatus, NewGrant
 from gateway.daemon.rollback import StoreAhead
 from gateway.errors import LedgerError, StoreUnavailable, TrustError
+from gateway.intervals.estimation import MOST_WAITING
 from gateway.ledger.records import GrantRecord
 from gateway.store.directory import DirectoryBucket
 from gateway.wire import names
@@ -254,7 +255,8 @@ async def test_whatever_fails_in_the_midst_of_it_it_is_done_again(home: Home, wh
         for after in range(100):
             fuse.set(after)
             try:
-                await (await home.takeover(stream.id)).run()
+                takeover = await home.takeover(stream.id)
+                await takeover.apply(await takeover.read())
             except (StoreUnavailable, LedgerError, TrustError):
                 home.mend()
                 failed += 1
@@ -267,6 +269,184 @@ async def test_whatever_fails_in_the_midst_of_it_it_is_done_again(home: Home, wh
         home.kept.clear()
         await home.session_begins()
         await ends_well(home, provider)
+
+
+# --- readings in the units that are dropped
+
+
+async def behind(home: Home) -> tuple[Provider, int]:
+    """A restored ledger, and the first unit that it can read."""
+    provider = await with_a_copy(home)
+    await home.restores("old")
+    return provider, home.layout.unit_at(home.clock.wall()) + 1
+
+
+async def counts(home: Home, first: int, end: int, meter: str = "main") -> set[int]:
+    stored = await home.check_energy(meter)
+    return set(stored.d["count"][first - stored.start : end - stored.start].tolist())
+
+
+@pytest.mark.parametrize("meanwhile", [0, 1, 5 * CHUNK_UNITS + 3])
+async def test_what_was_read_before_and_during_a_take_over_is_sealed_as_read(
+    home: Home, meanwhile: int
+) -> None:
+    async with home:
+        provider, first = await behind(home)
+        home.bucket.away = True
+        await home.runs(LINK_UNITS + 5)
+        await home.crashes_and_starts()
+        await home.runs(LINK_UNITS)
+        home.bucket.away = False
+        home.meanwhile = meanwhile
+        assert await home.publishes_all() == 1
+        await ends_well(home, provider)
+        assert await counts(home, first, home.layout.unit_at(home.clock.wall())) == {1}
+
+
+async def test_a_power_cut_while_the_store_is_read_costs_nothing_that_was_durable(home: Home) -> None:
+    async with home:
+        provider, first = await behind(home)
+        await home.runs(LINK_UNITS + 7)
+        await (await home.takeover((await home.stream()).id)).read()
+        await home.runs(CHUNK_UNITS + 5)
+        await home.commit()
+        cut = home.layout.unit_at(home.clock.wall())
+        home.reads(imported=9)  # in memory alone
+        await home.crashes_and_starts()
+        assert await home.publishes_all() == 1
+        await ends_well(home, provider)
+        assert await counts(home, first, cut + 1) == {1}
+        assert await counts(home, cut + 1, cut + 2) == {0}
+
+
+async def test_a_power_cut_after_the_replacement_costs_no_energy(home: Home) -> None:
+    async with home:
+        provider, first = await behind(home)
+        await home.runs(LINK_UNITS + 7)
+        cut = home.layout.unit_at(home.clock.wall())
+        takeover = await home.takeover((await home.stream()).id)
+        await takeover.apply(await takeover.read())
+        home.kept.clear()
+        await home.crashes_and_starts()
+        assert await home.publishes_all() == 0
+        await ends_well(home, provider)
+        assert await counts(home, first, cut + 1) == {0}
+
+
+async def test_the_readings_of_the_latest_units_are_kept_and_older_ones_go_first(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.daemon.regained.MOST_UNITS", 2 * CHUNK_UNITS)
+    async with home:
+        provider, first = await behind(home)
+        await home.runs(7 * CHUNK_UNITS)
+        now = home.layout.unit_at(home.clock.wall())
+        assert await home.publishes_all() == 1
+        await ends_well(home, provider)
+        assert await counts(home, first, now + 1 - 2 * CHUNK_UNITS) == {0}
+        assert await counts(home, now + 1 - CHUNK_UNITS, now + 1) == {1}
+
+
+async def test_more_readings_than_a_sampler_keeps_are_all_sealed_as_read(home: Home) -> None:
+    async with home:
+        _, first = await behind(home)
+        await home.runs(MOST_WAITING + 2 * LINK_UNITS, every=1000)
+        now = home.layout.unit_at(home.clock.wall())
+        assert await home.publishes_all() == 1
+        await home.runs(LINK_UNITS)
+        assert await home.publishes_all() == 0
+        assert await counts(home, first, now + 1) == {1}
+
+
+async def test_only_the_meter_that_is_behind_is_sealed_anew(tmp_path: Path) -> None:
+    async with Home(tmp_path, meters=("main", "garage")) as home:
+        await home.runs(2 * LINK_UNITS)
+        provider = Provider(home.clock.now_ms)
+        for meter in home.meters:
+            await home.grants(provider, "10s", from_ms=0, meter=meter)
+        await home.publish()
+        home.copies("old")
+        for _ in range(LINK_UNITS):
+            home.reads()
+        await home.commit()
+        await home.publish()
+        await home.restores("old")
+        first = home.layout.unit_at(home.clock.wall()) + 1
+        await home.runs(LINK_UNITS)
+        garage = [home.kept[key] for key in sorted(home.kept) if key[0] == (await home.stream("garage")).id]
+        home.meanwhile = CHUNK_UNITS + 3
+        assert await home.publishes_all() == 1
+        await ends_well(home, provider)
+        for meter in home.meters:
+            assert await counts(home, first, home.layout.unit_at(home.clock.wall()), meter) == {1}
+        stored = await home.stored("garage")
+        at = first - stored.start
+        sealed = [
+            b"".join(stored.c[lane][at + n].tobytes() for lane in home.lanes) for n in range(LINK_UNITS)
+        ]
+        assert sealed == garage[-LINK_UNITS:]
+
+
+async def test_regained_readings_stay_in_their_units_whatever_the_clock_shows(home: Home) -> None:
+    async with home:
+        provider, first = await behind(home)
+        await home.runs(LINK_UNITS)
+        await home.crash()
+        end = home.layout.unit_at(home.clock.wall()) + 1
+        home.clock.step_s(-3600)
+        home.clock.is_trusted = False
+        await home.start()
+        assert await home.publishes_all() == 1
+        assert (await home.ledger.position(await home.stream())).next_unit == end
+        home.clock.step_s(3600)
+        home.clock.is_trusted = True
+        await ends_well(home, provider)
+        assert await counts(home, first, end) == {1}
+
+
+async def test_grants_made_and_revoked_while_the_store_is_read(home: Home) -> None:
+    async with home:
+        provider, _ = await behind(home)
+        stream = await home.stream()
+        (old,) = await home.ledger.grants()
+        await home.runs(LINK_UNITS)
+        takeover = await home.takeover(stream.id)
+        read = await takeover.read()
+        new = await home.grants(provider, "10s", from_ms=0)
+        await home.runs(LINK_UNITS)
+        gone = await home.grants(provider, "20s", from_ms=0)
+        await home.runs(CHUNK_UNITS)
+        await home.granter.revoke(gone.id)
+        await home.granter.revoke(old.id)
+        await home.commit()
+        regained = await takeover.apply(read)
+        home.kept.clear()
+        await home.session_begins(regained)
+        assert await home.publishes_all() == 0
+        records = {record.id: record for record in await home.ledger.grants()}
+        assert records[new.id].revoked_from is None
+        assert records[new.id].next_window > 0
+        await ends_well(home, provider)
+
+
+async def test_a_grant_revoked_here_and_in_the_store_keeps_the_revocation_made_here(home: Home) -> None:
+    async with home:
+        await with_a_copy(home, after=0)
+        (record,) = await home.ledger.grants()
+        await home.granter.revoke(record.id)
+        await home.publish()
+        await home.restores("old")
+        await home.runs(CHUNK_UNITS)
+        takeover = await home.takeover(record.stream)
+        read = await takeover.read()
+        assert set(read.revoked) == {record.id}
+        mine = (await home.granter.revoke(record.id)).record
+        regained = await takeover.apply(read)
+        home.kept.clear()
+        await home.session_begins(regained)
+        (now,) = await home.ledger.grants()
+        assert now.revoked_from == mine.revoked_from
+        assert "; 0 revoked grants" in (await rollbacks(home))[0]
 
 
 async def test_a_copied_head_is_no_sign_of_a_rollback(tmp_path: Path) -> None:
@@ -360,6 +540,7 @@ LIFE = st.lists(
         acts("grant", 4),
         acts("revoke", 3),
         acts("crash"),
+        acts("slow store", 70),
         acts("dies while it commits", 12),
     ),
     min_size=4,
@@ -393,6 +574,8 @@ async def happens(home: Home, provider: Provider, act: Act) -> None:
             grants = await home.ledger.grants()
             if len(grants) > act.a:
                 await home.granter.revoke(grants[act.a].id)
+        case "slow store":
+            home.meanwhile = act.a
         case "crash":
             await home.crashes_and_starts()
         case "dies while it commits":

@@ -19,6 +19,7 @@ from gateway.daemon.granter import Granter
 from gateway.daemon.issuer import Issuer
 from gateway.daemon.line import Line
 from gateway.daemon.publisher import Publisher
+from gateway.daemon.regained import Regained
 from gateway.daemon.rollback import StoreAhead
 from gateway.daemon.sealer import Sealer
 from gateway.daemon.session import Session
@@ -100,6 +101,7 @@ class Home:
         store.mkdir(parents=True)
         self.bucket = FaultyBucket(DirectoryBucket(store))
         self.running = False
+        self.meanwhile = 0
 
     @property
     def state(self) -> Path:
@@ -137,10 +139,10 @@ class Home:
         self.running = True
         await self.session_begins()
 
-    async def session_begins(self) -> None:
+    async def session_begins(self, regained: Regained | None = None) -> None:
         """A session of its own: what a start does, and what follows a take-over."""
         self._delivered: list[tuple[str, int, Shown]] = []
-        self.session = Session(self.config(), self.clock, self.root, self.ledger, self.bucket)
+        self.session = Session(self.config(), self.clock, self.root, self.ledger, self.bucket, regained)
         await self.session.open()
 
     async def stop(self) -> None:
@@ -286,10 +288,15 @@ class Home:
         return Takeover(self.ledger, self.bucket, self.clock, self.root, stream, ring)
 
     async def takes_over(self, stream_id: bytes) -> None:
-        """What the daemon does when the store is ahead of the ledger."""
-        await (await self.takeover(stream_id)).run()
+        """What the daemon does when the store is ahead of the ledger. Life goes on for `meanwhile` units
+        before the store has been read."""
+        takeover = await self.takeover(stream_id)
+        read = await takeover.read()
+        await self.runs(self.meanwhile)
+        await self.commit()
+        regained = await takeover.apply(read)
         self.kept.clear()  # units that were durable may have been dropped
-        await self.session_begins()
+        await self.session_begins(regained)
 
     async def publishes_all(self) -> int:
         """Publish, with take-overs as it needs them; how many it took."""
