@@ -44,10 +44,11 @@ async def load(homes: Sequence[Member], identity: Identity, answer: Answer) -> N
     total = np.zeros(answer.sums.shape, dtype=np.uint64)
     parts = await of_each(homes, lambda home: home.stream, part)
     for i, ((start_ms, _), expected) in enumerate(zip(windows.times, answer.sets, strict=True)):
-        if set_digest((one.stream, one.incarnations[i]) for one in parts) != expected:
+        if set_digest(windows, i, ((one.stream, one.incarnations[i]) for one in parts)) != expected:
             raise UsageError(
-                f"the service's sum from {spell(start_ms, 1)} on is not over these homes as they lie in the "
-                "store: use the very list that it was given, and ask it again where a home has sealed anew"
+                f"the service's sum from {spell(start_ms, 1)} on is not over these homes and lanes as they "
+                "lie in the store: use the very list that it was given, and ask it again where a home has "
+                "sealed anew"
             )
     for one in parts:
         total += one.blinded

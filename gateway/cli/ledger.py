@@ -17,7 +17,8 @@ from gateway.errors import NotGranted
 _CONSEQUENCES = (
     "Confirm it only if what the gateway sealed after this copy was made is lost for good. If the store "
     "still has that, wait: the gateway takes it over by itself once the store answers. After you confirm, "
-    "providers get this ledger's sums of these units, also those that have other sums of them already"
+    "providers get this ledger's sums of these units, also those that have other sums of them already; a "
+    "provider that read the lost units refuses the stream until it deletes what it remembers of it"
 )
 
 

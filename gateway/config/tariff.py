@@ -95,14 +95,10 @@ def _tariff(raw: Mapping[str, Any]) -> Tariff:
     if not isinstance(step, int):
         raise UsageError(f'step is "{step}"; it must be a length such as "15min" or "1h"')
     names = Names.read(raw)
-    return Tariff(
-        currency=currency,
-        scale=scale,
-        zone=str(raw.get("zone", "UTC")),
-        step_ms=step,
-        prices={lane: _prices(lane, prices, scale, names) for lane, prices in lanes.items()},
-        calendar=names.calendar,
-    )
+    prices = {lane: _prices(lane, given, scale, names) for lane, given in lanes.items()}
+    if "zone" not in raw and any(isinstance(one, TimeOfUse) for one in prices.values()):
+        raise UsageError('zone is missing: prices go by its clocks; it must be one like "Europe/Berlin"')
+    return Tariff(currency, scale, str(raw.get("zone", "UTC")), step, prices, names.calendar)
 
 
 def _prices(lane: str, raw: Any, scale: int, names: Names) -> TimeOfUse | Dynamic:

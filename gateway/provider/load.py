@@ -214,11 +214,14 @@ async def words(pair: Pair, windows: Windows) -> Words:
     return Words(tokens[at][:, columns], found[at][:, columns], tuple(incarnations[i] for i in at))
 
 
-def set_digest(sealed: Iterable[tuple[bytes, int]]) -> str:
-    """A name for the set of one window, by each home's stream and the incarnation that sealed the window's
-    last unit: 32 hexadecimal digits. Two parties that read different tokens see it before they add them."""
+def set_digest(windows: Windows, i: int, sealed: Iterable[tuple[bytes, int]]) -> str:
+    """A name for the set of the i-th window, by its times and lanes, and by each home's stream and the
+    incarnation that sealed the window's last unit: 32 hexadecimal digits. Two parties that read different
+    tokens, or other windows, see it before they add them."""
+    start_ms, end_ms = windows.times[i]
     members = sorted(stream + be64(incarnation) for stream, incarnation in sealed)
-    return hashlib.sha256(b"".join(members)).hexdigest()[:32]
+    window = be64(start_ms) + be64(end_ms) + ",".join(windows.lanes).encode("ascii")
+    return hashlib.sha256(hashlib.sha256(window).digest() + b"".join(members)).hexdigest()[:32]
 
 
 async def of_each(

@@ -93,7 +93,7 @@ class SummingService:
         for _, one in found:
             total += one.own
         sets = tuple(
-            set_digest((both.home.stream, one.incarnations[i]) for both, one in found)
+            set_digest(windows, i, ((both.home.stream, one.incarnations[i]) for both, one in found))
             for i in range(len(windows.times))
         )
         self._record.claim(times, sealed)

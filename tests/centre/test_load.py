@@ -57,7 +57,11 @@ class Neighbours:
         """What the summing service gives away, whatever it should refuse."""
         found = [await words(await pair(home, self.service.identity, "service"), windows) for home in members]
         sets = [
-            set_digest((home.stream, one.incarnations[i]) for home, one in zip(members, found, strict=True))
+            set_digest(
+                windows,
+                i,
+                ((home.stream, one.incarnations[i]) for home, one in zip(members, found, strict=True)),
+            )
             for i in range(len(windows.times))
         ]
         return Answer(windows, np.sum([one.own for one in found], axis=0, dtype=np.uint64), tuple(sets))

@@ -76,6 +76,7 @@ def test_what_a_file_says_comes_through_its_encoding(text: str, tmp_path: Path) 
     ("old", "new", "sentence"),
     [
         ('currency = "EUR"', "", 'currency is missing; it must be text such as "EUR"'),
+        ('zone = "Europe/Berlin"', "", "zone is missing: prices go by its clocks; it must be one like"),
         ('currency = "EUR"', "currency = 7", 'currency is missing; it must be text such as "EUR"'),
         ('"EUR"', '"€€€"', 'must be 1 to 8 printable bytes, such as "EUR"'),
         (

@@ -60,10 +60,13 @@ MEMBERS = st.dictionaries(st.binary(min_size=16, max_size=16), st.integers(0, 2*
 
 @given(MEMBERS, MEMBERS)
 def test_a_digest_names_one_set(one: dict[bytes, int], two: dict[bytes, int]) -> None:
-    """In whatever order, and only with the same incarnations."""
-    digest = set_digest(reversed(one.items()))
-    assert digest == set_digest(one.items())
-    assert (digest == set_digest(two.items())) == (one == two)
+    """In whatever order, and only with the same incarnations, for one window and its lanes."""
+    windows = Windows(("import", "export"), ((0, 1), (1, 2)))
+    digest = set_digest(windows, 0, reversed(one.items()))
+    assert digest == set_digest(windows, 0, one.items())
+    assert (digest == set_digest(windows, 0, two.items())) == (one == two)
+    assert digest != set_digest(windows, 1, one.items())
+    assert digest != set_digest(Windows(("import",), windows.times), 0, one.items())
 
 
 async def failing(error: GatewayError | None) -> str:

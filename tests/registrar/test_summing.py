@@ -124,7 +124,7 @@ async def test_neither_party_opens_a_home_by_itself(street: Street) -> None:
         [j] = (
             await loads.words(await loads.pair(homes[0], street.centre.identity, "centre"), FIRST.asked)
         ).incarnations
-        answer = replace(nothing(FIRST), sets=(loads.set_digest([(homes[0].stream, j)]),))
+        answer = replace(nothing(FIRST), sets=(loads.set_digest(FIRST.asked, 0, [(homes[0].stream, j)]),))
         alone = await load(homes, street.centre.identity, answer)
         assert abs(alone - street.truth(FIRST, (0,))) > 2**48
 
