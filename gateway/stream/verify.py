@@ -6,12 +6,15 @@ object, and what that explains is not reported again.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from itertools import count, takewhile
 
+import numpy as np
+
 from gateway.chain.grant import Grant
+from gateway.chain.layout import Run
 from gateway.chain.windows import GrantWindows
 from gateway.errors import Refused, UsageError
 from gateway.store.bucket import Bucket
@@ -72,10 +75,10 @@ async def verify(
         no_head = tally.head is None
     except Refused as error:
         report(Problem(head_key, str(error)))
-    await _verify_chunks(reader, tally, report, on_chunk)
+    runs = await _verify_chunks(reader, tally, report, on_chunk)
     if no_head and tally.chunks:
         report(Problem(head_key, f"{head_key} is missing, and the store holds chunks"))
-    await _verify_grants(reader, tally, report)
+    await _verify_grants(reader, runs, tally, report)
     if tally.head is not None and not tally.problems:
         reader.remember(tally.head)
     return tally
@@ -83,7 +86,9 @@ async def verify(
 
 async def _verify_chunks(
     reader: StreamReader, tally: Tally, report: Callable[[Problem], None], on_chunk: Callable[[Tally], None]
-) -> None:
+) -> list[Run]:
+    """Examine all chunks and pages; the runs of the valid chunks."""
+    runs: list[Run] = []
     follower = ChainFollower.from_start(reader.descriptor, reader.descriptor_data, reader.marks(tally.head))
     pages = PageAudit(reader, tally.head, report)
     keys = listed(reader.bucket, names.chunks(reader.descriptor.stream))
@@ -98,6 +103,10 @@ async def _verify_chunks(
             else:
                 assert data is not None
                 tally.units += chunk.count
+                if runs and (runs[-1].incarnation, runs[-1].end) == (chunk.incarnation, chunk.first):
+                    runs[-1] = Run(chunk.incarnation, runs[-1].first, chunk.end)
+                else:
+                    runs.append(Run(chunk.incarnation, chunk.first, chunk.end))
                 problems = follower.follow(key, chunk, data)
                 for problem in problems:
                     report(problem)
@@ -109,9 +118,12 @@ async def _verify_chunks(
             report(problem)
     await pages.finish()
     tally.pages = pages.count
+    return runs
 
 
-async def _verify_grants(reader: StreamReader, tally: Tally, report: Callable[[Problem], None]) -> None:
+async def _verify_grants(
+    reader: StreamReader, runs: Sequence[Run], tally: Tally, report: Callable[[Problem], None]
+) -> None:
     prefix = names.grants(reader.descriptor.stream)
     folder: _Folder | None = None
     async with aclosing(objects(reader.bucket, listed(reader.bucket, prefix))) as found:
@@ -124,7 +136,8 @@ async def _verify_grants(reader: StreamReader, tally: Tally, report: Callable[[P
             if folder is None or folder.id != grant_id:
                 if folder is not None:
                     folder.finish(tally.head)
-                folder = _Folder(grant_id, await _grant(reader, grant_id), reader.descriptor, tally, report)
+                grant = await _grant(reader, grant_id)
+                folder = _Folder(grant_id, grant, reader.descriptor, runs, tally, report)
             try:
                 folder.take(key, rest, data)
             except Refused as error:
@@ -142,6 +155,7 @@ async def _grant(reader: StreamReader, grant_id: bytes) -> Grant | None:
         return None
 
 
+_BEYOND = 2**62  # all units of a stream lie below
 _IN_A_GRANT = ("day", "grant.cose", "month", "new", "revoked.cose")
 
 
@@ -153,10 +167,12 @@ class _Folder:
         grant_id: bytes,
         grant: Grant | None,
         descriptor: Descriptor,
+        runs: Sequence[Run],
         tally: Tally,
         report: Callable[[Problem], None],
     ) -> None:
         self.id = grant_id
+        self._runs = sorted(runs, key=lambda run: run.first)
         self._grant = grant
         self._descriptor = descriptor
         self._tally = tally
@@ -181,6 +197,7 @@ class _Folder:
             try:
                 bundle = check_bundle(self._descriptor, self._grant, key, data)
                 self._check_edges(key, bundle)
+                self._check_sealed(key, bundle)
             except Refused:
                 self._broken.append(first)
                 raise
@@ -201,6 +218,27 @@ class _Folder:
         if any(self._edges.get(j, edge) != edge for j, edge in edges.items()):
             raise Refused(f"{key} has edges that do not join those of the grant's other bundles")
         self._edges |= edges
+
+    def _check_sealed(self, key: str, bundle: Tokens) -> None:
+        """Refused where the bundle's tokens are of units sealed under another incarnation than the chunks
+        have: after a rolled-back ledger a store could mix what was sealed twice."""
+        if self._grant is None or not self._runs:
+            return
+        first, end = bundle.first_window, bundle.end_window(self._grant.words)
+        edges = bundle.edges or GrantWindows(self._grant).edges(first, end)
+        last = np.array([min(edge, _BEYOND) - 1 for edge in edges[1:]], dtype=np.int64)
+        run = np.searchsorted([one.first for one in self._runs], last, "right") - 1
+        inside = (run >= 0) & (last < np.array([one.end for one in self._runs])[run])
+        starts = [window - first for window, _ in bundle.sealed]
+        said = np.array([incarnation for _, incarnation in bundle.sealed], dtype=np.uint64)
+        shown = np.array([one.incarnation for one in self._runs], dtype=np.uint64)
+        at = np.searchsorted(starts, np.arange(end - first), "right") - 1
+        other = np.flatnonzero(inside & (said[at] != shown[run]))
+        if len(other):
+            raise Refused(
+                f"{key} has a token of window {first + int(other[0])} for other units than the chunks hold: "
+                "they were sealed twice, and the store mixes the two"
+            )
 
     def finish(self, head: Head | None) -> None:
         """After the last object: report what is missing. Each window must have its token in some fold. The

@@ -19,7 +19,7 @@ from gateway.provider.query import Query
 from gateway.stream.chunks import ChainFollower
 from gateway.stream.seen import Seen
 from gateway.wire import cose, names
-from gateway.wire.grant import GrantObject
+from gateway.wire.grant import GrantObject, Tokens
 from gateway.wire.stream import Chunk, Head
 from tests.provider.reading import expected, problems, read, tally_of
 from tests.stream.stream import START, Home, Provider, Signer, random_readings
@@ -457,3 +457,24 @@ class TestWithAMemory:
         [problem] = problems(other, seen)
         assert problem.key == home.chunks[-1]
         assert "is not the chunk number 12 that was seen there before" in problem.text
+
+
+def test_a_bundle_of_another_life_than_the_chunks(home: Home) -> None:
+    """The gateway signed both: units were sealed twice, and the store shows the chunks of one life and the
+    tokens of the other."""
+    for key in [key for key in home.objects if "/new/" in key]:
+        bundle = Tokens.read(home.objects[key], home.signer.public, key)
+        for at, (window, incarnation) in enumerate(bundle.sealed):
+            twin = home.fork()
+            sealed = (*bundle.sealed[:at], (window, incarnation + 7), *bundle.sealed[at + 1 :])
+            twin.objects[key] = home.signer.sign(replace(bundle, sealed=sealed))
+            (problem,) = problems(twin)
+            assert problem.key == key
+            assert f"has a token of window {window} for other units than the chunks hold" in problem.text
+
+
+def test_tokens_far_beyond_the_chunks_are_held_against_nothing(home: Home, provider: Provider) -> None:
+    grant = home.grant(provider.card, "1h")
+    far = Tokens(home.id, grant.id, 2**63, bytes(16), ((2**63, 9),))
+    home.objects[names.bundle(home.id, grant.id, 2**63)] = home.signer.sign(far)
+    assert any("is missing" in problem.text for problem in problems(home))
