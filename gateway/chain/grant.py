@@ -197,9 +197,10 @@ def open_k0(sealed: bytes, seed: bytes, grant_body: bytes) -> bytes:
 
 
 def in_words(kind: Kind, granularity: str, zone: str, lanes: Sequence[str], k_min: int | None = None) -> str:
-    """What a grant opens: "15min sums of import", "the bill of each month (Europe/Berlin) for import",
-    "a share of 15min loads of import over at least 20 homes"."""
-    windows = f"{granularity} ({zone})" if granularity.startswith(("day", "month")) else granularity
+    """What a grant opens: "15min sums of import", "the bill of each month from day 15 (Europe/Berlin) for
+    import", "a share of 15min loads of import over at least 20 homes"."""
+    spelt = granularity.replace("month-", "month from day ")
+    windows = f"{spelt} ({zone})" if granularity.startswith(("day", "month")) else granularity
     what = {
         "windows": f"{windows} sums of",
         "bill": f"the bill of each {windows} for",

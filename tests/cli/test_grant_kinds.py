@@ -260,7 +260,8 @@ async def test_bills_from_the_15th_end_with_the_dates_of_their_tariff(
     bill = ("--bill", str(tariff), "--granularity", "month-15")
     code, out, _ = await gateway(*new(provider, *bill))
     words = (
-        "the bill of each month-15 (Europe/Zurich) for import, export from 2026-06-15T00:00:00+02:00 until"
+        "the bill of each month from day 15 (Europe/Zurich) for import, export from "
+        "2026-06-15T00:00:00+02:00 until"
     )
     assert (code, f"{words} 2026-08-15T00:00:00+02:00" in out) == (0, True)
 
