@@ -365,3 +365,27 @@ def test_both_sides_weigh_the_same_steps() -> None:
         {"import": [Weight(a, b, 7)]}
     )
     assert steps_digest(listed.weights(["import"], 1000, a, b)) == steps_digest({"import": [Weight(a, b, 7)]})
+
+
+def test_bills_are_checked_for_as_long_as_the_year_matters() -> None:
+    """A grant of bills goes on for ever only where no price is named for a date beyond the year that was
+    checked, by a rule or by a list."""
+    days, first = Granularity("day", 1000, "Europe/Berlin"), month(2026, 3)[0]
+    late = first + 366 * 86_400
+    day = first // 86_400
+    checked = days.align_up(late)
+    rules = (Rule(9000, begin=600, end=660, dates=(day + 300,)), Rule(2450))
+    assert tariff().checked_end(["import"], days, first) is None
+    assert tariff(TimeOfUse(rules)).checked_end(["import"], days, first) is None
+    beyond = (replace(rules[0], dates=(day + 400,)), rules[1])
+    assert tariff(TimeOfUse(beyond)).checked_end(["import"], days, first) == checked
+    assert tariff(TimeOfUse(beyond)).checked_end(["export"], days, first) is None
+    for count, end in ((96 * 300, None), (96 * 400, checked)):
+        listed = Dynamic(first * 1000, (1,) * count)
+        assert tariff(listed).checked_end(["import"], days, first) == end
+
+
+def test_what_lies_beyond_the_calendar_has_no_price() -> None:
+    a = 300_000_000 * 900
+    with pytest.raises(UsageError, match="outside the calendar"):
+        imported(tariff(Dynamic(0, (1,)), zone="UTC"), a, a + 900)
