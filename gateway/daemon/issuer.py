@@ -35,9 +35,7 @@ from gateway.wire.names import Fold
 _log = logging.getLogger(__name__)
 _BUNDLE = 2880  # most tokens in a bundle: thirty days of quarter hours, two days of minutes
 _FOLDED = 2**16  # most tokens in a folded bundle: 18 hours of seconds, 2 MB for four lanes
-
-
-BILL_FOLDS: tuple[Fold, ...] = ("new", "month")
+_BILL_FOLDS: tuple[Fold, ...] = ("new", "month")
 
 
 class Issuer:
@@ -133,7 +131,7 @@ class Issuer:
         if served.grant.kind == "bill":
             # By itself, so that one that must wait keeps no other; and folded at once: to weigh it again, its
             # ciphertexts would have to be read back again.
-            return first + 1, BILL_FOLDS
+            return first + 1, _BILL_FOLDS
         calendar = Calendar.of(stream.layout.unit_ms, stream.start)
         for span in reversed(SPANS) if calendar is not None else ():
             assert calendar is not None

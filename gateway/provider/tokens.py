@@ -50,12 +50,8 @@ class Opener:
         async with aclosing(self.held.bundles.read(first, end)) as parts:
             async for part in parts:
                 lo, hi = (window - part.bundle.first_window for window in (part.first, part.end))
-                hidden = part.bundle.table(width)[lo:hi]
-                yield (
-                    part,
-                    hidden
-                    - masks(self._chain, part.sealed, part.first, part.end, width, part.bundle.cuts[lo:hi]),
-                )
+                tokens, cuts = part.bundle.table(width)[lo:hi], part.bundle.cuts[lo:hi]
+                yield part, tokens - masks(self._chain, part.sealed, part.first, part.end, width, cuts)
 
     async def raw(self, first: int, end: int) -> AsyncGenerator[tuple[int, bytes], None]:
         """(j, the link keys in raw token j) for each window from `first` to `end` - 1, as far as there are

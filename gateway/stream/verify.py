@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from itertools import count, takewhile
 
 import numpy as np
+from numpy.typing import NDArray
 
 from gateway.chain.grant import Grant
 from gateway.chain.layout import Run
@@ -126,6 +127,7 @@ async def _verify_grants(
 ) -> None:
     prefix = names.grants(reader.descriptor.stream)
     folder: _Folder | None = None
+    shown = _Runs(runs)
     async with aclosing(objects(reader.bucket, listed(reader.bucket, prefix))) as found:
         async for key, data in found:
             name, _, rest = key.removeprefix(prefix).partition("/")
@@ -137,7 +139,7 @@ async def _verify_grants(
                 if folder is not None:
                     folder.finish(tally.head)
                 grant = await _grant(reader, grant_id)
-                folder = _Folder(grant_id, grant, reader.descriptor, runs, tally, report)
+                folder = _Folder(grant_id, grant, reader.descriptor, shown, tally, report)
             try:
                 folder.take(key, rest, data)
             except Refused as error:
@@ -159,6 +161,25 @@ _BEYOND = 2**62  # all units of a stream lie below
 _IN_A_GRANT = ("day", "grant.cose", "month", "new", "revoked.cose")
 
 
+class _Runs:
+    """The incarnations of the units in the valid chunks."""
+
+    def __init__(self, runs: Sequence[Run]) -> None:
+        ordered = sorted(runs, key=lambda run: run.first)
+        self._firsts = np.array([min(run.first, _BEYOND) for run in ordered], dtype=np.int64)
+        self._ends = np.array([min(run.end, _BEYOND) for run in ordered], dtype=np.int64)
+        self._incarnations = np.array([run.incarnation for run in ordered], dtype=np.uint64)
+
+    def contradict(self, units: NDArray[np.int64], incarnations: NDArray[np.uint64]) -> NDArray[np.bool_]:
+        """Of each of the units, whether a chunk holds it under another incarnation than is said here."""
+        at = np.searchsorted(self._firsts, units, "right") - 1
+        found = np.zeros(len(units), dtype=np.bool_)
+        held = np.flatnonzero(at >= 0)
+        run = at[held]
+        found[held] = (units[held] < self._ends[run]) & (incarnations[held] != self._incarnations[run])
+        return found
+
+
 class _Folder:
     """The objects of one grant, which come in the order of their keys."""
 
@@ -167,12 +188,12 @@ class _Folder:
         grant_id: bytes,
         grant: Grant | None,
         descriptor: Descriptor,
-        runs: Sequence[Run],
+        runs: _Runs,
         tally: Tally,
         report: Callable[[Problem], None],
     ) -> None:
         self.id = grant_id
-        self._runs = sorted(runs, key=lambda run: run.first)
+        self._runs = runs
         self._grant = grant
         self._descriptor = descriptor
         self._tally = tally
@@ -222,18 +243,15 @@ class _Folder:
     def _check_sealed(self, key: str, bundle: Tokens) -> None:
         """Refused where the bundle's tokens are of units sealed under another incarnation than the chunks
         have: after a rolled-back ledger a store could mix what was sealed twice."""
-        if self._grant is None or not self._runs:
+        if self._grant is None:
             return
         first, end = bundle.first_window, bundle.end_window(self._grant.words)
         edges = bundle.edges or GrantWindows(self._grant).edges(first, end)
         last = np.array([min(edge, _BEYOND) - 1 for edge in edges[1:]], dtype=np.int64)
-        run = np.searchsorted([one.first for one in self._runs], last, "right") - 1
-        inside = (run >= 0) & (last < np.array([one.end for one in self._runs])[run])
         starts = [window - first for window, _ in bundle.sealed]
         said = np.array([incarnation for _, incarnation in bundle.sealed], dtype=np.uint64)
-        shown = np.array([one.incarnation for one in self._runs], dtype=np.uint64)
         at = np.searchsorted(starts, np.arange(end - first), "right") - 1
-        other = np.flatnonzero(inside & (said[at] != shown[run]))
+        other = np.flatnonzero(self._runs.contradict(last, said[at]))
         if len(other):
             raise Refused(
                 f"{key} has a token of window {first + int(other[0])} for other units than the chunks hold: "
