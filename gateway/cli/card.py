@@ -8,6 +8,7 @@ import click
 
 from gateway.cli.output import examples, json_option, local_time, print_json, printable
 from gateway.errors import UsageError
+from gateway.provider.identity import CARD_FILE, is_private
 from gateway.wire.card import Card
 
 
@@ -55,6 +56,12 @@ def checked_card(path: Path) -> bytes:
 
 
 def _read(path: Path, data: bytes) -> Card:
+    if is_private(data):
+        raise UsageError(
+            f"{path} is a SECRET key, which opens everything that was granted to its holder, and not a card: "
+            f"the card is the file {CARD_FILE} beside it. Nobody but the holder may have this file; if you "
+            "were sent it, delete it, and tell the holder to make a new key"
+        )
     return Card.read_self_signed(data, f"the card {path}")
 
 

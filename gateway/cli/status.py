@@ -6,6 +6,7 @@ import asyncio
 
 import click
 
+from gateway.cli.codes import exit_code
 from gateway.cli.config import config_option
 from gateway.cli.ledger import doubt_sentence
 from gateway.cli.output import (
@@ -20,18 +21,25 @@ from gateway.cli.output import (
 )
 from gateway.config import Config, StreamSection
 from gateway.control.client import ControlClient
-from gateway.control.documents import MeterStatus, StoreStatus
+from gateway.control.documents import MeterStatus, Status, StoreStatus
+from gateway.errors import GatewayError
 
 
 @click.command(epilog=examples("gateway status", "gateway status --json"))
 @config_option
 @json_option
-def command(config: Config, as_json: bool) -> None:
-    """Show what the running gateway reads, has sealed and has sent."""
+def command(config: Config, as_json: bool) -> int:
+    """Show what the running gateway reads, has sealed and has sent. Exit 1 while a meter's readings are not
+    sealed, 4 if no gateway runs."""
     status = asyncio.run(ControlClient(config.gateway.socket).status())
     if as_json:
         print_json(status.model_dump(exclude_unset=True))
-        return
+    else:
+        _show(status, config.stream)
+    return 0 if all(meter.sealing for meter in status.meters) else exit_code(GatewayError)
+
+
+def _show(status: Status, stream: StreamSection) -> None:
     echo(f"gateway {status.version}, signer {status.signer}, incarnation {status.incarnation}")
     if status.assurance == "software":
         echo("root: in SOFTWARE. Anyone who copies this machine's disk can open every reading")
@@ -42,7 +50,7 @@ def command(config: Config, as_json: bool) -> None:
     rows = [[m.meter, m.stream or "not begun", *_progress(m)] for m in status.meters]
     print_table(["meter", "stream", "last reading", "its clock", "sealed until", "chunks"], rows)
     for meter in status.meters:
-        begins = _begins(meter, status.now_ms, config.stream) if status.clock_trusted else None
+        begins = _begins(meter, status.now_ms, stream) if status.clock_trusted else None
         for sentence in (meter.error, meter.held, begins):
             if sentence:
                 echo(printable(sentence))

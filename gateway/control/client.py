@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -76,11 +77,18 @@ class ControlClient:
                 "update whichever is older"
             ) from None
 
+    def _group(self) -> str:
+        """The group that may use the socket: its own, or its folder's where the folder is closed too."""
+        for path in (self._socket, self._socket.parent):
+            with suppress(OSError, KeyError):
+                return path.group()
+        return "gateway"
+
     def _unavailable(self, error: Exception) -> Unavailable:
         if isinstance(error, OSError) and error.errno == errno.EACCES:  # aiohttp's, not a PermissionError
             return Unavailable(
-                f"the gateway's socket {self._socket} is closed to this user: use sudo, or run as user "
-                "gateway"
+                f"the gateway's socket {self._socket} is closed to this user: use sudo, or join the group "
+                f"{self._group()} (sudo usermod -aG {self._group()} YOU, and log in again)"
             )
         return Unavailable(
             f"no gateway answers at {self._socket}: start it (systemctl start gateway, or gateway run), "

@@ -55,6 +55,8 @@ class MeterStatus(Document):
     error: str | None
     held: str | None
     """Since when and why its readings are held."""
+    sealing: bool
+    """Whether what is read is being sealed, or will be from the stream's first unit on."""
     stream: str | None
     start_ms: int | None = None
     sealed_until_ms: int | None = None

@@ -1,4 +1,5 @@
-"""The control API: JSON over HTTP on a Unix socket, for the gateway's user and root only.
+"""The control API: JSON over HTTP on a Unix socket, for root, the gateway's user and, where it has a group of
+its own, that group.
 
     GET    /status            the status of all parts
     GET    /grants            all grants
@@ -15,7 +16,9 @@ The documents are those of `gateway.control.documents`. An error is answered wit
 from __future__ import annotations
 
 import asyncio
+import grp
 import os
+import pwd
 import socket
 from collections.abc import Awaitable, Callable, Iterable
 from pathlib import Path
@@ -181,10 +184,20 @@ def _listen(path: Path) -> socket.socket:
         # Before bind: between bind and a later chmod anybody could connect.
         os.fchmod(listener.fileno(), 0o600)
         listener.bind(str(path))
+        if _own_group():
+            path.chmod(0o660)
     except OSError as error:
         listener.close()
         raise UsageError(f"the control socket {path} cannot be opened: {error.strerror}") from None
     return listener
+
+
+def _own_group() -> bool:
+    """Whether the process's group is its user's own, such as gateway's, and not one of all users."""
+    try:
+        return grp.getgrgid(os.getegid()).gr_name == pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:
+        return False
 
 
 def _answer(document: Document, status: int = 200) -> web.Response:

@@ -7,6 +7,7 @@ import os
 import secrets
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from pathlib import Path
 
 from gateway.config import Config, MeterSection, location
 from gateway.config.wiring import endpoints, explained, open_meters
@@ -16,14 +17,18 @@ from gateway.ledger.ledger import Ledger
 from gateway.meters.reading import Plausibility
 from gateway.store.opening import open_bucket
 
+_LEAST_ROOM = 4 << 20  # bytes: SQLite's write-ahead log alone takes as much
+
 
 @dataclass(frozen=True, slots=True)
 class Diagnosis:
-    """The result for one part: whether it is in order, and a sentence."""
+    """The result for one part: whether it is in order, and a sentence. `sealing` is False where readings are
+    not sealed until the part is in order."""
 
     part: str
     ok: bool
     sentence: str
+    sealing: bool = True
 
 
 async def examine(config: Config) -> AsyncIterator[Diagnosis]:
@@ -44,7 +49,7 @@ def _clock(config: Config) -> Diagnosis:
         "not synchronised, so readings wait and nothing is sealed: make sure that the machine reaches a time "
         'server (timedatectl status), or set clock.source = "host" if something else keeps this clock right'
     )
-    return Diagnosis("clock", False, advice)
+    return _stops("clock", advice)
 
 
 async def _root(config: Config) -> Diagnosis:
@@ -57,15 +62,15 @@ async def _root(config: Config) -> Diagnosis:
 
         health = await inspect(config.trust.tcti)
     except ImportError:
-        return Diagnosis("TPM", False, "its libraries are not installed; run provisioning/install.sh")
+        return _stops("TPM", "its libraries are not installed; run provisioning/install.sh")
     except GatewayError as error:
-        return Diagnosis("TPM", False, str(error))
+        return _stops("TPM", str(error))
     what = f"{health.manufacturer}, firmware {health.firmware}, TPM 2.0 revision {health.revision}"
     if health.missing:
         missing = ", ".join(health.missing)
-        return Diagnosis("TPM", False, f"{what}, lacks {missing}: the gateway cannot use this model")
+        return _stops("TPM", f"{what}, lacks {missing}: the gateway cannot use this model")
     if health.lockout:
-        return Diagnosis("TPM", False, f"{what}, in lockout: run tpm2_dictionarylockout --clear-lockout")
+        return _stops("TPM", f"{what}, in lockout: run tpm2_dictionarylockout --clear-lockout")
     return Diagnosis("TPM", True, what)
 
 
@@ -74,14 +79,14 @@ async def _meters(config: Config) -> AsyncIterator[Diagnosis]:
         endpoints(config.meter)
     except UsageError as error:
         for sentence in str(error).splitlines():
-            yield Diagnosis("meters", False, sentence)
+            yield _stops("meters", sentence)
         return
     for section in config.meter:
         part = f"meter {section.name}"
         try:
             probe = await _probe(section, config)
         except GatewayError as error:
-            yield Diagnosis(part, False, _about(part, str(explained(error))))
+            yield _stops(part, _about(part, str(explained(error))))
         else:
             yield Diagnosis(part, probe.plausible, _about(part, probe.sentence))
 
@@ -108,9 +113,11 @@ async def _ledger(config: Config) -> Diagnosis:
     if not await asyncio.to_thread(path.exists):
         parent = config.gateway.state
         if not await asyncio.to_thread(os.access, parent if parent.exists() else parent.parent, os.W_OK):
-            return Diagnosis(
-                "ledger", False, f"{parent} cannot be written by this user: use sudo, or run as user gateway"
+            return _stops(
+                "ledger", f"{parent} cannot be written by this user: use sudo, or run as user gateway"
             )
+        if (full := _full(parent)) is not None:
+            return _stops("ledger", full)
         return Diagnosis("ledger", True, f"none yet; the first run creates {path}")
     try:
         ledger = await Ledger.open(path, reading=True)
@@ -123,11 +130,11 @@ async def _ledger(config: Config) -> Diagnosis:
     except NotMigrated as error:  # expected after an update, until the gateway has started again
         return Diagnosis("ledger", True, str(error))
     except LedgerError as error:
-        return Diagnosis("ledger", False, str(error))
+        return _stops("ledger", str(error))
     if wrong is not None:
-        return Diagnosis(
-            "ledger", False, f"{path} is damaged: {wrong}. Stop the gateway and restore the latest backup"
-        )
+        return _stops("ledger", f"{path} is damaged: {wrong}. Stop the gateway and restore the latest backup")
+    if (full := _full(path.parent)) is not None:
+        return _stops("ledger", full)
     if doubts:
         return Diagnosis(
             "ledger",
@@ -136,6 +143,24 @@ async def _ledger(config: Config) -> Diagnosis:
             "what was sealed since, or `gateway ledger confirm` says that this ledger is the newest",
         )
     return Diagnosis("ledger", True, f"intact; {waiting} objects wait to be sent")
+
+
+def _full(folder: Path) -> str | None:
+    """A sentence where the disk that holds `folder`, or will, has no room; None where it has."""
+    while not folder.exists():
+        folder = folder.parent
+    free = os.statvfs(folder)
+    if (room := free.f_bavail * free.f_frsize) >= _LEAST_ROOM:
+        return None
+    return (
+        f"the disk of {folder} is full ({room >> 20} MiB are free): nothing more can be sealed; free some "
+        "space on it"
+    )
+
+
+def _stops(part: str, sentence: str) -> Diagnosis:
+    """What is wrong with a part without which nothing is sealed."""
+    return Diagnosis(part, False, sentence, sealing=False)
 
 
 async def _store(config: Config) -> Diagnosis:

@@ -121,4 +121,4 @@ class Line:
         except (LedgerError, TrustError) as error:
             self._faults.report(str(error))
         else:
-            self._faults.clear(f"meter {self.sealer.meter}: units are durable again")
+            self._faults.clear(f"meter {self.sealer.meter}: sealing goes on, units are durable again")

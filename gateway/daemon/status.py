@@ -89,12 +89,14 @@ class StatusReporter:
     async def _meter(self, name: str) -> MeterStatus:
         reader, line = self._readers[name], self._lines[name]
         stream = line.sealer.stream
+        error, held = reader.fault or line.fault, line.sealer.held()
         status = MeterStatus(
             meter=name,
             read_ms=None if reader.last_wall is None else reader.last_wall // 1_000_000,
             meter_ahead_ms=None if reader.meter_ahead is None else reader.meter_ahead // 1_000_000,
-            error=reader.fault or line.fault,
-            held=line.sealer.held(),
+            error=error,
+            held=held,
+            sealing=error is None and held is None and self._clock.trusted(),
             stream=None if stream is None else stream.id.hex(),
         )
         if stream is None:

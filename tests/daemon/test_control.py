@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import base64
+import grp
 import io
 import json
 import os
+import pwd
 import stat
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -108,13 +110,25 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "run" / "s"
 
 
-async def test_only_its_user_can_open_the_socket(home: Home, path: Path) -> None:
-    before = os.umask(0)
+@pytest.mark.parametrize("umask", [0, 0o077])
+@pytest.mark.parametrize(("group", "mode"), [("its user's", 0o660), ("of all users", 0o600), (None, 0o600)])
+async def test_only_its_user_and_a_group_of_its_own_can_open_the_socket(
+    home: Home, path: Path, monkeypatch: pytest.MonkeyPatch, umask: int, group: str | None, mode: int
+) -> None:
+    user = pwd.getpwuid(os.geteuid()).pw_name
+
+    def named(gid: int) -> grp.struct_group:
+        if group is None:
+            raise KeyError(gid)
+        return grp.struct_group([user if group == "its user's" else "users", "x", gid, []])
+
+    monkeypatch.setattr(grp, "getgrgid", named)
+    before = os.umask(umask)
     try:
         async with home, asking(home, path):
-            assert stat.S_IMODE(path.stat().st_mode) == 0o600
+            assert stat.S_IMODE(path.stat().st_mode) == mode
         async with home, asking(home, path):  # what an earlier run left behind is replaced
-            assert stat.S_IMODE(path.stat().st_mode) == 0o600
+            assert stat.S_IMODE(path.stat().st_mode) == mode
     finally:
         os.umask(before)
 
@@ -147,6 +161,7 @@ async def test_status_before_anything_was_read(home: Home, path: Path) -> None:
                 "meter_ahead_ms": None,
                 "error": None,
                 "held": None,
+                "sealing": False,
                 "stream": None,
             }
         ]
@@ -178,6 +193,7 @@ async def test_status_of_a_gateway_at_work(home: Home, path: Path) -> None:
         assert meter == {
             "meter": "main",
             "read_ms": None,
+            "sealing": False,
             "stream": stream.id.hex(),
             "start_ms": stream.start * 1000,
             "sealed_until_ms": position.next_unit * 1000,

@@ -414,7 +414,7 @@ async def test_a_full_disk_takes_nothing_and_harms_nothing(path: Path) -> None:
         before = await dump(database)
         large = Outgoing("chunk", "k", bytes(50_000))
         for _ in range(3):
-            with pytest.raises(LedgerError, match="full"):
+            with pytest.raises(LedgerError, match="the disk is full: free some space"):
                 await ledger.enqueue(STREAM.id, [Outgoing("tokens", "j", b"small"), large])
             assert await dump(database) == before
         await ledger.confirm([1])  # what frees pages still goes

@@ -15,7 +15,7 @@ import click
 
 from gateway.cli.config import DEFAULT_FILE
 from gateway.cli.meters.options import meter_options, section, tell_warnings
-from gateway.cli.output import examples, kwh, local_time, offset, printable, ruled_table
+from gateway.cli.output import JSON_KEYS, examples, kwh, local_time, offset, printable, ruled_table
 from gateway.config import Config, MeterSection
 from gateway.config.wiring import explained, open_meters
 from gateway.errors import GatewayError, MeterError, UsageError
@@ -142,9 +142,8 @@ async def _read_once(meters: Mapping[str, Meter], show: Any) -> None:
 
 
 def _print_json(reading: Reading) -> None:
-    keys = {"import": "import_mwh", "export": "export_mwh", "power": "power_w"}
     document: dict[str, object] = {"meter": reading.meter, "time_ms": reading.wall // _MS}
-    document |= {key: reading.registers[lane] for lane, key in keys.items() if lane in reading.registers}
+    document |= {JSON_KEYS[lane]: value for lane, value in reading.registers.items()}
     if reading.meter_time is not None:
         document["clock_ahead_ms"] = (reading.meter_time - reading.wall) // _MS
     click.echo(json.dumps(document))
