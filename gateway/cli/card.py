@@ -47,6 +47,11 @@ def show(path: Path, as_json: bool) -> None:
     click.echo(f"fingerprint  {card.fingerprint}")
 
 
+def read_card(path: Path) -> Card:
+    """The card in a file. The errors are those of `checked_card`."""
+    return _read(path, _bytes(path))
+
+
 def checked_card(path: Path) -> bytes:
     """The bytes of a card file. UsageError if it cannot be read, Refused if it is not a card that its own key
     has signed."""

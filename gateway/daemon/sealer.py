@@ -57,7 +57,7 @@ class Sealer:
         self.meter = meter
         self._stream: Stream | None = None
         self._layout = layout
-        self._lanes = lanes
+        self.lanes = lanes
         self._ledger = ledger
         self._root = root
         self._clock = clock
@@ -119,7 +119,7 @@ class Sealer:
     async def resume(self, stream: Stream) -> None:
         """Continue a stream that an earlier run began. UsageError where its layout or lanes are not those
         configured."""
-        if (stream.layout, stream.lanes) != (self._layout, self._lanes):
+        if (stream.layout, stream.lanes) != (self._layout, self.lanes):
             raise UsageError(
                 f"meter {self.meter}: its stream was begun with unit_ms = {stream.layout.unit_ms}, "
                 f"link_units = {stream.layout.link_units} and lanes {', '.join(stream.lanes)}: "
@@ -129,7 +129,7 @@ class Sealer:
         state = ring.vault.open(await self._ledger.state(stream.id), _place(stream.id))
         self._sampler = Sampler(
             self._layout,
-            self._lanes,
+            self.lanes,
             stream.start,
             SamplerState.from_bytes(state),
             rollover=self._rollover,
@@ -181,7 +181,7 @@ class Sealer:
         """The ciphertexts of units, cut at link borders."""
         for n, x, y in self._layout.split(units.first, units.first + len(units)):
             rows = []
-            for lane in self._lanes:
+            for lane in self.lanes:
                 d = units.lanes[lane][x - units.first : y - units.first].view(np.uint64)
                 rows.append(seal(link_words(self._incarnation, n, lane), self._layout.position(x), d))
             yield Sealed(self._incarnation, x, np.stack(rows))
@@ -191,13 +191,13 @@ class Sealer:
         descriptor = Descriptor(
             stream=stream_id,
             layout=self._layout,
-            lanes=tuple(LANES[lane] for lane in self._lanes),
+            lanes=tuple(LANES[lane] for lane in self.lanes),
             start=start,
             signing_key=self._root.public_key,
             assurance=self._root.assurance,
         )
         self._descriptor = await sign(self._root, descriptor)
-        return Stream(stream_id, self.meter, self._layout, self._lanes, start, cose.digest(self._descriptor))
+        return Stream(stream_id, self.meter, self._layout, self.lanes, start, cose.digest(self._descriptor))
 
     async def _ring(self, stream: bytes) -> KeyRing:
         if stream not in self._rings:

@@ -69,17 +69,17 @@ class Session:
         self._root = root
         self._ledger = ledger
         self._readers = {meter.name: ReaderState() for meter in config.meter}
-        self._lines: dict[str, Line] = {}
+        self.lines: dict[str, Line] = {}
         self._meters: dict[str, Meter] = {}
         self._rings: dict[bytes, KeyRing] = {}
         self._grants = grants = GrantBook(ledger, clock)
         ciphertexts = Ciphertexts(ledger, bucket, clock, root.public_key)
         self._doubts = doubts = Doubts(ledger, clock)
         self._issuer = Issuer(ledger, root, self._rings, grants, ciphertexts, doubts)
-        self._granter = Granter(ledger, root, clock, self._rings, grants, self._issuer, doubts)
+        self.granter = Granter(ledger, root, clock, self._rings, grants, self._issuer, doubts)
         self._rollback = RollbackCheck(ledger, bucket, clock, root)
-        self._publisher = Publisher(ledger, bucket, clock, self._rollback)
-        self._control = Control(ledger, grants, self._granter, self._issuer, self.status)
+        self.publisher = Publisher(ledger, bucket, clock, self._rollback)
+        self._control = Control(ledger, grants, self.granter, self._issuer, self.status)
 
     async def open(self) -> None:
         """Draw the incarnation, and continue the streams where the ledger ends."""
@@ -92,7 +92,7 @@ class Session:
         finisher = self._finisher()
         for section in self._config.meter:
             sealer = self._sealer(section, self._meters[section.name].rollover)
-            self._lines[section.name] = line = Line(sealer, finisher, self._clock)
+            self.lines[section.name] = line = Line(sealer, finisher, self._clock)
             if section.name in streams:
                 stream = streams.pop(section.name)
                 regained = self._regained if self._regained and self._regained.stream == stream.id else ()
@@ -104,12 +104,12 @@ class Session:
             ledger=self._ledger,
             root=self._root,
             clock=self._clock,
-            publisher=self._publisher,
+            publisher=self.publisher,
             rollback=self._rollback,
             grants=self._grants,
             issuer=self._issuer,
             readers=self._readers,
-            lines=self._lines,
+            lines=self.lines,
         )
         for stream in streams.values():  # of meters that are gone: what they left open is still sent
             await finisher.catch_up(stream)
@@ -121,7 +121,7 @@ class Session:
             tasks.create_task(self._control.serve(self._config.gateway.socket))
             tasks.create_task(self._publish())
             for section in self._config.meter:
-                line = self._lines[section.name]
+                line = self.lines[section.name]
                 tasks.create_task(line.run(self._config.gateway.commit_seconds))
                 tasks.create_task(
                     read_forever(
@@ -136,12 +136,12 @@ class Session:
 
     async def _publish(self) -> None:
         try:
-            await self._publisher.run()
+            await self.publisher.run()
         except StoreAhead as ahead:
             (stream,) = [stream for stream in await self._ledger.streams() if stream.id == ahead.stream]
             ring = await KeyRing.open(self._root, stream.id)
             takeover = Takeover(self._ledger, self._bucket, self._clock, self._root, stream, ring)
-            read = await self._publisher.wait_for(ahead, takeover.read)
+            read = await self.publisher.wait_for(ahead, takeover.read)
             raise TakeoverDue(ahead, takeover, read) from None
 
     def _finisher(self) -> Finisher:

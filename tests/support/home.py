@@ -184,7 +184,7 @@ class Home:
 
     @property
     def granter(self) -> Granter:
-        return self.session._granter
+        return self.session.granter
 
     @property
     def issuer(self) -> Issuer:
@@ -192,7 +192,7 @@ class Home:
 
     @property
     def publisher(self) -> Publisher:
-        return self.session._publisher
+        return self.session.publisher
 
     def sealer(self, meter: str = "main") -> Sealer:
         return self.line(meter).sealer
@@ -205,7 +205,7 @@ class Home:
         return rollover
 
     def line(self, meter: str = "main") -> Line:
-        return self.session._lines[meter]
+        return self.session.lines[meter]
 
     async def stream(self, meter: str = "main") -> Stream:
         (found,) = [stream for stream in await self.ledger.streams() if stream.meter == meter]
