@@ -196,9 +196,7 @@ async def test_a_migration_that_finds_no_room_leaves_the_ledger_as_it_was(
 
     with monkeypatch.context() as patch:
         patch.setattr(sqlite3, "connect", full)
-        with pytest.raises(
-            LedgerError, match=f"from version {version} to {VERSION}: database or disk is full"
-        ):
+        with pytest.raises(LedgerError, match=f"from version {version} to {VERSION}: the disk is full"):
             await Ledger.open(path)
     assert before is None or found(path) == before
     await opened(path)

@@ -40,7 +40,7 @@ _PURPOSE = "a simulated history"
 )
 @store_options
 @click.option("--state", "folder", required=True, type=_FOLDER, help="A folder for the homes' own files.")
-@click.option("--days", default=400, show_default=True, type=click.IntRange(1, 10_000))
+@click.option("--days", default=400, show_default=True, type=click.IntRange(1, 10_000), help="How many.")
 @click.option("--until", type=click.DateTime(["%Y-%m-%d"]), help="The day after the last.  [default: today]")
 @click.option("--homes", default=1, show_default=True, type=click.IntRange(1, 10_000), help="How many.")
 @click.option("--seed", default=1, show_default=True, type=click.IntRange(min=1), help="Of the first home.")
