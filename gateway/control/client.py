@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
@@ -17,6 +18,7 @@ from gateway.control.documents import (
     GrantRequest,
     GrantStatus,
     MeterConsent,
+    ReadingStatus,
     Status,
 )
 from gateway.errors import GatewayError, Unavailable
@@ -35,6 +37,26 @@ class ControlClient:
     async def status(self) -> Status:
         """The status of all parts of the gateway."""
         return await self._ask(TypeAdapter(Status), "GET", "/status")
+
+    async def readings(self) -> tuple[ReadingStatus, ...]:
+        """What each meter showed when it was last read."""
+        return await self._ask(TypeAdapter(tuple[ReadingStatus, ...]), "GET", "/readings")
+
+    async def readings_if_running(self) -> tuple[ReadingStatus, ...]:
+        """As `readings`; none where no gateway runs. Unavailable only where this user may not ask."""
+        try:
+            return await self.readings()
+        except Unavailable:
+            if self._open():
+                return ()
+            raise
+
+    def _open(self) -> bool:
+        """Whether this user may use the socket, or there is none."""
+        try:
+            return not self._socket.exists() or os.access(self._socket, os.R_OK | os.W_OK)
+        except PermissionError:
+            return False
 
     async def grants(self) -> tuple[GrantStatus | GrantRecordStatus, ...]:
         """All grants, revoked ones too."""

@@ -64,6 +64,20 @@ class MeterStatus(Document):
     chunks: int = 0
 
 
+class ReadingStatus(Document):
+    """What a meter showed when it was last read in this run; `registers` is None where it has not been."""
+
+    meter: str
+    wall_ns: int | None = None
+    age_ns: int | None = None
+    registers: dict[str, int] | None = Field(default=None, repr=False)
+    """By lane: energy in mWh, power in W."""
+    meter_time_ns: int | None = None
+    """Its own clock then, where it sends it."""
+    error: str | None = None
+    """What has kept it from being read since."""
+
+
 class DoubtStatus(Document):
     """A stream's units in doubt: another copy of the ledger may have sealed them, and their tokens wait."""
 

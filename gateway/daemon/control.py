@@ -2,6 +2,7 @@
 its own, that group.
 
     GET    /status            the status of all parts
+    GET    /readings          what each meter showed when it was last read
     GET    /grants            all grants
     POST   /grants            make one; if the consent check finds something, only with "confirmed"; the first
                               to a card only with its fingerprint; with "dry_run" only say what is found
@@ -36,6 +37,7 @@ from gateway.control.documents import (
     GrantStatus,
     MeterConsent,
     OfferStatus,
+    ReadingStatus,
     Status,
     StrangerStatus,
 )
@@ -71,12 +73,14 @@ class Control:
         granter: Granter,
         issuer: Issuer,
         status: Callable[[], Awaitable[Status]],
+        readings: Callable[[], Iterable[ReadingStatus]],
     ) -> None:
         self._ledger = ledger
         self._grants = grants
         self._granter = granter
         self._issuer = issuer
         self._status = status
+        self._readings = readings
 
     async def serve(self, path: Path) -> None:
         """Answer at the socket `path` until cancelled. A socket that an earlier run left behind is
@@ -85,6 +89,7 @@ class Control:
         app.add_routes(
             [
                 web.get("/status", self._get_status),
+                web.get("/readings", self._get_readings),
                 web.get("/grants", self._get_grants),
                 web.post("/grants", self._post_grant),
                 web.delete("/grants/{id}", self._delete_grant),
@@ -103,6 +108,9 @@ class Control:
 
     async def _get_status(self, request: web.Request) -> web.Response:
         return _answer(await self._status())
+
+    async def _get_readings(self, request: web.Request) -> web.Response:
+        return _answers(self._readings())
 
     async def _get_grants(self, request: web.Request) -> web.Response:
         streams = await self._ledger.streams()

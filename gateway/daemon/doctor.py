@@ -11,7 +11,9 @@ from pathlib import Path
 
 from gateway.config import Config, MeterSection, location
 from gateway.config.wiring import endpoints, explained, open_meters
-from gateway.errors import GatewayError, LedgerError, NotMigrated, UsageError
+from gateway.control.client import ControlClient
+from gateway.control.documents import ReadingStatus
+from gateway.errors import GatewayError, LedgerError, MeterError, NotMigrated, Unavailable, UsageError
 from gateway.host.clock import SystemClock
 from gateway.ledger.ledger import Ledger
 from gateway.meters.reading import Plausibility
@@ -81,14 +83,32 @@ async def _meters(config: Config) -> AsyncIterator[Diagnosis]:
         for sentence in str(error).splitlines():
             yield _stops("meters", sentence)
         return
+    try:
+        running = {one.meter: one for one in await ControlClient(config.gateway.socket).readings_if_running()}
+    except Unavailable as error:
+        yield Diagnosis("meters", False, str(error))
+        return
     for section in config.meter:
         part = f"meter {section.name}"
+        if section.name in running:
+            yield _read_by_the_gateway(part, running[section.name])
+            continue
         try:
             probe = await _probe(section, config)
         except GatewayError as error:
             yield _stops(part, _about(part, str(explained(error))))
         else:
             yield Diagnosis(part, probe.plausible, _about(part, probe.sentence))
+
+
+def _read_by_the_gateway(part: str, reading: ReadingStatus) -> Diagnosis:
+    """The running gateway's own word on a meter: its port is not this process's to open."""
+    if reading.error is not None:
+        return _stops(part, _about(part, str(explained(MeterError(reading.error)))))
+    if reading.registers is None or reading.age_ns is None:
+        return Diagnosis(part, True, "the running gateway waits for its first reading")
+    told = ", ".join(reading.registers)
+    return Diagnosis(part, True, f"read by the running gateway {reading.age_ns / 1e9:.0f} s ago: {told}")
 
 
 async def _probe(section: MeterSection, config: Config) -> Plausibility:

@@ -10,7 +10,7 @@ import gateway
 from gateway.chain.layout import Layout
 from gateway.config import Config, MeterSection
 from gateway.config.wiring import open_meters
-from gateway.control.documents import Status
+from gateway.control.documents import ReadingStatus, Status
 from gateway.daemon.chunker import Chunker
 from gateway.daemon.ciphertexts import Ciphertexts
 from gateway.daemon.control import Control
@@ -79,7 +79,7 @@ class Session:
         self.granter = Granter(ledger, root, clock, self._rings, grants, self._issuer, doubts)
         self._rollback = RollbackCheck(ledger, bucket, clock, root)
         self.publisher = Publisher(ledger, bucket, clock, self._rollback)
-        self._control = Control(ledger, grants, self.granter, self._issuer, self.status)
+        self._control = Control(ledger, grants, self.granter, self._issuer, self.status, self.readings)
 
     async def open(self) -> None:
         """Draw the incarnation, and continue the streams where the ledger ends."""
@@ -181,3 +181,7 @@ class Session:
     async def status(self) -> Status:
         """The status of all parts."""
         return await self._reporter.status()
+
+    def readings(self) -> tuple[ReadingStatus, ...]:
+        """What each meter showed when it was last read."""
+        return self._reporter.readings()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import gateway
-from gateway.control.documents import DoubtStatus, MeterStatus, Status, StoreStatus
+from gateway.control.documents import DoubtStatus, MeterStatus, ReadingStatus, Status, StoreStatus
 from gateway.daemon.grants import GrantBook
 from gateway.daemon.issuer import Issuer
 from gateway.daemon.line import Line
@@ -66,6 +66,23 @@ class StatusReporter:
             meters=tuple([await self._meter(name) for name in self._lines]),
             faults=(*self._rollback.faults, *await self._grants.faults()),
             doubts=await self._doubts(),
+        )
+
+    def readings(self) -> tuple[ReadingStatus, ...]:
+        """What each meter showed when it was last read."""
+        return tuple(self._reading(name) for name in self._lines)
+
+    def _reading(self, name: str) -> ReadingStatus:
+        reading, error = self._readers[name].latest, self._readers[name].fault
+        if reading is None:
+            return ReadingStatus(meter=name, error=error)
+        return ReadingStatus(
+            meter=name,
+            wall_ns=reading.wall,
+            age_ns=self._clock.monotonic() - reading.monotonic,
+            registers=dict(reading.registers),
+            meter_time_ns=reading.meter_time,
+            error=error,
         )
 
     async def _doubts(self) -> tuple[DoubtStatus, ...]:

@@ -14,14 +14,20 @@ import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import aclosing
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from gateway.cli.main import main
+from gateway.cli.meters.read import RunningGateway
+from gateway.control.client import ControlClient
+from gateway.host.clock import SystemClock
 from gateway.ledger.ledger import Ledger
 from gateway.ledger.migrations import VERSION
+from gateway.meters.reader import ReaderState
+from gateway.meters.reading import Reading
 from tests.ledger.values import written
 from tests.meters.bench import device, sdm630, tcp_server
 from tests.support.home import LINK_UNITS, Home
@@ -503,6 +509,51 @@ async def test_the_doctor_looks_beside_a_running_gateway(home: Home, gateway: Ru
     assert found["ledger"] == (True, f"intact; {await home.ledger.backlog()} objects wait to be sent")
     await home.runs(LINK_UNITS)
     assert home.line().fault is None
+
+
+async def test_the_running_gateway_is_asked_for_its_meters(home: Home, gateway: Run) -> None:
+    """Their ports are its own: at the configured one nothing answers here."""
+    await home.runs(2 * LINK_UNITS)
+    reader = home.session._readers["main"]
+    _, found = await findings(gateway)
+    assert found["meter main"] == (True, "the running gateway waits for its first reading")
+    wall, monotonic = home.clock.wall(), home.clock.monotonic()
+    reader.latest = Reading("main", {"import": 5, "power": -7}, wall, monotonic, None, wall + 2 * 10**9)
+    home.clock.pass_s(3)
+    _, found = await findings(gateway)
+    assert found["meter main"] == (True, "read by the running gateway 3 s ago: import, power")
+    code, out, err = await gateway("meters", "read", "main", "--once", "--json")
+    assert (code, err) == (0, "")
+    assert json.loads(out) == {
+        "meter": "main",
+        "time_ms": wall // 10**6,
+        "import_mwh": 5,
+        "power_w": -7,
+        "clock_ahead_ms": 2000,
+    }
+    reader.fault = "meter main does not answer"
+    code, found = await findings(gateway)
+    assert (code, found["meter main"]) == (1, (False, "does not answer"))
+    reader.latest = None
+    code, out, err = await gateway("meters", "read", "--once")
+    assert (code, out, err) == (4, "", "gateway: meter main does not answer\n")
+
+
+async def test_readings_of_the_running_gateway_are_shown_as_they_come(home: Home, tmp_path: Path) -> None:
+    reader = home.session._readers["main"]
+    names = ["main"]
+    running = RunningGateway(ControlClient(tmp_path / "s"), names, SystemClock("host"))
+    states = {"main": ReaderState()}
+    seen: list[int] = []
+    async with aclosing(running.new(states)) as news:
+        async for reading in news:
+            if reading is not None:
+                seen.append(reading.registers["import"])
+            if len(seen) == 3:
+                break
+            wall = home.clock.wall() + len(seen)
+            reader.latest = Reading("main", {"import": len(seen)}, wall, home.clock.monotonic())
+    assert seen == [0, 1, 2]
 
 
 async def test_the_doctor_finds_what_is_ill(gateway: Run, tmp_path: Path) -> None:

@@ -252,7 +252,8 @@ async def test_scan_finds_ids_and_profiles() -> None:
     display = Display(Home(3, NOON_S), sheet_of(modbus_model("carlo-gavazzi-em111")), DrivenClock())
     async with tcp_server(devices({2: display})) as port:
         code, out, err = await run("scan", *at(port), "--ids", "1-3", "--json")
-        assert (code, err) == (0, "")
+        assert code == 0  # it listens shortly, and again once the first id has not answered
+        assert err == f"listening at 127.0.0.1:{port} for 3 s\nlistening at 127.0.0.1:{port} for 11 s\n"
         (found,) = json.loads(out)["found"]
         assert (found["at"], found["settings"], found["device_id"]) == (f"127.0.0.1:{port}", None, 2)
         assert "carlo-gavazzi-em111" in found["profiles"]
@@ -314,7 +315,8 @@ async def simulated(*args: str) -> AsyncIterator[int]:
 async def test_scan_hears_what_a_converter_passes_on() -> None:
     async with simulated("sml") as port:
         several = ("--profile", "sml-generic", "--profile", "emh-ehzb", "--profile", "dsmr-5")
-        code, out, _ = await run("scan", *at(port), "--ids", "1", *several)
+        code, out, err = await run("scan", *at(port), *several)  # with no device id tried
+        assert err == f"listening at 127.0.0.1:{port} for 3 s\n"
         assert (code, out.splitlines()) == (
             0,
             [
@@ -366,7 +368,7 @@ async def test_an_interrupted_scan_shows_what_it_found() -> None:
         await until(lambda: 2 in asked, 30)
         process.send_signal(signal.SIGINT)
         out, err = await asyncio.wait_for(process.communicate(), 30)
-    assert (process.returncode, err) == (130, b"")
+    assert (process.returncode, err) == (130, f"listening at 127.0.0.1:{port} for 3 s\n".encode())
     assert [one["device_id"] for one in json.loads(out)["found"]] == [1]
 
 

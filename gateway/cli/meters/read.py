@@ -6,7 +6,8 @@ import asyncio
 import json
 import signal
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Mapping, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,7 @@ from gateway.cli.meters.options import meter_options, section, tell_warnings
 from gateway.cli.output import JSON_KEYS, examples, kwh, local_time, offset, printable, ruled_table
 from gateway.config import Config, MeterSection
 from gateway.config.wiring import explained, open_meters
+from gateway.control.client import ControlClient
 from gateway.errors import GatewayError, MeterError, UsageError
 from gateway.host.clock import Clock, SystemClock
 from gateway.meters.reader import ReaderState, read_forever
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
 _NS, _MS = 1_000_000_000, 1_000_000
+_ASK_S = 0.25  # between two questions to a running gateway
+_FIRST_READING_NS = 30 * _NS
 
 
 @click.command(
@@ -55,12 +59,17 @@ def command(
 ) -> None:
     """Show the readings of the configured meter NAME, of all configured meters, or of the meter that the
     options describe: power, import and export, their age, and how far the meter's clock is off. Until
-    Ctrl-C."""
+    Ctrl-C. While the gateway runs it is asked for the readings of its meters, whose ports are its own."""
     if profile_id is None:
         if any(place.values()):
             raise UsageError("give the meter's model with --profile: `gateway meters scan` finds it")
         loaded = Config.load(config)
         sections, clock = _named(name, config, loaded), SystemClock(loaded.clock.source)
+        names = [one.name for one in sections]
+        gateway = RunningGateway(ControlClient(loaded.gateway.socket), names, clock)
+        if asyncio.run(gateway.reads()):
+            asyncio.run(_read_from(gateway, names, clock, once, as_json))
+            return
         meters = open_meters(sections, clock, state=loaded.gateway.state)
     else:
         if name is not None:
@@ -80,6 +89,57 @@ def _named(name: str | None, config: Path, loaded: Config) -> tuple[MeterSection
     return sections
 
 
+class RunningGateway:
+    """The running gateway, asked for the readings of the meters `names`."""
+
+    def __init__(self, client: ControlClient, names: Sequence[str], clock: Clock) -> None:
+        self._client = client
+        self._names = names
+        self._clock = clock
+
+    async def reads(self) -> bool:
+        """Whether a gateway runs that reads all of these meters. Unavailable where it may not be asked."""
+        return set(self._names) <= {one.meter for one in await self._client.readings_if_running()}
+
+    async def once(self) -> list[Reading]:
+        """A reading of each meter: its last, or else its next. MeterError where there comes none."""
+        states = {name: ReaderState() for name in self._names}
+        found: dict[str, Reading] = {}
+        begin = self._clock.monotonic()
+        async with aclosing(self.new(states)) as news:
+            async for reading in news:
+                if reading is not None:
+                    found[reading.meter] = reading
+                for name in self._names:
+                    if name not in found and (fault := states[name].fault) is not None:
+                        raise MeterError(fault)
+                if len(found) == len(self._names):
+                    return [found[name] for name in self._names]
+                if self._clock.monotonic() - begin > _FIRST_READING_NS:
+                    break
+        missing = ", ".join(name for name in self._names if name not in found)
+        raise MeterError(f"the running gateway has not read meter {missing} yet: `gateway status` says more")
+
+    async def new(self, states: Mapping[str, ReaderState]) -> AsyncGenerator[Reading | None, None]:
+        """Each reading, as the gateway makes it, and None whenever it was asked; `states` is kept up to
+        date."""
+        last: dict[str, int] = {}
+        while True:
+            for one in await self._client.readings():
+                if one.meter not in states:
+                    continue
+                states[one.meter].fault = one.error
+                if one.registers is None or one.wall_ns is None or last.get(one.meter) == one.wall_ns:
+                    continue
+                last[one.meter] = one.wall_ns
+                taken = self._clock.monotonic() - (one.age_ns or 0)
+                ahead = None if one.meter_time_ns is None else one.meter_time_ns - one.wall_ns
+                states[one.meter].meter_ahead = ahead
+                yield Reading(one.meter, one.registers, one.wall_ns, taken, None, one.meter_time_ns)
+            yield None
+            await self._clock.sleep(_ASK_S)
+
+
 @dataclass(slots=True)
 class _Screen:
     """The last reading of each meter, how reading is going, and the last warning since."""
@@ -97,12 +157,46 @@ class _Screen:
 async def _read(
     meters: Mapping[str, Meter], sections: tuple[MeterSection, ...], clock: Clock, once: bool, as_json: bool
 ) -> None:
-    show = _print_json if as_json else _print_line
     if once:
         tell_warnings()
-        await _read_once(meters, show)
+        await _read_once(meters, _print_json if as_json else _print_line)
         return
-    screen = _Screen({name: ReaderState() for name in meters})
+
+    def reading(screen: _Screen, deliver: Callable[[Reading], None]) -> list[Coroutine[None, None, None]]:
+        return [
+            read_forever(meters[one.name], clock, one.interval_s, deliver, screen.states[one.name])
+            for one in sections
+        ]
+
+    await _show_all(list(meters), reading, clock, as_json)
+
+
+async def _read_from(
+    gateway: RunningGateway, names: Sequence[str], clock: Clock, once: bool, as_json: bool
+) -> None:
+    if once:
+        for reading in await gateway.once():
+            (_print_json if as_json else _print_line)(reading)
+        return
+
+    async def follow(screen: _Screen, deliver: Callable[[Reading], None]) -> None:
+        async with aclosing(gateway.new(screen.states)) as news:
+            async for reading in news:
+                if reading is not None:
+                    deliver(reading)
+
+    await _show_all(names, lambda screen, deliver: [follow(screen, deliver)], clock, as_json)
+
+
+async def _show_all(
+    names: Sequence[str],
+    reading: Callable[[_Screen, Callable[[Reading], None]], list[Coroutine[None, None, None]]],
+    clock: Clock,
+    as_json: bool,
+) -> None:
+    """Show the readings of meters until Ctrl-C."""
+    show = _print_json if as_json else _print_line
+    screen = _Screen({name: ReaderState() for name in names})
     on_screen = sys.stdout.isatty() and not as_json
 
     def deliver(reading: Reading) -> None:
@@ -111,12 +205,7 @@ async def _read(
         if not on_screen:
             show(reading)
 
-    tasks = [
-        asyncio.create_task(
-            read_forever(meters[one.name], clock, one.interval_s, deliver, screen.states[one.name])
-        )
-        for one in sections
-    ]
+    tasks = [asyncio.create_task(one) for one in reading(screen, deliver)]
     if on_screen:
         tell_warnings(screen.warn)
         tasks.append(asyncio.create_task(_keep_table(screen, clock)))
