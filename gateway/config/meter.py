@@ -13,10 +13,12 @@ from gateway.chain.layout import ENERGY
 from gateway.config.credential import credential_path
 from gateway.config.section import Load, Section, from_the_file
 from gateway.errors import UsageError
+from gateway.meters.modbus.model import MODBUS_PORT
 from gateway.meters.profile import load_profile, profile_ids, similar
 from gateway.meters.secrets import Secrets, read_secrets
 
 LaneName = Literal["import", "export", "power", "count"]
+_HOST = r"^([^\s/:]+|[^\s/]*:[^\s/]*:[^\s/]*)$"
 LANE_NAMES: tuple[LaneName, ...] = get_args(LaneName)
 
 
@@ -25,11 +27,19 @@ class TcpLine(Section):
     "rtu" for such a converter. Without `port`, a Modbus meter's is 502."""
 
     host: str = Field(
-        pattern=r"^([^\s/:]+|[^\s/]*:[^\s/]*:[^\s/]*)$",
-        description='a name or address, such as "192.168.1.50"; the port is a key of its own',
+        pattern=_HOST, description='a name or address, such as "192.168.1.50"; the port is a key of its own'
     )
     port: int | None = Field(default=None, ge=1, le=65535, description="a whole number from 1 to 65535")
     framer: Literal["socket", "rtu"] = Field(default="socket", description='"socket" or "rtu"')
+
+
+class UdpLine(Section):
+    """A Modbus meter on the network that is polled in datagrams."""
+
+    host: str = Field(
+        pattern=_HOST, description='a name or address, such as "192.168.1.50"; the port is a key of its own'
+    )
+    port: int = Field(default=MODBUS_PORT, ge=1, le=65535, description="a whole number from 1 to 65535")
 
 
 class SerialLine(Section):
@@ -66,6 +76,9 @@ class MeterSection(Section):
     )
     tcp: TcpLine | None = Field(
         default=None, description='a table such as { host = "192.168.1.50", port = 502 }'
+    )
+    udp: UdpLine | None = Field(
+        default=None, description='a table such as { host = "192.168.1.50" }, for a Modbus meter'
     )
     serial: SerialLine | None = Field(
         default=None, description='a table such as { device = "/dev/serial/by-id/usb-...", baudrate = 9600 }'
@@ -110,10 +123,14 @@ class MeterSection(Section):
     @field_validator("serial")
     @classmethod
     def _one_connection(cls, serial: SerialLine | None, info: ValidationInfo) -> SerialLine | None:
-        if "tcp" in info.data and (info.data["tcp"] is None) == (serial is None):
-            had = "no connection" if serial is None else "two connections"
+        if "tcp" not in info.data or "udp" not in info.data:
+            return serial  # the mistake in it is told instead
+        given = sum(line is not None for line in (info.data["tcp"], info.data["udp"], serial))
+        if given != 1:
+            had = ("no connection", "", "two connections", "three connections")[given]
             raise PydanticCustomError(
-                "whole", f"has {had}; give it exactly one, tcp = {{ ... }} or serial = {{ ... }}"
+                "whole",
+                f"has {had}; give it exactly one, tcp = {{ ... }} or serial = {{ ... }} (or udp = {{ ... }})",
             )
         return serial
 

@@ -10,7 +10,7 @@ from gateway.host.clock import Clock
 from gateway.meters.capture import Tap
 from gateway.meters.dlms.polled.meter import DlmsMeter
 from gateway.meters.dlms.polled.model import DlmsModel
-from gateway.meters.endpoint import IN_USE, Endpoint, Line, Parity, SerialSettings, Tcp
+from gateway.meters.endpoint import IN_USE, Endpoint, Line, Parity, SerialSettings, Tcp, Udp
 from gateway.meters.listener import Listener
 from gateway.meters.modbus.bus import Bus, Framing
 from gateway.meters.modbus.meter import ModbusMeter
@@ -68,6 +68,7 @@ def _check_options(section: MeterSection, profile: Profile) -> None:
         for given, option in (
             (section.unit_id != 1, "unit_id (--id)"),
             (framed, 'framer = "rtu" (--rtu)'),
+            (section.udp is not None, "udp (--udp)"),
         ):
             if given:
                 raise UsageError(f"{option} is for Modbus, which {profile.id} does not speak")
@@ -137,8 +138,10 @@ def _endpoint(section: MeterSection, profile: Profile) -> Endpoint:
         if port is None:
             raise UsageError("tcp needs the port at which the meter is reached")
         return Tcp(section.tcp.host, port)
+    if section.udp is not None:
+        return Udp(section.udp.host, section.udp.port)
     line, default = section.serial, profile.serial
-    assert line is not None  # the configuration has exactly one of the two
+    assert line is not None  # the configuration has exactly one of the three
     if default is None:
         raise UsageError(f"{profile.id} is reached over the network: give tcp instead of serial")
     settings = SerialSettings(

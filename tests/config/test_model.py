@@ -165,6 +165,13 @@ def test_a_mistake_beside_a_right_file(text: str, sentence: str, tmp_path: Path)
             'serial = { device = "/dev/x" }\ntcp = ',
             '"main" has two connections; give it exactly one',
         ),
+        (
+            "tcp = ",
+            'udp = { host = "192.168.1.50" }\nserial = { device = "/dev/x" }\ntcp = ',
+            '"main" has three connections; give it exactly one',
+        ),
+        ("tcp = { host", "udp = { hots", '[[meter]] "main" udp.hots is unknown; did you mean host?'),
+        ('tcp = { host = "192.168.1.50" }', 'udp = { host = "a:1" }', 'udp.host is "a:1"; it must be a name'),
         ('tcp = { host = "192.168.1.50" }', 'tcp = "x"', '[[meter]] "main" tcp is "x"; it must be a table'),
         (
             "tcp = ",
