@@ -103,6 +103,8 @@ def _open(
     model = profile.model
     if isinstance(model, ModbusModel | SunSpecModel):
         line = _bus(section, endpoint, buses)
+        if isinstance(model, ModbusModel):
+            line.allow(model.pace)
         bus = line if tap is None else tap.bus(line)
         if isinstance(model, SunSpecModel):
             return SunSpecMeter(section.name, model, bus, lanes=lanes, device_id=section.unit_id, clock=clock)
@@ -133,6 +135,8 @@ def _bus(section: MeterSection, endpoint: Endpoint, buses: dict[tuple[Endpoint, 
 
 
 def _endpoint(section: MeterSection, profile: Profile) -> Endpoint:
+    if isinstance(profile.model, ModbusModel) and profile.model.udp and section.udp is None:
+        raise UsageError(f"{profile.id} answers over UDP only: give udp (--udp) instead")
     if section.tcp is not None:
         port = section.tcp.port or profile.tcp_port
         if port is None:

@@ -67,9 +67,11 @@ class _TappedBus:
     def connections(self) -> int:
         return self._bus.connections
 
-    async def registers(self, device_id: int, table: Table, address: int, count: int) -> list[int]:
+    async def registers(
+        self, device_id: int, table: Table, address: int, count: int, words: int | None = None
+    ) -> list[int]:
         try:
-            answer = await self._bus.registers(device_id, table, address, count)
+            answer = await self._bus.registers(device_id, table, address, count, words)
         except NoSuchRegisters:
             self._tap.registers[table, address, count] = None
             raise
@@ -173,9 +175,11 @@ class _Record:
                 place = (request["table"], request["address"] + at // 2)
                 self._words[place] = int.from_bytes(octets[at : at + 2], "big")
 
-    async def registers(self, device_id: int, table: Table, address: int, count: int) -> list[int]:
+    async def registers(
+        self, device_id: int, table: Table, address: int, count: int, words: int | None = None
+    ) -> list[int]:
         try:
-            return [self._words[table, at] for at in range(address, address + count)]
+            return [self._words[table, at] for at in range(address, address + (words or count))]
         except KeyError:
             raise NoSuchRegisters(f"the capture has no {table} registers {address} and on") from None
 

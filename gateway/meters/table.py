@@ -11,6 +11,7 @@ from pathlib import Path
 from gateway.meters.dlms.application import association
 from gateway.meters.dlms.polled.model import DlmsModel
 from gateway.meters.dlms.push.model import DlmsPushModel
+from gateway.meters.modbus.model import ModbusModel
 from gateway.meters.p1.model import P1Model
 from gateway.meters.profile import Profile, load_profile, profile_ids
 
@@ -53,6 +54,8 @@ def with_table(text: str) -> str:
 def _keys(profile: Profile) -> str:
     """The keys of a [[meter]] that lead to this meter, beside its name and profile."""
     model = profile.model
+    if isinstance(model, ModbusModel) and model.udp:
+        return "`udp`, `unit_id`"
     place = "`tcp`" if profile.serial is None else "`serial`"
     if profile.on_modbus:
         return f"{place}, `unit_id`" if profile.serial is None else "`serial` or `tcp`, `unit_id`"

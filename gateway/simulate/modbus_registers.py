@@ -18,23 +18,35 @@ _COMMON_LENGTH = 66  # registers after a model's id and length
 _LENGTHS = {201: 105, 211: 124}  # of 201 to 204, of 211 to 214
 _SCALES = {"V": -1, "W": 0, "Wh": 0}  # powers of ten that the integers of a SunSpec meter have
 SERIAL = "GATEWAY-SIM"
+PLACES = 4  # words between two addresses of whole values: as many as the longest has
 
 
 @dataclass(frozen=True, slots=True)
 class Sheet:
     """The `registers` that show a home, the `probe`, which shows the middle of its range, and words that
-    never change, by their addresses in the holding table."""
+    never change, by their addresses in the holding table. With `whole_values`, an address of the meter is
+    that of a value, and the registers are at PLACES times theirs."""
 
     registers: tuple[Register, ...]
     probe: Probe
     fixed: Mapping[int, int] = field(default_factory=dict)
+    whole_values: bool = False
 
 
 def sheet_of(model: ModbusModel | SunSpecModel) -> Sheet:
     """The registers of a meter of `model`; a SunSpec meter has three phases and integers."""
     if isinstance(model, SunSpecModel):
         return sunspec_sheet(model, 203)
+    if model.block.whole_values:
+        registers = tuple(_placed(register) for register in model.registers)
+        return Sheet(
+            registers, replace(model.probe, register=_placed(model.probe.register)), whole_values=True
+        )
     return Sheet(model.registers, model.probe)
+
+
+def _placed(register: Register) -> Register:
+    return replace(register, address=PLACES * register.address)
 
 
 def sunspec_sheet(model: SunSpecModel, kind: int, spare: int = 0) -> Sheet:

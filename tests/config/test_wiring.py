@@ -125,3 +125,18 @@ def test_one_line_has_one_setting() -> None:
         section("b", serial={"device": "/dev/ttyUSB1"}, profile="eastron-sdm120"),
     )
     assert set(open_meters(elsewhere, FakeClock())) == {"a", "b"}
+
+
+@pytest.mark.parametrize(
+    ("profile", "line", "sentence"),
+    [
+        ("victron-vm-3p75ct", "tcp", "victron-vm-3p75ct answers over UDP only: give udp"),
+        ("dsmr-5", "udp", "udp (--udp) is for Modbus, which dsmr-5 does not speak"),
+    ],
+)
+def test_a_line_that_the_meter_does_not_answer_on(profile: str, line: str, sentence: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        open_meters(
+            (section("main", profile=profile, **{line: {"host": "127.0.0.1", "port": 502}}),), FakeClock()
+        )
+    assert sentence in str(caught.value)

@@ -84,13 +84,15 @@ class _Words:
         self._data = data
         self._at = 0
 
-    async def registers(self, device_id: int, table: Table, address: int, count: int) -> list[int]:
-        end = self._at + 2 * count
+    async def registers(
+        self, device_id: int, table: Table, address: int, count: int, words: int | None = None
+    ) -> list[int]:
+        end = self._at + 2 * (words or count)
         if end > len(self._data):
             raise MeterError("the answers end")
-        words = list(struct.unpack_from(f">{count}H", self._data, self._at))
+        answer = list(struct.unpack_from(f">{words or count}H", self._data, self._at))
         self._at = end
-        return words
+        return answer
 
     async def aclose(self) -> None:
         """Nothing to close."""

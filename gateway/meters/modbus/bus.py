@@ -22,7 +22,7 @@ from pymodbus.transport import CommParams, CommType
 
 from gateway.errors import MeterError
 from gateway.meters.endpoint import Endpoint, Line, Tcp, Udp, why
-from gateway.meters.modbus.model import Table
+from gateway.meters.modbus.model import Pace, Table
 
 # pymodbus logs the frames of a failed exchange, and with them earlier answers of the meter. What a person
 # needs to know is in our own errors.
@@ -63,6 +63,7 @@ class Bus:
         self.endpoint = endpoint
         self._framing = framing
         self._timeout_s = timeout_s
+        self._pause_s = 0.0
         self.connections = 0
         self._link: _Link | None = None
         self._one_at_a_time = asyncio.Lock()
@@ -70,9 +71,12 @@ class Bus:
     def __str__(self) -> str:
         return str(self.endpoint)
 
-    async def registers(self, device_id: int, table: Table, address: int, count: int) -> list[int]:
-        """`count` registers of 16 bits from `address` on. MeterError says why they did not come:
-        NoSuchRegisters, NotReached, or a plain MeterError where the meter refuses for another reason."""
+    async def registers(
+        self, device_id: int, table: Table, address: int, count: int, words: int | None = None
+    ) -> list[int]:
+        """`count` registers from `address` on, as `words` of 16 bits (None: one for each). MeterError says
+        why they did not come: NoSuchRegisters, NotReached, or a plain MeterError where the meter refuses for
+        another reason."""
         async with self._one_at_a_time:
             link = self._link if self._link and self._link.is_active() else await self._connect()
             request = _REQUESTS[table](address=address, count=count, dev_id=device_id)
@@ -93,10 +97,15 @@ class Bus:
                 refusal = _REFUSALS.get(code, f"refuses with exception {code}")
                 kind = _KINDS.get(code, MeterError)
                 raise kind(f"device {device_id} at {self} {refusal}")
-            if reply.function_code != request.function_code or len(reply.registers) != count:
+            if reply.function_code != request.function_code or len(reply.registers) != (words or count):
                 self._drop()
                 raise NotReached(f"device {device_id} at {self} answered a different request")
             return list(reply.registers)
+
+    def allow(self, pace: Pace) -> None:
+        """Wait at least as long as a meter on the bus needs."""
+        self._timeout_s = max(self._timeout_s, pace.answer_s)
+        self._pause_s = max(self._pause_s, pace.pause_s)
 
     async def aclose(self) -> None:
         self._drop()
@@ -112,6 +121,7 @@ class Bus:
             raise NotReached(f"cannot open {self}: {why(error)}") from None
         self._link = link
         self.connections += 1
+        await asyncio.sleep(self._pause_s)
         return link
 
     def _drop(self) -> None:

@@ -31,7 +31,9 @@ class Device:
         self.asked: list[tuple[int, int]] = []
         self.fails: set[int] = set()
 
-    async def registers(self, device_id: int, table: Table, address: int, count: int) -> list[int]:
+    async def registers(
+        self, device_id: int, table: Table, address: int, count: int, words: int | None = None
+    ) -> list[int]:
         assert (device_id, table) == (240, "holding")
         assert 1 <= count <= 125
         self.asked.append((address, count))
@@ -158,7 +160,9 @@ async def test_it_is_looked_for_anew_in_each_connection() -> None:
 
 async def test_what_comes_over_a_new_connection_is_not_read_by_the_old_ones_places() -> None:
     class Flapping(Device):
-        async def registers(self, device_id: int, table: Table, address: int, count: int) -> list[int]:
+        async def registers(
+            self, device_id: int, table: Table, address: int, count: int, words: int | None = None
+        ) -> list[int]:
             if count > 16:
                 self.connections += 1
             return await super().registers(device_id, table, address, count)
