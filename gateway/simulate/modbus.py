@@ -92,12 +92,14 @@ async def serve(
     truth: Path | None = None,
     listening: Callable[[int], None] = lambda port: None,
     neighbours: Sequence[Home] = (),
+    profile_id: str = "",
 ) -> None:
     """Serve `home` as a meter of `model` with device id 1 until cancelled; its `neighbours` have the next
-    ids. `listening` is called with the port once it is open (for `port` 0 the system chooses one). What
-    device 1 shows is appended to `truth`, what the others show to files next to it, truth-2.jsonl and so on.
-    UsageError where it cannot listen, or cannot write."""
-    sheet = sheet_of(model)
+    ids. With `profile_id`, it has all registers that are known of such a meter. `listening` is called with
+    the port once it is open (for `port` 0 the system chooses one). What device 1 shows is appended to
+    `truth`, what the others show to files next to it, truth-2.jsonl and so on. UsageError where it cannot
+    listen, or cannot write."""
+    sheet = sheet_of(model, profile_id)
     displays = {1: Display(home, sheet, clock, truth)}
     for number, other in enumerate(neighbours, 2):
         beside = truth.with_stem(f"{truth.stem}-{number}") if truth is not None else None

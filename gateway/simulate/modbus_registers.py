@@ -13,11 +13,14 @@ from gateway.meters.modbus.sunspec_model import COMMON, END, MARKER, METERS, SER
 from gateway.meters.modbus.value import lane_value
 from gateway.meters.reading import LANES
 from gateway.simulate.home import Home
+from gateway.simulate.modbus_tables import RESTS, Rest
+from gateway.simulate.modbus_tables import value as value_of
 
 _COMMON_LENGTH = 66  # registers after a model's id and length
 _LENGTHS = {201: 105, 211: 124}  # of 201 to 204, of 211 to 214
 _SCALES = {"V": -1, "W": 0, "Wh": 0}  # powers of ten that the integers of a SunSpec meter have
 SERIAL = "GATEWAY-SIM"
+_NO_OBIS = "0-0:0.0.0"
 PLACES = 4  # words between two addresses of whole values: as many as the longest has
 
 
@@ -25,16 +28,19 @@ PLACES = 4  # words between two addresses of whole values: as many as the longes
 class Sheet:
     """The `registers` that show a home, the `probe`, which shows the middle of its range, and words that
     never change, by their addresses in the holding table. With `whole_values`, an address of the meter is
-    that of a value, and the registers are at PLACES times theirs."""
+    that of a value, and the registers are at PLACES times theirs. The registers of `rest` show of the home
+    what else the meter measures: each a quantity, as one of so many phases."""
 
     registers: tuple[Register, ...]
     probe: Probe
     fixed: Mapping[int, int] = field(default_factory=dict)
     whole_values: bool = False
+    rest: Mapping[Register, tuple[str, int]] = field(default_factory=dict)
 
 
-def sheet_of(model: ModbusModel | SunSpecModel) -> Sheet:
-    """The registers of a meter of `model`; a SunSpec meter has three phases and integers."""
+def sheet_of(model: ModbusModel | SunSpecModel, profile_id: str = "") -> Sheet:
+    """The registers of a meter of `model`, with those that the gateway does not read where they are known of
+    the profile; a SunSpec meter has three phases and integers."""
     if isinstance(model, SunSpecModel):
         return sunspec_sheet(model, 203)
     if model.block.whole_values:
@@ -42,7 +48,24 @@ def sheet_of(model: ModbusModel | SunSpecModel) -> Sheet:
         return Sheet(
             registers, replace(model.probe, register=_placed(model.probe.register)), whole_values=True
         )
-    return Sheet(model.registers, model.probe)
+    return Sheet(model.registers, model.probe, rest=_rest(model.registers, RESTS.get(profile_id)))
+
+
+def _rest(registers: Sequence[Register], rest: Rest | None) -> dict[Register, tuple[str, int]]:
+    """The registers of `rest` that are not among `registers`."""
+    if rest is None:
+        return {}
+    taken = {(register.table, at) for register in registers for at in range(register.address, register.end)}
+    found = {}
+    for row in rest.rows:
+        for phase, address in enumerate(row.addresses, 1):
+            name = f"{row.quantity}_{phase}_of_{len(row.addresses)}"
+            register = Register(
+                name, _NO_OBIS, rest.table, address, row.type, rest.word_order, row.scale, "W"
+            )
+            if (rest.table, address) not in taken:
+                found[register] = (row.quantity, len(row.addresses))
+    return found
 
 
 def _placed(register: Register) -> Register:
@@ -81,6 +104,8 @@ def words_of(sheet: Sheet, home: Home) -> dict[Register, list[int]]:
     for register in sheet.registers:
         if register.name not in LANES:
             words[register] = _encoded(register, middle if register == sheet.probe.register else Fraction(0))
+    for register, (quantity, phases) in sheet.rest.items():
+        words[register] = _encoded(register, value_of(quantity, home, phases))
     return words
 
 
