@@ -2,7 +2,8 @@
 
 Programs that read such a meter ask for them, and one that lacks them is not the model to them. Sources: the
 makers' documents that the profiles name, and for addresses the files meters/rs485/*.go of
-https://github.com/volkszaehler/mbmd/tree/fb8f9c22f1210740ac89064fb55610613bba3f78.
+https://github.com/volkszaehler/mbmd/tree/fb8f9c22f1210740ac89064fb55610613bba3f78; for SunSpec as in
+gateway/meters/modbus/sunspec_model.py.
 """
 
 from __future__ import annotations
@@ -111,6 +112,42 @@ _SAIA = Rest(
         _phases("factor", "u16", "1/100", 39, 5),
         _row("zero", "i16", 10, 51),
     ),
+)
+
+# SunSpec's meters, with places that count from the model's id: 201 to 204, with the scales that are the
+# powers of ten at SUNSPEC_SCALES, and 211 to 214.
+SUNSPEC_INTEGERS = (
+    _row("current", "i16", "1/100", 2),
+    _phases("current", "i16", "1/100", 3, 1),
+    _row("voltage", "i16", "1/10", 7),
+    _phases("voltage", "i16", "1/10", 8, 1),
+    _row("between", "i16", "1/10", 11),
+    _phases("between", "i16", "1/10", 12, 1),
+    _row("frequency", "i16", "1/100", 16),
+    _phases("power", "i16", 1, 19, 1),
+    _row("apparent", "i16", 1, 23),
+    _phases("apparent", "i16", 1, 24, 1),
+    _row("factor", "i16", "1/10000", 33),  # in percent
+    _phases("factor", "i16", "1/10000", 34, 1),
+    _phases("export", "u32", 1, 40),
+    _phases("import", "u32", 1, 48),
+)
+SUNSPEC_SCALES = {6: -2, 15: -1, 17: -2, 22: 0, 27: 0, 32: 0, 37: -2, 54: 0, 71: 0, 104: 0}
+SUNSPEC_FLOATS = (
+    _row("current", "f32", 1, 2),
+    _phases("current", "f32", 1, 4),
+    _row("voltage", "f32", 1, 10),
+    _phases("voltage", "f32", 1, 12),
+    _row("between", "f32", 1, 18),
+    _phases("between", "f32", 1, 20),
+    _row("frequency", "f32", 1, 26),
+    _phases("power", "f32", 1, 30),
+    _row("apparent", "f32", 1, 36),
+    _phases("apparent", "f32", 1, 38),
+    _row("factor", "f32", 1, 52),
+    _phases("factor", "f32", 1, 54),
+    _phases("export", "f32", 1, 62),
+    _phases("import", "f32", 1, 70),
 )
 
 RESTS: Mapping[str, Rest] = {
