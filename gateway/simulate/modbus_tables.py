@@ -317,6 +317,7 @@ RESTS: Mapping[str, Rest] = {
             _phases("apparent", "f32", 1, 19),
             _phases("power", "f32", 1, 25),
             _phases("factor", "f32", 1, 37),
+            _row("frequency", "f32", 1, 55),
             _row("apparent", "f32", 1, 63),
             _row("factor", "f32", 1, 69),
         ),
