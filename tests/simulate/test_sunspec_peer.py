@@ -49,6 +49,7 @@ async def test_it_finds_the_models_and_their_values(kind: int, second: int) -> N
         assert meter[f"Wph{phase}"] == pytest.approx(total / 3, abs=1)
         assert meter[f"PhVph{phase}"] == pytest.approx(230)
         assert meter[f"Aph{phase}"] == pytest.approx(abs(total) / 690, abs=0.01)
+    assert meter["PF"] == meter["PFphB"] == pytest.approx(100 if kind == 203 else 1)  # percent, or not
     assert meter["Hz"] == pytest.approx(50)
     assert meter["VA"] == pytest.approx(abs(total), abs=1)
     for point, mwh in (("TotWhImp", home.import_mwh), ("TotWhExp", home.export_mwh)):
