@@ -183,6 +183,8 @@ async def test_what_comes_over_a_new_connection_is_not_read_by_the_old_ones_plac
         ([integers(wh_sf=11)], "register import has the scale 10^11"),
         ([integers(power=-0x8000)], "register power says that it has no value"),
         ([integers(**{"import": 0xFFFF_FFFF})], "register import says that it has no value"),
+        ([integers(**{"import": 0x8000_0000})], "register import says that it has no value"),
+        ([integers(export=0x8000_0000)], "register export says that it has no value"),
         ([floats(power=float("nan"))], "register power holds no number"),
         ([floats(export=-1.0)], "register export holds a negative energy"),
         ([[64_001, 0]] * 70, "device 240 has an endless list of SunSpec models"),
