@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 
 from gateway.host.clock import Clock, unix_ms
-from gateway.intervals.validation import RegisterEvent
+from gateway.intervals.hold import RegisterEvent
 from gateway.ledger.ledger import Ledger
 from gateway.ledger.records import AuditEntry
 

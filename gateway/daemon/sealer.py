@@ -22,9 +22,9 @@ from gateway.errors import UsageError
 from gateway.host.clock import Clock
 from gateway.host.fault_log import FaultLog
 from gateway.intervals.backfill import plausible
+from gateway.intervals.hold import RegisterEvent
 from gateway.intervals.sampler import Sampler, Units
 from gateway.intervals.state import SamplerState
-from gateway.intervals.validation import RegisterEvent
 from gateway.ledger.ledger import Ledger
 from gateway.ledger.records import Outgoing, Sealed, Stream
 from gateway.meters.reading import Reading

@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.chain.layout import Layout
+from gateway.intervals.hold import RegisterEvent
 from gateway.intervals.sampler import Sampler
 from gateway.intervals.state import SamplerState
-from gateway.intervals.validation import RegisterEvent
 from gateway.meters.reading import Reading
 
 NS = 1_000_000_000
