@@ -79,7 +79,7 @@ class Session:
         self._granter = Granter(ledger, root, clock, self._rings, grants, self._issuer, doubts)
         self._rollback = RollbackCheck(ledger, bucket, clock, root)
         self._publisher = Publisher(ledger, bucket, clock, self._rollback)
-        self._control = Control(ledger, grants, self._granter, self._issuer, self.status)
+        self._control = Control(ledger, grants, self._granter, self._issuer, self.status, self._lines)
 
     async def open(self) -> None:
         """Draw the incarnation, and continue the streams where the ledger ends."""

@@ -191,7 +191,7 @@ class Memory:
         if self.run is not None and self.run.readings >= AGREEING:
             lanes = tuple(
                 (
-                    lane.first,
+                    lane.first and (lane.first.unit, lane.first.register),
                     lane.latest and lane.latest.wall // _HOUR_NS,
                     min(lane.seen, AGREEING),
                     min(lane.rolled, AGREEING),
@@ -220,3 +220,14 @@ class Hold:
 
     event: RegisterEvent
     lanes: tuple[HeldLane, ...]
+
+
+def counted(lane: HeldLane) -> dict[Choice, int]:
+    """The mWh that each choice counts from the last believed register to the latest held one."""
+    if lane.believed is None or lane.first is None or lane.latest is None:
+        return {"exchange": 0, "correction": 0, "before": 0}
+    return {
+        "exchange": lane.latest.register - lane.first.register,
+        "correction": max(0, lane.latest.register - lane.believed.register),
+        "before": 0,
+    }

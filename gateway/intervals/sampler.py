@@ -15,7 +15,7 @@ filled in, even if the power was read. `power` is 0 where it was not read.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -97,6 +97,11 @@ class Sampler:
     def hold(self) -> Hold | None:
         """The registers that are held and the last believed ones; None while readings are believed."""
         return self._registers.hold
+
+    @property
+    def milestone(self) -> Hashable:
+        """What of the hold must be durable: see `Memory.milestone`."""
+        return self._registers.memory(self._next - 1).milestone
 
     def accept(self, choice: Choice) -> None:
         """End the hold as the owner decided: see `Validator.accept`."""
