@@ -39,7 +39,7 @@ from gateway.intervals.hold import (
     Run,
     Sample,
 )
-from gateway.intervals.limits import SLACK_MWH, Shown, burst, most
+from gateway.intervals.limits import SLACK_MWH, Shown, most, unlimited
 
 _ROLLOVER_SLACK_MWH = 200_000
 _EXCHANGE_FALL_MWH = 20_000_000
@@ -263,7 +263,7 @@ class Validator:
 
     def _most(self, lane: int, since: RegisterMark, sample: Sample) -> int:
         elapsed = since.elapsed(sample)
-        return most(elapsed, self._shown[lane].highest_mw) if self._begun else burst(elapsed)
+        return most(elapsed, self._shown[lane].highest_mw) if self._begun else unlimited(elapsed)
 
     def _raise_ceilings(self, run: Run) -> None:
         for number, lane in enumerate(run.lanes):
