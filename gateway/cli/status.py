@@ -44,7 +44,7 @@ def command(config: Config, as_json: bool) -> None:
     print_table(["meter", "stream", "last reading", "its clock", "sealed until", "chunks"], rows)
     for meter in status.meters:
         begins = _begins(meter, status.now_ms, config.stream) if status.clock_trusted else None
-        for sentence in (meter.error, meter.held, _hold(meter), begins):
+        for sentence in (meter.error, meter.held, _hold(meter), meter.scale and meter.scale.sentence, begins):
             if sentence:
                 echo(printable(sentence))
     for sentence in status.faults:

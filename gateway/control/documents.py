@@ -73,6 +73,17 @@ class HoldStatus(Document):
     """The command that shows what each choice means."""
 
 
+class ScaleStatus(Document):
+    """How a meter's registers differ from its power over time: what both say, the factor that corrects the
+    registers, as the configuration has it, and all of this as a sentence."""
+
+    seconds: int
+    power_mwh: int
+    registers_mwh: int
+    factor: str
+    sentence: str
+
+
 class MeterStatus(Document):
     """A meter and its stream. The fields about a stream are left out where none has begun."""
 
@@ -86,6 +97,8 @@ class MeterStatus(Document):
     """Since when and why its readings are held."""
     hold: HoldStatus | None = None
     """The registers that are held; left out while its readings are believed."""
+    scale: ScaleStatus | None = None
+    """Left out unless its registers and its power steadily differ by a power of ten."""
     stream: str | None
     start_ms: int | None = None
     sealed_until_ms: int | None = None

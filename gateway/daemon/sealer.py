@@ -24,6 +24,7 @@ from gateway.host.fault_log import FaultLog
 from gateway.intervals.backfill import plausible
 from gateway.intervals.hold import Choice, Hold, RegisterEvent
 from gateway.intervals.sampler import Sampler, Units
+from gateway.intervals.scale import Scale, ScaleCheck
 from gateway.intervals.state import SamplerState
 from gateway.ledger.ledger import Ledger
 from gateway.ledger.records import AuditEntry, Outgoing, Sealed, Stream
@@ -73,6 +74,7 @@ class Sealer:
         self._events: deque[RegisterEvent] = deque(maxlen=1000)  # not in the audit log yet
         self._milestone: Hashable = None  # of the hold, as the saved state has it
         self._decided: AuditEntry | None = None  # by the owner, not in the audit log yet
+        self._scale = ScaleCheck()
         self._registers = RegisterLog(meter, ledger, clock)
         self._lanes_missing = FaultLog(clock, _log.warning, _log.info)
 
@@ -93,6 +95,11 @@ class Sealer:
             return None
         since = datetime.fromtimestamp(event.unit * self.layout.unit_ms / 1000, UTC)
         return f"{self._registers.sentence(event)} (since {since:%Y-%m-%d %H:%M:%S} UTC)"
+
+    @property
+    def scale(self) -> Scale | None:
+        """How the meter's registers differ from its power over time, while they steadily do."""
+        return self._scale.found
 
     @property
     def hold(self) -> Hold | None:
@@ -132,6 +139,7 @@ class Sealer:
         """Take a reading; the next `seal_gathered` seals it. The readings that a meter recorded during an
         outage come right before the one that ended it, oldest first."""
         self._readings.append((self._clock.monotonic(), reading))
+        self._scale.add(reading)
 
     def regain(self, units: Iterable[tuple[int, Mapping[str, int]]]) -> None:
         """Take readings regained from units that a take-over dropped, right after `resume`; the next

@@ -10,6 +10,7 @@ from gateway.control.documents import (
     HeldRegisterStatus,
     HoldStatus,
     MeterStatus,
+    ScaleStatus,
     Status,
     StoreStatus,
 )
@@ -20,6 +21,7 @@ from gateway.daemon.publisher import Publisher
 from gateway.daemon.rollback import RollbackCheck
 from gateway.host.clock import Clock, unix_ms
 from gateway.intervals.hold import HeldLane, Hold, counted
+from gateway.intervals.scale import Scale
 from gateway.ledger.ledger import Ledger
 from gateway.meters.reader import ReaderState
 from gateway.trust.root import Root
@@ -108,6 +110,9 @@ class StatusReporter:
         hold = line.sealer.hold
         if hold is not None:
             status = status.model_copy(update={"hold": _hold_status(name, hold, line.sealer.layout.unit_ms)})
+        scale = line.sealer.scale
+        if scale is not None:
+            status = status.model_copy(update={"scale": _scale_status(name, scale)})
         if stream is None:
             return status
         position, unit_ms = await self._ledger.position(stream), stream.layout.unit_ms
@@ -119,6 +124,16 @@ class StatusReporter:
                 "chunks": 0 if position.last is None else position.last.seq + 1,
             }
         )
+
+
+def _scale_status(meter: str, scale: Scale) -> ScaleStatus:
+    return ScaleStatus(
+        seconds=scale.seconds,
+        power_mwh=scale.power_mwh,
+        registers_mwh=scale.energy_mwh,
+        factor=scale.factor,
+        sentence=scale.sentence(meter),
+    )
 
 
 def _hold_status(meter: str, hold: Hold, unit_ms: int) -> HoldStatus:

@@ -225,6 +225,31 @@ async def test_held_readings_are_shown_and_decided_on(home: Home, gateway: Run) 
     assert home.sealer().held() is None
 
 
+async def test_status_tells_registers_that_are_ten_times_too_high(home: Home, gateway: Run) -> None:
+    for turn in range(4 * 360 + 1):  # 1500 W for four hours, counted as 15 kW
+        home.reads(10, 41_667, 0, 1_500)
+        if turn % 360 == 359:
+            code, out, _ = await gateway("status")
+            assert code == 0
+            assert ("factor = 0.1" in out) == (turn > 3 * 360)
+            await home.commit()
+    sentence = (
+        "meter main: over 3 h its power added up to 4.500 kWh, but its registers to 45.000 kWh, 10 times as "
+        "much. Compare them with the meter's display; if its registers are read wrongly, factor = 0.1 in its "
+        "[[meter]] section corrects them"
+    )
+    assert sentence in out.splitlines()
+    _, out, _ = await gateway("status", "--json")
+    (meter,) = json.loads(out)["meters"]
+    assert meter["scale"] == {
+        "seconds": 10_800,
+        "power_mwh": 4_500_000,
+        "registers_mwh": 45_000_360,
+        "factor": "0.1",
+        "sentence": sentence,
+    }
+
+
 async def test_a_socket_left_by_a_gateway_that_is_gone(gateway: Run, tmp_path: Path) -> None:
     with socket.socket(socket.AF_UNIX) as left:
         left.bind(str(tmp_path / "s"))
