@@ -269,6 +269,28 @@ async def test_a_decision_that_cannot_be_saved_is_saved_by_the_next_commit(home:
         await home.stop()
 
 
+async def test_a_decision_waits_for_a_commit_at_work(home: Home) -> None:
+    async with home:
+        home.shown["main"] = (23_060_000_000, 70_000, 0)
+        await home.runs(2 * LINK_UNITS, imported=0)
+        imported, exported, _ = home.shown["main"]
+        await jumps(home, 5)
+        for _ in range(9):
+            home.clock.pass_s(1)
+            says(home, {"import": imported * 10, "export": exported})
+        commit = asyncio.create_task(home.line().commit())
+        await asyncio.sleep(0)
+        accept = home.line().accept("correction", {"import": imported * 10, "export": exported})
+        decided = asyncio.create_task(accept)
+        await asyncio.wait({commit, decided}, return_when=asyncio.FIRST_COMPLETED)
+        assert commit.done()
+        assert not decided.done()
+        assert "the owner accepted the registers as they are now" in await decided
+        await home.commit()
+        assert home.line().fault is None
+        assert home.sealer().held() is None
+
+
 async def test_what_the_owner_did_not_see_is_not_decided(home: Home) -> None:
     async with home:
         await home.runs(2 * LINK_UNITS)

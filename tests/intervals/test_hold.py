@@ -402,6 +402,57 @@ def test_back_to_before_drops_what_was_held_and_holds_it_anew() -> None:
         assert sum(meter.sealed) - before == 240 * KWH + 6 * 20_000
 
 
+@pytest.mark.parametrize("choice", ["exchange", "correction"])
+def test_a_meter_that_was_accepted_keeps_its_number(choice: Choice) -> None:
+    meter = begun(60)
+    meter.serial = "1EMH01"
+    meter.register += 7 * KWH
+    meter.reads(1, 60)
+    assert meter.events == ["other"]
+    meter.accepts(choice)
+    for _ in range(3):
+        meter.reads(3, 60, 900)
+        meter.restarts(30)
+    assert meter.events == ["other"]
+    assert not meter.held
+
+
+def test_a_lane_that_fits_does_not_clear_what_is_known_of_the_other() -> None:
+    meter = jumped(30 * KWH)
+    meter.accepts("before")
+    meter.passes(5 * DAY)
+    wall = meter.now * NS
+    one = Reading("main", {"export": 5 * KWH}, wall, wall - meter.booted * NS, "1EMH00")
+    assert meter.sampler.add(one, trusted=True, wall_now=wall, monotonic_now=one.monotonic) == ()
+    assert not meter.held
+    meter.passes(60)
+    meter.shows()
+    assert meter.held
+
+
+def test_a_reading_of_before_the_hold_is_believed_and_does_not_end_it() -> None:
+    """As a take-over regains them, or a clock that was set back brings them."""
+    meter = begun(60)
+    meter.passes(1200, 1_000)
+    true = meter.true
+    for _ in range(3):
+        meter.passes(60)
+        meter.shows(true + 900 * KWH)
+    began = meter.sampler.held
+    assert began is not None
+    meter.restarts(30)
+    end = meter.now
+    meter.now -= 600
+    meter.shows(true)
+    assert meter.sampler.held == began
+    assert meter.sampler.known_until is not None
+    assert meter.sampler.known_until < began.unit
+    assert meter.events == ["rose"]
+    meter.now = end + 10 * DAY
+    meter.shows(true + 901 * KWH)
+    assert meter.sampler.held == began
+
+
 def test_what_cannot_be_decided_gets_a_sentence() -> None:
     meter = begun()
     for choice in ("exchange", "correction", "before"):
