@@ -658,6 +658,7 @@ LIFE = st.lists(
         acts("gap", st.integers(2, 200), st.integers(0, 9000)),
         acts("commit"),
         acts("dip", st.integers(1, 9)),
+        acts("jump", st.integers(1, 8), st.integers(0, 3)),
         acts("step", st.integers(-90, 90)),
         acts("trust", st.integers(0, 1)),
         acts("ledger fails", st.integers(0, 12), st.integers(1, 5)),
@@ -687,6 +688,18 @@ async def happens(home: Home, act: Act) -> None:
             home.deliver(dipped)
             # After a crash it may be more than the gateway knows of, and count.
             home.read.setdefault(("main", home.layout.unit_at(home.clock.wall())), []).append(dipped)
+        case "jump":  # its register is a thousand times as high, and the gateway may stop meanwhile
+            if home.sealer().stream is None:
+                return  # it would begin with that
+            imported, exported, power = home.shown["main"]
+            for n in range(act.a):
+                home.clock.pass_s(1)
+                home.deliver((imported * 1000, exported, power))
+                if n == act.a // 2 and act.b:
+                    await home.commit()
+                    if act.b > 1:
+                        await home.crashes_and_starts()
+            home.reads()
         case "step":
             home.steps(act.a)
         case "trust":
