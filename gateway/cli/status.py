@@ -13,6 +13,7 @@ from gateway.cli.output import (
     echo,
     examples,
     json_option,
+    kwh,
     offset,
     print_json,
     print_table,
@@ -51,7 +52,7 @@ def _show(status: Status, stream: StreamSection) -> None:
     print_table(["meter", "stream", "last reading", "its clock", "sealed until", "chunks"], rows)
     for meter in status.meters:
         begins = _begins(meter, status.now_ms, stream) if status.clock_trusted else None
-        for sentence in (meter.error, meter.held, begins):
+        for sentence in (meter.error, meter.held, _hold(meter), meter.scale and meter.scale.sentence, begins):
             if sentence:
                 echo(printable(sentence))
     for sentence in status.faults:
@@ -67,6 +68,21 @@ def _begins(meter: MeterStatus, now_ms: int, stream: StreamSection) -> str | Non
         return None
     begin_ms = (now_ms // link_ms + 1) * link_ms
     return f"meter {meter.meter} is read; its stream begins at a link boundary, {recent_time(begin_ms)}"
+
+
+def _hold(meter: MeterStatus) -> str | None:
+    """The last believed and the latest held registers, and the command to run."""
+    if meter.hold is None:
+        return None
+    registers = [
+        f"{one.lane} {kwh(one.believed_mwh)} kWh was believed at "
+        f"{recent_time(one.believed_ms // 1000 * 1000)}, {kwh(one.latest_mwh)} kWh is held"
+        for one in meter.hold.registers
+        if one.believed_mwh is not None and one.believed_ms is not None and one.latest_mwh is not None
+    ]
+    return "; ".join([f"meter {meter.meter}: nothing is sealed", *registers]) + (
+        f": `{meter.hold.command}` shows what to do"
+    )
 
 
 def _store(store: StoreStatus) -> str:

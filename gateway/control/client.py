@@ -7,11 +7,14 @@ import os
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
+from urllib.parse import quote
 
 import aiohttp
 from pydantic import TypeAdapter, ValidationError
 
 from gateway.control.documents import (
+    AcceptAnswer,
+    AcceptRequest,
     ErrorAnswer,
     GrantAnswer,
     GrantRecordStatus,
@@ -77,6 +80,11 @@ class ControlClient:
     async def confirm_ledger(self) -> Status:
         """Vouch for the ledger: no unit is in doubt any longer. The status afterwards."""
         return await self._ask(TypeAdapter(Status), "DELETE", "/doubts")
+
+    async def accept(self, meter: str, request: AcceptRequest) -> AcceptAnswer:
+        """End a meter's hold as its owner decided."""
+        form = TypeAdapter(AcceptAnswer)
+        return await self._ask(form, "POST", f"/meters/{quote(meter, '')}/accept", request.model_dump())
 
     async def _ask(
         self, form: TypeAdapter[T], method: str, path: str, body: dict[str, Any] | None = None

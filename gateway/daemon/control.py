@@ -8,10 +8,12 @@ its own, that group.
                               to a card only with its fingerprint; with "dry_run" only say what is found
     DELETE /grants/<id hex>   revoke one
     GET    /consent           what each provider, and all together, could derive beyond their grants
+    POST   /meters/<name>/accept   the owner's decision on a meter's held readings
     DELETE /doubts            the owner vouches for the ledger: no unit is in doubt any longer
 
-The documents are those of `gateway.control.documents`. An error is answered with an ErrorAnswer and status
-400, 503 or HTTP's own.
+GET /status has the registers of held readings: they are personal data, which the socket's owner may see and
+no log has. The documents are those of `gateway.control.documents`. An error is answered with an ErrorAnswer
+and status 400, 503 or HTTP's own.
 """
 
 from __future__ import annotations
@@ -21,13 +23,15 @@ import grp
 import os
 import pwd
 import socket
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from aiohttp import web
 
 from gateway.control.documents import (
+    AcceptAnswer,
+    AcceptRequest,
     ConsentStatus,
     Document,
     ErrorAnswer,
@@ -44,6 +48,7 @@ from gateway.control.documents import (
 from gateway.daemon.granter import Granter
 from gateway.daemon.grants import AnyGrant, GrantBook, ServedGrant
 from gateway.daemon.issuer import Issuer
+from gateway.daemon.line import Line
 from gateway.errors import GatewayError, Unavailable, UsageError
 from gateway.ledger.ledger import Ledger
 from gateway.ledger.records import Stream
@@ -74,6 +79,7 @@ class Control:
         issuer: Issuer,
         status: Callable[[], Awaitable[Status]],
         readings: Callable[[], Iterable[ReadingStatus]],
+        lines: Mapping[str, Line],
     ) -> None:
         self._ledger = ledger
         self._grants = grants
@@ -81,6 +87,7 @@ class Control:
         self._issuer = issuer
         self._status = status
         self._readings = readings
+        self._lines = lines
 
     async def serve(self, path: Path) -> None:
         """Answer at the socket `path` until cancelled. A socket that an earlier run left behind is
@@ -94,6 +101,7 @@ class Control:
                 web.post("/grants", self._post_grant),
                 web.delete("/grants/{id}", self._delete_grant),
                 web.get("/consent", self._get_consent),
+                web.post("/meters/{name}/accept", self._post_accept),
                 web.delete("/doubts", self._delete_doubts),
             ]
         )
@@ -119,11 +127,7 @@ class Control:
         )
 
     async def _post_grant(self, request: web.Request) -> web.Response:
-        try:
-            body = await request.json()
-        except (ValueError, LookupError, RecursionError):  # a LookupError where its charset is unknown
-            raise UsageError("the grant request is not JSON") from None
-        wanted = GrantRequest.parse(body)
+        wanted = GrantRequest.parse(await _json(request, "the grant request"))
         cards, new = wanted.read_cards(), wanted.new_grant()
         stream = await self._stream(wanted.meter)
         made, consent = await self._granter.new(
@@ -158,6 +162,15 @@ class Control:
                 f"{request.match_info['id']!r} is not a grant's id: expected 32 hexadecimal digits"
             ) from None
         return _answer(self._grant(await self._granter.revoke(grant_id)))
+
+    async def _post_accept(self, request: web.Request) -> web.Response:
+        name = request.match_info["name"]
+        wanted = AcceptRequest.parse(await _json(request, "the request"))
+        if name not in self._lines:
+            raise UsageError(f"there is no meter {name!r}; the meters are {', '.join(self._lines)}")
+        decision = await self._lines[name].accept(wanted.choice, wanted.seen_mwh)
+        (meter,) = [one for one in (await self._status()).meters if one.meter == name]
+        return _answer(AcceptAnswer(decision=decision, meter=meter))
 
     async def _delete_doubts(self, request: web.Request) -> web.Response:
         await self._issuer.confirm_ledger()
@@ -206,6 +219,13 @@ def _own_group() -> bool:
         return grp.getgrgid(os.getegid()).gr_name == pwd.getpwuid(os.geteuid()).pw_name
     except KeyError:
         return False
+
+
+async def _json(request: web.Request, what: str) -> object:
+    try:
+        return await request.json()
+    except (ValueError, LookupError, RecursionError):  # a LookupError where its charset is unknown
+        raise UsageError(f"{what} is not JSON") from None
 
 
 def _answer(document: Document, status: int = 200) -> web.Response:

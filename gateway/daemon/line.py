@@ -21,6 +21,7 @@ from gateway.daemon.sealer import Sealer
 from gateway.errors import LedgerError, TrustError
 from gateway.host.clock import Clock, unix_ms
 from gateway.host.fault_log import FaultLog
+from gateway.intervals.hold import Choice
 from gateway.ledger.ledger import Ledger
 from gateway.ledger.records import ChunkEntry, Outgoing, Stream
 from gateway.trust.root import Root
@@ -76,6 +77,7 @@ class Line:
         self.sealer = sealer
         self._finisher = finisher
         self._clock = clock
+        self._busy = asyncio.Lock()
         self._faults = FaultLog(
             clock,
             _log.error,
@@ -114,11 +116,17 @@ class Line:
 
     async def commit(self) -> None:
         """Take the gathered readings through all steps, as far as they go by now."""
-        try:
-            await self.sealer.seal_gathered()
-            if self.sealer.stream is not None:
-                await self._finisher.advance(self.sealer.stream)
-        except (LedgerError, TrustError) as error:
-            self._faults.report(str(error))
-        else:
-            self._faults.clear(f"meter {self.sealer.meter}: sealing goes on, units are durable again")
+        async with self._busy:
+            try:
+                await self.sealer.seal_gathered()
+                if self.sealer.stream is not None:
+                    await self._finisher.advance(self.sealer.stream)
+            except (LedgerError, TrustError) as error:
+                self._faults.report(str(error))
+            else:
+                self._faults.clear(f"meter {self.sealer.meter}: sealing goes on, units are durable again")
+
+    async def accept(self, choice: Choice, seen: Mapping[str, int]) -> str:
+        """End the meter's hold as its owner decided: see `Sealer.accept`."""
+        async with self._busy:
+            return await self.sealer.accept(choice, seen)

@@ -79,7 +79,9 @@ class Session:
         self.granter = Granter(ledger, root, clock, self._rings, grants, self._issuer, doubts)
         self._rollback = RollbackCheck(ledger, bucket, clock, root)
         self.publisher = Publisher(ledger, bucket, clock, self._rollback)
-        self._control = Control(ledger, grants, self.granter, self._issuer, self.status, self.readings)
+        self._control = Control(
+            ledger, grants, self.granter, self._issuer, self.status, self.readings, self.lines
+        )
 
     async def open(self) -> None:
         """Draw the incarnation, and continue the streams where the ledger ends."""

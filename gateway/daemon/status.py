@@ -5,13 +5,24 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import gateway
-from gateway.control.documents import DoubtStatus, MeterStatus, ReadingStatus, Status, StoreStatus
+from gateway.control.documents import (
+    DoubtStatus,
+    HeldRegisterStatus,
+    HoldStatus,
+    MeterStatus,
+    ReadingStatus,
+    ScaleStatus,
+    Status,
+    StoreStatus,
+)
 from gateway.daemon.grants import GrantBook
 from gateway.daemon.issuer import Issuer
 from gateway.daemon.line import Line
 from gateway.daemon.publisher import Publisher
 from gateway.daemon.rollback import RollbackCheck
 from gateway.host.clock import Clock, unix_ms
+from gateway.intervals.hold import HeldLane, Hold, counted
+from gateway.intervals.scale import Scale
 from gateway.ledger.ledger import Ledger
 from gateway.meters.reader import ReaderState
 from gateway.trust.root import Root
@@ -116,6 +127,12 @@ class StatusReporter:
             sealing=error is None and held is None and self._clock.trusted(),
             stream=None if stream is None else stream.id.hex(),
         )
+        hold = line.sealer.hold
+        if hold is not None:
+            status = status.model_copy(update={"hold": _hold_status(name, hold, line.sealer.layout.unit_ms)})
+        scale = line.sealer.scale
+        if scale is not None:
+            status = status.model_copy(update={"scale": _scale_status(name, scale)})
         if stream is None:
             return status
         position, unit_ms = await self._ledger.position(stream), stream.layout.unit_ms
@@ -127,3 +144,33 @@ class StatusReporter:
                 "chunks": 0 if position.last is None else position.last.seq + 1,
             }
         )
+
+
+def _scale_status(meter: str, scale: Scale) -> ScaleStatus:
+    return ScaleStatus(
+        seconds=scale.seconds,
+        power_mwh=scale.power_mwh,
+        registers_mwh=scale.energy_mwh,
+        factor=scale.factor,
+        sentence=scale.sentence(meter),
+    )
+
+
+def _hold_status(meter: str, hold: Hold, unit_ms: int) -> HoldStatus:
+    return HoldStatus(
+        kind=hold.event.kind,
+        since_ms=hold.event.unit * unit_ms,
+        registers=tuple(_held_register(lane) for lane in hold.lanes),
+        command=f"gateway meters accept {meter}",
+    )
+
+
+def _held_register(lane: HeldLane) -> HeldRegisterStatus:
+    marks = {"believed": lane.believed, "first": lane.first, "latest": lane.latest}
+    known = {name: mark for name, mark in marks.items() if mark is not None}
+    return HeldRegisterStatus(
+        lane=lane.lane,
+        counts_mwh=counted(lane),
+        **{f"{name}_mwh": mark.register for name, mark in known.items()},
+        **{f"{name}_ms": mark.wall // 1_000_000 for name, mark in known.items()},
+    )

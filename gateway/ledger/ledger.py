@@ -86,6 +86,11 @@ class Ledger:
         """The sampler's state after the last sealed unit, as the vault sealed it."""
         return await self._db.do(streams.state, stream)
 
+    async def save_state(self, stream: Stream, state: bytes, audit: AuditEntry | None = None) -> None:
+        """Record the sampler's state while no unit is sealed: readings are held, or their owner has decided,
+        which `audit` says."""
+        await self._db.do(streams.save_state, stream, state, audit)
+
     # --- sealed units and chunks
 
     async def position(self, stream: Stream) -> Position:

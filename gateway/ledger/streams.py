@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from gateway.chain.keys import be64
 from gateway.chain.layout import Layout
 from gateway.errors import LedgerError
-from gateway.ledger import chunks, outbox
-from gateway.ledger.records import Outgoing, Sealed, Stream
+from gateway.ledger import audit, chunks, outbox
+from gateway.ledger.records import AuditEntry, Outgoing, Sealed, Stream
 
 
 def last_incarnation(db: sqlite3.Connection) -> int | None:
@@ -66,6 +66,12 @@ def append(db: sqlite3.Connection, stream: Stream, sealed: Sequence[Sealed], sta
 def state(db: sqlite3.Connection, stream: bytes) -> bytes:
     row: tuple[bytes] = db.execute("SELECT state FROM stream WHERE id = ?", (stream,)).fetchone()
     return row[0]
+
+
+def save_state(db: sqlite3.Connection, stream: Stream, state: bytes, entry: AuditEntry | None) -> None:
+    set_state(db, stream, state)
+    if entry is not None:
+        audit.write(db, entry)
 
 
 def set_state(db: sqlite3.Connection, stream: Stream, state: bytes) -> None:

@@ -204,6 +204,75 @@ async def test_without_a_gateway(command: list[str], gateway: Run, tmp_path: Pat
     )
 
 
+async def test_held_readings_are_shown_and_decided_on(home: Home, gateway: Run) -> None:
+    await home.runs(2 * LINK_UNITS)
+    assert await gateway("meters", "accept", "main") == (0, "meter main: no reading is held\n", "")
+    code, _, err = await gateway("meters", "accept", "main", "--as", "exchange", "--yes")
+    assert (code, err) == (2, "gateway: meter main: no reading is held, so there is nothing to accept\n")
+    code, _, err = await gateway("meters", "accept", "attic")
+    assert (code, err) == (2, "gateway: the gateway has no meter 'attic'; its meters are main\n")
+    exported = home.shown["main"][1]
+    imported, power = 23_060_000_000 * 10, 7
+    for _ in range(3):
+        home.clock.pass_s(1)
+        home.deliver((imported, exported, power))
+        imported += 500
+    await home.commit()
+
+    code, out, _ = await gateway("status")
+    assert code == 1
+    (line,) = [line for line in out.splitlines() if "nothing is sealed" in line]
+    assert " kWh was believed at " in line
+    assert "230600.001000 kWh is held" in line
+    assert line.endswith("`gateway meters accept main` shows what to do")
+
+    before = await home.ledger.audit_log(99)
+    code, out, _ = await gateway("meters", "accept", "main")
+    assert code == 0
+    assert "its import register rose by more than a home can draw" in out
+    assert "lane    last believed kWh" in out
+    assert "--as exchange    another meter, or a register that was reset." in out
+    assert "Up to now: import +0.001000 kWh, export +0.000000 kWh." in out
+    assert "Nothing was changed. gateway meters accept main --as exchange, correction or before" in out
+    code, out, _ = await gateway("meters", "accept", "main", "--json")
+    document = json.loads(out)
+    assert document["hold"]["registers"][0]["first_mwh"] == 230_600_000_000
+    assert document["meter"] == "main"
+    code, out, err = await gateway("meters", "accept", "main", "--as", "exchange")
+    assert (code, err) == (3, "gateway: nothing was accepted; --yes decides without being asked\n")
+    assert await home.ledger.audit_log(99) == before
+
+    code, out, err = await gateway("meters", "accept", "main", "--as", "exchange", "--yes", "--json")
+    assert (code, err) == (0, "")
+    assert json.loads(out)["decision"] == (await home.ledger.audit_log(99))[-1].detail
+    assert home.sealer().held() is None
+
+
+async def test_status_tells_registers_that_are_ten_times_too_high(home: Home, gateway: Run) -> None:
+    for turn in range(4 * 360 + 1):  # 1500 W for four hours, counted as 15 kW
+        home.reads(10, 41_667, 0, 1_500)
+        if turn % 360 == 359:
+            code, out, _ = await gateway("status")
+            assert code == 0
+            assert ("factor = { energy = 0.1 }" in out) == (turn > 3 * 360)
+            await home.commit()
+    sentence = (
+        "meter main: over 3 h its power added up to 4.500 kWh, but its registers to 45.000 kWh, 10 times as "
+        "much. Compare them with the meter's display; if its registers are read wrongly, factor = { energy = 0.1 } in its "
+        "[[meter]] section corrects them"
+    )
+    assert sentence in out.splitlines()
+    _, out, _ = await gateway("status", "--json")
+    (meter,) = json.loads(out)["meters"]
+    assert meter["scale"] == {
+        "seconds": 10_800,
+        "power_mwh": 4_500_000,
+        "registers_mwh": 45_000_360,
+        "factor": "0.1",
+        "sentence": sentence,
+    }
+
+
 async def test_a_socket_left_by_a_gateway_that_is_gone(gateway: Run, tmp_path: Path) -> None:
     with socket.socket(socket.AF_UNIX) as left:
         left.bind(str(tmp_path / "s"))

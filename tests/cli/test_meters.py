@@ -17,14 +17,18 @@ from typing import Any
 
 import click
 import pytest
+from rich.console import Console
 
 from gateway.cli.main import main
 from gateway.cli.meters.options import HostPort
+from gateway.cli.meters.read import _Screen, _table
 from gateway.config import example
 from gateway.host.clock import SystemClock
 from gateway.meters.capture import replay
 from gateway.meters.modbus.model import ModbusModel
 from gateway.meters.profile import load_profile, profile_ids
+from gateway.meters.reader import ReaderState
+from gateway.meters.reading import Reading
 from gateway.simulate.home import Home
 from gateway.simulate.modbus import Display, devices
 from gateway.simulate.modbus_registers import sheet_of
@@ -127,6 +131,21 @@ async def test_a_line_for_each_reading_until_it_is_told_to_end() -> None:
         process.send_signal(signal.SIGINT)
         _, err = await asyncio.wait_for(process.communicate(), 30)
         assert (process.returncode, err) == (0, b"")
+
+
+def test_registers_of_another_scale_than_the_power_are_told_once() -> None:
+    screen = _Screen({"main": ReaderState()})
+    told = []
+    for second in range(600):
+        registers = {"import": second * 10 * 416_667 // 1000, "power": 1_500}
+        told.append(screen.take(Reading("main", registers, second * 10**9, second * 10**9)))
+    (sentence,) = [one for one in told if one is not None]
+    assert told.index(sentence) < 200
+    assert "factor = { energy = 0.1 } in its [[meter]] section" in sentence
+    console = Console(width=200)
+    with console.capture() as captured:
+        console.print(_table(screen, CLOCK, 200))
+    assert "factor = { energy = 0.1 }" in captured.get().replace("\n", " ")
 
 
 async def test_a_fault_is_said_once_and_reading_goes_on() -> None:

@@ -140,6 +140,56 @@ async def test_a_socket_that_cannot_be_made_gets_a_sentence(home: Home, tmp_path
             await home.session._control.serve(tmp_path / "file" / "s")
 
 
+async def test_held_registers_are_shown_and_decided_on(home: Home, path: Path) -> None:
+    async with home, asking(home, path) as client:
+        await home.runs(2 * LINK_UNITS)
+        (meter,) = (await client.ask("GET", "/status"))[1]["meters"]
+        assert "hold" not in meter
+        believed_ms = home.clock.wall() // 10**6
+        imported, exported, power = home.shown["main"]
+        for _ in range(3):
+            home.clock.pass_s(1)
+            home.deliver((10**13, exported, power))
+        await home.commit()
+        now_ms = home.clock.wall() // 10**6
+        (meter,) = (await client.ask("GET", "/status"))[1]["meters"]
+        hold = meter["hold"]
+        assert (hold["kind"], hold["command"]) == ("rose", "gateway meters accept main")
+        assert hold["since_ms"] == (believed_ms + 1000) // 1000 * 1000
+        assert hold["registers"][0] == {
+            "lane": "import",
+            "believed_mwh": imported,
+            "believed_ms": believed_ms,
+            "first_mwh": 10**13,
+            "first_ms": believed_ms + 1000,
+            "latest_mwh": 10**13,
+            "latest_ms": now_ms,
+            "counts_mwh": {"exchange": 0, "correction": 10**13 - imported, "before": 0},
+        }
+        place = "/meters/main/accept"
+        seen = {"import": 10**13, "export": exported}
+        wished = {"choice": "exchange", "seen_mwh": seen}
+        assert await client.error("POST", "/meters/attic/accept", wished) == (
+            "usage",
+            "there is no meter 'attic'; the meters are main",
+        )
+        for body, sentence in (
+            ({"choice": "exchange"}, 'the request lacks "seen_mwh"'),
+            (wished | {"choice": "both"}, 'the request\'s "choice" is invalid'),
+            (wished | {"more": 1}, 'the request has an unknown field "more"'),
+            ([], "the request is not a JSON object"),
+            (wished | {"seen_mwh": {}}, "meter main: its registers have changed since they were shown"),
+        ):
+            kind, said = await client.error("POST", place, body)
+            assert (kind, said[: len(sentence)]) == ("usage", sentence)
+        assert (await client.error("POST", place, data=b"{"))[1] == "the request is not JSON"
+        status, answer = await client.ask("POST", place, wished)
+        assert status == 200
+        assert "the owner accepted another meter" in answer["decision"]
+        assert "hold" not in answer["meter"]
+        assert (await client.error("POST", place, wished))[1].startswith("meter main: no reading is held")
+
+
 async def test_status_before_anything_was_read(home: Home, path: Path) -> None:
     async with home, asking(home, path) as client:
         home.clock.is_trusted = False

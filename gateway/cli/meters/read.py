@@ -22,6 +22,7 @@ from gateway.config.wiring import explained, open_meters
 from gateway.control.client import ControlClient
 from gateway.errors import GatewayError, MeterError, UsageError
 from gateway.host.clock import Clock, SystemClock
+from gateway.intervals.scale import ScaleCheck
 from gateway.meters.reader import ReaderState, read_forever
 from gateway.meters.reading import Meter, Reading
 
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 _NS, _MS = 1_000_000_000, 1_000_000
 _ASK_S = 0.25  # between two questions to a running gateway
 _FIRST_READING_NS = 30 * _NS
+_SOON = (60, 30, 10_000)  # of ScaleCheck: a person looks for minutes, at a meter that is read each second
 
 
 @click.command(
@@ -59,7 +61,8 @@ def command(
 ) -> None:
     """Show the readings of the configured meter NAME, of all configured meters, or of the meter that the
     options describe: power, import and export, their age, and how far the meter's clock is off. Until
-    Ctrl-C. While the gateway runs it is asked for the readings of its meters, whose ports are its own."""
+    Ctrl-C. While the gateway runs it is asked for the readings of its meters, whose ports are its own. After
+    some minutes it also says if registers and power differ ten times or more."""
     if profile_id is None:
         if any(place.values()):
             raise UsageError("give the meter's model with --profile: `gateway meters scan` finds it")
@@ -146,7 +149,17 @@ class _Screen:
 
     states: Mapping[str, ReaderState]
     latest: dict[str, Reading] = field(default_factory=dict)
+    scales: dict[str, ScaleCheck] = field(default_factory=dict)
     said: dict[str, str] = field(default_factory=dict)
+
+    def take(self, reading: Reading) -> str | None:
+        """Keep a reading; what is wrong with its registers' scale, as a sentence, when that is found."""
+        self.latest[reading.meter] = reading
+        self.said.pop(reading.meter, None)
+        check = self.scales.setdefault(reading.meter, ScaleCheck(*_SOON))
+        before = check.found
+        check.add(reading)
+        return None if before is not None or check.found is None else check.found.sentence(reading.meter)
 
     def warn(self, sentence: str) -> None:
         for name in self.states:
@@ -200,10 +213,11 @@ async def _show_all(
     on_screen = sys.stdout.isatty() and not as_json
 
     def deliver(reading: Reading) -> None:
-        screen.latest[reading.meter] = reading
-        screen.said.pop(reading.meter, None)
+        wrong = screen.take(reading)
         if not on_screen:
             show(reading)
+            if wrong is not None:
+                click.echo(f"gateway: {printable(wrong)}", err=True)
 
     tasks = [asyncio.create_task(one) for one in reading(screen, deliver)]
     if on_screen:
@@ -281,6 +295,9 @@ def _table(screen: _Screen, clock: Clock, width: int) -> RenderableType:
     table = ruled_table(columns, list(_rows(screen, clock)), width, numbers=columns[1:])
     wrong = [state.fault or screen.said.get(name) for name, state in screen.states.items()]
     told = [Text(printable(str(explained(MeterError(sentence))))) for sentence in wrong if sentence]
+    told += [
+        Text(printable(check.found.sentence(name))) for name, check in screen.scales.items() if check.found
+    ]
     return Group(table, *told, Text("Ctrl-C ends it.", "dim"))
 
 
