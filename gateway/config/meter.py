@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+from decimal import Decimal
+from math import isfinite
 from pathlib import Path
 from typing import Annotated, Literal, get_args
 
-from pydantic import Field, ValidationInfo, field_validator
+from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
-from gateway.chain.layout import ENERGY
+from gateway.chain.layout import ENERGY, Factor
 from gateway.config.credential import credential_path
 from gateway.config.section import Load, Section, from_the_file
 from gateway.errors import UsageError
@@ -20,6 +22,43 @@ from gateway.meters.secrets import Secrets, read_secrets
 LaneName = Literal["import", "export", "power", "count"]
 _HOST = r"^([^\s/:]+|[^\s/]*:[^\s/]*:[^\s/]*)$"
 LANE_NAMES: tuple[LaneName, ...] = get_args(LaneName)
+
+
+_LEAST, _MOST = Decimal("0.000001"), Decimal(100_000)
+
+
+def _as_written(value: object) -> object:
+    """A TOML number as the decimal that was written: 0.1 is a tenth."""
+    number = isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value)
+    return Decimal(repr(value)) if number else value
+
+
+def _for_both(value: object) -> object:
+    """A number for energy and power alike."""
+    return value if isinstance(value, dict | FactorSection) else {"energy": value, "power": value}
+
+
+_Times = Annotated[Decimal, BeforeValidator(_as_written)]
+_RANGE = "a number from 0.000001 to 100000 with at most 6 decimals"
+
+
+class FactorSection(Section):
+    """By what a meter's readings are multiplied: both for current transformers, energy alone where only its
+    registers are in another unit than its profile says."""
+
+    energy: _Times = Field(default=Decimal(1), description=_RANGE)
+    power: _Times = Field(default=Decimal(1), description=_RANGE)
+
+    @field_validator("energy", "power")
+    @classmethod
+    def _in_range(cls, times: Decimal) -> Decimal:
+        if not _LEAST <= times <= _MOST or times % _LEAST:
+            raise ValueError(f"it must be {_RANGE}")
+        return times
+
+    @property
+    def factor(self) -> Factor:
+        return Factor(self.energy, self.power)
 
 
 class TcpLine(Section):
@@ -66,6 +105,11 @@ class MeterSection(Section):
     )
     interval_s: float = Field(
         default=1.0, ge=0.1, le=3600, description="a number of seconds from 0.1 to 3600"
+    )
+    factor: Annotated[FactorSection, BeforeValidator(_for_both)] = Field(
+        default=FactorSection(),
+        description="a number such as 40 (current transformers of 200 to 5 A), or a table such as "
+        "{ energy = 0.1 }, with which power stays as it is",
     )
     unit_id: int = Field(default=1, ge=1, le=247, description="a whole number from 1 to 247")
     keys: str | None = Field(

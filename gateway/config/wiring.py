@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from pathlib import Path
 
 from gateway.config import MeterSection, secrets_of
@@ -11,6 +12,7 @@ from gateway.meters.capture import Tap
 from gateway.meters.dlms.polled.meter import DlmsMeter
 from gateway.meters.dlms.polled.model import DlmsModel
 from gateway.meters.endpoint import IN_USE, Endpoint, Line, Parity, SerialSettings, Tcp, Udp
+from gateway.meters.factor import Factor, FactoredMeter
 from gateway.meters.listener import Listener
 from gateway.meters.modbus.bus import Bus, Framing
 from gateway.meters.modbus.meter import ModbusMeter
@@ -31,10 +33,12 @@ def open_meters(
     sends. The folder `state` has the invocation counters of meters that cipher. UsageError as for
     `endpoints`, and where a section lacks the keys that its profile needs."""
     buses: dict[tuple[Endpoint, Framing], Bus] = {}
-    return {
-        section.name: _open(section, endpoint, load_profile(section.profile), clock, buses, tap, state)
-        for section, endpoint in zip(sections, endpoints(sections).values(), strict=True)
-    }
+    found: dict[str, Meter] = {}
+    for section, endpoint in zip(sections, endpoints(sections).values(), strict=True):
+        meter = _open(section, endpoint, load_profile(section.profile), clock, buses, tap, state)
+        factor = Factor(Fraction(section.factor.energy), Fraction(section.factor.power))
+        found[section.name] = meter if factor == Factor() else FactoredMeter(meter, factor)
+    return found
 
 
 def endpoints(sections: tuple[MeterSection, ...]) -> dict[str, Endpoint]:

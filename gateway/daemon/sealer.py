@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 import numpy as np
 
 from gateway.chain.keys import STREAM_BYTES
-from gateway.chain.layout import LANES, Layout
+from gateway.chain.layout import LANES, NO_FACTOR, Factor, Layout
 from gateway.chain.seal import LinkWords, seal, words_under
 from gateway.daemon.register_log import RegisterLog
 from gateway.errors import UsageError
@@ -53,8 +53,11 @@ class Sealer:
         rings: dict[bytes, KeyRing],
         incarnation: int,
         rollover: Mapping[str, int],
+        factor: Factor = NO_FACTOR,
     ) -> None:
-        """`rollover` is the meter's own mapping, `Meter.rollover`."""
+        """`rollover` is the meter's own mapping, `Meter.rollover`; `factor` is what its readings were
+        multiplied by."""
+        self._factor = factor
         self.meter = meter
         self._stream: Stream | None = None
         self.layout = layout
@@ -155,12 +158,17 @@ class Sealer:
             )
 
     async def resume(self, stream: Stream) -> None:
-        """Continue a stream that an earlier run began. UsageError where its layout or lanes are not those
-        configured."""
-        if (stream.layout, stream.lanes) != (self.layout, self.lanes):
+        """Continue a stream that an earlier run began. UsageError where its layout, lanes or factor are not
+        those configured."""
+        if (stream.layout, stream.lanes, stream.factor) != (self.layout, self.lanes, self._factor):
+            factor = (
+                ""
+                if stream.factor == self._factor
+                else f", factor = {{ energy = {stream.factor.energy}, power = {stream.factor.power} }}"
+            )
             raise UsageError(
                 f"meter {self.meter}: its stream was begun with unit_ms = {stream.layout.unit_ms}, "
-                f"link_units = {stream.layout.link_units} and lanes {', '.join(stream.lanes)}: "
+                f"link_units = {stream.layout.link_units}{factor} and lanes {', '.join(stream.lanes)}: "
                 "use these settings, or give the meter another name, which begins a new stream"
             )
         ring = await self._ring(stream.id)
@@ -257,9 +265,11 @@ class Sealer:
             start=start,
             signing_key=self._root.public_key,
             assurance=self._root.assurance,
+            factor=self._factor,
         )
         self._descriptor = await sign(self._root, descriptor)
-        return Stream(stream_id, self.meter, self.layout, self.lanes, start, cose.digest(self._descriptor))
+        digest = cose.digest(self._descriptor)
+        return Stream(stream_id, self.meter, self.layout, self.lanes, start, digest, self._factor)
 
     async def _ring(self, stream: bytes) -> KeyRing:
         if stream not in self._rings:

@@ -169,6 +169,7 @@ class Session:
             rings=self._rings,
             incarnation=self._incarnation,
             rollover=rollover,
+            factor=section.factor.factor,
         )
 
     async def _draw(self) -> int:

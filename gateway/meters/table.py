@@ -13,7 +13,7 @@ from gateway.meters.dlms.polled.model import DlmsModel
 from gateway.meters.dlms.push.model import DlmsPushModel
 from gateway.meters.modbus.model import ModbusModel
 from gateway.meters.p1.model import P1Model
-from gateway.meters.profile import Profile, load_profile, profile_ids
+from gateway.meters.profile import Profile, load_profile, package_ids
 
 README = Path(__file__).with_name("README.md")
 BEGIN = "<!-- the table: written by `python -m gateway.meters.table` -->"
@@ -30,8 +30,9 @@ _SECTIONS = {  # of README.md
 
 
 def table() -> str:
-    """The table in Markdown, sorted by the names on the meters; neighbours with one profile share a row."""
-    profiles = [load_profile(profile_id) for profile_id in profile_ids()]
+    """The table in Markdown, sorted by the names on the meters; neighbours with one profile share a row.
+    Below it, the names under which the same meters are also sold."""
+    profiles = [load_profile(profile_id) for profile_id in package_ids()]
     named = [(product, profile) for profile in profiles for product in profile.products]
     named.sort(key=lambda one: one[0].casefold())
     rows = [("on the meter", "profile", "wiring", "in `[[meter]]`", "status"), ("---",) * 5]
@@ -39,7 +40,9 @@ def table() -> str:
         wiring = f"{_SECTIONS[profile.protocol]}, {profile.reached_by}"
         products = "; ".join(product for product, _ in neighbours)
         rows.append((products, f"`{profile.id}`", wiring, _keys(profile), profile.status))
-    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+    also = [("also sold as", "profile"), ("---",) * 2]
+    also += sorted((name, f"`{profile.id}`") for profile in profiles for name in profile.also)
+    return "\n\n".join("\n".join(f"| {' | '.join(row)} |" for row in one) for one in (rows, also))
 
 
 def with_table(text: str) -> str:

@@ -258,8 +258,8 @@ async def test_status_tells_registers_that_are_ten_times_too_high(home: Home, ga
             await home.commit()
     sentence = (
         "meter main: over 3 h its power added up to 4.500 kWh, but its registers to 45.000 kWh, 10 times as "
-        "much. Compare them with the meter's display; if its registers are read wrongly, factor = { energy = 0.1 } in its "
-        "[[meter]] section corrects them"
+        "much. Compare them with the meter's display; if its registers are read wrongly, "
+        "factor = { energy = 0.1 } in its [[meter]] section corrects them"
     )
     assert sentence in out.splitlines()
     _, out, _ = await gateway("status", "--json")

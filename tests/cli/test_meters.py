@@ -81,7 +81,7 @@ def test_list_has_every_profile(capfd: pytest.CaptureFixture[str]) -> None:
     assert main(["meters", "list", "--json"]) == 0
     listed = json.loads(capfd.readouterr().out)
     assert tuple(one["profile"] for one in listed) == profile_ids()
-    assert set(listed[0]) == {"profile", "protocol", "products", "reached_by", "lanes", "status"}
+    assert set(listed[0]) == {"profile", "protocol", "products", "also", "reached_by", "lanes", "status"}
     assert main(["meters", "list"]) == 0
     lines = capfd.readouterr().out.splitlines()
     assert len(lines) == len(profile_ids()) + 1

@@ -179,6 +179,11 @@ def test_a_mistake_beside_a_right_file(text: str, sentence: str, tmp_path: Path)
             "unit_id = 248\ntcp = ",
             '[[meter]] "main" unit_id is 248; it must be a whole number from 1',
         ),
+        ("tcp = ", "factor = 0\ntcp = ", "must be a number from 0.000001 to 100000 with at most 6 decimals"),
+        ("tcp = ", 'factor = "40"\ntcp = ', "factor"),
+        ("tcp = ", "factor = true\ntcp = ", "factor"),
+        ("tcp = ", "factor = { energy = 0.0000001 }\ntcp = ", "with at most 6 decimals"),
+        ("tcp = ", "factor = { enrgy = 0.1 }\ntcp = ", "factor.enrgy is unknown; did you mean energy?"),
         ("tcp = ", "interval_s = nan\ntcp = ", '[[meter]] "main" interval_s is NaN; it must be a number of'),
         (
             "tcp = ",

@@ -529,6 +529,8 @@ async def test_units_and_readings_of_another_length(tmp_path: Path) -> None:
         ),
         ({"layout": Layout(1000, 120)}, "use these settings, or give the meter another name"),
         ({"lanes": ("import", "count")}, "its stream was begun with"),
+        ({"factor": 40}, r"factor = \{ energy = 1, power = 1 \}.*give the meter another name"),
+        ({"factor": {"energy": 0.1}}, r"factor = \{ energy = 1, power = 1 \}"),
     ],
 )
 async def test_a_stream_keeps_its_layout_and_lanes(

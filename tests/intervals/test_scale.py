@@ -128,8 +128,8 @@ def test_what_a_kamstrup_in_wh_is_told() -> None:
     assert check.found == Scale(1, 3 * 3600, 45_000_000, 4_500_000)
     assert check.found.sentence("main") == (
         "meter main: over 3 h its power added up to 4.500 kWh, but its registers to 45.000 kWh, 10 times as "
-        "much. Compare them with the meter's display; if its registers are read wrongly, factor = { energy = 0.1 } in its "
-        "[[meter]] section corrects them"
+        "much. Compare them with the meter's display; if its registers are read wrongly, "
+        "factor = { energy = 0.1 } in its [[meter]] section corrects them"
     )
 
 
@@ -144,7 +144,7 @@ def test_what_a_kamstrup_in_wh_is_told() -> None:
 )
 def test_the_factor_that_corrects_it(exponent: int, factor: str, much: str) -> None:
     scale = Scale(exponent, 600, 5, 7)
-    assert scale.factor == factor
+    assert scale.factor == f"{{ energy = {factor} }}"
     assert much in scale.sentence("main")
     assert "over 10 min" in scale.sentence("main")
 

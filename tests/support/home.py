@@ -89,6 +89,7 @@ class Home:
         self.lanes = lanes
         self.layout = layout
         self.chunk_units = chunk_units
+        self.factor: object = 1
         self.meters = list(meters)
         self.clock = FakeClock(start_s)
         self.shown: dict[str, Shown] = dict.fromkeys(meters, (5_000_000, 70_000, 0))
@@ -121,6 +122,7 @@ class Home:
                         "lanes": list(self.lanes),
                         "tcp": {"host": "127.0.0.1"},
                         "unit_id": number,
+                        "factor": self.factor,
                     }
                 )
                 for number, name in enumerate(self.meters, 1)

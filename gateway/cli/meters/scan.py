@@ -15,7 +15,7 @@ import click
 
 from gateway.cli.codes import INTERRUPTED, exit_code
 from gateway.cli.meters.options import check_place, place_options
-from gateway.cli.output import echo, examples, json_option, print_json, print_table
+from gateway.cli.output import echo, examples, json_option, print_json, print_table, printable
 from gateway.config.wiring import explained
 from gateway.errors import MeterError, UsageError
 from gateway.host.clock import SystemClock
@@ -27,7 +27,7 @@ from gateway.meters.modbus.model import MODBUS_PORT, ModbusModel
 from gateway.meters.modbus.scan import Found, scan
 from gateway.meters.modbus.sunspec_model import SunSpecModel
 from gateway.meters.p1.model import P1Model
-from gateway.meters.profile import Profile, load_profile, profile_ids
+from gateway.meters.profile import Profile, load_profile, load_profiles
 from gateway.meters.reading import LANES, Decoder
 from gateway.meters.secrets import Secrets
 
@@ -90,7 +90,12 @@ def command(
     factories with. It cannot find meters that encrypt, or that must be polled over DLMS. Ctrl-C ends it and
     shows what was found so far. Exit 4 if there was nothing."""
     check_place(tcp, serial, rtu, baud, parity)
-    profiles = [load_profile(profile_id) for profile_id in profile_names or profile_ids()]
+    profiles, mistakes = load_profiles()
+    if profile_names:
+        profiles = [load_profile(profile_id) for profile_id in profile_names]
+    else:
+        for sentence in mistakes:
+            click.echo(f"gateway: {printable(sentence)}", err=True)
     result = _Result()
     if tcp is not None:
         endpoint = Tcp(tcp[0], tcp[1] or MODBUS_PORT)

@@ -7,6 +7,7 @@ a scale of -1 is subtracted.
 
 from __future__ import annotations
 
+import difflib
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -157,12 +158,25 @@ def parse_model(keys: TomlTable) -> ModbusModel:
     registers = tuple(_register(entry) for entry in keys.tables("register"))
     block = _block(keys.table("block"))
     _check_registers(registers, block, keys)
+    probe = _probe(keys.table("probe"), registers)
+    for register in registers:
+        if register.name not in (*LANES, probe.register.name):
+            raise keys.problem(_unknown(register.name))
     return ModbusModel(
         block=block,
-        probe=_probe(keys.table("probe"), registers),
+        probe=probe,
         registers=registers,
         pace=_pace(keys.table("pace")) if keys.has("pace") else Pace(),
         udp=keys.flag("udp"),
+    )
+
+
+def _unknown(name: str) -> str:
+    near = difflib.get_close_matches(name, LANES, n=1)
+    meant = f"; did you mean {near[0]}?" if near else ""
+    return (
+        f"a register is named {name}, which nothing reads: it must be {', '.join(LANES)}, or the register of "
+        f"[probe]{meant}"
     )
 
 
