@@ -10,11 +10,14 @@ from dataclasses import dataclass
 
 from gateway.config import Config, MeterSection, location
 from gateway.config.wiring import endpoints, explained, open_meters
-from gateway.errors import GatewayError, LedgerError, NotMigrated, UsageError
+from gateway.errors import GatewayError, LedgerError, NotMigrated, StoreDenied, UsageError
 from gateway.host.clock import SystemClock
 from gateway.ledger.ledger import Ledger
 from gateway.meters.reading import Plausibility
 from gateway.store.opening import open_bucket
+from gateway.stream.fetch import first_key
+
+_PROBE = "v1/doctor"
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,18 +142,37 @@ async def _ledger(config: Config) -> Diagnosis:
 
 
 async def _store(config: Config) -> Diagnosis:
-    """Put, get and delete a small object, as the gateway does."""
-    key, data = f"v1/doctor-{secrets.token_hex(8)}", secrets.token_bytes(32)
+    """List, put and get a small object, as the gateway does. It stays, since the gateway needs no right to
+    delete."""
+    url = config.store.url
     try:
-        bucket = open_bucket(location(config.store))
+        place = await asyncio.to_thread(location, config.store)
+        bucket = open_bucket(place)
         try:
-            await bucket.put(key, data)
-            same = await bucket.get(key) == data
-            await bucket.delete(key)
+            await first_key(bucket, _PROBE)
+            data = secrets.token_bytes(32)
+            keeps_first = await bucket.keeps_first(_PROBE, data)
+            same = await bucket.get(_PROBE) == data
         finally:
             await bucket.aclose()
     except GatewayError as error:
-        return Diagnosis("store", False, str(error))
+        return Diagnosis("store", False, str(error) + _unseen(config, error))
     if not same:
-        return Diagnosis("store", False, f"{config.store.url} returned other bytes than were put")
-    return Diagnosis("store", True, f"{config.store.url}: put, get and delete work")
+        return Diagnosis("store", False, f"{url} returned other bytes than were put")
+    if keeps_first:
+        return Diagnosis("store", True, f"{url}: list, put and get work")
+    return Diagnosis(
+        "store",
+        True,
+        f"{url}: list, put and get work; the server does not support If-None-Match, so the gateway looks"
+        " before each put",
+    )
+
+
+def _unseen(config: Config, error: GatewayError) -> str:
+    """What a refusal may come from where this user does not see the credentials that the unit is given."""
+    if isinstance(error, StoreDenied) and config.store.credentials is None and os.geteuid() != 0:
+        return (
+            ". If they are the systemd credential s3, the doctor sees it as root alone: sudo gateway doctor"
+        )
+    return ""
