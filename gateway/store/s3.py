@@ -24,7 +24,8 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from functools import partial
 from itertools import pairwise
-from typing import TYPE_CHECKING, TypeVar
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from botocore.exceptions import ClientError
 
@@ -121,7 +122,7 @@ class S3Bucket:
                 from botocore.config import Config  # noqa: PLC0415 - most reads do without it
 
                 place = self._location
-                self._client_or_none = _session().client(
+                self._client_or_none = client = _session().client(
                     "s3",
                     endpoint_url=place.endpoint,
                     region_name=place.region,
@@ -142,6 +143,8 @@ class S3Bucket:
                         response_checksum_validation=place.checksums,
                     ),
                 )
+                # Redirected without a region's name, boto3 would ask for it so, and be redirected again.
+                client.meta.events.register("before-call.s3.HeadBucket", _unasked)
             return self._client_or_none
 
     def _put(self, key: str, data: bytes, replace: bool) -> None:
@@ -282,6 +285,11 @@ def _session() -> Session:
     for provider in ("container-role", "iam-role"):
         found.get_component("credential_provider").remove(provider)
     return Session(botocore_session=found)
+
+
+def _unasked(**_: object) -> Any:
+    """An answer that names no region, for what boto3 does not need to ask."""
+    return SimpleNamespace(status_code=404), {"ResponseMetadata": {"HTTPHeaders": {}}}
 
 
 def _knows_no_condition(error: ClientError) -> bool:

@@ -75,6 +75,11 @@ ANSWERS: Mapping[str, Answer] = {
         "another request for the same object is under way",
         "OperationAborted ConditionalRequestConflict",
     ),
+    **_all(  # without a code of S3's
+        True,
+        "its answer is garbled: it sends somewhere else, as a captive portal or another web server does",
+        "301 302 303 307 308",
+    ),
     "TemporaryRedirect": Answer(True, "the bucket was made or moved a short while ago"),
     "RestoreAlreadyInProgress": Answer(True, "the object is being brought back from an archive"),
     # The bucket, and the way to it.

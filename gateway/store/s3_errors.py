@@ -10,6 +10,7 @@ import re
 import ssl
 
 from botocore import exceptions as boto
+from urllib3.util.ssl_match_hostname import CertificateError
 
 from gateway.errors import StoreDenied, StoreUnavailable
 from gateway.store.s3_codes import ANSWERS, DENIED, RIGHTS, VAGUE, Answer
@@ -111,7 +112,8 @@ def _answer(error: boto.ClientError) -> Answer | None:
         return ANSWERS.get(str(status_of(error)))
     if answer is None or (answer.cause == VAGUE and _own_words(error)):
         return None
-    region = _text(error, "Region")
+    headers = error.response.get("ResponseMetadata", {}).get("HTTPHeaders", {})
+    region = _text(error, "Region") or headers.get("x-amz-bucket-region", "")
     if "another region" in answer.cause and _REGION.fullmatch(region):
         return Answer(answer.later, answer.cause.replace("another region", f"the region {region}"))
     return answer
@@ -130,15 +132,15 @@ def _text(error: boto.ClientError, field: str) -> str:
 def _why_tls_fails(error: boto.SSLError) -> str:
     """The cause in words, by the codes of "X509_STORE_CTX_get_error" in OpenSSL's manual."""
     found: BaseException | None = error.kwargs.get("error")
-    while found is not None and not isinstance(found, ssl.SSLError):
+    while found is not None and not isinstance(found, ssl.SSLError | CertificateError):
         inner = [one for one in found.args if isinstance(one, BaseException)]
         found = inner[0] if inner else None
+    if isinstance(found, CertificateError):  # urllib3's own check
+        return "its certificate is of another name; check the endpoint"
     if not isinstance(found, ssl.SSLCertVerificationError):
         return "it does not speak TLS as this machine does; check that the endpoint's address is of https"
     if found.verify_code in (9, 10):  # not yet, or no longer, valid
         return "its certificate is not valid today; check this machine's clock, and renew the certificate"
-    if found.verify_code in (62, 64):  # another host's name, or IP address
-        return "its certificate is of another name; check the endpoint"
     return (
         "its certificate is not signed by an authority that this machine knows; give the file of the"
         " authority's certificate as the store's ca"

@@ -92,7 +92,7 @@ class PlainGets:
         """The names that begin with `prefix`, from the one after `after` on, as many as the server sends."""
         parts = {"encoding-type": "url", "list-type": "2", "prefix": prefix, "start-after": after}
         query = "&".join(f"{name}={quote(value, safe='')}" for name, value in parts.items())
-        status, _, data = self._send(f"?{query}")
+        status, _, data = self._send(f"?{query}" if urlsplit(self._url).path else f"/?{query}")
         return _listed(data) if status == 200 else None
 
     def close(self) -> None:
