@@ -250,6 +250,8 @@ class S3Bucket:
         """A page's object names strictly after `last`, and whether there are more."""
         page = None if self._plain is None else self._plain.page(self._root + prefix, last)
         names, more = self._page_through_boto3(prefix, last) if page is None else page
+        if names[:1] == [last]:  # RustFS begins with the name after which it is asked to list
+            names = names[1:]
         for before, name in pairwise([last, *names]):
             if name <= before:
                 raise StoreUnavailable(

@@ -95,6 +95,11 @@ ANSWERS: Mapping[str, Answer] = {
         "the object has as many versions as the server keeps; let the bucket's lifecycle remove old ones",
     ),
     "XMinioInsecureClientRequest": Answer(False, "it speaks https only; write the endpoint so"),
+    "NoSuchKey": Answer(  # to a list
+        False,
+        "it takes the bucket for an object; leave the bucket's name out of the store's endpoint, or set the "
+        'store\'s addressing to "virtual"',
+    ),
     "InvalidBucketState": Answer(False, "the bucket's settings do not allow this request; correct them"),
     **_all(
         False,
@@ -219,6 +224,6 @@ ANSWERS: Mapping[str, Answer] = {
         "OwnershipControlsNotFoundError RequestIsNotMultiPartContent RequestTorrentOfBucketError "
         "ReplicationConfigurationNotFoundError ServerSideEncryptionConfigurationNotFoundError "
         "TooManyAccessPoints TooManyBuckets TooManyMultiRegionAccessPointregionsError "
-        "TooManyMultiRegionAccessPoints UnresolvableGrantByEmailAddress UserKeyMustBeSpecified NoSuchKey",
+        "TooManyMultiRegionAccessPoints UnresolvableGrantByEmailAddress UserKeyMustBeSpecified",
     ),
 }
