@@ -144,9 +144,11 @@ async def _ledger(config: Config) -> Diagnosis:
 async def _store(config: Config) -> Diagnosis:
     """List, put and get a small object, as the gateway does. It stays, since the gateway needs no right to
     delete."""
-    url = config.store.url
+    url, unseen = config.store.url, ""
     try:
         place = await asyncio.to_thread(location, config.store)
+        if place.access_key is None and config.store.credentials is None and os.geteuid() != 0:
+            unseen = ". Of the unit's credential s3 only root sees what it holds: sudo gateway doctor"
         bucket = open_bucket(place)
         try:
             await first_key(bucket, _PROBE)
@@ -155,8 +157,10 @@ async def _store(config: Config) -> Diagnosis:
             same = await bucket.get(_PROBE) == data
         finally:
             await bucket.aclose()
+    except StoreDenied as error:
+        return Diagnosis("store", False, f"{error}{unseen if url.startswith('s3:') else ''}")
     except GatewayError as error:
-        return Diagnosis("store", False, str(error) + _unseen(config, error))
+        return Diagnosis("store", False, str(error))
     if not same:
         return Diagnosis("store", False, f"{url} returned other bytes than were put")
     if keeps_first:
@@ -167,12 +171,3 @@ async def _store(config: Config) -> Diagnosis:
         f"{url}: list, put and get work; the server does not support If-None-Match, so the gateway looks"
         " before each put",
     )
-
-
-def _unseen(config: Config, error: GatewayError) -> str:
-    """What a refusal may come from where this user does not see the credentials that the unit is given."""
-    if isinstance(error, StoreDenied) and config.store.credentials is None and os.geteuid() != 0:
-        return (
-            ". If they are the systemd credential s3, the doctor sees it as root alone: sudo gateway doctor"
-        )
-    return ""

@@ -45,8 +45,6 @@ _PART = 1 << 20
 _CONNECT_S = 3
 _READ_S = 10  # of silence; with boto3's three attempts after the plain one a hanging server costs 40 s
 
-_TAKEN = (409, 412)  # another put of this key is under way; something is there
-
 T = TypeVar("T")
 
 
@@ -164,7 +162,7 @@ class S3Bucket:
         try:
             self._send(key, data, if_absent=True)
         except ClientError as error:
-            if status_of(error) in _TAKEN:
+            if status_of(error) == 412:
                 return True
             if not _knows_no_condition(error):
                 raise
@@ -180,9 +178,11 @@ class S3Bucket:
             if _knows_no_condition(error):
                 self._conditional = False
                 return False
-            if status_of(error) not in _TAKEN:
+            # 412: something is there. 409: another put of this key is under way.
+            if status_of(error) not in (409, 412):
                 raise
-            self._conditional = True
+            if status_of(error) == 412:
+                self._conditional = True
             if not self._holds(key, data):
                 raise StoreUnavailable(f"{self._where} has other writers at {key!r}; try again") from None
         return True

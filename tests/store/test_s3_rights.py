@@ -11,7 +11,7 @@ import pytest
 from boto3.session import Session
 from botocore.config import Config as BotoConfig
 
-from gateway.config import Config
+from gateway.config import Config, credential
 from gateway.daemon.doctor import Diagnosis, examine
 from gateway.errors import KeyTaken, NotFound, StoreDenied, StoreUnavailable
 from gateway.store.location import Location
@@ -234,6 +234,20 @@ async def test_an_outage_while_a_server_is_tried_leaves_it_to_be_tried_again(min
             await bucket.put("v1/b", b"2")
 
 
+async def test_a_conflict_does_not_show_that_a_server_minds_conditions(minio: S3Server) -> None:
+    async with relay(minio.location(secrets.token_hex(8))) as made, opened(made.location) as bucket:
+        made.plan = lambda request: (
+            error("409 Conflict", "InvalidBucketState") if request.conditional else None
+        )
+        with pytest.raises(StoreUnavailable):
+            await bucket.put("v1/a", b"1")
+        made.plan = lambda request: IGNORED if request.conditional else None
+        await bucket.put("v1/a", b"1")
+        await bucket.put("v1/b", b"1")
+        with pytest.raises(KeyTaken):
+            await bucket.put("v1/b", b"2")
+
+
 @pytest.mark.parametrize("fault", [IGNORED, error("501 Not Implemented", "NotImplemented")], ids=repr)
 async def test_the_doctor_tells_of_a_server_without_conditions(
     minio: S3Server, tmp_path: Path, fault: Fault
@@ -244,6 +258,23 @@ async def test_the_doctor_tells_of_a_server_without_conditions(
         found = await diagnose(made.location, tmp_path)
         assert found.ok
         assert "does not support If-None-Match" in found.sentence
+
+
+@pytest.mark.parametrize(("user", "told"), [(1000, True), (0, False)])
+async def test_the_doctor_tells_whom_the_units_credential_is_hidden_from(
+    minio: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, user: int, told: bool
+) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE", "CREDENTIALS_DIRECTORY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setattr(credential, "_RUNNING", tmp_path / "running")
+    monkeypatch.setattr(credential, "_ENCRYPTED", tmp_path / "encrypted")
+    monkeypatch.setattr("os.geteuid", lambda: user)
+    place = dataclasses.replace(minio.location(), access_key=None, secret_key=None)
+    found = await diagnose(place, tmp_path)
+    assert not found.ok
+    assert "the systemd credential s3" in found.sentence
+    assert ("sudo gateway doctor" in found.sentence) == told
 
 
 async def test_a_directory_keeps_what_came_first(tmp_path: Path) -> None:
