@@ -59,6 +59,11 @@ class DirectoryBucket:
         check_key(key)
         await self._run(lambda: self._delete(key))
 
+    async def keeps_first(self, key: str, data: bytes) -> bool:
+        """Put `data`, whatever is there: always True, since link(2) refuses a name that is taken."""
+        await self.put(key, data, replace=True)
+        return True
+
     async def aclose(self) -> None:
         """Nothing is kept open."""
 
