@@ -181,12 +181,12 @@ def _parts(given: bytes) -> None:
 
 def _p1_plain(profile: str) -> P1Decoder:
     model = _p1_model(profile)
-    return P1Decoder(model.registers, checked=model.checked)
+    return P1Decoder(model.registers, checks=model.checks)
 
 
 def _p1_sealed() -> P1Decoder:
     model = _p1_model("luxembourg-smarty")
-    return P1Decoder(model.registers, checked=model.checked, sealed=SealedFrames(*_P1_KEYS))
+    return P1Decoder(model.registers, checks=model.checks, sealed=SealedFrames(*_P1_KEYS))
 
 
 def _p1_lines(given: bytes) -> None:
@@ -197,7 +197,7 @@ def _p1_lines(given: bytes) -> None:
 
 
 def _in_p1(counter: int) -> bytes:
-    return simulated_p1.seal(simulated_p1.telegram(_P1_LINES, checked=True), *_P1_KEYS, counter)
+    return simulated_p1.seal(simulated_p1.telegram(_P1_LINES), *_P1_KEYS, counter)
 
 
 @cache
@@ -262,13 +262,13 @@ TARGETS = (
     Target(
         "p1",
         MeterError,
-        _read(lambda: _p1_plain("dsmr-5"), *[simulated_p1.telegram(_P1_LINES, checked=True)] * 2),
+        _read(lambda: _p1_plain("dsmr-5"), *[simulated_p1.telegram(_P1_LINES)] * 2),
         lambda: [streams.as_input(text) for text in _p1_texts()],
     ),
     Target(
         "p1-unchecked",
         MeterError,
-        _read(lambda: _p1_plain("dsmr-2.2"), *[simulated_p1.telegram(_P1_LINES, checked=False)] * 2),
+        _read(lambda: _p1_plain("dsmr-2.2"), *[simulated_p1.telegram(_P1_LINES, None)] * 2),
         lambda: [streams.as_input(text, 40, 3) for text in _p1_texts()],
     ),
     Target(

@@ -18,6 +18,7 @@ from gateway.errors import MeterError, UsageError
 from gateway.meters.p1 import lines
 from gateway.meters.p1.cipher import SealedFrames
 from gateway.meters.p1.decoder import P1Decoder, P1Registers
+from gateway.meters.p1.frames import Check
 from gateway.meters.p1.lines import equipment_number, meter_time
 from gateway.meters.profile import load_profile
 from gateway.meters.reading import Telegram
@@ -25,6 +26,7 @@ from gateway.meters.secrets import Secrets
 from gateway.simulate.p1 import seal, stamp, telegram
 from tests.meters.p1.public import SEALED, SEALED_KEY, PublicTelegram, public_telegram, public_telegrams
 
+ARC: tuple[Check, ...] = ("arc",)
 AMSTERDAM = ZoneInfo("Europe/Amsterdam")
 TARIFFS = P1Registers(
     imported=("1-0:1.8.1", "1-0:1.8.2"),
@@ -48,7 +50,7 @@ LINES = [
 
 
 def said(data: list[str]) -> Telegram | MeterError:
-    (item,) = P1Decoder(TARIFFS, checked=True).feed(telegram(data, checked=True))
+    (item,) = P1Decoder(TARIFFS, checks=ARC).feed(telegram(data))
     return item
 
 
@@ -196,16 +198,16 @@ def test_a_clock_that_keeps_winter_time_all_year() -> None:
 
 @given(st.binary(max_size=400), st.booleans())
 def test_whatever_the_bytes_are(data: bytes, checked: bool) -> None:
-    decoder = P1Decoder(TARIFFS, checked=checked)
+    decoder = P1Decoder(TARIFFS, checks=ARC if checked else ())
     decoder.feed(data)
     decoder.feed(b"/abc5def\r\n\r\n" + data + b"!\r\n")
-    text = telegram([data.decode("latin-1").encode("ascii", "replace").decode("ascii")], checked=True)
+    text = telegram([data.decode("latin-1").encode("ascii", "replace").decode("ascii")])
     decoder.feed(text)
 
 
 @given(st.lists(st.text("01238-:.*(kWh)NaNE+\r\n", max_size=40), max_size=8))
 def test_whatever_the_lines_are(hostile: list[str]) -> None:
-    for item in P1Decoder(TARIFFS, checked=True).feed(telegram(["1-0:1.8.1(", *hostile], checked=True)):
+    for item in P1Decoder(TARIFFS, checks=ARC).feed(telegram(["1-0:1.8.1(", *hostile])):
         assert isinstance(item, Telegram | MeterError)
 
 
@@ -217,7 +219,7 @@ def test_nothing_of_it_is_logged(caplog: pytest.LogCaptureFixture) -> None:
 
 def test_it_keeps_nothing_of_what_it_read() -> None:
     """A parser of all lines would: its power failure log grows with each telegram."""
-    decoder = P1Decoder(TARIFFS, checked=True)
+    decoder = P1Decoder(TARIFFS, checks=ARC)
     data = public_telegram("esmr-5-two-slaves")
     for _ in range(3):
         assert len(decoder.feed(data)) == 1
@@ -237,25 +239,25 @@ def _specification(decoder: P1Decoder) -> list[dict[str, object]]:
 
 def test_broken_and_whole_ones_come_in_order() -> None:
     good, other = public_telegram("dsmr-5"), public_telegram("esmr-5-two-slaves")
-    nothing = telegram(["1-3:0.2.8(50)"], checked=True)
-    wrong = telegram(["1-0:1.8.1(\xe9)".encode("latin-1").decode("latin-1")[:10]], checked=True)
-    items = P1Decoder(TARIFFS, checked=True).feed(good[:50] + good + nothing + wrong + other)
+    nothing = telegram(["1-3:0.2.8(50)"])
+    wrong = telegram(["1-0:1.8.1(\xe9)".encode("latin-1").decode("latin-1")[:10]])
+    items = P1Decoder(TARIFFS, checks=ARC).feed(good[:50] + good + nothing + wrong + other)
     assert [isinstance(item, Telegram) for item in items] == [False, True, False, False, True]
     assert "no number in any of the registers" in str(items[2])
 
 
 def test_encrypted_telegrams() -> None:
     def decoder() -> P1Decoder:
-        return P1Decoder(TARIFFS, checked=True, sealed=SealedFrames(EK, AK))
+        return P1Decoder(TARIFFS, checks=ARC, sealed=SealedFrames(EK, AK))
 
-    plain = telegram(LINES, checked=True)
+    plain = telegram(LINES)
     for content in (plain, plain.rstrip()):
         (item,) = decoder().feed(seal(content, EK, AK, 1))
         assert isinstance(item, Telegram)
         assert item.registers == {"import": 6_825_000, "export": 2_444_000, "power": -256}
     for content, problem in (
         (plain.replace(b"4.426", b"4.427"), "check sequence is wrong"),
-        (plain[:-6], "check sequence is wrong"),
+        (plain[:-6], "ends without a check sequence"),
         (plain[:80], "a decrypted P1 frame does not hold a telegram"),
         (b"", "a decrypted P1 frame does not hold a telegram"),
         (plain + plain, "a decrypted P1 frame does not hold a telegram"),
