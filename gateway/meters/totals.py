@@ -56,13 +56,14 @@ def hold_against_parts(lane: str, total: Shown, parts: Sequence[Shown], *, compl
 
 def the_finer(lane: str, first: Shown, second: Shown) -> Shown:
     """The one with more digits of two that show the same register of `lane`. MeterError with both numbers
-    where they differ by more than is explained above."""
-    if abs(first.mwh - second.mwh) > _explained(first, second):
+    where they differ; by less than the last digit of the coarser one, where they have different steps."""
+    finer, coarser = sorted((first, second), key=lambda shown: shown.step)
+    if abs(first.mwh - second.mwh) >= (coarser.step if finer.step < coarser.step else Fraction(1, 10**9)):
         raise MeterError(
-            f"the meter shows {lane} under two codes, and the two differ: {_kwh(first.mwh)} kWh and "
+            f"the meter has two different registers for {lane}: {_kwh(first.mwh)} kWh and "
             f"{_kwh(second.mwh)} kWh"
         )
-    return second if second.step < first.step else first
+    return finer
 
 
 def _explained(*numbers: Shown) -> Fraction:
