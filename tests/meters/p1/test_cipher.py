@@ -193,7 +193,8 @@ def test_lines_cut_at_every_byte_and_good_ones() -> None:
     for end in range(sealed.rindex(b"!")):
         some = untitled()
         assert whole(some.feed(sealed[:end])) == []
-        assert whole(some.feed(sealed)) == [INNER], end
+        (telegram,) = whole(some.feed(sealed))
+        assert telegram.endswith(INNER), end  # a broken head before it may stand in the same line
 
 
 @given(st.data())
