@@ -131,7 +131,7 @@ class ListForm:
         found: dict[int, Shown] = {}
         for entry in entries:
             tariff = None if isinstance(entry.name, str) else _tariff(entry.name, lane)
-            if tariff is not None and tariff not in found:
+            if tariff is not None:
                 with suppress(MeterError):  # what this register holds, nobody asked
                     found[tariff] = self._energy(entry)
         return list(found.values())
