@@ -46,6 +46,10 @@ class MeterError(Unavailable):
     """A meter does not answer, or answers what its profile cannot read."""
 
 
+class KeyFault(MeterError):
+    """A meter encrypts what it sends, and the keys that are set do not open it, or none are set."""
+
+
 class TrustError(Unavailable):
     """The root of trust cannot be used: no TPM, a foreign or cleared one, a broken answer."""
 

@@ -1,8 +1,9 @@
-"""Finds the profiles that can decode what a pushing meter sends on a port."""
+"""Finds the profiles that can decode what a pushing meter sends on a port, or says why none can."""
 
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -16,10 +17,12 @@ _MORE_S = 3  # for the profiles and lanes that only the next telegrams bring
 
 @dataclass(frozen=True, slots=True)
 class Heard:
-    """How many bytes came, and for each profile that decoded a telegram in them, the lanes that it found."""
+    """How many bytes came, and for each profile that decoded a telegram in them, the lanes that it found.
+    `problem` is what most decoders found wrong with telegrams that none of them decoded."""
 
     octets: int
     profiles: Mapping[str, frozenset[str]]
+    problem: str | None = None
 
 
 async def hear(
@@ -30,6 +33,7 @@ async def hear(
     opened."""
     begin = asyncio.get_running_loop().time()
     octets = 0
+    problems: Counter[str] = Counter()
     lanes: dict[str, frozenset[str]] = {}
     connection = await Connection.open(endpoint)
     try:
@@ -42,12 +46,15 @@ async def hear(
                 understood = bool(lanes)
                 for profile, decoder in decoders.items():
                     for item in decoder.feed(data):
-                        if not isinstance(item, MeterError):
+                        if isinstance(item, MeterError):
+                            problems[str(item)] += 1
+                        else:
                             lanes[profile] = lanes.get(profile, frozenset()) | set(item.registers)
                 if lanes and not understood:
                     end = asyncio.get_running_loop().time() + _MORE_S
                     limit.reschedule(min(end, limit.when() or end))
     except TimeoutError:
-        return Heard(octets, lanes)
+        problem = next((sentence for sentence, _ in problems.most_common(1)), None)
+        return Heard(octets, lanes, None if lanes else problem)
     finally:
         connection.close()

@@ -1,7 +1,8 @@
 """A meter that pushes, heard over a serial port or a converter on the network.
 
-Broken telegrams are skipped; silence, or nothing but broken ones, is a fault. After any fault the connection
-is opened anew: so an adapter that was unplugged comes back, and a dead connection that nobody closed is left.
+Broken telegrams are skipped; silence, or nothing but broken ones, is a fault. Until one could be read, two
+that cannot be decrypted are a fault at once: the keys do not fit. After any fault the connection is opened
+anew: so an adapter that was unplugged comes back, and a dead connection that nobody closed is left.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import logging
 from collections import deque
 from collections.abc import Collection, Mapping
 
-from gateway.errors import MeterError
+from gateway.errors import KeyFault, MeterError
 from gateway.host.clock import Clock
 from gateway.host.fault_log import FaultLog
 from gateway.meters.endpoint import Endpoint
@@ -21,6 +22,7 @@ from gateway.meters.transport import Connection
 _log = logging.getLogger(__name__)
 
 _NS = 1_000_000_000
+_SEALED_FOR_GOOD = 2  # telegrams: one that cannot be decrypted may be damaged
 _NO_TELEGRAM = "bytes arrive, but no telegram: check its profile, and the settings of its serial line"
 
 
@@ -52,11 +54,14 @@ class Listener:
         self._connection: Connection | None = None
         self._heard: deque[Reading] = deque()
         self._problem: str | None = None
+        self._sealed = 0  # telegrams that could not be decrypted, before any that could be read
+        self._readable = False  # a telegram could be read once: the keys are right
         self._faults = FaultLog(clock, _log.warning, _log.info, f"meter {name}: a telegram is skipped: ")
 
     async def read(self) -> Reading:
-        """The next good telegram that holds one of the lanes."""
+        """The next good telegram that holds one of the lanes. KeyFault where the keys do not fit."""
         self._problem = None
+        self._sealed = 0
         try:
             if self._connection is None and not self._heard:
                 self._connection = await Connection.open(self._endpoint)
@@ -75,7 +80,7 @@ class Listener:
             ) from None
         except MeterError as error:
             self._drop()
-            raise MeterError(f"meter {self._name}: {error}") from None
+            raise type(error)(f"meter {self._name}: {error}") from None
         return self._heard.popleft()
 
     async def probe(self) -> Plausibility:
@@ -101,8 +106,13 @@ class Listener:
                 sane(item.registers)
             except MeterError as error:
                 self._problem = str(error)
+                if isinstance(error, KeyFault) and not self._readable:
+                    self._sealed += 1
+                    if self._sealed == _SEALED_FOR_GOOD:
+                        raise
                 self._faults.report(str(error))
                 continue
+            self._readable = True
             if reading := self._reading(item, wall, monotonic):
                 self._heard.append(reading)
 

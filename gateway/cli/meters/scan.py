@@ -265,7 +265,9 @@ def _show(result: _Result, as_json: bool) -> None:
 
 def _tell_heard(settings: SerialSettings | None, heard: Heard) -> None:
     at = "" if settings is None else f"at {settings} "
-    if not heard.profiles:
+    if heard.problem is not None:
+        click.echo(f"{at}{heard.octets} bytes arrived, which no profile can decode: {heard.problem}")
+    elif not heard.profiles:
         click.echo(f"{at}{heard.octets} bytes arrived, which no profile can decode without keys")
     by_lanes: dict[str, list[str]] = {}
     for profile, lanes in heard.profiles.items():

@@ -15,6 +15,7 @@ from fractions import Fraction
 from zoneinfo import ZoneInfo
 
 from gateway.errors import MeterError, UsageError
+from gateway.meters.totals import Shown
 
 logging.getLogger("dsmr_parser").setLevel(logging.CRITICAL + 1)
 
@@ -31,9 +32,12 @@ class Value:
     text: str = field(repr=False)
     unit: str
 
-    def energy_mwh(self) -> Fraction | None:
+    def energy(self) -> Shown | None:
         """None where it is not an energy."""
-        return self._in(_ENERGY)
+        mwh = self._in(_ENERGY)
+        if mwh is None:
+            return None
+        return Shown(mwh, Fraction(_ENERGY[self.unit], 10 ** len(self.text.partition(".")[2])))
 
     def power_w(self) -> Fraction | None:
         """None where it is not a power."""

@@ -1,4 +1,5 @@
-"""A P1 meter's profile: its registers, how often it sends, and whether it encrypts."""
+"""A P1 meter's profile: its registers, how often it sends, what protects its telegrams, and whether it
+encrypts."""
 
 from __future__ import annotations
 
@@ -10,6 +11,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from gateway.errors import UsageError
 from gateway.meters.p1.cipher import SealedFrames
 from gateway.meters.p1.decoder import P1Decoder, P1Registers
+from gateway.meters.p1.frames import CHECKS, Check
 from gateway.meters.reading import Decoder
 from gateway.meters.secrets import Secrets
 from gateway.meters.toml_table import TomlTable
@@ -20,16 +22,23 @@ _CODE = r"[0-9]-[0-9]:[0-9]{1,3}\.[0-9]{1,3}\.[0-9]{1,3}"
 
 @dataclass(frozen=True, slots=True)
 class P1Model:
-    """A telegram comes every `interval_s`; its energies start again from 0 at `rollover_kwh`. `checked`
-    telegrams end in a check sequence. Encrypted ones need the meter's own encryption key, and its
-    authentication key unless all meters of the model share a known one, `authentication_key`."""
+    """A telegram comes every `interval_s`; its energies start again from 0 at `rollover_kwh`. It ends in one
+    of `checks`; without any, it ends without a check sequence. Encrypted ones need the meter's own encryption
+    key, and its authentication key unless all meters of the model share a known one, `authentication_key`;
+    they come in one of the two forms of `cipher`, `titled` or not."""
 
     registers: P1Registers
     interval_s: int
     rollover_kwh: int
-    checked: bool
+    checks: tuple[Check, ...]
     encrypted: bool
+    titled: bool
     authentication_key: bytes | None = field(repr=False)
+
+    @property
+    def checked(self) -> bool:
+        """Whether its telegrams end in a check sequence."""
+        return bool(self.checks)
 
     @property
     def lanes(self) -> tuple[str, ...]:
@@ -56,7 +65,7 @@ class P1Model:
     def decoder(self, secrets: Secrets) -> Decoder:
         """A new decoder. UsageError where `secrets` lack a key that is needed, or dsmr-parser is missing."""
         if not self.encrypted:
-            return P1Decoder(self.registers, checked=self.checked)
+            return P1Decoder(self.registers, checks=self.checks)
         authentication_key = secrets.authentication_key or self.authentication_key
         if secrets.encryption_key is None:
             raise UsageError("this P1 meter encrypts: encryption_key is needed, which the grid operator has")
@@ -64,13 +73,13 @@ class P1Model:
             raise UsageError(
                 "this P1 meter encrypts: authentication_key is needed too, which the grid operator has"
             )
-        sealed = SealedFrames(secrets.encryption_key, authentication_key)
-        return P1Decoder(self.registers, checked=self.checked, sealed=sealed)
+        sealed = SealedFrames(secrets.encryption_key, authentication_key, titled=self.titled)
+        return P1Decoder(self.registers, checks=self.checks, sealed=sealed)
 
 
 def parse_model(keys: TomlTable) -> P1Model:
-    """Take the model's keys: `interval_s`, `rollover_kwh`, `checksum`, `encrypted`, `authentication_key` and
-    [registers]."""
+    """Take the model's keys: `interval_s`, `rollover_kwh`, `checksum`, `crc`, `encrypted`, `system_title`,
+    `authentication_key` and [registers]."""
     encrypted = keys.flag("encrypted")
     authentication_key = None
     if encrypted and keys.has("authentication_key"):
@@ -79,10 +88,22 @@ def parse_model(keys: TomlTable) -> P1Model:
         registers=_registers(keys.table("registers")),
         interval_s=keys.integer("interval_s", 1, 60),
         rollover_kwh=keys.integer("rollover_kwh", 10_000, 10**9),
-        checked=keys.flag("checksum"),
+        checks=_checks(keys) if keys.flag("checksum") else (),
         encrypted=encrypted,
+        titled=keys.choice("system_title", ("sent", "none")) == "sent" if keys.has("system_title") else True,
         authentication_key=authentication_key,
     )
+
+
+def _checks(keys: TomlTable) -> tuple[Check, ...]:
+    """The check sequences that a telegram may end in; that of the standard where the key is missing."""
+    if not keys.has("crc"):
+        return ("arc",)
+    named = keys.texts("crc")
+    checks = tuple(check for check in CHECKS if check in named)
+    if len(checks) != len(named):
+        raise keys.fault("crc", f"is {', '.join(named)}; each must be one of {', '.join(CHECKS)}, once")
+    return checks
 
 
 def _registers(keys: TomlTable) -> P1Registers:
@@ -98,6 +119,8 @@ def _registers(keys: TomlTable) -> P1Registers:
         given=_codes(keys, "given"),
         serial=keys.text("serial", _CODE),
         zone=clock_zone,
+        tariffs=keys.integer("tariffs", 1, 9) if keys.has("tariffs") else None,
+        channels=keys.integers("channels", 0, 9) if keys.has("channels") else (),
     )
     keys.end()
     if bool(registers.drawn) != bool(registers.given):

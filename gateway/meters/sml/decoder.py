@@ -12,6 +12,7 @@ from gateway.meters.reading import Telegram
 from gateway.meters.sml.fields import Number
 from gateway.meters.sml.message import Entry, RegisterList, register_lists
 from gateway.meters.sml.transport import Frames
+from gateway.meters.totals import Shown, hold_against_parts
 
 _NS = 1_000_000_000
 _WH, _W = 30, 27  # IEC 62056-6-2, table 4
@@ -28,10 +29,12 @@ _DZG_SHORT_UNSIGNED = (range(42_000_000, 49_000_000), range(55_000_000, 59_000_0
 
 
 class SmlDecoder:
-    """Turns a meter's bytes into telegrams."""
+    """Turns a meter's bytes into telegrams. The meter's totals are the sum of `tariffs` tariffs, or of an
+    unknown number of them."""
 
-    def __init__(self) -> None:
+    def __init__(self, tariffs: int | None = None) -> None:
         self._frames = Frames()
+        self._tariffs = tariffs
 
     def cut(self) -> None:
         """The next bytes come from another connection."""
@@ -44,14 +47,14 @@ class SmlDecoder:
             try:
                 if isinstance(frame, MeterError):
                     raise frame
-                said += map(telegram, register_lists(frame))
+                said += [telegram(one, self._tariffs) for one in register_lists(frame)]
             except MeterError as error:
                 said.append(error)
         return said
 
 
-def telegram(said: RegisterList) -> Telegram:
-    """The lanes that a list fills. MeterError where it fills none."""
+def telegram(said: RegisterList, tariffs: int | None = None) -> Telegram:
+    """The lanes that a list fills. MeterError where it fills none, or a total and its tariffs differ."""
     entries = {
         (entry.obis[2], entry.obis[3], entry.obis[4]): entry
         for entry in said.entries
@@ -60,8 +63,8 @@ def telegram(said: RegisterList) -> Telegram:
     if _sends_short_unsigned(said.server_id) and (power := entries.get((16, 7, 0))):
         entries[16, 7, 0] = _as_unsigned(power)
     values = {
-        "import": _energy(entries, 1),
-        "export": _energy(entries, 2),
+        "import": _energy(entries, "import", 1, tariffs),
+        "export": _energy(entries, "export", 2, tariffs),
         "power": _power(entries),
     }
     registers = {lane: round(value) for lane, value in values.items() if value is not None}
@@ -83,12 +86,19 @@ def serial_number(server_id: bytes) -> str:
 _Entries = Mapping[tuple[int, int, int], Entry]
 
 
-def _energy(entries: _Entries, direction: int) -> Fraction | None:
+def _energy(entries: _Entries, lane: str, direction: int, tariffs: int | None) -> Fraction | None:
     """mWh of register 1.8.0 or 2.8.0; the sum of the tariffs where the meter sends no total."""
-    if (total := _value(entries, (direction, 8, 0), _WH)) is not None:
-        return total * 1000
-    tariffs = _sum(_value(entries, (direction, 8, tariff), _WH) for tariff in _TARIFFS)
-    return None if tariffs is None else tariffs * 1000
+    parts = {at: part for at in _TARIFFS if (part := _shown(entries, (direction, 8, at))) is not None}
+    if (total := _shown(entries, (direction, 8, 0))) is None:
+        return _sum(part.mwh for part in parts.values())
+    complete = tariffs is not None and set(parts) == set(range(1, tariffs + 1))
+    hold_against_parts(lane, total, list(parts.values()), complete=complete)
+    return total.mwh
+
+
+def _shown(entries: _Entries, at: tuple[int, int, int]) -> Shown | None:
+    value = _value(entries, at, _WH)
+    return None if value is None else Shown(value * 1000, 1000 * Fraction(10) ** entries[at].scaler)
 
 
 def _power(entries: _Entries) -> Fraction | None:

@@ -17,7 +17,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from gateway.errors import MeterError, UsageError
+from gateway.errors import KeyFault, MeterError, UsageError
 from gateway.meters.dlms.octets import Octets, string
 
 AUTHENTICATED, ENCRYPTED = 0x10, 0x20
@@ -213,7 +213,7 @@ def _verified(keys: CipherKeys, nonce: bytes, control: int, text: bytes, tag: by
         gcm.authenticate_additional_data(aad + text)
         gcm.finalize()
     except InvalidTag:
-        raise MeterError(
+        raise KeyFault(
             "a ciphered message fails its check: wrong encryption or authentication key, or damage in transit"
         ) from None
     return text
@@ -232,5 +232,5 @@ def _keystream(keys: CipherKeys, nonce: bytes, text: bytes) -> bytes:
 
 def _authentication_key(keys: CipherKeys) -> bytes:
     if keys.authentication is None:
-        raise MeterError("the meter authenticates its messages: its authentication_key is needed too")
+        raise KeyFault("the meter authenticates its messages: its authentication_key is needed too")
     return keys.authentication

@@ -9,6 +9,7 @@ from fractions import Fraction
 
 from gateway.errors import MeterError
 from gateway.meters.dlms.cosem.data import Value
+from gateway.meters.totals import Shown
 
 WATT, WATT_HOUR = 27, 30  # IEC 62056-6-2, enumeration of physical units
 
@@ -33,6 +34,14 @@ class ScalerUnit:
 def milliwatt_hours(value: Value, scale: ScalerUnit) -> int:
     """An energy, rounded half to even. MeterError where the value is not one."""
     return round(_scaled(value, scale, WATT_HOUR, "watt-hours") * 1000)
+
+
+def shown_energy(value: Value, scale: ScalerUnit) -> Shown:
+    """An energy, and its step: that of the scaler, or of a float of four bytes. MeterError where the value is
+    not an energy."""
+    energy = _scaled(value, scale, WATT_HOUR, "watt-hours") * 1000
+    step = 1000 * Fraction(10) ** scale.scaler
+    return Shown(energy, max(step, energy / 2**23) if isinstance(value, float) else step)
 
 
 def watts(value: Value, scale: ScalerUnit) -> int:

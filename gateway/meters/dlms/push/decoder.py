@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 
-from gateway.errors import MeterError
+from gateway.errors import KeyFault, MeterError
 from gateway.meters.dlms.application import block_transfer, cipher
 from gateway.meters.dlms.application.apdu import parse_notification
 from gateway.meters.dlms.push.links import Link, Readings
@@ -97,7 +97,7 @@ class PushDecoder:
 
     def _open(self, message: bytes) -> list[Telegram]:
         if self._keys is None:
-            raise MeterError("the meter ciphers what it pushes: its keys are needed")
+            raise KeyFault("the meter ciphers what it pushes: its keys are needed")
         ciphered = cipher.parse(message)
         title = ciphered.title or self._title
         if title is None:
@@ -114,7 +114,7 @@ class PushDecoder:
         except MeterError as error:
             if authenticated:
                 raise
-            raise MeterError(f"{error}; or the encryption key is wrong") from None
+            raise KeyFault(f"{error}; or the encryption key is wrong") from None
         clocks = [telegram.meter_time for telegram in telegrams if telegram.meter_time is not None]
         self._seen.pass_once(title, opened.counter, max(clocks, default=None))
         self._title = title

@@ -11,6 +11,7 @@ register:
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import tzinfo
 
@@ -20,8 +21,9 @@ from gateway.meters.dlms.cosem import date_time
 from gateway.meters.dlms.cosem.data import Array, Enum, Integer, Value
 from gateway.meters.dlms.cosem.date_time import Moment
 from gateway.meters.dlms.cosem.objects import Obis
-from gateway.meters.dlms.cosem.quantity import WATT, WATT_HOUR, ScalerUnit, milliwatt_hours, watts
+from gateway.meters.dlms.cosem.quantity import WATT, WATT_HOUR, ScalerUnit, shown_energy, watts
 from gateway.meters.reading import Telegram
+from gateway.meters.totals import Shown, hold_against_parts, the_finer
 
 # The meaning of OBIS groups C, D and E (IEC 62056-6-1); B is a channel that makers choose, F is 255 (now).
 _QUANTITIES = {
@@ -35,6 +37,7 @@ _CLOCK = (1, 0, 0)  # of group A 0
 PLACES = ("import", "export", "drawn", "given", "net", "serial", "clock", "-")
 _ENERGIES = ("import", "export")
 _NO_MINUTES, _NO_DEVIATION = b"\x00\x00", b"\x80\x00"  # of a date-time's deviation from UTC
+_MOST_TARIFFS = 9
 _NS = 1_000_000_000
 _HOUR_S = 3600
 _LATE_S = 120  # an hourly list comes within this many seconds of the full hour
@@ -98,22 +101,40 @@ class ListForm:
 
     def _quantities(self, entries: Sequence[Entry]) -> dict[str, int]:
         found: dict[str, int] = {}
+        energies: dict[str, Shown] = {}
         for entry in entries:
             quantity = entry.name if isinstance(entry.name, str) else _quantity(entry.name)
             if quantity not in PLACES[:5] or entry.value is None:
                 continue
             if quantity in _ENERGIES:
-                value = milliwatt_hours(entry.value, entry.scale or ScalerUnit(self.energy_scaler, WATT_HOUR))
-            else:
-                value = watts(entry.value, entry.scale or ScalerUnit(0, WATT))
+                shown = self._energy(entry)
+                energies[quantity] = the_finer(quantity, energies.get(quantity, shown), shown)
+                continue
+            value = watts(entry.value, entry.scale or ScalerUnit(0, WATT))
             if found.setdefault(quantity, value) != value:
                 raise MeterError(f"the meter's list has two different registers for {quantity}")
-        if not found:
+        if not found and not energies:
             raise MeterError("the meter's list has no known register: is it the profile's model?")
-        registers = {lane: found[lane] for lane in _ENERGIES if lane in found}
+        for lane, total in energies.items():
+            hold_against_parts(lane, total, self._tariffs(entries, lane), complete=False)
+        registers = {lane: round(energies[lane].mwh) for lane in _ENERGIES if lane in energies}
         if (power := _power(found)) is not None:
             registers["power"] = power
         return registers
+
+    def _energy(self, entry: Entry) -> Shown:
+        return shown_energy(entry.value, entry.scale or ScalerUnit(self.energy_scaler, WATT_HOUR))
+
+    def _tariffs(self, entries: Sequence[Entry], lane: str) -> list[Shown]:
+        """The lane's energies by tariff. Lists do not say whether those are all there are; in two channels
+        (group B) they are the same ones twice."""
+        found: dict[int, Shown] = {}
+        for entry in entries:
+            tariff = None if isinstance(entry.name, str) else _tariff(entry.name, lane)
+            if tariff is not None:
+                with suppress(MeterError):  # what this register holds, nobody asked
+                    found[tariff] = self._energy(entry)
+        return list(found.values())
 
     def _moment(self, entries: Sequence[Entry], notification: DataNotification) -> Moment | None:
         """The list's clock, or else the notification's; None where that is not set, or marked as doubtful."""
@@ -143,6 +164,13 @@ class ListForm:
 def _quantity(code: Obis) -> str | None:
     a, _, c, d, e, f = code
     return _QUANTITIES.get((c, d, e)) if (a, f) == (1, 255) else None
+
+
+def _tariff(code: Obis, lane: str) -> int | None:
+    """The number of the tariff whose energy the code names."""
+    a, _, c, d, e, f = code
+    is_one = (a, d, f) == (1, 8, 255) and 1 <= e <= _MOST_TARIFFS and _QUANTITIES.get((c, d, 0)) == lane
+    return e if is_one else None
 
 
 def _is_clock(entry: Entry) -> bool:
