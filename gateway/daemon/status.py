@@ -64,9 +64,12 @@ class StatusReporter:
                 waiting=await self._ledger.backlog(),
             ),
             meters=tuple([await self._meter(name) for name in self._lines]),
-            faults=(*self._rollback.faults, *await self._grants.faults()),
+            faults=(*self._root_faults(), *self._rollback.faults, *await self._grants.faults()),
             doubts=await self._doubts(),
         )
+
+    def _root_faults(self) -> list[str]:
+        return [] if self._root.fault is None else [self._root.fault]
 
     async def _doubts(self) -> tuple[DoubtStatus, ...]:
         doubts = []
