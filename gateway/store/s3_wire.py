@@ -22,9 +22,14 @@ class _Breakable:
     _wire: Wire | None = None
 
     def _new_conn(self) -> socket.socket:
+        use(None)
         made: socket.socket = super()._new_conn()  # type: ignore[misc]
         self._wire = Wire(made)
-        use(self._wire)
+        try:
+            use(self._wire)
+        except TimeoutError:
+            made.close()
+            raise
         return made
 
     def request(self, *args: Any, **options: Any) -> Any:
