@@ -23,6 +23,7 @@ import grp
 import os
 import pwd
 import socket
+import stat
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -90,8 +91,8 @@ class Control:
         self._lines = lines
 
     async def serve(self, path: Path) -> None:
-        """Answer at the socket `path` until cancelled. A socket that an earlier run left behind is
-        replaced."""
+        """Answer at the socket `path` until cancelled. A socket that an earlier run left behind is replaced;
+        UsageError for one at which another gateway answers."""
         app = web.Application(middlewares=[_errors])
         app.add_routes(
             [
@@ -197,7 +198,34 @@ class Control:
         raise UsageError(f"meter {meter!r} has no stream; meters with a stream: {names}")
 
 
+def check_free(path: Path) -> None:
+    """UsageError unless a control socket can be opened at `path`: nothing is there, or a socket that nobody
+    serves any longer."""
+    with socket.socket(socket.AF_UNIX) as asking:
+        asking.setblocking(False)  # it is served also where more wait to be answered than fit
+        try:
+            asking.connect(str(path))
+        except FileNotFoundError:
+            return
+        except ConnectionRefusedError:  # by a file of any other kind too
+            if stat.S_ISSOCK(path.lstat().st_mode):
+                return
+            raise _not_opened(path, "there is a file of another kind") from None
+        except BlockingIOError:
+            pass
+        except OSError as error:
+            raise _not_opened(path, error.strerror) from None
+    raise UsageError(
+        f"another gateway answers at the control socket {path}: stop it, or give this one a socket of its own"
+    )
+
+
+def _not_opened(path: Path, why: str | None) -> UsageError:
+    return UsageError(f"the control socket {path} cannot be opened: {why}")
+
+
 def _listen(path: Path) -> socket.socket:
+    check_free(path)
     listener = socket.socket(socket.AF_UNIX)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -209,7 +237,7 @@ def _listen(path: Path) -> socket.socket:
             path.chmod(0o660)
     except OSError as error:
         listener.close()
-        raise UsageError(f"the control socket {path} cannot be opened: {error.strerror}") from None
+        raise _not_opened(path, error.strerror) from None
     return listener
 
 

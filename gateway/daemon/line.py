@@ -30,6 +30,7 @@ from gateway.wire import names
 from gateway.wire.stream import Head
 
 _log = logging.getLogger(__name__)
+_LAST_COMMIT_S = 4.0
 _REGAINED_AT_ONCE = 3600  # far below what the sampler keeps of each unit
 
 
@@ -101,7 +102,8 @@ class Line:
             await self.commit()
 
     async def run(self, commit_seconds: float) -> None:
-        """Commit every `commit_seconds` until cancelled, and then once more. A fault of the ledger or the TPM
+        """Commit every `commit_seconds` until cancelled, and then once more, unless that takes seconds: then
+        the energy of the readings since is in the next run's first reading. A fault of the ledger or the TPM
         is logged, and the next commit tries again."""
         commit: asyncio.Task[None] | None = None
         try:
@@ -110,9 +112,15 @@ class Line:
                 commit = asyncio.create_task(self.commit())
                 await asyncio.shield(commit)
         finally:
-            if commit is not None:
-                await commit
-            await self.commit()
+            try:
+                async with asyncio.timeout(_LAST_COMMIT_S):
+                    if commit is not None:
+                        await commit
+                    await self.commit()
+            except TimeoutError:
+                _log.error(
+                    "meter %s: the last units are not durable: the TPM or the disk hangs", self.sealer.meter
+                )
 
     async def commit(self) -> None:
         """Take the gathered readings through all steps, as far as they go by now."""

@@ -21,11 +21,13 @@ from gateway.daemon.issuer import Issuer
 from gateway.daemon.line import Finisher, Line
 from gateway.daemon.pager import Pager
 from gateway.daemon.publisher import Publisher
+from gateway.daemon.readback import ReadBack
 from gateway.daemon.regained import Regained
 from gateway.daemon.rollback import RollbackCheck, StoreAhead
 from gateway.daemon.sealer import Sealer
 from gateway.daemon.status import StatusReporter
 from gateway.daemon.takeover import StoreRead, Takeover
+from gateway.daemon.watched import WatchedBucket
 from gateway.host.clock import Clock, unix_ms
 from gateway.ledger.ledger import Ledger
 from gateway.ledger.records import AuditEntry
@@ -63,7 +65,7 @@ class Session:
     ) -> None:
         """`regained` are the readings of the units that a take-over before this session dropped."""
         self._regained = regained
-        self._bucket = bucket
+        self._bucket = bucket = WatchedBucket(bucket, clock)
         self._config = config
         self._clock = clock
         self._root = root
@@ -79,6 +81,7 @@ class Session:
         self.granter = Granter(ledger, root, clock, self._rings, grants, self._issuer, doubts)
         self._rollback = RollbackCheck(ledger, bucket, clock, root)
         self.publisher = Publisher(ledger, bucket, clock, self._rollback)
+        self._readback = ReadBack(ledger, bucket, clock, self._rollback, self.publisher)
         self._control = Control(
             ledger, grants, self.granter, self._issuer, self.status, self.readings, self.lines
         )
@@ -107,7 +110,9 @@ class Session:
             root=self._root,
             clock=self._clock,
             publisher=self.publisher,
+            bucket=self._bucket,
             rollback=self._rollback,
+            readback=self._readback,
             grants=self._grants,
             issuer=self._issuer,
             readers=self._readers,
@@ -122,6 +127,7 @@ class Session:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._control.serve(self._config.gateway.socket))
             tasks.create_task(self._publish())
+            tasks.create_task(self._readback.run())
             for section in self._config.meter:
                 line = self.lines[section.name]
                 tasks.create_task(line.run(self._config.gateway.commit_seconds))

@@ -19,7 +19,9 @@ from gateway.daemon.grants import GrantBook
 from gateway.daemon.issuer import Issuer
 from gateway.daemon.line import Line
 from gateway.daemon.publisher import Publisher
+from gateway.daemon.readback import ReadBack
 from gateway.daemon.rollback import RollbackCheck
+from gateway.daemon.watched import WatchedBucket
 from gateway.host.clock import Clock, unix_ms
 from gateway.intervals.hold import HeldLane, Hold, counted
 from gateway.intervals.scale import Scale
@@ -41,7 +43,9 @@ class StatusReporter:
         root: Root,
         clock: Clock,
         publisher: Publisher,
+        bucket: WatchedBucket,
         rollback: RollbackCheck,
+        readback: ReadBack,
         grants: GrantBook,
         issuer: Issuer,
         readers: Mapping[str, ReaderState],
@@ -53,7 +57,9 @@ class StatusReporter:
         self._root = root
         self._clock = clock
         self._publisher = publisher
+        self._bucket = bucket
         self._rollback = rollback
+        self._readback = readback
         self._grants = grants
         self._issuer = issuer
         self._readers = readers
@@ -71,11 +77,16 @@ class StatusReporter:
             store=StoreStatus(
                 url=self._store_url,
                 answered_ms=self._publisher.answered_ms,
-                error=self._publisher.fault,
+                error="; ".join(filter(None, (self._publisher.fault, self._bucket.slow))) or None,
                 waiting=await self._ledger.backlog(),
             ),
             meters=tuple([await self._meter(name) for name in self._lines]),
-            faults=(*self._rollback.faults, *await self._grants.faults()),
+            faults=(
+                *self._root_faults(),
+                *self._rollback.faults,
+                *self._readback.faults,
+                *await self._grants.faults(),
+            ),
             doubts=await self._doubts(),
         )
 
@@ -95,6 +106,9 @@ class StatusReporter:
             meter_time_ns=reading.meter_time,
             error=error,
         )
+
+    def _root_faults(self) -> list[str]:
+        return [] if self._root.fault is None else [self._root.fault]
 
     async def _doubts(self) -> tuple[DoubtStatus, ...]:
         doubts = []

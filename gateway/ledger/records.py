@@ -116,6 +116,14 @@ class Queued(NamedTuple):
     object: Outgoing
 
 
+class Kept(NamedTuple):
+    """An object that the store has confirmed at `sent_ms`, by its number in the outbox, which it has left."""
+
+    id: int
+    key: str
+    sent_ms: int
+
+
 @dataclass(frozen=True, slots=True)
 class GrantRecord:
     """A grant, and how far the gateway has served it: windows before `next_window` have their tokens.

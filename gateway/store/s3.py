@@ -1,4 +1,4 @@
-"""A bucket on an S3 server, on a few threads of its own.
+"""A bucket on an S3 server, a few requests at a time.
 
 Objects and lists are asked for by `s3_get` where that serves; puts, deletes, and whatever goes otherwise than
 well, go through one client of boto3, made at first need.
@@ -15,12 +15,10 @@ two keys of PROTOCOL.md do that. A list found to be out of order is refused.
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import threading
 from base64 import b64encode
 from collections.abc import AsyncIterator, Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from functools import partial
 from itertools import pairwise
@@ -31,17 +29,20 @@ from botocore.exceptions import ClientError
 
 from gateway.errors import GatewayError, KeyTaken, NotFound, Refused, StoreUnavailable
 from gateway.store.bucket import check_key, check_size, is_key
+from gateway.store.calls import Calls, moved
 from gateway.store.location import Location
 from gateway.store.s3_errors import code_of, explain, is_denied, lacking, status_of
 from gateway.store.s3_get import Page, PlainGets
 from gateway.store.s3_trust import authorities
+from gateway.store.s3_wire import make_breakable
 
 if TYPE_CHECKING:
     from boto3.session import Session
     from types_boto3_s3.client import S3Client
 
-_THREADS = 8
-_PART = 1 << 20
+_AT_ONCE = 8
+_PART = 1 << 14  # at the least rate it takes 4 s
+_LIST_BYTES = 1 << 18  # a thousand names, as long as a gateway's
 _CONNECT_S = 3
 _READ_S = 10  # of silence; with boto3's three attempts after the plain one a hanging server costs 40 s
 
@@ -55,24 +56,26 @@ class S3Bucket:
         self._location = location
         self._name, slash, prefix = location.url.removeprefix("s3://").partition("/")
         self._root = prefix + slash
-        self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="store")
+        self._calls = Calls(_AT_ONCE, self._where)
         self._made = threading.Lock()
         self._client_or_none: S3Client | None = None
-        self._plain = PlainGets.of(location, (_CONNECT_S, _READ_S), _THREADS)
+        self._plain = PlainGets.of(location, (_CONNECT_S, _READ_S), _AT_ONCE)
         self._conditional: bool | None = None  # whether the server minds If-None-Match; None: not known yet
 
     async def put(self, key: str, data: bytes, *, replace: bool = False) -> None:
         check_key(key)
-        await self._run(partial(self._put, key, data, replace))
+        # The first object that is written once is put up to three times: see `_put_if_absent`.
+        await self._run(partial(self._put, key, data, replace), f"putting {key!r}", 3 * len(data))
 
     async def get(self, key: str) -> bytes:
         check_key(key)
-        return await self._run(partial(self._get, key))
+        return await self._run(partial(self._get, key), f"getting {key!r}")
 
     async def list(self, prefix: str, after: str = "") -> AsyncIterator[str]:
         last, more = _shortly_before(self._root + after) if after else "", True
         while more:
-            names, more = await self._run(partial(self._page, prefix=prefix, last=last))
+            page = partial(self._page, prefix=prefix, last=last)
+            names, more = await self._run(page, f"listing {prefix!r}", _LIST_BYTES)
             for last in names:
                 key = last.removeprefix(self._root)
                 if is_key(key) and key > after:
@@ -80,16 +83,16 @@ class S3Bucket:
 
     async def delete(self, key: str) -> None:
         check_key(key)
-        await self._run(partial(self._delete, key))
+        await self._run(partial(self._delete, key), f"deleting {key!r}")
 
     async def keeps_first(self, key: str, data: bytes) -> bool:
         """Put `data` twice, whatever is there: whether the server itself refuses the second put of a key that
         is written once. With one that does not, of two writers at the same time the last one wins."""
         check_key(key)
-        return await self._run(partial(self._keeps_first, key, data))
+        return await self._run(partial(self._keeps_first, key, data), f"putting {key!r}", 2 * len(data))
 
     async def aclose(self) -> None:
-        await asyncio.to_thread(self._threads.shutdown, cancel_futures=True)
+        await self._calls.aclose()
         if self._client_or_none is not None:
             self._client_or_none.close()
         if self._plain is not None:
@@ -99,8 +102,8 @@ class S3Bucket:
     def _where(self) -> str:
         return f"the store {self._location.url} at {self._location.endpoint or 'the default endpoint'}"
 
-    async def _run(self, call: Callable[[], T]) -> T:
-        """Make `call` on a thread of the bucket, and turn boto3's errors into this project's."""
+    async def _run(self, call: Callable[[], T], what: str, size: int = 0) -> T:
+        """Make `call` on a thread, and turn boto3's errors into this project's."""
 
         def work() -> T:
             try:
@@ -111,7 +114,7 @@ class S3Bucket:
                 # Not chained: botocore's errors hold the request, and with it its signature.
                 raise explain(error, self._where) from None
 
-        return await asyncio.get_running_loop().run_in_executor(self._threads, work)
+        return await self._calls.run(work, what, size)
 
     def _client(self) -> S3Client:
         """boto3's client, made at first use: that reads files."""
@@ -130,7 +133,7 @@ class S3Bucket:
                     config=Config(
                         connect_timeout=_CONNECT_S,
                         read_timeout=_READ_S,
-                        max_pool_connections=_THREADS,
+                        max_pool_connections=_AT_ONCE,
                         retries={"mode": "standard"},
                         proxies={"http": place.proxy, "https": place.proxy} if place.proxy else None,
                         s3={
@@ -143,6 +146,7 @@ class S3Bucket:
                 )
                 # Redirected without a region's name, boto3 would ask for it so, and be redirected again.
                 client.meta.events.register("before-call.s3.HeadBucket", _unasked)
+                make_breakable(client._endpoint.http_session)  # type: ignore[attr-defined]
             return self._client_or_none
 
     def _put(self, key: str, data: bytes, replace: bool) -> None:
@@ -230,6 +234,7 @@ class S3Bucket:
             self._must_have(answer, "ETag")
             parts = bytearray()
             while part := body.read(_PART):  # to the end, where a truncated body shows
+                moved(len(part))
                 parts += part
                 check_size(len(parts), key)
         return bytes(parts)

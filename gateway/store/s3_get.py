@@ -25,8 +25,12 @@ from botocore.httpsession import URLLib3Session
 
 from gateway.errors import NotFound
 from gateway.store.bucket import check_size
+from gateway.store.calls import moved
 from gateway.store.location import Location
 from gateway.store.s3_trust import authorities
+from gateway.store.s3_wire import make_breakable
+
+_PART = 1 << 14
 
 _KEY_ID, _SECRET, _TOKEN, _REGION = (
     f"AWS_{name}" for name in ("ACCESS_KEY_ID", "SECRET_ACCESS_KEY", "SESSION_TOKEN", "DEFAULT_REGION")
@@ -52,6 +56,7 @@ class PlainGets:
         self._url = url
         self._auth = auth
         self._http = http
+        make_breakable(self._http)
 
     @classmethod
     def of(cls, location: Location, timeout_s: tuple[float, float], most: int) -> PlainGets | None:
@@ -108,9 +113,12 @@ class PlainGets:
             with closing(answer.raw):  # the connection is kept where the body was read to its end
                 length = int(answer.headers["Content-Length"])
                 check_size(length, path)
-                data: bytes = answer.raw.read(length)
+                data = bytearray()
+                while len(data) < length and (part := answer.raw.read(min(length - len(data), _PART))):
+                    moved(len(part))
+                    data += part
                 if len(data) == length:
-                    return answer.status_code, answer.headers, data
+                    return answer.status_code, answer.headers, bytes(data)
         return 0, {}, b""
 
 

@@ -68,7 +68,17 @@ class Unheard:
     header: str
 
 
-Fault = Instead | Cut | Lost | Silence | Unheard
+@dataclass(frozen=True)
+class Drip:
+    """The server's answer, its first bytes at once and then one at a time, each long before anyone would call
+    the server silent. `started` is set with the first."""
+
+    at_once: int = 0
+    every_s: float = 0.05
+    started: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+Fault = Instead | Cut | Lost | Silence | Unheard | Drip
 Plan = Callable[[Request], Fault | None]
 
 
@@ -101,6 +111,14 @@ class Relay:
                         "\r\nConnection: close\r\n\r\n"
                     )
                     writer.write((head + body).encode())
+                case Drip():
+                    answer = await _ask(upstream, message)
+                    writer.write(answer[: fault.at_once])
+                    for at in range(fault.at_once, len(answer)):
+                        writer.write(answer[at : at + 1])
+                        fault.started.set()
+                        await asyncio.sleep(fault.every_s)
+                        await writer.drain()
                 case _:
                     if isinstance(fault, Unheard):
                         message = _without(fault.header, message, self.behind)
