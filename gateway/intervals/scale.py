@@ -38,9 +38,8 @@ class Scale:
 
     @property
     def factor(self) -> str:
-        """The factor that corrects the registers, as it is written in the configuration."""
-        times = f"0.{'0' * (self.exponent - 1)}1" if self.exponent > 0 else str(10**-self.exponent)
-        return f"{{ energy = {times} }}"
+        """The factor of energy that corrects the registers, as it is written in the configuration."""
+        return f"0.{'0' * (self.exponent - 1)}1" if self.exponent > 0 else str(10**-self.exponent)
 
     def sentence(self, meter: str) -> str:
         """What the power says, what the registers say, and the remedy."""
@@ -49,8 +48,8 @@ class Scale:
         return (
             f"meter {meter}: over {_duration(self.seconds)} its power added up to {self.power_mwh / 1e6:.3f} "
             f"kWh, but its registers to {self.energy_mwh / 1e6:.3f} kWh, {much}. Compare them with the "
-            f"meter's display; if its registers are read wrongly, factor = {self.factor} in its [[meter]] "
-            "section corrects them"
+            "meter's display; if its registers are read wrongly, "
+            f"factor = {{ energy = {self.factor} }} in its [[meter]] section corrects them"
         )
 
 
