@@ -1,8 +1,8 @@
 """A meter that pushes, heard over a serial port or a converter on the network.
 
-Broken telegrams are skipped; silence, or nothing but broken ones, is a fault. Until one could be read, two that
-cannot be decrypted are a fault at once: the keys do not fit. After any fault the connection is opened anew: so
-an adapter that was unplugged comes back, and a dead connection that nobody closed is left.
+Broken telegrams are skipped; silence, or nothing but broken ones, is a fault. Until one could be read, two
+that cannot be decrypted are a fault at once: the keys do not fit. After any fault the connection is opened
+anew: so an adapter that was unplugged comes back, and a dead connection that nobody closed is left.
 """
 
 from __future__ import annotations

@@ -189,11 +189,27 @@ def _p1_sealed() -> P1Decoder:
     return P1Decoder(model.registers, checks=model.checks, sealed=SealedFrames(*_P1_KEYS))
 
 
+def _p1_sealed_lines() -> P1Decoder:
+    model = _p1_model("poland-stoen-p1")
+    return P1Decoder(model.registers, checks=model.checks, sealed=SealedFrames(*_P1_KEYS, titled=False))
+
+
 def _p1_lines(given: bytes) -> None:
     """The input as what stands between a telegram's head and its right check sequence."""
     text = b"/SIM5\\simulated\r\n\r\n" + given + b"!"
-    for item in _p1_plain("dsmr-5").feed(text + b"%04X\r\n" % crc16(text)):
-        assert isinstance(item, Telegram | MeterError)
+    for decoder in _p1_readers():
+        for item in decoder.feed(text + b"%04X\r\n" % crc16(text)):
+            assert isinstance(item, Telegram | MeterError)
+
+
+@cache
+def _p1_readers() -> tuple[P1Decoder, ...]:
+    """One that adds up tariffs, one that knows how many there are, and one that reads several channels."""
+    return tuple(map(_p1_plain, ("dsmr-5", "hungary-p1", "switzerland-p1")))
+
+
+def _p1_sealed_text() -> bytes:
+    return simulated_p1.seal_lines(simulated_p1.telegram(_P1_LINES, None, "a/b/c"), *_P1_KEYS)
 
 
 def _in_p1(counter: int) -> bytes:
@@ -270,6 +286,20 @@ TARGETS = (
         MeterError,
         _read(lambda: _p1_plain("dsmr-2.2"), *[simulated_p1.telegram(_P1_LINES, None)] * 2),
         lambda: [streams.as_input(text, 40, 3) for text in _p1_texts()],
+    ),
+    Target(
+        "p1-x25",
+        MeterError,
+        _read(lambda: _p1_plain("holley-dtsd545"), *[simulated_p1.telegram(_P1_LINES, "x25", "a/b/c")] * 2),
+        lambda: [
+            streams.as_input(simulated_p1.telegram(_P1_LINES, "x25", head)) for head in ("abcd", "a/b/c")
+        ],
+    ),
+    Target(
+        "p1-sealed-lines",
+        MeterError,
+        _read(_p1_sealed_lines, *[_p1_sealed_text()] * 2),
+        lambda: [streams.as_input(_p1_sealed_text()), streams.as_input(_p1_sealed_text() * 2, 3, 70)],
     ),
     Target(
         "p1-sealed",

@@ -78,7 +78,7 @@ def _read(data: bytes) -> None:
 
 
 def _read_list(data: bytes) -> None:
-    for item in SmlDecoder().feed(_list(data)):
+    for item in SmlDecoder(tariffs=2).feed(_list(data)):
         assert isinstance(item, Telegram | MeterError)
 
 

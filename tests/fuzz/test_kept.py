@@ -25,6 +25,7 @@ DECODERS: dict[str, Callable[[], Decoder]] = {
     "push-mbus": lambda: pushes._mbus(None),
     "p1": lambda: pushes._p1_plain("dsmr-5"),
     "p1-sealed": pushes._p1_sealed,
+    "p1-sealed-lines": pushes._p1_sealed_lines,
     "sml": SmlDecoder,
 }
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.errors import MeterError
+from gateway.errors import KeyFault, MeterError
 from gateway.meters.endpoint import Endpoint, Line, SerialSettings, Tcp
 from gateway.meters.listener import Listener
 from gateway.meters.reader import ReaderState, read_forever
@@ -34,6 +34,8 @@ class Lines:
         return [self._telegram(line.decode()) for line in lines]
 
     def _telegram(self, line: str) -> Telegram | MeterError:
+        if line == "sealed":
+            return KeyFault("a line is sealed")
         try:
             registers = {lane: int(value) for lane, value in (word.split("=") for word in line.split())}
         except ValueError:
@@ -121,6 +123,33 @@ async def test_silence_and_babble_are_faults() -> None:
             await reading
         with pytest.raises(MeterError, match=r"has sent nothing for 0\.05 s$"):  # what was broken is long ago
             await meter.read()
+        sender.close()
+
+
+async def test_keys_that_do_not_fit_are_a_fault_at_once() -> None:
+    async with serial_line() as (near, far):
+        meter = listener(Line(near, SETTINGS), StillClock(), silence_s=600)
+        sender = await Connection.open(Line(far, SETTINGS))
+        for _ in range(2):
+            reading = asyncio.create_task(meter.read())
+            await until(lambda: meter._connection is not None)
+            await sender.write(b"sealed\n?\n")
+            await sender.write(b"sealed\n")
+            with pytest.raises(KeyFault, match=r"^meter main: a line is sealed$"):
+                await reading
+            assert meter._connection is None
+        sender.close()
+
+
+async def test_once_a_telegram_could_be_read_others_may_be_damaged() -> None:
+    async with serial_line() as (near, far):
+        meter = listener(Line(near, SETTINGS), StillClock(), silence_s=600)
+        sender = await Connection.open(Line(far, SETTINGS))
+        reading = asyncio.create_task(meter.read())
+        await until(lambda: meter._connection is not None)
+        await sender.write(b"sealed\nimport=1\nsealed\nsealed\nsealed\nimport=2\n")
+        assert [(await reading).registers, (await meter.read()).registers] == [{"import": 1}, {"import": 2}]
+        await meter.aclose()
         sender.close()
 
 

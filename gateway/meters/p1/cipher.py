@@ -36,7 +36,7 @@ _SHORTEST = 1 + 4 + _TAG  # security control, frame counter, tag
 # Lengths up to 127 take one byte; 81 is followed by one, 82 by two.
 _SEALED = rb"(?:([\x00-\x7f])|\x81(.)|\x82(..))\x30(.{4})"
 _TITLED = re.compile(rb"\xdb\x08(.{8})" + _SEALED, re.DOTALL)
-_UNTITLED = re.compile(rb"(/[^/\r\n]{4,64}\r\n\r\n)\x00" + _SEALED, re.DOTALL)
+_UNTITLED = re.compile(rb"(/[^\r\n]{4,64}\r\n\r\n)\x00" + _SEALED, re.DOTALL)
 _LONGEST_HEAD = 78
 _NO_TITLE = bytes(8)
 

@@ -81,7 +81,7 @@ class Frames:
     def _in_head(self, at: int) -> bool:
         """Whether the `/` there may belong to the head of the telegram that has begun."""
         before = self._bytes.rfind(b"/", 0, at)
-        return at - before < _LONGEST_HEAD and _END_OF_LINE.search(self._bytes, 0, at) is None
+        return at - before < _LONGEST_HEAD and _END_OF_LINE.search(self._bytes, before, at) is None
 
     def _too_long(self) -> MeterError:
         return MeterError(f"a P1 telegram does not end within {_MOST} bytes")

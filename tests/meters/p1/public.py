@@ -1,6 +1,7 @@
 """Telegrams of real meters, as public tests have them, with their sources.
 
-- telegrams.toml: https://github.com/ndokter/dsmr_parser/blob/fa20ee45a3103b8262b153e7b0037047abfaa6c7/test/example_telegrams.py
+- telegrams.toml: https://github.com/ndokter/dsmr_parser/blob/fa20ee45a3103b8262b153e7b0037047abfaa6c7/test/example_telegrams.py,
+  but for those that name another source
 - SEALED: https://github.com/esphome-libs/dsmr_parser/blob/a200271ec288e96d04c5abb842a075289371f0ef/tests/test_data/encrypted_packet.bin,
   which another implementation of DLMS sealed with SEALED_KEY and the authentication key of Luxembourg
 """

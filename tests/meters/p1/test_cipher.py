@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import pairwise
 
 import pytest
 from dsmr_parser import telegram_specifications
@@ -10,9 +11,10 @@ from dsmr_parser.parsers import TelegramParser
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.errors import MeterError
-from gateway.meters.p1.cipher import SealedFrames
-from gateway.simulate.p1 import seal
+from gateway.errors import KeyFault, MeterError
+from gateway.meters.crc import x25
+from gateway.meters.p1.cipher import SealedFrames, SealedHeads
+from gateway.simulate.p1 import seal, seal_lines, telegram
 from tests.meters.p1.public import SEALED, SEALED_KEY, public_telegram
 
 LUXEMBOURG = bytes.fromhex("00112233445566778899aabbccddeeff")
@@ -159,3 +161,76 @@ def test_a_break_ends_the_frame_but_not_the_counter() -> None:
     some.cut()
     assert isinstance(some.feed(seal(PLAIN, EK, AK, 41))[0], MeterError)
     assert some.feed(begun) == [PLAIN]
+
+
+LINES = telegram(["0-0:1.0.0(260410150553S)", "1-0:1.8.0(012345.035*kWh)"], None, "EGM5G15")
+INNER = LINES.rstrip()
+
+
+def untitled(encryption_key: bytes = EK, authentication_key: bytes = AK) -> SealedFrames:
+    return SealedFrames(encryption_key, authentication_key, titled=False)
+
+
+def test_lines_without_a_system_title() -> None:
+    """Each has the same counter, 0."""
+    sealed = seal_lines(LINES, EK, AK)
+    assert sealed.startswith(b"/EGM5G15\r\n\r\n\x00\x82\x00")
+    assert sealed[16:21] == b"0\0\0\0\0"
+    text, sequence = sealed[:-6], sealed[-6:-2]
+    assert sequence == x25(text).hex().upper().encode()
+    assert untitled().feed(sealed + b"noise" + sealed) == [INNER] * 2
+
+
+@pytest.mark.parametrize(("ek", "ak"), [(AK, AK), (EK, EK), (AK, EK)])
+def test_other_keys_without_a_system_title(ek: bytes, ak: bytes) -> None:
+    said = untitled(ek, ak).feed(seal_lines(LINES, EK, AK) * 2)
+    assert [type(item) for item in said] == [KeyFault] * 2
+    assert "the meter has other keys" in str(said[0])
+
+
+def test_lines_cut_at_every_byte_and_good_ones() -> None:
+    sealed = seal_lines(LINES, EK, AK)
+    for end in range(sealed.rindex(b"!")):
+        some = untitled()
+        assert whole(some.feed(sealed[:end])) == []
+        (telegram,) = whole(some.feed(sealed))
+        assert telegram.endswith(INNER), end  # a broken head before it may stand in the same line
+
+
+@given(st.data())
+def test_no_changed_line_opens(data: st.DataObject) -> None:
+    sealed = seal_lines(LINES, EK, AK)
+    changed = bytearray(sealed)
+    changed[data.draw(st.integers(16, sealed.rindex(b"!") - 1))] ^= data.draw(st.integers(1, 255))
+    some = untitled()
+    assert whole(some.feed(bytes(changed))) == []
+    assert whole(some.feed(sealed)) == [INNER]
+
+
+def test_each_form_is_opened_where_it_is_expected_only() -> None:
+    assert whole(untitled().feed(seal(PLAIN, EK, AK, 1))) == []
+    assert whole(frames().feed(seal_lines(LINES, EK, AK))) == []
+
+
+# https://github.com/UtilitechAS/amsreader-firmware/blob/a88a0beb9c57b33bf9417522a894958f300e45e3/frames/EGM5G35.txt
+GAMA = bytes.fromhex("2f45474d354733350d0a0d0a00820230300000000030107 3d6598596b02a8bcce7".replace(" ", ""))
+
+
+@given(st.lists(st.integers(0, 24), max_size=4), st.sampled_from([GAMA, SEALED]), st.binary(max_size=100))
+def test_heads_of_either_form_are_noticed_however_they_come(
+    cuts: list[int], sealed: bytes, noise: bytes
+) -> None:
+    heads, noticed = SealedHeads(), []
+    ends = [0, *sorted(cuts), len(sealed)]
+    heads.feed(noise)
+    for begin, end in pairwise(ends):
+        noticed.append(heads.feed(sealed[begin:end]))
+    assert noticed.count(True) == 1
+    assert not heads.feed(PLAIN * 3)
+
+
+def test_what_is_kept_to_notice_heads_is_bounded() -> None:
+    heads = SealedHeads()
+    for _ in range(100):
+        heads.feed(b"/" * 1000)
+    assert len(heads._bytes) < 80

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import subprocess
 import sys
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
@@ -14,7 +15,7 @@ from dsmr_parser.parsers import TelegramParser
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.errors import MeterError, UsageError
+from gateway.errors import KeyFault, MeterError, UsageError
 from gateway.meters.p1 import lines
 from gateway.meters.p1.cipher import SealedFrames
 from gateway.meters.p1.decoder import P1Decoder, P1Registers
@@ -23,7 +24,7 @@ from gateway.meters.p1.lines import equipment_number, meter_time
 from gateway.meters.profile import load_profile
 from gateway.meters.reading import Telegram
 from gateway.meters.secrets import Secrets
-from gateway.simulate.p1 import seal, stamp, telegram
+from gateway.simulate.p1 import seal, seal_lines, stamp, telegram
 from tests.meters.p1.public import SEALED, SEALED_KEY, PublicTelegram, public_telegram, public_telegrams
 
 ARC: tuple[Check, ...] = ("arc",)
@@ -290,3 +291,132 @@ def test_profiles_are_read_without_dsmr_parser() -> None:
     done = subprocess.run([sys.executable, "-c", show], capture_output=True, text=True, check=True)
     assert "gateway.meters.p1.model" in done.stdout.split()
     assert not any(module.startswith("dsmr_parser") for module in done.stdout.split())
+
+
+def decoded(
+    registers: P1Registers, lines: list[str], checks: tuple[Check, ...] = ARC
+) -> dict[str, int] | str:
+    (item,) = P1Decoder(registers, checks=checks).feed(telegram(lines, "arc" if checks else None))
+    return dict(item.registers) if isinstance(item, Telegram) else str(item)
+
+
+TOTALS = replace(TARIFFS, imported=("1-0:1.8.0",), exported=("1-0:2.8.0",))
+OF_TWO = replace(TOTALS, tariffs=2)
+
+
+def shown(**kwh: str) -> list[str]:
+    """Lines of imported energy: total, t1, t2 ..."""
+    codes = {"total": 0} | {f"t{n}": n for n in range(1, 10)}
+    return [f"1-0:1.8.{codes[name]}({value}*kWh)" for name, value in kwh.items()]
+
+
+@pytest.mark.parametrize("registers", [TARIFFS, TOTALS, OF_TWO])
+def test_a_total_counts_before_its_tariffs(registers: P1Registers) -> None:
+    both = shown(total="000317.695", t1="000162.246", t2="000155.448")
+    assert decoded(registers, both) == {"import": 317_695_000}
+    assert decoded(registers, [*both, "1-0:1.8.0(000999.999*kWh)"]) == {"import": 317_695_000}
+
+
+@pytest.mark.parametrize("registers", [TARIFFS, OF_TWO])
+@pytest.mark.parametrize("total", ["003176.950", "000031.770", "000317.795", "000162.246"])
+def test_a_total_that_its_tariffs_contradict_is_refused_with_both_numbers(
+    registers: P1Registers, total: str
+) -> None:
+    said = decoded(registers, shown(total=total, t1="000162.246", t2="000155.449"))
+    assert said == (
+        f"the meter shows import twice, and the two differ: {total.lstrip('0')} kWh in all, but 317.695 kWh "
+        "as the sum of its tariffs"
+    )
+
+
+def test_tariffs_are_held_against_a_total_only_if_all_are_there() -> None:
+    assert decoded(TOTALS, shown(total="000900.000", t1="000162.246", t2="000155.449")) == {
+        "import": 900_000_000
+    }
+    assert "twice" in decoded(TOTALS, shown(total="000300.000", t1="000162.246", t2="000155.449"))
+    assert decoded(OF_TWO, shown(total="000900.000", t1="000162.246")) == {"import": 900_000_000}
+    assert decoded(OF_TWO, shown(total="000900.000", t1="000000.000", t2="000000.000")) == {
+        "import": 900_000_000
+    }
+    assert "twice" in decoded(TARIFFS, shown(total="000900.000", t1="000162.246", t2="000155.449"))
+
+
+def test_a_contradiction_costs_the_telegram_and_not_the_next() -> None:
+    wrong = telegram([*LINES, "1-0:1.8.0(000068.250*kWh)"])
+    items = P1Decoder(TARIFFS, checks=ARC).feed(wrong + telegram(LINES))
+    assert [isinstance(item, Telegram) for item in items] == [False, True]
+
+
+def test_a_tariff_that_the_profile_does_not_name_counts() -> None:
+    three = shown(t1="000001.000", t2="000002.000", t3="000004.000")
+    assert decoded(TARIFFS, three) == {"import": 7_000_000}
+    assert "no number in any of the registers" in str(decoded(TARIFFS, [*three[:2], "1-0:1.8.3(4*kW)"]))
+    assert "no number in any of the registers" in str(decoded(TARIFFS, [three[0], three[2]]))
+
+
+SWISS = replace(TARIFFS, channels=(1, 3, 5))
+
+
+@pytest.mark.parametrize("channel", [0, 1, 3, 5])
+def test_codes_in_any_of_the_channels(channel: int) -> None:
+    lines = [line.replace("1-0:", f"1-{channel}:") for line in LINES]
+    expected = {"import": 6_825_000, "export": 2_444_000, "power": -256}
+    assert decoded(SWISS, lines) == expected
+    assert decoded(SWISS, [*lines, f"1-{channel}:1.8.0(000006.825*kWh)"]) == expected
+    if channel:
+        assert "no number in any of the registers" in str(decoded(TARIFFS, lines))
+    assert "no number in any" in str(decoded(SWISS, [line.replace("1-0:", "1-2:") for line in LINES]))
+
+
+def test_one_register_in_two_channels() -> None:
+    twice = ["1-0:1.8.0(000123*kWh)", "1-1:1.8.0(000123.456*kWh)"]
+    assert decoded(SWISS, twice) == decoded(SWISS, twice[::-1]) == {"import": 123_456_000}
+    said = decoded(SWISS, ["1-0:1.8.0(000123.455*kWh)", "1-1:1.8.0(000123.456*kWh)"])
+    assert said == "the meter has two different registers for import: 123.455 kWh and 123.456 kWh"
+
+
+@pytest.mark.parametrize("missing", ["1-0:1.8.1", "1-0:2.8.2", "1-0:1.7.0", "1-0:2.7.0"])
+def test_without_a_check_sequence_every_number_must_be_there(missing: str) -> None:
+    assert decoded(TARIFFS, LINES, ()) == {"import": 6_825_000, "export": 2_444_000, "power": -256}
+    for damaged in (changed(missing), changed(missing, f"{missing}(00*kvar)")):
+        said = decoded(TARIFFS, damaged, ())
+        assert said == (
+            f"a P1 telegram, which no check sequence protects, lacks {missing}: it may have been damaged"
+        )
+
+
+@pytest.mark.parametrize("line", [line for line in LINES if ".8." in line])
+def test_without_a_check_sequence_no_lost_digit_passes(line: str) -> None:
+    begin = line.index("(") + 1
+    for at in range(begin, line.index("*")):
+        code = line[: begin - 1]
+        said = decoded(TARIFFS, changed(code, line[:at] + line[at + 1 :]), ())
+        assert "energies of different numbers of digits" in str(said)
+
+
+def test_a_total_is_enough_without_a_check_sequence() -> None:
+    power = [line for line in LINES if ".7.0" in line]
+    totals = ["1-0:1.8.0(000006.825*kWh)", "1-0:2.8.0(000002.444*kWh)"]
+    for registers in (TARIFFS, TOTALS, OF_TWO):
+        assert decoded(registers, [*totals, *power], ()) == {
+            "import": 6_825_000,
+            "export": 2_444_000,
+            "power": -256,
+        }
+
+
+@pytest.mark.parametrize("checks", [ARC, ()])
+@pytest.mark.parametrize("titled", [True, False])
+def test_encrypted_telegrams_where_plain_ones_are_expected(checks: tuple[Check, ...], titled: bool) -> None:
+    sealed = seal(telegram(LINES), EK, AK, 1) if titled else seal_lines(telegram(LINES), EK, AK)
+    decoder = P1Decoder(TARIFFS, checks=checks)
+    said = [item for at in range(len(sealed)) for item in decoder.feed(sealed[at : at + 1])]
+    said += decoder.feed(sealed * 2)
+    assert [type(item) for item in said] == [KeyFault] * 2
+    assert "the meter encrypts its P1 telegrams, and its profile is of one that does not" in str(said[0])
+    decoder.cut()
+    good = telegram(LINES, "arc" if checks else None)
+    (item,) = decoder.feed(good)
+    assert isinstance(item, Telegram)
+    (broken,) = decoder.feed(good[:60] + good)[:-1]
+    assert str(broken) == "a P1 telegram breaks off"

@@ -9,7 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.errors import MeterError
-from gateway.meters.p1.frames import Check, Frames, crc16
+from gateway.meters.crc import x25
+from gateway.meters.p1.frames import CHECKS, Check, Frames, crc16
+from gateway.meters.p1.model import P1Model
+from gateway.meters.profile import load_profile
 from gateway.simulate.p1 import telegram
 from tests.meters.p1.public import PublicTelegram, public_telegram, public_telegrams
 
@@ -51,7 +54,9 @@ def test_it_does_not_matter_how_the_bytes_are_cut(many: list[list[str]], data: s
 
 @pytest.mark.parametrize("public", public_telegrams(), ids=str)
 def test_a_telegram_cut_at_every_byte_and_a_good_one(public: PublicTelegram) -> None:
-    checked = public.profile != "dsmr-2.2"
+    model = load_profile(public.profile).model
+    assert isinstance(model, P1Model)
+    checked = model.checked
     expected = up_to_mark(public.data)
     for end in range(len(public.data)):
         frames = Frames(ARC if checked else ())
@@ -156,3 +161,67 @@ def test_a_break_ends_a_telegram_without_a_check_sequence() -> None:
     assert frames.feed(FORMED[:half]) == []
     frames.cut()
     assert whole(frames.feed(FORMED[half:] + FORMED)) == [up_to_mark(FORMED)]
+
+
+def sentence(checks: tuple[Check, ...], data: bytes) -> str:
+    (problem,) = Frames(checks).feed(data)
+    assert isinstance(problem, MeterError)
+    return str(problem)
+
+
+LINES = ["1-0:1.8.1(000001.000*kWh)"]
+
+
+@pytest.mark.parametrize("check", CHECKS)
+@given(lines=st.lists(line_texts, max_size=5))
+def test_each_check_passes_where_it_is_expected(check: Check, lines: list[str]) -> None:
+    data = telegram(lines, check)
+    assert Frames((check,)).feed(data) == Frames(tuple(CHECKS)).feed(data) == [up_to_mark(data)]
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_the_bytes_of_an_x25_in_either_order(order: int) -> None:
+    text = up_to_mark(GOOD)
+    data = text + x25(text)[::order].hex().upper().encode() + b"\r\n"
+    assert Frames(("x25",)).feed(data) == [text]
+
+
+def test_another_check_sequence_is_named() -> None:
+    assert sentence(ARC, telegram(LINES, "x25")) == (
+        "a P1 telegram's check sequence is a CRC-16/X-25, and its profile expects CRC-16/ARC"
+    )
+    assert sentence(("x25",), telegram(LINES)) == (
+        "a P1 telegram's check sequence is a CRC-16/ARC, and its profile expects CRC-16/X-25"
+    )
+    assert "expects one (CRC-16/ARC or CRC-16/X-25)" in sentence(("arc", "x25"), FORMED)
+    assert sentence((), telegram(LINES)) == (
+        "a P1 telegram ends in a check sequence, and its profile is of a meter that sends none"
+    )
+    assert sentence((), telegram(LINES, "x25")).startswith("a P1 telegram ends in a check sequence")
+    assert sentence((), up_to_mark(GOOD) + b"0000\r\n").startswith("a P1 telegram ends in a check sequence")
+
+
+HEADS = ["HLY5/D545-METER", "ABC5/a/b/c", "ABC5//", "ISK9\\2M551T-200"]
+
+
+@pytest.mark.parametrize("head", HEADS)
+@pytest.mark.parametrize("check", [*CHECKS, None])
+@given(data=st.data())
+def test_a_head_may_have_slashes(head: str, check: Check | None, data: st.DataObject) -> None:
+    checks: tuple[Check, ...] = () if check is None else (check,)
+    one = telegram(LINES, check, head)
+    cut = data.draw(st.integers(0, len(one)))
+    broken = data.draw(st.integers(0, len(one) - 8))
+    frames = Frames(checks)
+    found = whole([*frames.feed(one[:cut]), *frames.feed(one[cut:] + one[:broken] + one + one)])
+    assert len(found) == 3
+    assert all(up_to_mark(one).endswith(telegram) and b"1-0:1.8.1" in telegram for telegram in found)
+    if check is not None:
+        assert found == [up_to_mark(one)] * 3
+
+
+@pytest.mark.parametrize("checks", [ARC, ()])
+def test_slashes_without_end_cost_two_telegrams_at_most(checks: tuple[Check, ...]) -> None:
+    good = telegram(LINES, "arc" if checks else None)
+    for count in (63, 64, 65, 16_384, 100_000):
+        assert whole(Frames(checks).feed(b"/" * count + good * 3))[-1:] == [up_to_mark(good)], count

@@ -86,6 +86,18 @@ def test_a_good_profile() -> None:
     assert "001122" not in repr(model)
 
 
+def test_the_check_sequences_that_a_profile_accepts() -> None:
+    def checks(lines: str) -> tuple[str, ...]:
+        model = parse_profile(GOOD.replace("checksum = true", lines), "some-meter.toml").model
+        assert isinstance(model, P1Model)
+        return model.checks
+
+    assert checks("checksum = true") == ("arc",)
+    assert checks('checksum = true\ncrc = ["x25"]') == ("x25",)
+    assert checks('checksum = true\ncrc = ["x25", "arc"]') == ("arc", "x25")
+    assert checks("checksum = false") == ()
+
+
 def test_keys() -> None:
     shared = parse_profile(GOOD, "some-meter.toml").model
     own = parse_profile(re.sub("authentication_key.*\n", "", GOOD), "some-meter.toml").model
@@ -111,6 +123,27 @@ def test_keys() -> None:
         ("1_000_000", "1_000", "rollover_kwh is 1000; it must be a whole number from 10000"),
         ("checksum = true", "checksum = 1", "checksum is 1; it must be true or false"),
         ("encrypted = true", "", "authentication_key is not a known key"),
+        (
+            "encrypted = true",
+            'encrypted = true\ncrc = ["arc", "kermit"]',
+            "crc is arc, kermit; each must be one of arc, x25, once",
+        ),
+        ("checksum = true", 'checksum = false\ncrc = ["arc"]', "crc is not a known key"),
+        (
+            "encrypted = true",
+            'encrypted = true\nsystem_title = "zero"',
+            "system_title is 'zero'; it must be one of sent, none",
+        ),
+        (
+            'zone = "',
+            'tariffs = 0\nzone = "',
+            "registers.tariffs is 0; it must be a whole number from 1 to 9",
+        ),
+        (
+            'zone = "',
+            'channels = [1, 300]\nzone = "',
+            "registers.channels must be a list of whole numbers from 0",
+        ),
         ("eeff", "eef", "authentication_key is '00112233445566778899aabbccddeef'; it must be a string like"),
         ("import = [", "imports = [", "registers.imports is not a known key"),
         ('"1-0:1.8.1"', '"1.8.1"', "registers.import has '1.8.1'; each must be a code such as 1-0:1.8.1"),

@@ -41,7 +41,7 @@ def watts(code: str, value: int, scaler: int = 0) -> bytes:
 
 @pytest.mark.parametrize("public", public_frames(), ids=str)
 def test_what_real_meters_say(public: PublicFrame) -> None:
-    (item,) = SmlDecoder().feed(public.data)
+    (item,) = SmlDecoder(tariffs=2).feed(public.data)
     assert isinstance(item, Telegram)
     assert item.registers == public.registers
     assert item.serial == public.serial
@@ -72,6 +72,28 @@ def test_energy() -> None:
         entry("1-0:1.8.0*255", unsigned(4, 8), VAR, 0),
     ]
     assert registers([*others, wh("2.8.0", 10)]) == {"export": 1_000}
+
+
+@pytest.mark.parametrize("direction", ["1", "2"])
+def test_a_total_is_held_against_its_tariffs(direction: str) -> None:
+    def both(total: int, *tariffs: int) -> list[bytes]:
+        parts = [wh(f"{direction}.8.{at}", value) for at, value in enumerate(tariffs, 1)]
+        return [wh(f"{direction}.8.0", total), *parts]
+
+    def read(entries: list[bytes], tariffs: int | None) -> str:
+        (item,) = SmlDecoder(tariffs).feed(frame(SERVER, 7, 77, entries))
+        return str(item)
+
+    lane = {"1": "import", "2": "export"}[direction]
+    refused = (
+        f"the meter shows {lane} twice, and the two differ: 1000.000 kWh in all, but 1500.100 kWh as the"
+    )
+    assert read(both(10_000_000, 15_000_000, 1_000), None).startswith(refused)
+    assert read(both(100_000_007, 5_000_000, 1_000), None).startswith("Telegram")
+    refused = f"the meter shows {lane} twice, and the two differ: 10000.001 kWh in all, but 500.100 kWh"
+    assert read(both(100_000_007, 5_000_000, 1_000), 2).startswith(refused)
+    assert read(both(100_000_007, 5_000_000, 1_000), 3).startswith("Telegram")
+    assert read(both(5_001_003, 5_000_000, 1_000), 2).startswith("Telegram")
 
 
 def test_power() -> None:

@@ -183,6 +183,32 @@ def test_what_is_no_list_is_told(body: Value, sentence: str) -> None:
         telegrams(body)
 
 
+def test_a_total_is_held_against_its_tariffs() -> None:
+    """How many there are, a list does not say: they may be less, but never more."""
+
+    def list_of(total: int, *tariffs: int) -> Value:
+        parts = [(obis(f"1-1:1.8.{at}"), u32(wh)) for at, wh in enumerate(tariffs, 1)]
+        return ((obis("1-0:1.8.0"), u32(total)), *parts)
+
+    assert registers(list_of(317_695, 162_246, 155_449)) == {"import": 317_695_000}
+    assert registers(list_of(3_176_950, 162_246, 155_449)) == {"import": 3_176_950_000}
+    with pytest.raises(MeterError, match=r"31\.769 kWh in all, but 317\.695 kWh as the sum of its tariffs"):
+        registers(list_of(31_769, 162_246, 155_449))
+    twice = (*list_of(317_695, 162_246, 155_449), *list_of(317_695, 162_246, 155_449))  # type: ignore[misc]
+    assert registers(twice) == {"import": 317_695_000}
+    assert registers((*list_of(5), (obis("1-0:1.8.1"), b"12"))) == {"import": 5_000}  # type: ignore[misc]
+
+
+def test_one_register_under_two_codes() -> None:
+    coarse = (obis("1-0:1.8.0"), u32(123), scale(3, WH))
+    fine = (obis("1-1:1.8.0"), u32(123_456), scale(0, WH))
+    assert registers((coarse, fine)) == registers((fine, coarse)) == {"import": 123_456_000}
+    with pytest.raises(
+        MeterError, match=r"two different registers for import: 123\.000 kWh and 124\.456 kWh"
+    ):
+        registers((coarse, (obis("1-1:1.8.0"), u32(124_456), scale(0, WH))))
+
+
 @pytest.mark.parametrize(
     ("clock", "expected"),
     [
