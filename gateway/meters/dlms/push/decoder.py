@@ -89,9 +89,9 @@ class PushDecoder:
         if cipher.is_ciphered(message):
             return self._open(message)
         if self._keys is not None:
-            raise MeterError(
+            raise KeyFault(
                 "a message is not ciphered although the meter's keys are set: it is not believed, since"
-                " anybody on the line could have sent it"
+                " anybody on the line could have sent it. If the meter does not encrypt, leave its keys out"
             )
         return self._form.telegrams(parse_notification(message), None)
 
