@@ -47,7 +47,8 @@ class MeterError(Unavailable):
 
 
 class KeyFault(MeterError):
-    """A meter encrypts what it sends, and the keys that are set do not open it, or none are set."""
+    """A meter encrypts what it sends, and the keys that are set do not open it, or none are set; or it does
+    not encrypt, and keys are set."""
 
 
 class TrustError(Unavailable):

@@ -11,8 +11,8 @@ For meters that push, with what arrived at each moment (ms from the first on):
 
     {"profile": "sml-generic", "bytes": [[0, "1b1b1b1b"], [998, "0101"]], "shown": [...]}
 
-`shown` are the readings in mWh and W, in order. The serial number of a SunSpec device is blanked out; what a
-meter pushes is kept as it is.
+`shown` are the readings in mWh and W, in order; none, where nothing of what came could be read. The serial
+number of a SunSpec device is blanked out; what a meter pushes is kept as it is.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from gateway.errors import MeterError, UsageError
 from gateway.host.clock import Clock
@@ -34,6 +34,8 @@ from gateway.meters.profile import load_profile
 from gateway.meters.reading import Decoder, Reading, Telegram
 from gateway.meters.secrets import Secrets
 
+T = TypeVar("T")
+
 _MS = 1_000_000  # ns
 
 Request = tuple[Table, int, int]
@@ -42,13 +44,14 @@ Request = tuple[Table, int, int]
 @dataclass(slots=True)
 class Tap:
     """A record of what passes from a meter's line to its reader: requests for registers with their answers
-    (None where they were refused), bytes with the moments they came at (ms), and the registers of the
-    telegrams in them."""
+    (None where they were refused), bytes with the moments they came at (ms), the registers of the telegrams
+    in them, and what was wrong with the last telegram that could not be read."""
 
     clock: Clock
     registers: dict[Request, Sequence[int] | None] = field(default_factory=dict)
     octets: list[tuple[int, bytes]] = field(default_factory=list)
     told: list[dict[str, int]] = field(default_factory=list)
+    problem: str | None = None
 
     def bus(self, bus: RegisterSource) -> RegisterSource:
         """`bus`, tapped."""
@@ -93,6 +96,8 @@ class _TappedDecoder:
         self._tap.octets.append((self._tap.clock.monotonic() // _MS, data))
         items = self._decoder.feed(data)
         self._tap.told += _told(items)
+        wrong = [str(item) for item in items if isinstance(item, MeterError)]
+        self._tap.problem = wrong[-1] if wrong else self._tap.problem
         return items
 
 
@@ -100,11 +105,11 @@ def _told(items: Sequence[Telegram | MeterError]) -> list[dict[str, int]]:
     return [dict(item.registers) for item in items if isinstance(item, Telegram) and item.registers]
 
 
-def capture(profile: str, device_id: int, tap: Tap, reading: Reading) -> str:
-    """The file's text; `reading` is the last one. UsageError for a meter whose answers no capture can
-    hold."""
+def capture(profile: str, device_id: int, tap: Tap, reading: Reading | None) -> str:
+    """The file's text; `reading` is the last one, None where nothing that a meter pushes could be read.
+    UsageError for a meter whose answers no capture can hold."""
     document: dict[str, Any] = {"profile": profile}
-    if tap.registers:
+    if tap.registers and reading is not None:
         blank = _blanked(reading.serial)
         requests = [_request(*asked, answer, blank) for asked, answer in sorted(tap.registers.items())]
         shown = [dict(reading.registers)]
@@ -136,23 +141,71 @@ async def replay(text: str, clock: Clock) -> tuple[list[dict[str, int]], list[di
     """The registers that today's reader makes of a capture, and those noted in it. UsageError where `text` is
     not a capture."""
     try:
-        document = json.loads(text)
-        model, shown = load_profile(document["profile"]).model, [dict(one) for one in document["shown"]]
-        if isinstance(model, ModbusModel | SunSpecModel):
-            return [await _asked(document, model, shown[0], clock)], shown
-        chunks = [bytes.fromhex(data) for _, data in document["bytes"]]
-    except (ValueError, KeyError, TypeError, IndexError, RecursionError) as error:
-        raise UsageError(f"this is not a capture of a meter: {error!r}") from None
+        document = _Fields(json.loads(text), "the capture")
+    except (ValueError, RecursionError) as error:
+        raise UsageError(f"this is not a capture of a meter: it is not JSON ({error})") from None
+    profile = document.take("profile", str, "the profile's name")
+    model = load_profile(profile).model
+    shown = [_registers(entry) for entry in document.each("shown", dict, "the registers of a reading")]
+    if isinstance(model, ModbusModel | SunSpecModel):
+        if len(shown) != 1:
+            raise UsageError(f"this is not a capture of a meter: {profile} is polled, and shown once")
+        device_id = document.take("device_id", int, "a number")
+        record = _Record(document.each("registers", dict, "a request"))
+        return [await _polled(model, record, device_id, shown[0], clock)], shown
     if isinstance(model, DlmsModel):
-        raise UsageError(f"{document['profile']} does not push: this is not a capture of it")
+        raise UsageError(f"{profile} does not push: this is not a capture of it")
+    chunks = [_chunk(entry) for entry in document.each("bytes", list, "a moment in ms, and hex")]
     decoder = model.decoder(Secrets())
     return _told([item for chunk in chunks for item in decoder.feed(chunk)]), shown
 
 
-async def _asked(
-    document: Mapping[str, Any], model: ModbusModel | SunSpecModel, shown: Mapping[str, int], clock: Clock
+class _Fields:
+    """The fields of a JSON object. One that is missing, or of a wrong type, is a UsageError that names it."""
+
+    def __init__(self, document: object, what: str) -> None:
+        if not isinstance(document, dict):
+            raise UsageError(f"this is not a capture of a meter: {what} is not a JSON object")
+        self._document, self._what = document, what
+
+    def take(self, key: str, kind: type[T], right: str) -> T:
+        value = self._document.get(key)
+        if not isinstance(value, kind) or isinstance(value, bool):
+            raise self.fault(key, f"must be {right}")
+        return value
+
+    def each(self, key: str, kind: type[T], right: str) -> list[T]:
+        values = self.take(key, list, "a list")
+        if not all(isinstance(value, kind) for value in values):
+            raise self.fault(key, f"must be a list, each of {right}")
+        return values
+
+    def fault(self, key: str, problem: str) -> UsageError:
+        return UsageError(f"this is not a capture of a meter: {key} of {self._what} {problem}")
+
+    def hex(self, key: str) -> bytes:
+        """The bytes that are written in hex; none for null."""
+        if self._document.get(key, "") is None:
+            return b""
+        try:
+            return bytes.fromhex(self.take(key, str, "hex, or null"))
+        except ValueError:
+            raise self.fault(key, "must be hex, or null") from None
+
+
+def _registers(entry: dict[str, object]) -> dict[str, int]:
+    fields = _Fields(entry, "a reading in shown")
+    return {lane: fields.take(lane, int, "a whole number") for lane in entry}
+
+
+def _chunk(entry: list[object]) -> bytes:
+    return _Fields(dict(zip(("moment", "content"), entry, strict=False)), "an entry of bytes").hex("content")
+
+
+async def _polled(
+    model: ModbusModel | SunSpecModel, record: _Record, device_id: int, shown: Mapping[str, int], clock: Clock
 ) -> dict[str, int]:
-    record, device_id, lanes = _Record(document["registers"]), document["device_id"], model.lanes
+    lanes = model.lanes
     meter: ModbusMeter | SunSpecMeter
     if isinstance(model, SunSpecModel):
         meter = SunSpecMeter("main", model, record, lanes=lanes, device_id=device_id, clock=clock)
@@ -167,13 +220,15 @@ class _Record:
 
     connections = 1
 
-    def __init__(self, requests: Sequence[Mapping[str, Any]]) -> None:
-        self._words: dict[tuple[Table, int], int] = {}
+    def __init__(self, requests: Sequence[dict[str, object]]) -> None:
+        self._words: dict[tuple[str, int], int] = {}
         for request in requests:
-            octets = bytes.fromhex(request["words"] or "")
+            fields = _Fields(request, "a request")
+            table = fields.take("table", str, "input or holding")
+            address = fields.take("address", int, "a number")
+            octets = fields.hex("words")
             for at in range(0, len(octets), 2):
-                place = (request["table"], request["address"] + at // 2)
-                self._words[place] = int.from_bytes(octets[at : at + 2], "big")
+                self._words[table, address + at // 2] = int.from_bytes(octets[at : at + 2], "big")
 
     async def registers(
         self, device_id: int, table: Table, address: int, count: int, words: int | None = None

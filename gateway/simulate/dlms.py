@@ -20,12 +20,12 @@ from gateway.meters.dlms.link.hdlc_link import Limits, Secondary
 from gateway.meters.dlms.link.wrapper import Message, Unwrapper
 from gateway.meters.endpoint import why
 from gateway.simulate.dlms_objects import MeterObjects
-from gateway.simulate.dlms_server import Association, Policy, Server
+from gateway.simulate.dlms_server import LOGICAL_DEVICE, Association, Policy, Server
 from gateway.simulate.home import Home
 
 Framing = Literal["wrapper", "hdlc"]
 
-CLIENT, LOGICAL_DEVICE = 1, 1
+CLIENT = 1
 SYSTEM_TITLE = b"GWS\0\0\0\0\1"
 _LIMITS = Limits(transmit=512, receive=512, transmit_window=3, receive_window=3)
 

@@ -22,7 +22,16 @@ from gateway.meters.dlms.application.refusal import (
     AccessError,
 )
 from gateway.meters.dlms.cosem import date_time
-from gateway.meters.dlms.cosem.data import Array, DoubleLong, DoubleLongUnsigned, Enum, Integer, Long, Value
+from gateway.meters.dlms.cosem.data import (
+    Array,
+    DoubleLong,
+    DoubleLongUnsigned,
+    Enum,
+    Integer,
+    Long,
+    Unsigned,
+    Value,
+)
 from gateway.meters.dlms.cosem.objects import (
     CLOCK,
     DATA,
@@ -30,12 +39,14 @@ from gateway.meters.dlms.cosem.objects import (
     PROFILE_GENERIC,
     PUBLIC_CLIENT,
     REGISTER,
+    Obis,
     Reference,
     Selection,
     capture_object,
     obis,
 )
 from gateway.meters.dlms.cosem.quantity import WATT, WATT_HOUR
+from gateway.simulate.dlms_association import READ, READ_WRITE, Listed
 from gateway.simulate.home import Home
 from gateway.simulate.truth import LiveHome
 
@@ -49,7 +60,30 @@ CLOCK_CODE, COUNTER, DISCONNECTOR = obis("0-0:1.0.0"), obis("0-0:43.1.0"), obis(
 IMPORT, EXPORT, POWER = obis("1-0:1.8.0"), obis("1-0:2.8.0"), obis("1-0:16.7.0")
 POWER_IMPORT, POWER_EXPORT = obis("1-0:1.7.0"), obis("1-0:2.7.0")
 LOAD_PROFILE = obis("1-0:99.1.0")
+# At 1:00 UTC each year: the year is not specified, the day is the last (0xFE) Sunday of the month.
+_LAST_SUNDAY_OF_MARCH = bytes.fromhex("ffff03fe07010000ff800000")
+_LAST_SUNDAY_OF_OCTOBER = bytes.fromhex("ffff0afe07010000ff800000")
 _PUBLIC = {LOGICAL_DEVICE_NAME, CLOCK_CODE, COUNTER}
+
+
+@dataclass(frozen=True, slots=True)
+class _Held:
+    """An object's class, its attributes from 2 on, and whether each method may be called; with `writable`,
+    attribute 2 may be written. `selectors` are those of the selective access to it."""
+
+    class_id: int
+    values: tuple[Value, ...]
+    methods: tuple[bool, ...] = ()
+    writable: bool = False
+    version: int = 0
+    selectors: tuple[int, ...] = ()
+
+    def listed(self, code: Obis, *, usable: bool) -> Listed:
+        """In the object list of a client; one for which it is not `usable` may only read it."""
+        first = READ_WRITE if self.writable and usable else READ
+        attributes = (READ, first, *(READ for _ in self.values[1:]))
+        methods = tuple(allowed and usable for allowed in self.methods)
+        return Listed(self.class_id, self.version, code, attributes, methods, self.selectors)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,19 +135,27 @@ class MeterObjects:
         self._capture()
         if client == PUBLIC_CLIENT and target.obis not in _PUBLIC:
             raise AccessError(target, DENIED)
-        attributes = self._attributes().get(target.obis)
-        if attributes is None:
+        held = self._objects().get(target.obis)
+        if held is None:
             raise AccessError(target, UNDEFINED)
-        class_id, values = attributes
-        if class_id != target.class_id:
+        if held.class_id != target.class_id:
             raise AccessError(target, CLASS_INCONSISTENT)
         if target.index == 1:
             return target.obis
-        if not 2 <= target.index < len(values) + 2:
+        if not 2 <= target.index < len(held.values) + 2:
             raise AccessError(target, UNDEFINED)
         if target.obis == LOAD_PROFILE and target.index == 2:
             return self._rows(target, selection)
-        return values[target.index - 2]
+        return held.values[target.index - 2]
+
+    def listed(self, client: int) -> list[Listed]:
+        """The objects that a client may use, and how: the public client may only read, and little."""
+        public = client == PUBLIC_CLIENT
+        return [
+            held.listed(code, usable=not public)
+            for code, held in self._objects().items()
+            if not public or code in _PUBLIC
+        ]
 
     def set(self, target: Reference, value: Value, client: int) -> None:
         if client == PUBLIC_CLIENT or (target.class_id, target.obis, target.index) != (CLOCK, CLOCK_CODE, 2):
@@ -154,27 +196,42 @@ class MeterObjects:
             self._entries.append(Entry(self._next_stamp, *row))
             self._next_stamp += PERIOD_S * _NS
 
-    def _attributes(self) -> dict[bytes, tuple[int, tuple[Value, ...]]]:
-        """Each object's class, and its attributes from 2 on."""
+    def _objects(self) -> dict[bytes, _Held]:
+        """The objects by their codes."""
         watt_hours, watts = (Integer(0), Enum(WATT_HOUR)), (Integer(0), Enum(WATT))
 
         energies = (capture_object(REGISTER, code, 2) for code in (IMPORT, EXPORT))
         columns = Array((_COLUMN_CLOCK, *energies))
         return {
-            LOGICAL_DEVICE_NAME: (DATA, (b"GWS" + self._serial.rjust(13, b"0"),)),
-            SERIAL_NUMBER: (DATA, (self._serial,)),
-            COUNTER: (DATA, (DoubleLongUnsigned(self._counter()),)),
-            CLOCK_CODE: (
+            LOGICAL_DEVICE_NAME: _Held(DATA, (b"GWS" + self._serial.rjust(13, b"0"),)),
+            SERIAL_NUMBER: _Held(DATA, (self._serial,)),
+            COUNTER: _Held(DATA, (DoubleLongUnsigned(self._counter()),)),
+            CLOCK_CODE: _Held(
                 CLOCK,
-                (date_time.encode(self._now(), 0)[:-1] + bytes((self.clock_status,)), Long(0), Enum(0)),
+                (
+                    date_time.encode(self._now(), 0)[:-1] + bytes((self.clock_status,)),
+                    Long(0),
+                    Unsigned(self.clock_status),
+                    _LAST_SUNDAY_OF_MARCH,
+                    _LAST_SUNDAY_OF_OCTOBER,
+                    Integer(60),
+                    False,  # daylight saving is not enabled: the clock is UTC
+                    Enum(1),  # the base is a crystal inside
+                ),
+                methods=(False,) * 6,
+                writable=True,
             ),
-            IMPORT: (REGISTER, (DoubleLongUnsigned(self._imported), watt_hours)),
-            EXPORT: (REGISTER, (DoubleLongUnsigned(self._exported), watt_hours)),
-            POWER: (REGISTER, (DoubleLong(self._power), watts)),
-            POWER_IMPORT: (REGISTER, (DoubleLongUnsigned(max(self._power, 0)), watts)),
-            POWER_EXPORT: (REGISTER, (DoubleLongUnsigned(max(-self._power, 0)), watts)),
-            DISCONNECTOR: (DISCONNECT_CONTROL, (self.connected, Enum(int(self.connected)), Enum(4))),
-            LOAD_PROFILE: (
+            IMPORT: _Held(REGISTER, (DoubleLongUnsigned(self._imported), watt_hours), (False,)),
+            EXPORT: _Held(REGISTER, (DoubleLongUnsigned(self._exported), watt_hours), (False,)),
+            POWER: _Held(REGISTER, (DoubleLong(self._power), watts), (False,)),
+            POWER_IMPORT: _Held(REGISTER, (DoubleLongUnsigned(max(self._power, 0)), watts), (False,)),
+            POWER_EXPORT: _Held(REGISTER, (DoubleLongUnsigned(max(-self._power, 0)), watts), (False,)),
+            DISCONNECTOR: _Held(
+                DISCONNECT_CONTROL,
+                (self.connected, Enum(int(self.connected)), Enum(4)),
+                (True, True),
+            ),
+            LOAD_PROFILE: _Held(
                 PROFILE_GENERIC,
                 (
                     None,  # the buffer: see `_rows`
@@ -185,6 +242,9 @@ class MeterObjects:
                     DoubleLongUnsigned(len(self._entries)),
                     DoubleLongUnsigned(_ENTRIES),
                 ),
+                methods=(False, False),
+                version=1,
+                selectors=(1, 2),
             ),
         }
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hmac
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
@@ -18,15 +18,24 @@ from gateway.meters.dlms.application import association, block_transfer, cipher
 from gateway.meters.dlms.application.apdu import Block
 from gateway.meters.dlms.application.association import HLS5, LLS, NONE, Conformance, Initiate, Initiated
 from gateway.meters.dlms.application.cipher import CipherKeys
-from gateway.meters.dlms.application.refusal import BLOCK_NUMBER_INVALID, DENIED, SUCCESS, AccessError
+from gateway.meters.dlms.application.refusal import (
+    BLOCK_NUMBER_INVALID,
+    CLASS_INCONSISTENT,
+    DENIED,
+    SUCCESS,
+    UNDEFINED,
+    AccessError,
+)
 from gateway.meters.dlms.cosem import data
 from gateway.meters.dlms.cosem.data import Value
-from gateway.meters.dlms.cosem.objects import REPLY_TO_HLS, Reference, Selection
+from gateway.meters.dlms.cosem.objects import ASSOCIATION_LN, REPLY_TO_HLS, Reference, Selection
+from gateway.simulate.dlms_association import CURRENT, CurrentAssociation, Listed
 
 _OFFERED = (
     *(Conformance.GET, Conformance.SET, Conformance.ACTION, Conformance.SELECTIVE_ACCESS),
     *(Conformance.BLOCK_GET, Conformance.BLOCK_SET, Conformance.BLOCK_ACTION),
 )
+LOGICAL_DEVICE = 1
 _AROUND = 64  # bytes around a block: its head, ciphering
 _LONGEST_VALUE = 1 << 16
 
@@ -40,6 +49,9 @@ class Objects(Protocol):
     def set(self, target: Reference, value: Value, client: int) -> None: ...
 
     def act(self, target: Reference, parameter: Value, client: int) -> Value: ...
+
+    def listed(self, client: int) -> Sequence[Listed]:
+        """The objects that the client may use, and how."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +144,7 @@ class Association:
         self._client_title = self._client_challenge = self._challenge = b""
         self._proven = self._general = self._general_blocks = False
         self._longest = 0
+        self._agreed: CurrentAssociation | None = None
         self._outgoing: list[Block] = []
         self._outgoing_general: list[block_transfer.GeneralBlock] = []
         self._incoming: _Incoming | None = None
@@ -169,6 +182,15 @@ class Association:
         agreed = initiate.conformance & offered
         self._general_blocks = bool(agreed & Conformance.GENERAL_BLOCK_TRANSFER)
         self._longest = min(policy.longest, initiate.longest or policy.longest)
+        self._agreed = CurrentAssociation(
+            self._client or 0,
+            LOGICAL_DEVICE,
+            request.ciphered,
+            agreed,
+            initiate.longest or self._longest,
+            policy.longest,
+            policy.mechanism,
+        )
         self._proven = policy.mechanism != HLS5
         if not self._proven:
             self._client_challenge, self._challenge = request.secret or b"", secrets.token_bytes(16)
@@ -200,10 +222,10 @@ class Association:
         return request.target if isinstance(request, services.Action) else None
 
     def _served(self, request: services.Request) -> services.Answer:
-        invoke, client, objects = request.invoke, self._client or 0, self._server.objects
+        invoke = request.invoke
         match request:
             case services.Get(target=target, selection=selection):
-                return self._got(invoke, lambda: objects.get(target, selection, client))
+                return self._got(invoke, lambda: self._value(target, selection))
             case services.GetNext(number=number):
                 due = self._outgoing.pop(0) if self._outgoing else None
                 if due is None or due.number != number + 1:
@@ -218,6 +240,19 @@ class Association:
             case services.ActionBlock(block=block) if self._incoming:
                 return self._act(invoke, self._incoming, block)
         raise _Refusal(2, 2)
+
+    def _value(self, target: Reference, selection: Selection | None) -> Value:
+        client, objects = self._client or 0, self._server.objects
+        if target.obis != CURRENT or self._agreed is None:
+            return objects.get(target, selection, client)
+        if target.class_id != ASSOCIATION_LN:
+            raise AccessError(target, CLASS_INCONSISTENT)
+        listed = objects.listed(client)
+        if not 1 <= target.index <= len(self._agreed.listed.attributes):
+            raise AccessError(target, UNDEFINED)
+        if not self._agreed.listed.attributes[target.index - 1]:
+            raise AccessError(target, DENIED)
+        return self._agreed.attribute(target.index, listed)
 
     def _got(self, invoke: int, value: Callable[[], Value]) -> services.Answer:
         try:

@@ -13,6 +13,7 @@ from gateway.meters.dlms.cosem.objects import obis
 from gateway.meters.dlms.cosem.quantity import WATT, WATT_HOUR
 
 SERIAL = "5706567000000001"
+_ISKRA_NAME = b"ISK1030700000001"
 _NO_DEVIATION = b"\x80\x00"
 _REGISTER, _DATA, _CLOCK, _PUSH_SETUP = 3, 1, 8, 40
 
@@ -39,23 +40,27 @@ def clock(second: int, zone: tzinfo, *, told: bool) -> bytes:
     return octets if told else octets[:9] + _NO_DEVIATION + octets[11:]
 
 
-def _kamstrup(shown: Shown) -> Value:
-    """Codes and values, energies in 10 Wh."""
-    items: list[Value] = [
-        "Kamstrup_V0001",
-        obis("1-1:0.0.5"),
-        SERIAL,
-        obis("1-1:96.1.1"),
-        "6841138BN245101090",
-    ]
-    items += [obis("1-1:1.7.0"), DoubleLongUnsigned(shown.drawn)]
-    items += [obis("1-1:2.7.0"), DoubleLongUnsigned(shown.given)]
-    if shown.energies is not None:
-        imported, exported = shown.energies
-        items += [obis("0-1:1.0.0"), shown.clock]
-        items += [obis("1-1:1.8.0"), DoubleLongUnsigned(imported // 10_000)]
-        items += [obis("1-1:2.8.0"), DoubleLongUnsigned(exported // 10_000)]
-    return tuple(items)
+def _kamstrup(step_mwh: int) -> Callable[[Shown], Value]:
+    """Codes and values, energies in steps of `step_mwh`."""
+
+    def laid_out(shown: Shown) -> Value:
+        items: list[Value] = [
+            "Kamstrup_V0001",
+            obis("1-1:0.0.5"),
+            SERIAL,
+            obis("1-1:96.1.1"),
+            "6841138BN245101090",
+        ]
+        items += [obis("1-1:1.7.0"), DoubleLongUnsigned(shown.drawn)]
+        items += [obis("1-1:2.7.0"), DoubleLongUnsigned(shown.given)]
+        if shown.energies is not None:
+            imported, exported = shown.energies
+            items += [obis("0-1:1.0.0"), shown.clock]
+            items += [obis("1-1:1.8.0"), DoubleLongUnsigned(imported // step_mwh)]
+            items += [obis("1-1:2.8.0"), DoubleLongUnsigned(exported // step_mwh)]
+        return tuple(items)
+
+    return laid_out
 
 
 def _kaifa(shown: Shown) -> Value:
@@ -126,6 +131,49 @@ def _vienna(shown: Shown) -> Value:
     return (shown.clock, *_in_wh(shown.energies or (0, 0)), zero, zero, *powers, zero, zero)
 
 
+def _ljubljana(shown: Shown) -> Value:
+    """Nine values alone: power, and each energy in all and by two tariffs."""
+    powers = (DoubleLongUnsigned(shown.drawn), DoubleLongUnsigned(shown.given))
+    return (_ISKRA_NAME, *powers, *_by_tariff(shown.energies or (0, 0)))
+
+
+def _ljubljana_power(shown: Shown) -> Value:
+    """Eighteen values alone: power, reactive power, voltages, currents, and the power of each phase."""
+    zero = DoubleLongUnsigned(0)
+    volts, amperes = [LongUnsigned(2300)] * 3, [LongUnsigned(90)] * 3
+    powers = (DoubleLongUnsigned(shown.drawn), DoubleLongUnsigned(shown.given))
+    return (_ISKRA_NAME, b"16820005", *powers, zero, zero, *volts, *amperes, *[zero] * 6)
+
+
+def _carinthia(shown: Shown) -> Value:
+    """Twelve values alone, with the clock's time and date apart."""
+    zero = DoubleLongUnsigned(0)
+    head = (obis("0-6:25.9.0"), SERIAL.encode(), shown.clock[5:9], shown.clock[:5])
+    powers = (DoubleLongUnsigned(shown.drawn), DoubleLongUnsigned(shown.given))
+    return (*head, *_in_wh(shown.energies or (0, 0)), zero, zero, *powers, b"", b"")
+
+
+def _croatia(shown: Shown) -> Value:
+    """Thirty-three values alone, with the clock's time and date apart."""
+    zero = DoubleLongUnsigned(0)
+    head = (SERIAL.encode(), shown.clock[5:9], shown.clock[:5])
+    powers = (DoubleLongUnsigned(shown.drawn), DoubleLongUnsigned(shown.given))
+    limit: Value = Array([LongUnsigned(9400)])
+    limits: tuple[Value, ...] = (DoubleLongUnsigned(17_250), limit, limit, limit, True)
+    electric = (*[zero] * 6, *[LongUnsigned(2300)] * 3, *[LongUnsigned(90)] * 3)
+    energies = _by_tariff(shown.energies or (0, 0))
+    return (*head, *energies, *[zero] * 4, *powers, LongUnsigned(950), *electric, *limits)
+
+
+def _by_tariff(energies: tuple[int, int]) -> list[Value]:
+    """Each energy in Wh: in all, and what a third and the rest of it are, as by two tariffs."""
+    found: list[Value] = []
+    for mwh in energies:
+        total = mwh // 1_000
+        found += [DoubleLongUnsigned(part) for part in (total, total // 3, total - total // 3)]
+    return found
+
+
 def _described(shown: Shown) -> Value:
     """The list of objects, and then their values."""
     imported, exported = _in_wh(shown.energies or (0, 0))
@@ -179,8 +227,9 @@ _LANDIS_HDLC = (b"\xce\xff", b"\x03", 0x13)
 _ISKRA_HDLC = (b"\xcf", b"\x02\x23", 0x03)
 
 PLANS: Mapping[str, Plan] = {
-    "kamstrup-han": Plan(_kamstrup, 10, 10_000, 5, hdlc=_KAMSTRUP_HDLC),
-    "kamstrup-omnipower": Plan(_kamstrup, 10, 10_000, hdlc=_KAMSTRUP_HDLC),
+    "kamstrup-han": Plan(_kamstrup(10_000), 10, 10_000, 5, hdlc=_KAMSTRUP_HDLC),
+    "kamstrup-han-wh": Plan(_kamstrup(1_000), 10, 1_000, 5, hdlc=_KAMSTRUP_HDLC),
+    "kamstrup-omnipower": Plan(_kamstrup(10_000), 10, 10_000, hdlc=_KAMSTRUP_HDLC),
     "kaifa-han": Plan(_kaifa, 10, 1_000, 10, short=_kaifa_short, hdlc=_KAIFA_HDLC),
     "kaifa-han-se": Plan(_kaifa_se, 10, hdlc=_KAIFA_HDLC, tells_deviation=True),
     "aidon-han": Plan(
@@ -193,4 +242,9 @@ PLANS: Mapping[str, Plan] = {
     "landisgyr-e450-at": Plan(_vienna, 5, hdlc=_LANDIS_HDLC),
     "landisgyr-e360": Plan(_described, 5, tells_deviation=True),
     "iskraemeco-am550": Plan(_described, 5, tells_deviation=True, hdlc=_ISKRA_HDLC, cut="segments"),
+    "iskraemeco-am550-si": Plan(
+        _ljubljana, 10, short=_ljubljana_power, short_s=5, tells_deviation=True, hdlc=_ISKRA_HDLC
+    ),
+    "iskraemeco-am550-kaernten": Plan(_carinthia, 1, tells_deviation=True, hdlc=_ISKRA_HDLC),
+    "iskraemeco-ie5-hr": Plan(_croatia, 10, tells_deviation=True, hdlc=_ISKRA_HDLC, cut="segments"),
 }

@@ -16,6 +16,11 @@ from gateway.config.wiring import open_meters
 from gateway.errors import MeterError, UsageError
 from gateway.meters.capture import Tap, capture, replay
 from gateway.meters.detect import hear
+from gateway.meters.dlms.application.apdu import DataNotification
+from gateway.meters.dlms.cosem.data import DoubleLongUnsigned
+from gateway.meters.dlms.link.hdlc import Frame
+from gateway.meters.dlms.link.hdlc_link import LLC_RESPONSE
+from gateway.meters.dlms.push.model import DlmsPushModel
 from gateway.meters.endpoint import Tcp
 from gateway.meters.modbus.model import ModbusModel
 from gateway.meters.modbus.sunspec_model import SunSpecModel
@@ -28,6 +33,7 @@ from gateway.simulate.modbus import Display, devices, requests
 from gateway.simulate.modbus_registers import SERIAL, sheet_of
 from gateway.simulate.sml import SmlMeter
 from tests.meters.bench import NOON_S, DrivenClock, device, tcp_server, udp_server
+from tests.support.fields import Place, changed, places
 
 FIXTURES = sorted((Path(__file__).parent / "fixtures").glob("*.json"))
 ASKED = [i for i in profile_ids() if isinstance(load_profile(i).model, ModbusModel | SunSpecModel)]
@@ -148,6 +154,55 @@ def test_a_meter_that_a_tap_sees_nothing_of() -> None:
 async def test_what_is_no_capture(text: str) -> None:
     with pytest.raises(UsageError):
         await replay(text, DrivenClock())
+
+
+POLLED: dict[str, object] = {
+    "profile": "eastron-sdm630",
+    "device_id": 1,
+    "registers": [{"table": "input", "address": 52, "words": "c4002000"}],
+    "shown": [{"power": -512}],
+}
+PUSHED: dict[str, object] = {
+    "profile": "sml-generic",
+    "bytes": [[0, "1b"], [5, "1b"]],
+    "shown": [{"power": 5}],
+}
+WRONG: tuple[object, ...] = (None, True, 5, 1.5, "", "0g", [], [None], [[]], [[0]], [["x", 5]], {}, [{}], [5])
+
+
+@pytest.mark.parametrize("document", [POLLED, PUSHED], ids=["polled", "pushed"])
+async def test_each_field_of_a_wrong_type_has_a_sentence(document: dict[str, object]) -> None:
+    """It names the field, or the whole; or the file is a capture still, of what cannot be read."""
+    said: list[tuple[Place, str]] = []
+    for place in places(document):
+        for other in WRONG:
+            try:
+                await replay(json.dumps(changed(document, place, other)), DrivenClock())
+            except UsageError as error:
+                said.append((place, str(error)))
+            except MeterError:
+                pass  # it lacks what the profile reads
+    for place, sentence in said:
+        assert "Error" not in sentence
+        assert any(isinstance(key, str) and key in sentence for key in place) or "capture" in sentence
+    assert len(said) > 60
+    for key in document:
+        lacking = {other: value for other, value in document.items() if other != key}
+        with pytest.raises(UsageError, match=f"{key} of the capture must be"):
+            await replay(json.dumps(lacking), DrivenClock())
+
+
+async def test_what_could_not_be_read_is_captured_with_nothing_shown() -> None:
+    """So that a list that no profile knows can be sent to somebody who makes one."""
+    apdu = DataNotification(0, None, (DoubleLongUnsigned(5), b"ab")).encode()
+    frame = Frame(b"\xcf", b"\x03", 0x13, LLC_RESPONSE + apdu).encode()
+    tap, model = Tap(DrivenClock()), load_profile("iskraemeco-am550-si").model
+    assert isinstance(model, DlmsPushModel)
+    tap.decoder(model.decoder(Secrets())).feed(frame)
+    assert "an unknown list of 2 values (u32, octets[2])" in str(tap.problem)
+    text = capture("iskraemeco-am550-si", 1, tap, None)
+    assert json.loads(text)["bytes"] == [[0, frame.hex()]]
+    assert await replay(text, DrivenClock()) == ([], [])
 
 
 async def test_a_stream_is_captured_and_read_again() -> None:

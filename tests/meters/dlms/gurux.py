@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Any
 
-from gurux_dlms.enums import Authentication, Conformance, InterfaceType, Security
+from gurux_dlms.enums import AccessMode, Authentication, Conformance, DataType, InterfaceType, Security
 from gurux_dlms.GXByteBuffer import GXByteBuffer
 from gurux_dlms.GXDateTime import GXDateTime
 from gurux_dlms.GXReplyData import GXReplyData
@@ -50,11 +50,12 @@ class Gurux:
         writer: asyncio.StreamWriter,
         first_counter: int = 1,
         general: bool = False,
+        address: int = 1,
     ) -> None:
         self._reader, self._writer = reader, writer
         interface = InterfaceType.WRAPPER if framing == "wrapper" else InterfaceType.HDLC
         self._client = client = GXDLMSSecureClient(
-            True, 1, 1, _MECHANISMS[policy.mechanism], policy.password, interface
+            True, address, 1, _MECHANISMS[policy.mechanism], policy.password, interface
         )
         client.ciphering.systemTitle = b"GURUXTST"
         if policy.keys is not None:
@@ -116,6 +117,28 @@ class Gurux:
     async def period(self) -> Any:
         return await self._read(GXDLMSProfileGeneric("1.0.99.1.0.255"), 4)
 
+    async def objects(self) -> list[Any]:
+        """The object list of the association, as the objects that Gurux makes of it."""
+        reply = await self._send(self._client.getObjectsRequest())
+        found: list[Any] = self._client.parseObjects(reply.data, True)
+        return found
+
+    async def attributes(self, item: Any) -> dict[int, Any]:
+        """What the object's readable attributes hold, by their numbers, and each of the type that Gurux
+        expects of it."""
+        held = {}
+        for index in range(item.getAttributeCount(), 0, -1):  # a profile's columns before its rows
+            if int(item.getAccess(index)) == int(AccessMode.NO_ACCESS):
+                continue
+            reply = await self._send(self._client.read(item, index))
+            came, due = bytes(reply.data.array())[0], int(item.getDataType(index))
+            if (int(item.objectType), index) == (7, 6):
+                due = 2  # a structure in the Blue Book, and where Gurux encodes it
+            if due not in {int(DataType.NONE), came}:
+                raise TypeError(f"{item.logicalName} {index} is of type {came} instead of {due}")
+            held[index] = self._client.updateValue(item, index, reply.value)
+        return held
+
     async def release(self) -> None:
         await self._send(self._client.releaseRequest())
         if request := self._client.disconnectRequest():
@@ -150,11 +173,17 @@ class Gurux:
 
 @asynccontextmanager
 async def gurux(
-    policy: Policy, framing: Framing, port: int, first_counter: int = 1, *, general: bool = False
+    policy: Policy,
+    framing: Framing,
+    port: int,
+    first_counter: int = 1,
+    *,
+    general: bool = False,
+    address: int = 1,
 ) -> AsyncIterator[Gurux]:
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     try:
-        yield Gurux(policy, framing, reader, writer, first_counter, general)
+        yield Gurux(policy, framing, reader, writer, first_counter, general, address)
     finally:
         writer.close()
         await writer.wait_closed()

@@ -6,6 +6,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
+from gurux_dlms.enums import Conformance
 
 from gateway.meters.dlms.application.association import HLS5, LLS, NONE
 from gateway.simulate.dlms import Framing
@@ -40,6 +41,60 @@ async def test_gurux_reads_our_meter(policy: Policy, framing: Framing) -> None:
         assert await client.connected() is False
         assert simulation.objects.connected is False
         await client.release()
+
+
+@pytest.mark.parametrize("framing", FRAMINGS)
+@pytest.mark.parametrize("policy", [WAYS[0], WAYS[-1]], ids=["open", "sealed"])
+async def test_gurux_learns_of_every_object_and_reads_all_of_each(policy: Policy, framing: Framing) -> None:
+    """As its director does: the object list first, and then every attribute that it grants, of the type that
+    the Blue Book gives it."""
+    async with (
+        simulated(policy, framing, StillClock()) as (simulation, port),
+        gurux(policy, framing, port) as client,
+    ):
+        await client.associate()
+        held = {}
+        for item in await client.objects():
+            held[item.logicalName] = await client.attributes(item)
+            assert held[item.logicalName][1] == item.logicalName
+        await client.release()
+    assert set(held) == {
+        *("0.0.40.0.0.255", "0.0.42.0.0.255", "0.0.96.1.0.255", "0.0.43.1.0.255", "0.0.1.0.0.255"),
+        *("1.0.1.8.0.255", "1.0.2.8.0.255", "1.0.16.7.0.255", "1.0.1.7.0.255", "1.0.2.7.0.255"),
+        *("0.0.96.3.10.255", "1.0.99.1.0.255"),
+    }
+    counts = {name: len(attributes) for name, attributes in held.items()}
+    assert counts["0.0.40.0.0.255"] == 7  # of 8: nobody reads the secret
+    assert counts["0.0.1.0.0.255"] == 9
+    assert counts["1.0.99.1.0.255"] == 8
+    assert counts["1.0.1.8.0.255"] == 3
+    shown = simulation.objects.shown
+    assert held["1.0.1.8.0.255"][2] * 1000 == shown["import"]
+
+
+async def test_the_association_is_that_of_the_client() -> None:
+    """With whom it is, by which mechanism, and what it may use; the public client sees little."""
+    wanted = policy(HLS5, 0x30)
+    async with simulated(wanted, "wrapper", StillClock()) as (_, port):
+        async with gurux(wanted, "wrapper", port) as client:
+            await client.associate()
+            association = next(one for one in await client.objects() if one.objectType == 15)
+            await client.attributes(association)
+            await client.release()
+        async with gurux(policy(), "wrapper", port, address=16) as client:
+            await client.associate()
+            public = await client.objects()
+            names = {one.logicalName for one in public}
+            clock = next(one for one in public if one.logicalName == "0.0.1.0.0.255")
+            assert int(clock.getAccess(2)) == 1
+            await client.release()
+    assert (association.clientSAP, association.serverSAP) == (1, 1)
+    assert association.authenticationMechanismName.mechanismId == 5
+    assert association.applicationContextName.contextId == 3
+    assert association.xDLMSContextInfo.dlmsVersionNumber == 6
+    assert association.xDLMSContextInfo.conformance & Conformance.GET
+    assert int(association.associationStatus) == 2
+    assert names == {"0.0.40.0.0.255", "0.0.42.0.0.255", "0.0.43.1.0.255", "0.0.1.0.0.255"}
 
 
 @pytest.mark.slow

@@ -89,9 +89,9 @@ class PushDecoder:
         if cipher.is_ciphered(message):
             return self._open(message)
         if self._keys is not None:
-            raise MeterError(
+            raise KeyFault(
                 "a message is not ciphered although the meter's keys are set: it is not believed, since"
-                " anybody on the line could have sent it"
+                " anybody on the line could have sent it. If the meter does not encrypt, leave its keys out"
             )
         return self._form.telegrams(parse_notification(message), None)
 
@@ -110,11 +110,15 @@ class PushDecoder:
                 "be encrypted and, with an authentication key set, authenticated too"
             )
         try:
-            telegrams = self._form.telegrams(parse_notification(opened.text), title)
+            notification = parse_notification(opened.text)
         except MeterError as error:
             if authenticated:
                 raise
-            raise KeyFault(f"{error}; or the encryption key is wrong") from None
+            raise KeyFault(
+                "the encryption key is wrong, or is not this meter's: what it deciphers is not DLMS "
+                f"({error})"
+            ) from None
+        telegrams = self._form.telegrams(notification, title)
         clocks = [telegram.meter_time for telegram in telegrams if telegram.meter_time is not None]
         self._seen.pass_once(title, opened.counter, max(clocks, default=None))
         self._title = title

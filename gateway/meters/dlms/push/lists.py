@@ -4,8 +4,11 @@ register:
 - OBIS codes, each followed by its value and, from most makers, by its scaler and unit, flat or in structures
   (Aidon, Kamstrup, Kaifa in Sweden and Austria, Sagemcom)
 - a list of the pushed objects, and then their values in that order (Landis+Gyr, Iskraemeco)
-- values alone, whose meaning follows from their place and their number (Kaifa in Norway, Landis+Gyr in
-  Burgenland)
+- values alone, whose meaning follows from their places (Kaifa in Norway, Iskraemeco in Slovenia, Landis+Gyr
+  in Burgenland): see `layouts`
+
+A list that has codes is read by its codes, in whatever order; one without is read only where it fits exactly
+one of the profile's layouts.
 """
 
 from __future__ import annotations
@@ -14,14 +17,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import tzinfo
+from fractions import Fraction
 
 from gateway.errors import MeterError
 from gateway.meters.dlms.application.apdu import DataNotification
 from gateway.meters.dlms.cosem import date_time
 from gateway.meters.dlms.cosem.data import Array, Enum, Integer, Value
 from gateway.meters.dlms.cosem.date_time import Moment
-from gateway.meters.dlms.cosem.objects import Obis
+from gateway.meters.dlms.cosem.objects import Obis, obis_text
 from gateway.meters.dlms.cosem.quantity import WATT, WATT_HOUR, ScalerUnit, shown_energy, watts
+from gateway.meters.dlms.push.layouts import Layout, described
 from gateway.meters.reading import Telegram
 from gateway.meters.totals import Shown, hold_against_parts, the_finer
 
@@ -34,10 +39,11 @@ _QUANTITIES = {
     (16, 7, 0): "net",
 }
 _CLOCK = (1, 0, 0)  # of group A 0
-PLACES = ("import", "export", "drawn", "given", "net", "serial", "clock", "-")
 _ENERGIES = ("import", "export")
 _NO_MINUTES, _NO_DEVIATION = b"\x00\x00", b"\x80\x00"  # of a date-time's deviation from UTC
 _MOST_TARIFFS = 9
+_MOST_CODES = 6  # in a sentence
+_PER_CODE = 3  # a list of codes has at most a value, and its scaler and unit, after each
 _NS = 1_000_000_000
 _HOUR_S = 3600
 _LATE_S = 120  # an hourly list comes within this many seconds of the full hour
@@ -45,9 +51,9 @@ _LATE_S = 120  # an hourly list comes within this many seconds of the full hour
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One value of a list, and its name: one of PLACES, or an OBIS code."""
+    """One value of a list, and the OBIS code of its object."""
 
-    name: str | Obis
+    code: Obis
     value: Value = field(repr=False)
     scale: ScalerUnit | None = None
 
@@ -58,15 +64,16 @@ class ListForm:
 
     `serial` is the object with the meter's serial number; without one, the system title takes its place.
     `zone` is that of a clock that does not give its deviation, or that calls its local time UTC. An energy
-    without a scaler is in steps of 10^`energy_scaler` Wh. `places` names the values of lists without OBIS
-    codes, by the length of the list. With `hourly_s`, energies are those of the full hour, and come this many
-    seconds later.
+    without a scaler is in steps of 10^`energy_scaler` Wh. `layouts` are those of lists without OBIS codes.
+    With `tariffs`, the meter counts in so many, and a list may have all of their energies instead of the sum.
+    With `hourly_s`, energies are those of the full hour, and come this many seconds later.
     """
 
     serial: Obis | None = None
     zone: tzinfo | None = None
     energy_scaler: int = 0
-    places: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
+    layouts: tuple[Layout, ...] = ()
+    tariffs: int | None = None
     hourly_s: int | None = None
 
     def telegrams(self, notification: DataNotification, title: bytes | None) -> list[Telegram]:
@@ -74,7 +81,7 @@ class ListForm:
         MeterError where it is not a list of this form."""
         if not isinstance(notification.body, tuple):
             raise MeterError("the meter pushes a single value instead of a list")
-        entries = list(self._entries(notification.body))
+        entries = self._entries(notification.body)
         values = self._quantities(entries)
         moment = self._moment(entries, notification)
         meter_time = None if moment is None else moment.unix_ns
@@ -90,21 +97,30 @@ class ListForm:
             return [hourly]
         return [hourly, replace(telegram, registers={"power": values["power"]}, meter_time=None)]
 
-    def _entries(self, body: tuple[Value, ...]) -> Iterator[Entry]:
-        described = _described(body)
-        if described is not None:
-            return iter(described)
-        places = self.places.get(len(body))
-        if places is not None:
-            return (Entry(name, value) for name, value in zip(places, body, strict=True))
-        return _walk(body)
+    def _entries(self, body: tuple[Value, ...]) -> list[Entry]:
+        named = _named(body)
+        if named is not None:
+            return named
+        coded = list(_walk(body))
+        if any(_is_known(entry.code) for entry in coded):
+            return coded
+        fitting = [layout for layout in self.layouts if layout.fits(body)]
+        if len(fitting) == 1:
+            pairs = zip(fitting[0].items, body, strict=True)
+            return [Entry(item.code, value) for item, value in pairs if item.code is not None]
+        if len(coded) * _PER_CODE >= len(body) > 0:
+            return coded
+        raise MeterError(
+            f"the meter pushes an unknown list of {described(body)}: this profile has no layout for it, and "
+            "none is guessed. Record it with `gateway meters capture`, so that a profile can be made for it"
+        )
 
     def _quantities(self, entries: Sequence[Entry]) -> dict[str, int]:
         found: dict[str, int] = {}
         energies: dict[str, Shown] = {}
         for entry in entries:
-            quantity = entry.name if isinstance(entry.name, str) else _quantity(entry.name)
-            if quantity not in PLACES[:5] or entry.value is None:
+            quantity = _quantity(entry.code)
+            if quantity is None or entry.value is None:
                 continue
             if quantity in _ENERGIES:
                 shown = self._energy(entry)
@@ -113,10 +129,23 @@ class ListForm:
             value = watts(entry.value, entry.scale or ScalerUnit(0, WATT))
             if found.setdefault(quantity, value) != value:
                 raise MeterError(f"the meter's list has two different registers for {quantity}")
+        for lane in _ENERGIES:
+            parts = self._tariffs(entries, lane)
+            complete = set(parts) == set(range(1, (self.tariffs or 0) + 1))
+            if lane in energies:
+                hold_against_parts(lane, energies[lane], list(parts.values()), complete=complete)
+            elif parts and complete:
+                energies[lane] = Shown(
+                    sum((part.mwh for part in parts.values()), Fraction(0)),
+                    max(part.step for part in parts.values()),
+                )
         if not found and not energies:
-            raise MeterError("the meter's list has no known register: is it the profile's model?")
-        for lane, total in energies.items():
-            hold_against_parts(lane, total, self._tariffs(entries, lane), complete=False)
+            codes = ", ".join(obis_text(entry.code) for entry in entries[:_MOST_CODES])
+            raise MeterError(
+                "the meter's list has no known register"
+                + (f", only {codes}{' ...' * (len(entries) > _MOST_CODES)}" if entries else "")
+                + ": is it the profile's model?"
+            )
         registers = {lane: round(energies[lane].mwh) for lane in _ENERGIES if lane in energies}
         if (power := _power(found)) is not None:
             registers["power"] = power
@@ -125,16 +154,16 @@ class ListForm:
     def _energy(self, entry: Entry) -> Shown:
         return shown_energy(entry.value, entry.scale or ScalerUnit(self.energy_scaler, WATT_HOUR))
 
-    def _tariffs(self, entries: Sequence[Entry], lane: str) -> list[Shown]:
+    def _tariffs(self, entries: Sequence[Entry], lane: str) -> dict[int, Shown]:
         """The lane's energies by tariff. Lists do not say whether those are all there are; in two channels
         (group B) they are the same ones twice."""
         found: dict[int, Shown] = {}
         for entry in entries:
-            tariff = None if isinstance(entry.name, str) else _tariff(entry.name, lane)
-            if tariff is not None:
+            tariff = _tariff(entry.code, lane)
+            if tariff is not None and tariff not in found:
                 with suppress(MeterError):  # what this register holds, nobody asked
                     found[tariff] = self._energy(entry)
-        return list(found.values())
+        return found
 
     def _moment(self, entries: Sequence[Entry], notification: DataNotification) -> Moment | None:
         """The list's clock, or else the notification's; None where that is not set, or marked as doubtful."""
@@ -153,12 +182,9 @@ class ListForm:
     def _serial(self, entries: Sequence[Entry], title: bytes | None) -> str | None:
         """The serial number, always from the same place: another number would mean another meter. None where
         the list does not hold it."""
-        if self.serial is None and not any("serial" in places for places in self.places.values()):
+        if self.serial is None:
             return title.hex().upper() if title else None
-        for entry in entries:
-            if entry.name in ("serial", self.serial):
-                return _text(entry.value)
-        return None
+        return next((_text(entry.value) for entry in entries if entry.code == self.serial), None)
 
 
 def _quantity(code: Obis) -> str | None:
@@ -173,10 +199,12 @@ def _tariff(code: Obis, lane: str) -> int | None:
     return e if is_one else None
 
 
+def _is_known(code: Obis) -> bool:
+    return _quantity(code) is not None or any(_tariff(code, lane) is not None for lane in _ENERGIES)
+
+
 def _is_clock(entry: Entry) -> bool:
-    if isinstance(entry.name, str):
-        return entry.name == "clock"
-    a, _, *rest, f = entry.name
+    a, _, *rest, f = entry.code
     return (a, tuple(rest), f) == (0, _CLOCK, 255)
 
 
@@ -209,7 +237,7 @@ def _text(value: Value) -> str | None:
     return value if isinstance(value, str) else None
 
 
-def _described(body: tuple[Value, ...]) -> list[Entry] | None:
+def _named(body: tuple[Value, ...]) -> list[Entry] | None:
     """The values of a list that begins with its push_object_list (IEC 62056-6-2, 5.3.8); None for other
     lists."""
     if not isinstance(body[0] if body else None, Array):
@@ -217,8 +245,8 @@ def _described(body: tuple[Value, ...]) -> list[Entry] | None:
     entries = []
     objects = body[0]
     assert isinstance(objects, Array)
-    for described in objects:
-        match described:
+    for pushed in objects:
+        match pushed:
             # Later versions of the push setup append restrictions.
             case (int(), bytes(code), int(attribute), int(), *_) if len(code) == 6:
                 entries.append((code, attribute))

@@ -11,8 +11,9 @@ from gateway.errors import UsageError
 from gateway.meters.dlms.application.cipher import CipherKeys
 from gateway.meters.dlms.cosem.objects import Obis, obis
 from gateway.meters.dlms.push.decoder import PushDecoder, Seen
+from gateway.meters.dlms.push.layouts import Item, Layout, parse_item
 from gateway.meters.dlms.push.links import HdlcLink, MbusLink
-from gateway.meters.dlms.push.lists import PLACES, ListForm
+from gateway.meters.dlms.push.lists import ListForm
 from gateway.meters.reading import LANES, Decoder
 from gateway.meters.secrets import Secrets
 from gateway.meters.toml_table import TomlTable
@@ -64,7 +65,8 @@ def parse_model(keys: TomlTable) -> DlmsPushModel:
             serial=_object(keys) if keys.has("serial_object") else None,
             zone=_zone(keys) if keys.has("zone") else None,
             energy_scaler=keys.integer("energy_scaler", -3, 6) if keys.has("energy_scaler") else 0,
-            places=_places(keys) if keys.has("list") else {},
+            layouts=_layouts(keys) if keys.has("list") else (),
+            tariffs=keys.integer("tariffs", 1, 9) if keys.has("tariffs") else None,
             hourly_s=keys.integer("hourly_s", 1, 120) if keys.has("hourly_s") else None,
         ),
     )
@@ -82,14 +84,20 @@ def _zone(keys: TomlTable) -> ZoneInfo:
         raise keys.fault("zone", f"is {name}; it must be a time zone such as Europe/Oslo") from None
 
 
-def _places(keys: TomlTable) -> dict[int, tuple[str, ...]]:
-    places: dict[int, tuple[str, ...]] = {}
-    for entry in keys.tables("list"):
-        items = entry.texts("items")
-        for item in items:
-            if item not in PLACES:
-                raise entry.fault("items", f"have {item!r}; each must be one of {', '.join(PLACES)}")
+def _layouts(keys: TomlTable) -> tuple[Layout, ...]:
+    layouts: list[Layout] = []
+    for number, entry in enumerate(keys.tables("list"), 1):
+        layout = Layout(tuple(_item(entry, text) for text in entry.texts("items")))
         entry.end()
-        if places.setdefault(len(items), items) is not items:
-            raise keys.problem(f"two lists have {len(items)} items: they cannot be told apart")
-    return places
+        for other, earlier in enumerate(layouts, 1):
+            if not earlier.excludes(layout):
+                raise keys.problem(f"lists {other} and {number} cannot be told apart: a list may fit both")
+        layouts.append(layout)
+    return tuple(layouts)
+
+
+def _item(entry: TomlTable, text: str) -> Item:
+    try:
+        return parse_item(text)
+    except UsageError as error:
+        raise entry.fault("items", f"have {text!r}, which {error}") from None

@@ -18,6 +18,7 @@ from gateway.meters.dlms.link import mbus
 from gateway.meters.dlms.link.hdlc import Frame
 from gateway.meters.dlms.link.hdlc_link import LLC_RESPONSE
 from gateway.meters.dlms.push.decoder import PushDecoder, Seen
+from gateway.meters.dlms.push.layouts import Layout, parse_item
 from gateway.meters.dlms.push.links import HdlcLink, MbusLink
 from gateway.meters.dlms.push.lists import ListForm
 from gateway.meters.dlms.push.model import DlmsPushModel
@@ -27,6 +28,7 @@ from gateway.meters.secrets import Secrets
 KEYS = cipher.CipherKeys(bytes(range(16)), bytes(range(16, 32)))
 ENCRYPTION = cipher.CipherKeys(bytes(range(16)))
 TITLE = b"SIM\x00\x00\x00\x00\x01"
+DRAWN = Layout((parse_item("u32 1-0:1.7.0"),))
 NOON = int(datetime(2026, 6, 1, 12, tzinfo=UTC).timestamp()) * 1_000_000_000
 SECOND = 1_000_000_000
 
@@ -112,6 +114,19 @@ def test_a_lost_segment_costs_its_message_only(repeat_header: bool) -> None:
         assert 1000 not in items
 
 
+def test_an_unknown_list_and_a_wrong_key_are_two_things() -> None:
+    """Whatever list the right key opens, the key is right; and a wrong key says nothing of lists."""
+    apdu = DataNotification(0, None, (DoubleLongUnsigned(5), b"ab")).encode()
+    for keys, control in ((KEYS, 0x30), (ENCRYPTION, 0x20)):
+        (unknown,) = heard(framed(ciphered(apdu, 1, keys=keys, control=control)), keys)
+        assert "an unknown list of 2 values (u32, octets[2])" in str(unknown)
+        assert "key" not in str(unknown)
+    other = cipher.CipherKeys(bytes(range(1, 17)))
+    (wrong,) = heard(framed(ciphered(notification(), 1, keys=other, control=0x20)), ENCRYPTION)
+    assert str(wrong).startswith("the encryption key is wrong, or is not this meter's")
+    assert "list" not in str(wrong)
+
+
 def test_keys_that_are_missing_or_in_vain_are_told() -> None:
     assert heard(framed(ciphered(notification(), 1))) == [
         "the meter ciphers what it pushes: its keys are needed"
@@ -124,7 +139,7 @@ def test_a_wrong_key_is_told() -> None:
     other = cipher.CipherKeys(bytes(16), KEYS.authentication)
     assert "fails its check" in str(heard(framed(ciphered(notification(), 1)), other)[0])
     unauthenticated = ciphered(notification(), 1, keys=ENCRYPTION, control=0x20)
-    assert "or the encryption key is wrong" in str(
+    assert "the encryption key is wrong, or is not this meter's" in str(
         heard(framed(unauthenticated), cipher.CipherKeys(bytes(16)))[0]
     )
 
@@ -216,7 +231,7 @@ def test_whatever_comes_only_declared_errors_go(
 ) -> None:
     for link in (HdlcLink(), MbusLink()):
         one = PushDecoder(
-            link, ListForm(places={1: ("drawn",)}, hourly_s=10), None if plain else ENCRYPTION, Seen()
+            link, ListForm(layouts=(DRAWN,), hourly_s=10), None if plain else ENCRYPTION, Seen()
         )
         for noise in noises:
             one.feed(noise)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from fractions import Fraction
 from zoneinfo import ZoneInfo
@@ -24,6 +25,7 @@ from gateway.meters.dlms.cosem.data import (
     Value,
 )
 from gateway.meters.dlms.cosem.objects import obis
+from gateway.meters.dlms.push.layouts import Layout, parse_item
 from gateway.meters.dlms.push.lists import Entry, ListForm
 from gateway.meters.reading import Telegram
 
@@ -42,6 +44,14 @@ def registers(body: Value, form: ListForm | None = None) -> dict[str, int]:
 
 def u32(value: int) -> Value:
     return DoubleLongUnsigned(value)
+
+
+def by_place(*layouts: Sequence[str]) -> ListForm:
+    """The meter's number is that of 0-0:96.1.0."""
+    return ListForm(
+        serial=obis("0-0:96.1.0"),
+        layouts=tuple(Layout(tuple(map(parse_item, items))) for items in layouts),
+    )
 
 
 def scale(scaler: int, unit: int) -> Value:
@@ -128,11 +138,11 @@ def test_a_list_that_names_more_objects_than_it_has_values() -> None:
 
 
 def test_a_list_by_place() -> None:
-    form = ListForm(places={3: ("serial", "drawn", "given"), 1: ("drawn",)})
+    form = by_place(("octets 0-0:96.1.0", "u32 1-0:1.7.0", "u32 1-0:2.7.0"), ("u32 1-0:1.7.0",))
     (telegram,) = telegrams((b"4711", u32(5), u32(12)), form)
     assert telegram == Telegram({"power": -7}, "4711")
     assert registers((u32(5),), form) == {"power": 5}
-    with pytest.raises(MeterError, match="no known register"):
+    with pytest.raises(MeterError, match=r"an unknown list of 2 values \(2 u32\): "):
         telegrams((u32(5), u32(6)), form)
 
 
@@ -158,8 +168,8 @@ def test_values_of_any_numeric_type() -> None:
     ("body", "sentence"),
     [
         (u32(5), "a single value instead of a list"),
-        ((), "no known register"),
-        ((obis("1-0:1.8.1"), u32(5)), "no known register"),
+        ((), "an unknown list of 0 values: this profile has no layout"),
+        ((obis("1-0:1.8.1"), u32(5)), "no known register, only 1-0:1.8.1.255: is it"),
         ((b"\x01\x00\x01\x08\x00\x00", u32(5)), "no known register"),
         ((obis("1-0:1.8.0"), None), "no known register"),
         ((obis("1-0:1.8.0"), b"12"), "holds no number"),
@@ -251,6 +261,53 @@ def test_a_list_that_is_not_hourly_has_no_age() -> None:
     assert telegrams((obis("1-0:16.7.0"), DoubleLong(7)), form) == [Telegram({"power": 7})]
 
 
+def test_codes_count_where_a_list_has_them_whatever_layout_it_fits() -> None:
+    """In whatever order, and among other things."""
+    form = by_place(("obis", "u32 1-0:2.8.0", "obis", "u32 1-0:1.8.0"))
+    for body in (
+        (obis("1-0:1.8.0"), u32(5), obis("1-0:2.8.0"), u32(6)),
+        (obis("1-0:2.8.0"), u32(6), obis("1-0:1.8.0"), u32(5)),
+    ):
+        assert registers(body, form) == {"import": 5000, "export": 6000}
+    assert registers((obis("0-0:96.1.0"), u32(6), obis("0-0:96.1.1"), u32(5)), form) == {
+        "import": 5000,
+        "export": 6000,
+    }
+
+
+@pytest.mark.parametrize(
+    ("parts", "expected"),
+    [((5, 6), {"import": 11_000}), ((5,), None), ((5, 6, 7), None), ((5, None), None)],
+)
+def test_all_tariffs_make_the_energy(parts: tuple[int | None, ...], expected: dict[str, int] | None) -> None:
+    """Where the profile knows how many there are, and the list has all of them and no total."""
+    body = tuple(
+        value
+        for tariff, part in enumerate(parts, 1)
+        for value in (obis(f"1-0:1.8.{tariff}"), None if part is None else u32(part))
+    )
+    if expected is None:
+        with pytest.raises(MeterError, match=r"no known register, only 1-0:1.8.1"):
+            registers(body, ListForm(tariffs=2))
+    else:
+        assert registers(body, ListForm(tariffs=2)) == expected
+    with pytest.raises(MeterError, match="no known register"):
+        registers(body)
+
+
+def test_a_total_is_held_against_all_its_tariffs() -> None:
+    def body(total: int) -> Value:
+        codes = ("1-0:1.8.0", "1-0:1.8.1", "1-0:1.8.2")
+        numbers = (total, 5_000_000, 6_000_000)
+        return tuple(v for code, n in zip(codes, numbers, strict=True) for v in (obis(code), u32(n)))
+
+    assert registers(body(11_000_000), ListForm(tariffs=2)) == {"import": 11_000_000_000}
+    assert registers(body(12_000_000)) == {"import": 12_000_000_000}  # there may be more tariffs
+    for total, form in ((12_000_000, ListForm(tariffs=2)), (10_000_000, ListForm())):
+        with pytest.raises(MeterError, match=rf"{total // 1000}\.000 kWh in all, but 11000\.000 kWh"):
+            registers(body(total), form)
+
+
 def test_the_serial_comes_from_one_place_only() -> None:
     """Another serial is another meter: a list that lacks it tells none."""
     title = b"SIM\x00\x00\x00\x00\x01"
@@ -258,7 +315,7 @@ def test_the_serial_comes_from_one_place_only() -> None:
     without: Value = (obis("1-0:16.7.0"), u32(1))
     for form, serials in (
         (ListForm(serial=obis("0-0:96.1.0")), ["4711", None]),
-        (ListForm(places={3: ("serial", "drawn", "given")}), [None, None]),
+        (by_place(("octets 0-0:96.1.0", "u32 1-0:1.7.0", "u32 1-0:2.7.0")), ["4711", None]),
         (ListForm(), ["53494D0000000001"] * 2),
     ):
         told = [
@@ -275,4 +332,4 @@ def test_a_serial_that_is_no_text_is_told_in_hex() -> None:
 
 
 def test_an_entry_shows_no_value() -> None:
-    assert "4711" not in repr(Entry("import", DoubleLongUnsigned(4711)))
+    assert "4711" not in repr(Entry(obis("1-0:1.8.0"), DoubleLongUnsigned(4711)))

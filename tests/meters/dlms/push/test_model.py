@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from gateway.errors import UsageError
+from gateway.meters.dlms.push.layouts import Item, Layout
 from gateway.meters.dlms.push.model import DlmsPushModel
 from gateway.meters.profile import parse_profile
 
@@ -33,25 +34,25 @@ serial_object = "0-0:96.1.0"
 zone = "Europe/Vienna"
 energy_scaler = 1
 hourly_s = 10
+tariffs = 2
 [[list]]
-items = ["-", "drawn"]
+items = ["u16/u32", "octets 0-0:96.1.0 = ISK*", "u32 1-0:1.7.0"]
 """
     )
     assert (read.transport, read.encrypted, read.lanes) == ("m-bus", True, ("import", "export", "power"))
     assert read.form.serial == bytes((0, 0, 96, 1, 0, 255))
     assert (str(read.form.zone), read.form.energy_scaler, read.form.hourly_s) == ("Europe/Vienna", 1, 10)
-    assert read.form.places == {2: ("-", "drawn")}
+    assert read.form.tariffs == 2
+    drawn = Item(frozenset({"u32"}), bytes((1, 0, 1, 7, 0, 255)))
+    number = Item(frozenset({"octets"}), bytes((0, 0, 96, 1, 0, 255)), "ISK*")
+    assert read.form.layouts == (Layout((Item(frozenset({"u16", "u32"})), number, drawn)),)
 
 
 def test_the_least_model() -> None:
     read = model('transport = "hdlc"')
     assert not read.encrypted
-    assert (read.form.serial, read.form.zone, read.form.hourly_s, dict(read.form.places)) == (
-        None,
-        None,
-        None,
-        {},
-    )
+    form = read.form
+    assert (form.serial, form.zone, form.hourly_s, form.layouts, form.tariffs) == (None, None, None, (), None)
 
 
 @pytest.mark.parametrize(
@@ -69,9 +70,16 @@ def test_the_least_model() -> None:
         ),
         (
             'transport = "hdlc"\n[[list]]\nitems = ["power"]',
-            "items have 'power'; each must be one of import,",
+            r"items have 'power', which has the type power; the types are array, .*, u8$",
         ),
-        ('transport = "hdlc"\n[[list]]\nitems = ["drawn"]\nname = 1', "name is not a known key"),
+        (
+            'transport = "hdlc"\n[[list]]\nitems = ["u32  1.7.0"]',
+            r"items have 'u32  1.7.0', which must be like 'u16',",
+        ),
+        ('transport = "hdlc"\n[[list]]\nitems = ["u32 1.7.0"]', r"which '1.7.0' is not an OBIS code"),
+        ('transport = "hdlc"\n[[list]]\nitems = ["u32 = 5"]', r"which has a text, but its type is neither"),
+        ('transport = "hdlc"\ntariffs = 0', r"tariffs is 0; it must be a whole number from 1 to 9"),
+        ('transport = "hdlc"\n[[list]]\nitems = ["u32 1-0:1.7.0"]\nname = 1', "name is not a known key"),
         ('transport = "hdlc"\nbaud = 2400', "baud is not a known key"),
     ],
 )
@@ -80,6 +88,28 @@ def test_a_mistake_is_named(text: str, sentence: str) -> None:
         model(text)
 
 
-def test_two_lists_of_one_length_are_refused() -> None:
-    with pytest.raises(UsageError, match="two lists have 1 items"):
-        model('transport = "hdlc"\n[[list]]\nitems = ["drawn"]\n[[list]]\nitems = ["given"]')
+@pytest.mark.parametrize(
+    ("one", "other", "apart"),
+    [
+        ('"u32"', '"u32 1-0:1.7.0"', False),
+        ('"u16/u32"', '"u32"', False),
+        ('"u16"', '"u32"', True),
+        ('"u32"', '"u32", "u32"', True),
+        ('"octets"', '"date-time"', False),
+        ('"time"', '"date-time"', True),
+        ('"octets = ISK*"', '"octets"', False),
+        ('"octets = ISK*"', '"octets = ISK84"', False),
+        ('"octets = ISK*"', '"octets = I*"', False),
+        ('"octets = UP_1f"', '"octets = UP_3f"', True),
+        ('"octets = ISK*"', '"octets = KFM_001"', True),
+        ('"octets = ISK"', '"octets = ISK84"', True),
+    ],
+)
+def test_two_lists_that_cannot_be_told_apart_are_refused(one: str, other: str, apart: bool) -> None:
+    for first, second in ((one, other), (other, one)):
+        text = f'transport = "hdlc"\n[[list]]\nitems = [{first}]\n[[list]]\nitems = [{second}]'
+        if apart:
+            assert len(model(text).form.layouts) == 2
+        else:
+            with pytest.raises(UsageError, match=r"x.toml: lists 1 and 2 cannot be told apart"):
+                model(text)
