@@ -58,6 +58,11 @@ class MeterSection(Section):
         default=1.0, ge=0.1, le=3600, description="a number of seconds from 0.1 to 3600"
     )
     unit_id: int = Field(default=1, ge=1, le=247, description="a whole number from 1 to 247")
+    address: str | None = Field(
+        default=None,
+        pattern="^[0-9A-Za-z]{1,32}$",
+        description='the meter\'s number, such as "12345678", where it answers to that only',
+    )
     keys: str | None = Field(
         default=None,
         pattern=r"^(\.{0,2}/.+|[\w.-]+)$",

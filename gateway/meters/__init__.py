@@ -12,5 +12,6 @@ The room yields readings and knows nothing of what becomes of them.
 - `table`      the table of meters in README.md, from the profiles
 - `capture`    a meter's answers, recorded in a file that becomes a test
 - `secrets`    a meter's keys and password
-- `modbus/` `dlms/` `p1/` `sml/`   the protocols: bytes in, events out, and thin transports
+- `totals`     an energy that a meter shows twice, as a total and by tariff
+- `modbus/` `dlms/` `p1/` `sml/` `iec62056/`   the protocols: bytes in, events out, and thin transports
 """

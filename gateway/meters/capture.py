@@ -25,6 +25,7 @@ from typing import Any
 from gateway.errors import MeterError, UsageError
 from gateway.host.clock import Clock
 from gateway.meters.dlms.polled.model import DlmsModel
+from gateway.meters.iec62056.model import TextModel
 from gateway.meters.modbus.bus import NoSuchRegisters
 from gateway.meters.modbus.meter import ModbusMeter, RegisterSource
 from gateway.meters.modbus.model import ModbusModel, Table
@@ -141,7 +142,7 @@ async def replay(text: str, clock: Clock) -> tuple[list[dict[str, int]], list[di
         chunks = [bytes.fromhex(data) for _, data in document["bytes"]]
     except (ValueError, KeyError, TypeError, IndexError, RecursionError) as error:
         raise UsageError(f"this is not a capture of a meter: {error!r}") from None
-    if isinstance(model, DlmsModel):
+    if isinstance(model, DlmsModel | TextModel):
         raise UsageError(f"{document['profile']} does not push: this is not a capture of it")
     decoder = model.decoder(Secrets())
     return _told([item for chunk in chunks for item in decoder.feed(chunk)]), shown

@@ -19,6 +19,9 @@ from gateway.meters.dlms.polled.model import DLMS_PORT, DlmsModel
 from gateway.meters.dlms.polled.model import parse_model as dlms_model
 from gateway.meters.dlms.push.model import parse_model as dlms_push_model
 from gateway.meters.endpoint import SerialSettings
+from gateway.meters.iec62056.model import TextModel
+from gateway.meters.iec62056.model import parse_model as text_model
+from gateway.meters.iec62056.model import parse_push_model as text_push_model
 from gateway.meters.modbus.model import MODBUS_PORT, ModbusModel
 from gateway.meters.modbus.model import parse_model as modbus_model
 from gateway.meters.modbus.sunspec_model import SunSpecModel
@@ -49,7 +52,7 @@ class PushModel(Protocol):
         """A new decoder of its bytes. UsageError where it encrypts and `secrets` lack its keys."""
 
 
-Model = ModbusModel | SunSpecModel | DlmsModel | PushModel
+Model = ModbusModel | SunSpecModel | DlmsModel | TextModel | PushModel
 _PROTOCOLS: dict[str, Callable[[TomlTable], Model]] = {
     "modbus": modbus_model,
     "sunspec": sunspec_model,
@@ -57,6 +60,8 @@ _PROTOCOLS: dict[str, Callable[[TomlTable], Model]] = {
     "dlms": dlms_model,
     "dlms-push": dlms_push_model,
     "p1": p1_model,
+    "text": text_model,
+    "text-push": text_push_model,
 }
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from gateway.meters.dlms.application import association
 from gateway.meters.dlms.polled.model import DlmsModel
 from gateway.meters.dlms.push.model import DlmsPushModel
+from gateway.meters.iec62056.model import TextModel
 from gateway.meters.p1.model import P1Model
 from gateway.meters.profile import Profile, load_profile, profile_ids
 
@@ -25,6 +26,8 @@ _SECTIONS = {  # of README.md
     "p1": "[P1](#p1)",
     "dlms-push": "[DLMS push](#dlms-push)",
     "dlms": "[DLMS polled](#dlms-polled)",
+    "text": "[Text, polled](#text)",
+    "text-push": "[Text](#text)",
 }
 
 
@@ -61,6 +64,8 @@ def _keys(profile: Profile) -> str:
             return f"{place}, `keys`"
         case DlmsPushModel():
             return f"{place}; `keys` if it encrypts"
+        case TextModel():
+            return f"{place}, `interval_s`"
         case DlmsModel() if model.security.counts or model.security.mechanism != association.NONE:
             return f"{place}, `keys`"
     return place
