@@ -16,6 +16,7 @@ _METERS = {
     "push": ("gateway.cli.simulate.push", "A meter that pushes DLMS lists."),
     "sml": ("gateway.cli.simulate.sml", "A meter that sends SML."),
     "p1": ("gateway.cli.simulate.p1", "A meter with a P1 port."),
+    "text": ("gateway.cli.simulate.text", "A meter that speaks text after IEC 62056-21."),
 }
 
 

@@ -73,17 +73,13 @@ class TextRegisters:
         """mWh."""
         if code is None:
             return None
-        kind = code.removesuffix("0")
+        total = values[code].energy(code, self.energy_unit) if code in values else None
+        tariffs = {n: f"{code.removesuffix('0')}{n}" for n in _TARIFFS}
         parts = {
-            tariff: values[f"{kind}{tariff}"].energy(f"{kind}{tariff}", self.energy_unit)
-            for tariff in _TARIFFS
-            if f"{kind}{tariff}" in values
+            n: values[name].energy(name, self.energy_unit) for n, name in tariffs.items() if name in values
         }
-        if code not in values:
-            if not self.checked or not parts:
-                return None
-            return sum((part.mwh for part in parts.values()), Fraction(0))
-        total = values[code].energy(code, self.energy_unit)
+        if total is None:
+            return sum((part.mwh for part in parts.values()), Fraction(0)) if self.checked and parts else None
         complete = self.tariffs is not None and set(parts) == set(range(1, self.tariffs + 1))
         hold_against_parts(lane, total, list(parts.values()), complete=complete)
         return total.mwh

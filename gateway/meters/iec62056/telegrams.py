@@ -57,7 +57,7 @@ class TextTelegrams:
         said: list[TextTelegram | MeterError] = []
         *ended, rest = (self._line + data).split(b"\n")
         for line in ended:
-            said += self._take(line.rstrip(b"\r"))
+            said += self._take(line.rstrip(b"\r\x8d"))
         # One byte more than is allowed shows that a line is too long; a head at its end is still found.
         self._line = rest[-_LONGEST_LINE - 1 :]
         return said
