@@ -23,7 +23,7 @@ from gateway.meters.profile import Profile, load_profile
 from gateway.meters.reading import Meter
 
 _PARITY: dict[str, Parity] = {"N": "none", "E": "even", "O": "odd"}
-_WITHOUT_KEYS = ("modbus", "sunspec", "sml", "text", "text-push")
+_WITHOUT_KEYS = ("modbus", "sunspec", "sml", "text", "text-push", "tic")
 
 
 def open_meters(

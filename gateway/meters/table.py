@@ -28,6 +28,7 @@ _SECTIONS = {  # of README.md
     "dlms": "[DLMS polled](#dlms-polled)",
     "text": "[Text, polled](#text)",
     "text-push": "[Text](#text)",
+    "tic": "[TIC](#tic)",
 }
 
 

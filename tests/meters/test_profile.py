@@ -261,7 +261,7 @@ def test_a_profile_without_registers_or_without_a_lane() -> None:
 
 
 # What these send has no power in W.
-WITHOUT_POWER = {"emh-lzqj", "logarex-lk11bl", "siemens-td3511-text"}
+WITHOUT_POWER = {"emh-lzqj", "linky-historique", "linky-standard", "logarex-lk11bl", "siemens-td3511-text"}
 
 
 @pytest.mark.parametrize("profile_id", profile_ids())

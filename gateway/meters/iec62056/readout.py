@@ -12,7 +12,7 @@ from functools import reduce
 from operator import xor
 
 from gateway.errors import MeterError
-from gateway.meters.iec62056.telegrams import OTHER_PARITY, is_even, seven_bits
+from gateway.meters.parity import OTHER_PARITY, is_even, seven_bits
 
 _STX, _ETX, _NAK = b"\x02", b"\x03", 0x15
 _MOST = 65_536  # bytes; the longest known ones, with the registers of 15 months, have 10 kB

@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from gateway.errors import MeterError
+from gateway.meters.parity import OTHER_PARITY, is_even, seven_bits
 
 _MOST = 16_384  # bytes of a telegram; the longest known ones have 1 kB
 _LONGEST_LINE = 256
@@ -23,11 +24,6 @@ _HEAD = re.compile(rb"/([A-Za-z]{3}(?:[ -~](?<![/!()])){1,64})$")
 _P1_END = re.compile(rb"![0-9A-Fa-f]{1,4}")
 # An SML file begins so; through a line of seven bits and even parity, its 01 arrive as 00.
 _SML = re.compile(rb"\x1b{4}(?:\x01{4}|\x00{4})")
-
-OTHER_PARITY = (
-    "text arrives in characters of seven bits with even parity (7E1), but its line is set to eight bits: set "
-    "the serial port, or the converter on the network, to 7E1 instead of 8N1"
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,13 +90,3 @@ class TextTelegrams:
         if line != b"!" or not block.isascii():
             return MeterError("a text telegram is damaged")
         return TextTelegram(identification, block.decode("ascii"))
-
-
-def seven_bits(data: bytes) -> bytes:
-    """Characters of seven bits, whose eighth bit may be their parity."""
-    return bytes(octet & 0x7F for octet in data)
-
-
-def is_even(data: bytes) -> bool:
-    """Whether these are characters of seven bits with even parity that were received as eight bits."""
-    return not data.isascii() and all(octet.bit_count() % 2 == 0 for octet in data)
