@@ -32,7 +32,7 @@ from gateway.meters.modbus.model import ModbusModel, Table
 from gateway.meters.modbus.sunspec import SunSpecMeter
 from gateway.meters.modbus.sunspec_model import SunSpecModel
 from gateway.meters.profile import load_profile
-from gateway.meters.reading import Decoder, Reading, Telegram
+from gateway.meters.reading import Answering, Decoder, Reading, Telegram
 from gateway.meters.secrets import Secrets
 
 _MS = 1_000_000  # ns
@@ -93,6 +93,9 @@ class _TappedDecoder:
         items = self._decoder.feed(data)
         self._tap.told += _told(items)
         return items
+
+    def answer(self) -> bytes:
+        return self._decoder.answer() if isinstance(self._decoder, Answering) else b""
 
 
 def _told(items: Sequence[Telegram | MeterError]) -> list[dict[str, int]]:

@@ -22,6 +22,7 @@ from gateway.meters.endpoint import SerialSettings
 from gateway.meters.iec62056.model import TextModel
 from gateway.meters.iec62056.model import parse_model as text_model
 from gateway.meters.iec62056.model import parse_push_model as text_push_model
+from gateway.meters.mbus.model import parse_model as mbus_model
 from gateway.meters.modbus.model import MODBUS_PORT, ModbusModel
 from gateway.meters.modbus.model import parse_model as modbus_model
 from gateway.meters.modbus.sunspec_model import SunSpecModel
@@ -64,6 +65,7 @@ _PROTOCOLS: dict[str, Callable[[TomlTable], Model]] = {
     "text": text_model,
     "text-push": text_push_model,
     "tic": tic_model,
+    "mbus-push": mbus_model,
 }
 
 

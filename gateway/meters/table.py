@@ -12,6 +12,7 @@ from gateway.meters.dlms.application import association
 from gateway.meters.dlms.polled.model import DlmsModel
 from gateway.meters.dlms.push.model import DlmsPushModel
 from gateway.meters.iec62056.model import TextModel
+from gateway.meters.mbus.model import MbusModel
 from gateway.meters.p1.model import P1Model
 from gateway.meters.profile import Profile, load_profile, profile_ids
 
@@ -29,6 +30,7 @@ _SECTIONS = {  # of README.md
     "text": "[Text, polled](#text)",
     "text-push": "[Text](#text)",
     "tic": "[TIC](#tic)",
+    "mbus-push": "[M-Bus](#m-bus)",
 }
 
 
@@ -61,7 +63,7 @@ def _keys(profile: Profile) -> str:
     if profile.on_modbus:
         return f"{place}, `unit_id`" if profile.serial is None else "`serial` or `tcp`, `unit_id`"
     match model:
-        case P1Model(encrypted=True) | DlmsPushModel(encrypted=True):
+        case MbusModel() | P1Model(encrypted=True) | DlmsPushModel(encrypted=True):
             return f"{place}, `keys`"
         case DlmsPushModel():
             return f"{place}; `keys` if it encrypts"

@@ -18,6 +18,7 @@ _METERS = {
     "p1": ("gateway.cli.simulate.p1", "A meter with a P1 port."),
     "text": ("gateway.cli.simulate.text", "A meter that speaks text after IEC 62056-21."),
     "tic": ("gateway.cli.simulate.tic", "A Linky, which sends TIC."),
+    "mbus": ("gateway.cli.simulate.mbus", "A meter that sends encrypted M-Bus."),
 }
 
 
