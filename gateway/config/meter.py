@@ -112,6 +112,11 @@ class MeterSection(Section):
         "{ energy = 0.1 }, with which power stays as it is",
     )
     unit_id: int = Field(default=1, ge=1, le=247, description="a whole number from 1 to 247")
+    address: str | None = Field(
+        default=None,
+        pattern="^[0-9A-Za-z]{1,32}$",
+        description='the meter\'s number, such as "12345678", where it answers to that only',
+    )
     keys: str | None = Field(
         default=None,
         pattern=r"^(\.{0,2}/.+|[\w.-]+)$",

@@ -13,6 +13,8 @@ from gateway.meters.dlms.polled.meter import DlmsMeter
 from gateway.meters.dlms.polled.model import DlmsModel
 from gateway.meters.endpoint import IN_USE, Endpoint, Line, Parity, SerialSettings, Tcp, Udp
 from gateway.meters.factor import Factor, FactoredMeter
+from gateway.meters.iec62056.meter import TextMeter
+from gateway.meters.iec62056.model import TextModel
 from gateway.meters.listener import Listener
 from gateway.meters.modbus.bus import Bus, Framing
 from gateway.meters.modbus.meter import ModbusMeter
@@ -23,7 +25,7 @@ from gateway.meters.profile import Profile, load_profile
 from gateway.meters.reading import Meter
 
 _PARITY: dict[str, Parity] = {"N": "none", "E": "even", "O": "odd"}
-_WITHOUT_KEYS = ("modbus", "sunspec", "sml")
+_WITHOUT_KEYS = ("modbus", "sunspec", "sml", "text", "text-push", "tic")
 
 
 def open_meters(
@@ -76,6 +78,13 @@ def _check_options(section: MeterSection, profile: Profile) -> None:
         ):
             if given:
                 raise UsageError(f"{option} is for Modbus, which {profile.id} does not speak")
+    if section.address is not None and not isinstance(profile.model, TextModel):
+        raise UsageError(f"address is for meters that are asked for text, which {profile.id} is not")
+    if isinstance(profile.model, TextModel) and section.interval_s < profile.model.interval_s:
+        raise UsageError(
+            f"interval_s is {section.interval_s:g}; it must be at least {profile.model.interval_s} for "
+            f"{profile.id}, whose answer takes that long"
+        )
     if section.keys is not None and profile.protocol in _WITHOUT_KEYS:
         raise UsageError(f"keys are for meters that encrypt or need a password, and {profile.id} does not")
 
@@ -113,6 +122,10 @@ def _open(
         if isinstance(model, SunSpecModel):
             return SunSpecMeter(section.name, model, bus, lanes=lanes, device_id=section.unit_id, clock=clock)
         return ModbusMeter(section.name, model, bus, lanes=lanes, device_id=section.unit_id, clock=clock)
+    if isinstance(model, TextModel):
+        return TextMeter(
+            section.name, model, endpoint, lanes=lanes, clock=clock, address=section.address or ""
+        )
     secrets = secrets_of(section)
     if isinstance(model, DlmsModel):
         counter = state / f"{section.name}.counter"

@@ -26,6 +26,10 @@ from gateway.meters.dlms.polled.model import DLMS_PORT, DlmsModel
 from gateway.meters.dlms.polled.model import parse_model as dlms_model
 from gateway.meters.dlms.push.model import parse_model as dlms_push_model
 from gateway.meters.endpoint import SerialSettings
+from gateway.meters.iec62056.model import TextModel
+from gateway.meters.iec62056.model import parse_model as text_model
+from gateway.meters.iec62056.model import parse_push_model as text_push_model
+from gateway.meters.mbus.model import parse_model as mbus_model
 from gateway.meters.modbus.model import MODBUS_PORT, ModbusModel
 from gateway.meters.modbus.model import parse_model as modbus_model
 from gateway.meters.modbus.sunspec_model import SunSpecModel
@@ -34,6 +38,7 @@ from gateway.meters.p1.model import parse_model as p1_model
 from gateway.meters.reading import Decoder
 from gateway.meters.secrets import Secrets
 from gateway.meters.sml.model import parse_model as sml_model
+from gateway.meters.tic.model import parse_model as tic_model
 from gateway.meters.toml_table import TomlTable
 
 
@@ -58,7 +63,7 @@ class PushModel(Protocol):
 
 _LEAST_NAME = 4  # letters and digits of a meter's name, to find it by a part of it
 
-Model = ModbusModel | SunSpecModel | DlmsModel | PushModel
+Model = ModbusModel | SunSpecModel | DlmsModel | TextModel | PushModel
 _PROTOCOLS: dict[str, Callable[[TomlTable], Model]] = {
     "modbus": modbus_model,
     "sunspec": sunspec_model,
@@ -66,6 +71,10 @@ _PROTOCOLS: dict[str, Callable[[TomlTable], Model]] = {
     "dlms": dlms_model,
     "dlms-push": dlms_push_model,
     "p1": p1_model,
+    "text": text_model,
+    "text-push": text_push_model,
+    "tic": tic_model,
+    "mbus-push": mbus_model,
 }
 
 

@@ -11,6 +11,8 @@ from pathlib import Path
 from gateway.meters.dlms.application import association
 from gateway.meters.dlms.polled.model import DlmsModel
 from gateway.meters.dlms.push.model import DlmsPushModel
+from gateway.meters.iec62056.model import TextModel
+from gateway.meters.mbus.model import MbusModel
 from gateway.meters.modbus.model import ModbusModel
 from gateway.meters.p1.model import P1Model
 from gateway.meters.profile import Profile, load_profile, package_ids
@@ -26,6 +28,10 @@ _SECTIONS = {  # of README.md
     "p1": "[P1](#p1)",
     "dlms-push": "[DLMS push](#dlms-push)",
     "dlms": "[DLMS polled](#dlms-polled)",
+    "text": "[Text, polled](#text)",
+    "text-push": "[Text](#text)",
+    "tic": "[TIC](#tic)",
+    "mbus-push": "[M-Bus](#m-bus)",
 }
 
 
@@ -63,10 +69,12 @@ def _keys(profile: Profile) -> str:
     if profile.on_modbus:
         return f"{place}, `unit_id`" if profile.serial is None else "`serial` or `tcp`, `unit_id`"
     match model:
-        case P1Model(encrypted=True) | DlmsPushModel(encrypted=True):
+        case MbusModel() | P1Model(encrypted=True) | DlmsPushModel(encrypted=True):
             return f"{place}, `keys`"
         case DlmsPushModel():
             return f"{place}; `keys` if it encrypts"
+        case TextModel():
+            return f"{place}, `interval_s`"
         case DlmsModel() if model.security.counts or model.security.mechanism != association.NONE:
             return f"{place}, `keys`"
     return place

@@ -181,3 +181,7 @@ class _SerialLink:
                 "stopbits": settings.stop_bits,
             }
         )
+        # pyserial leaves parity unchecked; with INPCK a character of the wrong parity is read as 0.
+        attributes = termios.tcgetattr(self._port.fileno())
+        attributes[0] |= termios.INPCK
+        termios.tcsetattr(self._port.fileno(), termios.TCSANOW, attributes)

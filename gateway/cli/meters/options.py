@@ -15,6 +15,7 @@ from gateway.config import MeterSection
 from gateway.config.wiring import explained
 from gateway.errors import MeterError, UsageError
 from gateway.meters.dlms.polled.model import DlmsModel
+from gateway.meters.iec62056.model import TextModel
 from gateway.meters.modbus.model import MODBUS_PORT
 from gateway.meters.profile import load_profile
 from gateway.meters.reading import LANES
@@ -111,6 +112,7 @@ def section(
         "name": re.sub(r"[^a-z0-9-]", "-", profile_id),
         "profile": profile_id,
         "lanes": [lane for lane in LANES if lane in has] + ["count"],
+        "interval_s": float(model.interval_s) if isinstance(model, TextModel) else 1.0,
         "unit_id": device_id or 1,
         "keys": None if keys is None else str(keys.absolute()),
     }

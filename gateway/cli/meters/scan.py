@@ -22,6 +22,7 @@ from gateway.host.clock import SystemClock
 from gateway.meters.detect import Heard, hear
 from gateway.meters.dlms.polled.model import DlmsModel
 from gateway.meters.endpoint import Endpoint, Line, Parity, SerialSettings, Tcp
+from gateway.meters.iec62056.model import TextModel
 from gateway.meters.modbus.bus import Bus
 from gateway.meters.modbus.model import MODBUS_PORT, ModbusModel
 from gateway.meters.modbus.scan import Found, scan
@@ -212,7 +213,7 @@ async def _listen(
 def _decoder(profile: Profile, result: _Result) -> Decoder | None:
     """A decoder for a meter that pushes; None where it does not push, or only with keys, or where dsmr-parser
     is missing."""
-    if isinstance(profile.model, ModbusModel | SunSpecModel | DlmsModel):
+    if isinstance(profile.model, ModbusModel | SunSpecModel | DlmsModel | TextModel):
         return None
     try:
         return profile.model.decoder(Secrets())
