@@ -46,19 +46,30 @@ def _show(status: Status, stream: StreamSection) -> None:
         echo("root: in SOFTWARE. Anyone who copies this machine's disk can open every reading")
     else:
         echo("root: in the TPM")
-    echo("clock: " + ("right" if status.clock_trusted else "not set yet; readings wait until it is"))
+    echo(f"clock: {_clock(status)}")
     echo(f"store: {status.store.url}, {_store(status.store)}")
     rows = [[m.meter, m.stream or "not begun", *_progress(m)] for m in status.meters]
     print_table(["meter", "stream", "last reading", "its clock", "sealed until", "chunks"], rows)
     for meter in status.meters:
-        begins = _begins(meter, status.now_ms, stream) if status.clock_trusted else None
-        for sentence in (meter.error, meter.held, _hold(meter), meter.scale and meter.scale.sentence, begins):
+        begins = None if _waits(status) else _begins(meter, status.now_ms, stream)
+        scale = meter.scale and meter.scale.sentence
+        for sentence in (meter.error, meter.held, _hold(meter), scale, meter.sealed_ahead, begins):
             if sentence:
                 echo(printable(sentence))
     for sentence in status.faults:
         echo(printable(sentence))
     for doubt in status.doubts:
         echo(printable(f"{doubt_sentence(doubt)}: `gateway ledger confirm` says what to do"))
+
+
+def _waits(status: Status) -> bool:
+    return not status.clock_trusted or status.clock_waits is not None
+
+
+def _clock(status: Status) -> str:
+    if not status.clock_trusted:
+        return "not set yet; readings wait until it is"
+    return "right" if status.clock_waits is None else f"not believed yet; {status.clock_waits}"
 
 
 def _begins(meter: MeterStatus, now_ms: int, stream: StreamSection) -> str | None:

@@ -101,6 +101,8 @@ class MeterStatus(Document):
     """The registers that are held; left out while its readings are believed."""
     scale: ScaleStatus | None = None
     """Left out unless its registers and its power steadily differ by a power of ten."""
+    sealed_ahead: str | None = None
+    """Until when nothing is sealed, where its last sealed unit lies in the future."""
     stream: str | None
     start_ms: int | None = None
     sealed_until_ms: int | None = None
@@ -146,6 +148,8 @@ class Status(Document):
     incarnation: int
     now_ms: int
     clock_trusted: bool
+    clock_waits: str | None = None
+    """Why readings wait for the clock; None while they do not."""
     store: StoreStatus
     meters: tuple[MeterStatus, ...]
     faults: tuple[str, ...] = ()

@@ -5,6 +5,7 @@
 - `line`           the steps of one meter's data, in order
 - `sealer`         turns one meter's readings into durable ciphertexts
 - `register_log`   logs what a meter's registers did
+- `clock_watch`    watches the wall clock: steps, and waits for it
 - `chunker`        closes chunks
 - `issuer`         issues the tokens of closed windows
 - `pager`          makes the pages of days and months that are over

@@ -17,11 +17,13 @@ import numpy as np
 from gateway.chain.keys import STREAM_BYTES
 from gateway.chain.layout import LANES, NO_FACTOR, Factor, Layout
 from gateway.chain.seal import LinkWords, seal, words_under
+from gateway.daemon.clock_watch import ClockWatch, Moment
 from gateway.daemon.register_log import RegisterLog
 from gateway.errors import UsageError
 from gateway.host.clock import Clock, unix_ms
 from gateway.host.fault_log import FaultLog
 from gateway.intervals.backfill import plausible
+from gateway.intervals.clock_check import STEP_NS
 from gateway.intervals.hold import Choice, Hold, RegisterEvent
 from gateway.intervals.sampler import Sampler, Units
 from gateway.intervals.scale import Scale, ScaleCheck
@@ -50,6 +52,7 @@ class Sealer:
         ledger: Ledger,
         root: Root,
         clock: Clock,
+        watch: ClockWatch,
         rings: dict[bytes, KeyRing],
         incarnation: int,
         rollover: Mapping[str, int],
@@ -65,6 +68,8 @@ class Sealer:
         self._ledger = ledger
         self._root = root
         self._clock = clock
+        self._watch = watch
+        self._waits_until: int | None = None  # the end of the last sealed unit (ns), where it lies ahead
         self._rings = rings
         self._incarnation = incarnation
         self._rollover = rollover
@@ -132,6 +137,16 @@ class Sealer:
         await self._save_hold()
         return sentence
 
+    def sealed_ahead(self) -> str | None:
+        """Until when nothing is sealed because the last sealed unit lies in the future, as a sentence."""
+        if self._waits_until is None:
+            return None
+        until = datetime.fromtimestamp(self._waits_until // 1_000_000_000, UTC)
+        return (
+            f"meter {self.meter}: nothing is sealed until {until:%Y-%m-%d %H:%M:%S} UTC, the end of its last "
+            "sealed unit: the clock was ahead when that was sealed, or is behind now"
+        )
+
     def last_read_wall(self) -> int | None:
         """The wall time (ns) up to which the energy is known: the end of the last unit with a believed
         reading, in this run or an earlier one. None before the first."""
@@ -186,16 +201,15 @@ class Sealer:
     async def seal_gathered(self) -> None:
         """Seal the gathered readings and make them durable. LedgerError and TrustError where that fails:
         nothing is lost, and the next call tries again."""
+        now = await self._watch.look()
+        self._place_end(now)
         if self._decided is not None:
             await self._save_hold()
         self._readings = plausible(self._readings)
         while self._readings:
             _, reading = self._readings.popleft()
             self._events += self._sampler.add(
-                reading,
-                trusted=self._clock.trusted(),
-                wall_now=self._clock.wall(),
-                monotonic_now=self._clock.monotonic(),
+                reading, trusted=now.believed, wall_now=now.wall, monotonic_now=now.monotonic
             )
         self._report_missing_lanes()
         while self._events:
@@ -208,6 +222,22 @@ class Sealer:
             await self._save(self._units)
             self._units, self._sealed = None, []
         await self._save_hold()
+
+    def _place_end(self, now: Moment) -> None:
+        """Compare the last sealed unit, or the start of a stream that has not begun, with the time now."""
+        first = self._sampler.next
+        if first is None or not now.believed:
+            return
+        unit, unit_ns = self.layout.unit_at(now.wall), self.layout.unit_ms * 1_000_000
+        if self._stream is None and first > unit + self.layout.link_units:  # the clock was put back since
+            self._sampler = Sampler(self.layout, self.lanes, rollover=self._rollover)
+            return
+        before, end = self._waits_until, first * unit_ns
+        self._waits_until = end if self._stream is not None and end - now.wall > unit_ns + STEP_NS else None
+        if self._waits_until is not None and before is None:
+            self._watch.note(self.sealed_ahead() or "")
+        elif before is not None and self._waits_until is None:
+            self._watch.note(f"meter {self.meter}: its last sealed unit is over: sealing goes on")
 
     async def _save(self, units: Units) -> None:
         """Seal units and make them durable, a stream's first ones together with its descriptor."""

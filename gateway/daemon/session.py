@@ -13,6 +13,7 @@ from gateway.config.wiring import open_meters
 from gateway.control.documents import ReadingStatus, Status
 from gateway.daemon.chunker import Chunker
 from gateway.daemon.ciphertexts import Ciphertexts
+from gateway.daemon.clock_watch import ClockWatch
 from gateway.daemon.control import Control
 from gateway.daemon.doubts import Doubts
 from gateway.daemon.granter import Granter
@@ -30,7 +31,7 @@ from gateway.daemon.takeover import StoreRead, Takeover
 from gateway.daemon.watched import WatchedBucket
 from gateway.host.clock import Clock, unix_ms
 from gateway.ledger.ledger import Ledger
-from gateway.ledger.records import AuditEntry
+from gateway.ledger.records import AuditEntry, Stream
 from gateway.meters.reader import ReaderState, read_forever
 from gateway.meters.reading import Meter
 from gateway.store.bucket import Bucket
@@ -95,8 +96,9 @@ class Session:
         for stream in streams.values():
             self._rings[stream.id] = await KeyRing.open(self._root, stream.id)
         finisher = self._finisher()
+        watch = ClockWatch(self._clock, self._ledger, await self._sealed_until(streams))
         for section in self._config.meter:
-            sealer = self._sealer(section, self._meters[section.name].rollover)
+            sealer = self._sealer(section, watch, self._meters[section.name].rollover)
             self.lines[section.name] = line = Line(sealer, finisher, self._clock)
             if section.name in streams:
                 stream = streams.pop(section.name)
@@ -109,6 +111,7 @@ class Session:
             ledger=self._ledger,
             root=self._root,
             clock=self._clock,
+            watch=watch,
             publisher=self.publisher,
             bucket=self._bucket,
             rollback=self._rollback,
@@ -163,7 +166,19 @@ class Session:
         pager = Pager(self._ledger, self._root)
         return Finisher(self._ledger, self._root, self._clock, chunker, self._issuer, pager)
 
-    def _sealer(self, section: MeterSection, rollover: Mapping[str, int]) -> Sealer:
+    async def _sealed_until(self, streams: Mapping[str, Stream]) -> int | None:
+        """The end (ns of Unix time) of the last unit sealed of a configured meter, also of those that
+        a take-over dropped."""
+        ends = []
+        for section in self._config.meter:
+            if (stream := streams.get(section.name)) is not None:
+                end = (await self._ledger.position(stream)).next_unit
+                if self._regained is not None and self._regained.stream == stream.id:
+                    end = max(end, self._regained.end)
+                ends.append(end * stream.layout.unit_ms * 1_000_000)
+        return max(ends, default=None)
+
+    def _sealer(self, section: MeterSection, watch: ClockWatch, rollover: Mapping[str, int]) -> Sealer:
         division = self._config.stream
         return Sealer(
             section.name,
@@ -172,6 +187,7 @@ class Session:
             ledger=self._ledger,
             root=self._root,
             clock=self._clock,
+            watch=watch,
             rings=self._rings,
             incarnation=self._incarnation,
             rollover=rollover,

@@ -15,6 +15,7 @@ from gateway.control.documents import (
     Status,
     StoreStatus,
 )
+from gateway.daemon.clock_watch import ClockWatch
 from gateway.daemon.grants import GrantBook
 from gateway.daemon.issuer import Issuer
 from gateway.daemon.line import Line
@@ -42,6 +43,7 @@ class StatusReporter:
         ledger: Ledger,
         root: Root,
         clock: Clock,
+        watch: ClockWatch,
         publisher: Publisher,
         bucket: WatchedBucket,
         rollback: RollbackCheck,
@@ -56,6 +58,7 @@ class StatusReporter:
         self._ledger = ledger
         self._root = root
         self._clock = clock
+        self._watch = watch
         self._publisher = publisher
         self._bucket = bucket
         self._rollback = rollback
@@ -74,6 +77,7 @@ class StatusReporter:
             incarnation=self._incarnation,
             now_ms=unix_ms(self._clock),
             clock_trusted=self._clock.trusted(),
+            clock_waits=self._watch.waits,
             store=StoreStatus(
                 url=self._store_url,
                 answered_ms=self._publisher.answered_ms,
@@ -132,13 +136,15 @@ class StatusReporter:
         reader, line = self._readers[name], self._lines[name]
         stream = line.sealer.stream
         error, held = reader.fault or line.fault, line.sealer.held()
+        ahead = line.sealer.sealed_ahead()
+        waits = not self._clock.trusted() or self._watch.waits is not None
         status = MeterStatus(
             meter=name,
             read_ms=None if reader.last_wall is None else reader.last_wall // 1_000_000,
             meter_ahead_ms=None if reader.meter_ahead is None else reader.meter_ahead // 1_000_000,
             error=error,
             held=held,
-            sealing=error is None and held is None and self._clock.trusted(),
+            sealing=error is None and held is None and ahead is None and not waits,
             stream=None if stream is None else stream.id.hex(),
         )
         hold = line.sealer.hold
@@ -156,6 +162,7 @@ class StatusReporter:
                 "sealed_until_ms": position.next_unit * unit_ms,
                 "chunked_until_ms": None if position.last is None else position.last.end * unit_ms,
                 "chunks": 0 if position.last is None else position.last.seq + 1,
+                **({} if ahead is None else {"sealed_ahead": ahead}),
             }
         )
 

@@ -84,6 +84,11 @@ class Sampler:
         return self._start
 
     @property
+    def next(self) -> int | None:
+        """The next unit to come out; None before there is a start."""
+        return None if self._start is None else self._next
+
+    @property
     def known_until(self) -> int | None:
         """The last unit at whose end all energy registers are known; None before."""
         return self._registers.known_until

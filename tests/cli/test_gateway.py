@@ -142,6 +142,29 @@ async def test_status_tells_when_a_stream_begins(home: Home, gateway: Run) -> No
     assert "begins" not in out
 
 
+async def test_status_while_the_clock_is_not_believed(home: Home, gateway: Run) -> None:
+    await home.runs(2 * LINK_UNITS)
+    home.steps(86_400)
+    await home.commit()
+    _, out, _ = await gateway("status")
+    waits = "the clock stepped forward by 24 h: readings wait until the new time has stood for ten minutes"
+    assert f"clock: not believed yet; {waits}\n" in out
+    _, out, _ = await gateway("status", "--json")
+    assert json.loads(out)["clock_waits"] == waits
+
+
+async def test_status_while_the_last_sealed_unit_lies_in_the_future(home: Home, gateway: Run) -> None:
+    await home.runs(2 * LINK_UNITS)
+    home.steps(-3600)
+    await home.runs(5)
+    sentence = "meter main: nothing is sealed until 2026-05-28 20:28:41 UTC, the end of its last sealed unit"
+    _, out, _ = await gateway("status")
+    assert sentence in out
+    _, out, _ = await gateway("status", "--json")
+    (meter,) = json.loads(out)["meters"]
+    assert meter["sealed_ahead"].startswith(sentence)
+
+
 async def test_status_of_a_gateway_at_work(home: Home, gateway: Run) -> None:
     await home.runs(2 * LINK_UNITS)
     await home.publish()

@@ -101,6 +101,124 @@ async def test_a_clock_that_steps_back_seals_nothing_until_it_has_passed_the_las
         await ends_well(home)
 
 
+async def clock_lines(home: Home) -> list[str]:
+    return [entry.detail for entry in await home.ledger.audit_log(99) if entry.what == "clock"]
+
+
+async def test_a_clock_a_month_ahead_for_two_seconds_seals_nothing_there(home: Home) -> None:
+    async with home:
+        await home.runs(2 * LINK_UNITS)
+        home.steps(30 * 86_400)
+        await home.runs(2, every=2)
+        waits = (
+            "the clock stepped forward by 30 days: readings wait until the new time has stood for ten minutes"
+        )
+        assert (await home.session.status()).clock_waits == waits
+        home.steps(-30 * 86_400)
+        await home.runs(5)
+        assert (await home.session.status()).clock_waits is None
+        back = "the clock shows the time from before its step again: sealing goes on, nothing was filled in"
+        assert await clock_lines(home) == [waits, back]
+        await ends_well(home)
+        stored = await home.stored()
+        assert stored.d["count"].all()
+
+
+async def test_a_step_forward_that_stands_is_filled_in_after_ten_minutes(home: Home) -> None:
+    async with home:
+        await home.runs(2 * LINK_UNITS)
+        before = (await home.ledger.position(await home.stream())).next_unit
+        home.steps(7200)
+        await home.runs(600)
+        assert (await home.ledger.position(await home.stream())).next_unit == before
+        await home.runs(5)
+        assert (await home.ledger.position(await home.stream())).next_unit == before + 7200 + 605
+        assert await clock_lines(home) == [
+            "the clock stepped forward by 2 h: readings wait until the new time has stood for ten minutes",
+            "the clock's new time has stood for ten minutes: sealing goes on, and the units between are "
+            "filled in",
+        ]
+        await ends_well(home)
+        stored = await home.stored()
+        assert int((stored.d["count"] == 0).sum()) == 7200
+
+
+@pytest.mark.parametrize("restart", [False, True])
+async def test_while_the_last_sealed_unit_lies_ahead_it_says_until_when(home: Home, restart: bool) -> None:
+    async with home:
+        await home.runs(2 * LINK_UNITS)
+        end = (await home.ledger.position(await home.stream())).next_unit
+        (meter,) = (await home.session.status()).meters
+        assert meter.sealed_ahead is None
+        home.steps(-300)
+        if restart:
+            await home.crashes_and_starts()
+        await home.runs(10)
+        until = datetime.fromtimestamp(end, UTC)
+        sentence = (
+            f"meter main: nothing is sealed until {until:%Y-%m-%d %H:%M:%S} UTC, the end of its last sealed "
+            "unit: the clock was ahead when that was sealed, or is behind now"
+        )
+        (meter,) = (await home.session.status()).meters
+        assert meter.sealed_ahead == sentence
+        await home.runs(300)
+        (meter,) = (await home.session.status()).meters
+        assert meter.sealed_ahead is None
+        stepped = [
+            "the clock stepped back by 5 min: nothing is sealed until it has passed the last sealed unit"
+        ]
+        assert await clock_lines(home) == [
+            *([] if restart else stepped),
+            sentence,
+            "meter main: its last sealed unit is over: sealing goes on",
+        ]
+        await ends_well(home)
+
+
+async def test_a_stream_that_was_to_begin_in_the_future_begins_now(home: Home) -> None:
+    """The clock was wrong when the meter was first read, and nothing was sealed yet."""
+    async with home:
+        home.steps(30 * 86_400)
+        home.reads()
+        await home.commit()
+        assert home.sealer().stream is None
+        home.steps(-30 * 86_400)
+        await home.runs(2 * LINK_UNITS)
+        stream = await home.stream()
+        assert stream.start <= home.layout.unit_at(home.clock.wall())
+        await ends_well(home)
+
+
+async def test_a_clock_that_steps_to_and_fro_fills_no_log(
+    home: Home, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with home:
+        await home.runs(2 * LINK_UNITS)
+        for _ in range(50):
+            home.steps(1000)
+            await home.runs(5)
+            home.steps(-1000)
+            await home.runs(5)
+        assert len(await clock_lines(home)) == len(caplog.messages) == 20
+        await ends_well(home)
+
+
+async def test_a_line_about_the_clock_waits_for_a_ledger_that_fails(home: Home) -> None:
+    async with home:
+        await home.runs(2 * LINK_UNITS)
+        home.steps(1000)
+        home.reads()
+        home.database.fuse.set(0, None)
+        await home.commit()
+        home.mend()
+        assert await clock_lines(home) == []
+        home.reads()
+        await home.commit()
+        assert len(await clock_lines(home)) == 1
+        home.steps(-1000)
+        await ends_well(home)
+
+
 async def test_a_register_that_falls_is_told_and_waited_out(home: Home) -> None:
     async with home:
         await home.runs(2 * LINK_UNITS)
@@ -465,8 +583,10 @@ async def test_what_the_meter_remembers_of_an_outage_is_sealed(home: Home, trust
         home.clock.is_trusted = True
         home.reads()
         await home.commit()
-        assert home.sealer().held() is None
         now = home.layout.unit_at(home.clock.wall())
+        home.reads(600, 0)
+        await home.commit()
+        assert home.sealer().held() is None
         await home.stop()
         await home.start()
         home.reads(40)
@@ -732,7 +852,10 @@ async def lives(life: list[Act]) -> None:
         async with Home(Path(folder)) as home:
             for act in life:
                 await happens(home, act)
-            home.clock.pass_s(200)  # past whatever the clock was set back by
+            home.mend()
+            home.clock.is_trusted = True
+            await home.commit()
+            home.clock.pass_s(1000)  # past whatever the clock was set back by, and ten minutes
             await ends_well(home)
 
 
