@@ -25,6 +25,7 @@ from gateway.chain.layout import ENERGY, Layout
 from gateway.errors import GatewayError
 from gateway.intervals.estimation import MOST_WAITING, EnergyLane
 from gateway.intervals.hold import UNKNOWN, Choice, Hold, RegisterEvent, RegisterMark, Sample
+from gateway.intervals.meter_clock import MeterClock
 from gateway.intervals.state import SamplerState
 from gateway.intervals.validation import Total, Validator
 from gateway.meters.reading import Reading
@@ -75,6 +76,7 @@ class Sampler:
         self._waiting: list[Reading] = []
         self._heard: dict[str, int] = {}  # when each lane was last read (ns, monotonic)
         self._newest: int | None = None  # when anything was
+        self._meter_clock = MeterClock()
         if start is not None or state is not None:
             self._resume(start, state)
 
@@ -219,11 +221,14 @@ class Sampler:
         self._waiting.append(reading)
 
     def _place(self, reading: Reading, wall: int) -> tuple[RegisterEvent, ...]:
-        """Place a reading at the wall time `wall`, and believe it or hold it."""
+        """Place a reading at the wall time `wall`, or earlier by the meter's clock, and believe it or hold
+        it."""
+        age = 0 if reading.meter_time is None else self._meter_clock.age(wall, reading.meter_time)
+        wall -= age
         sample = Sample(
             self._layout.unit_at(wall),
             wall,
-            reading.monotonic,
+            reading.monotonic - age,
             tuple(reading.registers.get(name) for name in self._names),
             _digest(reading.serial),
         )
