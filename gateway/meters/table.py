@@ -15,6 +15,7 @@ from gateway.meters.iec62056.model import TextModel
 from gateway.meters.mbus.model import MbusModel
 from gateway.meters.p1.model import P1Model
 from gateway.meters.profile import Profile, load_profile, profile_ids
+from gateway.meters.reading import LANES
 
 README = Path(__file__).with_name("README.md")
 BEGIN = "<!-- the table: written by `python -m gateway.meters.table` -->"
@@ -43,7 +44,8 @@ def table() -> str:
     for profile, neighbours in groupby(named, key=lambda one: one[1]):
         wiring = f"{_SECTIONS[profile.protocol]}, {profile.reached_by}"
         products = "; ".join(product for product, _ in neighbours)
-        rows.append((products, f"`{profile.id}`", wiring, _keys(profile), profile.status))
+        keys = _keys(profile) + ("" if set(profile.lanes) == set(LANES) else ", `lanes`")
+        rows.append((products, f"`{profile.id}`", wiring, keys, profile.status))
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
