@@ -16,6 +16,7 @@ from gateway.meters.mbus.model import MbusModel
 from gateway.meters.modbus.model import ModbusModel
 from gateway.meters.p1.model import P1Model
 from gateway.meters.profile import Profile, load_profile, package_ids
+from gateway.meters.reading import LANES
 
 README = Path(__file__).with_name("README.md")
 BEGIN = "<!-- the table: written by `python -m gateway.meters.table` -->"
@@ -45,7 +46,8 @@ def table() -> str:
     for profile, neighbours in groupby(named, key=lambda one: one[1]):
         wiring = f"{_SECTIONS[profile.protocol]}, {profile.reached_by}"
         products = "; ".join(product for product, _ in neighbours)
-        rows.append((products, f"`{profile.id}`", wiring, _keys(profile), profile.status))
+        keys = _keys(profile) + ("" if set(profile.lanes) == set(LANES) else ", `lanes`")
+        rows.append((products, f"`{profile.id}`", wiring, keys, profile.status))
     also = [("also sold as", "profile"), ("---",) * 2]
     also += sorted((name, f"`{profile.id}`") for profile in profiles for name in profile.also)
     return "\n\n".join("\n".join(f"| {' | '.join(row)} |" for row in one) for one in (rows, also))

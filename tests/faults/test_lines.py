@@ -20,21 +20,61 @@ from gateway.chain.layout import Layout
 from gateway.config import MeterSection
 from gateway.config.wiring import open_meters
 from gateway.intervals.sampler import Sampler, Units
+from gateway.meters.iec62056.model import TextModel, TextPushModel
+from gateway.meters.profile import load_profile
 from gateway.meters.reader import read_forever
 from gateway.meters.reading import Reading
+from gateway.meters.tic.frames import Mode
+from gateway.simulate import mbus, text, tic
 from gateway.simulate.home import Home
 from tests.faults.household import Simulated, check_units
 from tests.faults.scaled import ScaledClock
-from tests.faults.test_walk import METERS, write_keys
+from tests.faults.test_walk import ANYWHERE, METERS, SECRETS, Listening, Serving, section, write_keys
 
 pytestmark = pytest.mark.slow
 
-LANES = ("import", "export", "power", "count")
 SCALE, SECONDS = 20, 300
+_LATE_S = 20  # a telegram may wait, on this clock, while the machine is busy
 _FAULTS = ("cut", "stall", "insert", "drop", "repeat", "flip", "noise")
 _NOISE = b"\x7e\x7e\x1b\x1b/!\x68\xdb" + bytes(range(256))  # what frames begin with, and all else
-# What TCP carries itself arrives as it was sent, or not at all.
-NATIVE = {"main", "dlms", "dlms-ciphered"}
+# What TCP carries itself arrives as it was sent, or not at all. Pushed text has no check that reveals damage.
+NATIVE = {"main", "dlms", "dlms-ciphered", "logarex-lk13be"}
+# HDLC asks again after 5 s, and an answer in text is waited for as long: on this clock minutes.
+WELL = {"dlms-hdlc": 200, "iskra-mt174": 60}
+
+
+def texts(profile: str, every_s: int, *, interval_s: int = 1) -> Simulated:
+    model = load_profile(profile).model
+    assert isinstance(model, TextModel | TextPushModel)
+
+    def serve(home: Home, clock: ScaledClock, truth: Path, listening: Listening) -> Serving:
+        return text.serve(home, model, ANYWHERE, clock, truth, listening)
+
+    return Simulated(profile, section(profile, interval_s=interval_s), serve, every_s, _LATE_S)
+
+
+def linky(mode: Mode) -> Simulated:
+    def serve(home: Home, clock: ScaledClock, truth: Path, listening: Listening) -> Serving:
+        return tic.serve(home, mode, ANYWHERE, clock, truth, listening)
+
+    lanes = {"historique": '["import", "count"]', "standard": '["import", "export", "count"]'}
+    return Simulated(
+        f"linky-{mode}", section(f"linky-{mode}") + f"lanes = {lanes[mode]}\n", serve, 1, _LATE_S
+    )
+
+
+def amis(home: Home, clock: ScaledClock, truth: Path, listening: Listening) -> Serving:
+    return mbus.serve(home, ANYWHERE, clock, SECRETS, truth, listening)
+
+
+ALL = (
+    *METERS,
+    texts("logarex-lk13be", 2),
+    texts("iskra-mt174", 15, interval_s=15),
+    linky("historique"),
+    linky("standard"),
+    Simulated("siemens-td3511", section("siemens-td3511", keys=True), amis, 1, _LATE_S),
+)
 
 
 class BadLine:
@@ -121,18 +161,19 @@ class Line:
     simulated: Simulated
     bad: BadLine
     truth: Path
+    lanes: tuple[str, ...]
     readings: list[Reading]
 
 
-def units_of(readings: list[Reading], clock: ScaledClock) -> Units:
+def units_of(line: Line, clock: ScaledClock) -> Units:
     """The units that a gateway would seal."""
-    sampler, parts = Sampler(Layout(1000, 60), LANES), []
-    for reading in readings:
+    sampler, parts = Sampler(Layout(1000, 60), line.lanes), []
+    for reading in line.readings:
         sampler.add(reading, trusted=True, wall_now=clock.wall(), monotonic_now=clock.monotonic())
         while (units := sampler.take()) is not None:
             parts.append(units)
-    assert parts, "no unit came out"
-    lanes = {lane: np.concatenate([part.lanes[lane] for part in parts]) for lane in LANES}
+    assert parts, f"{line.simulated.name}: no unit came out"
+    lanes = {lane: np.concatenate([part.lanes[lane] for part in parts]) for lane in line.lanes}
     return Units(parts[0].first, lanes)
 
 
@@ -143,19 +184,18 @@ async def test_whatever_a_line_does_the_energy_is_what_the_registers_counted(tmp
     lines = []
     async with AsyncExitStack() as stack:
         tasks = []
-        for number, one in enumerate(METERS):
+        for number, one in enumerate(ALL):
             port: asyncio.Future[int] = asyncio.get_running_loop().create_future()
             truth = tmp_path / f"{one.name}.jsonl"
             tasks.append(
                 asyncio.create_task(one.serve(Home(7 + number, begins), clock, truth, port.set_result))
             )
-            # HDLC asks again after 5 s, which on this clock are minutes.
-            well = 200 if one.name == "dlms-hdlc" else 23
+            well = WELL.get(one.name, 23)
             bad = BadLine(await port, random.Random(number), garbles=one.name not in NATIVE, well=well)
-            line = Line(one, bad, truth, [])
             at = await stack.enter_async_context(bad.open())
-            section = one.section.replace("PORT", str(at)).replace("./meter.keys", str(keys))
-            found = MeterSection.model_validate({"name": one.name} | tomllib.loads(section))
+            described = one.section.replace("PORT", str(at)).replace("./meter.keys", str(keys))
+            found = MeterSection.model_validate({"name": one.name} | tomllib.loads(described))
+            line = Line(one, bad, truth, found.lanes, [])
             (meter,) = open_meters((found,), clock, state=tmp_path).values()
             tasks.append(asyncio.create_task(read_forever(meter, clock, one.every_s, line.readings.append)))
             lines.append(line)
@@ -164,7 +204,7 @@ async def test_whatever_a_line_does_the_energy_is_what_the_registers_counted(tmp
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
     for line in lines:
-        units = units_of(line.readings, clock)
+        units = units_of(line, clock)
         shown = {said["unit"]: said for said in map(json.loads, line.truth.read_text().splitlines())}
         assert line.bad.faults >= 2, f"{line.simulated.name}: the line did nothing"
         assert units.lanes["count"].sum() >= 8, f"{line.simulated.name} was hardly ever read"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import termios
 from pathlib import Path
 
 import pytest
@@ -47,6 +49,21 @@ async def test_a_port_changes_its_settings() -> None:
         assert await gathered(theirs, 6) == b"faster"
         ours.close()
         theirs.close()
+
+
+async def test_characters_of_the_wrong_parity_are_not_passed_on_as_they_are() -> None:
+    """A pty has no parity, but shows whether it would be checked."""
+    async with serial_line() as (near, _):
+        connection = await Connection.open(Line(near, SETTINGS))
+        await connection.change(SerialSettings(300, "none", 1))
+        handle = os.open(near, os.O_RDWR | os.O_NOCTTY)
+        try:
+            flags = termios.tcgetattr(handle)[0]
+        finally:
+            os.close(handle)
+            connection.close()
+    assert flags & termios.INPCK
+    assert not flags & (termios.IGNPAR | termios.PARMRK)
 
 
 async def test_a_port_has_one_user() -> None:

@@ -2,7 +2,8 @@
 
 Each reading begins with a sign-on at 300 Bd. In mode C the meter offers a faster speed, which is
 acknowledged; in mode B it takes it up by itself; in mode A it has none. A converter on the network cannot
-follow to another speed: a meter behind it is told to go on at the same.
+follow to another speed: a meter behind it is told to go on at the same, and only if it does not, at the one
+that it offers.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from gateway.meters.transport import Connection
 _IDENTIFICATION_S = 3.0  # a reaction of 1.5 s, and an identification of 25 characters at 300 Bd
 _WHOLE_S = 900.0  # a long answer at 300 Bd
 _BEFORE_ANSWER_S = 0.25  # a meter may need 200 ms before it can receive (IEC 62056-21, 6.3.14)
+_SAME = "0"  # 300 Bd
 _UNACKNOWLEDGED = {"A": 600, "B": 1200, "C": 2400, "D": 4800, "E": 9600, "F": 19200}  # mode B
 
 
@@ -93,9 +95,18 @@ class TextMeter:
         await connection.change(self._opening)
         self._identification, heard = await sign_on(connection, _IDENTIFICATION_S, self._address)
         check_maker(self._identification.text, self._model.makers)
-        await self._change_speed(connection, self._identification.speed)
-        wall, monotonic = self._clock.wall(), self._clock.monotonic()
-        values = read_datasets(await self._block(connection, heard))
+        speeds = await self._speeds(connection, self._identification.speed)
+        for speed in speeds:
+            await self._acknowledge(connection, speed)
+            wall, monotonic = self._clock.wall(), self._clock.monotonic()
+            block = await self._block(connection, heard)
+            if block is not None:
+                break
+        else:
+            raise MeterError(
+                f"it identifies itself and sends no more: nothing came for {self._timeout_s:g} s"
+            )
+        values = read_datasets(block)
         telegram = self._model.registers.telegram(values)
         registers = {lane: value for lane, value in telegram.registers.items() if lane in self._lanes}
         if not registers:
@@ -103,15 +114,17 @@ class TextMeter:
         sane(registers)
         return Reading(self._name, registers, wall, monotonic, telegram.serial)
 
-    async def _change_speed(self, connection: Connection, offered: str) -> None:
-        """Acknowledge a speed that is offered, or follow to one that the meter takes up by itself."""
-        if self._model.fixed_speed:
-            return
-        if offered in _UNACKNOWLEDGED:
+    async def _speeds(self, connection: Connection, offered: str) -> tuple[str | None, ...]:
+        """The speeds to acknowledge, each if the one before has no answer; None stands for no
+        acknowledgement. Follows to a speed that the meter takes up by itself."""
+        if not self._model.fixed_speed and offered in _UNACKNOWLEDGED:
             await connection.change(self._at(_UNACKNOWLEDGED[offered]))
-        elif offered in BAUDS:
-            # A converter on the network stays at its speed, and so must the meter: 0 stands for 300 Bd.
-            speed = offered if isinstance(self._endpoint, Line) else "0"
+        if self._model.fixed_speed or offered not in BAUDS:
+            return (None,)
+        return (offered,) if isinstance(self._endpoint, Line) else tuple(dict.fromkeys((_SAME, offered)))
+
+    async def _acknowledge(self, connection: Connection, speed: str | None) -> None:
+        if speed is not None:
             await asyncio.sleep(_BEFORE_ANSWER_S)
             answer = f"\x060{speed}0\r\n".encode("ascii")
             await acknowledge(connection, answer, self._opening, self._at(BAUDS[speed]))
@@ -119,7 +132,8 @@ class TextMeter:
     def _at(self, baud: int) -> SerialSettings:
         return replace(self._opening, baud=baud)
 
-    async def _block(self, connection: Connection, heard: bytes) -> str:
+    async def _block(self, connection: Connection, heard: bytes) -> str | None:
+        """The data block; None where nothing comes."""
         readout = Readout()
         block = readout.feed(heard)
         while block is None:
@@ -127,8 +141,9 @@ class TextMeter:
                 async with asyncio.timeout(self._timeout_s):
                     data = await connection.read()
             except TimeoutError:
-                what = "its answer breaks off" if readout.begun else "it identifies itself and sends no more"
-                raise MeterError(f"{what}: no more came for {self._timeout_s:g} s") from None
+                if not readout.begun:
+                    return None
+                raise MeterError(f"its answer breaks off: no more came for {self._timeout_s:g} s") from None
             block = readout.feed(data)
         return block
 

@@ -14,10 +14,11 @@ from operator import xor
 from gateway.errors import MeterError
 from gateway.meters.parity import OTHER_PARITY, is_even, seven_bits
 
-_STX, _ETX, _NAK = b"\x02", b"\x03", 0x15
+_STX, _ETX, _NAK = b"\x02", b"\x03", b"\x15"
 _MOST = 65_536  # bytes; the longest known ones, with the registers of 15 months, have 10 kB
 _CONTENT = re.compile(r"(.*)!\r*\n?", re.DOTALL)
 _UNCHECKED = re.compile(rb"(?:^|\n)!\r?\n")
+_LONGEST_END = 3  # what of it may have come before
 
 
 class Readout:
@@ -25,6 +26,8 @@ class Readout:
 
     def __init__(self) -> None:
         self._heard = bytearray()
+        self._plain = bytearray()  # the same, without parity
+        self._begin = -1  # where STX is
 
     @property
     def begun(self) -> bool:
@@ -33,19 +36,22 @@ class Readout:
 
     def feed(self, data: bytes) -> str | None:
         """The data block once it is whole, else None. MeterError says what is wrong with the answer."""
+        seen, plain = len(self._heard), self._plain
         self._heard += data
-        plain = seven_bits(bytes(self._heard))
-        begin = plain.find(_STX)
+        plain += seven_bits(data)
+        if self._begin < 0:
+            self._begin = plain.find(_STX, seen)
+        begin = self._begin
         if begin < 0:
-            if _UNCHECKED.search(plain):
+            if _UNCHECKED.search(plain, max(seen - _LONGEST_END, 0)):
                 self._check_parity(0, len(plain))
                 raise MeterError(
                     "the meter's answer has no block check character: damage to it would go unnoticed"
                 )
-            if _NAK in plain:
+            if plain.find(_NAK, seen) >= 0:
                 raise MeterError("the meter refuses to send its registers (NAK)")
-        end = plain.find(_ETX, max(begin, 0))
-        if begin < 0 or end < 0 or end + 1 == len(plain):
+        end = -1 if begin < 0 else plain.find(_ETX, max(begin, seen - 1))
+        if end < 0 or end + 1 == len(plain):
             if len(plain) > _MOST:
                 raise MeterError(f"the meter's answer does not end within {_MOST} bytes")
             return None

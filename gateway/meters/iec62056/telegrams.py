@@ -53,13 +53,14 @@ class TextTelegrams:
         said: list[TextTelegram | MeterError] = []
         *ended, rest = (self._line + data).split(b"\n")
         for line in ended:
-            said += self._take(line.rstrip(b"\r\x8d"))
+            too_long = len(line) > _LONGEST_LINE
+            said += self._take(line[-_LONGEST_LINE:].rstrip(b"\r\x8d"), too_long=too_long)
         # One byte more than is allowed shows that a line is too long; a head at its end is still found.
         self._line = rest[-_LONGEST_LINE - 1 :]
         return said
 
-    def _take(self, line: bytes) -> Iterator[TextTelegram | MeterError]:
-        if head := _HEAD.search(line[-_LONGEST_LINE:]):
+    def _take(self, line: bytes, *, too_long: bool) -> Iterator[TextTelegram | MeterError]:
+        if head := _HEAD.search(line):
             if self._identification is not None:
                 yield MeterError("a text telegram breaks off")
             self._identification = head[1].decode("latin-1")
@@ -67,16 +68,16 @@ class TextTelegrams:
         elif _SML.search(line):
             self._identification = None
             yield MeterError("SML arrives, not text: choose an SML profile, whose line is 8N1")
-        elif _HEAD.search(seven_bits(line[-_LONGEST_LINE:])):
+        elif _HEAD.search(seven_bits(line)):
             self._identification = None
             if is_even(line):
                 yield MeterError(OTHER_PARITY)
         elif self._identification is None:
             pass
-        elif line.startswith(b"!"):
+        elif line.startswith(b"!") and not too_long:
             yield self._ended(self._identification, line)
             self._identification = None
-        elif len(line) > _LONGEST_LINE or self._size + len(line) > _MOST:
+        elif too_long or self._size + len(line) > _MOST:
             self._identification = None
             yield MeterError(f"a text telegram does not end within {_MOST} bytes, or has an endless line")
         else:

@@ -165,7 +165,7 @@ async def test_it_is_found_plausible() -> None:
         ({"answer": MT174[:40]}, "meter main: its answer breaks off: no more came for 0.3 s"),
         (
             {"waits_for": b"never"},
-            "meter main: it identifies itself and sends no more: no more came for 0.3 s",
+            "meter main: it identifies itself and sends no more: nothing came for 0.3 s",
         ),
         (
             {"identification": b"/LGZ5ZMD\r\n"},
@@ -214,6 +214,23 @@ async def test_a_converter_keeps_its_speed_and_so_does_the_meter() -> None:
     assert dict(reading.registers) == {"import": 61_561_289_000, "export": 10_490_000}
     assert reading.serial == "13647123"
     assert bytes(heard) == b"/?!\r\n\x06000\r\n"
+
+
+async def test_a_converter_may_follow_to_the_speed_that_is_offered() -> None:
+    heard = bytearray()
+
+    def answer(request: bytes) -> list[bytes]:
+        heard.extend(request)
+        if request.startswith(b"/?"):
+            return [b"/ISk5MT174-0001\r\n"]
+        return [MT174] if request == b"\x06050\r\n" else []
+
+    async with raw_server(answer) as port:
+        place = Tcp("127.0.0.1", port)
+        meter = TextMeter("main", model(), place, lanes=LANES, clock=StillClock(), timeout_s=0.1)
+        assert dict((await meter.read()).registers) == EXPECTED
+        await meter.aclose()
+    assert bytes(heard) == b"/?!\r\n\x06000\r\n\x06050\r\n"
 
 
 @pytest.mark.parametrize(
