@@ -128,7 +128,7 @@ async def test_silence_and_babble_are_faults() -> None:
 
 async def test_keys_that_do_not_fit_are_a_fault_at_once() -> None:
     async with serial_line() as (near, far):
-        meter = listener(Line(near, SETTINGS), StillClock(), silence_s=600)
+        meter = listener(Line(near, SETTINGS), StillClock(), silence_s=5)
         sender = await Connection.open(Line(far, SETTINGS))
         for _ in range(2):
             reading = asyncio.create_task(meter.read())
@@ -143,7 +143,7 @@ async def test_keys_that_do_not_fit_are_a_fault_at_once() -> None:
 
 async def test_once_a_telegram_could_be_read_others_may_be_damaged() -> None:
     async with serial_line() as (near, far):
-        meter = listener(Line(near, SETTINGS), StillClock(), silence_s=600)
+        meter = listener(Line(near, SETTINGS), StillClock(), silence_s=5)
         sender = await Connection.open(Line(far, SETTINGS))
         reading = asyncio.create_task(meter.read())
         await until(lambda: meter._connection is not None)

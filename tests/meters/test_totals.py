@@ -73,6 +73,8 @@ def test_whole_kilowatt_hours_under_a_fine_scaler() -> None:
     hold_against_parts(
         "import", shown(13_025 * KWH, 100), [shown(13_023 * KWH, 100), shown(0)], complete=True
     )
+    unused = [shown(0, 100)] * 3
+    hold_against_parts("import", shown(13_026 * KWH, 100), [shown(13_023 * KWH, 100), *unused], complete=True)
     with pytest.raises(MeterError):
         hold_against_parts(
             "import", shown(13_027 * KWH, 100), [shown(13_023 * KWH, 100), shown(0)], complete=True

@@ -225,3 +225,8 @@ def test_slashes_without_end_cost_two_telegrams_at_most(checks: tuple[Check, ...
     good = telegram(LINES, "arc" if checks else None)
     for count in (63, 64, 65, 16_384, 100_000):
         assert whole(Frames(checks).feed(b"/" * count + good * 3))[-1:] == [up_to_mark(good)], count
+
+
+def test_a_long_line_after_a_slash_does_not_take_a_telegram_with_it() -> None:
+    for count in (63, 64, 16_000, 16_370):
+        assert whole(Frames(ARC).feed(b"/" + b"x" * count + GOOD)) == [up_to_mark(GOOD)], count
