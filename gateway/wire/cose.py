@@ -43,10 +43,11 @@ def encode(value: Any) -> bytes:
 
 def _is_plain(data: bytes) -> bool:
     """Whether it is integers, strings, arrays and maps of unsigned integer keys alone; IndexError if it is
-    cut short.
+    cut short, UnicodeDecodeError if a text is not UTF-8.
 
     cbor2 makes dates, decimals, patterns and shared items of tags, and those can grow out of all
-    proportion to the bytes: a kilobyte of references to references writes out as terabytes.
+    proportion to the bytes: a kilobyte of references to references writes out as terabytes. A text that is
+    not UTF-8 it never frees (5.9.0): a store that serves one over and over would fill the memory.
     """
     at = 0
     left, in_map = (
@@ -65,9 +66,12 @@ def _is_plain(data: bytes) -> bool:
         value = int.from_bytes(data[at + 1 : at + 1 + size], "big") if size else low
         if low > 27 or major > 5 or (is_key and major):
             return False
-        at += 1 + size + (value if major in (2, 3) else 0)
+        begin = at + 1 + size
+        at = begin + (value if major in (2, 3) else 0)
         if at > len(data):
             raise IndexError
+        if major == 3:
+            data[begin:at].decode("utf-8")
         if major >= 4:
             left.append(value * (major - 3))
             in_map.append(major == 5)
@@ -80,7 +84,7 @@ def decode(data: bytes, what: str) -> Any:
     """The value of deterministic CBOR; Refused for any other bytes. `what` names them in the sentence."""
     try:
         plain = _is_plain(data)
-    except IndexError:
+    except (IndexError, UnicodeDecodeError):
         raise Refused(f"{what} is not CBOR, or was cut short") from None
     if not plain:
         raise Refused(

@@ -51,6 +51,7 @@ async def test_it_is_a_meter_until_it_is_told_to_end(
         assert found[2] == authentication + (", ciphered" if ciphered else "")
         async with gurux(policy, framing, int(found[1])) as client:
             await client.associate()
+            assert len(await client.objects()) == 12
             imported, _, unit = await client.register("1.0.1.8.0.255")
             await client.release()
         process.send_signal(signal.SIGINT)

@@ -27,6 +27,7 @@ from gateway.meters.reading import Decoder, Telegram, sane
 from gateway.simulate import p1 as simulated_p1
 from tests.fuzz import streams
 from tests.fuzz.engine import Target
+from tests.meters.dlms.push import test_layouts
 from tests.meters.dlms.push.test_frames import FRAMES, frames
 from tests.meters.p1 import public
 
@@ -74,6 +75,7 @@ def _judge(item: object) -> None:
 _TITLE = b"SIM\0\0\0\0\1"
 _KEYS = cipher.CipherKeys(bytes(range(16)), bytes(range(0xD0, 0xE0)))
 _LIST = (b"\1\0\1\7\0\xff", data.DoubleLongUnsigned(431), (data.Integer(0), data.Enum(27)))
+_LONGEST_SENTENCE = 500
 _NOTIFICATION = apdu.DataNotification(0, None, _LIST).encode()
 
 
@@ -124,11 +126,31 @@ def _messages() -> list[bytes]:
 
 
 def _lists(given: bytes) -> None:
+    """A sentence is short, whatever it tells of."""
     notification = apdu.parse_notification(given)
     for form in _forms():
-        with suppress(MeterError):
+        try:
             for telegram in form.telegrams(notification, _TITLE):
                 _judge(telegram)
+        except MeterError as error:
+            if len(str(error)) > _LONGEST_SENTENCE:
+                raise AssertionError(f"a sentence is long: {error}") from None
+
+
+def _of_values_alone(given: bytes) -> None:
+    """The input as a list without codes: it is read by one layout of a profile at most, the one that it
+    fits."""
+    body = data.decode(given)
+    if not isinstance(body, tuple):
+        return
+    for form in _forms():
+        fitting = [layout for layout in form.layouts if layout.fits(body)]
+        assert len(fitting) < 2 or None in body
+        try:
+            form.telegrams(apdu.DataNotification(0, None, body), _TITLE)
+        except MeterError as error:
+            if len(fitting) == 1 and "unknown list" in str(error):
+                raise AssertionError("a list that a layout fits is unknown") from None
 
 
 @cache
@@ -275,6 +297,12 @@ TARGETS = (
         ],
     ),
     Target("push-lists", MeterError, _lists, _messages),
+    Target(
+        "push-layouts",
+        MeterError,
+        _of_values_alone,
+        lambda: [data.encode(real.body) for real in test_layouts.REAL],
+    ),
     Target(
         "p1",
         MeterError,

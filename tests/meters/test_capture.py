@@ -149,6 +149,7 @@ def test_a_meter_that_a_tap_sees_nothing_of() -> None:
         '{"profile": "sml-generic", "shown": [{}], "bytes": [[0, "0g"]]}',
         '{"profile": "sml-generic", "shown": [{}], "bytes": [3]}',
         '{"profile": "qqq", "shown": [{}]}',
+        '{"profile": "sml-generic", "shown": [{"power": true}], "bytes": []}',
     ],
 )
 async def test_what_is_no_capture(text: str) -> None:

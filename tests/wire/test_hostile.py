@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import tracemalloc
 from collections.abc import Callable
 from contextlib import suppress
@@ -165,6 +166,23 @@ def test_little_memory_is_used(name: str) -> None:
             finally:
                 tracemalloc.stop()
             assert peak < 500_000
+
+
+@pytest.mark.parametrize("text", [b"\xff" * 10_000, b"\xed\xa0\x80" * 3000, b"a" * 9999 + b"\xc3"])
+def test_texts_that_are_not_utf8_are_refused_and_leave_nothing_behind(text: bytes) -> None:
+    data = cbor2.dumps({1: [text]}).replace(cbor2.dumps(text), b"\x79" + cbor2.dumps(text)[1:])
+    with pytest.raises(Refused, match="it is not CBOR, or was cut short"):
+        cose.decode(data, "it")
+    tracemalloc.start()
+    try:
+        for _ in range(100):
+            with pytest.raises(Refused):
+                cose.decode(data, "it")
+        gc.collect()
+        kept, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert kept < 500_000
 
 
 def test_a_large_object_is_read_in_a_few_times_its_size() -> None:

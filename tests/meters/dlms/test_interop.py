@@ -78,7 +78,8 @@ async def test_the_association_is_that_of_the_client() -> None:
     async with simulated(wanted, "wrapper", StillClock()) as (_, port):
         async with gurux(wanted, "wrapper", port) as client:
             await client.associate()
-            association = next(one for one in await client.objects() if one.objectType == 15)
+            listed = {one.logicalName: one for one in await client.objects()}
+            association, switch = listed["0.0.40.0.0.255"], listed["0.0.96.3.10.255"]
             await client.attributes(association)
             await client.release()
         async with gurux(policy(), "wrapper", port, address=16) as client:
@@ -88,6 +89,9 @@ async def test_the_association_is_that_of_the_client() -> None:
             clock = next(one for one in public if one.logicalName == "0.0.1.0.0.255")
             assert int(clock.getAccess(2)) == 1
             await client.release()
+    assert [int(switch.getMethodAccess(method)) for method in (1, 2)] == [1, 1]
+    assert [int(association.getMethodAccess(method)) for method in (1, 2)] == [1, 0]
+    assert [int(listed["0.0.1.0.0.255"].getAccess(attribute)) for attribute in (2, 3)] == [3, 1]
     assert (association.clientSAP, association.serverSAP) == (1, 1)
     assert association.authenticationMechanismName.mechanismId == 5
     assert association.applicationContextName.contextId == 3
