@@ -158,6 +158,9 @@ async def test_a_rolled_back_ledger_takes_the_stores_chain_over_and_goes_on(gate
     assert "chunks were taken over from the store" in log[0]
 
 
+_COMPARED = 2  # calls of the store before the gateway knows that it is behind
+
+
 async def rolled_back(gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> tuple[FaultyBucket, Stored]:
     """A ledger older than the store: the bucket that the gateway will open, and what it holds."""
     await gateway.start()
@@ -184,6 +187,38 @@ async def waits(gateway: Gateway) -> Status:
     return status
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("calls", [_COMPARED, _COMPARED + 1, _COMPARED + 4])
+async def test_reading_and_sealing_go_on_while_a_take_over_waits_for_a_store_that_hangs(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch, calls: int
+) -> None:
+    """It never answers one request; status says which, and a stop is heard."""
+    bucket, before = await rolled_back(gateway, monkeypatch)
+    began = NOON_S + 140
+    bucket.hangs_after = calls
+    gateway.parts -= 1  # the publisher never rests
+    await gateway.start()
+    await gateway.lives(120)
+    client = ControlClient(gateway.folder / "s")
+    assert await client.grants() == ()
+    status = await client.status()
+    assert status.store.error is not None
+    assert "the ledger was rolled back: " in status.store.error
+    assert "; the store has not answered since 20" in status.store.error
+    (meter,) = status.meters
+    assert meter.read_ms is not None
+    assert meter.read_ms // 1000 == began + 120
+    assert meter.sealed_until_ms is not None
+    assert meter.sealed_until_ms // 1000 > began + 110
+    await gateway.stop()
+    bucket.hangs_after = None
+    gateway.parts += 1
+    await gateway.start()
+    await gateway.lives(130)
+    await gateway.stop()
+    await read_since(gateway, before, began)
+
+
 async def read_since(gateway: Gateway, before: Stored, unit: int) -> Stored:
     """The store's chain goes on after `before`, exact to the mWh, and every unit from `unit` on was read."""
     after = await gateway.check()
@@ -193,9 +228,6 @@ async def read_since(gateway: Gateway, before: Stored, unit: int) -> Stored:
         log = [entry.detail for entry in await ledger.audit_log(100) if entry.what == "rollback"]
     assert len(log) == 1
     return after
-
-
-_COMPARED = 2  # calls of the store before the gateway knows that it is behind
 
 
 @pytest.mark.slow
@@ -311,6 +343,27 @@ async def test_a_second_one_on_the_same_state_leaves_the_first_alone(gateway: Ga
     writer.close()
     await writer.wait_closed()
     await gateway.lives(70)
+
+
+async def test_a_second_one_with_another_state_on_the_same_socket_is_refused(gateway: Gateway) -> None:
+    await gateway.start()
+    await gateway.lives(100)
+    text = gateway.file.read_text()
+    gateway.file.write_text(text.replace('state = "state"', 'state = "another"'))
+    second = Daemon(gateway.config, FakeClock())
+    with pytest.raises(UsageError, match=r"another gateway answers at the control socket .*/s: stop it, or"):
+        await second.run()
+    async with gateway.ledger("another") as ledger:
+        assert await ledger.last_incarnation() is None  # it drew none
+    status = await ControlClient(gateway.folder / "s").status()
+    assert status.meters[0].chunks > 0
+    await gateway.stop()
+    third = Daemon(gateway.config, gateway.clock)  # the socket that the first one left is replaced
+    running = asyncio.create_task(third.run())
+    await gateway.clock.asleep(5)
+    assert (await ControlClient(gateway.folder / "s").status()).meters[0].chunks == 0
+    third.stop()
+    await running
 
 
 async def damaged_root(gateway: Gateway) -> None:

@@ -95,6 +95,7 @@ class Household:
         self.folder = folder
         self.meters = meters
         self.server = store
+        self.tpm = tpm
         self.tcti = tcti = tpm.tcti
         self.clock = clock
         self.signer = ""

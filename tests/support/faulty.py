@@ -114,12 +114,13 @@ class FaultyBucket:
         self.fuse = Fuse()
         self.away = False
         self.deaf = False  # takes what is put, and does not say so
+        self.hangs_after: int | None = None  # so many more calls, and all later ones hang
         self.puts: list[tuple[str, bytes]] = []
         self.hold: asyncio.Event | None = None  # all but the first put wait for it
         self.holds = asyncio.Event()  # one does
 
     async def put(self, key: str, data: bytes, *, replace: bool = False) -> None:
-        self._check()
+        await self._check()
         await self._bucket.put(key, data, replace=replace)
         self.puts.append((key, data))
         if self.hold is not None and len(self.puts) > 1:
@@ -129,22 +130,26 @@ class FaultyBucket:
             raise StoreUnavailable("the store has not answered in time")
 
     async def get(self, key: str) -> bytes:
-        self._check()
+        await self._check()
         return await self._bucket.get(key)
 
     async def list(self, prefix: str, after: str = "") -> AsyncIterator[str]:
-        self._check()
+        await self._check()
         async for key in self._bucket.list(prefix, after):
             yield key
 
     async def delete(self, key: str) -> None:
-        self._check()
+        await self._check()
         await self._bucket.delete(key)
 
     async def aclose(self) -> None:
         await self._bucket.aclose()
 
-    def _check(self) -> None:
+    async def _check(self) -> None:
+        if self.hangs_after == 0:
+            await asyncio.Event().wait()
+        if self.hangs_after is not None:
+            self.hangs_after -= 1
         if self.fuse.blows() or self.away:
             raise StoreUnavailable("the store does not answer")
 

@@ -44,6 +44,7 @@ class Gateway:
         )
         self.daemon = Daemon(self.config, clock)
         self.task: asyncio.Task[None] | None = None
+        self.parts = 5  # that sleep, once they have done what there is to do
 
     @property
     def config(self) -> Config:
@@ -61,7 +62,7 @@ class Gateway:
     async def rests(self) -> None:
         """Wait until meter, reader, sealer, publisher and read-back all sleep; raises what ended it."""
         assert self.task is not None
-        resting = asyncio.create_task(self.clock.asleep(5))
+        resting = asyncio.create_task(self.clock.asleep(self.parts))
         await asyncio.wait({self.task, resting}, return_when=asyncio.FIRST_COMPLETED)
         if self.task.done():
             resting.cancel()
@@ -86,8 +87,8 @@ class Gateway:
             await asyncio.gather(self.task, return_exceptions=True)
 
     @asynccontextmanager
-    async def ledger(self) -> AsyncIterator[Ledger]:
-        ledger = await Ledger.open(self.state / "ledger.sqlite", reading=True)
+    async def ledger(self, state: str = "state") -> AsyncIterator[Ledger]:
+        ledger = await Ledger.open(self.folder / state / "ledger.sqlite", reading=True)
         try:
             yield ledger
         finally:

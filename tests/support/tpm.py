@@ -75,6 +75,16 @@ class swtpm:
         self.stop()
         self.start()
 
+    def hang(self) -> None:
+        """Take commands, and answer none, until `go_on`."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        """Answer again, also what was asked meanwhile."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGCONT)
+
     def reset(self) -> None:
         """Pulse the reset line: what the TPM held for its users is gone, and nobody starts it again."""
         subprocess.run(
