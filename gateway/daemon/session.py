@@ -82,7 +82,7 @@ class Session:
         self.granter = Granter(ledger, root, clock, self._rings, grants, self._issuer, doubts)
         self._rollback = RollbackCheck(ledger, bucket, clock, root)
         self.publisher = Publisher(ledger, bucket, clock, self._rollback)
-        self._readback = ReadBack(ledger, bucket, clock, self._rollback, self.publisher)
+        self.readback = ReadBack(ledger, bucket, clock, self._rollback, self.publisher)
         self._control = Control(
             ledger, grants, self.granter, self._issuer, self.status, self.readings, self.lines
         )
@@ -115,7 +115,7 @@ class Session:
             publisher=self.publisher,
             bucket=self._bucket,
             rollback=self._rollback,
-            readback=self._readback,
+            readback=self.readback,
             grants=self._grants,
             issuer=self._issuer,
             readers=self._readers,
@@ -130,7 +130,7 @@ class Session:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._control.serve(self._config.gateway.socket))
             tasks.create_task(self._publish())
-            tasks.create_task(self._readback.run())
+            tasks.create_task(self.readback.run())
             for section in self._config.meter:
                 line = self.lines[section.name]
                 tasks.create_task(line.run(self._config.gateway.commit_seconds))

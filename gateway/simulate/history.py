@@ -41,6 +41,7 @@ _NS = 1_000_000_000
 _PORT = 5020
 _LINK_S = 3600  # of a chunk too
 _AT_ONCE = 3600  # readings in a commit
+_READ_BACK_DAYS = 20  # so that the ledger need not keep all that it sent
 _MOST_WAITING = 500  # objects, so that what is sent keeps up
 _AT_FIRST_MWH = {"import": 12_345_678_000, "export": 2_345_678_000}  # a few years after it was installed
 
@@ -122,14 +123,18 @@ async def fill(
         shown = _Display()
         before = clock.wall() // _NS
         await _live(session, clock, [(before, {**_AT_FIRST_MWH, "power": 0})])  # the stream begins here
-        for day in _days(home.first, home.end):
+        for number, day in enumerate(_days(home.first, home.end), 1):
             await _live(session, clock, shown.readings(meter, day, home.unit_s))
             while await ledger.backlog() > _MOST_WAITING:
                 await _sends(publishing, session)
+            if number % _READ_BACK_DAYS == 0:
+                for stream in await ledger.streams():
+                    await session.readback.look(stream)
             progress(day)
         while await ledger.backlog():  # grants of the past read the pages that are in the store
             await _sends(publishing, session)
         (stream,) = await ledger.streams()
+        await session.readback.look(stream)
         held = [
             one.grant for one in await GrantBook(ledger, clock).all(stream) if isinstance(one, ServedGrant)
         ]

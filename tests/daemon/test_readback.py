@@ -24,7 +24,7 @@ def home(tmp_path: Path) -> Home:
 
 
 def readback(home: Home) -> ReadBack:
-    return home.session._readback
+    return home.session.readback
 
 
 async def looks(home: Home) -> None:
