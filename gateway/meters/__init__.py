@@ -12,5 +12,5 @@ The room yields readings and knows nothing of what becomes of them.
 - `table`      the table of meters in README.md, from the profiles
 - `capture`    a meter's answers, recorded in a file that becomes a test
 - `secrets`    a meter's keys and password
-- `modbus/` `dlms/` `p1/` `sml/`   the protocols: bytes in, events out, and thin transports
+- `modbus/` `dlms/` `p1/` `sml/` `speedwire/`  the protocols: bytes in, events out, and thin transports
 """

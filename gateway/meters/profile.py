@@ -27,6 +27,7 @@ from gateway.meters.p1.model import parse_model as p1_model
 from gateway.meters.reading import Decoder
 from gateway.meters.secrets import Secrets
 from gateway.meters.sml.model import parse_model as sml_model
+from gateway.meters.speedwire.model import parse_model as speedwire_model
 from gateway.meters.toml_table import TomlTable
 
 
@@ -57,6 +58,7 @@ _PROTOCOLS: dict[str, Callable[[TomlTable], Model]] = {
     "dlms": dlms_model,
     "dlms-push": dlms_push_model,
     "p1": p1_model,
+    "speedwire": speedwire_model,
 }
 
 

@@ -16,6 +16,7 @@ _METERS = {
     "push": ("gateway.cli.simulate.push", "A meter that pushes DLMS lists."),
     "sml": ("gateway.cli.simulate.sml", "A meter that sends SML."),
     "p1": ("gateway.cli.simulate.p1", "A meter with a P1 port."),
+    "speedwire": ("gateway.cli.simulate.speedwire", "An SMA meter that sends Speedwire."),
     "history": ("gateway.cli.simulate.history", "A believable past of homes, in a store."),
 }
 
