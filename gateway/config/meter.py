@@ -15,12 +15,15 @@ from gateway.chain.layout import ENERGY, Factor
 from gateway.config.credential import credential_path
 from gateway.config.section import Load, Section, from_the_file
 from gateway.errors import UsageError
+from gateway.meters.endpoint import ANY_INTERFACE
 from gateway.meters.modbus.model import MODBUS_PORT
 from gateway.meters.profile import load_profile, profile_ids, similar
 from gateway.meters.secrets import Secrets, read_secrets
+from gateway.meters.speedwire.model import SPEEDWIRE_PORT
 
 LaneName = Literal["import", "export", "power", "count"]
 _HOST = r"^([^\s/:]+|[^\s/]*:[^\s/]*:[^\s/]*)$"
+_OCTET = "(25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])"
 LANE_NAMES: tuple[LaneName, ...] = get_args(LaneName)
 
 
@@ -81,6 +84,22 @@ class UdpLine(Section):
     port: int = Field(default=MODBUS_PORT, ge=1, le=65535, description="a whole number from 1 to 65535")
 
 
+class MulticastLine(Section):
+    """The group to which SMA's meters send (Speedwire), on the interface that has the address `interface`, or
+    on the one that the machine's routes choose. Where several meters send, `serial_number` is that of the one
+    meant."""
+
+    interface: str = Field(
+        default=ANY_INTERFACE,
+        pattern=rf"^{_OCTET}(\.{_OCTET}){{3}}$",
+        description='an IPv4 address of this machine: "192.168.1.10"',
+    )
+    port: int = Field(default=SPEEDWIRE_PORT, ge=1, le=65535, description="a whole number from 1 to 65535")
+    serial_number: int | None = Field(
+        default=None, ge=1, le=2**32 - 1, description="the number on the meter, such as 1900204522"
+    )
+
+
 class SerialLine(Section):
     """A serial port. Settings that are left out are those that the meter leaves its factory with."""
 
@@ -129,6 +148,9 @@ class MeterSection(Section):
     udp: UdpLine | None = Field(
         default=None, description='a table such as { host = "192.168.1.50" }, for a Modbus meter'
     )
+    multicast: MulticastLine | None = Field(
+        default=None, description="a table such as { serial_number = 1900204522 }, or {}, for SMA's meters"
+    )
     serial: SerialLine | None = Field(
         default=None, description='a table such as { device = "/dev/serial/by-id/usb-...", baudrate = 9600 }'
     )
@@ -172,14 +194,16 @@ class MeterSection(Section):
     @field_validator("serial")
     @classmethod
     def _one_connection(cls, serial: SerialLine | None, info: ValidationInfo) -> SerialLine | None:
-        if "tcp" not in info.data or "udp" not in info.data:
+        if not {"tcp", "udp", "multicast"} <= set(info.data):
             return serial  # the mistake in it is told instead
-        given = sum(line is not None for line in (info.data["tcp"], info.data["udp"], serial))
+        network = (info.data["tcp"], info.data["udp"], info.data["multicast"])
+        given = sum(line is not None for line in (*network, serial))
         if given != 1:
-            had = ("no connection", "", "two connections", "three connections")[given]
+            had = ("no connection", "", "two connections", "three connections", "four connections")[given]
             raise PydanticCustomError(
                 "whole",
-                f"has {had}; give it exactly one, tcp = {{ ... }} or serial = {{ ... }} (or udp = {{ ... }})",
+                f"has {had}; give it exactly one, tcp = {{ ... }} or serial = {{ ... }} "
+                "(or udp = { ... }, or multicast = { ... })",
             )
         return serial
 

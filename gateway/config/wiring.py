@@ -11,7 +11,7 @@ from gateway.host.clock import Clock
 from gateway.meters.capture import Tap
 from gateway.meters.dlms.polled.meter import DlmsMeter
 from gateway.meters.dlms.polled.model import DlmsModel
-from gateway.meters.endpoint import IN_USE, Endpoint, Line, Parity, SerialSettings, Tcp, Udp
+from gateway.meters.endpoint import IN_USE, Endpoint, Line, Multicast, Parity, SerialSettings, Tcp, Udp
 from gateway.meters.factor import Factor, FactoredMeter
 from gateway.meters.iec62056.meter import TextMeter
 from gateway.meters.iec62056.model import TextModel
@@ -22,10 +22,11 @@ from gateway.meters.modbus.model import ModbusModel
 from gateway.meters.modbus.sunspec import SunSpecMeter
 from gateway.meters.modbus.sunspec_model import SunSpecModel
 from gateway.meters.profile import Profile, load_profile
-from gateway.meters.reading import Meter
+from gateway.meters.reading import Decoder, Meter
+from gateway.meters.speedwire.model import GROUP, SpeedwireModel
 
 _PARITY: dict[str, Parity] = {"N": "none", "E": "even", "O": "odd"}
-_WITHOUT_KEYS = ("modbus", "sunspec", "sml", "text", "text-push", "tic")
+_WITHOUT_KEYS = ("modbus", "sunspec", "sml", "speedwire", "text", "text-push", "tic")
 
 
 def open_meters(
@@ -49,6 +50,7 @@ def endpoints(sections: tuple[MeterSection, ...]) -> dict[str, Endpoint]:
     found: dict[str, Endpoint] = {}
     taken: dict[tuple[Endpoint, int | str], str] = {}
     lines: dict[str, tuple[Line, Profile]] = {}
+    groups: dict[Endpoint, MeterSection] = {}
     mistakes = []
     for section in sections:
         profile = load_profile(section.profile)
@@ -57,7 +59,11 @@ def endpoints(sections: tuple[MeterSection, ...]) -> dict[str, Endpoint]:
             endpoint = found[section.name] = _endpoint(section, profile)
             if isinstance(endpoint, Line):
                 _check_line(endpoint, profile, *lines.setdefault(endpoint.device, (endpoint, profile)))
-            meter = endpoint, section.unit_id if profile.on_modbus else profile.id
+            which: int | str = section.unit_id if profile.on_modbus else profile.id
+            if section.multicast is not None:
+                _check_group(section, groups.setdefault(endpoint, section))
+                which = section.multicast.serial_number or ""
+            meter = endpoint, which
             if (other := taken.setdefault(meter, section.name)) != section.name:
                 device = f", device {section.unit_id}," if profile.on_modbus else ""
                 raise UsageError(f"at {endpoint}{device} there is meter {other} already")
@@ -85,6 +91,8 @@ def _check_options(section: MeterSection, profile: Profile) -> None:
             f"interval_s is {section.interval_s:g}; it must be at least {profile.model.interval_s} for "
             f"{profile.id}, whose answer takes that long"
         )
+    if section.multicast is not None and not isinstance(profile.model, SpeedwireModel):
+        raise UsageError(f"multicast (--multicast) is for SMA's Speedwire, which {profile.id} does not speak")
     if section.keys is not None and profile.protocol in _WITHOUT_KEYS:
         raise UsageError(f"keys are for meters that encrypt or need a password, and {profile.id} does not")
 
@@ -101,6 +109,16 @@ def _check_line(line: Line, profile: Profile, first: Line, firsts_profile: Profi
             f"its serial port, {line.device}, is at {first.settings} for another meter and cannot be at "
             f"{line.settings} too: set all meters of a line to the same, and give those settings in serial"
         )
+
+
+def _check_group(section: MeterSection, first: MeterSection) -> None:
+    if section is first:
+        return
+    for one in (first, section):
+        if one.multicast is not None and one.multicast.serial_number is None:
+            raise UsageError(
+                f"meter {first.name} is heard in the same multicast group: give each its own serial_number"
+            )
 
 
 def _open(
@@ -131,7 +149,10 @@ def _open(
         counter = state / f"{section.name}.counter"
         return DlmsMeter(section.name, model, endpoint, secrets, counter, lanes=lanes, clock=clock)
     try:
-        decoder = model.decoder(secrets)
+        if isinstance(model, SpeedwireModel) and section.multicast is not None:
+            decoder: Decoder = model.decoder(secrets, section.multicast.serial_number)
+        else:
+            decoder = model.decoder(secrets)
     except UsageError as error:
         raise UsageError(f"meter {section.name}: {error}") from None
     return Listener(
@@ -154,6 +175,10 @@ def _bus(section: MeterSection, endpoint: Endpoint, buses: dict[tuple[Endpoint, 
 def _endpoint(section: MeterSection, profile: Profile) -> Endpoint:
     if isinstance(profile.model, ModbusModel) and profile.model.udp and section.udp is None:
         raise UsageError(f"{profile.id} answers over UDP only: give udp (--udp) instead")
+    if section.multicast is not None:
+        return Multicast(GROUP, section.multicast.port, section.multicast.interface)
+    if isinstance(profile.model, SpeedwireModel):
+        raise UsageError(f"{profile.id} sends to a multicast group: give multicast (--multicast) instead")
     if section.tcp is not None:
         port = section.tcp.port or profile.tcp_port
         if port is None:
@@ -162,7 +187,7 @@ def _endpoint(section: MeterSection, profile: Profile) -> Endpoint:
     if section.udp is not None:
         return Udp(section.udp.host, section.udp.port)
     line, default = section.serial, profile.serial
-    assert line is not None  # the configuration has exactly one of the three
+    assert line is not None  # the configuration has exactly one of the four
     if default is None:
         raise UsageError(f"{profile.id} is reached over the network: give tcp instead of serial")
     settings = SerialSettings(

@@ -15,6 +15,6 @@ The room yields readings and knows nothing of what becomes of them.
 - `secrets`    a meter's keys and password
 - `parity`     characters of seven bits on a line of eight
 - `totals`     an energy that a meter shows twice, as a total and by tariff
-- `modbus/` `dlms/` `p1/` `sml/` `iec62056/` `tic/` `mbus/`   the protocols: bytes in, events out, and thin
-  transports
+- `modbus/` `dlms/` `p1/` `sml/` `iec62056/` `tic/` `mbus/` `speedwire/`   the protocols: bytes in, events
+  out, and thin transports
 """

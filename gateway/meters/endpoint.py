@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 Parity = Literal["none", "even", "odd"]
+ANY_INTERFACE = "0.0.0.0"  # noqa: S104
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +49,21 @@ class Udp:
 
 
 @dataclass(frozen=True, slots=True)
+class Multicast:
+    """A group to which meters on the network send datagrams, heard on the interface that has the IPv4 address
+    `interface`; 0.0.0.0 is the one that the routes choose. What is sent to the port of this machine itself is
+    heard too."""
+
+    group: str
+    port: int
+    interface: str = ANY_INTERFACE
+
+    def __str__(self) -> str:
+        on = "" if self.interface == ANY_INTERFACE else f" on {self.interface}"
+        return f"{self.group}:{self.port} (multicast){on}"
+
+
+@dataclass(frozen=True, slots=True)
 class Line:
     """A serial port; a path under /dev/serial/by-id stays the same when adapters are replugged."""
 
@@ -58,7 +74,7 @@ class Line:
         return self.device
 
 
-Endpoint = Tcp | Udp | Line
+Endpoint = Tcp | Udp | Multicast | Line
 IN_USE = "another program uses it"
 
 

@@ -15,8 +15,8 @@ from collections.abc import Collection, Mapping
 from gateway.errors import KeyFault, MeterError
 from gateway.host.clock import Clock
 from gateway.host.fault_log import FaultLog
-from gateway.meters.endpoint import Endpoint
-from gateway.meters.reading import Answering, Decoder, Plausibility, Reading, Telegram, sane
+from gateway.meters.endpoint import Endpoint, Multicast
+from gateway.meters.reading import Answering, Decoder, PassedOver, Plausibility, Reading, Telegram, sane
 from gateway.meters.transport import Connection
 
 _log = logging.getLogger(__name__)
@@ -24,6 +24,10 @@ _log = logging.getLogger(__name__)
 _NS = 1_000_000_000
 _SEALED_FOR_GOOD = 2  # telegrams: one that cannot be decrypted may be damaged
 _NO_TELEGRAM = "bytes arrive, but no telegram: check its profile, and the settings of its serial line"
+_NO_DATAGRAM = (
+    ": check that it is in the same network as this machine, that no firewall here closes its UDP port, and "
+    "that switches and Wi-Fi in between pass multicast on (with IGMP snooping it often ends after minutes)"
+)
 
 
 class Listener:
@@ -54,13 +58,14 @@ class Listener:
         self._connection: Connection | None = None
         self._heard: deque[Reading] = deque()
         self._problem: str | None = None
+        self._passed_over: str | None = None
         self._sealed = 0  # telegrams that could not be decrypted, before any that could be read
         self._readable = False  # a telegram could be read once: the keys are right
         self._faults = FaultLog(clock, _log.warning, _log.info, f"meter {name}: a telegram is skipped: ")
 
     async def read(self) -> Reading:
         """The next good telegram that holds one of the lanes. KeyFault where the keys do not fit."""
-        self._problem = None
+        self._problem = self._passed_over = None
         self._sealed = 0
         try:
             if self._connection is None and not self._heard:
@@ -74,9 +79,9 @@ class Listener:
                         await self._connection.write(answer)
         except TimeoutError:
             self._drop()
-            what, why = "nothing", ""
-            if self._problem is not None:
-                what, why = "nothing that can be read", f": {self._problem}"
+            what, why = "nothing", _NO_DATAGRAM if isinstance(self._endpoint, Multicast) else ""
+            if problem := self._problem or self._passed_over:
+                what, why = "nothing that can be read", f": {problem}"
             raise MeterError(
                 f"meter {self._name} at {self._endpoint} has sent {what} for {self._silence_s:g} s{why}"
             ) from None
@@ -100,12 +105,17 @@ class Listener:
 
     def _hear(self, data: bytes) -> None:
         wall, monotonic = self._clock.wall(), self._clock.monotonic()
-        self._problem = self._problem or _NO_TELEGRAM
-        for item in self._decoder.feed(data):
+        items = self._decoder.feed(data)
+        if not items:
+            self._problem = self._problem or _NO_TELEGRAM
+        for item in items:
             try:
                 if isinstance(item, MeterError):
                     raise item
                 sane(item.registers)
+            except PassedOver as error:
+                self._passed_over = str(error)
+                continue
             except MeterError as error:
                 self._problem = str(error)
                 if isinstance(error, KeyFault) and not self._readable:

@@ -38,6 +38,7 @@ from gateway.meters.p1.model import parse_model as p1_model
 from gateway.meters.reading import Decoder
 from gateway.meters.secrets import Secrets
 from gateway.meters.sml.model import parse_model as sml_model
+from gateway.meters.speedwire.model import parse_model as speedwire_model
 from gateway.meters.tic.model import parse_model as tic_model
 from gateway.meters.toml_table import TomlTable
 
@@ -75,6 +76,7 @@ _PROTOCOLS: dict[str, Callable[[TomlTable], Model]] = {
     "text-push": text_push_model,
     "tic": tic_model,
     "mbus-push": mbus_model,
+    "speedwire": speedwire_model,
 }
 
 

@@ -47,6 +47,11 @@ class Telegram:
     age_s: float = 0.0
 
 
+class PassedOver(MeterError):
+    """A telegram that is well but does not count, such as another meter's. It is not worth a line in the log,
+    unless nothing else comes."""
+
+
 class Decoder(Protocol):
     """Turns the bytes of a meter that pushes into telegrams, in whatever pieces they arrive."""
 

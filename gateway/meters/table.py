@@ -17,6 +17,7 @@ from gateway.meters.modbus.model import ModbusModel
 from gateway.meters.p1.model import P1Model
 from gateway.meters.profile import Profile, load_profile, package_ids
 from gateway.meters.reading import LANES
+from gateway.meters.speedwire.model import SpeedwireModel
 
 README = Path(__file__).with_name("README.md")
 BEGIN = "<!-- the table: written by `python -m gateway.meters.table` -->"
@@ -27,6 +28,7 @@ _SECTIONS = {  # of README.md
     "sunspec": "[SunSpec Modbus](#modbus)",
     "sml": "[SML](#sml)",
     "p1": "[P1](#p1)",
+    "speedwire": "[Speedwire](#speedwire)",
     "dlms-push": "[DLMS push](#dlms-push)",
     "dlms": "[DLMS polled](#dlms-polled)",
     "text": "[Text, polled](#text)",
@@ -67,6 +69,8 @@ def _keys(profile: Profile) -> str:
     model = profile.model
     if isinstance(model, ModbusModel) and model.udp:
         return "`udp`, `unit_id`"
+    if isinstance(model, SpeedwireModel):
+        return "`multicast`"
     place = "`tcp`" if profile.serial is None else "`serial`"
     if profile.on_modbus:
         return f"{place}, `unit_id`" if profile.serial is None else "`serial` or `tcp`, `unit_id`"

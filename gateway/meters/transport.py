@@ -6,7 +6,9 @@ Optical heads that see their own light return what was written: such an echo is 
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
+import socket
 import termios
 from contextlib import suppress
 from typing import Self
@@ -14,16 +16,17 @@ from typing import Self
 import serial
 
 from gateway.errors import MeterError
-from gateway.meters.endpoint import Endpoint, Line, SerialSettings, Tcp, Udp, why
+from gateway.meters.endpoint import ANY_INTERFACE, Endpoint, Line, Multicast, SerialSettings, Tcp, Udp, why
 
 _MOST = 65_536  # bytes read at once
+_IP_MULTICAST_ALL = 49  # linux/in.h; Python's socket lacks it
 _PARITY = {"none": serial.PARITY_NONE, "even": serial.PARITY_EVEN, "odd": serial.PARITY_ODD}
 
 
 class Connection:
     """An open connection, made by `open`. After any MeterError it is unusable: close it and open another."""
 
-    def __init__(self, endpoint: Endpoint, link: _TcpLink | _SerialLink) -> None:
+    def __init__(self, endpoint: Endpoint, link: _TcpLink | _MulticastLink | _SerialLink) -> None:
         self._endpoint = endpoint
         self._link = link
         self._echo = Echo()
@@ -38,6 +41,8 @@ class Connection:
                     return cls(endpoint, _TcpLink(reader, writer))
                 if isinstance(endpoint, Udp):
                     raise MeterError(f"{endpoint} answers in datagrams, which only Modbus asks for")
+                if isinstance(endpoint, Multicast):
+                    return cls(endpoint, _MulticastLink(endpoint))
                 return cls(endpoint, _SerialLink(endpoint))
         except TimeoutError:
             raise MeterError(f"{endpoint} does not accept a connection within {timeout_s:g} s") from None
@@ -45,7 +50,8 @@ class Connection:
             raise MeterError(f"cannot open {endpoint}: {why(error)}") from None
 
     async def read(self) -> bytes:
-        """The next bytes, at least one, however long that takes; the echo of `write` is not among them."""
+        """The next bytes, at least one, however long that takes; the echo of `write` is not among them. From
+        a multicast group they are those of one datagram."""
         try:
             while True:
                 data = await self._link.read()
@@ -120,6 +126,48 @@ class _TcpLink:
 
     def close(self) -> None:
         self._writer.close()
+
+
+class _MulticastLink:
+    """A member of a multicast group. Other programs on this machine can be members too, at the same port."""
+
+    def __init__(self, endpoint: Multicast) -> None:
+        self._endpoint = endpoint
+        self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        try:
+            self._socket.setblocking(False)
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            # Otherwise what other programs' groups and interfaces receive at this port would come too.
+            self._socket.setsockopt(socket.IPPROTO_IP, _IP_MULTICAST_ALL, 0)
+            self._socket.bind(("", endpoint.port))
+            self._join(endpoint)
+        except BaseException:
+            self.close()
+            raise
+
+    async def read(self) -> bytes:
+        while True:
+            if data := await asyncio.get_running_loop().sock_recv(self._socket, _MOST):
+                return data  # a datagram may be empty
+
+    async def write(self, data: bytes) -> None:
+        raise MeterError(f"{self._endpoint} is only listened to")
+
+    def close(self) -> None:
+        self._socket.close()
+
+    def _join(self, endpoint: Multicast) -> None:
+        membership = socket.inet_aton(endpoint.group) + socket.inet_aton(endpoint.interface)
+        try:
+            self._socket.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP, membership)
+        except OSError as error:
+            if error.errno != errno.ENODEV:
+                raise
+            if endpoint.interface == ANY_INTERFACE:
+                lacking = "this machine has no route to it; is it connected? (`interface` chooses a network)"
+            else:
+                lacking = f"no interface of this machine has the address {endpoint.interface}"
+            raise MeterError(f"cannot join {endpoint}: {lacking}") from None
 
 
 class _SerialLink:

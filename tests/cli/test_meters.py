@@ -444,7 +444,7 @@ async def test_a_capture_of_what_speaks_by_itself(tmp_path: Path) -> None:
         ),
         (
             "show sma",
-            "there is no meter profile 'sma'; did you mean sma-home-manager?",
+            "there is no meter profile 'sma'; did you mean sma-energy-meter or sma-home-manager?",
         ),
         (
             "show eastron-sdm",
@@ -472,6 +472,27 @@ async def test_a_capture_of_what_speaks_by_itself(tmp_path: Path) -> None:
             "read --profile sml-generic --tcp a:1 --id 4 --once",
             "meter sml-generic: unit_id (--id) is for Modbus, which sml-generic does not speak",
         ),
+        (
+            "read --profile sma-energy-meter --once",
+            "sma-energy-meter sends to a multicast group: give --multicast",
+        ),
+        (
+            "read --profile sma-energy-meter --multicast 10.0.0.1 --udp a --once",
+            "--multicast says where the meter is: leave the options that name another place out",
+        ),
+        (
+            "read --profile eastron-sdm630 --udp a --tcp b --once",
+            "--udp says where the meter is: leave the options that name another place out",
+        ),
+        (
+            "read --profile eastron-sdm630 --tcp a --serial-number 7 --once",
+            "--serial-number belongs to --multicast",
+        ),
+        (
+            "read --profile dsmr-5 --multicast --once",
+            "meter dsmr-5: multicast (--multicast) is for SMA's Speedwire, which dsmr-5 does not speak",
+        ),
+        ("read --multicast", "give the meter's model with --profile: `gateway meters scan` finds it"),
         ("read main --baud 9600", "give the meter's model with --profile: `gateway meters scan` finds it"),
         ("read main --id 4", "give the meter's model with --profile: `gateway meters scan` finds it"),
         (

@@ -71,7 +71,9 @@ def test_the_example_loads_and_its_comments_say_the_defaults(tmp_path: Path) -> 
     # Every commented key, taken out of its comment, is right too; of the connections only one can be.
     keys = [line.removeprefix("# ") if " = " in line else line for line in example().splitlines()]
     defaults = load(tmp_path, MINIMAL)
-    for others in (("tcp =", "udp ="), ("tcp =", "serial =")):
+    connections = ("tcp =", "udp =", "multicast =", "serial =")
+    for one in connections:
+        others = tuple(other for other in connections if other != one)
         whole = load(tmp_path, "\n".join(key for key in keys if not key.startswith(others)))
         assert whole.model_dump(exclude={"store", "meter"}) == defaults.model_dump(exclude={"store", "meter"})
         assert whole.meter[0].lanes == defaults.meter[0].lanes
@@ -170,6 +172,26 @@ def test_a_mistake_beside_a_right_file(text: str, sentence: str, tmp_path: Path)
             "tcp = ",
             'udp = { host = "192.168.1.50" }\nserial = { device = "/dev/x" }\ntcp = ',
             '"main" has three connections; give it exactly one',
+        ),
+        (
+            "tcp = ",
+            'multicast = {}\nudp = { host = "192.168.1.50" }\nserial = { device = "/dev/x" }\ntcp = ',
+            '"main" has four connections; give it exactly one',
+        ),
+        (
+            'tcp = { host = "192.168.1.50" }',
+            'multicast = { interface = "eth0" }',
+            'multicast.interface is "eth0"; it must be an IPv4 address of this machine: "192.168.1.10"',
+        ),
+        (
+            'tcp = { host = "192.168.1.50" }',
+            'multicast = { interface = "192.168.1.256" }',
+            'multicast.interface is "192.168.1.256"; it must be an IPv4 address',
+        ),
+        (
+            'tcp = { host = "192.168.1.50" }',
+            "multicast = { serial_number = 4294967296 }",
+            "multicast.serial_number is 4294967296; it must be the number on the meter",
         ),
         ("tcp = { host", "udp = { hots", '[[meter]] "main" udp.hots is unknown; did you mean host?'),
         ('tcp = { host = "192.168.1.50" }', 'udp = { host = "a:1" }', 'udp.host is "a:1"; it must be a name'),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -159,3 +160,62 @@ async def test_a_slow_meter_gets_its_time(monkeypatch: pytest.MonkeyPatch) -> No
             monkeypatch.undo()
             await meter.aclose()
     assert max(slept) == 1
+
+
+SMA = "sma-energy-meter"
+
+
+@pytest.mark.parametrize(
+    ("profile", "line", "sentence"),
+    [
+        (
+            SMA,
+            {"tcp": {"host": "127.0.0.1"}},
+            "sends to a multicast group: give multicast (--multicast) instead",
+        ),
+        (
+            SMA,
+            {"serial": {"device": "/dev/x"}},
+            "sends to a multicast group: give multicast (--multicast) instead",
+        ),
+        (
+            SMA,
+            {"udp": {"host": "127.0.0.1"}},
+            "udp (--udp) is for Modbus, which sma-energy-meter does not speak",
+        ),
+        (SMA, {"multicast": {}, "keys": "sma.keys"}, "and sma-energy-meter does not"),
+        (SMA, {"multicast": {}, "unit_id": 2}, "unit_id (--id) is for Modbus"),
+        (
+            "dsmr-5",
+            {"multicast": {}},
+            "multicast (--multicast) is for SMA's Speedwire, which dsmr-5 does not speak",
+        ),
+        ("eastron-sdm630", {"multicast": {}}, "is for SMA's Speedwire, which eastron-sdm630 does not speak"),
+    ],
+)
+def test_multicast_is_for_meters_that_send_to_a_group(
+    profile: str, line: dict[str, object], sentence: str
+) -> None:
+    with pytest.raises(UsageError) as caught:
+        open_meters((section("main", profile=profile, **line),), FakeClock())
+    assert str(caught.value).startswith("meter main: ")
+    assert sentence in str(caught.value)
+
+
+def test_meters_of_one_group_are_told_apart_by_their_serial_numbers() -> None:
+    def pair(one: Mapping[str, object], other: Mapping[str, object]) -> tuple[MeterSection, ...]:
+        both = (("a", one), ("b", other))
+        return tuple(section(name, profile=SMA, multicast=line) for name, line in both)
+
+    assert set(open_meters(pair({"serial_number": 1}, {"serial_number": 2}), FakeClock())) == {"a", "b"}
+    assert set(open_meters(pair({}, {"interface": "10.0.0.1"}), FakeClock())) == {"a", "b"}
+    for one, other in (({}, {}), ({"serial_number": 1}, {}), ({}, {"serial_number": 1})):
+        with pytest.raises(UsageError) as caught:
+            open_meters(pair(one, other), FakeClock())
+        assert str(caught.value) == (
+            "meter b: meter a is heard in the same multicast group: give each its own serial_number"
+        )
+    with pytest.raises(
+        UsageError, match=r"^meter b: at 239\.12\.255\.254:9522 \(multicast\) there is meter a"
+    ):
+        open_meters(pair({"serial_number": 1}, {"serial_number": 1}), FakeClock())

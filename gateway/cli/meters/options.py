@@ -15,10 +15,12 @@ from gateway.config import MeterSection
 from gateway.config.wiring import explained
 from gateway.errors import MeterError, UsageError
 from gateway.meters.dlms.polled.model import DlmsModel
+from gateway.meters.endpoint import ANY_INTERFACE
 from gateway.meters.iec62056.model import TextModel
 from gateway.meters.modbus.model import MODBUS_PORT
 from gateway.meters.profile import load_profile
 from gateway.meters.reading import LANES
+from gateway.meters.speedwire.model import SPEEDWIRE_PORT, SpeedwireModel
 
 Result = TypeVar("Result")
 Option = Callable[[Callable[..., Result]], Callable[..., Result]]
@@ -61,7 +63,7 @@ def place_options(command: Callable[..., Result]) -> Callable[..., Result]:
 
 
 def meter_options(command: Callable[..., Result]) -> Callable[..., Result]:
-    """`--profile`, `--id`, `--keys` and `--udp`, and the place options."""
+    """`--profile`, `--id`, `--keys`, `--udp`, `--multicast` and `--serial-number`, and the place options."""
     options = [
         click.option("--profile", "profile_id", help="The meter's model: see `gateway meters list`."),
         click.option(
@@ -69,6 +71,19 @@ def meter_options(command: Callable[..., Result]) -> Callable[..., Result]:
         ),
         click.option("--keys", type=click.Path(path_type=Path), help="The file of the meter's keys."),
         click.option("--udp", type=HostPort(), help="A meter that speaks Modbus over UDP."),
+        click.option(
+            "--multicast",
+            metavar="[ADDRESS[:PORT]]",
+            type=HostPort(),
+            is_flag=False,
+            flag_value=ANY_INTERFACE,
+            help="An SMA meter (Speedwire). ADDRESS: this machine's, in the meter's network.",
+        ),
+        click.option(
+            "--serial-number",
+            type=click.IntRange(1, 2**32 - 1),
+            help="With --multicast: which of several SMA meters.",
+        ),
     ]
     for option in reversed(options):
         command = option(command)
@@ -95,13 +110,20 @@ def section(
     device_id: int | None,
     keys: Path | None,
     udp: tuple[str, int | None] | None,
+    multicast: tuple[str, int | None] | None,
+    serial_number: int | None,
 ) -> MeterSection:
     """The meter that the options describe, named after its profile."""
-    if udp is None:
-        check_place(tcp, serial, rtu, baud, parity)
-    elif tcp or rtu or serial or baud or parity:
-        raise UsageError("--udp says where the meter is: leave --tcp and --serial and their options out")
     model = load_profile(profile_id).model
+    if isinstance(model, SpeedwireModel) and multicast is None:
+        raise UsageError(f"{profile_id} sends to a multicast group: give --multicast")
+    where = "--udp" if multicast is None else "--multicast"
+    if udp is None and multicast is None:
+        check_place(tcp, serial, rtu, baud, parity)
+    elif tcp or rtu or serial or baud or parity or (udp and multicast):
+        raise UsageError(f"{where} says where the meter is: leave the options that name another place out")
+    if serial_number is not None and multicast is None:
+        raise UsageError("--serial-number belongs to --multicast")
     if isinstance(model, DlmsModel) and model.security.counts:
         raise UsageError(
             f"{profile_id} needs numbered messages, and no number may come twice under its keys: put the "
@@ -120,6 +142,13 @@ def section(
         values["tcp"] = {"host": tcp[0], "port": tcp[1], "framer": "rtu" if rtu else "socket"}
     if udp is not None:
         values["udp"] = {"host": udp[0], "port": udp[1] or MODBUS_PORT}
+    if multicast is not None:
+        interface, port = multicast
+        values["multicast"] = {
+            "interface": interface,
+            "port": port or SPEEDWIRE_PORT,
+            "serial_number": serial_number,
+        }
     if serial is not None:
         values["serial"] = {"device": str(Path(serial).absolute()), "baudrate": baud, "parity": parity}
     return MeterSection.model_validate(values)

@@ -31,6 +31,7 @@ from gateway.meters.p1.model import P1Model
 from gateway.meters.profile import Profile, load_profile, load_profiles
 from gateway.meters.reading import LANES, Decoder
 from gateway.meters.secrets import Secrets
+from gateway.meters.speedwire.model import SpeedwireModel
 
 _TCP_TIMEOUT_S, _SERIAL_TIMEOUT_S = 0.5, 0.3
 _LISTEN_S = 11  # the slowest pushing meters send every 10 s
@@ -211,9 +212,9 @@ async def _listen(
 
 
 def _decoder(profile: Profile, result: _Result) -> Decoder | None:
-    """A decoder for a meter that pushes; None where it does not push, or only with keys, or where dsmr-parser
-    is missing."""
-    if isinstance(profile.model, ModbusModel | SunSpecModel | DlmsModel | TextModel):
+    """A decoder for a meter that pushes on a line; None where it does not, or only with keys, or where
+    dsmr-parser is missing."""
+    if isinstance(profile.model, ModbusModel | SunSpecModel | DlmsModel | TextModel | SpeedwireModel):
         return None
     try:
         return profile.model.decoder(Secrets())

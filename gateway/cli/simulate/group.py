@@ -19,6 +19,7 @@ _METERS = {
     "text": ("gateway.cli.simulate.text", "A meter that speaks text after IEC 62056-21."),
     "tic": ("gateway.cli.simulate.tic", "A Linky, which sends TIC."),
     "mbus": ("gateway.cli.simulate.mbus", "A meter that sends encrypted M-Bus."),
+    "speedwire": ("gateway.cli.simulate.speedwire", "An SMA meter that sends Speedwire."),
     "history": ("gateway.cli.simulate.history", "A believable past of homes, in a store."),
 }
 

@@ -46,17 +46,25 @@ class Stand:
         return Line(serial, profile.serial), where.replace("{", "{{").replace("}", "}}")
 
 
-def home_options(port: int) -> Callable[[Callable[..., Result]], Callable[..., Result]]:
-    """`--host`, `--port`, `--seed`, `--start-import-kwh` and `--truth` for a command that takes `stand`."""
+def home_options(
+    port: int, *, sends: bool = False
+) -> Callable[[Callable[..., Result]], Callable[..., Result]]:
+    """`--host`, `--port`, `--seed`, `--start-import-kwh` and `--truth` for a command that takes `stand`.
+    A meter that `sends` datagrams has no port to listen on: both say where it sends."""
 
     def with_options(command: Callable[..., Result]) -> Callable[..., Result]:
-        @click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
+        @click.option(
+            "--host",
+            default="127.0.0.1",
+            show_default=True,
+            help="The address of the interface to send from." if sends else "The address to listen on.",
+        )
         @click.option(
             "--port",
             default=port,
             show_default=True,
-            type=click.IntRange(0, 65535),
-            help="The TCP port; 0 lets the system choose one.",
+            type=click.IntRange(1 if sends else 0, 65535),
+            help="The UDP port to send to." if sends else "The TCP port; 0 lets the system choose one.",
         )
         @click.option("--seed", default=1, show_default=True, help="The same seed gives the same home.")
         @click.option(

@@ -165,6 +165,7 @@ class _Link(TransactionManager):
             params = CommParams(comm_type=CommType.UDP, host=endpoint.host, port=endpoint.port)
             framer = _SocketAnswers
         else:
+            assert isinstance(endpoint, Line)  # nobody polls a multicast group
             params = CommParams(
                 comm_type=CommType.SERIAL,
                 host=endpoint.device,
