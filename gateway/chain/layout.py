@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from decimal import Decimal
+from typing import Self
 
 from gateway.errors import UsageError
 
@@ -34,6 +36,25 @@ LANES = {
 
 ENERGY = ("import", "export")
 """The lanes of energy."""
+
+
+@dataclass(frozen=True, slots=True)
+class Factor:
+    """By what a meter's readings are multiplied before they are sealed: its energies, and its power."""
+
+    energy: Decimal = Decimal(1)
+    power: Decimal = Decimal(1)
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """The factor that `str` wrote."""
+        return cls(*map(Decimal, text.split()))
+
+    def __str__(self) -> str:
+        return " ".join(f"{part.normalize():f}" for part in (self.energy, self.power))
+
+
+NO_FACTOR = Factor()
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ import click
 
 from gateway.cli.output import examples, json_option, local_time, print_json, printable
 from gateway.errors import UsageError
+from gateway.provider.identity import CARD_FILE, is_private
 from gateway.wire.card import Card
 
 
@@ -46,6 +47,11 @@ def show(path: Path, as_json: bool) -> None:
     click.echo(f"fingerprint  {card.fingerprint}")
 
 
+def read_card(path: Path) -> Card:
+    """The card in a file. The errors are those of `checked_card`."""
+    return _read(path, _bytes(path))
+
+
 def checked_card(path: Path) -> bytes:
     """The bytes of a card file. UsageError if it cannot be read, Refused if it is not a card that its own key
     has signed."""
@@ -55,6 +61,12 @@ def checked_card(path: Path) -> bytes:
 
 
 def _read(path: Path, data: bytes) -> Card:
+    if is_private(data):
+        raise UsageError(
+            f"{path} is a SECRET key, which opens everything that was granted to its holder, and not a card: "
+            f"the card is the file {CARD_FILE} beside it. Nobody but the holder may have this file; if you "
+            "were sent it, delete it, and tell the holder to make a new key"
+        )
     return Card.read_self_signed(data, f"the card {path}")
 
 

@@ -11,7 +11,7 @@ import click
 from gateway.cli.output import examples
 from gateway.config import Config, example
 from gateway.errors import UsageError
-from gateway.meters.endpoint import Endpoint, Tcp
+from gateway.meters.endpoint import Endpoint, Tcp, Udp
 
 Command = TypeVar("Command", bound=Callable[..., object])
 
@@ -65,6 +65,8 @@ def check(file: Path) -> None:
 
 
 def _place(endpoint: Endpoint) -> str:
+    if isinstance(endpoint, Udp):
+        return f"{endpoint.host} UDP port {endpoint.port}"
     if isinstance(endpoint, Tcp):
         return f"{endpoint.host} port {endpoint.port}"
     return f"{endpoint.device}, {endpoint.settings}"

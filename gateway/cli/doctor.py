@@ -12,14 +12,15 @@ from gateway.cli.config import config_option
 from gateway.cli.output import examples, json_option, print_json, printable
 from gateway.config import Config
 from gateway.daemon.doctor import Diagnosis, examine
-from gateway.errors import Unavailable
+from gateway.errors import GatewayError, Unavailable
 
 
 @click.command(epilog=examples("gateway doctor", "sudo gateway doctor --json"))
 @config_option
 @json_option
 def command(config: Config, as_json: bool) -> int:
-    """Check clock, TPM, meters, ledger and store, and say what to do. Exit 0 if all is well, 4 if not."""
+    """Check clock, TPM, meters, ledger and store, and say what to do. Exit 0 if all is well, 1 if
+    readings are not sealed, 4 if only something else is wrong, such as the store."""
     return asyncio.run(_examine(config, as_json))
 
 
@@ -32,4 +33,6 @@ async def _examine(config: Config, as_json: bool) -> int:
             click.echo(f"{mark}  {diagnosis.part}: {printable(diagnosis.sentence)}")
     if as_json:
         print_json([dataclasses.asdict(diagnosis) for diagnosis in found])
+    if not all(diagnosis.sealing for diagnosis in found):
+        return exit_code(GatewayError)
     return 0 if all(diagnosis.ok for diagnosis in found) else exit_code(Unavailable)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -11,7 +12,7 @@ import click
 from gateway.chain.grant import MAX_K_MIN, in_words
 from gateway.cli.card import checked_card
 from gateway.cli.config import config_option
-from gateway.cli.output import examples, json_option, local_time, print_json, print_table, printable
+from gateway.cli.output import examples, fill, json_option, local_time, print_json, printable
 from gateway.cli.values import Lanes, Moment
 from gateway.config import Config
 from gateway.config.tariff import load_tariff
@@ -30,6 +31,8 @@ from gateway.wire.tariff import tariff_body
 
 _FILE = click.Path(path_type=Path, dir_okay=False)
 _NOBODY = "Nobody may open anything."
+_LEAST_DIGITS = 8  # of an id, where it is shown in short
+_SURE_DIGITS = 4  # of an id, to revoke a grant without being asked
 
 
 @click.group(
@@ -278,27 +281,28 @@ def show(config: Config, grant_id: str, as_json: bool) -> None:
         return
     for name, value in grant:
         moment = name.endswith("_ms") and value is not None
-        text = local_time(value) if moment else ", ".join(value) if name == "lanes" else value
+        text = local_time(value, _zone(grant)) if moment else ", ".join(value) if name == "lanes" else value
         click.echo(f"{name.removesuffix('_ms').replace('_', ' ')}: {'-' if text is None else text}")
 
 
-@command.command("list", epilog=examples("gateway grant list", "gateway grant list --json"))
+@command.command("list", epilog=examples("gateway grant list", "gateway grant list --all --json"))
 @config_option
+@click.option("--all", "all_", is_flag=True, help="Also those that are revoked.")
 @json_option
-def list_(config: Config, as_json: bool) -> None:
-    """Show all grants."""
+def list_(config: Config, all_: bool, as_json: bool) -> None:
+    """Show who may open what, at which meter."""
     grants = asyncio.run(ControlClient(config.gateway.socket).grants())
+    shown = [grant for grant in grants if all_ or grant.revoked_from_ms is None]
     if as_json:
-        print_json([grant.model_dump() for grant in grants])
+        print_json([grant.model_dump() for grant in shown])
         return
-    if not grants:
+    if not shown:
         click.echo(_NOBODY)
-        return
-    rows = [[g.id, g.provider, *_decided(g), str(g.windows_served), _state(g)] for g in grants]
-    print_table(["grant", "provider", "may open", "for", "windows", "state"], rows, numbers=["windows"])
-    for grant in grants:
-        if grant.fault is not None:
-            click.echo(printable(f"grant {grant.id} gets no tokens: {grant.fault}"))
+    digits = _digits([grant.id for grant in grants])
+    for grant in shown:
+        click.echo(_entry(grant, digits))
+    if len(shown) < len(grants):
+        click.echo(f"revoked grants, which --all shows: {len(grants) - len(shown)}")
 
 
 @command.command(epilog=examples("gateway grant revoke 3f2a9c..."))
@@ -306,9 +310,18 @@ def list_(config: Config, as_json: bool) -> None:
 @click.argument("grant_id", metavar="GRANT")
 @json_option
 def revoke(config: Config, grant_id: str, as_json: bool) -> None:
-    """Revoke GRANT: from now on it opens nothing new. The first digits of its id are enough."""
+    """Revoke GRANT: from now on it opens nothing new. The first digits of its id are enough, four or more;
+    with fewer it asks."""
     client = ControlClient(config.gateway.socket)
-    grant = asyncio.run(client.revoke(_find(config, grant_id).id))
+    found = _find(config, grant_id)
+    if len(grant_id) < _SURE_DIGITS:
+        click.echo(_entry(found, len(found.id)), err=True)
+        if as_json or not sys.stdin.isatty() or not click.confirm("Revoke this grant?", err=True):
+            raise UsageError(
+                f"nothing was revoked: give at least {_SURE_DIGITS} digits of the grant's id, such as "
+                f"{found.id[:_LEAST_DIGITS]}"
+            )
+    grant = asyncio.run(client.revoke(found.id))
     if as_json:
         print_json(grant.model_dump())
         return
@@ -321,22 +334,48 @@ def _find(config: Config, grant_id: str) -> GrantStatus | GrantRecordStatus:
     found = [grant for grant in grants if grant_id and grant.id.startswith(grant_id.lower())]
     if len(found) != 1:
         raise UsageError(
-            f"{len(found) or 'no'} grants begin with {grant_id!r}; `gateway grant list` shows all grants"
+            f"{len(found) or 'no'} grants begin with {grant_id!r}; "
+            "`gateway grant list --all` shows all grants"
         )
     return found[0]
 
 
-def _decided(grant: GrantStatus | GrantRecordStatus) -> tuple[str, str]:
-    """What it opens, and its purpose."""
-    return (_in_words(grant), grant.purpose) if isinstance(grant, GrantStatus) else ("cannot be read", "-")
+def _digits(ids: Sequence[str]) -> int:
+    """How many first digits tell these ids apart."""
+    digits = _LEAST_DIGITS
+    while len({id_[:digits] for id_ in ids}) < len(ids):
+        digits += 1
+    return digits
+
+
+def _entry(grant: GrantStatus | GrantRecordStatus, digits: int) -> str:
+    """A grant in a few lines: the first digits of its id, meter and provider; what it opens and for what; how
+    far it is served."""
+    lines = [f"{grant.id[:digits]}  meter {grant.meter}, to {grant.provider}"]
+    if isinstance(grant, GrantStatus):
+        lines += [f"  {_in_words(grant)}", f"  for: {grant.purpose}"]
+    else:
+        lines.append("  what it opens cannot be read")
+    lines.append(f"  {_state(grant)}, windows served: {grant.windows_served}")
+    if grant.fault is not None:
+        lines.append(f"  it gets no tokens: {grant.fault}")
+    return "\n".join(fill(printable(line), "  ") for line in lines)
 
 
 def _in_words(grant: GrantStatus | OfferStatus) -> str:
-    until = "" if grant.until_ms is None else f" until {local_time(grant.until_ms)}"
+    zone = _zone(grant)
+    until = "" if grant.until_ms is None else f" until {local_time(grant.until_ms, zone)}"
     opens = in_words(grant.kind, grant.granularity, grant.zone, grant.lanes, grant.k_min)
-    return f"{opens} from {local_time(grant.from_ms)}{until}"
+    return f"{opens} from {local_time(grant.from_ms, zone)}{until}"
 
 
 def _state(grant: GrantStatus | GrantRecordStatus) -> str:
     revoked = grant.revoked_from_ms
-    return "open" if revoked is None else f"revoked from {local_time(revoked)}"
+    return "open" if revoked is None else f"revoked from {local_time(revoked, _zone(grant))}"
+
+
+def _zone(grant: GrantStatus | GrantRecordStatus | OfferStatus) -> str | None:
+    """The zone whose days or months a grant opens; None where its windows need none."""
+    if isinstance(grant, GrantRecordStatus) and not isinstance(grant, GrantStatus):
+        return None
+    return grant.zone if grant.granularity.startswith(("day", "month")) else None

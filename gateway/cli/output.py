@@ -12,12 +12,16 @@ from typing import TYPE_CHECKING, TypeVar
 
 import click
 
+from gateway.stream.times import named_zone
+
 if TYPE_CHECKING:
     from rich.table import Table
 
 Command = TypeVar("Command", bound=Callable[..., object])
 
 MWH_PER_KWH = 1_000_000
+JSON_KEYS = {"import": "import_mwh", "export": "export_mwh", "power": "power_w", "count": "count"}
+"""What a lane's values are called in JSON: each in the lane's own integers, whose unit the name has."""
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -42,9 +46,10 @@ def kwh(mwh: int) -> str:
     return f"{'-' if mwh < 0 else ''}{whole}.{rest:06d}"
 
 
-def local_time(unix_ms: int) -> str:
-    """A moment as ISO 8601 in the machine's zone, with its offset; milliseconds only where there are some."""
-    moment = (EPOCH + timedelta(milliseconds=unix_ms)).astimezone()
+def local_time(unix_ms: int, zone: str | None = None) -> str:
+    """A moment as ISO 8601 in `zone`, or else the machine's, with its offset; milliseconds only where there
+    are some. In a zone that this machine does not know, in its own."""
+    moment = (EPOCH + timedelta(milliseconds=unix_ms)).astimezone(None if zone is None else named_zone(zone))
     return moment.isoformat(timespec="milliseconds" if unix_ms % 1000 else "seconds")
 
 
@@ -77,6 +82,14 @@ def echo(text: str, title: str = "") -> None:
     else:
         text = title + text
     click.echo(text)
+
+
+def fill(text: str, indent: str) -> str:
+    """Text in lines that fit a terminal, of 80 characters in a pipe, all but the first indented."""
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else 80
+    return textwrap.fill(
+        text, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
+    )
 
 
 def printable(text: str) -> str:

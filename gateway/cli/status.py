@@ -6,12 +6,14 @@ import asyncio
 
 import click
 
+from gateway.cli.codes import exit_code
 from gateway.cli.config import config_option
 from gateway.cli.ledger import doubt_sentence
 from gateway.cli.output import (
     echo,
     examples,
     json_option,
+    kwh,
     offset,
     print_json,
     print_table,
@@ -20,36 +22,54 @@ from gateway.cli.output import (
 )
 from gateway.config import Config, StreamSection
 from gateway.control.client import ControlClient
-from gateway.control.documents import MeterStatus, StoreStatus
+from gateway.control.documents import MeterStatus, Status, StoreStatus
+from gateway.errors import GatewayError
 
 
 @click.command(epilog=examples("gateway status", "gateway status --json"))
 @config_option
 @json_option
-def command(config: Config, as_json: bool) -> None:
-    """Show what the running gateway reads, has sealed and has sent."""
+def command(config: Config, as_json: bool) -> int:
+    """Show what the running gateway reads, has sealed and has sent. Exit 1 while a meter's readings are not
+    sealed, 4 if no gateway runs."""
     status = asyncio.run(ControlClient(config.gateway.socket).status())
     if as_json:
         print_json(status.model_dump(exclude_unset=True))
-        return
+    else:
+        _show(status, config.stream)
+    return 0 if all(meter.sealing for meter in status.meters) else exit_code(GatewayError)
+
+
+def _show(status: Status, stream: StreamSection) -> None:
     echo(f"gateway {status.version}, signer {status.signer}, incarnation {status.incarnation}")
     if status.assurance == "software":
         echo("root: in SOFTWARE. Anyone who copies this machine's disk can open every reading")
     else:
         echo("root: in the TPM")
-    echo("clock: " + ("right" if status.clock_trusted else "not set yet; readings wait until it is"))
+    echo(f"clock: {_clock(status)}")
     echo(f"store: {status.store.url}, {_store(status.store)}")
     rows = [[m.meter, m.stream or "not begun", *_progress(m)] for m in status.meters]
     print_table(["meter", "stream", "last reading", "its clock", "sealed until", "chunks"], rows)
     for meter in status.meters:
-        begins = _begins(meter, status.now_ms, config.stream) if status.clock_trusted else None
-        for sentence in (meter.error, meter.held, begins):
+        begins = None if _waits(status) else _begins(meter, status.now_ms, stream)
+        scale = meter.scale and meter.scale.sentence
+        for sentence in (meter.error, meter.held, _hold(meter), scale, meter.sealed_ahead, begins):
             if sentence:
                 echo(printable(sentence))
     for sentence in status.faults:
         echo(printable(sentence))
     for doubt in status.doubts:
         echo(printable(f"{doubt_sentence(doubt)}: `gateway ledger confirm` says what to do"))
+
+
+def _waits(status: Status) -> bool:
+    return not status.clock_trusted or status.clock_waits is not None
+
+
+def _clock(status: Status) -> str:
+    if not status.clock_trusted:
+        return "not set yet; readings wait until it is"
+    return "right" if status.clock_waits is None else f"not believed yet; {status.clock_waits}"
 
 
 def _begins(meter: MeterStatus, now_ms: int, stream: StreamSection) -> str | None:
@@ -59,6 +79,21 @@ def _begins(meter: MeterStatus, now_ms: int, stream: StreamSection) -> str | Non
         return None
     begin_ms = (now_ms // link_ms + 1) * link_ms
     return f"meter {meter.meter} is read; its stream begins at a link boundary, {recent_time(begin_ms)}"
+
+
+def _hold(meter: MeterStatus) -> str | None:
+    """The last believed and the latest held registers, and the command to run."""
+    if meter.hold is None:
+        return None
+    registers = [
+        f"{one.lane} {kwh(one.believed_mwh)} kWh was believed at "
+        f"{recent_time(one.believed_ms // 1000 * 1000)}, {kwh(one.latest_mwh)} kWh is held"
+        for one in meter.hold.registers
+        if one.believed_mwh is not None and one.believed_ms is not None and one.latest_mwh is not None
+    ]
+    return "; ".join([f"meter {meter.meter}: nothing is sealed", *registers]) + (
+        f": `{meter.hold.command}` shows what to do"
+    )
 
 
 def _store(store: StoreStatus) -> str:

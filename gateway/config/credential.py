@@ -1,11 +1,23 @@
-"""Where a secret's file is: at a path, or in the folder of systemd's credentials."""
+"""A secret's file: at a path, or among systemd's credentials.
+
+The gateway's unit gives it its credentials in a folder of their own. A command that root starts beside the
+unit, such as `gateway doctor`, reads the same ones: from that folder while the unit runs, or else from the
+encrypted files that the unit takes them from.
+"""
 
 from __future__ import annotations
 
 import os
+import subprocess
+from contextlib import suppress
 from pathlib import Path
 
 from gateway.errors import UsageError
+from gateway.host.files import read_private
+
+# systemd.exec(5), "Credentials"; the names of the files are those of systemd/gateway.service.
+_RUNNING = Path("/run/credentials/gateway.service")
+_ENCRYPTED = Path("/etc/credstore.encrypted")
 
 
 def credential_path(named: str | None, usual: str, *, key: str) -> Path | None:
@@ -14,6 +26,8 @@ def credential_path(named: str | None, usual: str, *, key: str) -> Path | None:
     if named is not None and "/" in named:
         return Path(named)
     folder = os.environ.get("CREDENTIALS_DIRECTORY")
+    if folder is None and os.access(_RUNNING, os.R_OK | os.X_OK):
+        folder = str(_RUNNING)
     if folder is None:
         if named is None:
             return None
@@ -23,3 +37,25 @@ def credential_path(named: str | None, usual: str, *, key: str) -> Path | None:
         )
     path = Path(folder) / (named or usual)
     return path if named is not None or path.exists() else None
+
+
+def read_credential(named: str | None, usual: str, what: str, *, key: str) -> tuple[Path, bytes] | None:
+    """The file that `named` stands for, as in `credential_path`, or its encrypted form where root may read
+    that, and its content. None where there is none that this user sees; UsageError where it cannot be read.
+    `what` names the content: "the store's credentials"."""
+    if "CREDENTIALS_DIRECTORY" not in os.environ and "/" not in (named or ""):
+        sealed = _ENCRYPTED / f"gateway.{named or usual}"
+        if not os.access(_RUNNING, os.R_OK | os.X_OK) and os.access(sealed, os.R_OK):
+            return sealed, _decrypted(sealed, named or usual, what)
+    path = credential_path(named, usual, key=key)
+    return None if path is None else (path, read_private(path, what))
+
+
+def _decrypted(sealed: Path, name: str, what: str) -> bytes:
+    with suppress(OSError, subprocess.SubprocessError):
+        command = ["systemd-creds", "decrypt", f"--name={name}", str(sealed), "-"]
+        return subprocess.run(command, capture_output=True, check=True, timeout=30).stdout
+    raise UsageError(
+        f"{what} cannot be decrypted from {sealed}: they were encrypted on another machine or under another"
+        f" name than {name}, or systemd-creds is missing; encrypt them again, as install.sh says"
+    )

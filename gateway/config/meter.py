@@ -3,21 +3,62 @@
 from __future__ import annotations
 
 import json
+from decimal import Decimal
+from math import isfinite
 from pathlib import Path
 from typing import Annotated, Literal, get_args
 
-from pydantic import Field, ValidationInfo, field_validator
+from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
-from gateway.chain.layout import ENERGY
+from gateway.chain.layout import ENERGY, Factor
 from gateway.config.credential import credential_path
 from gateway.config.section import Load, Section, from_the_file
 from gateway.errors import UsageError
+from gateway.meters.modbus.model import MODBUS_PORT
 from gateway.meters.profile import load_profile, profile_ids, similar
 from gateway.meters.secrets import Secrets, read_secrets
 
 LaneName = Literal["import", "export", "power", "count"]
+_HOST = r"^([^\s/:]+|[^\s/]*:[^\s/]*:[^\s/]*)$"
 LANE_NAMES: tuple[LaneName, ...] = get_args(LaneName)
+
+
+_LEAST, _MOST = Decimal("0.000001"), Decimal(100_000)
+
+
+def _as_written(value: object) -> object:
+    """A TOML number as the decimal that was written: 0.1 is a tenth."""
+    number = isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value)
+    return Decimal(repr(value)) if number else value
+
+
+def _for_both(value: object) -> object:
+    """A number for energy and power alike."""
+    return value if isinstance(value, dict | FactorSection) else {"energy": value, "power": value}
+
+
+_Times = Annotated[Decimal, BeforeValidator(_as_written)]
+_RANGE = "a number from 0.000001 to 100000 with at most 6 decimals"
+
+
+class FactorSection(Section):
+    """By what a meter's readings are multiplied: both for current transformers, energy alone where only its
+    registers are in another unit than its profile says."""
+
+    energy: _Times = Field(default=Decimal(1), description=_RANGE)
+    power: _Times = Field(default=Decimal(1), description=_RANGE)
+
+    @field_validator("energy", "power")
+    @classmethod
+    def _in_range(cls, times: Decimal) -> Decimal:
+        if not _LEAST <= times <= _MOST or times % _LEAST:
+            raise ValueError(f"it must be {_RANGE}")
+        return times
+
+    @property
+    def factor(self) -> Factor:
+        return Factor(self.energy, self.power)
 
 
 class TcpLine(Section):
@@ -25,11 +66,19 @@ class TcpLine(Section):
     "rtu" for such a converter. Without `port`, a Modbus meter's is 502."""
 
     host: str = Field(
-        pattern=r"^([^\s/:]+|[^\s/]*:[^\s/]*:[^\s/]*)$",
-        description='a name or address, such as "192.168.1.50"; the port is a key of its own',
+        pattern=_HOST, description='a name or address, such as "192.168.1.50"; the port is a key of its own'
     )
     port: int | None = Field(default=None, ge=1, le=65535, description="a whole number from 1 to 65535")
     framer: Literal["socket", "rtu"] = Field(default="socket", description='"socket" or "rtu"')
+
+
+class UdpLine(Section):
+    """A Modbus meter on the network that is polled in datagrams."""
+
+    host: str = Field(
+        pattern=_HOST, description='a name or address, such as "192.168.1.50"; the port is a key of its own'
+    )
+    port: int = Field(default=MODBUS_PORT, ge=1, le=65535, description="a whole number from 1 to 65535")
 
 
 class SerialLine(Section):
@@ -57,7 +106,17 @@ class MeterSection(Section):
     interval_s: float = Field(
         default=1.0, ge=0.1, le=3600, description="a number of seconds from 0.1 to 3600"
     )
+    factor: Annotated[FactorSection, BeforeValidator(_for_both)] = Field(
+        default=FactorSection(),
+        description="a number such as 40 (current transformers of 200 to 5 A), or a table such as "
+        "{ energy = 0.1 }, with which power stays as it is",
+    )
     unit_id: int = Field(default=1, ge=1, le=247, description="a whole number from 1 to 247")
+    address: str | None = Field(
+        default=None,
+        pattern="^[0-9A-Za-z]{1,32}$",
+        description='the meter\'s number, such as "12345678", where it answers to that only',
+    )
     keys: str | None = Field(
         default=None,
         pattern=r"^(\.{0,2}/.+|[\w.-]+)$",
@@ -66,6 +125,9 @@ class MeterSection(Section):
     )
     tcp: TcpLine | None = Field(
         default=None, description='a table such as { host = "192.168.1.50", port = 502 }'
+    )
+    udp: UdpLine | None = Field(
+        default=None, description='a table such as { host = "192.168.1.50" }, for a Modbus meter'
     )
     serial: SerialLine | None = Field(
         default=None, description='a table such as { device = "/dev/serial/by-id/usb-...", baudrate = 9600 }'
@@ -110,10 +172,14 @@ class MeterSection(Section):
     @field_validator("serial")
     @classmethod
     def _one_connection(cls, serial: SerialLine | None, info: ValidationInfo) -> SerialLine | None:
-        if "tcp" in info.data and (info.data["tcp"] is None) == (serial is None):
-            had = "no connection" if serial is None else "two connections"
+        if "tcp" not in info.data or "udp" not in info.data:
+            return serial  # the mistake in it is told instead
+        given = sum(line is not None for line in (info.data["tcp"], info.data["udp"], serial))
+        if given != 1:
+            had = ("no connection", "", "two connections", "three connections")[given]
             raise PydanticCustomError(
-                "whole", f"has {had}; give it exactly one, tcp = {{ ... }} or serial = {{ ... }}"
+                "whole",
+                f"has {had}; give it exactly one, tcp = {{ ... }} or serial = {{ ... }} (or udp = {{ ... }})",
             )
         return serial
 

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from pydantic import Field, ValidationInfo, field_validator
 
-from gateway.config.credential import credential_path
-from gateway.config.section import Section, from_the_file
+from gateway.config.credential import read_credential
+from gateway.config.section import FilePath, Section, from_the_file
 from gateway.errors import UsageError
-from gateway.host.files import read_private
-from gateway.store.location import Location
+from gateway.store.location import Addressing, Checksums, Location
 
 _KEYS = ("access_key_id", "secret_access_key")
 _FORM = 'two lines, "access_key_id=..." and "secret_access_key=..."'
@@ -34,6 +34,18 @@ class StoreSection(Section):
         'or the name of a systemd credential ("s3")',
     )
 
+    addressing: Addressing | None = Field(
+        default=None,
+        description='"path" or "virtual": whether the bucket\'s name is in the path or in the host name',
+    )
+    checksums: Checksums = Field(
+        default="when_required", description='"when_required", or "when_supported" for a CRC32 with each put'
+    )
+    ca: FilePath | None = Field(
+        default=None, description='the path of a PEM file, such as "/etc/gateway/ca.pem"'
+    )
+    proxy: str | None = Field(default=None, description='an address, such as "http://192.168.1.1:3128"')
+
     @field_validator("url")
     @classmethod
     def _bucket_or_folder(cls, url: str, info: ValidationInfo) -> str:
@@ -45,6 +57,11 @@ class StoreSection(Section):
     def _address(cls, endpoint: str | None, info: ValidationInfo) -> str | None:
         return _location(info.data.get("url", "s3://any"), endpoint).endpoint
 
+    @field_validator("proxy")
+    @classmethod
+    def _proxy_address(cls, proxy: str | None) -> str | None:
+        return _checked(lambda: Location.parse("s3://any", proxy=proxy)).proxy
+
     @field_validator("credentials")
     @classmethod
     def _credentials_path(cls, value: str | None, info: ValidationInfo) -> str | None:
@@ -52,9 +69,13 @@ class StoreSection(Section):
 
 
 def _location(url: str, endpoint: str | None = None) -> Location:
+    return _checked(lambda: Location.parse(url, endpoint))
+
+
+def _checked(parse: Callable[[], Location]) -> Location:
     """The store's own check of its parts, as the ValueError that pydantic expects."""
     try:
-        return Location.parse(url, endpoint)
+        return parse()
     except UsageError as error:
         raise ValueError(str(error)) from None
 
@@ -63,22 +84,29 @@ def location(store: StoreSection) -> Location:
     """The store with its credentials: those that [store] names, or else the systemd credential "s3"; without
     either, boto3 looks for them in its own places.
 
-    UsageError when the file is missing, malformed or open to every user; the error never shows a line of it.
+    UsageError when a file is missing or malformed, and when that of the credentials is open to every user;
+    the error never shows a line of it.
     """
-    path = credential_path(store.credentials, DEFAULT, key="[store] credentials")
-    if path is None:
-        return Location.parse(store.url, store.endpoint, store.region)
-    data = read_private(path, "the store's credentials")
-    try:
-        values = _parse(path, data.decode())
-    except UnicodeDecodeError:
-        raise UsageError(f"{path} does not hold credentials: it must have {_FORM}") from None
+    found = read_credential(store.credentials, DEFAULT, "the store's credentials", key="[store] credentials")
+    values = {} if found is None else _parse(*found)
     return Location.parse(
-        store.url, store.endpoint, store.region, values["access_key_id"], values["secret_access_key"]
+        store.url,
+        store.endpoint,
+        store.region,
+        values.get("access_key_id"),
+        values.get("secret_access_key"),
+        checksums=store.checksums,
+        addressing=store.addressing,
+        ca=store.ca,
+        proxy=store.proxy,
     )
 
 
-def _parse(path: Path, text: str) -> dict[str, str]:
+def _parse(path: Path, data: bytes) -> dict[str, str]:
+    try:
+        text = data.decode()
+    except UnicodeDecodeError:
+        raise UsageError(f"{path} does not hold credentials: it must have {_FORM}") from None
     values: dict[str, str] = {}
     for number, line in enumerate(text.splitlines(), start=1):
         if not line.strip() or line.lstrip().startswith("#"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from pathlib import Path
 
 from gateway.config import MeterSection, secrets_of
@@ -10,7 +11,10 @@ from gateway.host.clock import Clock
 from gateway.meters.capture import Tap
 from gateway.meters.dlms.polled.meter import DlmsMeter
 from gateway.meters.dlms.polled.model import DlmsModel
-from gateway.meters.endpoint import IN_USE, Endpoint, Line, Parity, SerialSettings, Tcp
+from gateway.meters.endpoint import IN_USE, Endpoint, Line, Parity, SerialSettings, Tcp, Udp
+from gateway.meters.factor import Factor, FactoredMeter
+from gateway.meters.iec62056.meter import TextMeter
+from gateway.meters.iec62056.model import TextModel
 from gateway.meters.listener import Listener
 from gateway.meters.modbus.bus import Bus, Framing
 from gateway.meters.modbus.meter import ModbusMeter
@@ -21,7 +25,7 @@ from gateway.meters.profile import Profile, load_profile
 from gateway.meters.reading import Meter
 
 _PARITY: dict[str, Parity] = {"N": "none", "E": "even", "O": "odd"}
-_WITHOUT_KEYS = ("modbus", "sunspec", "sml")
+_WITHOUT_KEYS = ("modbus", "sunspec", "sml", "text", "text-push", "tic")
 
 
 def open_meters(
@@ -31,10 +35,12 @@ def open_meters(
     sends. The folder `state` has the invocation counters of meters that cipher. UsageError as for
     `endpoints`, and where a section lacks the keys that its profile needs."""
     buses: dict[tuple[Endpoint, Framing], Bus] = {}
-    return {
-        section.name: _open(section, endpoint, load_profile(section.profile), clock, buses, tap, state)
-        for section, endpoint in zip(sections, endpoints(sections).values(), strict=True)
-    }
+    found: dict[str, Meter] = {}
+    for section, endpoint in zip(sections, endpoints(sections).values(), strict=True):
+        meter = _open(section, endpoint, load_profile(section.profile), clock, buses, tap, state)
+        factor = Factor(Fraction(section.factor.energy), Fraction(section.factor.power))
+        found[section.name] = meter if factor == Factor() else FactoredMeter(meter, factor)
+    return found
 
 
 def endpoints(sections: tuple[MeterSection, ...]) -> dict[str, Endpoint]:
@@ -68,9 +74,17 @@ def _check_options(section: MeterSection, profile: Profile) -> None:
         for given, option in (
             (section.unit_id != 1, "unit_id (--id)"),
             (framed, 'framer = "rtu" (--rtu)'),
+            (section.udp is not None, "udp (--udp)"),
         ):
             if given:
                 raise UsageError(f"{option} is for Modbus, which {profile.id} does not speak")
+    if section.address is not None and not isinstance(profile.model, TextModel):
+        raise UsageError(f"address is for meters that are asked for text, which {profile.id} is not")
+    if isinstance(profile.model, TextModel) and section.interval_s < profile.model.interval_s:
+        raise UsageError(
+            f"interval_s is {section.interval_s:g}; it must be at least {profile.model.interval_s} for "
+            f"{profile.id}, whose answer takes that long"
+        )
     if section.keys is not None and profile.protocol in _WITHOUT_KEYS:
         raise UsageError(f"keys are for meters that encrypt or need a password, and {profile.id} does not")
 
@@ -102,10 +116,16 @@ def _open(
     model = profile.model
     if isinstance(model, ModbusModel | SunSpecModel):
         line = _bus(section, endpoint, buses)
+        if isinstance(model, ModbusModel):
+            line.allow(model.pace)
         bus = line if tap is None else tap.bus(line)
         if isinstance(model, SunSpecModel):
             return SunSpecMeter(section.name, model, bus, lanes=lanes, device_id=section.unit_id, clock=clock)
         return ModbusMeter(section.name, model, bus, lanes=lanes, device_id=section.unit_id, clock=clock)
+    if isinstance(model, TextModel):
+        return TextMeter(
+            section.name, model, endpoint, lanes=lanes, clock=clock, address=section.address or ""
+        )
     secrets = secrets_of(section)
     if isinstance(model, DlmsModel):
         counter = state / f"{section.name}.counter"
@@ -132,13 +152,17 @@ def _bus(section: MeterSection, endpoint: Endpoint, buses: dict[tuple[Endpoint, 
 
 
 def _endpoint(section: MeterSection, profile: Profile) -> Endpoint:
+    if isinstance(profile.model, ModbusModel) and profile.model.udp and section.udp is None:
+        raise UsageError(f"{profile.id} answers over UDP only: give udp (--udp) instead")
     if section.tcp is not None:
         port = section.tcp.port or profile.tcp_port
         if port is None:
             raise UsageError("tcp needs the port at which the meter is reached")
         return Tcp(section.tcp.host, port)
+    if section.udp is not None:
+        return Udp(section.udp.host, section.udp.port)
     line, default = section.serial, profile.serial
-    assert line is not None  # the configuration has exactly one of the two
+    assert line is not None  # the configuration has exactly one of the three
     if default is None:
         raise UsageError(f"{profile.id} is reached over the network: give tcp instead of serial")
     settings = SerialSettings(

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import errno
+import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
+from urllib.parse import quote
 
 import aiohttp
 from pydantic import TypeAdapter, ValidationError
 
 from gateway.control.documents import (
+    AcceptAnswer,
+    AcceptRequest,
     ErrorAnswer,
     GrantAnswer,
     GrantRecordStatus,
     GrantRequest,
     GrantStatus,
     MeterConsent,
+    ReadingStatus,
     Status,
 )
 from gateway.errors import GatewayError, Unavailable
@@ -34,6 +40,26 @@ class ControlClient:
     async def status(self) -> Status:
         """The status of all parts of the gateway."""
         return await self._ask(TypeAdapter(Status), "GET", "/status")
+
+    async def readings(self) -> tuple[ReadingStatus, ...]:
+        """What each meter showed when it was last read."""
+        return await self._ask(TypeAdapter(tuple[ReadingStatus, ...]), "GET", "/readings")
+
+    async def readings_if_running(self) -> tuple[ReadingStatus, ...]:
+        """As `readings`; none where no gateway runs. Unavailable only where this user may not ask."""
+        try:
+            return await self.readings()
+        except Unavailable:
+            if self._open():
+                return ()
+            raise
+
+    def _open(self) -> bool:
+        """Whether this user may use the socket, or there is none."""
+        try:
+            return not self._socket.exists() or os.access(self._socket, os.R_OK | os.W_OK)
+        except PermissionError:
+            return False
 
     async def grants(self) -> tuple[GrantStatus | GrantRecordStatus, ...]:
         """All grants, revoked ones too."""
@@ -54,6 +80,11 @@ class ControlClient:
     async def confirm_ledger(self) -> Status:
         """Vouch for the ledger: no unit is in doubt any longer. The status afterwards."""
         return await self._ask(TypeAdapter(Status), "DELETE", "/doubts")
+
+    async def accept(self, meter: str, request: AcceptRequest) -> AcceptAnswer:
+        """End a meter's hold as its owner decided."""
+        form = TypeAdapter(AcceptAnswer)
+        return await self._ask(form, "POST", f"/meters/{quote(meter, '')}/accept", request.model_dump())
 
     async def _ask(
         self, form: TypeAdapter[T], method: str, path: str, body: dict[str, Any] | None = None
@@ -76,11 +107,18 @@ class ControlClient:
                 "update whichever is older"
             ) from None
 
+    def _group(self) -> str:
+        """The group that may use the socket: its own, or its folder's where the folder is closed too."""
+        for path in (self._socket, self._socket.parent):
+            with suppress(OSError, KeyError):
+                return path.group()
+        return "gateway"
+
     def _unavailable(self, error: Exception) -> Unavailable:
         if isinstance(error, OSError) and error.errno == errno.EACCES:  # aiohttp's, not a PermissionError
             return Unavailable(
-                f"the gateway's socket {self._socket} is closed to this user: use sudo, or run as user "
-                "gateway"
+                f"the gateway's socket {self._socket} is closed to this user: use sudo, or join the group "
+                f"{self._group()} (sudo usermod -aG {self._group()} YOU, and log in again)"
             )
         return Unavailable(
             f"no gateway answers at {self._socket}: start it (systemctl start gateway, or gateway run), "

@@ -29,6 +29,9 @@ Base64 = Annotated[
 ]
 
 
+HoldChoice = Literal["exchange", "correction", "before"]
+
+
 class Document(BaseModel):
     """A JSON object."""
 
@@ -44,6 +47,43 @@ class StoreStatus(Document):
     waiting: int
 
 
+class HeldRegisterStatus(Document):
+    """One lane of a meter whose readings are held: the last believed register (mWh), and the first and the
+    latest held one, each with its time; the fields are left out where there is none."""
+
+    lane: str
+    believed_mwh: int | None = None
+    believed_ms: int | None = None
+    first_mwh: int | None = None
+    first_ms: int | None = None
+    latest_mwh: int | None = None
+    latest_ms: int | None = None
+    counts_mwh: dict[HoldChoice, int] = {}
+    """What each choice counts from the last believed register to the latest held one."""
+
+
+class HoldStatus(Document):
+    """What is held of a meter's readings, for its owner to decide on."""
+
+    kind: str
+    """What began it: the register "fell" or "rose", or an "other" meter's serial number came."""
+    since_ms: int
+    registers: tuple[HeldRegisterStatus, ...]
+    command: str
+    """The command that shows what each choice means."""
+
+
+class ScaleStatus(Document):
+    """How a meter's registers differ from its power over time: what both say, the factor that corrects the
+    registers, as the configuration has it, and all of this as a sentence."""
+
+    seconds: int
+    power_mwh: int
+    registers_mwh: int
+    factor: str
+    sentence: str
+
+
 class MeterStatus(Document):
     """A meter and its stream. The fields about a stream are left out where none has begun."""
 
@@ -55,11 +95,33 @@ class MeterStatus(Document):
     error: str | None
     held: str | None
     """Since when and why its readings are held."""
+    sealing: bool
+    """Whether what is read is being sealed, or will be from the stream's first unit on."""
+    hold: HoldStatus | None = None
+    """The registers that are held; left out while its readings are believed."""
+    scale: ScaleStatus | None = None
+    """Left out unless its registers and its power steadily differ by a power of ten."""
+    sealed_ahead: str | None = None
+    """Until when nothing is sealed, where its last sealed unit lies in the future."""
     stream: str | None
     start_ms: int | None = None
     sealed_until_ms: int | None = None
     chunked_until_ms: int | None = None
     chunks: int = 0
+
+
+class ReadingStatus(Document):
+    """What a meter showed when it was last read in this run; `registers` is None where it has not been."""
+
+    meter: str
+    wall_ns: int | None = None
+    age_ns: int | None = None
+    registers: dict[str, int] | None = Field(default=None, repr=False)
+    """By lane: energy in mWh, power in W."""
+    meter_time_ns: int | None = None
+    """Its own clock then, where it sends it."""
+    error: str | None = None
+    """What has kept it from being read since."""
 
 
 class DoubtStatus(Document):
@@ -86,11 +148,40 @@ class Status(Document):
     incarnation: int
     now_ms: int
     clock_trusted: bool
+    clock_waits: str | None = None
+    """Why readings wait for the clock; None while they do not."""
     store: StoreStatus
     meters: tuple[MeterStatus, ...]
     faults: tuple[str, ...] = ()
     """What else is wrong, with the store's heads and with grants, a sentence each."""
     doubts: tuple[DoubtStatus, ...] = ()
+
+
+class AcceptRequest(Document):
+    """The owner's decision on held readings. `seen_mwh` are the first held registers that it was shown, by
+    lane: if others are held by now, nothing is decided."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    choice: HoldChoice
+    seen_mwh: dict[str, int]
+
+    @classmethod
+    def parse(cls, value: Any) -> Self:
+        """The request in decoded JSON; UsageError says what is missing or wrong in it."""
+        if not isinstance(value, dict):
+            raise UsageError("the request is not a JSON object")
+        try:
+            return cls.model_validate(value)
+        except ValidationError as error:
+            raise UsageError(_sentence(error, "the request")) from None
+
+
+class AcceptAnswer(Document):
+    """What was decided, as a sentence, and the meter's state."""
+
+    decision: str
+    meter: MeterStatus
 
 
 class GrantRecordStatus(Document):
@@ -335,12 +426,12 @@ class Consent:
         return not (self.provider or self.pooled or self.uncounted)
 
 
-def _sentence(error: ValidationError) -> str:
-    """The first thing that is wrong with a grant request."""
+def _sentence(error: ValidationError, what: str = "the grant request") -> str:
+    """The first thing that is wrong with a request."""
     first = error.errors(include_url=False, include_input=False, include_context=False)[0]
     name = ".".join(map(str, first["loc"]))
     if first["type"] == "missing":
-        return f'the grant request lacks "{name}"'
+        return f'{what} lacks "{name}"'
     if first["type"] == "extra_forbidden":
-        return f'the grant request has an unknown field "{name}"'
-    return f'the grant request\'s "{name}" is invalid: {first["msg"][:1].lower()}{first["msg"][1:]}'
+        return f'{what} has an unknown field "{name}"'
+    return f'{what}\'s "{name}" is invalid: {first["msg"][:1].lower()}{first["msg"][1:]}'

@@ -5,10 +5,13 @@
 - `line`           the steps of one meter's data, in order
 - `sealer`         turns one meter's readings into durable ciphertexts
 - `register_log`   logs what a meter's registers did
+- `clock_watch`    watches the wall clock: steps, and waits for it
 - `chunker`        closes chunks
 - `issuer`         issues the tokens of closed windows
 - `pager`          makes the pages of days and months that are over
 - `publisher`      sends the outbox to the store
+- `readback`       reads what was sent back, and sends again what the store has lost
+- `watched`        the store, with what it was asked and has not answered
 - `rollback`       detects a ledger that is behind the store
 - `found`          takes grants over that the store holds and the ledger does not know
 - `doubts`         units that another copy of the ledger may have sealed: their tokens wait

@@ -1,29 +1,38 @@
-"""The control API: JSON over HTTP on a Unix socket, for the gateway's user and root only.
+"""The control API: JSON over HTTP on a Unix socket, for root, the gateway's user and, where it has a group of
+its own, that group.
 
     GET    /status            the status of all parts
+    GET    /readings          what each meter showed when it was last read
     GET    /grants            all grants
     POST   /grants            make one; if the consent check finds something, only with "confirmed"; the first
                               to a card only with its fingerprint; with "dry_run" only say what is found
     DELETE /grants/<id hex>   revoke one
     GET    /consent           what each provider, and all together, could derive beyond their grants
+    POST   /meters/<name>/accept   the owner's decision on a meter's held readings
     DELETE /doubts            the owner vouches for the ledger: no unit is in doubt any longer
 
-The documents are those of `gateway.control.documents`. An error is answered with an ErrorAnswer and status
-400, 503 or HTTP's own.
+GET /status has the registers of held readings: they are personal data, which the socket's owner may see and
+no log has. The documents are those of `gateway.control.documents`. An error is answered with an ErrorAnswer
+and status 400, 503 or HTTP's own.
 """
 
 from __future__ import annotations
 
 import asyncio
+import grp
 import os
+import pwd
 import socket
-from collections.abc import Awaitable, Callable, Iterable
+import stat
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from aiohttp import web
 
 from gateway.control.documents import (
+    AcceptAnswer,
+    AcceptRequest,
     ConsentStatus,
     Document,
     ErrorAnswer,
@@ -33,12 +42,14 @@ from gateway.control.documents import (
     GrantStatus,
     MeterConsent,
     OfferStatus,
+    ReadingStatus,
     Status,
     StrangerStatus,
 )
 from gateway.daemon.granter import Granter
 from gateway.daemon.grants import AnyGrant, GrantBook, ServedGrant
 from gateway.daemon.issuer import Issuer
+from gateway.daemon.line import Line
 from gateway.errors import GatewayError, Unavailable, UsageError
 from gateway.ledger.ledger import Ledger
 from gateway.ledger.records import Stream
@@ -68,24 +79,30 @@ class Control:
         granter: Granter,
         issuer: Issuer,
         status: Callable[[], Awaitable[Status]],
+        readings: Callable[[], Iterable[ReadingStatus]],
+        lines: Mapping[str, Line],
     ) -> None:
         self._ledger = ledger
         self._grants = grants
         self._granter = granter
         self._issuer = issuer
         self._status = status
+        self._readings = readings
+        self._lines = lines
 
     async def serve(self, path: Path) -> None:
-        """Answer at the socket `path` until cancelled. A socket that an earlier run left behind is
-        replaced."""
+        """Answer at the socket `path` until cancelled. A socket that an earlier run left behind is replaced;
+        UsageError for one at which another gateway answers."""
         app = web.Application(middlewares=[_errors])
         app.add_routes(
             [
                 web.get("/status", self._get_status),
+                web.get("/readings", self._get_readings),
                 web.get("/grants", self._get_grants),
                 web.post("/grants", self._post_grant),
                 web.delete("/grants/{id}", self._delete_grant),
                 web.get("/consent", self._get_consent),
+                web.post("/meters/{name}/accept", self._post_accept),
                 web.delete("/doubts", self._delete_doubts),
             ]
         )
@@ -101,6 +118,9 @@ class Control:
     async def _get_status(self, request: web.Request) -> web.Response:
         return _answer(await self._status())
 
+    async def _get_readings(self, request: web.Request) -> web.Response:
+        return _answers(self._readings())
+
     async def _get_grants(self, request: web.Request) -> web.Response:
         streams = await self._ledger.streams()
         return _answers(
@@ -108,11 +128,7 @@ class Control:
         )
 
     async def _post_grant(self, request: web.Request) -> web.Response:
-        try:
-            body = await request.json()
-        except (ValueError, LookupError, RecursionError):  # a LookupError where its charset is unknown
-            raise UsageError("the grant request is not JSON") from None
-        wanted = GrantRequest.parse(body)
+        wanted = GrantRequest.parse(await _json(request, "the grant request"))
         cards, new = wanted.read_cards(), wanted.new_grant()
         stream = await self._stream(wanted.meter)
         made, consent = await self._granter.new(
@@ -148,6 +164,15 @@ class Control:
             ) from None
         return _answer(self._grant(await self._granter.revoke(grant_id)))
 
+    async def _post_accept(self, request: web.Request) -> web.Response:
+        name = request.match_info["name"]
+        wanted = AcceptRequest.parse(await _json(request, "the request"))
+        if name not in self._lines:
+            raise UsageError(f"there is no meter {name!r}; the meters are {', '.join(self._lines)}")
+        decision = await self._lines[name].accept(wanted.choice, wanted.seen_mwh)
+        (meter,) = [one for one in (await self._status()).meters if one.meter == name]
+        return _answer(AcceptAnswer(decision=decision, meter=meter))
+
     async def _delete_doubts(self, request: web.Request) -> web.Response:
         await self._issuer.confirm_ledger()
         return _answer(await self._status())
@@ -173,7 +198,34 @@ class Control:
         raise UsageError(f"meter {meter!r} has no stream; meters with a stream: {names}")
 
 
+def check_free(path: Path) -> None:
+    """UsageError unless a control socket can be opened at `path`: nothing is there, or a socket that nobody
+    serves any longer."""
+    with socket.socket(socket.AF_UNIX) as asking:
+        asking.setblocking(False)  # it is served also where more wait to be answered than fit
+        try:
+            asking.connect(str(path))
+        except FileNotFoundError:
+            return
+        except ConnectionRefusedError:  # by a file of any other kind too
+            if stat.S_ISSOCK(path.lstat().st_mode):
+                return
+            raise _not_opened(path, "there is a file of another kind") from None
+        except BlockingIOError:
+            pass
+        except OSError as error:
+            raise _not_opened(path, error.strerror) from None
+    raise UsageError(
+        f"another gateway answers at the control socket {path}: stop it, or give this one a socket of its own"
+    )
+
+
+def _not_opened(path: Path, why: str | None) -> UsageError:
+    return UsageError(f"the control socket {path} cannot be opened: {why}")
+
+
 def _listen(path: Path) -> socket.socket:
+    check_free(path)
     listener = socket.socket(socket.AF_UNIX)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -181,10 +233,27 @@ def _listen(path: Path) -> socket.socket:
         # Before bind: between bind and a later chmod anybody could connect.
         os.fchmod(listener.fileno(), 0o600)
         listener.bind(str(path))
+        if _own_group():
+            path.chmod(0o660)
     except OSError as error:
         listener.close()
-        raise UsageError(f"the control socket {path} cannot be opened: {error.strerror}") from None
+        raise _not_opened(path, error.strerror) from None
     return listener
+
+
+def _own_group() -> bool:
+    """Whether the process's group is its user's own, such as gateway's, and not one of all users."""
+    try:
+        return grp.getgrgid(os.getegid()).gr_name == pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:
+        return False
+
+
+async def _json(request: web.Request, what: str) -> object:
+    try:
+        return await request.json()
+    except (ValueError, LookupError, RecursionError):  # a LookupError where its charset is unknown
+        raise UsageError(f"{what} is not JSON") from None
 
 
 def _answer(document: Document, status: int = 200) -> web.Response:

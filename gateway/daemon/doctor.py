@@ -7,23 +7,40 @@ import os
 import secrets
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from pathlib import Path
 
 from gateway.config import Config, MeterSection, location
 from gateway.config.wiring import endpoints, explained, open_meters
-from gateway.errors import GatewayError, LedgerError, NotMigrated, UsageError
+from gateway.control.client import ControlClient
+from gateway.control.documents import ReadingStatus
+from gateway.errors import (
+    GatewayError,
+    LedgerError,
+    MeterError,
+    NotMigrated,
+    StoreDenied,
+    Unavailable,
+    UsageError,
+)
 from gateway.host.clock import SystemClock
 from gateway.ledger.ledger import Ledger
 from gateway.meters.reading import Plausibility
 from gateway.store.opening import open_bucket
+from gateway.stream.fetch import first_key
+
+_PROBE = "v1/doctor"
+_LEAST_ROOM = 4 << 20  # bytes: SQLite's write-ahead log alone takes as much
 
 
 @dataclass(frozen=True, slots=True)
 class Diagnosis:
-    """The result for one part: whether it is in order, and a sentence."""
+    """The result for one part: whether it is in order, and a sentence. `sealing` is False where readings are
+    not sealed until the part is in order."""
 
     part: str
     ok: bool
     sentence: str
+    sealing: bool = True
 
 
 async def examine(config: Config) -> AsyncIterator[Diagnosis]:
@@ -44,7 +61,7 @@ def _clock(config: Config) -> Diagnosis:
         "not synchronised, so readings wait and nothing is sealed: make sure that the machine reaches a time "
         'server (timedatectl status), or set clock.source = "host" if something else keeps this clock right'
     )
-    return Diagnosis("clock", False, advice)
+    return _stops("clock", advice)
 
 
 async def _root(config: Config) -> Diagnosis:
@@ -57,15 +74,15 @@ async def _root(config: Config) -> Diagnosis:
 
         health = await inspect(config.trust.tcti)
     except ImportError:
-        return Diagnosis("TPM", False, "its libraries are not installed; run provisioning/install.sh")
+        return _stops("TPM", "its libraries are not installed; run provisioning/install.sh")
     except GatewayError as error:
-        return Diagnosis("TPM", False, str(error))
+        return _stops("TPM", str(error))
     what = f"{health.manufacturer}, firmware {health.firmware}, TPM 2.0 revision {health.revision}"
     if health.missing:
         missing = ", ".join(health.missing)
-        return Diagnosis("TPM", False, f"{what}, lacks {missing}: the gateway cannot use this model")
+        return _stops("TPM", f"{what}, lacks {missing}: the gateway cannot use this model")
     if health.lockout:
-        return Diagnosis("TPM", False, f"{what}, in lockout: run tpm2_dictionarylockout --clear-lockout")
+        return _stops("TPM", f"{what}, in lockout: run tpm2_dictionarylockout --clear-lockout")
     return Diagnosis("TPM", True, what)
 
 
@@ -74,16 +91,34 @@ async def _meters(config: Config) -> AsyncIterator[Diagnosis]:
         endpoints(config.meter)
     except UsageError as error:
         for sentence in str(error).splitlines():
-            yield Diagnosis("meters", False, sentence)
+            yield _stops("meters", sentence)
+        return
+    try:
+        running = {one.meter: one for one in await ControlClient(config.gateway.socket).readings_if_running()}
+    except Unavailable as error:
+        yield Diagnosis("meters", False, str(error))
         return
     for section in config.meter:
         part = f"meter {section.name}"
+        if section.name in running:
+            yield _read_by_the_gateway(part, running[section.name])
+            continue
         try:
             probe = await _probe(section, config)
         except GatewayError as error:
-            yield Diagnosis(part, False, _about(part, str(explained(error))))
+            yield _stops(part, _about(part, str(explained(error))))
         else:
             yield Diagnosis(part, probe.plausible, _about(part, probe.sentence))
+
+
+def _read_by_the_gateway(part: str, reading: ReadingStatus) -> Diagnosis:
+    """The running gateway's own word on a meter: its port is not this process's to open."""
+    if reading.error is not None:
+        return _stops(part, _about(part, str(explained(MeterError(reading.error)))))
+    if reading.registers is None or reading.age_ns is None:
+        return Diagnosis(part, True, "the running gateway waits for its first reading")
+    told = ", ".join(reading.registers)
+    return Diagnosis(part, True, f"read by the running gateway {reading.age_ns / 1e9:.0f} s ago: {told}")
 
 
 async def _probe(section: MeterSection, config: Config) -> Plausibility:
@@ -108,9 +143,11 @@ async def _ledger(config: Config) -> Diagnosis:
     if not await asyncio.to_thread(path.exists):
         parent = config.gateway.state
         if not await asyncio.to_thread(os.access, parent if parent.exists() else parent.parent, os.W_OK):
-            return Diagnosis(
-                "ledger", False, f"{parent} cannot be written by this user: use sudo, or run as user gateway"
+            return _stops(
+                "ledger", f"{parent} cannot be written by this user: use sudo, or run as user gateway"
             )
+        if (full := _full(parent)) is not None:
+            return _stops("ledger", full)
         return Diagnosis("ledger", True, f"none yet; the first run creates {path}")
     try:
         ledger = await Ledger.open(path, reading=True)
@@ -123,11 +160,11 @@ async def _ledger(config: Config) -> Diagnosis:
     except NotMigrated as error:  # expected after an update, until the gateway has started again
         return Diagnosis("ledger", True, str(error))
     except LedgerError as error:
-        return Diagnosis("ledger", False, str(error))
+        return _stops("ledger", str(error))
     if wrong is not None:
-        return Diagnosis(
-            "ledger", False, f"{path} is damaged: {wrong}. Stop the gateway and restore the latest backup"
-        )
+        return _stops("ledger", f"{path} is damaged: {wrong}. Stop the gateway and restore the latest backup")
+    if (full := _full(path.parent)) is not None:
+        return _stops("ledger", full)
     if doubts:
         return Diagnosis(
             "ledger",
@@ -138,19 +175,51 @@ async def _ledger(config: Config) -> Diagnosis:
     return Diagnosis("ledger", True, f"intact; {waiting} objects wait to be sent")
 
 
+def _full(folder: Path) -> str | None:
+    """A sentence where the disk that holds `folder`, or will, has no room; None where it has."""
+    while not folder.exists():
+        folder = folder.parent
+    free = os.statvfs(folder)
+    if (room := free.f_bavail * free.f_frsize) >= _LEAST_ROOM:
+        return None
+    return (
+        f"the disk of {folder} is full ({room >> 20} MiB are free): nothing more can be sealed; free some "
+        "space on it"
+    )
+
+
+def _stops(part: str, sentence: str) -> Diagnosis:
+    """What is wrong with a part without which nothing is sealed."""
+    return Diagnosis(part, False, sentence, sealing=False)
+
+
 async def _store(config: Config) -> Diagnosis:
-    """Put, get and delete a small object, as the gateway does."""
-    key, data = f"v1/doctor-{secrets.token_hex(8)}", secrets.token_bytes(32)
+    """List, put and get a small object, as the gateway does. It stays, since the gateway needs no right to
+    delete."""
+    url, unseen = config.store.url, ""
     try:
-        bucket = open_bucket(location(config.store))
+        place = await asyncio.to_thread(location, config.store)
+        if place.access_key is None and config.store.credentials is None and os.geteuid() != 0:
+            unseen = ". Of the unit's credential s3 only root sees what it holds: sudo gateway doctor"
+        bucket = open_bucket(place)
         try:
-            await bucket.put(key, data)
-            same = await bucket.get(key) == data
-            await bucket.delete(key)
+            await first_key(bucket, _PROBE)
+            data = secrets.token_bytes(32)
+            keeps_first = await bucket.keeps_first(_PROBE, data)
+            same = await bucket.get(_PROBE) == data
         finally:
             await bucket.aclose()
+    except StoreDenied as error:
+        return Diagnosis("store", False, f"{error}{unseen if url.startswith('s3:') else ''}")
     except GatewayError as error:
         return Diagnosis("store", False, str(error))
     if not same:
-        return Diagnosis("store", False, f"{config.store.url} returned other bytes than were put")
-    return Diagnosis("store", True, f"{config.store.url}: put, get and delete work")
+        return Diagnosis("store", False, f"{url} returned other bytes than were put")
+    if keeps_first:
+        return Diagnosis("store", True, f"{url}: list, put and get work")
+    return Diagnosis(
+        "store",
+        True,
+        f"{url}: list, put and get work; the server does not support If-None-Match, so the gateway looks"
+        " before each put",
+    )

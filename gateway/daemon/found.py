@@ -33,6 +33,7 @@ def descriptor_of(stream: Stream, root: Root) -> Descriptor:
         start=stream.start,
         signing_key=root.public_key,
         assurance=root.assurance,
+        factor=stream.factor,
     )
 
 

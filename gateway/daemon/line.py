@@ -21,6 +21,7 @@ from gateway.daemon.sealer import Sealer
 from gateway.errors import LedgerError, TrustError
 from gateway.host.clock import Clock, unix_ms
 from gateway.host.fault_log import FaultLog
+from gateway.intervals.hold import Choice
 from gateway.ledger.ledger import Ledger
 from gateway.ledger.records import ChunkEntry, Outgoing, Stream
 from gateway.trust.root import Root
@@ -29,6 +30,7 @@ from gateway.wire import names
 from gateway.wire.stream import Head
 
 _log = logging.getLogger(__name__)
+_LAST_COMMIT_S = 4.0
 _REGAINED_AT_ONCE = 3600  # far below what the sampler keeps of each unit
 
 
@@ -76,6 +78,7 @@ class Line:
         self.sealer = sealer
         self._finisher = finisher
         self._clock = clock
+        self._busy = asyncio.Lock()
         self._faults = FaultLog(
             clock,
             _log.error,
@@ -99,7 +102,8 @@ class Line:
             await self.commit()
 
     async def run(self, commit_seconds: float) -> None:
-        """Commit every `commit_seconds` until cancelled, and then once more. A fault of the ledger or the TPM
+        """Commit every `commit_seconds` until cancelled, and then once more, unless that takes seconds: then
+        the energy of the readings since is in the next run's first reading. A fault of the ledger or the TPM
         is logged, and the next commit tries again."""
         commit: asyncio.Task[None] | None = None
         try:
@@ -108,17 +112,29 @@ class Line:
                 commit = asyncio.create_task(self.commit())
                 await asyncio.shield(commit)
         finally:
-            if commit is not None:
-                await commit
-            await self.commit()
+            try:
+                async with asyncio.timeout(_LAST_COMMIT_S):
+                    if commit is not None:
+                        await commit
+                    await self.commit()
+            except TimeoutError:
+                _log.error(
+                    "meter %s: the last units are not durable: the TPM or the disk hangs", self.sealer.meter
+                )
 
     async def commit(self) -> None:
         """Take the gathered readings through all steps, as far as they go by now."""
-        try:
-            await self.sealer.seal_gathered()
-            if self.sealer.stream is not None:
-                await self._finisher.advance(self.sealer.stream)
-        except (LedgerError, TrustError) as error:
-            self._faults.report(str(error))
-        else:
-            self._faults.clear(f"meter {self.sealer.meter}: units are durable again")
+        async with self._busy:
+            try:
+                await self.sealer.seal_gathered()
+                if self.sealer.stream is not None:
+                    await self._finisher.advance(self.sealer.stream)
+            except (LedgerError, TrustError) as error:
+                self._faults.report(str(error))
+            else:
+                self._faults.clear(f"meter {self.sealer.meter}: sealing goes on, units are durable again")
+
+    async def accept(self, choice: Choice, seen: Mapping[str, int]) -> str:
+        """End the meter's hold as its owner decided: see `Sealer.accept`."""
+        async with self._busy:
+            return await self.sealer.accept(choice, seen)

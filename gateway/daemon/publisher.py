@@ -26,7 +26,8 @@ T = TypeVar("T")
 class Publisher:
     """The task that empties the outbox. It first lets `rollback` compare the store with the ledger.
 
-    `answered_ms` is the Unix time (ms) of the store's last answer."""
+    `answered_ms` is the Unix time (ms) of the store's last answer; `compared` is true once the store is known
+    not to be ahead of the ledger."""
 
     def __init__(self, ledger: Ledger, bucket: Bucket, clock: Clock, rollback: RollbackCheck) -> None:
         self._ledger = ledger
@@ -34,6 +35,7 @@ class Publisher:
         self._clock = clock
         self._rollback = rollback
         self.answered_ms: int | None = None
+        self.compared = False
         self._faults = FaultLog(clock, _log.warning, _log.warning, "sending is paused, nothing is lost: ")
 
     @property
@@ -43,14 +45,14 @@ class Publisher:
 
     async def run(self) -> None:
         """Send until cancelled. StoreAhead when the store holds more than the ledger knows."""
-        compared = False
+        self.compared = False
         pause = _FIRST_PAUSE_S
         while True:
             try:
-                asked = not compared
-                if not compared:
+                asked = not self.compared
+                if asked:
                     await self._rollback.compare()
-                    compared = True
+                    self.compared = True
                 sent = await self._send()
                 if self.fault is not None:
                     self._faults.clear(f"sending resumes; {await self._ledger.backlog()} objects wait")
@@ -80,26 +82,28 @@ class Publisher:
     async def _send(self) -> int:
         """Send the next objects, and return how many. What was sent is confirmed, whatever follows."""
         sent: list[int] = []
+        others: list[int] = []
         try:
             for queued in await self._ledger.outbox(_BATCH):
-                await self._put(queued)
-                sent.append(queued.id)
+                (sent if await self._put(queued) else others).append(queued.id)
         except BaseException:
             with contextlib.suppress(LedgerError):  # then they are sent again, which is harmless
-                await self._ledger.confirm(sent)
+                await self._ledger.confirm(sent, unix_ms(self._clock), others)
             raise
-        if sent:
-            await self._ledger.confirm(sent)
-        return len(sent)
+        if sent or others:
+            await self._ledger.confirm(sent, unix_ms(self._clock), others)
+        return len(sent) + len(others)
 
-    async def _put(self, queued: Queued) -> None:
+    async def _put(self, queued: Queued) -> bool:
+        """Send an object; False if the store has another in its place, which stays."""
         _, key, data = queued.object
         try:
             await self._bucket.put(key, data, replace=queued.object.replaces)
         except KeyTaken:
             if await self._rollback.settle(queued):
-                return
+                return False
             try:
                 await self._bucket.put(key, data, replace=True)
             except KeyTaken as error:
                 raise StoreDenied(str(error)) from None
+        return True

@@ -30,6 +30,14 @@ class Regained:
         self._registers: dict[str, int] = {}
         self._before: dict[str, int] = {}
 
+    @property
+    def end(self) -> int:
+        """The unit after the last one added; 0 before."""
+        if not self._parts:
+            return 0
+        first, lanes = self._parts[-1]
+        return first + len(lanes["count"])
+
     def add(self, first: int, lanes: dict[str, NDArray[np.int64]]) -> None:
         """Add consecutive units from `first` on: the plaintexts of each lane."""
         lanes = dict(lanes)

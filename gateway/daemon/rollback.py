@@ -50,6 +50,10 @@ class RollbackCheck:
         """A sentence for each stream whose head in the store was found to have gone back."""
         return list(self._went_back.values())
 
+    def went_back(self, stream: Stream) -> bool:
+        """Whether the stream's head in the store was found to have gone back."""
+        return stream.id in self._went_back
+
     async def compare(self) -> None:
         """Read every stream's grants and head back. Grants that the ledger does not know are taken into it;
         a head that has gone back is noted. StoreAhead if the ledger does not know the chunk that the head

@@ -9,24 +9,27 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Hashable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 
 import numpy as np
 
 from gateway.chain.keys import STREAM_BYTES
-from gateway.chain.layout import LANES, Layout
+from gateway.chain.layout import LANES, NO_FACTOR, Factor, Layout
 from gateway.chain.seal import LinkWords, seal, words_under
+from gateway.daemon.clock_watch import ClockWatch, Moment
 from gateway.daemon.register_log import RegisterLog
 from gateway.errors import UsageError
-from gateway.host.clock import Clock
+from gateway.host.clock import Clock, unix_ms
 from gateway.host.fault_log import FaultLog
 from gateway.intervals.backfill import plausible
+from gateway.intervals.clock_check import STEP_NS
+from gateway.intervals.hold import Choice, Hold, RegisterEvent
 from gateway.intervals.sampler import Sampler, Units
+from gateway.intervals.scale import Scale, ScaleCheck
 from gateway.intervals.state import SamplerState
-from gateway.intervals.validation import RegisterEvent
 from gateway.ledger.ledger import Ledger
-from gateway.ledger.records import Outgoing, Sealed, Stream
+from gateway.ledger.records import AuditEntry, Outgoing, Sealed, Stream
 from gateway.meters.reading import Reading
 from gateway.trust.keyring import KeyRing
 from gateway.trust.root import Root
@@ -49,18 +52,24 @@ class Sealer:
         ledger: Ledger,
         root: Root,
         clock: Clock,
+        watch: ClockWatch,
         rings: dict[bytes, KeyRing],
         incarnation: int,
         rollover: Mapping[str, int],
+        factor: Factor = NO_FACTOR,
     ) -> None:
-        """`rollover` is the meter's own mapping, `Meter.rollover`."""
+        """`rollover` is the meter's own mapping, `Meter.rollover`; `factor` is what its readings were
+        multiplied by."""
+        self._factor = factor
         self.meter = meter
         self._stream: Stream | None = None
-        self._layout = layout
-        self._lanes = lanes
+        self.layout = layout
+        self.lanes = lanes
         self._ledger = ledger
         self._root = root
         self._clock = clock
+        self._watch = watch
+        self._waits_until: int | None = None  # the end of the last sealed unit (ns), where it lies ahead
         self._rings = rings
         self._incarnation = incarnation
         self._rollover = rollover
@@ -71,6 +80,9 @@ class Sealer:
         self._units: Units | None = None  # out of the sampler, not in the ledger yet
         self._sealed: list[Sealed] = []  # their ciphertexts: sealed once, saved again until durable
         self._events: deque[RegisterEvent] = deque(maxlen=1000)  # not in the audit log yet
+        self._milestone: Hashable = None  # of the hold, as the saved state has it
+        self._decided: AuditEntry | None = None  # by the owner, not in the audit log yet
+        self._scale = ScaleCheck()
         self._registers = RegisterLog(meter, ledger, clock)
         self._lanes_missing = FaultLog(clock, _log.warning, _log.info)
 
@@ -89,26 +101,70 @@ class Sealer:
         event = self._sampler.held
         if event is None:
             return None
-        since = datetime.fromtimestamp(event.unit * self._layout.unit_ms / 1000, UTC)
+        since = datetime.fromtimestamp(event.unit * self.layout.unit_ms / 1000, UTC)
         return f"{self._registers.sentence(event)} (since {since:%Y-%m-%d %H:%M:%S} UTC)"
+
+    @property
+    def scale(self) -> Scale | None:
+        """How the meter's registers differ from its power over time, while they steadily do."""
+        return self._scale.found
+
+    @property
+    def hold(self) -> Hold | None:
+        """The registers that are held and the last believed ones; None while readings are believed."""
+        return self._sampler.hold
+
+    async def accept(self, choice: Choice, seen: Mapping[str, int]) -> str:
+        """End the hold as the owner decided, by `gateway.intervals.validation.Validator.accept`; the decision
+        as a sentence, which is durable in the audit log once this returns. `seen` are the first held
+        registers that the owner was shown (mWh, by lane).
+
+        UsageError where nothing is held, or the held registers are others by now. LedgerError and TrustError
+        where the decision is not durable yet: the next `seal_gathered` tries again."""
+        hold = self._sampler.hold
+        if hold is None or self.stream is None:
+            raise UsageError(f"meter {self.meter}: no reading is held, so there is nothing to accept")
+        if {lane.lane: lane.first.register for lane in hold.lanes if lane.first is not None} != seen:
+            raise UsageError(
+                f"meter {self.meter}: its registers have changed since they were shown; look at them again"
+            )
+        try:
+            self._sampler.accept(choice)
+        except UsageError as error:
+            raise UsageError(f"meter {self.meter}: {error}") from None
+        sentence = self._registers.decision(choice, hold)
+        self._decided = AuditEntry(unix_ms(self._clock), "meter", sentence)
+        await self._save_hold()
+        return sentence
+
+    def sealed_ahead(self) -> str | None:
+        """Until when nothing is sealed because the last sealed unit lies in the future, as a sentence."""
+        if self._waits_until is None:
+            return None
+        until = datetime.fromtimestamp(self._waits_until // 1_000_000_000, UTC)
+        return (
+            f"meter {self.meter}: nothing is sealed until {until:%Y-%m-%d %H:%M:%S} UTC, the end of its last "
+            "sealed unit: the clock was ahead when that was sealed, or is behind now"
+        )
 
     def last_read_wall(self) -> int | None:
         """The wall time (ns) up to which the energy is known: the end of the last unit with a believed
         reading, in this run or an earlier one. None before the first."""
         last = self._sampler.known_until
-        return None if last is None else (last + 1) * self._layout.unit_ms * 1_000_000
+        return None if last is None else (last + 1) * self.layout.unit_ms * 1_000_000
 
     def deliver(self, reading: Reading) -> None:
         """Take a reading; the next `seal_gathered` seals it. The readings that a meter recorded during an
         outage come right before the one that ended it, oldest first."""
         self._readings.append((self._clock.monotonic(), reading))
+        self._scale.add(reading)
 
     def regain(self, units: Iterable[tuple[int, Mapping[str, int]]]) -> None:
         """Take readings regained from units that a take-over dropped, right after `resume`; the next
         `seal_gathered` seals them. Each stays in its unit, whatever the clock shows now."""
         wall_now, monotonic_now = self._clock.wall(), self._clock.monotonic()
         for unit, registers in units:
-            wall = (2 * unit + 1) * self._layout.unit_ms * 500_000  # the middle of the unit
+            wall = (2 * unit + 1) * self.layout.unit_ms * 500_000  # the middle of the unit
             self._events += self._sampler.add(
                 Reading(self.meter, registers, wall, wall - wall_now + monotonic_now),
                 trusted=True,
@@ -117,36 +173,43 @@ class Sealer:
             )
 
     async def resume(self, stream: Stream) -> None:
-        """Continue a stream that an earlier run began. UsageError where its layout or lanes are not those
-        configured."""
-        if (stream.layout, stream.lanes) != (self._layout, self._lanes):
+        """Continue a stream that an earlier run began. UsageError where its layout, lanes or factor are not
+        those configured."""
+        if (stream.layout, stream.lanes, stream.factor) != (self.layout, self.lanes, self._factor):
+            factor = (
+                ""
+                if stream.factor == self._factor
+                else f", factor = {{ energy = {stream.factor.energy}, power = {stream.factor.power} }}"
+            )
             raise UsageError(
                 f"meter {self.meter}: its stream was begun with unit_ms = {stream.layout.unit_ms}, "
-                f"link_units = {stream.layout.link_units} and lanes {', '.join(stream.lanes)}: "
+                f"link_units = {stream.layout.link_units}{factor} and lanes {', '.join(stream.lanes)}: "
                 "use these settings, or give the meter another name, which begins a new stream"
             )
         ring = await self._ring(stream.id)
         state = ring.vault.open(await self._ledger.state(stream.id), _place(stream.id))
         self._sampler = Sampler(
-            self._layout,
-            self._lanes,
+            self.layout,
+            self.lanes,
             stream.start,
             SamplerState.from_bytes(state),
             rollover=self._rollover,
         )
         self._stream = stream
+        self._milestone = self._sampler.milestone
 
     async def seal_gathered(self) -> None:
         """Seal the gathered readings and make them durable. LedgerError and TrustError where that fails:
         nothing is lost, and the next call tries again."""
+        now = await self._watch.look()
+        self._place_end(now)
+        if self._decided is not None:
+            await self._save_hold()
         self._readings = plausible(self._readings)
         while self._readings:
             _, reading = self._readings.popleft()
             self._events += self._sampler.add(
-                reading,
-                trusted=self._clock.trusted(),
-                wall_now=self._clock.wall(),
-                monotonic_now=self._clock.monotonic(),
+                reading, trusted=now.believed, wall_now=now.wall, monotonic_now=now.monotonic
             )
         self._report_missing_lanes()
         while self._events:
@@ -155,49 +218,88 @@ class Sealer:
         while True:
             self._units = self._units or self._sampler.take()
             if self._units is None:
-                return
+                break
             await self._save(self._units)
             self._units, self._sealed = None, []
+        await self._save_hold()
+
+    def _place_end(self, now: Moment) -> None:
+        """Compare the last sealed unit, or the start of a stream that has not begun, with the time now."""
+        first = self._sampler.next
+        if first is None or not now.believed:
+            return
+        unit, unit_ns = self.layout.unit_at(now.wall), self.layout.unit_ms * 1_000_000
+        if self._stream is None and first > unit + self.layout.link_units:  # the clock was put back since
+            self._sampler = Sampler(self.layout, self.lanes, rollover=self._rollover)
+            return
+        before, end = self._waits_until, first * unit_ns
+        self._waits_until = end if self._stream is not None and end - now.wall > unit_ns + STEP_NS else None
+        if self._waits_until is not None and before is None:
+            self._watch.note(self.sealed_ahead() or "")
+        elif before is not None and self._waits_until is None:
+            self._watch.note(f"meter {self.meter}: its last sealed unit is over: sealing goes on")
 
     async def _save(self, units: Units) -> None:
         """Seal units and make them durable, a stream's first ones together with its descriptor."""
         stream = self._stream = self._stream or await self._begin(units.first)
         ring = await self._ring(stream.id)
-        self._link_words = self._link_words or words_under(ring, self._layout)
+        self._link_words = self._link_words or words_under(ring, self.layout)
         if not self._sealed:
             self._sealed = await asyncio.to_thread(list, self._parts(units, self._link_words))
-        state = self._sampler.state()
-        assert state is not None  # units have come out
-        at_rest = ring.vault.seal(state.to_bytes(), _place(stream.id))
+        at_rest, milestone = self._state_at_rest(ring, stream)
         if self._descriptor is None:
             await self._ledger.append(stream, self._sealed, at_rest)
+        else:
+            descriptor = Outgoing("descriptor", names.descriptor(stream.id), self._descriptor)
+            await self._ledger.add_stream(stream, descriptor, self._sealed, at_rest)
+            self._descriptor = None
+            _log.info("meter %s: its stream %s begins", self.meter, stream.id.hex())
+        self._milestone = milestone
+
+    async def _save_hold(self) -> None:
+        """Make a hold durable by itself: no unit is sealed while readings are held. Only where it has changed
+        since the state was last saved, or the owner has decided."""
+        stream, decided = self.stream, self._decided
+        if stream is None or (decided is None and self._sampler.milestone == self._milestone):
             return
-        descriptor = Outgoing("descriptor", names.descriptor(stream.id), self._descriptor)
-        await self._ledger.add_stream(stream, descriptor, self._sealed, at_rest)
-        self._descriptor = None
-        _log.info("meter %s: its stream %s begins", self.meter, stream.id.hex())
+        at_rest, milestone = self._state_at_rest(await self._ring(stream.id), stream)
+        await self._ledger.save_state(stream, at_rest, decided)
+        self._milestone = milestone
+        if decided is not None:
+            self._decided = None
+            _log.warning(
+                "meter %s: its owner has decided on the held readings; see the audit log", self.meter
+            )
+
+    def _state_at_rest(self, ring: KeyRing, stream: Stream) -> tuple[bytes, Hashable]:
+        """The sampler's state, sealed by the vault, and the milestone of its hold."""
+        state = self._sampler.state()
+        assert state is not None  # units have come out
+        return ring.vault.seal(state.to_bytes(), _place(stream.id)), state.memory.milestone
 
     def _parts(self, units: Units, link_words: LinkWords) -> Iterator[Sealed]:
         """The ciphertexts of units, cut at link borders."""
-        for n, x, y in self._layout.split(units.first, units.first + len(units)):
+        for n, x, y in self.layout.split(units.first, units.first + len(units)):
             rows = []
-            for lane in self._lanes:
+            for lane in self.lanes:
                 d = units.lanes[lane][x - units.first : y - units.first].view(np.uint64)
-                rows.append(seal(link_words(self._incarnation, n, lane), self._layout.position(x), d))
+                rows.append(seal(link_words(self._incarnation, n, lane), self.layout.position(x), d))
             yield Sealed(self._incarnation, x, np.stack(rows))
 
     async def _begin(self, start: int) -> Stream:
         stream_id = await self._root.random(STREAM_BYTES)
         descriptor = Descriptor(
             stream=stream_id,
-            layout=self._layout,
-            lanes=tuple(LANES[lane] for lane in self._lanes),
+            layout=self.layout,
+            lanes=tuple(LANES[lane] for lane in self.lanes),
             start=start,
             signing_key=self._root.public_key,
             assurance=self._root.assurance,
+            factor=self._factor,
         )
         self._descriptor = await sign(self._root, descriptor)
-        return Stream(stream_id, self.meter, self._layout, self._lanes, start, cose.digest(self._descriptor))
+        digest = cose.digest(self._descriptor)
+        return Stream(stream_id, self.meter, self.layout, self.lanes, start, digest, self._factor)
 
     async def _ring(self, stream: bytes) -> KeyRing:
         if stream not in self._rings:

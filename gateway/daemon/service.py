@@ -3,6 +3,9 @@
 If the store turns out to hold more than the ledger knows, the session goes on without sending until the store
 has been read. Then it ends, the ledger takes the store's chain over, and a new session begins under a new
 incarnation with the readings of the units that were dropped.
+
+A stop takes seconds, whatever hangs: what is not done by then is cut off, as by a power cut, and every step
+is durable before the next begins.
 """
 
 from __future__ import annotations
@@ -14,6 +17,7 @@ from collections.abc import Coroutine
 from typing import Any
 
 from gateway.config import Config, location
+from gateway.daemon.control import check_free
 from gateway.daemon.regained import Regained
 from gateway.daemon.session import Session, TakeoverDue
 from gateway.errors import RolledBack
@@ -26,6 +30,9 @@ from gateway.trust.opening import open_root
 from gateway.trust.root import Root
 
 _log = logging.getLogger(__name__)
+
+STOP_S = 6.0
+"""What is under way when the gateway is stopped has this long to end by itself."""
 
 
 class Daemon:
@@ -40,18 +47,34 @@ class Daemon:
         self._regained: Regained | None = None  # by the last take-over, and not sealed anew yet
 
     def stop(self) -> None:
-        """End the run, once what was read is durable."""
+        """End the run, once what was read is durable, or in seconds where something hangs."""
         _log.info("the gateway stops")
         self._stopped.set()
 
     async def run(self) -> None:
         """Run until stopped. A GatewayError says why the gateway cannot run at all."""
+        work = asyncio.create_task(self._run())
+        stopping = asyncio.create_task(self._stopped.wait())
+        try:
+            await asyncio.wait([work, stopping], return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait([work], timeout=STOP_S)
+            if not work.done():
+                _log.warning("the TPM, the store or the disk hangs: the gateway stops without it")
+        finally:
+            stopping.cancel()
+            work.cancel()
+            (outcome,) = await asyncio.gather(work, return_exceptions=True)
+        if isinstance(outcome, Exception):
+            raise outcome
+
+    async def _run(self) -> None:
         config = self._config
         async with contextlib.AsyncExitStack() as stack:
             root = await open_root(config.trust.root, config.gateway.trust, config.trust.tcti)
             stack.push_async_callback(root.aclose)
             ledger = await Ledger.open(config.gateway.ledger)
             stack.push_async_callback(ledger.close)
+            check_free(config.gateway.socket)  # before a session costs a step of the TPM's counter
             bucket = open_bucket(location(config.store))
             stack.push_async_callback(bucket.aclose)
             if root.assurance == "software":

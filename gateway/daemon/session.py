@@ -10,9 +10,10 @@ import gateway
 from gateway.chain.layout import Layout
 from gateway.config import Config, MeterSection
 from gateway.config.wiring import open_meters
-from gateway.control.documents import Status
+from gateway.control.documents import ReadingStatus, Status
 from gateway.daemon.chunker import Chunker
 from gateway.daemon.ciphertexts import Ciphertexts
+from gateway.daemon.clock_watch import ClockWatch
 from gateway.daemon.control import Control
 from gateway.daemon.doubts import Doubts
 from gateway.daemon.granter import Granter
@@ -21,14 +22,16 @@ from gateway.daemon.issuer import Issuer
 from gateway.daemon.line import Finisher, Line
 from gateway.daemon.pager import Pager
 from gateway.daemon.publisher import Publisher
+from gateway.daemon.readback import ReadBack
 from gateway.daemon.regained import Regained
 from gateway.daemon.rollback import RollbackCheck, StoreAhead
 from gateway.daemon.sealer import Sealer
 from gateway.daemon.status import StatusReporter
 from gateway.daemon.takeover import StoreRead, Takeover
+from gateway.daemon.watched import WatchedBucket
 from gateway.host.clock import Clock, unix_ms
 from gateway.ledger.ledger import Ledger
-from gateway.ledger.records import AuditEntry
+from gateway.ledger.records import AuditEntry, Stream
 from gateway.meters.reader import ReaderState, read_forever
 from gateway.meters.reading import Meter
 from gateway.store.bucket import Bucket
@@ -63,23 +66,26 @@ class Session:
     ) -> None:
         """`regained` are the readings of the units that a take-over before this session dropped."""
         self._regained = regained
-        self._bucket = bucket
+        self._bucket = bucket = WatchedBucket(bucket, clock)
         self._config = config
         self._clock = clock
         self._root = root
         self._ledger = ledger
         self._readers = {meter.name: ReaderState() for meter in config.meter}
-        self._lines: dict[str, Line] = {}
+        self.lines: dict[str, Line] = {}
         self._meters: dict[str, Meter] = {}
         self._rings: dict[bytes, KeyRing] = {}
         self._grants = grants = GrantBook(ledger, clock)
         ciphertexts = Ciphertexts(ledger, bucket, clock, root.public_key)
         self._doubts = doubts = Doubts(ledger, clock)
         self._issuer = Issuer(ledger, root, self._rings, grants, ciphertexts, doubts)
-        self._granter = Granter(ledger, root, clock, self._rings, grants, self._issuer, doubts)
+        self.granter = Granter(ledger, root, clock, self._rings, grants, self._issuer, doubts)
         self._rollback = RollbackCheck(ledger, bucket, clock, root)
-        self._publisher = Publisher(ledger, bucket, clock, self._rollback)
-        self._control = Control(ledger, grants, self._granter, self._issuer, self.status)
+        self.publisher = Publisher(ledger, bucket, clock, self._rollback)
+        self._readback = ReadBack(ledger, bucket, clock, self._rollback, self.publisher)
+        self._control = Control(
+            ledger, grants, self.granter, self._issuer, self.status, self.readings, self.lines
+        )
 
     async def open(self) -> None:
         """Draw the incarnation, and continue the streams where the ledger ends."""
@@ -90,9 +96,10 @@ class Session:
         for stream in streams.values():
             self._rings[stream.id] = await KeyRing.open(self._root, stream.id)
         finisher = self._finisher()
+        watch = ClockWatch(self._clock, self._ledger, await self._sealed_until(streams))
         for section in self._config.meter:
-            sealer = self._sealer(section, self._meters[section.name].rollover)
-            self._lines[section.name] = line = Line(sealer, finisher, self._clock)
+            sealer = self._sealer(section, watch, self._meters[section.name].rollover)
+            self.lines[section.name] = line = Line(sealer, finisher, self._clock)
             if section.name in streams:
                 stream = streams.pop(section.name)
                 regained = self._regained if self._regained and self._regained.stream == stream.id else ()
@@ -104,12 +111,15 @@ class Session:
             ledger=self._ledger,
             root=self._root,
             clock=self._clock,
-            publisher=self._publisher,
+            watch=watch,
+            publisher=self.publisher,
+            bucket=self._bucket,
             rollback=self._rollback,
+            readback=self._readback,
             grants=self._grants,
             issuer=self._issuer,
             readers=self._readers,
-            lines=self._lines,
+            lines=self.lines,
         )
         for stream in streams.values():  # of meters that are gone: what they left open is still sent
             await finisher.catch_up(stream)
@@ -120,8 +130,9 @@ class Session:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._control.serve(self._config.gateway.socket))
             tasks.create_task(self._publish())
+            tasks.create_task(self._readback.run())
             for section in self._config.meter:
-                line = self._lines[section.name]
+                line = self.lines[section.name]
                 tasks.create_task(line.run(self._config.gateway.commit_seconds))
                 tasks.create_task(
                     read_forever(
@@ -136,12 +147,12 @@ class Session:
 
     async def _publish(self) -> None:
         try:
-            await self._publisher.run()
+            await self.publisher.run()
         except StoreAhead as ahead:
             (stream,) = [stream for stream in await self._ledger.streams() if stream.id == ahead.stream]
             ring = await KeyRing.open(self._root, stream.id)
             takeover = Takeover(self._ledger, self._bucket, self._clock, self._root, stream, ring)
-            read = await self._publisher.wait_for(ahead, takeover.read)
+            read = await self.publisher.wait_for(ahead, takeover.read)
             raise TakeoverDue(ahead, takeover, read) from None
 
     def _finisher(self) -> Finisher:
@@ -155,7 +166,19 @@ class Session:
         pager = Pager(self._ledger, self._root)
         return Finisher(self._ledger, self._root, self._clock, chunker, self._issuer, pager)
 
-    def _sealer(self, section: MeterSection, rollover: Mapping[str, int]) -> Sealer:
+    async def _sealed_until(self, streams: Mapping[str, Stream]) -> int | None:
+        """The end (ns of Unix time) of the last unit sealed of a configured meter, also of those that
+        a take-over dropped."""
+        ends = []
+        for section in self._config.meter:
+            if (stream := streams.get(section.name)) is not None:
+                end = (await self._ledger.position(stream)).next_unit
+                if self._regained is not None and self._regained.stream == stream.id:
+                    end = max(end, self._regained.end)
+                ends.append(end * stream.layout.unit_ms * 1_000_000)
+        return max(ends, default=None)
+
+    def _sealer(self, section: MeterSection, watch: ClockWatch, rollover: Mapping[str, int]) -> Sealer:
         division = self._config.stream
         return Sealer(
             section.name,
@@ -164,9 +187,11 @@ class Session:
             ledger=self._ledger,
             root=self._root,
             clock=self._clock,
+            watch=watch,
             rings=self._rings,
             incarnation=self._incarnation,
             rollover=rollover,
+            factor=section.factor.factor,
         )
 
     async def _draw(self) -> int:
@@ -181,3 +206,7 @@ class Session:
     async def status(self) -> Status:
         """The status of all parts."""
         return await self._reporter.status()
+
+    def readings(self) -> tuple[ReadingStatus, ...]:
+        """What each meter showed when it was last read."""
+        return self._reporter.readings()

@@ -5,13 +5,27 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import gateway
-from gateway.control.documents import DoubtStatus, MeterStatus, Status, StoreStatus
+from gateway.control.documents import (
+    DoubtStatus,
+    HeldRegisterStatus,
+    HoldStatus,
+    MeterStatus,
+    ReadingStatus,
+    ScaleStatus,
+    Status,
+    StoreStatus,
+)
+from gateway.daemon.clock_watch import ClockWatch
 from gateway.daemon.grants import GrantBook
 from gateway.daemon.issuer import Issuer
 from gateway.daemon.line import Line
 from gateway.daemon.publisher import Publisher
+from gateway.daemon.readback import ReadBack
 from gateway.daemon.rollback import RollbackCheck
+from gateway.daemon.watched import WatchedBucket
 from gateway.host.clock import Clock, unix_ms
+from gateway.intervals.hold import HeldLane, Hold, counted
+from gateway.intervals.scale import Scale
 from gateway.ledger.ledger import Ledger
 from gateway.meters.reader import ReaderState
 from gateway.trust.root import Root
@@ -29,8 +43,11 @@ class StatusReporter:
         ledger: Ledger,
         root: Root,
         clock: Clock,
+        watch: ClockWatch,
         publisher: Publisher,
+        bucket: WatchedBucket,
         rollback: RollbackCheck,
+        readback: ReadBack,
         grants: GrantBook,
         issuer: Issuer,
         readers: Mapping[str, ReaderState],
@@ -41,8 +58,11 @@ class StatusReporter:
         self._ledger = ledger
         self._root = root
         self._clock = clock
+        self._watch = watch
         self._publisher = publisher
+        self._bucket = bucket
         self._rollback = rollback
+        self._readback = readback
         self._grants = grants
         self._issuer = issuer
         self._readers = readers
@@ -57,16 +77,42 @@ class StatusReporter:
             incarnation=self._incarnation,
             now_ms=unix_ms(self._clock),
             clock_trusted=self._clock.trusted(),
+            clock_waits=self._watch.waits,
             store=StoreStatus(
                 url=self._store_url,
                 answered_ms=self._publisher.answered_ms,
-                error=self._publisher.fault,
+                error="; ".join(filter(None, (self._publisher.fault, self._bucket.slow))) or None,
                 waiting=await self._ledger.backlog(),
             ),
             meters=tuple([await self._meter(name) for name in self._lines]),
-            faults=(*self._rollback.faults, *await self._grants.faults()),
+            faults=(
+                *self._root_faults(),
+                *self._rollback.faults,
+                *self._readback.faults,
+                *await self._grants.faults(),
+            ),
             doubts=await self._doubts(),
         )
+
+    def readings(self) -> tuple[ReadingStatus, ...]:
+        """What each meter showed when it was last read."""
+        return tuple(self._reading(name) for name in self._lines)
+
+    def _reading(self, name: str) -> ReadingStatus:
+        reading, error = self._readers[name].latest, self._readers[name].fault
+        if reading is None:
+            return ReadingStatus(meter=name, error=error)
+        return ReadingStatus(
+            meter=name,
+            wall_ns=reading.wall,
+            age_ns=self._clock.monotonic() - reading.monotonic,
+            registers=dict(reading.registers),
+            meter_time_ns=reading.meter_time,
+            error=error,
+        )
+
+    def _root_faults(self) -> list[str]:
+        return [] if self._root.fault is None else [self._root.fault]
 
     async def _doubts(self) -> tuple[DoubtStatus, ...]:
         doubts = []
@@ -89,14 +135,24 @@ class StatusReporter:
     async def _meter(self, name: str) -> MeterStatus:
         reader, line = self._readers[name], self._lines[name]
         stream = line.sealer.stream
+        error, held = reader.fault or line.fault, line.sealer.held()
+        ahead = line.sealer.sealed_ahead()
+        waits = not self._clock.trusted() or self._watch.waits is not None
         status = MeterStatus(
             meter=name,
             read_ms=None if reader.last_wall is None else reader.last_wall // 1_000_000,
             meter_ahead_ms=None if reader.meter_ahead is None else reader.meter_ahead // 1_000_000,
-            error=reader.fault or line.fault,
-            held=line.sealer.held(),
+            error=error,
+            held=held,
+            sealing=error is None and held is None and ahead is None and not waits,
             stream=None if stream is None else stream.id.hex(),
         )
+        hold = line.sealer.hold
+        if hold is not None:
+            status = status.model_copy(update={"hold": _hold_status(name, hold, line.sealer.layout.unit_ms)})
+        scale = line.sealer.scale
+        if scale is not None:
+            status = status.model_copy(update={"scale": _scale_status(name, scale)})
         if stream is None:
             return status
         position, unit_ms = await self._ledger.position(stream), stream.layout.unit_ms
@@ -106,5 +162,36 @@ class StatusReporter:
                 "sealed_until_ms": position.next_unit * unit_ms,
                 "chunked_until_ms": None if position.last is None else position.last.end * unit_ms,
                 "chunks": 0 if position.last is None else position.last.seq + 1,
+                **({} if ahead is None else {"sealed_ahead": ahead}),
             }
         )
+
+
+def _scale_status(meter: str, scale: Scale) -> ScaleStatus:
+    return ScaleStatus(
+        seconds=scale.seconds,
+        power_mwh=scale.power_mwh,
+        registers_mwh=scale.energy_mwh,
+        factor=scale.factor,
+        sentence=scale.sentence(meter),
+    )
+
+
+def _hold_status(meter: str, hold: Hold, unit_ms: int) -> HoldStatus:
+    return HoldStatus(
+        kind=hold.event.kind,
+        since_ms=hold.event.unit * unit_ms,
+        registers=tuple(_held_register(lane) for lane in hold.lanes),
+        command=f"gateway meters accept {meter}",
+    )
+
+
+def _held_register(lane: HeldLane) -> HeldRegisterStatus:
+    marks = {"believed": lane.believed, "first": lane.first, "latest": lane.latest}
+    known = {name: mark for name, mark in marks.items() if mark is not None}
+    return HeldRegisterStatus(
+        lane=lane.lane,
+        counts_mwh=counted(lane),
+        **{f"{name}_mwh": mark.register for name, mark in known.items()},
+        **{f"{name}_ms": mark.wall // 1_000_000 for name, mark in known.items()},
+    )

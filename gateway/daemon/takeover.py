@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncGenerator, Iterable
 from contextlib import aclosing
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -134,12 +134,7 @@ class Takeover:
         place = b"state/" + stream.id
         last = SamplerState.from_bytes(ring.vault.open(await self._ledger.state(stream.id), place))
         gained = {lane: read.found.energy[lane] - own.energy[lane] for lane in ENERGY}
-        state = replace(
-            last,
-            unit=read.end - 1,
-            imported=None if last.imported is None else last.imported + gained["import"],
-            exported=None if last.exported is None else last.exported + gained["export"],
-        )
+        state = last.moved(read.end - 1, gained)
         own.settle(read.end, last.registers, state.registers)
         served = {record.id for record in await self._ledger.grants(stream.id) if record.revoked_from is None}
         revoked = {grant: unit for grant, unit in read.revoked.items() if grant in served}

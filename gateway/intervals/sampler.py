@@ -15,7 +15,7 @@ filled in, even if the power was read. `power` is 0 where it was not read.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -24,8 +24,10 @@ from numpy.typing import NDArray
 from gateway.chain.layout import ENERGY, Layout
 from gateway.errors import GatewayError
 from gateway.intervals.estimation import MOST_WAITING, EnergyLane
+from gateway.intervals.hold import UNKNOWN, Choice, Hold, RegisterEvent, RegisterMark, Sample
+from gateway.intervals.meter_clock import MeterClock
 from gateway.intervals.state import SamplerState
-from gateway.intervals.validation import UNKNOWN, RegisterEvent, RegisterMark, Sample, Total, Validator
+from gateway.intervals.validation import Total, Validator
 from gateway.meters.reading import Reading
 
 _SILENT_NS = 2 * 3600 * 1_000_000_000  # some meters send a register hourly, and a telegram may be lost
@@ -74,6 +76,7 @@ class Sampler:
         self._waiting: list[Reading] = []
         self._heard: dict[str, int] = {}  # when each lane was last read (ns, monotonic)
         self._newest: int | None = None  # when anything was
+        self._meter_clock = MeterClock()
         if start is not None or state is not None:
             self._resume(start, state)
 
@@ -81,6 +84,11 @@ class Sampler:
     def start(self) -> int | None:
         """The stream's first unit; None until a trusted reading decides it."""
         return self._start
+
+    @property
+    def next(self) -> int | None:
+        """The next unit to come out; None before there is a start."""
+        return None if self._start is None else self._next
 
     @property
     def known_until(self) -> int | None:
@@ -92,6 +100,21 @@ class Sampler:
         """Since when and why readings are held; None while they are believed."""
         return self._registers.held
 
+    @property
+    def hold(self) -> Hold | None:
+        """The registers that are held and the last believed ones; None while readings are believed."""
+        return self._registers.hold
+
+    @property
+    def milestone(self) -> Hashable:
+        """What of the hold must be durable: see `Memory.milestone`."""
+        return self._registers.memory(self._next - 1).milestone
+
+    def accept(self, choice: Choice) -> None:
+        """End the hold as the owner decided: see `Validator.accept`."""
+        for total in self._registers.accept(choice):
+            self._know(total)
+
     def state(self) -> SamplerState | None:
         """The state at the end of the last unit that came out; None before the first."""
         if self._start is None or self._next == self._start:
@@ -101,7 +124,13 @@ class Sampler:
             name: lane.at(last) - offset
             for name, lane, offset in zip(self._names, self._energies, self._registers.offsets, strict=True)
         }
-        return SamplerState(last, values.get("import"), values.get("export"), self._registers.serial)
+        return SamplerState(
+            last,
+            values.get("import"),
+            values.get("export"),
+            self._registers.serial,
+            self._registers.memory(last),
+        )
 
     def missing(self) -> tuple[str, ...]:
         """The energy lanes that no reading has held yet, or none for two hours: units wait for them."""
@@ -173,7 +202,7 @@ class Sampler:
                 )
             lane.origin = Total(number, state.unit, value)
             marks.append(RegisterMark(state.unit, wall, None, value))
-        self._registers = Validator(self._names, self._rollover, tuple(marks), state.serial)
+        self._registers = Validator(self._names, self._rollover, tuple(marks), state.serial, state.memory)
         self._registers.begin()
         self._next = state.unit + 1
 
@@ -192,11 +221,14 @@ class Sampler:
         self._waiting.append(reading)
 
     def _place(self, reading: Reading, wall: int) -> tuple[RegisterEvent, ...]:
-        """Place a reading at the wall time `wall`, and believe it or hold it."""
+        """Place a reading at the wall time `wall`, or earlier by the meter's clock, and believe it or hold
+        it."""
+        age = 0 if reading.meter_time is None else self._meter_clock.age(wall, reading.meter_time)
+        wall -= age
         sample = Sample(
             self._layout.unit_at(wall),
             wall,
-            reading.monotonic,
+            reading.monotonic - age,
             tuple(reading.registers.get(name) for name in self._names),
             _digest(reading.serial),
         )

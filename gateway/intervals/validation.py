@@ -1,73 +1,51 @@
-"""The validation of readings. A meter's energy registers only rise, and no faster than a home can draw: a
-reading that does otherwise, or has another meter's serial number, is held. Pure.
+"""The validation of readings. A meter's energy registers only rise, and no faster than a home can draw
+(`gateway.intervals.limits`): a reading that does otherwise, or has another meter's serial number, is held.
+Pure.
 
 If a later reading fits, the held ones are dropped. Otherwise a run of held readings that agree with each
 other decides what happened: a register started again from 0 ("rolled": three readings), or another meter
 answers ("exchanged": three with its serial number; or, where no serial number distinguishes the meters and
 the registers are far from where they were, ten over a quarter of an hour). What the old and the new meter
 counted between the last believed reading and the first of the run is not known and counts as 0. A fall of
-less than 20 kWh without another serial number is never an exchange, however long it lasts.
+less than 20 kWh without another serial number is never an exchange, however long it lasts, nor is a register
+that became 10, 100 or 1000 times as high: that is the same register with another scale.
 
-A register that jumped up and stays there does not become believable with time: a reading that continues held
-ones must fit within the time since the one before it.
+A register that jumped up and stays there does not become believable with time, nor by a restart, since the
+hold is saved. A reading that continues held ones must fit within the time since the one before it. A register
+that was too high in three readings of a run is a ceiling from then on: whatever the time, a reading at it or
+above is held, until a lower one fits or the owner decides (`Validator.accept`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple
 
-UNKNOWN = bytes(8)  # in place of a serial number where the meter sends none
+from gateway.errors import UsageError
+from gateway.intervals.hold import (
+    AGREEING,
+    LONG_AGREEING,
+    UNKNOWN,
+    Choice,
+    HeldLane,
+    Hold,
+    Kind,
+    LaneMemory,
+    LaneRun,
+    Memory,
+    Misfit,
+    RegisterEvent,
+    RegisterMark,
+    Run,
+    Sample,
+)
+from gateway.intervals.limits import SLACK_MWH, Shown, most, unlimited
 
-_SLACK_MWH = 10_000_000  # registers of coarse resolution jump
 _ROLLOVER_SLACK_MWH = 200_000
 _EXCHANGE_FALL_MWH = 20_000_000
-_AGREEING = 3
-_LONG_AGREEING, _LONG_NS = 10, 15 * 60 * 1_000_000_000
-
-Kind = Literal["fell", "rose", "other", "back", "rolled", "exchanged"]
-
-
-@dataclass(frozen=True, slots=True)
-class RegisterEvent:
-    """What the registers of `lanes` did in `unit`. Three kinds begin a hold: the registers were lower than
-    before ("fell"), higher than a home can have made them ("rose"), or another meter's ("other"). Three end
-    it: they fit again ("back"), started again from 0 ("rolled"), or are another meter's for good
-    ("exchanged")."""
-
-    kind: Kind
-    unit: int
-    lanes: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Sample:
-    """A reading placed in its unit, taken at `wall` and `monotonic` (ns): `energy` are the registers in mWh
-    in the order of the stream's energy lanes, None where the reading has none; `serial` is 8 bytes that stand
-    for the meter's serial number."""
-
-    unit: int
-    wall: int
-    monotonic: int
-    energy: tuple[int | None, ...] = field(repr=False)
-    serial: bytes = field(default=UNKNOWN, repr=False)
-
-
-class RegisterMark(NamedTuple):
-    """A register's value at a moment. `monotonic` is None where an earlier run of the gateway read it."""
-
-    unit: int
-    wall: int
-    monotonic: int | None
-    register: int
-
-    def most_until(self, sample: Sample) -> int:
-        """The most mWh that a home can draw until `sample`: 1 MW, for the longer time of the two clocks."""
-        elapsed = max(0, sample.wall - self.wall)
-        if self.monotonic is not None:
-            elapsed = max(elapsed, sample.monotonic - self.monotonic)
-        return elapsed // 3600  # 1 MW is 1 mWh in 3600 ns
+_LONG_NS = 15 * 60 * 1_000_000_000
+_SCALES = (10, 100, 1000)
+_SCALED_FROM_MWH = 10_000_000  # a lower register is too near 0 to be recognised at another scale
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,59 +66,13 @@ class Judgement:
     events: tuple[RegisterEvent, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class _Misfit:
-    """What does not fit in one sample: the lanes that fell, those that rose too much, those whose fall a
-    rollover explains, and whether it is so much that an exchange of meters may explain it (`gross`)."""
-
-    fell: set[int]
-    rose: set[int]
-    rolled: set[int]
-    gross: bool
-
-
-class _Run:
-    """Held samples, each of which agrees with the one before."""
-
-    def __init__(self, lanes: int, began: int) -> None:
-        self.began = began  # ns, monotonic
-        self.readings = 0
-        self.serial = UNKNOWN
-        self.gross = False
-        self.wrong: set[int] = set()  # the lanes that did not fit when they were last read
-        self.rolled = [0] * lanes  # of each lane: how many samples since a rollover explains them
-        self.first: list[RegisterMark | None] = [None] * lanes
-        self.latest: list[RegisterMark | None] = [None] * lanes
-        self.seen = [0] * lanes
-
-    def add(self, sample: Sample, misfit: _Misfit) -> None:
-        self.readings += 1
-        self.gross = self.gross or misfit.gross
-        if self.serial == UNKNOWN:
-            self.serial = sample.serial
-        for lane, register in enumerate(sample.energy):
-            if register is not None:
-                mark = RegisterMark(sample.unit, sample.wall, sample.monotonic, register)
-                self.first[lane] = self.first[lane] or mark
-                self.latest[lane] = mark
-                self.seen[lane] += 1
-                if self.rolled[lane] or lane in misfit.rolled:
-                    self.rolled[lane] += 1
-                self.wrong -= {lane}
-        self.wrong |= misfit.fell | misfit.rose
-
-    def reaches(self, sample: Sample) -> bool:
-        """Whether the registers can have risen from the latest ones here to the sample's."""
-        return all(
-            last is None or now is None or 0 <= now - last.register <= last.most_until(sample) + _SLACK_MWH
-            for last, now in zip(self.latest, sample.energy, strict=True)
-        )
+_NOTHING = Memory()
 
 
 class Validator:
     """The validator of one meter's energy registers, one for each of `lanes`. `rollover` gives the mWh at
     which a lane's register starts again from 0, where that is known; `marks` and `serial` are the last that
-    an earlier run believed.
+    an earlier run believed, and `memory` is what else it knew.
 
     `offsets` are the totals less the registers, as totals keep rising over rollovers and exchanges; `held` is
     the event since which samples are held, None while they are believed."""
@@ -151,16 +83,27 @@ class Validator:
         rollover: Mapping[str, int],
         marks: tuple[RegisterMark, ...] = (),
         serial: bytes = UNKNOWN,
+        memory: Memory = _NOTHING,
     ) -> None:
         self.offsets = [0] * len(lanes)
         self.serial = serial
-        self.held: RegisterEvent | None = None
+        self.held: RegisterEvent | None = memory.held
         self._lanes = lanes
         self._rollover = rollover
         self._begun = False
         self._marks: list[RegisterMark | None] = list(marks) or [None] * len(lanes)
-        self._wrong: set[int] = set()  # the lanes that did not fit when they were last read
-        self._run: _Run | None = None
+        self._run: Run | None = memory.run
+        known = memory.lanes or (LaneMemory(),) * len(lanes)
+        # The latest believed marks, where an earlier run believed more than has come out; else None.
+        self._tops = [
+            lane.believed if lane.believed and mark and lane.believed.unit > mark.unit else None
+            for lane, mark in zip(known, self._marks, strict=True)
+        ]
+        self._known = [0 if mark is None else mark.register for mark in self._marks]  # the totals there
+        self._shown = [lane.shown for lane in known]
+        self._owed = [lane.owed for lane in known]
+        self._ceilings = [lane.ceiling for lane in known]
+        self._wrong = {number for number, lane in enumerate(known) if lane.wrong}  # when they were last read
 
     @property
     def known_until(self) -> int | None:
@@ -168,39 +111,108 @@ class Validator:
         units = [mark.unit for mark in self._marks if mark is not None]
         return min(units) if len(units) == len(self._marks) else None
 
+    @property
+    def hold(self) -> Hold | None:
+        """What is held, as its owner is shown it; None while samples are believed."""
+        if self.held is None:
+            return None
+        runs = self._run.lanes if self._run else (LaneRun(),) * len(self._lanes)
+        return Hold(
+            self.held,
+            tuple(
+                HeldLane(name, self._top(number), run.first, run.latest)
+                for number, (name, run) in enumerate(zip(self._lanes, runs, strict=True))
+            ),
+        )
+
+    def memory(self, unit: int) -> Memory:
+        """What is to be remembered beside the registers at the end of `unit`, the last that came out."""
+        lanes = []
+        for number in range(len(self._lanes)):
+            top = self._top(number)
+            lanes.append(
+                LaneMemory(
+                    believed=top if top is not None and top.unit > unit else None,
+                    shown=self._shown[number],
+                    owed=self._owed[number],
+                    ceiling=self._ceilings[number],
+                    wrong=number in self._wrong,
+                )
+            )
+        return Memory(tuple(lanes), self.held, self._run)
+
     def begin(self) -> None:
         """From now on units depend on what was believed: ten samples that agree no longer outweigh it."""
         self._begun = True
 
     def judge(self, sample: Sample) -> Judgement:
         """Believe a sample, or hold it."""
-        self._marks = [
-            mark._replace(monotonic=sample.monotonic) if mark and mark.monotonic is None else mark
-            for mark in self._marks
-        ]
+        self._time(sample)
         sample = self._unknown_part(sample)
         other = _differ(sample.serial, self.serial)
         if self._run and _differ(sample.serial, self._run.serial):
             self._run = None
         if not any(register is not None for register in sample.energy):
             return Judgement(not other)
-        run = self._run if self._run and self._run.reaches(sample) else None
+        powers = [shown.highest_mw for shown in self._shown]
+        run = self._run if self._run and self._run.reaches(sample, powers) else None
         misfit = self._misfit(sample, run)
-        wrong = misfit.fell | misfit.rose
         if not other:
+            if self.held is not None and sample.unit < self.held.unit and not misfit.wrong:
+                return Judgement(True, self._believe(sample))  # of before the hold, which goes on
             self._wrong -= {lane for lane, register in enumerate(sample.energy) if register is not None}
-            self._wrong |= wrong
+            self._wrong |= misfit.wrong
             if not self._wrong:
+                for lane, register in enumerate(sample.energy):
+                    self._ceilings[lane] = self._ceilings[lane] if register is None else None
                 return Judgement(True, self._believe(sample), self._end("back", sample.unit))
         began: tuple[RegisterEvent, ...] = ()
         if self.held is None:
             kind: Kind = "fell" if misfit.fell else "rose" if misfit.rose else "other"
             self.held = self._event(kind, sample.unit, misfit.fell or misfit.rose)
             began = (self.held,)
-        self._run = run or _Run(len(self._lanes), sample.monotonic)
-        self._run.add(sample, misfit)
+        self._run = (run or Run((LaneRun(),) * len(self._lanes))).after(sample, misfit)
+        self._raise_ceilings(self._run)
         judged = self._settle(self._run, sample)
         return Judgement(judged.believed, judged.totals, began + judged.events)
+
+    def accept(self, choice: Choice) -> tuple[Total, ...]:
+        """End the hold as the owner decided; the totals that are newly known.
+
+        exchange    another meter, or a register that was reset: it counts from the first held reading on,
+                    and the energy between the last believed reading and that one counts as 0
+        correction  the same meter, whose register is right as it is now: the difference counts, from the last
+                    believed reading to the first held one. A register that is lower now counts 0 until it
+                    has caught up, so that no energy is ever negative
+        before      the held readings were false: they are dropped. Readings that do not fit are held anew,
+                    and ceilings stay
+
+        UsageError where nothing is held, or a held register that the choice needs has not been read.
+        """
+        if self.held is None:
+            raise UsageError("no reading is held")
+        if choice == "before":
+            self.held, self._run, self._wrong = None, None, set()
+            return ()
+        run = self._run
+        if run is None or None in (missing := [lane.first for lane in run.lanes]):
+            names = (
+                [name for name, first in zip(self._lanes, missing, strict=True) if first is None]
+                if run
+                else list(self._lanes)
+            )
+            raise UsageError(
+                f"its {' and '.join(names)} register has not been read since readings are held: try again "
+                "once it has"
+            )
+        if choice == "correction":
+            self._begin_at(run, {n for n, rise in enumerate(self._rises(run)) if rise < 0}, owing=True)
+        else:
+            self._begin_at(run, set(range(len(self._lanes))))
+        totals = self._adopt_run(run)
+        self.serial = self.serial if run.serial == UNKNOWN else run.serial
+        self.held, self._run, self._wrong = None, None, set()
+        return totals
 
     def _unknown_part(self, sample: Sample) -> Sample:
         """The sample without registers already known in its unit: only the first reading in a unit counts."""
@@ -210,56 +222,112 @@ class Validator:
         )
         return Sample(sample.unit, sample.wall, sample.monotonic, energy, sample.serial)
 
-    def _misfit(self, sample: Sample, run: _Run | None) -> _Misfit:
+    def _time(self, sample: Sample) -> None:
+        """Give the marks of an earlier run a monotonic time: this sample's."""
+        self._marks = [mark and mark.timed(sample) for mark in self._marks]
+        self._tops = [mark and mark.timed(sample) for mark in self._tops]
+        self._run = self._run and self._run.timed(sample)
+
+    def _top(self, lane: int) -> RegisterMark | None:
+        """The latest believed mark of a lane."""
+        return self._tops[lane] or self._marks[lane]
+
+    def _misfit(self, sample: Sample, run: Run | None) -> Misfit:
         """What does not fit in a sample that continues `run`."""
         fell: set[int] = set()
         rose: set[int] = set()
         rolled: set[int] = set()
         gross = False
         for lane, (mark, register) in enumerate(zip(self._marks, sample.energy, strict=True)):
-            if mark is None or register is None:
+            top = self._top(lane)
+            if mark is None or top is None or register is None:
                 continue
-            rise = register - mark.register
-            since = run.latest[lane] if run and lane in run.wrong else mark
-            most = (since or mark).most_until(sample)
-            if rise < 0:
+            since = run.lanes[lane].latest if run and run.lanes[lane].wrong else top
+            allowed = self._most(lane, since or top, sample)
+            fall, ceiling = mark.register - register, self._ceilings[lane]
+            if fall > 0:
                 fell.add(lane)
-                gross = gross or rise <= -_EXCHANGE_FALL_MWH
+                gross = gross or fall >= _EXCHANGE_FALL_MWH
                 modulus = self._rollover.get(self._lanes[lane])
-                if modulus is not None and 0 <= modulus + rise <= most + _ROLLOVER_SLACK_MWH:
+                if (
+                    modulus is not None
+                    and 0 <= modulus + register - top.register <= allowed + _ROLLOVER_SLACK_MWH
+                ):
                     rolled.add(lane)
-            elif rise > most + _SLACK_MWH:
+            elif register - top.register > allowed + SLACK_MWH or (
+                ceiling is not None and register >= ceiling
+            ):
                 rose.add(lane)
                 gross = True
-        return _Misfit(fell, rose, rolled, gross)
+        return Misfit(frozenset(fell), frozenset(rose), frozenset(rolled), gross)
 
-    def _settle(self, run: _Run, sample: Sample) -> Judgement:
+    def _most(self, lane: int, since: RegisterMark, sample: Sample) -> int:
+        elapsed = since.elapsed(sample)
+        return most(elapsed, self._shown[lane].highest_mw) if self._begun else unlimited(elapsed)
+
+    def _raise_ceilings(self, run: Run) -> None:
+        for number, lane in enumerate(run.lanes):
+            if lane.rose >= AGREEING and lane.level is not None:
+                ceiling = self._ceilings[number]
+                self._ceilings[number] = lane.level if ceiling is None else min(lane.level, ceiling)
+
+    def _settle(self, run: Run, sample: Sample) -> Judgement:
         """Believe the held samples if by now they show what happened; `sample` is the last of them."""
         if not _differ(run.serial, self.serial) and all(
-            run.rolled[lane] >= _AGREEING for lane in self._wrong
+            run.lanes[lane].rolled >= AGREEING for lane in self._wrong
         ):
             rolled = set(self._wrong)
             for lane in rolled:
                 self.offsets[lane] += self._rollover[self._lanes[lane]]
-            return Judgement(True, self._adopt(run.latest), self._end("rolled", sample.unit, rolled))
+                self._shown[lane] = Shown(self._shown[lane].highest_mw)
+            totals = self._adopt([lane.latest for lane in run.lanes])
+            return Judgement(True, totals, self._end("rolled", sample.unit, rolled))
         if self._is_exchange(run, sample):
-            for lane, (mark, first) in enumerate(zip(self._marks, run.first, strict=True)):
-                if mark is not None and first is not None:
-                    self.offsets[lane] += mark.register - first.register
-            totals = self._adopt(run.first) + self._adopt(run.latest)
+            self._begin_at(run, set(range(len(self._lanes))))
+            totals = self._adopt_run(run)
             self.serial = run.serial
             return Judgement(True, totals, self._end("exchanged", sample.unit))
         return Judgement(False)
 
-    def _is_exchange(self, run: _Run, sample: Sample) -> bool:
-        if min(run.seen) < _AGREEING:
+    def _is_exchange(self, run: Run, sample: Sample) -> bool:
+        if min(lane.seen for lane in run.lanes) < AGREEING:
             return False
         if _differ(run.serial, self.serial):
             return True
-        if not run.gross or run.readings < _LONG_AGREEING:
+        if not run.gross or run.readings < LONG_AGREEING:
             return False
+        if not self._begun:
+            return True
         named = UNKNOWN not in (run.serial, self.serial)
-        return not self._begun or (not named and sample.monotonic - run.began >= _LONG_NS)
+        return not named and run.lasted(sample) >= _LONG_NS and not self._is_rescaled(run)
+
+    def _is_rescaled(self, run: Run) -> bool:
+        """Whether a register is a power of ten times what it was, up to a hundredth."""
+        for number, lane in enumerate(run.lanes):
+            top = self._top(number)
+            if top is not None and lane.first is not None and top.register >= _SCALED_FROM_MWH:
+                for scale in _SCALES:
+                    if 0 <= lane.first.register - scale * top.register <= scale * top.register // 100:
+                        return True
+        return False
+
+    def _rises(self, run: Run) -> list[int]:
+        """By how much the first register of a run is higher than the last believed one, lane by lane."""
+        return [
+            0
+            if (top := self._top(number)) is None or lane.first is None
+            else lane.first.register - top.register
+            for number, lane in enumerate(run.lanes)
+        ]
+
+    def _begin_at(self, run: Run, lanes: set[int], *, owing: bool = False) -> None:
+        """Let the registers of some lanes count from the first of a run on, what lies between as 0; `owing`:
+        only once they have risen by what they fell."""
+        for lane, rise in enumerate(self._rises(run)):
+            if lane in lanes:
+                self.offsets[lane] -= rise
+                self._shown[lane] = Shown(self._shown[lane].highest_mw)
+                self._owed[lane] = self._owed[lane] - rise if owing else 0
 
     def _believe(self, sample: Sample) -> tuple[Total, ...]:
         if self.serial == UNKNOWN:
@@ -273,12 +341,32 @@ class Validator:
             ]
         )
 
+    def _adopt_run(self, run: Run) -> tuple[Total, ...]:
+        """Believe the first and the latest held reading of a run."""
+        self._ceilings = [None] * len(self._lanes)
+        return self._adopt([lane.first for lane in run.lanes]) + self._adopt(
+            [lane.latest for lane in run.lanes]
+        )
+
     def _adopt(self, marks: list[RegisterMark | None]) -> tuple[Total, ...]:
         totals = []
         for lane, (mark, now) in enumerate(zip(self._marks, marks, strict=True)):
-            if now is not None and (mark is None or now.unit > mark.unit):
-                self._marks[lane] = now
-                totals.append(Total(lane, now.unit, now.register + self.offsets[lane]))
+            if now is None or (mark is not None and now.unit <= mark.unit):
+                continue
+            gap = 0 if mark is None else now.wall - mark.wall
+            self._shown[lane] = self._shown[lane].after(gap, now.wall, now.register)
+            total = now.register + self.offsets[lane]
+            if self._owed[lane]:
+                paid = min(self._owed[lane], total - self._known[lane])
+                self._owed[lane] -= paid
+                self.offsets[lane] -= paid
+                total -= paid
+            self._known[lane] = total
+            self._marks[lane] = now
+            top = self._tops[lane]
+            if top is not None and now.unit >= top.unit:
+                self._tops[lane] = None
+            totals.append(Total(lane, now.unit, total))
         return tuple(totals)
 
     def _end(self, kind: Kind, unit: int, lanes: set[int] | None = None) -> tuple[RegisterEvent, ...]:
@@ -286,7 +374,7 @@ class Validator:
         held, self.held, self._run, self._wrong = self.held, None, None, set()
         return () if held is None else (self._event(kind, unit, lanes or set(range(len(self._lanes)))),)
 
-    def _event(self, kind: Kind, unit: int, lanes: set[int]) -> RegisterEvent:
+    def _event(self, kind: Kind, unit: int, lanes: Set[int]) -> RegisterEvent:
         return RegisterEvent(kind, unit, tuple(name for n, name in enumerate(self._lanes) if n in lanes))
 
 

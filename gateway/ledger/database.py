@@ -7,6 +7,7 @@ second gateway, since two that seal the same stream would fork it.
 from __future__ import annotations
 
 import asyncio
+import errno
 import fcntl
 import sqlite3
 from collections.abc import Callable
@@ -72,7 +73,7 @@ class Database:
             self._migrate(connection, version)
             connection.execute("PRAGMA foreign_keys = ON")
         except (sqlite3.Error, OSError) as error:
-            raise LedgerError(f"the ledger {self._path} cannot be opened: {error}") from error
+            raise LedgerError(f"the ledger {self._path} cannot be opened: {_cause(error)}") from error
 
     def _open_reading(self) -> None:
         version = 0
@@ -110,7 +111,7 @@ class Database:
         except sqlite3.Error as error:
             raise LedgerError(
                 f"the ledger {self._path} could not be migrated from version {version} to {VERSION}: "
-                f"{error}. Its data is intact: fix the cause, and start the gateway again"
+                f"{_cause(error)}. Its data is intact: fix the cause, and start the gateway again"
             ) from error
 
     def _take_lock(self) -> None:
@@ -145,8 +146,16 @@ class Database:
                 connection.rollback()
                 raise
         except sqlite3.Error as error:
-            raise LedgerError(f"a transaction failed in the ledger {self._path}: {error}") from error
+            raise LedgerError(f"a transaction failed in the ledger {self._path}: {_cause(error)}") from error
         return result
+
+
+def _cause(error: sqlite3.Error | OSError) -> str:
+    """The cause of an error, and what to do where that is known."""
+    full = getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL
+    if full or (isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)):
+        return "the disk is full: free some space on it"
+    return str(error)
 
 
 def integrity(db: sqlite3.Connection) -> str | None:

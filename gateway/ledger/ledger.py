@@ -14,13 +14,14 @@ from pathlib import Path
 from gateway.chain.layout import Run
 from gateway.chain.page import Span
 from gateway.chain.seal import U64
-from gateway.ledger import audit, chunks, doubts, grants, outbox, pages, rollback, streams
+from gateway.ledger import audit, chunks, doubts, grants, kept, outbox, pages, rollback, streams
 from gateway.ledger.database import Database, integrity
 from gateway.ledger.records import (
     AuditEntry,
     ChunkEntry,
     Doubt,
     GrantRecord,
+    Kept,
     Outgoing,
     PageEntry,
     Position,
@@ -85,6 +86,11 @@ class Ledger:
     async def state(self, stream: bytes) -> bytes:
         """The sampler's state after the last sealed unit, as the vault sealed it."""
         return await self._db.do(streams.state, stream)
+
+    async def save_state(self, stream: Stream, state: bytes, audit: AuditEntry | None = None) -> None:
+        """Record the sampler's state while no unit is sealed: readings are held, or their owner has decided,
+        which `audit` says."""
+        await self._db.do(streams.save_state, stream, state, audit)
 
     # --- sealed units and chunks
 
@@ -161,10 +167,11 @@ class Ledger:
         """The number of objects in the outbox."""
         return await self._db.do(outbox.count)
 
-    async def confirm(self, ids: Sequence[int]) -> None:
+    async def confirm(self, ids: Sequence[int], sent_ms: int, others: Sequence[int] = ()) -> None:
         """Remove objects that the store has confirmed, by their ids; ids no longer there are ignored. A
-        stream's last head is kept as confirmed."""
-        await self._db.do(outbox.confirm, ids)
+        stream's last head is kept as confirmed; other objects are kept as sent at `sent_ms`. `others` leave
+        too: in their place the store has objects that stay."""
+        await self._db.do(outbox.confirm, ids, sent_ms, others)
 
     async def confirmed_head(self, stream: Stream) -> bytes | None:
         """The last head that the store confirmed to this ledger, or None."""
@@ -177,6 +184,37 @@ class Ledger:
     async def waiting(self, stream: Stream, prefix: str) -> list[Outgoing]:
         """A stream's objects in the outbox whose keys begin with `prefix`, in order."""
         return await self._db.do(outbox.waiting, stream, prefix)
+
+    # --- what was sent
+
+    async def kept(self, stream: Stream) -> list[Kept]:
+        """A stream's objects that were confirmed and are kept, in the order in which they left."""
+        return await self._db.do(kept.of, stream)
+
+    async def kept_data(self, ids: Sequence[int]) -> list[Outgoing]:
+        """Kept objects, by their ids; ids no longer there are ignored."""
+        return await self._db.do(kept.data, ids)
+
+    async def last_kept_day(self, stream: Stream) -> int | None:
+        """The id of the last kept page of a day, or None."""
+        return await self._db.do(kept.last_day, stream)
+
+    async def look_due(self, stream: Stream, now_ms: int) -> bool:
+        """Whether a stream's kept objects are to be looked for: once the page of another day is confirmed,
+        and a day after the last look, or after the first was kept."""
+        return await self._db.do(kept.due, stream, now_ms)
+
+    async def looked(self, stream: Stream, last: int, at_ms: int) -> None:
+        """Record that a stream's kept objects, the last of which was `last`, have all been looked for."""
+        await self._db.do(kept.looked, stream, last, at_ms)
+
+    async def let_go(self, ids: Sequence[int]) -> None:
+        """Drop kept objects: the store has them."""
+        await self._db.do(kept.let_go, ids)
+
+    async def send_again(self, ids: Sequence[int], audit: AuditEntry) -> None:
+        """Put kept objects, which the store has lost, at the end of the outbox, byte for byte."""
+        await self._db.do(kept.send_again, ids, audit)
 
     # --- grants
 
@@ -235,9 +273,9 @@ class Ledger:
     # --- the ledger as a whole
 
     async def take_over(self, stream: Stream, chain: StoreChain, audit: AuditEntry) -> None:
-        """Replace what the ledger holds of a stream by what the store holds: chunks, pages, open units and
-        unsent objects. The stream's descriptor, grants and revocations stay in the outbox. A chunk of a later
-        incarnation than this ledger knew ends a doubt; other chunks settle the units that they hold.
+        """Replace what the ledger holds of a stream by what the store holds: chunks, pages, open units, and
+        objects unsent or kept. The stream's descriptor, grants and revocations stay in the outbox. A chunk of
+        a later incarnation than this ledger knew ends a doubt; other chunks settle the units that they hold.
 
         LedgerError for a page of a period whose page stays.
         """

@@ -6,7 +6,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Sequence
 
-from gateway.ledger import audit
+from gateway.ledger import audit, kept
 from gateway.ledger.records import AuditEntry, Outgoing, Queued, Stream
 
 
@@ -27,12 +27,13 @@ def count(db: sqlite3.Connection) -> int:
     return row[0]
 
 
-def confirm(db: sqlite3.Connection, ids: Sequence[int]) -> None:
+def confirm(db: sqlite3.Connection, ids: Sequence[int], sent_ms: int, others: Sequence[int]) -> None:
     db.executemany(
         "INSERT OR REPLACE INTO head SELECT stream, data FROM outbox WHERE id = ? AND kind = 'head'",
         [(id_,) for id_ in ids],
     )
-    db.executemany("DELETE FROM outbox WHERE id = ?", [(id_,) for id_ in ids])
+    kept.keep(db, ids, sent_ms)
+    db.executemany("DELETE FROM outbox WHERE id = ?", [(id_,) for id_ in others])
 
 
 def confirmed_head(db: sqlite3.Connection, stream: Stream) -> bytes | None:

@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from gateway.chain.layout import Layout
+from gateway.chain.layout import NO_FACTOR, Factor, Layout
 from gateway.chain.page import Span
 from gateway.chain.seal import U64
 
@@ -17,7 +17,7 @@ ObjectKind = Literal["descriptor", "chunk", "page", "tokens", "grant", "revocati
 
 @dataclass(frozen=True, slots=True)
 class Stream:
-    """A meter's stream; its layout and lanes never change. `start` is its first unit."""
+    """A meter's stream; its layout, lanes and factor never change. `start` is its first unit."""
 
     id: bytes
     meter: str
@@ -25,6 +25,7 @@ class Stream:
     lanes: tuple[str, ...]
     start: int
     descriptor_digest: bytes
+    factor: Factor = NO_FACTOR
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +114,14 @@ class Queued(NamedTuple):
     id: int
     stream: bytes
     object: Outgoing
+
+
+class Kept(NamedTuple):
+    """An object that the store has confirmed at `sent_ms`, by its number in the outbox, which it has left."""
+
+    id: int
+    key: str
+    sent_ms: int
 
 
 @dataclass(frozen=True, slots=True)

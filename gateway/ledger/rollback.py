@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import sqlite3
 
-from gateway.ledger import audit, chunks, doubts, grants, outbox, pages, streams
+from gateway.ledger import audit, chunks, doubts, grants, kept, outbox, pages, streams
 from gateway.ledger.records import AuditEntry, StoreChain, Stream
 
 
 def take_over(db: sqlite3.Connection, stream: Stream, chain: StoreChain, entry: AuditEntry) -> None:
     chunks.drop_from(db, stream, chain.seq)
     outbox.drop_derived(db, stream)
+    kept.drop_derived(db, stream)
     for chunk in chain.chunks:
         chunks.insert(db, stream, chunk, None)
     for whole in chain.ciphertexts:

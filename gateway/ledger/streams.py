@@ -6,10 +6,10 @@ import sqlite3
 from collections.abc import Sequence
 
 from gateway.chain.keys import be64
-from gateway.chain.layout import Layout
+from gateway.chain.layout import Factor, Layout
 from gateway.errors import LedgerError
-from gateway.ledger import chunks, outbox
-from gateway.ledger.records import Outgoing, Sealed, Stream
+from gateway.ledger import audit, chunks, outbox
+from gateway.ledger.records import AuditEntry, Outgoing, Sealed, Stream
 
 
 def last_incarnation(db: sqlite3.Connection) -> int | None:
@@ -30,11 +30,20 @@ def begin_incarnation(db: sqlite3.Connection, value: int, at_ms: int) -> None:
 
 def by_meter(db: sqlite3.Connection) -> list[Stream]:
     rows = db.execute(
-        "SELECT id, meter, unit_ms, link_units, lanes, start, descriptor_digest FROM stream ORDER BY meter"
+        "SELECT id, meter, unit_ms, link_units, lanes, start, descriptor_digest, factor FROM stream"
+        " ORDER BY meter"
     )
     return [
-        Stream(id_, meter, Layout(unit_ms, link_units), tuple(lanes.split(",")), start, descriptor)
-        for id_, meter, unit_ms, link_units, lanes, start, descriptor in rows
+        Stream(
+            id_,
+            meter,
+            Layout(unit_ms, units),
+            tuple(lanes.split(",")),
+            start,
+            descriptor,
+            Factor.parse(factor),
+        )
+        for id_, meter, unit_ms, units, lanes, start, descriptor, factor in rows
     ]
 
 
@@ -42,7 +51,7 @@ def begin(
     db: sqlite3.Connection, stream: Stream, descriptor: Outgoing, sealed: Sequence[Sealed], state: bytes
 ) -> None:
     db.execute(
-        "INSERT INTO stream VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO stream VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
             stream.id,
             stream.meter,
@@ -52,6 +61,7 @@ def begin(
             stream.start,
             stream.descriptor_digest,
             state,
+            str(stream.factor),
         ),
     )
     outbox.enqueue(db, stream.id, [descriptor])
@@ -66,6 +76,12 @@ def append(db: sqlite3.Connection, stream: Stream, sealed: Sequence[Sealed], sta
 def state(db: sqlite3.Connection, stream: bytes) -> bytes:
     row: tuple[bytes] = db.execute("SELECT state FROM stream WHERE id = ?", (stream,)).fetchone()
     return row[0]
+
+
+def save_state(db: sqlite3.Connection, stream: Stream, state: bytes, entry: AuditEntry | None) -> None:
+    set_state(db, stream, state)
+    if entry is not None:
+        audit.write(db, entry)
 
 
 def set_state(db: sqlite3.Connection, stream: Stream, state: bytes) -> None:

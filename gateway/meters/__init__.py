@@ -13,5 +13,8 @@ The room yields readings and knows nothing of what becomes of them.
 - `table`      the table of meters in README.md, from the profiles
 - `capture`    a meter's answers, recorded in a file that becomes a test
 - `secrets`    a meter's keys and password
-- `modbus/` `dlms/` `p1/` `sml/`   the protocols: bytes in, events out, and thin transports
+- `parity`     characters of seven bits on a line of eight
+- `totals`     an energy that a meter shows twice, as a total and by tariff
+- `modbus/` `dlms/` `p1/` `sml/` `iec62056/` `tic/` `mbus/`   the protocols: bytes in, events out, and thin
+  transports
 """

@@ -25,13 +25,14 @@ from typing import Any, TypeVar
 from gateway.errors import MeterError, UsageError
 from gateway.host.clock import Clock
 from gateway.meters.dlms.polled.model import DlmsModel
+from gateway.meters.iec62056.model import TextModel
 from gateway.meters.modbus.bus import NoSuchRegisters
 from gateway.meters.modbus.meter import ModbusMeter, RegisterSource
 from gateway.meters.modbus.model import ModbusModel, Table
 from gateway.meters.modbus.sunspec import SunSpecMeter
 from gateway.meters.modbus.sunspec_model import SunSpecModel
 from gateway.meters.profile import load_profile
-from gateway.meters.reading import Decoder, Reading, Telegram
+from gateway.meters.reading import Answering, Decoder, Reading, Telegram
 from gateway.meters.secrets import Secrets
 
 T = TypeVar("T")
@@ -70,9 +71,11 @@ class _TappedBus:
     def connections(self) -> int:
         return self._bus.connections
 
-    async def registers(self, device_id: int, table: Table, address: int, count: int) -> list[int]:
+    async def registers(
+        self, device_id: int, table: Table, address: int, count: int, words: int | None = None
+    ) -> list[int]:
         try:
-            answer = await self._bus.registers(device_id, table, address, count)
+            answer = await self._bus.registers(device_id, table, address, count, words)
         except NoSuchRegisters:
             self._tap.registers[table, address, count] = None
             raise
@@ -97,6 +100,9 @@ class _TappedDecoder:
         wrong = [str(item) for item in items if isinstance(item, MeterError)]
         self._tap.problem = wrong[-1] if wrong else self._tap.problem
         return items
+
+    def answer(self) -> bytes:
+        return self._decoder.answer() if isinstance(self._decoder, Answering) else b""
 
 
 def _told(items: Sequence[Telegram | MeterError]) -> list[dict[str, int]]:
@@ -151,7 +157,7 @@ async def replay(text: str, clock: Clock) -> tuple[list[dict[str, int]], list[di
         device_id = document.take("device_id", int, "a number")
         record = _Record(document.each("registers", dict, "a request"))
         return [await _polled(model, record, device_id, shown[0], clock)], shown
-    if isinstance(model, DlmsModel):
+    if isinstance(model, DlmsModel | TextModel):
         raise UsageError(f"{profile} does not push: this is not a capture of it")
     chunks = [_chunk(entry) for entry in document.each("bytes", list, "a moment in ms, and hex")]
     decoder = model.decoder(Secrets())
@@ -228,9 +234,11 @@ class _Record:
             for at in range(0, len(octets), 2):
                 self._words[table, address + at // 2] = int.from_bytes(octets[at : at + 2], "big")
 
-    async def registers(self, device_id: int, table: Table, address: int, count: int) -> list[int]:
+    async def registers(
+        self, device_id: int, table: Table, address: int, count: int, words: int | None = None
+    ) -> list[int]:
         try:
-            return [self._words[table, at] for at in range(address, address + count)]
+            return [self._words[table, at] for at in range(address, address + (words or count))]
         except KeyError:
             raise NoSuchRegisters(f"the capture has no {table} registers {address} and on") from None
 

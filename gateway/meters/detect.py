@@ -25,9 +25,13 @@ class Heard:
     problem: str | None = None
 
 
-async def hear(endpoint: Endpoint, decoders: Mapping[str, Decoder], seconds: float) -> Heard:
-    """What arrives at `endpoint` within `seconds`, or until a few seconds after the first telegram that was
-    decoded. MeterError where it cannot be opened."""
+async def hear(
+    endpoint: Endpoint, decoders: Mapping[str, Decoder], seconds: float, longer: float = 0
+) -> Heard:
+    """What arrives at `endpoint` within `seconds`, or, once anything has arrived, within `longer` if that is
+    more, or until a few seconds after the first telegram that was decoded. MeterError where it cannot be
+    opened."""
+    begin = asyncio.get_running_loop().time()
     octets = 0
     problems: Counter[str] = Counter()
     lanes: dict[str, frozenset[str]] = {}
@@ -36,6 +40,8 @@ async def hear(endpoint: Endpoint, decoders: Mapping[str, Decoder], seconds: flo
         async with asyncio.timeout(seconds) as limit:
             while True:
                 data = await connection.read()
+                if not octets and data:
+                    limit.reschedule(max(begin + longer, limit.when() or begin))
                 octets += len(data)
                 understood = bool(lanes)
                 for profile, decoder in decoders.items():

@@ -37,6 +37,17 @@ class Tcp:
 
 
 @dataclass(frozen=True, slots=True)
+class Udp:
+    """A meter on the network that is polled in single datagrams."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"{self.host}:{self.port} (UDP)"
+
+
+@dataclass(frozen=True, slots=True)
 class Line:
     """A serial port; a path under /dev/serial/by-id stays the same when adapters are replugged."""
 
@@ -47,7 +58,7 @@ class Line:
         return self.device
 
 
-Endpoint = Tcp | Line
+Endpoint = Tcp | Udp | Line
 IN_USE = "another program uses it"
 
 

@@ -16,7 +16,7 @@ from gateway.errors import KeyFault, MeterError
 from gateway.host.clock import Clock
 from gateway.host.fault_log import FaultLog
 from gateway.meters.endpoint import Endpoint
-from gateway.meters.reading import Decoder, Plausibility, Reading, Telegram, sane
+from gateway.meters.reading import Answering, Decoder, Plausibility, Reading, Telegram, sane
 from gateway.meters.transport import Connection
 
 _log = logging.getLogger(__name__)
@@ -70,6 +70,8 @@ class Listener:
                 while not self._heard:
                     assert self._connection is not None  # opened above, or a reading is waiting
                     self._hear(await self._connection.read())
+                    if isinstance(self._decoder, Answering) and (answer := self._decoder.answer()):
+                        await self._connection.write(answer)
         except TimeoutError:
             self._drop()
             what, why = "nothing", ""

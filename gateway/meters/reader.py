@@ -28,13 +28,14 @@ _ASK_MEMORY = 3  # attempts, after which an outage's energy is shared out instea
 @dataclass(slots=True)
 class ReaderState:
     """How reading is going: the wall time (ns) of the last good reading, how far the meter's clock was ahead
-    of the gateway's then (ns, where the meter sends it), how many attempts have failed since, and the last
-    fault as a sentence, None while all is well."""
+    of the gateway's then (ns, where the meter sends it), how many attempts have failed since, the last fault
+    as a sentence, None while all is well, and the last good reading itself."""
 
     last_wall: int | None = None
     meter_ahead: int | None = None
     failures: int = 0
     fault: str | None = None
+    latest: Reading | None = None
 
 
 async def read_forever(
@@ -64,7 +65,7 @@ async def read_forever(
                 faults.report(state.fault)
                 await clock.sleep(_wait_s(state.failures, interval_s))
                 continue
-            state.last_wall, state.failures, state.fault = reading.wall, 0, None
+            state.last_wall, state.failures, state.fault, state.latest = reading.wall, 0, None, reading
             if reading.meter_time is not None:
                 state.meter_ahead = reading.meter_time - reading.wall
             faults.clear(f"meter {reading.meter} answers again")

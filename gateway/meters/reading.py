@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from gateway.errors import MeterError
 
@@ -57,6 +57,14 @@ class Decoder(Protocol):
     def cut(self) -> None:
         """The connection broke: the next bytes do not continue the last ones. What detects copies of older
         telegrams is kept."""
+
+
+@runtime_checkable
+class Answering(Protocol):
+    """A decoder of a meter that wants an answer."""
+
+    def answer(self) -> bytes:
+        """What to send now that `feed` was called; empty where nothing is due."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,8 +11,11 @@ from pathlib import Path
 from gateway.meters.dlms.application import association
 from gateway.meters.dlms.polled.model import DlmsModel
 from gateway.meters.dlms.push.model import DlmsPushModel
+from gateway.meters.iec62056.model import TextModel
+from gateway.meters.mbus.model import MbusModel
+from gateway.meters.modbus.model import ModbusModel
 from gateway.meters.p1.model import P1Model
-from gateway.meters.profile import Profile, load_profile, profile_ids
+from gateway.meters.profile import Profile, load_profile, package_ids
 
 README = Path(__file__).with_name("README.md")
 BEGIN = "<!-- the table: written by `python -m gateway.meters.table` -->"
@@ -25,12 +28,17 @@ _SECTIONS = {  # of README.md
     "p1": "[P1](#p1)",
     "dlms-push": "[DLMS push](#dlms-push)",
     "dlms": "[DLMS polled](#dlms-polled)",
+    "text": "[Text, polled](#text)",
+    "text-push": "[Text](#text)",
+    "tic": "[TIC](#tic)",
+    "mbus-push": "[M-Bus](#m-bus)",
 }
 
 
 def table() -> str:
-    """The table in Markdown, sorted by the names on the meters; neighbours with one profile share a row."""
-    profiles = [load_profile(profile_id) for profile_id in profile_ids()]
+    """The table in Markdown, sorted by the names on the meters; neighbours with one profile share a row.
+    Below it, the names under which the same meters are also sold."""
+    profiles = [load_profile(profile_id) for profile_id in package_ids()]
     named = [(product, profile) for profile in profiles for product in profile.products]
     named.sort(key=lambda one: one[0].casefold())
     rows = [("on the meter", "profile", "wiring", "in `[[meter]]`", "status"), ("---",) * 5]
@@ -38,7 +46,9 @@ def table() -> str:
         wiring = f"{_SECTIONS[profile.protocol]}, {profile.reached_by}"
         products = "; ".join(product for product, _ in neighbours)
         rows.append((products, f"`{profile.id}`", wiring, _keys(profile), profile.status))
-    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+    also = [("also sold as", "profile"), ("---",) * 2]
+    also += sorted((name, f"`{profile.id}`") for profile in profiles for name in profile.also)
+    return "\n\n".join("\n".join(f"| {' | '.join(row)} |" for row in one) for one in (rows, also))
 
 
 def with_table(text: str) -> str:
@@ -53,14 +63,18 @@ def with_table(text: str) -> str:
 def _keys(profile: Profile) -> str:
     """The keys of a [[meter]] that lead to this meter, beside its name and profile."""
     model = profile.model
+    if isinstance(model, ModbusModel) and model.udp:
+        return "`udp`, `unit_id`"
     place = "`tcp`" if profile.serial is None else "`serial`"
     if profile.on_modbus:
         return f"{place}, `unit_id`" if profile.serial is None else "`serial` or `tcp`, `unit_id`"
     match model:
-        case P1Model(encrypted=True) | DlmsPushModel(encrypted=True):
+        case MbusModel() | P1Model(encrypted=True) | DlmsPushModel(encrypted=True):
             return f"{place}, `keys`"
         case DlmsPushModel():
             return f"{place}; `keys` if it encrypts"
+        case TextModel():
+            return f"{place}, `interval_s`"
         case DlmsModel() if model.security.counts or model.security.mechanism != association.NONE:
             return f"{place}, `keys`"
     return place

@@ -14,7 +14,7 @@ from typing import Self
 import serial
 
 from gateway.errors import MeterError
-from gateway.meters.endpoint import Endpoint, Line, SerialSettings, Tcp, why
+from gateway.meters.endpoint import Endpoint, Line, SerialSettings, Tcp, Udp, why
 
 _MOST = 65_536  # bytes read at once
 _PARITY = {"none": serial.PARITY_NONE, "even": serial.PARITY_EVEN, "odd": serial.PARITY_ODD}
@@ -36,6 +36,8 @@ class Connection:
                 if isinstance(endpoint, Tcp):
                     reader, writer = await asyncio.open_connection(endpoint.host, endpoint.port)
                     return cls(endpoint, _TcpLink(reader, writer))
+                if isinstance(endpoint, Udp):
+                    raise MeterError(f"{endpoint} answers in datagrams, which only Modbus asks for")
                 return cls(endpoint, _SerialLink(endpoint))
         except TimeoutError:
             raise MeterError(f"{endpoint} does not accept a connection within {timeout_s:g} s") from None
@@ -179,3 +181,7 @@ class _SerialLink:
                 "stopbits": settings.stop_bits,
             }
         )
+        # pyserial leaves parity unchecked; with INPCK a character of the wrong parity is read as 0.
+        attributes = termios.tcgetattr(self._port.fileno())
+        attributes[0] |= termios.INPCK
+        termios.tcsetattr(self._port.fileno(), termios.TCSANOW, attributes)

@@ -37,6 +37,8 @@ class Bill:
     value: int
     quantum: int
     tariff: Tariff
+    zone: str | None = None
+    """The zone whose days or months are billed; None where the windows need none."""
 
     @property
     def amount(self) -> Decimal:
@@ -146,7 +148,9 @@ async def _bill(
     for c, runs in zip(sums, weights.values(), strict=True):
         upto = dict(zip(bounds, accumulate(map(int, c), initial=0), strict=True))
         value += sum(w.price * (upto[w.end] - upto[w.first]) for w in runs)
-    return Bill(moment(a, unit_ms), moment(b, unit_ms), grant.lanes, signed(value), grant.quantum, tariff)
+    zone = None if isinstance(grant.granularity.size, int) else grant.granularity.zone
+    start, end = (moment(unit, unit_ms) for unit in (a, b))
+    return Bill(start, end, grant.lanes, signed(value), grant.quantum, tariff, zone)
 
 
 def _period(held: OwnGrant, j: int) -> str:

@@ -77,9 +77,12 @@ class OwnGrant:
 
     def __str__(self) -> str:
         grant, unit_ms = self.grant, self.grant.granularity.unit_ms
-        span = f"from {spell(grant.first, unit_ms)}"
+        zone = None if isinstance(grant.granularity.size, int) else grant.granularity.zone
+        span = f"from {spell(grant.first, unit_ms, zone)}"
         if self.limit is not None:
-            span += f" until {spell(self.limit, unit_ms)}" + (", when it was revoked" if self.revoked else "")
+            span += f" until {spell(self.limit, unit_ms, zone)}" + (
+                ", when it was revoked" if self.revoked else ""
+            )
         return f"grant {short(grant.id)} opens {grant.opens}, {span}"
 
 

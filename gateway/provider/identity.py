@@ -100,6 +100,15 @@ def open_identity(folder: Path) -> Identity:
     return Identity(cose.kid_of(es256.spki(key.public_key())), values["xwing_seed"], key)
 
 
+def is_private(data: bytes) -> bool:
+    """Whether a file's bytes are a provider's private key, of any version."""
+    try:
+        read(_FIELDS, cose.decode(data, KEY_FILE), KEY_FILE)
+    except Refused:
+        return False
+    return True
+
+
 def _signed_card(card: Card, key: ec.EllipticCurvePrivateKey) -> bytes:
     payload = card.payload()
     message = cose.to_be_signed(card.TYPE, card.kid, payload)

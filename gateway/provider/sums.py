@@ -120,6 +120,14 @@ class Sums:
         return end is not None and self._edge(self._at + 1) > end
 
     @property
+    def next_window(self) -> tuple[datetime, datetime] | None:
+        """The window that opens next, by its two moments, UTC; None where none can."""
+        if self.done:
+            return None
+        begin = self._edge(self._at)
+        return self._moment(begin), self._moment(self._edge(begin + 1))
+
+    @property
     def sources(self) -> list[str]:
         """The grants that the sums come from, in sentences."""
         asked = self.resolved.granularity

@@ -6,5 +6,8 @@
 - `dlms_objects` `dlms_server` `dlms`   a DLMS meter that is polled
 - `push_lists` `push`   a DLMS meter that pushes
 - `sml` `p1`   meters that send SML, and P1
+- `text`   a meter that speaks text after IEC 62056-21
+- `tic` `mbus`   a Linky, and a meter of Netz Oberösterreich
+- `answer_server`   serves meters that are polled, on the network
 - `push_server`   serves meters that push, on the network or a serial port
 """

@@ -7,18 +7,16 @@ nothing and reads only the meter's name, its clock and the invocation counter.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Literal
 
-from gateway.errors import MeterError, UsageError
 from gateway.host.clock import Clock
 from gateway.meters.dlms.cosem.objects import PUBLIC_CLIENT
 from gateway.meters.dlms.link.hdlc import address
 from gateway.meters.dlms.link.hdlc_link import Limits, Secondary
 from gateway.meters.dlms.link.wrapper import Message, Unwrapper
-from gateway.meters.endpoint import why
+from gateway.simulate.answer_server import Connection, answer
 from gateway.simulate.dlms_objects import MeterObjects
 from gateway.simulate.dlms_server import LOGICAL_DEVICE, Association, Policy, Server
 from gateway.simulate.home import Home
@@ -28,13 +26,6 @@ Framing = Literal["wrapper", "hdlc"]
 CLIENT = 1
 SYSTEM_TITLE = b"GWS\0\0\0\0\1"
 _LIMITS = Limits(transmit=512, receive=512, transmit_window=3, receive_window=3)
-
-
-class Connection(Protocol):
-    """The meter's side of one connection: bytes in, bytes out."""
-
-    def receive(self, data: bytes) -> bytes:
-        """The bytes to write in answer to `data`. MeterError where the connection cannot go on."""
 
 
 class WrapperConnection:
@@ -90,36 +81,5 @@ async def serve(
     port: int,
     listening: Callable[[int], None] = lambda port: None,
 ) -> None:
-    """Serve the meter until cancelled. `listening` is called with the port once it is open (for `port` 0 the
-    system chooses one). UsageError where it cannot listen, or cannot write the truth."""
-    talks: set[asyncio.Task[None]] = set()
-
-    def begin(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        talks.add(talk := asyncio.create_task(_talk(simulation.connection(framing), reader, writer)))
-        talk.add_done_callback(talks.discard)
-
-    try:
-        server = await asyncio.start_server(begin, host, port)
-    except OSError as error:
-        raise UsageError(f"cannot listen on {host}:{port}: {why(error)}") from None
-    async with server:
-        listening(server.sockets[0].getsockname()[1])
-        try:
-            await simulation.objects.live.keep()
-        finally:
-            server.close()
-            ending = list(talks)
-            for talk in ending:
-                talk.cancel()
-            await asyncio.gather(*ending, return_exceptions=True)
-
-
-async def _talk(connection: Connection, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    try:
-        while data := await reader.read(4096):
-            writer.write(connection.receive(data))
-            await writer.drain()
-    except (OSError, MeterError):
-        pass  # the client is gone, or does not speak DLMS
-    finally:
-        writer.transport.abort()
+    """Serve the meter until cancelled, as `answer_server.answer` does."""
+    await answer(simulation.objects.live, lambda: simulation.connection(framing), host, port, listening)

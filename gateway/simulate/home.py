@@ -77,25 +77,26 @@ def net_power(seed: int, day: int) -> NDArray[np.int64]:
     """W for each second of a UTC day (counted since 1970), an int64 array of 86 400; negative where the roof
     gives more than the home draws."""
     seconds = np.arange(day * DAY_S, (day + 1) * DAY_S, dtype=np.int64)
-    load = _base(seed, seconds) + _fridge(seed, seconds) + _appliances(seed, day)
+    load = base_load(seed, seconds) + fridge(seed, seconds) + appliances(seed, day)
     net: NDArray[np.int64] = np.rint(load - _solar(seed, day, seconds)).astype(np.int64)
     return net
 
 
-def _base(seed: int, seconds: NDArray[np.int64]) -> Watts:
+def base_load(seed: int, seconds: NDArray[np.int64]) -> Watts:
     """Router, standby, heating pump: 80 to 140 W, drifting over minutes, jittering each second."""
-    return 80 + 50 * _drift(seed, "base", seconds, 900) + 10 * _noises(seed, "jitter", seconds)
+    return 80 + 50 * drift(seed, "base", seconds, 900) + 10 * _noises(seed, "jitter", seconds)
 
 
-def _fridge(seed: int, seconds: NDArray[np.int64]) -> Watts:
+def fridge(seed: int, seconds: NDArray[np.int64]) -> Watts:
+    """A compressor that runs in cycles, in W at each second."""
     cycle, at = np.divmod(seconds, _FRIDGE_CYCLE_S)
     begins = 600 * _noises(seed, "fridge begins", cycle)
     lasts = 800 + 600 * _noises(seed, "fridge lasts", cycle)
     return np.where((at >= begins) & (at < begins + lasts), _FRIDGE_W, 0.0)
 
 
-def _appliances(seed: int, day: int) -> Watts:
-    """What people switch on, from this day's own random generator."""
+def appliances(seed: int, day: int) -> Watts:
+    """What people switch on, in W for each second of a day, from this day's own random generator."""
     chance = random.Random(f"{seed}/{day}")  # noqa: S311 - a simulation
     watts = np.zeros(DAY_S)
 
@@ -137,14 +138,14 @@ def _solar(seed: int, day: int, seconds: NDArray[np.int64]) -> Watts:
     middle = math.sin(_LATITUDE) * math.sin(declination)
     swing = math.cos(_LATITUDE) * math.cos(declination)
     height = middle - swing * np.cos(seconds % DAY_S * (2 * np.pi / DAY_S))
-    clouds = 0.7 * _drift(seed, "clouds", seconds, 1_200) + 0.3 * _drift(seed, "cloud edges", seconds, 45)
+    clouds = 0.7 * drift(seed, "clouds", seconds, 1_200) + 0.3 * drift(seed, "cloud edges", seconds, 45)
     threshold = random.Random(f"{seed}/{day}/sky").uniform(0.1, 1)  # noqa: S311 - a simulation
     passing = np.clip(1.2 - 2.4 * np.clip(clouds - threshold, 0, None), 0.15, 1)
     sun: Watts = _SOLAR_PEAK_W * np.clip(height, 0, None) ** 1.15
     return sun * passing
 
 
-def _drift(seed: int, what: str, seconds: NDArray[np.int64], lattice_s: int) -> Watts:
+def drift(seed: int, what: str, seconds: NDArray[np.int64], lattice_s: int) -> Watts:
     """Values from 0 to 1 that move smoothly from one random value to the next every `lattice_s`."""
     node, at = np.divmod(seconds, lattice_s)
     before, after = _noises(seed, what, node), _noises(seed, what, node + 1)

@@ -10,9 +10,12 @@ import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from pymodbus.constants import ExcCodes
-from pymodbus.server import ModbusTcpServer
+from pymodbus.pdu import ExceptionResponse, ModbusPDU
+from pymodbus.pdu.register_message import ReadInputRegistersRequest, ReadInputRegistersResponse
+from pymodbus.server import ModbusTcpServer, ModbusUdpServer
 from pymodbus.simulator import DataType, SimAction, SimData, SimDevice
 
 from gateway.errors import UsageError
@@ -21,7 +24,7 @@ from gateway.meters.endpoint import why
 from gateway.meters.modbus.model import ModbusModel, Table
 from gateway.meters.modbus.sunspec_model import SunSpecModel
 from gateway.simulate.home import Home
-from gateway.simulate.modbus_registers import Sheet, sheet_of, shown, table_of, words_of
+from gateway.simulate.modbus_registers import PLACES, Sheet, sheet_of, shown, table_of, words_of
 from gateway.simulate.truth import LiveHome
 
 # pymodbus logs a traceback for each exception that the meter answers with.
@@ -89,17 +92,20 @@ async def serve(
     truth: Path | None = None,
     listening: Callable[[int], None] = lambda port: None,
     neighbours: Sequence[Home] = (),
+    profile_id: str = "",
 ) -> None:
     """Serve `home` as a meter of `model` with device id 1 until cancelled; its `neighbours` have the next
-    ids. `listening` is called with the port once it is open (for `port` 0 the system chooses one). What
-    device 1 shows is appended to `truth`, what the others show to files next to it, truth-2.jsonl and so on.
-    UsageError where it cannot listen, or cannot write."""
-    sheet = sheet_of(model)
+    ids. With `profile_id`, it has all registers that are known of such a meter. `listening` is called with
+    the port once it is open (for `port` 0 the system chooses one). What device 1 shows is appended to
+    `truth`, what the others show to files next to it, truth-2.jsonl and so on. UsageError where it cannot
+    listen, or cannot write."""
+    sheet = sheet_of(model, profile_id)
     displays = {1: Display(home, sheet, clock, truth)}
     for number, other in enumerate(neighbours, 2):
         beside = truth.with_stem(f"{truth.stem}-{number}") if truth is not None else None
         displays[number] = Display(other, sheet, clock, beside)
-    server = _Server(devices(displays), address=(host, port))
+    kind = _UdpServer if isinstance(model, ModbusModel) and model.udp else _TcpServer
+    server = kind(devices(displays), address=(host, port), custom_pdu=requests(sheet))
     try:
         await server.serve_forever(background=True)
     except OSError as error:
@@ -116,7 +122,7 @@ async def serve(
         await asyncio.gather(*keeping, return_exceptions=True)
 
 
-class _Server(ModbusTcpServer):
+class _TcpServer(ModbusTcpServer):
     """pymodbus' server, except that it raises the reason when it cannot listen instead of logging it."""
 
     port = 0
@@ -126,3 +132,42 @@ class _Server(ModbusTcpServer):
         self.transport = listener = await self.call_create()
         self.port = listener.sockets[0].getsockname()[1]
         return True
+
+
+class _UdpServer(ModbusUdpServer):
+    """The same over UDP."""
+
+    port = 0
+
+    async def listen(self) -> bool:
+        self.is_listener = True
+        self.transport, _ = await self.call_create()
+        self.port = self.transport.get_extra_info("sockname")[1]
+        return True
+
+
+def requests(sheet: Sheet) -> list[type[ModbusPDU]]:
+    """The requests that the meter understands in another way than Modbus: none, except where an address is
+    that of a whole value."""
+    if not sheet.whole_values:
+        return []
+    values = {register.address // PLACES: register for register in sheet.registers}
+
+    class ReadWholeValues(ReadInputRegistersRequest):
+        async def datastore_update(self, context: Any, device_id: int) -> ModbusPDU:
+            words: list[int] = []
+            for address in range(self.address, self.address + self.count):
+                length = values[address].words if address in values else 1
+                answer = await context.async_getValues(
+                    device_id, self.function_code, PLACES * address, length
+                )
+                if isinstance(answer, ExcCodes):
+                    return ExceptionResponse(self.function_code, answer)
+                if address not in values:
+                    return ExceptionResponse(self.function_code, ExcCodes.ILLEGAL_ADDRESS)
+                words += answer
+            return ReadInputRegistersResponse(
+                registers=words, dev_id=device_id, transaction_id=self.transaction_id
+            )
+
+    return [ReadWholeValues]

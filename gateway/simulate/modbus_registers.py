@@ -9,32 +9,86 @@ from dataclasses import dataclass, field, replace
 from fractions import Fraction
 
 from gateway.meters.modbus.model import ModbusModel, Probe, Register, Table
-from gateway.meters.modbus.sunspec_model import COMMON, END, MARKER, METERS, SERIAL_AT, SunSpecModel
+from gateway.meters.modbus.sunspec_model import (
+    COMMON,
+    END,
+    INTEGERS,
+    MARKER,
+    METERS,
+    SERIAL_AT,
+    SERIAL_WORDS,
+    SunSpecModel,
+)
 from gateway.meters.modbus.value import lane_value
 from gateway.meters.reading import LANES
 from gateway.simulate.home import Home
+from gateway.simulate.modbus_tables import RESTS, SUNSPEC_FLOATS, SUNSPEC_INTEGERS, SUNSPEC_SCALES, Rest
+from gateway.simulate.modbus_tables import value as value_of
 
 _COMMON_LENGTH = 66  # registers after a model's id and length
 _LENGTHS = {201: 105, 211: 124}  # of 201 to 204, of 211 to 214
-_SCALES = {"V": -1, "W": 0, "Wh": 0}  # powers of ten that the integers of a SunSpec meter have
 SERIAL = "GATEWAY-SIM"
+_COMMON_TEXTS = (  # Mn, Md, Opt, Vr and SN: their places in the common model, and how many words they have
+    ("Gateway", 2, 16),
+    ("Simulated meter", 18, 16),
+    ("", 34, 8),
+    ("1", 42, 8),
+    (SERIAL, SERIAL_AT, SERIAL_WORDS),
+)
+_ADDRESS_AT, _PAD = 66, 0x8000  # DA, the device id, and what stands in the word behind it
+_NO_OBIS = "0-0:0.0.0"
+PLACES = 4  # words between two addresses of whole values: as many as the longest has
 
 
 @dataclass(frozen=True, slots=True)
 class Sheet:
     """The `registers` that show a home, the `probe`, which shows the middle of its range, and words that
-    never change, by their addresses in the holding table."""
+    never change, by their addresses in the holding table. With `whole_values`, an address of the meter is
+    that of a value, and the registers are at PLACES times theirs. The registers of `rest` show of the home
+    what else the meter measures: each a quantity, as one of so many phases."""
 
     registers: tuple[Register, ...]
     probe: Probe
     fixed: Mapping[int, int] = field(default_factory=dict)
+    whole_values: bool = False
+    rest: Mapping[Register, tuple[str, int]] = field(default_factory=dict)
 
 
-def sheet_of(model: ModbusModel | SunSpecModel) -> Sheet:
-    """The registers of a meter of `model`; a SunSpec meter has three phases and integers."""
+def sheet_of(model: ModbusModel | SunSpecModel, profile_id: str = "") -> Sheet:
+    """The registers of a meter of `model`, with those that the gateway does not read where they are known of
+    the profile; a SunSpec meter has three phases and integers."""
     if isinstance(model, SunSpecModel):
         return sunspec_sheet(model, 203)
-    return Sheet(model.registers, model.probe)
+    if model.block.whole_values:
+        registers = tuple(_placed(register) for register in model.registers)
+        return Sheet(
+            registers, replace(model.probe, register=_placed(model.probe.register)), whole_values=True
+        )
+    return Sheet(model.registers, model.probe, rest=_rest(model.registers, RESTS.get(profile_id)))
+
+
+def _rest(
+    registers: Sequence[Register], rest: Rest | None, first: int = 0
+) -> dict[Register, tuple[str, int]]:
+    """The registers of `rest`, whose places count from `first`, that are not among `registers`."""
+    if rest is None:
+        return {}
+    taken = {(register.table, at) for register in registers for at in range(register.address, register.end)}
+    found = {}
+    for row in rest.rows:
+        for phase, place in enumerate(row.addresses, 1):
+            address = first + place
+            name = f"{row.quantity}_{phase}_of_{len(row.addresses)}"
+            register = Register(
+                name, _NO_OBIS, rest.table, address, row.type, rest.word_order, row.scale, "W"
+            )
+            if (rest.table, address) not in taken:
+                found[register] = (row.quantity, len(row.addresses))
+    return found
+
+
+def _placed(register: Register) -> Register:
+    return replace(register, address=PLACES * register.address)
 
 
 def sunspec_sheet(model: SunSpecModel, kind: int, spare: int = 0) -> Sheet:
@@ -44,18 +98,25 @@ def sunspec_sheet(model: SunSpecModel, kind: int, spare: int = 0) -> Sheet:
     common = base + len(MARKER)
     meter = common + 2 + _COMMON_LENGTH
     length = _LENGTHS[kind // 10 * 10 + 1] + spare
-    serial = SERIAL.encode().ljust(32, b"\0")
     fixed = dict(enumerate((*MARKER, COMMON, _COMMON_LENGTH), base))
-    fixed |= dict(enumerate(struct.unpack(">16H", serial), common + SERIAL_AT))
+    for text, at, words in _COMMON_TEXTS:
+        fixed |= dict(
+            enumerate(struct.unpack(f">{words}H", text.encode().ljust(2 * words, b"\0")), common + at)
+        )
+    fixed |= {common + _ADDRESS_AT: 1, common + _ADDRESS_AT + 1: _PAD}
     fixed |= {meter: kind, meter + 1: length, meter + 2 + length: END, meter + 3 + length: 0}
+    integers = METERS[kind] is INTEGERS
+    if integers:
+        fixed |= {meter + at: power & 0xFFFF for at, power in SUNSPEC_SCALES.items()}
     registers = []
     for point in METERS[kind]:
-        power = 0 if point.scale_at is None else _SCALES[point.unit]
+        power = 0 if point.scale_at is None else SUNSPEC_SCALES[point.scale_at]
         registers.append(replace(point.register(Fraction(10) ** power), address=meter + point.at))
-        if point.scale_at is not None:
-            fixed[meter + point.scale_at] = power & 0xFFFF
     (volts,) = (register for register in registers if register.name == "voltage")
-    return Sheet(tuple(registers), Probe(volts, model.low, model.high), fixed)
+    rest = Rest("holding", SUNSPEC_INTEGERS if integers else SUNSPEC_FLOATS)
+    return Sheet(
+        tuple(registers), Probe(volts, model.low, model.high), fixed, rest=_rest(registers, rest, meter)
+    )
 
 
 def words_of(sheet: Sheet, home: Home) -> dict[Register, list[int]]:
@@ -69,6 +130,8 @@ def words_of(sheet: Sheet, home: Home) -> dict[Register, list[int]]:
     for register in sheet.registers:
         if register.name not in LANES:
             words[register] = _encoded(register, middle if register == sheet.probe.register else Fraction(0))
+    for register, (quantity, phases) in sheet.rest.items():
+        words[register] = _encoded(register, value_of(quantity, home, phases))
     return words
 
 

@@ -6,7 +6,7 @@ import asyncio
 import os
 import termios
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import serial
 
@@ -23,11 +23,13 @@ async def speak(
     telegram: Callable[[], bytes],
     endpoint: Tcp | Line,
     listening: Callable[[int], None] = lambda port: None,
+    heard: Callable[[bytes], None] = lambda data: None,
 ) -> None:
     """Keep `live` up to date and send `telegram()` each second, until cancelled; an empty one is not sent.
+    `heard` is called with what listeners send, which most meters ignore.
     `listening` is called with the port once it is open: for port 0 the system chooses one, for a serial port
     it is 0. UsageError where it cannot listen, cannot use the serial port, or cannot write the truth."""
-    opened = _on_line(endpoint) if isinstance(endpoint, Line) else _on_network(endpoint)
+    opened = _on_line(endpoint, heard) if isinstance(endpoint, Line) else _on_network(endpoint, heard)
     async with opened as (send, port):
         listening(port)
         await live.keep(lambda: send(telegram()))
@@ -37,13 +39,13 @@ _Send = Callable[[bytes], None]
 
 
 @asynccontextmanager
-async def _on_network(endpoint: Tcp) -> AsyncIterator[tuple[_Send, int]]:
+async def _on_network(endpoint: Tcp, heard: Callable[[bytes], None]) -> AsyncIterator[tuple[_Send, int]]:
     listeners: dict[asyncio.StreamWriter, asyncio.Task[None]] = {}
 
     async def hold(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
-            while await reader.read(4096):
-                pass  # the meter ignores what clients send
+            while data := await reader.read(4096):
+                heard(data)
         except OSError:
             pass
         finally:
@@ -76,7 +78,7 @@ async def _on_network(endpoint: Tcp) -> AsyncIterator[tuple[_Send, int]]:
 
 
 @asynccontextmanager
-async def _on_line(line: Line) -> AsyncIterator[tuple[_Send, int]]:
+async def _on_line(line: Line, heard: Callable[[bytes], None]) -> AsyncIterator[tuple[_Send, int]]:
     settings = line.settings
     try:
         port = serial.Serial(
@@ -98,5 +100,14 @@ async def _on_line(line: Line) -> AsyncIterator[tuple[_Send, int]]:
         except OSError as error:
             raise UsageError(f"cannot write to {line}: {why(error)}") from None
 
+    def hear() -> None:
+        with suppress(OSError):
+            heard(os.read(port.fileno(), 4096))
+
+    loop = asyncio.get_running_loop()
     with port:
-        yield send, 0
+        loop.add_reader(port.fileno(), hear)
+        try:
+            yield send, 0
+        finally:
+            loop.remove_reader(port.fileno())

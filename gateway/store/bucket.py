@@ -15,13 +15,16 @@ from gateway.errors import Refused, UsageError
 
 # Above the longest object that a gateway makes: 2^20 units of four lanes, or as many tokens, are 32 MiB.
 MOST_BYTES = 1 << 26
+_BASE_S = 60.0  # above what connecting, and the retries of a server that is silent, take: 40 s
+_LEAST_RATE = 4096  # bytes a second: a GSM modem sends as fast
 _KEY_CHARS = 1024  # "Creating object key names" in the Amazon S3 user guide: 1024 bytes
 _PART = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,254}")  # 255 bytes: NAME_MAX of Linux
 
 
 class Bucket(Protocol):
     """Keys and their bytes. Every method may raise StoreUnavailable (try again later), StoreDenied (a person
-    must act), and UsageError for an invalid key."""
+    must act), and UsageError for an invalid key. Each request ends within `deadline_s` of the bytes that it
+    moves, by StoreUnavailable if need be."""
 
     async def put(self, key: str, data: bytes, *, replace: bool = False) -> None:
         """Store `data`; once this returns it is durable as far as the store promises.
@@ -42,7 +45,13 @@ class Bucket(Protocol):
         """Remove `key`, if it is there."""
 
     async def aclose(self) -> None:
-        """Release connections and threads, once the calls under way have ended."""
+        """Release connections and threads, once the calls under way have ended; those that take seconds are
+        broken off."""
+
+
+def deadline_s(size: int) -> float:
+    """The seconds that a request which moves `size` bytes may take in all."""
+    return _BASE_S + size / _LEAST_RATE
 
 
 def check_size(size: int, key: str) -> None:

@@ -9,7 +9,6 @@ The directory must exist: creating it would fill the wrong disk when the right o
 
 from __future__ import annotations
 
-import asyncio
 import errno
 import itertools
 import os
@@ -23,10 +22,12 @@ from typing import TypeVar
 from gateway.errors import GatewayError, KeyTaken, NotFound, StoreDenied, StoreUnavailable
 from gateway.host.files import sync_folder
 from gateway.store.bucket import MOST_BYTES, check_key, check_size, is_key
+from gateway.store.calls import Calls, moved
 
 _INCOMING = ".incoming"  # no key's part begins with a dot
 _ABANDONED_S = 3600  # a put takes milliseconds; a file this old was left by a crash
 _PAGE = 1000
+_AT_ONCE = 8
 _NOTHING_THERE = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
 _DENIED = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG, errno.ELOOP, errno.EOPNOTSUPP}
 
@@ -38,31 +39,37 @@ class DirectoryBucket:
 
     def __init__(self, root: Path) -> None:
         self._root = root.absolute()
+        self._calls = Calls(_AT_ONCE, f"the store in {self._root}")
         self._durable: set[Path] = set()  # folders whose own names are durable
         self._swept = False
 
     async def put(self, key: str, data: bytes, *, replace: bool = False) -> None:
         check_key(key)
-        await self._run(lambda: self._put(key, data, replace))
+        await self._run(lambda: self._put(key, data, replace), f"putting {key!r}", len(data))
 
     async def get(self, key: str) -> bytes:
         check_key(key)
-        return await self._run(lambda: self._get(key))
+        return await self._run(lambda: self._get(key), f"getting {key!r}")
 
     async def list(self, prefix: str, after: str = "") -> AsyncIterator[str]:
         keys = self._walk("", prefix, after)
-        while page := await self._run(lambda: list(itertools.islice(keys, _PAGE))):
+        while page := await self._run(lambda: list(itertools.islice(keys, _PAGE)), f"listing {prefix!r}"):
             for key in page:
                 yield key
 
     async def delete(self, key: str) -> None:
         check_key(key)
-        await self._run(lambda: self._delete(key))
+        await self._run(lambda: self._delete(key), f"deleting {key!r}")
+
+    async def keeps_first(self, key: str, data: bytes) -> bool:
+        """Put `data`, whatever is there: always True, since link(2) refuses a name that is taken."""
+        await self.put(key, data, replace=True)
+        return True
 
     async def aclose(self) -> None:
-        """Nothing is kept open."""
+        await self._calls.aclose()
 
-    async def _run(self, work: Callable[[], T]) -> T:
+    async def _run(self, work: Callable[[], T], what: str, size: int = 0) -> T:
         """Do `work` on a thread, and turn the system's errors into this project's."""
 
         def checked() -> T:
@@ -76,7 +83,7 @@ class DirectoryBucket:
             except OSError as error:
                 raise self._explain(error) from None
 
-        return await asyncio.to_thread(checked)
+        return await self._calls.run(checked, what, size)
 
     def _explain(self, error: OSError) -> GatewayError:
         text = f"the store in {self._root} cannot be used: {error.strerror or type(error).__name__}"
@@ -153,6 +160,7 @@ class DirectoryBucket:
     def _get(self, key: str) -> bytes:
         try:
             with (self._root / key).open("rb") as file:
+                moved(min(os.fstat(file.fileno()).st_size, MOST_BYTES))
                 data = file.read(MOST_BYTES + 1)
         except _NOTHING_THERE:
             raise NotFound(f"the store in {self._root} has no {key!r}") from None

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+import ssl
 from dataclasses import dataclass, field
 from ipaddress import IPv6Address
+from pathlib import Path
 from typing import Literal
 from urllib.parse import unquote, urlsplit
 
@@ -20,6 +22,10 @@ _ENDPOINT = re.compile(
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 
 
+Checksums = Literal["when_required", "when_supported"]
+Addressing = Literal["path", "virtual"]
+
+
 @dataclass(frozen=True, slots=True)
 class Location:
     """The location of a bucket. `parse` makes it from what a person wrote, and checks it."""
@@ -31,11 +37,19 @@ class Location:
     region: str | None = None
     """None: what boto3's configuration says."""
     access_key: str | None = None
-    """None: boto3's chain of environment, files and machine roles."""
+    """None: what boto3 finds in its environment and files. No server of a cloud's machines is asked."""
     secret_key: str | None = field(default=None, repr=False)
-    checksums: Literal["when_required", "when_supported"] = "when_required"
-    """boto3's setting of that name. Older servers refuse the checksum headers of "when_supported", which
-    a bucket with object lock asks for. Each put's bytes are covered by its signature either way."""
+    checksums: Checksums = "when_required"
+    """boto3's setting of that name. Older servers refuse the checksum headers of "when_supported". Each put
+    has a Content-MD5, which a bucket with object lock asks for, and a signature over its bytes either way."""
+    addressing: Addressing | None = None
+    """Whether the bucket's name is the first part of the path, or of the host name. None: of the path where
+    there is an endpoint, since self-hosted servers rarely have a DNS name for each bucket."""
+    ca: Path | None = None
+    """A file of the authorities (PEM) that may sign the server's certificate; None: those that this machine
+    trusts."""
+    proxy: str | None = None
+    """The proxy in between, `http://host:port`; None: what HTTPS_PROXY, HTTP_PROXY and NO_PROXY say."""
 
     @classmethod
     def parse(
@@ -45,9 +59,15 @@ class Location:
         region: str | None = None,
         access_key: str | None = None,
         secret_key: str | None = None,
+        *,
+        checksums: Checksums = "when_required",
+        addressing: Addressing | None = None,
+        ca: Path | None = None,
+        proxy: str | None = None,
     ) -> Location:
         """`url`: s3://bucket, s3://bucket/prefix, a directory's path or file:// URL. UsageError says what
-        is wrong with any of them; no text repeats a key, or an address that may carry a password."""
+        is wrong with any of them, also with the content of `ca`; no text repeats a key, or an address that
+        may carry a password."""
         if not url or "\0" in url:
             raise UsageError("the store's url is empty: use s3://bucket, or the path of a directory")
         scheme = _SCHEME.match(url)
@@ -66,7 +86,10 @@ class Location:
         if region is not None and not _REGION.fullmatch(region):
             raise UsageError(f"{shown(region)} is not a region: expected a name such as eu-central-1")
         _check_credentials(access_key, secret_key)
-        return cls(_bucket_url(url), _endpoint(endpoint), region, access_key, secret_key)
+        if ca is not None:
+            _check_authorities(ca)
+        where = _bucket_url(url), _endpoint(endpoint), region
+        return cls(*where, access_key, secret_key, checksums, addressing, ca, _proxy(proxy))
 
 
 def _file_path(url: str) -> str:
@@ -100,18 +123,51 @@ def _bucket_url(url: str) -> str:
 def _endpoint(endpoint: str | None) -> str | None:
     if endpoint is None:
         return None
-    found = _ENDPOINT.fullmatch(endpoint)
-    try:
-        if found is None or int(found["port"] or 1) > 65535:
-            raise ValueError
-        if found["v6"]:
-            IPv6Address(found["v6"])
-    except ValueError:
+    if not _is_address(endpoint):
         raise UsageError(
             "the store's endpoint is not an address like https://s3.example.org or http://192.168.1.5:9000"
             + ("; a user and password do not belong there" if "@" in endpoint else "")
-        ) from None
+        )
     return endpoint.rstrip("/")
+
+
+def _proxy(proxy: str | None) -> str | None:
+    if proxy is None:
+        return None
+    if not _is_address(proxy):
+        raise UsageError(
+            "the store's proxy is not an address like http://192.168.1.1:3128"
+            + (
+                "; one with a user and password belongs in the environment, as HTTPS_PROXY"
+                if "@" in proxy
+                else ""
+            )
+        )
+    return proxy.rstrip("/")
+
+
+def _is_address(text: str) -> bool:
+    found = _ENDPOINT.fullmatch(text)
+    try:
+        if found is None or int(found["port"] or 1) > 65535:
+            return False
+        if found["v6"]:
+            IPv6Address(found["v6"])
+    except ValueError:
+        return False
+    return True
+
+
+def _check_authorities(ca: Path) -> None:
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cafile=ca)
+    except ssl.SSLError:
+        raise UsageError(
+            f"the store's ca, {ca}, holds no certificate: it must be a PEM file, which begins with"
+            " -----BEGIN CERTIFICATE-----"
+        ) from None
+    except OSError as error:
+        raise UsageError(f"the store's ca, {ca}, cannot be read: {error.strerror}") from None
 
 
 def _check_credentials(access_key: str | None, secret_key: str | None) -> None:

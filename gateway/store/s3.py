@@ -1,12 +1,12 @@
-"""A bucket on an S3 server, on a few threads of its own.
+"""A bucket on an S3 server, a few requests at a time.
 
 Objects and lists are asked for by `s3_get` where that serves; puts, deletes, and whatever goes otherwise than
 well, go through one client of boto3, made at first need.
 
-A key that is written once is put conditionally (If-None-Match: *), so that one of several writers wins. With
-a server that says it does not support the condition (501), the bucket looks before each put from then on,
-which leaves a gap between the two. A server that silently ignores the condition cannot be recognised here;
-putting twice shows it.
+A key that is written once is put conditionally (If-None-Match: *), so that one of several writers wins. Some
+servers say that they do not support the condition (501), and some ignore it. So the first such object is
+looked for, and put twice: a server that takes it twice ignores the condition. With either kind, the bucket
+looks before each put from then on, which leaves a gap between the two.
 
 Keys must be listed in the order of their bytes, as S3 promises. SeaweedFS lists folder by folder, which
 differs only where a folder's name begins a neighbour's that continues with '-' or '.' (`a/` and `a.cose`); no
@@ -15,28 +15,34 @@ two keys of PROTOCOL.md do that. A list found to be out of order is refused.
 
 from __future__ import annotations
 
-import asyncio
+import hashlib
 import threading
+from base64 import b64encode
 from collections.abc import AsyncIterator, Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from functools import partial
 from itertools import pairwise
-from typing import TYPE_CHECKING, TypeVar
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from botocore.exceptions import ClientError
 
 from gateway.errors import GatewayError, KeyTaken, NotFound, Refused, StoreUnavailable
 from gateway.store.bucket import check_key, check_size, is_key
+from gateway.store.calls import Calls, moved
 from gateway.store.location import Location
-from gateway.store.s3_errors import code_of, explain, status_of
+from gateway.store.s3_errors import code_of, explain, is_denied, lacking, status_of
 from gateway.store.s3_get import Page, PlainGets
+from gateway.store.s3_trust import authorities
+from gateway.store.s3_wire import make_breakable
 
 if TYPE_CHECKING:
+    from boto3.session import Session
     from types_boto3_s3.client import S3Client
 
-_THREADS = 8
-_PART = 1 << 20
+_AT_ONCE = 8
+_PART = 1 << 14  # at the least rate it takes 4 s
+_LIST_BYTES = 1 << 18  # a thousand names, as long as a gateway's
 _CONNECT_S = 3
 _READ_S = 10  # of silence; with boto3's three attempts after the plain one a hanging server costs 40 s
 
@@ -50,24 +56,26 @@ class S3Bucket:
         self._location = location
         self._name, slash, prefix = location.url.removeprefix("s3://").partition("/")
         self._root = prefix + slash
-        self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="store")
+        self._calls = Calls(_AT_ONCE, self._where)
         self._made = threading.Lock()
         self._client_or_none: S3Client | None = None
-        self._plain = PlainGets.of(location, (_CONNECT_S, _READ_S), _THREADS)
-        self._conditional = True
+        self._plain = PlainGets.of(location, (_CONNECT_S, _READ_S), _AT_ONCE)
+        self._conditional: bool | None = None  # whether the server minds If-None-Match; None: not known yet
 
     async def put(self, key: str, data: bytes, *, replace: bool = False) -> None:
         check_key(key)
-        await self._run(partial(self._put, key, data, replace))
+        # The first object that is written once is put up to three times: see `_put_if_absent`.
+        await self._run(partial(self._put, key, data, replace), f"putting {key!r}", 3 * len(data))
 
     async def get(self, key: str) -> bytes:
         check_key(key)
-        return await self._run(partial(self._get, key))
+        return await self._run(partial(self._get, key), f"getting {key!r}")
 
     async def list(self, prefix: str, after: str = "") -> AsyncIterator[str]:
         last, more = _shortly_before(self._root + after) if after else "", True
         while more:
-            names, more = await self._run(partial(self._page, prefix=prefix, last=last))
+            page = partial(self._page, prefix=prefix, last=last)
+            names, more = await self._run(page, f"listing {prefix!r}", _LIST_BYTES)
             for last in names:
                 key = last.removeprefix(self._root)
                 if is_key(key) and key > after:
@@ -75,10 +83,16 @@ class S3Bucket:
 
     async def delete(self, key: str) -> None:
         check_key(key)
-        await self._run(partial(self._delete, key))
+        await self._run(partial(self._delete, key), f"deleting {key!r}")
+
+    async def keeps_first(self, key: str, data: bytes) -> bool:
+        """Put `data` twice, whatever is there: whether the server itself refuses the second put of a key that
+        is written once. With one that does not, of two writers at the same time the last one wins."""
+        check_key(key)
+        return await self._run(partial(self._keeps_first, key, data), f"putting {key!r}", 2 * len(data))
 
     async def aclose(self) -> None:
-        await asyncio.to_thread(self._threads.shutdown, cancel_futures=True)
+        await self._calls.aclose()
         if self._client_or_none is not None:
             self._client_or_none.close()
         if self._plain is not None:
@@ -88,8 +102,8 @@ class S3Bucket:
     def _where(self) -> str:
         return f"the store {self._location.url} at {self._location.endpoint or 'the default endpoint'}"
 
-    async def _run(self, call: Callable[[], T]) -> T:
-        """Make `call` on a thread of the bucket, and turn boto3's errors into this project's."""
+    async def _run(self, call: Callable[[], T], what: str, size: int = 0) -> T:
+        """Make `call` on a thread, and turn boto3's errors into this project's."""
 
         def work() -> T:
             try:
@@ -100,62 +114,89 @@ class S3Bucket:
                 # Not chained: botocore's errors hold the request, and with it its signature.
                 raise explain(error, self._where) from None
 
-        return await asyncio.get_running_loop().run_in_executor(self._threads, work)
+        return await self._calls.run(work, what, size)
 
     def _client(self) -> S3Client:
-        """boto3's client, made at first use: that reads files, and may ask the machine's role for keys."""
+        """boto3's client, made at first use: that reads files."""
         with self._made:
             if self._client_or_none is None:
-                from boto3.session import Session  # noqa: PLC0415 - most reads do without it
-                from botocore.config import Config  # noqa: PLC0415
+                from botocore.config import Config  # noqa: PLC0415 - most reads do without it
 
                 place = self._location
-                self._client_or_none = Session().client(
+                self._client_or_none = client = _session().client(
                     "s3",
                     endpoint_url=place.endpoint,
                     region_name=place.region,
                     aws_access_key_id=place.access_key,
                     aws_secret_access_key=place.secret_key,
+                    verify=authorities(place),
                     config=Config(
                         connect_timeout=_CONNECT_S,
                         read_timeout=_READ_S,
-                        max_pool_connections=_THREADS,
+                        max_pool_connections=_AT_ONCE,
                         retries={"mode": "standard"},
-                        # Self-hosted servers rarely have a DNS name for each bucket.
-                        s3={"addressing_style": "path" if place.endpoint else "auto"},
+                        proxies={"http": place.proxy, "https": place.proxy} if place.proxy else None,
+                        s3={
+                            "addressing_style": place.addressing or ("path" if place.endpoint else "auto"),
+                            "payload_signing_enabled": True,  # which a Content-MD5 would else turn off
+                        },
                         request_checksum_calculation=place.checksums,
                         response_checksum_validation=place.checksums,
                     ),
                 )
+                # Redirected without a region's name, boto3 would ask for it so, and be redirected again.
+                client.meta.events.register("before-call.s3.HeadBucket", _unasked)
+                make_breakable(client._endpoint.http_session)  # type: ignore[attr-defined]
             return self._client_or_none
 
     def _put(self, key: str, data: bytes, replace: bool) -> None:
         if not replace:
-            if self._conditional and self._put_if_absent(key, data):
+            if not self._conditional and self._holds(key, data):
                 return
-            if self._holds(key, data):
+            if self._conditional is not False and self._put_if_absent(key, data):
                 return
-        answer = self._client().put_object(Bucket=self._name, Key=self._root + key, Body=data)
-        self._must_have(answer, "ETag")
+        self._send(key, data)
+
+    def _keeps_first(self, key: str, data: bytes) -> bool:
+        self._send(key, data)
+        return self._refuses(key, data)
+
+    def _refuses(self, key: str, data: bytes) -> bool:
+        """Whether the server refuses, on the condition that nothing is there, to put what it holds."""
+        try:
+            self._send(key, data, if_absent=True)
+        except ClientError as error:
+            if status_of(error) == 412:
+                return True
+            if not _knows_no_condition(error):
+                raise
+        return False
 
     def _put_if_absent(self, key: str, data: bytes) -> bool:
         """Put on the condition that nothing is there; False if the server does not support conditions."""
         try:
-            answer = self._client().put_object(
-                Bucket=self._name, Key=self._root + key, Body=data, IfNoneMatch="*"
-            )
+            self._send(key, data, if_absent=True)
+            if self._conditional is None:
+                self._conditional = self._refuses(key, data)
         except ClientError as error:
-            if status_of(error) == 501 or code_of(error) == "NotImplemented":
+            if _knows_no_condition(error):
                 self._conditional = False
                 return False
             # 412: something is there. 409: another put of this key is under way.
             if status_of(error) not in (409, 412):
                 raise
+            if status_of(error) == 412:
+                self._conditional = True
             if not self._holds(key, data):
                 raise StoreUnavailable(f"{self._where} has other writers at {key!r}; try again") from None
-        else:
-            self._must_have(answer, "ETag")
         return True
+
+    def _send(self, key: str, data: bytes, *, if_absent: bool = False) -> None:
+        """Put, if wanted on the condition that nothing is there."""
+        # A bucket with object lock asks for this, or for one of the newer checksums.
+        md5 = b64encode(hashlib.md5(data, usedforsecurity=False).digest()).decode()
+        put = partial(self._client().put_object, Bucket=self._name, Key=self._root + key, Body=data)
+        self._must_have(put(ContentMD5=md5, IfNoneMatch="*") if if_absent else put(ContentMD5=md5), "ETag")
 
     def _holds(self, key: str, data: bytes) -> bool:
         """Whether `data` is under `key`; False where nothing is, KeyTaken where something else is."""
@@ -182,14 +223,30 @@ class S3Bucket:
         except ClientError as error:
             if code_of(error) == "NoSuchKey":  # a 404 without it is some other server's
                 raise NotFound(f"{self._where} has no {key!r}") from None
+            if is_denied(error) and not self._may_list(key):
+                raise lacking(
+                    f"s3:ListBucket, without which the server does not say whether {key!r} is there, or"
+                    " s3:GetObject",
+                    self._where,
+                ) from None
             raise
         with closing(answer["Body"]) as body:
             self._must_have(answer, "ETag")
             parts = bytearray()
             while part := body.read(_PART):  # to the end, where a truncated body shows
+                moved(len(part))
                 parts += part
                 check_size(len(parts), key)
         return bytes(parts)
+
+    def _may_list(self, key: str) -> bool:
+        """Whether the credentials have the right to list, without which S3 says of what is absent, too, that
+        it may not be read."""
+        try:
+            self._client().list_objects_v2(Bucket=self._name, Prefix=self._root + key, MaxKeys=1)
+        except ClientError as error:
+            return not is_denied(error)
+        return True
 
     def _delete(self, key: str) -> None:
         self._client().delete_object(Bucket=self._name, Key=self._root + key)
@@ -198,6 +255,8 @@ class S3Bucket:
         """A page's object names strictly after `last`, and whether there are more."""
         page = None if self._plain is None else self._plain.page(self._root + prefix, last)
         names, more = self._page_through_boto3(prefix, last) if page is None else page
+        if names[:1] == [last]:  # RustFS begins with the name after which it is asked to list
+            names = names[1:]
         for before, name in pairwise([last, *names]):
             if name <= before:
                 raise StoreUnavailable(
@@ -221,6 +280,28 @@ class S3Bucket:
             raise StoreUnavailable(
                 f"{self._where} cannot be used now: something that is not an S3 server answers for it"
             )
+
+
+def _session() -> Session:
+    """A session of boto3 that finds credentials in its environment and files alone. What it would ask the
+    network for, at an address that only a cloud's machines have, someone else may answer in a home."""
+    from boto3.session import Session  # noqa: PLC0415 - most reads do without it
+    from botocore.session import get_session  # noqa: PLC0415
+
+    found = get_session()
+    for provider in ("container-role", "iam-role"):
+        found.get_component("credential_provider").remove(provider)
+    return Session(botocore_session=found)
+
+
+def _unasked(**_: object) -> Any:
+    """An answer that names no region, for what boto3 does not need to ask."""
+    return SimpleNamespace(status_code=404), {"ResponseMetadata": {"HTTPHeaders": {}}}
+
+
+def _knows_no_condition(error: ClientError) -> bool:
+    """Whether the server says that it does not support If-None-Match."""
+    return status_of(error) == 501 or code_of(error) == "NotImplemented"
 
 
 def _shortly_before(after: str) -> str:

@@ -15,7 +15,7 @@ from datetime import datetime
 from email.utils import parsedate_tz
 from pathlib import Path
 from typing import NamedTuple
-from urllib.parse import quote, unquote_plus
+from urllib.parse import quote, unquote_plus, urlsplit
 from urllib.request import getproxies
 from xml.etree import ElementTree
 
@@ -25,13 +25,17 @@ from botocore.httpsession import URLLib3Session
 
 from gateway.errors import NotFound
 from gateway.store.bucket import check_size
+from gateway.store.calls import moved
 from gateway.store.location import Location
+from gateway.store.s3_trust import authorities
+from gateway.store.s3_wire import make_breakable
+
+_PART = 1 << 14
 
 _KEY_ID, _SECRET, _TOKEN, _REGION = (
     f"AWS_{name}" for name in ("ACCESS_KEY_ID", "SECRET_ACCESS_KEY", "SESSION_TOKEN", "DEFAULT_REGION")
 )
-_CERTIFICATES = ("AWS_CA_BUNDLE", "REQUESTS_CA_BUNDLE")  # as botocore takes them, the first before the second
-_READ_HERE = frozenset({_KEY_ID, _SECRET, _TOKEN, _REGION, *_CERTIFICATES, "AWS_EC2_METADATA_DISABLED"})
+_READ_HERE = frozenset({_KEY_ID, _SECRET, _TOKEN, _REGION, "AWS_CA_BUNDLE", "AWS_EC2_METADATA_DISABLED"})
 
 Page = tuple[list[str], bool]
 """A list's object names, and whether it continues."""
@@ -48,11 +52,11 @@ class _Keys(NamedTuple):
 class PlainGets:
     """GETs below one bucket, for several threads at a time. `of` makes it where it can serve."""
 
-    def __init__(self, url: str, auth: S3SigV4Auth, timeout_s: tuple[float, float], most: int) -> None:
+    def __init__(self, url: str, auth: S3SigV4Auth, http: URLLib3Session) -> None:
         self._url = url
         self._auth = auth
-        verify = next((os.environ[name] for name in _CERTIFICATES if name in os.environ), True)
-        self._http = URLLib3Session(verify, timeout=timeout_s, max_pool_connections=most)  # type: ignore[arg-type]
+        self._http = http
+        make_breakable(self._http)
 
     @classmethod
     def of(cls, location: Location, timeout_s: tuple[float, float], most: int) -> PlainGets | None:
@@ -63,14 +67,22 @@ class PlainGets:
         if location.access_key is None:
             found = os.environ.get
             keys = _Keys(found(_KEY_ID, ""), found(_SECRET, ""), found(_TOKEN))
-        if not (location.endpoint and keys.access_key and keys.secret_key) or _is_configured():
+        if not (location.endpoint and keys.access_key and keys.secret_key) or _is_configured(location):
             return None
         if location.checksums != "when_required":  # then boto3 checks what it gets
             return None
         region = location.region or os.environ.get(_REGION) or "us-east-1"
-        bucket = location.url.removeprefix("s3://").partition("/")[0]
+        url = _bucket_url(location)
+        if url is None:
+            return None
         auth = S3SigV4Auth(keys, "s3", region)  # type: ignore[arg-type]
-        return cls(f"{location.endpoint}/{bucket}", auth, timeout_s, most)
+        http = URLLib3Session(
+            authorities(location),  # type: ignore[arg-type]
+            proxies={"http": location.proxy, "https": location.proxy} if location.proxy else None,
+            timeout=timeout_s,  # type: ignore[arg-type]
+            max_pool_connections=most,
+        )
+        return cls(url, auth, http)
 
     def get(self, name: str) -> bytes | None:
         """The bytes of the object `name`; NotFound where the server says that there is none."""
@@ -85,7 +97,7 @@ class PlainGets:
         """The names that begin with `prefix`, from the one after `after` on, as many as the server sends."""
         parts = {"encoding-type": "url", "list-type": "2", "prefix": prefix, "start-after": after}
         query = "&".join(f"{name}={quote(value, safe='')}" for name, value in parts.items())
-        status, _, data = self._send(f"?{query}")
+        status, _, data = self._send(f"?{query}" if urlsplit(self._url).path else f"/?{query}")
         return _listed(data) if status == 200 else None
 
     def close(self) -> None:
@@ -101,17 +113,33 @@ class PlainGets:
             with closing(answer.raw):  # the connection is kept where the body was read to its end
                 length = int(answer.headers["Content-Length"])
                 check_size(length, path)
-                data: bytes = answer.raw.read(length)
+                data = bytearray()
+                while len(data) < length and (part := answer.raw.read(min(length - len(data), _PART))):
+                    moved(len(part))
+                    data += part
                 if len(data) == length:
-                    return answer.status_code, answer.headers, data
+                    return answer.status_code, answer.headers, bytes(data)
         return 0, {}, b""
 
 
-def _is_configured() -> bool:
-    """Whether anything may change what boto3 does, beside the keys and the region in the environment."""
+def _bucket_url(location: Location) -> str | None:
+    """The bucket's address; None where boto3 alone knows it."""
+    bucket = location.url.removeprefix("s3://").partition("/")[0]
+    assert location.endpoint is not None
+    if location.addressing != "virtual":
+        return f"{location.endpoint}/{bucket}"
+    # boto3 puts no name in front of an IP address, and under https none with a dot.
+    host = urlsplit(location.endpoint).hostname or ""
+    scheme, _, rest = location.endpoint.partition("://")
+    return f"{scheme}://{bucket}.{rest}" if "." not in bucket and host[-1:].isalpha() else None
+
+
+def _is_configured(location: Location) -> bool:
+    """Whether anything may change what boto3 does, beside the location and the keys and the region in the
+    environment."""
     if any(name.startswith("AWS_") and name not in _READ_HERE for name in os.environ):
         return True
-    if getproxies().keys() - {"no"}:
+    if location.proxy is None and getproxies().keys() - {"no"}:
         return True
     try:
         return (Path.home() / ".aws" / "config").exists()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -20,10 +22,23 @@ def unix_ms(when: datetime) -> int:
     return (when - EPOCH) // timedelta(milliseconds=1)
 
 
-def spell(unit: int, unit_ms: int) -> str:
-    """When a unit begins, for a sentence: 2026-03-01T10:00:00Z."""
-    text = moment(unit, unit_ms).isoformat(timespec="auto" if unit * unit_ms % 1000 else "seconds")
-    return text.removesuffix("+00:00") + "Z"
+def spell(unit: int, unit_ms: int, zone: str | None = None) -> str:
+    """When a unit begins, for a sentence: 2026-03-01T10:00:00Z, or in `zone` 2026-03-01T11:00:00+01:00. In
+    UTC too where this machine does not know the zone."""
+    when, places = moment(unit, unit_ms), "auto" if unit * unit_ms % 1000 else "seconds"
+    known = None if zone is None else named_zone(zone)
+    if known is not None:
+        with suppress(OverflowError):
+            return when.astimezone(known).isoformat(timespec=places)
+    return when.isoformat(timespec=places).removesuffix("+00:00") + "Z"
+
+
+def named_zone(name: str) -> ZoneInfo | None:
+    """The time zone of this name; None where this machine does not know it."""
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        return None
 
 
 def spell_age(ms: int) -> str:

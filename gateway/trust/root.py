@@ -46,6 +46,10 @@ class Root(Protocol):
     async def random(self, n: int) -> bytes:
         """`n` bytes that are random if either the TPM's or the system's generator is."""
 
+    @property
+    def fault(self) -> str | None:
+        """What keeps the root from answering now, as a sentence; None while it answers."""
+
     async def aclose(self) -> None:
         """Release the TPM; every later call raises TrustError. Closing twice is fine."""
 

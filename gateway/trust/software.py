@@ -74,6 +74,10 @@ class SoftwareRoot:
         self._usable()
         return os.urandom(n)
 
+    @property
+    def fault(self) -> None:
+        """A root in memory answers at once."""
+
     async def aclose(self) -> None:
         self._root = None
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any, Literal, Self
 
 import numpy as np
 
 from gateway.chain.keys import STREAM_BYTES
-from gateway.chain.layout import LANES, Lane, Layout
+from gateway.chain.layout import LANES, NO_FACTOR, Factor, Lane, Layout
 from gateway.chain.seal import U64
 from gateway.errors import Refused, UsageError
 from gateway.wire import cose, names
@@ -21,11 +22,18 @@ Assurance = Literal["tpm", "software"]
 _COUNT = between(1, 2**20)
 _PERIOD = "[0-9]{4}-(0[1-9]|1[0-2])(-(0[1-9]|[12][0-9]|3[01]))?"
 _LANES = len(LANES)
+_FACTOR = r"[2-9]|[1-9][0-9]{1,4}|100000|(0|[1-9][0-9]{0,4})\.[0-9]{0,5}[1-9]"
+_NOT_ONE = "a decimal from 0.000001 to 100000, but 1"
+
+
+def _written(factor: Decimal) -> str | None:
+    return None if factor == 1 else f"{factor.normalize():f}"
 
 
 @dataclass(frozen=True, slots=True)
 class Descriptor(Stored):
-    """The description of a stream: layout, lanes, first unit, signing key, and the kind of root behind it."""
+    """The description of a stream: layout, lanes, first unit, signing key, the kind of root behind it, and by
+    what the meter's readings were multiplied before they were sealed."""
 
     TYPE = "gw1/stream"
     FIELDS = (
@@ -36,6 +44,8 @@ class Descriptor(Stored):
         Field(5, "start", uint()),
         Field(6, "signing_key", bstr(cose.SPKI_BYTES)),
         Field(7, "assurance", one_of("tpm", "software")),
+        Field(8, "energy_factor", like(_FACTOR, _NOT_ONE), optional=True),
+        Field(9, "power_factor", like(_FACTOR, _NOT_ONE), optional=True),
     )
     stream: bytes
     layout: Layout
@@ -43,6 +53,7 @@ class Descriptor(Stored):
     start: int
     signing_key: bytes
     assurance: Assurance
+    factor: Factor = NO_FACTOR
 
     def _values(self) -> dict[str, Any]:
         return {
@@ -53,6 +64,8 @@ class Descriptor(Stored):
             "start": self.start,
             "signing_key": self.signing_key,
             "assurance": self.assurance,
+            "energy_factor": _written(self.factor.energy),
+            "power_factor": _written(self.factor.power),
         }
 
     @classmethod
@@ -72,7 +85,13 @@ class Descriptor(Stored):
         if layout.position(values["start"]):
             raise Refused(f"{what}: the stream does not start at a link boundary")
         return cls(
-            values["stream"], layout, lanes, values["start"], values["signing_key"], values["assurance"]
+            values["stream"],
+            layout,
+            lanes,
+            values["start"],
+            values["signing_key"],
+            values["assurance"],
+            Factor(Decimal(values["energy_factor"] or 1), Decimal(values["power_factor"] or 1)),
         )
 
     def own_key(self, key: str, unit_ms: int) -> str:

@@ -39,7 +39,9 @@ def opened_sums(document: str) -> dict[int, dict[str, int]]:
     """The sums of `gateway provider read --json`, by the second in which their window begins."""
     rows: list[dict[str, Any]] = json.loads(document)["rows"]
     return {
-        int(datetime.fromisoformat(row["from"]).timestamp()): {lane: row["sums"][lane] for lane in LANES}
+        int(datetime.fromisoformat(row["from"]).timestamp()): {
+            lane: row["sums"][f"{lane}_mwh"] for lane in LANES
+        }
         for row in rows
     }
 

@@ -11,6 +11,7 @@ import pytest
 
 from gateway.cli.main import main
 from gateway.errors import UsageError
+from gateway.provider.identity import new_identity
 from gateway.wire.card import read_fingerprint
 from tests.support.provider import Provider
 
@@ -45,6 +46,21 @@ def test_a_file_that_is_no_card(tmp_path: Path, capsys: pytest.CaptureFixture[st
     path.write_bytes(b"no card")
     assert main(["card", "show", str(path)]) == 5
     assert str(path) in capsys.readouterr().err
+
+
+def test_a_secret_key_is_not_taken_for_a_card(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    new_identity(tmp_path / "acme", "ACME", NOW_MS)
+    path = tmp_path / "acme" / "key.cbor"
+    config = tmp_path / "gateway.toml"
+    main(["config", "example"])
+    config.write_text(capsys.readouterr().out)
+    grant = ["grant", "new", "--granularity", "1h", "--purpose", "x", "--to", str(path)]
+    grant += ["--config", str(config)]
+    for command in (["card", "show", str(path)], grant):
+        assert main(command) == 2
+        err = capsys.readouterr().err
+        assert f"{path} is a SECRET key" in err
+        assert "the card is the file card.cose beside it" in err
 
 
 def test_a_fingerprint_is_of_both_keys_and_of_nothing_else(provider: Provider) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import grp
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -12,14 +14,20 @@ import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import aclosing
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from gateway.cli.main import main
+from gateway.cli.meters.read import RunningGateway
+from gateway.control.client import ControlClient
+from gateway.host.clock import SystemClock
 from gateway.ledger.ledger import Ledger
 from gateway.ledger.migrations import VERSION
+from gateway.meters.reader import ReaderState
+from gateway.meters.reading import Reading
 from tests.ledger.values import written
 from tests.meters.bench import device, sdm630, tcp_server
 from tests.support.home import LINK_UNITS, Home
@@ -97,7 +105,7 @@ async def home(tmp_path: Path) -> AsyncIterator[Home]:
 async def test_status_before_a_stream(home: Home, gateway: Run) -> None:
     home.clock.is_trusted = False
     code, out, err = await gateway("status")
-    assert (code, err) == (0, "")
+    assert (code, err) == (1, "")
     lines = out.splitlines()
     incarnation = await home.ledger.last_incarnation()
     assert lines[0].startswith("gateway ")
@@ -134,6 +142,29 @@ async def test_status_tells_when_a_stream_begins(home: Home, gateway: Run) -> No
     assert "begins" not in out
 
 
+async def test_status_while_the_clock_is_not_believed(home: Home, gateway: Run) -> None:
+    await home.runs(2 * LINK_UNITS)
+    home.steps(86_400)
+    await home.commit()
+    _, out, _ = await gateway("status")
+    waits = "the clock stepped forward by 24 h: readings wait until the new time has stood for ten minutes"
+    assert f"clock: not believed yet; {waits}\n" in out
+    _, out, _ = await gateway("status", "--json")
+    assert json.loads(out)["clock_waits"] == waits
+
+
+async def test_status_while_the_last_sealed_unit_lies_in_the_future(home: Home, gateway: Run) -> None:
+    await home.runs(2 * LINK_UNITS)
+    home.steps(-3600)
+    await home.runs(5)
+    sentence = "meter main: nothing is sealed until 2026-05-28 20:28:41 UTC, the end of its last sealed unit"
+    _, out, _ = await gateway("status")
+    assert sentence in out
+    _, out, _ = await gateway("status", "--json")
+    (meter,) = json.loads(out)["meters"]
+    assert meter["sealed_ahead"].startswith(sentence)
+
+
 async def test_status_of_a_gateway_at_work(home: Home, gateway: Run) -> None:
     await home.runs(2 * LINK_UNITS)
     await home.publish()
@@ -159,13 +190,28 @@ async def test_status_of_a_gateway_at_work(home: Home, gateway: Run) -> None:
     home.clock.pass_s(1)
     home.deliver((0, 0, 0))
     await home.commit()
-    _, out, _ = await gateway("status")
+    code, out, _ = await gateway("status")
+    assert code == 1
     assert "meter main: its import and export register fell; readings are held until it is back (since" in out
 
     code, out, _ = await gateway("status", "--json")
     document = json.loads(out)
     assert document["meters"][0]["stream"] == stream.id.hex()
     assert document["store"]["waiting"] == await home.ledger.backlog()
+    assert (code, document["meters"][0]["sealing"]) == (1, False)
+
+
+async def test_status_ends_with_1_while_the_disk_is_full(home: Home, gateway: Run) -> None:
+    await home.runs(2 * LINK_UNITS)
+    assert (await gateway("status"))[0] == 0
+    home.reads()
+    home.database.fuse.set(0)
+    await home.commit()
+    code, out, _ = await gateway("status")
+    assert (code, "disk is full" in out) == (1, True)
+    home.database.fuse.set(None)
+    await home.commit()
+    assert (await gateway("status"))[0] == 0
 
 
 @pytest.mark.parametrize(
@@ -179,6 +225,75 @@ async def test_without_a_gateway(command: list[str], gateway: Run, tmp_path: Pat
         f"gateway: no gateway answers at {tmp_path}/s: start it (systemctl start gateway, or gateway run), "
         "or run gateway doctor to see what is wrong\n"
     )
+
+
+async def test_held_readings_are_shown_and_decided_on(home: Home, gateway: Run) -> None:
+    await home.runs(2 * LINK_UNITS)
+    assert await gateway("meters", "accept", "main") == (0, "meter main: no reading is held\n", "")
+    code, _, err = await gateway("meters", "accept", "main", "--as", "exchange", "--yes")
+    assert (code, err) == (2, "gateway: meter main: no reading is held, so there is nothing to accept\n")
+    code, _, err = await gateway("meters", "accept", "attic")
+    assert (code, err) == (2, "gateway: the gateway has no meter 'attic'; its meters are main\n")
+    exported = home.shown["main"][1]
+    imported, power = 23_060_000_000 * 10, 7
+    for _ in range(3):
+        home.clock.pass_s(1)
+        home.deliver((imported, exported, power))
+        imported += 500
+    await home.commit()
+
+    code, out, _ = await gateway("status")
+    assert code == 1
+    (line,) = [line for line in out.splitlines() if "nothing is sealed" in line]
+    assert " kWh was believed at " in line
+    assert "230600.001000 kWh is held" in line
+    assert line.endswith("`gateway meters accept main` shows what to do")
+
+    before = await home.ledger.audit_log(99)
+    code, out, _ = await gateway("meters", "accept", "main")
+    assert code == 0
+    assert "its import register rose by more than a home can draw" in out
+    assert "lane    last believed kWh" in out
+    assert "--as exchange    another meter, or a register that was reset." in out
+    assert "Up to now: import +0.001000 kWh, export +0.000000 kWh." in out
+    assert "Nothing was changed. gateway meters accept main --as exchange, correction or before" in out
+    code, out, _ = await gateway("meters", "accept", "main", "--json")
+    document = json.loads(out)
+    assert document["hold"]["registers"][0]["first_mwh"] == 230_600_000_000
+    assert document["meter"] == "main"
+    code, out, err = await gateway("meters", "accept", "main", "--as", "exchange")
+    assert (code, err) == (3, "gateway: nothing was accepted; --yes decides without being asked\n")
+    assert await home.ledger.audit_log(99) == before
+
+    code, out, err = await gateway("meters", "accept", "main", "--as", "exchange", "--yes", "--json")
+    assert (code, err) == (0, "")
+    assert json.loads(out)["decision"] == (await home.ledger.audit_log(99))[-1].detail
+    assert home.sealer().held() is None
+
+
+async def test_status_tells_registers_that_are_ten_times_too_high(home: Home, gateway: Run) -> None:
+    for turn in range(4 * 360 + 1):  # 1500 W for four hours, counted as 15 kW
+        home.reads(10, 41_667, 0, 1_500)
+        if turn % 360 == 359:
+            code, out, _ = await gateway("status")
+            assert code == 0
+            assert ("factor = { energy = 0.1 }" in out) == (turn > 3 * 360)
+            await home.commit()
+    sentence = (
+        "meter main: over 3 h its power added up to 4.500 kWh, but its registers to 45.000 kWh, 10 times as "
+        "much. Compare them with the meter's display; if its registers are read wrongly, "
+        "factor = { energy = 0.1 } in its [[meter]] section corrects them"
+    )
+    assert sentence in out.splitlines()
+    _, out, _ = await gateway("status", "--json")
+    (meter,) = json.loads(out)["meters"]
+    assert meter["scale"] == {
+        "seconds": 10_800,
+        "power_mwh": 4_500_000,
+        "registers_mwh": 45_000_360,
+        "factor": "0.1",
+        "sentence": sentence,
+    }
 
 
 async def test_a_socket_left_by_a_gateway_that_is_gone(gateway: Run, tmp_path: Path) -> None:
@@ -203,8 +318,10 @@ def test_a_socket_of_another_user(capfd: pytest.CaptureFixture[str]) -> None:
             code = main(["status", "--config", str(config)])
         finally:
             os.seteuid(before)
+    group = grp.getgrgid(os.getegid()).gr_name
     said = (
-        f"gateway: the gateway's socket {folder}/s is closed to this user: use sudo, or run as user gateway\n"
+        f"gateway: the gateway's socket {folder}/s is closed to this user: use sudo, or join the group "
+        f"{group} (sudo usermod -aG {group} YOU, and log in again)\n"
     )
     assert (code, capfd.readouterr().err) == (4, said)
 
@@ -303,13 +420,12 @@ async def test_a_grant_from_beginning_to_end(home: Home, gateway: Run, tmp_path:
     assert answer["consent"] == {"provider": [], "pooled": []}
     assert (code, day["granularity"], day["zone"], day["until_ms"]) == (0, "day", "Europe/Zurich", None)
 
-    _, out, _ = await gateway("grant", "list")
-    heading, *rows = out.splitlines()
-    assert heading.split() == ["grant", "provider", "may", "open", "for", "windows", "state"]
-    by_id = {row.split()[0]: row for row in rows}
-    assert what in by_id[id_]
-    assert by_id[id_].endswith(f"{record.next_window}  open")
-    assert "day (Europe/Zurich) sums of import, export from 2026-05-29T00:00:00+02:00" in by_id[day["id"]]
+    assert max(map(len, (await gateway("grant", "list"))[1].splitlines())) <= 80
+    by_id = await listed(gateway)
+    assert by_id[id_[:8]] == (
+        f"meter main, to Stadtwerk {what} for: dynamic tariff open, windows served: {record.next_window}"
+    )
+    assert "day (Europe/Zurich) sums of import, export from 2026-05-29T00:00:00+02:00" in by_id[day["id"][:8]]
 
     code, out, _ = await gateway("grant", "revoke", id_[:9].upper())
     assert code == 0
@@ -321,6 +437,48 @@ async def test_a_grant_from_beginning_to_end(home: Home, gateway: Run, tmp_path:
     }
     code, out, _ = await gateway("grant", "revoke", day["id"], "--json")
     assert (code, json.loads(out)["revoked_from_ms"] is not None) == (0, True)
+
+    code, out, _ = await gateway("grant", "list")
+    assert (code, out) == (0, "Nobody may open anything.\nrevoked grants, which --all shows: 2\n")
+    assert json.loads((await gateway("grant", "list", "--json"))[1]) == []
+    both = await listed(gateway, "--all")
+    assert set(both) == {id_[:8], day["id"][:8]}
+    assert "revoked from 2026-05-28T22:" in both[id_[:8]]
+    assert len(json.loads((await gateway("grant", "list", "--all", "--json"))[1])) == 2
+
+
+async def listed(gateway: Run, *args: str) -> dict[str, str]:
+    """What `grant list` says of each grant, in one line, by the digits that it shows."""
+    entries: dict[str, str] = {}
+    for line in (await gateway("grant", "list", *args))[1].splitlines():
+        if re.match(r"[0-9a-f]{8,}  ", line):
+            id_, text = line.split("  ")
+            entries[id_] = text
+        elif line.startswith("  "):
+            entries[id_] += f" {line.strip()}"
+    return entries
+
+
+async def test_times_of_a_grant_of_days_are_those_of_its_zone(
+    home: Home, gateway: Run, tmp_path: Path
+) -> None:
+    """The zone of the machine that shows them is another."""
+    await home.runs(2 * LINK_UNITS)
+    await home.grants(Provider(home.clock.now_ms), "day", zone="Asia/Tokyo")
+    ((id_, text),) = (await listed(gateway)).items()
+    assert "day (Asia/Tokyo) sums of import, export from 2026-05-30T00:00:00+09:00" in text
+    assert "from: 2026-05-30T00:00:00+09:00\n" in (await gateway("grant", "show", id_))[1]
+
+
+async def test_few_digits_are_not_enough_to_revoke_a_grant(home: Home, gateway: Run) -> None:
+    await home.runs(2 * LINK_UNITS)
+    id_ = (await home.grants(Provider(home.clock.now_ms))).id.hex()
+    for digits in (1, 3):
+        code, out, err = await gateway("grant", "revoke", id_[:digits])
+        assert (code, out) == (2, "")
+        assert f"nothing was revoked: give at least 4 digits of the grant's id, such as {id_[:8]}\n" in err
+    assert [one.revoked_from for one in await home.ledger.grants()] == [None]
+    assert (await gateway("grant", "revoke", id_[:4]))[0] == 0
 
 
 async def test_what_grants_open_together_is_said_before_it_is_granted(
@@ -385,7 +543,7 @@ async def test_what_cannot_be_granted_or_revoked(home: Home, gateway: Run, tmp_p
         ([*new, "--until", "1999-12-31"], 2, "the grant ends before its first window does"),
         ([*new, "--from", "9999-06-01"], 2, "reach beyond the year 9998"),
         ([*new, "--meter", "cellar"], 2, "meter 'cellar' has no stream; meters with a stream: main"),
-        (["grant", "revoke", "abcd"], 2, "no grants begin with 'abcd'; `gateway grant list` shows"),
+        (["grant", "revoke", "abcd"], 2, "no grants begin with 'abcd'; `gateway grant list --all` shows"),
         (["grant", "revoke", ""], 2, "no grants begin with ''"),
     ):
         found, out, err = await gateway(*args)
@@ -445,20 +603,95 @@ async def test_the_doctor_looks_beside_a_running_gateway(home: Home, gateway: Ru
     assert home.line().fault is None
 
 
+async def test_the_running_gateway_is_asked_for_its_meters(home: Home, gateway: Run) -> None:
+    """Their ports are its own: at the configured one nothing answers here."""
+    await home.runs(2 * LINK_UNITS)
+    reader = home.session._readers["main"]
+    _, found = await findings(gateway)
+    assert found["meter main"] == (True, "the running gateway waits for its first reading")
+    wall, monotonic = home.clock.wall(), home.clock.monotonic()
+    reader.latest = Reading("main", {"import": 5, "power": -7}, wall, monotonic, None, wall + 2 * 10**9)
+    home.clock.pass_s(3)
+    _, found = await findings(gateway)
+    assert found["meter main"] == (True, "read by the running gateway 3 s ago: import, power")
+    code, out, err = await gateway("meters", "read", "main", "--once", "--json")
+    assert (code, err) == (0, "")
+    assert json.loads(out) == {
+        "meter": "main",
+        "time_ms": wall // 10**6,
+        "import_mwh": 5,
+        "power_w": -7,
+        "clock_ahead_ms": 2000,
+    }
+    reader.fault = "meter main does not answer"
+    code, found = await findings(gateway)
+    assert (code, found["meter main"]) == (1, (False, "does not answer"))
+    reader.latest = None
+    code, out, err = await gateway("meters", "read", "--once")
+    assert (code, out, err) == (4, "", "gateway: meter main does not answer\n")
+
+
+async def test_readings_of_the_running_gateway_are_shown_as_they_come(home: Home, tmp_path: Path) -> None:
+    reader = home.session._readers["main"]
+    names = ["main"]
+    running = RunningGateway(ControlClient(tmp_path / "s"), names, SystemClock("host"))
+    states = {"main": ReaderState()}
+    seen: list[int] = []
+    async with aclosing(running.new(states)) as news:
+        async for reading in news:
+            if reading is not None:
+                seen.append(reading.registers["import"])
+            if len(seen) == 3:
+                break
+            wall = home.clock.wall() + len(seen)
+            reader.latest = Reading("main", {"import": len(seen)}, wall, home.clock.monotonic())
+    assert seen == [0, 1, 2]
+
+
 async def test_the_doctor_finds_what_is_ill(gateway: Run, tmp_path: Path) -> None:
     state = tmp_path / "state"
     configure(tmp_path, root="tpm", tcti="swtpm:host=127.0.0.1,port=1")
     state.mkdir()
     (state / "ledger.sqlite").write_bytes(b"no database" * 500)
     code, found = await findings(gateway)
-    assert code == 4
+    assert code == 1
     assert [part for part, (ok, _) in found.items() if not ok] == ["TPM", "meter main", "ledger", "store"]
     assert "file is not a database" in found["ledger"][1]
     assert f"there is no directory {tmp_path}/store" in found["store"][1]
     assert found["meter main"][1] == "cannot open 127.0.0.1:1: Connection refused"
     code, out, _ = await gateway("doctor")
-    assert code == 4
+    assert code == 1
     assert [line[:4] for line in out.splitlines()] == ["ok  ", "FAIL", "FAIL", "FAIL", "FAIL"]
+
+
+async def test_the_doctor_ends_with_4_where_readings_are_sealed_but_not_sent(
+    gateway: Run, tmp_path: Path
+) -> None:
+    async with tcp_server(device(sdm630())) as port:
+        configure(tmp_path, port=port)
+        code, found = await findings(gateway)
+    assert (code, [part for part, (ok, _) in found.items() if not ok]) == (4, ["store"])
+
+
+@pytest.mark.parametrize("begun", [False, True])
+async def test_the_doctor_finds_a_full_disk(
+    gateway: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, begun: bool
+) -> None:
+    (tmp_path / "store").mkdir()
+    if begun:
+        await (await Ledger.open(tmp_path / "state" / "ledger.sqlite")).close()
+    whole = os.statvfs(tmp_path)
+    full = os.statvfs_result([*whole[:4], 8, *whole[5:]])
+    monkeypatch.setattr(os, "statvfs", lambda folder: full)
+    async with tcp_server(device(sdm630())) as port:
+        configure(tmp_path, port=port)
+        code, found = await findings(gateway)
+    assert code == 1
+    assert found["ledger"] == (
+        False,
+        f"the disk of {tmp_path / 'state' if begun else tmp_path} is full (0 MiB are free): nothing more can "
+        "be sealed; free some space on it",
+    )
 
 
 async def test_the_doctor_finds_a_damaged_ledger_and_another_meter(gateway: Run, tmp_path: Path) -> None:
@@ -500,12 +733,12 @@ async def test_the_doctor_looks_at_each_meter_by_itself(gateway: Run, tmp_path: 
         pushing = '[[meter]]\nname = "han"\nprofile = "kaifa-ma309"\n'
         config.write_text(f'{right}\n{pushing}tcp = {{ host = "127.0.0.1", port = 1 }}\n')
         code, found = await findings(gateway)
-        assert (code, [part for part, (ok, _) in found.items() if not ok]) == (4, ["meter han"])
+        assert (code, [part for part, (ok, _) in found.items() if not ok]) == (1, ["meter han"])
         assert "encryption_key" in found["meter han"][1]
         config.write_text(f'{right}\n{pushing}tcp = {{ host = "127.0.0.1" }}\n')
         code, found = await findings(gateway)
     assert found["meters"] == (False, "meter han: tcp needs the port at which the meter is reached")
-    assert (code, found["store"][0]) == (4, True)
+    assert (code, found["store"][0]) == (1, True)
 
 
 async def test_the_doctor_asks_the_clock(gateway: Run, tmp_path: Path) -> None:

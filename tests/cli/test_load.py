@@ -137,8 +137,8 @@ def test_a_load_by_hand(street: Street) -> None:
             assert int(Decimal(row[f"{lane} kWh"]) * 10**6) == street.truth(lane, minute, 0, 1, 2)
     document = json.loads(street.load("--sums", "sums.csv", "--json", homes="set.csv")[1])
     assert document["homes"] == [home.id.hex() for home in street.homes[:3]]
-    assert document["lanes"]["import"] == {"unit": "Wh", "scale": "0.001"}
-    assert [one["sums"]["export"] for one in document["rows"]] == [
+    assert document["lanes"] == ["import", "export"]
+    assert [one["sums"]["export_mwh"] for one in document["rows"]] == [
         street.truth("export", minute, 0, 1, 2) for minute in (0, 1)
     ]
     code, out, err = street.load("--sums", "sums.csv", homes="set.csv")

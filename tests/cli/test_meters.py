@@ -17,14 +17,18 @@ from typing import Any
 
 import click
 import pytest
+from rich.console import Console
 
 from gateway.cli.main import main
 from gateway.cli.meters.options import HostPort
+from gateway.cli.meters.read import _Screen, _table
 from gateway.config import example
 from gateway.host.clock import SystemClock
 from gateway.meters.capture import replay
 from gateway.meters.modbus.model import ModbusModel
 from gateway.meters.profile import load_profile, profile_ids
+from gateway.meters.reader import ReaderState
+from gateway.meters.reading import Reading
 from gateway.simulate.home import Home
 from gateway.simulate.modbus import Display, devices
 from gateway.simulate.modbus_registers import sheet_of
@@ -77,7 +81,7 @@ def test_list_has_every_profile(capfd: pytest.CaptureFixture[str]) -> None:
     assert main(["meters", "list", "--json"]) == 0
     listed = json.loads(capfd.readouterr().out)
     assert tuple(one["profile"] for one in listed) == profile_ids()
-    assert set(listed[0]) == {"profile", "protocol", "products", "reached_by", "lanes", "status"}
+    assert set(listed[0]) == {"profile", "protocol", "products", "also", "reached_by", "lanes", "status"}
     assert main(["meters", "list"]) == 0
     lines = capfd.readouterr().out.splitlines()
     assert len(lines) == len(profile_ids()) + 1
@@ -127,6 +131,21 @@ async def test_a_line_for_each_reading_until_it_is_told_to_end() -> None:
         process.send_signal(signal.SIGINT)
         _, err = await asyncio.wait_for(process.communicate(), 30)
         assert (process.returncode, err) == (0, b"")
+
+
+def test_registers_of_another_scale_than_the_power_are_told_once() -> None:
+    screen = _Screen({"main": ReaderState()})
+    told = []
+    for second in range(600):
+        registers = {"import": second * 10 * 416_667 // 1000, "power": 1_500}
+        told.append(screen.take(Reading("main", registers, second * 10**9, second * 10**9)))
+    (sentence,) = [one for one in told if one is not None]
+    assert told.index(sentence) < 200
+    assert "factor = { energy = 0.1 } in its [[meter]] section" in sentence
+    console = Console(width=200)
+    with console.capture() as captured:
+        console.print(_table(screen, CLOCK, 200))
+    assert "factor = { energy = 0.1 }" in captured.get().replace("\n", " ")
 
 
 async def test_a_fault_is_said_once_and_reading_goes_on() -> None:
@@ -252,7 +271,8 @@ async def test_scan_finds_ids_and_profiles() -> None:
     display = Display(Home(3, NOON_S), sheet_of(modbus_model("carlo-gavazzi-em111")), DrivenClock())
     async with tcp_server(devices({2: display})) as port:
         code, out, err = await run("scan", *at(port), "--ids", "1-3", "--json")
-        assert (code, err) == (0, "")
+        assert code == 0  # it listens shortly, and again once the first id has not answered
+        assert err == f"listening at 127.0.0.1:{port} for 3 s\nlistening at 127.0.0.1:{port} for 11 s\n"
         (found,) = json.loads(out)["found"]
         assert (found["at"], found["settings"], found["device_id"]) == (f"127.0.0.1:{port}", None, 2)
         assert "carlo-gavazzi-em111" in found["profiles"]
@@ -314,7 +334,8 @@ async def simulated(*args: str) -> AsyncIterator[int]:
 async def test_scan_hears_what_a_converter_passes_on() -> None:
     async with simulated("sml") as port:
         several = ("--profile", "sml-generic", "--profile", "emh-ehzb", "--profile", "dsmr-5")
-        code, out, _ = await run("scan", *at(port), "--ids", "1", *several)
+        code, out, err = await run("scan", *at(port), *several)  # with no device id tried
+        assert err == f"listening at 127.0.0.1:{port} for 3 s\n"
         assert (code, out.splitlines()) == (
             0,
             [
@@ -366,7 +387,7 @@ async def test_an_interrupted_scan_shows_what_it_found() -> None:
         await until(lambda: 2 in asked, 30)
         process.send_signal(signal.SIGINT)
         out, err = await asyncio.wait_for(process.communicate(), 30)
-    assert (process.returncode, err) == (130, b"")
+    assert (process.returncode, err) == (130, f"listening at 127.0.0.1:{port} for 3 s\n".encode())
     assert [one["device_id"] for one in json.loads(out)["found"]] == [1]
 
 

@@ -103,12 +103,12 @@ class TestRead:
         assert (code, err) == (0, "")
         document = json.loads(out)
         assert document["granularity"] == "30s"
-        assert document["lanes"] == {"import": {"unit": "Wh", "scale": "0.001"}}
+        assert document["lanes"] == ["import"]
         assert "added up to sums of 30s" in document["grants"][0]
         assert document["rows"][1] == {
             "from": "2026-03-01T00:00:30Z",
             "until": "2026-03-01T00:01:00Z",
-            "sums": {"import": 30_000_030},
+            "sums": {"import_mwh": 30_000_030},
         }
         [gap] = document["missing"]
         assert (gap["from"], gap["until"]) == ("2026-03-01T00:01:00Z", "2026-03-01T00:02:00Z")
@@ -145,6 +145,32 @@ class TestRead:
         assert 3 < len(rows) <= 8
         for row, value in zip(rows, other_sums(home, len(rows)), strict=True):
             assert Decimal(row["import kWh"]) * 1_000_000 == value
+
+    def test_before_the_first_window_ends_it_says_when_it_does(self, engineer: Engineer) -> None:
+        grant = engineer.home.grant(engineer.provider.card, "month", zone="Asia/Tokyo")
+        code, out, err = engineer.read()
+        assert (code, len(out.splitlines())) == (0, 1)
+        assert err.splitlines() == [
+            f"grant {grant.id.hex()[:8]}... opens month (Asia/Tokyo) sums of import, export, power, count, "
+            "from 2026-04-01T00:00:00+09:00",
+            "no window that was asked for has closed yet, as far as the store knows: the first, from "
+            "2026-04-01T00:00:00+09:00, ends at 2026-05-01T00:00:00+09:00, and opens once its readings and "
+            "tokens are in the store",
+        ]
+
+    def test_windows_of_days_are_shown_in_their_zone(self, engineer: Engineer) -> None:
+        """And in CSV in UTC, as all others."""
+        home = Home(("import",), layout=Layout(60_000, 60), start=START // 60)
+        home.seal(random_readings(3 * 1440, ("import",)))
+        home.grant(engineer.provider.card, "day", zone="Asia/Tokyo")
+        other = Engineer(home, engineer.provider, engineer.store, engineer.capsys)
+        _, out, _ = other.read()
+        assert [line.split()[0] for line in out.splitlines()[1:]] == [
+            "2026-03-02T00:00:00+09:00",
+            "2026-03-03T00:00:00+09:00",
+        ]
+        rows = list(csv.DictReader(io.StringIO(other.read("--csv")[1])))
+        assert [row["from"] for row in rows] == ["2026-03-01T15:00:00Z", "2026-03-02T15:00:00Z"]
 
     def test_finer_than_granted(self, engineer: Engineer) -> None:
         engineer.home.grant(engineer.provider.card, "1min", ("import", "export"))

@@ -70,10 +70,11 @@ def test_the_example_loads_and_its_comments_say_the_defaults(tmp_path: Path) -> 
     )
     # Every commented key, taken out of its comment, is right too; of the connections only one can be.
     keys = [line.removeprefix("# ") if " = " in line else line for line in example().splitlines()]
-    whole = load(tmp_path, "\n".join(key for key in keys if not key.startswith("tcp =")))
     defaults = load(tmp_path, MINIMAL)
-    assert whole.model_dump(exclude={"store", "meter"}) == defaults.model_dump(exclude={"store", "meter"})
-    assert whole.meter[0].lanes == defaults.meter[0].lanes
+    for others in (("tcp =", "udp ="), ("tcp =", "serial =")):
+        whole = load(tmp_path, "\n".join(key for key in keys if not key.startswith(others)))
+        assert whole.model_dump(exclude={"store", "meter"}) == defaults.model_dump(exclude={"store", "meter"})
+        assert whole.meter[0].lanes == defaults.meter[0].lanes
 
 
 def test_relative_paths_start_at_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -165,12 +166,24 @@ def test_a_mistake_beside_a_right_file(text: str, sentence: str, tmp_path: Path)
             'serial = { device = "/dev/x" }\ntcp = ',
             '"main" has two connections; give it exactly one',
         ),
+        (
+            "tcp = ",
+            'udp = { host = "192.168.1.50" }\nserial = { device = "/dev/x" }\ntcp = ',
+            '"main" has three connections; give it exactly one',
+        ),
+        ("tcp = { host", "udp = { hots", '[[meter]] "main" udp.hots is unknown; did you mean host?'),
+        ('tcp = { host = "192.168.1.50" }', 'udp = { host = "a:1" }', 'udp.host is "a:1"; it must be a name'),
         ('tcp = { host = "192.168.1.50" }', 'tcp = "x"', '[[meter]] "main" tcp is "x"; it must be a table'),
         (
             "tcp = ",
             "unit_id = 248\ntcp = ",
             '[[meter]] "main" unit_id is 248; it must be a whole number from 1',
         ),
+        ("tcp = ", "factor = 0\ntcp = ", "must be a number from 0.000001 to 100000 with at most 6 decimals"),
+        ("tcp = ", 'factor = "40"\ntcp = ', "factor"),
+        ("tcp = ", "factor = true\ntcp = ", "factor"),
+        ("tcp = ", "factor = { energy = 0.0000001 }\ntcp = ", "with at most 6 decimals"),
+        ("tcp = ", "factor = { enrgy = 0.1 }\ntcp = ", "factor.enrgy is unknown; did you mean energy?"),
         ("tcp = ", "interval_s = nan\ntcp = ", '[[meter]] "main" interval_s is NaN; it must be a number of'),
         (
             "tcp = ",

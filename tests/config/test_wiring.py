@@ -125,3 +125,37 @@ def test_one_line_has_one_setting() -> None:
         section("b", serial={"device": "/dev/ttyUSB1"}, profile="eastron-sdm120"),
     )
     assert set(open_meters(elsewhere, FakeClock())) == {"a", "b"}
+
+
+@pytest.mark.parametrize(
+    ("profile", "line", "sentence"),
+    [
+        ("victron-vm-3p75ct", "tcp", "victron-vm-3p75ct answers over UDP only: give udp"),
+        ("dsmr-5", "udp", "udp (--udp) is for Modbus, which dsmr-5 does not speak"),
+    ],
+)
+def test_a_line_that_the_meter_does_not_answer_on(profile: str, line: str, sentence: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        open_meters(
+            (section("main", profile=profile, **{line: {"host": "127.0.0.1", "port": 502}}),), FakeClock()
+        )
+    assert sentence in str(caught.value)
+
+
+async def test_a_slow_meter_gets_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    slept: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        slept.append(seconds)
+
+    words = {37101: [0, 2300], 37113: [0, 100, *[0] * 4, 0, 5, 0, 7]}
+    async with tcp_server(device(words)) as port:
+        inverter = section("main", profile="huawei-sun2000", tcp={"host": "127.0.0.1", "port": port})
+        (meter,) = open_meters((inverter,), FakeClock()).values()
+        monkeypatch.setattr("gateway.meters.modbus.bus.asyncio.sleep", sleep)
+        try:
+            assert (await meter.read()).registers["power"] == -100
+        finally:
+            monkeypatch.undo()
+            await meter.aclose()
+    assert max(slept) == 1

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import base64
+import grp
 import io
 import json
 import os
+import pwd
 import stat
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -108,13 +110,25 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "run" / "s"
 
 
-async def test_only_its_user_can_open_the_socket(home: Home, path: Path) -> None:
-    before = os.umask(0)
+@pytest.mark.parametrize("umask", [0, 0o077])
+@pytest.mark.parametrize(("group", "mode"), [("its user's", 0o660), ("of all users", 0o600), (None, 0o600)])
+async def test_only_its_user_and_a_group_of_its_own_can_open_the_socket(
+    home: Home, path: Path, monkeypatch: pytest.MonkeyPatch, umask: int, group: str | None, mode: int
+) -> None:
+    user = pwd.getpwuid(os.geteuid()).pw_name
+
+    def named(gid: int) -> grp.struct_group:
+        if group is None:
+            raise KeyError(gid)
+        return grp.struct_group([user if group == "its user's" else "users", "x", gid, []])
+
+    monkeypatch.setattr(grp, "getgrgid", named)
+    before = os.umask(umask)
     try:
         async with home, asking(home, path):
-            assert stat.S_IMODE(path.stat().st_mode) == 0o600
+            assert stat.S_IMODE(path.stat().st_mode) == mode
         async with home, asking(home, path):  # what an earlier run left behind is replaced
-            assert stat.S_IMODE(path.stat().st_mode) == 0o600
+            assert stat.S_IMODE(path.stat().st_mode) == mode
     finally:
         os.umask(before)
 
@@ -124,6 +138,56 @@ async def test_a_socket_that_cannot_be_made_gets_a_sentence(home: Home, tmp_path
     async with home:
         with pytest.raises(UsageError, match=r"the control socket .* cannot be opened: "):
             await home.session._control.serve(tmp_path / "file" / "s")
+
+
+async def test_held_registers_are_shown_and_decided_on(home: Home, path: Path) -> None:
+    async with home, asking(home, path) as client:
+        await home.runs(2 * LINK_UNITS)
+        (meter,) = (await client.ask("GET", "/status"))[1]["meters"]
+        assert "hold" not in meter
+        believed_ms = home.clock.wall() // 10**6
+        imported, exported, power = home.shown["main"]
+        for _ in range(3):
+            home.clock.pass_s(1)
+            home.deliver((10**13, exported, power))
+        await home.commit()
+        now_ms = home.clock.wall() // 10**6
+        (meter,) = (await client.ask("GET", "/status"))[1]["meters"]
+        hold = meter["hold"]
+        assert (hold["kind"], hold["command"]) == ("rose", "gateway meters accept main")
+        assert hold["since_ms"] == (believed_ms + 1000) // 1000 * 1000
+        assert hold["registers"][0] == {
+            "lane": "import",
+            "believed_mwh": imported,
+            "believed_ms": believed_ms,
+            "first_mwh": 10**13,
+            "first_ms": believed_ms + 1000,
+            "latest_mwh": 10**13,
+            "latest_ms": now_ms,
+            "counts_mwh": {"exchange": 0, "correction": 10**13 - imported, "before": 0},
+        }
+        place = "/meters/main/accept"
+        seen = {"import": 10**13, "export": exported}
+        wished = {"choice": "exchange", "seen_mwh": seen}
+        assert await client.error("POST", "/meters/attic/accept", wished) == (
+            "usage",
+            "there is no meter 'attic'; the meters are main",
+        )
+        for body, sentence in (
+            ({"choice": "exchange"}, 'the request lacks "seen_mwh"'),
+            (wished | {"choice": "both"}, 'the request\'s "choice" is invalid'),
+            (wished | {"more": 1}, 'the request has an unknown field "more"'),
+            ([], "the request is not a JSON object"),
+            (wished | {"seen_mwh": {}}, "meter main: its registers have changed since they were shown"),
+        ):
+            kind, said = await client.error("POST", place, body)
+            assert (kind, said[: len(sentence)]) == ("usage", sentence)
+        assert (await client.error("POST", place, data=b"{"))[1] == "the request is not JSON"
+        status, answer = await client.ask("POST", place, wished)
+        assert status == 200
+        assert "the owner accepted another meter" in answer["decision"]
+        assert "hold" not in answer["meter"]
+        assert (await client.error("POST", place, wished))[1].startswith("meter main: no reading is held")
 
 
 async def test_status_before_anything_was_read(home: Home, path: Path) -> None:
@@ -147,6 +211,7 @@ async def test_status_before_anything_was_read(home: Home, path: Path) -> None:
                 "meter_ahead_ms": None,
                 "error": None,
                 "held": None,
+                "sealing": False,
                 "stream": None,
             }
         ]
@@ -178,6 +243,7 @@ async def test_status_of_a_gateway_at_work(home: Home, path: Path) -> None:
         assert meter == {
             "meter": "main",
             "read_ms": None,
+            "sealing": False,
             "stream": stream.id.hex(),
             "start_ms": stream.start * 1000,
             "sealed_until_ms": position.next_unit * 1000,

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from gateway.chain.layout import Layout
 from gateway.errors import LedgerError, TrustError, UsageError
+from gateway.intervals.hold import Choice
 from gateway.meters.reading import Reading
 from gateway.wire import names
 from tests.support.clock import NS
@@ -100,6 +101,124 @@ async def test_a_clock_that_steps_back_seals_nothing_until_it_has_passed_the_las
         await ends_well(home)
 
 
+async def clock_lines(home: Home) -> list[str]:
+    return [entry.detail for entry in await home.ledger.audit_log(99) if entry.what == "clock"]
+
+
+async def test_a_clock_a_month_ahead_for_two_seconds_seals_nothing_there(home: Home) -> None:
+    async with home:
+        await home.runs(2 * LINK_UNITS)
+        home.steps(30 * 86_400)
+        await home.runs(2, every=2)
+        waits = (
+            "the clock stepped forward by 30 days: readings wait until the new time has stood for ten minutes"
+        )
+        assert (await home.session.status()).clock_waits == waits
+        home.steps(-30 * 86_400)
+        await home.runs(5)
+        assert (await home.session.status()).clock_waits is None
+        back = "the clock shows the time from before its step again: sealing goes on, nothing was filled in"
+        assert await clock_lines(home) == [waits, back]
+        await ends_well(home)
+        stored = await home.stored()
+        assert stored.d["count"].all()
+
+
+async def test_a_step_forward_that_stands_is_filled_in_after_ten_minutes(home: Home) -> None:
+    async with home:
+        await home.runs(2 * LINK_UNITS)
+        before = (await home.ledger.position(await home.stream())).next_unit
+        home.steps(7200)
+        await home.runs(600)
+        assert (await home.ledger.position(await home.stream())).next_unit == before
+        await home.runs(5)
+        assert (await home.ledger.position(await home.stream())).next_unit == before + 7200 + 605
+        assert await clock_lines(home) == [
+            "the clock stepped forward by 2 h: readings wait until the new time has stood for ten minutes",
+            "the clock's new time has stood for ten minutes: sealing goes on, and the units between are "
+            "filled in",
+        ]
+        await ends_well(home)
+        stored = await home.stored()
+        assert int((stored.d["count"] == 0).sum()) == 7200
+
+
+@pytest.mark.parametrize("restart", [False, True])
+async def test_while_the_last_sealed_unit_lies_ahead_it_says_until_when(home: Home, restart: bool) -> None:
+    async with home:
+        await home.runs(2 * LINK_UNITS)
+        end = (await home.ledger.position(await home.stream())).next_unit
+        (meter,) = (await home.session.status()).meters
+        assert meter.sealed_ahead is None
+        home.steps(-300)
+        if restart:
+            await home.crashes_and_starts()
+        await home.runs(10)
+        until = datetime.fromtimestamp(end, UTC)
+        sentence = (
+            f"meter main: nothing is sealed until {until:%Y-%m-%d %H:%M:%S} UTC, the end of its last sealed "
+            "unit: the clock was ahead when that was sealed, or is behind now"
+        )
+        (meter,) = (await home.session.status()).meters
+        assert meter.sealed_ahead == sentence
+        await home.runs(300)
+        (meter,) = (await home.session.status()).meters
+        assert meter.sealed_ahead is None
+        stepped = [
+            "the clock stepped back by 5 min: nothing is sealed until it has passed the last sealed unit"
+        ]
+        assert await clock_lines(home) == [
+            *([] if restart else stepped),
+            sentence,
+            "meter main: its last sealed unit is over: sealing goes on",
+        ]
+        await ends_well(home)
+
+
+async def test_a_stream_that_was_to_begin_in_the_future_begins_now(home: Home) -> None:
+    """The clock was wrong when the meter was first read, and nothing was sealed yet."""
+    async with home:
+        home.steps(30 * 86_400)
+        home.reads()
+        await home.commit()
+        assert home.sealer().stream is None
+        home.steps(-30 * 86_400)
+        await home.runs(2 * LINK_UNITS)
+        stream = await home.stream()
+        assert stream.start <= home.layout.unit_at(home.clock.wall())
+        await ends_well(home)
+
+
+async def test_a_clock_that_steps_to_and_fro_fills_no_log(
+    home: Home, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with home:
+        await home.runs(2 * LINK_UNITS)
+        for _ in range(50):
+            home.steps(1000)
+            await home.runs(5)
+            home.steps(-1000)
+            await home.runs(5)
+        assert len(await clock_lines(home)) == len(caplog.messages) == 20
+        await ends_well(home)
+
+
+async def test_a_line_about_the_clock_waits_for_a_ledger_that_fails(home: Home) -> None:
+    async with home:
+        await home.runs(2 * LINK_UNITS)
+        home.steps(1000)
+        home.reads()
+        home.database.fuse.set(0, None)
+        await home.commit()
+        home.mend()
+        assert await clock_lines(home) == []
+        home.reads()
+        await home.commit()
+        assert len(await clock_lines(home)) == 1
+        home.steps(-1000)
+        await ends_well(home)
+
+
 async def test_a_register_that_falls_is_told_and_waited_out(home: Home) -> None:
     async with home:
         await home.runs(2 * LINK_UNITS)
@@ -147,6 +266,180 @@ async def test_while_readings_are_held_it_says_so(home: Home) -> None:
         home.reads()
         await home.commit()
         assert home.sealer().held() is None
+        await ends_well(home)
+
+
+# --- a hold is durable
+
+
+async def jumps(home: Home, seconds: int = 12, times: int = 10, ahead: int = 0) -> None:
+    """For some seconds the meter shows its register so many times as high."""
+    for _ in range(seconds):
+        home.clock.pass_s(1)
+        imported, exported, power = home.shown["main"]
+        says(home, {"import": imported * times + ahead, "export": exported, "power": power}, "1EMH00")
+        await home.commit()
+
+
+async def test_a_hold_outlives_crashes_and_ten_days(home: Home) -> None:
+    async with home:
+        home.shown["main"] = (23_060_000_000, 70_000, 0)
+        await home.runs(2 * LINK_UNITS)
+        await jumps(home)
+        since, hold = home.sealer().held(), home.sealer().hold
+        said, end = await told(home), (await home.ledger.position(await home.stream())).next_unit
+        for _ in range(3):
+            home.clock.pass_s(10 * 86_400)
+            await home.crashes_and_starts()
+            assert home.sealer().held() == since
+            await jumps(home, 2)
+        assert (await home.ledger.position(await home.stream())).next_unit == end
+        assert hold is not None
+        now = home.sealer().hold
+        assert now is not None
+        assert [lane.believed and lane.believed.register for lane in now.lanes] == [
+            lane.believed and lane.believed.register for lane in hold.lanes
+        ]
+        assert await told(home) == said
+        await home.stop()
+
+
+async def test_a_hold_is_saved_when_it_changes_and_not_with_each_commit(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with home:
+        await home.runs(2 * LINK_UNITS)
+        writes, save = 0, home.ledger.save_state
+
+        async def counted(*args: object) -> None:
+            nonlocal writes
+            writes += 1
+            await save(*args)  # type: ignore[arg-type]
+
+        monkeypatch.setattr(home.ledger, "save_state", counted)
+        home.reads()
+        await home.commit()
+        assert writes == 0
+        await jumps(home, 120, 1000)
+        assert 2 <= writes <= 9
+        home.reads(0)
+        await ends_well(home)
+
+
+@pytest.mark.parametrize("crash", [False, True])
+@pytest.mark.parametrize(
+    ("choice", "counts"), [("exchange", 0), ("correction", 9 * 23_060_000_000), ("before", 0)]
+)
+async def test_what_the_owner_decides_is_durable_and_in_the_audit_log_alone(
+    home: Home, choice: Choice, counts: int, crash: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with home:
+        home.shown["main"] = (23_060_000_000, 70_000, 0)
+        await home.runs(2 * LINK_UNITS, imported=0)
+        imported, exported, power = home.shown["main"]
+        await jumps(home, 5)
+        decision = await home.line().accept(choice, {"import": imported * 10, "export": exported})
+        assert (await told(home))[-1] == decision
+        assert f"import {imported // 10**6}.{imported % 10**6:06d} kWh was the last believed" in decision
+        assert f"{imported // 10**5}.{imported * 10 % 10**6:06d} kWh the first held one" in decision
+        if crash:
+            await home.crashes_and_starts()
+        assert home.sealer().held() is None
+        stream = await home.stream()
+        if choice == "before":
+            await jumps(home, 1)
+            assert home.sealer().held() is not None
+            return
+        home.shown["main"] = (imported * 10, exported, power)
+        for _ in range(3):
+            home.reads(1, 7)
+            await home.commit()
+        await home.runs(2 * LINK_UNITS, imported=0)
+        assert home.sealer().held() is None
+        await home.stop()
+        await home.start()
+        await home.publish()
+        stored = await home.stored()
+        (first,) = home.read["main", stream.start]
+        told_units = stored.total("import", stream.start + 1, stored.end)
+        assert told_units == home.shown["main"][0] - first[0] - 9 * imported + (counts and 9 * imported)
+        shown = " ".join(caplog.messages)
+        assert "its owner has decided" in shown
+        assert "23060" not in shown
+        assert "23060" in decision
+
+
+async def test_a_decision_that_cannot_be_saved_is_saved_by_the_next_commit(home: Home) -> None:
+    async with home:
+        home.shown["main"] = (23_060_000_000, 70_000, 0)
+        await home.runs(2 * LINK_UNITS, imported=0)
+        imported, exported, _ = home.shown["main"]
+        await jumps(home, 5)
+        home.database.fuse.set(0, None)
+        with pytest.raises(LedgerError):
+            await home.line().accept("exchange", {"import": imported * 10, "export": exported})
+        home.reads()
+        await home.commit()
+        home.mend()
+        assert "accepted" not in " ".join(await told(home))
+        await home.commit()
+        assert "the owner accepted another meter" in " ".join(await told(home))
+        await home.stop()
+
+
+async def test_a_decision_waits_for_a_commit_at_work(home: Home) -> None:
+    async with home:
+        home.shown["main"] = (23_060_000_000, 70_000, 0)
+        await home.runs(2 * LINK_UNITS, imported=0)
+        imported, exported, _ = home.shown["main"]
+        await jumps(home, 5)
+        for _ in range(9):
+            home.clock.pass_s(1)
+            says(home, {"import": imported * 10, "export": exported})
+        commit = asyncio.create_task(home.line().commit())
+        await asyncio.sleep(0)
+        accept = home.line().accept("correction", {"import": imported * 10, "export": exported})
+        decided = asyncio.create_task(accept)
+        await asyncio.wait({commit, decided}, return_when=asyncio.FIRST_COMPLETED)
+        assert commit.done()
+        assert not decided.done()
+        assert "the owner accepted the registers as they are now" in await decided
+        await home.commit()
+        assert home.line().fault is None
+        assert home.sealer().held() is None
+
+
+async def test_what_the_owner_did_not_see_is_not_decided(home: Home) -> None:
+    async with home:
+        await home.runs(2 * LINK_UNITS)
+        with pytest.raises(UsageError, match="meter main: no reading is held"):
+            await home.line().accept("exchange", {})
+        await jumps(home, 5, 1000)
+        with pytest.raises(UsageError, match="its registers have changed since they were shown"):
+            await home.line().accept("exchange", {"import": 5, "export": 7})
+        assert home.sealer().held() is not None
+        home.reads()
+        await home.commit()
+        await ends_well(home)
+
+
+async def test_a_take_over_ends_a_hold_that_the_store_is_beyond_and_no_other(home: Home) -> None:
+    async with home:
+        await home.runs(2 * LINK_UNITS)
+        await home.publishes_all()
+        home.copies("before")
+        await jumps(home, 5, 1000)
+        home.copies("held")
+        await home.runs(2 * LINK_UNITS)
+        assert home.sealer().held() is None
+        await home.publishes_all()
+        for copy in ("held", "before"):
+            await home.restores(copy)
+            assert (home.sealer().held() is None) == (copy == "before")
+            assert await home.publishes_all() == 1
+            assert home.sealer().held() is None
+            await home.runs(2 * LINK_UNITS)
+            await home.publishes_all()
         await ends_well(home)
 
 
@@ -290,8 +583,10 @@ async def test_what_the_meter_remembers_of_an_outage_is_sealed(home: Home, trust
         home.clock.is_trusted = True
         home.reads()
         await home.commit()
-        assert home.sealer().held() is None
         now = home.layout.unit_at(home.clock.wall())
+        home.reads(600, 0)
+        await home.commit()
+        assert home.sealer().held() is None
         await home.stop()
         await home.start()
         home.reads(40)
@@ -354,6 +649,8 @@ async def test_units_and_readings_of_another_length(tmp_path: Path) -> None:
         ),
         ({"layout": Layout(1000, 120)}, "use these settings, or give the meter another name"),
         ({"lanes": ("import", "count")}, "its stream was begun with"),
+        ({"factor": 40}, r"factor = \{ energy = 1, power = 1 \}.*give the meter another name"),
+        ({"factor": {"energy": 0.1}}, r"factor = \{ energy = 1, power = 1 \}"),
     ],
 )
 async def test_a_stream_keeps_its_layout_and_lanes(
@@ -483,6 +780,7 @@ LIFE = st.lists(
         acts("gap", st.integers(2, 200), st.integers(0, 9000)),
         acts("commit"),
         acts("dip", st.integers(1, 9)),
+        acts("jump", st.integers(1, 8), st.integers(0, 3)),
         acts("step", st.integers(-90, 90)),
         acts("trust", st.integers(0, 1)),
         acts("ledger fails", st.integers(0, 12), st.integers(1, 5)),
@@ -512,6 +810,18 @@ async def happens(home: Home, act: Act) -> None:
             home.deliver(dipped)
             # After a crash it may be more than the gateway knows of, and count.
             home.read.setdefault(("main", home.layout.unit_at(home.clock.wall())), []).append(dipped)
+        case "jump":  # its register is a thousand times as high, and the gateway may stop meanwhile
+            if home.sealer().stream is None:
+                return  # it would begin with that
+            imported, exported, power = home.shown["main"]
+            for n in range(act.a):
+                home.clock.pass_s(1)
+                home.deliver((imported * 1000, exported, power))
+                if n == act.a // 2 and act.b:
+                    await home.commit()
+                    if act.b > 1:
+                        await home.crashes_and_starts()
+            home.reads()
         case "step":
             home.steps(act.a)
         case "trust":
@@ -542,7 +852,10 @@ async def lives(life: list[Act]) -> None:
         async with Home(Path(folder)) as home:
             for act in life:
                 await happens(home, act)
-            home.clock.pass_s(200)  # past whatever the clock was set back by
+            home.mend()
+            home.clock.is_trusted = True
+            await home.commit()
+            home.clock.pass_s(1000)  # past whatever the clock was set back by, and ten minutes
             await ends_well(home)
 
 

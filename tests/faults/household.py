@@ -339,5 +339,5 @@ def check_windows(windows: list[dict[str, Any]], units: Units) -> None:
     for number, window in enumerate(windows):
         a = first + 60 * number
         assert datetime.fromisoformat(window["from"]).timestamp() == a
-        for lane in ("import", "export", "count"):
-            assert window["sums"][lane] == lanes[lane][a - first : a + 60 - first].sum(), window
+        for lane, name in (("import", "import_mwh"), ("export", "export_mwh"), ("count", "count")):
+            assert window["sums"][name] == lanes[lane][a - first : a + 60 - first].sum(), window

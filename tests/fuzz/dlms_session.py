@@ -13,8 +13,8 @@ from gateway.meters.dlms.cosem import data, date_time
 from gateway.meters.dlms.cosem.data import Array, DoubleLongUnsigned
 from gateway.meters.dlms.cosem.date_time import Scale
 from gateway.meters.dlms.cosem.objects import CLOCK, REGISTER, Reference, capture_object, obis
-from gateway.meters.dlms.link.mode_e import find_identification
 from gateway.meters.dlms.polled.load_profile import Columns, read_columns, rows
+from gateway.meters.iec62056.sign_on import find_identification
 from tests.fuzz.engine import Target
 
 T = TypeVar("T")

@@ -12,7 +12,7 @@ from pymodbus.framer.rtu import FramerRTU
 
 from gateway.errors import MeterError
 from gateway.host.clock import SystemClock
-from gateway.meters.endpoint import Tcp
+from gateway.meters.endpoint import Endpoint, Tcp, Udp
 from gateway.meters.modbus.bus import Bus, Framing, _Link
 from gateway.meters.modbus.meter import ModbusMeter
 from gateway.meters.modbus.model import ModbusModel, Table
@@ -22,7 +22,7 @@ from gateway.meters.profile import load_profile
 from tests.fuzz import streams
 from tests.fuzz.engine import Target
 
-_ENDPOINT = Tcp("127.0.0.1", 502)
+_TCP, _UDP = Tcp("127.0.0.1", 502), Udp("127.0.0.1", 502)
 _TIMEOUT_S = 5.0  # never reached: the connection ends when the input does
 
 
@@ -34,12 +34,15 @@ class _Answering:
         self._answer = answer
 
     def write(self, request: bytes) -> None:
+        """Send, over TCP."""
         asyncio.get_running_loop().call_soon(self._say)
 
     def _say(self) -> None:
         for piece in streams.pieces(self._answer):
             self._link.data_received(piece)
         self._link.callback_disconnected(None)
+
+    sendto = write  # the same over UDP, where each piece is a datagram
 
     def close(self) -> None:
         """Nothing to close."""
@@ -50,12 +53,19 @@ class _Answering:
 class _Reader:
     """Reads a simulated meter over a bus; one event loop for all inputs."""
 
-    def __init__(self, framing: Framing, answer: Callable[[bytes], bytes]) -> None:
-        model = load_profile("eastron-sdm630").model
+    def __init__(
+        self,
+        framing: Framing,
+        answer: Callable[[bytes], bytes],
+        profile: str = "eastron-sdm630",
+        endpoint: Endpoint = _TCP,
+    ) -> None:
+        model = load_profile(profile).model
         assert isinstance(model, ModbusModel)
         self._model = model
         self._framing: Framing = framing
         self._answer = answer
+        self._endpoint = endpoint
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def __call__(self, data: bytes) -> None:
@@ -63,8 +73,8 @@ class _Reader:
         self._loop.run_until_complete(self._read(self._answer(data)))
 
     async def _read(self, answer: bytes) -> None:
-        bus = Bus(_ENDPOINT, self._framing, _TIMEOUT_S)
-        link: Any = _Link(_ENDPOINT, self._framing, _TIMEOUT_S)
+        bus = Bus(self._endpoint, self._framing, _TIMEOUT_S)
+        link: Any = _Link(self._endpoint, self._framing, _TIMEOUT_S)
         link.transport = _Answering(link, answer)
         bus._link = link
         clock = SystemClock("host")
@@ -84,13 +94,15 @@ class _Words:
         self._data = data
         self._at = 0
 
-    async def registers(self, device_id: int, table: Table, address: int, count: int) -> list[int]:
-        end = self._at + 2 * count
+    async def registers(
+        self, device_id: int, table: Table, address: int, count: int, words: int | None = None
+    ) -> list[int]:
+        end = self._at + 2 * (words or count)
         if end > len(self._data):
             raise MeterError("the answers end")
-        words = list(struct.unpack_from(f">{count}H", self._data, self._at))
+        answer = list(struct.unpack_from(f">{words or count}H", self._data, self._at))
         self._at = end
-        return words
+        return answer
 
     async def aclose(self) -> None:
         """Nothing to close."""
@@ -125,8 +137,8 @@ def _sunspec() -> list[bytes]:
     return [*found, struct.pack(">6H", *MARKER, 1, 4, END, 0), struct.pack(">4H", *MARKER, 7, 0) * 40]
 
 
-def _socket(pdu: bytes) -> bytes:
-    return bytes((0, 1, 0, 0)) + (len(pdu) + 1).to_bytes(2, "big") + b"\x01" + pdu
+def _socket(pdu: bytes, device_id: int = 1) -> bytes:
+    return bytes((0, 1, 0, 0)) + (len(pdu) + 1).to_bytes(2, "big") + bytes((device_id,)) + pdu
 
 
 def _rtu(pdu: bytes) -> bytes:
@@ -156,8 +168,36 @@ def _seeds(frame: Callable[[bytes], bytes]) -> list[bytes]:
     return [*whole, streams.as_input(frames[0], 0, 5), streams.as_input(frames[1] + frames[0], 30, 2)]
 
 
+def _other_ids() -> list[bytes]:
+    """Answers of other devices, and under the ids that say nothing."""
+    return [streams.as_input(_socket(pdu, number)) for pdu in _PDUS[:2] for number in (0, 3, 255)]
+
+
+def _values() -> list[bytes]:
+    """Two values of two words each, from an address of whole values; and half of that."""
+    pdus = [b"\x04\x08" + bytes.fromhex("00bc614e00000007"), b"\x04\x04" + bytes.fromhex("00bc614e")]
+    return [streams.as_input(_rtu(pdu)) for pdu in pdus]
+
+
 TARGETS = (
-    Target("modbus-tcp", MeterError, _Reader("tcp", lambda data: data), lambda: _seeds(_socket)),
+    Target(
+        "modbus-tcp",
+        MeterError,
+        _Reader("tcp", lambda data: data),
+        lambda: [*_seeds(_socket), *_other_ids()],
+    ),
+    Target(
+        "modbus-udp",
+        MeterError,
+        _Reader("tcp", lambda data: data, endpoint=_UDP),
+        lambda: [*_seeds(_socket), *_other_ids()],
+    ),
+    Target(
+        "modbus-values",
+        MeterError,
+        _Reader("rtu", lambda data: data, "eredes-han"),
+        lambda: [*_values(), *_seeds(_rtu)],
+    ),
     Target("modbus-rtu", MeterError, _Reader("rtu", lambda data: data), lambda: _seeds(_rtu)),
     Target("sunspec", MeterError, _discover, _sunspec),
     Target(

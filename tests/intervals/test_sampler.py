@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from gateway.chain.layout import Layout
 from gateway.errors import GatewayError
 from gateway.intervals.estimation import shares
+from gateway.intervals.hold import RegisterEvent
 from gateway.intervals.sampler import Sampler
 from gateway.intervals.state import SamplerState
-from gateway.intervals.validation import RegisterEvent
 from gateway.meters.reading import Reading
 
 NS = 1_000_000_000
@@ -377,7 +377,9 @@ def test_a_state_survives_its_bytes_which_are_always_as_long(
 
 @pytest.mark.parametrize("data", [b"", bytes(26), b"\x02" + bytes(25), b"\x01\x04" + bytes(24), b"\x01" * 27])
 def test_bytes_that_are_no_state(data: bytes) -> None:
-    with pytest.raises(GatewayError, match=r"cannot read the sampler.s saved state: expected format 1 or 2"):
+    with pytest.raises(
+        GatewayError, match=r"cannot read the sampler.s saved state: expected format 1, 2 or 3"
+    ):
         SamplerState.from_bytes(data)
 
 

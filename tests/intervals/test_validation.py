@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.chain.layout import Layout
+from gateway.intervals.hold import RegisterEvent
 from gateway.intervals.sampler import Sampler
 from gateway.intervals.state import SamplerState
-from gateway.intervals.validation import RegisterEvent
 from gateway.meters.reading import Reading
 
 NS = 1_000_000_000
@@ -45,6 +45,7 @@ class World:
         self.first: int | None = None
         self.units: dict[str, list[int]] = {lane: [] for lane in LANES}
         self.saved: bytes | None = None
+        self.milestone: object = None
         self.start: int | None = None
         self.newest = 0  # the latest unit that a reading was placed in
         self.truth: dict[str, dict[int, set[int]]] = {lane: {} for lane in (*ENERGY, "power")}
@@ -134,9 +135,15 @@ class World:
             assert units.first == self.first + len(self.units["count"])
             for lane, values in units.lanes.items():
                 self.units[lane] += values.tolist()
-            state = self.sampler.state()
-            assert state is not None
-            self.saved, self.start = state.to_bytes(), self.sampler.start
+            self.saves()
+        if self.saved is not None and self.sampler.milestone != self.milestone:
+            self.saves()  # as the sealer does: a hold is durable by itself
+
+    def saves(self) -> None:
+        state = self.sampler.state()
+        assert state is not None
+        self.saved, self.start = state.to_bytes(), self.sampler.start
+        self.milestone = state.memory.milestone
 
     def crashes(self) -> None:
         self._waiting.clear()
@@ -192,6 +199,7 @@ LIFE = st.lists(
         acts("zero", st.integers(1, 2)),
         acts("spike", st.integers(1, 2)),
         acts("crosstalk", st.integers(1, 2), st.integers(0, 10**9)),
+        acts("jump", st.integers(1, 14), st.integers(1, 60)),
         acts("exchange", st.integers(1, 20), st.integers(0, 9 * 10**8)),
         acts("step", st.integers(-900, 900)),
         acts("untrusted", st.integers(1, 5), st.integers(-(10**9), 10**9)),
@@ -229,6 +237,20 @@ def happens(world: World, act: Act) -> None:
             for _ in range(a):
                 world.passes(1, watts)
                 world.says({"import": b, "export": b, "power": 99_999}, "a neighbour's")
+            world.clean(1, 1, watts)
+        case "jump":  # it shows another scale for a while, and the gateway may stop in the midst of it
+            world.clean(1, 1, watts)
+            world.commits()
+            if world.saved is None:
+                return
+            for n in range(a):
+                world.passes(b, watts)
+                shown = world.shown()
+                world.mistakes({"import": shown["import"] * 10 + 2_000 * KWH, "export": shown["export"]})
+                if n % 4 == watts % 4:
+                    world.commits()
+                    if world.saved is not None and watts % 3:
+                        world.crashes()
             world.clean(1, 1, watts)
         case "exchange":
             exchange(world, a, b)

@@ -229,6 +229,9 @@ async def fill(ledger: Ledger) -> None:
     await ledger.close_chunk(STREAM, *_first_chunk())
     await ledger.add_grants([grant(STREAM, 1)])
     await ledger.note_counter(5, 1, trusted=False)
+    waiting = await ledger.outbox(10)
+    await ledger.enqueue(STREAM.id, [Outgoing("tokens", "k", b"1"), Outgoing("page", "l", bytes(9000))])
+    await ledger.confirm([queued.id for queued in (await ledger.outbox(10))[len(waiting) :]], 900)
 
 
 def _first_chunk() -> tuple:  # type: ignore[type-arg]
@@ -275,7 +278,20 @@ async def _advance(ledger: Ledger) -> None:
 
 
 async def _confirm(ledger: Ledger) -> None:
-    await ledger.confirm([queued.id for queued in await ledger.outbox(10)])
+    await ledger.confirm([queued.id for queued in await ledger.outbox(10)], 1000)
+
+
+async def _look(ledger: Ledger) -> None:
+    await ledger.looked(STREAM, 3, 2000)
+
+
+async def _let_go(ledger: Ledger) -> None:
+    await ledger.let_go([one.id for one in await ledger.kept(STREAM)])
+
+
+async def _send_again(ledger: Ledger) -> None:
+    kept = [one.id for one in await ledger.kept(STREAM)]
+    await ledger.send_again(kept, AuditEntry(1, "store", "gone"))
 
 
 OTHER: Stream = stream(2)
@@ -293,6 +309,9 @@ OPERATIONS: dict[str, Operation] = {
         STREAM.id, [Outgoing("tokens", "a", b"1"), Outgoing("head", "h", b"2"), Outgoing("head", "h", b"3")]
     ),
     "confirm": _confirm,
+    "looked": _look,
+    "let_go": _let_go,
+    "send_again": _send_again,
     "add_grants": lambda ledger: ledger.add_grants([grant(STREAM, 2), grant(STREAM, 3)]),
     "adopt_grants": lambda ledger: ledger.adopt_grants([grant(STREAM, n)[::2] for n in (2, 3)]),
     "head_went_back": lambda ledger: ledger.head_went_back(STREAM, b"old", AuditEntry(1, "store", "old")),
@@ -414,10 +433,10 @@ async def test_a_full_disk_takes_nothing_and_harms_nothing(path: Path) -> None:
         before = await dump(database)
         large = Outgoing("chunk", "k", bytes(50_000))
         for _ in range(3):
-            with pytest.raises(LedgerError, match="full"):
+            with pytest.raises(LedgerError, match="the disk is full: free some space"):
                 await ledger.enqueue(STREAM.id, [Outgoing("tokens", "j", b"small"), large])
             assert await dump(database) == before
-        await ledger.confirm([1])  # what frees pages still goes
+        await ledger.confirm([1], 1000)  # what frees pages still goes
         await on_connection(database, lambda db: db.execute("PRAGMA max_page_count = 1000000"))
         await ledger.enqueue(STREAM.id, [large])
         assert await ledger.check() is None

@@ -6,13 +6,14 @@ import contextlib
 import fcntl
 import sqlite3
 from dataclasses import replace
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from gateway.chain.layout import Layout, Run
+from gateway.chain.layout import Factor, Layout, Run
 from gateway.errors import LedgerError, NotMigrated
 from gateway.ledger.ledger import Ledger
 from gateway.ledger.migrations import VERSION
@@ -21,6 +22,7 @@ from gateway.ledger.records import (
     ChunkEntry,
     Doubt,
     GrantRecord,
+    Kept,
     Outgoing,
     PageEntry,
     Position,
@@ -53,6 +55,9 @@ QUEUED = [
     Queued(19, MAIN.id, Outgoing("revocation", f"{ROOT}/grant/{'44' * 16}/revoked.cose", b"revocation")),
     Queued(20, MAIN.id, Outgoing("head", f"{ROOT}/head.cose", b"head")),
 ]
+CHUNK_KEPT = Outgoing("chunk", f"{ROOT}/chunk/2026-02-01/0000000000000050.cose", bytes(20_000))
+PAGE_KEPT = Outgoing("page", f"{ROOT}/day/2026-01-31.cose", b"page of a day")
+KEPT = [Kept(21, CHUNK_KEPT.key, 1700), Kept(22, PAGE_KEPT.key, 1800)]
 GRANTS = [
     GrantRecord(b"\x33" * 16, MAIN.id, b"\xb0\xd1", "a provider", 2, b"K\1"),
     GrantRecord(b"\x44" * 16, MAIN.id, b"\xb0\xd2", "another", 5, b"K\2", 87, b"z"),
@@ -108,7 +113,8 @@ async def test_what_an_older_gateway_wrote_is_there_and_the_ledger_goes_on(
     try:
         assert await ledger.check() is None
         assert await ledger.last_incarnation() == SECOND
-        assert await ledger.streams() == [GARAGE, MAIN]
+        garage = GARAGE if version < 6 else replace(GARAGE, factor=Factor(Decimal("0.1")))
+        assert await ledger.streams() == [garage, MAIN]
         assert [await ledger.state(stream.id) for stream in (MAIN, GARAGE)] == [b"W\xa7\1", b"W\xa7\2"]
         assert await ledger.position(MAIN) == Position(CHUNKS[2], 92)
         assert await ledger.position(GARAGE) == Position(None, 161)
@@ -139,6 +145,11 @@ async def test_what_an_older_gateway_wrote_is_there_and_the_ledger_goes_on(
         assert await ledger.noted_counter() == (SECOND if version < 5 else SECOND - 1)
         doubts = [await ledger.doubt(stream) for stream in (MAIN, GARAGE)]
         assert doubts == ([None, None] if version < 5 else [Doubt(88, 91, 2000), Doubt(161, None, 2000)])
+
+        assert await ledger.kept(MAIN) == ([] if version < 7 else KEPT)
+        assert await ledger.kept_data([21, 22]) == ([] if version < 7 else [CHUNK_KEPT, PAGE_KEPT])
+        assert await ledger.look_due(MAIN, 1800) == (version >= 7)  # for the page
+        assert await ledger.kept(GARAGE) == []
 
         await ledger.begin_incarnation(9, 3000)
         await ledger.append(MAIN, [Sealed(9, 92, np.zeros((2, 1), np.uint64))], b"state")
@@ -196,9 +207,7 @@ async def test_a_migration_that_finds_no_room_leaves_the_ledger_as_it_was(
 
     with monkeypatch.context() as patch:
         patch.setattr(sqlite3, "connect", full)
-        with pytest.raises(
-            LedgerError, match=f"from version {version} to {VERSION}: database or disk is full"
-        ):
+        with pytest.raises(LedgerError, match=f"from version {version} to {VERSION}: the disk is full"):
             await Ledger.open(path)
     assert before is None or found(path) == before
     await opened(path)

@@ -106,6 +106,7 @@ class LedgerMachine(RuleBasedStateMachine):
         self.models: dict[bytes, Modelled] = {}
         self.outbox: list[tuple[bytes, Outgoing]] = []
         self.heads: dict[bytes, bytes] = {}  # those that were confirmed
+        self.sent: list[tuple[bytes, Outgoing, int]] = []  # what was confirmed else, and when
         self.records: dict[bytes, GrantRecord] = {}
         self.audit: list[AuditEntry] = []
 
@@ -290,13 +291,30 @@ class LedgerMachine(RuleBasedStateMachine):
         self.do(self.ledger.enqueue(id_, objects))
         self.enqueue(id_, *objects)
 
-    @rule(most=st.integers(0, 6))
-    def confirm(self, most: int) -> None:
-        queued = self.do(self.ledger.outbox(most))
-        self.do(self.ledger.confirm([entry.id for entry in queued]))
-        self.do(self.ledger.confirm([entry.id for entry in queued]))  # once more changes nothing
-        self.heads |= {of: item.data for of, item in self.outbox[:most] if item.kind == "head"}
+    @rule(most=st.integers(0, 6), others=st.integers(0, 2), sent_ms=st.integers(0, 2**40))
+    def confirm(self, most: int, others: int, sent_ms: int) -> None:
+        """`others` are in the store with other bytes, which stay: nothing is kept of them."""
+        ids = [entry.id for entry in self.do(self.ledger.outbox(most))]
+        for _ in range(2):  # once more changes nothing
+            self.do(self.ledger.confirm(ids[others:], sent_ms, ids[:others]))
+        sent = self.outbox[others:most]
+        self.heads |= {of: item.data for of, item in sent if item.kind == "head"}
+        self.sent += [(of, item, sent_ms) for of, item in sent if item.kind != "head"]
         del self.outbox[:most]
+
+    @rule(id_=streams, some=st.sets(st.integers(0, 9)), lost=st.sets(st.integers(0, 9)))
+    def look(self, id_: bytes, some: set[int], lost: set[int]) -> None:
+        """Some that are kept are found, and others are lost and sent again."""
+        of = self.models[id_].stream
+        kept = self.do(self.ledger.kept(of))
+        mine = [entry for entry in self.sent if entry[0] == id_]
+        found, gone = ([n for n in one if n < len(kept)] for one in (some - lost, sorted(lost)))
+        self.do(self.ledger.let_go([kept[n].id for n in found]))
+        self.audit.append(AuditEntry(8, "store", "objects are gone"))
+        self.do(self.ledger.send_again([kept[n].id for n in gone], self.audit[-1]))
+        self.enqueue(id_, *(mine[n][1] for n in gone))
+        left = [entry for n, entry in enumerate(mine) if n not in {*found, *gone}]
+        self.sent = [entry for entry in self.sent if entry[0] != id_] + left
 
     @rule(id_=streams, found=st.none() | st.binary(max_size=3))
     def head_went_back(self, id_: bytes, found: bytes | None) -> None:
@@ -396,6 +414,7 @@ class LedgerMachine(RuleBasedStateMachine):
                 model.doubt = None if over else model.doubt._replace(first=first)
         stay = ("grant", "revocation", "descriptor")
         self.outbox = [entry for entry in self.outbox if entry[0] != id_ or entry[1].kind in stay]
+        self.sent = [entry for entry in self.sent if entry[0] != id_ or entry[1].kind in stay]
         self.records |= {
             grant_: replace(self.records[grant_], next_window=1, edges=(80, 90), revoked_from=7)
             for grant_ in served
@@ -448,6 +467,12 @@ class LedgerMachine(RuleBasedStateMachine):
         assert self.do(self.ledger.audit_log(2)) == self.audit[-2:]
         grants = {record.id: record for record in self.do(self.ledger.grants())}
         assert grants == self.records
+        for id_, model in self.models.items():
+            kept = self.do(self.ledger.kept(model.stream))
+            data = self.do(self.ledger.kept_data([one.id for one in kept]))
+            mine = [(item, sent_ms) for of, item, sent_ms in self.sent if of == id_]
+            assert [(item, one.sent_ms) for one, item in zip(kept, data, strict=True)] == mine
+            assert [one.key for one in kept] == [item.key for item, _ in mine]
 
     @invariant()
     def every_stream_is_dense_and_each_unit_in_it_once(self) -> None:

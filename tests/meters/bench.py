@@ -13,7 +13,8 @@ from typing import Any
 
 from pymodbus.constants import ExcCodes
 from pymodbus.framer import FramerType
-from pymodbus.server import ModbusSerialServer, ModbusTcpServer
+from pymodbus.pdu import ModbusPDU
+from pymodbus.server import ModbusSerialServer, ModbusTcpServer, ModbusUdpServer
 from pymodbus.simulator import DataType, SimData, SimDevice
 
 from gateway.meters.modbus.model import ModbusModel
@@ -120,14 +121,30 @@ def device(registers: dict[int, list[int]], device_id: int = 1, action: Action |
 
 @asynccontextmanager
 async def tcp_server(
-    devices: SimDevice | list[SimDevice], port: int = 0, framer: FramerType = FramerType.SOCKET
+    devices: SimDevice | list[SimDevice],
+    port: int = 0,
+    framer: FramerType = FramerType.SOCKET,
+    requests: list[type[ModbusPDU]] | None = None,
 ) -> AsyncIterator[int]:
-    """pymodbus' server; yields its port."""
-    server = ModbusTcpServer(devices, address=("127.0.0.1", port), framer=framer)
+    """pymodbus' server, which may understand other `requests`; yields its port."""
+    server = ModbusTcpServer(devices, address=("127.0.0.1", port), framer=framer, custom_pdu=requests)
     await server.serve_forever(background=True)
     listener: Any = server.transport
     try:
         yield listener.sockets[0].getsockname()[1]
+    finally:
+        server.close()
+        await asyncio.sleep(0)
+
+
+@asynccontextmanager
+async def udp_server(devices: SimDevice | list[SimDevice]) -> AsyncIterator[int]:
+    """The same over UDP."""
+    server = ModbusUdpServer(devices, address=("127.0.0.1", 0))
+    await server.serve_forever(background=True)
+    listener: Any = server.transport
+    try:
+        yield listener.get_extra_info("sockname")[1]
     finally:
         server.close()
         await asyncio.sleep(0)

@@ -29,10 +29,10 @@ from gateway.meters.reading import Reading, Telegram
 from gateway.meters.secrets import Secrets
 from gateway.meters.sml.model import SmlModel
 from gateway.simulate.home import Home
-from gateway.simulate.modbus import Display, devices
+from gateway.simulate.modbus import Display, devices, requests
 from gateway.simulate.modbus_registers import SERIAL, sheet_of
 from gateway.simulate.sml import SmlMeter
-from tests.meters.bench import NOON_S, DrivenClock, device, tcp_server
+from tests.meters.bench import NOON_S, DrivenClock, device, tcp_server, udp_server
 from tests.support.fields import Place, changed, places
 
 FIXTURES = sorted((Path(__file__).parent / "fixtures").glob("*.json"))
@@ -51,9 +51,14 @@ def section(profile: str, port: int, **more: object) -> MeterSection:
         "name": "main",
         "profile": profile,
         "lanes": [lane for lane in LANE_NAMES if lane in (*load_profile(profile).lanes, "count")],
-        "tcp": {"host": "127.0.0.1", "port": port},
+        "udp" if over_udp(profile) else "tcp": {"host": "127.0.0.1", "port": port},
     }
     return MeterSection.model_validate(values | more)
+
+
+def over_udp(profile: str) -> bool:
+    model = load_profile(profile).model
+    return isinstance(model, ModbusModel) and model.udp
 
 
 async def captured(profile: str, port: int, **more: object) -> tuple[str, Reading]:
@@ -70,8 +75,10 @@ async def captured(profile: str, port: int, **more: object) -> tuple[str, Readin
 async def test_a_capture_of_any_asked_meter_reads_as_the_meter_did(profile: str) -> None:
     model = load_profile(profile).model
     assert isinstance(model, ModbusModel | SunSpecModel)
-    display = Display(Home(3, NOON_S), sheet_of(model), DrivenClock())
-    async with tcp_server(devices({7: display})) as port:
+    sheet = sheet_of(model)
+    meter = devices({7: Display(Home(3, NOON_S), sheet, DrivenClock())})
+    served = udp_server(meter) if over_udp(profile) else tcp_server(meter, requests=requests(sheet))
+    async with served as port:
         text, reading = await captured(profile, port, unit_id=7)
     told, shown = await replay(text, DrivenClock())
     assert told == shown == [dict(reading.registers)]

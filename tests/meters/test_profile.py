@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from pathlib import Path
 
 import pytest
 
+from gateway.cli.main import main
+from gateway.config import MeterSection
 from gateway.errors import UsageError
 from gateway.meters.endpoint import SerialSettings
 from gateway.meters.modbus.model import ModbusModel
 from gateway.meters.modbus.sunspec_model import SunSpecModel
-from gateway.meters.profile import load_profile, parse_profile, profile_ids
+from gateway.meters.profile import load_profile, package_ids, parse_profile, profile_ids, similar
 from tests.meters.bench import modbus_model
 
 GOOD = """
@@ -70,6 +73,74 @@ def test_a_good_profile() -> None:
     assert (model.probe.low, model.probe.high) == (Fraction(415, 2), Fraction(253))
     assert (profile.serial, model.block.most) == (SerialSettings(9600, "even", 1), 125)
     assert profile.caveats == ()
+
+
+OWN = GOOD.replace("some-meter", "my-meter").replace("Some Meter", "My Own Box")
+
+
+@pytest.fixture
+def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of one's own profiles, with one in it."""
+    monkeypatch.setenv("GATEWAY_PROFILES", str(tmp_path))
+    (tmp_path / "my-meter.toml").write_text(OWN)
+    return tmp_path
+
+
+def test_a_profile_of_ones_own(own: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "my-meter" in profile_ids()
+    assert load_profile("my-meter").products == ("My Own Box",)
+    assert similar("own box") == ["my-meter"]
+    assert MeterSection.model_validate(
+        {"name": "m", "profile": "my-meter", "lanes": ["import", "count"], "tcp": {"host": "a"}}
+    )
+    assert main(["meters", "show", "my-meter"]) == 0
+    assert capsys.readouterr().out.startswith("my-meter: My Own Box\n")
+
+
+def test_a_broken_profile_ends_nothing_but_itself(own: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (own / "broken.toml").write_text("id = ")
+    (own / "misspelt.toml").write_text(OWN.replace("my-meter", "misspelt").replace('"import"', '"imports"'))
+    (own / "latin.toml").write_bytes(b"id = '\xe4'")
+    (own / "folder.toml").mkdir()
+    (own / "eastron-sdm630.toml").write_text(OWN.replace("my-meter", "eastron-sdm630"))
+    (own / "README.txt").write_text("no profile")
+    assert main(["meters", "list"]) == 0
+    out, err = capsys.readouterr()
+    listed = [line.split()[0] for line in out.splitlines()[1:]]
+    assert listed == sorted([*package_ids(), "my-meter"])
+    sentences = (
+        "broken.toml is not valid TOML: ",
+        f"{own}/folder.toml cannot be read: Is a directory",
+        f"{own}/latin.toml is not UTF-8 text, as a TOML file must be",
+        "misspelt.toml: a register is named imports, which nothing reads: it must be import, export, power, "
+        "or the register of [probe]; did you mean import?",
+        f"{own}/eastron-sdm630.toml is not used: the package has a profile of this name; give yours another",
+    )
+    for line, sentence in zip(err.splitlines(), sentences, strict=True):
+        assert line.startswith(f"gateway: {sentence}")
+    assert load_profile("eastron-sdm630").products != ("My Own Box",)
+    with pytest.raises(UsageError, match=r"broken\.toml is not valid TOML"):
+        load_profile("broken")
+
+
+def test_a_folder_of_ones_own_that_is_not_there(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("GATEWAY_PROFILES", str(tmp_path / "none"))
+    assert profile_ids() == package_ids()
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        ("SDM54", ["eastron-sdm630"]),
+        ("x96-1a", ["eastron-sdm630"]),
+        ("ws100", ["orno-we-525"]),
+        ("eastron", [one for one in package_ids() if one.startswith("eastron")]),
+        ("estron-sdm630", ["eastron-sdm630"]),
+        ("zz", []),
+    ],
+)
+def test_names_on_meters_lead_to_their_profiles(typed: str, meant: list[str]) -> None:
+    assert similar(typed) == meant
 
 
 @pytest.mark.parametrize(
@@ -260,11 +331,16 @@ def test_a_profile_without_registers_or_without_a_lane() -> None:
         parse_profile(only_volts, "some-meter.toml")
 
 
+# What these send has no power in W.
+WITHOUT_POWER = {"emh-lzqj", "linky-historique", "linky-standard", "logarex-lk11bl", "siemens-td3511-text"}
+
+
 @pytest.mark.parametrize("profile_id", profile_ids())
 def test_the_profiles_that_come_with_the_package(profile_id: str) -> None:
     profile = load_profile(profile_id)
     assert profile.id == profile_id
-    assert {"import", "power"} <= set(profile.lanes)
+    assert "import" in profile.lanes
+    assert ("power" in profile.lanes) == (profile_id not in WITHOUT_POWER)
     assert all(source.startswith("http") for source in profile.source)
 
 

@@ -213,7 +213,8 @@ async def test_a_server_that_goes_and_comes_back(caplog: pytest.LogCaptureFixtur
     assert state.fault == f"meter main: cannot open 127.0.0.1:{port}: Connection refused"
     before = len(delivered)
     async with tcp_server(device(sdm630(imported=2)), port):
-        await until(lambda: len(delivered) >= before + 3 and state == ReaderState(delivered[-1].wall))
+        await until(lambda: len(delivered) >= before + 3 and state.latest is delivered[-1])
+        assert state == ReaderState(delivered[-1].wall, latest=delivered[-1])
         reading.cancel()
         with pytest.raises(asyncio.CancelledError):
             await reading

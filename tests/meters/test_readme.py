@@ -17,7 +17,14 @@ def test_the_readme_has_the_profiles_table() -> None:
 
 
 def test_every_product_is_in_the_row_of_its_profile() -> None:
-    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in table().splitlines()[2:]]
+    meters, also = table().split("\n\n")
+    rows, others = (
+        [[cell.strip() for cell in line.split("|")[1:-1]] for line in one.splitlines()[2:]]
+        for one in (meters, also)
+    )
+    assert {(name, profile.strip("`")) for name, profile in others} == {
+        (name, profile_id) for profile_id in profile_ids() for name in load_profile(profile_id).also
+    }
     assert all(len(row) == 5 for row in rows)
     found = {(product, row[1].strip("`")) for row in rows for product in row[0].split("; ")}
     assert found == {

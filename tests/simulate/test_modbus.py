@@ -133,9 +133,14 @@ def section(profile_id: str, port: int) -> MeterSection:
             "name": "main",
             "profile": profile_id,
             "lanes": [lane for lane in LANE_NAMES if lane in (*load_profile(profile_id).lanes, "count")],
-            "tcp": {"host": "127.0.0.1", "port": port},
+            line_of(profile_id): {"host": "127.0.0.1", "port": port},
         }
     )
+
+
+def line_of(profile_id: str) -> str:
+    model = load_profile(profile_id).model
+    return "udp" if isinstance(model, ModbusModel) and model.udp else "tcp"
 
 
 def coarseness(model: ModbusModel | SunSpecModel) -> dict[str, int]:

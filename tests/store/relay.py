@@ -7,10 +7,15 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
+
+from botocore.auth import S3SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials
 
 from gateway.store.location import Location
 
@@ -19,8 +24,13 @@ from gateway.store.location import Location
 class Request:
     method: str
     path: str
-    headers: frozenset[str]
-    """Their names, in lower case."""
+    """As the client wrote it: a whole URL where it takes the relay for a proxy."""
+    values: dict[str, str] = field(repr=False)
+    """The headers, by their names in lower case."""
+
+    @property
+    def headers(self) -> frozenset[str]:
+        return frozenset(self.values)
 
     @property
     def conditional(self) -> bool:
@@ -51,7 +61,24 @@ class Silence:
     """The request arrives nowhere, and nothing comes back."""
 
 
-Fault = Instead | Cut | Lost | Silence
+@dataclass(frozen=True)
+class Unheard:
+    """The server is asked without this header, and does not know that there was one."""
+
+    header: str
+
+
+@dataclass(frozen=True)
+class Drip:
+    """The server's answer, its first bytes at once and then one at a time, each long before anyone would call
+    the server silent. `started` is set with the first."""
+
+    at_once: int = 0
+    every_s: float = 0.05
+    started: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+Fault = Instead | Cut | Lost | Silence | Unheard | Drip
 Plan = Callable[[Request], Fault | None]
 
 
@@ -66,6 +93,7 @@ class Relay:
     """`plan` says, for each request, what goes wrong with it; None: nothing. `seen` keeps them all."""
 
     location: Location
+    behind: Location
     plan: Plan = lambda request: None
     seen: list[Request] = field(default_factory=list)
 
@@ -83,7 +111,17 @@ class Relay:
                         "\r\nConnection: close\r\n\r\n"
                     )
                     writer.write((head + body).encode())
+                case Drip():
+                    answer = await _ask(upstream, message)
+                    writer.write(answer[: fault.at_once])
+                    for at in range(fault.at_once, len(answer)):
+                        writer.write(answer[at : at + 1])
+                        fault.started.set()
+                        await asyncio.sleep(fault.every_s)
+                        await writer.drain()
                 case _:
+                    if isinstance(fault, Unheard):
+                        message = _without(fault.header, message, self.behind)
                     answer = await _ask(upstream, message)
                     if isinstance(fault, Cut):
                         answer = answer[: -fault.missing]
@@ -97,19 +135,20 @@ class Relay:
 
 
 @asynccontextmanager
-async def relay(behind: Location) -> AsyncIterator[Relay]:
-    """A relay to the server of `behind`; its own `location` is the same bucket, by way of the relay."""
+async def relay(behind: Location, tls: ssl.SSLContext | None = None) -> AsyncIterator[Relay]:
+    """A relay to the server of `behind`; its own `location` is the same bucket, by way of the relay, which
+    with `tls` speaks https."""
     assert behind.endpoint is not None
-    made = Relay(behind)
+    made = Relay(behind, behind)
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with suppress(OSError, EOFError):
             await made.serve(reader, writer, urlsplit(behind.endpoint or "").netloc)
 
-    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=tls)
     async with server:
         host, port = server.sockets[0].getsockname()
-        made.location = dataclasses.replace(behind, endpoint=f"http://{host}:{port}")
+        made.location = dataclasses.replace(behind, endpoint=f"http{'s' if tls else ''}://{host}:{port}")
         yield made
 
 
@@ -124,7 +163,22 @@ async def _read_request(reader: asyncio.StreamReader, writer: asyncio.StreamWrit
     headers["connection"] = "close"
     method, path, _ = first.split(" ")
     onward = "\r\n".join([first, *(f"{name}: {value}" for name, value in headers.items()), "", ""])
-    return Request(method, path, frozenset(headers)), onward.encode("latin-1") + body
+    return Request(method, path, headers), onward.encode("latin-1") + body
+
+
+def _without(header: str, message: bytes, behind: Location) -> bytes:
+    """The request without a header, signed anew."""
+    head, _, body = message.partition(b"\r\n\r\n")
+    first, *lines = head.decode("latin-1").split("\r\n")
+    method, path, _ = first.split(" ")
+    headers = dict(line.split(": ", 1) for line in lines)
+    for name in (header, "authorization", "amz-sdk-request", "amz-sdk-invocation-id"):
+        headers.pop(name, None)
+    request = AWSRequest(method, f"http://{headers['host']}{path}", headers, body)
+    keys = Credentials(behind.access_key or "", behind.secret_key or "")
+    S3SigV4Auth(keys, "s3", behind.region or "").add_auth(request)
+    signed = [f"{name}: {value}" for name, value in request.headers.items()]
+    return "\r\n".join([first, *signed, "", ""]).encode("latin-1") + body
 
 
 async def _ask(upstream: str, message: bytes) -> bytes:

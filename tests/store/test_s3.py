@@ -9,6 +9,7 @@ import traceback
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from boto3.session import Session
@@ -192,7 +193,34 @@ async def test_a_list_out_of_order_is_refused(seaweedfs: S3Server) -> None:
             [key async for key in bucket.list("")]
 
 
+async def test_a_list_that_begins_with_what_it_was_to_come_after_is_whole(
+    relayed: Relay, bucket: Bucket
+) -> None:
+    def contents(*names: str) -> str:
+        root = relayed.location.url.partition("meters/")[2]
+        fields = "<LastModified>2026-11-01T00:00:00Z</LastModified><Size>1</Size>"
+        return "".join(f"<Contents><Key>{root}/{name}</Key>{fields}</Contents>" for name in names)
+
+    def plan(request: Request) -> Instead:
+        last = parse_qs(urlsplit(request.path).query).get("start-after", [""])[0]
+        return listing(contents("b", "c")) if last.endswith("/b") else listing(contents("a", "b"), "true")
+
+    relayed.plan = plan
+    assert [key async for key in bucket.list("")] == ["a", "b", "c"]
+    relayed.plan = lambda request: listing(contents("a", "b"), "true")  # it forgets where it was
+    with pytest.raises(StoreUnavailable, match="order"):
+        [key async for key in bucket.list("")]
+
+
+async def test_an_endpoint_with_the_buckets_name_is_told(relayed: Relay, bucket: Bucket) -> None:
+    relayed.plan = lambda request: error("404 Not Found", "NoSuchKey")
+    with pytest.raises(StoreDenied, match="leave the bucket's name out of the store's endpoint"):
+        [key async for key in bucket.list("")]
+
+
 async def test_a_put_whose_answer_is_lost_is_stored_once(relayed: Relay, bucket: Bucket) -> None:
+    await bucket.put("v1/first", b"")  # which shows that the server minds conditions
+    relayed.seen.clear()
     relayed.plan = lambda request: Lost() if len(relayed.seen) == 1 else None
     await bucket.put("v1/a", b"1")
     assert [request.method for request in relayed.seen] == ["PUT", "PUT", "GET"]

@@ -88,6 +88,10 @@ class FaultyRoot:
         self._check()
         return await self._root.random(n)
 
+    @property
+    def fault(self) -> str | None:
+        return self._root.fault
+
     async def aclose(self) -> None:
         await self._root.aclose()
 

@@ -89,6 +89,7 @@ class Home:
         self.lanes = lanes
         self.layout = layout
         self.chunk_units = chunk_units
+        self.factor: object = 1
         self.meters = list(meters)
         self.clock = FakeClock(start_s)
         self.shown: dict[str, Shown] = dict.fromkeys(meters, (5_000_000, 70_000, 0))
@@ -121,6 +122,7 @@ class Home:
                         "lanes": list(self.lanes),
                         "tcp": {"host": "127.0.0.1"},
                         "unit_id": number,
+                        "factor": self.factor,
                     }
                 )
                 for number, name in enumerate(self.meters, 1)
@@ -184,7 +186,7 @@ class Home:
 
     @property
     def granter(self) -> Granter:
-        return self.session._granter
+        return self.session.granter
 
     @property
     def issuer(self) -> Issuer:
@@ -192,7 +194,7 @@ class Home:
 
     @property
     def publisher(self) -> Publisher:
-        return self.session._publisher
+        return self.session.publisher
 
     def sealer(self, meter: str = "main") -> Sealer:
         return self.line(meter).sealer
@@ -205,7 +207,7 @@ class Home:
         return rollover
 
     def line(self, meter: str = "main") -> Line:
-        return self.session._lines[meter]
+        return self.session.lines[meter]
 
     async def stream(self, meter: str = "main") -> Stream:
         (found,) = [stream for stream in await self.ledger.streams() if stream.meter == meter]

@@ -59,9 +59,9 @@ class Gateway:
         await self.rests()
 
     async def rests(self) -> None:
-        """Wait until meter, reader, sealer and publisher all sleep; raises what ended the gateway."""
+        """Wait until meter, reader, sealer, publisher and read-back all sleep; raises what ended it."""
         assert self.task is not None
-        resting = asyncio.create_task(self.clock.asleep(4))
+        resting = asyncio.create_task(self.clock.asleep(5))
         await asyncio.wait({self.task, resting}, return_when=asyncio.FIRST_COMPLETED)
         if self.task.done():
             resting.cancel()

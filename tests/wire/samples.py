@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import replace
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 
 import gateway.wire
 from gateway.chain.grant import KINDS, Grant
-from gateway.chain.layout import LANES, Layout
+from gateway.chain.layout import LANES, Factor, Layout
 from gateway.chain.prices import LAST_DATE, Calendar, Dynamic, Rule, TimeOfUse
 from gateway.chain.tariff import Tariff
 from gateway.chain.window import Granularity
@@ -60,6 +61,9 @@ U64 = st.integers(0, 2**64 - 1) | st.sampled_from((0, 23, 24, 255, 256, 2**32, 2
 ID = st.binary(min_size=16, max_size=16)
 DIGEST = st.binary(min_size=32, max_size=32)
 TEXT = st.text(st.characters(exclude_categories=("C", "Z"), include_characters=" "), max_size=60)
+FACTORS = st.just(Decimal(1)) | st.decimals(Decimal("0.000001"), 100_000, places=6).map(
+    lambda factor: factor.normalize()
+)
 LANE_NAMES = st.lists(st.sampled_from(sorted(LANES)), min_size=1, max_size=4, unique=True)
 
 
@@ -73,6 +77,7 @@ def descriptors(draw: st.DrawFn) -> Descriptor:
         start=draw(st.integers(0, (2**64 - 1) // layout.link_units)) * layout.link_units,
         signing_key=KEY.public,
         assurance=draw(st.sampled_from(("tpm", "software"))),
+        factor=Factor(draw(FACTORS), draw(FACTORS)),
     )
 
 
@@ -258,7 +263,13 @@ _GRANT = Grant(
 # One object of each kind.
 EXAMPLES: dict[type[Any], Object] = {
     Descriptor: Descriptor(
-        _GRANT.stream, Layout(), (LANES["import"], LANES["power"]), 3600, KEY.public, "software"
+        _GRANT.stream,
+        Layout(),
+        (LANES["import"], LANES["power"]),
+        3600,
+        KEY.public,
+        "software",
+        Factor(Decimal("0.5"), Decimal(40)),
     ),
     Chunk: Chunk(_GRANT.stream, 3, 2**63, 3600, 2, (bytes(range(16)), bytes(16)), bytes(32), 1),
     Head: Head(_GRANT.stream, 3, bytes(32), 3602, 2**40),

@@ -12,6 +12,7 @@ _COMMANDS = {
     "show": ("gateway.cli.meters.show", "Show a profile: products, registers, caveats, sources."),
     "scan": ("gateway.cli.meters.scan", "Find meters on a line or behind an address."),
     "read": ("gateway.cli.meters.read", "Show a meter's readings, live."),
+    "accept": ("gateway.cli.meters.accept", "Decide on readings that are held."),
     "capture": ("gateway.cli.meters.capture", "Record a meter in a file that becomes a test."),
 }
 

@@ -6,17 +6,20 @@ from typing import Any
 
 import click
 
-from gateway.cli.output import examples, json_option, print_json, print_table
+from gateway.cli.output import examples, json_option, print_json, print_table, printable
 from gateway.errors import UsageError
-from gateway.meters.profile import Profile, load_profile, profile_ids
+from gateway.meters.profile import Profile, load_profiles
 
 
 @click.command(epilog=examples("gateway meters list", "gateway meters list --protocol sml --json"))
 @click.option("--protocol", help="Only meters that speak this: modbus, sunspec, sml...")
 @json_option
 def command(protocol: str | None, as_json: bool) -> None:
-    """List the meters that can be read: a profile each, with how it is reached and how far it was checked."""
-    profiles = [load_profile(profile_id) for profile_id in profile_ids()]
+    """List the meters that can be read: a profile each, with how it is reached and how far it was checked;
+    those of the package, and those of one's own in /etc/gateway/profiles."""
+    profiles, mistakes = load_profiles()
+    for sentence in mistakes:
+        click.echo(f"gateway: {printable(sentence)}", err=True)
     protocols = sorted({profile.protocol for profile in profiles})
     if protocol is not None and protocol not in protocols:
         raise UsageError(f"no meter speaks {protocol!r}; they speak {', '.join(protocols)}")
@@ -24,7 +27,7 @@ def command(protocol: str | None, as_json: bool) -> None:
     if as_json:
         print_json([document(profile) for profile in profiles])
         return
-    rows = [[p.id, p.protocol, p.reached_by, p.status, ", ".join(p.products)] for p in profiles]
+    rows = [[p.id, p.protocol, p.reached_by, p.status, ", ".join((*p.products, *p.also))] for p in profiles]
     print_table(["profile", "protocol", "reached by", "status", "products"], rows)
 
 
@@ -34,6 +37,7 @@ def document(profile: Profile) -> dict[str, Any]:
         "profile": profile.id,
         "protocol": profile.protocol,
         "products": profile.products,
+        "also": profile.also,
         "reached_by": profile.reached_by,
         "lanes": profile.lanes,
         "status": profile.status,

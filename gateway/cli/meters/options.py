@@ -15,6 +15,8 @@ from gateway.config import MeterSection
 from gateway.config.wiring import explained
 from gateway.errors import MeterError, UsageError
 from gateway.meters.dlms.polled.model import DlmsModel
+from gateway.meters.iec62056.model import TextModel
+from gateway.meters.modbus.model import MODBUS_PORT
 from gateway.meters.profile import load_profile
 from gateway.meters.reading import LANES
 
@@ -59,13 +61,14 @@ def place_options(command: Callable[..., Result]) -> Callable[..., Result]:
 
 
 def meter_options(command: Callable[..., Result]) -> Callable[..., Result]:
-    """`--profile`, `--id` and `--keys`, and the place options."""
+    """`--profile`, `--id`, `--keys` and `--udp`, and the place options."""
     options = [
         click.option("--profile", "profile_id", help="The meter's model: see `gateway meters list`."),
         click.option(
             "--id", "device_id", type=click.IntRange(1, 247), help="Modbus device id.  [default: 1]"
         ),
         click.option("--keys", type=click.Path(path_type=Path), help="The file of the meter's keys."),
+        click.option("--udp", type=HostPort(), help="A meter that speaks Modbus over UDP."),
     ]
     for option in reversed(options):
         command = option(command)
@@ -91,9 +94,13 @@ def section(
     parity: str | None,
     device_id: int | None,
     keys: Path | None,
+    udp: tuple[str, int | None] | None,
 ) -> MeterSection:
     """The meter that the options describe, named after its profile."""
-    check_place(tcp, serial, rtu, baud, parity)
+    if udp is None:
+        check_place(tcp, serial, rtu, baud, parity)
+    elif tcp or rtu or serial or baud or parity:
+        raise UsageError("--udp says where the meter is: leave --tcp and --serial and their options out")
     model = load_profile(profile_id).model
     if isinstance(model, DlmsModel) and model.security.counts:
         raise UsageError(
@@ -105,11 +112,14 @@ def section(
         "name": re.sub(r"[^a-z0-9-]", "-", profile_id),
         "profile": profile_id,
         "lanes": [lane for lane in LANES if lane in has] + ["count"],
+        "interval_s": float(model.interval_s) if isinstance(model, TextModel) else 1.0,
         "unit_id": device_id or 1,
         "keys": None if keys is None else str(keys.absolute()),
     }
     if tcp is not None:
         values["tcp"] = {"host": tcp[0], "port": tcp[1], "framer": "rtu" if rtu else "socket"}
+    if udp is not None:
+        values["udp"] = {"host": udp[0], "port": udp[1] or MODBUS_PORT}
     if serial is not None:
         values["serial"] = {"device": str(Path(serial).absolute()), "baudrate": baud, "parity": parity}
     return MeterSection.model_validate(values)

@@ -15,24 +15,26 @@ import click
 
 from gateway.cli.codes import INTERRUPTED, exit_code
 from gateway.cli.meters.options import check_place, place_options
-from gateway.cli.output import echo, examples, json_option, print_json, print_table
+from gateway.cli.output import echo, examples, json_option, print_json, print_table, printable
 from gateway.config.wiring import explained
 from gateway.errors import MeterError, UsageError
 from gateway.host.clock import SystemClock
 from gateway.meters.detect import Heard, hear
 from gateway.meters.dlms.polled.model import DlmsModel
 from gateway.meters.endpoint import Endpoint, Line, Parity, SerialSettings, Tcp
+from gateway.meters.iec62056.model import TextModel
 from gateway.meters.modbus.bus import Bus
 from gateway.meters.modbus.model import MODBUS_PORT, ModbusModel
 from gateway.meters.modbus.scan import Found, scan
 from gateway.meters.modbus.sunspec_model import SunSpecModel
 from gateway.meters.p1.model import P1Model
-from gateway.meters.profile import Profile, load_profile, profile_ids
+from gateway.meters.profile import Profile, load_profile, load_profiles
 from gateway.meters.reading import LANES, Decoder
 from gateway.meters.secrets import Secrets
 
 _TCP_TIMEOUT_S, _SERIAL_TIMEOUT_S = 0.5, 0.3
 _LISTEN_S = 11  # the slowest pushing meters send every 10 s
+_FIRST_LISTEN_S = 3  # at an address, before it is asked
 _PARITY: dict[str, Parity] = {"N": "none", "E": "even", "O": "odd"}
 
 
@@ -84,13 +86,17 @@ def command(
     profile_names: tuple[str, ...],
     as_json: bool,
 ) -> int:
-    """Find the meters on a serial line or behind an address, and the profiles that fit them. On a serial
-    port, the scan first listens, then polls over Modbus, with each of the settings that meters leave their
-    factories with; at an address, it polls, and listens if nothing answers. It cannot find meters that
-    encrypt, or that must be polled over DLMS. Ctrl-C ends it and shows what was found so far. Exit 4 if there
-    was nothing."""
+    """Find the meters on a serial line or behind an address, and the profiles that fit them. The scan first
+    listens, then polls over Modbus; on a serial port with each of the settings that meters leave their
+    factories with. It cannot find meters that encrypt, or that must be polled over DLMS. Ctrl-C ends it and
+    shows what was found so far. Exit 4 if there was nothing."""
     check_place(tcp, serial, rtu, baud, parity)
-    profiles = [load_profile(profile_id) for profile_id in profile_names or profile_ids()]
+    profiles, mistakes = load_profiles()
+    if profile_names:
+        profiles = [load_profile(profile_id) for profile_id in profile_names]
+    else:
+        for sentence in mistakes:
+            click.echo(f"gateway: {printable(sentence)}", err=True)
     result = _Result()
     if tcp is not None:
         endpoint = Tcp(tcp[0], tcp[1] or MODBUS_PORT)
@@ -121,10 +127,24 @@ async def _until_interrupted(searching: Coroutine[None, None, None]) -> bool:
 async def _search_address(
     endpoint: Tcp, buses: Sequence[Bus], ids: Sequence[int], profiles: Sequence[Profile], result: _Result
 ) -> None:
-    await _ask(buses, ids, profiles, result)
-    if not result.found:
-        with suppress(MeterError):  # a polled device may end a connection that stays silent
-            await _listen(endpoint, None, profiles, result)
+    """Most meters that push send within a few seconds, and most that are polled have the first id."""
+    if await _listen_shortly(endpoint, profiles, result, _FIRST_LISTEN_S):
+        return
+    await _ask(buses, ids[:1], profiles, result)
+    if not result.found and (
+        result.heard or await _listen_shortly(endpoint, profiles, result, _LISTEN_S) or result.heard
+    ):
+        return
+    if ids[1:]:
+        await _ask(buses, ids[1:], profiles, result)
+
+
+async def _listen_shortly(
+    endpoint: Tcp, profiles: Sequence[Profile], result: _Result, seconds: float
+) -> bool:
+    with suppress(MeterError):  # a polled device may end a connection that stays silent
+        return await _listen(endpoint, None, profiles, result, seconds)
+    return False
 
 
 async def _search_port(
@@ -175,12 +195,16 @@ def _settings(profiles: Sequence[Profile], baud: int | None, parity: str | None)
 
 
 async def _listen(
-    endpoint: Endpoint, settings: SerialSettings | None, profiles: Sequence[Profile], result: _Result
+    endpoint: Endpoint,
+    settings: SerialSettings | None,
+    profiles: Sequence[Profile],
+    result: _Result,
+    seconds: float = _LISTEN_S,
 ) -> bool:
     """Whether a profile decodes what arrives."""
     decoders = {p.id: decoder for p in profiles if (decoder := _decoder(p, result)) is not None}
-    click.echo(f"listening at {settings or endpoint} for {_LISTEN_S} s", err=True)
-    heard = await hear(endpoint, decoders, _LISTEN_S)
+    click.echo(f"listening at {settings or endpoint} for {seconds} s", err=True)
+    heard = await hear(endpoint, decoders, seconds, _LISTEN_S)
     if heard.octets:
         result.heard.append((settings, heard))
     return bool(heard.profiles)
@@ -189,7 +213,7 @@ async def _listen(
 def _decoder(profile: Profile, result: _Result) -> Decoder | None:
     """A decoder for a meter that pushes; None where it does not push, or only with keys, or where dsmr-parser
     is missing."""
-    if isinstance(profile.model, ModbusModel | SunSpecModel | DlmsModel):
+    if isinstance(profile.model, ModbusModel | SunSpecModel | DlmsModel | TextModel):
         return None
     try:
         return profile.model.decoder(Secrets())

@@ -33,6 +33,7 @@ def command(profile_id: str, as_json: bool) -> None:
         return
     echo(", ".join(profile.products), f"{profile.id}: ")
     for title, lines in (
+        ("also sold as", (", ".join(profile.also),) if profile.also else ()),
         ("protocol", (profile.protocol,)),
         ("reached by", (profile.reached_by,)),
         ("lanes", (", ".join(profile.lanes),)),
@@ -41,7 +42,7 @@ def command(profile_id: str, as_json: bool) -> None:
         ("source", profile.source),
     ):
         for line in lines:
-            echo(line, f"{title:<12}")
+            echo(line, f"{title:<14}")
     if registers:
         click.echo()
         rows = [[_shown(value) for value in _register(register).values()] for register in registers]

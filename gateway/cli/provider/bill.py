@@ -9,8 +9,7 @@ from pathlib import Path
 
 import click
 
-from gateway.chain.layout import LANES
-from gateway.cli.output import examples, json_option, print_json, print_table
+from gateway.cli.output import JSON_KEYS, examples, json_option, print_json, print_table
 from gateway.cli.provider.examples import BILL, RAW
 from gateway.cli.provider.place import Place, age_option, key_option, place_options
 from gateway.cli.provider.rows import local, stream_csv, stream_table, utc
@@ -90,7 +89,14 @@ def _print_document(held: list[OwnGrant], made: list[Bill], terms: Terms | None)
 
 def _print_table(held: list[OwnGrant], made: list[Bill], terms: Terms | None) -> None:
     rows = [
-        [local(b.start), local(b.end), _amount(b), _quantum(b), b.tariff.currency, ", ".join(b.lanes)]
+        [
+            local(b.start, b.zone),
+            local(b.end, b.zone),
+            _amount(b),
+            _quantum(b),
+            b.tariff.currency,
+            ", ".join(b.lanes),
+        ]
         for b in made
     ]
     papers = [_lines(bill, terms) for bill in made]
@@ -121,7 +127,13 @@ def _lines(bill: Bill, terms: Terms | None) -> Sequence[Line]:
 def _print_papers(made: Sequence[Bill], papers: Sequence[Sequence[Line]]) -> None:
     click.echo()
     rows = [
-        [local(bill.start), local(bill.end), line.name, f"{line.amount:f}", bill.tariff.currency]
+        [
+            local(bill.start, bill.zone),
+            local(bill.end, bill.zone),
+            line.name,
+            f"{line.amount:f}",
+            bill.tariff.currency,
+        ]
         for bill, lines in zip(made, papers, strict=True)
         for line in lines
     ]
@@ -162,9 +174,8 @@ async def _raw(folder: Path, place: Place, max_age_ms: int, as_csv: bool, as_jso
         lanes = tuple(lane.name for lane in reader.descriptor.lanes if lane.name in granted)
         if as_json:
             runs = [_run(one, unit_ms) async for one in units(reader, held)]
-            meaning = {name: {"unit": LANES[name].unit, "scale": LANES[name].scale} for name in lanes}
             grants = [str(one) for one in held]
-            print_json({"unit_ms": unit_ms, "lanes": meaning, "grants": grants, "runs": runs})
+            print_json({"unit_ms": unit_ms, "lanes": list(lanes), "grants": grants, "runs": runs})
             return
         show = stream_csv(lanes) if as_csv else stream_table(lanes)
         async with aclosing(_rows(units(reader, held), unit_ms)) as rows:
@@ -178,7 +189,7 @@ def _run(opened: RawUnits, unit_ms: int) -> dict[str, object]:
     return {
         "from": utc(moment(opened.first, unit_ms)),
         "until": utc(moment(opened.first + opened.count, unit_ms)),
-        **{lane: values.tolist() for lane, values in opened.lanes.items()},
+        **{JSON_KEYS[lane]: values.tolist() for lane, values in opened.lanes.items()},
     }
 
 

@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gateway.centre import load as centre
-from gateway.chain.layout import LANES
 from gateway.cli.output import examples, json_option, print_json, print_table
 from gateway.cli.provider import rows
 from gateway.cli.provider.homes import (
@@ -147,9 +146,7 @@ async def _loads(
 
 def _document(lanes: tuple[str, ...], listed: list[Listed], found: list[Row]) -> dict[str, object]:
     return {
-        "lanes": {name: {"unit": LANES[name].unit, "scale": LANES[name].scale} for name in lanes},
+        "lanes": list(lanes),
         "homes": [home.stream.hex() for home in listed],
-        "rows": [
-            {"from": rows.utc(row.start), "until": rows.utc(row.end), "sums": dict(row.sums)} for row in found
-        ],
+        "rows": [rows.row_document(row) for row in found],
     }

@@ -7,13 +7,13 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
-from typing import TypeVar
+from typing import TypeVar, get_args
 
 import click
 
 from gateway.cli.values import Duration, HexId
 from gateway.store.bucket import Bucket
-from gateway.store.location import Location
+from gateway.store.location import Addressing, Location
 from gateway.store.opening import open_bucket
 
 Result = TypeVar("Result")
@@ -50,20 +50,38 @@ class Place:
 
 
 def store_options(command: Callable[..., Result]) -> Callable[..., Result]:
-    """`--store`, `--endpoint` and `--region` for a command that takes `location`."""
+    """`--store`, `--endpoint`, `--region`, `--addressing` and `--ca` for a command that takes `location`."""
 
     @click.option("--store", required=True, help="s3://bucket, or a folder.")
     @click.option("--endpoint", help="The S3 server's address, if it is not Amazon's.")
     @click.option("--region", help="The S3 region, if AWS's configuration does not name it.")
+    @click.option(
+        "--addressing",
+        type=click.Choice(get_args(Addressing)),
+        help="Whether the bucket's name is in the path or in the host name.",
+    )
+    @click.option(
+        "--ca",
+        type=click.Path(path_type=Path),
+        help="Who may sign the S3 server's certificate (PEM), if this machine does not trust it.",
+    )
     @wraps(command)
-    def with_location(store: str, endpoint: str | None, region: str | None, **others: object) -> Result:
-        return command(location=Location.parse(store, endpoint, region), **others)
+    def with_location(
+        store: str,
+        endpoint: str | None,
+        region: str | None,
+        addressing: Addressing | None,
+        ca: Path | None,
+        **others: object,
+    ) -> Result:
+        place = Location.parse(store, endpoint, region, addressing=addressing, ca=ca)
+        return command(location=place, **others)
 
     return with_location
 
 
 def place_options(command: Callable[..., Result]) -> Callable[..., Result]:
-    """`--store`, `--endpoint`, `--region`, `--stream` and `--signer` for a command that takes `place`."""
+    """The options of `store_options`, `--stream` and `--signer` for a command that takes `place`."""
 
     @store_options
     @click.option("--stream", required=True, type=HexId(), help="The stream's id.")

@@ -75,7 +75,7 @@ def command(
     query = Query(granularity, lanes, from_ms, until_ms)
     reading = _Reading(place, folder, open_identity(folder), query, max_age_ms)
     if following:
-        asyncio.run(reading.follow(provider_rows.stream_csv if as_csv else provider_rows.stream_table))
+        asyncio.run(reading.follow(_csv_rows if as_csv else _table_rows))
     elif as_json:
         asyncio.run(reading.whole(_print_document, partly=False))
     else:
@@ -134,14 +134,14 @@ class _Reading:
             return replace(answer, error=error)
         return answer
 
-    async def follow(self, begin: Callable[[tuple[str, ...]], Callable[[Row], None]]) -> None:
+    async def follow(self, begin: Callable[[Sums], Callable[[Row], None]]) -> None:
         """Show each row as it opens."""
         async with self.place.bucket() as bucket:
             reader = await self._open(bucket)
             await reader.refresh(_now_ms(), self.max_age_ms)
             sums = await Sums.ask(reader, self.identity, self.query)
             _print_notes(sums.sources)
-            show = begin(sums.resolved.lanes)
+            show = begin(sums)
             clock = SystemClock("host")
             rows = follow(reader, sums, clock, self.max_age_ms, lambda sentence: _print_notes([sentence]))
             async with aclosing(rows):
@@ -154,17 +154,30 @@ class _Reading:
         return await StreamReader.open(bucket, self.place.stream, self.place.signer, seen)
 
 
+def _table_rows(sums: Sums) -> Callable[[Row], None]:
+    return provider_rows.stream_table(sums.resolved.lanes, provider_rows.zone(sums))
+
+
+def _csv_rows(sums: Sums) -> Callable[[Row], None]:
+    return provider_rows.stream_csv(sums.resolved.lanes)
+
+
 def _print_table(sums: Sums, blocks: list[Rows]) -> None:
     lanes = sums.resolved.lanes
     headings = provider_rows.columns(lanes)
     numbers = set(headings) - {provider_rows.FROM}
-    cells = [provider_rows.cells(row, lanes, provider_rows.local, "-") for block in blocks for row in block]
+    zone = provider_rows.zone(sums)
+    cells = [
+        provider_rows.cells(row, lanes, lambda when: provider_rows.local(when, zone), "-")
+        for block in blocks
+        for row in block
+    ]
     print_table(headings, cells, numbers=numbers)
     _print_notes(provider_rows.notes(sums) + provider_rows.nothing(sums, bool(blocks)))
 
 
 def _print_csv(sums: Sums, blocks: list[Rows]) -> None:
-    show = provider_rows.stream_csv(sums.resolved.lanes)
+    show = _csv_rows(sums)
     for block in blocks:
         lines = csv_lines(block, sums.resolved.lanes)
         if lines is not None:

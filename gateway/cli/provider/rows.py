@@ -9,8 +9,8 @@ from datetime import datetime
 
 import click
 
-from gateway.chain.layout import ENERGY, LANES
-from gateway.cli.output import kwh, local_time
+from gateway.chain.layout import ENERGY
+from gateway.cli.output import JSON_KEYS, kwh, local_time
 from gateway.provider.sums import Missing, Row, Sums
 from gateway.stream.times import unix_ms
 
@@ -44,9 +44,15 @@ def cells(row: Row, lanes: Sequence[str], when: Callable[[datetime], str], absen
     return found
 
 
-def local(when: datetime) -> str:
-    """A moment in this machine's zone."""
-    return local_time(unix_ms(when))
+def local(when: datetime, zone: str | None = None) -> str:
+    """A moment in `zone`, or else this machine's."""
+    return local_time(unix_ms(when), zone)
+
+
+def zone(sums: Sums) -> str | None:
+    """The zone whose days or months the rows are; None where they need none."""
+    granularity = sums.resolved.granularity
+    return None if isinstance(granularity.size, int) else granularity.zone
 
 
 def utc(when: datetime) -> str:
@@ -54,8 +60,8 @@ def utc(when: datetime) -> str:
     return when.isoformat().removesuffix("+00:00") + "Z"
 
 
-def stream_table(lanes: Sequence[str]) -> Callable[[Row], None]:
-    """Print the head of a table now; the function that prints each row as it comes."""
+def stream_table(lanes: Sequence[str], zone: str | None = None) -> Callable[[Row], None]:
+    """Print the head of a table now; the function that prints each row as it comes, with times in `zone`."""
     names = columns(lanes)
     widths = [max(len(name), _TIME_CHARS if name == FROM else _NUMBER_CHARS) for name in names]
 
@@ -68,7 +74,7 @@ def stream_table(lanes: Sequence[str]) -> Callable[[Row], None]:
         sys.stdout.flush()
 
     line(names)
-    return lambda row: line(cells(row, lanes, local, "-"))
+    return lambda row: line(cells(row, lanes, lambda when: local(when, zone), "-"))
 
 
 def stream_csv(lanes: Sequence[str]) -> Callable[[Row], None]:
@@ -86,14 +92,13 @@ def stream_csv(lanes: Sequence[str]) -> Callable[[Row], None]:
 
 
 def document(sums: Sums, rows: Sequence[Row]) -> dict[str, object]:
-    """A whole answer for print_json: sums are integers in the lanes' own units."""
-    lanes = [LANES[name] for name in sums.resolved.lanes]
+    """A whole answer for print_json."""
     return {
         "granularity": str(sums.resolved.granularity),
-        "lanes": {lane.name: {"unit": lane.unit, "scale": lane.scale} for lane in lanes},
+        "lanes": list(sums.resolved.lanes),
         "grants": sums.sources,
         "notes": sums.notes,
-        "rows": [{"from": utc(row.start), "until": utc(row.end), "sums": dict(row.sums)} for row in rows],
+        "rows": [row_document(row) for row in rows],
         "missing": [
             {
                 "from": utc(gap.start),
@@ -106,19 +111,32 @@ def document(sums: Sums, rows: Sequence[Row]) -> dict[str, object]:
     }
 
 
+def row_document(row: Row) -> dict[str, object]:
+    """A row for print_json."""
+    sums = {JSON_KEYS[lane]: value for lane, value in row.sums.items()}
+    return {"from": utc(row.start), "until": utc(row.end), "sums": sums}
+
+
 def nothing(sums: Sums, rows: bool) -> list[str]:
     """A sentence when an answer has neither rows nor anything left out."""
     if rows or _gaps(sums):
         return []
-    return ["no window that was asked for has closed yet, as far as the store knows"]
+    first = sums.next_window
+    if first is None:
+        return ["no window that was asked for has closed, and none will"]
+    begin, end = (local(when, zone(sums)) for when in first)
+    return [
+        f"no window that was asked for has closed yet, as far as the store knows: the first, from {begin}, "
+        f"ends at {end}, and opens once its readings and tokens are in the store"
+    ]
 
 
 def notes(sums: Sums) -> list[str]:
     """Sentences about the rows for a person: the grants they come from, and what is left out."""
-    left_out = [
-        f"{local(gap.start)} to {local(gap.end)}, no {', '.join(gap.lanes)}: {gap.reason}"
-        for gap in _gaps(sums)
-    ]
+    left_out = []
+    for gap in _gaps(sums):
+        begin, end = (local(when, zone(sums)) for when in (gap.start, gap.end))
+        left_out.append(f"{begin} to {end}, no {', '.join(gap.lanes)}: {gap.reason}")
     return sums.sources + sums.notes + left_out
 
 

@@ -16,6 +16,10 @@ _METERS = {
     "push": ("gateway.cli.simulate.push", "A meter that pushes DLMS lists."),
     "sml": ("gateway.cli.simulate.sml", "A meter that sends SML."),
     "p1": ("gateway.cli.simulate.p1", "A meter with a P1 port."),
+    "text": ("gateway.cli.simulate.text", "A meter that speaks text after IEC 62056-21."),
+    "tic": ("gateway.cli.simulate.tic", "A Linky, which sends TIC."),
+    "mbus": ("gateway.cli.simulate.mbus", "A meter that sends encrypted M-Bus."),
+    "history": ("gateway.cli.simulate.history", "A believable past of homes, in a store."),
 }
 
 

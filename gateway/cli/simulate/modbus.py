@@ -49,6 +49,7 @@ def command(stand: Stand, profile_id: str, devices: int) -> None:
             stand.truth,
             listening,
             [stand.neighbour(number) for number in range(1, devices)],
+            profile_id,
         )
 
     ids = "device id 1" if devices == 1 else f"device ids 1 to {devices}"

@@ -1,4 +1,4 @@
-"""One Modbus connection: over TCP, over a serial line, or as RTU frames over TCP.
+"""One Modbus connection: over TCP or UDP, over a serial line, or as RTU frames over TCP.
 
 Several meters may share a bus, which sends one request at a time. It connects on the first request, and again
 after a fault. Any doubt about which bytes may still be in transit ends the connection, so that a late answer
@@ -21,8 +21,8 @@ from pymodbus.transaction import TransactionManager
 from pymodbus.transport import CommParams, CommType
 
 from gateway.errors import MeterError
-from gateway.meters.endpoint import Endpoint, Tcp, why
-from gateway.meters.modbus.model import Table
+from gateway.meters.endpoint import Endpoint, Line, Tcp, Udp, why
+from gateway.meters.modbus.model import Pace, Table
 
 # pymodbus logs the frames of a failed exchange, and with them earlier answers of the meter. What a person
 # needs to know is in our own errors.
@@ -34,11 +34,14 @@ _REFUSALS = {  # Modbus application protocol V1.1b3, section 7
     2: "has no such registers (exception 2): is it the profile's model?",
     3: "refuses this number of registers (exception 3): is it the profile's model?",
     4: "reports an internal failure (exception 4)",
+    5: "needs longer for the answer (exception 5)",
     6: "is busy (exception 6)",
     10: "cannot be reached by the converter (exception 10): check the converter's settings",
     11: "does not answer the converter (exception 11): check unit_id (--id), and the wiring behind it",
 }
-
+# The unit ids that say nothing on TCP (Modbus messaging on TCP/IP implementation guide V1.0b, 4.4.2): servers
+# answer under them whatever the request said. The transaction id says which request is answered.
+_NO_UNIT = (0, 255)
 
 Framing = Literal["tcp", "rtu"]
 
@@ -60,6 +63,7 @@ class Bus:
         self.endpoint = endpoint
         self._framing = framing
         self._timeout_s = timeout_s
+        self._pause_s = 0.0
         self.connections = 0
         self._link: _Link | None = None
         self._one_at_a_time = asyncio.Lock()
@@ -67,9 +71,12 @@ class Bus:
     def __str__(self) -> str:
         return str(self.endpoint)
 
-    async def registers(self, device_id: int, table: Table, address: int, count: int) -> list[int]:
-        """`count` registers of 16 bits from `address` on. MeterError says why they did not come:
-        NoSuchRegisters, NotReached, or a plain MeterError where the meter refuses for another reason."""
+    async def registers(
+        self, device_id: int, table: Table, address: int, count: int, words: int | None = None
+    ) -> list[int]:
+        """`count` registers from `address` on, as `words` of 16 bits (None: one for each). MeterError says
+        why they did not come: NoSuchRegisters, NotReached, or a plain MeterError where the meter refuses for
+        another reason."""
         async with self._one_at_a_time:
             link = self._link if self._link and self._link.is_active() else await self._connect()
             request = _REQUESTS[table](address=address, count=count, dev_id=device_id)
@@ -80,7 +87,7 @@ class Bus:
                 whole = True
                 _raise_cancellation()
             except ModbusException:
-                problem = link.problem or f"does not answer within {self._timeout_s:g} s"
+                problem = link.problem or f"does not answer within {self._timeout_s:g} s{link.stranger}"
                 raise NotReached(f"device {device_id} at {self} {problem}") from None
             finally:
                 if not whole:
@@ -90,10 +97,15 @@ class Bus:
                 refusal = _REFUSALS.get(code, f"refuses with exception {code}")
                 kind = _KINDS.get(code, MeterError)
                 raise kind(f"device {device_id} at {self} {refusal}")
-            if reply.function_code != request.function_code or len(reply.registers) != count:
+            if reply.function_code != request.function_code or len(reply.registers) != (words or count):
                 self._drop()
                 raise NotReached(f"device {device_id} at {self} answered a different request")
             return list(reply.registers)
+
+    def allow(self, pace: Pace) -> None:
+        """Wait at least as long as a meter on the bus needs."""
+        self._timeout_s = max(self._timeout_s, pace.answer_s)
+        self._pause_s = max(self._pause_s, pace.pause_s)
 
     async def aclose(self) -> None:
         self._drop()
@@ -109,6 +121,7 @@ class Bus:
             raise NotReached(f"cannot open {self}: {why(error)}") from None
         self._link = link
         self.connections += 1
+        await asyncio.sleep(self._pause_s)
         return link
 
     def _drop(self) -> None:
@@ -127,9 +140,13 @@ class _Link(TransactionManager):
 
     def __init__(self, endpoint: Endpoint, network_framing: Framing, timeout_s: float) -> None:
         self.problem = ""
+        framer: type[_RtuAnswers | _SocketAnswers] = _RtuAnswers
         if isinstance(endpoint, Tcp):
             params = CommParams(comm_type=CommType.TCP, host=endpoint.host, port=endpoint.port)
-            self._rtu = _RtuAnswers(DecodePDU(False)) if network_framing == "rtu" else None
+            framer = _RtuAnswers if network_framing == "rtu" else _SocketAnswers
+        elif isinstance(endpoint, Udp):
+            params = CommParams(comm_type=CommType.UDP, host=endpoint.host, port=endpoint.port)
+            framer = _SocketAnswers
         else:
             params = CommParams(
                 comm_type=CommType.SERIAL,
@@ -139,10 +156,10 @@ class _Link(TransactionManager):
                 parity=endpoint.settings.parity[0].upper(),
                 stopbits=endpoint.settings.stop_bits,
             )
-            self._rtu = _RtuAnswers(DecodePDU(False))
+        self._answers = framer(DecodePDU(False))
         params.timeout_connect = timeout_s  # it limits answers too, despite its name
         params.reconnect_delay = 0  # never reconnect by itself
-        super().__init__(params, self._rtu or FramerSocket(DecodePDU(False)), 0, False, None, None, None)
+        super().__init__(params, self._answers, 0, False, None, None, None)
 
     async def open(self) -> None:
         """Connect like `connect`, but raise the error instead of logging it."""
@@ -150,16 +167,29 @@ class _Link(TransactionManager):
             self.transport, _ = await self.call_create()
 
     def send(self, data: bytes, addr: tuple[object, ...] | None = None) -> None:
-        if self._rtu is not None:
-            self._rtu.asked = data[:2]
+        self._answers.ask(data)
         super().send(data, addr)
+
+    @property
+    def stranger(self) -> str:
+        """What else came, to continue the sentence that no answer did: empty where nothing did."""
+        if (other := self._answers.other_id) is None:
+            return ""
+        return f", but device {other} does: {_set_unit_id(other)}"
 
     def callback_data(self, data: bytes, addr: tuple[object, ...] | None = None) -> int:
         try:
             return super().callback_data(data, addr)
+        except _OtherId as other:
+            self._fail(f"answers as device {other.device_id}: {_set_unit_id(other.device_id)}")
+            return len(data)
         except Exception:  # whatever a decoder trips over in foreign bytes
             self._fail("answered something that is not Modbus")
             return len(data)
+
+    def error_received(self, exc: Exception) -> None:
+        """Called for UDP: the host says that nothing listens at its port."""
+        self._fail(f"cannot be reached: {why(exc)}")
 
     def callback_disconnected(self, exc: Exception | None) -> None:
         super().callback_disconnected(exc)
@@ -172,16 +202,48 @@ class _Link(TransactionManager):
             self.response_future.exception()  # marks it as seen: between two requests nobody awaits it
 
 
-class _RtuAnswers(FramerRTU):
-    """Finds the answer to the request that begins with the bytes `asked` (device id and function) among
-    whatever else arrives: the request's echo, which two-wire adapters send back, the rest of another frame,
-    or noise."""
+class _OtherId(Exception):
+    """The answer to the request came under another device id."""
 
-    asked = bytes(2)  # no device has id 0
+    def __init__(self, device_id: int) -> None:
+        super().__init__(device_id)
+        self.device_id = device_id
+
+
+class _SocketAnswers(FramerSocket):
+    """Takes an answer under a unit id that says nothing for that of the device asked, if its transaction id
+    is the request's; raises _OtherId where it comes under any other."""
+
+    other_id = None  # none is left unraised
+
+    def ask(self, request: bytes) -> None:
+        """A request goes out."""
+        self._transaction, self._device_id = _big(request[:2]), request[6]
+
+    def decode(self, data: bytes) -> tuple[int, int, int, bytes]:
+        length, device_id, transaction, pdu = super().decode(data)
+        if pdu and transaction == self._transaction and device_id != self._device_id:
+            if device_id not in _NO_UNIT:
+                raise _OtherId(device_id)
+            device_id = self._device_id
+        return length, device_id, transaction, pdu
+
+
+class _RtuAnswers(FramerRTU):
+    """Finds the answer to a request among whatever else arrives: the request's echo, which two-wire adapters
+    send back, the rest of another frame, or noise. `other_id` is the device id of an answer that another
+    device gave instead."""
+
+    asked = bytes(2)  # the request's device id and function; no device has id 0
+    other_id: int | None = None
+
+    def ask(self, request: bytes) -> None:
+        """A request goes out."""
+        self.asked, self.other_id = request[:2], None
 
     def decode(self, data: bytes) -> tuple[int, int, int, bytes]:
         for at in range(len(data) - 4):
-            if data[at] != self.asked[0] or data[at + 1] & 0x7F != self.asked[1]:
+            if data[at + 1] & 0x7F != self.asked[1]:
                 continue
             refused, octets = data[at + 1] & 0x80, data[at + 2]
             if not refused and (octets == 0 or octets % 2):
@@ -189,8 +251,14 @@ class _RtuAnswers(FramerRTU):
             frame = data[at : at + (5 if refused else 5 + octets)]
             whole = refused or len(frame) == 5 + octets
             if whole and self.check_CRC(frame[:-2], _big(frame[-2:])):
-                return len(data), frame[0], 0, frame[1:-2]
+                if frame[0] == self.asked[0]:
+                    return len(data), frame[0], 0, frame[1:-2]
+                self.other_id = frame[0]
         return 0, 0, 0, b""
+
+
+def _set_unit_id(device_id: int) -> str:
+    return f"set unit_id = {device_id} (--id {device_id}) if that is the meter"
 
 
 def _big(data: bytes) -> int:
@@ -208,6 +276,6 @@ def _raise_cancellation() -> None:
 def _silence(endpoint: Endpoint) -> float:
     """Seconds of silence between two frames: 3.5 characters of 11 bits, or 1.75 ms from 19200 Bd on (Modbus
     over serial line V1.02, 2.5.1.1)."""
-    if isinstance(endpoint, Tcp):
+    if not isinstance(endpoint, Line):
         return 0
     return max(3.5 * 11 / endpoint.settings.baud, 0.001_75)

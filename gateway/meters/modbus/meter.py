@@ -26,7 +26,9 @@ class RegisterSource(Protocol):
     def connections(self) -> int:
         """How many connections there were so far; after a new one, everything may be different."""
 
-    async def registers(self, device_id: int, table: Table, address: int, count: int) -> list[int]:
+    async def registers(
+        self, device_id: int, table: Table, address: int, count: int, words: int | None = None
+    ) -> list[int]:
         """See Bus."""
 
     async def aclose(self) -> None:
@@ -35,16 +37,25 @@ class RegisterSource(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """Registers read by one request, in the order of their addresses."""
+    """Registers read by one request, in the order of their addresses. With `whole_values`, `count` is the
+    number of values, which follow each other."""
 
     table: Table
     address: int
     count: int
     registers: tuple[Register, ...]
+    whole_values: bool = False
+
+    @property
+    def length(self) -> int:
+        """How many words the answer has."""
+        return sum(register.words for register in self.registers) if self.whole_values else self.count
 
     def words(self, register: Register, answer: Sequence[int]) -> Sequence[int]:
         """The words of one register in the answer to the request."""
         at = register.address - self.address
+        if self.whole_values:
+            at = sum(before.words for before in self.registers[:at])
         return answer[at : at + register.words]
 
 
@@ -146,7 +157,7 @@ class ModbusMeter:
         for register in block.registers:
             if register.optional:
                 try:
-                    await _ask(self._bus, self._device_id, alone(register))
+                    await _ask(self._bus, self._device_id, alone(register, self._model.block))
                 except NoSuchRegisters:
                     absent.add(register)
         return absent
@@ -170,7 +181,7 @@ async def probe_model(bus: RegisterSource, device_id: int, model: ModbusModel) -
     """Whether the device's probe register is in the range that `model` gives; the sentence continues one that
     begins with the meter's name. MeterError as for the bus."""
     register = model.probe.register
-    return judge(model.probe, number(register, await _ask(bus, device_id, alone(register))))
+    return judge(model.probe, number(register, await _ask(bus, device_id, alone(register, model.block))))
 
 
 def judge(probe: Probe, value: Fraction) -> Plausibility:
@@ -193,22 +204,23 @@ def plan(registers: Iterable[Register], limits: BlockLimits) -> tuple[Block, ...
             last is not None
             and last.table == register.table
             and register.address - (last.address + last.count) <= limits.gap
-            and register.end - last.address <= limits.most
+            and limits.end(register) - last.address <= limits.most
         ):
-            together = (*last.registers, register)
-            planned[-1] = Block(last.table, last.address, register.end - last.address, together)
+            together, count = (*last.registers, register), limits.end(register) - last.address
+            planned[-1] = Block(last.table, last.address, count, together, limits.whole_values)
         else:
-            planned.append(alone(register))
+            planned.append(alone(register, limits))
     return tuple(planned)
 
 
-def alone(register: Register) -> Block:
+def alone(register: Register, limits: BlockLimits) -> Block:
     """A request for one register."""
-    return Block(register.table, register.address, register.words, (register,))
+    count = limits.end(register) - register.address
+    return Block(register.table, register.address, count, (register,), limits.whole_values)
 
 
 async def _ask(bus: RegisterSource, device_id: int, block: Block) -> list[int]:
-    return await bus.registers(device_id, block.table, block.address, block.count)
+    return await bus.registers(device_id, block.table, block.address, block.count, block.length)
 
 
 def _spell(value: Fraction) -> str:

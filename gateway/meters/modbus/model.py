@@ -7,6 +7,7 @@ a scale of -1 is subtracted.
 
 from __future__ import annotations
 
+import difflib
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -100,19 +101,38 @@ class Probe:
 
 @dataclass(frozen=True, slots=True)
 class BlockLimits:
-    """How many registers one request may read, and how many unknown ones it may read across."""
+    """How many registers one request may read, and how many unknown ones it may read across. With
+    `whole_values`, an address is that of a whole value, however many words that has, and a request counts
+    values."""
 
     most: int
     gap: int
+    whole_values: bool = False
+
+    def end(self, register: Register) -> int:
+        """The first address after the register."""
+        return register.address + 1 if self.whole_values else register.end
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How slow a meter is: seconds that it needs after a connection before the first request, and for an
+    answer."""
+
+    pause_s: float = 0
+    answer_s: float = 2
 
 
 @dataclass(frozen=True, slots=True)
 class ModbusModel:
-    """The registers to read, in requests within the limits of `block`, and the register to check first."""
+    """The registers to read, in requests within the limits of `block`, and the register to check first. A
+    meter that speaks over `udp` does so only."""
 
     block: BlockLimits
     probe: Probe
     registers: tuple[Register, ...]
+    pace: Pace = Pace()
+    udp: bool = False
 
     @property
     def lanes(self) -> tuple[str, ...]:
@@ -134,11 +154,29 @@ class ModbusModel:
 
 
 def parse_model(keys: TomlTable) -> ModbusModel:
-    """Take the model's keys: [block], [probe] and [[register]]."""
+    """Take the model's keys: udp, [pace], [block], [probe] and [[register]]."""
     registers = tuple(_register(entry) for entry in keys.tables("register"))
-    _check_registers(registers, keys)
+    block = _block(keys.table("block"))
+    _check_registers(registers, block, keys)
+    probe = _probe(keys.table("probe"), registers)
+    for register in registers:
+        if register.name not in (*LANES, probe.register.name):
+            raise keys.problem(_unknown(register.name))
     return ModbusModel(
-        block=_block(keys.table("block")), probe=_probe(keys.table("probe"), registers), registers=registers
+        block=block,
+        probe=probe,
+        registers=registers,
+        pace=_pace(keys.table("pace")) if keys.has("pace") else Pace(),
+        udp=keys.flag("udp"),
+    )
+
+
+def _unknown(name: str) -> str:
+    near = difflib.get_close_matches(name, LANES, n=1)
+    meant = f"; did you mean {near[0]}?" if near else ""
+    return (
+        f"a register is named {name}, which nothing reads: it must be {', '.join(LANES)}, or the register of "
+        f"[probe]{meant}"
     )
 
 
@@ -171,12 +209,12 @@ def _register(keys: TomlTable) -> Register:
     return register
 
 
-def _check_registers(registers: tuple[Register, ...], keys: TomlTable) -> None:
+def _check_registers(registers: tuple[Register, ...], block: BlockLimits, keys: TomlTable) -> None:
     if not any(register.name in LANES for register in registers):
         raise keys.problem(f"no register is named {', '.join(LANES)}; there must be at least one")
     in_order = sorted(registers, key=lambda register: (register.table, register.address))
     for one, other in pairwise(in_order):
-        if one.table == other.table and other.address < one.end:
+        if one.table == other.table and other.address < block.end(one):
             raise keys.problem(f"registers {one.name} and {other.name} overlap at {other.address:#06x}")
     names = [register.name for register in registers]
     for register in registers:
@@ -192,9 +230,20 @@ def _check_registers(registers: tuple[Register, ...], keys: TomlTable) -> None:
 
 
 def _block(keys: TomlTable) -> BlockLimits:
-    limits = BlockLimits(most=keys.integer("most", 4, _MOST_IN_A_REQUEST), gap=keys.integer("gap", 0, 124))
+    most, gap = keys.integer("most", 4, _MOST_IN_A_REQUEST), keys.integer("gap", 0, 124)
+    whole_values = keys.choice("addresses", ("words", "values"), default="words") == "values"
     keys.end()
-    return limits
+    if whole_values and gap:
+        raise keys.fault(
+            "gap", f"is {gap}; it must be 0 where addresses are those of values of unknown length"
+        )
+    return BlockLimits(most, gap, whole_values)
+
+
+def _pace(keys: TomlTable) -> Pace:
+    pause, answer = keys.integer("pause_s", 0, 10), keys.integer("answer_s", 1, 30)
+    keys.end()
+    return Pace(pause, answer)
 
 
 def _probe(keys: TomlTable, registers: tuple[Register, ...]) -> Probe:

@@ -110,11 +110,13 @@ class _Once:
 
     def __init__(self, bus: Bus) -> None:
         self._bus = bus
-        self._answers: dict[tuple[int, Table, int, int], list[int] | MeterError] = {}
+        self._answers: dict[tuple[int, Table, int, int, int], list[int] | MeterError] = {}
         self.connections = 0
 
-    async def registers(self, device_id: int, table: Table, address: int, count: int) -> list[int]:
-        asked = (device_id, table, address, count)
+    async def registers(
+        self, device_id: int, table: Table, address: int, count: int, words: int | None = None
+    ) -> list[int]:
+        asked = (device_id, table, address, count, words or count)
         if asked not in self._answers:
             try:
                 self._answers[asked] = await self._bus.registers(*asked)

@@ -44,12 +44,14 @@ class Point:
         return max(self.register().end, 0 if self.scale_at is None else self.scale_at + 1)
 
 
-# An unavailable acc32 is 0 by the specification, as a total may be too; some devices send 0xFFFFFFFF.
+# An unavailable acc32 is 0 by the specification, as a total may be too; some devices send what stands for no
+# value in an uint32 or an int32.
+_NO_TOTAL = (0xFFFF_FFFF, 0x8000_0000)
 INTEGERS = (
     Point("voltage", "1-0:32.7.0", 8, "i16", "V", (0x8000,), 15),
     Point("power", "1-0:16.7.0", 18, "i16", "W", (0x8000,), 22),
-    Point("export", "1-0:2.8.0", 38, "u32", "Wh", (0xFFFF_FFFF,), 54),
-    Point("import", "1-0:1.8.0", 46, "u32", "Wh", (0xFFFF_FFFF,), 54),
+    Point("export", "1-0:2.8.0", 38, "u32", "Wh", _NO_TOTAL, 54),
+    Point("import", "1-0:1.8.0", 46, "u32", "Wh", _NO_TOTAL, 54),
 )
 FLOATS = (
     Point("voltage", "1-0:32.7.0", 12, "f32", "V"),

@@ -12,6 +12,10 @@ class Fault(Enum):
 
     BUSY = "busy"
     """Try the same command again, after a pause."""
+    FULL = "full"
+    """No slot is free for a key, a session or a context, or a handle is gone: connect anew, after a pause."""
+    NOT_READY = "not ready"
+    """Its storage cannot be written or read now: try again, for minutes."""
     LOST = "lost"
     """The connection, or what the TPM held for it, is gone: connect anew and do the work again, once."""
     TAMPERED = "tampered"
@@ -21,6 +25,8 @@ class Fault(Enum):
     LOCKOUT = "lockout"
     FAILED = "failed"
     """The TPM's own self test failed."""
+    RESTART = "restart"
+    """It works again once it is switched off and on."""
     REFUSED = "refused"
     """Any other refusal."""
 
@@ -37,10 +43,10 @@ class TpmFault(Exception):
 # Layers (bits 16 to 23) that pass a TPM's own code on: the TPM itself, and resource managers.
 _FROM_TPM = {0x0, 0xB, 0xC}
 _BUSY = {TPM2_RC.RETRY, TPM2_RC.TESTING, TPM2_RC.YIELDED, TPM2_RC.CANCELED, TPM2_RC.NV_RATE}
-_NOT_STARTED = {TPM2_RC.INITIALIZE}
-# Slots full of a dead connection's leftovers, or handles that a reset swept away.
-_SLOTS = {*range(TPM2_RC.CONTEXT_GAP, TPM2_RC.OBJECT_HANDLES + 1)}
-_SLOTS |= {*range(TPM2_RC.REFERENCE_H0, TPM2_RC.REFERENCE_S6 + 1)}
+# Slots full of a dead connection's or another user's leftovers, or handles that a reset swept away.
+_FULL = {*range(TPM2_RC.CONTEXT_GAP, TPM2_RC.OBJECT_HANDLES + 1), TPM2_RC.TOO_MANY_CONTEXTS}
+_FULL |= {*range(TPM2_RC.REFERENCE_H0, TPM2_RC.REFERENCE_S6 + 1)}
+_RESTART = {TPM2_RC.REBOOT, TPM2_RC.UPGRADE, TPM2_RC.NEEDS_TEST}
 _FOREIGN = {TPM2_RC.HANDLE, TPM2_RC.INTEGRITY, TPM2_RC.BINDING}
 _TAMPERED = {TPM2_RC.BAD_AUTH, TPM2_RC.AUTH_FAIL}
 
@@ -60,11 +66,14 @@ def _classify(code: int, error: int) -> Fault:
     error &= 0xFFFF
     for kind, codes in (
         (Fault.BUSY, _BUSY),
-        (Fault.LOST, _SLOTS | _NOT_STARTED),
+        (Fault.FULL, _FULL),
+        (Fault.NOT_READY, {TPM2_RC.NV_UNAVAILABLE}),
+        (Fault.LOST, {TPM2_RC.INITIALIZE}),
         (Fault.TAMPERED, _TAMPERED),
         (Fault.FOREIGN, _FOREIGN),
         (Fault.LOCKOUT, {TPM2_RC.LOCKOUT}),
         (Fault.FAILED, {TPM2_RC.FAILURE}),
+        (Fault.RESTART, _RESTART),
     ):
         if error in codes:
             return kind
@@ -73,6 +82,10 @@ def _classify(code: int, error: int) -> Fault:
 
 _SENTENCES = {
     Fault.BUSY: "stays busy (code {code:#x}): stop whatever else uses it; the gateway tries again by itself",
+    Fault.FULL: "has no room for a key or a session (code {code:#x}): stop whatever else uses it; the"
+    " gateway tries again by itself",
+    Fault.NOT_READY: "cannot use its storage now (code {code:#x}): a TPM in firmware may wait for a service"
+    " of the system, such as tee-supplicant, to start; the gateway tries again by itself",
     Fault.LOST: "does not answer, or not as a TPM does (code {code:#x}): check that it is connected, powered"
     " and used by nothing else; the gateway tries again by itself",
     Fault.TAMPERED: "gave a tampered answer, or was given a tampered command (code {code:#x}): something"
@@ -85,6 +98,8 @@ _SENTENCES = {
     " it with `tpm2_dictionarylockout --clear-lockout`",
     Fault.FAILED: "has failed its self test (code {code:#x}): switch the device's power off and on again (a"
     " reboot is not enough); if it happens again, replace the TPM",
+    Fault.RESTART: "must be started anew ({text}, code {code:#x}): end an update of its firmware, if one is"
+    " under way, then switch the device's power off and on again",
     Fault.REFUSED: "refused a command ({text}, code {code:#x}): run `gateway doctor`, which checks what the"
     " TPM can do",
 }

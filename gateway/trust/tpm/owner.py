@@ -1,16 +1,18 @@
 """The owner of a TPM: the one thread that talks to it, and what happens when that fails.
 
 Jobs run in the order they come, on one connection. It is made for the first job, and made anew after any
-failure: what a failed command leaves behind in tpm2-tss cannot be relied on. Only "busy" (after a pause) and
-"lost" (once) are tried again, so a job must be safe to run twice. A job that does not return in time fails
-for its caller and for all that wait behind it; its thread cannot be stopped, so it is abandoned, and the next
-caller gets a new one.
+failure: what a failed command leaves behind in tpm2-tss cannot be relied on. Faults that pass (after pauses)
+and "lost" (once) are tried again, so a job must be safe to run twice. A job that does not return in time
+fails for its caller and for all that wait behind it; its thread cannot be stopped, so it is abandoned, and
+the next caller gets a new one.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
+import time
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
 from queue import SimpleQueue
@@ -22,9 +24,20 @@ from gateway.errors import TrustError
 from gateway.trust.tpm import codes
 from gateway.trust.tpm.codes import Fault, TpmFault
 
+_log = logging.getLogger(__name__)
+
 PATIENCE_S = 30.0
 """For one job. The slowest, first use on an SLB9670, is some two dozen commands of at most 250 ms."""
-_PAUSES_S = (0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 5.0, 5.0, 5.0, 5.0)
+_CLOSING_S = 1.5
+_SILENT_S = 5.0  # then a job that has not returned is worth a sentence
+_SHORT_S = (0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 5.0, 5.0, 5.0, 5.0)
+_PAUSES_S = {
+    Fault.BUSY: _SHORT_S,
+    Fault.FULL: _SHORT_S,
+    # A firmware TPM has no storage before a service of the system has started: minutes, at a boot.
+    Fault.NOT_READY: (*_SHORT_S, *[15.0] * 18),
+}
+"""The pauses after which a job is tried again, by what kept it from being done."""
 
 
 class Connection(Protocol):
@@ -54,6 +67,17 @@ class Owner(Generic[C]):
         self._turn = asyncio.Lock()
         self._threads_lost = 0
         self._closed = False
+        self._began: float | None = None  # of the job that the thread has, on the monotonic clock
+        self._fault: str | None = None
+
+    @property
+    def fault(self) -> str | None:
+        """What keeps jobs from being done, as a sentence; None while the TPM does what it is asked."""
+        if self._began is not None:
+            seconds = time.monotonic() - self._began
+            if seconds >= _SILENT_S:
+                return self._hung(seconds)
+        return self._fault
 
     async def run(self, job: Callable[[C], T]) -> T:
         """The job's result; TrustError says what is wrong with the TPM."""
@@ -62,19 +86,26 @@ class Owner(Generic[C]):
             if self._closed:
                 raise TrustError("this root of trust was closed")
             if lost != self._threads_lost:
-                raise self._hung()
-            pauses, redone = iter(_PAUSES_S), False
+                raise TrustError(self._hung(self.patience))
+            waits = {fault: iter(pauses) for fault, pauses in _PAUSES_S.items()}
+            redone = False
             while True:
                 try:
-                    return await self._once(job)
+                    result = await self._once(job)
                 except TpmFault as trouble:
-                    pause = next(pauses, None) if trouble.fault is Fault.BUSY else None
+                    pause = next(waits.get(trouble.fault, iter(())), None)
+                    sentence = codes.sentence(trouble, self._tcti)
                     if pause is not None:
+                        self._waits(sentence, pause)
                         await self._sleep(pause)
                     elif trouble.fault is Fault.LOST and not redone:
                         redone = True
                     else:
-                        raise TrustError(codes.sentence(trouble, self._tcti)) from None
+                        self._fault = sentence
+                        raise TrustError(sentence) from None
+                else:
+                    self._fault = None
+                    return result
 
     async def aclose(self) -> None:
         """Close the connection and end the thread."""
@@ -82,11 +113,12 @@ class Owner(Generic[C]):
             self._closed = True
             thread, self._thread = self._thread, None
             if thread is not None:
-                await thread.end(self.patience)
+                await thread.end(_CLOSING_S)
 
     async def _once(self, job: Callable[[C], T]) -> T:
         if self._thread is None:
             self._thread = _Thread(self._connect)
+        self._began = time.monotonic()
         try:
             async with asyncio.timeout(self.patience):
                 return await asyncio.wrap_future(self._thread.submit(job))
@@ -94,12 +126,21 @@ class Owner(Generic[C]):
             self._thread.abandon()
             self._thread = None
             self._threads_lost += 1
-            raise self._hung() from None
+            self._fault = self._hung(self.patience)
+            raise TrustError(self._fault) from None
+        finally:
+            self._began = None
 
-    def _hung(self) -> TrustError:
-        return TrustError(
-            f"the TPM at {self._tcti} has not answered for {self.patience:g} s: check that it is powered and"
-            " used by nothing else; the gateway tries again by itself"
+    def _waits(self, sentence: str, pause: float) -> None:
+        """Note a fault that is waited out; the first pauses pass too often to be worth a line."""
+        if pause >= 1 and self._fault != sentence:
+            self._fault = sentence
+            _log.warning("%s", sentence)
+
+    def _hung(self, seconds: float) -> str:
+        return (
+            f"the TPM at {self._tcti} has not answered for {seconds:.2g} s: check that it is powered and used"
+            " by nothing else; the gateway tries again by itself"
         )
 
 

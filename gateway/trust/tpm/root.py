@@ -70,6 +70,10 @@ class TpmRoot:
     async def random(self, n: int) -> bytes:
         return await self._owner.run(lambda keys: keys.random(n))
 
+    @property
+    def fault(self) -> str | None:
+        return self._owner.fault
+
     async def aclose(self) -> None:
         await self._owner.aclose()
 

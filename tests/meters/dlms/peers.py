@@ -13,7 +13,8 @@ from gateway.meters.dlms.application import association
 from gateway.meters.dlms.application.cipher import CipherKeys
 from gateway.meters.dlms.application.client import DlmsSession, Setup, Steps
 from gateway.meters.dlms.cosem.objects import PUBLIC_CLIENT
-from gateway.simulate.dlms import Connection, DlmsMeterSimulation, Framing, serve
+from gateway.simulate.answer_server import Connection
+from gateway.simulate.dlms import DlmsMeterSimulation, Framing, serve
 from gateway.simulate.dlms_objects import MeterObjects
 from gateway.simulate.dlms_server import Policy, Server
 from gateway.simulate.home import Home

@@ -15,7 +15,7 @@ from gateway.meters.modbus.scan import Found, scan
 from gateway.meters.modbus.sunspec_model import SunSpecModel
 from gateway.meters.profile import load_profile, profile_ids
 from gateway.simulate.home import Home
-from gateway.simulate.modbus import Display, devices
+from gateway.simulate.modbus import Display, devices, requests
 from gateway.simulate.modbus_registers import sheet_of
 from tests.meters.bench import (
     NOON_S,
@@ -46,8 +46,9 @@ def profiles(one: Found) -> set[str]:
 
 @pytest.mark.parametrize("profile_id", MODELS)
 async def test_every_profile_is_found(profile_id: str) -> None:
-    display = Display(Home(3, NOON_S), sheet_of(MODELS[profile_id]), DrivenClock())
-    async with tcp_server(devices({5: display})) as port:
+    sheet = sheet_of(MODELS[profile_id])
+    display = Display(Home(3, NOON_S), sheet, DrivenClock())
+    async with tcp_server(devices({5: display}), requests=requests(sheet)) as port:
         (one,) = await found([Bus(Tcp("127.0.0.1", port))], [4, 5, 6])
     assert one.device_id == 5
     assert profile_id in profiles(one)

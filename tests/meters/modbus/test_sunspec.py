@@ -31,7 +31,9 @@ class Device:
         self.asked: list[tuple[int, int]] = []
         self.fails: set[int] = set()
 
-    async def registers(self, device_id: int, table: Table, address: int, count: int) -> list[int]:
+    async def registers(
+        self, device_id: int, table: Table, address: int, count: int, words: int | None = None
+    ) -> list[int]:
         assert (device_id, table) == (240, "holding")
         assert 1 <= count <= 125
         self.asked.append((address, count))
@@ -158,7 +160,9 @@ async def test_it_is_looked_for_anew_in_each_connection() -> None:
 
 async def test_what_comes_over_a_new_connection_is_not_read_by_the_old_ones_places() -> None:
     class Flapping(Device):
-        async def registers(self, device_id: int, table: Table, address: int, count: int) -> list[int]:
+        async def registers(
+            self, device_id: int, table: Table, address: int, count: int, words: int | None = None
+        ) -> list[int]:
             if count > 16:
                 self.connections += 1
             return await super().registers(device_id, table, address, count)
@@ -179,6 +183,8 @@ async def test_what_comes_over_a_new_connection_is_not_read_by_the_old_ones_plac
         ([integers(wh_sf=11)], "register import has the scale 10^11"),
         ([integers(power=-0x8000)], "register power says that it has no value"),
         ([integers(**{"import": 0xFFFF_FFFF})], "register import says that it has no value"),
+        ([integers(**{"import": 0x8000_0000})], "register import says that it has no value"),
+        ([integers(export=0x8000_0000)], "register export says that it has no value"),
         ([floats(power=float("nan"))], "register power holds no number"),
         ([floats(export=-1.0)], "register export holds a negative energy"),
         ([[64_001, 0]] * 70, "device 240 has an endless list of SunSpec models"),

@@ -160,7 +160,7 @@ class ListForm:
         found: dict[int, Shown] = {}
         for entry in entries:
             tariff = _tariff(entry.code, lane)
-            if tariff is not None:
+            if tariff is not None and tariff not in found:
                 with suppress(MeterError):  # what this register holds, nobody asked
                     found[tariff] = self._energy(entry)
         return found

@@ -19,8 +19,9 @@ from gateway.meters.dlms.link import mode_e
 from gateway.meters.dlms.link.channel import HdlcChannel
 from gateway.meters.dlms.link.hdlc import address
 from gateway.meters.dlms.link.hdlc_link import Primary, Secondary
-from gateway.meters.dlms.link.mode_e import OPENING, Identification, find_identification, open_hdlc, request
+from gateway.meters.dlms.link.mode_e import open_hdlc
 from gateway.meters.endpoint import Line
+from gateway.meters.iec62056.sign_on import OPENING, Identification, find_identification, request
 from gateway.meters.transport import Connection
 
 CLIENT, SERVER = address(16), address(1, 17)
