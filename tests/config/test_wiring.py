@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -183,7 +184,7 @@ def test_multicast_is_for_meters_that_send_to_a_group(
 
 
 def test_meters_of_one_group_are_told_apart_by_their_serial_numbers() -> None:
-    def pair(one: dict[str, object], other: dict[str, object]) -> tuple[MeterSection, ...]:
+    def pair(one: Mapping[str, object], other: Mapping[str, object]) -> tuple[MeterSection, ...]:
         both = (("a", one), ("b", other))
         return tuple(section(name, profile=SMA, multicast=line) for name, line in both)
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from tests.fuzz import dlms, dlms_session, files, modbus, objects, pushes, sml
+from tests.fuzz import dlms, dlms_session, files, modbus, objects, pushes, sml, speedwire
 from tests.fuzz.engine import Target
 
 TARGETS: dict[str, Target] = {
     target.name: target
-    for room in (modbus, dlms, dlms_session, pushes, sml, files, objects)
+    for room in (modbus, dlms, dlms_session, pushes, sml, speedwire, files, objects)
     for target in room.TARGETS
 }
