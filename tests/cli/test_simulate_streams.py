@@ -19,6 +19,8 @@ from dsmr_parser import telegram_specifications
 from dsmr_parser.parsers import TelegramParser
 from smllib.reader import SmlStreamReader
 
+from tests.meters.speedwire.group import free_group
+
 pytestmark = pytest.mark.slow
 
 GATEWAY = str(Path(sys.executable).with_name("gateway"))
@@ -115,3 +117,18 @@ async def test_on_a_serial_port() -> None:
     finally:
         os.close(ours)
         os.close(theirs)
+
+
+async def test_speedwire_is_read_by_multicast(tmp_path: Path) -> None:
+    truth, port = tmp_path / "truth.jsonl", str(free_group().port)
+    options = ["speedwire", "--port", port, "--serial-number", "7", "--truth", str(truth)]
+    where = rf"sma-energy-meter 7 to 239\.12\.255\.254:{port} \(multicast\) on 127\.0\.0\.1"
+    command = ["meters", "read", "--profile", "sma-energy-meter", "--multicast", f"127.0.0.1:{port}"]
+    async with simulated(where, *options):
+        for more in ([], ["--serial-number", "7"]):
+            reader = await asyncio.create_subprocess_exec(
+                GATEWAY, *command, *more, "--once", "--json", stdout=asyncio.subprocess.PIPE
+            )
+            out, _ = await asyncio.wait_for(reader.communicate(), 30)
+            assert reader.returncode == 0
+            assert json.loads(out)["import_mwh"] in shown(truth, "import_mwh")

@@ -20,16 +20,28 @@ from gateway.chain.layout import Layout
 from gateway.config import MeterSection
 from gateway.config.wiring import open_meters
 from gateway.intervals.sampler import Sampler, Units
+from gateway.meters.endpoint import Multicast
 from gateway.meters.iec62056.model import TextModel, TextPushModel
 from gateway.meters.profile import load_profile
 from gateway.meters.reader import read_forever
 from gateway.meters.reading import Reading
 from gateway.meters.tic.frames import Mode
+from gateway.meters.transport import Connection
 from gateway.simulate import mbus, text, tic
 from gateway.simulate.home import Home
 from tests.faults.household import Simulated, check_units
 from tests.faults.scaled import ScaledClock
-from tests.faults.test_walk import ANYWHERE, METERS, SECRETS, Listening, Serving, section, write_keys
+from tests.faults.test_walk import (
+    ANYWHERE,
+    METERS,
+    SECRETS,
+    SPEEDWIRE,
+    Listening,
+    Serving,
+    section,
+    write_keys,
+)
+from tests.meters.speedwire.group import free_group, sender
 
 pytestmark = pytest.mark.slow
 
@@ -209,3 +221,53 @@ async def test_whatever_a_line_does_the_energy_is_what_the_registers_counted(tmp
         assert line.bad.faults >= 2, f"{line.simulated.name}: the line did nothing"
         assert units.lanes["count"].sum() >= 8, f"{line.simulated.name} was hardly ever read"
         check_units((units.first, units.lanes), shown, line.simulated)
+
+
+async def pass_on(meter: Multicast, home: Multicast, chance: random.Random, faults: list[str]) -> None:
+    """Passes the datagrams of the group `meter` on to the group `home`: some are lost, some come twice, at
+    once or late, and some later than those sent after them."""
+    connection, late = await Connection.open(meter), list[bytes]()
+    with sender(home) as send:
+        try:
+            while True:
+                data = await connection.read()
+                fault = chance.choice(("lose", "repeat", "hold", "hold and repeat", *["well"] * 4))
+                faults += [fault] * (fault != "well")
+                if fault in ("repeat", "hold and repeat", "well"):
+                    send(data)
+                if fault == "repeat":
+                    send(data)
+                overtaken, late = (late, []) if chance.random() < 0.5 else ([], late)
+                for old in overtaken:
+                    send(old)
+                if fault in ("hold", "hold and repeat"):
+                    late.append(data)
+        finally:
+            connection.close()
+
+
+async def test_whatever_a_network_does_to_datagrams_the_energy_is_what_the_registers_counted(
+    tmp_path: Path,
+) -> None:
+    begins = int(time.time()) // 60 * 60 + 50
+    clock = ScaledClock(begins * 10**9, time.time_ns(), SCALE)
+    truth, faults, readings = tmp_path / "truth.jsonl", list[str](), list[Reading]()
+    port: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+    serving = asyncio.create_task(SPEEDWIRE.serve(Home(7, begins), clock, truth, port.set_result))
+    sent, arriving = Multicast("239.12.255.254", await port, "127.0.0.1"), free_group()
+    network = asyncio.create_task(pass_on(sent, arriving, random.Random(7), faults))
+    section = tomllib.loads(SPEEDWIRE.section.replace("PORT", str(arriving.port)))
+    (meter,) = open_meters((MeterSection.model_validate({"name": "sma"} | section),), clock).values()
+    reading = asyncio.create_task(read_forever(meter, clock, 1, readings.append))
+    await clock.sleep(SECONDS)
+    for task in (reading, network, serving):
+        task.cancel()
+    await asyncio.gather(reading, network, serving, return_exceptions=True)
+    assert {"lose", "repeat", "hold", "hold and repeat"} <= set(faults)
+    for lane in ("import", "export"):
+        registers = [one.registers[lane] for one in readings]
+        assert registers == sorted(registers)
+    units = units_of(readings, clock)
+    shown = {said["unit"]: said for said in map(json.loads, truth.read_text().splitlines())}
+    assert units.lanes["count"].sum() >= SECONDS / 4
+    check_units((units.first, units.lanes), shown, SPEEDWIRE)

@@ -16,11 +16,12 @@ from gateway.meters.endpoint import Tcp
 from gateway.meters.p1.model import P1Model
 from gateway.meters.profile import load_profile
 from gateway.meters.secrets import Secrets
-from gateway.simulate import dlms, p1, push, sml
+from gateway.simulate import dlms, p1, push, sml, speedwire
 from gateway.simulate.dlms_server import Policy
 from gateway.simulate.home import Home
 from tests.faults.household import MODBUS, Simulated, household
 from tests.faults.scaled import ScaledClock
+from tests.meters.speedwire.group import free_group
 
 pytestmark = pytest.mark.slow
 
@@ -81,6 +82,18 @@ METERS = (
 )
 
 
+def sending_speedwire(home: Home, clock: ScaledClock, truth: Path, listening: Listening) -> Serving:
+    return speedwire.serve(home, free_group(), clock, truth, listening=listening)
+
+
+SPEEDWIRE = Simulated(
+    "speedwire",
+    'profile = "sma-energy-meter"\nmulticast = { interface = "127.0.0.1", port = PORT }',
+    sending_speedwire,
+    late_s=_LATE_S,
+)
+
+
 def write_keys(folder: Path) -> Path:
     """The file of the meters' keys."""
     keys = folder / "meter.keys"
@@ -96,7 +109,7 @@ def write_keys(folder: Path) -> Path:
 
 async def test_each_kind_of_meter_to_a_providers_sums(tmp_path: Path) -> None:
     write_keys(tmp_path)
-    async with household(tmp_path, METERS) as home:
+    async with household(tmp_path, (*METERS, SPEEDWIRE)) as home:
         await home.begin()
         await home.live(60)
         await home.end(signal.SIGKILL)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from tests.fuzz import dlms, dlms_session, files, modbus, objects, pushes, sml, texts
+from tests.fuzz import dlms, dlms_session, files, modbus, objects, pushes, sml, speedwire, texts
 from tests.fuzz.engine import Target
 
 TARGETS: dict[str, Target] = {
     target.name: target
-    for room in (modbus, dlms, dlms_session, pushes, sml, texts, files, objects)
+    for room in (modbus, dlms, dlms_session, pushes, sml, speedwire, texts, files, objects)
     for target in room.TARGETS
 }

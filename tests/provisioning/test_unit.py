@@ -60,3 +60,10 @@ def test_starts_without_network_time_and_credential() -> None:
 def test_may_ask_for_the_clocks_state() -> None:
     assert "clock_adjtime" in values("SystemCallFilter")
     assert values("ProtectClock") == []
+
+
+def test_the_sandbox_lets_datagrams_of_meters_in() -> None:
+    """Multicast needs IPv4 sockets, and no filter of addresses (SMA's Speedwire, group 239.12.255.254)."""
+    assert "AF_INET" in " ".join(values("RestrictAddressFamilies")).split()
+    for key in ("IPAddressDeny", "SocketBindDeny", "PrivateNetwork", "RestrictNetworkInterfaces"):
+        assert not values(key), key

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from gateway.host.clock import Clock
-from gateway.meters.endpoint import Line, Tcp
+from gateway.meters.endpoint import Line, Multicast, Tcp
 from gateway.meters.listener import Listener
 from gateway.meters.profile import load_profile
 from gateway.meters.reading import Reading
@@ -39,7 +39,7 @@ async def running(serve: Serve) -> AsyncIterator[int]:
 
 @asynccontextmanager
 async def listening(
-    profile_id: str, endpoint: Tcp | Line, clock: Clock, secrets: Secrets | None = None
+    profile_id: str, endpoint: Tcp | Line | Multicast, clock: Clock, secrets: Secrets | None = None
 ) -> AsyncIterator[Listener]:
     model = load_profile(profile_id).model
     listener = Listener(
