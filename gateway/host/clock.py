@@ -8,10 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import ctypes
+import struct
 import time
 from typing import Literal, Protocol
 
-_STA_UNSYNC = 0x0040  # <sys/timex.h>: the kernel's clock is not synchronised
+# struct timex of <sys/timex.h> begins with modes, offset, freq and maxerror, the last three of them longs.
+_TIMEX = struct.Struct("@Illl")
+_TIMEX_SIZE = 256  # more than any Linux ABI's struct timex has
+_LOST_US = 16_000_000  # NTP_PHASE_LIMIT: the kernel's maxerror until a clock is synchronised, and 9 h after
 
 
 class Clock(Protocol):
@@ -59,12 +63,15 @@ class SystemClock:
 
 def kernel_synchronised() -> bool:
     """Whether the clock is synchronised by adjtimex(2), as NTP daemons and systemd-timesyncd set it there."""
-    # struct timex begins with `unsigned int modes`; zero modes means "only read". 256 bytes hold it
-    # on every Linux ABI; its `status` follows modes and three longs (offset, freq, maxerror, esterror).
-    buffer = (ctypes.c_char * 256)()
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.adjtimex(buffer) < 0:
+    timex = ctypes.create_string_buffer(_TIMEX_SIZE)  # zero modes: only read
+    if ctypes.CDLL(None, use_errno=True).adjtimex(timex) < 0:
         return False
-    status_at = ctypes.sizeof(ctypes.c_long) * 5
-    status = ctypes.c_int.from_buffer(buffer, status_at).value
-    return not status & _STA_UNSYNC
+    return bounded(timex.raw)
+
+
+def bounded(timex: bytes) -> bool:
+    """Whether a struct timex bounds the clock's error, which takes an NTP daemon. That is how timedatectl
+    tells, and not by the flag STA_UNSYNC: chrony keeps that set for ever unless its configuration has
+    `rtcsync` (systemd, pull request 13245)."""
+    _, _, _, most_us = _TIMEX.unpack_from(timex)
+    return 0 <= most_us < _LOST_US
