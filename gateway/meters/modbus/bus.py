@@ -4,6 +4,11 @@ Several meters may share a bus, which sends one request at a time. It connects o
 after a fault. Any doubt about which bytes may still be in transit ends the connection, so that a late answer
 is never taken for the answer to a later request. It never retries and never waits between attempts: that is
 the reader's job.
+
+RTU frames do not say which request they answer, and some converters pass a late answer on over the next
+connection: from then on each answer belongs to the request before. So after a request without an answer, the
+first answer on the next connection counts only if no other follows it; and an answer that nobody asked for is
+a fault at any time.
 """
 
 from __future__ import annotations
@@ -11,6 +16,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import termios
+from collections.abc import Iterator
 from typing import Literal
 
 from pymodbus.exceptions import ModbusException, ModbusIOException
@@ -43,6 +49,11 @@ _REFUSALS = {  # Modbus application protocol V1.1b3, section 7
 # answer under them whatever the request said. The transaction id says which request is answered.
 _NO_UNIT = (0, 255)
 
+_SURPLUS = (
+    "sends answers that were not asked for, so nobody can tell which register an answer holds: the converter "
+    "passes them on late, or another program polls through it too (then only one of them may)"
+)
+
 Framing = Literal["tcp", "rtu"]
 
 
@@ -66,6 +77,7 @@ class Bus:
         self._pause_s = 0.0
         self.connections = 0
         self._link: _Link | None = None
+        self._owed = False  # whether a converter may still pass an answer on, over the next connection
         self._one_at_a_time = asyncio.Lock()
 
     def __str__(self) -> str:
@@ -83,14 +95,19 @@ class Bus:
             whole = False
             try:
                 await asyncio.sleep(_silence(self.endpoint))
-                reply = await link.execute(False, request)
-                whole = True
+                reply = await link.execute(False, request) if not link.surplus else None
                 _raise_cancellation()
+                if self._owed:
+                    await asyncio.sleep(self._timeout_s)
+                if reply is None or link.surplus:
+                    raise NotReached(f"device {device_id} at {self} {_SURPLUS}")
+                whole, self._owed = True, False
             except ModbusException:
                 problem = link.problem or f"does not answer within {self._timeout_s:g} s{link.stranger}"
                 raise NotReached(f"device {device_id} at {self} {problem}") from None
             finally:
                 if not whole:
+                    self._owed = isinstance(self.endpoint, Tcp) and self._framing == "rtu"
                     self._drop()
             if reply.isError():
                 code = reply.exception_code
@@ -171,6 +188,11 @@ class _Link(TransactionManager):
         super().send(data, addr)
 
     @property
+    def surplus(self) -> bool:
+        """Whether more than one answer to the last request came."""
+        return self._answers.found > 1
+
+    @property
     def stranger(self) -> str:
         """What else came, to continue the sentence that no answer did: empty where nothing did."""
         if (other := self._answers.other_id) is None:
@@ -215,6 +237,7 @@ class _SocketAnswers(FramerSocket):
     is the request's; raises _OtherId where it comes under any other."""
 
     other_id = None  # none is left unraised
+    found = 0  # the transaction ids are enough
 
     def ask(self, request: bytes) -> None:
         """A request goes out."""
@@ -231,19 +254,27 @@ class _SocketAnswers(FramerSocket):
 
 class _RtuAnswers(FramerRTU):
     """Finds the answer to a request among whatever else arrives: the request's echo, which two-wire adapters
-    send back, the rest of another frame, or noise. `other_id` is the device id of an answer that another
-    device gave instead."""
+    send back, the rest of another frame, or noise. `found` counts the answers since the request; `other_id`
+    is the device id of an answer that another device gave instead."""
 
     asked = bytes(2)  # the request's device id and function; no device has id 0
+    found = 0
     other_id: int | None = None
 
     def ask(self, request: bytes) -> None:
         """A request goes out."""
-        self.asked, self.other_id = request[:2], None
+        self.asked, self.found, self.other_id = request[:2], 0, None
 
     def decode(self, data: bytes) -> tuple[int, int, int, bytes]:
+        answers = list(self._answers(data))
+        self.found += len(answers)
+        return (len(data), answers[0][0], 0, answers[0][1:-2]) if answers else (0, 0, 0, b"")
+
+    def _answers(self, data: bytes) -> Iterator[bytes]:
+        """The whole frames in `data` that can answer the request."""
+        end = 0
         for at in range(len(data) - 4):
-            if data[at + 1] & 0x7F != self.asked[1]:
+            if at < end or data[at + 1] & 0x7F != self.asked[1]:
                 continue
             refused, octets = data[at + 1] & 0x80, data[at + 2]
             if not refused and (octets == 0 or octets % 2):
@@ -252,9 +283,10 @@ class _RtuAnswers(FramerRTU):
             whole = refused or len(frame) == 5 + octets
             if whole and self.check_CRC(frame[:-2], _big(frame[-2:])):
                 if frame[0] == self.asked[0]:
-                    return len(data), frame[0], 0, frame[1:-2]
-                self.other_id = frame[0]
-        return 0, 0, 0, b""
+                    end = at + len(frame)
+                    yield frame
+                else:
+                    self.other_id = frame[0]
 
 
 def _set_unit_id(device_id: int) -> str:
