@@ -23,8 +23,10 @@ _FLOWS_OUT = 1 << 5
 _WITH_STATUS = ((1, 8, 0), (1, 8, 1))
 
 # DZG's DVS74 with these serial numbers send a power above 32767 as if it were a signed number of two bytes; a
-# power below zero always has four (libsml, sml/src/sml_list.c at dc096b4).
+# power below zero always has four (libsml, sml/src/sml_list.c at dc096b4). Some send 1.7.0 instead of 16.7.0
+# (github.com/spacemanspiff2007/SmlLib, issue 3).
 _DZG = b"\x0a\x01DZG"
+_POWERS = frozenset((quantity, 7, 0) for quantity in (1, 2, 15, 16, 36, 56, 76))
 _DZG_SHORT_UNSIGNED = (range(42_000_000, 49_000_000), range(55_000_000, 59_000_000))
 
 
@@ -60,8 +62,8 @@ def telegram(said: RegisterList, tariffs: int | None = None) -> Telegram:
         for entry in said.entries
         if len(entry.obis) == 6 and entry.obis[:2] == b"\x01\x00" and entry.obis[5] == 255
     }
-    if _sends_short_unsigned(said.server_id) and (power := entries.get((16, 7, 0))):
-        entries[16, 7, 0] = _as_unsigned(power)
+    if _sends_short_unsigned(said.server_id):
+        entries |= {at: _as_unsigned(entries[at]) for at in _POWERS & entries.keys()}
     values = {
         "import": _energy(entries, "import", 1, tariffs),
         "export": _energy(entries, "export", 2, tariffs),

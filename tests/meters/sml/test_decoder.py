@@ -134,13 +134,24 @@ def test_power_without_a_sign(code: str) -> None:
 def test_short_powers_of_dzg(maker: str, number: int, unsigned_meant: bool) -> None:
     server_id = b"\x0a\x01" + maker.encode("ascii") + number.to_bytes(5, "big")
 
-    def power(value: int, size: int) -> int:
-        return registers([entry("1-0:16.7.0*255", signed(value, size), W, -2)], server_id)["power"]
+    def power(value: int, size: int, code: str = "16.7.0") -> int:
+        return registers([entry(f"1-0:{code}*255", signed(value, size), W, -2)], server_id)["power"]
 
+    for code in ("16.7.0", "1.7.0"):  # 1.7.0 as in github.com/spacemanspiff2007/SmlLib, issue 3
+        assert power(-20_738, 2, code) == (448 if unsigned_meant else -207)
     assert power(-29_912, 2) == (356 if unsigned_meant else -299)
     assert power(-100_000, 3) == (round((2**24 - 100_000) / 100) if unsigned_meant else -1000)
     assert power(-29_912, 4) == -299
     assert power(29_912, 2) == 299
+
+
+def test_short_powers_of_dzg_phase_by_phase() -> None:
+    server_id = b"\x0a\x01DZG" + (42_123_440).to_bytes(5, "big")
+    phases = [
+        entry(f"1-0:{phase}.7.0*255", signed(value, size), W, -2)
+        for phase, value, size in ((36, -20_738, 2), (56, 100, 2), (76, -10_000, 4))
+    ]
+    assert registers(phases, server_id) == {"power": 349}  # 447.98, 1 and -100 W
 
 
 def test_numbers_on_the_meters_face() -> None:
