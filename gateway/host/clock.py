@@ -73,5 +73,5 @@ def bounded(timex: bytes) -> bool:
     """Whether a struct timex bounds the clock's error, which takes an NTP daemon. That is how timedatectl
     tells, and not by the flag STA_UNSYNC: chrony keeps that set for ever unless its configuration has
     `rtcsync` (systemd, pull request 13245)."""
-    most_us: int = _TIMEX.unpack_from(timex)[3]
+    most_us: int = _TIMEX.unpack_from(timex)[-1]
     return 0 <= most_us < _LOST_US
