@@ -8,7 +8,7 @@ import json
 import random
 import time
 import tomllib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -177,16 +177,17 @@ class Line:
     readings: list[Reading]
 
 
-def units_of(line: Line, clock: ScaledClock) -> Units:
+def units_of(readings: list[Reading], lanes: Sequence[str], clock: ScaledClock) -> Units:
     """The units that a gateway would seal."""
-    sampler, parts = Sampler(Layout(1000, 60), line.lanes), []
-    for reading in line.readings:
+    sampler, parts = Sampler(Layout(1000, 60), lanes), []
+    for reading in readings:
         sampler.add(reading, trusted=True, wall_now=clock.wall(), monotonic_now=clock.monotonic())
         while (units := sampler.take()) is not None:
             parts.append(units)
-    assert parts, f"{line.simulated.name}: no unit came out"
-    lanes = {lane: np.concatenate([part.lanes[lane] for part in parts]) for lane in line.lanes}
-    return Units(parts[0].first, lanes)
+    assert parts, "no unit came out"
+    return Units(
+        parts[0].first, {lane: np.concatenate([part.lanes[lane] for part in parts]) for lane in lanes}
+    )
 
 
 async def test_whatever_a_line_does_the_energy_is_what_the_registers_counted(tmp_path: Path) -> None:
@@ -216,7 +217,7 @@ async def test_whatever_a_line_does_the_energy_is_what_the_registers_counted(tmp
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
     for line in lines:
-        units = units_of(line, clock)
+        units = units_of(line.readings, line.lanes, clock)
         shown = {said["unit"]: said for said in map(json.loads, line.truth.read_text().splitlines())}
         assert line.bad.faults >= 2, f"{line.simulated.name}: the line did nothing"
         assert units.lanes["count"].sum() >= 8, f"{line.simulated.name} was hardly ever read"
@@ -267,7 +268,7 @@ async def test_whatever_a_network_does_to_datagrams_the_energy_is_what_the_regis
     for lane in ("import", "export"):
         registers = [one.registers[lane] for one in readings]
         assert registers == sorted(registers)
-    units = units_of(readings, clock)
+    units = units_of(readings, ("import", "export", "power", "count"), clock)
     shown = {said["unit"]: said for said in map(json.loads, truth.read_text().splitlines())}
     assert units.lanes["count"].sum() >= SECONDS / 4
     check_units((units.first, units.lanes), shown, SPEEDWIRE)
