@@ -115,7 +115,7 @@ tcp = {{ host = "127.0.0.1", port = {meter.port} }}
     async def _status(self) -> dict[str, Any] | None:
         """The gateway's status; None while it does not answer."""
         done = await self._parts.run(program("gateway"), "status", "--config", self.config, "--json")
-        return json.loads(done.out) if done.code == 0 else None
+        return json.loads(done.out) if done.out and done.code in (0, 1) else None  # 1: not sealed yet
 
 
 class Provider:
