@@ -32,8 +32,9 @@ _LEAST, _MOST = Decimal("0.000001"), Decimal(100_000)
 
 def _as_written(value: object) -> object:
     """A TOML number as the decimal that was written: 0.1 is a tenth."""
-    number = isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value)
-    return Decimal(repr(value)) if number else value
+    if isinstance(value, float) and isfinite(value):
+        return Decimal(repr(value))
+    return Decimal(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
 def _for_both(value: object) -> object:

@@ -95,7 +95,10 @@ def _shown(loc: Loc, value: object) -> str:
         and (loc[-1] == "credentials" or re.search(r"[\s@?=]", value))
     ):
         return "a value not shown here, since it may hold a secret"
-    return json.dumps(value, ensure_ascii=False, default=str)
+    try:
+        return json.dumps(value, ensure_ascii=False, default=str)
+    except ValueError:  # of more than 4300 digits
+        return "a huge number"
 
 
 def _field(model: type[BaseModel], loc: Loc) -> FieldInfo:

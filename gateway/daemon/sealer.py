@@ -128,6 +128,7 @@ class Sealer:
             raise UsageError(
                 f"meter {self.meter}: its registers have changed since they were shown; look at them again"
             )
+        await self._save_taken()
         try:
             self._sampler.accept(choice)
         except UsageError as error:
@@ -215,12 +216,10 @@ class Sealer:
         while self._events:
             await self._registers.write(self._events[0])
             self._events.popleft()
-        while True:
-            self._units = self._units or self._sampler.take()
-            if self._units is None:
-                break
-            await self._save(self._units)
-            self._units, self._sealed = None, []
+        await self._save_taken()
+        while (units := self._sampler.take()) is not None:
+            self._units = units
+            await self._save_taken()
         await self._save_hold()
 
     def _place_end(self, now: Moment) -> None:
@@ -238,6 +237,12 @@ class Sealer:
             self._watch.note(self.sealed_ahead() or "")
         elif before is not None and self._waits_until is None:
             self._watch.note(f"meter {self.meter}: its last sealed unit is over: sealing goes on")
+
+    async def _save_taken(self) -> None:
+        """Save the units that are out of the sampler, if there are any: its state is that after them."""
+        if self._units is not None:
+            await self._save(self._units)
+            self._units, self._sealed = None, []
 
     async def _save(self, units: Units) -> None:
         """Seal units and make them durable, a stream's first ones together with its descriptor."""

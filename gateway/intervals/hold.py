@@ -12,6 +12,7 @@ from typing import Literal, NamedTuple
 from gateway.intervals.limits import SLACK_MWH, Shown, most
 
 UNKNOWN = bytes(8)  # in place of a serial number where the meter sends none
+JUMPED = 2  # readings that agree: no spike, whatever outage follows
 AGREEING = 3  # readings that agree: no accident any longer
 LONG_AGREEING = 10
 
@@ -188,7 +189,7 @@ class Memory:
         """What of a hold must be durable before the next unit is sealed: it changes when a hold begins, ends,
         or comes to another conclusion, and once an hour, not with each reading."""
         run = None
-        if self.run is not None and self.run.readings >= AGREEING:
+        if self.run is not None and self.run.readings >= JUMPED:
             lanes = tuple(
                 (
                     lane.first and (lane.first.unit, lane.first.register),

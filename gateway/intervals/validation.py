@@ -12,8 +12,9 @@ that became 10, 100 or 1000 times as high: that is the same register with anothe
 
 A register that jumped up and stays there does not become believable with time, nor by a restart, since the
 hold is saved. A reading that continues held ones must fit within the time since the one before it. A register
-that was too high in three readings of a run is a ceiling from then on: whatever the time, a reading at it or
-above is held, until a lower one fits or the owner decides (`Validator.accept`).
+that was too high in two readings of a run is a ceiling for the rest of the run: whatever the time, a reading
+at it or above is held. Once it was in three, the ceiling outlives the run, until a lower reading fits or the
+owner decides (`Validator.accept`).
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from dataclasses import dataclass, field
 from gateway.errors import UsageError
 from gateway.intervals.hold import (
     AGREEING,
+    JUMPED,
     LONG_AGREEING,
     UNKNOWN,
     Choice,
@@ -244,7 +246,11 @@ class Validator:
                 continue
             since = run.lanes[lane].latest if run and run.lanes[lane].wrong else top
             allowed = self._most(lane, since or top, sample)
-            fall, ceiling = mark.register - register, self._ceilings[lane]
+            fall = mark.register - register
+            ceilings = [
+                self._ceilings[lane],
+                run.lanes[lane].level if run and run.lanes[lane].rose >= JUMPED else None,
+            ]
             if fall > 0:
                 fell.add(lane)
                 gross = gross or fall >= _EXCHANGE_FALL_MWH
@@ -254,8 +260,8 @@ class Validator:
                     and 0 <= modulus + register - top.register <= allowed + _ROLLOVER_SLACK_MWH
                 ):
                     rolled.add(lane)
-            elif register - top.register > allowed + SLACK_MWH or (
-                ceiling is not None and register >= ceiling
+            elif register - top.register > allowed + SLACK_MWH or any(
+                ceiling is not None and register >= ceiling for ceiling in ceilings
             ):
                 rose.add(lane)
                 gross = True

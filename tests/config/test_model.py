@@ -204,6 +204,13 @@ def test_a_mistake_beside_a_right_file(text: str, sentence: str, tmp_path: Path)
         ("tcp = ", "factor = 0\ntcp = ", "must be a number from 0.000001 to 100000 with at most 6 decimals"),
         ("tcp = ", 'factor = "40"\ntcp = ', "factor"),
         ("tcp = ", "factor = true\ntcp = ", "factor"),
+        ("tcp = ", f"factor = 1{'0' * 400}\ntcp = ", "must be a number from 0.000001 to 100000"),
+        ("tcp = ", f"factor = 0x{'f' * 5000}\ntcp = ", "factor.energy is a huge number; it must be"),
+        (
+            "tcp = ",
+            f"unit_id = 0x{'f' * 5000}\ntcp = ",
+            "unit_id is a huge number; it must be a whole number",
+        ),
         ("tcp = ", "factor = { energy = 0.0000001 }\ntcp = ", "with at most 6 decimals"),
         ("tcp = ", "factor = { enrgy = 0.1 }\ntcp = ", "factor.enrgy is unknown; did you mean energy?"),
         ("tcp = ", "interval_s = nan\ntcp = ", '[[meter]] "main" interval_s is NaN; it must be a number of'),

@@ -387,6 +387,29 @@ async def test_a_decision_that_cannot_be_saved_is_saved_by_the_next_commit(home:
         await home.stop()
 
 
+async def test_a_decision_after_units_that_were_not_saved_leaves_no_hole(home: Home) -> None:
+    """A disk that was full has taken the units of before the hold before it takes the state after them."""
+    async with home:
+        home.shown["main"] = (23_060_000_000, 70_000, 0)
+        await home.runs(2 * LINK_UNITS, imported=0)
+        for _ in range(3):
+            home.reads()
+        imported, exported, power = home.shown["main"]
+        home.database.fuse.set(0, None)
+        await home.commit()
+        await jumps(home, 5)
+        home.mend()
+        await home.line().accept("exchange", {"import": imported * 10, "export": exported})
+        await home.crashes_and_starts()
+        home.shown["main"] = (imported * 10, exported, power)
+        await home.runs(2 * LINK_UNITS, imported=0)
+        assert home.line().fault is None
+        await home.stop()
+        await home.start()
+        await home.publish()
+        assert (await home.stored()).end == home.layout.unit_at(home.clock.wall()) + 1
+
+
 async def test_a_decision_waits_for_a_commit_at_work(home: Home) -> None:
     async with home:
         home.shown["main"] = (23_060_000_000, 70_000, 0)

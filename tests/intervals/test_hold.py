@@ -159,6 +159,29 @@ def test_no_time_and_no_restart_makes_a_jump_believable(seconds: int, fault: str
     assert meter.events == ["rose"]
 
 
+@pytest.mark.parametrize("restart", [False, True])
+@pytest.mark.parametrize("outage_s", [DAY, 10 * DAY, 365 * DAY])
+@pytest.mark.parametrize("by", [30 * KWH, 2_000 * KWH])
+def test_two_readings_that_agree_are_a_jump_whatever_outage_follows(
+    by: int, outage_s: int, restart: bool
+) -> None:
+    meter = begun(60)
+    before = sum(meter.sealed)
+    for _ in range(2):
+        meter.passes(60, 1500)
+        meter.shows(meter.true + by)
+    if restart:
+        meter.restarts(outage_s, 1500)
+    else:
+        meter.passes(outage_s, 1500)
+    for _ in range(5):
+        meter.shows(meter.true + by)
+        assert meter.held
+        meter.passes(60, 1500)
+    assert sum(meter.sealed) == before
+    assert meter.events == ["rose"]
+
+
 def test_something_else_in_between_makes_it_no_more_believable() -> None:
     meter = begun(60)
     for turn in range(30):
@@ -550,7 +573,7 @@ def test_a_hold_is_not_written_with_each_reading() -> None:
     for _ in range(6 * 3600 // 10):
         meter.passes(10, 1500)
         meter.shows(meter.true * 10)
-    assert meter.writes - before <= 1 + 8 + 6  # it begins, the run is of 3 to 10 readings, each hour
+    assert meter.writes - before <= 1 + 9 + 6  # it begins, the run is of 2 to 10 readings, each hour
     before = meter.writes
     for turn in range(1000):  # nor where the readings agree on nothing
         meter.passes(1)
