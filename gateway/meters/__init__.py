@@ -7,6 +7,7 @@ The room yields readings and knows nothing of what becomes of them.
 - `endpoint`   where a meter is reached
 - `transport`  bytes to and from there
 - `listener`   a meter that pushes
+- `coarse`     a meter that shows whole kWh only
 - `reader`     reads a meter for ever, whatever happens to it
 - `detect`     the profiles that can decode what arrives at a port
 - `totals`     an energy that a meter shows twice, held against itself

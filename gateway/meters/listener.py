@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 from collections import deque
 from collections.abc import Collection, Mapping
 
 from gateway.errors import KeyFault, MeterError
 from gateway.host.clock import Clock
 from gateway.host.fault_log import FaultLog
+from gateway.meters.coarse import WholeKwh
 from gateway.meters.endpoint import Endpoint, Multicast
 from gateway.meters.reading import Answering, Decoder, PassedOver, Plausibility, Reading, Telegram, sane
 from gateway.meters.transport import Connection
@@ -23,6 +25,10 @@ _log = logging.getLogger(__name__)
 
 _NS = 1_000_000_000
 _SEALED_FOR_GOOD = 2  # telegrams: one that cannot be decrypted may be damaged
+_GREETING = 80  # bytes
+_TELNET = re.compile(rb"\xff[\xfb-\xfe]")  # IAC WILL, WONT, DO, DONT (RFC 854): how a telnet server begins
+_SPEAKS_TELNET = "; the converter speaks telnet, which alters bytes: set it to raw"
+_TAKEN = ", since another program is connected to it already"
 _NO_TELEGRAM = "bytes arrive, but no telegram: check its profile, and the settings of its serial line"
 _NO_DATAGRAM = (
     ": check that it is in the same network as this machine, that no firewall here closes its UDP port, and "
@@ -61,7 +67,10 @@ class Listener:
         self._passed_over: str | None = None
         self._sealed = 0  # telegrams that could not be decrypted, before any that could be read
         self._readable = False  # a telegram could be read once: the keys are right
+        self._greeting: bytes | None = None  # what came first on this connection
         self._faults = FaultLog(clock, _log.warning, _log.info, f"meter {name}: a telegram is skipped: ")
+        self._resolution = WholeKwh()
+        self._coarse = FaultLog(clock, _log.warning, _log.info, f"meter {name} ")
 
     async def read(self) -> Reading:
         """The next good telegram that holds one of the lanes. KeyFault where the keys do not fit."""
@@ -70,6 +79,7 @@ class Listener:
         try:
             if self._connection is None and not self._heard:
                 self._connection = await Connection.open(self._endpoint)
+                self._greeting = None
                 self._decoder.cut()
             async with asyncio.timeout(self._silence_s):
                 while not self._heard:
@@ -82,18 +92,24 @@ class Listener:
             what, why = "nothing", _NO_DATAGRAM if isinstance(self._endpoint, Multicast) else ""
             if problem := self._problem or self._passed_over:
                 what, why = "nothing that can be read", f": {problem}"
+                if _TELNET.match(self._greeting or b""):
+                    why += _SPEAKS_TELNET
             raise MeterError(
                 f"meter {self._name} at {self._endpoint} has sent {what} for {self._silence_s:g} s{why}"
             ) from None
         except MeterError as error:
             self._drop()
-            raise type(error)(f"meter {self._name}: {error}") from None
+            # ser2net says "Port already in use" and hangs up.
+            taken = _TAKEN if b"in use" in (self._greeting or b"").lower() else ""
+            raise type(error)(f"meter {self._name}: {error}{taken}") from None
         return self._heard.popleft()
 
     async def probe(self) -> Plausibility:
         reading = await self.read()
         has = ", ".join(sorted(reading.registers))
         lacking = ", ".join(sorted(self._lanes - set(reading.registers)))
+        if self._coarse.fault is not None:
+            return Plausibility(False, f"meter {self._name} {self._coarse.fault}")
         if not lacking:
             return Plausibility(True, f"meter {self._name} sends {has}")
         return Plausibility(
@@ -105,6 +121,8 @@ class Listener:
 
     def _hear(self, data: bytes) -> None:
         wall, monotonic = self._clock.wall(), self._clock.monotonic()
+        if self._greeting is None:
+            self._greeting = data[:_GREETING]
         items = self._decoder.feed(data)
         if not items:
             self._problem = self._problem or _NO_TELEGRAM
@@ -125,6 +143,10 @@ class Listener:
                 self._faults.report(str(error))
                 continue
             self._readable = True
+            if (hint := self._resolution.hint(item.registers)) is not None:
+                self._coarse.report(hint)
+            else:
+                self._coarse.clear(f"meter {self._name} no longer shows whole kWh only")
             if reading := self._reading(item, wall, monotonic):
                 self._heard.append(reading)
 

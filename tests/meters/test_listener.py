@@ -15,7 +15,7 @@ from gateway.meters.listener import Listener
 from gateway.meters.reader import ReaderState, read_forever
 from gateway.meters.reading import Reading, Telegram
 from gateway.meters.transport import Connection
-from tests.meters.bench import NS, DrivenClock, FastClock, StillClock, serial_line, until
+from tests.meters.bench import NS, DrivenClock, FastClock, StillClock, serial_line, server_of, until
 
 SETTINGS = SerialSettings(9600, "none", 1)
 
@@ -211,3 +211,51 @@ async def test_the_probe_says_what_the_meter_tells() -> None:
             assert (await found).sentence == sentence
         await meter.aclose()
         sender.close()
+
+
+@pytest.mark.parametrize(
+    ("greeting", "sentence"),
+    [
+        (
+            b"Port already in use\r\n",
+            "ended the connection, since another program is connected to it already",
+        ),
+        (b"", "ended the connection$"),
+        (b"import=", "ended the connection$"),
+    ],
+)
+async def test_a_converter_that_serves_another_program(greeting: bytes, sentence: str) -> None:
+    """As ser2net says it (github.com/cminyard/ser2net, issue 33)."""
+
+    async def talk(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(greeting)
+        await writer.drain()
+
+    async with server_of(talk) as port:
+        meter = listener(Tcp("127.0.0.1", port), StillClock())
+        with pytest.raises(MeterError, match=sentence):
+            await meter.read()
+        await meter.aclose()
+
+
+@pytest.mark.parametrize(
+    ("greeting", "telnet"),
+    [
+        (b"\xff\xfb\x03\xff\xfb\x01\xff\xfe\x01", True),
+        (b"\x1b\x1b\x1b\x1b\xff\xfb\x03", False),
+        (b"\xff\xff\xfb", False),
+    ],
+)
+async def test_a_converter_that_speaks_telnet(greeting: bytes, telnet: bool) -> None:
+    """As ser2net does unless told otherwise (github.com/ndokter/dsmr_parser, issue 38)."""
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(greeting)
+        await reader.read()
+
+    async with server_of(talk) as port:
+        meter = listener(Tcp("127.0.0.1", port), StillClock(), silence_s=0.1)
+        with pytest.raises(MeterError, match="nothing that can be read") as raised:
+            await meter.read()
+        await meter.aclose()
+    assert ("speaks telnet, which alters bytes: set it to raw" in str(raised.value)) is telnet

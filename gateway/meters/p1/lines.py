@@ -75,7 +75,8 @@ def line_reader(codes: Collection[str]) -> Callable[[bytes], Values]:
 
     def read(telegram: bytes) -> Values:
         try:
-            text = telegram.decode("ascii").replace("\r\n", "\n")
+            # Lines that are not used may hold any bytes: a message of nothing but ff, a unit of m³.
+            text = telegram.decode("latin-1").replace("\r\n", "\n")
             found = parser.parse(text)
             lines = {code: found[pattern] for code, pattern in patterns.items() if pattern in found}
             return {code: Value(line.value or "", line.unit or "") for code, line in lines.items()}

@@ -19,7 +19,7 @@ from gateway.errors import KeyFault, MeterError, UsageError
 from gateway.meters.p1 import lines
 from gateway.meters.p1.cipher import SealedFrames
 from gateway.meters.p1.decoder import P1Decoder, P1Registers
-from gateway.meters.p1.frames import Check
+from gateway.meters.p1.frames import Check, crc16
 from gateway.meters.p1.lines import equipment_number, meter_time
 from gateway.meters.profile import load_profile
 from gateway.meters.reading import Telegram
@@ -156,6 +156,20 @@ def test_lines_as_some_write_them() -> None:
         assert registers(changed("1-0:1.8.1", f"{code}(000004.426*kWh)"))["import"] == 6_825_000
     assert "import" not in registers(changed("1-0:1.8.1", "1-0:1.8.10(000004.426*kWh)"))
     assert registers([*LINES, "1-0:1.8.1(000009.999*kWh)"])["import"] == 6_825_000
+
+
+@given(st.binary(max_size=300).map(lambda raw: raw.translate(None, b"/!\r\n")))
+def test_lines_that_are_not_used_may_hold_anything(message: bytes) -> None:
+    """Hungarian meters fill their message with ff, some write m3 with a superscript
+    (github.com/home-assistant/home-assistant.io, issue 20135; github.com/ndokter/dsmr_parser, issue 191)."""
+    unused = [b"0-0:96.13.0(" + message + b")", b"0-1:24.2.1(101209112500W)(12785.123*" + message + b")"]
+    body = b"".join(line + b"\r\n" for line in [*(line.encode("ascii") for line in LINES), *unused])
+    whole = b"/SIM5\\simulated-home\r\n\r\n" + body + b"!"
+    plain = said(LINES)
+    (odd,) = P1Decoder(TARIFFS, checks=ARC).feed(whole + b"%04X\r\n" % crc16(whole))
+    assert isinstance(plain, Telegram)
+    assert isinstance(odd, Telegram), odd
+    assert (odd.registers, odd.serial, odd.meter_time) == (plain.registers, plain.serial, plain.meter_time)
 
 
 def test_no_clock_no_number() -> None:
