@@ -74,3 +74,18 @@ def test_a_list_that_comes_an_hour_late_counts_for_the_hour_that_it_names() -> N
     energy, count = hours([(0, 0, 100), (1, 1, 200), (3, 2, 5000), (4, 4, 9200)])
     assert energy[-3:] == [4800, 2100, 2100]
     assert count[-3:] == [1, 0, 1]
+
+
+@pytest.mark.parametrize("apart", [-HOUR, 0, HOUR])
+def test_the_clock_of_a_list_without_energies_may_be_another(apart: int) -> None:
+    """Some Kamstrups give the time of one list with summer time and that of another without
+    (UtilitechAS/amsreader-firmware #992): only lists with energies are held against each other."""
+    sampler, known = Sampler(Layout(1000, 3600), ("import", "power", "count")), 0
+    for half_hour in range(2, 24):
+        wall = T0 + half_hour * HOUR // 2
+        registers, off = ({"power": 5}, apart) if half_hour % 2 else ({"import": half_hour * 10**6}, 0)
+        reading = Reading("m", registers, wall, wall - T0, None, wall + off)
+        sampler.add(reading, trusted=True, wall_now=wall, monotonic_now=wall - T0)
+        while (units := sampler.take()) is not None:
+            known += int(units.lanes["count"].sum())
+    assert known == 10  # every list but the first
