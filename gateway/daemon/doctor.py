@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import secrets
+import tempfile
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,7 @@ from gateway.errors import (
     UsageError,
 )
 from gateway.host.clock import SystemClock
+from gateway.ledger.database import FAILING_DISK
 from gateway.ledger.ledger import Ledger
 from gateway.meters.reading import Plausibility
 from gateway.store.opening import open_bucket
@@ -146,8 +148,8 @@ async def _ledger(config: Config) -> Diagnosis:
             return _stops(
                 "ledger", f"{parent} cannot be written by this user: use sudo, or run as user gateway"
             )
-        if (full := _full(parent)) is not None:
-            return _stops("ledger", full)
+        if (problem := _unwritable(parent)) is not None:
+            return _stops("ledger", problem)
         return Diagnosis("ledger", True, f"none yet; the first run creates {path}")
     try:
         ledger = await Ledger.open(path, reading=True)
@@ -163,8 +165,8 @@ async def _ledger(config: Config) -> Diagnosis:
         return _stops("ledger", str(error))
     if wrong is not None:
         return _stops("ledger", f"{path} is damaged: {wrong}. Stop the gateway and restore the latest backup")
-    if (full := _full(path.parent)) is not None:
-        return _stops("ledger", full)
+    if (problem := _unwritable(path.parent)) is not None:
+        return _stops("ledger", problem)
     if doubts:
         return Diagnosis(
             "ledger",
@@ -175,17 +177,27 @@ async def _ledger(config: Config) -> Diagnosis:
     return Diagnosis("ledger", True, f"intact; {waiting} objects wait to be sent")
 
 
-def _full(folder: Path) -> str | None:
-    """A sentence where the disk that holds `folder`, or will, has no room; None where it has."""
+def _unwritable(folder: Path) -> str | None:
+    """A sentence where the disk that holds `folder`, or will, has no room or takes nothing; None where it
+    does, or where only this user may not write there."""
     while not folder.exists():
         folder = folder.parent
     free = os.statvfs(folder)
-    if (room := free.f_bavail * free.f_frsize) >= _LEAST_ROOM:
+    if (room := free.f_bavail * free.f_frsize) < _LEAST_ROOM:
+        return (
+            f"the disk of {folder} is full ({room >> 20} MiB are free): nothing more can be sealed; free "
+            "some space on it"
+        )
+    try:
+        with tempfile.TemporaryFile(dir=folder) as file:
+            file.write(bytes(1))
+            file.flush()
+            os.fsync(file.fileno())
+    except PermissionError:
         return None
-    return (
-        f"the disk of {folder} is full ({room >> 20} MiB are free): nothing more can be sealed; free some "
-        "space on it"
-    )
+    except OSError as error:
+        return f"{folder} cannot be written: {error.strerror}. {FAILING_DISK}"
+    return None
 
 
 def _stops(part: str, sentence: str) -> Diagnosis:

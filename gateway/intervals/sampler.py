@@ -224,7 +224,7 @@ class Sampler:
         """Place a reading at the wall time `wall`, or earlier by the meter's clock, and believe it or hold
         it."""
         age = 0
-        # The clocks of a meter's several lists may differ, by an hour of summer time: those with energies count.
+        # The clocks of a meter's lists may differ by an hour of summer time: those of energies count.
         if reading.meter_time is not None and not reading.registers.keys().isdisjoint(self._names):
             age = self._meter_clock.age(wall, reading.meter_time)
         wall -= age

@@ -18,6 +18,11 @@ from typing import BinaryIO, TypeVar, TypeVarTuple
 from gateway.errors import LedgerError, NotMigrated
 from gateway.ledger.migrations import VERSION, migrate, version_of
 
+FAILING_DISK = (
+    "The disk or SD card fails, or Linux has made its file system read-only after an error: `dmesg` shows "
+    "which; replace what fails, and restart the machine. Readings wait meanwhile, and no energy is lost"
+)
+
 T = TypeVar("T")
 Values = TypeVarTuple("Values")
 
@@ -152,9 +157,12 @@ class Database:
 
 def _cause(error: sqlite3.Error | OSError) -> str:
     """The cause of an error, and what to do where that is known."""
-    full = getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL
-    if full or (isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)):
+    code = (getattr(error, "sqlite_errorcode", None) or 0) & 0xFF  # extended codes keep the primary one there
+    number = error.errno if isinstance(error, OSError) else None
+    if code == sqlite3.SQLITE_FULL or number in (errno.ENOSPC, errno.EDQUOT):
         return "the disk is full: free some space on it"
+    if code == sqlite3.SQLITE_IOERR or number in (errno.EIO, errno.EROFS):
+        return f"{error}. {FAILING_DISK}"
     return str(error)
 
 

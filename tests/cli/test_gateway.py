@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import grp
 import json
 import os
@@ -692,6 +693,28 @@ async def test_the_doctor_finds_a_full_disk(
         f"the disk of {tmp_path / 'state' if begun else tmp_path} is full (0 MiB are free): nothing more can "
         "be sealed; free some space on it",
     )
+
+
+@pytest.mark.parametrize("begun", [False, True])
+@pytest.mark.parametrize("number", [errno.EROFS, errno.EIO])
+async def test_the_doctor_finds_a_disk_that_takes_nothing(
+    gateway: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, begun: bool, number: int
+) -> None:
+    """An old SD card: its file system becomes read-only, and an intact ledger is worth nothing there."""
+    (tmp_path / "store").mkdir()
+    if begun:
+        await (await Ledger.open(tmp_path / "state" / "ledger.sqlite")).close()
+
+    def refuse(**place: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(tempfile, "TemporaryFile", refuse)
+    async with tcp_server(device(sdm630())) as port:
+        configure(tmp_path, port=port)
+        code, found = await findings(gateway)
+    ok, sentence = found["ledger"]
+    assert (code, ok) == (1, False)
+    assert f"cannot be written: {os.strerror(number)}. The disk or SD card fails" in sentence
 
 
 async def test_the_doctor_finds_a_damaged_ledger_and_another_meter(gateway: Run, tmp_path: Path) -> None:

@@ -423,6 +423,25 @@ async def test_a_chain_that_reaches_the_end_of_a_doubt_ends_it(
     assert await ledger.doubt(STREAM) == (None if end <= 83 else Doubt(86, end, 1))
 
 
+@pytest.mark.parametrize(
+    "code", ["SQLITE_IOERR", "SQLITE_IOERR_WRITE", "SQLITE_IOERR_FSYNC", "SQLITE_IOERR_READ"]
+)
+async def test_a_card_that_fails_is_named(code: str, path: Path) -> None:
+    """What SQLite says of an ext4 that an error has made read-only: "disk I/O error", and no more."""
+    ledger, database = await open_ledger(path)
+    failure = sqlite3.OperationalError("disk I/O error")
+    failure.sqlite_errorcode = getattr(sqlite3, code)
+
+    def fail(db: sqlite3.Connection) -> None:
+        raise failure
+
+    try:
+        with pytest.raises(LedgerError, match=r"disk I/O error\. The disk or SD card fails.* `dmesg`"):
+            await database.do(fail)
+    finally:
+        await ledger.close()
+
+
 async def test_a_full_disk_takes_nothing_and_harms_nothing(path: Path) -> None:
     """SQLite's own error for a disk with no page left, at one operation after the other."""
     ledger, database = await open_ledger(path)
