@@ -23,7 +23,7 @@ from contextlib import closing
 from functools import partial
 from itertools import pairwise
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypedDict, TypeVar
 
 from botocore.exceptions import ClientError
 
@@ -46,7 +46,16 @@ _LIST_BYTES = 1 << 18  # a thousand names, as long as a gateway's
 _CONNECT_S = 3
 _READ_S = 10  # of silence; with boto3's three attempts after the plain one a hanging server costs 40 s
 
+_EMPTY_PAGES = 100  # in a row
+
 T = TypeVar("T")
+
+
+class _Start(TypedDict, total=False):
+    """Where a list begins."""
+
+    StartAfter: str
+    ContinuationToken: str
 
 
 class S3Bucket:
@@ -255,6 +264,8 @@ class S3Bucket:
         """A page's object names strictly after `last`, and whether there are more."""
         page = None if self._plain is None else self._plain.page(self._root + prefix, last)
         names, more = self._page_through_boto3(prefix, last) if page is None else page
+        if more and not names and page is not None:
+            names, more = self._page_through_boto3(prefix, last)
         if names[:1] == [last]:  # RustFS begins with the name after which it is asked to list
             names = names[1:]
         for before, name in pairwise([last, *names]):
@@ -268,11 +279,16 @@ class S3Bucket:
         return names, more
 
     def _page_through_boto3(self, prefix: str, last: str) -> Page:
-        answer = self._client().list_objects_v2(
-            Bucket=self._name, Prefix=self._root + prefix, StartAfter=last
-        )
-        self._must_have(answer, "IsTruncated")
-        return [entry["Key"] for entry in answer.get("Contents", [])], answer["IsTruncated"]
+        """As `_page`. Servers may send empty pages, each with a token that leads to the next one."""
+        start: _Start = {"StartAfter": last}
+        for _ in range(_EMPTY_PAGES):
+            answer = self._client().list_objects_v2(Bucket=self._name, Prefix=self._root + prefix, **start)
+            self._must_have(answer, "IsTruncated")
+            names, more = [entry["Key"] for entry in answer.get("Contents", [])], answer["IsTruncated"]
+            if names or not more or not (token := answer.get("NextContinuationToken")):
+                break
+            start = {"ContinuationToken": token}
+        return names, more
 
     def _must_have(self, answer: Mapping[str, object], field: str) -> None:
         """StoreUnavailable for a success that no S3 server sent: a captive portal says 200 to everything."""

@@ -300,6 +300,27 @@ async def test_a_list_that_goes_wrong_is_for_later(
         [key async for key in bucket.list("")]
 
 
+@pytest.mark.parametrize("empty", [1, 2, 7])
+async def test_empty_pages_do_not_end_a_list(relayed: Relay, bucket: Bucket, empty: int) -> None:
+    """Servers send truncated pages without any key (s3ql/s3ql #170, TileDB-Inc/TileDB #1218)."""
+
+    def plan(request: Request) -> Fault:
+        (at,) = parse_qs(urlsplit(request.path).query).get("continuation-token", ["0"])
+        if int(at) < empty:
+            return listing(f"<NextContinuationToken>{int(at) + 1}</NextContinuationToken>", "true")
+        return listing("<Contents><Key>v1/a</Key></Contents><Contents><Key>v1/b</Key></Contents>")
+
+    relayed.plan = plan
+    assert [key async for key in bucket.list("v1/")] == ["v1/a", "v1/b"]
+
+
+async def test_empty_pages_without_end_are_for_later(relayed: Relay, bucket: Bucket) -> None:
+    endless = listing("<NextContinuationToken>again</NextContinuationToken>", "true")
+    relayed.plan = lambda request: endless
+    with pytest.raises(StoreUnavailable, match="no more of it"):
+        [key async for key in bucket.list("v1/")]
+
+
 @pytest.mark.parametrize(
     ("fault", "said"),
     [
