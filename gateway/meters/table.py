@@ -75,7 +75,7 @@ def _keys(profile: Profile) -> str:
     if profile.on_modbus:
         return f"{place}, `unit_id`" if profile.serial is None else "`serial` or `tcp`, `unit_id`"
     match model:
-        case MbusModel() | P1Model(encrypted=True) | DlmsPushModel(encrypted=True):
+        case MbusModel(encrypted=True) | P1Model(encrypted=True) | DlmsPushModel(encrypted=True):
             return f"{place}, `keys`"
         case DlmsPushModel():
             return f"{place}; `keys` if it encrypts"

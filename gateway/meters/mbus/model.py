@@ -14,7 +14,9 @@ from gateway.meters.toml_table import TomlTable
 
 @dataclass(frozen=True, slots=True)
 class MbusModel:
-    """A frame comes each second, encrypted."""
+    """A frame comes each second, always encrypted."""
+
+    encrypted: bool = True
 
     @property
     def lanes(self) -> tuple[str, ...]:
