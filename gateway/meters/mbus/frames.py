@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
-from gateway.errors import MeterError
+from gateway.errors import KeyFault, MeterError
 from gateway.meters.dlms.link.scanner import Scanner
 
 _START, _STOP = 0x68, 0x16
@@ -30,7 +30,7 @@ class SealedFrame:
     ciphertext: bytes = field(repr=False)
 
     def open(self, key: bytes) -> bytes:
-        """The decrypted data records. MeterError where another key, or another mode, was used."""
+        """The decrypted data records. KeyFault of another key, MeterError of another mode."""
         mode, blocks = self.header[14] & 0x1F, self.header[13] >> 4
         if mode != _MODE_5 or blocks * _BLOCK != len(self.ciphertext) or not blocks:
             raise MeterError(f"an M-Bus frame is encrypted in another way (mode {mode}, {blocks} blocks)")
@@ -39,7 +39,7 @@ class SealedFrame:
         opening = Cipher(algorithms.AES(key), modes.CBC(vector)).decryptor()
         content = opening.update(self.ciphertext) + opening.finalize()
         if not content.startswith(_FILL):
-            raise MeterError("an M-Bus frame cannot be decrypted: the meter has another encryption_key")
+            raise KeyFault("an M-Bus frame cannot be decrypted: the meter has another encryption_key")
         return content
 
 
