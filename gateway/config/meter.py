@@ -189,7 +189,7 @@ class MeterSection(Section):
         if (profile := info.data.get("profile")) is not None:
             has = [name for name in LANE_NAMES if name in (*load_profile(profile).lanes, "count")]
             if not set(lanes) <= set(has):
-                raise ValueError(f"{profile} has {json.dumps(has)}")
+                raise ValueError(f"{profile} has {json.dumps(has)}. Write lanes = {json.dumps(has)}")
         return in_order
 
     @field_validator("serial")

@@ -6,14 +6,14 @@ import asyncio
 import os
 import secrets
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from gateway.config import Config, MeterSection, location
 from gateway.config.wiring import endpoints, explained, open_meters
 from gateway.control.client import ControlClient
-from gateway.control.documents import ReadingStatus
+from gateway.control.documents import ReadingStatus, Status
 from gateway.errors import (
     GatewayError,
     LedgerError,
@@ -95,15 +95,17 @@ async def _meters(config: Config) -> AsyncIterator[Diagnosis]:
         for sentence in str(error).splitlines():
             yield _stops("meters", sentence)
         return
+    client = ControlClient(config.gateway.socket)
     try:
-        running = {one.meter: one for one in await ControlClient(config.gateway.socket).readings_if_running()}
+        running = {one.meter: one for one in await client.readings_if_running()}
+        waits = _waits(await client.status()) if running else {}
     except Unavailable as error:
         yield Diagnosis("meters", False, str(error))
         return
     for section in config.meter:
         part = f"meter {section.name}"
         if section.name in running:
-            yield _read_by_the_gateway(part, running[section.name])
+            yield _read_by_the_gateway(part, running[section.name], waits.get(section.name))
             continue
         try:
             probe = await _probe(section, config)
@@ -113,10 +115,23 @@ async def _meters(config: Config) -> AsyncIterator[Diagnosis]:
             yield Diagnosis(part, probe.plausible, _about(part, probe.sentence))
 
 
-def _read_by_the_gateway(part: str, reading: ReadingStatus) -> Diagnosis:
-    """The running gateway's own word on a meter: its port is not this process's to open."""
-    if reading.error is not None:
-        return _stops(part, _about(part, str(explained(MeterError(reading.error)))))
+def _waits(status: Status) -> Mapping[str, str]:
+    """For each meter whose readings the running gateway does not seal, why."""
+    found = {}
+    for meter in status.meters:
+        why = meter.error or meter.held or meter.sealed_ahead or status.clock_waits or "nothing is sealed"
+        if meter.hold is not None and why == meter.held:
+            why = f"{why}: nothing is sealed; `{meter.hold.command}` shows what to do"
+        if not meter.sealing:
+            found[meter.meter] = why
+    return found
+
+
+def _read_by_the_gateway(part: str, reading: ReadingStatus, waits: str | None) -> Diagnosis:
+    """The running gateway's own word on a meter, whose port is the gateway's alone: what it read, and why
+    that `waits`, or None where it is sealed."""
+    if (wrong := reading.error or waits) is not None:
+        return _stops(part, _about(part, str(explained(MeterError(wrong)))))
     if reading.registers is None or reading.age_ns is None:
         return Diagnosis(part, True, "the running gateway waits for its first reading")
     told = ", ".join(reading.registers)

@@ -48,8 +48,7 @@ def table() -> str:
     for profile, neighbours in groupby(named, key=lambda one: one[1]):
         wiring = f"{_SECTIONS[profile.protocol]}, {profile.reached_by}"
         products = "; ".join(product for product, _ in neighbours)
-        keys = _keys(profile) + ("" if set(profile.lanes) == set(LANES) else ", `lanes`")
-        rows.append((products, f"`{profile.id}`", wiring, keys, profile.status))
+        rows.append((products, f"`{profile.id}`", wiring, _keys(profile) + _lanes(profile), profile.status))
     also = [("also sold as", "profile"), ("---",) * 2]
     also += sorted((name, f"`{profile.id}`") for profile in profiles for name in profile.also)
     return "\n\n".join("\n".join(f"| {' | '.join(row)} |" for row in one) for one in (rows, also))
@@ -84,6 +83,11 @@ def _keys(profile: Profile) -> str:
         case DlmsModel() if model.security.counts or model.security.mechanism != association.NONE:
             return f"{place}, `keys`"
     return place
+
+
+def _lanes(profile: Profile) -> str:
+    """The key that must name the lanes where the meter lacks one: by default a [[meter]] has all."""
+    return "" if set(LANES) <= set(profile.lanes) else ", `lanes`"
 
 
 if __name__ == "__main__":

@@ -138,7 +138,9 @@ def _why_tls_fails(error: boto.SSLError) -> str:
     if isinstance(found, CertificateError):  # urllib3's own check
         return "its certificate is of another name; check the endpoint"
     if not isinstance(found, ssl.SSLCertVerificationError):
-        return "it does not speak TLS as this machine does; check that the endpoint's address is of https"
+        return (
+            "it does not speak TLS as this machine does; if it speaks none, the endpoint begins with http://"
+        )
     if found.verify_code in (9, 10):  # not yet, or no longer, valid
         return "its certificate is not valid today; check this machine's clock, and renew the certificate"
     return (

@@ -250,6 +250,12 @@ async def test_held_readings_are_shown_and_decided_on(home: Home, gateway: Run) 
     assert "230600.001000 kWh is held" in line
     assert line.endswith("`gateway meters accept main` shows what to do")
 
+    code, found = await findings(gateway)
+    ok, sentence = found["meter main"]
+    assert (code, ok) == (1, False)
+    assert sentence.startswith("its import register rose by more than a home can draw; readings are held")
+    assert sentence.endswith(": nothing is sealed; `gateway meters accept main` shows what to do")
+
     before = await home.ledger.audit_log(99)
     code, out, _ = await gateway("meters", "accept", "main")
     assert code == 0

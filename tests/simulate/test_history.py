@@ -124,7 +124,6 @@ async def test_what_was_interrupted_is_continued(tmp_path: Path, provider: tuple
 
 def test_the_command(tmp_path: Path, provider: tuple[Path, Card], capsys: pytest.CaptureFixture[str]) -> None:
     folder, _ = provider
-    (tmp_path / "store").mkdir()
     command = ["simulate", "history", "--store", str(tmp_path / "store"), "--state", str(tmp_path / "homes")]
     command += ["--days", "2", "--until", "2026-04-01", "--unit", "15min", "--homes", "2"]
     command += ["--zone", "Europe/Berlin", "--zone", "Europe/London"]
@@ -155,6 +154,7 @@ def test_the_command(tmp_path: Path, provider: tuple[Path, Card], capsys: pytest
         (["--until", "9999-01-01"], "--until 9999-01-01 lies in the future"),
         (["--granularity", "1h"], "give the provider's card too"),
         (["--zone", "Mars/Olympus"], "'Mars/Olympus' is not one of"),
+        (["--store", "/dev/null/x"], "the store /dev/null/x cannot be made: Not a directory"),
     ],
 )
 def test_what_cannot_be_simulated(

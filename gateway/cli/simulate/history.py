@@ -18,6 +18,7 @@ from gateway.cli.values import Duration
 from gateway.config.tariff import load_tariff
 from gateway.control.documents import NewGrant
 from gateway.errors import UsageError
+from gateway.meters.profile import load_profile
 from gateway.simulate.history import Home, Past, fill
 from gateway.simulate.seasons import PLACES, SeasonalHome
 from gateway.store.location import Location
@@ -91,6 +92,8 @@ def command(
     if card is not None and not (granularities or tariff_file):
         raise UsageError("--to needs --granularity or --bill: what may it open?")
     holder = None if card is None else read_card(card)
+    load_profile(profile_id)
+    _make_folder(location)
     found: list[Past] = []
     for number in range(homes):
         zone = zones[number % len(zones)]
@@ -113,6 +116,16 @@ def command(
             _show(found[-1], location)
     if as_json:
         print_json([_document(past) for past in found])
+
+
+def _make_folder(location: Location) -> None:
+    """Make the store where it is a folder. UsageError where that fails."""
+    if location.url.startswith("s3://"):
+        return
+    try:
+        Path(location.url).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"the store {location.url} cannot be made: {error.strerror}") from None
 
 
 def _grants(

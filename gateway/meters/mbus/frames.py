@@ -30,7 +30,7 @@ class SealedFrame:
     ciphertext: bytes = field(repr=False)
 
     def open(self, key: bytes) -> bytes:
-        """The decrypted data records. KeyFault where another key, or another mode, was used."""
+        """The decrypted data records. KeyFault of another key, MeterError of another mode."""
         mode, blocks = self.header[14] & 0x1F, self.header[13] >> 4
         if mode != _MODE_5 or blocks * _BLOCK != len(self.ciphertext) or not blocks:
             raise MeterError(f"an M-Bus frame is encrypted in another way (mode {mode}, {blocks} blocks)")

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.errors import MeterError, UsageError
+from gateway.errors import KeyFault, MeterError, UsageError
 from gateway.meters.mbus.decoder import SEARCH, MbusDecoder, meter_time
 from gateway.meters.mbus.model import MbusModel
 from gateway.meters.mbus.records import read_records
@@ -130,6 +130,13 @@ def test_each_fault_has_its_message(frame: bytes, sentence: str) -> None:
     (error,) = decoder.feed(frame)
     assert str(error).startswith(sentence)
     assert decoder.feed(FRAME) == [telegram(FRAME, KEY)]
+
+
+def test_another_key_is_a_fault_of_keys_and_damage_is_none() -> None:
+    (sealed,) = MbusDecoder(KEY).feed(EXAMPLE)
+    (damaged,) = MbusDecoder(KEY).feed(FRAME[:-2] + b"\x00\x16")
+    assert isinstance(sealed, KeyFault)
+    assert not isinstance(damaged, KeyFault)
 
 
 @given(at=st.integers(3, 14), bit=st.integers(0, 7))
