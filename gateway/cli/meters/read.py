@@ -105,17 +105,18 @@ class RunningGateway:
         return set(self._names) <= {one.meter for one in await self._client.readings_if_running()}
 
     async def once(self) -> list[Reading]:
-        """A reading of each meter: its last, or else its next. MeterError where there comes none."""
+        """A reading of each meter: its last, or else its next. MeterError where there comes none, or a meter
+        cannot be read now."""
         states = {name: ReaderState() for name in self._names}
         found: dict[str, Reading] = {}
         begin = self._clock.monotonic()
         async with aclosing(self.new(states)) as news:
             async for reading in news:
+                for state in states.values():
+                    if state.fault is not None:
+                        raise MeterError(state.fault)
                 if reading is not None:
                     found[reading.meter] = reading
-                for name in self._names:
-                    if name not in found and (fault := states[name].fault) is not None:
-                        raise MeterError(fault)
                 if len(found) == len(self._names):
                     return [found[name] for name in self._names]
                 if self._clock.monotonic() - begin > _FIRST_READING_NS:
