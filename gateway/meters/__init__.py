@@ -10,7 +10,6 @@ The room yields readings and knows nothing of what becomes of them.
 - `coarse`     a meter that shows whole kWh only
 - `reader`     reads a meter for ever, whatever happens to it
 - `detect`     the profiles that can decode what arrives at a port
-- `totals`     an energy that a meter shows twice, held against itself
 - `table`      the table of meters in README.md, from the profiles
 - `capture`    a meter's answers, recorded in a file that becomes a test
 - `secrets`    a meter's keys and password

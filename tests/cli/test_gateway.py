@@ -633,26 +633,35 @@ async def test_the_running_gateway_is_asked_for_its_meters(home: Home, gateway: 
     reader.fault = "meter main does not answer"
     code, found = await findings(gateway)
     assert (code, found["meter main"]) == (1, (False, "does not answer"))
-    reader.latest = None
-    code, out, err = await gateway("meters", "read", "--once")
-    assert (code, out, err) == (4, "", "gateway: meter main does not answer\n")
+    for latest in (reader.latest, None):  # what it showed before it fell silent is no answer
+        reader.latest = latest
+        code, out, err = await gateway("meters", "read", "--once")
+        assert (code, out, err) == (4, "", "gateway: meter main does not answer\n")
 
 
-async def test_readings_of_the_running_gateway_are_shown_as_they_come(home: Home, tmp_path: Path) -> None:
+async def test_readings_of_the_running_gateway_are_shown_as_they_come(
+    home: Home, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     reader = home.session._readers["main"]
     names = ["main"]
     running = RunningGateway(ControlClient(tmp_path / "s"), names, SystemClock("host"))
     states = {"main": ReaderState()}
     seen: list[int] = []
+    asked = 0
     async with aclosing(running.new(states)) as news:
         async for reading in news:
             if reading is not None:
                 seen.append(reading.registers["import"])
             if len(seen) == 3:
-                break
+                reader.fault = "meter main does not answer"
+                asked += 1
+                if asked == 4:
+                    break
+                continue
             wall = home.clock.wall() + len(seen)
             reader.latest = Reading("main", {"import": len(seen)}, wall, home.clock.monotonic())
     assert seen == [0, 1, 2]
+    assert caplog.messages.count("meter main does not answer") == 1
 
 
 async def test_the_doctor_finds_what_is_ill(gateway: Run, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import signal
 import sys
 from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Mapping, Sequence
@@ -28,6 +29,8 @@ from gateway.meters.reading import Meter, Reading
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
+
+_log = logging.getLogger(__name__)
 
 _NS, _MS = 1_000_000_000, 1_000_000
 _ASK_S = 0.25  # between two questions to a running gateway
@@ -105,17 +108,18 @@ class RunningGateway:
         return set(self._names) <= {one.meter for one in await self._client.readings_if_running()}
 
     async def once(self) -> list[Reading]:
-        """A reading of each meter: its last, or else its next. MeterError where there comes none."""
+        """A reading of each meter: its last, or else its next. MeterError where there comes none, or a meter
+        cannot be read now."""
         states = {name: ReaderState() for name in self._names}
         found: dict[str, Reading] = {}
         begin = self._clock.monotonic()
         async with aclosing(self.new(states)) as news:
             async for reading in news:
+                for state in states.values():
+                    if state.fault is not None:
+                        raise MeterError(state.fault)
                 if reading is not None:
                     found[reading.meter] = reading
-                for name in self._names:
-                    if name not in found and (fault := states[name].fault) is not None:
-                        raise MeterError(fault)
                 if len(found) == len(self._names):
                     return [found[name] for name in self._names]
                 if self._clock.monotonic() - begin > _FIRST_READING_NS:
@@ -124,13 +128,15 @@ class RunningGateway:
         raise MeterError(f"the running gateway has not read meter {missing} yet: `gateway status` says more")
 
     async def new(self, states: Mapping[str, ReaderState]) -> AsyncGenerator[Reading | None, None]:
-        """Each reading, as the gateway makes it, and None whenever it was asked; `states` is kept up to
-        date."""
+        """Each reading, as the gateway makes it, and None whenever it was asked; `states` is kept up to date.
+        A meter's fault is logged once."""
         last: dict[str, int] = {}
         while True:
             for one in await self._client.readings():
                 if one.meter not in states:
                     continue
+                if one.error is not None and states[one.meter].fault is None:
+                    _log.warning("%s", one.error)
                 states[one.meter].fault = one.error
                 if one.registers is None or one.wall_ns is None or last.get(one.meter) == one.wall_ns:
                     continue
