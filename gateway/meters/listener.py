@@ -143,7 +143,8 @@ class Listener:
                 self._faults.report(str(error))
                 continue
             self._readable = True
-            if (hint := self._resolution.hint(item.registers)) is not None:
+            hint = self._resolution.hint(item.registers)
+            if hint is not None and "power" in self._lanes:  # others never send it
                 self._coarse.report(hint)
             else:
                 self._coarse.clear(f"meter {self._name} no longer shows whole kWh only")
