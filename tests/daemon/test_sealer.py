@@ -321,7 +321,7 @@ async def test_a_hold_is_saved_when_it_changes_and_not_with_each_commit(
         await home.commit()
         assert writes == 0
         await jumps(home, 120, 1000)
-        assert 2 <= writes <= 9
+        assert 2 <= writes <= 1 + 9  # it begins, and the run is of 2 to 10 readings
         home.reads(0)
         await ends_well(home)
 
