@@ -4,7 +4,7 @@ Registers themselves stand in the audit log only, and there only where the owner
 that were compared and what the choice counts, so that a bill can be explained years later. The audit log is
 not encrypted: it is a part of the ledger, a file that only the gateway's user and root may read, and whoever
 copies the disk reads it. Two registers at a moment say what a yearly bill says, and nothing about when energy
-was used. The journal, which more people read, never has a register.
+was used. The journal, which more people read, has no register of a hold.
 """
 
 from __future__ import annotations

@@ -207,12 +207,13 @@ class Memory:
 @dataclass(frozen=True, slots=True)
 class HeldLane:
     """One lane of a hold: the last believed register, and the first and the latest of the held run, None
-    where that run has none."""
+    where that run has none. `owed` is as in LaneMemory."""
 
     lane: str
     believed: RegisterMark | None = field(repr=False)
     first: RegisterMark | None = field(repr=False)
     latest: RegisterMark | None = field(repr=False)
+    owed: int = field(default=0, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,6 +230,6 @@ def counted(lane: HeldLane) -> dict[Choice, int]:
         return {"exchange": 0, "correction": 0, "before": 0}
     return {
         "exchange": lane.latest.register - lane.first.register,
-        "correction": max(0, lane.latest.register - lane.believed.register),
+        "correction": max(0, lane.latest.register - lane.believed.register - lane.owed),
         "before": 0,
     }

@@ -122,7 +122,7 @@ class Validator:
         return Hold(
             self.held,
             tuple(
-                HeldLane(name, self._top(number), run.first, run.latest)
+                HeldLane(name, self._top(number), run.first, run.latest, self._owed[number])
                 for number, (name, run) in enumerate(zip(self._lanes, runs, strict=True))
             ),
         )

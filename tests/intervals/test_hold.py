@@ -404,6 +404,20 @@ def test_the_register_that_is_owed_counts_from_where_it_has_caught_up() -> None:
     assert meter.events == ["fell"]
 
 
+@pytest.mark.parametrize(("choice", "counts"), [("correction", 25 * KWH + 200_000), ("exchange", 80_000)])
+def test_what_is_said_to_count_is_less_what_is_owed(choice: Choice, counts: int) -> None:
+    meter = jumped(-15 * KWH)
+    meter.accepts("correction")
+    meter.register += 40 * KWH
+    meter.reads(5, 60, 1200)
+    hold = meter.sampler.hold
+    assert hold is not None
+    before = sum(meter.sealed)
+    meter.accepts(choice)
+    meter.seals()
+    assert sum(meter.sealed) - before == counted(hold.lanes[0])[choice] == counts
+
+
 def test_back_to_before_drops_what_was_held_and_holds_it_anew() -> None:
     for by in (3_000, 30):
         meter = jumped(by * KWH)
