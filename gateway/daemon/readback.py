@@ -46,12 +46,11 @@ class ReadBack:
 
     @property
     def faults(self) -> list[str]:
-        """A sentence for each stream of which the last look found objects lost or damaged, and one if what was
-        sent cannot be read back now."""
+        """A sentence for each stream of which the last look found objects lost or damaged, and one where what
+        was sent cannot be read back now."""
         unread = self._faults.fault
-        return [*self._lost.values()] + (
-            [] if unread is None else [f"what was sent cannot be read: {unread}"]
-        )
+        unable = () if unread is None else (f"what was sent cannot be read back now: {unread}",)
+        return [*self._lost.values(), *unable]
 
     async def run(self) -> None:
         """Look whenever it is due, until cancelled."""
