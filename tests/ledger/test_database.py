@@ -442,6 +442,32 @@ async def test_a_card_that_fails_is_named(code: str, path: Path) -> None:
         await ledger.close()
 
 
+async def test_a_state_is_saved_by_itself_and_with_what_its_owner_decided(path: Path) -> None:
+    ledger, database = await open_ledger(path)
+    try:
+        await fill(ledger)
+        (first, *_) = await ledger.streams()
+        position, before = await ledger.position(first), await ledger.audit_log(100)
+        await ledger.save_state(first, b"held")
+        assert (await ledger.state(first.id), await ledger.audit_log(100)) == (b"held", before)
+        decided = AuditEntry(7, "meter", "an exchange")
+        await ledger.save_state(first, b"accepted", decided)
+        assert await ledger.state(first.id) == b"accepted"
+        assert await ledger.audit_log(100) == [*before, decided]
+        assert await ledger.position(first) == position
+        assert await ledger.last_kept_day(first) is None
+        (pages,) = await database.do(lambda db: db.execute("PRAGMA page_count").fetchone())
+        await on_connection(database, lambda db: db.execute(f"PRAGMA max_page_count = {pages}"))
+        with pytest.raises(LedgerError, match="full"):
+            await ledger.save_state(first, b"too large", AuditEntry(8, "meter", "x" * 100_000))
+        assert (await ledger.state(first.id), len(await ledger.audit_log(100))) == (
+            b"accepted",
+            len(before) + 1,
+        )
+    finally:
+        await ledger.close()
+
+
 async def test_a_full_disk_takes_nothing_and_harms_nothing(path: Path) -> None:
     """SQLite's own error for a disk with no page left, at one operation after the other."""
     ledger, database = await open_ledger(path)
