@@ -22,7 +22,7 @@ def config_option(command: Command) -> Command:
     """`--config FILE` for a command that takes `config: Config`; the file is loaded and checked."""
     return click.option(
         "--config",
-        type=click.Path(path_type=Path),
+        type=click.Path(readable=False, path_type=Path),
         default=DEFAULT_FILE,
         show_default=True,
         envvar="GATEWAY_CONFIG",
@@ -44,7 +44,9 @@ def print_example() -> None:
 
 
 @command.command(epilog=examples("gateway config check gateway.toml"))
-@click.argument("file", type=click.Path(path_type=Path), default=DEFAULT_FILE, envvar="GATEWAY_CONFIG")
+@click.argument(
+    "file", type=click.Path(readable=False, path_type=Path), default=DEFAULT_FILE, envvar="GATEWAY_CONFIG"
+)
 def check(file: Path) -> None:
     """Say what FILE configures, or everything that is wrong with it."""
     # Imported here: every meter protocol comes with it, and all commands would wait for that.

@@ -108,6 +108,10 @@ class Config(Section):
             raise UsageError(
                 f"{path}: there is no such file; `gateway config example` prints one to start from"
             ) from None
+        except PermissionError:
+            raise UsageError(
+                f"{path}: the file is closed to this user: use sudo, or join its group{_group(path)}"
+            ) from None
         except OSError as error:
             raise UsageError(f"{path}: the file cannot be read: {error.strerror}") from None
         except UnicodeDecodeError:
@@ -123,6 +127,14 @@ class Config(Section):
         except ValidationError as error:
             # `from None`: pydantic's error holds the file's values, and a misplaced secret is one.
             raise UsageError("\n".join(sentences(path, raw, cls, error))) from None
+
+
+def _group(path: Path) -> str:
+    """The name of a file's group, behind a space; empty where it has none or cannot be seen."""
+    try:
+        return f" {path.group()}"
+    except (OSError, KeyError):
+        return ""
 
 
 def example() -> str:

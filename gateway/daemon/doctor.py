@@ -157,6 +157,8 @@ def _about(part: str, sentence: str) -> str:
 
 async def _ledger(config: Config) -> Diagnosis:
     path = config.gateway.ledger
+    if not await asyncio.to_thread(_may_read, path):
+        return Diagnosis("ledger", False, f"{path} is closed to this user: use sudo, or run as user gateway")
     if not await asyncio.to_thread(path.exists):
         parent = config.gateway.state
         if not await asyncio.to_thread(os.access, parent if parent.exists() else parent.parent, os.W_OK):
@@ -190,6 +192,14 @@ async def _ledger(config: Config) -> Diagnosis:
             "what was sealed since, or `gateway ledger confirm` says that this ledger is the newest",
         )
     return Diagnosis("ledger", True, f"intact; {waiting} objects wait to be sent")
+
+
+def _may_read(path: Path) -> bool:
+    """Whether this user may read a file, or it is not there."""
+    try:
+        return not path.exists() or os.access(path, os.R_OK, effective_ids=True)
+    except PermissionError:  # its folder is closed
+        return False
 
 
 def _unwritable(folder: Path) -> str | None:

@@ -333,6 +333,36 @@ def test_a_socket_of_another_user(capfd: pytest.CaptureFixture[str]) -> None:
     assert (code, capfd.readouterr().err) == (4, said)
 
 
+def test_files_of_another_user(capfd: pytest.CaptureFixture[str]) -> None:
+    before = os.geteuid()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        (folder / "store").mkdir()
+        config = configure(folder)
+        state = folder / "state"
+        state.mkdir(mode=0o700 if before == 0 else 0)
+        found = []
+        for closed in (state, config):
+            if closed == config:
+                config.chmod(0o600 if before == 0 else 0)
+            if before == 0:
+                os.seteuid(NOBODY)
+            try:
+                found.append((main(["doctor", "--config", str(config)]), *capfd.readouterr()))
+            finally:
+                os.seteuid(before)
+        state.chmod(0o700)
+    (_, out, err), last = found
+    assert err == ""
+    assert (
+        f"FAIL  ledger: {state}/ledger.sqlite is closed to this user: use sudo, or run as user gateway" in out
+    )
+    group = grp.getgrgid(os.getegid()).gr_name
+    said = f"gateway: {config}: the file is closed to this user: use sudo, or join its group {group}\n"
+    assert last == (2, "", said)
+
+
 # --- ledger
 
 

@@ -49,7 +49,7 @@ _SOON = (60, 30, 10_000)  # of ScaleCheck: a person looks for minutes, at a mete
 @click.argument("name", required=False)
 @click.option(
     "--config",
-    type=click.Path(path_type=Path),
+    type=click.Path(readable=False, path_type=Path),
     default=DEFAULT_FILE,
     show_default=True,
     envvar="GATEWAY_CONFIG",
