@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
@@ -107,18 +108,21 @@ class ControlClient:
                 "update whichever is older"
             ) from None
 
-    def _group(self) -> str:
-        """The group that may use the socket: its own, or its folder's where the folder is closed too."""
+    def _group(self) -> str | None:
+        """The group that may use the socket, or enter its folder where that is closed; None where that is
+        nobody's to join."""
         for path in (self._socket, self._socket.parent):
             with suppress(OSError, KeyError):
-                return path.group()
-        return "gateway"
+                group = path.group()
+                return group if path.stat().st_mode & stat.S_IRGRP and group != "root" else None
+        return None
 
     def _unavailable(self, error: Exception) -> Unavailable:
         if isinstance(error, OSError) and error.errno == errno.EACCES:  # aiohttp's, not a PermissionError
+            group = self._group()
+            join = f", or join the group {group} (sudo usermod -aG {group} YOU, and log in again)"
             return Unavailable(
-                f"the gateway's socket {self._socket} is closed to this user: use sudo, or join the group "
-                f"{self._group()} (sudo usermod -aG {self._group()} YOU, and log in again)"
+                f"the gateway's socket {self._socket} is closed to this user: use sudo{join if group else ''}"
             )
         return Unavailable(
             f"no gateway answers at {self._socket}: start it (systemctl start gateway, or gateway run), "
