@@ -92,10 +92,10 @@ def command(
     factories with. It cannot find meters that encrypt, or that must be polled over DLMS. Ctrl-C ends it and
     shows what was found so far. Exit 4 if there was nothing."""
     check_place(tcp, serial, rtu, baud, parity)
-    profiles, mistakes = load_profiles()
     if profile_names:
         profiles = [load_profile(profile_id) for profile_id in profile_names]
     else:
+        profiles, mistakes = load_profiles()
         for sentence in mistakes:
             click.echo(f"gateway: {printable(sentence)}", err=True)
     result = _Result()
