@@ -118,6 +118,9 @@ base_packages=(ca-certificates python3 python3-venv)
 tpm_packages=(gcc libc6-dev libtss2-dev pkg-config python3-dev)
 # A TPM in software, for a machine without the chip and for the tests.
 swtpm_packages=(swtpm swtpm-tools)
+# A real browser, and a real MariaDB server, for the tests.
+browser_packages=(chromium)
+mariadb_packages=(mariadb-server)
 
 find_root() { # set as_root to the prefix of a command that takes root; fails where there is none
     as_root=()
@@ -191,7 +194,7 @@ digest() { # digest FILE...: 12 hex digits of the files and of the interpreter t
     } | sha256sum | cut -c1-12
 }
 
-virtual_environment() { # virtual_environment WORD...: the step; words are groups of pyproject.toml, and `tpm`
+virtual_environment() { # virtual_environment WORD...: the step; words are groups and extras of pyproject.toml, and `tpm`
     local stamp=.venv/stamp made='' had='' state want word arguments
     state="$(digest uv.lock pyproject.toml provisioning/lib.sh provisioning/uv.txt) $PWD"
     [[ ! -r $stamp ]] || { read -r made && read -r had; } <"$stamp" || true
@@ -204,7 +207,12 @@ virtual_environment() { # virtual_environment WORD...: the step; words are group
     arguments=(sync --frozen)
     [[ " $want " == *" tpm "* ]] || arguments+=(--no-install-package tpm2-pytss)
     for word in $want; do
-        [[ $word == tpm ]] || arguments+=(--group "$word")
+        case $word in
+        tpm) ;;
+        provider | registrar) arguments+=(--extra "$word") ;;
+        test) arguments+=(--all-extras --group test) ;;
+        *) arguments+=(--group "$word") ;;
+        esac
     done
     rm -f "$stamp"
     step "Python packages" "PyPI" env -u VIRTUAL_ENV UV_PROJECT_ENVIRONMENT=.venv "$uv" "${arguments[@]}"

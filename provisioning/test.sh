@@ -11,7 +11,8 @@ cd "$(dirname "$0")/.."
 steps=6
 source provisioning/lib.sh
 
-debian_packages '' "${base_packages[@]}" "${tpm_packages[@]}" "${swtpm_packages[@]}" shellcheck
+debian_packages '' "${base_packages[@]}" "${tpm_packages[@]}" "${swtpm_packages[@]}" \
+    "${browser_packages[@]}" "${mariadb_packages[@]}" shellcheck
 find_python
 step "Installer uv" "PyPI" get_uv
 virtual_environment tpm test

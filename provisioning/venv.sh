@@ -2,10 +2,10 @@
 # Make .venv from uv.lock, with the command .venv/bin/gateway, and install the Debian packages that it needs.
 # Quick and harmless when everything is there.
 #
-#   provisioning/venv.sh [--software-root] [GROUP...]
+#   provisioning/venv.sh [--software-root] [PART...]
 #
-# GROUP is a dependency group of pyproject.toml, `try` or `test`. --software-root leaves out everything that a
-# TPM needs.
+# PART is `provider`, what the provider's desk needs, `registrar`, what the registrar needs, or a dependency group
+# of pyproject.toml, `try` or `test`. --software-root leaves out everything that a TPM needs.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -21,8 +21,12 @@ for argument in "$@"; do
         packages=("${base_packages[@]}")
         tpm=()
         ;;
-    try | test) groups+=("$argument") ;;
-    *) stop 2 "\"$argument\" is not an argument of venv.sh: use --software-root, and the groups try and test." ;;
+    provider | registrar | try | test) groups+=("$argument") ;;
+    -h | --help)
+        sed -n '2,/^set/{/^#/!d;s/^# \{0,1\}//;p}' "$0"
+        exit 0
+        ;;
+    *) stop 2 "\"$argument\" is not an argument of venv.sh: use --software-root, provider, registrar, try and test." ;;
     esac
 done
 
