@@ -74,6 +74,7 @@ async def put_year(bucket: Bucket, folder: Path) -> Year:
         names.descriptor(stream),
     )
     body = grant_body(grant)
+    assert card.xwing_key is not None  # of a provider's card
     await put(GrantObject(stream, body, seal_k0(k_0, card.xwing_key, body)), names.grant(stream, grant.id))
     calendar = Calendar(LAYOUT.unit_ms, START)
     previous, begin = None, START

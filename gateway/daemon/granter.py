@@ -165,6 +165,7 @@ class Granter:
         """The ledger's record of a grant, with its first key; the signed object; the audit entry."""
         k_0 = await self._root.random(KEY_BYTES)
         body = grant_body(grant)
+        assert card.xwing_key is not None  # of a provider's card
         data = await sign(self._root, GrantObject(grant.stream, body, seal_k0(k_0, card.xwing_key, body)))
         key = self._rings[grant.stream].vault.seal(k_0, b"grant/" + grant.id)
         priced = None if tariff is None else tariff_body(tariff)

@@ -231,6 +231,7 @@ class Home:
             k_min=k_min,
         )
         k_0, body = secrets.token_bytes(32), grant_body(grant)
+        assert card.xwing_key is not None
         sealed = GrantObject(self.id, body, seal_k0(k_0, card.xwing_key, body))
         self.objects[names.grant(self.id, grant.id)] = self.signer.sign(sealed)
         self._k_0[grant.id] = k_0

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from gateway.errors import Refused
 from gateway.wire import names
 from gateway.wire.kinds import class_at
-from tests.wire.samples import EXAMPLES
+from tests.wire.samples import EXAMPLES, SENT
 
 STREAM, GRANT = bytes(range(16)), bytes(range(16, 32))
 PREFIX = "v1/000102030405060708090a0b0c0d0e0f/"
@@ -97,7 +97,7 @@ def test_what_lies_where() -> None:
     ]
     assert [class_at(key).TYPE for _, key in places] == [type_string for type_string, _ in places]
     assert len({key for _, key in places}) == len(places)
-    assert {kind.TYPE for kind in EXAMPLES} - {t for t, _ in places} == {"gw1/card"}  # sent, not stored
+    assert {kind.TYPE for kind in EXAMPLES} - {t for t, _ in places} == SENT
     for key in ("", PREFIX, PREFIX + "other.cose", PREFIX + "year/2026.cose", FOLDER, FOLDER + "year/x.cose"):
         with pytest.raises(Refused, match="a name that version 1 does not have"):
             class_at(key)
