@@ -15,6 +15,7 @@ two keys of PROTOCOL.md do that. A list found to be out of order is refused.
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import threading
 from base64 import b64encode
@@ -27,12 +28,29 @@ from typing import TYPE_CHECKING, Any, TypedDict, TypeVar
 
 from botocore.exceptions import ClientError
 
-from gateway.errors import GatewayError, KeyTaken, NotFound, Refused, StoreUnavailable
-from gateway.store.bucket import check_key, check_size, is_key
+from gateway.errors import (
+    GatewayError,
+    KeyTaken,
+    NotFound,
+    Refused,
+    StoreDenied,
+    StoreUnavailable,
+    Unavailable,
+)
+from gateway.store.bucket import check_key, check_size, deadline_s, is_key
 from gateway.store.calls import Calls, moved
+from gateway.store.credentials import Credentials, CredentialsSource
 from gateway.store.location import Location
-from gateway.store.s3_errors import code_of, explain, is_denied, lacking, status_of
-from gateway.store.s3_get import Page, PlainGets
+from gateway.store.s3_errors import (
+    KeysRefused,
+    RightLacks,
+    code_of,
+    explain,
+    is_denied,
+    lacking,
+    status_of,
+)
+from gateway.store.s3_get import Keys, Page, PlainGets
 from gateway.store.s3_trust import authorities
 from gateway.store.s3_wire import make_breakable
 
@@ -68,7 +86,10 @@ class S3Bucket:
         self._calls = Calls(_AT_ONCE, self._where)
         self._made = threading.Lock()
         self._client_or_none: S3Client | None = None
-        self._plain = PlainGets.of(location, (_CONNECT_S, _READ_S), _AT_ONCE)
+        self._keys: Keys | None = None  # those that the location's source gave last
+        self._settled: Credentials | None = None  # those of it that a denial is not the fault of
+        self._sign = None if location.credentials is None else self._present
+        self._plain = PlainGets.of(location, (_CONNECT_S, _READ_S), _AT_ONCE, self._sign)
         self._conditional: bool | None = None  # whether the server minds If-None-Match; None: not known yet
 
     async def put(self, key: str, data: bytes, *, replace: bool = False) -> None:
@@ -112,6 +133,51 @@ class S3Bucket:
         return f"the store {self._location.url} at {self._location.endpoint or 'the default endpoint'}"
 
     async def _run(self, call: Callable[[], T], what: str, size: int = 0) -> T:
+        """Make `call` on a thread, signed with the credentials that the location's source, if it has one,
+        gives now. Where the store refuses them, the source is asked for others, and `call` made again, once.
+        """
+        source = self._location.credentials
+        if source is None:
+            return await self._call(call, what, size)
+        used = await self._ask(source)
+        try:
+            return await self._call(call, what, size)
+        except KeysRefused as error:
+            if isinstance(error, RightLacks) and used == self._settled:
+                raise
+            try:
+                others = await self._ask(source, refused=used)
+            except StoreUnavailable as none:
+                raise StoreDenied(f"{error}; {none}") from None
+            if others == used:
+                self._settled = used
+                raise
+        try:
+            return await self._call(call, what, size)
+        except RightLacks:
+            self._settled = others
+            raise
+
+    async def _ask(self, source: CredentialsSource, refused: Credentials | None = None) -> Credentials:
+        """Sign from now on with what the source gives; StoreUnavailable where it has nothing to give."""
+        try:
+            async with asyncio.timeout(deadline_s(0)):
+                given = await source.present(refused)
+        except TimeoutError:
+            raise StoreUnavailable(
+                f"{self._where} cannot be used now: its credentials were not there in {deadline_s(0):.0f} s"
+            ) from None
+        except Unavailable as error:
+            raise StoreUnavailable(f"{self._where} cannot be used now: {error}") from None
+        self._keys = Keys.of(given)
+        return given
+
+    def _present(self) -> Keys:
+        """The keys to sign a request with, where the location has a source of them."""
+        assert self._keys is not None  # it was asked before the first call
+        return self._keys
+
+    async def _call(self, call: Callable[[], T], what: str, size: int) -> T:
         """Make `call` on a thread, and turn boto3's errors into this project's."""
 
         def work() -> T:
@@ -132,12 +198,13 @@ class S3Bucket:
                 from botocore.config import Config  # noqa: PLC0415 - most reads do without it
 
                 place = self._location
-                self._client_or_none = client = _session().client(
+                self._client_or_none = client = _session(self._sign).client(
                     "s3",
                     endpoint_url=place.endpoint,
                     region_name=place.region,
                     aws_access_key_id=place.access_key,
                     aws_secret_access_key=place.secret_key,
+                    aws_session_token=place.session_token,
                     verify=authorities(place),
                     config=Config(
                         connect_timeout=_CONNECT_S,
@@ -298,15 +365,33 @@ class S3Bucket:
             )
 
 
-def _session() -> Session:
-    """A session of boto3 that finds credentials in its environment and files alone. What it would ask the
-    network for, at an address that only a cloud's machines have, someone else may answer in a home."""
+def _session(present: Callable[[], Keys] | None = None) -> Session:
+    """A session of boto3 that signs with the keys that `present` gives, or else with those that it finds in
+    its environment and files alone. What it would ask the network for, at an address that only a cloud's
+    machines have, someone else may answer in a home."""
     from boto3.session import Session  # noqa: PLC0415 - most reads do without it
+    from botocore.credentials import CredentialProvider, Credentials  # noqa: PLC0415
     from botocore.session import get_session  # noqa: PLC0415
 
+    class Given(Credentials):
+        """Keys that may be others for each request that botocore signs."""
+
+        def get_frozen_credentials(self) -> Any:
+            assert present is not None
+            return present()
+
+    class Givens(CredentialProvider):
+        METHOD = CANONICAL_NAME = "given"
+
+        def load(self) -> Given:
+            return Given("given", "given", method=self.METHOD)
+
     found = get_session()
+    resolver = found.get_component("credential_provider")
     for provider in ("container-role", "iam-role"):
-        found.get_component("credential_provider").remove(provider)
+        resolver.remove(provider)
+    if present is not None:
+        resolver.providers.insert(0, Givens())
     return Session(botocore_session=found)
 
 
