@@ -10,11 +10,14 @@ from pydantic import Field, ValidationInfo, field_validator
 from gateway.config.credential import read_credential
 from gateway.config.section import FilePath, Section, from_the_file
 from gateway.errors import UsageError
+from gateway.store.credentials import CredentialsSource
 from gateway.store.location import Addressing, Checksums, Location
 
 _KEYS = ("access_key_id", "secret_access_key")
 _FORM = 'two lines, "access_key_id=..." and "secret_access_key=..."'
 DEFAULT = "s3"
+FROM_REGISTRAR = "registrar"
+"""In place of a credential's name: they come from the registrar at which the gateway is registered."""
 
 
 class StoreSection(Section):
@@ -80,15 +83,20 @@ def _checked(parse: Callable[[], Location]) -> Location:
         raise ValueError(str(error)) from None
 
 
-def location(store: StoreSection) -> Location:
+def location(store: StoreSection, registrar: CredentialsSource | None = None) -> Location:
     """The store with its credentials: those that [store] names, or else the systemd credential "s3"; without
-    either, boto3 looks for them in its own places.
+    either, boto3 looks for them in its own places. With "registrar" they come from that source.
 
     UsageError when a file is missing or malformed, and when that of the credentials is open to every user;
     the error never shows a line of it.
     """
+    if store.credentials == FROM_REGISTRAR:
+        return _place(store, {}, registrar)
     found = read_credential(store.credentials, DEFAULT, "the store's credentials", key="[store] credentials")
-    values = {} if found is None else _parse(*found)
+    return _place(store, {} if found is None else _parse(*found), None)
+
+
+def _place(store: StoreSection, values: dict[str, str], source: CredentialsSource | None) -> Location:
     return Location.parse(
         store.url,
         store.endpoint,
@@ -99,6 +107,7 @@ def location(store: StoreSection) -> Location:
         addressing=store.addressing,
         ca=store.ca,
         proxy=store.proxy,
+        credentials=source,
     )
 
 

@@ -33,6 +33,7 @@ from typing import Any
 
 from aiohttp import web
 
+from gateway.chain.window import spell_ms
 from gateway.control.documents import (
     AcceptAnswer,
     AcceptRequest,
@@ -52,7 +53,6 @@ from gateway.control.documents import (
     StrangerStatus,
     VerifiedStatus,
 )
-from gateway.chain.window import spell_ms
 from gateway.daemon.granter import Granter
 from gateway.daemon.grants import AnyGrant, GrantBook, ServedGrant
 from gateway.daemon.issuer import Issuer
@@ -182,7 +182,9 @@ class Control:
         streams = {stream.id: stream for stream in await self._ledger.streams()}
         found = await self._registration.requests()
         return _answers(
-            _request_status(one, streams[one.request.stream]) for one in found if one.request.stream in streams
+            _request_status(one, streams[one.request.stream])
+            for one in found
+            if one.request.stream in streams
         )
 
     async def _post_request(self, request: web.Request) -> web.Response:

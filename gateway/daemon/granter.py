@@ -164,11 +164,7 @@ class Granter:
         made = [one for stream in await self._ledger.streams() for one in await self._grants.of(stream)]
         kids = {one.grant.provider for one in made}
         names_of = {one.record.provider_name for one in made}
-        return [
-            Stranger(card, card.name in names_of)
-            for card in cards
-            if card.kid not in kids
-        ]
+        return [Stranger(card, card.name in names_of) for card in cards if card.kid not in kids]
 
     async def _sealed(
         self, card: Card, grant: Grant, tariff: Tariff | None

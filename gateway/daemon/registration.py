@@ -1,10 +1,10 @@
-"""The gateway's registration at a registrar, step by step as in the paper's Figure 3, and what follows from it:
-its certificate, its storage credentials, and whose cards the registrar vouches for.
+"""The gateway's registration at a registrar, step by step as in the paper's Figure 3, and what follows from
+it: its certificate, its storage credentials, and whose cards the registrar vouches for.
 
 What is kept lies in `registration.json` of the state folder: where, as whom, the registrar's card, which is
 pinned from then on, and the certificate. A password is used and forgotten, and storage credentials stay in
-memory: they last for hours only. While the registrar does not answer, the gateway reads and seals as ever, and
-sends as long as its credentials last; afterwards what is sealed waits in the ledger.
+memory: they last for hours only. While the registrar does not answer, the gateway reads and seals as ever,
+and sends as long as its credentials last; afterwards what is sealed waits in the ledger.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from pathlib import Path
 from gateway.chain.layout import DAY_MS
 from gateway.control.documents import RegistrationOrder, RegistrationStatus
 from gateway.daemon.found import descriptor_of
-from gateway.errors import GatewayError, Refused, TrustError, Unavailable, UsageError
+from gateway.errors import GatewayError, Refused, Unavailable, UsageError
 from gateway.host.clock import Clock, unix_ms
 from gateway.host.fault_log import FaultLog
 from gateway.host.files import write_durably
@@ -149,8 +149,8 @@ class Registration:
         """Register with a user's name and password. A registration that was cut off is begun again and gives
         the same result; nothing is kept before the registrar has confirmed.
 
-        UsageError where the registrar is another than the one that the household has seen; the registrar's own
-        errors; TrustError while the TPM does not answer.
+        UsageError where the registrar is another than the one that the household has seen; the registrar's
+        own errors; TrustError while the TPM does not answer.
         """
         self._check_clock()
         ca = None if order.ca is None else Path(order.ca)
@@ -158,8 +158,8 @@ class Registration:
             status, registrar = await client.status()
             if registrar.kid.hex() != order.registrar_kid:
                 raise UsageError(
-                    f"the registrar at {order.url} has another key, {registrar.kid.hex()}, than the one that was"
-                    f" confirmed, {order.registrar_kid}: nothing was sent to it"
+                    f"the registrar at {order.url} has another key, {registrar.kid.hex()}, than the one that"
+                    f" was confirmed, {order.registrar_kid}: nothing was sent to it"
                 )
             if self._root.assurance == "software" and not status.software_roots:
                 raise UsageError(
@@ -172,7 +172,9 @@ class Registration:
                 login = Login(self._kid, read_nonce(challenge.nonce), registrar.kid, unix_ms(self._clock))
                 answer = await self._sign(login)
             else:
-                raise Refused(f"{registrar.name} did not challenge this gateway's TPM: nothing was registered")
+                raise Refused(
+                    f"{registrar.name} did not challenge this gateway's TPM: nothing was registered"
+                )
             nonce = await client.respond(challenge.id, answer)
             descriptors, streams = await self._descriptors()
             confirmation = Confirmation(
@@ -193,7 +195,9 @@ class Registration:
         )
         await self._keep(kept)
         await self._ledger.audit(
-            AuditEntry(unix_ms(self._clock), "registration", f"registered at {registrar.name} as {order.user}")
+            AuditEntry(
+                unix_ms(self._clock), "registration", f"registered at {registrar.name} as {order.user}"
+            )
         )
         self._credentials, self._failures, self._next_try, self._tell_at = None, 0, 0, 0
         self._registered.set()

@@ -95,9 +95,7 @@ class Daemon:
                     task.cancel()
                 self._notifier.notify("STOPPING=1")
 
-    async def _session(
-        self, root: Root, ledger: Ledger, bucket: Bucket, registration: Registration
-    ) -> None:
+    async def _session(self, root: Root, ledger: Ledger, bucket: Bucket, registration: Registration) -> None:
         session = Session(self._config, self._clock, root, ledger, bucket, registration, self._regained)
         await session.open()
         self._regained = None

@@ -82,7 +82,9 @@ class Session:
         ciphertexts = Ciphertexts(ledger, bucket, clock, root.public_key)
         self._doubts = doubts = Doubts(ledger, clock)
         self._issuer = Issuer(ledger, root, self._rings, grants, ciphertexts, doubts)
-        self.granter = Granter(ledger, root, clock, self._rings, grants, self._issuer, doubts, registration.verified_by)
+        self.granter = Granter(
+            ledger, root, clock, self._rings, grants, self._issuer, doubts, registration.verified_by
+        )
         self._rollback = RollbackCheck(ledger, bucket, clock, root)
         self.publisher = Publisher(ledger, bucket, clock, self._rollback)
         self.readback = ReadBack(ledger, bucket, clock, self._rollback, self.publisher)
