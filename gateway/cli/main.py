@@ -29,6 +29,7 @@ COMMANDS = {
     "doctor": ("gateway.cli.doctor", "Check every part, and say what to do."),
     "meters": ("gateway.cli.meters.group", "List, find and read meters."),
     "grant": ("gateway.cli.grant", "Decide what a provider may open."),
+    "register": ("gateway.cli.register", "Register this gateway at a registrar."),
     "card": ("gateway.cli.card", "Show a provider's card and its fingerprint."),
     "tariff": ("gateway.cli.tariff", "Show how a tariff file is read."),
     "ledger": ("gateway.cli.ledger", "Confirm a ledger that was restored."),
