@@ -328,7 +328,7 @@ def _sentences(consent: ConsentStatus) -> list[str]:
     return [*consent.provider, *pooled]
 
 
-@command.command(epilog=examples("gateway grant requests", "gateway grant new --request 3f2a9c --dry-run"))
+@command.command(epilog=examples("gateway grant requests", "gateway grant requests --json"))
 @config_option
 @json_option
 def requests(config: Config, as_json: bool) -> None:
