@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import socket
-import sys
 from pathlib import Path
 
 import click
 
 from gateway.cli.config import config_option
+from gateway.cli.first_contact import compare, password_of, registrar_card
 from gateway.cli.output import echo, examples, json_option, local_time, print_json, printable
 from gateway.config import Config
 from gateway.control.client import ControlClient
 from gateway.control.documents import RegistrationOrder, RegistrationStatus
-from gateway.errors import NotGranted, UsageError
-from gateway.registry.client import RegistrarClient
-from gateway.wire.card import Card, read_fingerprint
 
 
 @click.command(
@@ -60,12 +57,12 @@ def command(
 
     A registration that was interrupted is simply made again.
     """
-    card = asyncio.run(_card(url, ca))
-    _compare(card, url, fingerprint, as_json)
+    card = asyncio.run(registrar_card(url, ca))
+    compare(card, url, fingerprint, as_json)
     order = RegistrationOrder(
         url=url,
         user=user,
-        password=_password(user),
+        password=password_of(user),
         registrar_kid=card.kid.hex(),
         name=name,
         ca=None if ca is None else str(ca.absolute()),
@@ -96,35 +93,3 @@ def show(status: RegistrationStatus) -> None:
 def root(status: RegistrationStatus) -> str:
     """Where the root is, by the registrar's certificate."""
     return "a TPM, as the registrar has seen" if status.assurance == "tpm" else "SOFTWARE"
-
-
-async def _card(url: str, ca: Path | None) -> Card:
-    async with RegistrarClient(url, ca) as client:
-        return (await client.status())[1]
-
-
-def _compare(card: Card, url: str, fingerprint: str | None, as_json: bool) -> None:
-    """Have the household compare the registrar's fingerprint; NotGranted where nobody can."""
-    if fingerprint is not None:
-        if read_fingerprint(fingerprint) != card.fingerprint:
-            raise UsageError(
-                f"the registrar at {url} has the fingerprint {card.fingerprint}, and not the one that you"
-                " were told: nothing was sent to it"
-            )
-        return
-    click.echo(printable(f"The registrar is {card.name}, with the fingerprint {card.fingerprint}"), err=True)
-    question = "Is this the fingerprint that its operator told you?"
-    if as_json or not sys.stdin.isatty() or not click.confirm(question, err=True):
-        raise NotGranted(
-            "not registered: compare the fingerprint with the one that the registrar's operator told you, and"
-            " register with --fingerprint"
-        )
-
-
-def _password(user: str) -> str:
-    if sys.stdin.isatty():
-        return str(click.prompt(f"Password of {user} at the registrar", hide_input=True, err=True))
-    password = sys.stdin.readline().rstrip("\r\n")
-    if not password:
-        raise UsageError("standard input has no password: give it there, in one line")
-    return password

@@ -10,10 +10,13 @@ from gateway.cli.provider.examples import BILL, NEW, RAW, READ, VERIFY
 
 _COMMANDS = {
     "bill": ("gateway.cli.provider.bill:bill", "Make the bills that were granted to you."),
+    "login": ("gateway.cli.provider.registered:login", "Register at a registrar."),
     "load": ("gateway.cli.provider.load:load", "Open the loads of a set of homes."),
     "new": ("gateway.cli.provider.new", "Make a provider's identity, in a new folder DIR."),
     "raw": ("gateway.cli.provider.bill:raw", "Open every unit that was granted to you."),
     "read": ("gateway.cli.provider.read", "Open the sums that were granted to you."),
+    "request": ("gateway.cli.provider.registered:request", "Ask households for a grant."),
+    "requests": ("gateway.cli.provider.registered:requests", "Show what became of your requests."),
     "share": ("gateway.cli.provider.share:share", "Sum the shares of a load, for the centre."),
     "verify": ("gateway.cli.provider.verify", "Check all of a stream."),
 }
