@@ -1,5 +1,5 @@
-"""A provider's membership of a registrar: registered once, by the steps of the paper's Figure 3, and kept beside
-its key in `registrar.json`. With it the provider asks who granted it what, and for new grants.
+"""A provider's membership of a registrar: registered once, by the steps of the paper's Figure 3, and kept
+beside its key in `registrar.json`. With it the provider asks who granted it what, and for new grants.
 
 The file has the registrar's address and its card, which is pinned, and the provider's certificate; no secret.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -58,7 +59,7 @@ def open_membership(folder: Path) -> Membership:
         document = json.loads(path.read_bytes())
     except FileNotFoundError:
         raise UsageError(
-            f"{folder} is not registered at a registrar: gateway provider login URL --key {folder} --user NAME"
+            f"{folder} is not registered at a registrar: gateway provider login URL --key {folder} --user YOU"
         ) from None
     except OSError as error:
         raise UsageError(f"{path} cannot be read: {error.strerror}") from None
@@ -93,8 +94,8 @@ async def join(
     now_ms: int,
 ) -> Membership:
     """Register the card in `folder` at a registrar, in the order of Figure 3, and keep what it certifies. One
-    that was cut off is begun again. UsageError where the registrar has another key than `registrar_kid`, the one
-    that a person has compared; the registrar's own errors."""
+    that was cut off is begun again. UsageError where the registrar has another key than `registrar_kid`, the
+    one that a person has compared; the registrar's own errors."""
     card_path = folder / CARD_FILE
     try:
         card = card_path.read_bytes()
@@ -115,7 +116,13 @@ async def join(
     found = read_certificate(certified, registrar, now_ms, "the provider's certificate")
     if found.holder.kid != identity.kid:
         raise Refused("the provider's certificate is another's")
-    made = Membership(url, None if ca is None else str(ca.absolute()), user, registrar, certified.certificate)
+    made = Membership(
+        url,
+        None if ca is None else os.path.abspath(ca),
+        user,
+        registrar,
+        certified.certificate,  # noqa: PTH100
+    )
     document = {
         "version": _VERSION,
         "url": url,
@@ -145,8 +152,8 @@ async def session(membership: Membership, identity: Identity, now_ms: int) -> As
 
 
 async def catalogue(client: RegistrarClient, **query: str) -> AsyncIterator[CatalogueStream]:
-    """All streams of the registrar's catalogue that answer the query, page by page: region, tariff_zone, lane,
-    granted, covers_from_ms, covers_until_ms."""
+    """All streams of the registrar's catalogue that answer the query, page by page: region, tariff_zone,
+    lane, granted, covers_from_ms, covers_until_ms."""
     after: str | None = ""
     while after is not None:
         more = {"after": after} if after else {}
