@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import json
-import os
 import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -116,13 +115,7 @@ async def join(
     found = read_certificate(certified, registrar, now_ms, "the provider's certificate")
     if found.holder.kid != identity.kid:
         raise Refused("the provider's certificate is another's")
-    made = Membership(
-        url,
-        None if ca is None else os.path.abspath(ca),
-        user,
-        registrar,
-        certified.certificate,  # noqa: PTH100
-    )
+    made = Membership(url, None if ca is None else str(ca), user, registrar, certified.certificate)
     document = {
         "version": _VERSION,
         "url": url,

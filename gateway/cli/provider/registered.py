@@ -46,7 +46,7 @@ def login(url: str, folder: Path, user: str, ca: Path | None, fingerprint: str |
             folder,
             identity,
             url=url,
-            ca=ca,
+            ca=None if ca is None else ca.absolute(),
             user=user,
             password=password_of(user),
             registrar_kid=card.kid,
@@ -168,14 +168,7 @@ def _show(identity: Identity, answers: Sequence[GrantRequestAnswer], as_json: bo
         )
         return
     rows = [
-        [
-            answer.id[:8],
-            wanted.stream.hex(),
-            wanted.kind,
-            ", ".join(wanted.lanes),
-            answer.state,
-            wanted.purpose,
-        ]
-        for answer, wanted in read
+        [answer.id[:8], one.stream.hex(), one.kind, ", ".join(one.lanes), answer.state, one.purpose]
+        for answer, one in read
     ]
     print_table(["request", "stream", "kind", "lanes", "state", "purpose"], rows)
