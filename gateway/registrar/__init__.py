@@ -1,4 +1,10 @@
 """The registrar, the paper's trusted third party.
 
-- `summing`   the summing service of loads
+- `attestation`   checks a TPM's evidence; the challenge that it alone can answer
+- `summing`       the summing service of loads
 """
+
+import os
+
+# Set before anything loads tpm2-tss: it would log whatever a stranger sends that is no TPM structure.
+os.environ["TSS2_LOG"] = "all+NONE"

@@ -6,6 +6,7 @@ its parts are read: they live in its memory.
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any
 
 from tpm2_pytss import (
@@ -45,6 +46,7 @@ COUNTER_BYTES = 8
 NEEDED_COMMANDS = (
     *("StartAuthSession", "FlushContext", "CreatePrimary", "EvictControl", "ReadPublic", "Create", "Load"),
     *("HMAC", "Sign", "GetRandom", "NV_DefineSpace", "NV_ReadPublic", "NV_Increment", "NV_Read"),
+    *("Certify", "PolicySecret", "ActivateCredential"),
 )
 
 # NODA, and NO_DA below: wrong passwords elsewhere, or power cuts, must never lock these out.
@@ -105,6 +107,9 @@ class Context:
 
     def owner_has_password(self) -> bool:
         return bool(self.ask(TPM2_PT.PERMANENT) & int(TPMA_PERMANENT.OWNERAUTHSET))
+
+    def endorsement_has_password(self) -> bool:
+        return bool(self.ask(TPM2_PT.PERMANENT) & int(TPMA_PERMANENT.ENDORSEMENTAUTHSET))
 
     def in_lockout(self) -> bool:
         return bool(self.ask(TPM2_PT.PERMANENT) & int(TPMA_PERMANENT.INLOCKOUT))
@@ -235,3 +240,16 @@ def signing_template() -> Any:
     return TPM2B_PUBLIC.parse(
         "ecc256:ecdsa-sha256:null", objectAttributes=_MADE_INSIDE | TPMA_OBJECT.SIGN_ENCRYPT
     )
+
+
+def attestation_template() -> Any:
+    """The template of an ES256 key that signs only what its TPM says of itself. The TPM makes the same key
+    from it each time; `unique` sets it apart from keys that others make by the same template."""
+    template = TPM2B_PUBLIC.parse(
+        "ecc256:ecdsa-sha256:null",
+        objectAttributes=_MADE_INSIDE | TPMA_OBJECT.SIGN_ENCRYPT | TPMA_OBJECT.RESTRICTED,
+    )
+    unique = template.publicArea.unique
+    unique.ecc.x = hashlib.sha256(b"gw1/attestation").digest()
+    unique.ecc.y = bytes(32)
+    return template
