@@ -92,8 +92,8 @@ class Cards:
         return row.signed
 
     async def renew(self, kid: bytes) -> bytes:
-        """A new certificate for the same card and the present streams. The present one stays while its streams
-        are the same and more than half of its validity is left."""
+        """A new certificate for the same card and the present streams. The present one stays while its
+        streams are the same and more than half of its validity is left."""
         async with self._database.writing() as connection:
             holder = (await connection.execute(select(holders).where(holders.c.kid == kid))).one_or_none()
             if holder is None:

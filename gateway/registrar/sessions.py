@@ -64,8 +64,8 @@ class Sessions:
 
     async def begin(self, signed_login: bytes, address: str) -> tuple[str, int]:
         """A session's token, and until when it holds (Unix ms), for a signed gw1/login over one of this
-        registrar's nonces. Refused, and recorded, where the key is unknown, its certificate has expired or was
-        revoked, or the nonce is not good."""
+        registrar's nonces. Refused, and recorded, where the key is unknown, its certificate has expired or
+        was revoked, or the nonce is not good."""
         kid = cose.payload_unchecked(signed_login, "the login")[0]
         now_ms = unix_ms(self._clock)
         async with self._access.attempt("login", address, kid.hex()) as attempt:
