@@ -1,4 +1,5 @@
 """The registrar, the paper's trusted third party.
 
+- `storage`   storage credentials scoped to prefixes: policies and sessions
 - `summing`   the summing service of loads
 """
