@@ -1,6 +1,7 @@
 """The registrar, the paper's trusted third party.
 
 - `attestation`   checks a TPM's evidence; the challenge that it alone can answer
+- `storage`       storage credentials scoped to prefixes: policies and sessions
 - `summing`       the summing service of loads
 """
 

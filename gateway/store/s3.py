@@ -51,11 +51,11 @@ from gateway.store.s3_errors import (
     status_of,
 )
 from gateway.store.s3_get import Keys, Page, PlainGets
+from gateway.store.s3_session import session
 from gateway.store.s3_trust import authorities
 from gateway.store.s3_wire import make_breakable
 
 if TYPE_CHECKING:
-    from boto3.session import Session
     from types_boto3_s3.client import S3Client
 
 _AT_ONCE = 8
@@ -198,7 +198,7 @@ class S3Bucket:
                 from botocore.config import Config  # noqa: PLC0415 - most reads do without it
 
                 place = self._location
-                self._client_or_none = client = _session(self._sign).client(
+                self._client_or_none = client = session(self._sign).client(
                     "s3",
                     endpoint_url=place.endpoint,
                     region_name=place.region,
@@ -363,36 +363,6 @@ class S3Bucket:
             raise StoreUnavailable(
                 f"{self._where} cannot be used now: something that is not an S3 server answers for it"
             )
-
-
-def _session(present: Callable[[], Keys] | None = None) -> Session:
-    """A session of boto3 that signs with the keys that `present` gives, or else with those that it finds in
-    its environment and files alone. What it would ask the network for, at an address that only a cloud's
-    machines have, someone else may answer in a home."""
-    from boto3.session import Session  # noqa: PLC0415 - most reads do without it
-    from botocore.credentials import CredentialProvider, Credentials  # noqa: PLC0415
-    from botocore.session import get_session  # noqa: PLC0415
-
-    class Given(Credentials):
-        """Keys that may be others for each request that botocore signs."""
-
-        def get_frozen_credentials(self) -> Any:
-            assert present is not None
-            return present()
-
-    class Givens(CredentialProvider):
-        METHOD = CANONICAL_NAME = "given"
-
-        def load(self) -> Given:
-            return Given("given", "given", method=self.METHOD)
-
-    found = get_session()
-    resolver = found.get_component("credential_provider")
-    for provider in ("container-role", "iam-role"):
-        resolver.remove(provider)
-    if present is not None:
-        resolver.providers.insert(0, Givens())
-    return Session(botocore_session=found)
 
 
 def _unasked(**_: object) -> Any:

@@ -9,7 +9,7 @@ from contextlib import aclosing
 from gateway.chain.grant import ID_BYTES, Grant
 from gateway.errors import Refused
 from gateway.store.bucket import Bucket
-from gateway.stream.fetch import first_key, objects
+from gateway.stream.fetch import first_key, listed, objects
 from gateway.stream.reader import StreamReader
 from gateway.wire import names
 from gateway.wire.grant import GrantObject, Revocation, read_grant_body
@@ -36,13 +36,23 @@ def check_revocation(descriptor: Descriptor, key: str, data: bytes | None) -> Re
     return Revocation.read_at(key, data, descriptor.signing_key, descriptor.layout.unit_ms)
 
 
+def missing_grant(key: str) -> str:
+    """The sentence for a grant that was named and is not in the store."""
+    return f"{key} is missing: the store holds no such grant, and was expected to"
+
+
 def grant_id_in(name: str) -> bytes | None:
     """The id in a folder's name; None where the name is not one."""
     return bytes.fromhex(name) if re.fullmatch(f"[0-9a-f]{{{2 * ID_BYTES}}}", name) else None
 
 
 async def grant_ids(reader: StreamReader) -> AsyncGenerator[bytes, None]:
-    """The ids of all grants, from the folders below grant/, without listing what the folders hold."""
+    """The ids of the reader's grants, in order; of all, from the folders below grant/, without listing what
+    the folders hold."""
+    if reader.grants is not None:
+        for given in sorted(reader.grants):
+            yield given
+        return
     async with aclosing(_folders(reader.bucket, reader.descriptor.stream)) as folders:
         async for key, grant_id in folders:
             if grant_id is None:
@@ -68,9 +78,11 @@ async def _folders(bucket: Bucket, stream: bytes) -> AsyncGenerator[tuple[str, b
 
 
 async def grants(reader: StreamReader) -> AsyncGenerator[tuple[str, GrantObject, Grant], None]:
-    """(key, object, grant) of all grants, by id. Refused for an invalid one."""
+    """(key, object, grant) of the reader's grants, by id. Refused for an invalid one."""
     async with aclosing(objects(reader.bucket, _grant_keys(reader))) as found_objects:
         async for key, data in found_objects:
+            if data is None and reader.grants is not None:
+                raise Refused(missing_grant(key))
             found, grant = check_grant(reader.descriptor, key, data)
             yield key, found, grant
 
@@ -79,3 +91,15 @@ async def _grant_keys(reader: StreamReader) -> AsyncGenerator[str, None]:
     async with aclosing(grant_ids(reader)) as ids:
         async for grant_id in ids:
             yield names.grant(reader.descriptor.stream, grant_id)
+
+
+async def listed_grants(reader: StreamReader) -> AsyncGenerator[str, None]:
+    """The keys of all objects of the reader's grants, in order, whatever their form."""
+    prefix = names.grants(reader.descriptor.stream)
+    folders = [prefix]
+    if reader.grants is not None:
+        folders = [f"{prefix}{grant_id.hex()}/" for grant_id in sorted(reader.grants)]
+    for folder in folders:
+        async with aclosing(listed(reader.bucket, folder)) as keys:
+            async for key in keys:
+                yield key

@@ -5,7 +5,7 @@ An invalid object is Refused with a sentence that names it, and nothing is hande
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Collection, Sequence
 from contextlib import aclosing
 
 import numpy as np
@@ -27,31 +27,49 @@ _Part = tuple[int, int, FoundPage | None]  # units [first, end), and the page th
 
 
 class StreamReader:
-    """One stream, as far as its head. `open` makes a reader, `refresh` reads the head (again)."""
+    """One stream, as far as its head. `open` makes a reader, `refresh` reads the head (again).
 
-    def __init__(self, bucket: Bucket, descriptor: Descriptor, data: bytes, seen: Seen | None) -> None:
+    `grants` are the ids of the grants to look at, None for all that the store lists.
+    """
+
+    def __init__(
+        self,
+        bucket: Bucket,
+        descriptor: Descriptor,
+        data: bytes,
+        seen: Seen | None,
+        grants: Collection[bytes] | None = None,
+    ) -> None:
         self.bucket = bucket
         self.descriptor = descriptor
         self.descriptor_data = data
         self.head: Head | None = None
         self.seen = seen
+        self.grants = grants
         self._pages = Pages(bucket, descriptor)
 
     @classmethod
     async def open(
-        cls, bucket: Bucket, stream: bytes, signer: bytes, seen: Seen | None = None
+        cls,
+        bucket: Bucket,
+        stream: bytes,
+        signer: bytes,
+        seen: Seen | None = None,
+        grants: Collection[bytes] | None = None,
     ) -> StreamReader:
         """A reader with the descriptor read. `signer`, the kid of the registered signing key, pins it; `seen`
-        remembers the head between runs. NotFound where the store has nothing of the stream."""
+        remembers the head between runs. `grants` are the ids of the grants that are read: whose credentials
+        reach those alone cannot list the others. NotFound where the store has nothing of the stream."""
         key = names.descriptor(stream)
         data = await get(bucket, key)
         if data is None:
-            if await first_key(bucket, names.stream_prefix(stream)) is None:
+            listed = names.stream_prefix if grants is None else names.chunks
+            if await first_key(bucket, listed(stream)) is None:
                 raise NotFound(
                     f"the store holds no stream {stream.hex()}: check its id, and whether it is this store"
                 )
             raise Refused(f"{key} is missing, and the store holds other objects of the stream")
-        return cls(bucket, Descriptor.read_pinned(key, data, signer), data, seen)
+        return cls(bucket, Descriptor.read_pinned(key, data, signer), data, seen, grants)
 
     @property
     def days_end(self) -> int:

@@ -9,6 +9,8 @@ from gateway.errors import Refused
 
 Fold = Literal["new", "day", "month"]
 FOLDS: tuple[Fold, ...] = ("new", "day", "month")
+PROBE = "v1/doctor"
+"""Not of a stream: a few random bytes that `gateway doctor` puts, gets and lists."""
 _HEX = frozenset("0123456789abcdef")
 
 

@@ -32,7 +32,9 @@ from gateway.store.credentials import Credentials
 from gateway.store.location import Location
 
 BUCKET = "meters"
-ROLE = "arn:aws:iam::000000000000:role/gateways"
+ACCOUNT = "arn:aws:iam::000000000000:"
+ADMIN = "admin"
+ROLE = f"{ACCOUNT}role/gateways"
 """The role of sessions. MinIO knows no roles, and takes any."""
 
 _READY_S = 60
@@ -167,7 +169,7 @@ def seaweedfs(folder: Path) -> Iterator[S3Server]:
     ]
     identities.append(
         {
-            "name": "admin",
+            "name": ADMIN,
             "credentials": [{"accessKey": access_key, "secretKey": secret_key}],
             "actions": ["Admin", "Read", "Write", "List", "Tagging"],
         }
@@ -195,9 +197,14 @@ def seaweedfs(folder: Path) -> Iterator[S3Server]:
 
 def _sessions() -> dict[str, object]:
     """SeaweedFS's settings of its STS: one role, ROLE, that may do everything, so that a session may do what
-    its policy allows."""
+    its policy allows. Its administrator alone may assume it: whoever may do so without a policy may do all
+    that the role may, and SeaweedFS lets a session try."""
     everything = {"Effect": "Allow", "Action": ["s3:*"], "Resource": ["arn:aws:s3:::*"]}
-    trust = {"Effect": "Allow", "Principal": {"AWS": ["*"]}, "Action": ["sts:AssumeRole"]}
+    trust = {
+        "Effect": "Allow",
+        "Principal": {"AWS": [f"{ACCOUNT}user/{ADMIN}"]},
+        "Action": ["sts:AssumeRole"],
+    }
     return {
         "sts": {
             "tokenDuration": "1h",

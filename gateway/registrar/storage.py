@@ -1,0 +1,269 @@
+"""Storage credentials that reach what their holder may touch: policies, and the sessions that carry them.
+
+A policy is a document of IAM's policy language, of which this uses what Amazon S3, MinIO and SeaweedFS all
+support: Allow, patterns with `*` and `?`, and conditions on s3:prefix. What is not allowed is denied.
+
+A gateway may put and get objects below its streams' prefixes and list them. It may not delete, but it can
+replace an object of its own stream: in these policies a second put is as good as a first. A store that must
+keep every version wants versioning or object lock.
+
+A provider may read streams that granted it something, but for others' grants, whose ids it does not even see.
+So it must know its own grants' ids: `StreamReader.open(..., grants=ids)`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Collection, Iterator, Mapping
+from functools import partial
+from typing import Any
+
+from gateway.errors import GatewayError, StoreDenied, UsageError
+from gateway.store.calls import Calls
+from gateway.store.credentials import Credentials
+from gateway.store.location import Location
+from gateway.store.s3_errors import code_of, explain, is_denied
+from gateway.store.s3_session import session
+from gateway.store.s3_trust import authorities
+from gateway.store.s3_wire import make_breakable
+from gateway.wire import names
+
+MOST_POLICY = 2048
+"""Characters of a session's policy: "AssumeRole" in the AWS STS API reference. MinIO and SeaweedFS agree."""
+LEAST_S, MOST_S = 900, 43_200
+"""Seconds that a session may last, by the same page. No session can be ended before."""
+
+_AT_ONCE = 8
+_CONNECT_S, _READ_S = 3, 10
+_STREAM = "?" * 32  # the hex of any stream's id
+
+Policy = dict[str, Any]
+"""A document of IAM's policy language, as JSON's objects."""
+Granted = Mapping[bytes, Collection[bytes]]
+"""Streams, and of each the ids of the grants that somebody holds."""
+
+
+def gateway_policy(bucket: str, root_prefix: str, streams: Collection[bytes]) -> Policy:
+    """What a gateway may do with its streams, and with the one small object that `gateway doctor` puts.
+
+    `root_prefix` is what follows the bucket in the store's url: "" or "homes/north".
+    """
+    return _document(_gateway(bucket, _root(root_prefix), streams))
+
+
+def provider_policy(bucket: str, root_prefix: str, granted: Granted) -> Policy:
+    """What a provider may do with streams that granted it something; streams of which `granted` has no grant
+    are left out, and with none left this is a UsageError. `root_prefix` is as for `gateway_policy`."""
+    if not any(granted.values()):
+        raise UsageError("none of these streams granted anything: there is nothing to allow")
+    return _document(_provider(bucket, _root(root_prefix), granted))
+
+
+def bucket_policy(
+    bucket: str, root_prefix: str, gateways: Mapping[str, Collection[bytes]], providers: Mapping[str, Granted]
+) -> Policy:
+    """The same for a store without sessions: a policy of the bucket that names each gateway's and provider's
+    user by its ARN, such as "arn:aws:iam::123456789012:user/meter-17"."""
+    root = _root(root_prefix)
+    return _document(
+        {**statement, "Principal": {"AWS": [user]}}
+        for users in (
+            {user: _gateway(bucket, root, streams) for user, streams in gateways.items()},
+            {user: _provider(bucket, root, granted) for user, granted in providers.items()},
+        )
+        for user, statements in users.items()
+        for statement in statements
+    )
+
+
+def batches(granted: Granted, policy: Callable[[dict[bytes, list[bytes]]], Policy]) -> list[Granted]:
+    """The streams in parts whose `policy` fits in a session's: `partial(provider_policy, bucket, root)`, or
+    the same of `gateway_policy`. A stream of which somebody holds more grants than fit is in several parts,
+    each with some of its grants."""
+    parts: list[dict[bytes, list[bytes]]] = []
+
+    def fits(part: dict[bytes, list[bytes]]) -> bool:
+        return len(written(policy(part))) <= MOST_POLICY
+
+    for stream, ids in granted.items():
+        if parts and fits(parts[-1] | {stream: list(ids)}):
+            parts[-1][stream] = list(ids)
+            continue
+        parts.append({stream: []})
+        for grant in ids:
+            if parts[-1][stream] and not fits({stream: [*parts[-1][stream], grant]}):
+                parts.append({stream: []})
+            parts[-1][stream].append(grant)
+    return list(parts)
+
+
+def written(policy: Policy) -> str:
+    """A policy as it is sent: JSON without spaces."""
+    return json.dumps(policy, separators=(",", ":"))
+
+
+class SessionIssuer:
+    """Has the store's STS make sessions. `location` is the store, with the operator's keys; `role` the ARN of
+    a role that may do what the policies allow. MinIO has no roles, and takes any.
+
+    With a role that its own sessions may assume, any holder of one could shed its policy: `check` looks.
+    """
+
+    def __init__(self, location: Location, role: str) -> None:
+        self._location = location
+        self._role = role
+        self._where = f"the store's STS at {location.endpoint or 'the default endpoint'}"
+        self._calls = Calls(_AT_ONCE, self._where)
+
+    async def assume(self, policy: Policy, duration_s: int, name: str = "gateway") -> Credentials:
+        """Credentials for a session that may do what `policy` allows, for `duration_s` seconds. `name`, 2 to
+        64 letters, digits and -, is what the store's log calls the session.
+
+        UsageError for a policy or a duration that no STS takes; StoreUnavailable; StoreDenied where the store
+        has no STS, or does not let these keys assume the role.
+        """
+        text = written(policy)
+        if len(text) > MOST_POLICY:
+            raise UsageError(
+                f"the policy has {len(text)} characters, and a session's may have {MOST_POLICY}: name fewer"
+                " streams"
+            )
+        if not LEAST_S <= duration_s <= MOST_S:
+            raise UsageError(f"a session cannot last {duration_s} s: it lasts {LEAST_S} to {MOST_S} s")
+        own = self._location
+        keys = own.access_key, own.secret_key, own.session_token
+        return await self._calls.run(partial(self._assume, keys, name, duration_s, text), "assuming a role")
+
+    async def check(self) -> None:
+        """Make a session that may do nothing of use, and try to shed its policy; UsageError where that
+        works. The other errors are those of `assume`."""
+        given = await self.assume(gateway_policy("none", "", [bytes(16)]), LEAST_S)
+        keys = given.access_key, given.secret_key, given.session_token
+        try:
+            await self._calls.run(partial(self._assume, keys, "gateway", LEAST_S, None), "assuming a role")
+        except StoreDenied:
+            return
+        raise UsageError(
+            f"a session of the role {self._role} may assume the role again, and so do all that the role may:"
+            " let the role's trust policy name the registrar's own user alone"
+        )
+
+    async def aclose(self) -> None:
+        """Let the calls under way end."""
+        await self._calls.aclose()
+
+    def _assume(
+        self, keys: tuple[str | None, str | None, str | None], name: str, duration_s: int, policy: str | None
+    ) -> Credentials:
+        client = self._client(*keys)
+        try:
+            given = client.assume_role(
+                RoleArn=self._role,
+                RoleSessionName=name,
+                DurationSeconds=duration_s,
+                **({} if policy is None else {"Policy": policy}),
+            )["Credentials"]
+            return Credentials(
+                given["AccessKeyId"],
+                given["SecretAccessKey"],
+                given["SessionToken"],
+                round(given["Expiration"].timestamp() * 1000),
+            )
+        except Exception as error:  # what a hostile answer makes boto3 raise has no common base
+            raise self._explain(error) from None
+        finally:
+            client.close()
+
+    def _client(self, access_key: str | None, secret_key: str | None, token: str | None) -> Any:
+        from botocore.config import Config  # noqa: PLC0415 - it takes long to load
+
+        place = self._location
+        client = session().client(
+            "sts",
+            endpoint_url=place.endpoint,
+            region_name=place.region or "us-east-1",
+            aws_access_key_id=access_key,
+            aws_secret_access_key=secret_key,
+            aws_session_token=token,
+            verify=authorities(place),
+            config=Config(
+                connect_timeout=_CONNECT_S,
+                read_timeout=_READ_S,
+                retries={"mode": "standard"},
+                proxies={"http": place.proxy, "https": place.proxy} if place.proxy else None,
+            ),
+        )
+        make_breakable(client._endpoint.http_session)
+        return client
+
+    def _explain(self, error: Exception) -> GatewayError:
+        from botocore.exceptions import ClientError  # noqa: PLC0415
+
+        if isinstance(error, ClientError) and is_denied(error):
+            return StoreDenied(
+                f"{self._where} refuses: these keys may not assume the role {self._role}; set the role up,"
+                " with their user in its trust policy"
+            )
+        if isinstance(error, ClientError) and code_of(error) in _NO_STS:
+            return StoreDenied(
+                f"{self._where} does not serve AssumeRole ({code_of(error)}): turn its STS on, or give its"
+                " users a policy of the bucket, as `gateway registrar policy` writes it"
+            )
+        return explain(error, self._where)
+
+
+_NO_STS = frozenset({"NotImplemented", "MethodNotAllowed", "InvalidAction", "404", "405"})
+"""How servers of S3 alone answer; SeaweedFS without roles says AccessDenied."""
+
+
+def _document(statements: Iterator[Policy]) -> Policy:
+    return {"Version": "2012-10-17", "Statement": list(statements)}
+
+
+def _root(prefix: str) -> str:
+    return f"{prefix}/" if prefix else ""
+
+
+def _gateway(bucket: str, root: str, streams: Collection[bytes]) -> Iterator[Policy]:
+    below = [f"{root}{names.stream_prefix(stream)}*" for stream in streams] + [root + names.PROBE]
+    yield _objects(bucket, ["s3:GetObject", "s3:PutObject"], below)
+    yield _lists(bucket, below)
+
+
+def _provider(bucket: str, root: str, granted: Granted) -> Iterator[Policy]:
+    streams = [stream for stream, ids in granted.items() if ids]
+    if not streams:
+        return
+    grants = [f"{root}{names.grants(one)}{grant.hex()}/*" for one in streams for grant in granted[one]]
+    read = [
+        root + key
+        for stream in streams
+        # Of the keys below a stream, those of chunks and pages have a date with hyphens, and those of grants
+        # have hex digits and words only. A session's policy is short: one pattern instead of three.
+        for key in (names.descriptor(stream), names.head(stream), f"{names.stream_prefix(stream)}*-*")
+    ]
+    below = [f"{root}{names.stream_prefix(stream)}*" for stream in streams]
+    yield _objects(bucket, ["s3:GetObject"], read + grants)
+    # Lists of chunks and pages, and none that begins where those of grants do.
+    yield _lists(bucket, below, but=[f"{root}v1/{_STREAM}/", f"{root}v1/{_STREAM}/g*"])
+    yield _lists(bucket, grants)
+
+
+def _objects(bucket: str, actions: list[str], keys: list[str]) -> Policy:
+    return {
+        "Effect": "Allow",
+        "Action": actions,
+        "Resource": [f"arn:aws:s3:::{bucket}/{key}" for key in keys],
+    }
+
+
+def _lists(bucket: str, prefixes: list[str], but: list[str] | None = None) -> Policy:
+    condition: Policy = {"StringLike": {"s3:prefix": prefixes}}
+    if but is not None:
+        condition["StringNotLike"] = {"s3:prefix": but}
+    return {
+        "Effect": "Allow",
+        "Action": ["s3:ListBucket"],
+        "Resource": [f"arn:aws:s3:::{bucket}"],
+        "Condition": condition,
+    }
