@@ -118,6 +118,11 @@ class StoreSection(Section):
         description="the path of a file of mode 0600 with the lines access_key_id=... and "
         "secret_access_key=...",
     )
+    role: str = Field(
+        default="arn:aws:iam::000000000000:role/gateway",
+        pattern=r"^arn:[\w:/+=,.@-]{10,200}$",
+        description="the ARN of the role that the store's STS lets the registrar assume",
+    )
     credential_hours: float = Field(default=12, ge=0.25, le=12, description="a number of hours, 0.25 to 12")
 
     @field_validator("url")

@@ -127,3 +127,34 @@ requests = Table(
     CheckConstraint("state IN ('open', 'granted', 'declined')", name="state"),
 )
 """What providers ask of households: a signed gw1/request each."""
+
+coverage = Table(
+    "coverage",
+    metadata,
+    Column("stream", ForeignKey("streams.stream", ondelete="CASCADE"), primary_key=True),
+    Column("unit_ms", BigInteger, nullable=False),
+    Column("lanes", text(NAME_LENGTH), nullable=False),
+    Column("start_ms", BigInteger, nullable=False),
+    Column("sealed_until_ms", BigInteger),
+    Column("looked_ms", BigInteger, nullable=False, index=True),
+    Column("fault", text(SENTENCE_LENGTH)),
+)
+"""What the store has of each stream: since when, until when (None: no head yet), in which lanes (",lane,lane,"),
+when it was looked at, and what was wrong with it then."""
+
+grants = Table(
+    "grants",
+    metadata,
+    Column("stream", ForeignKey("streams.stream", ondelete="CASCADE"), primary_key=True),
+    Column("id", binary(16), primary_key=True),
+    Column("provider", binary(16), nullable=False, index=True),
+    Column("kind", text(16), nullable=False),
+    Column("lanes", text(NAME_LENGTH), nullable=False),
+    Column("granularity", text(32), nullable=False),
+    Column("zone", text(NAME_LENGTH), nullable=False),
+    Column("purpose", text(256), nullable=False),
+    Column("from_ms", BigInteger, nullable=False),
+    Column("until_ms", BigInteger),
+    Column("revoked_from_ms", BigInteger),
+)
+"""The grants that lie in the store, as their gateways signed them. `provider` is a kid, registered or not."""

@@ -229,6 +229,8 @@ class CredentialsAnswer(Document):
     session_token: str | None = Field(default=None, max_length=8192, repr=False)
     expires_ms: UnixMs
     streams: tuple[Hex16, ...] = ()
+    grants: dict[Hex16, tuple[Hex16, ...]] = {}
+    """Of a provider, by stream: the grants that they reach. Others are not even listed to it."""
 
 
 class GrantRequestAnswer(Document):
