@@ -1,5 +1,5 @@
-"""Storage credentials for those who have a session: a gateway's reach its own streams, a provider's the streams
-that granted it something. Who asks for others is refused, and that is recorded."""
+"""Storage credentials for those who have a session: a gateway's reach its own streams, a provider's the
+streams that granted it something. Who asks for others is refused, and that is recorded."""
 
 from __future__ import annotations
 
@@ -18,6 +18,8 @@ from gateway.registrar.storage import Granted, SessionIssuer, batches, gateway_p
 from gateway.registrar.streams import ids_of
 from gateway.store.credentials import Credentials
 
+_FOREIGN = {"gateway": "is not this gateway's", "provider": "granted this provider nothing"}
+_NONE = {"gateway": "register a stream first", "provider": "nobody granted it anything yet"}
 _NEW = 16
 """Streams that are looked at in the store at once, where the catalogue knows of no grant there yet."""
 
@@ -60,15 +62,11 @@ class StorageCredentials:
             held = await self._held(session, chosen)
             foreign = [stream for stream in chosen if stream not in held]
             if foreign:
-                whose = (
-                    "is not this gateway's" if session.role == "gateway" else "granted this provider nothing"
+                raise Refused(
+                    f"the stream {foreign[0].hex()} {_FOREIGN[session.role]}: no credentials reach it"
                 )
-                raise Refused(f"the stream {foreign[0].hex()} {whose}: no credentials reach it")
         if not held:
-            none = (
-                "register a stream first" if session.role == "gateway" else "nobody granted it anything yet"
-            )
-            raise UsageError(f"this {session.role} has no stream to reach: {none}")
+            raise UsageError(f"this {session.role} has no stream to reach: {_NONE[session.role]}")
         policy = self._gateway if session.role == "gateway" else self._provider
         reached = batches(held, policy)[0]
         name = f"{session.role}-{session.kid.hex()}"

@@ -139,8 +139,8 @@ coverage = Table(
     Column("looked_ms", BigInteger, nullable=False, index=True),
     Column("fault", text(SENTENCE_LENGTH)),
 )
-"""What the store has of each stream: since when, until when (None: no head yet), in which lanes (",lane,lane,"),
-when it was looked at, and what was wrong with it then."""
+"""What the store has of each stream: since when, until when (None: no head yet), in which lanes, as in
+",import,count,"; when it was looked at, and what was wrong with it then."""
 
 grants = Table(
     "grants",
