@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import pytest
-
 from gateway.registrar.service import Registrar
 from gateway.wire.certificate import Certificate
 from tests.support.clock import FakeClock
-from tests.support.registrar import ADDRESS, Holder, register
+from tests.support.registrar import Holder, register
 
 
 async def test_a_household_registers_its_gateway_and_streams(registrar: Registrar, clock: FakeClock) -> None:
