@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import shutil
 from collections.abc import Awaitable, Callable
-from dataclasses import astuple
+from dataclasses import astuple, replace
 from pathlib import Path
 
 import pytest
@@ -168,15 +168,11 @@ async def test_a_challenge_to_another_tpm_is_refused(
         one = await roots(tmp_path / "trust", locate(tpm.tcti), known=KNOWN)
         two = await roots(tmp_path / "trust2", locate(second.tcti), known=KNOWN)
         evidence, others = await register(one), await register(two)
-        swapped = Evidence(**{**_fields(evidence), "ak_public": others.ak_public})
+        swapped = replace(evidence, ak_public=others.ak_public)
         for foreign in (others, swapped):  # another endorsement key; another attestation key
             with pytest.raises(Refused, match=FOREIGN):
                 await one.activate(*challenge(foreign))
             await use(one)
-
-
-def _fields(evidence: Evidence) -> dict[str, bytes | tuple[bytes, ...]]:
-    return {name: getattr(evidence, name) for name in Evidence.__dataclass_fields__}
 
 
 @pytest.mark.parametrize("key", ["RSA", "P-256"])
