@@ -226,7 +226,7 @@ class CredentialsAnswer(Document):
     region: str | None = None
     access_key: Secret
     secret_key: Secret
-    session_token: Annotated[str, Field(max_length=8192, repr=False)] | None = None
+    session_token: Annotated[str | None, Field(max_length=8192, repr=False)] = None
     expires_ms: UnixMs
     streams: tuple[Hex16, ...] = ()
 
