@@ -17,7 +17,7 @@ REAL_PARTS = {"seaweedfs", "minio", "mariadb", "tpm"}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark as slow what uses a real S3 server, MariaDB or a TPM, by a fixture or a parameter."""
+    """Mark as slow what uses a real server or a TPM, by a fixture or by a parameter that names one."""
     for item in items:
         if isinstance(item, pytest.Function):
             parameters = item.callspec.params.values() if hasattr(item, "callspec") else []

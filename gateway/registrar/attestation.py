@@ -202,7 +202,7 @@ def _certificate_of(ek_spki: bytes, certificates: tuple[bytes, ...]) -> x509.Cer
         try:
             certificate = x509.load_der_x509_certificate(data)
             key = certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-        except (ValueError, UnsupportedAlgorithm) as error:
+        except (ValueError, x509.InvalidVersion, UnsupportedAlgorithm) as error:
             raise Refused(f"the certificate of the TPM's endorsement key cannot be read: {error}") from None
         if key == ek_spki:
             return certificate
@@ -228,8 +228,6 @@ def _p256_key(data: bytes, what: str, wanted: dict[str, Any]) -> tuple[ec.Ellipt
             f"the TPM's {what} lacks {', '.join(missing)}: expected a key that was made in its TPM and stays"
             " there" + (", and signs only what the TPM says of itself" if wanted is _ATTESTING else "")
         )
-    if attributes & int(TPMA_OBJECT.DECRYPT):
-        raise Refused(f"the TPM's {what} decrypts too: expected a key that only signs")
     x, y = (int.from_bytes(bytes(part), "big") for part in (area.unique.ecc.x, area.unique.ecc.y))
     try:
         key = ec.EllipticCurvePublicNumbers(x, y, ec.SECP256R1()).public_key()

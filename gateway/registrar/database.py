@@ -11,6 +11,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any, Self
 
 from sqlalchemy import Connection, event, make_url
@@ -29,7 +30,10 @@ class Database:
 
     def __init__(self, engine: AsyncEngine) -> None:
         self._reader = engine
-        self._writer = engine.execution_options(writing=True)
+        self._writer = engine.execution_options(begins="BEGIN IMMEDIATE")
+        sqlite = engine.dialect.name == "sqlite"
+        isolated = {"begins": "BEGIN"} if sqlite else {"isolation_level": "REPEATABLE READ"}
+        self._snapshot = engine.execution_options(**isolated)
         self._lock = asyncio.Lock()
 
     @classmethod
@@ -37,7 +41,7 @@ class Database:
         """Open the database at an SQLAlchemy URL, migrated to this program's version. UsageError for a URL
         that names another kind of database, for one that a newer registrar wrote, and for another program's;
         each is left as it was."""
-        database = cls(_engine(url, password))
+        database = cls.connect(url, password)
         try:
             async with database.writing() as connection:
                 await connection.run_sync(migrate)
@@ -46,21 +50,23 @@ class Database:
             raise
         return database
 
-    @property
-    def kind(self) -> str:
-        """ "sqlite" or "mysql"."""
-        return self._reader.dialect.name
-
-    @property
-    def engine(self) -> AsyncEngine:
-        """For copies of the whole database."""
-        return self._reader
+    @classmethod
+    def connect(cls, url: str, password: str | None = None) -> Self:
+        """The database as it is, not migrated."""
+        return cls(_engine(url, password))
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[AsyncConnection]:
         """A connection for one statement that reads; of several, each sees its own moment."""
         with _Said():
             async with self._reader.connect() as connection:
+                yield connection
+
+    @asynccontextmanager
+    async def snapshot(self) -> AsyncIterator[AsyncConnection]:
+        """A connection whose statements all see the same moment."""
+        with _Said():
+            async with self._snapshot.connect() as connection:
                 yield connection
 
     @asynccontextmanager
@@ -109,6 +115,8 @@ def _engine(url: str, password: str | None) -> AsyncEngine:
         )
     try:
         if parsed.get_backend_name() == "sqlite":
+            if parsed.database:
+                Path(parsed.database).touch(mode=0o600)  # what SQLite makes beside it has the same mode
             engine = create_async_engine(parsed, hide_parameters=True)
             event.listen(engine.sync_engine, "connect", _prepare_sqlite)
             event.listen(engine.sync_engine, "begin", _begin_sqlite)
@@ -120,6 +128,8 @@ def _engine(url: str, password: str | None) -> AsyncEngine:
             pool_pre_ping=True,
             pool_recycle=3600,
         )
+    except OSError as error:
+        raise UsageError(f"the database {parsed.database} cannot be opened: {error.strerror}") from None
     except ModuleNotFoundError as error:
         raise UsageError(
             f"the package {error.name} is missing: install the registrar's with gateway[registrar]"
@@ -147,5 +157,5 @@ def _prepare_sqlite(connection: Any, _record: object) -> None:
 
 
 def _begin_sqlite(connection: Connection) -> None:
-    if connection.get_execution_options().get("writing"):
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
+    if (begin := connection.get_execution_options().get("begins")) is not None:
+        connection.exec_driver_sql(begin)

@@ -73,19 +73,25 @@ def open_identity(folder: Path) -> RegistrarIdentity:
     absent = f"{folder} does not hold a registrar's key ({KEY_FILE}): make one with `gateway registrar init`"
     pem = read_private(path, "the registrar's key", absent)
     try:
+        signed_card = (folder / CARD_FILE).read_bytes()
+    except OSError as error:
+        raise UsageError(f"{folder / CARD_FILE} cannot be read: {error.strerror}") from None
+    return read_identity(pem, signed_card, folder)
+
+
+def read_identity(pem: bytes, signed_card: bytes, place: Path) -> RegistrarIdentity:
+    """The identity of a key and a card that were read from `place`; UsageError where they are none."""
+    try:
         key = load_pem_private_key(pem, None)
     except (ValueError, TypeError, UnsupportedAlgorithm):
         key = None
     if not isinstance(key, ec.EllipticCurvePrivateKey) or not isinstance(key.curve, ec.SECP256R1):
-        raise UsageError(f"{path} is not a P-256 key in PEM: restore it from a backup")
+        raise UsageError(f"{place / KEY_FILE} is not a P-256 key in PEM: restore it from a backup")
     try:
-        signed = (folder / CARD_FILE).read_bytes()
-        card = Card.read(signed, es256.spki(key.public_key()), str(folder / CARD_FILE))
-    except OSError as error:
-        raise UsageError(f"{folder / CARD_FILE} cannot be read: {error.strerror}") from None
+        card = Card.read(signed_card, es256.spki(key.public_key()), str(place / CARD_FILE))
     except Refused as error:
         raise UsageError(f"{error}: restore key and card from one backup") from None
-    return RegistrarIdentity(card, signed, key)
+    return RegistrarIdentity(card, signed_card, key)
 
 
 def write_new(path: Path, data: bytes) -> None:

@@ -27,15 +27,24 @@ def migrate(connection: Connection) -> None:
     if found == scripts.get_current_head():
         return
     if found is None and inspect(connection).get_table_names():
-        raise UsageError(
-            "the database has tables already, and not a registrar's: give the registrar a database of its own"
-        )
+        raise _foreign()
     if found is not None and found not in known:
         raise UsageError(
             f"the registrar's database has version {found}, but this program supports versions up to "
             f"{scripts.get_current_head()}: install the program that wrote it, or a newer one"
         )
     command.upgrade(config, "head")
+
+
+def migrate_to(connection: Connection, revision: str) -> None:
+    """Take an empty database to an older version. UsageError for one that this program does not know, and
+    where the database has tables already."""
+    config = alembic_config(connection)
+    if inspect(connection).get_table_names():
+        raise _foreign()
+    if revision not in {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}:
+        raise UsageError(f"the tables have version {revision}, which this program does not know: update it")
+    command.upgrade(config, revision)
 
 
 def version(connection: Connection) -> str | None:
@@ -49,3 +58,9 @@ def alembic_config(connection: Connection) -> Config:
     config.set_main_option("script_location", _PLACE)
     config.set_main_option("path_separator", "os")
     return config
+
+
+def _foreign() -> UsageError:
+    return UsageError(
+        "the database has tables already, and not a registrar's: give the registrar a database of its own"
+    )

@@ -11,8 +11,9 @@ from gateway.registrar.service import Registrar
 from tests.stream.conftest import provider
 from tests.support.clock import FakeClock
 from tests.support.registrar import open_new, settings
+from tests.trust.conftest import tpm
 
-__all__ = ["provider"]
+__all__ = ["provider", "tpm"]
 
 
 @pytest.fixture(params=["sqlite", "mariadb"])

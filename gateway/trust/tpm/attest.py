@@ -118,7 +118,7 @@ def _primary(context: Context, template: Any) -> Iterator[tuple[ESYS_TR, Any]]:
         TPM2B_SENSITIVE_CREATE(), template, ESYS_TR.ENDORSEMENT, session1=context.session
     )
     yield handle, public
-    context.esapi.flush_context(handle)
+    context.flush(handle)
 
 
 @contextmanager
@@ -135,7 +135,7 @@ def _endorsed(context: Context) -> Iterator[ESYS_TR]:
     )
     esapi.policy_secret(ESYS_TR.ENDORSEMENT, session, expiration=0, session1=context.session)
     yield session
-    esapi.flush_context(session)
+    context.flush(session)
 
 
 def _read(kind: Any, data: bytes) -> Any:

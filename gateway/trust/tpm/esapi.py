@@ -18,6 +18,7 @@ from tpm2_pytss import (
     TPM2_ECC,
     TPM2_NT,
     TPM2_PT,
+    TPM2_RC,
     TPM2_SE,
     TPM2_SU,
     TPM2B_NV_PUBLIC,
@@ -32,9 +33,11 @@ from tpm2_pytss import (
     TPMT_SYM_DEF,
     TPMU_SYM_KEY_BITS,
     TPMU_SYM_MODE,
+    TSS2_Exception,
 )
 
 from gateway.errors import TrustError
+from gateway.trust.tpm.codes import Fault, TpmFault
 from gateway.trust.tpm.transport import Transport, flush_leftovers
 
 SRK_HANDLE = 0x81000001
@@ -85,6 +88,16 @@ class Context:
     def flush_leftovers(self) -> None:
         """See `transport.flush_leftovers`."""
         flush_leftovers(self._tcti)
+
+    def flush(self, handle: ESYS_TR) -> None:
+        """Free the slot of a key or a session. That the handle is gone means a reset that went unnoticed: a
+        fault that passes, as it is at any other command."""
+        try:
+            self.esapi.flush_context(handle)
+        except TSS2_Exception as error:
+            if error.error == TPM2_RC.HANDLE:
+                raise TpmFault(Fault.FULL, int(error.rc)) from None
+            raise
 
     def missing_commands(self) -> tuple[str, ...]:
         """The NEEDED_COMMANDS that this TPM does not have."""

@@ -99,7 +99,7 @@ class TpmKeys:
     def without_root(self) -> Iterator[None]:
         """Meanwhile the root is not loaded, and its slot is free. After a failure it stays so: the connection
         must be made anew."""
-        self._esapi.flush_context(self._root)
+        self.context.flush(self._root)
         yield
         self._root = self._load_root()
 
