@@ -1,5 +1,8 @@
-"""The provider whose folder is new is the same as for a stream's tests."""
+"""Real S3 servers, each, and a provider whose folder is new."""
 
+from __future__ import annotations
+
+from tests.store.conftest import server
 from tests.stream.conftest import provider
 
-__all__ = ["provider"]
+__all__ = ["provider", "server"]
