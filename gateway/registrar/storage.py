@@ -35,7 +35,6 @@ LEAST_S, MOST_S = 900, 43_200
 
 _AT_ONCE = 8
 _CONNECT_S, _READ_S = 3, 10
-_STREAM = "?" * 32  # the hex of any stream's id
 
 Policy = dict[str, Any]
 """A document of IAM's policy language, as JSON's objects."""
@@ -235,21 +234,17 @@ def _provider(bucket: str, root: str, granted: Granted) -> Iterator[Policy]:
     if not streams:
         return
     grants = [f"{root}{names.grants(one)}{grant.hex()}/*" for one in streams for grant in granted[one]]
-    read = [
-        root + key
-        for stream in streams
-        # Of the keys below a stream, those of chunks and pages have a date with hyphens, and those of grants
-        # have hex digits and words only. A session's policy is short: one pattern instead of three.
-        for key in (names.descriptor(stream), names.head(stream), f"{names.stream_prefix(stream)}*-*")
-    ]
-    below = [f"{root}{names.stream_prefix(stream)}*" for stream in streams]
-    yield _objects(bucket, ["s3:GetObject"], read + grants)
-    # Lists of chunks and pages, and none that begins where those of grants do.
-    yield _lists(bucket, below, but=[f"{root}v1/{_STREAM}/", f"{root}v1/{_STREAM}/g*"])
+    # Of the keys below a stream, the descriptor's begins with s and the head's with h, those of chunks and
+    # pages have a date with hyphens, and those of grants do neither. Short, as a session's policy must be.
+    read = [f"{root}{names.stream_prefix(one)}{rest}" for one in streams for rest in ("s*", "h*", "*-*")]
+    below = [f"{root}{names.stream_prefix(stream)}?*" for stream in streams]
+    yield _objects(bucket, "s3:GetObject", read + grants)
+    # Lists of chunks and pages, and none that begins as those of grants do.
+    yield _lists(bucket, below, but=f"{root}v1/*/g*")
     yield _lists(bucket, grants)
 
 
-def _objects(bucket: str, actions: list[str], keys: list[str]) -> Policy:
+def _objects(bucket: str, actions: str | list[str], keys: list[str]) -> Policy:
     return {
         "Effect": "Allow",
         "Action": actions,
@@ -257,13 +252,13 @@ def _objects(bucket: str, actions: list[str], keys: list[str]) -> Policy:
     }
 
 
-def _lists(bucket: str, prefixes: list[str], but: list[str] | None = None) -> Policy:
+def _lists(bucket: str, prefixes: list[str], but: str | None = None) -> Policy:
     condition: Policy = {"StringLike": {"s3:prefix": prefixes}}
     if but is not None:
         condition["StringNotLike"] = {"s3:prefix": but}
     return {
         "Effect": "Allow",
-        "Action": ["s3:ListBucket"],
-        "Resource": [f"arn:aws:s3:::{bucket}"],
+        "Action": "s3:ListBucket",
+        "Resource": f"arn:aws:s3:::{bucket}",
         "Condition": condition,
     }
