@@ -100,11 +100,12 @@ class HomeSums:
 
 
 @asynccontextmanager
-async def opened(location: Location) -> AsyncIterator[Bucket]:
-    """The bucket at a location, closed at the end. What lasts of an S3 bucket is kept on this machine."""
+async def opened(location: Location, *, keep: bool = True) -> AsyncIterator[Bucket]:
+    """The bucket at a location, closed at the end. With `keep`, what lasts of an S3 bucket is kept on this
+    machine."""
     bucket = open_bucket(location)
     try:
-        if location.url.startswith("s3://"):
+        if keep and location.url.startswith("s3://"):
             kept = KeptBucket(bucket, kept_folder(location), names.lasts)
             yield kept
             kept.trim()

@@ -9,18 +9,19 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Coroutine, Iterable, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from gateway.chain.grant import Grant
 from gateway.chain.keys import STREAM_BYTES
-from gateway.errors import GatewayError, StoreDenied
+from gateway.errors import GatewayError, Refused, StoreDenied
 from gateway.provider.desk import AT_ONCE, Failure, Home, Homes, Progress, side_by_side
 from gateway.provider.grants import limit_of
 from gateway.provider.identity import Identity
 from gateway.store.bucket import Bucket
+from gateway.store.kept import KeptBucket
 from gateway.stream.fetch import first_key
 from gateway.stream.grants import grants
 from gateway.stream.reader import StreamReader
@@ -130,7 +131,17 @@ async def _signer(bucket: Bucket, stream: bytes) -> bytes:
 
 
 async def _granted(bucket: Bucket, home: Home, identity: Identity) -> GrantedHome:
-    """The home with its grants to the provider, perhaps none. Refused where anything of it is invalid."""
+    """The home with its grants to the provider, perhaps none. Refused where anything of it is invalid: in the
+    store, not in what is kept of it."""
+    if isinstance(bucket, KeptBucket):
+        with suppress(Refused):
+            return await _granted_in(bucket, home, identity)
+        bucket.clear(names.stream_prefix(home.stream))
+        bucket = bucket.source
+    return await _granted_in(bucket, home, identity)
+
+
+async def _granted_in(bucket: Bucket, home: Home, identity: Identity) -> GrantedHome:
     reader = await StreamReader.open(bucket, home.stream, home.signer)
     held = []
     async with aclosing(grants(reader)) as found:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from typing import TYPE_CHECKING, Literal
 
 from gateway.errors import UsageError
+from gateway.provider.lanes import COLUMNS
+from gateway.provider.sums import Row
 from gateway.provider.table import Table
 from gateway.stream.times import spell, unix_ms
 
@@ -41,9 +43,16 @@ def json_lines(parts: Sequence[Section]) -> Iterator[str]:
     is no sum. Where there are totals, `row` says which rows are."""
     for part in parts:
         kind = {"row": part.kind} if len(parts) > 1 else {}
-        for record in part.table.records():
-            record |= {name: spell(unix_ms(record[name]), 1) for name in ("start", "end")}
-            yield json.dumps(kind | record)
+        table = part.table
+        for i, row in zip(table.of.tolist(), table.rows, strict=True):
+            yield json_line(table.streams[i], row, table.lanes, kind)
+
+
+def json_line(stream: str, row: Row, lanes: Sequence[str], kind: Mapping[str, str] | None = None) -> str:
+    """One row of `json_lines`, after what says its kind."""
+    times = {"start": spell(unix_ms(row.start), 1), "end": spell(unix_ms(row.end), 1)}
+    sums = {COLUMNS[lane]: row.sums.get(lane) for lane in lanes}
+    return json.dumps({**(kind or {}), "stream": stream, **times, **sums})
 
 
 def arrow(parts: Sequence[Section]) -> bytes:
