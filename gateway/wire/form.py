@@ -43,10 +43,12 @@ class Misfit(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """What a value must be. `accept` gives it back, arrays as tuples, or raises Misfit."""
+    """What a value must be. `accept` gives it back, arrays as tuples, or raises Misfit. `all_fit`, where there
+    is one, is a quick look at many values: whether `accept` would give all of them back as they are."""
 
     expected: str
     accept: Callable[[Any], Any]
+    all_fit: Callable[[Sequence[Any]], bool] | None = None
 
     def fits(self, value: Any) -> bool:
         """Whether the value has the form."""
@@ -69,7 +71,11 @@ class Field(NamedTuple):
 def bstr(size: int | None = None, *, least: int = 0) -> Form:
     """Bytes, of exactly `size` where one is given, else of at least `least`."""
     if size is not None:
-        return _form(_many(size, "byte"), lambda v: isinstance(v, bytes) and len(v) == size)
+        return Form(
+            _many(size, "byte"),
+            _form(_many(size, "byte"), lambda v: isinstance(v, bytes) and len(v) == size).accept,
+            lambda many: set(map(type, many)) == {bytes} and set(map(len, many)) == {size},
+        )
     expected = f"at least {_many(least, 'byte')}" if least else "bytes"
     return _form(expected, lambda v: isinstance(v, bytes) and len(v) >= least)
 
@@ -131,6 +137,8 @@ def list_of(form: Form, most: int) -> Form:
     def accept(value: Any) -> tuple[Any, ...]:
         if not isinstance(value, list | tuple) or not 1 <= len(value) <= most:
             raise Misfit(expected, _found(value))
+        if form.all_fit is not None and form.all_fit(value):
+            return tuple(value)
         return _accept_each((form.accept for _ in value), value)
 
     return Form(expected, accept)
