@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -91,12 +92,14 @@ def short(grant_id: bytes) -> str:
     return f"{grant_id.hex()[:8]}..."
 
 
-async def own_grants(reader: StreamReader, identity: Identity, kind: Kind = "windows") -> list[OwnGrant]:
-    """The grants of one kind to `identity`, by id. Refused for an invalid grant or revocation, even if it may
-    be another provider's, as that cannot be known."""
+async def own_grants(
+    reader: StreamReader, identity: Identity, kind: Kind = "windows", only: Sequence[bytes] | None = None
+) -> list[OwnGrant]:
+    """The grants of one kind to `identity`, by id: all that the store lists, or those of the ids `only`. Refused
+    for an invalid grant or revocation, even if it may be another provider's, as that cannot be known."""
     return [
         await held_by(reader, identity, key, found, grant)
-        async for key, found, grant in grants(reader)
+        async for key, found, grant in grants(reader, only)
         if grant.provider == identity.kid and grant.kind == kind
     ]
 

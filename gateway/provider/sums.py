@@ -87,9 +87,12 @@ class Sums:
         self._follower: ChainFollower | None = None
 
     @classmethod
-    async def ask(cls, reader: StreamReader, identity: Identity, query: Query) -> Sums:
-        """Resolve the query. The errors are those of `resolve`, and Refused as for `own_grants`."""
-        held = await own_grants(reader, identity)
+    async def ask(
+        cls, reader: StreamReader, identity: Identity, query: Query, only: Sequence[bytes] | None = None
+    ) -> Sums:
+        """Resolve the query, against all grants or those of the ids `only`. The errors are those of `resolve`,
+        and Refused as for `own_grants`."""
+        held = await own_grants(reader, identity, only=only)
         for one in held:
             await one.bundles.settle()
         sums = cls(reader, identity, resolve(query, reader.descriptor, held, identity.kid))

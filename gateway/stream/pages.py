@@ -63,7 +63,8 @@ class Pages:
         that were fetched with it and are likely to be next, up to the last edge."""
         if self._calendar is None:
             return None
-        spans: tuple[Span, ...] = ("month", "day")
+        day = self._calendar.period("day", at)
+        spans: tuple[Span, ...] = ("month", "day") if edges[-1] > day.end else ("day", "month")
         for span in spans:
             period = self._calendar.period(span, at)
             if period.end > end or period.first > at:
