@@ -29,8 +29,8 @@ KID_BYTES = 16
 SPKI_BYTES = 91  # SubjectPublicKeyInfo of P-256 as a named curve with an uncompressed point (RFC 5480)
 _BYTES = {1: b"\x58", 2: b"\x59", 4: b"\x5a", 8: b"\x5b"}  # a byte string whose length takes so many bytes
 _BYTES_1 = _BYTES[1]
-_SIZES = ((8, 2**32), (4, 2**16), (2, 2**8), (1, 24), (0, 0))
-_LEAST = dict(_SIZES)  # the least number that needs so many bytes
+_SIZES = {lead[0]: size for size, lead in _BYTES.items()}
+_LEAST = {1: 24, 2: 2**8, 4: 2**16, 8: 2**32}  # the least number that needs so many bytes
 _BEFORE_KID = _TAG + _FOUR_PARTS + b"\x55" + _HEADER + b"\x50"
 _BEFORE_PAYLOAD = len(_BEFORE_KID) + KID_BYTES + 1
 _BEFORE_SIGNATURE = _BYTES_1 + bytes([es256.SIGNATURE_BYTES])
@@ -161,24 +161,23 @@ def _bytes(data: bytes) -> bytes:
 
 def _head(length: int) -> bytes:
     """What comes before the bytes of a byte string."""
-    size = next(size for size, least in _SIZES if length >= least)
-    return bytes([0x40 | length]) if size == 0 else _BYTES[size] + length.to_bytes(size, "big")
+    if length < _LEAST[1]:
+        return bytes((0x40 | length,))
+    size = 1 if length < _LEAST[2] else 2 if length < _LEAST[4] else 4 if length < _LEAST[8] else 8
+    return _BYTES[size] + length.to_bytes(size, "big")
 
 
 def _taken_apart(data: bytes) -> tuple[bytes, bytes, bytes] | None:
     """(kid, payload, signature) of which `assemble` makes these very bytes; None where there are none of a kid
     and a signature of the right length."""
-    kid = data[len(_BEFORE_KID) : _BEFORE_PAYLOAD - 1]
-    if data[: len(_BEFORE_KID)] != _BEFORE_KID or data[_BEFORE_PAYLOAD - 1 : _BEFORE_PAYLOAD] != _NO_MAP:
-        return None
     end = len(data) - len(_BEFORE_SIGNATURE) - es256.SIGNATURE_BYTES
-    if end < _BEFORE_PAYLOAD or data[end : -es256.SIGNATURE_BYTES] != _BEFORE_SIGNATURE:
+    if end <= _BEFORE_PAYLOAD or not data.startswith(_BEFORE_KID) or not data.startswith(_NO_MAP, _BEFORE_PAYLOAD - 1):
         return None
-    for size, _ in _SIZES:
-        begin = _BEFORE_PAYLOAD + 1 + size
-        if begin <= end and data[_BEFORE_PAYLOAD:begin] == _head(end - begin):
-            return kid, data[begin:end], data[-es256.SIGNATURE_BYTES :]
-    return None
+    begin = _BEFORE_PAYLOAD + 1 + _SIZES.get(data[_BEFORE_PAYLOAD], 0)
+    if not data.startswith(_head(max(0, end - begin)), _BEFORE_PAYLOAD) or not data.startswith(_BEFORE_SIGNATURE, end):
+        return None
+    kid = data[len(_BEFORE_KID) : _BEFORE_PAYLOAD - 1]
+    return kid, data[begin:end], data[-es256.SIGNATURE_BYTES :]
 
 
 @lru_cache(_KEYS_KEPT)

@@ -71,11 +71,7 @@ class Field(NamedTuple):
 def bstr(size: int | None = None, *, least: int = 0) -> Form:
     """Bytes, of exactly `size` where one is given, else of at least `least`."""
     if size is not None:
-        return Form(
-            _many(size, "byte"),
-            _form(_many(size, "byte"), lambda v: isinstance(v, bytes) and len(v) == size).accept,
-            lambda many: set(map(type, many)) == {bytes} and set(map(len, many)) == {size},
-        )
+        return _bytes_of(size)
     expected = f"at least {_many(least, 'byte')}" if least else "bytes"
     return _form(expected, lambda v: isinstance(v, bytes) and len(v) >= least)
 
@@ -224,8 +220,27 @@ def _form(expected: str, fits: Callable[[Any], bool]) -> Form:
     return Form(expected, accept)
 
 
+def _bytes_of(size: int) -> Form:
+    expected = _many(size, "byte")
+
+    def accept(value: Any) -> Any:
+        if type(value) is bytes and len(value) == size:
+            return value
+        raise Misfit(expected, _found(value))
+
+    def all_fit(many: Sequence[Any]) -> bool:
+        return set(map(type, many)) == {bytes} and set(map(len, many)) == {size}
+
+    return Form(expected, accept, all_fit)
+
+
 def _integer(least: int, most: int, expected: str) -> Form:
-    return _form(expected, lambda v: isinstance(v, int) and not isinstance(v, bool) and least <= v <= most)
+    def accept(value: Any) -> Any:
+        if type(value) is int and least <= value <= most:  # a boolean is not
+            return value
+        raise Misfit(expected, _found(value))
+
+    return Form(expected, accept)
 
 
 def _accept_each(accepts: Iterable[Callable[[Any], Any]], items: Sequence[Any]) -> tuple[Any, ...]:
