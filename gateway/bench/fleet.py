@@ -1,8 +1,8 @@
 """Many homes' yesterdays in a bucket, as their gateways leave them there for one provider.
 
-Each home is a stream with units of 1 s and two lanes, a month old, with one grant of quarter hours. Of its objects
-those are there that a reader of yesterday needs: the descriptor, the head, the chunk that the head names, the grant,
-yesterday's page and the day's bundle of tokens.
+Each home is a stream with units of 1 s and two lanes, a month old, with one grant of quarter hours. Of its
+objects those are there that a reader of yesterday needs: the descriptor, the head, the chunk that the head
+names, the grant, yesterday's page and the day's bundle of tokens.
 """
 
 from __future__ import annotations
@@ -56,8 +56,8 @@ class FleetHome:
 
 
 class Fleet:
-    """Homes that granted a new provider, whose identity is made in `folder`, their quarter hours, as they are at
-    `now_ms` (Unix ms)."""
+    """Homes that granted a new provider, whose identity is made in `folder`, their quarter hours, as they are
+    at `now_ms` (Unix ms)."""
 
     def __init__(self, folder: Path, now_ms: int) -> None:
         self._now_ms = now_ms
@@ -103,7 +103,10 @@ class Fleet:
             first=self._start,
         )
         body, k_0 = grant_body(grant), os.urandom(32)
-        yield names.grant(stream, grant.id), GrantObject(stream, body, seal_k0(k_0, self._card.xwing_key, body))
+        yield (
+            names.grant(stream, grant.id),
+            GrantObject(stream, body, seal_k0(k_0, self._card.xwing_key, body)),
+        )
         day = Calendar(LAYOUT.unit_ms, self._start).period("day", self.begin)
         d, first = home.d(), grant.complete(self.begin)
         nonces = np.random.default_rng().integers(0, 2**64, d.shape, dtype=np.uint64)
@@ -122,6 +125,8 @@ class Fleet:
 
 def _signed(key: ec.EllipticCurvePrivateKey, kid: bytes, item: Stored) -> bytes:
     payload = item.payload()
-    r, s = decode_dss_signature(key.sign(cose.to_be_signed(item.TYPE, kid, payload), ec.ECDSA(hashes.SHA256())))
+    r, s = decode_dss_signature(
+        key.sign(cose.to_be_signed(item.TYPE, kid, payload), ec.ECDSA(hashes.SHA256()))
+    )
     s = min(s, es256.ORDER - s)
     return cose.assemble(kid, payload, r.to_bytes(32, "big") + s.to_bytes(32, "big"))

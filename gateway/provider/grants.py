@@ -95,8 +95,9 @@ def short(grant_id: bytes) -> str:
 async def own_grants(
     reader: StreamReader, identity: Identity, kind: Kind = "windows", only: Sequence[bytes] | None = None
 ) -> list[OwnGrant]:
-    """The grants of one kind to `identity`, by id: all that the store lists, or those of the ids `only`. Refused
-    for an invalid grant or revocation, even if it may be another provider's, as that cannot be known."""
+    """The grants of one kind to `identity`, by id: all that the store lists, or those of the ids `only`.
+    Refused for an invalid grant or revocation, even if it may be another provider's, as that cannot be
+    known."""
     return [
         await held_by(reader, identity, key, found, grant)
         async for key, found, grant in grants(reader, only)

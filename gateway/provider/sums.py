@@ -88,11 +88,12 @@ class Sums:
 
     @classmethod
     async def ask(
-        cls, reader: StreamReader, identity: Identity, query: Query, only: Sequence[bytes] | None = None
+        cls, reader: StreamReader, identity: Identity, query: Query, held: Sequence[OwnGrant] | None = None
     ) -> Sums:
-        """Resolve the query, against all grants or those of the ids `only`. The errors are those of `resolve`,
-        and Refused as for `own_grants`."""
-        held = await own_grants(reader, identity, only=only)
+        """Resolve the query against the grants `held`, or where they were not read yet against all. The
+        errors are those of `resolve`, and Refused as for `own_grants`."""
+        if held is None:
+            held = await own_grants(reader, identity)
         for one in held:
             await one.bundles.settle()
         sums = cls(reader, identity, resolve(query, reader.descriptor, held, identity.kid))

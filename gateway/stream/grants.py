@@ -70,8 +70,8 @@ async def _folders(bucket: Bucket, stream: bytes) -> AsyncGenerator[tuple[str, b
 async def grants(
     reader: StreamReader, only: Sequence[bytes] | None = None
 ) -> AsyncGenerator[tuple[str, GrantObject, Grant], None]:
-    """(key, object, grant) of all grants, by id, or of those with these ids, which need no list. Refused for an
-    invalid one."""
+    """(key, object, grant) of all grants, by id, or of those with these ids, which need no list. Refused for
+    an invalid one."""
     for grant_id in only or ():
         key = names.grant(reader.descriptor.stream, grant_id)
         yield key, *check_grant(reader.descriptor, key, await get(reader.bucket, key))

@@ -226,8 +226,8 @@ class StreamReader:
             raise error(f"{last} is not the chunk number {mark.seq} that {who}")
 
     async def _is_at_its_likely_key(self, mark: ChunkMark) -> bool:
-        """Whether the chunk of `mark` lies where it does in a stream whose chunks have the default length: one
-        that has them saves a list."""
+        """Whether the chunk of `mark` lies where it does in a stream whose chunks have the default length:
+        one that has them saves a list."""
         last = mark.next_unit - 1
         key = self._name(last - self.descriptor.layout.position(last) % _CHUNK_UNITS)
         data = await get(self.bucket, key)

@@ -55,9 +55,9 @@ def encode(value: Any) -> bytes:
 
 
 def _examine(data: bytes) -> tuple[bool, bool]:
-    """Whether it is integers, strings, arrays and maps of unsigned integer keys alone; and then, whether it is
-    one item in the one deterministic form. IndexError if it is cut short, UnicodeDecodeError if a text is not
-    UTF-8.
+    """Whether it is integers, strings, arrays and maps of unsigned integer keys alone; and then, whether it
+    is one item in the one deterministic form. IndexError if it is cut short, UnicodeDecodeError if a text is
+    not UTF-8.
 
     cbor2 makes dates, decimals, patterns and shared items of tags, and those can grow out of all
     proportion to the bytes: a kilobyte of references to references writes out as terabytes. A text that is
@@ -107,8 +107,8 @@ def _examine(data: bytes) -> tuple[bool, bool]:
 
 
 def _alike(data: bytes, at: int, count: int) -> int:
-    """The bytes of an array's `count` items from `at` on, if they are byte strings of one length from 24 to 255,
-    as digests are; else 0."""
+    """The bytes of an array's `count` items from `at` on, if they are byte strings of one length from 24 to
+    255, as digests are; else 0."""
     if count < _MANY or data[at : at + 1] != _BYTES_1:
         return 0
     length = data[at + 1 : at + 2]
@@ -168,13 +168,14 @@ def _head(length: int) -> bytes:
 
 
 def _taken_apart(data: bytes) -> tuple[bytes, bytes, bytes] | None:
-    """(kid, payload, signature) of which `assemble` makes these very bytes; None where there are none of a kid
-    and a signature of the right length."""
+    """(kid, payload, signature) of which `assemble` makes these very bytes; None where there are none of a
+    kid and a signature of the right length."""
     end = len(data) - len(_BEFORE_SIGNATURE) - es256.SIGNATURE_BYTES
-    if end <= _BEFORE_PAYLOAD or not data.startswith(_BEFORE_KID) or not data.startswith(_NO_MAP, _BEFORE_PAYLOAD - 1):
+    if end <= _BEFORE_PAYLOAD or not data.startswith(_BEFORE_KID):
         return None
     begin = _BEFORE_PAYLOAD + 1 + _SIZES.get(data[_BEFORE_PAYLOAD], 0)
-    if not data.startswith(_head(max(0, end - begin)), _BEFORE_PAYLOAD) or not data.startswith(_BEFORE_SIGNATURE, end):
+    between = _NO_MAP + _head(max(0, end - begin))
+    if not data.startswith(between, _BEFORE_PAYLOAD - 1) or not data.startswith(_BEFORE_SIGNATURE, end):
         return None
     kid = data[len(_BEFORE_KID) : _BEFORE_PAYLOAD - 1]
     return kid, data[begin:end], data[-es256.SIGNATURE_BYTES :]

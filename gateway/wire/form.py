@@ -43,8 +43,8 @@ class Misfit(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """What a value must be. `accept` gives it back, arrays as tuples, or raises Misfit. `all_fit`, where there
-    is one, is a quick look at many values: whether `accept` would give all of them back as they are."""
+    """What a value must be. `accept` gives it back, arrays as tuples, or raises Misfit. `all_fit`, where
+    there is one, is a quick look at many values: whether `accept` would give all of them back as they are."""
 
     expected: str
     accept: Callable[[Any], Any]
