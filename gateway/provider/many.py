@@ -11,15 +11,15 @@ import multiprocessing
 import os
 import signal
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
-from contextlib import aclosing, asynccontextmanager, closing
-from dataclasses import dataclass
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import aclosing, closing
+from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Protocol, TypeVar
 
 from gateway.errors import GatewayError, Unavailable
-from gateway.provider.grants import own_grants
+from gateway.provider.grants import OwnGrant, own_grants, renewed
 from gateway.provider.identity import Identity, open_identity
 from gateway.provider.query import Query, Resolved
 from gateway.provider.sums import Missing, Rows, Sums
@@ -27,8 +27,10 @@ from gateway.store.bucket import Bucket
 from gateway.store.location import Location
 from gateway.store.s3_many import open_for_many
 from gateway.stream.chunks import ChunkMark
+from gateway.stream.grants import grant_ids
 from gateway.stream.reader import StreamReader
 from gateway.stream.seen import Seen, save_all
+from gateway.wire.stream import Descriptor
 
 AT_ONCE = 16
 """Homes that one process reads at a time, and so its GETs under way."""
@@ -95,73 +97,164 @@ async def read_many(
     processes: int | None = None,
     at_once: int = AT_ONCE,
 ) -> AsyncGenerator[tuple[H, Answer], None]:
-    """Each of `homes` with its answer, in their order, opened with the provider's key in `folder`.
+    """Each of `homes` with its answer, in their order, as `Readers.read` has it. `processes` None: one for
+    each of this machine's processors, as far as there are homes enough."""
+    count = processes or max(1, min(len(os.sched_getaffinity(0)), len(homes) // _WORTH))
+    async with (
+        Readers(location, folder, count, at_once) as readers,
+        aclosing(readers.read(homes, terms, grants)) as answers,
+    ):
+        async for answer in answers:
+            yield answer
 
-    `grants` has the ids of the grants on a stream to the provider, where they are known: those of other
-    streams are listed, which takes as long as reading the home. `processes` read at a time, each `at_once`
-    homes; None: one for each of this machine's processors, as far as there are homes enough. They are started
-    anew (spawn), so a script calls this below `if __name__ == "__main__":`.
 
-    UsageError for an invalid folder, Unavailable where a process ends before its time.
+class Readers:
+    """Processes that read homes, for as long as the block `async with` lasts. What they have verified once of
+    a home and is written once, its descriptor and its grants, they do not ask for again.
+
+    They are started anew (spawn), so a script begins the block below `if __name__ == "__main__":`. One reads
+    in this process.
     """
-    open_identity(folder)
-    known = grants or {}
-    asks = [
-        Ask(home.stream, home.signer, tuple(known[home.stream]) if home.stream in known else None)
-        for home in homes
-    ]
-    count = processes or min(len(os.sched_getaffinity(0)), len(homes) // _WORTH)
-    setting = _Setting(location, folder, terms, at_once)
-    at = 0
-    async with _readers(setting, max(1, count)) as readers:
-        async for answers in _in_batches(readers, asks):
-            marks = zip(asks[at : at + len(answers)], answers, strict=True)
-            if terms.memory is not None:
-                save_all(terms.memory, {ask.stream: one.mark for ask, one in marks if one.mark is not None})
-            for answer in answers:
-                yield homes[at], answer
-                at += 1
+
+    def __init__(self, location: Location, folder: Path, processes: int, at_once: int = AT_ONCE) -> None:
+        """The provider's key is in `folder`; each process reads `at_once` homes at a time."""
+        self._setting = _Setting(location, folder, at_once)
+        self._processes = processes
+        self._readers: list[tuple[_Here | _Process, asyncio.Lock]] = []
+
+    async def __aenter__(self) -> Readers:
+        """UsageError for an invalid folder or location."""
+        open_identity(self._setting.folder)
+        make = _Here if self._processes == 1 else _Process
+        for _ in range(self._processes):
+            self._readers.append((make(self._setting), asyncio.Lock()))
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        for reader, _lock in self._readers:
+            await reader.aclose()
+
+    async def read(
+        self, homes: Sequence[H], terms: Terms, grants: Mapping[bytes, Sequence[bytes]] | None = None
+    ) -> AsyncGenerator[tuple[H, Answer], None]:
+        """Each of `homes` with its answer, in their order. `grants` has the ids of the grants on a stream to
+        the provider, where they are known: those of other streams are listed, which takes about as long as
+        reading the home. Unavailable where a process ends before its time."""
+        at, known = 0, grants or {}
+        asks = [Ask(home.stream, home.signer, _sorted(known.get(home.stream))) for home in homes]
+        async with aclosing(self._batches(terms, asks)) as batches:
+            async for answers in batches:
+                some = homes[at : at + len(answers)]
+                at += len(answers)
+                if terms.memory is not None:
+                    marks = zip(some, answers, strict=True)
+                    save_all(terms.memory, {home.stream: a.mark for home, a in marks if a.mark is not None})
+                for home, answer in zip(some, answers, strict=True):
+                    yield home, answer
+
+    async def _batches(self, terms: Terms, asks: Sequence[Ask]) -> AsyncGenerator[list[Answer], None]:
+        """The answers in order, a batch at a time. The same homes' batches go to the same processes."""
+
+        async def read(number: int) -> list[Answer]:
+            reader, lock = self._readers[number % len(self._readers)]
+            async with lock:
+                return await reader.read(terms, asks[number * _BATCH : (number + 1) * _BATCH])
+
+        under_way: deque[asyncio.Task[list[Answer]]] = deque()
+        try:
+            for number in range(-(-len(asks) // _BATCH)):
+                under_way.append(asyncio.create_task(read(number)))
+                if len(under_way) > 2 * len(self._readers):
+                    yield await under_way[0]
+                    under_way.popleft()
+            while under_way:
+                yield await under_way[0]
+                under_way.popleft()
+        finally:
+            for task in under_way:
+                task.cancel()
+            await asyncio.gather(*under_way, return_exceptions=True)
 
 
-async def read_each(
-    bucket: Bucket, asks: Sequence[Ask], identity: Identity, terms: Terms, at_once: int = AT_ONCE
-) -> list[Answer]:
-    """The answers of these homes, in their order, read `at_once` at a time in this process. Heads are not
-    remembered yet: see `Answer.mark`."""
-    answers: list[Answer | None] = [None] * len(asks)
-    numbers = iter(range(len(asks)))
-
-    async def read() -> None:
-        for number in numbers:
-            answers[number] = await read_home(bucket, asks[number], identity, terms)
-
-    async with asyncio.TaskGroup() as group:
-        for _ in range(min(at_once, len(asks))):
-            group.create_task(read())
-    return [one for one in answers if one is not None]
+def _sorted(ids: Sequence[bytes] | None) -> tuple[bytes, ...] | None:
+    return None if ids is None else tuple(sorted(ids))
 
 
-async def read_home(bucket: Bucket, ask: Ask, identity: Identity, terms: Terms) -> Answer:
-    """All sums of one home that open now."""
-    seen = None if terms.memory is None else _Held(terms.memory, ask.stream)
-    sums: Sums | None = None
-    blocks: list[Rows] = []
-    error: GatewayError | None = None
-    try:
-        reader = await StreamReader.open(bucket, ask.stream, ask.signer, seen)
-        await reader.refresh(terms.now_ms, terms.max_age_ms)
-        held = await own_grants(reader, identity, only=ask.grants)
-        sums = await Sums.ask(reader, identity, terms.query, held)
-        async with aclosing(sums.blocks()) as found:
-            async for block in found:
-                blocks.append(block)
-    except GatewayError as raised:
-        error = raised.with_traceback(None)
-    mark = None if seen is None else seen.mark
-    if sums is None:
-        return Answer(None, (), error=error, mark=mark)
-    said = tuple(sums.missing), sums.tail, tuple(sums.sources), tuple(sums.notes)
-    return Answer(sums.resolved, tuple(blocks), *said, error, mark)
+@dataclass(slots=True)
+class _Known:
+    """What was verified of a home before: its descriptor, and of each grant whether it is of sums to this
+    provider."""
+
+    signer: bytes
+    descriptor: Descriptor
+    data: bytes
+    grants: dict[bytes, OwnGrant | None] = field(default_factory=dict)
+
+
+class HomeReader:
+    """A reader of homes in this process, which keeps what it has verified of those that it read."""
+
+    def __init__(self, bucket: Bucket, identity: Identity) -> None:
+        self.bucket = bucket
+        self.identity = identity
+        self._known: dict[bytes, _Known] = {}
+
+    async def read_each(self, asks: Sequence[Ask], terms: Terms, at_once: int = AT_ONCE) -> list[Answer]:
+        """The answers of these homes, in their order, read `at_once` at a time. Heads are not remembered on
+        the disk yet: see `Answer.mark`."""
+        answers: dict[int, Answer] = {}
+        numbers = iter(range(len(asks)))
+
+        async def read() -> None:
+            for number in numbers:
+                answers[number] = await self.read(asks[number], terms)
+
+        async with asyncio.TaskGroup() as group:
+            for _ in range(min(at_once, len(asks))):
+                group.create_task(read())
+        return [answers[number] for number in range(len(asks))]
+
+    async def read(self, ask: Ask, terms: Terms) -> Answer:
+        """All sums of one home that open now."""
+        seen = None if terms.memory is None else _Held(terms.memory, ask.stream)
+        sums: Sums | None = None
+        blocks: list[Rows] = []
+        error: GatewayError | None = None
+        try:
+            reader, known = await self._open(ask, seen)
+            await reader.refresh(terms.now_ms, terms.max_age_ms)
+            sums = await Sums.ask(reader, self.identity, terms.query, await self._grants(reader, ask, known))
+            async with aclosing(sums.blocks()) as found:
+                async for block in found:
+                    blocks.append(block)
+        except GatewayError as raised:
+            error = raised.with_traceback(None)
+        mark = None if seen is None else seen.mark
+        if sums is None:
+            return Answer(None, (), error=error, mark=mark)
+        said = tuple(sums.missing), sums.tail, tuple(sums.sources), tuple(sums.notes)
+        return Answer(sums.resolved, tuple(blocks), *said, error, mark)
+
+    async def _open(self, ask: Ask, seen: Seen | None) -> tuple[StreamReader, _Known]:
+        known = self._known.get(ask.stream)
+        if known is not None and known.signer == ask.signer:
+            return StreamReader(self.bucket, known.descriptor, known.data, seen), known
+        reader = await StreamReader.open(self.bucket, ask.stream, ask.signer, seen)
+        known = self._known[ask.stream] = _Known(ask.signer, reader.descriptor, reader.descriptor_data)
+        return reader, known
+
+    async def _grants(self, reader: StreamReader, ask: Ask, known: _Known) -> list[OwnGrant]:
+        """The grants of sums to this provider, by id, each with its revocation read now."""
+        ids = [one async for one in grant_ids(reader)] if ask.grants is None else ask.grants
+        fresh = [one for one in ids if one not in known.grants]
+        found = {one.grant.id: one for one in await own_grants(reader, self.identity, only=fresh)}
+        known.grants |= {one: found.get(one) for one in fresh}
+        held = []
+        for one in ids:
+            grant = known.grants[one]
+            if grant is not None:
+                held.append(grant if one in found else await renewed(reader, grant))
+        return held
 
 
 class _Held(Seen):
@@ -190,7 +283,6 @@ class _Setting:
 
     location: Location
     folder: Path
-    terms: Terms
     at_once: int
 
 
@@ -198,15 +290,15 @@ class _Here:
     """A reader of batches in this process."""
 
     def __init__(self, setting: _Setting) -> None:
-        self._setting = setting
-        self._identity = open_identity(setting.folder)
-        self._bucket = open_for_many(setting.location, setting.at_once)
+        bucket = open_for_many(setting.location, setting.at_once)
+        self._reader = HomeReader(bucket, open_identity(setting.folder))
+        self._at_once = setting.at_once
 
-    async def read(self, asks: Sequence[Ask]) -> list[Answer]:
-        return await read_each(self._bucket, asks, self._identity, self._setting.terms, self._setting.at_once)
+    async def read(self, terms: Terms, asks: Sequence[Ask]) -> list[Answer]:
+        return await self._reader.read_each(asks, terms, self._at_once)
 
     async def aclose(self) -> None:
-        await self._bucket.aclose()
+        await self._reader.bucket.aclose()
 
 
 class _Process:
@@ -220,9 +312,9 @@ class _Process:
         self._process.start()
         theirs.close()
 
-    async def read(self, asks: Sequence[Ask]) -> list[Answer]:
+    async def read(self, terms: Terms, asks: Sequence[Ask]) -> list[Answer]:
         try:
-            self._connection.send(asks)
+            self._connection.send((terms, asks))
             answers = await asyncio.to_thread(self._connection.recv)
         except (EOFError, OSError):
             raise Unavailable(
@@ -250,8 +342,7 @@ def _serve(connection: Connection, setting: _Setting) -> None:
         reader = _Here(setting)
         try:
             while True:
-                asks = await asyncio.to_thread(connection.recv)
-                connection.send(await reader.read(asks))
+                connection.send(await reader.read(*await asyncio.to_thread(connection.recv)))
         except (EOFError, OSError):  # who asked has gone
             pass
         except Exception as error:
@@ -261,45 +352,3 @@ def _serve(connection: Connection, setting: _Setting) -> None:
 
     with closing(connection):
         asyncio.run(serve())
-
-
-@asynccontextmanager
-async def _readers(setting: _Setting, count: int) -> AsyncIterator[list[_Here | _Process]]:
-    readers: list[_Here | _Process] = []
-    try:
-        for _ in range(count):
-            readers.append(_Here(setting) if count == 1 else _Process(setting))
-        yield readers
-    finally:
-        for reader in readers:
-            await reader.aclose()
-
-
-async def _in_batches(
-    readers: Sequence[_Here | _Process], asks: Sequence[Ask]
-) -> AsyncGenerator[list[Answer], None]:
-    """The answers in order, a batch at a time; every reader has at most a batch to read, and one waits."""
-    free: asyncio.Queue[_Here | _Process] = asyncio.Queue()
-    for reader in readers:
-        free.put_nowait(reader)
-
-    async def read(batch: Sequence[Ask]) -> list[Answer]:
-        reader = await free.get()
-        answers = await reader.read(batch)
-        free.put_nowait(reader)
-        return answers
-
-    under_way: deque[asyncio.Task[list[Answer]]] = deque()
-    try:
-        for at in range(0, len(asks), _BATCH):
-            under_way.append(asyncio.create_task(read(asks[at : at + _BATCH])))
-            if len(under_way) > 2 * len(readers):
-                yield await under_way[0]
-                under_way.popleft()
-        while under_way:
-            yield await under_way[0]
-            under_way.popleft()
-    finally:
-        for task in under_way:
-            task.cancel()
-        await asyncio.gather(*under_way, return_exceptions=True)

@@ -161,7 +161,7 @@ class StreamReader:
         sums = np.zeros((len(lanes), len(edges) - 1), dtype=np.uint64)
         async for first, end, page in self._parts(edges):
             if page is not None:
-                add_up(sums, edges, first, page.page.step, page.cut(first, end)[numbers])
+                add_up(sums, edges, first, page.page.step, page.cut(first, end, numbers))
                 continue
             day = await self._pages.ending_at(first)
             follower.step_over(first, None if day is None else (day.key, day.page.children[-1]))

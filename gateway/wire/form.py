@@ -15,6 +15,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import repeat
 from typing import Any, NamedTuple
 
 from gateway.errors import Refused
@@ -135,7 +136,7 @@ def list_of(form: Form, most: int) -> Form:
             raise Misfit(expected, _found(value))
         if form.all_fit is not None and form.all_fit(value):
             return tuple(value)
-        return _accept_each((form.accept for _ in value), value)
+        return _accept_each(repeat(form.accept), value)
 
     return Form(expected, accept)
 
@@ -143,11 +144,12 @@ def list_of(form: Form, most: int) -> Form:
 def tuple_of(*forms: Form) -> Form:
     """An array with one item for each form."""
     expected = f"an array of {_many(len(forms), 'item')}"
+    accepts = [form.accept for form in forms]
 
     def accept(value: Any) -> tuple[Any, ...]:
         if not isinstance(value, list | tuple) or len(value) != len(forms):
             raise Misfit(expected, _found(value))
-        return _accept_each((form.accept for form in forms), value)
+        return _accept_each(accepts, value)
 
     return Form(expected, accept)
 
@@ -191,23 +193,25 @@ def read(fields: Sequence[Field], payload: Any, what: str) -> dict[str, Any]:
     skipped from FIRST_ADDED_KEY on, and Refused below it. The keys are integers: `cose.decode` sees to it."""
     if not isinstance(payload, dict):
         raise Refused(f"{what}: its payload is not a map")
-    unknown = sorted(payload.keys() - {field.key for field in fields})
-    if unknown and unknown[0] < FIRST_ADDED_KEY:
-        raise Refused(
-            f"{what}: its payload has an entry {unknown[0]}, which version 1 does not know; only those from"
-            f" {FIRST_ADDED_KEY} on are skipped"
-        )
+    known = {field[0] for field in fields}
+    if not payload.keys() <= known:
+        unknown = min(payload.keys() - known)
+        if unknown < FIRST_ADDED_KEY:
+            raise Refused(
+                f"{what}: its payload has an entry {unknown}, which version 1 does not know; only those from"
+                f" {FIRST_ADDED_KEY} on are skipped"
+            )
     values: dict[str, Any] = {}
-    for field in fields:
-        if field.key not in payload:
-            if not field.optional:
-                raise Refused(f"{what}: {field.name} is missing")
-            values[field.name] = None
+    for key, name, form, optional in fields:
+        if key not in payload:
+            if not optional:
+                raise Refused(f"{what}: {name} is missing")
+            values[name] = None
             continue
         try:
-            values[field.name] = field.form.accept(payload[field.key])
+            values[name] = form.accept(payload[key])
         except Misfit as misfit:
-            raise Refused(misfit.of(f"{what}: {field.name}")) from None
+            raise Refused(misfit.of(f"{what}: {name}")) from None
     return values
 
 
@@ -246,7 +250,7 @@ def _integer(least: int, most: int, expected: str) -> Form:
 def _accept_each(accepts: Iterable[Callable[[Any], Any]], items: Sequence[Any]) -> tuple[Any, ...]:
     out: list[Any] = []
     try:
-        for accept, item in zip(accepts, items, strict=True):
+        for accept, item in zip(accepts, items, strict=False):  # as many of both, or without end
             out.append(accept(item))
     except Misfit as misfit:
         raise misfit.below(len(out)) from None
