@@ -87,9 +87,13 @@ class Sums:
         self._follower: ChainFollower | None = None
 
     @classmethod
-    async def ask(cls, reader: StreamReader, identity: Identity, query: Query) -> Sums:
-        """Resolve the query. The errors are those of `resolve`, and Refused as for `own_grants`."""
-        held = await own_grants(reader, identity)
+    async def ask(
+        cls, reader: StreamReader, identity: Identity, query: Query, held: Sequence[OwnGrant] | None = None
+    ) -> Sums:
+        """Resolve the query against the grants `held`, or where they were not read yet against all. The
+        errors are those of `resolve`, and Refused as for `own_grants`."""
+        if held is None:
+            held = await own_grants(reader, identity)
         for one in held:
             await one.bundles.settle()
         sums = cls(reader, identity, resolve(query, reader.descriptor, held, identity.kid))
@@ -191,13 +195,17 @@ class Sums:
         if waits:
             reason = "its tokens are not in the store yet"
             self.tail = self._gap(self._at, head, lanes, reason)
-        d, some = np.where(opened, d, np.uint64(0)), opened.any(axis=0)
+        begins, ends = edges[:-1], edges[1:]
+        if not opened.all():
+            some = opened.any(axis=0)
+            d = np.where(opened, d, np.uint64(0))[:, some]
+            begins, ends, opened = begins[some], ends[some], opened[:, some]
         return Rows(
             self._reader.descriptor.layout.unit_ms,
-            edges[:-1][some],
-            edges[1:][some],
-            dict(zip(lanes, d[:, some].view(np.int64), strict=True)),
-            dict(zip(lanes, opened[:, some], strict=True)),
+            begins,
+            ends,
+            dict(zip(lanes, d.view(np.int64), strict=True)),
+            dict(zip(lanes, opened, strict=True)),
         )
 
     def _hold(self, held: Sequence[OwnGrant]) -> None:
@@ -264,6 +272,11 @@ class Sums:
         """Of the windows between `edges`: the nonces R [lane, window], which of them are opened, and how many
         windows come before the first one whose tokens are yet to come."""
         lanes, count = self.resolved.lanes, len(edges) - 1
+        if len(self._openers) == 1 and self._openers[0].held.grant.lanes == lanes:
+            [opener] = self._openers
+            if opener.held.covers(edges).all():  # as of nearly all queries
+                r = await opener.nonces(edges[:-1], edges[1:])
+                return r, np.ones(r.shape, dtype=np.bool_), r.shape[1]
         r = np.zeros((len(lanes), count), dtype=np.uint64)
         opened = np.zeros((len(lanes), count), dtype=np.bool_)
         for opener in self._openers:

@@ -33,6 +33,11 @@ class Opener:
         if not len(begins):
             return np.zeros((width, 0), dtype=np.uint64)
         first, end = find(begins)[0], find(ends)[0]
+        if (first[1:] == end[:-1]).all() and end[-1] - first[0] == len(first):  # they are the grant's own
+            parts = [np.zeros((0, width), dtype=np.uint64)]
+            async with aclosing(self.words(int(first[0]), int(end[-1]))) as opened:
+                parts += [words async for _, words in opened]
+            return np.concatenate(parts).T
         edges = np.sort(np.concatenate([first, end]), kind="stable")  # which is quick, being sorted twice
         edges = edges[np.concatenate([[True], edges[1:] > edges[:-1]])]
         sums = np.zeros((width, len(edges) - 1), dtype=np.uint64)

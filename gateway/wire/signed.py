@@ -62,7 +62,11 @@ class Stored(Signed, ABC):
         """The object that a store holds under `key`: signed by `public_key`, of the right form, and lying
         where it belongs in a stream whose units are `unit_ms` long; else Refused, with the key named."""
         found = cls.read(data, public_key, key)
-        own = found.own_key(key, unit_ms)
+        found.check_place(key, unit_ms)
+        return found
+
+    def check_place(self, key: str, unit_ms: int) -> None:
+        """Refused unless the object, which was found under `key`, belongs there."""
+        own = self.own_key(key, unit_ms)
         if own != key:
             raise Refused(f"{key} holds the object that belongs at {own}: copied or moved")
-        return found
