@@ -8,7 +8,20 @@ from typing import Any
 from cryptography.exceptions import InvalidTag
 
 from tests.vectors.plain import Signer, XWing, be64, cbor, h, hpke_open, hpke_seal
-from tests.vectors.scheme import Cases, Chain, begin, described, draw, hex64, hidden, i_of, sealed_of, words
+from tests.vectors.scheme import (
+    Cases,
+    Chain,
+    begin,
+    commitment,
+    commitment_of,
+    described,
+    draw,
+    hex64,
+    hidden,
+    i_of,
+    sealed_of,
+    words,
+)
 
 
 def body_of(stream: bytes, provider: bytes, **changes: Any) -> dict[str, Any]:
@@ -206,6 +219,12 @@ class Bucket:
                 "sealed": [list(one) for one in sealed],
                 "edges": cuts if calendar else None,
                 "weighed": weighed,
+                "commitment": commitment_of(
+                    [
+                        commitment(k_0, j, i_of(sealed, j), row, cut)[1]
+                        for j, (row, cut) in enumerate(zip(p, cut_so, strict=True), start)
+                    ]
+                ),
             },
         )
 

@@ -17,8 +17,9 @@ import numpy as np
 import pytest
 
 from gateway.chain import grant as grants
+from gateway.chain.commitment import bundle_commitment, commit, commitments, openings
 from gateway.chain.issue import Sealing, bill_word, hide, raw_tokens, sealed_by, window_words
-from gateway.chain.keys import KeyChain, incarnation_message, link_key, raw_key, tokens_key
+from gateway.chain.keys import KeyChain, incarnation_message, link_key, openings_key, raw_key, tokens_key
 from gateway.chain.layout import Layout, Run
 from gateway.chain.page import Calendar, Span, add_up
 from gateway.chain.raw import read_links
@@ -134,6 +135,7 @@ def test_keys() -> None:
         k_m = chain.block(step["m"])
         (incarnation,) = unhex(step["incarnation"])
         assert (k_m.hex(), tokens_key(k_m, incarnation).hex()) == (step["k_m"], step["tokens_key"])
+        assert openings_key(k_m, incarnation).hex() == step["openings_key"]
 
 
 @pytest.mark.parametrize("case", cases("keystream"))
@@ -194,6 +196,11 @@ def test_token(case: dict[str, Any]) -> None:
     assert (bundle.table(p.shape[1]) == tokens).all()
     assert bundle.end_window(p.shape[1]) == first + len(p)
     assert (tokens - hiding == p).all()
+    opening = openings(chain, sealed, first, first + len(p))
+    assert [row.astype("<u8").tobytes().hex() for row in opening] == case["openings"]
+    each = commitments(np.concatenate([opening, p], axis=1))
+    assert each.hex() == "".join(case["commitments"])
+    assert bundle_commitment(each).hex() == commit(p, chain, sealed, first).hex() == case["commitment"]
     for j, row in enumerate(hiding, first):  # each for itself
         alone = [Sealed(j, incarnation_of(sealed, j))]
         assert (masks(chain, alone, j, j + 1, p.shape[1]) == row).all()
@@ -430,11 +437,13 @@ def test_object(file: str, entry: dict[str, Any]) -> None:
 
 
 def opened(grant: grants.Grant, k_0: bytes, bundle: Tokens) -> U64:
-    """What the tokens of a bundle hold, [window, word]."""
+    """What the tokens of a bundle hold, [window, word], and the gateway committed to."""
     sealed = [Sealed(*one) for one in bundle.sealed]
     end = bundle.end_window(grant.words)
     hiding = masks(KeyChain(k_0), sealed, bundle.first_window, end, grant.words, bundle.cuts)
-    return bundle.table(grant.words) - hiding
+    held = bundle.table(grant.words) - hiding
+    assert commit(held, KeyChain(k_0), sealed, bundle.first_window, bundle.cuts) == bundle.commitment
+    return held
 
 
 def test_a_provider_reads_the_small_stream() -> None:

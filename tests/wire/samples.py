@@ -200,6 +200,7 @@ def tokens(draw: st.DrawFn) -> Tokens:
         sealed=tuple(draw(st.lists(st.tuples(U64, U64), min_size=1, max_size=5))),
         edges=draw(st.none() | st.lists(U64, min_size=1, max_size=41).map(tuple)),
         weighed=draw(st.none() | st.lists(DIGEST, min_size=1, max_size=40).map(tuple)),
+        commitment=draw(st.none() | DIGEST),
     )
 
 
@@ -282,6 +283,7 @@ EXAMPLES: dict[type[Any], Object] = {
         ((24, 2**63), (25, 7)),
         (2**32, 2**32 + 24, 2**32 + 48),
         (bytes(32), bytes(range(32))),
+        bytes(range(32, 64)),
     ),
     Page: Page(
         _GRANT.stream, "2026-01-01", 60, 2**32, 2, (bytes(16), bytes(range(16))), (bytes(32),) * 3, bytes(32)
