@@ -33,6 +33,7 @@ COMMANDS = {
     "tariff": ("gateway.cli.tariff", "Show how a tariff file is read."),
     "ledger": ("gateway.cli.ledger", "Confirm a ledger that was restored."),
     "provider": ("gateway.cli.provider.group", "The utility's side: make an identity, read, verify."),
+    "dispute": ("gateway.cli.dispute", "Check what a provider claims of a home."),
     "config": ("gateway.cli.config", "Print an example configuration, or check one."),
     "bench": ("gateway.cli.bench", "Measure this machine."),
     "simulate": ("gateway.cli.simulate.group", "Simulated meters, to try it without hardware."),

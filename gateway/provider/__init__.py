@@ -10,6 +10,8 @@ In the order in which to read it:
 - `follow`     the same, waiting for windows to close
 - `bill`       a tariff's bills, from ciphertexts and one token a period
 - `invoice`    a bill's other lines: standing charges, taxes, rounding
+- `evidence` what a grant opened, as a third party checks it
+- `claim`    makes evidence
 - `raw`        every unit of the links whose keys were granted
 - `load`       what the two parties to a load over many homes share
 - `homes`      the files by which they agree on the homes and the sums

@@ -288,7 +288,7 @@ def token() -> dict[str, Any]:
         )
     return described(
         "token_j = P + the words of S(m, i) from word (j mod 1024) * |P| on, m = j // 1024; `sealed` says "
-        "from which window on i is which incarnation; `words` is entry 4 of the bundle, `commitment` entry 8: "
-        "of c_j in `commitments`, each of its opening and P.",
+        "from which window on i is which incarnation; `words` is entry 4 of the bundle; `commitment`, entry "
+        "8, is of c_j in `commitments`, each of its opening and P.",
         cases=cases,
     )

@@ -21,10 +21,11 @@ from gateway.chain.tariff import Tariff
 from gateway.chain.window import Granularity
 from gateway.wire import cose, es256
 from gateway.wire.card import Card
+from gateway.wire.evidence import Evidence
 from gateway.wire.grant import GrantObject, Revocation, Tokens, grant_body
 from gateway.wire.stream import Chunk, Descriptor, Head, Page
 
-Object = Descriptor | Chunk | Head | GrantObject | Tokens | Page | Revocation | Card
+Object = Descriptor | Chunk | Head | GrantObject | Tokens | Page | Revocation | Card | Evidence
 RULES: dict[type[Any], str] = {
     Descriptor: "descriptor",
     Chunk: "chunk",
@@ -34,6 +35,7 @@ RULES: dict[type[Any], str] = {
     Page: "page",
     Revocation: "revocation",
     Card: "card",
+    Evidence: "evidence",
 }
 CDDL = (Path(gateway.wire.__file__).parent / "gw1.cddl").read_text("utf-8")
 
@@ -234,6 +236,29 @@ def cards(draw: st.DrawFn) -> Card:
     )
 
 
+@st.composite
+def evidence(draw: st.DrawFn) -> Evidence:
+    listed = st.none() | st.lists(DIGEST, min_size=1, max_size=5).map(b"".join)
+    keys = draw(st.sets(TEXT, min_size=1, max_size=5).map(sorted))
+    int64 = st.integers(-(2**63), 2**63 - 1)
+    register = st.tuples(st.sampled_from(("import", "export")), U64, U64, st.integers(1, 10**12))
+    return Evidence(
+        signing_key=KEY.public,
+        stream=draw(ID),
+        signer=draw(ID),
+        grant=draw(ID),
+        first_window=draw(U64),
+        opened=draw(st.binary(min_size=40, max_size=200)),
+        before=draw(listed),
+        after=draw(listed),
+        objects=tuple((key, draw(st.binary(min_size=1, max_size=50))) for key in keys),
+        claims=tuple(draw(st.lists(int64, min_size=1, max_size=5))),
+        tariff=draw(st.none() | st.binary(min_size=1, max_size=50)),
+        registers=draw(st.none() | register.map(lambda one: (one,))),
+        time_ms=draw(U64),
+    )
+
+
 STRATEGIES: dict[type[Any], st.SearchStrategy[Any]] = {
     Descriptor: descriptors(),
     Chunk: chunks(),
@@ -243,6 +268,7 @@ STRATEGIES: dict[type[Any], st.SearchStrategy[Any]] = {
     Page: pages(),
     Revocation: st.builds(Revocation, ID, ID, U64),
     Card: cards(),
+    Evidence: evidence(),
 }
 ANY: st.SearchStrategy[Object] = st.one_of(*STRATEGIES.values())
 
@@ -290,6 +316,21 @@ EXAMPLES: dict[type[Any], Object] = {
     ),
     Revocation: Revocation(_GRANT.stream, _GRANT.id, 2**32),
     Card: Card(KEY.kid, KEY.public, bytes(1216), "provider", "Stadtwerke", 1, 2),
+    Evidence: Evidence(
+        KEY.public,
+        _GRANT.stream,
+        OTHER.kid,
+        _GRANT.id,
+        24,
+        bytes(range(48)),
+        bytes(32),
+        bytes(range(64)),
+        (("v1/00/a", bytes(3)), ("v1/00/b", b"b")),
+        (-1, 2**40),
+        b"tariff",
+        (("import", 2**40, 2**40 + 5, 1000), ("export", 0, 0, 1)),
+        1,
+    ),
 }
 
 

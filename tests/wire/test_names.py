@@ -97,7 +97,10 @@ def test_what_lies_where() -> None:
     ]
     assert [class_at(key).TYPE for _, key in places] == [type_string for type_string, _ in places]
     assert len({key for _, key in places}) == len(places)
-    assert {kind.TYPE for kind in EXAMPLES} - {t for t, _ in places} == {"gw1/card"}  # sent, not stored
+    assert {kind.TYPE for kind in EXAMPLES} - {t for t, _ in places} == {
+        "gw1/card",
+        "gw1/evidence",
+    }  # sent, not stored
     for key in ("", PREFIX, PREFIX + "other.cose", PREFIX + "year/2026.cose", FOLDER, FOLDER + "year/x.cose"):
         with pytest.raises(Refused, match="a name that version 1 does not have"):
             class_at(key)

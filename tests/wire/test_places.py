@@ -47,8 +47,9 @@ def signed(item: Any) -> bytes:
     return KEY.sign(item.TYPE, item.payload())
 
 
-def test_only_cards_are_sent_and_not_stored() -> None:
-    assert {kind.TYPE for kind in EXAMPLES} - {kind.TYPE for kind in STORED} == {"gw1/card"}
+def test_only_cards_and_evidence_are_sent_and_not_stored() -> None:
+    sent = {"gw1/card", "gw1/evidence"}
+    assert {kind.TYPE for kind in EXAMPLES} - {kind.TYPE for kind in STORED} == sent
 
 
 @given(ITEMS, ITEMS)

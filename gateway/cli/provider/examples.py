@@ -5,4 +5,7 @@ NEW = "gateway provider new acme --name 'ACME Energy'"
 READ = f"gateway provider read --key acme {_PLACE}"
 BILL = f"gateway provider bill --key acme {_PLACE} --tariff tariff.toml"
 RAW = f"gateway provider raw --key acme {_PLACE} --csv"
+EVIDENCE = (
+    f"gateway provider evidence --key acme {_PLACE} --from 2026-03-01 --until 2026-04-01 --output march.cose"
+)
 VERIFY = f"gateway provider verify {_PLACE}"

@@ -10,6 +10,7 @@ from gateway.cli.provider.examples import BILL, NEW, RAW, READ, VERIFY
 
 _COMMANDS = {
     "bill": ("gateway.cli.provider.bill:bill", "Make the bills that were granted to you."),
+    "evidence": ("gateway.cli.provider.evidence:evidence", "Prove to a third party what you opened."),
     "load": ("gateway.cli.provider.load:load", "Open the loads of a set of homes."),
     "new": ("gateway.cli.provider.new", "Make a provider's identity, in a new folder DIR."),
     "raw": ("gateway.cli.provider.bill:raw", "Open every unit that was granted to you."),
