@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
+from decimal import Decimal
 from typing import NamedTuple
 
 import numpy as np
@@ -66,9 +67,9 @@ async def make_evidence(
     """The signed evidence of the claim, and what it proves. The stream and its head's age are as for
     `StreamReader`.
 
-    NotGranted where no one grant opens all of it, Unavailable where tokens are not in the store yet, and
-    Refused for an invalid object, for a bundle without a commitment or with another one than its tokens hold,
-    and for registers that do not agree with the sums.
+    NotGranted where no one grant opens all of it, Unavailable where tokens are not in the store yet,
+    UsageError for registers that do not agree with the sums, and Refused for an invalid object, and for a
+    bundle without a commitment or with one to something else than its tokens hold.
     """
     noted = NotedBucket(bucket)
     reader = await StreamReader.open(noted, stream, signer, seen)
@@ -93,15 +94,19 @@ async def make_evidence(
     found = await open_evidence(reader, draft, SealedRuns([]))  # so that all that it needs is noted
     for register in found.registers:
         if not register.agrees:
-            raise Refused(
-                f"the register of {register.lane} rose by {register.difference:f} mWh and the gateway sealed "
-                f"{register.proven} mWh between: correct the readings, or leave the registers out"
+            raise UsageError(
+                f"the register of {register.lane} rose by {_kwh(register.difference)} kWh, and the gateway "
+                f"sealed {_kwh(register.proven)} kWh between: correct the readings, or leave them out"
             )
     needed = {key: data for key, data in noted.read.items() if not _later(key, chosen.end)}
     draft = replace(draft, objects=tuple(sorted(needed.items())), claims=found.claims)
     read = (await replay(draft))[1]
     evidence = replace(draft, objects=tuple(sorted(read.items())))
     return _signed(evidence, identity), await prove(evidence)
+
+
+def _kwh(mwh: Decimal | int) -> str:
+    return f"{Decimal(mwh).scaleb(-6):f}"
 
 
 def _later(key: str, end: int) -> bool:

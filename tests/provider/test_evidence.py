@@ -18,7 +18,7 @@ from gateway.chain.commitment import openings
 from gateway.chain.keys import KeyChain
 from gateway.chain.layout import Factor, Layout
 from gateway.chain.token import Sealed
-from gateway.errors import GatewayError, NotGranted, Refused
+from gateway.errors import GatewayError, NotGranted, Refused, UsageError
 from gateway.provider.claim import Claim, make_evidence
 from gateway.provider.evidence import Proven, prove
 from gateway.store.directory import DirectoryBucket
@@ -195,7 +195,10 @@ def test_registers_are_compared_to_their_last_digit(
         assert register.agrees
         assert register.proven == truth
     else:
-        with pytest.raises(Refused, match=r"^the register of import rose by .* mWh and the gateway sealed "):
+        with pytest.raises(
+            UsageError,
+            match=r"^the register of import rose by .* kWh, and the gateway sealed .* kWh between: ",
+        ):
             made(home, provider, claim)
         honest, _ = made(home, provider, replace(claim, registers=()))
         lie = replace(Evidence.read_self_signed(honest, "it"), registers=claim.registers)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import hashlib
 import json
@@ -28,9 +29,11 @@ from gateway.chain.tariff import rounded, steps_digest
 from gateway.chain.token import Sealed, cuts_of, incarnation_of, masks, open_raw
 from gateway.chain.window import Granularity
 from gateway.chain.windows import GrantWindows
+from gateway.provider.evidence import prove
 from gateway.stream.tokens import check_bundle
 from gateway.wire import cose, names
 from gateway.wire.card import Card
+from gateway.wire.evidence import Evidence
 from gateway.wire.grant import GrantObject, Revocation, Tokens, grant_body, read_grant_body
 from gateway.wire.kinds import class_at
 from gateway.wire.stream import Chunk, Descriptor, Head, Page
@@ -406,7 +409,7 @@ def names_of(read: Any, unit_ms: int) -> set[str]:
 )
 def test_object(file: str, entry: dict[str, Any]) -> None:
     vector = load(file)
-    spki = bytes.fromhex(vector["provider"]["spki"] if entry["type"] == "gw1/card" else vector["spki"])
+    spki = bytes.fromhex(vector["spki"] if entry["key"] else vector["provider"]["spki"])
     data, payload = bytes.fromhex(entry["cose"]), bytes.fromhex(entry["payload"])
     kinds = (
         Descriptor,
@@ -417,6 +420,7 @@ def test_object(file: str, entry: dict[str, Any]) -> None:
         Page,
         Revocation,
         Card,
+        Evidence,
     )
     (kind,) = (kind for kind in kinds if entry["type"] == kind.TYPE)
     read = kind.read(data, spki, "the object")
@@ -488,6 +492,17 @@ def test_a_provider_reads_the_small_stream() -> None:
     assert sums == vector["sums"]
     revocation = Revocation.read(bucket[names.revocation(stream, grant_id)], spki, what)
     assert (revocation.grant, revocation.from_unit) == (grant_id, head.next_unit)
+
+
+def test_an_arbiter_checks_the_evidence() -> None:
+    """Nothing but the evidence: three of the four windows, and not the first."""
+    vector = load("objects")
+    (data,) = (bytes.fromhex(e["cose"]) for e in vector["objects"] if e["type"] == "gw1/evidence")
+    proven = asyncio.run(prove(Evidence.read_self_signed(data, "the evidence")))
+    assert {lane: d.tolist() for lane, d in proven.sums.items()} == {
+        lane: sums[1:] for lane, sums in vector["sums"].items()
+    }
+    assert [register.agrees for register in proven.registers] == [True]
 
 
 def test_a_provider_reads_pages_and_folded_tokens() -> None:
