@@ -105,6 +105,7 @@ class Fleet:
         body, k_0 = grant_body(grant), os.urandom(32)
         yield (
             names.grant(stream, grant.id),
+            assert card.xwing_key is not None  # of a provider's card
             GrantObject(stream, body, seal_k0(k_0, self._card.xwing_key, body)),
         )
         day = Calendar(LAYOUT.unit_ms, self._start).period("day", self.begin)

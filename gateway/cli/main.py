@@ -35,6 +35,7 @@ COMMANDS = {
     "ledger": ("gateway.cli.ledger", "Confirm a ledger that was restored."),
     "provider": ("gateway.cli.provider.group", "The utility's side: make an identity, read, verify."),
     "registrar": ("gateway.cli.registrar.group", "The registrar: who may register, and its server."),
+    "dispute": ("gateway.cli.dispute", "Check what a provider claims of a home."),
     "config": ("gateway.cli.config", "Print an example configuration, or check one."),
     "bench": ("gateway.cli.bench", "Measure this machine."),
     "simulate": ("gateway.cli.simulate.group", "Simulated meters, to try it without hardware."),

@@ -19,6 +19,7 @@ from gateway.errors import NotGranted, Refused, UsageError
 from gateway.provider.grants import OwnGrant, own_grants, short
 from gateway.provider.identity import Identity
 from gateway.provider.tokens import Opener
+from gateway.stream.bundles import BundleReader
 from gateway.stream.chunks import ChainFollower
 from gateway.stream.reader import StreamReader
 from gateway.stream.times import moment, spell
@@ -101,11 +102,11 @@ async def _of_grant(
             for j, word in enumerate(words[:, 0].tolist(), part.first):
                 weighed = part.bundle.weighed[j - part.bundle.first_window]
                 try:
-                    weights = _weights(held, tariff, j, weighed)
+                    weights = weights_of(held, tariff, j, weighed)
                 except Refused as error:
                     yield error
                     continue
-                bill = await _bill(reader, held, tariff, follower, j, weights, word)
+                bill = await bill_of(reader, held, tariff, follower, j, weights, word)
                 if bill.value % bill.quantum:
                     raise Refused(
                         f"{part.key} does not round the bill of {_period(held, j)} to what the grant says: "
@@ -114,7 +115,9 @@ async def _of_grant(
                 yield bill
 
 
-def _weights(held: OwnGrant, tariff: Tariff, j: int, weighed: bytes) -> dict[str, list[Weight]]:
+def weights_of(
+    held: OwnGrant | BundleReader, tariff: Tariff, j: int, weighed: bytes
+) -> dict[str, list[Weight]]:
     """The price steps of period j; Refused unless `weighed` is their digest."""
     grant, why = held.grant, ""
     try:
@@ -129,9 +132,9 @@ def _weights(held: OwnGrant, tariff: Tariff, j: int, weighed: bytes) -> dict[str
     )
 
 
-async def _bill(
+async def bill_of(
     reader: StreamReader,
-    held: OwnGrant,
+    held: OwnGrant | BundleReader,
     tariff: Tariff,
     follower: ChainFollower,
     j: int,
@@ -153,6 +156,6 @@ async def _bill(
     return Bill(start, end, grant.lanes, signed(value), grant.quantum, tariff, zone)
 
 
-def _period(held: OwnGrant, j: int) -> str:
+def _period(held: OwnGrant | BundleReader, j: int) -> str:
     a, b = (spell(unit, held.grant.granularity.unit_ms) for unit in held.windows.window(j))
     return f"{a} to {b}"

@@ -121,7 +121,8 @@ class Tokens(Stored):
     `words` has their words, u64 little-endian, as many a window as the kind of the grant gives; or, of a raw
     grant, each token. `sealed` says from which window on the last units of windows were sealed in which
     incarnation. `edges`, of calendar grants, are the units between which the windows lie; `weighed`, of
-    bills, is H of each window's steps (`gateway.chain.tariff.steps_digest`).
+    bills, is H of each window's steps (`gateway.chain.tariff.steps_digest`). `commitment`, of sums and bills,
+    is to what the tokens hold (`gateway.chain.commitment`).
     """
 
     TYPE = "gw1/tokens"
@@ -133,6 +134,7 @@ class Tokens(Stored):
         Field(5, "sealed", list_of(tuple_of(uint(), uint()), most=2**20)),
         Field(6, "edges", list_of(uint(), most=2**20 + 1), optional=True),
         Field(7, "weighed", list_of(bstr(DIGEST_BYTES), most=2**20), optional=True),
+        Field(8, "commitment", bstr(DIGEST_BYTES), optional=True),
     )
     stream: bytes
     grant: bytes
@@ -141,6 +143,7 @@ class Tokens(Stored):
     sealed: tuple[tuple[int, int], ...]
     edges: tuple[int, ...] | None = None
     weighed: tuple[bytes, ...] | None = None
+    commitment: bytes | None = None
 
     def own_key(self, key: str, unit_ms: int) -> str:
         """By the first window. Where windows of a day or a month are folded into one bundle the object does

@@ -11,4 +11,7 @@ RAW = f"gateway provider raw --key acme {_PLACE} --csv"
 LOGIN = "gateway provider login https://registrar.example.org --key acme --user acme"
 REQUEST = "gateway provider request --key acme --region north --granularity 15min --purpose 'dynamic tariff'"
 REQUESTS = "gateway provider requests --key acme"
+EVIDENCE = (
+    f"gateway provider evidence --key acme {_PLACE} --from 2026-03-01 --until 2026-04-01 --output march.cose"
+)
 VERIFY = f"gateway provider verify {_PLACE}"

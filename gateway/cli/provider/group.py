@@ -12,6 +12,7 @@ _COMMANDS = {
     "bill": ("gateway.cli.provider.bill:bill", "Make the bills that were granted to you."),
     "login": ("gateway.cli.provider.registered:login", "Register at a registrar."),
     "grants": ("gateway.cli.provider.streams:grants", "List the grants to you."),
+    "evidence": ("gateway.cli.provider.evidence:evidence", "Prove to a third party what you opened."),
     "load": ("gateway.cli.provider.load:load", "Open the loads of a set of homes."),
     "new": ("gateway.cli.provider.new", "Make a provider's identity, in a new folder DIR."),
     "raw": ("gateway.cli.provider.bill:raw", "Open every unit that was granted to you."),
