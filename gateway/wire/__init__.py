@@ -13,5 +13,6 @@ what fails is Refused with a sentence that names the object. In reading order:
 - `grant`    a grant and its body, token bundles, the revocation
 - `tariff`   the tariff of a bill
 - `card`     the public keys of a gateway or a provider
+- `prices`   a provider's price series
 - `kinds`    the kind of object that lies at a key
 """

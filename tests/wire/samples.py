@@ -22,9 +22,10 @@ from gateway.chain.window import Granularity
 from gateway.wire import cose, es256
 from gateway.wire.card import Card
 from gateway.wire.grant import GrantObject, Revocation, Tokens, grant_body
+from gateway.wire.prices import PriceInterval, PriceSeries
 from gateway.wire.stream import Chunk, Descriptor, Head, Page
 
-Object = Descriptor | Chunk | Head | GrantObject | Tokens | Page | Revocation | Card
+Object = Descriptor | Chunk | Head | GrantObject | Tokens | Page | Revocation | Card | PriceSeries
 RULES: dict[type[Any], str] = {
     Descriptor: "descriptor",
     Chunk: "chunk",
@@ -34,6 +35,7 @@ RULES: dict[type[Any], str] = {
     Page: "page",
     Revocation: "revocation",
     Card: "card",
+    PriceSeries: "price-series",
 }
 CDDL = (Path(gateway.wire.__file__).parent / "gw1.cddl").read_text("utf-8")
 
@@ -233,6 +235,27 @@ def cards(draw: st.DrawFn) -> Card:
     )
 
 
+@st.composite
+def price_series(draw: st.DrawFn) -> PriceSeries:
+    at, intervals = draw(st.integers(0, 2**62)), []
+    for _ in range(draw(st.integers(1, 30))):
+        length = draw(st.sampled_from((300_000, 900_000, 3_600_000, 82_800_000, 90_000_000)))
+        price = draw(st.integers(-(2**63), 2**63 - 1) | PRICE)
+        intervals.append(PriceInterval(at, length, price))
+        at += length + draw(st.sampled_from((0, 0, 0, 900_000)))
+    return PriceSeries(
+        provider=KEY.kid,
+        serial=draw(U64),
+        name=draw(TEXT.filter(lambda name: len(name.encode()) <= 80)),
+        lanes=tuple(draw(st.permutations(("import", "export")))[: draw(st.integers(1, 2))]),
+        currency=draw(st.sampled_from(("EUR", "¥", "points"))),
+        decimals=draw(st.integers(0, 12)),
+        zone=draw(st.sampled_from(("UTC", "Europe/Berlin"))),
+        intervals=tuple(intervals),
+        issued_ms=draw(U64),
+    )
+
+
 STRATEGIES: dict[type[Any], st.SearchStrategy[Any]] = {
     Descriptor: descriptors(),
     Chunk: chunks(),
@@ -242,6 +265,7 @@ STRATEGIES: dict[type[Any], st.SearchStrategy[Any]] = {
     Page: pages(),
     Revocation: st.builds(Revocation, ID, ID, U64),
     Card: cards(),
+    PriceSeries: price_series(),
 }
 ANY: st.SearchStrategy[Object] = st.one_of(*STRATEGIES.values())
 
@@ -288,6 +312,17 @@ EXAMPLES: dict[type[Any], Object] = {
     ),
     Revocation: Revocation(_GRANT.stream, _GRANT.id, 2**32),
     Card: Card(KEY.kid, KEY.public, bytes(1216), "provider", "Stadtwerke", 1, 2),
+    PriceSeries: PriceSeries(
+        KEY.kid,
+        7,
+        "Day ahead",
+        ("import", "export"),
+        "EUR",
+        4,
+        "Europe/Berlin",
+        (PriceInterval(1_767_222_000_000, 900_000, 3215), PriceInterval(1_767_222_900_000, 900_000, -12)),
+        1_767_200_000_000,
+    ),
 }
 
 

@@ -14,6 +14,7 @@ from gateway.errors import Refused
 from gateway.wire import cose
 from gateway.wire.card import Card
 from gateway.wire.grant import GrantObject, Tokens, grant_body, read_grant_body
+from gateway.wire.prices import PriceSeries
 from gateway.wire.stream import Chunk, Descriptor, Page
 from gateway.wire.tariff import read_tariff_body, tariff_body
 from tests.vectors import make
@@ -323,6 +324,17 @@ def test_a_tariff_prices_import_or_export_or_both() -> None:
         (Card, {3: bytes(1217)}),
         (Card, {4: "registrar"}),
         (Card, {5: "x" * 81}),
+        (PriceSeries, {3: "x" * 81}),
+        (PriceSeries, {4: []}),
+        (PriceSeries, {4: ["power"]}),
+        (PriceSeries, {5: ""}),
+        (PriceSeries, {5: "x" * 9}),
+        (PriceSeries, {6: 13}),
+        (PriceSeries, {8: []}),
+        (PriceSeries, {8: [[0, 0, 1]]}),
+        (PriceSeries, {8: [[0, 366 * 86_400_000 + 1, 1]]}),
+        (PriceSeries, {8: [[0, 1, 2**63]]}),
+        (PriceSeries, {8: [[0, 1]]}),
     ],
 )
 def test_the_cddl_is_tight(kind: type[Any], changes: dict[int, Any]) -> None:
