@@ -103,8 +103,8 @@ def lasts(key: str) -> bool:
 
 
 def number_in(key: str) -> int:
-    """The number that ends the key of a chunk, a bundle or a price series, 16 hex digits; Refused for any other
-    key."""
+    """The number that ends the key of a chunk, a bundle or a price series, 16 hex digits; Refused for any
+    other key."""
     name = key.rpartition("/")[2].removesuffix(".cose")
     if len(name) != 16 or not set(name) <= _HEX or not key.endswith(".cose"):
         raise Refused(f"the store holds {key!r}, a name that version 1 does not have")

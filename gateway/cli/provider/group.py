@@ -12,6 +12,7 @@ _COMMANDS = {
     "bill": ("gateway.cli.provider.bill:bill", "Make the bills that were granted to you."),
     "load": ("gateway.cli.provider.load:load", "Open the loads of a set of homes."),
     "new": ("gateway.cli.provider.new", "Make a provider's identity, in a new folder DIR."),
+    "price": ("gateway.cli.provider.price:price", "Publish signed prices of energy."),
     "raw": ("gateway.cli.provider.bill:raw", "Open every unit that was granted to you."),
     "read": ("gateway.cli.provider.read", "Open the sums that were granted to you."),
     "share": ("gateway.cli.provider.share:share", "Sum the shares of a load, for the centre."),
