@@ -15,7 +15,7 @@ import io
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from decimal import Decimal, InvalidOperation
+from decimal import Context, Decimal, InvalidOperation
 from itertools import pairwise
 
 from gateway.chain.layout import DAY_MS, ENERGY
@@ -33,6 +33,7 @@ from gateway.wire.prices import MAX_INTERVALS, MAX_SPAN_MS, PriceInterval, Price
 
 _COLUMNS = ["from", "until", "price"]
 _READ_AT_ONCE = 16
+_EXACT = Context(prec=1000)
 _MOST_DIGITS = 9  # before the decimal point: a price of billions is a mistake
 
 
@@ -128,7 +129,7 @@ def from_tariff(
 
 def draft(terms: Terms, prices: Iterable[Price]) -> PriceSeries:
     """The series of these prices, in order of time; its provider, serial and time of issue are still empty.
-    All prices have as many decimals as the finest. UsageError says what a series cannot hold."""
+    All prices have as many decimals as the finest needs. UsageError says what a series cannot hold."""
     _check(terms)
     ordered = sorted(prices, key=lambda one: one.start_ms)
     if not ordered:
@@ -179,7 +180,7 @@ def _check(terms: Terms) -> None:
 
 
 def _decimals(one: Price) -> int:
-    exponent = one.price.as_tuple().exponent
+    exponent = _EXACT.normalize(one.price).as_tuple().exponent
     if not isinstance(exponent, int) or one.price.adjusted() > _MOST_DIGITS or -exponent > MAX_DECIMALS:
         raise UsageError(
             f"the price from {spell(one.start_ms, 1)} on, {one.price}, is not one: expected a number of the"

@@ -116,7 +116,7 @@ def _draft(
         prices, lanes, own = read_event(_text(source), what, lanes)
     else:
         raise UsageError(
-            f"{source} is no source of prices: it must end in .csv, .toml (a tariff) or .json (OpenADR)"
+            f"{source} is not a source of prices: it must end in .csv, .toml (a tariff) or .json (OpenADR)"
         )
     if own is not None and currency not in (None, own):
         raise UsageError(f"the prices in {source} are in {own}, not in {currency}: leave --currency out")
