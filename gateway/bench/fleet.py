@@ -103,9 +103,9 @@ class Fleet:
             first=self._start,
         )
         body, k_0 = grant_body(grant), os.urandom(32)
+        assert self._card.xwing_key is not None  # of a provider's card
         yield (
             names.grant(stream, grant.id),
-            assert card.xwing_key is not None  # of a provider's card
             GrantObject(stream, body, seal_k0(k_0, self._card.xwing_key, body)),
         )
         day = Calendar(LAYOUT.unit_ms, self._start).period("day", self.begin)

@@ -48,14 +48,13 @@ class Signed:
 
 
 class Stored(Signed, ABC):
-    """An object that lies in a bucket, in a stream, under a key that its content gives."""
+    """An object that lies in a bucket, under a key that its content gives."""
 
     __slots__ = ()
-    stream: bytes
 
     @abstractmethod
     def own_key(self, key: str, unit_ms: int) -> str:
-        """Where the object belongs in a stream whose units are `unit_ms` long; it was found under `key`."""
+        """Where the object belongs, in a stream whose units are `unit_ms` long; it was found under `key`."""
 
     @classmethod
     def read_at(cls, key: str, data: bytes, public_key: bytes, unit_ms: int) -> Self:

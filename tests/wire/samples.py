@@ -24,6 +24,7 @@ from gateway.wire.card import ROLES, Card
 from gateway.wire.certificate import Certificate, Revocations
 from gateway.wire.evidence import Evidence
 from gateway.wire.grant import GrantObject, Revocation, Tokens, grant_body
+from gateway.wire.prices import PriceInterval, PriceSeries
 from gateway.wire.request import Login, Request
 from gateway.wire.stream import Chunk, Descriptor, Head, Page
 from gateway.wire.tariff import tariff_body
@@ -42,6 +43,7 @@ Object = (
     | Login
     | Request
     | Evidence
+    | PriceSeries
 )
 RULES: dict[type[Any], str] = {
     Descriptor: "descriptor",
@@ -57,6 +59,7 @@ RULES: dict[type[Any], str] = {
     Login: "login",
     Request: "request",
     Evidence: "evidence",
+    PriceSeries: "price-series",
 }
 CDDL = (Path(gateway.wire.__file__).parent / "gw1.cddl").read_text("utf-8")
 
@@ -321,6 +324,27 @@ def evidence(draw: st.DrawFn) -> Evidence:
     )
 
 
+@st.composite
+def price_series(draw: st.DrawFn) -> PriceSeries:
+    at, intervals = draw(st.integers(0, 2**62)), []
+    for _ in range(draw(st.integers(1, 30))):
+        length = draw(st.sampled_from((300_000, 900_000, 3_600_000, 82_800_000, 90_000_000)))
+        price = draw(st.integers(-(2**63), 2**63 - 1) | PRICE)
+        intervals.append(PriceInterval(at, length, price))
+        at += length + draw(st.sampled_from((0, 0, 0, 900_000)))
+    return PriceSeries(
+        provider=KEY.kid,
+        serial=draw(U64),
+        name=draw(TEXT.filter(lambda name: len(name.encode()) <= 80)),
+        lanes=tuple(draw(st.permutations(("import", "export")))[: draw(st.integers(1, 2))]),
+        currency=draw(st.sampled_from(("EUR", "¥", "points"))),
+        decimals=draw(st.integers(0, 12)),
+        zone=draw(st.sampled_from(("UTC", "Europe/Berlin"))),
+        intervals=tuple(intervals),
+        issued_ms=draw(U64),
+    )
+
+
 STRATEGIES: dict[type[Any], st.SearchStrategy[Any]] = {
     Descriptor: descriptors(),
     Chunk: chunks(),
@@ -337,6 +361,7 @@ STRATEGIES: dict[type[Any], st.SearchStrategy[Any]] = {
     Login: st.builds(Login, ID, DIGEST, ID, U64),
     Request: requests(),
     Evidence: evidence(),
+    PriceSeries: price_series(),
 }
 ANY: st.SearchStrategy[Object] = st.one_of(*STRATEGIES.values())
 
@@ -434,6 +459,17 @@ EXAMPLES: dict[type[Any], Object] = {
         b"tariff",
         (("import", 2**40, 2**40 + 5, 1000), ("export", 0, 0, 1)),
         1,
+    ),
+    PriceSeries: PriceSeries(
+        KEY.kid,
+        7,
+        "Day ahead",
+        ("import", "export"),
+        "EUR",
+        4,
+        "Europe/Berlin",
+        (PriceInterval(1_767_222_000_000, 900_000, 3215), PriceInterval(1_767_222_900_000, 900_000, -12)),
+        1_767_200_000_000,
     ),
 }
 

@@ -15,6 +15,7 @@ _COMMANDS = {
     "evidence": ("gateway.cli.provider.evidence:evidence", "Prove to a third party what you opened."),
     "load": ("gateway.cli.provider.load:load", "Open the loads of a set of homes."),
     "new": ("gateway.cli.provider.new", "Make a provider's identity, in a new folder DIR."),
+    "price": ("gateway.cli.provider.price:price", "Publish signed prices of energy."),
     "raw": ("gateway.cli.provider.bill:raw", "Open every unit that was granted to you."),
     "read": ("gateway.cli.provider.read", "Open the sums that were granted to you."),
     "request": ("gateway.cli.provider.registered:request", "Ask households for a grant."),
