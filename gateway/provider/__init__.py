@@ -9,6 +9,7 @@ In the order in which to read it:
 - `sums`       all of it together: sums of readings, window by window
 - `follow`     the same, waiting for windows to close
 - `bill`       a tariff's bills, from ciphertexts and one token a period
+- `windows`    the same bills from sums of windows, with the energy at each price
 - `invoice`    a bill's other lines: standing charges, taxes, rounding
 - `raw`        every unit of the links whose keys were granted
 - `load`       what the two parties to a load over many homes share
