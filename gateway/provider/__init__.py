@@ -20,6 +20,7 @@ In the order in which to read it:
 - `plot`       a table as a load curve
 - `library`    reading in one line, for other programs
 - `bill`       a tariff's bills, from ciphertexts and one token a period
+- `windows`    the same bills from sums of windows, with the energy at each price
 - `invoice`    a bill's other lines: standing charges, taxes, rounding
 - `evidence` what a grant opened, as a third party checks it
 - `claim`    makes evidence

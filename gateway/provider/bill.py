@@ -28,6 +28,16 @@ from gateway.wire.tariff import tariff_body
 
 
 @dataclass(frozen=True, slots=True)
+class Step:
+    """A lane's energy in mWh over all of a period's windows that have one price, which is `price` units of
+    10^-scale of the currency a kWh."""
+
+    lane: str
+    price: int
+    energy: int
+
+
+@dataclass(frozen=True, slots=True)
 class Bill:
     """What is owed for the lanes over [start, end), UTC: `value` units of 10^-(scale + 6) of the currency,
     which is the multiple of `quantum` that is nearest to the exact amount."""
@@ -40,6 +50,11 @@ class Bill:
     tariff: Tariff
     zone: str | None = None
     """The zone whose days or months are billed; None where the windows need none."""
+    steps: tuple[Step, ...] | None = None
+    """The energy at each price, in the order in which the prices first hold; None where only the amount is
+    granted."""
+    grants: tuple[bytes, ...] = ()
+    """The ids of the grants that open it."""
 
     @property
     def amount(self) -> Decimal:
@@ -153,7 +168,7 @@ async def bill_of(
         value += sum(w.price * (upto[w.end] - upto[w.first]) for w in runs)
     zone = None if isinstance(grant.granularity.size, int) else grant.granularity.zone
     start, end = (moment(unit, unit_ms) for unit in (a, b))
-    return Bill(start, end, grant.lanes, signed(value), grant.quantum, tariff, zone)
+    return Bill(start, end, grant.lanes, signed(value), grant.quantum, tariff, zone, None, (grant.id,))
 
 
 def _period(held: OwnGrant | BundleReader, j: int) -> str:
