@@ -88,7 +88,7 @@ class Cards:
             row = await latest(connection, kid)
         if row is None:
             raise NotFound(f"no certificate was issued for the key {kid.hex()}")
-        check_not_revoked(row, kid)
+        check_not_revoked(row.serial, row.revoked_ms, kid)
         return row.signed
 
     async def renew(self, kid: bytes) -> bytes:
@@ -116,7 +116,7 @@ class Cards:
         ids = (await connection.execute(select(streams.c.stream).where(streams.c.kid == kid))).scalars().all()
         row = await latest(connection, kid)
         if row is not None:
-            check_not_revoked(row, kid)
+            check_not_revoked(row.serial, row.revoked_ms, kid)
             known = Certificate.read(row.signed, self._identity.card.signing_key, "the present certificate")
             same = (
                 known.card == signed_card
@@ -193,12 +193,12 @@ class _Latest:
     revoked_ms: int | None
 
 
-def check_not_revoked(row: _Latest, kid: bytes) -> None:
-    """Refused where it was revoked."""
-    if row.revoked_ms is not None:
+def check_not_revoked(serial: int, revoked_ms: int | None, kid: bytes) -> None:
+    """Refused where a certificate was revoked."""
+    if revoked_ms is not None:
         raise Refused(
-            f"certificate {row.serial} of the key {kid.hex()} was revoked at {spell(row.revoked_ms, 1)}: ask "
-            "the registrar's operator"
+            f"certificate {serial} of the key {kid.hex()} was revoked at {spell(revoked_ms, 1)}: ask the "
+            "registrar's operator"
         )
 
 
