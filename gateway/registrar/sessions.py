@@ -10,7 +10,7 @@ import secrets
 from dataclasses import dataclass
 from typing import Literal
 
-from sqlalchemy import delete, insert, select
+from sqlalchemy import bindparam, delete, insert, select
 
 from gateway.host.clock import Clock, unix_ms
 from gateway.registrar.access import Access
@@ -27,6 +27,20 @@ from gateway.wire.request import Login
 
 LIFETIME_MS = 3_600_000
 _TOKEN_BYTES = 32
+# Statements that each login or request takes are made once.
+_HOLDER = (
+    select(holders.c.account_id, holders.c.card, certificates)
+    .join(certificates, certificates.c.kid == holders.c.kid)
+    .where(holders.c.kid == bindparam("key"))
+    .order_by(certificates.c.serial.desc())
+    .limit(1)
+)
+_BEGIN = insert(sessions)
+_FIND = (
+    select(holders, accounts.c.name)
+    .select_from(sessions.join(holders).join(accounts))
+    .where(sessions.c.token_digest == bindparam("digest"), sessions.c.expires_ms > bindparam("now_ms"))
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,15 +83,8 @@ class Sessions:
         kid = cose.payload_unchecked(signed_login, "the login")[0]
         now_ms = unix_ms(self._clock)
         async with self._access.attempt("login", address, kid.hex()) as attempt:
-            query = (
-                select(holders.c.account_id, holders.c.card, certificates)
-                .join(certificates, certificates.c.kid == holders.c.kid)
-                .where(holders.c.kid == kid)
-                .order_by(certificates.c.serial.desc())
-                .limit(1)
-            )
             async with self._database.reading() as connection:
-                found = (await connection.execute(query)).one_or_none()
+                found = (await connection.execute(_HOLDER, {"key": kid})).one_or_none()
             if found is None:
                 raise NotAuthenticated(f"the key {kid.hex()} is not registered here: register it first")
             attempt.account_id = found.account_id
@@ -97,18 +104,14 @@ class Sessions:
             token, expires_ms = secrets.token_urlsafe(_TOKEN_BYTES), now_ms + LIFETIME_MS
             async with self._database.writing() as connection:
                 row = {"token_digest": _digest(token), "kid": kid, "expires_ms": expires_ms}
-                await connection.execute(insert(sessions).values(**row))
+                await connection.execute(_BEGIN, row)
         return token, expires_ms
 
     async def find(self, token: str) -> Session:
         """The session of a token; NotAuthenticated where there is none, or it has ended."""
-        query = (
-            select(holders, accounts.c.name)
-            .select_from(sessions.join(holders).join(accounts))
-            .where(sessions.c.token_digest == _digest(token), sessions.c.expires_ms > unix_ms(self._clock))
-        )
+        asked = {"digest": _digest(token), "now_ms": unix_ms(self._clock)}
         async with self._database.reading() as connection:
-            row = (await connection.execute(query)).one_or_none()
+            row = (await connection.execute(_FIND, asked)).one_or_none()
         if row is None:
             raise NotAuthenticated("the session has ended, or never was: log in again")
         return Session(row.kid, row.role, row.account_id, row.name, _registered(row.card), row.assurance)

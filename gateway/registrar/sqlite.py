@@ -1,7 +1,7 @@
 """SQLite's driver, aiosqlite, with one walk to its thread for a statement.
 
-By itself it walks there and back to make a cursor, to execute, to fetch and to close: four times, each as long
-as the statement itself, and longer where the machine is busy.
+By itself it walks there and back to make a cursor, to execute, to fetch and to close: four times, each as
+long as the statement itself, and longer where the machine is busy.
 """
 
 from __future__ import annotations
@@ -48,7 +48,8 @@ class _Cursor(aiosqlite.Cursor):
     _rows: list[Any]
 
     async def execute(self, sql: str, parameters: Iterable[Any] | None = None) -> Self:
-        self._rows = await self._execute(self._run, sql, () if parameters is None else parameters)
+        asked = () if parameters is None else parameters
+        self._rows = await self._execute(self._run, sql, asked)  # type: ignore[no-untyped-call]
         return self
 
     def _run(self, sql: str, parameters: Any) -> list[Any]:

@@ -130,7 +130,7 @@ class Challenge(Document):
     expires_ms: UnixMs
     credential_blob: Base64 | None = None
     secret: Base64 | None = None
-    nonce: Secret | None = None
+    nonce: Annotated[str | None, Field(min_length=1, max_length=4096, repr=False)] = None
 
 
 class ChallengeResponse(Asked):
