@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import re
-
-from gateway.errors import UsageError
 from gateway.host.clock import unix_ms
 from gateway.registrar import requests
 from gateway.registrar.routes import Call, Routes
@@ -93,8 +90,6 @@ async def validate_response(call: Call, asked: ChallengeResponse) -> NonceAnswer
 async def confirm(call: Call, asked: Confirmation) -> CertificateAnswer:
     """Confirm a registration. Its last step: user name and password with the nonce, and the descriptors of a
     gateway's streams; answered by the certificate."""
-    if not re.fullmatch("[0-9a-f]{64}", asked.nonce):
-        raise UsageError("nonce is invalid: expected 64 hexadecimal digits in small letters")
     signed = await call.registrar.registration.confirm(
         call.id("id").hex(),
         asked.user,
