@@ -10,6 +10,7 @@ from tempfile import TemporaryDirectory
 import pytest
 
 from tests.support import servers
+from tests.support.home import MEMORY
 from tests.support.mariadb import MariaServer
 from tests.support.mariadb import mariadb as running_mariadb
 
@@ -48,5 +49,5 @@ def minio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[servers.S3Server
 def mariadb() -> Iterator[MariaServer]:
     """A MariaDB for the whole run, with a new database for each test."""
     # Not pytest's folder: the path of a socket has at most 107 bytes.
-    with TemporaryDirectory(prefix="mariadb-") as folder, running_mariadb(Path(folder)) as server:
+    with TemporaryDirectory(prefix="mariadb-", dir=MEMORY) as folder, running_mariadb(Path(folder)) as server:
         yield server

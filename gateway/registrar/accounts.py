@@ -6,7 +6,7 @@ import unicodedata
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import bindparam, delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from gateway.errors import NotFound, UsageError
@@ -21,6 +21,7 @@ from gateway.registrar.tables import NAME_LENGTH, accounts, holders
 AccountRole = Literal["household", "provider", "operator"]
 ACCOUNT_ROLES: tuple[AccountRole, ...] = get_args(AccountRole)
 LEAST_PASSWORD = 12
+_BY_NAME = select(accounts).where(accounts.c.name == bindparam("called"))
 _WRONG = "the user name or the password is wrong"
 
 
@@ -93,9 +94,7 @@ class Accounts:
         """The account of this name and password. NotAuthenticated says the same, and takes as long, for an
         unknown name and for a wrong password. `attempt` learns which account it concerns."""
         async with self._database.reading() as connection:
-            row = (
-                await connection.execute(select(accounts).where(accounts.c.name == normal(name)))
-            ).one_or_none()
+            row = (await connection.execute(_BY_NAME, {"called": normal(name)})).one_or_none()
         if row is not None:
             attempt.account_id = row.id
         right, renewed = await self._passwords.check(None if row is None else row.password, password)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -108,8 +107,6 @@ async def validate_response(call: Call, asked: ChallengeResponse) -> NonceAnswer
 async def confirm(call: Call, asked: Confirmation) -> CertificateAnswer:
     """Confirm a registration. Its last step: user name and password with the nonce, and the descriptors of a
     gateway's streams; answered by the certificate."""
-    if not re.fullmatch("[0-9a-f]{64}", asked.nonce):
-        raise UsageError("nonce is invalid: expected 64 hexadecimal digits in small letters")
     signed = await call.registrar.registration.confirm(
         call.id("id").hex(),
         asked.user,

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import bindparam, delete, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.chain.layout import DAY_MS
@@ -14,16 +14,25 @@ from gateway.errors import NotFound, Refused, UsageError
 from gateway.host.clock import Clock, unix_ms
 from gateway.registrar.database import Database
 from gateway.registrar.identity import RegistrarIdentity
-from gateway.registrar.tables import accounts, certificates, holders, sessions, streams
+from gateway.registrar.streams import ids_of
+from gateway.registrar.tables import accounts, certificates, holders, sessions
 from gateway.stream.times import spell
 from gateway.wire.card import Card
-from gateway.wire.certificate import MAX_REVOKED, Certificate, Revocations
+from gateway.wire.certificate import MAX_REVOKED, MAX_STREAMS, Certificate, Revocations
 
 NEXT_LIST_MS = DAY_MS
 """How long a list of revocations holds."""
 _SIGN_AGAIN_MS = DAY_MS // 24
 _BEGIN_EARLY_MS = 300_000
 """Certificates are valid from this long ago: their readers' clocks differ."""
+_INSERT = insert(certificates)
+_SIGN = update(certificates).where(certificates.c.serial == bindparam("number"))
+_LATEST = (
+    select(certificates)
+    .where(certificates.c.kid == bindparam("key"))
+    .order_by(certificates.c.serial.desc())
+    .limit(1)
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +73,7 @@ class Cards:
         now_ms = unix_ms(self._clock)
         until_ms = min(now_ms + self._validity_ms, card.valid_until_ms)
         row = {"kid": card.kid, "issued_ms": now_ms, "valid_until_ms": until_ms, "signed": b""}
-        done = await connection.execute(insert(certificates).values(**row))
+        done = await connection.execute(_INSERT, row)
         assert done.inserted_primary_key is not None
         serial = done.inserted_primary_key[0]
         certificate = Certificate(
@@ -74,12 +83,10 @@ class Cards:
             valid_until_ms=until_ms,
             registrar=self._identity.card.name,
             assurance=assurance,
-            streams=tuple(sorted(stream_ids)) or None,
+            streams=tuple(stream_ids) or None,
         )
         signed = self._identity.sign(certificate)
-        await connection.execute(
-            update(certificates).where(certificates.c.serial == serial).values(signed=signed)
-        )
+        await connection.execute(_SIGN, {"number": serial, "signed": signed})
         return signed
 
     async def present(self, kid: bytes) -> bytes:
@@ -88,7 +95,7 @@ class Cards:
             row = await latest(connection, kid)
         if row is None:
             raise NotFound(f"no certificate was issued for the key {kid.hex()}")
-        check_not_revoked(row, kid)
+        check_not_revoked(row.serial, row.revoked_ms, kid)
         return row.signed
 
     async def renew(self, kid: bytes) -> bytes:
@@ -113,15 +120,19 @@ class Cards:
         card = Card.read_self_signed(signed_card, "the card")
         if card.valid_until_ms <= now_ms:
             raise Refused(f"the card of {card.name!r} has expired: register a new card of the same key")
-        ids = (await connection.execute(select(streams.c.stream).where(streams.c.kid == kid))).scalars().all()
+        ids = await ids_of(connection, kid)
+        if len(ids) > MAX_STREAMS:
+            raise UsageError(
+                f"the gateway would have {len(ids)} streams: a certificate has room for {MAX_STREAMS}"
+            )
         row = await latest(connection, kid)
         if row is not None:
-            check_not_revoked(row, kid)
+            check_not_revoked(row.serial, row.revoked_ms, kid)
             known = Certificate.read(row.signed, self._identity.card.signing_key, "the present certificate")
             same = (
                 known.card == signed_card
                 and known.assurance == assurance
-                and known.streams == (tuple(sorted(ids)) or None)
+                and known.streams == (tuple(ids) or None)
             )
             half_ms = (known.valid_from_ms + known.valid_until_ms) // 2
             lasting = card.valid_until_ms <= known.valid_until_ms
@@ -178,10 +189,7 @@ class Cards:
 
 async def latest(connection: AsyncConnection, kid: bytes) -> _Latest | None:
     """The latest certificate of a key, revoked or not."""
-    query = (
-        select(certificates).where(certificates.c.kid == kid).order_by(certificates.c.serial.desc()).limit(1)
-    )
-    row = (await connection.execute(query)).one_or_none()
+    row = (await connection.execute(_LATEST, {"key": kid})).one_or_none()
     return None if row is None else _Latest(row.serial, row.signed, row.valid_until_ms, row.revoked_ms)
 
 
@@ -193,12 +201,12 @@ class _Latest:
     revoked_ms: int | None
 
 
-def check_not_revoked(row: _Latest, kid: bytes) -> None:
-    """Refused where it was revoked."""
-    if row.revoked_ms is not None:
+def check_not_revoked(serial: int, revoked_ms: int | None, kid: bytes) -> None:
+    """Refused where a certificate was revoked."""
+    if revoked_ms is not None:
         raise Refused(
-            f"certificate {row.serial} of the key {kid.hex()} was revoked at {spell(row.revoked_ms, 1)}: ask "
-            "the registrar's operator"
+            f"certificate {serial} of the key {kid.hex()} was revoked at {spell(revoked_ms, 1)}: ask the "
+            "registrar's operator"
         )
 
 

@@ -12,7 +12,7 @@ import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 from sqlalchemy import Connection, event, make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
@@ -21,7 +21,6 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from gateway.errors import Unavailable, UsageError
 from gateway.registrar.migration import migrate
 
-_BUSY_MS = 10_000
 _LOG = logging.getLogger(__name__)
 
 
@@ -115,11 +114,14 @@ def _engine(url: str, password: str | None) -> AsyncEngine:
         )
     try:
         if parsed.get_backend_name() == "sqlite":
-            if parsed.database:
-                Path(parsed.database).touch(mode=0o600)  # what SQLite makes beside it has the same mode
-            engine = create_async_engine(parsed, hide_parameters=True)
-            event.listen(engine.sync_engine, "connect", _prepare_sqlite)
-            event.listen(engine.sync_engine, "begin", _begin_sqlite)
+            from gateway.registrar.sqlite import connector  # noqa: PLC0415 - MariaDB needs no aiosqlite
+
+            if not parsed.database:
+                raise UsageError(_expected("the database's URL names no file"))
+            path = Path(parsed.database)
+            path.touch(mode=0o600)  # what SQLite makes beside it has the same mode
+            engine = create_async_engine(parsed, hide_parameters=True, async_creator=connector(path))
+            event.listen(engine.sync_engine, "begin", _begin)
             return engine
         return create_async_engine(
             parsed.set(password=password),
@@ -142,20 +144,6 @@ def _expected(found: str) -> str:
     )
 
 
-def _prepare_sqlite(connection: Any, _record: object) -> None:
-    # The driver begins no transaction by itself: `_begin_sqlite` does.
-    connection.isolation_level = None
-    cursor = connection.cursor()
-    for pragma in (
-        f"busy_timeout = {_BUSY_MS}",
-        "journal_mode = WAL",
-        "synchronous = FULL",
-        "foreign_keys = ON",
-    ):
-        cursor.execute(f"PRAGMA {pragma}")
-    cursor.close()
-
-
-def _begin_sqlite(connection: Connection) -> None:
+def _begin(connection: Connection) -> None:
     if (begin := connection.get_execution_options().get("begins")) is not None:
         connection.exec_driver_sql(begin)

@@ -26,7 +26,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import LargeBinary, bindparam, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.errors import NotFound, Refused
@@ -50,6 +50,10 @@ LIFETIME_MS = 300_000
 """A TPM answers within seconds; a person has typed the password before."""
 _MOST = 10_000
 _ROLES = {"household": "gateway", "provider": "provider"}
+_SAME = select(holders.c.kid, holders.c.account_id, holders.c.assurance).where(
+    (holders.c.kid == bindparam("key")) | (holders.c.tpm == bindparam("ek", type_=LargeBinary))
+)
+_INSERT = insert(holders)
 _AGAIN = "begin the registration again"
 
 
@@ -256,7 +260,7 @@ class Registration:
                     "role": card.role,
                     "registered_ms": now_ms,
                 }
-                await connection.execute(insert(holders).values(**row, **values))
+                await connection.execute(_INSERT, row | values)
             await add_streams(connection, card.kid, descriptors, now_ms)
             return await self._cards.certify(connection, card.kid, pending.signed_card, pending.assurance)
 
@@ -264,12 +268,7 @@ class Registration:
         self, connection: AsyncConnection, account: Account, card: Card, tpm: bytes | None
     ) -> bool:
         """Whether the account has the card already. Conflict where another account has it, or its TPM."""
-        same = holders.c.kid == card.kid
-        if tpm is not None:
-            same |= holders.c.tpm == tpm
-        rows = await connection.execute(
-            select(holders.c.kid, holders.c.account_id, holders.c.assurance).where(same)
-        )
+        rows = await connection.execute(_SAME, {"key": card.kid, "ek": tpm})
         known = False
         for row in rows:
             if row.account_id != account.id:

@@ -10,16 +10,16 @@ import secrets
 from dataclasses import dataclass
 from typing import Literal
 
-from sqlalchemy import delete, insert, select
+from sqlalchemy import bindparam, delete, insert, select
 
 from gateway.host.clock import Clock, unix_ms
 from gateway.registrar.access import Access
-from gateway.registrar.cards import check_not_revoked, latest
+from gateway.registrar.cards import check_not_revoked
 from gateway.registrar.database import Database
 from gateway.registrar.identity import RegistrarIdentity
 from gateway.registrar.nonces import Nonces
 from gateway.registrar.refusals import NotAuthenticated
-from gateway.registrar.tables import accounts, holders, sessions
+from gateway.registrar.tables import accounts, certificates, holders, sessions
 from gateway.stream.times import spell
 from gateway.wire import cose
 from gateway.wire.card import Card
@@ -27,6 +27,20 @@ from gateway.wire.request import Login
 
 LIFETIME_MS = 3_600_000
 _TOKEN_BYTES = 32
+# Statements that each login or request takes are made once.
+_HOLDER = (
+    select(holders.c.account_id, holders.c.card, certificates)
+    .join(certificates, certificates.c.kid == holders.c.kid)
+    .where(holders.c.kid == bindparam("key"))
+    .order_by(certificates.c.serial.desc())
+    .limit(1)
+)
+_BEGIN = insert(sessions)
+_FIND = (
+    select(holders, accounts.c.name)
+    .select_from(sessions.join(holders).join(accounts))
+    .where(sessions.c.token_digest == bindparam("digest"), sessions.c.expires_ms > bindparam("now_ms"))
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,52 +84,47 @@ class Sessions:
         now_ms = unix_ms(self._clock)
         async with self._access.attempt("login", address, kid.hex()) as attempt:
             async with self._database.reading() as connection:
-                holder = (
-                    await connection.execute(
-                        select(holders.c.account_id, holders.c.card).where(holders.c.kid == kid)
-                    )
-                ).one_or_none()
-                certificate = await latest(connection, kid)
-            if holder is None or certificate is None:
+                found = (await connection.execute(_HOLDER, {"key": kid})).one_or_none()
+            if found is None:
                 raise NotAuthenticated(f"the key {kid.hex()} is not registered here: register it first")
-            attempt.account_id = holder.account_id
-            card = Card.read_self_signed(holder.card, "the registered card")
+            attempt.account_id = found.account_id
+            card = _registered(found.card)
             login = Login.read(signed_login, card.signing_key, "the login")
             attempt.kind = "nonce"
             if login.registrar != self._identity.card.kid:
                 raise NotAuthenticated("the login is for another registrar")
             self._nonces.use(login.nonce)
             attempt.kind = "certificate"
-            check_not_revoked(certificate, kid)
-            if certificate.valid_until_ms <= now_ms:
+            check_not_revoked(found.serial, found.revoked_ms, kid)
+            if found.valid_until_ms <= now_ms:
                 raise NotAuthenticated(
                     f"the certificate of the key {kid.hex()} has expired at "
-                    f"{spell(certificate.valid_until_ms, 1)}: register again, with user name and password"
+                    f"{spell(found.valid_until_ms, 1)}: register again, with user name and password"
                 )
             token, expires_ms = secrets.token_urlsafe(_TOKEN_BYTES), now_ms + LIFETIME_MS
             async with self._database.writing() as connection:
                 row = {"token_digest": _digest(token), "kid": kid, "expires_ms": expires_ms}
-                await connection.execute(insert(sessions).values(**row))
+                await connection.execute(_BEGIN, row)
         return token, expires_ms
 
     async def find(self, token: str) -> Session:
         """The session of a token; NotAuthenticated where there is none, or it has ended."""
-        query = (
-            select(holders, accounts.c.name)
-            .select_from(sessions.join(holders).join(accounts))
-            .where(sessions.c.token_digest == _digest(token), sessions.c.expires_ms > unix_ms(self._clock))
-        )
+        asked = {"digest": _digest(token), "now_ms": unix_ms(self._clock)}
         async with self._database.reading() as connection:
-            row = (await connection.execute(query)).one_or_none()
+            row = (await connection.execute(_FIND, asked)).one_or_none()
         if row is None:
             raise NotAuthenticated("the session has ended, or never was: log in again")
-        card = Card.from_payload(cose.payload_unchecked(row.card, "the card")[1], "the registered card")
-        return Session(row.kid, row.role, row.account_id, row.name, card, row.assurance)
+        return Session(row.kid, row.role, row.account_id, row.name, _registered(row.card), row.assurance)
 
     async def prune(self) -> None:
         """Delete the sessions that have ended."""
         async with self._database.writing() as connection:
             await connection.execute(delete(sessions).where(sessions.c.expires_ms <= unix_ms(self._clock)))
+
+
+def _registered(signed_card: bytes) -> Card:
+    """A card whose signature was checked when it was registered."""
+    return Card.from_payload(cose.payload_unchecked(signed_card, "the card")[1], "the registered card")
 
 
 def _digest(token: str) -> bytes:

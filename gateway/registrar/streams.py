@@ -5,16 +5,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import bindparam, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from gateway.errors import Refused, UsageError
+from gateway.errors import Refused
 from gateway.registrar.refusals import Conflict
 from gateway.registrar.tables import holders, streams
 from gateway.wire import cose
 from gateway.wire.card import Card
-from gateway.wire.certificate import MAX_STREAMS
 from gateway.wire.stream import Descriptor
+
+_OWNERS = select(streams.c.stream, streams.c.kid).where(
+    streams.c.stream.in_(bindparam("ids", expanding=True))
+)
+_INSERT = insert(streams)
+_IDS = select(streams.c.stream).where(streams.c.kid == bindparam("key")).order_by(streams.c.stream)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,10 +69,8 @@ async def add_streams(
     listing: Listing | None = None,
 ) -> None:
     """Register streams for a gateway, in the caller's transaction, and how they are listed where that is
-    said. Conflict for a stream that another key has; UsageError for more than a certificate has room for."""
-    rows = await connection.execute(
-        select(streams.c.stream, streams.c.kid).where(streams.c.stream.in_(list(descriptors)))
-    )
+    said. Conflict for a stream that another key has."""
+    rows = await connection.execute(_OWNERS, {"ids": list(descriptors)}) if descriptors else ()
     known = {row.stream: row.kid for row in rows}
     for stream, owner in known.items():
         if owner != kid:
@@ -89,18 +92,12 @@ async def add_streams(
         if stream not in known
     ]
     if new:
-        await connection.execute(insert(streams), new)
-        count = len(await ids_of(connection, kid))
-        if count > MAX_STREAMS:
-            raise UsageError(
-                f"the gateway would have {count} streams: a certificate has room for {MAX_STREAMS}"
-            )
+        await connection.execute(_INSERT, new)
 
 
 async def ids_of(connection: AsyncConnection, kid: bytes) -> list[bytes]:
     """The streams of a gateway, by id."""
-    query = select(streams.c.stream).where(streams.c.kid == kid).order_by(streams.c.stream)
-    return list((await connection.execute(query)).scalars())
+    return list((await connection.execute(_IDS, {"key": kid})).scalars())
 
 
 async def ids_of_account(connection: AsyncConnection, account_id: int) -> list[bytes]:

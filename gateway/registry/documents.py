@@ -37,7 +37,14 @@ Base64 = Annotated[
     BeforeValidator(_from_base64),
     PlainSerializer(lambda value: base64.b64encode(value).decode()),
     Field(max_length=MAX_OBJECT),
-    WithJsonSchema({"type": "string", "contentEncoding": "base64", "maxLength": MAX_OBJECT * 4 // 3 + 4}),
+    WithJsonSchema(
+        {
+            "type": "string",
+            "contentEncoding": "base64",
+            "maxLength": MAX_OBJECT * 4 // 3 + 4,
+            "pattern": "^([A-Za-z0-9+/]{4})*([A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$",
+        }
+    ),
 ]
 Hex16 = Annotated[str, Field(pattern=_HEX16)]
 """A stream's id, a kid, a request's id: 16 bytes."""
@@ -45,6 +52,7 @@ UnixMs = Annotated[int, Field(ge=0, lt=2**63)]
 Name = Annotated[str, Field(min_length=1, max_length=80)]
 Password = Annotated[str, Field(min_length=1, max_length=1024)]
 Secret = Annotated[str, Field(min_length=1, max_length=4096)]
+Nonce = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Label = Annotated[str, Field(max_length=64, pattern=r"^[\w .:/+-]*$")]
 """A region, a tariff zone."""
 RequestState = Literal["open", "granted", "declined"]
@@ -152,7 +160,7 @@ class Confirmation(Asked):
 
     user: Name
     password: Password = Field(repr=False)
-    nonce: Secret = Field(repr=False)
+    nonce: Nonce = Field(repr=False)
     descriptors: Annotated[tuple[Base64, ...], Field(strict=False, max_length=4096)] = ()
 
 

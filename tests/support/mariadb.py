@@ -26,6 +26,8 @@ _FLAGS = (
     "--performance-schema=OFF",
     "--innodb-buffer-pool-size=32M",
     "--innodb-log-file-size=16M",
+    "--innodb-flush-log-at-trx-commit=0",  # no test cuts the power
+    "--innodb-doublewrite=OFF",
 )
 
 

@@ -6,11 +6,15 @@ import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Literal
 
 from argon2 import PasswordHasher
+from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from gateway.chain.grant import xwing_public_bytes
 from gateway.chain.layout import DAY_MS, LANES, Layout
@@ -120,3 +124,38 @@ async def log_in(registrar: Registrar, holder: Holder, address: str = ADDRESS) -
     login = holder.login(nonce, registrar.identity.card.kid, registrar.clock.wall() // 1_000_000)
     token, _ = await registrar.sessions.begin(login, address)
     return token
+
+
+def tls_files(folder: Path) -> tuple[Path, Path, Path]:
+    """PEM files of a new authority's certificate, and of a certificate and a key of localhost."""
+    authority, server = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
+    now, issuer = datetime.now(UTC), x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "Test CA")])
+    subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
+
+    def begun(name: x509.Name, key: ec.EllipticCurvePrivateKey) -> x509.CertificateBuilder:
+        return (
+            x509.CertificateBuilder()
+            .subject_name(name)
+            .issuer_name(issuer)
+            .public_key(key.public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now - timedelta(days=1))
+            .not_valid_after(now + timedelta(days=1))
+            .add_extension(
+                x509.AuthorityKeyIdentifier.from_issuer_public_key(authority.public_key()), critical=False
+            )
+            .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        )
+
+    of_authority = begun(issuer, authority).add_extension(x509.BasicConstraints(True, 0), critical=True)
+    of_server = begun(subject, server).add_extension(
+        x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False
+    )
+    pem = server.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    for name, data in {
+        "ca.pem": of_authority.sign(authority, SHA256()).public_bytes(Encoding.PEM),
+        "tls.pem": of_server.sign(authority, SHA256()).public_bytes(Encoding.PEM),
+        "tls.key": pem,
+    }.items():
+        (folder / name).write_bytes(data)
+    return folder / "ca.pem", folder / "tls.pem", folder / "tls.key"
