@@ -62,7 +62,8 @@ def bucket_policy(
     bucket: str, root_prefix: str, gateways: Mapping[str, Collection[bytes]], providers: Mapping[str, Granted]
 ) -> Policy:
     """The same for a store without sessions: a policy of the bucket that names each gateway's and provider's
-    user by its ARN, such as "arn:aws:iam::123456789012:user/meter-17"."""
+    user by its ARN, such as "arn:aws:iam::123456789012:user/meter-17". Amazon takes 20 480 characters of it;
+    MinIO does not apply it to its users, and has sessions."""
     root = _root(root_prefix)
     return _document(
         {**statement, "Principal": {"AWS": [user]}}
