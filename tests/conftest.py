@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
 from tests.support import servers
+from tests.support.mariadb import MariaServer
+from tests.support.mariadb import mariadb as running_mariadb
 
-REAL_PARTS = {"seaweedfs", "minio", "tpm"}
+REAL_PARTS = {"seaweedfs", "minio", "mariadb", "tpm"}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark as slow what uses a real S3 server or a TPM, by a fixture or by a parameter that names one."""
+    """Mark as slow what uses a real server or a TPM, by a fixture or by a parameter that names one."""
     for item in items:
         if isinstance(item, pytest.Function):
             parameters = item.callspec.params.values() if hasattr(item, "callspec") else []
@@ -37,4 +41,12 @@ def minio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[servers.S3Server
             pytest.fail(missing)
         pytest.skip(missing)
     with servers.minio(tmp_path_factory.mktemp("minio")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def mariadb() -> Iterator[MariaServer]:
+    """A MariaDB for the whole run, with a new database for each test."""
+    # Not pytest's folder: the path of a socket has at most 107 bytes.
+    with TemporaryDirectory(prefix="mariadb-") as folder, running_mariadb(Path(folder)) as server:
         yield server

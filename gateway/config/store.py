@@ -16,7 +16,7 @@ from gateway.store.location import Addressing, Checksums, Location
 _KEYS = ("access_key_id", "secret_access_key")
 _FORM = 'two lines, "access_key_id=..." and "secret_access_key=..."'
 DEFAULT = "s3"
-REGISTRAR = "registrar"
+FROM_REGISTRAR = "registrar"
 """The value of [store] credentials where the registrar issues them, a session at a time."""
 
 
@@ -68,7 +68,7 @@ class StoreSection(Section):
     @field_validator("credentials")
     @classmethod
     def _credentials_path(cls, value: str | None, info: ValidationInfo) -> str | None:
-        if value == REGISTRAR and not info.data.get("url", "s3://any").startswith("s3://"):
+        if value == FROM_REGISTRAR and not info.data.get("url", "s3://any").startswith("s3://"):
             raise ValueError("a folder needs no credentials, and a registrar issues those of an S3 bucket")
         return str(from_the_file(Path(value), info)) if value and "/" in value else value
 
@@ -97,7 +97,7 @@ def location(store: StoreSection, registrar: CredentialsSource | None = None) ->
     """
     values: dict[str, str] = {}
     source = None
-    if store.credentials == REGISTRAR:
+    if store.credentials == FROM_REGISTRAR:
         source = registrar or _NotHere()
     else:
         what, key = "the store's credentials", "[store] credentials"

@@ -120,16 +120,24 @@ class PlainGets:
         status, _, data = self._send(f"?{query}" if urlsplit(self._url).path else f"/?{query}")
         return _listed(data) if status == 200 else None
 
+    def signed(self, path: str) -> tuple[str, dict[str, str]]:
+        """The address of a GET of a path below the bucket, and the headers that sign it."""
+        request = self._request(path)
+        return self._url + path, dict(request.headers.items())
+
     def close(self) -> None:
         """Close the connections."""
         self._http.close()
 
+    def _request(self, path: str) -> AWSRequest:
+        request = AWSRequest("GET", self._url + path, stream_output=True)
+        S3SigV4Auth(self._keys(), "s3", self._region).add_auth(request)  # type: ignore[arg-type]
+        return request
+
     def _send(self, path: str) -> tuple[int, Mapping[str, str], bytes]:
         """Status, headers and body; status 0 where no whole answer came."""
         with suppress(Exception):  # what a hostile answer makes urllib3 raise has no common base
-            request = AWSRequest("GET", self._url + path, stream_output=True)
-            S3SigV4Auth(self._keys(), "s3", self._region).add_auth(request)  # type: ignore[arg-type]
-            answer = self._http.send(request.prepare())
+            answer = self._http.send(self._request(path).prepare())
             with closing(answer.raw):  # the connection is kept where the body was read to its end
                 length = int(answer.headers["Content-Length"])
                 check_size(length, path)

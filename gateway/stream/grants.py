@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 
 from gateway.chain.grant import ID_BYTES, Grant
 from gateway.errors import Refused
 from gateway.store.bucket import Bucket
-from gateway.stream.fetch import first_key, listed, objects
+from gateway.stream.fetch import first_key, get, listed, objects
 from gateway.stream.reader import StreamReader
 from gateway.wire import names
-from gateway.wire.grant import GrantObject, Revocation, read_grant_body
+from gateway.wire.grant import GrantObject, Revocation, body_of, read_grant_body
 from gateway.wire.stream import Descriptor
 
 
@@ -22,7 +22,7 @@ def check_grant(descriptor: Descriptor, key: str, data: bytes | None) -> tuple[G
         raise Refused(f"{key} is missing, and the store holds other objects of the grant")
     unit_ms = descriptor.layout.unit_ms
     found = GrantObject.read_at(key, data, descriptor.signing_key, unit_ms)
-    grant = read_grant_body(found.body, unit_ms, key)
+    grant = read_grant_body(found.body, unit_ms, body_of(key))
     unknown = set(grant.lanes) - {lane.name for lane in descriptor.lanes}
     if unknown:
         raise Refused(f"{key} grants {', '.join(sorted(unknown))}, which the stream does not have")
@@ -77,8 +77,16 @@ async def _folders(bucket: Bucket, stream: bytes) -> AsyncGenerator[tuple[str, b
         after = f"{prefix}{name}0"  # "0" is the character after "/"
 
 
-async def grants(reader: StreamReader) -> AsyncGenerator[tuple[str, GrantObject, Grant], None]:
-    """(key, object, grant) of the reader's grants, by id. Refused for an invalid one."""
+async def grants(
+    reader: StreamReader, only: Sequence[bytes] | None = None
+) -> AsyncGenerator[tuple[str, GrantObject, Grant], None]:
+    """(key, object, grant) of all grants, by id, or of those with these ids, which need no list. Refused for
+    an invalid one."""
+    for grant_id in only or ():
+        key = names.grant(reader.descriptor.stream, grant_id)
+        yield key, *check_grant(reader.descriptor, key, await get(reader.bucket, key))
+    if only is not None:
+        return
     async with aclosing(objects(reader.bucket, _grant_keys(reader))) as found_objects:
         async for key, data in found_objects:
             if data is None and reader.grants is not None:

@@ -129,7 +129,7 @@ async def _verify_grants(
 ) -> None:
     prefix = names.grants(reader.descriptor.stream)
     folder: _Folder | None = None
-    shown = _Runs(runs)
+    shown = SealedRuns(runs)
     absent = set(reader.grants or ())
     async with aclosing(objects(reader.bucket, listed_grants(reader))) as found:
         async for key, data in found:
@@ -168,7 +168,7 @@ _BEYOND = 2**62  # all units of a stream lie below
 _IN_A_GRANT = ("day", "grant.cose", "month", "new", "revoked.cose")
 
 
-class _Runs:
+class SealedRuns:
     """The incarnations of the units in the valid chunks."""
 
     def __init__(self, runs: Sequence[Run]) -> None:
@@ -195,7 +195,7 @@ class _Folder:
         grant_id: bytes,
         grant: Grant | None,
         descriptor: Descriptor,
-        runs: _Runs,
+        runs: SealedRuns,
         tally: Tally,
         report: Callable[[Problem], None],
     ) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from typing import Literal, Protocol
 
 from gateway.errors import GatewayError
+from gateway.registry.evidence import Evidence
 
 Note = Callable[[int], Awaitable[None]]
 """Notes the value from which the incarnation counter is about to be stepped."""
@@ -45,6 +46,15 @@ class Root(Protocol):
 
     async def random(self, n: int) -> bytes:
         """`n` bytes that are random if either the TPM's or the system's generator is."""
+
+    async def evidence(self) -> Evidence | None:
+        """The TPM's proof that it holds the signing key, for a registrar; None in software. The same
+        identity in the same TPM gives the same keys each time, over power cuts too."""
+
+    async def activate(self, credential_blob: bytes, secret: bytes) -> bytes:
+        """The answer to a registrar's challenge, at most 32 bytes: what only the TPM of `evidence` finds in a
+        TPM2B_ID_OBJECT and its TPM2B_ENCRYPTED_SECRET, as TPM2_MakeCredential makes them. Refused where they
+        were not made for this TPM and its attestation key; GatewayError in software."""
 
     @property
     def fault(self) -> str | None:

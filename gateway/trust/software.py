@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_der_private_key,
 )
 
-from gateway.errors import TrustError
+from gateway.errors import GatewayError, TrustError
 from gateway.trust import folder
 from gateway.trust.root import Note, check_message, unnoted
 from gateway.wire import es256
@@ -73,6 +73,13 @@ class SoftwareRoot:
     async def random(self, n: int) -> bytes:
         self._usable()
         return os.urandom(n)
+
+    async def evidence(self) -> None:
+        """No hardware vouches for a key in a file."""
+        self._usable()
+
+    async def activate(self, credential_blob: bytes, secret: bytes) -> bytes:
+        raise GatewayError("a software root cannot answer a challenge to a TPM: it has none")
 
     @property
     def fault(self) -> None:

@@ -12,6 +12,10 @@ what fails is Refused with a sentence that names the object. In reading order:
 - `stream`   descriptor, chunk, head, page
 - `grant`    a grant and its body, token bundles, the revocation
 - `tariff`   the tariff of a bill
-- `card`     the public keys of a gateway or a provider
+- `card`     the public keys of a gateway, a provider or a registrar
+- `certificate`  what a registrar signs: certificates of cards, and revocations
+- `request`  a login at a registrar, and a provider's request for a grant
+- `evidence` what a provider claims, with what proves it
+- `prices`   a provider's price series
 - `kinds`    the kind of object that lies at a key
 """

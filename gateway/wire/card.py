@@ -1,4 +1,4 @@
-"""A card: the public keys of a gateway or a provider."""
+"""A card: the public keys of a gateway, a provider or a registrar."""
 
 from __future__ import annotations
 
@@ -13,39 +13,42 @@ from gateway.wire import cose
 from gateway.wire.form import Field, bstr, one_of, tstr, uint
 from gateway.wire.signed import Signed
 
+Role = Literal["gateway", "provider", "registrar"]
+ROLES: tuple[Role, ...] = ("gateway", "provider", "registrar")
 _FINGERPRINT_BYTES = 16
 _GROUP = 4
 
 
 @dataclass(frozen=True, slots=True)
 class Card(Signed):
-    """Public keys, role and name of a gateway or a provider, and how long they are valid (Unix ms)."""
+    """Public keys, role and name of a gateway, a provider or a registrar, and how long they are valid (Unix
+    ms). A provider's has an X-Wing key, to which grants are sealed."""
 
     TYPE = "gw1/card"
     FIELDS = (
         Field(1, "kid", bstr(cose.KID_BYTES)),
         Field(2, "signing_key", bstr(cose.SPKI_BYTES)),
-        Field(3, "xwing_key", bstr(XWING_PUBLIC_BYTES)),
-        Field(4, "role", one_of("gateway", "provider")),
+        Field(3, "xwing_key", bstr(XWING_PUBLIC_BYTES), optional=True),
+        Field(4, "role", one_of(*ROLES)),
         Field(5, "name", tstr(80)),
         Field(6, "valid_from_ms", uint()),
         Field(7, "valid_until_ms", uint()),
     )
     kid: bytes
     signing_key: bytes
-    xwing_key: bytes
-    role: Literal["gateway", "provider"]
+    xwing_key: bytes | None
+    role: Role
     name: str
     valid_from_ms: int
     valid_until_ms: int
 
     @property
     def fingerprint(self) -> str:
-        """The first 128 bits of SHA-256 of the card's two public keys: hexadecimal digits in groups of four,
+        """The first 128 bits of SHA-256 of the card's public keys: hexadecimal digits in groups of four,
         to be read aloud. A card renewed for the same keys has the same one; to make other keys that have it
         takes 2^128 trials."""
         return _in_groups(
-            hashlib.sha256(self.signing_key + self.xwing_key).digest()[:_FINGERPRINT_BYTES].hex()
+            hashlib.sha256(self.signing_key + (self.xwing_key or b"")).digest()[:_FINGERPRINT_BYTES].hex()
         )
 
     @classmethod
@@ -53,6 +56,8 @@ class Card(Signed):
         card = cls(**values)
         if cose.kid_of(card.signing_key) != card.kid:
             raise Refused(f"{what}: its kid is not that of its signing key")
+        if card.role == "provider" and card.xwing_key is None:
+            raise Refused(f"{what}: a provider's card needs an X-Wing key, to which grants are sealed")
         if card.valid_until_ms <= card.valid_from_ms:
             raise Refused(f"{what}: it ends before it begins to be valid")
         return card

@@ -25,6 +25,7 @@ def test_the_card_is_what_grants_are_made_to(tmp_path: Path) -> None:
     assert card == made
     assert (card.role, card.name, card.kid) == ("provider", "ACME Energy", identity.kid)
     assert (card.valid_from_ms, card.valid_until_ms) == (NOW_MS, NOW_MS + VALIDITY_MS)
+    assert card.xwing_key is not None
     sealed = seal_k0(bytes(range(32)), card.xwing_key, b"body")
     assert open_k0(sealed, identity.xwing_seed, b"body") == bytes(range(32))
 

@@ -10,6 +10,7 @@ from typing import Literal, Self, TypeVar, TypeVarTuple
 
 from gateway.errors import LedgerError, StoreUnavailable, TrustError
 from gateway.ledger.database import Database
+from gateway.registry.evidence import Evidence
 from gateway.store.bucket import Bucket
 from gateway.trust.root import Note, Root, unnoted
 
@@ -87,6 +88,14 @@ class FaultyRoot:
     async def random(self, n: int) -> bytes:
         self._check()
         return await self._root.random(n)
+
+    async def evidence(self) -> Evidence | None:
+        self._check()
+        return await self._root.evidence()
+
+    async def activate(self, credential_blob: bytes, secret: bytes) -> bytes:
+        self._check()
+        return await self._root.activate(credential_blob, secret)
 
     @property
     def fault(self) -> str | None:

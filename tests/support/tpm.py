@@ -3,8 +3,9 @@
     with swtpm(tmp_path / "tpm") as tpm:
         root = await open_root("tpm", folder, tpm.tcti)
 
-Manufacturing (seeds, EK and its certificate) takes most of a second, so it happens once a process;
-each new folder starts as a copy of that one TPM. `manufacture` makes another one.
+Manufacturing (seeds, endorsement keys and their certificates) takes most of a second, so it happens once a
+process; each new folder starts as a copy of that one TPM. `manufacture` makes another one. `maker` is the CA
+that certifies both.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ class swtpm:
         )  # a socket's path is 108 bytes at most
         self._process: subprocess.Popen[bytes] | None = None
         if not folder.exists():
-            shutil.copytree(_template(), folder)
+            shutil.copytree(_made()[1], folder)
 
     @property
     def tcti(self) -> str:
@@ -108,42 +109,81 @@ class swtpm:
         shutil.rmtree(self._sockets)
 
 
-def manufacture(folder: Path) -> None:
-    """Make a new TPM, unlike any other, with an EK certificate of a CA made beside it."""
-    folder.mkdir(parents=True)
-    with tempfile.TemporaryDirectory() as name:
-        ca = Path(name)
-        (ca / "localca.conf").write_text(
-            f"statedir = {ca}\nsigningkey = {ca}/key.pem\nissuercert = {ca}/cert.pem\ncertserial ="
-            f" {ca}/serial\n"
+class Maker:
+    """A maker of TPMs, in `folder`: a root CA and an intermediate one, as swtpm_localca makes them."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._config, self._options = folder / "localca.conf", folder / "localca.options"
+        self._config.write_text(
+            f"statedir = {folder}\nsigningkey = {folder}/key.pem\nissuercert = {folder}/cert.pem\n"
+            f"certserial = {folder}/serial\n"
         )
-        (ca / "localca.options").write_text(
+        self._options.write_text(
             "--platform-manufacturer gateway\n--platform-version 1\n--platform-model test\n"
         )
-        (ca / "setup.conf").write_text(
+
+    @property
+    def certificates(self) -> tuple[Path, Path]:
+        """Of the root and of the intermediate, PEM; there once it has made a TPM."""
+        return self._folder / "swtpm-localca-rootca-cert.pem", self._folder / "cert.pem"
+
+    @property
+    def key(self) -> Path:
+        """The intermediate's private key, PEM."""
+        return self._folder / "key.pem"
+
+    def make(self, state: Path) -> None:
+        """A new TPM, unlike any other: RSA-2048 and P-384 endorsement keys with their certificates."""
+        state.mkdir(parents=True)
+        setup = self._folder / "setup.conf"
+        setup.write_text(
             f"create_certs_tool = {shutil.which('swtpm_localca') or '/usr/bin/swtpm_localca'}\n"
-            f"create_certs_tool_config = {ca}/localca.conf\n"
-            f"create_certs_tool_options = {ca}/localca.options\n"
+            f"create_certs_tool_config = {self._config}\n"
+            f"create_certs_tool_options = {self._options}\n"
         )
-        done = subprocess.run(
-            [
-                *("swtpm_setup", "--tpm2", "--ecc", "--create-ek-cert", "--tpmstate", str(folder)),
-                *("--config", str(ca / "setup.conf"), "--overwrite"),
-            ],
-            capture_output=True,
-            text=True,
-            check=False,
+        _run(
+            *("swtpm_setup", "--tpm2", "--ecc", "--create-ek-cert", "--tpmstate", str(state)),
+            *("--config", str(setup), "--overwrite"),
         )
-        if done.returncode != 0:
-            raise RuntimeError(f"swtpm_setup failed: {done.stdout}{done.stderr}")
+
+    def certify(self, key: str) -> bytes:
+        """A certificate (DER) of another endorsement key, "x=HEX,y=HEX,id=secp256r1"."""
+        with tempfile.TemporaryDirectory() as made:
+            _run(
+                *("swtpm_localca", "--type", "ek", "--ek", key, "--dir", made, "--tpm2"),
+                *("--configfile", str(self._config), "--optsfile", str(self._options)),
+                *("--tpm-spec-family", "2.0", "--tpm-spec-revision", "164", "--tpm-spec-level", "0"),
+                *("--tpm-manufacturer", "id:49465800", "--tpm-model", "SLB9670", "--tpm-version", "id:0007"),
+            )
+            return (Path(made) / "ek.cert").read_bytes()
+
+
+def maker() -> Maker:
+    """The maker of all the TPMs of this process."""
+    return _made()[0]
+
+
+def manufacture(folder: Path) -> None:
+    """Make a new TPM, unlike any other."""
+    maker().make(folder)
 
 
 @functools.cache
-def _template() -> Path:
+def _made() -> tuple[Maker, Path]:
+    """The maker, and the state of the TPM that is copied."""
     top = Path(tempfile.mkdtemp(prefix="tpm-made-"))
     atexit.register(shutil.rmtree, top, ignore_errors=True)
-    manufacture(top / "state")
-    return top / "state"
+    (top / "ca").mkdir()
+    made = Maker(top / "ca")
+    made.make(top / "state")
+    return made, top / "state"
+
+
+def _run(*command: str) -> None:
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise RuntimeError(f"{command[0]} failed: {done.stdout}{done.stderr}")
 
 
 def _answers(server: Path, control: Path) -> bool:

@@ -6,7 +6,7 @@ import hashlib
 from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from cddl_verifier import Validator
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -20,11 +20,31 @@ from gateway.chain.prices import LAST_DATE, Calendar, Dynamic, Rule, TimeOfUse
 from gateway.chain.tariff import Tariff
 from gateway.chain.window import Granularity
 from gateway.wire import cose, es256
-from gateway.wire.card import Card
+from gateway.wire.card import ROLES, Card
+from gateway.wire.certificate import Certificate, Revocations
+from gateway.wire.evidence import Evidence
 from gateway.wire.grant import GrantObject, Revocation, Tokens, grant_body
+from gateway.wire.prices import PriceInterval, PriceSeries
+from gateway.wire.request import Login, Request
 from gateway.wire.stream import Chunk, Descriptor, Head, Page
+from gateway.wire.tariff import tariff_body
 
-Object = Descriptor | Chunk | Head | GrantObject | Tokens | Page | Revocation | Card
+Object = (
+    Descriptor
+    | Chunk
+    | Head
+    | GrantObject
+    | Tokens
+    | Page
+    | Revocation
+    | Card
+    | Certificate
+    | Revocations
+    | Login
+    | Request
+    | Evidence
+    | PriceSeries
+)
 RULES: dict[type[Any], str] = {
     Descriptor: "descriptor",
     Chunk: "chunk",
@@ -34,6 +54,12 @@ RULES: dict[type[Any], str] = {
     Page: "page",
     Revocation: "revocation",
     Card: "card",
+    Certificate: "certificate",
+    Revocations: "revocations",
+    Login: "login",
+    Request: "request",
+    Evidence: "evidence",
+    PriceSeries: "price-series",
 }
 CDDL = (Path(gateway.wire.__file__).parent / "gw1.cddl").read_text("utf-8")
 
@@ -200,6 +226,7 @@ def tokens(draw: st.DrawFn) -> Tokens:
         sealed=tuple(draw(st.lists(st.tuples(U64, U64), min_size=1, max_size=5))),
         edges=draw(st.none() | st.lists(U64, min_size=1, max_size=41).map(tuple)),
         weighed=draw(st.none() | st.lists(DIGEST, min_size=1, max_size=40).map(tuple)),
+        commitment=draw(st.none() | DIGEST),
     )
 
 
@@ -222,14 +249,99 @@ def pages(draw: st.DrawFn) -> Page:
 @st.composite
 def cards(draw: st.DrawFn) -> Card:
     begin = draw(st.integers(0, 2**64 - 2))
+    role = draw(st.sampled_from(ROLES))
+    xwing_key = hashlib.shake_256(draw(ID)).digest(1216)
     return Card(
         kid=KEY.kid,
         signing_key=KEY.public,
-        xwing_key=hashlib.shake_256(draw(ID)).digest(1216),
-        role=draw(st.sampled_from(("gateway", "provider"))),
+        xwing_key=xwing_key if role == "provider" else draw(st.sampled_from((None, xwing_key))),
+        role=role,
         name=draw(TEXT.filter(lambda name: len(name.encode()) <= 80)),
         valid_from_ms=begin,
         valid_until_ms=draw(st.integers(begin + 1, 2**64 - 1)),
+    )
+
+
+@st.composite
+def certificates(draw: st.DrawFn) -> Certificate:
+    begin = draw(st.integers(0, 2**64 - 2))
+    card = draw(cards())
+    of_gateway = card.role == "gateway"
+    streams = st.none() | st.lists(ID, min_size=1, max_size=5).map(tuple)
+    return Certificate(
+        card=KEY.sign("gw1/card", card.payload()),
+        serial=draw(U64),
+        valid_from_ms=begin,
+        valid_until_ms=draw(st.integers(begin + 1, 2**64 - 1)),
+        registrar=draw(TEXT.filter(lambda name: len(name.encode()) <= 80)),
+        assurance=draw(st.sampled_from(("tpm", "software"))) if of_gateway else None,
+        streams=draw(streams) if of_gateway else None,
+    )
+
+
+@st.composite
+def requests(draw: st.DrawFn) -> Request:
+    kind: Literal["windows", "bill"] = draw(st.sampled_from(("windows", "bill")))
+    energies = st.lists(st.sampled_from(("import", "export")), min_size=1, max_size=2, unique=True)
+    granularity = draw(WHOLE | CALENDAR)
+    first = draw(st.none() | st.integers(0, 2**63))
+    return Request(
+        id=draw(ID),
+        provider=draw(ID),
+        stream=draw(ID),
+        kind=kind,
+        lanes=tuple(draw(energies if kind == "bill" else LANE_NAMES)),
+        granularity=granularity.size,
+        zone=granularity.zone,
+        purpose=draw(TEXT),
+        from_ms=first,
+        until_ms=draw(st.none() | st.integers((first or 0) + 1, 2**64 - 1)),
+        tariff=tariff_body(draw(tariffs())) if kind == "bill" else None,
+        time_ms=draw(U64),
+    )
+
+
+@st.composite
+def evidence(draw: st.DrawFn) -> Evidence:
+    listed = st.none() | st.lists(DIGEST, min_size=1, max_size=5).map(b"".join)
+    keys = draw(st.sets(TEXT, min_size=1, max_size=5).map(sorted))
+    int64 = st.integers(-(2**63), 2**63 - 1)
+    register = st.tuples(st.sampled_from(("import", "export")), U64, U64, st.integers(1, 10**12))
+    return Evidence(
+        signing_key=KEY.public,
+        stream=draw(ID),
+        signer=draw(ID),
+        grant=draw(ID),
+        first_window=draw(U64),
+        opened=draw(st.binary(min_size=40, max_size=200)),
+        before=draw(listed),
+        after=draw(listed),
+        objects=tuple((key, draw(st.binary(min_size=1, max_size=50))) for key in keys),
+        claims=tuple(draw(st.lists(int64, min_size=1, max_size=5))),
+        tariff=draw(st.none() | st.binary(min_size=1, max_size=50)),
+        registers=draw(st.none() | register.map(lambda one: (one,))),
+        time_ms=draw(U64),
+    )
+
+
+@st.composite
+def price_series(draw: st.DrawFn) -> PriceSeries:
+    at, intervals = draw(st.integers(0, 2**62)), []
+    for _ in range(draw(st.integers(1, 30))):
+        length = draw(st.sampled_from((300_000, 900_000, 3_600_000, 82_800_000, 90_000_000)))
+        price = draw(st.integers(-(2**63), 2**63 - 1) | PRICE)
+        intervals.append(PriceInterval(at, length, price))
+        at += length + draw(st.sampled_from((0, 0, 0, 900_000)))
+    return PriceSeries(
+        provider=KEY.kid,
+        serial=draw(U64),
+        name=draw(TEXT.filter(lambda name: len(name.encode()) <= 80)),
+        lanes=tuple(draw(st.permutations(("import", "export")))[: draw(st.integers(1, 2))]),
+        currency=draw(st.sampled_from(("EUR", "¥", "points"))),
+        decimals=draw(st.integers(0, 12)),
+        zone=draw(st.sampled_from(("UTC", "Europe/Berlin"))),
+        intervals=tuple(intervals),
+        issued_ms=draw(U64),
     )
 
 
@@ -242,6 +354,14 @@ STRATEGIES: dict[type[Any], st.SearchStrategy[Any]] = {
     Page: pages(),
     Revocation: st.builds(Revocation, ID, ID, U64),
     Card: cards(),
+    Certificate: certificates(),
+    Revocations: st.builds(
+        Revocations, U64, U64, st.none() | st.lists(U64, min_size=1, max_size=9).map(tuple)
+    ),
+    Login: st.builds(Login, ID, DIGEST, ID, U64),
+    Request: requests(),
+    Evidence: evidence(),
+    PriceSeries: price_series(),
 }
 ANY: st.SearchStrategy[Object] = st.one_of(*STRATEGIES.values())
 
@@ -259,6 +379,17 @@ _GRANT = Grant(
     serial=1,
     tariff=bytes(32),
     quantum=10**8,
+)
+_CARD = Card(KEY.kid, KEY.public, bytes(1216), "provider", "Stadtwerke", 1, 2)
+TARIFF = Tariff(
+    "EUR",
+    4,
+    "Europe/Berlin",
+    900_000,
+    {
+        "import": TimeOfUse((Rule(3215, (0, 1, 2, 3, 4), 360, 1320), Rule(2450))),
+        "export": Dynamic(1_767_222_000_000, (-812, 0, 55)),
+    },
 )
 # One object of each kind.
 EXAMPLES: dict[type[Any], Object] = {
@@ -282,13 +413,70 @@ EXAMPLES: dict[type[Any], Object] = {
         ((24, 2**63), (25, 7)),
         (2**32, 2**32 + 24, 2**32 + 48),
         (bytes(32), bytes(range(32))),
+        bytes(range(32, 64)),
     ),
     Page: Page(
         _GRANT.stream, "2026-01-01", 60, 2**32, 2, (bytes(16), bytes(range(16))), (bytes(32),) * 3, bytes(32)
     ),
     Revocation: Revocation(_GRANT.stream, _GRANT.id, 2**32),
-    Card: Card(KEY.kid, KEY.public, bytes(1216), "provider", "Stadtwerke", 1, 2),
+    Card: _CARD,
+    Certificate: Certificate(
+        KEY.sign("gw1/card", replace(_CARD, xwing_key=None, role="gateway").payload()),
+        7,
+        1,
+        2**41,
+        "Registrar",
+        "tpm",
+        (_GRANT.stream,),
+    ),
+    Revocations: Revocations(1, 2**41, (7, 2**33)),
+    Login: Login(KEY.kid, bytes(range(32)), OTHER.kid, 2**40),
+    Request: Request(
+        _GRANT.id,
+        OTHER.kid,
+        _GRANT.stream,
+        "bill",
+        ("import",),
+        "month",
+        "Europe/Berlin",
+        "Abrechnung",
+        2**40,
+        2**41,
+        tariff_body(TARIFF),
+        2**40,
+    ),
+    Evidence: Evidence(
+        KEY.public,
+        _GRANT.stream,
+        OTHER.kid,
+        _GRANT.id,
+        24,
+        bytes(range(48)),
+        bytes(32),
+        bytes(range(64)),
+        (("v1/00/a", bytes(3)), ("v1/00/b", b"b")),
+        (-1, 2**40),
+        b"tariff",
+        (("import", 2**40, 2**40 + 5, 1000), ("export", 0, 0, 1)),
+        1,
+    ),
+    PriceSeries: PriceSeries(
+        KEY.kid,
+        7,
+        "Day ahead",
+        ("import", "export"),
+        "EUR",
+        4,
+        "Europe/Berlin",
+        (PriceInterval(1_767_222_000_000, 900_000, 3215), PriceInterval(1_767_222_900_000, 900_000, -12)),
+        1_767_200_000_000,
+    ),
 }
+
+
+SENT = {"gw1/card", "gw1/certificate", "gw1/revocations", "gw1/login", "gw1/request", "gw1/evidence"}
+# Entries that some cards, certificates and requests leave out, and the examples may not.
+DEMANDED = {(Card, "xwing_key"), (Certificate, "assurance"), (Request, "tariff")}
 
 
 # A bundle of a raw grant, whose tokens hold keys instead of words.
@@ -310,16 +498,6 @@ BODIES = {
         until=7200,
     ),
 }
-TARIFF = Tariff(
-    "EUR",
-    4,
-    "Europe/Berlin",
-    900_000,
-    {
-        "import": TimeOfUse((Rule(3215, (0, 1, 2, 3, 4), 360, 1320), Rule(2450))),
-        "export": Dynamic(1_767_222_000_000, (-812, 0, 55)),
-    },
-)
 DATED_TARIFF = replace(
     TARIFF,
     prices={

@@ -13,16 +13,18 @@ from tests.wire.samples import EXAMPLES
 
 _EXAMPLE = EXAMPLES[Card]
 assert isinstance(_EXAMPLE, Card)
+assert _EXAMPLE.xwing_key is not None
 CARD: Card = _EXAMPLE
+XWING_KEY = _EXAMPLE.xwing_key
 
 
 def test_it_is_of_both_keys_and_of_nothing_else() -> None:
-    digest = hashlib.sha256(CARD.signing_key + CARD.xwing_key).hexdigest()
+    digest = hashlib.sha256(CARD.signing_key + XWING_KEY).hexdigest()
     assert CARD.fingerprint.replace("-", "") == digest[:32]
     assert [len(group) for group in CARD.fingerprint.split("-")] == [4] * 8
     renewed = replace(CARD, name="Another name", valid_until_ms=CARD.valid_until_ms + 1)
     assert renewed.fingerprint == CARD.fingerprint
-    other = bytes([CARD.xwing_key[0] ^ 1]) + CARD.xwing_key[1:]
+    other = bytes([XWING_KEY[0] ^ 1]) + XWING_KEY[1:]
     assert replace(CARD, xwing_key=other).fingerprint != CARD.fingerprint
 
 

@@ -13,9 +13,10 @@ from gateway.errors import Refused
 from gateway.wire import names
 from gateway.wire.grant import GrantObject, Revocation, Tokens
 from gateway.wire.kinds import class_at
+from gateway.wire.prices import PriceSeries
 from gateway.wire.signed import Stored
 from gateway.wire.stream import Chunk, Descriptor, Head, Page
-from tests.wire.samples import EXAMPLES, KEY, OTHER, STRATEGIES
+from tests.wire.samples import EXAMPLES, KEY, OTHER, SENT, STRATEGIES
 
 STORED: list[type[Stored]] = [kind for kind in EXAMPLES if issubclass(kind, Stored)]
 UNIT_MS = 1000
@@ -40,6 +41,8 @@ def places(item: Any) -> list[str]:
             return [names.bundle(item.stream, item.grant, item.first_window, fold) for fold in names.FOLDS]
         case Revocation():
             return [names.revocation(item.stream, item.grant)]
+        case PriceSeries():
+            return [names.price_series(item.provider, item.start_ms, item.serial)]
     raise AssertionError(item)
 
 
@@ -47,8 +50,8 @@ def signed(item: Any) -> bytes:
     return KEY.sign(item.TYPE, item.payload())
 
 
-def test_only_cards_are_sent_and_not_stored() -> None:
-    assert {kind.TYPE for kind in EXAMPLES} - {kind.TYPE for kind in STORED} == {"gw1/card"}
+def test_what_is_sent_and_not_stored() -> None:
+    assert {kind.TYPE for kind in EXAMPLES} - {kind.TYPE for kind in STORED} == SENT
 
 
 @given(ITEMS, ITEMS)

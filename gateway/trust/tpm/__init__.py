@@ -3,6 +3,7 @@
 - `root`        the contract of `gateway.trust.root` on a TPM
 - `owner`       the one thread that talks to the TPM, its time limit, and what is tried again
 - `keys`        an open connection: salted session, loaded keys, counter
+- `attest`      what an open connection shows a registrar: evidence, the answer to a challenge
 - `provision`   first use: what is made in the TPM and what is kept on disk
 - `esapi`       templates and the context of tpm2-tss
 - `codes`       return codes, and the sentence for each

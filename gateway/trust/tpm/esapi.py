@@ -6,6 +6,7 @@ its parts are read: they live in its memory.
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any
 
 from tpm2_pytss import (
@@ -17,6 +18,7 @@ from tpm2_pytss import (
     TPM2_ECC,
     TPM2_NT,
     TPM2_PT,
+    TPM2_RC,
     TPM2_SE,
     TPM2_SU,
     TPM2B_NV_PUBLIC,
@@ -31,9 +33,11 @@ from tpm2_pytss import (
     TPMT_SYM_DEF,
     TPMU_SYM_KEY_BITS,
     TPMU_SYM_MODE,
+    TSS2_Exception,
 )
 
 from gateway.errors import TrustError
+from gateway.trust.tpm.codes import Fault, TpmFault
 from gateway.trust.tpm.transport import Transport, flush_leftovers
 
 SRK_HANDLE = 0x81000001
@@ -45,6 +49,7 @@ COUNTER_BYTES = 8
 NEEDED_COMMANDS = (
     *("StartAuthSession", "FlushContext", "CreatePrimary", "EvictControl", "ReadPublic", "Create", "Load"),
     *("HMAC", "Sign", "GetRandom", "NV_DefineSpace", "NV_ReadPublic", "NV_Increment", "NV_Read"),
+    *("Certify", "PolicySecret", "ActivateCredential"),
 )
 
 # NODA, and NO_DA below: wrong passwords elsewhere, or power cuts, must never lock these out.
@@ -84,6 +89,16 @@ class Context:
         """See `transport.flush_leftovers`."""
         flush_leftovers(self._tcti)
 
+    def flush(self, handle: ESYS_TR) -> None:
+        """Free the slot of a key or a session. That the handle is gone means a reset that went unnoticed: a
+        fault that passes, as it is at any other command."""
+        try:
+            self.esapi.flush_context(handle)
+        except TSS2_Exception as error:
+            if error.error == TPM2_RC.HANDLE:
+                raise TpmFault(Fault.FULL, int(error.rc)) from None
+            raise
+
     def missing_commands(self) -> tuple[str, ...]:
         """The NEEDED_COMMANDS that this TPM does not have."""
         have: set[int] = set()
@@ -105,6 +120,9 @@ class Context:
 
     def owner_has_password(self) -> bool:
         return bool(self.ask(TPM2_PT.PERMANENT) & int(TPMA_PERMANENT.OWNERAUTHSET))
+
+    def endorsement_has_password(self) -> bool:
+        return bool(self.ask(TPM2_PT.PERMANENT) & int(TPMA_PERMANENT.ENDORSEMENTAUTHSET))
 
     def in_lockout(self) -> bool:
         return bool(self.ask(TPM2_PT.PERMANENT) & int(TPMA_PERMANENT.INLOCKOUT))
@@ -235,3 +253,16 @@ def signing_template() -> Any:
     return TPM2B_PUBLIC.parse(
         "ecc256:ecdsa-sha256:null", objectAttributes=_MADE_INSIDE | TPMA_OBJECT.SIGN_ENCRYPT
     )
+
+
+def attestation_template() -> Any:
+    """The template of an ES256 key that signs only what its TPM says of itself. The TPM makes the same key
+    from it each time; `unique` sets it apart from keys that others make by the same template."""
+    template = TPM2B_PUBLIC.parse(
+        "ecc256:ecdsa-sha256:null",
+        objectAttributes=_MADE_INSIDE | TPMA_OBJECT.SIGN_ENCRYPT | TPMA_OBJECT.RESTRICTED,
+    )
+    unique = template.publicArea.unique
+    unique.ecc.x = hashlib.sha256(b"gw1/attestation").digest()
+    unique.ecc.y = bytes(32)
+    return template

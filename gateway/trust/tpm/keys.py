@@ -9,6 +9,9 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric import ec
 from tpm2_pytss import (
@@ -27,10 +30,11 @@ from gateway.wire import es256
 
 
 class TpmKeys:
-    """An identity's keys and counter in the TPM. They own the context: `close` closes it."""
+    """An identity's keys and counter in the TPM. They own the context: `close` closes it. In a TPM of three
+    slots, the root and the signing key, of which `signing` is the handle, leave room for one more key."""
 
     def __init__(self, context: Context, identity: TpmIdentity) -> None:
-        self._context = context
+        self.context = context
         self._esapi = context.esapi
         pinned, _ = TPM2B_PUBLIC.unmarshal(identity.srk)
         present = context.storage_key()
@@ -38,35 +42,31 @@ class TpmKeys:
         if present is None or present.marshal() != identity.srk:
             raise TpmFault(Fault.FOREIGN, 0)
         self._srk = context.salt(pinned)
-        self._root = self._load(identity.root_private, identity.root_public)
-        self._signing = self._load(identity.signing_private, identity.signing_public)
+        self._identity = identity
+        self._root = self._load_root()
+        self.signing = self._load(identity.signing_private, identity.signing_public)
         self._counter, self._stepped = self._find_counter()
-        public, _ = TPM2B_PUBLIC.unmarshal(identity.signing_public)
-        point = public.publicArea.unique
-        x, y = (int.from_bytes(bytes(part), "big") for part in (point.ecc.x, point.ecc.y))
-        self._verifier = ec.EllipticCurvePublicNumbers(x, y, ec.SECP256R1()).public_key()
+        self.signing_public = identity.signing_public
+        self._verifier = key_of(TPM2B_PUBLIC.unmarshal(identity.signing_public)[0])
         self.public_key = es256.spki(self._verifier)
 
     def close(self, *, orderly: bool) -> None:
         """Release the TPM. If `orderly`, empty its slots too, as nothing else does so on a TPM without a
         resource manager; otherwise they may be another user's by now."""
         if orderly:
-            for handle in (self._root, self._signing, self._context.session):
+            for handle in (self._root, self.signing, self.context.session):
                 with contextlib.suppress(TSS2_Exception):
                     self._esapi.flush_context(handle)
-        self._context.close()
+        self.context.close()
 
     def hmac(self, message: bytes) -> bytes:
-        return bytes(self._esapi.hmac(self._root, message, TPM2_ALG.SHA256, session1=self._context.session))
+        return bytes(self._esapi.hmac(self._root, message, TPM2_ALG.SHA256, session1=self.context.session))
 
     def sign(self, message: bytes) -> bytes:
         digest = hashlib.sha256(message).digest()
         scheme = TPMT_SIG_SCHEME(scheme=TPM2_ALG.NULL)  # the key's own: ES256
-        made = self._esapi.sign(self._signing, digest, scheme, session1=self._context.session)
-        part = made.signature
-        pair = part.ecdsa
-        r, s = (int.from_bytes(bytes(half), "big") for half in (pair.signatureR, pair.signatureS))
-        return es256.signature(self._verifier, message, r, s)
+        made = self._esapi.sign(self.signing, digest, scheme, session1=self.context.session)
+        return es256_of(self._verifier, message, made)
 
     def incarnation_counter(self) -> int:
         """The counter, 0 where it was never stepped."""
@@ -75,7 +75,7 @@ class TpmKeys:
             self._counter, self._stepped = self._find_counter()
             if not self._stepped:
                 return 0
-        read = self._esapi.nv_read(self._counter, COUNTER_BYTES, session1=self._context.session)
+        read = self._esapi.nv_read(self._counter, COUNTER_BYTES, session1=self.context.session)
         return int.from_bytes(bytes(read), "big")
 
     def step_from(self, before: int) -> int | None:
@@ -87,16 +87,27 @@ class TpmKeys:
         """
         if self.incarnation_counter() != before:
             return None
-        self._esapi.nv_increment(self._counter, session1=self._context.session)
+        self._esapi.nv_increment(self._counter, session1=self.context.session)
         after = self.incarnation_counter()
         return after if after == before + 1 else None
 
     def random(self, n: int) -> bytes:
-        mixed = zip(self._context.random(n), os.urandom(n), strict=True)
+        mixed = zip(self.context.random(n), os.urandom(n), strict=True)
         return bytes(ours ^ theirs for ours, theirs in mixed)
 
+    @contextmanager
+    def without_root(self) -> Iterator[None]:
+        """Meanwhile the root is not loaded, and its slot is free. After a failure it stays so: the connection
+        must be made anew."""
+        self.context.flush(self._root)
+        yield
+        self._root = self._load_root()
+
+    def _load_root(self) -> ESYS_TR:
+        return self._load(self._identity.root_private, self._identity.root_public)
+
     def _find_counter(self) -> tuple[ESYS_TR, bool]:
-        found = self._context.counter()
+        found = self.context.counter()
         if found is None:
             raise TpmFault(Fault.FOREIGN, 0)
         return found
@@ -104,4 +115,19 @@ class TpmKeys:
     def _load(self, private: bytes, public: bytes) -> ESYS_TR:
         private_area, _ = TPM2B_PRIVATE.unmarshal(private)
         public_area, _ = TPM2B_PUBLIC.unmarshal(public)
-        return self._esapi.load(self._srk, private_area, public_area, session1=self._context.session)
+        return self._esapi.load(self._srk, private_area, public_area, session1=self.context.session)
+
+
+def key_of(public: Any) -> ec.EllipticCurvePublicKey:
+    """The P-256 key of a TPM2B_PUBLIC."""
+    point = public.publicArea.unique
+    x, y = (int.from_bytes(bytes(part), "big") for part in (point.ecc.x, point.ecc.y))
+    return ec.EllipticCurvePublicNumbers(x, y, ec.SECP256R1()).public_key()
+
+
+def es256_of(key: ec.EllipticCurvePublicKey, message: bytes, made: Any) -> bytes:
+    """A TPMT_SIGNATURE of `key` over `message` as r | s, once it verifies (`es256.signature`)."""
+    part = made.signature
+    pair = part.ecdsa
+    r, s = (int.from_bytes(bytes(half), "big") for half in (pair.signatureR, pair.signatureS))
+    return es256.signature(key, message, r, s)

@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Literal, Self
 
 from gateway.errors import TrustError
+from gateway.registry.evidence import Evidence
 from gateway.trust.root import Note, check_message, unnoted
+from gateway.trust.tpm import attest
 from gateway.trust.tpm.esapi import Context
 from gateway.trust.tpm.keys import TpmKeys
 from gateway.trust.tpm.owner import Owner
@@ -69,6 +71,12 @@ class TpmRoot:
 
     async def random(self, n: int) -> bytes:
         return await self._owner.run(lambda keys: keys.random(n))
+
+    async def evidence(self) -> Evidence:
+        return await self._owner.run(attest.evidence)
+
+    async def activate(self, credential_blob: bytes, secret: bytes) -> bytes:
+        return await self._owner.run(partial(attest.activate, credential_blob=credential_blob, secret=secret))
 
     @property
     def fault(self) -> str | None:

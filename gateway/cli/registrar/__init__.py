@@ -1,0 +1,1 @@
+"""`gateway registrar`: the registrar's operator at work."""

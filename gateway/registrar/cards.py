@@ -1,0 +1,209 @@
+"""Certificates: the registrar signs the cards of gateways and providers, renews and revokes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from sqlalchemy import delete, insert, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from gateway.chain.layout import DAY_MS
+from gateway.errors import NotFound, Refused, UsageError
+from gateway.host.clock import Clock, unix_ms
+from gateway.registrar.database import Database
+from gateway.registrar.identity import RegistrarIdentity
+from gateway.registrar.tables import accounts, certificates, holders, sessions, streams
+from gateway.stream.times import spell
+from gateway.wire.card import Card
+from gateway.wire.certificate import MAX_REVOKED, Certificate, Revocations
+
+NEXT_LIST_MS = DAY_MS
+"""How long a list of revocations holds."""
+_SIGN_AGAIN_MS = DAY_MS // 24
+_BEGIN_EARLY_MS = 300_000
+"""Certificates are valid from this long ago: their readers' clocks differ."""
+
+
+@dataclass(frozen=True, slots=True)
+class Issued:
+    """A certificate in the registrar's list, with its account unless that was removed; times in Unix ms."""
+
+    serial: int
+    kid: bytes
+    account: str | None
+    role: str | None
+    issued_ms: int
+    valid_until_ms: int
+    revoked_ms: int | None
+
+
+class Cards:
+    """Issues, renews and revokes certificates, signed with the registrar's key."""
+
+    def __init__(
+        self, database: Database, identity: RegistrarIdentity, clock: Clock, validity_ms: int
+    ) -> None:
+        self._database = database
+        self._identity = identity
+        self._clock = clock
+        self._validity_ms = validity_ms
+        self._list: tuple[Revocations, bytes] | None = None
+
+    async def issue(
+        self,
+        connection: AsyncConnection,
+        card: Card,
+        signed_card: bytes,
+        assurance: Literal["tpm", "software"] | None,
+        stream_ids: Sequence[bytes],
+    ) -> bytes:
+        """Sign a certificate of a card, in the caller's transaction: valid for as long as the settings say,
+        but no longer than the card."""
+        now_ms = unix_ms(self._clock)
+        until_ms = min(now_ms + self._validity_ms, card.valid_until_ms)
+        row = {"kid": card.kid, "issued_ms": now_ms, "valid_until_ms": until_ms, "signed": b""}
+        done = await connection.execute(insert(certificates).values(**row))
+        assert done.inserted_primary_key is not None
+        serial = done.inserted_primary_key[0]
+        certificate = Certificate(
+            card=signed_card,
+            serial=serial,
+            valid_from_ms=now_ms - _BEGIN_EARLY_MS,
+            valid_until_ms=until_ms,
+            registrar=self._identity.card.name,
+            assurance=assurance,
+            streams=tuple(sorted(stream_ids)) or None,
+        )
+        signed = self._identity.sign(certificate)
+        await connection.execute(
+            update(certificates).where(certificates.c.serial == serial).values(signed=signed)
+        )
+        return signed
+
+    async def present(self, kid: bytes) -> bytes:
+        """The latest certificate of a key; NotFound where it has none, Refused where that was revoked."""
+        async with self._database.reading() as connection:
+            row = await latest(connection, kid)
+        if row is None:
+            raise NotFound(f"no certificate was issued for the key {kid.hex()}")
+        check_not_revoked(row, kid)
+        return row.signed
+
+    async def renew(self, kid: bytes) -> bytes:
+        """A new certificate for the same card and the present streams. The present one stays while its
+        streams are the same and more than half of its validity is left."""
+        async with self._database.writing() as connection:
+            holder = (await connection.execute(select(holders).where(holders.c.kid == kid))).one_or_none()
+            if holder is None:
+                raise NotFound(f"no card with the key {kid.hex()} is registered")
+            return await self.certify(connection, kid, holder.card, holder.assurance)
+
+    async def certify(
+        self,
+        connection: AsyncConnection,
+        kid: bytes,
+        signed_card: bytes,
+        assurance: Literal["tpm", "software"] | None,
+    ) -> bytes:
+        """The present certificate of a registered card where that still says what is true, else a new one; in
+        the caller's transaction."""
+        now_ms = unix_ms(self._clock)
+        card = Card.read_self_signed(signed_card, "the card")
+        if card.valid_until_ms <= now_ms:
+            raise Refused(f"the card of {card.name!r} has expired: register a new card of the same key")
+        ids = (await connection.execute(select(streams.c.stream).where(streams.c.kid == kid))).scalars().all()
+        row = await latest(connection, kid)
+        if row is not None:
+            check_not_revoked(row, kid)
+            known = Certificate.read(row.signed, self._identity.card.signing_key, "the present certificate")
+            same = (
+                known.card == signed_card
+                and known.assurance == assurance
+                and known.streams == (tuple(sorted(ids)) or None)
+            )
+            half_ms = (known.valid_from_ms + known.valid_until_ms) // 2
+            lasting = card.valid_until_ms <= known.valid_until_ms
+            if same and (now_ms < half_ms or lasting):
+                return row.signed
+        return await self.issue(connection, card, signed_card, assurance, ids)
+
+    async def revoke(self, serial: int) -> None:
+        """Revoke a certificate and all others of its key, and end that key's sessions. NotFound where no
+        certificate has this serial."""
+        async with self._database.writing() as connection:
+            kid = (
+                await connection.execute(select(certificates.c.kid).where(certificates.c.serial == serial))
+            ).scalar()
+            if kid is None:
+                raise NotFound(f"no certificate has the serial {serial}")
+            await revoke_all(connection, kid, unix_ms(self._clock))
+
+    async def all(self) -> list[Issued]:
+        """All certificates, by serial."""
+        query = (
+            select(certificates, accounts.c.name, holders.c.role)
+            .outerjoin(holders, holders.c.kid == certificates.c.kid)
+            .outerjoin(accounts, accounts.c.id == holders.c.account_id)
+            .order_by(certificates.c.serial)
+        )
+        async with self._database.reading() as connection:
+            rows = await connection.execute(query)
+        return [
+            Issued(row.serial, row.kid, row.name, row.role, row.issued_ms, row.valid_until_ms, row.revoked_ms)
+            for row in rows
+        ]
+
+    async def revocations(self) -> bytes:
+        """The signed list of revoked certificates that would be valid otherwise."""
+        now_ms = unix_ms(self._clock)
+        query = (
+            select(certificates.c.serial)
+            .where(certificates.c.revoked_ms.is_not(None), certificates.c.valid_until_ms > now_ms)
+            .order_by(certificates.c.serial)
+        )
+        async with self._database.reading() as connection:
+            serials = tuple((await connection.execute(query)).scalars()) or None
+        if len(serials or ()) > MAX_REVOKED:
+            raise UsageError(f"more than {MAX_REVOKED} certificates are revoked: shorten their validity")
+        if self._list is not None:
+            known, signed = self._list
+            if known.serials == serials and known.issued_ms <= now_ms < known.issued_ms + _SIGN_AGAIN_MS:
+                return signed
+        found = Revocations(now_ms, now_ms + NEXT_LIST_MS, serials)
+        self._list = found, self._identity.sign(found)
+        return self._list[1]
+
+
+async def latest(connection: AsyncConnection, kid: bytes) -> _Latest | None:
+    """The latest certificate of a key, revoked or not."""
+    query = (
+        select(certificates).where(certificates.c.kid == kid).order_by(certificates.c.serial.desc()).limit(1)
+    )
+    row = (await connection.execute(query)).one_or_none()
+    return None if row is None else _Latest(row.serial, row.signed, row.valid_until_ms, row.revoked_ms)
+
+
+@dataclass(frozen=True, slots=True)
+class _Latest:
+    serial: int
+    signed: bytes
+    valid_until_ms: int
+    revoked_ms: int | None
+
+
+def check_not_revoked(row: _Latest, kid: bytes) -> None:
+    """Refused where it was revoked."""
+    if row.revoked_ms is not None:
+        raise Refused(
+            f"certificate {row.serial} of the key {kid.hex()} was revoked at {spell(row.revoked_ms, 1)}: ask "
+            "the registrar's operator"
+        )
+
+
+async def revoke_all(connection: AsyncConnection, kid: bytes, now_ms: int) -> None:
+    """Revoke all certificates of a key and end its sessions, in the caller's transaction."""
+    open_ones = (certificates.c.kid == kid) & certificates.c.revoked_ms.is_(None)
+    await connection.execute(update(certificates).where(open_ones).values(revoked_ms=now_ms))
+    await connection.execute(delete(sessions).where(sessions.c.kid == kid))

@@ -1,0 +1,161 @@
+"""The registrar's database: SQLite in a file, or MariaDB where its URL is given.
+
+SQLite runs with WAL and synchronous=FULL: a transaction that has returned survives a power cut. One
+transaction writes at a time, in this process by a lock and on SQLite in all processes by BEGIN IMMEDIATE, so
+that what a transaction has read still holds where it writes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, Self
+
+from sqlalchemy import Connection, event, make_url
+from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+from gateway.errors import Unavailable, UsageError
+from gateway.registrar.migration import migrate
+
+_BUSY_MS = 10_000
+_LOG = logging.getLogger(__name__)
+
+
+class Database:
+    """Transactions on the registrar's tables. A database that does not answer raises Unavailable."""
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self._reader = engine
+        self._writer = engine.execution_options(begins="BEGIN IMMEDIATE")
+        sqlite = engine.dialect.name == "sqlite"
+        isolated = {"begins": "BEGIN"} if sqlite else {"isolation_level": "REPEATABLE READ"}
+        self._snapshot = engine.execution_options(**isolated)
+        self._lock = asyncio.Lock()
+
+    @classmethod
+    async def open(cls, url: str, password: str | None = None) -> Self:
+        """Open the database at an SQLAlchemy URL, migrated to this program's version. UsageError for a URL
+        that names another kind of database, for one that a newer registrar wrote, and for another program's;
+        each is left as it was."""
+        database = cls.connect(url, password)
+        try:
+            async with database.writing() as connection:
+                await connection.run_sync(migrate)
+        except BaseException:
+            await database.close()
+            raise
+        return database
+
+    @classmethod
+    def connect(cls, url: str, password: str | None = None) -> Self:
+        """The database as it is, not migrated."""
+        return cls(_engine(url, password))
+
+    @asynccontextmanager
+    async def reading(self) -> AsyncIterator[AsyncConnection]:
+        """A connection for one statement that reads; of several, each sees its own moment."""
+        with _Said():
+            async with self._reader.connect() as connection:
+                yield connection
+
+    @asynccontextmanager
+    async def snapshot(self) -> AsyncIterator[AsyncConnection]:
+        """A connection whose statements all see the same moment."""
+        with _Said():
+            async with self._snapshot.connect() as connection:
+                yield connection
+
+    @asynccontextmanager
+    async def writing(self) -> AsyncIterator[AsyncConnection]:
+        """A transaction, durable when the block ends; nothing of it remains where the block raises."""
+        with _Said():
+            async with self._lock, self._writer.begin() as connection:
+                yield connection
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._reader.dispose()
+
+
+class _Said:
+    """The database's own errors as a sentence; what they quote goes nowhere, since it may be personal."""
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, SQLAlchemyError | OSError):
+            _LOG.error("the database failed: %s", _cause(error))
+            raise Unavailable("the registrar's database does not answer now: try again later") from None
+
+
+def _cause(error: BaseException) -> str:
+    """The kind of an error and the number that the database gives it, without any value."""
+    cause = getattr(error, "orig", None) or error
+    cause = cause.__cause__ or cause
+    number = getattr(cause, "sqlite_errorname", None) or (cause.args[0] if cause.args else "")
+    return f"{type(cause).__name__} {number if isinstance(number, int | str) else ''}".strip()
+
+
+def _engine(url: str, password: str | None) -> AsyncEngine:
+    try:
+        parsed = make_url(url)
+    except ArgumentError:
+        raise UsageError(_expected("the database's URL cannot be read")) from None
+    if parsed.drivername not in ("sqlite+aiosqlite", "mysql+asyncmy", "mariadb+asyncmy"):
+        raise UsageError(_expected(f"the database's URL begins with {parsed.drivername}"))
+    if parsed.password is not None:
+        raise UsageError(
+            "the database's URL holds a password: put it into a file of mode 0600, and name that as password "
+            "in [database]"
+        )
+    try:
+        if parsed.get_backend_name() == "sqlite":
+            if parsed.database:
+                Path(parsed.database).touch(mode=0o600)  # what SQLite makes beside it has the same mode
+            engine = create_async_engine(parsed, hide_parameters=True)
+            event.listen(engine.sync_engine, "connect", _prepare_sqlite)
+            event.listen(engine.sync_engine, "begin", _begin_sqlite)
+            return engine
+        return create_async_engine(
+            parsed.set(password=password),
+            hide_parameters=True,
+            isolation_level="READ COMMITTED",
+            pool_pre_ping=True,
+            pool_recycle=3600,
+        )
+    except OSError as error:
+        raise UsageError(f"the database {parsed.database} cannot be opened: {error.strerror}") from None
+    except ModuleNotFoundError as error:
+        raise UsageError(
+            f"the package {error.name} is missing: install the registrar's with gateway[registrar]"
+        ) from None
+
+
+def _expected(found: str) -> str:
+    return (
+        f"{found}; expected sqlite+aiosqlite:///PATH, or mysql+asyncmy://USER@HOST/NAME for a MariaDB server"
+    )
+
+
+def _prepare_sqlite(connection: Any, _record: object) -> None:
+    # The driver begins no transaction by itself: `_begin_sqlite` does.
+    connection.isolation_level = None
+    cursor = connection.cursor()
+    for pragma in (
+        f"busy_timeout = {_BUSY_MS}",
+        "journal_mode = WAL",
+        "synchronous = FULL",
+        "foreign_keys = ON",
+    ):
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    if (begin := connection.get_execution_options().get("begins")) is not None:
+        connection.exec_driver_sql(begin)

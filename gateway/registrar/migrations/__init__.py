@@ -1,0 +1,1 @@
+"""The steps by which the registrar's database came to be: Alembic's environment and `versions`."""

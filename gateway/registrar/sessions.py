@@ -1,0 +1,122 @@
+"""Sessions of gateways and providers: a signed answer to a nonce gives a token for an hour.
+
+The database has the token's SHA-256, so that a copy of it opens no session.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from dataclasses import dataclass
+from typing import Literal
+
+from sqlalchemy import delete, insert, select
+
+from gateway.host.clock import Clock, unix_ms
+from gateway.registrar.access import Access
+from gateway.registrar.cards import check_not_revoked, latest
+from gateway.registrar.database import Database
+from gateway.registrar.identity import RegistrarIdentity
+from gateway.registrar.nonces import Nonces
+from gateway.registrar.refusals import NotAuthenticated
+from gateway.registrar.tables import accounts, holders, sessions
+from gateway.stream.times import spell
+from gateway.wire import cose
+from gateway.wire.card import Card
+from gateway.wire.request import Login
+
+LIFETIME_MS = 3_600_000
+_TOKEN_BYTES = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """Who asks: the key of a gateway or provider, its card and its account."""
+
+    kid: bytes
+    role: Literal["gateway", "provider"]
+    account_id: int
+    account: str
+    card: Card
+    assurance: Literal["tpm", "software"] | None
+
+
+class Sessions:
+    """Begins sessions and finds them by their tokens."""
+
+    def __init__(
+        self,
+        database: Database,
+        identity: RegistrarIdentity,
+        access: Access,
+        clock: Clock,
+        nonces: Nonces,
+    ) -> None:
+        self._database = database
+        self._identity = identity
+        self._access = access
+        self._clock = clock
+        self._nonces = nonces
+
+    def nonce(self) -> tuple[bytes, int]:
+        """A nonce to sign, and until when it is good (Unix ms)."""
+        return self._nonces.new()
+
+    async def begin(self, signed_login: bytes, address: str) -> tuple[str, int]:
+        """A session's token, and until when it holds (Unix ms), for a signed gw1/login over one of this
+        registrar's nonces. Refused, and recorded, where the key is unknown, its certificate has expired or
+        was revoked, or the nonce is not good."""
+        kid = cose.payload_unchecked(signed_login, "the login")[0]
+        now_ms = unix_ms(self._clock)
+        async with self._access.attempt("login", address, kid.hex()) as attempt:
+            async with self._database.reading() as connection:
+                holder = (
+                    await connection.execute(
+                        select(holders.c.account_id, holders.c.card).where(holders.c.kid == kid)
+                    )
+                ).one_or_none()
+                certificate = await latest(connection, kid)
+            if holder is None or certificate is None:
+                raise NotAuthenticated(f"the key {kid.hex()} is not registered here: register it first")
+            attempt.account_id = holder.account_id
+            card = Card.read_self_signed(holder.card, "the registered card")
+            login = Login.read(signed_login, card.signing_key, "the login")
+            attempt.kind = "nonce"
+            if login.registrar != self._identity.card.kid:
+                raise NotAuthenticated("the login is for another registrar")
+            self._nonces.use(login.nonce)
+            attempt.kind = "certificate"
+            check_not_revoked(certificate, kid)
+            if certificate.valid_until_ms <= now_ms:
+                raise NotAuthenticated(
+                    f"the certificate of the key {kid.hex()} has expired at "
+                    f"{spell(certificate.valid_until_ms, 1)}: register again, with user name and password"
+                )
+            token, expires_ms = secrets.token_urlsafe(_TOKEN_BYTES), now_ms + LIFETIME_MS
+            async with self._database.writing() as connection:
+                row = {"token_digest": _digest(token), "kid": kid, "expires_ms": expires_ms}
+                await connection.execute(insert(sessions).values(**row))
+        return token, expires_ms
+
+    async def find(self, token: str) -> Session:
+        """The session of a token; NotAuthenticated where there is none, or it has ended."""
+        query = (
+            select(holders, accounts.c.name)
+            .select_from(sessions.join(holders).join(accounts))
+            .where(sessions.c.token_digest == _digest(token), sessions.c.expires_ms > unix_ms(self._clock))
+        )
+        async with self._database.reading() as connection:
+            row = (await connection.execute(query)).one_or_none()
+        if row is None:
+            raise NotAuthenticated("the session has ended, or never was: log in again")
+        card = Card.from_payload(cose.payload_unchecked(row.card, "the card")[1], "the registered card")
+        return Session(row.kid, row.role, row.account_id, row.name, card, row.assurance)
+
+    async def prune(self) -> None:
+        """Delete the sessions that have ended."""
+        async with self._database.writing() as connection:
+            await connection.execute(delete(sessions).where(sessions.c.expires_ms <= unix_ms(self._clock)))
+
+
+def _digest(token: str) -> bytes:
+    return hashlib.sha256(token.encode()).digest()
