@@ -16,6 +16,7 @@ _COMMANDS = {
     "account": ("gateway.cli.registrar.account:account", "Decide who may register."),
     "certificate": ("gateway.cli.registrar.certificate:certificate", "List and revoke certificates."),
     "attempts": ("gateway.cli.registrar.attempts", "Show what was refused, to whom and why."),
+    "policy": ("gateway.cli.registrar.policy", "Print a bucket's policy, for a store without sessions."),
     "backup": ("gateway.cli.registrar.backup:backup", "Copy key and database into FILE."),
     "restore": ("gateway.cli.registrar.backup:restore", "Put a backup's key and database back."),
     "openapi": ("gateway.cli.registrar.openapi", "Print the OpenAPI description of the HTTP API."),
