@@ -46,6 +46,8 @@ class Home:
     signer: bytes
     name: str = field(default="", compare=False)
     verified: bool = field(default=True, compare=False)
+    grants: tuple[bytes, ...] | None = field(default=None, compare=False)
+    """The ids of the provider's grants, where they are known: then no others are looked at."""
 
     def failed(self, error: GatewayError) -> Failure:
         """The failure of this home."""
@@ -121,7 +123,7 @@ async def open_home(
     """A reader of the home's stream as far as its head, which may be `max_age_ms` old at `now_ms` (Unix ms).
     The folder `memory`, the provider's, remembers the head. Errors are those of StreamReader."""
     seen = None if memory is None else Seen(memory, home.stream)
-    reader = await StreamReader.open(bucket, home.stream, home.signer, seen)
+    reader = await StreamReader.open(bucket, home.stream, home.signer, seen, home.grants)
     await reader.refresh(now_ms, max_age_ms)
     return reader
 

@@ -9,6 +9,8 @@ from pydantic import Field
 
 from gateway.errors import UsageError
 from gateway.host.clock import unix_ms
+from gateway.provider.homes import write_answer
+from gateway.provider.load import Windows
 from gateway.registrar import requests
 from gateway.registrar.catalogue import MOST, Wanted
 from gateway.registrar.routes import Call, Query, Routes
@@ -26,6 +28,8 @@ from gateway.registry.documents import (
     GrantRequestState,
     Hex16,
     Label,
+    LoadAnswer,
+    LoadRequest,
     Me,
     NonceAnswer,
     Notice,
@@ -233,6 +237,17 @@ async def storage_credentials(call: Call, asked: CredentialsRequest) -> Credenti
             stream.hex(): tuple(one.hex() for one in ids) for stream, ids in given.streams.items() if ids
         },
     )
+
+
+@ROUTES.post("/loads/sums", "provider", most_bytes=2**25)
+async def sum_load(call: Call, asked: LoadRequest) -> LoadAnswer:
+    """Ask the summing service for its sums over a set of homes that granted the provider, a load monitoring
+    centre, their load. From then on these homes are summed together at those times, or not at all."""
+    service = call.registrar.loads
+    if service is None:
+        raise UsageError("this registrar has no summing service: its operator has set no [loads]")
+    windows = Windows(asked.lanes, asked.times)
+    return LoadAnswer(sums=write_answer(await service.sum(call.session.kid, asked.homes, windows)))
 
 
 def _certificate(call: Call, signed: bytes) -> CertificateAnswer:

@@ -7,7 +7,7 @@ A provider finds the streams that are listed and those that granted it something
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sqlalchemy import ColumnElement, and_, or_, select, true
 
@@ -38,6 +38,10 @@ class Wanted:
     covers_until_ms: int | None = None
     after: bytes = b""
     limit: int = MOST
+
+    def following(self, stream: bytes) -> Wanted:
+        """The same query, for the streams after this one."""
+        return replace(self, after=stream)
 
 
 class Catalogue:
@@ -78,6 +82,7 @@ class Catalogue:
         async with self._database.reading() as connection:
             rows = (await connection.execute(query)).all()
         held = await self._grants([row.stream for row in rows], mine)
+        certified = await self._certificates({row.kid for row in rows})
         found = []
         for row in rows:
             descriptor = registered_descriptor(row.descriptor, row.stream)
@@ -94,6 +99,7 @@ class Catalogue:
                     start_ms=descriptor.start * layout.unit_ms,
                     sealed_until_ms=row.sealed_until_ms,
                     grants=tuple(held.get(row.stream, ())),
+                    certificate=certified.get(row.kid),
                 )
             )
         return found
@@ -133,6 +139,19 @@ class Catalogue:
             for row in await connection.execute(query.order_by(grants.c.stream, grants.c.id)):
                 held.setdefault(row.stream, []).append(row.id)
         return held
+
+    async def _certificates(self, kids: Collection[bytes]) -> dict[bytes, bytes]:
+        """The present certificates of these keys; none of a key whose latest one was revoked, or has
+        expired."""
+        query = select(certificates).where(certificates.c.kid.in_(list(kids))).order_by(certificates.c.serial)
+        found: dict[bytes, bytes] = {}
+        now_ms = unix_ms(self._clock)
+        async with self._database.reading() as connection:
+            for row in await connection.execute(query):
+                found.pop(row.kid, None)
+                if row.revoked_ms is None and row.valid_until_ms > now_ms:
+                    found[row.kid] = row.signed
+        return found
 
     async def _grants(
         self, chosen: Sequence[bytes], mine: ColumnElement[bool]

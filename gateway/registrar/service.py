@@ -15,6 +15,7 @@ from gateway.registrar.credentials import StorageCredentials
 from gateway.registrar.database import Database
 from gateway.registrar.identity import RegistrarIdentity, open_identity
 from gateway.registrar.indexer import Indexer
+from gateway.registrar.loads import LoadService
 from gateway.registrar.nonces import Nonces
 from gateway.registrar.passwords import Passwords
 from gateway.registrar.registration import Registration
@@ -43,6 +44,8 @@ class Registrar:
     indexer: Indexer | None
     """None without a store, as are the credentials."""
     credentials: StorageCredentials | None
+    loads: LoadService | None
+    """None without [loads]."""
 
 
 @asynccontextmanager
@@ -65,7 +68,7 @@ async def open_registrar(
         access = Access(database, clock)
         accounts = Accounts(database, passwords, clock)
         catalogue = Catalogue(database, clock)
-        indexer, credentials = None, None
+        indexer, credentials, loads = None, None, None
         if (store := settings.store) is not None:
             location = store.location()
             bucket, issuer = open_bucket(location), SessionIssuer(location, store.role)
@@ -73,6 +76,8 @@ async def open_registrar(
             stack.push_async_callback(issuer.aclose)
             indexer = Indexer(database, bucket, clock)
             credentials = StorageCredentials(store, database, catalogue, indexer, access, issuer)
+            if (chosen := settings.loads) is not None:
+                loads = LoadService(database, bucket, chosen.key, chosen.k_min, clock)
         cards = Cards(database, identity, clock, settings.registrar.validity_ms)
         yield Registrar(
             settings=settings,
@@ -97,4 +102,5 @@ async def open_registrar(
             catalogue=catalogue,
             indexer=indexer,
             credentials=credentials,
+            loads=loads,
         )

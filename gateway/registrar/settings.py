@@ -101,6 +101,13 @@ class DatabaseSection(Section):
     )
 
 
+class LoadsSection(Section):
+    """The summing service of loads: its own identity, and over how many households it sums at least."""
+
+    key: FilePath = Field(description="the folder of `gateway provider new` that is the service's identity")
+    k_min: int = Field(default=2, ge=2, le=2**32, description="a whole number of at least 2")
+
+
 class StoreSection(Section):
     """The bucket of the households' streams, and whose credentials give others some of its rights."""
 
@@ -160,6 +167,7 @@ class Settings(Section):
     listen: ListenSection = Field(default=ListenSection(), description="a table [listen]")
     database: DatabaseSection = Field(default=DatabaseSection(), description="a table [database]")
     store: StoreSection | None = Field(default=None, description="a table [store]")
+    loads: LoadsSection | None = Field(default=None, description="a table [loads], beside [store]")
 
     @classmethod
     def load(cls, path: Path) -> Self:

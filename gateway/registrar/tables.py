@@ -158,3 +158,42 @@ grants = Table(
     Column("revoked_from_ms", BigInteger),
 )
 """The grants that lie in the store, as their gateways signed them. `provider` is a kid, registered or not."""
+
+load_memory = Table(
+    "load_memory",
+    metadata,
+    Column("id", number(), primary_key=True),
+    Column("from_ms", BigInteger, nullable=False),
+)
+"""One row, once the memory of the summing service was begun. From `from_ms` (Unix ms) on it is whole: a
+restored backup may lack what was summed after it was made."""
+
+load_sets = Table(
+    "load_sets",
+    metadata,
+    Column("id", number(), primary_key=True),
+    Column("digest", binary(32), nullable=False, unique=True),
+    Column("homes", blob(), nullable=False),
+    sqlite_autoincrement=True,
+)
+"""Sets of homes that were summed together: the ids of their streams, 16 bytes each, sorted; and H of that."""
+
+load_times = Table(
+    "load_times",
+    metadata,
+    Column("set_id", ForeignKey("load_sets.id"), primary_key=True),
+    Column("start_ms", BigInteger, primary_key=True),
+    Column("end_ms", BigInteger, nullable=False),
+    Index("ix_load_times_span", "start_ms", "end_ms"),
+)
+"""The times over which each set was summed, [start, end) in Unix ms, apart and as few as can be."""
+
+load_runs = Table(
+    "load_runs",
+    metadata,
+    Column("stream", binary(16), primary_key=True),
+    Column("incarnation", binary(8), primary_key=True),
+    Column("first_ms", BigInteger, nullable=False),
+    Column("last_ms", BigInteger, nullable=False),
+)
+"""The incarnations (be64) that sealed each home's windows that were summed, by the ends of these windows."""

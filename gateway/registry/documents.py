@@ -284,6 +284,8 @@ class CatalogueStream(Document):
     start_ms: UnixMs | None = None
     sealed_until_ms: UnixMs | None = None
     grants: tuple[CatalogueGrant, ...] = ()
+    certificate: Base64 | None = None
+    """The gateway's, which names its streams; None where it was revoked or has expired."""
 
 
 class CataloguePage(Document):

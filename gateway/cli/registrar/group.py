@@ -15,6 +15,8 @@ _COMMANDS = {
     "serve": ("gateway.cli.registrar.serve", "Answer gateways and providers, until stopped."),
     "account": ("gateway.cli.registrar.account:account", "Decide who may register."),
     "certificate": ("gateway.cli.registrar.certificate:certificate", "List and revoke certificates."),
+    "query": ("gateway.cli.registrar.query", "Search the catalogue of streams and grants."),
+    "loads": ("gateway.cli.registrar.loads:loads", "The memory of the summing service."),
     "attempts": ("gateway.cli.registrar.attempts", "Show what was refused, to whom and why."),
     "policy": ("gateway.cli.registrar.policy", "Print a bucket's policy, for a store without sessions."),
     "backup": ("gateway.cli.registrar.backup:backup", "Copy key and database into FILE."),
