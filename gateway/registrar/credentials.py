@@ -7,15 +7,27 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from functools import partial
 
+from sqlalchemy import select
+
 from gateway.errors import Refused, UsageError
 from gateway.registrar.access import Access
+from gateway.registrar.cards import latest
 from gateway.registrar.catalogue import Catalogue
 from gateway.registrar.database import Database
 from gateway.registrar.indexer import Indexer
 from gateway.registrar.sessions import Session
 from gateway.registrar.settings import StoreSection
-from gateway.registrar.storage import Granted, SessionIssuer, batches, gateway_policy, provider_policy
+from gateway.registrar.storage import (
+    Granted,
+    Policy,
+    SessionIssuer,
+    batches,
+    bucket_policy,
+    gateway_policy,
+    provider_policy,
+)
 from gateway.registrar.streams import ids_of
+from gateway.registrar.tables import holders
 from gateway.store.credentials import Credentials
 
 _FOREIGN = {"gateway": "is not this gateway's", "provider": "granted this provider nothing"}
@@ -45,9 +57,9 @@ class StorageCredentials:
         issuer: SessionIssuer,
     ) -> None:
         self.settings = settings
-        bucket, _, prefix = settings.url.removeprefix("s3://").partition("/")
-        self._gateway = partial(gateway_policy, bucket, prefix)
-        self._provider = partial(provider_policy, bucket, prefix)
+        self._bucket, _, self._prefix = settings.url.removeprefix("s3://").partition("/")
+        self._gateway = partial(gateway_policy, self._bucket, self._prefix)
+        self._provider = partial(provider_policy, self._bucket, self._prefix)
         self._database = database
         self._catalogue = catalogue
         self._indexer = indexer
@@ -72,6 +84,28 @@ class StorageCredentials:
         name = f"{session.role}-{session.kid.hex()}"
         credentials = await self._issuer.assume(policy(reached), self.settings.credential_seconds, name)
         return Given(credentials, reached)
+
+    async def policy(self, user: str) -> Policy:
+        """A policy of the bucket for a store without sessions: what every registered gateway and provider
+        would be given, but for those whose certificate is revoked. `user` is the ARN of a user of the store,
+        in which {kid} stands for the key's id. UsageError where nobody would be given anything."""
+        async with self._database.reading() as connection:
+            found = (await connection.execute(select(holders).order_by(holders.c.kid))).all()
+            certified = {one.kid: await latest(connection, one.kid) for one in found}
+            streams = {one.kid: await ids_of(connection, one.kid) for one in found if one.role == "gateway"}
+        gateways: dict[str, list[bytes]] = {}
+        providers: dict[str, Granted] = {}
+        for one in found:
+            certificate, name = certified[one.kid], user.replace("{kid}", one.kid.hex())
+            if certificate is None or certificate.revoked_ms is not None:
+                continue
+            if own := streams.get(one.kid):
+                gateways[name] = own
+            elif granted := await self._catalogue.granted_to(one.kid, ()):
+                providers[name] = granted
+        if not gateways and not providers:
+            raise UsageError("no registered gateway has a stream yet: there is nothing to allow")
+        return bucket_policy(self._bucket, self._prefix, gateways, providers)
 
     async def _held(self, session: Session, chosen: Collection[bytes]) -> dict[bytes, list[bytes]]:
         """The session's streams among those chosen, or all of them, and a provider's grants there."""

@@ -97,9 +97,12 @@ class Indexer:
             async with turns:
                 await self._index(stream, signed)
 
-        async with asyncio.TaskGroup() as tasks:
-            for row in rows:
-                tasks.create_task(one(row.stream, row.descriptor))
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                for row in rows:
+                    tasks.create_task(one(row.stream, row.descriptor))
+        except ExceptionGroup as failed:  # all for the same reason
+            raise failed.exceptions[0] from None
         return len(rows)
 
     async def _index(self, stream: bytes, signed: bytes) -> None:

@@ -14,7 +14,9 @@ So it must know its own grants' ids: `StreamReader.open(..., grants=ids)`.
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import closing
 from functools import partial
 from typing import Any
 
@@ -62,7 +64,8 @@ def bucket_policy(
     bucket: str, root_prefix: str, gateways: Mapping[str, Collection[bytes]], providers: Mapping[str, Granted]
 ) -> Policy:
     """The same for a store without sessions: a policy of the bucket that names each gateway's and provider's
-    user by its ARN, such as "arn:aws:iam::123456789012:user/meter-17"."""
+    user by its ARN, such as "arn:aws:iam::123456789012:user/meter-17". Amazon takes 20 480 characters of it;
+    MinIO does not apply it to its users, and has sessions."""
     root = _root(root_prefix)
     return _document(
         {**statement, "Principal": {"AWS": [user]}}
@@ -103,23 +106,23 @@ def written(policy: Policy) -> str:
 
 class SessionIssuer:
     """Has the store's STS make sessions. `location` is the store, with the operator's keys; `role` the ARN of
-    a role that may do what the policies allow. MinIO has no roles, and takes any.
-
-    With a role that its own sessions may assume, any holder of one could shed its policy: `check` looks.
-    """
+    a role that may do what the policies allow. MinIO has no roles, and takes any."""
 
     def __init__(self, location: Location, role: str) -> None:
         self._location = location
         self._role = role
         self._where = f"the store's STS at {location.endpoint or 'the default endpoint'}"
         self._calls = Calls(_AT_ONCE, self._where)
+        self._made = threading.Lock()
+        self._client_or_none: Any = None
+        self._confined = False
 
     async def assume(self, policy: Policy, duration_s: int, name: str = "gateway") -> Credentials:
         """Credentials for a session that may do what `policy` allows, for `duration_s` seconds. `name`, 2 to
         64 letters, digits and -, is what the store's log calls the session.
 
         UsageError for a policy or a duration that no STS takes; StoreUnavailable; StoreDenied where the store
-        has no STS, or does not let these keys assume the role.
+        has no STS, does not let these keys assume the role, or lets a session shed its policy.
         """
         text = written(policy)
         if len(text) > MOST_POLICY:
@@ -129,38 +132,34 @@ class SessionIssuer:
             )
         if not LEAST_S <= duration_s <= MOST_S:
             raise UsageError(f"a session cannot last {duration_s} s: it lasts {LEAST_S} to {MOST_S} s")
-        own = self._location
-        keys = own.access_key, own.secret_key, own.session_token
-        return await self._calls.run(partial(self._assume, keys, name, duration_s, text), "assuming a role")
-
-    async def check(self) -> None:
-        """Make a session that may do nothing of use, and try to shed its policy; UsageError where that
-        works. The other errors are those of `assume`."""
-        given = await self.assume(gateway_policy("none", "", [bytes(16)]), LEAST_S)
-        keys = given.access_key, given.secret_key, given.session_token
-        try:
-            await self._calls.run(partial(self._assume, keys, "gateway", LEAST_S, None), "assuming a role")
-        except StoreDenied:
-            return
-        raise UsageError(
-            f"a session of the role {self._role} may assume the role again, and so do all that the role may:"
-            " let the role's trust policy name the registrar's own user alone"
-        )
+        what = f"assuming the role {self._role}"
+        given = await self._calls.run(partial(self._assume, name, duration_s, text), what)
+        if not self._confined:
+            if await self._calls.run(partial(self._sheds, given), what):
+                raise StoreDenied(
+                    f"{self._where} lets a session assume the role {self._role} again, without a policy: let"
+                    " the role's trust policy name the registrar's own user alone"
+                )
+            self._confined = True
+        return given
 
     async def aclose(self) -> None:
         """Let the calls under way end."""
         await self._calls.aclose()
+        if self._client_or_none is not None:
+            self._client_or_none.close()
 
-    def _assume(
-        self, keys: tuple[str | None, str | None, str | None], name: str, duration_s: int, policy: str | None
-    ) -> Credentials:
-        client = self._client(*keys)
+    def _assume(self, name: str, duration_s: int, policy: str) -> Credentials:
+        place = self._location
+        with self._made:
+            if self._client_or_none is None:
+                own = None
+                if place.access_key is not None and place.secret_key is not None:
+                    own = Credentials(place.access_key, place.secret_key, place.session_token)
+                self._client_or_none = self._client(own)
         try:
-            given = client.assume_role(
-                RoleArn=self._role,
-                RoleSessionName=name,
-                DurationSeconds=duration_s,
-                **({} if policy is None else {"Policy": policy}),
+            given = self._client_or_none.assume_role(
+                RoleArn=self._role, RoleSessionName=name, DurationSeconds=duration_s, Policy=policy
             )["Credentials"]
             return Credentials(
                 given["AccessKeyId"],
@@ -170,10 +169,22 @@ class SessionIssuer:
             )
         except Exception as error:  # what a hostile answer makes boto3 raise has no common base
             raise self._explain(error) from None
-        finally:
-            client.close()
 
-    def _client(self, access_key: str | None, secret_key: str | None, token: str | None) -> Any:
+    def _sheds(self, given: Credentials) -> bool:
+        """Whether a session can be exchanged for one without a policy, as Amazon and SeaweedFS do where the
+        role's trust policy names everybody."""
+        with closing(self._client(given)) as client:
+            try:
+                client.assume_role(RoleArn=self._role, RoleSessionName="gateway", DurationSeconds=LEAST_S)
+            except Exception as error:
+                explained = self._explain(error)
+                if isinstance(explained, StoreDenied):
+                    return False
+                raise explained from None
+        return True
+
+    def _client(self, keys: Credentials | None) -> Any:
+        """A client that signs with these keys; None: with those that boto3 finds."""
         from botocore.config import Config  # noqa: PLC0415 - it takes long to load
 
         place = self._location
@@ -181,13 +192,14 @@ class SessionIssuer:
             "sts",
             endpoint_url=place.endpoint,
             region_name=place.region or "us-east-1",
-            aws_access_key_id=access_key,
-            aws_secret_access_key=secret_key,
-            aws_session_token=token,
+            aws_access_key_id=None if keys is None else keys.access_key,
+            aws_secret_access_key=None if keys is None else keys.secret_key,
+            aws_session_token=None if keys is None else keys.session_token,
             verify=authorities(place),
             config=Config(
                 connect_timeout=_CONNECT_S,
                 read_timeout=_READ_S,
+                max_pool_connections=_AT_ONCE,
                 retries={"mode": "standard"},
                 proxies={"http": place.proxy, "https": place.proxy} if place.proxy else None,
             ),

@@ -8,7 +8,7 @@ import json
 import secrets
 import threading
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, closing
 from functools import partial
 from itertools import pairwise
@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 from boto3.session import Session
+from botocore import UNSIGNED
 from botocore.config import Config as BotoConfig
 from botocore.exceptions import ClientError
 from hypothesis import given
@@ -34,6 +35,7 @@ from gateway.registrar.storage import (
     Policy,
     SessionIssuer,
     batches,
+    bucket_policy,
     gateway_policy,
     provider_policy,
     written,
@@ -316,7 +318,7 @@ async def test_a_grant_that_the_store_hides_is_missed(granting: Granting, issuer
         reader = await StreamReader.open(
             bucket, granting.home.id, granting.home.signer.kid, grants=granted[granting.home.id]
         )
-        with pytest.raises(Refused, match=f"{missing.hex()}/grant.cose is missing"):
+        with pytest.raises(Refused, match=rf"{missing.hex()}/grant.cose is missing: .* expected"):
             await Sums.ask(reader, granting.ours.identity, Query())
         found: list[Problem] = []
         await verify(
@@ -519,11 +521,94 @@ async def test_a_gateway_lives_on_its_credentials(
         assert len(nonces) > 4
 
 
+# --- users of a store without sessions
+
+
+@pytest.fixture
+def own_bucket(granting: Granting) -> Iterator[tuple[Any, str]]:
+    """A bucket of the test's own with the same objects, and its administrator's client."""
+    server = granting.server
+    name = f"users-{secrets.token_hex(8)}"
+    with closing(client("s3", server, Credentials(server.access_key, server.secret_key))) as s3:
+        s3.create_bucket(Bucket=name)
+        for home in (granting.home, granting.foreign):
+            for key, data in home.objects.items():
+                s3.put_object(Bucket=name, Key=f"{granting.root}/{key}", Body=data)
+        yield s3, name
+
+
+@pytest.mark.parametrize("server", ["seaweedfs"], indirect=True)
+async def test_a_bucket_s_policy_gives_its_users_the_same(
+    granting: Granting, own_bucket: tuple[Any, str]
+) -> None:
+    (administrator, name), root, home = own_bucket, granting.root, granting.home
+    gateway, provider, nobody = granting.server.users
+    policy = bucket_policy(name, root, {gateway: [home.id]}, {provider: granting.granted})
+    administrator.put_bucket_policy(Bucket=name, Policy=written(policy))
+    ours, foreign = (f"{root}/{names.stream_prefix(one.id)}" for one in (granting.home, granting.foreign))
+    theirs = f"{ours}grant/{granting.other.id.hex()}/"
+    keys = {user: granting.server.users[user] for user in (gateway, provider, nobody)}
+    get, put, listed = {}, {}, {}
+    for user, held in keys.items():
+        with closing(client("s3", granting.server, held)) as s3:
+            get[user] = partial(tried, s3.get_object, Bucket=name)
+            put[user] = partial(tried, s3.put_object, Bucket=name, Body=b"x")
+            listed[user] = partial(tried, s3.list_objects_v2, Bucket=name)
+            assert not tried(s3.delete_object, Bucket=name, Key=f"{ours}head.cose")
+            for where in (f"{foreign}head.cose", f"{foreign}stream.cose"):
+                assert not get[user](Key=where)
+            assert not listed[user](Prefix=foreign)
+            assert not listed[user](Prefix=f"{root}/")
+            assert not put[user](Key=f"{foreign}new")
+    assert put[gateway](Key=f"{ours}new")
+    assert get[gateway](Key=f"{theirs}grant.cose")
+    assert listed[gateway](Prefix=f"{ours}grant/")
+    assert get[provider](Key=f"{ours}stream.cose")
+    assert get[provider](Key=f"{ours}grant/{granting.grant.id.hex()}/grant.cose")
+    assert listed[provider](Prefix=f"{ours}chunk/")
+    assert not put[provider](Key=f"{ours}new")
+    assert not get[provider](Key=f"{theirs}grant.cose")
+    assert not listed[provider](Prefix=f"{ours}grant/")
+    for attempt in (get[nobody](Key=f"{ours}head.cose"), listed[nobody](Prefix=f"{ours}chunk/")):
+        assert not attempt
+
+
+def tried(request: Callable[..., Any], **parts: Any) -> bool:
+    """Whether it is allowed."""
+    try:
+        answer = request(**parts)
+    except ClientError as error:
+        answer = error.response
+    status = answer["ResponseMetadata"]["HTTPStatusCode"]
+    assert status in (200, 403), answer
+    return bool(status == 200)
+
+
+async def test_a_bucket_s_policy_lets_nobody_in_who_has_no_name(
+    granting: Granting, own_bucket: tuple[Any, str]
+) -> None:
+    """MinIO, which knows its users by policies of their own, takes it too."""
+    administrator, name = own_bucket
+    user = f"{ACCOUNT}user/gateway"
+    policy = bucket_policy(name, granting.root, {user: [granting.home.id]}, {user: granting.granted})
+    administrator.put_bucket_policy(Bucket=name, Policy=written(policy))
+    unsigned: Any = Session().client(
+        "s3",
+        endpoint_url=granting.server.endpoint,
+        region_name="us-east-1",
+        config=BotoConfig(signature_version=UNSIGNED, s3={"addressing_style": "path"}),
+    )
+    with closing(unsigned):
+        key = f"{granting.root}/{names.descriptor(granting.home.id)}"
+        assert not tried(unsigned.get_object, Bucket=name, Key=key)
+        assert not tried(unsigned.put_object, Bucket=name, Key=key, Body=b"x")
+        assert not tried(unsigned.list_objects_v2, Bucket=name, Prefix=key[:-11])
+
+
 # --- sessions
 
 
 async def test_a_session_cannot_shed_its_policy(server: S3Server, issuer: SessionIssuer) -> None:
-    await issuer.check()
     given = await issuer.assume(gateway_policy(BUCKET, "", [bytes(16)]), 900)
     with closing(client("sts", server, given)) as sts:
         everything = json.dumps(open_to_all()).replace('"Principal": "*", ', "")
@@ -539,8 +624,9 @@ async def test_a_role_that_its_own_sessions_may_assume_is_found(tmp_path: Path) 
         sessions.write_text(sessions.read_text().replace(f"{ACCOUNT}user/{servers.ADMIN}", "*"))
         server.start()
         issuer = SessionIssuer(server.location(), ROLE)
-        with pytest.raises(UsageError, match="trust policy name the registrar's own user"):
-            await issuer.check()
+        for _ in range(2):
+            with pytest.raises(StoreDenied, match="trust policy name the registrar's own user"):
+                await issuer.assume(gateway_policy(BUCKET, "", [bytes(16)]), 900)
         await issuer.aclose()
 
 

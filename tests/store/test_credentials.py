@@ -102,6 +102,9 @@ async def test_keys_of_a_session_may_be_given(server: S3Server, folder: str, val
     bucket = open_bucket(place)
     assert isinstance(bucket, S3Bucket)
     await use(bucket)
+    await bucket.put("v1/b", b"2")
+    assert bucket._plain is not None
+    assert bucket._plain.get(f"{folder}/v1/b") == b"2"
     await bucket.aclose()
 
 

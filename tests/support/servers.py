@@ -58,6 +58,9 @@ class S3Server:
     limited: Mapping[str, tuple[str, str]] = field(default_factory=dict, repr=False)
     """Access and secret keys that lack one right each: s3:ListBucket, s3:GetObject, s3:PutObject. Empty where
     the server gives such keys out only with a session: see `session_without`."""
+    users: Mapping[str, Credentials] = field(default_factory=dict, repr=False)
+    """Users without a right of their own, by their ARNs: a policy of a bucket may give them some. Empty where
+    such a policy can name none."""
 
     def session(self, policy: Mapping[str, object]) -> Credentials:
         """Temporary credentials, for an hour, that may do what `policy` allows."""
@@ -167,6 +170,10 @@ def seaweedfs(folder: Path) -> Iterator[S3Server]:
         }
         for lacking in rights
     ]
+    users = {name: Credentials(*_new_keys()) for name in ("gateway", "provider", "nobody")}
+    for name, keys in users.items():
+        credentials = [{"accessKey": keys.access_key, "secretKey": keys.secret_key}]
+        identities.append({"name": name, "credentials": credentials, "actions": []})
     identities.append(
         {
             "name": ADMIN,
@@ -187,6 +194,7 @@ def seaweedfs(folder: Path) -> Iterator[S3Server]:
         try:
             server = S3Server(f"http://127.0.0.1:{listen['s3']}", access_key, secret_key, command, {}, folder)
             server.limited = limited
+            server.users = {f"{ACCOUNT}user/{name}": keys for name, keys in users.items()}
             yield from _running(server)
         finally:
             for port in listen.values():  # it leaves some of its Unix sockets behind

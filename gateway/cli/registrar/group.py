@@ -18,6 +18,7 @@ _COMMANDS = {
     "query": ("gateway.cli.registrar.query", "Search the catalogue of streams and grants."),
     "loads": ("gateway.cli.registrar.loads:loads", "The memory of the summing service."),
     "attempts": ("gateway.cli.registrar.attempts", "Show what was refused, to whom and why."),
+    "policy": ("gateway.cli.registrar.policy", "Print a bucket's policy, for a store without sessions."),
     "backup": ("gateway.cli.registrar.backup:backup", "Copy key and database into FILE."),
     "restore": ("gateway.cli.registrar.backup:restore", "Put a backup's key and database back."),
     "openapi": ("gateway.cli.registrar.openapi", "Print the OpenAPI description of the HTTP API."),
