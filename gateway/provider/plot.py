@@ -45,7 +45,8 @@ def load_curve(table: Table, picture: Picture, zone: tzinfo | None = None) -> by
     if not len(table):
         raise UsageError("there is nothing to draw: no window has opened")
     try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: PLC0415 - a second on a Pi
+        from matplotlib import rc_context  # noqa: PLC0415 - a second on a Pi
+        from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: PLC0415
         from matplotlib.figure import Figure  # noqa: PLC0415
     except ImportError:
         raise UsageError("a plot needs matplotlib: pip install 'gateway[provider]'") from None
@@ -63,8 +64,9 @@ def load_curve(table: Table, picture: Picture, zone: tzinfo | None = None) -> by
     _label(axes, whole, as_power, zone)
     figure.legend(loc="outside lower center", ncols=5, fontsize="small", frameon=False)
     file = BytesIO()
-    # No date in the file: the same sums give the same picture.
-    figure.savefig(file, format=picture, metadata={"Date": None} if picture == "svg" else None)
+    # Neither the date nor chance in the file: the same sums give the same picture.
+    with rc_context({"svg.hashsalt": "gateway"}):
+        figure.savefig(file, format=picture, metadata={"Date": None} if picture == "svg" else None)
     return file.getvalue()
 
 
