@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import xml.etree.ElementTree as ET
+from dataclasses import replace
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -92,6 +93,27 @@ def test_a_few_homes_are_drawn_beside_their_total(street: Street, drawn: Drawn) 
         second: [0.8] * 192,
         "import, total of 2 homes": [1.2] * 192,
     }
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("Mühle $1 & $2", r"Mühle \$1 & \$2"),
+        ("_7", " _7"),
+        ("a\nb", "a\ufffdb"),
+        ("家" * 30, "家" * 21 + "..."),
+    ],
+)
+def test_names_are_shown_as_they_are(street: Street, drawn: Drawn, name: str, shown: str) -> None:
+    for _ in range(2):
+        joins(street, 1, days=1)
+    table = street.table()
+    named = replace(table, homes=(replace(table.homes[0], name=name), *table.homes[1:]))
+    load_curve(named, "svg")
+    assert next(iter(drawn.heights())) == shown
+    [legend] = drawn.figure.legends
+    assert [str(text.get_text()) for text in legend.get_texts()] == list(drawn.heights())
+    load_curve(named.home(0), "png")
 
 
 def test_of_many_homes_the_total_alone(street: Street, drawn: Drawn) -> None:
