@@ -410,6 +410,7 @@ class TestOutput:
         (("--all", "--plot", "absent/load.png"), "there is no folder absent"),
         (("--all", "--output", "absent/x"), "there is no folder absent"),
         (("--all", "--total"), "windows differ (10s, 1min), so they do not add up: name a granularity"),
+        (("--all", "--total", "--output", "sums"), "windows differ (10s, 1min)"),
         (("--all", "--plot", "load.png"), "windows differ (10s, 1min)"),
     ],
 )
