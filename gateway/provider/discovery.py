@@ -149,7 +149,7 @@ async def _granted_in(bucket: Bucket, home: Home, identity: Identity) -> Granted
             if grant.provider == identity.kid:
                 held.append(Granted(grant, *await limit_of(reader, grant)))
     head = await reader.read_head() if held else None
-    held.sort(key=lambda one: (one.grant.first, one.grant.id))
+    held.sort(key=lambda one: (one.grant.first, one.grant.serial))
     return GrantedHome(home, reader.descriptor, head, tuple(held))
 
 

@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 
+from gateway.chain.layout import LANES
 from gateway.errors import NotGranted, UsageError
 from gateway.host.clock import SystemClock, unix_ms
 from gateway.provider.desk import Home, Progress, Source, listed, opened, read_many
@@ -107,7 +108,7 @@ async def read_async(
     """
     single = stream is not None or signer is not None
     source = _source(stream, signer, homes)
-    query = Query(granularity, None if lanes is None else tuple(lanes), _ms(since), _ms(until))
+    query = Query(granularity, None if lanes is None else _lanes(lanes), _ms(since), _ms(until))
     identity = open_identity(Path(key))
     async with opened(_location(store)) as bucket:
         chosen = await source(bucket, identity, progress)
@@ -209,6 +210,12 @@ def _id(value: Id, what: str) -> bytes:
     if len(data) != 16:
         raise UsageError(f"{what} {value!r} is not an id: expected 32 hexadecimal digits, or 16 bytes")
     return data
+
+
+def _lanes(lanes: Sequence[str]) -> tuple[str, ...]:
+    if not lanes or not set(lanes) <= set(LANES):
+        raise UsageError(f"lanes {lanes!r}: expected some of {', '.join(LANES)}")
+    return tuple(dict.fromkeys(lanes))
 
 
 def _location(store: str | Location) -> Location:

@@ -6,6 +6,7 @@ sum is a hole in the curve.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from datetime import UTC, datetime, tzinfo
 from io import BytesIO
@@ -45,7 +46,8 @@ def load_curve(table: Table, picture: Picture, zone: tzinfo | None = None) -> by
     if not len(table):
         raise UsageError("there is nothing to draw: no window has opened")
     try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: PLC0415 - a second on a Pi
+        from matplotlib import rc_context  # noqa: PLC0415 - a second on a Pi
+        from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: PLC0415
         from matplotlib.figure import Figure  # noqa: PLC0415
     except ImportError:
         raise UsageError("a plot needs matplotlib: pip install 'gateway[provider]'") from None
@@ -63,17 +65,27 @@ def load_curve(table: Table, picture: Picture, zone: tzinfo | None = None) -> by
     _label(axes, whole, as_power, zone)
     figure.legend(loc="outside lower center", ncols=5, fontsize="small", frameon=False)
     file = BytesIO()
-    # No date in the file: the same sums give the same picture.
-    figure.savefig(file, format=picture, metadata={"Date": None} if picture == "svg" else None)
+    # Neither the date nor chance in the file: the same sums give the same picture.
+    with rc_context({"svg.hashsalt": "gateway"}), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing")  # of a name; it is drawn as a box
+        figure.savefig(file, format=picture, metadata={"Date": None} if picture == "svg" else None)
     return file.getvalue()
 
 
 def _name(table: Table, i: int) -> str:
-    return table.homes[i].name or f"{table.streams[i][:8]}..."
+    """A home's name, short enough for a legend, or the beginning of its stream's id."""
+    name = _plain(table.homes[i].name)
+    return (name if len(name) <= 24 else f"{name[:21]}...") or f"{table.streams[i][:8]}..."
+
+
+def _plain(text: str) -> str:
+    """Text that matplotlib shows as it is: no formula, and no label that begins with what hides it."""
+    shown = "".join(one if one.isprintable() else "\N{REPLACEMENT CHARACTER}" for one in text)
+    return (" " if shown.startswith("_") else "") + shown.replace("$", r"\$")
 
 
 def _title(table: Table) -> str:
-    name = table.homes[0].name
+    name = _plain(table.homes[0].name)
     return f"{name}, stream {table.streams[0]}" if name else f"Stream {table.streams[0]}"
 
 

@@ -41,6 +41,13 @@ class Table:
 
     `homes` are those that were read, and `granularities` the lengths of their windows; of each that could not
     be read `failures` says why, and it has no rows.
+
+    >>> from gateway.provider import read
+    >>> table = read("meters", key="utility")
+    >>> [record["import_mwh"] for record in table.over_time().records()]
+    [1440000, 1440000]
+    >>> table.over_homes().to_polars().row(0)[0], len(table.over_homes())
+    ('total', 96)
     """
 
     lanes: tuple[str, ...]

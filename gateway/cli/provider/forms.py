@@ -108,12 +108,18 @@ def destination(output: Path | None) -> Iterator[None]:
         _write(output, data.getvalue())
 
 
-def draw(path: Path, table: Table) -> None:
-    """Draw a table's load curve into a file that ends with .png or .svg."""
+@contextmanager
+def drawing(plot: Path | None, table: Table) -> Iterator[None]:
+    """Draw a table's load curve before what is done within, and write it to `plot` after that, so that where
+    there is nothing to draw nothing else is shown. Nothing where `plot` is None."""
+    if plot is None:
+        yield
+        return
     from gateway.provider.plot import load_curve  # noqa: PLC0415 - matplotlib, for those who draw
 
-    picture = path.suffix.lower().removeprefix(".")
-    _write(path, load_curve(table, "svg" if picture == "svg" else "png", _zone(table)))
+    picture = load_curve(table, "svg" if plot.suffix.lower() == ".svg" else "png", _zone(table))
+    yield
+    _write(plot, picture)
 
 
 def print_sections(parts: Sequence[Section], format_: str, several: bool) -> None:

@@ -13,7 +13,7 @@ import click
 from gateway.cli.output import examples, print_json, print_table
 from gateway.cli.provider import rows as provider_rows
 from gateway.cli.provider.examples import ALL, READ
-from gateway.cli.provider.forms import BINARY, Form, destination, draw, form_options, print_sections
+from gateway.cli.provider.forms import BINARY, Form, destination, drawing, form_options, print_sections
 from gateway.cli.provider.place import age_option, key_option, store_options
 from gateway.cli.provider.several import Several
 from gateway.cli.provider.sources import homes_of, homes_option
@@ -145,10 +145,8 @@ class _Reading:
                 memory=self.folder,
             )
         if answer.sums is not None and (answer.error is None or (answer.blocks and not form.whole)):
-            with destination(form.output):
+            with drawing(form.plot, Table.of_homes([answer])), destination(form.output):
                 _show(answer, answer.sums, form)
-            if form.plot is not None:
-                draw(form.plot, Table.of_homes([answer]))
             if form.format != "json":
                 _print_notes(
                     provider_rows.notes(answer.sums) + provider_rows.nothing(answer.sums, bool(answer.blocks))

@@ -11,7 +11,7 @@ import click
 from gateway.chain.layout import LANES
 from gateway.cli.output import print_json
 from gateway.cli.provider import rows as provider_rows
-from gateway.cli.provider.forms import Form, destination, draw, print_sections
+from gateway.cli.provider.forms import Form, destination, drawing, print_sections
 from gateway.cli.provider.progress import progress_bar
 from gateway.cli.provider.sources import (
     failure_documents,
@@ -75,14 +75,12 @@ class Several:
                     answers = [one async for one in found]
         table = Table.of_homes(answers, chosen.failures)
         if table.homes or form.format == "json":
-            with destination(form.output):
+            with drawing(form.plot, table), destination(form.output):
                 if form.format == "json":
                     print_json(_document(answers, table, form.total))
                 else:
                     parts = sections(table, total=form.total, several=True)
                     print_sections(parts, form.format, several=True)
-            if form.plot is not None:
-                draw(form.plot, table)
         print_notes(_notes(answers))
         print_verification(chosen.homes)
         return print_failures(table.failures)
