@@ -10,7 +10,9 @@ In the order in which to read it:
 - `follow`     the same, waiting for windows to close
 - `bill`       a tariff's bills, from ciphertexts and one token a period
 - `windows`    the same bills from sums of windows, with the energy at each price
+- `period`     the bills of one period, from whichever of the two is granted
 - `invoice`    a bill's other lines: standing charges, taxes, rounding
+- `invoices`   the documents that are made of bills
 - `raw`        every unit of the links whose keys were granted
 - `load`       what the two parties to a load over many homes share
 - `homes`      the files by which they agree on the homes and the sums

@@ -6,10 +6,11 @@ import click
 
 from gateway.cli.lazy import LazyGroup
 from gateway.cli.output import examples
-from gateway.cli.provider.examples import BILL, NEW, RAW, READ, VERIFY
+from gateway.cli.provider.examples import BILL, INVOICE, NEW, RAW, READ, VERIFY
 
 _COMMANDS = {
     "bill": ("gateway.cli.provider.bill:bill", "Make the bills that were granted to you."),
+    "invoice": ("gateway.cli.provider.invoice:invoice", "Make invoices of bills."),
     "load": ("gateway.cli.provider.load:load", "Open the loads of a set of homes."),
     "new": ("gateway.cli.provider.new", "Make a provider's identity, in a new folder DIR."),
     "raw": ("gateway.cli.provider.bill:raw", "Open every unit that was granted to you."),
@@ -19,6 +20,6 @@ _COMMANDS = {
 }
 
 
-@click.group(cls=LazyGroup, lazy=_COMMANDS, epilog=examples(NEW, READ, BILL, RAW, VERIFY))
+@click.group(cls=LazyGroup, lazy=_COMMANDS, epilog=examples(NEW, READ, BILL, INVOICE, RAW, VERIFY))
 def command() -> None:
     """The utility's side: read what households granted, alone or as a load, and verify what a store holds."""

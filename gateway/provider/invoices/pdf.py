@@ -16,7 +16,7 @@ from xml.sax.saxutils import escape
 
 from gateway.errors import UsageError
 from gateway.provider.invoices.document import Invoice, Party
-from gateway.provider.invoices.text import address, facts, quantity, rate, vat_line
+from gateway.provider.invoices.text import address, facts, last, quantity, rate, vat_line
 
 _REGULAR, _BOLD = "DejaVuSans", "DejaVuSans-Bold"
 _MARGIN = 50.0  # points, as all lengths here
@@ -155,17 +155,16 @@ def _totals(invoice: Invoice) -> list[Any]:
     from reportlab.lib.colors import black  # noqa: PLC0415
     from reportlab.platypus import Table  # noqa: PLC0415
 
-    rows = [["Net", invoice.net], *([vat_line(one, invoice.currency), one.amount] for one in invoice.vat)]
-    last = "Credited" if invoice.credits else "To pay"
+    rows = [("Net", invoice.net), *((vat_line(one, invoice.currency), one.amount) for one in invoice.vat)]
     cells = [[_paragraph(name), _paragraph(f"{amount:f}", right=True)] for name, amount in rows]
-    total = _paragraph(f"{invoice.total:f} {invoice.currency}", right=True, bold=True)
+    total = _paragraph(f"{abs(invoice.total):f} {invoice.currency}", right=True, bold=True)
     style = [
         *_TOP,
         *_TIGHT,
         ("LINEABOVE", (0, -1), (-1, -1), _RULE, black),
         ("RIGHTPADDING", (-1, 0), (-1, -1), 0),
     ]
-    rows_ = [*cells, [_paragraph(last, bold=True), total]]
+    rows_ = [*cells, [_paragraph(last(invoice), bold=True), total]]
     return [Table(rows_, colWidths=(200, 100), hAlign="RIGHT", style=style)]
 
 
@@ -174,7 +173,7 @@ def _notes(invoice: Invoice) -> list[Any]:
 
     seller = invoice.seller
     found: list[Any] = []
-    if seller.iban is not None and not invoice.credits:
+    if seller.iban is not None and not invoice.credits and invoice.total > 0:
         how = f"Please pay by {invoice.due} to IBAN {seller.iban}, with the number {invoice.number}."
         found += [_paragraph(how), Spacer(1, 6)]
     contact = ", ".join(text for text in (seller.contact, seller.phone, seller.email) if text)
