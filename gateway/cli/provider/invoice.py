@@ -148,7 +148,8 @@ def invoice(
     """Make the invoice of a billing period, for one home or for each of a list.
 
     Seller, VAT and numbers come from invoice.toml (--example prints one), standing charges and other lines
-    from the tariff file's [bill]. Windows give a line for each price; a bill grant gives its amount as one line.
+    from the tariff file's [bill]. Windows give a line for each price; a bill grant gives its amount as one
+    line.
 
     With --out the documents go to a folder, always as JSON too, each under a number of its own; what is there
     and the same is left. XML is UBL 2.1, valid by the rules of EN 16931 (release 1.3.16).
