@@ -21,7 +21,7 @@ from gateway.provider.invoices.text import address, facts, last, quantity, rate,
 _REGULAR, _BOLD = "DejaVuSans", "DejaVuSans-Bold"
 _MARGIN = 50.0  # points, as all lengths here
 _SIZE = 8.5
-_COLUMNS = (195.0, 95.0, 75.0, 55.0, 75.0)
+_COLUMNS = (177.0, 101.0, 75.0, 55.0, 75.0)
 
 
 def write_pdf(invoice: Invoice) -> bytes:
@@ -44,6 +44,7 @@ def write_pdf(invoice: Invoice) -> bytes:
         title=f"{invoice.title} {invoice.number}",
         author=invoice.seller.name,
         invariant=1,
+        initialFontName=_REGULAR,
     )
     document.build(_story(invoice), canvasmaker=_numbered(invoice))
     return file.getvalue()
@@ -101,20 +102,20 @@ def _story(invoice: Invoice) -> list[Any]:
                 [
                     Table(
                         [[_paragraph(name, grey=True), _paragraph(value)] for name, value in facts(invoice)],
-                        colWidths=(65, 105),
+                        colWidths=(75, 118),
                         style=[*_TOP, *_TIGHT],
                     )
                 ],
             ],
         ],
-        colWidths=(162, 163, 170),
+        colWidths=(145, 145, 193),
         style=[*_TOP, *_TIGHT],
     )
     return [title, Spacer(1, 14), parties, Spacer(1, 18), _table(invoice), Spacer(1, 6),
             KeepTogether(_totals(invoice)), Spacer(1, 14), *_notes(invoice)]  # fmt: skip
 
 
-_TOP = [("VALIGN", (0, 0), (-1, -1), "TOP")]
+_TOP = [("VALIGN", (0, 0), (-1, -1), "TOP"), ("FONTNAME", (0, 0), (-1, -1), _REGULAR)]
 _TIGHT = [
     ("LEFTPADDING", (0, 0), (-1, -1), 0),
     ("RIGHTPADDING", (0, 0), (-1, -1), 6),
@@ -165,7 +166,7 @@ def _totals(invoice: Invoice) -> list[Any]:
         ("RIGHTPADDING", (-1, 0), (-1, -1), 0),
     ]
     rows_ = [*cells, [_paragraph(last(invoice), bold=True), total]]
-    return [Table(rows_, colWidths=(200, 100), hAlign="RIGHT", style=style)]
+    return [Table(rows_, colWidths=(196, 110), hAlign="RIGHT", style=style)]
 
 
 def _notes(invoice: Invoice) -> list[Any]:
@@ -224,9 +225,9 @@ def _numbered(invoice: Invoice) -> Any:
                 self.setFont(_REGULAR, 7)
                 self.setFillGray(0.35)
                 width = self._pagesize[0]
-                self.drawString(_MARGIN, _MARGIN, f"{invoice.title} {invoice.number}")
+                self.drawString(_MARGIN + 6, _MARGIN, f"{invoice.title} {invoice.number}")
                 self.drawRightString(
-                    width - _MARGIN, _MARGIN, f"page {self._pageNumber} of {len(self._pages)}"
+                    width - _MARGIN - 6, _MARGIN, f"page {self._pageNumber} of {len(self._pages)}"
                 )
                 super().showPage()
             super().save()
