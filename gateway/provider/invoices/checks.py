@@ -1,7 +1,8 @@
 """Checks of what stands in an invoice: each value, or a UsageError that says what it must be.
 
 The countries are those of ISO 3166-1 as the time zone data list them; the currencies those of ISO 4217,
-without those for funds, metals and tests.
+without those for funds, metals and tests, and without STN, which the rules
+of EN 16931 (release 1.3.16) do not know: they have STD, its forerunner until 2018.
 """
 
 from __future__ import annotations
