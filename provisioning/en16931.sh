@@ -18,6 +18,8 @@ jars=(
     842998fe45911442b711300ab251e46489a9a5e2ffc02ddefc4293f8784c2662:com.helger.phive.rules:phive-rules-en16931:4.3.7
     c82aaeda5ca16166034421393d160ec6cf77460b16e027eecc4bb5fe67a552ce:com.helger.phive.rules:phive-rules-peppol:4.3.7
     7317ddd448f58cdf4e550878d839be8d3324b410771ba462a35ced49ccb26a52:com.helger.ubl:ph-ubl21:10.2.0
+    ec0e60be5265b09fac75a57a4b284244820c23f0481a1c75802ba4eb6338b0fd:com.helger.xsd:ph-xsds-ccts-cct-schemamodule:4.1.0
+    66590e38b0994d0fd6cd89b1588a3c96fad3a3c85494cf764783fe0c4acc9c3d:com.helger.xsd:ph-xsds-xmldsig:4.1.0
 )
 
 (($# == 0)) || stop 2 "\"$1\" is not an argument of en16931.sh: it takes none."
@@ -38,6 +40,7 @@ fetch() {
         "$work/done"
     cp -r "$work/jars/ph-ubl21/external/schemas/ubl21/common" "$work/done/ubl"
     mkdir "$work/done/ubl/maindoc"
+    find "$work/jars" -path '*/ph-xsds-*' -name '*.xsd' -exec cp {} "$work/done/ubl/common" \;
     cp "$work/jars/ph-ubl21/external/schemas/ubl21/maindoc/"UBL-{Invoice,CreditNote}-2.1.xsd "$work/done/ubl/maindoc"
 }
 

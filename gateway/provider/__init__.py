@@ -21,9 +21,11 @@ In the order in which to read it:
 - `library`    reading in one line, for other programs
 - `bill`       a tariff's bills, from ciphertexts and one token a period
 - `windows`    the same bills from sums of windows, with the energy at each price
+- `period`     the bills of one period, from whichever of the two is granted
 - `invoice`    a bill's other lines: standing charges, taxes, rounding
 - `evidence` what a grant opened, as a third party checks it
 - `claim`    makes evidence
+- `invoices`   the documents that are made of bills
 - `raw`        every unit of the links whose keys were granted
 - `load`       what the two parties to a load over many homes share
 - `homes`      lists of homes, and the files by which a load is agreed on

@@ -51,7 +51,7 @@ class WindowBills:
         self.held = held
         self._reader = reader
         self._tariff = tariff
-        self._period = period
+        self.period = period
         self._openers = [Opener(one) for one in held]
         granted = {lane for one in held for lane in one.grant.lanes}
         self.lanes = tuple(lane for lane in tariff.lanes if lane in granted)
@@ -88,7 +88,7 @@ class WindowBills:
             return
         follower = ChainFollower(self._reader.descriptor, self._reader.marks(head))
         for a, b in self._periods(from_ms, until_ms, head.next_unit):
-            weights = self._tariff.weights(self.lanes, self._period.unit_ms, a, b)
+            weights = self._tariff.weights(self.lanes, self.period.unit_ms, a, b)
             bill = await self._bill(a, b, weights, follower)
             if self.waiting is not None:
                 return
@@ -96,7 +96,7 @@ class WindowBills:
                 yield bill
 
     def _periods(self, from_ms: int | None, until_ms: int | None, head: int) -> Iterator[tuple[int, int]]:
-        period = self._period
+        period = self.period
         first = max(self._reader.descriptor.start, min(one.grant.first for one in self.held))
         if from_ms is not None:
             first = max(first, -(-from_ms // period.unit_ms))
@@ -127,7 +127,7 @@ class WindowBills:
             upto = dict(zip(bounds, accumulate(map(int, row), initial=0), strict=True))
             for w, r in zip(runs, opened[lane].r, strict=True):
                 energy[lane, w.price] += signed(upto[w.end] - upto[w.first] - r)
-        start, end = (moment(unit, self._period.unit_ms) for unit in (a, b))
+        start, end = (moment(unit, self.period.unit_ms) for unit in (a, b))
         return Bill(
             start,
             end,
@@ -135,7 +135,7 @@ class WindowBills:
             sum(price * mwh for (_, price), mwh in energy.items()),
             1,
             self._tariff,
-            self._period.zone,
+            self.period.zone,
             tuple(Step(lane, price, mwh) for (lane, price), mwh in energy.items()),
             tuple(dict.fromkeys(grant for one in opened.values() for grant in one.grants)),
         )
@@ -154,7 +154,7 @@ class WindowBills:
         edges = _edges(cut)
         r, opened, _ = await nonces(openers, [lane], edges)
         if not opened.all():
-            at = spell(int(edges[int((~opened[0]).argmax())]), self._period.unit_ms, self._tariff.zone)
+            at = spell(int(edges[int((~opened[0]).argmax())]), self.period.unit_ms, self._tariff.zone)
             self.waiting = f"the tokens of {lane} from {at} on are not in the store yet"
             return None
         sums = np.add.reduceat(r[0], np.searchsorted(edges, [first for first, _ in steps]))
@@ -163,7 +163,7 @@ class WindowBills:
 
     def _why(self, lane: str, runs: Sequence[Weight], step: Weight) -> str:
         """A sentence about a price step that stays closed."""
-        unit_ms, zone = self._period.unit_ms, self._tariff.zone
+        unit_ms, zone = self.period.unit_ms, self._tariff.zone
         a, b, x, y = (
             spell(unit, unit_ms, zone) for unit in (runs[0].first, runs[-1].end, step.first, step.end)
         )

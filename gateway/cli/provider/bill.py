@@ -3,29 +3,35 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import aclosing, asynccontextmanager
+from decimal import Decimal
 from pathlib import Path
 
 import click
 
-from gateway.cli.output import JSON_KEYS, examples, json_option, print_json, print_table
+from gateway.chain.tariff import Tariff
+from gateway.cli.output import JSON_KEYS, examples, json_option, kwh, print_json, print_table
 from gateway.cli.provider.examples import BILL, RAW
-from gateway.cli.provider.place import Place, age_option, key_option, place_options
+from gateway.cli.provider.place import Place, age_option, key_option, place_options, source_options
 from gateway.cli.provider.rows import local, stream_csv, stream_table, utc
 from gateway.cli.tariff import load_terms
 from gateway.config.tariff import load_tariff
-from gateway.errors import Refused, UsageError
+from gateway.errors import NotGranted, Refused, UsageError
 from gateway.host.clock import SystemClock, unix_ms
-from gateway.provider.bill import Bill, bill_grants, bills
-from gateway.provider.grants import OwnGrant
+from gateway.provider.bill import Bill, Step, bill_grants, bills
+from gateway.provider.grants import OwnGrant, own_grants
 from gateway.provider.identity import Identity, open_identity
 from gateway.provider.invoice import Line, Terms
+from gateway.provider.period import Source
 from gateway.provider.raw import RawUnits, raw_grants, units
 from gateway.provider.sums import Row
+from gateway.provider.windows import WindowBills
 from gateway.stream.reader import StreamReader
 from gateway.stream.seen import Seen
 from gateway.stream.times import moment
+
+_Show = Callable[[Sequence[OwnGrant], Sequence[Bill], Terms | None], None]
 
 
 @click.command("bill", short_help="Make the bills that were granted to you.", epilog=examples(BILL))
@@ -38,13 +44,25 @@ from gateway.stream.times import moment
     type=click.Path(path_type=Path, dir_okay=False),
     help="The tariff file, the same as the household's.",
 )
+@source_options
 @age_option
 @json_option
-def bill(folder: Path, place: Place, tariff_file: Path, max_age_ms: int, as_json: bool) -> None:
-    """Compute each billing period's amount, and learn nothing finer.
+def bill(
+    folder: Path,
+    place: Place,
+    tariff_file: Path,
+    source: Source | None,
+    period: str,
+    max_age_ms: int,
+    as_json: bool,
+) -> None:
+    """Compute each billing period's amount, from a grant of bills or of windows.
 
-    Each amount is rounded to the quantum that the household chose, so it is exact to half of that. Where the
-    tariff file has a table [bill], each period's other lines and its total follow, rounded:
+    From a grant of bills you learn nothing finer: each amount is rounded to the quantum that the household
+    chose, so it is exact to half of that. From windows it is exact, and the energy at each price follows;
+    each price step must be a whole number of granted windows.
+
+    Where the tariff file has a table [bill], each period's other lines and its total follow, rounded:
 
     \b
       [bill]
@@ -63,7 +81,10 @@ def bill(folder: Path, place: Place, tariff_file: Path, max_age_ms: int, as_json
 
     async def found() -> None:
         async with _reader(folder, place, max_age_ms) as (reader, identity):
-            held = await bill_grants(reader, identity, tariff)
+            held = await _bill_grants(reader, identity, tariff, source)
+            if held is None:
+                await _show_windows(await WindowBills.ask(reader, identity, tariff, period), show, terms)
+                return
             made: list[Bill] = []
             try:
                 async for one in bills(reader, held, tariff):
@@ -77,7 +98,31 @@ def bill(folder: Path, place: Place, tariff_file: Path, max_age_ms: int, as_json
     asyncio.run(found())
 
 
-def _print_document(held: list[OwnGrant], made: list[Bill], terms: Terms | None) -> None:
+async def _bill_grants(
+    reader: StreamReader, identity: Identity, tariff: Tariff, source: Source | None
+) -> list[OwnGrant] | None:
+    """The grants of bills; None where windows are to be used."""
+    if source == "windows":
+        return None
+    try:
+        return await bill_grants(reader, identity, tariff)
+    except NotGranted:
+        if source == "bills" or not await own_grants(reader, identity):
+            raise
+        return None
+
+
+async def _show_windows(asked: WindowBills, show: _Show, terms: Terms | None) -> None:
+    made = [one async for one in asked.bills()]
+    if made or not asked.missing:
+        show(asked.held, made, terms)
+    if asked.missing:
+        raise NotGranted("; ".join(asked.missing))
+    if asked.waiting is not None and made:
+        click.echo(asked.waiting, err=True)
+
+
+def _print_document(held: Sequence[OwnGrant], made: Sequence[Bill], terms: Terms | None) -> None:
     print_json(
         {
             "grants": [str(one) for one in held],
@@ -87,7 +132,7 @@ def _print_document(held: list[OwnGrant], made: list[Bill], terms: Terms | None)
     )
 
 
-def _print_table(held: list[OwnGrant], made: list[Bill], terms: Terms | None) -> None:
+def _print_table(held: Sequence[OwnGrant], made: Sequence[Bill], terms: Terms | None) -> None:
     rows = [
         [
             local(b.start, b.zone),
@@ -102,6 +147,8 @@ def _print_table(held: list[OwnGrant], made: list[Bill], terms: Terms | None) ->
     papers = [_lines(bill, terms) for bill in made]
     names = ["from", "until", "amount", "quantum", "currency", "for"]
     print_table(names, rows, numbers=["amount", "quantum"])
+    if any(b.steps for b in made):
+        _print_steps(made)
     if terms is not None and made:
         _print_papers(made, papers)
     for one in held:
@@ -140,6 +187,22 @@ def _print_papers(made: Sequence[Bill], papers: Sequence[Sequence[Line]]) -> Non
     print_table(["from", "until", "line", "amount", "currency"], rows, numbers=["amount"])
 
 
+def _print_steps(made: Sequence[Bill]) -> None:
+    click.echo()
+    rows = [
+        [
+            local(b.start, b.zone),
+            local(b.end, b.zone),
+            step.lane,
+            b.tariff.spell(step.price),
+            kwh(step.energy),
+        ]
+        for b in made
+        for step in b.steps or ()
+    ]
+    print_table(["from", "until", "for", "price", "kWh"], rows, numbers=["price", "kWh"])
+
+
 def _document(bill: Bill, lines: Sequence[Line]) -> dict[str, object]:
     paper = [{"name": line.name, "amount": f"{line.amount:f}"} for line in lines]
     return {
@@ -149,8 +212,14 @@ def _document(bill: Bill, lines: Sequence[Line]) -> dict[str, object]:
         "amount": _amount(bill),
         "quantum": _quantum(bill),
         "currency": bill.tariff.currency,
+        **({} if bill.steps is None else {"steps": [_step(bill, step) for step in bill.steps]}),
         **({"lines": paper[:-1], "total": paper[-1]["amount"]} if paper else {}),
     }
+
+
+def _step(bill: Bill, step: Step) -> dict[str, object]:
+    price = f"{Decimal(step.price).scaleb(-bill.tariff.scale):f}"
+    return {"lane": step.lane, "price": price, "energy_mwh": step.energy}
 
 
 @click.command("raw", short_help="Open every unit that was granted to you.", epilog=examples(RAW))

@@ -7,6 +7,13 @@ ALL = "gateway provider read --key acme --store s3://meters"
 STREAMS = "gateway provider streams --key acme --store s3://meters"
 GRANTS = "gateway provider grants --key acme --store s3://meters --json"
 BILL = f"gateway provider bill --key acme {_PLACE} --tariff tariff.toml"
+INVOICE = (
+    f"gateway provider invoice --key acme {_PLACE} --tariff tariff.toml --terms invoice.toml --number 26-1"
+)
+INVOICES = (
+    "gateway provider invoice --key acme --store s3://meters --homes homes.csv --tariff tariff.toml "
+    "--terms invoice.toml --out invoices --format pdf --format xml"
+)
 RAW = f"gateway provider raw --key acme {_PLACE} --csv"
 LOGIN = "gateway provider login https://registrar.example.org --key acme --user acme"
 REQUEST = "gateway provider request --key acme --region north --granularity 15min --purpose 'dynamic tariff'"

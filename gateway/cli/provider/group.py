@@ -6,14 +6,15 @@ import click
 
 from gateway.cli.lazy import LazyGroup
 from gateway.cli.output import examples
-from gateway.cli.provider.examples import BILL, NEW, RAW, READ, STREAMS, VERIFY
+from gateway.cli.provider.examples import BILL, INVOICE, NEW, READ, STREAMS, VERIFY
 
 _COMMANDS = {
     "bill": ("gateway.cli.provider.bill:bill", "Make the bills that were granted to you."),
-    "login": ("gateway.cli.provider.registered:login", "Register at a registrar."),
-    "grants": ("gateway.cli.provider.streams:grants", "List the grants to you."),
     "evidence": ("gateway.cli.provider.evidence:evidence", "Prove to a third party what you opened."),
+    "grants": ("gateway.cli.provider.streams:grants", "List the grants to you."),
+    "invoice": ("gateway.cli.provider.invoice:invoice", "Make invoices of bills."),
     "load": ("gateway.cli.provider.load:load", "Open the loads of a set of homes."),
+    "login": ("gateway.cli.provider.registered:login", "Register at a registrar."),
     "new": ("gateway.cli.provider.new", "Make a provider's identity, in a new folder DIR."),
     "price": ("gateway.cli.provider.price:price", "Publish signed prices of energy."),
     "raw": ("gateway.cli.provider.bill:raw", "Open every unit that was granted to you."),
@@ -26,6 +27,6 @@ _COMMANDS = {
 }
 
 
-@click.group(cls=LazyGroup, lazy=_COMMANDS, epilog=examples(NEW, STREAMS, READ, BILL, RAW, VERIFY))
+@click.group(cls=LazyGroup, lazy=_COMMANDS, epilog=examples(NEW, STREAMS, READ, BILL, INVOICE, VERIFY))
 def command() -> None:
     """The utility's side: read what households granted, alone or as a load, and verify what a store holds."""

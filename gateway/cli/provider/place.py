@@ -31,6 +31,27 @@ age_option = click.option(
 )
 
 
+def source_options(command: Callable[..., Result]) -> Callable[..., Result]:
+    """`--from-bills`, `--from-windows` and `--period` for a command that takes `source` and `period`."""
+    for option in (
+        click.option(
+            "--period",
+            default="month",
+            show_default=True,
+            help="What windows are added up to: day, month, month-15.",
+        ),
+        click.option("--from-windows", "source", flag_value="windows", help="Use grants of windows alone."),
+        click.option(
+            "--from-bills",
+            "source",
+            flag_value="bills",
+            help="Use grants of bills alone.  [default: bills, or windows where no bill is granted]",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
 @dataclass(frozen=True, slots=True)
 class Place:
     """A stream, the store it is in, and the kid of the key that signs it."""

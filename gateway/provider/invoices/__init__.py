@@ -8,7 +8,8 @@ In the order in which to read it:
 - `making`      a period's bills, made into an invoice by these terms
 - `correction`  what an earlier invoice is corrected with
 - `text`, `pdf`, `ubl`  the forms in which a person or a program reads it
-- `folder`      a portfolio's invoices in a folder: their numbers, and what is there already
+- `folder`      a folder of invoices: their numbers, and what is there already
+- `portfolio`   the homes of a list, and their bills
 
 `gateway.provider.invoice` has the lines that stand in a tariff's file.
 """

@@ -1,7 +1,8 @@
 """Checks of what stands in an invoice: each value, or a UsageError that says what it must be.
 
 The countries are those of ISO 3166-1 as the time zone data list them; the currencies those of ISO 4217,
-without those for funds, metals and tests.
+without those for funds, metals and tests, and without STN, which the rules
+of EN 16931 (release 1.3.16) do not know: they have STD, its forerunner until 2018.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ _CODES = (
     "CLP CNY COP CRC CUP CVE CZK DJF DKK DOP DZD EGP ERN ETB EUR FJD FKP GBP GEL GHS GIP GMD GNF GTQ GYD HKD "
     "HNL HTG HUF IDR ILS INR IQD IRR ISK JMD JOD JPY KES KGS KHR KMF KPW KRW KWD KYD KZT LAK LBP LKR LRD LSL "
     "LYD MAD MDL MGA MKD MMK MNT MOP MRU MUR MVR MWK MXN MYR MZN NAD NGN NIO NOK NPR NZD OMR PAB PEN PGK PHP "
-    "PKR PLN PYG QAR RON RSD RUB RWF SAR SBD SCR SDG SEK SGD SHP SLE SOS SRD SSP STN SVC SYP SZL THB TJS TMT "
+    "PKR PLN PYG QAR RON RSD RUB RWF SAR SBD SCR SDG SEK SGD SHP SLE SOS SRD SSP SVC SYP SZL THB TJS TMT "
     "TND TOP TRY TTD TWD TZS UAH UGX USD UYU UZS VES VND VUV WST XAF XCD XOF XPF YER ZAR ZMW"
 )
 CURRENCIES = frozenset(_CODES.split())

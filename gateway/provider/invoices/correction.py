@@ -18,7 +18,6 @@ from gateway.provider.invoices.document import Invoice, Line, Reference, Type, V
 
 Way = Literal["reversal", "difference"]
 _REVERSALS: Mapping[Type, Type] = {"380": "381", "389": "261"}
-_DIFFERENCES: Mapping[Type, Type] = {"380": "384", "389": "389"}
 
 
 def correct(earlier: Invoice, now: Invoice, way: Way, number: str) -> Invoice:
@@ -26,7 +25,7 @@ def correct(earlier: Invoice, now: Invoice, way: Way, number: str) -> Invoice:
 
     UsageError where nothing changed, or `earlier` is of another home or period, or is a correction itself.
     """
-    if earlier.type not in _REVERSALS:
+    if earlier.corrects is not None:
         raise UsageError(
             f"{earlier.title.lower()} {earlier.number} is a correction itself: name the invoice that it "
             "corrects"
@@ -69,13 +68,20 @@ def correct(earlier: Invoice, now: Invoice, way: Way, number: str) -> Invoice:
     note = f"Corrects invoice {earlier.number} of {earlier.issued}: only the difference is invoiced."
     return replace(
         now,
-        type=_DIFFERENCES[earlier.type],
+        type=_type_of_difference(now),
         number=number,
         lines=lines,
         vat=_vat_difference(earlier, now, lines),
         notes=(note, *now.notes),
         corrects=reference,
     )
+
+
+def _type_of_difference(now: Invoice) -> Type:
+    """A corrected invoice, which Peppol knows between parties in Germany alone (rule P0112); elsewhere, and
+    where the buyer makes it, an invoice that refers to the earlier one."""
+    german = now.seller.country == now.buyer.country == "DE"
+    return "384" if now.type == "380" and (now.standard == "en16931" or german) else now.type
 
 
 def same(one: Invoice, other: Invoice) -> bool:

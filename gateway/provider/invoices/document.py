@@ -163,7 +163,9 @@ class Invoice:
     @property
     def title(self) -> str:
         """What kind of document it is, in words."""
-        return TITLES[self.type]
+        title = TITLES[self.type]
+        corrected = self.corrects is not None and self.type in ("380", "389")
+        return f"Corrected {title.lower()}" if corrected else title
 
     @property
     def credits(self) -> bool:

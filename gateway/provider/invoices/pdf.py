@@ -16,12 +16,12 @@ from xml.sax.saxutils import escape
 
 from gateway.errors import UsageError
 from gateway.provider.invoices.document import Invoice, Party
-from gateway.provider.invoices.text import address, facts, quantity, rate, vat_line
+from gateway.provider.invoices.text import address, facts, last, quantity, rate, vat_line
 
 _REGULAR, _BOLD = "DejaVuSans", "DejaVuSans-Bold"
 _MARGIN = 50.0  # points, as all lengths here
 _SIZE = 8.5
-_COLUMNS = (195.0, 95.0, 75.0, 55.0, 75.0)
+_COLUMNS = (177.0, 101.0, 75.0, 55.0, 75.0)
 
 
 def write_pdf(invoice: Invoice) -> bytes:
@@ -44,6 +44,7 @@ def write_pdf(invoice: Invoice) -> bytes:
         title=f"{invoice.title} {invoice.number}",
         author=invoice.seller.name,
         invariant=1,
+        initialFontName=_REGULAR,
     )
     document.build(_story(invoice), canvasmaker=_numbered(invoice))
     return file.getvalue()
@@ -101,20 +102,20 @@ def _story(invoice: Invoice) -> list[Any]:
                 [
                     Table(
                         [[_paragraph(name, grey=True), _paragraph(value)] for name, value in facts(invoice)],
-                        colWidths=(65, 105),
+                        colWidths=(75, 118),
                         style=[*_TOP, *_TIGHT],
                     )
                 ],
             ],
         ],
-        colWidths=(162, 163, 170),
+        colWidths=(145, 145, 193),
         style=[*_TOP, *_TIGHT],
     )
     return [title, Spacer(1, 14), parties, Spacer(1, 18), _table(invoice), Spacer(1, 6),
             KeepTogether(_totals(invoice)), Spacer(1, 14), *_notes(invoice)]  # fmt: skip
 
 
-_TOP = [("VALIGN", (0, 0), (-1, -1), "TOP")]
+_TOP = [("VALIGN", (0, 0), (-1, -1), "TOP"), ("FONTNAME", (0, 0), (-1, -1), _REGULAR)]
 _TIGHT = [
     ("LEFTPADDING", (0, 0), (-1, -1), 0),
     ("RIGHTPADDING", (0, 0), (-1, -1), 6),
@@ -155,18 +156,17 @@ def _totals(invoice: Invoice) -> list[Any]:
     from reportlab.lib.colors import black  # noqa: PLC0415
     from reportlab.platypus import Table  # noqa: PLC0415
 
-    rows = [["Net", invoice.net], *([vat_line(one, invoice.currency), one.amount] for one in invoice.vat)]
-    last = "Credited" if invoice.credits else "To pay"
+    rows = [("Net", invoice.net), *((vat_line(one, invoice.currency), one.amount) for one in invoice.vat)]
     cells = [[_paragraph(name), _paragraph(f"{amount:f}", right=True)] for name, amount in rows]
-    total = _paragraph(f"{invoice.total:f} {invoice.currency}", right=True, bold=True)
+    total = _paragraph(f"{abs(invoice.total):f} {invoice.currency}", right=True, bold=True)
     style = [
         *_TOP,
         *_TIGHT,
         ("LINEABOVE", (0, -1), (-1, -1), _RULE, black),
         ("RIGHTPADDING", (-1, 0), (-1, -1), 0),
     ]
-    rows_ = [*cells, [_paragraph(last, bold=True), total]]
-    return [Table(rows_, colWidths=(200, 100), hAlign="RIGHT", style=style)]
+    rows_ = [*cells, [_paragraph(last(invoice), bold=True), total]]
+    return [Table(rows_, colWidths=(196, 110), hAlign="RIGHT", style=style)]
 
 
 def _notes(invoice: Invoice) -> list[Any]:
@@ -174,7 +174,7 @@ def _notes(invoice: Invoice) -> list[Any]:
 
     seller = invoice.seller
     found: list[Any] = []
-    if seller.iban is not None and not invoice.credits:
+    if seller.iban is not None and not invoice.credits and invoice.total > 0:
         how = f"Please pay by {invoice.due} to IBAN {seller.iban}, with the number {invoice.number}."
         found += [_paragraph(how), Spacer(1, 6)]
     contact = ", ".join(text for text in (seller.contact, seller.phone, seller.email) if text)
@@ -225,9 +225,9 @@ def _numbered(invoice: Invoice) -> Any:
                 self.setFont(_REGULAR, 7)
                 self.setFillGray(0.35)
                 width = self._pagesize[0]
-                self.drawString(_MARGIN, _MARGIN, f"{invoice.title} {invoice.number}")
+                self.drawString(_MARGIN + 6, _MARGIN, f"{invoice.title} {invoice.number}")
                 self.drawRightString(
-                    width - _MARGIN, _MARGIN, f"page {self._pageNumber} of {len(self._pages)}"
+                    width - _MARGIN - 6, _MARGIN, f"page {self._pageNumber} of {len(self._pages)}"
                 )
                 super().showPage()
             super().save()

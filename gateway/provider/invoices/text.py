@@ -59,6 +59,13 @@ def vat_line(one: VatTotal, currency: str) -> str:
     return f"VAT {percent}on {one.base:f} {currency}{reason}"
 
 
+def last(invoice: Invoice) -> str:
+    """What becomes of the absolute value of the total."""
+    if invoice.credits:
+        return "Credited" if invoice.total >= 0 else "To pay"
+    return "To pay" if invoice.total >= 0 else "To be paid back"
+
+
 def _plain(number: Decimal) -> str:
     return f"{number.normalize():f}"
 
@@ -67,8 +74,8 @@ def _lines(invoice: Invoice) -> Iterator[str]:
     yield f"{invoice.title} {invoice.number}"
     yield ""
     for what, party in (("From", invoice.seller), ("To", invoice.buyer)):
-        for i, line in enumerate(address(party)):
-            yield from _wrapped(f"{what if i == 0 else '':6}{line}", 6)
+        for i, text in enumerate(address(party)):
+            yield from _wrapped(f"{what if i == 0 else '':6}{text}", 6)
         yield ""
     for name, value in facts(invoice):
         yield from _wrapped(f"{name:16}{value}", 16)
@@ -82,12 +89,12 @@ def _lines(invoice: Invoice) -> Iterator[str]:
     yield "-" * _WIDTH
     yield f"{'Net':66} {invoice.net:>13f}"
     for one in invoice.vat:
-        text = list(_wrapped(vat_line(one, invoice.currency), 2, 64))
-        yield from text[:-1]
-        yield f"{text[-1]:66} {one.amount:>13f}"
-    yield f"{'Credited' if invoice.credits else 'To pay':66} {invoice.total:>13f}"
+        parts = _wrapped(vat_line(one, invoice.currency), 2, 64)
+        yield from parts[:-1]
+        yield f"{parts[-1]:66} {one.amount:>13f}"
+    yield f"{last(invoice):66} {abs(invoice.total):>13f}"
     yield ""
-    if invoice.seller.iban is not None and not invoice.credits:
+    if invoice.seller.iban is not None and not invoice.credits and invoice.total > 0:
         yield f"IBAN {invoice.seller.iban}"
     for note in invoice.notes:
         yield from _wrapped(note, 0)

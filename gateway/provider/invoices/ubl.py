@@ -75,8 +75,8 @@ def _standard(standard: Standard, self_billed: bool) -> tuple[str, str | None]:
     """The identifiers of the rules that the document keeps: BT-24 and BT-23."""
     if standard == "en16931":
         return _EN16931, None
-    process, number = ("selfbilling", "06") if self_billed else ("billing", "01")
-    return f"{_EN16931}#compliant#{_PEPPOL}:{process}:3.0", f"{_PEPPOL}:{process}:{number}:1.0"
+    process = f"{_PEPPOL}:{'selfbilling' if self_billed else 'billing'}"
+    return f"{_EN16931}#compliant#{process}:3.0", f"{process}:01:1.0"
 
 
 def _totals(root: ET.Element, invoice: Invoice) -> None:
