@@ -10,6 +10,7 @@ from gateway.cli.provider.examples import BILL, NEW, RAW, READ, VERIFY
 
 _COMMANDS = {
     "bill": ("gateway.cli.provider.bill:bill", "Make the bills that were granted to you."),
+    "export": ("gateway.cli.provider.export:export", "Write opened sums in a format of markets."),
     "load": ("gateway.cli.provider.load:load", "Open the loads of a set of homes."),
     "new": ("gateway.cli.provider.new", "Make a provider's identity, in a new folder DIR."),
     "price": ("gateway.cli.provider.price:price", "Publish signed prices of energy."),
