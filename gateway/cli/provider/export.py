@@ -160,13 +160,16 @@ def nem12(opened: Callable[[], _Opened], nmi: str, sender: str, receiver: str, s
 @export.command(short_help="MSCONS (EDIFACT), of Germany's market.", epilog=examples(_MSCONS))
 @_options("15min")
 @click.option(
-    "--location", required=True, help="The market location (11 digits) or metering location (DE...)."
+    "--location",
+    "place_id",
+    required=True,
+    help="The market location (11 digits) or metering location (DE...).",
 )
 @click.option("--sender", required=True, help="Your code as a market partner: 13 digits.")
 @click.option("--receiver", required=True, help="The code of whoever gets the message.")
-def mscons(opened: Callable[[], _Opened], location: str, sender: str, receiver: str) -> None:
+def mscons(opened: Callable[[], _Opened], place_id: str, sender: str, receiver: str) -> None:
     """Write quarter hours in kWh: import as 1-1:1.29.0, export as 1-1:2.29.0."""
-    parties = Parties(location, sender, receiver)
+    parties = Parties(place_id, sender, receiver)
     click.echo(write_mscons(opened().lanes(("import", "export")), parties, _now_ms()), nl=False)
 
 
