@@ -11,6 +11,7 @@ from gateway.cli.provider.examples import BILL, INVOICE, NEW, READ, STREAMS, VER
 _COMMANDS = {
     "bill": ("gateway.cli.provider.bill:bill", "Make the bills that were granted to you."),
     "evidence": ("gateway.cli.provider.evidence:evidence", "Prove to a third party what you opened."),
+    "export": ("gateway.cli.provider.export:export", "Write opened sums in a format of markets."),
     "grants": ("gateway.cli.provider.streams:grants", "List the grants to you."),
     "invoice": ("gateway.cli.provider.invoice:invoice", "Make invoices of bills."),
     "load": ("gateway.cli.provider.load:load", "Open the loads of a set of homes."),
