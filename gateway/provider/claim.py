@@ -126,7 +126,10 @@ async def _choose(reader: StreamReader, identity: Identity, claim: Claim) -> _Ra
         if claim.grant in (None, one.grant.id):
             await one.bundles.settle()
             fits = _range(reader, one, claim)
-            (reasons if isinstance(fits, str) else found).append(fits)  # type: ignore[arg-type]
+            if isinstance(fits, str):
+                reasons.append(fits)
+            else:
+                found.append(fits)
     if found:
         return min(found, key=lambda one: (one.end - one.first, -len(one.held.grant.lanes)))
     kind = "sums" if claim.tariff is None else "bills"
@@ -138,21 +141,20 @@ async def _choose(reader: StreamReader, identity: Identity, claim: Claim) -> _Ra
 
 def _range(reader: StreamReader, held: OwnGrant, claim: Claim) -> _Range | str:
     """The windows of a grant that are claimed, or why it does not open all of them."""
-    unit_ms = reader.descriptor.layout.unit_ms
-    first, until = -(-claim.from_ms // unit_ms), claim.until_ms // unit_ms
+    unit_ms, windows = reader.descriptor.layout.unit_ms, held.grant.granularity
+    first = windows.align_up(-(-claim.from_ms // unit_ms))
+    until = windows.start(windows.index(claim.until_ms // unit_ms))
+    if first >= until:
+        return f"{held}; no whole window of it lies in the requested time"
     if first < held.grant.first:
         return f"{held}; it begins later"
     if held.limit is not None and until > held.limit:
         return f"{held}; it ends before"
     if reader.head is None or until > reader.head.next_unit:
-        upto = (
-            "nothing"
-            if reader.head is None
-            else f"no more than up to {spell(reader.head.next_unit, unit_ms)}"
-        )
+        upto = "nothing" if reader.head is None else f"nothing after {spell(reader.head.next_unit, unit_ms)}"
         return f"{held}; {upto} is sealed yet"
     x, y = held.windows.number(held.edge_from(first)), held.complete(until)
-    if x >= y:
+    if x >= y:  # by the household's calendar, which may be another
         return f"{held}; no whole window of it lies in the requested time"
     if y - x > MOST_WINDOWS:
         raise UsageError(

@@ -20,6 +20,8 @@ from gateway.control.documents import NewGrant
 from gateway.ledger.records import GrantRecord
 from gateway.provider import load as loads
 from gateway.provider.bill import bill_grants, bills
+from gateway.provider.claim import Claim, make_evidence
+from gateway.provider.evidence import prove
 from gateway.provider.load import Windows
 from gateway.provider.query import Query
 from gateway.provider.raw import raw_grants, units
@@ -28,6 +30,7 @@ from gateway.registrar.summing import SummingService
 from gateway.stream.reader import StreamReader
 from gateway.stream.times import unix_ms
 from gateway.wire import cose, names
+from gateway.wire.evidence import Evidence
 from gateway.wire.grant import Tokens
 from tests.stream.stream import Provider
 from tests.support.home import Home
@@ -203,6 +206,43 @@ async def test_a_load_ends_when_either_half_is_revoked(half: int, home: Home, tm
         now = {record.id: record.next_window for record in await home.ledger.grants()}
         assert now[records[0].id] == 0
         assert served[records[1].id] <= now[records[1].id] <= served[records[1].id] + 1
+
+
+@pytest.mark.slow
+async def test_what_the_tokens_hold_is_proven_to_others(
+    home: Home, provider: Provider, tmp_path: Path
+) -> None:
+    """By what every bundle of sums and bills commits to, fresh and folded; no other bundle commits to
+    anything."""
+    centre, service = (Provider.new(tmp_path / name) for name in ("centre", "service"))
+    async with home:
+        await lives(home, 1)
+        proven = [
+            await home.grants(provider, "1h", from_ms=0),
+            await home.grants(provider, "day", zone="Europe/Berlin", from_ms=0),
+            await home.grants(provider, "24h", kind="bill", tariff=TARIFF, from_ms=0),
+        ]
+        silent = [await home.grants(provider, "2h", kind="raw"), (await pair(home, centre, service))[1]]
+        await lives(home, 4)
+        await home.publish()
+        stored = await home.check_energy()
+        for record in silent:
+            for fold in names.FOLDS:
+                assert all(one.commitment is None for one in bundles(home, stored, record.id, fold))
+        stream, signer = (await home.stream()).id, cose.kid_of(home.root.public_key)
+        a, b = (int(datetime(2026, *day, tzinfo=UTC).timestamp()) // 900 for day in ((5, 28, 22), (6, 1, 22)))
+        for record in proven:
+            assert any(one.commitment for one in bundles(home, stored, record.id, "new"))
+            tariff = TARIFF if record is proven[2] else None
+            claim = Claim(a * UNIT_MS, b * UNIT_MS, tariff, record.id)
+            data, _ = await make_evidence(
+                home.bucket, stream, signer, provider.identity, claim, home.clock.now_ms, DAY_MS
+            )
+            found = await prove(Evidence.read_self_signed(data, "it"))
+            if tariff is None:
+                assert found.claims == tuple(stored.total(lane, a, b) for lane in found.grant.lanes)
+            else:
+                assert len(found.bills) == 3
 
 
 @pytest.mark.slow

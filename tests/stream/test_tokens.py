@@ -42,6 +42,7 @@ def grant(kind: Kind, size: object, lanes: tuple[str, ...] = ("import",)) -> Gra
 
 HOURS, DAYS = grant("windows", 1, ("import", "export")), grant("windows", "day")
 BILLS, RAW = grant("bill", 24), grant("raw", 24)
+LOADS = grant("load", 1, ("import", "export"))
 EDGES = (DAYS.first, DAYS.first + 24, DAYS.first + 48)
 OF_HOURS = Tokens(HOME.id, bytes(16), 0, bytes(48), ONE)
 OF_DAYS = Tokens(HOME.id, bytes(16), 0, bytes(16), ONE, EDGES)
@@ -55,7 +56,11 @@ def check(of: Grant, bundle: Tokens) -> Tokens:
 
 
 @pytest.mark.parametrize(
-    ("of", "bundle"), [(HOURS, OF_HOURS), (DAYS, OF_DAYS), (BILLS, OF_BILLS), (RAW, OF_RAW)]
+    ("of", "bundle"),
+    [
+        *((HOURS, OF_HOURS), (DAYS, OF_DAYS), (BILLS, OF_BILLS), (RAW, OF_RAW)),
+        *((HOURS, replace(OF_HOURS, commitment=bytes(32))), (BILLS, replace(OF_BILLS, commitment=bytes(32)))),
+    ],
 )
 def test_a_bundle_of_each_kind(of: Grant, bundle: Tokens) -> None:
     assert check(of, bundle) == bundle
@@ -75,6 +80,16 @@ def test_a_bundle_of_each_kind(of: Grant, bundle: Tokens) -> None:
         (DAYS, replace(OF_DAYS, edges=EDGES[:2]), "2 edges for 2 windows, or edges that do not rise"),
         (DAYS, replace(OF_DAYS, edges=EDGES[:2] + EDGES[1:2]), "3 edges for 2 windows, or edges that do not"),
         (BILLS, replace(OF_BILLS, weighed=(bytes(32),)), "1 digests of steps for 2 windows"),
+        (
+            RAW,
+            replace(OF_RAW, commitment=bytes(32)),
+            "commits to what tokens of a raw grant hold",
+        ),
+        (
+            LOADS,
+            replace(OF_HOURS, commitment=bytes(32)),
+            "commits to what tokens of a load grant hold",
+        ),
         (HOURS, replace(OF_HOURS, sealed=((1, 7),)), "does not say in which incarnations"),
         (HOURS, replace(OF_HOURS, sealed=((0, 7), (0, 8))), "does not say in which incarnations"),
         (HOURS, replace(OF_HOURS, sealed=((0, 7), (3, 8))), "does not say in which incarnations"),
