@@ -34,8 +34,9 @@ from gateway.wire.stream import Descriptor
 
 AT_ONCE = 16
 """Homes that one process reads at a time, and so its GETs under way."""
-_BATCH = 64  # homes that are handed to a process at a time
-_WORTH = 4 * _BATCH  # homes for which starting one more process, half a second's work, is worth it
+BATCH = 64
+"""Homes that are handed to a process at a time."""
+_WORTH = 4 * BATCH  # homes for which starting one more process, half a second's work, is worth it
 
 
 class NamedHome(Protocol):
@@ -158,11 +159,11 @@ class Readers:
         async def read(number: int) -> list[Answer]:
             reader, lock = self._readers[number % len(self._readers)]
             async with lock:
-                return await reader.read(terms, asks[number * _BATCH : (number + 1) * _BATCH])
+                return await reader.read(terms, asks[number * BATCH : (number + 1) * BATCH])
 
         under_way: deque[asyncio.Task[list[Answer]]] = deque()
         try:
-            for number in range(-(-len(asks) // _BATCH)):
+            for number in range(-(-len(asks) // BATCH)):
                 under_way.append(asyncio.create_task(read(number)))
                 if len(under_way) > 2 * len(self._readers):
                     yield await under_way[0]
