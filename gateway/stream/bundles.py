@@ -81,6 +81,17 @@ class BundleReader:
                     yield Part(key, bundle, at, upto)
                     at = upto
 
+    async def whole(self, first: int, end: int) -> Part | None:
+        """Windows `first` to `end` - 1 in one part, as most queries of a day have them; None where they may
+        be in several, or not all there."""
+        if self.windows.calendar or end > self.windows.complete(self._reader.days_end):
+            return None
+        likely = await self._of_day(first, end)
+        if likely is None:
+            return None
+        self._last = likely
+        return Part(*likely, first, end) if self._end(likely[1]) >= end else None
+
     def _take_edges(self, key: str, bundle: Tokens) -> None:
         """Settle the windows of the next bundle, whose first ones, or all, may be settled already."""
         assert bundle.edges is not None  # checked with the bundle
