@@ -45,7 +45,6 @@ from gateway.wire.grant import GrantObject
 from gateway.wire.kinds import class_at
 from gateway.wire.stream import Descriptor
 
-HOMES = 200
 _PROCESSES = 2
 _IN_MEMORY = 1000  # homes, 45 MB
 _REPEAT = 5
@@ -57,7 +56,7 @@ _FIRST_AND_AGAIN = ("first", "again")
 T = TypeVar("T")
 
 
-def figures(homes: int = HOMES) -> Iterator[Figure]:
+def figures(homes: int) -> Iterator[Figure]:
     """All figures; a thousand homes take a quarter of a minute."""
     with tempfile.TemporaryDirectory() as name:
         fleet = Fleet.new(Path(name) / "provider", time.time_ns() // 1_000_000)

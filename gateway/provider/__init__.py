@@ -8,6 +8,7 @@ In the order in which to read it:
 - `query`      a query, resolved against the grants, or refused with what they do open
 - `sums`       all of it together: sums of readings, window by window
 - `follow`     the same, waiting for windows to close
+- `many`       the sums of many homes, by several processes
 - `bill`       a tariff's bills, from ciphertexts and one token a period
 - `invoice`    a bill's other lines: standing charges, taxes, rounding
 - `raw`        every unit of the links whose keys were granted

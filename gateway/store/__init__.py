@@ -7,6 +7,7 @@ decided elsewhere; the store is trusted with none of it.
 - `location`    the location of a bucket, as a person writes it
 - `opening`     opens the bucket at a location
 - `s3` `s3_get` `s3_trust` `s3_errors` `s3_codes`   on an S3 server
+- `s3_many`     on one, for a reader of many objects
 - `directory`   in a directory
 - `kept`        one of which some objects are kept on this machine
 """
