@@ -42,12 +42,14 @@ _LANES = ("import", "export")
 
 @dataclass(frozen=True, slots=True)
 class FleetHome:
-    """A home: its stream, the kid that signs it, and the id of its grant."""
+    """A home: its stream, the kid that signs it, the id of its grant, and its number."""
 
     stream: bytes
     signer: bytes
     grant: bytes
     number: int
+    keys: tuple[str, ...] = ()
+    """Of its objects: first the descriptor and the grant, which a reader need not read twice."""
 
     def d(self) -> NDArray[np.int64]:
         """Its yesterday's sums, mWh [lane, quarter hour]."""
@@ -55,21 +57,29 @@ class FleetHome:
         return np.random.default_rng(self.number).integers(0, 2**20, shape, dtype=np.int64)
 
 
+@dataclass(frozen=True, slots=True)
 class Fleet:
-    """Homes that granted a new provider, whose identity is made in `folder`, their quarter hours, as they are
-    at `now_ms` (Unix ms)."""
+    """Homes that granted their quarter hours to the provider in `folder`, as they are at `now_ms` (Unix
+    ms)."""
 
-    def __init__(self, folder: Path, now_ms: int) -> None:
-        self._now_ms = now_ms
-        self.folder = folder
-        self.begin = (now_ms // DAY_MS - 1) * _DAY
-        self.end = self.begin + _DAY
-        self._card: Card = new_identity(folder, "bench", now_ms - _AGE_DAYS * DAY_MS)
+    folder: Path
+    now_ms: int
+    card: Card
+
+    @classmethod
+    def new(cls, folder: Path, now_ms: int) -> Fleet:
+        """A fleet, and a new provider in `folder`."""
+        return cls(folder, now_ms, new_identity(folder, "bench", now_ms - _AGE_DAYS * DAY_MS))
+
+    @property
+    def begin(self) -> int:
+        """The first unit of yesterday, UTC."""
+        return (self.now_ms // DAY_MS - 1) * _DAY
 
     @property
     def yesterday_ms(self) -> tuple[int, int]:
         """The first moment of yesterday, UTC, and of today: Unix ms."""
-        return self.begin * LAYOUT.unit_ms, self.end * LAYOUT.unit_ms
+        return self.begin * LAYOUT.unit_ms, (self.begin + _DAY) * LAYOUT.unit_ms
 
     def home(self, number: int) -> tuple[FleetHome, dict[str, bytes]]:
         """Home `number`, made anew, and its objects."""
@@ -77,15 +87,15 @@ class Fleet:
         spki, stream = es256.spki(key.public_key()), secrets.token_bytes(16)
         home = FleetHome(stream, cose.kid_of(spki), secrets.token_bytes(16), number)
         objects = {where: _signed(key, home.signer, item) for where, item in self._stream(home, spki)}
-        now = self._now_ms // LAYOUT.unit_ms // QUARTER * QUARTER
+        now = self.now_ms // LAYOUT.unit_ms // QUARTER * QUARTER
         seq = (now - self._start) // QUARTER - 1
         lanes = tuple(os.urandom(8 * QUARTER) for _ in _LANES)
         chunk = Chunk(stream, seq, 1, now - QUARTER, QUARTER, lanes, os.urandom(32), now * LAYOUT.unit_ms)
         data = _signed(key, home.signer, chunk)
         objects[names.chunk(stream, chunk.first, LAYOUT.unit_ms)] = data
-        head = Head(stream, seq, cose.digest(data), now, self._now_ms)
+        head = Head(stream, seq, cose.digest(data), now, self.now_ms)
         objects[names.head(stream)] = _signed(key, home.signer, head)
-        return home, objects
+        return replace(home, keys=tuple(objects)), objects
 
     @property
     def _start(self) -> int:
@@ -99,14 +109,14 @@ class Fleet:
             example_grant("windows", QUARTER, _LANES),
             id=home.grant,
             stream=stream,
-            provider=self._card.kid,
+            provider=self.card.kid,
             first=self._start,
         )
         body, k_0 = grant_body(grant), os.urandom(32)
         assert self._card.xwing_key is not None  # of a provider's card
         yield (
             names.grant(stream, grant.id),
-            GrantObject(stream, body, seal_k0(k_0, self._card.xwing_key, body)),
+            GrantObject(stream, body, seal_k0(k_0, self.card.xwing_key, body)),
         )
         day = Calendar(LAYOUT.unit_ms, self._start).period("day", self.begin)
         d, first = home.d(), grant.complete(self.begin)

@@ -18,9 +18,10 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from gateway.bench.figure import Figure
 from gateway.bench.server import server
@@ -57,7 +58,7 @@ async def _all(folder: Path) -> list[Figure]:
         bucket = open_bucket(location)
         try:
             year = await put_year(bucket, folder / "provider")
-            rival = _Rival.connect(location)
+            rival = Rival.connect(location)
             await bucket.put(_PARQUET, rival.parquet(year, folder / _PARQUET))
             return [*await _warm(bucket, year, rival, folder), *_processes(location, year, rival, folder)]
         finally:
@@ -65,15 +66,15 @@ async def _all(folder: Path) -> list[Figure]:
 
 
 @dataclass(frozen=True, slots=True)
-class _Rival:
-    """DuckDB, connected to the server; `setup` is the SQL by which any DuckDB is."""
+class Rival:
+    """DuckDB, connected to the server; `setup` is the SQL by which any DuckDB is, `url` the bucket's."""
 
     connection: duckdb.DuckDBPyConnection
     setup: str
     url: str
 
     @classmethod
-    def connect(cls, location: Location) -> _Rival:
+    def connect(cls, location: Location) -> Rival:
         try:
             import duckdb  # noqa: PLC0415 - a rival's library: measured, never shipped
             import duckdb_extension_httpfs  # noqa: PLC0415
@@ -91,7 +92,7 @@ class _Rival:
         )
         connection = duckdb.connect()
         connection.execute(setup)
-        return cls(connection, setup, f"{location.url}/{_PARQUET}")
+        return cls(connection, setup, location.url)
 
     def parquet(self, year: Year, path: Path) -> bytes:
         """The year in plaintext: start and end of each quarter hour, and the mWh of each lane."""
@@ -106,16 +107,16 @@ class _Rival:
         self.connection.execute(f"COPY year TO '{path}' (FORMAT parquet)")
         return path.read_bytes()
 
-    def table(self) -> object:
-        """The year as numpy's columns."""
-        return self.connection.execute(f"FROM '{self.url}'").fetchnumpy()
+    def table(self, name: str = _PARQUET) -> dict[str, NDArray[Any]]:
+        """The rows of the file `name`, or of all whose names fit, as numpy's columns."""
+        return self.connection.execute(f"FROM '{self.url}/{name}'").fetchnumpy()
 
     def csv(self, path: Path) -> str:
         """The SQL that writes the year as `gateway provider read --csv` does."""
-        return self.setup + _CSV.format(parquet=self.url, csv=path)
+        return self.setup + _CSV.format(parquet=f"{self.url}/{_PARQUET}", csv=path)
 
 
-async def _warm(bucket: Bucket, year: Year, rival: _Rival, folder: Path) -> list[Figure]:
+async def _warm(bucket: Bucket, year: Year, rival: Rival, folder: Path) -> list[Figure]:
     """A year to a table in a process that has read it before: from the store, and from what was kept."""
     identity = open_identity(year.folder)
 
@@ -147,7 +148,7 @@ async def _warm(bucket: Bucket, year: Year, rival: _Rival, folder: Path) -> list
     return found
 
 
-def _processes(location: Location, year: Year, rival: _Rival, folder: Path) -> Iterator[Figure]:
+def _processes(location: Location, year: Year, rival: Rival, folder: Path) -> Iterator[Figure]:
     """Whole processes that write the year as CSV: the first read, and one after it."""
     here = Path(sys.executable).parent
     assert location.endpoint is not None

@@ -22,6 +22,7 @@ from gateway.errors import UsageError
 
 Span = Literal["day", "month"]
 SPANS: tuple[Span, ...] = ("day", "month")
+_PERIODS_KEPT = 256
 _EPOCH = date(1970, 1, 1).toordinal()
 _LEAST_MS = {"day": 60_000, "month": 900_000}
 
@@ -71,17 +72,23 @@ class Calendar:
 
     def period(self, span: Span, unit: int) -> Period:
         """The day or month that `unit` lies in; UsageError outside the calendar."""
-        units = DAY_MS // self.unit_ms
         try:
-            day = date.fromordinal(_EPOCH + unit // units)
-            name, days = day.isoformat(), 1
-            if span == "month":
-                name, days, day = name[:7], monthrange(day.year, day.month)[1], day.replace(day=1)
-            end = date.fromordinal(day.toordinal() + days)
+            name, begin, end = _period(self.unit_ms, span, unit // (DAY_MS // self.unit_ms))
         except (ValueError, OverflowError):
             raise UsageError(f"unit {unit} lies outside the calendar") from None
-        begin, after = ((one.toordinal() - _EPOCH) * units for one in (day, end))
-        return Period(name, begin, after, self.step(span), max(begin, self.first(span)))
+        return Period(name, begin, end, self.step(span), max(begin, self.first(span)))
+
+
+@lru_cache(_PERIODS_KEPT)
+def _period(unit_ms: int, span: Span, day: int) -> tuple[str, int, int]:
+    """Name, first unit and end of the period that holds day number `day`, from 0 in 1970; a ValueError or an
+    OverflowError outside the calendar."""
+    units, first, days = DAY_MS // unit_ms, date.fromordinal(_EPOCH + day), 1
+    name = first.isoformat()
+    if span == "month":
+        name, days, first = name[:7], monthrange(first.year, first.month)[1], first.replace(day=1)
+    after = date.fromordinal(first.toordinal() + days)
+    return name, (first.toordinal() - _EPOCH) * units, (after.toordinal() - _EPOCH) * units
 
 
 @lru_cache

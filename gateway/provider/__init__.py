@@ -19,6 +19,7 @@ In the order in which to read it:
 - `table`      sums of many homes as one table, its totals, dataframes of it
 - `plot`       a table as a load curve
 - `library`    reading in one line, for other programs
+- `many`       the sums of many homes, by several processes
 - `bill`       a tariff's bills, from ciphertexts and one token a period
 - `windows`    the same bills from sums of windows, with the energy at each price
 - `period`     the bills of one period, from whichever of the two is granted

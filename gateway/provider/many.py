@@ -34,8 +34,9 @@ from gateway.wire.stream import Descriptor
 
 AT_ONCE = 16
 """Homes that one process reads at a time, and so its GETs under way."""
-_BATCH = 64  # homes that are handed to a process at a time
-_WORTH = 4 * _BATCH  # homes for which starting one more process, half a second's work, is worth it
+BATCH = 64
+"""Homes that are handed to a process at a time, at most."""
+_WORTH = 4 * BATCH  # homes for which starting one more process, half a second's work, is worth it
 
 
 class NamedHome(Protocol):
@@ -155,14 +156,16 @@ class Readers:
     async def _batches(self, terms: Terms, asks: Sequence[Ask]) -> AsyncGenerator[list[Answer], None]:
         """The answers in order, a batch at a time. The same homes' batches go to the same processes."""
 
+        size = max(1, min(BATCH, -(-len(asks) // (2 * len(self._readers)))))
+
         async def read(number: int) -> list[Answer]:
             reader, lock = self._readers[number % len(self._readers)]
             async with lock:
-                return await reader.read(terms, asks[number * _BATCH : (number + 1) * _BATCH])
+                return await reader.read(terms, asks[number * size : (number + 1) * size])
 
         under_way: deque[asyncio.Task[list[Answer]]] = deque()
         try:
-            for number in range(-(-len(asks) // _BATCH)):
+            for number in range(-(-len(asks) // size)):
                 under_way.append(asyncio.create_task(read(number)))
                 if len(under_way) > 2 * len(self._readers):
                     yield await under_way[0]

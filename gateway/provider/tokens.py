@@ -34,6 +34,9 @@ class Opener:
             return np.zeros((width, 0), dtype=np.uint64)
         first, end = find(begins)[0], find(ends)[0]
         if (first[1:] == end[:-1]).all() and end[-1] - first[0] == len(first):  # they are the grant's own
+            part = await self.held.bundles.whole(int(first[0]), int(end[-1]))
+            if part is not None:
+                return self._words(part).T
             parts = [np.zeros((0, width), dtype=np.uint64)]
             async with aclosing(self.words(int(first[0]), int(end[-1]))) as opened:
                 parts += [words async for _, words in opened]
@@ -51,12 +54,16 @@ class Opener:
     async def words(self, first: int, end: int) -> AsyncGenerator[tuple[Part, U64], None]:
         """The words in the tokens of windows `first` to `end` - 1, an array [window, word] for each part, as
         far as there are tokens; Refused where one in between is missing."""
-        width = self.held.grant.words
         async with aclosing(self.held.bundles.read(first, end)) as parts:
             async for part in parts:
-                lo, hi = (window - part.bundle.first_window for window in (part.first, part.end))
-                tokens, cuts = part.bundle.table(width)[lo:hi], part.bundle.cuts[lo:hi]
-                yield part, tokens - masks(self._chain, part.sealed, part.first, part.end, width, cuts)
+                yield part, self._words(part)
+
+    def _words(self, part: Part) -> U64:
+        """The words in the tokens of a part's windows, an array [window, word]."""
+        width = self.held.grant.words
+        lo, hi = (window - part.bundle.first_window for window in (part.first, part.end))
+        tokens, cuts = part.bundle.table(width)[lo:hi], part.bundle.cuts[lo:hi]
+        return tokens - masks(self._chain, part.sealed, part.first, part.end, width, cuts)
 
     async def raw(self, first: int, end: int) -> AsyncGenerator[tuple[int, bytes], None]:
         """(j, the link keys in raw token j) for each window from `first` to `end` - 1, as far as there are

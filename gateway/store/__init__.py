@@ -8,6 +8,8 @@ decided elsewhere; the store is trusted with none of it.
 - `credentials` of a bucket, where they change while it is open
 - `opening`     opens the bucket at a location
 - `s3` `s3_get` `s3_session` `s3_trust` `s3_errors` `s3_codes`   on an S3 server
+- `s3` `s3_get` `s3_trust` `s3_errors` `s3_codes`   on an S3 server
+- `s3_many`     on one, for a reader of many objects
 - `directory`   in a directory
 - `memory`      of objects at hand, and of what was read of another
 - `kept`        one of which some objects are kept on this machine

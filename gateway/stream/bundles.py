@@ -81,6 +81,17 @@ class BundleReader:
                     yield Part(key, bundle, at, upto)
                     at = upto
 
+    async def whole(self, first: int, end: int) -> Part | None:
+        """Windows `first` to `end` - 1 in one part, as most queries of a day have them; None where they may
+        be in several, or not all there."""
+        if self.windows.calendar or end > self.windows.complete(self._reader.days_end):
+            return None
+        likely = await self._of_day(first, end)
+        if likely is None:
+            return None
+        self._last = likely
+        return Part(*likely, first, end) if self._end(likely[1]) >= end else None
+
     def _take_edges(self, key: str, bundle: Tokens) -> None:
         """Settle the windows of the next bundle, whose first ones, or all, may be settled already."""
         assert bundle.edges is not None  # checked with the bundle
@@ -115,31 +126,33 @@ class BundleReader:
                     yield key, bundle
             return
         over = min(end, max(first, self.windows.complete(self._reader.days_end)))
-        async with aclosing(self._of_days(first, over)) as bundles:
-            async for one in bundles:
-                yield one
-                first = self._end(one[1])
+        for _ in range(_FEW_DAYS):
+            likely = await self._of_day(first, over)
+            if likely is None:
+                break
+            yield likely
+            first = self._end(likely[1])
         for x, y, folds in ((first, over, names.FOLDS), (over, end, names.FOLDS[:1])):
             async with aclosing(self._bundles(x, y, folds)) as bundles:
                 async for one in bundles:
                     yield one
 
-    async def _of_days(self, first: int, end: int) -> AsyncGenerator[tuple[str, Tokens], None]:
-        """The folded bundles of a few days' windows `first` to `end` - 1 that lie where they likely do, which
-        saves lists: as far as they follow one another."""
-        edge, at = self.windows.edge, first
-        for _ in range(_FEW_DAYS):
-            day = self._reader.day(edge(at + 1) - 1) if at < end else None
-            if day is None or edge(end) - edge(at) > _FEW_DAYS * (day[1] - day[0]):
-                return
-            begin = self.windows.complete(day[0])
-            key = names.bundle(self.grant.stream, self.grant.id, begin, "day")
-            data = await get(self._reader.bucket, key)
-            bundle = None if data is None else check_bundle(self._reader.descriptor, self.grant, key, data)
-            if bundle is None or self._end(bundle) <= at:
-                return
-            yield key, bundle
-            at = self._end(bundle)
+    async def _of_day(self, first: int, end: int) -> tuple[str, Tokens] | None:
+        """The folded bundle that has window `first` and others of its day, if it lies where it likely does.
+        It is asked for by its key, which saves lists, where windows `first` to `end` - 1 are those of a few
+        days."""
+        if self._last is not None and self._last[1].first_window <= first < self._end(self._last[1]):
+            return self._last if first < end else None
+        edge = self.windows.edge
+        day = self._reader.day(edge(first + 1) - 1) if first < end else None
+        if day is None or edge(end) - edge(first) > _FEW_DAYS * (day[1] - day[0]):
+            return None
+        key = names.bundle(self.grant.stream, self.grant.id, self.windows.complete(day[0]), "day")
+        data = await get(self._reader.bucket, key)
+        if data is None:
+            return None
+        bundle = check_bundle(self._reader.descriptor, self.grant, key, data)
+        return (key, bundle) if bundle.first_window <= first < self._end(bundle) else None
 
     async def _bundles(
         self, first: int, end: int, folds: Sequence[Fold]

@@ -44,6 +44,7 @@ def digest(data: bytes) -> bytes:
     return hashlib.sha256(data).digest()
 
 
+@lru_cache(_KEYS_KEPT)
 def kid_of(public_key: bytes) -> bytes:
     """The name of a signing key: H(SubjectPublicKeyInfo)[:16]."""
     return digest(public_key)[:KID_BYTES]

@@ -1,0 +1,275 @@
+"""Many homes side by side: each opens to what was sealed, in order, whatever becomes of its neighbours."""
+
+from __future__ import annotations
+
+import asyncio
+import multiprocessing
+import os
+import pickle
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Sequence
+from contextlib import aclosing
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from gateway import errors
+from gateway.bench.fleet import Fleet, FleetHome
+from gateway.errors import GatewayError, NotFound, NotGranted, Refused, RolledBack, Unavailable, UsageError
+from gateway.provider.identity import open_identity
+from gateway.provider.many import Answer, Ask, HomeReader, Readers, Terms, read_many
+from gateway.provider.query import Query
+from gateway.store.location import Location
+from gateway.stream.chunks import ChunkMark
+from gateway.stream.seen import Seen, save_all
+from gateway.wire import names
+from tests.stream.stream import START, Home, Provider, random_readings
+
+DAY_MS = 86_400_000
+
+
+class Objects:
+    """`Bucket` of a dict, which counts what is asked for."""
+
+    def __init__(self, objects: dict[str, bytes]) -> None:
+        self.objects = objects
+        self.got: Counter[str] = Counter()
+        self.lists = 0
+        self.under_way = self.most = 0
+
+    async def get(self, key: str) -> bytes:
+        self.got[key] += 1
+        self.under_way += 1
+        self.most = max(self.most, self.under_way)
+        await asyncio.sleep(0)
+        self.under_way -= 1
+        try:
+            return self.objects[key]
+        except KeyError:
+            raise NotFound(f"there is no {key}") from None
+
+    async def list(self, prefix: str, after: str = "") -> AsyncIterator[str]:
+        self.lists += 1
+        for key in sorted(self.objects):
+            if key.startswith(prefix) and key > after:
+                yield key
+
+    async def put(self, key: str, data: bytes, *, replace: bool = False) -> None:
+        self.objects[key] = data
+
+    async def delete(self, key: str) -> None:
+        del self.objects[key]
+
+    async def aclose(self) -> None:
+        pass
+
+
+@pytest.fixture
+def fleet(tmp_path: Path) -> Fleet:
+    return Fleet.new(tmp_path / "acme", time.time_ns() // 1_000_000)
+
+
+def terms(fleet: Fleet, memory: Path | None = None) -> Terms:
+    return Terms(Query("15min", None, *fleet.yesterday_ms), fleet.now_ms, DAY_MS, memory)
+
+
+def made(fleet: Fleet, count: int) -> tuple[list[FleetHome], dict[str, bytes]]:
+    homes = [fleet.home(number) for number in range(count)]
+    return [home for home, _ in homes], {key: data for _, some in homes for key, data in some.items()}
+
+
+def written(objects: dict[str, bytes], folder: Path) -> Location:
+    for key, data in objects.items():
+        (folder / key).parent.mkdir(parents=True, exist_ok=True)
+        (folder / key).write_bytes(data)
+    return Location.parse(str(folder))
+
+
+def opens(home: FleetHome, answer: Answer) -> bool:
+    """Whether the home opened to what was sealed, all of it; an error is raised."""
+    if answer.error is not None:
+        raise answer.error
+    [rows] = answer.blocks
+    return len(rows) == 96 and all(
+        np.array_equal(sums, d) for sums, d in zip(rows.sums.values(), home.d(), strict=True)
+    )
+
+
+async def everything(
+    location: Location, homes: Sequence[FleetHome], fleet: Fleet, processes: int
+) -> list[Answer]:
+    """The answers, which must come with their homes, in order."""
+    found = [one async for one in read_many(location, homes, fleet.folder, terms(fleet), processes=processes)]
+    assert [home for home, _ in found] == list(homes)
+    return [answer for _, answer in found]
+
+
+@pytest.mark.parametrize("processes", [1, pytest.param(2, marks=pytest.mark.slow)])
+async def test_a_home_that_fails_stops_no_other(fleet: Fleet, tmp_path: Path, processes: int) -> None:
+    homes, objects = made(fleet, 9)
+    page = next(key for key in homes[2].keys if "/day/" in key and "/grant/" not in key)
+    objects[page] = objects[page][:-1] + bytes([objects[page][-1] ^ 1])
+    for key in homes[4].keys:
+        del objects[key]
+    del objects[names.grant(homes[6].stream, homes[6].grant)]
+    answers = await everything(written(objects, tmp_path / "store"), homes, fleet, processes)
+    assert [type(answer.error) for answer in answers] == [
+        *(type(None), type(None), Refused, type(None), NotFound),
+        *(type(None), Refused, type(None), type(None)),
+    ]
+    assert page in str(answers[2].error)
+    for number in (0, 1, 3, 5, 7, 8):
+        assert opens(homes[number], answers[number])
+
+
+async def test_yesterday_takes_an_object_each_and_no_list(fleet: Fleet) -> None:
+    [home], objects = made(fleet, 1)
+    bucket = Objects(objects)
+    reader = HomeReader(bucket, open_identity(fleet.folder))
+    ask = Ask(home.stream, home.signer, (home.grant,))
+    assert opens(home, await reader.read(ask, terms(fleet)))
+    revocation = names.revocation(home.stream, home.grant)
+    assert bucket.got == Counter([*home.keys, revocation])
+    bucket.got.clear()
+    assert opens(home, await reader.read(ask, terms(fleet)))
+    written_once = {names.descriptor(home.stream), names.grant(home.stream, home.grant)}
+    assert bucket.got == Counter({*home.keys, revocation} - written_once)
+    assert bucket.lists == 0
+
+
+async def test_where_nothing_is_known_grants_are_listed(fleet: Fleet) -> None:
+    [home], objects = made(fleet, 1)
+    bucket = Objects(objects)
+    reader = HomeReader(bucket, open_identity(fleet.folder))
+    assert opens(home, await reader.read(Ask(home.stream, home.signer), terms(fleet)))
+    assert bucket.lists == 2
+
+
+async def test_gets_under_way_are_bounded(fleet: Fleet) -> None:
+    homes, objects = made(fleet, 12)
+    bucket = Objects(objects)
+    reader = HomeReader(bucket, open_identity(fleet.folder))
+    asks = [Ask(home.stream, home.signer, (home.grant,)) for home in homes]
+    answers = await reader.read_each(asks, terms(fleet), 3)
+    assert all(map(opens, homes, answers))
+    assert bucket.most == 3
+
+
+async def test_another_signer_is_refused_though_the_home_is_known(fleet: Fleet) -> None:
+    [home], objects = made(fleet, 1)
+    reader = HomeReader(Objects(objects), open_identity(fleet.folder))
+    assert opens(home, await reader.read(Ask(home.stream, home.signer), terms(fleet)))
+    answer = await reader.read(Ask(home.stream, bytes(16)), terms(fleet))
+    assert isinstance(answer.error, Refused)
+    assert "the registered one is" in str(answer.error)
+    assert answer.blocks == ()
+
+
+def at(home: Home, provider: Provider, memory: Path | None = None) -> tuple[HomeReader, Ask, Terms]:
+    now_ms = time.time_ns() // 1_000_000
+    reader = HomeReader(Objects(home.objects), provider.identity)
+    return reader, Ask(home.id, home.signer.kid), Terms(Query("1min"), now_ms, DAY_MS, memory)
+
+
+async def test_what_changed_shows_in_a_home_that_is_known(provider: Provider) -> None:
+    """A revocation, and a grant of another lane; another provider's grant is not asked for twice."""
+    home = Home()
+    home.seal(random_readings(300))
+    grant = home.grant(provider.card, "1min", ["import"])
+    foreign = home.grant(Provider.new(provider.folder.parent / "other").card, "1min")
+    reader, ask, wanted = at(home, provider)
+    bucket = reader.bucket
+    assert isinstance(bucket, Objects)
+    first = await reader.read(ask, wanted)
+    assert [len(rows) for rows in first.blocks] == [5]
+    assert first.resolved is not None
+    assert first.resolved.lanes == ("import",)
+
+    home.grant(provider.card, "1min", ["export"])
+    home.revoke(grant)
+    home.seal(random_readings(120))
+    later = await reader.read(ask, wanted)
+    [rows] = later.blocks
+    assert rows.opened["import"].tolist() == [True] * 5 + [False] * 2
+    assert rows.opened["export"].tolist() == [True] * 7
+    assert rows.sums["export"].tolist() == [
+        home.truth("export", START + 60 * j, START + 60 * (j + 1)) for j in range(7)
+    ]
+    assert any("was revoked" in one.reason for one in later.missing)
+    assert bucket.got[names.grant(home.id, foreign.id)] == 1
+
+
+async def test_a_home_that_granted_nothing_says_so(provider: Provider) -> None:
+    home = Home()
+    home.seal(random_readings(60))
+    reader, ask, wanted = at(home, provider)
+    answer = await reader.read(ask, wanted)
+    assert isinstance(answer.error, NotGranted)
+    assert answer.resolved is None
+
+
+async def test_a_store_gone_back_shows(fleet: Fleet, tmp_path: Path) -> None:
+    homes, objects = made(fleet, 3)
+    location, key = written(objects, tmp_path / "store"), names.head(homes[1].stream)
+    wanted = terms(fleet, fleet.folder)
+    async with Readers(location, fleet.folder, 1) as readers:
+        found = [answer async for _, answer in readers.read(homes, wanted)]
+        assert all(map(opens, homes, found))
+        for home, answer in zip(homes, found, strict=True):
+            assert answer.mark == Seen(fleet.folder, home.stream).load()
+        again = [answer async for _, answer in readers.read(homes, wanted)]
+        assert [answer.mark for answer in again] == [None] * 3  # nothing new to remember
+        (tmp_path / "store" / key).unlink()
+        gone = [answer async for _, answer in readers.read(homes, wanted)]
+    assert [type(answer.error) for answer in gone] == [type(None), RolledBack, type(None)]
+
+
+def test_marks_are_saved_all_at_once(tmp_path: Path) -> None:
+    marks = {bytes([n]) * 16: ChunkMark(n, bytes(32), n + 1) for n in range(4)}
+    save_all(tmp_path, marks)
+    assert {stream: Seen(tmp_path, stream).load() for stream in marks} == marks
+    assert len(list((tmp_path / "seen").iterdir())) == 4
+    save_all(tmp_path, {})
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(UsageError, match="cannot be written"):
+        save_all(tmp_path / "file", marks)
+
+
+async def test_a_folder_without_a_key(fleet: Fleet, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="does not hold a provider's key"):
+        async for _ in read_many(Location.parse(str(tmp_path)), [], tmp_path, terms(fleet)):
+            pass
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [one for one in vars(errors).values() if isinstance(one, type) and issubclass(one, GatewayError)],
+)
+def test_errors_cross_from_one_process_to_another(kind: type[GatewayError]) -> None:
+    back = pickle.loads(pickle.dumps(kind("what is wrong")))
+    assert (type(back), str(back)) == (kind, "what is wrong")
+
+
+@pytest.mark.slow
+async def test_processes_end_with_who_reads(fleet: Fleet, tmp_path: Path) -> None:
+    """After a part of the homes, and where one of them is killed; and no command line has a path of ours."""
+    homes, objects = made(fleet, 8)
+    location = written(objects, tmp_path / "store")
+    async with aclosing(read_many(location, homes, fleet.folder, terms(fleet), processes=2)) as found:
+        async for home, answer in found:
+            assert opens(home, answer)
+            break
+        for child in multiprocessing.active_children():
+            assert str(tmp_path) not in Path(f"/proc/{child.pid}/cmdline").read_text()
+    assert multiprocessing.active_children() == []
+    async with Readers(location, fleet.folder, 2) as readers:
+        assert len([one async for one in readers.read(homes, terms(fleet))]) == 8
+        for child in multiprocessing.active_children():
+            assert child.pid is not None
+            os.kill(child.pid, 9)
+        with pytest.raises(Unavailable, match="ended before its time"):
+            async for _ in readers.read(homes, terms(fleet)):
+                pass
+    assert multiprocessing.active_children() == []
