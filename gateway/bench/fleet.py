@@ -113,7 +113,7 @@ class Fleet:
             first=self._start,
         )
         body, k_0 = grant_body(grant), os.urandom(32)
-        assert self._card.xwing_key is not None  # of a provider's card
+        assert self.card.xwing_key is not None  # of a provider's card
         yield (
             names.grant(stream, grant.id),
             GrantObject(stream, body, seal_k0(k_0, self.card.xwing_key, body)),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,6 +23,7 @@ from gateway.store.bucket import Bucket
 from gateway.store.credentials import Credentials
 from gateway.store.location import Location
 from gateway.store.opening import open_bucket
+from gateway.wire import names
 from gateway.wire.certificate import Certificate
 
 _AT_ONCE = 4
@@ -100,9 +101,17 @@ class _Part:
     """A session of the store: what it reaches, until when (Unix ms), and how many calls are under way."""
 
     bucket: Bucket
-    reaches: frozenset[bytes]
+    reaches: Mapping[bytes, tuple[bytes, ...]]
+    """Streams, each with the ids of the grants there that the provider holds."""
     expires_ms: int
     busy: int = 0
+
+    def folders(self, prefix: str) -> list[str]:
+        """The prefixes to list in place of `prefix`: of a stream's grants only the provider's own may be."""
+        stream = _stream_of(prefix)
+        if prefix != names.grants(stream):
+            return [prefix]
+        return [f"{prefix}{grant_id.hex()}/" for grant_id in sorted(self.reaches[stream])]
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,13 +145,14 @@ class GrantedBucket:
         raise NotGranted("a provider may only read the households' store")
 
     async def get(self, key: str) -> bytes:
-        async with self._part(key) as bucket:
-            return await bucket.get(key)
+        async with self._part(key) as part:
+            return await part.bucket.get(key)
 
     async def list(self, prefix: str, after: str = "") -> AsyncIterator[str]:
-        async with self._part(prefix) as bucket:
-            async for key in bucket.list(prefix, after):
-                yield key
+        async with self._part(prefix) as part:
+            for folder in part.folders(prefix):
+                async for key in part.bucket.list(folder, after):
+                    yield key
 
     async def delete(self, key: str) -> None:
         raise NotGranted("a provider may only read the households' store")
@@ -153,8 +163,8 @@ class GrantedBucket:
             await part.bucket.aclose()
 
     @asynccontextmanager
-    async def _part(self, key: str) -> AsyncIterator[Bucket]:
-        """The bucket with a session that reaches the stream of a key."""
+    async def _part(self, key: str) -> AsyncIterator[_Part]:
+        """A session that reaches the stream of a key."""
         stream = _stream_of(key)
         part = self._known(stream)
         if part is None:
@@ -162,7 +172,7 @@ class GrantedBucket:
                 part = self._known(stream) or await self._asked(stream)
         part.busy += 1
         try:
-            yield part.bucket
+            yield part
         finally:
             part.busy -= 1
 
@@ -181,7 +191,11 @@ class GrantedBucket:
             raise Unavailable(f"the registrar gave no credentials for the stream {stream.hex()}: try again")
         keys = Credentials(answer.access_key, answer.secret_key, answer.session_token, answer.expires_ms)
         location = Location.parse(answer.url, answer.endpoint, answer.region, credentials=_Fixed(keys))
-        part = _Part(open_bucket(location), frozenset(map(bytes.fromhex, answer.streams)), answer.expires_ms)
+        reaches = {
+            bytes.fromhex(one): tuple(map(bytes.fromhex, answer.grants.get(one, ())))
+            for one in answer.streams
+        }
+        part = _Part(open_bucket(location), reaches, answer.expires_ms)
         self._parts[id(part)] = part
         idle = [number for number, one in self._parts.items() if not one.busy and one is not part]
         for number in idle[: max(0, len(self._parts) - _AT_ONCE)]:

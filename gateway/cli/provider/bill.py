@@ -277,7 +277,7 @@ async def _reader(
 ) -> AsyncIterator[tuple[StreamReader, Identity]]:
     """The stream, its head read and found recent enough, and the identity that reads it."""
     identity = open_identity(folder)
-    async with place.bucket() as bucket:
+    async with place.bucket(folder) as bucket:
         reader = await StreamReader.open(bucket, place.stream, place.signer, Seen(folder, place.stream))
         await reader.refresh(unix_ms(SystemClock("host")), max_age_ms)
         yield reader, identity

@@ -84,7 +84,7 @@ def evidence(
 
     async def made() -> tuple[bytes, Proven]:
         seen = Seen(folder, place.stream)
-        async with place.bucket() as bucket:
+        async with place.bucket(folder) as bucket:
             now_ms = unix_ms(SystemClock("host"))
             return await make_evidence(
                 bucket, place.stream, place.signer, identity, claim, now_ms, max_age_ms, seen

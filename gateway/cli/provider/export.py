@@ -112,7 +112,7 @@ def _options(granularity: str | None) -> Callable[[Callable[..., Result]], Calla
 
 async def _open(folder: Path, place: Place, query: Query, max_age_ms: int) -> _Opened:
     identity = open_identity(folder)
-    async with place.bucket() as bucket:
+    async with place.bucket(folder) as bucket:
         reader = await StreamReader.open(bucket, place.stream, place.signer, Seen(folder, place.stream))
         await reader.refresh(_now_ms(), max_age_ms)
         sums = await Sums.ask(reader, identity, query)

@@ -10,14 +10,13 @@ from typing import TypeVar
 import click
 
 from gateway.cli.output import local_time
-from gateway.cli.provider.place import age_option, key_option, store_options
+from gateway.cli.provider.place import age_option, key_option, opened_store, store_options
 from gateway.cli.values import Lanes, Moment
 from gateway.errors import UsageError
 from gateway.host.clock import SystemClock, unix_ms
 from gateway.provider.homes import Listed
 from gateway.provider.load import Member, Windows
 from gateway.store.location import Location
-from gateway.store.opening import open_bucket
 from gateway.stream.reader import StreamReader
 from gateway.stream.seen import Seen
 
@@ -78,19 +77,16 @@ async def opening(
 ) -> AsyncIterator[Callable[[Listed], Awaitable[Member]]]:
     """A function that opens a home's stream, as far as its head; each is Refused where it is not signed as
     the list says, or is too old."""
-    bucket = open_bucket(location)
     now_ms = unix_ms(SystemClock("host"))
+    async with opened_store(location, folder, keep=False) as bucket:
 
-    async def member(home: Listed) -> Member:
-        seen = Seen(folder, home.stream)
-        reader = await StreamReader.open(bucket, home.stream, home.signer, seen)
-        await reader.refresh(now_ms, max_age_ms)
-        return Member(reader, home.grant)
+        async def member(home: Listed) -> Member:
+            seen = Seen(folder, home.stream)
+            reader = await StreamReader.open(bucket, home.stream, home.signer, seen)
+            await reader.refresh(now_ms, max_age_ms)
+            return Member(reader, home.grant)
 
-    try:
         yield member
-    finally:
-        await bucket.aclose()
 
 
 def in_words(windows: Windows) -> str:

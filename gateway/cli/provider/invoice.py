@@ -17,7 +17,7 @@ from gateway.chain.window import zone_of
 from gateway.cli.output import Command, examples, print_table
 from gateway.cli.provider.examples import INVOICE, INVOICES
 from gateway.cli.provider.homes import read_text
-from gateway.cli.provider.place import age_option, key_option, source_options, store_options
+from gateway.cli.provider.place import age_option, key_option, opened_store, source_options, store_options
 from gateway.cli.tariff import load_terms
 from gateway.cli.values import HexId
 from gateway.config.tariff import load_tariff, read_toml
@@ -35,7 +35,6 @@ from gateway.provider.invoices.terms import Buyer, InvoiceTerms, example
 from gateway.provider.period import Source, period_bills
 from gateway.store.bucket import Bucket
 from gateway.store.location import Location
-from gateway.store.opening import open_bucket
 from gateway.stream.reader import StreamReader
 from gateway.stream.seen import Seen
 
@@ -207,26 +206,23 @@ def invoice(
 
 async def _one(order: _Order, stream: bytes, signer: bytes) -> tuple[Bill, ...]:
     identity = open_identity(order.folder)
-    bucket = open_bucket(order.location)
-    try:
+    async with opened_store(order.location, order.folder, keep=False) as bucket:
         return await order.bills(bucket, identity, stream, signer)
-    finally:
-        await bucket.aclose()
 
 
 async def _portfolio(
     order: _Order, homes: Sequence[Invoiced], folder: InvoiceFolder, formats: Sequence[str], replacing: bool
 ) -> None:
     identity = open_identity(order.folder)
-    bucket = open_bucket(order.location)
     rows: list[list[str]] = []
     made: list[Invoice] = []
     failed = 0
 
-    async def bills_of(home: Invoiced) -> tuple[Bill, ...]:
-        return await order.bills(bucket, identity, home.stream, home.signer)
+    async with opened_store(order.location, order.folder, keep=False) as bucket:
 
-    try:
+        async def bills_of(home: Invoiced) -> tuple[Bill, ...]:
+            return await order.bills(bucket, identity, home.stream, home.signer)
+
         async with aclosing(bill_all(homes, bills_of)) as billed:
             async for home, bills in billed:
                 try:
@@ -237,8 +233,6 @@ async def _portfolio(
                     continue
                 made.append(one)
                 rows.append([home.stream.hex(), one.number, *_amounts([one]), state])
-    finally:
-        await bucket.aclose()
     total = ["total", str(len(made)), *_amounts(made), f"{failed} failed"]
     names = ["stream", "number", "net", "VAT", "total", "state"]
     print_table(names, [*rows, total], numbers=["net", "VAT", "total"])

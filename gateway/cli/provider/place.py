@@ -12,11 +12,19 @@ from typing import TypeVar, get_args
 import click
 
 from gateway.cli.values import Duration, HexId
+from gateway.errors import UsageError
+from gateway.host.clock import SystemClock
+from gateway.provider.desk import opened
+from gateway.provider.identity import open_identity
+from gateway.provider.through import Where, opened_through
 from gateway.store.bucket import Bucket
 from gateway.store.location import Addressing, Location
-from gateway.store.opening import open_bucket
 
 Result = TypeVar("Result")
+
+REGISTRAR = "registrar:"
+THROUGH_REGISTRAR = Location(REGISTRAR)
+"""In place of a store's location: that of the registrar, with credentials from it."""
 
 key_option = click.option(
     "--key", "folder", required=True, type=click.Path(path_type=Path), help="The folder of `provider new`."
@@ -61,19 +69,38 @@ class Place:
     signer: bytes
 
     @asynccontextmanager
-    async def bucket(self) -> AsyncIterator[Bucket]:
-        """The store, closed at the end."""
-        bucket = open_bucket(self.location)
-        try:
+    async def bucket(self, folder: Path | None = None) -> AsyncIterator[Bucket]:
+        """The store, closed at the end; `folder` is the provider's, which a registrar's store needs."""
+        async with opened_store(self.location, folder, keep=False) as bucket:
             yield bucket
-        finally:
-            await bucket.aclose()
+
+
+@asynccontextmanager
+async def opened_store(
+    location: Location, folder: Path | None, *, keep: bool = True
+) -> AsyncIterator[Bucket]:
+    """The store at a location, or that of the registrar at which the provider's `folder` is registered,
+    closed at the end. With `keep`, what lasts of an S3 store is kept on this machine."""
+    if location != THROUGH_REGISTRAR:
+        async with opened(location, keep=keep) as bucket:
+            yield bucket
+        return
+    if folder is None:
+        raise UsageError(
+            f"--store {REGISTRAR} needs a provider's key, and this command has none: name the store"
+        )
+    async with opened_through(folder, open_identity(folder), SystemClock("host")) as granted:
+        yield granted
 
 
 def store_options(command: Callable[..., Result]) -> Callable[..., Result]:
     """`--store`, `--endpoint`, `--region`, `--addressing` and `--ca` for a command that takes `location`."""
 
-    @click.option("--store", required=True, help="s3://bucket, or a folder.")
+    @click.option(
+        "--store",
+        required=True,
+        help=f"s3://bucket, a folder, or {REGISTRAR} for the store of your registrar.",
+    )
     @click.option("--endpoint", help="The S3 server's address, if it is not Amazon's.")
     @click.option("--region", help="The S3 region, if AWS's configuration does not name it.")
     @click.option(
@@ -95,10 +122,39 @@ def store_options(command: Callable[..., Result]) -> Callable[..., Result]:
         ca: Path | None,
         **others: object,
     ) -> Result:
+        if store == REGISTRAR:
+            if any((endpoint, region, addressing, ca)):
+                raise UsageError(f"--store {REGISTRAR} needs no more: the registrar says where the store is")
+            return command(location=THROUGH_REGISTRAR, **others)
         place = Location.parse(store, endpoint, region, addressing=addressing, ca=ca)
         return command(location=place, **others)
 
     return with_location
+
+
+def where_options(command: Callable[..., Result]) -> Callable[..., Result]:
+    """`--where` for a command that takes `where: Where`."""
+
+    @click.option(
+        "--where",
+        "conditions",
+        multiple=True,
+        metavar="region=NAME",
+        help=f"With --store {REGISTRAR}: only homes of this region, tariff_zone or with this lane.",
+    )
+    @wraps(command)
+    def with_where(conditions: tuple[str, ...], **others: object) -> Result:
+        parts: dict[str, str] = {}
+        for condition in conditions:
+            name, equals, value = condition.partition("=")
+            if name not in ("region", "tariff_zone", "lane") or not equals or not value or name in parts:
+                raise UsageError(
+                    f"--where {condition!r}: expected region=NAME, tariff_zone=NAME or lane=NAME, each once"
+                )
+            parts[name] = value
+        return command(where=Where(**parts), **others)
+
+    return with_where
 
 
 def place_options(command: Callable[..., Result]) -> Callable[..., Result]:

@@ -14,13 +14,20 @@ from gateway.cli.output import examples, print_json, print_table
 from gateway.cli.provider import rows as provider_rows
 from gateway.cli.provider.examples import ALL, READ
 from gateway.cli.provider.forms import BINARY, Form, destination, drawing, form_options, print_sections
-from gateway.cli.provider.place import age_option, key_option, store_options
+from gateway.cli.provider.place import (
+    THROUGH_REGISTRAR,
+    age_option,
+    key_option,
+    opened_store,
+    store_options,
+    where_options,
+)
 from gateway.cli.provider.several import Several
 from gateway.cli.provider.sources import homes_of, homes_option
 from gateway.cli.values import Duration, HexId, Lanes, Moment
 from gateway.errors import UsageError
 from gateway.host.clock import SystemClock, unix_ms
-from gateway.provider.desk import Home, HomeSums, Source, listed, open_home, opened, read_home
+from gateway.provider.desk import Home, HomeSums, Source, listed, open_home, read_home
 from gateway.provider.discovery import in_store
 from gateway.provider.follow import follow
 from gateway.provider.formats import sections
@@ -28,6 +35,7 @@ from gateway.provider.identity import Identity, open_identity
 from gateway.provider.query import Query
 from gateway.provider.sums import Row, Rows, Sums
 from gateway.provider.table import Table
+from gateway.provider.through import Where, in_catalogue
 from gateway.store.location import Location
 
 
@@ -39,6 +47,7 @@ from gateway.store.location import Location
         f"{READ} --granularity 15min --from 2026-03-01 --csv",
         f"{ALL} --homes homes.csv --last 1d --total --plot load.png",
         f"{ALL} --all --format parquet --output sums.parquet",
+        "gateway provider read --key acme --store registrar: --all --where region=north --last 1d",
     ),
 )
 @key_option
@@ -47,6 +56,7 @@ from gateway.store.location import Location
 @click.option("--signer", type=HexId(), help="The kid of the gateway's signing key, of one home.")
 @homes_option
 @click.option("--all", "every", is_flag=True, help="Read every stream of the store that granted you sums.")
+@where_options
 @click.option(
     "--granularity", help="10s, 15min, 1h, day, month, month-15.  [default: the finest that is granted]"
 )
@@ -64,6 +74,7 @@ def command(
     signer: bytes | None,
     homes_file: str | None,
     every: bool,
+    where: Where,
     granularity: str | None,
     lanes: tuple[str, ...] | None,
     from_ms: int | None,
@@ -92,7 +103,9 @@ def command(
     one = _one(stream, signer, homes_file, every)
     identity = open_identity(folder)
     if one is None:
-        source: Source = in_store if homes_file is None else listed(homes_of(homes_file))
+        source: Source = listed(homes_of(homes_file)) if homes_file is not None else in_store
+        if every and location == THROUGH_REGISTRAR:
+            source = in_catalogue(where)
         several = Several(location, source, folder, identity, query, max_age_ms)
         return asyncio.run(several.follow(form.format) if following else several.whole(form))
     reading = _Reading(location, one, folder, identity, query, max_age_ms)
@@ -134,7 +147,7 @@ class _Reading:
     async def whole(self, form: Form) -> None:
         """Show all rows that open now; as far as the form allows, also those before an object that is
         refused."""
-        async with opened(self.location) as bucket:
+        async with opened_store(self.location, self.folder) as bucket:
             answer = await read_home(
                 bucket,
                 self.home,
@@ -156,7 +169,7 @@ class _Reading:
 
     async def follow(self, format_: str) -> None:
         """Show each row as it opens."""
-        async with opened(self.location, keep=False) as bucket:
+        async with opened_store(self.location, self.folder, keep=False) as bucket:
             reader = await open_home(
                 bucket, self.home, now_ms=_now_ms(), max_age_ms=self.max_age_ms, memory=self.folder
             )

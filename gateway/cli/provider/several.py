@@ -12,6 +12,7 @@ from gateway.chain.layout import LANES
 from gateway.cli.output import print_json
 from gateway.cli.provider import rows as provider_rows
 from gateway.cli.provider.forms import Form, destination, drawing, print_sections
+from gateway.cli.provider.place import opened_store
 from gateway.cli.provider.progress import progress_bar
 from gateway.cli.provider.sources import (
     failure_documents,
@@ -30,7 +31,6 @@ from gateway.provider.desk import (
     HomeSums,
     Source,
     open_home,
-    opened,
     read_many,
     side_by_side,
 )
@@ -58,7 +58,7 @@ class Several:
 
     async def whole(self, form: Form) -> int:
         """Show all that opens now; the exit code of the worst failure."""
-        async with opened(self.location) as bucket:
+        async with opened_store(self.location, self.folder) as bucket:
             chosen = await self._chosen(bucket)
             with progress_bar("homes") as progress:
                 reading = read_many(
@@ -87,7 +87,7 @@ class Several:
 
     async def follow(self, format_: str) -> int:
         """Show the rows of all homes as they open; the exit code of the worst failure."""
-        async with opened(self.location, keep=False) as bucket:
+        async with opened_store(self.location, self.folder, keep=False) as bucket:
             chosen = await self._chosen(bucket)
             homes: list[Followed] = []
             failures = list(chosen.failures)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import click
 
 from gateway.cli.output import examples, json_option, local_time, print_json, print_table
 from gateway.cli.provider.examples import GRANTS, STREAMS
-from gateway.cli.provider.place import key_option, store_options
+from gateway.cli.provider.place import key_option, opened_store, store_options
 from gateway.cli.provider.progress import progress_bar
 from gateway.cli.provider.rows import local, utc
 from gateway.cli.provider.sources import (
@@ -21,9 +22,9 @@ from gateway.cli.provider.sources import (
     print_failures,
     print_verification,
 )
-from gateway.provider.desk import opened
 from gateway.provider.discovery import Found, Granted, GrantedHome, find, find_listed
 from gateway.provider.identity import open_identity
+from gateway.provider.through import GrantedBucket, Where, in_catalogue
 from gateway.store.location import Location
 
 _OPEN = "-"
@@ -58,8 +59,12 @@ def _show(folder: Path, location: Location, homes_file: str | None, show: Callab
     homes = None if homes_file is None else homes_of(homes_file)
 
     async def look() -> Found:
-        async with opened(location) as bucket:
+        async with opened_store(location, folder) as bucket:
             with progress_bar("streams") as progress:
+                if isinstance(bucket, GrantedBucket) and homes is None:
+                    chosen = await in_catalogue(Where())(bucket, identity, None)
+                    found = await find_listed(bucket, chosen.homes, identity, progress)
+                    return replace(found, failures=(*chosen.failures, *found.failures))
                 if homes is None:
                     return await find(bucket, identity, progress)
                 return await find_listed(bucket, homes, identity, progress)
