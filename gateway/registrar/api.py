@@ -174,11 +174,7 @@ async def ask_for_grant(call: Call, asked: GrantRequestPost) -> GrantRequestAnsw
 @ROUTES.post("/requests/{id}", "gateway")
 async def decide(call: Call, asked: GrantRequestState) -> GrantRequestAnswer:
     """Say what the household decided on a request."""
-    one = call.registrar
-    decided = await one.requests.decide(call.session, call.id("id"), asked.state)
-    if asked.state == "granted" and one.indexer is not None:
-        await one.indexer.look([decided.stream])
-    return _request(decided)
+    return _request(await call.registrar.requests.decide(call.session, call.id("id"), asked.state))
 
 
 class CatalogueQuery(Query):
@@ -198,6 +194,8 @@ class CatalogueQuery(Query):
 async def catalogue_streams(call: Call, query: CatalogueQuery) -> CataloguePage:
     """The streams that are listed or that granted the provider something, page by page, with its own grants.
     The catalogue is as the store was some minutes ago."""
+    if query.granted and call.registrar.indexer is not None:
+        await call.registrar.indexer.look_at_new(call.session.kid)
     wanted = Wanted(**{**query.model_dump(), "after": bytes.fromhex(query.after or "")})
     found = await call.registrar.catalogue.streams(call.session.kid, wanted)
     more = len(found) == query.limit

@@ -23,7 +23,7 @@ from gateway.host.clock import Clock, unix_ms
 from gateway.host.fault_log import FaultLog
 from gateway.registrar.database import Database
 from gateway.registrar.streams import registered_descriptor
-from gateway.registrar.tables import SENTENCE_LENGTH, coverage, grants, streams
+from gateway.registrar.tables import SENTENCE_LENGTH, coverage, grants, requests, streams
 from gateway.store.bucket import Bucket
 from gateway.stream.fetch import get
 from gateway.stream.grants import check_revocation
@@ -40,6 +40,8 @@ AGE_MS = 900_000
 _ROUND_S = 30.0
 _AT_ONCE = 8
 _A_ROUND = 1000
+_NEW_MS = 600_000
+_MOST_NEW = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +76,20 @@ class Indexer:
     async def look(self, chosen: Collection[bytes]) -> None:
         """Look at these streams now. Unavailable where the store or the database does not answer."""
         query = select(streams.c.stream, streams.c.descriptor).where(streams.c.stream.in_(list(chosen)))
+        await self._look_at(query)
+
+    async def look_at_new(self, provider: bytes) -> None:
+        """Look now at the streams on which a request of this provider was granted some minutes ago: the grant
+        may have come to the store since they were looked at."""
+        since = unix_ms(self._clock) - _NEW_MS
+        query = (
+            select(streams.c.stream, streams.c.descriptor)
+            .join(requests, requests.c.stream == streams.c.stream)
+            .where(requests.c.provider == provider, requests.c.state == "granted")
+            .where(requests.c.decided_ms > since)
+            .order_by(requests.c.decided_ms.desc())
+            .limit(_MOST_NEW)
+        )
         await self._look_at(query)
 
     async def _round(self) -> bool:
