@@ -24,6 +24,7 @@ In the order in which to read it:
 - `invoice`    a bill's other lines: standing charges, taxes, rounding
 - `evidence` what a grant opened, as a third party checks it
 - `claim`    makes evidence
+- `granted`    a registrar's store, with the credentials for what was granted
 - `raw`        every unit of the links whose keys were granted
 - `load`       what the two parties to a load over many homes share
 - `homes`      lists of homes, and the files by which a load is agreed on
