@@ -120,7 +120,7 @@ def location(store: StoreSection, registrar: CredentialsSource | None = None) ->
 class _NotHere:
     """The registrar's credentials for a process that has none of them."""
 
-    async def present(self, refused: Credentials | None = None) -> Credentials:
+    async def present(self, key: str, refused: Credentials | None = None) -> Credentials:
         raise Unavailable(
             "its credentials come from the registrar, and the running gateway alone has them: gateway status"
             " says whether they serve"

@@ -235,7 +235,7 @@ class Registration:
             await self._look()
             await self._clock.sleep(_LOOK_S)
 
-    async def present(self, refused: Credentials | None = None) -> Credentials:
+    async def present(self, key: str, refused: Credentials | None = None) -> Credentials:
         """The storage credentials to use now: see `gateway.store.credentials.CredentialsSource`."""
         if self._kept is None:
             raise Unavailable(

@@ -6,31 +6,22 @@ Who signs a stream is taken from the gateway's certificate, which the registrar 
 
 from __future__ import annotations
 
-import asyncio
-from collections import OrderedDict
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
-from gateway.errors import NotGranted, Refused, Unavailable
+from gateway.errors import NotGranted, Refused
 from gateway.host.clock import Clock, unix_ms
 from gateway.provider.desk import Failure, Home, Homes, Progress, Source
+from gateway.provider.granted import GrantedStore, granted_store
 from gateway.provider.identity import Identity
 from gateway.provider.membership import Membership, catalogue, open_membership, session
-from gateway.registry.documents import CatalogueStream, CredentialsAnswer
+from gateway.registry.documents import CatalogueStream
 from gateway.store.bucket import Bucket
-from gateway.store.credentials import Credentials
-from gateway.store.location import Location
 from gateway.store.opening import open_bucket
 from gateway.wire import names
 from gateway.wire.certificate import Certificate
-
-_AT_ONCE = 4
-"""Sessions of the store that are kept open while nothing is asked of them."""
-_ASKED = 256
-"""Streams that credentials are asked for at a time; a session's policy has room for fewer."""
-_LEAST_MS = 60_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,11 +67,6 @@ class Through:
                 failures.append(Failure(stream, error))
         return Homes(tuple(homes), tuple(failures))
 
-    async def credentials(self, streams: Sequence[bytes]) -> CredentialsAnswer:
-        """Storage credentials that reach these streams, as many of them as fit."""
-        async with session(self._membership, self._identity, unix_ms(self._clock)) as client:
-            return await client.credentials(streams)
-
     def _home(self, one: CatalogueStream) -> Home:
         """The home of a stream: its signer is the holder of the certificate that names the stream."""
         what = f"the certificate of the gateway of stream {one.stream}"
@@ -96,111 +82,41 @@ class Through:
         return Home(stream, certificate.holder.kid, grants=grants)
 
 
-@dataclass(slots=True)
-class _Part:
-    """A session of the store: what it reaches, until when (Unix ms), and how many calls are under way."""
-
-    bucket: Bucket
-    reaches: Mapping[bytes, tuple[bytes, ...]]
-    """Streams, each with the ids of the grants there that the provider holds."""
-    expires_ms: int
-    busy: int = 0
-
-    def folders(self, prefix: str) -> list[str]:
-        """The prefixes to list in place of `prefix`: of a stream's grants only the provider's own may be."""
-        stream = _stream_of(prefix)
-        if prefix != names.grants(stream):
-            return [prefix]
-        return [f"{prefix}{grant_id.hex()}/" for grant_id in sorted(self.reaches[stream])]
-
-
-@dataclass(frozen=True, slots=True)
-class _Fixed:
-    """Credentials of one session, which nobody renews: a new session takes their place."""
-
-    credentials: Credentials = field(repr=False)
-
-    async def present(self, refused: Credentials | None = None) -> Credentials:
-        return self.credentials
-
-
 class GrantedBucket:
-    """The store of a registrar's households, as a `Bucket` to read from: for each stream it uses a session
-    whose credentials reach that stream, and asks the registrar for one where it has none."""
+    """The store of a registrar's households, as a `Bucket` to read from. Of a stream's grants it shows the
+    provider's own: others its credentials cannot even list."""
 
-    def __init__(self, through: Through, clock: Clock) -> None:
+    def __init__(self, through: Through, store: GrantedStore) -> None:
         self.through = through
-        self._clock = clock
-        self._order: dict[bytes, int] = {}
-        self._streams: list[bytes] = []
-        self._parts: OrderedDict[int, _Part] = OrderedDict()
-        self._asking = asyncio.Lock()
-
-    def will_read(self, streams: Sequence[bytes]) -> None:
-        """Say which streams will be read, in their order, so that one session serves neighbours."""
-        self._streams = list(streams)
-        self._order = {stream: i for i, stream in enumerate(streams)}
+        self._store = store
+        self._bucket: Bucket | None = None
 
     async def put(self, key: str, data: bytes, *, replace: bool = False) -> None:
         raise NotGranted("a provider may only read the households' store")
 
     async def get(self, key: str) -> bytes:
-        async with self._part(key) as part:
-            return await part.bucket.get(key)
+        return await (await self._opened(key)).get(key)
 
     async def list(self, prefix: str, after: str = "") -> AsyncIterator[str]:
-        async with self._part(prefix) as part:
-            for folder in part.folders(prefix):
-                async for key in part.bucket.list(folder, after):
-                    yield key
+        bucket, stream = await self._opened(prefix), _stream_of(prefix)
+        folders = [prefix]
+        if prefix == names.grants(stream):
+            folders = [f"{prefix}{grant.hex()}/" for grant in sorted(await self._store.grants(stream))]
+        for folder in folders:
+            async for key in bucket.list(folder, after):
+                yield key
 
     async def delete(self, key: str) -> None:
         raise NotGranted("a provider may only read the households' store")
 
     async def aclose(self) -> None:
-        parts, self._parts = list(self._parts.values()), OrderedDict()
-        for part in parts:
-            await part.bucket.aclose()
+        if self._bucket is not None:
+            await self._bucket.aclose()
 
-    @asynccontextmanager
-    async def _part(self, key: str) -> AsyncIterator[_Part]:
-        """A session that reaches the stream of a key."""
-        stream = _stream_of(key)
-        part = self._known(stream)
-        if part is None:
-            async with self._asking:
-                part = self._known(stream) or await self._asked(stream)
-        part.busy += 1
-        try:
-            yield part
-        finally:
-            part.busy -= 1
-
-    def _known(self, stream: bytes) -> _Part | None:
-        until = unix_ms(self._clock) + _LEAST_MS
-        return next(
-            (one for one in self._parts.values() if stream in one.reaches and one.expires_ms > until), None
-        )
-
-    async def _asked(self, stream: bytes) -> _Part:
-        """A new session, for the stream and as many of those that come after it as fit."""
-        at = self._order.get(stream)
-        wanted = [stream] if at is None else self._streams[at : at + _ASKED]
-        answer = await self.through.credentials(wanted)
-        if stream.hex() not in answer.streams:
-            raise Unavailable(f"the registrar gave no credentials for the stream {stream.hex()}: try again")
-        keys = Credentials(answer.access_key, answer.secret_key, answer.session_token, answer.expires_ms)
-        location = Location.parse(answer.url, answer.endpoint, answer.region, credentials=_Fixed(keys))
-        reaches = {
-            bytes.fromhex(one): tuple(map(bytes.fromhex, answer.grants.get(one, ())))
-            for one in answer.streams
-        }
-        part = _Part(open_bucket(location), reaches, answer.expires_ms)
-        self._parts[id(part)] = part
-        idle = [number for number, one in self._parts.items() if not one.busy and one is not part]
-        for number in idle[: max(0, len(self._parts) - _AT_ONCE)]:
-            await self._parts.pop(number).bucket.aclose()
-        return part
+    async def _opened(self, key: str) -> Bucket:
+        if self._bucket is None:
+            self._bucket = open_bucket(await self._store.location(_stream_of(key)))
+        return self._bucket
 
 
 def in_catalogue(where: Where, stream: bytes | None = None) -> Source:
@@ -219,7 +135,6 @@ def in_catalogue(where: Where, stream: bytes | None = None) -> Source:
                     f"{identity.kid.hex()}; it is some minutes behind the store"
                 )
             found = Homes(homes, failures)
-        bucket.will_read([one.stream for one in found.homes])
         return found
 
     return source
@@ -228,11 +143,13 @@ def in_catalogue(where: Where, stream: bytes | None = None) -> Source:
 @asynccontextmanager
 async def opened_through(folder: Path, identity: Identity, clock: Clock) -> AsyncIterator[GrantedBucket]:
     """The store of the registrar at which the provider's `folder` is registered, closed at the end."""
-    bucket = GrantedBucket(Through(open_membership(folder), identity, clock), clock)
-    try:
-        yield bucket
-    finally:
-        await bucket.aclose()
+    membership = open_membership(folder)
+    async with granted_store(membership, identity, clock) as store:
+        bucket = GrantedBucket(Through(membership, identity, clock), store)
+        try:
+            yield bucket
+        finally:
+            await bucket.aclose()
 
 
 def _stream_of(key: str) -> bytes:

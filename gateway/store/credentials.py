@@ -21,9 +21,10 @@ class Credentials:
 class CredentialsSource(Protocol):
     """Gives a bucket its credentials. It is asked before each request, so it keeps those that are valid."""
 
-    async def present(self, refused: Credentials | None = None) -> Credentials:
-        """The credentials to use now. `refused` are those that the store has just refused: the source then
-        gets others, where it can, and gives the same again where it cannot.
+    async def present(self, key: str, refused: Credentials | None = None) -> Credentials:
+        """The credentials to use now for the object at `key`, or for a list of what begins so. `refused` are
+        those that the store has just refused for it: the source then gets others, where it can, and gives the
+        same again where it cannot.
 
-        Unavailable, with the reason as a sentence, while there are none.
+        Unavailable, with the reason as a sentence, while there are none; StoreDenied where a person must act.
         """

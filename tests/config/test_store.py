@@ -175,7 +175,7 @@ async def test_the_registrars_credentials_are_asked_for_and_no_others(
     await bucket.aclose()
 
     class Source:
-        async def present(self, refused: Credentials | None = None) -> Credentials:
+        async def present(self, key: str, refused: Credentials | None = None) -> Credentials:
             raise AssertionError
 
     source = Source()

@@ -14,8 +14,15 @@ from sqlalchemy import insert
 
 from gateway.cli.main import main
 from gateway.errors import Refused, StoreDenied, StoreUnavailable, UsageError
+from gateway.host.clock import SystemClock, unix_ms
+from gateway.provider.granted import granted_store
+from gateway.provider.identity import CARD_FILE, new_identity, open_identity
+from gateway.provider.membership import join
+from gateway.provider.query import Query
+from gateway.provider.sums import Sums
 from gateway.registrar.accounts import AccountRole
 from gateway.registrar.credentials import Given, StorageCredentials
+from gateway.registrar.server import serving
 from gateway.registrar.service import Registrar
 from gateway.registrar.settings import Settings, StoreSection
 from gateway.registrar.storage import bucket_policy, written
@@ -23,7 +30,11 @@ from gateway.registrar.tables import grants
 from gateway.store.bucket import Bucket
 from gateway.store.location import Location
 from gateway.store.opening import open_bucket
+from gateway.stream.reader import StreamReader
 from gateway.wire import names
+from gateway.wire.card import Card
+from tests.provider.reading import DAY_MS, Answer, expected
+from tests.stream.stream import Home, Signer, random_readings
 from tests.support.clock import FakeClock
 from tests.support.registrar import ADDRESS, Holder, log_in, open_new, register, settings
 from tests.support.servers import BUCKET, ROLE, S3Server
@@ -110,11 +121,8 @@ async def bucket_of(given: Given, server: S3Server, prefix: str) -> AsyncIterato
         keys.secret_key,
         session_token=keys.session_token,
     )
-    bucket = open_bucket(place)
-    try:
+    async with opened_store(place) as bucket:
         yield bucket
-    finally:
-        await bucket.aclose()
 
 
 async def test_each_gets_what_is_its_own(
@@ -210,3 +218,66 @@ def test_the_command_prints_it(tmp_path: Path, capsys: pytest.CaptureFixture[str
     file.write_text('registrar = { name = "Registrar", state = "state" }')
     assert main(arguments) == 2
     assert "has no [store]" in capsys.readouterr().err
+
+
+async def test_a_provider_reads_through_its_registrar(server: S3Server, prefix: str, tmp_path: Path) -> None:
+    """From login to sums, by the registrar's HTTP API and what it says of the store alone."""
+    clock, provider = SystemClock("host"), tmp_path / "provider"
+    now_ms = unix_ms(clock)
+    new_identity(provider, "ACME Energy", now_ms)
+    identity = open_identity(provider)
+    async with open_new(chosen(tmp_path, prefix, server), clock) as registrar, serving(registrar) as url:
+        owner = Holder("gateway", now_ms)
+        home = Home(signer=Signing(owner), assurance="software")
+        home.seal(random_readings(90))
+        card = Card.read_self_signed((provider / CARD_FILE).read_bytes(), "the card")
+        home.grant(card, "20s")
+        other = home.grant(Holder("provider", now_ms).card, "10s")
+        async with opened_store(server.location(prefix)) as bucket:
+            for key, data in home.objects.items():
+                await bucket.put(key, data, replace=True)
+        for name, role in (("muller", "household"), ("acme", "provider")):
+            await registrar.accounts.add(name, role, "correct horse battery")  # type: ignore[arg-type]
+        descriptor = home.objects[names.descriptor(home.id)]
+        await register(registrar, "muller", "correct horse battery", owner, descriptor)
+        membership = await join(
+            provider,
+            identity,
+            url=url,
+            ca=None,
+            user="acme",
+            password="correct horse battery",
+            registrar_kid=registrar.identity.card.kid,
+            now_ms=now_ms,
+        )
+        async with granted_store(membership, identity, clock) as store:
+            place, grants = await store.location(home.id), await store.grants(home.id)
+            async with opened_store(place) as bucket:
+                reader = await StreamReader.open(bucket, home.id, home.signer.kid, grants=grants)
+                await reader.refresh(now_ms, DAY_MS)
+                sums = await Sums.ask(reader, identity, Query())
+                rows = [row async for row in sums.rows()]
+                assert len(rows) == 4
+                expected(home, Answer(sums, rows))
+                with pytest.raises(StoreDenied, match="lack the permission"):
+                    await bucket.get(names.grant(home.id, other.id))
+                with pytest.raises(StoreDenied, match="granted this provider nothing"):
+                    await bucket.get(names.descriptor(STREAMS[2]))
+
+
+class Signing(Signer):
+    """A holder's key, as a stream's signer."""
+
+    def __init__(self, holder: Holder) -> None:
+        self.key = holder.key
+        self.public = holder.card.signing_key
+        self.kid = holder.kid
+
+
+@asynccontextmanager
+async def opened_store(place: Location) -> AsyncIterator[Bucket]:
+    bucket = open_bucket(place)
+    try:
+        yield bucket
+    finally:
+        await bucket.aclose()

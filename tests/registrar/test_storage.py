@@ -63,7 +63,7 @@ class Source:
     def __init__(self, credentials: Credentials) -> None:
         self.credentials = credentials
 
-    async def present(self, refused: Credentials | None = None) -> Credentials:
+    async def present(self, key: str, refused: Credentials | None = None) -> Credentials:
         return self.credentials
 
 

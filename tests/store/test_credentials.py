@@ -27,7 +27,7 @@ class Source:
         self.refused: list[Credentials] = []
         self.asked = 0
 
-    async def present(self, refused: Credentials | None = None) -> Credentials:
+    async def present(self, key: str, refused: Credentials | None = None) -> Credentials:
         self.asked += 1
         if refused is not None:
             self.refused.append(refused)
@@ -162,7 +162,7 @@ async def test_expired_ones_without_others_are_denied_with_a_sentence_and_no_sec
         with pytest.raises(StoreDenied, match=r"check the credentials|have expired") as caught:
             await attempt
         assert len(source.refused) == asked + 1  # once
-        said = "".join(traceback.format_exception(caught.value)) + repr(bucket._keys) + repr(source.given)
+        said = "".join(traceback.format_exception(caught.value)) + repr(source.given)
         for secret in (expired.secret_key, expired.session_token or ""):
             assert secret not in said
             assert expired.secret_key not in caplog.text
@@ -173,7 +173,7 @@ async def test_no_others_to_be_had_is_said_beside_the_refusal(
 ) -> None:
     source, bucket = opened
 
-    async def present(refused: Credentials | None = None) -> Credentials:
+    async def present(key: str, refused: Credentials | None = None) -> Credentials:
         if refused is None:
             return expired
         raise Unavailable("the registrar does not answer")
@@ -215,7 +215,7 @@ async def test_a_source_that_hangs_ends_in_time(
 ) -> None:
     source, bucket = opened
 
-    async def present(refused: Credentials | None = None) -> Credentials:
+    async def present(key: str, refused: Credentials | None = None) -> Credentials:
         await asyncio.Event().wait()
         raise AssertionError
 
@@ -247,3 +247,22 @@ def test_no_repr_has_a_secret() -> None:
 def test_what_does_not_go_together_is_a_usage_error(given: dict[str, object], said: str) -> None:
     with pytest.raises(UsageError, match=said):
         Location.parse("s3://meters", **given)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("way", ["plain", "boto3"])
+async def test_each_request_is_signed_for_what_it_is_about(
+    server: S3Server, opened: tuple[Source, S3Bucket], folder: str, way: str
+) -> None:
+    """Sessions of several reaches serve one bucket, side by side."""
+    source, bucket = opened
+    sessions = {part: server.session(policy(f"{folder}/{part}")) for part in ("a", "b")}
+
+    async def present(key: str, refused: Credentials | None = None) -> Credentials:
+        assert refused is None
+        return sessions[key[0]]
+
+    source.present = present  # type: ignore[method-assign]
+    keys = [f"{part}/{number}" for number in range(20) for part in "ab"]
+    await asyncio.gather(*(bucket.put(key, key.encode()) for key in keys))
+    assert await asyncio.gather(*(bucket.get(key) for key in keys)) == [key.encode() for key in keys]
+    assert [key async for key in bucket.list("b/")] == sorted(key for key in keys if key[0] == "b")
