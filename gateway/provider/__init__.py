@@ -26,11 +26,10 @@ In the order in which to read it:
 - `invoice`    a bill's other lines: standing charges, taxes, rounding
 - `evidence` what a grant opened, as a third party checks it
 - `claim`    makes evidence
-<<<<<<< HEAD
 - `invoices`   the documents that are made of bills
-=======
 - `granted`    a registrar's store, with the credentials for what was granted
->>>>>>> 2999f3dc14bfa989f9ec50159b3af68b7b8e7cc4
+- `membership` where a provider is registered
+- `through`    the homes of a registrar's catalogue, and their store
 - `raw`        every unit of the links whose keys were granted
 - `load`       what the two parties to a load over many homes share
 - `homes`      lists of homes, and the files by which a load is agreed on
