@@ -13,4 +13,7 @@ In the order in which to read it:
 - `raw`        every unit of the links whose keys were granted
 - `load`       what the two parties to a load over many homes share
 - `homes`      the files by which they agree on the homes and the sums
+- `exports/`   sums in the formats that markets exchange
+- `prices`     price series, signed and published
+- `openadr`    the same as OpenADR events
 """

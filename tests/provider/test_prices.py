@@ -315,7 +315,7 @@ class TestPublish:
         identity, _ = acme
 
         async def nothing(prefix: str, after: str = "") -> AsyncIterator[str]:
-            for key in ():
+            for key in list[str]():
                 yield key
 
         monkeypatch.setattr(bucket, "list", nothing)
