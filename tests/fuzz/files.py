@@ -172,7 +172,7 @@ def _profiles() -> list[bytes]:
     return [folder.joinpath(f"{profile}.toml").read_bytes() for profile in profile_ids()]
 
 
-_TERMS = prices.Terms("Day ahead", ("import",), "EUR", "Europe/Berlin")
+_TERMS = prices.SeriesTerms("Day ahead", ("import",), "EUR", "Europe/Berlin")
 _PRICES = b"""from,until,price
 2026-03-29T00:00,2026-03-29T01:00,0.1032
 2026-03-29T01:00:00+01:00,2026-03-29T02:00:00Z,-0.0215

@@ -21,7 +21,7 @@ from gateway.errors import KeyTaken, Refused, UsageError
 from gateway.provider.identity import Identity, new_identity, open_identity
 from gateway.provider.prices import (
     Price,
-    Terms,
+    SeriesTerms,
     draft,
     from_tariff,
     publish,
@@ -39,7 +39,7 @@ from gateway.wire.prices import MAX_SPAN_MS, PriceSeries
 
 NOW_MS = 1_767_200_000_000
 HOUR_MS = 3_600_000
-TERMS = Terms("Day ahead", ("import",), "EUR", "Europe/Berlin")
+TERMS = SeriesTerms("Day ahead", ("import",), "EUR", "Europe/Berlin")
 
 
 def ms(text: str) -> int:
@@ -125,11 +125,11 @@ def test_times_without_an_offset_are_the_zones() -> None:
         ),
         (
             "from,until,price\n2026-10-25T02:30,2026-10-25T04:00,1\n",
-            "prices.csv, line 2: clocks in Europe/Berlin change at 2026-10-25T02:30, which is no moment",
+            "prices.csv, line 2: clocks in Europe/Berlin change at 2026-10-25T02:30, so that time",
         ),
         (
             "from,until,price\n2026-03-29T02:30,2026-03-29T04:00,1\n",
-            "prices.csv, line 2: clocks in Europe/Berlin change at 2026-03-29T02:30, which is no moment",
+            "prices.csv, line 2: clocks in Europe/Berlin change at 2026-03-29T02:30, so that time",
         ),
         ('from,until,price\n"' + "x" * 200_000, "prices.csv, line 2: this is not CSV"),
     ],
@@ -192,7 +192,7 @@ def test_what_a_series_cannot_hold_is_said(prices: list[Price], says: str) -> No
         (replace(TERMS, zone="Europe/Nowhere"), "Europe/Nowhere"),
     ],
 )
-def test_bad_terms_are_named(terms: Terms, says: str) -> None:
+def test_bad_terms_are_named(terms: SeriesTerms, says: str) -> None:
     with pytest.raises(UsageError, match=says.replace(".", r"\.")):
         draft(terms, [one(0, 1, "1")])
 
