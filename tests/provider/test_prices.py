@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from dataclasses import replace
@@ -33,9 +34,11 @@ from gateway.provider.prices import (
     write_csv,
 )
 from gateway.store.directory import DirectoryBucket
+from gateway.store.opening import open_bucket
 from gateway.wire import names
 from gateway.wire.card import Card
 from gateway.wire.prices import MAX_SPAN_MS, PriceSeries
+from tests.support.servers import S3Server
 
 NOW_MS = 1_767_200_000_000
 HOUR_MS = 3_600_000
@@ -322,6 +325,22 @@ class TestPublish:
         asyncio.run(publish(bucket, identity, hours(0, "0.1"), NOW_MS))
         with pytest.raises(KeyTaken):
             asyncio.run(publish(bucket, identity, hours(0, "0.2"), NOW_MS))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("server", ["seaweedfs", "minio"])
+async def test_a_real_store(server: str, acme: tuple[Identity, Card], request: pytest.FixtureRequest) -> None:
+    identity, card = acme
+    running: S3Server = request.getfixturevalue(server)
+    bucket = open_bucket(running.location(secrets.token_hex(8)))
+    try:
+        first = await publish(bucket, identity, hours(0, "0.1"), NOW_MS)
+        second = await publish(bucket, identity, hours(0, "0.2"), NOW_MS, correct=True)
+        assert await published(bucket, card, DAY, DAY + DAY_MS) == [first, second]
+        with pytest.raises(KeyTaken):
+            await bucket.put(names.price_series(card.kid, first.start_ms, 1), b"other")
+    finally:
+        await bucket.aclose()
 
 
 def test_a_foreign_object_among_the_series_is_refused(
