@@ -34,6 +34,9 @@ In the order in which to read it:
 - `load`       what the two parties to a load over many homes share
 - `homes`      lists of homes, and the files by which a load is agreed on
 - `lanes`      what a lane's sums are called
+- `exports/`   sums in the formats that markets exchange
+- `prices`     price series, signed and published
+- `openadr`    the same as OpenADR events
 """
 
 from importlib import import_module
