@@ -62,8 +62,8 @@ class Table:
     def of_homes(cls, answers: Sequence[HomeSums], failures: Sequence[Failure] = ()) -> Table:
         """The table of what was read, homes in this order, beside the `failures` before that. A home that is
         refused after some rows counts as one that could not be read."""
-        good = [one for one in answers if one.error is None and one.sums is not None]
-        asked = [one.sums.resolved for one in good if one.sums is not None]
+        good = [one for one in answers if one.error is None]
+        asked = [one.said.resolved for one in good if one.said is not None]
         lanes = tuple(lane for lane in LANES if any(lane in one.lanes for one in asked))
         blocks = [block for one in good for block in one.blocks]
         counts = [sum(map(len, one.blocks)) for one in good]
