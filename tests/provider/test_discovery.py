@@ -24,12 +24,14 @@ class Counting(DirectoryBucket):
 
     def __init__(self, root: Path) -> None:
         super().__init__(root)
-        self.listings = self.gets = 0
+        self.listings = self.gets = self.keys = 0
         self.closed: set[str] = set()
 
-    def list(self, prefix: str, after: str = "") -> AsyncIterator[str]:
+    async def list(self, prefix: str, after: str = "") -> AsyncIterator[str]:
         self.listings += 1
-        return super().list(prefix, after)
+        async for key in super().list(prefix, after):
+            self.keys += 1
+            yield key
 
     async def get(self, key: str) -> bytes:
         self.gets += 1
@@ -145,6 +147,7 @@ async def test_streams_of_many_objects_are_stepped_over(
     expected = sorted([*map(bytes.fromhex, near), *(one.id for one in street.gateways)])
     assert await streams_in(bucket) == expected
     assert bucket.listings <= 16 + len(expected)
+    assert bucket.keys <= (1 + passed) * len(expected) + 1
 
 
 async def test_a_stream_that_is_broken_is_named(street: Street) -> None:
