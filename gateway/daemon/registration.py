@@ -106,7 +106,7 @@ class Registration:
         self._faults = FaultLog(clock, _log.warning, _log.info)
         self._fault: str | None = None
         self._notices: tuple[Notice, ...] = ()
-        self._credentials: Credentials | None = None
+        self._credentials: dict[str, Credentials] = {}  # by stream, of which a session reaches some
         self._renewing = asyncio.Lock()
         self._failures = 0
         self._next_try = 0  # ns, monotonic
@@ -138,7 +138,7 @@ class Registration:
             registrar_kid=registrar.kid.hex(),
             assurance=certificate.assurance or "software",
             valid_until_ms=certificate.valid_until_ms,
-            credentials_until_ms=None if self._credentials is None else self._credentials.expires_ms,
+            credentials_until_ms=self._credentials_end_ms,
             notices=tuple(f"{one.sentence}" for one in self._notices),
             error=self._fault,
         )
@@ -199,7 +199,7 @@ class Registration:
                 unix_ms(self._clock), "registration", f"registered at {registrar.name} as {order.user}"
             )
         )
-        self._credentials, self._failures, self._next_try, self._tell_at = None, 0, 0, 0
+        self._credentials, self._failures, self._next_try, self._tell_at = {}, 0, 0, 0
         self._registered.set()
         await self._look()
         found = self.status()
@@ -243,16 +243,31 @@ class Registration:
                 "gateway register URL --user NAME"
             )
         async with self._renewing:
-            now_ms = unix_ms(self._clock)
-            known = self._credentials
-            usable = known is not None and (known.expires_ms is None or known.expires_ms > now_ms + _LEAST_MS)
+            known = self._credentials_at(key)
+            usable = known is not None and self._usable(known)
             if known is not None and usable and known is not refused:
                 return known
             if self._clock.monotonic() >= self._next_try:
                 await self._renew_credentials()
-            if self._credentials is None or (self._credentials is known and not usable):
+            found = self._credentials_at(key)
+            if found is None or (found is known and not usable):
                 raise Unavailable(f"there are no storage credentials: {self._fault or 'none were given'}")
-            return self._credentials
+            return found
+
+    def _credentials_at(self, key: str) -> Credentials | None:
+        """The credentials that reach an object; of one outside of the streams known to the registrar, any."""
+        stream = key.removeprefix("v1/").partition("/")[0]
+        return self._credentials.get(stream, next(iter(self._credentials.values()), None))
+
+    def _usable(self, credentials: Credentials) -> bool:
+        end = credentials.expires_ms
+        return end is None or end > unix_ms(self._clock) + _LEAST_MS
+
+    @property
+    def _credentials_end_ms(self) -> int | None:
+        """When the first of the credentials end; None where there are none, or they do not end."""
+        ends = [one.expires_ms for one in self._credentials.values() if one.expires_ms is not None]
+        return min(ends, default=None)
 
     async def verified_by(self, card: Card) -> str | None:
         """The name of the registrar that vouches for this very card, today; None where it does not, or does
@@ -327,12 +342,8 @@ class Registration:
 
     def _credentials_due(self) -> bool:
         """Whether credentials that are in use end soon."""
-        known = self._credentials
-        return (
-            known is not None
-            and known.expires_ms is not None
-            and known.expires_ms < unix_ms(self._clock) + _SOON_MS
-        )
+        end = self._credentials_end_ms
+        return end is not None and end < unix_ms(self._clock) + _SOON_MS
 
     async def _streams_changed(self) -> bool:
         assert self._kept is not None
@@ -355,14 +366,14 @@ class Registration:
             self._read_own(certified, registrar)
             kept = replace(kept, certificate=_text(certified.certificate), streams=streams)
             await self._keep(kept)
-            self._credentials = None  # those that come now reach the new streams
+            self._credentials = {}  # those that come now reach the new streams
 
     async def _renew_credentials(self) -> None:
         try:
             if await self._streams_changed():
                 await self._renew()
             async with self._session() as client:
-                answer = await client.credentials()
+                found = await self._all_credentials(client)
         except (GatewayError, OSError) as error:
             pause = _PAUSES_S[min(self._failures, len(_PAUSES_S) - 1)]
             self._failures += 1
@@ -371,9 +382,21 @@ class Registration:
             return
         self._failures, self._next_try = 0, 0
         self._told(None)
-        self._credentials = Credentials(
-            answer.access_key, answer.secret_key, answer.session_token, answer.expires_ms
-        )
+        self._credentials = found
+
+    async def _all_credentials(self, client: RegistrarClient) -> dict[str, Credentials]:
+        """Credentials for all streams: each session has room for some."""
+        assert self._kept is not None
+        found: dict[str, Credentials] = {}
+        left: list[str] = []
+        while True:
+            answer = await client.credentials([bytes.fromhex(stream) for stream in left])
+            keys = Credentials(answer.access_key, answer.secret_key, answer.session_token, answer.expires_ms)
+            reached = [stream for stream in answer.streams if stream not in found]
+            found |= dict.fromkeys(reached, keys)
+            left = [stream for stream in self._kept.streams if stream not in found]
+            if not left or not reached:
+                return found
 
     @asynccontextmanager
     async def _session(self) -> AsyncIterator[RegistrarClient]:

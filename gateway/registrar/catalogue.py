@@ -130,13 +130,16 @@ class Catalogue:
 
     async def granted_to(self, provider: bytes, chosen: Collection[bytes]) -> dict[bytes, list[bytes]]:
         """The ids of the grants that a provider holds, revoked ones too, since what they opened stays theirs;
-        by stream, of `chosen` or, where that is empty, of all."""
+        by stream, of `chosen` or, where that is empty, of all. Those that are not revoked come first, the
+        latest before the others: credentials reach as many as fit."""
         query = select(grants.c.stream, grants.c.id).where(grants.c.provider == provider)
         if chosen:
             query = query.where(grants.c.stream.in_(list(chosen)[:MAX_STREAMS]))
+        revoked = grants.c.revoked_from_ms.is_not(None)
+        query = query.order_by(grants.c.stream, revoked, grants.c.from_ms.desc(), grants.c.id)
         held: dict[bytes, list[bytes]] = {}
         async with self._database.reading() as connection:
-            for row in await connection.execute(query.order_by(grants.c.stream, grants.c.id)):
+            for row in await connection.execute(query):
                 held.setdefault(row.stream, []).append(row.id)
         return held
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +16,8 @@ from gateway.errors import GatewayError, Unavailable, UsageError
 from gateway.registrar.server import serving
 from gateway.registrar.service import Registrar
 from gateway.registry.client import RegistrarClient
+from gateway.registry.documents import CredentialsAnswer
+from gateway.wire import names
 from gateway.wire.request import Request
 from tests.support.home import LINK_UNITS, Home
 from tests.support.registrar import Holder, open_new, register, settings
@@ -50,8 +52,10 @@ class Town:
 
 
 @asynccontextmanager
-async def town(folder: Path, *, software_roots: bool = True) -> AsyncIterator[Town]:
-    home = Home(folder / "home")
+async def town(
+    folder: Path, *, software_roots: bool = True, meters: Sequence[str] = ("main",)
+) -> AsyncIterator[Town]:
+    home = Home(folder / "home", meters=meters)
     chosen = settings(folder / "registrar", software_roots=software_roots)
     async with open_new(chosen, home.clock) as registrar, serving(registrar) as url:
         await registrar.accounts.add("mueller", "household", PASSWORD)
@@ -189,3 +193,36 @@ def request(holder: Holder, stream: bytes, **changes: Any) -> Request:
         time_ms=holder.card.valid_from_ms,
     )
     return replace(wanted, **changes)
+
+
+async def test_more_streams_than_a_session_reaches_have_several(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = 0
+
+    async def credentials(_client: RegistrarClient, streams: Sequence[bytes] = ()) -> CredentialsAnswer:
+        nonlocal given
+        given += 1
+        mine = sorted(stream.id for stream in await one.home.ledger.streams())
+        return CredentialsAnswer(
+            url="s3://meters",
+            access_key=f"key{given}",
+            secret_key="secret",
+            session_token="token",
+            expires_ms=one.home.clock.now_ms + 3_600_000,
+            streams=tuple(stream.hex() for stream in mine if not streams or stream in streams)[:2],
+        )
+
+    monkeypatch.setattr(RegistrarClient, "credentials", credentials)
+    async with town(tmp_path, meters=("a", "b", "c", "d", "e")) as one:
+        await one.registration.register(one.order())
+        streams = sorted(stream.id for stream in await one.home.ledger.streams())
+        keys = [(await one.registration.present(names.head(stream))).access_key for stream in streams]
+        assert keys == ["key1", "key1", "key2", "key2", "key3"]
+        assert (await one.registration.present(names.PROBE)).access_key == "key1"
+        assert given == 3
+        refused = await one.registration.present(names.head(streams[4]))
+        renewed = await one.registration.present(names.head(streams[4]), refused)
+        assert (renewed.access_key, given) == ("key6", 6)
+        one.home.clock.pass_s(3600)
+        assert (await one.registration.present(names.head(streams[0]))).access_key == "key7"

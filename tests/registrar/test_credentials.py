@@ -7,6 +7,7 @@ import json
 import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -25,7 +26,7 @@ from gateway.registrar.credentials import Given, StorageCredentials
 from gateway.registrar.server import serving
 from gateway.registrar.service import Registrar
 from gateway.registrar.settings import Settings, StoreSection
-from gateway.registrar.storage import bucket_policy, written
+from gateway.registrar.storage import batches, bucket_policy, provider_policy, written
 from gateway.registrar.tables import grants
 from gateway.store.bucket import Bucket
 from gateway.store.location import Location
@@ -81,11 +82,11 @@ class Town:
         for grant, provider in ((GRANT, self.ours), (OTHER, self.theirs)):
             await self.granted(STREAMS[0], grant, provider)
 
-    async def granted(self, stream: bytes, grant: bytes, provider: Holder) -> None:
+    async def granted(self, stream: bytes, grant: bytes, provider: Holder, **changes: int) -> None:
         row = {"stream": stream, "id": grant, "provider": provider.kid, "kind": "windows", "lanes": "import"}
-        more = {"granularity": "15min", "zone": "UTC", "purpose": "tests", "from_ms": 0}
+        more: dict[str, object] = {"granularity": "15min", "zone": "UTC", "purpose": "tests", "from_ms": 0}
         async with self.registrar.database.writing() as connection:
-            await connection.execute(insert(grants).values(**row, **more))
+            await connection.execute(insert(grants).values({**row, **more, **changes}))
 
     async def give(self, holder: Holder, *streams: bytes) -> Given:
         session = await self.registrar.sessions.find(await log_in(self.registrar, holder))
@@ -146,6 +147,21 @@ async def test_each_gets_what_is_its_own(
             for key in (names.grant(STREAMS[0], OTHER), names.descriptor(STREAMS[1])):
                 with pytest.raises(StoreDenied):
                     await bucket.get(key)
+
+
+async def test_credentials_reach_the_latest_grants_where_not_all_fit(
+    tmp_path: Path, clock: FakeClock
+) -> None:
+    async with town(chosen(tmp_path, "homes"), clock) as made:
+        old, new, revoked = b"z" * 16, b"n" * 16, b"a" * 16
+        await made.granted(STREAMS[0], revoked, made.ours, from_ms=9, revoked_from_ms=10)
+        await made.granted(STREAMS[0], new, made.ours, from_ms=8)
+        await made.granted(STREAMS[0], old, made.ours, from_ms=7)
+        held = await made.registrar.catalogue.granted_to(made.ours.kid, ())
+        assert held == {STREAMS[0]: [new, old, GRANT, revoked]}
+        many = {STREAMS[0]: held[STREAMS[0]] + [bytes([9, n]) * 8 for n in range(20)]}
+        first = batches(many, partial(provider_policy, BUCKET, "homes"))[0]
+        assert list(first[STREAMS[0]])[:4] == held[STREAMS[0]]
 
 
 async def test_a_foreign_stream_is_refused_and_recorded(
