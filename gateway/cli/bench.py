@@ -12,7 +12,7 @@ from gateway.bench.figure import Figure, machine
 from gateway.cli.output import examples, json_option, print_json, print_table
 
 
-@click.group(epilog=examples("gateway bench chain", "gateway bench provider"))
+@click.group(epilog=examples("gateway bench chain", "gateway bench provider", "gateway bench registrar"))
 def command() -> None:
     """Measure this machine."""
 
@@ -48,6 +48,19 @@ def provider(as_json: bool) -> None:
     """A year of quarter hours, read from a local S3 server, verified and opened; beside DuckDB, which reads
     the same year in plaintext Parquet from the same server."""
     from gateway.bench.provider import figures  # noqa: PLC0415
+
+    _print(figures(), as_json)
+
+
+@command.command(
+    short_help="Registration and authentication at a registrar, beside the paper.",
+    epilog=examples("gateway bench registrar", "gateway bench registrar --json > registrar.json"),
+)
+@json_option
+def registrar(as_json: bool) -> None:
+    """Registration, authentication and nonces at a registrar on this machine, over HTTP, beside the paper's
+    figures; and one password's digest, which is slow on purpose."""
+    from gateway.bench.registrar import figures  # noqa: PLC0415
 
     _print(figures(), as_json)
 
