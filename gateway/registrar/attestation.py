@@ -92,15 +92,15 @@ class EkRoots:
                 " to be trusted, PEM or DER"
             )
         self._intermediates = [each for each in certificates if each not in roots]
-        issuers = (
-            ExtensionPolicy.permit_all()
-            .require_present(x509.BasicConstraints, Criticality.AGNOSTIC, _check_issuer)
-            .may_be_present(x509.KeyUsage, Criticality.AGNOSTIC, _check_issuer_usage)
+        # STMicroelectronics and Intel mark the policies under which they certify as critical.
+        any_key = ExtensionPolicy.permit_all().may_be_present(
+            x509.CertificatePolicies, Criticality.AGNOSTIC, None
+        )
+        issuers = any_key.require_present(x509.BasicConstraints, Criticality.AGNOSTIC, None).may_be_present(
+            x509.KeyUsage, Criticality.AGNOSTIC, _check_issuer_usage
         )
         self._policy = (
-            PolicyBuilder()
-            .store(Store(roots))
-            .extension_policies(ca_policy=issuers, ee_policy=ExtensionPolicy.permit_all())
+            PolicyBuilder().store(Store(roots)).extension_policies(ca_policy=issuers, ee_policy=any_key)
         )
 
     @classmethod
@@ -127,11 +127,11 @@ class EkRoots:
                 "the certificate of the TPM's endorsement key is not valid now: it is valid from"
                 f" {begins:%Y-%m-%d} to {ends:%Y-%m-%d}"
             )
-        issuer = certificate.issuer.rfc4514_string()
+        issuer = _printable(certificate.issuer.rfc4514_string())
         try:
             self._policy.time(now).build_client_verifier().verify(certificate, self._intermediates)
         except VerificationError as error:
-            reason = str(error).removeprefix("validation failed: ")
+            reason = _printable(str(error).removeprefix("validation failed: ").partition(" (encountered")[0])
             raise Refused(
                 f"the certificate of the TPM's endorsement key, issued by {issuer}, leads to no root"
                 f" certificate that this registrar trusts ({reason}): use a TPM of a maker that it trusts, or"
@@ -279,13 +279,13 @@ def _read_certificates(path: Path) -> list[x509.Certificate]:
         if _BEGIN in data:
             return x509.load_pem_x509_certificates(data)
         return [x509.load_der_x509_certificate(data)]
-    except ValueError as error:
-        raise UsageError(f"{path.name} is not an X.509 certificate, PEM or DER: {error}") from None
+    except (ValueError, x509.InvalidVersion) as error:
+        raise UsageError(
+            f"{path.name} cannot be read as an X.509 certificate in PEM or DER: {error}"
+        ) from None
 
 
 def _is_self_signed(certificate: x509.Certificate) -> bool:
-    if certificate.issuer != certificate.subject:
-        return False
     try:
         certificate.verify_directly_issued_by(certificate)
     except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm):
@@ -293,14 +293,14 @@ def _is_self_signed(certificate: x509.Certificate) -> bool:
     return True
 
 
-def _check_issuer(policy: Policy, certificate: x509.Certificate, found: x509.BasicConstraints) -> None:
-    if not found.ca:
-        raise ValueError("an issuer's certificate is not one of a certification authority")
-
-
 def _check_issuer_usage(policy: Policy, certificate: x509.Certificate, found: x509.KeyUsage | None) -> None:
     if found is not None and not found.key_cert_sign:
         raise ValueError("an issuer's key may not sign certificates")
+
+
+def _printable(text: str) -> str:
+    """What a stranger's certificate says, as it may stand in a sentence."""
+    return "".join(each if each.isprintable() else "?" for each in text)[:200]
 
 
 def _extension(certificate: x509.Certificate, kind: Any) -> Any:

@@ -307,6 +307,19 @@ def test_a_certification_of_anything_else_is_refused(
     refused(forger.forge(rsa_only, **what), forger.spki, rsa_only.roots, sentence)
 
 
+def test_a_signature_is_of_64_bytes(rsa_only: Genuine) -> None:
+    """A zero before s may not be left out."""
+    forger = Forger()
+    while True:
+        forged = forger.forge(rsa_only)
+        signature = forged.certify_signature
+        if signature[32] == 0:
+            break
+    assert verify(forged, forger.spki, rsa_only.roots)
+    short = replace(forged, certify_signature=signature[:32] + signature[33:])
+    refused(short, forger.spki, rsa_only.roots, "not signed by the TPM's attestation key")
+
+
 def test_a_card_of_another_key_is_refused(genuine: Genuine) -> None:
     refused(genuine.evidence, Forger().spki, genuine.roots, "certifies another key than the card's")
     refused(genuine.evidence, b"", genuine.roots, "certifies another key than the card's")
@@ -425,6 +438,15 @@ def test_a_foreign_certificate_is_refused(genuine: Genuine, root: Authority) -> 
     refused(evidence, genuine.spki, EkRoots([root.certificate, middle.certificate]), sentence)
 
 
+def test_a_strangers_name_makes_no_line_of_its_own(genuine: Genuine, root: Authority) -> None:
+    stranger = Authority("who\n2026-01-01 audit: all is well \x1b[2J" + "x" * 20)
+    evidence = certified(genuine, stranger.certify(genuine.ek_spki))
+    with pytest.raises(Refused, match="issued by CN=who") as told:
+        verify(evidence, genuine.spki, EkRoots([root.certificate]))
+    assert str(told.value).isprintable()
+    assert len(str(told.value)) < 800
+
+
 @pytest.mark.parametrize("days", [(-20, -10), (10, 20)])
 def test_a_certificate_that_is_not_valid_now_is_refused(
     genuine: Genuine, root: Authority, days: tuple[int, int]
@@ -491,9 +513,9 @@ def test_a_folder_of_pem_and_der_is_read(genuine: Genuine, makers: Path, tmp_pat
 @pytest.mark.parametrize(
     ("content", "sentence"),
     [
-        (b"", "file.pem is not an X.509 certificate, PEM or DER"),
-        (b"a note", "file.pem is not an X.509 certificate, PEM or DER"),
-        (b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", "file.pem is not an X.509"),
+        (b"", "file.pem cannot be read as an X.509 certificate in PEM or DER"),
+        (b"a note", "file.pem cannot be read as an X.509 certificate in PEM or DER"),
+        (b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", "file.pem cannot be read as"),
         (None, "there is no root certificate of a TPM maker: add the self-signed one"),
     ],
 )

@@ -10,6 +10,9 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, load_der_public_key
 
 EK_USAGE = x509.ObjectIdentifier("2.23.133.8.1")  # tcg-kp-EKCertificate
+_POLICIES = x509.CertificatePolicies(  # of STMicroelectronics and Intel these are critical
+    [x509.PolicyInformation(x509.ObjectIdentifier("1.3.6.1.4.1.55555.2"), None)]
+)
 _NO_USAGE = {
     "content_commitment": False,
     "data_encipherment": False,
@@ -49,6 +52,7 @@ class Authority:
             .public_key(self._key.public_key())
             .add_extension(x509.BasicConstraints(is_ca, path_length), critical=True)
             .add_extension(usage, critical=True)
+            .add_extension(_POLICIES, critical=True)
             .sign(signer._key, hashes.SHA256())
         )
 
@@ -64,6 +68,7 @@ class Authority:
         key = load_der_public_key(spki)
         assert isinstance(key, rsa.RSAPublicKey | ec.EllipticCurvePublicKey)
         builder = _valid(days).issuer_name(self._name).subject_name(x509.Name([])).public_key(key)
+        builder = builder.add_extension(_POLICIES, critical=True)
         if usages:
             builder = builder.add_extension(x509.ExtendedKeyUsage(usages), critical=False)
         if unknown:

@@ -101,9 +101,8 @@ def _endorsement(context: Context) -> tuple[bytes | None, Any]:
 
 
 def _without_padding(certificate: bytes) -> bytes:
-    """The certificate without what follows it: makers fill up the index."""
-    if certificate[:2] != b"\x30\x82":  # a sequence of 256 bytes or more (X.690, 8.1.3)
-        return certificate
+    """The certificate without what fills up its index. It is a sequence of 256 bytes or more, so the length
+    of its content is in its third and fourth byte (X.690, 8.1.3)."""
     return certificate[: 4 + int.from_bytes(certificate[2:4], "big")]
 
 
