@@ -121,6 +121,8 @@ swtpm_packages=(swtpm swtpm-tools)
 # A real browser, and a real MariaDB server, for the tests.
 browser_packages=(chromium)
 mariadb_packages=(mariadb-server)
+# Fetches the rules by which the tests check invoices.
+maven_packages=(maven)
 
 find_root() { # set as_root to the prefix of a command that takes root; fails where there is none
     as_root=()

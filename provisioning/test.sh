@@ -12,7 +12,7 @@ steps=6
 source provisioning/lib.sh
 
 debian_packages '' "${base_packages[@]}" "${tpm_packages[@]}" "${swtpm_packages[@]}" \
-    "${browser_packages[@]}" "${mariadb_packages[@]}" shellcheck
+    "${browser_packages[@]}" "${mariadb_packages[@]}" "${maven_packages[@]}" shellcheck
 find_python
 step "Installer uv" "PyPI" get_uv
 virtual_environment tpm test
@@ -23,7 +23,8 @@ case ${1-} in
 esac
 if [[ ${1-} != --quick ]]; then
     provisioning/minio.sh >/dev/null
-    export GATEWAY_REQUIRE_MINIO=1 # without it tests fail, instead of being skipped
+    provisioning/en16931.sh >/dev/null
+    export GATEWAY_REQUIRE_MINIO=1 GATEWAY_REQUIRE_EN16931=1 # without them tests fail, instead of being skipped
 fi
 
 failed=''

@@ -238,8 +238,11 @@ def _bytes() -> Iterator[Figure]:
     edges = range(0, DAY + 1, 900)
     sealed = sealed_by(runs, 0, edges)
     tokens = hide(window_words(grant, sealing, edges), KeyChain(bytes(32)), sealed, 0)
-    fresh = sum(size(Tokens(kid, kid, j, token.tobytes(), ((j, 1),))) for j, token in enumerate(tokens))
-    day = size(Tokens(kid, kid, 0, tokens.tobytes(), tuple(sealed)))
+    fresh = sum(
+        size(Tokens(kid, kid, j, token.tobytes(), ((j, 1),), commitment=bytes(32)))
+        for j, token in enumerate(tokens)
+    )
+    day = size(Tokens(kid, kid, 0, tokens.tobytes(), tuple(sealed), commitment=bytes(32)))
     page = size(
         Page(
             kid, "1970-01-01", 60, 0, 1440, (os.urandom(8 * 1440),) * len(lanes), (bytes(32),) * 96, bytes(32)
@@ -252,7 +255,9 @@ def _bytes() -> Iterator[Figure]:
     total = chunks + fresh + day + page + once
     yield Figure("bytes", total / DAY / len(lanes), 8.0, "bytes/reading", "the bare u64", "8.3 bytes")
     month = 28 * len(edges[1:])
-    folded = size(Tokens(kid, kid, 35 * month, os.urandom(8 * month), ((35 * month, 2**40),)))
+    folded = size(
+        Tokens(kid, kid, 35 * month, os.urandom(8 * month), ((35 * month, 2**40),), commitment=bytes(32))
+    )
     yield Figure("token_bytes", folded / month, 8.0, "bytes/window", "the bare u64", "8.2 bytes")
 
 

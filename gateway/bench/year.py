@@ -85,7 +85,8 @@ async def put_year(bucket: Bucket, folder: Path) -> Year:
         sums = tuple(lane.astype("<u8").tobytes() for lane in c[:, x:y])
         page = Page(stream, month.name, month.step, month.first, month.count, sums, children, previous)
         previous = await put(page, names.page(stream, month.name))
-        held = Tokens(stream, grant.id, x, tokens[x:y].astype("<u8").tobytes(), ((x, 1),))
+        words, committed = tokens[x:y].astype("<u8").tobytes(), os.urandom(32)
+        held = Tokens(stream, grant.id, x, words, ((x, 1),), commitment=committed)
         await put(held, names.bundle(stream, grant.id, x, "month"))
         begin = month.end
     seq, first = (END - START) // QUARTER - 1, END - QUARTER

@@ -10,6 +10,7 @@ Nothing here reads a file, a clock or a network. In reading order:
 - `windows`  the windows of a grant by number, where calendars were cut once and for all
 - `token`    what opens one window for one grant
 - `issue`    what a token holds, kind by kind
+- `commitment`   by which a provider proves to others what its tokens hold
 - `tariff`   prices as weights: a bill is a sum of price[w] * d[w]
 - `share`    load shares: what two parties know of a nonce meets only in sums over homes
 - `raw`      the link keys of a raw grant

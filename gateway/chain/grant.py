@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 
 from cryptography.exceptions import InvalidTag
@@ -144,8 +145,10 @@ def _expand(seed: bytes) -> tuple[mlkem.MLKEM768PrivateKey, x25519.X25519Private
     )
 
 
+@lru_cache(1)
 def xwing_private(seed: bytes) -> MLKEM768X25519PrivateKey:
-    """The X-Wing key of a 32-byte seed."""
+    """The X-Wing key of a 32-byte seed; the last one is kept, as a provider opens many grants with its
+    one."""
     return MLKEM768X25519PrivateKey(*_expand(seed))
 
 

@@ -53,6 +53,12 @@ def tokens_key(k_m: bytes, incarnation: int, cut: bytes = b"") -> bytes:
     return _hmac(k_m, b"gw1/tokens" + be64(incarnation) + cut)
 
 
+def openings_key(k_m: bytes, incarnation: int, cut: bytes = b"") -> bytes:
+    """The key of O(m, incarnation), the keystream of the openings of a block's commitments; with `cut`, as
+    for `tokens_key`."""
+    return _hmac(k_m, b"gw1/openings" + be64(incarnation) + cut)
+
+
 def raw_key(k_m: bytes, j: int, incarnation: int) -> bytes:
     """The key of raw token j, whose window's last unit was sealed in `incarnation`."""
     return _hmac(k_m, b"gw1/raw" + be64(j) + be64(incarnation))

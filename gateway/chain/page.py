@@ -7,8 +7,10 @@ its days'. A page has the whole steps between the stream's start and the end of 
 
 from __future__ import annotations
 
+from calendar import monthrange
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date
+from functools import lru_cache
 from typing import Literal
 
 import numpy as np
@@ -16,10 +18,11 @@ from numpy.typing import NDArray
 
 from gateway.chain.layout import DAY_MS
 from gateway.chain.seal import U64
-from gateway.chain.window import Granularity
+from gateway.errors import UsageError
 
 Span = Literal["day", "month"]
 SPANS: tuple[Span, ...] = ("day", "month")
+_EPOCH = date(1970, 1, 1).toordinal()
 _LEAST_MS = {"day": 60_000, "month": 900_000}
 
 
@@ -59,12 +62,7 @@ class Calendar:
 
     def step(self, span: Span) -> int:
         """How many units a step of this span's pages has."""
-        base = 1 if span == "day" else self.step("day")
-        day = DAY_MS // self.unit_ms
-        step = base * -(-_LEAST_MS[span] // (base * self.unit_ms))
-        while day % step:
-            step += base
-        return step
+        return _step(self.unit_ms, span)
 
     def first(self, span: Span) -> int:
         """The unit with which the first whole step begins; the period that holds it has the first page."""
@@ -73,14 +71,28 @@ class Calendar:
 
     def period(self, span: Span, unit: int) -> Period:
         """The day or month that `unit` lies in; UsageError outside the calendar."""
-        windows = Granularity(span, self.unit_ms)
-        k = windows.index(unit)
-        if span == "day":
-            name = (date(1970, 1, 1) + timedelta(days=k)).isoformat()
-        else:
-            name = f"{1970 + k // 12:04}-{1 + k % 12:02}"
-        begin = windows.start(k)
-        return Period(name, begin, windows.start(k + 1), self.step(span), max(begin, self.first(span)))
+        units = DAY_MS // self.unit_ms
+        try:
+            day = date.fromordinal(_EPOCH + unit // units)
+            name, days = day.isoformat(), 1
+            if span == "month":
+                name, days, day = name[:7], monthrange(day.year, day.month)[1], day.replace(day=1)
+            end = date.fromordinal(day.toordinal() + days)
+        except (ValueError, OverflowError):
+            raise UsageError(f"unit {unit} lies outside the calendar") from None
+        begin, after = ((one.toordinal() - _EPOCH) * units for one in (day, end))
+        return Period(name, begin, after, self.step(span), max(begin, self.first(span)))
+
+
+@lru_cache
+def _step(unit_ms: int, span: Span) -> int:
+    """How many units of `unit_ms` a step of this span's pages has."""
+    base = 1 if span == "day" else _step(unit_ms, "day")
+    day = DAY_MS // unit_ms
+    step = base * -(-_LEAST_MS[span] // (base * unit_ms))
+    while day % step:
+        step += base
+    return step
 
 
 def add_up(sums: U64, edges: NDArray[np.int64], first: int, step: int, c: U64) -> None:

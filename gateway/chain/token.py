@@ -11,7 +11,7 @@ in a window, `cut` says how it was cut: no place of any S hides two values.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -52,15 +52,17 @@ def masks(
     end: int,
     width: int,
     cuts: Sequence[bytes] = (),
+    key_of: Callable[[bytes, int, bytes], bytes] = tokens_key,
 ) -> U64:
     """The words of S at the places of windows `first` to `end` - 1, an array [window, word], `width` words
     a window. `sealed` rises and begins at or before `first`: a ValueError where it does not. `cuts` has how
-    each window was cut, or nothing."""
+    each window was cut, or nothing. Another `key_of` (K_m, incarnation, cut) gives another keystream than S
+    in the same places."""
     if first < end and (not sealed or first < sealed[0].window):
         raise ValueError(f"nothing says in which incarnation window {first} was sealed")
     found = np.empty((end - first, width), dtype=np.uint64)
     for x, y, incarnation, cut in _pieces(sealed, first, end, cuts):
-        key = tokens_key(chain.block(x // BLOCK), incarnation, cut)
+        key = key_of(chain.block(x // BLOCK), incarnation, cut)
         counter, skipped = divmod(x % BLOCK * width, _CHACHA_WORDS)
         # The 96-bit nonce may be 0 for all: each key hides each place once.
         keystream = Cipher(algorithms.ChaCha20(key, counter.to_bytes(4, "little") + bytes(12)), mode=None)

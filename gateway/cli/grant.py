@@ -24,7 +24,9 @@ from gateway.control.documents import (
     GrantRequest,
     GrantStatus,
     OfferStatus,
+    RequestStatus,
     StrangerStatus,
+    VerifiedStatus,
 )
 from gateway.errors import NotGranted, UsageError
 from gateway.wire.tariff import tariff_body
@@ -57,10 +59,13 @@ def command() -> None:
     ),
 )
 @config_option
-@click.option("--to", "card", required=True, type=_FILE, help="The provider's card.")
+@click.option("--to", "card", type=_FILE, help="The provider's card.")
 @click.option(
-    "--granularity", required=True, help="The windows it may open: 1min, 15min, 1h, day, month, month-15."
+    "--request",
+    "asked",
+    help="What a provider asked for, by its id in `gateway grant requests`, as it stands.",
 )
+@click.option("--granularity", help="The windows it may open: 1min, 15min, 1h, day, month, month-15.")
 @click.option("--bill", "tariff", type=_FILE, help="Only each window's bill, under the tariff in this file.")
 @click.option("--load", is_flag=True, help="A share of a neighbourhood's load; --to is the centre's card.")
 @click.option("--service", type=_FILE, help="With --load: the card of the registrar's summing service.")
@@ -74,7 +79,7 @@ def command() -> None:
 @click.option("--lanes", type=Lanes(), help="Some of import,export,power,count.  [default: import,export]")
 @click.option("--from", "from_ms", type=Moment(), help="When the first window begins.  [default: now]")
 @click.option("--until", "until_ms", type=Moment(), help="When the grant ends.  [default: never]")
-@click.option("--purpose", required=True, help="What the data is for; part of the grant.")
+@click.option("--purpose", help="What the data is for; part of the grant.")
 @click.option("--meter", help="The meter, if there are several.")
 @click.option("--yes", is_flag=True, help="Grant it even if the consent check finds something.")
 @click.option(
@@ -87,8 +92,9 @@ def command() -> None:
 @json_option
 def new(
     config: Config,
-    card: Path,
-    granularity: str,
+    card: Path | None,
+    asked: str | None,
+    granularity: str | None,
     tariff: Path | None,
     load: bool,
     service: Path | None,
@@ -98,7 +104,7 @@ def new(
     lanes: tuple[str, ...] | None,
     from_ms: int | None,
     until_ms: int | None,
-    purpose: str,
+    purpose: str | None,
     meter: str | None,
     yes: bool,
     fingerprints: tuple[str, ...],
@@ -132,6 +138,36 @@ def new(
 
     A tariff in which few steps decide nearly all of the bill, or with prices beyond 100 a kWh, is refused.
     """
+    client = ControlClient(config.gateway.socket)
+    if asked is not None:
+        own = (
+            card,
+            granularity,
+            tariff,
+            load,
+            service,
+            k_min,
+            raw,
+            zone,
+            lanes,
+            from_ms,
+            until_ms,
+            purpose,
+            meter,
+        )
+        if any(own):
+            raise UsageError(
+                "--request grants what the provider asked for, as it stands: use it without other options"
+            )
+        wanted = _requested(client, asked)
+        _grant(client, _as_asked(wanted, yes, dry_run), as_json)
+        if not dry_run:
+            asyncio.run(client.decide(wanted.id, "granted"))
+        return
+    if card is None or granularity is None or purpose is None:
+        raise UsageError(
+            "a grant needs --to, --granularity and --purpose; or --request, for what was asked for"
+        )
     if (tariff is not None) + load + raw > 1:
         raise UsageError("--bill, --load and --raw are different grants: make one at a time")
     if load != (service is not None):
@@ -158,14 +194,21 @@ def new(
         fingerprints=fingerprints,
         dry_run=dry_run,
     )
-    client = ControlClient(config.gateway.socket)
+    _grant(client, request, as_json)
+
+
+def _grant(client: ControlClient, request: GrantRequest, as_json: bool) -> None:
+    """Make the grant, or show it; ask where the household has to confirm something."""
     answer = asyncio.run(client.grant(request))
-    if dry_run:
+    if request.dry_run:
         _preview(answer, as_json)
         return
+    if not as_json:
+        for known in answer.verified:
+            click.echo(_verified(known), err=True)
     if not answer.grants:
-        compared = (*fingerprints, *_compare(answer.strangers, as_json))
-        if not yes:
+        compared = (*request.fingerprints, *_compare(answer.strangers, as_json))
+        if not request.confirmed:
             _confirm(answer.consent, as_json)
         request = request.model_copy(update={"confirmed": True, "fingerprints": compared})
         answer = asyncio.run(client.grant(request))
@@ -198,9 +241,43 @@ def _preview(answer: GrantAnswer, as_json: bool) -> None:
         click.echo(sentence)
     if answer.bits_a_bill is not None:
         click.echo(_bits(answer.bits_a_bill))
+    for known in answer.verified:
+        click.echo(_verified(known))
     for one in answer.strangers:
         click.echo(printable(f"the card of {one.name} is new here; its fingerprint is {one.fingerprint}"))
     click.echo("Nothing was granted: this was a dry run.")
+
+
+def _verified(known: VerifiedStatus) -> str:
+    return printable(f"the card of {known.name} is verified by {known.registrar}")
+
+
+def _requested(client: ControlClient, asked: str) -> RequestStatus:
+    """The one request whose id begins so."""
+    found = [one for one in asyncio.run(client.requests()) if one.id.startswith(asked.lower())]
+    if len(found) != 1:
+        raise UsageError(
+            f"{len(found) or 'no'} requests begin with {asked!r}; `gateway grant requests` shows all of them"
+        )
+    return found[0]
+
+
+def _as_asked(wanted: RequestStatus, yes: bool, dry_run: bool) -> GrantRequest:
+    return GrantRequest(
+        kind=wanted.kind,
+        cards=(wanted.card,),
+        granularity=wanted.granularity,
+        zone=wanted.zone,
+        lanes=wanted.lanes,
+        purpose=wanted.purpose,
+        from_ms=wanted.from_ms,
+        until_ms=wanted.until_ms,
+        meter=wanted.meter,
+        tariff=wanted.tariff,
+        confirmed=yes,
+        fingerprints=(),
+        dry_run=dry_run,
+    )
 
 
 def _bits(bits: float) -> str:
@@ -249,6 +326,41 @@ def _confirm(consent: ConsentStatus, as_json: bool) -> None:
 def _sentences(consent: ConsentStatus) -> list[str]:
     pooled = [f"if all providers pool what they hold: {sentence}" for sentence in consent.pooled]
     return [*consent.provider, *pooled]
+
+
+@command.command(epilog=examples("gateway grant requests", "gateway grant requests --json"))
+@config_option
+@json_option
+def requests(config: Config, as_json: bool) -> None:
+    """Show what providers ask for, through the registrar. Grant it with `grant new --request`."""
+    found = asyncio.run(ControlClient(config.gateway.socket).requests())
+    if as_json:
+        print_json([one.model_dump() for one in found])
+        return
+    if not found:
+        click.echo("Nobody asks for anything.")
+    for one in found:
+        zone = one.zone if one.granularity.startswith(("day", "month")) else None
+        begin = "now" if one.from_ms is None else local_time(one.from_ms, zone)
+        until = "" if one.until_ms is None else f" until {local_time(one.until_ms, zone)}"
+        opens = in_words(one.kind, one.granularity, one.zone, one.lanes, None)
+        for line in (
+            f"{one.id[:_LEAST_DIGITS]}  {one.provider}, verified by {one.verified_by}, asks for",
+            f"  {opens} from {begin}{until}, at the meter {one.meter}",
+            f"  for: {one.purpose}",
+        ):
+            click.echo(fill(printable(line), "  "))
+
+
+@command.command(epilog=examples("gateway grant decline 3f2a9c"))
+@config_option
+@click.argument("asked", metavar="REQUEST")
+def decline(config: Config, asked: str) -> None:
+    """Decline REQUEST: the provider is told so. The first digits of its id are enough."""
+    client = ControlClient(config.gateway.socket)
+    wanted = _requested(client, asked)
+    asyncio.run(client.decide(wanted.id, "declined"))
+    click.echo(printable(f"request {wanted.id} of {wanted.provider} is declined"))
 
 
 @command.command(short_help="Say what all grants open together.", epilog=examples("gateway grant check"))

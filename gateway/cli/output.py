@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import click
 
+from gateway.provider.lanes import COLUMNS
 from gateway.stream.times import named_zone
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 Command = TypeVar("Command", bound=Callable[..., object])
 
 MWH_PER_KWH = 1_000_000
-JSON_KEYS = {"import": "import_mwh", "export": "export_mwh", "power": "power_w", "count": "count"}
+JSON_KEYS = COLUMNS
 """What a lane's values are called in JSON: each in the lane's own integers, whose unit the name has."""
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 

@@ -20,6 +20,7 @@ from gateway.cli.output import (
     printable,
     recent_time,
 )
+from gateway.cli.register import show
 from gateway.config import Config, StreamSection
 from gateway.control.client import ControlClient
 from gateway.control.documents import MeterStatus, Status, StoreStatus
@@ -48,6 +49,10 @@ def _show(status: Status, stream: StreamSection) -> None:
         echo("root: in the TPM")
     echo(f"clock: {_clock(status)}")
     echo(f"store: {status.store.url}, {_store(status.store)}")
+    if (registration := status.registration) is not None:
+        who = printable(f"{registration.registrar}, {registration.url}, as {registration.user}")
+        echo(f"registrar: {who}")
+        show(registration)
     rows = [[m.meter, m.stream or "not begun", *_progress(m)] for m in status.meters]
     print_table(["meter", "stream", "last reading", "its clock", "sealed until", "chunks"], rows)
     for meter in status.meters:

@@ -9,12 +9,15 @@ from pydantic import Field, ValidationInfo, field_validator
 
 from gateway.config.credential import read_credential
 from gateway.config.section import FilePath, Section, from_the_file
-from gateway.errors import UsageError
+from gateway.errors import Unavailable, UsageError
+from gateway.store.credentials import Credentials, CredentialsSource
 from gateway.store.location import Addressing, Checksums, Location
 
 _KEYS = ("access_key_id", "secret_access_key")
 _FORM = 'two lines, "access_key_id=..." and "secret_access_key=..."'
 DEFAULT = "s3"
+FROM_REGISTRAR = "registrar"
+"""The value of [store] credentials where the registrar issues them, a session at a time."""
 
 
 class StoreSection(Section):
@@ -30,8 +33,8 @@ class StoreSection(Section):
     credentials: str | None = Field(
         default=None,
         pattern=r"^(\.{0,2}/.+|[\w.-]+)$",
-        description='the path of a file ("/etc/gateway/s3", "./s3.credentials") '
-        'or the name of a systemd credential ("s3")',
+        description='the path of a file ("/etc/gateway/s3", "./s3.credentials"), '
+        'the name of a systemd credential ("s3"), or "registrar"',
     )
 
     addressing: Addressing | None = Field(
@@ -65,6 +68,8 @@ class StoreSection(Section):
     @field_validator("credentials")
     @classmethod
     def _credentials_path(cls, value: str | None, info: ValidationInfo) -> str | None:
+        if value == FROM_REGISTRAR and not info.data.get("url", "s3://any").startswith("s3://"):
+            raise ValueError("a folder needs no credentials, and a registrar issues those of an S3 bucket")
         return str(from_the_file(Path(value), info)) if value and "/" in value else value
 
 
@@ -80,15 +85,24 @@ def _checked(parse: Callable[[], Location]) -> Location:
         raise ValueError(str(error)) from None
 
 
-def location(store: StoreSection) -> Location:
+def location(store: StoreSection, registrar: CredentialsSource | None = None) -> Location:
     """The store with its credentials: those that [store] names, or else the systemd credential "s3"; without
     either, boto3 looks for them in its own places.
+
+    Where [store] says "registrar" there are no keys, and boto3 does not look for any: `registrar` gives them
+    request by request. Without it each request is StoreUnavailable and says why.
 
     UsageError when a file is missing or malformed, and when that of the credentials is open to every user;
     the error never shows a line of it.
     """
-    found = read_credential(store.credentials, DEFAULT, "the store's credentials", key="[store] credentials")
-    values = {} if found is None else _parse(*found)
+    values: dict[str, str] = {}
+    source = None
+    if store.credentials == FROM_REGISTRAR:
+        source = registrar or _NotHere()
+    else:
+        what, key = "the store's credentials", "[store] credentials"
+        found = read_credential(store.credentials, DEFAULT, what, key=key)
+        values = {} if found is None else _parse(*found)
     return Location.parse(
         store.url,
         store.endpoint,
@@ -99,7 +113,18 @@ def location(store: StoreSection) -> Location:
         addressing=store.addressing,
         ca=store.ca,
         proxy=store.proxy,
+        credentials=source,
     )
+
+
+class _NotHere:
+    """The registrar's credentials for a process that has none of them."""
+
+    async def present(self, key: str, refused: Credentials | None = None) -> Credentials:
+        raise Unavailable(
+            "its credentials come from the registrar, and the running gateway alone has them: gateway status"
+            " says whether they serve"
+        )
 
 
 def _parse(path: Path, data: bytes) -> dict[str, str]:

@@ -7,7 +7,7 @@ import os
 import stat
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 from urllib.parse import quote
 
 import aiohttp
@@ -23,6 +23,9 @@ from gateway.control.documents import (
     GrantStatus,
     MeterConsent,
     ReadingStatus,
+    RegistrationOrder,
+    RegistrationStatus,
+    RequestStatus,
     Status,
 )
 from gateway.errors import GatewayError, Unavailable
@@ -77,6 +80,19 @@ class ControlClient:
     async def consent(self) -> tuple[MeterConsent, ...]:
         """What becomes known beyond the grants, meter by meter."""
         return await self._ask(TypeAdapter(tuple[MeterConsent, ...]), "GET", "/consent")
+
+    async def register(self, order: RegistrationOrder) -> RegistrationStatus:
+        """Register the gateway at a registrar."""
+        form = TypeAdapter(RegistrationStatus)
+        return await self._ask(form, "POST", "/registration", order.model_dump())
+
+    async def requests(self) -> tuple[RequestStatus, ...]:
+        """The open requests of providers for grants."""
+        return await self._ask(TypeAdapter(tuple[RequestStatus, ...]), "GET", "/requests")
+
+    async def decide(self, request: str, state: Literal["granted", "declined"]) -> None:
+        """Say to the registrar what was decided on a request; `request` is 32 hexadecimal digits."""
+        await self._ask(TypeAdapter(dict[str, str]), "POST", f"/requests/{request}", {"state": state})
 
     async def confirm_ledger(self) -> Status:
         """Vouch for the ledger: no unit is in doubt any longer. The status afterwards."""

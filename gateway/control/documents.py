@@ -155,6 +155,73 @@ class Status(Document):
     faults: tuple[str, ...] = ()
     """What else is wrong, with the store's heads and with grants, a sentence each."""
     doubts: tuple[DoubtStatus, ...] = ()
+    registration: RegistrationStatus | None = None
+    """None where the gateway is not registered at a registrar."""
+
+
+class RegistrationOrder(Document):
+    """The household's order to register the gateway at a registrar, as a user of it. `registrar_kid` is the
+    kid of the registrar's key that the household has seen. The catalogue lists the streams under `region` and
+    `tariff_zone`; where they are `listed`, providers find them to whom nothing was granted."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    url: str
+    user: str
+    password: str = Field(repr=False)
+    registrar_kid: str
+    name: str
+    """The gateway's name, on its card."""
+    ca: str | None = None
+    """The path of a file (PEM): who may sign the server's certificate."""
+    region: str = ""
+    tariff_zone: str = ""
+    listed: bool = False
+
+    @classmethod
+    def parse(cls, value: Any) -> Self:
+        """The order in decoded JSON; UsageError says what is missing or wrong in it."""
+        try:
+            return cls.model_validate(value)
+        except ValidationError as error:
+            raise UsageError(_sentence(error, "the order to register")) from None
+
+
+class RegistrationStatus(Document):
+    """Where and as whom the gateway is registered, what the registrar certifies of it, and until when."""
+
+    url: str
+    user: str
+    registrar: str
+    registrar_kid: str
+    assurance: Literal["tpm", "software"]
+    valid_until_ms: int
+    """The certificate's end; it is renewed long before."""
+    credentials_until_ms: int | None = None
+    """The end of the storage credentials; None while there are none."""
+    notices: tuple[str, ...] = ()
+    """What the registrar tells the household: attempts that it refused."""
+    error: str | None = None
+    """What keeps the gateway from renewing what it has from the registrar."""
+
+
+class RequestStatus(Document):
+    """A provider's request for a grant, which the registrar passed on: what `GrantRequest` needs of it."""
+
+    id: str
+    provider: str
+    verified_by: str
+    meter: str
+    card: Base64
+    kind: Kind
+    granularity: str
+    zone: str
+    lanes: tuple[str, ...]
+    purpose: str
+    from_ms: int | None
+    until_ms: int | None
+    tariff: Base64 | None
+    received_ms: int
 
 
 class AcceptRequest(Document):
@@ -288,6 +355,13 @@ class StrangerStatus(Document):
         return cls(name=stranger.card.name, fingerprint=stranger.card.fingerprint, namesake=stranger.namesake)
 
 
+class VerifiedStatus(Document):
+    """A card that a registrar vouches for, so that no fingerprint needs to be compared."""
+
+    name: str
+    registrar: str
+
+
 class GrantAnswer(Document):
     """The grants that a request made: none if the consent check or a card's fingerprint calls for a
     confirmation first, or in a dry run."""
@@ -296,6 +370,8 @@ class GrantAnswer(Document):
     consent: ConsentStatus
     strangers: tuple[StrangerStatus, ...] = ()
     """The cards whose fingerprints are still to be confirmed."""
+    verified: tuple[VerifiedStatus, ...] = ()
+    """The cards that nothing was granted to before, and that the registrar vouches for."""
     offered: tuple[OfferStatus, ...] = ()
     """The grants that were asked for, made or not."""
     bits_a_bill: float | None = None
@@ -411,13 +487,15 @@ class Consent:
     """The consent check's findings, for the household to know before it grants: what one provider alone could
     derive, what all could together, and a sentence for each grant that the check could not count. `bits` is
     the most that one bill says, where the grant is a bill; `strangers` are the cards whose fingerprints are
-    still to be confirmed; `offered` are the grants that were asked for."""
+    still to be confirmed, `verified` the new ones that a registrar vouches for, each with that registrar's
+    name; `offered` are the grants that were asked for."""
 
     provider: list[Finding]
     pooled: list[Finding]
     uncounted: list[str] = field(default_factory=list)
     bits: float | None = None
     strangers: list[Stranger] = field(default_factory=list)
+    verified: list[tuple[Card, str]] = field(default_factory=list)
     offered: list[Held] = field(default_factory=list)
 
     @property

@@ -8,6 +8,9 @@ its own, that group.
                               to a card only with its fingerprint; with "dry_run" only say what is found
     DELETE /grants/<id hex>   revoke one
     GET    /consent           what each provider, and all together, could derive beyond their grants
+    POST   /registration      register the gateway at a registrar, as a user of it
+    GET    /requests          providers' open requests for grants
+    POST   /requests/<id hex>      what the household decided on one
     POST   /meters/<name>/accept   the owner's decision on a meter's held readings
     DELETE /doubts            the owner vouches for the ledger: no unit is in doubt any longer
 
@@ -30,6 +33,7 @@ from typing import Any
 
 from aiohttp import web
 
+from gateway.chain.window import spell_ms
 from gateway.control.documents import (
     AcceptAnswer,
     AcceptRequest,
@@ -43,16 +47,21 @@ from gateway.control.documents import (
     MeterConsent,
     OfferStatus,
     ReadingStatus,
+    RegistrationOrder,
+    RequestStatus,
     Status,
     StrangerStatus,
+    VerifiedStatus,
 )
 from gateway.daemon.granter import Granter
 from gateway.daemon.grants import AnyGrant, GrantBook, ServedGrant
 from gateway.daemon.issuer import Issuer
 from gateway.daemon.line import Line
+from gateway.daemon.registration import Found, Registration
 from gateway.errors import GatewayError, Unavailable, UsageError
 from gateway.ledger.ledger import Ledger
 from gateway.ledger.records import Stream
+from gateway.registry.documents import GrantRequestState
 
 
 @web.middleware
@@ -81,8 +90,10 @@ class Control:
         status: Callable[[], Awaitable[Status]],
         readings: Callable[[], Iterable[ReadingStatus]],
         lines: Mapping[str, Line],
+        registration: Registration,
     ) -> None:
         self._ledger = ledger
+        self._registration = registration
         self._grants = grants
         self._granter = granter
         self._issuer = issuer
@@ -102,6 +113,9 @@ class Control:
                 web.post("/grants", self._post_grant),
                 web.delete("/grants/{id}", self._delete_grant),
                 web.get("/consent", self._get_consent),
+                web.post("/registration", self._post_registration),
+                web.get("/requests", self._get_requests),
+                web.post("/requests/{id}", self._post_request),
                 web.post("/meters/{name}/accept", self._post_accept),
                 web.delete("/doubts", self._delete_doubts),
             ]
@@ -143,6 +157,7 @@ class Control:
             grants=tuple(_grant_status(grant, None) for grant in made),
             consent=ConsentStatus.of(consent),
             strangers=tuple(StrangerStatus.of(one) for one in consent.strangers),
+            verified=tuple(VerifiedStatus(name=card.name, registrar=by) for card, by in consent.verified),
             offered=tuple(OfferStatus.of(one) for one in consent.offered),
             bits_a_bill=consent.bits,
         )
@@ -156,13 +171,26 @@ class Control:
         return _answers(MeterConsent(meter=meter, **dict(consent)) for meter, consent in consents)
 
     async def _delete_grant(self, request: web.Request) -> web.Response:
-        try:
-            grant_id = bytes.fromhex(request.match_info["id"])
-        except ValueError:
-            raise UsageError(
-                f"{request.match_info['id']!r} is not a grant's id: expected 32 hexadecimal digits"
-            ) from None
+        grant_id = _hex_id(request.match_info["id"], "a grant's")
         return _answer(self._grant(await self._granter.revoke(grant_id)))
+
+    async def _post_registration(self, request: web.Request) -> web.Response:
+        order = RegistrationOrder.parse(await _json(request, "the order to register"))
+        return _answer(await self._registration.register(order))
+
+    async def _get_requests(self, request: web.Request) -> web.Response:
+        streams = {stream.id: stream for stream in await self._ledger.streams()}
+        found = await self._registration.requests()
+        return _answers(
+            _request_status(one, streams[one.request.stream])
+            for one in found
+            if one.request.stream in streams
+        )
+
+    async def _post_request(self, request: web.Request) -> web.Response:
+        decided = GrantRequestState.parse(await _json(request, "the decision"))
+        await self._registration.decide(_hex_id(request.match_info["id"], "a request's"), decided)
+        return web.json_response({"state": decided.state})
 
     async def _post_accept(self, request: web.Request) -> web.Response:
         name = request.match_info["name"]
@@ -247,6 +275,38 @@ def _own_group() -> bool:
         return grp.getgrgid(os.getegid()).gr_name == pwd.getpwuid(os.geteuid()).pw_name
     except KeyError:
         return False
+
+
+def _hex_id(text: str, whose: str) -> bytes:
+    try:
+        return bytes.fromhex(text)
+    except ValueError:
+        raise UsageError(f"{text!r} is not {whose} id: expected 32 hexadecimal digits") from None
+
+
+def _request_status(found: Found, stream: Stream) -> RequestStatus:
+    request = found.request
+    return RequestStatus(
+        id=request.id.hex(),
+        provider=found.certificate.holder.name,
+        verified_by=found.registrar,
+        meter=stream.meter,
+        card=found.certificate.card,
+        kind=request.kind,
+        granularity=_in_words(request.granularity, stream.layout.unit_ms),
+        zone=request.zone,
+        lanes=request.lanes,
+        purpose=request.purpose,
+        from_ms=request.from_ms,
+        until_ms=request.until_ms,
+        tariff=request.tariff,
+        received_ms=found.received_ms,
+    )
+
+
+def _in_words(granularity: int | str, unit_ms: int) -> str:
+    """A granularity as a person writes it; whether it is one is checked when it is granted."""
+    return spell_ms(granularity * unit_ms) if isinstance(granularity, int) else granularity
 
 
 async def _json(request: web.Request, what: str) -> object:

@@ -29,8 +29,8 @@ from gateway.ledger.ledger import Ledger
 from gateway.meters.reading import Plausibility
 from gateway.store.opening import open_bucket
 from gateway.stream.fetch import first_key
+from gateway.wire import names
 
-_PROBE = "v1/doctor"
 _LEAST_ROOM = 4 << 20  # bytes: SQLite's write-ahead log alone takes as much
 
 
@@ -240,10 +240,10 @@ async def _store(config: Config) -> Diagnosis:
             unseen = ". Of the unit's credential s3 only root sees what it holds: sudo gateway doctor"
         bucket = open_bucket(place)
         try:
-            await first_key(bucket, _PROBE)
+            await first_key(bucket, names.PROBE)
             data = secrets.token_bytes(32)
-            keeps_first = await bucket.keeps_first(_PROBE, data)
-            same = await bucket.get(_PROBE) == data
+            keeps_first = await bucket.keeps_first(names.PROBE, data)
+            same = await bucket.get(names.PROBE) == data
         finally:
             await bucket.aclose()
     except StoreDenied as error:

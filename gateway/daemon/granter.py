@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import replace
 
 from gateway.chain.consent.bills import bits
@@ -48,7 +48,10 @@ class Granter:
         grants: GrantBook,
         issuer: Issuer,
         doubts: Doubts,
+        verified_by: Callable[[Card], Awaitable[str | None]],
     ) -> None:
+        """`verified_by` names the registrar that vouches for a card, if one does."""
+        self._verified_by = verified_by
         self._ledger = ledger
         self._grants = grants
         self._root = root
@@ -73,8 +76,8 @@ class Granter:
         A load takes two cards, the load monitoring centre's and the summing service's, and makes a pair of
         grants. If the consent check finds something that the grants held before do not reveal already, and
         the household has not `confirmed`, nothing is made and no grant is returned; nor in a `dry_run`, or
-        if nothing was granted before to one of the cards and its fingerprint is not among those that the
-        household has compared. UsageError for what can never be granted.
+        if nothing was granted before to one of the cards, no registrar vouches for it, and its fingerprint is
+        not among those that the household has compared. UsageError for what can never be granted.
         """
         if not self._clock.trusted():
             raise Unavailable(
@@ -97,6 +100,9 @@ class Granter:
                 "halves can open every window of this home"
             )
         _check_fingerprints(cards, fingerprints)
+        # Not under the lock: a registrar that does not answer must not hold up a revocation.
+        asked = [(card.kid, await self._verified_by(card)) for card in cards]
+        verified = {kid: registrar for kid, registrar in asked if registrar is not None}
         async with self._lock:
             grants = await self._decide(stream, cards, wanted, now_ms)
             held = [
@@ -105,9 +111,14 @@ class Granter:
             ]
             for one in held:
                 await asyncio.to_thread(_check_bill, one)
+            new_cards = await self._new_cards(cards)
+            strangers = [one for one in new_cards if one.card.kid not in verified]
             found = replace(
                 await self.consent(stream, held),
-                strangers=await self._strangers(cards, fingerprints),
+                strangers=[one for one in strangers if one.card.fingerprint not in fingerprints],
+                verified=[
+                    (one.card, verified[one.card.kid]) for one in new_cards if one.card.kid in verified
+                ],
                 offered=held,
             )
             if dry_run or found.strangers or not (found.silent or confirmed):
@@ -148,16 +159,12 @@ class Granter:
         found = await asyncio.to_thread(_consent, held, new)
         return replace(found, uncounted=uncounted)
 
-    async def _strangers(self, cards: list[Card], fingerprints: Collection[str]) -> list[Stranger]:
-        """The cards that no grant was made to before, and whose fingerprints are not confirmed."""
+    async def _new_cards(self, cards: list[Card]) -> list[Stranger]:
+        """The cards that no grant was made to before."""
         made = [one for stream in await self._ledger.streams() for one in await self._grants.of(stream)]
         kids = {one.grant.provider for one in made}
         names_of = {one.record.provider_name for one in made}
-        return [
-            Stranger(card, card.name in names_of)
-            for card in cards
-            if card.kid not in kids and card.fingerprint not in fingerprints
-        ]
+        return [Stranger(card, card.name in names_of) for card in cards if card.kid not in kids]
 
     async def _sealed(
         self, card: Card, grant: Grant, tariff: Tariff | None

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from gateway.chain.commitment import COMMITTED, commit
 from gateway.chain.grant import Grant
 from gateway.chain.issue import Sealing, bill_word, hide, raw_tokens, sealed_by, window_words
 from gateway.chain.keys import KeyChain
@@ -179,13 +180,13 @@ class Issuer:
         work = _Work(grant, Sealing(stream.layout, runs, ring), runs, first, edges)
         chain = self._chain(stream, served.record)
         partner = None if served.partner is None else self._chain(stream, served.partner)
-        weighed = None
+        weighed = commitment = None
         if grant.kind == "raw":
             words: bytes | tuple[bytes, ...] = tuple(await asyncio.to_thread(work.raw, chain))
         elif served.tariff is None:
-            words = await asyncio.to_thread(work.windows, chain, partner, served.windows.calendar)
+            words, commitment = await asyncio.to_thread(work.windows, chain, partner, served.windows.calendar)
         else:
-            words, digest = await self._bill(stream, served.tariff, work, chain)
+            (words, commitment), digest = await self._bill(stream, served.tariff, work, chain)
             weighed = (digest,)
         tokens = Tokens(
             stream.id,
@@ -195,13 +196,14 @@ class Issuer:
             tuple((one.window, one.incarnation) for one in work.sealed),
             tuple(edges) if served.windows.calendar else None,
             weighed,
+            commitment,
         )
         return await sign(self._root, tokens)
 
     async def _bill(
         self, stream: Stream, tariff: Tariff, work: _Work, chain: KeyChain
-    ) -> tuple[bytes, bytes]:
-        """The word of one bill, and H of its steps."""
+    ) -> tuple[tuple[bytes, bytes | None], bytes]:
+        """The word of one bill as `_Work.hidden` gives it, and H of its steps."""
         a, b = work.edges
         weights = await asyncio.to_thread(tariff.weights, work.grant.lanes, stream.layout.unit_ms, a, b)
         c = {
@@ -211,7 +213,7 @@ class Issuer:
 
         digest = steps_digest(weights)
 
-        def hidden() -> bytes:
+        def hidden() -> tuple[bytes, bytes | None]:
             word = bill_word(work.grant, work.sealing, weights, c, a)
             return work.hidden(np.array([[word]], dtype=np.uint64), chain, None, cuts_of(None, [digest]))
 
@@ -292,14 +294,22 @@ class _Work:
         self.sealed = sealed_by(runs, first, edges)
         self._first = first
 
-    def windows(self, chain: KeyChain, partner: KeyChain | None, calendar: bool) -> bytes:
-        """The words of tokens of kind windows, or of a load's."""
+    def windows(
+        self, chain: KeyChain, partner: KeyChain | None, calendar: bool
+    ) -> tuple[bytes, bytes | None]:
+        """Tokens of kind windows, or of a load."""
         cuts = cuts_of(self.edges if calendar else None, None)
         return self.hidden(window_words(self.grant, self.sealing, self.edges), chain, partner, cuts)
 
-    def hidden(self, words: U64, chain: KeyChain, partner: KeyChain | None, cuts: Sequence[bytes]) -> bytes:
-        """Words as tokens, u64 little-endian."""
-        return hide(words, chain, self.sealed, self._first, partner, cuts).astype("<u8").tobytes()
+    def hidden(
+        self, words: U64, chain: KeyChain, partner: KeyChain | None, cuts: Sequence[bytes]
+    ) -> tuple[bytes, bytes | None]:
+        """Words as tokens, u64 little-endian, and the commitment to them: none of a load's, which its two
+        parties alone could try out."""
+        tokens = hide(words, chain, self.sealed, self._first, partner, cuts).astype("<u8").tobytes()
+        if self.grant.kind not in COMMITTED:
+            return tokens, None
+        return tokens, commit(words, chain, self.sealed, self._first, cuts)
 
     def raw(self, chain: KeyChain) -> list[bytes]:
         """The tokens of a raw grant."""

@@ -19,6 +19,7 @@ from typing import Any
 from gateway.config import Config, location
 from gateway.daemon.control import check_free
 from gateway.daemon.regained import Regained
+from gateway.daemon.registration import Registration
 from gateway.daemon.session import Session, TakeoverDue
 from gateway.errors import RolledBack
 from gateway.host.clock import Clock
@@ -75,22 +76,27 @@ class Daemon:
             ledger = await Ledger.open(config.gateway.ledger)
             stack.push_async_callback(ledger.close)
             check_free(config.gateway.socket)  # before a session costs a step of the TPM's counter
-            bucket = open_bucket(location(config.store))
+            registration = Registration(config.gateway.state, root, ledger, self._clock)
+            bucket = open_bucket(location(config.store, registration))
             stack.push_async_callback(bucket.aclose)
             if root.assurance == "software":
                 _log.warning(
                     "the root is in software: anyone who copies this machine's disk can open every reading"
                 )
-            feeding = asyncio.create_task(self._feed_watchdog())
+            beside = [
+                asyncio.create_task(self._feed_watchdog()),
+                asyncio.create_task(registration.run()),
+            ]
             try:
                 while not self._stopped.is_set() or self._regained is not None:
-                    await self._session(root, ledger, bucket)
+                    await self._session(root, ledger, bucket, registration)
             finally:
-                feeding.cancel()
+                for task in beside:
+                    task.cancel()
                 self._notifier.notify("STOPPING=1")
 
-    async def _session(self, root: Root, ledger: Ledger, bucket: Bucket) -> None:
-        session = Session(self._config, self._clock, root, ledger, bucket, self._regained)
+    async def _session(self, root: Root, ledger: Ledger, bucket: Bucket, registration: Registration) -> None:
+        session = Session(self._config, self._clock, root, ledger, bucket, registration, self._regained)
         await session.open()
         self._regained = None
         self._notifier.notify("READY=1")

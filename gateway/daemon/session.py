@@ -24,6 +24,7 @@ from gateway.daemon.pager import Pager
 from gateway.daemon.publisher import Publisher
 from gateway.daemon.readback import ReadBack
 from gateway.daemon.regained import Regained
+from gateway.daemon.registration import Registration
 from gateway.daemon.rollback import RollbackCheck, StoreAhead
 from gateway.daemon.sealer import Sealer
 from gateway.daemon.status import StatusReporter
@@ -62,9 +63,11 @@ class Session:
         root: Root,
         ledger: Ledger,
         bucket: Bucket,
+        registration: Registration,
         regained: Regained | None = None,
     ) -> None:
         """`regained` are the readings of the units that a take-over before this session dropped."""
+        self._registration = registration
         self._regained = regained
         self._bucket = bucket = WatchedBucket(bucket, clock)
         self._config = config
@@ -79,12 +82,14 @@ class Session:
         ciphertexts = Ciphertexts(ledger, bucket, clock, root.public_key)
         self._doubts = doubts = Doubts(ledger, clock)
         self._issuer = Issuer(ledger, root, self._rings, grants, ciphertexts, doubts)
-        self.granter = Granter(ledger, root, clock, self._rings, grants, self._issuer, doubts)
+        self.granter = Granter(
+            ledger, root, clock, self._rings, grants, self._issuer, doubts, registration.verified_by
+        )
         self._rollback = RollbackCheck(ledger, bucket, clock, root)
         self.publisher = Publisher(ledger, bucket, clock, self._rollback)
         self.readback = ReadBack(ledger, bucket, clock, self._rollback, self.publisher)
         self._control = Control(
-            ledger, grants, self.granter, self._issuer, self.status, self.readings, self.lines
+            ledger, grants, self.granter, self._issuer, self.status, self.readings, self.lines, registration
         )
 
     async def open(self) -> None:
@@ -120,6 +125,7 @@ class Session:
             issuer=self._issuer,
             readers=self._readers,
             lines=self.lines,
+            registration=self._registration,
         )
         for stream in streams.values():  # of meters that are gone: what they left open is still sent
             await finisher.catch_up(stream)

@@ -21,6 +21,7 @@ from gateway.daemon.issuer import Issuer
 from gateway.daemon.line import Line
 from gateway.daemon.publisher import Publisher
 from gateway.daemon.readback import ReadBack
+from gateway.daemon.registration import Registration
 from gateway.daemon.rollback import RollbackCheck
 from gateway.daemon.watched import WatchedBucket
 from gateway.host.clock import Clock, unix_ms
@@ -52,7 +53,9 @@ class StatusReporter:
         issuer: Issuer,
         readers: Mapping[str, ReaderState],
         lines: Mapping[str, Line],
+        registration: Registration,
     ) -> None:
+        self._registration = registration
         self._store_url = store_url
         self._incarnation = incarnation
         self._ledger = ledger
@@ -92,6 +95,7 @@ class StatusReporter:
                 *await self._grants.faults(),
             ),
             doubts=await self._doubts(),
+            **({"registration": found} if (found := self._registration.status()) is not None else {}),
         )
 
     def readings(self) -> tuple[ReadingStatus, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import stat
 import tempfile
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -47,6 +48,30 @@ def write_durably(path: Path, data: bytes, mode: int = 0o600) -> None:
             Path(name).unlink()
         raise
     sync_folder(path.parent)
+
+
+def write_all_durably(files: Mapping[Path, bytes], mode: int = 0o600) -> None:
+    """Write many files, as `write_durably` writes one: the machine's disks are waited for twice, not for
+    each. OSError where one cannot be written; some may be new then, and each is whole."""
+    aside: list[tuple[str, Path]] = []
+    try:
+        for path, data in files.items():
+            handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+            aside.append((name, path))
+            with os.fdopen(handle, "wb") as file:
+                os.fchmod(file.fileno(), mode)
+                file.write(data)
+        os.sync()
+        while aside:
+            Path(aside[-1][0]).replace(aside[-1][1])
+            aside.pop()
+    except BaseException:
+        for name, _ in aside:
+            with suppress(OSError):
+                Path(name).unlink()
+        raise
+    for folder in {path.parent for path in files}:
+        sync_folder(folder)
 
 
 def sync_folder(folder: Path) -> None:

@@ -1,5 +1,11 @@
 """The provider: its identity, and the data that its grants open.
 
+As a library, `read` gives a table of sums in one line, and `streams` says what was granted:
+
+>>> from gateway.provider import read
+>>> read("meters", key="utility", granularity="15min").to_polars().height
+192
+
 In the order in which to read it:
 
 - `identity`   a folder with its private keys and its card
@@ -8,9 +14,50 @@ In the order in which to read it:
 - `query`      a query, resolved against the grants, or refused with what they do open
 - `sums`       all of it together: sums of readings, window by window
 - `follow`     the same, waiting for windows to close
+- `desk`       the sums of many homes, several homes at a time
+- `discovery`  the homes of a bucket that granted something, without a list of them
+- `table`      sums of many homes as one table, its totals, dataframes of it
+- `plot`       a table as a load curve
+- `library`    reading in one line, for other programs
 - `bill`       a tariff's bills, from ciphertexts and one token a period
+- `windows`    the same bills from sums of windows, with the energy at each price
 - `invoice`    a bill's other lines: standing charges, taxes, rounding
+- `evidence` what a grant opened, as a third party checks it
+- `claim`    makes evidence
 - `raw`        every unit of the links whose keys were granted
 - `load`       what the two parties to a load over many homes share
-- `homes`      the files by which they agree on the homes and the sums
+- `homes`      lists of homes, and the files by which a load is agreed on
+- `lanes`      what a lane's sums are called
 """
+
+from importlib import import_module
+
+# name: its module. What an importer does not use is not loaded; __init__.pyi has the types.
+_NAMES = {
+    "Failure": "desk",
+    "Found": "discovery",
+    "Granted": "discovery",
+    "GrantedHome": "discovery",
+    "Home": "desk",
+    "HomeSums": "desk",
+    "Identity": "identity",
+    "Query": "query",
+    "Table": "table",
+    "open_identity": "identity",
+    "read": "library",
+    "read_async": "library",
+    "read_many": "desk",
+    "streams": "library",
+    "streams_async": "library",
+}
+__all__ = list(_NAMES)
+
+
+def __getattr__(name: str) -> object:
+    if name not in _NAMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_NAMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_NAMES})

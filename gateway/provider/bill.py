@@ -19,11 +19,22 @@ from gateway.errors import NotGranted, Refused, UsageError
 from gateway.provider.grants import OwnGrant, own_grants, short
 from gateway.provider.identity import Identity
 from gateway.provider.tokens import Opener
+from gateway.stream.bundles import BundleReader
 from gateway.stream.chunks import ChainFollower
 from gateway.stream.reader import StreamReader
 from gateway.stream.times import moment, spell
 from gateway.wire.cose import digest
 from gateway.wire.tariff import tariff_body
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A lane's energy in mWh over all of a period's windows that have one price, which is `price` units of
+    10^-scale of the currency a kWh."""
+
+    lane: str
+    price: int
+    energy: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +50,11 @@ class Bill:
     tariff: Tariff
     zone: str | None = None
     """The zone whose days or months are billed; None where the windows need none."""
+    steps: tuple[Step, ...] | None = None
+    """The energy at each price, in the order in which the prices first hold; None where only the amount is
+    granted."""
+    grants: tuple[bytes, ...] = ()
+    """The ids of the grants that open it."""
 
     @property
     def amount(self) -> Decimal:
@@ -101,11 +117,11 @@ async def _of_grant(
             for j, word in enumerate(words[:, 0].tolist(), part.first):
                 weighed = part.bundle.weighed[j - part.bundle.first_window]
                 try:
-                    weights = _weights(held, tariff, j, weighed)
+                    weights = weights_of(held, tariff, j, weighed)
                 except Refused as error:
                     yield error
                     continue
-                bill = await _bill(reader, held, tariff, follower, j, weights, word)
+                bill = await bill_of(reader, held, tariff, follower, j, weights, word)
                 if bill.value % bill.quantum:
                     raise Refused(
                         f"{part.key} does not round the bill of {_period(held, j)} to what the grant says: "
@@ -114,7 +130,9 @@ async def _of_grant(
                 yield bill
 
 
-def _weights(held: OwnGrant, tariff: Tariff, j: int, weighed: bytes) -> dict[str, list[Weight]]:
+def weights_of(
+    held: OwnGrant | BundleReader, tariff: Tariff, j: int, weighed: bytes
+) -> dict[str, list[Weight]]:
     """The price steps of period j; Refused unless `weighed` is their digest."""
     grant, why = held.grant, ""
     try:
@@ -129,9 +147,9 @@ def _weights(held: OwnGrant, tariff: Tariff, j: int, weighed: bytes) -> dict[str
     )
 
 
-async def _bill(
+async def bill_of(
     reader: StreamReader,
-    held: OwnGrant,
+    held: OwnGrant | BundleReader,
     tariff: Tariff,
     follower: ChainFollower,
     j: int,
@@ -150,9 +168,9 @@ async def _bill(
         value += sum(w.price * (upto[w.end] - upto[w.first]) for w in runs)
     zone = None if isinstance(grant.granularity.size, int) else grant.granularity.zone
     start, end = (moment(unit, unit_ms) for unit in (a, b))
-    return Bill(start, end, grant.lanes, signed(value), grant.quantum, tariff, zone)
+    return Bill(start, end, grant.lanes, signed(value), grant.quantum, tariff, zone, None, (grant.id,))
 
 
-def _period(held: OwnGrant, j: int) -> str:
+def _period(held: OwnGrant | BundleReader, j: int) -> str:
     a, b = (spell(unit, held.grant.granularity.unit_ms) for unit in held.windows.window(j))
     return f"{a} to {b}"

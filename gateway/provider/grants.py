@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -91,12 +92,15 @@ def short(grant_id: bytes) -> str:
     return f"{grant_id.hex()[:8]}..."
 
 
-async def own_grants(reader: StreamReader, identity: Identity, kind: Kind = "windows") -> list[OwnGrant]:
-    """The grants of one kind to `identity`, by id. Refused for an invalid grant or revocation, even if it may
-    be another provider's, as that cannot be known."""
+async def own_grants(
+    reader: StreamReader, identity: Identity, kind: Kind = "windows", only: Sequence[bytes] | None = None
+) -> list[OwnGrant]:
+    """The grants of one kind to `identity`, by id: all that the store lists, or those of the ids `only`.
+    Refused for an invalid grant or revocation, even if it may be another provider's, as that cannot be
+    known."""
     return [
         await held_by(reader, identity, key, found, grant)
-        async for key, found, grant in grants(reader)
+        async for key, found, grant in grants(reader, only)
         if grant.provider == identity.kid and grant.kind == kind
     ]
 
@@ -110,6 +114,12 @@ async def held_by(
     except Refused as error:
         raise Refused(f"{key}: {error}") from None
     return OwnGrant(grant, *await limit_of(reader, grant), k_0, BundleReader(reader, grant))
+
+
+async def renewed(reader: StreamReader, held: OwnGrant) -> OwnGrant:
+    """A grant that was opened before, for another reader of its stream: its revocation is read anew."""
+    limit, revoked = await limit_of(reader, held.grant)
+    return replace(held, limit=limit, revoked=revoked, bundles=BundleReader(reader, held.grant))
 
 
 async def limit_of(reader: StreamReader, grant: Grant) -> tuple[int | None, bool]:

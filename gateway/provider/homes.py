@@ -1,4 +1,7 @@
-"""Two CSV files by which a load is agreed on: the list of homes, and the summing service's answer.
+"""CSV files: a list of homes to read; the list of a load's homes, and the summing service's answer.
+
+stream,signer,name                      each home's stream, the kid of its signing key, and, if the heading
+4a36...,415d...,Example Street 1        has it, what the provider calls the home
 
 stream,signer,grant                     each home's stream, the kid of its signing key, the id of the
 4a36...,415d...,0c1e...                 load monitoring centre's grant there
@@ -23,11 +26,13 @@ from gateway.chain.keys import STREAM_BYTES
 from gateway.chain.layout import LANES
 from gateway.chain.seal import MASK
 from gateway.errors import UsageError
+from gateway.provider.desk import Home
 from gateway.provider.load import Answer, Windows
 from gateway.stream.times import spell, unix_ms
 from gateway.wire.cose import KID_BYTES
 
 HOMES = ("stream", "signer", "grant")
+_NAMED = ("stream", "signer", "name")
 _BYTES = (STREAM_BYTES, KID_BYTES, ID_BYTES)
 _ANSWER = ("from", "until", "set")
 
@@ -42,24 +47,39 @@ class Listed:
 
 
 def read_homes(text: str, what: str) -> list[Listed]:
-    """The homes of a list; UsageError names the line that is wrong."""
-    homes: list[Listed] = []
-    lines: dict[bytes, int] = {}
-    for where, line, row in _rows(text, what, HOMES):
-        for name, cell, size in zip(HOMES, row, _BYTES, strict=True):
+    """The homes of a load's list; UsageError names the line that is wrong."""
+    return [Listed(*map(bytes.fromhex, row)) for row in _homes(text, what, HOMES, HOMES)]
+
+
+def read_desk_homes(text: str, what: str) -> list[Home]:
+    """The homes of a list headed stream,signer or stream,signer,name; UsageError names the line that is
+    wrong."""
+    text = text.removeprefix("\ufeff")  # which spreadsheets write
+    named = [cell.strip() for cell in text.partition("\n")[0].split(",")] == list(_NAMED)
+    rows = _homes(text, what, _NAMED if named else _NAMED[:2], _NAMED[:2], "stream,signer[,name]")
+    return [Home(bytes.fromhex(row[0]), bytes.fromhex(row[1]), row[2] if named else "") for row in rows]
+
+
+def _homes(
+    text: str, what: str, heading: Sequence[str], ids: Sequence[str], form: str | None = None
+) -> list[list[str]]:
+    """The rows of a list, in which the first columns hold `ids` and no stream comes twice."""
+    homes: list[list[str]] = []
+    lines: dict[str, int] = {}
+    for where, line, row in _rows(text, what, heading, form):
+        for name, cell, size in zip(ids, row, _BYTES, strict=False):
             if not re.fullmatch(f"[0-9a-fA-F]{{{2 * size}}}", cell):
                 raise UsageError(f"{where}: {name} {cell!r}: expected {2 * size} hexadecimal digits")
-        home = Listed(*map(bytes.fromhex, row))
-        if home.stream in lines:
+        stream = row[0].lower()
+        if stream in lines:
             raise UsageError(
-                f"{where}: stream {home.stream.hex()} stands in line {lines[home.stream]} already: name each "
-                "home once"
+                f"{where}: stream {stream} stands in line {lines[stream]} already: name each home once"
             )
-        lines[home.stream] = line
-        homes.append(home)
+        lines[stream] = line
+        homes.append(row)
     if not homes:
         raise UsageError(
-            f"{what} names no home: expected a line {','.join(HOMES)} for each below the heading"
+            f"{what} names no home: expected a line {','.join(heading)} for each below the heading"
         )
     return homes
 
@@ -109,12 +129,15 @@ def write_answer(answer: Answer) -> str:
     return _csv((*_ANSWER, *answer.windows.lanes), rows)
 
 
-def _rows(text: str, what: str, heading: Sequence[str]) -> Iterator[tuple[str, int, list[str]]]:
-    """(where it stands, its line, the cells) of each row below the heading; blank lines are skipped."""
+def _rows(
+    text: str, what: str, heading: Sequence[str], form: str | None = None
+) -> Iterator[tuple[str, int, list[str]]]:
+    """(where it stands, its line, the cells) of each row below the heading; blank lines are skipped. `form`
+    is what headings look like, if not only like this one."""
     reader = csv.reader(io.StringIO(text), strict=True)
     try:
         if [cell.strip() for cell in next(reader, [])] != list(heading):
-            raise UsageError(f"{what}, line 1: expected the heading {','.join(heading)}")
+            raise UsageError(f"{what}, line 1: expected the heading {form or ','.join(heading)}")
         for row in reader:
             cells = [cell.strip() for cell in row]
             where = f"{what}, line {reader.line_num}"

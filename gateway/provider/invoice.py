@@ -85,7 +85,7 @@ class Terms:
             lines.append(Line("energy", self._rounded(energy)))
             for line in self.lines:
                 if isinstance(line, Charge):
-                    amount = line.amount * _count(line, start, end, zone)
+                    amount = line.amount * count(line, start, end, zone)
                 else:
                     amount = sum(above.amount for above in lines) * line.percent / 100
                 lines.append(Line(line.name, self._rounded(amount)))
@@ -96,7 +96,9 @@ class Terms:
         return (amount / self.unit).quantize(Decimal(1), ROUND_HALF_UP) * self.unit + 0  # never -0
 
 
-def _count(charge: Charge, start: datetime, end: datetime, zone: str) -> int:
+def count(charge: Charge, start: datetime, end: datetime, zone: str) -> int:
+    """How many days or months of the zone a billing period [start, end) has, 1 where the charge counts
+    neither. UsageError where these are not whole ones."""
     if charge.per == "period":
         return 1
     days = Granularity("day", 1, zone)

@@ -11,12 +11,11 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from gateway.chain.seal import U64
 from gateway.errors import Refused
 from gateway.provider.grants import OwnGrant, own_grants, short
 from gateway.provider.identity import Identity
 from gateway.provider.query import Query, Resolved, length_ms, resolve, why_not
-from gateway.provider.tokens import Opener
+from gateway.provider.tokens import Opener, nonces
 from gateway.stream.chunks import ChainFollower
 from gateway.stream.reader import StreamReader
 from gateway.stream.times import moment
@@ -87,9 +86,13 @@ class Sums:
         self._follower: ChainFollower | None = None
 
     @classmethod
-    async def ask(cls, reader: StreamReader, identity: Identity, query: Query) -> Sums:
-        """Resolve the query. The errors are those of `resolve`, and Refused as for `own_grants`."""
-        held = await own_grants(reader, identity)
+    async def ask(
+        cls, reader: StreamReader, identity: Identity, query: Query, held: Sequence[OwnGrant] | None = None
+    ) -> Sums:
+        """Resolve the query against the grants `held`, or where they were not read yet against all. The
+        errors are those of `resolve`, and Refused as for `own_grants`."""
+        if held is None:
+            held = await own_grants(reader, identity)
         for one in held:
             await one.bundles.settle()
         sums = cls(reader, identity, resolve(query, reader.descriptor, held, identity.kid))
@@ -177,7 +180,7 @@ class Sums:
     async def _read(self, edges: NDArray[np.int64], head: int) -> Rows:
         """The rows of the windows between `edges`, as far as their tokens are there: `tail` is set where they
         end before. What is left out goes to `missing`."""
-        r, opened, ready = await self._open(edges)
+        r, opened, ready = await nonces(self._openers, self.resolved.lanes, edges)
         waits = ready < len(edges) - 1
         edges, r, opened = edges[: ready + 1], r[:, :ready], opened[:, :ready]
         lanes, d = self.resolved.lanes, r
@@ -191,13 +194,17 @@ class Sums:
         if waits:
             reason = "its tokens are not in the store yet"
             self.tail = self._gap(self._at, head, lanes, reason)
-        d, some = np.where(opened, d, np.uint64(0)), opened.any(axis=0)
+        begins, ends = edges[:-1], edges[1:]
+        if not opened.all():
+            some = opened.any(axis=0)
+            d = np.where(opened, d, np.uint64(0))[:, some]
+            begins, ends, opened = begins[some], ends[some], opened[:, some]
         return Rows(
             self._reader.descriptor.layout.unit_ms,
-            edges[:-1][some],
-            edges[1:][some],
-            dict(zip(lanes, d[:, some].view(np.int64), strict=True)),
-            dict(zip(lanes, opened[:, some], strict=True)),
+            begins,
+            ends,
+            dict(zip(lanes, d.view(np.int64), strict=True)),
+            dict(zip(lanes, opened, strict=True)),
         )
 
     def _hold(self, held: Sequence[OwnGrant]) -> None:
@@ -260,33 +267,6 @@ class Sums:
             edges.append(edge)
         return np.array(edges, dtype=np.int64)
 
-    async def _open(self, edges: NDArray[np.int64]) -> tuple[U64, _Bools, int]:
-        """Of the windows between `edges`: the nonces R [lane, window], which of them are opened, and how many
-        windows come before the first one whose tokens are yet to come."""
-        lanes, count = self.resolved.lanes, len(edges) - 1
-        r = np.zeros((len(lanes), count), dtype=np.uint64)
-        opened = np.zeros((len(lanes), count), dtype=np.bool_)
-        for opener in self._openers:
-            own = self._lanes(opener)
-            at = np.flatnonzero(opener.held.covers(edges) & ~_all_of(opened, own))
-            nonces = await opener.nonces(edges[:-1][at], edges[1:][at])
-            at = at[: nonces.shape[1]]
-            for row, lane in own.items():
-                fresh = ~opened[row, at]
-                r[row, at[fresh]] = nonces[lane, fresh]
-                opened[row, at] = True
-        ready = count
-        for opener in self._openers:
-            waits = opener.held.covers(edges) & ~_all_of(opened, self._lanes(opener))
-            if waits.any():
-                ready = min(ready, int(waits.argmax()))
-        return r, opened, ready
-
-    def _lanes(self, opener: Opener) -> dict[int, int]:
-        """The numbers, in the query, of the lanes that a grant opens: each with its number in the grant."""
-        granted = opener.held.grant.lanes
-        return {row: granted.index(lane) for row, lane in enumerate(self.resolved.lanes) if lane in granted}
-
     def _note_all_closed(self, edges: NDArray[np.int64], opened: _Bools) -> None:
         """Note which lanes stay closed in the windows between `edges`, and why: once for all consecutive ones
         with the same lanes and the same grants that are over."""
@@ -327,8 +307,3 @@ class Sums:
 
     def _moment(self, unit: int) -> datetime:
         return moment(unit, self._reader.descriptor.layout.unit_ms)
-
-
-def _all_of(opened: _Bools, rows: Mapping[int, int]) -> _Bools:
-    """Of each window, whether it is opened in all of these rows."""
-    return np.asarray(opened[list(rows)].all(axis=0))

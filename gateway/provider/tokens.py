@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 
 import numpy as np
@@ -33,6 +33,11 @@ class Opener:
         if not len(begins):
             return np.zeros((width, 0), dtype=np.uint64)
         first, end = find(begins)[0], find(ends)[0]
+        if (first[1:] == end[:-1]).all() and end[-1] - first[0] == len(first):  # they are the grant's own
+            parts = [np.zeros((0, width), dtype=np.uint64)]
+            async with aclosing(self.words(int(first[0]), int(end[-1]))) as opened:
+                parts += [words async for _, words in opened]
+            return np.concatenate(parts).T
         edges = np.sort(np.concatenate([first, end]), kind="stable")  # which is quick, being sorted twice
         edges = edges[np.concatenate([[True], edges[1:] > edges[:-1]])]
         sums = np.zeros((width, len(edges) - 1), dtype=np.uint64)
@@ -70,3 +75,45 @@ class Opener:
                     except Refused as error:
                         raise Refused(f"{part.key}: {error}") from None
                     yield j, keys
+
+
+async def nonces(
+    openers: Sequence[Opener], lanes: Sequence[str], edges: NDArray[np.int64]
+) -> tuple[U64, NDArray[np.bool_], int]:
+    """Of the windows between `edges`, from all of these grants: the nonces R, modulo 2^64, as an array [lane,
+    window]; which of them are opened, likewise; and how many windows come before the first one whose tokens
+    are yet to come. Refused where a token in between is missing."""
+    count = len(edges) - 1
+    if len(openers) == 1 and openers[0].held.grant.lanes == tuple(lanes):
+        [opener] = openers
+        if opener.held.covers(edges).all():  # as of nearly all queries
+            r = await opener.nonces(edges[:-1], edges[1:])
+            return r, np.ones(r.shape, dtype=np.bool_), r.shape[1]
+    r = np.zeros((len(lanes), count), dtype=np.uint64)
+    opened = np.zeros((len(lanes), count), dtype=np.bool_)
+    for opener in openers:
+        own = _rows(opener, lanes)
+        at = np.flatnonzero(opener.held.covers(edges) & ~_all_of(opened, own))
+        found = await opener.nonces(edges[:-1][at], edges[1:][at])
+        at = at[: found.shape[1]]
+        for row, lane in own.items():
+            fresh = ~opened[row, at]
+            r[row, at[fresh]] = found[lane, fresh]
+            opened[row, at] = True
+    ready = count
+    for opener in openers:
+        waits = opener.held.covers(edges) & ~_all_of(opened, _rows(opener, lanes))
+        if waits.any():
+            ready = min(ready, int(waits.argmax()))
+    return r, opened, ready
+
+
+def _rows(opener: Opener, lanes: Sequence[str]) -> dict[int, int]:
+    """The numbers, among `lanes`, of those that a grant opens: each with its number in the grant."""
+    granted = opener.held.grant.lanes
+    return {row: granted.index(lane) for row, lane in enumerate(lanes) if lane in granted}
+
+
+def _all_of(opened: NDArray[np.bool_], rows: Mapping[int, int]) -> NDArray[np.bool_]:
+    """Of each window, whether it is opened in all of these rows."""
+    return np.asarray(opened[list(rows)].all(axis=0))

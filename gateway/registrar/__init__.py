@@ -6,6 +6,7 @@
 - `passwords`, `accounts`   who may register
 - `access`        refused attempts: recorded, slowed down
 - `attestation`   checks a TPM's evidence; the challenge that it alone can answer
+- `storage`       storage credentials scoped to prefixes: policies and sessions
 - `streams`, `cards`   the streams of gateways; certificates, their renewal and revocation
 - `registration`  the steps of the paper's Figure 3
 - `nonces`, `sessions`, `requests`   logins, and what providers ask of households

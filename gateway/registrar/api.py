@@ -2,27 +2,44 @@
 
 from __future__ import annotations
 
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from gateway.errors import UsageError
 from gateway.host.clock import unix_ms
+from gateway.provider.homes import write_answer
+from gateway.provider.load import Windows
 from gateway.registrar import requests
-from gateway.registrar.routes import Call, Routes
+from gateway.registrar.catalogue import MOST, Wanted
+from gateway.registrar.routes import Call, Query, Routes
 from gateway.registrar.streams import Listing, add_streams, ids_of, read_descriptors
 from gateway.registry.documents import (
+    CataloguePage,
     CertificateAnswer,
     Challenge,
     ChallengeResponse,
     Confirmation,
+    CredentialsAnswer,
+    CredentialsRequest,
     GrantRequestAnswer,
     GrantRequestPost,
     GrantRequestState,
+    Hex16,
+    Label,
+    LoadAnswer,
+    LoadRequest,
     Me,
     NonceAnswer,
     Notice,
+    ProvidersAnswer,
     RegistrarStatus,
     RegistrationRequest,
     RevocationsAnswer,
     SessionAnswer,
     SessionRequest,
     StreamsRequest,
+    UnixMs,
 )
 from gateway.registry.evidence import Evidence
 
@@ -157,7 +174,77 @@ async def ask_for_grant(call: Call, asked: GrantRequestPost) -> GrantRequestAnsw
 @ROUTES.post("/requests/{id}", "gateway")
 async def decide(call: Call, asked: GrantRequestState) -> GrantRequestAnswer:
     """Say what the household decided on a request."""
-    return _request(await call.registrar.requests.decide(call.session, call.id("id"), asked.state))
+    one = call.registrar
+    decided = await one.requests.decide(call.session, call.id("id"), asked.state)
+    if asked.state == "granted" and one.indexer is not None:
+        await one.indexer.look([decided.stream])
+    return _request(decided)
+
+
+class CatalogueQuery(Query):
+    """What the catalogue is asked for; what is left out is any."""
+
+    region: Label | None = None
+    tariff_zone: Label | None = None
+    lane: Literal["import", "export", "power", "count"] | None = None
+    granted: bool = False
+    covers_from_ms: UnixMs | None = None
+    covers_until_ms: UnixMs | None = None
+    after: Hex16 | None = None
+    limit: Annotated[int, Field(ge=1, le=MOST)] = MOST
+
+
+@ROUTES.get("/catalogue/streams", "provider")
+async def catalogue_streams(call: Call, query: CatalogueQuery) -> CataloguePage:
+    """The streams that are listed or that granted the provider something, page by page, with its own grants.
+    The catalogue is as the store was some minutes ago."""
+    wanted = Wanted(**{**query.model_dump(), "after": bytes.fromhex(query.after or "")})
+    found = await call.registrar.catalogue.streams(call.session.kid, wanted)
+    more = len(found) == query.limit
+    return CataloguePage(streams=tuple(found), after=found[-1].stream if more else None)
+
+
+@ROUTES.get("/catalogue/providers", "gateway", "provider")
+async def catalogue_providers(call: Call) -> ProvidersAnswer:
+    """The providers with a valid certificate."""
+    return ProvidersAnswer(providers=tuple(await call.registrar.catalogue.providers()))
+
+
+@ROUTES.post("/me/credentials", "gateway", "provider", most_bytes=MANY_STREAMS)
+async def storage_credentials(call: Call, asked: CredentialsRequest) -> CredentialsAnswer:
+    """Storage credentials that reach a gateway's own streams, or the streams that granted the provider
+    something, as many as fit."""
+    one = call.registrar.credentials
+    if one is None:
+        raise UsageError("this registrar gives out no storage credentials: its operator has set no [store]")
+    chosen = [bytes.fromhex(stream) for stream in asked.streams]
+    given = await one.give(call.session, chosen, call.address)
+    keys, store = given.credentials, one.settings
+    assert keys.expires_ms is not None  # a session's
+    return CredentialsAnswer(
+        url=store.url,
+        endpoint=store.endpoint,
+        region=store.region,
+        access_key=keys.access_key,
+        secret_key=keys.secret_key,
+        session_token=keys.session_token,
+        expires_ms=keys.expires_ms,
+        streams=tuple(stream.hex() for stream in given.streams),
+        grants={
+            stream.hex(): tuple(one.hex() for one in ids) for stream, ids in given.streams.items() if ids
+        },
+    )
+
+
+@ROUTES.post("/loads/sums", "provider", most_bytes=2**25)
+async def sum_load(call: Call, asked: LoadRequest) -> LoadAnswer:
+    """Ask the summing service for its sums over a set of homes that granted the provider, a load monitoring
+    centre, their load. From then on these homes are summed together at those times, or not at all."""
+    service = call.registrar.loads
+    if service is None:
+        raise UsageError("this registrar has no summing service: its operator has set no [loads]")
+    windows = Windows(asked.lanes, asked.times)
+    return LoadAnswer(sums=write_answer(await service.sum(call.session.kid, asked.homes, windows)))
 
 
 def _certificate(call: Call, signed: bytes) -> CertificateAnswer:

@@ -27,10 +27,11 @@ from typing import IO, Any
 from sqlalchemy import Connection, MetaData, func, insert, select
 
 from gateway.errors import UsageError
-from gateway.host.clock import unix_ms
+from gateway.host.clock import SystemClock, unix_ms
 from gateway.host.files import sync_folder, write_durably
 from gateway.registrar.database import Database
 from gateway.registrar.identity import CARD_FILE, KEY_FILE, read_identity, write_new
+from gateway.registrar.loads import mark_restored
 from gateway.registrar.migration import migrate, migrate_to, version
 from gateway.registrar.service import Registrar
 from gateway.registrar.settings import Settings
@@ -127,6 +128,7 @@ def _restore(connection: Connection, archive: tarfile.TarFile, wanted: str) -> i
             connection.execute(insert(table), rows)
             count += len(rows)
     migrate(connection)
+    mark_restored(connection, unix_ms(SystemClock("host")))
     return count
 
 

@@ -27,6 +27,7 @@ class Asked:
     (Unix ms)."""
 
     id: bytes
+    stream: bytes
     signed: bytes
     certificate: bytes
     state: Literal["open", "granted", "declined"]
@@ -116,7 +117,7 @@ class Requests:
             rows = (await connection.execute(query)).all()
         found = await self._certificates({row.provider for row in rows})
         return [
-            Asked(row.id, row.signed, found[row.provider], row.state, row.asked_ms)
+            Asked(row.id, row.stream, row.signed, found[row.provider], row.state, row.asked_ms)
             for row in rows
             if row.provider in found
         ]

@@ -14,7 +14,7 @@ import ssl
 import time
 import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 from aiohttp import web
@@ -67,7 +67,7 @@ async def serving(registrar: Registrar) -> AsyncIterator[str]:
     tls = _tls(listen)
     runner = web.AppRunner(build_app(registrar), access_log=None, shutdown_timeout=_STOP_S)
     await runner.setup()
-    tidying = None
+    beside: list[asyncio.Task[None]] = []
     try:
         site = web.TCPSite(runner, listen.host, listen.port, ssl_context=tls)
         try:
@@ -76,14 +76,15 @@ async def serving(registrar: Registrar) -> AsyncIterator[str]:
             raise UsageError(
                 f"the registrar cannot listen at {listen.host}, port {listen.port}: {error.strerror}"
             ) from None
-        tidying = asyncio.create_task(_tidy(registrar, tls))
+        beside.append(asyncio.create_task(_tidy(registrar, tls)))
+        if registrar.indexer is not None:
+            beside.append(asyncio.create_task(registrar.indexer.run()))
         port = runner.addresses[0][1]
         yield f"http{'s' if tls else ''}://{listen.host}:{port}"
     finally:
-        if tidying is not None:
-            tidying.cancel()
-            with suppress(asyncio.CancelledError):
-                await tidying
+        for task in beside:
+            task.cancel()
+        await asyncio.gather(*beside, return_exceptions=True)
         await runner.cleanup()
 
 

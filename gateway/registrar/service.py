@@ -10,14 +10,20 @@ from gateway.host.clock import Clock
 from gateway.registrar.access import Access
 from gateway.registrar.accounts import Accounts
 from gateway.registrar.cards import Cards
+from gateway.registrar.catalogue import Catalogue
+from gateway.registrar.credentials import StorageCredentials
 from gateway.registrar.database import Database
 from gateway.registrar.identity import RegistrarIdentity, open_identity
+from gateway.registrar.indexer import Indexer
+from gateway.registrar.loads import LoadService
 from gateway.registrar.nonces import Nonces
 from gateway.registrar.passwords import Passwords
 from gateway.registrar.registration import Registration
 from gateway.registrar.requests import Requests
 from gateway.registrar.sessions import Sessions
 from gateway.registrar.settings import Settings
+from gateway.registrar.storage import SessionIssuer
+from gateway.store.opening import open_bucket
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +40,12 @@ class Registrar:
     sessions: Sessions
     registration: Registration
     requests: Requests
+    catalogue: Catalogue
+    indexer: Indexer | None
+    """None without a store, as are the credentials."""
+    credentials: StorageCredentials | None
+    loads: LoadService | None
+    """None without [loads]."""
 
 
 @asynccontextmanager
@@ -55,6 +67,17 @@ async def open_registrar(
         stack.callback(passwords.close)
         access = Access(database, clock)
         accounts = Accounts(database, passwords, clock)
+        catalogue = Catalogue(database, clock)
+        indexer, credentials, loads = None, None, None
+        if (store := settings.store) is not None:
+            location = store.location()
+            bucket, issuer = open_bucket(location), SessionIssuer(location, store.role)
+            stack.push_async_callback(bucket.aclose)
+            stack.push_async_callback(issuer.aclose)
+            indexer = Indexer(database, bucket, clock)
+            credentials = StorageCredentials(store, database, catalogue, indexer, access, issuer)
+            if (chosen := settings.loads) is not None:
+                loads = LoadService(database, bucket, chosen.key, chosen.k_min, clock)
         cards = Cards(database, identity, clock, settings.registrar.validity_ms)
         yield Registrar(
             settings=settings,
@@ -76,4 +99,8 @@ async def open_registrar(
                 software_roots=settings.registrar.software_roots,
             ),
             requests=Requests(database, access, cards, clock),
+            catalogue=catalogue,
+            indexer=indexer,
+            credentials=credentials,
+            loads=loads,
         )

@@ -101,6 +101,13 @@ class DatabaseSection(Section):
     )
 
 
+class LoadsSection(Section):
+    """The summing service of loads: its own identity, and over how many households it sums at least."""
+
+    key: FilePath = Field(description="the folder of `gateway provider new` that is the service's identity")
+    k_min: int = Field(default=2, ge=2, le=2**32, description="a whole number of at least 2")
+
+
 class StoreSection(Section):
     """The bucket of the households' streams, and whose credentials give others some of its rights."""
 
@@ -117,6 +124,11 @@ class StoreSection(Section):
         default=None,
         description="the path of a file of mode 0600 with the lines access_key_id=... and "
         "secret_access_key=...",
+    )
+    role: str = Field(
+        default="arn:aws:iam::000000000000:role/gateway",
+        pattern=r"^arn:[\w:/+=,.@-]{10,200}$",
+        description="the ARN of the role that the store's STS lets the registrar assume",
     )
     credential_hours: float = Field(default=12, ge=0.25, le=12, description="a number of hours, 0.25 to 12")
 
@@ -155,6 +167,7 @@ class Settings(Section):
     listen: ListenSection = Field(default=ListenSection(), description="a table [listen]")
     database: DatabaseSection = Field(default=DatabaseSection(), description="a table [database]")
     store: StoreSection | None = Field(default=None, description="a table [store]")
+    loads: LoadsSection | None = Field(default=None, description="a table [loads], beside [store]")
 
     @classmethod
     def load(cls, path: Path) -> Self:

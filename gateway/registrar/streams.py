@@ -55,6 +55,12 @@ def read_descriptors(signed: Sequence[bytes], card: Card, assurance: str) -> dic
     return found
 
 
+def registered_descriptor(signed: bytes, stream: bytes) -> Descriptor:
+    """A descriptor out of the database: its signature was checked when it was registered."""
+    what = f"the registered descriptor of {stream.hex()}"
+    return Descriptor.from_payload(cose.payload_unchecked(signed, what)[1], what)
+
+
 async def add_streams(
     connection: AsyncConnection,
     kid: bytes,

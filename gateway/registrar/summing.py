@@ -5,8 +5,9 @@ any instant the sets that it answered for are equal or disjoint, for ever. A hom
 after its ledger was restored, does so under another incarnation, with other words: two sums over one set
 would then reveal how the home's two sums differ. So each incarnation that it answered for stays the one.
 
-Whether a gateway is real, and the only one of its household, would be known from the registrar's cards. There
-are none yet: whoever gives the service a list of homes answers for that.
+It counts households, as the registrar knows them by their certificates (`gateway.registrar.loads`). A
+service that works without a registrar (`SummingService.in_folder`) counts gateways: whoever gives it the list
+of homes answers for their being real, and different households'.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import groupby, pairwise
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Protocol, Self
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -37,7 +38,7 @@ _SHOWS = {"power": frozenset(("power", *ENERGY)), **{lane: frozenset((lane, "pow
 """The lanes of which one shows something: power is import, or export where it is below 0."""
 
 
-class _Summed(NamedTuple):
+class Summed(NamedTuple):
     """A set of homes, as their streams' ids, that was summed over [start_ms, end_ms) of Unix time."""
 
     start_ms: int
@@ -45,7 +46,7 @@ class _Summed(NamedTuple):
     homes: frozenset[str]
 
 
-class _Run(NamedTuple):
+class Run(NamedTuple):
     """Windows of one home that end from `first_ms` to `last_ms` of Unix time were sealed in `incarnation`."""
 
     incarnation: int
@@ -53,16 +54,40 @@ class _Run(NamedTuple):
     last_ms: int
 
 
-class SummingService:
-    """The registrar's summing service. It records in `folder` which sets it answered for."""
+class Memory(Protocol):
+    """The memory of what was summed over which sets, which outlasts the service."""
 
-    def __init__(self, folder: Path, identity: Identity, k_min: int = LEAST) -> None:
-        """`k_min`: the least number of gateways whose homes it sums. The record must have been begun."""
+    async def claim(self, summed: Sequence[Summed], sealed: Mapping[str, Sequence[Run]]) -> None:
+        """From now on these homes are summed in this set alone at every instant of these times, and their
+        windows that end there are those of these incarnations; durable once this returns. NotGranted where
+        that cannot be, UsageError where the memory was never begun, or is damaged."""
+
+
+class SummingService:
+    """The summing service with its memory. `k_min` is the least number of households whose homes it sums, and
+    `households` names the household of each gateway by its kid; None: each gateway is one."""
+
+    def __init__(
+        self,
+        memory: Memory,
+        identity: Identity,
+        k_min: int = LEAST,
+        households: Mapping[bytes, object] | None = None,
+        centre: bytes | None = None,
+    ) -> None:
+        """`centre` is the kid of who asks, whose the grants must be; None: whoever has the list."""
         if k_min < LEAST:
             raise UsageError(f"k_min = {k_min}: expected at least {LEAST} gateways")
-        self._record = _Record(folder)
+        self._memory = memory
         self._identity = identity
         self._k_min = k_min
+        self._households = households
+        self._centre = centre
+
+    @classmethod
+    def in_folder(cls, folder: Path, identity: Identity, k_min: int = LEAST) -> Self:
+        """A service that works without a registrar, with its memory in a file of `folder`."""
+        return cls(_Record(folder), identity, k_min)
 
     @staticmethod
     def begin(folder: Path) -> None:
@@ -86,7 +111,7 @@ class SummingService:
 
         found = await of_each(homes, lambda home: home.stream, of)
         self._check([both for both, _ in found], windows)
-        times = [_Summed(start_ms, end_ms, streams) for start_ms, end_ms in windows.times]
+        times = [Summed(start_ms, end_ms, streams) for start_ms, end_ms in windows.times]
         ends = [end_ms for _, end_ms in windows.times]
         sealed = {both.home.stream.hex(): _runs_of(one.incarnations, ends) for both, one in found}
         total = np.zeros((len(windows.times), len(windows.lanes)), dtype=np.uint64)
@@ -96,15 +121,17 @@ class SummingService:
             set_digest(windows, i, ((both.home.stream, one.incarnations[i]) for both, one in found))
             for i in range(len(windows.times))
         )
-        self._record.claim(times, sealed)
+        await self._memory.claim(times, sealed)
         return Answer(windows, total, sets)
 
     def _check(self, found: Sequence[Pair], windows: Windows) -> None:
         """NotGranted where a window has too few gateways of which the centre opens nothing otherwise."""
         if len({both.centre.provider for both in found}) > 1:
             raise UsageError("the set has grants to several load monitoring centres: a load is that of one")
+        if self._centre is not None and found[0].centre.provider != self._centre:
+            raise NotGranted("the grants of the set are another load monitoring centre's")
         k_min = max([self._k_min, *(both.k_min for both in found)])
-        gateways = [kid_of(both.home.reader.descriptor.signing_key) for both in found]
+        gateways = [self._household(kid_of(both.home.reader.descriptor.signing_key)) for both in found]
         for start_ms, end_ms in windows.times:
             count = len(
                 {
@@ -116,11 +143,27 @@ class SummingService:
             if count < k_min:
                 apart = len(set(gateways)) - count
                 raise NotGranted(
-                    f"only sums over homes of {k_min} gateways or more are given away; this set has homes of "
+                    f"only sums over homes of {k_min} {self._noun} or more are given away; this set has "
+                    "homes of "
                     f"{count}"
                     + (f", and of {apart} of which the centre can open the window otherwise" * bool(apart))
                     + f", from {spell(start_ms, 1)} to {spell(end_ms, 1)}"
                 )
+
+    @property
+    def _noun(self) -> str:
+        return "gateways" if self._households is None else "households"
+
+    def _household(self, gateway: bytes) -> object:
+        """Whose a gateway is; NotGranted for one that nobody registered."""
+        if self._households is None:
+            return gateway
+        if gateway not in self._households:
+            raise NotGranted(
+                f"the gateway {gateway.hex()} has no valid certificate here: its home is in no sum, since"
+                " nobody knows whether it is real"
+            )
+        return self._households[gateway]
 
 
 def _opened(both: Pair, lanes: Sequence[str], start_ms: int, end_ms: int) -> bool:
@@ -140,12 +183,12 @@ class _Document(BaseModel):
 
     model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
 
-    sets: list[_Summed]
-    sealed: dict[str, list[_Run]]
+    sets: list[Summed]
+    sealed: dict[str, list[Run]]
 
 
 class _Record:
-    """The record of what was summed over which sets: one JSON file, durable before an answer is given."""
+    """The memory in a file: JSON, durable before an answer is given."""
 
     def __init__(self, folder: Path) -> None:
         self._path = folder / "summed.json"
@@ -157,16 +200,15 @@ class _Record:
                 raise UsageError(f"{self._path} is there already: a record is begun once")
             self._save(_Document(sets=[], sealed={}))
 
-    def claim(self, summed: Sequence[_Summed], sealed: Mapping[str, Sequence[_Run]]) -> None:
-        """From now on these homes are summed in this set alone at every instant of these times, and their
-        windows that end there are those of these incarnations; NotGranted where that cannot be."""
+    async def claim(self, summed: Sequence[Summed], sealed: Mapping[str, Sequence[Run]]) -> None:
+        """See `Memory`."""
         with self._locked():
             known = self._load()
-            added = _joined(summed)
+            added = joined(summed)
             for new in added:
-                _check_disjoint(known.sets, new)
-            runs = {home: _merged(home, [*known.sealed.get(home, []), *new]) for home, new in sealed.items()}
-            self._save(_Document(sets=_joined([*known.sets, *added]), sealed={**known.sealed, **runs}))
+                check_disjoint(known.sets, new)
+            runs = {home: merged(home, [*known.sealed.get(home, []), *new]) for home, new in sealed.items()}
+            self._save(_Document(sets=joined([*known.sets, *added]), sealed={**known.sealed, **runs}))
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
@@ -201,7 +243,8 @@ class _Record:
         write_durably(self._path, json.dumps({"sets": sets, "sealed": known.sealed}).encode(), 0o644)
 
 
-def _check_disjoint(known: Sequence[_Summed], new: _Summed) -> None:
+def check_disjoint(known: Sequence[Summed], new: Summed) -> None:
+    """NotGranted where `new` shares an instant and some homes, but not all, with a set that was summed."""
     for one in known:
         meet = one.start_ms < new.end_ms and new.start_ms < one.end_ms
         if meet and one.homes != new.homes and one.homes & new.homes:
@@ -211,35 +254,35 @@ def _check_disjoint(known: Sequence[_Summed], new: _Summed) -> None:
             )
 
 
-def _joined(summed: Sequence[_Summed]) -> list[_Summed]:
+def joined(summed: Sequence[Summed]) -> list[Summed]:
     """The same times of each set, in as few entries as can be."""
-    joined: list[_Summed] = []
+    joined: list[Summed] = []
     order = {homes: i for i, homes in enumerate(sorted({one.homes for one in summed}, key=sorted))}
     for one in sorted(summed, key=lambda one: (order[one.homes], one.start_ms)):
         last = joined[-1] if joined else None
         if last is not None and last.homes == one.homes and one.start_ms <= last.end_ms:
-            joined[-1] = _Summed(last.start_ms, max(last.end_ms, one.end_ms), one.homes)
+            joined[-1] = Summed(last.start_ms, max(last.end_ms, one.end_ms), one.homes)
         else:
             joined.append(one)
     return joined
 
 
-def _runs_of(incarnations: Sequence[int], ends: Sequence[int]) -> list[_Run]:
+def _runs_of(incarnations: Sequence[int], ends: Sequence[int]) -> list[Run]:
     """The runs of a home's windows that end at `ends`, each sealed in its incarnation."""
     runs = []
     for incarnation, group in groupby(zip(incarnations, ends, strict=True), lambda one: one[0]):
         times = [end for _, end in group]
-        runs.append(_Run(incarnation, times[0], times[-1]))
+        runs.append(Run(incarnation, times[0], times[-1]))
     return runs
 
 
-def _merged(home: str, runs: Sequence[_Run]) -> list[_Run]:
+def merged(home: str, runs: Sequence[Run]) -> list[Run]:
     """A home's runs, one for each incarnation, by time. NotGranted unless each ends before the next begins:
     an incarnation does not come back once another has sealed, and a window has one."""
-    joined: dict[int, _Run] = {}
+    joined: dict[int, Run] = {}
     for one in runs:
         known = joined.get(one.incarnation, one)
-        joined[one.incarnation] = _Run(
+        joined[one.incarnation] = Run(
             one.incarnation, min(known.first_ms, one.first_ms), max(known.last_ms, one.last_ms)
         )
     found = sorted(joined.values(), key=lambda one: (one.first_ms, one.last_ms))

@@ -127,3 +127,73 @@ requests = Table(
     CheckConstraint("state IN ('open', 'granted', 'declined')", name="state"),
 )
 """What providers ask of households: a signed gw1/request each."""
+
+coverage = Table(
+    "coverage",
+    metadata,
+    Column("stream", ForeignKey("streams.stream", ondelete="CASCADE"), primary_key=True),
+    Column("unit_ms", BigInteger, nullable=False),
+    Column("lanes", text(NAME_LENGTH), nullable=False),
+    Column("start_ms", BigInteger, nullable=False),
+    Column("sealed_until_ms", BigInteger),
+    Column("looked_ms", BigInteger, nullable=False, index=True),
+    Column("fault", text(SENTENCE_LENGTH)),
+)
+"""What the store has of each stream: since when, until when (None: no head yet), in which lanes, as in
+",import,count,"; when it was looked at, and what was wrong with it then."""
+
+grants = Table(
+    "grants",
+    metadata,
+    Column("stream", ForeignKey("streams.stream", ondelete="CASCADE"), primary_key=True),
+    Column("id", binary(16), primary_key=True),
+    Column("provider", binary(16), nullable=False, index=True),
+    Column("kind", text(16), nullable=False),
+    Column("lanes", text(NAME_LENGTH), nullable=False),
+    Column("granularity", text(32), nullable=False),
+    Column("zone", text(NAME_LENGTH), nullable=False),
+    Column("purpose", text(256), nullable=False),
+    Column("from_ms", BigInteger, nullable=False),
+    Column("until_ms", BigInteger),
+    Column("revoked_from_ms", BigInteger),
+)
+"""The grants that lie in the store, as their gateways signed them. `provider` is a kid, registered or not."""
+
+load_memory = Table(
+    "load_memory",
+    metadata,
+    Column("id", number(), primary_key=True),
+    Column("from_ms", BigInteger, nullable=False),
+)
+"""One row, once the memory of the summing service was begun. From `from_ms` (Unix ms) on it is whole: a
+restored backup may lack what was summed after it was made."""
+
+load_sets = Table(
+    "load_sets",
+    metadata,
+    Column("id", number(), primary_key=True),
+    Column("digest", binary(32), nullable=False, unique=True),
+    Column("homes", blob(), nullable=False),
+    sqlite_autoincrement=True,
+)
+"""Sets of homes that were summed together: the ids of their streams, 16 bytes each, sorted; and H of that."""
+
+load_times = Table(
+    "load_times",
+    metadata,
+    Column("set_id", ForeignKey("load_sets.id"), primary_key=True),
+    Column("start_ms", BigInteger, primary_key=True),
+    Column("end_ms", BigInteger, nullable=False),
+    Index("ix_load_times_span", "start_ms", "end_ms"),
+)
+"""The times over which each set was summed, [start, end) in Unix ms, apart and as few as can be."""
+
+load_runs = Table(
+    "load_runs",
+    metadata,
+    Column("stream", binary(16), primary_key=True),
+    Column("incarnation", binary(8), primary_key=True),
+    Column("first_ms", BigInteger, nullable=False),
+    Column("last_ms", BigInteger, nullable=False),
+)
+"""The incarnations (be64) that sealed each home's windows that were summed, by the ends of these windows."""

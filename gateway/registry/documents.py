@@ -50,9 +50,9 @@ Hex16 = Annotated[str, Field(pattern=_HEX16)]
 """A stream's id, a kid, a request's id: 16 bytes."""
 UnixMs = Annotated[int, Field(ge=0, lt=2**63)]
 Name = Annotated[str, Field(min_length=1, max_length=80)]
-Password = Annotated[str, Field(min_length=1, max_length=1024, repr=False)]
-Secret = Annotated[str, Field(min_length=1, max_length=4096, repr=False)]
-Nonce = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$", repr=False)]
+Password = Annotated[str, Field(min_length=1, max_length=1024)]
+Secret = Annotated[str, Field(min_length=1, max_length=4096)]
+Nonce = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Label = Annotated[str, Field(max_length=64, pattern=r"^[\w .:/+-]*$")]
 """A region, a tariff zone."""
 RequestState = Literal["open", "granted", "declined"]
@@ -124,7 +124,7 @@ class RegistrationRequest(Asked):
     provider, and what a gateway shows of its TPM; None of a software root and of a provider."""
 
     user: Name
-    password: Password
+    password: Password = Field(repr=False)
     card: Base64
     evidence: EvidenceDocument | None = None
 
@@ -138,19 +138,19 @@ class Challenge(Document):
     expires_ms: UnixMs
     credential_blob: Base64 | None = None
     secret: Base64 | None = None
-    nonce: Annotated[str | None, Field(min_length=1, max_length=4096, repr=False)] = None
+    nonce: Secret | None = Field(default=None, repr=False)
 
 
 class ChallengeResponse(Asked):
     """Figure 3, "response": what ActivateCredential gave, or the signed gw1/login."""
 
-    answer: Annotated[Base64, Field(repr=False)]
+    answer: Base64 = Field(repr=False)
 
 
 class NonceAnswer(Document):
     """Figure 3, "generating and sending a nonce": 64 hexadecimal digits, good once and until `expires_ms`."""
 
-    nonce: Secret
+    nonce: Secret = Field(repr=False)
     expires_ms: UnixMs
 
 
@@ -159,8 +159,8 @@ class Confirmation(Asked):
     gateway's streams (the an-IDs), none for a provider."""
 
     user: Name
-    password: Password
-    nonce: Nonce
+    password: Password = Field(repr=False)
+    nonce: Nonce = Field(repr=False)
     descriptors: Annotated[tuple[Base64, ...], Field(strict=False, max_length=4096)] = ()
 
 
@@ -186,7 +186,7 @@ class SessionRequest(Asked):
 class SessionAnswer(Document):
     """A session: the token goes into `Authorization: Bearer`."""
 
-    token: Secret
+    token: Secret = Field(repr=False)
     expires_ms: UnixMs
 
 
@@ -232,11 +232,13 @@ class CredentialsAnswer(Document):
     url: str
     endpoint: str | None = None
     region: str | None = None
-    access_key: Secret
-    secret_key: Secret
-    session_token: Annotated[str | None, Field(max_length=8192, repr=False)] = None
+    access_key: Secret = Field(repr=False)
+    secret_key: Secret = Field(repr=False)
+    session_token: str | None = Field(default=None, max_length=8192, repr=False)
     expires_ms: UnixMs
     streams: tuple[Hex16, ...] = ()
+    grants: dict[Hex16, tuple[Hex16, ...]] = {}
+    """Of a provider, by stream: the grants that they reach. Others are not even listed to it."""
 
 
 class GrantRequestAnswer(Document):
@@ -290,6 +292,8 @@ class CatalogueStream(Document):
     start_ms: UnixMs | None = None
     sealed_until_ms: UnixMs | None = None
     grants: tuple[CatalogueGrant, ...] = ()
+    certificate: Base64 | None = None
+    """The gateway's, which names its streams; None where it was revoked or has expired."""
 
 
 class CataloguePage(Document):

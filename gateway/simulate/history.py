@@ -22,6 +22,7 @@ from gateway.chain.layout import LANES
 from gateway.config import Config, location
 from gateway.control.documents import NewGrant
 from gateway.daemon.grants import GrantBook, ServedGrant
+from gateway.daemon.registration import Registration
 from gateway.daemon.session import Session
 from gateway.errors import LedgerError, StoreUnavailable, UsageError
 from gateway.host.clock import SystemClock
@@ -115,7 +116,8 @@ async def fill(
         stack.push_async_callback(ledger.close)
         bucket = open_bucket(location(config.store))
         stack.push_async_callback(bucket.aclose)
-        session = Session(config, clock, root, ledger, bucket)
+        registration = Registration(config.gateway.state, root, ledger, clock)
+        session = Session(config, clock, root, ledger, bucket, registration)
         await session.open()
         publishing = asyncio.create_task(session.publisher.run())
         stack.push_async_callback(_ended, publishing)

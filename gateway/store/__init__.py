@@ -5,8 +5,10 @@ decided elsewhere; the store is trusted with none of it.
 
 - `bucket`      the contract
 - `location`    the location of a bucket, as a person writes it
+- `credentials` of a bucket, where they change while it is open
 - `opening`     opens the bucket at a location
-- `s3` `s3_get` `s3_trust` `s3_errors` `s3_codes`   on an S3 server
+- `s3` `s3_get` `s3_session` `s3_trust` `s3_errors` `s3_codes`   on an S3 server
 - `directory`   in a directory
+- `memory`      of objects at hand, and of what was read of another
 - `kept`        one of which some objects are kept on this machine
 """

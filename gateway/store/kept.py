@@ -61,9 +61,14 @@ class KeptBucket:
     async def aclose(self) -> None:
         await self._bucket.aclose()
 
-    def clear(self) -> None:
-        """Forget what is kept of this store."""
-        shutil.rmtree(self._folder, ignore_errors=True)
+    @property
+    def source(self) -> Bucket:
+        """The bucket itself, of which nothing is kept."""
+        return self._bucket
+
+    def clear(self, prefix: str = "") -> None:
+        """Forget what is kept of this store, or of the folder `prefix` in it, "v1/<stream hex>/"."""
+        shutil.rmtree(self._folder / prefix, ignore_errors=True)
 
     def _keep(self, path: Path, data: bytes) -> None:
         """Keep an object, whole or not at all; a folder that cannot be written keeps none."""

@@ -12,6 +12,7 @@ from urllib.parse import unquote, urlsplit
 
 from gateway.errors import UsageError
 from gateway.store.bucket import check_key, shown
+from gateway.store.credentials import CredentialsSource
 
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")  # "Bucket naming rules" in the Amazon S3 user guide
 _REGION = re.compile(r"[A-Za-z0-9-]{1,63}")
@@ -50,6 +51,10 @@ class Location:
     trusts."""
     proxy: str | None = None
     """The proxy in between, `http://host:port`; None: what HTTPS_PROXY, HTTP_PROXY and NO_PROXY say."""
+    session_token: str | None = field(default=None, repr=False)
+    """That of the keys, where they are temporary ones."""
+    credentials: CredentialsSource | None = field(default=None, repr=False)
+    """In place of keys, a source that is asked for the present ones before each request."""
 
     @classmethod
     def parse(
@@ -64,6 +69,8 @@ class Location:
         addressing: Addressing | None = None,
         ca: Path | None = None,
         proxy: str | None = None,
+        session_token: str | None = None,
+        credentials: CredentialsSource | None = None,
     ) -> Location:
         """`url`: s3://bucket, s3://bucket/prefix, a directory's path or file:// URL. UsageError says what
         is wrong with any of them, also with the content of `ca`; no text repeats a key, or an address that
@@ -85,11 +92,14 @@ class Location:
             )
         if region is not None and not _REGION.fullmatch(region):
             raise UsageError(f"{shown(region)} is not a region: expected a name such as eu-central-1")
-        _check_credentials(access_key, secret_key)
+        _check_keys(access_key, secret_key, session_token)
+        if credentials is not None and access_key is not None:
+            raise UsageError("the store's keys are given, and a source of them too: give one of the two")
         if ca is not None:
             _check_authorities(ca)
         where = _bucket_url(url), _endpoint(endpoint), region
-        return cls(*where, access_key, secret_key, checksums, addressing, ca, _proxy(proxy))
+        keys = access_key, secret_key
+        return cls(*where, *keys, checksums, addressing, ca, _proxy(proxy), session_token, credentials)
 
 
 def _file_path(url: str) -> str:
@@ -170,15 +180,18 @@ def _check_authorities(ca: Path) -> None:
         raise UsageError(f"the store's ca, {ca}, cannot be read: {error.strerror}") from None
 
 
-def _check_credentials(access_key: str | None, secret_key: str | None) -> None:
+def _check_keys(access_key: str | None, secret_key: str | None, session_token: str | None) -> None:
     if (access_key is None) != (secret_key is None):
         given, missing = ("secret", "access") if access_key is None else ("access", "secret")
         raise UsageError(
             f"the store's {given} key is given and its {missing} key is not: give both, or neither"
         )
-    for name, key in (("access", access_key), ("secret", secret_key)):
+    if access_key is None and session_token is not None:
+        raise UsageError("the store's session token is given without the keys that it belongs to")
+    names = ("access key", "secret key", "session token")
+    for name, key in zip(names, (access_key, secret_key, session_token), strict=True):
         if key is not None and not re.fullmatch(r"[!-~]+", key):
             raise UsageError(
-                f"the store's {name} key is empty or contains a space, a line end or the like: use printable"
+                f"the store's {name} is empty or contains a space, a line end or the like: use printable"
                 " ASCII characters only"
             )

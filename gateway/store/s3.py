@@ -15,6 +15,7 @@ two keys of PROTOCOL.md do that. A list found to be out of order is refused.
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import threading
 from base64 import b64encode
@@ -27,17 +28,34 @@ from typing import TYPE_CHECKING, Any, TypedDict, TypeVar
 
 from botocore.exceptions import ClientError
 
-from gateway.errors import GatewayError, KeyTaken, NotFound, Refused, StoreUnavailable
-from gateway.store.bucket import check_key, check_size, is_key
+from gateway.errors import (
+    GatewayError,
+    KeyTaken,
+    NotFound,
+    Refused,
+    StoreDenied,
+    StoreUnavailable,
+    Unavailable,
+)
+from gateway.store.bucket import check_key, check_size, deadline_s, is_key
 from gateway.store.calls import Calls, moved
+from gateway.store.credentials import Credentials, CredentialsSource
 from gateway.store.location import Location
-from gateway.store.s3_errors import code_of, explain, is_denied, lacking, status_of
-from gateway.store.s3_get import Page, PlainGets
+from gateway.store.s3_errors import (
+    KeysRefused,
+    RightLacks,
+    code_of,
+    explain,
+    is_denied,
+    lacking,
+    status_of,
+)
+from gateway.store.s3_get import Keys, Page, PlainGets
+from gateway.store.s3_session import session
 from gateway.store.s3_trust import authorities
 from gateway.store.s3_wire import make_breakable
 
 if TYPE_CHECKING:
-    from boto3.session import Session
     from types_boto3_s3.client import S3Client
 
 _AT_ONCE = 8
@@ -68,23 +86,27 @@ class S3Bucket:
         self._calls = Calls(_AT_ONCE, self._where)
         self._made = threading.Lock()
         self._client_or_none: S3Client | None = None
-        self._plain = PlainGets.of(location, (_CONNECT_S, _READ_S), _AT_ONCE)
+        # Its `of_call` are the keys that the location's source gave for the call of this thread.
+        self._keys = threading.local()
+        self._settled: set[Credentials] = set()  # those of it that a denial is not the fault of
+        self._sign = None if location.credentials is None else self._present
+        self._plain = PlainGets.of(location, (_CONNECT_S, _READ_S), _AT_ONCE, self._sign)
         self._conditional: bool | None = None  # whether the server minds If-None-Match; None: not known yet
 
     async def put(self, key: str, data: bytes, *, replace: bool = False) -> None:
         check_key(key)
         # The first object that is written once is put up to three times: see `_put_if_absent`.
-        await self._run(partial(self._put, key, data, replace), f"putting {key!r}", 3 * len(data))
+        await self._run(key, partial(self._put, key, data, replace), f"putting {key!r}", 3 * len(data))
 
     async def get(self, key: str) -> bytes:
         check_key(key)
-        return await self._run(partial(self._get, key), f"getting {key!r}")
+        return await self._run(key, partial(self._get, key), f"getting {key!r}")
 
     async def list(self, prefix: str, after: str = "") -> AsyncIterator[str]:
         last, more = _shortly_before(self._root + after) if after else "", True
         while more:
             page = partial(self._page, prefix=prefix, last=last)
-            names, more = await self._run(page, f"listing {prefix!r}", _LIST_BYTES)
+            names, more = await self._run(prefix, page, f"listing {prefix!r}", _LIST_BYTES)
             for last in names:
                 key = last.removeprefix(self._root)
                 if is_key(key) and key > after:
@@ -92,13 +114,13 @@ class S3Bucket:
 
     async def delete(self, key: str) -> None:
         check_key(key)
-        await self._run(partial(self._delete, key), f"deleting {key!r}")
+        await self._run(key, partial(self._delete, key), f"deleting {key!r}")
 
     async def keeps_first(self, key: str, data: bytes) -> bool:
         """Put `data` twice, whatever is there: whether the server itself refuses the second put of a key that
         is written once. With one that does not, of two writers at the same time the last one wins."""
         check_key(key)
-        return await self._run(partial(self._keeps_first, key, data), f"putting {key!r}", 2 * len(data))
+        return await self._run(key, partial(self._keeps_first, key, data), f"putting {key!r}", 2 * len(data))
 
     async def aclose(self) -> None:
         await self._calls.aclose()
@@ -111,10 +133,62 @@ class S3Bucket:
     def _where(self) -> str:
         return f"the store {self._location.url} at {self._location.endpoint or 'the default endpoint'}"
 
-    async def _run(self, call: Callable[[], T], what: str, size: int = 0) -> T:
-        """Make `call` on a thread, and turn boto3's errors into this project's."""
+    async def _run(self, key: str, call: Callable[[], T], what: str, size: int = 0) -> T:
+        """Make `call`, about what is at `key` or begins so, on a thread. It is signed with the credentials
+        that the location's source, if it has one, gives for it. Where the store refuses them, the source is
+        asked for others, and `call` made again, once."""
+        source = self._location.credentials
+        if source is None:
+            return await self._call(call, what, size)
+        used = await self._ask(source, key)
+        try:
+            return await self._call(call, what, size, used)
+        except KeysRefused as error:
+            if isinstance(error, RightLacks) and used in self._settled:
+                raise
+            try:
+                others = await self._ask(source, key, refused=used)
+            except StoreUnavailable as none:
+                raise StoreDenied(f"{error}; {none}") from None
+            self._settled.discard(used)
+            if others == used:
+                self._settled.add(used)
+                raise
+        try:
+            return await self._call(call, what, size, others)
+        except RightLacks:
+            self._settled.add(others)
+            raise
+
+    async def _ask(
+        self, source: CredentialsSource, key: str, refused: Credentials | None = None
+    ) -> Credentials:
+        """What the source gives; StoreUnavailable where it has nothing to give."""
+        try:
+            async with asyncio.timeout(deadline_s(0)):
+                return await source.present(key, refused)
+        except TimeoutError:
+            raise StoreUnavailable(
+                f"{self._where} cannot be used now: its credentials were not there in {deadline_s(0):.0f} s"
+            ) from None
+        except StoreDenied:
+            raise
+        except Unavailable as error:
+            raise StoreUnavailable(f"{self._where} cannot be used now: {error}") from None
+
+    def _present(self) -> Keys:
+        """The keys to sign this thread's request with, where the location has a source of them."""
+        keys: Keys = self._keys.of_call
+        return keys
+
+    async def _call(
+        self, call: Callable[[], T], what: str, size: int, credentials: Credentials | None = None
+    ) -> T:
+        """Make `call` on a thread of its own, and turn boto3's errors into this project's."""
 
         def work() -> T:
+            if credentials is not None:
+                self._keys.of_call = Keys.of(credentials)
             try:
                 return call()
             except GatewayError:
@@ -132,12 +206,13 @@ class S3Bucket:
                 from botocore.config import Config  # noqa: PLC0415 - most reads do without it
 
                 place = self._location
-                self._client_or_none = client = _session().client(
+                self._client_or_none = client = session(self._sign).client(
                     "s3",
                     endpoint_url=place.endpoint,
                     region_name=place.region,
                     aws_access_key_id=place.access_key,
                     aws_secret_access_key=place.secret_key,
+                    aws_session_token=place.session_token,
                     verify=authorities(place),
                     config=Config(
                         connect_timeout=_CONNECT_S,
@@ -296,18 +371,6 @@ class S3Bucket:
             raise StoreUnavailable(
                 f"{self._where} cannot be used now: something that is not an S3 server answers for it"
             )
-
-
-def _session() -> Session:
-    """A session of boto3 that finds credentials in its environment and files alone. What it would ask the
-    network for, at an address that only a cloud's machines have, someone else may answer in a home."""
-    from boto3.session import Session  # noqa: PLC0415 - most reads do without it
-    from botocore.session import get_session  # noqa: PLC0415
-
-    found = get_session()
-    for provider in ("container-role", "iam-role"):
-        found.get_component("credential_provider").remove(provider)
-    return Session(botocore_session=found)
 
 
 def _unasked(**_: object) -> Any:

@@ -33,6 +33,19 @@ S3" in the service authorization reference. Other servers call it Read, Write or
 DENIED = frozenset({"AccessDenied", "403"})
 """The codes of a right that is missing. 403 is botocore's for an answer without a body."""
 
+UNKNOWN_KEYS = frozenset(
+    {
+        "ExpiredToken",
+        "TokenRefreshRequired",
+        "InvalidToken",
+        "InvalidTokenId",
+        "InvalidAccessKeyId",
+        "SignatureDoesNotMatch",
+    }
+)
+"""The codes of credentials that the server does not accept, or no longer: of an expired session MinIO says
+InvalidTokenId, SeaweedFS ExpiredToken, and of one that it cannot read InvalidAccessKeyId."""
+
 
 def _all(later: bool, cause: str, codes: str) -> dict[str, Answer]:
     return dict.fromkeys(codes.split(), Answer(later, cause))

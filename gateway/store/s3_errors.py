@@ -13,7 +13,7 @@ from botocore import exceptions as boto
 from urllib3.util.ssl_match_hostname import CertificateError
 
 from gateway.errors import StoreDenied, StoreUnavailable
-from gateway.store.s3_codes import ANSWERS, DENIED, RIGHTS, VAGUE, Answer
+from gateway.store.s3_codes import ANSWERS, DENIED, RIGHTS, UNKNOWN_KEYS, VAGUE, Answer
 
 _LATER_STATUS = frozenset({408, 409, 429})
 _CODE = re.compile(r"[A-Za-z0-9.]{1,64}")
@@ -40,6 +40,14 @@ _TRANSPORT = (
     ((boto.ChecksumError, boto.FlexibleChecksumError), "its answer is garbled"),
     ((boto.ConnectionError, boto.HTTPClientError), "the connection to it failed"),
 )
+
+
+class KeysRefused(StoreDenied):
+    """The server refuses the credentials: others may serve."""
+
+
+class RightLacks(KeysRefused):
+    """The credentials lack a right, or are taken for such that do: an expired session may be."""
 
 
 def code_of(error: boto.ClientError) -> str:
@@ -77,9 +85,9 @@ def is_denied(error: boto.ClientError) -> bool:
     return code_of(error) in DENIED
 
 
-def lacking(right: str, where: str) -> StoreDenied:
+def lacking(right: str, where: str) -> RightLacks:
     """The error for credentials without `right`."""
-    return StoreDenied(
+    return RightLacks(
         f"{where} refuses: these credentials lack the permission {right}; allow it to the access key"
     )
 
@@ -94,7 +102,8 @@ def _answered(error: boto.ClientError, where: str) -> StoreUnavailable | StoreDe
         answer = Answer(later, _own_words(error) or "an S3 server should not give this answer")
     if answer.later:
         return StoreUnavailable(f"{where} cannot be used now: {answer.cause} ({named})")
-    return StoreDenied(f"{where} refuses: {answer.cause} ({named})")
+    denied = RightLacks if code in DENIED else KeysRefused if code in UNKNOWN_KEYS else StoreDenied
+    return denied(f"{where} refuses: {answer.cause} ({named})")
 
 
 def _answer(error: boto.ClientError) -> Answer | None:

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import closing, suppress
 from datetime import datetime
 from email.utils import parsedate_tz
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import quote, unquote_plus, urlsplit
@@ -26,6 +27,7 @@ from botocore.httpsession import URLLib3Session
 from gateway.errors import NotFound
 from gateway.store.bucket import check_size
 from gateway.store.calls import moved
+from gateway.store.credentials import Credentials
 from gateway.store.location import Location
 from gateway.store.s3_trust import authorities
 from gateway.store.s3_wire import make_breakable
@@ -41,33 +43,52 @@ Page = tuple[list[str], bool]
 """A list's object names, and whether it continues."""
 
 
-class _Keys(NamedTuple):
+class Keys(NamedTuple):
     """Credentials, as botocore's signer takes them."""
 
     access_key: str
     secret_key: str
     token: str | None
 
+    @classmethod
+    def of(cls, credentials: Credentials) -> Keys:
+        """These credentials."""
+        return cls(credentials.access_key, credentials.secret_key, credentials.session_token)
+
+    def __repr__(self) -> str:
+        return f"Keys({self.access_key!r})"
+
 
 class PlainGets:
     """GETs below one bucket, for several threads at a time. `of` makes it where it can serve."""
 
-    def __init__(self, url: str, auth: S3SigV4Auth, http: URLLib3Session) -> None:
+    def __init__(self, url: str, region: str, keys: Callable[[], Keys], http: URLLib3Session) -> None:
         self._url = url
-        self._auth = auth
+        self._region = region
+        self._keys = keys
         self._http = http
         make_breakable(self._http)
 
     @classmethod
-    def of(cls, location: Location, timeout_s: tuple[float, float], most: int) -> PlainGets | None:
-        """For a location with an endpoint whose keys are given, or in the environment. None where boto3's
-        files, or other variables of it, may have a say. `timeout_s` are those of connecting and of silence,
-        `most` is how many connections are kept."""
-        keys = _Keys(location.access_key or "", location.secret_key or "", None)
-        if location.access_key is None:
-            found = os.environ.get
-            keys = _Keys(found(_KEY_ID, ""), found(_SECRET, ""), found(_TOKEN))
-        if not (location.endpoint and keys.access_key and keys.secret_key) or _is_configured(location):
+    def of(
+        cls,
+        location: Location,
+        timeout_s: tuple[float, float],
+        most: int,
+        present: Callable[[], Keys] | None = None,
+    ) -> PlainGets | None:
+        """For a location with an endpoint whose keys are given, or in the environment, or by `present` for
+        each request. None where boto3's files, or other variables of it, may have a say. `timeout_s` are
+        those of connecting and of silence, `most` is how many connections are kept."""
+        if present is None:
+            keys = Keys(location.access_key or "", location.secret_key or "", location.session_token)
+            if location.access_key is None:
+                found = os.environ.get
+                keys = Keys(found(_KEY_ID, ""), found(_SECRET, ""), found(_TOKEN))
+            if not (keys.access_key and keys.secret_key):
+                return None
+            present = partial(Keys, *keys)
+        if not location.endpoint or _is_configured(location):
             return None
         if location.checksums != "when_required":  # then boto3 checks what it gets
             return None
@@ -75,14 +96,13 @@ class PlainGets:
         url = _bucket_url(location)
         if url is None:
             return None
-        auth = S3SigV4Auth(keys, "s3", region)  # type: ignore[arg-type]
         http = URLLib3Session(
             authorities(location),  # type: ignore[arg-type]
             proxies={"http": location.proxy, "https": location.proxy} if location.proxy else None,
             timeout=timeout_s,  # type: ignore[arg-type]
             max_pool_connections=most,
         )
-        return cls(url, auth, http)
+        return cls(url, region, present, http)
 
     def get(self, name: str) -> bytes | None:
         """The bytes of the object `name`; NotFound where the server says that there is none."""
@@ -100,16 +120,24 @@ class PlainGets:
         status, _, data = self._send(f"?{query}" if urlsplit(self._url).path else f"/?{query}")
         return _listed(data) if status == 200 else None
 
+    def signed(self, path: str) -> tuple[str, dict[str, str]]:
+        """The address of a GET of a path below the bucket, and the headers that sign it."""
+        request = self._request(path)
+        return self._url + path, dict(request.headers.items())
+
     def close(self) -> None:
         """Close the connections."""
         self._http.close()
 
+    def _request(self, path: str) -> AWSRequest:
+        request = AWSRequest("GET", self._url + path, stream_output=True)
+        S3SigV4Auth(self._keys(), "s3", self._region).add_auth(request)  # type: ignore[arg-type]
+        return request
+
     def _send(self, path: str) -> tuple[int, Mapping[str, str], bytes]:
         """Status, headers and body; status 0 where no whole answer came."""
         with suppress(Exception):  # what a hostile answer makes urllib3 raise has no common base
-            request = AWSRequest("GET", self._url + path, stream_output=True)
-            self._auth.add_auth(request)
-            answer = self._http.send(request.prepare())
+            answer = self._http.send(self._request(path).prepare())
             with closing(answer.raw):  # the connection is kept where the body was read to its end
                 length = int(answer.headers["Content-Length"])
                 check_size(length, path)

@@ -13,7 +13,7 @@ from gateway.chain.grant import Grant
 from gateway.chain.token import Sealed
 from gateway.chain.windows import GrantWindows
 from gateway.errors import Refused, UsageError
-from gateway.stream.fetch import first_key, holding, numbered, objects
+from gateway.stream.fetch import first_key, get, holding, numbered, objects
 from gateway.stream.reader import StreamReader
 from gateway.stream.tokens import check_bundle
 from gateway.wire import names
@@ -21,6 +21,7 @@ from gateway.wire.grant import Tokens
 from gateway.wire.names import Fold
 
 _LOOK_BACK = 4096  # windows; a bundle that began earlier is found too, by more requests
+_FEW_DAYS = 2  # that a day of a time zone lies in
 _NO_END = 2**64
 
 
@@ -114,10 +115,31 @@ class BundleReader:
                     yield key, bundle
             return
         over = min(end, max(first, self.windows.complete(self._reader.days_end)))
+        async with aclosing(self._of_days(first, over)) as bundles:
+            async for one in bundles:
+                yield one
+                first = self._end(one[1])
         for x, y, folds in ((first, over, names.FOLDS), (over, end, names.FOLDS[:1])):
             async with aclosing(self._bundles(x, y, folds)) as bundles:
                 async for one in bundles:
                     yield one
+
+    async def _of_days(self, first: int, end: int) -> AsyncGenerator[tuple[str, Tokens], None]:
+        """The folded bundles of a few days' windows `first` to `end` - 1 that lie where they likely do, which
+        saves lists: as far as they follow one another."""
+        edge, at = self.windows.edge, first
+        for _ in range(_FEW_DAYS):
+            day = self._reader.day(edge(at + 1) - 1) if at < end else None
+            if day is None or edge(end) - edge(at) > _FEW_DAYS * (day[1] - day[0]):
+                return
+            begin = self.windows.complete(day[0])
+            key = names.bundle(self.grant.stream, self.grant.id, begin, "day")
+            data = await get(self._reader.bucket, key)
+            bundle = None if data is None else check_bundle(self._reader.descriptor, self.grant, key, data)
+            if bundle is None or self._end(bundle) <= at:
+                return
+            yield key, bundle
+            at = self._end(bundle)
 
     async def _bundles(
         self, first: int, end: int, folds: Sequence[Fold]

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 
 from gateway.chain.grant import ID_BYTES, Grant
 from gateway.errors import Refused
 from gateway.store.bucket import Bucket
-from gateway.stream.fetch import first_key, objects
+from gateway.stream.fetch import first_key, get, listed, objects
 from gateway.stream.reader import StreamReader
 from gateway.wire import names
-from gateway.wire.grant import GrantObject, Revocation, read_grant_body
+from gateway.wire.grant import GrantObject, Revocation, body_of, read_grant_body
 from gateway.wire.stream import Descriptor
 
 
@@ -22,7 +22,7 @@ def check_grant(descriptor: Descriptor, key: str, data: bytes | None) -> tuple[G
         raise Refused(f"{key} is missing, and the store holds other objects of the grant")
     unit_ms = descriptor.layout.unit_ms
     found = GrantObject.read_at(key, data, descriptor.signing_key, unit_ms)
-    grant = read_grant_body(found.body, unit_ms, key)
+    grant = read_grant_body(found.body, unit_ms, body_of(key))
     unknown = set(grant.lanes) - {lane.name for lane in descriptor.lanes}
     if unknown:
         raise Refused(f"{key} grants {', '.join(sorted(unknown))}, which the stream does not have")
@@ -36,13 +36,23 @@ def check_revocation(descriptor: Descriptor, key: str, data: bytes | None) -> Re
     return Revocation.read_at(key, data, descriptor.signing_key, descriptor.layout.unit_ms)
 
 
+def missing_grant(key: str) -> str:
+    """The sentence for a grant that was named and is not in the store."""
+    return f"{key} is missing: the store holds no such grant, and was expected to"
+
+
 def grant_id_in(name: str) -> bytes | None:
     """The id in a folder's name; None where the name is not one."""
     return bytes.fromhex(name) if re.fullmatch(f"[0-9a-f]{{{2 * ID_BYTES}}}", name) else None
 
 
 async def grant_ids(reader: StreamReader) -> AsyncGenerator[bytes, None]:
-    """The ids of all grants, from the folders below grant/, without listing what the folders hold."""
+    """The ids of the reader's grants, in order; of all, from the folders below grant/, without listing what
+    the folders hold."""
+    if reader.grants is not None:
+        for given in sorted(reader.grants):
+            yield given
+        return
     async with aclosing(_folders(reader.bucket, reader.descriptor.stream)) as folders:
         async for key, grant_id in folders:
             if grant_id is None:
@@ -67,10 +77,20 @@ async def _folders(bucket: Bucket, stream: bytes) -> AsyncGenerator[tuple[str, b
         after = f"{prefix}{name}0"  # "0" is the character after "/"
 
 
-async def grants(reader: StreamReader) -> AsyncGenerator[tuple[str, GrantObject, Grant], None]:
-    """(key, object, grant) of all grants, by id. Refused for an invalid one."""
+async def grants(
+    reader: StreamReader, only: Sequence[bytes] | None = None
+) -> AsyncGenerator[tuple[str, GrantObject, Grant], None]:
+    """(key, object, grant) of all grants, by id, or of those with these ids, which need no list. Refused for
+    an invalid one."""
+    for grant_id in only or ():
+        key = names.grant(reader.descriptor.stream, grant_id)
+        yield key, *check_grant(reader.descriptor, key, await get(reader.bucket, key))
+    if only is not None:
+        return
     async with aclosing(objects(reader.bucket, _grant_keys(reader))) as found_objects:
         async for key, data in found_objects:
+            if data is None and reader.grants is not None:
+                raise Refused(missing_grant(key))
             found, grant = check_grant(reader.descriptor, key, data)
             yield key, found, grant
 
@@ -79,3 +99,15 @@ async def _grant_keys(reader: StreamReader) -> AsyncGenerator[str, None]:
     async with aclosing(grant_ids(reader)) as ids:
         async for grant_id in ids:
             yield names.grant(reader.descriptor.stream, grant_id)
+
+
+async def listed_grants(reader: StreamReader) -> AsyncGenerator[str, None]:
+    """The keys of all objects of the reader's grants, in order, whatever their form."""
+    prefix = names.grants(reader.descriptor.stream)
+    folders = [prefix]
+    if reader.grants is not None:
+        folders = [f"{prefix}{grant_id.hex()}/" for grant_id in sorted(reader.grants)]
+    for folder in folders:
+        async with aclosing(listed(reader.bucket, folder)) as keys:
+            async for key in keys:
+                yield key

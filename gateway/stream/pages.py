@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -30,19 +32,32 @@ def check_page(descriptor: Descriptor, period: Period, key: str, data: bytes) ->
 
 
 class FoundPage:
-    """A page that was read and checked, with its key and H of its bytes."""
+    """A page that was read and checked, with its key."""
 
     def __init__(self, period: Period, key: str, data: bytes, page: Page) -> None:
         self.period = period
         self.key = key
-        self.digest = cose.digest(data)
         self.page = page
-        self.c: U64 = np.stack([page.c(lane) for lane in range(len(page.sums))])
+        self._data = data
+        self._digest: bytes | None = None
 
-    def cut(self, first: int, end: int) -> U64:
-        """The sums of the steps in [first, end), an array [lane, step]."""
+    @property
+    def digest(self) -> bytes:
+        """H of its bytes, which only a page beside it needs."""
+        if self._digest is None:
+            self._digest = cose.digest(self._data)
+        return self._digest
+
+    @property
+    def c(self) -> U64:
+        """The sums of all steps, an array [lane, step]."""
+        return self.cut(self.page.first, self.page.end, range(len(self.page.sums)))
+
+    def cut(self, first: int, end: int, lanes: Sequence[int]) -> U64:
+        """The sums of the steps in [first, end) of the descriptor's lanes with these numbers, an array
+        [lane, step]."""
         x, y = ((unit - self.page.first) // self.page.step for unit in (first, end))
-        return self.c[:, x:y]
+        return np.stack([self.page.c(lane)[x:y] for lane in lanes])
 
 
 class Pages:
@@ -63,7 +78,8 @@ class Pages:
         that were fetched with it and are likely to be next, up to the last edge."""
         if self._calendar is None:
             return None
-        spans: tuple[Span, ...] = ("month", "day")
+        day = self._calendar.period("day", at)
+        spans: tuple[Span, ...] = ("month", "day") if edges[-1] > day.end else ("day", "month")
         for span in spans:
             period = self._calendar.period(span, at)
             if period.end > end or period.first > at:

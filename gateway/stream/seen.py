@@ -6,19 +6,22 @@ It keeps a store from showing an older state, or another history, to a reader wh
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 from gateway.errors import UsageError
-from gateway.host.files import write_durably
+from gateway.host.files import write_all_durably, write_durably
 from gateway.stream.chunks import ChunkMark
 from gateway.wire.signed import DIGEST_BYTES
+
+_FOLDER = "seen"
 
 
 class Seen:
     """The memory of one stream's head, in `folder`."""
 
     def __init__(self, folder: Path, stream: bytes) -> None:
-        self._path = folder / "seen" / f"{stream.hex()}.json"
+        self._path = _path(folder, stream)
 
     def load(self) -> ChunkMark | None:
         """The mark of the last head; None if none was ever seen. UsageError for a damaged file."""
@@ -42,9 +45,29 @@ class Seen:
 
     def save(self, mark: ChunkMark) -> None:
         """Remember `mark`, on the disk once this returns."""
-        document = {"seq": mark.seq, "digest": mark.digest.hex(), "next_unit": mark.next_unit}
         try:
             self._path.parent.mkdir(mode=0o700, exist_ok=True)
-            write_durably(self._path, json.dumps(document).encode())
+            write_durably(self._path, _document(mark))
         except OSError as error:
             raise UsageError(f"{self._path} cannot be written: {error.strerror}") from None
+
+
+def save_all(folder: Path, marks: Mapping[bytes, ChunkMark]) -> None:
+    """Remember the marks of many streams, on the disk once this returns: all of them in two steps, where
+    `save` waits for the disk with each."""
+    files = {_path(folder, stream): _document(mark) for stream, mark in marks.items()}
+    try:
+        for path in list(files)[:1]:
+            path.parent.mkdir(mode=0o700, exist_ok=True)
+        write_all_durably(files)
+    except OSError as error:
+        raise UsageError(f"{folder / _FOLDER} cannot be written: {error.strerror}") from None
+
+
+def _path(folder: Path, stream: bytes) -> Path:
+    return folder / _FOLDER / f"{stream.hex()}.json"
+
+
+def _document(mark: ChunkMark) -> bytes:
+    document = {"seq": mark.seq, "digest": mark.digest.hex(), "next_unit": mark.next_unit}
+    return json.dumps(document).encode()

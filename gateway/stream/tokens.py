@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import pairwise
 
+from gateway.chain.commitment import COMMITTED
 from gateway.chain.grant import Grant
 from gateway.chain.keys import KEY_BYTES
 from gateway.chain.token import TAG_BYTES
@@ -48,6 +49,8 @@ def _check_windows(grant: Grant, key: str, bundle: Tokens) -> None:
     calendar = isinstance(grant.granularity.size, str)
     if calendar != (bundle.edges is not None) or (grant.kind == "bill") != (bundle.weighed is not None):
         raise Refused(f"{key} holds tokens of another kind of grant")
+    if bundle.commitment is not None and grant.kind not in COMMITTED:
+        raise Refused(f"{key} commits to what tokens of a {grant.kind} grant hold, which would reveal it")
     if bundle.edges is not None and (len(bundle.edges) != count + 1 or not _rise(bundle.edges)):
         raise Refused(f"{key} has {len(bundle.edges)} edges for {count} windows, or edges that do not rise")
     if bundle.weighed is not None and len(bundle.weighed) != count:

@@ -6,7 +6,7 @@ object, and what that explains is not reported again.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from itertools import count, takewhile
@@ -21,7 +21,7 @@ from gateway.errors import Refused, UsageError
 from gateway.store.bucket import Bucket
 from gateway.stream.chunks import ChainFollower, Problem, check_chunk
 from gateway.stream.fetch import get, listed, objects
-from gateway.stream.grants import check_grant, check_revocation, grant_id_in
+from gateway.stream.grants import check_grant, check_revocation, grant_id_in, listed_grants, missing_grant
 from gateway.stream.page_audit import PageAudit
 from gateway.stream.reader import StreamReader
 from gateway.stream.seen import Seen
@@ -52,8 +52,10 @@ async def verify(
     seen: Seen | None,
     on_problem: Callable[[Problem], None],
     on_chunk: Callable[[Tally], None],
+    grants: Collection[bytes] | None = None,
 ) -> Tally:
-    """Examine the descriptor, the head, all chunks, all pages, all grants and their tokens.
+    """Examine the descriptor, the head, all chunks, all pages, all grants, or those of the ids `grants`, and
+    their tokens.
 
     `on_problem` gets each problem as it is found, `on_chunk` the tally after each chunk. The head is
     remembered in `seen` if no problem was found. NotFound where the store has nothing of the stream;
@@ -66,7 +68,7 @@ async def verify(
         on_problem(problem)
 
     try:
-        reader = await StreamReader.open(bucket, stream, signer, seen)
+        reader = await StreamReader.open(bucket, stream, signer, seen, grants)
     except Refused as error:
         report(Problem(names.descriptor(stream), str(error)))
         return tally
@@ -127,8 +129,9 @@ async def _verify_grants(
 ) -> None:
     prefix = names.grants(reader.descriptor.stream)
     folder: _Folder | None = None
-    shown = _Runs(runs)
-    async with aclosing(objects(reader.bucket, listed(reader.bucket, prefix))) as found:
+    shown = SealedRuns(runs)
+    absent = set(reader.grants or ())
+    async with aclosing(objects(reader.bucket, listed_grants(reader))) as found:
         async for key, data in found:
             name, _, rest = key.removeprefix(prefix).partition("/")
             grant_id = grant_id_in(name)
@@ -138,6 +141,7 @@ async def _verify_grants(
             if folder is None or folder.id != grant_id:
                 if folder is not None:
                     folder.finish(tally.head)
+                absent.discard(grant_id)
                 grant = await _grant(reader, grant_id)
                 folder = _Folder(grant_id, grant, reader.descriptor, shown, tally, report)
             try:
@@ -146,6 +150,9 @@ async def _verify_grants(
                 report(Problem(key, str(error)))
     if folder is not None:
         folder.finish(tally.head)
+    for grant_id in sorted(absent):
+        key = names.grant(reader.descriptor.stream, grant_id)
+        report(Problem(key, missing_grant(key)))
 
 
 async def _grant(reader: StreamReader, grant_id: bytes) -> Grant | None:
@@ -161,7 +168,7 @@ _BEYOND = 2**62  # all units of a stream lie below
 _IN_A_GRANT = ("day", "grant.cose", "month", "new", "revoked.cose")
 
 
-class _Runs:
+class SealedRuns:
     """The incarnations of the units in the valid chunks."""
 
     def __init__(self, runs: Sequence[Run]) -> None:
@@ -188,7 +195,7 @@ class _Folder:
         grant_id: bytes,
         grant: Grant | None,
         descriptor: Descriptor,
-        runs: _Runs,
+        runs: SealedRuns,
         tally: Tally,
         report: Callable[[Problem], None],
     ) -> None:

@@ -15,5 +15,7 @@ what fails is Refused with a sentence that names the object. In reading order:
 - `card`     the public keys of a gateway, a provider or a registrar
 - `certificate`  what a registrar signs: certificates of cards, and revocations
 - `request`  a login at a registrar, and a provider's request for a grant
+- `evidence` what a provider claims, with what proves it
+- `prices`   a provider's price series
 - `kinds`    the kind of object that lies at a key
 """

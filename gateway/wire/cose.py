@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+from functools import lru_cache
 from typing import Any
 
 import cbor2
@@ -20,9 +21,21 @@ from gateway.errors import Refused
 from gateway.wire import es256
 
 _TAG = b"\xd2"  # tag 18, COSE_Sign1
-_ALG, _KID, _ES256 = 1, 4, -7
+_FOUR_PARTS, _NO_MAP = b"\x84", b"\xa0"
+_SIGNATURE1 = b"\x84\x6aSignature1"
+_HEADER = b"\xa2\x01\x26\x04"  # {1: -7, 4: what follows}
+_KID = 4
 KID_BYTES = 16
 SPKI_BYTES = 91  # SubjectPublicKeyInfo of P-256 as a named curve with an uncompressed point (RFC 5480)
+_BYTES = {1: b"\x58", 2: b"\x59", 4: b"\x5a", 8: b"\x5b"}  # a byte string whose length takes so many bytes
+_BYTES_1 = _BYTES[1]
+_SIZES = {lead[0]: size for size, lead in _BYTES.items()}
+_LEAST = {1: 24, 2: 2**8, 4: 2**16, 8: 2**32}  # the least number that needs so many bytes
+_BEFORE_KID = _TAG + _FOUR_PARTS + b"\x55" + _HEADER + b"\x50"
+_BEFORE_PAYLOAD = len(_BEFORE_KID) + KID_BYTES + 1
+_BEFORE_SIGNATURE = _BYTES_1 + bytes([es256.SIGNATURE_BYTES])
+_MANY = 8  # items of an array, from which on it is quicker to look at all of them at once
+_KEYS_KEPT = 256  # public keys, of the streams that are read side by side
 _DEPTH = 8  # a tariff, the deepest of what is signed or hashed, nests 4 deep
 
 
@@ -41,81 +54,134 @@ def encode(value: Any) -> bytes:
     return cbor2.dumps(value, canonical=True)
 
 
-def _is_plain(data: bytes) -> bool:
-    """Whether it is integers, strings, arrays and maps of unsigned integer keys alone; IndexError if it is
-    cut short, UnicodeDecodeError if a text is not UTF-8.
+def _examine(data: bytes) -> tuple[bool, bool]:
+    """Whether it is integers, strings, arrays and maps of unsigned integer keys alone; and then, whether it
+    is one item in the one deterministic form. IndexError if it is cut short, UnicodeDecodeError if a text is
+    not UTF-8.
 
     cbor2 makes dates, decimals, patterns and shared items of tags, and those can grow out of all
     proportion to the bytes: a kilobyte of references to references writes out as terabytes. A text that is
     not UTF-8 it never frees (5.9.0): a store that serves one over and over would fill the memory.
     """
-    at = 0
-    left, in_map = (
-        [1],
-        [False],
-    )  # how many items are to come at each level that is open, and whether it is a map
-    while left:
-        if not left[-1]:
-            left.pop()
-            in_map.pop()
-            continue
-        is_key = in_map[-1] and left[-1] % 2 == 0
-        left[-1] -= 1
-        major, low = data[at] >> 5, data[at] & 0x1F
-        size = 0 if low < 24 else 1 << low - 24
-        value = int.from_bytes(data[at + 1 : at + 1 + size], "big") if size else low
-        if low > 27 or major > 5 or (is_key and major):
-            return False
-        begin = at + 1 + size
-        at = begin + (value if major in (2, 3) else 0)
+    at, shortest = 0, True
+    left, last_key = 1, None  # how many items are to come in the innermost array or map, and a map's last key
+    above: list[tuple[int, int | None]] = []
+    while True:
+        while not left:
+            if not above:
+                return True, shortest and at == len(data)
+            left, last_key = above.pop()
+        is_key = last_key is not None and left % 2 == 0
+        left -= 1
+        major, value = data[at] >> 5, data[at] & 0x1F
+        at += 1
+        if value >= 24:
+            if value > 27:
+                return False, False
+            size = 1 << value - 24
+            value = int.from_bytes(data[at : at + size], "big")
+            at += size
+            shortest &= value >= _LEAST[size]
+        if is_key:
+            if major:
+                return False, False
+            assert last_key is not None
+            shortest &= value > last_key
+            last_key = value
+        elif major == 2:
+            at += value
+        elif major == 3:
+            data[at : at + value].decode("utf-8")
+            at += value
+        elif major > 3:
+            if major > 5 or len(above) == _DEPTH - 1:
+                return False, False
+            alike = _alike(data, at, value) if major == 4 else 0
+            if alike:
+                at += alike
+            else:
+                above.append((left, last_key))
+                left, last_key = value * (major - 3), None if major == 4 else -1
         if at > len(data):
             raise IndexError
-        if major == 3:
-            data[begin:at].decode("utf-8")
-        if major >= 4:
-            left.append(value * (major - 3))
-            in_map.append(major == 5)
-            if len(left) > _DEPTH:
-                return False
-    return True
+
+
+def _alike(data: bytes, at: int, count: int) -> int:
+    """The bytes of an array's `count` items from `at` on, if they are byte strings of one length from 24 to
+    255, as digests are; else 0."""
+    if count < _MANY or data[at : at + 1] != _BYTES_1:
+        return 0
+    length = data[at + 1 : at + 2]
+    size = count * (2 + int.from_bytes(length, "big"))
+    if length < b"\x18" or size > len(data) - at:
+        return 0
+    items, step = data[at : at + size], size // count
+    return size if items[::step] == _BYTES_1 * count and items[1::step] == length * count else 0
 
 
 def decode(data: bytes, what: str) -> Any:
     """The value of deterministic CBOR; Refused for any other bytes. `what` names them in the sentence."""
     try:
-        plain = _is_plain(data)
-    except (IndexError, UnicodeDecodeError):
+        plain, deterministic = _examine(data)
+        value = cbor2.loads(data) if plain else None
+    except Exception:  # cbor2 lets through whatever hostile bytes raise inside it
         raise Refused(f"{what} is not CBOR, or was cut short") from None
     if not plain:
         raise Refused(
             f"{what} holds CBOR that version 1 does not use: it has integers, byte strings, text, arrays and"
             " maps of unsigned integer keys, none of them open-ended"
         )
-    try:
-        value = cbor2.loads(data)
-        same = encode(value) == data
-    except Exception:  # cbor2 lets through whatever hostile bytes raise inside it
-        raise Refused(f"{what} is not CBOR, or was cut short") from None
-    if not same:
+    if not deterministic:
         raise Refused(f"{what} is not deterministic CBOR: it can be written in more than one way")
     return value
 
 
 def protected_header(kid: bytes) -> bytes:
     """The protected header: {1: ES256, 4: kid}."""
-    return encode({_ALG: _ES256, _KID: kid})
+    return _HEADER + _bytes(kid)
 
 
 def to_be_signed(type_string: str, kid: bytes, payload: bytes) -> bytes:
     """The Sig_structure whose SHA-256 is signed; the object's type is the external_aad."""
-    return encode(["Signature1", protected_header(kid), type_string.encode("ascii"), payload])
+    return b"".join(
+        (_SIGNATURE1, _bytes(protected_header(kid)), _bytes(type_string.encode("ascii")), _bytes(payload))
+    )
 
 
 def assemble(kid: bytes, payload: bytes, signature: bytes) -> bytes:
     """The tagged COSE_Sign1. `signature` is r | s, 64 bytes."""
-    return _TAG + encode([protected_header(kid), {}, payload, signature])
+    header = _bytes(protected_header(kid))
+    return b"".join((_TAG, _FOUR_PARTS, header, _NO_MAP, _bytes(payload), _bytes(signature)))
 
 
+def _bytes(data: bytes) -> bytes:
+    """A byte string in CBOR."""
+    return _head(len(data)) + data
+
+
+def _head(length: int) -> bytes:
+    """What comes before the bytes of a byte string."""
+    if length < _LEAST[1]:
+        return bytes((0x40 | length,))
+    size = 1 if length < _LEAST[2] else 2 if length < _LEAST[4] else 4 if length < _LEAST[8] else 8
+    return _BYTES[size] + length.to_bytes(size, "big")
+
+
+def _taken_apart(data: bytes) -> tuple[bytes, bytes, bytes] | None:
+    """(kid, payload, signature) of which `assemble` makes these very bytes; None where there are none of a
+    kid and a signature of the right length."""
+    end = len(data) - len(_BEFORE_SIGNATURE) - es256.SIGNATURE_BYTES
+    if end <= _BEFORE_PAYLOAD or not data.startswith(_BEFORE_KID):
+        return None
+    begin = _BEFORE_PAYLOAD + 1 + _SIZES.get(data[_BEFORE_PAYLOAD], 0)
+    between = _NO_MAP + _head(max(0, end - begin))
+    if not data.startswith(between, _BEFORE_PAYLOAD - 1) or not data.startswith(_BEFORE_SIGNATURE, end):
+        return None
+    kid = data[len(_BEFORE_KID) : _BEFORE_PAYLOAD - 1]
+    return kid, data[begin:end], data[-es256.SIGNATURE_BYTES :]
+
+
+@lru_cache(_KEYS_KEPT)
 def load_public_key(public_key: bytes, what: str) -> ec.EllipticCurvePublicKey:
     """A P-256 key from its SubjectPublicKeyInfo (DER); Refused for anything else."""
     try:
@@ -130,6 +196,9 @@ def load_public_key(public_key: bytes, what: str) -> ec.EllipticCurvePublicKey:
 def payload_unchecked(data: bytes, what: str) -> tuple[bytes, bytes, bytes]:
     """(kid, payload, signature) of a COSE_Sign1 that anybody may have signed: only to find out which key to
     ask for."""
+    found = _taken_apart(data)
+    if found is not None:
+        return found
     parts = decode(data.removeprefix(_TAG), what)
     if (
         not data.startswith(_TAG)
@@ -149,10 +218,9 @@ def payload_unchecked(data: bytes, what: str) -> tuple[bytes, bytes, bytes]:
 def verify(data: bytes, type_string: str, public_key: bytes, what: str) -> bytes:
     """The payload of `data`; Refused unless it is a `type_string` signed by `public_key` (DER)."""
     kid, payload, signature = payload_unchecked(data, what)
-    if not hmac.compare_digest(kid, kid_of(public_key)):
-        raise Refused(
-            f"{what} is signed by key {kid.hex()}, not by the registered {kid_of(public_key).hex()}"
-        )
+    registered = kid_of(public_key)
+    if not hmac.compare_digest(kid, registered):
+        raise Refused(f"{what} is signed by key {kid.hex()}, not by the registered {registered.hex()}")
     if len(signature) != es256.SIGNATURE_BYTES:
         raise Refused(f"the signature of {what} has {len(signature)} bytes, not {es256.SIGNATURE_BYTES}")
     key = load_public_key(public_key, "the registered key")

@@ -21,6 +21,7 @@ SIGNATURE_BYTES = 64
 ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
 """n of P-256 (NIST SP 800-186, section 3.2.1.3)."""
 _HALF = SIGNATURE_BYTES // 2
+_ALGORITHM = ec.ECDSA(hashes.SHA256())
 
 
 def spki(key: ec.EllipticCurvePublicKey) -> bytes:
@@ -30,7 +31,7 @@ def spki(key: ec.EllipticCurvePublicKey) -> bytes:
 
 def sign(key: ec.EllipticCurvePrivateKey, message: bytes) -> bytes:
     """r | s of a key that this process holds."""
-    r, s = decode_dss_signature(key.sign(message, ec.ECDSA(hashes.SHA256())))
+    r, s = decode_dss_signature(key.sign(message, _ALGORITHM))
     return signature(key.public_key(), message, r, s)
 
 
@@ -48,13 +49,13 @@ def signature(key: ec.EllipticCurvePublicKey, message: bytes, r: int, s: int) ->
 
 def verifies(key: ec.EllipticCurvePublicKey, message: bytes, signed: bytes) -> bool:
     """Whether `signed`, r | s of SIGNATURE_BYTES, is a low-s signature of `key` over `message`."""
-    r, s = (int.from_bytes(half, "big") for half in (signed[:_HALF], signed[_HALF:]))
+    r, s = int.from_bytes(signed[:_HALF], "big"), int.from_bytes(signed[_HALF:], "big")
     return 0 < r < ORDER and 0 < s <= ORDER // 2 and _verifies(key, message, r, s)
 
 
 def _verifies(key: ec.EllipticCurvePublicKey, message: bytes, r: int, s: int) -> bool:
     try:
-        key.verify(encode_dss_signature(r, s), message, ec.ECDSA(hashes.SHA256()))
+        key.verify(encode_dss_signature(r, s), message, _ALGORITHM)
     except InvalidSignature:
         return False
     return True

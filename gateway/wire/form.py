@@ -15,6 +15,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import repeat
 from typing import Any, NamedTuple
 
 from gateway.errors import Refused
@@ -43,10 +44,12 @@ class Misfit(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """What a value must be. `accept` gives it back, arrays as tuples, or raises Misfit."""
+    """What a value must be. `accept` gives it back, arrays as tuples, or raises Misfit. `all_fit`, where
+    there is one, is a quick look at many values: whether `accept` would give all of them back as they are."""
 
     expected: str
     accept: Callable[[Any], Any]
+    all_fit: Callable[[Sequence[Any]], bool] | None = None
 
     def fits(self, value: Any) -> bool:
         """Whether the value has the form."""
@@ -69,7 +72,7 @@ class Field(NamedTuple):
 def bstr(size: int | None = None, *, least: int = 0) -> Form:
     """Bytes, of exactly `size` where one is given, else of at least `least`."""
     if size is not None:
-        return _form(_many(size, "byte"), lambda v: isinstance(v, bytes) and len(v) == size)
+        return _bytes_of(size)
     expected = f"at least {_many(least, 'byte')}" if least else "bytes"
     return _form(expected, lambda v: isinstance(v, bytes) and len(v) >= least)
 
@@ -131,7 +134,9 @@ def list_of(form: Form, most: int) -> Form:
     def accept(value: Any) -> tuple[Any, ...]:
         if not isinstance(value, list | tuple) or not 1 <= len(value) <= most:
             raise Misfit(expected, _found(value))
-        return _accept_each((form.accept for _ in value), value)
+        if form.all_fit is not None and form.all_fit(value):
+            return tuple(value)
+        return _accept_each(repeat(form.accept), value)
 
     return Form(expected, accept)
 
@@ -139,11 +144,12 @@ def list_of(form: Form, most: int) -> Form:
 def tuple_of(*forms: Form) -> Form:
     """An array with one item for each form."""
     expected = f"an array of {_many(len(forms), 'item')}"
+    accepts = [form.accept for form in forms]
 
     def accept(value: Any) -> tuple[Any, ...]:
         if not isinstance(value, list | tuple) or len(value) != len(forms):
             raise Misfit(expected, _found(value))
-        return _accept_each((form.accept for form in forms), value)
+        return _accept_each(accepts, value)
 
     return Form(expected, accept)
 
@@ -187,23 +193,25 @@ def read(fields: Sequence[Field], payload: Any, what: str) -> dict[str, Any]:
     skipped from FIRST_ADDED_KEY on, and Refused below it. The keys are integers: `cose.decode` sees to it."""
     if not isinstance(payload, dict):
         raise Refused(f"{what}: its payload is not a map")
-    unknown = sorted(payload.keys() - {field.key for field in fields})
-    if unknown and unknown[0] < FIRST_ADDED_KEY:
-        raise Refused(
-            f"{what}: its payload has an entry {unknown[0]}, which version 1 does not know; only those from"
-            f" {FIRST_ADDED_KEY} on are skipped"
-        )
+    known = {field[0] for field in fields}
+    if not payload.keys() <= known:
+        unknown = min(payload.keys() - known)
+        if unknown < FIRST_ADDED_KEY:
+            raise Refused(
+                f"{what}: its payload has an entry {unknown}, which version 1 does not know; only those from"
+                f" {FIRST_ADDED_KEY} on are skipped"
+            )
     values: dict[str, Any] = {}
-    for field in fields:
-        if field.key not in payload:
-            if not field.optional:
-                raise Refused(f"{what}: {field.name} is missing")
-            values[field.name] = None
+    for key, name, form, optional in fields:
+        if key not in payload:
+            if not optional:
+                raise Refused(f"{what}: {name} is missing")
+            values[name] = None
             continue
         try:
-            values[field.name] = field.form.accept(payload[field.key])
+            values[name] = form.accept(payload[key])
         except Misfit as misfit:
-            raise Refused(misfit.of(f"{what}: {field.name}")) from None
+            raise Refused(misfit.of(f"{what}: {name}")) from None
     return values
 
 
@@ -216,14 +224,33 @@ def _form(expected: str, fits: Callable[[Any], bool]) -> Form:
     return Form(expected, accept)
 
 
+def _bytes_of(size: int) -> Form:
+    expected = _many(size, "byte")
+
+    def accept(value: Any) -> Any:
+        if type(value) is bytes and len(value) == size:
+            return value
+        raise Misfit(expected, _found(value))
+
+    def all_fit(many: Sequence[Any]) -> bool:
+        return set(map(type, many)) == {bytes} and set(map(len, many)) == {size}
+
+    return Form(expected, accept, all_fit)
+
+
 def _integer(least: int, most: int, expected: str) -> Form:
-    return _form(expected, lambda v: isinstance(v, int) and not isinstance(v, bool) and least <= v <= most)
+    def accept(value: Any) -> Any:
+        if type(value) is int and least <= value <= most:  # a boolean is not
+            return value
+        raise Misfit(expected, _found(value))
+
+    return Form(expected, accept)
 
 
 def _accept_each(accepts: Iterable[Callable[[Any], Any]], items: Sequence[Any]) -> tuple[Any, ...]:
     out: list[Any] = []
     try:
-        for accept, item in zip(accepts, items, strict=True):
+        for accept, item in zip(accepts, items, strict=False):  # as many of both, or without end
             out.append(accept(item))
     except Misfit as misfit:
         raise misfit.below(len(out)) from None

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Self
 
 import numpy as np
@@ -32,6 +34,7 @@ from gateway.wire.form import (
 )
 from gateway.wire.signed import DIGEST_BYTES, Stored
 
+_BODIES_KEPT = 16
 SEALED_K0_BYTES = 1168  # the encapsulated key (1120) and the ciphertext (48)
 
 
@@ -66,7 +69,7 @@ def grant_body(grant: Grant) -> bytes:
 
 def read_grant_body(body: bytes, unit_ms: int, what: str) -> Grant:
     """The grant in the bytes of a body, whose stream has units of `unit_ms`."""
-    values = _body_values(body, what)
+    values = dict(_values(body, what))
     try:
         values["granularity"] = Granularity(values["granularity"], unit_ms, values.pop("zone"))
         return Grant(**values)
@@ -74,8 +77,15 @@ def read_grant_body(body: bytes, unit_ms: int, what: str) -> Grant:
         raise Refused(f"{what}: {error}") from None
 
 
-def _body_values(body: bytes, what: str) -> dict[str, Any]:
+@lru_cache(_BODIES_KEPT)
+def _values(body: bytes, what: str) -> Mapping[str, Any]:
+    """The values in a body, which is read with the object that holds it, for its place, and by itself."""
     return read(_BODY_FIELDS, cose.decode(body, what), what)
+
+
+def body_of(what: str) -> str:
+    """The words for the body of the object `what`, in sentences."""
+    return f"the body of {what}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,14 +104,14 @@ class GrantObject(Stored):
 
     @classmethod
     def _from(cls, values: dict[str, Any], what: str) -> Self:
-        body = _body_values(values["body"], f"the body of {what}")
+        body = _values(values["body"], body_of(what))
         if body["stream"] != values["stream"]:
             raise Refused(f"{what}: its body grants another stream, {body['stream'].hex()}")
         return cls(**values)
 
     def own_key(self, key: str, unit_ms: int) -> str:
         """By the id in its body."""
-        return names.grant(self.stream, _body_values(self.body, f"the body of {key}")["id"])
+        return names.grant(self.stream, _values(self.body, body_of(key))["id"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +121,8 @@ class Tokens(Stored):
     `words` has their words, u64 little-endian, as many a window as the kind of the grant gives; or, of a raw
     grant, each token. `sealed` says from which window on the last units of windows were sealed in which
     incarnation. `edges`, of calendar grants, are the units between which the windows lie; `weighed`, of
-    bills, is H of each window's steps (`gateway.chain.tariff.steps_digest`).
+    bills, is H of each window's steps (`gateway.chain.tariff.steps_digest`). `commitment`, of sums and bills,
+    is to what the tokens hold (`gateway.chain.commitment`).
     """
 
     TYPE = "gw1/tokens"
@@ -123,6 +134,7 @@ class Tokens(Stored):
         Field(5, "sealed", list_of(tuple_of(uint(), uint()), most=2**20)),
         Field(6, "edges", list_of(uint(), most=2**20 + 1), optional=True),
         Field(7, "weighed", list_of(bstr(DIGEST_BYTES), most=2**20), optional=True),
+        Field(8, "commitment", bstr(DIGEST_BYTES), optional=True),
     )
     stream: bytes
     grant: bytes
@@ -131,6 +143,7 @@ class Tokens(Stored):
     sealed: tuple[tuple[int, int], ...]
     edges: tuple[int, ...] | None = None
     weighed: tuple[bytes, ...] | None = None
+    commitment: bytes | None = None
 
     def own_key(self, key: str, unit_ms: int) -> str:
         """By the first window. Where windows of a day or a month are folded into one bundle the object does

@@ -5,6 +5,7 @@ from __future__ import annotations
 from gateway.errors import Refused
 from gateway.wire import names
 from gateway.wire.grant import GrantObject, Revocation, Tokens
+from gateway.wire.prices import PriceSeries
 from gateway.wire.signed import Stored
 from gateway.wire.stream import Chunk, Descriptor, Head, Page
 
@@ -25,7 +26,10 @@ _BELOW_GRANT: dict[str, type[Stored]] = {
 def class_at(key: str) -> type[Stored]:
     """The class of the object that belongs at a key; Refused for a key that version 1 does not have."""
     parts = key.split("/")
-    if len(parts) >= 5 and parts[2] == "grant":
+    kind: type[Stored] | None
+    if len(parts) == 5 and parts[1] == "prices":
+        kind = PriceSeries
+    elif len(parts) >= 5 and parts[2] == "grant":
         kind = _BELOW_GRANT.get(parts[4])
     else:
         kind = _BELOW_STREAM.get(parts[2]) if len(parts) >= 3 else None

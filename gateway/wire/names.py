@@ -9,6 +9,8 @@ from gateway.errors import Refused
 
 Fold = Literal["new", "day", "month"]
 FOLDS: tuple[Fold, ...] = ("new", "day", "month")
+PROBE = "v1/doctor"
+"""Not of a stream: a few random bytes that `gateway doctor` puts, gets and lists."""
 _HEX = frozenset("0123456789abcdef")
 
 
@@ -82,6 +84,17 @@ def page(stream: bytes, period: str) -> str:
     return f"{pages(stream, 'day' if len(period) == 10 else 'month')}{period}.cose"
 
 
+def prices(provider: bytes) -> str:
+    """The prefix of a provider's price series; their keys sort by beginning, then by serial. It is the prefix
+    of no stream: a stream's id is 32 hexadecimal digits."""
+    return f"v1/prices/{provider.hex()}/"
+
+
+def price_series(provider: bytes, start_ms: int, serial: int) -> str:
+    """A price series that begins at `start_ms` (Unix ms)."""
+    return f"{prices(provider)}{start_ms:016x}/{serial:016x}.cose"
+
+
 def lasts(key: str) -> bool:
     """Whether a reader may keep the object at `key`, written once and read again and again: pages, folded
     bundles, grants."""
@@ -92,7 +105,8 @@ def lasts(key: str) -> bool:
 
 
 def number_in(key: str) -> int:
-    """The number that ends the key of a chunk or a bundle, 16 hex digits; Refused for any other key."""
+    """The number that ends the key of a chunk, a bundle or a price series, 16 hex digits; Refused for any
+    other key."""
     name = key.rpartition("/")[2].removesuffix(".cose")
     if len(name) != 16 or not set(name) <= _HEX or not key.endswith(".cose"):
         raise Refused(f"the store holds {key!r}, a name that version 1 does not have")

@@ -48,21 +48,24 @@ class Signed:
 
 
 class Stored(Signed, ABC):
-    """An object that lies in a bucket, in a stream, under a key that its content gives."""
+    """An object that lies in a bucket, under a key that its content gives."""
 
     __slots__ = ()
-    stream: bytes
 
     @abstractmethod
     def own_key(self, key: str, unit_ms: int) -> str:
-        """Where the object belongs in a stream whose units are `unit_ms` long; it was found under `key`."""
+        """Where the object belongs, in a stream whose units are `unit_ms` long; it was found under `key`."""
 
     @classmethod
     def read_at(cls, key: str, data: bytes, public_key: bytes, unit_ms: int) -> Self:
         """The object that a store holds under `key`: signed by `public_key`, of the right form, and lying
         where it belongs in a stream whose units are `unit_ms` long; else Refused, with the key named."""
         found = cls.read(data, public_key, key)
-        own = found.own_key(key, unit_ms)
+        found.check_place(key, unit_ms)
+        return found
+
+    def check_place(self, key: str, unit_ms: int) -> None:
+        """Refused unless the object, which was found under `key`, belongs there."""
+        own = self.own_key(key, unit_ms)
         if own != key:
             raise Refused(f"{key} holds the object that belongs at {own}: copied or moved")
-        return found

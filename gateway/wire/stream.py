@@ -106,7 +106,9 @@ class Descriptor(Stored):
         named = cose.kid_of(claimed.signing_key)
         if named != kid:
             raise Refused(f"{key} names the signing key {named.hex()}, but the registered one is {kid.hex()}")
-        return cls.read_at(key, data, claimed.signing_key, claimed.layout.unit_ms)
+        cose.verify(data, cls.TYPE, claimed.signing_key, key)
+        claimed.check_place(key, claimed.layout.unit_ms)
+        return claimed
 
 
 @dataclass(frozen=True, slots=True)

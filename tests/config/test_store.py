@@ -11,8 +11,10 @@ from pathlib import Path
 import pytest
 
 from gateway.config import StoreSection, credential, location
-from gateway.errors import UsageError
+from gateway.errors import StoreUnavailable, UsageError
+from gateway.store.credentials import Credentials
 from gateway.store.location import Location
+from gateway.store.opening import open_bucket
 from tests.config.test_model import MINIMAL, load, mistakes
 
 KEYS = "access_key_id=AK\nsecret_access_key=hunter2\n"
@@ -32,8 +34,12 @@ def outside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_every_key_of_the_store_can_be_configured(tmp_path: Path) -> None:
-    ours = {field.name for field in dataclasses.fields(Location)} - {"access_key", "secret_key"}
-    assert set(StoreSection.model_fields) == ours | {"credentials"}
+    ours = {field.name for field in dataclasses.fields(Location)} - {
+        "access_key",
+        "secret_key",
+        "session_token",
+    }
+    assert set(StoreSection.model_fields) == ours
 
 
 def test_each_key_reaches_the_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -150,3 +156,37 @@ def test_what_the_real_systemd_creds_encrypts_is_read(outside: Path) -> None:
     except (OSError, subprocess.CalledProcessError) as error:
         pytest.skip(f"systemd-creds cannot encrypt here: {error}")
     assert location(with_store(outside)).access_key == "AK"
+
+
+async def test_the_registrars_credentials_are_asked_for_and_no_others(
+    tmp_path: Path, outside: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file of that name, or keys in the environment, are not taken for them."""
+    (outside / "running").mkdir()
+    (outside / "running" / "registrar").write_text(KEYS)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AK")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "hunter2")
+    store = with_store(tmp_path, 'credentials = "registrar"', 'endpoint = "http://127.0.0.1:1"')
+    where = location(store)
+    assert (where.access_key, where.secret_key, where.session_token) == (None, None, None)
+    bucket = open_bucket(where)
+    with pytest.raises(StoreUnavailable, match="come from the registrar, and the running gateway alone"):
+        await bucket.get("v1/a")
+    await bucket.aclose()
+
+    class Source:
+        async def present(self, key: str, refused: Credentials | None = None) -> Credentials:
+            raise AssertionError
+
+    source = Source()
+    assert location(store, source).credentials is source
+    others = with_store(tmp_path, 'credentials = "./keys"')
+    (tmp_path / "keys").touch(mode=0o600)
+    (tmp_path / "keys").write_text(KEYS)
+    assert location(others, source).credentials is None
+
+
+def test_a_folder_takes_no_credentials_of_a_registrar(tmp_path: Path) -> None:
+    text = MINIMAL.replace("s3://home-energy", "/var/lib/store")
+    [only] = mistakes(tmp_path, text.replace("[[meter]]", 'credentials = "registrar"\n[[meter]]'))
+    assert "a folder needs no credentials" in only

@@ -178,7 +178,9 @@ async def test_loads_of_a_street(home: Home, tmp_path: Path) -> None:
             for hour in range(3, 20):
                 begin = stored[0].start + 4 * hour
                 window = Windows(("import",), ((begin * UNIT_MS, (begin + 4) * UNIT_MS),))
-                answer = await SummingService(service.folder, service.identity, 2).add(members, window)
+                answer = await SummingService.in_folder(service.folder, service.identity, 2).add(
+                    members, window
+                )
                 total = sum(one.total("import", begin, begin + 4) for one in stored)
                 assert (await load(members, centre.identity, answer)).tolist() == [[total]]
                 assert total > 0

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from gateway.daemon.registration import Registration
 from gateway.daemon.session import Session
 from gateway.errors import LedgerError, UsageError
 from gateway.ledger.ledger import Ledger
@@ -51,7 +52,8 @@ async def test_each_session_has_its_own_incarnation_durable_before_a_unit(tmp_pa
 
 async def begins(root: Root, ledger: Ledger, home: Home) -> None:
     bucket = DirectoryBucket(home.folder / "store")
-    await Session(home.config(), FakeClock(), root, ledger, bucket).open()
+    registration = Registration(home.state, root, ledger, FakeClock())
+    await Session(home.config(), FakeClock(), root, ledger, bucket, registration).open()
 
 
 async def log(ledger: Ledger) -> list[str]:
@@ -114,9 +116,10 @@ async def test_meters_that_cannot_be_opened_cost_no_step_of_the_counter(tmp_path
     wrong = config.model_copy(update={"meter": (main, heat.model_copy(update={"unit_id": main.unit_id}))})
     root = await open_root("software", tmp_path / "trust", "")
     ledger = await Ledger.open(tmp_path / "state" / "ledger.sqlite")
+    registration = Registration(home.state, root, ledger, FakeClock())
     try:
         with pytest.raises(UsageError, match="there is meter main already"):
-            await Session(wrong, FakeClock(), root, ledger, home.bucket).open()
+            await Session(wrong, FakeClock(), root, ledger, home.bucket, registration).open()
         assert await ledger.last_incarnation() is None
     finally:
         await ledger.close()

@@ -174,6 +174,7 @@ class TestOfAllChecks:
         )
         (scripts / "lib.sh").write_text(LIBRARY.read_text() + prepared)
         self.tool(scripts / "minio.sh", 0)
+        self.tool(scripts / "en16931.sh", 0)
         for name in ("ruff", "mypy", "pytest"):
             self.tool(tmp_path / ".venv" / "bin" / name, 0)
         return tmp_path
@@ -208,7 +209,9 @@ class TestOfAllChecks:
     def test_which_tests_run(
         self, project: Path, given: list[str], pytest_is_given: str, minio: bool
     ) -> None:
-        (project / "provisioning" / "minio.sh").write_text("#!/bin/sh\ntouch minio\n")
+        for name in ("minio", "en16931"):
+            (project / "provisioning" / f"{name}.sh").write_text(f"#!/bin/sh\ntouch {name}\n")
         result = run(project / "provisioning" / "test.sh", *given, cache=project / "cache")
         assert result.stdout.splitlines()[-1] == f"pytest {pytest_is_given}"
         assert (project / "minio").exists() == minio
+        assert (project / "en16931").exists() == minio

@@ -8,12 +8,13 @@ from pathlib import Path
 import pytest
 
 from gateway.registrar.service import Registrar
+from tests.store.conftest import server
 from tests.stream.conftest import provider
 from tests.support.clock import FakeClock
 from tests.support.registrar import open_new, settings
 from tests.trust.conftest import tpm
 
-__all__ = ["provider", "tpm"]
+__all__ = ["provider", "server", "tpm"]
 
 
 @pytest.fixture(params=["sqlite", "mariadb"])

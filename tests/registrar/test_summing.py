@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import fcntl
 import json
 import multiprocessing
@@ -74,7 +75,7 @@ class Street:
             home.grant(self.service.card, granularity, kind="load", partner=self.grants[-1])
 
     def summing(self, k_min: int = 2) -> SummingService:
-        return SummingService(self.service.folder, self.service.identity, k_min)
+        return SummingService.in_folder(self.service.folder, self.service.identity, k_min)
 
     @asynccontextmanager
     async def set_of(self, numbers: Sequence[int] = (0, 1, 2)) -> AsyncIterator[list[loads.Member]]:
@@ -378,7 +379,9 @@ async def test_only_windows_of_the_grant_are_summed(window: Window, street: Stre
 async def test_parties_cannot_stand_in_for_each_other(street: Street) -> None:
     async with street.set_of() as homes:
         with pytest.raises(NotGranted, match=r"has no load grant .* for this party"):
-            await SummingService(street.centre.folder, street.centre.identity, 2).add(homes, FIRST.asked)
+            await SummingService.in_folder(street.centre.folder, street.centre.identity, 2).add(
+                homes, FIRST.asked
+            )
         with pytest.raises(NotGranted, match=r"has no load grant .* for this party"):
             await load(homes, street.service.identity, nothing(FIRST))
 
@@ -421,7 +424,9 @@ async def test_a_memory_that_is_lost_sums_nothing_until_one_is_begun(street: Str
 async def test_a_memory_that_cannot_be_written_gives_nothing_away(street: Street, tmp_path: Path) -> None:
     async with street.set_of() as homes:
         with pytest.raises(UsageError, match="cannot be used: No such file"):
-            await SummingService(tmp_path / "none", street.service.identity, 2).add(homes, FIRST.asked)
+            await SummingService.in_folder(tmp_path / "none", street.service.identity, 2).add(
+                homes, FIRST.asked
+            )
 
 
 # --- the memory, against a model: what was answered, instant by instant
@@ -430,7 +435,7 @@ async def test_a_memory_that_cannot_be_written_gives_nothing_away(street: Street
 def claimed(folder: Path, begin: int, end: int, homes: frozenset[str]) -> bool:
     """Whether a service that has just been started answers for this set."""
     try:
-        summing._Record(folder).claim([summing._Summed(begin, end, homes)], {})
+        asyncio.run(summing._Record(folder).claim([summing.Summed(begin, end, homes)], {}))
     except NotGranted:
         return False
     return True
@@ -490,7 +495,7 @@ def test_an_incarnation_does_not_come_back_once_another_has_sealed(
             of_one = sorted(new, key=lambda one: one[1])
             runs = summing._runs_of([one for one, _ in of_one], [end for _, end in of_one])
             try:
-                summing._Record(Path(name)).claim([], {home: runs})
+                asyncio.run(summing._Record(Path(name)).claim([], {home: runs}))
             except NotGranted:
                 assert not fits
                 continue

@@ -113,8 +113,7 @@ def test_keys_in_the_environment_come_with_their_session(monkeypatch: pytest.Mon
     ):
         made = PlainGets.of(location, TIMEOUT_S, 1)
         assert made is not None
-        found = made._auth.credentials
-        assert (found.access_key, found.secret_key, found.token) == keys
+        assert made._keys() == keys
         made.close()
 
 

@@ -40,10 +40,11 @@ def limited(server: S3Server, lacking: str, monkeypatch: pytest.MonkeyPatch) -> 
     if server.limited:
         access_key, secret_key = server.limited[lacking]
         return dataclasses.replace(place, access_key=access_key, secret_key=secret_key)
-    for name, value in zip(
-        ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"),
-        server.session_without(lacking),
-        strict=True,
+    given = server.session_without(lacking)
+    for name, value in (
+        ("AWS_ACCESS_KEY_ID", given.access_key),
+        ("AWS_SECRET_ACCESS_KEY", given.secret_key),
+        ("AWS_SESSION_TOKEN", given.session_token or ""),
     ):
         monkeypatch.setenv(name, value)
     return dataclasses.replace(place, access_key=None, secret_key=None)

@@ -25,8 +25,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from gateway.errors import NotFound, StoreDenied, StoreUnavailable, UsageError
 from gateway.store import s3_trust
 from gateway.store.location import Location
-from gateway.store.s3 import S3Bucket, _session
+from gateway.store.s3 import S3Bucket
 from gateway.store.s3_get import PlainGets
+from gateway.store.s3_session import session
 from tests.store.relay import Instead, Relay, error, relay
 from tests.store.test_s3 import opened
 from tests.support.servers import S3Server
@@ -372,9 +373,7 @@ async def test_an_archived_object_is_told(minio: S3Server, reader: str) -> None:
 
 
 def test_boto3_has_no_provider_that_asks_the_network() -> None:
-    left = {
-        provider.METHOD for provider in _session()._session.get_component("credential_provider").providers
-    }
+    left = {provider.METHOD for provider in session()._session.get_component("credential_provider").providers}
     assert {"env", "shared-credentials-file", "config-file"} <= left
     assert not {"iam-role", "container-role"} & left
 

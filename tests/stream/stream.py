@@ -22,6 +22,7 @@ import numpy as np
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from gateway.chain.commitment import COMMITTED, bundle_commitment, commitments, openings
 from gateway.chain.grant import Grant, Kind, seal_k0
 from gateway.chain.issue import Sealing, bill_word, hide, raw_tokens, sealed_by, window_words
 from gateway.chain.keys import KeyChain, incarnation_message, link_key
@@ -84,6 +85,7 @@ class Fresh:
 
     token: bytes
     weighed: bytes = b""
+    commitment: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -266,6 +268,9 @@ class Home:
             tuple(sealed_by(self.runs, first, edges)),
             edges=tuple(edges) if served.windows.calendar else None,
             weighed=tuple(one.weighed for one in of) if grant.kind == "bill" else None,
+            commitment=bundle_commitment(b"".join(one.commitment for one in of))
+            if grant.kind in COMMITTED
+            else None,
         )
         self.objects[names.bundle(self.id, grant.id, first, fold)] = self.signer.sign(data)
 
@@ -290,8 +295,11 @@ class Home:
             words = window_words(grant, sealing, edges)
         partner = None if grant.partner is None else KeyChain(self._k_0[grant.partner])
         cuts = cuts_of(edges if served.windows.calendar else None, weighed if grant.kind == "bill" else None)
-        for row, digest in zip(hide(words, chain, sealed, first, partner, cuts), weighed, strict=True):
-            yield Fresh(row.astype("<u8").tobytes(), digest)
+        opening = openings(chain, sealed, first, end, cuts)
+        each = commitments(np.concatenate([opening, words], axis=1))
+        tokens = hide(words, chain, sealed, first, partner, cuts)
+        for i, (row, digest) in enumerate(zip(tokens, weighed, strict=True)):
+            yield Fresh(row.astype("<u8").tobytes(), digest, each[32 * i : 32 * i + 32])
 
     def _weights(self, served: Served, a: int, b: int) -> dict[str, list[Weight]]:
         assert served.tariff is not None

@@ -20,6 +20,7 @@ from gateway.daemon.issuer import Issuer
 from gateway.daemon.line import Line
 from gateway.daemon.publisher import Publisher
 from gateway.daemon.regained import Regained
+from gateway.daemon.registration import Registration
 from gateway.daemon.rollback import StoreAhead
 from gateway.daemon.sealer import Sealer
 from gateway.daemon.session import Session
@@ -144,7 +145,10 @@ class Home:
     async def session_begins(self, regained: Regained | None = None) -> None:
         """A session of its own: what a start does, and what follows a take-over."""
         self._delivered: list[tuple[str, int, Shown]] = []
-        self.session = Session(self.config(), self.clock, self.root, self.ledger, self.bucket, regained)
+        registration = Registration(self.state, self.root, self.ledger, self.clock)
+        self.session = Session(
+            self.config(), self.clock, self.root, self.ledger, self.bucket, registration, regained
+        )
         await self.session.open()
 
     async def stop(self) -> None:

@@ -17,6 +17,7 @@ import secrets
 import subprocess
 import sys
 import time
+from base64 import b64encode
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
@@ -27,9 +28,14 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from gateway.bench import seaweedfs as weed
+from gateway.store.credentials import Credentials
 from gateway.store.location import Location
 
 BUCKET = "meters"
+ACCOUNT = "arn:aws:iam::000000000000:"
+ADMIN = "admin"
+ROLE = f"{ACCOUNT}role/gateways"
+"""The role of sessions. MinIO knows no roles, and takes any."""
 
 _READY_S = 60
 
@@ -52,12 +58,12 @@ class S3Server:
     limited: Mapping[str, tuple[str, str]] = field(default_factory=dict, repr=False)
     """Access and secret keys that lack one right each: s3:ListBucket, s3:GetObject, s3:PutObject. Empty where
     the server gives such keys out only with a session: see `session_without`."""
+    users: Mapping[str, Credentials] = field(default_factory=dict, repr=False)
+    """Users without a right of their own, by their ARNs: a policy of a bucket may give them some. Empty where
+    such a policy can name none."""
 
-    def session_without(self, right: str) -> tuple[str, str, str]:
-        """Access key, secret key and session token that may do all that the gateway does but `right`."""
-        rights = {"s3:ListBucket", "s3:GetObject", "s3:PutObject", "s3:DeleteObject"} - {right}
-        where = [f"arn:aws:s3:::{BUCKET}", f"arn:aws:s3:::{BUCKET}/*"]
-        allowed = {"Effect": "Allow", "Action": sorted(rights), "Resource": where}
+    def session(self, policy: Mapping[str, object]) -> Credentials:
+        """Temporary credentials, for an hour, that may do what `policy` allows."""
         client = Session().client(
             "sts",
             endpoint_url=self.endpoint,
@@ -67,11 +73,21 @@ class S3Server:
         )
         with closing(client):
             given = client.assume_role(
-                RoleArn="arn:aws:iam::000000000000:role/any",
-                RoleSessionName="limited",
-                Policy=json.dumps({"Version": "2012-10-17", "Statement": [allowed]}),
+                RoleArn=ROLE, RoleSessionName="limited", Policy=json.dumps(policy, separators=(",", ":"))
             )["Credentials"]
-        return given["AccessKeyId"], given["SecretAccessKey"], given["SessionToken"]
+        return Credentials(
+            given["AccessKeyId"],
+            given["SecretAccessKey"],
+            given["SessionToken"],
+            round(given["Expiration"].timestamp() * 1000),
+        )
+
+    def session_without(self, right: str) -> Credentials:
+        """Temporary credentials that may do all that the gateway does but `right`."""
+        rights = {"s3:ListBucket", "s3:GetObject", "s3:PutObject", "s3:DeleteObject"} - {right}
+        where = [f"arn:aws:s3:::{BUCKET}", f"arn:aws:s3:::{BUCKET}/*"]
+        allowed = {"Effect": "Allow", "Action": sorted(rights), "Resource": where}
+        return self.session({"Version": "2012-10-17", "Statement": [allowed]})
 
     def location(self, prefix: str = "") -> Location:
         """Where the bucket, or a folder of it, is."""
@@ -154,29 +170,67 @@ def seaweedfs(folder: Path) -> Iterator[S3Server]:
         }
         for lacking in rights
     ]
+    users = {name: Credentials(*_new_keys()) for name in ("gateway", "provider", "nobody")}
+    for name, keys in users.items():
+        credentials = [{"accessKey": keys.access_key, "secretKey": keys.secret_key}]
+        identities.append({"name": name, "credentials": credentials, "actions": []})
     identities.append(
         {
-            "name": "admin",
+            "name": ADMIN,
             "credentials": [{"accessKey": access_key, "secretKey": secret_key}],
             "actions": ["Admin", "Read", "Write", "List", "Tagging"],
         }
     )
-    data, config = folder / "data", folder / "s3.json"
+    data, config, sessions = folder / "data", folder / "s3.json", folder / "iam.json"
     data.mkdir(parents=True, exist_ok=True)
-    config.touch(mode=0o600)
-    config.write_text(json.dumps({"identities": identities}))
+    for path, content in ((config, {"identities": identities}), (sessions, _sessions())):
+        path.touch(mode=0o600)
+        path.write_text(json.dumps(content))
     with ExitStack() as ports:
         listen = weed.free_ports(ports)
-        command = weed.command(Path(sys.executable).with_name("weed"), data, config, listen)
+        command = weed.command(
+            Path(sys.executable).with_name("weed"), data, config, listen, f"-s3.iam.config={sessions}"
+        )
         try:
             server = S3Server(f"http://127.0.0.1:{listen['s3']}", access_key, secret_key, command, {}, folder)
             server.limited = limited
+            server.users = {f"{ACCOUNT}user/{name}": keys for name, keys in users.items()}
             yield from _running(server)
         finally:
             for port in listen.values():  # it leaves some of its Unix sockets behind
                 for number in (port, port + weed.GRPC):
                     for left in Path("/tmp").glob(f"seaweedfs-*-{number}.sock"):
                         left.unlink(missing_ok=True)
+
+
+def _sessions() -> dict[str, object]:
+    """SeaweedFS's settings of its STS: one role, ROLE, that may do everything, so that a session may do what
+    its policy allows. Its administrator alone may assume it: whoever may do so without a policy may do all
+    that the role may, and SeaweedFS lets a session try."""
+    everything = {"Effect": "Allow", "Action": ["s3:*"], "Resource": ["arn:aws:s3:::*"]}
+    trust = {
+        "Effect": "Allow",
+        "Principal": {"AWS": [f"{ACCOUNT}user/{ADMIN}"]},
+        "Action": ["sts:AssumeRole"],
+    }
+    return {
+        "sts": {
+            "tokenDuration": "1h",
+            "maxSessionLength": "12h",
+            "issuer": "tests",
+            "signingKey": b64encode(secrets.token_bytes(32)).decode(),
+        },
+        "policy": {"defaultEffect": "Deny", "storeType": "memory"},
+        "policies": [{"name": "objects", "document": {"Version": "2012-10-17", "Statement": [everything]}}],
+        "roles": [
+            {
+                "roleName": ROLE.rpartition("/")[2],
+                "roleArn": ROLE,
+                "trustPolicy": {"Version": "2012-10-17", "Statement": [trust]},
+                "attachedPolicies": ["objects"],
+            }
+        ],
+    }
 
 
 @contextmanager

@@ -8,7 +8,20 @@ from typing import Any
 from cryptography.exceptions import InvalidTag
 
 from tests.vectors.plain import Signer, XWing, be64, cbor, h, hpke_open, hpke_seal
-from tests.vectors.scheme import Cases, Chain, begin, described, draw, hex64, hidden, i_of, sealed_of, words
+from tests.vectors.scheme import (
+    Cases,
+    Chain,
+    begin,
+    commitment,
+    commitment_of,
+    described,
+    draw,
+    hex64,
+    hidden,
+    i_of,
+    sealed_of,
+    words,
+)
 
 
 def body_of(stream: bytes, provider: bytes, **changes: Any) -> dict[str, Any]:
@@ -206,6 +219,12 @@ class Bucket:
                 "sealed": [list(one) for one in sealed],
                 "edges": cuts if calendar else None,
                 "weighed": weighed,
+                "commitment": commitment_of(
+                    [
+                        commitment(k_0, j, i_of(sealed, j), row, cut)[1]
+                        for j, (row, cut) in enumerate(zip(p, cut_so, strict=True), start)
+                    ]
+                ),
             },
         )
 
@@ -250,6 +269,29 @@ def objects(kept: dict[str, Any] | None) -> dict[str, Any]:
     for start, cuts in ((0, [first, first + 5, first + 10, first + 15]), (3, [first + 15, first + 20])):
         bucket.bundle(body, k_0, start, cuts, bucket.nonces(body, cuts))
     bucket.add("gw1/revoked", folder + "revoked.cose", {"grant": body["id"], "from_unit": first + 20})
+    made = {entry["key"]: bytes.fromhex(entry["cose"]) for entry in bucket.made}
+    # Of windows 1 to 3: window 0, which the first bundle has too, stays closed.
+    cuts = [first + 5 * j for j in range(5)]
+    sealed_in = sealed_of(runs, 0, cuts)
+    committed = [
+        (*commitment(k_0, j, i_of(sealed_in, j), row), words(row))
+        for j, row in enumerate(bucket.nonces(body, cuts))
+    ]
+    evidence = {
+        "signing_key": provider.spki,
+        "stream": chain.stream,
+        "signer": gateway.kid,
+        "grant": body["id"],
+        "first_window": 1,
+        "opened": b"".join(opening + p for opening, _, p in committed[1:]),
+        "before": committed[0][1],
+        "after": None,
+        "objects": [[key, made[key]] for key in sorted(made) if not key.endswith("revoked.cose")],
+        "claims": [sum(values[5:]) for values in d.values()],
+        "tariff": None,
+        "registers": [["import", 10**9, 10**9 + sum(d["import"][5:]), 1]],
+        "time_ms": (first + 86_400) * 1000,
+    }
     card = {
         "kid": provider.kid,
         "signing_key": provider.spki,
@@ -262,7 +304,7 @@ def objects(kept: dict[str, Any] | None) -> dict[str, Any]:
     return described(
         "A stream of 20 seconds, two lanes and two incarnations, with a grant of 5-second sums, as it would "
         "lie in a bucket; `signed` is the Sig_structure, `key` the name in the bucket. Signatures are ES256 "
-        "after RFC 6979, so that they can be made again. The card is the provider's own.",
+        "after RFC 6979, so that they can be made again. The card and the evidence are the provider's own.",
         **chain.inputs(),
         unit_ms=1000,
         spki=gateway.spki.hex(),
@@ -273,5 +315,9 @@ def objects(kept: dict[str, Any] | None) -> dict[str, Any]:
             "sealed_k0": sealed.hex(),
         },
         sums={lane: [sum(values[i : i + 5]) for i in range(0, 20, 5)] for lane, values in d.items()},
-        objects=[*bucket.made, sign(provider, "gw1/card", "", card)],
+        objects=[
+            *bucket.made,
+            sign(provider, "gw1/card", "", card),
+            sign(provider, "gw1/evidence", "", evidence),
+        ],
     )

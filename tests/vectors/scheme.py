@@ -48,6 +48,10 @@ def tokens_key(k_m: bytes, incarnation: int, cut: bytes = b"") -> bytes:
     return mac(k_m, b"gw1/tokens" + be64(incarnation) + cut)
 
 
+def openings_key(k_m: bytes, incarnation: int, cut: bytes = b"") -> bytes:
+    return mac(k_m, b"gw1/openings" + be64(incarnation) + cut)
+
+
 def keys() -> dict[str, Any]:
     root, stream = draw("root"), draw("stream", 16)
     links: Cases = []
@@ -70,11 +74,13 @@ def keys() -> dict[str, Any]:
             "k_m": (k_m := block_key(k_0, m)).hex(),
             "incarnation": hex64(incarnation),
             "tokens_key": tokens_key(k_m, incarnation).hex(),
+            "openings_key": openings_key(k_m, incarnation).hex(),
         }
         for m, incarnation in ((0, 0), (0, 1), (1, 1), (2, 0x0123456789ABCDEF), (3, MASK), (35, 7), (1000, 8))
     ]
     return described(
-        "root -> K_inc -> K(n, lane), and a grant's K_0 -> K_m -> the key of S(m, incarnation).",
+        "root -> K_inc -> K(n, lane), and a grant's K_0 -> K_m -> the keys of S(m, incarnation) "
+        "and O(m, incarnation).",
         root=root.hex(),
         stream=stream.hex(),
         links=links,
@@ -214,6 +220,19 @@ def hidden(k_0: bytes, j: int, incarnation: int, p: list[int], cut: bytes = b"")
     return [(value + mask) & MASK for value, mask in zip(p, hiding, strict=True)]
 
 
+def commitment(k_0: bytes, j: int, incarnation: int, p: list[int], cut: bytes = b"") -> tuple[bytes, bytes]:
+    """The opening of window j and c_j, its commitment to what token j holds."""
+    m, place = divmod(j, BLOCK)
+    key = openings_key(block_key(k_0, m), incarnation, cut)
+    opening = words([word(key, place * 4 + at) for at in range(4)])
+    return opening, h(b"gw1/commitment" + opening + words(p))
+
+
+def commitment_of(each: list[bytes]) -> bytes:
+    """Of a bundle, by c_j of its windows."""
+    return h(b"gw1/commitments" + b"".join(each))
+
+
 def sealed_of(runs: list[Run], first: int, cuts: list[int]) -> Sealed:
     """In which incarnation the last units of windows from number `first` on, which meet at `cuts`, were
     sealed."""
@@ -251,6 +270,7 @@ def token() -> dict[str, Any]:
         p = [[extremes[(j + 3 * at) % 7] for at in range(lanes)] for j in range(first, first + count)]
         hiding = [masks(k_0, j, i_of(sealed, j), lanes) for j in range(first, first + count)]
         tokens = [hidden(k_0, j, i_of(sealed, j), row) for j, row in enumerate(p, first)]
+        committed = [commitment(k_0, j, i_of(sealed, j), row) for j, row in enumerate(p, first)]
         cases.append(
             {
                 "case": about,
@@ -261,10 +281,14 @@ def token() -> dict[str, Any]:
                 "masks": [[hex64(value) for value in row] for row in hiding],
                 "tokens": [[hex64(value) for value in row] for row in tokens],
                 "words": words([value for row in tokens for value in row]).hex(),
+                "openings": [opening.hex() for opening, _ in committed],
+                "commitments": [one.hex() for _, one in committed],
+                "commitment": commitment_of([one for _, one in committed]).hex(),
             }
         )
     return described(
         "token_j = P + the words of S(m, i) from word (j mod 1024) * |P| on, m = j // 1024; `sealed` says "
-        "from which window on i is which incarnation; `words` is entry 4 of the bundle.",
+        "from which window on i is which incarnation; `words` is entry 4 of the bundle; `commitment`, entry "
+        "8, is of c_j in `commitments`, each of its opening and P.",
         cases=cases,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import hashlib
 import json
@@ -17,8 +18,9 @@ import numpy as np
 import pytest
 
 from gateway.chain import grant as grants
+from gateway.chain.commitment import bundle_commitment, commit, commitments, openings
 from gateway.chain.issue import Sealing, bill_word, hide, raw_tokens, sealed_by, window_words
-from gateway.chain.keys import KeyChain, incarnation_message, link_key, raw_key, tokens_key
+from gateway.chain.keys import KeyChain, incarnation_message, link_key, openings_key, raw_key, tokens_key
 from gateway.chain.layout import Layout, Run
 from gateway.chain.page import Calendar, Span, add_up
 from gateway.chain.raw import read_links
@@ -27,9 +29,11 @@ from gateway.chain.tariff import rounded, steps_digest
 from gateway.chain.token import Sealed, cuts_of, incarnation_of, masks, open_raw
 from gateway.chain.window import Granularity
 from gateway.chain.windows import GrantWindows
+from gateway.provider.evidence import prove
 from gateway.stream.tokens import check_bundle
 from gateway.wire import cose, names
 from gateway.wire.card import Card
+from gateway.wire.evidence import Evidence
 from gateway.wire.grant import GrantObject, Revocation, Tokens, grant_body, read_grant_body
 from gateway.wire.kinds import class_at
 from gateway.wire.stream import Chunk, Descriptor, Head, Page
@@ -134,6 +138,7 @@ def test_keys() -> None:
         k_m = chain.block(step["m"])
         (incarnation,) = unhex(step["incarnation"])
         assert (k_m.hex(), tokens_key(k_m, incarnation).hex()) == (step["k_m"], step["tokens_key"])
+        assert openings_key(k_m, incarnation).hex() == step["openings_key"]
 
 
 @pytest.mark.parametrize("case", cases("keystream"))
@@ -194,6 +199,11 @@ def test_token(case: dict[str, Any]) -> None:
     assert (bundle.table(p.shape[1]) == tokens).all()
     assert bundle.end_window(p.shape[1]) == first + len(p)
     assert (tokens - hiding == p).all()
+    opening = openings(chain, sealed, first, first + len(p))
+    assert [row.astype("<u8").tobytes().hex() for row in opening] == case["openings"]
+    each = commitments(np.concatenate([opening, p], axis=1))
+    assert each.hex() == "".join(case["commitments"])
+    assert bundle_commitment(each).hex() == commit(p, chain, sealed, first).hex() == case["commitment"]
     for j, row in enumerate(hiding, first):  # each for itself
         alone = [Sealed(j, incarnation_of(sealed, j))]
         assert (masks(chain, alone, j, j + 1, p.shape[1]) == row).all()
@@ -399,7 +409,7 @@ def names_of(read: Any, unit_ms: int) -> set[str]:
 )
 def test_object(file: str, entry: dict[str, Any]) -> None:
     vector = load(file)
-    spki = bytes.fromhex(vector["provider"]["spki"] if entry["type"] == "gw1/card" else vector["spki"])
+    spki = bytes.fromhex(vector["spki"] if entry["key"] else vector["provider"]["spki"])
     data, payload = bytes.fromhex(entry["cose"]), bytes.fromhex(entry["payload"])
     kinds = (
         Descriptor,
@@ -410,6 +420,7 @@ def test_object(file: str, entry: dict[str, Any]) -> None:
         Page,
         Revocation,
         Card,
+        Evidence,
     )
     (kind,) = (kind for kind in kinds if entry["type"] == kind.TYPE)
     read = kind.read(data, spki, "the object")
@@ -430,11 +441,13 @@ def test_object(file: str, entry: dict[str, Any]) -> None:
 
 
 def opened(grant: grants.Grant, k_0: bytes, bundle: Tokens) -> U64:
-    """What the tokens of a bundle hold, [window, word]."""
+    """What the tokens of a bundle hold, [window, word], and the gateway committed to."""
     sealed = [Sealed(*one) for one in bundle.sealed]
     end = bundle.end_window(grant.words)
     hiding = masks(KeyChain(k_0), sealed, bundle.first_window, end, grant.words, bundle.cuts)
-    return bundle.table(grant.words) - hiding
+    held = bundle.table(grant.words) - hiding
+    assert commit(held, KeyChain(k_0), sealed, bundle.first_window, bundle.cuts) == bundle.commitment
+    return held
 
 
 def test_a_provider_reads_the_small_stream() -> None:
@@ -479,6 +492,17 @@ def test_a_provider_reads_the_small_stream() -> None:
     assert sums == vector["sums"]
     revocation = Revocation.read(bucket[names.revocation(stream, grant_id)], spki, what)
     assert (revocation.grant, revocation.from_unit) == (grant_id, head.next_unit)
+
+
+def test_an_arbiter_checks_the_evidence() -> None:
+    """Nothing but the evidence: three of the four windows, and not the first."""
+    vector = load("objects")
+    (data,) = (bytes.fromhex(e["cose"]) for e in vector["objects"] if e["type"] == "gw1/evidence")
+    proven = asyncio.run(prove(Evidence.read_self_signed(data, "the evidence")))
+    assert {lane: d.tolist() for lane, d in proven.sums.items()} == {
+        lane: sums[1:] for lane, sums in vector["sums"].items()
+    }
+    assert [register.agrees for register in proven.registers] == [True]
 
 
 def test_a_provider_reads_pages_and_folded_tokens() -> None:

@@ -22,7 +22,9 @@ from gateway.chain.window import Granularity
 from gateway.wire import cose, es256
 from gateway.wire.card import ROLES, Card
 from gateway.wire.certificate import Certificate, Revocations
+from gateway.wire.evidence import Evidence
 from gateway.wire.grant import GrantObject, Revocation, Tokens, grant_body
+from gateway.wire.prices import PriceInterval, PriceSeries
 from gateway.wire.request import Login, Request
 from gateway.wire.stream import Chunk, Descriptor, Head, Page
 from gateway.wire.tariff import tariff_body
@@ -40,6 +42,8 @@ Object = (
     | Revocations
     | Login
     | Request
+    | Evidence
+    | PriceSeries
 )
 RULES: dict[type[Any], str] = {
     Descriptor: "descriptor",
@@ -54,6 +58,8 @@ RULES: dict[type[Any], str] = {
     Revocations: "revocations",
     Login: "login",
     Request: "request",
+    Evidence: "evidence",
+    PriceSeries: "price-series",
 }
 CDDL = (Path(gateway.wire.__file__).parent / "gw1.cddl").read_text("utf-8")
 
@@ -220,6 +226,7 @@ def tokens(draw: st.DrawFn) -> Tokens:
         sealed=tuple(draw(st.lists(st.tuples(U64, U64), min_size=1, max_size=5))),
         edges=draw(st.none() | st.lists(U64, min_size=1, max_size=41).map(tuple)),
         weighed=draw(st.none() | st.lists(DIGEST, min_size=1, max_size=40).map(tuple)),
+        commitment=draw(st.none() | DIGEST),
     )
 
 
@@ -294,6 +301,50 @@ def requests(draw: st.DrawFn) -> Request:
     )
 
 
+@st.composite
+def evidence(draw: st.DrawFn) -> Evidence:
+    listed = st.none() | st.lists(DIGEST, min_size=1, max_size=5).map(b"".join)
+    keys = draw(st.sets(TEXT, min_size=1, max_size=5).map(sorted))
+    int64 = st.integers(-(2**63), 2**63 - 1)
+    register = st.tuples(st.sampled_from(("import", "export")), U64, U64, st.integers(1, 10**12))
+    return Evidence(
+        signing_key=KEY.public,
+        stream=draw(ID),
+        signer=draw(ID),
+        grant=draw(ID),
+        first_window=draw(U64),
+        opened=draw(st.binary(min_size=40, max_size=200)),
+        before=draw(listed),
+        after=draw(listed),
+        objects=tuple((key, draw(st.binary(min_size=1, max_size=50))) for key in keys),
+        claims=tuple(draw(st.lists(int64, min_size=1, max_size=5))),
+        tariff=draw(st.none() | st.binary(min_size=1, max_size=50)),
+        registers=draw(st.none() | register.map(lambda one: (one,))),
+        time_ms=draw(U64),
+    )
+
+
+@st.composite
+def price_series(draw: st.DrawFn) -> PriceSeries:
+    at, intervals = draw(st.integers(0, 2**62)), []
+    for _ in range(draw(st.integers(1, 30))):
+        length = draw(st.sampled_from((300_000, 900_000, 3_600_000, 82_800_000, 90_000_000)))
+        price = draw(st.integers(-(2**63), 2**63 - 1) | PRICE)
+        intervals.append(PriceInterval(at, length, price))
+        at += length + draw(st.sampled_from((0, 0, 0, 900_000)))
+    return PriceSeries(
+        provider=KEY.kid,
+        serial=draw(U64),
+        name=draw(TEXT.filter(lambda name: len(name.encode()) <= 80)),
+        lanes=tuple(draw(st.permutations(("import", "export")))[: draw(st.integers(1, 2))]),
+        currency=draw(st.sampled_from(("EUR", "¥", "points"))),
+        decimals=draw(st.integers(0, 12)),
+        zone=draw(st.sampled_from(("UTC", "Europe/Berlin"))),
+        intervals=tuple(intervals),
+        issued_ms=draw(U64),
+    )
+
+
 STRATEGIES: dict[type[Any], st.SearchStrategy[Any]] = {
     Descriptor: descriptors(),
     Chunk: chunks(),
@@ -309,6 +360,8 @@ STRATEGIES: dict[type[Any], st.SearchStrategy[Any]] = {
     ),
     Login: st.builds(Login, ID, DIGEST, ID, U64),
     Request: requests(),
+    Evidence: evidence(),
+    PriceSeries: price_series(),
 }
 ANY: st.SearchStrategy[Object] = st.one_of(*STRATEGIES.values())
 
@@ -360,6 +413,7 @@ EXAMPLES: dict[type[Any], Object] = {
         ((24, 2**63), (25, 7)),
         (2**32, 2**32 + 24, 2**32 + 48),
         (bytes(32), bytes(range(32))),
+        bytes(range(32, 64)),
     ),
     Page: Page(
         _GRANT.stream, "2026-01-01", 60, 2**32, 2, (bytes(16), bytes(range(16))), (bytes(32),) * 3, bytes(32)
@@ -391,10 +445,36 @@ EXAMPLES: dict[type[Any], Object] = {
         tariff_body(TARIFF),
         2**40,
     ),
+    Evidence: Evidence(
+        KEY.public,
+        _GRANT.stream,
+        OTHER.kid,
+        _GRANT.id,
+        24,
+        bytes(range(48)),
+        bytes(32),
+        bytes(range(64)),
+        (("v1/00/a", bytes(3)), ("v1/00/b", b"b")),
+        (-1, 2**40),
+        b"tariff",
+        (("import", 2**40, 2**40 + 5, 1000), ("export", 0, 0, 1)),
+        1,
+    ),
+    PriceSeries: PriceSeries(
+        KEY.kid,
+        7,
+        "Day ahead",
+        ("import", "export"),
+        "EUR",
+        4,
+        "Europe/Berlin",
+        (PriceInterval(1_767_222_000_000, 900_000, 3215), PriceInterval(1_767_222_900_000, 900_000, -12)),
+        1_767_200_000_000,
+    ),
 }
 
 
-SENT = {"gw1/card", "gw1/certificate", "gw1/revocations", "gw1/login", "gw1/request"}
+SENT = {"gw1/card", "gw1/certificate", "gw1/revocations", "gw1/login", "gw1/request", "gw1/evidence"}
 # Entries that some cards, certificates and requests leave out, and the examples may not.
 DEMANDED = {(Card, "xwing_key"), (Certificate, "assurance"), (Request, "tariff")}
 

@@ -15,6 +15,7 @@ from gateway.wire import cose
 from gateway.wire.card import Card
 from gateway.wire.certificate import Certificate, Revocations
 from gateway.wire.grant import GrantObject, Tokens, grant_body, read_grant_body
+from gateway.wire.prices import PriceSeries
 from gateway.wire.request import Login, Request
 from gateway.wire.stream import Chunk, Descriptor, Page
 from gateway.wire.tariff import read_tariff_body, tariff_body
@@ -340,6 +341,17 @@ def test_a_tariff_prices_import_or_export_or_both() -> None:
         (Request, {6: "week"}),
         (Request, {11: b"tariff"}),
         (Card, {5: "x" * 81}),
+        (PriceSeries, {3: "x" * 81}),
+        (PriceSeries, {4: []}),
+        (PriceSeries, {4: ["power"]}),
+        (PriceSeries, {5: ""}),
+        (PriceSeries, {5: "x" * 9}),
+        (PriceSeries, {6: 13}),
+        (PriceSeries, {8: []}),
+        (PriceSeries, {8: [[0, 0, 1]]}),
+        (PriceSeries, {8: [[0, 366 * 86_400_000 + 1, 1]]}),
+        (PriceSeries, {8: [[0, 1, 2**63]]}),
+        (PriceSeries, {8: [[0, 1]]}),
     ],
 )
 def test_the_cddl_is_tight(kind: type[Any], changes: dict[int, Any]) -> None:

@@ -14,6 +14,7 @@ from gateway.wire.kinds import class_at
 from tests.wire.samples import EXAMPLES, SENT
 
 STREAM, GRANT = bytes(range(16)), bytes(range(16, 32))
+KID = bytes(range(32, 48))
 PREFIX = "v1/000102030405060708090a0b0c0d0e0f/"
 FOLDER = PREFIX + "grant/101112131415161718191a1b1c1d1e1f/"
 UNITS = st.integers(0, 2_000_000_000_000)
@@ -34,6 +35,8 @@ def test_names_are_the_protocols() -> None:
     assert names.page(STREAM, "2025-12-31") == PREFIX + "day/2025-12-31.cose"
     assert names.page(STREAM, "2025-12") == PREFIX + "month/2025-12.cose"
     assert names.FOLDS == ("new", "day", "month")
+    series = "v1/prices/202122232425262728292a2b2c2d2e2f/0000019b76c4a480/00000000000000ff.cose"
+    assert names.price_series(KID, 0x19B76C4A480, 255) == series
 
 
 @given(UNITS, UNITS, st.sampled_from((1, 1000, 60_000)))
@@ -94,11 +97,21 @@ def test_what_lies_where() -> None:
         ("gw1/grant", names.grant(STREAM, GRANT)),
         *(("gw1/tokens", names.bundle(STREAM, GRANT, 0, fold)) for fold in names.FOLDS),
         ("gw1/revoked", names.revocation(STREAM, GRANT)),
+        ("gw1/prices", names.price_series(KID, 1_767_222_000_000, 7)),
     ]
     assert [class_at(key).TYPE for _, key in places] == [type_string for type_string, _ in places]
     assert len({key for _, key in places}) == len(places)
     assert {kind.TYPE for kind in EXAMPLES} - {t for t, _ in places} == SENT
-    for key in ("", PREFIX, PREFIX + "other.cose", PREFIX + "year/2026.cose", FOLDER, FOLDER + "year/x.cose"):
+    nothings = (names.prices(KID), names.prices(KID) + "x.cose", names.prices(KID) + "a/b/c.cose")
+    for key in (
+        "",
+        PREFIX,
+        PREFIX + "other.cose",
+        PREFIX + "year/2026.cose",
+        FOLDER,
+        FOLDER + "year/x.cose",
+        *nothings,
+    ):
         with pytest.raises(Refused, match="a name that version 1 does not have"):
             class_at(key)
 

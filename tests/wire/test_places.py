@@ -13,6 +13,7 @@ from gateway.errors import Refused
 from gateway.wire import names
 from gateway.wire.grant import GrantObject, Revocation, Tokens
 from gateway.wire.kinds import class_at
+from gateway.wire.prices import PriceSeries
 from gateway.wire.signed import Stored
 from gateway.wire.stream import Chunk, Descriptor, Head, Page
 from tests.wire.samples import EXAMPLES, KEY, OTHER, SENT, STRATEGIES
@@ -40,6 +41,8 @@ def places(item: Any) -> list[str]:
             return [names.bundle(item.stream, item.grant, item.first_window, fold) for fold in names.FOLDS]
         case Revocation():
             return [names.revocation(item.stream, item.grant)]
+        case PriceSeries():
+            return [names.price_series(item.provider, item.start_ms, item.serial)]
     raise AssertionError(item)
 
 

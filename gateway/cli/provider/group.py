@@ -6,19 +6,26 @@ import click
 
 from gateway.cli.lazy import LazyGroup
 from gateway.cli.output import examples
-from gateway.cli.provider.examples import BILL, NEW, RAW, READ, VERIFY
+from gateway.cli.provider.examples import BILL, NEW, RAW, READ, STREAMS, VERIFY
 
 _COMMANDS = {
     "bill": ("gateway.cli.provider.bill:bill", "Make the bills that were granted to you."),
+    "login": ("gateway.cli.provider.registered:login", "Register at a registrar."),
+    "grants": ("gateway.cli.provider.streams:grants", "List the grants to you."),
+    "evidence": ("gateway.cli.provider.evidence:evidence", "Prove to a third party what you opened."),
     "load": ("gateway.cli.provider.load:load", "Open the loads of a set of homes."),
     "new": ("gateway.cli.provider.new", "Make a provider's identity, in a new folder DIR."),
+    "price": ("gateway.cli.provider.price:price", "Publish signed prices of energy."),
     "raw": ("gateway.cli.provider.bill:raw", "Open every unit that was granted to you."),
     "read": ("gateway.cli.provider.read", "Open the sums that were granted to you."),
+    "request": ("gateway.cli.provider.registered:request", "Ask households for a grant."),
+    "requests": ("gateway.cli.provider.registered:requests", "Show what became of your requests."),
     "share": ("gateway.cli.provider.share:share", "Sum the shares of a load, for the centre."),
+    "streams": ("gateway.cli.provider.streams:streams", "List the homes that granted you something."),
     "verify": ("gateway.cli.provider.verify", "Check all of a stream."),
 }
 
 
-@click.group(cls=LazyGroup, lazy=_COMMANDS, epilog=examples(NEW, READ, BILL, RAW, VERIFY))
+@click.group(cls=LazyGroup, lazy=_COMMANDS, epilog=examples(NEW, STREAMS, READ, BILL, RAW, VERIFY))
 def command() -> None:
     """The utility's side: read what households granted, alone or as a load, and verify what a store holds."""

@@ -27,16 +27,18 @@ EXAMPLE_PLACE = "--store s3://meters --homes"
 EXAMPLE_TIMES = "--granularity 15min --from 2026-11-01 --until 2026-11-02"
 
 
+homes_file_option = click.option(
+    "--homes",
+    "homes_file",
+    required=True,
+    type=click.Path(allow_dash=True),
+    help="CSV of the homes, headed stream,signer,grant; grant is the id of the centre's.  - is stdin.",
+)
+
+
 def homes_options(command: Callable[..., Result]) -> Callable[..., Result]:
     """The options of a party's key, the store, and the list of homes."""
-    homes = click.option(
-        "--homes",
-        "homes_file",
-        required=True,
-        type=click.Path(allow_dash=True),
-        help="CSV of the homes, headed stream,signer,grant; grant is the id of the centre's.  - is stdin.",
-    )
-    return key_option(store_options(homes(age_option(command))))
+    return key_option(store_options(homes_file_option(age_option(command))))
 
 
 def windows_options(command: Callable[..., Result]) -> Callable[..., Result]:

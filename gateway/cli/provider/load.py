@@ -15,31 +15,38 @@ from gateway.cli.provider import rows
 from gateway.cli.provider.homes import (
     EXAMPLE_PLACE,
     EXAMPLE_TIMES,
+    homes_file_option,
     homes_options,
     in_words,
     opening,
     read_text,
     windows_options,
 )
+from gateway.cli.provider.place import key_option
 from gateway.errors import GatewayError, StoreUnavailable, Unavailable, UsageError
+from gateway.host.clock import SystemClock, unix_ms
 from gateway.provider.homes import Listed, read_answer, read_homes, write_homes
 from gateway.provider.identity import Identity, open_identity
 from gateway.provider.load import Answer, Windows, of_each
+from gateway.provider.membership import open_membership, session
 from gateway.provider.sums import Row
+from gateway.registry.documents import LoadRequest
 from gateway.store.location import Location
 from gateway.stream.times import moment
 
 _HOMES = f"gateway provider load homes --key centre {EXAMPLE_PLACE} homes.csv {EXAMPLE_TIMES} > set.csv"
+_ASK = f"gateway provider load ask --key centre --homes set.csv {EXAMPLE_TIMES} > sums.csv"
 _SUM = f"gateway provider load sum --key centre {EXAMPLE_PLACE} set.csv --sums sums.csv"
 
 
-@click.group(epilog=examples(_HOMES, _SUM))
+@click.group(epilog=examples(_HOMES, _ASK, _SUM))
 def load() -> None:
     """Open the loads of a set of homes, together with the summing service, and never one home's.
 
     \b
     1. `load homes` lists the homes that are complete in the windows: the set.
-    2. The summing service sums its shares of that set: `gateway provider share sum`.
+    2. The summing service sums its shares of that set: `load ask` asks a registrar's, or its holder runs
+       `gateway provider share sum`.
     3. `load sum` opens the loads with these sums.
 
     A home that comes late can join before the service sums, never after.
@@ -86,6 +93,37 @@ async def _complete(
             else:
                 complete.append(home)
     return complete
+
+
+@load.command("ask", short_help="Ask the registrar's service for its sums.", epilog=examples(_ASK))
+@key_option
+@homes_file_option
+@windows_options
+def ask(
+    folder: Path,
+    homes_file: str,
+    from_ms: int,
+    until_ms: int,
+    granularity: str | None,
+    zone: str,
+    lanes: tuple[str, ...],
+) -> None:
+    """Print the sums of the summing service of the registrar at which you are registered, for `load sum`.
+
+    All homes of the list must be complete in all windows. From then on these homes are summed together at
+    those times, or not at all.
+    """
+    identity, membership = open_identity(folder), open_membership(folder)
+    windows = Windows.between(lanes, from_ms, until_ms, granularity, zone)
+    homes = read_text(homes_file, "the list of homes")
+    read_homes(homes, homes_file)
+
+    async def asked() -> str:
+        async with session(membership, identity, unix_ms(SystemClock("host"))) as client:
+            wanted = LoadRequest(homes=homes, lanes=windows.lanes, times=windows.times)
+            return (await client.sum_load(wanted)).sums
+
+    click.echo(asyncio.run(asked()), nl=False)
 
 
 @load.command("sum", short_help="Open the loads with the service's sums.", epilog=examples(_SUM))

@@ -3,39 +3,50 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from contextlib import aclosing, suppress
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass
 from pathlib import Path
 
 import click
 
-from gateway.cli.output import examples, json_option, print_json, print_table
+from gateway.cli.output import examples, print_json, print_table
 from gateway.cli.provider import rows as provider_rows
-from gateway.cli.provider.columns import csv_lines
-from gateway.cli.provider.examples import READ
-from gateway.cli.provider.place import Place, age_option, key_option, place_options
-from gateway.cli.values import Duration, Lanes, Moment
-from gateway.errors import GatewayError, Refused, UsageError
+from gateway.cli.provider.examples import ALL, READ
+from gateway.cli.provider.forms import BINARY, Form, destination, draw, form_options, print_sections
+from gateway.cli.provider.place import age_option, key_option, store_options
+from gateway.cli.provider.several import Several
+from gateway.cli.provider.sources import homes_of, homes_option
+from gateway.cli.values import Duration, HexId, Lanes, Moment
+from gateway.errors import UsageError
 from gateway.host.clock import SystemClock, unix_ms
+from gateway.provider.desk import Home, HomeSums, Source, listed, open_home, opened, read_home
+from gateway.provider.discovery import in_store
 from gateway.provider.follow import follow
+from gateway.provider.formats import sections
 from gateway.provider.identity import Identity, open_identity
 from gateway.provider.query import Query
 from gateway.provider.sums import Row, Rows, Sums
-from gateway.store.bucket import Bucket
-from gateway.store.kept import KeptBucket, kept_folder
-from gateway.stream.reader import StreamReader
-from gateway.stream.seen import Seen
-from gateway.wire import names
+from gateway.provider.table import Table
+from gateway.store.location import Location
 
 
 @click.command(
     "read",
     short_help="Open the sums that were granted to you.",
-    epilog=examples(f"{READ} --last 2h", f"{READ} --granularity 15min --from 2026-03-01 --csv"),
+    epilog=examples(
+        f"{READ} --last 2h",
+        f"{READ} --granularity 15min --from 2026-03-01 --csv",
+        f"{ALL} --homes homes.csv --last 1d --total --plot load.png",
+        f"{ALL} --all --format parquet --output sums.parquet",
+    ),
 )
 @key_option
-@place_options
+@store_options
+@click.option("--stream", type=HexId(), help="The stream's id, of one home.")
+@click.option("--signer", type=HexId(), help="The kid of the gateway's signing key, of one home.")
+@homes_option
+@click.option("--all", "every", is_flag=True, help="Read every stream of the store that granted you sums.")
 @click.option(
     "--granularity", help="10s, 15min, 1h, day, month, month-15.  [default: the finest that is granted]"
 )
@@ -44,104 +55,116 @@ from gateway.wire import names
 @click.option("--until", "until_ms", type=Moment(), help="The last window ends here or earlier.")
 @click.option("--last", "last_ms", type=Duration(), help="Only windows of the last 2h, 1d, ...")
 @age_option
-@click.option("--csv", "as_csv", is_flag=True, help="Print CSV, with times in UTC.")
-@json_option
+@form_options
 @click.option("--follow", "following", is_flag=True, help="Continue, and print windows as they open.")
 def command(
     folder: Path,
-    place: Place,
+    location: Location,
+    stream: bytes | None,
+    signer: bytes | None,
+    homes_file: str | None,
+    every: bool,
     granularity: str | None,
     lanes: tuple[str, ...] | None,
     from_ms: int | None,
     until_ms: int | None,
     last_ms: int | None,
     max_age_ms: int,
-    as_csv: bool,
-    as_json: bool,
+    form: Form,
     following: bool,
-) -> None:
+) -> int:
     """Verify a stream's objects and open the sums that were granted to you.
 
     Energy is exact to the mWh. The grants that the sums come from, and what is missing, go to stderr.
     S3 credentials come from where AWS's tools take them: environment, profile or the machine's role.
     What lasts of an S3 store is kept in ~/.cache/gateway/objects, and verified again when it is used.
+
+    Of several homes each row begins with its stream. A home that cannot be read is named on stderr and stops
+    no other; the exit code is that of the worst. A total is left out where one of its sums is missing.
     """
-    if as_json and (as_csv or following):
-        raise UsageError("--json prints one whole document: use it without --csv and --follow")
+    if following:
+        _check_following(form)
     if last_ms is not None:
         if from_ms is not None:
             raise UsageError("--last and --from both say where to begin: use one of them")
         from_ms = (_now_ms() if until_ms is None else until_ms) - last_ms
     query = Query(granularity, lanes, from_ms, until_ms)
-    reading = _Reading(place, folder, open_identity(folder), query, max_age_ms)
-    if following:
-        asyncio.run(reading.follow(_csv_rows if as_csv else _table_rows))
-    elif as_json:
-        asyncio.run(reading.whole(_print_document, partly=False))
-    else:
-        asyncio.run(reading.whole(_print_csv if as_csv else _print_table, partly=True))
+    one = _one(stream, signer, homes_file, every)
+    identity = open_identity(folder)
+    if one is None:
+        source: Source = in_store if homes_file is None else listed(homes_of(homes_file))
+        several = Several(location, source, folder, identity, query, max_age_ms)
+        return asyncio.run(several.follow(form.format) if following else several.whole(form))
+    reading = _Reading(location, one, folder, identity, query, max_age_ms)
+    asyncio.run(reading.follow(form.format) if following else reading.whole(form))
+    return 0
 
 
-@dataclass(frozen=True, slots=True)
-class _Answer:
-    """The rows that opened; `error` is why no more did."""
+def _one(stream: bytes | None, signer: bytes | None, homes_file: str | None, every: bool) -> Home | None:
+    """The home, where one is named; UsageError unless there is exactly one answer to which homes to read."""
+    ways = [stream is not None or signer is not None, homes_file is not None, every]
+    if sum(ways) != 1 or (stream is None) != (signer is None):
+        raise UsageError(
+            "name one home by --stream and --signer, or several by --homes FILE, or all of the store by --all"
+        )
+    return None if stream is None or signer is None else Home(stream, signer)
 
-    sums: Sums
-    blocks: list[Rows]
-    error: GatewayError | None = None
+
+def _check_following(form: Form) -> None:
+    if form.format == "json":
+        raise UsageError("--json prints one whole document: use it without --follow")
+    if form.format in BINARY or form.total or form.output or form.plot:
+        raise UsageError(
+            "--follow prints rows as they open: use it without --total, --output and --plot, as table, csv or"
+            " jsonl"
+        )
 
 
 @dataclass(frozen=True, slots=True)
 class _Reading:
-    place: Place
+    """One home, and what is asked of it."""
+
+    location: Location
+    home: Home
     folder: Path
     identity: Identity
     query: Query
     max_age_ms: int
 
-    async def whole(self, show: Callable[[Sums, list[Rows]], None], partly: bool) -> None:
-        """Show all rows that open now; if `partly`, also those before an object that is refused."""
-        async with self.place.bucket() as bucket:
-            answer = await self._from(bucket)
-        if answer.error is None or (partly and answer.blocks):
-            show(answer.sums, answer.blocks)
+    async def whole(self, form: Form) -> None:
+        """Show all rows that open now; as far as the form allows, also those before an object that is
+        refused."""
+        async with opened(self.location) as bucket:
+            answer = await read_home(
+                bucket,
+                self.home,
+                self.identity,
+                self.query,
+                now_ms=_now_ms(),
+                max_age_ms=self.max_age_ms,
+                memory=self.folder,
+            )
+        if answer.sums is not None and (answer.error is None or (answer.blocks and not form.whole)):
+            with destination(form.output):
+                _show(answer, answer.sums, form)
+            if form.plot is not None:
+                draw(form.plot, Table.of_homes([answer]))
+            if form.format != "json":
+                _print_notes(
+                    provider_rows.notes(answer.sums) + provider_rows.nothing(answer.sums, bool(answer.blocks))
+                )
         if answer.error is not None:
             raise answer.error
 
-    async def _from(self, bucket: Bucket) -> _Answer:
-        """All that opens now. What is kept on this machine serves where it is valid, and is cleared where
-        anything is not: it is the store that an error is about."""
-        if not self.place.location.url.startswith("s3://"):
-            return await self._all(bucket)
-        kept = KeptBucket(bucket, kept_folder(self.place.location), names.lasts)
-        with suppress(Refused):
-            answer = await self._all(kept)
-            if not isinstance(answer.error, Refused):
-                kept.trim()
-                return answer
-        kept.clear()
-        return await self._all(bucket)
-
-    async def _all(self, bucket: Bucket) -> _Answer:
-        reader = await self._open(bucket)
-        await reader.refresh(_now_ms(), self.max_age_ms)
-        sums = await Sums.ask(reader, self.identity, self.query)
-        answer = _Answer(sums, [])
-        try:
-            async for block in sums.blocks():
-                answer.blocks.append(block)
-        except GatewayError as error:
-            return replace(answer, error=error)
-        return answer
-
-    async def follow(self, begin: Callable[[Sums], Callable[[Row], None]]) -> None:
+    async def follow(self, format_: str) -> None:
         """Show each row as it opens."""
-        async with self.place.bucket() as bucket:
-            reader = await self._open(bucket)
-            await reader.refresh(_now_ms(), self.max_age_ms)
+        async with opened(self.location, keep=False) as bucket:
+            reader = await open_home(
+                bucket, self.home, now_ms=_now_ms(), max_age_ms=self.max_age_ms, memory=self.folder
+            )
             sums = await Sums.ask(reader, self.identity, self.query)
             _print_notes(sums.sources)
-            show = begin(sums)
+            show = self._show_row(format_, sums)
             clock = SystemClock("host")
             rows = follow(reader, sums, clock, self.max_age_ms, lambda sentence: _print_notes([sentence]))
             async with aclosing(rows):
@@ -149,20 +172,29 @@ class _Reading:
                     show(row)
         _print_notes(provider_rows.notes(sums)[len(sums.sources) :])
 
-    async def _open(self, bucket: Bucket) -> StreamReader:
-        seen = Seen(self.folder, self.place.stream)
-        return await StreamReader.open(bucket, self.place.stream, self.place.signer, seen)
+    def _show_row(self, format_: str, sums: Sums) -> Callable[[Row], None]:
+        lanes, zone = sums.resolved.lanes, provider_rows.zone(sums)
+        if format_ == "table":
+            return provider_rows.stream_table(lanes, zone)
+        if format_ == "csv":
+            return provider_rows.stream_csv(lanes)
+        show, stream = provider_rows.stream_many(format_, lanes), self.home.stream.hex()
+        return lambda row: show(stream, row, zone)
 
 
-def _table_rows(sums: Sums) -> Callable[[Row], None]:
-    return provider_rows.stream_table(sums.resolved.lanes, provider_rows.zone(sums))
+def _show(answer: HomeSums, sums: Sums, form: Form) -> None:
+    if form.format == "json":
+        _print_document(answer, sums, form.total)
+    elif form.format == "table" and not form.total:
+        _print_table(sums, answer.blocks)
+    elif form.format == "csv" and not form.total:
+        _print_csv(sums, answer.blocks)
+    else:
+        parts = sections(Table.of_homes([answer]), total=form.total, several=False)
+        print_sections(parts, form.format, several=False)
 
 
-def _csv_rows(sums: Sums) -> Callable[[Row], None]:
-    return provider_rows.stream_csv(sums.resolved.lanes)
-
-
-def _print_table(sums: Sums, blocks: list[Rows]) -> None:
+def _print_table(sums: Sums, blocks: Sequence[Rows]) -> None:
     lanes = sums.resolved.lanes
     headings = provider_rows.columns(lanes)
     numbers = set(headings) - {provider_rows.FROM}
@@ -173,26 +205,24 @@ def _print_table(sums: Sums, blocks: list[Rows]) -> None:
         for row in block
     ]
     print_table(headings, cells, numbers=numbers)
-    _print_notes(provider_rows.notes(sums) + provider_rows.nothing(sums, bool(blocks)))
 
 
-def _print_csv(sums: Sums, blocks: list[Rows]) -> None:
-    show = _csv_rows(sums)
+def _print_csv(sums: Sums, blocks: Sequence[Rows]) -> None:
+    lanes = sums.resolved.lanes
+    provider_rows.stream_csv(lanes)
     for block in blocks:
-        lines = csv_lines(block, sums.resolved.lanes)
-        if lines is not None:
-            click.echo(lines, nl=False)
-            continue
-        for row in block:
-            show(row)
-    _print_notes(provider_rows.notes(sums) + provider_rows.nothing(sums, bool(blocks)))
+        click.echo("".join(f"{line}\n" for line in provider_rows.csv_text(block, lanes)), nl=False)
 
 
-def _print_document(sums: Sums, blocks: list[Rows]) -> None:
-    print_json(provider_rows.document(sums, [row for block in blocks for row in block]))
+def _print_document(answer: HomeSums, sums: Sums, total: bool) -> None:
+    document = provider_rows.document(sums, [row for block in answer.blocks for row in block])
+    if total:
+        totals = Table.of_homes([answer]).over_time()
+        document["total"] = [provider_rows.row_document(row) for row in totals.rows]
+    print_json(document)
 
 
-def _print_notes(sentences: list[str]) -> None:
+def _print_notes(sentences: Sequence[str]) -> None:
     for sentence in sentences:
         click.echo(sentence, err=True)
 

@@ -11,11 +11,17 @@ import click
 
 from gateway.chain.layout import ENERGY
 from gateway.cli.output import JSON_KEYS, kwh, local_time
-from gateway.provider.sums import Missing, Row, Sums
+from gateway.cli.provider.columns import csv_lines
+from gateway.provider.formats import json_line
+from gateway.provider.sums import Missing, Row, Rows, Sums
 from gateway.stream.times import unix_ms
 
 FROM = "from"
-_TIME_CHARS, _NUMBER_CHARS = 25, 12  # of rows that are printed before the next ones are known
+_STREAM_CHARS, _TIME_CHARS, _NUMBER_CHARS = (
+    32,
+    25,
+    12,
+)  # of rows that are printed before the next ones are known
 
 
 def columns(lanes: Sequence[str]) -> list[str]:
@@ -89,6 +95,53 @@ def stream_csv(lanes: Sequence[str]) -> Callable[[Row], None]:
         sys.stdout.flush()
 
     return line
+
+
+def stream_many(format_: str, lanes: Sequence[str]) -> Callable[[str, Row, str | None], None]:
+    """Print the head, if the format (table, csv or jsonl) has one; the function that prints each row as it
+    comes, after its stream's id, with the times of a table in its zone."""
+    if format_ == "jsonl":
+
+        def record(stream: str, row: Row, zone: str | None) -> None:
+            click.echo(json_line(stream, row, lanes))
+            sys.stdout.flush()
+
+        return record
+    names = columns(lanes)
+    widths = [max(len(name), _TIME_CHARS if name == FROM else _NUMBER_CHARS) for name in names]
+
+    def line(stream: str, texts: Sequence[str]) -> None:
+        if format_ == "csv":
+            click.echo(",".join([stream, *texts]))
+        else:
+            padded = [
+                text.ljust(width) if name == FROM else text.rjust(width)
+                for name, text, width in zip(names, texts, widths, strict=True)
+            ]
+            click.echo("  ".join([stream.ljust(_STREAM_CHARS), *padded]).rstrip())
+        sys.stdout.flush()
+
+    def show(stream: str, row: Row, zone: str | None) -> None:
+        if format_ == "csv":
+            begin, *others = cells(row, lanes, utc, "")
+            line(stream, [begin, utc(row.end), *others])
+        else:
+            line(stream, cells(row, lanes, lambda when: local(when, zone), "-"))
+
+    line("stream", [names[0], "until", *names[1:]] if format_ == "csv" else names)
+    return show
+
+
+def csv_text(rows: Rows, lanes: Sequence[str]) -> list[str]:
+    """The lines that `stream_csv` prints for `rows`, without their line ends."""
+    lines = csv_lines(rows, lanes)
+    if lines is not None:
+        return lines.splitlines()
+    found = []
+    for row in rows:
+        begin, *others = cells(row, lanes, utc, "")
+        found.append(",".join([begin, utc(row.end), *others]))
+    return found
 
 
 def document(sums: Sums, rows: Sequence[Row]) -> dict[str, object]:

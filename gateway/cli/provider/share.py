@@ -33,8 +33,8 @@ def share() -> None:
     """Give a load monitoring centre what is missing to sums over many homes: the summing service.
 
     It never gives away one home's share, and remembers for ever which homes it summed together. Whether each
-    gateway is real, and another household's, it cannot know before registrars sign cards: whoever gives it
-    the list of homes answers for that.
+    gateway is real, and another household's, it cannot know: whoever gives it the list of homes answers for
+    that. The service of a registrar knows, and answers over HTTP: gateway registrar loads.
     """
 
 
@@ -83,7 +83,7 @@ def sum_(
     """
     windows = Windows.between(lanes, from_ms, until_ms, granularity, zone)
     listed = read_homes(read_text(homes_file, "the list of homes"), homes_file)
-    service = SummingService(folder, open_identity(folder), k_min)
+    service = SummingService.in_folder(folder, open_identity(folder), k_min)
 
     async def answered() -> Answer:
         async with opening(location, folder, max_age_ms) as member:

@@ -1,0 +1,191 @@
+"""The gateway registers at a real registrar, over HTTP, and lives with what comes from there."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gateway.control.documents import RegistrationOrder
+from gateway.daemon.registration import FILE, Registration
+from gateway.errors import GatewayError, Unavailable, UsageError
+from gateway.registrar.server import serving
+from gateway.registrar.service import Registrar
+from gateway.registry.client import RegistrarClient
+from gateway.wire.request import Request
+from tests.support.home import LINK_UNITS, Home
+from tests.support.registrar import Holder, open_new, register, settings
+
+PASSWORD = "correct horse"
+DAY_S = 86_400
+
+
+class Town:
+    """A registrar that serves, a home that runs, and the registration of the home's gateway."""
+
+    def __init__(self, registrar: Registrar, url: str, home: Home) -> None:
+        self.registrar = registrar
+        self.url = url
+        self.home = home
+        self.registration = self.made()
+
+    def made(self) -> Registration:
+        """The registration, as a gateway that starts finds it."""
+        home = self.home
+        return Registration(home.state, home.root, home.ledger, home.clock)
+
+    def order(self, **changes: Any) -> RegistrationOrder:
+        order = RegistrationOrder(
+            url=self.url,
+            user="mueller",
+            password=PASSWORD,
+            registrar_kid=self.registrar.identity.card.kid.hex(),
+            name="gateway",
+        )
+        return order.model_copy(update=changes)
+
+
+@asynccontextmanager
+async def town(folder: Path, *, software_roots: bool = True) -> AsyncIterator[Town]:
+    home = Home(folder / "home")
+    chosen = settings(folder / "registrar", software_roots=software_roots)
+    async with open_new(chosen, home.clock) as registrar, serving(registrar) as url:
+        await registrar.accounts.add("mueller", "household", PASSWORD)
+        await registrar.accounts.add("stadtwerk", "provider", PASSWORD)
+        await home.start()
+        try:
+            await home.runs(2 * LINK_UNITS)
+            yield Town(registrar, url, home)
+        finally:
+            await home.stop()
+
+
+async def test_a_gateway_registers_and_knows_it_after_a_restart(tmp_path: Path) -> None:
+    async with town(tmp_path) as one:
+        status = await one.registration.register(one.order())
+        stream = await one.home.stream()
+        certificate = one.registration.certificate
+        assert certificate is not None
+        assert (certificate.streams, certificate.assurance) == ((stream.id,), "software")
+        assert certificate.registrar == status.registrar == one.registrar.identity.card.name
+        assert (status.user, status.assurance, status.error) == ("mueller", "software", None)
+        assert one.made().status() == replace_credentials(status)
+        kept = (one.home.state / FILE).read_text()
+        assert PASSWORD not in kept
+        entries = await one.home.ledger.audit_log(10)
+        assert [entry.detail for entry in entries if entry.what == "registration"] == [
+            f"registered at {status.registrar} as mueller"
+        ]
+
+
+def replace_credentials(status: Any) -> Any:
+    return status.model_copy(update={"credentials_until_ms": None, "notices": ()})
+
+
+@pytest.mark.parametrize("cut", ["status", "request_to_register", "respond", "confirm", "put_streams"])
+@pytest.mark.parametrize("when", ["before", "after"])
+async def test_a_registration_that_was_cut_is_made_again(
+    tmp_path: Path, cut: str, when: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The network goes away at each step, before the registrar has heard of it and after."""
+    async with town(tmp_path) as one:
+        whole = getattr(RegistrarClient, cut)
+
+        async def gone(*arguments: Any, **options: Any) -> Any:
+            if when == "after":
+                await whole(*arguments, **options)
+            raise Unavailable("the network is gone")
+
+        with monkeypatch.context() as broken:
+            broken.setattr(RegistrarClient, cut, gone)
+            if cut == "put_streams":  # what comes after registration is done again by itself
+                assert (await one.registration.register(one.order())).error == "the network is gone"
+            else:
+                with pytest.raises(Unavailable, match="the network is gone"):
+                    await one.registration.register(one.order())
+                assert one.registration.status() is None
+                assert not (one.home.state / FILE).exists()
+        again = one.made()
+        assert (await again.register(one.order())).error is None
+        certificate = again.certificate
+        assert certificate is not None
+        assert certificate.streams == ((await one.home.stream()).id,)
+
+
+async def test_software_is_registered_where_the_operator_allows_it_only(tmp_path: Path) -> None:
+    async with town(tmp_path, software_roots=False) as one:
+        with pytest.raises(UsageError, match="registers gateways with a TPM only"):
+            await one.registration.register(one.order())
+        assert one.made().status() is None
+
+
+async def test_another_registrar_gets_nothing(tmp_path: Path) -> None:
+    async with town(tmp_path) as one:
+        with pytest.raises(UsageError, match="has another key"):
+            await one.registration.register(one.order(registrar_kid="00" * 16))
+        assert await one.registrar.access.all() == []
+
+
+async def test_a_wrong_password_registers_nothing_and_is_told_once_it_is_right(tmp_path: Path) -> None:
+    async with town(tmp_path) as one:
+        with pytest.raises(GatewayError, match="password"):
+            await one.registration.register(one.order(password="wrong"))
+        assert one.registration.status() is None
+        assert one.home.root.public_key  # still there
+        one.home.clock.pass_s(3600)
+        status = await one.registration.register(one.order())
+        assert len(status.notices) == 1
+        assert "wrong" not in status.notices[0].split("password")[0]
+
+
+async def test_a_damaged_file_is_said(tmp_path: Path) -> None:
+    async with town(tmp_path) as one:
+        await one.registration.register(one.order())
+        path = one.home.state / FILE
+        for text in ("", "{}", path.read_text().replace('"version": 1', '"version": 2'), "[1]"):
+            path.write_text(text)
+            with pytest.raises(UsageError, match="is damaged: delete it, and register again"):
+                one.made()
+
+
+async def provider_of(one: Town) -> Holder:
+    holder = Holder("provider", one.home.clock.now_ms, "Stadtwerk")
+    await register(one.registrar, "stadtwerk", PASSWORD, holder)
+    return holder
+
+
+async def test_a_card_that_the_registrar_vouches_for_needs_no_fingerprint(tmp_path: Path) -> None:
+    async with town(tmp_path) as one:
+        holder = await provider_of(one)
+        assert await one.registration.verified_by(holder.card) is None  # not registered yet
+        await one.registration.register(one.order())
+        assert await one.registration.verified_by(holder.card) == one.registrar.identity.card.name
+        stranger = Holder("provider", one.home.clock.now_ms, "Stadtwerk")
+        assert await one.registration.verified_by(stranger.card) is None
+        renamed = replace(holder.card, name="Another")
+        assert await one.registration.verified_by(renamed) is None
+        (serial,) = [found.serial for found in await one.registrar.cards.all() if found.kid == holder.kid]
+        await one.registrar.cards.revoke(serial)
+        assert await one.registration.verified_by(holder.card) is None
+
+
+def request(holder: Holder, stream: bytes, **changes: Any) -> Request:
+    wanted = Request(
+        id=bytes(range(16)),
+        provider=holder.kid,
+        stream=stream,
+        kind="windows",
+        lanes=("import",),
+        granularity=60,
+        zone="UTC",
+        purpose="dynamic tariff",
+        from_ms=None,
+        until_ms=None,
+        tariff=None,
+        time_ms=holder.card.valid_from_ms,
+    )
+    return replace(wanted, **changes)

@@ -1,0 +1,212 @@
+"""Storage credentials as the registrar gives them out: to whom, for which streams, and for nobody else's."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import secrets
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+from sqlalchemy import insert
+
+from gateway.cli.main import main
+from gateway.errors import Refused, StoreDenied, StoreUnavailable, UsageError
+from gateway.registrar.accounts import AccountRole
+from gateway.registrar.credentials import Given, StorageCredentials
+from gateway.registrar.service import Registrar
+from gateway.registrar.settings import Settings, StoreSection
+from gateway.registrar.storage import bucket_policy, written
+from gateway.registrar.tables import grants
+from gateway.store.bucket import Bucket
+from gateway.store.location import Location
+from gateway.store.opening import open_bucket
+from gateway.wire import names
+from tests.support.clock import FakeClock
+from tests.support.registrar import ADDRESS, Holder, log_in, open_new, register, settings
+from tests.support.servers import BUCKET, ROLE, S3Server
+
+STREAMS = [bytes([n]) * 16 for n in range(3)]
+GRANT, OTHER = b"g" * 16, b"o" * 16
+NOWHERE = "http://127.0.0.1:9"
+
+
+def chosen(folder: Path, prefix: str, server: S3Server | None = None) -> Settings:
+    """A registrar of the streams below a prefix of the bucket."""
+    keys = folder / "s3"
+    keys.touch(mode=0o600)
+    own = ("any", "any") if server is None else (server.access_key, server.secret_key)
+    keys.write_text(f"access_key_id={own[0]}\nsecret_access_key={own[1]}\n")
+    store = StoreSection(
+        url=f"s3://{BUCKET}/{prefix}",
+        endpoint=NOWHERE if server is None else server.endpoint,
+        region="us-east-1",
+        credentials=keys,
+        role=ROLE,
+        credential_hours=1,
+    )
+    return settings(folder / "state").model_copy(update={"store": store})
+
+
+class Town:
+    """Two homes and two providers at one registrar. The first home has the streams 0 and 1, of which it
+    granted 0 to `ours` and to the other provider; the second has 2."""
+
+    def __init__(self, registrar: Registrar, now_ms: int) -> None:
+        self.registrar = registrar
+        self.home, self.neighbour = Holder("gateway", now_ms), Holder("gateway", now_ms)
+        self.ours, self.theirs = Holder("provider", now_ms), Holder("provider", now_ms)
+
+    async def begin(self) -> None:
+        holders = (self.home, self.neighbour, self.ours, self.theirs)
+        streams: tuple[list[bytes], ...] = (STREAMS[:2], STREAMS[2:], [], [])
+        for number, (holder, own) in enumerate(zip(holders, streams, strict=True)):
+            role: AccountRole = "household" if holder.card.role == "gateway" else "provider"
+            password = await self.registrar.accounts.add(f"account {number}", role)
+            signed = [holder.descriptor(stream) for stream in own]
+            await register(self.registrar, f"account {number}", password, holder, *signed)
+        for grant, provider in ((GRANT, self.ours), (OTHER, self.theirs)):
+            await self.granted(STREAMS[0], grant, provider)
+
+    async def granted(self, stream: bytes, grant: bytes, provider: Holder) -> None:
+        row = {"stream": stream, "id": grant, "provider": provider.kid, "kind": "windows", "lanes": "import"}
+        more = {"granularity": "15min", "zone": "UTC", "purpose": "tests", "from_ms": 0}
+        async with self.registrar.database.writing() as connection:
+            await connection.execute(insert(grants).values(**row, **more))
+
+    async def give(self, holder: Holder, *streams: bytes) -> Given:
+        session = await self.registrar.sessions.find(await log_in(self.registrar, holder))
+        return await self.credentials.give(session, streams, ADDRESS)
+
+    @property
+    def credentials(self) -> StorageCredentials:
+        assert self.registrar.credentials is not None
+        return self.registrar.credentials
+
+
+@asynccontextmanager
+async def town(where: Settings, clock: FakeClock) -> AsyncIterator[Town]:
+    async with open_new(where, clock) as registrar:
+        made = Town(registrar, clock.now_ms)
+        await made.begin()
+        yield made
+
+
+@pytest.fixture
+def prefix() -> str:
+    return secrets.token_hex(8)
+
+
+@asynccontextmanager
+async def bucket_of(given: Given, server: S3Server, prefix: str) -> AsyncIterator[Bucket]:
+    keys = given.credentials
+    place = Location.parse(
+        f"s3://{BUCKET}/{prefix}",
+        server.endpoint,
+        "us-east-1",
+        keys.access_key,
+        keys.secret_key,
+        session_token=keys.session_token,
+    )
+    bucket = open_bucket(place)
+    try:
+        yield bucket
+    finally:
+        await bucket.aclose()
+
+
+async def test_each_gets_what_is_its_own(
+    server: S3Server, prefix: str, tmp_path: Path, clock: FakeClock
+) -> None:
+    async with town(chosen(tmp_path, prefix, server), clock) as made:
+        given = await made.give(made.home)
+        assert set(given.streams) == set(STREAMS[:2])
+        async with bucket_of(given, server, prefix) as bucket:
+            for stream in STREAMS[:2]:
+                await bucket.put(names.descriptor(stream), b"1")
+            for grant in (GRANT, OTHER):
+                await bucket.put(names.grant(STREAMS[0], grant), b"1")
+            with pytest.raises(StoreDenied):
+                await bucket.put(names.descriptor(STREAMS[2]), b"1")
+        given = await made.give(made.ours)
+        assert given.streams == {STREAMS[0]: [GRANT]}
+        async with bucket_of(given, server, prefix) as bucket:
+            assert await bucket.get(names.grant(STREAMS[0], GRANT)) == b"1"
+            assert await bucket.get(names.descriptor(STREAMS[0])) == b"1"
+            for key in (names.grant(STREAMS[0], OTHER), names.descriptor(STREAMS[1])):
+                with pytest.raises(StoreDenied):
+                    await bucket.get(key)
+
+
+async def test_a_foreign_stream_is_refused_and_recorded(
+    seaweedfs: S3Server, prefix: str, tmp_path: Path, clock: FakeClock
+) -> None:
+    async with town(chosen(tmp_path, prefix, seaweedfs), clock) as made:
+        for holder, stream in ((made.home, STREAMS[2]), (made.ours, STREAMS[1])):
+            with pytest.raises(Refused, match="no credentials reach it"):
+                await made.give(holder, stream)
+        recorded = await made.registrar.access.all()
+        assert [one.kind for one in recorded] == ["prefix", "prefix"]
+
+
+async def test_a_store_that_is_away_is_an_outage(tmp_path: Path, clock: FakeClock) -> None:
+    async with town(chosen(tmp_path, "homes"), clock) as made:
+        for holder, streams in ((made.home, []), (made.ours, []), (made.ours, [STREAMS[1], STREAMS[2]])):
+            with pytest.raises(StoreUnavailable, match="cannot be used now"):
+                await made.give(holder, *streams)
+        assert await made.registrar.access.all() == []
+        indexer = made.registrar.indexer
+        assert indexer is not None
+        working = asyncio.create_task(indexer.run())
+        await clock.asleep()
+        assert not working.done()
+        working.cancel()
+        await asyncio.gather(working, return_exceptions=True)
+
+
+async def test_a_policy_for_all_has_what_each_would_be_given(tmp_path: Path, clock: FakeClock) -> None:
+    async with town(chosen(tmp_path, "homes"), clock) as made:
+        await made.registrar.cards.revoke(
+            next(one.serial for one in await made.registrar.cards.all() if one.kid == made.theirs.kid)
+        )
+        policy = await made.credentials.policy("arn:aws:iam::1:user/{kid}")
+        user = {one.kid: f"arn:aws:iam::1:user/{one.kid.hex()}" for one in (made.home, made.neighbour)}
+        expected = bucket_policy(
+            BUCKET,
+            "homes",
+            {user[kid]: STREAMS[:2] if kid == made.home.kid else STREAMS[2:] for kid in sorted(user)},
+            {f"arn:aws:iam::1:user/{made.ours.kid.hex()}": {STREAMS[0]: [GRANT]}},
+        )
+        assert policy == expected
+        assert OTHER.hex() not in written(policy)
+
+
+async def test_nobody_to_allow_anything_to(tmp_path: Path, clock: FakeClock) -> None:
+    async with open_new(chosen(tmp_path, "homes"), clock) as registrar:
+        assert registrar.credentials is not None
+        with pytest.raises(UsageError, match="nothing to allow"):
+            await registrar.credentials.policy("arn:aws:iam::1:user/{kid}")
+
+
+def test_the_command_prints_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "registrar.toml"
+    file.write_text('registrar = { name = "Registrar", state = "state" }\nstore = { url = "s3://meters" }')
+    arguments = ["registrar", "policy", "--config", str(file)]
+
+    async def begin() -> str:
+        async with town(settings(tmp_path / "state"), FakeClock()) as made:
+            return made.neighbour.kid.hex()
+
+    neighbour = asyncio.run(begin())
+    assert main(arguments) == 0
+    printed = json.loads(capsys.readouterr().out)
+    users = {one["Principal"]["AWS"][0] for one in printed["Statement"]}
+    assert len(users) == 4
+    assert f"arn:aws:iam::000000000000:user/{neighbour}" in users
+    assert main([*arguments, "--user", "neighbour"]) == 2
+    assert "expected arn:aws:iam::ACCOUNT:user/{kid}" in capsys.readouterr().err
+    file.write_text('registrar = { name = "Registrar", state = "state" }')
+    assert main(arguments) == 2
+    assert "has no [store]" in capsys.readouterr().err
