@@ -88,7 +88,10 @@ def test_secrets_come_from_files_of_their_own(tmp_path: Path) -> None:
             "[registrar] secret is unknown; known here are name, state, software_roots, ek_roots, "
             "certificate_days.",
         ),
-        (LEAST + "[lisen]\n", "[lisen] is unknown; known here are registrar, listen, database, store."),
+        (
+            LEAST + "[lisen]\n",
+            "[lisen] is unknown; known here are registrar, listen, database, store, loads.",
+        ),
         (
             LEAST + '[listen]\ncertificate = "x"\n',
             "[listen] needs both certificate and key, or neither.",
