@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.support import servers
+from tests.support.en16931 import Rules, rules_folder
 
 REAL_PARTS = {"seaweedfs", "minio", "tpm"}
 
@@ -38,3 +39,15 @@ def minio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[servers.S3Server
         pytest.skip(missing)
     with servers.minio(tmp_path_factory.mktemp("minio")) as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def invoice_rules() -> Rules:
+    """The rules of electronic invoices; skips without them, unless GATEWAY_REQUIRE_EN16931=1."""
+    folder = rules_folder()
+    if not folder.exists():
+        missing = "the rules of EN 16931 are not here: run provisioning/en16931.sh"
+        if os.environ.get("GATEWAY_REQUIRE_EN16931") == "1":
+            pytest.fail(missing)
+        pytest.skip(missing)
+    return Rules(folder)
