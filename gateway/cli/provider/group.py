@@ -6,7 +6,7 @@ import click
 
 from gateway.cli.lazy import LazyGroup
 from gateway.cli.output import examples
-from gateway.cli.provider.examples import BILL, NEW, RAW, READ, VERIFY
+from gateway.cli.provider.examples import BILL, EVIDENCE, NEW, RAW, READ, VERIFY
 
 _COMMANDS = {
     "bill": ("gateway.cli.provider.bill:bill", "Make the bills that were granted to you."),
@@ -20,6 +20,6 @@ _COMMANDS = {
 }
 
 
-@click.group(cls=LazyGroup, lazy=_COMMANDS, epilog=examples(NEW, READ, BILL, RAW, VERIFY))
+@click.group(cls=LazyGroup, lazy=_COMMANDS, epilog=examples(NEW, READ, BILL, RAW, EVIDENCE, VERIFY))
 def command() -> None:
     """The utility's side: read what households granted, alone or as a load, and verify what a store holds."""
