@@ -54,9 +54,9 @@ def chain(as_json: bool) -> None:
 )
 @json_option
 def provider(homes: int, as_json: bool) -> None:
-    """A year of quarter hours of one home, and yesterday's of many homes: read from a local S3 server, verified
-    and opened. Beside them are bare GETs of the same objects, and DuckDB, which reads the same in plaintext
-    Parquet from the same server."""
+    """A year of quarter hours of one home, and yesterday's of many homes: read from a local S3 server,
+    verified and opened. Beside them are bare GETs of the same objects, and DuckDB, which reads the same in
+    plaintext Parquet from the same server."""
     from gateway.bench import homes as many  # noqa: PLC0415
     from gateway.bench import provider as one  # noqa: PLC0415
 
