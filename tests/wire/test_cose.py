@@ -364,6 +364,10 @@ def test_many_byte_strings_of_one_length(size: int, count: int) -> None:
         cose.decode(before + longer + data[len(before + last) :], "it")
     with pytest.raises(Refused, match="cut short"):
         cose.decode(data[:-3], "it")
+    if size < 24:
+        all_longer = b"".join(b"\x58" + bytes([size]) + item for item in items)
+        with pytest.raises(Refused, match="not deterministic CBOR"):
+            cose.decode(cose.encode([0] * count)[:-count] + all_longer, "it")
 
 
 def test_an_envelope_has_one_form() -> None:
