@@ -14,6 +14,7 @@ from collections import deque
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing, closing
 from dataclasses import dataclass, field
+from datetime import datetime
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Protocol, TypeVar
@@ -84,6 +85,7 @@ class Answer:
     tail: Missing | None = None
     sources: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    next_window: tuple[datetime, datetime] | None = None
     error: GatewayError | None = None
     mark: ChunkMark | None = None
 
@@ -235,7 +237,7 @@ class HomeReader:
         mark = None if seen is None else seen.mark
         if sums is None:
             return Answer(None, (), error=error, mark=mark)
-        said = tuple(sums.missing), sums.tail, tuple(sums.sources), tuple(sums.notes)
+        said = tuple(sums.missing), sums.tail, tuple(sums.sources), tuple(sums.notes), sums.next_window
         return Answer(sums.resolved, tuple(blocks), *said, error, mark)
 
     async def _open(self, ask: Ask, seen: Seen | None) -> tuple[StreamReader, _Known]:
