@@ -28,6 +28,8 @@ _COMMANDS = {
 }
 
 
-@click.group(cls=LazyGroup, lazy=_COMMANDS, epilog=examples(NEW, STREAMS, READ, BILL, INVOICE, EVIDENCE, VERIFY))
+@click.group(
+    cls=LazyGroup, lazy=_COMMANDS, epilog=examples(NEW, STREAMS, READ, BILL, INVOICE, EVIDENCE, VERIFY)
+)
 def command() -> None:
     """The utility's side: read what households granted, alone or as a load, and verify what a store holds."""
