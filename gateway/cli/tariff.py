@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import date, datetime, timedelta
 from decimal import Decimal
+from importlib import resources
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,10 +25,19 @@ _EPOCH_DAY = EPOCH.date()
 
 
 @click.group(
-    epilog=examples("gateway tariff show tariff.toml", "gateway tariff show tariff.toml --date 2026-12-24")
+    epilog=examples(
+        "gateway tariff example > tariff.toml", "gateway tariff show tariff.toml --date 2026-12-24"
+    )
 )
 def command() -> None:
     """See how a tariff file is read."""
+
+
+@command.command(epilog=examples("gateway tariff example > tariff.toml"))
+def example() -> None:
+    """Print a commented tariff to start from."""
+    text = resources.files("gateway.config").joinpath("tariff_example.toml").read_text(encoding="utf-8")
+    click.echo(text, nl=False)
 
 
 @command.command(
