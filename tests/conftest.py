@@ -10,6 +10,7 @@ from tempfile import TemporaryDirectory
 import pytest
 
 from tests.support import servers
+from tests.support.en16931 import Rules, rules_folder
 from tests.support.home import MEMORY
 from tests.support.mariadb import MariaServer
 from tests.support.mariadb import mariadb as running_mariadb
@@ -51,3 +52,15 @@ def mariadb() -> Iterator[MariaServer]:
     # Not pytest's folder: the path of a socket has at most 107 bytes.
     with TemporaryDirectory(prefix="mariadb-", dir=MEMORY) as folder, running_mariadb(Path(folder)) as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def invoice_rules() -> Rules:
+    """The rules of electronic invoices; skips without them, unless GATEWAY_REQUIRE_EN16931=1."""
+    folder = rules_folder()
+    if not folder.exists():
+        missing = "the rules of EN 16931 are not here: run provisioning/en16931.sh"
+        if os.environ.get("GATEWAY_REQUIRE_EN16931") == "1":
+            pytest.fail(missing)
+        pytest.skip(missing)
+    return Rules(folder)

@@ -48,6 +48,7 @@ from gateway.wire.stream import Descriptor
 _PROCESSES = 2
 _IN_MEMORY = 1000  # homes, 45 MB
 _REPEAT = 5
+_READ = 2000  # homes, in all repetitions through S3, of which there are from 1 to _REPEAT
 _PUTS = 8
 _PARQUET = "plain"  # the folder of the days in plaintext
 _MOST_AGE_MS = 86_400_000
@@ -119,7 +120,7 @@ async def _measure_s3(
     rival = Rival.connect(location)
     rival.connection.execute("SET enable_external_file_cache = false")
     nobody = [FleetHome(secrets.token_bytes(16), secrets.token_bytes(16), b"", 0)] * 2 * _PROCESSES
-    for _ in range(_REPEAT):
+    for _ in range(max(1, min(_REPEAT, _READ // len(homes)))):
         async with Readers(location, fleet.folder, _PROCESSES) as readers:
             await _answers(readers, fleet, nobody)  # so that the processes have begun
             for name in _FIRST_AND_AGAIN:

@@ -13,7 +13,7 @@ from gateway.bench.figure import Figure, machine
 from gateway.cli.output import examples, json_option, print_json, print_table
 
 
-@click.group(epilog=examples("gateway bench chain", "gateway bench provider"))
+@click.group(epilog=examples("gateway bench chain", "gateway bench provider", "gateway bench registrar"))
 def command() -> None:
     """Measure this machine."""
 
@@ -61,6 +61,19 @@ def provider(homes: int, as_json: bool) -> None:
     from gateway.bench import provider as one  # noqa: PLC0415
 
     _print(chain_of(one.figures(), many.figures(homes)), as_json)
+
+
+@command.command(
+    short_help="Registration and authentication at a registrar, beside the paper.",
+    epilog=examples("gateway bench registrar", "gateway bench registrar --json > registrar.json"),
+)
+@json_option
+def registrar(as_json: bool) -> None:
+    """Registration, authentication and nonces at a registrar on this machine, over HTTP, beside the paper's
+    figures; and one password's digest, which is slow on purpose."""
+    from gateway.bench.registrar import figures  # noqa: PLC0415
+
+    _print(figures(), as_json)
 
 
 def _print(measured: Iterable[Figure], as_json: bool) -> None:

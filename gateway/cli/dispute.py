@@ -66,6 +66,7 @@ def _lines(proven: Proven) -> list[str]:
     evidence, grant, descriptor = proven.evidence, proven.grant, proven.descriptor
     zone = None if isinstance(grant.granularity.size, int) else grant.granularity.zone
     begin, end = (local_time(unix_ms(when), zone) for when in proven.period)
+    count = len(proven.edges) - 1
     where = "kept in a TPM, as it says" if descriptor.assurance == "tpm" else "kept in a file"
     lines = [
         f"Proven, by the signature of the gateway {evidence.signer.hex()} (its key is {where}):",
@@ -73,7 +74,7 @@ def _lines(proven: Proven) -> list[str]:
         f"  grant     {grant.id.hex()}: {grant.opens}",
         f'  purpose   "{grant.purpose}"',
         f"  from      {begin}",
-        f"  until     {end} ({len(proven.edges) - 1} windows)",
+        f"  until     {end} ({count} window{'' if count == 1 else 's'})",
     ]
     lines += [f"  {_shown(lane, value)}" for lane, value in _totals(proven).items()]
     for bill in proven.bills:

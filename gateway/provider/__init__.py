@@ -34,27 +34,31 @@ In the order in which to read it:
 - `load`       what the two parties to a load over many homes share
 - `homes`      lists of homes, and the files by which a load is agreed on
 - `lanes`      what a lane's sums are called
+- `exports/`   sums in the formats that markets exchange
+- `prices`     price series, signed and published
+- `openadr`    the same as OpenADR events
 """
 
 from importlib import import_module
 
 # name: its module. What an importer does not use is not loaded; __init__.pyi has the types.
 _NAMES = {
-    "Failure": "desk",
-    "Found": "discovery",
-    "Granted": "discovery",
-    "GrantedHome": "discovery",
-    "Home": "desk",
-    "HomeSums": "desk",
-    "Identity": "identity",
-    "Query": "query",
-    "Table": "table",
-    "open_identity": "identity",
-    "read": "library",
-    "read_async": "library",
-    "read_many": "desk",
-    "streams": "library",
-    "streams_async": "library",
+    "Failure": "gateway.provider.desk",
+    "Found": "gateway.provider.discovery",
+    "Granted": "gateway.provider.discovery",
+    "GrantedHome": "gateway.provider.discovery",
+    "Home": "gateway.provider.desk",
+    "HomeSums": "gateway.provider.desk",
+    "Identity": "gateway.provider.identity",
+    "Location": "gateway.store.location",
+    "Query": "gateway.provider.query",
+    "Table": "gateway.provider.table",
+    "open_identity": "gateway.provider.identity",
+    "read": "gateway.provider.library",
+    "read_async": "gateway.provider.library",
+    "read_many": "gateway.provider.desk",
+    "streams": "gateway.provider.library",
+    "streams_async": "gateway.provider.library",
 }
 __all__ = list(_NAMES)
 
@@ -62,7 +66,7 @@ __all__ = list(_NAMES)
 def __getattr__(name: str) -> object:
     if name not in _NAMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_NAMES[name]}"), name)
+    return getattr(import_module(_NAMES[name]), name)
 
 
 def __dir__() -> list[str]:

@@ -14,6 +14,7 @@ from gateway.provider.library import (
 )
 from gateway.provider.query import Query
 from gateway.provider.table import Table
+from gateway.store.location import Location
 
 __all__ = [
     "Failure",
@@ -23,6 +24,7 @@ __all__ = [
     "Home",
     "HomeSums",
     "Identity",
+    "Location",
     "Query",
     "Table",
     "open_identity",

@@ -10,13 +10,14 @@ from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterable, Sequence
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from gateway.errors import GatewayError, Refused
 from gateway.provider.identity import Identity
-from gateway.provider.query import Query
-from gateway.provider.sums import Rows, Sums
+from gateway.provider.query import Query, Resolved
+from gateway.provider.sums import Missing, Rows, Sums
 from gateway.store.bucket import Bucket
 from gateway.store.kept import KeptBucket, kept_folder
 from gateway.store.location import Location
@@ -90,13 +91,31 @@ def listed(homes: Sequence[Home]) -> Source:
     return source
 
 
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What `Sums` says of its rows, once all have come; its attributes of these names."""
+
+    resolved: Resolved
+    missing: tuple[Missing, ...]
+    tail: Missing | None
+    sources: tuple[str, ...]
+    notes: tuple[str, ...]
+    next_window: tuple[datetime, datetime] | None
+
+    @classmethod
+    def of(cls, sums: Sums) -> Said:
+        """What is said so far."""
+        lists = tuple(sums.missing), sums.tail, tuple(sums.sources), tuple(sums.notes)
+        return cls(sums.resolved, *lists, sums.next_window)
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class HomeSums:
-    """The sums of one home: blocks of rows, in order. `error` is why there are no more of them; `sums` is
-    None where the query could not even be asked."""
+    """The sums of one home: blocks of rows, in order, and what is said of them. `error` is why there are no
+    more of them; `said` is None where the query could not even be asked."""
 
     home: Home
-    sums: Sums | None
+    said: Said | None
     blocks: tuple[Rows, ...]
     error: GatewayError | None
 
@@ -144,15 +163,16 @@ async def read_home(
     async def read(source: Bucket) -> HomeSums:
         sums: Sums | None = None
         blocks: list[Rows] = []
+        error: GatewayError | None = None
         try:
             reader = await open_home(source, home, now_ms=now_ms, max_age_ms=max_age_ms, memory=memory)
             sums = await Sums.ask(reader, identity, query)
             async with aclosing(sums.blocks()) as found:
                 async for block in found:
                     blocks.append(block)
-        except GatewayError as error:
-            return HomeSums(home, sums, tuple(blocks), error)
-        return HomeSums(home, sums, tuple(blocks), None)
+        except GatewayError as raised:
+            error = raised
+        return HomeSums(home, None if sums is None else Said.of(sums), tuple(blocks), error)
 
     answer = await read(bucket)
     if isinstance(bucket, KeptBucket) and isinstance(answer.error, Refused):

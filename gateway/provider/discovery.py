@@ -22,7 +22,7 @@ from gateway.provider.grants import limit_of
 from gateway.provider.identity import Identity
 from gateway.store.bucket import Bucket
 from gateway.store.kept import KeptBucket
-from gateway.stream.fetch import first_key
+from gateway.stream.fetch import listed
 from gateway.stream.grants import grants
 from gateway.stream.reader import StreamReader
 from gateway.stream.times import moment
@@ -31,6 +31,7 @@ from gateway.wire.stream import Descriptor, Head
 
 _VERSION = "v1/"
 _DIGITS = "0123456789abcdef"
+_PASSED = 200  # keys of one stream that are passed over before the next stream is listed
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +72,8 @@ class Found:
 
 
 async def find(bucket: Bucket, identity: Identity, progress: Progress | None = None) -> Found:
-    """Look through the whole bucket, streams by id. It takes a listing for each stream and each grant, and
-    three small objects for each stream beside its grants. Raises the bucket's errors."""
+    """Look through the whole bucket, streams by id. It takes at most two listings for each stream, one for
+    each grant, and three small objects for each stream beside its grants. Raises the bucket's errors."""
     ids = await streams_in(bucket)
 
     async def look(stream: bytes) -> _Look:
@@ -107,19 +108,31 @@ async def in_store(bucket: Bucket, identity: Identity, progress: Progress | None
 
 
 async def streams_in(bucket: Bucket) -> list[bytes]:
-    """The ids of all streams in a bucket, sorted; whatever else lies there is passed over. It takes a listing
-    for each stream, and 16 more."""
+    """The ids of all streams in a bucket, sorted; whatever else lies there is passed over. It takes 16
+    listings, and one more for each stream of many objects."""
     parts = await asyncio.gather(*(_streams_from(bucket, digit) for digit in _DIGITS))
     return [stream for part in parts for stream in part]
 
 
 async def _streams_from(bucket: Bucket, digit: str) -> list[bytes]:
-    found, after = [], ""
-    while (key := await first_key(bucket, _VERSION + digit, after)) is not None:
-        name, slash, _ = key.removeprefix(_VERSION).partition("/")
-        if slash and re.fullmatch(f"[{_DIGITS}]{{{2 * STREAM_BYTES}}}", name):
-            found.append(bytes.fromhex(name))
-        after = f"{_VERSION}{name}0" if slash else key  # "0" is the character after "/"
+    found: list[bytes] = []
+    after: str | None = ""
+    while after is not None:
+        keys = listed(bucket, _VERSION + digit, after)
+        after = None
+        folder, passed = "", 0
+        async with aclosing(keys):
+            async for key in keys:
+                if folder and key.startswith(folder):
+                    passed += 1
+                    if passed == _PASSED:
+                        after = folder[:-1] + "0"  # "0" is the character after "/"
+                        break
+                    continue
+                name, slash, _ = key.removeprefix(_VERSION).partition("/")
+                folder, passed = f"{_VERSION}{name}/" if slash else "", 0
+                if slash and re.fullmatch(f"[{_DIGITS}]{{{2 * STREAM_BYTES}}}", name):
+                    found.append(bytes.fromhex(name))
     return found
 
 

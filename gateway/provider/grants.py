@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -113,13 +113,12 @@ async def held_by(
         k_0 = open_k0(found.sealed_k0, identity.xwing_seed, found.body)
     except Refused as error:
         raise Refused(f"{key}: {error}") from None
+    return await renewed(reader, grant, k_0)
+
+
+async def renewed(reader: StreamReader, grant: Grant, k_0: bytes) -> OwnGrant:
+    """A grant whose K_0 was opened before, with its revocation read now."""
     return OwnGrant(grant, *await limit_of(reader, grant), k_0, BundleReader(reader, grant))
-
-
-async def renewed(reader: StreamReader, held: OwnGrant) -> OwnGrant:
-    """A grant that was opened before, for another reader of its stream: its revocation is read anew."""
-    limit, revoked = await limit_of(reader, held.grant)
-    return replace(held, limit=limit, revoked=revoked, bundles=BundleReader(reader, held.grant))
 
 
 async def limit_of(reader: StreamReader, grant: Grant) -> tuple[int | None, bool]:

@@ -45,10 +45,11 @@ def read(
 ) -> Table:
     """The sums that grants to a provider open, of one home, a list, or all that granted it sums.
 
-    `store` is "s3://bucket", a folder, or a Location, which also has an S3 server's endpoint. `key` is the
-    provider's folder. `stream` and `signer` name one home; `homes` is a list of `Home`, or the path of a CSV
-    file headed stream,signer or stream,signer,name; without any of them the store is looked through, and the
-    homes found are not `verified`: nobody but the store vouches for their signers.
+    `store` is "s3://bucket", a folder, or `Location.parse("s3://meters", endpoint="https://s3.example.org")`
+    for an S3 server that is not Amazon's. `key` is the provider's folder. `stream` and `signer` name one
+    home; `homes` is a list of `Home`, or the path of a CSV file headed stream,signer or stream,signer,name;
+    without any of them the store is looked through, and the homes found are not `verified`: nobody but the
+    store vouches for their signers.
 
     `granularity` ("15min", "1h", "day", "month"; by default the finest granted), `lanes` (some of "import",
     "export", "power", "count"; by default all granted), and the windows that lie wholly between `since` and

@@ -14,10 +14,12 @@ from collections import deque
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing, closing
 from dataclasses import dataclass, field
+from datetime import datetime
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Protocol, TypeVar
 
+from gateway.chain.grant import Grant
 from gateway.errors import GatewayError, Unavailable
 from gateway.provider.grants import OwnGrant, own_grants, renewed
 from gateway.provider.identity import Identity, open_identity
@@ -84,6 +86,7 @@ class Answer:
     tail: Missing | None = None
     sources: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    next_window: tuple[datetime, datetime] | None = None
     error: GatewayError | None = None
     mark: ChunkMark | None = None
 
@@ -140,18 +143,23 @@ class Readers:
     ) -> AsyncGenerator[tuple[H, Answer], None]:
         """Each of `homes` with its answer, in their order. `grants` has the ids of the grants on a stream to
         the provider, where they are known: those of other streams are listed, which takes about as long as
-        reading the home. Unavailable where a process ends before its time."""
+        reading the home. The heads are remembered at the end. Unavailable where a process ends before its
+        time."""
         at, known = 0, grants or {}
+        marks: dict[bytes, ChunkMark] = {}
         asks = [Ask(home.stream, home.signer, _sorted(known.get(home.stream))) for home in homes]
-        async with aclosing(self._batches(terms, asks)) as batches:
-            async for answers in batches:
-                some = homes[at : at + len(answers)]
-                at += len(answers)
-                if terms.memory is not None:
-                    marks = zip(some, answers, strict=True)
-                    save_all(terms.memory, {home.stream: a.mark for home, a in marks if a.mark is not None})
-                for home, answer in zip(some, answers, strict=True):
-                    yield home, answer
+        try:
+            async with aclosing(self._batches(terms, asks)) as batches:
+                async for answers in batches:
+                    some = homes[at : at + len(answers)]
+                    at += len(answers)
+                    for home, answer in zip(some, answers, strict=True):
+                        if answer.mark is not None:
+                            marks[home.stream] = answer.mark
+                        yield home, answer
+        finally:
+            if terms.memory is not None:
+                save_all(terms.memory, marks)
 
     async def _batches(self, terms: Terms, asks: Sequence[Ask]) -> AsyncGenerator[list[Answer], None]:
         """The answers in order, a batch at a time. The same homes' batches go to the same processes."""
@@ -185,13 +193,13 @@ def _sorted(ids: Sequence[bytes] | None) -> tuple[bytes, ...] | None:
 
 @dataclass(slots=True)
 class _Known:
-    """What was verified of a home before: its descriptor, and of each grant whether it is of sums to this
-    provider."""
+    """What was verified of a home before: its descriptor, and its grants of sums to this provider with their
+    K_0; None for a grant of another kind, or to another provider."""
 
     signer: bytes
     descriptor: Descriptor
     data: bytes
-    grants: dict[bytes, OwnGrant | None] = field(default_factory=dict)
+    grants: dict[bytes, tuple[Grant, bytes] | None] = field(default_factory=dict, repr=False)
 
 
 class HomeReader:
@@ -235,7 +243,7 @@ class HomeReader:
         mark = None if seen is None else seen.mark
         if sums is None:
             return Answer(None, (), error=error, mark=mark)
-        said = tuple(sums.missing), sums.tail, tuple(sums.sources), tuple(sums.notes)
+        said = tuple(sums.missing), sums.tail, tuple(sums.sources), tuple(sums.notes), sums.next_window
         return Answer(sums.resolved, tuple(blocks), *said, error, mark)
 
     async def _open(self, ask: Ask, seen: Seen | None) -> tuple[StreamReader, _Known]:
@@ -251,12 +259,12 @@ class HomeReader:
         ids = [one async for one in grant_ids(reader)] if ask.grants is None else ask.grants
         fresh = [one for one in ids if one not in known.grants]
         found = {one.grant.id: one for one in await own_grants(reader, self.identity, only=fresh)}
-        known.grants |= {one: found.get(one) for one in fresh}
+        known.grants |= dict.fromkeys(fresh) | {key: (one.grant, one.k_0) for key, one in found.items()}
         held = []
         for one in ids:
-            grant = known.grants[one]
-            if grant is not None:
-                held.append(grant if one in found else await renewed(reader, grant))
+            before = known.grants[one]
+            if before is not None:
+                held.append(found[one] if one in found else await renewed(reader, *before))
         return held
 
 

@@ -47,7 +47,7 @@ class Price:
 
 
 @dataclass(frozen=True, slots=True)
-class Terms:
+class SeriesTerms:
     """What a series says of all its intervals: its name, lanes, currency and the time zone of its market."""
 
     name: str
@@ -87,8 +87,8 @@ def _local(text: str, what: str, zone: str) -> int:
             when = when.replace(tzinfo=zone_of(zone))
             if when.utcoffset() != when.replace(fold=1).utcoffset():
                 raise UsageError(
-                    f"{what}: clocks in {zone} change at {text}, which is no moment or two: write its offset,"
-                    f" such as {text}+01:00"
+                    f"{what}: clocks in {zone} change at {text}, so that time does not exist, or exists"
+                    f" twice: write its offset, such as {text}+01:00"
                 )
         return unix_ms(when.astimezone(UTC))
     except (ValueError, OverflowError):
@@ -127,7 +127,7 @@ def from_tariff(
     return [Price(one.first, one.end, Decimal(one.price).scaleb(-tariff.scale)) for one in first]
 
 
-def draft(terms: Terms, prices: Iterable[Price]) -> PriceSeries:
+def draft(terms: SeriesTerms, prices: Iterable[Price]) -> PriceSeries:
     """The series of these prices, in order of time; its provider, serial and time of issue are still empty.
     All prices have as many decimals as the finest needs. UsageError says what a series cannot hold."""
     _check(terms)
@@ -167,7 +167,7 @@ def draft(terms: Terms, prices: Iterable[Price]) -> PriceSeries:
     return series
 
 
-def _check(terms: Terms) -> None:
+def _check(terms: SeriesTerms) -> None:
     if not terms.name.strip() or not tstr(80).fits(terms.name):
         raise UsageError(
             "the series' name is invalid: expected 1 to 80 printable characters (bytes, in UTF-8)"

@@ -62,8 +62,8 @@ class Table:
     def of_homes(cls, answers: Sequence[HomeSums], failures: Sequence[Failure] = ()) -> Table:
         """The table of what was read, homes in this order, beside the `failures` before that. A home that is
         refused after some rows counts as one that could not be read."""
-        good = [one for one in answers if one.error is None and one.sums is not None]
-        asked = [one.sums.resolved for one in good if one.sums is not None]
+        good = [one for one in answers if one.error is None]
+        asked = [one.said.resolved for one in good if one.said is not None]
         lanes = tuple(lane for lane in LANES if any(lane in one.lanes for one in asked))
         blocks = [block for one in good for block in one.blocks]
         counts = [sum(map(len, one.blocks)) for one in good]
@@ -96,9 +96,7 @@ class Table:
     def over_homes(self) -> Table:
         """The sums over all homes that were read, window by window; `stream` is "total". A lane is null in a
         window for which some home has no sum of it. UsageError where the homes' windows differ in length."""
-        lengths = sorted(
-            {f"{one}" + f" ({one.zone})" * isinstance(one.size, str) for one in self.granularities}
-        )
+        lengths = sorted(set(map(_length, self.granularities)))
         if len(lengths) > 1:
             raise UsageError(
                 f"the homes' windows differ ({', '.join(lengths)}), so they do not add up: name a"
@@ -110,9 +108,8 @@ class Table:
         for lane in self.lanes:
             sums[lane] = np.zeros(len(windows), dtype=np.int64)
             np.add.at(sums[lane], at, self.rows.sums[lane])
-            opened[lane] = np.bincount(at[self.rows.opened[lane]], minlength=len(windows)) == len(
-                self.streams
-            )
+            having = np.bincount(at[self.rows.opened[lane]], minlength=len(windows))
+            opened[lane] = having == len(self.streams)
             sums[lane][~opened[lane]] = 0
         total = Rows(1, windows["start"], windows["end"], sums, opened)
         none = np.zeros(len(windows), dtype=np.int64)
@@ -177,6 +174,12 @@ class Table:
         nullable = {table.schema.field(COLUMNS[lane]).type: pandas.Int64Dtype() for lane in self.lanes}
         frame: pandas.DataFrame = table.to_pandas(types_mapper=nullable.get)
         return frame
+
+
+def _length(granularity: Granularity) -> str:
+    """What windows that add up have in common: 15min, day (Europe/Berlin)."""
+    calendar = isinstance(granularity.size, str)
+    return f"{granularity} ({granularity.zone})" if calendar else str(granularity)
 
 
 def _joined(blocks: Sequence[Rows], lanes: Sequence[str]) -> Rows:

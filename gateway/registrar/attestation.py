@@ -127,8 +127,8 @@ class EkRoots:
                 "the certificate of the TPM's endorsement key is not valid now: it is valid from"
                 f" {begins:%Y-%m-%d} to {ends:%Y-%m-%d}"
             )
-        issuer = _printable(certificate.issuer.rfc4514_string())
         try:
+            issuer = _printable(certificate.issuer.rfc4514_string())
             self._policy.time(now).build_client_verifier().verify(certificate, self._intermediates)
         except VerificationError as error:
             reason = _printable(str(error).removeprefix("validation failed: ").partition(" (encountered")[0])
@@ -137,6 +137,8 @@ class EkRoots:
                 f" certificate that this registrar trusts ({reason}): use a TPM of a maker that it trusts, or"
                 " ask its operator to add this maker's certificates"
             ) from None
+        except ValueError as error:  # names are parsed when they are asked for
+            raise _unreadable(error) from None
         usage = _extension(certificate, x509.ExtendedKeyUsage)
         if usage is None or _EK_USAGE not in usage:
             raise Refused(
@@ -203,10 +205,14 @@ def _certificate_of(ek_spki: bytes, certificates: tuple[bytes, ...]) -> x509.Cer
             certificate = x509.load_der_x509_certificate(data)
             key = certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
         except (ValueError, x509.InvalidVersion, UnsupportedAlgorithm) as error:
-            raise Refused(f"the certificate of the TPM's endorsement key cannot be read: {error}") from None
+            raise _unreadable(error) from None
         if key == ek_spki:
             return certificate
     raise Refused("the certificate in the evidence is of another TPM's endorsement key")
+
+
+def _unreadable(error: Exception) -> Refused:
+    return Refused(f"the certificate of the TPM's endorsement key cannot be read: {_printable(str(error))}")
 
 
 def _p256_key(data: bytes, what: str, wanted: dict[str, Any]) -> tuple[ec.EllipticCurvePublicKey, bytes]:
@@ -306,7 +312,7 @@ def _printable(text: str) -> str:
 def _extension(certificate: x509.Certificate, kind: Any) -> Any:
     try:
         return certificate.extensions.get_extension_for_class(kind).value
-    except (x509.ExtensionNotFound, ValueError):
+    except (x509.ExtensionNotFound, x509.DuplicateExtension, x509.UnsupportedGeneralNameType, ValueError):
         return None
 
 

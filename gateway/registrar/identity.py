@@ -57,12 +57,13 @@ def new_identity(folder: Path, name: str, now_ms: int) -> RegistrarIdentity:
     made = RegistrarIdentity(card, _signed(card, card.kid, key), key)
     pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if not folder.is_dir():
+            folder.mkdir(mode=0o700, parents=True)
         write_durably(folder / CARD_FILE, made.signed_card, 0o644)
         write_new(folder / KEY_FILE, pem)
-    except FileExistsError:
-        raise _taken(folder) from None
     except OSError as error:
+        if (folder / KEY_FILE).exists():
+            raise _taken(folder) from None
         raise UsageError(f"the registrar's key cannot be written to {folder}: {error.strerror}") from None
     return made
 

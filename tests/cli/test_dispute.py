@@ -122,6 +122,7 @@ def test_a_bill(case: Case) -> None:
     code, out, err = case.evidence("--tariff", str(TARIFF), "--from", "2026-03-01T00:00Z")
     assert (code, err) == (0, "")
     assert case.verify()[1] == out
+    assert "  until     2026-03-02T00:00:00+00:00 (1 window)" in out.splitlines()
     (bill,) = [line for line in out.splitlines() if line.startswith("  bill")]
     assert bill.endswith("EUR from 2026-03-01T00:00:00+00:00 until 2026-03-02T00:00:00+00:00, for import")
     document = json.loads(case.verify("--json")[1])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import ROUND_HALF_UP, Decimal
 from pathlib import Path
@@ -15,11 +16,8 @@ from gateway.chain.layout import Layout
 from gateway.cli.main import main
 from gateway.config.tariff import load_tariff
 from gateway.provider.invoices.terms import example
-from tests.provider.invoices.conftest import rules
 from tests.stream.stream import Home, Provider
 from tests.support.en16931 import Rules
-
-__all__ = ["rules"]
 
 pytestmark = pytest.mark.slow
 
@@ -71,6 +69,28 @@ def whole() -> Home:
     return sealed(1, 60)
 
 
+@dataclass(frozen=True, slots=True)
+class Granted:
+    """A home whose windows of 2 min are granted, in a store that nobody changes."""
+
+    home: Home
+    provider: Provider
+    store: Path
+
+    @property
+    def options(self) -> list[object]:
+        ids = ["--stream", self.home.id.hex(), "--signer", self.home.signer.kid.hex()]
+        return [*place(self.store, self.provider), *ids]
+
+
+@pytest.fixture(scope="module")
+def granted(whole: Home, tmp_path_factory: pytest.TempPathFactory) -> Granted:
+    folder = tmp_path_factory.mktemp("granted")
+    home, provider = whole.fork(), Provider.new(folder / "acme")
+    home.grant(provider.card, "2min")
+    return Granted(home, provider, home.write(folder / "store"))
+
+
 @pytest.fixture
 def home(whole: Home) -> Home:
     return whole.fork()
@@ -80,13 +100,15 @@ def place(folder: Path, provider: Provider) -> list[object]:
     return ["--key", provider.folder, "--store", folder, "--max-age", "3650d"]
 
 
-def terms_file(folder: Path, line: str | None = "TVA", percent: str = "20", **changes: str) -> Path:
-    """The example's file with another VAT, and texts in it replaced."""
+def terms_file(
+    folder: Path, line: str | None = "TVA", percent: str = "20", change: tuple[str, str] = ("", "")
+) -> Path:
+    """The example's file with another VAT, and a text in it replaced."""
     text = example().replace('percent = "20"', f'percent = "{percent}"')
     text = text.replace('line = "TVA"', f'line = "{line}"' if line else "#")
-    for old, new in changes.values():
-        assert old in text
-        text = text.replace(old, new)
+    assert change[0] in text
+    if change[0]:
+        text = text.replace(*change)
     path = folder / "invoice.toml"
     path.write_text(text)
     return path
@@ -94,7 +116,7 @@ def terms_file(folder: Path, line: str | None = "TVA", percent: str = "20", **ch
 
 @pytest.mark.parametrize("name", sorted(path.stem for path in TARIFFS.glob("*.toml")))
 def test_real_tariffs_come_to_valid_invoices(
-    name: str, home: Home, gateway: Run, tmp_path: Path, rules: Rules
+    name: str, home: Home, gateway: Run, tmp_path: Path, invoice_rules: Rules
 ) -> None:
     """From windows of the tariff's step: each line is its energy at its price; the XML keeps the rules."""
     provider = Provider.new(tmp_path / "acme")
@@ -121,7 +143,7 @@ def test_real_tariffs_come_to_valid_invoices(
         for one in found:
             exact = Decimal(one["quantity"]) * Decimal(one["price"])
             assert Decimal(one["amount"]) == exact.quantize(Decimal("0.01"), ROUND_HALF_UP)
-    assert rules.broken((tmp_path / "out" / "2026-000001.xml").read_bytes()) == []
+    assert invoice_rules.broken((tmp_path / "out" / "2026-000001.xml").read_bytes()) == []
     assert (tmp_path / "out" / "2026-000001.pdf").read_bytes().startswith(b"%PDF")
 
 
@@ -142,7 +164,7 @@ def portfolio(homes: list[Home], tmp_path: Path) -> tuple[Provider, Path, Path]:
 
 
 def test_a_portfolio_resumes_and_one_home_never_stops_the_others(
-    gateway: Run, tmp_path: Path, rules: Rules
+    gateway: Run, tmp_path: Path, invoice_rules: Rules
 ) -> None:
     provider, store, listed = portfolio([sealed(seed, 900) for seed in (1, 2, 3)], tmp_path)
     out = tmp_path / "out"
@@ -159,7 +181,7 @@ def test_a_portfolio_resumes_and_one_home_never_stops_the_others(
         f"2026-00000{number}.{suffix}" for number in (1, 2) for suffix in ("json", "xml")
     ]
     for path in out.glob("*.xml"):
-        assert rules.broken(path.read_bytes()) == []
+        assert invoice_rules.broken(path.read_bytes()) == []
     before = {path: path.read_bytes() for path in out.iterdir()}
     (out / "2026-000002.xml").unlink()
     listed.write_text(listed.read_text().replace("13002,,", "13002,Nice,"))
@@ -183,14 +205,12 @@ def test_a_portfolio_resumes_and_one_home_never_stops_the_others(
     assert (document["buyer"]["name"], document["number"]) == ("Home Zero", "2026-000001")
 
 
-def test_a_bill_from_windows_has_the_energy_at_each_price(home: Home, gateway: Run, tmp_path: Path) -> None:
-    provider = Provider.new(tmp_path / "acme")
-    home.grant(provider.card, "2min")
-    store = home.write(tmp_path / "store")
+def test_a_bill_from_windows_has_the_energy_at_each_price(
+    granted: Granted, gateway: Run, tmp_path: Path
+) -> None:
     tariff = TARIFFS / "france-heures-creuses.toml"
     command = [
-        "provider", "bill", *place(store, provider), "--stream", home.id.hex(), "--signer",
-        home.signer.kid.hex(), "--tariff", tariff,
+        "provider", "bill", *granted.options, "--tariff", tariff,
     ]  # fmt: skip
     code, out, err = gateway(*command, "--json")
     assert (code, err) == (0, "")
@@ -212,59 +232,55 @@ def test_a_bill_from_windows_has_the_energy_at_each_price(home: Home, gateway: R
 
 
 @pytest.mark.parametrize(
-    ("changes", "options", "code", "sentence"),
+    ("change", "options", "code", "sentence"),
     [
         (
-            {},
+            ("", ""),
             ["--date", "2026-04-01"],
             2,
             "the billing period that holds 2026-04-01 is not over: the stream is sea",
         ),
         (
-            {},
+            ("", ""),
             ["--date", "2026-02-01"],
             3,
             "the windows that are granted are not of the whole month that holds 2026-",
         ),
-        ({}, ["--from-bills"], 3, "no bill under this tariff is granted"),
-        ({}, ["--number", "26/1"], 2, "'26/1' is not an invoice's number"),
-        ({}, ["--reversal"], 2, "a correction takes --corrects"),
+        (("", ""), ["--from-bills"], 3, "no bill under this tariff is granted"),
+        (("", ""), ["--number", "26/1"], 2, "'26/1' is not an invoice's number"),
+        (("", ""), ["--reversal"], 2, "a correction takes --corrects"),
         (
-            {"a": ('vat_id = "FR40303265045"', "")},
+            ('vat_id = "FR40303265045"', ""),
             [],
             2,
             "seller: vat_id is missing: VAT of category S wants",
         ),
         (
-            {"a": ('country = "FR"              #', 'country = "FX" #')},
+            ('country = "FR"              #', 'country = "FX" #'),
             [],
             2,
             "seller: country is 'FX'; it must be",
         ),
-        ({"a": ('"S"  ', '"X"  ')}, [], 2, "vat: category is 'X'; it must be one of S, Z, E, AE, O"),
-        ({"a": ("[vat]", "[vta]")}, [], 2, "vta is not a known key"),
-        ({"a": ("M02606", "M02607")}, [], 2, "which is not an IBAN: its check digits do not fit"),
-        ({"a": ('line = "TVA"', 'line = "VAT"')}, [], 2, "has no such line: it has Abonnement, TVA"),
-        ({"a": ('line = "TVA"', "")}, [], 2, "say line = 'TVA' in [vat] where it is this VAT"),
-        ({}, ["--feed-in"], 2, 'set as = "own" in [feed_in] for another'),
+        (('"S"  ', '"X"  '), [], 2, "vat: category is 'X'; it must be one of S, Z, E, AE, O"),
+        (("[vat]", "[vta]"), [], 2, "vta is not a known key"),
+        (("M02606", "M02607"), [], 2, "which is not an IBAN: its check digits do not fit"),
+        (('line = "TVA"', 'line = "VAT"'), [], 2, "has no such line: it has Abonnement, TVA"),
+        (('line = "TVA"', ""), [], 2, "say line = 'TVA' in [vat] where it is this VAT"),
+        (("", ""), ["--feed-in"], 2, 'set as = "own" in [feed_in] for another'),
     ],
 )
 def test_bad_input_gets_a_sentence(
-    changes: dict[str, tuple[str, str]],
+    change: tuple[str, str],
     options: list[str],
     code: int,
     sentence: str,
-    home: Home,
+    granted: Granted,
     gateway: Run,
     tmp_path: Path,
 ) -> None:
-    provider = Provider.new(tmp_path / "acme")
-    home.grant(provider.card, "2min")
-    store = home.write(tmp_path / "store")
     found, out, err = gateway(
-        "provider", "invoice", *place(store, provider), "--stream", home.id.hex(), "--signer",
-        home.signer.kid.hex(), "--tariff", TARIFFS / "france-heures-creuses.toml", "--terms",
-        terms_file(tmp_path, **changes), "--out", tmp_path / "out", *options,
+        "provider", "invoice", *granted.options, "--tariff", TARIFFS / "france-heures-creuses.toml",
+        "--terms", terms_file(tmp_path, change=change), "--out", tmp_path / "out", *options,
     )  # fmt: skip
     assert (found, out) == (code, "")
     assert sentence in err
@@ -273,17 +289,13 @@ def test_bad_input_gets_a_sentence(
 
 
 def test_a_correction_refers_to_what_it_corrects(
-    home: Home, gateway: Run, tmp_path: Path, rules: Rules
+    granted: Granted, gateway: Run, tmp_path: Path, invoice_rules: Rules
 ) -> None:
-    provider = Provider.new(tmp_path / "acme")
-    home.grant(provider.card, "2min")
-    store = home.write(tmp_path / "store")
     out = tmp_path / "out"
 
     def run(tariff: Path, *options: object) -> tuple[int, str, str]:
         return gateway(
-            "provider", "invoice", *place(store, provider), "--stream", home.id.hex(), "--signer",
-            home.signer.kid.hex(), "--tariff", tariff, "--terms", terms_file(tmp_path),
+            "provider", "invoice", *granted.options, "--tariff", tariff, "--terms", terms_file(tmp_path),
             "--issued", "2026-04-02", "--out", out, "--format", "xml", *options,
         )  # fmt: skip
 
@@ -300,7 +312,7 @@ def test_a_correction_refers_to_what_it_corrects(
         assert run(second, "--corrects", earlier, way)[1].endswith(": there\n")
         document = json.loads((out / f"{number}.json").read_text())
         assert document["corrects"] == {"number": "2026-000001", "issued": "2026-04-02"}
-        assert rules.broken((out / f"{number}.xml").read_bytes()) == []
+        assert invoice_rules.broken((out / f"{number}.xml").read_bytes()) == []
     code, _, err = run(second, "--corrects", out / "2026-000002.json", "--reversal")
     assert code == 2
     assert "corrected invoice 2026-000002 is a correction itself" in err

@@ -7,6 +7,7 @@ import os
 import re
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from importlib import resources
 from pathlib import Path
 
@@ -19,7 +20,9 @@ from gateway.meters.capture import replay
 from gateway.meters.dlms.polled.counter import InvocationCounter
 from gateway.meters.profile import parse_profile, profile_ids
 from gateway.meters.secrets import read_secrets
+from gateway.provider import prices
 from gateway.provider.invoice import Terms
+from gateway.provider.openadr import read_event
 from tests.fuzz.engine import Target
 from tests.fuzz.modbus import at_once
 
@@ -169,6 +172,30 @@ def _profiles() -> list[bytes]:
     return [folder.joinpath(f"{profile}.toml").read_bytes() for profile in profile_ids()]
 
 
+_TERMS = prices.SeriesTerms("Day ahead", ("import",), "EUR", "Europe/Berlin")
+_PRICES = b"""from,until,price
+2026-03-29T00:00,2026-03-29T01:00,0.1032
+2026-03-29T01:00:00+01:00,2026-03-29T02:00:00Z,-0.0215
+"""
+_EVENT = b"""{"objectType": "EVENT", "programID": "p",
+"intervalPeriod": {"start": "2026-03-29T00:00:00Z", "duration": "PT1H"},
+"payloadDescriptors": [{"payloadType": "PRICE", "units": "KWH", "currency": "EUR"}],
+"intervals": [{"id": 0, "payloads": [{"type": "PRICE", "values": [0.1032]}]},
+{"id": 1, "intervalPeriod": {"start": "2026-03-29T02:00:00+01:00", "duration": "P1DT15M"},
+"payloads": [{"type": "EXPORT_PRICE", "values": [-1]}, {"type": "PRICE", "values": [2e-3]}]}]}
+"""
+
+
+def _prices(data: bytes) -> None:
+    text = data.decode("utf-8", "replace")
+    prices.draft(_TERMS, prices.read_csv(text, "prices.csv", _TERMS.zone)).payload()
+
+
+def _event(data: bytes) -> None:
+    found, lanes, currency = read_event(data.decode("utf-8", "replace"), "event.json", None)
+    prices.draft(replace(_TERMS, lanes=lanes, currency=currency or "EUR"), found).payload()
+
+
 TARGETS = (
     Target("profile", UsageError, _profile, _profiles),
     Target(
@@ -192,4 +219,6 @@ TARGETS = (
     Target("capture", UsageError, _capture, lambda: _CAPTURES),
     Target("counter", MeterError, _File(_counter), lambda: [b'{"next": 4096}', b"[["]),
     Target("tariff", UsageError, _File(_tariff), lambda: [_TARIFF, _CALENDAR, *_BARE]),
+    Target("prices", UsageError, _prices, lambda: [_PRICES]),
+    Target("price-event", UsageError, _event, lambda: [_EVENT]),
 )

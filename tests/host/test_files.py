@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from gateway.errors import UsageError
-from gateway.host.files import read_private, write_durably
+from gateway.host.files import read_private, write_all_durably, write_durably
 
 
 def test_a_file_and_its_mode(tmp_path: Path) -> None:
@@ -86,3 +88,57 @@ def test_a_private_file_that_cannot_be_read(tmp_path: Path) -> None:
         read_private(path, "the keys", "make some")
     with pytest.raises(UsageError, match=rf"^the keys cannot be read from {tmp_path}: Is a directory"):
         read_private(tmp_path, "the keys", "make some")
+
+
+def test_many_files_at_once(tmp_path: Path) -> None:
+    files = {tmp_path / str(n): bytes([n]) for n in range(5)}
+    write_durably(tmp_path / "3", b"old", 0o644)
+    write_all_durably(files)
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == files
+    assert {path.stat().st_mode & 0o777 for path in files} == {0o600}
+    write_all_durably({})
+
+
+@pytest.mark.parametrize("step", ["sync", "fchmod", "rename"])
+def test_a_failure_leaves_each_of_many_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    files = {tmp_path / str(n): b"new" for n in range(5)}
+    for path in files:
+        write_durably(path, b"old")
+    calls, replace = 0, Path.replace
+
+    def fail(*arguments: Path) -> None:
+        nonlocal calls
+        calls += 1
+        if step != "rename" or calls == 3:
+            raise OSError(28, "No space left on device")
+        replace(*arguments)
+
+    target, name = (Path, "replace") if step == "rename" else (os, step)
+    monkeypatch.setattr(target, name, fail)
+    with pytest.raises(OSError, match="No space left"):
+        write_all_durably(files)
+    monkeypatch.undo()
+    found = [path.read_bytes() for path in files]
+    assert set(found) <= {b"old", b"new"}
+    assert found.count(b"new") == (2 if step == "rename" else 0)
+    assert set(tmp_path.iterdir()) == set(files)
+
+
+def test_many_files_bytes_are_on_the_disk_before_their_names_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done: list[str] = []
+
+    def noted(what: str, act: Callable[..., None]) -> Callable[..., None]:
+        def noting(*arguments: Any) -> None:
+            done.append(what)
+            act(*arguments)
+
+        return noting
+
+    for target, name, what in ((os, "sync", "sync"), (os, "fsync", "folder"), (Path, "replace", "rename")):
+        monkeypatch.setattr(target, name, noted(what, getattr(target, name)))
+    write_all_durably({tmp_path / "1": b"", tmp_path / "2": b""})
+    assert done == ["sync", "rename", "rename", "folder"]

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from gateway.errors import NotFound, Refused, StoreDenied
+from gateway.provider import discovery
 from gateway.provider.desk import Home
 from gateway.provider.discovery import find, find_listed, in_store, streams_in
 from gateway.store.directory import DirectoryBucket
@@ -23,12 +24,14 @@ class Counting(DirectoryBucket):
 
     def __init__(self, root: Path) -> None:
         super().__init__(root)
-        self.listings = self.gets = 0
+        self.listings = self.gets = self.keys = 0
         self.closed: set[str] = set()
 
-    def list(self, prefix: str, after: str = "") -> AsyncIterator[str]:
+    async def list(self, prefix: str, after: str = "") -> AsyncIterator[str]:
         self.listings += 1
-        return super().list(prefix, after)
+        async for key in super().list(prefix, after):
+            self.keys += 1
+            yield key
 
     async def get(self, key: str) -> bytes:
         self.gets += 1
@@ -124,6 +127,27 @@ async def test_foreign_objects_are_passed_over(street: Street) -> None:
     assert await streams_in(DirectoryBucket(store)) == sorted(one.id for one in street.gateways)
     found = await find(DirectoryBucket(store), street.provider.identity)
     assert (len(found.homes), found.failures) == (2, ())
+
+
+@pytest.mark.parametrize("passed", [1, 2, 3, 5, 1000])
+async def test_streams_of_many_objects_are_stepped_over(
+    street: Street, passed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where a neighbour's id differs in the last digit, and where a file has an id's beginning."""
+    monkeypatch.setattr(discovery, "_PASSED", passed)
+    store = street.write()
+    near = ["0" * 31 + digit for digit in "0129af"]
+    for name in near:
+        for key in ("chunk/a", "chunk/b", "grant/c", "stream.cose"):
+            path = store / "v1" / name / key
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(b"x")
+    (store / "v1" / "0").write_bytes(b"x")
+    bucket = Counting(store)
+    expected = sorted([*map(bytes.fromhex, near), *(one.id for one in street.gateways)])
+    assert await streams_in(bucket) == expected
+    assert bucket.listings <= 16 + len(expected)
+    assert bucket.keys <= (1 + passed) * len(expected) + 1
 
 
 async def test_a_stream_that_is_broken_is_named(street: Street) -> None:

@@ -14,11 +14,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gateway.chain.commitment import openings
+from gateway.chain.commitment import commit, openings
 from gateway.chain.keys import KeyChain
 from gateway.chain.layout import Factor, Layout
-from gateway.chain.token import Sealed
-from gateway.errors import GatewayError, NotGranted, Refused, UsageError
+from gateway.chain.token import Sealed, masks
+from gateway.errors import GatewayError, NotGranted, Refused, Unavailable, UsageError
 from gateway.provider.claim import Claim, make_evidence
 from gateway.provider.evidence import Proven, prove
 from gateway.store.directory import DirectoryBucket
@@ -319,6 +319,7 @@ def test_a_provider_that_lies_and_signs_it_is_refused(small: tuple[bytes, Provid
         replace(evidence, after=None),
         replace(evidence, before=bytes(32) + evidence.before),
         replace(evidence, after=evidence.after + bytes(32)),
+        replace(evidence, objects=evidence.objects[::-1]),
         replace(evidence, tariff=b"x"),
         replace(evidence, registers=(("export", 0, 0, 1), ("export", 0, 0, 1))),
     ]
@@ -354,6 +355,61 @@ def test_pages_and_tariffs_are_checked_too(home: Home, provider: Provider) -> No
         for lie in lies:
             with pytest.raises(Refused):
                 proven(signed(lie, provider))
+
+
+def test_windows_without_a_bundle_are_not_proven(small: tuple[bytes, Provider, Home]) -> None:
+    """Made up, where the provider leaves out the last bundle that would show it."""
+    data, provider, _ = small
+    evidence = Evidence.read_self_signed(data, "it")
+    objects = tuple(one for one in evidence.objects if not one[0].endswith("/new/0000000000000008.cose"))
+    assert len(objects) == len(evidence.objects) - 1
+    opened = evidence.opened[: 3 * 48] + bytes(len(evidence.opened) - 3 * 48)
+    with pytest.raises(Refused, match="there is no bundle with the token of window 8, which is claimed"):
+        proven(signed(replace(evidence, objects=objects, opened=opened, after=None), provider))
+
+
+def test_no_bundle_after_the_claim_is_shown(home: Home, provider: Provider) -> None:
+    """Those before it are, of days: they say where its windows begin."""
+    home.grant(provider.card, "day", zone="Europe/Berlin", bundle=1)
+    _, found = made(home, provider, span(home, at(2026, 5, 1, 22), at(2026, 5, 2, 22)))
+    first = found.evidence.first_window
+    windows = [names.number_in(key) for key, _ in found.evidence.objects if names.fold_of(key) is not None]
+    assert first == 64
+    assert max(windows) == first
+    assert min(windows) == 0
+    _, found = made(home, provider, span(home, at(2026, 4, 30, 22), at(2026, 5, 1, 22)))
+    windows = [names.number_in(key) for key, _ in found.evidence.objects if names.fold_of(key) is not None]
+    assert max(windows) == found.evidence.first_window == 63
+
+
+def test_a_claim_beyond_a_revocation(home: Home, provider: Provider) -> None:
+    grant = home.grant(provider.card, "1h")
+    home.revoke(grant)
+    home.seal(random_readings(8))
+    with pytest.raises(NotGranted, match="when it was revoked; it ends before"):
+        made(home, provider, span(home, at(2026, 5, 3), at(2026, 5, 3, 14)))
+
+
+def test_tokens_that_are_not_in_the_store_yet(home: Home, provider: Provider) -> None:
+    grant = home.grant(provider.card, "1h", bundle=1536)
+    del home.objects[names.bundle(home.id, grant.id, 1536)]
+    with pytest.raises(Unavailable, match=r"the token of window 1536 of grant .* is not in the store yet"):
+        made(home, provider, span(home, at(2026, 5, 1), at(2026, 5, 3, 13)))
+
+
+def test_a_bill_that_is_not_rounded_is_refused(home: Home, provider: Provider) -> None:
+    """A gateway that hides another word, and commits to it."""
+    grant = home.grant(provider.card, "month", zone="Europe/Berlin", kind="bill", tariff=TIME_OF_USE)
+    key = names.bundle(home.id, grant.id, 0)
+    bundle = Tokens.read(home.objects[key], home.signer.public, key)
+    chain, sealed = KeyChain(home._k_0[grant.id]), [Sealed(*one) for one in bundle.sealed]
+    tokens = bundle.table(1) + np.uint64(1)
+    words = tokens - masks(chain, sealed, 0, len(tokens), 1, bundle.cuts)
+    committed = commit(words, chain, sealed, 0, bundle.cuts)
+    home.objects[key] = home.signer.sign(replace(bundle, words=tokens.tobytes(), commitment=committed))
+    claim = span(home, at(2026, 2, 28, 23), at(2026, 4, 30, 22), tariff=TIME_OF_USE)
+    with pytest.raises(Refused, match=f"{key} does not round a bill to what the grant says"):
+        made(home, provider, claim)
 
 
 def test_another_provider_cannot_claim_it(small: tuple[bytes, Provider, Home], provider: Provider) -> None:

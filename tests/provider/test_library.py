@@ -18,7 +18,9 @@ import pytest
 import gateway.provider
 from gateway.chain.layout import Layout
 from gateway.errors import GatewayError, NotFound, NotGranted, Refused, StoreDenied, UsageError
-from gateway.provider import Home, Table, library, read, read_async, streams, table
+from gateway.provider import Home, Table, formats, library, read, read_async, streams, table
+from gateway.provider.formats import Section
+from gateway.provider.plot import load_curve
 from gateway.store.location import Location
 from tests.provider.street import Street
 from tests.stream.stream import START, random_readings
@@ -59,7 +61,7 @@ def test_the_examples_run(module: ModuleType, street: Street) -> None:
 def test_the_stub_has_the_names_of_the_package() -> None:
     tree = ast.parse(STUB.read_text())
     imported = {
-        name.asname or name.name: (statement.module or "").rpartition(".")[2]
+        name.asname or name.name: statement.module
         for statement in tree.body
         if isinstance(statement, ast.ImportFrom)
         for name in statement.names
@@ -231,6 +233,12 @@ class TestFailures:
         ("pyarrow", lambda found: found.to_arrow(), "pip install 'gateway[provider]'"),
         ("polars", lambda found: found.to_polars(), "pip install polars"),
         ("pandas", lambda found: found.to_pandas(), "pip install pandas"),
+        (
+            "pyarrow",
+            lambda found: formats.parquet([Section("window", found)]),
+            "pip install 'gateway[provider]'",
+        ),
+        ("matplotlib", lambda found: load_curve(found, "png"), "pip install 'gateway[provider]'"),
     ],
 )
 def test_a_library_that_is_not_installed(

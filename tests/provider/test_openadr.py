@@ -17,7 +17,7 @@ from toadr3.models import Event
 
 from gateway.errors import UsageError
 from gateway.provider.openadr import PAYLOADS, read_event, write_event
-from gateway.provider.prices import Price, Terms, draft, spell_price
+from gateway.provider.prices import Price, SeriesTerms, draft, spell_price
 from gateway.stream.times import moment
 from gateway.wire.prices import PriceSeries
 from tests.provider.test_prices import DAY, HOUR_MS, drafts, hours, one
@@ -33,7 +33,7 @@ def prices_of(series: PriceSeries) -> list[Price]:
 def test_an_event_comes_back_as_the_series_that_it_was(series: PriceSeries, lanes: tuple[str, ...]) -> None:
     text = write_event(replace(series, lanes=lanes), "tariffs")
     prices, found, currency = read_event(text, "it", None)
-    assert draft(Terms(series.name, found, currency or "", series.zone), prices) == replace(
+    assert draft(SeriesTerms(series.name, found, currency or "", series.zone), prices) == replace(
         series, lanes=lanes
     )
 
@@ -80,7 +80,8 @@ def test_openadr3_client_reads_and_writes_the_same(series: PriceSeries, lanes: t
 def test_each_interval_says_its_start_and_its_duration() -> None:
     """Days have 23 hours where clocks go forward: a duration is never P1D."""
     day = draft(
-        Terms("Flat", ("import",), "EUR", "Europe/Berlin"), [one(DAY - HOUR_MS, DAY + 22 * HOUR_MS, "0.3")]
+        SeriesTerms("Flat", ("import",), "EUR", "Europe/Berlin"),
+        [one(DAY - HOUR_MS, DAY + 22 * HOUR_MS, "0.3")],
     )
     event = json.loads(write_event(day, "tariffs"))
     assert event["intervals"] == [

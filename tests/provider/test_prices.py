@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from dataclasses import replace
@@ -21,7 +22,7 @@ from gateway.errors import KeyTaken, Refused, UsageError
 from gateway.provider.identity import Identity, new_identity, open_identity
 from gateway.provider.prices import (
     Price,
-    Terms,
+    SeriesTerms,
     draft,
     from_tariff,
     publish,
@@ -33,13 +34,15 @@ from gateway.provider.prices import (
     write_csv,
 )
 from gateway.store.directory import DirectoryBucket
+from gateway.store.opening import open_bucket
 from gateway.wire import names
 from gateway.wire.card import Card
 from gateway.wire.prices import MAX_SPAN_MS, PriceSeries
+from tests.support.servers import S3Server
 
 NOW_MS = 1_767_200_000_000
 HOUR_MS = 3_600_000
-TERMS = Terms("Day ahead", ("import",), "EUR", "Europe/Berlin")
+TERMS = SeriesTerms("Day ahead", ("import",), "EUR", "Europe/Berlin")
 
 
 def ms(text: str) -> int:
@@ -125,11 +128,11 @@ def test_times_without_an_offset_are_the_zones() -> None:
         ),
         (
             "from,until,price\n2026-10-25T02:30,2026-10-25T04:00,1\n",
-            "prices.csv, line 2: clocks in Europe/Berlin change at 2026-10-25T02:30, which is no moment",
+            "prices.csv, line 2: clocks in Europe/Berlin change at 2026-10-25T02:30, so that time",
         ),
         (
             "from,until,price\n2026-03-29T02:30,2026-03-29T04:00,1\n",
-            "prices.csv, line 2: clocks in Europe/Berlin change at 2026-03-29T02:30, which is no moment",
+            "prices.csv, line 2: clocks in Europe/Berlin change at 2026-03-29T02:30, so that time",
         ),
         ('from,until,price\n"' + "x" * 200_000, "prices.csv, line 2: this is not CSV"),
     ],
@@ -192,7 +195,7 @@ def test_what_a_series_cannot_hold_is_said(prices: list[Price], says: str) -> No
         (replace(TERMS, zone="Europe/Nowhere"), "Europe/Nowhere"),
     ],
 )
-def test_bad_terms_are_named(terms: Terms, says: str) -> None:
+def test_bad_terms_are_named(terms: SeriesTerms, says: str) -> None:
     with pytest.raises(UsageError, match=says.replace(".", r"\.")):
         draft(terms, [one(0, 1, "1")])
 
@@ -315,13 +318,29 @@ class TestPublish:
         identity, _ = acme
 
         async def nothing(prefix: str, after: str = "") -> AsyncIterator[str]:
-            for key in ():
+            for key in list[str]():
                 yield key
 
         monkeypatch.setattr(bucket, "list", nothing)
         asyncio.run(publish(bucket, identity, hours(0, "0.1"), NOW_MS))
         with pytest.raises(KeyTaken):
             asyncio.run(publish(bucket, identity, hours(0, "0.2"), NOW_MS))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("server", ["seaweedfs", "minio"])
+async def test_a_real_store(server: str, acme: tuple[Identity, Card], request: pytest.FixtureRequest) -> None:
+    identity, card = acme
+    running: S3Server = request.getfixturevalue(server)
+    bucket = open_bucket(running.location(secrets.token_hex(8)))
+    try:
+        first = await publish(bucket, identity, hours(0, "0.1"), NOW_MS)
+        second = await publish(bucket, identity, hours(0, "0.2"), NOW_MS, correct=True)
+        assert await published(bucket, card, DAY, DAY + DAY_MS) == [first, second]
+        with pytest.raises(KeyTaken):
+            await bucket.put(names.price_series(card.kid, first.start_ms, 1), b"other")
+    finally:
+        await bucket.aclose()
 
 
 def test_a_foreign_object_among_the_series_is_refused(

@@ -25,8 +25,8 @@ from tests.support.registrar import ADDRESS, quick_passwords
 class CountingHasher(PasswordHasher):
     """A quick hasher that counts how often a password is compared, and can wait for leave."""
 
-    def __init__(self, **cost: int) -> None:
-        super().__init__(**{"time_cost": 1, "memory_cost": 8, "parallelism": 1} | cost)
+    def __init__(self, memory_cost: int = 8) -> None:
+        super().__init__(time_cost=1, memory_cost=memory_cost, parallelism=1)
         self.compared = 0
         self.leave = threading.Event()
         self.leave.set()

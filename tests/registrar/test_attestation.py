@@ -439,7 +439,7 @@ def test_a_foreign_certificate_is_refused(genuine: Genuine, root: Authority) -> 
 
 
 def test_a_strangers_name_makes_no_line_of_its_own(genuine: Genuine, root: Authority) -> None:
-    stranger = Authority("who\n2026-01-01 audit: all is well \x1b[2J" + "x" * 20)
+    stranger = Authority("who\n2026-01-01 audit: all is well \x1b[2J", times=50)
     evidence = certified(genuine, stranger.certify(genuine.ek_spki))
     with pytest.raises(Refused, match="issued by CN=who") as told:
         verify(evidence, genuine.spki, EkRoots([root.certificate]))
@@ -484,6 +484,18 @@ def test_a_certificate_for_something_else_is_refused(genuine: Genuine, root: Aut
         )
     evidence = certified(genuine, root.certify(genuine.ek_spki, unknown=True))
     refused(evidence, genuine.spki, roots, "leads to no root certificate .*critical")
+
+
+@pytest.mark.parametrize("which", ["issuer", "subject"])
+def test_a_name_that_is_no_name_is_refused(rsa_only: Genuine, which: str) -> None:
+    (data,) = rsa_only.evidence.ek_certificates
+    name = getattr(x509.load_der_x509_certificate(data), which).public_bytes()
+    broken = bytearray(name)
+    broken[11] = 1  # the one common name's tag: of a boolean, and no longer of a string
+    # And a critical extension that nobody knows, so that `cryptography` wants to say whose it is.
+    broken_data = data.replace(name, bytes(broken)).replace(b"\x55\x1d\x11", b"\x55\x1d\x7f")
+    changed = certified(rsa_only, broken_data)
+    refused(changed, rsa_only.spki, rsa_only.roots, "certificate of the TPM's endorsement key cannot be read")
 
 
 def test_another_keys_certificate_is_refused(both: dict[str, Genuine], root: Authority) -> None:

@@ -23,7 +23,8 @@ from gateway.registry.documents import PREFIX
 from tests.support.registrar import Holder, log_in, open_new, register, settings
 
 SCHEMA: Any = schemathesis.openapi.from_dict(describe(ROUTES))
-CHECKED = CHECKS.get_all()
+WITHOUT_STORE = (f"{PREFIX}/me/credentials", f"{PREFIX}/loads/sums")
+"""What a registrar without [store] and [loads] refuses, whatever is asked."""
 
 
 class Running:
@@ -68,8 +69,8 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
 
 
 @pytest.mark.slow
-@SCHEMA.parametrize()
-@bounded(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
+@SCHEMA.parametrize()  # type: ignore[untyped-decorator]
+@bounded(max_examples=10, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
 def test_the_running_registrar_is_as_described(case: Any, running: Running) -> None:
     operation = case.operation
     (roles,) = [
@@ -78,7 +79,8 @@ def test_the_running_registrar_is_as_described(case: Any, running: Running) -> N
         if PREFIX + route.path == operation.path and route.method == operation.method.upper()
     ]
     headers = {"Authorization": f"Bearer {running.tokens[roles[0]]}"} if roles else None
-    case.call_and_validate(base_url=running.url, headers=headers)
+    without = [CHECKS.get_one("positive_data_acceptance")] if operation.path in WITHOUT_STORE else []
+    case.call_and_validate(base_url=running.url, headers=headers, excluded_checks=without)
 
 
 def test_the_description_is_valid_openapi() -> None:

@@ -257,8 +257,8 @@ async def test_a_request_reaches_its_household_and_the_decision_its_provider(
     with pytest.raises(NotFound, match="on a stream of this gateway"):
         await registrar.requests.decide(foreign, asked.id, "granted")
     for state in ("declined", "granted", "granted"):
-        decided = await registrar.requests.decide(deciding, asked.id, state)  # type: ignore[arg-type]
-        assert decided == replace(asked, state=state)  # type: ignore[arg-type]
+        decided = await registrar.requests.decide(deciding, asked.id, state)
+        assert decided == replace(asked, state=state)
     assert await registrar.requests.of(asking) == [decided]
 
 

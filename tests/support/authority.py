@@ -34,9 +34,11 @@ class Authority:
         path_length: int | None = None,
         signs_certificates: bool = True,
         days: tuple[int, int] = (-10, 10),
+        times: int = 1,
     ) -> None:
+        """`times`: how often it writes its name."""
         self._key = ec.generate_private_key(ec.SECP256R1())
-        self._name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
+        self._name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)] * times)
         signer = self if issuer is None else issuer
         usage = x509.KeyUsage(
             digital_signature=True,

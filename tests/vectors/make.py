@@ -12,7 +12,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from tests.vectors import bucket, calendars, kinds, pages, scheme
+from tests.vectors import bucket, calendars, kinds, pages, prices, scheme
 
 HERE = Path(__file__).parent
 
@@ -32,6 +32,7 @@ def everything() -> dict[str, dict[str, Any]]:
         "granularity": calendars.granularity(),
         "objects": bucket.objects(stored("objects")),
         "pages": pages.pages(stored("pages")),
+        "prices": prices.prices(),
     }
 
 

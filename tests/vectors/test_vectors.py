@@ -36,6 +36,7 @@ from gateway.wire.card import Card
 from gateway.wire.evidence import Evidence
 from gateway.wire.grant import GrantObject, Revocation, Tokens, grant_body, read_grant_body
 from gateway.wire.kinds import class_at
+from gateway.wire.prices import PriceSeries
 from gateway.wire.stream import Chunk, Descriptor, Head, Page
 from gateway.wire.tariff import read_tariff_body, tariff_body
 from tests.chain.streams import load as load_of
@@ -382,6 +383,8 @@ def _plain_fields(values: dict[str, Any]) -> dict[str, Any]:
 
 def names_of(read: Any, unit_ms: int) -> set[str]:
     """The keys of the bucket at which an object may lie."""
+    if isinstance(read, PriceSeries):
+        return {names.price_series(read.provider, read.start_ms, read.serial)}
     stream = read.stream
     match read:
         case Descriptor():
@@ -403,7 +406,7 @@ def names_of(read: Any, unit_ms: int) -> set[str]:
     ("file", "entry"),
     [
         pytest.param(file, entry, id=entry["key"].partition("/")[2] or entry["type"])
-        for file in ("objects", "pages")
+        for file in ("objects", "pages", "prices")
         for entry in load(file)["objects"]
     ],
 )
@@ -421,6 +424,7 @@ def test_object(file: str, entry: dict[str, Any]) -> None:
         Revocation,
         Card,
         Evidence,
+        PriceSeries,
     )
     (kind,) = (kind for kind in kinds if entry["type"] == kind.TYPE)
     read = kind.read(data, spki, "the object")
@@ -434,9 +438,9 @@ def test_object(file: str, entry: dict[str, Any]) -> None:
         assert read.layout == Layout(fields.pop("unit_ms"), fields.pop("link_units"))
         assert [[lane.name, lane.unit, lane.scale] for lane in read.lanes] == fields.pop("lanes")
     if entry["key"]:
-        assert entry["key"] in names_of(read, vector["unit_ms"])
+        assert entry["key"] in names_of(read, vector.get("unit_ms", 1))
         assert class_at(entry["key"]) is kind
-        assert kind.read_at(entry["key"], data, spki, vector["unit_ms"]) == read
+        assert kind.read_at(entry["key"], data, spki, vector.get("unit_ms", 1)) == read
     assert _plain_fields({name: getattr(read, name) for name in fields}) == fields
 
 

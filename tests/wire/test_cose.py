@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from importlib.metadata import version
 from typing import Any
 
@@ -331,3 +332,56 @@ def test_objects_in_an_undeterministic_form_are_refused() -> None:
         ):
             with pytest.raises(Refused, match="CBOR"):
                 kind.read(other, KEY.public, "it")
+
+
+@given(
+    st.one_of(PLAIN, st.lists(st.binary(min_size=20, max_size=40), min_size=6, max_size=12)),
+    st.lists(st.tuples(st.integers(0, 400), st.integers(0, 255)), max_size=3),
+)
+@settings(max_examples=300)
+def test_what_is_decoded_has_no_other_form(value: Any, changes: list[tuple[int, int]]) -> None:
+    """Written again it gives the same bytes, also where some were changed."""
+    data = bytearray(cose.encode(value))
+    for at, byte in changes:
+        data[at % len(data)] = byte
+    with suppress(Refused):
+        assert cose.encode(cose.decode(bytes(data), "it")) == bytes(data)
+
+
+@pytest.mark.parametrize("size", [0, 1, 23, 24, 32, 255, 256])
+@pytest.mark.parametrize("count", [1, 7, 8, 9, 23, 24, 40])
+def test_many_byte_strings_of_one_length(size: int, count: int) -> None:
+    """As a page's digests are; with one of another length, and with one in a longer form, too."""
+    items = [bytes([n]) * size for n in range(count)]
+    data = cose.encode({1: items, 2: 0})
+    assert cose.decode(data, "it") == {1: items, 2: 0}
+    for other in ([*items[:-1], bytes(size + 1)], [*items[:-1], size], [items, *items]):
+        assert cose.decode(cose.encode({1: other, 2: 0}), "it") == {1: other, 2: 0}
+    last = cose.encode(items[-1])
+    longer = b"\x5a" + size.to_bytes(4, "big") + items[-1]
+    before = data.rpartition(last + cose.encode(2))[0]
+    with pytest.raises(Refused, match="not deterministic CBOR"):
+        cose.decode(before + longer + data[len(before + last) :], "it")
+    with pytest.raises(Refused, match="cut short"):
+        cose.decode(data[:-3], "it")
+    if size < 24:
+        all_longer = b"".join(b"\x58" + bytes([size]) + item for item in items)
+        with pytest.raises(Refused, match="not deterministic CBOR"):
+            cose.decode(cose.encode([0] * count)[:-count] + all_longer, "it")
+
+
+def test_an_envelope_has_one_form() -> None:
+    """For payloads of any length; and no byte of it can be another."""
+    for size in (0, 1, 23, 24, 255, 256, 65_535, 65_536):
+        payload = bytes(size)
+        data = KEY.sign("gw1/test", payload)
+        assert data == signed([cose.protected_header(KEY.kid), {}, payload, data[-64:]])
+        assert cose.verify(data, "gw1/test", KEY.public, "it") == payload
+        for at in {*range(30), len(data) - 66, len(data) - 65} - {*range(8, 24)}:
+            for change in (1, 2, 16, 64, 128):
+                other = data[:at] + bytes([data[at] ^ change]) + data[at + 1 :]
+                with pytest.raises(Refused):
+                    cose.verify(other, "gw1/test", KEY.public, "it")
+        for other in (data + b"\0", data[:-1], data[1:]):
+            with pytest.raises(Refused):
+                cose.verify(other, "gw1/test", KEY.public, "it")

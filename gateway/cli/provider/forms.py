@@ -61,7 +61,7 @@ def form_options(command: Callable[..., Result]) -> Callable[..., Result]:
     @click.option(
         "--output",
         type=click.Path(path_type=Path, dir_okay=False),
-        help="Write to this file, whole or not at all.",
+        help="Write to this file (mode 0600), whole or not at all.",
     )
     @click.option(
         "--plot",

@@ -6,7 +6,7 @@ import click
 
 from gateway.cli.lazy import LazyGroup
 from gateway.cli.output import examples
-from gateway.cli.provider.examples import BILL, INVOICE, NEW, READ, STREAMS, VERIFY
+from gateway.cli.provider.examples import BILL, EVIDENCE, INVOICE, NEW, READ, STREAMS, VERIFY
 
 _COMMANDS = {
     "bill": ("gateway.cli.provider.bill:bill", "Make the bills that were granted to you."),
@@ -28,6 +28,8 @@ _COMMANDS = {
 }
 
 
-@click.group(cls=LazyGroup, lazy=_COMMANDS, epilog=examples(NEW, STREAMS, READ, BILL, INVOICE, VERIFY))
+@click.group(
+    cls=LazyGroup, lazy=_COMMANDS, epilog=examples(NEW, STREAMS, READ, BILL, INVOICE, EVIDENCE, VERIFY)
+)
 def command() -> None:
     """The utility's side: read what households granted, alone or as a load, and verify what a store holds."""

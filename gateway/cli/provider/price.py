@@ -22,7 +22,7 @@ from gateway.host.clock import SystemClock, unix_ms
 from gateway.provider.identity import open_identity
 from gateway.provider.openadr import read_event, write_event
 from gateway.provider.prices import (
-    Terms,
+    SeriesTerms,
     draft,
     from_tariff,
     publish,
@@ -124,7 +124,7 @@ def _draft(
         raise UsageError(
             f"{source} does not say in which currency its prices are: use --currency, such as EUR"
         )
-    return draft(Terms(name, lanes, own or currency or "", zone or "UTC"), prices)
+    return draft(SeriesTerms(name, lanes, own or currency or "", zone or "UTC"), prices)
 
 
 def _text(source: Path) -> str:

@@ -27,7 +27,7 @@ from gateway.cli.provider.sources import homes_of, homes_option
 from gateway.cli.values import Duration, HexId, Lanes, Moment
 from gateway.errors import UsageError
 from gateway.host.clock import SystemClock, unix_ms
-from gateway.provider.desk import Home, HomeSums, Source, listed, open_home, read_home
+from gateway.provider.desk import Home, HomeSums, Said, Source, listed, open_home, read_home
 from gateway.provider.discovery import in_store
 from gateway.provider.follow import follow
 from gateway.provider.formats import sections
@@ -157,12 +157,12 @@ class _Reading:
                 max_age_ms=self.max_age_ms,
                 memory=self.folder,
             )
-        if answer.sums is not None and (answer.error is None or (answer.blocks and not form.whole)):
+        if answer.said is not None and (answer.error is None or (answer.blocks and not form.whole)):
             with drawing(form.plot, Table.of_homes([answer])), destination(form.output):
-                _show(answer, answer.sums, form)
+                _show(answer, answer.said, form)
             if form.format != "json":
                 _print_notes(
-                    provider_rows.notes(answer.sums) + provider_rows.nothing(answer.sums, bool(answer.blocks))
+                    provider_rows.notes(answer.said) + provider_rows.nothing(answer.said, bool(answer.blocks))
                 )
         if answer.error is not None:
             raise answer.error
@@ -193,23 +193,23 @@ class _Reading:
         return lambda row: show(stream, row, zone)
 
 
-def _show(answer: HomeSums, sums: Sums, form: Form) -> None:
+def _show(answer: HomeSums, said: Said, form: Form) -> None:
     if form.format == "json":
-        _print_document(answer, sums, form.total)
+        _print_document(answer, said, form.total)
     elif form.format == "table" and not form.total:
-        _print_table(sums, answer.blocks)
+        _print_table(said, answer.blocks)
     elif form.format == "csv" and not form.total:
-        _print_csv(sums, answer.blocks)
+        _print_csv(said, answer.blocks)
     else:
         parts = sections(Table.of_homes([answer]), total=form.total, several=False)
         print_sections(parts, form.format, several=False)
 
 
-def _print_table(sums: Sums, blocks: Sequence[Rows]) -> None:
-    lanes = sums.resolved.lanes
+def _print_table(said: Said, blocks: Sequence[Rows]) -> None:
+    lanes = said.resolved.lanes
     headings = provider_rows.columns(lanes)
     numbers = set(headings) - {provider_rows.FROM}
-    zone = provider_rows.zone(sums)
+    zone = provider_rows.zone(said)
     cells = [
         provider_rows.cells(row, lanes, lambda when: provider_rows.local(when, zone), "-")
         for block in blocks
@@ -218,15 +218,15 @@ def _print_table(sums: Sums, blocks: Sequence[Rows]) -> None:
     print_table(headings, cells, numbers=numbers)
 
 
-def _print_csv(sums: Sums, blocks: Sequence[Rows]) -> None:
-    lanes = sums.resolved.lanes
+def _print_csv(said: Said, blocks: Sequence[Rows]) -> None:
+    lanes = said.resolved.lanes
     provider_rows.stream_csv(lanes)
     for block in blocks:
         click.echo("".join(f"{line}\n" for line in provider_rows.csv_text(block, lanes)), nl=False)
 
 
-def _print_document(answer: HomeSums, sums: Sums, total: bool) -> None:
-    document = provider_rows.document(sums, [row for block in answer.blocks for row in block])
+def _print_document(answer: HomeSums, said: Said, total: bool) -> None:
+    document = provider_rows.document(said, [row for block in answer.blocks for row in block])
     if total:
         totals = Table.of_homes([answer]).over_time()
         document["total"] = [provider_rows.row_document(row) for row in totals.rows]

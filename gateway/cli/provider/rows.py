@@ -12,6 +12,7 @@ import click
 from gateway.chain.layout import ENERGY
 from gateway.cli.output import JSON_KEYS, kwh, local_time
 from gateway.cli.provider.columns import csv_lines
+from gateway.provider.desk import Said
 from gateway.provider.formats import json_line
 from gateway.provider.sums import Missing, Row, Rows, Sums
 from gateway.stream.times import unix_ms
@@ -55,7 +56,7 @@ def local(when: datetime, zone: str | None = None) -> str:
     return local_time(unix_ms(when), zone)
 
 
-def zone(sums: Sums) -> str | None:
+def zone(sums: Sums | Said) -> str | None:
     """The zone whose days or months the rows are; None where they need none."""
     granularity = sums.resolved.granularity
     return None if isinstance(granularity.size, int) else granularity.zone
@@ -144,13 +145,13 @@ def csv_text(rows: Rows, lanes: Sequence[str]) -> list[str]:
     return found
 
 
-def document(sums: Sums, rows: Sequence[Row]) -> dict[str, object]:
+def document(sums: Sums | Said, rows: Sequence[Row]) -> dict[str, object]:
     """A whole answer for print_json."""
     return {
         "granularity": str(sums.resolved.granularity),
         "lanes": list(sums.resolved.lanes),
-        "grants": sums.sources,
-        "notes": sums.notes,
+        "grants": list(sums.sources),
+        "notes": list(sums.notes),
         "rows": [row_document(row) for row in rows],
         "missing": [
             {
@@ -170,7 +171,7 @@ def row_document(row: Row) -> dict[str, object]:
     return {"from": utc(row.start), "until": utc(row.end), "sums": sums}
 
 
-def nothing(sums: Sums, rows: bool) -> list[str]:
+def nothing(sums: Sums | Said, rows: bool) -> list[str]:
     """A sentence when an answer has neither rows nor anything left out."""
     if rows or _gaps(sums):
         return []
@@ -184,14 +185,14 @@ def nothing(sums: Sums, rows: bool) -> list[str]:
     ]
 
 
-def notes(sums: Sums) -> list[str]:
+def notes(sums: Sums | Said) -> list[str]:
     """Sentences about the rows for a person: the grants they come from, and what is left out."""
     left_out = []
     for gap in _gaps(sums):
         begin, end = (local(when, zone(sums)) for when in (gap.start, gap.end))
         left_out.append(f"{begin} to {end}, no {', '.join(gap.lanes)}: {gap.reason}")
-    return sums.sources + sums.notes + left_out
+    return [*sums.sources, *sums.notes, *left_out]
 
 
-def _gaps(sums: Sums) -> list[Missing]:
+def _gaps(sums: Sums | Said) -> list[Missing]:
     return [*sums.missing, *([sums.tail] if sums.tail is not None else [])]

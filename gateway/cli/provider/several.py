@@ -29,6 +29,7 @@ from gateway.provider.desk import (
     Home,
     Homes,
     HomeSums,
+    Said,
     Source,
     open_home,
     read_many,
@@ -134,7 +135,7 @@ class Several:
             return home.failed(error)
 
 
-def _left_out(sums: Sums) -> list[str]:
+def _left_out(sums: Sums | Said) -> list[str]:
     return provider_rows.notes(sums)[len(sums.sources) :]
 
 
@@ -143,8 +144,8 @@ def _notes(answers: list[HomeSums]) -> list[tuple[str, str]]:
     return [
         (one.home.stream.hex(), text)
         for one in answers
-        if one.error is None and one.sums is not None
-        for text in _left_out(one.sums) + provider_rows.nothing(one.sums, bool(one.blocks))
+        if one.error is None and one.said is not None
+        for text in _left_out(one.said) + provider_rows.nothing(one.said, bool(one.blocks))
     ]
 
 
@@ -152,10 +153,10 @@ def _document(answers: list[HomeSums], table: Table, total: bool) -> dict[str, o
     totals = table.over_time() if total else None
     homes: list[dict[str, object]] = []
     for one in answers:
-        if one.error is not None or one.sums is None:
+        if one.error is not None or one.said is None:
             continue
         rows = [row for block in one.blocks for row in block]
-        document = home_document(one.home) | provider_rows.document(one.sums, rows)
+        document = home_document(one.home) | provider_rows.document(one.said, rows)
         if totals is not None:
             document["total"] = [provider_rows.row_document(row) for row in totals.home(len(homes)).rows]
         homes.append(document)

@@ -17,6 +17,8 @@ from gateway.errors import UsageError
 from gateway.provider.invoices.document import Invoice, Line, Reference, Type, Vat, VatTotal
 
 Way = Literal["reversal", "difference"]
+_MOST_OFF = 1
+"""How much VAT may differ from its percent of the base, by EN 16931's rule BR-CO-17; less than this."""
 _REVERSALS: Mapping[Type, Type] = {"380": "381", "389": "261"}
 
 
@@ -117,4 +119,11 @@ def _vat_difference(earlier: Invoice, now: Invoice, lines: tuple[Line, ...]) -> 
         amounts[one.vat] += one.amount
     for one in earlier.vat:
         amounts[one.vat] -= one.amount
+    for vat, base in bases.items():
+        if abs(amounts[vat] - base * (vat.percent or 0) / 100) >= _MOST_OFF:
+            raise UsageError(
+                f"VAT is rounded so coarsely that its difference is {amounts[vat]:f} on {base:f}, which the "
+                "rules of "
+                "EN 16931 refuse (BR-CO-17): correct it by a reversal"
+            )
     return tuple(VatTotal(vat, base, amounts[vat]) for vat, base in bases.items())

@@ -191,10 +191,16 @@ def _paragraph(
     text: str, *, bold: bool = False, right: bool = False, grey: bool = False, size: float = _SIZE
 ) -> Any:
     """Text that wraps, within long words too."""
-    from reportlab.lib.styles import ParagraphStyle  # noqa: PLC0415
     from reportlab.platypus import Paragraph  # noqa: PLC0415
 
-    style = ParagraphStyle(
+    return Paragraph(escape(text), _style(bold, right, grey, size))
+
+
+@cache
+def _style(bold: bool, right: bool, grey: bool, size: float) -> Any:
+    from reportlab.lib.styles import ParagraphStyle  # noqa: PLC0415
+
+    return ParagraphStyle(
         "",
         fontName=_BOLD if bold else _REGULAR,
         fontSize=size,
@@ -203,7 +209,6 @@ def _paragraph(
         textColor="#555555" if grey else "#000000",
         splitLongWords=1,
     )
-    return Paragraph(escape(text), style)
 
 
 def _numbered(invoice: Invoice) -> Any:

@@ -28,6 +28,8 @@ PARTY_KEYS = (
     *("contact", "phone", "email", "iban", "endpoint"),
 )
 _MOST_DAYS = 365
+_LEAST_PERCENT = Decimal("0.5")
+"""The rules of EN 16931 (BR-CO-17) take a lower rate for none, and want no VAT of it."""
 _MOST_DIGITS = 12
 _VAT_KEYS = ("category", "percent", "reason")
 
@@ -169,9 +171,9 @@ def _vat(raw: Mapping[str, Any], what: str) -> Vat:
             raise UsageError(f"{what}: percent must be 0 or left out: category {category} charges no VAT")
         return Vat(category, None if category == "O" else Decimal(0), reason)
     percent = checks.decimal(raw.get("percent"), f"{what}: percent")
-    if not 0 < percent <= 100:
+    if not _LEAST_PERCENT <= percent <= 100:
         raise UsageError(
-            f"{what}: percent is {percent:f}; it must be more than 0; category Z is the zero rate"
+            f"{what}: percent is {percent:f}; it must be {_LEAST_PERCENT} to 100; category Z is the zero rate"
         )
     return Vat(category, percent)
 

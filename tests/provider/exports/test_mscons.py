@@ -30,9 +30,14 @@ def read(text: str) -> list[Segment]:
     return list(message.segments)
 
 
+def parts(element: str | list[str]) -> list[str]:
+    """The components of an element."""
+    return [element] if isinstance(element, str) else element
+
+
 def time(segment: Segment, qualifier: str) -> int:
     assert segment.tag == "DTM"
-    kind, value, form = segment.elements[0]
+    kind, value, form = parts(segment.elements[0])
     assert (kind, form) == (qualifier, "303")
     assert value.endswith("+00")
     return int(datetime.strptime(value[:-3], "%Y%m%d%H%M").replace(tzinfo=UTC).timestamp()) * 1000
@@ -43,9 +48,9 @@ def quantities(segments: list[Segment]) -> Iterator[tuple[str, str, int, int, in
     obis = ""
     for n, segment in enumerate(segments):
         if segment.tag == "PIA":
-            obis = segment.elements[1][0]
+            obis = parts(segment.elements[1])[0]
         if segment.tag == "QTY":
-            code, value = segment.elements[0]
+            code, value = parts(segment.elements[0])
             whole, _, decimals = value.lstrip("-").partition(".")
             mwh = int(whole + decimals.ljust(6, "0")) * (-1 if value.startswith("-") else 1)
             yield obis, code, time(segments[n + 1], "163"), time(segments[n + 2], "164"), mwh

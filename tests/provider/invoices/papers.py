@@ -20,7 +20,11 @@ STREAM, SIGNER, GRANT = bytes(range(16)), bytes(range(16, 32)), bytes(range(32, 
 ISSUED = date(2026, 4, 2)
 PRICES = {"import": TimeOfUse((Rule(2081),)), "export": TimeOfUse((Rule(-810),))}
 TARIFF = Tariff("EUR", 4, "Europe/Paris", 900_000, PRICES)
-MARCH = tuple(datetime(2026, m, 1, tzinfo=ZoneInfo("Europe/Paris")).astimezone(UTC) for m in (3, 4))
+PARIS = ZoneInfo("Europe/Paris")
+MARCH = (
+    datetime(2026, 3, 1, tzinfo=PARIS).astimezone(UTC),
+    datetime(2026, 4, 1, tzinfo=PARIS).astimezone(UTC),
+)
 STEPS = (Step("import", 2081, 123_456_789), Step("import", 1635, 99_000_001), Step("export", -810, 7_654_321))
 TABLE = """
 [[bill.line]]
