@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gateway.config import Config, MeterSection, location
+from gateway.config.store import FROM_REGISTRAR
 from gateway.config.wiring import endpoints, explained, open_meters
 from gateway.control.client import ControlClient
 from gateway.control.documents import ReadingStatus, Status
@@ -232,7 +233,9 @@ def _stops(part: str, sentence: str) -> Diagnosis:
 
 async def _store(config: Config) -> Diagnosis:
     """List, put and get a small object, as the gateway does. It stays, since the gateway needs no right to
-    delete."""
+    delete. With credentials of the registrar, which the running gateway alone has, what that says."""
+    if config.store.credentials == FROM_REGISTRAR:
+        return await _store_of_the_gateway(config)
     url, unseen = config.store.url, ""
     try:
         place = await asyncio.to_thread(location, config.store)
@@ -260,3 +263,17 @@ async def _store(config: Config) -> Diagnosis:
         f"{url}: list, put and get work; the server does not support If-None-Match, so the gateway looks"
         " before each put",
     )
+
+
+async def _store_of_the_gateway(config: Config) -> Diagnosis:
+    url = config.store.url
+    try:
+        store = (await ControlClient(config.gateway.socket).status()).store
+    except Unavailable as error:
+        why = "its credentials come from the registrar, and the running gateway alone has them"
+        return Diagnosis("store", False, f"{url}: {why}: {error}")
+    if store.error is not None:
+        return Diagnosis("store", False, store.error)
+    if store.answered_ms is None:
+        return Diagnosis("store", False, f"{url}: it has not answered the gateway yet")
+    return Diagnosis("store", True, f"{url}: it answers the gateway, which has the registrar's credentials")

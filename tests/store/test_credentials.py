@@ -118,24 +118,22 @@ async def test_every_kind_of_request_is_signed_with_what_the_source_gives(
     assert not source.refused
 
 
-@pytest.mark.parametrize("request_", ["put", "get", "list", "delete"])
 async def test_expired_ones_are_renewed_without_a_hand(
-    opened: tuple[Source, S3Bucket], expired: Credentials, valid: Credentials, request_: str
+    opened: tuple[Source, S3Bucket], expired: Credentials, valid: Credentials
 ) -> None:
     source, bucket = opened
     source.given = [valid]
     await bucket.put("v1/a", b"1")
-    source.given = [expired, valid]
-    match request_:
-        case "put":
-            await bucket.put("v1/b", b"1")
-        case "get":
-            assert await bucket.get("v1/a") == b"1"
-        case "list":
-            assert [key async for key in bucket.list("v1/")] == ["v1/a"]
-        case "delete":
-            await bucket.delete("v1/a")
-    assert source.refused == [expired]
+    for attempt in (
+        bucket.put("v1/b", b"1"),
+        bucket.get("v1/a"),
+        bucket.list("v1/").__anext__(),
+        bucket.delete("v1/b"),
+    ):
+        source.given, source.refused = [expired, valid], []
+        assert await attempt in (None, b"1", "v1/a")
+        assert source.refused == [expired]
+    assert [key async for key in bucket.list("v1/")] == ["v1/a"]
 
 
 async def test_a_bucket_follows_its_source_to_other_rights(
