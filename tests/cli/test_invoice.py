@@ -318,6 +318,44 @@ def test_a_correction_refers_to_what_it_corrects(
     assert "corrected invoice 2026-000002 is a correction itself" in err
 
 
+def test_a_bill_grant_comes_to_an_invoice_of_one_line(
+    home: Home, gateway: Run, tmp_path: Path, invoice_rules: Rules
+) -> None:
+    """The household grants the month's amount alone; the invoice says so, and totals as the bill does."""
+    provider, file = Provider.new(tmp_path / "acme"), TARIFFS / "germany-14a-module-3.toml"
+    tariff = load_tariff(file)
+    home.grant(provider.card, "month", zone=tariff.zone, kind="bill", tariff=tariff)
+    options = [
+        *place(home.write(tmp_path / "store"), provider), "--stream", home.id.hex(), "--signer",
+        home.signer.kid.hex(), "--tariff", file,
+    ]  # fmt: skip
+    code, out, err = gateway("provider", "bill", *options, "--json")
+    assert (code, err) == (0, "")
+    [bill] = json.loads(out)["bills"]
+    assert "steps" not in bill
+    terms = terms_file(tmp_path, "Umsatzsteuer", "19")
+    command = ["provider", "invoice", *options, "--terms", terms, "--number", "R-7", "--issued", "2026-04-02"]
+    code, out, err = gateway(*command, "--format", "json")
+    assert (code, err) == (0, "")
+    document = json.loads(out)
+    first = document["lines"][0]
+    assert first["name"] == "Electricity, less what was fed in"
+    assert (first["amount"], document["totals"]["total"]) == (bill["amount"], bill["total"])
+    assert "rounded to 0.01 EUR by the household's gateway" in document["notes"][1]
+    code, out, _ = gateway(*command, "--format", "xml")
+    assert code == 0
+    assert invoice_rules.broken(out.encode()) == []
+    code, out, _ = gateway(*command)
+    assert code == 0
+    assert out.startswith("Invoice R-7\n")
+    code, _, err = gateway(*command, "--format", "pdf")
+    assert code == 2
+    assert "without --out an invoice takes --number, and one --format of text, json and xml" in err
+    code, _, err = gateway(*command, "--from-windows")
+    assert code == 3
+    assert "no window of import or export is granted" in err
+
+
 def test_the_example_is_whole(gateway: Run) -> None:
     code, out, err = gateway("provider", "invoice", "--example")
     assert (code, err) == (0, "")
