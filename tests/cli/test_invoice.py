@@ -173,10 +173,15 @@ def test_a_portfolio_resumes_and_one_home_never_stops_the_others(
         TARIFFS / "spain-2.0td.toml", "--terms", terms_file(tmp_path, "IVA", "21"), "--out", out,
         "--format", "xml",
     ]  # fmt: skip
+    good = listed.read_text()
+    heading, *rows = good.splitlines(keepends=True)
+    listed.write_text(heading + "0" * 32 + rows[0][32:] + "".join(rows))
     code, told, err = gateway(*command, "--issued", "2026-04-02")
-    assert code == 1, told
-    assert "1 of 3 homes have no invoice" in err, told
-    assert "city is missing" in told
+    assert code == 1
+    assert "2 of 4 homes have no invoice" in err
+    assert "failed: the store holds no stream 0000" in told.splitlines()[1]
+    assert "line 4: city is missing" in told.splitlines()[3]
+    listed.write_text(good)
     assert sorted(path.name for path in out.iterdir()) == [
         f"2026-00000{number}.{suffix}" for number in (1, 2) for suffix in ("json", "xml")
     ]
