@@ -80,8 +80,7 @@ def _check_letters(invoice: Invoice) -> None:
         if missing is not None:
             raise UsageError(
                 f"{text!r} has the character {missing!r}, which the PDF's font DejaVu Sans does not have: "
-                "write it in "
-                "Latin, Greek or Cyrillic letters, or make text or XML"
+                "write it in Latin, Greek or Cyrillic letters, or make text or XML"
             )
 
 

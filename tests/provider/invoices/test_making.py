@@ -130,6 +130,7 @@ def test_feed_in_has_an_invoice_of_its_own() -> None:
             "one bill is of import and export together",
         ),
         (of_grant(1, 1), {"feed_in": OWN}, True, "no bill of export is granted for this period"),
+        (of_windows([Step("export", 1, 1)]), {"feed_in": OWN}, False, "no bill of import is granted"),
         (
             of_grant(1, 1),
             {"levy": [{"name": "L", "amount": "1"}]},
