@@ -64,6 +64,14 @@ def test_long_invoices_go_on_and_nothing_leaves_the_page(tmp_path: Path) -> None
         assert 50 <= y < bottom <= 841.89 - 45
 
 
+def test_a_name_that_is_longer_than_a_page_is_refused() -> None:
+    lines = table(TABLE.replace("Abonnement", "much too long " * 500))
+    with pytest.raises(
+        UsageError, match="invoice 2026-000001 has a name or address that is longer than a page"
+    ):
+        write_pdf(invoice(lines=lines))
+
+
 def test_a_letter_that_the_font_lacks_is_named() -> None:
     raw = raw_terms()
     with pytest.raises(
