@@ -51,8 +51,8 @@ def write_pdf(invoice: Invoice) -> bytes:
         document.build(_story(invoice), canvasmaker=_numbered(invoice))
     except LayoutError:
         raise UsageError(
-            f"invoice {invoice.number} has a name or address that is longer than a page: shorten it, or make text "
-            "or XML"
+            f"invoice {invoice.number} has a name or address that is longer than a page: shorten it, or make "
+            "text or XML"
         ) from None
     return file.getvalue()
 
