@@ -173,10 +173,15 @@ def test_a_portfolio_resumes_and_one_home_never_stops_the_others(
         TARIFFS / "spain-2.0td.toml", "--terms", terms_file(tmp_path, "IVA", "21"), "--out", out,
         "--format", "xml",
     ]  # fmt: skip
+    good = listed.read_text()
+    heading, *rows = good.splitlines(keepends=True)
+    listed.write_text(heading + "0" * 32 + rows[0][32:] + "".join(rows))
     code, told, err = gateway(*command, "--issued", "2026-04-02")
-    assert code == 1, told
-    assert "1 of 3 homes have no invoice" in err, told
-    assert "city is missing" in told
+    assert code == 1
+    assert "2 of 4 homes have no invoice" in err
+    assert "failed: the store holds no stream 0000" in told.splitlines()[1]
+    assert "line 4: city is missing" in told.splitlines()[3]
+    listed.write_text(good)
     assert sorted(path.name for path in out.iterdir()) == [
         f"2026-00000{number}.{suffix}" for number in (1, 2) for suffix in ("json", "xml")
     ]
@@ -316,6 +321,44 @@ def test_a_correction_refers_to_what_it_corrects(
     code, _, err = run(second, "--corrects", out / "2026-000002.json", "--reversal")
     assert code == 2
     assert "corrected invoice 2026-000002 is a correction itself" in err
+
+
+def test_a_bill_grant_comes_to_an_invoice_of_one_line(
+    home: Home, gateway: Run, tmp_path: Path, invoice_rules: Rules
+) -> None:
+    """The household grants the month's amount alone; the invoice says so, and totals as the bill does."""
+    provider, file = Provider.new(tmp_path / "acme"), TARIFFS / "germany-14a-module-3.toml"
+    tariff = load_tariff(file)
+    home.grant(provider.card, "month", zone=tariff.zone, kind="bill", tariff=tariff)
+    options = [
+        *place(home.write(tmp_path / "store"), provider), "--stream", home.id.hex(), "--signer",
+        home.signer.kid.hex(), "--tariff", file,
+    ]  # fmt: skip
+    code, out, err = gateway("provider", "bill", *options, "--json")
+    assert (code, err) == (0, "")
+    [bill] = json.loads(out)["bills"]
+    assert "steps" not in bill
+    terms = terms_file(tmp_path, "Umsatzsteuer", "19")
+    command = ["provider", "invoice", *options, "--terms", terms, "--number", "R-7", "--issued", "2026-04-02"]
+    code, out, err = gateway(*command, "--format", "json")
+    assert (code, err) == (0, "")
+    document = json.loads(out)
+    first = document["lines"][0]
+    assert first["name"] == "Electricity, less what was fed in"
+    assert (first["amount"], document["totals"]["total"]) == (bill["amount"], bill["total"])
+    assert "rounded to 0.01 EUR by the household's gateway" in document["notes"][1]
+    code, out, _ = gateway(*command, "--format", "xml")
+    assert code == 0
+    assert invoice_rules.broken(out.encode()) == []
+    code, out, _ = gateway(*command)
+    assert code == 0
+    assert out.startswith("Invoice R-7\n")
+    code, _, err = gateway(*command, "--format", "pdf")
+    assert code == 2
+    assert "without --out an invoice takes --number, and one --format of text, json and xml" in err
+    code, _, err = gateway(*command, "--from-windows")
+    assert code == 3
+    assert "no window of import or export is granted" in err
 
 
 def test_the_example_is_whole(gateway: Run) -> None:

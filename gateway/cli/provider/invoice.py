@@ -96,7 +96,7 @@ class _Order:
     "--homes",
     "homes_file",
     type=click.Path(allow_dash=True),
-    help="Many homes: CSV headed stream,signer,name,street,postcode,city,country and what else [buyer] has.",
+    help="Many homes: CSV headed stream, signer, and the keys of [buyer] in invoice.toml.",
 )
 @_file("--tariff", "tariff_file", "The tariff file, the same as the household's.", required=True)
 @_file("--terms", "terms_file", "invoice.toml: the seller, VAT, numbers; see --example.", required=True)
@@ -239,8 +239,7 @@ async def _portfolio(
     if failed:
         raise GatewayError(
             f"{failed} of {len(homes)} homes have no invoice; the same command makes theirs once what it "
-            "says is "
-            "put right"
+            "says is put right"
         )
 
 

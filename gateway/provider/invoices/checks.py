@@ -79,8 +79,7 @@ def country(value: Any, what: str) -> str:
     if not isinstance(value, str) or value not in countries():
         raise UsageError(
             f'{what} is {value!r}; it must be two capital letters of ISO 3166-1, such as "FR", and "GB" for '
-            "the "
-            "United Kingdom"
+            "the United Kingdom"
         )
     return value
 
@@ -90,8 +89,7 @@ def currency(value: str) -> str:
     if value not in CURRENCIES:
         raise UsageError(
             f"the tariff's currency is {value!r}, and an invoice needs one of ISO 4217, such as EUR or GBP: "
-            "quote "
-            "prices in it, not in its hundredths"
+            "quote prices in it, not in its hundredths"
         )
     return value
 

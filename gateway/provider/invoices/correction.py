@@ -41,8 +41,7 @@ def correct(earlier: Invoice, now: Invoice, way: Way, number: str) -> Invoice:
         if ours != theirs:
             raise UsageError(
                 f"invoice {earlier.number} is not an earlier one of this bill: its {what} is {theirs}, and "
-                "that of "
-                f"the bill is {ours}"
+                f"that of the bill is {ours}"
             )
     if number == earlier.number:
         raise UsageError(f"number {number} is that of the earlier invoice: a correction has one of its own")
@@ -64,8 +63,7 @@ def correct(earlier: Invoice, now: Invoice, way: Way, number: str) -> Invoice:
     if not lines:
         raise UsageError(
             f"the lines of invoice {earlier.number} still hold, and only what stands around them changed: "
-            "correct it "
-            "by a reversal"
+            "correct it by a reversal"
         )
     note = f"Corrects invoice {earlier.number} of {earlier.issued}: only the difference is invoiced."
     return replace(
@@ -123,7 +121,6 @@ def _vat_difference(earlier: Invoice, now: Invoice, lines: tuple[Line, ...]) -> 
         if abs(amounts[vat] - base * (vat.percent or 0) / 100) >= _MOST_OFF:
             raise UsageError(
                 f"VAT is rounded so coarsely that its difference is {amounts[vat]:f} on {base:f}, which the "
-                "rules of "
-                "EN 16931 refuse (BR-CO-17): correct it by a reversal"
+                "rules of EN 16931 refuse (BR-CO-17): correct it by a reversal"
             )
     return tuple(VatTotal(vat, base, amounts[vat]) for vat, base in bases.items())

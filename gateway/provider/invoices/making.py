@@ -92,8 +92,8 @@ def check_parties(invoice: Invoice) -> None:
     seller, buyer = ("buyer", "seller") if invoice.self_billed else ("seller", "buyer")
     if "O" in categories and len(categories) > 1:
         raise UsageError(
-            "lines of category O stand beside lines of another VAT, which EN 16931 refuses (BR-O-11): use E "
-            "with a "
+            "lines of category O stand beside lines of another VAT, which EN 16931 refuses (BR-O-11): use "
+            "E with a "
             'reason, or feed_in as = "own"'
         )
     if "O" not in categories and invoice.seller.vat_id is None:
@@ -131,13 +131,13 @@ def _chosen(bills: Sequence[Bill], terms: InvoiceTerms, feed_in: bool) -> list[B
         if bill.steps is None and len(bill.lanes) > 1:
             raise UsageError(
                 f"one bill is of {' and '.join(bill.lanes)} together, so what was fed in cannot be invoiced "
-                "by "
-                "itself: ask the household for a bill of each, or for windows"
+                "by itself: ask the household for a bill of each, or for windows"
             )
         if bill.steps is not None or bill.lanes == (("export",) if feed_in else ("import",)):
             found.append(bill)
-    if not found or (feed_in and not any("export" in bill.lanes for bill in found)):
-        raise UsageError(f"no bill of {'export' if feed_in else 'import'} is granted for this period")
+    lane = "export" if feed_in else "import"
+    if not any(lane in bill.lanes for bill in found):
+        raise UsageError(f"no bill of {lane} is granted for this period")
     return found
 
 
@@ -221,8 +221,7 @@ class _Maker:
                 if bill.steps is None:
                     raise UsageError(
                         f"levy: {levy.name} is charged for each kWh, and the bill that is granted says no "
-                        "energy: "
-                        "make it part of the tariff's prices, or bill from windows"
+                        "energy: make it part of the tariff's prices, or bill from windows"
                     )
                 energy += sum(step.energy for step in bill.steps if step.lane == "import")
             self.lines.append(self._line(levy.name, None, _kwh(energy), "KWH", levy.amount))
@@ -251,8 +250,7 @@ class _Maker:
                 if terms.vat_line is None and line.percent == terms.vat.percent:
                     raise UsageError(
                         f"the tariff's [bill] has a line {line.name!r} of {line.percent:f} %, which is the "
-                        "percent "
-                        f"of [vat] too: say line = {line.name!r} in [vat] where it is this VAT"
+                        f"percent of [vat] too: say line = {line.name!r} in [vat] where it is this VAT"
                     )
                 made = self._line(
                     line.name, None, Decimal(1), "C62", amount, f"{line.percent:f} % of the lines above"
@@ -260,8 +258,7 @@ class _Maker:
             if taxed and line.name not in terms.other_vat:
                 raise UsageError(
                     f"the line {line.name!r} comes after the VAT in the tariff's [bill], so it carries none "
-                    "of it: "
-                    f"say its VAT in [[vat.other]], with lines = [{line.name!r}]"
+                    f"of it: say its VAT in [[vat.other]], with lines = [{line.name!r}]"
                 )
             self.lines.append(made)
             above.append(made.amount)
@@ -305,14 +302,12 @@ def _notes(billed: Billed, bills: Sequence[Bill]) -> Iterator[str]:
     yield (
         ("Energy" if known else "The amount")
         + f" computed from readings that the household's gateway sealed: stream {billed.stream.hex()}, "
-        "signed by "
-        f"{billed.signer.hex()}, opened by grant{'s' if len(grants) > 1 else ''} "
+        f"signed by {billed.signer.hex()}, opened by grant{'s' if len(grants) > 1 else ''} "
         f"{', '.join(grant.hex() for grant in grants)}."
     )
     for bill in bills:
         if bill.steps is None:
             yield (
                 f"Amount rounded to {bill.rounding.normalize():f} {bill.tariff.currency} by the household's "
-                "gateway, which tells "
-                "the seller nothing finer."
+                "gateway; nothing finer is known to the seller."
             )

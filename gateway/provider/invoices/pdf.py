@@ -25,10 +25,11 @@ _COLUMNS = (177.0, 101.0, 75.0, 55.0, 75.0)
 
 
 def write_pdf(invoice: Invoice) -> bytes:
-    """The document as PDF. UsageError where reportlab or its font is missing, or the font has no such
-    letter."""
+    """The document as PDF. UsageError where reportlab or its font is missing, the font has no such letter, or
+    a name does not fit on a page."""
     try:
         from reportlab.platypus import SimpleDocTemplate  # noqa: PLC0415
+        from reportlab.platypus.doctemplate import LayoutError  # noqa: PLC0415
     except ImportError:
         raise UsageError("PDF needs reportlab: install gateway[provider]") from None
     _register_fonts()
@@ -46,7 +47,13 @@ def write_pdf(invoice: Invoice) -> bytes:
         invariant=1,
         initialFontName=_REGULAR,
     )
-    document.build(_story(invoice), canvasmaker=_numbered(invoice))
+    try:
+        document.build(_story(invoice), canvasmaker=_numbered(invoice))
+    except LayoutError:
+        raise UsageError(
+            f"invoice {invoice.number} has a name or address that is longer than a page: shorten it, or make "
+            "text or XML"
+        ) from None
     return file.getvalue()
 
 
@@ -80,8 +87,7 @@ def _check_letters(invoice: Invoice) -> None:
         if missing is not None:
             raise UsageError(
                 f"{text!r} has the character {missing!r}, which the PDF's font DejaVu Sans does not have: "
-                "write it in "
-                "Latin, Greek or Cyrillic letters, or make text or XML"
+                "write it in Latin, Greek or Cyrillic letters, or make text or XML"
             )
 
 

@@ -50,8 +50,7 @@ def read_portfolio(text: str, what: str) -> list[Invoiced]:
                 f"{what}, line 1: the heading {'lacks ' + ', '.join(missing) if missing else 'is wrong'}"
                 + (f", and knows no {', '.join(unknown)}" if unknown else "")
                 + f": expected {','.join(_NEEDED)}, and of {','.join(sorted(set(_KNOWN) - set(_NEEDED)))} "
-                "what is "
-                "known"
+                "what is known"
             )
         homes = [_home(row, f"{what}, line {rows.line_num}") for row in rows]
     except csv.Error as error:

@@ -119,8 +119,7 @@ class InvoiceTerms:
         if own and terms.feed_in_vat is None:
             raise UsageError(
                 "feed_in: category is missing: a self-billed invoice has a VAT of its own, such as category "
-                '= "O" '
-                'and reason = "The producer is outside of VAT"'
+                '= "O" and reason = "The producer is outside of VAT"'
             )
         return terms
 

@@ -78,6 +78,13 @@ def test_one_line_of_energy_totals_as_the_tables_do(
     assert (made.tax, made.total) == (paper[-2].amount, paper[-1].amount)
 
 
+@pytest.mark.parametrize(("amount", "rounded"), [("0.125", "0.13"), ("-0.125", "-0.13"), ("0.1249", "0.12")])
+def test_halves_go_away_from_zero(amount: str, rounded: str) -> None:
+    lines = table(f'[[bill.line]]\nname = "A"\namount = "{amount}"\nper = "period"')
+    made = invoice(lines=lines, by=terms(vat={"category": "S", "percent": "20"}))
+    assert f"{made.lines[-1].amount:f}" == rounded
+
+
 def test_levies_other_vat_and_lines_after_it() -> None:
     lines = table(
         '[[bill.line]]\nname = "TVA"\npercent = "20"\n[[bill.line]]\nname = "Bonus"\namount = "-5"\nper = '
@@ -123,6 +130,7 @@ def test_feed_in_has_an_invoice_of_its_own() -> None:
             "one bill is of import and export together",
         ),
         (of_grant(1, 1), {"feed_in": OWN}, True, "no bill of export is granted for this period"),
+        (of_windows([Step("export", 1, 1)]), {"feed_in": OWN}, False, "no bill of import is granted"),
         (
             of_grant(1, 1),
             {"levy": [{"name": "L", "amount": "1"}]},

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -62,6 +63,20 @@ def test_long_invoices_go_on_and_nothing_leaves_the_page(tmp_path: Path) -> None
     for x, y, right, bottom in (map(float, word) for word in words):
         assert 50 <= x < right <= 595.27 - 50
         assert 50 <= y < bottom <= 841.89 - 45
+
+
+def test_a_name_that_is_longer_than_a_page_is_refused() -> None:
+    lines = table(TABLE.replace("Abonnement", "much too long " * 500))
+    with pytest.raises(
+        UsageError, match="invoice 2026-000001 has a name or address that is longer than a page"
+    ):
+        write_pdf(invoice(lines=lines))
+
+
+def test_without_reportlab_it_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "reportlab.platypus", None)
+    with pytest.raises(UsageError, match=r"PDF needs reportlab: install gateway\[provider\]"):
+        write_pdf(invoice())
 
 
 def test_a_letter_that_the_font_lacks_is_named() -> None:
