@@ -14,6 +14,7 @@ from gateway.intervals.state import SamplerState
 from gateway.stream.tokens import check_bundle
 from gateway.wire import cose, names
 from gateway.wire.card import Card
+from gateway.wire.evidence import Evidence
 from gateway.wire.grant import read_grant_body
 from gateway.wire.stream import Descriptor
 from gateway.wire.tariff import read_tariff_body
@@ -26,6 +27,7 @@ _WHOLE: Sequence[Callable[[bytes], Any]] = [
     lambda data: cose.verify(data, "gw1/chunk", KEY.public, "it"),
     lambda data: Descriptor.read_pinned("it", data, KEY.kid),
     lambda data: Card.read_self_signed(data, "it"),
+    lambda data: Evidence.read_self_signed(data, "it"),
     *(lambda data, kind=kind: kind.read(data, KEY.public, "it") for kind in EXAMPLES),
 ]
 _DESCRIPTOR = Descriptor.from_payload(EXAMPLES[Descriptor].payload(), "it")
