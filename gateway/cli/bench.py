@@ -50,7 +50,7 @@ def chain(as_json: bool) -> None:
     show_default=True,
     metavar="N",
     type=click.IntRange(min=1),
-    help="Of how many homes to read yesterday; 10000 take 20 minutes.",
+    help="Of how many homes to read yesterday; 10000 take ten minutes.",
 )
 @json_option
 def provider(homes: int, as_json: bool) -> None:

@@ -10,6 +10,8 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing
+from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +19,8 @@ import pytest
 
 from gateway import errors
 from gateway.bench.fleet import Fleet, FleetHome
+from gateway.chain.grant import Grant
+from gateway.chain.layout import Layout
 from gateway.errors import GatewayError, NotFound, NotGranted, Refused, RolledBack, Unavailable, UsageError
 from gateway.provider.identity import open_identity
 from gateway.provider.many import Answer, Ask, HomeReader, Readers, Terms, read_many
@@ -36,7 +40,7 @@ class Objects:
     def __init__(self, objects: dict[str, bytes]) -> None:
         self.objects = objects
         self.got: Counter[str] = Counter()
-        self.lists = 0
+        self.listed: list[str] = []
         self.under_way = self.most = 0
 
     async def get(self, key: str) -> bytes:
@@ -51,7 +55,7 @@ class Objects:
             raise NotFound(f"there is no {key}") from None
 
     async def list(self, prefix: str, after: str = "") -> AsyncIterator[str]:
-        self.lists += 1
+        self.listed.append(prefix)
         for key in sorted(self.objects):
             if key.startswith(prefix) and key > after:
                 yield key
@@ -136,7 +140,7 @@ async def test_yesterday_takes_an_object_each_and_no_list(fleet: Fleet) -> None:
     assert opens(home, await reader.read(ask, terms(fleet)))
     written_once = {names.descriptor(home.stream), names.grant(home.stream, home.grant)}
     assert bucket.got == Counter({*home.keys, revocation} - written_once)
-    assert bucket.lists == 0
+    assert bucket.listed == []
 
 
 async def test_where_nothing_is_known_grants_are_listed(fleet: Fleet) -> None:
@@ -144,7 +148,7 @@ async def test_where_nothing_is_known_grants_are_listed(fleet: Fleet) -> None:
     bucket = Objects(objects)
     reader = HomeReader(bucket, open_identity(fleet.folder))
     assert opens(home, await reader.read(Ask(home.stream, home.signer), terms(fleet)))
-    assert bucket.lists == 2
+    assert len(bucket.listed) == 2
 
 
 async def test_gets_under_way_are_bounded(fleet: Fleet) -> None:
@@ -273,3 +277,55 @@ async def test_processes_end_with_who_reads(fleet: Fleet, tmp_path: Path) -> Non
             async for _ in readers.read(homes, terms(fleet)):
                 pass
     assert multiprocessing.active_children() == []
+
+
+def two_days(provider: Provider) -> tuple[Home, Grant]:
+    """Two days and a half in units of a minute, their hours granted, with the tokens folded by day."""
+    home = Home(layout=Layout(60_000, 60), start=START // 60, chunk_units=60)
+    home.seal(random_readings(60 * 60))
+    grant = home.grant(provider.card, "1h")
+    return home, grant
+
+
+async def hours(home: Home, grant: Grant, provider: Provider, first: int, end: int) -> Objects:
+    """Read hours `first` to `end` - 1, which must be what was sealed; the bucket that they were read from."""
+    reader, _, anything = at(home, provider)
+    bucket = reader.bucket
+    assert isinstance(bucket, Objects)
+    ask = Ask(home.id, home.signer.kid, (grant.id,))
+    query = Query("1h", None, *((START + 3600 * hour) * 1000 for hour in (first, end)))
+    answer = await reader.read(ask, replace(anything, query=query))
+    assert answer.error is None
+    [rows] = answer.blocks
+    edges = [home.start + 60 * hour for hour in range(first, end + 1)]
+    for lane in home.lanes:
+        assert rows.sums[lane].tolist() == [home.truth(lane, a, b) for a, b in pairwise(edges)]
+    return bucket
+
+
+async def test_a_day_of_another_zone_takes_two_bundles_and_no_list(provider: Provider) -> None:
+    home, grant = two_days(provider)
+    for day in range(2):
+        home.put_bundle(grant.id, 24 * day, 24 * (day + 1), "day")
+    for first, end in ((0, 24), (22, 46), (25, 48), (3, 4)):
+        bucket = await hours(home, grant, provider, first, end)
+        tokens = [key for key in bucket.got if names.fold_of(key) is not None]
+        assert tokens == [
+            names.bundle(home.id, grant.id, 24 * day, "day") for day in range(first // 24, -(-end // 24))
+        ]
+        assert bucket.got[names.head(home.id)] == 1
+        assert [prefix for prefix in bucket.listed if "/grant/" in prefix] == []
+
+
+async def test_a_bundle_that_is_elsewhere_is_found(provider: Provider) -> None:
+    """A day's tokens in two bundles, as very short windows have them; and those of a month alone."""
+    home, grant = two_days(provider)
+    for first, end in ((0, 10), (10, 24), (24, 48)):
+        home.put_bundle(grant.id, first, end, "day")
+    for first, end in ((12, 20), (5, 30), (9, 10), (0, 48)):
+        await hours(home, grant, provider, first, end)
+    for first in (0, 10, 24):
+        del home.objects[names.bundle(home.id, grant.id, first, "day")]
+    home.put_bundle(grant.id, 0, 48, "month")
+    for first, end in ((12, 20), (0, 48)):
+        await hours(home, grant, provider, first, end)
