@@ -112,7 +112,9 @@ class StorageCredentials:
         if session.role == "gateway":
             async with self._database.reading() as connection:
                 own = await ids_of(connection, session.kid)
-            return {stream: [] for stream in own if stream in chosen or not chosen}
+            own = [stream for stream in own if stream in chosen or not chosen]
+            await self._indexer.check_own(own, session.kid)
+            return {stream: [] for stream in own}
         held = await self._catalogue.granted_to(session.kid, chosen)
         unknown = [stream for stream in chosen if stream not in held]
         if unknown:  # perhaps granted since the store was looked at

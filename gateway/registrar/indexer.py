@@ -78,6 +78,14 @@ class Indexer:
         query = select(streams.c.stream, streams.c.descriptor).where(streams.c.stream.in_(list(chosen)))
         await self._look_at(query)
 
+    async def check_own(self, chosen: Collection[bytes], signer: bytes) -> None:
+        """Refused where the store has one of these streams under another signer than this kid's: it
+        was somebody else's before it was registered here."""
+        for stream in chosen:
+            key = names.descriptor(stream)
+            if (data := await get(self._bucket, key)) is not None:
+                Descriptor.read_pinned(key, data, signer)
+
     async def look_at_new(self, provider: bytes) -> None:
         """Look now at the streams on which a request of this provider was granted some minutes ago: the grant
         may have come to the store since they were looked at."""

@@ -297,3 +297,24 @@ async def opened_store(place: Location) -> AsyncIterator[Bucket]:
         yield bucket
     finally:
         await bucket.aclose()
+
+
+async def test_a_stream_that_lies_in_the_store_under_another_signer_gets_no_credentials(
+    tmp_path: Path, seaweedfs: S3Server
+) -> None:
+    """Who registers the id of a stream that is somebody else's, unregistered yet, may not write into it."""
+    prefix = f"taken/{secrets.token_hex(6)}"
+    clock = FakeClock()
+    async with open_new(chosen(tmp_path, prefix, seaweedfs), clock) as registrar:
+        owner, thief = Holder("gateway", clock.now_ms), Holder("gateway", clock.now_ms)
+        stream = secrets.token_bytes(16)
+        store = open_bucket(seaweedfs.location(prefix))
+        await store.put(names.descriptor(stream), owner.descriptor(stream))
+        await store.aclose()
+        password = await registrar.accounts.add("thief", "household")
+        await register(registrar, "thief", password, thief, thief.descriptor(stream))
+        session = await registrar.sessions.find(await log_in(registrar, thief))
+        assert registrar.credentials is not None
+        with pytest.raises(Refused, match="names the signing key"):
+            await registrar.credentials.give(session, (), ADDRESS)
+        assert [one.kind for one in await registrar.access.all()] == ["prefix"]
