@@ -262,7 +262,7 @@ class Registration:
                 }
                 await connection.execute(_INSERT, row | values)
             await add_streams(connection, card.kid, descriptors, now_ms)
-            return await self._cards.certify(connection, card.kid, pending.signed_card, pending.assurance)
+            return await self._cards.certify(connection, card, pending.signed_card, pending.assurance)
 
     async def _check_free(
         self, connection: AsyncConnection, account: Account, card: Card, tpm: bytes | None
