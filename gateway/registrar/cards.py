@@ -68,8 +68,8 @@ class Cards:
         assurance: Literal["tpm", "software"] | None,
         stream_ids: Sequence[bytes],
     ) -> bytes:
-        """Sign a certificate of a card, in the caller's transaction: valid for as long as the settings say,
-        but no longer than the card."""
+        """Sign a certificate of a card and these streams, in order, in the caller's transaction: valid for as
+        long as the settings say, but no longer than the card."""
         now_ms = unix_ms(self._clock)
         until_ms = min(now_ms + self._validity_ms, card.valid_until_ms)
         row = {"kid": card.kid, "issued_ms": now_ms, "valid_until_ms": until_ms, "signed": b""}
