@@ -63,45 +63,49 @@ def figures() -> Iterator[Figure]:
 
 @dataclass(frozen=True, slots=True)
 class _Gateway:
-    """A gateway's key in software, and its card."""
+    """A gateway's key in software, its card, and the descriptor of its stream, both signed."""
 
     key: ec.EllipticCurvePrivateKey
     card: Card
+    signed_card: bytes
+    descriptor: bytes
 
     @classmethod
     def new(cls) -> _Gateway:
         key, now_ms = ec.generate_private_key(ec.SECP256R1()), unix_ms(_CLOCK)
         public = es256.spki(key.public_key())
-        return cls(
-            key, Card(cose.kid_of(public), public, None, "gateway", "Home", now_ms, now_ms + 365 * DAY_MS)
-        )
+        kid, lanes = cose.kid_of(public), (LANES["import"], LANES["count"])
+        card = Card(kid, public, None, "gateway", "Home", now_ms, now_ms + 365 * DAY_MS)
+        stream = Descriptor(secrets.token_bytes(16), Layout(1000, 3600), lanes, 0, public, "software")
+        return cls(key, card, _signed(key, kid, card), _signed(key, kid, stream))
 
     def sign(self, thing: Signed) -> bytes:
-        payload = thing.payload()
-        message = cose.to_be_signed(thing.TYPE, self.card.kid, payload)
-        return cose.assemble(self.card.kid, payload, es256.sign(self.key, message))
+        return _signed(self.key, self.card.kid, thing)
 
     async def sign_soon(self, thing: Signed) -> bytes:
         return self.sign(thing)
 
-    def descriptor(self) -> bytes:
-        stream, lanes = secrets.token_bytes(16), (LANES["import"], LANES["count"])
-        public = self.card.signing_key
-        return self.sign(Descriptor(stream, Layout(1000, 3600), lanes, 0, public, "software"))
+
+def _signed(key: ec.EllipticCurvePrivateKey, kid: bytes, thing: Signed) -> bytes:
+    payload = thing.payload()
+    return cose.assemble(kid, payload, es256.sign(key, cose.to_be_signed(thing.TYPE, kid, payload)))
 
 
 async def _measured(url: str, users: list[str]) -> tuple[float, float, float, float]:
     async with RegistrarClient(url) as client:
         _, registrar = await client.status()
 
+        # What a gateway has before it registers: a key, a signed card and a signed descriptor.
+        ready = [_Gateway.new() for _ in users]
+
         async def register(user: str) -> _Gateway:
-            gateway = _Gateway.new()
-            asked = RegistrationRequest(user=user, password=_PASSWORD, card=gateway.sign(gateway.card))
+            gateway = ready.pop()
+            asked = RegistrationRequest(user=user, password=_PASSWORD, card=gateway.signed_card)
             challenge = await client.request_to_register(asked)
             nonce = read_nonce(challenge.nonce or "")
             login = gateway.sign(Login(gateway.card.kid, nonce, registrar.kid, unix_ms(_CLOCK)))
             answer = await client.respond(challenge.id, login)
-            descriptors = (gateway.descriptor(),)
+            descriptors = (gateway.descriptor,)
             await client.confirm(
                 challenge.id,
                 Confirmation(user=user, password=_PASSWORD, nonce=answer.nonce, descriptors=descriptors),

@@ -1,8 +1,8 @@
 """Refused attempts: recorded, slowed down, and shown to the account that they concern and to the operator.
 
-An attempt is charged before it is checked, to the address that it comes from and to the account that it is
-for, and given back where it succeeds; so a thousand at once count a thousand. Who has failed often waits ever
-longer, twice as long each time.
+An attempt is charged before it is checked, to the address that it comes from and, where it is a password, to
+the account that it is for; it is given back where it succeeds. So a thousand at once count a thousand. Who has
+failed often waits ever longer, twice as long each time.
 """
 
 from __future__ import annotations
@@ -129,10 +129,12 @@ class Access:
         raises Refused. TooMany, before anything is checked, for those who failed too often."""
         one = Attempt(kind, address, who[:NAME_LENGTH])
         network = _network(address)
+        # A signature cannot be guessed: a stranger who knows a public kid must not lock its holder out.
+        guessed = who if kind == "password" else ""
         try:
             self._by_address.charge(network)
-            if who:
-                self._by_account.charge(who)
+            if guessed:
+                self._by_account.charge(guessed)
         except TooMany as error:
             if self._by_address.first_in_a_minute(network):
                 await self._record(one, error)
@@ -144,10 +146,10 @@ class Access:
             raise
         except GatewayError:
             self._by_address.give_back(network)
-            self._by_account.give_back(who)
+            self._by_account.give_back(guessed)
             raise
         self._by_address.give_back(network)
-        self._by_account.forget(who)
+        self._by_account.forget(guessed)
 
     async def of_account(self, account_id: int, limit: int = 100) -> list[RefusedAttempt]:
         """The latest refused attempts that concern an account, the newest first."""

@@ -68,8 +68,8 @@ class Cards:
         assurance: Literal["tpm", "software"] | None,
         stream_ids: Sequence[bytes],
     ) -> bytes:
-        """Sign a certificate of a card, in the caller's transaction: valid for as long as the settings say,
-        but no longer than the card."""
+        """Sign a certificate of a card and these streams, in order, in the caller's transaction: valid for as
+        long as the settings say, but no longer than the card."""
         now_ms = unix_ms(self._clock)
         until_ms = min(now_ms + self._validity_ms, card.valid_until_ms)
         row = {"kid": card.kid, "issued_ms": now_ms, "valid_until_ms": until_ms, "signed": b""}
@@ -105,19 +105,19 @@ class Cards:
             holder = (await connection.execute(select(holders).where(holders.c.kid == kid))).one_or_none()
             if holder is None:
                 raise NotFound(f"no card with the key {kid.hex()} is registered")
-            return await self.certify(connection, kid, holder.card, holder.assurance)
+            card = Card.read_self_signed(holder.card, "the registered card")
+            return await self.certify(connection, card, holder.card, holder.assurance)
 
     async def certify(
         self,
         connection: AsyncConnection,
-        kid: bytes,
+        card: Card,
         signed_card: bytes,
         assurance: Literal["tpm", "software"] | None,
     ) -> bytes:
         """The present certificate of a registered card where that still says what is true, else a new one; in
-        the caller's transaction."""
-        now_ms = unix_ms(self._clock)
-        card = Card.read_self_signed(signed_card, "the card")
+        the caller's transaction. `card` is what `signed_card` says, checked."""
+        now_ms, kid = unix_ms(self._clock), card.kid
         if card.valid_until_ms <= now_ms:
             raise Refused(f"the card of {card.name!r} has expired: register a new card of the same key")
         ids = await ids_of(connection, kid)

@@ -253,16 +253,14 @@ class Registration:
             values = {"card": pending.signed_card, "assurance": pending.assurance, "tpm": pending.tpm}
             if known:
                 await connection.execute(update(holders).where(holders.c.kid == card.kid).values(**values))
-            else:
-                row = {
-                    "kid": card.kid,
-                    "account_id": account.id,
-                    "role": card.role,
-                    "registered_ms": now_ms,
-                }
-                await connection.execute(_INSERT, row | values)
+                await add_streams(connection, card.kid, descriptors, now_ms)
+                return await self._cards.certify(connection, card, pending.signed_card, pending.assurance)
+            row = {"kid": card.kid, "account_id": account.id, "role": card.role, "registered_ms": now_ms}
+            await connection.execute(_INSERT, row | values)
             await add_streams(connection, card.kid, descriptors, now_ms)
-            return await self._cards.certify(connection, card.kid, pending.signed_card, pending.assurance)
+            # Certificates that the key had in an account that was removed count no more.
+            ids = sorted(descriptors)
+            return await self._cards.issue(connection, card, pending.signed_card, pending.assurance, ids)
 
     async def _check_free(
         self, connection: AsyncConnection, account: Account, card: Card, tpm: bytes | None

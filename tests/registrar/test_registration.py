@@ -336,6 +336,17 @@ async def test_an_account_that_is_removed_meanwhile_registers_nothing(
     assert await rows(registrar) == [0, 0, 0]
 
 
+async def test_a_key_of_a_removed_account_registers_for_another(registrar: Registrar, user: User) -> None:
+    before = await user.register(user.holder.descriptor(STREAM))
+    await registrar.accounts.remove("muller")
+    other = await User.new(registrar, "maier")
+    other.holder = user.holder
+    after = await other.register(user.holder.descriptor(STREAM))
+    assert after.serial > before.serial
+    assert user.read(await registrar.cards.present(user.holder.kid)) == after
+    assert await rows(registrar) == [1, 1, 2]
+
+
 async def test_a_revoked_card_does_not_come_back(registrar: Registrar, user: User) -> None:
     certificate = await user.register()
     await registrar.cards.revoke(certificate.serial)

@@ -118,6 +118,18 @@ async def test_an_unknown_key_and_a_forged_login_are_refused(
     assert {one.kind for one in await registrar.access.all()} == {"login"}
 
 
+async def test_a_stranger_cannot_lock_a_gateway_out(
+    registrar: Registrar, home: Holder, clock: FakeClock
+) -> None:
+    for n in range(30):
+        nonce, _ = registrar.sessions.nonce()
+        forged = bytearray(home.login(nonce, registrar.identity.card.kid, clock.now_ms))
+        forged[-1] ^= 1
+        with pytest.raises(Refused, match="does not fit"):
+            await registrar.sessions.begin(bytes(forged), f"198.51.100.{n}")
+    assert await log_in(registrar, home)
+
+
 async def test_an_expired_certificate_begins_no_session(
     registrar: Registrar, home: Holder, clock: FakeClock
 ) -> None:
