@@ -15,7 +15,9 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from gateway.errors import GatewayError, Refused
+from gateway.provider import many
 from gateway.provider.identity import Identity
+from gateway.provider.many import Terms
 from gateway.provider.query import Query, Resolved
 from gateway.provider.sums import Missing, Rows, Sums
 from gateway.store.bucket import Bucket
@@ -26,6 +28,8 @@ from gateway.stream.reader import StreamReader
 from gateway.stream.seen import Seen
 from gateway.wire import names
 
+MANY = 512
+"""Homes from which on several processes are worth their start."""
 AT_ONCE = 16
 """Homes read at a time: a bucket takes 8 requests at once, and a home mostly waits for one."""
 
@@ -210,6 +214,24 @@ async def read_many(
     async with aclosing(side_by_side((read(home) for home in homes), at_once)) as answers:
         async for answer in answers:
             yield answer
+
+
+async def read_by_processes(
+    location: Location, homes: Sequence[Home], folder: Path, terms: Terms, progress: Progress | None = None
+) -> AsyncGenerator[HomeSums, None]:
+    """The sums of each of `homes`, in their order, as `read_many` has them, read by a process for each of
+    this machine's processors: `folder` is the provider's. Nothing of them is kept on this machine."""
+    known = {home.stream: home.grants for home in homes if home.grants is not None}
+    done = 0
+    async with aclosing(many.read_many(location, homes, folder, terms, grants=known)) as answers:
+        async for home, a in answers:
+            done += 1
+            if progress is not None:
+                progress(done, len(homes))
+            said = None
+            if a.resolved is not None:
+                said = Said(a.resolved, a.missing, a.tail, a.sources, a.notes, a.next_window)
+            yield HomeSums(home, said, a.blocks, a.error)
 
 
 async def side_by_side(work: Iterable[Coroutine[Any, Any, T]], at_once: int) -> AsyncGenerator[T, None]:

@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 
 from gateway.chain.layout import LANES
 from gateway.errors import NotFound, NotGranted, Refused, StoreUnavailable, UsageError
-from gateway.provider.desk import Home, opened, read_home, side_by_side
+from gateway.provider.desk import Home, opened, read_by_processes, read_home, side_by_side
 from gateway.provider.follow import Followed, follow_many
 from gateway.provider.homes import read_desk_homes
+from gateway.provider.many import Terms
 from gateway.provider.query import Query
 from gateway.provider.sums import Row, Sums
 from gateway.store.directory import DirectoryBucket
@@ -67,6 +68,24 @@ def test_homes_read_together_give_what_each_gives_alone(data: st.DataObject) -> 
             assert shown(answer) == shown(alone)
             assert type(answer.error) is type(alone.error)
             assert answer.said == alone.said
+
+
+async def test_processes_read_what_one_reads(street: Street) -> None:
+    street.write()
+    query = Query("2min")
+    terms = Terms(query, int(time.time() * 1000), DAY_MS * 10**6)
+    told: list[tuple[int, int | None]] = []
+    place = Location.parse(str(street.store))
+    found = [
+        one
+        async for one in read_by_processes(
+            place, street.homes, street.provider.folder, terms, lambda *done: told.append(done)
+        )
+    ]
+    assert [(one.home, shown(one), one.error) for one in found] == [
+        (one.home, shown(one), one.error) for one in await street.read(query)
+    ]
+    assert told == [(done, 4) for done in (1, 2, 3, 4)]
 
 
 def flip(gateway: Gateway, key: str) -> None:

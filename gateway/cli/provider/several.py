@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,13 +26,16 @@ from gateway.errors import GatewayError
 from gateway.host.clock import SystemClock, unix_ms
 from gateway.provider.desk import (
     AT_ONCE,
+    MANY,
     Failure,
     Home,
     Homes,
     HomeSums,
+    Progress,
     Said,
     Source,
     open_home,
+    read_by_processes,
     read_many,
     side_by_side,
 )
@@ -39,6 +43,7 @@ from gateway.provider.follow import Followed, follow_many
 from gateway.provider.formats import sections
 from gateway.provider.identity import Identity
 from gateway.provider.library import nothing_granted
+from gateway.provider.many import Terms
 from gateway.provider.query import Query
 from gateway.provider.sums import Row, Sums
 from gateway.provider.table import Table
@@ -62,17 +67,7 @@ class Several:
         async with opened_store(self.location, self.folder) as bucket:
             chosen = await self._chosen(bucket)
             with progress_bar("homes") as progress:
-                reading = read_many(
-                    bucket,
-                    chosen.homes,
-                    self.identity,
-                    self.query,
-                    now_ms=unix_ms(SystemClock("host")),
-                    max_age_ms=self.max_age_ms,
-                    memory=self.folder,
-                    progress=progress,
-                )
-                async with aclosing(reading) as found:
+                async with aclosing(self._reading(bucket, chosen.homes, progress)) as found:
                     answers = [one async for one in found]
         table = Table.of_homes(answers, chosen.failures)
         if table.homes or form.format == "json":
@@ -85,6 +80,26 @@ class Several:
         print_notes(_notes(answers))
         print_verification(chosen.homes)
         return print_failures(table.failures)
+
+    def _reading(
+        self, bucket: Bucket, homes: Sequence[Home], progress: Progress | None
+    ) -> AsyncGenerator[HomeSums, None]:
+        """The sums of the homes: of very many in an S3 store by several processes, which keep nothing of them
+        on this machine."""
+        now_ms = unix_ms(SystemClock("host"))
+        if self.location.url.startswith("s3://") and len(homes) >= MANY:
+            terms = Terms(self.query, now_ms, self.max_age_ms, self.folder)
+            return read_by_processes(self.location, homes, self.folder, terms, progress)
+        return read_many(
+            bucket,
+            homes,
+            self.identity,
+            self.query,
+            now_ms=now_ms,
+            max_age_ms=self.max_age_ms,
+            memory=self.folder,
+            progress=progress,
+        )
 
     async def follow(self, format_: str) -> int:
         """Show the rows of all homes as they open; the exit code of the worst failure."""
