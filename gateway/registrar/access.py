@@ -1,8 +1,8 @@
 """Refused attempts: recorded, slowed down, and shown to the account that they concern and to the operator.
 
-An attempt is charged before it is checked, to the address that it comes from and, where it is a password, to
-the account that it is for; it is given back where it succeeds. So a thousand at once count a thousand. Who
-has failed often waits ever longer, twice as long each time.
+An attempt is charged before it is checked, to the address that it comes from and, where it is a password,
+to the account that it is for; it is given back where it succeeds. So a thousand at once count a thousand.
+Who has failed often waits ever longer, twice as long each time.
 """
 
 from __future__ import annotations
