@@ -6,6 +6,7 @@ long as the statement itself, and longer where the machine is busy.
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 from collections.abc import Iterable
 from pathlib import Path
@@ -79,6 +80,15 @@ class _Cursor(aiosqlite.Cursor):
 
 class _Connection(aiosqlite.Connection):
     """A connection that walks to its thread for statements, and for ends of transactions that began."""
+
+    async def _connect(self) -> aiosqlite.Connection:
+        """As aiosqlite does. Where it fails the thread has ended before the error goes on: later it would speak
+        to a loop that is closed."""
+        try:
+            return await super()._connect()
+        except BaseException:
+            await asyncio.to_thread(self._thread.join)
+            raise
 
     def cursor(self) -> _Cursor:  # type: ignore[override]
         return _Cursor(self, self._conn.cursor())

@@ -221,7 +221,7 @@ class RegistrarClient:
                 ssl=self._ssl,
                 allow_redirects=False,  # a redirection would carry the token elsewhere
             ) as response:
-                answer, ok, status = await _body(response), response.ok, response.status
+                answer, status = await _body(response), response.status
         except (aiohttp.ClientSSLError, ssl.SSLError):
             raise Unavailable(
                 f"the registrar at {self.url} shows a TLS certificate that this machine does not trust: name"
@@ -231,7 +231,7 @@ class RegistrarClient:
             raise Unavailable(
                 f"the registrar at {self.url} does not answer: try again later, nothing is lost meanwhile"
             ) from None
-        if ok:
+        if 200 <= status < 300:
             return answer
         try:
             raise ErrorAnswer.model_validate_json(answer).to_error()
