@@ -82,8 +82,8 @@ class _Connection(aiosqlite.Connection):
     """A connection that walks to its thread for statements, and for ends of transactions that began."""
 
     async def _connect(self) -> aiosqlite.Connection:
-        """As aiosqlite does. Where it fails the thread has ended before the error goes on: later it would speak
-        to a loop that is closed."""
+        """As aiosqlite does. Where it fails, the thread has ended before the error goes on: later it would
+        speak to a loop that is closed."""
         try:
             return await super()._connect()
         except BaseException:
