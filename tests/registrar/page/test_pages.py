@@ -61,13 +61,11 @@ async def test_households_are_shown_with_their_gateways(browser: Browser, seen: 
     assert "stadtwerk" not in shown
 
 
-@pytest.mark.parametrize(
-    ("search", "found"), [("ülle", True), ("M", True), ("%25", False), ("_", False), ("stadt", False)]
-)
-async def test_households_are_found_by_their_name(browser: Browser, search: str, found: bool) -> None:
-    shown = await browser.shown(f"/operator/households?q={search}")
-    assert ("müller" in shown) == found
-    assert ("No household’s name contains" in shown) == (not found)
+async def test_households_are_found_by_their_name(browser: Browser) -> None:
+    for search, found in (("ülle", True), ("M", True), ("%25", False), ("_", False), ("stadt", False)):
+        shown = await browser.shown(f"/operator/households?q={search}")
+        assert ("müller" in shown) == found
+        assert ("No household’s name contains" in shown) == (not found)
 
 
 async def test_providers_are_shown_with_requests_and_grants(browser: Browser, seen: Seen) -> None:
@@ -135,14 +133,17 @@ async def test_long_tables_have_pages(browser: Browser, registrar: Registrar, cl
     assert "There is no page 4: the last one is 3." in words(text)
 
 
-@pytest.mark.parametrize(
-    "path",
-    ["/households?page=0", "/households?page=x", "/providers?colour=red", "/catalogue?fault=maybe", "/?x=1"],
-)
-async def test_a_query_that_cannot_be_right_gets_a_sentence(browser: Browser, path: str) -> None:
-    status, text = await browser.get("/operator" + path.removeprefix("/" if path[1] == "?" else ""))
-    assert status == 400
-    assert "The query's" in words(text)
+async def test_a_query_that_cannot_be_right_gets_a_sentence(browser: Browser) -> None:
+    for path in (
+        "?x=1",
+        "/households?page=0",
+        "/attempts?page=x",
+        "/providers?y=1",
+        "/catalogue?fault=maybe",
+    ):
+        status, text = await browser.get("/operator" + path)
+        assert status == 400
+        assert "The query's" in words(text)
 
 
 async def test_what_is_not_there_gets_a_page(browser: Browser) -> None:
