@@ -31,7 +31,10 @@ async def read_form(request: web.Request, expected_token: str) -> Mapping[str, s
         raise UsageError("the request is not a form: send it with a browser") from None
     given = fields.get(TOKEN_FIELD, "").encode()
     if not hmac.compare_digest(given, expected_token.encode()):
-        raise Refused("the form is too old, or not from this page: open the page again, then send it")
+        raise Refused(
+            "the form is too old, is not from this page, or the browser keeps no cookies: open the page "
+            "again, then send it"
+        )
     return fields
 
 

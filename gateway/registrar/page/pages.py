@@ -16,6 +16,7 @@ from pydantic import Field
 
 from gateway.errors import GatewayError, UsageError
 from gateway.host.clock import unix_ms
+from gateway.registrar.accounts import normal
 from gateway.registrar.page.forms import TOKEN_FIELD, read_form
 from gateway.registrar.page.html import asset, environment
 from gateway.registrar.page.logins import TOKEN_FORM, Login, Logins, new_token
@@ -46,6 +47,11 @@ class TableQuery(Query):
 
     q: Annotated[str, Field(max_length=80)] = ""
     page: Annotated[int, Field(ge=1, le=10**6)] = 1
+
+    @property
+    def search(self) -> str:
+        """The text to search for, in the form that names are kept in."""
+        return normal(self.q.strip())
 
 
 class AttemptsQuery(TableQuery):
@@ -138,23 +144,23 @@ class _Pages:
 
     async def _households(self, request: web.Request, login: Login) -> web.Response:
         query = TableQuery.parse(request.query)
-        table = await self._survey.households(query.q.strip(), query.page)
+        table = await self._survey.households(query.search, query.page)
         return self._page(request, login, "households.html", table=table, query=query)
 
     async def _providers(self, request: web.Request, login: Login) -> web.Response:
         query = TableQuery.parse(request.query)
-        table = await self._survey.providers(query.q.strip(), query.page)
+        table = await self._survey.providers(query.search, query.page)
         return self._page(request, login, "providers.html", table=table, query=query)
 
     async def _attempts(self, request: web.Request, login: Login) -> web.Response:
         query = AttemptsQuery.parse(request.query)
-        table = await self._survey.attempts(query.kind, query.q.strip(), query.page)
+        table = await self._survey.attempts(query.kind, query.search, query.page)
         kinds = await self._survey.kinds()
         return self._page(request, login, "attempts.html", table=table, query=query, kinds=kinds)
 
     async def _catalogue(self, request: web.Request, login: Login) -> web.Response:
         query = CatalogueQuery.parse(request.query)
-        table = await self._survey.streams(query.q.strip(), query.fault, query.page)
+        table = await self._survey.streams(query.search, query.fault, query.page)
         indexed = self._registrar.indexer is not None
         return self._page(request, login, "catalogue.html", table=table, query=query, indexed=indexed)
 

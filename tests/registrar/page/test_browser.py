@@ -203,7 +203,7 @@ async def test_every_page_fits_a_telephone_and_can_be_read_and_heard(
     page, now_ms = window.page, clock.now_ms
     for role in ("household", "provider"):
         long = role[0] * 80
-        password = await registrar.accounts.add(long, role)  # type: ignore[arg-type]
+        password = await registrar.accounts.add(long, role)
         holder = Holder("gateway" if role == "household" else "provider", now_ms, long[::-1])
         descriptors = [holder.descriptor()] if role == "household" else []
         await register(registrar, long, password, holder, *descriptors)
@@ -219,7 +219,7 @@ async def test_every_page_fits_a_telephone_and_can_be_read_and_heard(
             await page.goto(f"{window.url}/operator/certificates/1/revoke")
         await window.heading(name)
         for scheme in ("light", "dark"):
-            await page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+            await page.emulate_media(color_scheme=scheme)
             assert await page.evaluate(LEAST_CONTRAST) >= 4.5, (name, scheme)
         for width in (375, 960, 1280):
             await page.set_viewport_size({"width": width, "height": 800})

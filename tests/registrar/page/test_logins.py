@@ -113,7 +113,7 @@ async def test_a_form_without_its_token_is_refused(
         for form in ({}, {"form": ""}, {"form": "0" * 64}, {"form": "é"}, {"other": "x"}):
             answer = await browser.post(path, **login, **form)
             assert answer.status == 403
-            assert "The form is too old, or not from this page" in words(await answer.text())
+            assert "The form is too old, is not from this page" in words(await answer.text())
     assert (await browser.get("/operator"))[0] == 200
     await registrar.cards.present(seen.home.kid)
 

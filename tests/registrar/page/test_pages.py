@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
-from sqlalchemy import insert
+from aiohttp import CookieJar
+from aiohttp.test_utils import TestClient, TestServer
+from sqlalchemy import delete, insert
 
-from gateway.errors import Refused
+from gateway.errors import Refused, Unavailable
+from gateway.registrar.indexer import Indexer
+from gateway.registrar.page.survey import Survey
+from gateway.registrar.server import build_app
 from gateway.registrar.service import Registrar
-from gateway.registrar.tables import accounts
+from gateway.registrar.tables import accounts, coverage
+from gateway.store.directory import DirectoryBucket
 from tests.registrar.conftest import database_url
 from tests.registrar.page.conftest import Browser, words
 from tests.support.clock import FakeClock
-from tests.support.operator import FAULT, STREAMS, Seen, refuse
+from tests.support.operator import FAULT, OPERATOR, STREAMS, Seen, refuse
 
 __all__ = ["database_url"]
 
@@ -43,13 +51,13 @@ async def test_the_overview_names_certificates_that_were_not_renewed(
     clock.pass_s(200 * DAY_S)
     await registrar.cards.renew(seen.provider.kid)
     clock.pass_s(120 * DAY_S)
-    await browser.log_in("opérator", seen.password)
+    await browser.log_in(OPERATOR, seen.password)
     shown = await browser.shown("/operator")
     assert "Certificates that end soon 1" in shown
     assert f"Home <Bern> (gateway) {seen.home.card.fingerprint}" in shown
     assert "Stadtwerk (provider)" not in shown
     clock.pass_s(60 * DAY_S)
-    await browser.log_in("opérator", seen.password)
+    await browser.log_in(OPERATOR, seen.password)
     assert "Certificates that end soon 0" in await browser.shown("/operator")
     assert "expired" in await browser.shown("/operator/households")
 
@@ -62,7 +70,14 @@ async def test_households_are_shown_with_their_gateways(browser: Browser, seen: 
 
 
 async def test_households_are_found_by_their_name(browser: Browser) -> None:
-    for search, found in (("ülle", True), ("M", True), ("%25", False), ("_", False), ("stadt", False)):
+    for search, found in (
+        ("ülle", True),
+        ("M", True),
+        (" u\u0308ller", True),
+        ("%25", False),
+        ("_", False),
+        ("stadt", False),
+    ):
         shown = await browser.shown(f"/operator/households?q={search}")
         assert ("müller" in shown) == found
         assert ("No household’s name contains" in shown) == (not found)
@@ -194,3 +209,49 @@ async def test_the_pages_load_nothing_from_elsewhere(browser: Browser) -> None:
         text = await answer.text()
         assert not re.search(r'(?:src|href|action)="(?!/operator|#|\?)', text)
         assert not re.search(r"url\(|@import|style=|<script|\bon\w+=", text)
+
+
+async def test_it_is_said_when_the_streams_were_looked_at(
+    registrar: Registrar, seen: Seen, clock: FakeClock, tmp_path: Path
+) -> None:
+    indexer = Indexer(registrar.database, DirectoryBucket(tmp_path), clock)
+    jar = CookieJar(unsafe=True)
+    app = build_app(replace(registrar, indexer=indexer))
+    async with TestClient(TestServer(app), cookie_jar=jar) as client:
+        browser = Browser(client)
+        await browser.log_in(OPERATOR, seen.password)
+        assert "All streams were looked at 2026-05-28" in await browser.shown("/operator")
+        async with registrar.database.writing() as connection:
+            await connection.execute(delete(coverage).where(coverage.c.stream == STREAMS[1]))
+        shown = await browser.shown("/operator")
+        assert "1 of 2 streams were not looked at yet. All others were looked at 2026-05-28" in shown
+        assert "not yet" in await browser.shown("/operator/catalogue")
+
+
+async def test_a_database_that_does_not_answer_is_told(
+    browser: Browser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(self: Survey) -> None:
+        raise Unavailable("the registrar's database does not answer now: try again later")
+
+    monkeypatch.setattr(Survey, "overview", fail)
+    status, text = await browser.get("/operator")
+    assert status == 503
+    assert "The registrar's database does not answer now: try again later." in words(text)
+
+
+async def test_the_log_has_who_revoked_what_and_no_secret(
+    stranger: Browser, seen: Seen, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("ERROR", "aiohttp.access")  # the test server's; the registrar's own has none
+    caplog.set_level("INFO")
+    await stranger.log_in("secret-name", "secret-password")
+    await stranger.log_in(OPERATOR, seen.password)
+    form = await stranger.form_of("/operator?page=secret-query")
+    await stranger.post("/operator/certificates/1/revoke", form=form)
+    assert f"the operator {OPERATOR} revoked certificate 1" in caplog.text
+    assert "POST /operator/certificates/{serial}/revoke" in caplog.text
+    cookies = [cookie.value for cookie in stranger.client.session.cookie_jar]
+    assert cookies
+    for secret in (seen.password, form, "secret-", *cookies):
+        assert secret not in caplog.text
