@@ -11,7 +11,8 @@
 - `registration`  the steps of the paper's Figure 3
 - `nonces`, `sessions`, `requests`   logins, and what providers ask of households
 - `service`       all of it, opened
-- `routes`, `api`, `openapi`, `server`   the HTTP API
+- `bodies`, `routes`, `api`, `openapi`, `server`   the HTTP API
+- `page`   the operator's pages, of the same server
 - `backup`        copies of key and database
 - `summing`       the summing service of loads
 """

@@ -22,7 +22,7 @@ AccountRole = Literal["household", "provider", "operator"]
 ACCOUNT_ROLES: tuple[AccountRole, ...] = get_args(AccountRole)
 LEAST_PASSWORD = 12
 _BY_NAME = select(accounts).where(accounts.c.name == bindparam("called"))
-_WRONG = "the user name or the password is wrong"
+WRONG = "the user name or the password is wrong"
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +99,7 @@ class Accounts:
             attempt.account_id = row.id
         right, renewed = await self._passwords.check(None if row is None else row.password, password)
         if row is None or not right:
-            raise NotAuthenticated(_WRONG)
+            raise NotAuthenticated(WRONG)
         if renewed is not None:
             async with self._database.writing() as connection:
                 unchanged = (accounts.c.id == row.id) & (accounts.c.password == row.password)

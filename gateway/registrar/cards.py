@@ -17,6 +17,7 @@ from gateway.registrar.identity import RegistrarIdentity
 from gateway.registrar.streams import ids_of
 from gateway.registrar.tables import accounts, certificates, holders, sessions
 from gateway.stream.times import spell
+from gateway.wire import cose
 from gateway.wire.card import Card
 from gateway.wire.certificate import MAX_REVOKED, MAX_STREAMS, Certificate, Revocations
 
@@ -185,6 +186,11 @@ class Cards:
         found = Revocations(now_ms, now_ms + NEXT_LIST_MS, serials)
         self._list = found, self._identity.sign(found)
         return self._list[1]
+
+
+def registered_card(signed_card: bytes) -> Card:
+    """A card out of the database: its signature was checked when it was registered."""
+    return Card.from_payload(cose.payload_unchecked(signed_card, "the card")[1], "the registered card")
 
 
 async def latest(connection: AsyncConnection, kid: bytes) -> _Latest | None:

@@ -21,7 +21,9 @@ from aiohttp import web
 
 from gateway.errors import GatewayError, NotGranted, Unavailable, UsageError
 from gateway.registrar.api import ROUTES
+from gateway.registrar.bodies import read_body
 from gateway.registrar.openapi import describe
+from gateway.registrar.page.pages import PATH, build_pages
 from gateway.registrar.refusals import NotAuthenticated, TooMany, status_of
 from gateway.registrar.routes import Call, Route
 from gateway.registrar.service import Registrar
@@ -30,7 +32,6 @@ from gateway.registrar.settings import ListenSection
 from gateway.registry.documents import PREFIX, Document, ErrorAnswer
 
 _LOG = logging.getLogger(__name__)
-_BODY_S = 30
 _STOP_S = 10
 _TIDY_S = 600
 _HEADERS = {
@@ -45,7 +46,7 @@ _ID = web.RequestKey("id", str)
 
 
 def build_app(registrar: Registrar) -> web.Application:
-    """The application: all routes of the API, and their description at /openapi.json."""
+    """The application: the API, its description at /openapi.json, and the operator's pages."""
     app = web.Application(middlewares=[_logged, _errors])
     app.on_response_prepare.append(_add_headers)
     description = json.dumps(describe(ROUTES, registrar.identity.card.name)).encode()
@@ -56,6 +57,7 @@ def build_app(registrar: Registrar) -> web.Application:
     app.router.add_get("/openapi.json", openapi)
     for route in ROUTES:
         app.router.add_route(route.method, PREFIX + route.path, _handler(registrar, route))
+    app.add_subapp(PATH, build_pages(registrar))
     return app
 
 
@@ -96,7 +98,7 @@ def _handler(registrar: Registrar, route: Route) -> _Handler:
         if route.query is not None:
             arguments["query"] = route.query.parse(request.query)
         if route.asks is not None:
-            arguments["asked"] = route.asks.parse(_json(await _body(request, route.most_bytes)))
+            arguments["asked"] = route.asks.parse(_json(await read_body(request, route.most_bytes)))
         answer = await route.handler(call, **arguments)
         if isinstance(answer, tuple):
             body = f"[{','.join(one.model_dump_json() for one in answer)}]"
@@ -116,20 +118,6 @@ async def _session(registrar: Registrar, route: Route, request: web.Request) -> 
     if session.role not in route.roles:
         raise NotGranted(f"this is for a {' or a '.join(route.roles)}, and the session is a {session.role}'s")
     return session
-
-
-async def _body(request: web.Request, most: int) -> bytes:
-    """The body; no more of it is read than may be there."""
-    body = bytearray()
-    try:
-        async with asyncio.timeout(_BODY_S):
-            async for part in request.content.iter_any():
-                body += part
-                if len(body) > most:
-                    raise web.HTTPRequestEntityTooLarge(most, len(body))
-    except TimeoutError:
-        raise web.HTTPRequestTimeout from None
-    return bytes(body)
 
 
 def _json(body: bytes) -> object:

@@ -14,7 +14,7 @@ from sqlalchemy import bindparam, delete, insert, select
 
 from gateway.host.clock import Clock, unix_ms
 from gateway.registrar.access import Access
-from gateway.registrar.cards import check_not_revoked
+from gateway.registrar.cards import check_not_revoked, registered_card
 from gateway.registrar.database import Database
 from gateway.registrar.identity import RegistrarIdentity
 from gateway.registrar.nonces import Nonces
@@ -88,7 +88,7 @@ class Sessions:
             if found is None:
                 raise NotAuthenticated(f"the key {kid.hex()} is not registered here: register it first")
             attempt.account_id = found.account_id
-            card = _registered(found.card)
+            card = registered_card(found.card)
             login = Login.read(signed_login, card.signing_key, "the login")
             attempt.kind = "nonce"
             if login.registrar != self._identity.card.kid:
@@ -114,17 +114,12 @@ class Sessions:
             row = (await connection.execute(_FIND, asked)).one_or_none()
         if row is None:
             raise NotAuthenticated("the session has ended, or never was: log in again")
-        return Session(row.kid, row.role, row.account_id, row.name, _registered(row.card), row.assurance)
+        return Session(row.kid, row.role, row.account_id, row.name, registered_card(row.card), row.assurance)
 
     async def prune(self) -> None:
         """Delete the sessions that have ended."""
         async with self._database.writing() as connection:
             await connection.execute(delete(sessions).where(sessions.c.expires_ms <= unix_ms(self._clock)))
-
-
-def _registered(signed_card: bytes) -> Card:
-    """A card whose signature was checked when it was registered."""
-    return Card.from_payload(cose.payload_unchecked(signed_card, "the card")[1], "the registered card")
 
 
 def _digest(token: str) -> bytes:

@@ -1,0 +1,11 @@
+"""The operator's pages at /operator: what the registrar knows, and the revocation of certificates. In reading
+order:
+
+- `logins`    who is logged in, by a cookie
+- `survey`    what the database has, as rows of pages
+- `forms`     forms as they come in: of this site, of this browser, of a bounded size
+- `html`      templates, and times and keys as a person reads them
+- `pages`     the pages themselves
+
+The pages are plain HTML with one style sheet and no script; a browser that runs none shows them all.
+"""
