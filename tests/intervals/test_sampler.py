@@ -544,7 +544,7 @@ def test_what_waits_is_bounded_and_costs_no_energy(monkeypatch: pytest.MonkeyPat
     add(sampler, telegram(FIRST + 9, imports=0, exports=0))
     for unit in range(FIRST + 10, FIRST + 2_000):
         add(sampler, telegram(unit, imports=unit - FIRST - 9, power=5))
-        assert len(sampler._powers) <= 100
+        assert len(sampler._values) <= 100
         assert len(sampler._energies[0].coming) <= 100
     add(sampler, telegram(FIRST + 2_000, imports=1_991, exports=0))
     lanes = taken(sampler)
