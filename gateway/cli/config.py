@@ -63,7 +63,8 @@ def check(file: Path) -> None:
         click.echo(f'  meter "{meter.name}": {meter.profile} at {place}, every {meter.interval_s:g} s')
         click.echo(f"    lanes {', '.join(meter.lanes)} in units of {config.stream.unit_ms} ms")
     for series in config.series:
-        click.echo(f'  series "{series.name}": {", ".join(series.sealed)} in units of {config.stream.unit_ms} ms')
+        lanes = ", ".join(series.sealed)
+        click.echo(f'  series "{series.name}": lanes {lanes} in units of {config.stream.unit_ms} ms')
     click.echo(f"  state in {config.gateway.state}, keys in the {config.trust.root} root")
     click.echo(f"  store {config.store.url}")
 
