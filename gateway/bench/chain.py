@@ -24,7 +24,7 @@ from gateway.chain.consent.held import Held
 from gateway.chain.grant import Grant, Kind
 from gateway.chain.issue import Sealing, hide, sealed_by, window_words
 from gateway.chain.keys import KeyChain, link_key, tokens_key
-from gateway.chain.layout import LANES, Layout, Run
+from gateway.chain.layout import ENERGY, LANES, Layout, Run
 from gateway.chain.prices import Dynamic, Rule, TimeOfUse
 from gateway.chain.seal import U64, seal, unseal, words
 from gateway.chain.share import blinded, load
@@ -219,9 +219,9 @@ def _load() -> Figure:
 
 
 def _bytes() -> Iterator[Figure]:
-    """A day at 1 s of all lanes in the store: chunks, head, page, one 15-minute grant with its tokens. And a
-    month's tokens of one lane, folded."""
-    kid, lanes = bytes(16), tuple(LANES)
+    """A day at 1 s of a meter's four lanes in the store: chunks, head, page, one 15-minute grant with its
+    tokens. And a month's tokens of one lane, folded."""
+    kid, lanes = bytes(16), (*ENERGY, "power", "count")
     runs, key = [Run(1, 0, DAY)], ec.generate_private_key(ec.SECP256R1()).public_key()
     spki = es256.spki(key)
 
@@ -248,7 +248,7 @@ def _bytes() -> Iterator[Figure]:
             kid, "1970-01-01", 60, 0, 1440, (os.urandom(8 * 1440),) * len(lanes), (bytes(32),) * 96, bytes(32)
         )
     )
-    once = size(Descriptor(kid, LAYOUT, tuple(LANES.values()), 0, spki, "tpm"))
+    once = size(Descriptor(kid, LAYOUT, tuple(LANES[lane] for lane in lanes), 0, spki, "tpm"))
     once += size(Head(kid, 95, bytes(32), DAY, 10**12))
     body = grant_body(grant)
     once += size(GrantObject(kid, body, bytes(1168)))

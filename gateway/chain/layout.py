@@ -22,13 +22,18 @@ class Lane:
     scale: str
 
 
-# PROTOCOL.md, "Words": all lanes. Energy is the rise of the meter's cumulative register.
+# PROTOCOL.md, "Words": all lanes. Energy is the rise of the meter's cumulative register. Units of what a
+# household adds are those of SenML: https://www.iana.org/assignments/senml (W, Cel, W/m2).
 LANES = {
     lane.name: lane
     for lane in (
         Lane("import", "Wh", "0.001"),
         Lane("export", "Wh", "0.001"),
         Lane("power", "W", "1"),
+        Lane("temperature", "Cel", "0.01"),
+        Lane("irradiance", "W/m2", "1"),
+        Lane("appliances", "W", "1"),
+        Lane("occupancy", "persons", "1"),
         Lane("count", "readings", "1"),
     )
 }
@@ -36,6 +41,12 @@ LANES = {
 
 ENERGY = ("import", "export")
 """The lanes of energy."""
+
+SERIES = ("temperature", "irradiance", "appliances", "occupancy")
+"""The lanes that a household may add: a series. They lie in streams of their own, beside `count`."""
+
+MOST_LANES = 1 + len(SERIES)
+"""The most that one stream has."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -62,6 +62,9 @@ def check(file: Path) -> None:
         place = _place(places[meter.name])
         click.echo(f'  meter "{meter.name}": {meter.profile} at {place}, every {meter.interval_s:g} s')
         click.echo(f"    lanes {', '.join(meter.lanes)} in units of {config.stream.unit_ms} ms")
+    for series in config.series:
+        lanes = ", ".join(series.sealed)
+        click.echo(f'  series "{series.name}": lanes {lanes} in units of {config.stream.unit_ms} ms')
     click.echo(f"  state in {config.gateway.state}, keys in the {config.trust.root} root")
     click.echo(f"  store {config.store.url}")
 

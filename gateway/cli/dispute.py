@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from decimal import Decimal
 from pathlib import Path
 
 import click
@@ -97,7 +98,7 @@ def _totals(proven: Proven) -> dict[str, int]:
 def _shown(lane: str, value: int) -> str:
     if lane in ENERGY:
         return f"{lane:<10}{kwh(value)} kWh"
-    return f"{lane:<10}{value} {LANES[lane].unit}, summed"
+    return f"{lane:<9} {value * Decimal(LANES[lane].scale)} {LANES[lane].unit}, summed"
 
 
 def _read_off(register: Register) -> str:

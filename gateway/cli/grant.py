@@ -76,7 +76,11 @@ def command() -> None:
 )
 @click.option("--raw", is_flag=True, help="Every unit. Windows are whole links of the chain, such as 1h.")
 @click.option("--zone", help="Time zone of days and months: Europe/Berlin.  [default: the tariff's, or UTC]")
-@click.option("--lanes", type=Lanes(), help="Some of import,export,power,count.  [default: import,export]")
+@click.option(
+    "--lanes",
+    type=Lanes(),
+    help="Some of the stream's lanes.  [default: import,export; of a series all]",
+)
 @click.option("--from", "from_ms", type=Moment(), help="When the first window begins.  [default: now]")
 @click.option("--until", "until_ms", type=Moment(), help="When the grant ends.  [default: never]")
 @click.option("--purpose", help="What the data is for; part of the grant.")

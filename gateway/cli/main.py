@@ -28,6 +28,7 @@ COMMANDS = {
     "status": ("gateway.cli.status", "Show the state of the running gateway."),
     "doctor": ("gateway.cli.doctor", "Check every part, and say what to do."),
     "meters": ("gateway.cli.meters.group", "List, find and read meters."),
+    "series": ("gateway.cli.series", "Add values of the home, such as the weather."),
     "grant": ("gateway.cli.grant", "Decide what a provider may open."),
     "register": ("gateway.cli.register", "Register this gateway at a registrar."),
     "card": ("gateway.cli.card", "Show a provider's card and its fingerprint."),

@@ -56,7 +56,7 @@ def _show(status: Status, stream: StreamSection) -> None:
     rows = [[m.meter, m.stream or "not begun", *_progress(m)] for m in status.meters]
     print_table(["meter", "stream", "last reading", "its clock", "sealed until", "chunks"], rows)
     for meter in status.meters:
-        begins = None if _waits(status) else _begins(meter, status.now_ms, stream)
+        begins = None if _waits(status) else begins_at(meter, status.now_ms, stream)
         scale = meter.scale and meter.scale.sentence
         for sentence in (meter.error, meter.held, _hold(meter), scale, meter.sealed_ahead, begins):
             if sentence:
@@ -77,13 +77,14 @@ def _clock(status: Status) -> str:
     return "right" if status.clock_waits is None else f"not believed yet; {status.clock_waits}"
 
 
-def _begins(meter: MeterStatus, now_ms: int, stream: StreamSection) -> str | None:
-    """When the stream of a meter that is read begins: at the next link boundary."""
+def begins_at(meter: MeterStatus, now_ms: int, stream: StreamSection) -> str | None:
+    """When the stream of a meter or series that is read begins: at the next link boundary."""
     link_ms = stream.unit_ms * stream.link_units
     if meter.stream is not None or meter.read_ms is None:
         return None
     begin_ms = (now_ms // link_ms + 1) * link_ms
-    return f"meter {meter.meter} is read; its stream begins at a link boundary, {recent_time(begin_ms)}"
+    kind = "series" if meter.series else "meter"
+    return f"{kind} {meter.meter} is read; its stream begins at a link boundary, {recent_time(begin_ms)}"
 
 
 def _hold(meter: MeterStatus) -> str | None:

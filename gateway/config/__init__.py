@@ -7,6 +7,7 @@ credentials (`location`) and the meters' keys (`secrets_of`) have files of their
 
 from gateway.config.meter import LaneName, MeterSection, SerialLine, TcpLine, secrets_of
 from gateway.config.model import Config, StreamSection, example
+from gateway.config.series import SeriesSection
 from gateway.config.store import StoreSection, location
 
 __all__ = [
@@ -14,6 +15,7 @@ __all__ = [
     "LaneName",
     "MeterSection",
     "SerialLine",
+    "SeriesSection",
     "StoreSection",
     "StreamSection",
     "TcpLine",

@@ -160,9 +160,9 @@ class MeterSection(Section):
     @classmethod
     def _unique(cls, name: str, info: ValidationInfo) -> str:
         if isinstance(info.context, Load):
-            if name in info.context.meter_names:
+            if name in info.context.names:
                 raise ValueError("another meter has this name already; each needs its own")
-            info.context.meter_names.add(name)
+            info.context.names.add(name)
         return name
 
     @field_validator("keys")

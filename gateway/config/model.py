@@ -14,6 +14,7 @@ from gateway.chain.layout import MAX_UNIT_MS
 from gateway.config.meter import MeterSection
 from gateway.config.mistakes import sentences
 from gateway.config.section import FilePath, Load, Section
+from gateway.config.series import SeriesSection
 from gateway.config.store import StoreSection
 from gateway.errors import UsageError
 
@@ -91,6 +92,9 @@ class Config(Section):
     meter: Annotated[tuple[MeterSection, ...], Field(strict=False)] = Field(
         description="a table [[meter]], in two brackets, for each meter"
     )
+    series: Annotated[tuple[SeriesSection, ...], Field(strict=False)] = Field(
+        default=(), description="a table [[series]], in two brackets, for each series of values"
+    )
 
     @field_validator("meter")
     @classmethod
@@ -98,6 +102,11 @@ class Config(Section):
         if not meters:
             raise PydanticCustomError("missing", "no meter")
         return meters
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Those of all meters and series: each has a stream of its own."""
+        return (*(meter.name for meter in self.meter), *(series.name for series in self.series))
 
     @classmethod
     def load(cls, path: Path) -> Self:

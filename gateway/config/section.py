@@ -16,7 +16,8 @@ class Load:
 
     def __init__(self, file: Path) -> None:
         self.folder = file.absolute().parent
-        self.meter_names: set[str] = set()
+        self.names: set[str] = set()
+        """Of the meters and series so far."""
 
 
 def from_the_file(path: Path, info: ValidationInfo) -> Path:

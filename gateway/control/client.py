@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -22,6 +23,7 @@ from gateway.control.documents import (
     GrantRequest,
     GrantStatus,
     MeterConsent,
+    MeterStatus,
     ReadingStatus,
     RegistrationOrder,
     RegistrationStatus,
@@ -102,6 +104,10 @@ class ControlClient:
         """End a meter's hold as its owner decided."""
         form = TypeAdapter(AcceptAnswer)
         return await self._ask(form, "POST", f"/meters/{quote(meter, '')}/accept", request.model_dump())
+
+    async def put(self, series: str, values: Mapping[str, float]) -> MeterStatus:
+        """Put values of a series, by lane, as they are now; the series' state."""
+        return await self._ask(TypeAdapter(MeterStatus), "POST", f"/series/{quote(series, '')}", dict(values))
 
     async def _ask(
         self, form: TypeAdapter[T], method: str, path: str, body: dict[str, Any] | None = None

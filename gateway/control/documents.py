@@ -85,9 +85,11 @@ class ScaleStatus(Document):
 
 
 class MeterStatus(Document):
-    """A meter and its stream. The fields about a stream are left out where none has begun."""
+    """A meter or a series, and its stream. The fields about a stream are left out where none has begun."""
 
     meter: str
+    series: bool = False
+    """Whether it is a series, whose values the household puts; left out of a meter's."""
     read_ms: int | None
     """When it was last read in this run."""
     meter_ahead_ms: int | None
@@ -111,13 +113,14 @@ class MeterStatus(Document):
 
 
 class ReadingStatus(Document):
-    """What a meter showed when it was last read in this run; `registers` is None where it has not been."""
+    """What a meter, or a series, showed when it was last read in this run; `registers` is None where it has
+    not been."""
 
     meter: str
     wall_ns: int | None = None
     age_ns: int | None = None
     registers: dict[str, int] | None = Field(default=None, repr=False)
-    """By lane: energy in mWh, power in W."""
+    """By lane: energy in mWh, power in W; of a series in each lane's scale."""
     meter_time_ns: int | None = None
     """Its own clock then, where it sends it."""
     error: str | None = None

@@ -4,6 +4,7 @@
 - `session`        the parts below, wired together under one incarnation
 - `line`           the steps of one meter's data, in order
 - `sealer`         turns one meter's readings into durable ciphertexts
+- `series`         values that the household's devices put, as readings
 - `register_log`   logs what a meter's registers did
 - `clock_watch`    watches the wall clock: steps, and waits for it
 - `chunker`        closes chunks

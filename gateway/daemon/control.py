@@ -2,7 +2,7 @@
 its own, that group.
 
     GET    /status            the status of all parts
-    GET    /readings          what each meter showed when it was last read
+    GET    /readings          what each meter and series showed when it was last read
     GET    /grants            all grants
     POST   /grants            make one; if the consent check finds something, only with "confirmed"; the first
                               to a card only with its fingerprint; with "dry_run" only say what is found
@@ -12,6 +12,7 @@ its own, that group.
     GET    /requests          providers' open requests for grants
     POST   /requests/<id hex>      what the household decided on one
     POST   /meters/<name>/accept   the owner's decision on a meter's held readings
+    POST   /series/<name>     values of a series as they are now, {"temperature": 21.5}: numbers by lane
     DELETE /doubts            the owner vouches for the ledger: no unit is in doubt any longer
 
 GET /status has the registers of held readings: they are personal data, which the socket's owner may see and
@@ -23,11 +24,13 @@ from __future__ import annotations
 
 import asyncio
 import grp
+import json
 import os
 import pwd
 import socket
 import stat
 from collections.abc import Awaitable, Callable, Iterable, Mapping
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +48,7 @@ from gateway.control.documents import (
     GrantRequest,
     GrantStatus,
     MeterConsent,
+    MeterStatus,
     OfferStatus,
     ReadingStatus,
     RegistrationOrder,
@@ -58,6 +62,7 @@ from gateway.daemon.grants import AnyGrant, GrantBook, ServedGrant
 from gateway.daemon.issuer import Issuer
 from gateway.daemon.line import Line
 from gateway.daemon.registration import Found, Registration
+from gateway.daemon.series import Series
 from gateway.errors import GatewayError, Unavailable, UsageError
 from gateway.ledger.ledger import Ledger
 from gateway.ledger.records import Stream
@@ -90,6 +95,7 @@ class Control:
         status: Callable[[], Awaitable[Status]],
         readings: Callable[[], Iterable[ReadingStatus]],
         lines: Mapping[str, Line],
+        series: Mapping[str, Series],
         registration: Registration,
     ) -> None:
         self._ledger = ledger
@@ -100,6 +106,7 @@ class Control:
         self._status = status
         self._readings = readings
         self._lines = lines
+        self._series = series
 
     async def serve(self, path: Path) -> None:
         """Answer at the socket `path` until cancelled. A socket that an earlier run left behind is replaced;
@@ -117,6 +124,7 @@ class Control:
                 web.get("/requests", self._get_requests),
                 web.post("/requests/{id}", self._post_request),
                 web.post("/meters/{name}/accept", self._post_accept),
+                web.post("/series/{name}", self._post_series),
                 web.delete("/doubts", self._delete_doubts),
             ]
         )
@@ -198,8 +206,20 @@ class Control:
         if name not in self._lines:
             raise UsageError(f"there is no meter {name!r}; the meters are {', '.join(self._lines)}")
         decision = await self._lines[name].accept(wanted.choice, wanted.seen_mwh)
+        return _answer(AcceptAnswer(decision=decision, meter=await self._meter(name)))
+
+    async def _post_series(self, request: web.Request) -> web.Response:
+        name = request.match_info["name"]
+        values = await _json(request, "what is put", _exactly)
+        if name not in self._series:
+            names = ", ".join(self._series) or "none: a [[series]] in the configuration makes one"
+            raise UsageError(f"there is no series {name!r}; the series are {names}")
+        self._series[name].put(values)
+        return _answer(await self._meter(name))
+
+    async def _meter(self, name: str) -> MeterStatus:
         (meter,) = [one for one in (await self._status()).meters if one.meter == name]
-        return _answer(AcceptAnswer(decision=decision, meter=meter))
+        return meter
 
     async def _delete_doubts(self, request: web.Request) -> web.Response:
         await self._issuer.confirm_ledger()
@@ -309,10 +329,16 @@ def _in_words(granularity: int | str, unit_ms: int) -> str:
     return spell_ms(granularity * unit_ms) if isinstance(granularity, int) else granularity
 
 
-async def _json(request: web.Request, what: str) -> object:
+def _exactly(text: str) -> object:
+    """JSON with decimals as they are written."""
+    return json.loads(text, parse_float=Decimal)
+
+
+async def _json(request: web.Request, what: str, loads: Callable[[str], object] = json.loads) -> object:
     try:
-        return await request.json()
-    except (ValueError, LookupError, RecursionError):  # a LookupError where its charset is unknown
+        return await request.json(loads=loads)
+    # A LookupError where its charset is unknown, an ArithmeticError where an exponent is too long.
+    except (ValueError, LookupError, RecursionError, ArithmeticError):
         raise UsageError(f"{what} is not JSON") from None
 
 

@@ -47,7 +47,7 @@ class Diagnosis:
 
 
 async def examine(config: Config) -> AsyncIterator[Diagnosis]:
-    """Clock, root, each meter, ledger and store, one after the other."""
+    """Clock, root, each meter and series, ledger and store, one after the other."""
     yield _clock(config)
     yield await _root(config)
     async for finding in _meters(config):
@@ -114,10 +114,16 @@ async def _meters(config: Config) -> AsyncIterator[Diagnosis]:
             yield _stops(part, _about(part, str(explained(error))))
         else:
             yield Diagnosis(part, probe.plausible, _about(part, probe.sentence))
+    for series in config.series:
+        part = f"series {series.name}"
+        if series.name in running:
+            yield _read_by_the_gateway(part, running[series.name], waits.get(series.name))
+        else:
+            yield Diagnosis(part, True, f"takes {', '.join(series.lanes)} while the gateway runs")
 
 
 def _waits(status: Status) -> Mapping[str, str]:
-    """For each meter whose readings the running gateway does not seal, why."""
+    """For each meter or series whose readings the running gateway does not seal, why."""
     found = {}
     for meter in status.meters:
         why = meter.error or meter.held or meter.sealed_ahead or status.clock_waits or "nothing is sealed"

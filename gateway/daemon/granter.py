@@ -268,6 +268,8 @@ def _lanes(stream: Stream, wanted: NewGrant) -> tuple[str, ...]:
     if lanes is None:
         energy = ENERGY if wanted.tariff is None else wanted.tariff.lanes
         lanes = tuple(lane for lane in stream.lanes if lane in energy)
+        if not lanes and wanted.tariff is None:  # of a series
+            lanes = stream.lanes
     missing = [lane for lane in lanes if lane not in stream.lanes]
     if missing:
         raise UsageError(

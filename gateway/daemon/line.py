@@ -83,7 +83,7 @@ class Line:
             clock,
             _log.error,
             _log.info,
-            f"meter {sealer.meter}: units stay in memory for the next attempt: ",
+            f"{sealer.title}: units stay in memory for the next attempt: ",
         )
 
     @property
@@ -118,9 +118,7 @@ class Line:
                         await commit
                     await self.commit()
             except TimeoutError:
-                _log.error(
-                    "meter %s: the last units are not durable: the TPM or the disk hangs", self.sealer.meter
-                )
+                _log.error("%s: the last units are not durable: the TPM or the disk hangs", self.sealer.title)
 
     async def commit(self) -> None:
         """Take the gathered readings through all steps, as far as they go by now."""
@@ -132,7 +130,7 @@ class Line:
             except (LedgerError, TrustError) as error:
                 self._faults.report(str(error))
             else:
-                self._faults.clear(f"meter {self.sealer.meter}: sealing goes on, units are durable again")
+                self._faults.clear(f"{self.sealer.title}: sealing goes on, units are durable again")
 
     async def accept(self, choice: Choice, seen: Mapping[str, int]) -> str:
         """End the meter's hold as its owner decided: see `Sealer.accept`."""

@@ -2,6 +2,7 @@
 
 A unit holds the rise of each energy register since the unit before. So the registers at the end of the last
 unit give those at the end of every unit, and where the meter was read (count 1) they are what it showed.
+The values of all other lanes stand in their units as they were read.
 """
 
 from __future__ import annotations
@@ -69,7 +70,8 @@ class Regained:
                     }
                     if any(value < self._before[lane] for lane, value in registers.items()):
                         continue
-                if "power" in lanes and (count or lanes["power"][at]):  # 0 where it was not read
-                    registers["power"] = int(lanes["power"][at])
+                for lane in lanes.keys() - {*ENERGY, "count"}:
+                    if count or lanes[lane][at]:  # 0 where it was not read
+                        registers[lane] = int(lanes[lane][at])
                 if registers:
                     yield first + at, registers

@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 import numpy as np
 
 from gateway.chain.keys import STREAM_BYTES
-from gateway.chain.layout import LANES, NO_FACTOR, Factor, Layout
+from gateway.chain.layout import ENERGY, LANES, NO_FACTOR, Factor, Layout
 from gateway.chain.seal import LinkWords, seal, words_under
 from gateway.daemon.clock_watch import ClockWatch, Moment
 from gateway.daemon.register_log import RegisterLog
@@ -41,7 +41,8 @@ _log = logging.getLogger(__name__)
 
 
 class Sealer:
-    """One meter's sealer. It takes readings by `deliver` and seals them under one incarnation."""
+    """The sealer of one meter, or of a series. It takes readings by `deliver` and seals them under one
+    incarnation. `title` is "meter main" or "series climate"."""
 
     def __init__(
         self,
@@ -58,10 +59,12 @@ class Sealer:
         rollover: Mapping[str, int],
         factor: Factor = NO_FACTOR,
     ) -> None:
-        """`rollover` is the meter's own mapping, `Meter.rollover`; `factor` is what its readings were
-        multiplied by."""
+        """`meter` is the name of the meter, or of the series. `rollover` is the meter's own mapping,
+        `Meter.rollover`; `factor` is what its readings were multiplied by."""
         self._factor = factor
         self.meter = meter
+        self.of_series = set(ENERGY).isdisjoint(lanes)
+        self.title = f"{'series' if self.of_series else 'meter'} {meter}"
         self._stream: Stream | None = None
         self.layout = layout
         self.lanes = lanes
@@ -123,16 +126,16 @@ class Sealer:
         where the decision is not durable yet: the next `seal_gathered` tries again."""
         hold = self._sampler.hold
         if hold is None or self.stream is None:
-            raise UsageError(f"meter {self.meter}: no reading is held, so there is nothing to accept")
+            raise UsageError(f"{self.title}: no reading is held, so there is nothing to accept")
         if {lane.lane: lane.first.register for lane in hold.lanes if lane.first is not None} != seen:
             raise UsageError(
-                f"meter {self.meter}: its registers have changed since they were shown; look at them again"
+                f"{self.title}: its registers have changed since they were shown; look at them again"
             )
         await self._save_taken()
         try:
             self._sampler.accept(choice)
         except UsageError as error:
-            raise UsageError(f"meter {self.meter}: {error}") from None
+            raise UsageError(f"{self.title}: {error}") from None
         sentence = self._registers.decision(choice, hold)
         self._decided = AuditEntry(unix_ms(self._clock), "meter", sentence)
         await self._save_hold()
@@ -144,7 +147,7 @@ class Sealer:
             return None
         until = datetime.fromtimestamp(self._waits_until // 1_000_000_000, UTC)
         return (
-            f"meter {self.meter}: nothing is sealed until {until:%Y-%m-%d %H:%M:%S} UTC, the end of its last "
+            f"{self.title}: nothing is sealed until {until:%Y-%m-%d %H:%M:%S} UTC, the end of its last "
             "sealed unit: the clock was ahead when that was sealed, or is behind now"
         )
 
@@ -183,9 +186,10 @@ class Sealer:
                 else f", factor = {{ energy = {stream.factor.energy}, power = {stream.factor.power} }}"
             )
             raise UsageError(
-                f"meter {self.meter}: its stream was begun with unit_ms = {stream.layout.unit_ms}, "
+                f"{self.title}: its stream was begun with unit_ms = {stream.layout.unit_ms}, "
                 f"link_units = {stream.layout.link_units}{factor} and lanes {', '.join(stream.lanes)}: "
-                "use these settings, or give the meter another name, which begins a new stream"
+                f"use these settings, or give the {self.title.split()[0]} another name, which begins a new "
+                "stream"
             )
         ring = await self._ring(stream.id)
         state = ring.vault.open(await self._ledger.state(stream.id), _place(stream.id))
@@ -236,7 +240,7 @@ class Sealer:
         if self._waits_until is not None and before is None:
             self._watch.note(self.sealed_ahead() or "")
         elif before is not None and self._waits_until is None:
-            self._watch.note(f"meter {self.meter}: its last sealed unit is over: sealing goes on")
+            self._watch.note(f"{self.title}: its last sealed unit is over: sealing goes on")
 
     async def _save_taken(self) -> None:
         """Save the units that are out of the sampler, if there are any: its state is that after them."""
@@ -258,7 +262,7 @@ class Sealer:
             descriptor = Outgoing("descriptor", names.descriptor(stream.id), self._descriptor)
             await self._ledger.add_stream(stream, descriptor, self._sealed, at_rest)
             self._descriptor = None
-            _log.info("meter %s: its stream %s begins", self.meter, stream.id.hex())
+            _log.info("%s: its stream %s begins", self.title, stream.id.hex())
         self._milestone = milestone
 
     async def _save_hold(self) -> None:
@@ -317,12 +321,12 @@ class Sealer:
         missing = " and ".join(self._sampler.missing())
         if missing:
             self._lanes_missing.report(
-                f"meter {self.meter}: units wait for {missing}, which no reading has held so far, or for two "
+                f"{self.title}: units wait for {missing}, which no reading has held so far, or for two "
                 "hours; some meters send it once an hour; if this one never does, remove it from its lanes "
                 "(a stream that has begun keeps its lanes: then give the meter another name too)"
             )
         else:
-            self._lanes_missing.clear(f"meter {self.meter}: no lane is missing any more")
+            self._lanes_missing.clear(f"{self.title}: no lane is missing any more")
 
 
 def _place(stream: bytes) -> bytes:

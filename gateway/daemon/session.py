@@ -7,8 +7,8 @@ import logging
 from collections.abc import Mapping
 
 import gateway
-from gateway.chain.layout import Layout
-from gateway.config import Config, MeterSection
+from gateway.chain.layout import NO_FACTOR, Factor, Layout
+from gateway.config import Config
 from gateway.config.wiring import open_meters
 from gateway.control.documents import ReadingStatus, Status
 from gateway.daemon.chunker import Chunker
@@ -27,6 +27,7 @@ from gateway.daemon.regained import Regained
 from gateway.daemon.registration import Registration
 from gateway.daemon.rollback import RollbackCheck, StoreAhead
 from gateway.daemon.sealer import Sealer
+from gateway.daemon.series import Series
 from gateway.daemon.status import StatusReporter
 from gateway.daemon.takeover import StoreRead, Takeover
 from gateway.daemon.watched import WatchedBucket
@@ -40,6 +41,8 @@ from gateway.trust.keyring import KeyRing
 from gateway.trust.root import Root
 
 _log = logging.getLogger(__name__)
+
+_NO_ROLLOVER: Mapping[str, int] = {}
 
 
 class TakeoverDue(Exception):
@@ -74,8 +77,9 @@ class Session:
         self._clock = clock
         self._root = root
         self._ledger = ledger
-        self._readers = {meter.name: ReaderState() for meter in config.meter}
+        self._readers = {name: ReaderState() for name in config.names}
         self.lines: dict[str, Line] = {}
+        self.series: dict[str, Series] = {}
         self._meters: dict[str, Meter] = {}
         self._rings: dict[bytes, KeyRing] = {}
         self._grants = grants = GrantBook(ledger, clock)
@@ -89,7 +93,15 @@ class Session:
         self.publisher = Publisher(ledger, bucket, clock, self._rollback)
         self.readback = ReadBack(ledger, bucket, clock, self._rollback, self.publisher)
         self._control = Control(
-            ledger, grants, self.granter, self._issuer, self.status, self.readings, self.lines, registration
+            ledger,
+            grants,
+            self.granter,
+            self._issuer,
+            self.status,
+            self.readings,
+            self.lines,
+            self.series,
+            registration,
         )
 
     async def open(self) -> None:
@@ -103,10 +115,19 @@ class Session:
         finisher = self._finisher()
         watch = ClockWatch(self._clock, self._ledger, await self._sealed_until(streams))
         for section in self._config.meter:
-            sealer = self._sealer(section, watch, self._meters[section.name].rollover)
-            self.lines[section.name] = line = Line(sealer, finisher, self._clock)
-            if section.name in streams:
-                stream = streams.pop(section.name)
+            rollover, factor = self._meters[section.name].rollover, section.factor.factor
+            sealer = self._sealer(section.name, section.lanes, watch, rollover, factor)
+            self.lines[section.name] = Line(sealer, finisher, self._clock)
+        for series in self._config.series:
+            name = series.name
+            sealer = self._sealer(name, series.sealed, watch)
+            self.lines[name] = Line(sealer, finisher, self._clock)
+            self.series[name] = Series(
+                name, series.lanes, sealer.layout, self._clock, sealer.deliver, self._readers[name]
+            )
+        for name, line in self.lines.items():
+            if name in streams:
+                stream = streams.pop(name)
                 regained = self._regained if self._regained and self._regained.stream == stream.id else ()
                 await line.resume(stream, regained)
         self._regained = None
@@ -137,17 +158,18 @@ class Session:
             tasks.create_task(self._control.serve(self._config.gateway.socket))
             tasks.create_task(self._publish())
             tasks.create_task(self.readback.run())
-            for section in self._config.meter:
-                line = self.lines[section.name]
+            for line in self.lines.values():
                 tasks.create_task(line.run(self._config.gateway.commit_seconds))
+            for section in self._config.meter:
+                sealer = self.lines[section.name].sealer
                 tasks.create_task(
                     read_forever(
                         self._meters[section.name],
                         self._clock,
                         section.interval_s,
-                        line.sealer.deliver,
+                        sealer.deliver,
                         self._readers[section.name],
-                        line.sealer.last_read_wall,
+                        sealer.last_read_wall,
                     )
                 )
 
@@ -173,23 +195,30 @@ class Session:
         return Finisher(self._ledger, self._root, self._clock, chunker, self._issuer, pager)
 
     async def _sealed_until(self, streams: Mapping[str, Stream]) -> int | None:
-        """The end (ns of Unix time) of the last unit sealed of a configured meter, also of those that
-        a take-over dropped."""
+        """The end (ns of Unix time) of the last unit sealed of a configured meter or series, also of
+        those that a take-over dropped."""
         ends = []
-        for section in self._config.meter:
-            if (stream := streams.get(section.name)) is not None:
+        for name in self._config.names:
+            if (stream := streams.get(name)) is not None:
                 end = (await self._ledger.position(stream)).next_unit
                 if self._regained is not None and self._regained.stream == stream.id:
                     end = max(end, self._regained.end)
                 ends.append(end * stream.layout.unit_ms * 1_000_000)
         return max(ends, default=None)
 
-    def _sealer(self, section: MeterSection, watch: ClockWatch, rollover: Mapping[str, int]) -> Sealer:
+    def _sealer(
+        self,
+        name: str,
+        lanes: tuple[str, ...],
+        watch: ClockWatch,
+        rollover: Mapping[str, int] = _NO_ROLLOVER,
+        factor: Factor = NO_FACTOR,
+    ) -> Sealer:
         division = self._config.stream
         return Sealer(
-            section.name,
+            name,
             Layout(division.unit_ms, division.link_units),
-            section.lanes,
+            lanes,
             ledger=self._ledger,
             root=self._root,
             clock=self._clock,
@@ -197,7 +226,7 @@ class Session:
             rings=self._rings,
             incarnation=self._incarnation,
             rollover=rollover,
-            factor=section.factor.factor,
+            factor=factor,
         )
 
     async def _draw(self) -> int:
@@ -214,5 +243,5 @@ class Session:
         return await self._reporter.status()
 
     def readings(self) -> tuple[ReadingStatus, ...]:
-        """What each meter showed when it was last read."""
+        """What each meter showed when it was last read, and the last values of each series."""
         return self._reporter.readings()

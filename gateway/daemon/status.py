@@ -34,7 +34,7 @@ from gateway.wire import cose
 
 
 class StatusReporter:
-    """Collects the status of a session's parts. `readers` and `lines` are by meter."""
+    """Collects the status of a session's parts. `readers` and `lines` are by meter or series."""
 
     def __init__(
         self,
@@ -99,7 +99,7 @@ class StatusReporter:
         )
 
     def readings(self) -> tuple[ReadingStatus, ...]:
-        """What each meter showed when it was last read."""
+        """What each meter showed when it was last read, and the last values of each series."""
         return tuple(self._reading(name) for name in self._lines)
 
     def _reading(self, name: str) -> ReadingStatus:
@@ -151,6 +151,8 @@ class StatusReporter:
             sealing=error is None and held is None and ahead is None and not waits,
             stream=None if stream is None else stream.id.hex(),
         )
+        if line.sealer.of_series:
+            status = status.model_copy(update={"series": True})
         hold = line.sealer.hold
         if hold is not None:
             status = status.model_copy(update={"hold": _hold_status(name, hold, line.sealer.layout.unit_ms)})

@@ -9,7 +9,8 @@ energy lanes are known at their end, and over any run of them the energy is the 
 mWh.
 
 `count` is about energy: 1 where every energy register was read in that unit, 0 where the energy of one is
-filled in, even if the power was read. `power` is 0 where it was not read.
+filled in, even if the power was read. All other lanes, such as `power`, are 0 where they were not read. A
+series has no energy: its units come out up to the last reading, and `count` is 1 where it was read.
 """
 
 from __future__ import annotations
@@ -51,8 +52,9 @@ class Sampler:
     """The sampler of one stream: `add` each reading, then `take` units until there are none.
 
     A new stream has no `start` and no `state`: it starts at the link boundary after the first reading with
-    which all its energy registers are known. One that has started needs the `state` that belongs to its
-    last unit. `rollover` is the meter's own mapping (`Meter.rollover`): a meter may fill it in later.
+    which all its energy registers are known, a series after its first. One that has started needs the
+    `state` that belongs to its last unit. `rollover` is the meter's own mapping (`Meter.rollover`): a meter
+    may fill it in later.
     """
 
     def __init__(
@@ -67,12 +69,13 @@ class Sampler:
         self._layout = layout
         self._lanes = tuple(lanes)
         self._names = tuple(lane for lane in self._lanes if lane in ENERGY)
+        self._others = tuple(lane for lane in self._lanes if lane not in (*ENERGY, "count"))
         self._energies = tuple(EnergyLane() for _ in self._names)
         self._rollover = rollover
         self._registers = Validator(self._names, rollover)
         self._start = start
         self._next = 0  # the next unit to come out, once there is a start
-        self._powers: dict[int, int] = {}  # by unit, not yet come out
+        self._values: dict[int, dict[str, int]] = {}  # of `_others`, by unit, not yet come out
         self._waiting: list[Reading] = []
         self._heard: dict[str, int] = {}  # when each lane was last read (ns, monotonic)
         self._newest: int | None = None  # when anything was
@@ -169,21 +172,32 @@ class Sampler:
     def take(self, most: int = 86_400) -> Units | None:
         """The next units, at most `most` of them, or None. Call it until it returns None: a long gap takes
         several calls."""
-        if not all(lane.coming for lane in self._energies):
+        last = self._last()
+        if last is None:
             return None
         first = self._next
-        end = min(first + most, 1 + min(lane.coming[-1].unit for lane in self._energies))
+        end = min(first + most, 1 + last)
         lanes = {lane: np.zeros(end - first, np.int64) for lane in self._lanes}
         known = np.zeros(end - first, np.int64)
         for name, lane in zip(self._names, self._energies, strict=True):
             lane.take(lanes[name], first, known)
+        for unit in [unit for unit in self._values if unit < end]:
+            for name, value in self._values.pop(unit).items():
+                lanes[name][unit - first] = value
+            known[unit - first] += not self._names
         if "count" in lanes:
-            lanes["count"][:] = known == len(self._names)
-        for unit in [unit for unit in self._powers if unit < end]:
-            lanes["power"][unit - first] = self._powers.pop(unit)
+            lanes["count"][:] = known == (len(self._names) or 1)
         self._next = end
         self._registers.begin()
         return Units(first, lanes)
+
+    def _last(self) -> int | None:
+        """The last unit that can come out; None while there is none."""
+        if not self._names:
+            return max(self._values, default=None)
+        if not all(lane.coming for lane in self._energies):
+            return None
+        return min(lane.coming[-1].unit for lane in self._energies)
 
     def _resume(self, start: int | None, state: SamplerState | None) -> None:
         if start is None or state is None or state.unit < start:
@@ -216,7 +230,8 @@ class Sampler:
 
     def _wait(self, reading: Reading) -> None:
         if len(self._waiting) >= MOST_WAITING:  # those with power alone are dropped first
-            energies = [one for one in self._waiting if not set(self._names).isdisjoint(one.registers)]
+            counted = self._names or self._others
+            energies = [one for one in self._waiting if not set(counted).isdisjoint(one.registers)]
             self._waiting = energies if len(energies) <= MOST_WAITING // 2 else energies[::2]
         self._waiting.append(reading)
 
@@ -238,9 +253,9 @@ class Sampler:
         judged = self._registers.judge(sample)
         for total in judged.totals:
             self._know(total)
-        power = reading.registers.get("power")
-        if judged.believed and power is not None and "power" in self._lanes:
-            self._keep_power(sample.unit, power)
+        values = {lane: reading.registers[lane] for lane in self._others if lane in reading.registers}
+        if judged.believed and values:
+            self._keep(sample.unit, values)
         return judged.events
 
     def _know(self, total: Total) -> None:
@@ -251,14 +266,19 @@ class Sampler:
         lane.origin = total
         origins = [lane.origin.unit for lane in self._energies if lane.origin is not None]
         if self._start is None and len(origins) == len(self._energies):
-            self._start = self._next = (self._layout.link(max(origins)) + 1) * self._layout.link_units
+            self._begin_after(max(origins))
 
-    def _keep_power(self, unit: int, power: int) -> None:
-        if self._start is None or unit < self._next or unit in self._powers:
+    def _begin_after(self, unit: int) -> None:
+        self._start = self._next = (self._layout.link(unit) + 1) * self._layout.link_units
+
+    def _keep(self, unit: int, values: dict[str, int]) -> None:
+        if self._start is None and not self._names:
+            self._begin_after(unit)
+        if self._start is None or unit < self._next or unit in self._values:
             return
-        if len(self._powers) >= MOST_WAITING:  # the energy registers are silent
-            self._powers = dict(sorted(self._powers.items())[::2])
-        self._powers[unit] = power
+        if len(self._values) >= MOST_WAITING:  # the energy registers are silent, or nothing can be saved
+            self._values = dict(sorted(self._values.items())[::2])
+        self._values[unit] = values
 
 
 def _digest(serial: str | None) -> bytes:

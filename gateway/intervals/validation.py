@@ -111,7 +111,7 @@ class Validator:
     def known_until(self) -> int | None:
         """The last unit at whose end every register is known; None until each has been read."""
         units = [mark.unit for mark in self._marks if mark is not None]
-        return min(units) if len(units) == len(self._marks) else None
+        return min(units, default=None) if len(units) == len(self._marks) else None
 
     @property
     def hold(self) -> Hold | None:

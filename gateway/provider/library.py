@@ -52,9 +52,9 @@ def read(
     store vouches for their signers.
 
     `granularity` ("15min", "1h", "day", "month"; by default the finest granted), `lanes` (some of "import",
-    "export", "power", "count"; by default all granted), and the windows that lie wholly between `since` and
-    `until`: aware datetimes, or ISO 8601, in this machine's zone where it names none. A head older than
-    `max_age` is refused.
+    "export", "power", "count", or of a series "temperature", "irradiance", "appliances", "occupancy";
+    by default all granted), and the windows that lie wholly between `since` and `until`: aware datetimes, or
+    ISO 8601, in this machine's zone where it names none. A head older than `max_age` is refused.
 
     >>> from gateway.provider import read
     >>> table = read("meters", key="utility", granularity="15min")

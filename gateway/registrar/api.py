@@ -182,7 +182,19 @@ class CatalogueQuery(Query):
 
     region: Label | None = None
     tariff_zone: Label | None = None
-    lane: Literal["import", "export", "power", "count"] | None = None
+    lane: (
+        Literal[
+            "import",
+            "export",
+            "power",
+            "temperature",
+            "irradiance",
+            "appliances",
+            "occupancy",
+            "count",
+        ]
+        | None
+    ) = None
     granted: bool = False
     covers_from_ms: UnixMs | None = None
     covers_until_ms: UnixMs | None = None

@@ -51,7 +51,7 @@ Hex16 = Annotated[str, Field(pattern=_HEX16)]
 UnixMs = Annotated[int, Field(ge=0, lt=2**63)]
 Name = Annotated[str, Field(min_length=1, max_length=80)]
 Password = Annotated[str, Field(min_length=1, max_length=1024)]
-Secret = Annotated[str, Field(min_length=1, max_length=4096)]
+Secret = Annotated[str, Field(min_length=1, max_length=5096)]
 Nonce = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Label = Annotated[str, Field(max_length=64, pattern=r"^[\w .:/+-]*$")]
 """A region, a tariff zone."""
@@ -322,7 +322,7 @@ class LoadRequest(Asked):
     `gateway.provider.homes.write_homes`, and the windows: lanes and [start, end) of each in Unix ms."""
 
     homes: Annotated[str, Field(max_length=2**24)]
-    lanes: Annotated[tuple[str, ...], Field(strict=False, min_length=1, max_length=4)]
+    lanes: Annotated[tuple[str, ...], Field(strict=False, min_length=1, max_length=5)]
     times: Annotated[tuple[tuple[UnixMs, UnixMs], ...], Field(strict=False, min_length=1, max_length=2**16)]
 
 

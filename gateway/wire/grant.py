@@ -11,7 +11,7 @@ import numpy as np
 
 from gateway.chain.grant import ID_BYTES, KINDS, MAX_K_MIN, Grant
 from gateway.chain.keys import STREAM_BYTES
-from gateway.chain.layout import LANES
+from gateway.chain.layout import LANES, MOST_LANES
 from gateway.chain.seal import U64
 from gateway.chain.tariff import MAX_QUANTUM
 from gateway.chain.token import TAG_BYTES, cuts_of
@@ -42,7 +42,7 @@ _BODY_FIELDS = (
     Field(1, "id", bstr(ID_BYTES)),
     Field(2, "stream", bstr(STREAM_BYTES)),
     Field(3, "provider", bstr(cose.KID_BYTES)),
-    Field(4, "lanes", list_of(one_of(*LANES), most=len(LANES))),
+    Field(4, "lanes", list_of(one_of(*LANES), most=MOST_LANES)),
     Field(
         5, "granularity", either(uint(40), one_of("day", "month"), like(MONTH_FROM, "month-2 to month-28"))
     ),

@@ -7,7 +7,7 @@ from typing import Any, Literal, Self
 
 from gateway.chain.grant import ID_BYTES
 from gateway.chain.keys import STREAM_BYTES
-from gateway.chain.layout import ENERGY, LANES
+from gateway.chain.layout import ENERGY, LANES, MOST_LANES
 from gateway.chain.window import MONTH_FROM
 from gateway.errors import Refused
 from gateway.wire import cose
@@ -46,7 +46,7 @@ class Request(Signed):
         Field(2, "provider", bstr(cose.KID_BYTES)),
         Field(3, "stream", bstr(STREAM_BYTES)),
         Field(4, "kind", one_of("windows", "bill")),
-        Field(5, "lanes", list_of(one_of(*LANES), most=len(LANES))),
+        Field(5, "lanes", list_of(one_of(*LANES), most=MOST_LANES)),
         Field(
             6,
             "granularity",

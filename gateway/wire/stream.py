@@ -9,7 +9,7 @@ from typing import Any, Literal, Self
 import numpy as np
 
 from gateway.chain.keys import STREAM_BYTES
-from gateway.chain.layout import LANES, NO_FACTOR, Factor, Lane, Layout
+from gateway.chain.layout import LANES, MOST_LANES, NO_FACTOR, SERIES, Factor, Lane, Layout
 from gateway.chain.seal import U64
 from gateway.errors import Refused, UsageError
 from gateway.wire import cose, names
@@ -21,7 +21,6 @@ Assurance = Literal["tpm", "software"]
 
 _COUNT = between(1, 2**20)
 _PERIOD = "[0-9]{4}-(0[1-9]|1[0-2])(-(0[1-9]|[12][0-9]|3[01]))?"
-_LANES = len(LANES)
 _FACTOR = r"[2-9]|[1-9][0-9]{1,4}|100000|(0|[1-9][0-9]{0,4})\.[0-9]{0,5}[1-9]"
 _NOT_ONE = "a decimal from 0.000001 to 100000, but 1"
 
@@ -40,7 +39,7 @@ class Descriptor(Stored):
         Field(1, "stream", bstr(STREAM_BYTES)),
         Field(2, "unit_ms", uint(32)),
         Field(3, "link_units", uint(32)),
-        Field(4, "lanes", list_of(tuple_of(tstr(), tstr(), tstr()), most=_LANES)),
+        Field(4, "lanes", list_of(tuple_of(tstr(), tstr(), tstr()), most=MOST_LANES)),
         Field(5, "start", uint()),
         Field(6, "signing_key", bstr(cose.SPKI_BYTES)),
         Field(7, "assurance", one_of("tpm", "software")),
@@ -78,6 +77,9 @@ class Descriptor(Stored):
                 )
         if len(set(lanes)) < len(lanes):
             raise Refused(f"{what}: it names a lane twice")
+        series = {lane.name for lane in lanes} & set(SERIES)
+        if series and not {lane.name for lane in lanes} <= {*SERIES, "count"}:
+            raise Refused(f"{what}: {min(series)} lies in a stream with lanes of a meter")
         try:
             layout = Layout(values["unit_ms"], values["link_units"])
         except UsageError as error:
@@ -125,7 +127,7 @@ class Chunk(Stored):
         Field(3, "incarnation", uint()),
         Field(4, "first", uint()),
         Field(5, "count", _COUNT),
-        Field(6, "lanes", list_of(bstr(), most=_LANES)),
+        Field(6, "lanes", list_of(bstr(), most=MOST_LANES)),
         Field(7, "previous", bstr(DIGEST_BYTES)),
         Field(8, "sealed_ms", uint()),
     )
@@ -200,7 +202,7 @@ class Page(Stored):
         Field(3, "step", between(1, 2**32)),
         Field(4, "first", uint()),
         Field(5, "count", _COUNT),
-        Field(6, "sums", list_of(bstr(), most=_LANES)),
+        Field(6, "sums", list_of(bstr(), most=MOST_LANES)),
         Field(7, "children", list_of(bstr(DIGEST_BYTES), most=2**20)),
         Field(8, "previous", bstr(DIGEST_BYTES), optional=True),
     )

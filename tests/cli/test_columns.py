@@ -10,11 +10,11 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.chain.layout import LANES
 from gateway.cli.provider.columns import csv_lines
 from gateway.cli.provider.rows import stream_csv
 from gateway.provider.sums import Rows
 
-LANES = ("import", "export", "power", "count")
 SUMS = st.integers(-(2**63), 2**63 - 1) | st.integers(-3_000_000, 3_000_000) | st.just(0)
 
 

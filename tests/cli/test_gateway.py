@@ -24,6 +24,7 @@ import pytest
 
 from gateway.cli.main import main
 from gateway.cli.meters.read import RunningGateway
+from gateway.config import SeriesSection
 from gateway.control.client import ControlClient
 from gateway.host.clock import SystemClock
 from gateway.ledger.ledger import Ledger
@@ -674,6 +675,60 @@ async def test_the_running_gateway_is_asked_for_its_meters(home: Home, gateway: 
         reader.latest = latest
         code, out, err = await gateway("meters", "read", "--once")
         assert (code, out, err) == (4, "", "gateway: meter main does not answer\n")
+
+
+async def test_a_series_from_beginning_to_end(gateway: Run, tmp_path: Path) -> None:
+    file = configure(tmp_path)
+    series = '[[series]]\nname = "climate"\nlanes = ["temperature", "occupancy"]\n'
+    file.write_text(file.read_text() + series)
+    _, found = await findings(gateway)
+    assert found["series climate"] == (True, "takes temperature, occupancy while the gateway runs")
+    put = ("series", "put", "climate")
+    code, _, err = await gateway(*put, "temperature=21.5", "occupancy=2")
+    assert (code, err.startswith(f"gateway: no gateway answers at {tmp_path}/s")) == (4, True)
+    section = SeriesSection(name="climate", lanes=("temperature", "occupancy"))
+    async with Home(tmp_path, series=[section]) as home, serving(home, tmp_path / "s"):
+        code, out, err = await gateway(*put, "temperature=21.5", "occupancy=2")
+        taken, begins = out.splitlines()
+        assert (code, err) == (0, "")
+        assert taken.startswith("series climate: taken at 2026-05-28T22:26:40+02:00")
+        assert begins.startswith("series climate is read; its stream begins at a link boundary, ")
+        code, _, err = await gateway(*put, "temperature=21.5", "occupancy=2")
+        assert (code, err) == (
+            2,
+            "gateway: series climate: it has values of this moment already; put some once a unit at most, "
+            "1s\n",
+        )
+        for values, sentence in (
+            (["temperature"], "'temperature' is not a lane and its value: use temperature=21.5"),
+            (["temperature=warm"], "'temperature=warm' is not a lane and its value: use temperature=21.5"),
+            (["temperature=nan"], "'temperature=nan' is not a lane and its value: use temperature=21.5"),
+            (["temperature=1", "temperature=2"], "temperature is given twice"),
+            (["temperature=1"], "series climate: occupancy is missing; give all of its lanes at once, tem"),
+            (["temperature=1", "occupancy=-1"], "series climate: occupancy must be a number from 0 to 1000"),
+        ):
+            code, out, err = await gateway(*put, *values)
+            assert (code, out) == (2, "")
+            assert err.startswith(f"gateway: {sentence}")
+        await home.commit()
+        home.clock.pass_s(LINK_UNITS)
+        code, out, _ = await gateway(*put, "temperature=-3.25", "occupancy=0", "--json")
+        assert json.loads(out)["read_ms"] == home.clock.now_ms
+        await home.commit()
+        code, out, _ = await gateway("status")
+        assert any(line.startswith("climate  ") for line in out.splitlines())
+        provider = Provider(home.clock.now_ms)
+        (tmp_path / "card").write_bytes(provider.card_bytes())
+        code, out, _ = await gateway(
+            *("grant", "new", "--to", str(tmp_path / "card"), "--granularity", "10s", "--meter", "climate"),
+            *("--purpose", "comfort", "--fingerprint", provider.card.fingerprint, "--json"),
+        )
+        (grant,) = json.loads(out)["grants"]
+        assert (code, grant["lanes"]) == (0, ["temperature", "occupancy", "count"])
+        home.clock.pass_s(7)
+        _, found = await findings(gateway)
+        read = "read by the running gateway 7 s ago: temperature, occupancy"
+        assert found["series climate"] == (True, read)
 
 
 async def test_readings_of_the_running_gateway_are_shown_as_they_come(

@@ -119,6 +119,50 @@ class TestRead:
         _, out, _ = engineer.read("--from", "2026-03-01T00:01:30Z")
         assert out.splitlines()[1].split()[1:] == ["-", "0"]
 
+    def test_a_series(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        """Means over readings for people, integers in the lanes' scales for machines."""
+        home = Home(["temperature", "irradiance", "appliances", "occupancy", "count"])
+        read = [unit % 10 == 0 for unit in range(120)]
+        home.seal(
+            {
+                "temperature": [-1250 * one + unit * one for unit, one in enumerate(read)],
+                "irradiance": [640 * one for one in read],
+                "appliances": [(50 + unit) * one for unit, one in enumerate(read)],
+                "occupancy": [(unit // 10 % 2) * one for unit, one in enumerate(read)],
+                "count": list(map(int, read)),
+            }
+        )
+        provider = Provider.new(tmp_path / "acme")
+        (tmp_path / "store").mkdir()
+        engineer = Engineer(home, provider, tmp_path / "store", capsys)
+        home.grant(provider.card, "1min", home.lanes)
+        code, out, _ = engineer.read("--csv")
+        assert code == 0
+        assert list(csv.DictReader(io.StringIO(out))) == [
+            {
+                "from": f"2026-03-01T00:0{minute}:00Z",
+                "until": f"2026-03-01T00:0{minute + 1}:00Z",
+                "temperature C": temperature,
+                "irradiance W/m2": "640.0",
+                "appliances W": appliances,
+                "persons": "0.50",
+                "readings": "6",
+            }
+            for minute, temperature, appliances in ((0, "-12.25", "75.0"), (1, "-11.65", "135.0"))
+        ]
+        _, out, _ = engineer.read("--json", "--lanes", "temperature,occupancy")
+        assert [row["sums"] for row in json.loads(out)["rows"]] == [
+            {"temperature_centicelsius": -7350, "occupancy_persons": 3},
+            {"temperature_centicelsius": -6990, "occupancy_persons": 3},
+        ]
+        _, out, _ = engineer.read("--lanes", "temperature,irradiance", "--csv")
+        assert out.splitlines()[1] == "2026-03-01T00:00:00Z,2026-03-01T00:01:00Z,-7350,3840"
+        _, out, _ = engineer.read("--lanes", "count,appliances")
+        assert [line.split()[1:] for line in out.splitlines()[:2]] == [
+            ["appliances", "W", "readings"],
+            ["75.0", "6"],
+        ]
+
     def test_lanes_granted_apart(self, engineer: Engineer) -> None:
         engineer.home.grant(engineer.provider.card, "1min", ("import",))
         engineer.home.grant(engineer.provider.card, "1min", ("export",), first=START + 60)
@@ -202,7 +246,7 @@ class TestRead:
             (("--json", "--follow"), "one whole document"),
             (("--json", "--csv"), "one whole document"),
             (("--last", "2"), "use 90s, 15min, 2h or 1d"),
-            (("--lanes", "import,gas"), "some of import,export,power,count"),
+            (("--lanes", "import,gas"), "'import,gas': expected some of import,export,power,temperature,"),
             (("--granularity", "0s"), "granularity '0s'"),
             (("--stream", "5f"), "expected 32 hexadecimal digits"),
             (("--until", "2026-03-01T01:00:30"), "no whole window of 1min"),

@@ -9,8 +9,9 @@ from typing import get_args
 import pytest
 from pydantic import ValidationError
 
-from gateway.chain.layout import LANES
+from gateway.chain import layout
 from gateway.config import Config, LaneName, SerialLine, TcpLine, example, location
+from gateway.config.series import SeriesLane
 from gateway.errors import UsageError
 
 MINIMAL = """
@@ -58,7 +59,7 @@ def test_a_minimal_file_has_the_defaults(tmp_path: Path) -> None:
     assert (config.trust.root, config.trust.tcti) == ("tpm", "device:/dev/tpmrm0")
     assert (config.stream.unit_ms, config.stream.link_units, config.stream.chunk_units) == (1000, 3600, 900)
     (meter,) = config.meter
-    assert meter.lanes == ("import", "export", "power", "count") == get_args(LaneName) == tuple(LANES)
+    assert meter.lanes == ("import", "export", "power", "count") == get_args(LaneName)
     assert (meter.interval_s, meter.unit_id) == (1.0, 1)
     assert meter.tcp == TcpLine(host="192.168.1.50", framer="socket")
     assert meter.serial is None
@@ -69,13 +70,17 @@ def test_the_example_loads_and_its_comments_say_the_defaults(tmp_path: Path) -> 
         exclude={"store"}
     )
     # Every commented key, taken out of its comment, is right too; of the connections only one can be.
-    keys = [line.removeprefix("# ") if " = " in line else line for line in example().splitlines()]
+    keys = [
+        line.removeprefix("# ") if " = " in line or "[[" in line else line for line in example().splitlines()
+    ]
     defaults = load(tmp_path, MINIMAL)
     connections = ("tcp =", "udp =", "multicast =", "serial =")
     for one in connections:
         others = tuple(other for other in connections if other != one)
         whole = load(tmp_path, "\n".join(key for key in keys if not key.startswith(others)))
-        assert whole.model_dump(exclude={"store", "meter"}) == defaults.model_dump(exclude={"store", "meter"})
+        own = {"store", "meter", "series"}
+        assert whole.model_dump(exclude=own) == defaults.model_dump(exclude=own)
+        assert [(one.name, one.lanes) for one in whole.series] == [("climate", ("temperature", "occupancy"))]
         assert whole.meter[0].lanes == defaults.meter[0].lanes
 
 
@@ -87,6 +92,42 @@ def test_relative_paths_start_at_the_file(tmp_path: Path, monkeypatch: pytest.Mo
     assert config.gateway.socket == tmp_path / "c.sock"
     assert config.store.url == str(tmp_path / "bucket")
     assert location(config.store).url == str(tmp_path / "bucket")
+
+
+SERIES = """
+[[series]]
+name = "climate"
+lanes = ["temperature", "occupancy"]
+"""
+
+
+def test_a_series(tmp_path: Path) -> None:
+    config = load(tmp_path, MINIMAL + SERIES)
+    assert [(one.name, one.sealed) for one in config.series] == [
+        ("climate", ("temperature", "occupancy", "count"))
+    ]
+    assert config.names == ("main", "climate")
+    assert set(get_args(SeriesLane)) == set(layout.SERIES)
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        (SERIES + SERIES, '"climate" name is "climate"; a meter or another series has this name already'),
+        (SERIES.replace("climate", "main"), '"main" name is "main"; a meter or another series has this'),
+        (SERIES.replace('"occupancy"', '"heat"'), 'lanes has "heat"; it must be some of "temperature", "irr'),
+        (SERIES.replace('"temperature", ', '"occupancy", '), "it must have each lane once, in this order"),
+        (SERIES.replace('"temperature", "occupancy"', ""), "lanes is []; it must be some of"),
+        (SERIES.replace("lanes", "lane"), "lane is unknown; did you mean lanes?"),
+        (SERIES.replace('"climate"', '"My home"'), "it must be a name of a to z, 0 to 9 and -"),
+        (SERIES.replace('name = "climate"', ""), "[[series]] number 1 name is missing; give a name of"),
+        (SERIES.replace("[[series]]", "[series]"), "it must be a table [[series]], in two brackets"),
+    ],
+)
+def test_what_a_series_cannot_be(tmp_path: Path, text: str, sentence: str) -> None:
+    with pytest.raises(UsageError) as refused:
+        load(tmp_path, MINIMAL + text)
+    assert sentence in str(refused.value)
 
 
 def test_a_serial_line_leaves_to_the_profile_what_is_left_out(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ import pytest
 from gateway.chain.layout import Layout
 from gateway.chain.prices import Dynamic, Rule, TimeOfUse
 from gateway.chain.tariff import Tariff
+from gateway.config import SeriesSection
 from gateway.control.documents import NewGrant
 from gateway.errors import LedgerError, Refused, TrustError, Unavailable, UsageError
 from gateway.wire import names
@@ -261,6 +262,26 @@ async def test_a_ledger_that_fails_at_any_transaction_makes_a_whole_grant_or_non
         stored = await home.check_energy()
         for record in await home.ledger.grants():
             await home.check_grant(provider, record, stored)
+
+
+async def test_a_series_is_granted_whole_unless_lanes_are_named(tmp_path: Path) -> None:
+    section = SeriesSection(name="climate", lanes=("temperature", "occupancy"))
+    async with Home(tmp_path, series=[section]) as home:
+        await home.runs(LINK_UNITS)
+        for _ in range(2):
+            home.session.series["climate"].put({"temperature": 21, "occupancy": 2})
+            await home.runs(LINK_UNITS)
+        provider = Provider(home.clock.now_ms)
+        for lanes, granted in (
+            (None, ("temperature", "occupancy", "count")),
+            (("count", "temperature"), ("count", "temperature")),
+        ):
+            record = await home.grants(provider, meter="climate", lanes=lanes)
+            assert read_grant_body(record.body, UNIT_MS, "it").lanes == granted
+        with pytest.raises(UsageError, match="has no lane import: use temperature, occupancy, count"):
+            await home.grants(provider, meter="climate", lanes=("import",))
+        with pytest.raises(UsageError, match="has no lane temperature: use import, export, power, count"):
+            await home.grants(provider, lanes=("temperature",))
 
 
 async def test_no_grant_before_the_clock_is_right(home: Home) -> None:

@@ -161,6 +161,44 @@ def test_any_sequence_of_readings(taken: list[tuple[int, int, int, int, int]], m
 
 
 @settings(deadline=None)
+@given(
+    st.lists(st.tuples(st.integers(0, 40), st.integers(-9000, 9000), st.integers(0, 9)), max_size=30),
+    st.integers(1, 50),
+    st.sets(st.integers(0, 29)),
+)
+def test_a_series_has_its_values_where_they_were_read(
+    taken: list[tuple[int, int, int]], most: int, restarts: set[int]
+) -> None:
+    """Of readings in one unit the first counts; units between them come out with 0 and count 0."""
+    lanes = ("temperature", "occupancy", "count")
+    sampler, unit, expected = Sampler(LAYOUT, lanes), FIRST, dict[int, tuple[int, int]]()
+    found: dict[str, list[int]] = {lane: [] for lane in lanes}
+    for n, (after, *values) in enumerate(taken):
+        unit += after
+        if n in restarts and (state := sampler.state()) is not None:
+            sampler = Sampler(LAYOUT, lanes, sampler.start, SamplerState.from_bytes(state.to_bytes()))
+        at = unit * NS
+        reading = Reading("climate", dict(zip(lanes, values, strict=False)), at, at)
+        assert sampler.add(reading, trusted=True, wall_now=at, monotonic_now=at) == ()
+        assert sampler.start is not None
+        if unit >= sampler.start:
+            expected.setdefault(unit, (values[0], values[1]))
+        while (units := sampler.take(most)) is not None:
+            assert 1 <= len(units) <= most
+            assert units.first == sampler.start + len(found["count"])
+            for lane in lanes:
+                found[lane] += units.lanes[lane].tolist()
+        assert sampler.next == max([sampler.start, *(one + 1 for one in expected)])
+        assert (sampler.missing(), sampler.held) == ((), None)
+    start = sampler.start
+    assert start == ((FIRST + taken[0][0]) // 10 + 1) * 10 if taken else start is None
+    for i, count in enumerate(found["count"]):
+        values = list(expected.get((start or 0) + i, (0, 0)))
+        assert [found["temperature"][i], found["occupancy"][i]] == values
+        assert count == ((start or 0) + i in expected)
+
+
+@settings(deadline=None)
 @given(steps, st.sets(st.integers(0, 29)))
 def test_restarts_change_nothing(taken: list[tuple[int, int, int, int, int]], restarts: set[int]) -> None:
     shown = walk(taken)
@@ -544,7 +582,7 @@ def test_what_waits_is_bounded_and_costs_no_energy(monkeypatch: pytest.MonkeyPat
     add(sampler, telegram(FIRST + 9, imports=0, exports=0))
     for unit in range(FIRST + 10, FIRST + 2_000):
         add(sampler, telegram(unit, imports=unit - FIRST - 9, power=5))
-        assert len(sampler._powers) <= 100
+        assert len(sampler._values) <= 100
         assert len(sampler._energies[0].coming) <= 100
     add(sampler, telegram(FIRST + 2_000, imports=1_991, exports=0))
     lanes = taken(sampler)

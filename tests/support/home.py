@@ -13,7 +13,7 @@ from typing import Any, Literal, Protocol
 from gateway.chain.grant import Grant
 from gateway.chain.layout import Layout
 from gateway.chain.windows import GrantWindows
-from gateway.config import Config, MeterSection, StoreSection, StreamSection
+from gateway.config import Config, MeterSection, SeriesSection, StoreSection, StreamSection
 from gateway.control.documents import NewGrant
 from gateway.daemon.granter import Granter
 from gateway.daemon.issuer import Issuer
@@ -79,6 +79,7 @@ class Home:
         *,
         lanes: tuple[str, ...] = LANES,
         meters: Sequence[str] = ("main",),
+        series: Sequence[SeriesSection] = (),
         layout: Layout = LAYOUT,
         chunk_units: int = CHUNK_UNITS,
         start_s: float = START_S,
@@ -92,6 +93,7 @@ class Home:
         self.chunk_units = chunk_units
         self.factor: object = 1
         self.meters = list(meters)
+        self.series = tuple(series)
         self.clock = FakeClock(start_s)
         self.shown: dict[str, Shown] = dict.fromkeys(meters, (5_000_000, 70_000, 0))
         self.read: dict[
@@ -128,6 +130,7 @@ class Home:
                 )
                 for number, name in enumerate(self.meters, 1)
             ),
+            series=self.series,
         )
 
     # --- the gateway
@@ -247,8 +250,8 @@ class Home:
 
     async def commit(self) -> None:
         """As the sealers do every few seconds."""
-        for meter in self.meters:
-            await self.line(meter).commit()
+        for line in self.session.lines.values():
+            await line.commit()
 
     async def runs(self, units: int, every: int = 5, imported: int = 7, exported: int = 3) -> None:
         """So many units of ordinary life: a reading each, a commit now and then."""

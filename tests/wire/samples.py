@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 import gateway.wire
 from gateway.chain.grant import KINDS, Grant
-from gateway.chain.layout import LANES, Factor, Layout
+from gateway.chain.layout import ENERGY, LANES, MOST_LANES, SERIES, Factor, Layout
 from gateway.chain.prices import LAST_DATE, Calendar, Dynamic, Rule, TimeOfUse
 from gateway.chain.tariff import Tariff
 from gateway.chain.window import Granularity
@@ -90,7 +90,10 @@ TEXT = st.text(st.characters(exclude_categories=("C", "Z"), include_characters="
 FACTORS = st.just(Decimal(1)) | st.decimals(Decimal("0.000001"), 100_000, places=6).map(
     lambda factor: factor.normalize()
 )
-LANE_NAMES = st.lists(st.sampled_from(sorted(LANES)), min_size=1, max_size=4, unique=True)
+LANE_NAMES = st.lists(st.sampled_from(sorted(LANES)), min_size=1, max_size=MOST_LANES, unique=True)
+_OF_A_STREAM = st.sampled_from(((*ENERGY, "power", "count"), (*SERIES, "count"))).flatmap(
+    lambda names: st.lists(st.sampled_from(names), min_size=1, unique=True)
+)
 
 
 @st.composite
@@ -99,7 +102,7 @@ def descriptors(draw: st.DrawFn) -> Descriptor:
     return Descriptor(
         stream=draw(ID),
         layout=layout,
-        lanes=tuple(LANES[name] for name in draw(LANE_NAMES)),
+        lanes=tuple(LANES[name] for name in draw(_OF_A_STREAM)),
         start=draw(st.integers(0, (2**64 - 1) // layout.link_units)) * layout.link_units,
         signing_key=KEY.public,
         assurance=draw(st.sampled_from(("tpm", "software"))),
@@ -111,7 +114,7 @@ def descriptors(draw: st.DrawFn) -> Descriptor:
 def chunks(draw: st.DrawFn) -> Chunk:
     count = draw(st.integers(1, 20) | st.just(900))
     size = 8 * count
-    lanes = tuple(hashlib.shake_256(draw(ID)).digest(size) for _ in range(draw(st.integers(1, 4))))
+    lanes = tuple(hashlib.shake_256(draw(ID)).digest(size) for _ in range(draw(st.integers(1, MOST_LANES))))
     return Chunk(draw(ID), draw(U64), draw(U64), draw(U64), count, lanes, draw(DIGEST), draw(U64))
 
 

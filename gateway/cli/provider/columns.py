@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from gateway.chain.layout import ENERGY
 from gateway.cli.output import MWH_PER_KWH
+from gateway.provider.lanes import MEANS
 from gateway.provider.sums import Rows
 
 _Cells = NDArray[np.uint8]  # [row, place]
@@ -27,10 +28,9 @@ def csv_lines(rows: Rows, lanes: Sequence[str]) -> str | None:
         return None
     cells = [_time(ms) for ms in times]
     cells += [_kwh(rows.sums[lane]) * rows.opened[lane][:, None] for lane in ENERGY if lane in lanes]
-    if "power" in lanes and "count" in lanes:
-        cells.append(_mean(rows))
-    elif "power" in lanes:
-        cells.append(_integers(rows, "power"))
+    for lane in MEANS:
+        if lane in lanes:
+            cells.append(_mean(rows, lane) if "count" in lanes else _integers(rows, lane))
     if "count" in lanes:
         cells.append(_integers(rows, "count"))
     comma, end = (np.full((len(rows), 1), ord(mark), dtype=np.uint8) for mark in ",\n")
@@ -64,11 +64,13 @@ def _kwh(mwh: NDArray[np.int64]) -> _Cells:
     return np.hstack([sign, _text(whole.astype(np.bytes_)), point, _digits(rest, _KWH_DIGITS)])
 
 
-def _mean(rows: Rows) -> _Cells:
-    """Power over count with a decimal; nothing where there are no readings."""
-    power, count = rows.sums["power"].tolist(), rows.sums["count"].tolist()
-    known = (rows.opened["power"] & rows.opened["count"]).tolist()
-    means = [f"{p / n:.1f}" if n and there else "" for p, n, there in zip(power, count, known, strict=True)]
+def _mean(rows: Rows, lane: str) -> _Cells:
+    """A lane's mean over readings; nothing where there are none."""
+    sums, counts = rows.sums[lane].tolist(), rows.sums["count"].tolist()
+    known, text = (rows.opened[lane] & rows.opened["count"]).tolist(), MEANS[lane].text
+    means = [
+        text(total, n) if n and there else "" for total, n, there in zip(sums, counts, known, strict=True)
+    ]
     return _text(np.array(means, dtype=np.bytes_))
 
 

@@ -86,7 +86,9 @@ def _options(granularity: str | None) -> Callable[[Callable[..., Result]], Calla
             "--granularity", default=granularity, help=f"15min, 1h, day, month.  [default: {shown}]"
         )
         @click.option(
-            "--lanes", type=Lanes(), help="Some of import,export,power,count.  [default: all granted]"
+            "--lanes",
+            type=Lanes(),
+            help="Some of import,export,power,count, or a series' own.  [default: all granted]",
         )
         @click.option("--from", "from_ms", type=Moment(), help="The first window begins here or later.")
         @click.option("--until", "until_ms", type=Moment(), help="The last window ends here or earlier.")

@@ -21,6 +21,7 @@ from gateway.errors import UsageError
 from gateway.host.files import write_durably
 from gateway.provider import formats
 from gateway.provider.formats import Section
+from gateway.provider.lanes import MEANS
 from gateway.provider.sums import Rows
 from gateway.provider.table import TOTAL, Table
 from gateway.stream.times import named_zone
@@ -165,11 +166,12 @@ def _print_csv(parts: Sequence[Section], several: bool) -> None:
 
 def _shown(table: Table) -> Rows:
     """The rows for people. Power over count is the mean of one home; over all homes it would be that of an
-    average home, and is left out."""
-    if table.streams != (TOTAL,) or not {"power", "count"} <= set(table.lanes):
+    average home, and is left out, as other means are."""
+    means = MEANS.keys() & set(table.lanes)
+    if table.streams != (TOTAL,) or not means or "count" not in table.lanes:
         return table.rows
     closed = np.zeros(len(table), dtype=np.bool_)
-    return replace(table.rows, opened={**table.rows.opened, "power": closed})
+    return replace(table.rows, opened={**table.rows.opened, **dict.fromkeys(means, closed)})
 
 
 def _zone_name(table: Table, i: int) -> str | None:

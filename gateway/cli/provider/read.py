@@ -60,7 +60,11 @@ from gateway.store.location import Location
 @click.option(
     "--granularity", help="10s, 15min, 1h, day, month, month-15.  [default: the finest that is granted]"
 )
-@click.option("--lanes", type=Lanes(), help="Some of import,export,power,count.  [default: all granted]")
+@click.option(
+    "--lanes",
+    type=Lanes(),
+    help="Some of import,export,power,count, or a series' own.  [default: all granted]",
+)
 @click.option("--from", "from_ms", type=Moment(), help="The first window begins here or later.")
 @click.option("--until", "until_ms", type=Moment(), help="The last window ends here or earlier.")
 @click.option("--last", "last_ms", type=Duration(), help="Only windows of the last 2h, 1d, ...")

@@ -76,7 +76,11 @@ def login(url: str, folder: Path, user: str, ca: Path | None, fingerprint: str |
 @click.option("--granularity", required=True, help="The windows: 15min, 1h, day, month, month-15.")
 @click.option("--bill", "tariff", type=click.Path(path_type=Path, dir_okay=False), help="Only the bill.")
 @click.option("--zone", help="Time zone of days and months.  [default: the tariff's, or UTC]")
-@click.option("--lanes", type=Lanes(), help="Some of import,export,power,count.  [default: import]")
+@click.option(
+    "--lanes",
+    type=Lanes(),
+    help="Some of import,export,power,count, or a series' own.  [default: import]",
+)
 @click.option("--from", "from_ms", type=Moment(), help="When the first window begins.  [default: now]")
 @click.option("--until", "until_ms", type=Moment(), help="When the grant ends.  [default: never]")
 @click.option("--purpose", required=True, help="What the data is for; the household reads it.")

@@ -14,6 +14,7 @@ from gateway.cli.output import JSON_KEYS, kwh, local_time
 from gateway.cli.provider.columns import csv_lines
 from gateway.provider.desk import Said
 from gateway.provider.formats import json_line
+from gateway.provider.lanes import MEANS
 from gateway.provider.sums import Missing, Row, Rows, Sums
 from gateway.stream.times import unix_ms
 
@@ -30,8 +31,7 @@ def columns(lanes: Sequence[str]) -> list[str]:
     return [
         FROM,
         *(f"{lane} kWh" for lane in ENERGY if lane in lanes),
-        *(["mean W"] if "power" in lanes and "count" in lanes else []),
-        *(["power W, summed"] if "power" in lanes and "count" not in lanes else []),
+        *(mean.heading if "count" in lanes else mean.summed for lane, mean in MEANS.items() if lane in lanes),
         *(["readings"] if "count" in lanes else []),
     ]
 
@@ -41,11 +41,12 @@ def cells(row: Row, lanes: Sequence[str], when: Callable[[datetime], str], absen
     sums = row.sums
     found = [when(row.start)]
     found += [kwh(sums[lane]) if lane in sums else absent for lane in ENERGY if lane in lanes]
-    if "power" in lanes and "count" in lanes:
-        mean = sums.get("count") and "power" in sums
-        found.append(f"{sums['power'] / sums['count']:.1f}" if mean else absent)
-    elif "power" in lanes:
-        found.append(str(sums.get("power", absent)))
+    for lane, mean in MEANS.items():
+        if lane in lanes and "count" in lanes:
+            known = sums.get("count") and lane in sums
+            found.append(mean.text(sums[lane], sums["count"]) if known else absent)
+        elif lane in lanes:
+            found.append(str(sums.get(lane, absent)))
     if "count" in lanes:
         found.append(str(sums.get("count", absent)))
     return found
