@@ -11,7 +11,7 @@ import pytest
 
 FOLDER = Path(__file__).parents[2] / "systemd"
 UNIT = FOLDER / "gateway.service"
-# Tenths. What is left is the network, and of the gateway its devices, and asking the kernel for the clock's state.
+# Tenths. What is left is the network, and of the gateway its devices and asking for the clock's state.
 EXPOSURE = {"gateway.service": 17, "gateway-registrar.service": 15}
 
 with_systemd = pytest.mark.skipif(
