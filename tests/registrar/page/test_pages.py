@@ -45,6 +45,18 @@ async def test_the_overview_counts_what_there_is(browser: Browser) -> None:
     assert STREAMS[0].hex() not in shown
 
 
+async def test_the_overview_counts_the_attempts_of_a_day(
+    browser: Browser, registrar: Registrar, clock: FakeClock, seen: Seen
+) -> None:
+    clock.pass_s(DAY_S - 1)
+    for _ in range(3):
+        await refuse(registrar, "nonce", "0badc0de", "the nonce was used before")
+    await browser.log_in(OPERATOR, seen.password)
+    assert "Refused attempts 4 in the last 24 hours" in await browser.shown("/operator")
+    clock.pass_s(1)
+    assert "Refused attempts 3 in the last 24 hours" in await browser.shown("/operator")
+
+
 async def test_the_overview_names_certificates_that_were_not_renewed(
     browser: Browser, registrar: Registrar, seen: Seen, clock: FakeClock
 ) -> None:
