@@ -317,13 +317,16 @@ class ProvidersAnswer(Document):
     providers: tuple[CatalogueProvider, ...]
 
 
+_Span = Annotated[tuple[UnixMs, UnixMs], Field(strict=False)]
+
+
 class LoadRequest(Asked):
     """The load monitoring centre asks the summing service: the set of homes as the CSV of
     `gateway.provider.homes.write_homes`, and the windows: lanes and [start, end) of each in Unix ms."""
 
     homes: Annotated[str, Field(max_length=2**24)]
     lanes: Annotated[tuple[str, ...], Field(strict=False, min_length=1, max_length=5)]
-    times: Annotated[tuple[tuple[UnixMs, UnixMs], ...], Field(strict=False, min_length=1, max_length=2**16)]
+    times: Annotated[tuple[_Span, ...], Field(strict=False, min_length=1, max_length=2**16)]
 
 
 class LoadAnswer(Document):

@@ -2,17 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from gateway.errors import NotGranted, UsageError
+from gateway.centre.load import load
+from gateway.errors import NotGranted, Refused, UsageError
+from gateway.provider.homes import Listed, read_answer, write_homes
+from gateway.provider.load import Windows
 from gateway.registrar.database import Database
-from gateway.registrar.loads import LoadMemory, mark_restored
+from gateway.registrar.loads import LoadMemory, LoadService, mark_restored
+from gateway.registrar.server import serving
 from gateway.registrar.service import Registrar
 from gateway.registrar.summing import Run, Summed, SummingService, _Record
+from gateway.registry.client import RegistrarClient
+from gateway.registry.documents import LoadRequest
+from gateway.store.directory import DirectoryBucket
+from tests.registrar.test_summing import FIRST, SECOND, Street, street
+from tests.support.clock import FakeClock
+from tests.support.registrar import Holder, open_new, register
+from tests.support.registrar import settings as registrar_settings
+
+__all__ = ["street"]
 
 HOMES = [bytes([number] * 16).hex() for number in range(5)]
 HOUR_MS = 3_600_000
@@ -108,3 +124,100 @@ async def test_nothing_of_a_refused_claim_is_remembered(registrar: Registrar, tm
     with pytest.raises(NotGranted, match="sealed again"):
         await memory.claim(later[0], later[1] | {HOMES[0]: [Run(9, 0, 0), Run(7, 0, 0)]})
     await memory.claim(claim([(5, 1, frozenset(HOMES[3:]))], {})[0], {})  # the set was not taken
+
+
+class Town:
+    """A street whose gateways are registered, two of them by one household, at a registrar with a summing
+    service; and the centre's client."""
+
+    def __init__(self, registrar: Registrar, client: RegistrarClient, street: Street) -> None:
+        self.registrar = registrar
+        self.client = client
+        self.street = street
+
+    def listed(self, *numbers: int) -> str:
+        homes, grants = self.street.homes, self.street.grants
+        return write_homes(Listed(homes[i].id, homes[i].signer.kid, grants[i].id) for i in numbers)
+
+    async def asks(self, homes: str, windows: Windows) -> str:
+        asked = LoadRequest(homes=homes, lanes=windows.lanes, times=windows.times)
+        return (await self.client.sum_load(asked)).sums
+
+
+@asynccontextmanager
+async def town(
+    registrar: Registrar, street: Street, folder: Path, clock: FakeClock, asking: str = "centre"
+) -> AsyncIterator[Town]:
+    (folder / "store").mkdir()
+    for home in street.homes:
+        for key, data in home.objects.items():
+            path = folder / "store" / key
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(data)
+    bucket = DirectoryBucket(folder / "store")
+    service = LoadService(registrar.database, bucket, street.service.folder, 2, clock)
+    one = replace(registrar, loads=service)
+    for name, numbers in (("mueller", (0, 1)), ("schmidt", (2,))):
+        password = await one.accounts.add(name, "household")
+        for number in numbers:
+            holder = Holder("gateway", clock.now_ms, key=street.homes[number].signer.key)
+            await register(one, name, password, holder)
+    party = {"centre": street.centre, "other": street.service}[asking]
+    centre = Holder("provider", clock.now_ms, key=party.identity.signing_key)
+    await register(one, asking, await one.accounts.add(asking, "provider"), centre)
+
+    async def sign(item: object) -> bytes:
+        return centre.sign(item)  # type: ignore[arg-type]
+
+    async with serving(one) as url, RegistrarClient(url) as client:
+        await client.login(centre.kid, one.identity.card, clock.now_ms, sign)
+        yield Town(one, client, street)
+
+
+@asynccontextmanager
+async def opened_at(clock: FakeClock, folder: Path, url: str) -> AsyncIterator[Registrar]:
+    async with open_new(registrar_settings(folder / "state", url), clock) as registrar:
+        yield registrar
+
+
+@pytest.fixture
+def at_the_end() -> FakeClock:
+    """The registrar's clock, as the street's homes have just sealed."""
+    return FakeClock(FIRST.end_ms / 1000 + 120)
+
+
+async def test_a_centre_asks_over_http_and_opens_the_load(
+    street: Street, tmp_path: Path, at_the_end: FakeClock, database_url: str
+) -> None:
+    async with (
+        opened_at(at_the_end, tmp_path, database_url) as registrar,
+        town(registrar, street, tmp_path, at_the_end) as one,
+    ):
+        await LoadMemory(registrar.database).begin()
+        sums = await one.asks(one.listed(0, 1, 2), FIRST.asked)
+        async with street.set_of() as homes:
+            found = await load(homes, street.centre.identity, read_answer(sums, "the answer"))
+            assert found == street.truth(FIRST)
+        assert await one.asks(one.listed(2, 1, 0), FIRST.asked) == sums
+        with pytest.raises(NotGranted, match="another set of homes was summed"):
+            await one.asks(one.listed(0, 2), FIRST.asked)
+        with pytest.raises(NotGranted, match=r"homes of 2 households or more .* homes of 1"):
+            await one.asks(one.listed(0, 1), SECOND.asked)  # two gateways of one household
+        (serial,) = [
+            found.serial for found in await registrar.cards.all() if found.kid == street.homes[2].signer.kid
+        ]
+        await registrar.cards.revoke(serial)
+        with pytest.raises(NotGranted, match="has no valid certificate here"):
+            await one.asks(one.listed(0, 2), SECOND.asked)
+
+
+async def test_a_load_is_summed_for_the_centre_that_it_was_granted_to(
+    street: Street, tmp_path: Path, at_the_end: FakeClock, database_url: str
+) -> None:
+    async with (
+        opened_at(at_the_end, tmp_path, database_url) as registrar,
+        town(registrar, street, tmp_path, at_the_end, "other") as one,
+    ):
+        await LoadMemory(registrar.database).begin()
+        with pytest.raises((NotGranted, Refused), match="another load monitoring centre's"):
+            await one.asks(one.listed(0, 1, 2), FIRST.asked)

@@ -36,9 +36,14 @@ class Holder:
     """A gateway or a provider: a key, the card that it signed, and what else it signs."""
 
     def __init__(
-        self, role: Literal["gateway", "provider"], now_ms: int, name: str = "Home", days: int = 700
+        self,
+        role: Literal["gateway", "provider"],
+        now_ms: int,
+        name: str = "Home",
+        days: int = 700,
+        key: ec.EllipticCurvePrivateKey | None = None,
     ) -> None:
-        self.key = ec.generate_private_key(ec.SECP256R1())
+        self.key = key or ec.generate_private_key(ec.SECP256R1())
         public = es256.spki(self.key.public_key())
         self.card = Card(
             kid=cose.kid_of(public),
