@@ -11,6 +11,7 @@ from pathlib import Path
 
 import aiohttp
 import pytest
+from aiohttp import web
 
 from gateway.errors import Refused, Unavailable, UsageError
 from gateway.registrar.api import ROUTES
@@ -21,6 +22,7 @@ from gateway.registry.client import RegistrarClient, read_certificate, read_nonc
 from gateway.registry.documents import (
     PREFIX,
     Confirmation,
+    ErrorAnswer,
     RegistrationRequest,
     StreamsRequest,
 )
@@ -248,6 +250,28 @@ async def test_what_is_not_http_fails_as_the_client_s_own_and_leaves_no_secret_i
     assert answer in (b"", b"HTTP/1.0 400", b"HTTP/1.1 400", b"HTTP/1.1 401")
     assert SECRET.decode() not in caplog.text
     assert " failed: " not in caplog.text
+
+
+async def test_what_a_hostile_registrar_says_moves_no_cursor_and_fills_no_log() -> None:
+    """Of a refusal: a stranger's text reaches the gateway's log, and a person's terminal."""
+
+    async def answer(_request: web.Request) -> web.Response:
+        error = ErrorAnswer(kind="refused", error="\x1b[2J\r\N{RIGHT-TO-LEFT OVERRIDE}\n" + "x" * 10**6)
+        return web.Response(status=403, text=error.model_dump_json())
+
+    app = web.Application()
+    app.router.add_get("/v1/me", answer)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        async with RegistrarClient(f"http://127.0.0.1:{runner.addresses[0][1]}") as client:
+            with pytest.raises(Refused) as refused:
+                await client.me()
+    finally:
+        await runner.cleanup()
+    assert str(refused.value).isprintable()
+    assert len(str(refused.value)) == 1000
 
 
 async def test_a_bug_is_answered_and_logged_without_what_it_quotes(
