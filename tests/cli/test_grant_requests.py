@@ -1,4 +1,4 @@
-"""`gateway grant requests`, `grant new --request` and `grant decline`: whatever was asked, whoever answers."""
+"""`gateway grant requests`, `new --request` and `decline`: whatever was asked, and whoever answers."""
 
 from __future__ import annotations
 
