@@ -28,7 +28,7 @@ from gateway.control.documents import (
     StrangerStatus,
     VerifiedStatus,
 )
-from gateway.errors import NotGranted, UsageError
+from gateway.errors import GatewayError, NotGranted, UsageError
 from gateway.wire.tariff import tariff_body
 
 _FILE = click.Path(path_type=Path, dir_okay=False)
@@ -166,7 +166,7 @@ def new(
         wanted = _requested(client, asked)
         _grant(client, _as_asked(wanted, yes, dry_run), as_json)
         if not dry_run:
-            asyncio.run(client.decide(wanted.id, "granted"))
+            _say_granted(client, wanted)
         return
     if card is None or granularity is None or purpose is None:
         raise UsageError(
@@ -258,12 +258,23 @@ def _verified(known: VerifiedStatus) -> str:
 
 def _requested(client: ControlClient, asked: str) -> RequestStatus:
     """The one request whose id begins so."""
-    found = [one for one in asyncio.run(client.requests()) if one.id.startswith(asked.lower())]
+    found = [one for one in asyncio.run(client.requests()) if asked and one.id.startswith(asked.lower())]
     if len(found) != 1:
         raise UsageError(
             f"{len(found) or 'no'} requests begin with {asked!r}; `gateway grant requests` shows all of them"
         )
     return found[0]
+
+
+def _say_granted(client: ControlClient, wanted: RequestStatus) -> None:
+    """Say to the registrar that a request is granted."""
+    try:
+        asyncio.run(client.decide(wanted.id, "granted"))
+    except GatewayError as error:
+        raise type(error)(
+            f"the grant was made, and the registrar does not know it: {error}. Until it does, "
+            f"`gateway grant requests` shows {wanted.id[:_LEAST_DIGITS]} as open: do not grant it again"
+        ) from None
 
 
 def _as_asked(wanted: RequestStatus, yes: bool, dry_run: bool) -> GrantRequest:

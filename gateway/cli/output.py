@@ -50,7 +50,12 @@ def kwh(mwh: int) -> str:
 def local_time(unix_ms: int, zone: str | None = None) -> str:
     """A moment as ISO 8601 in `zone`, or else the machine's, with its offset; milliseconds only where there
     are some. In a zone that this machine does not know, in its own."""
-    moment = (EPOCH + timedelta(milliseconds=unix_ms)).astimezone(None if zone is None else named_zone(zone))
+    try:
+        moment = (EPOCH + timedelta(milliseconds=unix_ms)).astimezone(
+            None if zone is None else named_zone(zone)
+        )
+    except OverflowError:  # a signed object's times go up to 2^64
+        return f"{unix_ms} ms after 1970"
     return moment.isoformat(timespec="milliseconds" if unix_ms % 1000 else "seconds")
 
 

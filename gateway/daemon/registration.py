@@ -59,6 +59,9 @@ _SOON_MS = 30 * 60_000
 """Credentials that end within this time are renewed before they end."""
 _LEAST_MS = 60_000
 """Credentials that end sooner than this are as good as none: an upload may take as long."""
+_MOST_NOTICES = 100
+_MOST_SENTENCE = 1000
+"""Notices that are shown, and characters of each: a registrar could send pages."""
 _PAUSES_S = (5.0, 10.0, 20.0, 40.0, 80.0, 160.0, 300.0)
 
 
@@ -139,7 +142,7 @@ class Registration:
             assurance=certificate.assurance or "software",
             valid_until_ms=certificate.valid_until_ms,
             credentials_until_ms=self._credentials_end_ms,
-            notices=tuple(f"{one.sentence}" for one in self._notices),
+            notices=tuple(one.sentence[:_MOST_SENTENCE] for one in self._notices),
             error=self._fault,
         )
 
@@ -360,7 +363,7 @@ class Registration:
                 tariff_zone=kept.tariff_zone,
                 listed=kept.listed,
             )
-            self._notices = (await client.put_streams(told)).notices
+            self._notices = (await client.put_streams(told)).notices[:_MOST_NOTICES]
             certified = await client.renew() if self._certificate_due() or streams != kept.streams else None
         if certified is not None:
             self._read_own(certified, registrar)
@@ -387,12 +390,14 @@ class Registration:
     async def _all_credentials(self, client: RegistrarClient) -> dict[str, Credentials]:
         """Credentials for all streams: each session has room for some."""
         assert self._kept is not None
+        own = set(self._kept.streams)
         found: dict[str, Credentials] = {}
         left: list[str] = []
         while True:
             answer = await client.credentials([bytes.fromhex(stream) for stream in left])
             keys = Credentials(answer.access_key, answer.secret_key, answer.session_token, answer.expires_ms)
-            reached = [stream for stream in answer.streams if stream not in found]
+            # Others that a registrar names are not ours: without end, they would fill the memory.
+            reached = [stream for stream in answer.streams if stream in own and stream not in found]
             found |= dict.fromkeys(reached, keys)
             left = [stream for stream in self._kept.streams if stream not in found]
             if not left or not reached:

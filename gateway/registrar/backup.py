@@ -32,14 +32,13 @@ from gateway.host.files import sync_folder, write_durably
 from gateway.registrar.database import Database
 from gateway.registrar.identity import CARD_FILE, KEY_FILE, read_identity, write_new
 from gateway.registrar.loads import mark_restored
-from gateway.registrar.migration import migrate, migrate_to, version
+from gateway.registrar.migration import VERSION_TABLE, migrate, migrate_to, version
 from gateway.registrar.service import Registrar
 from gateway.registrar.settings import Settings
 from gateway.registrar.tables import metadata
 
 _HEAD = "backup.json"
 _LEFT_OUT = ("sessions",)
-_VERSION_TABLE = "alembic_version"
 _ROWS = 500  # inserted at once
 
 
@@ -118,7 +117,7 @@ def _restore(connection: Connection, archive: tarfile.TarFile, wanted: str) -> i
     tables.reflect(connection)
     count = 0
     for table in tables.sorted_tables:
-        if table.name in (*_LEFT_OUT, _VERSION_TABLE):
+        if table.name in (*_LEFT_OUT, VERSION_TABLE):
             continue
         if connection.execute(select(func.count()).select_from(table)).scalar():
             raise UsageError("the database is not empty: a backup is restored into a new one")

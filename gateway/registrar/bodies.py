@@ -21,4 +21,6 @@ async def read_body(request: web.Request, most: int) -> bytes:
                     raise web.HTTPRequestEntityTooLarge(most, len(body))
     except TimeoutError:
         raise web.HTTPRequestTimeout from None
+    except (web.RequestPayloadError, ConnectionError):  # broken compression, or cut off
+        raise web.HTTPBadRequest from None
     return bytes(body)

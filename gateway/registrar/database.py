@@ -1,8 +1,9 @@
 """The registrar's database: SQLite in a file, or MariaDB where its URL is given.
 
 SQLite runs with WAL and synchronous=FULL: a transaction that has returned survives a power cut. One
-transaction writes at a time, in this process by a lock and on SQLite in all processes by BEGIN IMMEDIATE, so
-that what a transaction has read still holds where it writes.
+transaction writes at a time, in this process by a lock, and in all processes by BEGIN IMMEDIATE on SQLite and
+by a lock on the row with the version on MariaDB, so that what a transaction has read still holds where it
+writes: a certificate is not renewed by the server while a command revokes it.
 """
 
 from __future__ import annotations
@@ -14,12 +15,12 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Self
 
-from sqlalchemy import Connection, event, make_url
+from sqlalchemy import Connection, column, event, make_url, select, table
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from gateway.errors import Unavailable, UsageError
-from gateway.registrar.migration import migrate
+from gateway.registrar.migration import VERSION_TABLE, migrate
 
 _LOG = logging.getLogger(__name__)
 
@@ -34,6 +35,8 @@ class Database:
         isolated = {"begins": "BEGIN"} if sqlite else {"isolation_level": "REPEATABLE READ"}
         self._snapshot = engine.execution_options(**isolated)
         self._lock = asyncio.Lock()
+        self._version = None if sqlite else select(column("version_num")).select_from(table(VERSION_TABLE))
+        self._migrated = False
 
     @classmethod
     async def open(cls, url: str, password: str | None = None) -> Self:
@@ -44,6 +47,7 @@ class Database:
         try:
             async with database.writing() as connection:
                 await connection.run_sync(migrate)
+            database._migrated = True
         except BaseException:
             await database.close()
             raise
@@ -73,6 +77,8 @@ class Database:
         """A transaction, durable when the block ends; nothing of it remains where the block raises."""
         with _Said():
             async with self._lock, self._writer.begin() as connection:
+                if self._version is not None and self._migrated:
+                    await connection.execute(self._version.with_for_update())
                 yield connection
 
     async def close(self) -> None:

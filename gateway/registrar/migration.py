@@ -14,6 +14,8 @@ from sqlalchemy import Connection, inspect
 
 from gateway.errors import UsageError
 
+VERSION_TABLE = "alembic_version"
+"""Alembic's own, of one row."""
 _PLACE = "gateway.registrar:migrations"
 
 

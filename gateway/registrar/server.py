@@ -32,6 +32,8 @@ from gateway.registrar.settings import ListenSection
 from gateway.registry.documents import PREFIX, Document, ErrorAnswer
 
 _LOG = logging.getLogger(__name__)
+_HTTP = logging.getLogger(f"{__name__}.http")
+"""The log of what aiohttp itself makes of requests that are not HTTP."""
 _STOP_S = 10
 _TIDY_S = 600
 _HEADERS = {
@@ -43,6 +45,17 @@ _HEADERS = {
 }
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 _ID = web.RequestKey("id", str)
+
+
+def _without_text(record: logging.LogRecord) -> bool:
+    """Keep an error's type of a line of the log: its text and its traceback quote the request, tokens too."""
+    kind = record.exc_info[0] if record.exc_info else None
+    record.exc_info, record.exc_text, record.args = None, None, ()
+    record.msg = f"a request could not be handled: {'?' if kind is None else kind.__name__}"
+    return True
+
+
+_HTTP.addFilter(_without_text)
 
 
 def build_app(registrar: Registrar) -> web.Application:
@@ -67,7 +80,7 @@ async def serving(registrar: Registrar) -> AsyncIterator[str]:
     UsageError where the address is taken or a TLS file cannot be used."""
     listen = registrar.settings.listen
     tls = _tls(listen)
-    runner = web.AppRunner(build_app(registrar), access_log=None, shutdown_timeout=_STOP_S)
+    runner = web.AppRunner(build_app(registrar), access_log=None, logger=_HTTP, shutdown_timeout=_STOP_S)
     await runner.setup()
     beside: list[asyncio.Task[None]] = []
     try:

@@ -10,7 +10,7 @@ import secrets
 from dataclasses import dataclass
 from typing import Literal
 
-from sqlalchemy import bindparam, delete, insert, select
+from sqlalchemy import bindparam, delete, exists, insert, select
 
 from gateway.host.clock import Clock, unix_ms
 from gateway.registrar.access import Access
@@ -36,10 +36,16 @@ _HOLDER = (
     .limit(1)
 )
 _BEGIN = insert(sessions)
+_CERTIFIED = (
+    exists(certificates.c.serial)
+    .where(certificates.c.kid == sessions.c.kid)
+    .where(certificates.c.revoked_ms.is_(None), certificates.c.valid_until_ms > bindparam("now_ms"))
+)
 _FIND = (
     select(holders, accounts.c.name)
     .select_from(sessions.join(holders).join(accounts))
     .where(sessions.c.token_digest == bindparam("digest"), sessions.c.expires_ms > bindparam("now_ms"))
+    .where(_CERTIFIED.correlate(sessions))
 )
 
 
@@ -108,7 +114,8 @@ class Sessions:
         return token, expires_ms
 
     async def find(self, token: str) -> Session:
-        """The session of a token; NotAuthenticated where there is none, or it has ended."""
+        """The session of a token; NotAuthenticated where there is none, or it has ended, as it does with the
+        certificate of its key."""
         asked = {"digest": _digest(token), "now_ms": unix_ms(self._clock)}
         async with self._database.reading() as connection:
             row = (await connection.execute(_FIND, asked)).one_or_none()
@@ -123,4 +130,5 @@ class Sessions:
 
 
 def _digest(token: str) -> bytes:
-    return hashlib.sha256(token.encode()).digest()
+    # A header's bytes that are not UTF-8 are surrogates in its text.
+    return hashlib.sha256(token.encode(errors="surrogateescape")).digest()

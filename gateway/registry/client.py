@@ -55,6 +55,8 @@ Sign = Callable[[Signed], Awaitable[bytes]]
 
 _PATIENCE = aiohttp.ClientTimeout(total=60, connect=10)
 _MOST_BYTES = 2**25
+_MOST_SENTENCE = 1000
+"""Characters of an error's sentence; a registrar's own have some 500 at most."""
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 _CLOCK_MS = 300_000
 """How far a revocation list's time may lie in the future: two clocks differ."""
@@ -234,7 +236,8 @@ class RegistrarClient:
         if 200 <= status < 300:
             return answer
         try:
-            raise ErrorAnswer.model_validate_json(answer).to_error()
+            said = ErrorAnswer.model_validate_json(answer)
+            raise said.model_copy(update={"error": _sentence(said.error)}).to_error()
         except ValidationError:
             error = Unavailable if status >= 500 else GatewayError  # a proxy's page, or no registrar
             raise error(f"{self.url} answers {status}, and not as a registrar does") from None
@@ -244,6 +247,11 @@ class RegistrarClient:
             f"the registrar at {self.url} answers in a form that this program does not know: update whichever"
             " is older"
         )
+
+
+def _sentence(text: str) -> str:
+    """What a registrar says, as it may stand in a log and on a terminal: printable, and no page."""
+    return "".join(one if one.isprintable() else "\N{REPLACEMENT CHARACTER}" for one in text[:_MOST_SENTENCE])
 
 
 async def _body(response: aiohttp.ClientResponse) -> bytes:

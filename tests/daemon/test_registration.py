@@ -16,7 +16,7 @@ from gateway.errors import GatewayError, Unavailable, UsageError
 from gateway.registrar.server import serving
 from gateway.registrar.service import Registrar
 from gateway.registry.client import RegistrarClient
-from gateway.registry.documents import CredentialsAnswer
+from gateway.registry.documents import CredentialsAnswer, Me, Notice, StreamsRequest
 from gateway.wire import names
 from gateway.wire.request import Request
 from tests.support.home import LINK_UNITS, Home
@@ -226,3 +226,38 @@ async def test_more_streams_than_a_session_reaches_have_several(
         assert (renewed.access_key, given) == ("key6", 6)
         one.home.clock.pass_s(3600)
         assert (await one.registration.present(names.head(streams[0]))).access_key == "key7"
+
+
+async def test_a_registrar_that_names_other_streams_for_ever_is_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = 0
+
+    async def credentials(_client: RegistrarClient, streams: Sequence[bytes] = ()) -> CredentialsAnswer:
+        nonlocal asked
+        asked += 1
+        assert asked < 10
+        return CredentialsAnswer(
+            url="s3://meters",
+            access_key="key",
+            secret_key="secret",
+            expires_ms=one.home.clock.now_ms + 3_600_000,
+            streams=(f"{asked:032x}",),
+        )
+
+    monkeypatch.setattr(RegistrarClient, "credentials", credentials)
+    async with town(tmp_path) as one:
+        await one.registration.register(one.order())
+        with pytest.raises(Unavailable, match="there are no storage credentials"):
+            await one.registration.present(names.head((await one.home.stream()).id))
+
+
+async def test_pages_from_a_registrar_are_cut(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def put_streams(client: RegistrarClient, streams: StreamsRequest) -> Me:
+        notice = Notice(time_ms=0, kind="password", sentence="x" * 10**6)
+        return (await client.me()).model_copy(update={"notices": (notice,) * 10**4})
+
+    monkeypatch.setattr(RegistrarClient, "put_streams", put_streams)
+    async with town(tmp_path) as one:
+        status = await one.registration.register(one.order())
+        assert sum(map(len, status.notices)) < 2**20

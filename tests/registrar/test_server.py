@@ -11,6 +11,7 @@ from pathlib import Path
 
 import aiohttp
 import pytest
+from aiohttp import web
 
 from gateway.errors import Refused, Unavailable, UsageError
 from gateway.registrar.api import ROUTES
@@ -21,6 +22,7 @@ from gateway.registry.client import RegistrarClient, read_certificate, read_nonc
 from gateway.registry.documents import (
     PREFIX,
     Confirmation,
+    ErrorAnswer,
     RegistrationRequest,
     StreamsRequest,
 )
@@ -219,6 +221,57 @@ async def test_the_log_has_ids_and_patterns_and_no_secret(
         assert secret not in caplog.text
     async with aiohttp.ClientSession() as http, http.get(f"{url}/v1/registrar") as answer:
         assert any(line.getMessage().startswith(answer.headers["X-Request-Id"]) for line in caplog.records)
+
+
+SECRET = b"TOPSECRET"
+BROKEN = {
+    "a control character": b"GET /v1/me HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer TOPSECRET\x01\r\n\r\n",
+    "a header that is none": b"GET /v1/me HTTP/1.1\r\nHost: x\r\nBearer TOPSECRET\r\n\r\n",
+    "not UTF-8": b"GET /v1/me HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer \xffTOPSECRET\r\n\r\n",
+    "a path that is none": b"GET /v1/me?TOPSECRET\x00 HTTP/1.1\r\nHost: x\r\n\r\n",
+    "no HTTP": SECRET + b"\r\n\r\n",
+    "a body that is not gzip": b"POST /v1/registrations HTTP/1.1\r\nHost: x\r\nContent-Encoding: gzip\r\n"
+    b"Content-Length: 9\r\n\r\nTOPSECRET",
+    "a body that ends early": b"POST /v1/registrations HTTP/1.1\r\nHost: x\r\nContent-Length: 99\r\n\r\n"
+    + SECRET,
+}
+
+
+@pytest.mark.parametrize("case", BROKEN)
+async def test_what_is_not_http_fails_as_the_client_s_own_and_leaves_no_secret_in_the_log(
+    url: str, case: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    reader, writer = await asyncio.open_connection("127.0.0.1", int(url.rpartition(":")[2]))
+    writer.write(BROKEN[case])
+    writer.write_eof()
+    answer = await reader.read(12)
+    writer.close()
+    assert answer in (b"", b"HTTP/1.0 400", b"HTTP/1.1 400", b"HTTP/1.1 401")
+    assert SECRET.decode() not in caplog.text
+    assert " failed: " not in caplog.text
+
+
+async def test_what_a_hostile_registrar_says_moves_no_cursor_and_fills_no_log() -> None:
+    """Of a refusal: a stranger's text reaches the gateway's log, and a person's terminal."""
+
+    async def answer(_request: web.Request) -> web.Response:
+        error = ErrorAnswer(kind="refused", error="\x1b[2J\r\N{RIGHT-TO-LEFT OVERRIDE}\n" + "x" * 10**6)
+        return web.Response(status=403, text=error.model_dump_json())
+
+    app = web.Application()
+    app.router.add_get("/v1/me", answer)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        async with RegistrarClient(f"http://127.0.0.1:{runner.addresses[0][1]}") as client:
+            with pytest.raises(Refused) as refused:
+                await client.me()
+    finally:
+        await runner.cleanup()
+    assert str(refused.value).isprintable()
+    assert len(str(refused.value)) == 1000
 
 
 async def test_a_bug_is_answered_and_logged_without_what_it_quotes(

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 
 import pytest
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.chain.layout import DAY_MS
 from gateway.errors import NotFound, Refused
-from gateway.registrar.cards import NEXT_LIST_MS
+from gateway.registrar.cards import NEXT_LIST_MS, revoke_all
 from gateway.registrar.refusals import Conflict, NotAuthenticated, TooMany
 from gateway.registrar.service import Registrar
 from gateway.registrar.sessions import LIFETIME_MS, Session
 from gateway.wire.certificate import Certificate, Revocations
 from gateway.wire.request import Request
 from tests.support.clock import FakeClock
-from tests.support.registrar import ADDRESS, Holder, log_in, register
+from tests.support.registrar import ADDRESS, Holder, log_in, open_new, register
 
 STREAM = b"\1" * 16
 
@@ -147,6 +151,54 @@ async def test_a_revoked_key_has_no_session(registrar: Registrar, home: Holder, 
     with pytest.raises(Refused, match="was revoked"):
         await log_in(registrar, home)
     assert (await registrar.sessions.find(others)).kid == acme.kid
+
+
+async def test_a_login_that_ends_after_its_key_was_revoked_opens_nothing(
+    registrar: Registrar, home: Holder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = registrar.database.writing
+
+    @asynccontextmanager
+    async def revoked_before() -> AsyncIterator[AsyncConnection]:
+        monkeypatch.undo()
+        await registrar.cards.revoke(certificate(registrar, await registrar.cards.present(home.kid)).serial)
+        async with whole() as connection:
+            yield connection
+
+    monkeypatch.setattr(registrar.database, "writing", revoked_before)
+    token = await log_in(registrar, home)
+    with pytest.raises(NotAuthenticated):
+        await registrar.sessions.find(token)
+
+
+async def test_a_session_ends_with_the_certificate(registrar: Registrar, clock: FakeClock) -> None:
+    home = await joined(registrar, clock, "muller", "household", days=1)
+    clock.pass_s(86_400 - 60)
+    token = await log_in(registrar, home)
+    await registrar.sessions.find(token)
+    clock.pass_s(60)
+    with pytest.raises(NotAuthenticated):
+        await registrar.sessions.find(token)
+
+
+async def test_a_certificate_that_another_process_revokes_is_not_renewed_meanwhile(
+    registrar: Registrar, home: Holder, database_url: str, clock: FakeClock
+) -> None:
+    """As `gateway registrar certificate revoke` does beside the server."""
+    clock.pass_s(200 * 86_400)  # it is due
+    renewing: asyncio.Task[bytes]
+    async with open_new(registrar.settings, clock) as command:
+        async with command.database.writing() as connection:
+            renewing = asyncio.create_task(registrar.cards.renew(home.kid))
+            await asyncio.sleep(0)
+            await revoke_all(connection, home.kid, clock.now_ms)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(asyncio.shield(renewing), 0.3)
+            assert not renewing.done()
+        with pytest.raises(Refused, match="was revoked"):
+            await renewing
+    with pytest.raises(Refused, match="was revoked"):
+        await registrar.cards.present(home.kid)
 
 
 async def test_a_removed_account_has_no_session_and_no_certificate(
