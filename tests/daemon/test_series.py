@@ -217,6 +217,7 @@ async def asked(tmp_path: Path) -> AsyncIterator[tuple[Home, aiohttp.ClientSessi
         yield home, session
 
 
+NO_NUMBERS: tuple[object, ...] = ("21.5", None, True, [1], {}, float("nan"), float("inf"))
 GOOD = {"temperature": 21.5, "irradiance": 640, "appliances": 90, "occupancy": 2}
 
 
@@ -243,7 +244,7 @@ GOOD = {"temperature": 21.5, "irradiance": 640, "appliances": 90, "occupancy": 2
                 ("appliances", -1_000_000, 1_000_000, "W"),
                 ("occupancy", 0, 1000, "persons"),
             )
-            for wrong in (least - 0.001, most + 1, "21.5", None, True, [1], {}, float("nan"), float("inf"))
+            for wrong in (least - 0.001, most + 1, *NO_NUMBERS)
         ),
     ],
 )
@@ -292,15 +293,15 @@ async def test_values_are_taken_once_a_unit_and_rounded_to_the_scale(tmp_path: P
         assert [lane.name for lane in stored.descriptor.lanes] == [*GOOD, "count"]
         assert stored.d["temperature"][stored.d["temperature"].nonzero()].tolist()[-1] == 2156
         assert stored.d["occupancy"].tolist().count(2) == 2
-        status = await client.status()
-        (shown,) = [one for one in status.meters if one.meter == "all"]
+        whole = await client.status()
+        (shown,) = [one for one in whole.meters if one.meter == "all"]
         assert (shown.sealing, shown.series, shown.error, shown.stream) == (
             True,
             True,
             None,
             stored.descriptor.stream.hex(),
         )
-        assert not any(one.series for one in status.meters if one.meter == "main")
+        assert not any(one.series for one in whole.meters if one.meter == "main")
         (reading,) = [one for one in await client.readings() if one.meter == "all"]
         assert reading.registers == {"temperature": 2150, "irradiance": 640, "appliances": 90, "occupancy": 2}
         assert not (set(GOOD) - {"occupancy"}) & set(repr(reading))
