@@ -13,9 +13,9 @@ import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
-from sqlalchemy import Connection, column, event, make_url, select, table
+from sqlalchemy import Connection, Select, column, event, make_url, select, table
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
@@ -35,7 +35,8 @@ class Database:
         isolated = {"begins": "BEGIN"} if sqlite else {"isolation_level": "REPEATABLE READ"}
         self._snapshot = engine.execution_options(**isolated)
         self._lock = asyncio.Lock()
-        self._version = None if sqlite else select(column("version_num")).select_from(table(VERSION_TABLE))
+        version: Select[Any] = select(column("version_num")).select_from(table(VERSION_TABLE))
+        self._version = None if sqlite else version
         self._migrated = False
 
     @classmethod
