@@ -124,15 +124,22 @@ class Access:
         self._by_account = Limits(clock, free=10, most_s=300)
 
     @asynccontextmanager
-    async def attempt(self, kind: str, address: str, who: str = "") -> AsyncIterator[Attempt]:
+    async def attempt(
+        self, kind: str, address: str, who: str = "", *, guessable: bool = True
+    ) -> AsyncIterator[Attempt]:
         """An attempt for the account called `who`, or with the key of that kid; recorded where the block
-        raises Refused. TooMany, before anything is checked, for those who failed too often."""
+        raises Refused. TooMany, before anything is checked, for those who failed too often.
+
+        What cannot be guessed, a signature, counts against the address alone: whoever knows a gateway's kid,
+        which is no secret, would keep it from its credentials otherwise.
+        """
         one = Attempt(kind, address, who[:NAME_LENGTH])
+        limited = who if guessable else ""
         network = _network(address)
         try:
             self._by_address.charge(network)
-            if who:
-                self._by_account.charge(who)
+            if limited:
+                self._by_account.charge(limited)
         except TooMany as error:
             if self._by_address.first_in_a_minute(network):
                 await self._record(one, error)
@@ -144,10 +151,10 @@ class Access:
             raise
         except GatewayError:
             self._by_address.give_back(network)
-            self._by_account.give_back(who)
+            self._by_account.give_back(limited)
             raise
         self._by_address.give_back(network)
-        self._by_account.forget(who)
+        self._by_account.forget(limited)
 
     async def of_account(self, account_id: int, limit: int = 100) -> list[RefusedAttempt]:
         """The latest refused attempts that concern an account, the newest first."""

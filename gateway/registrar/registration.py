@@ -32,7 +32,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from gateway.errors import NotFound, Refused
 from gateway.host.clock import Clock, unix_ms
 from gateway.registrar.access import Access, Attempt
-from gateway.registrar.accounts import Account, Accounts
+from gateway.registrar.accounts import Account, Accounts, normal
 from gateway.registrar.cards import Cards
 from gateway.registrar.database import Database
 from gateway.registrar.identity import RegistrarIdentity
@@ -124,7 +124,7 @@ class Registration:
     ) -> Challenged:
         """Requesting to register at TTP; answered by a challenge, which only the holder of the card's key can
         answer, and of a TPM's key only that TPM."""
-        async with self._access.attempt("password", address, user) as attempt:
+        async with self._access.attempt("password", address, normal(user)) as attempt:
             account = await self._accounts.authenticate(user, password, attempt)
             attempt.kind = "card"
             card = self._check_card(account, signed_card)
@@ -163,7 +163,7 @@ class Registration:
     ) -> bytes:
         """Submitting a username/password pair and the nonce; answered by the certificate."""
         pending = self._find(registration)
-        async with self._access.attempt("password", address, user) as attempt:
+        async with self._access.attempt("password", address, normal(user)) as attempt:
             account = await self._accounts.authenticate(user, password, attempt)
             self._validate_nonce(pending, account, nonce, attempt)
             attempt.kind = "descriptor"

@@ -88,7 +88,7 @@ class Sessions:
         was revoked, or the nonce is not good."""
         kid = cose.payload_unchecked(signed_login, "the login")[0]
         now_ms = unix_ms(self._clock)
-        async with self._access.attempt("login", address, kid.hex()) as attempt:
+        async with self._access.attempt("login", address, kid.hex(), guessable=False) as attempt:
             async with self._database.reading() as connection:
                 found = (await connection.execute(_HOLDER, {"key": kid})).one_or_none()
             if found is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from sqlalchemy import func, select
 
 from gateway.errors import GatewayError, NotFound, Refused, Unavailable
 from gateway.registrar import registration as module
-from gateway.registrar.refusals import Conflict, NotAuthenticated
+from gateway.registrar.refusals import Conflict, NotAuthenticated, TooMany
 from gateway.registrar.registration import LIFETIME_MS, Challenged
 from gateway.registrar.service import Registrar
 from gateway.registrar.tables import certificates, holders, streams
@@ -376,3 +377,13 @@ async def test_a_software_root_is_refused_where_the_operator_does_not_allow_it(s
 async def test_every_refusal_is_an_error_of_the_tree(user: User) -> None:
     with pytest.raises(GatewayError):
         await user.registrar.registration.validate_response("0" * 32, b"", ADDRESS)
+
+
+async def test_a_name_in_another_form_has_no_guesses_of_its_own(registrar: Registrar) -> None:
+    await registrar.accounts.add("K\N{LATIN SMALL LETTER U WITH DIAERESIS}rzel", "household")
+    forms = [f"{k}{u}rzel" for k in ("K", "\N{KELVIN SIGN}") for u in ("\xfc", "u\N{COMBINING DIAERESIS}")]
+    for form in forms * 3:
+        with suppress(NotAuthenticated, TooMany):
+            await registrar.registration.request_to_register(form, "wrong", b"", None, ADDRESS)
+    (one, two) = await registrar.access.all()
+    assert (one.kind, two.kind, two.times) == ("too_many", "password", 10)
