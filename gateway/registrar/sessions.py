@@ -94,7 +94,7 @@ class Sessions:
             if found is None:
                 raise NotAuthenticated(f"the key {kid.hex()} is not registered here: register it first")
             attempt.account_id = found.account_id
-            card = _registered(found.card)
+            card = registered_card(found.card)
             login = Login.read(signed_login, card.signing_key, "the login")
             attempt.kind = "nonce"
             if login.registrar != self._identity.card.kid:
@@ -121,7 +121,7 @@ class Sessions:
             row = (await connection.execute(_FIND, asked)).one_or_none()
         if row is None:
             raise NotAuthenticated("the session has ended, or never was: log in again")
-        return Session(row.kid, row.role, row.account_id, row.name, _registered(row.card), row.assurance)
+        return Session(row.kid, row.role, row.account_id, row.name, registered_card(row.card), row.assurance)
 
     async def prune(self) -> None:
         """Delete the sessions that have ended."""
@@ -129,7 +129,7 @@ class Sessions:
             await connection.execute(delete(sessions).where(sessions.c.expires_ms <= unix_ms(self._clock)))
 
 
-def _registered(signed_card: bytes) -> Card:
+def registered_card(signed_card: bytes) -> Card:
     """A card whose signature was checked when it was registered."""
     return Card.from_payload(cose.payload_unchecked(signed_card, "the card")[1], "the registered card")
 

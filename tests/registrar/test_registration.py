@@ -387,3 +387,39 @@ async def test_a_name_in_another_form_has_no_guesses_of_its_own(registrar: Regis
             await registrar.registration.request_to_register(form, "wrong", b"", None, ADDRESS)
     (one, two) = await registrar.access.all()
     assert (one.kind, two.kind, two.times) == ("too_many", "password", 10)
+
+
+LIKE = (
+    "Stadtwerk Nord",
+    "STADTWERK-NORD",
+    "Stadtwerk  Nord.",
+    "St\N{CYRILLIC SMALL LETTER A}dtwerk N\N{GREEK SMALL LETTER OMICRON}rd",
+    "St\N{COMBINING ACUTE ACCENT}adtwerk N0rd",
+    "\N{FULLWIDTH LATIN CAPITAL LETTER S}tadtwerk Nord",
+)
+
+
+@pytest.mark.parametrize("name", LIKE)
+async def test_a_provider_has_no_name_that_looks_like_anothers(registrar: Registrar, name: str) -> None:
+    first, second = [await User.new(registrar, user, "provider") for user in ("nord", "thief")]
+    first.holder.signed_card = first.holder.card_with(name="Stadtwerk Nord")
+    await first.register()
+    await first.register()
+    second.holder.signed_card = second.holder.card_with(name="Stadtwerk Sued")
+    before = await second.register()
+    second.holder.signed_card = second.holder.card_with(name=name)
+    with pytest.raises(Conflict, match="looks like it"):
+        await second.register()
+    assert second.read(await registrar.cards.present(second.holder.kid)) == before
+
+
+async def test_of_two_providers_of_one_name_at_once_one_is_registered(registrar: Registrar) -> None:
+    users = [await User.new(registrar, user, "provider") for user in ("one", "two")]
+    asked = [await user.ask() for user in users]
+    nonces = [await user.answer(one) for user, one in zip(users, asked, strict=True)]
+    done = await asyncio.gather(
+        *(user.confirm(one, nonce) for user, one, nonce in zip(users, asked, nonces, strict=True)),
+        return_exceptions=True,
+    )
+    assert sorted(type(one) for one in done if isinstance(one, Exception)) == [Conflict]
+    assert await rows(registrar) == [1, 0, 1]
