@@ -11,6 +11,7 @@ import asyncio
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
+from itertools import islice
 from pathlib import Path
 
 from gateway.errors import GatewayError, Refused, StoreDenied, Unavailable
@@ -46,6 +47,9 @@ class GrantedStore:
         self._clock = clock
         self._sessions: dict[bytes, Credentials] = {}
         self._grants: dict[bytes, tuple[bytes, ...]] = {}
+        self._alone: set[bytes] = set()
+        """Streams that were asked for with one that is no longer the provider's: each refusal counts there as
+        an attempt, and many would shut the provider out."""
         self._asking = asyncio.Lock()
         self._place: Location | None = None
 
@@ -80,11 +84,17 @@ class GrantedStore:
 
     async def _renew(self, stream: bytes) -> None:
         """Get a session that reaches `stream`, and others as far as it has room for them."""
-        others = [other for other in self._streams if other > stream and not self._usable(other)]
+        others: list[bytes] = []
+        if stream not in self._alone:
+            left = (other for other in self._streams if other > stream and not self._usable(other))
+            others = list(islice((other for other in left if other not in self._alone), _AHEAD - 1))
         try:
             try:
-                answer = await self._fetch([stream, *others[: _AHEAD - 1]])
+                answer = await self._fetch([stream, *others])
             except Refused:  # one of the others may no longer be its own
+                if not others:
+                    raise
+                self._alone.update(others)
                 answer = await self._fetch([stream])
         except Refused as error:
             raise StoreDenied(str(error)) from None
@@ -93,12 +103,14 @@ class GrantedStore:
         except GatewayError as error:
             raise Unavailable(f"the registrar gives no storage credentials: {error}") from None
         keys = Credentials(answer.access_key, answer.secret_key, answer.session_token, answer.expires_ms)
-        for one in answer.streams:
-            self._sessions[bytes.fromhex(one)] = keys
-            self._grants[bytes.fromhex(one)] = tuple(bytes.fromhex(grant) for grant in answer.grants[one])
+        if not answer.url.startswith("s3://"):
+            raise StoreDenied("the registrar names a store that is not a bucket, s3://NAME")
+        self._place = Location.parse(answer.url, answer.endpoint, answer.region, credentials=self)
+        for one in {stream, *others} & {bytes.fromhex(reached) for reached in answer.streams}:
+            self._sessions[one] = keys
+            self._grants[one] = tuple(bytes.fromhex(grant) for grant in answer.grants.get(one.hex(), ()))
         if not self._usable(stream):
             raise StoreDenied(f"the registrar gave no credentials that reach the stream {stream.hex()}")
-        self._place = Location.parse(answer.url, answer.endpoint, answer.region, credentials=self)
 
 
 @asynccontextmanager

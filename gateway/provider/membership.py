@@ -146,14 +146,21 @@ async def session(membership: Membership, identity: Identity, now_ms: int) -> As
 
 async def catalogue(client: RegistrarClient, **query: str) -> AsyncIterator[CatalogueStream]:
     """All streams of the registrar's catalogue that answer the query, page by page: region, tariff_zone,
-    lane, granted, covers_from_ms, covers_until_ms."""
-    after: str | None = ""
-    while after is not None:
-        more = {"after": after} if after else {}
+    lane, granted, covers_from_ms, covers_until_ms. Refused where they do not come in the order of their ids,
+    each once: a page that comes again would never end, and a home that comes twice counts twice in a sum."""
+    last, following = "", True
+    while following:
+        more = {"after": last} if last else {}
         page = await client.catalogue(**query, **more, limit=_PAGE)
         for one in page.streams:
+            if one.stream <= last:
+                raise Refused(
+                    f"the registrar's catalogue has the stream {one.stream} twice, or out of order: its"
+                    " answer cannot be trusted"
+                )
+            last = one.stream
             yield one
-        after = page.after
+        following = page.after is not None and bool(page.streams)
 
 
 async def ask(client: RegistrarClient, identity: Identity, request: Request) -> GrantRequestAnswer:

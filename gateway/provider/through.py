@@ -115,7 +115,9 @@ class GrantedBucket:
 
     async def _opened(self, key: str) -> Bucket:
         if self._bucket is None:
-            self._bucket = open_bucket(await self._store.location(_stream_of(key)))
+            place = await self._store.location(_stream_of(key))
+            if self._bucket is None:  # no other task has opened it meanwhile
+                self._bucket = open_bucket(place)
         return self._bucket
 
 

@@ -8,6 +8,7 @@
 - `attestation`   checks a TPM's evidence; the challenge that it alone can answer
 - `storage`       storage credentials scoped to prefixes: policies and sessions
 - `streams`, `cards`   the streams of gateways; certificates, their renewal and revocation
+- `likeness`      names that a person takes for one another
 - `registration`  the steps of the paper's Figure 3
 - `nonces`, `sessions`, `requests`   logins, and what providers ask of households
 - `service`       all of it, opened

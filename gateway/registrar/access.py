@@ -126,10 +126,13 @@ class Access:
     @asynccontextmanager
     async def attempt(self, kind: str, address: str, who: str = "") -> AsyncIterator[Attempt]:
         """An attempt for the account called `who`, or with the key of that kid; recorded where the block
-        raises Refused. TooMany, before anything is checked, for those who failed too often."""
+        raises Refused. TooMany, before anything is checked, for those who failed too often.
+
+        What cannot be guessed, a signature, counts against the address alone: whoever knows a gateway's kid,
+        which is no secret, would keep it from its credentials otherwise.
+        """
         one = Attempt(kind, address, who[:NAME_LENGTH])
         network = _network(address)
-        # A signature cannot be guessed: a stranger who knows a public kid must not lock its holder out.
         guessed = who if kind == "password" else ""
         try:
             self._by_address.charge(network)

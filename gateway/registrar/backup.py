@@ -29,6 +29,7 @@ from sqlalchemy import Connection, MetaData, func, insert, select
 from gateway.errors import UsageError
 from gateway.host.clock import SystemClock, unix_ms
 from gateway.host.files import sync_folder, write_durably
+from gateway.registrar.cards import skip_serials
 from gateway.registrar.database import Database
 from gateway.registrar.identity import CARD_FILE, KEY_FILE, read_identity, write_new
 from gateway.registrar.loads import mark_restored
@@ -40,6 +41,8 @@ from gateway.registrar.tables import metadata
 _HEAD = "backup.json"
 _LEFT_OUT = ("sessions",)
 _ROWS = 500  # inserted at once
+_LOST = 1_000_000
+"""More certificates than were issued since a backup: their serials are not given again."""
 
 
 async def write_backup(registrar: Registrar, file: Path) -> None:
@@ -66,7 +69,9 @@ async def restore_backup(settings: Settings, file: Path) -> int:
             database = Database.connect(settings.database_url, settings.database_password())
             try:
                 async with database.writing() as connection:
-                    rows = await connection.run_sync(_restore, archive, str(head["version"]))
+                    rows = await connection.run_sync(
+                        _restore, archive, str(head["version"]), int(head.get("made_ms", 0))
+                    )
             finally:
                 await database.close()
     except OSError as error:
@@ -109,7 +114,7 @@ def _write(connection: Connection, file: IO[bytes], state: Path, head: dict[str,
                 _add(archive, f"tables/{table.name}.jsonl", lines)
 
 
-def _restore(connection: Connection, archive: tarfile.TarFile, wanted: str) -> int:
+def _restore(connection: Connection, archive: tarfile.TarFile, wanted: str, made_ms: int) -> int:
     """Make the tables as the backup had them, fill them, and migrate them; the number of rows."""
     if version(connection) is None:
         migrate_to(connection, wanted)
@@ -127,7 +132,8 @@ def _restore(connection: Connection, archive: tarfile.TarFile, wanted: str) -> i
             connection.execute(insert(table), rows)
             count += len(rows)
     migrate(connection)
-    mark_restored(connection, unix_ms(SystemClock("host")))
+    mark_restored(connection, max(made_ms, unix_ms(SystemClock("host"))))
+    skip_serials(connection, _LOST)
     return count
 
 

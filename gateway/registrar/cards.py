@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from sqlalchemy import bindparam, delete, insert, select, update
+from sqlalchemy import Connection, bindparam, delete, func, insert, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.chain.layout import DAY_MS
@@ -221,3 +221,15 @@ async def revoke_all(connection: AsyncConnection, kid: bytes, now_ms: int) -> No
     open_ones = (certificates.c.kid == kid) & certificates.c.revoked_ms.is_(None)
     await connection.execute(update(certificates).where(open_ones).values(revoked_ms=now_ms))
     await connection.execute(delete(sessions).where(sessions.c.kid == kid))
+
+
+def skip_serials(connection: Connection, count: int) -> None:
+    """Leave out the next `count` serials, which a registrar whose backup this is may have given after it: a
+    serial that was given twice would be revoked for both. To be called last: MariaDB commits."""
+    last = (connection.execute(select(func.max(certificates.c.serial))).scalar() or 0) + count
+    if connection.dialect.name == "sqlite":
+        connection.execute(text("DELETE FROM sqlite_sequence WHERE name = 'certificates'"))
+        insertion = text("INSERT INTO sqlite_sequence (name, seq) VALUES ('certificates', :last)")
+        connection.execute(insertion, {"last": last})
+    else:
+        connection.execute(text(f"ALTER TABLE certificates AUTO_INCREMENT = {last + 1}"))

@@ -144,8 +144,10 @@ class LoadService:
 
 
 def mark_restored(connection: Connection, now_ms: int) -> None:
-    """Say that the database was restored at `now_ms` (Unix ms): what was summed before may be missing."""
-    connection.execute(update(load_memory).values(from_ms=now_ms))
+    """Say that the database was restored at `now_ms` (Unix ms): what was summed before may be missing, also
+    where the copy was made before the memory was begun, which is not to be begun anew."""
+    if not connection.execute(update(load_memory).values(from_ms=now_ms)).rowcount:
+        connection.execute(insert(load_memory).values(id=1, from_ms=now_ms))
 
 
 async def _meeting(connection: AsyncConnection, new: Summed) -> list[tuple[int, Summed]]:

@@ -28,7 +28,7 @@ class Nonces:
         self._clock = clock
         self._lifetime_ms = lifetime_ms
         self._key = secrets.token_bytes(32)
-        self._used: dict[bytes, int] = {}  # digests, in the order of their use
+        self._used: dict[bytes, int] = {}  # digests, and until when each is good
 
     def new(self) -> tuple[bytes, int]:
         """A nonce, and until when it is good (Unix ms)."""
@@ -41,13 +41,15 @@ class Nonces:
         now_ms = unix_ms(self._clock)
         if not hmac.compare_digest(self._mac(nonce[:_HALF]), nonce[_HALF:]):
             raise NotAuthenticated("the nonce is not one that this registrar gave out: ask for a new one")
-        if int.from_bytes(nonce[:8], "big") <= now_ms:
+        expires_ms = int.from_bytes(nonce[:8], "big")
+        # One of the far future was given out before the clock was set back.
+        if not now_ms < expires_ms <= now_ms + 2 * self._lifetime_ms:
             raise NotAuthenticated("the nonce has expired: ask for a new one")
         self._forget(now_ms)
         digest = hashlib.sha256(nonce).digest()
         if digest in self._used:
             raise NotAuthenticated("the nonce was used before: each is good once; ask for a new one")
-        self._used[digest] = now_ms + self._lifetime_ms
+        self._used[digest] = expires_ms  # which is later where the clock has gone back since it was given out
 
     def _mac(self, begin: bytes) -> bytes:
         return hmac.digest(self._key, begin, "sha256")[:_HALF]
@@ -55,5 +57,5 @@ class Nonces:
     def _forget(self, now_ms: int) -> None:
         for digest, until_ms in list(self._used.items()):
             if until_ms > now_ms:
-                break
+                break  # those behind it end within a few minutes too
             del self._used[digest]

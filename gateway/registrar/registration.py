@@ -32,11 +32,13 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from gateway.errors import NotFound, Refused
 from gateway.host.clock import Clock, unix_ms
 from gateway.registrar.access import Access, Attempt
-from gateway.registrar.accounts import Account, Accounts
+from gateway.registrar.accounts import Account, Accounts, normal
 from gateway.registrar.cards import Cards
 from gateway.registrar.database import Database
 from gateway.registrar.identity import RegistrarIdentity
+from gateway.registrar.likeness import likeness
 from gateway.registrar.refusals import Conflict, NotAuthenticated
+from gateway.registrar.sessions import registered_card
 from gateway.registrar.streams import add_streams, read_descriptors
 from gateway.registrar.tables import holders
 from gateway.registry.evidence import Evidence
@@ -52,6 +54,9 @@ _MOST = 10_000
 _ROLES = {"household": "gateway", "provider": "provider"}
 _SAME = select(holders.c.kid, holders.c.account_id, holders.c.assurance).where(
     (holders.c.kid == bindparam("key")) | (holders.c.tpm == bindparam("ek", type_=LargeBinary))
+)
+_PROVIDERS = select(holders.c.card).where(
+    holders.c.role == "provider", holders.c.account_id != bindparam("account")
 )
 _INSERT = insert(holders)
 _AGAIN = "begin the registration again"
@@ -124,7 +129,7 @@ class Registration:
     ) -> Challenged:
         """Requesting to register at TTP; answered by a challenge, which only the holder of the card's key can
         answer, and of a TPM's key only that TPM."""
-        async with self._access.attempt("password", address, user) as attempt:
+        async with self._access.attempt("password", address, normal(user)) as attempt:
             account = await self._accounts.authenticate(user, password, attempt)
             attempt.kind = "card"
             card = self._check_card(account, signed_card)
@@ -163,7 +168,7 @@ class Registration:
     ) -> bytes:
         """Submitting a username/password pair and the nonce; answered by the certificate."""
         pending = self._find(registration)
-        async with self._access.attempt("password", address, user) as attempt:
+        async with self._access.attempt("password", address, normal(user)) as attempt:
             account = await self._accounts.authenticate(user, password, attempt)
             self._validate_nonce(pending, account, nonce, attempt)
             attempt.kind = "descriptor"
@@ -278,6 +283,8 @@ class Registration:
             if row.kid == card.kid and row.assurance == "tpm" and tpm is None:
                 raise Refused("this card was registered with its TPM: send the TPM's evidence again")
             known |= row.kid == card.kid
+        if card.role == "provider":
+            await _check_name(connection, account, card.name)
         return known
 
     def _find(self, registration: str) -> _Pending:
@@ -303,6 +310,17 @@ class Registration:
 
     def _drop(self, registration: str) -> None:
         del self._latest[self._pending.pop(registration).owner]
+
+
+async def _check_name(connection: AsyncConnection, account: Account, name: str) -> None:
+    """Conflict where a provider of another account has the name, or one that looks like it."""
+    rows = await connection.execute(_PROVIDERS, {"account": account.id})
+    for row in rows:
+        if likeness(registered_card(row.card).name) == likeness(name):
+            raise Conflict(
+                f"{name!r} is the name of another user's provider, or looks like it, and households would"
+                " take one for the other: choose another name, or ask the registrar's operator"
+            )
 
 
 def _digest(data: bytes) -> bytes:

@@ -123,6 +123,45 @@ async def test_a_stream_that_is_no_longer_its_own_leaves_the_others(
     await present(store, STREAMS[2])
 
 
+async def test_few_refusals_come_of_many_streams_that_are_no_longer_its_own(
+    store: GrantedStore, registrar: Registrar
+) -> None:
+    """The registrar counts each, and shuts those out for a while who are refused often."""
+    lost = STREAMS[5::5]
+    registrar.own -= set(lost)
+    for stream in STREAMS:
+        if stream in lost:
+            with pytest.raises(StoreDenied):
+                await present(store, stream)
+        else:
+            await present(store, stream)
+    refused = [asked for asked in registrar.asked if not set(asked) <= registrar.own]
+    assert len(refused) <= 2 * len(lost)
+
+
+async def test_a_registrar_that_names_a_folder_or_no_grants_is_a_store_that_denies(
+    store: GrantedStore, registrar: Registrar, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = registrar.fetch
+
+    async def folder(streams: Sequence[bytes]) -> CredentialsAnswer:
+        return (await whole(streams)).model_copy(update={"url": "/etc", "endpoint": None})
+
+    monkeypatch.setattr(store, "_fetch", folder)
+    with pytest.raises(StoreDenied, match="not a bucket"):
+        await present(store, STREAMS[0])
+
+    async def others(streams: Sequence[bytes]) -> CredentialsAnswer:
+        reached = tuple(one.hex() for one in (*streams, b"x" * 16))
+        return (await whole(streams)).model_copy(update={"streams": reached, "grants": {}})
+
+    monkeypatch.setattr(store, "_fetch", others)
+    assert await store.grants(STREAMS[0]) == ()
+    monkeypatch.setattr(store, "_fetch", folder)
+    with pytest.raises(StoreDenied):
+        await present(store, b"x" * 16)
+
+
 async def test_what_no_stream_holds_is_denied_without_asking(
     store: GrantedStore, registrar: Registrar
 ) -> None:

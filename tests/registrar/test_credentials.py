@@ -69,7 +69,7 @@ class Town:
     def __init__(self, registrar: Registrar, now_ms: int) -> None:
         self.registrar = registrar
         self.home, self.neighbour = Holder("gateway", now_ms), Holder("gateway", now_ms)
-        self.ours, self.theirs = Holder("provider", now_ms), Holder("provider", now_ms)
+        self.ours, self.theirs = Holder("provider", now_ms, "Ours"), Holder("provider", now_ms, "Theirs")
 
     async def begin(self) -> None:
         holders = (self.home, self.neighbour, self.ours, self.theirs)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -33,6 +35,23 @@ def test_a_nonce_is_good_until_it_expires() -> None:
         nonces.use(late)
     with pytest.raises(NotAuthenticated, match="has expired"):
         nonces.use(early)
+
+
+@pytest.mark.parametrize("back_s", [60, 3600])
+def test_a_nonce_is_good_once_though_the_clock_goes_back(back_s: float) -> None:
+    clock = FakeClock()
+    nonces = Nonces(clock)
+    nonce, _ = nonces.new()
+    clock.pass_s(-back_s)
+    uses = 0
+    for _ in range(int(back_s / 30) + 10):
+        with suppress(NotAuthenticated):
+            nonces.use(nonce)
+            uses += 1
+        nonces.use(nonces.new()[0])
+        clock.pass_s(30)
+    assert uses == 1
+    assert len(nonces._used) <= 10
 
 
 @given(st.integers(0, NONCE_BYTES - 1), st.integers(1, 255))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from sqlalchemy import func, select
 
 from gateway.errors import GatewayError, NotFound, Refused, Unavailable
 from gateway.registrar import registration as module
-from gateway.registrar.refusals import Conflict, NotAuthenticated
+from gateway.registrar.refusals import Conflict, NotAuthenticated, TooMany
 from gateway.registrar.registration import LIFETIME_MS, Challenged
 from gateway.registrar.service import Registrar
 from gateway.registrar.tables import certificates, holders, streams
@@ -387,3 +388,49 @@ async def test_a_software_root_is_refused_where_the_operator_does_not_allow_it(s
 async def test_every_refusal_is_an_error_of_the_tree(user: User) -> None:
     with pytest.raises(GatewayError):
         await user.registrar.registration.validate_response("0" * 32, b"", ADDRESS)
+
+
+async def test_a_name_in_another_form_has_no_guesses_of_its_own(registrar: Registrar) -> None:
+    await registrar.accounts.add("K\N{LATIN SMALL LETTER U WITH DIAERESIS}rzel", "household")
+    forms = [f"{k}{u}rzel" for k in ("K", "\N{KELVIN SIGN}") for u in ("\xfc", "u\N{COMBINING DIAERESIS}")]
+    for form in forms * 3:
+        with suppress(NotAuthenticated, TooMany):
+            await registrar.registration.request_to_register(form, "wrong", b"", None, ADDRESS)
+    (one, two) = await registrar.access.all()
+    assert (one.kind, two.kind, two.times) == ("too_many", "password", 10)
+
+
+LIKE = (
+    "Stadtwerk Nord",
+    "STADTWERK-NORD",
+    "Stadtwerk  Nord.",
+    "St\N{CYRILLIC SMALL LETTER A}dtwerk N\N{GREEK SMALL LETTER OMICRON}rd",
+    "St\N{COMBINING ACUTE ACCENT}adtwerk N0rd",
+    "\N{FULLWIDTH LATIN CAPITAL LETTER S}tadtwerk Nord",
+)
+
+
+@pytest.mark.parametrize("name", LIKE)
+async def test_a_provider_has_no_name_that_looks_like_anothers(registrar: Registrar, name: str) -> None:
+    first, second = [await User.new(registrar, user, "provider") for user in ("nord", "thief")]
+    first.holder.signed_card = first.holder.card_with(name="Stadtwerk Nord")
+    await first.register()
+    await first.register()
+    second.holder.signed_card = second.holder.card_with(name="Stadtwerk Sued")
+    before = await second.register()
+    second.holder.signed_card = second.holder.card_with(name=name)
+    with pytest.raises(Conflict, match="looks like it"):
+        await second.register()
+    assert second.read(await registrar.cards.present(second.holder.kid)) == before
+
+
+async def test_of_two_providers_of_one_name_at_once_one_is_registered(registrar: Registrar) -> None:
+    users = [await User.new(registrar, user, "provider") for user in ("one", "two")]
+    asked = [await user.ask() for user in users]
+    nonces = [await user.answer(one) for user, one in zip(users, asked, strict=True)]
+    done = await asyncio.gather(
+        *(user.confirm(one, nonce) for user, one, nonce in zip(users, asked, nonces, strict=True)),
+        return_exceptions=True,
+    )
+    assert sorted(type(one) for one in done if isinstance(one, Exception)) == [Conflict]
+    assert await rows(registrar) == [1, 0, 1]

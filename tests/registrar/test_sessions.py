@@ -134,6 +134,21 @@ async def test_a_stranger_cannot_lock_a_gateway_out(
     assert await log_in(registrar, home)
 
 
+async def test_forged_logins_do_not_keep_a_gateway_out(
+    registrar: Registrar, home: Holder, clock: FakeClock
+) -> None:
+    """A kid is no secret: it is in every card and descriptor."""
+    nonce, _ = registrar.sessions.nonce()
+    good = home.login(nonce, registrar.identity.card.kid, clock.now_ms)
+    forged = good[:-1] + bytes([good[-1] ^ 1])
+    for _ in range(100):
+        with suppress(Refused, TooMany):
+            await registrar.sessions.begin(forged, "198.51.100.9")
+    with pytest.raises(TooMany):
+        await registrar.sessions.begin(forged, "198.51.100.9")
+    await log_in(registrar, home)
+
+
 async def test_an_expired_certificate_begins_no_session(
     registrar: Registrar, home: Holder, clock: FakeClock
 ) -> None:
