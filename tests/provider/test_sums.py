@@ -259,7 +259,7 @@ class TestQuestionsThatCannotBe:
 
     def test_a_time_before_the_stream_begins(self, home: Home, provider: Provider) -> None:
         home.grant(provider.card, "1min")
-        with pytest.raises(NotGranted, match="the stream begins at .*Z, after the requested time"):
+        with pytest.raises(NotGranted, match=r"the stream begins at .*Z, after the requested time"):
             read(home, provider, ask(None, -86400, 0))
 
 
