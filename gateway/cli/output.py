@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import sys
 import textwrap
 from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Set as AbstractSet
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, TypeVar
 
@@ -23,6 +25,9 @@ Command = TypeVar("Command", bound=Callable[..., object])
 MWH_PER_KWH = 1_000_000
 JSON_KEYS = COLUMNS
 """What a lane's values are called in JSON: each in the lane's own integers, whose unit the name has."""
+_ID = re.compile("[0-9a-f]{32}")
+_NARROW = 10
+"""Characters that a column of anything but ids keeps on a terminal, before ids are broken."""
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -147,17 +152,24 @@ def ruled_table(
     whole = [list(column) for column in zip(columns, *rows, strict=True)]
     natural = [max(map(cell_len, cells)) for cells in whole]
     words = [max(cell_len(word) for cell in cells for word in cell.split() or [""]) for cells in whole]
-    for name, fitting in zip(columns, _fitting(natural, words, width - 2 * (len(columns) - 1)), strict=True):
+    ids = {n for n, cells in enumerate(whole) if any(map(_ID.fullmatch, cells))}
+    widths = _fitting(natural, words, ids, width - 2 * (len(columns) - 1))
+    for name, fitting in zip(columns, widths, strict=True):
         table.add_column(name, justify="right" if name in numbers else "left", width=fitting, overflow="fold")
     for row in rows:
         table.add_row(*map(Text, row))
     return table
 
 
-def _fitting(natural: Sequence[int], words: Sequence[int], room: int) -> list[int]:
-    """Widths that fit into `room`: the widest column shrinks, while possible one whose words stay whole."""
+def _fitting(natural: Sequence[int], words: Sequence[int], ids: AbstractSet[int], room: int) -> list[int]:
+    """Widths that fit into `room`: the widest column shrinks, while possible one whose words stay whole, then
+    one that is not of ids, which a person copies."""
     widths = list(natural)
     while sum(widths) > room and max(widths) > 1:
-        loose = [n for n, width in enumerate(widths) if width > words[n]] or range(len(widths))
+        loose = (
+            [n for n, width in enumerate(widths) if width > words[n]]
+            or [n for n, width in enumerate(widths) if width > _NARROW and n not in ids]
+            or range(len(widths))
+        )
         widths[max(loose, key=lambda n: widths[n])] -= 1
     return widths

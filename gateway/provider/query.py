@@ -9,6 +9,7 @@ from gateway.chain.layout import DAY_MS
 from gateway.chain.window import Granularity
 from gateway.errors import NotGranted, UsageError
 from gateway.provider.grants import OwnGrant
+from gateway.stream.times import spell
 from gateway.wire.stream import Descriptor
 
 
@@ -96,13 +97,20 @@ def _granularities(query: Query, descriptor: Descriptor, held: Sequence[OwnGrant
 
 
 def _span(query: Query, descriptor: Descriptor, granularity: Granularity, lanes: tuple[str, ...]) -> Resolved:
-    """The requested time."""
+    """The requested time. NotGranted where it is over before the stream begins; UsageError where it holds no
+    window."""
     unit_ms = descriptor.layout.unit_ms
     first, until = descriptor.start, None
+    if query.from_ms is not None and query.until_ms is not None and query.until_ms <= query.from_ms:
+        raise UsageError("the requested time ends before it begins")
     if query.from_ms is not None:
         first = max(first, -(-query.from_ms // unit_ms))
     if query.until_ms is not None:
         until = query.until_ms // unit_ms
+        if until <= descriptor.start:
+            raise NotGranted(
+                f"the stream begins at {spell(descriptor.start, unit_ms)}, after the requested time"
+            )
         if granularity.start(granularity.index(until)) <= granularity.align_up(first):
             raise UsageError(f"there is no whole window of {granularity} between the requested times")
     return Resolved(granularity, lanes, first, until)

@@ -123,7 +123,7 @@ class GrantedBucket:
 
 def in_catalogue(where: Where, stream: bytes | None = None) -> Source:
     """The source of the homes that the registrar's catalogue has, for a `GrantedBucket`; of `stream` alone
-    where it is given. NotGranted where that granted nothing."""
+    where it is given. NotGranted where that, or all homes that `where` asks for, granted nothing."""
 
     async def source(bucket: Bucket, identity: Identity, progress: Progress | None) -> Homes:
         assert isinstance(bucket, GrantedBucket)
@@ -137,6 +137,12 @@ def in_catalogue(where: Where, stream: bytes | None = None) -> Source:
                     f"{identity.kid.hex()}; it is some minutes behind the store"
                 )
             found = Homes(homes, failures)
+        if where.query() and not found.homes and not found.failures:
+            asked = ", ".join(f"{name}={value}" for name, value in where.query().items())
+            raise NotGranted(
+                f"the registrar's catalogue has no grant of sums to this provider, {identity.kid.hex()},"
+                f" with {asked}; it is some minutes behind the store"
+            )
         return found
 
     return source

@@ -33,12 +33,11 @@ from gateway.errors import NotFound, Refused
 from gateway.host.clock import Clock, unix_ms
 from gateway.registrar.access import Access, Attempt
 from gateway.registrar.accounts import Account, Accounts, normal
-from gateway.registrar.cards import Cards
+from gateway.registrar.cards import Cards, registered_card
 from gateway.registrar.database import Database
 from gateway.registrar.identity import RegistrarIdentity
 from gateway.registrar.likeness import likeness
 from gateway.registrar.refusals import Conflict, NotAuthenticated
-from gateway.registrar.sessions import registered_card
 from gateway.registrar.streams import add_streams, read_descriptors
 from gateway.registrar.tables import holders
 from gateway.registry.evidence import Evidence

@@ -241,7 +241,8 @@ def _configuration(home: Home, place: Location) -> Config:
     profile = load_profile(home.profile)
     lanes = [lane for lane in LANES if lane in (*profile.lanes, "count")]
     text = f"""# The home {home.number} in {home.zone}, whose past from {home.first} on was simulated.
-# `gateway simulate modbus --port {_PORT + home.number}` is a meter for it to go on with.
+# `gateway simulate modbus --port {_PORT + home.number}` is a meter for it to go on with. Its registers are
+# others: `gateway meters accept {METER} --as exchange` takes them, once `gateway status` says they are held.
 gateway = {{ state = "state", socket = "control.sock" }}
 clock = {{ source = "host" }}
 trust = {{ root = "software" }}

@@ -66,8 +66,9 @@ def explain(error: Exception, where: str) -> StoreUnavailable | StoreDenied:
         return _answered(error, where)
     if isinstance(error, _NO_CREDENTIALS):
         return StoreDenied(
-            f"{where} cannot be used: there are no usable credentials; give the store an access key and a"
-            " secret key: [store] credentials, the systemd credential s3, or boto3's environment and files"
+            f"{where} cannot be used: there are no usable credentials; set AWS_ACCESS_KEY_ID and"
+            " AWS_SECRET_ACCESS_KEY or a profile of AWS's tools, or give a gateway an access key and a secret"
+            " key by [store] credentials or the systemd credential s3"
         )
     if isinstance(error, boto.SSLError):
         return StoreUnavailable(f"{where} cannot be used now: {_why_tls_fails(error)}")

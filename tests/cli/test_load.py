@@ -253,6 +253,13 @@ def test_a_list_that_is_wrong(lines: list[str], sentence: str, street: Street) -
         assert (code, out, err) == (2, "", f"gateway: {sentence.format(**names)}\n")
 
 
+def test_stdin_that_is_no_text(street: Street, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"\xff\xfe"), encoding="utf-8"))
+    code, out, err = street.share("--from", "2026-03-01T01:01", "--until", "2026-03-01T01:02", homes="-")
+    assert (code, out) == (2, "")
+    assert err == "gateway: the list of homes on stdin is not text in UTF-8: expected CSV\n"
+
+
 def test_a_list_without_a_heading_or_that_is_no_text(street: Street) -> None:
     street.lists(heading="id,kid")
     assert street.share()[2] == "gateway: homes.csv, line 1: expected the heading stream,signer,grant\n"

@@ -133,6 +133,17 @@ def test_a_table_on_a_terminal_loses_nothing() -> None:
     assert all(len(line.rstrip()) <= 60 for line in seen.splitlines())
 
 
+def test_ids_on_a_terminal_are_broken_last() -> None:
+    row = "['4e' * 16, '2026-09-18T22:00:00+00:00', '2026-11-27T23:00:00+00:00']"
+    code = f"from gateway.cli.output import print_table; print_table(['id', 'from', 'until'], [{row}])"
+    seen = on_a_terminal(code)
+    assert "4e" * 16 in seen
+    assert all(len(line.rstrip()) <= 60 for line in seen.splitlines())
+    narrow = on_a_terminal(code, COLUMNS="30")
+    assert all(len(line.rstrip()) <= 30 for line in narrow.splitlines())
+    assert narrow.count("e") == 16  # none is cut off
+
+
 def test_a_sentence_on_a_terminal_is_broken_between_words() -> None:
     code = (
         "from gateway.cli.output import echo;"

@@ -251,6 +251,17 @@ class TestQuestionsThatCannotBe:
         with pytest.raises(UsageError, match="no whole window of 1min"):
             read(home, provider, ask(None, 10, 100))
 
+    @pytest.mark.parametrize("until", [60, 0])
+    def test_a_time_that_ends_before_it_begins(self, home: Home, provider: Provider, until: int) -> None:
+        home.grant(provider.card, "1min")
+        with pytest.raises(UsageError, match="the requested time ends before it begins"):
+            read(home, provider, ask(None, 60, until))
+
+    def test_a_time_before_the_stream_begins(self, home: Home, provider: Provider) -> None:
+        home.grant(provider.card, "1min")
+        with pytest.raises(NotGranted, match=r"the stream begins at .*Z, after the requested time"):
+            read(home, provider, ask(None, -86400, 0))
+
 
 class TestGrantsOverTime:
     def test_a_revoked_grant_opens_what_it_opened(self, home: Home, provider: Provider) -> None:

@@ -204,6 +204,13 @@ def test_the_whole_story(tmp_path: Path, server: S3Server) -> None:  # noqa: PLR
                 *("provider", "request", "--key", "stadtwerk", "--region", "north", *what, *since),
                 *("--lanes", "import,export", "--purpose", "Abrechnung"),
             )
+        asking = ("provider", "request", "--key", "monthly", "--purpose", "a study")
+        nobody = story.run(*asking, "--region", "south", "--granularity", "day", code=3)
+        assert "lists no stream of region 'south'" in nobody
+        # One stream that is not there: nobody is asked.
+        unknown = ("--stream", stream, "--stream", "5f" * 16)
+        assert "5f5f is not in" in story.run(*asking, *unknown, "--granularity", "day", code=2)
+        assert "asked for nothing" in story.run("provider", "requests", "--key", "monthly")
         ask = ("provider", "request", "--key", "monthly", "--stream", stream, "--granularity", "day")
         story.run(*ask, "--zone", ZONE, "--purpose", "a study", *since)
 
@@ -231,6 +238,8 @@ def test_the_whole_story(tmp_path: Path, server: S3Server) -> None:  # noqa: PLR
         read = story.json(
             "provider", "read", *by, "--all", "--where", "region=north", "--granularity", "1h", "--total"
         )
+        elsewhere = ("--all", "--where", "region=south")
+        assert "with region=south" in story.run("provider", "read", *by, *elsewhere, code=3)
         (rows,) = (one["rows"] for one in read["homes"])
         assert len(rows) > 24 * (days - 3)
         one = (*by, "--stream", stream, "--signer", signer)

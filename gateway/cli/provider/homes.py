@@ -68,7 +68,8 @@ def read_text(file: str, what: str) -> str:
     except OSError as error:
         raise UsageError(f"{what} {file} cannot be read: {error.strerror}") from None
     except UnicodeDecodeError:
-        raise UsageError(f"{what} {file} is not text in UTF-8: expected CSV") from None
+        where = "on stdin" if file == "-" else file
+        raise UsageError(f"{what} {where} is not text in UTF-8: expected CSV") from None
 
 
 @asynccontextmanager

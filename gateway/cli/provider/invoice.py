@@ -118,7 +118,7 @@ class _Order:
     "formats",
     multiple=True,
     type=click.Choice(list(WRITERS)),
-    help="text, json, pdf or xml (UBL); may be repeated.  [default: text]",
+    help="text, json, pdf or xml (UBL); may be repeated.  [default: text; with --out, json]",
 )
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="A folder to write to.")
 @click.option("--replace", "replacing", is_flag=True, help="Write again what says otherwise in the folder.")

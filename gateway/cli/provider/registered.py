@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import click
@@ -15,11 +15,11 @@ from gateway.cli.provider.examples import LOGIN, REQUEST, REQUESTS
 from gateway.cli.provider.place import key_option
 from gateway.cli.values import HexId, Lanes, Moment
 from gateway.config.tariff import load_tariff
-from gateway.errors import UsageError
+from gateway.errors import NotGranted, UsageError
 from gateway.host.clock import SystemClock, unix_ms
 from gateway.provider.identity import Identity, open_identity
 from gateway.provider.membership import ask, catalogue, join, new_request_id, open_membership, session
-from gateway.registry.documents import GrantRequestAnswer
+from gateway.registry.documents import CatalogueStream, GrantRequestAnswer
 from gateway.wire import es256
 from gateway.wire.request import Request
 from gateway.wire.tariff import tariff_body
@@ -105,35 +105,37 @@ def request(
     prices = None if tariff is None else load_tariff(tariff)
     now_ms = unix_ms(SystemClock("host"))
 
+    def wanted(stream: bytes, known: Mapping[bytes, CatalogueStream]) -> Request:
+        if stream not in known:
+            raise UsageError(
+                f"stream {stream.hex()} is not in the registrar's catalogue, or not listed there"
+            )
+        windows = Granularity.parse(
+            granularity, known[stream].unit_ms, zone or ("UTC" if prices is None else prices.zone)
+        )
+        return Request(
+            id=new_request_id(),
+            provider=identity.kid,
+            stream=stream,
+            kind="windows" if prices is None else "bill",
+            lanes=lanes or (("import",) if prices is None else prices.lanes),
+            granularity=windows.size,
+            zone=windows.zone,
+            purpose=purpose,
+            from_ms=from_ms,
+            until_ms=until_ms,
+            tariff=None if prices is None else tariff_body(prices),
+            time_ms=now_ms,
+        )
+
     async def send() -> list[GrantRequestAnswer]:
-        sent = []
         async with session(membership, identity, now_ms) as client:
             query = {} if region is None else {"region": region}
             known = {bytes.fromhex(one.stream): one async for one in catalogue(client, **query)}
-            for stream in streams or known:
-                if stream not in known:
-                    raise UsageError(
-                        f"stream {stream.hex()} is not in the registrar's catalogue, or not listed there"
-                    )
-                windows = Granularity.parse(
-                    granularity, known[stream].unit_ms, zone or ("UTC" if prices is None else prices.zone)
-                )
-                wanted = Request(
-                    id=new_request_id(),
-                    provider=identity.kid,
-                    stream=stream,
-                    kind="windows" if prices is None else "bill",
-                    lanes=lanes or (("import",) if prices is None else prices.lanes),
-                    granularity=windows.size,
-                    zone=windows.zone,
-                    purpose=purpose,
-                    from_ms=from_ms,
-                    until_ms=until_ms,
-                    tariff=None if prices is None else tariff_body(prices),
-                    time_ms=now_ms,
-                )
-                sent.append(await ask(client, identity, wanted))
-        return sent
+            if not streams and not known:
+                raise NotGranted(f"nobody was asked: the registrar lists no stream of region {region!r}")
+            asked = [wanted(stream, known) for stream in streams or known]  # all of them, before any is sent
+            return [await ask(client, identity, one) for one in asked]
 
     _show(identity, asyncio.run(send()), as_json)
 
@@ -170,6 +172,9 @@ def _show(identity: Identity, answers: Sequence[GrantRequestAnswer], as_json: bo
                 for answer, wanted in read
             ]
         )
+        return
+    if not read:
+        click.echo("You have asked for nothing.")
         return
     rows = [
         [answer.id[:8], one.stream.hex(), one.kind, ", ".join(one.lanes), answer.state, one.purpose]
