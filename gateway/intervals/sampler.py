@@ -95,7 +95,10 @@ class Sampler:
 
     @property
     def known_until(self) -> int | None:
-        """The last unit at whose end all energy registers are known; None before."""
+        """The last unit at whose end all energy registers are known, of a series the last that came out; None
+        before."""
+        if not self._names:
+            return None if self._start in (None, self._next) else self._next - 1
         return self._registers.known_until
 
     @property

@@ -12,12 +12,13 @@ import asyncio
 import contextlib
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from pathlib import Path
 
 import numpy as np
 
+from gateway.chain.grant import Grant
 from gateway.chain.layout import LANES
 from gateway.config import Config, location
 from gateway.control.documents import NewGrant
@@ -37,7 +38,8 @@ from gateway.trust.opening import open_root
 from gateway.wire.card import Card
 from gateway.wire.cose import kid_of
 
-METER = "main"
+METER, SERIES = "main", "surroundings"
+_SERIES_LANES = ("temperature", "irradiance", "occupancy")
 _NS = 1_000_000_000
 _PORT = 5020
 _LINK_S = 3600  # of a chunk too
@@ -81,6 +83,8 @@ class Home:
     first: date
     end: date
     """The day after the last one."""
+    series: bool = False
+    """Whether it adds its weather and how many are at home, as a series."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +99,8 @@ class Past:
     import_mwh: int
     export_mwh: int
     grants: tuple[bytes, ...]
+    series: bytes | None = None
+    """The stream of its series."""
 
 
 async def fill(
@@ -104,8 +110,9 @@ async def fill(
     progress: Callable[[date], None] = lambda day: None,
 ) -> Past:
     """Make the past of a home, up to `home.end`, and send it to the store; then make the grants, from the
-    stream's beginning on, which the home has not made already. UsageError where the folder has another home's
-    past; StoreUnavailable, StoreDenied and LedgerError end it, and the next call continues."""
+    stream's beginning on, which the home has not made already; sums are granted of its series too. UsageError
+    where the folder has another home's past; StoreUnavailable, StoreDenied and LedgerError end it, and the
+    next call continues."""
     config = _configuration(home, place)
     meter = SeasonalHome(home.number, home.zone)
     clock = DrivenClock(int(meter.seconds_of(home.first)[0]))
@@ -124,9 +131,14 @@ async def fill(
         stack.callback(publishing.cancel)
         shown = _Display()
         before = clock.wall() // _NS
-        await _live(session, clock, [(before, {**_AT_FIRST_MWH, "power": 0})])  # the stream begins here
+        # The streams begin here.
+        await _live(session, clock, METER, [(before, {**_AT_FIRST_MWH, "power": 0})])
+        if home.series:
+            await _live(session, clock, SERIES, [(before, dict.fromkeys(_SERIES_LANES, 0))])
         for number, day in enumerate(_days(home.first, home.end), 1):
-            await _live(session, clock, shown.readings(meter, day, home.unit_s))
+            await _live(session, clock, METER, shown.readings(meter, day, home.unit_s))
+            if home.series:
+                await _live(session, clock, SERIES, _surroundings(meter, day, home.unit_s))
             while await ledger.backlog() > _MOST_WAITING:
                 await _sends(publishing, session)
             if number % _READ_BACK_DAYS == 0:
@@ -135,20 +147,23 @@ async def fill(
             progress(day)
         while await ledger.backlog():  # grants of the past read the pages that are in the store
             await _sends(publishing, session)
-        (stream,) = await ledger.streams()
-        await session.readback.look(stream)
-        held = [
-            one.grant for one in await GrantBook(ledger, clock).all(stream) if isinstance(one, ServedGrant)
-        ]
-        known = {(one.provider, one.kind, str(one.granularity)) for one in held}
+        streams = {stream.meter: stream for stream in await ledger.streams()}
+        stream, series = streams[METER], streams.get(SERIES)
+        known = set()
+        for one in streams.values():
+            await session.readback.look(one)
+            held = await GrantBook(ledger, clock).all(one)
+            known |= {_kind(own.grant) for own in held if isinstance(own, ServedGrant)}
         clock.move_to(-(-SystemClock("host").wall() // _NS))  # so that the cards are valid
         made = []
-        for card, wanted in cards:
-            if (card.kid, wanted.kind, wanted.granularity) not in known:
+        sums = [(card, replace(wanted, lanes=None)) for card, wanted in cards if wanted.tariff is None]
+        wishes = [(stream, *one) for one in cards] + [(series, *one) for one in sums if series is not None]
+        for to, card, wanted in wishes:
+            if (to.id, card.kid, wanted.kind, wanted.granularity) not in known:
                 granted, _ = await session.granter.new(
-                    stream, [card], wanted, confirmed=True, fingerprints=[card.fingerprint]
+                    to, [card], wanted, confirmed=True, fingerprints=[card.fingerprint]
                 )
-                made += [one.grant.id for one in granted]
+                made += [served.grant.id for served in granted]
         while await ledger.backlog():
             await _sends(publishing, session)
         position = await ledger.position(stream)
@@ -162,7 +177,22 @@ async def fill(
         shown.risen("import"),
         shown.risen("export"),
         tuple(made),
+        None if series is None else series.id,
     )
+
+
+def _kind(grant: Grant) -> tuple[bytes, bytes, str, str]:
+    return grant.stream, grant.provider, grant.kind, str(grant.granularity)
+
+
+def _surroundings(meter: SeasonalHome, day: date, unit_s: int) -> list[tuple[int, dict[str, int]]]:
+    """For each unit of a day its end (Unix time, s), and the values of the series then."""
+    ends = (meter.seconds_of(day)[unit_s - 1 :: unit_s] + 1).tolist()
+    columns = {
+        lane: values[unit_s - 1 :: unit_s].tolist() for lane, values in meter.surroundings(day).items()
+    }
+    rows = zip(*(columns[lane] for lane in _SERIES_LANES), strict=True)
+    return [(end, dict(zip(_SERIES_LANES, row, strict=True))) for end, row in zip(ends, rows, strict=True)]
 
 
 class _Display:
@@ -197,9 +227,11 @@ class _Display:
         ]
 
 
-async def _live(session: Session, clock: DrivenClock, readings: Sequence[tuple[int, dict[str, int]]]) -> None:
-    """Let the time of the readings pass, and take them through all steps."""
-    line = session.lines[METER]
+async def _live(
+    session: Session, clock: DrivenClock, name: str, readings: Sequence[tuple[int, dict[str, int]]]
+) -> None:
+    """Let the time of the readings of the meter, or the series, pass, and take them through all steps."""
+    line = session.lines[name]
     known, lanes = line.sealer.last_read_wall() or 0, line.sealer.lanes
     for at in range(0, len(readings), _AT_ONCE):
         some = readings[at : at + _AT_ONCE]
@@ -209,7 +241,7 @@ async def _live(session: Session, clock: DrivenClock, readings: Sequence[tuple[i
             wall = end * _NS - _NS // 2
             if wall > known:
                 mine = {lane: value for lane, value in registers.items() if lane in lanes}
-                line.sealer.deliver(Reading(METER, mine, wall, wall - ahead))
+                line.sealer.deliver(Reading(name, mine, wall, wall - ahead))
         if some[-1][0] * _NS > known:
             await line.commit()
             if line.fault is not None:
@@ -254,6 +286,8 @@ profile = "{home.profile}"
 lanes = {json.dumps(lanes)}
 tcp = {{ host = "127.0.0.1", port = {_PORT + home.number} }}
 """
+    if home.series:
+        text += f'[[series]]\nname = "{SERIES}"\nlanes = {json.dumps(_SERIES_LANES)}\n'
     try:
         home.folder.mkdir(parents=True, exist_ok=True)
         if not path.exists():

@@ -24,6 +24,7 @@ from gateway.simulate.home import DAY_S, Watts, appliances, base_load, drift, fr
 
 _HEATED_UP_TO_C = 15.5  # daily mean outside: the heating limit of a usual house (VDI 3807)
 _INDOORS_C = 20.0
+_STC_W_M2 = 1000  # at which the power of solar modules is stated: IEC 60904-3
 _CAR_W, _CAR_WH_A_KM = 11_000, 180
 _HEATER_W, _HEATER_CYCLE_S = 2_400, 2_400
 _EPOCH = date(1970, 1, 1)
@@ -119,6 +120,25 @@ class SeasonalHome:
         net: NDArray[np.int64] = np.rint(load).astype(np.int64)
         return net
 
+    def surroundings(self, day: date) -> dict[str, NDArray[np.int64]]:
+        """For each second of `seconds_of(day)` the temperature outside (0.01 C), the sun's irradiance (W/m2)
+        and how many people are at home."""
+        seconds = self.seconds_of(day)
+        local = self._time_of_day(seconds)
+        people = 0 if self._away(day) else self.traits.people
+        at_work = self._at_work(day) & (local >= 28_800) & (local < 61_200)  # two of them, from 8 to 17
+        values = {
+            "temperature": 100 * self._outside(day, local),
+            "irradiance": self._shine(day, seconds, _STC_W_M2),
+            "occupancy": np.where(at_work, max(0, people - 2), people),
+        }
+        return {lane: np.rint(value).astype(np.int64) for lane, value in values.items()}
+
+    def _outside(self, day: date, local: NDArray[np.int64]) -> Watts:
+        """The temperature in C: warmest at three in the afternoon."""
+        mean, _ = weather(self.zone, day)
+        return mean + 3.5 * np.sin((local / DAY_S - 0.375) * 2 * np.pi)
+
     def _time_of_day(self, seconds: NDArray[np.int64]) -> NDArray[np.int64]:
         zone = ZoneInfo(self.zone)
         hours = range(int(seconds[0]), int(seconds[-1]) + 1, 900)  # clocks change at a quarter of an hour
@@ -151,9 +171,7 @@ class SeasonalHome:
         if not self.traits.loss_w_a_k:
             return np.zeros(len(seconds))
         mean, _ = weather(self.zone, day)
-        outside = mean + 3.5 * np.sin(
-            (local / DAY_S - 0.375) * 2 * np.pi
-        )  # warmest at three in the afternoon
+        outside = self._outside(day, local)
         indoors = _INDOORS_C - (4 if away else 0)
         wanted = np.where(
             mean < _HEATED_UP_TO_C, np.clip(indoors - 3 - outside, 0, None) * self.traits.loss_w_a_k, 0.0
@@ -165,9 +183,11 @@ class SeasonalHome:
         return heating + np.where((local >= 45_000) & (local < 45_000 + water), 1_800.0, 0.0)
 
     def _sun(self, day: date, seconds: NDArray[np.int64]) -> Watts:
-        """The roof's power: the sun's height behind the day's clouds."""
-        if not self.traits.roof_w:
-            return np.zeros(len(seconds))
+        """The roof's power."""
+        return self._shine(day, seconds, self.traits.roof_w) if self.traits.roof_w else np.zeros(len(seconds))
+
+    def _shine(self, day: date, seconds: NDArray[np.int64], full: int) -> Watts:
+        """What a full sun gives `full` of: the sun's height behind the day's clouds."""
         latitude = math.radians(self._place.latitude)
         declination = math.radians(-23.44) * math.cos(2 * math.pi * (day.timetuple().tm_yday + 10) / 365.25)
         turn = (seconds % DAY_S / DAY_S + self._place.longitude / 360) * 2 * np.pi
@@ -177,7 +197,7 @@ class SeasonalHome:
         _, cloudy = weather(self.zone, day)
         clouds = drift(self._seed, "clouds", seconds, 1_200)
         passing = np.clip(1.15 - cloudy * (0.5 + clouds), 0.08, 1.0)
-        sun: Watts = self.traits.roof_w * np.clip(height, 0, None) ** 1.15 * passing
+        sun: Watts = full * np.clip(height, 0, None) ** 1.15 * passing
         return sun
 
 

@@ -13,7 +13,7 @@ from typing import Protocol
 
 from gateway.errors import Refused, UsageError
 
-# Above the longest object that a gateway makes: 2^20 units of four lanes, or as many tokens, are 32 MiB.
+# Above the longest object that a gateway makes: 2^20 units of five lanes, or as many tokens, are 40 MiB.
 MOST_BYTES = 1 << 26
 _BASE_S = 60.0  # above what connecting, and the retries of a server that is silent, take: 40 s
 _LEAST_RATE = 4096  # bytes a second: a GSM modem sends as fast

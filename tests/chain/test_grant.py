@@ -88,11 +88,17 @@ def test_an_empty_window_has_its_number_too() -> None:
     assert grant.complete(grant.window(0)[1]) == 2
 
 
+SOME_LANES = (
+    "they must be some of import, export, power, temperature, irradiance, appliances, occupancy, count, "
+    "each once"
+)
+
+
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
-        ({"lanes": ()}, "they must be some of import, export, power, count, each once"),
-        ({"lanes": ("heat",)}, "they must be some of import, export, power, count, each once"),
+        ({"lanes": ()}, SOME_LANES),
+        ({"lanes": ("heat",)}, SOME_LANES),
         ({"lanes": ("import", "import")}, "each once"),
         ({"until": 0}, "until must be later than from"),
         ({"first": 900, "until": 900}, "until must be later than from"),

@@ -48,5 +48,9 @@ def test_lanes_are_named_by_their_names() -> None:
         "import": ("import", "Wh", "0.001"),
         "export": ("export", "Wh", "0.001"),
         "power": ("power", "W", "1"),
+        "temperature": ("temperature", "Cel", "0.01"),
+        "irradiance": ("irradiance", "W/m2", "1"),
+        "appliances": ("appliances", "W", "1"),
+        "occupancy": ("occupancy", "persons", "1"),
         "count": ("count", "readings", "1"),
     }

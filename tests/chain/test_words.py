@@ -132,4 +132,4 @@ def test_every_lane_has_its_own_words() -> None:
     link_words = words_under(k_inc, layout)
     streams = [link_words(i, n, lane) for i in (1, 2, 256) for n in (0, 1, 256) for lane in LANES]
     seen = np.concatenate(streams)
-    assert len(np.unique(seen)) == len(seen) == 3 * 3 * 4 * 51
+    assert len(np.unique(seen)) == len(seen) == 3 * 3 * 8 * 51

@@ -574,6 +574,21 @@ def test_lanes_that_do_not_come_are_named() -> None:
         assert one.missing() == ()
 
 
+def test_values_of_a_series_that_wait_for_the_clock_are_thinned_and_not_dropped(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("gateway.intervals.sampler.MOST_WAITING", 100)
+    sampler, readings = Sampler(LAYOUT, ("temperature", "count")), 250
+    for unit in range(FIRST, FIRST + readings):
+        at = unit * NS
+        reading = Reading("climate", {"temperature": 1}, at, at)
+        sampler.add(reading, trusted=unit == FIRST + readings - 1, wall_now=at, monotonic_now=at)
+    assert len(sampler._waiting) == 0
+    units = sampler.take()
+    assert units is not None
+    assert 50 <= int(units.lanes["count"].sum()) == int(units.lanes["temperature"].sum()) <= 101
+
+
 def test_what_waits_is_bounded_and_costs_no_energy(monkeypatch: pytest.MonkeyPatch) -> None:
     """Days without one lane: first every second power, then every second total is let go."""
     monkeypatch.setattr("gateway.intervals.estimation.MOST_WAITING", 100)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import date, timedelta
 from pathlib import Path
 
@@ -122,10 +123,35 @@ async def test_what_was_interrupted_is_continued(tmp_path: Path, provider: tuple
         await fill(home(tmp_path, unit_s=900), place)
 
 
+async def test_a_series_lies_beside_the_meter(tmp_path: Path, provider: tuple[Path, Card]) -> None:
+    folder, card = provider
+    place = Location.parse(str(tmp_path / "store"))
+    (tmp_path / "store").mkdir()
+    grants = [(card, wanted("15min"))]
+    for days in (2, DAYS):  # continued
+        past = await fill(replace(home(tmp_path, days), series=True), place, grants)
+    assert past.series is not None
+    assert await opened(past, place, folder, "15min") == truth(DAYS, 900)
+    bucket = open_bucket(place)
+    try:
+        reader = await StreamReader.open(bucket, past.series, past.signer, Seen(folder, past.series))
+        await reader.refresh(past.end_ms, 10**12)
+        sums = await Sums.ask(reader, open_identity(folder), Query("15min", None, None, None))
+        rows = [row.sums async for row in sums.rows()]
+    finally:
+        await bucket.aclose()
+    meter = SeasonalHome(1, ZONE)
+    days_of = [meter.surroundings(FIRST + timedelta(days=n)) for n in range(DAYS)]
+    for lane in ("temperature", "irradiance", "occupancy"):
+        values = np.concatenate([day[lane] for day in days_of])[299::300].reshape(-1, 3).sum(axis=1)
+        assert [row[lane] for row in rows] == values.tolist()
+    assert {row["count"] for row in rows} == {3}
+
+
 def test_the_command(tmp_path: Path, provider: tuple[Path, Card], capsys: pytest.CaptureFixture[str]) -> None:
     folder, _ = provider
     command = ["simulate", "history", "--store", str(tmp_path / "store"), "--state", str(tmp_path / "homes")]
-    command += ["--days", "2", "--until", "2026-04-01", "--unit", "15min", "--homes", "2"]
+    command += ["--days", "2", "--until", "2026-04-01", "--unit", "15min", "--homes", "2", "--series"]
     command += ["--zone", "Europe/Berlin", "--zone", "Europe/London"]
     grants = ["--to", str(folder / "card.cose"), "--granularity", "1h"]
     capsys.readouterr()
@@ -140,10 +166,16 @@ def test_the_command(tmp_path: Path, provider: tuple[Path, Card], capsys: pytest
         rows = json.loads(capsys.readouterr().out)["rows"]
         assert len(rows) == 48
         assert sum(row["sums"]["import_mwh"] for row in rows) == past["import_mwh"]
+        place[3] = past["series"]
+        assert main(["provider", "read", "--key", str(folder), *place, "--json", "--max-age", "99999d"]) == 0
+        rows = json.loads(capsys.readouterr().out)["rows"]
+        assert {(len(row["sums"]), row["sums"]["count"]) for row in rows} == {(4, 4)}
         assert main(["config", "check", str(Path(past["folder"]) / "gateway.toml")]) == 0
         capsys.readouterr()
     assert main([*command, *grants]) == 0
-    assert f"--stream {one['stream']} --signer {one['signer']}" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert f"--stream {one['stream']} --signer {one['signer']}" in out
+    assert f"its series: --stream {one['series']}" in out
 
 
 @pytest.mark.parametrize(

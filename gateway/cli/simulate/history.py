@@ -59,6 +59,7 @@ _PURPOSE = "a simulated history"
 @click.option(
     "--unit", "unit_ms", type=Duration(), default="1min", show_default=True, help="The finest time step."
 )
+@click.option("--series", is_flag=True, help="Add a series: temperature, irradiance, occupancy.")
 @click.option("--to", "card", type=_FILE, help="Grant to the holder of this card, from the first day on:")
 @click.option("--granularity", "granularities", multiple=True, help="sums of these windows;")
 @click.option("--bill", "tariff_file", type=_FILE, help="each month's bill under this tariff.")
@@ -73,6 +74,7 @@ def command(
     zones: tuple[str, ...],
     profile_id: str,
     unit_ms: int,
+    series: bool,
     card: Path | None,
     granularities: tuple[str, ...],
     tariff_file: Path | None,
@@ -109,6 +111,7 @@ def command(
             unit_ms // 1000,
             end - timedelta(days=days),
             end,
+            series,
         )
         grants = [] if holder is None else _grants(holder, home, granularities, tariff_file)
         found.append(asyncio.run(fill(home, location, grants, _progress(home))))
@@ -161,6 +164,8 @@ def _show(past: Past, location: Location) -> None:
     click.echo(
         f"  --store {location.url}{endpoint} --stream {past.stream.hex()} --signer {past.signer.hex()}"
     )
+    if past.series is not None:
+        click.echo(f"  its series: --stream {past.series.hex()}")
 
 
 def _document(past: Past) -> dict[str, object]:
@@ -175,4 +180,5 @@ def _document(past: Past) -> dict[str, object]:
         "import_mwh": past.import_mwh,
         "export_mwh": past.export_mwh,
         "grants": [grant.hex() for grant in past.grants],
+        **({} if past.series is None else {"series": past.series.hex()}),
     }
