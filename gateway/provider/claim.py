@@ -72,7 +72,7 @@ async def make_evidence(
     bundle without a commitment or with one to something else than its tokens hold.
     """
     noted = NotedBucket(bucket)
-    reader = await StreamReader.open(noted, stream, signer, seen)
+    reader = await StreamReader.open(noted, stream, signer, seen, guesses=False)
     await reader.refresh(now_ms, max_age_ms)
     chosen = await _choose(reader, identity, claim)
     revealed = await _reveal(chosen)

@@ -129,7 +129,7 @@ async def replay(evidence: Evidence) -> tuple[Proven, Mapping[str, bytes]]:
         raise Refused(f"{stray[0]!r} is not a bucket's key")
     bucket = NotedBucket(MemoryBucket(dict(evidence.objects)))
     try:
-        reader = await StreamReader.open(bucket, evidence.stream, evidence.signer)
+        reader = await StreamReader.open(bucket, evidence.stream, evidence.signer, guesses=False)
         spki, unit_ms = reader.descriptor.signing_key, reader.descriptor.layout.unit_ms
         # All of them, though a reader may pass over one.
         found = [class_at(key).read_at(key, data, spki, unit_ms) for key, data in evidence.objects]

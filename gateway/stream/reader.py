@@ -40,8 +40,11 @@ class StreamReader:
         data: bytes,
         seen: Seen | None,
         grants: Collection[bytes] | None = None,
+        *,
+        guesses: bool = True,
     ) -> None:
         self.bucket = bucket
+        self._guesses = guesses
         self.descriptor = descriptor
         self.descriptor_data = data
         self.head: Head | None = None
@@ -57,10 +60,14 @@ class StreamReader:
         signer: bytes,
         seen: Seen | None = None,
         grants: Collection[bytes] | None = None,
+        *,
+        guesses: bool = True,
     ) -> StreamReader:
         """A reader with the descriptor read. `signer`, the kid of the registered signing key, pins it; `seen`
         remembers the head between runs. `grants` are the ids of the grants that are read: whose credentials
-        reach those alone cannot list the others. NotFound where the store has nothing of the stream."""
+        reach those alone cannot list the others. With `guesses` the last chunk is first asked for where it
+        most likely is, and a wrong guess reads one that is not needed. NotFound where the store has nothing
+        of the stream."""
         key = names.descriptor(stream)
         data = await get(bucket, key)
         if data is None:
@@ -70,7 +77,7 @@ class StreamReader:
                     f"the store holds no stream {stream.hex()}: check its id, and whether it is this store"
                 )
             raise Refused(f"{key} is missing, and the store holds other objects of the stream")
-        return cls(bucket, Descriptor.read_pinned(key, data, signer), data, seen, grants)
+        return cls(bucket, Descriptor.read_pinned(key, data, signer), data, seen, grants, guesses=guesses)
 
     @property
     def days_end(self) -> int:
@@ -222,7 +229,7 @@ class StreamReader:
 
     async def _check_end(self, mark: ChunkMark, who: str, error: type[Refused]) -> None:
         """Raise `error` unless the chunk that ends where `mark` does is the chunk of that mark."""
-        if await self._is_at_its_likely_key(mark):
+        if self._guesses and await self._is_at_its_likely_key(mark):
             return
         last: str | None = None
         async with aclosing(self._in_link(mark.next_unit - 1, mark.next_unit)) as keys:
