@@ -13,9 +13,9 @@ import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
-from sqlalchemy import Connection, column, event, make_url, select, table
+from sqlalchemy import Connection, Select, column, event, make_url, select, table
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
@@ -38,7 +38,8 @@ class Database:
         isolated = {"begins": "BEGIN"} if sqlite else {"isolation_level": "REPEATABLE READ"}
         self._snapshot = engine.execution_options(**isolated)
         self._lock = asyncio.Lock()
-        self._version = None if sqlite else select(column("version_num")).select_from(table(VERSION_TABLE))
+        one: Select[Any] = select(column("version_num")).select_from(table(VERSION_TABLE))
+        self._version = None if sqlite else one.with_for_update()
         self._migrated = False
         self._patience_s = None if sqlite else _PATIENCE_S  # SQLite waits by itself, and not for ever
 
@@ -84,7 +85,7 @@ class Database:
         with _Said():
             async with asyncio.timeout(patience_s), self._lock, self._writer.begin() as connection:
                 if self._version is not None and self._migrated:
-                    await connection.execute(self._version.with_for_update())
+                    await connection.execute(self._version)
                 yield connection
 
     async def close(self) -> None:
