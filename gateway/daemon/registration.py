@@ -178,10 +178,10 @@ class Registration:
                 raise Refused(
                     f"{registrar.name} did not challenge this gateway's TPM: nothing was registered"
                 )
-            nonce = await client.respond(challenge.id, answer)
+            nonce = read_nonce((await client.respond(challenge.id, answer)).nonce)
             descriptors, streams = await self._descriptors()
             confirmation = Confirmation(
-                user=order.user, password=order.password, nonce=nonce.nonce, descriptors=descriptors
+                user=order.user, password=order.password, nonce=nonce.hex(), descriptors=descriptors
             )
             certified = await client.confirm(challenge.id, confirmation)
         self._read_own(certified, registrar)

@@ -109,8 +109,8 @@ async def join(
         if challenge.nonce is None:
             raise Refused(f"{registrar.name} sent a challenge for a TPM, and a provider has none")
         login = Login(identity.kid, read_nonce(challenge.nonce), registrar.kid, now_ms)
-        nonce = await client.respond(challenge.id, sign(identity, login))
-        confirmation = Confirmation(user=user, password=password, nonce=nonce.nonce)
+        nonce = read_nonce((await client.respond(challenge.id, sign(identity, login))).nonce)
+        confirmation = Confirmation(user=user, password=password, nonce=nonce.hex())
         certified = await client.confirm(challenge.id, confirmation)
     found = read_certificate(certified, registrar, now_ms, "the provider's certificate")
     if found.holder.kid != identity.kid:

@@ -68,7 +68,7 @@ async def restore_backup(settings: Settings, file: Path) -> int:
             state.mkdir(mode=0o700, parents=True, exist_ok=True)
             database = Database.connect(settings.database_url, settings.database_password())
             try:
-                async with database.writing() as connection:
+                async with database.writing(patient=True) as connection:
                     rows = await connection.run_sync(
                         _restore, archive, str(head["version"]), int(head.get("made_ms", 0))
                     )

@@ -23,6 +23,9 @@ from gateway.errors import Unavailable, UsageError
 from gateway.registrar.migration import VERSION_TABLE, migrate
 
 _LOG = logging.getLogger(__name__)
+_PATIENCE_S = 30.0
+"""A server that hangs, or that the network has cut off, would hold a transaction and all that wait for it for
+ever: a gateway's client waits for a minute."""
 
 
 class Database:
@@ -35,9 +38,10 @@ class Database:
         isolated = {"begins": "BEGIN"} if sqlite else {"isolation_level": "REPEATABLE READ"}
         self._snapshot = engine.execution_options(**isolated)
         self._lock = asyncio.Lock()
-        version: Select[Any] = select(column("version_num")).select_from(table(VERSION_TABLE))
-        self._version = None if sqlite else version
+        one: Select[Any] = select(column("version_num")).select_from(table(VERSION_TABLE))
+        self._version = None if sqlite else one.with_for_update()
         self._migrated = False
+        self._patience_s = None if sqlite else _PATIENCE_S  # SQLite waits by itself, and not for ever
 
     @classmethod
     async def open(cls, url: str, password: str | None = None) -> Self:
@@ -46,7 +50,7 @@ class Database:
         each is left as it was."""
         database = cls.connect(url, password)
         try:
-            async with database.writing() as connection:
+            async with database.writing(patient=True) as connection:
                 await connection.run_sync(migrate)
             database._migrated = True
         except BaseException:
@@ -63,7 +67,7 @@ class Database:
     async def reading(self) -> AsyncIterator[AsyncConnection]:
         """A connection for one statement that reads; of several, each sees its own moment."""
         with _Said():
-            async with self._reader.connect() as connection:
+            async with asyncio.timeout(self._patience_s), self._reader.connect() as connection:
                 yield connection
 
     @asynccontextmanager
@@ -74,12 +78,14 @@ class Database:
                 yield connection
 
     @asynccontextmanager
-    async def writing(self) -> AsyncIterator[AsyncConnection]:
-        """A transaction, durable when the block ends; nothing of it remains where the block raises."""
+    async def writing(self, *, patient: bool = False) -> AsyncIterator[AsyncConnection]:
+        """A transaction, durable when the block ends; nothing of it remains where the block raises.
+        With `patient` it may take as long as it takes."""
+        patience_s = None if patient else self._patience_s
         with _Said():
-            async with self._lock, self._writer.begin() as connection:
+            async with asyncio.timeout(patience_s), self._lock, self._writer.begin() as connection:
                 if self._version is not None and self._migrated:
-                    await connection.execute(self._version.with_for_update())
+                    await connection.execute(self._version)
                 yield connection
 
     async def close(self) -> None:

@@ -229,6 +229,8 @@ class RegistrarClient:
                 f"the registrar at {self.url} shows a TLS certificate that this machine does not trust: name"
                 " its authority with --ca FILE, if it is the right one"
             ) from None
+        except ValueError:  # the token that it gave does not fit in a header
+            raise self._strange() from None
         except (aiohttp.ClientError, OSError, TimeoutError):
             raise Unavailable(
                 f"the registrar at {self.url} does not answer: try again later, nothing is lost meanwhile"

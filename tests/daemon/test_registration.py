@@ -12,11 +12,11 @@ import pytest
 
 from gateway.control.documents import RegistrationOrder
 from gateway.daemon.registration import FILE, Registration
-from gateway.errors import GatewayError, Unavailable, UsageError
+from gateway.errors import GatewayError, Refused, Unavailable, UsageError
 from gateway.registrar.server import serving
 from gateway.registrar.service import Registrar
 from gateway.registry.client import RegistrarClient
-from gateway.registry.documents import CredentialsAnswer, Me, Notice, StreamsRequest
+from gateway.registry.documents import CredentialsAnswer, Me, NonceAnswer, Notice, StreamsRequest
 from gateway.wire import names
 from gateway.wire.request import Request
 from tests.support.home import LINK_UNITS, Home
@@ -261,3 +261,38 @@ async def test_pages_from_a_registrar_are_cut(tmp_path: Path, monkeypatch: pytes
     async with town(tmp_path) as one:
         status = await one.registration.register(one.order())
         assert sum(map(len, status.notices)) < 2**20
+
+
+async def test_a_token_that_fits_in_no_header_ends_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What keeps the credentials up to date goes on, and so does what asks for them."""
+    whole = RegistrarClient.login
+
+    async def login(client: RegistrarClient, *arguments: Any) -> Any:
+        await whole(client, *arguments)
+        client._token = "a\r\nHost: b"
+
+    async with town(tmp_path) as one:
+        await one.registration.register(one.order())
+        one.registration._tell_at = one.registration._next_try = 0
+        monkeypatch.setattr(RegistrarClient, "login", login)
+        await one.registration._look()
+        status = one.registration.status()
+        assert status is not None
+        assert "a form that this program does not know" in (status.error or "")
+        with pytest.raises(Unavailable, match="there are no storage credentials"):
+            await one.registration.present(names.head((await one.home.stream()).id))
+
+
+@pytest.mark.parametrize("nonce", ["", "zz", "00" * 31, "00" * 31 + "\n0"])
+async def test_a_nonce_that_is_none_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, nonce: str
+) -> None:
+    async def respond(_client: RegistrarClient, _id: str, _answer: bytes) -> NonceAnswer:
+        return NonceAnswer.model_construct(nonce=nonce, expires_ms=0)
+
+    monkeypatch.setattr(RegistrarClient, "respond", respond)
+    async with town(tmp_path) as one:
+        with pytest.raises(Refused, match="nonce is invalid"):
+            await one.registration.register(one.order())

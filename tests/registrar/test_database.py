@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import signal
 import sqlite3
 from contextlib import suppress
 from pathlib import Path
@@ -13,6 +14,7 @@ from alembic import command
 from sqlalchemy import func, insert, inspect, select, text
 
 from gateway.errors import Unavailable, UsageError
+from gateway.registrar import database as module
 from gateway.registrar.database import Database
 from gateway.registrar.migration import alembic_config, version
 from gateway.registrar.tables import accounts, metadata
@@ -162,6 +164,28 @@ async def test_a_server_that_is_gone_gets_a_sentence_and_may_come_back(
         await asyncio.to_thread(mariadb.start)
     async with database.writing() as connection:
         await connection.execute(insert(accounts).values(name="muller", **ROW))
+    await database.close()
+
+
+async def test_a_server_that_hangs_holds_nothing_for_ever(
+    mariadb: MariaServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As one that the network has cut off, whose connections never end."""
+    monkeypatch.setattr(module, "_PATIENCE_S", 0.5)
+    database = await Database.open(mariadb.new_database())
+    assert mariadb.process is not None
+    mariadb.process.send_signal(signal.SIGSTOP)
+    try:
+        for use in (database.reading, database.writing, database.writing):
+            with pytest.raises(Unavailable, match="does not answer now"):
+                async with use() as connection:
+                    await connection.execute(select(accounts))
+    finally:
+        mariadb.process.send_signal(signal.SIGCONT)
+    async with database.writing() as connection:
+        await connection.execute(insert(accounts).values(name="muller", **ROW))
+    async with database.reading() as connection:
+        assert (await connection.execute(select(accounts.c.name))).scalar() == "muller"
     await database.close()
 
 
