@@ -134,14 +134,14 @@ def in_catalogue(where: Where, stream: bytes | None = None) -> Source:
             if not homes and not failures:
                 raise NotGranted(
                     f"the registrar's catalogue has no grant of stream {stream.hex()} to this provider, "
-                    f"{identity.kid.hex()}; it is some minutes behind the store"
+                    f"{identity.kid.hex()}; it may be a quarter of an hour behind the store"
                 )
             found = Homes(homes, failures)
         if where.query() and not found.homes and not found.failures:
             asked = ", ".join(f"{name}={value}" for name, value in where.query().items())
             raise NotGranted(
                 f"the registrar's catalogue has no grant of sums to this provider, {identity.kid.hex()},"
-                f" with {asked}; it is some minutes behind the store"
+                f" with {asked}; it may be a quarter of an hour behind the store"
             )
         return found
 

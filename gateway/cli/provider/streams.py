@@ -11,7 +11,7 @@ import click
 
 from gateway.cli.output import examples, json_option, local_time, print_json, print_table
 from gateway.cli.provider.examples import GRANTS, STREAMS
-from gateway.cli.provider.place import key_option, opened_store, store_options
+from gateway.cli.provider.place import THROUGH_REGISTRAR, key_option, opened_store, store_options
 from gateway.cli.provider.progress import progress_bar
 from gateway.cli.provider.rows import local, utc
 from gateway.cli.provider.sources import (
@@ -72,7 +72,9 @@ def _show(folder: Path, location: Location, homes_file: str | None, show: Callab
     found = asyncio.run(look())
     show(found)
     if not found.homes:
-        click.echo(f"nothing is granted to this provider, {identity.kid.hex()}", err=True)
+        behind = "; the catalogue may be a quarter of an hour behind the store"
+        late = behind if location == THROUGH_REGISTRAR and homes is None else ""
+        click.echo(f"nothing is granted to this provider, {identity.kid.hex()}{late}", err=True)
     print_verification(one.home for one in found.homes)
     if found.denied:
         click.echo(f"streams that the store does not let you read: {found.denied}", err=True)
