@@ -161,7 +161,7 @@ async def put_streams(call: Call, asked: StreamsRequest) -> Me:
 
 @ROUTES.get("/requests", "gateway", "provider")
 async def list_requests(call: Call) -> tuple[GrantRequestAnswer, ...]:
-    """A provider's requests for grants with what became of them, or those on a gateway's streams."""
+    """A provider's requests for grants with what became of them, or the open ones on a gateway's streams."""
     return tuple(map(_request, await call.registrar.requests.of(call.session)))
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from sqlalchemy import func, insert, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.errors import NotFound, Refused
 from gateway.host.clock import Clock, unix_ms
@@ -19,6 +20,8 @@ from gateway.wire.request import Request
 
 _MOST_OPEN = 100
 """Requests of one provider on one stream that wait for an answer."""
+_MOST_BYTES = 2**20
+"""All that one provider asks of one gateway and that waits: it is sent in one answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +74,12 @@ class Requests:
                     raise TooMany(
                         f"{_MOST_OPEN} of this provider's requests on the stream wait for an answer", 3600
                     )
+                if await _waiting_bytes(connection, session.kid, request.stream) > _MOST_BYTES - len(signed):
+                    raise TooMany(
+                        "this provider's open requests to the gateway are too large together: at most"
+                        f" {_MOST_BYTES} bytes of them may wait for an answer",
+                        3600,
+                    )
                 await connection.execute(
                     insert(requests).values(
                         id=request.id,
@@ -85,10 +94,11 @@ class Requests:
         return asked
 
     async def of(self, session: Session) -> list[Asked]:
-        """A provider's own requests, or those on a gateway's streams, in the order in which they came."""
+        """A provider's own requests, or the open ones on a gateway's streams, in the order in which they
+        came."""
         if session.role == "provider":
             return await self._select(requests.c.provider == session.kid)
-        return await self._select(streams.c.kid == session.kid)
+        return await self._select((streams.c.kid == session.kid) & (requests.c.state == "open"))
 
     async def decide(
         self, session: Session, request_id: bytes, state: Literal["granted", "declined"]
@@ -131,3 +141,14 @@ class Requests:
             except (NotFound, Refused):
                 continue
         return found
+
+
+async def _waiting_bytes(connection: AsyncConnection, provider: bytes, stream: bytes) -> int:
+    """How much a provider's open requests to the gateway of a stream have together."""
+    gateway = select(streams.c.kid).where(streams.c.stream == stream).scalar_subquery()
+    query = (
+        select(func.sum(func.length(requests.c.signed)))
+        .join(streams, streams.c.stream == requests.c.stream)
+        .where(streams.c.kid == gateway, requests.c.provider == provider, requests.c.state == "open")
+    )
+    return int((await connection.execute(query)).scalar() or 0)

@@ -34,6 +34,7 @@ from gateway.registry.documents import PREFIX, Document, ErrorAnswer
 _LOG = logging.getLogger(__name__)
 _HTTP = logging.getLogger(f"{__name__}.http")
 """The log of what aiohttp itself makes of requests that are not HTTP."""
+_IDLE_S = 30
 _STOP_S = 10
 _TIDY_S = 600
 _HEADERS = {
@@ -92,6 +93,8 @@ async def serving(registrar: Registrar) -> AsyncIterator[str]:
                 f"the registrar cannot listen at {listen.host}, port {listen.port}: {error.strerror}"
             ) from None
         beside.append(asyncio.create_task(_tidy(registrar, tls)))
+        if runner.server is not None:
+            beside.append(asyncio.create_task(_drop_idle(runner.server)))
         if registrar.indexer is not None:
             beside.append(asyncio.create_task(registrar.indexer.run()))
         port = runner.addresses[0][1]
@@ -203,6 +206,18 @@ def _error(error: GatewayError, status: int) -> web.Response:
     return web.Response(
         text=answer.model_dump_json(), status=status, headers=headers, content_type="application/json"
     )
+
+
+async def _drop_idle(server: web.Server) -> None:
+    """Close connections that have asked for nothing for half a minute: whoever opens many, and sends half a
+    request in each, would leave none for others."""
+    before: set[tuple[web.RequestHandler, int]] = set()
+    while True:
+        await asyncio.sleep(_IDLE_S)
+        idle = {(one, one._request_count) for one in server.connections if one._current_request is None}
+        for one, _ in idle & before:
+            one.force_close()
+        before = idle
 
 
 async def _tidy(registrar: Registrar, tls: ssl.SSLContext | None) -> None:

@@ -14,6 +14,7 @@ import pytest
 from aiohttp import web
 
 from gateway.errors import Refused, Unavailable, UsageError
+from gateway.registrar import server
 from gateway.registrar.api import ROUTES
 from gateway.registrar.server import serving
 from gateway.registrar.service import Registrar
@@ -250,6 +251,18 @@ async def test_what_is_not_http_fails_as_the_client_s_own_and_leaves_no_secret_i
     assert answer in (b"", b"HTTP/1.0 400", b"HTTP/1.1 400", b"HTTP/1.1 401")
     assert SECRET.decode() not in caplog.text
     assert " failed: " not in caplog.text
+
+
+async def test_a_connection_that_asks_for_nothing_is_closed(
+    registrar: Registrar, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "_IDLE_S", 0.05)
+    async with serving(registrar) as url:
+        reader, writer = await asyncio.open_connection("127.0.0.1", int(url.rpartition(":")[2]))
+        writer.write(b"GET /v1/registrar HTTP/1.1\r\nHost: x\r\nX-Half: ")
+        async with asyncio.timeout(10):
+            assert await reader.read() == b""
+        writer.close()
 
 
 async def test_what_a_hostile_registrar_says_moves_no_cursor_and_fills_no_log() -> None:

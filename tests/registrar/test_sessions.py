@@ -377,6 +377,26 @@ async def test_a_household_is_not_flooded_with_requests(
     await registrar.requests.add(asking, request(acme, clock), ADDRESS)
 
 
+async def test_what_a_household_is_sent_does_not_grow_without_end(
+    registrar: Registrar, home: Holder, acme: Holder, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Many large requests, on one stream or on several, declined or not: its client takes only so much."""
+    first = request(acme, clock)
+    monkeypatch.setattr("gateway.registrar.requests._MOST_BYTES", 2 * len(first))
+    second = b"\2" * 16
+    await registrar.accounts.set_password("muller", "a password of it")
+    await register(registrar, "muller", "a password of it", home, home.descriptor(second))
+    asking, asked = await session(registrar, acme), await session(registrar, home)
+    await registrar.requests.add(asking, first, ADDRESS)
+    last = await registrar.requests.add(asking, request(acme, clock, second), ADDRESS)
+    with pytest.raises(TooMany, match="too large together"):
+        await registrar.requests.add(asking, request(acme, clock), ADDRESS)
+    await registrar.requests.add(asking, first, ADDRESS)  # the same one again
+    await registrar.requests.decide(asked, last.id, "declined")
+    assert [one.signed for one in await registrar.requests.of(asked)] == [first]
+    await registrar.requests.add(asking, request(acme, clock), ADDRESS)
+
+
 async def test_a_revoked_providers_requests_show_no_more(
     registrar: Registrar, home: Holder, acme: Holder, clock: FakeClock
 ) -> None:
