@@ -96,13 +96,20 @@ class Registration:
     the store."""
 
     def __init__(self, state: Path, root: Root, ledger: Ledger, clock: Clock) -> None:
-        """UsageError where the file is damaged."""
+        """UsageError where the file cannot be read. One that is damaged is put aside, as reading and sealing
+        need no registrar."""
         self._path = state / FILE
         self._root = root
         self._ledger = ledger
         self._clock = clock
         self._kid = cose.kid_of(root.public_key)
-        self._kept = _load(self._path)
+        self._lost: str | None = None  # why a registration that there was is no longer known
+        try:
+            self._kept = _load(self._path)
+        except Refused as error:
+            self._kept, self._lost = None, str(error)
+            self._path.replace(self._path.with_suffix(".damaged"))
+            _log.error("%s; it is kept as %s.damaged", error, self._path.stem)
         self._registered = asyncio.Event()
         if self._kept is not None:
             self._registered.set()
@@ -128,6 +135,11 @@ class Registration:
         registrar = _card(self._kept.registrar)
         data = base64.b64decode(self._kept.certificate)
         return Certificate.read(data, registrar.signing_key, "the gateway's certificate")
+
+    @property
+    def faults(self) -> tuple[str, ...]:
+        """What is wrong, a sentence each, where nothing is known of a registration that there was."""
+        return () if self._lost is None or self._kept is not None else (self._lost,)
 
     def status(self) -> RegistrationStatus | None:
         """Where and as whom the gateway is registered; None where it is not."""
@@ -242,7 +254,8 @@ class Registration:
         """The storage credentials to use now: see `gateway.store.credentials.CredentialsSource`."""
         if self._kept is None:
             raise Unavailable(
-                "the store's credentials come from a registrar, and this gateway is not registered yet: "
+                "the store's credentials come from a registrar, and this gateway is "
+                f"{'no longer registered' if self._lost else 'not registered yet'}: "
                 "gateway register URL --user NAME"
             )
         async with self._renewing:
@@ -475,9 +488,7 @@ def _load(path: Path) -> _Kept | None:
         registrar = _card(kept.registrar)
         Certificate.read(base64.b64decode(kept.certificate), registrar.signing_key, str(path))
     except (ValueError, TypeError, KeyError, AttributeError, Refused):
-        raise UsageError(
-            f"{path} is damaged: delete it, and register again (gateway register URL --user NAME)"
-        ) from None
+        raise Refused(f"{path} is damaged: register again (gateway register URL --user NAME)") from None
     return kept
 
 

@@ -90,6 +90,7 @@ class StatusReporter:
             meters=tuple([await self._meter(name) for name in self._lines]),
             faults=(
                 *self._root_faults(),
+                *self._registration.faults,
                 *self._rollback.faults,
                 *self._readback.faults,
                 *await self._grants.faults(),

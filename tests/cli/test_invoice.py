@@ -298,7 +298,7 @@ def test_a_correction_refers_to_what_it_corrects(
 ) -> None:
     out = tmp_path / "out"
 
-    def run(tariff: Path, *options: object) -> tuple[int, str, str]:
+    def run(tariff: Path, *options: object, out: Path = out) -> tuple[int, str, str]:
         return gateway(
             "provider", "invoice", *granted.options, "--tariff", tariff, "--terms", terms_file(tmp_path),
             "--issued", "2026-04-02", "--out", out, "--format", "xml", *options,
@@ -312,12 +312,19 @@ def test_a_correction_refers_to_what_it_corrects(
     assert "nothing changed since invoice 2026-000001" in err
     second = tmp_path / "tariff.toml"
     second.write_text(first.read_text().replace("0.2065", "0.2064"))
-    for number, way in (("2026-000002", "--difference"), ("2026-000003", "--reversal")):
-        assert run(second, "--corrects", earlier, way)[0] == 0
-        assert run(second, "--corrects", earlier, way)[1].endswith(": there\n")
-        document = json.loads((out / f"{number}.json").read_text())
+    other = tmp_path / "other"
+    shutil.copytree(out, other)
+    for folder, way in ((out, "--difference"), (other, "--reversal")):
+        assert run(second, "--corrects", earlier, way, out=folder)[0] == 0
+        assert run(second, "--corrects", earlier, way, out=folder)[1].endswith(": there\n")
+        document = json.loads((folder / "2026-000002.json").read_text())
         assert document["corrects"] == {"number": "2026-000001", "issued": "2026-04-02"}
-        assert invoice_rules.broken((out / f"{number}.xml").read_bytes()) == []
+        assert invoice_rules.broken((folder / "2026-000002.xml").read_bytes()) == []
+    for number in ([], ["--number", "2026-000009"]):
+        code, _, err = run(second, "--corrects", earlier, "--reversal", *number)
+        assert code == 2
+        assert "2026-000002 corrects invoice 2026-000001 already: a second correction would credit" in err
+    assert len(list(out.glob("*.json"))) == 2
     code, _, err = run(second, "--corrects", out / "2026-000002.json", "--reversal")
     assert code == 2
     assert "corrected invoice 2026-000002 is a correction itself" in err

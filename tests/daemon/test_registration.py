@@ -146,14 +146,25 @@ async def test_a_wrong_password_registers_nothing_and_is_told_once_it_is_right(t
         assert "wrong" not in status.notices[0].split("password")[0]
 
 
-async def test_a_damaged_file_is_said(tmp_path: Path) -> None:
+async def test_a_damaged_file_is_put_aside_and_said(tmp_path: Path) -> None:
+    """The gateway starts without its registration, says so, and can be registered again."""
     async with town(tmp_path) as one:
         await one.registration.register(one.order())
         path = one.home.state / FILE
+        aside = path.with_suffix(".damaged")
         for text in ("", "{}", path.read_text().replace('"version": 1', '"version": 2'), "[1]"):
             path.write_text(text)
-            with pytest.raises(UsageError, match="is damaged: delete it, and register again"):
-                one.made()
+            found = one.made()
+            assert found.status() is None
+            assert [
+                fault.endswith("is damaged: register again (gateway register URL --user NAME)")
+                for fault in found.faults
+            ] == [True]
+            assert (path.exists(), aside.read_text()) == (False, text)
+            with pytest.raises(Unavailable, match="this gateway is no longer registered: gateway register"):
+                await found.present("v1/x")
+        await found.register(one.order())
+        assert (found.faults, one.made().faults) == ((), ())
 
 
 async def provider_of(one: Town) -> Holder:

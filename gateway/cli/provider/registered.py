@@ -165,6 +165,10 @@ def _show(identity: Identity, answers: Sequence[GrantRequestAnswer], as_json: bo
                     "stream": wanted.stream.hex(),
                     "kind": wanted.kind,
                     "lanes": list(wanted.lanes),
+                    "granularity": wanted.granularity,
+                    "zone": wanted.zone,
+                    "from_ms": wanted.from_ms,
+                    "until_ms": wanted.until_ms,
                     "purpose": wanted.purpose,
                     "state": answer.state,
                     "received_ms": answer.received_ms,
@@ -177,7 +181,15 @@ def _show(identity: Identity, answers: Sequence[GrantRequestAnswer], as_json: bo
         click.echo("You have asked for nothing.")
         return
     rows = [
-        [answer.id[:8], one.stream.hex(), one.kind, ", ".join(one.lanes), answer.state, one.purpose]
+        [
+            answer.id[:8],
+            one.stream.hex(),
+            one.kind,
+            ", ".join(one.lanes),
+            f"{one.granularity} units" if isinstance(one.granularity, int) else one.granularity,
+            answer.state,
+            one.purpose,
+        ]
         for answer, one in read
     ]
-    print_table(["request", "stream", "kind", "lanes", "state", "purpose"], rows)
+    print_table(["request", "stream", "kind", "lanes", "granularity", "state", "purpose"], rows)

@@ -55,12 +55,15 @@ class InvoiceFolder:
     ) -> tuple[Invoice, State]:
         """Write a document in these forms and in JSON: under its own number where it is `numbered`, else
         under the one that its home and period have already, or the next. One that is there keeps its date of
-        issue.
+        issue; after a reversal the next one takes its place.
 
         UsageError where a file that is there says otherwise and is not to be replaced, or the number does not
         fit what is there. Nothing is written then.
         """
-        earlier = next((one for one in self._numbers.values() if _key(one) == _key(draft)), None)
+        credited = {one.corrects.number for one in self._numbers.values() if one.corrects and one.credits}
+        standing = [one for number, one in self._numbers.items() if number not in credited]
+        earlier = next((one for one in standing if _key(one) == _key(draft)), None)
+        self._check_once(draft)
         if numbered:
             self._check_number(draft, earlier)
             invoice = draft
@@ -87,6 +90,15 @@ class InvoiceFolder:
         self._numbers[invoice.number] = invoice
         new = any(present is None for _, present in files.values())
         return invoice, "replaced" if other else "made" if new else "there"
+
+    def _check_once(self, draft: Invoice) -> None:
+        """UsageError where the draft corrects an invoice that another document here corrects already."""
+        for one in self._numbers.values():
+            if draft.corrects is not None and one.corrects == draft.corrects and _key(one) != _key(draft):
+                raise UsageError(
+                    f"{one.title.lower()} {one.number} corrects invoice {draft.corrects.number} already: "
+                    "a second correction would credit it twice"
+                )
 
     def _check_number(self, draft: Invoice, earlier: Invoice | None) -> None:
         """UsageError where the number is another document's, or the document has another number."""

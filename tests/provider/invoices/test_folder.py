@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from gateway.errors import UsageError
-from gateway.provider.invoices.correction import correct
+from gateway.provider.invoices.correction import Way, correct
 from gateway.provider.invoices.document import Invoice, read_json
 from gateway.provider.invoices.folder import InvoiceFolder
 from gateway.provider.invoices.portfolio import read_portfolio
@@ -65,12 +65,28 @@ def test_a_number_is_one_documents(tmp_path: Path) -> None:
 
 
 def test_a_correction_stands_beside_its_invoice(tmp_path: Path) -> None:
+    now = invoice(of_windows(STEPS[:2]))
+    ways: tuple[Way, ...] = ("difference", "reversal")
+    for way in ways:
+        folder = InvoiceFolder(tmp_path / way, SERIES)
+        first, _ = folder.put(invoice(), [])
+        made = correct(first, now, way, folder.next_number())
+        assert [folder.put(made, [])[0].number for _ in range(2)] == ["26-0008", "26-0008"]
+        (other,) = set(ways) - {way}
+        with pytest.raises(UsageError, match="26-0008 corrects invoice 26-0007 already: a second correction"):
+            folder.put(correct(first, now, other, folder.next_number()), [])
+
+
+def test_after_a_reversal_a_new_invoice_takes_the_place(tmp_path: Path) -> None:
+    now = invoice(of_windows(STEPS[:2]))
     folder = InvoiceFolder(tmp_path, SERIES)
     first, _ = folder.put(invoice(), [])
-    now = invoice(of_windows(STEPS[:2]))
-    for number, way in (("26-0008", "difference"), ("26-0009", "reversal")):
-        made = correct(first, now, way, folder.next_number())  # type: ignore[arg-type]
-        assert [folder.put(made, [])[0].number for _ in range(2)] == [number, number]
+    with pytest.raises(UsageError, match="is there already and says otherwise"):
+        folder.put(now, [])
+    folder.put(correct(first, now, "reversal", folder.next_number()), [])
+    for again in (folder, InvoiceFolder(tmp_path, SERIES)):
+        made, _ = again.put(now, [])
+        assert (made.number, made.corrects, made.total) == ("26-0009", None, now.total)
 
 
 def test_a_foreign_file_is_refused(tmp_path: Path) -> None:
