@@ -75,7 +75,11 @@ def command() -> None:
     help="With --load: over how many homes it sums at least.  [default: as many as the service asks]",
 )
 @click.option("--raw", is_flag=True, help="Every unit. Windows are whole links of the chain, such as 1h.")
-@click.option("--zone", help="Time zone of days and months: Europe/Berlin.  [default: the tariff's, or UTC]")
+@click.option(
+    "--zone",
+    is_eager=True,
+    help="Time zone of days and months: Europe/Berlin.  [default: the tariff's, or UTC]",
+)
 @click.option(
     "--lanes",
     type=Lanes(),

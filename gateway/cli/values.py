@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import re
 from datetime import datetime
+from zoneinfo import ZoneInfo
 
 import click
+from click.core import ParameterSource
 
 from gateway.chain.layout import LANES
 from gateway.cli.output import EPOCH
+from gateway.stream.times import named_zone
 
 _MS = {"s": 1000, "min": 60_000, "h": 3_600_000, "d": 86_400_000}
 
@@ -51,7 +54,8 @@ class Lanes(click.ParamType[tuple[str, ...]]):
 
 
 class Moment(click.ParamType[int]):
-    """An ISO 8601 date or time, in this machine's zone unless it names one: Unix milliseconds."""
+    """An ISO 8601 date or time: Unix milliseconds. One that names no zone is in that of the command's --zone,
+    where it is given, or else in this machine's."""
 
     name = "time"
 
@@ -59,7 +63,16 @@ class Moment(click.ParamType[int]):
         if isinstance(value, int):
             return value
         try:
-            moment = datetime.fromisoformat(str(value)).astimezone()
+            moment = datetime.fromisoformat(str(value))
+            if moment.tzinfo is None:
+                moment = moment.replace(tzinfo=_given_zone(ctx)).astimezone()
         except (ValueError, OverflowError, OSError):
             self.fail(f"{value!r} is not a time: use 2026-11-22, or 2026-11-22T18:30", param, ctx)
         return (moment - EPOCH) // (EPOCH.resolution * 1000)
+
+
+def _given_zone(ctx: click.Context | None) -> ZoneInfo | None:
+    """What --zone names on this command line, where it is an eager option; None where it is not there."""
+    if ctx is None or ctx.get_parameter_source("zone") is not ParameterSource.COMMANDLINE:
+        return None
+    return named_zone(ctx.params["zone"])

@@ -123,7 +123,11 @@ async def _open(folder: Path, place: Place, query: Query, max_age_ms: int) -> _O
 
 @export.command(short_help="Green Button (ESPI) XML.", epilog=examples(_GREEN))
 @_options(None)
-@click.option("--zone", help="The customer's IANA time zone.  [default: that of the grant's days, or UTC]")
+@click.option(
+    "--zone",
+    is_eager=True,
+    help="The customer's IANA time zone.  [default: that of the grant's days, or UTC]",
+)
 def greenbutton(opened: Callable[[], _Opened], zone: str | None) -> None:
     """Write a Green Button feed: import as forward flow, export as reverse flow, and mean power."""
     found = opened()

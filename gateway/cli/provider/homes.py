@@ -49,7 +49,13 @@ def windows_options(command: Callable[..., Result]) -> Callable[..., Result]:
             click.option(
                 "--granularity", help="15min, 1h, day, month.  [default: one window from --from to --until]"
             ),
-            click.option("--zone", default="UTC", show_default=True, help="Time zone of days and months."),
+            click.option(
+                "--zone",
+                default="UTC",
+                show_default=True,
+                is_eager=True,
+                help="Time zone of days and months.",
+            ),
             click.option(
                 "--lanes", type=Lanes(), default="import", show_default=True, help="What to add up."
             ),

@@ -70,7 +70,9 @@ def _series_options(command: Callable[..., Result]) -> Callable[..., Result]:
     )
     @click.option("--lanes", type=Lanes(), help="import, export or both.  [default: import, or the event's]")
     @click.option("--currency", help="Such as EUR.  [default: the tariff's, or the event's]")
-    @click.option("--zone", help="The market's IANA time zone.  [default: the tariff's, or UTC]")
+    @click.option(
+        "--zone", is_eager=True, help="The market's IANA time zone.  [default: the tariff's, or UTC]"
+    )
     @click.option("--from", "from_ms", type=Moment(), help="The first price of a tariff begins here.")
     @click.option("--until", "until_ms", type=Moment(), help="The last price of a tariff ends here.")
     @click.argument("source", metavar="SOURCE", type=click.Path(path_type=Path, dir_okay=False))

@@ -75,7 +75,7 @@ def login(url: str, folder: Path, user: str, ca: Path | None, fingerprint: str |
 @click.option("--region", help="All listed streams of this region.")
 @click.option("--granularity", required=True, help="The windows: 15min, 1h, day, month, month-15.")
 @click.option("--bill", "tariff", type=click.Path(path_type=Path, dir_okay=False), help="Only the bill.")
-@click.option("--zone", help="Time zone of days and months.  [default: the tariff's, or UTC]")
+@click.option("--zone", is_eager=True, help="Time zone of days and months.  [default: the tariff's, or UTC]")
 @click.option(
     "--lanes",
     type=Lanes(),
