@@ -97,8 +97,8 @@ class Layout:
     @property
     def closing_delay(self) -> int:
         """How many units a meter's reading is after the unit that it closes (PROTOCOL.md, rule 4): 0 for
-        units of up to a second; 1 for longer ones, which would otherwise be sealed before they have ended, with
-        the energy of the unit before."""
+        units of up to a second; 1 for longer ones, which would otherwise be sealed before they have ended,
+        with the energy of the unit before."""
         return int(self.unit_ms > _PROMPT_MS)
 
     def split(self, first: int, end: int) -> Iterator[tuple[int, int, int]]:

@@ -4,12 +4,11 @@ I/O, no logging.
 
 A reading gives the register at the end of a unit u, so d[u] = register(u) - register(last unit read), lane by
 lane; a reading may hold any of the lanes. Where units are a second or shorter, u is the unit in which it was
-taken. Longer ones are closed by the first reading after their end: u is the unit before, also of the other
-lanes. So no unit comes out before it has ended, and none holds energy that was used a quarter of an hour
-earlier. Only the first reading for a unit counts; energy that a later one adds comes out with the next unit.
-Units come out dense and in order, each once, as soon as all
-energy lanes are known at their end, and over any run of them the energy is the registers' difference, to the
-mWh.
+taken. A longer unit is closed by the first reading after its end, so that it has its own energy and does not
+come out before it has ended: u is the unit before the one in which the reading was taken, for values such as
+`power` too. Only the first reading for a unit counts; energy that a later one adds comes out with the next
+unit. Units come out dense and in order, each once, as soon as all energy lanes are known at their end, and
+over any run of them the energy is the registers' difference, to the mWh.
 
 `count` is about energy: 1 where every energy register was read for that unit, 0 where the energy of one is
 filled in, even if the power was read. All other lanes, such as `power`, are 0 where they were not read. A

@@ -60,7 +60,7 @@ async def with_a_copy(home: Home, after: int = 3 * CHUNK_UNITS + 7) -> Provider:
     """A stream with a grant, a copy of the ledger in the midst of it, and `after` units published since."""
     await home.runs(2 * LINK_UNITS + 3)
     provider = Provider(home.clock.now_ms)
-    await home.grants(provider, "10s", from_ms=0)
+    await home.grants(provider, f"{10 * home.layout.unit_ms}ms", from_ms=0)
     await home.runs(11)
     await home.publish()
     home.copies("old")
