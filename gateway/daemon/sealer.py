@@ -239,7 +239,7 @@ class Sealer:
         if self._stream is None and first > unit + self.layout.link_units:  # the clock was put back since
             self._sampler = Sampler(self.layout, self.lanes, rollover=self._rollover)
             return
-        # Units of up to a second are sealed before they have ended.
+        # Units of up to a second are sealed before they have ended, as all were once.
         before, end = self._waits_until, first * unit_ns
         self._waits_until = end if self._stream is not None and end - now.wall > unit_ns + STEP_NS else None
         if self._waits_until is not None and before is None:
