@@ -11,6 +11,7 @@ from gateway.errors import UsageError
 
 MAX_UNIT_MS = 3_600_000
 DAY_MS = 86_400_000
+_PROMPT_MS = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +93,13 @@ class Layout:
     def unit_at(self, wall_ns: int) -> int:
         """The unit that covers a moment of Unix time, given in nanoseconds."""
         return wall_ns // (self.unit_ms * 1_000_000)
+
+    @property
+    def closing_delay(self) -> int:
+        """How many units a meter's reading is after the unit that it closes (PROTOCOL.md, rule 4): 0 for
+        units of up to a second; 1 for longer ones, which would otherwise be sealed before they have ended,
+        with the energy of the unit before."""
+        return int(self.unit_ms > _PROMPT_MS)
 
     def split(self, first: int, end: int) -> Iterator[tuple[int, int, int]]:
         """[first, end) cut at link borders: (n, x, y) for units x to y - 1 of the stream in link n."""

@@ -6,6 +6,7 @@ import asyncio
 
 import click
 
+from gateway.chain.layout import Layout
 from gateway.cli.codes import exit_code
 from gateway.cli.config import config_option
 from gateway.cli.ledger import doubt_sentence
@@ -82,7 +83,8 @@ def begins_at(meter: MeterStatus, now_ms: int, stream: StreamSection) -> str | N
     link_ms = stream.unit_ms * stream.link_units
     if meter.stream is not None or meter.read_ms is None:
         return None
-    begin_ms = (now_ms // link_ms + 1) * link_ms
+    delay = 0 if meter.series else Layout(stream.unit_ms, stream.link_units).closing_delay
+    begin_ms = ((now_ms - delay * stream.unit_ms) // link_ms + 1) * link_ms
     kind = "series" if meter.series else "meter"
     return f"{kind} {meter.meter} is read; its stream begins at a link boundary, {recent_time(begin_ms)}"
 

@@ -104,7 +104,7 @@ class Sealer:
         event = self._sampler.held
         if event is None:
             return None
-        since = datetime.fromtimestamp(event.unit * self.layout.unit_ms / 1000, UTC)
+        since = datetime.fromtimestamp(self.read_from(event.unit) / 1_000_000_000, UTC)
         return f"{self._registers.sentence(event)} (since {since:%Y-%m-%d %H:%M:%S} UTC)"
 
     @property
@@ -151,6 +151,10 @@ class Sealer:
             "sealed unit: the clock was ahead when that was sealed, or is behind now"
         )
 
+    def read_from(self, unit: int) -> int:
+        """The earliest moment (ns of Unix time) at which a reading counts for `unit`."""
+        return self._sampler.read_from(unit)
+
     def last_read_wall(self) -> int | None:
         """The wall time (ns) up to which the energy is known: the end of the last unit with a believed
         reading, in this run or an earlier one. None before the first."""
@@ -168,7 +172,7 @@ class Sealer:
         `seal_gathered` seals them. Each stays in its unit, whatever the clock shows now."""
         wall_now, monotonic_now = self._clock.wall(), self._clock.monotonic()
         for unit, registers in units:
-            wall = (2 * unit + 1) * self.layout.unit_ms * 500_000  # the middle of the unit
+            wall = self.read_from(unit)
             self._events += self._sampler.add(
                 Reading(self.meter, registers, wall, wall - wall_now + monotonic_now),
                 trusted=True,
@@ -235,6 +239,7 @@ class Sealer:
         if self._stream is None and first > unit + self.layout.link_units:  # the clock was put back since
             self._sampler = Sampler(self.layout, self.lanes, rollover=self._rollover)
             return
+        # Units of up to a second are sealed before they have ended, as all were once.
         before, end = self._waits_until, first * unit_ns
         self._waits_until = end if self._stream is not None and end - now.wall > unit_ns + STEP_NS else None
         if self._waits_until is not None and before is None:

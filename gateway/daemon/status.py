@@ -23,6 +23,7 @@ from gateway.daemon.publisher import Publisher
 from gateway.daemon.readback import ReadBack
 from gateway.daemon.registration import Registration
 from gateway.daemon.rollback import RollbackCheck
+from gateway.daemon.sealer import Sealer
 from gateway.daemon.watched import WatchedBucket
 from gateway.host.clock import Clock, unix_ms
 from gateway.intervals.hold import HeldLane, Hold, counted
@@ -156,7 +157,7 @@ class StatusReporter:
             status = status.model_copy(update={"series": True})
         hold = line.sealer.hold
         if hold is not None:
-            status = status.model_copy(update={"hold": _hold_status(name, hold, line.sealer.layout.unit_ms)})
+            status = status.model_copy(update={"hold": _hold_status(name, hold, line.sealer)})
         scale = line.sealer.scale
         if scale is not None:
             status = status.model_copy(update={"scale": _scale_status(name, scale)})
@@ -184,10 +185,10 @@ def _scale_status(meter: str, scale: Scale) -> ScaleStatus:
     )
 
 
-def _hold_status(meter: str, hold: Hold, unit_ms: int) -> HoldStatus:
+def _hold_status(meter: str, hold: Hold, sealer: Sealer) -> HoldStatus:
     return HoldStatus(
         kind=hold.event.kind,
-        since_ms=hold.event.unit * unit_ms,
+        since_ms=sealer.read_from(hold.event.unit) // 1_000_000,
         registers=tuple(_held_register(lane) for lane in hold.lanes),
         command=f"gateway meters accept {meter}",
     )

@@ -2,15 +2,18 @@
 misbehave (PROTOCOL.md, rules 4 and 5). `gateway.intervals.validation` judges the meter. Pure: no clock, no
 I/O, no logging.
 
-A reading taken in unit u gives the register at the end of u, so d[u] = register(u) - register(last unit
-read), lane by lane; a reading may hold any of the lanes. Only the first reading in a unit counts; energy that
-a later one adds comes out with the next unit. Units come out dense and in order, each once, as soon as all
-energy lanes are known at their end, and over any run of them the energy is the registers' difference, to the
-mWh.
+A reading gives the register at the end of a unit u, so d[u] = register(u) - register(last unit read), lane by
+lane; a reading may hold any of the lanes. Where units are a second or shorter, u is the unit in which it was
+taken. A longer unit is closed by the first reading after its end, so that it has its own energy and does not
+come out before it has ended: u is the unit before the one in which the reading was taken, for values such as
+`power` too. Only the first reading for a unit counts; energy that a later one adds comes out with the next
+unit. Units come out dense and in order, each once, as soon as all energy lanes are known at their end, and
+over any run of them the energy is the registers' difference, to the mWh.
 
-`count` is about energy: 1 where every energy register was read in that unit, 0 where the energy of one is
+`count` is about energy: 1 where every energy register was read for that unit, 0 where the energy of one is
 filled in, even if the power was read. All other lanes, such as `power`, are 0 where they were not read. A
-series has no energy: its units come out up to the last reading, and `count` is 1 where it was read.
+series has no energy: its values are of the unit in which they were read, however long; its units come out up
+to the last reading, and `count` is 1 where it was read.
 """
 
 from __future__ import annotations
@@ -70,6 +73,7 @@ class Sampler:
         self._lanes = tuple(lanes)
         self._names = tuple(lane for lane in self._lanes if lane in ENERGY)
         self._others = tuple(lane for lane in self._lanes if lane not in (*ENERGY, "count"))
+        self._delay = layout.closing_delay if self._names else 0
         self._energies = tuple(EnergyLane() for _ in self._names)
         self._rollover = rollover
         self._registers = Validator(self._names, rollover)
@@ -115,6 +119,10 @@ class Sampler:
     def milestone(self) -> Hashable:
         """What of the hold must be durable: see `Memory.milestone`."""
         return self._registers.memory(self._next - 1).milestone
+
+    def read_from(self, unit: int) -> int:
+        """The earliest moment (ns of Unix time) at which a reading counts for `unit`."""
+        return (unit + self._delay) * self._layout.unit_ms * 1_000_000
 
     def accept(self, choice: Choice) -> None:
         """End the hold as the owner decided: see `Validator.accept`."""
@@ -209,7 +217,7 @@ class Sampler:
                 "are not known: restore the ledger that has them, or begin a new stream"
             )
         values = {"import": state.imported, "export": state.exported}
-        wall = state.unit * self._layout.unit_ms * 1_000_000  # or up to a unit later
+        wall = self.read_from(state.unit)  # or up to a unit later
         marks = []
         for number, (name, lane) in enumerate(zip(self._names, self._energies, strict=True)):
             value = values[name]
@@ -247,7 +255,7 @@ class Sampler:
             age = self._meter_clock.age(wall, reading.meter_time)
         wall -= age
         sample = Sample(
-            self._layout.unit_at(wall),
+            self._layout.unit_at(wall) - self._delay,
             wall,
             reading.monotonic - age,
             tuple(reading.registers.get(name) for name in self._names),

@@ -233,13 +233,14 @@ async def _live(
     """Let the time of the readings of the meter, or the series, pass, and take them through all steps."""
     line = session.lines[name]
     known, lanes = line.sealer.last_read_wall() or 0, line.sealer.lanes
+    unit_ns = line.sealer.layout.unit_ms * 1_000_000
     for at in range(0, len(readings), _AT_ONCE):
         some = readings[at : at + _AT_ONCE]
         clock.move_to(some[-1][0])
         ahead = clock.wall() - clock.monotonic()
         for end, registers in some:
-            wall = end * _NS - _NS // 2
-            if wall > known:
+            if end * _NS > known:
+                wall = line.sealer.read_from(end * _NS // unit_ns - 1)
                 mine = {lane: value for lane, value in registers.items() if lane in lanes}
                 line.sealer.deliver(Reading(name, mine, wall, wall - ahead))
         if some[-1][0] * _NS > known:

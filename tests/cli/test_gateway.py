@@ -24,8 +24,10 @@ import pytest
 
 from gateway.cli.main import main
 from gateway.cli.meters.read import RunningGateway
-from gateway.config import SeriesSection
+from gateway.cli.status import begins_at
+from gateway.config import SeriesSection, StreamSection
 from gateway.control.client import ControlClient
+from gateway.control.documents import MeterStatus
 from gateway.host.clock import SystemClock
 from gateway.ledger.ledger import Ledger
 from gateway.ledger.migrations import VERSION
@@ -154,6 +156,19 @@ async def test_status_while_the_clock_is_not_believed(home: Home, gateway: Run) 
     assert f"clock: not believed yet; {waits}\n" in out
     _, out, _ = await gateway("status", "--json")
     assert json.loads(out)["clock_waits"] == waits
+
+
+@pytest.mark.parametrize(("minute", "begins"), [(14, "2026-05-28T02:00"), (15, "2026-05-28T03:00")])
+def test_a_stream_of_long_units_begins_at_the_link_boundary_before_its_first_unit(
+    minute: int, begins: str
+) -> None:
+    """Its first unit is sealed once that has ended."""
+    now_ms = (1_779_926_400 + 60 * minute) * 1000  # 2:00 in Zurich
+    meter = MeterStatus(
+        meter="main", read_ms=now_ms, meter_ahead_ms=None, error=None, held=None, sealing=True, stream=None
+    )
+    found = begins_at(meter, now_ms, StreamSection(unit_ms=900_000, link_units=4, chunk_units=4))
+    assert str(found).split("boundary, ")[1].startswith(begins)
 
 
 async def test_status_while_the_last_sealed_unit_lies_in_the_future(home: Home, gateway: Run) -> None:

@@ -93,7 +93,7 @@ async def goes_on(home: Home, hours: GrantRecord, days: GrantRecord) -> None:
     assert await paged(home) >= before[2] + DAY
     await home.commit()
     position = await home.ledger.position(await home.stream())
-    assert position.next_unit == home.layout.unit_at(home.clock.wall()) + 1
+    assert position.next_unit == home.unit_read(home.clock.wall()) + 1
 
 
 async def paged(home: Home) -> int:

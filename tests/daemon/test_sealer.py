@@ -644,7 +644,7 @@ async def test_a_gap_over_several_links_keeps_every_mwh(home: Home) -> None:
 
 @pytest.mark.slow
 async def test_units_and_readings_of_another_length(tmp_path: Path) -> None:
-    """Units of 100 ms, read each second; and of 15 min, read each second."""
+    """Units of 100 ms, read each second; and of 10 s, read each second."""
     async with Home(tmp_path / "a", layout=Layout(100, 70), chunk_units=10) as home:
         for _ in range(40):
             home.reads(1, 7, 1)
@@ -660,6 +660,33 @@ async def test_units_and_readings_of_another_length(tmp_path: Path) -> None:
         await home.start()
         await home.publish()
         await home.check_energy()
+
+
+async def test_a_quarter_of_an_hour_is_sealed_once_it_has_ended(tmp_path: Path) -> None:
+    """With what was used in it, also when the gateway starts anew in the midst of it; a hold is told at the
+    time of the reading that began it."""
+    async with Home(tmp_path, layout=Layout(900_000, 4), chunk_units=2, start_s=1_780_044_900) as home:
+        home.reads(1, 0)
+        await home.commit()
+        for minute in range(1, 151):  # from 8:55:01 on, 4 kW from 10:00:01
+            if minute > 30 and minute % 20 == 10:
+                await home.crashes_and_starts()
+            home.reads(60, 66_667 if 66 <= minute <= 80 else 0)
+            await home.commit()
+            ended = home.clock.wall() // NS // 900
+            assert home.sealer().last_read_wall() == ended * 900 * NS
+            if minute >= 20:  # the first unit, from 9:00 on, has ended
+                stream = await home.stream()
+                assert (await home.ledger.position(stream)).next_unit == ended
+        home.clock.pass_s(300)
+        home.deliver((0, 0, 0))
+        await home.commit()
+        began = datetime.fromtimestamp(home.clock.wall() // NS // 900 * 900, UTC)
+        assert f"(since {began:%Y-%m-%d %H:%M:%S} UTC)" in (home.sealer().held() or "")
+        await home.publish()
+        stored = await home.check_energy()
+        assert stored.d["import"].tolist() == [0, 0, 0, 0, 15 * 66_667, 0, 0, 0, 0]
+        assert set(stored.d["count"].tolist()) == {1}
 
 
 @pytest.mark.slow

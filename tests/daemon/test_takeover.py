@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gateway.chain.layout import Layout
 from gateway.control.client import ControlClient
 from gateway.control.documents import GrantStatus, NewGrant
 from gateway.daemon.rollback import StoreAhead
@@ -42,7 +43,7 @@ async def ends_well(home: Home, provider: Provider) -> None:
     home.check_puts()
     for meter in home.meters:
         stored = await home.check_energy(meter)
-        assert stored.end == home.layout.unit_at(home.clock.wall()) + 1
+        assert stored.end == home.unit_read(home.clock.wall()) + 1
         home.check_kept(stored)
         for record in await home.ledger.grants(stored.descriptor.stream):
             await home.check_grant(provider, record, stored)
@@ -59,7 +60,7 @@ async def with_a_copy(home: Home, after: int = 3 * CHUNK_UNITS + 7) -> Provider:
     """A stream with a grant, a copy of the ledger in the midst of it, and `after` units published since."""
     await home.runs(2 * LINK_UNITS + 3)
     provider = Provider(home.clock.now_ms)
-    await home.grants(provider, "10s", from_ms=0)
+    await home.grants(provider, f"{10 * home.layout.unit_ms}ms", from_ms=0)
     await home.runs(11)
     await home.publish()
     home.copies("old")
@@ -278,7 +279,7 @@ async def behind(home: Home) -> tuple[Provider, int]:
     """A restored ledger, and the first unit that it can read."""
     provider = await with_a_copy(home)
     await home.restores("old")
-    return provider, home.layout.unit_at(home.clock.wall()) + 1
+    return provider, home.unit_read(home.clock.wall()) + 1
 
 
 async def counts(home: Home, first: int, end: int, meter: str = "main") -> set[int]:
@@ -286,11 +287,20 @@ async def counts(home: Home, first: int, end: int, meter: str = "main") -> set[i
     return set(stored.d["count"][first - stored.start : end - stored.start].tolist())
 
 
-@pytest.mark.parametrize("meanwhile", [0, 1, 5 * CHUNK_UNITS + 3])
+@pytest.mark.parametrize(
+    ("unit_ms", "meanwhile"),
+    [
+        (1000, 0),
+        (1000, 1),
+        (1000, 5 * CHUNK_UNITS + 3),
+        (60_000, 5 * CHUNK_UNITS + 3),
+        (3_600_000, CHUNK_UNITS),
+    ],
+)
 async def test_what_was_read_before_and_during_a_take_over_is_sealed_as_read(
-    home: Home, meanwhile: int
+    tmp_path: Path, unit_ms: int, meanwhile: int
 ) -> None:
-    async with home:
+    async with Home(tmp_path, layout=Layout(unit_ms, LINK_UNITS)) as home:
         provider, first = await behind(home)
         home.bucket.away = True
         await home.runs(LINK_UNITS + 5)
@@ -300,7 +310,7 @@ async def test_what_was_read_before_and_during_a_take_over_is_sealed_as_read(
         home.meanwhile = meanwhile
         assert await home.publishes_all() == 1
         await ends_well(home, provider)
-        assert await counts(home, first, home.layout.unit_at(home.clock.wall())) == {1}
+        assert await counts(home, first, home.unit_read(home.clock.wall())) == {1}
 
 
 async def test_a_power_cut_while_the_store_is_read_costs_nothing_that_was_durable(home: Home) -> None:
@@ -310,7 +320,7 @@ async def test_a_power_cut_while_the_store_is_read_costs_nothing_that_was_durabl
         await (await home.takeover((await home.stream()).id)).read()
         await home.runs(CHUNK_UNITS + 5)
         await home.commit()
-        cut = home.layout.unit_at(home.clock.wall())
+        cut = home.unit_read(home.clock.wall())
         home.reads(imported=9)  # in memory alone
         await home.crashes_and_starts()
         assert await home.publishes_all() == 1
@@ -323,7 +333,7 @@ async def test_a_power_cut_after_the_replacement_costs_no_energy(home: Home) -> 
     async with home:
         provider, first = await behind(home)
         await home.runs(LINK_UNITS + 7)
-        cut = home.layout.unit_at(home.clock.wall())
+        cut = home.unit_read(home.clock.wall())
         takeover = await home.takeover((await home.stream()).id)
         await takeover.apply(await takeover.read())
         home.kept.clear()
@@ -340,7 +350,7 @@ async def test_the_readings_of_the_latest_units_are_kept_and_older_ones_go_first
     async with home:
         provider, first = await behind(home)
         await home.runs(7 * CHUNK_UNITS)
-        now = home.layout.unit_at(home.clock.wall())
+        now = home.unit_read(home.clock.wall())
         assert await home.publishes_all() == 1
         await ends_well(home, provider)
         assert await counts(home, first, now + 1 - 2 * CHUNK_UNITS) == {0}
@@ -351,7 +361,7 @@ async def test_more_readings_than_a_sampler_keeps_are_all_sealed_as_read(home: H
     async with home:
         _, first = await behind(home)
         await home.runs(MOST_WAITING + 2 * LINK_UNITS, every=1000)
-        now = home.layout.unit_at(home.clock.wall())
+        now = home.unit_read(home.clock.wall())
         assert await home.publishes_all() == 1
         await home.runs(LINK_UNITS)
         assert await home.publishes_all() == 0
@@ -371,14 +381,14 @@ async def test_only_the_meter_that_is_behind_is_sealed_anew(tmp_path: Path) -> N
         await home.commit()
         await home.publish()
         await home.restores("old")
-        first = home.layout.unit_at(home.clock.wall()) + 1
+        first = home.unit_read(home.clock.wall()) + 1
         await home.runs(LINK_UNITS)
         garage = [home.kept[key] for key in sorted(home.kept) if key[0] == (await home.stream("garage")).id]
         home.meanwhile = CHUNK_UNITS + 3
         assert await home.publishes_all() == 1
         await ends_well(home, provider)
         for meter in home.meters:
-            assert await counts(home, first, home.layout.unit_at(home.clock.wall()), meter) == {1}
+            assert await counts(home, first, home.unit_read(home.clock.wall()), meter) == {1}
         stored = await home.stored("garage")
         at = first - stored.start
         sealed = [
@@ -392,7 +402,7 @@ async def test_regained_readings_stay_in_their_units_whatever_the_clock_shows(ho
         provider, first = await behind(home)
         await home.runs(LINK_UNITS)
         await home.crash()
-        end = home.layout.unit_at(home.clock.wall()) + 1
+        end = home.unit_read(home.clock.wall()) + 1
         home.clock.step_s(-3600)
         home.clock.is_trusted = False
         await home.start()

@@ -663,6 +663,122 @@ def test_what_was_remembered_from_before_the_last_reading_is_passed_over() -> No
     assert taken(sampler)["import"] == [1] * 91
 
 
+# --- units of more than a second
+
+
+QUARTER = Layout(unit_ms=900_000, link_units=4)
+TEN = 1_780_048_800  # ten o'clock UTC
+
+
+@dataclass
+class Quarters:
+    """A meter read each second, and when each quarter of an hour came out."""
+
+    sampler: Sampler = field(default_factory=lambda: Sampler(QUARTER, LANES))
+    out: dict[int, tuple[dict[str, int], int]] = field(default_factory=dict)  # values, and when, by begin (s)
+
+    def read(self, begin: int, end: int) -> None:
+        """4 kW from 10:00 to 10:15, at other times nothing; a reading half a second after each second."""
+        for second in range(begin, end):
+            at = second * NS + NS // 2
+            drawn = 4_000_000 * min(max(second - TEN, 0), 900) // 3600
+            power = 4000 if TEN < second <= TEN + 900 else 0
+            reading = Reading("main", {"import": drawn, "export": 0, "power": power}, at, at)
+            assert self.sampler.add(reading, trusted=True, wall_now=at, monotonic_now=at) == ()
+            while (units := self.sampler.take()) is not None:
+                for n in range(len(units)):
+                    values = {lane: int(column[n]) for lane, column in units.lanes.items()}
+                    self.out[(units.first + n) * 900] = values, second
+
+    def restart(self) -> None:
+        state = self.sampler.state()
+        assert state is not None
+        self.sampler = Sampler(QUARTER, LANES, self.sampler.start, SamplerState.from_bytes(state.to_bytes()))
+
+
+@pytest.mark.parametrize("restarts", [(), (TEN + 400,), (TEN - 1, TEN, TEN + 1, TEN + 900, TEN + 901)])
+def test_a_quarter_of_an_hour_has_its_own_energy_and_comes_out_once_it_has_ended(
+    restarts: tuple[int, ...],
+) -> None:
+    quarters, at = Quarters(), TEN - 4000
+    for until in (*restarts, TEN + 2701):
+        quarters.read(at, until)
+        if until in restarts:
+            quarters.restart()
+        at = until
+    assert list(quarters.out) == list(range(TEN - 3600, TEN + 2700, 900))
+    for begin, (values, second) in quarters.out.items():
+        energy, power = (1_000_000, 4000) if begin == TEN else (0, 0)
+        assert values == {"import": energy, "export": 0, "power": power, "count": 1}
+        assert second == begin + 900
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    st.sampled_from([1, 2, 10, 60, 300, 900, 3600]),
+    st.lists(st.tuples(st.integers(1, 9 * 10**12), st.integers(0, 10**7)), min_size=1, max_size=40),
+    st.sets(st.integers(0, 40)),
+)
+def test_units_of_any_length_have_what_was_read_between_their_bounds(
+    unit_s: int, rises: list[tuple[int, int]], restarts: set[int]
+) -> None:
+    """At any times, to the nanosecond, and over restarts: a long unit's energy is the difference of the first
+    registers after its bounds, a second's that of the first in it and in the one before."""
+    layout = Layout(unit_s * 1000, 1)
+    lanes = ("import", "count")
+    sampler, wall, register = Sampler(layout, lanes), FIRST * NS, 10**9
+    energy: dict[int, int] = {}
+    counts: dict[int, int] = {}
+    at_end: dict[int, int] = {}  # by unit: the first register that was read after its end
+    for n, (after, rise) in enumerate(rises):
+        if n in restarts and (state := sampler.state()) is not None:
+            sampler = Sampler(layout, lanes, sampler.start, SamplerState.from_bytes(state.to_bytes()))
+        wall, register = wall + after, register + rise
+        reading = Reading("main", {"import": register}, wall, wall)
+        assert sampler.add(reading, trusted=True, wall_now=wall, monotonic_now=wall) == ()
+        ended = wall // (unit_s * NS) - (1 if unit_s > 1 else 0)
+        at_end.setdefault(ended, register)
+        while (units := sampler.take()) is not None:
+            assert units.first == max(energy, default=min(at_end)) + 1
+            energy |= {units.first + i: value for i, value in enumerate(units.lanes["import"].tolist())}
+            counts |= {units.first + i: value for i, value in enumerate(units.lanes["count"].tolist())}
+            if unit_s > 1:
+                assert (max(energy) + 1) * unit_s * NS <= wall
+    first = min(at_end)
+    assert sum(energy.values()) == at_end[max(at_end)] - at_end[first]
+    assert {unit for unit, count in counts.items() if count} == at_end.keys() - {first}
+    for unit, value in energy.items():
+        if unit in at_end and unit - 1 in at_end:
+            assert value == at_end[unit] - at_end[unit - 1]
+
+
+def test_a_state_saved_while_long_units_came_out_at_their_beginning_goes_on() -> None:
+    """The unit from 10:00 holds the register of 10:01:30: the reading of 10:15 changes nothing, and that of
+    10:30 has all energy since."""
+    saved = SamplerState(TEN // 900, 100_000, 0)
+    quarters = Quarters(Sampler(QUARTER, LANES, (TEN - 3600) // 900, saved))
+    quarters.read(TEN + 91, TEN + 2701)
+    assert {begin: values["import"] for begin, (values, _) in quarters.out.items()} == {
+        TEN + 900: 900_000,
+        TEN + 1800: 0,
+    }
+
+
+def test_a_series_of_long_units_has_its_values_in_the_unit_in_which_they_were_read() -> None:
+    sampler = Sampler(QUARTER, ("temperature", "count"))
+    for at in (TEN - 1, TEN, TEN + 900):
+        sampler.add(
+            Reading("climate", {"temperature": at}, at * NS, at * NS),
+            trusted=True,
+            wall_now=at * NS,
+            monotonic_now=at * NS,
+        )
+    units = sampler.take()
+    assert units is not None
+    assert units.first == TEN // 900
+    assert units.lanes["temperature"].tolist() == [TEN, TEN + 900]
+
+
 # --- days of 23 and 25 hours
 
 
@@ -677,7 +793,7 @@ def test_days_of_any_length_have_all_their_units_and_energy(day: str, hours: int
     sampler = Sampler(layout, LANES)
     stream = Stream()
     for unit in range(begin - 61, end + 60):
-        wall = unit * 60 * NS + 50_000_000
+        wall = (unit + 1) * 60 * NS + 50_000_000  # right after the end of `unit`
         registers = {"import": (unit - begin + 100) ** 2, "export": 0, "power": unit % 1000}
         add(sampler, Reading("main", registers, wall, wall))
         while stream.take(sampler, 1000):

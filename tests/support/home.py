@@ -230,7 +230,11 @@ class Home:
         before = self.shown[meter]
         self.shown[meter] = (before[0] + imported, before[1] + exported, power)
         self.deliver(self.shown[meter], meter)
-        self.read.setdefault((meter, self.layout.unit_at(self.clock.wall())), []).append(self.shown[meter])
+        self.read.setdefault((meter, self.unit_read(self.clock.wall())), []).append(self.shown[meter])
+
+    def unit_read(self, wall: int) -> int:
+        """The unit that a reading of now closes: of more than a second, the one before."""
+        return self.layout.unit_at(wall) - (self.layout.unit_ms > 1000)
 
     def deliver(self, shown: Shown, meter: str = "main") -> None:
         """A reading of these registers, now."""
@@ -245,7 +249,7 @@ class Home:
         self.clock.step_s(seconds)
         ahead = self.clock.wall() - self.clock.monotonic()
         for meter, monotonic, shown in self._delivered:
-            unit = self.layout.unit_at(monotonic + ahead)
+            unit = self.unit_read(monotonic + ahead)
             self.read.setdefault((meter, unit), []).append(shown)
 
     async def commit(self) -> None:
