@@ -13,19 +13,21 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from itertools import islice
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from gateway.errors import GatewayError, Refused, StoreDenied, Unavailable
 from gateway.host.clock import Clock, unix_ms
 from gateway.provider.identity import Identity
 from gateway.provider.membership import Membership, catalogue, sign
-from gateway.registry.client import RegistrarClient
-from gateway.registry.documents import CredentialsAnswer
 from gateway.store.credentials import Credentials
 from gateway.store.location import Location
 from gateway.wire import names
 from gateway.wire.signed import Signed
 
-Fetch = Callable[[Sequence[bytes]], Awaitable[CredentialsAnswer]]
+if TYPE_CHECKING:  # as in `gateway.provider.membership`
+    from gateway.registry.documents import CredentialsAnswer
+
+Fetch = Callable[[Sequence[bytes]], Awaitable["CredentialsAnswer"]]
 
 _STREAM = re.compile(r"v1/([0-9a-f]{32})/")
 _AHEAD = 16
@@ -123,6 +125,8 @@ async def granted_store(
 
     async def signed(item: Signed) -> bytes:
         return sign(identity, item)
+
+    from gateway.registry.client import RegistrarClient  # noqa: PLC0415 - as above
 
     async with RegistrarClient(
         membership.url, None if membership.ca is None else Path(membership.ca)

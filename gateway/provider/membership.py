@@ -13,22 +13,20 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from gateway.errors import Refused, UsageError
 from gateway.host.files import write_durably
 from gateway.provider.identity import CARD_FILE, Identity
-from gateway.registry.client import RegistrarClient, read_certificate, read_nonce
-from gateway.registry.documents import (
-    CatalogueStream,
-    Confirmation,
-    GrantRequestAnswer,
-    RegistrationRequest,
-)
 from gateway.wire import cose, es256
 from gateway.wire.card import Card
 from gateway.wire.certificate import Certificate
 from gateway.wire.request import Login, Request
 from gateway.wire.signed import Signed
+
+if TYPE_CHECKING:  # a reader of a store without a registrar would wait for the client's import half its time
+    from gateway.registry.client import RegistrarClient
+    from gateway.registry.documents import CatalogueStream, GrantRequestAnswer
 
 FILE = "registrar.json"
 _VERSION = 1
@@ -95,6 +93,13 @@ async def join(
     """Register the card in `folder` at a registrar, in the order of Figure 3, and keep what it certifies. One
     that was cut off is begun again. UsageError where the registrar has another key than `registrar_kid`, the
     one that a person has compared; the registrar's own errors."""
+    from gateway.registry.client import (  # noqa: PLC0415 - see above
+        RegistrarClient,
+        read_certificate,
+        read_nonce,
+    )
+    from gateway.registry.documents import Confirmation, RegistrationRequest  # noqa: PLC0415 - see above
+
     card_path = folder / CARD_FILE
     try:
         card = card_path.read_bytes()
@@ -134,6 +139,7 @@ async def join(
 @asynccontextmanager
 async def session(membership: Membership, identity: Identity, now_ms: int) -> AsyncIterator[RegistrarClient]:
     """A client with a session in the provider's name."""
+    from gateway.registry.client import RegistrarClient  # noqa: PLC0415 - see above
 
     async def signed(item: Signed) -> bytes:
         return sign(identity, item)

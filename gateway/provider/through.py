@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from gateway.errors import NotGranted, Refused
 from gateway.host.clock import Clock, unix_ms
@@ -17,11 +18,13 @@ from gateway.provider.desk import Failure, Home, Homes, Progress, Source
 from gateway.provider.granted import GrantedStore, granted_store
 from gateway.provider.identity import Identity
 from gateway.provider.membership import Membership, catalogue, open_membership, session
-from gateway.registry.documents import CatalogueStream
 from gateway.store.bucket import Bucket
 from gateway.store.opening import open_bucket
 from gateway.wire import names
 from gateway.wire.certificate import Certificate
+
+if TYPE_CHECKING:  # as in `gateway.provider.membership`
+    from gateway.registry.documents import CatalogueStream
 
 
 @dataclass(frozen=True, slots=True)

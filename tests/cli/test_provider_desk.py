@@ -579,3 +579,10 @@ def test_on_a_real_store(seaweedfs: S3Server, desk: Desk, monkeypatch: pytest.Mo
     code, out, err = desk.runs("read", "--all", "--csv", *remote)
     assert (code, f"stream {bad.id.hex()}: {bad.chunks[0]} " in err) == (5, True)
     assert len(out.splitlines()) == 1 + 4 + 24
+
+
+def test_reading_a_store_loads_no_client_of_a_registrar() -> None:
+    """A client of HTTP takes as long to import as all the rest of the command."""
+    look = "import sys, gateway.cli.provider.read; print({'aiohttp', 'pydantic'} & sys.modules.keys())"
+    found = subprocess.run([sys.executable, "-c", look], capture_output=True, text=True, check=True)
+    assert found.stdout == "set()\n"
