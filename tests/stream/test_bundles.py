@@ -76,6 +76,28 @@ def test_any_bundles_and_folds_cover_any_windows(
             assert part.bundle == Tokens.read(home.objects[part.key], home.signer.public, part.key)
 
 
+def test_a_day_is_found_in_one_part_without_a_list(whole: Home, provider: Provider) -> None:
+    """Where a day's bundle is there and holds all that is asked for; else the parts are read one by one."""
+
+    async def parts(*spans: tuple[int, int]) -> list[Part | None]:
+        async with opened(home) as reader:
+            bundles = BundleReader(reader, grant)
+            return [await bundles.whole(*span) for span in spans]
+
+    home = whole.fork()
+    grant = home.grant(provider.card, "1h", bundle=5)
+    home.put_bundle(grant.id, 24, 48, "day")
+    day, part, *others = asyncio.run(parts((24, 48), (30, 40), (23, 25), (0, 6), (24, 49), (70, 90)))
+    assert others == [None] * 4
+    for found, (first, end) in ((day, (24, 48)), (part, (30, 40))):
+        assert found is not None
+        assert (found.first, found.end) == (first, end)
+        assert found.key == names.bundle(home.id, grant.id, 24, "day")
+        assert found.bundle == Tokens.read(home.objects[found.key], home.signer.public, found.key)
+    grant = home.grant(provider.card, "day")  # its windows are settled by all bundles that there are
+    assert asyncio.run(parts((0, 1))) == [None]
+
+
 def test_a_bundle_too_few_is_named(whole: Home, provider: Provider) -> None:
     for granularity, missing in (("day", 1), ("1h", 30)):
         home = whole.fork()

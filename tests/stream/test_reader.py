@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,9 +13,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.errors import NotFound, Refused, RolledBack, UsageError
+from gateway.chain.grant import Grant
+from gateway.errors import NotFound, Refused, RolledBack, StoreDenied, UsageError
 from gateway.provider.query import Query
 from gateway.store.directory import DirectoryBucket
+from gateway.stream.grants import grants
 from gateway.stream.reader import StreamReader
 from gateway.stream.seen import Seen
 from gateway.wire import names
@@ -364,3 +366,30 @@ def test_sums_of_ciphertexts_show_no_reading(home: Home, tmp_path: Path) -> None
         return int(c[0, 0])
 
     assert asyncio.run(ciphertexts()) != home.truth("import", START, START + 60) % 2**64
+
+
+def test_grants_that_are_named_are_read_without_a_list(
+    home: Home, provider: Provider, tmp_path: Path
+) -> None:
+    """As by a provider whose credentials reach its own grants only: others are not looked at, and one of its
+    own that is gone is named."""
+
+    class Unlisted(DirectoryBucket):
+        def list(self, prefix: str, after: str = "") -> AsyncGenerator[str, None]:
+            raise StoreDenied(f"{prefix} may not be listed")
+
+    home = home.fork()
+    own, other = (home.grant(provider.card, "1min") for _ in range(2))
+    home.objects[names.grant(home.id, other.id)] += b"x"
+
+    async def found(*ids: bytes, only: list[bytes] | None = None) -> list[Grant]:
+        bucket = Unlisted(home.write(tmp_path))
+        reader = await StreamReader.open(bucket, home.id, home.signer.kid, grants=ids)
+        return [grant async for _, _, grant in grants(reader, only)]
+
+    assert asyncio.run(found(own.id)) == asyncio.run(found(own.id, other.id, only=[own.id])) == [own]
+    with pytest.raises(Refused, match=names.grant(home.id, other.id)):
+        asyncio.run(found(own.id, other.id))
+    gone = bytes(16)
+    with pytest.raises(Refused, match=r"is missing: the store holds no such grant, and was expected to"):
+        asyncio.run(found(own.id, gone))
