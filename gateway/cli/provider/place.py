@@ -93,14 +93,12 @@ async def opened_store(
         yield granted
 
 
-def store_options(command: Callable[..., Result]) -> Callable[..., Result]:
-    """`--store`, `--endpoint`, `--region`, `--addressing` and `--ca` for a command that takes `location`."""
+def store_options(command: Callable[..., Result], *, registrar: bool = True) -> Callable[..., Result]:
+    """`--store`, `--endpoint`, `--region`, `--addressing` and `--ca` for a command that takes `location`;
+    with `registrar`, of one that reads what households granted."""
+    read = f"s3://bucket, a folder, or {REGISTRAR} for the store of your registrar."
 
-    @click.option(
-        "--store",
-        required=True,
-        help=f"s3://bucket, a folder, or {REGISTRAR} for the store of your registrar.",
-    )
+    @click.option("--store", required=True, help=read if registrar else "s3://bucket, or a folder.")
     @click.option("--endpoint", help="The S3 server's address, if it is not Amazon's.")
     @click.option("--region", help="The S3 region, if AWS's configuration does not name it.")
     @click.option(
@@ -122,6 +120,11 @@ def store_options(command: Callable[..., Result]) -> Callable[..., Result]:
         ca: Path | None,
         **others: object,
     ) -> Result:
+        if store == REGISTRAR and not registrar:
+            raise UsageError(
+                f"--store {REGISTRAR} reads what households granted, and nothing else: name a store that you "
+                "have keys of"
+            )
         if store == REGISTRAR:
             if any((endpoint, region, addressing, ca)):
                 raise UsageError(f"--store {REGISTRAR} needs no more: the registrar says where the store is")
@@ -130,6 +133,11 @@ def store_options(command: Callable[..., Result]) -> Callable[..., Result]:
         return command(location=place, **others)
 
     return with_location
+
+
+def own_store_options(command: Callable[..., Result]) -> Callable[..., Result]:
+    """The same for a command to which a registrar's store is of no use."""
+    return store_options(command, registrar=False)
 
 
 def where_options(command: Callable[..., Result]) -> Callable[..., Result]:

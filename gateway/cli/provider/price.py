@@ -14,7 +14,7 @@ import click
 from gateway.chain.layout import DAY_MS
 from gateway.cli.card import read_card
 from gateway.cli.output import examples, json_option, local_time, print_json, print_table, printable
-from gateway.cli.provider.place import key_option, store_options
+from gateway.cli.provider.place import key_option, own_store_options
 from gateway.cli.values import Lanes, Moment
 from gateway.config.tariff import load_tariff
 from gateway.errors import UsageError
@@ -141,7 +141,7 @@ def _text(source: Path) -> str:
 @price.command("publish", short_help="Sign prices, and put them into a store.", epilog=examples(_PUBLISH))
 @_series_options
 @key_option
-@store_options
+@own_store_options
 @click.option("--correct", is_flag=True, help="Replace earlier prices of the same name and time.")
 def publish_(series: PriceSeries, folder: Path, location: Location, correct: bool) -> None:
     """Sign the prices in the file SOURCE, and put them into a store.
@@ -218,7 +218,7 @@ def show(path: Path, card_file: Path, as_csv: bool, program: str | None, as_json
 
 @price.command("list", short_help="List the series in a store.", epilog=examples(_LIST))
 @_card_option
-@store_options
+@own_store_options
 @click.option("--from", "from_ms", type=Moment(), help="Only series with prices after this.  [default: now]")
 @click.option(
     "--until",

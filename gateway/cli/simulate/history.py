@@ -13,7 +13,7 @@ import click
 
 from gateway.cli.card import read_card
 from gateway.cli.output import examples, json_option, kwh, local_time, print_json
-from gateway.cli.provider.place import store_options
+from gateway.cli.provider.place import own_store_options
 from gateway.cli.values import Duration
 from gateway.config.tariff import load_tariff
 from gateway.control.documents import NewGrant
@@ -39,7 +39,7 @@ _PURPOSE = "a simulated history"
         " --store s3://demo --endpoint http://127.0.0.1:8333 --state ./homes",
     ),
 )
-@store_options
+@own_store_options
 @click.option("--state", "folder", required=True, type=_FOLDER, help="A folder for the homes' own files.")
 @click.option("--days", default=400, show_default=True, type=click.IntRange(1, 10_000), help="How many.")
 @click.option("--until", type=click.DateTime(["%Y-%m-%d"]), help="The day after the last.  [default: today]")
