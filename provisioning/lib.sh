@@ -211,7 +211,7 @@ virtual_environment() { # virtual_environment WORD...: the step; words are group
     for word in $want; do
         case $word in
         tpm) ;;
-        provider | registrar) arguments+=(--extra "$word") ;;
+        household | provider | registrar) arguments+=(--extra "$word") ;;
         test) arguments+=(--all-extras --group test) ;;
         *) arguments+=(--group "$word") ;;
         esac

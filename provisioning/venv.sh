@@ -4,7 +4,7 @@
 #
 #   provisioning/venv.sh [--software-root] [PART...]
 #
-# PART is `provider`, what the provider's desk needs, `registrar`, what the registrar needs, or a dependency group
+# PART is `household`, `provider` or `registrar`, what that part of the program needs, or a dependency group
 # of pyproject.toml, `try` or `test`. --software-root leaves out everything that a TPM needs.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -21,12 +21,12 @@ for argument in "$@"; do
         packages=("${base_packages[@]}")
         tpm=()
         ;;
-    provider | registrar | try | test) groups+=("$argument") ;;
+    household | provider | registrar | try | test) groups+=("$argument") ;;
     -h | --help)
         sed -n '2,/^set/{/^#/!d;s/^# \{0,1\}//;p}' "$0"
         exit 0
         ;;
-    *) stop 2 "\"$argument\" is not an argument of venv.sh: use --software-root, provider, registrar, try and test." ;;
+    *) stop 2 "\"$argument\" is not an argument of venv.sh: use --software-root, household, provider, registrar, try and test." ;;
     esac
 done
 
