@@ -10,7 +10,7 @@ from urllib.parse import parse_qsl, urlsplit
 from aiohttp import web
 
 from gateway.errors import Refused, UsageError
-from gateway.registrar.bodies import read_body
+from gateway.web.bodies import read_body
 
 TOKEN_FIELD = "form"  # noqa: S105 - the field's name
 _MOST_BYTES = 2**13
@@ -44,7 +44,7 @@ def _check_origin(request: web.Request) -> None:
 
     def refuse() -> NoReturn:
         raise Refused(
-            "the form comes from another site: open the operator's page itself. Behind a proxy, that must "
+            "the form comes from another site: open the page itself. Behind a proxy, that must "
             "pass the Host header on"
         )
 
