@@ -34,6 +34,7 @@ from gateway.control.setup import (
     ConfigurationOrder,
     ConfigurationStatus,
     Finding,
+    MeterProfile,
     SearchAnswer,
     SearchOrder,
     TrialOrder,
@@ -128,6 +129,10 @@ class ControlClient:
     async def search(self, order: SearchOrder) -> SearchAnswer:
         """Search for meters, which takes up to minutes."""
         return await self._ask(TypeAdapter(SearchAnswer), "POST", "/searches", order.model_dump())
+
+    async def profiles(self) -> tuple[MeterProfile, ...]:
+        """The meter models that can be read."""
+        return await self._ask(TypeAdapter(tuple[MeterProfile, ...]), "GET", "/profiles")
 
     async def doctor(self) -> tuple[Finding, ...]:
         """The doctor's findings."""

@@ -103,6 +103,21 @@ class SearchAnswer(Document):
     """The serial ports that this machine has, by paths that stay the same."""
 
 
+class MeterProfile(Document):
+    """A meter model that can be read: whether at a serial port, with the settings of its factory; its protocol's
+    port on a network, None where it has none; whether it may need keys, and whether it is asked under a Modbus
+    device id."""
+
+    profile: str
+    products: tuple[str, ...]
+    protocol: str
+    lanes: tuple[str, ...]
+    serial: bool
+    tcp_port: int | None
+    keys: bool
+    modbus: bool
+
+
 def parsed(cls: type[D], value: Any, what: str) -> D:
     """A document in decoded JSON; UsageError says what is missing or wrong in `what`."""
     if not isinstance(value, dict):

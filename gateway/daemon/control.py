@@ -18,6 +18,7 @@ its own, that group.
     PUT    /configuration     another one, with its secrets; with "dry_run" only checked
     POST   /trials            a part of a configuration, tried
     POST   /searches          meters behind a host or on a serial port
+    GET    /profiles          the meter models that can be read
     GET    /doctor            the doctor's findings
 
 GET /status has the registers of held readings: they are personal data, which the socket's owner may see and

@@ -26,13 +26,14 @@ from pydantic import ValidationError
 from gateway.config import Config
 from gateway.config.mistakes import sentences
 from gateway.config.section import Load
-from gateway.config.wiring import endpoints, explained
+from gateway.config.wiring import endpoints, explained, may_need_keys
 from gateway.control.documents import Document
 from gateway.control.setup import (
     ConfigurationOrder,
     ConfigurationStatus,
     Finding,
     FoundMeter,
+    MeterProfile,
     SearchAnswer,
     SearchOrder,
     TrialOrder,
@@ -42,7 +43,7 @@ from gateway.daemon.doctor import Diagnosis, examine, examine_meter, examine_roo
 from gateway.errors import MeterError, Unavailable, UsageError
 from gateway.host.files import write_durably
 from gateway.meters.endpoint import SerialSettings, Tcp
-from gateway.meters.profile import load_profiles
+from gateway.meters.profile import Profile, load_profiles
 from gateway.meters.search import Search
 
 SECRETS = "secrets"
@@ -76,6 +77,7 @@ class Setup:
             web.put("/configuration", self._put_configuration),
             web.post("/trials", self._post_trial),
             web.post("/searches", self._post_search),
+            web.get("/profiles", self._get_profiles),
             web.get("/doctor", self._get_doctor),
         ]
 
@@ -189,6 +191,10 @@ class Setup:
     async def _post_search(self, request: web.Request) -> web.Response:
         return answer(await self.search(SearchOrder.parse(await json_of(request, "the search"))))
 
+    async def _get_profiles(self, request: web.Request) -> web.Response:
+        profiles, _ = await asyncio.to_thread(load_profiles)
+        return answers(_profile(profile) for profile in profiles)
+
     async def _get_doctor(self, request: web.Request) -> web.Response:
         config = await asyncio.to_thread(Config.load, self._path)
         found: list[Document] = [_finding(diagnosis) async for diagnosis in examine(config)]
@@ -256,6 +262,24 @@ def _finding(diagnosis: Diagnosis, registers: Mapping[str, int] | None = None) -
     )
 
 
+def _profile(profile: Profile) -> MeterProfile:
+    return MeterProfile(
+        profile=profile.id,
+        products=(*profile.products, *profile.also),
+        protocol=profile.protocol,
+        lanes=profile.lanes,
+        serial=profile.serial is not None,
+        tcp_port=profile.tcp_port,
+        keys=may_need_keys(profile),
+        modbus=profile.on_modbus,
+    )
+
+
+def _settings(serial: SerialSettings) -> dict[str, int | str]:
+    """A serial port's settings as a [[meter]] has them."""
+    return {"baudrate": serial.baud, "parity": serial.parity[0].upper(), "stopbits": serial.stop_bits}
+
+
 def _ports() -> tuple[str, ...]:
     """The serial ports of this machine, by the names that stay the same when adapters are replugged."""
     with suppress(OSError):
@@ -287,11 +311,7 @@ def _place(order: SearchOrder, settings: SerialSettings | None) -> dict[str, Any
         return {"tcp": {"host": order.host, "port": order.port}}
     serial: dict[str, Any] = {"device": order.device}
     if settings is not None:
-        serial |= {
-            "baudrate": settings.baud,
-            "parity": settings.parity[0].upper(),
-            "stopbits": settings.stop_bits,
-        }
+        serial |= _settings(settings)
     return {"serial": serial}
 
 

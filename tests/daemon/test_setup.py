@@ -189,3 +189,17 @@ async def _reads(client: ControlClient, name: str) -> bool:
         return name in [one.meter for one in (await client.status()).meters]
     except Unavailable:
         return False
+
+
+async def test_each_model_says_how_it_is_reached(path: Path, tmp_path: Path) -> None:
+    setup = Setup(path)
+    serving = asyncio.create_task(setup.wait(tmp_path / "s"))
+    try:
+        await _until((tmp_path / "s").exists)
+        profiles = {one.profile: one for one in await ControlClient(tmp_path / "s").profiles()}
+    finally:
+        serving.cancel()
+    modbus, p1, dlms = profiles["eastron-sdm630"], profiles["dsmr-5"], profiles["dlms-generic"]
+    assert (modbus.serial, modbus.tcp_port, modbus.modbus, modbus.keys) == (True, 502, True, False)
+    assert (p1.serial, p1.tcp_port, p1.modbus, p1.keys) == (True, None, False, False)
+    assert dlms.keys
