@@ -104,9 +104,9 @@ class SearchAnswer(Document):
 
 
 class MeterProfile(Document):
-    """A meter model that can be read: whether at a serial port, with the settings of its factory; its protocol's
-    port on a network, None where it has none; whether it may need keys, and whether it is asked under a Modbus
-    device id."""
+    """A meter model that can be read: whether at a serial port, with the settings of its factory; its
+    protocol's port on a network, None where it has none; whether it may need keys, and whether it is asked
+    under a Modbus device id."""
 
     profile: str
     products: tuple[str, ...]
