@@ -5,7 +5,8 @@ its own, that group.
     GET    /readings          what each meter and series showed when it was last read
     GET    /grants            all grants
     POST   /grants            make one; if the consent check finds something, only with "confirmed"; the first
-                              to a card only with its fingerprint; with "dry_run" only say what is found
+                              to a card only with its fingerprint; with "dry_run" only say what is found; with
+                              "own" a grant to the household itself, to whose card nothing has to be confirmed
     DELETE /grants/<id hex>   revoke one
     GET    /consent           what each provider, and all together, could derive beyond their grants
     POST   /registration      register the gateway at a registrar, as a user of it
@@ -169,6 +170,7 @@ class Control:
             confirmed=wanted.confirmed,
             fingerprints=wanted.read_fingerprints(),
             dry_run=wanted.dry_run,
+            own=wanted.own,
         )
         answer = GrantAnswer(
             grants=tuple(_grant_status(grant, None) for grant in made),
@@ -386,7 +388,9 @@ def _record_status(one: AnyGrant, fault: str | None) -> dict[str, Any]:
         "provider": record.provider_name,
         "revoked_from_ms": None if revoked is None else revoked * stream.layout.unit_ms,
         "windows_served": record.next_window,
-    } | ({} if fault is None else {"fault": fault})
+        **({} if fault is None else {"fault": fault}),
+        **({"own": True} if record.own else {}),
+    }
 
 
 def _grant_status(served: ServedGrant, fault: str | None) -> GrantStatus:

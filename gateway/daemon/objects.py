@@ -59,7 +59,7 @@ class Objects:
             return sent
 
     async def _areas(self) -> dict[str, Stream | None]:
-        """The prefixes below which objects may be read, in their order, each with its stream if it has one."""
+        """The prefixes below which objects may be read, in order, each with its stream if it has one."""
         streams = {names.stream_prefix(stream.id): stream for stream in await self._ledger.streams()}
         return dict(sorted({**streams, names.PRICES: None}.items()))
 
