@@ -11,6 +11,7 @@ from gateway.control.client import ControlClient
 from gateway.errors import UsageError
 from gateway.host.clock import Clock, unix_ms
 from gateway.household.configuration import HouseholdConfig
+from gateway.household.history import History
 from gateway.household.security.authority import Authority
 from gateway.household.security.hosts import Hosts
 from gateway.household.security.logins import Logins
@@ -20,11 +21,13 @@ from gateway.household.settings import Settings
 
 @dataclass(frozen=True, slots=True)
 class Household:
-    """A home as its pages see it. `control` asks the gateway, and raises Unavailable where none runs."""
+    """A home as its pages see it. `control` asks the gateway, and raises Unavailable where none runs;
+    `history` reads the sums of any time."""
 
     config: HouseholdConfig
     clock: Clock
     control: ControlClient
+    history: History
     settings: Settings
     password: Password
     logins: Logins
@@ -52,11 +55,13 @@ async def open_household(config: HouseholdConfig, clock: Clock) -> AsyncIterator
         raise UsageError(f"the state folder {state} cannot be made: {error.strerror}") from None
     hosts = Hosts(config.listen.names)
     password = Password(state, clock)
+    control = ControlClient(config.household.socket)
     try:
         yield Household(
             config=config,
             clock=clock,
-            control=ControlClient(config.household.socket),
+            control=control,
+            history=History(state, control, clock),
             settings=Settings(state),
             password=password,
             logins=Logins(state, clock),
