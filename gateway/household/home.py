@@ -11,6 +11,7 @@ from gateway.control.client import ControlClient
 from gateway.errors import UsageError
 from gateway.host.clock import Clock, unix_ms
 from gateway.household.configuration import HouseholdConfig
+from gateway.household.history import History
 from gateway.household.live import Live
 from gateway.household.security.authority import Authority
 from gateway.household.security.hosts import Hosts
@@ -21,12 +22,14 @@ from gateway.household.settings import Settings
 
 @dataclass(frozen=True, slots=True)
 class Household:
-    """A home as its pages see it. `control` asks the gateway, and raises Unavailable where none runs."""
+    """A home as its pages see it. `control` asks the gateway, and raises Unavailable where none runs;
+    `history` reads the sums of any time."""
 
     config: HouseholdConfig
     clock: Clock
     control: ControlClient
     live: Live
+    history: History
     settings: Settings
     password: Password
     logins: Logins
@@ -65,6 +68,7 @@ async def open_household(
             clock=clock,
             control=control,
             live=live,
+            history=History(state, control, clock),
             settings=Settings(state),
             password=password,
             logins=Logins(state, clock),
