@@ -149,6 +149,11 @@ class Prices:
         is none."""
         return next(iter(self.range(of, lane, when_ms, when_ms + 1)), None)
 
+    def latest(self, of: SeriesName) -> PriceSeries | None:
+        """The series of this name with the highest serial; None where there is none."""
+        found = max((one for one in self._kept.values() if _named(one) == of), key=_serial, default=None)
+        return None if found is None else _read_own(found.path)
+
     def until_ms(self, of: SeriesName, lane: str) -> int | None:
         """The end of the last price of a lane, Unix ms; None where there is no price."""
         fitting = (one for one in self._kept.values() if lane in one.lanes and _named(one) == of)
@@ -157,7 +162,7 @@ class Prices:
     def signed(self, of: SeriesName, from_ms: int, until_ms: int) -> list[bytes]:
         """The signed bytes of the series that have a part of [from_ms, until_ms), Unix ms, by serial."""
         found = [one for one in self._kept.values() if _named(one) == of and _within(one, from_ms, until_ms)]
-        return [one.path.read_bytes() for one in sorted(found, key=lambda one: one.serial)]
+        return [one.path.read_bytes() for one in sorted(found, key=_serial)]
 
     def _decoded(self, of: SeriesName, lane: str, from_ms: int, until_ms: int) -> list[PriceSeries]:
         return [
@@ -253,6 +258,10 @@ def _read_own(path: Path) -> PriceSeries:
 
 def _named(one: _Kept) -> SeriesName:
     return SeriesName(one.provider, one.name)
+
+
+def _serial(one: _Kept) -> int:
+    return one.serial
 
 
 def _within(one: _Kept, from_ms: int, until_ms: int) -> bool:
