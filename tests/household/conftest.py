@@ -12,8 +12,11 @@ from aiohttp.test_utils import TestClient, TestServer
 from gateway.household.configuration import HouseholdConfig, HouseholdSection, ListenSection
 from gateway.household.home import Household, open_household
 from gateway.household.server import build_app
+from tests.stream.conftest import provider
 from tests.support.clock import FakeClock
 from tests.support.pages import PASSWORD, Answers, Browser
+
+__all__ = ["provider"]
 
 
 @pytest.fixture
