@@ -16,7 +16,7 @@ from pathlib import Path
 from aiohttp import web
 
 from gateway.control.documents import Document, ErrorAnswer
-from gateway.errors import GatewayError, Unavailable, UsageError
+from gateway.errors import GatewayError, NotFound, Unavailable, UsageError
 
 
 @web.middleware
@@ -27,7 +27,7 @@ async def errors(
     try:
         return await handler(request)
     except GatewayError as error:
-        status = 503 if isinstance(error, Unavailable) else 400
+        status = 503 if isinstance(error, Unavailable) else 404 if isinstance(error, NotFound) else 400
         return answer(ErrorAnswer.of(error), status)
     except web.HTTPException as refusal:
         sentence = f"the gateway does not accept {request.method} {request.path}: {refusal.reason}"
