@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tomllib
 from importlib import resources
 from pathlib import Path
@@ -21,10 +22,15 @@ from gateway.errors import UsageError
 MAX_SOCKET_PATH = 107  # unix(7): sun_path holds 108 bytes, including the final zero
 
 
+def _state_folder() -> Path:
+    """The folder that the service's unit gives it, StateDirectory= (systemd.exec(5)), or else the usual one."""
+    return Path(os.environ.get("STATE_DIRECTORY", "/var/lib/gateway"))
+
+
 class GatewaySection(Section):
     """Where the gateway keeps its state, and how often it makes it durable."""
 
-    state: FilePath = Field(default=Path("/var/lib/gateway"), description="a folder")
+    state: FilePath = Field(default_factory=_state_folder, description="a folder")
     socket: FilePath = Field(default=Path("/run/gateway/control.sock"), description="a path")
     commit_seconds: int = Field(default=5, ge=1, le=60, description="a whole number of seconds from 1 to 60")
 
