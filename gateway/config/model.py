@@ -23,7 +23,7 @@ MAX_SOCKET_PATH = 107  # unix(7): sun_path holds 108 bytes, including the final 
 
 
 def _state_folder() -> Path:
-    """The folder that the service's unit gives it, StateDirectory= (systemd.exec(5)), or else the usual one."""
+    """The folder that the service's unit gives it, StateDirectory= (systemd.exec(5)), or the usual one."""
     return Path(os.environ.get("STATE_DIRECTORY", "/var/lib/gateway"))
 
 
