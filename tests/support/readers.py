@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import secrets
 from collections.abc import Sequence
-from urllib.request import Request, urlopen
 
 from argon2.low_level import Type, hash_secret_raw
 from botocore.auth import S3SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials as Keys
+from botocore.httpsession import URLLib3Session
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from gateway.household.view import policy, seaweedfs_identity
@@ -40,9 +40,8 @@ def read_only(server: S3Server, url: str, streams: Sequence[bytes]) -> Credentia
         data=_encrypted(json.dumps(wanted).encode(), server.secret_key),
     )
     S3SigV4Auth(Keys(server.access_key, server.secret_key), "s3", "us-east-1").add_auth(asked)
-    request = Request(asked.url, data=asked.body, headers=dict(asked.headers), method="PUT")  # noqa: S310
-    with urlopen(request) as answer:  # noqa: S310
-        assert answer.status == 200
+    answer = URLLib3Session().send(asked.prepare())
+    assert answer.status_code == 200, answer.status_code
     return keys
 
 
