@@ -13,6 +13,11 @@ its own, that group.
     POST   /requests/<id hex>      what the household decided on one
     POST   /meters/<name>/accept   the owner's decision on a meter's held readings
     POST   /series/<name>     values of a series as they are now, {"temperature": 21.5}: numbers by lane
+    GET    /cards             the providers' cards that the gateway knows
+    GET    /commands          providers' commands, the latest first
+    POST   /commands          a signed command, as whoever received it delivers it
+    POST   /commands/<id hex>        what the household decided on one
+    POST   /commands/<id hex>/acted  what was due for one was published on the household's broker
     DELETE /doubts            the owner vouches for the ledger: no unit is in doubt any longer
 
 GET /status has the registers of held readings: they are personal data, which the socket's owner may see and
@@ -37,6 +42,7 @@ from typing import Any
 from aiohttp import web
 
 from gateway.chain.window import spell_ms
+from gateway.control.commands import Act, CommandDecision, CommandDelivery
 from gateway.control.documents import (
     AcceptAnswer,
     AcceptRequest,
@@ -57,6 +63,7 @@ from gateway.control.documents import (
     StrangerStatus,
     VerifiedStatus,
 )
+from gateway.daemon.commander import Commander
 from gateway.daemon.granter import Granter
 from gateway.daemon.grants import AnyGrant, GrantBook, ServedGrant
 from gateway.daemon.issuer import Issuer
@@ -97,7 +104,9 @@ class Control:
         lines: Mapping[str, Line],
         series: Mapping[str, Series],
         registration: Registration,
+        commander: Commander,
     ) -> None:
+        self._commander = commander
         self._ledger = ledger
         self._registration = registration
         self._grants = grants
@@ -125,6 +134,11 @@ class Control:
                 web.post("/requests/{id}", self._post_request),
                 web.post("/meters/{name}/accept", self._post_accept),
                 web.post("/series/{name}", self._post_series),
+                web.get("/cards", self._get_cards),
+                web.get("/commands", self._get_commands),
+                web.post("/commands", self._post_command),
+                web.post("/commands/{id}", self._post_decision),
+                web.post("/commands/{id}/acted", self._post_acted),
                 web.delete("/doubts", self._delete_doubts),
             ]
         )
@@ -161,6 +175,10 @@ class Control:
             fingerprints=wanted.read_fingerprints(),
             dry_run=wanted.dry_run,
         )
+        if made:
+            await self._ledger.keep_cards(
+                (card.kid, data) for card, data in zip(cards, wanted.cards, strict=True)
+            )
         answer = GrantAnswer(
             grants=tuple(_grant_status(grant, None) for grant in made),
             consent=ConsentStatus.of(consent),
@@ -216,6 +234,25 @@ class Control:
             raise UsageError(f"there is no series {name!r}; the series are {names}")
         self._series[name].put(values)
         return _answer(await self._meter(name))
+
+    async def _get_cards(self, request: web.Request) -> web.Response:
+        return _answers(await self._commander.cards())
+
+    async def _get_commands(self, request: web.Request) -> web.Response:
+        return _answers(await self._commander.statuses())
+
+    async def _post_command(self, request: web.Request) -> web.Response:
+        delivery = CommandDelivery.parse(await _json(request, "the delivery"))
+        return _answer(await self._commander.receive(delivery.command))
+
+    async def _post_decision(self, request: web.Request) -> web.Response:
+        decided = CommandDecision.parse(await _json(request, "the decision"))
+        command = _hex_id(request.match_info["id"], "a command's")
+        return _answer(await self._commander.decide(command, decided.decision == "allow"))
+
+    async def _post_acted(self, request: web.Request) -> web.Response:
+        act = Act.parse(await _json(request, "what was published"))
+        return _answer(await self._commander.acted(_hex_id(request.match_info["id"], "a command's"), act))
 
     async def _meter(self, name: str) -> MeterStatus:
         (meter,) = [one for one in (await self._status()).meters if one.meter == name]

@@ -261,7 +261,7 @@ class Ledger:
     # --- commands
 
     async def commands(self) -> list[CommandRecord]:
-        """The commands that are kept, the latest first: all that are not over, and the last 1000 others."""
+        """The commands that are kept, the latest first: all that are live, and the last 200 others."""
         return await self._db.do(commands.all_of)
 
     async def add_command(

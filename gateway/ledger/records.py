@@ -175,8 +175,8 @@ class StoreChain:
 @dataclass(frozen=True, slots=True)
 class CommandRecord:
     """A provider's command: the signed object and its H, when it came (Unix ms), for how long the gateway has
-    run since (`lived_ms`), its state, and the last signed receipt. `number` is the order of receipt, 0 before
-    the ledger has it."""
+    run since (`lived_ms`), whether something may still become of it (`live`), and the last signed receipt.
+    `number` is the order of receipt, 0 before the ledger has it."""
 
     number: int
     digest: bytes
@@ -185,7 +185,7 @@ class CommandRecord:
     provider_name: str
     received_ms: int
     lived_ms: int
-    state: str
+    live: bool
     receipt: bytes
 
 
@@ -198,9 +198,9 @@ class AuditEntry(NamedTuple):
 
 
 class CommandChange(NamedTuple):
-    """A command's next state, with its receipt and the line of the audit log."""
+    """A command's next receipt, whether it is live then, and the line of the audit log."""
 
     number: int
-    state: str
+    live: bool
     receipt: bytes
     audit: AuditEntry

@@ -9,9 +9,7 @@ CREATE TABLE command (
     provider_name TEXT NOT NULL,
     received_ms   INTEGER NOT NULL,
     lived_ms      INTEGER NOT NULL,
-    state         TEXT NOT NULL CHECK (
-        state IN ('asks', 'waits', 'running', 'done', 'ended', 'refused', 'expired')
-    ),
+    live          INTEGER NOT NULL CHECK (live IN (0, 1)),   -- whether something may still become of it
     receipt       BLOB NOT NULL                    -- the last one, signed
 ) STRICT;
 

@@ -131,9 +131,7 @@ CREATE TABLE command (
     provider_name TEXT NOT NULL,
     received_ms   INTEGER NOT NULL,
     lived_ms      INTEGER NOT NULL,
-    state         TEXT NOT NULL CHECK (
-        state IN ('asks', 'waits', 'running', 'done', 'ended', 'refused', 'expired')
-    ),
+    live          INTEGER NOT NULL CHECK (live IN (0, 1)),   -- whether something may still become of it
     receipt       BLOB NOT NULL                    -- the last one, signed
 ) STRICT;
 
@@ -240,9 +238,9 @@ INSERT INTO doubt VALUES
     (X'22222222222222222222222222222222', 161, NULL, X'0000000000000007', 2000);
 
 INSERT INTO command VALUES
-    (3, X'C0FFEE03', X'55555555555555555555555555555555', CAST('a limit' AS BLOB), 'a provider', 1600, 250, 'running',
+    (3, X'C0FFEE03', X'55555555555555555555555555555555', CAST('a limit' AS BLOB), 'a provider', 1600, 250, 1,
      CAST('its receipt' AS BLOB)),
-    (4, X'C0FFEE04', X'66666666666666666666666666666666', CAST('a message' AS BLOB), 'another', 1700, 0, 'refused',
+    (4, X'C0FFEE04', X'66666666666666666666666666666666', CAST('a message' AS BLOB), 'another', 1700, 0, 0,
      CAST('a refusal' AS BLOB));
 INSERT INTO serial VALUES (X'B0', X'11111111111111111111111111111111', 9223372036854775807);
 INSERT INTO limited VALUES ('main');
