@@ -190,6 +190,7 @@ class Commander:
     # The checks, in the order of PROTOCOL.md.
 
     async def _take(self, data: bytes, digest: bytes, command: Command, mandate: Mandate) -> CommandStatus:
+        await self._pass_time()  # which the new command has not lived
         now_ms = unix_ms(self._clock)
         origin = (command.provider, command.stream)
         meter = (await self._meters()).get(command.stream)
