@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Coroutine
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import pytest
 from hypothesis import settings
@@ -46,7 +46,7 @@ KINDS = ("disconnect", "reconnect", "limit", "limit", "message")
 
 
 class NoRegistrar:
-    vouched: list[bytes] = []
+    vouched: ClassVar[list[bytes]] = []
 
     async def certified(self, kid: bytes) -> tuple[Card, str | None] | None:
         raise AssertionError("nobody is named in the configuration")
