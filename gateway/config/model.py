@@ -12,6 +12,7 @@ from pydantic import Field, ValidationError, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
 from gateway.chain.layout import MAX_UNIT_MS
+from gateway.config.commands import CommandsSection
 from gateway.config.meter import MeterSection
 from gateway.config.mistakes import sentences
 from gateway.config.section import FilePath, Load, Section
@@ -100,6 +101,11 @@ class Config(Section):
     )
     series: Annotated[tuple[SeriesSection, ...], Field(strict=False)] = Field(
         default=(), description="a table [[series]], in two brackets, for each series of values"
+    )
+
+    commands: Annotated[tuple[CommandsSection, ...], Field(strict=False)] = Field(
+        default=(),
+        description="a table [[commands]], in two brackets, for each provider whose commands are carried out",
     )
 
     @field_validator("meter")
