@@ -1,5 +1,6 @@
 """The control API, for everything outside the daemon.
 
 - `documents`   requests and answers
+- `commands`    the documents of providers' commands
 - `client`      a client of the running gateway
 """
