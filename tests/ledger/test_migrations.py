@@ -22,11 +22,14 @@ from gateway.ledger.records import (
     ChunkEntry,
     CommandRecord,
     Doubt,
+    FollowedPeriod,
+    FollowRecord,
     GrantRecord,
     Kept,
     Outgoing,
     PageEntry,
     Position,
+    PriceRecord,
     Queued,
     Sealed,
     Stream,
@@ -70,6 +73,42 @@ COMMANDS = [
     CommandRecord(
         3, b"\xc0\xff\xee\3", b"\x55" * 16, b"a limit", "a provider", 1600, 250, "running", b"its receipt"
     ),
+]
+FOLLOWS = [
+    FollowRecord(
+        b"\x77" * 16,
+        MAIN.id,
+        b"\xb0",
+        b"a card",
+        "Day ahead",
+        ("import", "export"),
+        "month",
+        "Europe/Berlin",
+        "the bill",
+        80,
+        1900,
+        None,
+        {"alone import": 86400, "bits": -17},
+    ),
+    FollowRecord(
+        b"\x88" * 16,
+        MAIN.id,
+        b"\xb1",
+        b"a card",
+        "Feed-in",
+        ("export",),
+        "month",
+        "UTC",
+        "the bill",
+        80,
+        1950,
+        2100,
+    ),
+]
+FOLLOWED = [FollowedPeriod(MAIN.id, b"\xb0", "Day ahead", 80, b"\x44" * 16)]
+PRICES = [
+    PriceRecord(b"\xb0", 2, "Day ahead", 1000, 2000, b"prices"),
+    PriceRecord(b"\xb0", 2**64 - 1, "Feed-in", 500, 900, None),
 ]
 LOG = [AuditEntry(1500, "grant", "granted"), AuditEntry(2500, "revocation", "revoked")]
 
@@ -165,6 +204,10 @@ async def test_what_an_older_gateway_wrote_is_there_and_the_ledger_goes_on(
         assert await ledger.highest_serial(b"\xb0", GARAGE.id) is None
         assert await ledger.limited() == (set() if version < 8 else {"main"})
         assert await ledger.cards() == ({} if version < 8 else {b"\xb0": b"a card"})
+
+        assert await ledger.follows() == ([] if version < 9 else FOLLOWS)
+        assert await ledger.followed() == ([] if version < 9 else FOLLOWED)
+        assert await ledger.prices(b"\xb0") == ([] if version < 9 else PRICES)
 
         await ledger.begin_incarnation(9, 3000)
         await ledger.append(MAIN, [Sealed(9, 92, np.zeros((2, 1), np.uint64))], b"state")
