@@ -2,5 +2,6 @@
 
 - `documents`   requests and answers
 - `commands`    the documents of providers' commands
+- `follows`     those of standing decisions about price series
 - `client`      a client of the running gateway
 """

@@ -13,6 +13,12 @@ its own, that group.
     POST   /requests/<id hex>      what the household decided on one
     POST   /meters/<name>/accept   the owner's decision on a meter's held readings
     POST   /series/<name>     values of a series as they are now, {"temperature": 21.5}: numbers by lane
+    GET    /tariffs/<digest hex>   the tariff body that a grant of a bill names
+    GET    /follows           standing decisions to grant the bills of a price series, and what they wait for
+    POST   /follows           make one; as with a grant, what is found is confirmed first
+    POST   /follows/<id hex>  confirm what is found about one of its periods
+    DELETE /follows/<id hex>  end one
+    POST   /prices            a signed price series, for the decisions that follow it
     DELETE /doubts            the owner vouches for the ledger: no unit is in doubt any longer
 
 GET /status has the registers of held readings: they are personal data, which the socket's owner may see and
@@ -57,6 +63,15 @@ from gateway.control.documents import (
     StrangerStatus,
     VerifiedStatus,
 )
+from gateway.control.follows import (
+    ConfirmRequest,
+    FollowRequest,
+    PricesAnswer,
+    PricesRequest,
+    TariffAnswer,
+)
+from gateway.daemon.follow_status import follow_answer, follow_status, new_follow
+from gateway.daemon.follower import Follower
 from gateway.daemon.granter import Granter
 from gateway.daemon.grants import AnyGrant, GrantBook, ServedGrant
 from gateway.daemon.issuer import Issuer
@@ -67,6 +82,7 @@ from gateway.errors import GatewayError, Unavailable, UsageError
 from gateway.ledger.ledger import Ledger
 from gateway.ledger.records import Stream
 from gateway.registry.documents import GrantRequestState
+from gateway.wire.cose import digest
 
 
 @web.middleware
@@ -97,8 +113,10 @@ class Control:
         lines: Mapping[str, Line],
         series: Mapping[str, Series],
         registration: Registration,
+        follower: Follower,
     ) -> None:
         self._ledger = ledger
+        self._follower = follower
         self._registration = registration
         self._grants = grants
         self._granter = granter
@@ -125,6 +143,12 @@ class Control:
                 web.post("/requests/{id}", self._post_request),
                 web.post("/meters/{name}/accept", self._post_accept),
                 web.post("/series/{name}", self._post_series),
+                web.get("/tariffs/{digest}", self._get_tariff),
+                web.get("/follows", self._get_follows),
+                web.post("/follows", self._post_follow),
+                web.post("/follows/{id}", self._post_confirm),
+                web.delete("/follows/{id}", self._delete_follow),
+                web.post("/prices", self._post_prices),
                 web.delete("/doubts", self._delete_doubts),
             ]
         )
@@ -224,6 +248,45 @@ class Control:
     async def _delete_doubts(self, request: web.Request) -> web.Response:
         await self._issuer.confirm_ledger()
         return _answer(await self._status())
+
+    async def _get_tariff(self, request: web.Request) -> web.Response:
+        wanted = request.match_info["digest"]
+        for record in await self._ledger.grants():
+            if record.tariff is not None and digest(record.tariff).hex() == wanted:
+                return _answer(TariffAnswer(tariff=record.tariff))
+        raise UsageError(f"no grant of a bill names the tariff {wanted!r}, or the ledger has lost it")
+
+    async def _get_follows(self, request: web.Request) -> web.Response:
+        return _answers([follow_status(one) for one in await self._follower.all()])
+
+    async def _post_follow(self, request: web.Request) -> web.Response:
+        what = "the decision"
+        wanted = FollowRequest.parse(await _json(request, what), what)
+        stream = await self._stream(wanted.meter)
+        made, found, checked = await self._follower.follow(
+            stream,
+            wanted.read_card(),
+            new_follow(wanted),
+            confirmed=wanted.confirmed,
+            fingerprints=wanted.read_fingerprints(),
+            dry_run=wanted.dry_run,
+        )
+        return _answer(follow_answer(made, found, checked, stream), 200 if made is None else 201)
+
+    async def _post_confirm(self, request: web.Request) -> web.Response:
+        what = "the confirmation"
+        wanted = ConfirmRequest.parse(await _json(request, what), what)
+        follow = _hex_id(request.match_info["id"], "a decision's")
+        return _answer(follow_status(await self._follower.confirm(follow, wanted.from_ms, wanted.seen)))
+
+    async def _delete_follow(self, request: web.Request) -> web.Response:
+        follow = _hex_id(request.match_info["id"], "a decision's")
+        return _answer(follow_status(await self._follower.end(follow)))
+
+    async def _post_prices(self, request: web.Request) -> web.Response:
+        what = "the price series"
+        series = await self._follower.accept(PricesRequest.parse(await _json(request, what), what).series)
+        return _answer(PricesAnswer(provider=series.provider.hex(), serial=series.serial, name=series.name))
 
     def _grant(self, one: AnyGrant) -> GrantRecordStatus:
         fault = self._grants.fault(one)
@@ -367,7 +430,7 @@ def _record_status(one: AnyGrant, fault: str | None) -> dict[str, Any]:
 def _grant_status(served: ServedGrant, fault: str | None) -> GrantStatus:
     grant, unit_ms = served.grant, served.stream.layout.unit_ms
     return GrantStatus(
-        **_record_status(served, fault),
+        **(_record_status(served, fault) | ({} if grant.quantum is None else {"quantum": grant.quantum})),
         provider_kid=grant.provider.hex(),
         kind=grant.kind,
         granularity=str(grant.granularity),
@@ -381,5 +444,4 @@ def _grant_status(served: ServedGrant, fault: str | None) -> GrantStatus:
         tariff=None if grant.tariff is None else grant.tariff.hex(),
         partner=None if grant.partner is None else grant.partner.hex(),
         k_min=grant.k_min,
-        quantum=grant.quantum,
     )

@@ -16,6 +16,7 @@ from gateway.daemon.ciphertexts import Ciphertexts
 from gateway.daemon.clock_watch import ClockWatch
 from gateway.daemon.control import Control
 from gateway.daemon.doubts import Doubts
+from gateway.daemon.follower import Follower
 from gateway.daemon.granter import Granter
 from gateway.daemon.grants import GrantBook
 from gateway.daemon.issuer import Issuer
@@ -89,6 +90,7 @@ class Session:
         self.granter = Granter(
             ledger, root, clock, self._rings, grants, self._issuer, doubts, registration.verified_by
         )
+        self.follower = Follower(ledger, root, bucket, clock, self.granter)
         self._rollback = RollbackCheck(ledger, bucket, clock, root)
         self.publisher = Publisher(ledger, bucket, clock, self._rollback)
         self.readback = ReadBack(ledger, bucket, clock, self._rollback, self.publisher)
@@ -102,6 +104,7 @@ class Session:
             self.lines,
             self.series,
             registration,
+            self.follower,
         )
 
     async def open(self) -> None:
@@ -158,6 +161,7 @@ class Session:
             tasks.create_task(self._control.serve(self._config.gateway.socket))
             tasks.create_task(self._publish())
             tasks.create_task(self.readback.run())
+            tasks.create_task(self.follower.run())
             for line in self.lines.values():
                 tasks.create_task(line.run(self._config.gateway.commit_seconds))
             for section in self._config.meter:

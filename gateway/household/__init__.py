@@ -5,6 +5,10 @@
 - `security`       the password, logins, the names that the page answers to, the certificate of the home
 - `i18n`, `render` languages; templates
 - `home`           all of it, opened: what every page works with
+- `prices`         the price series that were accepted
+- `money`          what energy costs, by a tariff or by price series
+- `plan`           when loads are cheapest
+- `bills`          what suppliers were told, beside the own sums
 - `pages`          the pages, a module for each
 - `server`         the HTTP server of the pages
 

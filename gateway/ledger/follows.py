@@ -25,7 +25,21 @@ def made(db: sqlite3.Connection) -> list[FollowRecord]:
         " ended_ms FROM follow ORDER BY made_ms, id"
     ).fetchall()
     return [
-        FollowRecord(*row[:5], tuple(row[5].split(",")), *row[6:], covered=_covered(db, row[0]))
+        FollowRecord(
+            id=row[0],
+            stream=row[1],
+            provider=row[2],
+            card=row[3],
+            series=row[4],
+            lanes=tuple(row[5].split(",")),
+            granularity=row[6],
+            zone=row[7],
+            purpose=row[8],
+            first=row[9],
+            made_ms=row[10],
+            ended_ms=row[11],
+            covered=_covered(db, row[0]),
+        )
         for row in rows
     ]
 
@@ -82,11 +96,13 @@ def add_grant(
     if not db.execute("SELECT 1 FROM follow WHERE id = ? AND ended_ms IS NULL", (follow,)).fetchone():
         raise LedgerError(f"no grant is made for {follow.hex()}, which was ended meanwhile")
     grants.add(db, new)
-    db.execute("INSERT INTO followed VALUES (?, ?, ?, ?, ?)", period)
+    db.execute("INSERT INTO followed VALUES (?, ?, ?, ?, ?, ?)", period)
 
 
 def periods(db: sqlite3.Connection) -> list[FollowedPeriod]:
-    rows = db.execute("SELECT stream, provider, series, first, grant_ FROM followed ORDER BY first, grant_")
+    rows = db.execute(
+        "SELECT stream, provider, series, first, end, grant_ FROM followed ORDER BY first, grant_"
+    )
     return [FollowedPeriod(*row) for row in rows]
 
 

@@ -171,13 +171,14 @@ class FollowRecord:
 
 
 class FollowedPeriod(NamedTuple):
-    """A period, which begins with unit `first` of a stream, and the grant of its bill under the prices in a
+    """A period, units [first, end) of a stream, and the grant of its bill under the prices in a
     provider's price series of this name."""
 
     stream: bytes
     provider: bytes
     series: str
     first: int
+    end: int
     grant: bytes
 
 

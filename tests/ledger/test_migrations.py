@@ -105,7 +105,7 @@ FOLLOWS = [
         2100,
     ),
 ]
-FOLLOWED = [FollowedPeriod(MAIN.id, b"\xb0", "Day ahead", 80, b"\x44" * 16)]
+FOLLOWED = [FollowedPeriod(MAIN.id, b"\xb0", "Day ahead", 80, 96, b"\x44" * 16)]
 PRICES = [
     PriceRecord(b"\xb0", 2, "Day ahead", 1000, 2000, b"prices"),
     PriceRecord(b"\xb0", 2**64 - 1, "Feed-in", 500, 900, None),

@@ -43,5 +43,5 @@ def about(
 
 def beyond(found: Mapping[str, int], covered: Mapping[str, int]) -> dict[str, int]:
     """Those of the findings that a decision with these confirmed ones does not cover."""
-    least = {BITS: -MOST_BITS} | covered
+    least = {BITS: -MOST_BITS, **covered}
     return {what: harmless for what, harmless in found.items() if what not in least or harmless < least[what]}

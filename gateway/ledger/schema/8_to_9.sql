@@ -30,6 +30,7 @@ CREATE TABLE followed (
     provider    BLOB NOT NULL,
     series      TEXT NOT NULL,
     first       INTEGER NOT NULL,
+    end         INTEGER NOT NULL,
     grant_      BLOB NOT NULL REFERENCES grant_,
     PRIMARY KEY (stream, provider, series, first)
 ) STRICT, WITHOUT ROWID;
