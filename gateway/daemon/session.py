@@ -18,6 +18,7 @@ from gateway.daemon.clock_watch import ClockWatch
 from gateway.daemon.commander import Commander
 from gateway.daemon.control import Control
 from gateway.daemon.doubts import Doubts
+from gateway.daemon.follower import Follower
 from gateway.daemon.granter import Granter
 from gateway.daemon.grants import GrantBook
 from gateway.daemon.issuer import Issuer
@@ -95,6 +96,7 @@ class Session:
         self.granter = Granter(
             ledger, root, clock, self._rings, grants, self._issuer, doubts, registration.verified_by
         )
+        self.follower = Follower(ledger, root, bucket, clock, self.granter)
         self._rollback = RollbackCheck(ledger, bucket, clock, root)
         self.publisher = Publisher(ledger, bucket, clock, self._rollback)
         self.readback = ReadBack(ledger, bucket, clock, self._rollback, self.publisher)
@@ -114,6 +116,7 @@ class Session:
             setup,
             Objects(ledger, bucket),
             self.commander,
+            self.follower,
         )
 
     async def open(self) -> None:
@@ -179,6 +182,7 @@ class Session:
             tasks.create_task(self._publish())
             tasks.create_task(self.readback.run())
             tasks.create_task(self.commander.run())
+            tasks.create_task(self.follower.run())
             for line in self.lines.values():
                 tasks.create_task(line.run(self._config.gateway.commit_seconds))
             for section in self._config.meter:
