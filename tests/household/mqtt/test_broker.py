@@ -76,7 +76,7 @@ async def test_no_more_messages_wait_here_than_were_agreed(home_broker: Mosquitt
         for number in range(3 * RECEIVED_AT_ONCE):
             await sender.publish("to/me", b"%d" % number)
         seen = []
-        for number in range(3 * RECEIVED_AT_ONCE):
+        for _ in range(3 * RECEIVED_AT_ONCE):
             assert connection._received.qsize() <= RECEIVED_AT_ONCE
             message = await connection.receive()
             seen.append(message.payload)
@@ -118,7 +118,7 @@ async def test_a_publish_that_the_rules_forbid_is_an_error_and_a_subscription_th
         await connection.subscribe([topics.command(KID), topics.PRICES])
         await stranger.subscribe([topics.command(KID), topics.command(OTHER), "gw1/#"])  # all granted
         for forbidden in (topics.command(KID), topics.receipt(OTHER), topics.price(OTHER), "elsewhere"):
-            with pytest.raises(BrokerDenied, match=f"takes no message at {forbidden}: its rules do not allow"):
+            with pytest.raises(BrokerDenied, match=f"takes no message at {forbidden}: its rules"):
                 await connection.publish(forbidden, b"forged")
         await sender.publish(topics.command(KID), b"to the one")
         await sender.publish(topics.command(OTHER), b"to the other")
@@ -154,7 +154,10 @@ async def test_each_refusal_of_a_certificate_has_its_sentence(
     alien = foreign.issue(KID)
     cases = [
         (replace(access, ca=foreign.ca), "certificate is not trusted: .*; check `ca`"),
-        (replace(access, certificate=None, key=None), "wants a certificate|refuses this gateway's certificate"),
+        (
+            replace(access, certificate=None, key=None),
+            "wants a certificate|refuses this gateway's certificate",
+        ),
         (secure(utility_broker, alien), "refuses this gateway's certificate"),
     ]
     for wrong, sentence in cases:
@@ -178,8 +181,9 @@ async def test_each_refusal_of_a_certificate_has_its_sentence(
 
 async def test_a_login_is_checked(tmp_path: Path) -> None:
     with mosquitto(tmp_path / "broker", "allow_anonymous false") as server:
-        with pytest.raises(BrokerDenied, match="its rules do not allow it|the password is wrong"):
-            async with connected(replace(plain(server), username="me", password="wrong")):
+        wrong = replace(plain(server), username="me", password="wrong")
+        with pytest.raises(BrokerDenied, match="its rules do not allow it"):
+            async with connected(wrong):
                 pass
 
 
@@ -187,7 +191,7 @@ async def test_a_dead_port_and_a_broker_that_says_nothing(monkeypatch: pytest.Mo
     monkeypatch.setattr("gateway.household.mqtt.broker._ANSWER_S", 0.2)
     with create_server(("127.0.0.1", 0)) as silent:  # the kernel connects, and nobody reads
         port = silent.getsockname()[1]
-        with pytest.raises(BrokerUnavailable, match="did not confirm the connection within 0.2 s"):
+        with pytest.raises(BrokerUnavailable, match=r"did not confirm the connection within 0\.2 s"):
             async with connected(Access("127.0.0.1", port, False, "one")):
                 pass
     with pytest.raises(BrokerUnavailable, match="Connection refused"):
