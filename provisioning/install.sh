@@ -36,10 +36,10 @@ build_program() { # the virtual environment in its final place, as its scripts c
     umask 022
     get_uv
     rm -rf "$program"
-    UV_CACHE_DIR=$cache/uv-cache UV_PROJECT_ENVIRONMENT=$program \
+    UV_CACHE_DIR=$cache/uv-cache npm_config_cache=$cache/npm UV_PROJECT_ENVIRONMENT=$program \
         "$uv" sync --frozen --no-editable --reinstall-package gateway --compile-bytecode "${extras[@]}"
     touch "$program/complete"
-    rm -rf "$cache/uv-cache" "$uv"
+    rm -rf "$cache/uv-cache" "$cache/npm" "$uv"
 }
 
 switch_program() { # by one rename, so that it is never missing; the previous version is kept to go back to
@@ -74,8 +74,11 @@ install_gateway() {
     debian_packages '' "${base_packages[@]}" "${tpm_packages[@]}"
     find_python
     version=$(sed -n 's/^__version__ = "\(.*\)"/\1/p' gateway/__init__.py)
-    mapfile -d '' -t files < <(find gateway -type f ! -path '*/__pycache__/*' -print0 | sort -z)
-    program=$opt/$version-$(digest uv.lock pyproject.toml "${files[@]}")
+    mapfile -d '' -t files < <(
+        find gateway -type f ! -path '*/__pycache__/*' ! -path '*/household/built/*' ! -path '*/node_modules/*' -print0 |
+            sort -z
+    )
+    program=$opt/$version-$(digest uv.lock pyproject.toml hatch_build.py "${files[@]}")
     extras=()
     if [[ $p1 ]] || compgen -G "$opt/current/lib/python3*/site-packages/dsmr_parser" >/dev/null; then
         extras=(--extra p1)
@@ -85,7 +88,7 @@ install_gateway() {
     if [[ -e $program/complete ]]; then
         step "The program is in $program" '' true
     else
-        step "Build the program in $program" "PyPI" build_program
+        step "Build the program in $program" "PyPI or npm's registry" build_program
     fi
     if [[ $(readlink "$opt/current") == "$program" && $(readlink "$link") == "$opt/current/bin/gateway" ]]; then
         step "The command $link runs it" '' true

@@ -89,6 +89,7 @@ unreachable='Temporary failure (resolving|in name resolution)|Could not resolve|
 unreachable+='|dns error|failed to lookup address|Could not connect|Unable to connect|tcp connect error'
 unreachable+='|Failed to establish a new connection|Network is unreachable|No route to host|ReadTimeout'
 unreachable+='|[Cc]onnection (refused|timed out|reset)|[Oo]peration timed out|dial tcp|i/o timeout'
+unreachable+='|EAI_AGAIN|ENOTFOUND|ECONNREFUSED|ECONNRESET|ETIMEDOUT|ENETUNREACH' # npm's
 
 step() { # step TITLE SOURCE COMMAND...: end the script if it fails; SOURCE is where it downloads from, or ''
     local title=$1 source=$2
@@ -199,16 +200,17 @@ digest() { # digest FILE...: 12 hex digits of the files and of the interpreter t
 }
 
 virtual_environment() { # virtual_environment WORD...: the step; words are groups and extras of pyproject.toml, and `tpm`
-    local stamp=.venv/stamp made='' had='' state want word arguments
-    state="$(digest uv.lock pyproject.toml provisioning/lib.sh provisioning/uv.txt) $PWD"
+    local stamp=.venv/stamp made='' had='' state want word arguments web
+    mapfile -d '' -t web < <(find gateway/household/web -type f ! -path '*/node_modules/*' -print0 | sort -z)
+    state="$(digest uv.lock pyproject.toml provisioning/{lib.sh,uv.txt} hatch_build.py "${web[@]}") $PWD"
     [[ ! -r $stamp ]] || { read -r made && read -r had; } <"$stamp" || true
     # The groups of an earlier run are kept, so that two scripts do not undo each other's work in turn.
     want=$(printf '%s\n' "$@" "${had// /$'\n'}" | sort -u | xargs)
-    if [[ $made == "$state" && $had == "$want" && -x .venv/bin/gateway ]]; then
+    if [[ $made == "$state" && $had == "$want" && -x .venv/bin/gateway && -e gateway/household/built/stamp ]]; then
         step "Python packages" '' true
         return
     fi
-    arguments=(sync --frozen)
+    arguments=(sync --frozen --reinstall-package gateway) # which builds what the page needs
     [[ " $want " == *" tpm "* ]] || arguments+=(--no-install-package tpm2-pytss)
     for word in $want; do
         case $word in
@@ -219,6 +221,6 @@ virtual_environment() { # virtual_environment WORD...: the step; words are group
         esac
     done
     rm -f "$stamp"
-    step "Python packages" "PyPI" env -u VIRTUAL_ENV UV_PROJECT_ENVIRONMENT=.venv "$uv" "${arguments[@]}"
+    step "Python packages" "PyPI or npm's registry" env -u VIRTUAL_ENV UV_PROJECT_ENVIRONMENT=.venv "$uv" "${arguments[@]}"
     printf '%s\n%s\n' "$state" "$want" >"$stamp"
 }

@@ -27,6 +27,7 @@ COMMANDS = {
     "run": ("gateway.cli.run", "Read the meters, seal and publish."),
     "status": ("gateway.cli.status", "Show the state of the running gateway."),
     "doctor": ("gateway.cli.doctor", "Check every part, and say what to do."),
+    "household": ("gateway.cli.household", "Serve the pages of this home."),
     "meters": ("gateway.cli.meters.group", "List, find and read meters."),
     "series": ("gateway.cli.series", "Add values of the home, such as the weather."),
     "grant": ("gateway.cli.grant", "Decide what a provider may open."),

@@ -1,1 +1,13 @@
-"""The household's daemon: what the people in the home see and decide, in a browser, on a phone and over MQTT."""
+"""What the people in the home see and decide: in a browser, on a phone, over MQTT. In reading order:
+
+- `configuration`  `household.toml`
+- `settings`       what is chosen on the page: language, zone, the home's name
+- `security`       the password, logins, the names that the page answers to, the certificate of the home
+- `i18n`, `render` languages; templates
+- `home`           all of it, opened: what every page works with
+- `pages`          the pages, a module for each
+- `server`         the HTTP server of the pages
+
+It is a process of its own that faces the network and holds neither keys nor credentials of the store: it asks
+the gateway over the control socket.
+"""

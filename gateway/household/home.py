@@ -1,0 +1,77 @@
+"""The household's side of a home, opened: what every page works with."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+
+from gateway.control.client import ControlClient
+from gateway.errors import UsageError
+from gateway.host.clock import Clock, unix_ms
+from gateway.household.configuration import HouseholdConfig
+from gateway.household.security.authority import Authority
+from gateway.household.security.hosts import Hosts
+from gateway.household.security.logins import Logins
+from gateway.household.security.password import Password
+from gateway.household.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Household:
+    """A home as its pages see it. `control` asks the gateway, and raises Unavailable where none runs."""
+
+    config: HouseholdConfig
+    clock: Clock
+    control: ControlClient
+    settings: Settings
+    password: Password
+    logins: Logins
+    hosts: Hosts
+    authority: Authority
+
+    @property
+    def zone(self) -> str:
+        """The IANA time zone in which days and times are shown."""
+        return self.settings.choices.zone
+
+    @property
+    def now_ms(self) -> int:
+        """The time, Unix ms."""
+        return unix_ms(self.clock)
+
+
+@asynccontextmanager
+async def open_household(config: HouseholdConfig, clock: Clock) -> AsyncIterator[Household]:
+    """Open the state folder and all that lies in it. UsageError where it cannot be made or written."""
+    state = config.household.state
+    try:
+        state.mkdir(parents=True, mode=0o700, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"the state folder {state} cannot be made: {error.strerror}") from None
+    hosts = Hosts(config.listen.names)
+    password = Password(state, clock)
+    try:
+        yield Household(
+            config=config,
+            clock=clock,
+            control=ControlClient(config.household.socket),
+            settings=Settings(state),
+            password=password,
+            logins=Logins(state, clock),
+            hosts=hosts,
+            authority=Authority(state, hosts.names, own_addresses(), clock),
+        )
+    finally:
+        password.close()
+
+
+def own_addresses() -> list[str]:
+    """The addresses that this machine has in its home: those from which it would reach another."""
+    found = []
+    for family, other in ((socket.AF_INET, "192.0.2.1"), (socket.AF_INET6, "2001:db8::1")):  # RFC 5737, 3849
+        with suppress(OSError), socket.socket(family, socket.SOCK_DGRAM) as asking:
+            asking.connect((other, 9))  # of a datagram socket: nothing is sent
+            found.append(asking.getsockname()[0])
+    return found

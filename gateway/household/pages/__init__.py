@@ -1,0 +1,13 @@
+"""The pages, a module for each. A module has `routes`, which ROUTES joins. All but those of `entry` are for
+who is logged in, and a POST is only ever taken from a page of this server: `server` sees to both.
+
+A handler answers with `render.page(request, "TEMPLATE.html", ...)`; after a form with `render.see_other`.
+"""
+
+from __future__ import annotations
+
+from aiohttp import web
+
+from gateway.household.pages import entry
+
+ROUTES: tuple[web.RouteDef, ...] = (*entry.routes,)

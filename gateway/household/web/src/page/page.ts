@@ -1,0 +1,2 @@
+// The script of the household's page: what htmx alone does not do.
+export {};
