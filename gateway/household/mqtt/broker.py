@@ -17,6 +17,7 @@ from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from socket import create_connection
 from typing import Any
 
 from paho.mqtt.client import Client, ConnectFlags, DisconnectFlags, MQTTMessage
@@ -35,6 +36,7 @@ _PACKET_BYTES = MAX_PAYLOAD + 4096  # with topic and properties
 _KEEPALIVE_S = 30
 _ANSWER_S = 20
 _END_S = 2
+_REFUSAL_S = 2
 _LOST = "failed to receive on socket: "
 
 
@@ -190,7 +192,12 @@ class Connection:
             raise BrokerUnavailable(f"{self.url}: {_plain(error)}") from None
         self._client.loop_start()
         self._started = True
-        code = await self._first(self._answer, "the connection")
+        try:
+            code = await self._first(self._answer, "the connection")
+        except BrokerUnavailable:
+            if (refusal := await asyncio.to_thread(_refusal, self._access)) is not None:
+                raise BrokerDenied(f"{self.url} {refusal}") from None
+            raise
         if code.is_failure:
             raise BrokerDenied(f"{self.url} refuses this client: {_spoken(code)}")
         return self._present
@@ -284,7 +291,7 @@ class Connection:
 
     def _on_disconnect(self, _: Client, __: Any, flags: DisconnectFlags, code: ReasonCode, ___: Any) -> None:
         said = _spoken(code) if flags.is_disconnect_packet_from_server else ""
-        self._pass(self._ended, said or _spelled(self._why))
+        self._pass(self._ended, said or f"the connection broke{self._why}")
 
     def _on_publish(self, _: Client, __: Any, number: int, code: ReasonCode, ___: Any) -> None:
         self._pass(_settle, self._published, number, code)
@@ -299,7 +306,7 @@ class Connection:
 
     def _on_log(self, _: Client, __: Any, ___: int, text: str) -> None:
         if text.startswith(_LOST):
-            self._why = text.removeprefix(_LOST)
+            self._why = f": {text.removeprefix(_LOST)}"
 
     # --- the event loop's thread
 
@@ -355,29 +362,40 @@ def _spoken(code: ReasonCode) -> str:
     return _SENTENCES.get(name, f"{name[:1].lower()}{name[1:]}")
 
 
-def _spelled(why: str) -> str:
-    """Why a connection broke, by OpenSSL's or the system's words."""
-    for sign, sentence in _ALERTS.items():
-        if sign in why:
-            return sentence
-    return f"the connection broke{': ' + why if why else ''}"
-
-
 _ALERTS = {
-    "CERTIFICATE_REVOKED": "the broker refuses this gateway's certificate: it is revoked",
-    "CERTIFICATE_EXPIRED": "the broker refuses this gateway's certificate: it has expired",
-    "UNKNOWN_CA": "the broker refuses this gateway's certificate: it does not know who signed it",
-    "CERTIFICATE_REQUIRED": "the broker wants a certificate: set `certificate` and `key`",
-    "HANDSHAKE_FAILURE": "the broker refuses this gateway's certificate, or wants one",
-    "BAD_CERTIFICATE": "the broker refuses this gateway's certificate",
-    "EOF occurred": "the broker ended the connection: it may refuse this gateway's certificate",
+    "CERTIFICATE_REVOKED": "refuses this gateway's certificate: it is revoked",
+    "CERTIFICATE_EXPIRED": "refuses this gateway's certificate: it has expired",
+    "UNKNOWN_CA": "refuses this gateway's certificate: it does not know who signed it",
+    "CERTIFICATE_REQUIRED": "wants a certificate: set `certificate` and `key`",
+    "BAD_CERTIFICATE": "refuses this gateway's certificate",
+    "HANDSHAKE_FAILURE": "refuses this gateway's certificate, or wants one",
 }
+"""By the ends of OpenSSL's names of TLS alerts."""
+
+
+def _refusal(access: Access) -> str | None:
+    """Why a broker ends a connection over TLS before it has answered. In TLS 1.3 a client's certificate is
+    refused after the handshake, by an alert; what the client has sent by then can reset the connection before
+    it reads that. So this sends nothing, and listens. None where nothing is said."""
+    if (context := access.context()) is None:
+        return None
+    try:
+        with (
+            create_connection((access.host, access.port), _REFUSAL_S) as raw,
+            context.wrap_socket(raw, server_hostname=access.host) as wrapped,
+        ):
+            wrapped.recv(1)
+    except ssl.SSLError as error:
+        return next((text for end, text in _ALERTS.items() if (error.reason or "").endswith(end)), None)
+    except OSError:
+        return None
+    return None
 
 
 def _plain(error: Exception) -> str:
     """An error's words, without its number and OpenSSL's place."""
     if isinstance(error, ssl.SSLError):
-        return _ALERTS.get(error.reason or "", (error.reason or "TLS failed").lower().replace("_", " "))
+        return (error.reason or "TLS failed").lower().replace("_", " ")
     if isinstance(error, TimeoutError):
         return "nothing answers there"
     return getattr(error, "strerror", None) or str(error)
