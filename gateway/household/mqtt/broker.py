@@ -5,8 +5,10 @@ acknowledged by the broker, or `publish` raised, and nothing that paho still hol
 paho's that reconnects sends what `publish` had refused with MQTT_ERR_NO_CONN).
 
 Only QoS 1 is used. What comes in is acknowledged by its receiver, so that a broker sends it again to a
-receiver that ended before; and a broker may have no more than RECEIVED_AT_ONCE messages out that are not
-acknowledged (MQTT 5, 3.1.2.11.3), which bounds the queue.
+receiver that ended before. A broker may have no more than RECEIVED_AT_ONCE messages out that are not
+acknowledged (MQTT 5, 3.1.2.11.3); Mosquitto 2.0.11 keeps to that until the first is, and then sends all. So
+what exceeds MAX_WAITING_BYTES is not kept, nor acknowledged: once the rest is done with, the connection ends,
+and the next one brings it again.
 """
 
 from __future__ import annotations
@@ -30,9 +32,10 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 from gateway.errors import BrokerDenied, BrokerUnavailable, UsageError
 
 RECEIVED_AT_ONCE = 8
-MAX_PAYLOAD = 2 << 20
-"""Bytes: a price series of a year of quarter hours has half a MiB."""
-_PACKET_BYTES = MAX_PAYLOAD + 4096  # with topic and properties
+MAX_PACKET = 2 << 20
+"""Bytes of a message with its topic: a price series of a year of quarter hours has half a MiB."""
+MAX_WAITING_BYTES = 8 << 20
+_MESSAGE_BYTES = 512  # of memory, beside the payload
 _KEEPALIVE_S = 30
 _ANSWER_S = 20
 _END_S = 2
@@ -128,8 +131,7 @@ class Connection:
         self._present = False
         self._why = ""
         self._started = self._over = False
-        self.dropped = 0
-        """Messages that came beside the agreed number, and were dropped."""
+        self._waiting_bytes, self._more = 0, False
         self._tls = access.context()
         self._client = self._new_client(will)
 
@@ -165,12 +167,15 @@ class Connection:
                 raise BrokerDenied(f"{self.url} refuses the subscription of {topic}: {_spoken(code)}")
 
     async def receive(self) -> Message:
-        """The next message; BrokerUnavailable says why the connection ended."""
+        """The next message; BrokerUnavailable says why the connection ended, or must."""
+        if self._more and self._received.empty():
+            raise BrokerUnavailable(f"{self.url}: more came than is kept here; the rest comes again")
         message = await self._received.get()
         if message is None:
             self._received.put_nowait(None)
             self._check()
             raise BrokerUnavailable(f"{self.url}: the connection is closed")
+        self._waiting_bytes -= _MESSAGE_BYTES + len(message.payload)
         return message
 
     def acknowledge(self, message: Message) -> None:
@@ -215,7 +220,7 @@ class Connection:
         properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
         properties.SessionExpiryInterval = self._access.session_s
         properties.ReceiveMaximum = RECEIVED_AT_ONCE
-        properties.MaximumPacketSize = _PACKET_BYTES
+        properties.MaximumPacketSize = MAX_PACKET
         self._client.connect(
             self._access.host,
             self._access.port,
@@ -321,10 +326,11 @@ class Connection:
             self._received.put_nowait(None)
 
     def _queue(self, message: Message) -> None:
-        if self._received.qsize() >= 2 * RECEIVED_AT_ONCE:
-            self.dropped += 1  # of QoS 0, which no broker need hold back
-            self.acknowledge(message)
+        size = _MESSAGE_BYTES + len(message.payload)
+        if self._waiting_bytes + size > MAX_WAITING_BYTES:
+            self._more = True
         else:
+            self._waiting_bytes += size
             self._received.put_nowait(message)
 
 

@@ -162,6 +162,13 @@ SESSION_S = 7 * 86_400
 may be carried out."""
 
 
+class MqttSection(Section):
+    """The brokers of the household's daemon: one's own, and the utility's."""
+
+    home: HomeBroker | None = Field(default=None, description="a table [mqtt.home]")
+    utility: UtilityBroker | None = Field(default=None, description="a table [mqtt.utility]")
+
+
 def _file(named: str, usual: str, key: str) -> Path:
     path = credential_path(named, usual, key=key)
     assert path is not None  # as something is named

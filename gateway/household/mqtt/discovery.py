@@ -17,12 +17,13 @@ of money alone (homeassistant/components/sensor/const.py, DEVICE_CLASS_UNITS and
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Any
 
 from gateway import __version__
+from gateway.control.commands import CommandStatus
 from gateway.control.documents import MeterStatus, ReadingStatus, Status
 
 ONLINE, OFFLINE = b"online", b"offline"
@@ -78,8 +79,15 @@ class Device:
     unknown: frozenset[str] = field(default_factory=frozenset)
 
 
-def view(status: Status, readings: tuple[ReadingStatus, ...], problems: tuple[str, ...] = ()) -> View:
-    """What the gateway says of itself; `problems` are this program's own."""
+def view(
+    status: Status,
+    readings: Sequence[ReadingStatus],
+    commands: Sequence[CommandStatus] = (),
+    price: tuple[Decimal, str] | None = None,
+    problems: Sequence[str] = (),
+) -> View:
+    """What the gateway says of itself. Of the limits in force the lowest counts. `problems` are this
+    program's own."""
     read = {reading.meter: reading for reading in readings}
     store, registration = status.store.error, status.registration
     found = (
@@ -91,7 +99,16 @@ def view(status: Status, readings: tuple[ReadingStatus, ...], problems: tuple[st
         *problems,
     )
     meters = tuple(_meter(meter, read.get(meter.meter)) for meter in status.meters if not meter.series)
-    return View(status.signer, True, found, meters)
+    limits = [one.limit_w for one in commands if one.state == "running" and one.limit_w is not None]
+    return View(
+        kid=status.signer,
+        running=True,
+        problems=found,
+        meters=meters,
+        price=price and price[0],
+        currency=price and price[1],
+        limit_w=min(limits, default=None),
+    )
 
 
 def _meter(meter: MeterStatus, reading: ReadingStatus | None) -> MeterView:
