@@ -15,6 +15,7 @@ from gateway.household.mqtt import topics
 from gateway.household.mqtt.broker import RECEIVED_AT_ONCE, Access, Retained, connected
 from tests.household.mqtt.conftest import KID
 from tests.support.mosquitto import UTILITY, Certificate, Certificates, Mosquitto, UtilityMosquitto, mosquitto
+from tests.support.servers import wait_for
 
 OTHER = "fedcba9876543210" * 2
 
@@ -85,6 +86,8 @@ async def test_only_so_much_waits_here_and_the_rest_comes_with_the_next_connecti
         rounds += 1
         with suppress(BrokerUnavailable):
             async with connected(access) as connection:
+                if rounds == 1:
+                    assert await asyncio.to_thread(wait_for, lambda: connection._more, 20)
                 while seen != sent:
                     message = await connection.receive()
                     assert connection._received.qsize() <= 4
