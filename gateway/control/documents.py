@@ -187,7 +187,7 @@ class RegistrationOrder(Document):
         try:
             return cls.model_validate(value)
         except ValidationError as error:
-            raise UsageError(sentence(error, "the order to register")) from None
+            raise UsageError(sentence_of(error, "the order to register")) from None
 
 
 class RegistrationStatus(Document):
@@ -244,7 +244,7 @@ class AcceptRequest(Document):
         try:
             return cls.model_validate(value)
         except ValidationError as error:
-            raise UsageError(sentence(error, "the request")) from None
+            raise UsageError(sentence_of(error, "the request")) from None
 
 
 class AcceptAnswer(Document):
@@ -286,6 +286,8 @@ class GrantStatus(GrantRecordStatus):
     partner: str | None
     k_min: int | None = None
     """Of a load: over how many homes it sums at least."""
+    quantum: int | None = None
+    """Of a bill: what it is rounded to, in units of 10^-(decimals of its tariff + 6) of the currency."""
 
 
 class OfferStatus(Document):
@@ -425,7 +427,7 @@ class GrantRequest(Document):
                 {key: tuple(item) if isinstance(item, list) else item for key, item in value.items()}
             )
         except ValidationError as error:
-            raise UsageError(sentence(error)) from None
+            raise UsageError(sentence_of(error)) from None
 
     def read_cards(self) -> list[Card]:
         """The cards, each signed by its own key; Refused for one that is not."""
@@ -511,8 +513,8 @@ class Consent:
         return not (self.provider or self.pooled or self.uncounted)
 
 
-def sentence(error: ValidationError, what: str = "the grant request") -> str:
-    """The first thing that is wrong with a request, in words."""
+def sentence_of(error: ValidationError, what: str = "the grant request") -> str:
+    """The first thing that is wrong with a request."""
     first = error.errors(include_url=False, include_input=False, include_context=False)[0]
     name = ".".join(map(str, first["loc"]))
     if first["type"] == "missing":

@@ -1,0 +1,59 @@
+"""Fixtures of the household's tests: a home, its gateway's answers, and browsers at its pages."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from aiohttp import CookieJar
+from aiohttp.test_utils import TestClient, TestServer
+
+from gateway.household.configuration import HouseholdConfig, HouseholdSection, ListenSection
+from gateway.household.home import Household, open_household
+from gateway.household.server import build_app
+from tests.stream.conftest import provider
+from tests.support.clock import FakeClock
+from tests.support.pages import PASSWORD, Answers, Browser
+
+__all__ = ["provider"]
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    """A clock that the test moves."""
+    return FakeClock()
+
+
+@pytest.fixture
+def gateway() -> Answers:
+    """The gateway that the pages ask."""
+    return Answers()
+
+
+@pytest.fixture
+async def household(tmp_path: Path, clock: FakeClock, gateway: Answers) -> AsyncIterator[Household]:
+    """A home whose password is chosen."""
+    config = HouseholdConfig(
+        household=HouseholdSection(state=tmp_path / "household", socket=tmp_path / "control.sock"),
+        listen=ListenSection(host="127.0.0.1", port=0, tls=False),
+    )
+    async with open_household(config, clock, gateway) as home:
+        await home.password.choose(home.password.setup_code(), PASSWORD, "")
+        yield home
+
+
+@pytest.fixture
+async def stranger(household: Household) -> AsyncIterator[Browser]:
+    """A browser that nobody logged in."""
+    jar = CookieJar(unsafe=True)  # also for an address without a name
+    async with TestClient(TestServer(build_app(household)), cookie_jar=jar) as client:
+        yield Browser(client)
+
+
+@pytest.fixture
+async def browser(stranger: Browser) -> Browser:
+    """A browser that is logged in."""
+    answer = await stranger.log_in()
+    assert (answer.status, answer.headers["Location"]) == (303, "/now")
+    return stranger
