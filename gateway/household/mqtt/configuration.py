@@ -71,7 +71,7 @@ class Broker(Section):
     @classmethod
     def _with_certificate(cls, key: str | None, info: ValidationInfo) -> str | None:
         if (key is None) != (info.data.get("certificate") is None):
-            raise ValueError("certificate and key belong together: give both, or neither")
+            raise PydanticCustomError("whole", "needs both certificate and key, or neither")
         return key
 
     def _access(self, section: str, client_id: str, session_s: int) -> Access:
@@ -117,7 +117,7 @@ class HomeBroker(Broker):
     @classmethod
     def _with_username(cls, password: str | None, info: ValidationInfo) -> str | None:
         if (password is None) != (info.data.get("username") is None):
-            raise ValueError("username and password belong together: give both, or neither")
+            raise PydanticCustomError("whole", "needs both username and password, or neither")
         return password
 
     def access(self) -> Access:
@@ -148,7 +148,7 @@ class UtilityBroker(Broker):
     @classmethod
     def _needed(cls, key: str | None) -> str | None:
         if key is None:
-            raise ValueError("a utility's broker is entered with a certificate: give certificate and key")
+            raise PydanticCustomError("whole", "needs certificate and key: they open a utility's broker")
         return key
 
     def access(self, kid: str) -> Access:

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any
 
-from gateway.errors import Unavailable, UsageError
+from gateway.errors import GatewayError
 from gateway.host.clock import Clock
 from gateway.host.fault_log import FaultLog
 from gateway.household.mqtt.broker import Access, Connection, Retained, connected
@@ -71,8 +71,11 @@ class Link:
                     self._connected = True
                     self._faults.clear(f"{self._name}: connected to {access.url}")
                     await self._serve(connection)
-            except (Unavailable, UsageError) as error:
+            except GatewayError as error:
                 self._faults.report(str(error))
+            except Exception as error:  # one broker's fault must not end the other's, nor the pages
+                _log.exception("%s: this is a bug", self._name)
+                self._faults.report(f"a bug, {type(error).__name__}: please report it, with the log")
             finally:
                 self._connected = False
             if began is not None and self._clock.monotonic() - began >= _SETTLED_NS:

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 
 from gateway.control.client import ControlClient
-from gateway.host.clock import Clock
+from gateway.errors import GatewayError
+from gateway.host.clock import Clock, unix_ms
+from gateway.household.money import Rates
 from gateway.household.mqtt.configuration import MqttSection
 from gateway.household.mqtt.home import Home, Price
-from gateway.household.mqtt.link import LinkStatus, together
+from gateway.household.mqtt.link import LinkStatus
 from gateway.household.mqtt.utility import Accept, Utility
 
 
@@ -51,6 +57,30 @@ class Mqtt:
         found = {"home": self.home, "utility": self.utility}
         return {name: broker.status for name, broker in found.items() if broker is not None}
 
-    async def run(self) -> None:
-        """Serve them until cancelled."""
-        await together(*(broker.run() for broker in (self.home, self.utility) if broker is not None))
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Serve them while the block runs."""
+        tasks = [
+            asyncio.create_task(broker.run()) for broker in (self.home, self.utility) if broker is not None
+        ]
+        try:
+            yield
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def price_now(rates: Callable[[], Rates | None], clock: Clock) -> Price:
+    """Gives the price of a kWh drawn now by the chosen `rates`; none where they have none."""
+
+    async def price() -> tuple[Decimal, str] | None:
+        now_ms = unix_ms(clock)
+        try:
+            chosen = rates()
+            found = [] if chosen is None else chosen.prices("import", now_ms, now_ms + 1)
+        except GatewayError:
+            return None
+        return (found[0].price, chosen.currency) if chosen is not None and found else None
+
+    return price

@@ -234,7 +234,7 @@ async def test_a_certificate_for_another_gateway_gets_and_gives_nothing(
 def test_the_utilitys_broker_is_reached_over_tls_and_with_a_certificate_only() -> None:
     with pytest.raises(ValueError, match="over TLS only"):
         UtilityBroker(url="mqtt://h", certificate="/c", key="/k")
-    with pytest.raises(ValueError, match="give certificate and key"):
+    with pytest.raises(ValueError, match="needs certificate and key"):
         UtilityBroker(url="mqtts://h")
-    with pytest.raises(ValueError, match="belong together"):
+    with pytest.raises(ValueError, match="needs both certificate and key"):
         UtilityBroker(url="mqtts://h", certificate="/c")
