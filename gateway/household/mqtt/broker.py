@@ -144,7 +144,10 @@ class Connection:
         """Publish at QoS 1, and wait until the broker has the message. BrokerDenied if it refuses it;
         BrokerUnavailable if the connection ends before it answers: it may have the message, or not."""
         self._check()
-        sent = self._client.publish(topic, payload, qos=1, retain=retain)
+        try:
+            sent = self._client.publish(topic, payload, qos=1, retain=retain)
+        except ValueError:
+            raise BrokerDenied(f"{topic!r} is no topic at which a message can be published") from None
         if sent.rc != MQTTErrorCode.MQTT_ERR_SUCCESS:
             raise BrokerUnavailable(f"{self.url}: the connection broke")
         code = await self._answered(self._published, sent.mid, f"a message at {topic}")
@@ -356,9 +359,6 @@ def _settle(waiting: dict[int, asyncio.Future[Any]], number: int, answer: object
 _SENTENCES = {
     "Not authorized": "its rules do not allow it",
     "Bad user name or password": "the user name or the password is wrong",
-    "Session taken over": "another client has connected under this client id",
-    "Banned": "this client is banned",
-    "Client identifier not valid": "the client id is not allowed",
 }
 
 

@@ -117,7 +117,9 @@ class Home:
             self._due.clear()
             try:
                 await self._publish(connection)
-            except BrokerDenied as error:
+            except BrokerUnavailable:
+                raise
+            except GatewayError as error:
                 self._denied.report(str(error))
             else:
                 self._denied.clear("the own broker: all messages are taken again")
