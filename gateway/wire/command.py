@@ -29,7 +29,7 @@ that waits for somebody to press the meter's button."""
 
 CODES: dict[CommandState, tuple[str, ...]] = {
     "asks": ("owner",),
-    "waits": ("begins", "unreached"),
+    "waits": ("accepted", "unreached"),
     "running": ("limited",),
     "done": ("switched", "shown", "held"),
     "ended": ("over", "replaced", "reconnected"),

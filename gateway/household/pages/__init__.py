@@ -8,6 +8,20 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from gateway.household.pages import entry, now
+from gateway.household.pages import (
+    doctor,
+    entry,
+    meters,
+    now,
+    settings,
+    setup,
+)
 
-ROUTES: tuple[web.RouteDef, ...] = (*entry.routes, *now.routes)
+ROUTES: tuple[web.RouteDef, ...] = (
+    *entry.routes,
+    *now.routes,
+    *meters.routes,
+    *settings.routes,
+    *doctor.routes,
+    *setup.routes,
+)
