@@ -13,11 +13,13 @@ from gateway.host.clock import Clock, unix_ms
 from gateway.household.configuration import HouseholdConfig
 from gateway.household.history import History
 from gateway.household.live import Live
+from gateway.household.prices import Prices
 from gateway.household.security.authority import Authority
 from gateway.household.security.hosts import Hosts
 from gateway.household.security.logins import Logins
 from gateway.household.security.password import Password
 from gateway.household.settings import Settings
+from gateway.household.tariffs import Tariffs
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +33,8 @@ class Household:
     live: Live
     history: History
     settings: Settings
+    prices: Prices
+    tariffs: Tariffs
     password: Password
     logins: Logins
     hosts: Hosts
@@ -62,6 +66,8 @@ async def open_household(
     password = Password(state, clock)
     control = control or ControlClient(config.household.socket)
     live = Live(control, clock)
+    settings = Settings(state)
+    prices = Prices(state / "prices", _no_cards, clock)
     try:
         yield Household(
             config=config,
@@ -69,7 +75,9 @@ async def open_household(
             control=control,
             live=live,
             history=History(state, control, clock),
-            settings=Settings(state),
+            settings=settings,
+            prices=prices,
+            tariffs=Tariffs(settings, prices),
             password=password,
             logins=Logins(state, clock),
             hosts=hosts,
@@ -78,6 +86,11 @@ async def open_household(
     finally:
         await live.aclose()
         password.close()
+
+
+async def _no_cards() -> tuple[bytes, ...]:
+    """The cards of providers whose prices are accepted."""
+    return ()
 
 
 def own_addresses() -> list[str]:

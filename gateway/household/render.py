@@ -119,6 +119,7 @@ def _environment() -> Environment:
         "watts": shown.watts,
         "number": shown.number,
         "money": shown.money,
+        "rate": shown.rate,
         "day": shown.day,
         "moment": shown.moment,
         "clock_time": shown.clock_time,

@@ -74,6 +74,12 @@ def money(amount: Decimal, currency: str) -> str:
     return format_currency(amount, currency, locale=locale())
 
 
+def rate(price: Decimal, currency: str) -> str:
+    """A price of a kWh, with up to four decimals."""
+    pattern = locale().currency_formats["standard"].pattern.replace("0.00", "0.00##")
+    return f"{format_currency(price, currency, format=pattern, locale=locale(), currency_digits=False)}/kWh"
+
+
 def yes_no(value: bool) -> str:
     """Yes or no."""
     return gettext("yes") if value else gettext("no")

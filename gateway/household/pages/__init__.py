@@ -8,6 +8,6 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from gateway.household.pages import entry, now
+from gateway.household.pages import entry, now, today
 
-ROUTES: tuple[web.RouteDef, ...] = (*entry.routes, *now.routes)
+ROUTES: tuple[web.RouteDef, ...] = (*entry.routes, *now.routes, *today.routes)
