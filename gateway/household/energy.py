@@ -41,6 +41,8 @@ class Energy:
     currency: str
     unpriced: bool
     complete_ms: int
+    whole: bool
+    """Whether all of the period is known, or of one that is not over all until now."""
 
     @property
     def empty(self) -> bool:
@@ -74,12 +76,13 @@ async def energy(
         currency=rates.currency if rates else "",
         unpriced=any(one.missing for one in costs),
         complete_ms=found.complete_ms,
+        whole=bool(known)
+        and known[0].start_ms <= period.start_ms
+        and known[-1].end_ms >= min(period.end_ms, found.complete_ms),
     )
 
 
-def _lines(
-    period: Period, step: Step, known: Sequence[Row], amounts: Mapping[int, Money]
-) -> Iterator[Line]:
+def _lines(period: Period, step: Step, known: Sequence[Row], amounts: Mapping[int, Money]) -> Iterator[Line]:
     """All rows of the period, each with what is known of it: the first may have begun within it."""
     rows = iter(known)
     row = next(rows, None)
@@ -133,5 +136,3 @@ def energy_between(history: History, meter: str) -> Sums:
         }
 
     return sums
-
-

@@ -14,7 +14,7 @@ from gateway.errors import GatewayError
 from gateway.household.energy import Energy, energy
 from gateway.household.home import Household
 from gateway.household.money import Rates
-from gateway.household.periods import HOUR_MS, Period, read_day
+from gateway.household.periods import HOUR_MS, QUARTER_MS, Period, read_day
 from gateway.household.plan import cheapest
 from gateway.household.render import home, page, sentence
 from gateway.household.shown import local
@@ -79,7 +79,9 @@ async def _today(request: web.Request) -> web.Response:
     except GatewayError as error:
         found, values["problem"] = None, sentence(error)
     prices = _prices(rates, period)
-    stretches = list(_cheapest(prices, max(now_ms, period.start_ms), period.end_ms))
+    stretches = list(
+        _cheapest(prices, max(-(-now_ms // QUARTER_MS) * QUARTER_MS, period.start_ms), period.end_ms)
+    )
     values.update(
         energy=found,
         rows=_rows(period, found, prices, stretches[:1]),

@@ -89,6 +89,9 @@ export function draw(element: HTMLElement): void {
   legend.className = "legend";
   legend.setAttribute("aria-hidden", "true");
   element.before(legend);
+  const unit = document.createElement("span");
+  unit.textContent = shown[0]!.unit;
+  legend.append(unit);
   const when = document.createElement("span");
   when.className = "when";
   const figures = shown.map((column) => {
@@ -145,8 +148,8 @@ export function draw(element: HTMLElement): void {
         },
         {
           ...axis,
-          size: 56,
-          values: (_, at) => at.map((value, of) => number.format(value) + (of === at.length - 1 ? ` ${shown[0]!.unit}` : "")),
+          size: 46,
+          values: (_, at) => at.map((value) => number.format(value)),
         },
       ],
       series: [{}, ...shown.map(series)],
