@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from itertools import pairwise
 
 import numpy as np
 
@@ -18,14 +19,13 @@ _AT_A_TIME_MS = {MINUTE_MS: 60 * DAY_MS, QUARTER_MS: 900 * DAY_MS}  # below hist
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """[start_ms, end_ms), Unix ms: what was drawn (`imported`) and given (`exported`) in mWh, the mean power in
-    W, and the cost; None of what is not known, or has not been yet."""
+    """[start_ms, end_ms), Unix ms: what was drawn (`imported`) and given (`exported`) in mWh, and its cost;
+    None of what is not known, or has not been yet."""
 
     start_ms: int
     end_ms: int
     imported: int | None = None
     exported: int | None = None
-    mean_w: float | None = None
     cost: Money | None = None
 
 
@@ -90,7 +90,7 @@ def _lines(period: Period, step: Step, known: Sequence[Row], amounts: Mapping[in
         if row is None or row.start_ms >= end:
             yield Line(start, end)
             continue
-        yield Line(start, end, row.import_mwh, row.export_mwh, row.mean_w, amounts.get(row.start_ms))
+        yield Line(start, end, row.import_mwh, row.export_mwh, amounts.get(row.start_ms))
         row = next(rows, None)
 
 
@@ -131,8 +131,6 @@ def energy_between(history: History, meter: str) -> Sums:
                 return None
             return upto[lane][last] - upto[lane][first]
 
-        return {
-            lane: [between(lane, a, b) for a, b in zip(edges[:-1], edges[1:], strict=True)] for lane in lanes
-        }
+        return {lane: [between(lane, a, b) for a, b in pairwise(edges)] for lane in lanes}
 
     return sums

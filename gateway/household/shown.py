@@ -74,10 +74,15 @@ def money(amount: Decimal, currency: str) -> str:
     return format_currency(amount, currency, locale=locale())
 
 
+def exact(amount: Decimal, currency: str) -> str:
+    """An amount of money with as many decimals as it has, up to four."""
+    pattern = locale().currency_formats["standard"].pattern.replace("0.00", "0.00##")
+    return format_currency(amount, currency, format=pattern, locale=locale(), currency_digits=False)
+
+
 def rate(price: Decimal, currency: str) -> str:
     """A price of a kWh, with up to four decimals."""
-    pattern = locale().currency_formats["standard"].pattern.replace("0.00", "0.00##")
-    return f"{format_currency(price, currency, format=pattern, locale=locale(), currency_digits=False)}/kWh"
+    return f"{exact(price, currency)}/kWh"
 
 
 def yes_no(value: bool) -> str:

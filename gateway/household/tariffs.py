@@ -20,7 +20,9 @@ class Tariffs:
         or no such prices have come yet."""
         series = self._settings.choices.series
         if series:
-            names = {lane: SeriesName(bytes.fromhex(one.provider), one.name) for lane, one in series.items()}
+            names: dict[str, SeriesName] = {
+                lane: SeriesName(bytes.fromhex(one.provider), one.name) for lane, one in series.items()
+            }
             return SeriesRates.open(self._prices, names)
         path = self._settings.tariff_file
         try:

@@ -15,8 +15,8 @@ MINUTE_MS = 60_000
 
 @dataclass
 class FakeHistory(History):
-    """Energy in mWh from `begin_ms` to `end_ms`, Unix ms, whole minutes: `imported` and `exported` give that of
-    a minute by its number of Unix time. `error` in place of every answer; `asked` has each question."""
+    """Energy in mWh from `begin_ms` to `end_ms`, Unix ms, whole minutes: `imported` and `exported` give that
+    of a minute by its number of Unix time. `error` in place of every answer; `asked` has each question."""
 
     begin_ms: int
     end_ms: int

@@ -8,6 +8,6 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from gateway.household.pages import entry, history, now, today
+from gateway.household.pages import bills, entry, history, now, today
 
-ROUTES: tuple[web.RouteDef, ...] = (*entry.routes, *now.routes, *today.routes, *history.routes)
+ROUTES: tuple[web.RouteDef, ...] = (*entry.routes, *now.routes, *today.routes, *history.routes, *bills.routes)

@@ -136,7 +136,7 @@ def _asked(request: web.Request, *, whole: bool = True) -> tuple[Period, Step]:
         raise UsageError(f"{step!r} is not one of {', '.join(STEPS)}")
     if whole and step not in period.steps():
         step = period.step
-    return period, cast(Step, step)
+    return period, step
 
 
 def _rates(of: Household) -> tuple[Rates | None, str]:
@@ -168,7 +168,7 @@ def _changes(found: Energy | None, before: Energy | None) -> dict[str, Change]:
     pairs = {
         "imported": (_kwh(found.imported), _kwh(before.imported)),
         "exported": (_kwh(found.exported), _kwh(before.exported)),
-        "cost": (found.cost, before.cost),
+        "cost": (None, None) if found.unpriced or before.unpriced else (found.cost, before.cost),
     }
     return {
         name: Change(then, round((now - then) * 100 / then) if then > 0 else None)

@@ -49,7 +49,7 @@ function ticks(rows: HTMLTableRowElement[], width: number): number[] {
 function series(column: Column): UPlot.Series {
   const paths =
     column.kind === "bars"
-      ? uPlot.paths.bars!({ size: [0.86, 64], align: 1, radius: 0.1 })
+      ? uPlot.paths.bars!({ size: [0.86, 80], radius: 0.1 })
       : uPlot.paths.stepped!({ align: 1 });
   return {
     label: column.name,
@@ -84,6 +84,7 @@ export function draw(element: HTMLElement): void {
   const now = table.dataset["now"] === undefined ? undefined : Number(table.dataset["now"]);
   const number = new Intl.NumberFormat(document.documentElement.lang, { maximumFractionDigits: 3 });
   const last = rows.length;
+  const between = table.dataset["between"] === undefined ? 0 : 0.5; // a name of a row, not of its beginning
 
   const legend = document.createElement("p");
   legend.className = "legend";
@@ -117,12 +118,11 @@ export function draw(element: HTMLElement): void {
     width: element.clientWidth,
     height: element.clientHeight,
   });
-  // One place more than there are rows: where the last one ends.
-  const places = Array.from({ length: last + 1 }, (_, at) => at);
-  const data: UPlot.AlignedData = [
-    places,
-    ...shown.map(({ kind, values }) => [...values, kind === "step" ? (values[last - 1] ?? null) : null]),
-  ];
+  // A bar stands in the middle of its row; a step begins with it, and the last one goes on to where it ends.
+  const bars = shown[0]!.kind === "bars";
+  const data: UPlot.AlignedData = bars
+    ? [rows.map((_, at) => at + 0.5), ...shown.map(({ values }) => values)]
+    : [[...rows.keys(), last], ...shown.map(({ values }) => [...values, values[last - 1] ?? null])];
   const plot = new uPlot(
     {
       ...size(),
@@ -143,8 +143,8 @@ export function draw(element: HTMLElement): void {
           ...axis,
           size: 28,
           grid: { show: false },
-          splits: (of) => ticks(rows, of.width),
-          values: (_, at) => at.map((place) => rows[place]?.dataset["label"] ?? ""),
+          splits: (of) => ticks(rows, of.width).map((at) => at + between),
+          values: (_, at) => at.map((place) => rows[Math.floor(place)]?.dataset["label"] ?? ""),
         },
         {
           ...axis,
