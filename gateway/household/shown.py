@@ -74,9 +74,9 @@ def money(amount: Decimal, currency: str) -> str:
     return format_currency(amount, currency, locale=locale())
 
 
-def exact(amount: Decimal, currency: str) -> str:
-    """An amount of money with as many decimals as it has, up to four."""
-    pattern = locale().currency_formats["standard"].pattern.replace("0.00", "0.00##")
+def exact(amount: Decimal, currency: str, decimals: str = "00##") -> str:
+    """An amount of money with as many decimals as it has, up to four; with all four for "0000"."""
+    pattern = locale().currency_formats["standard"].pattern.replace("0.00", f"0.{decimals}")
     return format_currency(amount, currency, format=pattern, locale=locale(), currency_digits=False)
 
 

@@ -33,9 +33,9 @@ async def _events(request: web.Request) -> web.StreamResponse:
     """The changing part of the page, again and again (server-sent events), until the login ends."""
     of = home(request)
     answer = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
-    await answer.prepare(request)
     summed_ms: int | None = None
     try:
+        await answer.prepare(request)
         async with aclosing(of.live.watch()) as snapshots:
             async for snapshot in snapshots:
                 if request[LOGIN] not in of.logins.all():
