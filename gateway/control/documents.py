@@ -265,6 +265,8 @@ class GrantRecordStatus(Document):
     windows_served: int
     fault: str | None = None
     """Why it gets no tokens."""
+    own: bool = False
+    """Whether it is the household's own, whose key nobody else holds; left out of others."""
 
 
 class GrantStatus(GrantRecordStatus):
@@ -409,6 +411,8 @@ class GrantRequest(Document):
     """Those that the household has compared: of each card that nothing was granted to before."""
     dry_run: bool = False
     """Whether only to say what the consent check finds: then nothing is made."""
+    own: bool = False
+    """Whether it is the household's own grant: of sums, to a card of the role "household"."""
 
     @classmethod
     def parse(cls, value: Any) -> Self:

@@ -5,7 +5,8 @@ its own, that group.
     GET    /readings          what each meter and series showed when it was last read
     GET    /grants            all grants
     POST   /grants            make one; if the consent check finds something, only with "confirmed"; the first
-                              to a card only with its fingerprint; with "dry_run" only say what is found
+                              to a card only with its fingerprint; with "dry_run" only say what is found; with
+                              "own" a grant to the household itself, to whose card nothing has to be confirmed
     DELETE /grants/<id hex>   revoke one
     GET    /consent           what each provider, and all together, could derive beyond their grants
     POST   /registration      register the gateway at a registrar, as a user of it
@@ -14,10 +15,13 @@ its own, that group.
     POST   /meters/<name>/accept   the owner's decision on a meter's held readings
     POST   /series/<name>     values of a series as they are now, {"temperature": 21.5}: numbers by lane
     DELETE /doubts            the owner vouches for the ledger: no unit is in doubt any longer
+    GET    /objects           the keys below the gateway's own streams and v1/prices/, of which "prefix",
+                              "after" and "limit" choose some
+    GET    /objects/<key>     one of these objects, as it lies in the bucket or waits to go there
 
 GET /status has the registers of held readings: they are personal data, which the socket's owner may see and
 no log has. The documents are those of `gateway.control.documents`. An error is answered with an ErrorAnswer
-and status 400, 503 or HTTP's own.
+and status 400, 404, 503 or HTTP's own.
 """
 
 from __future__ import annotations
@@ -57,13 +61,15 @@ from gateway.control.documents import (
     StrangerStatus,
     VerifiedStatus,
 )
+from gateway.control.objects import MOST_KEYS, ObjectEntry, ObjectList
 from gateway.daemon.granter import Granter
 from gateway.daemon.grants import AnyGrant, GrantBook, ServedGrant
 from gateway.daemon.issuer import Issuer
 from gateway.daemon.line import Line
+from gateway.daemon.objects import Objects
 from gateway.daemon.registration import Found, Registration
 from gateway.daemon.series import Series
-from gateway.errors import GatewayError, Unavailable, UsageError
+from gateway.errors import GatewayError, NotFound, Unavailable, UsageError
 from gateway.ledger.ledger import Ledger
 from gateway.ledger.records import Stream
 from gateway.registry.documents import GrantRequestState
@@ -76,7 +82,7 @@ async def _errors(
     try:
         return await handler(request)
     except GatewayError as error:
-        status = 503 if isinstance(error, Unavailable) else 400
+        status = 503 if isinstance(error, Unavailable) else 404 if isinstance(error, NotFound) else 400
         return _answer(ErrorAnswer.of(error), status)
     except web.HTTPException as refusal:
         sentence = f"the gateway does not accept {request.method} {request.path}: {refusal.reason}"
@@ -97,6 +103,7 @@ class Control:
         lines: Mapping[str, Line],
         series: Mapping[str, Series],
         registration: Registration,
+        objects: Objects,
     ) -> None:
         self._ledger = ledger
         self._registration = registration
@@ -107,6 +114,7 @@ class Control:
         self._readings = readings
         self._lines = lines
         self._series = series
+        self._objects = objects
 
     async def serve(self, path: Path) -> None:
         """Answer at the socket `path` until cancelled. A socket that an earlier run left behind is replaced;
@@ -126,6 +134,8 @@ class Control:
                 web.post("/meters/{name}/accept", self._post_accept),
                 web.post("/series/{name}", self._post_series),
                 web.delete("/doubts", self._delete_doubts),
+                web.get("/objects", self._get_objects),
+                web.get("/objects/{key:.+}", self._get_object),
             ]
         )
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
@@ -160,6 +170,7 @@ class Control:
             confirmed=wanted.confirmed,
             fingerprints=wanted.read_fingerprints(),
             dry_run=wanted.dry_run,
+            own=wanted.own,
         )
         answer = GrantAnswer(
             grants=tuple(_grant_status(grant, None) for grant in made),
@@ -224,6 +235,16 @@ class Control:
     async def _delete_doubts(self, request: web.Request) -> web.Response:
         await self._issuer.confirm_ledger()
         return _answer(await self._status())
+
+    async def _get_objects(self, request: web.Request) -> web.Response:
+        asked = request.query
+        most = _limit(asked.get("limit", str(MOST_KEYS)))
+        keys, more = await self._objects.keys(asked.get("prefix", ""), asked.get("after", ""), most)
+        return _answer(ObjectList(objects=tuple(ObjectEntry(key=key) for key in keys), more=more))
+
+    async def _get_object(self, request: web.Request) -> web.Response:
+        data = await self._objects.get(request.match_info["key"])
+        return web.Response(body=data, content_type="application/octet-stream")
 
     def _grant(self, one: AnyGrant) -> GrantRecordStatus:
         fault = self._grants.fault(one)
@@ -304,6 +325,12 @@ def _hex_id(text: str, whose: str) -> bytes:
         raise UsageError(f"{text!r} is not {whose} id: expected 32 hexadecimal digits") from None
 
 
+def _limit(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) <= 4 and 1 <= int(text) <= MOST_KEYS):
+        raise UsageError(f"limit: expected a number from 1 to {MOST_KEYS}")
+    return int(text)
+
+
 def _request_status(found: Found, stream: Stream) -> RequestStatus:
     request = found.request
     return RequestStatus(
@@ -361,7 +388,9 @@ def _record_status(one: AnyGrant, fault: str | None) -> dict[str, Any]:
         "provider": record.provider_name,
         "revoked_from_ms": None if revoked is None else revoked * stream.layout.unit_ms,
         "windows_served": record.next_window,
-    } | ({} if fault is None else {"fault": fault})
+        **({} if fault is None else {"fault": fault}),
+        **({"own": True} if record.own else {}),
+    }
 
 
 def _grant_status(served: ServedGrant, fault: str | None) -> GrantStatus:

@@ -20,6 +20,7 @@ from gateway.daemon.granter import Granter
 from gateway.daemon.grants import GrantBook
 from gateway.daemon.issuer import Issuer
 from gateway.daemon.line import Finisher, Line
+from gateway.daemon.objects import Objects
 from gateway.daemon.pager import Pager
 from gateway.daemon.publisher import Publisher
 from gateway.daemon.readback import ReadBack
@@ -102,6 +103,7 @@ class Session:
             self.lines,
             self.series,
             registration,
+            Objects(ledger, bucket),
         )
 
     async def open(self) -> None:

@@ -130,8 +130,9 @@ class GrantRecord:
 
     `body` and, for a bill, `tariff` are in CBOR; `key` is K_0, sealed by the vault; from unit
     `revoked_from` on the grant opens nothing; `edges` are those of calendar windows with tokens, one more
-    than windows. A grant that was found in the store has its provider's kid for a name, an empty key and no
-    tariff: these were lost.
+    than windows. `own` are the household's own grants, whose keys nobody else holds. A grant that was found
+    in the store has its provider's kid for a name, an empty key and no tariff, and counts as somebody else's:
+    these were lost.
     """
 
     id: bytes
@@ -143,6 +144,7 @@ class GrantRecord:
     revoked_from: int | None = None
     tariff: bytes | None = None
     edges: tuple[int, ...] = ()
+    own: bool = False
 
 
 class Progress(NamedTuple):

@@ -257,7 +257,9 @@ def cards(draw: st.DrawFn) -> Card:
     return Card(
         kid=KEY.kid,
         signing_key=KEY.public,
-        xwing_key=xwing_key if role == "provider" else draw(st.sampled_from((None, xwing_key))),
+        xwing_key=xwing_key
+        if role in ("provider", "household")
+        else draw(st.sampled_from((None, xwing_key))),
         role=role,
         name=draw(TEXT.filter(lambda name: len(name.encode()) <= 80)),
         valid_from_ms=begin,
@@ -268,7 +270,7 @@ def cards(draw: st.DrawFn) -> Card:
 @st.composite
 def certificates(draw: st.DrawFn) -> Certificate:
     begin = draw(st.integers(0, 2**64 - 2))
-    card = draw(cards())
+    card = draw(cards().filter(lambda card: card.role != "household"))
     of_gateway = card.role == "gateway"
     streams = st.none() | st.lists(ID, min_size=1, max_size=5).map(tuple)
     return Certificate(
