@@ -73,8 +73,8 @@ def field(request: web.Request, name: str) -> str:
 
 
 def see_other(request: web.Request, path: str, notice: str = "") -> web.Response:
-    """Lead the browser to `path` after a form was taken, or htmx, where that asked. The next page says `notice`
-    first."""
+    """Lead the browser to `path` after a form was taken, or htmx, where that asked. The next page says
+    `notice` first."""
     if notice and (login := request.get(LOGIN)) is not None:
         login.notice = notice
     if "HX-Request" in request.headers:
@@ -123,6 +123,8 @@ def _environment() -> Environment:
         "moment": shown.moment,
         "clock_time": shown.clock_time,
         "ago": shown.ago,
+        "foreign": shown.foreign,
+        "plain": shown.plain,
     }
     made.filters.update(filters)
     made.globals["asset"] = address
