@@ -73,8 +73,7 @@ def field(request: web.Request, name: str) -> str:
 
 
 def see_other(request: web.Request, path: str, notice: str = "") -> web.Response:
-    """Lead the browser to `path` after a form was taken, or htmx, where that asked. The next page says
-    `notice` first."""
+    """Lead the browser (htmx, where that asked) to `path`, whose page says `notice` first: after a form."""
     if notice and (login := request.get(LOGIN)) is not None:
         login.notice = notice
     if "HX-Request" in request.headers:

@@ -13,6 +13,7 @@ from ipaddress import ip_address, ip_network
 from pathlib import Path
 
 from cryptography import x509
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
@@ -68,9 +69,12 @@ class Authority:
 
     def _fits(self, server: x509.Certificate, issuer: x509.Certificate) -> bool:
         names = server.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        try:
+            server.verify_directly_issued_by(issuer)
+        except (InvalidSignature, ValueError):
+            return False
         return (
-            server.issuer == issuer.subject
-            and server.not_valid_after_utc - self._now() > timedelta(days=_RENEWED_DAYS)
+            server.not_valid_after_utc - self._now() > timedelta(days=_RENEWED_DAYS)
             and list(names) == self._alternative()
         )
 
