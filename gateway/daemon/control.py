@@ -410,4 +410,5 @@ def _grant_status(served: ServedGrant, fault: str | None) -> GrantStatus:
         tariff=None if grant.tariff is None else grant.tariff.hex(),
         partner=None if grant.partner is None else grant.partner.hex(),
         k_min=grant.k_min,
+        quantum=grant.quantum,
     )

@@ -4,6 +4,10 @@
 - `settings`       what is chosen on the page: language, zone, the home's name
 - `security`       the password, logins, the names that the page answers to, the certificate of the home
 - `i18n`, `render` languages; templates
+- `objects`, `own`, `history`   the gateway's objects; grants to oneself; the sums of any time
+- `prices`, `money`, `plan`, `bills`   price series; what energy costs; when it is cheapest; what suppliers know
+- `live`, `flow`, `troubles`   what the meters show now, where power flows, and what is wrong
+- `periods`, `energy`   days, months and years of the home's calendar; their energy and what it cost
 - `home`           all of it, opened: what every page works with
 - `pages`          the pages, a module for each
 - `server`         the HTTP server of the pages

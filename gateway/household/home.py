@@ -11,6 +11,8 @@ from gateway.control.client import ControlClient
 from gateway.errors import UsageError
 from gateway.host.clock import Clock, unix_ms
 from gateway.household.configuration import HouseholdConfig
+from gateway.household.history import History
+from gateway.household.live import Live
 from gateway.household.security.authority import Authority
 from gateway.household.security.hosts import Hosts
 from gateway.household.security.logins import Logins
@@ -20,11 +22,14 @@ from gateway.household.settings import Settings
 
 @dataclass(frozen=True, slots=True)
 class Household:
-    """A home as its pages see it. `control` asks the gateway, and raises Unavailable where none runs."""
+    """A home as its pages see it. `control` asks the gateway, and raises Unavailable where none runs;
+    `history` reads the sums of any time."""
 
     config: HouseholdConfig
     clock: Clock
     control: ControlClient
+    live: Live
+    history: History
     settings: Settings
     password: Password
     logins: Logins
@@ -43,8 +48,11 @@ class Household:
 
 
 @asynccontextmanager
-async def open_household(config: HouseholdConfig, clock: Clock) -> AsyncIterator[Household]:
-    """Open the state folder and all that lies in it. UsageError where it cannot be made or written."""
+async def open_household(
+    config: HouseholdConfig, clock: Clock, control: ControlClient | None = None
+) -> AsyncIterator[Household]:
+    """Open the state folder and all that lies in it. `control` is the gateway's, at the socket that the
+    configuration names unless it is given. UsageError where the folder cannot be made or written."""
     state = config.household.state
     try:
         state.mkdir(parents=True, mode=0o700, exist_ok=True)
@@ -52,11 +60,15 @@ async def open_household(config: HouseholdConfig, clock: Clock) -> AsyncIterator
         raise UsageError(f"the state folder {state} cannot be made: {error.strerror}") from None
     hosts = Hosts(config.listen.names)
     password = Password(state, clock)
+    control = control or ControlClient(config.household.socket)
+    live = Live(control, clock)
     try:
         yield Household(
             config=config,
             clock=clock,
-            control=ControlClient(config.household.socket),
+            control=control,
+            live=live,
+            history=History(state, control, clock),
             settings=Settings(state),
             password=password,
             logins=Logins(state, clock),
@@ -64,6 +76,7 @@ async def open_household(config: HouseholdConfig, clock: Clock) -> AsyncIterator
             authority=Authority(state, hosts.names, own_addresses(), clock),
         )
     finally:
+        await live.aclose()
         password.close()
 
 

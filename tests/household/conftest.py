@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,8 +12,11 @@ from aiohttp.test_utils import TestClient, TestServer
 from gateway.household.configuration import HouseholdConfig, HouseholdSection, ListenSection
 from gateway.household.home import Household, open_household
 from gateway.household.server import build_app
+from tests.stream.conftest import provider
 from tests.support.clock import FakeClock
 from tests.support.pages import PASSWORD, Answers, Browser
+
+__all__ = ["provider"]
 
 
 @pytest.fixture
@@ -36,8 +38,7 @@ async def household(tmp_path: Path, clock: FakeClock, gateway: Answers) -> Async
         household=HouseholdSection(state=tmp_path / "household", socket=tmp_path / "control.sock"),
         listen=ListenSection(host="127.0.0.1", port=0, tls=False),
     )
-    async with open_household(config, clock) as opened:
-        home = replace(opened, control=gateway)
+    async with open_household(config, clock, gateway) as home:
         await home.password.choose(home.password.setup_code(), PASSWORD, "")
         yield home
 

@@ -8,6 +8,6 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from gateway.household.pages import entry, privacy
+from gateway.household.pages import entry, now, privacy
 
-ROUTES: tuple[web.RouteDef, ...] = (*entry.routes, *privacy.routes)
+ROUTES: tuple[web.RouteDef, ...] = (*entry.routes, *now.routes, *privacy.routes)
