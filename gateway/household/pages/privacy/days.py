@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
-from gateway.household import pictures
+from gateway.household.pages.privacy import pictures
 from gateway.household.home import Household
 from gateway.household.shown import local
 from gateway.household.words import each

@@ -20,7 +20,7 @@ from gateway.errors import UsageError
 from gateway.household.home import Household
 from gateway.household.i18n import gettext
 from gateway.household.pages.privacy.cards import known_cards
-from gateway.household.pictures import midnight_ms
+from gateway.household.pages.privacy.pictures import midnight_ms
 from gateway.household.render import FORM
 from gateway.provider.identity import CARD_FILE, is_private
 from gateway.wire.card import Card
