@@ -14,12 +14,14 @@ from datetime import date, timedelta
 from aiohttp import web
 
 from gateway.chain.grant import Kind
+from gateway.chain.window import spell_ms
 from gateway.config.tariff import read_tariff
 from gateway.control.documents import GrantRequest
-from gateway.errors import UsageError
+from gateway.errors import Unavailable, UsageError
 from gateway.household.home import Household
 from gateway.household.i18n import gettext
 from gateway.household.pages.privacy.cards import known_cards
+from gateway.household.pages.privacy.days import descriptor
 from gateway.household.pages.privacy.pictures import midnight_ms
 from gateway.household.render import FORM
 from gateway.provider.identity import CARD_FILE, is_private
@@ -73,11 +75,6 @@ class Draft:
             if value:
                 yield f"{one.name}_kept" if one.name in ("card", "service", "tariff") else one.name, value
 
-    @property
-    def step(self) -> str:
-        """The granularity, from the list or as typed."""
-        return self.other or self.granularity
-
     async def request(
         self,
         home: Household,
@@ -103,10 +100,11 @@ class Draft:
                 raise UsageError(gettext("a bill needs the tariff’s file: choose it"))
             priced = read_tariff(_text(self.tariff), gettext("the tariff’s file"))
         zone = home.zone if priced is None else priced.zone
+        step = self.other or (await self._link(home) if self.kind == "raw" else self.granularity)
         return GrantRequest(
             kind=self.kind,
             cards=tuple(cards),
-            granularity=self.step,
+            granularity=step,
             zone=zone,
             lanes=LANES.get(self.lanes) if self.kind != "bill" else None,
             purpose=self.purpose,
@@ -119,6 +117,14 @@ class Draft:
             fingerprints=fingerprints,
             dry_run=dry_run,
         )
+
+    async def _link(self, home: Household) -> str:
+        """The least that can be opened as single values: a link of the meter's chain."""
+        for one in (await home.control.status()).meters:
+            if one.stream is not None and self.meter in ("", one.meter):
+                layout = (await descriptor(home, bytes.fromhex(one.stream))).layout
+                return spell_ms(layout.link_units * layout.unit_ms)
+        raise Unavailable(gettext("no meter is read yet, so there is nothing to grant"))
 
     async def _card(self, home: Household) -> bytes:
         if self.who:

@@ -12,13 +12,10 @@ from gateway.control.documents import GrantRecordStatus, GrantStatus, MeterStatu
 from gateway.errors import GatewayError
 from gateway.household.home import Household
 from gateway.household.i18n import gettext
-from gateway.household.pages.privacy.days import seen, shown_day
+from gateway.household.pages.privacy.days import descriptor, seen, shown_day
 from gateway.household.render import home, page, sentence
 from gateway.household.shown import spelt
 from gateway.household.words import each, opens, span
-from gateway.wire import names
-from gateway.wire.cose import payload_unchecked
-from gateway.wire.stream import Descriptor
 
 STEPS = ("15min", "1h", "day", "month")
 """The granularities in which the pictures show a provider's day."""
@@ -53,11 +50,12 @@ async def _overview(request: web.Request) -> web.Response:
     theirs = [one for one in granted if not getattr(one, "own", False)]
     asked: Sequence[RequestStatus] = ()
     problem = ""
-    try:
-        asked = await of.control.requests()
-    except GatewayError as error:  # the registrar is away: the rest of the page is of this house
-        problem = sentence(error)
     status = await of.control.status()
+    if status.registration is not None:
+        try:
+            asked = await of.control.requests()
+        except GatewayError as error:  # the registrar is away: the rest of the page is of this house
+            problem = sentence(error)
     step = request.query.get("step", "")
     if step not in STEPS:
         step = _finest(theirs)
@@ -83,8 +81,7 @@ async def _left(of: Household, one: MeterStatus) -> Left:
     """How much of a meter's stream lies in the store. Its size is that of the sealed words, 8 bytes each."""
     size = ""
     with suppress(GatewayError):  # of the store, when it is away
-        key = names.descriptor(bytes.fromhex(one.stream or ""))
-        found = Descriptor.from_payload(payload_unchecked(await of.control.get_object(key), key)[1], key)
+        found = await descriptor(of, bytes.fromhex(one.stream or ""))
         units = ((one.chunked_until_ms or one.start_ms or 0) - (one.start_ms or 0)) // found.layout.unit_ms
         size = spelt(units * len(found.lanes) * 8)
     return Left(one.meter, one.chunks, one.start_ms or 0, size)

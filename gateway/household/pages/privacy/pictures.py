@@ -31,7 +31,7 @@ _EVENING = ((19.6, 1.1, 620), (21.5, 1.0, 380))
 class Day:
     """The energy that a home took from the grid in one day of its zone: `mwh` (mWh) between each two of
     `edges` (Unix ms). `words` is what the store holds of the same steps, numbers below 2^64. `real`: whether
-    it is a day of this home, or an example."""
+    it is a day of this home, or an example; `real_words` the same of the words."""
 
     date: date
     zone: str
@@ -39,6 +39,7 @@ class Day:
     mwh: tuple[int, ...]
     words: tuple[int, ...]
     real: bool
+    real_words: bool
 
     @property
     def begin_ms(self) -> int:
@@ -98,7 +99,7 @@ def example(day: date, zone: str) -> Day:
         + 55 * (number % 5 in (0, 1))  # the refrigerator
         for number, hour in enumerate(hours)
     ]
-    return Day(day, zone, edges, tuple(round(w * 250) for w in watts), noise(len(watts)), real=False)
+    return Day(day, zone, edges, tuple(round(w * 250) for w in watts), noise(len(watts)), False, False)
 
 
 def noise(count: int) -> tuple[int, ...]:
