@@ -50,7 +50,7 @@ async def _revoke(request: web.Request) -> web.Response:
     return see_other(
         request,
         "/privacy",
-        gettext("The grant is revoked: from now on it opens nothing new."),
+        gettext("The grant is revoked: no window that ends from now on will ever be opened."),
     )
 
 

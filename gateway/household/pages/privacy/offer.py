@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 
 from aiohttp import web
@@ -28,6 +29,7 @@ from gateway.web.refusals import status_of
 
 GRANULARITIES = ("15min", "1h", "day", "month")
 """Those of the form's list, finest first."""
+_NUMBER = re.compile(r"\(grant [0-9a-f]+\)")
 
 
 async def _ask(request: web.Request) -> web.Response:
@@ -136,8 +138,10 @@ def said(made: tuple[GrantStatus, ...]) -> str:
 
 
 def digest(consent: ConsentStatus) -> str:
-    """A name for these findings, so that none is confirmed that was not shown."""
-    return hashlib.sha256(json.dumps([consent.provider, consent.pooled]).encode()).hexdigest()
+    """A name for these findings, so that none is confirmed that was not shown. The numbers of grants do not
+    count: that of the one that is offered is new each time."""
+    text = json.dumps([consent.provider, consent.pooled])
+    return hashlib.sha256(_NUMBER.sub("", text).encode()).hexdigest()
 
 
 def _calendar(offer: OfferStatus) -> bool:

@@ -69,12 +69,14 @@ class Step:
 @dataclass(frozen=True, slots=True)
 class Picture:
     """What one who looks at a day sees of it: `line` and `area` are the data of SVG paths. `steps` are the
-    numbers behind them: none where the day cannot be told from others of its month, or from noise."""
+    numbers behind them, as finely as the day is known here: none where it cannot be told from others of its
+    month, or from noise. `count` is how many numbers of the day are known."""
 
     of: Literal["own", "provider", "store"]
     line: str
     area: str
     steps: tuple[Step, ...]
+    count: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,25 +126,21 @@ def midnight_ms(day: date, zone: str) -> int:
 def own(day: Day) -> Picture:
     """The day as those who live there see it."""
     steps = tuple(Step(a, b, mwh) for a, b, mwh in zip(day.edges, day.edges[1:], day.mwh, strict=False))
-    return _drawn("own", day, steps, steps)
+    return _drawn("own", day, steps, steps, len(steps))
 
 
 def provider(day: Day, granularity: str, zone: str) -> Picture:
     """The day as one sees it who opens sums of this granularity; "month" and longer show no day at all.
     UsageError where it is none."""
     windows = Granularity.parse(granularity, 1, zone if granularity[:3] in ("day", "mon") else "UTC")
-    if isinstance(windows.size, int) and windows.size <= STEP_MS:
-        steps = tuple(Step(a, b, mwh) for a, b, mwh in zip(day.edges, day.edges[1:], day.mwh, strict=False))
-        return _drawn("provider", day, steps, steps)
-    mean = sum(day.mwh)
-    whole = (Step(day.begin_ms, day.end_ms, mean),)
-    longer = str(windows.size).startswith("month") or (
-        isinstance(windows.size, int) and windows.size > day.end_ms - day.begin_ms
-    )
-    if longer:
-        return _drawn("provider", day, whole, ())
+    length = windows.size if isinstance(windows.size, int) else 0
+    if str(windows.size).startswith("month") or length > day.end_ms - day.begin_ms:
+        whole = (Step(day.begin_ms, day.end_ms, sum(day.mwh)),)
+        return _drawn("provider", day, whole, (), 0)
     steps = tuple(_summed(day, windows))
-    return _drawn("provider", day, steps, steps)
+    return _drawn(
+        "provider", day, steps, steps, windows.index(day.end_ms - 1) - windows.index(day.begin_ms) + 1
+    )
 
 
 def _summed(day: Day, windows: Granularity) -> Iterator[Step]:
@@ -162,7 +160,7 @@ def store(day: Day) -> Picture:
         Step(a, b, round(word / _WORD * most * (b - a) / 3600))
         for a, b, word in zip(day.edges, day.edges[1:], day.words, strict=False)
     )
-    return _drawn("store", day, steps, ())
+    return _drawn("store", day, steps, (), 0)
 
 
 def rows(day: Day, seen: Picture) -> list[Row]:
@@ -198,7 +196,11 @@ def _x(day: Day, at: int) -> float:
 
 
 def _drawn(
-    of: Literal["own", "provider", "store"], day: Day, drawn: Sequence[Step], known: tuple[Step, ...]
+    of: Literal["own", "provider", "store"],
+    day: Day,
+    drawn: Sequence[Step],
+    known: tuple[Step, ...],
+    count: int,
 ) -> Picture:
     most = max([*_watts(day), 1.0])
     points = [
@@ -207,4 +209,4 @@ def _drawn(
         for x in (_x(day, step.begin_ms), _x(day, step.end_ms))
     ]
     line = "M" + "L".join(points)
-    return Picture(of, line, f"{line}L{WIDTH} {HEIGHT}L0 {HEIGHT}Z", known)
+    return Picture(of, line, f"{line}L{WIDTH} {HEIGHT}L0 {HEIGHT}Z", known, count)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -12,7 +13,7 @@ from gateway.chain.layout import Layout
 from gateway.household.configuration import HouseholdConfig, HouseholdSection, ListenSection
 from gateway.household.home import Household, open_household
 from tests.support.clock import FakeClock
-from tests.support.home import Home
+from tests.support.home import MEMORY, Home
 from tests.support.pages import PASSWORD
 from tests.support.provider import Provider
 from tests.support.serving import serving
@@ -23,11 +24,18 @@ ZONE = "Europe/Berlin"
 
 
 @pytest.fixture
+def tmp_path() -> Iterator[Path]:
+    """A folder where fsync costs nothing."""
+    with TemporaryDirectory(dir=MEMORY) as folder:
+        yield Path(folder)
+
+
+@pytest.fixture
 async def home(tmp_path: Path) -> AsyncIterator[Home]:
     """A day and a half of quarter hours, in links of two hours."""
     layout = Layout(UNIT_MS, LINK_UNITS)
     async with Home(tmp_path / "h", layout=layout, chunk_units=LINK_UNITS, start_s=BEGIN_S) as home:
-        await home.runs(150)
+        await home.runs(150, every=30)
         await home.publish()
         yield home
 
