@@ -21,6 +21,7 @@ from gateway.meters.modbus.meter import ModbusMeter
 from gateway.meters.modbus.model import ModbusModel
 from gateway.meters.modbus.sunspec import SunSpecMeter
 from gateway.meters.modbus.sunspec_model import SunSpecModel
+from gateway.meters.p1.model import P1Model
 from gateway.meters.profile import Profile, load_profile
 from gateway.meters.reading import Decoder, Meter
 from gateway.meters.speedwire.model import GROUP, SpeedwireModel
@@ -95,6 +96,12 @@ def _check_options(section: MeterSection, profile: Profile) -> None:
         raise UsageError(f"multicast (--multicast) is for SMA's Speedwire, which {profile.id} does not speak")
     if section.keys is not None and profile.protocol in _WITHOUT_KEYS:
         raise UsageError(f"keys are for meters that encrypt or need a password, and {profile.id} does not")
+
+
+def may_need_keys(profile: Profile) -> bool:
+    """Whether a meter of this model may have to be given keys or a password."""
+    plain = isinstance(profile.model, P1Model) and not profile.model.encrypted
+    return profile.protocol not in _WITHOUT_KEYS and not plain
 
 
 def _check_line(line: Line, profile: Profile, first: Line, firsts_profile: Profile) -> None:

@@ -31,6 +31,15 @@ from gateway.control.documents import (
     Status,
 )
 from gateway.control.objects import MOST_KEYS, ObjectList
+from gateway.control.setup import (
+    ConfigurationOrder,
+    ConfigurationStatus,
+    Finding,
+    MeterProfile,
+    SearchAnswer,
+    SearchOrder,
+    TrialOrder,
+)
 from gateway.errors import GatewayError, NotFound, Unavailable
 
 T = TypeVar("T")
@@ -105,6 +114,30 @@ class ControlClient:
         """End a meter's hold as its owner decided."""
         form = TypeAdapter(AcceptAnswer)
         return await self._ask(form, "POST", f"/meters/{quote(meter, '')}/accept", request.model_dump())
+
+    async def configuration(self) -> ConfigurationStatus:
+        """The configuration file, and what is wrong with it; also of a gateway that is not set up yet."""
+        return await self._ask(TypeAdapter(ConfigurationStatus), "GET", "/configuration")
+
+    async def configure(self, order: ConfigurationOrder) -> ConfigurationStatus:
+        """Check a configuration and, unless it is a dry run or has mistakes, go on under it."""
+        return await self._ask(TypeAdapter(ConfigurationStatus), "PUT", "/configuration", order.model_dump())
+
+    async def try_part(self, order: TrialOrder) -> Finding:
+        """Try a part of a configuration."""
+        return await self._ask(TypeAdapter(Finding), "POST", "/trials", order.model_dump())
+
+    async def search(self, order: SearchOrder) -> SearchAnswer:
+        """Search for meters, which takes up to minutes."""
+        return await self._ask(TypeAdapter(SearchAnswer), "POST", "/searches", order.model_dump())
+
+    async def profiles(self) -> tuple[MeterProfile, ...]:
+        """The meter models that can be read."""
+        return await self._ask(TypeAdapter(tuple[MeterProfile, ...]), "GET", "/profiles")
+
+    async def doctor(self) -> tuple[Finding, ...]:
+        """The doctor's findings."""
+        return await self._ask(TypeAdapter(tuple[Finding, ...]), "GET", "/doctor")
 
     async def put(self, series: str, values: Mapping[str, float]) -> MeterStatus:
         """Put values of a series, by lane, as they are now; the series' state."""

@@ -187,7 +187,7 @@ class RegistrationOrder(Document):
         try:
             return cls.model_validate(value)
         except ValidationError as error:
-            raise UsageError(_sentence(error, "the order to register")) from None
+            raise UsageError(sentence_of(error, "the order to register")) from None
 
 
 class RegistrationStatus(Document):
@@ -244,7 +244,7 @@ class AcceptRequest(Document):
         try:
             return cls.model_validate(value)
         except ValidationError as error:
-            raise UsageError(_sentence(error, "the request")) from None
+            raise UsageError(sentence_of(error, "the request")) from None
 
 
 class AcceptAnswer(Document):
@@ -427,7 +427,7 @@ class GrantRequest(Document):
                 {key: tuple(item) if isinstance(item, list) else item for key, item in value.items()}
             )
         except ValidationError as error:
-            raise UsageError(_sentence(error)) from None
+            raise UsageError(sentence_of(error)) from None
 
     def read_cards(self) -> list[Card]:
         """The cards, each signed by its own key; Refused for one that is not."""
@@ -513,7 +513,7 @@ class Consent:
         return not (self.provider or self.pooled or self.uncounted)
 
 
-def _sentence(error: ValidationError, what: str = "the grant request") -> str:
+def sentence_of(error: ValidationError, what: str = "the grant request") -> str:
     """The first thing that is wrong with a request."""
     first = error.errors(include_url=False, include_input=False, include_context=False)[0]
     name = ".".join(map(str, first["loc"]))

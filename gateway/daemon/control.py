@@ -15,6 +15,12 @@ its own, that group.
     POST   /meters/<name>/accept   the owner's decision on a meter's held readings
     POST   /series/<name>     values of a series as they are now, {"temperature": 21.5}: numbers by lane
     DELETE /doubts            the owner vouches for the ledger: no unit is in doubt any longer
+    GET    /configuration     the configuration file, and what is wrong with it
+    PUT    /configuration     another one, with its secrets; with "dry_run" only checked
+    POST   /trials            a part of a configuration, tried
+    POST   /searches          meters behind a host or on a serial port
+    GET    /profiles          the meter models that can be read
+    GET    /doctor            the doctor's findings
     GET    /objects           the keys below the gateway's own streams and v1/prices/, of which "prefix",
                               "after" and "limit" choose some
     GET    /objects/<key>     one of these objects, as it lies in the bucket or waits to go there
@@ -26,13 +32,7 @@ and status 400, 404, 503 or HTTP's own.
 
 from __future__ import annotations
 
-import asyncio
-import grp
 import json
-import os
-import pwd
-import socket
-import stat
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from decimal import Decimal
 from pathlib import Path
@@ -45,8 +45,6 @@ from gateway.control.documents import (
     AcceptAnswer,
     AcceptRequest,
     ConsentStatus,
-    Document,
-    ErrorAnswer,
     GrantAnswer,
     GrantRecordStatus,
     GrantRequest,
@@ -62,6 +60,7 @@ from gateway.control.documents import (
     VerifiedStatus,
 )
 from gateway.control.objects import MOST_KEYS, ObjectEntry, ObjectList
+from gateway.daemon.answers import answer, answers, errors, json_of, serve_at
 from gateway.daemon.granter import Granter
 from gateway.daemon.grants import AnyGrant, GrantBook, ServedGrant
 from gateway.daemon.issuer import Issuer
@@ -69,24 +68,11 @@ from gateway.daemon.line import Line
 from gateway.daemon.objects import Objects
 from gateway.daemon.registration import Found, Registration
 from gateway.daemon.series import Series
-from gateway.errors import GatewayError, NotFound, Unavailable, UsageError
+from gateway.daemon.setup import Setup
+from gateway.errors import Unavailable, UsageError
 from gateway.ledger.ledger import Ledger
 from gateway.ledger.records import Stream
 from gateway.registry.documents import GrantRequestState
-
-
-@web.middleware
-async def _errors(
-    request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
-) -> web.StreamResponse:
-    try:
-        return await handler(request)
-    except GatewayError as error:
-        status = 503 if isinstance(error, Unavailable) else 404 if isinstance(error, NotFound) else 400
-        return _answer(ErrorAnswer.of(error), status)
-    except web.HTTPException as refusal:
-        sentence = f"the gateway does not accept {request.method} {request.path}: {refusal.reason}"
-        return _answer(ErrorAnswer.of(UsageError(sentence)), refusal.status)
 
 
 class Control:
@@ -103,10 +89,12 @@ class Control:
         lines: Mapping[str, Line],
         series: Mapping[str, Series],
         registration: Registration,
+        setup: Setup | None,
         objects: Objects,
     ) -> None:
         self._ledger = ledger
         self._registration = registration
+        self._setup = setup
         self._grants = grants
         self._granter = granter
         self._issuer = issuer
@@ -119,7 +107,7 @@ class Control:
     async def serve(self, path: Path) -> None:
         """Answer at the socket `path` until cancelled. A socket that an earlier run left behind is replaced;
         UsageError for one at which another gateway answers."""
-        app = web.Application(middlewares=[_errors])
+        app = web.Application(middlewares=[errors])
         app.add_routes(
             [
                 web.get("/status", self._get_status),
@@ -134,33 +122,25 @@ class Control:
                 web.post("/meters/{name}/accept", self._post_accept),
                 web.post("/series/{name}", self._post_series),
                 web.delete("/doubts", self._delete_doubts),
+                *(() if self._setup is None else self._setup.routes()),
                 web.get("/objects", self._get_objects),
                 web.get("/objects/{key:.+}", self._get_object),
             ]
         )
-        runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
-        await runner.setup()
-        try:
-            listener = _listen(path)
-            await web.SockSite(runner, listener).start()
-            await asyncio.Event().wait()
-        finally:
-            await runner.cleanup()
+        await serve_at(app, path)
 
     async def _get_status(self, request: web.Request) -> web.Response:
-        return _answer(await self._status())
+        return answer(await self._status())
 
     async def _get_readings(self, request: web.Request) -> web.Response:
-        return _answers(self._readings())
+        return answers(self._readings())
 
     async def _get_grants(self, request: web.Request) -> web.Response:
         streams = await self._ledger.streams()
-        return _answers(
-            [self._grant(grant) for stream in streams for grant in await self._grants.all(stream)]
-        )
+        return answers([self._grant(grant) for stream in streams for grant in await self._grants.all(stream)])
 
     async def _post_grant(self, request: web.Request) -> web.Response:
-        wanted = GrantRequest.parse(await _json(request, "the grant request"))
+        wanted = GrantRequest.parse(await json_of(request, "the grant request"))
         cards, new = wanted.read_cards(), wanted.new_grant()
         stream = await self._stream(wanted.meter)
         made, consent = await self._granter.new(
@@ -172,7 +152,7 @@ class Control:
             dry_run=wanted.dry_run,
             own=wanted.own,
         )
-        answer = GrantAnswer(
+        given = GrantAnswer(
             grants=tuple(_grant_status(grant, None) for grant in made),
             consent=ConsentStatus.of(consent),
             strangers=tuple(StrangerStatus.of(one) for one in consent.strangers),
@@ -180,53 +160,53 @@ class Control:
             offered=tuple(OfferStatus.of(one) for one in consent.offered),
             bits_a_bill=consent.bits,
         )
-        return _answer(answer, 201 if made else 200)
+        return answer(given, 201 if made else 200)
 
     async def _get_consent(self, request: web.Request) -> web.Response:
         streams = await self._ledger.streams()
         consents = [
             (stream.meter, ConsentStatus.of(await self._granter.consent(stream, []))) for stream in streams
         ]
-        return _answers(MeterConsent(meter=meter, **dict(consent)) for meter, consent in consents)
+        return answers(MeterConsent(meter=meter, **dict(consent)) for meter, consent in consents)
 
     async def _delete_grant(self, request: web.Request) -> web.Response:
         grant_id = _hex_id(request.match_info["id"], "a grant's")
-        return _answer(self._grant(await self._granter.revoke(grant_id)))
+        return answer(self._grant(await self._granter.revoke(grant_id)))
 
     async def _post_registration(self, request: web.Request) -> web.Response:
-        order = RegistrationOrder.parse(await _json(request, "the order to register"))
-        return _answer(await self._registration.register(order))
+        order = RegistrationOrder.parse(await json_of(request, "the order to register"))
+        return answer(await self._registration.register(order))
 
     async def _get_requests(self, request: web.Request) -> web.Response:
         streams = {stream.id: stream for stream in await self._ledger.streams()}
         found = await self._registration.requests()
-        return _answers(
+        return answers(
             _request_status(one, streams[one.request.stream])
             for one in found
             if one.request.stream in streams
         )
 
     async def _post_request(self, request: web.Request) -> web.Response:
-        decided = GrantRequestState.parse(await _json(request, "the decision"))
+        decided = GrantRequestState.parse(await json_of(request, "the decision"))
         await self._registration.decide(_hex_id(request.match_info["id"], "a request's"), decided)
         return web.json_response({"state": decided.state})
 
     async def _post_accept(self, request: web.Request) -> web.Response:
         name = request.match_info["name"]
-        wanted = AcceptRequest.parse(await _json(request, "the request"))
+        wanted = AcceptRequest.parse(await json_of(request, "the request"))
         if name not in self._lines:
             raise UsageError(f"there is no meter {name!r}; the meters are {', '.join(self._lines)}")
         decision = await self._lines[name].accept(wanted.choice, wanted.seen_mwh)
-        return _answer(AcceptAnswer(decision=decision, meter=await self._meter(name)))
+        return answer(AcceptAnswer(decision=decision, meter=await self._meter(name)))
 
     async def _post_series(self, request: web.Request) -> web.Response:
         name = request.match_info["name"]
-        values = await _json(request, "what is put", _exactly)
+        values = await json_of(request, "what is put", _exactly)
         if name not in self._series:
             names = ", ".join(self._series) or "none: a [[series]] in the configuration makes one"
             raise UsageError(f"there is no series {name!r}; the series are {names}")
         self._series[name].put(values)
-        return _answer(await self._meter(name))
+        return answer(await self._meter(name))
 
     async def _meter(self, name: str) -> MeterStatus:
         (meter,) = [one for one in (await self._status()).meters if one.meter == name]
@@ -234,13 +214,13 @@ class Control:
 
     async def _delete_doubts(self, request: web.Request) -> web.Response:
         await self._issuer.confirm_ledger()
-        return _answer(await self._status())
+        return answer(await self._status())
 
     async def _get_objects(self, request: web.Request) -> web.Response:
         asked = request.query
         most = _limit(asked.get("limit", str(MOST_KEYS)))
         keys, more = await self._objects.keys(asked.get("prefix", ""), asked.get("after", ""), most)
-        return _answer(ObjectList(objects=tuple(ObjectEntry(key=key) for key in keys), more=more))
+        return answer(ObjectList(objects=tuple(ObjectEntry(key=key) for key in keys), more=more))
 
     async def _get_object(self, request: web.Request) -> web.Response:
         data = await self._objects.get(request.match_info["key"])
@@ -265,57 +245,6 @@ class Control:
         if meter is None:
             raise UsageError(f"there are several meters; choose one with --meter: {names}")
         raise UsageError(f"meter {meter!r} has no stream; meters with a stream: {names}")
-
-
-def check_free(path: Path) -> None:
-    """UsageError unless a control socket can be opened at `path`: nothing is there, or a socket that nobody
-    serves any longer."""
-    with socket.socket(socket.AF_UNIX) as asking:
-        asking.setblocking(False)  # it is served also where more wait to be answered than fit
-        try:
-            asking.connect(str(path))
-        except FileNotFoundError:
-            return
-        except ConnectionRefusedError:  # by a file of any other kind too
-            if stat.S_ISSOCK(path.lstat().st_mode):
-                return
-            raise _not_opened(path, "there is a file of another kind") from None
-        except BlockingIOError:
-            pass
-        except OSError as error:
-            raise _not_opened(path, error.strerror) from None
-    raise UsageError(
-        f"another gateway answers at the control socket {path}: stop it, or give this one a socket of its own"
-    )
-
-
-def _not_opened(path: Path, why: str | None) -> UsageError:
-    return UsageError(f"the control socket {path} cannot be opened: {why}")
-
-
-def _listen(path: Path) -> socket.socket:
-    check_free(path)
-    listener = socket.socket(socket.AF_UNIX)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.unlink(missing_ok=True)
-        # Before bind: between bind and a later chmod anybody could connect.
-        os.fchmod(listener.fileno(), 0o600)
-        listener.bind(str(path))
-        if _own_group():
-            path.chmod(0o660)
-    except OSError as error:
-        listener.close()
-        raise _not_opened(path, error.strerror) from None
-    return listener
-
-
-def _own_group() -> bool:
-    """Whether the process's group is its user's own, such as gateway's, and not one of all users."""
-    try:
-        return grp.getgrgid(os.getegid()).gr_name == pwd.getpwuid(os.geteuid()).pw_name
-    except KeyError:
-        return False
 
 
 def _hex_id(text: str, whose: str) -> bytes:
@@ -359,22 +288,6 @@ def _in_words(granularity: int | str, unit_ms: int) -> str:
 def _exactly(text: str) -> object:
     """JSON with decimals as they are written."""
     return json.loads(text, parse_float=Decimal)
-
-
-async def _json(request: web.Request, what: str, loads: Callable[[str], object] = json.loads) -> object:
-    try:
-        return await request.json(loads=loads)
-    # A LookupError where its charset is unknown, an ArithmeticError where an exponent is too long.
-    except (ValueError, LookupError, RecursionError, ArithmeticError):
-        raise UsageError(f"{what} is not JSON") from None
-
-
-def _answer(document: Document, status: int = 200) -> web.Response:
-    return web.json_response(document.model_dump(exclude_unset=True), status=status)
-
-
-def _answers(documents: Iterable[Document]) -> web.Response:
-    return web.json_response([document.model_dump(exclude_unset=True) for document in documents])
 
 
 def _record_status(one: AnyGrant, fault: str | None) -> dict[str, Any]:

@@ -29,6 +29,7 @@ from gateway.daemon.registration import Registration
 from gateway.daemon.rollback import RollbackCheck, StoreAhead
 from gateway.daemon.sealer import Sealer
 from gateway.daemon.series import Series
+from gateway.daemon.setup import Setup
 from gateway.daemon.status import StatusReporter
 from gateway.daemon.takeover import StoreRead, Takeover
 from gateway.daemon.watched import WatchedBucket
@@ -69,6 +70,7 @@ class Session:
         bucket: Bucket,
         registration: Registration,
         regained: Regained | None = None,
+        setup: Setup | None = None,
     ) -> None:
         """`regained` are the readings of the units that a take-over before this session dropped."""
         self._registration = registration
@@ -103,6 +105,7 @@ class Session:
             self.lines,
             self.series,
             registration,
+            setup,
             Objects(ledger, bucket),
         )
 

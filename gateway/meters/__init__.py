@@ -10,6 +10,7 @@ The room yields readings and knows nothing of what becomes of them.
 - `coarse`     a meter that shows whole kWh only
 - `reader`     reads a meter for ever, whatever happens to it
 - `detect`     the profiles that can decode what arrives at a port
+- `search`     the meters on a line or behind an address
 - `table`      the table of meters in README.md, from the profiles
 - `capture`    a meter's answers, recorded in a file that becomes a test
 - `secrets`    a meter's keys and password
