@@ -196,7 +196,7 @@ class History:
         if stream is None:
             raise Unavailable(f"meter {meter} has no history yet: `gateway status` says when it begins")
         signer = bytes.fromhex(status.signer)
-        identity = await self._own.open(now_ms)
+        identity = await self._own.open(status.now_ms)
         descriptor = (await StreamReader.open(self._bucket, bytes.fromhex(stream), signer)).descriptor
         made = {
             one.granularity: one
