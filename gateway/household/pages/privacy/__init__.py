@@ -13,6 +13,12 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from gateway.household.pages.privacy import grants, offer, overview, requests
+from gateway.household.pages.privacy import grants, offer, overview, requests, views
 
-routes: tuple[web.RouteDef, ...] = (*overview.routes, *offer.routes, *grants.routes, *requests.routes)
+routes: tuple[web.RouteDef, ...] = (
+    *overview.routes,
+    *offer.routes,
+    *grants.routes,
+    *requests.routes,
+    *views.routes,
+)

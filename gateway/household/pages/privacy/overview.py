@@ -15,6 +15,7 @@ from gateway.household.i18n import gettext
 from gateway.household.pages.privacy.days import descriptor, seen, shown_day
 from gateway.household.render import home, page, sentence
 from gateway.household.shown import spelt
+from gateway.household.view import views
 from gateway.household.words import each, opens, span
 
 STEPS = ("15min", "1h", "day", "month")
@@ -72,6 +73,7 @@ async def _overview(request: web.Request) -> web.Response:
         asked=[(one, opens(one), span(one.from_ms, one.until_ms, of.zone)) for one in asked],
         asked_problem=problem,
         gateway=status,
+        views=[one.name for one in await views(of.control) if one.open],
         left=[await _left(of, one) for one in status.meters if one.start_ms is not None],
         tokens=sum(one.windows_served for one in theirs),
     )
