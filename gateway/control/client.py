@@ -14,6 +14,7 @@ from urllib.parse import quote, urlencode
 import aiohttp
 from pydantic import TypeAdapter, ValidationError
 
+from gateway.control.commands import Act, CardStatus, CommandDecision, CommandDelivery, CommandStatus
 from gateway.control.documents import (
     AcceptAnswer,
     AcceptRequest,
@@ -105,6 +106,31 @@ class ControlClient:
     async def decide(self, request: str, state: Literal["granted", "declined"]) -> None:
         """Say to the registrar what was decided on a request; `request` is 32 hexadecimal digits."""
         await self._ask(TypeAdapter(dict[str, str]), "POST", f"/requests/{request}", {"state": state})
+
+    async def command(self, signed: bytes) -> CommandStatus:
+        """Hand a provider's signed command (gw1/command) to the gateway, which checks it. Refused, without a
+        receipt, for what no known provider has signed; Unavailable where it cannot be checked now: deliver it
+        again."""
+        body = CommandDelivery(command=signed).model_dump()
+        return await self._ask(TypeAdapter(CommandStatus), "POST", "/commands", body)
+
+    async def commands(self) -> tuple[CommandStatus, ...]:
+        """The commands that are kept, the latest first."""
+        return await self._ask(TypeAdapter(tuple[CommandStatus, ...]), "GET", "/commands")
+
+    async def decide_command(self, command: str, decision: Literal["allow", "refuse"]) -> CommandStatus:
+        """Decide on a command of which the household is asked; `command` is 32 hexadecimal digits."""
+        body = CommandDecision(decision=decision).model_dump()
+        return await self._ask(TypeAdapter(CommandStatus), "POST", f"/commands/{command}", body)
+
+    async def acted(self, command: str, act: Act) -> CommandStatus:
+        """Say that the household's broker has what was due for a command."""
+        path = f"/commands/{command}/acted"
+        return await self._ask(TypeAdapter(CommandStatus), "POST", path, act.model_dump())
+
+    async def cards(self) -> tuple[CardStatus, ...]:
+        """The providers' cards that the gateway knows."""
+        return await self._ask(TypeAdapter(tuple[CardStatus, ...]), "GET", "/cards")
 
     async def confirm_ledger(self) -> Status:
         """Vouch for the ledger: no unit is in doubt any longer. The status afterwards."""

@@ -158,6 +158,8 @@ class Status(Document):
     faults: tuple[str, ...] = ()
     """What else is wrong, with the store's heads and with grants, a sentence each."""
     doubts: tuple[DoubtStatus, ...] = ()
+    commands: tuple[str, ...] = ()
+    """The commands that the household is asked about, that wait, and the limits in force: a sentence each."""
     registration: RegistrationStatus | None = None
     """None where the gateway is not registered at a registrar."""
 

@@ -14,6 +14,11 @@ its own, that group.
     POST   /requests/<id hex>      what the household decided on one
     POST   /meters/<name>/accept   the owner's decision on a meter's held readings
     POST   /series/<name>     values of a series as they are now, {"temperature": 21.5}: numbers by lane
+    GET    /cards             the providers' cards that the gateway knows
+    GET    /commands          providers' commands, the latest first
+    POST   /commands          a signed command, as whoever received it delivers it
+    POST   /commands/<id hex>        what the household decided on one
+    POST   /commands/<id hex>/acted  what was due for one was published on the household's broker
     DELETE /doubts            the owner vouches for the ledger: no unit is in doubt any longer
     GET    /configuration     the configuration file, and what is wrong with it
     PUT    /configuration     another one, with its secrets; with "dry_run" only checked
@@ -41,6 +46,7 @@ from typing import Any
 from aiohttp import web
 
 from gateway.chain.window import spell_ms
+from gateway.control.commands import Act, CommandDecision, CommandDelivery
 from gateway.control.documents import (
     AcceptAnswer,
     AcceptRequest,
@@ -61,6 +67,7 @@ from gateway.control.documents import (
 )
 from gateway.control.objects import MOST_KEYS, ObjectEntry, ObjectList
 from gateway.daemon.answers import answer, answers, errors, json_of, serve_at
+from gateway.daemon.commander import Commander
 from gateway.daemon.granter import Granter
 from gateway.daemon.grants import AnyGrant, GrantBook, ServedGrant
 from gateway.daemon.issuer import Issuer
@@ -91,7 +98,9 @@ class Control:
         registration: Registration,
         setup: Setup | None,
         objects: Objects,
+        commander: Commander,
     ) -> None:
+        self._commander = commander
         self._ledger = ledger
         self._registration = registration
         self._setup = setup
@@ -121,6 +130,11 @@ class Control:
                 web.post("/requests/{id}", self._post_request),
                 web.post("/meters/{name}/accept", self._post_accept),
                 web.post("/series/{name}", self._post_series),
+                web.get("/cards", self._get_cards),
+                web.get("/commands", self._get_commands),
+                web.post("/commands", self._post_command),
+                web.post("/commands/{id}", self._post_decision),
+                web.post("/commands/{id}/acted", self._post_acted),
                 web.delete("/doubts", self._delete_doubts),
                 *(() if self._setup is None else self._setup.routes()),
                 web.get("/objects", self._get_objects),
@@ -152,6 +166,10 @@ class Control:
             dry_run=wanted.dry_run,
             own=wanted.own,
         )
+        if made:
+            await self._ledger.keep_cards(
+                (card.kid, data) for card, data in zip(cards, wanted.cards, strict=True)
+            )
         given = GrantAnswer(
             grants=tuple(_grant_status(grant, None) for grant in made),
             consent=ConsentStatus.of(consent),
@@ -207,6 +225,25 @@ class Control:
             raise UsageError(f"there is no series {name!r}; the series are {names}")
         self._series[name].put(values)
         return answer(await self._meter(name))
+
+    async def _get_cards(self, request: web.Request) -> web.Response:
+        return answers(await self._commander.cards())
+
+    async def _get_commands(self, request: web.Request) -> web.Response:
+        return answers(await self._commander.statuses())
+
+    async def _post_command(self, request: web.Request) -> web.Response:
+        delivery = CommandDelivery.parse(await json_of(request, "the delivery"))
+        return answer(await self._commander.receive(delivery.command))
+
+    async def _post_decision(self, request: web.Request) -> web.Response:
+        decided = CommandDecision.parse(await json_of(request, "the decision"))
+        command = _hex_id(request.match_info["id"], "a command's")
+        return answer(await self._commander.decide(command, decided.decision == "allow"))
+
+    async def _post_acted(self, request: web.Request) -> web.Response:
+        act = Act.parse(await json_of(request, "what was published"))
+        return answer(await self._commander.acted(_hex_id(request.match_info["id"], "a command's"), act))
 
     async def _meter(self, name: str) -> MeterStatus:
         (meter,) = [one for one in (await self._status()).meters if one.meter == name]

@@ -11,6 +11,7 @@ from gateway.control.client import ControlClient
 from gateway.errors import UsageError
 from gateway.host.clock import Clock, unix_ms
 from gateway.household.configuration import HouseholdConfig
+from gateway.household.draft import Draft
 from gateway.household.history import History
 from gateway.household.live import Live
 from gateway.household.security.authority import Authority
@@ -23,13 +24,14 @@ from gateway.household.settings import Settings
 @dataclass(frozen=True, slots=True)
 class Household:
     """A home as its pages see it. `control` asks the gateway, and raises Unavailable where none runs;
-    `history` reads the sums of any time."""
+    `history` reads the sums of any time; `draft` is the configuration that the setup is making."""
 
     config: HouseholdConfig
     clock: Clock
     control: ControlClient
     live: Live
     history: History
+    draft: Draft
     settings: Settings
     password: Password
     logins: Logins
@@ -69,6 +71,7 @@ async def open_household(
             control=control,
             live=live,
             history=History(state, control, clock),
+            draft=Draft.open(state),
             settings=Settings(state),
             password=password,
             logins=Logins(state, clock),

@@ -7,18 +7,20 @@ The SQL of an operation is a function in the file of its table.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
 from gateway.chain.layout import Run
 from gateway.chain.page import Span
 from gateway.chain.seal import U64
-from gateway.ledger import audit, chunks, doubts, grants, kept, outbox, pages, rollback, streams
+from gateway.ledger import audit, chunks, commands, doubts, grants, kept, outbox, pages, rollback, streams
 from gateway.ledger.database import Database, integrity
 from gateway.ledger.records import (
     AuditEntry,
     ChunkEntry,
+    CommandChange,
+    CommandRecord,
     Doubt,
     GrantRecord,
     Kept,
@@ -268,6 +270,50 @@ class Ledger:
     async def confirm_doubts(self, audit: AuditEntry) -> None:
         """The owner vouches for this ledger: no unit is in doubt any longer."""
         await self._db.do(doubts.confirm, audit)
+
+    # --- commands
+
+    async def commands(self) -> list[CommandRecord]:
+        """The commands that are kept, the latest first: all that are live, and the last 200 others."""
+        return await self._db.do(commands.all_of)
+
+    async def add_command(
+        self, new: CommandRecord, serial: tuple[bytes, bytes, int] | None, audit: AuditEntry
+    ) -> int:
+        """Record a command, and the provider, stream and serial that it counts for, if any; its number."""
+        return await self._db.do(commands.add, new, serial, audit)
+
+    async def note_serial(self, serial: tuple[bytes, bytes, int] | None, audit: AuditEntry) -> None:
+        """Record the serial of a command that is not kept."""
+        await self._db.do(commands.note_serial, serial, audit)
+
+    async def highest_serial(self, provider: bytes, stream: bytes) -> int | None:
+        """The highest serial of a provider's commands to a stream; None before the first."""
+        return await self._db.do(commands.highest_serial, provider, stream)
+
+    async def change_commands(self, changes: Sequence[CommandChange]) -> None:
+        """Record what became of commands, of all of them or of none."""
+        await self._db.do(commands.change, changes)
+
+    async def commands_lived(self, times: Mapping[int, int]) -> None:
+        """Record for how long commands have lived, in ms by their numbers."""
+        await self._db.do(commands.lived, times)
+
+    async def limited(self) -> set[str]:
+        """The meters at which a limit was set and was not lifted since."""
+        return await self._db.do(commands.limited)
+
+    async def set_limited(self, meter: str, on: bool) -> None:
+        """Record that a limit is about to be set at a meter, or that it was lifted."""
+        await self._db.do(commands.limit, meter, on)
+
+    async def keep_cards(self, cards: Iterable[tuple[bytes, bytes]]) -> None:
+        """Record providers' signed cards, by their kids; a renewed card takes the place of the older one."""
+        await self._db.do(commands.keep_cards, list(cards))
+
+    async def cards(self) -> dict[bytes, bytes]:
+        """The signed cards of providers, by their kids."""
+        return await self._db.do(commands.cards)
 
     # --- the audit log
 

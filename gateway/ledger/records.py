@@ -174,9 +174,35 @@ class StoreChain:
     revoked: Mapping[bytes, int]
 
 
+@dataclass(frozen=True, slots=True)
+class CommandRecord:
+    """A provider's command: the signed object and its H, when it came (Unix ms), for how long the gateway has
+    run since (`lived_ms`), whether something may still become of it (`live`), and the last signed receipt.
+    `number` is the order of receipt, 0 before the ledger has it."""
+
+    number: int
+    digest: bytes
+    id: bytes
+    data: bytes
+    provider_name: str
+    received_ms: int
+    lived_ms: int
+    live: bool
+    receipt: bytes
+
+
 class AuditEntry(NamedTuple):
     """A line of the audit log: the time (Unix ms), the kind of event, and a sentence."""
 
     at_ms: int
     what: str
     detail: str
+
+
+class CommandChange(NamedTuple):
+    """A command's next receipt, whether it is live then, and the line of the audit log."""
+
+    number: int
+    live: bool
+    receipt: bytes
+    audit: AuditEntry

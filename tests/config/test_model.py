@@ -78,9 +78,13 @@ def test_the_example_loads_and_its_comments_say_the_defaults(tmp_path: Path) -> 
     for one in connections:
         others = tuple(other for other in connections if other != one)
         whole = load(tmp_path, "\n".join(key for key in keys if not key.startswith(others)))
-        own = {"store", "meter", "series"}
+        own = {"store", "meter", "series", "commands"}
         assert whole.model_dump(exclude=own) == defaults.model_dump(exclude=own)
         assert [(one.name, one.lanes) for one in whole.series] == [("climate", ("temperature", "occupancy"))]
+        (utility,) = whole.commands
+        assert utility.card == Path("/etc/gateway/utility.cose")
+        assert (utility.disconnect, utility.reconnect) == ("ask", "allow")
+        assert (utility.limit, utility.message) == ("allow", "allow")
         assert whole.meter[0].lanes == defaults.meter[0].lanes
 
 

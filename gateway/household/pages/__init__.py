@@ -8,6 +8,24 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from gateway.household.pages import entry, now, privacy
+from gateway.household.pages import (
+    doctor,
+    entry,
+    messages,
+    meters,
+    now,
+    privacy,
+    settings,
+    setup,
+)
 
-ROUTES: tuple[web.RouteDef, ...] = (*entry.routes, *now.routes, *privacy.routes)
+ROUTES: tuple[web.RouteDef, ...] = (
+    *entry.routes,
+    *now.routes,
+    *privacy.routes,
+    *messages.routes,
+    *meters.routes,
+    *settings.routes,
+    *doctor.routes,
+    *setup.routes,
+)

@@ -2,3 +2,7 @@
 import { follow } from "./live.ts";
 
 for (const element of document.querySelectorAll<HTMLElement>("[data-events]")) follow(element);
+
+// A home that has chosen no time zone yet is most likely in the browser's.
+const zone = document.querySelector<HTMLInputElement>("[data-own-zone]");
+if (zone?.value === "UTC") zone.value = Intl.DateTimeFormat().resolvedOptions().timeZone;
