@@ -13,12 +13,14 @@ from gateway.household.pages import (
     doctor,
     entry,
     history,
+    messages,
     meters,
     now,
+    privacy,
     settings,
     setup,
     today,
 )
 
-_PAGES = (entry, now, today, history, bills, meters, settings, doctor, setup)
+_PAGES = (entry, now, today, history, bills, privacy, messages, meters, settings, doctor, setup)
 ROUTES: tuple[web.RouteDef, ...] = tuple(route for page in _PAGES for route in page.routes)
