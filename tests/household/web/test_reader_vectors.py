@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -117,7 +118,7 @@ def test_sums_of_windows(reader: Reader, name: str) -> None:
     assert [[int(lane) for lane in window["lanes"]] for window in windows] == [list(one) for one in sums]
     unit_ms = vector["unit_ms"]
     assert windows[0]["start"] >= vector["runs"][0][1] * unit_ms
-    assert all(a["end"] == b["start"] for a, b in zip(windows, windows[1:], strict=False))
+    assert all(a["end"] == b["start"] for a, b in pairwise(windows))
     for first in range(len(windows)):
         for end in range(first + 1, len(windows) + 1):
             some = reader("windows", **{"from": windows[first]["start"], "until": windows[end - 1]["end"]})
