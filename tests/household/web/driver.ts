@@ -4,20 +4,22 @@
 import { type Bytes, hex, unhex, words } from "../src/reader/bytes.ts";
 import { decode, type Value } from "../src/reader/cbor.ts";
 import { Calendar } from "../src/reader/calendar.ts";
+import { verify } from "../src/reader/audit.ts";
 import { commitment, difference, KeyChain, keystream, masks, type Sealed } from "../src/reader/keys.ts";
 import { type Mark, NotFound, type OpenGrant, openStream, Refused, type Stream } from "../src/reader/index.ts";
+import { signer } from "../src/reader/cose.ts";
 import {
   chunkKind,
   type Descriptor,
   grantKind,
   headKind,
+  type Kind,
   pageKind,
   readAt,
   readBody,
-  readBundle,
-  readGrant,
   readPinned,
   revocationKind,
+  tokensKind,
 } from "../src/reader/objects.ts";
 
 declare const process: {
@@ -102,22 +104,15 @@ const actions: Record<string, (request: Request) => unknown> = {
     const descriptor = { unitMs: BigInt(request["unit_ms"]), start: BigInt(request["start"]) } as Descriptor;
     return Calendar.of(descriptor)?.period(request["span"], BigInt(request["unit"])) ?? null;
   },
-  /** An object under its key, in the stream of the descriptor and, of a bundle, of the grant that come with it. */
+  /** An object under its key, by itself. */
   async object(request) {
     const { type, key } = request as { type: string; key: string };
     const data = unhex(request["data"]);
     if (type === "gw1/stream") return readPinned(key, data, request["kid"]);
-    const root = key.split("/").slice(0, 2).join("/");
-    const descriptor = await readPinned(`${root}/stream.cose`, unhex(request["descriptor"]), request["kid"]);
-    const { signer, unitMs } = descriptor;
-    if (type === "gw1/chunk") return readAt(chunkKind, key, data, signer, unitMs);
-    if (type === "gw1/head") return readAt(headKind, key, data, signer, unitMs);
-    if (type === "gw1/page") return readAt(pageKind, key, data, signer, unitMs);
-    if (type === "gw1/revoked") return readAt(revocationKind, key, data, signer, unitMs);
-    if (type === "gw1/grant") return readGrant(descriptor, key, data);
-    const grantKey = key.split("/").slice(0, 4).join("/") + "/grant.cose";
-    const granted = await readAt(grantKind(unitMs), grantKey, unhex(request["grant"]), signer, unitMs);
-    return readBundle(descriptor, granted, key, data);
+    const by = await signer(unhex(request["spki"]), "the registered key");
+    const unitMs = BigInt(request["unit_ms"]);
+    const kinds: Kind<object>[] = [chunkKind, headKind, pageKind, grantKind(unitMs), tokensKind, revocationKind];
+    return readAt(kinds.find((kind) => kind.type === type)!, key, data, by, unitMs);
   },
   async open(request) {
     const seen = request["seen"] as { seq: string; digest: string; nextUnit: string } | null;
@@ -133,6 +128,7 @@ const actions: Record<string, (request: Request) => unknown> = {
     grant = await stream.grant(request["id"], request["k_0"]);
     return { body: grant.body, limit: grant.limit, revoked: grant.revoked };
   },
+  verify: () => verify(stream),
   windows: (request) => grant.windows(request["from"], request["until"]),
   asked() {
     const before = asked;

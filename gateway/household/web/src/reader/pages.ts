@@ -6,7 +6,7 @@ import * as names from "./names.ts";
 import { type Descriptor, pageKind, type Page, readAt } from "./objects.ts";
 import { Refused } from "./refused.ts";
 import type { Store } from "./store.ts";
-import { search } from "./sums.ts";
+import { addUp, search } from "./sums.ts";
 
 export interface FoundPage extends Page {
   key: string;
@@ -32,11 +32,19 @@ export function checkFollows(page: FoundPage, before: FoundPage): void {
   }
 }
 
-/** Refused unless a month lists its day, or the first day after it follows its last. */
+/** Refused unless a month lists its day and has its sums, or the first day after it follows its last. */
 function checkListed(day: FoundPage, month: FoundPage): void {
   if (month.place.begin <= day.place.begin && day.place.begin < month.place.end) {
     if (!month.children.some((child) => hex(child) === day.digest)) {
       throw new Refused(`${day.key} is not among the pages that ${month.key} lists: replaced`);
+    }
+    const first = day.place.begin > month.first ? day.place.begin : month.first;
+    const from = Number((first - month.first) / month.step);
+    const edges = Array.from({ length: Number((day.end - first) / month.step) + 1 }, (_, i) => first + BigInt(i) * month.step);
+    const sums = day.c.map(() => new BigUint64Array(edges.length - 1));
+    addUp(sums, edges, day.c, day.first, day.step, first, day.end);
+    if (sums.some((lane, i) => lane.some((sum, k) => sum !== month.c[i]![from + k]))) {
+      throw new Refused(`${month.key}: its sums are not those of ${day.key}`);
     }
   } else if (day.place.begin === month.place.end) {
     if (day.previous === null || hex(day.previous) !== hex(month.children.at(-1)!)) {
