@@ -82,11 +82,11 @@ export function either<A, B>(first: Form<A>, second: Form<B>): Form<A | B> {
   };
 }
 
-/** An array of 1 to `most` items. */
-export function list<T>(item: Form<T>, most: number): Form<T[]> {
+/** An array of `least` to `most` items. */
+export function list<T>(item: Form<T>, most: number, least = 1): Form<T[]> {
   return (value) => {
-    if (!Array.isArray(value) || value.length < 1 || value.length > most) {
-      throw new Misfit(`expected an array of 1 to ${most} items`);
+    if (!Array.isArray(value) || value.length < least || value.length > most) {
+      throw new Misfit(`expected an array of ${least} to ${most} items`);
     }
     return value.map(item);
   };

@@ -37,12 +37,17 @@ export class OpenGrant {
   }
 
   static async open(stream: Stream, id: string, k0: Bytes): Promise<OpenGrant> {
-    const { descriptor, store } = stream;
+    const { descriptor, store, head } = stream;
     const [key, revokedKey] = [names.grant(stream.id, id), names.revocation(stream.id, id)];
-    const [data, revoked] = await Promise.all([store.get(key), store.get(revokedKey)]);
+    const named = head?.revoked?.map(hex);
+    const asked = named === undefined || named.includes(id);
+    const [data, revoked] = await Promise.all([store.get(key), asked ? store.get(revokedKey) : null]);
     if (!data) throw new NotFound(`${key} is missing: the store holds no such grant`);
     const body = await readGrant(descriptor, key, data);
     if (body.kind !== "windows") throw new Refused(`${key} is a grant of kind ${body.kind}, which opens no sums of windows`);
+    if (named?.includes(id) && !revoked) {
+      throw new Refused(`${revokedKey} is missing, and the head names its grant among those that were revoked`);
+    }
     const revocation = revoked && (await readAt(revocationKind, revokedKey, revoked, descriptor.signer, descriptor.unitMs));
     return new OpenGrant(stream, body, revocation && revocation.fromUnit, k0);
   }

@@ -1,6 +1,6 @@
 // The stored objects of a stream: their payloads, as gateway/wire/gw1.cddl has them, and the keys where they lie.
 
-import { type Bytes, hex, words } from "./bytes.ts";
+import { type Bytes, hex, number, words } from "./bytes.ts";
 import { decode, type Value } from "./cbor.ts";
 import { kidOf, parts, signer, type Signer, verify } from "./cose.ts";
 import { between, bytes, either, entry, like, list, oneOf, optional, pair, payload, shown, texts, uint } from "./form.ts";
@@ -58,6 +58,7 @@ const headEntries = payload({
   digest: entry(3, digest),
   nextUnit: entry(4, uint),
   timeMs: entry(5, uint),
+  revoked: optional(64, list(bytes(16), 1024, 0)),
 });
 
 const pageEntries = payload({
@@ -108,8 +109,8 @@ const revokedEntries = payload({ stream, grant: entry(2, bytes(16)), fromUnit: e
 /** A kind of object: its type string, its payload, and the key of one that was found under another or this. */
 export interface Kind<T> {
   type: string;
-  read: (value: Value, what: string) => T;
-  key: (object: T, found: string, unitMs: bigint) => string;
+  read(value: Value, what: string): T;
+  key(object: T, found: string, unitMs: bigint): string;
 }
 
 export type Descriptor = ReturnType<typeof descriptorEntries> & { signer: Signer; laneNames: string[] };
@@ -158,7 +159,13 @@ export const chunkKind: Kind<Chunk> = {
 
 export const headKind: Kind<Head> = {
   type: "gw1/head",
-  read: headEntries,
+  read(value, what) {
+    const found = headEntries(value, what);
+    if (found.revoked && !rise(found.revoked.map(number))) {
+      throw new Refused(`${what}: the ids of its revoked grants do not rise`);
+    }
+    return found;
+  },
   key: (found) => names.head(hex(found.stream)),
 };
 
