@@ -19,6 +19,6 @@ def process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reader]:
 @pytest.fixture
 def reader(process: Reader) -> Reader:
     """The process, with an empty store."""
-    process("clear")
+    process.holds({})
     process("asked")
     return process

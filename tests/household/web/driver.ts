@@ -71,10 +71,6 @@ const actions: Record<string, (request: Request) => unknown> = {
     }
     keys = [...store.keys()].sort();
   },
-  clear() {
-    store.clear();
-    keys = [];
-  },
   cbor: (request) => plain(decode(unhex(request["data"]), "it")),
   async chain(request) {
     const chain = new KeyChain(unhex(request["k_0"]));

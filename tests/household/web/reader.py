@@ -36,6 +36,7 @@ class Reader:
     """The process, which holds one store, one stream and one grant at a time."""
 
     def __init__(self, script: Path) -> None:
+        self._held: dict[str, bytes] = {}
         self._process = subprocess.Popen(
             [str(hatch_build.node_folder() / "bin/node"), str(script)],
             stdin=subprocess.PIPE,
@@ -57,8 +58,9 @@ class Reader:
 
     def holds(self, objects: Mapping[str, bytes]) -> None:
         """The store has these objects and no others."""
-        self("clear")
-        self("store", objects={key: data.hex() for key, data in objects.items()})
+        changed = {key: data.hex() for key, data in objects.items() if self._held.get(key) != data}
+        self("store", objects={**dict.fromkeys(self._held.keys() - objects.keys()), **changed})
+        self._held = dict(objects)
 
     def close(self) -> None:
         """End the process."""
