@@ -146,6 +146,7 @@ class Session:
             rollback=self._rollback,
             readback=self.readback,
             grants=self._grants,
+            follower=self.follower,
             issuer=self._issuer,
             readers=self._readers,
             lines=self.lines,

@@ -16,6 +16,7 @@ from gateway.control.documents import (
     StoreStatus,
 )
 from gateway.daemon.clock_watch import ClockWatch
+from gateway.daemon.follower import Follower
 from gateway.daemon.grants import GrantBook
 from gateway.daemon.issuer import Issuer
 from gateway.daemon.line import Line
@@ -51,6 +52,7 @@ class StatusReporter:
         rollback: RollbackCheck,
         readback: ReadBack,
         grants: GrantBook,
+        follower: Follower,
         issuer: Issuer,
         readers: Mapping[str, ReaderState],
         lines: Mapping[str, Line],
@@ -68,6 +70,7 @@ class StatusReporter:
         self._rollback = rollback
         self._readback = readback
         self._grants = grants
+        self._follower = follower
         self._issuer = issuer
         self._readers = readers
         self._lines = lines
@@ -95,6 +98,7 @@ class StatusReporter:
                 *self._rollback.faults,
                 *self._readback.faults,
                 *await self._grants.faults(),
+                *await self._follower.faults(),
             ),
             doubts=await self._doubts(),
             **({"registration": found} if (found := self._registration.status()) is not None else {}),

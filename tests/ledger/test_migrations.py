@@ -205,10 +205,6 @@ async def test_what_an_older_gateway_wrote_is_there_and_the_ledger_goes_on(
         assert await ledger.limited() == (set() if version < 8 else {"main"})
         assert await ledger.cards() == ({} if version < 8 else {b"\xb0": b"a card"})
 
-        assert await ledger.follows() == ([] if version < 9 else FOLLOWS)
-        assert await ledger.followed() == ([] if version < 9 else FOLLOWED)
-        assert await ledger.prices(b"\xb0") == ([] if version < 9 else PRICES)
-
         await ledger.begin_incarnation(9, 3000)
         await ledger.append(MAIN, [Sealed(9, 92, np.zeros((2, 1), np.uint64))], b"state")
         head = Outgoing("head", f"{ROOT}/head.cose", b"newer")
@@ -218,6 +214,17 @@ async def test_what_an_older_gateway_wrote_is_there_and_the_ledger_goes_on(
     finally:
         await ledger.close()
     assert found(path)[0] == VERSION
+
+
+@pytest.mark.parametrize("version", WRITTEN)
+async def test_the_price_series_that_were_followed_are_followed_on(version: int, tmp_path: Path) -> None:
+    ledger = await Ledger.open(written(version, tmp_path / "old"))
+    try:
+        assert await ledger.follows() == ([] if version < 9 else FOLLOWS)
+        assert await ledger.followed() == ([] if version < 9 else FOLLOWED)
+        assert await ledger.prices(b"\xb0") == ([] if version < 9 else PRICES)
+    finally:
+        await ledger.close()
 
 
 @pytest.mark.parametrize("version", [0, *OLDER])
