@@ -19,7 +19,7 @@ from gateway.daemon.doubts import Doubts
 from gateway.daemon.granter import Granter
 from gateway.daemon.grants import GrantBook
 from gateway.daemon.issuer import Issuer
-from gateway.daemon.line import Finisher, Line
+from gateway.daemon.line import EndedStreams, Finisher, Line
 from gateway.daemon.objects import Objects
 from gateway.daemon.pager import Pager
 from gateway.daemon.publisher import Publisher
@@ -153,8 +153,10 @@ class Session:
             lines=self.lines,
             registration=self._registration,
         )
-        for stream in streams.values():  # of meters that are gone: what they left open is still sent
+        ended = tuple(streams.values())  # of meters that are gone: what they left open is still sent
+        for stream in ended:
             await finisher.catch_up(stream)
+        self.ended = EndedStreams(ended, finisher, self._clock)
 
     async def run(self) -> None:
         """Read, seal, publish and answer until cancelled, or until a part fails for good. Where the ledger is
@@ -165,6 +167,7 @@ class Session:
             tasks.create_task(self.readback.run())
             for line in self.lines.values():
                 tasks.create_task(line.run(self._config.gateway.commit_seconds))
+            tasks.create_task(self.ended.run(self._config.gateway.commit_seconds))
             for section in self._config.meter:
                 sealer = self.lines[section.name].sealer
                 tasks.create_task(

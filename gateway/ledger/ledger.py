@@ -235,6 +235,10 @@ class Ledger:
         """All grants, or those of one stream."""
         return await self._db.do(grants.made, stream)
 
+    async def revoked(self, stream: Stream) -> list[bytes]:
+        """The ids of a stream's revoked grants, rising."""
+        return await self._db.do(grants.revoked, stream)
+
     async def add_grants(self, new: Sequence[tuple[GrantRecord, Outgoing, AuditEntry]]) -> None:
         """Record grants, all or none; their objects enter the outbox, and the decisions the audit log."""
         await self._db.do(grants.add, new)
