@@ -197,7 +197,7 @@ async def _limit_is_in_force(told: Story, desk: Connection) -> bytes:
 
 
 async def _what_is_replayed_or_forged_changes_nothing(told: Story, limit: bytes) -> None:
-    """The limit again, a stranger's command, a changed one and nonsense: the disconnection that follows is the
+    """The limit again, a stranger's command, a changed one, nonsense: the disconnection that follows is the
     second command that the gateway knows."""
     stranger = told.home.stranger
     forged = stranger.signs(told.home.commands_of(stranger, "disconnect"))
