@@ -51,7 +51,7 @@ async def test_a_grant_that_has_run_out_is_folded_away(
 async def test_narrowing_makes_a_coarser_grant_and_revokes_the_finer_one(
     browser: Browser, household: Household, provider: Provider
 ) -> None:
-    html = await previewed(browser, provider, granularity="15min", purpose="a study", lanes="import")
+    html = await previewed(browser, provider, purpose="a study", lanes="import")
     await send(browser, html, FORM, do="grant", fingerprint=provider.card.fingerprint)
     (fine,) = await granted(household)
     _, html = await browser.get(f"{FORM}?instead={fine.id}")
@@ -64,7 +64,7 @@ async def test_narrowing_makes_a_coarser_grant_and_revokes_the_finer_one(
     assert answer.status == 303
     old, new = sorted(await granted(household), key=lambda one: one.serial)
     assert old.revoked_from_ms is not None
-    assert (new.granularity, new.lanes, new.purpose) == ("1h", ("import",), "a study")
+    assert (new.granularity, new.lanes, new.purpose) == ("day", ("import",), "a study")
     assert new.revoked_from_ms is None
     assert "The grant before it is revoked." in await browser.shown("/privacy")
 
