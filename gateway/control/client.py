@@ -31,6 +31,15 @@ from gateway.control.documents import (
     RequestStatus,
     Status,
 )
+from gateway.control.follows import (
+    ConfirmRequest,
+    FollowAnswer,
+    FollowRequest,
+    FollowStatus,
+    PricesAnswer,
+    PricesRequest,
+    TariffAnswer,
+)
 from gateway.control.objects import MOST_KEYS, ObjectList
 from gateway.control.setup import (
     ConfigurationOrder,
@@ -131,6 +140,32 @@ class ControlClient:
     async def cards(self) -> tuple[CardStatus, ...]:
         """The providers' cards that the gateway knows."""
         return await self._ask(TypeAdapter(tuple[CardStatus, ...]), "GET", "/cards")
+
+    async def tariff(self, digest: str) -> bytes:
+        """The tariff body with this digest (hexadecimal), which a grant of a bill names."""
+        return (await self._ask(TypeAdapter(TariffAnswer), "GET", f"/tariffs/{quote(digest, '')}")).tariff
+
+    async def follows(self) -> tuple[FollowStatus, ...]:
+        """The standing decisions to grant the bills of a price series, ended ones too."""
+        return await self._ask(TypeAdapter(tuple[FollowStatus, ...]), "GET", "/follows")
+
+    async def follow(self, request: FollowRequest) -> FollowAnswer:
+        """Decide to grant the bills of a price series; what is found is to be confirmed first."""
+        return await self._ask(TypeAdapter(FollowAnswer), "POST", "/follows", request.model_dump())
+
+    async def confirm_follow(self, follow: str, request: ConfirmRequest) -> FollowStatus:
+        """Confirm what is found about a period of the decision with this id, 32 hexadecimal digits."""
+        form = TypeAdapter(FollowStatus)
+        return await self._ask(form, "POST", f"/follows/{follow}", request.model_dump())
+
+    async def end_follow(self, follow: str) -> FollowStatus:
+        """End the decision with this id, 32 hexadecimal digits."""
+        return await self._ask(TypeAdapter(FollowStatus), "DELETE", f"/follows/{follow}")
+
+    async def hand_prices(self, series: bytes) -> PricesAnswer:
+        """Hand a signed price series to the gateway, for the decisions that follow it."""
+        request = PricesRequest(series=series)
+        return await self._ask(TypeAdapter(PricesAnswer), "POST", "/prices", request.model_dump())
 
     async def confirm_ledger(self) -> Status:
         """Vouch for the ledger: no unit is in doubt any longer. The status afterwards."""

@@ -25,6 +25,9 @@
 - `mandates`       who may command what
 - `switcher`       sets supplies and limits as the commands want them
 - `acts`           supplies and limits that the household's daemon sets by a message
+- `price_book`     the price series that standing decisions follow
+- `follower`       makes the grants of these decisions, one for each period
+- `follow_status`  the decisions as documents
 - `control`        serves the control API
 - `status`         collects the status of all parts
 - `doctor`         checks each part on its own, outside the running gateway

@@ -19,6 +19,12 @@ its own, that group.
     POST   /commands          a signed command, as whoever received it delivers it
     POST   /commands/<id hex>        what the household decided on one
     POST   /commands/<id hex>/acted  what was due for one was published on the household's broker
+    GET    /tariffs/<digest hex>   the tariff body that a grant of a bill names
+    GET    /follows           standing decisions to grant the bills of a price series, and what they wait for
+    POST   /follows           make one; as with a grant, what is found is confirmed first
+    POST   /follows/<id hex>  confirm what is found about one of its periods
+    DELETE /follows/<id hex>  end one
+    POST   /prices            a signed price series, for the decisions that follow it
     DELETE /doubts            the owner vouches for the ledger: no unit is in doubt any longer
     GET    /configuration     the configuration file, and what is wrong with it
     PUT    /configuration     another one, with its secrets; with "dry_run" only checked
@@ -65,9 +71,18 @@ from gateway.control.documents import (
     StrangerStatus,
     VerifiedStatus,
 )
+from gateway.control.follows import (
+    ConfirmRequest,
+    FollowRequest,
+    PricesAnswer,
+    PricesRequest,
+    TariffAnswer,
+)
 from gateway.control.objects import MOST_KEYS, ObjectEntry, ObjectList
 from gateway.daemon.answers import answer, answers, errors, json_of, serve_at
 from gateway.daemon.commander import Commander
+from gateway.daemon.follow_status import follow_answer, follow_status, new_follow
+from gateway.daemon.follower import Follower
 from gateway.daemon.granter import Granter
 from gateway.daemon.grants import AnyGrant, GrantBook, ServedGrant
 from gateway.daemon.issuer import Issuer
@@ -80,6 +95,7 @@ from gateway.errors import Unavailable, UsageError
 from gateway.ledger.ledger import Ledger
 from gateway.ledger.records import Stream
 from gateway.registry.documents import GrantRequestState
+from gateway.wire.cose import digest
 
 
 class Control:
@@ -99,9 +115,11 @@ class Control:
         setup: Setup | None,
         objects: Objects,
         commander: Commander,
+        follower: Follower,
     ) -> None:
         self._commander = commander
         self._ledger = ledger
+        self._follower = follower
         self._registration = registration
         self._setup = setup
         self._grants = grants
@@ -135,6 +153,12 @@ class Control:
                 web.post("/commands", self._post_command),
                 web.post("/commands/{id}", self._post_decision),
                 web.post("/commands/{id}/acted", self._post_acted),
+                web.get("/tariffs/{digest}", self._get_tariff),
+                web.get("/follows", self._get_follows),
+                web.post("/follows", self._post_follow),
+                web.post("/follows/{id}", self._post_confirm),
+                web.delete("/follows/{id}", self._delete_follow),
+                web.post("/prices", self._post_prices),
                 web.delete("/doubts", self._delete_doubts),
                 *(() if self._setup is None else self._setup.routes()),
                 web.get("/objects", self._get_objects),
@@ -263,6 +287,45 @@ class Control:
         data = await self._objects.get(request.match_info["key"])
         return web.Response(body=data, content_type="application/octet-stream")
 
+    async def _get_tariff(self, request: web.Request) -> web.Response:
+        wanted = request.match_info["digest"]
+        for record in await self._ledger.grants():
+            if record.tariff is not None and digest(record.tariff).hex() == wanted:
+                return answer(TariffAnswer(tariff=record.tariff))
+        raise UsageError(f"no grant of a bill names the tariff {wanted!r}, or the ledger has lost it")
+
+    async def _get_follows(self, request: web.Request) -> web.Response:
+        return answers([follow_status(one) for one in await self._follower.all()])
+
+    async def _post_follow(self, request: web.Request) -> web.Response:
+        what = "the decision"
+        wanted = FollowRequest.parse(await json_of(request, what), what)
+        stream = await self._stream(wanted.meter)
+        made, found, checked = await self._follower.follow(
+            stream,
+            wanted.read_card(),
+            new_follow(wanted),
+            confirmed=wanted.confirmed,
+            fingerprints=wanted.read_fingerprints(),
+            dry_run=wanted.dry_run,
+        )
+        return answer(follow_answer(made, found, checked, stream), 200 if made is None else 201)
+
+    async def _post_confirm(self, request: web.Request) -> web.Response:
+        what = "the confirmation"
+        wanted = ConfirmRequest.parse(await json_of(request, what), what)
+        follow = _hex_id(request.match_info["id"], "a decision's")
+        return answer(follow_status(await self._follower.confirm(follow, wanted.from_ms, wanted.seen)))
+
+    async def _delete_follow(self, request: web.Request) -> web.Response:
+        follow = _hex_id(request.match_info["id"], "a decision's")
+        return answer(follow_status(await self._follower.end(follow)))
+
+    async def _post_prices(self, request: web.Request) -> web.Response:
+        what = "the price series"
+        series = await self._follower.accept(PricesRequest.parse(await json_of(request, what), what).series)
+        return answer(PricesAnswer(provider=series.provider.hex(), serial=series.serial, name=series.name))
+
     def _grant(self, one: AnyGrant) -> GrantRecordStatus:
         fault = self._grants.fault(one)
         return (
@@ -346,7 +409,7 @@ def _record_status(one: AnyGrant, fault: str | None) -> dict[str, Any]:
 def _grant_status(served: ServedGrant, fault: str | None) -> GrantStatus:
     grant, unit_ms = served.grant, served.stream.layout.unit_ms
     return GrantStatus(
-        **_record_status(served, fault),
+        **(_record_status(served, fault) | ({} if grant.quantum is None else {"quantum": grant.quantum})),
         provider_kid=grant.provider.hex(),
         kind=grant.kind,
         granularity=str(grant.granularity),
@@ -360,5 +423,4 @@ def _grant_status(served: ServedGrant, fault: str | None) -> GrantStatus:
         tariff=None if grant.tariff is None else grant.tariff.hex(),
         partner=None if grant.partner is None else grant.partner.hex(),
         k_min=grant.k_min,
-        quantum=grant.quantum,
     )

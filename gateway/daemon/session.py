@@ -18,10 +18,11 @@ from gateway.daemon.clock_watch import ClockWatch
 from gateway.daemon.commander import Commander
 from gateway.daemon.control import Control
 from gateway.daemon.doubts import Doubts
+from gateway.daemon.follower import Follower
 from gateway.daemon.granter import Granter
 from gateway.daemon.grants import GrantBook
 from gateway.daemon.issuer import Issuer
-from gateway.daemon.line import Finisher, Line
+from gateway.daemon.line import EndedStreams, Finisher, Line
 from gateway.daemon.mandates import Mandates
 from gateway.daemon.objects import Objects
 from gateway.daemon.pager import Pager
@@ -95,6 +96,7 @@ class Session:
         self.granter = Granter(
             ledger, root, clock, self._rings, grants, self._issuer, doubts, registration.verified_by
         )
+        self.follower = Follower(ledger, root, bucket, clock, self.granter)
         self._rollback = RollbackCheck(ledger, bucket, clock, root)
         self.publisher = Publisher(ledger, bucket, clock, self._rollback)
         self.readback = ReadBack(ledger, bucket, clock, self._rollback, self.publisher)
@@ -114,6 +116,7 @@ class Session:
             setup,
             Objects(ledger, bucket),
             self.commander,
+            self.follower,
         )
 
     async def open(self) -> None:
@@ -168,8 +171,10 @@ class Session:
             registration=self._registration,
             commander=self.commander,
         )
-        for stream in streams.values():  # of meters that are gone: what they left open is still sent
+        ended = tuple(streams.values())  # of meters that are gone: what they left open is still sent
+        for stream in ended:
             await finisher.catch_up(stream)
+        self.ended = EndedStreams(ended, finisher, self._clock)
 
     async def run(self) -> None:
         """Read, seal, publish and answer until cancelled, or until a part fails for good. Where the ledger is
@@ -179,8 +184,10 @@ class Session:
             tasks.create_task(self._publish())
             tasks.create_task(self.readback.run())
             tasks.create_task(self.commander.run())
+            tasks.create_task(self.follower.run())
             for line in self.lines.values():
                 tasks.create_task(line.run(self._config.gateway.commit_seconds))
+            tasks.create_task(self.ended.run(self._config.gateway.commit_seconds))
             for section in self._config.meter:
                 sealer = self.lines[section.name].sealer
                 tasks.create_task(

@@ -118,6 +118,8 @@ def _environment() -> Environment:
         "watts": shown.watts,
         "number": shown.number,
         "money": shown.money,
+        "exact": shown.exact,
+        "rate": shown.rate,
         "day": shown.day,
         "moment": shown.moment,
         "clock_time": shown.clock_time,

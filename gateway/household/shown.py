@@ -75,6 +75,17 @@ def money(amount: Decimal, currency: str) -> str:
     return format_currency(amount, currency, locale=locale())
 
 
+def exact(amount: Decimal, currency: str, decimals: str = "00##") -> str:
+    """An amount of money with as many decimals as it has, up to four; with all four for "0000"."""
+    pattern = locale().currency_formats["standard"].pattern.replace("0.00", f"0.{decimals}")
+    return format_currency(amount, currency, format=pattern, locale=locale(), currency_digits=False)
+
+
+def rate(price: Decimal, currency: str) -> str:
+    """A price of a kWh, with up to four decimals."""
+    return f"{exact(price, currency)}/kWh"
+
+
 def yes_no(value: bool) -> str:
     """Yes or no."""
     return gettext("yes") if value else gettext("no")

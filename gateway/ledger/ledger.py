@@ -14,7 +14,19 @@ from pathlib import Path
 from gateway.chain.layout import Run
 from gateway.chain.page import Span
 from gateway.chain.seal import U64
-from gateway.ledger import audit, chunks, commands, doubts, grants, kept, outbox, pages, rollback, streams
+from gateway.ledger import (
+    audit,
+    chunks,
+    commands,
+    doubts,
+    follows,
+    grants,
+    kept,
+    outbox,
+    pages,
+    rollback,
+    streams,
+)
 from gateway.ledger.database import Database, integrity
 from gateway.ledger.records import (
     AuditEntry,
@@ -22,11 +34,14 @@ from gateway.ledger.records import (
     CommandChange,
     CommandRecord,
     Doubt,
+    FollowedPeriod,
+    FollowRecord,
     GrantRecord,
     Kept,
     Outgoing,
     PageEntry,
     Position,
+    PriceRecord,
     Progress,
     Queued,
     Sealed,
@@ -237,6 +252,10 @@ class Ledger:
         """All grants, or those of one stream."""
         return await self._db.do(grants.made, stream)
 
+    async def revoked(self, stream: Stream) -> list[bytes]:
+        """The ids of a stream's revoked grants, rising."""
+        return await self._db.do(grants.revoked, stream)
+
     async def add_grants(self, new: Sequence[tuple[GrantRecord, Outgoing, AuditEntry]]) -> None:
         """Record grants, all or none; their objects enter the outbox, and the decisions the audit log."""
         await self._db.do(grants.add, new)
@@ -256,6 +275,55 @@ class Ledger:
     ) -> None:
         """Record that a grant opens nothing from `from_unit` on; the revocation enters the outbox."""
         await self._db.do(grants.revoke, grant, from_unit, revocation, audit)
+
+    # --- standing decisions
+
+    async def follows(self) -> list[FollowRecord]:
+        """All standing decisions to grant the bills of a price series, ended ones too, the earliest first."""
+        return await self._db.do(follows.made)
+
+    async def add_follow(self, record: FollowRecord, audit: AuditEntry) -> None:
+        """Record a standing decision."""
+        await self._db.do(follows.add, record, audit)
+
+    async def cover(self, follow: bytes, findings: Mapping[str, int], audit: AuditEntry) -> None:
+        """Record that a decision covers these findings too; of one kind the less harmless counts."""
+        await self._db.do(follows.cover, follow, findings, audit)
+
+    async def end_follow(self, follow: bytes, at_ms: int, audit: AuditEntry) -> None:
+        """Record that a decision stands no longer; of one that has ended nothing changes."""
+        await self._db.do(follows.end, follow, at_ms, audit)
+
+    async def followed(self) -> list[FollowedPeriod]:
+        """The periods that have their grants, in order of time."""
+        return await self._db.do(follows.periods)
+
+    async def add_followed(
+        self,
+        follow: bytes,
+        period: FollowedPeriod,
+        new: Sequence[tuple[GrantRecord, Outgoing, AuditEntry]],
+    ) -> None:
+        """Record the grant of a period, as `add_grants` does, and that the period has it. LedgerError, with
+        nothing changed, where it has one already, and where the decision stands no longer."""
+        await self._db.do(follows.add_grant, follow, period, new)
+
+    async def add_price(self, price: PriceRecord) -> None:
+        """Record a price series, unless its provider's serial is recorded with its bytes."""
+        await self._db.do(follows.add_price, price)
+
+    async def prices(self, provider: bytes) -> list[PriceRecord]:
+        """The price series of a provider, by serial."""
+        return await self._db.do(follows.prices, provider)
+
+    async def trim_prices(self, provider: bytes, needed_ms: int, known_ms: int) -> None:
+        """Drop the bytes of the provider's series that end before `needed_ms`, and the records of those of
+        them that begin before `known_ms`, Unix ms."""
+        await self._db.do(follows.trim_prices, provider, needed_ms, known_ms)
+
+    async def drop_prices(self) -> None:
+        """Drop the price series of providers whose prices no standing decision follows."""
+        await self._db.do(follows.drop_prices)
 
     # --- units in doubt
 

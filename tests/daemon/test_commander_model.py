@@ -96,7 +96,8 @@ class CommanderMachine(RuleBasedStateMachine):
         self.models: list[Modelled] = []
         self.sent: list[bytes] = []
         self.holding: set[str] = set()  # the providers whose disconnect holds
-        self.connected, self.limit = True, None
+        self.connected = True
+        self.limit: int | None = None
         self.unticked = 0  # ms
 
     def do(self, work: Coroutine[Any, Any, T]) -> T:

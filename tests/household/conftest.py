@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from gateway.household.home import Household, open_household
 from gateway.household.server import build_app
 from tests.stream.conftest import provider
 from tests.support.clock import FakeClock
+from tests.support.energy import MINUTE_MS, FakeHistory
 from tests.support.pages import PASSWORD, Answers, Browser
 
 __all__ = ["provider"]
@@ -32,13 +34,23 @@ def gateway() -> Answers:
 
 
 @pytest.fixture
-async def household(tmp_path: Path, clock: FakeClock, gateway: Answers) -> AsyncIterator[Household]:
+def history(clock: FakeClock) -> FakeHistory:
+    """What the home's meter `main` has counted for 500 days, until two minutes ago."""
+    until_ms = clock.now_ms // MINUTE_MS * MINUTE_MS - 2 * MINUTE_MS
+    return FakeHistory(until_ms - 500 * 1440 * MINUTE_MS, until_ms)
+
+
+@pytest.fixture
+async def household(
+    tmp_path: Path, clock: FakeClock, gateway: Answers, history: FakeHistory
+) -> AsyncIterator[Household]:
     """A home whose password is chosen."""
     config = HouseholdConfig(
         household=HouseholdSection(state=tmp_path / "household", socket=tmp_path / "control.sock"),
         listen=ListenSection(host="127.0.0.1", port=0, tls=False),
     )
-    async with open_household(config, clock, gateway) as home:
+    async with open_household(config, clock, gateway) as opened:
+        home = replace(opened, history=history)
         await home.password.choose(home.password.setup_code(), PASSWORD, "")
         yield home
 

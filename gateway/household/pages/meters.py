@@ -61,8 +61,8 @@ async def _decide(request: web.Request, meter: MeterStatus, problem: str = "") -
             "The difference is counted. A register that is lower now counts 0 until it has caught up."
         ),
         "before": gettext(
-            "They are dropped, and it counts on from the last believed register. Readings that do not fit are "
-            "held anew."
+            "They are dropped, and it counts on from the last believed register. Readings that do not fit "
+            "are held anew."
         ),
     }
     return page(
