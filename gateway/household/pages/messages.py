@@ -9,6 +9,8 @@ from aiohttp import web
 
 from gateway.control.commands import CommandStatus
 from gateway.errors import GatewayError, NotFound, UsageError
+from gateway.household import words
+from gateway.household.home import Household
 from gateway.household.i18n import gettext
 from gateway.household.render import field, home, page, see_other, sentence
 from gateway.household.shown import moment, plain, watts
@@ -24,6 +26,17 @@ class Told(NamedTuple):
     when: str
     became: str
     badge: str
+
+
+class Came(NamedTuple):
+    """A provider's prices that came: whose, their name, for what, until when they go (Unix ms), and when the
+    last of them were made."""
+
+    provider: str
+    name: str
+    lanes: str
+    until_ms: int
+    issued_ms: int
 
 
 async def _show(request: web.Request) -> web.Response:
@@ -72,8 +85,23 @@ async def _page(request: web.Request, error: GatewayError | None = None) -> web.
         active=[one for one in all_ if one.one.state in ("waits", "running") or _holds(one.one)],
         texts=[one for one in all_ if one.one.kind == "message" and one.one.state == "done"],
         earlier=[one for one in all_ if _is_over(one.one)],
+        prices=await _prices(of),
         several=len({one.one.meter for one in all_}) > 1,
     )
+
+
+async def _prices(of: Household) -> list[Came]:
+    """The prices that came, by provider and name."""
+    if not (series := of.prices.series()):
+        return []
+    known = {one.kid: one.name for one in await of.control.cards()}
+    found = []
+    for name, lanes in series.items():
+        if (latest := of.prices.latest(name)) is not None:
+            until_ms = max(of.prices.until_ms(name, lane) or 0 for lane in lanes)
+            whose = known.get(name.provider.hex(), name.provider.hex())
+            found.append(Came(whose, name.name, words.lanes(lanes), until_ms, latest.issued_ms))
+    return found
 
 
 def told(one: CommandStatus, zone: str) -> Told:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -10,11 +12,15 @@ import pytest
 from aiohttp import CookieJar
 from aiohttp.test_utils import TestClient, TestServer
 
-from gateway.control.commands import CommandStatus
+from gateway.control.commands import CardStatus, CommandStatus
 from gateway.household.configuration import HouseholdConfig, HouseholdSection, ListenSection
 from gateway.household.home import Household, open_household
+from gateway.household.prices import Prices
 from gateway.household.server import build_app
+from gateway.household.shown import moment
+from gateway.wire.card import Card
 from gateway.wire.command import CODES, Receipt
+from tests.household.test_prices import HOUR_MS, NOW_MS, Acme
 from tests.support.clock import FakeClock
 from tests.support.commanded import CommandedHome
 from tests.support.filled import send, tags
@@ -190,21 +196,60 @@ class Evil(Answers):
         )
 
 
-async def test_nothing_that_is_sent_can_change_the_page(tmp_path: Path) -> None:
-    gateway = Evil()
-    gateway.texts = ("a\u202eb\u0007\u2066c", '"><script>alert(1)</script>', "{{ 7 * 7 }}%(end)s")
+class WithCards(Evil):
+    """A gateway that knows a card."""
+
+    card = b""
+
+    async def cards(self) -> tuple[CardStatus, ...]:
+        card = Card.read_self_signed(self.card, "the card")
+        return (
+            CardStatus(
+                kid=card.kid.hex(), name=card.name, fingerprint="", known_by="granted", card=self.card
+            ),
+        )
+
+
+@asynccontextmanager
+async def at_home(gateway: Answers, folder: Path, prices: Prices | None = None) -> AsyncIterator[Browser]:
+    """A browser at the pages of a home whose gateway answers so."""
     config = HouseholdConfig(
-        household=HouseholdSection(state=tmp_path / "household"),
+        household=HouseholdSection(state=folder / "household"),
         listen=ListenSection(host="127.0.0.1", port=0, tls=False),
     )
     async with open_household(config, FakeClock(), gateway) as opened:
-        await opened.password.choose(opened.password.setup_code(), PASSWORD, "")
-        async with TestClient(TestServer(build_app(opened)), cookie_jar=CookieJar(unsafe=True)) as client:
+        home = opened if prices is None else replace(opened, prices=prices)
+        await home.password.choose(home.password.setup_code(), PASSWORD, "")
+        async with TestClient(TestServer(build_app(home)), cookie_jar=CookieJar(unsafe=True)) as client:
             browser = Browser(client)
             await browser.log_in()
-            status, html = await browser.get("/messages")
+            yield browser
+
+
+async def test_nothing_that_is_sent_can_change_the_page(tmp_path: Path) -> None:
+    gateway = Evil()
+    gateway.texts = ("a\u202eb\u0007\u2066c", '"><script>alert(1)</script>', "{{ 7 * 7 }}%(end)s")
+    async with at_home(gateway, tmp_path) as browser:
+        status, html = await browser.get("/messages")
     assert status == 200
     assert html.count("<script") == 1
     assert not {"\u202e", "\u0007", "\u2066"} & set(html)
     assert "{{ 7 * 7 }}" in html
     assert "49" not in words(html).replace("1970", "")
+
+
+async def test_prices_that_came_are_listed_with_their_provider(tmp_path: Path) -> None:
+    acme, gateway = Acme(tmp_path / "acme", "<i>ACME</i>"), WithCards()
+    gateway.card = acme.card
+
+    async def cards() -> list[bytes]:
+        return [acme.card]
+
+    prices = Prices(tmp_path / "prices", cards, FakeClock())
+    series, signed = acme.signed(NOW_MS - NOW_MS % HOUR_MS, [250] * 24, name="Day <b>ahead</b>")
+    await prices.accept(signed)
+    async with at_home(gateway, tmp_path, prices) as browser:
+        _, html = await browser.get("/messages")
+    until = moment(series.end_ms, "UTC")
+    assert f"<i>ACME</i> Day <b>ahead</b> energy from the grid {until}" in words(html)
+    assert not {"i", "b"} & tags(html)
