@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from gateway.household.home import Household
-from tests.household.pages.privacy.test_offer import FORM, granted
-from tests.support.filled import send
+from tests.household.pages.privacy.test_offer import FORM, granted, previewed
+from tests.support.filled import fields, send
 from tests.support.home import Home
 from tests.support.pages import Browser, words
 from tests.support.provider import Provider
@@ -49,12 +49,14 @@ async def test_a_grant_that_has_run_out_is_folded_away(
 
 
 async def test_narrowing_makes_a_coarser_grant_and_revokes_the_finer_one(
-    browser: Browser, home: Home, household: Household, provider: Provider
+    browser: Browser, household: Household, provider: Provider
 ) -> None:
-    await home.grants(provider, "15min", purpose="a study", lanes=("import",))
+    html = await previewed(browser, provider, purpose="a study", lanes="import")
+    await send(browser, html, FORM, do="grant", fingerprint=provider.card.fingerprint)
     (fine,) = await granted(household)
     _, html = await browser.get(f"{FORM}?instead={fine.id}")
-    answer = await send(browser, html, FORM, files={"card": provider.card_bytes()}, do="preview")
+    assert dict(fields(html, FORM))["who"] == provider.card.kid.hex()  # no file has to be chosen again
+    answer = await send(browser, html, FORM, do="preview")
     html = await answer.text()
     assert "The grant before it is revoked as soon as this one is made." in words(html)
     assert (await granted(household))[0].revoked_from_ms is None
@@ -62,7 +64,7 @@ async def test_narrowing_makes_a_coarser_grant_and_revokes_the_finer_one(
     assert answer.status == 303
     old, new = sorted(await granted(household), key=lambda one: one.serial)
     assert old.revoked_from_ms is not None
-    assert (new.granularity, new.lanes, new.purpose) == ("1h", ("import",), "a study")
+    assert (new.granularity, new.lanes, new.purpose) == ("day", ("import",), "a study")
     assert new.revoked_from_ms is None
     assert "The grant before it is revoked." in await browser.shown("/privacy")
 
