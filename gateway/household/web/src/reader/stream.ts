@@ -10,6 +10,8 @@ import { NotFound, Refused, RolledBack } from "./refused.ts";
 import { type Get, holding, type List, numbered, type Store } from "./store.ts";
 import { addUp } from "./sums.ts";
 
+const AT_ONCE = 8; // chunks that are on their way
+const MOST_KEPT = 256; // chunks: more than a day has of the default length
 const CHUNK_UNITS = 900n; // the default length of chunks, by which the key of the last one is guessed
 
 /** The stream `stream` whose signing key is `kid`, both in hex, with its head read. `seen` is the mark that an earlier
