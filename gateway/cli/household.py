@@ -126,6 +126,10 @@ def _password(path: Path) -> Password:
         from gateway.household.security.password import Password  # noqa: PLC0415
     except ImportError as error:
         raise _missing(error) from None
+    if os.geteuid() == 0:  # what root writes there is to be the pages' own
+        owner = state.stat()
+        os.setegid(owner.st_gid)
+        os.seteuid(owner.st_uid)
     return Password(state, _CLOCK)
 
 
