@@ -106,7 +106,7 @@ class Session:
             self.series,
             registration,
             setup,
-            Objects(ledger, bucket),
+            Objects(ledger, bucket, lambda: self.publisher.fault if self.publisher.away else None),
         )
 
     async def open(self) -> None:
