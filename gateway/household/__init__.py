@@ -5,10 +5,15 @@
 - `security`       the password, logins, the names that the page answers to, the certificate of the home
 - `i18n`, `render` languages; templates
 - `objects`, `own`, `history`   the gateway's objects; grants to oneself; the sums of any time
-- `prices`, `money`, `plan`, `bills`   price series; what energy costs; when it is cheapest; what suppliers know
+- `prices`, `tariffs`, `money`, `plan`, `bills`   price series and tariffs; what energy costs, when it costs
+  least, and what suppliers know of that
 - `live`, `flow`, `troubles`   what the meters show now, where power flows, and what is wrong
 - `periods`, `energy`   days, months and years of the home's calendar; their energy and what it cost
 - `home`           all of it, opened: what every page works with
+- `prices`         the price series that were accepted
+- `money`          what energy costs, by a tariff or by price series
+- `plan`           when loads are cheapest
+- `bills`          what suppliers were told, beside the own sums
 - `pages`          the pages, a module for each
 - `server`         the HTTP server of the pages
 

@@ -29,7 +29,7 @@ class Flow:
 
     @classmethod
     def of(cls, meters: Sequence[tuple[str, int | None]]) -> Flow | None:
-        """The flow from each meter's name and power, the one at the grid first; None while that shows none."""
+        """The flow from each meter's name and power, the one at the grid first; None while that has none."""
         if not meters or meters[0][1] is None:
             return None
         grid = meters[0][1]

@@ -11,26 +11,32 @@ from gateway.control.client import ControlClient
 from gateway.errors import UsageError
 from gateway.host.clock import Clock, unix_ms
 from gateway.household.configuration import HouseholdConfig
+from gateway.household.draft import Draft
 from gateway.household.history import History
 from gateway.household.live import Live
+from gateway.household.prices import Prices
 from gateway.household.security.authority import Authority
 from gateway.household.security.hosts import Hosts
 from gateway.household.security.logins import Logins
 from gateway.household.security.password import Password
 from gateway.household.settings import Settings
+from gateway.household.tariffs import Tariffs
 
 
 @dataclass(frozen=True, slots=True)
 class Household:
     """A home as its pages see it. `control` asks the gateway, and raises Unavailable where none runs;
-    `history` reads the sums of any time."""
+    `history` reads the sums of any time; `draft` is the configuration that the setup is making."""
 
     config: HouseholdConfig
     clock: Clock
     control: ControlClient
     live: Live
     history: History
+    draft: Draft
     settings: Settings
+    prices: Prices
+    tariffs: Tariffs
     password: Password
     logins: Logins
     hosts: Hosts
@@ -62,6 +68,8 @@ async def open_household(
     password = Password(state, clock)
     control = control or ControlClient(config.household.socket)
     live = Live(control, clock)
+    settings = Settings(state)
+    prices = Prices(state / "prices", _no_cards, clock)
     try:
         yield Household(
             config=config,
@@ -69,7 +77,10 @@ async def open_household(
             control=control,
             live=live,
             history=History(state, control, clock),
-            settings=Settings(state),
+            draft=Draft.open(state),
+            settings=settings,
+            prices=prices,
+            tariffs=Tariffs(settings, prices),
             password=password,
             logins=Logins(state, clock),
             hosts=hosts,
@@ -78,6 +89,11 @@ async def open_household(
     finally:
         await live.aclose()
         password.close()
+
+
+async def _no_cards() -> tuple[bytes, ...]:
+    """The cards of providers whose prices are accepted."""
+    return ()
 
 
 def own_addresses() -> list[str]:

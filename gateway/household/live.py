@@ -20,8 +20,8 @@ _STATUS_MS = 10_000  # how old its status may be, which takes it longer to say
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """What the gateway answered at a time, Unix ms: its status, and what the meters showed; or the `error` for
-    which it did not."""
+    """What the gateway answered at a time, Unix ms: its status, and what the meters showed; or the `error`
+    instead."""
 
     when_ms: int
     status: Status | None = None

@@ -5,7 +5,6 @@ A day has 23 or 25 hours where clocks change, and each of them is a row of its o
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from itertools import pairwise
@@ -13,12 +12,11 @@ from typing import Literal, get_args
 
 from gateway.chain.window import Granularity, zone_of
 from gateway.errors import UsageError
+from gateway.household.history import STEPS, Step, step_edges
 from gateway.household.shown import local
 
 Kind = Literal["day", "week", "month", "year", "other"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
-Step = Literal["minute", "quarter", "hour", "day", "month", "year"]
-STEPS: tuple[Step, ...] = get_args(Step)
 MINUTE_MS = 60_000
 QUARTER_MS = 15 * MINUTE_MS
 HOUR_MS = 60 * MINUTE_MS
@@ -112,27 +110,7 @@ class Period:
 
     def rows(self, step: Step) -> list[tuple[int, int]]:
         """The rows of this step, [start, end) in Unix ms; the first and the last may be parts of one."""
-        return list(pairwise(self._edges(step)))
-
-    def _edges(self, step: Step) -> Iterator[int]:
-        at = self.start_ms
-        while at < self.end_ms:
-            yield at
-            at = self._next(step, at)
-        yield self.end_ms
-
-    def _next(self, step: Step, at: int) -> int:
-        """The first boundary of a step after a moment."""
-        if step in _FIXED:
-            # Counted from the day's begin, so that an hour is one of the zone's clock; a day of that zone may
-            # begin at half past.
-            size = _FIXED[step]
-            begin = midnight_ms(local(at, self.zone).date(), self.zone)
-            return begin + ((at - begin) // size + 1) * size
-        day = local(at, self.zone).date()
-        first = {"day": day, "month": day.replace(day=1), "year": day.replace(month=1, day=1)}[step]
-        kind: Kind = "day" if step == "day" else "month" if step == "month" else "year"
-        return midnight_ms(_later(kind, first, 1), self.zone)
+        return list(pairwise(step_edges(self.start_ms, self.end_ms, step, self.zone)))
 
 
 def midnight_ms(day: date, zone: str) -> int:

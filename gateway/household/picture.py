@@ -65,7 +65,10 @@ class Picture:
         lines = [Line(straight, grid, flow.grid != 0)]
         for x, part in _row(gives):
             circles.append(Circle(x, _TOP, "sun", "export", part.watts, part.name))
-            bend = f"M{x} {_TOP + _RADIUS}C{x} {middle - 20} {_RIGHT} {_TOP + 20} {_RIGHT} {middle - _RADIUS}"
+            begin = x + _RADIUS if x < _RIGHT else x
+            bend = (
+                f"M{begin} {_TOP}C{(begin + _RIGHT) // 2} {_TOP} {_RIGHT} {_TOP} {_RIGHT} {middle - _RADIUS}"
+            )
             lines.append(Line(bend, "export", part.watts > 0))
         for x, part in _row(takes):
             y = middle + _ROW

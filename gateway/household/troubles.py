@@ -1,4 +1,4 @@
-"""What is wrong with the gateway, in sentences, each with the page on which something can be done about it."""
+"""What is wrong with the gateway, in sentences, each with the page on which one can do something about it."""
 
 from __future__ import annotations
 

@@ -12,8 +12,8 @@ from aiohttp import ClientResponse
 from aiohttp.test_utils import TestClient
 
 from gateway.control.client import ControlClient
-from gateway.control.documents import MeterStatus, ReadingStatus, Status, StoreStatus
-from gateway.errors import GatewayError
+from gateway.control.documents import GrantStatus, MeterStatus, ReadingStatus, Status, StoreStatus
+from gateway.errors import GatewayError, NotFound
 from tests.support.clock import START_S
 
 T = TypeVar("T")
@@ -65,6 +65,8 @@ class Answers(ControlClient):
 
     now: Status = field(default_factory=status)
     shown: tuple[ReadingStatus, ...] = ()
+    given: tuple[GrantStatus, ...] = ()
+    tariffs: dict[str, bytes] = field(default_factory=dict)
     error: GatewayError | None = None
     asked: int = 0
 
@@ -76,6 +78,14 @@ class Answers(ControlClient):
 
     async def readings(self) -> tuple[ReadingStatus, ...]:
         return self._answer(self.shown)
+
+    async def grants(self) -> tuple[GrantStatus, ...]:
+        return self._answer(self.given)
+
+    async def tariff(self, digest: str) -> bytes:
+        if digest not in self.tariffs:
+            raise NotFound(f"no grant names the tariff {digest}")
+        return self._answer(self.tariffs[digest])
 
     def _answer(self, answer: T) -> T:
         self.asked += 1

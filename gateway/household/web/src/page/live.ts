@@ -1,10 +1,16 @@
-// Parts of a page that change by themselves: an element with data-events names a stream of server-sent events
-// (HTML), and each event's HTML is put over what the element shows. Nobody is asked while the page is hidden.
+// Parts of a page that change by themselves: an element with data-events names a stream of server-sent events,
+// and an event's HTML is put over what the element in it shows whose data-event is the event's name. Nobody is
+// asked while the page is hidden.
+
+/** What an element holds, without the space between. */
+function contents(element: Element): ChildNode[] {
+  return [...element.childNodes].filter((node) => node.nodeType !== Node.TEXT_NODE || node.nodeValue!.trim());
+}
 
 /** Makes the children of `shown` those of `wanted`, and leaves alone what is the same: focus, and animations. */
-export function morph(shown: Element, wanted: Element): void {
-  const before = [...shown.childNodes];
-  const after = [...wanted.childNodes];
+function morph(shown: Element, wanted: Element): void {
+  const before = contents(shown);
+  const after = contents(wanted);
   after.forEach((node, at) => {
     const old = before[at];
     if (old === undefined) shown.append(node);
@@ -33,14 +39,14 @@ export function follow(element: HTMLElement): void {
     window.clearTimeout(trial);
     if (document.hidden) return;
     source = new EventSource(element.dataset["events"]!);
-    source.onmessage = ({ data }) => {
-      lost.remove();
-      const wanted = document.createElement("template");
-      wanted.innerHTML = data;
-      const holder = document.createElement("div");
-      holder.append(wanted.content);
-      morph(element, holder);
-    };
+    for (const part of element.querySelectorAll<HTMLElement>("[data-event]")) {
+      source.addEventListener(part.dataset["event"]!, ({ data }) => {
+        lost.remove();
+        const wanted = document.createElement("div");
+        wanted.innerHTML = data;
+        morph(part, wanted);
+      });
+    }
     source.onerror = () => {
       lost.textContent = element.dataset["lost"]!;
       if (!lost.isConnected) element.before(lost);

@@ -1,29 +1,37 @@
 // A bar chart as SVG: what came from the grid above the axis, what went into it below.
 
 export interface Bar {
-  label: string; // in full
-  tick: string; // short, for the axis; empty for none
+  tick: string; // for the axis; empty for none
   up: number;
   down: number;
 }
 
-const [WIDTH, HEIGHT, LEFT, BOTTOM, TOP] = [640, 280, 44, 22, 8];
+const [HEIGHT, LEFT, BOTTOM, TOP] = [240, 44, 22, 22];
 const SVG = "http://www.w3.org/2000/svg";
 
-/** The chart of `bars`; `chosen` is told which bar a finger, a mouse or the arrow keys point at. */
-export function chart(bars: Bar[], name: string, number: (value: number) => string, chosen: (bar: Bar | null) => void): SVGElement {
-  const svg = element("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "img", "aria-label": name, tabindex: 0 });
+/** The chart of `bars`, `width` pixels wide, of numbers of `unit`; `chosen` is told which of them a finger, a mouse or
+ * the arrow keys point at. */
+export function chart(
+  bars: Bar[],
+  width: number,
+  name: string,
+  unit: string,
+  number: (value: number) => string,
+  chosen: (i: number) => void,
+): SVGElement {
+  const svg = element("svg", { viewBox: `0 0 ${width} ${HEIGHT}`, role: "img", "aria-label": name, tabindex: 0 });
   const [most, least] = [Math.max(0, ...bars.map((bar) => bar.up)), Math.max(0, ...bars.map((bar) => bar.down))];
   const step = niceStep((most + least) / 4);
   const high = Math.ceil(most / step) * step || step;
   const low = Math.ceil(least / step) * step;
   const y = (value: number) => TOP + ((high - value) / (high + low)) * (HEIGHT - TOP - BOTTOM);
-  const wide = (WIDTH - LEFT) / bars.length;
+  const wide = (width - LEFT) / bars.length;
   for (let tick = -low; tick <= high + step / 2; tick += step) {
     const at = y(tick);
-    svg.append(element("line", { x1: LEFT, x2: WIDTH, y1: at, y2: at, class: Math.abs(tick) < step / 2 ? "axis" : "grid" }));
+    svg.append(element("line", { x1: LEFT, x2: width, y1: at, y2: at, class: Math.abs(tick) < step / 2 ? "axis" : "grid" }));
     svg.append(text(LEFT - 6, at + 4, number(Math.abs(Math.abs(tick) < step / 2 ? 0 : tick)), "label end"));
   }
+  svg.append(text(LEFT - 6, 12, unit, "label end"));
   const mark = element("rect", { y: TOP, height: HEIGHT - TOP - BOTTOM, width: wide, class: "mark", visibility: "hidden" });
   svg.append(mark);
   const gap = wide > 6 ? wide * 0.15 : 0.4;
@@ -37,13 +45,13 @@ export function chart(bars: Bar[], name: string, number: (value: number) => stri
   let at = -1;
   const choose = (i: number) => {
     at = i;
-    mark.setAttribute("visibility", bars[i] ? "visible" : "hidden");
+    mark.setAttribute("visibility", "visible");
     mark.setAttribute("x", `${LEFT + i * wide}`);
-    chosen(bars[i] ?? null);
+    chosen(i);
   };
   const pointed = (event: PointerEvent) => {
     const box = svg.getBoundingClientRect();
-    const i = Math.floor((((event.clientX - box.left) / box.width) * WIDTH - LEFT) / wide);
+    const i = Math.floor((((event.clientX - box.left) / box.width) * width - LEFT) / wide);
     choose(Math.max(0, Math.min(bars.length - 1, i)));
   };
   svg.addEventListener("pointerdown", pointed);

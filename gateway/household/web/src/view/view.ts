@@ -27,6 +27,7 @@ class Page {
   #day: number;
   #read = 0; // when the head was
   #turn = 0; // counts what was asked for: what comes late is not shown
+  #shown: Energy[] = [];
 
   constructor(view: View) {
     this.#view = view;
@@ -70,6 +71,8 @@ class Page {
       void this.show();
     });
     part("numbers").querySelector("summary")!.textContent = words.numbers;
+    part("steps").hidden = false;
+    addEventListener("resize", () => this.#draw());
     addEventListener("online", () => void this.show());
     document.addEventListener("visibilitychange", () => {
       if (!document.hidden) void this.show();
@@ -109,12 +112,13 @@ class Page {
     part("chart").setAttribute("aria-busy", "true");
     try {
       const meter = await this.#meter();
-      if (!meter.measures) throw new StoreTrouble("denied");
+      if (!meter.measures) return this.#trouble(words.noEnergy);
       const edges = this.#zone.edges(this.#span, first, Math.max(LEAST_STEP_MS, meter.windowMs));
       const { bars } = await meter.energy(edges);
       if (turn !== this.#turn) return;
       part<HTMLButtonElement>("before").disabled = edges[0]! <= meter.begin;
-      this.#draw(bars);
+      this.#shown = bars;
+      this.#draw();
       this.#tell(meter);
     } catch (error) {
       if (turn === this.#turn) this.#trouble(sentence(error, words, this.#store.host));
@@ -123,8 +127,9 @@ class Page {
     }
   }
 
-  #draw(energies: Energy[]): void {
+  #draw(): void {
     const words = this.#words;
+    const energies = this.#shown;
     const known = energies.filter(({ up, down }) => up !== null || down !== null);
     const [up, down] = (["up", "down"] as const).map((one) =>
       known.some((energy) => energy[one] !== null) ? known.reduce((sum, energy) => sum + (energy[one] ?? 0), 0) : null,
@@ -142,21 +147,19 @@ class Page {
       totals.append(group!);
     }
     part("numbers").hidden = known.length === 0;
-    part("reading").textContent = known.length ? "" : words.nothing;
+    part("reading").textContent = energies.length && !known.length ? words.nothing : "";
     part("chart").replaceChildren();
     if (!known.length) return;
     const bars: Bar[] = energies.map((energy, i) => ({
-      label: this.#label(energy),
-      tick: this.#tick(energy, i, energies.length),
+      tick: this.#tick(energy, i),
       up: energy.up ?? 0,
       down: energy.down ?? 0,
     }));
     const said = kinds.filter(([, total]) => total !== null).map(([kind, total]) => `${words[kind]} ${this.#kwh(total!)}`).join(", ");
     const number = new Intl.NumberFormat(this.#tag, { maximumFractionDigits: 3 });
     part("chart").append(
-      chart(bars, words.chart(part("period").textContent, said), (value) => number.format(value), (bar) => {
-        const energy = bar && energies[bars.indexOf(bar)];
-        part("reading").textContent = energy ? `${bar.label}: ${this.#both(energy)}` : "";
+      chart(bars, part("chart").clientWidth, words.chart(part("period").textContent, said), "kWh", number.format, (i) => {
+        part("reading").textContent = `${this.#label(energies[i]!)}: ${this.#both(energies[i]!)}`;
       }),
     );
     this.#table(known, kinds.filter(([, total]) => total !== null && total !== undefined).map(([kind]) => kind));
@@ -182,7 +185,7 @@ class Page {
     const sealed = meter.sealedUntil;
     part("state").textContent = sealed === null ? words.empty : words.state(this.#moment(sealed));
     const limit = meter.limit;
-    this.#trouble(
+    trouble(
       limit !== null && meter.grant.revoked ? words.revoked(this.#moment(limit))
       : limit !== null && limit <= Date.now() ? words.ended(this.#moment(limit))
       : head && meter.stream.age(Date.now()) > LATE_MS ? words.late(this.#moment(Number(head.timeMs)))
@@ -190,9 +193,12 @@ class Page {
     );
   }
 
+  /** Say why nothing can be shown, and show nothing. */
   #trouble(text: string): void {
+    this.#shown = [];
+    this.#draw();
+    part("state").textContent = "";
     trouble(text);
-    if (text && part("state").textContent === this.#words.opening) part("state").textContent = "";
   }
 
   // --- words for times and numbers
@@ -218,7 +224,9 @@ class Page {
 
   #period(first: number): string {
     const last = this.#zone.first(this.#span, first, 1) - 86_400_000;
-    if (this.#span === "day") return this.#format({ dateStyle: "full" }, true).format(first);
+    if (this.#span === "day") {
+      return this.#format({ weekday: "short", day: "numeric", month: "long", year: "numeric" }, true).format(first);
+    }
     if (this.#span === "week") return this.#format({ dateStyle: "medium" }, true).formatRange(first, last);
     const year = { year: "numeric" } as const;
     return this.#format(this.#span === "year" ? year : { month: "long", ...year }, true).format(first);
@@ -234,14 +242,14 @@ class Page {
     return `${from}–${this.#format(time).format(end)}`;
   }
 
-  #tick({ start }: Energy, i: number, count: number): string {
+  #tick({ start }: Energy, i: number): string {
     if (this.#span === "day") {
       const shown = new Date(this.#zone.shown(start));
       return shown.getUTCMinutes() === 0 && shown.getUTCHours() % 6 === 0 && i > 0 ? this.#format({ hour: "2-digit", minute: "2-digit" }).format(start) : "";
     }
     if (this.#span === "week") return this.#format({ weekday: "short" }).format(start);
     if (this.#span === "year") return this.#format({ month: "narrow" }).format(start);
-    return i % 5 === 4 || i === 0 || i === count ? `${i + 1}` : "";
+    return i % 5 === 4 || i === 0 ? `${i + 1}` : "";
   }
 }
 

@@ -25,7 +25,6 @@ const en = {
     `Nothing newer than ${when} is in the store: your gateway has not sent anything since, or the store withholds it.`,
   revoked: (when: string) => `This view was revoked: it opens nothing after ${when}. Make a new one at the gateway.`,
   ended: (when: string) => `This view ended at ${when}. Make a new one at the gateway.`,
-  waiting: (when: string) => `What was sealed after ${when} is not ready for this view yet.`,
   noData: "This page needs the data of a view: open its whole link, or its file, as the gateway made it.",
   badData: "The data of this view are damaged or of another version: make a new one at the gateway.",
   noCrypto:
@@ -70,7 +69,6 @@ const de: typeof en = {
     `Im Speicher liegt nichts Neueres als ${when}: Ihr Gateway hat seitdem nichts gesendet, oder der Speicher hält es zurück.`,
   revoked: (when) => `Diese Ansicht wurde widerrufen: Sie öffnet nichts nach ${when}. Am Gateway lässt sich eine neue anlegen.`,
   ended: (when) => `Diese Ansicht galt bis ${when}. Am Gateway lässt sich eine neue anlegen.`,
-  waiting: (when) => `Was nach ${when} versiegelt wurde, ist für diese Ansicht noch nicht bereit.`,
   noData: "Diese Seite braucht die Daten einer Ansicht: Öffnen Sie den ganzen Link oder die Datei, wie das Gateway sie gemacht hat.",
   badData: "Die Daten dieser Ansicht sind beschädigt oder von anderer Version: Legen Sie am Gateway eine neue an.",
   noCrypto:
@@ -94,5 +92,6 @@ export type Words = typeof en;
 
 /** The words of a language, "de-AT" or "en", and its tag for numbers and dates. */
 export function wordsOf(language: string): { words: Words; tag: string } {
-  return language.toLowerCase().startsWith("de") ? { words: de, tag: language } : { words: en, tag: language.startsWith("en") ? language : "en" };
+  const known = { de, en }[language.toLowerCase().slice(0, 2)];
+  return known ? { words: known, tag: language } : { words: en, tag: "en" };
 }
