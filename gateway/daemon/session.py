@@ -114,7 +114,7 @@ class Session:
             self.series,
             registration,
             setup,
-            Objects(ledger, bucket),
+            Objects(ledger, bucket, lambda: self.publisher.fault if self.publisher.away else None),
             self.commander,
             self.follower,
         )
