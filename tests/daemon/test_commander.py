@@ -384,6 +384,9 @@ async def test_what_is_published_by_the_households_daemon(home: CommandedHome) -
     await home.step()
     assert await home.ledger.limited() == set()
     assert commander.faults == ()
+    again = await home.sends(home.allowed, "disconnect")  # somebody may have switched it by hand
+    await home.step()
+    assert (await home.status(again.id)).act == Act(topic="home/relay", payload="OFF")
 
 
 @pytest.mark.parametrize(
