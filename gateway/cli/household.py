@@ -150,7 +150,7 @@ async def _serve(config: HouseholdConfig) -> None:
     for ending in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(ending, stopped.set)
     notifier, log = Notifier(), logging.getLogger(__name__)
-    async with open_household(config, _CLOCK) as home, serving(home) as url:
+    async with open_household(config, _CLOCK) as home, serving(home) as url, home.mqtt.running():
         log.info("the pages of this home are at %s", url)
         if not home.password.chosen:
             home.password.setup_code()
