@@ -505,9 +505,13 @@ async def test_without_a_clock_nothing_is_decided_or_granted(home: Home, tmp_pat
         await market.follows(from_ms=day(1))
         await market.publishes(day(1), FLAT)
         await home.runs(24)
+        await follower(home).accept(market.made(day(5), FLAT)[1])
+        kept = await home.ledger.prices(market.provider.card.kid)
         home.clock.is_trusted = False
+        home.clock.step_s(10 * 366 * 86_400)
         await follower(home).tick()
         assert await granted(home) == {}
+        assert await home.ledger.prices(market.provider.card.kid) == kept
         with pytest.raises(GatewayError, match="the clock is not set yet"):
             await market.follows(series="Another")
 
