@@ -51,7 +51,7 @@ _log = logging.getLogger(__name__)
 _EVERY_S = 900.0
 _KEPT_MS = 92 * DAY_MS
 """Prices are kept so long, chosen: a correction of the quarter is noticed."""
-_LOOKED_BACK = 13
+_LOOKED_BACK = 3
 """So many periods are gone through for one whose prices are known, when a decision is made."""
 
 
@@ -151,10 +151,11 @@ class Follower:
             raise Unavailable("the clock is not set yet, so a decision's beginning is not known: try again")
         record = await self._decided(stream, card, wanted)
         introduced = await self._granter.introduce(card, fingerprints)
-        since_ms = unix_ms(self._clock) - (_LOOKED_BACK + 1) * 31 * DAY_MS
-        series = await self._prices.in_store(record, card, since_ms)
+        latest = list(self._latest(record, stream))
+        since_ms = min((one.first * stream.layout.unit_ms for one in latest), default=0)
+        series = await self._prices.in_store(record, card, since_ms) if latest else []
         found, sample = Consent([], []), None
-        for period in self._latest(record, stream):
+        for period in latest:
             try:
                 tariff = _tariff(record, series, period, stream)
                 _, found = await self._granter.new(
@@ -307,12 +308,14 @@ class Follower:
     ) -> Iterator[Period]:
         """The decision's periods of which no part has a grant: those that are over, and the next one."""
         granularity, now_ms = _granularity(record, stream), unix_ms(self._clock)
-        k, a, over = granularity.index(record.first), record.first, True
+        k, a, over, left = granularity.index(record.first), record.first, True, list(granted)[::-1]
         while over:
             k += 1
             b = granularity.start(k)
             over = b * stream.layout.unit_ms <= now_ms
-            if not any(a < one.end and one.first < b for one in granted):
+            while left and left[-1].end <= a:
+                left.pop()
+            if not left or left[-1].first >= b:
                 yield Period(a, b, why=None if over else "the period is not over yet")
             a = b
 

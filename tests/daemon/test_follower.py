@@ -315,6 +315,32 @@ async def test_weeks_offline_are_caught_up_and_a_replayed_or_foreign_series_is_n
         assert sorted(await granted(home)) == [day(n) for n in range(2, 16)]
 
 
+async def test_what_the_store_makes_up_stops_no_series(home: Home, tmp_path: Path) -> None:
+    async with home:
+        await begun(home)
+        market, other = Market(home, tmp_path), Market(home, tmp_path / "other")
+        await market.follows(from_ms=day(1))
+        kid, bucket = market.provider.card.kid, home.bucket._bucket
+        moved = market.made(day(-5), FLAT)[1]
+        for serial, data in ((100, moved), (101, other.made(day(1), FLAT)[1]), (102, b"")):
+            await bucket.put(names.price_series(kid, day(0), serial), data)
+        await bucket.put(names.prices(kid) + "odd.cose", b"")
+        await market.publishes(day(1), FLAT)
+        await home.runs(24)
+        await follower(home).tick()
+        assert list(await granted(home)) == [day(1)]
+        gets: list[str] = []
+        plain = bucket.get
+
+        async def counted(key: str) -> bytes:
+            gets.append(key)
+            return await plain(key)
+
+        bucket.get = counted  # type: ignore[method-assign]
+        await follower(home).tick()
+        assert gets == []
+
+
 async def test_a_correction_after_the_grant_changes_nothing_and_is_noted(home: Home, tmp_path: Path) -> None:
     async with home:
         await begun(home)
