@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from gateway.chain.consent.standing import BITS, about, beyond
@@ -51,6 +51,10 @@ _log = logging.getLogger(__name__)
 _EVERY_S = 900.0
 _KEPT_MS = 92 * DAY_MS
 """Prices are kept so long, chosen: a correction of the quarter is noticed."""
+_NOT_COMPARED = (
+    "the store was not compared with the ledger since the gateway started: it may show grants that a ledger "
+    "from a backup does not know"
+)
 _LOOKED_BACK = 3
 """So many periods are gone through for one whose prices are known, when a decision is made."""
 
@@ -98,8 +102,19 @@ class Followed:
 class Follower:
     """The follower of one gateway's standing decisions."""
 
-    def __init__(self, ledger: Ledger, root: Root, bucket: Bucket, clock: Clock, granter: Granter) -> None:
+    def __init__(
+        self,
+        ledger: Ledger,
+        root: Root,
+        bucket: Bucket,
+        clock: Clock,
+        granter: Granter,
+        compared: Callable[[], bool],
+    ) -> None:
+        """`compared` says whether the store is known not to be ahead of the ledger. Until then nothing is
+        granted: a ledger that was rolled back does not know which periods have their grants."""
         self._ledger = ledger
+        self._compared = compared
         self._root = root
         self._clock = clock
         self._granter = granter
@@ -125,7 +140,6 @@ class Follower:
         standing = await self._standing()
         for provider in dict.fromkeys(one.provider for one in standing):
             await self._read(provider, [one for one in standing if one.provider == provider])
-        await self._ledger.drop_prices()
         for record in standing:
             await self._grant_due(record)
 
@@ -190,6 +204,7 @@ class Follower:
         record = await self._find(follow)
         detail = f"decision {follow.hex()} about the price series {record.series!r} is ended"
         await self._ledger.end_follow(follow, unix_ms(self._clock), self._audit("follow", detail))
+        await self._ledger.drop_prices()
         return await self._followed(await self._find(follow))
 
     async def confirm(self, follow: bytes, from_ms: int, seen: str) -> Followed:
@@ -344,6 +359,9 @@ class Follower:
         for key in [key for key in self._periods if key[0] == record.id and key[1] not in known]:
             del self._periods[key]
         for period in due:
+            if not self._compared():
+                self._periods[record.id, period.first] = replace(period, why=_NOT_COMPARED)
+                continue
             try:
                 outcome = await self._grant(record, stream, card, series, period)
             except GatewayError as error:
