@@ -9,6 +9,7 @@ from importlib import import_module
 
 # name: its module. What an importer does not use is not loaded; __init__.pyi has the types.
 _NAMES = {
+    "CommandsSection": "gateway.config.commands",
     "Config": "gateway.config.model",
     "LaneName": "gateway.config.meter",
     "MeterSection": "gateway.config.meter",

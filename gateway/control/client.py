@@ -14,6 +14,7 @@ from urllib.parse import quote, urlencode
 import aiohttp
 from pydantic import TypeAdapter, ValidationError
 
+from gateway.control.commands import Act, CardStatus, CommandDecision, CommandDelivery, CommandStatus
 from gateway.control.documents import (
     AcceptAnswer,
     AcceptRequest,
@@ -29,6 +30,15 @@ from gateway.control.documents import (
     RegistrationStatus,
     RequestStatus,
     Status,
+)
+from gateway.control.follows import (
+    ConfirmRequest,
+    FollowAnswer,
+    FollowRequest,
+    FollowStatus,
+    PricesAnswer,
+    PricesRequest,
+    TariffAnswer,
 )
 from gateway.control.objects import MOST_KEYS, ObjectList
 from gateway.control.setup import (
@@ -105,6 +115,57 @@ class ControlClient:
     async def decide(self, request: str, state: Literal["granted", "declined"]) -> None:
         """Say to the registrar what was decided on a request; `request` is 32 hexadecimal digits."""
         await self._ask(TypeAdapter(dict[str, str]), "POST", f"/requests/{request}", {"state": state})
+
+    async def command(self, signed: bytes) -> CommandStatus:
+        """Hand a provider's signed command (gw1/command) to the gateway, which checks it. Refused, without a
+        receipt, for what no known provider has signed; Unavailable where it cannot be checked now: deliver it
+        again."""
+        body = CommandDelivery(command=signed).model_dump()
+        return await self._ask(TypeAdapter(CommandStatus), "POST", "/commands", body)
+
+    async def commands(self) -> tuple[CommandStatus, ...]:
+        """The commands that are kept, the latest first."""
+        return await self._ask(TypeAdapter(tuple[CommandStatus, ...]), "GET", "/commands")
+
+    async def decide_command(self, command: str, decision: Literal["allow", "refuse"]) -> CommandStatus:
+        """Decide on a command of which the household is asked; `command` is 32 hexadecimal digits."""
+        body = CommandDecision(decision=decision).model_dump()
+        return await self._ask(TypeAdapter(CommandStatus), "POST", f"/commands/{command}", body)
+
+    async def acted(self, command: str, act: Act) -> CommandStatus:
+        """Say that the household's broker has what was due for a command."""
+        path = f"/commands/{command}/acted"
+        return await self._ask(TypeAdapter(CommandStatus), "POST", path, act.model_dump())
+
+    async def cards(self) -> tuple[CardStatus, ...]:
+        """The providers' cards that the gateway knows."""
+        return await self._ask(TypeAdapter(tuple[CardStatus, ...]), "GET", "/cards")
+
+    async def tariff(self, digest: str) -> bytes:
+        """The tariff body with this digest (hexadecimal), which a grant of a bill names."""
+        return (await self._ask(TypeAdapter(TariffAnswer), "GET", f"/tariffs/{quote(digest, '')}")).tariff
+
+    async def follows(self) -> tuple[FollowStatus, ...]:
+        """The standing decisions to grant the bills of a price series, ended ones too."""
+        return await self._ask(TypeAdapter(tuple[FollowStatus, ...]), "GET", "/follows")
+
+    async def follow(self, request: FollowRequest) -> FollowAnswer:
+        """Decide to grant the bills of a price series; what is found is to be confirmed first."""
+        return await self._ask(TypeAdapter(FollowAnswer), "POST", "/follows", request.model_dump())
+
+    async def confirm_follow(self, follow: str, request: ConfirmRequest) -> FollowStatus:
+        """Confirm what is found about a period of the decision with this id, 32 hexadecimal digits."""
+        form = TypeAdapter(FollowStatus)
+        return await self._ask(form, "POST", f"/follows/{follow}", request.model_dump())
+
+    async def end_follow(self, follow: str) -> FollowStatus:
+        """End the decision with this id, 32 hexadecimal digits."""
+        return await self._ask(TypeAdapter(FollowStatus), "DELETE", f"/follows/{follow}")
+
+    async def hand_prices(self, series: bytes) -> PricesAnswer:
+        """Hand a signed price series to the gateway, for the decisions that follow it."""
+        request = PricesRequest(series=series)
+        return await self._ask(TypeAdapter(PricesAnswer), "POST", "/prices", request.model_dump())
 
     async def confirm_ledger(self) -> Status:
         """Vouch for the ledger: no unit is in doubt any longer. The status afterwards."""

@@ -158,6 +158,8 @@ class Status(Document):
     faults: tuple[str, ...] = ()
     """What else is wrong, with the store's heads and with grants, a sentence each."""
     doubts: tuple[DoubtStatus, ...] = ()
+    commands: tuple[str, ...] = ()
+    """The commands that the household is asked about, that wait, and the limits in force: a sentence each."""
     registration: RegistrationStatus | None = None
     """None where the gateway is not registered at a registrar."""
 
@@ -287,7 +289,8 @@ class GrantStatus(GrantRecordStatus):
     k_min: int | None = None
     """Of a load: over how many homes it sums at least."""
     quantum: int | None = None
-    """Of a bill: what it is rounded to, in units of 10^-(decimals of its tariff + 6) of the currency."""
+    """Of a bill, what it is rounded to, in units of 10^-(decimals of its tariff + 6) of the currency; left
+    out of others."""
 
 
 class OfferStatus(Document):

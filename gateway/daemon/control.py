@@ -14,6 +14,17 @@ its own, that group.
     POST   /requests/<id hex>      what the household decided on one
     POST   /meters/<name>/accept   the owner's decision on a meter's held readings
     POST   /series/<name>     values of a series as they are now, {"temperature": 21.5}: numbers by lane
+    GET    /cards             the providers' cards that the gateway knows
+    GET    /commands          providers' commands, the latest first
+    POST   /commands          a signed command, as whoever received it delivers it
+    POST   /commands/<id hex>        what the household decided on one
+    POST   /commands/<id hex>/acted  what was due for one was published on the household's broker
+    GET    /tariffs/<digest hex>   the tariff body that a grant of a bill names
+    GET    /follows           standing decisions to grant the bills of a price series, and what they wait for
+    POST   /follows           make one; as with a grant, what is found is confirmed first
+    POST   /follows/<id hex>  confirm what is found about one of its periods
+    DELETE /follows/<id hex>  end one
+    POST   /prices            a signed price series, for the decisions that follow it
     DELETE /doubts            the owner vouches for the ledger: no unit is in doubt any longer
     GET    /configuration     the configuration file, and what is wrong with it
     PUT    /configuration     another one, with its secrets; with "dry_run" only checked
@@ -41,6 +52,7 @@ from typing import Any
 from aiohttp import web
 
 from gateway.chain.window import spell_ms
+from gateway.control.commands import Act, CommandDecision, CommandDelivery
 from gateway.control.documents import (
     AcceptAnswer,
     AcceptRequest,
@@ -59,8 +71,18 @@ from gateway.control.documents import (
     StrangerStatus,
     VerifiedStatus,
 )
+from gateway.control.follows import (
+    ConfirmRequest,
+    FollowRequest,
+    PricesAnswer,
+    PricesRequest,
+    TariffAnswer,
+)
 from gateway.control.objects import MOST_KEYS, ObjectEntry, ObjectList
 from gateway.daemon.answers import answer, answers, errors, json_of, serve_at
+from gateway.daemon.commander import Commander
+from gateway.daemon.follow_status import follow_answer, follow_status, new_follow
+from gateway.daemon.follower import Follower
 from gateway.daemon.granter import Granter
 from gateway.daemon.grants import AnyGrant, GrantBook, ServedGrant
 from gateway.daemon.issuer import Issuer
@@ -73,6 +95,7 @@ from gateway.errors import Unavailable, UsageError
 from gateway.ledger.ledger import Ledger
 from gateway.ledger.records import Stream
 from gateway.registry.documents import GrantRequestState
+from gateway.wire.cose import digest
 
 
 class Control:
@@ -91,8 +114,12 @@ class Control:
         registration: Registration,
         setup: Setup | None,
         objects: Objects,
+        commander: Commander,
+        follower: Follower,
     ) -> None:
+        self._commander = commander
         self._ledger = ledger
+        self._follower = follower
         self._registration = registration
         self._setup = setup
         self._grants = grants
@@ -121,6 +148,17 @@ class Control:
                 web.post("/requests/{id}", self._post_request),
                 web.post("/meters/{name}/accept", self._post_accept),
                 web.post("/series/{name}", self._post_series),
+                web.get("/cards", self._get_cards),
+                web.get("/commands", self._get_commands),
+                web.post("/commands", self._post_command),
+                web.post("/commands/{id}", self._post_decision),
+                web.post("/commands/{id}/acted", self._post_acted),
+                web.get("/tariffs/{digest}", self._get_tariff),
+                web.get("/follows", self._get_follows),
+                web.post("/follows", self._post_follow),
+                web.post("/follows/{id}", self._post_confirm),
+                web.delete("/follows/{id}", self._delete_follow),
+                web.post("/prices", self._post_prices),
                 web.delete("/doubts", self._delete_doubts),
                 *(() if self._setup is None else self._setup.routes()),
                 web.get("/objects", self._get_objects),
@@ -152,6 +190,10 @@ class Control:
             dry_run=wanted.dry_run,
             own=wanted.own,
         )
+        if made:
+            await self._ledger.keep_cards(
+                (card.kid, data) for card, data in zip(cards, wanted.cards, strict=True)
+            )
         given = GrantAnswer(
             grants=tuple(_grant_status(grant, None) for grant in made),
             consent=ConsentStatus.of(consent),
@@ -208,6 +250,25 @@ class Control:
         self._series[name].put(values)
         return answer(await self._meter(name))
 
+    async def _get_cards(self, request: web.Request) -> web.Response:
+        return answers(await self._commander.cards())
+
+    async def _get_commands(self, request: web.Request) -> web.Response:
+        return answers(await self._commander.statuses())
+
+    async def _post_command(self, request: web.Request) -> web.Response:
+        delivery = CommandDelivery.parse(await json_of(request, "the delivery"))
+        return answer(await self._commander.receive(delivery.command))
+
+    async def _post_decision(self, request: web.Request) -> web.Response:
+        decided = CommandDecision.parse(await json_of(request, "the decision"))
+        command = _hex_id(request.match_info["id"], "a command's")
+        return answer(await self._commander.decide(command, decided.decision == "allow"))
+
+    async def _post_acted(self, request: web.Request) -> web.Response:
+        act = Act.parse(await json_of(request, "what was published"))
+        return answer(await self._commander.acted(_hex_id(request.match_info["id"], "a command's"), act))
+
     async def _meter(self, name: str) -> MeterStatus:
         (meter,) = [one for one in (await self._status()).meters if one.meter == name]
         return meter
@@ -225,6 +286,45 @@ class Control:
     async def _get_object(self, request: web.Request) -> web.Response:
         data = await self._objects.get(request.match_info["key"])
         return web.Response(body=data, content_type="application/octet-stream")
+
+    async def _get_tariff(self, request: web.Request) -> web.Response:
+        wanted = request.match_info["digest"]
+        for record in await self._ledger.grants():
+            if record.tariff is not None and digest(record.tariff).hex() == wanted:
+                return answer(TariffAnswer(tariff=record.tariff))
+        raise UsageError(f"no grant of a bill names the tariff {wanted!r}, or the ledger has lost it")
+
+    async def _get_follows(self, request: web.Request) -> web.Response:
+        return answers([follow_status(one) for one in await self._follower.all()])
+
+    async def _post_follow(self, request: web.Request) -> web.Response:
+        what = "the decision"
+        wanted = FollowRequest.parse(await json_of(request, what), what)
+        stream = await self._stream(wanted.meter)
+        made, found, checked = await self._follower.follow(
+            stream,
+            wanted.read_card(),
+            new_follow(wanted),
+            confirmed=wanted.confirmed,
+            fingerprints=wanted.read_fingerprints(),
+            dry_run=wanted.dry_run,
+        )
+        return answer(follow_answer(made, found, checked, stream), 200 if made is None else 201)
+
+    async def _post_confirm(self, request: web.Request) -> web.Response:
+        what = "the confirmation"
+        wanted = ConfirmRequest.parse(await json_of(request, what), what)
+        follow = _hex_id(request.match_info["id"], "a decision's")
+        return answer(follow_status(await self._follower.confirm(follow, wanted.from_ms, wanted.seen)))
+
+    async def _delete_follow(self, request: web.Request) -> web.Response:
+        follow = _hex_id(request.match_info["id"], "a decision's")
+        return answer(follow_status(await self._follower.end(follow)))
+
+    async def _post_prices(self, request: web.Request) -> web.Response:
+        what = "the price series"
+        series = await self._follower.accept(PricesRequest.parse(await json_of(request, what), what).series)
+        return answer(PricesAnswer(provider=series.provider.hex(), serial=series.serial, name=series.name))
 
     def _grant(self, one: AnyGrant) -> GrantRecordStatus:
         fault = self._grants.fault(one)
@@ -309,7 +409,7 @@ def _record_status(one: AnyGrant, fault: str | None) -> dict[str, Any]:
 def _grant_status(served: ServedGrant, fault: str | None) -> GrantStatus:
     grant, unit_ms = served.grant, served.stream.layout.unit_ms
     return GrantStatus(
-        **_record_status(served, fault),
+        **(_record_status(served, fault) | ({} if grant.quantum is None else {"quantum": grant.quantum})),
         provider_kid=grant.provider.hex(),
         kind=grant.kind,
         granularity=str(grant.granularity),
@@ -323,5 +423,4 @@ def _grant_status(served: ServedGrant, fault: str | None) -> GrantStatus:
         tariff=None if grant.tariff is None else grant.tariff.hex(),
         partner=None if grant.partner is None else grant.partner.hex(),
         k_min=grant.k_min,
-        quantum=grant.quantum,
     )

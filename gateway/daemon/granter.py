@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 
 from gateway.chain.consent.bills import bits
@@ -31,6 +31,9 @@ from gateway.wire.card import Card
 from gateway.wire.cose import digest
 from gateway.wire.grant import GrantObject, Revocation, grant_body
 from gateway.wire.tariff import tariff_body
+
+Record = Callable[[Sequence[tuple[GrantRecord, Outgoing, AuditEntry]]], Awaitable[None]]
+"""Makes new grants durable, all or none."""
 
 _log = logging.getLogger(__name__)
 _FAR_MS = 253_370_764_800_000  # 9999-01-01: later times have no date to show to a person
@@ -67,10 +70,11 @@ class Granter:
         cards: list[Card],
         wanted: NewGrant,
         *,
-        confirmed: bool,
+        confirmed: bool | Callable[[Consent], bool],
         fingerprints: Collection[str] = (),
         dry_run: bool = False,
         own: bool = False,
+        record: Record | None = None,
     ) -> tuple[list[ServedGrant], Consent]:
         """Make a grant to the card's holder; windows that have already closed get their tokens at once.
 
@@ -105,10 +109,8 @@ class Granter:
                 "the load monitoring centre and the summing service must be two parties: one that holds both "
                 "halves can open every window of this home"
             )
-        _check_fingerprints(cards, fingerprints)
         # Not under the lock: a registrar that does not answer must not hold up a revocation.
-        asked = [] if own else [(card.kid, await self._verified_by(card)) for card in cards]
-        verified = {kid: registrar for kid, registrar in asked if registrar is not None}
+        verified = {} if own else await self._verified(cards, fingerprints)
         async with self._lock:
             grants = await self._decide(stream, cards, wanted, now_ms)
             held = [
@@ -117,26 +119,20 @@ class Granter:
             ]
             for one in held:
                 await asyncio.to_thread(_check_bill, one)
-            new_cards = [] if own else await self._new_cards(cards)
-            strangers = [one for one in new_cards if one.card.kid not in verified]
-            found = replace(
-                Consent([], []) if own else await self.consent(stream, held),
-                strangers=[one for one in strangers if one.card.fingerprint not in fingerprints],
-                verified=[
-                    (one.card, verified[one.card.kid]) for one in new_cards if one.card.kid in verified
-                ],
-                offered=held,
-            )
-            if dry_run or found.strangers or not (found.silent or confirmed):
+            found = replace(Consent([], []) if own else await self.consent(stream, held), offered=held)
+            if not own:
+                found = await self._introduced(found, cards, verified, fingerprints)
+            agreed = confirmed(found) if callable(confirmed) else found.silent or confirmed
+            if dry_run or found.strangers or not agreed:
                 return [], found
             new = [
                 await self._sealed(card, one.grant, wanted.tariff, own)
                 for card, one in zip(cards, held, strict=True)
             ]
-            await self._ledger.add_grants(new)
+            await (record or self._ledger.add_grants)(new)
         made = [
-            ServedGrant(stream, one.grant, one.tariff, record)
-            for one, (record, _, _) in zip(held, new, strict=True)
+            ServedGrant(stream, one.grant, one.tariff, kept)
+            for one, (kept, _, _) in zip(held, new, strict=True)
         ]
         try:
             last = (await self._ledger.position(stream)).last
@@ -167,6 +163,35 @@ class Granter:
                 uncounted.append(f"what {what} adds to this is unknown: {one.uncounted}")
         found = await asyncio.to_thread(_consent, held, new)
         return replace(found, uncounted=uncounted)
+
+    async def introduce(self, card: Card, fingerprints: Collection[str]) -> Consent:
+        """What the household has to know of a card before it decides to grant something to its holder:
+        whether it is a stranger's, or verified. UsageError for a card to which nothing can be granted."""
+        _check_card(card, unix_ms(self._clock), own=False)
+        verified = await self._verified([card], fingerprints)
+        return await self._introduced(Consent([], []), [card], verified, fingerprints)
+
+    async def _verified(self, cards: list[Card], fingerprints: Collection[str]) -> dict[bytes, str]:
+        """Which registrar vouches for each card, by its kid; UsageError for another card's fingerprint."""
+        _check_fingerprints(cards, fingerprints)
+        asked = [(card.kid, await self._verified_by(card)) for card in cards]
+        return {kid: registrar for kid, registrar in asked if registrar is not None}
+
+    async def _introduced(
+        self,
+        found: Consent,
+        cards: list[Card],
+        verified: Mapping[bytes, str],
+        fingerprints: Collection[str],
+    ) -> Consent:
+        """The findings, with the cards that no grant was made to before."""
+        new_cards = await self._new_cards(cards)
+        strangers = [one for one in new_cards if one.card.kid not in verified]
+        return replace(
+            found,
+            strangers=[one for one in strangers if one.card.fingerprint not in fingerprints],
+            verified=[(one.card, verified[one.card.kid]) for one in new_cards if one.card.kid in verified],
+        )
 
     async def _new_cards(self, cards: list[Card]) -> list[Stranger]:
         """The cards that no grant was made to before. The household's own grants vouch for no card: the same

@@ -10,6 +10,10 @@
 - `live`, `flow`, `troubles`   what the meters show now, where power flows, and what is wrong
 - `periods`, `energy`   days, months and years of the home's calendar; their energy and what it cost
 - `home`           all of it, opened: what every page works with
+- `prices`         the price series that were accepted
+- `money`          what energy costs, by a tariff or by price series
+- `plan`           when loads are cheapest
+- `bills`          what suppliers were told, beside the own sums
 - `pages`          the pages, a module for each
 - `server`         the HTTP server of the pages
 

@@ -11,6 +11,7 @@ from gateway.control.client import ControlClient
 from gateway.errors import UsageError
 from gateway.host.clock import Clock, unix_ms
 from gateway.household.configuration import HouseholdConfig
+from gateway.household.draft import Draft
 from gateway.household.history import History
 from gateway.household.live import Live
 from gateway.household.prices import Prices
@@ -25,13 +26,14 @@ from gateway.household.tariffs import Tariffs
 @dataclass(frozen=True, slots=True)
 class Household:
     """A home as its pages see it. `control` asks the gateway, and raises Unavailable where none runs;
-    `history` reads the sums of any time."""
+    `history` reads the sums of any time; `draft` is the configuration that the setup is making."""
 
     config: HouseholdConfig
     clock: Clock
     control: ControlClient
     live: Live
     history: History
+    draft: Draft
     settings: Settings
     prices: Prices
     tariffs: Tariffs
@@ -75,6 +77,7 @@ async def open_household(
             control=control,
             live=live,
             history=History(state, control, clock),
+            draft=Draft.open(state),
             settings=settings,
             prices=prices,
             tariffs=Tariffs(settings, prices),

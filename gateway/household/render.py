@@ -124,6 +124,8 @@ def _environment() -> Environment:
         "moment": shown.moment,
         "clock_time": shown.clock_time,
         "ago": shown.ago,
+        "foreign": shown.foreign,
+        "plain": shown.plain,
     }
     made.filters.update(filters)
     made.globals["asset"] = address

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from gateway.chain.keys import be64
 from gateway.ledger import audit, outbox
-from gateway.ledger.records import AuditEntry, GrantRecord, Outgoing, Progress
+from gateway.ledger.records import AuditEntry, GrantRecord, Outgoing, Progress, Stream
 
 
 def made(db: sqlite3.Connection, stream: bytes | None) -> list[GrantRecord]:
@@ -21,6 +21,13 @@ def made(db: sqlite3.Connection, stream: bytes | None) -> list[GrantRecord]:
     return [
         replace(GrantRecord(*values), edges=_numbers(edges), own=bool(own)) for *values, edges, own in rows
     ]
+
+
+def revoked(db: sqlite3.Connection, stream: Stream) -> list[bytes]:
+    rows = db.execute(
+        "SELECT id FROM grant_ WHERE stream = ? AND revoked_from IS NOT NULL ORDER BY id", (stream.id,)
+    )
+    return [id_ for (id_,) in rows]
 
 
 def add(db: sqlite3.Connection, grants: Sequence[tuple[GrantRecord, Outgoing, AuditEntry]]) -> None:

@@ -13,6 +13,7 @@ from babel.messages.pofile import read_po
 MAIN = (  # what the pages that everybody opens consist of: complete in every language
     "base.html", "error.html", "login.html", "welcome.html", "macros.html", "parts/", "now.html", "now/",
     "today.html", "history.html", "bills.html", "energy/", "entry.py", "now.py", "today.py", "history.py",
+    "privacy", "pages/privacy/", "words.py",
     "bills.py", "server.py", "render.py", "shown.py", "troubles.py", "picture.py",
 )  # fmt: skip
 _METHODS = [("templates/**.html", "jinja2"), ("**.py", "python")]

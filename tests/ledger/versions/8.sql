@@ -123,6 +123,37 @@ CREATE TABLE looked (
     last        INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 
+-- A command, what became of it, and how long it has lived while the gateway ran; `number` is the order of receipt.
+CREATE TABLE command (
+    number        INTEGER PRIMARY KEY AUTOINCREMENT,
+    digest        BLOB NOT NULL UNIQUE,            -- H of the signed command
+    id            BLOB NOT NULL UNIQUE,
+    data          BLOB NOT NULL,                   -- the signed command
+    provider_name TEXT NOT NULL,
+    received_ms   INTEGER NOT NULL,
+    lived_ms      INTEGER NOT NULL,
+    live          INTEGER NOT NULL CHECK (live IN (0, 1)),   -- whether something may still become of it
+    receipt       BLOB NOT NULL                    -- the last one, signed
+) STRICT;
+
+-- The highest serial of a provider's commands to a stream.
+CREATE TABLE serial (
+    provider      BLOB NOT NULL,
+    stream        BLOB NOT NULL,
+    value         INTEGER NOT NULL,
+    PRIMARY KEY (provider, stream)
+) STRICT, WITHOUT ROWID;
+
+-- Meters at which a limit was set and was not lifted since.
+CREATE TABLE limited (
+    meter         TEXT PRIMARY KEY
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE card (
+    kid           BLOB PRIMARY KEY,
+    data          BLOB NOT NULL                    -- the signed card
+) STRICT, WITHOUT ROWID;
+
 INSERT INTO incarnation VALUES (X'0000000000000007', 1000, 1), (X'FFFFFFFFFFFFFFFE', 2000, 2);
 
 INSERT INTO stream VALUES
@@ -206,6 +237,15 @@ INSERT INTO counter VALUES (1, X'FFFFFFFFFFFFFFFD');
 INSERT INTO doubt VALUES
     (X'11111111111111111111111111111111', 88, 91, X'0000000000000007', 2000),
     (X'22222222222222222222222222222222', 161, NULL, X'0000000000000007', 2000);
+
+INSERT INTO command VALUES
+    (3, X'C0FFEE03', X'55555555555555555555555555555555', CAST('a limit' AS BLOB), 'a provider', 1600, 250, 1,
+     CAST('its receipt' AS BLOB)),
+    (4, X'C0FFEE04', X'66666666666666666666666666666666', CAST('a message' AS BLOB), 'another', 1700, 0, 0,
+     CAST('a refusal' AS BLOB));
+INSERT INTO serial VALUES (X'B0', X'11111111111111111111111111111111', 9223372036854775807);
+INSERT INTO limited VALUES ('main');
+INSERT INTO card VALUES (X'B0', CAST('a card' AS BLOB));
 
 PRAGMA application_id = 0x67773031;
 PRAGMA user_version = 8;
