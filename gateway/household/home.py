@@ -69,7 +69,11 @@ async def open_household(
     control = control or ControlClient(config.household.socket)
     live = Live(control, clock)
     settings = Settings(state)
-    prices = Prices(state / "prices", _no_cards, clock)
+
+    async def cards() -> list[bytes]:
+        return [one.card for one in await control.cards()]
+
+    prices = Prices(state / "prices", cards, clock)
     try:
         yield Household(
             config=config,
@@ -89,11 +93,6 @@ async def open_household(
     finally:
         await live.aclose()
         password.close()
-
-
-async def _no_cards() -> tuple[bytes, ...]:
-    """The cards of providers whose prices are accepted."""
-    return ()
 
 
 def own_addresses() -> list[str]:

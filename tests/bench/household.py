@@ -1,8 +1,8 @@
 """What a home's pages take: `python -m tests.bench.household`.
 
 A simulated meter, a gateway with its root in software and a folder as its store, and the household's daemon
-are processes of their own. One browser's part is played here: the first page and all that it refers to, then the
-page Now, followed for a while.
+are processes of their own. One browser's part is played here: the first page and all that it refers to, then
+the page Now, followed for a while.
 """
 
 from __future__ import annotations
