@@ -6,6 +6,7 @@ import difflib
 import json
 import re
 from collections.abc import Iterator
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, get_args
 
@@ -85,6 +86,8 @@ def _shown(loc: Loc, value: object) -> str:
     described."""
     if isinstance(value, dict):
         return "a table"
+    if isinstance(value, Decimal):
+        return str(value)
     if isinstance(value, list) and (
         loc[0] == "store" or any(isinstance(item, dict | list) for item in value)
     ):

@@ -67,6 +67,7 @@ class Commander:
         self._strangers = FaultLog(clock, _log.warning, _log.info)
         self._strange = 0  # since the last line of the audit log about them
         self._quiet_until: int | None = None  # ns, monotonic
+        self._again: set[int] = set()  # the numbers of commands that came again in this run
         self._answered: defaultdict[bytes, list[int]] = defaultdict(list)  # ns, monotonic, by provider
 
     async def open(self) -> None:
@@ -252,6 +253,9 @@ class Commander:
         self._answered[kid] = [*lately, now]
 
     async def _note_again(self, held: Held) -> None:
+        if held.number in self._again:
+            return
+        self._again.add(held.number)
         detail = f"command {held.command.id.hex()} came again: its last receipt answers it"
         await self._ledger.audit_once(AuditEntry(unix_ms(self._clock), "command", detail))
 

@@ -214,6 +214,17 @@ class Follower:
         """All decisions, ended ones too."""
         return [await self._followed(record) for record in await self._ledger.follows()]
 
+    async def faults(self) -> list[str]:
+        """A sentence for each period that waits for the household's word."""
+        return [
+            f"the bill from {spell(one.first, of.stream.layout.unit_ms, of.record.zone)} on under the prices "
+            f"{of.record.series!r} of {of.card.name} waits for your word: gateway grant follow confirm "
+            f"{of.record.id.hex()[:8]}"
+            for of in await self.all()
+            for one in of.periods
+            if one.check is not None
+        ]
+
     async def _decided(self, stream: Stream, card: Card, wanted: NewFollow) -> FollowRecord:
         """The record of a decision; UsageError for one that can never be."""
         granularity = Granularity.parse(wanted.granularity, stream.layout.unit_ms, wanted.zone)

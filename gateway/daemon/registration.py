@@ -321,14 +321,13 @@ class Registration:
             async with RegistrarClient(self._kept.url, self._ca()) as client:
                 revoked = await client.revocations(registrar, now_ms)
                 try:
-                    found = Certificate.read(
-                        (await client.certificate(kid)).certificate, registrar.signing_key, what
-                    )
-                except (Unavailable, Refused):
+                    answer = await client.certificate(kid)
+                except Unavailable:
                     raise
-                except GatewayError:
-                    self._vouched.pop(kid, None)
-                    return None
+                except GatewayError as error:  # there is none, or it was revoked
+                    known = self._vouched.get(kid)
+                    return None if known is None else (known.holder, str(error))
+            found = Certificate.read(answer.certificate, registrar.signing_key, what)
         except Unavailable:
             if kid not in self._vouched or self._revoked is None or self._revoked.next_ms <= now_ms:
                 raise

@@ -165,6 +165,7 @@ class Session:
             rollback=self._rollback,
             readback=self.readback,
             grants=self._grants,
+            follower=self.follower,
             issuer=self._issuer,
             readers=self._readers,
             lines=self.lines,

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from gateway.chain.layout import DAY_MS
-from gateway.errors import NotFound, Refused
+from gateway.control.client import ControlClient
+from gateway.errors import NotFound, Refused, UsageError
 from gateway.host.clock import Clock, unix_ms
 from gateway.host.files import write_durably
 from gateway.store.bucket import Bucket
@@ -91,6 +92,7 @@ class Prices:
         self._kept: dict[tuple[bytes, int], _Kept] = {}
         self._refused: dict[str, str] = {}  # by the key in the bucket, under the cards that were known then
         self._known: frozenset[bytes] = frozenset()
+        self._handed: set[bytes] = set()  # H of each series that the gateway has been handed
         self._lock = asyncio.Lock()  # a serial is kept once
         for path in sorted(folder.glob("*.cose")):
             try:
@@ -131,6 +133,25 @@ class Prices:
                     self._refused[key] = str(error)
                 refused.append(self._refused[key])
         return Refreshed(tuple(new), tuple(refused))
+
+    async def hand_over(self, gateway: ControlClient) -> int:
+        """Hand the gateway the series that its standing decisions wait for, each once while this runs; how
+        many these were. The gateway trusts none of them unverified. One that it refuses stops no other.
+        Unavailable where it does not answer."""
+        count = 0
+        for follow in await gateway.follows():
+            of = SeriesName(bytes.fromhex(follow.provider_kid), follow.series)
+            for period in follow.periods:
+                for data in self.signed(of, period.from_ms, period.until_ms):
+                    if (which := cose.digest(data)) in self._handed:
+                        continue
+                    try:
+                        await gateway.hand_prices(data)
+                        count += 1
+                    except (Refused, UsageError) as error:
+                        _log.warning("the gateway does not take a price series: %s", error)
+                    self._handed.add(which)
+        return count
 
     def series(self) -> dict[SeriesName, tuple[str, ...]]:
         """The names of all kept series, each with the lanes that it has prices of."""

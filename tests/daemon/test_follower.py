@@ -21,19 +21,22 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.chain.layout import Layout
+from gateway.chain.tariff import cent
 from gateway.control.client import ControlClient
 from gateway.control.documents import GrantStatus
+from gateway.control.follows import ConfirmRequest, FollowRequest
 from gateway.daemon.follower import Followed, Follower, NewFollow
 from gateway.errors import GatewayError, LedgerError, NotGranted, Refused, UsageError
 from gateway.household.bills import bills as bills_shown
 from gateway.household.money import Sums
+from gateway.household.prices import Prices
 from gateway.ledger.records import GrantRecord
 from gateway.provider.bill import bills
 from gateway.provider.followed import priced_grants
 from gateway.provider.identity import CARD_FILE
 from gateway.provider.prices import sign
 from gateway.store.directory import DirectoryBucket
-from gateway.stream.prices import in_force, tariff_of, unpriced
+from gateway.stream.prices import in_force, read_series, tariff_of, unpriced
 from gateway.stream.reader import StreamReader
 from gateway.stream.times import unix_ms
 from gateway.wire import cose, names
@@ -507,6 +510,80 @@ async def test_without_a_clock_nothing_is_decided_or_granted(home: Home, tmp_pat
         assert await granted(home) == {}
         with pytest.raises(GatewayError, match="the clock is not set yet"):
             await market.follows(series="Another")
+
+
+async def test_over_the_control_socket(home: Home, tmp_path: Path) -> None:
+    async with home, serving(home, tmp_path / "s"):
+        await begun(home)
+        market, client = Market(home, tmp_path), ControlClient(tmp_path / "s")
+        request = FollowRequest(
+            card=market.card, series=NAME, granularity="day", zone="UTC", from_ms=day(1), purpose="the bill"
+        )
+        answer = await client.follow(request)
+        assert answer.follow is None
+        assert [one.fingerprint for one in answer.strangers] == [market.provider.card.fingerprint]
+        known = request.model_copy(update={"fingerprints": (market.provider.card.fingerprint,)})
+        assert (await client.follow(known.model_copy(update={"dry_run": True}))).follow is None
+        assert await client.follows() == ()
+        answer = await client.follow(known)
+        assert answer.follow is not None
+        assert await client.follows() == (answer.follow,)
+        assert (answer.follow.series, answer.follow.from_ms, answer.checked_from_ms) == (NAME, day(1), None)
+        assert [(one.from_ms, one.state) for one in answer.follow.periods] == [(day(1), "waits")]
+
+        async def cards() -> list[bytes]:
+            return [market.card]
+
+        kept = Prices(tmp_path / "kept", cards, home.clock)
+        for start, prices, name in ((1, [99_000] * 24, NAME), (2, FLAT, NAME), (1, FLAT, "Another")):
+            await kept.accept(market.made(day(start), prices, name)[1])
+        assert await kept.hand_over(client) == 1
+        assert await kept.hand_over(client) == 0
+        await home.runs(24)
+        assert (await client.status()).faults == ()
+        await follower(home).tick()
+        (asks,) = (await client.status()).faults
+        assert f"waits for your word: gateway grant follow confirm {answer.follow.id[:8]}" in asks
+        assert await kept.hand_over(client) == 1
+        (shown,) = await client.follows()
+        (period, _) = shown.periods
+        assert (period.state, period.findings) == ("asks", ("the bill says up to 17 bits",))
+        assert period.check is not None
+        with pytest.raises(UsageError, match="something else is found"):
+            await client.confirm_follow(shown.id, ConfirmRequest(from_ms=period.from_ms, seen="0" * 64))
+        after = await client.confirm_follow(shown.id, ConfirmRequest(from_ms=day(1), seen=period.check))
+        (grant,) = [one for one in await client.grants() if isinstance(one, GrantStatus)]
+        assert after.grants == (grant.id,)
+        assert grant.quantum == cent(3)
+        assert await client.tariff(str(grant.tariff)) == market.tariff(
+            day(1), (await one_series(home, market))
+        )
+        ended = await client.end_follow(shown.id)
+        assert (ended.ended_ms, ended.periods) == (home.clock.now_ms, ())
+        with pytest.raises(UsageError, match="are not followed"):
+            await client.hand_prices(market.made(day(2), FLAT)[1])
+        with pytest.raises(Refused, match="is not a COSE_Sign1"):
+            await client.hand_prices(b"\x80")
+        with pytest.raises(UsageError, match="no grant of a bill names the tariff 'ab'"):
+            await client.tariff("ab")
+        with pytest.raises(UsageError, match="not a decision's id"):
+            await client.end_follow("xy")
+
+
+def test_a_request_says_what_is_wrong_with_it() -> None:
+    for request, says in (
+        ({"series": "x"}, 'the decision lacks "card"'),
+        ([], "the decision is not a JSON object"),
+        ({"card": "", "series": "x", "zone": "UTC", "purpose": "x", "x": 1}, 'has an unknown field "x"'),
+    ):
+        with pytest.raises(UsageError, match=says):
+            FollowRequest.parse(request, "the decision")
+
+
+async def one_series(home: Home, market: Market) -> list[PriceSeries]:
+    """The series that the gateway has been handed."""
+    kept = await home.ledger.prices(market.provider.card.kid)
+    return [read_series(one.data, market.provider.card, "it") for one in kept if one.data is not None]
 
 
 @pytest.mark.slow

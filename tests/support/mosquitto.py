@@ -32,10 +32,14 @@ from tests.support.servers import ServerFailed, wait_for
 
 UTILITY = "utility"
 """The common name of the utility's own certificate, which may send commands and prices."""
+DESK = "desk"
+"""That of another of the utility's programs, which may read everything."""
 # PROTOCOL.md, "MQTT": what a gateway may do goes by its certificate's common name, %u, never by a client id.
 _RULES = f"""\
 user {UTILITY}
 topic readwrite gw1/#
+user {DESK}
+topic read gw1/#
 
 pattern read gw1/price/+
 pattern read gw1/%u/command

@@ -69,7 +69,7 @@ async def _history(request: web.Request) -> web.Response:
         period=period,
         kinds=_kinds(),
         step=step,
-        steps=[(one, _step_names()[one]) for one in period.steps()],
+        steps=_step_names(),
         query=_query(period),
         earlier=_query(period.beside(-1)),
         later=_query(later) if later.start_ms < of.now_ms else None,

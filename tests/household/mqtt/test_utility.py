@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -107,6 +108,8 @@ async def test_commands_and_prices_come_in_and_each_receipt_goes_out_once(
             assert first == gateway.known[0].receipt
             gateway.learn(gateway.known[0].id, receipt=b"another state of it")
             assert await take(utility, topics.receipt(KID)) == b"another state of it"
+            noted = tmp_path / "state" / "receipts.json"
+            await until(lambda: hashlib.sha256(b"another state of it").hexdigest() in noted.read_text())
             await until(lambda: inbox.taken == [b"good prices, retained"])
             assert gateway.taken == [b"good 1"]  # the retained one, though first, never came
         assert await take(utility, topics.status(KID)) == b"offline"

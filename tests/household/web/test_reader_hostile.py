@@ -115,9 +115,8 @@ def with_signature(r: int, s: int) -> bytes:
     return cose.assemble(KEY.kid, PAYLOAD, r.to_bytes(32, "big") + s.to_bytes(32, "big"))
 
 
-def rs() -> tuple[int, int]:
-    signature = KEY.signature(message())
-    return int.from_bytes(signature[:32], "big"), int.from_bytes(signature[32:], "big")
+SIGNATURE = KEY.signature(message())
+R, S = int.from_bytes(SIGNATURE[:32], "big"), int.from_bytes(SIGNATURE[32:], "big")
 
 
 def taken_apart(**parts: Any) -> bytes:
@@ -130,10 +129,10 @@ def taken_apart(**parts: Any) -> bytes:
 
 
 HOSTILE: dict[str, Callable[[], bytes]] = {
-    "a high s": lambda: with_signature(rs()[0], NUMBER - rs()[1]),
-    "no r": lambda: with_signature(0, rs()[1]),
-    "no s": lambda: with_signature(rs()[0], 0),
-    "an r beyond the order": lambda: with_signature(2**256 - 1, rs()[1]),
+    "a high s": lambda: with_signature(R, NUMBER - S),
+    "no r": lambda: with_signature(0, S),
+    "no s": lambda: with_signature(R, 0),
+    "an r beyond the order": lambda: with_signature(2**256 - 1, S),
     "another object's type": lambda: cose.assemble(
         KEY.kid, PAYLOAD, KEY.signature(message(type_string="gw1/chunk"))
     ),
@@ -168,7 +167,7 @@ KIND: dict[str, Callable[[], bytes]] = {
     "arrays that nest 7 deep": lambda: KEY.sign(
         Head.TYPE, b"\xa6" + PAYLOAD[1:] + b"\x18\x41" + b"\x81" * 6 + b"\x00"
     ),
-    "a low s": lambda: with_signature(*rs()),
+    "a low s": lambda: with_signature(R, S),
     "the head": lambda: KEY.sign(Head.TYPE, PAYLOAD),
 }
 
