@@ -13,7 +13,7 @@ from gateway.household import words
 from gateway.household.home import Household
 from gateway.household.i18n import gettext
 from gateway.household.render import field, home, page, see_other, sentence
-from gateway.household.shown import moment, plain, watts
+from gateway.household.shown import clock_time, local, moment, plain, watts
 from gateway.web.refusals import status_of
 
 
@@ -106,9 +106,10 @@ async def _prices(of: Household) -> list[Came]:
 
 def told(one: CommandStatus, zone: str) -> Told:
     """A command in the words of the page."""
+    same_day = local(one.from_ms, zone).date() == local(one.until_ms, zone).date()
     when = gettext("from %(begin)s to %(end)s") % {
         "begin": moment(one.from_ms, zone),
-        "end": moment(one.until_ms, zone),
+        "end": (clock_time if same_day else moment)(one.until_ms, zone),
     }
     badge = {"asks": "warn", "running": "warn", "waits": "", "done": "good", "refused": "bad"}
     return Told(one, _what(one), when, _became(one, zone), badge.get(one.state, ""))

@@ -73,7 +73,7 @@ async def test_a_limit_waits_for_the_household_and_runs_once_it_allows(
     _, html = await browser.get("/messages")
     shown = words(html)
     assert "Waiting for your decision Stadtwerke Draw no more than 4,200 W" in shown
-    assert "from 28 May 2026, 22:27 to 28 May 2026, 23:27" in shown
+    assert "from 28 May 2026, 22:27 to 23:27" in shown
     answer = await send(browser, html, f"/messages/{sent.id}", decision="allow")
     assert (answer.status, answer.headers["Location"]) == (303, "/messages")
     await home.step()

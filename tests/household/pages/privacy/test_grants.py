@@ -75,7 +75,7 @@ async def test_a_narrowing_that_is_not_made_leaves_the_old_grant(
     await home.grants(provider, "15min")
     (fine,) = await granted(household)
     _, html = await browser.get(f"{FORM}?instead={fine.id}")
-    answer = await send(browser, html, FORM, files={"card": provider.card_bytes()}, do="grant", purpose=" ")
+    answer = await send(browser, html, FORM, {"card": provider.card_bytes()}, do="grant", purpose=" ")
     assert answer.status == 400
     assert [one.revoked_from_ms for one in await granted(household)] == [None]
 

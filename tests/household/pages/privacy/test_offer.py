@@ -26,7 +26,7 @@ async def previewed(browser: Browser, provider: Provider, **typed: str) -> str:
     """The preview of a grant to this provider."""
     _, html = await browser.get(FORM)
     wanted = {"granularity": "1h", "purpose": "the bill", "do": "preview"} | typed
-    answer = await send(browser, html, FORM, files={"card": provider.card_bytes()}, **wanted)
+    answer = await send(browser, html, FORM, {"card": provider.card_bytes()}, **wanted)
     assert answer.status == 200, words(await answer.text())
     return await answer.text()
 
@@ -102,7 +102,7 @@ async def test_a_bill_says_how_many_amounts_it_can_be(
     _, html = await browser.get(FORM)
     files = {"card": provider.card_bytes(), "tariff": TARIFF}
     answer = await send(
-        browser, html, FORM, files=files, kind="bill", granularity="month", purpose="a bill", do="preview"
+        browser, html, FORM, files, kind="bill", granularity="month", purpose="a bill", do="preview"
     )
     html = await answer.text()
     assert re.search(r"Each bill says at most [\d.]+ bits: it is one of some [\d,]+ amounts", words(html))
@@ -162,7 +162,7 @@ async def test_a_mistake_is_told_at_the_form_and_nothing_typed_is_lost(
             "granularity": "day",
             "do": "preview",
         } | typed
-        answer = await send(browser, empty, FORM, files={"card": provider.card_bytes()}, **wanted)
+        answer = await send(browser, empty, FORM, {"card": provider.card_bytes()}, **wanted)
         html = await answer.text()
         assert answer.status in (400, 403)
         assert sentence in words(html)
@@ -188,14 +188,14 @@ async def test_a_secret_key_is_no_card(browser: Browser, tmp_path: Path, househo
     new_identity(tmp_path / "identity", "Stadtwerke", household.now_ms)
     _, html = await browser.get(FORM)
     key = (tmp_path / "identity" / KEY_FILE).read_bytes()
-    answer = await send(browser, html, FORM, files={"card": key}, purpose="x", do="preview")
+    answer = await send(browser, html, FORM, {"card": key}, purpose="x", do="preview")
     assert answer.status == 400
     assert "this is a SECRET key" in words(await answer.text()).replace("This", "this")
 
 
 async def test_a_file_that_is_too_large_is_refused(browser: Browser, household: Household) -> None:
     _, html = await browser.get(FORM)
-    answer = await send(browser, html, FORM, files={"card": bytes(70_000)}, purpose="x", do="preview")
+    answer = await send(browser, html, FORM, {"card": bytes(70_000)}, purpose="x", do="preview")
     assert answer.status == 400
     assert "too large to be a card" in words(await answer.text())
 
