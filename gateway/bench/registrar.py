@@ -26,12 +26,12 @@ from gateway.bench.figure import Figure, median_s
 from gateway.chain.layout import DAY_MS, LANES, Layout
 from gateway.host.clock import SystemClock, unix_ms
 from gateway.registrar.identity import new_identity
-from gateway.registrar.passwords import Passwords
 from gateway.registrar.server import serving
 from gateway.registrar.service import open_registrar
 from gateway.registrar.settings import ListenSection, RegistrarSection, Settings
 from gateway.registry.client import RegistrarClient, read_nonce
 from gateway.registry.documents import Confirmation, NonceAnswer, RegistrationRequest
+from gateway.web.passwords import Passwords
 from gateway.wire import cose, es256
 from gateway.wire.card import Card
 from gateway.wire.request import Login

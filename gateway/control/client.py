@@ -9,11 +9,12 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal, TypeVar
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 import aiohttp
 from pydantic import TypeAdapter, ValidationError
 
+from gateway.control.commands import Act, CardStatus, CommandDecision, CommandDelivery, CommandStatus
 from gateway.control.documents import (
     AcceptAnswer,
     AcceptRequest,
@@ -30,7 +31,26 @@ from gateway.control.documents import (
     RequestStatus,
     Status,
 )
-from gateway.errors import GatewayError, Unavailable
+from gateway.control.follows import (
+    ConfirmRequest,
+    FollowAnswer,
+    FollowRequest,
+    FollowStatus,
+    PricesAnswer,
+    PricesRequest,
+    TariffAnswer,
+)
+from gateway.control.objects import MOST_KEYS, ObjectList
+from gateway.control.setup import (
+    ConfigurationOrder,
+    ConfigurationStatus,
+    Finding,
+    MeterProfile,
+    SearchAnswer,
+    SearchOrder,
+    TrialOrder,
+)
+from gateway.errors import GatewayError, NotFound, Unavailable
 
 T = TypeVar("T")
 _Grant = GrantStatus | GrantRecordStatus
@@ -96,6 +116,57 @@ class ControlClient:
         """Say to the registrar what was decided on a request; `request` is 32 hexadecimal digits."""
         await self._ask(TypeAdapter(dict[str, str]), "POST", f"/requests/{request}", {"state": state})
 
+    async def command(self, signed: bytes) -> CommandStatus:
+        """Hand a provider's signed command (gw1/command) to the gateway, which checks it. Refused, without a
+        receipt, for what no known provider has signed; Unavailable where it cannot be checked now: deliver it
+        again."""
+        body = CommandDelivery(command=signed).model_dump()
+        return await self._ask(TypeAdapter(CommandStatus), "POST", "/commands", body)
+
+    async def commands(self) -> tuple[CommandStatus, ...]:
+        """The commands that are kept, the latest first."""
+        return await self._ask(TypeAdapter(tuple[CommandStatus, ...]), "GET", "/commands")
+
+    async def decide_command(self, command: str, decision: Literal["allow", "refuse"]) -> CommandStatus:
+        """Decide on a command of which the household is asked; `command` is 32 hexadecimal digits."""
+        body = CommandDecision(decision=decision).model_dump()
+        return await self._ask(TypeAdapter(CommandStatus), "POST", f"/commands/{command}", body)
+
+    async def acted(self, command: str, act: Act) -> CommandStatus:
+        """Say that the household's broker has what was due for a command."""
+        path = f"/commands/{command}/acted"
+        return await self._ask(TypeAdapter(CommandStatus), "POST", path, act.model_dump())
+
+    async def cards(self) -> tuple[CardStatus, ...]:
+        """The providers' cards that the gateway knows."""
+        return await self._ask(TypeAdapter(tuple[CardStatus, ...]), "GET", "/cards")
+
+    async def tariff(self, digest: str) -> bytes:
+        """The tariff body with this digest (hexadecimal), which a grant of a bill names."""
+        return (await self._ask(TypeAdapter(TariffAnswer), "GET", f"/tariffs/{quote(digest, '')}")).tariff
+
+    async def follows(self) -> tuple[FollowStatus, ...]:
+        """The standing decisions to grant the bills of a price series, ended ones too."""
+        return await self._ask(TypeAdapter(tuple[FollowStatus, ...]), "GET", "/follows")
+
+    async def follow(self, request: FollowRequest) -> FollowAnswer:
+        """Decide to grant the bills of a price series; what is found is to be confirmed first."""
+        return await self._ask(TypeAdapter(FollowAnswer), "POST", "/follows", request.model_dump())
+
+    async def confirm_follow(self, follow: str, request: ConfirmRequest) -> FollowStatus:
+        """Confirm what is found about a period of the decision with this id, 32 hexadecimal digits."""
+        form = TypeAdapter(FollowStatus)
+        return await self._ask(form, "POST", f"/follows/{follow}", request.model_dump())
+
+    async def end_follow(self, follow: str) -> FollowStatus:
+        """End the decision with this id, 32 hexadecimal digits."""
+        return await self._ask(TypeAdapter(FollowStatus), "DELETE", f"/follows/{follow}")
+
+    async def hand_prices(self, series: bytes) -> PricesAnswer:
+        """Hand a signed price series to the gateway, for the decisions that follow it."""
+        request = PricesRequest(series=series)
+        return await self._ask(TypeAdapter(PricesAnswer), "POST", "/prices", request.model_dump())
+
     async def confirm_ledger(self) -> Status:
         """Vouch for the ledger: no unit is in doubt any longer. The status afterwards."""
         return await self._ask(TypeAdapter(Status), "DELETE", "/doubts")
@@ -105,30 +176,77 @@ class ControlClient:
         form = TypeAdapter(AcceptAnswer)
         return await self._ask(form, "POST", f"/meters/{quote(meter, '')}/accept", request.model_dump())
 
+    async def configuration(self) -> ConfigurationStatus:
+        """The configuration file, and what is wrong with it; also of a gateway that is not set up yet."""
+        return await self._ask(TypeAdapter(ConfigurationStatus), "GET", "/configuration")
+
+    async def configure(self, order: ConfigurationOrder) -> ConfigurationStatus:
+        """Check a configuration and, unless it is a dry run or has mistakes, go on under it."""
+        return await self._ask(TypeAdapter(ConfigurationStatus), "PUT", "/configuration", order.model_dump())
+
+    async def try_part(self, order: TrialOrder) -> Finding:
+        """Try a part of a configuration."""
+        return await self._ask(TypeAdapter(Finding), "POST", "/trials", order.model_dump())
+
+    async def search(self, order: SearchOrder) -> SearchAnswer:
+        """Search for meters, which takes up to minutes."""
+        return await self._ask(TypeAdapter(SearchAnswer), "POST", "/searches", order.model_dump())
+
+    async def profiles(self) -> tuple[MeterProfile, ...]:
+        """The meter models that can be read."""
+        return await self._ask(TypeAdapter(tuple[MeterProfile, ...]), "GET", "/profiles")
+
+    async def doctor(self) -> tuple[Finding, ...]:
+        """The doctor's findings."""
+        return await self._ask(TypeAdapter(tuple[Finding, ...]), "GET", "/doctor")
+
     async def put(self, series: str, values: Mapping[str, float]) -> MeterStatus:
         """Put values of a series, by lane, as they are now; the series' state."""
         return await self._ask(TypeAdapter(MeterStatus), "POST", f"/series/{quote(series, '')}", dict(values))
 
+    async def list_objects(self, prefix: str = "", after: str = "", limit: int = MOST_KEYS) -> ObjectList:
+        """The first keys, at most `limit`, that begin with `prefix` and come after `after`, of the gateway's
+        own objects and of price series."""
+        asked = urlencode({"prefix": prefix, "after": after, "limit": limit})
+        return await self._ask(TypeAdapter(ObjectList), "GET", f"/objects?{asked}")
+
+    async def get_object(self, key: str) -> bytes:
+        """The object at `key`; NotFound where there is none."""
+        return await self._send("GET", f"/objects/{quote(key)}", None)
+
     async def _ask(
         self, form: TypeAdapter[T], method: str, path: str, body: dict[str, Any] | None = None
     ) -> T:
+        answer = await self._send(method, path, body)
+        try:
+            return form.validate_json(answer)
+        except ValidationError:
+            raise self._unknown_form() from None
+
+    async def _send(self, method: str, path: str, body: dict[str, Any] | None) -> bytes:
+        """What the gateway answers, or the error that it answers with."""
         try:
             async with (
                 aiohttp.ClientSession(connector=aiohttp.UnixConnector(str(self._socket))) as session,
                 session.request(method, f"http://gateway{path}", json=body) as response,
             ):
-                answer, ok = await response.read(), response.ok
+                answer, status = await response.read(), response.status
         except (aiohttp.ClientError, OSError) as error:
             raise self._unavailable(error) from None
+        if status < 400:
+            return answer
         try:
-            if not ok:
-                raise ErrorAnswer.model_validate_json(answer).to_error()
-            return form.validate_json(answer)
+            refusal = ErrorAnswer.model_validate_json(answer).to_error()
         except ValidationError:
-            raise GatewayError(
-                f"the gateway at {self._socket} answers in a form that this command does not know: "
-                "update whichever is older"
-            ) from None
+            raise self._unknown_form() from None
+        # A path that an older gateway does not know has status 404 too, as a mistake of the one who asks.
+        raise NotFound(str(refusal)) if status == 404 and refusal.kind == NotFound.kind else refusal
+
+    def _unknown_form(self) -> GatewayError:
+        return GatewayError(
+            f"the gateway at {self._socket} answers in a form that this command does not know: "
+            "update whichever is older"
+        )
 
     def _group(self) -> str | None:
         """The group that may use the socket, or enter its folder where that is closed; None where that is

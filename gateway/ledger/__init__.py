@@ -8,7 +8,7 @@ can derive: a copy of the file reveals no reading.
 - `migrations`  applies these files
 - `database`    the file, its lock, and the thread that runs transactions on it
 - `ledger`      every transaction, with what it promises
-- `streams`, `chunks`, `pages`, `outbox`, `kept`, `grants`, `doubts`, `audit`   the transactions' SQL, by
-  tables
+- `streams`, `chunks`, `pages`, `outbox`, `kept`, `grants`, `follows`, `doubts`, `commands`, `audit`   the
+  transactions' SQL, by tables
 - `rollback`    the one transaction on all tables: taking over the store's chain
 """

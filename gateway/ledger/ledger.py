@@ -7,24 +7,41 @@ The SQL of an operation is a function in the file of its table.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
 from gateway.chain.layout import Run
 from gateway.chain.page import Span
 from gateway.chain.seal import U64
-from gateway.ledger import audit, chunks, doubts, grants, kept, outbox, pages, rollback, streams
+from gateway.ledger import (
+    audit,
+    chunks,
+    commands,
+    doubts,
+    follows,
+    grants,
+    kept,
+    outbox,
+    pages,
+    rollback,
+    streams,
+)
 from gateway.ledger.database import Database, integrity
 from gateway.ledger.records import (
     AuditEntry,
     ChunkEntry,
+    CommandChange,
+    CommandRecord,
     Doubt,
+    FollowedPeriod,
+    FollowRecord,
     GrantRecord,
     Kept,
     Outgoing,
     PageEntry,
     Position,
+    PriceRecord,
     Progress,
     Queued,
     Sealed,
@@ -185,6 +202,15 @@ class Ledger:
         """A stream's objects in the outbox whose keys begin with `prefix`, in order."""
         return await self._db.do(outbox.waiting, stream, prefix)
 
+    async def unsent(self, key: str) -> bytes | None:
+        """The object in the outbox that goes to `key`, the newest of several; None where there is none."""
+        return await self._db.do(outbox.unsent, key)
+
+    async def unsent_keys(self, prefix: str, after: str, most: int) -> list[str]:
+        """The keys in the outbox that begin with `prefix` and come after `after`, at most `most`, each once,
+        in their order."""
+        return await self._db.do(outbox.unsent_keys, prefix, after, most)
+
     # --- what was sent
 
     async def kept(self, stream: Stream) -> list[Kept]:
@@ -194,6 +220,10 @@ class Ledger:
     async def kept_data(self, ids: Sequence[int]) -> list[Outgoing]:
         """Kept objects, by their ids; ids no longer there are ignored."""
         return await self._db.do(kept.data, ids)
+
+    async def sent(self, stream: Stream, key: str) -> bytes | None:
+        """The kept object of a stream that was sent to `key` last; None where none is kept."""
+        return await self._db.do(kept.sent, stream, key)
 
     async def last_kept_day(self, stream: Stream) -> int | None:
         """The id of the last kept page of a day, or None."""
@@ -246,6 +276,55 @@ class Ledger:
         """Record that a grant opens nothing from `from_unit` on; the revocation enters the outbox."""
         await self._db.do(grants.revoke, grant, from_unit, revocation, audit)
 
+    # --- standing decisions
+
+    async def follows(self) -> list[FollowRecord]:
+        """All standing decisions to grant the bills of a price series, ended ones too, the earliest first."""
+        return await self._db.do(follows.made)
+
+    async def add_follow(self, record: FollowRecord, audit: AuditEntry) -> None:
+        """Record a standing decision."""
+        await self._db.do(follows.add, record, audit)
+
+    async def cover(self, follow: bytes, findings: Mapping[str, int], audit: AuditEntry) -> None:
+        """Record that a decision covers these findings too; of one kind the less harmless counts."""
+        await self._db.do(follows.cover, follow, findings, audit)
+
+    async def end_follow(self, follow: bytes, at_ms: int, audit: AuditEntry) -> None:
+        """Record that a decision stands no longer; of one that has ended nothing changes."""
+        await self._db.do(follows.end, follow, at_ms, audit)
+
+    async def followed(self) -> list[FollowedPeriod]:
+        """The periods that have their grants, in order of time."""
+        return await self._db.do(follows.periods)
+
+    async def add_followed(
+        self,
+        follow: bytes,
+        period: FollowedPeriod,
+        new: Sequence[tuple[GrantRecord, Outgoing, AuditEntry]],
+    ) -> None:
+        """Record the grant of a period, as `add_grants` does, and that the period has it. LedgerError, with
+        nothing changed, where it has one already, and where the decision stands no longer."""
+        await self._db.do(follows.add_grant, follow, period, new)
+
+    async def add_price(self, price: PriceRecord) -> None:
+        """Record a price series, unless its provider's serial is recorded with its bytes."""
+        await self._db.do(follows.add_price, price)
+
+    async def prices(self, provider: bytes) -> list[PriceRecord]:
+        """The price series of a provider, by serial."""
+        return await self._db.do(follows.prices, provider)
+
+    async def trim_prices(self, provider: bytes, needed_ms: int, known_ms: int) -> None:
+        """Drop the bytes of the provider's series that end before `needed_ms`, and the records of those of
+        them that begin before `known_ms`, Unix ms."""
+        await self._db.do(follows.trim_prices, provider, needed_ms, known_ms)
+
+    async def drop_prices(self) -> None:
+        """Drop the price series of providers whose prices no standing decision follows."""
+        await self._db.do(follows.drop_prices)
+
     # --- units in doubt
 
     async def doubt(self, stream: Stream) -> Doubt | None:
@@ -259,6 +338,50 @@ class Ledger:
     async def confirm_doubts(self, audit: AuditEntry) -> None:
         """The owner vouches for this ledger: no unit is in doubt any longer."""
         await self._db.do(doubts.confirm, audit)
+
+    # --- commands
+
+    async def commands(self) -> list[CommandRecord]:
+        """The commands that are kept, the latest first: all that are live, and the last 200 others."""
+        return await self._db.do(commands.all_of)
+
+    async def add_command(
+        self, new: CommandRecord, serial: tuple[bytes, bytes, int] | None, audit: AuditEntry
+    ) -> int:
+        """Record a command, and the provider, stream and serial that it counts for, if any; its number."""
+        return await self._db.do(commands.add, new, serial, audit)
+
+    async def note_serial(self, serial: tuple[bytes, bytes, int] | None, audit: AuditEntry) -> None:
+        """Record the serial of a command that is not kept."""
+        await self._db.do(commands.note_serial, serial, audit)
+
+    async def highest_serial(self, provider: bytes, stream: bytes) -> int | None:
+        """The highest serial of a provider's commands to a stream; None before the first."""
+        return await self._db.do(commands.highest_serial, provider, stream)
+
+    async def change_commands(self, changes: Sequence[CommandChange]) -> None:
+        """Record what became of commands, of all of them or of none."""
+        await self._db.do(commands.change, changes)
+
+    async def commands_lived(self, times: Mapping[int, int]) -> None:
+        """Record for how long commands have lived, in ms by their numbers."""
+        await self._db.do(commands.lived, times)
+
+    async def limited(self) -> set[str]:
+        """The meters at which a limit was set and was not lifted since."""
+        return await self._db.do(commands.limited)
+
+    async def set_limited(self, meter: str, on: bool) -> None:
+        """Record that a limit is about to be set at a meter, or that it was lifted."""
+        await self._db.do(commands.limit, meter, on)
+
+    async def keep_cards(self, cards: Iterable[tuple[bytes, bytes]]) -> None:
+        """Record providers' signed cards, by their kids; a renewed card takes the place of the older one."""
+        await self._db.do(commands.keep_cards, list(cards))
+
+    async def cards(self) -> dict[bytes, bytes]:
+        """The signed cards of providers, by their kids."""
+        return await self._db.do(commands.cards)
 
     # --- the audit log
 

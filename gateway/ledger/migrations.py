@@ -9,7 +9,7 @@ from __future__ import annotations
 import sqlite3
 from importlib.resources import files
 
-VERSION = 7
+VERSION = 9
 _APPLICATION_ID = 0x67773031  # "gw01", which file(1) shows too
 
 

@@ -130,8 +130,9 @@ class GrantRecord:
 
     `body` and, for a bill, `tariff` are in CBOR; `key` is K_0, sealed by the vault; from unit
     `revoked_from` on the grant opens nothing; `edges` are those of calendar windows with tokens, one more
-    than windows. A grant that was found in the store has its provider's kid for a name, an empty key and no
-    tariff: these were lost.
+    than windows. `own` are the household's own grants, whose keys nobody else holds. A grant that was found
+    in the store has its provider's kid for a name, an empty key and no tariff, and counts as somebody else's:
+    these were lost.
     """
 
     id: bytes
@@ -143,6 +144,56 @@ class GrantRecord:
     revoked_from: int | None = None
     tariff: bytes | None = None
     edges: tuple[int, ...] = ()
+    own: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class FollowRecord:
+    """A standing decision of the household: from unit `first` on, the provider is granted the bill of each
+    period of `granularity` in `zone`, for `lanes`, under the prices in its price series of this name.
+
+    `card` is the provider's signed card. `covered` says, for each kind of finding of the consent check that
+    the household has confirmed, how harmless it is at least. From `ended_ms` (Unix ms) on nothing more is
+    granted by it.
+    """
+
+    id: bytes
+    stream: bytes
+    provider: bytes
+    card: bytes
+    series: str
+    lanes: tuple[str, ...]
+    granularity: str
+    zone: str
+    purpose: str
+    first: int
+    made_ms: int
+    ended_ms: int | None = None
+    covered: Mapping[str, int] = field(default_factory=dict)
+
+
+class FollowedPeriod(NamedTuple):
+    """A period, units [first, end) of a stream, and the grant of its bill under the prices in a
+    provider's price series of this name."""
+
+    stream: bytes
+    provider: bytes
+    series: str
+    first: int
+    end: int
+    grant: bytes
+
+
+class PriceRecord(NamedTuple):
+    """A provider's price series of this name, with prices between two moments (Unix ms), and its signed
+    bytes; None where no period needs it."""
+
+    provider: bytes
+    serial: int
+    series: str
+    start_ms: int
+    end_ms: int
+    data: bytes | None
 
 
 class Progress(NamedTuple):
@@ -172,9 +223,35 @@ class StoreChain:
     revoked: Mapping[bytes, int]
 
 
+@dataclass(frozen=True, slots=True)
+class CommandRecord:
+    """A provider's command: the signed object and its H, when it came (Unix ms), for how long the gateway has
+    run since (`lived_ms`), whether something may still become of it (`live`), and the last signed receipt.
+    `number` is the order of receipt, 0 before the ledger has it."""
+
+    number: int
+    digest: bytes
+    id: bytes
+    data: bytes
+    provider_name: str
+    received_ms: int
+    lived_ms: int
+    live: bool
+    receipt: bytes
+
+
 class AuditEntry(NamedTuple):
     """A line of the audit log: the time (Unix ms), the kind of event, and a sentence."""
 
     at_ms: int
     what: str
     detail: str
+
+
+class CommandChange(NamedTuple):
+    """A command's next receipt, whether it is live then, and the line of the audit log."""
+
+    number: int
+    live: bool
+    receipt: bytes
+    audit: AuditEntry

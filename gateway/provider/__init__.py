@@ -21,6 +21,7 @@ In the order in which to read it:
 - `library`    reading in one line, for other programs
 - `many`       the sums of many homes, by several processes
 - `bill`       a tariff's bills, from ciphertexts and one token a period
+- `followed`   the grants of bills that a household made by following a price series
 - `windows`    the same bills from sums of windows, with the energy at each price
 - `period`     the bills of one period, from whichever of the two is granted
 - `invoice`    a bill's other lines: standing charges, taxes, rounding

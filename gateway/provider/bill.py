@@ -83,8 +83,11 @@ async def bill_grants(reader: StreamReader, identity: Identity, tariff: Tariff) 
     return sorted(fitting, key=lambda one: one.grant.first)
 
 
-async def bills(reader: StreamReader, held: Sequence[OwnGrant], tariff: Tariff) -> AsyncGenerator[Bill, None]:
+async def bills(
+    reader: StreamReader, held: Sequence[OwnGrant], tariff: Tariff | Mapping[bytes, Tariff]
+) -> AsyncGenerator[Bill, None]:
     """The bills of all periods that have ended and have their tokens; one that two grants open comes once.
+    Where `tariff` has several, they are by the ids of the grants.
 
     Refused for an invalid object; and, once all other bills have come, where the household weighed other
     steps of a period than this tariff has here.
@@ -92,7 +95,8 @@ async def bills(reader: StreamReader, held: Sequence[OwnGrant], tariff: Tariff) 
     given: set[tuple[datetime, datetime, tuple[str, ...]]] = set()
     refused: list[str] = []
     for one in held:
-        async with aclosing(_of_grant(reader, one, tariff)) as found:
+        priced = tariff if isinstance(tariff, Tariff) else tariff[one.grant.id]
+        async with aclosing(_of_grant(reader, one, priced)) as found:
             async for bill in found:
                 if isinstance(bill, Refused):
                     refused.append(str(bill))

@@ -1,4 +1,4 @@
-"""Price series: made from CSV, from a tariff or from an OpenADR event, signed, published and read back.
+"""Price series: made from CSV, from a tariff or from an OpenADR event, signed and published.
 
 CSV has a line for each interval, in any order, with prices in the currency for a kWh; times without an offset
 are those that the clocks of the series' zone show:
@@ -9,7 +9,6 @@ are those that the clocks of the series' zone show:
 
 from __future__ import annotations
 
-import asyncio
 import csv
 import io
 from collections.abc import Iterable, Sequence
@@ -22,17 +21,16 @@ from gateway.chain.layout import DAY_MS, ENERGY
 from gateway.chain.prices import Dynamic
 from gateway.chain.tariff import MAX_DECIMALS, Tariff
 from gateway.chain.window import zone_of
-from gateway.errors import Refused, UsageError
+from gateway.errors import UsageError
 from gateway.provider.identity import Identity
 from gateway.store.bucket import Bucket
+from gateway.stream.prices import near, read_all
 from gateway.stream.times import spell, unix_ms
 from gateway.wire import cose, es256, names
-from gateway.wire.card import Card
 from gateway.wire.form import integer, tstr
 from gateway.wire.prices import MAX_INTERVALS, MAX_SPAN_MS, PriceInterval, PriceSeries
 
 _COLUMNS = ["from", "until", "price"]
-_READ_AT_ONCE = 16
 _EXACT = Context(prec=1000)
 _MOST_DIGITS = 9  # before the decimal point: a price of billions is a mistake
 
@@ -210,8 +208,8 @@ async def publish(
     public_key = es256.spki(identity.signing_key.public_key())
     keys = [key async for key in bucket.list(names.prices(identity.kid))]
     last = max((names.number_in(key) for key in keys), default=0)
-    near = await _read(bucket, public_key, _near(keys, series.start_ms, series.end_ms))
-    rivals = [one for one in near if _rivals(one, series)]
+    close = await read_all(bucket, public_key, near(keys, series.start_ms, series.end_ms))
+    rivals = [one for one in close if _rivals(one, series)]
     if rivals:
         newest = max(rivals, key=lambda one: one.serial)
         if _content(newest) == _content(series):
@@ -225,52 +223,6 @@ async def publish(
     issued, data = sign(identity, series, last + 1, now_ms)
     await bucket.put(names.price_series(issued.provider, issued.start_ms, issued.serial), data)
     return issued
-
-
-async def published(bucket: Bucket, card: Card, from_ms: int, until_ms: int) -> list[PriceSeries]:
-    """The provider's series that have a part of [from_ms, until_ms), Unix ms, by serial. Refused for one that
-    the card's key did not sign, while the card was valid, or that lies elsewhere than it belongs."""
-    keys = [key async for key in bucket.list(names.prices(card.kid))]
-    found = await _read(bucket, card.signing_key, _near(keys, from_ms, until_ms))
-    for one in found:
-        _check_issued(one, card, f"series {one.serial}")
-    inside = [one for one in found if one.start_ms < until_ms and one.end_ms > from_ms]
-    return sorted(inside, key=lambda one: one.serial)
-
-
-def read_series(data: bytes, card: Card, what: str) -> PriceSeries:
-    """The series in signed bytes, which `what` names. Refused unless the card's key signed it while the card
-    was valid."""
-    series = PriceSeries.read(data, card.signing_key, what)
-    _check_issued(series, card, what)
-    return series
-
-
-def _check_issued(series: PriceSeries, card: Card, what: str) -> None:
-    if not card.valid_from_ms <= series.issued_ms < card.valid_until_ms:
-        raise Refused(
-            f"{what} was issued at {spell(series.issued_ms, 1)}, when the card was not valid: its time is"
-            f" {spell(card.valid_from_ms, 1)} to {spell(card.valid_until_ms, 1)}"
-        )
-
-
-def _near(keys: Iterable[str], start_ms: int, end_ms: int) -> list[str]:
-    """Of the keys of series, those of series that may have a part of the time: by their start alone."""
-    return [key for key in keys if start_ms - MAX_SPAN_MS < _start(key) < end_ms]
-
-
-def _start(key: str) -> int:
-    return names.number_in(key.rpartition("/")[0] + ".cose")
-
-
-async def _read(bucket: Bucket, public_key: bytes, keys: Sequence[str]) -> list[PriceSeries]:
-    """The series under these keys, some at a time side by side."""
-    found: list[PriceSeries] = []
-    for at in range(0, len(keys), _READ_AT_ONCE):
-        some = keys[at : at + _READ_AT_ONCE]
-        for key, data in zip(some, await asyncio.gather(*map(bucket.get, some)), strict=True):
-            found.append(PriceSeries.read_at(key, data, public_key, 1))
-    return found
 
 
 def _rivals(one: PriceSeries, other: PriceSeries) -> bool:

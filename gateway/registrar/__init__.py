@@ -3,7 +3,7 @@
 - `settings`      `registrar.toml`
 - `database`, `columns`, `tables`, `migration`   SQLite or MariaDB
 - `identity`      the registrar's own key and card
-- `passwords`, `accounts`   who may register
+- `accounts`      who may register
 - `access`        refused attempts: recorded, slowed down
 - `attestation`   checks a TPM's evidence; the challenge that it alone can answer
 - `storage`       storage credentials scoped to prefixes: policies and sessions
@@ -12,7 +12,7 @@
 - `registration`  the steps of the paper's Figure 3
 - `nonces`, `sessions`, `requests`   logins, and what providers ask of households
 - `service`       all of it, opened
-- `bodies`, `routes`, `api`, `openapi`, `server`   the HTTP API
+- `routes`, `api`, `openapi`, `server`   the HTTP API
 - `page`   the operator's pages, of the same server
 - `backup`        copies of key and database
 - `summing`       the summing service of loads

@@ -14,9 +14,9 @@ from gateway.host.clock import Clock, unix_ms
 from gateway.registrar.access import Attempt
 from gateway.registrar.cards import revoke_all
 from gateway.registrar.database import Database
-from gateway.registrar.passwords import Passwords, new_password
-from gateway.registrar.refusals import NotAuthenticated
 from gateway.registrar.tables import NAME_LENGTH, accounts, holders
+from gateway.web.passwords import Passwords, new_password
+from gateway.web.refusals import NotAuthenticated
 
 AccountRole = Literal["household", "provider", "operator"]
 ACCOUNT_ROLES: tuple[AccountRole, ...] = get_args(AccountRole)

@@ -14,7 +14,7 @@ import hmac
 import secrets
 
 from gateway.host.clock import Clock, unix_ms
-from gateway.registrar.refusals import NotAuthenticated
+from gateway.web.refusals import NotAuthenticated
 from gateway.wire.request import NONCE_BYTES
 
 LIFETIME_MS = 120_000

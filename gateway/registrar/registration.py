@@ -37,10 +37,10 @@ from gateway.registrar.cards import Cards, registered_card
 from gateway.registrar.database import Database
 from gateway.registrar.identity import RegistrarIdentity
 from gateway.registrar.likeness import likeness
-from gateway.registrar.refusals import Conflict, NotAuthenticated
 from gateway.registrar.streams import add_streams, read_descriptors
 from gateway.registrar.tables import holders
 from gateway.registry.evidence import Evidence
+from gateway.web.refusals import Conflict, NotAuthenticated
 from gateway.wire.card import Card
 from gateway.wire.request import NONCE_BYTES, Login
 

@@ -13,9 +13,9 @@ from gateway.host.clock import Clock, unix_ms
 from gateway.registrar.access import Access
 from gateway.registrar.cards import Cards
 from gateway.registrar.database import Database
-from gateway.registrar.refusals import Conflict, TooMany
 from gateway.registrar.sessions import Session
 from gateway.registrar.tables import requests, streams
+from gateway.web.refusals import Conflict, TooMany
 from gateway.wire.request import Request
 
 _MOST_OPEN = 100

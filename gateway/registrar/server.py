@@ -21,15 +21,15 @@ from aiohttp import web
 
 from gateway.errors import GatewayError, NotGranted, Unavailable, UsageError
 from gateway.registrar.api import ROUTES
-from gateway.registrar.bodies import read_body
 from gateway.registrar.openapi import describe
 from gateway.registrar.page.pages import PATH, build_pages
-from gateway.registrar.refusals import NotAuthenticated, TooMany, status_of
 from gateway.registrar.routes import Call, Route
 from gateway.registrar.service import Registrar
 from gateway.registrar.sessions import Session
 from gateway.registrar.settings import ListenSection
 from gateway.registry.documents import PREFIX, Document, ErrorAnswer
+from gateway.web.bodies import read_body
+from gateway.web.refusals import NotAuthenticated, TooMany, status_of
 
 _LOG = logging.getLogger(__name__)
 _HTTP = logging.getLogger(f"{__name__}.http")

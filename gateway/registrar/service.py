@@ -17,13 +17,13 @@ from gateway.registrar.identity import RegistrarIdentity, open_identity
 from gateway.registrar.indexer import Indexer
 from gateway.registrar.loads import LoadService
 from gateway.registrar.nonces import Nonces
-from gateway.registrar.passwords import Passwords
 from gateway.registrar.registration import Registration
 from gateway.registrar.requests import Requests
 from gateway.registrar.sessions import Sessions
 from gateway.registrar.settings import Settings
 from gateway.registrar.storage import SessionIssuer
 from gateway.store.opening import open_bucket
+from gateway.web.passwords import Passwords
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,9 +18,9 @@ from gateway.registrar.cards import check_not_revoked, registered_card
 from gateway.registrar.database import Database
 from gateway.registrar.identity import RegistrarIdentity
 from gateway.registrar.nonces import Nonces
-from gateway.registrar.refusals import NotAuthenticated
 from gateway.registrar.tables import accounts, certificates, holders, sessions
 from gateway.stream.times import spell
+from gateway.web.refusals import NotAuthenticated
 from gateway.wire import cose
 from gateway.wire.card import Card
 from gateway.wire.request import Login

@@ -9,8 +9,8 @@ from sqlalchemy import bindparam, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.errors import Refused
-from gateway.registrar.refusals import Conflict
 from gateway.registrar.tables import holders, streams
+from gateway.web.refusals import Conflict
 from gateway.wire import cose
 from gateway.wire.card import Card
 from gateway.wire.stream import Descriptor

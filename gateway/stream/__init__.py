@@ -13,5 +13,6 @@ with this room. An invalid object is Refused with a sentence that names it. In r
 - `tokens`       checks of a bundle of tokens
 - `bundles`      a grant's bundles, read in order
 - `page_audit`   every page against what it was made of
+- `prices`       price series, which of their prices are in force, and a tariff of them
 - `verify`       everything of a stream, every invalid object named
 """

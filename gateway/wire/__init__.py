@@ -17,5 +17,6 @@ what fails is Refused with a sentence that names the object. In reading order:
 - `request`  a login at a registrar, and a provider's request for a grant
 - `evidence` what a provider claims, with what proves it
 - `prices`   a provider's price series
+- `command`  a provider's command to a gateway, and the gateway's receipts
 - `kinds`    the kind of object that lies at a key
 """

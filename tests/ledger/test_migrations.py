@@ -20,12 +20,16 @@ from gateway.ledger.migrations import VERSION
 from gateway.ledger.records import (
     AuditEntry,
     ChunkEntry,
+    CommandRecord,
     Doubt,
+    FollowedPeriod,
+    FollowRecord,
     GrantRecord,
     Kept,
     Outgoing,
     PageEntry,
     Position,
+    PriceRecord,
     Queued,
     Sealed,
     Stream,
@@ -61,6 +65,48 @@ KEPT = [Kept(21, CHUNK_KEPT.key, 1700), Kept(22, PAGE_KEPT.key, 1800)]
 GRANTS = [
     GrantRecord(b"\x33" * 16, MAIN.id, b"\xb0\xd1", "a provider", 2, b"K\1"),
     GrantRecord(b"\x44" * 16, MAIN.id, b"\xb0\xd2", "another", 5, b"K\2", 87, b"z"),
+]
+COMMANDS = [
+    CommandRecord(4, b"\xc0\xff\xee\4", b"\x66" * 16, b"a message", "another", 1700, 0, False, b"a refusal"),
+    CommandRecord(
+        3, b"\xc0\xff\xee\3", b"\x55" * 16, b"a limit", "a provider", 1600, 250, True, b"its receipt"
+    ),
+]
+FOLLOWS = [
+    FollowRecord(
+        b"\x77" * 16,
+        MAIN.id,
+        b"\xb0",
+        b"a card",
+        "Day ahead",
+        ("import", "export"),
+        "month",
+        "Europe/Berlin",
+        "the bill",
+        80,
+        1900,
+        None,
+        {"alone import": 86400, "bits": -17},
+    ),
+    FollowRecord(
+        b"\x88" * 16,
+        MAIN.id,
+        b"\xb1",
+        b"a card",
+        "Feed-in",
+        ("export",),
+        "month",
+        "UTC",
+        "the bill",
+        80,
+        1950,
+        2100,
+    ),
+]
+FOLLOWED = [FollowedPeriod(MAIN.id, b"\xb0", "Day ahead", 80, 96, b"\x44" * 16)]
+PRICES = [
+    PriceRecord(b"\xb0", 2, "Day ahead", 1000, 2000, b"prices"),
+    PriceRecord(b"\xb0", 2**64 - 1, "Feed-in", 500, 900, None),
 ]
 LOG = [AuditEntry(1500, "grant", "granted"), AuditEntry(2500, "revocation", "revoked")]
 
@@ -138,7 +184,10 @@ async def test_what_an_older_gateway_wrote_is_there_and_the_ledger_goes_on(
         assert await ledger.last_page(GARAGE, "day") is None
         assert await ledger.outbox(100) == QUEUED
         edges = (80, 84, 90) if version >= 4 else ()
-        assert await ledger.grants() == [replace(GRANTS[0], edges=edges), GRANTS[1]]
+        assert await ledger.grants() == [
+            replace(GRANTS[0], edges=edges),
+            replace(GRANTS[1], own=version >= 8),
+        ]
         assert await ledger.audit_log(100) == LOG
         assert await ledger.confirmed_head(MAIN) == (None if version < 3 else b"head before")
         assert await ledger.confirmed_head(GARAGE) is None
@@ -160,6 +209,30 @@ async def test_what_an_older_gateway_wrote_is_there_and_the_ledger_goes_on(
     finally:
         await ledger.close()
     assert found(path)[0] == VERSION
+
+
+@pytest.mark.parametrize("version", WRITTEN)
+async def test_the_commands_that_an_older_gateway_noted_are_there(version: int, tmp_path: Path) -> None:
+    ledger = await Ledger.open(written(version, tmp_path / "old"))
+    try:
+        assert await ledger.commands() == ([] if version < 8 else COMMANDS)
+        assert await ledger.highest_serial(b"\xb0", MAIN.id) == (None if version < 8 else 2**63 - 1)
+        assert await ledger.highest_serial(b"\xb0", GARAGE.id) is None
+        assert await ledger.limited() == (set() if version < 8 else {"main"})
+        assert await ledger.cards() == ({} if version < 8 else {b"\xb0": b"a card"})
+    finally:
+        await ledger.close()
+
+
+@pytest.mark.parametrize("version", WRITTEN)
+async def test_the_decisions_that_an_older_gateway_kept_are_there(version: int, tmp_path: Path) -> None:
+    ledger = await Ledger.open(written(version, tmp_path / "old"))
+    try:
+        assert await ledger.follows() == ([] if version < 9 else FOLLOWS)
+        assert await ledger.followed() == ([] if version < 9 else FOLLOWED)
+        assert await ledger.prices(b"\xb0") == ([] if version < 9 else PRICES)
+    finally:
+        await ledger.close()
 
 
 @pytest.mark.parametrize("version", [0, *OLDER])

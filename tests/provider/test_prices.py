@@ -26,15 +26,14 @@ from gateway.provider.prices import (
     draft,
     from_tariff,
     publish,
-    published,
     read_csv,
-    read_series,
     sign,
     spell_price,
     write_csv,
 )
 from gateway.store.directory import DirectoryBucket
 from gateway.store.opening import open_bucket
+from gateway.stream.prices import published, read_series
 from gateway.wire import names
 from gateway.wire.card import Card
 from gateway.wire.prices import MAX_SPAN_MS, PriceSeries

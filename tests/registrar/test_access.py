@@ -10,10 +10,11 @@ from hypothesis import strategies as st
 from sqlalchemy import func, insert, select
 
 from gateway.errors import Refused, UsageError
-from gateway.registrar.access import Limits, RefusedAttempt
-from gateway.registrar.refusals import TooMany
+from gateway.registrar.access import RefusedAttempt
 from gateway.registrar.service import Registrar
 from gateway.registrar.tables import attempts
+from gateway.web.limits import Limits
+from gateway.web.refusals import TooMany
 from tests.support.clock import FakeClock
 from tests.support.registrar import ADDRESS
 

@@ -14,10 +14,10 @@ from sqlalchemy import select
 from gateway.errors import NotFound, UsageError
 from gateway.registrar.access import Attempt
 from gateway.registrar.accounts import Accounts
-from gateway.registrar.passwords import Passwords, new_password
-from gateway.registrar.refusals import NotAuthenticated, TooMany
 from gateway.registrar.service import Registrar
 from gateway.registrar.tables import accounts
+from gateway.web.passwords import Passwords, new_password
+from gateway.web.refusals import NotAuthenticated, TooMany
 from tests.support.clock import FakeClock
 from tests.support.registrar import ADDRESS, quick_passwords
 

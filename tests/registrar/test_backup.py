@@ -15,10 +15,10 @@ from sqlalchemy import insert, select
 from gateway.errors import UsageError
 from gateway.registrar.backup import restore_backup, write_backup
 from gateway.registrar.loads import LoadMemory
-from gateway.registrar.refusals import NotAuthenticated
 from gateway.registrar.service import Registrar
 from gateway.registrar.settings import Settings
 from gateway.registrar.tables import accounts, metadata
+from gateway.web.refusals import NotAuthenticated
 from tests.support.clock import FakeClock
 from tests.support.registrar import Holder, log_in, open_new, register, settings
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.registrar.nonces import LIFETIME_MS, Nonces
-from gateway.registrar.refusals import NotAuthenticated
+from gateway.web.refusals import NotAuthenticated
 from gateway.wire.request import NONCE_BYTES
 from tests.support.clock import FakeClock
 

@@ -15,11 +15,11 @@ from hypothesis import settings as bounded
 from schemathesis.checks import CHECKS
 
 from gateway.host.clock import SystemClock
-from gateway.registrar.access import Limits
 from gateway.registrar.api import ROUTES
 from gateway.registrar.openapi import describe
 from gateway.registrar.server import serving
 from gateway.registry.documents import PREFIX
+from gateway.web.limits import Limits
 from tests.support.registrar import Holder, log_in, open_new, register, settings
 
 SCHEMA: Any = schemathesis.openapi.from_dict(describe(ROUTES))

@@ -13,10 +13,10 @@ from sqlalchemy import func, select
 
 from gateway.errors import GatewayError, NotFound, Refused, Unavailable
 from gateway.registrar import registration as module
-from gateway.registrar.refusals import Conflict, NotAuthenticated, TooMany
 from gateway.registrar.registration import LIFETIME_MS, Challenged
 from gateway.registrar.service import Registrar
 from gateway.registrar.tables import certificates, holders, streams
+from gateway.web.refusals import Conflict, NotAuthenticated, TooMany
 from gateway.wire.certificate import Certificate
 from tests.support.clock import FakeClock
 from tests.support.registrar import ADDRESS, Holder, open_new, register, settings

@@ -11,7 +11,6 @@ import pytest
 
 from gateway.chain.layout import DAY_MS, LANES, Layout
 from gateway.errors import GatewayError, Refused
-from gateway.registrar.refusals import Conflict, NotAuthenticated
 from gateway.registrar.registration import Challenged
 from gateway.registrar.service import Registrar
 from gateway.registrar.settings import RegistrarSection
@@ -19,6 +18,7 @@ from gateway.registry.evidence import Evidence
 from gateway.trust.opening import open_root
 from gateway.trust.root import Root
 from gateway.trust.signing import sign
+from gateway.web.refusals import Conflict, NotAuthenticated
 from gateway.wire import cose
 from gateway.wire.card import Card
 from gateway.wire.certificate import Certificate

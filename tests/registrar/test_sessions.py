@@ -14,9 +14,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from gateway.chain.layout import DAY_MS
 from gateway.errors import NotFound, Refused
 from gateway.registrar.cards import NEXT_LIST_MS, revoke_all
-from gateway.registrar.refusals import Conflict, NotAuthenticated, TooMany
 from gateway.registrar.service import Registrar
 from gateway.registrar.sessions import LIFETIME_MS, Session
+from gateway.web.refusals import Conflict, NotAuthenticated, TooMany
 from gateway.wire.certificate import Certificate, Revocations
 from gateway.wire.request import Request
 from tests.support.clock import FakeClock

@@ -13,7 +13,7 @@ from typing import Any, Literal, Protocol
 from gateway.chain.grant import Grant
 from gateway.chain.layout import Layout
 from gateway.chain.windows import GrantWindows
-from gateway.config import Config, MeterSection, SeriesSection, StoreSection, StreamSection
+from gateway.config import CommandsSection, Config, MeterSection, SeriesSection, StoreSection, StreamSection
 from gateway.control.documents import NewGrant
 from gateway.daemon.granter import Granter
 from gateway.daemon.issuer import Issuer
@@ -95,6 +95,8 @@ class Home:
         self.factor: object = 1
         self.meters = list(meters)
         self.series = tuple(series)
+        self.commands: list[dict[str, object]] = []  # the [[commands]] of its configuration
+        self.section: dict[str, object] = {}  # what else the sections of its meters have
         self.clock = FakeClock(start_s)
         self.shown: dict[str, Shown] = dict.fromkeys(meters, (5_000_000, 70_000, 0))
         self.read: dict[
@@ -127,11 +129,13 @@ class Home:
                         "tcp": {"host": "127.0.0.1"},
                         "unit_id": number,
                         "factor": self.factor,
+                        **self.section,
                     }
                 )
                 for number, name in enumerate(self.meters, 1)
             ),
             series=self.series,
+            commands=tuple(CommandsSection.model_validate(one) for one in self.commands),
         )
 
     # --- the gateway

@@ -20,9 +20,9 @@ from gateway.chain.grant import xwing_public_bytes
 from gateway.chain.layout import DAY_MS, LANES, Layout
 from gateway.host.clock import Clock
 from gateway.registrar.identity import new_identity
-from gateway.registrar.passwords import Passwords
 from gateway.registrar.service import Registrar, open_registrar
 from gateway.registrar.settings import DatabaseSection, ListenSection, RegistrarSection, Settings
+from gateway.web.passwords import Passwords
 from gateway.wire import cose, es256
 from gateway.wire.card import Card
 from gateway.wire.request import Login

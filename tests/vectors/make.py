@@ -12,7 +12,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from tests.vectors import bucket, calendars, kinds, pages, prices, scheme
+from tests.vectors import bucket, calendars, commands, kinds, pages, prices, scheme
 
 HERE = Path(__file__).parent
 
@@ -33,6 +33,7 @@ def everything() -> dict[str, dict[str, Any]]:
         "objects": bucket.objects(stored("objects")),
         "pages": pages.pages(stored("pages")),
         "prices": prices.prices(),
+        "commands": commands.commands(),
     }
 
 

@@ -33,6 +33,7 @@ from gateway.provider.evidence import prove
 from gateway.stream.tokens import check_bundle
 from gateway.wire import cose, names
 from gateway.wire.card import Card
+from gateway.wire.command import Command, Receipt
 from gateway.wire.evidence import Evidence
 from gateway.wire.grant import GrantObject, Revocation, Tokens, grant_body, read_grant_body
 from gateway.wire.kinds import class_at
@@ -45,7 +46,7 @@ from tests.vectors import make, plain
 ROOT = Path(__file__).parents[2]
 FILES = (
     *("keys", "keystream", "seal", "nonce", "token", "bill", "load", "raw"),
-    *("grant", "granularity", "objects", "pages"),
+    *("grant", "granularity", "objects", "pages", "commands"),
 )
 
 
@@ -406,13 +407,14 @@ def names_of(read: Any, unit_ms: int) -> set[str]:
     ("file", "entry"),
     [
         pytest.param(file, entry, id=entry["key"].partition("/")[2] or entry["type"])
-        for file in ("objects", "pages", "prices")
+        for file in ("objects", "pages", "prices", "commands")
         for entry in load(file)["objects"]
     ],
 )
 def test_object(file: str, entry: dict[str, Any]) -> None:
     vector = load(file)
-    spki = bytes.fromhex(vector["spki"] if entry["key"] else vector["provider"]["spki"])
+    of_gateway = entry["key"] or entry["type"] == Receipt.TYPE
+    spki = bytes.fromhex(vector["spki"] if of_gateway else vector["provider"]["spki"])
     data, payload = bytes.fromhex(entry["cose"]), bytes.fromhex(entry["payload"])
     kinds = (
         Descriptor,
@@ -425,6 +427,8 @@ def test_object(file: str, entry: dict[str, Any]) -> None:
         Card,
         Evidence,
         PriceSeries,
+        Command,
+        Receipt,
     )
     (kind,) = (kind for kind in kinds if entry["type"] == kind.TYPE)
     read = kind.read(data, spki, "the object")

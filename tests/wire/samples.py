@@ -22,6 +22,7 @@ from gateway.chain.window import Granularity
 from gateway.wire import cose, es256
 from gateway.wire.card import ROLES, Card
 from gateway.wire.certificate import Certificate, Revocations
+from gateway.wire.command import CODES, COMMAND_KINDS, Command, CommandKind, Receipt
 from gateway.wire.evidence import Evidence
 from gateway.wire.grant import GrantObject, Revocation, Tokens, grant_body
 from gateway.wire.prices import PriceInterval, PriceSeries
@@ -44,6 +45,8 @@ Object = (
     | Request
     | Evidence
     | PriceSeries
+    | Command
+    | Receipt
 )
 RULES: dict[type[Any], str] = {
     Descriptor: "descriptor",
@@ -60,6 +63,8 @@ RULES: dict[type[Any], str] = {
     Request: "request",
     Evidence: "evidence",
     PriceSeries: "price-series",
+    Command: "command",
+    Receipt: "receipt",
 }
 CDDL = (Path(gateway.wire.__file__).parent / "gw1.cddl").read_text("utf-8")
 
@@ -257,7 +262,9 @@ def cards(draw: st.DrawFn) -> Card:
     return Card(
         kid=KEY.kid,
         signing_key=KEY.public,
-        xwing_key=xwing_key if role == "provider" else draw(st.sampled_from((None, xwing_key))),
+        xwing_key=xwing_key
+        if role in ("provider", "household")
+        else draw(st.sampled_from((None, xwing_key))),
         role=role,
         name=draw(TEXT.filter(lambda name: len(name.encode()) <= 80)),
         valid_from_ms=begin,
@@ -268,7 +275,7 @@ def cards(draw: st.DrawFn) -> Card:
 @st.composite
 def certificates(draw: st.DrawFn) -> Certificate:
     begin = draw(st.integers(0, 2**64 - 2))
-    card = draw(cards())
+    card = draw(cards().filter(lambda card: card.role != "household"))
     of_gateway = card.role == "gateway"
     streams = st.none() | st.lists(ID, min_size=1, max_size=5).map(tuple)
     return Certificate(
@@ -348,6 +355,44 @@ def price_series(draw: st.DrawFn) -> PriceSeries:
     )
 
 
+@st.composite
+def commands(draw: st.DrawFn) -> Command:
+    kind: CommandKind = draw(st.sampled_from(COMMAND_KINDS))
+    text = TEXT.filter(lambda one: one != "")
+    first = draw(st.integers(0, 250_000_000_000_000))
+    return Command(
+        id=draw(ID),
+        provider=KEY.kid,
+        stream=draw(ID),
+        serial=draw(st.integers(0, 2**63 - 1)),
+        kind=kind,
+        from_ms=first,
+        until_ms=first + draw(st.integers(1, 366 * 86_400_000)),
+        limit_w=draw(st.integers(0, 2**32 - 1)) if kind == "limit" else None,
+        text=draw(text if kind == "message" else st.none() | text),
+        time_ms=draw(st.integers(0, 253_402_300_799_999)),
+    )
+
+
+@st.composite
+def receipts(draw: st.DrawFn) -> Receipt:
+    state = draw(st.sampled_from(tuple(CODES)))
+    number = draw(st.integers(0, 3) | U64)
+    return Receipt(
+        command=draw(DIGEST),
+        id=draw(ID),
+        stream=draw(ID),
+        number=number,
+        state=state,
+        code=draw(st.sampled_from(CODES[state])),
+        text=draw(TEXT),
+        time_ms=draw(U64),
+        switch=draw(st.sampled_from((None, "connected", "disconnected", "ready"))),
+        limit_w=draw(st.none() | st.integers(0, 2**32 - 1)),
+        previous=draw(DIGEST) if number else None,
+    )
+
+
 STRATEGIES: dict[type[Any], st.SearchStrategy[Any]] = {
     Descriptor: descriptors(),
     Chunk: chunks(),
@@ -367,6 +412,8 @@ STRATEGIES: dict[type[Any], st.SearchStrategy[Any]] = {
     Request: requests(),
     Evidence: evidence(),
     PriceSeries: price_series(),
+    Command: commands(),
+    Receipt: receipts(),
 }
 ANY: st.SearchStrategy[Object] = st.one_of(*STRATEGIES.values())
 
@@ -476,12 +523,46 @@ EXAMPLES: dict[type[Any], Object] = {
         (PriceInterval(1_767_222_000_000, 900_000, 3215), PriceInterval(1_767_222_900_000, 900_000, -12)),
         1_767_200_000_000,
     ),
+    Command: Command(
+        bytes(range(16)),
+        KEY.kid,
+        _GRANT.stream,
+        7,
+        "limit",
+        1_767_222_000_000,
+        1_767_225_600_000,
+        4200,
+        "Engpass im Netz",
+        1_767_221_000_000,
+    ),
+    Receipt: Receipt(
+        bytes(range(32)),
+        bytes(range(16)),
+        _GRANT.stream,
+        1,
+        "running",
+        "limited",
+        "limited to 4200 W",
+        1_767_222_000_000,
+        "connected",
+        4200,
+        bytes(32),
+    ),
 }
 
 
-SENT = {"gw1/card", "gw1/certificate", "gw1/revocations", "gw1/login", "gw1/request", "gw1/evidence"}
-# Entries that some cards, certificates and requests leave out, and the examples may not.
-DEMANDED = {(Card, "xwing_key"), (Certificate, "assurance"), (Request, "tariff")}
+SENT = {
+    *("gw1/card", "gw1/certificate", "gw1/revocations", "gw1/login", "gw1/request", "gw1/evidence"),
+    *("gw1/command", "gw1/receipt"),
+}
+# Entries that some cards, certificates, requests, commands and receipts leave out, and the examples may not.
+DEMANDED = {
+    (Card, "xwing_key"),
+    (Certificate, "assurance"),
+    (Request, "tariff"),
+    (Command, "limit_w"),
+    (Receipt, "previous"),
+}
 
 
 # A bundle of a raw grant, whose tokens hold keys instead of words.

@@ -14,6 +14,7 @@ from gateway.errors import Refused
 from gateway.wire import cose
 from gateway.wire.card import Card
 from gateway.wire.certificate import Certificate, Revocations
+from gateway.wire.command import Command, Receipt
 from gateway.wire.grant import GrantObject, Tokens, grant_body, read_grant_body
 from gateway.wire.prices import PriceSeries
 from gateway.wire.request import Login, Request
@@ -57,7 +58,7 @@ def vector(name: str) -> dict[str, Any]:
 
 def test_the_vectors_conform() -> None:
     rules = {kind.TYPE: rule for kind, rule in RULES.items()}
-    for entry in (entry for name in ("objects", "pages") for entry in vector(name)["objects"]):
+    for entry in (entry for name in ("objects", "pages", "commands") for entry in vector(name)["objects"]):
         assert conforms(rules[entry["type"]], bytes.fromhex(entry["payload"])), entry["key"]
         assert conforms("signed-object", bytes.fromhex(entry["cose"]))
     for case in vector("grant")["cases"]:
@@ -359,6 +360,23 @@ def test_a_tariff_prices_import_or_export_or_both() -> None:
         (PriceSeries, {8: [[0, 366 * 86_400_000 + 1, 1]]}),
         (PriceSeries, {8: [[0, 1, 2**63]]}),
         (PriceSeries, {8: [[0, 1]]}),
+        (Command, {4: 2**63}),
+        (Command, {5: "message"}),
+        (Command, {5: "disconnect"}),
+        (Command, {5: "explode"}),
+        (Command, {6: -1}),
+        (Command, {7: 253_402_300_800_000}),
+        (Command, {8: 2**32}),
+        (Command, {8: -1}),
+        (Command, {9: ""}),
+        (Command, {9: "x" * 257}),
+        (Receipt, {4: 0}),
+        (Receipt, {5: "done"}),
+        (Receipt, {5: "gone"}),
+        (Receipt, {6: "over"}),
+        (Receipt, {9: "unknown"}),
+        (Receipt, {10: 2**32}),
+        (Receipt, {11: bytes(31)}),
     ],
 )
 def test_the_cddl_is_tight(kind: type[Any], changes: dict[int, Any]) -> None:

@@ -6,7 +6,7 @@ import re
 from dataclasses import replace
 from importlib import import_module
 from pkgutil import iter_modules
-from typing import Any
+from typing import Any, Literal
 from zoneinfo import ZoneInfo
 
 import cbor2
@@ -21,6 +21,7 @@ from gateway.chain.tariff import Tariff
 from gateway.errors import Refused
 from gateway.wire import cose, names
 from gateway.wire.card import Card
+from gateway.wire.certificate import Certificate
 from gateway.wire.form import Field, bstr, one_of, read, tstr, tuple_of
 from gateway.wire.grant import GrantObject, Tokens, grant_body, read_grant_body
 from gateway.wire.signed import Signed, Stored
@@ -336,7 +337,8 @@ def test_values_of_another_form_are_refused(kind: type[Any]) -> None:
         (
             Card,
             {4: "utility"},
-            'role is invalid: expected "gateway" or "provider" or "registrar", found text of 7 bytes',
+            'role is invalid: expected "gateway" or "provider" or "registrar" or "household", found text of 7'
+            " bytes",
         ),
         (
             Card,
@@ -522,6 +524,30 @@ def test_a_card_of_ones_own() -> None:
     assert Card.read_self_signed(KEY.sign("gw1/card", example.payload()), "it") == example
     with pytest.raises(Refused, match="signed by key"):
         Card.read_self_signed(OTHER.sign("gw1/card", example.payload()), "it")
+
+
+@pytest.mark.parametrize("role", ["provider", "household"])
+def test_who_is_granted_something_has_a_key_for_it(role: Literal["provider", "household"]) -> None:
+    example = EXAMPLES[Card]
+    assert isinstance(example, Card)
+    card = replace(example, role=role, xwing_key=bytes(1216))
+    assert Card.read_self_signed(KEY.sign("gw1/card", card.payload()), "it") == card
+    without = replace(card, xwing_key=None)
+    with pytest.raises(Refused, match=f"it: a {role}'s card needs an X-Wing key"):
+        Card.read_self_signed(KEY.sign("gw1/card", without.payload()), "it")
+
+
+def test_no_registrar_certifies_a_households_card() -> None:
+    example, card = EXAMPLES[Certificate], EXAMPLES[Card]
+    assert isinstance(example, Certificate)
+    assert isinstance(card, Card)
+    own = replace(card, role="household", xwing_key=bytes(1216))
+    for assurance in (None, "software"):
+        certified = replace(
+            example, card=KEY.sign("gw1/card", own.payload()), assurance=assurance, streams=None
+        )
+        with pytest.raises(Refused, match="no registrar certifies one"):
+            Certificate.from_payload(certified.payload(), "it")
 
 
 def test_a_signing_key_that_is_none() -> None:

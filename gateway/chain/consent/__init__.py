@@ -8,4 +8,5 @@
 - `span`      exact linear algebra
 - `sums`      what bills and windows reveal: the classes in the span of all equations
 - `check`     all of it, for each provider alone and for all together, and what a new grant adds
+- `standing`  which findings a decision covers that stands for grants to come
 """

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager
 from decimal import Decimal
 from pathlib import Path
@@ -11,8 +11,9 @@ from pathlib import Path
 import click
 
 from gateway.chain.tariff import Tariff
+from gateway.cli.card import read_card
 from gateway.cli.output import JSON_KEYS, examples, json_option, kwh, print_json, print_table
-from gateway.cli.provider.examples import BILL, RAW
+from gateway.cli.provider.examples import BILL, FOLLOWED, RAW
 from gateway.cli.provider.place import Place, age_option, key_option, place_options, source_options
 from gateway.cli.provider.rows import local, stream_csv, stream_table, utc
 from gateway.cli.tariff import load_terms
@@ -20,8 +21,9 @@ from gateway.config.tariff import load_tariff
 from gateway.errors import NotGranted, Refused, UsageError
 from gateway.host.clock import SystemClock, unix_ms
 from gateway.provider.bill import Bill, Step, bill_grants, bills
+from gateway.provider.followed import priced_grants
 from gateway.provider.grants import OwnGrant, own_grants
-from gateway.provider.identity import Identity, open_identity
+from gateway.provider.identity import CARD_FILE, Identity, open_identity
 from gateway.provider.invoice import Line, Terms
 from gateway.provider.period import Source
 from gateway.provider.raw import RawUnits, raw_grants, units
@@ -34,23 +36,24 @@ from gateway.stream.times import moment
 _Show = Callable[[Sequence[OwnGrant], Sequence[Bill], Terms | None], None]
 
 
-@click.command("bill", short_help="Make the bills that were granted to you.", epilog=examples(BILL))
+@click.command("bill", short_help="Make the bills that were granted to you.", epilog=examples(BILL, FOLLOWED))
 @key_option
 @place_options
 @click.option(
     "--tariff",
     "tariff_file",
-    required=True,
     type=click.Path(path_type=Path, dir_okay=False),
     help="The tariff file, the same as the household's.",
 )
+@click.option("--series", help="The name of your price series, where the household follows it.")
 @source_options
 @age_option
 @json_option
 def bill(
     folder: Path,
     place: Place,
-    tariff_file: Path,
+    tariff_file: Path | None,
+    series: str | None,
     source: Source | None,
     period: str,
     max_age_ms: int,
@@ -61,6 +64,9 @@ def bill(
     From a grant of bills you learn nothing finer: each amount is rounded to the quantum that the household
     chose, so it is exact to half of that. From windows it is exact, and the energy at each price follows;
     each price step must be a whole number of granted windows.
+
+    A household that follows your price series grants the bill of each period by itself: --series finds these
+    grants, and the prices that each is under.
 
     Where the tariff file has a table [bill], each period's other lines and its total follow, rounded:
 
@@ -75,9 +81,15 @@ def bill(
       name = "VAT"
       percent = "20"                # of all lines above
     """
-    tariff, terms = load_tariff(tariff_file), load_terms(tariff_file)
-
     show = _print_document if as_json else _print_table
+    if series is not None:
+        if tariff_file is not None or source is not None:
+            raise UsageError("--series finds the grants and their prices: use it without --tariff and --from")
+        asyncio.run(_of_series(folder, place, max_age_ms, series, show))
+        return
+    if tariff_file is None:
+        raise UsageError("a bill needs --tariff, the file of its prices, or --series, the name of yours")
+    tariff, terms = load_tariff(tariff_file), load_terms(tariff_file)
 
     async def found() -> None:
         async with _reader(folder, place, max_age_ms) as (reader, identity):
@@ -85,17 +97,38 @@ def bill(
             if held is None:
                 await _show_windows(await WindowBills.ask(reader, identity, tariff, period), show, terms)
                 return
-            made: list[Bill] = []
-            try:
-                async for one in bills(reader, held, tariff):
-                    made.append(one)
-            except Refused:  # what came before stands: each bill has its own token
-                if made:
-                    show(held, made, terms)
-                raise
-            show(held, made, terms)
+            await _show_bills(reader, held, tariff, show, terms)
 
     asyncio.run(found())
+
+
+async def _of_series(folder: Path, place: Place, max_age_ms: int, name: str, show: _Show) -> None:
+    """The bills under the prices of an own series, from all grants that follow it."""
+    async with _reader(folder, place, max_age_ms) as (reader, identity):
+        card = read_card(folder / CARD_FILE)
+        priced = await priced_grants(reader, identity, reader.bucket, card, name)
+        held, tariffs = [one.held for one in priced], {one.held.grant.id: one.tariff for one in priced}
+        await _show_bills(reader, held, tariffs, show, None)
+    for note in filter(None, (one.note for one in priced)):
+        click.echo(note, err=True)
+
+
+async def _show_bills(
+    reader: StreamReader,
+    held: Sequence[OwnGrant],
+    tariff: Tariff | Mapping[bytes, Tariff],
+    show: _Show,
+    terms: Terms | None,
+) -> None:
+    made: list[Bill] = []
+    try:
+        async for one in bills(reader, held, tariff):
+            made.append(one)
+    except Refused:  # what came before stands: each bill has its own token
+        if made:
+            show(held, made, terms)
+        raise
+    show(held, made, terms)
 
 
 async def _bill_grants(

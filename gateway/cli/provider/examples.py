@@ -7,6 +7,7 @@ ALL = "gateway provider read --key acme --store s3://meters"
 STREAMS = "gateway provider streams --key acme --store s3://meters"
 GRANTS = "gateway provider grants --key acme --store s3://meters --json"
 BILL = f"gateway provider bill --key acme {_PLACE} --tariff tariff.toml"
+FOLLOWED = f"gateway provider bill --key acme {_PLACE} --series 'Day ahead'"
 INVOICE = (
     f"gateway provider invoice --key acme {_PLACE} --tariff tariff.toml --terms invoice.toml --number 26-1"
 )

@@ -26,9 +26,7 @@ from gateway.provider.prices import (
     draft,
     from_tariff,
     publish,
-    published,
     read_csv,
-    read_series,
     sign,
     spell_price,
     write_csv,
@@ -36,6 +34,7 @@ from gateway.provider.prices import (
 from gateway.store.bucket import Bucket
 from gateway.store.location import Location
 from gateway.store.opening import open_bucket
+from gateway.stream.prices import published, read_series
 from gateway.stream.times import spell
 from gateway.wire.prices import PriceSeries
 

@@ -21,8 +21,13 @@ from typing import Literal
 
 from pymodbus.exceptions import ModbusException, ModbusIOException
 from pymodbus.framer import FramerRTU, FramerSocket
-from pymodbus.pdu import DecodePDU
-from pymodbus.pdu.register_message import ReadHoldingRegistersRequest, ReadInputRegistersRequest
+from pymodbus.pdu import DecodePDU, ModbusPDU
+from pymodbus.pdu.bit_message import ReadCoilsRequest, WriteSingleCoilRequest
+from pymodbus.pdu.register_message import (
+    ReadHoldingRegistersRequest,
+    ReadInputRegistersRequest,
+    WriteMultipleRegistersRequest,
+)
 from pymodbus.transaction import TransactionManager
 from pymodbus.transport import CommParams, CommType
 
@@ -53,6 +58,9 @@ _SURPLUS = (
     "sends answers that were not asked for, so nobody can tell which register an answer holds: the converter "
     "passes them on late, or another program polls through it too (then only one of them may)"
 )
+
+_READ_COILS, _WRITE_COIL, _WRITE_REGISTERS = 1, 5, 16  # function codes
+_WRITES = (_WRITE_COIL, _WRITE_REGISTERS)  # an RTU frame that answers one has 8 bytes, the address among them
 
 Framing = Literal["tcp", "rtu"]
 
@@ -89,9 +97,28 @@ class Bus:
         """`count` registers from `address` on, as `words` of 16 bits (None: one for each). MeterError says
         why they did not come: NoSuchRegisters, NotReached, or a plain MeterError where the meter refuses for
         another reason."""
+        request = _REQUESTS[table](address=address, count=count, dev_id=device_id)
+        return list((await self._answer(request, words or count)).registers)
+
+    async def coil(self, device_id: int, address: int) -> bool:
+        """Whether a coil is on. MeterError as for `registers`."""
+        reply = await self._answer(ReadCoilsRequest(address=address, count=1, dev_id=device_id))
+        return bool(reply.bits[0])
+
+    async def write_coil(self, device_id: int, address: int, on: bool) -> None:
+        """Turn a coil on or off. MeterError as for `registers`: then nobody knows whether it was."""
+        await self._answer(WriteSingleCoilRequest(address=address, bits=[on], dev_id=device_id))
+
+    async def write_registers(self, device_id: int, address: int, words: list[int]) -> None:
+        """Write holding registers from `address` on, with function 16, which meters know that do not know
+        function 6 (SunSpec demands it). MeterError as for `write_coil`."""
+        await self._answer(WriteMultipleRegistersRequest(address=address, registers=words, dev_id=device_id))
+
+    async def _answer(self, request: ModbusPDU, words: int = 0) -> ModbusPDU:
+        """The answer to a request, with as many registers as are expected."""
+        device_id = request.dev_id
         async with self._one_at_a_time:
             link = self._link if self._link and self._link.is_active() else await self._connect()
-            request = _REQUESTS[table](address=address, count=count, dev_id=device_id)
             whole = False
             try:
                 await asyncio.sleep(_silence(self.endpoint))
@@ -114,10 +141,11 @@ class Bus:
                 refusal = _REFUSALS.get(code, f"refuses with exception {code}")
                 kind = _KINDS.get(code, MeterError)
                 raise kind(f"device {device_id} at {self} {refusal}")
-            if reply.function_code != request.function_code or len(reply.registers) != (words or count):
+            other = request.function_code in _WRITES and reply.address != request.address
+            if reply.function_code != request.function_code or len(reply.registers) != words or other:
                 self._drop()
                 raise NotReached(f"device {device_id} at {self} answered a different request")
-            return list(reply.registers)
+            return reply
 
     def allow(self, pace: Pace) -> None:
         """Wait at least as long as a meter on the bus needs."""
@@ -269,6 +297,8 @@ class _RtuAnswers(FramerRTU):
     def decode(self, data: bytes) -> tuple[int, int, int, bytes]:
         answers = list(self._answers(data))
         self.found += len(answers)
+        if self.asked[1] == _WRITE_COIL:  # its answer is its echo, so both may be there
+            self.found = min(self.found, 1)
         return (len(data), answers[0][0], 0, answers[0][1:-2]) if answers else (0, 0, 0, b"")
 
     def _answers(self, data: bytes) -> Iterator[bytes]:
@@ -277,17 +307,24 @@ class _RtuAnswers(FramerRTU):
         for at in range(len(data) - 4):
             if at < end or data[at + 1] & 0x7F != self.asked[1]:
                 continue
-            refused, octets = data[at + 1] & 0x80, data[at + 2]
-            if not refused and (octets == 0 or octets % 2):
+            if not (length := self._length(data[at + 1], data[at + 2])):
                 continue  # an impossible number of bytes; an echo can look like this, checksum and all
-            frame = data[at : at + (5 if refused else 5 + octets)]
-            whole = refused or len(frame) == 5 + octets
-            if whole and self.check_CRC(frame[:-2], _big(frame[-2:])):
+            frame = data[at : at + length]
+            if len(frame) == length and self.check_CRC(frame[:-2], _big(frame[-2:])):
                 if frame[0] == self.asked[0]:
                     end = at + len(frame)
                     yield frame
                 else:
                     self.other_id = frame[0]
+
+    def _length(self, function: int, octets: int) -> int:
+        """The bytes of an answer with this function code and third byte; 0 where no answer has them."""
+        if function & 0x80:
+            return 5
+        if function in _WRITES:
+            return 8
+        possible = octets == 1 if function == _READ_COILS else octets > 0 and octets % 2 == 0
+        return 5 + octets if possible else 0
 
 
 def _set_unit_id(device_id: int) -> str:

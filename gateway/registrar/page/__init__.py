@@ -3,7 +3,6 @@ order:
 
 - `logins`    who is logged in, by a cookie
 - `survey`    what the database has, as rows of pages
-- `forms`     forms as they come in: of this site, of this browser, of a bounded size
 - `html`      templates, and times and keys as a person reads them
 - `pages`     the pages themselves
 

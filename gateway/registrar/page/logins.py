@@ -18,8 +18,8 @@ from gateway.host.clock import Clock
 from gateway.registrar.access import Access
 from gateway.registrar.accounts import WRONG, Accounts, normal
 from gateway.registrar.database import Database
-from gateway.registrar.refusals import NotAuthenticated
 from gateway.registrar.tables import accounts
+from gateway.web.refusals import NotAuthenticated
 
 IDLE_S = 3600
 _TOKEN_BYTES = 32

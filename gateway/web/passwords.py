@@ -17,7 +17,7 @@ from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 from argon2.profiles import RFC_9106_LOW_MEMORY
 
-from gateway.registrar.refusals import TooMany
+from gateway.web.refusals import TooMany
 
 _LETTERS = "abcdefghjkmnpqrstuvwxyz23456789"  # none that looks like another
 _GROUPS, _GROUP = 4, 4
@@ -60,7 +60,7 @@ class Passwords:
 
     async def _run(self, work: Callable[[], T]) -> T:
         if self._room == 0:
-            raise TooMany("the registrar is checking many passwords: try again in a few seconds", 5)
+            raise TooMany("many passwords are being checked: try again in a few seconds", 5)
         self._room -= 1
         try:
             return await asyncio.get_running_loop().run_in_executor(self._threads, work)

@@ -10,7 +10,7 @@ from urllib.parse import parse_qsl, urlsplit
 from aiohttp import web
 
 from gateway.errors import Refused, UsageError
-from gateway.registrar.bodies import read_body
+from gateway.web.bodies import read_body
 
 TOKEN_FIELD = "form"  # noqa: S105 - the field's name
 _MOST_BYTES = 2**13
@@ -21,7 +21,7 @@ _FORM = "application/x-www-form-urlencoded"
 async def read_form(request: web.Request, expected_token: str) -> Mapping[str, str]:
     """The fields of a form that was posted. Refused where another site's page sent it, or it is not one that
     this browser was given; UsageError where it is no form."""
-    _check_origin(request)
+    check_origin(request)
     if request.content_type != _FORM:
         raise UsageError(f"the request is not a form: expected {_FORM}")
     body = await read_body(request, _MOST_BYTES)
@@ -29,22 +29,26 @@ async def read_form(request: web.Request, expected_token: str) -> Mapping[str, s
         fields = dict(parse_qsl(body.decode("ascii"), keep_blank_values=True, max_num_fields=_MOST_FIELDS))
     except ValueError:
         raise UsageError("the request is not a form: send it with a browser") from None
-    given = fields.get(TOKEN_FIELD, "").encode()
-    if not hmac.compare_digest(given, expected_token.encode()):
+    check_token(fields.get(TOKEN_FIELD, ""), expected_token)
+    return fields
+
+
+def check_token(given: str, expected: str) -> None:
+    """Refused for a form of another browser than the one that this server gave the form to."""
+    if not hmac.compare_digest(given.encode(), expected.encode()):
         raise Refused(
             "the form is too old, is not from this page, or the browser keeps no cookies: open the page "
             "again, then send it"
         )
-    return fields
 
 
-def _check_origin(request: web.Request) -> None:
+def check_origin(request: web.Request) -> None:
     """Refused unless the browser says that the form is of this very server. All that are in use say so of
     every POST (Fetch standard, "append a request Origin header"), under a policy that lets them."""
 
     def refuse() -> NoReturn:
         raise Refused(
-            "the form comes from another site: open the operator's page itself. Behind a proxy, that must "
+            "the form comes from another site: open the page itself. Behind a proxy, that must "
             "pass the Host header on"
         )
 

@@ -1,4 +1,4 @@
-"""The registrar's refusals that HTTP has a status of its own for."""
+"""The refusals that HTTP has a status of its own for."""
 
 from __future__ import annotations
 

@@ -1,0 +1,91 @@
+"""The documents of providers' commands: what is delivered to the gateway, what became of it, and whose cards
+the gateway knows."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, Self
+
+from pydantic import ConfigDict, ValidationError
+
+from gateway.control.documents import Base64, Document, sentence_of
+from gateway.errors import UsageError
+from gateway.wire.command import CommandKind, CommandState, Switch
+
+
+class _Order(Document):
+    """A document that the gateway is sent; UsageError says what is missing or wrong in it."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    @classmethod
+    def parse(cls, value: Any) -> Self:
+        """The document in decoded JSON."""
+        if not isinstance(value, dict):
+            raise UsageError("the request is not a JSON object")
+        try:
+            return cls.model_validate(value)
+        except ValidationError as error:
+            raise UsageError(sentence_of(error, "the request")) from None
+
+
+class CommandDelivery(_Order):
+    """A signed command (gw1/command), as whoever received it hands it on: the gateway checks it itself."""
+
+    command: Base64
+
+
+class CommandDecision(_Order):
+    """The household's decision on a command of which it is asked."""
+
+    decision: Literal["allow", "refuse"]
+
+
+class Act(_Order):
+    """What is to be published on the household's own broker to carry a command out: `payload` on `topic`,
+    retained. Sent back to `POST /commands/<id>/acted`, it says that the broker has it."""
+
+    topic: str
+    payload: str
+
+
+class CommandStatus(Document):
+    """A command, and what became of it."""
+
+    id: str
+    provider: str
+    """The name on the provider's card."""
+    provider_kid: str
+    kind: CommandKind
+    meter: str | None
+    """The meter's name; None where the command is for a stream of another gateway."""
+    text: str | None
+    limit_w: int | None
+    from_ms: int
+    until_ms: int
+    received_ms: int
+    state: CommandState
+    """`asks` until the household decides, `waits` to be carried out, `running`: a limit in force, `done`,
+    `ended`, `refused`, `expired`: PROTOCOL.md, "Commands"."""
+    code: str
+    """Why it has this state: a code of PROTOCOL.md."""
+    reason: str
+    """The same as a sentence."""
+    receipt: Base64
+    """The last signed receipt (gw1/receipt), for the provider."""
+    switch: Switch | None = None
+    """The supply as it was read back for that receipt."""
+    fault: str | None = None
+    """What keeps the gateway from carrying it out."""
+    act: Act | None = None
+    """What is due to be published for it; None where nothing is."""
+
+
+class CardStatus(Document):
+    """A provider's card that the gateway knows, because its file is named in the configuration
+    ("configured"), something was granted to it ("granted"), or the registrar vouches for it ("registrar")."""
+
+    kid: str
+    name: str
+    fingerprint: str
+    known_by: Literal["configured", "granted", "registrar"]
+    card: Base64

@@ -1,0 +1,106 @@
+"""The household's side of a home, opened: what every page works with."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+
+from gateway.control.client import ControlClient
+from gateway.errors import UsageError
+from gateway.host.clock import Clock, unix_ms
+from gateway.household.configuration import HouseholdConfig
+from gateway.household.draft import Draft
+from gateway.household.history import History
+from gateway.household.live import Live
+from gateway.household.prices import Prices
+from gateway.household.security.authority import Authority
+from gateway.household.security.hosts import Hosts
+from gateway.household.security.logins import Logins
+from gateway.household.security.password import Password
+from gateway.household.settings import Settings
+from gateway.household.tariffs import Tariffs
+
+
+@dataclass(frozen=True, slots=True)
+class Household:
+    """A home as its pages see it. `control` asks the gateway, and raises Unavailable where none runs;
+    `history` reads the sums of any time; `draft` is the configuration that the setup is making."""
+
+    config: HouseholdConfig
+    clock: Clock
+    control: ControlClient
+    live: Live
+    history: History
+    draft: Draft
+    settings: Settings
+    prices: Prices
+    tariffs: Tariffs
+    password: Password
+    logins: Logins
+    hosts: Hosts
+    authority: Authority
+
+    @property
+    def zone(self) -> str:
+        """The IANA time zone in which days and times are shown."""
+        return self.settings.choices.zone
+
+    @property
+    def now_ms(self) -> int:
+        """The time, Unix ms."""
+        return unix_ms(self.clock)
+
+
+@asynccontextmanager
+async def open_household(
+    config: HouseholdConfig, clock: Clock, control: ControlClient | None = None
+) -> AsyncIterator[Household]:
+    """Open the state folder and all that lies in it. `control` is the gateway's, at the socket that the
+    configuration names unless it is given. UsageError where the folder cannot be made or written."""
+    state = config.household.state
+    try:
+        state.mkdir(parents=True, mode=0o700, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"the state folder {state} cannot be made: {error.strerror}") from None
+    hosts = Hosts(config.listen.names)
+    password = Password(state, clock)
+    control = control or ControlClient(config.household.socket)
+    live = Live(control, clock)
+    settings = Settings(state)
+    prices = Prices(state / "prices", _no_cards, clock)
+    try:
+        yield Household(
+            config=config,
+            clock=clock,
+            control=control,
+            live=live,
+            history=History(state, control, clock),
+            draft=Draft.open(state),
+            settings=settings,
+            prices=prices,
+            tariffs=Tariffs(settings, prices),
+            password=password,
+            logins=Logins(state, clock),
+            hosts=hosts,
+            authority=Authority(state, hosts.names, own_addresses(), clock),
+        )
+    finally:
+        await live.aclose()
+        password.close()
+
+
+async def _no_cards() -> tuple[bytes, ...]:
+    """The cards of providers whose prices are accepted."""
+    return ()
+
+
+def own_addresses() -> list[str]:
+    """The addresses that this machine has in its home: those from which it would reach another."""
+    found = []
+    for family, other in ((socket.AF_INET, "192.0.2.1"), (socket.AF_INET6, "2001:db8::1")):  # RFC 5737, 3849
+        with suppress(OSError), socket.socket(family, socket.SOCK_DGRAM) as asking:
+            asking.connect((other, 9))  # of a datagram socket: nothing is sent
+            found.append(asking.getsockname()[0])
+    return found

@@ -1,0 +1,106 @@
+"""The household's password: one for the home, as an argon2id digest. The first choice of one takes the setup
+code, which only who can read this machine's disk, or its screen at the first start, knows."""
+
+from __future__ import annotations
+
+import hmac
+import secrets
+from pathlib import Path
+
+from argon2 import PasswordHasher
+
+from gateway.errors import UsageError
+from gateway.host.clock import Clock
+from gateway.host.files import write_durably
+from gateway.web.limits import Limits
+from gateway.web.passwords import Passwords
+from gateway.web.refusals import NotAuthenticated
+
+_LETTERS = "abcdefghjkmnpqrstuvwxyz23456789"  # none that looks like another
+SHORTEST = 10
+"""The fewest characters of a password."""
+_LONGEST = 1000
+_EVERYONE = ""
+
+
+class Password:
+    """The password and the setup code, in the state folder. Who fails often waits ever longer: an address
+    after 10 times, and after 100 times everybody, who then waits a minute at most."""
+
+    def __init__(self, state: Path, clock: Clock) -> None:
+        self._digest = state / "password"
+        self._code = state / "setup-code"
+        # OWASP's Password Storage Cheat Sheet: 19 MiB, two passes, one lane, which a Pi has to spare.
+        self._passwords = Passwords(
+            PasswordHasher(time_cost=2, memory_cost=19_456, parallelism=1), at_once=1, waiting=8
+        )
+        self._by_address = Limits(clock, free=10, most_s=900)
+        self._by_everyone = Limits(clock, free=100, most_s=60)
+
+    @property
+    def chosen(self) -> bool:
+        """Whether there is a password. Until then the pages take the setup code alone."""
+        return self._digest.exists()
+
+    def setup_code(self) -> str:
+        """The setup code, made where there is none: two groups of five letters, 49 random bits. Once a
+        password is chosen it is gone; UsageError then."""
+        if self.chosen:
+            raise UsageError("a password was chosen, so that no setup code is valid")
+        try:
+            return self._code.read_text(encoding="ascii")
+        except FileNotFoundError:
+            code = "-".join("".join(secrets.choice(_LETTERS) for _ in range(5)) for _ in range(2))
+            write_durably(self._code, code.encode())
+            return code
+
+    async def choose(self, code: str, password: str, address: str) -> None:
+        """Choose the first password. NotAuthenticated for a wrong setup code; TooMany for who tried too
+        often; UsageError for a password that is too short."""
+        self._charge(address)
+        given = "".join(code.lower().split())
+        if self.chosen or not hmac.compare_digest(given.encode(), self.setup_code().encode()):
+            raise NotAuthenticated("this is not the setup code of this gateway")
+        self._give_back(address)
+        await self._set(password)
+
+    async def change(self, present: str, password: str, address: str) -> None:
+        """Choose another password; NotAuthenticated unless `present` is the present one."""
+        await self.check(present, address)
+        await self._set(password)
+
+    async def check(self, password: str, address: str) -> None:
+        """NotAuthenticated for a wrong password, TooMany for who tried too often."""
+        self._charge(address)
+        digest = self._digest.read_text(encoding="ascii") if self.chosen else None
+        right, renewed = await self._passwords.check(digest, password[:_LONGEST])
+        if not right:
+            raise NotAuthenticated("the password is wrong")
+        self._give_back(address)
+        if renewed is not None:
+            write_durably(self._digest, renewed.encode())
+
+    def forget(self) -> str:
+        """Forget the password: a new setup code, with which the next one is chosen."""
+        self._digest.unlink(missing_ok=True)
+        self._code.unlink(missing_ok=True)
+        return self.setup_code()
+
+    def close(self) -> None:
+        """End the thread that makes digests."""
+        self._passwords.close()
+
+    async def _set(self, password: str) -> None:
+        if not SHORTEST <= len(password) <= _LONGEST:
+            raise UsageError(f"a password has at least {SHORTEST} characters: a short sentence is a good one")
+        digest = await self._passwords.digest(password)
+        write_durably(self._digest, digest.encode())
+        self._code.unlink(missing_ok=True)
+
+    def _charge(self, address: str) -> None:
+        self._by_address.charge(address)
+        self._by_everyone.charge(_EVERYONE)
+
+    def _give_back(self, address: str) -> None:
+        self._by_address.forget(address)
+        self._by_everyone.give_back(_EVERYONE)

@@ -1,0 +1,283 @@
+"""The HTTP server of the pages: TLS, what each request must be, and headers that bind the browser.
+
+Each request names this machine (`hosts`), comes from a browser that is logged in, and, where it changes
+anything, from a page of this server in that browser (`gateway.web.forms`). Only then does a page see it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import ssl
+import traceback
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from aiohttp import web
+
+from gateway.errors import GatewayError, UsageError
+from gateway.household import i18n
+from gateway.household.files import KINDS, address, content
+from gateway.household.home import Household
+from gateway.household.pages import ROUTES
+from gateway.household.render import (
+    FORM,
+    FORM_TOKEN,
+    HOME,
+    LOGIN,
+    TOKEN,
+    Fields,
+    home,
+    page,
+    see_other,
+    sentence,
+)
+from gateway.household.security.logins import TOKEN_FORM, new_token
+from gateway.web.forms import TOKEN_FIELD, check_origin, check_token
+from gateway.web.refusals import NotAuthenticated, TooMany, status_of
+
+_LOG = logging.getLogger(__name__)
+_HTTP = logging.getLogger(f"{__name__}.http")
+"""The log of what aiohttp itself makes of requests that are not HTTP."""
+_COOKIE = "gateway"
+_STOP_S = 2
+_BODY_S = 30
+_MOST_BYTES = 2**18
+_OPEN = ("/login", "/welcome")
+_HEADERS = {
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
+    "img-src 'self' data:; connect-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
+    # Not no-referrer: with that, browsers say of a form's origin no more than "null".
+    "Referrer-Policy": "same-origin",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+}
+_Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+def build_app(household: Household) -> web.Application:
+    """The application of all pages."""
+    app = web.Application(middlewares=[_errors, _named, _admitted], client_max_size=_MOST_BYTES)
+    app[HOME] = household
+    app.on_response_prepare.append(_add_headers)
+    app.router.add_get("/assets/{digest}/{name}", _asset)
+    app.router.add_get("/ca.pem", _authority)
+    app.add_routes(ROUTES)
+    return app
+
+
+@asynccontextmanager
+async def serving(household: Household) -> AsyncIterator[str]:
+    """Answer until the block ends; gives the URL. UsageError where the address is taken, or a file of TLS
+    cannot be used."""
+    listen = household.config.listen
+    tls = _tls(household)
+    runners = [web.AppRunner(build_app(household), access_log=None, logger=_HTTP, shutdown_timeout=_STOP_S)]
+    renewal: asyncio.Task[None] | None = None
+    try:
+        port = await _listen(runners[0], listen.host, listen.port, tls)
+        if tls is not None and listen.http_port is not None:
+            runners.append(web.AppRunner(_leading(household, port), access_log=None, logger=_HTTP))
+            await _listen(runners[1], listen.host, listen.http_port, None)
+        if tls is not None and listen.certificate is None:
+            renewal = asyncio.create_task(_renew(household, tls))
+        name = household.hosts.names[0] if listen.host in ("0.0.0.0", "::") else listen.host  # noqa: S104
+        yield f"http{'s' if tls else ''}://{f'[{name}]' if ':' in name else name}:{port}"
+    finally:
+        if renewal is not None:
+            renewal.cancel()
+        for runner in runners:
+            await runner.cleanup()
+
+
+async def _listen(runner: web.AppRunner, host: str, port: int, tls: ssl.SSLContext | None) -> int:
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, host, port, ssl_context=tls).start()
+    except OSError as error:
+        raise UsageError(f"the pages cannot be at {host}, port {port}: {error.strerror}") from None
+    taken: int = runner.addresses[0][1]
+    return taken
+
+
+def _tls(household: Household) -> ssl.SSLContext | None:
+    listen = household.config.listen
+    if not listen.tls:
+        return None
+    if listen.certificate is None or listen.key is None:
+        return household.authority.context()
+    made = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    try:
+        made.load_cert_chain(listen.certificate, listen.key)
+    except (OSError, ssl.SSLError) as error:
+        raise UsageError(
+            f"the TLS certificate {listen.certificate} and key {listen.key} cannot be used: "
+            f"{getattr(error, 'strerror', None) or 'they do not belong together, or are not PEM'}"
+        ) from None
+    return made
+
+
+async def _renew(household: Household, tls: ssl.SSLContext) -> None:
+    """Once a day: a new certificate of the home's own authority before the present one ends."""
+    folder = household.config.household.state / "tls"
+    while True:
+        await household.clock.sleep(86_400)
+        if household.authority.prepare():
+            tls.load_cert_chain(folder / "server.pem", folder / "server.key")
+
+
+def _leading(household: Household, port: int) -> web.Application:
+    """What answers without TLS: it leads to the pages, and has the authority's certificate."""
+
+    async def lead(request: web.Request) -> web.StreamResponse:
+        if not household.hosts.accept(request):
+            raise web.HTTPMisdirectedRequest
+        if request.path == "/ca.pem":
+            return await _authority(request)
+        name = request.url.host or household.hosts.names[0]
+        return web.Response(status=308, headers={"Location": f"https://{_bracketed(name)}:{port}/"})
+
+    app = web.Application()
+    app[HOME] = household
+    app.router.add_get("/{path:.*}", lead)
+    return app
+
+
+def _bracketed(name: str) -> str:
+    return f"[{name}]" if ":" in name else name
+
+
+async def _authority(request: web.Request) -> web.StreamResponse:
+    try:
+        certificate = await asyncio.to_thread(lambda: home(request).authority.certificate)
+    except OSError:
+        raise web.HTTPNotFound from None
+    return web.Response(
+        body=certificate,
+        content_type="application/x-x509-ca-cert",
+        headers={"Content-Disposition": 'attachment; filename="gateway-ca.pem"'},
+    )
+
+
+async def _asset(request: web.Request) -> web.StreamResponse:
+    name = request.match_info["name"]
+    body = content(name)
+    answer = web.Response(body=body, content_type=KINDS[name[name.rfind(".") :]], charset="utf-8")
+    if request.path == address(name):
+        answer.headers["Cache-Control"] = "public, max-age=31536000, immutable"
+    answer.enable_compression()
+    return answer
+
+
+@web.middleware
+async def _named(request: web.Request, handler: _Handler) -> web.StreamResponse:
+    """Take only requests that name this machine, and settle the page's language."""
+    if not home(request).hosts.accept(request):
+        raise web.HTTPMisdirectedRequest
+    i18n.use(
+        home(request).settings.choices.language or i18n.negotiated(request.headers.get("Accept-Language", ""))
+    )
+    return await handler(request)
+
+
+@web.middleware
+async def _admitted(request: web.Request, handler: _Handler) -> web.StreamResponse:
+    """Take only requests of who is logged in, and changes only by forms of theirs."""
+    of = home(request)
+    given = request.cookies.get(_COOKIE, "")
+    token = given if TOKEN_FORM.fullmatch(given) else ""
+    login = of.logins.find(token) if token else None
+    fresh = not token
+    token = token or new_token()
+    request[LOGIN], request[TOKEN], request[FORM_TOKEN] = login, token, of.logins.form_token(token)
+    if request.method not in ("GET", "HEAD"):
+        check_origin(request)
+        request[FORM] = await _form(request)
+        check_token(
+            request.headers.get("X-Form", "") or str(request[FORM].get(TOKEN_FIELD, "")), request[FORM_TOKEN]
+        )
+    if login is None and request.path not in _OPEN and not request.path.startswith(("/assets/", "/ca.pem")):
+        if request.method not in ("GET", "HEAD"):
+            raise NotAuthenticated("you are not logged in any more, and nothing was changed: log in again")
+        return see_other(request, "/login" if of.password.chosen else "/welcome")
+    answer = await handler(request)
+    if request[TOKEN] != token or (fresh and not answer.prepared):
+        _set_cookie(request, answer)
+    return answer
+
+
+def _set_cookie(request: web.Request, answer: web.StreamResponse) -> None:
+    """For no script, and for no request that another site begins; over TLS alone where there is TLS."""
+    answer.set_cookie(
+        _COOKIE,
+        request[TOKEN],
+        path="/",
+        max_age=30 * 86_400,
+        secure=request.secure,
+        httponly=True,
+        samesite="Strict",
+    )
+
+
+async def _form(request: web.Request) -> Fields:
+    try:
+        async with asyncio.timeout(_BODY_S):
+            return await request.post()
+    except TimeoutError:
+        raise web.HTTPRequestTimeout from None
+    except (ValueError, web.RequestPayloadError, ConnectionError):
+        raise UsageError("the request is not a form: send it with a browser") from None
+
+
+@web.middleware
+async def _errors(request: web.Request, handler: _Handler) -> web.StreamResponse:
+    """A page for whatever goes wrong; a part of a page where htmx asked for one."""
+    try:
+        return await handler(request)
+    except GatewayError as error:
+        status, text = status_of(error), sentence(error)
+        answer = _error_page(request, status, text)
+        if isinstance(error, TooMany):
+            answer.headers["Retry-After"] = str(error.retry_after_s)
+        return answer
+    except web.HTTPException as refusal:
+        if refusal.status < 400:
+            raise
+        text = {
+            404: i18n.gettext("There is no such page."),
+            405: i18n.gettext("This page does not take that."),
+            413: i18n.gettext("The form is too large."),
+            421: i18n.gettext("This machine has another name: open the page by that, or by its address."),
+        }.get(refusal.status, i18n.gettext("The request was not accepted."))
+        answer = _error_page(request, refusal.status, text)
+        if "Allow" in refusal.headers:
+            answer.headers["Allow"] = refusal.headers["Allow"]
+        return answer
+    except Exception as error:
+        # Its type and place, never its text: that may quote a secret.
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        _LOG.error(
+            "%s failed: %s in %s, line %s",
+            request.match_info.route.resource.canonical if request.match_info.route.resource else "a page",
+            type(error).__name__,
+            Path(place.filename).name,
+            place.lineno,
+        )
+        return _error_page(request, 500, i18n.gettext("This page failed; the log says where."))
+
+
+def _error_page(request: web.Request, status: int, text: str) -> web.Response:
+    part = "HX-Request" in request.headers
+    return page(request, "parts/problem.html" if part else "error.html", status=status, sentence=text)
+
+
+async def _add_headers(request: web.Request, response: web.StreamResponse) -> None:
+    for name, value in _HEADERS.items():
+        response.headers.setdefault(name, value)
+    if request.secure:
+        response.headers.setdefault("Strict-Transport-Security", "max-age=31536000")
