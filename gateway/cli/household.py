@@ -77,7 +77,7 @@ def forget_password(path: Path) -> None:
     click.echo(_password(path).forget())
 
 
-@command.group("mqtt")
+@command.group("mqtt", epilog=examples("sudo gateway household mqtt test"))
 def mqtt() -> None:
     """The brokers of [mqtt.home] and [mqtt.utility]."""
 

@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
-from playwright.async_api import Page, async_playwright, expect
+from playwright.async_api import Page, ViewportSize, async_playwright, expect
 
 from gateway.household.configuration import HouseholdConfig, HouseholdSection, ListenSection
 from gateway.household.home import open_household
@@ -24,7 +24,7 @@ from tests.support.serving import serving
 pytestmark = pytest.mark.slow
 
 COMMAND = str(Path(sys.executable).with_name("gateway"))
-PHONE = {"width": 390, "height": 844}
+PHONE = ViewportSize(width=390, height=844)
 
 
 @asynccontextmanager
@@ -57,7 +57,7 @@ async def phone() -> AsyncIterator[Page]:
             viewport=PHONE,
             has_touch=True,
             locale="en-GB",
-            timezone_id="Europe/Paris",  # type: ignore[arg-type]
+            timezone_id="Europe/Paris",
         )
         page = await context.new_page()
         page.set_default_timeout(30_000)
