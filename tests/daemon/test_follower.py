@@ -320,6 +320,25 @@ async def test_weeks_offline_are_caught_up_and_a_replayed_or_foreign_series_is_n
         assert sorted(await granted(home)) == [day(n) for n in range(2, 16)]
 
 
+async def test_it_works_by_itself_every_quarter_of_an_hour(home: Home, tmp_path: Path) -> None:
+    async with home:
+        await begun(home)
+        market = Market(home, tmp_path)
+        working = asyncio.create_task(follower(home).run())
+        try:
+            await market.follows(from_ms=day(1))
+            await market.publishes(day(1), FLAT)
+            await home.clock.asleep()
+            await home.runs(24)
+            await home.clock.asleep()
+            assert list(await granted(home)) == [day(1)]
+            (one,) = await follower(home).all()
+            await follower(home).end(one.record.id)
+        finally:
+            working.cancel()
+            await asyncio.gather(working, return_exceptions=True)
+
+
 async def test_a_ledger_from_a_backup_grants_no_period_again_by_itself(home: Home, tmp_path: Path) -> None:
     """The grant is in the store, and the ledger does not know it: the household is asked."""
     async with home:
