@@ -42,6 +42,14 @@ class StoreDenied(Unavailable):
     """The bucket answers, and refuses: wrong credentials, no such bucket, no right to a prefix."""
 
 
+class BrokerUnavailable(Unavailable):
+    """An MQTT broker cannot be reached, or the connection to it broke."""
+
+
+class BrokerDenied(Unavailable):
+    """An MQTT broker answers, and refuses: a certificate, a login, or a right to a topic."""
+
+
 class MeterError(Unavailable):
     """A meter does not answer, or answers what its profile cannot read."""
 

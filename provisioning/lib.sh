@@ -122,6 +122,8 @@ swtpm_packages=(swtpm swtpm-tools)
 # A real browser, and a real MariaDB server, for the tests.
 browser_packages=(chromium)
 mariadb_packages=(mariadb-server)
+# A real MQTT broker for the tests, which start their own beside the service that the package starts.
+mosquitto_packages=(mosquitto mosquitto-clients)
 # Fetches the rules by which the tests check invoices.
 maven_packages=(maven)
 

@@ -15,7 +15,7 @@ from tests.support.home import MEMORY
 from tests.support.mariadb import MariaServer
 from tests.support.mariadb import mariadb as running_mariadb
 
-REAL_PARTS = {"seaweedfs", "minio", "mariadb", "tpm"}
+REAL_PARTS = {"seaweedfs", "minio", "mariadb", "tpm", "home_broker", "utility_broker"}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

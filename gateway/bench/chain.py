@@ -249,7 +249,7 @@ def _bytes() -> Iterator[Figure]:
         )
     )
     once = size(Descriptor(kid, LAYOUT, tuple(LANES[lane] for lane in lanes), 0, spki, "tpm"))
-    once += size(Head(kid, 95, bytes(32), DAY, 10**12))
+    once += size(Head(kid, 95, bytes(32), DAY, 10**12, ()))
     body = grant_body(grant)
     once += size(GrantObject(kid, body, bytes(1168)))
     total = chunks + fresh + day + page + once

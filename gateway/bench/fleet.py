@@ -93,7 +93,7 @@ class Fleet:
         chunk = Chunk(stream, seq, 1, now - QUARTER, QUARTER, lanes, os.urandom(32), now * LAYOUT.unit_ms)
         data = _signed(key, home.signer, chunk)
         objects[names.chunk(stream, chunk.first, LAYOUT.unit_ms)] = data
-        head = Head(stream, seq, cose.digest(data), now, self.now_ms)
+        head = Head(stream, seq, cose.digest(data), now, self.now_ms, ())
         objects[names.head(stream)] = _signed(key, home.signer, head)
         return replace(home, keys=tuple(objects)), objects
 

@@ -95,5 +95,5 @@ async def put_year(bucket: Bucket, folder: Path) -> Year:
         Chunk(stream, seq, 1, first, QUARTER, lanes, os.urandom(32), END * 1000),
         names.chunk(stream, first, LAYOUT.unit_ms),
     )
-    await put(Head(stream, seq, digest, END, time.time_ns() // 1_000_000), names.head(stream))
+    await put(Head(stream, seq, digest, END, time.time_ns() // 1_000_000, ()), names.head(stream))
     return Year(stream, kid, folder, d)

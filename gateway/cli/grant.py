@@ -32,6 +32,7 @@ from gateway.wire.tariff import tariff_body
 
 _FILE = click.Path(path_type=Path, dir_okay=False)
 _NOBODY = "Nobody may open anything."
+_NOBODY_ELSE = "Nobody else may open anything."
 _LEAST_DIGITS = 8  # of an id, where it is shown in short
 _SURE_DIGITS = 4  # of an id, to revoke a grant without being asked
 
@@ -342,7 +343,7 @@ def check(config: Config, as_json: bool) -> None:
     if as_json:
         print_json([consent.model_dump() for consent in consents])
         return
-    if not asyncio.run(client.grants()):
+    if all(grant.own for grant in asyncio.run(client.grants())):
         click.echo(_NOBODY)
         return
     for consent in consents:
@@ -361,6 +362,8 @@ def show(config: Config, grant_id: str, as_json: bool) -> None:
         print_json(grant.model_dump())
         return
     for name, value in grant:
+        if name == "own" and not value:
+            continue
         moment = name.endswith("_ms") and value is not None
         text = local_time(value, _zone(grant)) if moment else ", ".join(value) if name == "lanes" else value
         click.echo(f"{name.removesuffix('_ms').replace('_', ' ')}: {'-' if text is None else text}")
@@ -371,7 +374,7 @@ def show(config: Config, grant_id: str, as_json: bool) -> None:
 @click.option("--all", "all_", is_flag=True, help="Also those that are revoked.")
 @json_option
 def list_(config: Config, all_: bool, as_json: bool) -> None:
-    """Show who may open what, at which meter."""
+    """Show who may open what, at which meter. Your own grants, for your page and phones, come last."""
     grants = asyncio.run(ControlClient(config.gateway.socket).grants())
     shown = [grant for grant in grants if all_ or grant.revoked_from_ms is None]
     if as_json:
@@ -382,10 +385,10 @@ def list_(config: Config, all_: bool, as_json: bool) -> None:
         for one in asyncio.run(ControlClient(config.gateway.socket).follows())
         if all_ or one.ended_ms is None
     ]
-    if not shown and not followed:
-        click.echo(_NOBODY)
+    if all(grant.own for grant in shown) and not followed:
+        click.echo(_NOBODY_ELSE if shown else _NOBODY)
     digits = _digits([grant.id for grant in grants])
-    for grant in shown:
+    for grant in sorted(shown, key=lambda grant: grant.own):
         click.echo(_entry(grant, digits))
     for one in followed:
         click.echo(follow.entry(one))
@@ -414,7 +417,8 @@ def revoke(config: Config, grant_id: str, as_json: bool) -> None:
         print_json(grant.model_dump())
         return
     click.echo(f"grant {grant.id} of {grant.provider} is {_state(grant)}")
-    click.echo("What it has opened until then stays known to the provider.")
+    if not grant.own:
+        click.echo("What it has opened until then stays known to the provider.")
 
 
 def _find(config: Config, grant_id: str) -> GrantStatus | GrantRecordStatus:
@@ -439,7 +443,8 @@ def _digits(ids: Sequence[str]) -> int:
 def _entry(grant: GrantStatus | GrantRecordStatus, digits: int) -> str:
     """A grant in a few lines: the first digits of its id, meter and provider; what it opens and for what; how
     far it is served."""
-    lines = [f"{grant.id[:digits]}  meter {grant.meter}, to {grant.provider}"]
+    whom = f"your own ({grant.provider})" if grant.own else f"to {grant.provider}"
+    lines = [f"{grant.id[:digits]}  meter {grant.meter}, {whom}"]
     if isinstance(grant, GrantStatus):
         lines += [f"  {_in_words(grant)}", f"  for: {grant.purpose}"]
     else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import logging
 import os
 import signal
@@ -12,8 +13,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from gateway.cli.output import examples
-from gateway.errors import UsageError
+from gateway.cli.codes import exit_code
+from gateway.cli.output import examples, json_option, print_json, printable
+from gateway.errors import Unavailable, UsageError
 from gateway.host.clock import SystemClock
 from gateway.host.systemd import Notifier
 
@@ -75,6 +77,37 @@ def forget_password(path: Path) -> None:
     click.echo(_password(path).forget())
 
 
+@command.group("mqtt", epilog=examples("sudo gateway household mqtt test"))
+def mqtt() -> None:
+    """The brokers of [mqtt.home] and [mqtt.utility]."""
+
+
+@mqtt.command("test", epilog=examples("sudo gateway household mqtt test"))
+@json_option
+@click.pass_obj
+def mqtt_test(path: Path, as_json: bool) -> int:
+    """Connect to each broker, and try what the gateway does there. Exit 0 if all is well, 4 if not.
+
+    The connection of the running pages to the utility's broker is interrupted for a moment.
+    """
+    return asyncio.run(_test_mqtt(_load(path), as_json))
+
+
+async def _test_mqtt(config: HouseholdConfig, as_json: bool) -> int:
+    from gateway.control.client import ControlClient  # noqa: PLC0415
+    from gateway.household.mqtt.check import check  # noqa: PLC0415
+
+    found = []
+    async for one in check(config.mqtt, ControlClient(config.household.socket).status, _CLOCK):
+        found.append(one)
+        if not as_json:
+            mark = click.style("ok  ", fg="green") if one.ok else click.style("FAIL", fg="red")
+            click.echo(f"{mark}  {one.part}: {printable(one.sentence)}")
+    if as_json:
+        print_json([dataclasses.asdict(one) for one in found])
+    return 0 if all(one.ok for one in found) else exit_code(Unavailable)
+
+
 def _load(path: Path) -> HouseholdConfig:
     try:
         from gateway.household.configuration import HouseholdConfig  # noqa: PLC0415
@@ -93,6 +126,10 @@ def _password(path: Path) -> Password:
         from gateway.household.security.password import Password  # noqa: PLC0415
     except ImportError as error:
         raise _missing(error) from None
+    if os.geteuid() == 0:  # what root writes there is to be the pages' own
+        owner = state.stat()
+        os.setegid(owner.st_gid)
+        os.seteuid(owner.st_uid)
     return Password(state, _CLOCK)
 
 
@@ -113,7 +150,7 @@ async def _serve(config: HouseholdConfig) -> None:
     for ending in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(ending, stopped.set)
     notifier, log = Notifier(), logging.getLogger(__name__)
-    async with open_household(config, _CLOCK) as home, serving(home) as url:
+    async with open_household(config, _CLOCK) as home, serving(home) as url, home.mqtt.running():
         log.info("the pages of this home are at %s", url)
         if not home.password.chosen:
             home.password.setup_code()

@@ -31,6 +31,8 @@ COMMANDS = {
     "meters": ("gateway.cli.meters.group", "List, find and read meters."),
     "series": ("gateway.cli.series", "Add values of the home, such as the weather."),
     "grant": ("gateway.cli.grant", "Decide what a provider may open."),
+    "view": ("gateway.cli.view", "Let a phone show this home's energy."),
+    "command": ("gateway.cli.command", "Decide on what a provider commands."),
     "register": ("gateway.cli.register", "Register this gateway at a registrar."),
     "card": ("gateway.cli.card", "Show a provider's card and its fingerprint."),
     "tariff": ("gateway.cli.tariff", "Show how a tariff file is read."),

@@ -8,33 +8,60 @@ import os
 import signal
 import sys
 import threading
+from pathlib import Path
 
 import click
 
-from gateway.cli.config import config_option
+from gateway.cli.config import DEFAULT_FILE
 from gateway.cli.output import examples
 from gateway.config import Config
 from gateway.daemon.service import Daemon
+from gateway.daemon.setup import Setup
 from gateway.host.clock import SystemClock
+from gateway.host.systemd import Notifier
 
 _MOST_S = 9.0  # to stop: a person, and systemd's TimeoutStopSec, wait longer
+_log = logging.getLogger(__name__)
 
 
 @click.command(epilog=examples("gateway run", "gateway run --config ./gateway.toml"))
-@config_option
-def command(config: Config) -> None:
+@click.option(
+    "--config",
+    "path",
+    type=click.Path(readable=False, path_type=Path),
+    default=DEFAULT_FILE,
+    show_default=True,
+    envvar="GATEWAY_CONFIG",
+    show_envvar=True,
+    help="The configuration.",
+)
+@click.option(
+    "--setup",
+    "socket",
+    metavar="SOCKET",
+    type=click.Path(path_type=Path),
+    help="Without a configuration, wait at this control socket until the home's page has made one.",
+)
+def command(path: Path, socket: Path | None) -> None:
     """Read the meters, seal and publish, until stopped."""
+    if path.exists():
+        socket = None
+    if socket is None:
+        Config.load(path)  # what is wrong with it is said at once
     # systemd stamps each line itself.
     stamp = "" if "JOURNAL_STREAM" in os.environ else "%(asctime)s "
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format=f"{stamp}%(levelname)s %(message)s")
-    asyncio.run(_run(config))
+    asyncio.run(_run(path, socket))
 
 
-async def _run(config: Config) -> None:
-    daemon = Daemon(config, SystemClock(config.clock.source))
+async def _run(path: Path, socket: Path | None) -> None:
+    stopping = asyncio.Event()
+    setup, daemon = Setup(path), None
 
     def stop() -> None:
-        daemon.stop()
+        stopping.set()
+        if daemon is not None:
+            daemon.stop()
         # The last resort, where a call of the system hangs for good: as harmless as a power cut.
         last = threading.Timer(_MOST_S, os._exit, [os.EX_OK])
         last.daemon = True
@@ -42,4 +69,28 @@ async def _run(config: Config) -> None:
 
     for ending in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(ending, stop)
-    await daemon.run()
+    if socket is not None:
+        await _set_up(setup, path, socket, stopping)
+    # Each configuration that the page writes ends the run under the one before.
+    while not stopping.is_set():
+        config = Config.load(path)
+        daemon = Daemon(config, SystemClock(config.clock.source), setup)
+        setup.on_change(daemon.stop)
+        await daemon.run()
+
+
+async def _set_up(setup: Setup, path: Path, socket: Path, stopping: asyncio.Event) -> None:
+    """Wait until the configuration is written, or the gateway is stopped."""
+    _log.info("%s is not there yet: the gateway waits at %s for the home's page to write it", path, socket)
+    notifier = Notifier()
+    notifier.notify("READY=1")
+    waiting = asyncio.create_task(setup.wait(socket))
+    beside = [asyncio.create_task(stopping.wait()), asyncio.create_task(notifier.feed_watchdog())]
+    try:
+        await asyncio.wait([waiting, beside[0]], return_when=asyncio.FIRST_COMPLETED)
+        if waiting.done():
+            waiting.result()
+    finally:
+        for task in (waiting, *beside):
+            task.cancel()
+        await asyncio.gather(waiting, *beside, return_exceptions=True)

@@ -62,6 +62,8 @@ def _show(status: Status, stream: StreamSection) -> None:
         for sentence in (meter.error, meter.held, _hold(meter), scale, meter.sealed_ahead, begins):
             if sentence:
                 echo(printable(sentence))
+    for sentence in status.commands:
+        echo(printable(f"command of {sentence}"))
     for sentence in status.faults:
         echo(printable(sentence))
     for doubt in status.doubts:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from decimal import Decimal
-from math import isfinite
 from pathlib import Path
 from typing import Annotated, Literal, get_args
 
@@ -13,7 +12,8 @@ from pydantic_core import PydanticCustomError
 
 from gateway.chain.layout import ENERGY, Factor
 from gateway.config.credential import credential_path
-from gateway.config.section import Load, Section, from_the_file
+from gateway.config.section import Load, Section, as_written, from_the_file
+from gateway.config.switch import LimitSection, SwitchSection
 from gateway.errors import UsageError
 from gateway.meters.endpoint import ANY_INTERFACE
 from gateway.meters.modbus.model import MODBUS_PORT
@@ -30,19 +30,12 @@ LANE_NAMES: tuple[LaneName, ...] = get_args(LaneName)
 _LEAST, _MOST = Decimal("0.000001"), Decimal(100_000)
 
 
-def _as_written(value: object) -> object:
-    """A TOML number as the decimal that was written: 0.1 is a tenth."""
-    if isinstance(value, float) and isfinite(value):
-        return Decimal(repr(value))
-    return Decimal(value) if isinstance(value, int) and not isinstance(value, bool) else value
-
-
 def _for_both(value: object) -> object:
     """A number for energy and power alike."""
     return value if isinstance(value, dict | FactorSection) else {"energy": value, "power": value}
 
 
-_Times = Annotated[Decimal, BeforeValidator(_as_written)]
+_Times = Annotated[Decimal, BeforeValidator(as_written)]
 _RANGE = "a number from 0.000001 to 100000 with at most 6 decimals"
 
 
@@ -130,6 +123,16 @@ class MeterSection(Section):
         default=FactorSection(),
         description="a number such as 40 (current transformers of 200 to 5 A), or a table such as "
         "{ energy = 0.1 }, with which power stays as it is",
+    )
+    switch: SwitchSection | None = Field(
+        default=None,
+        description="a table such as { coil = 5 }, by which the home is disconnected; a polled DLMS meter "
+        "has its own",
+    )
+    limit: LimitSection | None = Field(
+        default=None,
+        description="a table such as { register = { address = 40, off = 65535 } }, by which the home's power "
+        "is limited",
     )
     unit_id: int = Field(default=1, ge=1, le=247, description="a whole number from 1 to 247")
     address: str | None = Field(

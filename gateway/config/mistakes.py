@@ -6,6 +6,7 @@ import difflib
 import json
 import re
 from collections.abc import Iterator
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, get_args
 
@@ -34,7 +35,8 @@ def _sentence(raw: dict[str, Any], model: type[BaseModel], mistake: ErrorDetails
         case "extra_forbidden":
             return _unknown(raw, model, loc)
         case "whole":
-            return f"{_where(raw, loc[:-1])} {mistake['msg']}"
+            # Of a section's validator, the place is the section; of a field's, the field's section.
+            return f"{_where(raw, loc[:-1] or loc)} {mistake['msg']}"
         case "missing":
             return f"{where} is missing; give {_field(model, loc).description}"
         case "value_error":
@@ -67,13 +69,13 @@ def _unknown(raw: dict[str, Any], model: type[BaseModel], loc: Loc) -> str:
             f"{_where(raw, loc)} must not be here: this file may not hold secrets. Put them into a file that "
             "only the gateway can read, and give its path as credentials in [store]"
         )
-    siblings = _model(model, loc[:-1]).model_fields
+    siblings = _fields(_model(model, loc[:-1]))
     if near := difflib.get_close_matches(key, siblings, n=1):
         return f"{_where(raw, loc)} is unknown; did you mean {near[0]}?"
     homes = [
         name
-        for name, field in model.model_fields.items()
-        if key in getattr(_inner(field), "model_fields", ())
+        for name, field in _fields(model).items()
+        if (inner := _inner(field)) is not None and key in _fields(inner)
     ]
     if homes:
         return f"{_where(raw, loc)} is unknown; it belongs in {_where(raw, (homes[0],))}"
@@ -85,6 +87,8 @@ def _shown(loc: Loc, value: object) -> str:
     described."""
     if isinstance(value, dict):
         return "a table"
+    if isinstance(value, Decimal):
+        return str(value)
     if isinstance(value, list) and (
         loc[0] == "store" or any(isinstance(item, dict | list) for item in value)
     ):
@@ -104,17 +108,22 @@ def _shown(loc: Loc, value: object) -> str:
 def _field(model: type[BaseModel], loc: Loc) -> FieldInfo:
     """The field that `loc` names; for an item of a list, the list's."""
     names = [part for part in loc if isinstance(part, str)]
-    return _model(model, tuple(names[:-1])).model_fields[names[-1]]
+    return _fields(_model(model, tuple(names[:-1])))[names[-1]]
 
 
 def _model(model: type[BaseModel], loc: Loc) -> type[BaseModel]:
     """The model of the table that `loc` names."""
     for part in loc:
         if isinstance(part, str):
-            inner = _inner(model.model_fields[part])
+            inner = _inner(_fields(model)[part])
             assert inner is not None
             model = inner
     return model
+
+
+def _fields(model: type[BaseModel]) -> dict[str, FieldInfo]:
+    """A model's fields by the keys of the file."""
+    return {field.alias or name: field for name, field in model.model_fields.items()}
 
 
 def _inner(field: FieldInfo) -> type[BaseModel] | None:

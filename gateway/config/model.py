@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tomllib
 from importlib import resources
 from pathlib import Path
@@ -11,6 +12,7 @@ from pydantic import Field, ValidationError, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
 from gateway.chain.layout import MAX_UNIT_MS
+from gateway.config.commands import CommandsSection
 from gateway.config.meter import MeterSection
 from gateway.config.mistakes import sentences
 from gateway.config.section import FilePath, Load, Section
@@ -21,10 +23,15 @@ from gateway.errors import UsageError
 MAX_SOCKET_PATH = 107  # unix(7): sun_path holds 108 bytes, including the final zero
 
 
+def _state_folder() -> Path:
+    """The folder that the service's unit gives it, StateDirectory= (systemd.exec(5)), or the usual one."""
+    return Path(os.environ.get("STATE_DIRECTORY", "/var/lib/gateway"))
+
+
 class GatewaySection(Section):
     """Where the gateway keeps its state, and how often it makes it durable."""
 
-    state: FilePath = Field(default=Path("/var/lib/gateway"), description="a folder")
+    state: FilePath = Field(default_factory=_state_folder, description="a folder")
     socket: FilePath = Field(default=Path("/run/gateway/control.sock"), description="a path")
     commit_seconds: int = Field(default=5, ge=1, le=60, description="a whole number of seconds from 1 to 60")
 
@@ -94,6 +101,11 @@ class Config(Section):
     )
     series: Annotated[tuple[SeriesSection, ...], Field(strict=False)] = Field(
         default=(), description="a table [[series]], in two brackets, for each series of values"
+    )
+
+    commands: Annotated[tuple[CommandsSection, ...], Field(strict=False)] = Field(
+        default=(),
+        description="a table [[commands]], in two brackets, for each provider whose commands are carried out",
     )
 
     @field_validator("meter")

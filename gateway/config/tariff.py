@@ -64,17 +64,36 @@ def load_tariff(path: Path) -> Tariff:
         raise UsageError(f"{path}: {error}") from None
 
 
+def read_tariff(text: str, what: str) -> Tariff:
+    """The tariff in a file's text. UsageError says of `what` what is wrong in it."""
+    try:
+        return _tariff(_parsed(text))
+    except UsageError as error:
+        raise UsageError(f"{what}: {error}") from None
+
+
 def read_toml(path: Path) -> dict[str, Any]:
     """All that the file of a tariff says. UsageError where it cannot be read."""
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
     except OSError as error:
         raise UsageError(f"{path}: the file cannot be read: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
         raise UsageError(f"{path}: this is not valid TOML: {error}") from None
+    try:
+        return _parsed(text)
+    except UsageError as error:
+        raise UsageError(f"{path}: {error}") from None
+
+
+def _parsed(text: str) -> dict[str, Any]:
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise UsageError(f"this is not valid TOML: {error}") from None
     except (ValueError, RecursionError):
         raise UsageError(
-            f"{path}: this is not a tariff's TOML: it has a huge number, or is nested too deeply"
+            "this is not a tariff's TOML: it has a huge number, or is nested too deeply"
         ) from None
 
 

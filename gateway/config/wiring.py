@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
 from gateway.config import MeterSection, secrets_of
+from gateway.config.switch import SwitchSection
 from gateway.errors import GatewayError, MeterError, UsageError
 from gateway.host.clock import Clock
 from gateway.meters.capture import Tap
+from gateway.meters.dlms.cosem.objects import obis
 from gateway.meters.dlms.polled.meter import DlmsMeter
 from gateway.meters.dlms.polled.model import DlmsModel
 from gateway.meters.endpoint import IN_USE, Endpoint, Line, Multicast, Parity, SerialSettings, Tcp, Udp
@@ -21,21 +25,81 @@ from gateway.meters.modbus.meter import ModbusMeter
 from gateway.meters.modbus.model import ModbusModel
 from gateway.meters.modbus.sunspec import SunSpecMeter
 from gateway.meters.modbus.sunspec_model import SunSpecModel
+from gateway.meters.p1.model import P1Model
 from gateway.meters.profile import Profile, load_profile
 from gateway.meters.reading import Decoder, Meter
 from gateway.meters.speedwire.model import GROUP, SpeedwireModel
+from gateway.meters.switch import CoilSupply, DlmsSupply, Limit, RegisterLimit, RegisterSupply, Supply
 
 _PARITY: dict[str, Parity] = {"N": "none", "E": "even", "O": "odd"}
 _WITHOUT_KEYS = ("modbus", "sunspec", "sml", "speedwire", "text", "text-push", "tic")
 
 
+Buses = dict[tuple[Endpoint, Framing], Bus]
+
+
+@dataclass(frozen=True, slots=True)
+class Controls:
+    """What a meter can switch: its home's supply, and the limit on what that draws; None where it cannot, or
+    is switched by a message on the household's broker."""
+
+    supply: Supply | None = None
+    limit: Limit | None = None
+
+
+def open_controls(
+    sections: tuple[MeterSection, ...], meters: Mapping[str, Meter], buses: Buses
+) -> dict[str, Controls]:
+    """What each meter can switch, by name, over the connections of `meters`, which `open_meters` gave
+    together with `buses`."""
+    found = {}
+    for section, endpoint in zip(sections, endpoints(sections).values(), strict=True):
+        meter = meters[section.name]
+        if isinstance(meter, FactoredMeter):
+            meter = meter.meter
+        if isinstance(meter, DlmsMeter):
+            supply = _dlms_supply(section.switch, meter)
+            found[section.name] = Controls(supply)
+        elif load_profile(section.profile).on_modbus:
+            found[section.name] = _modbus_controls(section, _bus(section, endpoint, buses))
+        else:
+            found[section.name] = Controls()
+    return found
+
+
+def _dlms_supply(switch: SwitchSection | None, meter: DlmsMeter) -> Supply | None:
+    if switch is None:
+        return DlmsSupply(meter)
+    return None if switch.obis is None else DlmsSupply(meter, obis(switch.obis))
+
+
+def _modbus_controls(section: MeterSection, bus: Bus) -> Controls:
+    supply: Supply | None = None
+    if section.switch is not None and section.switch.coil is not None:
+        supply = CoilSupply(bus, section.unit_id, section.switch.coil)
+    if section.switch is not None and section.switch.register_ is not None:
+        register = section.switch.register_
+        supply = RegisterSupply(bus, section.unit_id, register.address, register.on, register.off)
+    limit = None
+    if section.limit is not None and section.limit.register_ is not None:
+        at = section.limit.register_
+        limit = RegisterLimit(bus, section.unit_id, at.address, at.type, Fraction(at.scale), at.off)
+    return Controls(supply, limit)
+
+
 def open_meters(
-    sections: tuple[MeterSection, ...], clock: Clock, tap: Tap | None = None, *, state: Path = Path()
+    sections: tuple[MeterSection, ...],
+    clock: Clock,
+    tap: Tap | None = None,
+    *,
+    state: Path = Path(),
+    buses: Buses | None = None,
 ) -> dict[str, Meter]:
     """A meter for each section, by name. None connects before it is first read; `tap` records what it then
-    sends. The folder `state` has the invocation counters of meters that cipher. UsageError as for
-    `endpoints`, and where a section lacks the keys that its profile needs."""
-    buses: dict[tuple[Endpoint, Framing], Bus] = {}
+    sends. The folder `state` has the invocation counters of meters that cipher. The connections of Modbus
+    meters are added to `buses`. UsageError as for `endpoints`, and where a section lacks the keys that its
+    profile needs."""
+    buses = {} if buses is None else buses
     found: dict[str, Meter] = {}
     for section, endpoint in zip(sections, endpoints(sections).values(), strict=True):
         meter = _open(section, endpoint, load_profile(section.profile), clock, buses, tap, state)
@@ -93,8 +157,30 @@ def _check_options(section: MeterSection, profile: Profile) -> None:
         )
     if section.multicast is not None and not isinstance(profile.model, SpeedwireModel):
         raise UsageError(f"multicast (--multicast) is for SMA's Speedwire, which {profile.id} does not speak")
+    _check_controls(section, profile)
     if section.keys is not None and profile.protocol in _WITHOUT_KEYS:
         raise UsageError(f"keys are for meters that encrypt or need a password, and {profile.id} does not")
+
+
+def may_need_keys(profile: Profile) -> bool:
+    """Whether a meter of this model may have to be given keys or a password."""
+    plain = isinstance(profile.model, P1Model) and not profile.model.encrypted
+    return profile.protocol not in _WITHOUT_KEYS and not plain
+
+
+def _check_controls(section: MeterSection, profile: Profile) -> None:
+    switch, limit = section.switch, section.limit
+    if switch is not None and switch.obis is not None and not isinstance(profile.model, DlmsModel):
+        raise UsageError(f"switch.obis is for polled DLMS meters, which {profile.id} is not")
+    for given, option in (
+        (switch is not None and (switch.coil, switch.register_) != (None, None), "switch"),
+        (limit is not None and limit.register_ is not None, "limit"),
+    ):
+        if given and not profile.on_modbus:
+            raise UsageError(
+                f"{option}: Modbus coils and registers are for meters on Modbus, which {profile.id} is not; "
+                f"{option} = {{ mqtt = {{ ... }} }} works with every meter"
+            )
 
 
 def _check_line(line: Line, profile: Profile, first: Line, firsts_profile: Profile) -> None:
@@ -126,7 +212,7 @@ def _open(
     endpoint: Endpoint,
     profile: Profile,
     clock: Clock,
-    buses: dict[tuple[Endpoint, Framing], Bus],
+    buses: Buses,
     tap: Tap | None,
     state: Path,
 ) -> Meter:
@@ -166,7 +252,7 @@ def _open(
     )
 
 
-def _bus(section: MeterSection, endpoint: Endpoint, buses: dict[tuple[Endpoint, Framing], Bus]) -> Bus:
+def _bus(section: MeterSection, endpoint: Endpoint, buses: Buses) -> Bus:
     """The bus at the meter's address or serial port, which all meters there share."""
     framing: Framing = "rtu" if section.tcp is not None and section.tcp.framer == "rtu" else "tcp"
     return buses.setdefault((endpoint, framing), Bus(endpoint, framing))

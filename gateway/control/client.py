@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal, TypeVar
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 import aiohttp
 from pydantic import TypeAdapter, ValidationError
@@ -40,7 +40,17 @@ from gateway.control.follows import (
     PricesRequest,
     TariffAnswer,
 )
-from gateway.errors import GatewayError, Unavailable
+from gateway.control.objects import MOST_KEYS, ObjectList
+from gateway.control.setup import (
+    ConfigurationOrder,
+    ConfigurationStatus,
+    Finding,
+    MeterProfile,
+    SearchAnswer,
+    SearchOrder,
+    TrialOrder,
+)
+from gateway.errors import GatewayError, NotFound, Unavailable
 
 T = TypeVar("T")
 _Grant = GrantStatus | GrantRecordStatus
@@ -166,30 +176,77 @@ class ControlClient:
         form = TypeAdapter(AcceptAnswer)
         return await self._ask(form, "POST", f"/meters/{quote(meter, '')}/accept", request.model_dump())
 
+    async def configuration(self) -> ConfigurationStatus:
+        """The configuration file, and what is wrong with it; also of a gateway that is not set up yet."""
+        return await self._ask(TypeAdapter(ConfigurationStatus), "GET", "/configuration")
+
+    async def configure(self, order: ConfigurationOrder) -> ConfigurationStatus:
+        """Check a configuration and, unless it is a dry run or has mistakes, go on under it."""
+        return await self._ask(TypeAdapter(ConfigurationStatus), "PUT", "/configuration", order.model_dump())
+
+    async def try_part(self, order: TrialOrder) -> Finding:
+        """Try a part of a configuration."""
+        return await self._ask(TypeAdapter(Finding), "POST", "/trials", order.model_dump())
+
+    async def search(self, order: SearchOrder) -> SearchAnswer:
+        """Search for meters, which takes up to minutes."""
+        return await self._ask(TypeAdapter(SearchAnswer), "POST", "/searches", order.model_dump())
+
+    async def profiles(self) -> tuple[MeterProfile, ...]:
+        """The meter models that can be read."""
+        return await self._ask(TypeAdapter(tuple[MeterProfile, ...]), "GET", "/profiles")
+
+    async def doctor(self) -> tuple[Finding, ...]:
+        """The doctor's findings."""
+        return await self._ask(TypeAdapter(tuple[Finding, ...]), "GET", "/doctor")
+
     async def put(self, series: str, values: Mapping[str, float]) -> MeterStatus:
         """Put values of a series, by lane, as they are now; the series' state."""
         return await self._ask(TypeAdapter(MeterStatus), "POST", f"/series/{quote(series, '')}", dict(values))
 
+    async def list_objects(self, prefix: str = "", after: str = "", limit: int = MOST_KEYS) -> ObjectList:
+        """The first keys, at most `limit`, that begin with `prefix` and come after `after`, of the gateway's
+        own objects and of price series."""
+        asked = urlencode({"prefix": prefix, "after": after, "limit": limit})
+        return await self._ask(TypeAdapter(ObjectList), "GET", f"/objects?{asked}")
+
+    async def get_object(self, key: str) -> bytes:
+        """The object at `key`; NotFound where there is none."""
+        return await self._send("GET", f"/objects/{quote(key)}", None)
+
     async def _ask(
         self, form: TypeAdapter[T], method: str, path: str, body: dict[str, Any] | None = None
     ) -> T:
+        answer = await self._send(method, path, body)
+        try:
+            return form.validate_json(answer)
+        except ValidationError:
+            raise self._unknown_form() from None
+
+    async def _send(self, method: str, path: str, body: dict[str, Any] | None) -> bytes:
+        """What the gateway answers, or the error that it answers with."""
         try:
             async with (
                 aiohttp.ClientSession(connector=aiohttp.UnixConnector(str(self._socket))) as session,
                 session.request(method, f"http://gateway{path}", json=body) as response,
             ):
-                answer, ok = await response.read(), response.ok
+                answer, status = await response.read(), response.status
         except (aiohttp.ClientError, OSError) as error:
             raise self._unavailable(error) from None
+        if status < 400:
+            return answer
         try:
-            if not ok:
-                raise ErrorAnswer.model_validate_json(answer).to_error()
-            return form.validate_json(answer)
+            refusal = ErrorAnswer.model_validate_json(answer).to_error()
         except ValidationError:
-            raise GatewayError(
-                f"the gateway at {self._socket} answers in a form that this command does not know: "
-                "update whichever is older"
-            ) from None
+            raise self._unknown_form() from None
+        # A path that an older gateway does not know has status 404 too, as a mistake of the one who asks.
+        raise NotFound(str(refusal)) if status == 404 and refusal.kind == NotFound.kind else refusal
+
+    def _unknown_form(self) -> GatewayError:
+        return GatewayError(
+            f"the gateway at {self._socket} answers in a form that this command does not know: "
+            "update whichever is older"
+        )
 
     def _group(self) -> str | None:
         """The group that may use the socket, or enter its folder where that is closed; None where that is

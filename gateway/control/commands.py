@@ -7,7 +7,7 @@ from typing import Any, Literal, Self
 
 from pydantic import ConfigDict, ValidationError
 
-from gateway.control.documents import Base64, Document, sentence
+from gateway.control.documents import Base64, Document, sentence_of
 from gateway.errors import UsageError
 from gateway.wire.command import CommandKind, CommandState, Switch
 
@@ -25,7 +25,7 @@ class _Order(Document):
         try:
             return cls.model_validate(value)
         except ValidationError as error:
-            raise UsageError(sentence(error, "the request")) from None
+            raise UsageError(sentence_of(error, "the request")) from None
 
 
 class CommandDelivery(_Order):

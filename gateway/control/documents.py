@@ -35,7 +35,7 @@ HoldChoice = Literal["exchange", "correction", "before"]
 class Document(BaseModel):
     """A JSON object."""
 
-    model_config = ConfigDict(frozen=True, strict=True)
+    model_config = ConfigDict(frozen=True, strict=True, defer_build=True)
 
 
 class StoreStatus(Document):
@@ -158,6 +158,8 @@ class Status(Document):
     faults: tuple[str, ...] = ()
     """What else is wrong, with the store's heads and with grants, a sentence each."""
     doubts: tuple[DoubtStatus, ...] = ()
+    commands: tuple[str, ...] = ()
+    """The commands that the household is asked about, that wait, and the limits in force: a sentence each."""
     registration: RegistrationStatus | None = None
     """None where the gateway is not registered at a registrar."""
 
@@ -187,7 +189,7 @@ class RegistrationOrder(Document):
         try:
             return cls.model_validate(value)
         except ValidationError as error:
-            raise UsageError(sentence(error, "the order to register")) from None
+            raise UsageError(sentence_of(error, "the order to register")) from None
 
 
 class RegistrationStatus(Document):
@@ -244,7 +246,7 @@ class AcceptRequest(Document):
         try:
             return cls.model_validate(value)
         except ValidationError as error:
-            raise UsageError(sentence(error, "the request")) from None
+            raise UsageError(sentence_of(error, "the request")) from None
 
 
 class AcceptAnswer(Document):
@@ -265,6 +267,8 @@ class GrantRecordStatus(Document):
     windows_served: int
     fault: str | None = None
     """Why it gets no tokens."""
+    own: bool = False
+    """Whether it is the household's own, whose key nobody else holds; left out of others."""
 
 
 class GrantStatus(GrantRecordStatus):
@@ -412,6 +416,8 @@ class GrantRequest(Document):
     """Those that the household has compared: of each card that nothing was granted to before."""
     dry_run: bool = False
     """Whether only to say what the consent check finds: then nothing is made."""
+    own: bool = False
+    """Whether it is the household's own grant: of sums, to a card of the role "household"."""
 
     @classmethod
     def parse(cls, value: Any) -> Self:
@@ -424,7 +430,7 @@ class GrantRequest(Document):
                 {key: tuple(item) if isinstance(item, list) else item for key, item in value.items()}
             )
         except ValidationError as error:
-            raise UsageError(sentence(error)) from None
+            raise UsageError(sentence_of(error)) from None
 
     def read_cards(self) -> list[Card]:
         """The cards, each signed by its own key; Refused for one that is not."""
@@ -510,8 +516,8 @@ class Consent:
         return not (self.provider or self.pooled or self.uncounted)
 
 
-def sentence(error: ValidationError, what: str = "the grant request") -> str:
-    """The first thing that is wrong with a request, in words."""
+def sentence_of(error: ValidationError, what: str = "the grant request") -> str:
+    """The first thing that is wrong with a request."""
     first = error.errors(include_url=False, include_input=False, include_context=False)[0]
     name = ".".join(map(str, first["loc"]))
     if first["type"] == "missing":

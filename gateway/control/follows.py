@@ -12,7 +12,7 @@ from gateway.control.documents import (
     Document,
     StrangerStatus,
     VerifiedStatus,
-    sentence,
+    sentence_of,
 )
 from gateway.errors import UsageError
 from gateway.wire.card import Card, read_fingerprint
@@ -32,7 +32,7 @@ class _Request(Document):
                 {key: tuple(item) if isinstance(item, list) else item for key, item in value.items()}
             )
         except ValidationError as error:
-            raise UsageError(sentence(error, what)) from None
+            raise UsageError(sentence_of(error, what)) from None
 
 
 class FollowRequest(_Request):

@@ -20,6 +20,11 @@
 - `regained`       the readings in the units that a take-over drops
 - `grants`         the grants of the ledger, decoded
 - `granter`        makes grants, after the consent check, and revokes them
+- `commander`      providers' commands, from the signed object to the signed receipt
+- `held_command`   a command in the ledger: when its time begins and is over
+- `mandates`       who may command what
+- `switcher`       sets supplies and limits as the commands want them
+- `acts`           supplies and limits that the household's daemon sets by a message
 - `price_book`     the price series that standing decisions follow
 - `follower`       makes the grants of these decisions, one for each period
 - `follow_status`  the decisions as documents

@@ -5,7 +5,8 @@ its own, that group.
     GET    /readings          what each meter and series showed when it was last read
     GET    /grants            all grants
     POST   /grants            make one; if the consent check finds something, only with "confirmed"; the first
-                              to a card only with its fingerprint; with "dry_run" only say what is found
+                              to a card only with its fingerprint; with "dry_run" only say what is found; with
+                              "own" a grant to the household itself, to whose card nothing has to be confirmed
     DELETE /grants/<id hex>   revoke one
     GET    /consent           what each provider, and all together, could derive beyond their grants
     POST   /registration      register the gateway at a registrar, as a user of it
@@ -13,6 +14,11 @@ its own, that group.
     POST   /requests/<id hex>      what the household decided on one
     POST   /meters/<name>/accept   the owner's decision on a meter's held readings
     POST   /series/<name>     values of a series as they are now, {"temperature": 21.5}: numbers by lane
+    GET    /cards             the providers' cards that the gateway knows
+    GET    /commands          providers' commands, the latest first
+    POST   /commands          a signed command, as whoever received it delivers it
+    POST   /commands/<id hex>        what the household decided on one
+    POST   /commands/<id hex>/acted  what was due for one was published on the household's broker
     GET    /tariffs/<digest hex>   the tariff body that a grant of a bill names
     GET    /follows           standing decisions to grant the bills of a price series, and what they wait for
     POST   /follows           make one; as with a grant, what is found is confirmed first
@@ -20,21 +26,24 @@ its own, that group.
     DELETE /follows/<id hex>  end one
     POST   /prices            a signed price series, for the decisions that follow it
     DELETE /doubts            the owner vouches for the ledger: no unit is in doubt any longer
+    GET    /configuration     the configuration file, and what is wrong with it
+    PUT    /configuration     another one, with its secrets; with "dry_run" only checked
+    POST   /trials            a part of a configuration, tried
+    POST   /searches          meters behind a host or on a serial port
+    GET    /profiles          the meter models that can be read
+    GET    /doctor            the doctor's findings
+    GET    /objects           the keys below the gateway's own streams and v1/prices/, of which "prefix",
+                              "after" and "limit" choose some
+    GET    /objects/<key>     one of these objects, as it lies in the bucket or waits to go there
 
 GET /status has the registers of held readings: they are personal data, which the socket's owner may see and
 no log has. The documents are those of `gateway.control.documents`. An error is answered with an ErrorAnswer
-and status 400, 503 or HTTP's own.
+and status 400, 404, 503 or HTTP's own.
 """
 
 from __future__ import annotations
 
-import asyncio
-import grp
 import json
-import os
-import pwd
-import socket
-import stat
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from decimal import Decimal
 from pathlib import Path
@@ -43,12 +52,11 @@ from typing import Any
 from aiohttp import web
 
 from gateway.chain.window import spell_ms
+from gateway.control.commands import Act, CommandDecision, CommandDelivery
 from gateway.control.documents import (
     AcceptAnswer,
     AcceptRequest,
     ConsentStatus,
-    Document,
-    ErrorAnswer,
     GrantAnswer,
     GrantRecordStatus,
     GrantRequest,
@@ -70,33 +78,24 @@ from gateway.control.follows import (
     PricesRequest,
     TariffAnswer,
 )
+from gateway.control.objects import MOST_KEYS, ObjectEntry, ObjectList
+from gateway.daemon.answers import answer, answers, errors, json_of, serve_at
+from gateway.daemon.commander import Commander
 from gateway.daemon.follow_status import follow_answer, follow_status, new_follow
 from gateway.daemon.follower import Follower
 from gateway.daemon.granter import Granter
 from gateway.daemon.grants import AnyGrant, GrantBook, ServedGrant
 from gateway.daemon.issuer import Issuer
 from gateway.daemon.line import Line
+from gateway.daemon.objects import Objects
 from gateway.daemon.registration import Found, Registration
 from gateway.daemon.series import Series
-from gateway.errors import GatewayError, Unavailable, UsageError
+from gateway.daemon.setup import Setup
+from gateway.errors import Unavailable, UsageError
 from gateway.ledger.ledger import Ledger
 from gateway.ledger.records import Stream
 from gateway.registry.documents import GrantRequestState
 from gateway.wire.cose import digest
-
-
-@web.middleware
-async def _errors(
-    request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
-) -> web.StreamResponse:
-    try:
-        return await handler(request)
-    except GatewayError as error:
-        status = 503 if isinstance(error, Unavailable) else 400
-        return _answer(ErrorAnswer.of(error), status)
-    except web.HTTPException as refusal:
-        sentence = f"the gateway does not accept {request.method} {request.path}: {refusal.reason}"
-        return _answer(ErrorAnswer.of(UsageError(sentence)), refusal.status)
 
 
 class Control:
@@ -113,11 +112,16 @@ class Control:
         lines: Mapping[str, Line],
         series: Mapping[str, Series],
         registration: Registration,
+        setup: Setup | None,
+        objects: Objects,
+        commander: Commander,
         follower: Follower,
     ) -> None:
+        self._commander = commander
         self._ledger = ledger
         self._follower = follower
         self._registration = registration
+        self._setup = setup
         self._grants = grants
         self._granter = granter
         self._issuer = issuer
@@ -125,11 +129,12 @@ class Control:
         self._readings = readings
         self._lines = lines
         self._series = series
+        self._objects = objects
 
     async def serve(self, path: Path) -> None:
         """Answer at the socket `path` until cancelled. A socket that an earlier run left behind is replaced;
         UsageError for one at which another gateway answers."""
-        app = web.Application(middlewares=[_errors])
+        app = web.Application(middlewares=[errors])
         app.add_routes(
             [
                 web.get("/status", self._get_status),
@@ -143,6 +148,11 @@ class Control:
                 web.post("/requests/{id}", self._post_request),
                 web.post("/meters/{name}/accept", self._post_accept),
                 web.post("/series/{name}", self._post_series),
+                web.get("/cards", self._get_cards),
+                web.get("/commands", self._get_commands),
+                web.post("/commands", self._post_command),
+                web.post("/commands/{id}", self._post_decision),
+                web.post("/commands/{id}/acted", self._post_acted),
                 web.get("/tariffs/{digest}", self._get_tariff),
                 web.get("/follows", self._get_follows),
                 web.post("/follows", self._post_follow),
@@ -150,31 +160,25 @@ class Control:
                 web.delete("/follows/{id}", self._delete_follow),
                 web.post("/prices", self._post_prices),
                 web.delete("/doubts", self._delete_doubts),
+                *(() if self._setup is None else self._setup.routes()),
+                web.get("/objects", self._get_objects),
+                web.get("/objects/{key:.+}", self._get_object),
             ]
         )
-        runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
-        await runner.setup()
-        try:
-            listener = _listen(path)
-            await web.SockSite(runner, listener).start()
-            await asyncio.Event().wait()
-        finally:
-            await runner.cleanup()
+        await serve_at(app, path)
 
     async def _get_status(self, request: web.Request) -> web.Response:
-        return _answer(await self._status())
+        return answer(await self._status())
 
     async def _get_readings(self, request: web.Request) -> web.Response:
-        return _answers(self._readings())
+        return answers(self._readings())
 
     async def _get_grants(self, request: web.Request) -> web.Response:
         streams = await self._ledger.streams()
-        return _answers(
-            [self._grant(grant) for stream in streams for grant in await self._grants.all(stream)]
-        )
+        return answers([self._grant(grant) for stream in streams for grant in await self._grants.all(stream)])
 
     async def _post_grant(self, request: web.Request) -> web.Response:
-        wanted = GrantRequest.parse(await _json(request, "the grant request"))
+        wanted = GrantRequest.parse(await json_of(request, "the grant request"))
         cards, new = wanted.read_cards(), wanted.new_grant()
         stream = await self._stream(wanted.meter)
         made, consent = await self._granter.new(
@@ -184,8 +188,13 @@ class Control:
             confirmed=wanted.confirmed,
             fingerprints=wanted.read_fingerprints(),
             dry_run=wanted.dry_run,
+            own=wanted.own,
         )
-        answer = GrantAnswer(
+        if made:
+            await self._ledger.keep_cards(
+                (card.kid, data) for card, data in zip(cards, wanted.cards, strict=True)
+            )
+        given = GrantAnswer(
             grants=tuple(_grant_status(grant, None) for grant in made),
             consent=ConsentStatus.of(consent),
             strangers=tuple(StrangerStatus.of(one) for one in consent.strangers),
@@ -193,53 +202,72 @@ class Control:
             offered=tuple(OfferStatus.of(one) for one in consent.offered),
             bits_a_bill=consent.bits,
         )
-        return _answer(answer, 201 if made else 200)
+        return answer(given, 201 if made else 200)
 
     async def _get_consent(self, request: web.Request) -> web.Response:
         streams = await self._ledger.streams()
         consents = [
             (stream.meter, ConsentStatus.of(await self._granter.consent(stream, []))) for stream in streams
         ]
-        return _answers(MeterConsent(meter=meter, **dict(consent)) for meter, consent in consents)
+        return answers(MeterConsent(meter=meter, **dict(consent)) for meter, consent in consents)
 
     async def _delete_grant(self, request: web.Request) -> web.Response:
         grant_id = _hex_id(request.match_info["id"], "a grant's")
-        return _answer(self._grant(await self._granter.revoke(grant_id)))
+        return answer(self._grant(await self._granter.revoke(grant_id)))
 
     async def _post_registration(self, request: web.Request) -> web.Response:
-        order = RegistrationOrder.parse(await _json(request, "the order to register"))
-        return _answer(await self._registration.register(order))
+        order = RegistrationOrder.parse(await json_of(request, "the order to register"))
+        return answer(await self._registration.register(order))
 
     async def _get_requests(self, request: web.Request) -> web.Response:
         streams = {stream.id: stream for stream in await self._ledger.streams()}
         found = await self._registration.requests()
-        return _answers(
+        return answers(
             _request_status(one, streams[one.request.stream])
             for one in found
             if one.request.stream in streams
         )
 
     async def _post_request(self, request: web.Request) -> web.Response:
-        decided = GrantRequestState.parse(await _json(request, "the decision"))
+        decided = GrantRequestState.parse(await json_of(request, "the decision"))
         await self._registration.decide(_hex_id(request.match_info["id"], "a request's"), decided)
         return web.json_response({"state": decided.state})
 
     async def _post_accept(self, request: web.Request) -> web.Response:
         name = request.match_info["name"]
-        wanted = AcceptRequest.parse(await _json(request, "the request"))
+        wanted = AcceptRequest.parse(await json_of(request, "the request"))
         if name not in self._lines:
             raise UsageError(f"there is no meter {name!r}; the meters are {', '.join(self._lines)}")
         decision = await self._lines[name].accept(wanted.choice, wanted.seen_mwh)
-        return _answer(AcceptAnswer(decision=decision, meter=await self._meter(name)))
+        return answer(AcceptAnswer(decision=decision, meter=await self._meter(name)))
 
     async def _post_series(self, request: web.Request) -> web.Response:
         name = request.match_info["name"]
-        values = await _json(request, "what is put", _exactly)
+        values = await json_of(request, "what is put", _exactly)
         if name not in self._series:
             names = ", ".join(self._series) or "none: a [[series]] in the configuration makes one"
             raise UsageError(f"there is no series {name!r}; the series are {names}")
         self._series[name].put(values)
-        return _answer(await self._meter(name))
+        return answer(await self._meter(name))
+
+    async def _get_cards(self, request: web.Request) -> web.Response:
+        return answers(await self._commander.cards())
+
+    async def _get_commands(self, request: web.Request) -> web.Response:
+        return answers(await self._commander.statuses())
+
+    async def _post_command(self, request: web.Request) -> web.Response:
+        delivery = CommandDelivery.parse(await json_of(request, "the delivery"))
+        return answer(await self._commander.receive(delivery.command))
+
+    async def _post_decision(self, request: web.Request) -> web.Response:
+        decided = CommandDecision.parse(await json_of(request, "the decision"))
+        command = _hex_id(request.match_info["id"], "a command's")
+        return answer(await self._commander.decide(command, decided.decision == "allow"))
+
+    async def _post_acted(self, request: web.Request) -> web.Response:
+        act = Act.parse(await json_of(request, "what was published"))
+        return answer(await self._commander.acted(_hex_id(request.match_info["id"], "a command's"), act))
 
     async def _meter(self, name: str) -> MeterStatus:
         (meter,) = [one for one in (await self._status()).meters if one.meter == name]
@@ -247,21 +275,31 @@ class Control:
 
     async def _delete_doubts(self, request: web.Request) -> web.Response:
         await self._issuer.confirm_ledger()
-        return _answer(await self._status())
+        return answer(await self._status())
+
+    async def _get_objects(self, request: web.Request) -> web.Response:
+        asked = request.query
+        most = _limit(asked.get("limit", str(MOST_KEYS)))
+        keys, more = await self._objects.keys(asked.get("prefix", ""), asked.get("after", ""), most)
+        return answer(ObjectList(objects=tuple(ObjectEntry(key=key) for key in keys), more=more))
+
+    async def _get_object(self, request: web.Request) -> web.Response:
+        data = await self._objects.get(request.match_info["key"])
+        return web.Response(body=data, content_type="application/octet-stream")
 
     async def _get_tariff(self, request: web.Request) -> web.Response:
         wanted = request.match_info["digest"]
         for record in await self._ledger.grants():
             if record.tariff is not None and digest(record.tariff).hex() == wanted:
-                return _answer(TariffAnswer(tariff=record.tariff))
+                return answer(TariffAnswer(tariff=record.tariff))
         raise UsageError(f"no grant of a bill names the tariff {wanted!r}, or the ledger has lost it")
 
     async def _get_follows(self, request: web.Request) -> web.Response:
-        return _answers([follow_status(one) for one in await self._follower.all()])
+        return answers([follow_status(one) for one in await self._follower.all()])
 
     async def _post_follow(self, request: web.Request) -> web.Response:
         what = "the decision"
-        wanted = FollowRequest.parse(await _json(request, what), what)
+        wanted = FollowRequest.parse(await json_of(request, what), what)
         stream = await self._stream(wanted.meter)
         made, found, checked = await self._follower.follow(
             stream,
@@ -271,22 +309,22 @@ class Control:
             fingerprints=wanted.read_fingerprints(),
             dry_run=wanted.dry_run,
         )
-        return _answer(follow_answer(made, found, checked, stream), 200 if made is None else 201)
+        return answer(follow_answer(made, found, checked, stream), 200 if made is None else 201)
 
     async def _post_confirm(self, request: web.Request) -> web.Response:
         what = "the confirmation"
-        wanted = ConfirmRequest.parse(await _json(request, what), what)
+        wanted = ConfirmRequest.parse(await json_of(request, what), what)
         follow = _hex_id(request.match_info["id"], "a decision's")
-        return _answer(follow_status(await self._follower.confirm(follow, wanted.from_ms, wanted.seen)))
+        return answer(follow_status(await self._follower.confirm(follow, wanted.from_ms, wanted.seen)))
 
     async def _delete_follow(self, request: web.Request) -> web.Response:
         follow = _hex_id(request.match_info["id"], "a decision's")
-        return _answer(follow_status(await self._follower.end(follow)))
+        return answer(follow_status(await self._follower.end(follow)))
 
     async def _post_prices(self, request: web.Request) -> web.Response:
         what = "the price series"
-        series = await self._follower.accept(PricesRequest.parse(await _json(request, what), what).series)
-        return _answer(PricesAnswer(provider=series.provider.hex(), serial=series.serial, name=series.name))
+        series = await self._follower.accept(PricesRequest.parse(await json_of(request, what), what).series)
+        return answer(PricesAnswer(provider=series.provider.hex(), serial=series.serial, name=series.name))
 
     def _grant(self, one: AnyGrant) -> GrantRecordStatus:
         fault = self._grants.fault(one)
@@ -309,62 +347,17 @@ class Control:
         raise UsageError(f"meter {meter!r} has no stream; meters with a stream: {names}")
 
 
-def check_free(path: Path) -> None:
-    """UsageError unless a control socket can be opened at `path`: nothing is there, or a socket that nobody
-    serves any longer."""
-    with socket.socket(socket.AF_UNIX) as asking:
-        asking.setblocking(False)  # it is served also where more wait to be answered than fit
-        try:
-            asking.connect(str(path))
-        except FileNotFoundError:
-            return
-        except ConnectionRefusedError:  # by a file of any other kind too
-            if stat.S_ISSOCK(path.lstat().st_mode):
-                return
-            raise _not_opened(path, "there is a file of another kind") from None
-        except BlockingIOError:
-            pass
-        except OSError as error:
-            raise _not_opened(path, error.strerror) from None
-    raise UsageError(
-        f"another gateway answers at the control socket {path}: stop it, or give this one a socket of its own"
-    )
-
-
-def _not_opened(path: Path, why: str | None) -> UsageError:
-    return UsageError(f"the control socket {path} cannot be opened: {why}")
-
-
-def _listen(path: Path) -> socket.socket:
-    check_free(path)
-    listener = socket.socket(socket.AF_UNIX)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.unlink(missing_ok=True)
-        # Before bind: between bind and a later chmod anybody could connect.
-        os.fchmod(listener.fileno(), 0o600)
-        listener.bind(str(path))
-        if _own_group():
-            path.chmod(0o660)
-    except OSError as error:
-        listener.close()
-        raise _not_opened(path, error.strerror) from None
-    return listener
-
-
-def _own_group() -> bool:
-    """Whether the process's group is its user's own, such as gateway's, and not one of all users."""
-    try:
-        return grp.getgrgid(os.getegid()).gr_name == pwd.getpwuid(os.geteuid()).pw_name
-    except KeyError:
-        return False
-
-
 def _hex_id(text: str, whose: str) -> bytes:
     try:
         return bytes.fromhex(text)
     except ValueError:
         raise UsageError(f"{text!r} is not {whose} id: expected 32 hexadecimal digits") from None
+
+
+def _limit(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) <= 4 and 1 <= int(text) <= MOST_KEYS):
+        raise UsageError(f"limit: expected a number from 1 to {MOST_KEYS}")
+    return int(text)
 
 
 def _request_status(found: Found, stream: Stream) -> RequestStatus:
@@ -397,22 +390,6 @@ def _exactly(text: str) -> object:
     return json.loads(text, parse_float=Decimal)
 
 
-async def _json(request: web.Request, what: str, loads: Callable[[str], object] = json.loads) -> object:
-    try:
-        return await request.json(loads=loads)
-    # A LookupError where its charset is unknown, an ArithmeticError where an exponent is too long.
-    except (ValueError, LookupError, RecursionError, ArithmeticError):
-        raise UsageError(f"{what} is not JSON") from None
-
-
-def _answer(document: Document, status: int = 200) -> web.Response:
-    return web.json_response(document.model_dump(exclude_unset=True), status=status)
-
-
-def _answers(documents: Iterable[Document]) -> web.Response:
-    return web.json_response([document.model_dump(exclude_unset=True) for document in documents])
-
-
 def _record_status(one: AnyGrant, fault: str | None) -> dict[str, Any]:
     """The fields of every grant, read or not."""
     record, stream = one.record, one.stream
@@ -424,7 +401,9 @@ def _record_status(one: AnyGrant, fault: str | None) -> dict[str, Any]:
         "provider": record.provider_name,
         "revoked_from_ms": None if revoked is None else revoked * stream.layout.unit_ms,
         "windows_served": record.next_window,
-    } | ({} if fault is None else {"fault": fault})
+        **({} if fault is None else {"fault": fault}),
+        **({"own": True} if record.own else {}),
+    }
 
 
 def _grant_status(served: ServedGrant, fault: str | None) -> GrantStatus:

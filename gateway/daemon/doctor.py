@@ -27,7 +27,6 @@ from gateway.errors import (
 from gateway.host.clock import SystemClock
 from gateway.ledger.database import FAILING_DISK
 from gateway.ledger.ledger import Ledger
-from gateway.meters.reading import Plausibility
 from gateway.store.opening import open_bucket
 from gateway.stream.fetch import first_key
 from gateway.wire import names
@@ -49,11 +48,11 @@ class Diagnosis:
 async def examine(config: Config) -> AsyncIterator[Diagnosis]:
     """Clock, root, each meter and series, ledger and store, one after the other."""
     yield _clock(config)
-    yield await _root(config)
+    yield await examine_root(config)
     async for finding in _meters(config):
         yield finding
     yield await _ledger(config)
-    yield await _store(config)
+    yield await examine_store(config)
 
 
 def _clock(config: Config) -> Diagnosis:
@@ -67,7 +66,8 @@ def _clock(config: Config) -> Diagnosis:
     return _stops("clock", advice)
 
 
-async def _root(config: Config) -> Diagnosis:
+async def examine_root(config: Config) -> Diagnosis:
+    """The root of trust; nothing in it changes."""
     if config.trust.root == "software":
         return Diagnosis(
             "root", True, "in SOFTWARE: anyone who copies this machine's disk can open every reading"
@@ -108,12 +108,7 @@ async def _meters(config: Config) -> AsyncIterator[Diagnosis]:
         if section.name in running:
             yield _read_by_the_gateway(part, running[section.name], waits.get(section.name))
             continue
-        try:
-            probe = await _probe(section, config)
-        except GatewayError as error:
-            yield _stops(part, _about(part, str(explained(error))))
-        else:
-            yield Diagnosis(part, probe.plausible, _about(part, probe.sentence))
+        yield (await examine_meter(section, config))[0]
     for series in config.series:
         part = f"series {series.name}"
         if series.name in running:
@@ -145,16 +140,20 @@ def _read_by_the_gateway(part: str, reading: ReadingStatus, waits: str | None) -
     return Diagnosis(part, True, f"read by the running gateway {reading.age_ns / 1e9:.0f} s ago: {told}")
 
 
-async def _probe(section: MeterSection, config: Config) -> Plausibility:
-    """How well a meter fits its profile; MeterError where it cannot be read."""
+async def examine_meter(section: MeterSection, config: Config) -> tuple[Diagnosis, Mapping[str, int] | None]:
+    """How well a meter fits its profile, and its registers by lane (mWh, W), where it could be read."""
+    part = f"meter {section.name}"
     clock = SystemClock(config.clock.source)
-    (meter,) = open_meters((section,), clock, state=config.gateway.state).values()
     try:
-        probe = await meter.probe()
-        await meter.read()
-    finally:
-        await meter.aclose()
-    return probe
+        (meter,) = open_meters((section,), clock, state=config.gateway.state).values()
+        try:
+            probe = await meter.probe()
+            reading = await meter.read()
+        finally:
+            await meter.aclose()
+    except GatewayError as error:
+        return _stops(part, _about(part, str(explained(error)))), None
+    return Diagnosis(part, probe.plausible, _about(part, probe.sentence)), reading.registers
 
 
 def _about(part: str, sentence: str) -> str:
@@ -237,7 +236,7 @@ def _stops(part: str, sentence: str) -> Diagnosis:
     return Diagnosis(part, False, sentence, sealing=False)
 
 
-async def _store(config: Config) -> Diagnosis:
+async def examine_store(config: Config) -> Diagnosis:
     """List, put and get a small object, as the gateway does. It stays, since the gateway needs no right to
     delete. With credentials of the registrar, which the running gateway alone has, what that says."""
     if config.store.credentials == FROM_REGISTRAR:

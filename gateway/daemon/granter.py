@@ -73,9 +73,13 @@ class Granter:
         confirmed: bool | Callable[[Consent], bool],
         fingerprints: Collection[str] = (),
         dry_run: bool = False,
+        own: bool = False,
         record: Record | None = None,
     ) -> tuple[list[ServedGrant], Consent]:
         """Make a grant to the card's holder; windows that have already closed get their tokens at once.
+
+        With `own` the grant is the household's own: of sums, to a household's card, and without more
+        questions, since nobody else learns anything by it.
 
         A load takes two cards, the load monitoring centre's and the summing service's, and makes a pair of
         grants. If the consent check finds something that the grants held before do not reveal already, and
@@ -90,7 +94,9 @@ class Granter:
             )
         now_ms = unix_ms(self._clock)
         for card in cards:
-            _check_card(card, now_ms)
+            _check_card(card, now_ms, own)
+        if own and wanted.kind != "windows":
+            raise UsageError(f"a household's own grant opens sums: a {wanted.kind} is granted to others")
         if not wanted.purpose.strip():
             raise UsageError("purpose: it is empty; say what the data is for, such as 'dynamic tariff'")
         if len(cards) != (2 if wanted.kind == "load" else 1):
@@ -104,7 +110,7 @@ class Granter:
                 "halves can open every window of this home"
             )
         # Not under the lock: a registrar that does not answer must not hold up a revocation.
-        verified = await self._verified(cards, fingerprints)
+        verified = {} if own else await self._verified(cards, fingerprints)
         async with self._lock:
             grants = await self._decide(stream, cards, wanted, now_ms)
             held = [
@@ -113,14 +119,14 @@ class Granter:
             ]
             for one in held:
                 await asyncio.to_thread(_check_bill, one)
-            found = await self._introduced(
-                replace(await self.consent(stream, held), offered=held), cards, verified, fingerprints
-            )
+            found = replace(Consent([], []) if own else await self.consent(stream, held), offered=held)
+            if not own:
+                found = await self._introduced(found, cards, verified, fingerprints)
             agreed = confirmed(found) if callable(confirmed) else found.silent or confirmed
             if dry_run or found.strangers or not agreed:
                 return [], found
             new = [
-                await self._sealed(card, one.grant, wanted.tariff)
+                await self._sealed(card, one.grant, wanted.tariff, own)
                 for card, one in zip(cards, held, strict=True)
             ]
             await (record or self._ledger.add_grants)(new)
@@ -141,10 +147,13 @@ class Granter:
 
     async def consent(self, stream: Stream, new: list[Held]) -> Consent:
         """What `new` adds to what each provider could derive from all its grants, and to what all providers
-        could derive together; all that they could, if nothing is new."""
+        could derive together; all that they could, if nothing is new. The household's own grants are in
+        nobody else's hands, and do not count."""
         held, uncounted = [], []
         for one in await self._grants.all(stream):
             record = one.record
+            if record.own:
+                continue
             if isinstance(one, ServedGrant) and one.uncounted is None:
                 held.append(
                     Held(one.grant, one.tariff, record.revoked_from, record.provider_name, stream.meter)
@@ -158,7 +167,7 @@ class Granter:
     async def introduce(self, card: Card, fingerprints: Collection[str]) -> Consent:
         """What the household has to know of a card before it decides to grant something to its holder:
         whether it is a stranger's, or verified. UsageError for a card to which nothing can be granted."""
-        _check_card(card, unix_ms(self._clock))
+        _check_card(card, unix_ms(self._clock), own=False)
         verified = await self._verified([card], fingerprints)
         return await self._introduced(Consent([], []), [card], verified, fingerprints)
 
@@ -185,27 +194,30 @@ class Granter:
         )
 
     async def _new_cards(self, cards: list[Card]) -> list[Stranger]:
-        """The cards that no grant was made to before."""
-        made = [one for stream in await self._ledger.streams() for one in await self._grants.of(stream)]
+        """The cards that no grant was made to before. The household's own grants vouch for no card: the same
+        keys may be on one of another role."""
+        streams = await self._ledger.streams()
+        made = [one for stream in streams for one in await self._grants.of(stream) if not one.record.own]
         kids = {one.grant.provider for one in made}
         names_of = {one.record.provider_name for one in made}
         return [Stranger(card, card.name in names_of) for card in cards if card.kid not in kids]
 
     async def _sealed(
-        self, card: Card, grant: Grant, tariff: Tariff | None
+        self, card: Card, grant: Grant, tariff: Tariff | None, own: bool
     ) -> tuple[GrantRecord, Outgoing, AuditEntry]:
         """The ledger's record of a grant, with its first key; the signed object; the audit entry."""
         k_0 = await self._root.random(KEY_BYTES)
         body = grant_body(grant)
-        assert card.xwing_key is not None  # of a provider's card
+        assert card.xwing_key is not None  # of a provider's card, or a household's
         data = await sign(self._root, GrantObject(grant.stream, body, seal_k0(k_0, card.xwing_key, body)))
         key = self._rings[grant.stream].vault.seal(k_0, b"grant/" + grant.id)
         priced = None if tariff is None else tariff_body(tariff)
-        record = GrantRecord(grant.id, grant.stream, body, card.name, 0, key, tariff=priced)
+        record = GrantRecord(grant.id, grant.stream, body, card.name, 0, key, tariff=priced, own=own)
+        whom = f"the household itself ({card.name})" if own else card.name
         audit = AuditEntry(
             grant.issued_ms,
             "grant",
-            f"{grant.opens} (grant {grant.id.hex()}) to {card.name}, for: {grant.purpose}",
+            f"{grant.opens} (grant {grant.id.hex()}) to {whom}, for: {grant.purpose}",
         )
         return record, Outgoing("grant", names.grant(grant.stream, grant.id), data), audit
 
@@ -270,8 +282,13 @@ class Granter:
         return found
 
 
-def _check_card(card: Card, now_ms: int) -> None:
-    if card.role != "provider":
+def _check_card(card: Card, now_ms: int, own: bool) -> None:
+    if own and card.role != "household":
+        raise UsageError(
+            f"the card of {card.name!r} has the role {card.role}; a household's own grant needs a household's"
+            " card, which it makes for itself"
+        )
+    if not own and card.role != "provider":
         raise UsageError(f"the card of {card.name!r} has the role {card.role}; a grant needs a provider's")
     if not card.valid_from_ms <= now_ms < card.valid_until_ms:
         raise UsageError(f"the card of {card.name!r} is not valid today; ask the provider for a new one")

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
 
 from gateway.daemon.chunker import Chunker
@@ -27,7 +27,7 @@ from gateway.ledger.records import ChunkEntry, Outgoing, Stream
 from gateway.trust.root import Root
 from gateway.trust.signing import sign
 from gateway.wire import names
-from gateway.wire.stream import Head
+from gateway.wire.stream import MOST_REVOKED, Head
 
 _log = logging.getLogger(__name__)
 _LAST_COMMIT_S = 4.0
@@ -46,29 +46,62 @@ class Finisher:
         self._chunker = chunker
         self._issuer = issuer
         self._pager = pager
-        self._finished: dict[bytes, int] = {}  # by stream, the end of the last chunk with all steps done
+        # By stream, what its last head says: the end of the last chunk, which has all steps done, and the
+        # revoked grants.
+        self._said: dict[bytes, tuple[int, list[bytes]]] = {}
 
     async def catch_up(self, stream: Stream) -> None:
         """After a start: close what earlier incarnations left open, and do the steps after a chunk."""
         last = await self._chunker.close_all(stream)
         if last is not None:
-            await self._finish(stream, last)
+            await self._finish(stream, last, await self._ledger.revoked(stream))
 
     async def advance(self, stream: Stream) -> None:
-        """Close the chunks that have reached their borders, and do the steps after a chunk."""
+        """Close the chunks that have reached their borders, and do the steps after a chunk: also where a
+        grant was revoked since, as the head names it."""
         last = await self._chunker.close_ready(stream)
-        if last is not None and self._finished.get(stream.id) != last.end:
-            await self._finish(stream, last)
+        revoked = await self._ledger.revoked(stream)
+        if last is not None and self._said.get(stream.id) != (last.end, revoked):
+            await self._finish(stream, last, revoked)
 
-    async def _finish(self, stream: Stream, last: ChunkEntry) -> None:
+    async def _finish(self, stream: Stream, last: ChunkEntry, revoked: list[bytes]) -> None:
         await self._issuer.issue(stream, last.end)
         async for span, period in self._pager.due(stream, last.end):
             folded = await self._issuer.fold(stream, period.begin, period.end, span)
             await self._pager.make(stream, span, period, folded)
-        head = Head(stream.id, last.seq, last.digest, last.end, unix_ms(self._clock))
+        # The revocations entered the outbox before the ledger listed them: they leave before this head.
+        named = tuple(revoked) if len(revoked) <= MOST_REVOKED else None
+        head = Head(stream.id, last.seq, last.digest, last.end, unix_ms(self._clock), named)
         data = await sign(self._root, head)
         await self._ledger.enqueue(stream.id, [Outgoing("head", names.head(stream.id), data)])
-        self._finished[stream.id] = last.end
+        self._said[stream.id] = last.end, revoked
+
+
+class EndedStreams:
+    """The streams of meters and series that are gone. Nothing is sealed in them any more, but a revocation
+    makes a new head."""
+
+    def __init__(self, streams: Sequence[Stream], finisher: Finisher, clock: Clock) -> None:
+        self._streams = streams
+        self._finisher = finisher
+        self._clock = clock
+        self._faults = FaultLog(clock, _log.error, _log.info, "the heads of ended streams have to wait: ")
+
+    async def run(self, commit_seconds: float) -> None:
+        """Commit every `commit_seconds` until cancelled."""
+        while True:
+            await self._clock.sleep(commit_seconds)
+            await self.commit()
+
+    async def commit(self) -> None:
+        """Sign the heads that are due. A fault of the ledger or the TPM is logged."""
+        try:
+            for stream in self._streams:
+                await self._finisher.advance(stream)
+        except (LedgerError, TrustError) as error:
+            self._faults.report(str(error))
+        else:
+            self._faults.clear("the heads of ended streams are up to date again")
 
 
 class Line:

@@ -42,7 +42,7 @@ from gateway.trust.root import Root
 from gateway.trust.signing import sign
 from gateway.wire import cose
 from gateway.wire.card import Card
-from gateway.wire.certificate import Certificate
+from gateway.wire.certificate import Certificate, Revocations
 from gateway.wire.request import Login, Request
 from gateway.wire.signed import Signed
 
@@ -62,6 +62,8 @@ _LEAST_MS = 60_000
 _MOST_NOTICES = 100
 _MOST_SENTENCE = 1000
 """Notices that are shown, and characters of each: a registrar could send pages."""
+_MOST_VOUCHED = 256
+"""Certificates of providers that are kept."""
 _PAUSES_S = (5.0, 10.0, 20.0, 40.0, 80.0, 160.0, 300.0)
 
 
@@ -110,6 +112,8 @@ class Registration:
             self._kept, self._lost = None, str(error)
             self._path.replace(self._path.with_suffix(".damaged"))
             _log.error("%s; it is kept as %s.damaged", error, self._path.stem)
+        self._vouched: dict[bytes, Certificate] = {}  # of providers, by kid, as last seen
+        self._revoked: Revocations | None = None
         self._registered = asyncio.Event()
         if self._kept is not None:
             self._registered.set()
@@ -304,6 +308,53 @@ class Registration:
         same = (holder.signing_key, holder.xwing_key, holder.name, holder.role)
         return registrar.name if same == (card.signing_key, card.xwing_key, card.name, card.role) else None
 
+    async def certified(self, kid: bytes) -> tuple[Card, str | None] | None:
+        """The card with this kid in the registrar's certificate of it, and why that does not count today
+        (None: it does). None where the registrar certified no such card. While the registrar does not answer
+        its last word counts, as long as its list of revocations says; then Unavailable."""
+        registrar = self._registrar()
+        self._check_clock()
+        now_ms = unix_ms(self._clock)
+        what = f"the certificate of key {kid.hex()}"
+        try:
+            assert self._kept is not None
+            async with RegistrarClient(self._kept.url, self._ca()) as client:
+                revoked = await client.revocations(registrar, now_ms)
+                try:
+                    answer = await client.certificate(kid)
+                except Unavailable:
+                    raise
+                except GatewayError as error:  # there is none, or it was revoked
+                    known = self._vouched.get(kid)
+                    return None if known is None else (known.holder, str(error))
+            found = Certificate.read(answer.certificate, registrar.signing_key, what)
+        except Unavailable:
+            if kid not in self._vouched or self._revoked is None or self._revoked.next_ms <= now_ms:
+                raise
+            found, revoked = self._vouched[kid], self._revoked
+        card = found.holder
+        if card.kid != kid or card.role != "provider":
+            return None
+        self._keep_vouched(found)
+        self._revoked = revoked
+        try:
+            found.check(now_ms, what)
+            revoked.check(found, what)
+        except Refused as error:
+            return card, str(error)
+        return card, None
+
+    def _keep_vouched(self, certificate: Certificate) -> None:
+        kid = certificate.holder.kid
+        if kid in self._vouched or len(self._vouched) < _MOST_VOUCHED:
+            self._vouched[kid] = certificate
+
+    @property
+    def vouched(self) -> list[bytes]:
+        """The signed cards of the providers whose certificates were seen in this run: those that command, or
+        ask for grants."""
+        return [certificate.card for certificate in self._vouched.values()]
+
     async def requests(self) -> list[Found]:
         """The open requests of providers for grants on this gateway's streams. Those that are not signed by a
         provider whom the registrar vouches for today are left out, and logged."""
@@ -326,6 +377,7 @@ class Registration:
             except Refused as error:
                 _log.warning("%s", error)
                 continue
+            self._keep_vouched(certificate)
             if answer.state == "open":
                 found.append(Found(request, certificate, registrar.name, answer.received_ms))
         return found

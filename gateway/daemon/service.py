@@ -17,10 +17,11 @@ from collections.abc import Coroutine
 from typing import Any
 
 from gateway.config import Config, location
-from gateway.daemon.control import check_free
+from gateway.daemon.answers import check_free
 from gateway.daemon.regained import Regained
 from gateway.daemon.registration import Registration
 from gateway.daemon.session import Session, TakeoverDue
+from gateway.daemon.setup import Setup
 from gateway.errors import RolledBack
 from gateway.host.clock import Clock
 from gateway.host.systemd import Notifier
@@ -39,7 +40,9 @@ STOP_S = 6.0
 class Daemon:
     """The gateway's service: `run` works until `stop` is called."""
 
-    def __init__(self, config: Config, clock: Clock) -> None:
+    def __init__(self, config: Config, clock: Clock, setup: Setup | None = None) -> None:
+        """`setup` answers what is asked about the configuration; without one, nothing may be."""
+        self._setup = setup
         self._config = config
         self._clock = clock
         self._stopped = asyncio.Event()
@@ -84,7 +87,7 @@ class Daemon:
                     "the root is in software: anyone who copies this machine's disk can open every reading"
                 )
             beside = [
-                asyncio.create_task(self._feed_watchdog()),
+                asyncio.create_task(self._notifier.feed_watchdog()),
                 asyncio.create_task(registration.run()),
             ]
             try:
@@ -96,7 +99,9 @@ class Daemon:
                 self._notifier.notify("STOPPING=1")
 
     async def _session(self, root: Root, ledger: Ledger, bucket: Bucket, registration: Registration) -> None:
-        session = Session(self._config, self._clock, root, ledger, bucket, registration, self._regained)
+        session = Session(
+            self._config, self._clock, root, ledger, bucket, registration, self._regained, self._setup
+        )
         await session.open()
         self._regained = None
         self._notifier.notify("READY=1")
@@ -125,10 +130,3 @@ class Daemon:
             outcome = outcome.exceptions[0]
         if isinstance(outcome, Exception):
             raise outcome
-
-    async def _feed_watchdog(self) -> None:
-        """Feed systemd's watchdog from the event loop: a gateway whose loop hangs is killed and restarted."""
-        seconds = self._notifier.watchdog_seconds()
-        while seconds is not None:
-            self._notifier.notify("WATCHDOG=1")
-            await asyncio.sleep(seconds)

@@ -9,18 +9,22 @@ from collections.abc import Mapping
 import gateway
 from gateway.chain.layout import NO_FACTOR, Factor, Layout
 from gateway.config import Config
-from gateway.config.wiring import open_meters
+from gateway.config.wiring import Buses, Controls, open_controls, open_meters
 from gateway.control.documents import ReadingStatus, Status
+from gateway.daemon.acts import with_topics
 from gateway.daemon.chunker import Chunker
 from gateway.daemon.ciphertexts import Ciphertexts
 from gateway.daemon.clock_watch import ClockWatch
+from gateway.daemon.commander import Commander
 from gateway.daemon.control import Control
 from gateway.daemon.doubts import Doubts
 from gateway.daemon.follower import Follower
 from gateway.daemon.granter import Granter
 from gateway.daemon.grants import GrantBook
 from gateway.daemon.issuer import Issuer
-from gateway.daemon.line import Finisher, Line
+from gateway.daemon.line import EndedStreams, Finisher, Line
+from gateway.daemon.mandates import Mandates
+from gateway.daemon.objects import Objects
 from gateway.daemon.pager import Pager
 from gateway.daemon.publisher import Publisher
 from gateway.daemon.readback import ReadBack
@@ -29,6 +33,7 @@ from gateway.daemon.registration import Registration
 from gateway.daemon.rollback import RollbackCheck, StoreAhead
 from gateway.daemon.sealer import Sealer
 from gateway.daemon.series import Series
+from gateway.daemon.setup import Setup
 from gateway.daemon.status import StatusReporter
 from gateway.daemon.takeover import StoreRead, Takeover
 from gateway.daemon.watched import WatchedBucket
@@ -69,6 +74,7 @@ class Session:
         bucket: Bucket,
         registration: Registration,
         regained: Regained | None = None,
+        setup: Setup | None = None,
     ) -> None:
         """`regained` are the readings of the units that a take-over before this session dropped."""
         self._registration = registration
@@ -94,6 +100,9 @@ class Session:
         self.publisher = Publisher(ledger, bucket, clock, self._rollback)
         self.follower = Follower(ledger, root, bucket, clock, self.granter, lambda: self.publisher.compared)
         self.readback = ReadBack(ledger, bucket, clock, self._rollback, self.publisher)
+        self._controls: dict[str, Controls] = {}
+        mandates = Mandates(config.commands, registration, ledger, clock)
+        self.commander = Commander(ledger, root, clock, mandates, self._controls)
         self._control = Control(
             ledger,
             grants,
@@ -104,14 +113,24 @@ class Session:
             self.lines,
             self.series,
             registration,
+            setup,
+            Objects(ledger, bucket, lambda: self.publisher.fault if self.publisher.away else None),
+            self.commander,
             self.follower,
         )
 
     async def open(self) -> None:
         """Draw the incarnation, and continue the streams where the ledger ends."""
         # First: meters that cannot be opened must not cost a step of the TPM's counter, which wears out.
-        self._meters = open_meters(self._config.meter, self._clock, state=self._config.gateway.state)
+        buses: Buses = {}
+        self._meters = open_meters(
+            self._config.meter, self._clock, state=self._config.gateway.state, buses=buses
+        )
+        self._controls |= with_topics(
+            self._config.meter, open_controls(self._config.meter, self._meters, buses)
+        )
         self._incarnation = await self._draw()
+        await self.commander.open()
         streams = {stream.meter: stream for stream in await self._ledger.streams()}
         for stream in streams.values():
             self._rings[stream.id] = await KeyRing.open(self._root, stream.id)
@@ -151,9 +170,12 @@ class Session:
             readers=self._readers,
             lines=self.lines,
             registration=self._registration,
+            commander=self.commander,
         )
-        for stream in streams.values():  # of meters that are gone: what they left open is still sent
+        ended = tuple(streams.values())  # of meters that are gone: what they left open is still sent
+        for stream in ended:
             await finisher.catch_up(stream)
+        self.ended = EndedStreams(ended, finisher, self._clock)
 
     async def run(self) -> None:
         """Read, seal, publish and answer until cancelled, or until a part fails for good. Where the ledger is
@@ -162,9 +184,11 @@ class Session:
             tasks.create_task(self._control.serve(self._config.gateway.socket))
             tasks.create_task(self._publish())
             tasks.create_task(self.readback.run())
+            tasks.create_task(self.commander.run())
             tasks.create_task(self.follower.run())
             for line in self.lines.values():
                 tasks.create_task(line.run(self._config.gateway.commit_seconds))
+            tasks.create_task(self.ended.run(self._config.gateway.commit_seconds))
             for section in self._config.meter:
                 sealer = self.lines[section.name].sealer
                 tasks.create_task(

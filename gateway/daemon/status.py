@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import gateway
 from gateway.control.documents import (
@@ -16,6 +17,7 @@ from gateway.control.documents import (
     StoreStatus,
 )
 from gateway.daemon.clock_watch import ClockWatch
+from gateway.daemon.commander import Commander
 from gateway.daemon.follower import Follower
 from gateway.daemon.grants import GrantBook
 from gateway.daemon.issuer import Issuer
@@ -57,7 +59,9 @@ class StatusReporter:
         readers: Mapping[str, ReaderState],
         lines: Mapping[str, Line],
         registration: Registration,
+        commander: Commander,
     ) -> None:
+        self._commander = commander
         self._registration = registration
         self._store_url = store_url
         self._incarnation = incarnation
@@ -77,6 +81,10 @@ class StatusReporter:
 
     async def status(self) -> Status:
         """The status of all parts now."""
+        sometimes: dict[str, Any] = {
+            "commands": await self._commander.open_commands(),
+            "registration": self._registration.status(),
+        }
         return Status(
             version=gateway.__version__,
             assurance=self._root.assurance,
@@ -98,10 +106,11 @@ class StatusReporter:
                 *self._rollback.faults,
                 *self._readback.faults,
                 *await self._grants.faults(),
+                *self._commander.faults,
                 *await self._follower.faults(),
             ),
             doubts=await self._doubts(),
-            **({"registration": found} if (found := self._registration.status()) is not None else {}),
+            **{name: value for name, value in sometimes.items() if value},
         )
 
     def readings(self) -> tuple[ReadingStatus, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import socket
 
@@ -29,3 +30,10 @@ class Notifier:
         """The interval at which to feed the watchdog, half its time-out; None without a watchdog."""
         micros = os.environ.get("WATCHDOG_USEC", "")
         return int(micros) / 2_000_000 if micros.isdigit() and int(micros) else None
+
+    async def feed_watchdog(self) -> None:
+        """Feed the watchdog from the event loop until cancelled: a process whose loop hangs is restarted."""
+        seconds = self.watchdog_seconds()
+        while seconds is not None:
+            self.notify("WATCHDOG=1")
+            await asyncio.sleep(seconds)

@@ -15,6 +15,7 @@ from pydantic_core import PydanticCustomError
 from gateway.config.mistakes import sentences
 from gateway.config.section import FilePath, Load, Section
 from gateway.errors import UsageError
+from gateway.household.mqtt.configuration import MqttSection
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 _NAME = r"^[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?)*$"
@@ -67,6 +68,7 @@ class HouseholdConfig(Section):
 
     household: HouseholdSection = Field(default=HouseholdSection(), description="a table [household]")
     listen: ListenSection = Field(default=ListenSection(), description="a table [listen]")
+    mqtt: MqttSection = Field(default=MqttSection(), description="tables [mqtt.home] and [mqtt.utility]")
 
     @classmethod
     def load(cls, path: Path, *, required: bool = True) -> Self:

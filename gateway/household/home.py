@@ -11,21 +11,34 @@ from gateway.control.client import ControlClient
 from gateway.errors import UsageError
 from gateway.host.clock import Clock, unix_ms
 from gateway.household.configuration import HouseholdConfig
+from gateway.household.draft import Draft
+from gateway.household.history import History
+from gateway.household.live import Live
+from gateway.household.mqtt.service import Mqtt, price_now
+from gateway.household.prices import Cards, Prices
 from gateway.household.security.authority import Authority
 from gateway.household.security.hosts import Hosts
 from gateway.household.security.logins import Logins
 from gateway.household.security.password import Password
 from gateway.household.settings import Settings
+from gateway.household.tariffs import Tariffs
 
 
 @dataclass(frozen=True, slots=True)
 class Household:
-    """A home as its pages see it. `control` asks the gateway, and raises Unavailable where none runs."""
+    """A home as its pages see it. `control` asks the gateway, and raises Unavailable where none runs;
+    `history` reads the sums of any time; `draft` is the configuration that the setup is making."""
 
     config: HouseholdConfig
     clock: Clock
     control: ControlClient
+    live: Live
+    history: History
+    draft: Draft
     settings: Settings
+    prices: Prices
+    tariffs: Tariffs
+    mqtt: Mqtt
     password: Password
     logins: Logins
     hosts: Hosts
@@ -43,8 +56,11 @@ class Household:
 
 
 @asynccontextmanager
-async def open_household(config: HouseholdConfig, clock: Clock) -> AsyncIterator[Household]:
-    """Open the state folder and all that lies in it. UsageError where it cannot be made or written."""
+async def open_household(
+    config: HouseholdConfig, clock: Clock, control: ControlClient | None = None
+) -> AsyncIterator[Household]:
+    """Open the state folder and all that lies in it. `control` is the gateway's, at the socket that the
+    configuration names unless it is given. UsageError where the folder cannot be made or written."""
     state = config.household.state
     try:
         state.mkdir(parents=True, mode=0o700, exist_ok=True)
@@ -52,19 +68,41 @@ async def open_household(config: HouseholdConfig, clock: Clock) -> AsyncIterator
         raise UsageError(f"the state folder {state} cannot be made: {error.strerror}") from None
     hosts = Hosts(config.listen.names)
     password = Password(state, clock)
+    control = control or ControlClient(config.household.socket)
+    live = Live(control, clock)
+    settings = Settings(state)
+    prices = Prices(state / "prices", _cards(control), clock)
+    tariffs = Tariffs(settings, prices)
+    now = price_now(tariffs.rates, clock)
     try:
         yield Household(
             config=config,
             clock=clock,
-            control=ControlClient(config.household.socket),
-            settings=Settings(state),
+            control=control,
+            live=live,
+            history=History(state, control, clock),
+            draft=Draft.open(state),
+            settings=settings,
+            prices=prices,
+            tariffs=tariffs,
+            mqtt=Mqtt.build(config.mqtt, control, prices.accept, now, state, clock),
             password=password,
             logins=Logins(state, clock),
             hosts=hosts,
             authority=Authority(state, hosts.names, own_addresses(), clock),
         )
     finally:
+        await live.aclose()
         password.close()
+
+
+def _cards(control: ControlClient) -> Cards:
+    """The cards of the providers that the gateway knows: their prices are accepted."""
+
+    async def cards() -> list[bytes]:
+        return [one.card for one in await control.cards()]
+
+    return cards
 
 
 def own_addresses() -> list[str]:

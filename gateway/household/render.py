@@ -118,10 +118,14 @@ def _environment() -> Environment:
         "watts": shown.watts,
         "number": shown.number,
         "money": shown.money,
+        "exact": shown.exact,
+        "rate": shown.rate,
         "day": shown.day,
         "moment": shown.moment,
         "clock_time": shown.clock_time,
         "ago": shown.ago,
+        "foreign": shown.foreign,
+        "plain": shown.plain,
     }
     made.filters.update(filters)
     made.globals["asset"] = address

@@ -18,6 +18,15 @@ LANGUAGES: dict[Language, str] = {"en": "English", "de": "Deutsch", "nl": "Neder
 """The languages of the page, each by its own name."""
 
 
+class ChosenSeries(BaseModel):
+    """A provider's continuing prices: the provider's kid, and the name in its series."""
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="ignore")
+
+    provider: str = Field(pattern="^[0-9a-f]{32}$")
+    name: str
+
+
 class Choices(BaseModel):
     """What is chosen. Unknown entries of a newer version are kept out."""
 
@@ -29,6 +38,8 @@ class Choices(BaseModel):
     """The IANA time zone in which days and times are shown."""
     name: str = Field(default="", max_length=80)
     """What the home is called on the page."""
+    series: dict[Literal["import", "export"], ChosenSeries] = {}
+    """The price series that price each lane; without any the file `tariff.toml` of the state folder does."""
     steps: dict[str, str] = {}
     """Of the setup: how each step ended, "done" or "skipped", so that it can be left and gone on with."""
 
@@ -48,6 +59,11 @@ class Settings:
     def __init__(self, state: Path) -> None:
         self._path = state / "settings.json"
         self._choices = self._read()
+
+    @property
+    def tariff_file(self) -> Path:
+        """The tariff that the pages' money is by, where no price series is chosen; it need not be there."""
+        return self._path.with_name("tariff.toml")
 
     @property
     def choices(self) -> Choices:

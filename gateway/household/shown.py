@@ -7,6 +7,7 @@ from decimal import Decimal
 
 from babel.dates import format_date
 from babel.numbers import format_currency, format_decimal
+from markupsafe import Markup
 
 from gateway.chain.window import zone_of
 from gateway.household.i18n import gettext, locale, ngettext
@@ -74,6 +75,38 @@ def money(amount: Decimal, currency: str) -> str:
     return format_currency(amount, currency, locale=locale())
 
 
+def exact(amount: Decimal, currency: str, decimals: str = "00##") -> str:
+    """An amount of money with as many decimals as it has, up to four; with all four for "0000"."""
+    pattern = locale().currency_formats["standard"].pattern.replace("0.00", f"0.{decimals}")
+    return format_currency(amount, currency, format=pattern, locale=locale(), currency_digits=False)
+
+
+def rate(price: Decimal, currency: str) -> str:
+    """A price of a kWh, with up to four decimals."""
+    return f"{exact(price, currency)}/kWh"
+
+
 def yes_no(value: bool) -> str:
     """Yes or no."""
     return gettext("yes") if value else gettext("no")
+
+
+def spelt(size: int) -> str:
+    """An amount of data, from bytes: "3.2 MB"."""
+    unit, digits = next(
+        (unit, scale)
+        for unit, scale in (("GB", 9), ("MB", 6), ("kB", 3), ("B", 0))
+        if size >= 10**scale or not scale
+    )
+    return f"{number(Decimal(size) / 10**digits, 1 if digits else 0)} {unit}"
+
+
+def plain(text: str) -> str:
+    """Text that somebody else wrote, such as a provider's name, without control characters, which could
+    hide a part of it or turn the direction of what follows."""
+    return "".join(one if one.isprintable() else "\N{REPLACEMENT CHARACTER}" for one in text)
+
+
+def foreign(text: str) -> Markup:
+    """As `plain`, for a page: with its own direction of writing, whatever the text around it has."""
+    return Markup("<bdi>{}</bdi>").format(plain(text))

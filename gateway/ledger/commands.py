@@ -5,18 +5,21 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 
 from gateway.ledger import audit
 from gateway.ledger.records import AuditEntry, CommandChange, CommandRecord
 
-_MOST_OVER = 1000
-"""So many commands that are over are kept."""
-_OVER = "state IN ('ended', 'refused', 'expired')"
-_COLUMNS = "number, digest, id, data, provider_name, received_ms, lived_ms, state, receipt"
+MOST_OVER = 200
+"""So many commands of which nothing more becomes are kept."""
 
 
 def all_of(db: sqlite3.Connection) -> list[CommandRecord]:
-    return [CommandRecord(*row) for row in db.execute(f"SELECT {_COLUMNS} FROM command ORDER BY number DESC")]
+    rows = db.execute(
+        "SELECT number, digest, id, data, provider_name, received_ms, lived_ms, live, receipt"
+        " FROM command ORDER BY number DESC"
+    )
+    return [replace(CommandRecord(*row), live=bool(row[7])) for row in rows]
 
 
 def add(
@@ -26,7 +29,7 @@ def add(
     entry: AuditEntry,
 ) -> int:
     cursor = db.execute(
-        "INSERT INTO command (digest, id, data, provider_name, received_ms, lived_ms, state, receipt)"
+        "INSERT INTO command (digest, id, data, provider_name, received_ms, lived_ms, live, receipt)"
         " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
         (
             new.digest,
@@ -35,15 +38,15 @@ def add(
             new.provider_name,
             new.received_ms,
             new.lived_ms,
-            new.state,
+            new.live,
             new.receipt,
         ),
     )
     note_serial(db, serial, entry)
     db.execute(
-        f"DELETE FROM command WHERE {_OVER} AND number <="
-        f" (SELECT number FROM command WHERE {_OVER} ORDER BY number DESC LIMIT 1 OFFSET ?)",
-        (_MOST_OVER,),
+        "DELETE FROM command WHERE live = 0 AND number <="
+        " (SELECT number FROM command WHERE live = 0 ORDER BY number DESC LIMIT 1 OFFSET ?)",
+        (MOST_OVER,),
     )
     number = cursor.lastrowid
     assert number is not None
@@ -70,7 +73,7 @@ def highest_serial(db: sqlite3.Connection, provider: bytes, stream: bytes) -> in
 def change(db: sqlite3.Connection, changes: Sequence[CommandChange]) -> None:
     for one in changes:
         db.execute(
-            "UPDATE command SET state = ?, receipt = ? WHERE number = ?", (one.state, one.receipt, one.number)
+            "UPDATE command SET live = ?, receipt = ? WHERE number = ?", (one.live, one.receipt, one.number)
         )
         audit.write(db, one.audit)
 

@@ -8,17 +8,26 @@ from dataclasses import replace
 
 from gateway.chain.keys import be64
 from gateway.ledger import audit, outbox
-from gateway.ledger.records import AuditEntry, GrantRecord, Outgoing, Progress
+from gateway.ledger.records import AuditEntry, GrantRecord, Outgoing, Progress, Stream
 
 
 def made(db: sqlite3.Connection, stream: bytes | None) -> list[GrantRecord]:
     rows = db.execute(
-        "SELECT id, stream, body, provider_name, next_window, key, revoked_from, tariff, edges"
+        "SELECT id, stream, body, provider_name, next_window, key, revoked_from, tariff, edges, own"
         " FROM grant_"
         " WHERE ?1 IS NULL OR stream = ?1",
         (stream,),
     )
-    return [replace(GrantRecord(*values), edges=_numbers(edges)) for *values, edges in rows]
+    return [
+        replace(GrantRecord(*values), edges=_numbers(edges), own=bool(own)) for *values, edges, own in rows
+    ]
+
+
+def revoked(db: sqlite3.Connection, stream: Stream) -> list[bytes]:
+    rows = db.execute(
+        "SELECT id FROM grant_ WHERE stream = ? AND revoked_from IS NOT NULL ORDER BY id", (stream.id,)
+    )
+    return [id_ for (id_,) in rows]
 
 
 def add(db: sqlite3.Connection, grants: Sequence[tuple[GrantRecord, Outgoing, AuditEntry]]) -> None:
@@ -36,7 +45,7 @@ def adopt(db: sqlite3.Connection, found: Sequence[tuple[GrantRecord, AuditEntry]
 
 def _insert(db: sqlite3.Connection, record: GrantRecord) -> None:
     db.execute(
-        "INSERT INTO grant_ VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO grant_ VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
             record.id,
             record.stream,
@@ -47,6 +56,7 @@ def _insert(db: sqlite3.Connection, record: GrantRecord) -> None:
             record.revoked_from,
             record.tariff,
             _bytes(record.edges),
+            record.own,
         ),
     )
 

@@ -34,6 +34,14 @@ def data(db: sqlite3.Connection, ids: Sequence[int]) -> list[Outgoing]:
     return [Outgoing(*row) for row in rows if row is not None]
 
 
+def sent(db: sqlite3.Connection, stream: Stream, key: str) -> bytes | None:
+    rows = db.execute(
+        "SELECT data FROM kept WHERE stream = ? AND key = ? ORDER BY id DESC LIMIT 1", (stream.id, key)
+    )
+    row = rows.fetchone()
+    return None if row is None else bytes(row[0])
+
+
 def last_day(db: sqlite3.Connection, stream: Stream) -> int | None:
     """The last page of a day."""
     row: tuple[int | None] = db.execute(

@@ -202,6 +202,15 @@ class Ledger:
         """A stream's objects in the outbox whose keys begin with `prefix`, in order."""
         return await self._db.do(outbox.waiting, stream, prefix)
 
+    async def unsent(self, key: str) -> bytes | None:
+        """The object in the outbox that goes to `key`, the newest of several; None where there is none."""
+        return await self._db.do(outbox.unsent, key)
+
+    async def unsent_keys(self, prefix: str, after: str, most: int) -> list[str]:
+        """The keys in the outbox that begin with `prefix` and come after `after`, at most `most`, each once,
+        in their order."""
+        return await self._db.do(outbox.unsent_keys, prefix, after, most)
+
     # --- what was sent
 
     async def kept(self, stream: Stream) -> list[Kept]:
@@ -211,6 +220,10 @@ class Ledger:
     async def kept_data(self, ids: Sequence[int]) -> list[Outgoing]:
         """Kept objects, by their ids; ids no longer there are ignored."""
         return await self._db.do(kept.data, ids)
+
+    async def sent(self, stream: Stream, key: str) -> bytes | None:
+        """The kept object of a stream that was sent to `key` last; None where none is kept."""
+        return await self._db.do(kept.sent, stream, key)
 
     async def last_kept_day(self, stream: Stream) -> int | None:
         """The id of the last kept page of a day, or None."""
@@ -238,6 +251,10 @@ class Ledger:
     async def grants(self, stream: bytes | None = None) -> list[GrantRecord]:
         """All grants, or those of one stream."""
         return await self._db.do(grants.made, stream)
+
+    async def revoked(self, stream: Stream) -> list[bytes]:
+        """The ids of a stream's revoked grants, rising."""
+        return await self._db.do(grants.revoked, stream)
 
     async def add_grants(self, new: Sequence[tuple[GrantRecord, Outgoing, AuditEntry]]) -> None:
         """Record grants, all or none; their objects enter the outbox, and the decisions the audit log."""
@@ -329,7 +346,7 @@ class Ledger:
     # --- commands
 
     async def commands(self) -> list[CommandRecord]:
-        """The commands that are kept, the latest first: all that are not over, and the last 1000 others."""
+        """The commands that are kept, the latest first: all that are live, and the last 200 others."""
         return await self._db.do(commands.all_of)
 
     async def add_command(

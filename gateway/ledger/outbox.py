@@ -56,6 +56,20 @@ def waiting(db: sqlite3.Connection, stream: Stream, prefix: str) -> list[Outgoin
     return [Outgoing(*item) for item in rows]
 
 
+def unsent(db: sqlite3.Connection, key: str) -> bytes | None:
+    row = db.execute("SELECT data FROM outbox WHERE key = ? ORDER BY id DESC", (key,)).fetchone()
+    return None if row is None else bytes(row[0])
+
+
+def unsent_keys(db: sqlite3.Connection, prefix: str, after: str, most: int) -> list[str]:
+    rows = db.execute(
+        "SELECT DISTINCT key FROM outbox WHERE key >= ?1 AND key < ?1 || char(127) AND key > ?2"
+        " ORDER BY key LIMIT ?3",
+        (prefix, after, most),
+    )
+    return [key for (key,) in rows]
+
+
 def drop_derived(db: sqlite3.Connection, stream: Stream) -> None:
     """Drop the objects made of the stream's units; its descriptor, grants and revocations stay."""
     db.execute(

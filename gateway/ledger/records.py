@@ -130,8 +130,9 @@ class GrantRecord:
 
     `body` and, for a bill, `tariff` are in CBOR; `key` is K_0, sealed by the vault; from unit
     `revoked_from` on the grant opens nothing; `edges` are those of calendar windows with tokens, one more
-    than windows. A grant that was found in the store has its provider's kid for a name, an empty key and no
-    tariff: these were lost.
+    than windows. `own` are the household's own grants, whose keys nobody else holds. A grant that was found
+    in the store has its provider's kid for a name, an empty key and no tariff, and counts as somebody else's:
+    these were lost.
     """
 
     id: bytes
@@ -143,6 +144,7 @@ class GrantRecord:
     revoked_from: int | None = None
     tariff: bytes | None = None
     edges: tuple[int, ...] = ()
+    own: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,8 +226,8 @@ class StoreChain:
 @dataclass(frozen=True, slots=True)
 class CommandRecord:
     """A provider's command: the signed object and its H, when it came (Unix ms), for how long the gateway has
-    run since (`lived_ms`), its state, and the last signed receipt. `number` is the order of receipt, 0 before
-    the ledger has it."""
+    run since (`lived_ms`), whether something may still become of it (`live`), and the last signed receipt.
+    `number` is the order of receipt, 0 before the ledger has it."""
 
     number: int
     digest: bytes
@@ -234,7 +236,7 @@ class CommandRecord:
     provider_name: str
     received_ms: int
     lived_ms: int
-    state: str
+    live: bool
     receipt: bytes
 
 
@@ -247,9 +249,9 @@ class AuditEntry(NamedTuple):
 
 
 class CommandChange(NamedTuple):
-    """A command's next state, with its receipt and the line of the audit log."""
+    """A command's next receipt, whether it is live then, and the line of the audit log."""
 
     number: int
-    state: str
+    live: bool
     receipt: bytes
     audit: AuditEntry

@@ -8,8 +8,10 @@ The room yields readings and knows nothing of what becomes of them.
 - `transport`  bytes to and from there
 - `listener`   a meter that pushes
 - `coarse`     a meter that shows whole kWh only
+- `switch`     a home's supply and the limit on what it draws: the only writing here
 - `reader`     reads a meter for ever, whatever happens to it
 - `detect`     the profiles that can decode what arrives at a port
+- `search`     the meters on a line or behind an address
 - `table`      the table of meters in README.md, from the profiles
 - `capture`    a meter's answers, recorded in a file that becomes a test
 - `secrets`    a meter's keys and password

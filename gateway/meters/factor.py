@@ -28,27 +28,27 @@ class FactoredMeter:
     """`meter`, with its energies and its power multiplied by `factor`."""
 
     def __init__(self, meter: Meter, factor: Factor) -> None:
-        self._meter = meter
+        self.meter = meter
         self._factor = factor
         self.rollover: Mapping[str, int] = _Factored(meter.rollover, factor)
 
     @property
     def pushes(self) -> bool:
-        return self._meter.pushes
+        return self.meter.pushes
 
     @property
     def load_profile(self) -> WithLoadProfile | None:
-        profile = self._meter.load_profile
+        profile = self.meter.load_profile
         return None if profile is None else _FactoredProfile(profile, self._factor)
 
     async def read(self) -> Reading:
-        return _times(await self._meter.read(), self._factor)
+        return _times(await self.meter.read(), self._factor)
 
     async def probe(self) -> Plausibility:
-        return await self._meter.probe()
+        return await self.meter.probe()
 
     async def aclose(self) -> None:
-        await self._meter.aclose()
+        await self.meter.aclose()
 
 
 class _FactoredProfile:

@@ -156,12 +156,10 @@ async def _granted(bucket: Bucket, home: Home, identity: Identity) -> GrantedHom
 
 async def _granted_in(bucket: Bucket, home: Home, identity: Identity) -> GrantedHome:
     reader = await StreamReader.open(bucket, home.stream, home.signer)
-    held = []
     async with aclosing(grants(reader)) as found:
-        async for _, _, grant in found:
-            if grant.provider == identity.kid:
-                held.append(Granted(grant, *await limit_of(reader, grant)))
-    head = await reader.read_head() if held else None
+        own = [grant async for _, _, grant in found if grant.provider == identity.kid]
+    head = await reader.read_head() if own else None
+    held = [Granted(grant, *await limit_of(reader, grant, head)) for grant in own]
     held.sort(key=lambda one: (one.grant.first, one.grant.serial))
     return GrantedHome(home, reader.descriptor, head, tuple(held))
 

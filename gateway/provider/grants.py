@@ -13,12 +13,11 @@ from gateway.chain.windows import GrantWindows
 from gateway.errors import Refused
 from gateway.provider.identity import Identity
 from gateway.stream.bundles import BundleReader
-from gateway.stream.fetch import get
-from gateway.stream.grants import check_revocation, grants
+from gateway.stream.grants import grants, revoked_from
 from gateway.stream.reader import StreamReader
 from gateway.stream.times import spell
-from gateway.wire import names
 from gateway.wire.grant import GrantObject
+from gateway.wire.stream import Head
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,16 +117,13 @@ async def held_by(
 
 async def renewed(reader: StreamReader, grant: Grant, k_0: bytes) -> OwnGrant:
     """A grant whose K_0 was opened before, with its revocation read now."""
-    return OwnGrant(grant, *await limit_of(reader, grant), k_0, BundleReader(reader, grant))
+    return OwnGrant(grant, *await limit_of(reader, grant, reader.head), k_0, BundleReader(reader, grant))
 
 
-async def limit_of(reader: StreamReader, grant: Grant) -> tuple[int | None, bool]:
+async def limit_of(reader: StreamReader, grant: Grant, head: Head | None) -> tuple[int | None, bool]:
     """The unit from which on a grant, whoever holds it, opens nothing, None where there is none; and whether
-    a revocation set it. Refused for an invalid revocation."""
-    key = names.revocation(reader.descriptor.stream, grant.id)
-    data = await get(reader.bucket, key)
-    if data is not None:
-        from_unit = check_revocation(reader.descriptor, key, data).from_unit
-        if grant.until is None or from_unit < grant.until:
-            return from_unit, True
+    a revocation set it. `head` is the stream's, where one was read. Refused as for `revoked_from`."""
+    from_unit = await revoked_from(reader, grant.id, head)
+    if from_unit is not None and (grant.until is None or from_unit < grant.until):
+        return from_unit, True
     return grant.until, False

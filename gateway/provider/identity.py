@@ -1,8 +1,9 @@
-"""A provider's identity: a folder with `key.cbor` (private) and `card.cose` (public).
+"""A provider's identity, or a household's for its own grants: a folder with `key.cbor` (private) and
+`card.cose` (public).
 
 key.cbor is deterministic CBOR, {1: version, 2: X-Wing seed, 3: P-256 private key (SEC 1 scalar)}, mode
-0600. card.cose is a gw1/card signed by the provider's own ES256 key; a household grants to it. The
-folder appears whole, by one rename, and nothing is ever overwritten: a lost key opens no grant again.
+0600. card.cose is a gw1/card signed by the holder's own ES256 key; a household grants to it. The folder
+appears whole, by one rename, and nothing is ever overwritten: a lost key opens no grant again.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from gateway.chain.layout import DAY_MS
 from gateway.errors import Refused, UsageError
 from gateway.host.files import read_private, sync_folder
 from gateway.wire import cose, es256
-from gateway.wire.card import Card
+from gateway.wire.card import Card, Role
 from gateway.wire.form import Field, bstr, read, tstr, uint, write
 
 KEY_FILE = "key.cbor"
@@ -40,20 +41,22 @@ _FIELDS = (
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """A provider's identity: the kid that grants name, the seed of the X-Wing key that they are sealed to,
-    and the key that signs its card."""
+    """The identity of whom grants are made to: the kid that they name, the seed of the X-Wing key that they
+    are sealed to, and the key that signs its card."""
 
     kid: bytes
     xwing_seed: bytes = field(repr=False)
     signing_key: ec.EllipticCurvePrivateKey = field(repr=False)
 
 
-def new_identity(folder: Path, name: str, now_ms: int, validity_ms: int = VALIDITY_MS) -> Card:
-    """Make the folder with a new identity, valid from `now_ms` (Unix ms) on. UsageError where the folder
-    already holds something or cannot be made, or the name does not fit a card."""
+def generate_identity(
+    name: str, now_ms: int, validity_ms: int = VALIDITY_MS, role: Role = "provider"
+) -> tuple[Identity, Card, bytes]:
+    """A new identity, valid from `now_ms` (Unix ms) on, with its card and the card as it signed it; in memory
+    alone. UsageError where the name does not fit a card."""
     if not name.strip() or not tstr(80).fits(name):
         raise UsageError(
-            "the provider's name is invalid: expected 1 to 80 printable characters (bytes, in UTF-8)"
+            f"the {role}'s name is invalid: expected 1 to 80 printable characters (bytes, in UTF-8)"
         )
     seed, key = secrets.token_bytes(XWING_SEED_BYTES), ec.generate_private_key(ec.SECP256R1())
     public = es256.spki(key.public_key())
@@ -61,23 +64,32 @@ def new_identity(folder: Path, name: str, now_ms: int, validity_ms: int = VALIDI
         kid=cose.kid_of(public),
         signing_key=public,
         xwing_key=xwing_public_bytes(seed),
-        role="provider",
+        role=role,
         name=name,
         valid_from_ms=now_ms,
         valid_until_ms=now_ms + validity_ms,
     )
-    scalar = key.private_numbers().private_value.to_bytes(_SCALAR_BYTES, "big")
-    private = {"version": _VERSION, "xwing_seed": seed, "signing_key": scalar}
+    return Identity(card.kid, seed, key), card, _signed_card(card, key)
+
+
+def new_identity(
+    folder: Path, name: str, now_ms: int, validity_ms: int = VALIDITY_MS, role: Role = "provider"
+) -> Card:
+    """Make the folder with a new identity, valid from `now_ms` (Unix ms) on. UsageError where the folder
+    already holds something or cannot be made, or the name does not fit a card."""
+    identity, card, signed = generate_identity(name, now_ms, validity_ms, role)
+    scalar = identity.signing_key.private_numbers().private_value.to_bytes(_SCALAR_BYTES, "big")
+    private = {"version": _VERSION, "xwing_seed": identity.xwing_seed, "signing_key": scalar}
     files = {
         KEY_FILE: (cose.encode(write(_FIELDS, private, KEY_FILE)), 0o600),
-        CARD_FILE: (_signed_card(card, key), 0o644),
+        CARD_FILE: (signed, 0o644),
     }
     try:
         _make_folder(folder.absolute(), files)
     except OSError as error:
         if error.errno in (errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR):
             raise UsageError(
-                f"{folder} already exists, and a provider's keys are never overwritten: name a new folder"
+                f"{folder} already exists, and a {role}'s keys are never overwritten: name a new folder"
             ) from None
         raise UsageError(f"the folder {folder} cannot be created: {error.strerror}") from None
     return card

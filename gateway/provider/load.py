@@ -153,9 +153,11 @@ async def pair(home: Member, identity: Identity, role: Role) -> Pair:
     held = await held_by(home.reader, identity, *own)
     limit, revoked = held.limit, held.revoked
     for _, _, grant in (centre, service):
-        end, cut = await limit_of(home.reader, grant)
+        end, cut = await limit_of(home.reader, grant, home.reader.head)
         if end is not None and (limit is None or end < limit):
             limit, revoked = end, cut
+    of_the_centre = [grant for grant in others if grant.provider == centre[2].provider]
+    limits = [(await limit_of(home.reader, grant, home.reader.head))[0] for grant in of_the_centre]
     bundles = BundleReader(home.reader, service[2])
     await bundles.settle()
     return Pair(
@@ -163,7 +165,7 @@ async def pair(home: Member, identity: Identity, role: Role) -> Pair:
         centre[2],
         replace(held, limit=limit, revoked=revoked, bundles=bundles),
         max(one[2].k_min or 0 for one in (centre, service)),
-        tuple([(g, (await limit_of(home.reader, g))[0]) for g in others if g.provider == centre[2].provider]),
+        tuple(zip(of_the_centre, limits, strict=True)),
     )
 
 

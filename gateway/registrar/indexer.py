@@ -26,8 +26,8 @@ from gateway.registrar.streams import registered_descriptor
 from gateway.registrar.tables import SENTENCE_LENGTH, coverage, grants, requests, streams
 from gateway.store.bucket import Bucket
 from gateway.stream.fetch import get
-from gateway.stream.grants import check_revocation
 from gateway.stream.grants import grants as grants_of
+from gateway.stream.grants import revoked_from
 from gateway.stream.reader import StreamReader
 from gateway.wire import names
 from gateway.wire.cose import kid_of
@@ -146,10 +146,7 @@ class Indexer:
         held = []
         async with aclosing(grants_of(reader)) as every:
             async for _, _, grant in every:
-                key = names.revocation(descriptor.stream, grant.id)
-                data = await get(self._bucket, key)
-                revoked = None if data is None else check_revocation(descriptor, key, data).from_unit
-                held.append((grant, revoked))
+                held.append((grant, await revoked_from(reader, grant.id, head)))
         unit_ms = descriptor.layout.unit_ms
         return _Found(None if head is None else head.next_unit * unit_ms, tuple(held))
 

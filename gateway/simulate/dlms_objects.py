@@ -116,6 +116,10 @@ class MeterObjects:
         self._entries: deque[Entry] = deque(maxlen=_ENTRIES)
         self._next_stamp = _next_stamp((home.second + 1) * _NS)
         self.connected = True
+        self.ready = False  # for reconnection by hand
+        self.control_mode = (
+            4  # reconnected from afar; in mode 3 by hand, after that (IEC 62056-6-2, class 70)
+        )
         self.clock_status = 0  # 2 for a clock that is marked as doubtful
         self.live = LiveHome(home, clock, self._show, truth)
 
@@ -180,8 +184,16 @@ class MeterObjects:
             raise AccessError(target, UNDEFINED)
         if not isinstance(parameter, Integer):
             raise AccessError(target, TYPE_UNMATCHED)
-        self.connected = target.index == 2
+        if target.index == 1:
+            self.connected = self.ready = False
+        elif not self.connected:
+            self.connected = self.control_mode in _REMOTE_RECONNECTS
+            self.ready = not self.connected
         return None
+
+    def press(self) -> None:
+        """Somebody presses the meter's button, which reconnects a home that is ready for it."""
+        self.connected, self.ready = self.connected or self.ready, False
 
     def _now(self) -> int:
         """The meter's own time, ns."""
@@ -228,7 +240,7 @@ class MeterObjects:
             POWER_EXPORT: _Held(REGISTER, (DoubleLongUnsigned(max(-self._power, 0)), watts), (False,)),
             DISCONNECTOR: _Held(
                 DISCONNECT_CONTROL,
-                (self.connected, Enum(int(self.connected)), Enum(4)),
+                (self.connected, Enum(2 if self.ready else int(self.connected)), Enum(self.control_mode)),
                 (True, True),
             ),
             LOAD_PROFILE: _Held(
@@ -273,6 +285,7 @@ class MeterObjects:
         )
 
 
+_REMOTE_RECONNECTS = (2, 4)  # the control modes in which remote_reconnect closes the switch itself
 _COLUMN_CLOCK = capture_object(CLOCK, CLOCK_CODE, 2)
 
 

@@ -30,6 +30,8 @@ from gateway.simulate.truth import LiveHome
 # pymodbus logs a traceback for each exception that the meter answers with.
 logging.getLogger("pymodbus").setLevel(logging.CRITICAL)
 
+_SHOWN: dict[int, Table] = {3: "holding", 4: "input"}  # by function code
+_NO_LIMIT = 0xFFFF
 _TABLES: tuple[Table, ...] = ("holding", "input")
 
 
@@ -51,24 +53,28 @@ class Display:
         return shown(self._words)
 
 
-def devices(displays: Mapping[int, Display]) -> list[SimDevice]:
+def devices(displays: Mapping[int, Display], limit: int | None = None) -> list[SimDevice]:
     """The devices for pymodbus' servers: each meter under its device id and, under every other id, a
-    converter's answer that no device responds (exception 11)."""
+    converter's answer that no device responds (exception 11). Each has 16 coils that can be written, and at
+    the address `limit`, where one is given, two such holding registers."""
 
     async def nobody(*_: object) -> ExcCodes:
         return ExcCodes.GATEWAY_NO_RESPONSE
 
     def device(number: int, display: Display, action: SimAction) -> SimDevice:
-        no_bits = [SimData(0, values=[False] * 16, datatype=DataType.BITS)]
+        bits = [SimData(0, values=[False] * 16, datatype=DataType.BITS)]
         holding, inputs = (_block(*display.registers(table)) for table in _TABLES)
-        return SimDevice(number, simdata=(no_bits, no_bits, holding, inputs), action=action)
+        if limit is not None:
+            holding = [*holding, SimData(limit, values=[_NO_LIMIT] * 2, datatype=DataType.REGISTERS)]
+        return SimDevice(number, simdata=(bits, bits, holding, inputs), action=action)
 
     def showing(display: Display) -> SimAction:
         async def show(
             function: int, start: int, address: int, count: int, registers: list[int], written: object
         ) -> None:
-            _, current = display.registers("holding" if function == 3 else "input")
-            registers[: len(current)] = current
+            if function in _SHOWN:
+                _, current = display.registers(_SHOWN[function])
+                registers[: len(current)] = current
 
         return show
 
@@ -93,19 +99,20 @@ async def serve(
     listening: Callable[[int], None] = lambda port: None,
     neighbours: Sequence[Home] = (),
     profile_id: str = "",
+    limit: int | None = None,
 ) -> None:
     """Serve `home` as a meter of `model` with device id 1 until cancelled; its `neighbours` have the next
     ids. With `profile_id`, it has all registers that are known of such a meter. `listening` is called with
     the port once it is open (for `port` 0 the system chooses one). What device 1 shows is appended to
-    `truth`, what the others show to files next to it, truth-2.jsonl and so on. UsageError where it cannot
-    listen, or cannot write."""
+    `truth`, what the others show to files next to it, truth-2.jsonl and so on. `limit` as for `devices`.
+    UsageError where it cannot listen, or cannot write."""
     sheet = sheet_of(model, profile_id)
     displays = {1: Display(home, sheet, clock, truth)}
     for number, other in enumerate(neighbours, 2):
         beside = truth.with_stem(f"{truth.stem}-{number}") if truth is not None else None
         displays[number] = Display(other, sheet, clock, beside)
     kind = _UdpServer if isinstance(model, ModbusModel) and model.udp else _TcpServer
-    server = kind(devices(displays), address=(host, port), custom_pdu=requests(sheet))
+    server = kind(devices(displays, limit), address=(host, port), custom_pdu=requests(sheet))
     try:
         await server.serve_forever(background=True)
     except OSError as error:

@@ -122,6 +122,11 @@ class S3Bucket:
         check_key(key)
         return await self._run(key, partial(self._keeps_first, key, data), f"putting {key!r}", 2 * len(data))
 
+    async def let_browsers_in(self, rule: Mapping[str, object]) -> bool:
+        """Add a rule of cross-origin requests (CORS) to the bucket's, in place of one with the same ID; False
+        where the server keeps none for a bucket."""
+        return await self._run("", partial(self._let_browsers_in, rule), "setting the rules of browsers")
+
     async def aclose(self) -> None:
         await self._calls.aclose()
         if self._client_or_none is not None:
@@ -252,7 +257,7 @@ class S3Bucket:
         except ClientError as error:
             if status_of(error) == 412:
                 return True
-            if not _knows_no_condition(error):
+            if not _not_implemented(error):
                 raise
         return False
 
@@ -263,7 +268,7 @@ class S3Bucket:
             if self._conditional is None:
                 self._conditional = self._refuses(key, data)
         except ClientError as error:
-            if _knows_no_condition(error):
+            if _not_implemented(error):
                 self._conditional = False
                 return False
             # 412: something is there. 409: another put of this key is under way.
@@ -335,6 +340,24 @@ class S3Bucket:
     def _delete(self, key: str) -> None:
         self._client().delete_object(Bucket=self._name, Key=self._root + key)
 
+    def _let_browsers_in(self, rule: Mapping[str, object]) -> bool:
+        try:
+            rules: list[Any] = self._client().get_bucket_cors(Bucket=self._name)["CORSRules"]
+        except ClientError as error:
+            if _not_implemented(error):
+                return False
+            if code_of(error) != "NoSuchCORSConfiguration":
+                raise
+            rules = []
+        rules = [*(one for one in rules if one.get("ID") != rule["ID"]), rule]
+        try:
+            self._client().put_bucket_cors(Bucket=self._name, CORSConfiguration={"CORSRules": rules})
+        except ClientError as error:
+            if _not_implemented(error):
+                return False
+            raise
+        return True
+
     def _page(self, prefix: str, last: str) -> Page:
         """A page's object names strictly after `last`, and whether there are more."""
         page = None if self._plain is None else self._plain.page(self._root + prefix, last)
@@ -378,8 +401,8 @@ def _unasked(**_: object) -> Any:
     return SimpleNamespace(status_code=404), {"ResponseMetadata": {"HTTPHeaders": {}}}
 
 
-def _knows_no_condition(error: ClientError) -> bool:
-    """Whether the server says that it does not support If-None-Match."""
+def _not_implemented(error: ClientError) -> bool:
+    """Whether the server says that it does not support what was asked, such as If-None-Match."""
     return status_of(error) == 501 or code_of(error) == "NotImplemented"
 
 

@@ -13,7 +13,7 @@ from gateway.stream.fetch import first_key, get, listed, objects
 from gateway.stream.reader import StreamReader
 from gateway.wire import names
 from gateway.wire.grant import GrantObject, Revocation, body_of, read_grant_body
-from gateway.wire.stream import Descriptor
+from gateway.wire.stream import Descriptor, Head
 
 
 def check_grant(descriptor: Descriptor, key: str, data: bytes | None) -> tuple[GrantObject, Grant]:
@@ -36,9 +36,30 @@ def check_revocation(descriptor: Descriptor, key: str, data: bytes | None) -> Re
     return Revocation.read_at(key, data, descriptor.signing_key, descriptor.layout.unit_ms)
 
 
+async def revoked_from(reader: StreamReader, grant_id: bytes, head: Head | None) -> int | None:
+    """The unit from which on a grant is revoked; None where it was not. `head` is a valid head of the stream,
+    or None: one that names its revoked grants saves asking the store about any other. Refused for an invalid
+    revocation, and for one that the head names and the store does not show."""
+    named = None if head is None else head.revoked
+    if named is not None and grant_id not in named:
+        return None
+    key = names.revocation(reader.descriptor.stream, grant_id)
+    data = await get(reader.bucket, key)
+    if data is not None:
+        return check_revocation(reader.descriptor, key, data).from_unit
+    if named is not None:
+        raise Refused(missing_revocation(key))
+    return None
+
+
 def missing_grant(key: str) -> str:
     """The sentence for a grant that was named and is not in the store."""
     return f"{key} is missing: the store holds no such grant, and was expected to"
+
+
+def missing_revocation(key: str) -> str:
+    """The sentence for a revocation that the head names and that is not in the store."""
+    return f"{key} is missing, and the head names its grant among those that were revoked"
 
 
 def grant_id_in(name: str) -> bytes | None:

@@ -21,7 +21,14 @@ from gateway.errors import Refused, UsageError
 from gateway.store.bucket import Bucket
 from gateway.stream.chunks import ChainFollower, Problem, check_chunk
 from gateway.stream.fetch import get, listed, objects
-from gateway.stream.grants import check_grant, check_revocation, grant_id_in, listed_grants, missing_grant
+from gateway.stream.grants import (
+    check_grant,
+    check_revocation,
+    grant_id_in,
+    listed_grants,
+    missing_grant,
+    missing_revocation,
+)
 from gateway.stream.page_audit import PageAudit
 from gateway.stream.reader import StreamReader
 from gateway.stream.seen import Seen
@@ -131,6 +138,9 @@ async def _verify_grants(
     folder: _Folder | None = None
     shown = SealedRuns(runs)
     absent = set(reader.grants or ())
+    revoked = set(() if tally.head is None else tally.head.revoked or ())  # as the head says
+    if reader.grants is not None:
+        revoked &= absent
     async with aclosing(objects(reader.bucket, listed_grants(reader))) as found:
         async for key, data in found:
             name, _, rest = key.removeprefix(prefix).partition("/")
@@ -142,6 +152,7 @@ async def _verify_grants(
                 if folder is not None:
                     folder.finish(tally.head)
                 absent.discard(grant_id)
+                revoked.discard(grant_id)
                 grant = await _grant(reader, grant_id)
                 folder = _Folder(grant_id, grant, reader.descriptor, shown, tally, report)
             try:
@@ -153,6 +164,9 @@ async def _verify_grants(
     for grant_id in sorted(absent):
         key = names.grant(reader.descriptor.stream, grant_id)
         report(Problem(key, missing_grant(key)))
+    for grant_id in sorted(revoked):
+        key = names.revocation(reader.descriptor.stream, grant_id)
+        report(Problem(key, missing_revocation(key)))
 
 
 async def _grant(reader: StreamReader, grant_id: bytes) -> Grant | None:
@@ -272,6 +286,10 @@ class _Folder:
         if not self._there:
             key = names.grant(self._descriptor.stream, self.id)
             self._report(Problem(key, f"{key} is missing, and the store holds other objects of the grant"))
+        if head is not None and self.id in (head.revoked or ()) and self._revoked_from is None:
+            key = names.revocation(self._descriptor.stream, self.id)
+            self._report(Problem(key, missing_revocation(key)))
+            self._revoked_from = 0  # as for an invalid one
         at = 0
         for first, end in sorted(self._windows):
             if first > at:

@@ -1,4 +1,4 @@
-"""A card: the public keys of a gateway, a provider or a registrar."""
+"""A card: the public keys of a gateway, a provider, a registrar or a household."""
 
 from __future__ import annotations
 
@@ -13,16 +13,18 @@ from gateway.wire import cose
 from gateway.wire.form import Field, bstr, one_of, tstr, uint
 from gateway.wire.signed import Signed
 
-Role = Literal["gateway", "provider", "registrar"]
-ROLES: tuple[Role, ...] = ("gateway", "provider", "registrar")
+Role = Literal["gateway", "provider", "registrar", "household"]
+ROLES: tuple[Role, ...] = ("gateway", "provider", "registrar", "household")
+_GRANTED_TO: tuple[Role, ...] = ("provider", "household")
 _FINGERPRINT_BYTES = 16
 _GROUP = 4
 
 
 @dataclass(frozen=True, slots=True)
 class Card(Signed):
-    """Public keys, role and name of a gateway, a provider or a registrar, and how long they are valid (Unix
-    ms). A provider's has an X-Wing key, to which grants are sealed."""
+    """Public keys, role and name of a gateway, a provider, a registrar or a household, and how long they are
+    valid (Unix ms). A provider's and a household's have an X-Wing key, to which grants are sealed. A
+    household makes its card for itself: no registrar certifies it."""
 
     TYPE = "gw1/card"
     FIELDS = (
@@ -56,8 +58,8 @@ class Card(Signed):
         card = cls(**values)
         if cose.kid_of(card.signing_key) != card.kid:
             raise Refused(f"{what}: its kid is not that of its signing key")
-        if card.role == "provider" and card.xwing_key is None:
-            raise Refused(f"{what}: a provider's card needs an X-Wing key, to which grants are sealed")
+        if card.role in _GRANTED_TO and card.xwing_key is None:
+            raise Refused(f"{what}: a {card.role}'s card needs an X-Wing key, to which grants are sealed")
         if card.valid_until_ms <= card.valid_from_ms:
             raise Refused(f"{what}: it ends before it begins to be valid")
         return card

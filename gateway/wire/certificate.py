@@ -45,6 +45,8 @@ class Certificate(Signed):
     def _from(cls, values: dict[str, Any], what: str) -> Self:
         found = cls(**values)
         holder = Card.read_self_signed(found.card, f"the card in {what}")
+        if holder.role == "household":
+            raise Refused(f"{what}: a household's card is its own, and no registrar certifies one")
         if (holder.role == "gateway") != (found.assurance is not None):
             raise Refused(f"{what}: assurance is stated of a gateway, and of a gateway only")
         if found.streams is not None and holder.role != "gateway":

@@ -29,7 +29,7 @@ that waits for somebody to press the meter's button."""
 
 CODES: dict[CommandState, tuple[str, ...]] = {
     "asks": ("owner",),
-    "waits": ("begins", "unreached"),
+    "waits": ("accepted", "unreached"),
     "running": ("limited",),
     "done": ("switched", "shown", "held"),
     "ended": ("over", "replaced", "reconnected"),
@@ -81,6 +81,8 @@ class Command(Signed):
             return "a message needs a text"
         if self.until_ms <= self.from_ms:
             return "its time ends before it begins"
+        if self.until_ms > _LAST_MS:
+            return "its time ends after the year 9999"
         if self.until_ms - self.from_ms > MAX_DURATION_MS:
             return f"its time is longer than {MAX_DURATION_MS // DAY_MS} days"
         return None

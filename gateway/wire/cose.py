@@ -184,12 +184,17 @@ def _taken_apart(data: bytes) -> tuple[bytes, bytes, bytes] | None:
 
 @lru_cache(_KEYS_KEPT)
 def load_public_key(public_key: bytes, what: str) -> ec.EllipticCurvePublicKey:
-    """A P-256 key from its SubjectPublicKeyInfo (DER); Refused for anything else."""
+    """A P-256 key from its SubjectPublicKeyInfo (DER). Refused for anything else, and for the same key with a
+    compressed or hybrid point (SEC 1, section 2.3.3), which `cryptography` takes."""
     try:
         key = load_der_public_key(public_key)
     except (ValueError, UnsupportedAlgorithm):
         key = None
-    if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, ec.SECP256R1):
+    if (
+        not isinstance(key, ec.EllipticCurvePublicKey)
+        or not isinstance(key.curve, ec.SECP256R1)
+        or es256.spki(key) != public_key
+    ):
         raise Refused(f"{what} is not a P-256 public key (SubjectPublicKeyInfo, DER)")
     return key
 

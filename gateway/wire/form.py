@@ -127,12 +127,12 @@ def either(*forms: Form) -> Form:
     return Form(expected, accept)
 
 
-def list_of(form: Form, most: int) -> Form:
-    """An array of 1 to `most` items that all have the form."""
-    expected = f"an array of 1 to {_many(most, 'item')}"
+def list_of(form: Form, most: int, *, least: int = 1) -> Form:
+    """An array of `least` to `most` items that all have the form."""
+    expected = f"an array of {least} to {_many(most, 'item')}"
 
     def accept(value: Any) -> tuple[Any, ...]:
-        if not isinstance(value, list | tuple) or not 1 <= len(value) <= most:
+        if not isinstance(value, list | tuple) or not least <= len(value) <= most:
             raise Misfit(expected, _found(value))
         if form.all_fit is not None and form.all_fit(value):
             return tuple(value)

@@ -11,6 +11,8 @@ Fold = Literal["new", "day", "month"]
 FOLDS: tuple[Fold, ...] = ("new", "day", "month")
 PROBE = "v1/doctor"
 """Not of a stream: a few random bytes that `gateway doctor` puts, gets and lists."""
+PRICES = "v1/prices/"
+"""The prefix of all price series. It is the prefix of no stream: a stream's id is 32 hexadecimal digits."""
 _HEX = frozenset("0123456789abcdef")
 
 
@@ -85,9 +87,8 @@ def page(stream: bytes, period: str) -> str:
 
 
 def prices(provider: bytes) -> str:
-    """The prefix of a provider's price series; their keys sort by beginning, then by serial. It is the prefix
-    of no stream: a stream's id is 32 hexadecimal digits."""
-    return f"v1/prices/{provider.hex()}/"
+    """The prefix of a provider's price series; their keys sort by beginning, then by serial."""
+    return f"{PRICES}{provider.hex()}/"
 
 
 def price_series(provider: bytes, start_ms: int, serial: int) -> str:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from decimal import Decimal
+from itertools import pairwise
 from typing import Any, Literal, Self
 
 import numpy as np
 
+from gateway.chain.grant import ID_BYTES
 from gateway.chain.keys import STREAM_BYTES
 from gateway.chain.layout import LANES, MOST_LANES, NO_FACTOR, SERIES, Factor, Lane, Layout
 from gateway.chain.seal import U64
@@ -164,9 +166,17 @@ class Chunk(Stored):
         return np.frombuffer(self.lanes[lane], dtype="<u8")
 
 
+MOST_REVOKED = 1024
+"""Revoked grants that a head names at most."""
+
+
 @dataclass(frozen=True, slots=True)
 class Head(Stored):
-    """The end of the stream: seq and digest of the last chunk, and the unit to come next."""
+    """The end of the stream: seq and digest of the last chunk, and the unit to come next.
+
+    `revoked` are the ids of all grants of the stream that were revoked by then, rising. None says nothing of
+    revocations: the head of an earlier gateway, or of a stream with more than MOST_REVOKED of them.
+    """
 
     TYPE = "gw1/head"
     FIELDS = (
@@ -175,12 +185,21 @@ class Head(Stored):
         Field(3, "digest", bstr(DIGEST_BYTES)),
         Field(4, "next_unit", uint()),
         Field(5, "time_ms", uint()),
+        Field(64, "revoked", list_of(bstr(ID_BYTES), most=MOST_REVOKED, least=0), optional=True),
     )
     stream: bytes
     seq: int
     digest: bytes
     next_unit: int
     time_ms: int
+    revoked: tuple[bytes, ...] | None = None
+
+    @classmethod
+    def _from(cls, values: dict[str, Any], what: str) -> Self:
+        head = cls(**values)
+        if head.revoked and any(a >= b for a, b in pairwise(head.revoked)):
+            raise Refused(f"{what}: the ids of its revoked grants do not rise")
+        return head
 
     def own_key(self, key: str, unit_ms: int) -> str:
         """One a stream."""

@@ -27,12 +27,13 @@ from gateway.cli.meters.read import RunningGateway
 from gateway.cli.status import begins_at
 from gateway.config import SeriesSection, StreamSection
 from gateway.control.client import ControlClient
-from gateway.control.documents import MeterStatus
+from gateway.control.documents import GrantRequest, MeterStatus
 from gateway.host.clock import SystemClock
 from gateway.ledger.ledger import Ledger
 from gateway.ledger.migrations import VERSION
 from gateway.meters.reader import ReaderState
 from gateway.meters.reading import Reading
+from gateway.provider.identity import generate_identity
 from tests.ledger.values import written
 from tests.meters.bench import device, sdm630, tcp_server
 from tests.support.home import LINK_UNITS, Home
@@ -505,6 +506,47 @@ async def test_a_grant_from_beginning_to_end(home: Home, gateway: Run, tmp_path:
     assert set(both) == {id_[:8], day["id"][:8]}
     assert "revoked from 2026-05-28T22:" in both[id_[:8]]
     assert len(json.loads((await gateway("grant", "list", "--all", "--json"))[1])) == 2
+
+
+async def test_own_grants_are_shown_apart(home: Home, gateway: Run, tmp_path: Path) -> None:
+    await home.runs(3 * LINK_UNITS)
+    _, _, card = generate_identity("the page", home.clock.now_ms, role="household")
+    asked = GrantRequest(
+        kind="windows",
+        cards=(card,),
+        granularity="10s",
+        zone="UTC",
+        lanes=None,
+        purpose="history",
+        from_ms=None,
+        until_ms=None,
+        meter=None,
+        tariff=None,
+        confirmed=False,
+        fingerprints=(),
+        own=True,
+    )
+    (own,) = (await ControlClient(tmp_path / "s").grant(asked)).grants
+    nobody, *entry = (await gateway("grant", "list"))[1].splitlines()
+    assert nobody == "Nobody else may open anything."
+    assert entry[0] == f"{own.id[:8]}  meter main, your own (the page)"
+    assert (await gateway("grant", "check"))[1] == "Nobody may open anything.\n"
+    assert "own: True" in (await gateway("grant", "show", own.id))[1]
+
+    provider, path = Provider(home.clock.now_ms, "Stadtwerk"), tmp_path / "card.cose"
+    path.write_bytes(provider.card_bytes())
+    known = ("--fingerprint", provider.card.fingerprint)
+    new = ["grant", "new", "--to", str(path), "--purpose", "tariff", "--granularity", "15s", *known]
+    assert (await gateway(*new))[0] == 0  # 10 s and 15 s of one provider would have to be confirmed
+    first, last = [line for line in (await gateway("grant", "list"))[1].splitlines() if "  meter" in line]
+    assert first.endswith("meter main, to Stadtwerk")
+    assert last == entry[0]
+    assert (await gateway("grant", "check"))[
+        1
+    ] == "meter main: nothing beyond what each grant opens by itself\n"
+    code, out, _ = await gateway("grant", "revoke", own.id)
+    assert (code, out.count("\n")) == (0, 1)
+    assert "own:" not in (await gateway("grant", "show", first[:8]))[1]
 
 
 async def listed(gateway: Run, *args: str) -> dict[str, str]:

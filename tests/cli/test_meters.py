@@ -352,7 +352,7 @@ def test_scan_tells_what_it_lacks_to_understand(
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setitem(sys.modules, "dsmr_parser.parsers", None)
-    monkeypatch.setattr("gateway.cli.meters.scan._LISTEN_S", 2)
+    monkeypatch.setattr("gateway.meters.search.LISTEN_S", 2)
     with subprocess.Popen([GATEWAY, "simulate", "p1", "--port", "0"], stdout=subprocess.PIPE) as simulator:
         try:
             assert simulator.stdout is not None

@@ -311,9 +311,26 @@ async def test_a_grant_is_made_shown_and_revoked(home: Home, path: Path) -> None
         assert await client.ask("GET", "/grants") == (200, [revoked])
 
 
+async def test_the_households_own_grant_is_made_at_once_and_marked(home: Home, path: Path) -> None:
+    async with home, asking(home, path) as client:
+        await home.runs(3 * LINK_UNITS)
+        keys = Provider(home.clock.now_ms, "the page")
+        own = wish(home, keys, cards=[card(keys, role="household")], granularity="1s", fingerprints=[])
+        status, answer = await client.ask("POST", "/grants", own | {"own": True})
+        (grant,) = answer["grants"]
+        assert (status, grant["own"], grant["provider"]) == (201, True, "the page")
+        assert answer["consent"] == {"provider": [], "pooled": []}
+        assert await client.ask("GET", "/grants") == (200, [grant])
+        for refused in (own, wish(home, keys, own=True)):
+            kind, sentence = await client.error("POST", "/grants", refused)
+            assert (kind, sentence[:24]) == ("usage", "the card of 'the page' h")
+        assert len(await home.ledger.grants()) == 1
+
+
 @pytest.mark.parametrize(
     ("changes", "field"),
     [
+        ({"own": 1}, "own"),
         ({"cards": ["not base64!"]}, "cards.0"),
         ({"cards": None}, "cards"),
         ({"cards": 7}, "cards"),

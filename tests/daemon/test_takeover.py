@@ -41,6 +41,7 @@ async def ends_well(home: Home, provider: Provider) -> None:
     await home.start()
     assert await home.publishes_all() == 0
     home.check_puts()
+    home.check_heads()
     for meter in home.meters:
         stored = await home.check_energy(meter)
         assert stored.end == home.unit_read(home.clock.wall()) + 1

@@ -67,11 +67,9 @@ GRANTS = [
     GrantRecord(b"\x44" * 16, MAIN.id, b"\xb0\xd2", "another", 5, b"K\2", 87, b"z"),
 ]
 COMMANDS = [
+    CommandRecord(4, b"\xc0\xff\xee\4", b"\x66" * 16, b"a message", "another", 1700, 0, False, b"a refusal"),
     CommandRecord(
-        4, b"\xc0\xff\xee\4", b"\x66" * 16, b"a message", "another", 1700, 0, "refused", b"a refusal"
-    ),
-    CommandRecord(
-        3, b"\xc0\xff\xee\3", b"\x55" * 16, b"a limit", "a provider", 1600, 250, "running", b"its receipt"
+        3, b"\xc0\xff\xee\3", b"\x55" * 16, b"a limit", "a provider", 1600, 250, True, b"its receipt"
     ),
 ]
 FOLLOWS = [
@@ -186,7 +184,10 @@ async def test_what_an_older_gateway_wrote_is_there_and_the_ledger_goes_on(
         assert await ledger.last_page(GARAGE, "day") is None
         assert await ledger.outbox(100) == QUEUED
         edges = (80, 84, 90) if version >= 4 else ()
-        assert await ledger.grants() == [replace(GRANTS[0], edges=edges), GRANTS[1]]
+        assert await ledger.grants() == [
+            replace(GRANTS[0], edges=edges),
+            replace(GRANTS[1], own=version >= 8),
+        ]
         assert await ledger.audit_log(100) == LOG
         assert await ledger.confirmed_head(MAIN) == (None if version < 3 else b"head before")
         assert await ledger.confirmed_head(GARAGE) is None
@@ -198,12 +199,6 @@ async def test_what_an_older_gateway_wrote_is_there_and_the_ledger_goes_on(
         assert await ledger.kept_data([21, 22]) == ([] if version < 7 else [CHUNK_KEPT, PAGE_KEPT])
         assert await ledger.look_due(MAIN, 1800) == (version >= 7)  # for the page
         assert await ledger.kept(GARAGE) == []
-
-        assert await ledger.commands() == ([] if version < 8 else COMMANDS)
-        assert await ledger.highest_serial(b"\xb0", MAIN.id) == (None if version < 8 else 2**63 - 1)
-        assert await ledger.highest_serial(b"\xb0", GARAGE.id) is None
-        assert await ledger.limited() == (set() if version < 8 else {"main"})
-        assert await ledger.cards() == ({} if version < 8 else {b"\xb0": b"a card"})
 
         await ledger.begin_incarnation(9, 3000)
         await ledger.append(MAIN, [Sealed(9, 92, np.zeros((2, 1), np.uint64))], b"state")
@@ -217,7 +212,20 @@ async def test_what_an_older_gateway_wrote_is_there_and_the_ledger_goes_on(
 
 
 @pytest.mark.parametrize("version", WRITTEN)
-async def test_the_price_series_that_were_followed_are_followed_on(version: int, tmp_path: Path) -> None:
+async def test_the_commands_that_an_older_gateway_noted_are_there(version: int, tmp_path: Path) -> None:
+    ledger = await Ledger.open(written(version, tmp_path / "old"))
+    try:
+        assert await ledger.commands() == ([] if version < 8 else COMMANDS)
+        assert await ledger.highest_serial(b"\xb0", MAIN.id) == (None if version < 8 else 2**63 - 1)
+        assert await ledger.highest_serial(b"\xb0", GARAGE.id) is None
+        assert await ledger.limited() == (set() if version < 8 else {"main"})
+        assert await ledger.cards() == ({} if version < 8 else {b"\xb0": b"a card"})
+    finally:
+        await ledger.close()
+
+
+@pytest.mark.parametrize("version", WRITTEN)
+async def test_the_decisions_that_an_older_gateway_kept_are_there(version: int, tmp_path: Path) -> None:
     ledger = await Ledger.open(written(version, tmp_path / "old"))
     try:
         assert await ledger.follows() == ([] if version < 9 else FOLLOWS)

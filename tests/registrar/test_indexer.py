@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -19,6 +19,7 @@ from gateway.registry.client import RegistrarClient
 from gateway.store.directory import DirectoryBucket
 from gateway.wire import names
 from gateway.wire.grant import Revocation
+from gateway.wire.stream import Head
 from tests.stream.stream import START, Home, Provider, random_readings
 from tests.support.clock import FakeClock
 from tests.support.registrar import Holder, register
@@ -131,6 +132,9 @@ async def test_a_revocation_is_seen_and_a_grant_of_a_removed_object_is_gone(town
     ((grant_id,),) = (await town.registrar.catalogue.granted_to(provider, [home.id])).values()
     revoked = Revocation(home.id, grant_id, START + 60)
     home.objects[names.revocation(home.id, grant_id)] = home.signer.sign(revoked)
+    key = names.head(home.id)
+    head = Head.read(home.objects[key], home.signer.public, key)
+    home.objects[key] = home.signer.sign(replace(head, revoked=(grant_id,)))
     await town.looks()
     (one,) = await town.registrar.catalogue.streams(provider, Wanted(region="south"))
     assert one.grants[0].revoked_from_ms == (START + 60) * 1000

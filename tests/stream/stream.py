@@ -134,6 +134,7 @@ class Home:
         self._root = secrets.token_bytes(32)
         self._served: dict[bytes, Served] = {}
         self._k_0: dict[bytes, bytes] = {}
+        self._revoked: set[bytes] = set()
         self._paged = {"day": start, "month": start}  # all that ended until there has its page
 
     def seal(self, readings: Mapping[str, Sequence[int]]) -> None:
@@ -158,7 +159,7 @@ class Home:
         other.readings = {lane: list(values) for lane, values in self.readings.items()}
         other.c = {lane: list(values) for lane, values in self.c.items()}
         other._served = {key: one.fork() for key, one in self._served.items()}
-        other._k_0, other._paged = dict(self._k_0), dict(self._paged)
+        other._k_0, other._paged, other._revoked = dict(self._k_0), dict(self._paged), set(self._revoked)
         return other
 
     def restart(self, incarnation: int | None = None) -> None:
@@ -184,10 +185,15 @@ class Home:
         if 86_400_000 % self.layout.unit_ms == 0:
             self._put_pages("day")
             self._put_pages("month")
+        self._time_ms = time_ms or time.time_ns() // 1_000_000
+        self._put_head()
+
+    def _put_head(self) -> None:
         if not self.chunks:
             return
         last = cose.digest(self.objects[self.chunks[-1]])
-        head = Head(self.id, len(self.chunks) - 1, last, self.end, time_ms or time.time_ns() // 1_000_000)
+        revoked = tuple(sorted(self._revoked))
+        head = Head(self.id, len(self.chunks) - 1, last, self.end, self._time_ms, revoked)
         self.objects[names.head(self.id)] = self.signer.sign(head)
 
     def grant(
@@ -316,10 +322,18 @@ class Home:
         return bill_word(grant, sealing, weights, c, a)
 
     def revoke(self, grant: Grant) -> None:
-        """No tokens any more."""
+        """No tokens any more, and the head says so."""
         del self._served[grant.id]
         data = self.signer.sign(Revocation(self.id, grant.id, self.end))
         self.objects[names.revocation(self.id, grant.id)] = data
+        self._revoked.add(grant.id)
+        self._put_head()
+
+    def forgets_revocations(self) -> None:
+        """The head as an earlier gateway signs it, which names no revoked grants."""
+        key = names.head(self.id)
+        head = Head.read(self.objects[key], self.signer.public, key)
+        self.objects[key] = self.signer.sign(replace(head, revoked=None))
 
     def truth(self, lane: str, a: int, b: int) -> int:
         """The sum of what was sealed."""

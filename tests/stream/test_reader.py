@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from gateway.chain.grant import Grant
 from gateway.errors import NotFound, Refused, RolledBack, StoreDenied, UsageError
+from gateway.provider.grants import limit_of
 from gateway.provider.query import Query
 from gateway.store.directory import DirectoryBucket
 from gateway.stream.grants import grants
@@ -265,12 +266,56 @@ class TestAGrant:
         with pytest.raises(Refused, match=f"^{key} holds the object that belongs at {own}: copied or moved$"):
             read(home, provider)
 
+    def test_a_revocation_that_the_head_names_must_be_there(self, home: Home, provider: Provider) -> None:
+        grant = home.grant(provider.card, "10s")
+        home.revoke(grant)
+        key = names.revocation(home.id, grant.id)
+        del home.objects[key]
+        with pytest.raises(Refused, match=f"^{key} is missing, and the head names its grant"):
+            read(home, provider)
+
+    @pytest.mark.parametrize("earlier", [False, True])
+    @pytest.mark.parametrize("revokes", [False, True])
+    def test_what_is_asked_for_of_revocations(
+        self, earlier: bool, revokes: bool, home: Home, provider: Provider, tmp_path: Path
+    ) -> None:
+        """Those that the head names; of an earlier gateway, whose head names none, every grant's."""
+        home = home.fork()
+        kept, gone = home.grant(provider.card, "10s"), home.grant(provider.card, "20s")
+        if revokes:
+            home.revoke(gone)
+        if earlier:
+            home.forgets_revocations()
+        bucket = Asked(home.write(tmp_path))
+
+        async def limits() -> list[tuple[int | None, bool]]:
+            reader = await StreamReader.open(bucket, home.id, home.signer.kid)
+            await reader.refresh(time.time_ns() // 1_000_000, DAY_MS)
+            return [await limit_of(reader, grant, reader.head) for grant in (kept, gone)]
+
+        assert asyncio.run(limits()) == [(None, False), (home.end, True) if revokes else (None, False)]
+        asked = [key for key in bucket.keys if key.endswith("revoked.cose")]
+        both = [names.revocation(home.id, grant.id) for grant in (kept, gone)]
+        assert asked == (both if earlier else both[1:] if revokes else [])
+
     def test_listing_steps_over_what_grants_hold(self, home: Home, provider: Provider) -> None:
         """With thousands of bundles, grants are found by a request each."""
         for _ in range(3):
             home.grant(provider.card, "1min", bundle=1)
         answer = read(home, provider)
         assert len(answer.sums.sources) == 4
+
+
+class Asked(DirectoryBucket):
+    """Notes which objects are asked for."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.keys: list[str] = []
+
+    async def get(self, key: str) -> bytes:
+        self.keys.append(key)
+        return await super().get(key)
 
 
 class TestTheHead:

@@ -126,19 +126,36 @@ def test_any_two_swapped_objects_are_named(data: st.DataObject, whole: Home) -> 
 @pytest.mark.slow
 def test_each_dropped_object_is_named(whole: Home) -> None:
     for key in whole.objects:
-        if key.endswith("revoked.cose"):
-            continue
         home = whole.fork()
         home.objects = {other: data for other, data in whole.objects.items() if other != key}
         assert named(home) == {key}
 
 
 def test_a_dropped_revocation_leaves_tokens_missing(home: Home) -> None:
+    """Where the head does not name the grant."""
+    home.forgets_revocations()
+    assert problems(home) == []
     [key] = keys(home, "revoked.cose")
     del home.objects[key]
     [problem] = problems(home)
     assert problem.key.startswith(key.removesuffix("revoked.cose"))
     assert "is missing" in problem.text
+
+
+def test_a_dropped_folder_of_a_revoked_grant_is_named(home: Home) -> None:
+    [key] = keys(home, "revoked.cose")
+    for other in keys(home, key.removesuffix("revoked.cose")):
+        del home.objects[other]
+    [problem] = problems(home)
+    assert problem.text == f"{key} is missing, and the head names its grant among those that were revoked"
+
+
+def test_a_revocation_younger_than_the_head_is_no_problem(home: Home) -> None:
+    """It leaves before the head that names its grant."""
+    key = names.head(home.id)
+    head = Head.read(home.objects[key], home.signer.public, key)
+    home.objects[key] = home.signer.sign(replace(head, revoked=()))
+    assert problems(home) == []
 
 
 def test_a_grant_that_is_younger_than_the_head_may_lack_tokens(home: Home, provider: Provider) -> None:

@@ -13,7 +13,7 @@ from typing import Any, Literal, Protocol
 from gateway.chain.grant import Grant
 from gateway.chain.layout import Layout
 from gateway.chain.windows import GrantWindows
-from gateway.config import Config, MeterSection, SeriesSection, StoreSection, StreamSection
+from gateway.config import CommandsSection, Config, MeterSection, SeriesSection, StoreSection, StreamSection
 from gateway.control.documents import NewGrant
 from gateway.daemon.granter import Granter
 from gateway.daemon.issuer import Issuer
@@ -32,6 +32,7 @@ from gateway.store.directory import DirectoryBucket
 from gateway.trust.keyring import KeyRing
 from gateway.trust.opening import open_root
 from gateway.wire.card import Card
+from gateway.wire.stream import Head
 from tests.support.clock import START_S, FakeClock
 from tests.support.faulty import FaultyBucket, FaultyDatabase, FaultyRoot
 from tests.support.provider import Provider
@@ -94,6 +95,8 @@ class Home:
         self.factor: object = 1
         self.meters = list(meters)
         self.series = tuple(series)
+        self.commands: list[dict[str, object]] = []  # the [[commands]] of its configuration
+        self.section: dict[str, object] = {}  # what else the sections of its meters have
         self.clock = FakeClock(start_s)
         self.shown: dict[str, Shown] = dict.fromkeys(meters, (5_000_000, 70_000, 0))
         self.read: dict[
@@ -126,11 +129,13 @@ class Home:
                         "tcp": {"host": "127.0.0.1"},
                         "unit_id": number,
                         "factor": self.factor,
+                        **self.section,
                     }
                 )
                 for number, name in enumerate(self.meters, 1)
             ),
             series=self.series,
+            commands=tuple(CommandsSection.model_validate(one) for one in self.commands),
         )
 
     # --- the gateway
@@ -256,6 +261,7 @@ class Home:
         """As the sealers do every few seconds."""
         for line in self.session.lines.values():
             await line.commit()
+        await self.session.ended.commit()
 
     async def runs(self, units: int, every: int = 5, imported: int = 7, exported: int = 3) -> None:
         """So many units of ordinary life: a reading each, a commit now and then."""
@@ -395,6 +401,21 @@ class Home:
             assert kind_of(key) == "head" or sent.setdefault(key, data) == data, key
         for key, data in sent.items():
             assert (self.folder / "store" / key).read_bytes() == data
+
+    def check_heads(self) -> None:
+        """Each head named only grants whose revocations the store had by then, and the last one names all."""
+        there: dict[str, set[bytes]] = {}
+        last: dict[str, Head] = {}
+        for key, data in self.bucket.puts:
+            stream = key.split("/")[1]
+            if kind_of(key) == "revoked":
+                there.setdefault(stream, set()).add(bytes.fromhex(key.split("/")[-2]))
+            if kind_of(key) == "head":
+                last[stream] = head = Head.read(data, self.root.public_key, key)
+                assert head.revoked is not None
+                assert set(head.revoked) <= there.get(stream, set())
+        for stream, head in last.items():
+            assert set(head.revoked or ()) == there.get(stream, set())
 
     def check_kept(self, stored: Stored) -> None:
         """Every unit that was ever durable is in the store, with the ciphertext it had."""

@@ -16,6 +16,7 @@ from gateway.wire import cose, es256, names
 from gateway.wire.card import Card
 from gateway.wire.es256 import spki
 from gateway.wire.grant import GrantObject, Tokens, read_grant_body
+from gateway.wire.signed import Signed
 
 _YEAR_MS = 365 * 86_400_000
 
@@ -39,10 +40,13 @@ class Provider:
 
     def card_bytes(self, **changes: object) -> bytes:
         """The signed card, with some fields changed before it was signed."""
-        card = replace(self.card, **changes)  # type: ignore[arg-type]
-        payload = card.payload()
-        message = cose.to_be_signed(card.TYPE, card.kid, payload)
-        return cose.assemble(card.kid, payload, es256.sign(self._key, message))
+        return self.signs(replace(self.card, **changes))  # type: ignore[arg-type]
+
+    def signs(self, item: Signed) -> bytes:
+        """The object, signed with the card's key."""
+        kid, payload = self.card.kid, item.payload()
+        message = cose.to_be_signed(item.TYPE, kid, payload)
+        return cose.assemble(kid, payload, es256.sign(self._key, message))
 
     async def grant(
         self, bucket: Bucket, public_key: bytes, stream: bytes, grant_id: bytes, unit_ms: int

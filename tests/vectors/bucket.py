@@ -47,8 +47,10 @@ def body_of(stream: bytes, provider: bytes, **changes: Any) -> dict[str, Any]:
 
 
 def payload_of(values: dict[str, Any]) -> bytes:
-    """The map whose keys count from 1 in the order of the values; None is left out."""
-    return cbor({key: value for key, value in enumerate(values.values(), 1) if value is not None})
+    """The map whose keys count from 1 in the order of the values; None is left out. The revoked grants of a
+    head have key 64."""
+    keys = {name: 64 if name == "revoked" else key for key, name in enumerate(values, 1)}
+    return cbor({keys[name]: value for name, value in values.items() if value is not None})
 
 
 def shown(value: Any) -> Any:
@@ -185,7 +187,8 @@ class Bucket:
         )
         self.chunks.append(self.last)
 
-    def head(self) -> None:
+    def head(self, revoked: list[bytes] | None) -> None:
+        """None: as an earlier gateway signed it."""
         end = self.last["fields"]["first"] + self.last["fields"]["count"]
         digest = bytes.fromhex(self.last["digest"])
         head = {
@@ -193,6 +196,7 @@ class Bucket:
             "digest": digest,
             "next_unit": end,
             "time_ms": end * self.unit_ms,
+            "revoked": revoked,
         }
         self.add("gw1/head", "head.cose", head)
 
@@ -257,7 +261,6 @@ def objects(kept: dict[str, Any] | None) -> dict[str, Any]:
     bucket = Bucket(gateway, chain, 1000, [["import", "Wh", "0.001"], ["power", "W", "1"]])
     for incarnation, x, y in ((41, 0, 8), (41, 8, 11), (42, 11, 16), (42, 16, 20)):  # cut at links and runs
         bucket.chunk(incarnation, "2026-01-01", first + x, {lane: values[x:y] for lane, values in c.items()})
-    bucket.head()
     body = body_of(
         chain.stream, provider.kid, lanes=list(d), granularity=5, first=first, issued_ms=first * 1000
     )
@@ -269,6 +272,7 @@ def objects(kept: dict[str, Any] | None) -> dict[str, Any]:
     for start, cuts in ((0, [first, first + 5, first + 10, first + 15]), (3, [first + 15, first + 20])):
         bucket.bundle(body, k_0, start, cuts, bucket.nonces(body, cuts))
     bucket.add("gw1/revoked", folder + "revoked.cose", {"grant": body["id"], "from_unit": first + 20})
+    bucket.head([body["id"]])
     made = {entry["key"]: bytes.fromhex(entry["cose"]) for entry in bucket.made}
     # Of windows 1 to 3: window 0, which the first bundle has too, stays closed.
     cuts = [first + 5 * j for j in range(5)]

@@ -38,7 +38,7 @@ def commands() -> dict[str, Any]:
     command, previous = objects[-1], None
     for number, (state, code, text, at_ms, limit_w) in enumerate(
         (
-            ("waits", "begins", "it begins at 00:00", start - hour, None),
+            ("waits", "accepted", "it begins at 00:00", start - hour, None),
             ("running", "limited", "the limit is in force", start, 4200),
             ("ended", "over", "its time is over", start + 2 * hour, None),
         )

@@ -55,7 +55,7 @@ def pages(kept: dict[str, Any] | None) -> dict[str, Any]:
         incarnation = 7 if x < start + 60 else 8
         day = f"2026-01-{32 + (x - _FEBRUARY) // _DAY}" if x < _FEBRUARY else "2026-02-01"
         bucket.chunk(incarnation, day, x, {lane: v[x - start : y - start] for lane, v in c.items()})
-    bucket.head()
+    bucket.head(None)
 
     def overlapping(a: int, b: int) -> list[bytes]:
         return [

@@ -500,6 +500,7 @@ def test_a_provider_reads_the_small_stream() -> None:
     assert sums == vector["sums"]
     revocation = Revocation.read(bucket[names.revocation(stream, grant_id)], spki, what)
     assert (revocation.grant, revocation.from_unit) == (grant_id, head.next_unit)
+    assert head.revoked == (grant_id,)
 
 
 def test_an_arbiter_checks_the_evidence() -> None:

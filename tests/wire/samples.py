@@ -262,7 +262,9 @@ def cards(draw: st.DrawFn) -> Card:
     return Card(
         kid=KEY.kid,
         signing_key=KEY.public,
-        xwing_key=xwing_key if role == "provider" else draw(st.sampled_from((None, xwing_key))),
+        xwing_key=xwing_key
+        if role in ("provider", "household")
+        else draw(st.sampled_from((None, xwing_key))),
         role=role,
         name=draw(TEXT.filter(lambda name: len(name.encode()) <= 80)),
         valid_from_ms=begin,
@@ -273,7 +275,7 @@ def cards(draw: st.DrawFn) -> Card:
 @st.composite
 def certificates(draw: st.DrawFn) -> Certificate:
     begin = draw(st.integers(0, 2**64 - 2))
-    card = draw(cards())
+    card = draw(cards().filter(lambda card: card.role != "household"))
     of_gateway = card.role == "gateway"
     streams = st.none() | st.lists(ID, min_size=1, max_size=5).map(tuple)
     return Certificate(
@@ -394,7 +396,9 @@ def receipts(draw: st.DrawFn) -> Receipt:
 STRATEGIES: dict[type[Any], st.SearchStrategy[Any]] = {
     Descriptor: descriptors(),
     Chunk: chunks(),
-    Head: st.builds(Head, ID, U64, DIGEST, U64, U64),
+    Head: st.builds(
+        Head, ID, U64, DIGEST, U64, U64, st.none() | st.sets(ID, max_size=5).map(sorted).map(tuple)
+    ),
     GrantObject: grant_objects(),
     Tokens: tokens(),
     Page: pages(),
@@ -451,7 +455,7 @@ EXAMPLES: dict[type[Any], Object] = {
         Factor(Decimal("0.5"), Decimal(40)),
     ),
     Chunk: Chunk(_GRANT.stream, 3, 2**63, 3600, 2, (bytes(range(16)), bytes(16)), bytes(32), 1),
-    Head: Head(_GRANT.stream, 3, bytes(32), 3602, 2**40),
+    Head: Head(_GRANT.stream, 3, bytes(32), 3602, 2**40, (bytes(16), bytes(range(16)))),
     GrantObject: GrantObject(_GRANT.stream, grant_body(_GRANT), bytes(1168)),
     Tokens: Tokens(
         _GRANT.stream,

@@ -18,7 +18,7 @@ from gateway.wire.command import Command, Receipt
 from gateway.wire.grant import GrantObject, Tokens, grant_body, read_grant_body
 from gateway.wire.prices import PriceSeries
 from gateway.wire.request import Login, Request
-from gateway.wire.stream import Chunk, Descriptor, Page
+from gateway.wire.stream import Chunk, Descriptor, Head, Page
 from gateway.wire.tariff import read_tariff_body, tariff_body
 from tests.vectors import make
 from tests.wire.samples import (
@@ -294,6 +294,10 @@ def test_a_tariff_prices_import_or_export_or_both() -> None:
         (Descriptor, {4: [["occupancy", "persons", "1"], ["power", "W", "1"], ["count", "readings", "1"]]}),
         (Descriptor, {6: bytes(90)}),
         (Descriptor, {7: "TPM"}),
+        (Head, {64: 0}),
+        (Head, {64: [bytes(15)]}),
+        (Head, {64: [0]}),
+        (Head, {64: [number.to_bytes(16, "big") for number in range(1025)]}),
         (Chunk, {5: 0}),
         (Chunk, {6: []}),
         (Chunk, {6: [bytes(16)] * 6}),
@@ -406,6 +410,14 @@ def test_the_cddl_is_tight_for_grant_bodies(kind: str, changes: dict[int, Any]) 
         read_grant_body(data, 1000, "it")
 
 
+@pytest.mark.parametrize("count", [0, 1, 1024])
+def test_a_head_names_revoked_grants(count: int) -> None:
+    revoked = tuple(number.to_bytes(16, "big") for number in range(count))
+    head = Head(bytes(16), 3, bytes(32), 3602, 2**40, revoked)
+    assert conforms("head", head.payload())
+    assert Head.from_payload(head.payload(), "it") == head
+
+
 @pytest.mark.parametrize("kind", list(EXAMPLES))
 def test_the_cddl_asks_for_every_entry(kind: type[Any]) -> None:
     payload = cbor2.loads(EXAMPLES[kind].payload())
@@ -418,11 +430,15 @@ def test_the_cddl_asks_for_every_entry(kind: type[Any]) -> None:
         assert not conforms(RULES[kind], cose.encode(payload | {key: 0}))
 
 
-ADDED: tuple[dict[int, Any], ...] = (
-    {64: 0},
-    {2**64 - 1: "x", 64: -(2**64)},
-    {99: [b"x", [], {}, {1: [0], 0: {2**64 - 1: ""}}]},
-)
+def added_from(first: int) -> tuple[dict[int, Any], ...]:
+    """Entries of later versions, whose keys begin with `first`."""
+    return (
+        {first: 0},
+        {2**64 - 1: "x", first: -(2**64)},
+        {99: [b"x", [], {}, {1: [0], 0: {2**64 - 1: ""}}]},
+    )
+
+
 NOT_ADDED: tuple[Any, ...] = (
     1.5,
     True,
@@ -448,12 +464,13 @@ def test_the_cddl_lets_later_versions_add_entries() -> None:
     bodies += [("tariff", tariff_body(tariff), read_tariff_body) for tariff in (TARIFF, DATED_TARIFF)]
     for rule, data, read in bodies:
         plain = cbor2.loads(data)
-        for added in ADDED:
+        first = max(63, *plain) + 1
+        for added in added_from(first):
             more = cose.encode(plain | added)
             assert conforms(rule, more)
             assert read(more, "it") == read(data, "it")
         for value in NOT_ADDED:
-            more = cbor2.dumps(plain | {64: value}, canonical=True)
+            more = cbor2.dumps(plain | {first: value}, canonical=True)
             assert not conforms(rule, more)
             with pytest.raises(Refused):
                 read(more, "it")

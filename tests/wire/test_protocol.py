@@ -13,6 +13,7 @@ from gateway.chain.grant import KINDS
 from gateway.chain.layout import LANES, Layout
 from gateway.config.model import StreamSection
 from gateway.wire import cose, grant
+from gateway.wire.command import CODES
 from gateway.wire.form import FIRST_ADDED_KEY
 from gateway.wire.kinds import class_at
 from gateway.wire.signed import Stored
@@ -89,6 +90,11 @@ def test_the_table_of_objects_is_the_code() -> None:
 
 def test_the_kinds_of_grants_are_the_codes() -> None:
     assert [row[0] for row in table("Grants", "kind")] == list(KINDS)
+
+
+def test_the_states_of_a_command_and_their_codes_are_the_codes() -> None:
+    rows = {row[0]: tuple(row[1].split(", ")) for row in table("Commands", "state | code")}
+    assert rows == CODES
 
 
 def test_the_lanes_are_the_codes() -> None:

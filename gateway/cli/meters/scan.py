@@ -6,9 +6,7 @@ import asyncio
 import re
 import signal
 import sys
-from collections.abc import Coroutine, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, field
+from collections.abc import Coroutine
 from pathlib import Path
 
 import click
@@ -17,25 +15,15 @@ from gateway.cli.codes import INTERRUPTED, exit_code
 from gateway.cli.meters.options import check_place, place_options
 from gateway.cli.output import echo, examples, json_option, print_json, print_table, printable
 from gateway.config.wiring import explained
-from gateway.errors import MeterError, UsageError
-from gateway.host.clock import SystemClock
-from gateway.meters.detect import Heard, hear
-from gateway.meters.dlms.polled.model import DlmsModel
-from gateway.meters.endpoint import Endpoint, Line, Parity, SerialSettings, Tcp
-from gateway.meters.iec62056.model import TextModel
+from gateway.errors import MeterError
+from gateway.meters.detect import Heard
+from gateway.meters.endpoint import Line, Parity, SerialSettings, Tcp
 from gateway.meters.modbus.bus import Bus
-from gateway.meters.modbus.model import MODBUS_PORT, ModbusModel
-from gateway.meters.modbus.scan import Found, scan
-from gateway.meters.modbus.sunspec_model import SunSpecModel
-from gateway.meters.p1.model import P1Model
-from gateway.meters.profile import Profile, load_profile, load_profiles
-from gateway.meters.reading import LANES, Decoder
-from gateway.meters.secrets import Secrets
-from gateway.meters.speedwire.model import SpeedwireModel
+from gateway.meters.modbus.model import MODBUS_PORT
+from gateway.meters.profile import load_profile, load_profiles
+from gateway.meters.reading import LANES
+from gateway.meters.search import Search
 
-_TCP_TIMEOUT_S, _SERIAL_TIMEOUT_S = 0.5, 0.3
-_LISTEN_S = 11  # the slowest pushing meters send every 10 s
-_FIRST_LISTEN_S = 3  # at an address, before it is asked
 _PARITY: dict[str, Parity] = {"N": "none", "E": "even", "O": "odd"}
 
 
@@ -54,16 +42,6 @@ class DeviceIds(click.ParamType[tuple[int, ...]]):
                 self.fail(f"{value!r}; it must be ids such as 1-247 or 1,5,10-20", param, ctx)
             ids.update(range(int(match[1]), int(match[2] or match[1]) + 1))
         return tuple(sorted(ids))
-
-
-@dataclass(slots=True)
-class _Result:
-    """What was heard, with the serial port's settings; the devices that answered; and why profiles could not
-    be tried."""
-
-    heard: list[tuple[SerialSettings | None, Heard]] = field(default_factory=list)
-    found: list[Found] = field(default_factory=list)
-    deaf: dict[str, None] = field(default_factory=dict)
 
 
 @click.command(
@@ -98,18 +76,27 @@ def command(
         profiles, mistakes = load_profiles()
         for sentence in mistakes:
             click.echo(f"gateway: {printable(sentence)}", err=True)
-    result = _Result()
-    if tcp is not None:
-        endpoint = Tcp(tcp[0], tcp[1] or MODBUS_PORT)
-        buses = [Bus(endpoint, "rtu" if rtu else "tcp", _TCP_TIMEOUT_S)]
-        searching = _search_address(endpoint, buses, ids, profiles, result)
-    else:
-        searching = _search_port(str(Path(str(serial)).absolute()), baud, parity, ids, profiles, result)
-    whole = asyncio.run(_until_interrupted(searching))
-    _show(result, as_json)
+    with click.progressbar(length=1, label="polling", file=sys.stderr, hidden=not sys.stderr.isatty()) as bar:
+
+        def polled(done: int, steps: int) -> None:
+            bar.length = steps
+            bar.update(done - bar.pos)
+
+        search = Search(profiles, listening=_say_listening, polling=polled)
+        if tcp is not None:
+            searching = search.address(Tcp(tcp[0], tcp[1] or MODBUS_PORT), rtu=rtu, ids=ids)
+        else:
+            device = str(Path(str(serial)).absolute())
+            searching = search.port(device, baud=baud, parity=_PARITY[parity] if parity else None, ids=ids)
+        whole = asyncio.run(_until_interrupted(searching))
+    _show(search, as_json)
     if not whole:
         return INTERRUPTED
-    return 0 if result.found or any(heard.octets for _, heard in result.heard) else exit_code(MeterError)
+    return 0 if search.found or any(heard.octets for _, heard in search.heard) else exit_code(MeterError)
+
+
+def _say_listening(place: str, seconds: float) -> None:
+    click.echo(f"listening at {place} for {seconds} s", err=True)
 
 
 async def _until_interrupted(searching: Coroutine[None, None, None]) -> bool:
@@ -125,106 +112,7 @@ async def _until_interrupted(searching: Coroutine[None, None, None]) -> bool:
     return True
 
 
-async def _search_address(
-    endpoint: Tcp, buses: Sequence[Bus], ids: Sequence[int], profiles: Sequence[Profile], result: _Result
-) -> None:
-    """Most meters that push send within a few seconds, and most that are polled have the first id."""
-    if await _listen_shortly(endpoint, profiles, result, _FIRST_LISTEN_S):
-        return
-    await _ask(buses, ids[:1], profiles, result)
-    if not result.found and (
-        result.heard or await _listen_shortly(endpoint, profiles, result, _LISTEN_S) or result.heard
-    ):
-        return
-    if ids[1:]:
-        await _ask(buses, ids[1:], profiles, result)
-
-
-async def _listen_shortly(
-    endpoint: Tcp, profiles: Sequence[Profile], result: _Result, seconds: float
-) -> bool:
-    with suppress(MeterError):  # a polled device may end a connection that stays silent
-        return await _listen(endpoint, None, profiles, result, seconds)
-    return False
-
-
-async def _search_port(
-    device: str,
-    baud: int | None,
-    parity: str | None,
-    ids: Sequence[int],
-    profiles: Sequence[Profile],
-    result: _Result,
-) -> None:
-    speaking = [profile for profile in profiles if _decoder(profile, result) is not None]
-    for settings in _settings(speaking, baud, parity):
-        if await _listen(Line(device, settings), settings, speaking, result):
-            return
-    asked = [profile for profile in profiles if isinstance(profile.model, ModbusModel | SunSpecModel)]
-    lines = [Line(device, settings) for settings in _settings(asked, baud, parity)]
-    await _ask([Bus(line, timeout_s=_SERIAL_TIMEOUT_S) for line in lines], ids, profiles, result)
-
-
-async def _ask(
-    buses: Sequence[Bus], ids: Sequence[int], profiles: Sequence[Profile], result: _Result
-) -> None:
-    models = {p.id: p.model for p in profiles if isinstance(p.model, ModbusModel | SunSpecModel)}
-    steps = len(buses) * len(ids)
-    with click.progressbar(
-        length=steps, label="polling", file=sys.stderr, hidden=not sys.stderr.isatty()
-    ) as bar:
-        async for found in scan(
-            buses, ids, models, SystemClock("host"), lambda bus, device_id: bar.update(1)
-        ):
-            result.found.append(found)
-
-
-def _settings(profiles: Sequence[Profile], baud: int | None, parity: str | None) -> list[SerialSettings]:
-    """The settings that the profiles' meters leave the factory with, the most common first; `baud` and
-    `parity` replace theirs."""
-    each = [
-        SerialSettings(
-            baud or serial.baud,
-            serial.parity if parity is None else _PARITY[parity],
-            serial.stop_bits,
-            serial.data_bits,
-        )
-        for profile in profiles
-        if (serial := profile.serial) is not None
-    ]
-    return sorted(set(each), key=lambda settings: (-each.count(settings), str(settings)))
-
-
-async def _listen(
-    endpoint: Endpoint,
-    settings: SerialSettings | None,
-    profiles: Sequence[Profile],
-    result: _Result,
-    seconds: float = _LISTEN_S,
-) -> bool:
-    """Whether a profile decodes what arrives."""
-    decoders = {p.id: decoder for p in profiles if (decoder := _decoder(p, result)) is not None}
-    click.echo(f"listening at {settings or endpoint} for {seconds} s", err=True)
-    heard = await hear(endpoint, decoders, seconds, _LISTEN_S)
-    if heard.octets:
-        result.heard.append((settings, heard))
-    return bool(heard.profiles)
-
-
-def _decoder(profile: Profile, result: _Result) -> Decoder | None:
-    """A decoder for a meter that pushes on a line; None where it does not, or only with keys, or where
-    dsmr-parser is missing."""
-    if isinstance(profile.model, ModbusModel | SunSpecModel | DlmsModel | TextModel | SpeedwireModel):
-        return None
-    try:
-        return profile.model.decoder(Secrets())
-    except UsageError as error:
-        if isinstance(profile.model, P1Model) and not profile.model.encrypted:
-            result.deaf[str(error)] = None
-        return None
-
-
-def _show(result: _Result, as_json: bool) -> None:
+def _show(result: Search, as_json: bool) -> None:
     if as_json:
         heard = [
             {

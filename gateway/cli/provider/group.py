@@ -10,6 +10,7 @@ from gateway.cli.provider.examples import BILL, EVIDENCE, INVOICE, NEW, READ, ST
 
 _COMMANDS = {
     "bill": ("gateway.cli.provider.bill:bill", "Make the bills that were granted to you."),
+    "command": ("gateway.cli.provider.command:command", "Command a gateway, and check its receipts."),
     "evidence": ("gateway.cli.provider.evidence:evidence", "Prove to a third party what you opened."),
     "export": ("gateway.cli.provider.export:export", "Write opened sums in a format of markets."),
     "grants": ("gateway.cli.provider.streams:grants", "List the grants to you."),

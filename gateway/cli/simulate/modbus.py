@@ -30,9 +30,15 @@ from gateway.simulate.modbus import serve
     type=click.IntRange(1, 247),
     help="How many meters answer, with ids from 1 on; each shows another home.",
 )
+@click.option(
+    "--limit",
+    type=click.IntRange(0, 65534),
+    metavar="ADDRESS",
+    help="Two holding registers that can be written, for meter.limit and meter.switch.",
+)
 @home_options(port=5020)
-def command(stand: Stand, profile_id: str, devices: int) -> None:
-    """Serve a simulated home's meter over Modbus TCP, until Ctrl-C."""
+def command(stand: Stand, profile_id: str, devices: int, limit: int | None) -> None:
+    """Serve a simulated home's meter over Modbus TCP, until Ctrl-C. Its coils 0 to 15 can be written."""
     model = load_profile(profile_id).model
     if not isinstance(model, ModbusModel | SunSpecModel):
         raise UsageError(
@@ -50,6 +56,7 @@ def command(stand: Stand, profile_id: str, devices: int) -> None:
             listening,
             [stand.neighbour(number) for number in range(1, devices)],
             profile_id,
+            limit,
         )
 
     ids = "device id 1" if devices == 1 else f"device ids 1 to {devices}"

@@ -8,6 +8,19 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from gateway.household.pages import entry
+from gateway.household.pages import (
+    bills,
+    doctor,
+    entry,
+    history,
+    messages,
+    meters,
+    now,
+    privacy,
+    settings,
+    setup,
+    today,
+)
 
-ROUTES: tuple[web.RouteDef, ...] = (*entry.routes,)
+_PAGES = (entry, now, today, history, bills, privacy, messages, meters, settings, doctor, setup)
+ROUTES: tuple[web.RouteDef, ...] = tuple(route for page in _PAGES for route in page.routes)

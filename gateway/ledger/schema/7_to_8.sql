@@ -1,4 +1,7 @@
--- Version 8. Providers' commands, and the cards of those to whom something was granted.
+-- Version 8. The household's own grants, whose keys nobody else holds; providers' commands, and the cards of those
+-- to whom something was granted.
+
+ALTER TABLE grant_ ADD COLUMN own INTEGER NOT NULL DEFAULT 0 CHECK (own IN (0, 1));
 
 -- A command, what became of it, and how long it has lived while the gateway ran; `number` is the order of receipt.
 CREATE TABLE command (
@@ -9,9 +12,7 @@ CREATE TABLE command (
     provider_name TEXT NOT NULL,
     received_ms   INTEGER NOT NULL,
     lived_ms      INTEGER NOT NULL,
-    state         TEXT NOT NULL CHECK (
-        state IN ('asks', 'waits', 'running', 'done', 'ended', 'refused', 'expired')
-    ),
+    live          INTEGER NOT NULL CHECK (live IN (0, 1)),   -- whether something may still become of it
     receipt       BLOB NOT NULL                    -- the last one, signed
 ) STRICT;
 

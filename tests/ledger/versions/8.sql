@@ -76,6 +76,7 @@ CREATE TABLE grant_ (
     tariff          BLOB
 ) STRICT, WITHOUT ROWID;
 ALTER TABLE grant_ ADD COLUMN edges BLOB NOT NULL DEFAULT x'';
+ALTER TABLE grant_ ADD COLUMN own INTEGER NOT NULL DEFAULT 0 CHECK (own IN (0, 1));
 
 CREATE TABLE audit (
     id          INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -131,9 +132,7 @@ CREATE TABLE command (
     provider_name TEXT NOT NULL,
     received_ms   INTEGER NOT NULL,
     lived_ms      INTEGER NOT NULL,
-    state         TEXT NOT NULL CHECK (
-        state IN ('asks', 'waits', 'running', 'done', 'ended', 'refused', 'expired')
-    ),
+    live          INTEGER NOT NULL CHECK (live IN (0, 1)),   -- whether something may still become of it
     receipt       BLOB NOT NULL                    -- the last one, signed
 ) STRICT;
 
@@ -217,9 +216,9 @@ UPDATE sqlite_sequence SET seq = 30 WHERE name = 'outbox';
 
 INSERT INTO grant_ VALUES
     (X'33333333333333333333333333333333', X'11111111111111111111111111111111', X'B0D1', 'a provider', 2,
-     X'4B01', NULL, NULL, X'00000000000000500000000000000054000000000000005A'),
+     X'4B01', NULL, NULL, X'00000000000000500000000000000054000000000000005A', 0),
     (X'44444444444444444444444444444444', X'11111111111111111111111111111111', X'B0D2', 'another', 5,
-     X'4B02', 87, X'7A', X'');
+     X'4B02', 87, X'7A', X'', 1);
 
 INSERT INTO kept VALUES
     (21, X'11111111111111111111111111111111', 'chunk',
@@ -240,9 +239,9 @@ INSERT INTO doubt VALUES
     (X'22222222222222222222222222222222', 161, NULL, X'0000000000000007', 2000);
 
 INSERT INTO command VALUES
-    (3, X'C0FFEE03', X'55555555555555555555555555555555', CAST('a limit' AS BLOB), 'a provider', 1600, 250, 'running',
+    (3, X'C0FFEE03', X'55555555555555555555555555555555', CAST('a limit' AS BLOB), 'a provider', 1600, 250, 1,
      CAST('its receipt' AS BLOB)),
-    (4, X'C0FFEE04', X'66666666666666666666666666666666', CAST('a message' AS BLOB), 'another', 1700, 0, 'refused',
+    (4, X'C0FFEE04', X'66666666666666666666666666666666', CAST('a message' AS BLOB), 'another', 1700, 0, 0,
      CAST('a refusal' AS BLOB));
 INSERT INTO serial VALUES (X'B0', X'11111111111111111111111111111111', 9223372036854775807);
 INSERT INTO limited VALUES ('main');

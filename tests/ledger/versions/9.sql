@@ -76,6 +76,7 @@ CREATE TABLE grant_ (
     tariff          BLOB
 ) STRICT, WITHOUT ROWID;
 ALTER TABLE grant_ ADD COLUMN edges BLOB NOT NULL DEFAULT x'';
+ALTER TABLE grant_ ADD COLUMN own INTEGER NOT NULL DEFAULT 0 CHECK (own IN (0, 1));
 
 CREATE TABLE audit (
     id          INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -131,9 +132,7 @@ CREATE TABLE command (
     provider_name TEXT NOT NULL,
     received_ms   INTEGER NOT NULL,
     lived_ms      INTEGER NOT NULL,
-    state         TEXT NOT NULL CHECK (
-        state IN ('asks', 'waits', 'running', 'done', 'ended', 'refused', 'expired')
-    ),
+    live          INTEGER NOT NULL CHECK (live IN (0, 1)),   -- whether something may still become of it
     receipt       BLOB NOT NULL                    -- the last one, signed
 ) STRICT;
 
@@ -263,9 +262,9 @@ UPDATE sqlite_sequence SET seq = 30 WHERE name = 'outbox';
 
 INSERT INTO grant_ VALUES
     (X'33333333333333333333333333333333', X'11111111111111111111111111111111', X'B0D1', 'a provider', 2,
-     X'4B01', NULL, NULL, X'00000000000000500000000000000054000000000000005A'),
+     X'4B01', NULL, NULL, X'00000000000000500000000000000054000000000000005A', 0),
     (X'44444444444444444444444444444444', X'11111111111111111111111111111111', X'B0D2', 'another', 5,
-     X'4B02', 87, X'7A', X'');
+     X'4B02', 87, X'7A', X'', 1);
 
 INSERT INTO kept VALUES
     (21, X'11111111111111111111111111111111', 'chunk',
@@ -286,9 +285,9 @@ INSERT INTO doubt VALUES
     (X'22222222222222222222222222222222', 161, NULL, X'0000000000000007', 2000);
 
 INSERT INTO command VALUES
-    (3, X'C0FFEE03', X'55555555555555555555555555555555', CAST('a limit' AS BLOB), 'a provider', 1600, 250, 'running',
+    (3, X'C0FFEE03', X'55555555555555555555555555555555', CAST('a limit' AS BLOB), 'a provider', 1600, 250, 1,
      CAST('its receipt' AS BLOB)),
-    (4, X'C0FFEE04', X'66666666666666666666666666666666', CAST('a message' AS BLOB), 'another', 1700, 0, 'refused',
+    (4, X'C0FFEE04', X'66666666666666666666666666666666', CAST('a message' AS BLOB), 'another', 1700, 0, 0,
      CAST('a refusal' AS BLOB));
 INSERT INTO serial VALUES (X'B0', X'11111111111111111111111111111111', 9223372036854775807);
 INSERT INTO limited VALUES ('main');
@@ -299,14 +298,11 @@ INSERT INTO follow VALUES
      'Day ahead', 'import,export', 'month', 'Europe/Berlin', 'the bill', 80, 1900, NULL),
     (X'88888888888888888888888888888888', X'11111111111111111111111111111111', X'B1', CAST('a card' AS BLOB),
      'Feed-in', 'export', 'month', 'UTC', 'the bill', 80, 1950, 2100);
-
 INSERT INTO covered VALUES
     (X'77777777777777777777777777777777', 'alone import', 86400),
     (X'77777777777777777777777777777777', 'bits', -17);
-
 INSERT INTO followed VALUES
     (X'11111111111111111111111111111111', X'B0', 'Day ahead', 80, 96, X'44444444444444444444444444444444');
-
 INSERT INTO price VALUES
     (X'B0', X'0000000000000002', 'Day ahead', 1000, 2000, CAST('prices' AS BLOB)),
     (X'B0', X'FFFFFFFFFFFFFFFF', 'Feed-in', 500, 900, NULL);

@@ -103,6 +103,17 @@ class Gurux:
         for request in switch.remoteDisconnect(self._client):
             await self._send(request)
 
+    async def reconnect_home(self) -> None:
+        switch = GXDLMSDisconnectControl("0.0.96.3.10.255")
+        for request in switch.remoteReconnect(self._client):
+            await self._send(request)
+
+    async def switch(self) -> tuple[Any, int, int]:
+        """Its output state, control state and control mode."""
+        switch = GXDLMSDisconnectControl("0.0.96.3.10.255")
+        output, state, mode = [await self._read(switch, attribute) for attribute in (2, 3, 4)]
+        return output, int(state), int(mode)
+
     async def profile(self, first: datetime | None = None, last: datetime | None = None) -> list[Any]:
         profile = GXDLMSProfileGeneric("1.0.99.1.0.255")
         await self._read(profile, 3)

@@ -1,2 +1,10 @@
 // The script of the household's page: what htmx alone does not do.
-export {};
+import { follow } from "./live.ts";
+import { draw } from "./plot.ts";
+
+for (const element of document.querySelectorAll<HTMLElement>("[data-events]")) follow(element);
+for (const element of document.querySelectorAll<HTMLElement>(".plot[data-table]")) draw(element);
+
+// A home that has chosen no time zone yet is most likely in the browser's.
+const zone = document.querySelector<HTMLInputElement>("[data-own-zone]");
+if (zone?.value === "UTC") zone.value = Intl.DateTimeFormat().resolvedOptions().timeZone;

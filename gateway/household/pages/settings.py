@@ -1,0 +1,109 @@
+"""Settings: how the pages look, the password, who is logged in, the home's certificate, and the gateway's
+configuration as a text."""
+
+from __future__ import annotations
+
+from typing import Any
+from zoneinfo import available_timezones
+
+from aiohttp import web
+
+from gateway.control.setup import ConfigurationOrder, ConfigurationStatus
+from gateway.errors import GatewayError, UsageError
+from gateway.household.browsers import browser_name
+from gateway.household.i18n import gettext
+from gateway.household.render import FORM, LOGIN, field, home, page, see_other, sentence
+from gateway.web.refusals import status_of
+
+
+async def _settings(request: web.Request) -> web.Response:
+    return await _page(request)
+
+
+async def _page(request: web.Request, status: int = 200, **values: Any) -> web.Response:
+    of = home(request)
+    present = request[LOGIN]
+    logins = [(one, browser_name(one.browser), one is present) for one in of.logins.all()]
+    zones = sorted(zone for zone in available_timezones() if "/" in zone or zone == "UTC")
+    given: dict[str, Any] = {"problem": "", "wrong": ""}
+    return page(
+        request,
+        "settings.html",
+        status=status,
+        choices=of.settings.choices,
+        zones=zones,
+        logins=logins,
+        tls=of.config.listen.tls and of.config.listen.certificate is None,
+        **(given | values),
+    )
+
+
+async def _change(request: web.Request) -> web.Response:
+    try:
+        home(request).settings.change(
+            language=field(request, "language") or None,
+            zone=field(request, "zone"),
+            name=field(request, "name"),
+        )
+    except UsageError as error:
+        return await _page(request, status_of(error), problem=sentence(error), wrong="home")
+    return see_other(request, "/settings", gettext("Saved."))
+
+
+async def _password(request: web.Request) -> web.Response:
+    """Another password; every other browser has to log in again."""
+    present, new = (str(request[FORM].get(name, "")) for name in ("present", "new"))
+    try:
+        await home(request).password.change(present, new, request.remote or "")
+    except GatewayError as error:
+        return await _page(request, status_of(error), problem=sentence(error), wrong="password")
+    home(request).logins.end_all(but=request[LOGIN])
+    return see_other(
+        request, "/settings", gettext("The password is changed, and all other browsers are logged out.")
+    )
+
+
+async def _end(request: web.Request) -> web.Response:
+    home(request).logins.end(field(request, "login"))
+    return see_other(request, "/settings", gettext("That browser is logged out."))
+
+
+async def _configuration(request: web.Request) -> web.Response:
+    found = await home(request).control.configuration()
+    return _editing(request, found, found.text or "")
+
+
+def _editing(request: web.Request, found: ConfigurationStatus, text: str, problem: str = "") -> web.Response:
+    return page(
+        request,
+        "settings_configuration.html",
+        status=422 if problem else 200,
+        found=found,
+        text=text,
+        problem=problem,
+    )
+
+
+async def _configure(request: web.Request) -> web.Response:
+    control = home(request).control
+    text = str(request[FORM].get("text", "")).replace("\r\n", "\n")
+    found = await control.configuration()
+    try:
+        answer = await control.configure(ConfigurationOrder(text=text))
+    except GatewayError as error:
+        return _editing(request, found, text, sentence(error))
+    if answer.mistakes:
+        return _editing(request, found, text, "\n".join(answer.mistakes))
+    return see_other(
+        request, "/settings", gettext("The configuration is written, and the gateway begins again.")
+    )
+
+
+routes = (
+    web.get("/settings", _settings),
+    web.post("/settings", _change),
+    web.post("/settings/password", _password),
+    web.post("/settings/logins/end", _end),
+    web.get("/settings/configuration", _configuration),
+    web.post("/settings/configuration", _configure),
+)

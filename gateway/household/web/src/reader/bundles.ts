@@ -1,0 +1,118 @@
+// The bundles of one grant: folded ones of the days and months that are over, and new ones.
+
+import { hex } from "./bytes.ts";
+import * as names from "./names.ts";
+import { type Bundle, type Grant, readBundle } from "./objects.ts";
+import { Refused } from "./refused.ts";
+import { holding, numbered } from "./store.ts";
+import type { Stream } from "./stream.ts";
+
+const LOOK_BACK = 4096n; // windows; a bundle that began earlier is found too, by another request
+const NO_END = 1n << 64n;
+
+/** Windows [first, end), and the bundle that holds their tokens. */
+export interface Part {
+  bundle: Bundle;
+  first: bigint;
+  end: bigint;
+}
+
+export class Bundles {
+  readonly #stream: Stream;
+  readonly #grant: Grant;
+  readonly #id: string;
+  readonly #kept = new Map<string, Promise<Bundle>>(); // they never change
+
+  constructor(stream: Stream, grant: Grant) {
+    this.#stream = stream;
+    this.#grant = grant;
+    this.#id = hex(grant.id);
+  }
+
+  /** Windows [first, end) in parts that follow each other, as far as there are bundles. `folded` says before which
+   * window the bundles of a fold end. Refused where one is missing while later ones are there. */
+  async read(first: bigint, end: bigint, folded: Record<names.Span, bigint>): Promise<Part[]> {
+    let parts: Part[] = [];
+    for (const [fold, until] of [["month", folded.month], ["day", folded.day], ["new", end]] as const) {
+      const gaps = between(parts, first, least(end, until));
+      const found = (await Promise.all(gaps.map(([x, y]) => this.#of(fold, x, y)))).flat();
+      parts = inOrder([...parts.map(({ bundle }) => bundle), ...found], first, end);
+    }
+    let at = first;
+    for (const part of parts) {
+      if (part.first > at) {
+        throw new Refused(`${names.bundle(this.#stream.id, this.#id, at)} is missing: tokens of later windows are there`);
+      }
+      at = part.end;
+    }
+    return parts;
+  }
+
+  /** All windows of a calendar grant, whose edges stand in its bundles: these must rise and meet. */
+  async all(): Promise<{ parts: Part[]; edges: bigint[] }> {
+    const parts = await this.read(0n, NO_END, { month: NO_END, day: NO_END });
+    const edges = [this.#grant.first];
+    for (const { bundle } of parts) {
+      const known = edges.slice(Number(bundle.first));
+      const own = bundle.edges!; // checked with the bundle
+      if (known.some((edge, i) => i < own.length && own[i] !== edge)) {
+        throw new Refused(`${bundle.key} has edges that do not join those of the bundles before it`);
+      }
+      edges.push(...own.slice(known.length));
+    }
+    return { parts, edges };
+  }
+
+  /** The bundles of a fold for windows [first, end), and perhaps the one before. */
+  async #of(fold: names.Fold, first: bigint, end: bigint): Promise<Bundle[]> {
+    const prefix = names.bundles(this.#stream.id, this.#id, fold);
+    const after = first > LOOK_BACK ? names.bundle(this.#stream.id, this.#id, first - LOOK_BACK - 1n, fold) : "";
+    let keys = await numbered(this.#stream.store, prefix, after, end);
+    if (after && !(keys[0] && names.numberIn(keys[0]) <= first)) {
+      keys = await numbered(this.#stream.store, prefix, "", end);
+    }
+    return Promise.all(holding(keys, first).map((key) => this.#get(key)));
+  }
+
+  #get(key: string): Promise<Bundle> {
+    let kept = this.#kept.get(key);
+    if (!kept) {
+      kept = this.#stream.store.get(key).then((data) => {
+        if (!data) throw new Refused(`${key} is listed by the store but is not there`);
+        return readBundle(this.#stream.descriptor, this.#grant, key, data);
+      });
+      this.#kept.set(key, kept);
+      kept.catch(() => this.#kept.delete(key));
+    }
+    return kept;
+  }
+}
+
+/** The parts of windows [first, end) that these bundles hold, in order, without overlap. */
+function inOrder(bundles: Bundle[], first: bigint, end: bigint): Part[] {
+  const parts: Part[] = [];
+  let at = first;
+  for (const bundle of bundles.sort((a, b) => Number(a.first - b.first))) {
+    const [from, until] = [bundle.first > at ? bundle.first : at, least(end, bundle.end)];
+    if (from >= until) continue;
+    parts.push({ bundle, first: from, end: until });
+    at = until;
+  }
+  return parts;
+}
+
+/** Where [first, end) is in no part. */
+function between(parts: Part[], first: bigint, end: bigint): [bigint, bigint][] {
+  const gaps: [bigint, bigint][] = [];
+  let at = first;
+  for (const part of parts) {
+    if (at < least(part.first, end)) gaps.push([at, least(part.first, end)]);
+    at = part.end;
+  }
+  if (at < end) gaps.push([at, end]);
+  return gaps;
+}
+
+function least(a: bigint, b: bigint): bigint {
+  return a < b ? a : b;
+}

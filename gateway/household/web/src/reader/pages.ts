@@ -1,0 +1,143 @@
+// Day and month pages: sums of ciphertexts over their steps, each checked by itself and beside its neighbours.
+
+import { type Bytes, digest, hex, words } from "./bytes.ts";
+import { Calendar, type Period } from "./calendar.ts";
+import * as names from "./names.ts";
+import { type Descriptor, pageKind, type Page, readAt } from "./objects.ts";
+import { Refused } from "./refused.ts";
+import type { Store } from "./store.ts";
+import { addUp, search } from "./sums.ts";
+
+export interface FoundPage extends Page {
+  key: string;
+  place: Period;
+  digest: string; // H, in hex
+  c: BigUint64Array<ArrayBuffer>[]; // of each lane
+}
+
+/** The page of a period, under its key; Refused unless it is valid by itself. */
+export async function readPage(stream: Descriptor, place: Period, key: string, data: Bytes): Promise<FoundPage> {
+  const page = await readAt(pageKind, key, data, stream.signer, stream.unitMs);
+  if (page.sums.length !== stream.lanes.length) throw new Refused(`${key} holds ${page.sums.length} lanes`);
+  if (page.step !== place.step || page.first !== place.first || page.end !== place.end) {
+    throw new Refused(`${key} holds ${page.count} steps of ${page.step} units from unit ${page.first}: its period has others`);
+  }
+  return { ...page, key, place, digest: hex(await digest(data)), c: page.sums.map(words) };
+}
+
+/** Refused unless `page` was made to follow the page `before` of its kind. */
+export function checkFollows(page: FoundPage, before: FoundPage): void {
+  if (page.previous === null || hex(page.previous) !== before.digest) {
+    throw new Refused(`${before.key} is not the object that ${page.key} was made to follow: replaced`);
+  }
+}
+
+/** Refused unless a month lists its day and has its sums, or the first day after it follows its last. */
+function checkListed(day: FoundPage, month: FoundPage): void {
+  if (month.place.begin <= day.place.begin && day.place.begin < month.place.end) {
+    if (!month.children.some((child) => hex(child) === day.digest)) {
+      throw new Refused(`${day.key} is not among the pages that ${month.key} lists: replaced`);
+    }
+    const first = day.place.begin > month.first ? day.place.begin : month.first;
+    const from = Number((first - month.first) / month.step);
+    const edges = Array.from({ length: Number((day.end - first) / month.step) + 1 }, (_, i) => first + BigInt(i) * month.step);
+    const sums = day.c.map(() => new BigUint64Array(edges.length - 1));
+    addUp(sums, edges, day.c, day.first, day.step, first, day.end);
+    if (sums.some((lane, i) => lane.some((sum, k) => sum !== month.c[i]![from + k]))) {
+      throw new Refused(`${month.key}: its sums are not those of ${day.key}`);
+    }
+  } else if (day.place.begin === month.place.end) {
+    if (day.previous === null || hex(day.previous) !== hex(month.children.at(-1)!)) {
+      throw new Refused(`${day.key} does not go on where ${month.key} ends: it is of another history`);
+    }
+  }
+}
+
+/** The pages of one stream. Those that were read are kept: they never change, and each must fit the others. */
+export class Pages {
+  readonly calendar: Calendar | null;
+  readonly #stream: Descriptor;
+  readonly #store: Store;
+  readonly #kept = new Map<string, FoundPage>();
+
+  constructor(stream: Descriptor, store: Store) {
+    this.calendar = Calendar.of(stream);
+    this.#stream = stream;
+    this.#store = store;
+  }
+
+  /** The page of a period; null where the store has none. */
+  async get(place: Period): Promise<FoundPage | null> {
+    const key = names.page(hex(this.#stream.stream), place.name);
+    const kept = this.#kept.get(key);
+    if (kept) return kept;
+    const data = await this.#store.get(key);
+    if (data === null) return null;
+    const page = await readPage(this.#stream, place, key, data);
+    for (const other of this.#kept.values()) {
+      const [day, month] = place.span === "day" ? [page, other] : [other, page];
+      if (other.place.span !== place.span) checkListed(day, month);
+      else if (other.place.end === place.begin) checkFollows(page, other);
+      else if (other.place.begin === place.end) checkFollows(other, page);
+    }
+    this.#kept.set(key, page);
+    return page;
+  }
+
+  /** The units between edges that rise, in parts: each with the page that stands for it, or none. A page has no edge
+   * inside a step, and is over at unit `over`. */
+  async covering(edges: bigint[], over: bigint): Promise<Part[]> {
+    const [first, end] = [edges[0]!, edges.at(-1)!];
+    let parts: Part[] = [{ first, end, page: null }];
+    const calendar = this.calendar;
+    if (!calendar) return parts;
+    const day = calendar.period("day", first);
+    const spans: names.Span[] = end - first > 2n * (day.end - day.begin) ? ["month", "day"] : ["day", "month"];
+    for (const span of spans) {
+      const divided = parts.map((part) => (part.page ? [part] : this.#divided(calendar, span, part, edges, over)));
+      parts = join((await Promise.all(divided)).flat());
+    }
+    return parts;
+  }
+
+  /** A part cut at the borders of days or months, each with its page where there is one. */
+  #divided(calendar: Calendar, span: names.Span, part: Part, edges: bigint[], over: bigint): Promise<Part[]> {
+    const found: Promise<Part>[] = [];
+    for (let first = part.first; first < part.end; ) {
+      const place = calendar.period(span, first);
+      const cut = { first, end: place.end < part.end ? place.end : part.end };
+      const fits = place.first <= first && place.end <= over && wholeSteps(edges, cut.first, cut.end, place);
+      found.push((fits ? this.get(place) : Promise.resolve(null)).then((page) => ({ ...cut, page })));
+      first = cut.end;
+    }
+    return Promise.all(found);
+  }
+}
+
+/** Units [first, end), and the page that has their sums, null where chunks have them. */
+export interface Part {
+  first: bigint;
+  end: bigint;
+  page: FoundPage | null;
+}
+
+/** Whether no edge from unit `x` to `y`, nor `x` itself, lies inside a step of `place`. */
+function wholeSteps(edges: bigint[], x: bigint, y: bigint, place: Period): boolean {
+  const whole = (unit: bigint) => (unit - place.first) % place.step === 0n;
+  if (!whole(x)) return false;
+  for (let i = search(edges, x); i < edges.length && edges[i]! <= y; i++) {
+    if (!whole(edges[i]!)) return false;
+  }
+  return true;
+}
+
+/** Neighbours without a page become one part. */
+function join(parts: Part[]): Part[] {
+  const joined: Part[] = [];
+  for (const part of parts) {
+    const last = joined.at(-1);
+    if (last && !last.page && !part.page) last.end = part.end;
+    else joined.push(part);
+  }
+  return joined;
+}
