@@ -35,7 +35,7 @@ HoldChoice = Literal["exchange", "correction", "before"]
 class Document(BaseModel):
     """A JSON object."""
 
-    model_config = ConfigDict(frozen=True, strict=True)
+    model_config = ConfigDict(frozen=True, strict=True, defer_build=True)
 
 
 class StoreStatus(Document):

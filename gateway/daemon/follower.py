@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from gateway.chain.consent.standing import BITS, about, beyond
@@ -51,7 +51,11 @@ _log = logging.getLogger(__name__)
 _EVERY_S = 900.0
 _KEPT_MS = 92 * DAY_MS
 """Prices are kept so long, chosen: a correction of the quarter is noticed."""
-_LOOKED_BACK = 13
+_NOT_COMPARED = (
+    "the store was not compared with the ledger since the gateway started: it may show grants that a ledger "
+    "from a backup does not know"
+)
+_LOOKED_BACK = 3
 """So many periods are gone through for one whose prices are known, when a decision is made."""
 
 
@@ -98,8 +102,19 @@ class Followed:
 class Follower:
     """The follower of one gateway's standing decisions."""
 
-    def __init__(self, ledger: Ledger, root: Root, bucket: Bucket, clock: Clock, granter: Granter) -> None:
+    def __init__(
+        self,
+        ledger: Ledger,
+        root: Root,
+        bucket: Bucket,
+        clock: Clock,
+        granter: Granter,
+        compared: Callable[[], bool],
+    ) -> None:
+        """`compared` says whether the store is known not to be ahead of the ledger. Until then nothing is
+        granted: a ledger that was rolled back does not know which periods have their grants."""
         self._ledger = ledger
+        self._compared = compared
         self._root = root
         self._clock = clock
         self._granter = granter
@@ -125,7 +140,6 @@ class Follower:
         standing = await self._standing()
         for provider in dict.fromkeys(one.provider for one in standing):
             await self._read(provider, [one for one in standing if one.provider == provider])
-        await self._ledger.drop_prices()
         for record in standing:
             await self._grant_due(record)
 
@@ -151,10 +165,11 @@ class Follower:
             raise Unavailable("the clock is not set yet, so a decision's beginning is not known: try again")
         record = await self._decided(stream, card, wanted)
         introduced = await self._granter.introduce(card, fingerprints)
-        since_ms = unix_ms(self._clock) - (_LOOKED_BACK + 1) * 31 * DAY_MS
-        series = await self._prices.in_store(record, card, since_ms)
+        latest = list(self._latest(record, stream))
+        since_ms = min((one.first * stream.layout.unit_ms for one in latest), default=0)
+        series = await self._prices.in_store(record, card, since_ms) if latest else []
         found, sample = Consent([], []), None
-        for period in self._latest(record, stream):
+        for period in latest:
             try:
                 tariff = _tariff(record, series, period, stream)
                 _, found = await self._granter.new(
@@ -189,6 +204,7 @@ class Follower:
         record = await self._find(follow)
         detail = f"decision {follow.hex()} about the price series {record.series!r} is ended"
         await self._ledger.end_follow(follow, unix_ms(self._clock), self._audit("follow", detail))
+        await self._ledger.drop_prices()
         return await self._followed(await self._find(follow))
 
     async def confirm(self, follow: bytes, from_ms: int, seen: str) -> Followed:
@@ -307,12 +323,14 @@ class Follower:
     ) -> Iterator[Period]:
         """The decision's periods of which no part has a grant: those that are over, and the next one."""
         granularity, now_ms = _granularity(record, stream), unix_ms(self._clock)
-        k, a, over = granularity.index(record.first), record.first, True
+        k, a, over, left = granularity.index(record.first), record.first, True, list(granted)[::-1]
         while over:
             k += 1
             b = granularity.start(k)
             over = b * stream.layout.unit_ms <= now_ms
-            if not any(a < one.end and one.first < b for one in granted):
+            while left and left[-1].end <= a:
+                left.pop()
+            if not left or left[-1].first >= b:
                 yield Period(a, b, why=None if over else "the period is not over yet")
             a = b
 
@@ -341,6 +359,9 @@ class Follower:
         for key in [key for key in self._periods if key[0] == record.id and key[1] not in known]:
             del self._periods[key]
         for period in due:
+            if not self._compared():
+                self._periods[record.id, period.first] = replace(period, why=_NOT_COMPARED)
+                continue
             try:
                 outcome = await self._grant(record, stream, card, series, period)
             except GatewayError as error:

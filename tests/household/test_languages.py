@@ -43,7 +43,7 @@ def _catalogue(language: str) -> dict[str, tuple[str, ...]]:
                 if message.id:
                     one = message.id[0] if isinstance(message.id, tuple | list) else message.id
                     text = message.string
-                    found[one] = (text,) if isinstance(text, str) else tuple(text)
+                    found[one] = (text,) if isinstance(text, str) else tuple(text or ())
     return found
 
 

@@ -66,6 +66,7 @@ def accepted(reader: Reader, kind: type[Stored], key: str, data: bytes) -> bool:
     return ours is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_objects_of_all_forms(reader: Reader, kind: type[Stored]) -> None:
     @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))

@@ -130,6 +130,7 @@ def test_windows_are_what_was_sealed(reader: Reader, whole: Made, name: str) -> 
         assert {one["end"] - one["start"] for one in right} == {23 * 3_600_000, 24 * 3_600_000}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["hours", "days", "odd"])
 def test_any_part_of_them(reader: Reader, whole: Made, name: str) -> None:
     """Whichever pages, chunks and bundles serve a range, by a new reader and by one that has read before."""
