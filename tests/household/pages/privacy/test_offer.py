@@ -112,6 +112,32 @@ async def test_a_bill_says_how_many_amounts_it_can_be(
     assert (made.kind, made.granularity, made.zone) == ("bill", "month", "Europe/Berlin")
 
 
+async def test_a_share_takes_two_cards_and_both_fingerprints(
+    browser: Browser, home: Home, household: Household
+) -> None:
+    centre, service = Provider(home.clock.now_ms, "Centre"), Provider(home.clock.now_ms, "Service")
+    _, html = await browser.get(FORM)
+    files = {"card": centre.card_bytes(), "service": service.card_bytes()}
+    wanted = {"kind": "load", "granularity": "1h", "k_min": "20", "purpose": "the street", "do": "preview"}
+    html = await (await send(browser, html, FORM, files, **wanted)).text()
+    assert "Centre would be able to open a share in the neighbourhood’s sum for each hour" in words(html)
+    assert "Service would be able to open" in words(html)
+    assert "over at least 20 homes" in words(html)
+    answer = await send(browser, html, FORM, do="grant", fingerprint=centre.card.fingerprint)
+    assert (answer.status, await granted(household)) == (403, [])
+    html = await answer.text()  # the one that was compared stays so
+    prints = [centre.card.fingerprint, service.card.fingerprint]
+    assert ("fingerprint", prints[0]) in fields(html, FORM)
+    found = re.search(r'name="findings" value="(\w+)"', html)
+    assert found is not None  # that the two could put their halves together
+    answer = await send(browser, html, FORM, do="grant", fingerprint=prints, findings=found[1])
+    assert answer.status == 303
+    assert {(one.kind, one.provider, one.k_min) for one in await granted(household)} == {
+        ("load", "Centre", 20),
+        ("load", "Service", 20),
+    }
+
+
 async def test_everything_is_warned_of_and_granted_by_whole_links(
     browser: Browser, household: Household, provider: Provider
 ) -> None:
