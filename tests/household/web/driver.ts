@@ -42,7 +42,10 @@ async function get(key: string): Promise<Bytes | null> {
   return store.get(key) ?? null;
 }
 
+let goesBack = false; // whether a list begins anew each time
+
 async function list(prefix: string, after = ""): Promise<string[]> {
+  if (goesBack) after = "";
   asked.push(`${prefix}*`);
   return keys.filter((key) => key.startsWith(prefix) && key > after).slice(0, PAGE);
 }
@@ -70,6 +73,9 @@ const actions: Record<string, (request: Request) => unknown> = {
       else store.set(key, unhex(data));
     }
     keys = [...store.keys()].sort();
+  },
+  lists(request) {
+    goesBack = request["anew"];
   },
   cbor: (request) => plain(decode(unhex(request["data"]), "it")),
   async chain(request) {

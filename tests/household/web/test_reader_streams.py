@@ -586,6 +586,17 @@ def test_a_bundle_that_is_missing(reader: Reader, whole: Made) -> None:
     assert found
 
 
+def test_a_list_without_end(reader: Reader, whole: Made) -> None:
+    opens(reader, whole.home)
+    grant(reader, whole.home, whole.hours)
+    reader("lists", anew=True)
+    try:
+        with pytest.raises(ReaderRefused, match="in their order"):
+            windows(reader)
+    finally:
+        reader("lists", anew=False)
+
+
 def test_edges_that_do_not_meet(reader: Reader, small: Made) -> None:
     """The windows of a calendar are what the bundles say, each of them once."""
     home = small.home.fork()
