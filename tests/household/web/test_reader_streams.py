@@ -597,6 +597,16 @@ def test_a_list_without_end(reader: Reader, whole: Made) -> None:
         reader("lists", anew=False)
 
 
+def test_a_bundle_that_began_long_ago(reader: Reader, whole: Made) -> None:
+    """A grant that reaches into the past can be served by one bundle of all its windows."""
+    home = whole.home.fork()
+    late = home.grant(whole.card, "10min", ("import",))
+    opens(reader, home)
+    grant(reader, home, late)
+    right = truth(home, late)[-100:]
+    assert windows(reader, right[0]["start"]) == right
+
+
 def test_edges_that_do_not_meet(reader: Reader, small: Made) -> None:
     """The windows of a calendar are what the bundles say, each of them once."""
     home = small.home.fork()
