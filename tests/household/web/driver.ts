@@ -17,6 +17,7 @@ import {
   pageKind,
   readAt,
   readBody,
+  readChunk,
   readPinned,
   revocationKind,
   tokensKind,
@@ -115,6 +116,12 @@ const actions: Record<string, (request: Request) => unknown> = {
     const unitMs = BigInt(request["unit_ms"]);
     const kinds: Kind<object>[] = [chunkKind, headKind, pageKind, grantKind(unitMs), tokensKind, revocationKind];
     return readAt(kinds.find((kind) => kind.type === type)!, key, data, by, unitMs);
+  },
+  /** A chunk under its key, in the stream of a descriptor. */
+  async chunk(request) {
+    const { key, of } = request as { key: string; of: string };
+    const descriptor = await readPinned(of, unhex(request["descriptor"]), request["kid"]);
+    return readChunk(descriptor, key, unhex(request["data"]));
   },
   async open(request) {
     const seen = request["seen"] as { seq: string; digest: string; nextUnit: string } | null;

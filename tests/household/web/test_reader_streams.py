@@ -654,7 +654,7 @@ def test_whatever_a_store_does(reader: Reader, small: Made) -> None:
     rng = random.Random(13)
     right = {name: truth(small.home, small.of(name)) for name in ("hours", "days")}
     refused = 0
-    for _ in range(50):
+    for _ in range(25):
         home = small.home.fork()
         for _ in range(rng.choice((1, 1, 2, 5))):
             likely = rng.choice(("/day/", "/month/", "/chunk/", "grant/", ".cose"))
@@ -684,4 +684,4 @@ def test_whatever_a_store_does(reader: Reader, small: Made) -> None:
                 continue
             assert found == all_of_them[: len(found)]
             assert len(found) == len(all_of_them) or theirs or of_grants
-    assert refused > 10
+    assert refused > 5
