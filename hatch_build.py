@@ -9,6 +9,7 @@ without a network.
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 import os
@@ -102,6 +103,30 @@ def bundle(entry: str, target: Path, *options: str) -> None:
     )
 
 
+def view() -> bytes:
+    """The page of a view: one file, whose policy lets a browser run the script and use the style of these
+    digests alone. The data of a view take the place of {{view}}."""
+    template = (WORK / "src/view/view.html").read_text("utf-8")
+    bundle("src/view/view.ts", WORK / "view.js", "--format=iife")
+    bundle("src/view/view.css", WORK / "view.css")
+    parts = {
+        name: (WORK / f"view.{kind}").read_text("utf-8").strip()
+        for name, kind in (("script", "js"), ("style", "css"))
+    }
+    digests = {
+        name: base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+        for name, text in parts.items()
+    }
+    policy = (
+        f"default-src 'none'; script-src 'sha256-{digests['script']}'; "
+        f"style-src 'sha256-{digests['style']}'; "
+        "img-src data:; connect-src https: http:; form-action 'none'; base-uri 'none'"
+    )
+    for name, text in {**parts, "policy": policy}.items():
+        template = template.replace(f"{{{{{name}}}}}", text)
+    return template.encode()
+
+
 def licences() -> str:
     """The licences of the packages of which something is in `built`, as the packages have them."""
     parts = []
@@ -126,6 +151,7 @@ def build() -> None:
         bundle(entry, new / name, "--format=iife")
     for name in COPIES:
         shutil.copy(WORK / "node_modules" / name, new)
+    (new / "view.html").write_bytes(view())
     (new / "LICENCES.txt").write_text(licences(), "utf-8")
     (new / "stamp").write_text(state, "ascii")
     shutil.rmtree(BUILT, ignore_errors=True)

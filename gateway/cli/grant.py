@@ -10,6 +10,8 @@ from pathlib import Path
 import click
 
 from gateway.chain.grant import MAX_K_MIN, in_words
+from gateway.cli import follow
+from gateway.cli.agreement import bits, compare, confirm, sentences, verified
 from gateway.cli.card import checked_card
 from gateway.cli.config import config_option
 from gateway.cli.output import examples, fill, json_option, local_time, print_json, printable
@@ -18,17 +20,14 @@ from gateway.config import Config
 from gateway.config.tariff import load_tariff
 from gateway.control.client import ControlClient
 from gateway.control.documents import (
-    ConsentStatus,
     GrantAnswer,
     GrantRecordStatus,
     GrantRequest,
     GrantStatus,
     OfferStatus,
     RequestStatus,
-    StrangerStatus,
-    VerifiedStatus,
 )
-from gateway.errors import GatewayError, NotGranted, UsageError
+from gateway.errors import GatewayError, UsageError
 from gateway.wire.tariff import tariff_body
 
 _FILE = click.Path(path_type=Path, dir_okay=False)
@@ -47,6 +46,9 @@ _SURE_DIGITS = 4  # of an id, to revoke a grant without being asked
 )
 def command() -> None:
     """Decide what a provider may open, list grants, revoke them."""
+
+
+command.add_command(follow.command)
 
 
 @command.command(
@@ -214,11 +216,11 @@ def _grant(client: ControlClient, request: GrantRequest, as_json: bool) -> None:
         return
     if not as_json:
         for known in answer.verified:
-            click.echo(_verified(known), err=True)
+            click.echo(verified(known), err=True)
     if not answer.grants:
-        compared = (*request.fingerprints, *_compare(answer.strangers, as_json))
+        compared = (*request.fingerprints, *compare(answer.strangers, as_json))
         if not request.confirmed:
-            _confirm(answer.consent, as_json)
+            confirm(sentences(answer.consent), "Grant it anyway?", as_json)
         request = request.model_copy(update={"confirmed": True, "fingerprints": compared})
         answer = asyncio.run(client.grant(request))
     if as_json:
@@ -228,7 +230,7 @@ def _grant(client: ControlClient, request: GrantRequest, as_json: bool) -> None:
     for grant in answer.grants:
         click.echo(f"{grant.provider} may now open {_in_words(grant)}, for: {grant.purpose}")
         if answer.bits_a_bill is not None:
-            click.echo(_bits(answer.bits_a_bill))
+            click.echo(bits(answer.bits_a_bill))
         click.echo(f"grant {grant.id}; revoke it with: gateway grant revoke {grant.id}")
         if grant.kind != "load":
             click.echo(f"the provider reads it with: --stream {grant.stream} --signer {signer}")
@@ -246,19 +248,15 @@ def _preview(answer: GrantAnswer, as_json: bool) -> None:
             f"{offer.provider} would be able to open {_in_words(offer)}, at the meter {offer.meter}, for: "
             f"{offer.purpose}"
         )
-    for sentence in _sentences(answer.consent) or ["nothing beyond what the grant opens by itself"]:
+    for sentence in sentences(answer.consent) or ["nothing beyond what the grant opens by itself"]:
         click.echo(sentence)
     if answer.bits_a_bill is not None:
-        click.echo(_bits(answer.bits_a_bill))
+        click.echo(bits(answer.bits_a_bill))
     for known in answer.verified:
-        click.echo(_verified(known))
+        click.echo(verified(known))
     for one in answer.strangers:
         click.echo(printable(f"the card of {one.name} is new here; its fingerprint is {one.fingerprint}"))
     click.echo("Nothing was granted: this was a dry run.")
-
-
-def _verified(known: VerifiedStatus) -> str:
-    return printable(f"the card of {known.name} is verified by {known.registrar}")
 
 
 def _requested(client: ControlClient, asked: str) -> RequestStatus:
@@ -298,54 +296,6 @@ def _as_asked(wanted: RequestStatus, yes: bool, dry_run: bool) -> GrantRequest:
         fingerprints=(),
         dry_run=dry_run,
     )
-
-
-def _bits(bits: float) -> str:
-    return f"each bill says at most {bits:.1f} bits: it is one of some {2**bits:.0f} amounts"
-
-
-def _compare(strangers: tuple[StrangerStatus, ...], as_json: bool) -> tuple[str, ...]:
-    """Show the fingerprints of cards that nothing was granted to before, and ask about each; those confirmed.
-    NotGranted if nobody can be asked, or the answer is no."""
-    for one in strangers:
-        click.echo(
-            printable(
-                f"This is the first grant to the card of {one.name}, with the fingerprint {one.fingerprint}"
-            ),
-            err=True,
-        )
-        if one.namesake:
-            click.echo(
-                printable(
-                    f"Another card of {one.name} was granted something before: if {one.name} did not tell "
-                    "you of new keys, this card is somebody else's"
-                ),
-                err=True,
-            )
-        question = printable(f"Has {one.name} told you the same fingerprint by another way?")
-        if as_json or not sys.stdin.isatty() or not click.confirm(question, err=True):
-            raise NotGranted(
-                "nothing was granted: compare the fingerprint with the one that the provider told you by "
-                "another way, and grant with --fingerprint"
-            )
-    return tuple(one.fingerprint for one in strangers)
-
-
-def _confirm(consent: ConsentStatus, as_json: bool) -> None:
-    """Show what the check found, and ask; NotGranted if nobody can be asked, or the answer is no."""
-    if not (sentences := _sentences(consent)):
-        return
-    for sentence in sentences:
-        click.echo(sentence, err=True)
-    if as_json or not sys.stdin.isatty() or not click.confirm("Grant it anyway?", err=True):
-        raise NotGranted(
-            "nothing was granted; --yes grants it although more becomes known than the grant says"
-        )
-
-
-def _sentences(consent: ConsentStatus) -> list[str]:
-    pooled = [f"if all providers pool what they hold: {sentence}" for sentence in consent.pooled]
-    return [*consent.provider, *pooled]
 
 
 @command.command(epilog=examples("gateway grant requests", "gateway grant requests --json"))
@@ -397,7 +347,7 @@ def check(config: Config, as_json: bool) -> None:
         click.echo(_NOBODY)
         return
     for consent in consents:
-        for sentence in _sentences(consent) or ["nothing beyond what each grant opens by itself"]:
+        for sentence in sentences(consent) or ["nothing beyond what each grant opens by itself"]:
             click.echo(f"meter {consent.meter}: {sentence}")
 
 
@@ -430,11 +380,18 @@ def list_(config: Config, all_: bool, as_json: bool) -> None:
     if as_json:
         print_json([grant.model_dump() for grant in shown])
         return
-    if all(grant.own for grant in shown):
+    followed = [
+        one
+        for one in asyncio.run(ControlClient(config.gateway.socket).follows())
+        if all_ or one.ended_ms is None
+    ]
+    if all(grant.own for grant in shown) and not followed:
         click.echo(_NOBODY_ELSE if shown else _NOBODY)
     digits = _digits([grant.id for grant in grants])
     for grant in sorted(shown, key=lambda grant: grant.own):
         click.echo(_entry(grant, digits))
+    for one in followed:
+        click.echo(follow.entry(one))
     if len(shown) < len(grants):
         click.echo(f"revoked grants, which --all shows: {len(grants) - len(shown)}")
 

@@ -11,7 +11,6 @@ import shutil
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
-from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -38,6 +37,7 @@ from gateway.household.view import (
     policy,
     revoke_view,
     seaweedfs_identity,
+    template,
     views,
 )
 from gateway.store.location import Location
@@ -129,10 +129,12 @@ def new(
         raise UsageError("--qr draws the link of --link in a file that ends with .svg or .png")
     if link is not None and not link.startswith(("https://", "http://")):
         raise UsageError(f"{link!r} is not the address of a page: expected https://...")
-    template = _template() if out is not None else b""
+    page = template() if out is not None else b""
     for path in (out, qr):
         if path is not None and not path.absolute().parent.is_dir():
             raise UsageError(f"{path} cannot be written: the folder {path.absolute().parent} is not there")
+    if out is not None and out.exists():
+        raise UsageError(f"{out} is there already: name another file, or remove that one first")
     place = location(config.store.model_copy(update={"credentials": str(credentials.absolute())}))
     shown_zone = _machine_zone() if zone is None else zone
     zone_of(shown_zone)
@@ -159,7 +161,7 @@ def new(
     url = None if link is None else view.link(link)
     try:
         if out is not None:
-            write_durably(out, view.page(template))
+            write_durably(out, view.page(page))
         if qr is not None and url is not None:
             _draw(url, qr)
     except OSError as error:
@@ -259,16 +261,9 @@ def page_(file: Path) -> None:
     view new --out` writes trusts no server.
     """
     try:
-        write_durably(file, _template().replace(PLACEHOLDER, b"null"), 0o644)
+        write_durably(file, template().replace(PLACEHOLDER, b"null"), 0o644)
     except OSError as error:
         raise UsageError(f"{file} cannot be written: {error.strerror}") from None
-
-
-def _template() -> bytes:
-    page = resources.files("gateway.household").joinpath("built", "view.html")
-    if not page.is_file():
-        raise UsageError("the page of views was not built: run provisioning/venv.sh household again")
-    return page.read_bytes()
 
 
 async def _check(place: Location, streams: Sequence[bytes]) -> None:

@@ -5,23 +5,31 @@ in the file: where it is, what is there, what it must be. The file may not hold 
 credentials (`location`) and the meters' keys (`secrets_of`) have files of their own.
 """
 
-from gateway.config.commands import CommandsSection
-from gateway.config.meter import LaneName, MeterSection, SerialLine, TcpLine, secrets_of
-from gateway.config.model import Config, StreamSection, example
-from gateway.config.series import SeriesSection
-from gateway.config.store import StoreSection, location
+from importlib import import_module
 
-__all__ = [
-    "CommandsSection",
-    "Config",
-    "LaneName",
-    "MeterSection",
-    "SerialLine",
-    "SeriesSection",
-    "StoreSection",
-    "StreamSection",
-    "TcpLine",
-    "example",
-    "location",
-    "secrets_of",
-]
+# name: its module. What an importer does not use is not loaded; __init__.pyi has the types.
+_NAMES = {
+    "CommandsSection": "gateway.config.commands",
+    "Config": "gateway.config.model",
+    "LaneName": "gateway.config.meter",
+    "MeterSection": "gateway.config.meter",
+    "SerialLine": "gateway.config.meter",
+    "SeriesSection": "gateway.config.series",
+    "StoreSection": "gateway.config.store",
+    "StreamSection": "gateway.config.model",
+    "TcpLine": "gateway.config.meter",
+    "example": "gateway.config.model",
+    "location": "gateway.config.store",
+    "secrets_of": "gateway.config.meter",
+}
+__all__ = list(_NAMES)
+
+
+def __getattr__(name: str) -> object:
+    if name not in _NAMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_NAMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_NAMES})

@@ -6,6 +6,7 @@ import difflib
 import json
 import re
 from collections.abc import Iterator
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, get_args
 
@@ -34,7 +35,8 @@ def _sentence(raw: dict[str, Any], model: type[BaseModel], mistake: ErrorDetails
         case "extra_forbidden":
             return _unknown(raw, model, loc)
         case "whole":
-            return f"{_where(raw, loc[:-1])} {mistake['msg']}"
+            # Of a section's validator, the place is the section; of a field's, the field's section.
+            return f"{_where(raw, loc[:-1] or loc)} {mistake['msg']}"
         case "missing":
             return f"{where} is missing; give {_field(model, loc).description}"
         case "value_error":
@@ -85,6 +87,8 @@ def _shown(loc: Loc, value: object) -> str:
     described."""
     if isinstance(value, dict):
         return "a table"
+    if isinstance(value, Decimal):
+        return str(value)
     if isinstance(value, list) and (
         loc[0] == "store" or any(isinstance(item, dict | list) for item in value)
     ):

@@ -35,7 +35,7 @@ HoldChoice = Literal["exchange", "correction", "before"]
 class Document(BaseModel):
     """A JSON object."""
 
-    model_config = ConfigDict(frozen=True, strict=True)
+    model_config = ConfigDict(frozen=True, strict=True, defer_build=True)
 
 
 class StoreStatus(Document):
@@ -289,7 +289,8 @@ class GrantStatus(GrantRecordStatus):
     k_min: int | None = None
     """Of a load: over how many homes it sums at least."""
     quantum: int | None = None
-    """Of a bill: what it is rounded to, in units of 10^-(decimals of its tariff + 6) of the currency."""
+    """Of a bill, what it is rounded to, in units of 10^-(decimals of its tariff + 6) of the currency; left
+    out of others."""
 
 
 class OfferStatus(Document):

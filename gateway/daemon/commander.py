@@ -67,6 +67,7 @@ class Commander:
         self._strangers = FaultLog(clock, _log.warning, _log.info)
         self._strange = 0  # since the last line of the audit log about them
         self._quiet_until: int | None = None  # ns, monotonic
+        self._again: set[int] = set()  # the numbers of commands that came again in this run
         self._answered: defaultdict[bytes, list[int]] = defaultdict(list)  # ns, monotonic, by provider
 
     async def open(self) -> None:
@@ -168,13 +169,16 @@ class Commander:
         async with self._lock:
             await self._pass_time()
             await self._change(by_time(self._in_order(), self._now_ms()))
-        meters = set((await self._meters()).values())
-        for meter in sorted(meters):
+        meters = sorted(set((await self._meters()).values()))
+        for (
+            meter
+        ) in meters:  # limits first: one that is over is not to wait for a switch that does not answer
+            await self._become(await self._switcher.limit(meter, await self._of(meter), self._now_ms()))
+        for meter in meters:
             while changes := await self._switcher.supply(meter, await self._of(meter), self._now_ms()):
                 await self._become(changes)
                 if changes[0].state == "waits":
                     break  # it was not reached, and is tried again at the next step
-            await self._become(await self._switcher.limit(meter, await self._of(meter), self._now_ms()))
 
     @property
     def faults(self) -> tuple[str, ...]:
@@ -252,6 +256,9 @@ class Commander:
         self._answered[kid] = [*lately, now]
 
     async def _note_again(self, held: Held) -> None:
+        if held.number in self._again:
+            return
+        self._again.add(held.number)
         detail = f"command {held.command.id.hex()} came again: its last receipt answers it"
         await self._ledger.audit_once(AuditEntry(unix_ms(self._clock), "command", detail))
 

@@ -321,14 +321,13 @@ class Registration:
             async with RegistrarClient(self._kept.url, self._ca()) as client:
                 revoked = await client.revocations(registrar, now_ms)
                 try:
-                    found = Certificate.read(
-                        (await client.certificate(kid)).certificate, registrar.signing_key, what
-                    )
-                except (Unavailable, Refused):
+                    answer = await client.certificate(kid)
+                except Unavailable:
                     raise
-                except GatewayError:
-                    self._vouched.pop(kid, None)
-                    return None
+                except GatewayError as error:  # there is none, or it was revoked
+                    known = self._vouched.get(kid)
+                    return None if known is None else (known.holder, str(error))
+            found = Certificate.read(answer.certificate, registrar.signing_key, what)
         except Unavailable:
             if kid not in self._vouched or self._revoked is None or self._revoked.next_ms <= now_ms:
                 raise
@@ -336,8 +335,7 @@ class Registration:
         card = found.holder
         if card.kid != kid or card.role != "provider":
             return None
-        if len(self._vouched) < _MOST_VOUCHED:
-            self._vouched[kid] = found
+        self._keep_vouched(found)
         self._revoked = revoked
         try:
             found.check(now_ms, what)
@@ -346,9 +344,15 @@ class Registration:
             return card, str(error)
         return card, None
 
+    def _keep_vouched(self, certificate: Certificate) -> None:
+        kid = certificate.holder.kid
+        if kid in self._vouched or len(self._vouched) < _MOST_VOUCHED:
+            self._vouched[kid] = certificate
+
     @property
     def vouched(self) -> list[bytes]:
-        """The signed cards of the providers whose certificates `certified` has seen in this run."""
+        """The signed cards of the providers whose certificates were seen in this run: those that command, or
+        ask for grants."""
         return [certificate.card for certificate in self._vouched.values()]
 
     async def requests(self) -> list[Found]:
@@ -373,6 +377,7 @@ class Registration:
             except Refused as error:
                 _log.warning("%s", error)
                 continue
+            self._keep_vouched(certificate)
             if answer.state == "open":
                 found.append(Found(request, certificate, registrar.name, answer.received_ms))
         return found

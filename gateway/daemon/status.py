@@ -18,6 +18,7 @@ from gateway.control.documents import (
 )
 from gateway.daemon.clock_watch import ClockWatch
 from gateway.daemon.commander import Commander
+from gateway.daemon.follower import Follower
 from gateway.daemon.grants import GrantBook
 from gateway.daemon.issuer import Issuer
 from gateway.daemon.line import Line
@@ -53,6 +54,7 @@ class StatusReporter:
         rollback: RollbackCheck,
         readback: ReadBack,
         grants: GrantBook,
+        follower: Follower,
         issuer: Issuer,
         readers: Mapping[str, ReaderState],
         lines: Mapping[str, Line],
@@ -72,6 +74,7 @@ class StatusReporter:
         self._rollback = rollback
         self._readback = readback
         self._grants = grants
+        self._follower = follower
         self._issuer = issuer
         self._readers = readers
         self._lines = lines
@@ -104,6 +107,7 @@ class StatusReporter:
                 *self._readback.faults,
                 *await self._grants.faults(),
                 *self._commander.faults,
+                *await self._follower.faults(),
             ),
             doubts=await self._doubts(),
             **{name: value for name, value in sometimes.items() if value},

@@ -3,12 +3,13 @@
 At its first use it makes keys in the state folder and, for each meter and series, own grants from the
 beginning of the stream on: one in the steps of day pages, a minute, and one in those of month pages, a
 quarter of an hour, which makes a year quick. What is kept on this machine is what the store holds, signed
-ciphertext; sums are opened when somebody asks.
+ciphertext; sums are opened when somebody asks, and are in no file.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -45,6 +46,10 @@ MOST_ROWS = 100_000
 _FIXED_MS: dict[str, int] = {"minute": 60_000, "quarter": 900_000, "hour": 3_600_000}
 _ANY_AGE_MS = 2**53  # the status says how old the newest reading is
 _KNOWN_MS = 60_000  # what the gateway said of streams and grants is taken for so long
+_REMEMBERED_ROWS = 50_000  # some 2 MB
+
+
+_Question = tuple[str, int, int, Step, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +136,7 @@ class History:
         self._granting = asyncio.Lock()
         self._homes: dict[str, _Home] = {}
         self._streams: dict[str, asyncio.Lock] = {}
+        self._past = _Past()
 
     async def meters(self) -> tuple[str, ...]:
         """The names of the meters and series that have a stream. Unavailable where no gateway answers."""
@@ -155,6 +161,9 @@ class History:
         not answer, or the stream has not begun; Refused where an object in the store is invalid.
         """
         _check(from_ms, until_ms, step)
+        known = self._past.get((meter, from_ms, until_ms, step, zone))
+        if known is not None:
+            return known
         home = await self._home(meter)
         async with self._streams.setdefault(meter, asyncio.Lock()):
             identity = await self._own.open(unix_ms(self._clock))
@@ -165,6 +174,8 @@ class History:
                 self._bucket.clear(names.stream_prefix(home.stream))
                 found = await self._read(self._bucket.source, home, identity, *question)
             await asyncio.to_thread(self._bucket.trim)
+            if until_ms <= found.complete_ms:
+                self._past.keep((meter, *question), found)
             return found
 
     async def all_sums(
@@ -254,6 +265,32 @@ class History:
             dict(zip(lanes, opened, strict=True)),
             complete * unit_ms,
         )
+
+
+class _Past:
+    """Answers about times that were over when they were asked for: those that were given last, up to
+    _REMEMBERED_ROWS rows, in this process alone. What is sealed stays as it is."""
+
+    def __init__(self) -> None:
+        self._answers: OrderedDict[_Question, Sums] = OrderedDict()
+        self._rows = 0
+
+    def get(self, question: _Question) -> Sums | None:
+        """The answer, if it is known."""
+        found = self._answers.get(question)
+        if found is not None:
+            self._answers.move_to_end(question)
+        return found
+
+    def keep(self, question: _Question, answer: Sums) -> None:
+        """Remember an answer, and forget those that were needed the longest ago."""
+        if question in self._answers:  # two asked at once
+            return
+        self._answers[question] = answer
+        self._rows += 1 + len(answer)
+        while self._rows > _REMEMBERED_ROWS:
+            _, gone = self._answers.popitem(last=False)
+            self._rows -= 1 + len(gone)
 
 
 def step_edges(from_ms: int, until_ms: int, step: Step, zone: str) -> list[int]:

@@ -8,15 +8,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
 from gateway.chain.layout import DAY_MS
-from gateway.errors import NotFound, Refused
+from gateway.control.client import ControlClient
+from gateway.errors import GatewayError, NotFound, Refused, UsageError
 from gateway.host.clock import Clock, unix_ms
+from gateway.host.fault_log import FaultLog
 from gateway.host.files import write_durably
 from gateway.store.bucket import Bucket
 from gateway.stream.prices import PriceInForce, in_force, read_series
@@ -33,6 +36,7 @@ MOST_KEPT = 4096
 """Series of one provider that are kept, chosen: five a day for two years. Of more the ones that begin last
 are kept."""
 _DECODED = 128
+_EVERY_S = 900.0
 
 Cards = Callable[[], Awaitable[Iterable[bytes]]]
 """Asks the gateway for the signed cards of the providers that it knows."""
@@ -91,6 +95,7 @@ class Prices:
         self._kept: dict[tuple[bytes, int], _Kept] = {}
         self._refused: dict[str, str] = {}  # by the key in the bucket, under the cards that were known then
         self._known: frozenset[bytes] = frozenset()
+        self._handed: set[bytes] = set()  # H of each series that the gateway has been handed
         self._lock = asyncio.Lock()  # a serial is kept once
         for path in sorted(folder.glob("*.cose")):
             try:
@@ -129,8 +134,50 @@ class Prices:
                     continue
                 except Refused as error:
                     self._refused[key] = str(error)
+                    _log.warning("%s", error)
                 refused.append(self._refused[key])
         return Refreshed(tuple(new), tuple(refused))
+
+    @asynccontextmanager
+    async def current(self, bucket: Bucket, gateway: ControlClient) -> AsyncIterator[None]:
+        """While the block runs, accept what is new in the bucket every quarter of an hour, and hand the
+        gateway what it waits for."""
+        task = asyncio.create_task(self._stay_current(bucket, gateway))
+        try:
+            yield
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+    async def _stay_current(self, bucket: Bucket, gateway: ControlClient) -> None:
+        faults = FaultLog(self._clock, _log.warning, _log.info, "no prices can be read now: ")
+        while True:
+            try:
+                await self.refresh(bucket)
+                await self.hand_over(gateway)
+                faults.clear("prices can be read again")
+            except (GatewayError, OSError) as error:
+                faults.report(str(error))
+            await self._clock.sleep(_EVERY_S)
+
+    async def hand_over(self, gateway: ControlClient) -> int:
+        """Hand the gateway the series that its standing decisions wait for, each once while this runs; how
+        many these were. The gateway trusts none of them unverified. One that it refuses stops no other.
+        Unavailable where it does not answer."""
+        count = 0
+        for follow in await gateway.follows():
+            of = SeriesName(bytes.fromhex(follow.provider_kid), follow.series)
+            for period in follow.periods:
+                for data in self.signed(of, period.from_ms, period.until_ms):
+                    if (which := cose.digest(data)) in self._handed:
+                        continue
+                    try:
+                        await gateway.hand_prices(data)
+                        count += 1
+                    except (Refused, UsageError) as error:
+                        _log.warning("the gateway does not take a price series: %s", error)
+                    self._handed.add(which)
+        return count
 
     def series(self) -> dict[SeriesName, tuple[str, ...]]:
         """The names of all kept series, each with the lanes that it has prices of."""

@@ -13,6 +13,7 @@ import json
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from importlib import resources
 from typing import Any, Self
 
 from gateway.control.client import ControlClient
@@ -112,6 +113,14 @@ class Listed:
     def open(self) -> bool:
         """Whether one of them is not revoked."""
         return any(one.revoked_from_ms is None for one in self.grants)
+
+
+def template() -> bytes:
+    """The page of views, with the placeholder for a view's document. UsageError where it was not built."""
+    page = resources.files("gateway.household").joinpath("built", "view.html")
+    if not page.is_file():
+        raise UsageError("the page of views was not built: run provisioning/venv.sh household again")
+    return page.read_bytes()
 
 
 async def new_view(

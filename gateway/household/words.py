@@ -10,7 +10,7 @@ from typing import Protocol
 from babel.lists import format_list
 
 from gateway.chain.grant import Kind
-from gateway.household.i18n import gettext, locale, ngettext
+from gateway.household.i18n import gettext, locale
 from gateway.household.shown import day, local, moment
 
 
@@ -66,15 +66,15 @@ def each(granularity: str) -> str:
         case "h":
             return _hours(count)
         case "min":
-            return ngettext("minute", "%(count)s minutes", count) % {"count": count}
+            return gettext("minute") if count == 1 else gettext("%(count)s minutes") % {"count": count}
         case "s":
-            return ngettext("second", "%(count)s seconds", count) % {"count": count}
+            return gettext("second") if count == 1 else gettext("%(count)s seconds") % {"count": count}
         case _:
             return granularity
 
 
 def _hours(count: int) -> str:
-    return ngettext("hour", "%(count)s hours", count) % {"count": count}
+    return gettext("hour") if count == 1 else gettext("%(count)s hours") % {"count": count}
 
 
 def lanes(names: Sequence[str]) -> str:

@@ -81,6 +81,8 @@ class Command(Signed):
             return "a message needs a text"
         if self.until_ms <= self.from_ms:
             return "its time ends before it begins"
+        if self.until_ms > _LAST_MS:
+            return "its time ends after the year 9999"
         if self.until_ms - self.from_ms > MAX_DURATION_MS:
             return f"its time is longer than {MAX_DURATION_MS // DAY_MS} days"
         return None

@@ -52,7 +52,7 @@ async def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator
     credentials.chmod(0o600)
     monkeypatch.setenv("GATEWAY_CONFIG", str(tmp_path / "gateway.toml"))
     monkeypatch.setattr("gateway.cli.view.open_bucket", lambda location: MemoryBucket({}))
-    monkeypatch.setattr("gateway.cli.view._template", lambda: TEMPLATE)
+    monkeypatch.setattr("gateway.cli.view.template", lambda: TEMPLATE)
     async with Home(tmp_path) as home, serving(home, tmp_path / "s"):
         yield home
 
@@ -103,7 +103,10 @@ async def test_a_view_in_a_file_from_beginning_to_end(home: Home, gateway: Run, 
     assert "your own (phone of Anna)" in (await gateway("grant", "list"))[1]
     (shown,) = json.loads((await gateway("view", "list", "--json"))[1])
     assert (shown["name"], shown["grants"][0]["own"]) == ("phone of Anna", True)
-    assert (await gateway(*new))[0] == 2  # the name is taken
+    code, _, err = await gateway(*new)
+    assert (code, f"{out} is there already" in err) == (2, True)
+    code, _, err = await gateway(*new[:-1], str(tmp_path / "other.html"))
+    assert (code, "there is a view called 'phone of Anna' already" in err) == (2, True)
 
     code, said, _ = await gateway("view", "revoke", "phone of Anna")
     assert (code, said.splitlines()[0]) == (

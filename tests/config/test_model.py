@@ -134,6 +134,78 @@ def test_what_a_series_cannot_be(tmp_path: Path, text: str, sentence: str) -> No
     assert sentence in str(refused.value)
 
 
+COMMANDS = """
+[[commands]]
+from = "./utility.cose"
+disconnect = "ask"
+"""
+
+
+def test_whose_commands_are_carried_out(tmp_path: Path) -> None:
+    named = COMMANDS.replace("./utility.cose", "Stadtwerke").replace('"ask"', '"allow"')
+    file, name = load(tmp_path, MINIMAL + COMMANDS + named).commands
+    assert (file.card, file.disconnect) == (tmp_path / "utility.cose", "ask")
+    assert (name.card, name.provider, name.disconnect) == (None, "Stadtwerke", "allow")
+    assert {file.reconnect, file.limit, file.message} == {"refuse"}  # what is not written
+    assert load(tmp_path, MINIMAL).commands == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        (COMMANDS + COMMANDS, 'from is "./utility.cose"; another [[commands]] is from this provider already'),
+        (COMMANDS.replace('"ask"', '"maybe"'), 'disconnect is "maybe"; it must be "allow", "ask" (the house'),
+        (COMMANDS.replace("disconnect", "disconect"), "disconect is unknown; did you mean disconnect?"),
+        (COMMANDS.replace("disconnect", "provider"), "provider is unknown; known here are from, disconnect"),
+        (
+            COMMANDS.replace('from = "./utility.cose"', ""),
+            "[[commands]] number 1 from is missing; give the file",
+        ),
+        (COMMANDS.replace('"./utility.cose"', "5"), "from is 5; it must be the file of a provider's card"),
+        (COMMANDS.replace("./utility.cose", "~/utility.cose"), "write the whole path"),
+    ],
+)
+def test_what_commands_cannot_be(tmp_path: Path, text: str, sentence: str) -> None:
+    with pytest.raises(UsageError) as refused:
+        load(tmp_path, MINIMAL + text)
+    assert sentence in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("line", "sentence"),
+    [
+        ("switch = {}", '"main" has a switch that needs exactly one of obis, coil, register and mqtt'),
+        ('switch = { coil = 5, obis = "0-0:96.3.10" }', "needs exactly one of obis, coil, register and mqtt"),
+        ("switch = { coil = 65536 }", "switch.coil is 65536; it must be a whole number from 0 to 65535"),
+        ("switch = { register = { address = 4, on = 1, off = 1 } }", "whose on and off are the same number"),
+        ("switch = { register = { address = 4, on = 1 } }", "switch.register.off is missing"),
+        (
+            'switch = { mqtt = { topic = "a/#", on = "1", off = "0" } }',
+            "it must be a topic without wildcards",
+        ),
+        ('switch = { obis = "main" }', "it must be the OBIS code of a disconnect control"),
+        ("limit = {}", '"main" has a limit that needs exactly one of register and mqtt'),
+        (
+            "limit = { register = { address = 4 } }",
+            "limit.register.off is missing; give the number that stands",
+        ),
+        ("limit = { register = { address = 4, off = 65536 } }", "a register of type u16 holds 0 to 65535"),
+        (
+            "limit = { register = { address = 4, off = 0, scale = 0 } }",
+            "limit.register.scale is 0; it must be how",
+        ),
+        (
+            "limit = { registre = { address = 4, off = 0 } }",
+            "limit.registre is unknown; did you mean register?",
+        ),
+    ],
+)
+def test_what_a_switch_or_a_limit_cannot_be(tmp_path: Path, line: str, sentence: str) -> None:
+    with pytest.raises(UsageError) as refused:
+        load(tmp_path, f"{MINIMAL}\n{line}\n")
+    assert sentence in str(refused.value)
+
+
 def test_a_serial_line_leaves_to_the_profile_what_is_left_out(tmp_path: Path) -> None:
     serial = MINIMAL.replace('tcp = { host = "192.168.1.50" }', 'serial = { device = "/dev/ttyUSB0" %s}')
     assert load(tmp_path, serial % "").meter[0].serial == SerialLine(

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from gateway.config import Config, MeterSection
-from gateway.config.wiring import open_meters
+from gateway.config.wiring import Buses, open_controls, open_meters
 from gateway.errors import MeterError, UsageError
+from gateway.meters.switch import CoilSupply, DlmsSupply, RegisterLimit, RegisterSupply
 from tests.meters.bench import device, sdm630, serial_line, serial_server, tcp_server
 from tests.support.clock import FakeClock
 
@@ -97,6 +98,67 @@ async def test_only_the_lanes_of_the_configuration_are_read() -> None:
             assert set((await meters["main"].read()).registers) == {"export"}
         finally:
             await meters["main"].aclose()
+
+
+DLMS = {"profile": "dlms-generic", "tcp": {"host": "127.0.0.1", "port": 4059}}
+P1 = {"profile": "belgium-p1", "serial": {"device": "/dev/ttyUSB0"}}
+LIMIT = {"register": {"address": 40, "off": 0}}
+TOPIC = {"mqtt": {"topic": "a", "on": "1", "off": "0"}}
+
+
+@pytest.mark.parametrize(
+    ("line", "supply", "limit"),
+    [
+        ({}, None, None),
+        ({"switch": {"coil": 5}}, CoilSupply, None),
+        (
+            {"switch": {"register": {"address": 4, "on": 1, "off": 0}}, "limit": LIMIT},
+            RegisterSupply,
+            RegisterLimit,
+        ),
+        ({"switch": TOPIC, "factor": 40}, None, None),
+        (DLMS, DlmsSupply, None),
+        (DLMS | {"factor": 2, "switch": {"obis": "0-0:96.3.11"}}, DlmsSupply, None),
+        (DLMS | {"switch": TOPIC}, None, None),
+        (P1 | {"switch": TOPIC}, None, None),
+    ],
+)
+def test_what_a_meter_can_switch(
+    line: dict[str, object], supply: type[object] | None, limit: type[object] | None
+) -> None:
+    line = line if "serial" in line else {"tcp": {"host": "127.0.0.1"}} | line
+    sections = (section("main", **line),)
+    buses: Buses = {}
+    meters = open_meters(sections, FakeClock(), buses=buses)
+    found = open_controls(sections, meters, buses)["main"]
+    assert (type(found.supply), type(found.limit)) == (supply or type(None), limit or type(None))
+    if isinstance(found.supply, CoilSupply):
+        assert [found.supply.bus] == list(buses.values())  # the meter's own
+    if isinstance(found.supply, DlmsSupply):
+        assert found.supply.code[4] == (11 if "switch" in line else 10)
+
+
+@pytest.mark.parametrize(
+    ("line", "sentence"),
+    [
+        (
+            DLMS | {"switch": {"coil": 5}},
+            "switch: Modbus coils and registers are for meters on Modbus, which dlms",
+        ),
+        (
+            DLMS | {"limit": LIMIT},
+            "limit: Modbus coils and registers are for meters on Modbus, which dlms-generic",
+        ),
+        (
+            {"switch": {"obis": "0-0:96.3.10"}},
+            "switch.obis is for polled DLMS meters, which eastron-sdm630 is not",
+        ),
+    ],
+)
+def test_a_switch_that_the_meter_cannot_have(line: dict[str, object], sentence: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        open_meters((section("main", **({"tcp": {"host": "127.0.0.1"}} | line)),), FakeClock())
+    assert sentence in str(caught.value)
 
 
 def test_the_example_has_a_meter_that_opens(tmp_path: Path) -> None:

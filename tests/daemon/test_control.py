@@ -301,7 +301,6 @@ async def test_a_grant_is_made_shown_and_revoked(home: Home, path: Path) -> None
             "tariff": None,
             "partner": None,
             "k_min": None,
-            "quantum": None,
         }
         assert record.next_window >= 6
         assert await client.ask("GET", "/grants") == (200, [grant])

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from pymodbus.client import AsyncModbusTcpClient
 
 from gateway.control.client import ControlClient
 from gateway.control.documents import Status
@@ -23,6 +24,7 @@ from gateway.store.directory import DirectoryBucket
 from gateway.wire import names
 from tests.meters.bench import modbus_model
 from tests.support.clock import START_S, FakeClock
+from tests.support.commanded import Utility
 from tests.support.faulty import FaultyBucket
 from tests.support.running import Gateway
 from tests.support.stored import Stored
@@ -63,6 +65,29 @@ async def test_a_meter_is_read_sealed_and_published(gateway: Gateway) -> None:
     assert stored.end - stored.start >= 80
     assert stored.d["count"].all()
     assert stored.total("export", stored.start, stored.end) > 0
+
+
+async def test_a_providers_command_reaches_the_meter(gateway: Gateway) -> None:
+    utility = Utility(gateway.clock.now_ms)
+    (gateway.folder / "utility.cose").write_bytes(utility.card_bytes())
+    with gateway.file.open("a") as file:
+        file.write('switch = { coil = 5 }\n[[commands]]\nfrom = "./utility.cose"\nreconnect = "allow"\n')
+    await gateway.start()
+    await gateway.lives(70)
+    client = ControlClient(gateway.folder / "s")
+    (meter,) = (await client.status()).meters
+    now_ms = gateway.clock.now_ms
+    command = utility.command(bytes.fromhex(meter.stream or ""), "reconnect", now_ms)
+    sent = await client.command(utility.signs(command))
+    async with asyncio.timeout(20):
+        while sent.state == "waits":
+            (sent,) = await client.commands()
+    assert (sent.state, sent.switch) == ("done", "connected")
+    place = gateway.config.meter[0].tcp
+    assert place is not None
+    async with AsyncModbusTcpClient("127.0.0.1", port=place.port or 0) as other:
+        assert (await other.read_coils(4, count=3)).bits[:3] == [False, True, False]
+    await gateway.stop()
 
 
 async def test_what_was_read_is_durable_when_it_stops(gateway: Gateway) -> None:

@@ -242,11 +242,40 @@ async def test_while_gateway_or_store_are_away(tmp_path: Path) -> None:
         await home.publish()
         async with reading(home) as history:
             await history.sums("main", 0, 2**46, "minute", BERLIN)
+            now_ms = home.clock.now_ms
+            end = now_ms - now_ms % 60_000 - 60_000
+            seen = await history.sums("main", 0, end, "minute", BERLIN)
             home.bucket.away = True
             with pytest.raises(Unavailable, match="the store does not answer"):
                 await history.sums("main", 0, 2**46, "minute", BERLIN)
+            assert await history.sums("main", 0, end, "minute", BERLIN) is seen
         with pytest.raises(Unavailable, match="no gateway answers"):
             await history.sums("main", 0, 2**46, "minute", BERLIN)
+        assert await history.sums("main", 0, end, "minute", BERLIN) is seen
+
+
+async def test_what_is_over_is_remembered_and_what_is_not_is_read_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.household.history._REMEMBERED_ROWS", 20)
+    async with Home(tmp_path) as home, reading(home) as history:
+        await home.runs(12 * LINK_UNITS)
+        end = home.clock.now_ms // 60_000 * 60_000
+        before = await history.sums("main", end - 8 * 60_000, end + 60_000, "minute", BERLIN)
+        past = await history.sums("main", end - 9 * 60_000, end - 60_000, "minute", BERLIN)
+        assert await history.sums("main", end - 9 * 60_000, end - 60_000, "minute", BERLIN) is past
+        assert await history.sums("main", end - 9 * 60_000, end - 60_000, "minute", "UTC") is not past
+        await home.runs(2 * LINK_UNITS)
+        after = await history.sums("main", end - 8 * 60_000, end + 60_000, "minute", BERLIN)
+        Truth(home).check(after)
+        assert len(after) > len(before)
+        # It is bounded: what was needed the longest ago goes first.
+        for minutes in (5, 6, 7):
+            await history.sums("main", end - minutes * 60_000, end - 60_000, "minute", BERLIN)
+        assert len(history._past._answers) < 5
+        again = await history.sums("main", end - 9 * 60_000, end - 60_000, "minute", BERLIN)
+        assert again is not past
+        assert list(again) == list(past)
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from babel.messages.pofile import read_po
 MAIN = (  # what the pages that everybody opens consist of: complete in every language
     "base.html", "error.html", "login.html", "welcome.html", "macros.html", "parts/", "now.html", "now/",
     "today.html", "history.html", "bills.html", "energy/", "entry.py", "now.py", "today.py", "history.py",
+    "privacy", "pages/privacy/", "words.py",
     "bills.py", "server.py", "render.py", "shown.py", "troubles.py", "picture.py",
 )  # fmt: skip
 _METHODS = [("templates/**.html", "jinja2"), ("**.py", "python")]
@@ -42,7 +43,7 @@ def _catalogue(language: str) -> dict[str, tuple[str, ...]]:
                 if message.id:
                     one = message.id[0] if isinstance(message.id, tuple | list) else message.id
                     text = message.string
-                    found[one] = (text,) if isinstance(text, str) else tuple(text)
+                    found[one] = (text,) if isinstance(text, str) else tuple(text or ())
     return found
 
 

@@ -32,7 +32,7 @@ def moment(*fields: int, zone: str = BERLIN, fold: int = 0) -> int:
 def test_rows_fill_a_period_without_a_gap(period: Period, step: str) -> None:
     if step not in period.steps():
         step = period.step
-    rows = period.rows(step)  # type: ignore[arg-type]
+    rows = period.rows(step)
     assert rows[0][0] == period.start_ms
     assert rows[-1][1] == period.end_ms
     assert all(a < b for a, b in rows)

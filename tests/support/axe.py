@@ -23,7 +23,7 @@ def _source() -> str:
 
 
 async def violations(page: Page) -> list[str]:
-    """What breaks WCAG 2.2, level AA, or a good practice, on the page as it is now: a line for each element."""
+    """What breaks WCAG 2.2, level AA, or a good practice, on the page as it is: a line for each element."""
     await page.evaluate(_source())
     found: dict[str, Any] = await page.evaluate("axe.run()")
     return [

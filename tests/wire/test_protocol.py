@@ -13,6 +13,7 @@ from gateway.chain.grant import KINDS
 from gateway.chain.layout import LANES, Layout
 from gateway.config.model import StreamSection
 from gateway.wire import cose, grant
+from gateway.wire.command import CODES
 from gateway.wire.form import FIRST_ADDED_KEY
 from gateway.wire.kinds import class_at
 from gateway.wire.signed import Stored
@@ -91,6 +92,11 @@ def test_the_kinds_of_grants_are_the_codes() -> None:
     assert [row[0] for row in table("Grants", "kind")] == list(KINDS)
 
 
+def test_the_states_of_a_command_and_their_codes_are_the_codes() -> None:
+    rows = {row[0]: tuple(row[1].split(", ")) for row in table("Commands", "state | code")}
+    assert rows == CODES
+
+
 def test_the_lanes_are_the_codes() -> None:
     rows = {row[0].strip("`"): row[1] for row in table("Words", "lane | unit, scale")}
     assert rows == {lane.name: f"{lane.unit}, {lane.scale}" for lane in LANES.values()}
@@ -109,7 +115,9 @@ def test_the_labels_are_the_codes() -> None:
     """Type strings, and what keys are derived with."""
     label = re.compile(r"gw1/[a-z0-9]+")
     written = {name for text in SOURCES.values() for name in re.findall(r"b?\"(gw1/[a-z0-9]+)\"", text)}
-    assert written == set(label.findall(PAGE))
+    topics = {"gw1/price"}  # of MQTT, which are no labels
+    assert written == set(label.findall(PAGE)) - topics
+    assert all(topic in section("MQTT") for topic in topics)
 
 
 def test_numbers_are_the_codes() -> None:

@@ -20,6 +20,11 @@ async def test_a_wrong_password_lets_nobody_in(stranger: Browser) -> None:
     assert (await stranger.ask("/now")).status == 303
 
 
-async def test_who_logs_in_is_led_to_the_first_page(browser: Browser) -> None:
-    answer = await browser.ask("/")
+async def test_who_logs_in_is_led_to_the_first_page(stranger: Browser) -> None:
+    for answer in (await stranger.log_in(), await stranger.ask("/")):
+        assert (answer.status, answer.headers["Location"]) == (303, "/now")
+
+
+async def test_who_is_logged_in_is_led_to_the_first_page(browser: Browser) -> None:
+    answer = await browser.ask("/login")
     assert (answer.status, answer.headers["Location"]) == (303, "/now")

@@ -11,8 +11,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from gateway.chain.layout import LANES, Layout
 from gateway.chain.page import SPANS, Calendar
 from gateway.errors import Refused
+from gateway.stream.chunks import check_chunk
 from gateway.wire import cose, es256
 from gateway.wire.grant import GrantObject, Revocation, Tokens, body_of, read_grant_body
 from gateway.wire.signed import Stored
@@ -66,6 +68,7 @@ def accepted(reader: Reader, kind: type[Stored], key: str, data: bytes) -> bool:
     return ours is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_objects_of_all_forms(reader: Reader, kind: type[Stored]) -> None:
     @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
@@ -115,9 +118,8 @@ def with_signature(r: int, s: int) -> bytes:
     return cose.assemble(KEY.kid, PAYLOAD, r.to_bytes(32, "big") + s.to_bytes(32, "big"))
 
 
-def rs() -> tuple[int, int]:
-    signature = KEY.signature(message())
-    return int.from_bytes(signature[:32], "big"), int.from_bytes(signature[32:], "big")
+SIGNATURE = KEY.signature(message())
+R, S = int.from_bytes(SIGNATURE[:32], "big"), int.from_bytes(SIGNATURE[32:], "big")
 
 
 def taken_apart(**parts: Any) -> bytes:
@@ -130,10 +132,10 @@ def taken_apart(**parts: Any) -> bytes:
 
 
 HOSTILE: dict[str, Callable[[], bytes]] = {
-    "a high s": lambda: with_signature(rs()[0], NUMBER - rs()[1]),
-    "no r": lambda: with_signature(0, rs()[1]),
-    "no s": lambda: with_signature(rs()[0], 0),
-    "an r beyond the order": lambda: with_signature(2**256 - 1, rs()[1]),
+    "a high s": lambda: with_signature(R, NUMBER - S),
+    "no r": lambda: with_signature(0, S),
+    "no s": lambda: with_signature(R, 0),
+    "an r beyond the order": lambda: with_signature(2**256 - 1, S),
     "another object's type": lambda: cose.assemble(
         KEY.kid, PAYLOAD, KEY.signature(message(type_string="gw1/chunk"))
     ),
@@ -168,7 +170,7 @@ KIND: dict[str, Callable[[], bytes]] = {
     "arrays that nest 7 deep": lambda: KEY.sign(
         Head.TYPE, b"\xa6" + PAYLOAD[1:] + b"\x18\x41" + b"\x81" * 6 + b"\x00"
     ),
-    "a low s": lambda: with_signature(*rs()),
+    "a low s": lambda: with_signature(R, S),
     "the head": lambda: KEY.sign(Head.TYPE, PAYLOAD),
 }
 
@@ -212,6 +214,42 @@ def test_a_key_of_another_form(reader: Reader, form: str) -> None:
         Descriptor.read_pinned(key, data, kid)
     with pytest.raises(ReaderRefused):
         reader("object", type=Descriptor.TYPE, key=key, data=data.hex(), kid=kid.hex())
+
+
+@pytest.mark.parametrize(
+    ("first", "count", "lanes", "fits"),
+    [
+        (0, 1, 2, True),
+        (3600, 1800, 2, True),
+        (5399, 2, 2, True),
+        (7199, 1, 2, True),
+        (7199, 2, 2, False),  # of two links
+        (-3600, 1, 2, False),  # before the stream
+        (0, 1, 1, False),
+        (0, 1, 3, False),
+    ],
+)
+def test_a_chunk_in_its_stream(reader: Reader, first: int, count: int, lanes: int, fits: bool) -> None:
+    start = 3600 * 490_000
+    layout, of = Layout(1000, 3600), (LANES["import"], LANES["export"])
+    descriptor = Descriptor(b"stream".ljust(16), layout, of, start, KEY.public, "tpm")
+    words = (bytes(8 * count),) * lanes
+    chunk = Chunk(descriptor.stream, 0, 1, start + first, count, words, bytes(32), 1)
+    key, data = key_of(chunk), KEY.sign(Chunk.TYPE, chunk.payload())
+    try:
+        check_chunk(descriptor, key, data)
+    except Refused:
+        assert not fits
+    else:
+        assert fits
+    signed = KEY.sign(Descriptor.TYPE, descriptor.payload()).hex()
+    where = {"key": key, "of": key_of(descriptor), "kid": KEY.kid.hex()}
+    try:
+        reader("chunk", **where, descriptor=signed, data=data.hex())
+    except ReaderRefused:
+        assert not fits
+    else:
+        assert fits
 
 
 @settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))

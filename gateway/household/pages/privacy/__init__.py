@@ -2,6 +2,7 @@
 
 - `overview`  the page itself: pictures of a day, grants, what they reveal together, requests
 - `days`      the day that the pictures show
+- `cards`     the cards of providers that the gateway knows
 - `draft`     a grant as it is typed into the form
 - `offer`     a new grant: the form, the preview, the confirmation
 - `grants`    one grant: shown, narrowed, revoked

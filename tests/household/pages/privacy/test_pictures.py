@@ -11,12 +11,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.chain.window import Granularity
-from gateway.errors import UsageError
+from gateway.control.client import ControlClient
+from gateway.errors import Unavailable, UsageError
 from gateway.household.home import Household
 from gateway.household.pages.privacy import pictures
 from gateway.household.pages.privacy.days import shown_day
 from tests.household.pages.privacy.conftest import ZONE
 from tests.support.home import Home
+from tests.support.pages import Browser
 
 DAYS = {
     "ordinary": (date(2026, 5, 29), 96),
@@ -87,9 +89,17 @@ async def test_yesterday_is_drawn_as_the_homes_own_grants_open_it(home: Home, ho
 
 
 async def test_an_example_is_shown_and_said_where_yesterday_is_not_open(
-    home: Home, household: Household
+    browser: Browser, household: Household, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    home.bucket.away = True
-    day = await shown_day(household)
-    assert not day.real
-    assert sum(day.mwh) > 5_000_000
+    async def away(self: ControlClient, key: str) -> bytes:
+        raise Unavailable("the store does not answer")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(ControlClient, "get_object", away)
+        day = await shown_day(household)
+        assert not day.real
+        assert sum(day.mwh) > 5_000_000
+        assert "an example Not your own day" in await browser.shown("/privacy")
+    assert "Friday, 29 May 2026, as it is known to" in await browser.shown("/privacy")
+    monkeypatch.setattr(ControlClient, "get_object", away)  # of the past this machine has a copy
+    assert "The storage an example Noise." in await browser.shown("/privacy")

@@ -2,10 +2,15 @@
 // and an event's HTML is put over what the element in it shows whose data-event is the event's name. Nobody is
 // asked while the page is hidden.
 
+/** What an element holds, without the space between. */
+function contents(element: Element): ChildNode[] {
+  return [...element.childNodes].filter((node) => node.nodeType !== Node.TEXT_NODE || node.nodeValue!.trim());
+}
+
 /** Makes the children of `shown` those of `wanted`, and leaves alone what is the same: focus, and animations. */
-export function morph(shown: Element, wanted: Element): void {
-  const before = [...shown.childNodes];
-  const after = [...wanted.childNodes];
+function morph(shown: Element, wanted: Element): void {
+  const before = contents(shown);
+  const after = contents(wanted);
   after.forEach((node, at) => {
     const old = before[at];
     if (old === undefined) shown.append(node);

@@ -10,6 +10,8 @@ import { NotFound, Refused, RolledBack } from "./refused.ts";
 import { type Get, holding, type List, numbered, type Store } from "./store.ts";
 import { addUp } from "./sums.ts";
 
+const AT_ONCE = 8; // chunks that are on their way
+const MOST_KEPT = 256; // chunks: more than a day has of the default length
 const CHUNK_UNITS = 900n; // the default length of chunks, by which the key of the last one is guessed
 
 /** The stream `stream` whose signing key is `kid`, both in hex, with its head read. `seen` is the mark that an earlier
@@ -43,6 +45,7 @@ export class Stream {
   head: Head | null = null;
   /** What to give to the next reader as `seen`, so that the store cannot go back. */
   seen: Mark | null;
+  readonly #kept = new Map<string, Promise<[Chunk, Bytes]>>();
 
   constructor(store: Store, id: string, data: Bytes, descriptor: Descriptor, seen: Mark | null) {
     this.store = store;
@@ -129,8 +132,10 @@ export class Stream {
   async *#chunks(first: bigint, end: bigint, chain: Chain): AsyncGenerator<Chunk> {
     const keys = holding(await this.#inLink(first, end), first);
     let needed = first;
-    for await (const [key, chunk, data] of this.#read(keys)) {
-      chain.follow(key, chunk, await digest(data));
+    for (const [i, key] of keys.entries()) {
+      for (const next of keys.slice(i + 1, i + AT_ONCE)) this.#chunk(next).catch(() => null); // it fails in its turn
+      const [chunk, hash] = await this.#chunk(key);
+      chain.follow(key, chunk, hash);
       if (chunk.first > needed || chunk.end <= needed) break;
       needed = chunk.end;
       yield chunk;
@@ -138,15 +143,19 @@ export class Stream {
     if (needed < end) throw new Refused(`the chunk with unit ${needed} is missing: the units from there on are in no other`);
   }
 
-  /** Chunks in the order of their keys, several of them on their way at a time. */
-  async *#read(keys: string[]): AsyncGenerator<[string, Chunk, Bytes]> {
-    const ahead = keys.map((key): (() => Promise<Bytes | null>) => once(() => this.store.get(key)));
-    for (const [i, key] of keys.entries()) {
-      for (const get of ahead.slice(i, i + 8)) get().catch(() => null); // it fails again when its turn comes
-      const data = await ahead[i]!();
-      if (!data) throw new Refused(`${key} is listed by the store but is not there`);
-      yield [key, await readChunk(this.descriptor, key, data), data];
+  /** The chunk under a key that the store listed, and its digest. The last ones are kept: they never change. */
+  #chunk(key: string): Promise<[Chunk, Bytes]> {
+    let kept = this.#kept.get(key);
+    if (!kept) {
+      kept = this.store.get(key).then(async (data) => {
+        if (!data) throw new Refused(`${key} is listed by the store but is not there`);
+        return [await readChunk(this.descriptor, key, data), await digest(data)];
+      });
+      kept.catch(() => this.#kept.delete(key));
+      if (this.#kept.size >= MOST_KEPT) this.#kept.delete(this.#kept.keys().next().value!);
+      this.#kept.set(key, kept);
     }
+    return kept;
   }
 
   /** The keys of the chunks from the start of `unit`'s link on; none that begins earlier holds it. */
@@ -184,10 +193,4 @@ export class Stream {
   async #is(mark: Mark, key: string, data: Bytes): Promise<boolean> {
     return sameMark(markOf(await readChunk(this.descriptor, key, data), await digest(data)), mark);
   }
-}
-
-/** The function that asks once, and gives the same answer again. */
-function once<T>(ask: () => Promise<T>): () => Promise<T> {
-  let answer: Promise<T> | null = null;
-  return () => (answer ??= ask());
 }

@@ -1,0 +1,89 @@
+// The energy of a view's meters, in the bars of a span.
+
+import { type OpenGrant, openStream, type Stream, type Window } from "../reader/index.ts";
+import type { Place } from "./document.ts";
+import { markKept, keepMark } from "./marks.ts";
+import type { storeOf } from "./store.ts";
+
+const KWH = 1e6; // mWh
+
+/** What was drawn from the grid and given into it in a time, in kWh; null where nothing is known. */
+export interface Energy {
+  start: number;
+  end: number;
+  up: number | null;
+  down: number | null;
+}
+
+/** One meter: its stream and its grant, opened. */
+export class Meter {
+  readonly name: string;
+  readonly stream: Stream;
+  readonly grant: OpenGrant;
+
+  private constructor(name: string, stream: Stream, grant: OpenGrant) {
+    this.name = name;
+    this.stream = stream;
+    this.grant = grant;
+  }
+
+  static async open(store: ReturnType<typeof storeOf>, place: Place): Promise<Meter> {
+    const stream = await openStream(store.get, store.list, place.s, place.k, markKept(place.s));
+    keepMark(place.s, stream.seen);
+    return new Meter(place.name, stream, await stream.grant(place.g, place.k0));
+  }
+
+  /** Whether it opens energy. */
+  get measures(): boolean {
+    return this.#lane("import") >= 0 || this.#lane("export") >= 0;
+  }
+
+  /** The moment up to which units are sealed; null where none is. */
+  get sealedUntil(): number | null {
+    const { head, descriptor } = this.stream;
+    return head && Number(head.nextUnit * descriptor.unitMs);
+  }
+
+  /** The moment at which the grant ended, or will end; null where it has no end. */
+  get limit(): number | null {
+    return this.grant.limit === null ? null : Number(this.grant.limit * this.stream.descriptor.unitMs);
+  }
+
+  /** The moment with which its first window begins. */
+  get begin(): number {
+    return Number(this.grant.body.first * this.stream.descriptor.unitMs);
+  }
+
+  /** How long its windows are at least, in ms. */
+  get windowMs(): number {
+    const { granularity } = this.grant.body;
+    return typeof granularity === "bigint" ? Number(granularity * this.stream.descriptor.unitMs) : 86_400_000;
+  }
+
+  /** The moment with which the UTC month under way began. */
+  get monthBegin(): number {
+    return Number(this.stream.underWay("month") * this.stream.descriptor.unitMs);
+  }
+
+  /** The energy between edges that rise, of the first `count` of them; nothing is known of the rest. */
+  async energy(edges: number[], count: number): Promise<Energy[]> {
+    const windows = await this.grant.windows(edges[0]!, edges[count]!);
+    const [up, down] = [this.#lane("import"), this.#lane("export")];
+    const bars = edges.slice(1).map((end, i) => ({ start: edges[i]!, end, up: null, down: null }) as Energy);
+    let bar = 0;
+    for (const window of windows) {
+      while (window.start >= bars[bar]!.end) bar++;
+      add(bars[bar]!, "up", window, up);
+      add(bars[bar]!, "down", window, down);
+    }
+    return bars;
+  }
+
+  #lane(name: string): number {
+    return this.grant.body.lanes.indexOf(name);
+  }
+}
+
+function add(bar: Energy, part: "up" | "down", window: Window, lane: number): void {
+  if (lane >= 0) bar[part] = (bar[part] ?? 0) + Number(window.lanes[lane]!) / KWH;
+}

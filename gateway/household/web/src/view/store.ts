@@ -1,0 +1,73 @@
+// Reading an S3 bucket from a browser.
+
+import { AwsClient } from "aws4fetch";
+import type { Get, List } from "../reader/index.ts";
+import type { View } from "./document.ts";
+
+type Trouble = "offline" | "unreachable" | "cors" | "denied" | "failed";
+
+/** Why the store gave no answer. */
+export class StoreTrouble extends Error {
+  readonly why: Trouble;
+  readonly status: number;
+
+  constructor(why: Trouble, status = 0) {
+    super(why);
+    this.why = why;
+    this.status = status;
+  }
+}
+
+/** The two functions by which a reader reads the bucket of a view. Requests are signed in their address: so they need
+ * no preflight, and no cache can answer one with what an earlier one got. */
+export function storeOf(view: View): { get: Get; list: List; host: string } {
+  const [bucket, ...below] = view.b.split("/");
+  const prefix = below.length ? `${below.join("/")}/` : "";
+  const root = `${view.e}/${bucket}/`;
+  const client = new AwsClient({ accessKeyId: view.a, secretAccessKey: view.s, service: "s3", region: view.r, retries: 0 });
+
+  async function ask(url: string): Promise<Response> {
+    const signed = await client.sign(url, { aws: { signQuery: true } });
+    let response: Response;
+    try {
+      response = await fetch(signed.url, { cache: "no-store", credentials: "omit", referrerPolicy: "no-referrer" });
+    } catch {
+      throw new StoreTrouble(await reason(root));
+    }
+    if (!response.ok && response.status !== 403 && response.status !== 404) throw new StoreTrouble("failed", response.status);
+    return response;
+  }
+
+  const list: List = async (wanted, after = "") => {
+    const query = new URLSearchParams({ "list-type": "2", prefix: prefix + wanted });
+    if (after) query.set("start-after", prefix + after);
+    const response = await ask(`${root}?${query}`);
+    if (!response.ok) throw new StoreTrouble("denied");
+    const keys = new DOMParser().parseFromString(await response.text(), "application/xml").getElementsByTagName("Key");
+    return Array.from(keys, (key) => key.textContent.slice(prefix.length));
+  };
+
+  const get: Get = async (key) => {
+    const response = await ask(root + (prefix + key).split("/").map(encodeURIComponent).join("/"));
+    if (response.ok) return new Uint8Array(await response.arrayBuffer());
+    if (response.status === 404) return null;
+    // Some stores say 403 of a missing key too, where the right to list is limited to a prefix.
+    const [next] = await list(key.slice(0, key.lastIndexOf("/") + 1), key.slice(0, -1));
+    if (next === key) throw new StoreTrouble("denied");
+    return null;
+  };
+
+  return { get, list, host: new URL(view.e).host };
+}
+
+/** Why a request failed, which a browser does not say: one whose answer the page may not see shows whether there is
+ * an answer at all. */
+async function reason(url: string): Promise<Trouble> {
+  if (!navigator.onLine) return "offline";
+  try {
+    await fetch(url, { mode: "no-cors", cache: "no-store", credentials: "omit", referrerPolicy: "no-referrer" });
+    return "cors";
+  } catch {
+    return "unreachable";
+  }
+}

@@ -1,0 +1,189 @@
+"""What each request to the pages must be: attacks, each refused, and nothing changed by them."""
+
+from __future__ import annotations
+
+import re
+import ssl
+from pathlib import Path
+
+import aiohttp
+import pytest
+from aiohttp import CookieJar
+from aiohttp.test_utils import TestClient, TestServer
+
+from gateway.household.configuration import HouseholdConfig, HouseholdSection, ListenSection
+from gateway.household.home import Household, open_household
+from gateway.household.pages import ROUTES
+from gateway.household.server import build_app, serving
+from tests.support.clock import FakeClock
+from tests.support.pages import PASSWORD, Browser
+
+OPEN = {"/login", "/welcome", "/logout"}
+CHANGING = sorted(
+    {route.path for route in ROUTES if route.method == "POST" and not re.search(r"\{", route.path)} - OPEN
+)
+SHOWN = sorted({route.path for route in ROUTES if route.method == "GET" and "{" not in route.path} - OPEN)
+
+
+@pytest.mark.parametrize("path", SHOWN)
+async def test_nothing_is_shown_to_who_is_not_logged_in(stranger: Browser, path: str) -> None:
+    answer = await stranger.ask(path)
+    assert answer.status == 303
+    assert answer.headers["Location"] in ("/login", "/now")
+    assert await answer.read() == b""
+
+
+@pytest.mark.parametrize("path", CHANGING)
+async def test_nothing_is_changed_by_who_is_not_logged_in(stranger: Browser, path: str) -> None:
+    answer = await stranger.post(path, form=await stranger.form_of("/login"))
+    assert answer.status == 401
+
+
+@pytest.mark.parametrize("path", CHANGING)
+async def test_nothing_is_changed_by_a_form_of_another_site(browser: Browser, path: str) -> None:
+    """CSRF: with the form's token, which another site cannot have, and without."""
+    form = await browser.form_of("/settings")
+    for origin in ("https://evil.example", "null", None, "http://gateway.local.evil.example"):
+        answer = await browser.post(path, origin=origin, form=form)
+        assert answer.status == 403, origin
+        assert "another site" in await answer.text()
+    for wrong in ("", form[:-1], form[::-1]):
+        answer = await browser.post(path, form=wrong)
+        assert answer.status == 403
+        assert "not from this page" in await answer.text()
+
+
+async def test_a_browser_that_says_the_form_is_of_another_site_is_believed(browser: Browser) -> None:
+    form = await browser.form_of("/settings")
+    for site in ("cross-site", "same-site", "none"):
+        answer = await browser.client.post(
+            "/logout",
+            data={"form": form},
+            headers={"Origin": browser.origin, "Sec-Fetch-Site": site},
+            allow_redirects=False,
+        )
+        assert answer.status == 403, site
+    assert (await browser.ask("/settings")).status == 200
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "evil.example",
+        "gateway.local.evil.example",
+        "evil.example:80",
+        "[::1",
+        "192.0.2.7",
+        "",
+        "localhost.evil",
+    ],
+)
+@pytest.mark.parametrize("path", ["/now", "/login", "/ca.pem"])
+async def test_another_name_for_this_machine_is_not_answered(browser: Browser, host: str, path: str) -> None:
+    """DNS rebinding: another site's name that leads here, with the cookie of a login."""
+    answer = await browser.ask(path, Host=host)
+    assert answer.status in (400, 421)
+    assert "kWh" not in await answer.text()
+
+
+@pytest.mark.parametrize(
+    "host", ["gateway.local", "GATEWAY.local:8443", "localhost", "127.0.0.1:1", "gateway.local."]
+)
+async def test_its_own_names_are_answered(browser: Browser, host: str) -> None:
+    assert (await browser.ask("/settings", Host=host)).status == 200
+
+
+async def test_a_cookie_from_before_the_login_is_none_afterwards(household: Household) -> None:
+    """Session fixation: who planted the cookie, or saw that of the login page, does not share the login."""
+    jar = CookieJar(unsafe=True)
+    async with TestClient(TestServer(build_app(household)), cookie_jar=jar) as client:
+        victim = Browser(client)
+        await victim.form_of("/login")
+        planted = {cookie.key: cookie.value for cookie in jar}
+        assert (await victim.log_in()).status == 303
+        assert (await victim.ask("/settings")).status == 200
+        assert {cookie.value for cookie in jar} != set(planted.values())
+        url = client.make_url("/settings")
+        async with (
+            aiohttp.ClientSession(cookies=planted) as attacker,
+            attacker.get(url, allow_redirects=False) as answer,
+        ):
+            assert answer.status == 303
+
+
+async def test_the_cookie_is_for_no_script_and_no_other_site(stranger: Browser) -> None:
+    cookie = (await stranger.ask("/login")).headers["Set-Cookie"]
+    assert "HttpOnly" in cookie
+    assert "SameSite=Strict" in cookie
+    assert "Domain" not in cookie
+
+
+async def test_a_logout_ends_the_login_and_not_the_cookie_alone(
+    browser: Browser, household: Household
+) -> None:
+    assert len(household.logins.all()) == 1
+    answer = await browser.post("/logout", form=await browser.form_of("/settings"))
+    assert answer.headers["Location"] == "/login"
+    assert household.logins.all() == []
+    assert (await browser.ask("/settings")).status == 303
+
+
+async def test_guesses_are_slowed_down_and_said_to_be(stranger: Browser, clock: FakeClock) -> None:
+    form = await stranger.form_of("/login")
+    codes = [(await stranger.post("/login", form=form, password=f"guess {n}")).status for n in range(11)]
+    assert codes == [401] * 10 + [429]
+    answer = await stranger.post("/login", form=form, password=PASSWORD)
+    assert answer.status == 429
+    assert int(answer.headers["Retry-After"]) >= 1
+    clock.pass_s(3600)
+    assert (await stranger.post("/login", form=form, password=PASSWORD)).status == 303
+
+
+@pytest.mark.parametrize(
+    "path", ["/login", "/settings", "/nothing", "/assets/x/style.css", "/assets/x/../../x"]
+)
+async def test_every_answer_binds_the_browser(browser: Browser, path: str) -> None:
+    headers = (await browser.ask(path)).headers
+    policy = headers["Content-Security-Policy"]
+    assert "default-src 'none'" in policy
+    assert "unsafe" not in policy
+    assert "frame-ancestors 'none'" in policy
+    assert headers["X-Content-Type-Options"] == "nosniff"
+    assert headers["Referrer-Policy"] == "same-origin"
+
+
+@pytest.mark.parametrize(
+    "path", ["/assets/x/..%2fsettings.py", "/assets/x/.gitignore", "/assets/x/stamp", "/assets/x/nothing.js"]
+)
+async def test_no_other_file_is_served(browser: Browser, path: str) -> None:
+    assert (await browser.ask(path)).status == 404
+
+
+async def test_what_is_too_large_or_no_form_is_a_sentence(browser: Browser) -> None:
+    form = await browser.form_of("/settings")
+    answer = await browser.post("/settings", form=form, name="x" * 300_000)
+    assert answer.status == 413
+    headers = {"Origin": browser.origin, "Content-Type": "application/json"}
+    answer = await browser.client.post("/settings", data=b"{}", headers=headers, allow_redirects=False)
+    assert answer.status == 403
+    headers["Content-Type"] = "multipart/form-data; boundary=x"
+    answer = await browser.client.post("/settings", data=b"--y\r\n", headers=headers, allow_redirects=False)
+    assert answer.status in (400, 403)
+    assert "Traceback" not in await answer.text()
+
+
+async def test_over_tls_with_the_homes_own_authority(tmp_path: Path) -> None:
+    """The cookie is for TLS alone then; what comes without TLS is led there, and may have the certificate."""
+    config = HouseholdConfig(
+        household=HouseholdSection(state=tmp_path, socket=tmp_path / "s"),
+        listen=ListenSection(host="127.0.0.1", port=0, http_port=None),
+    )
+    async with open_household(config, FakeClock(1_795_000_000)) as home, serving(home) as url:
+        tls = ssl.create_default_context(cadata=home.authority.certificate.decode())
+        tls.verify_flags |= ssl.VERIFY_X509_STRICT
+        async with aiohttp.ClientSession() as session, session.get(f"{url}/welcome", ssl=tls) as answer:
+            assert answer.status == 200
+            assert "Secure" in answer.headers["Set-Cookie"]
+            assert answer.headers["Strict-Transport-Security"]
+        async with aiohttp.ClientSession() as session, session.get(f"{url}/ca.pem", ssl=tls) as answer:
+            assert await answer.read() == home.authority.certificate
