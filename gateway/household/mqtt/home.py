@@ -114,7 +114,7 @@ class Home:
         while True:
             message = await connection.receive()
             connection.acknowledge(message)
-            if message.topic == BIRTH and message.payload == ONLINE and not message.retained:
+            if message.topic == BIRTH and message.payload == ONLINE:
                 self._sent.clear()
                 self._due.set()
 
