@@ -7,11 +7,13 @@ PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 ((EUID)) || cache=/var/cache/gateway
 source provisioning/lib.sh
 
-usage='Usage: sudo ./provisioning/install.sh [--p1] [--dry-run] [--uninstall | --purge [--yes]]
+usage='Usage: sudo ./provisioning/install.sh [--p1] [--no-page] [--dry-run] [--uninstall | --purge [--yes]]
 
-Installs the gateway as the service gateway.service, or updates it.
+Installs the gateway as the service gateway.service, and the page for the home as gateway-household.service,
+or updates them.
 
   --p1         with the reader of P1 meters; an update keeps it
+  --no-page    without the page: the configuration is written by hand
   --dry-run    print what would be done, and do nothing
   --uninstall  remove the service and the program; keep the configuration and the state
   --purge      remove these too: readings not yet published and the keys of this home are lost
@@ -22,6 +24,8 @@ state=/var/lib/gateway
 configuration=/etc/gateway/gateway.toml
 credential=/etc/credstore.encrypted/gateway.s3
 unit=/etc/systemd/system/gateway.service
+page_unit=/etc/systemd/system/gateway-household.service
+page_state=/var/lib/gateway-household
 link=/usr/local/bin/gateway
 
 # --- install
@@ -30,6 +34,23 @@ make_user() { # in the groups of serial ports and of the TPM, where they exist
     getent passwd gateway >/dev/null ||
         useradd --system --user-group --home-dir "$state" --no-create-home --shell /usr/sbin/nologin gateway
     usermod --append --groups "$(getent group dialout tss | cut -d: -f1 | paste -sd,)" gateway
+}
+
+make_page_user() { # in the group gateway, which may use the control socket, and in no other
+    getent passwd gateway-household >/dev/null ||
+        useradd --system --user-group --home-dir "$page_state" --no-create-home --shell /usr/sbin/nologin \
+            gateway-household
+    usermod --groups gateway gateway-household
+}
+
+open_folder() { # the configuration's, for the gateway: its page changes it
+    install -d -m 2770 -o root -g gateway "${configuration%/*}"
+    [[ -e $configuration ]] || return 0
+    if edited; then
+        chgrp gateway "$configuration" && chmod g+rw "$configuration"
+    else
+        rm -f "$configuration" # an example, in place of which the page makes one
+    fi
 }
 
 build_program() { # the virtual environment in its final place, as its scripts contain their own path
@@ -53,6 +74,16 @@ switch_program() { # by one rename, so that it is never missing; the previous ve
     done
 }
 
+write_unit() { # write_unit NAME: whether it is a new one
+    if cmp -s "systemd/$1" "/etc/systemd/system/$1"; then
+        step "The service is in /etc/systemd/system/$1" '' true
+    else
+        step "Write the service, /etc/systemd/system/$1" '' \
+            install -D -m 0644 "systemd/$1" "/etc/systemd/system/$1"
+        changed=yes
+    fi
+}
+
 edited() { # whether the configuration differs from the example of this version and of the installed ones
     local example
     for example in gateway/config/example.toml "$opt"/*/lib/python3*/site-packages/gateway/{config/,}example.toml; do
@@ -71,6 +102,7 @@ restart() {
 install_gateway() {
     local changed='' version files
     steps=6
+    [[ ! $page ]] || steps=8
     debian_packages '' "${base_packages[@]}" "${tpm_packages[@]}"
     find_python
     version=$(sed -n 's/^__version__ = "\(.*\)"/\1/p' gateway/__init__.py)
@@ -80,8 +112,12 @@ install_gateway() {
     )
     program=$opt/$version-$(digest uv.lock pyproject.toml hatch_build.py "${files[@]}")
     extras=()
+    if [[ $page ]]; then
+        extras=(--extra household)
+        program+=-page
+    fi
     if [[ $p1 ]] || compgen -G "$opt/current/lib/python3*/site-packages/dsmr_parser" >/dev/null; then
-        extras=(--extra p1)
+        extras+=(--extra p1)
         program+=-p1
     fi
 
@@ -97,18 +133,17 @@ install_gateway() {
         changed=yes
     fi
     step "Make a user gateway that may open serial ports and the TPM" '' make_user
-    if [[ -e $configuration ]]; then
+    if [[ $page ]]; then
+        step "Make a user gateway-household that may ask the gateway" '' make_page_user
+        step "Let the gateway change its configuration in ${configuration%/*}" '' open_folder
+    elif [[ -e $configuration ]]; then
         step "Keep the configuration $configuration" '' true
     else
         step "Write an example configuration, $configuration" '' \
             install -D -m 0640 -g gateway gateway/config/example.toml "$configuration"
     fi
-    if cmp -s systemd/gateway.service "$unit"; then
-        step "The service is in $unit" '' true
-    else
-        step "Write the service, $unit" '' install -D -m 0644 systemd/gateway.service "$unit"
-        changed=yes
-    fi
+    write_unit gateway.service
+    [[ ! $page ]] || write_unit gateway-household.service
     if [[ $dry_run ]]; then
         echo "Then the service would be started, if the configuration is ready."
     else
@@ -126,7 +161,9 @@ start_gateway() { # start_gateway CHANGED: (re)start it, or say what to do first
         echo "    sudo systemd-creds encrypt --name=s3 - $credential"
         echo "    sudo systemctl try-restart gateway"
     fi
-    if ! edited; then
+    if [[ $page && ! -e $configuration ]]; then
+        start_page
+    elif ! edited; then
         echo "Now configure the meter and the store in $configuration. Then:"
         echo "    sudo gateway config check && $by_hand"
     elif ! runuser -u gateway -- "$link" config check "$configuration" >/dev/null; then
@@ -139,18 +176,33 @@ start_gateway() { # start_gateway CHANGED: (re)start it, or say what to do first
     elif [[ $1 ]] || ! systemctl --quiet is-active gateway; then
         steps=$((steps + 1))
         step "Start the service, now and at each boot" '' restart
+        [[ ! $page ]] || start_page
     else
         echo "The service is running."
+        [[ ! $page ]] || start_page
     fi
+}
+
+start_page() { # start both services, and say where the page is
+    if [[ ! -d /run/systemd/system ]]; then
+        systemctl --quiet enable gateway gateway-household 2>/dev/null || true
+        echo "systemd is not running here: the gateway and its page start when this system boots."
+        return
+    fi
+    steps=$((steps + 1))
+    step "Start the page, now and at each boot" '' systemctl enable --now gateway gateway-household
+    echo "The page of this home is at https://$(hostname).local:8443 (or by its address). Your browser does not know"
+    echo "its certificate yet; Settings has it for your phone. Nobody has a password until this code chooses one:"
+    "$link" household setup-code 2>/dev/null || echo "(one is chosen already)"
 }
 
 # --- uninstall
 
 stop_gateway() {
     if [[ -d /run/systemd/system ]]; then
-        systemctl disable --now gateway 2>/dev/null || true
+        systemctl disable --now gateway gateway-household 2>/dev/null || true
     fi
-    rm -f "$unit" /etc/systemd/system/multi-user.target.wants/gateway.service
+    rm -f "$unit" "$page_unit" /etc/systemd/system/multi-user.target.wants/gateway{,-household}.service
     [[ ! -d /run/systemd/system ]] || systemctl daemon-reload
 }
 
@@ -165,25 +217,29 @@ uninstall_gateway() {
     step "Stop the service, remove $unit" '' stop_gateway
     step "Remove $opt and $link" '' rm -rf "$opt" "$link"
     if [[ $purge ]]; then
-        step "Remove $state and ${configuration%/*}" '' \
-            rm -rf "$state" "${configuration%/*}" "$credential" "$unit.d"
-        step "Remove the user gateway" '' remove_user
+        step "Remove $state, $page_state and ${configuration%/*}" '' \
+            rm -rf "$state" "$page_state" "${configuration%/*}" "$credential" "$unit.d" "$page_unit.d"
+        step "Remove the users gateway and gateway-household" '' remove_users
         [[ $dry_run ]] || rm -rf "$cache"
     else
-        echo "Kept: the state in $state, the configuration in ${configuration%/*}, $credential, the user gateway."
+        echo "Kept: the state in $state, the configuration in ${configuration%/*}, $credential, the users."
     fi
 }
 
-remove_user() {
-    ! getent passwd gateway >/dev/null || userdel gateway
+remove_users() {
+    local user
+    for user in gateway-household gateway; do
+        ! getent passwd "$user" >/dev/null || userdel "$user"
+    done
 }
 
 # --- the command line
 
-p1='' dry_run='' purge='' yes='' action=install_gateway
+p1='' page=yes dry_run='' purge='' yes='' action=install_gateway
 for argument in "$@"; do
     case $argument in
     --p1) p1=yes ;;
+    --no-page) page='' ;;
     --dry-run) dry_run=yes ;;
     --uninstall) action=uninstall_gateway ;;
     --purge) action=uninstall_gateway purge=yes ;;

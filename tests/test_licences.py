@@ -9,6 +9,8 @@ from pathlib import Path
 
 from packaging.markers import Marker
 
+import hatch_build
+
 ROOT = Path(__file__).parents[1]
 _FORBIDDEN = re.compile(r"\b(A?GPL|GNU (Affero )?General Public|BSL|BUSL|Business Source)", re.IGNORECASE)
 
@@ -46,3 +48,11 @@ def test_no_shipped_package_is_under_a_licence_that_cannot_ship() -> None:
             continue  # another platform's
         assert licence, f"{name} does not say its licence"
         assert not _FORBIDDEN.search(licence), f"{name}: {licence}"
+
+
+def test_no_shipped_script_is_under_a_licence_that_cannot_ship() -> None:
+    hatch_build.build()
+    licences = (hatch_build.BUILT / "LICENCES.txt").read_text("utf-8")
+    for name in hatch_build.SHIPPED:
+        assert re.search(rf"^{name} [0-9.]+ \((MIT|BSD-0-Clause)\)$", licences, re.MULTILINE), name
+    assert not _FORBIDDEN.search(licences)

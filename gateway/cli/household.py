@@ -77,7 +77,7 @@ def forget_password(path: Path) -> None:
     click.echo(_password(path).forget())
 
 
-@command.group("mqtt")
+@command.group("mqtt", epilog=examples("sudo gateway household mqtt test"))
 def mqtt() -> None:
     """The brokers of [mqtt.home] and [mqtt.utility]."""
 
@@ -126,6 +126,10 @@ def _password(path: Path) -> Password:
         from gateway.household.security.password import Password  # noqa: PLC0415
     except ImportError as error:
         raise _missing(error) from None
+    if os.geteuid() == 0:  # what root writes there is to be the pages' own
+        owner = state.stat()
+        os.setegid(owner.st_gid)
+        os.seteuid(owner.st_uid)
     return Password(state, _CLOCK)
 
 
@@ -139,6 +143,7 @@ def _missing(error: ImportError) -> UsageError:
 async def _serve(config: HouseholdConfig) -> None:
     try:
         from gateway.household.home import open_household  # noqa: PLC0415
+        from gateway.household.objects import ControlBucket  # noqa: PLC0415
         from gateway.household.server import serving  # noqa: PLC0415
     except ImportError as error:
         raise _missing(error) from None
@@ -146,7 +151,12 @@ async def _serve(config: HouseholdConfig) -> None:
     for ending in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(ending, stopped.set)
     notifier, log = Notifier(), logging.getLogger(__name__)
-    async with open_household(config, _CLOCK) as home, serving(home) as url:
+    async with (
+        open_household(config, _CLOCK) as home,
+        serving(home) as url,
+        home.mqtt.running(),
+        home.prices.current(ControlBucket(home.control), home.control),
+    ):
         log.info("the pages of this home are at %s", url)
         if not home.password.chosen:
             home.password.setup_code()

@@ -35,7 +35,8 @@ def _sentence(raw: dict[str, Any], model: type[BaseModel], mistake: ErrorDetails
         case "extra_forbidden":
             return _unknown(raw, model, loc)
         case "whole":
-            return f"{_where(raw, loc[:-1])} {mistake['msg']}"
+            # Of a section's validator, the place is the section; of a field's, the field's section.
+            return f"{_where(raw, loc[:-1] or loc)} {mistake['msg']}"
         case "missing":
             return f"{where} is missing; give {_field(model, loc).description}"
         case "value_error":

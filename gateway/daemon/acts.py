@@ -21,16 +21,17 @@ class Unpublished(MeterError):
 
 
 class Published:
-    """A topic on the household's broker, and what is due to be published there, if anything is."""
+    """A topic on the household's broker, and what is due to be published there, if anything is. `last` is
+    what was acknowledged last in this run."""
 
     def __init__(self, topic: str) -> None:
         self._topic = topic
-        self._last: str | None = None
+        self.last: str | None = None
         self.due: Act | None = None
 
     def publish(self, payload: str) -> None:
-        """Have `payload` published. Unpublished until that is acknowledged."""
-        if payload == self._last:
+        """Have `payload` published, unless it was the last. Unpublished until that is acknowledged."""
+        if payload == self.last:
             self.due = None
             return
         self.due = Act(topic=self._topic, payload=payload)
@@ -39,7 +40,7 @@ class Published:
     def acknowledge(self, act: Act) -> None:
         """The broker has `act`; nothing happens where another is due by now."""
         if act == self.due:
-            self.due, self._last = None, act.payload
+            self.due, self.last = None, act.payload
 
 
 class PublishedSupply(Published):
@@ -51,6 +52,7 @@ class PublishedSupply(Published):
 
     async def bring(self, connected: bool) -> None:
         self.publish(self._section.on if connected else self._section.off)
+        self.last = None  # nobody reads back whether it stays so, and the next command is published anyway
 
 
 class PublishedLimit(Published):

@@ -169,13 +169,16 @@ class Commander:
         async with self._lock:
             await self._pass_time()
             await self._change(by_time(self._in_order(), self._now_ms()))
-        meters = set((await self._meters()).values())
-        for meter in sorted(meters):
+        meters = sorted(set((await self._meters()).values()))
+        for (
+            meter
+        ) in meters:  # limits first: one that is over is not to wait for a switch that does not answer
+            await self._become(await self._switcher.limit(meter, await self._of(meter), self._now_ms()))
+        for meter in meters:
             while changes := await self._switcher.supply(meter, await self._of(meter), self._now_ms()):
                 await self._become(changes)
                 if changes[0].state == "waits":
                     break  # it was not reached, and is tried again at the next step
-            await self._become(await self._switcher.limit(meter, await self._of(meter), self._now_ms()))
 
     @property
     def faults(self) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from gateway.chain.consent.standing import BITS, about, beyond
@@ -49,9 +49,15 @@ from gateway.wire.tariff import tariff_body
 _log = logging.getLogger(__name__)
 
 _EVERY_S = 900.0
+_SOON_S = 30.0
 _KEPT_MS = 92 * DAY_MS
 """Prices are kept so long, chosen: a correction of the quarter is noticed."""
-_LOOKED_BACK = 13
+_NOT_COMPARED = (
+    "the store was not compared with the ledger since the gateway started: it may show grants that a ledger "
+    "from a backup does not know"
+)
+_UNSEEN = "it was not looked at yet: the gateway does so every quarter of an hour"
+_LOOKED_BACK = 3
 """So many periods are gone through for one whose prices are known, when a decision is made."""
 
 
@@ -70,12 +76,11 @@ class NewFollow:
 
 @dataclass(frozen=True, slots=True)
 class Period:
-    """A period [first, end) of a decision, in units: its grant, or why it has none yet. `findings` are those
-    that the household has to confirm, and `check` is what identifies them."""
+    """A period [first, end) of a decision, in units, that has no grant: why it waits, or the `findings` that
+    the household has to confirm; `check` is what identifies these."""
 
     first: int
     end: int
-    grant: bytes | None = None
     why: str | None = None
     findings: tuple[str, ...] = ()
     check: str | None = None
@@ -98,25 +103,41 @@ class Followed:
 class Follower:
     """The follower of one gateway's standing decisions."""
 
-    def __init__(self, ledger: Ledger, root: Root, bucket: Bucket, clock: Clock, granter: Granter) -> None:
+    def __init__(
+        self,
+        ledger: Ledger,
+        root: Root,
+        bucket: Bucket,
+        clock: Clock,
+        granter: Granter,
+        compared: Callable[[], bool],
+    ) -> None:
+        """`compared` says whether the store is known not to be ahead of the ledger. Until then nothing is
+        granted: a ledger that was rolled back does not know which periods have their grants."""
         self._ledger = ledger
+        self._compared = compared
         self._root = root
         self._clock = clock
         self._granter = granter
         self._periods: dict[tuple[bytes, int], Period] = {}  # by decision and first unit, without a grant
         self._prices = PriceBook(ledger, bucket)
+        self._begun = asyncio.Event()  # something is followed
         self._lock = asyncio.Lock()  # a period is looked at once at a time
         self._faults = FaultLog(clock, _log.warning, _log.info, "price series are not followed now: ")
 
     async def run(self) -> None:
-        """Read prices and make the grants that are due, until cancelled."""
+        """Read prices and make the grants that are due, until cancelled; it rests while nothing is
+        followed."""
         while True:
             try:
+                if not await self._standing():
+                    self._begun.clear()
+                    await self._begun.wait()
                 await self.tick()
                 self._faults.clear("price series are followed again")
             except Unavailable as error:
                 self._faults.report(str(error))
-            await self._clock.sleep(_EVERY_S)
+            await self._clock.sleep(_EVERY_S if self._compared() else _SOON_S)
 
     async def tick(self) -> None:
         """Read what is new, and make the grants that are due. LedgerError where the ledger fails."""
@@ -125,7 +146,6 @@ class Follower:
         standing = await self._standing()
         for provider in dict.fromkeys(one.provider for one in standing):
             await self._read(provider, [one for one in standing if one.provider == provider])
-        await self._ledger.drop_prices()
         for record in standing:
             await self._grant_due(record)
 
@@ -151,10 +171,11 @@ class Follower:
             raise Unavailable("the clock is not set yet, so a decision's beginning is not known: try again")
         record = await self._decided(stream, card, wanted)
         introduced = await self._granter.introduce(card, fingerprints)
-        since_ms = unix_ms(self._clock) - (_LOOKED_BACK + 1) * 31 * DAY_MS
-        series = await self._prices.in_store(record, card, since_ms)
+        latest = list(self._latest(record, stream))
+        since_ms = min((one.first * stream.layout.unit_ms for one in latest), default=0)
+        series = await self._prices.in_store(record, card, since_ms) if latest else []
         found, sample = Consent([], []), None
-        for period in self._latest(record, stream):
+        for period in latest:
             try:
                 tariff = _tariff(record, series, period, stream)
                 _, found = await self._granter.new(
@@ -180,6 +201,7 @@ class Follower:
             f"{record.purpose}"
         )
         await self._ledger.add_follow(record, self._audit("follow", detail))
+        self._begun.set()
         await self._read(record.provider, [record])
         await self._grant_due(record)
         return await self._followed(record), found, sample
@@ -189,6 +211,7 @@ class Follower:
         record = await self._find(follow)
         detail = f"decision {follow.hex()} about the price series {record.series!r} is ended"
         await self._ledger.end_follow(follow, unix_ms(self._clock), self._audit("follow", detail))
+        await self._ledger.drop_prices()
         return await self._followed(await self._find(follow))
 
     async def confirm(self, follow: bytes, from_ms: int, seen: str) -> Followed:
@@ -284,7 +307,8 @@ class Follower:
         periods = []
         if record.ended_ms is None:
             for period in self._open(record, stream, granted):
-                periods.append(self._periods.get((record.id, period.first), period))
+                unseen = replace(period, why=period.why or _UNSEEN)
+                periods.append(self._periods.get((record.id, period.first), unseen))
         card = Card.read_self_signed(record.card, "the card")
         fault = None if record.ended_ms is not None else self._prices.faults.get(record.provider)
         return Followed(record, stream, card, tuple(one.grant for one in granted), tuple(periods), fault)
@@ -307,12 +331,14 @@ class Follower:
     ) -> Iterator[Period]:
         """The decision's periods of which no part has a grant: those that are over, and the next one."""
         granularity, now_ms = _granularity(record, stream), unix_ms(self._clock)
-        k, a, over = granularity.index(record.first), record.first, True
+        k, a, over, left = granularity.index(record.first), record.first, True, list(granted)[::-1]
         while over:
             k += 1
             b = granularity.start(k)
             over = b * stream.layout.unit_ms <= now_ms
-            if not any(a < one.end and one.first < b for one in granted):
+            while left and left[-1].end <= a:
+                left.pop()
+            if not left or left[-1].first >= b:
                 yield Period(a, b, why=None if over else "the period is not over yet")
             a = b
 
@@ -341,6 +367,9 @@ class Follower:
         for key in [key for key in self._periods if key[0] == record.id and key[1] not in known]:
             del self._periods[key]
         for period in due:
+            if not self._compared():
+                self._periods[record.id, period.first] = replace(period, why=_NOT_COMPARED)
+                continue
             try:
                 outcome = await self._grant(record, stream, card, series, period)
             except GatewayError as error:

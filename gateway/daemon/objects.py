@@ -6,6 +6,7 @@ readings are encrypted. So whoever reads here learns what the storage's operator
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import aclosing
 
 from gateway.errors import StoreDenied, StoreUnavailable, UsageError
@@ -17,11 +18,16 @@ from gateway.wire import names
 
 
 class Objects:
-    """Reads the outbox, and the bucket for what has left it."""
+    """Reads the outbox, and the bucket for what has left it.
 
-    def __init__(self, ledger: Ledger, bucket: Bucket) -> None:
+    `away` is the sentence to fail with at once while the publisher finds that the store does not answer, or
+    None: a page must not wait as long as sending may.
+    """
+
+    def __init__(self, ledger: Ledger, bucket: Bucket, away: Callable[[], str | None]) -> None:
         self._ledger = ledger
         self._bucket = bucket
+        self._away = away
 
     async def keys(self, prefix: str, after: str, most: int) -> tuple[list[str], bool]:
         """The first `most` keys that may be read, begin with `prefix` and come after `after`, in the order of
@@ -50,6 +56,7 @@ class Objects:
         if unsent is not None:
             return unsent
         try:
+            self._check_there()
             return await self._bucket.get(key)
         except (StoreUnavailable, StoreDenied):
             stream = (await self._areas())[area]
@@ -63,7 +70,13 @@ class Objects:
         streams = {names.stream_prefix(stream.id): stream for stream in await self._ledger.streams()}
         return dict(sorted({**streams, names.PRICES: None}.items()))
 
+    def _check_there(self) -> None:
+        away = self._away()
+        if away is not None:
+            raise StoreUnavailable(away)
+
     async def _keys(self, prefix: str, after: str, most: int) -> list[str]:
+        self._check_there()
         found = set(await self._ledger.unsent_keys(prefix, after, most))
         count = 0
         async with aclosing(listed(self._bucket, prefix, after)) as keys:

@@ -6,9 +6,12 @@ household compared when it decided, as they come and again as they are used.
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import aclosing
 
+from gateway.chain.layout import DAY_MS
 from gateway.errors import NotFound, Refused, Unavailable
 from gateway.ledger.ledger import Ledger
 from gateway.ledger.records import FollowRecord, PriceRecord
@@ -19,6 +22,9 @@ from gateway.wire.card import Card
 from gateway.wire.prices import MAX_SPAN_MS, PriceSeries
 
 _log = logging.getLogger(__name__)
+
+_AT_ONCE = 16  # objects that are read side by side
+_MONTH_MS = 31 * DAY_MS
 
 
 class PriceBook:
@@ -35,8 +41,7 @@ class PriceBook:
         unless the card of one of these decisions, of one provider, verifies it, and for another series of a
         serial that is kept."""
         series = _verified(data, following, what)
-        known = {one.serial: one.data for one in await self._ledger.prices(series.provider)}
-        before = known.get(series.serial)
+        before = await self._ledger.price(series.provider, series.serial)
         if before is not None and _verified(before, following, what) != series:
             raise Refused(f"{what} has the serial {series.serial}, as another series of its provider has")
         needed = any(one.series == series.name for one in following)
@@ -66,15 +71,17 @@ class PriceBook:
         known = {one.serial for one in await self._ledger.prices(provider)}
         new: list[PriceSeries] = []
         try:
-            async for key in self._keys(provider, needed_ms):
-                try:
-                    if key not in self._refused and names.number_in(key) not in known:
-                        new.append(await self.take(await self._bucket.get(key), following, key))
-                except NotFound:
-                    continue
-                except Refused as error:
-                    _log.warning("%s", error)
-                    self._refused.add(key)
+            keys = [key async for key in self._keys(provider, max(0, needed_ms - MAX_SPAN_MS))]
+            unknown = [key for key in keys if key not in self._refused and _serial(key) not in known]
+            async with aclosing(self._read(unknown)) as found:
+                async for key, data in found:
+                    try:
+                        series = await self.take(data, following, key)
+                        series.check_place(key, 1)
+                        new.append(series)
+                    except Refused as error:
+                        _log.warning("%s", error)
+                        self._refused.add(key)
             self.faults.pop(provider, None)
         except Unavailable as error:
             self.faults[provider] = f"prices cannot be read from the store: {error}"
@@ -82,25 +89,50 @@ class PriceBook:
         return new
 
     async def in_store(self, record: FollowRecord, card: Card, since_ms: int) -> list[PriceSeries]:
-        """The series that a decision would follow and the bucket has, with prices after `since_ms`, Unix ms:
-        to show before the household decides. None where the bucket cannot be read."""
+        """The series that a decision would follow and the bucket has, with prices after `since_ms`, Unix ms,
+        to show before the household decides: those that begin up to a month before. None where the bucket
+        cannot be read."""
         found: list[PriceSeries] = []
         try:
-            async for key in self._keys(record.provider, since_ms):
-                try:
-                    series = read_series(await self._bucket.get(key), card, key)
-                except (Refused, NotFound):
-                    continue
-                if series.name == record.series:
-                    found.append(series)
+            keys = [key async for key in self._keys(record.provider, max(0, since_ms - _MONTH_MS))]
+            async with aclosing(self._read(keys)) as read:
+                async for key, data in read:
+                    try:
+                        series = read_series(data, card, key)
+                    except Refused:
+                        continue
+                    if series.name == record.series:
+                        found.append(series)
         except Unavailable:
             return []
         return found
 
-    def _keys(self, provider: bytes, needed_ms: int) -> AsyncIterator[str]:
-        """The keys of the provider's series that may have a price after `needed_ms`, Unix ms."""
-        after = names.price_series(provider, max(0, needed_ms - MAX_SPAN_MS), 0)
-        return self._bucket.list(names.prices(provider), after)
+    def _keys(self, provider: bytes, since_ms: int) -> AsyncIterator[str]:
+        """The keys of the provider's series that begin at `since_ms`, Unix ms, or later."""
+        return self._bucket.list(names.prices(provider), names.price_series(provider, since_ms, 0))
+
+    async def _read(self, keys: Sequence[str]) -> AsyncGenerator[tuple[str, bytes], None]:
+        """The objects that lie under these keys, some read at a time; one that is gone, or far too long for a
+        series, is left out."""
+        for at in range(0, len(keys), _AT_ONCE):
+            some = keys[at : at + _AT_ONCE]
+            for key, data in zip(some, await asyncio.gather(*map(self._get, some)), strict=True):
+                if data is not None:
+                    yield key, data
+
+    async def _get(self, key: str) -> bytes | None:
+        try:
+            return await self._bucket.get(key)
+        except (NotFound, Refused):
+            return None
+
+
+def _serial(key: str) -> int | None:
+    """The serial in the key of a series; None for another key."""
+    try:
+        return names.number_in(key)
+    except Refused:
+        return None
 
 
 def _verified(data: bytes, following: Sequence[FollowRecord], what: str) -> PriceSeries:

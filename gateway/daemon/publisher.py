@@ -27,7 +27,7 @@ class Publisher:
     """The task that empties the outbox. It first lets `rollback` compare the store with the ledger.
 
     `answered_ms` is the Unix time (ms) of the store's last answer; `compared` is true once the store is known
-    not to be ahead of the ledger."""
+    not to be ahead of the ledger; `away` says that the store did not answer when it was last asked."""
 
     def __init__(self, ledger: Ledger, bucket: Bucket, clock: Clock, rollback: RollbackCheck) -> None:
         self._ledger = ledger
@@ -36,6 +36,7 @@ class Publisher:
         self._rollback = rollback
         self.answered_ms: int | None = None
         self.compared = False
+        self.away = False
         self._faults = FaultLog(clock, _log.warning, _log.warning, "sending is paused, nothing is lost: ")
 
     @property
@@ -54,9 +55,11 @@ class Publisher:
                     await self._rollback.compare()
                     self.compared = True
                 sent = await self._send()
+                self.away = False
                 if self.fault is not None:
                     self._faults.clear(f"sending resumes; {await self._ledger.backlog()} objects wait")
             except (StoreUnavailable, StoreDenied, LedgerError) as error:
+                self.away = isinstance(error, StoreUnavailable)
                 self._faults.report(str(error))
                 await self._clock.sleep(pause)
                 pause = min(pause * 2, _LONGEST_PAUSE_S)

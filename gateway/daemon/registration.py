@@ -335,8 +335,7 @@ class Registration:
         card = found.holder
         if card.kid != kid or card.role != "provider":
             return None
-        if len(self._vouched) < _MOST_VOUCHED:
-            self._vouched[kid] = found
+        self._keep_vouched(found)
         self._revoked = revoked
         try:
             found.check(now_ms, what)
@@ -345,9 +344,15 @@ class Registration:
             return card, str(error)
         return card, None
 
+    def _keep_vouched(self, certificate: Certificate) -> None:
+        kid = certificate.holder.kid
+        if kid in self._vouched or len(self._vouched) < _MOST_VOUCHED:
+            self._vouched[kid] = certificate
+
     @property
     def vouched(self) -> list[bytes]:
-        """The signed cards of the providers whose certificates `certified` has seen in this run."""
+        """The signed cards of the providers whose certificates were seen in this run: those that command, or
+        ask for grants."""
         return [certificate.card for certificate in self._vouched.values()]
 
     async def requests(self) -> list[Found]:
@@ -372,6 +377,7 @@ class Registration:
             except Refused as error:
                 _log.warning("%s", error)
                 continue
+            self._keep_vouched(certificate)
             if answer.state == "open":
                 found.append(Found(request, certificate, registrar.name, answer.received_ms))
         return found

@@ -96,9 +96,9 @@ class Session:
         self.granter = Granter(
             ledger, root, clock, self._rings, grants, self._issuer, doubts, registration.verified_by
         )
-        self.follower = Follower(ledger, root, bucket, clock, self.granter)
         self._rollback = RollbackCheck(ledger, bucket, clock, root)
         self.publisher = Publisher(ledger, bucket, clock, self._rollback)
+        self.follower = Follower(ledger, root, bucket, clock, self.granter, lambda: self.publisher.compared)
         self.readback = ReadBack(ledger, bucket, clock, self._rollback, self.publisher)
         self._controls: dict[str, Controls] = {}
         mandates = Mandates(config.commands, registration, ledger, clock)
@@ -114,7 +114,7 @@ class Session:
             self.series,
             registration,
             setup,
-            Objects(ledger, bucket),
+            Objects(ledger, bucket, lambda: self.publisher.fault if self.publisher.away else None),
             self.commander,
             self.follower,
         )

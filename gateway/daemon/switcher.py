@@ -128,7 +128,8 @@ class Switcher:
     ) -> list[Next]:
         """Something could not be set: a receipt for each command that waits says so once."""
         why = "the limit is over, and not lifted yet: " if lifting else ""
-        self._faults[meter, what] = sentence = f"commands to meter {meter}: {why}{error}"
+        said = str(error).removeprefix(f"meter {meter}: ")
+        self._faults[meter, what] = sentence = f"commands to meter {meter}: {why}{said}"
         if isinstance(error, Unpublished):  # which is as it should be, for a moment
             return []
         self._logs.setdefault((meter, what), FaultLog(self._clock, _log.warning, _log.info)).report(sentence)

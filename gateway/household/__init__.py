@@ -4,6 +4,7 @@
 - `settings`       what is chosen on the page: language, zone, the home's name
 - `security`       the password, logins, the names that the page answers to, the certificate of the home
 - `i18n`, `render` languages; templates
+- `shown`, `words` times, numbers and what others wrote, as a page shows them; grants in words
 - `objects`, `own`, `history`   the gateway's objects; grants to oneself; the sums of any time
 - `prices`, `tariffs`, `money`, `plan`, `bills`   price series and tariffs; what energy costs, when it costs
   least, and what suppliers know of that

@@ -14,7 +14,8 @@ from gateway.household.configuration import HouseholdConfig
 from gateway.household.draft import Draft
 from gateway.household.history import History
 from gateway.household.live import Live
-from gateway.household.prices import Prices
+from gateway.household.mqtt.service import Mqtt, price_now
+from gateway.household.prices import Cards, Prices
 from gateway.household.security.authority import Authority
 from gateway.household.security.hosts import Hosts
 from gateway.household.security.logins import Logins
@@ -37,6 +38,7 @@ class Household:
     settings: Settings
     prices: Prices
     tariffs: Tariffs
+    mqtt: Mqtt
     password: Password
     logins: Logins
     hosts: Hosts
@@ -69,11 +71,9 @@ async def open_household(
     control = control or ControlClient(config.household.socket)
     live = Live(control, clock)
     settings = Settings(state)
-
-    async def cards() -> list[bytes]:
-        return [one.card for one in await control.cards()]
-
-    prices = Prices(state / "prices", cards, clock)
+    prices = Prices(state / "prices", _cards(control), clock)
+    tariffs = Tariffs(settings, prices)
+    now = price_now(tariffs.rates, clock)
     try:
         yield Household(
             config=config,
@@ -84,7 +84,8 @@ async def open_household(
             draft=Draft.open(state),
             settings=settings,
             prices=prices,
-            tariffs=Tariffs(settings, prices),
+            tariffs=tariffs,
+            mqtt=Mqtt.build(config.mqtt, control, prices.accept, now, state, clock),
             password=password,
             logins=Logins(state, clock),
             hosts=hosts,
@@ -93,6 +94,15 @@ async def open_household(
     finally:
         await live.aclose()
         password.close()
+
+
+def _cards(control: ControlClient) -> Cards:
+    """The cards of the providers that the gateway knows: their prices are accepted."""
+
+    async def cards() -> list[bytes]:
+        return [one.card for one in await control.cards()]
+
+    return cards
 
 
 def own_addresses() -> list[str]:

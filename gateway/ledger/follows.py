@@ -123,6 +123,13 @@ def prices(db: sqlite3.Connection, provider: bytes) -> list[PriceRecord]:
     return [PriceRecord(provider, int.from_bytes(serial, "big"), *rest) for provider, serial, *rest in rows]
 
 
+def price(db: sqlite3.Connection, provider: bytes, serial: int) -> bytes | None:
+    row = db.execute(
+        "SELECT data FROM price WHERE provider = ? AND serial = ?", (provider, be64(serial))
+    ).fetchone()
+    return None if row is None else row[0]
+
+
 def trim_prices(db: sqlite3.Connection, provider: bytes, needed_ms: int, known_ms: int) -> None:
     db.execute("UPDATE price SET data = NULL WHERE provider = ? AND end_ms <= ?", (provider, needed_ms))
     db.execute("DELETE FROM price WHERE provider = ? AND start_ms < ? AND data IS NULL", (provider, known_ms))

@@ -316,6 +316,10 @@ class Ledger:
         """The price series of a provider, by serial."""
         return await self._db.do(follows.prices, provider)
 
+    async def price(self, provider: bytes, serial: int) -> bytes | None:
+        """The bytes of the provider's series of this serial; None where they are not kept."""
+        return await self._db.do(follows.price, provider, serial)
+
     async def trim_prices(self, provider: bytes, needed_ms: int, known_ms: int) -> None:
         """Drop the bytes of the provider's series that end before `needed_ms`, and the records of those of
         them that begin before `known_ms`, Unix ms."""

@@ -31,6 +31,7 @@ def prices(path: Path, first: datetime, hours: int, price: int = 2000) -> Path:
 async def test_a_price_series_is_followed_from_command_to_bill(  # noqa: PLR0915 - a story is long
     home: Home, provider: Provider, gateway: Run, tmp_path: Path
 ) -> None:
+    await home.publish()
     card, store = str(provider.folder / "card.cose"), str(home.folder / "store")
     names = ("--name", "Day ahead", "--zone", "Europe/Zurich", "--currency", "CHF")
     key = ("--key", str(provider.folder), "--store", store)
@@ -124,6 +125,7 @@ async def test_what_a_period_asks_is_confirmed_by_command(
     home: Home, provider: Provider, gateway: Run, tmp_path: Path
 ) -> None:
     """Prices so high that one bill says more than a decision covers."""
+    await home.publish()
     await home.grants(provider, "1h", from_ms=0)  # so that its card is known
     card = str(provider.folder / "card.cose")
     store = ("--key", str(provider.folder), "--store", str(home.folder / "store"))

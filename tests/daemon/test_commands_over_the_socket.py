@@ -11,6 +11,7 @@ import pytest
 
 from gateway.control.client import ControlClient
 from gateway.control.commands import Act
+from gateway.control.documents import GrantRequest
 from gateway.errors import Refused, UsageError
 from gateway.provider.commands import check_answers, read_receipt
 from gateway.simulate.home import Home as SimulatedHome
@@ -148,5 +149,28 @@ async def test_whatever_is_asked_amiss_gets_a_sentence(tmp_path: Path) -> None:
             ("Netz", "configured"),
             ("Stadtwerke", "configured"),
         }
+        wish = GrantRequest(
+            kind="windows",
+            cards=(home.stranger.card_bytes(),),
+            granularity="20s",
+            zone="UTC",
+            lanes=None,
+            purpose="tests",
+            from_ms=None,
+            until_ms=None,
+            meter=None,
+            tariff=None,
+            confirmed=True,
+            fingerprints=(home.stranger.card.fingerprint,),
+            dry_run=True,
+        )
+        await client.grant(wish)
+        assert len(await client.cards()) == 2  # nothing was granted
+        await client.grant(wish.model_copy(update={"dry_run": False}))
+        (granted,) = [card for card in await client.cards() if card.known_by == "granted"]
+        assert (granted.name, granted.kid) == ("Fremde", home.stranger.card.kid.hex())
+        assert granted.fingerprint == home.stranger.card.fingerprint
+        refused = await client.command(home.stranger.signs(home.commands_of(home.stranger, "message")))
+        assert refused.code == "policy"
         assert cards[0].card in (home.allowed.card_bytes(), (tmp_path / "Netz.cose").read_bytes())
     await home.crash()

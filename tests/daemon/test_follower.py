@@ -29,7 +29,8 @@ from gateway.daemon.follower import Followed, Follower, NewFollow
 from gateway.errors import GatewayError, LedgerError, NotGranted, Refused, UsageError
 from gateway.household.bills import bills as bills_shown
 from gateway.household.money import Sums
-from gateway.household.prices import Prices
+from gateway.household.objects import ControlBucket
+from gateway.household.prices import Prices, SeriesName
 from gateway.ledger.records import GrantRecord
 from gateway.provider.bill import bills
 from gateway.provider.followed import priced_grants
@@ -154,6 +155,7 @@ def day(n: int) -> int:
 async def begun(home: Home) -> None:
     """The stream has begun before day 0, and it is midnight after it."""
     await home.runs(49)
+    await home.publish()
     assert home.clock.now_ms == day(1)
 
 
@@ -251,6 +253,8 @@ async def lives(data: st.DataObject) -> None:  # noqa: PLR0915 - a life is long
                     await attempt(home)
                     home.mend()
                     await home.crashes_and_starts()
+                    if data.draw(st.booleans()):
+                        await home.publish()  # else the store is not compared with the ledger
                 elif what == "away":
                     home.bucket.away = True
                     await follower(home).tick()
@@ -263,10 +267,11 @@ async def lives(data: st.DataObject) -> None:  # noqa: PLR0915 - a life is long
                     after = await granted(home)
                     for n in range(today + 1):
                         complete = day(n) >= first and n < today and market.tariff(day(n), held) is not None
-                        if ended_with is None and complete:
+                        if ended_with is None and complete and home.publisher.compared:
                             assert day(n) in after
                         if day(n) not in before and day(n) in after:
                             assert complete
+                            assert home.publisher.compared
                             assert after[day(n)].tariff == market.tariff(day(n), held)
                 elif what == "end" and ended_with is None:
                     await follower(home).end(made.record.id)
@@ -303,6 +308,7 @@ async def test_weeks_offline_are_caught_up_and_a_replayed_or_foreign_series_is_n
         home.clock.pass_s(15 * 86_400)
         await home.start()
         await home.runs(24)
+        await home.publish()
         for one in (*signed, *signed):
             await follower(home).accept(one)
         with pytest.raises(UsageError, match="are not followed"):
@@ -313,6 +319,85 @@ async def test_weeks_offline_are_caught_up_and_a_replayed_or_foreign_series_is_n
             await follower(home).accept(market.made(day(4), [1] * 24, serial=3)[1])
         await follower(home).tick()
         assert sorted(await granted(home)) == [day(n) for n in range(2, 16)]
+
+
+async def test_it_works_by_itself_every_quarter_of_an_hour(home: Home, tmp_path: Path) -> None:
+    async with home:
+        await begun(home)
+        market = Market(home, tmp_path)
+        working = asyncio.create_task(follower(home).run())
+        try:
+            await market.follows(from_ms=day(1))
+            await market.publishes(day(1), FLAT)
+            await home.clock.asleep()
+            await home.runs(24)
+            await home.clock.asleep()
+            assert list(await granted(home)) == [day(1)]
+            (one,) = await follower(home).all()
+            await follower(home).end(one.record.id)
+        finally:
+            working.cancel()
+            await asyncio.gather(working, return_exceptions=True)
+
+
+async def test_a_ledger_from_a_backup_grants_no_period_again_by_itself(home: Home, tmp_path: Path) -> None:
+    """The grant is in the store, and the ledger does not know it: the household is asked."""
+    async with home:
+        await begun(home)
+        market = Market(home, tmp_path)
+        made = await market.follows(from_ms=day(1))
+        await market.publishes(day(1), FLAT)
+        await home.stop()
+        home.copies("before")
+        await home.start()
+        await home.runs(24)
+        await home.publish()
+        await follower(home).tick()
+        assert list(await granted(home)) == [day(1)]
+        await home.publish()
+        await home.restores("before")
+        await follower(home).tick()
+        (state,) = await follower(home).all()
+        assert "was not compared with the ledger" in str(state.periods[0].why)
+        assert await home.ledger.grants() == []
+        await market.publishes(day(1) + HOUR, [1])
+        await home.publishes_all()
+        await home.runs(24)
+        await follower(home).tick()
+        (state,) = await follower(home).all()
+        assert state.record.id == made.record.id
+        (found,) = state.periods[0].findings
+        assert "is unknown: its tariff was lost with the ledger that made it" in found
+        assert len(await home.ledger.grants()) == 1
+        assert state.periods[0].check is not None
+        await follower(home).confirm(state.record.id, day(1), state.periods[0].check)
+        assert len(await home.ledger.grants()) == 2
+
+
+async def test_what_the_store_makes_up_stops_no_series(home: Home, tmp_path: Path) -> None:
+    async with home:
+        await begun(home)
+        market, other = Market(home, tmp_path), Market(home, tmp_path / "other")
+        await market.follows(from_ms=day(1))
+        kid, bucket = market.provider.card.kid, home.bucket._bucket
+        moved = market.made(day(-5), FLAT)[1]
+        for serial, data in ((100, moved), (101, other.made(day(1), FLAT)[1]), (102, b"")):
+            await bucket.put(names.price_series(kid, day(0), serial), data)
+        await bucket.put(names.prices(kid) + "odd.cose", b"")
+        await market.publishes(day(1), FLAT)
+        await home.runs(24)
+        await follower(home).tick()
+        assert list(await granted(home)) == [day(1)]
+        gets: list[str] = []
+        plain = bucket.get
+
+        async def counted(key: str) -> bytes:
+            gets.append(key)
+            return await plain(key)
+
+        bucket.get = counted  # type: ignore[method-assign]
+        await follower(home).tick()
+        assert gets == []
 
 
 async def test_a_correction_after_the_grant_changes_nothing_and_is_noted(home: Home, tmp_path: Path) -> None:
@@ -492,7 +577,6 @@ async def test_prices_that_no_period_needs_leave_the_ledger(home: Home, tmp_path
         assert kept == {old.serial: False, other.serial: True, needed.serial: True}
         for one in await follower(home).all():
             await follower(home).end(one.record.id)
-        await follower(home).tick()
         assert await home.ledger.prices(needed.provider) == []
         assert made.record.id
 
@@ -505,9 +589,13 @@ async def test_without_a_clock_nothing_is_decided_or_granted(home: Home, tmp_pat
         await market.follows(from_ms=day(1))
         await market.publishes(day(1), FLAT)
         await home.runs(24)
+        await follower(home).accept(market.made(day(5), FLAT)[1])
+        kept = await home.ledger.prices(market.provider.card.kid)
         home.clock.is_trusted = False
+        home.clock.step_s(10 * 366 * 86_400)
         await follower(home).tick()
         assert await granted(home) == {}
+        assert await home.ledger.prices(market.provider.card.kid) == kept
         with pytest.raises(GatewayError, match="the clock is not set yet"):
             await market.follows(series="Another")
 
@@ -568,6 +656,29 @@ async def test_over_the_control_socket(home: Home, tmp_path: Path) -> None:
             await client.tariff("ab")
         with pytest.raises(UsageError, match="not a decision's id"):
             await client.end_follow("xy")
+
+
+async def test_the_household_hands_over_what_it_reads(home: Home, tmp_path: Path) -> None:
+    async with home, serving(home, tmp_path / "s"):
+        await begun(home)
+        market, client = Market(home, tmp_path), ControlClient(tmp_path / "s")
+        await market.follows(from_ms=day(1))
+
+        async def cards() -> list[bytes]:
+            return [one.card for one in await client.cards()] or [market.card]
+
+        kept = Prices(tmp_path / "kept", cards, home.clock)
+        await market.publishes(day(1), FLAT)
+        await home.bucket._bucket.put(names.price_series(market.provider.card.kid, day(1), 77), b"")
+        async with kept.current(ControlBucket(client), client):
+            await home.clock.asleep()
+            of = SeriesName(market.provider.card.kid, NAME)
+            assert kept.series() == {of: ("import",)}
+            assert await one_series(home, market) == market.series
+            await market.publishes(day(2), FLAT)
+            home.clock.pass_s(900)
+            await home.clock.asleep()
+            assert kept.until_ms(of, "import") == day(3)
 
 
 def test_a_request_says_what_is_wrong_with_it() -> None:

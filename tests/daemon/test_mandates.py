@@ -18,9 +18,9 @@ from tests.support.registrar import Holder
 SECTION = CommandsSection.model_validate({"from": "Stadtwerk", "message": "allow"})
 
 
-def commander(one: Town) -> Commander:
+def commander(one: Town, section: CommandsSection = SECTION) -> Commander:
     home = one.home
-    mandates = Mandates((SECTION,), one.registration, home.ledger, home.clock)
+    mandates = Mandates((section,), one.registration, home.ledger, home.clock)
     return Commander(home.ledger, home.root, home.clock, mandates, {})
 
 
@@ -41,6 +41,8 @@ async def test_a_registrars_word_gives_and_takes_back_a_mandate(tmp_path: Path) 
         await one.registration.register(one.order())
         assert (await works.receive(first)).state == "waits"
         assert [(card.name, card.known_by) for card in await works.cards()] == [("Stadtwerk", "registrar")]
+        other = CommandsSection.model_validate({"from": "Stadtwerk 2", "message": "allow"})
+        assert (await commander(one, other).receive(await message(one, holder, 2))).code == "policy"
         stranger = Holder("provider", one.home.clock.now_ms, "Stadtwerk")
         with pytest.raises(Refused, match="which no known provider has"):
             await works.receive(await message(one, stranger, 1))
@@ -50,13 +52,13 @@ async def test_a_registrars_word_gives_and_takes_back_a_mandate(tmp_path: Path) 
         assert (refused.state, refused.code) == ("refused", "policy")
         (serial,) = [found.serial for found in await one.registrar.cards.all() if found.kid == holder.kid]
         await one.registrar.cards.revoke(serial)
-        revoked = await works.receive(await message(one, holder, 2))
+        revoked = await works.receive(await message(one, holder, 3))
         assert (revoked.state, revoked.code) == ("refused", "card")
         (line,) = await one.home.ledger.audit_log(1)
         assert "was revoked" in line.detail
         one.registration = one.made()  # a gateway that starts anew has not seen the card
         with pytest.raises(Refused, match="which no known provider has"):
-            await commander(one).receive(await message(one, holder, 3))
+            await commander(one).receive(await message(one, holder, 4))
 
 
 async def test_the_registrars_last_word_counts_while_it_is_away(tmp_path: Path) -> None:

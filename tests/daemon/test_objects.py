@@ -27,7 +27,7 @@ async def home(tmp_path: Path) -> AsyncIterator[Home]:
 
 
 def objects(home: Home) -> Objects:
-    return Objects(home.ledger, home.bucket)
+    return Objects(home.ledger, home.bucket, lambda: None)
 
 
 async def all_keys(home: Home, prefix: str = "", most: int = 1000) -> list[str]:
@@ -112,3 +112,25 @@ async def test_while_the_store_is_away_what_the_ledger_has_is_read(home: Home) -
     # The end of a stream alone would look as if the rest were gone.
     with pytest.raises(StoreUnavailable):
         await objects(home).keys("v1/", "", 1000)
+
+
+async def test_while_sending_finds_the_store_away_it_is_not_asked(home: Home) -> None:
+    """It may take as long as a request may; what the ledger has is there at once."""
+    objects_of = home.session._control._objects
+    await home.publish()
+    chunk = (await all_keys(home, names.chunks((await home.stream()).id)))[0]
+    sent = await objects_of.get(chunk)
+    await home.runs(LINK_UNITS)
+    home.bucket.away = True
+    await home.publish()
+    calls = home.bucket.fuse.calls
+    assert await objects_of.get(chunk) == sent
+    for key in (names.page((await home.stream()).id, "2026-05"), "v1/prices/x"):
+        with pytest.raises(StoreUnavailable, match="the store does not answer"):
+            await objects_of.get(key)
+    with pytest.raises(StoreUnavailable, match="the store does not answer"):
+        await objects_of.keys("v1/", "", 10)
+    assert home.bucket.fuse.calls == calls
+    home.bucket.away = False
+    await home.publish()
+    assert await objects_of.keys("v1/", "", 1000) == (await all_keys(home), False)

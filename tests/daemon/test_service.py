@@ -83,7 +83,9 @@ async def test_a_providers_command_reaches_the_meter(gateway: Gateway) -> None:
         while sent.state == "waits":
             (sent,) = await client.commands()
     assert (sent.state, sent.switch) == ("done", "connected")
-    async with AsyncModbusTcpClient("127.0.0.1", port=gateway.config.meter[0].tcp.port) as other:  # type: ignore[union-attr]
+    place = gateway.config.meter[0].tcp
+    assert place is not None
+    async with AsyncModbusTcpClient("127.0.0.1", port=place.port or 0) as other:
         assert (await other.read_coils(4, count=3)).bits[:3] == [False, True, False]
     await gateway.stop()
 

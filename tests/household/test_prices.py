@@ -14,13 +14,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.chain.layout import DAY_MS
-from gateway.errors import Refused, UsageError
+from gateway.errors import Refused
 from gateway.household import prices as module
 from gateway.household.prices import KEPT_MS, Prices, SeriesName
 from gateway.provider.identity import CARD_FILE, Identity, new_identity, open_identity
 from gateway.provider.prices import sign
 from gateway.store.directory import DirectoryBucket
-from gateway.stream.prices import in_force, tariff_of, unpriced
 from gateway.wire import cose, es256, names
 from gateway.wire.card import Card
 from gateway.wire.prices import PriceInterval, PriceSeries
@@ -197,71 +196,6 @@ async def test_a_renewed_card_serves_beside_the_old_one(acme: Acme, clock: FakeC
         await prices.accept(sign(acme.identity, series, serial, issued)[1])
     with pytest.raises(Refused, match="when the card was not valid"):
         await prices.accept(sign(acme.identity, series, 3, NOW_MS + DAY_MS)[1])
-
-
-HOURS = 12
-
-
-@st.composite
-def corrected(draw: st.DrawFn) -> list[PriceSeries]:
-    """Series of some hours each, in any order of serials, of intervals of any length."""
-    found = []
-    for serial in draw(st.permutations(range(1, draw(st.integers(1, 6)) + 1))):
-        at, intervals = draw(st.integers(0, HOURS)), []
-        for _ in range(draw(st.integers(1, 5))):
-            length = draw(st.integers(1, 3))
-            intervals.append(PriceInterval(at, length, draw(st.integers(-9, 9))))
-            at += length + draw(st.sampled_from((0, 0, 1)))
-        lanes = draw(st.sampled_from((("import",), ("export",), ("import", "export"))))
-        series = PriceSeries(bytes(16), serial, "it", lanes, "EUR", serial % 3, "UTC", tuple(intervals), 0)
-        found.append(series)
-    return found
-
-
-@given(corrected(), st.integers(0, HOURS), st.integers(1, HOURS))
-def test_at_each_moment_the_highest_serial_has_the_price(
-    series: list[PriceSeries], begin: int, length: int
-) -> None:
-    for lane in ("import", "export"):
-        found = in_force(series, lane, begin, begin + length)
-        gaps = unpriced(found, lane, begin, begin + length)
-        for moment in range(begin, begin + length):
-            having = [
-                (of.serial, Decimal(one.price).scaleb(-of.decimals))
-                for of in series
-                if lane in of.lanes
-                for one in of.intervals
-                if one.start_ms <= moment < one.end_ms
-            ]
-            here = [(one.serial, one.price) for one in found if one.start_ms <= moment < one.end_ms]
-            assert here == ([max(having)] if having else [])
-            assert sum(one.start_ms <= moment < one.end_ms for one in gaps) == (not having)
-
-
-@given(corrected(), st.integers(0, HOURS), st.integers(1, HOURS))
-def test_a_tariff_of_series_has_just_their_prices(series: list[PriceSeries], begin: int, length: int) -> None:
-    lanes = ("import", "export")
-    held = {lane: in_force(series, lane, begin, begin + length) for lane in lanes}
-    if any(unpriced(held[lane], lane, begin, begin + length) for lane in lanes):
-        with pytest.raises(UsageError, match=r"there is no price of (import|export) from 1970-01-01T"):
-            tariff_of(series, lanes, "UTC", begin, begin + length)
-        return
-    tariff = tariff_of(series, lanes, "UTC", begin, begin + length)
-    assert tariff == tariff_of(series[::-1], lanes, "UTC", begin, begin + length)
-    for lane in lanes:
-        runs = tariff.weights([lane], 1, begin, begin + length)[lane]
-        for moment in range(begin, begin + length):
-            (right,) = [one.price for one in held[lane] if one.start_ms <= moment < one.end_ms]
-            (run,) = [one for one in runs if one.first <= moment < one.end]
-            assert Decimal(run.price).scaleb(-tariff.scale) == right
-
-
-def test_prices_in_two_currencies_make_no_tariff() -> None:
-    one = PriceSeries(bytes(16), 1, "it", ("import",), "EUR", 0, "UTC", (PriceInterval(0, 5, 1),), 0)
-    other = replace(one, serial=2, currency="CHF", intervals=(PriceInterval(5, 5, 1),))
-    with pytest.raises(UsageError, match="in CHF and in EUR: a bill has one currency"):
-        tariff_of([one, other], ["import"], "UTC", 0, 10)
-    assert tariff_of([one, other], ["import"], "UTC", 0, 5).currency == "EUR"
 
 
 @settings(max_examples=20, deadline=None)

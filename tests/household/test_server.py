@@ -94,7 +94,7 @@ async def test_its_own_names_are_answered(browser: Browser, host: str) -> None:
 
 
 async def test_a_cookie_from_before_the_login_is_none_afterwards(household: Household) -> None:
-    """Session fixation: who planted the cookie, or saw the one of the login page, does not share the login."""
+    """Session fixation: who planted the cookie, or saw that of the login page, does not share the login."""
     jar = CookieJar(unsafe=True)
     async with TestClient(TestServer(build_app(household)), cookie_jar=jar) as client:
         victim = Browser(client)

@@ -100,6 +100,7 @@ async def test_prices_are_kept_while_they_are_needed(tmp_path: Path) -> None:
         for one in (*prices[::-1], prices[0]._replace(data=b"another")):
             await ledger.add_price(one)
         assert await ledger.prices(PROVIDER) == prices
+        assert [await ledger.price(PROVIDER, one) for one in (*serials, 3)] == [b"\0", b"\1", b"\2", None]
         await ledger.trim_prices(PROVIDER, 20, 10)
         assert await ledger.prices(PROVIDER) == [prices[1]._replace(data=None), prices[2]]
         await ledger.add_price(prices[1])

@@ -113,6 +113,20 @@ async def test_an_echo_of_a_written_coil_is_no_second_answer() -> None:
         await bus.aclose()
 
 
+async def test_what_is_as_it_is_wanted_is_not_written() -> None:
+    asked: list[bytes] = []
+
+    def answer(request: bytes) -> list[bytes]:
+        asked.append(request)
+        return [COIL_ON]
+
+    async with raw_server(answer) as port:
+        bus = Bus(Tcp("127.0.0.1", port), "rtu")
+        assert await CoilSupply(bus, 1, 5).bring(True) == "connected"
+        await bus.aclose()
+    assert [request[1] for request in asked] == [1]  # the function: read coils
+
+
 @pytest.mark.parametrize(
     ("came", "sentence"),
     [

@@ -119,7 +119,7 @@ class TestDebianPackages:
         assert result.returncode == 4
         assert "armhf" in result.stderr
 
-    @pytest.mark.parametrize("what", [[], ["--p1"], ["--uninstall"], ["--purge"]])
+    @pytest.mark.parametrize("what", [[], ["--p1"], ["--no-page"], ["--uninstall"], ["--purge"]])
     def test_dry_run_changes_nothing(self, what: list[str], tmp_path: Path) -> None:
         places = [
             Path("/opt/gateway"),
@@ -132,6 +132,8 @@ class TestDebianPackages:
         assert (result.returncode, result.stderr) == (0, "")
         assert "[1/" in result.stdout
         assert bool(re.search(r"/opt/gateway/\S+-p1$", result.stdout, re.MULTILINE)) == ("--p1" in what)
+        page = not {"--no-page", "--uninstall", "--purge"} & set(what)
+        assert ("gateway-household that" in result.stdout) == page
         assert [place.exists() for place in places] == before
 
 

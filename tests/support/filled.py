@@ -58,8 +58,8 @@ async def send(
     browser: Browser,
     html: str,
     action: str,
-    *,
     files: dict[str, bytes] | None = None,
+    /,
     **typed: str | list[str],
 ) -> ClientResponse:
     """Send a form of this page with other values for some fields, and with files."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from aiohttp import web
 
 from gateway.control.setup import Finding
@@ -15,8 +17,8 @@ async def _doctor(request: web.Request) -> web.Response:
     try:
         status = await home(request).control.status()
     except GatewayError as error:
-        return page(request, "doctor.html", problem=sentence(error), status_of=None, wrong=[], findings=None)
-    return page(request, "doctor.html", problem="", status_of=status, wrong=troubles(status), findings=None)
+        return _shown(request, problem=sentence(error), status_of=None, wrong=[], findings=None)
+    return _shown(request, problem="", status_of=status, wrong=troubles(status), findings=None)
 
 
 async def _examine(request: web.Request) -> web.Response:
@@ -32,7 +34,11 @@ async def _examine(request: web.Request) -> web.Response:
     except GatewayError as error:
         problem = problem or sentence(error)
     wrong = [] if status is None else troubles(status)
-    return page(request, "doctor.html", problem=problem, status_of=status, wrong=wrong, findings=findings)
+    return _shown(request, problem=problem, status_of=status, wrong=wrong, findings=findings)
+
+
+def _shown(request: web.Request, **context: Any) -> web.Response:
+    return page(request, "doctor.html", brokers=home(request).mqtt.status, **context)
 
 
 routes = (web.get("/doctor", _doctor), web.post("/doctor", _examine))

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
-from typing import NamedTuple
+from contextlib import suppress
+from typing import Any, NamedTuple
 
 from aiohttp import web
 
@@ -12,9 +14,12 @@ from gateway.errors import GatewayError, NotFound, UsageError
 from gateway.household import words
 from gateway.household.home import Household
 from gateway.household.i18n import gettext
-from gateway.household.render import field, home, page, see_other, sentence
-from gateway.household.shown import moment, plain, watts
+from gateway.household.render import LOGIN, field, home, page, see_other, sentence
+from gateway.household.shown import clock_time, local, moment, plain, watts
 from gateway.web.refusals import status_of
+
+EVERY_S = 5
+"""How often the gateway is asked whether something has changed, for each browser that looks."""
 
 
 class Told(NamedTuple):
@@ -73,21 +78,48 @@ async def _receipt(request: web.Request) -> web.Response:
     raise NotFound(gettext("there is no such message any more"))
 
 
-async def _page(request: web.Request, error: GatewayError | None = None) -> web.Response:
+async def _events(request: web.Request) -> web.StreamResponse:
+    """The changing part of the page, whenever it has changed (server-sent events), until the login ends."""
     of = home(request)
-    all_ = [told(one, of.zone) for one in await of.control.commands()]
+    answer = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+    sent = ""
+    try:
+        await answer.prepare(request)
+        while request[LOGIN] in of.logins.all():
+            with suppress(GatewayError):  # the gateway is away: what was shown last stays
+                text = page(request, "messages/live.html", **await _seen(of)).text or ""
+                if text != sent:
+                    lines = "".join(f"data: {line}\n" for line in text.splitlines() if line)
+                    await answer.write(f"event: messages\n{lines}\n".encode())
+                    sent = text
+            await answer.write(b":\n\n")  # says nothing, and fails once the browser has left
+            await of.clock.sleep(EVERY_S)
+    except (ConnectionError, asyncio.CancelledError):
+        pass  # the browser has left, or the server ends
+    return answer
+
+
+async def _page(request: web.Request, error: GatewayError | None = None) -> web.Response:
     return page(
         request,
         "messages.html",
         status=200 if error is None else status_of(error),
         problem="" if error is None else sentence(error),
-        asked=[one for one in all_ if one.one.state == "asks"],
-        active=[one for one in all_ if one.one.state in ("waits", "running") or _holds(one.one)],
-        texts=[one for one in all_ if one.one.kind == "message" and one.one.state == "done"],
-        earlier=[one for one in all_ if _is_over(one.one)],
-        prices=await _prices(of),
-        several=len({one.one.meter for one in all_}) > 1,
+        **await _seen(home(request)),
     )
+
+
+async def _seen(of: Household) -> dict[str, Any]:
+    """What the template of the changing part shows."""
+    all_ = [told(one, of.zone) for one in await of.control.commands()]
+    return {
+        "asked": [one for one in all_ if one.one.state == "asks"],
+        "active": [one for one in all_ if one.one.state in ("waits", "running") or _holds(one.one)],
+        "texts": [one for one in all_ if one.one.kind == "message" and one.one.state == "done"],
+        "earlier": [one for one in all_ if _is_over(one.one)],
+        "prices": await _prices(of),
+        "several": len({one.one.meter for one in all_}) > 1,
+    }
 
 
 async def _prices(of: Household) -> list[Came]:
@@ -106,9 +138,10 @@ async def _prices(of: Household) -> list[Came]:
 
 def told(one: CommandStatus, zone: str) -> Told:
     """A command in the words of the page."""
+    same_day = local(one.from_ms, zone).date() == local(one.until_ms, zone).date()
     when = gettext("from %(begin)s to %(end)s") % {
         "begin": moment(one.from_ms, zone),
-        "end": moment(one.until_ms, zone),
+        "end": (clock_time if same_day else moment)(one.until_ms, zone),
     }
     badge = {"asks": "warn", "running": "warn", "waits": "", "done": "good", "refused": "bad"}
     return Told(one, _what(one), when, _became(one, zone), badge.get(one.state, ""))
@@ -168,6 +201,7 @@ def _became(one: CommandStatus, zone: str) -> str:
 
 routes = (
     web.get("/messages", _show),
+    web.get("/messages/events", _events),
     web.post("/messages/{id}", _decide),
     web.get("/messages/{id}/receipt", _receipt),
 )

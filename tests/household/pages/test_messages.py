@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -12,9 +13,11 @@ import pytest
 from aiohttp import CookieJar
 from aiohttp.test_utils import TestClient, TestServer
 
+from gateway.control.client import ControlClient
 from gateway.control.commands import CardStatus, CommandStatus
 from gateway.household.configuration import HouseholdConfig, HouseholdSection, ListenSection
 from gateway.household.home import Household, open_household
+from gateway.household.pages.messages import EVERY_S
 from gateway.household.prices import Prices
 from gateway.household.server import build_app
 from gateway.household.shown import moment
@@ -73,7 +76,7 @@ async def test_a_limit_waits_for_the_household_and_runs_once_it_allows(
     _, html = await browser.get("/messages")
     shown = words(html)
     assert "Waiting for your decision Stadtwerke Draw no more than 4,200 W" in shown
-    assert "from 28 May 2026, 22:27 to 28 May 2026, 23:27" in shown
+    assert "from 28 May 2026, 22:27 to 23:27" in shown
     answer = await send(browser, html, f"/messages/{sent.id}", decision="allow")
     assert (answer.status, answer.headers["Location"]) == (303, "/messages")
     await home.step()
@@ -115,6 +118,52 @@ async def test_a_decision_that_comes_too_late_is_told(browser: Browser, home: Co
     assert answer.status == 400
     assert "Its time was over before you decided." in words(await answer.text())
     assert home.device.acts == []
+
+
+async def test_what_comes_is_shown_without_a_reload_until_the_login_ends(
+    browser: Browser, home: CommandedHome, household: Household
+) -> None:
+    answer = await browser.client.get("/messages/events")
+    assert answer.content_type == "text/event-stream"
+
+    async def event() -> str:
+        while (text := (await answer.content.readuntil(b"\n\n")).decode()) == ":\n\n":
+            pass
+        assert text.startswith("event: messages\n")
+        return words("</head>" + text.replace("data: ", ""))
+
+    assert "Nothing was asked of this home before." in await event()
+    await home.sends(home.asked, "limit")
+    for _ in range(2):  # the second time nothing has changed, and nothing is sent
+        await home.clock.asleep()
+        home.clock.pass_s(EVERY_S)
+    assert "Waiting for your decision Stadtwerke Draw no more than 4,200 W" in await event()
+    (login,) = household.logins.all()
+    household.logins.end(login.id)
+    await home.clock.asleep()
+    home.clock.pass_s(EVERY_S)
+    assert (await answer.content.read()).strip(b":\n") == b""
+
+
+async def test_nobody_is_asked_for_a_browser_that_has_left(
+    browser: Browser, home: CommandedHome, household: Household, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answer = await browser.client.get("/messages/events")
+    await home.clock.asleep()
+    answer.close()
+    asked = 0
+
+    async def commands(self: ControlClient) -> tuple[CommandStatus, ...]:
+        nonlocal asked
+        asked += 1
+        return ()
+
+    monkeypatch.setattr(ControlClient, "commands", commands)
+    async with asyncio.timeout(20):
+        while home.clock._sleepers:
+            home.clock.pass_s(EVERY_S)
+            await asyncio.sleep(0)
+    assert asked < 1000  # until the server hears of it
 
 
 async def test_only_this_pages_form_decides(browser: Browser, home: CommandedHome) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import date, timedelta
 from typing import Any
 
@@ -12,7 +13,7 @@ from gateway.household.home import Household
 from gateway.household.objects import ControlBucket
 from gateway.household.pages.privacy import pictures
 from gateway.household.shown import local
-from gateway.household.words import each
+from gateway.household.words import Opening, each
 from gateway.wire import names
 from gateway.wire.stream import Descriptor, Page
 
@@ -37,7 +38,9 @@ async def _yesterday(home: Household, day: date) -> pictures.Day | None:
             return None
         words = await _words(home, bytes.fromhex(meter.stream), edges)
         mwh = tuple(found.sums["import"].tolist())
-        return pictures.Day(day, home.zone, edges, mwh, words or pictures.noise(len(mwh)), True, bool(words))
+        return pictures.Day(
+            day, home.zone, edges, mwh, words or pictures.noise(len(mwh)), True, bool(words), meter.meter
+        )
     return None
 
 
@@ -67,13 +70,23 @@ async def descriptor(home: Household, stream: bytes) -> Descriptor:
     return Descriptor.read_pinned(key, await ControlBucket(home.control).get(key), signer)
 
 
-def seen(day: pictures.Day, granularity: str, zone: str) -> dict[str, Any]:
-    """What the template of the pictures needs: a day as all three see it."""
-    theirs = pictures.provider(day, granularity, zone)
+def sight(grant: Opening, day: pictures.Day) -> pictures.Picture:
+    """What the holder of a grant sees of a day."""
+    if grant.kind == "raw":
+        return replace(pictures.own(day), of="provider")
+    return pictures.provider(day, grant.granularity, grant.zone)
+
+
+def seen(
+    day: pictures.Day, theirs: pictures.Picture, granularity: str, before: pictures.Picture | None = None
+) -> dict[str, Any]:
+    """What the template of the pictures needs: a day as all three see it. `before` is what the provider sees
+    until its grant is narrowed."""
     return {
         "day": day,
         "own": pictures.own(day),
         "theirs": theirs,
+        "before": before,
         "stored": pictures.store(day),
         "rows": pictures.rows(day, theirs),
         "ticks": pictures.ticks(day),

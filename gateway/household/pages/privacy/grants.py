@@ -7,7 +7,7 @@ from aiohttp import web
 from gateway.control.documents import GrantRecordStatus, GrantStatus
 from gateway.errors import GatewayError, NotFound
 from gateway.household.i18n import gettext
-from gateway.household.pages.privacy.days import seen, shown_day
+from gateway.household.pages.privacy.days import seen, shown_day, sight
 from gateway.household.pages.privacy.overview import shown
 from gateway.household.render import home, page, see_other, sentence
 from gateway.web.refusals import status_of
@@ -15,8 +15,10 @@ from gateway.web.refusals import status_of
 
 async def _show(request: web.Request) -> web.Response:
     of, one = home(request), await _find(request)
-    drawn = isinstance(one, GrantStatus) and one.kind != "raw"
-    granularity = one.granularity if isinstance(one, GrantStatus) and drawn else "15min"
+    day = await shown_day(of)
+    seen_by_them = {}
+    if isinstance(one, GrantStatus):
+        seen_by_them = {"kind": one.kind, **seen(day, sight(one, day), one.granularity)}
     return page(
         request,
         "privacy-one.html",
@@ -24,8 +26,7 @@ async def _show(request: web.Request) -> web.Response:
         shown=shown(one, of.zone),
         readable=isinstance(one, GrantStatus),
         signer=(await of.control.status()).signer,
-        kind=one.kind if isinstance(one, GrantStatus) else "",
-        **seen(await shown_day(of), granularity, of.zone),
+        **seen_by_them,
     )
 
 

@@ -14,13 +14,12 @@ from gateway.control.documents import (
     GrantAnswer,
     GrantRequest,
     GrantStatus,
-    OfferStatus,
     RequestStatus,
 )
 from gateway.errors import GatewayError, UsageError
 from gateway.household.i18n import gettext
 from gateway.household.pages.privacy.cards import known_cards
-from gateway.household.pages.privacy.days import seen, shown_day
+from gateway.household.pages.privacy.days import seen, shown_day, sight
 from gateway.household.pages.privacy.draft import Draft
 from gateway.household.render import FORM, field, home, page, see_other, sentence
 from gateway.household.shown import plain
@@ -103,8 +102,10 @@ async def preview(
     goes; `asked` is the request that it answers, if one does."""
     of = home(request)
     first = answer.offered[0]
-    drawn = first.kind != "raw"
-    day = await shown_day(of)
+    day, before = await shown_day(of), None
+    for one in await of.control.grants() if instead else ():
+        if one.id == instead and isinstance(one, GrantStatus):
+            before = sight(one, day)
     return page(
         request,
         "privacy-preview.html",
@@ -124,7 +125,7 @@ async def preview(
         instead=instead,
         problem=problem,
         compared=compared(request) if request.method == "POST" else (),
-        **seen(day, first.granularity if drawn else "15min", first.zone if _calendar(first) else of.zone),
+        **seen(day, sight(first, day), first.granularity, before),
     )
 
 
@@ -142,10 +143,6 @@ def digest(consent: ConsentStatus) -> str:
     count: that of the one that is offered is new each time."""
     text = json.dumps([consent.provider, consent.pooled])
     return hashlib.sha256(_NUMBER.sub("", text).encode()).hexdigest()
-
-
-def _calendar(offer: OfferStatus) -> bool:
-    return offer.granularity.startswith(("day", "month"))
 
 
 def left_open(answer: GrantAnswer) -> str:

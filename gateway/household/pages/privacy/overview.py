@@ -12,7 +12,8 @@ from gateway.control.documents import GrantRecordStatus, GrantStatus, MeterStatu
 from gateway.errors import GatewayError
 from gateway.household.home import Household
 from gateway.household.i18n import gettext
-from gateway.household.pages.privacy.days import descriptor, seen, shown_day
+from gateway.household.pages.privacy import pictures
+from gateway.household.pages.privacy.days import descriptor, seen, shown_day, sight
 from gateway.household.render import home, page, sentence
 from gateway.household.shown import spelt
 from gateway.household.view import views
@@ -34,6 +35,8 @@ class Shown(NamedTuple):
     windows: int
     ended: bool
     fault: str | None
+    picture: pictures.Picture | None
+    """What its holder sees of the day of the pictures."""
 
 
 class Left(NamedTuple):
@@ -64,10 +67,10 @@ async def _overview(request: web.Request) -> web.Response:
     return page(
         request,
         "privacy.html",
-        **seen(day, step, of.zone),
+        **seen(day, pictures.provider(day, step, of.zone), step),
         step=step,
         steps=[(one, each(one)) for one in STEPS],
-        grants=[shown(one, of.zone) for one in theirs if not _ended(one, of)],
+        grants=[shown(one, of.zone, day) for one in theirs if not _ended(one, of)],
         ended=[shown(one, of.zone) for one in theirs if _ended(one, of)],
         consents=[found for found in await of.control.consent() if found.provider or found.pooled],
         asked=[(one, opens(one), span(one.from_ms, one.until_ms, of.zone)) for one in asked],
@@ -89,8 +92,8 @@ async def _left(of: Household, one: MeterStatus) -> Left:
     return Left(one.meter, one.chunks, one.start_ms or 0, size)
 
 
-def shown(one: GrantStatus | GrantRecordStatus, zone: str) -> Shown:
-    """A grant in words."""
+def shown(one: GrantStatus | GrantRecordStatus, zone: str, day: pictures.Day | None = None) -> Shown:
+    """A grant in words, with a picture of the day if one is given."""
     return Shown(
         id=one.id,
         provider=one.provider,
@@ -101,6 +104,7 @@ def shown(one: GrantStatus | GrantRecordStatus, zone: str) -> Shown:
         windows=one.windows_served,
         ended=one.revoked_from_ms is not None,
         fault=one.fault,
+        picture=sight(one, day) if isinstance(one, GrantStatus) and day is not None else None,
     )
 
 

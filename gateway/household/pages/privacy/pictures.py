@@ -31,7 +31,8 @@ _EVENING = ((19.6, 1.1, 620), (21.5, 1.0, 380))
 class Day:
     """The energy that a home took from the grid in one day of its zone: `mwh` (mWh) between each two of
     `edges` (Unix ms). `words` is what the store holds of the same steps, numbers below 2^64. `real`: whether
-    it is a day of this home, or an example; `real_words` the same of the words."""
+    it is a day of this home, or an example; `real_words` the same of the words. `meter`: at
+    which meter, of a real one."""
 
     date: date
     zone: str
@@ -40,6 +41,7 @@ class Day:
     words: tuple[int, ...]
     real: bool
     real_words: bool
+    meter: str = ""
 
     @property
     def begin_ms(self) -> int:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import pytest
+
+from gateway.control.client import ControlClient
+from gateway.control.documents import GrantRecordStatus
 from gateway.household.home import Household
 from tests.household.pages.privacy.test_offer import FORM, granted, previewed
 from tests.support.filled import fields, send
@@ -59,6 +63,8 @@ async def test_narrowing_makes_a_coarser_grant_and_revokes_the_finer_one(
     answer = await send(browser, html, FORM, do="preview")
     html = await answer.text()
     assert "The grant before it is revoked as soon as this one is made." in words(html)
+    assert "Stadtwerke until now 24 numbers for this day." in words(html)
+    assert "Stadtwerke from then on 1 number for this day, and no picture of it." in words(html)
     assert (await granted(household))[0].revoked_from_ms is None
     answer = await send(browser, html, FORM, do="grant")
     assert answer.status == 303
@@ -75,7 +81,7 @@ async def test_a_narrowing_that_is_not_made_leaves_the_old_grant(
     await home.grants(provider, "15min")
     (fine,) = await granted(household)
     _, html = await browser.get(f"{FORM}?instead={fine.id}")
-    answer = await send(browser, html, FORM, files={"card": provider.card_bytes()}, do="grant", purpose=" ")
+    answer = await send(browser, html, FORM, {"card": provider.card_bytes()}, do="grant", purpose=" ")
     assert answer.status == 400
     assert [one.revoked_from_ms for one in await granted(household)] == [None]
 
@@ -97,3 +103,29 @@ async def test_a_revocation_by_another_sites_form_is_refused(
     assert (await browser.post(path, origin="http://evil.example", form=form)).status == 403
     assert (await browser.post(path)).status == 403
     assert [one.revoked_from_ms for one in await granted(household)] == [None]
+
+
+async def test_a_grant_that_cannot_be_read_can_be_revoked(
+    browser: Browser, household: Household, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record = GrantRecordStatus(
+        id="ab" * 16,
+        stream="cd" * 16,
+        meter="main",
+        provider="<b>Somebody</b>",
+        revoked_from_ms=None,
+        windows_served=3,
+        fault="its body is damaged",
+    )
+
+    async def grants(self: ControlClient) -> tuple[GrantRecordStatus, ...]:
+        return (record,)
+
+    monkeypatch.setattr(ControlClient, "grants", grants)
+    for path in ("/privacy", f"/privacy/grants/{record.id}"):
+        _, html = await browser.get(path)
+        assert "<b>Somebody</b>" in words(html)
+        assert "what it opens cannot be read" in words(html)
+        assert "It gets nothing new: its body is damaged" in words(html)
+        assert f"/privacy/grants/{record.id}/revoke" in html
+        assert "instead=" not in html

@@ -26,7 +26,7 @@ async def previewed(browser: Browser, provider: Provider, **typed: str) -> str:
     """The preview of a grant to this provider."""
     _, html = await browser.get(FORM)
     wanted = {"granularity": "1h", "purpose": "the bill", "do": "preview"} | typed
-    answer = await send(browser, html, FORM, files={"card": provider.card_bytes()}, **wanted)
+    answer = await send(browser, html, FORM, {"card": provider.card_bytes()}, **wanted)
     assert answer.status == 200, words(await answer.text())
     return await answer.text()
 
@@ -102,7 +102,7 @@ async def test_a_bill_says_how_many_amounts_it_can_be(
     _, html = await browser.get(FORM)
     files = {"card": provider.card_bytes(), "tariff": TARIFF}
     answer = await send(
-        browser, html, FORM, files=files, kind="bill", granularity="month", purpose="a bill", do="preview"
+        browser, html, FORM, files, kind="bill", granularity="month", purpose="a bill", do="preview"
     )
     html = await answer.text()
     assert re.search(r"Each bill says at most [\d.]+ bits: it is one of some [\d,]+ amounts", words(html))
@@ -110,6 +110,32 @@ async def test_a_bill_says_how_many_amounts_it_can_be(
     answer = await send(browser, html, FORM, do="grant", fingerprint=provider.card.fingerprint)
     (made,) = await granted(household)
     assert (made.kind, made.granularity, made.zone) == ("bill", "month", "Europe/Berlin")
+
+
+async def test_a_share_takes_two_cards_and_both_fingerprints(
+    browser: Browser, home: Home, household: Household
+) -> None:
+    centre, service = Provider(home.clock.now_ms, "Centre"), Provider(home.clock.now_ms, "Service")
+    _, html = await browser.get(FORM)
+    files = {"card": centre.card_bytes(), "service": service.card_bytes()}
+    wanted = {"kind": "load", "granularity": "1h", "k_min": "20", "purpose": "the street", "do": "preview"}
+    html = await (await send(browser, html, FORM, files, **wanted)).text()
+    assert "Centre would be able to open a share in the neighbourhood’s sum for each hour" in words(html)
+    assert "Service would be able to open" in words(html)
+    assert "over at least 20 homes" in words(html)
+    answer = await send(browser, html, FORM, do="grant", fingerprint=centre.card.fingerprint)
+    assert (answer.status, await granted(household)) == (403, [])
+    html = await answer.text()  # the one that was compared stays so
+    prints = [centre.card.fingerprint, service.card.fingerprint]
+    assert ("fingerprint", prints[0]) in fields(html, FORM)
+    found = re.search(r'name="findings" value="(\w+)"', html)
+    assert found is not None  # that the two could put their halves together
+    answer = await send(browser, html, FORM, do="grant", fingerprint=prints, findings=found[1])
+    assert answer.status == 303
+    assert {(one.kind, one.provider, one.k_min) for one in await granted(household)} == {
+        ("load", "Centre", 20),
+        ("load", "Service", 20),
+    }
 
 
 async def test_everything_is_warned_of_and_granted_by_whole_links(
@@ -162,7 +188,7 @@ async def test_a_mistake_is_told_at_the_form_and_nothing_typed_is_lost(
             "granularity": "day",
             "do": "preview",
         } | typed
-        answer = await send(browser, empty, FORM, files={"card": provider.card_bytes()}, **wanted)
+        answer = await send(browser, empty, FORM, {"card": provider.card_bytes()}, **wanted)
         html = await answer.text()
         assert answer.status in (400, 403)
         assert sentence in words(html)
@@ -188,14 +214,14 @@ async def test_a_secret_key_is_no_card(browser: Browser, tmp_path: Path, househo
     new_identity(tmp_path / "identity", "Stadtwerke", household.now_ms)
     _, html = await browser.get(FORM)
     key = (tmp_path / "identity" / KEY_FILE).read_bytes()
-    answer = await send(browser, html, FORM, files={"card": key}, purpose="x", do="preview")
+    answer = await send(browser, html, FORM, {"card": key}, purpose="x", do="preview")
     assert answer.status == 400
     assert "this is a SECRET key" in words(await answer.text()).replace("This", "this")
 
 
 async def test_a_file_that_is_too_large_is_refused(browser: Browser, household: Household) -> None:
     _, html = await browser.get(FORM)
-    answer = await send(browser, html, FORM, files={"card": bytes(70_000)}, purpose="x", do="preview")
+    answer = await send(browser, html, FORM, {"card": bytes(70_000)}, purpose="x", do="preview")
     assert answer.status == 400
     assert "too large to be a card" in words(await answer.text())
 

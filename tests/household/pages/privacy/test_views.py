@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
@@ -42,14 +43,13 @@ class InBucket(ControlClient):
 
 @pytest.fixture
 async def household(home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Household]:
-    """The pages of a home with a bucket, and with the page of views built."""
+    """The pages of a home with a bucket."""
 
     async def check(place: Location, streams: Sequence[bytes]) -> None:
         if place.access_key == "WRITER":
             raise UsageError("these credentials may write to the store")
 
     monkeypatch.setattr(page, "_check", check)
-    monkeypatch.setattr(page, "_template", lambda: b"<!DOCTYPE html><script>{{view}}</script>")
     config = HouseholdConfig(
         household=HouseholdSection(state=tmp_path / "household"),
         listen=ListenSection(host="127.0.0.1", port=0, tls=False),
@@ -69,7 +69,10 @@ async def test_a_view_is_a_file_that_is_listed_and_revoked(browser: Browser, hou
     assert answer.status == 200, words(await answer.text())
     assert answer.headers["Content-Disposition"] == 'attachment; filename="phone-of--b-Anna--b.html"'
     text = await answer.text()
-    document = json.loads(text.partition("<script>")[2].partition("</script>")[0])
+    assert "default-src 'none'; script-src 'sha256-" in text  # the page as the build makes it
+    found = re.search(r'<script type="application/json"[^>]*>(.*?)</script>', text, re.DOTALL)
+    assert found is not None
+    document = json.loads(found[1])
     assert (document["a"], document["s"], document["zone"]) == (
         "VIEWER",
         TYPED["secret_key"],

@@ -42,15 +42,15 @@ interface Parts {
 
 /** What a COSE_Sign1 consists of, whoever signed it; Refused where it has any other form than the protocol's. */
 export function parts(data: Bytes, what: string): Parts {
-  const begin = BEFORE_KID.length;
-  const at = begin + KID_BYTES;
+  const at = BEFORE_KID.length;
   const end = data.length - SIGNATURE_BYTES;
-  const kid = data.subarray(begin, at);
-  const lead = data[at + 1] ?? 0;
-  const size = lead < 0x58 ? 0 : 1 << (lead - 0x58);
-  const payload = data.subarray(at + 2 + size, Math.max(0, end - 2));
-  const frame = concat(BEFORE_KID, kid, unhex("a0"), head(2, payload.length), payload, unhex("5840"));
-  if (end < frame.length || !same(data.subarray(0, end), frame)) {
+  const kid = data.subarray(at, at + KID_BYTES);
+  const lead = data[at + KID_BYTES + 1] ?? 0; // of the payload: a byte string, its length in the lead or after it
+  const begin = at + KID_BYTES + 2 + (lead < 0x58 ? 0 : 1 << (lead - 0x58));
+  const payload = data.subarray(begin, Math.max(0, end - 2));
+  const before = concat(BEFORE_KID, kid, unhex("a0"), head(2, payload.length));
+  const framed = same(data.subarray(0, begin), before) && same(data.subarray(begin + payload.length, end), unhex("5840"));
+  if (end < begin || !framed) {
     throw new Refused(`${what} is not a COSE_Sign1 of the one form that version 1 has, signed with ES256`);
   }
   return { kid, payload, signature: data.subarray(end) };

@@ -22,13 +22,16 @@ export function addUp(
   low: bigint,
   high: bigint,
 ): void {
-  for (let i = Math.max(0, search(edges, low + 1n) - 1); i + 1 < edges.length && edges[i]! < high; i++) {
-    const [a, b] = [edges[i]!, edges[i + 1]!];
-    const from = Number(((a > low ? a : low) - first) / step);
-    const until = Number(((b < high ? b : high) - first) / step);
-    for (const [lane, sum] of sums.entries()) {
-      const held = c[lane]!;
-      for (let k = from; k < until; k++) sum[i]! += held[k]!; // the array wraps
-    }
+  const begin = Math.max(0, search(edges, low + 1n) - 1);
+  const [least, most, size] = [Number(low - first), Number(high - first), Number(step)];
+  const borders: number[] = []; // in steps of `c`, of the windows from `begin` on
+  for (let i = begin; i < edges.length && (i === begin || edges[i - 1]! < high); i++) {
+    borders.push(Math.max(least, Math.min(most, Number(edges[i]! - first))) / size);
   }
+  sums.forEach((sum, lane) => {
+    const held = c[lane]!;
+    for (let i = 0; i + 1 < borders.length; i++) {
+      for (let k = borders[i]!; k < borders[i + 1]!; k++) sum[begin + i]! += held[k]!; // the array wraps
+    }
+  });
 }

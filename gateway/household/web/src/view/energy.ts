@@ -60,9 +60,14 @@ export class Meter {
     return typeof granularity === "bigint" ? Number(granularity * this.stream.descriptor.unitMs) : 86_400_000;
   }
 
-  /** The energy between edges that rise, and the moment up to which windows are opened. */
-  async energy(edges: number[]): Promise<{ bars: Energy[]; until: number | null }> {
-    const windows = await this.grant.windows(edges[0]!, edges.at(-1)!);
+  /** The moment with which the UTC month under way began. */
+  get monthBegin(): number {
+    return Number(this.stream.underWay("month") * this.stream.descriptor.unitMs);
+  }
+
+  /** The energy between edges that rise, of the first `count` of them; nothing is known of the rest. */
+  async energy(edges: number[], count: number): Promise<Energy[]> {
+    const windows = await this.grant.windows(edges[0]!, edges[count]!);
     const [up, down] = [this.#lane("import"), this.#lane("export")];
     const bars = edges.slice(1).map((end, i) => ({ start: edges[i]!, end, up: null, down: null }) as Energy);
     let bar = 0;
@@ -71,7 +76,7 @@ export class Meter {
       add(bars[bar]!, "up", window, up);
       add(bars[bar]!, "down", window, down);
     }
-    return { bars, until: windows.at(-1)?.end ?? null };
+    return bars;
   }
 
   #lane(name: string): number {

@@ -114,11 +114,15 @@ class Page {
       const meter = await this.#meter();
       if (!meter.measures) return this.#trouble(words.noEnergy);
       const edges = this.#zone.edges(this.#span, first, Math.max(LEAST_STEP_MS, meter.windowMs));
-      const { bars } = await meter.energy(edges);
-      if (turn !== this.#turn) return;
       part<HTMLButtonElement>("before").disabled = edges[0]! <= meter.begin;
-      this.#shown = bars;
-      this.#draw();
+      // The months that are over are few objects, and shown before the days of this one.
+      const over = this.#span === "year" ? edges.findLastIndex((edge) => edge <= meter.monthBegin) : 0;
+      for (const count of over > 0 ? [over, edges.length - 1] : [edges.length - 1]) {
+        const bars = await meter.energy(edges, count);
+        if (turn !== this.#turn) return;
+        this.#shown = bars;
+        this.#draw();
+      }
       this.#tell(meter);
     } catch (error) {
       if (turn === this.#turn) this.#trouble(sentence(error, words, this.#store.host));

@@ -1,0 +1,75 @@
+"""A window of a real browser, Debian's Chromium, at the pages of a home."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Literal
+
+from playwright.async_api import Browser as Chromium
+from playwright.async_api import Page, async_playwright
+
+from tests.support.axe import violations
+from tests.support.pages import PASSWORD
+
+CHROMIUM = "/usr/bin/chromium"
+ARGUMENTS = (
+    "--no-sandbox",  # a container's root
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+)
+HARMLESS = "Password forms should have"  # a home has one password, and no user names
+
+
+@asynccontextmanager
+async def running_chromium() -> AsyncIterator[Chromium]:
+    """The browser."""
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        try:
+            yield browser
+        finally:
+            await browser.close()
+
+
+@dataclass
+class Window:
+    """A window that is logged in, and what went wrong in it: lines of the console, requests to elsewhere."""
+
+    page: Page
+    problems: list[str] = field(default_factory=list)
+
+    @classmethod
+    async def open(
+        cls, chromium: Chromium, url: str, width: int, height: int, scheme: Literal["light", "dark"]
+    ) -> Window:
+        """A new window of that size, in English."""
+        context = await chromium.new_context(
+            viewport={"width": width, "height": height}, color_scheme=scheme, locale="en-GB"
+        )
+        page = await context.new_page()
+        window = cls(page)
+        page.set_default_timeout(20_000)
+        page.on("console", lambda line: window.note(line.text))
+        page.on("pageerror", lambda error: window.note(str(error)))
+        page.on("request", lambda request: None if request.url.startswith(url) else window.note(request.url))
+        await page.goto(f"{url}/login")
+        await page.get_by_label("Password").fill(PASSWORD)
+        await page.get_by_role("button", name="Log in").click()
+        await page.wait_for_url("**/now")
+        return window
+
+    def note(self, problem: str) -> None:
+        """Keep what went wrong."""
+        if HARMLESS not in problem:
+            self.problems.append(problem)
+
+    async def check(self) -> None:
+        """Nothing went wrong, nobody is shut out, and the page is no wider than the screen."""
+        assert not self.problems
+        assert await violations(self.page) == []
+        wide, inner = await self.page.evaluate("[document.documentElement.scrollWidth, innerWidth]")
+        assert wide <= inner, await self.page.title()
