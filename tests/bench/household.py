@@ -2,7 +2,7 @@
 
 A simulated meter, a gateway with its root in software and a folder as its store, and the household's daemon
 are processes of their own. One browser's part is played here: the first page and all that it refers to, then
-the page Now, followed for a while.
+the page Now, followed for a while. Links are of a minute, so that the home has a history meanwhile.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import socket
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from statistics import median
@@ -99,6 +99,7 @@ async def measure(seconds: int) -> None:
 gateway = {{ state = "state", socket = "s" }}
 clock = {{ source = "host" }}
 trust = {{ root = "software" }}
+stream = {{ unit_ms = 1000, link_units = 60, chunk_units = 20 }}
 store = {{ url = "{folder}/store" }}
 [[meter]]
 name = "main"
@@ -121,6 +122,7 @@ listen = {{ host = "127.0.0.1", port = {page}, tls = false }}
             print(f"started: {memory(household)}")
             size, files = await first_page(browser, url)
             print(f"first page: {size / 1000:.0f} kB in {files} files")
+            await _share("with no page open", asyncio.sleep(seconds), household, gateway)
             for path in _PAGES:
                 times = []
                 for _ in range(20):
@@ -131,19 +133,20 @@ listen = {{ host = "127.0.0.1", port = {page}, tls = false }}
                     times.append(time.perf_counter() - begin)
                 print(f"{path}: {median(times) * 1000:.1f} ms, the first time {times[0] * 1000:.0f} ms")
             print(f"after all pages: {memory(household)}")
-            for watched in (False, True):
-                before, begin = [cpu_s(pid) for pid in (household, gateway)], time.monotonic()
-                if watched:
-                    await _follow(browser, f"{url}/now/events", seconds)
-                else:
-                    await asyncio.sleep(seconds)
-                shares = [
-                    100 * (cpu_s(pid) - was) / (time.monotonic() - begin)
-                    for pid, was in zip((household, gateway), before, strict=True)
-                ]
-                what = "with one page open" if watched else "with no page open"
-                print(f"{what}: the pages {shares[0]:.2f} % of a core, the gateway {shares[1]:.2f} %")
+            await _share(
+                "with one page open", _follow(browser, f"{url}/now/events", seconds), household, gateway
+            )
             print(f"at the end: {memory(household)}")
+
+
+async def _share(what: str, work: Awaitable[None], *pids: int) -> None:
+    """Print what part of a core the household's process and the gateway's take meanwhile."""
+    before, begin = [cpu_s(pid) for pid in pids], time.monotonic()
+    await work
+    shares = [
+        100 * (cpu_s(pid) - was) / (time.monotonic() - begin) for pid, was in zip(pids, before, strict=True)
+    ]
+    print(f"{what}: the pages {shares[0]:.2f} % of a core, the gateway {shares[1]:.2f} %")
 
 
 async def _follow(browser: ClientSession, url: str, seconds: int) -> None:
@@ -156,5 +159,7 @@ async def _follow(browser: ClientSession, url: str, seconds: int) -> None:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seconds", type=int, default=60, help="how long the page is followed")
+    parser.add_argument(
+        "--seconds", type=int, default=120, help="how long the page is followed, and how long none is open"
+    )
     asyncio.run(measure(parser.parse_args().seconds))
