@@ -143,6 +143,7 @@ def _missing(error: ImportError) -> UsageError:
 async def _serve(config: HouseholdConfig) -> None:
     try:
         from gateway.household.home import open_household  # noqa: PLC0415
+        from gateway.household.objects import ControlBucket  # noqa: PLC0415
         from gateway.household.server import serving  # noqa: PLC0415
     except ImportError as error:
         raise _missing(error) from None
@@ -150,7 +151,12 @@ async def _serve(config: HouseholdConfig) -> None:
     for ending in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(ending, stopped.set)
     notifier, log = Notifier(), logging.getLogger(__name__)
-    async with open_household(config, _CLOCK) as home, serving(home) as url, home.mqtt.running():
+    async with (
+        open_household(config, _CLOCK) as home,
+        serving(home) as url,
+        home.mqtt.running(),
+        home.prices.current(ControlBucket(home.control), home.control),
+    ):
         log.info("the pages of this home are at %s", url)
         if not home.password.chosen:
             home.password.setup_code()

@@ -49,12 +49,14 @@ from gateway.wire.tariff import tariff_body
 _log = logging.getLogger(__name__)
 
 _EVERY_S = 900.0
+_SOON_S = 30.0
 _KEPT_MS = 92 * DAY_MS
 """Prices are kept so long, chosen: a correction of the quarter is noticed."""
 _NOT_COMPARED = (
     "the store was not compared with the ledger since the gateway started: it may show grants that a ledger "
     "from a backup does not know"
 )
+_UNSEEN = "it was not looked at yet: the gateway does so every quarter of an hour"
 _LOOKED_BACK = 3
 """So many periods are gone through for one whose prices are known, when a decision is made."""
 
@@ -74,12 +76,11 @@ class NewFollow:
 
 @dataclass(frozen=True, slots=True)
 class Period:
-    """A period [first, end) of a decision, in units: its grant, or why it has none yet. `findings` are those
-    that the household has to confirm, and `check` is what identifies them."""
+    """A period [first, end) of a decision, in units, that has no grant: why it waits, or the `findings` that
+    the household has to confirm; `check` is what identifies these."""
 
     first: int
     end: int
-    grant: bytes | None = None
     why: str | None = None
     findings: tuple[str, ...] = ()
     check: str | None = None
@@ -120,18 +121,23 @@ class Follower:
         self._granter = granter
         self._periods: dict[tuple[bytes, int], Period] = {}  # by decision and first unit, without a grant
         self._prices = PriceBook(ledger, bucket)
+        self._begun = asyncio.Event()  # something is followed
         self._lock = asyncio.Lock()  # a period is looked at once at a time
         self._faults = FaultLog(clock, _log.warning, _log.info, "price series are not followed now: ")
 
     async def run(self) -> None:
-        """Read prices and make the grants that are due, until cancelled."""
+        """Read prices and make the grants that are due, until cancelled; it rests while nothing is
+        followed."""
         while True:
             try:
+                if not await self._standing():
+                    self._begun.clear()
+                    await self._begun.wait()
                 await self.tick()
                 self._faults.clear("price series are followed again")
             except Unavailable as error:
                 self._faults.report(str(error))
-            await self._clock.sleep(_EVERY_S)
+            await self._clock.sleep(_EVERY_S if self._compared() else _SOON_S)
 
     async def tick(self) -> None:
         """Read what is new, and make the grants that are due. LedgerError where the ledger fails."""
@@ -195,6 +201,7 @@ class Follower:
             f"{record.purpose}"
         )
         await self._ledger.add_follow(record, self._audit("follow", detail))
+        self._begun.set()
         await self._read(record.provider, [record])
         await self._grant_due(record)
         return await self._followed(record), found, sample
@@ -300,7 +307,8 @@ class Follower:
         periods = []
         if record.ended_ms is None:
             for period in self._open(record, stream, granted):
-                periods.append(self._periods.get((record.id, period.first), period))
+                unseen = replace(period, why=period.why or _UNSEEN)
+                periods.append(self._periods.get((record.id, period.first), unseen))
         card = Card.read_self_signed(record.card, "the card")
         fault = None if record.ended_ms is not None else self._prices.faults.get(record.provider)
         return Followed(record, stream, card, tuple(one.grant for one in granted), tuple(periods), fault)

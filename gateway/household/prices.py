@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -16,8 +17,9 @@ from typing import NamedTuple
 
 from gateway.chain.layout import DAY_MS
 from gateway.control.client import ControlClient
-from gateway.errors import NotFound, Refused, UsageError
+from gateway.errors import GatewayError, NotFound, Refused, UsageError
 from gateway.host.clock import Clock, unix_ms
+from gateway.host.fault_log import FaultLog
 from gateway.host.files import write_durably
 from gateway.store.bucket import Bucket
 from gateway.stream.prices import PriceInForce, in_force, read_series
@@ -34,6 +36,7 @@ MOST_KEPT = 4096
 """Series of one provider that are kept, chosen: five a day for two years. Of more the ones that begin last
 are kept."""
 _DECODED = 128
+_EVERY_S = 900.0
 
 Cards = Callable[[], Awaitable[Iterable[bytes]]]
 """Asks the gateway for the signed cards of the providers that it knows."""
@@ -131,8 +134,31 @@ class Prices:
                     continue
                 except Refused as error:
                     self._refused[key] = str(error)
+                    _log.warning("%s", error)
                 refused.append(self._refused[key])
         return Refreshed(tuple(new), tuple(refused))
+
+    @asynccontextmanager
+    async def current(self, bucket: Bucket, gateway: ControlClient) -> AsyncIterator[None]:
+        """While the block runs, accept what is new in the bucket every quarter of an hour, and hand the
+        gateway what it waits for."""
+        task = asyncio.create_task(self._stay_current(bucket, gateway))
+        try:
+            yield
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+    async def _stay_current(self, bucket: Bucket, gateway: ControlClient) -> None:
+        faults = FaultLog(self._clock, _log.warning, _log.info, "no prices can be read now: ")
+        while True:
+            try:
+                await self.refresh(bucket)
+                await self.hand_over(gateway)
+                faults.clear("prices can be read again")
+            except (GatewayError, OSError) as error:
+                faults.report(str(error))
+            await self._clock.sleep(_EVERY_S)
 
     async def hand_over(self, gateway: ControlClient) -> int:
         """Hand the gateway the series that its standing decisions wait for, each once while this runs; how

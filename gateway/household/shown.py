@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 
-from babel.dates import format_date
+from babel.dates import format_date, format_interval, format_skeleton
 from babel.numbers import format_currency, format_decimal
 from markupsafe import Markup
 
@@ -29,8 +29,15 @@ def clock_time(unix_ms: int, zone: str) -> str:
 
 
 def day(when: date, form: str = "medium") -> str:
-    """A date."""
-    return format_date(when, format=form, locale=locale())
+    """A date: "full" to "short", or with the parts of a CLDR skeleton, such as "MMMEd"."""
+    if form in ("full", "long", "medium", "short"):
+        return format_date(when, format=form, locale=locale())
+    return format_skeleton(form, datetime.combine(when, time()), locale=locale())
+
+
+def days(first: date, last: date) -> str:
+    """Some days that follow each other: "25 – 31 May 2026"."""
+    return format_interval(first, last, "yMMMd", locale=locale())
 
 
 def moment(unix_ms: int, zone: str) -> str:

@@ -29,7 +29,8 @@ from gateway.daemon.follower import Followed, Follower, NewFollow
 from gateway.errors import GatewayError, LedgerError, NotGranted, Refused, UsageError
 from gateway.household.bills import bills as bills_shown
 from gateway.household.money import Sums
-from gateway.household.prices import Prices
+from gateway.household.objects import ControlBucket
+from gateway.household.prices import Prices, SeriesName
 from gateway.ledger.records import GrantRecord
 from gateway.provider.bill import bills
 from gateway.provider.followed import priced_grants
@@ -318,6 +319,25 @@ async def test_weeks_offline_are_caught_up_and_a_replayed_or_foreign_series_is_n
             await follower(home).accept(market.made(day(4), [1] * 24, serial=3)[1])
         await follower(home).tick()
         assert sorted(await granted(home)) == [day(n) for n in range(2, 16)]
+
+
+async def test_it_works_by_itself_every_quarter_of_an_hour(home: Home, tmp_path: Path) -> None:
+    async with home:
+        await begun(home)
+        market = Market(home, tmp_path)
+        working = asyncio.create_task(follower(home).run())
+        try:
+            await market.follows(from_ms=day(1))
+            await market.publishes(day(1), FLAT)
+            await home.clock.asleep()
+            await home.runs(24)
+            await home.clock.asleep()
+            assert list(await granted(home)) == [day(1)]
+            (one,) = await follower(home).all()
+            await follower(home).end(one.record.id)
+        finally:
+            working.cancel()
+            await asyncio.gather(working, return_exceptions=True)
 
 
 async def test_a_ledger_from_a_backup_grants_no_period_again_by_itself(home: Home, tmp_path: Path) -> None:
@@ -636,6 +656,29 @@ async def test_over_the_control_socket(home: Home, tmp_path: Path) -> None:
             await client.tariff("ab")
         with pytest.raises(UsageError, match="not a decision's id"):
             await client.end_follow("xy")
+
+
+async def test_the_household_hands_over_what_it_reads(home: Home, tmp_path: Path) -> None:
+    async with home, serving(home, tmp_path / "s"):
+        await begun(home)
+        market, client = Market(home, tmp_path), ControlClient(tmp_path / "s")
+        await market.follows(from_ms=day(1))
+
+        async def cards() -> list[bytes]:
+            return [one.card for one in await client.cards()] or [market.card]
+
+        kept = Prices(tmp_path / "kept", cards, home.clock)
+        await market.publishes(day(1), FLAT)
+        await home.bucket._bucket.put(names.price_series(market.provider.card.kid, day(1), 77), b"")
+        async with kept.current(ControlBucket(client), client):
+            await home.clock.asleep()
+            of = SeriesName(market.provider.card.kid, NAME)
+            assert kept.series() == {of: ("import",)}
+            assert await one_series(home, market) == market.series
+            await market.publishes(day(2), FLAT)
+            home.clock.pass_s(900)
+            await home.clock.asleep()
+            assert kept.until_ms(of, "import") == day(3)
 
 
 def test_a_request_says_what_is_wrong_with_it() -> None:

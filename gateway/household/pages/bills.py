@@ -13,7 +13,7 @@ from gateway.household.energy import energy_between
 from gateway.household.i18n import gettext
 from gateway.household.periods import midnight_ms
 from gateway.household.render import home, page, sentence
-from gateway.household.shown import day, local
+from gateway.household.shown import day, days, local
 
 _YEARS = 2
 """How far back bills are shown: the years whose bills are disputed."""
@@ -58,8 +58,8 @@ def _span(period: BillPeriod, zone: str) -> str:
     last = local(period.end_ms - 1, zone).date()
     after = local(period.end_ms, zone).date()
     if first.day == 1 and after.day == 1 and (after - first).days <= 31:
-        return day(first, "LLLL y")
-    return day(first) if first == last else f"{day(first)} – {day(last)}"
+        return day(first, "yMMMM")
+    return day(first) if first == last else days(first, last)
 
 
 def _why() -> dict[Why, str]:

@@ -20,7 +20,7 @@ from gateway.household.i18n import gettext
 from gateway.household.money import Rates
 from gateway.household.periods import KINDS, MINUTE_MS, Kind, Period, read_day, read_moment
 from gateway.household.render import home, page, sentence
-from gateway.household.shown import clock_time, day, local
+from gateway.household.shown import clock_time, day, days, local
 from gateway.household.which import choose_meter
 
 _MOST_LINES = 40_000
@@ -202,13 +202,13 @@ def _names(line: Line, step: Step, period: Period) -> tuple[str, str]:
     if step == "year":
         return str(first.year), str(first.year)
     if step == "month":
-        return day(first, "LLLL y"), day(first, "LLL")
+        return day(first, "yMMMM"), day(first, "MMM")
     if step == "day":
-        return day(first, "EE d MMM"), day(first, "EE" if period.kind == "week" else "d")
+        return day(first, "MMMEd"), day(first, "E") if period.kind == "week" else str(first.day)
     time = clock_time(line.start_ms, period.zone)
     if period.first_day == period.last_day:
         return time, time
-    return f"{day(first, 'EE d MMM')}, {time}", day(first, "EE d") if time == "00:00" else time
+    return f"{day(first, 'MMMEd')}, {time}", day(first, "Ed") if time == "00:00" else time
 
 
 def _title(period: Period) -> str:
@@ -216,17 +216,17 @@ def _title(period: Period) -> str:
     if period.kind == "year":
         return str(first.year)
     if period.kind == "month":
-        return day(first, "LLLL y")
+        return day(first, "yMMMM")
     if period.kind == "day":
         return day(first, "full")
     if period.kind == "week":
-        return f"{day(first, 'd MMM')} – {day(last, 'd MMM y')}"
+        return days(first, last)
     return f"{_spelt(period.start_ms, period.zone)} – {_spelt(period.end_ms, period.zone)}"
 
 
 def _spelt(ms: int, zone: str) -> str:
     time = clock_time(ms, zone)
-    first = day(local(ms, zone).date(), "d MMM y")
+    first = day(local(ms, zone).date(), "yMMMd")
     return first if time == "00:00" else f"{first}, {time}"
 
 

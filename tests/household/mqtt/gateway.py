@@ -36,6 +36,8 @@ class FakeGateway:
     objects: dict[str, bytes] = field(default_factory=dict)
     taken: list[bytes] = field(default_factory=list)
     """Commands that came, refused ones too."""
+    asked: int = 0
+    """How often a command was handed on."""
     known: list[CommandStatus] = field(default_factory=list)
     acts: list[Act] = field(default_factory=list)
 
@@ -75,9 +77,11 @@ class FakeGateway:
 
     async def grants(self) -> tuple[GrantStatus | GrantRecordStatus, ...]:
         self._answer()
-        return tuple(_load(stream) for stream in self.loads)
+        others = (_load("ee" * 16, kind="windows"), _load("ff" * 16, revoked_from_ms=1))
+        return (*(_load(stream) for stream in self.loads), *others)
 
     async def command(self, signed: bytes) -> CommandStatus:
+        self.asked += 1
         self._answer()
         self.taken.append(signed)
         if not signed.startswith(b"good"):
@@ -129,8 +133,8 @@ class FakeGateway:
         return self.objects[key]
 
 
-def _load(stream: str) -> GrantStatus:
-    return GrantStatus(
+def _load(stream: str, **changed: object) -> GrantStatus:
+    granted = GrantStatus(
         id="cc" * 16,
         stream=stream,
         meter="main",
@@ -150,3 +154,4 @@ def _load(stream: str) -> GrantStatus:
         tariff=None,
         partner=None,
     )
+    return granted.model_copy(update=changed)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import json
 import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -54,8 +55,10 @@ class Inbox:
     def __init__(self) -> None:
         self.taken: list[bytes] = []
         self.away = False
+        self.asked = 0
 
     async def accept(self, data: bytes) -> None:
+        self.asked += 1
         if self.away:
             raise Unavailable("the gateway does not answer for the cards")
         if not data.startswith(b"good"):
@@ -128,14 +131,18 @@ async def test_a_command_waits_at_the_broker_until_the_gateway_answers(
     async with utility_client(utility_broker) as utility:
         async with running(utility_broker, own, gateway, inbox, tmp_path / "state") as served:
             await until(lambda: served.status.connected)
-            gateway.away = True
+            gateway.away = inbox.away = True
             await utility.publish(topics.command(KID), b"good 1")
-            inbox.away = True
+            await until(lambda: gateway.asked >= 3)
+            gateway.away = False
+            await until(lambda: gateway.taken == [b"good 1"])
             await utility.publish(topics.price(PROVIDER), b"good prices")
-        assert gateway.taken == []
-        gateway.away = inbox.away = False
+            await until(lambda: inbox.asked >= 3)
+            await utility.publish(topics.command(KID), b"good 2")  # waits behind the prices
+        inbox.away = False
         async with running(utility_broker, own, gateway, inbox, tmp_path / "state"):
-            await until(lambda: gateway.taken == [b"good 1"] and inbox.taken == [b"good prices"])
+            await until(lambda: inbox.taken == [b"good prices"] and gateway.taken[-1] == b"good 2")
+        assert set(gateway.taken) == {b"good 1", b"good 2"}
 
 
 async def test_receipts_and_chunks_go_on_after_the_broker_was_away(
@@ -158,7 +165,7 @@ async def test_receipts_and_chunks_go_on_after_the_broker_was_away(
         utility_broker.stop()
         gateway.learn("1")
         gateway.objects[chunk.format(10)] = b"chunk 10"
-        gateway.objects[f"v1/{'ee' * 16}/chunk/2099-11-22/{0:016x}.cose"] = b"no load of this was granted"
+        gateway.objects |= {chunk.replace(STREAM, other).format(0): b"" for other in ("ee" * 16, "ff" * 16)}
         await until(lambda: not served.status.connected and served.status.fault is not None)
         assert "Connection refused" in (served.status.fault or "") or "broke" in (served.status.fault or "")
         await asyncio.to_thread(utility_broker.start)
@@ -168,6 +175,7 @@ async def test_receipts_and_chunks_go_on_after_the_broker_was_away(
             gateway.objects[chunk.format(11)] = b"chunk 11"
             while await take(utility, topics.chunk(KID, STREAM)) != b"chunk 11":
                 pass
+            assert set(json.loads(kept.read_bytes())) == {STREAM}  # no load was granted of the others
 
 
 async def test_what_is_forged_foreign_or_too_large_is_dropped_and_the_connection_stays(

@@ -165,7 +165,6 @@ async def _look_at_today(window: Window, scheme: str) -> None:
     await window.check()
     await page.emulate_media(color_scheme="dark" if scheme == "light" else "light")
     assert await page.evaluate(DRAWN_IN, ["import", 0, 300])
-    await window.check()
     await page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
     await page.goto(f"{window.url}/today?day=2025-10-26")
     for name in ("02:30 CEST", "02:30 CET"):

@@ -17,6 +17,7 @@ import {
   pageKind,
   readAt,
   readBody,
+  readChunk,
   readPinned,
   revocationKind,
   tokensKind,
@@ -42,7 +43,10 @@ async function get(key: string): Promise<Bytes | null> {
   return store.get(key) ?? null;
 }
 
+let goesBack = false; // whether a list begins anew each time
+
 async function list(prefix: string, after = ""): Promise<string[]> {
+  if (goesBack) after = "";
   asked.push(`${prefix}*`);
   return keys.filter((key) => key.startsWith(prefix) && key > after).slice(0, PAGE);
 }
@@ -70,6 +74,9 @@ const actions: Record<string, (request: Request) => unknown> = {
       else store.set(key, unhex(data));
     }
     keys = [...store.keys()].sort();
+  },
+  lists(request) {
+    goesBack = request["anew"];
   },
   cbor: (request) => plain(decode(unhex(request["data"]), "it")),
   async chain(request) {
@@ -109,6 +116,12 @@ const actions: Record<string, (request: Request) => unknown> = {
     const unitMs = BigInt(request["unit_ms"]);
     const kinds: Kind<object>[] = [chunkKind, headKind, pageKind, grantKind(unitMs), tokensKind, revocationKind];
     return readAt(kinds.find((kind) => kind.type === type)!, key, data, by, unitMs);
+  },
+  /** A chunk under its key, in the stream of a descriptor. */
+  async chunk(request) {
+    const { key, of } = request as { key: string; of: string };
+    const descriptor = await readPinned(of, unhex(request["descriptor"]), request["kid"]);
+    return readChunk(descriptor, key, unhex(request["data"]));
   },
   async open(request) {
     const seen = request["seen"] as { seq: string; digest: string; nextUnit: string } | null;

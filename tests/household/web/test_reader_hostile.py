@@ -11,8 +11,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from gateway.chain.layout import LANES, Layout
 from gateway.chain.page import SPANS, Calendar
 from gateway.errors import Refused
+from gateway.stream.chunks import check_chunk
 from gateway.wire import cose, es256
 from gateway.wire.grant import GrantObject, Revocation, Tokens, body_of, read_grant_body
 from gateway.wire.signed import Stored
@@ -212,6 +214,42 @@ def test_a_key_of_another_form(reader: Reader, form: str) -> None:
         Descriptor.read_pinned(key, data, kid)
     with pytest.raises(ReaderRefused):
         reader("object", type=Descriptor.TYPE, key=key, data=data.hex(), kid=kid.hex())
+
+
+@pytest.mark.parametrize(
+    ("first", "count", "lanes", "fits"),
+    [
+        (0, 1, 2, True),
+        (3600, 1800, 2, True),
+        (5399, 2, 2, True),
+        (7199, 1, 2, True),
+        (7199, 2, 2, False),  # of two links
+        (-3600, 1, 2, False),  # before the stream
+        (0, 1, 1, False),
+        (0, 1, 3, False),
+    ],
+)
+def test_a_chunk_in_its_stream(reader: Reader, first: int, count: int, lanes: int, fits: bool) -> None:
+    start = 3600 * 490_000
+    layout, of = Layout(1000, 3600), (LANES["import"], LANES["export"])
+    descriptor = Descriptor(b"stream".ljust(16), layout, of, start, KEY.public, "tpm")
+    words = (bytes(8 * count),) * lanes
+    chunk = Chunk(descriptor.stream, 0, 1, start + first, count, words, bytes(32), 1)
+    key, data = key_of(chunk), KEY.sign(Chunk.TYPE, chunk.payload())
+    try:
+        check_chunk(descriptor, key, data)
+    except Refused:
+        assert not fits
+    else:
+        assert fits
+    signed = KEY.sign(Descriptor.TYPE, descriptor.payload()).hex()
+    where = {"key": key, "of": key_of(descriptor), "kid": KEY.kid.hex()}
+    try:
+        reader("chunk", **where, descriptor=signed, data=data.hex())
+    except ReaderRefused:
+        assert not fits
+    else:
+        assert fits
 
 
 @settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))

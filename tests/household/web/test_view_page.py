@@ -30,6 +30,7 @@ from gateway.wire.grant import Revocation
 from gateway.wire.stream import Head
 from tests.registrar.page.test_browser import ARGUMENTS, CHROMIUM, LEAST_CONTRAST
 from tests.stream.stream import Home, Provider
+from tests.support.axe import violations
 from tests.support.servers import BUCKET, S3Server
 
 if TYPE_CHECKING:
@@ -213,6 +214,7 @@ async def test_a_view_in_a_file(
     for scheme in ("light", "dark"):
         await shown.page.emulate_media(color_scheme=scheme)
         assert await shown.page.evaluate(LEAST_CONTRAST) >= 4.5
+        assert await violations(shown.page) == []
     assert await shown.page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
 
     sealed = await shown.page.locator("#state").inner_text()

@@ -84,6 +84,7 @@ export function draw(element: HTMLElement): void {
   const now = table.dataset["now"] === undefined ? undefined : Number(table.dataset["now"]);
   const number = new Intl.NumberFormat(document.documentElement.lang, { maximumFractionDigits: 3 });
   const last = rows.length;
+  const given = shown.some((column) => column.colour === "export");
   const between = table.dataset["between"] === undefined ? 0 : 0.5; // a name of a row, not of its beginning
 
   const legend = document.createElement("p");
@@ -149,7 +150,8 @@ export function draw(element: HTMLElement): void {
         {
           ...axis,
           size: 46,
-          values: (_, at) => at.map((value) => number.format(value)),
+          // What was given is drawn downwards, but is no less than nothing.
+          values: (_, at) => at.map((value) => number.format(given ? Math.abs(value) : value)),
         },
       ],
       series: [{}, ...shown.map(series)],

@@ -6,7 +6,7 @@ import * as names from "./names.ts";
 import { type Chunk, readChunk } from "./objects.ts";
 import { checkFollows, type FoundPage, readPage } from "./pages.ts";
 import { Refused } from "./refused.ts";
-import { numbered } from "./store.ts";
+import { listed } from "./store.ts";
 import type { Stream } from "./stream.ts";
 import { addUp } from "./sums.ts";
 
@@ -22,7 +22,7 @@ interface Sum {
 /** Read all chunks and pages of a stream up to its head; Refused for the first that is invalid or missing. */
 export async function verify(stream: Stream): Promise<void> {
   const { descriptor, store, head } = stream;
-  const keys = await numbered(store, names.chunks(stream.id), "", null);
+  const keys = await listed(store, names.chunks(stream.id), "", () => true);
   if (!head && keys.length) throw new Refused(`${names.head(stream.id)} is missing, and the store holds chunks`);
   const chain = stream.chain();
   chain.begin(names.descriptor(stream.id), await digest(stream.data));
@@ -73,11 +73,9 @@ class PageAudit {
   async finish(): Promise<void> {
     await this.#closeDays(this.#end);
     if (this.#month && this.#month.place.end <= this.#end) await this.#close(this.#month);
-    const { list } = this.#stream.store;
     for (const span of ["day", "month"] as const) {
-      const prefix = names.pages(this.#stream.id, span);
-      for (let keys = await list(prefix); keys.length; keys = await list(prefix, keys.at(-1)!)) {
-        for (const key of keys) if (!this.#looked.has(key)) await this.#lookAt(span, key);
+      for (const key of await listed(this.#stream.store, names.pages(this.#stream.id, span), "", () => true)) {
+        if (!this.#looked.has(key)) await this.#lookAt(span, key);
       }
     }
   }

@@ -2,6 +2,7 @@
 
 import type { Bytes } from "./bytes.ts";
 import * as names from "./names.ts";
+import { Refused } from "./refused.ts";
 
 /** The bytes under a key, or null where there is nothing. What it answers must be what the store has now, not an
  * older answer: of the head nothing else shows that there is a newer one. */
@@ -16,17 +17,31 @@ export interface Store {
   list: List;
 }
 
-/** The keys of chunks or bundles strictly after `after` whose numbers lie below `end`. */
-export async function numbered(store: Store, prefix: string, after: string, end: bigint | null): Promise<string[]> {
+/** What a store lists; Refused where it goes back, which would have no end. */
+async function more(store: Store, prefix: string, after: string): Promise<string[]> {
+  const keys = await store.list(prefix, after);
+  if (keys.some((key, i) => !key.startsWith(prefix) || key <= (keys[i - 1] ?? after))) {
+    throw new Refused(`the store lists other keys than those below ${prefix} in their order`);
+  }
+  return keys;
+}
+
+/** All keys that begin with `prefix`, strictly after `after`, as far as `goesOn` likes them. */
+export async function listed(store: Store, prefix: string, after: string, goesOn: (key: string) => boolean): Promise<string[]> {
   const found: string[] = [];
-  for (let keys = await store.list(prefix, after); keys.length > 0; keys = await store.list(prefix, after)) {
+  for (let keys = await more(store, prefix, after); keys.length > 0; keys = await more(store, prefix, after)) {
     for (const key of keys) {
-      if (end !== null && names.numberIn(key) >= end) return found;
+      if (!goesOn(key)) return found;
       found.push(key);
     }
     after = keys.at(-1)!;
   }
   return found;
+}
+
+/** The keys of chunks or bundles strictly after `after` whose numbers lie below `end`. */
+export function numbered(store: Store, prefix: string, after: string, end: bigint): Promise<string[]> {
+  return listed(store, prefix, after, (key) => names.numberIn(key) < end);
 }
 
 /** `keys` from the last one whose number is at most `number`, which is the one that should hold it. */
