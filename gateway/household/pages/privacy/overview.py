@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import NamedTuple
 
 from aiohttp import web
 
-from gateway.control.documents import GrantRecordStatus, GrantStatus, MeterStatus, RequestStatus
+from gateway.control.documents import GrantRecordStatus, GrantStatus, MeterStatus, RequestStatus, Status
 from gateway.errors import GatewayError
 from gateway.household.home import Household
 from gateway.household.i18n import gettext
@@ -21,6 +22,8 @@ from gateway.household.words import each, opens, span
 
 STEPS = ("15min", "1h", "day", "month")
 """The granularities in which the pictures show a provider's day."""
+ASKED_S = 2.0
+"""How long the page waits for what the registrar has."""
 
 
 class Shown(NamedTuple):
@@ -51,15 +54,9 @@ class Left(NamedTuple):
 async def _overview(request: web.Request) -> web.Response:
     of = home(request)
     granted = await of.control.grants()
-    theirs = [one for one in granted if not getattr(one, "own", False)]
-    asked: Sequence[RequestStatus] = ()
-    problem = ""
+    theirs = [one for one in granted if not one.own]
     status = await of.control.status()
-    if status.registration is not None:
-        try:
-            asked = await of.control.requests()
-        except GatewayError as error:  # the registrar is away: the rest of the page is of this house
-            problem = sentence(error)
+    asked, problem = await _requests(of, status)
     step = request.query.get("step", "")
     if step not in STEPS:
         step = _finest(theirs)
@@ -80,6 +77,20 @@ async def _overview(request: web.Request) -> web.Response:
         left=[await _left(of, one) for one in status.meters if one.start_ms is not None],
         tokens=sum(one.windows_served for one in theirs),
     )
+
+
+async def _requests(of: Household, status: Status) -> tuple[Sequence[RequestStatus], str]:
+    """What providers ask for, or why that is not known: the rest of the page is of this house, and does not
+    wait for a registrar that is away."""
+    if status.registration is None:
+        return (), ""
+    try:
+        async with asyncio.timeout(ASKED_S):
+            return await of.control.requests(), ""
+    except TimeoutError:
+        return (), gettext("The registrar does not answer in time.")
+    except GatewayError as error:
+        return (), sentence(error)
 
 
 async def _left(of: Household, one: MeterStatus) -> Left:
