@@ -10,7 +10,7 @@ from typing import NamedTuple
 from aiohttp import web
 
 from gateway.control.documents import GrantRecordStatus, GrantStatus, MeterStatus, RequestStatus, Status
-from gateway.errors import GatewayError
+from gateway.errors import GatewayError, UsageError
 from gateway.household.home import Household
 from gateway.household.i18n import gettext
 from gateway.household.pages.privacy import pictures
@@ -105,6 +105,10 @@ async def _left(of: Household, one: MeterStatus) -> Left:
 
 def shown(one: GrantStatus | GrantRecordStatus, zone: str, day: pictures.Day | None = None) -> Shown:
     """A grant in words, with a picture of the day if one is given."""
+    picture = None
+    if isinstance(one, GrantStatus) and day is not None:
+        with suppress(UsageError):  # of a time zone that this machine does not know any more
+            picture = sight(one, day)
     return Shown(
         id=one.id,
         provider=one.provider,
@@ -115,7 +119,7 @@ def shown(one: GrantStatus | GrantRecordStatus, zone: str, day: pictures.Day | N
         windows=one.windows_served,
         ended=one.revoked_from_ms is not None,
         fault=one.fault,
-        picture=sight(one, day) if isinstance(one, GrantStatus) and day is not None else None,
+        picture=picture,
     )
 
 
