@@ -17,7 +17,9 @@ import {
   pageKind,
   readAt,
   readBody,
+  readBundle,
   readChunk,
+  readGrant,
   readPinned,
   revocationKind,
   tokensKind,
@@ -122,6 +124,13 @@ const actions: Record<string, (request: Request) => unknown> = {
     const { key, of } = request as { key: string; of: string };
     const descriptor = await readPinned(of, unhex(request["descriptor"]), request["kid"]);
     return readChunk(descriptor, key, unhex(request["data"]));
+  },
+  /** A bundle under its key, of a grant in the stream of a descriptor. */
+  async bundle(request) {
+    const { key, of, grantKey } = request as { key: string; of: string; grantKey: string };
+    const descriptor = await readPinned(of, unhex(request["descriptor"]), request["kid"]);
+    const granted = await readGrant(descriptor, grantKey, unhex(request["grant"]));
+    return (await readBundle(descriptor, granted, key, unhex(request["data"]))).end;
   },
   async open(request) {
     const seen = request["seen"] as { seq: string; digest: string; nextUnit: string } | null;

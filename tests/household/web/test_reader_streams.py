@@ -8,14 +8,14 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 import pytest
 
 from gateway.chain.grant import Grant
 from gateway.chain.layout import Layout
 from gateway.control.documents import NewGrant
-from gateway.errors import NotFound
+from gateway.errors import NotFound, Refused
 from gateway.host.clock import SystemClock, unix_ms
 from gateway.provider.grants import own_grants
 from gateway.provider.identity import new_identity, open_identity
@@ -29,6 +29,7 @@ from gateway.store.location import Location
 from gateway.store.opening import open_bucket
 from gateway.stream.chunks import Problem
 from gateway.stream.reader import StreamReader
+from gateway.stream.tokens import check_bundle
 from gateway.stream.verify import verify
 from gateway.wire import names
 from gateway.wire.card import Card
@@ -277,6 +278,47 @@ def test_another_stream_or_key(reader: Reader, whole: Made) -> None:
     assert caught.value.kind == "NotFound"
     with pytest.raises(ReaderRefused, match="but the registered one is"):
         reader("open", stream=whole.home.id.hex(), kid=bytes(16).hex(), seen=None)
+
+
+@dataclass(frozen=True, slots=True)
+class Payload:
+    """CBOR that is signed as a bundle, whatever it holds."""
+
+    data: bytes
+    TYPE: ClassVar[str] = Tokens.TYPE
+
+    def payload(self) -> bytes:
+        return self.data
+
+
+@pytest.mark.parametrize("kind", ["windows", "day", "raw", "load"])
+def test_bundles_that_nearly_fit_their_grant(reader: Reader, small: Made, kind: str) -> None:
+    """Both readers take them, or neither: by the tokens, and by what is said of the windows."""
+    rng, home = random.Random(kind), small.home.fork()
+    which = {"windows": small.hours, "day": small.days}.get(kind)
+    if which is None and kind == "raw":
+        which = home.grant(small.card, "6h", kind="raw")
+    elif which is None:
+        which = home.grant(small.card, "2h", kind="load", partner=home.grant(small.card, "2h", kind="load"))
+    key = max(key for key in home.objects if f"{which.id.hex()}/new/" in key)
+    payload = Tokens.read(home.objects[key], home.signer.public, key).payload()
+    of, grant_key = names.descriptor(home.id), names.grant(home.id, which.id)
+    where = {"of": of, "descriptor": home.objects[of].hex(), "kid": home.signer.kid.hex()}
+    where |= {"grantKey": grant_key, "grant": home.objects[grant_key].hex()}
+    taken = 0
+    for n in range(250):
+        data = home.signer.sign(Payload(mutants.of_cbor(rng, payload) if n else payload))
+        try:
+            theirs = str(check_bundle(home.descriptor, which, key, data).end_window(which.words))
+        except Refused:
+            theirs = None
+        try:
+            ours = reader("bundle", key=key, data=data.hex(), **where)
+        except ReaderRefused:
+            ours = None
+        assert ours == theirs, data.hex()
+        taken += ours is not None
+    assert 5 < taken < 200
 
 
 @pytest.mark.slow
