@@ -301,13 +301,24 @@ def test_bundles_that_nearly_fit_their_grant(reader: Reader, small: Made, kind: 
     elif which is None:
         which = home.grant(small.card, "2h", kind="load", partner=home.grant(small.card, "2h", kind="load"))
     key = max(key for key in home.objects if f"{which.id.hex()}/new/" in key)
-    payload = Tokens.read(home.objects[key], home.signer.public, key).payload()
+    found = Tokens.read(home.objects[key], home.signer.public, key)
+    count, payload = found.end_window(which.words) - found.first_window, found.payload()
+    size = 16 + 16 + 32 * len(which.lanes)
+    others = [
+        replace(found, words=(bytes(size),) * count),
+        replace(found, words=(bytes(size + 1),) * count),
+        replace(found, words=bytes(8 * which.words * count)),
+        replace(found, words=bytes(8 * which.words * count + 4)),
+        replace(found, commitment=bytes(32)),
+        replace(found, weighed=(bytes(32),) * count),
+    ]
     of, grant_key = names.descriptor(home.id), names.grant(home.id, which.id)
     where = {"of": of, "descriptor": home.objects[of].hex(), "kid": home.signer.kid.hex()}
     where |= {"grantKey": grant_key, "grant": home.objects[grant_key].hex()}
     taken = 0
-    for n in range(250):
-        data = home.signer.sign(Payload(mutants.of_cbor(rng, payload) if n else payload))
+    near = [*others, found, *(Payload(mutants.of_cbor(rng, payload)) for _ in range(250))]
+    for one in near:
+        data = home.signer.sign(one)
         try:
             theirs = str(check_bundle(home.descriptor, which, key, data).end_window(which.words))
         except Refused:
