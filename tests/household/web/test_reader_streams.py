@@ -316,7 +316,8 @@ def test_bundles_that_nearly_fit_their_grant(reader: Reader, small: Made, kind: 
     where = {"of": of, "descriptor": home.objects[of].hex(), "kid": home.signer.kid.hex()}
     where |= {"grantKey": grant_key, "grant": home.objects[grant_key].hex()}
     taken = 0
-    near = [*others, found, *(Payload(mutants.of_cbor(rng, payload)) for _ in range(250))]
+    near: list[Tokens | Payload] = [*others, found]
+    near += (Payload(mutants.of_cbor(rng, payload)) for _ in range(250))
     for one in near:
         data = home.signer.sign(one)
         try:
