@@ -148,6 +148,7 @@ const actions: Record<string, (request: Request) => unknown> = {
   },
   verify: () => verify(stream),
   windows: (request) => grant.windows(request["from"], request["until"]),
+  totals: (request) => grant.totals(request["edges"]),
   asked() {
     const before = asked;
     asked = [];

@@ -7,6 +7,7 @@ import random
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, ClassVar, cast
 
@@ -145,6 +146,38 @@ def test_any_part_of_them(reader: Reader, whole: Made, name: str) -> None:
         a = rng.randrange(first - 10**7, last)
         b = a + rng.choice((10**7, 10**8, 10**9, 10**10))
         assert windows(reader, a, b) == [one for one in right if a <= one["start"] and one["end"] <= b]
+
+
+@pytest.mark.parametrize("name", ["hours", "days", "odd"])
+def test_totals_of_windows(reader: Reader, whole: Made, name: str) -> None:
+    """Between any edges: those of the windows that begin there, null where none does."""
+    rng = random.Random(name)
+    right = truth(whole.home, whole.of(name))
+    first, last = right[0]["start"] - 10**8, right[-1]["end"] + 10**8
+    opens(reader, whole.home)
+    grant(reader, whole.home, whole.of(name))
+    for count in (2, 3, 8, 40):
+        edges = sorted(rng.sample(range(first, last), count))
+        inside = [one for one in right if edges[0] <= one["start"] and one["end"] <= edges[-1]]
+        of_edges = [[one["lanes"] for one in inside if a <= one["start"] < b] for a, b in pairwise(edges)]
+        sums = [[str(sum(map(int, lane))) for lane in zip(*some, strict=True)] or None for some in of_edges]
+        assert reader("totals", edges=edges) == sums
+
+
+def test_totals_end_where_tokens_do(reader: Reader, whole: Made) -> None:
+    home = whole.home.fork()
+    late = sorted(key for key in home.objects if f"{whole.hours.id.hex()}/new/" in key)[-2:]
+    drop(home, *late)
+    opens(reader, home)
+    grant(reader, home, whole.hours)
+    found = windows(reader)
+    assert found == truth(home, whole.hours)[: len(found)]
+    edges = [found[0]["start"], found[-2]["start"], FAR]
+    sums = [
+        [str(sum(int(one["lanes"][lane]) for one in some)) for lane in range(2)]
+        for some in (found[:-2], found[-2:])
+    ]
+    assert reader("totals", edges=edges) == sums
 
 
 def test_a_long_past_takes_few_requests(reader: Reader, whole: Made) -> None:
