@@ -35,7 +35,7 @@ from gateway.bench.server import server
 from gateway.chain.grant import open_k0
 from gateway.errors import NotFound
 from gateway.provider.identity import open_identity
-from gateway.provider.many import AT_ONCE, Answer, Ask, HomeReader, Readers, Terms
+from gateway.provider.many import AT_ONCE, GETS, Answer, Ask, HomeReader, Readers, Terms
 from gateway.provider.query import Query
 from gateway.store.location import Location
 from gateway.store.opening import open_bucket
@@ -326,14 +326,14 @@ def _get(location: Location, keys: Sequence[str]) -> None:
     """GET the objects as a process of `Readers` does, and nothing more."""
 
     async def get() -> None:
-        bucket = open_for_many(location, AT_ONCE)
+        bucket = open_for_many(location, GETS * AT_ONCE)
         left = iter(keys)
 
         async def some() -> None:
             for key in left:
                 await bucket.get(key)
 
-        await asyncio.gather(*(some() for _ in range(AT_ONCE)))
+        await asyncio.gather(*(some() for _ in range(GETS * AT_ONCE)))
         await bucket.aclose()
 
     asyncio.run(get())
