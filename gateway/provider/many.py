@@ -1,9 +1,9 @@
 """Many homes read side by side, by several processes: the sums of one query, home by home.
 
 A process takes a batch of homes at a time, and reads several of them at once. Of a home it asks at once for
-the objects whose keys it knows: at first the descriptor, the head and a grant; later, for a day that is over,
-the head, the day's page and its bundle of tokens. The others come one after the other. A home that cannot be
-read is handed out with its error, and stops no other home.
+the objects whose keys it knows: at first the descriptor, the head and a grant, then, for a day that is over,
+the day's page and its bundle of tokens; later the last two with the head. The others come one after the
+other. A home that cannot be read is handed out with its error, and stops no other home.
 """
 
 from __future__ import annotations
@@ -240,11 +240,18 @@ class HomeReader:
         blocks: list[Rows] = []
         error: GatewayError | None = None
         bucket = AheadBucket(self.bucket)
+        before = self._known.get(ask.stream)
         try:
-            bucket.ask(self._known_keys(ask, terms))
+            if before is None:
+                bucket.ask(_first_keys(ask))
+            else:
+                bucket.ask([names.head(ask.stream), *_day_keys(before, terms)])
             reader, known = await self._open(bucket, ask, seen)
             await reader.refresh(terms.now_ms, terms.max_age_ms)
-            sums = await Sums.ask(reader, self.identity, terms.query, await self._grants(reader, ask, known))
+            held = await self._grants(reader, ask, known)
+            if before is None:
+                bucket.ask(_day_keys(known, terms))
+            sums = await Sums.ask(reader, self.identity, terms.query, held)
             async with aclosing(sums.blocks()) as found:
                 async for block in found:
                     blocks.append(block)
@@ -257,24 +264,6 @@ class HomeReader:
             return Answer(None, (), error=error, mark=mark)
         said = tuple(sums.missing), sums.tail, tuple(sums.sources), tuple(sums.notes), sums.next_window
         return Answer(sums.resolved, tuple(blocks), *said, error, mark)
-
-    def _known_keys(self, ask: Ask, terms: Terms) -> list[str]:
-        """The keys of objects that reading a home will ask for, of GETS at most."""
-        stream, known = ask.stream, self._known.get(ask.stream)
-        if known is None:
-            return [
-                names.descriptor(stream),
-                names.head(stream),
-                *(names.grant(stream, one) for one in (ask.grants or ())[:1]),
-            ]
-        own = [one[0] for one in known.grants.values() if one is not None]
-        day = _day_of(terms, known.descriptor)
-        if day is None or len(own) != 1 or own[0].first >= day.end:
-            return [names.head(stream)]
-        keys, windows = [names.head(stream), names.page(stream, day.name)], GrantWindows(own[0])
-        if not windows.calendar:
-            keys.append(names.bundle(stream, own[0].id, windows.complete(day.begin), "day"))
-        return keys
 
     async def _open(self, bucket: Bucket, ask: Ask, seen: Seen | None) -> tuple[StreamReader, _Known]:
         known = self._known.get(ask.stream)
@@ -296,6 +285,25 @@ class HomeReader:
             if before is not None:
                 held.append(found[one] if one in found else await renewed(reader, *before))
         return held
+
+
+def _first_keys(ask: Ask) -> list[str]:
+    """The keys with which reading a home for the first time begins, of GETS objects at most."""
+    grants = [names.grant(ask.stream, one) for one in ask.grants or ()]
+    return [names.descriptor(ask.stream), names.head(ask.stream), *grants[: GETS - 2]]
+
+
+def _day_keys(known: _Known, terms: Terms) -> list[str]:
+    """The keys of the page and the bundle that answer a query within one day, where one grant does."""
+    held = [grant for grant, _ in filter(None, known.grants.values())]
+    day = _day_of(terms, known.descriptor)
+    if day is None or len(held) != 1 or held[0].first >= day.end:
+        return []
+    [grant], page = held, names.page(known.descriptor.stream, day.name)
+    windows = GrantWindows(grant)
+    if windows.calendar:
+        return [page]
+    return [page, names.bundle(grant.stream, grant.id, windows.complete(day.begin), "day")]
 
 
 def _day_of(terms: Terms, descriptor: Descriptor) -> Period | None:
