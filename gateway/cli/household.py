@@ -143,7 +143,6 @@ def _missing(error: ImportError) -> UsageError:
 async def _serve(config: HouseholdConfig) -> None:
     try:
         from gateway.household.home import open_household  # noqa: PLC0415
-        from gateway.household.objects import ControlBucket  # noqa: PLC0415
         from gateway.household.server import serving  # noqa: PLC0415
     except ImportError as error:
         raise _missing(error) from None
@@ -154,8 +153,7 @@ async def _serve(config: HouseholdConfig) -> None:
     async with (
         open_household(config, _CLOCK) as home,
         serving(home) as url,
-        home.mqtt.running(),
-        home.prices.current(ControlBucket(home.control), home.control),
+        home.working(),
     ):
         log.info("the pages of this home are at %s", url)
         if not home.password.chosen:

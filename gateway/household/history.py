@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -47,6 +48,7 @@ _FIXED_MS: dict[str, int] = {"minute": 60_000, "quarter": 900_000, "hour": 3_600
 _ANY_AGE_MS = 2**53  # the status says how old the newest reading is
 _KNOWN_MS = 60_000  # what the gateway said of streams and grants is taken for so long
 _REMEMBERED_ROWS = 50_000  # some 2 MB
+_PREPARED_S = 300  # how often it is looked whether a stream lacks its own grants
 
 
 _Question = tuple[str, int, int, Step, str]
@@ -152,6 +154,22 @@ class History:
             except GatewayError as error:
                 faults[meter] = error
         return faults
+
+    @asynccontextmanager
+    async def prepared(self) -> AsyncIterator[None]:
+        """While the block runs, make own grants as soon as a stream can have them, so that no page waits."""
+        task = asyncio.create_task(self._stay_prepared())
+        try:
+            yield
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+    async def _stay_prepared(self) -> None:
+        while True:
+            with suppress(Unavailable):  # the gateway does not answer yet
+                await self.prepare()
+            await self._clock.sleep(_PREPARED_S)
 
     async def sums(self, meter: str, from_ms: int, until_ms: int, step: Step, zone: str) -> Sums:
         """The sums of a meter or series in each `step` of the IANA time zone `zone` between two moments, Unix

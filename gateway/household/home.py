@@ -15,6 +15,7 @@ from gateway.household.draft import Draft
 from gateway.household.history import History
 from gateway.household.live import Live
 from gateway.household.mqtt.service import Mqtt, price_now
+from gateway.household.objects import ControlBucket
 from gateway.household.prices import Cards, Prices
 from gateway.household.security.authority import Authority
 from gateway.household.security.hosts import Hosts
@@ -43,6 +44,13 @@ class Household:
     logins: Logins
     hosts: Hosts
     authority: Authority
+
+    @asynccontextmanager
+    async def working(self) -> AsyncIterator[None]:
+        """While the block runs, do what nobody at a page asks for: the brokers, prices, grants to oneself."""
+        bucket = ControlBucket(self.control)
+        async with self.mqtt.running(), self.prices.current(bucket, self.control), self.history.prepared():
+            yield
 
     @property
     def zone(self) -> str:

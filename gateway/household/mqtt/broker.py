@@ -254,7 +254,7 @@ class Connection:
         )
         client.connect_timeout = _ANSWER_S
         if will is not None:
-            (lambda *a, **k: None)(will.topic, will.payload, qos=1, retain=True)
+            client.will_set(will.topic, will.payload, qos=1, retain=True)
         if self._access.username is not None:
             client.username_pw_set(self._access.username, self._access.password)
         if self._tls is not None:

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import aiohttp
 import pytest
 from aiohttp import CookieJar
 from aiohttp.test_utils import TestClient, TestServer
@@ -202,3 +203,37 @@ async def test_another_password_ends_all_other_logins(browser: Browser, househol
     assert household.logins.find(other) is None
     assert (await browser.ask("/settings")).status == 200
     await household.password.check("a long sentence", "a")
+
+
+TARIFF = """
+currency = "EUR"
+zone = "Europe/Berlin"
+[[import]]
+price = "0.3215"
+"""
+
+
+async def test_a_tariff_is_taken_once_it_can_be_read(browser: Browser, household: Household) -> None:
+    form = await browser.form_of("/settings")
+
+    async def upload(text: str) -> tuple[int, str]:
+        fields = aiohttp.FormData({"form": form, "source": "file"})
+        fields.add_field("tariff", text.encode(), filename="tariff.toml")
+        answer = await browser.client.post(
+            "/settings/tariff", data=fields, headers={"Origin": browser.origin}, allow_redirects=False
+        )
+        return answer.status, await answer.text()
+
+    status, text = await upload(TARIFF.replace("0.3215", "cheap"))
+    assert status == 422
+    assert "cheap" in text
+    assert str(household.settings.tariff_file.parent) not in text
+    assert household.tariffs.rates() is None
+    assert (await upload("\x00[[["))[0] == 422
+    assert (await upload(TARIFF))[0] == 303
+    assert household.tariffs.rates() is not None
+    assert "by the tariff’s file" in await browser.shown("/settings")
+    assert (await send(browser, "/settings", "/settings/tariff", source="series"))[0] == 422
+    assert household.tariffs.rates() is not None
+    assert (await send(browser, "/settings", "/settings/tariff"))[0] == 303
+    assert household.tariffs.rates() is None
