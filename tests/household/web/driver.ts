@@ -17,7 +17,9 @@ import {
   pageKind,
   readAt,
   readBody,
+  readBundle,
   readChunk,
+  readGrant,
   readPinned,
   revocationKind,
   tokensKind,
@@ -123,6 +125,13 @@ const actions: Record<string, (request: Request) => unknown> = {
     const descriptor = await readPinned(of, unhex(request["descriptor"]), request["kid"]);
     return readChunk(descriptor, key, unhex(request["data"]));
   },
+  /** A bundle under its key, of a grant in the stream of a descriptor. */
+  async bundle(request) {
+    const { key, of, grantKey } = request as { key: string; of: string; grantKey: string };
+    const descriptor = await readPinned(of, unhex(request["descriptor"]), request["kid"]);
+    const granted = await readGrant(descriptor, grantKey, unhex(request["grant"]));
+    return (await readBundle(descriptor, granted, key, unhex(request["data"]))).end;
+  },
   async open(request) {
     const seen = request["seen"] as { seq: string; digest: string; nextUnit: string } | null;
     const mark: Mark | null = seen && { ...seen, seq: BigInt(seen.seq), nextUnit: BigInt(seen.nextUnit) };
@@ -139,6 +148,7 @@ const actions: Record<string, (request: Request) => unknown> = {
   },
   verify: () => verify(stream),
   windows: (request) => grant.windows(request["from"], request["until"]),
+  totals: (request) => grant.totals(request["edges"]),
   asked() {
     const before = asked;
     asked = [];

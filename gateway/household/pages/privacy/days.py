@@ -73,7 +73,7 @@ async def descriptor(home: Household, stream: bytes) -> Descriptor:
 def sight(grant: Opening, day: pictures.Day) -> pictures.Picture:
     """What the holder of a grant sees of a day."""
     if grant.kind == "raw":
-        return replace(pictures.own(day), of="provider")
+        return replace(pictures.own(day), of="provider", count=0)
     return pictures.provider(day, grant.granularity, grant.zone)
 
 

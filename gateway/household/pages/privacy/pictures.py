@@ -72,7 +72,8 @@ class Step:
 class Picture:
     """What one who looks at a day sees of it: `line` and `area` are the data of SVG paths. `steps` are the
     numbers behind them, as finely as the day is known here: none where it cannot be told from others of its
-    month, or from noise. `count` is how many numbers of the day are known."""
+    month, or from noise. `count` is how many numbers of the day are known;
+    0 with steps: every single one."""
 
     of: Literal["own", "provider", "store"]
     line: str

@@ -143,6 +143,7 @@ async def test_everything_is_warned_of_and_granted_by_whole_links(
 ) -> None:
     html = await previewed(browser, provider, kind="raw")
     assert "This opens everything." in words(html)
+    assert "Every single value, more finely than this picture shows." in words(html)
     assert "every single unit" in words(html)  # the finding
     found = re.search(r'name="findings" value="(\w+)"', html)
     assert found is not None
