@@ -105,7 +105,9 @@ async def _ask(sums: Sums, moments: list[int]) -> Mapping[str, Sequence[int | No
     return await sums(moments, ("import", "export"))
 
 
-async def test_a_month_of_days_asks_for_quarters_of_an_hour(history: FakeHistory, rates: TariffRates) -> None:
+async def test_a_month_of_days_asks_once_for_quarters_of_an_hour(
+    history: FakeHistory, rates: TariffRates
+) -> None:
     """A year is opened from month pages, whatever the price's times."""
     await energy(history, "main", Period.of("month", BERLIN, date(2025, 10, 1)), "day", rates)
-    assert [asked[3] for asked in history.asked] == ["day", "quarter"]
+    assert [asked[3] for asked in history.asked] == ["quarter"]
