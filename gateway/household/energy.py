@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from itertools import pairwise
@@ -62,9 +62,7 @@ async def energy(
     `History.sums`, and UsageError of rates that cannot be used."""
     rows = period.rows(step)
     edges = {period.start_ms, *(end for _, end in rows)}
-    for lane in rates.lanes if rates else ():
-        for one in rates.prices(lane, period.start_ms, period.end_ms):
-            edges |= {edge for edge in (one.start_ms, one.end_ms) if period.start_ms < edge < period.end_ms}
+    edges |= {edge for edge in _changes(rates, period) if period.start_ms < edge < period.end_ms}
     read = await _read(history, meter, sorted(edges))
     known = [(max(a, read.begin_ms), min(b, read.end_ms)) for a, b in rows]
     stretches = [(a, b) for a, b in known if a < b]
@@ -91,6 +89,14 @@ async def energy(
         and stretches[0][0] == period.start_ms
         and stretches[-1][1] == min(period.end_ms, read.complete_ms),
     )
+
+
+def _changes(rates: Rates | None, period: Period) -> Iterator[int]:
+    """The moments at which a price begins or ends, Unix ms."""
+    if rates is not None:
+        for lane in rates.lanes:
+            for one in rates.prices(lane, period.start_ms, period.end_ms):
+                yield from (one.start_ms, one.end_ms)
 
 
 def energy_between(history: History, meter: str) -> Sums:
