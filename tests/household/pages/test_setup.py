@@ -180,6 +180,8 @@ async def test_the_keys_of_a_meter_that_were_forgotten_are_asked_for_again(
 
 async def test_the_registrar_can_be_left_out(browser: Browser) -> None:
     assert (await send(browser, "/setup/registrar", skip="1"))[1] == "/setup"
+    assert (await send(browser, "/setup/tariff", source="file"))[0] == 422
+    assert (await send(browser, "/setup/tariff", skip="1"))[1] == "/setup/finish"
 
 
 async def test_settings_change_the_language_and_end_a_login(browser: Browser, household: Household) -> None:
