@@ -86,7 +86,7 @@ class Setup:
         Unavailable: the gateway is not set up."""
 
         async def not_yet(request: web.Request) -> web.StreamResponse:
-            raise Unavailable("the gateway is not set up yet: open its page in a browser, and go on there")
+            raise Unavailable("the gateway is not set up yet: Setup on its page goes on with that")
 
         app = web.Application(middlewares=[errors])
         app.add_routes(self.routes())
