@@ -182,6 +182,8 @@ async def _store(request: web.Request) -> web.Response:
         for name in ("kind", "bucket", "endpoint", "region", "key", "secret", "folder")
     }
     state = await _state(request)
+    if state.written is not None:  # in another tab, or by the first of two clicks
+        return see_other(request, "/setup")
     control = home(request).control
     try:
         section, secrets = _store_section(typed)
