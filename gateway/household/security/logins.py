@@ -56,9 +56,10 @@ class Logins:
         self._drop_idle(now_ms)
         while len(self._logins) >= _MOST:
             del self._logins[min(self._logins, key=lambda digest: self._logins[digest].used_ms)]
-        self._logins[_digest(token)] = Login(
-            secrets.token_hex(8), browser[:200], address, now_ms, now_ms, now_ms
-        )
+        shown = (
+            browser[:200].encode(errors="replace").decode()
+        )  # what is no text comes as halves of characters
+        self._logins[_digest(token)] = Login(secrets.token_hex(8), shown, address, now_ms, now_ms, now_ms)
         self._write()
         return token
 
