@@ -1,8 +1,8 @@
 """The setup: reads, tries and writes the gateway's configuration for who asks at the control socket.
 
-A gateway that has none yet waits for one here, and nothing else of it runs. A new configuration is checked as
-a whole, and written so that a power cut leaves the old one or the new one; then the gateway goes on under it.
-Secrets go into files beside it, which the gateway alone can read, and are
+A gateway that has none yet, or none that it can run with, waits for one here, and nothing else of it runs. A
+new configuration is checked as a whole, and written so that a power cut leaves the old one or the new one;
+then the gateway goes on under it. Secrets go into files beside it, which the gateway alone can read, and are
 never read back.
 """
 
@@ -81,11 +81,14 @@ class Setup:
             web.get("/doctor", self._get_doctor),
         ]
 
-    async def wait(self, socket: Path) -> None:
+    async def wait(self, socket: Path, why: str | None = None) -> None:
         """Answer at the control socket until a configuration is written. All else that is asked there is
-        Unavailable: the gateway is not set up."""
+        Unavailable: the gateway is not set up, or it cannot run for the reason `why`."""
+        self._written.clear()
 
         async def not_yet(request: web.Request) -> web.StreamResponse:
+            if why is not None:
+                raise Unavailable(f"the gateway cannot run: {why}")
             raise Unavailable("the gateway is not set up yet: open its page in a browser, and go on there")
 
         app = web.Application(middlewares=[errors])

@@ -1,7 +1,7 @@
 """Connections of a server of pages: how many there may be, and how long one may ask for nothing.
 
-Whoever opens many, and sends half a request in each, would leave none for others; one over TLS takes a quarter
-of a MiB.
+Whoever opens many, and sends half a request in each, would leave none for others; one over TLS takes a
+quarter of a MiB.
 """
 
 from __future__ import annotations

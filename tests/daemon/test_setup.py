@@ -169,6 +169,13 @@ async def test_a_gateway_without_configuration_waits_for_one(path: Path, tmp_pat
             if text is not None:
                 await client.configure(ConfigurationOrder(text=text))
             await _until(partial(_reads, client, name))
+        # What it cannot run with is said, and corrected where it was written.
+        nowhere = 'url = "s3://meters"\nendpoint = "http://127.0.0.1:1"\ncredentials = "./none"'
+        unusable = (store + meter).replace(f'url = "{tmp_path}/bucket"', nowhere)
+        assert (await client.configure(ConfigurationOrder(text=unusable))).mistakes == ()
+        await _until(partial(_says, client, "cannot run: the store's credentials cannot be read"))
+        await client.configure(ConfigurationOrder(text=store + meter.replace("main", "cellar")))
+        await _until(partial(_reads, client, "cellar"))
         assert {one.part for one in await client.doctor()} >= {"clock", "root", "meter cellar", "store"}
     finally:
         process.terminate()
@@ -189,6 +196,14 @@ async def _reads(client: ControlClient, name: str) -> bool:
         return name in [one.meter for one in (await client.status()).meters]
     except Unavailable:
         return False
+
+
+async def _says(client: ControlClient, sentence: str) -> bool:
+    try:
+        await client.status()
+    except Unavailable as error:
+        return sentence in str(error)
+    return False
 
 
 async def test_each_model_says_how_it_is_reached(path: Path, tmp_path: Path) -> None:
