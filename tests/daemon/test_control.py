@@ -380,10 +380,7 @@ async def test_a_request_that_lacks_a_field_or_has_one_more(home: Home, path: Pa
 @pytest.mark.parametrize(
     ("body", "sentence"),
     [
-        *(
-            (body, "is not JSON")
-            for body in (b"", b"{", b"\xff\xfe", b"[" * 100_000, rb'{"purpose": ["\ud800"]}')
-        ),
+        *((body, "is not JSON") for body in (b"", b"{", b"\xff\xfe", b"[" * 100_000)),
         *((body, "is not a JSON object") for body in (b"[]", b"7", b'"x"', b"null")),
         (b"{}", 'lacks "kind"'),
         (b'{"cards": NaN}', 'lacks "kind"'),
