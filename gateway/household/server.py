@@ -7,6 +7,7 @@ anything, from a page of this server in that browser (`gateway.web.forms`). Only
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 import ssl
 import traceback
@@ -46,8 +47,10 @@ _COOKIE = "gateway"
 _STOP_S = 2
 _BODY_S = 30
 _IDLE_S = 30
+_RENEWAL_S = 600
 _MOST_BYTES = 2**18
 _OPEN = ("/login", "/welcome")
+_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
 _HEADERS = {
     "Cache-Control": "no-store",
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
@@ -131,12 +134,16 @@ def _tls(household: Household) -> ssl.SSLContext | None:
 
 
 async def _renew(household: Household, tls: ssl.SSLContext) -> None:
-    """Once a day: a new certificate of the home's own authority before the present one ends."""
+    """A new certificate of the home's own authority before the present one ends, or when the clock is set and
+    the present one is of another time."""
     folder = household.config.household.state / "tls"
     while True:
-        await household.clock.sleep(86_400)
-        if household.authority.prepare():
-            tls.load_cert_chain(folder / "server.pem", folder / "server.key")
+        await household.clock.sleep(_RENEWAL_S)
+        try:
+            if household.authority.prepare():
+                tls.load_cert_chain(folder / "server.pem", folder / "server.key")
+        except (UsageError, OSError) as error:
+            _LOG.error("the certificate is not renewed: %s", error)
 
 
 def _leading(household: Household, port: int) -> web.Application:
@@ -271,6 +278,9 @@ async def _errors(request: web.Request, handler: _Handler) -> web.StreamResponse
             answer.headers["Allow"] = refusal.headers["Allow"]
         return answer
     except Exception as error:
+        if isinstance(error, OSError) and error.errno in _DISK:
+            text = i18n.gettext("This machine’s disk does not take it: it is full, read-only or damaged.")
+            return _error_page(request, 503, text)
         # Its type and place, never its text: that may quote a secret.
         place = traceback.extract_tb(error.__traceback__)[-1]
         _LOG.error(

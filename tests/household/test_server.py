@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import re
 import ssl
 from contextlib import suppress
@@ -278,3 +279,14 @@ async def _raw(browser: Browser, request: bytes) -> bytes:
     answer = await reader.read(1000)
     writer.close()
     return answer
+
+
+async def test_a_full_disk_is_a_sentence(browser: Browser, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    form = await browser.form_of("/settings")
+    monkeypatch.setattr("gateway.household.settings.write_durably", full)
+    answer = await browser.post("/settings", form=form, zone="Europe/Berlin", name="x")
+    assert answer.status == 503
+    assert "full, read-only or damaged" in await answer.text()
