@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import tomli_w
+from pydantic import BaseModel
 
 from gateway.errors import UsageError
 from gateway.host.files import write_durably
@@ -20,6 +21,12 @@ USUAL_SOCKET = Path("/run/gateway/control.sock")
 SECRETS = "./secrets/"
 """Where the configuration finds its secrets, beside itself."""
 _HEAD = "# The gateway's configuration, as its page has made it. `gateway config check` checks it.\n\n"
+
+
+class _Kept(BaseModel):
+    trust: dict[str, Any]
+    meters: list[dict[str, Any]]
+    store: dict[str, Any]
 
 
 @dataclass(slots=True)
@@ -38,10 +45,11 @@ class Draft:
         """The draft in a state folder; an empty one where there is none, or it is damaged."""
         path = state / "draft.json"
         try:
-            kept = json.loads(path.read_bytes())
-            return cls(path, dict(kept["trust"]), [dict(one) for one in kept["meters"]], dict(kept["store"]))
-        except (OSError, ValueError, TypeError, KeyError):
+            kept = _Kept.model_validate_json(path.read_bytes())
+        except (OSError, ValueError):
             return cls(path)
+        named = [one for one in kept.meters if isinstance(one.get("name"), str)]
+        return cls(path, kept.trust, named, kept.store)
 
     def keep(self) -> None:
         """Make the parts durable, without the secrets."""
