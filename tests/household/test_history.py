@@ -334,3 +334,19 @@ def test_a_year_begins_in_january() -> None:
     assert step_edges(begin, end, "year", BERLIN)[1:-1] == [
         local(BERLIN, year, 1, 1) for year in (2025, 2026, 2027)
     ]
+
+
+async def test_own_grants_are_made_before_anybody_asks(tmp_path: Path) -> None:
+    """As soon as a stream has begun; and a gateway that does not answer yet is asked again."""
+    async with Home(tmp_path / "h") as home:
+        (home.folder / "household").mkdir()
+        history = History(home.folder / "household", ControlClient(home.folder / "s"), home.clock)
+        async with history.prepared():
+            await home.clock.asleep()
+            async with serving(home, home.folder / "s"):
+                await home.runs(2 * LINK_UNITS)
+                home.clock.pass_s(300)
+                await home.clock.asleep()
+                made = await ControlClient(home.folder / "s").grants()
+    assert made
+    assert all(isinstance(one, GrantStatus) and one.own for one in made)

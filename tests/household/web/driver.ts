@@ -24,6 +24,7 @@ import {
   revocationKind,
   tokensKind,
 } from "../src/reader/objects.ts";
+import { Zone } from "../src/view/zone.ts";
 
 declare const process: {
   stdin: AsyncIterable<Uint8Array>;
@@ -103,6 +104,10 @@ const actions: Record<string, (request: Request) => unknown> = {
     const openings = await masks(chain, "gw1/openings", sealed, first, end, 32, cuts);
     const p = difference(tokens, masked);
     return { p, masks: words(masked), openings, commitment: await commitment(openings, new Uint8Array(p.buffer), width) };
+  },
+  days(request) {
+    const zone = new Zone(request["zone"]);
+    return (request["days"] as number[]).map((day) => zone.begin(day * 86_400_000));
   },
   body: (request) => readBody(unhex(request["body"]), BigInt(request["unit_ms"]), "it"),
   period(request) {

@@ -15,6 +15,7 @@ from gateway.household.home import Household
 from gateway.household.i18n import gettext
 from gateway.household.pages.privacy import pictures
 from gateway.household.pages.privacy.days import descriptor, seen, shown_day, sight
+from gateway.household.pages.privacy.follows import followed
 from gateway.household.render import home, page, sentence
 from gateway.household.shown import spelt
 from gateway.household.view import views
@@ -69,6 +70,7 @@ async def _overview(request: web.Request) -> web.Response:
         steps=[(one, each(one)) for one in STEPS],
         grants=[shown(one, of.zone, day) for one in theirs if not _ended(one, of)],
         ended=[shown(one, of.zone) for one in theirs if _ended(one, of)],
+        followed=await followed(of),
         consents=[found for found in await of.control.consent() if found.provider or found.pooled],
         asked=[(one, opens(one), span(one.from_ms, one.until_ms, of.zone)) for one in asked],
         asked_problem=problem,
