@@ -1,8 +1,8 @@
 """The setup: reads, tries and writes the gateway's configuration for who asks at the control socket.
 
-A gateway that has none yet waits for one here, and nothing else of it runs. A new configuration is checked as
-a whole, and written so that a power cut leaves the old one or the new one; then the gateway goes on under it.
-Secrets go into files beside it, which the gateway alone can read, and are
+A gateway that has none yet, or none that it can run with, waits for one here, and nothing else of it runs. A
+new configuration is checked as a whole, and written so that a power cut leaves the old one or the new one;
+then the gateway goes on under it. Secrets go into files beside it, which the gateway alone can read, and are
 never read back.
 """
 
@@ -17,6 +17,7 @@ import tempfile
 import tomllib
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -41,13 +42,15 @@ from gateway.control.setup import (
 from gateway.daemon.answers import answer, answers, errors, json_of, serve_at
 from gateway.daemon.doctor import Diagnosis, examine, examine_meter, examine_root, examine_store
 from gateway.errors import MeterError, Unavailable, UsageError
-from gateway.host.files import write_durably
+from gateway.host.files import sync_folder, write_durably
 from gateway.meters.endpoint import SerialSettings, Tcp
 from gateway.meters.profile import Profile, load_profiles
 from gateway.meters.search import Search
 
 SECRETS = "secrets"
 """The folder of the configuration's secrets, beside it."""
+_WHOLE = "gateway.toml"
+"""The file among secrets that wait to be put in their place; theirs have no dot."""
 _SECRET_NAME = re.compile("[a-z0-9][a-z0-9-]{0,63}")
 _MOST_SECRET = 10_000
 _ANY_STORE = {"url": "/var/lib/gateway"}
@@ -58,11 +61,17 @@ _log = logging.getLogger(__name__)
 
 class Setup:
     """The configuration file at `path`, and what is asked about it. `changed` is called once another one was
-    written."""
+    written. One whose writing was cut off is put in its place; UsageError where that cannot be."""
 
     def __init__(self, path: Path, changed: Callable[[], None] = lambda: None) -> None:
         self._path = path.absolute()
+        self._next = self._path.with_name(f".{SECRETS}.next")
         self._changed = changed
+        self._writing = asyncio.Lock()
+        try:
+            self._finish()
+        except OSError as error:
+            raise UsageError(f"{self._next} cannot be put in its place: {error.strerror}") from None
         self._written = asyncio.Event()
         self._searching = asyncio.Lock()
 
@@ -81,12 +90,15 @@ class Setup:
             web.get("/doctor", self._get_doctor),
         ]
 
-    async def wait(self, socket: Path) -> None:
+    async def wait(self, socket: Path, why: str | None = None) -> None:
         """Answer at the control socket until a configuration is written. All else that is asked there is
-        Unavailable: the gateway is not set up."""
+        Unavailable: the gateway is not set up, or it cannot run for the reason `why`."""
+        self._written.clear()
 
         async def not_yet(request: web.Request) -> web.StreamResponse:
-            raise Unavailable("the gateway is not set up yet: open its page in a browser, and go on there")
+            if why is not None:
+                raise Unavailable(f"the gateway cannot run: {why}")
+            raise Unavailable("the gateway is not set up yet: Setup on its page goes on with that")
 
         app = web.Application(middlewares=[errors])
         app.add_routes(self.routes())
@@ -126,7 +138,8 @@ class Setup:
         writable = os.access(self._path.parent, os.W_OK)
         if not mistakes and not order.dry_run:
             try:
-                await asyncio.to_thread(self._write, order)
+                async with self._writing:
+                    await asyncio.to_thread(self._write, order)
             except OSError as error:
                 raise UsageError(
                     f"{self._path} cannot be written by the gateway: {error.strerror}; change it by hand"
@@ -159,7 +172,8 @@ class Setup:
             if order.part == "store":
                 return _finding(await examine_store(config))
             diagnosis, registers = await examine_meter(config.meter[0], config)
-            return _finding(diagnosis, registers)
+            told = diagnosis.sentence.replace(f"{file.parent / SECRETS}/", "")  # a folder that is gone then
+            return _finding(replace(diagnosis, sentence=told), registers)
 
     async def search(self, order: SearchOrder) -> SearchAnswer:
         """Search for meters. Unavailable while another search is under way."""
@@ -236,19 +250,43 @@ class Setup:
             write_durably(folder / name, text.encode())
 
     def _write(self, order: ConfigurationOrder) -> None:
-        folder = self._path.parent / SECRETS
-        if order.secrets:
-            folder.mkdir(mode=0o700, exist_ok=True)
+        """All of it aside first, so that a cut, or a full disk, leaves no old file beside a new secret."""
+        aside = self._path.with_name(f".{SECRETS}.new")
+        shutil.rmtree(aside, ignore_errors=True)
+        aside.mkdir(mode=0o700)
         for name, text in order.secrets.items():
-            write_durably(folder / name, text.encode())
-        write_durably(self._path, order.text.encode(), mode=0o640)
+            write_durably(aside / name, text.encode())
+        write_durably(aside / _WHOLE, order.text.encode(), mode=0o640)
+        aside.replace(self._next)
+        sync_folder(self._path.parent)
+        self._finish()
+
+    def _finish(self) -> None:
+        """Put what was written aside in its place, the file itself last; also after a cut."""
+        if not self._next.is_dir():
+            return
+        folder = self._path.parent / SECRETS
+        for file in self._next.iterdir():
+            if file.name != _WHOLE:
+                folder.mkdir(mode=0o700, exist_ok=True)
+                file.replace(folder / file.name)
+        if folder.is_dir():
+            sync_folder(folder)
+        with suppress(FileNotFoundError):
+            (self._next / _WHOLE).replace(self._path)
+        sync_folder(self._path.parent)
+        self._next.rmdir()
 
 
 def _check_secrets(secrets: Mapping[str, str]) -> None:
     for name, text in secrets.items():
         if not _SECRET_NAME.fullmatch(name):
             raise UsageError(f"a secret's name has a to z, 0 to 9 and -, and not {name!r}")
-        if len(text.encode()) > _MOST_SECRET:
+        try:
+            length = len(text.encode())
+        except UnicodeEncodeError:  # halves of characters, which JSON can spell
+            raise UsageError(f"the secret {name} is not text") from None
+        if length > _MOST_SECRET:
             raise UsageError(f"the secret {name} is longer than {_MOST_SECRET} bytes")
 
 

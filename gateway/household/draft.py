@@ -11,13 +11,22 @@ from pathlib import Path
 from typing import Any
 
 import tomli_w
+from pydantic import BaseModel
 
+from gateway.errors import UsageError
 from gateway.host.files import write_durably
+from gateway.household.i18n import gettext
 
 USUAL_SOCKET = Path("/run/gateway/control.sock")
 SECRETS = "./secrets/"
 """Where the configuration finds its secrets, beside itself."""
 _HEAD = "# The gateway's configuration, as its page has made it. `gateway config check` checks it.\n\n"
+
+
+class _Kept(BaseModel):
+    trust: dict[str, Any]
+    meters: list[dict[str, Any]]
+    store: dict[str, Any]
 
 
 @dataclass(slots=True)
@@ -36,10 +45,11 @@ class Draft:
         """The draft in a state folder; an empty one where there is none, or it is damaged."""
         path = state / "draft.json"
         try:
-            kept = json.loads(path.read_bytes())
-            return cls(path, dict(kept["trust"]), [dict(one) for one in kept["meters"]], dict(kept["store"]))
-        except (OSError, ValueError, TypeError, KeyError):
+            kept = _Kept.model_validate_json(path.read_bytes())
+        except (OSError, ValueError):
             return cls(path)
+        named = [one for one in kept.meters if isinstance(one.get("name"), str)]
+        return cls(path, kept.trust, named, kept.store)
 
     def keep(self) -> None:
         """Make the parts durable, without the secrets."""
@@ -47,7 +57,12 @@ class Draft:
         write_durably(self.path, json.dumps(kept).encode())
 
     def add_meter(self, section: dict[str, Any], secrets: Mapping[str, str]) -> None:
-        """Add a meter, in the place of one of the same name."""
+        """Add a meter, or the same one once more. UsageError where another has its name."""
+        if any(one["name"] == section["name"] and one != section for one in self.meters):
+            raise UsageError(
+                gettext("there is a meter %(name)s already: give this one another name")
+                % {"name": section["name"]}
+            )
         self.meters = [one for one in self.meters if one["name"] != section["name"]] + [section]
         self.secrets.update(secrets)
         self.keep()

@@ -79,7 +79,10 @@ async def open_household(
     control = control or ControlClient(config.household.socket)
     live = Live(control, clock)
     settings = Settings(state)
-    prices = Prices(state / "prices", _cards(control), clock)
+    try:
+        prices = Prices(state / "prices", _cards(control), clock)
+    except OSError as error:
+        raise UsageError(f"{state / 'prices'} cannot be read: {error.strerror}") from None
     tariffs = Tariffs(settings, prices)
     now = price_now(tariffs.rates, clock)
     try:

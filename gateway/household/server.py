@@ -7,6 +7,7 @@ anything, from a page of this server in that browser (`gateway.web.forms`). Only
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 import ssl
 import traceback
@@ -34,17 +35,22 @@ from gateway.household.render import (
     sentence,
 )
 from gateway.household.security.logins import TOKEN_FORM, new_token
+from gateway.web.connections import drop_idle, listening, without_text
 from gateway.web.forms import TOKEN_FIELD, check_origin, check_token
 from gateway.web.refusals import NotAuthenticated, TooMany, status_of
 
 _LOG = logging.getLogger(__name__)
 _HTTP = logging.getLogger(f"{__name__}.http")
 """The log of what aiohttp itself makes of requests that are not HTTP."""
+_HTTP.addFilter(without_text)
 _COOKIE = "gateway"
 _STOP_S = 2
 _BODY_S = 30
+_IDLE_S = 30
+_RENEWAL_S = 600
 _MOST_BYTES = 2**18
 _OPEN = ("/login", "/welcome")
+_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
 _HEADERS = {
     "Cache-Control": "no-store",
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
@@ -78,19 +84,23 @@ async def serving(household: Household) -> AsyncIterator[str]:
     listen = household.config.listen
     tls = _tls(household)
     runners = [web.AppRunner(build_app(household), access_log=None, logger=_HTTP, shutdown_timeout=_STOP_S)]
-    renewal: asyncio.Task[None] | None = None
+    beside: list[asyncio.Task[None]] = []
     try:
         port = await _listen(runners[0], listen.host, listen.port, tls)
         if tls is not None and listen.http_port is not None:
             runners.append(web.AppRunner(_leading(household, port), access_log=None, logger=_HTTP))
             await _listen(runners[1], listen.host, listen.http_port, None)
         if tls is not None and listen.certificate is None:
-            renewal = asyncio.create_task(_renew(household, tls))
+            beside.append(asyncio.create_task(_renew(household, tls)))
+        beside += [
+            asyncio.create_task(drop_idle(one.server, _IDLE_S)) for one in runners if one.server is not None
+        ]
         name = household.hosts.names[0] if listen.host in ("0.0.0.0", "::") else listen.host  # noqa: S104
         yield f"http{'s' if tls else ''}://{f'[{name}]' if ':' in name else name}:{port}"
     finally:
-        if renewal is not None:
-            renewal.cancel()
+        for task in beside:
+            task.cancel()
+        await asyncio.gather(*beside, return_exceptions=True)
         for runner in runners:
             await runner.cleanup()
 
@@ -98,7 +108,8 @@ async def serving(household: Household) -> AsyncIterator[str]:
 async def _listen(runner: web.AppRunner, host: str, port: int, tls: ssl.SSLContext | None) -> int:
     await runner.setup()
     try:
-        await web.TCPSite(runner, host, port, ssl_context=tls).start()
+        for one in await listening(host, port):
+            await web.SockSite(runner, one, ssl_context=tls).start()
     except OSError as error:
         raise UsageError(f"the pages cannot be at {host}, port {port}: {error.strerror}") from None
     taken: int = runner.addresses[0][1]
@@ -123,12 +134,16 @@ def _tls(household: Household) -> ssl.SSLContext | None:
 
 
 async def _renew(household: Household, tls: ssl.SSLContext) -> None:
-    """Once a day: a new certificate of the home's own authority before the present one ends."""
+    """A new certificate of the home's own authority before the present one ends, or when the clock is set and
+    the present one is of another time."""
     folder = household.config.household.state / "tls"
     while True:
-        await household.clock.sleep(86_400)
-        if household.authority.prepare():
-            tls.load_cert_chain(folder / "server.pem", folder / "server.key")
+        await household.clock.sleep(_RENEWAL_S)
+        try:
+            if household.authority.prepare():
+                tls.load_cert_chain(folder / "server.pem", folder / "server.key")
+        except (UsageError, OSError) as error:
+            _LOG.error("the certificate is not renewed: %s", error)
 
 
 def _leading(household: Household, port: int) -> web.Application:
@@ -227,11 +242,15 @@ def _set_cookie(request: web.Request, answer: web.StreamResponse) -> None:
 async def _form(request: web.Request) -> Fields:
     try:
         async with asyncio.timeout(_BODY_S):
-            return await request.post()
+            fields = await request.post()
+        for name, value in fields.items():  # halves of characters, which some charsets have, are no text
+            f"{name}{getattr(value, 'filename', value)}".encode()
     except TimeoutError:
         raise web.HTTPRequestTimeout from None
-    except (ValueError, web.RequestPayloadError, ConnectionError):
+    # A LookupError where its charset is unknown, a RuntimeError where a part's encoding is.
+    except (ValueError, LookupError, RuntimeError, web.RequestPayloadError, ConnectionError):
         raise UsageError("the request is not a form: send it with a browser") from None
+    return fields
 
 
 @web.middleware
@@ -259,6 +278,9 @@ async def _errors(request: web.Request, handler: _Handler) -> web.StreamResponse
             answer.headers["Allow"] = refusal.headers["Allow"]
         return answer
     except Exception as error:
+        if isinstance(error, OSError) and error.errno in _DISK:
+            text = i18n.gettext("This machine’s disk does not take it: it is full, read-only or damaged.")
+            return _error_page(request, 503, text)
         # Its type and place, never its text: that may quote a secret.
         place = traceback.extract_tb(error.__traceback__)[-1]
         _LOG.error(

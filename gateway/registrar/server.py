@@ -29,6 +29,7 @@ from gateway.registrar.sessions import Session
 from gateway.registrar.settings import ListenSection
 from gateway.registry.documents import PREFIX, Document, ErrorAnswer
 from gateway.web.bodies import read_body
+from gateway.web.connections import drop_idle, without_text
 from gateway.web.refusals import NotAuthenticated, TooMany, status_of
 
 _LOG = logging.getLogger(__name__)
@@ -48,15 +49,7 @@ _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 _ID = web.RequestKey("id", str)
 
 
-def _without_text(record: logging.LogRecord) -> bool:
-    """Keep an error's type of a line of the log: its text and its traceback quote the request, tokens too."""
-    kind = record.exc_info[0] if record.exc_info else None
-    record.exc_info, record.exc_text, record.args = None, None, ()
-    record.msg = f"a request could not be handled: {'?' if kind is None else kind.__name__}"
-    return True
-
-
-_HTTP.addFilter(_without_text)
+_HTTP.addFilter(without_text)
 
 
 def build_app(registrar: Registrar) -> web.Application:
@@ -94,7 +87,7 @@ async def serving(registrar: Registrar) -> AsyncIterator[str]:
             ) from None
         beside.append(asyncio.create_task(_tidy(registrar, tls)))
         if runner.server is not None:
-            beside.append(asyncio.create_task(_drop_idle(runner.server)))
+            beside.append(asyncio.create_task(drop_idle(runner.server, _IDLE_S)))
         if registrar.indexer is not None:
             beside.append(asyncio.create_task(registrar.indexer.run()))
         port = runner.addresses[0][1]
@@ -206,18 +199,6 @@ def _error(error: GatewayError, status: int) -> web.Response:
     return web.Response(
         text=answer.model_dump_json(), status=status, headers=headers, content_type="application/json"
     )
-
-
-async def _drop_idle(server: web.Server) -> None:
-    """Close connections that have asked for nothing for half a minute: whoever opens many, and sends half a
-    request in each, would leave none for others."""
-    before: set[tuple[web.RequestHandler, int]] = set()
-    while True:
-        await asyncio.sleep(_IDLE_S)
-        idle = {(one, one._request_count) for one in server.connections if one._current_request is None}
-        for one, _ in idle & before:
-            one.force_close()
-        before = idle
 
 
 async def _tidy(registrar: Registrar, tls: ssl.SSLContext | None) -> None:

@@ -35,7 +35,8 @@ async def read_form(request: web.Request, expected_token: str) -> Mapping[str, s
 
 def check_token(given: str, expected: str) -> None:
     """Refused for a form of another browser than the one that this server gave the form to."""
-    if not hmac.compare_digest(given.encode(), expected.encode()):
+    # A header's bytes that are not UTF-8 come as halves of characters.
+    if not hmac.compare_digest(given.encode(errors="replace"), expected.encode()):
         raise Refused(
             "the form is too old, is not from this page, or the browser keeps no cookies: open the page "
             "again, then send it"

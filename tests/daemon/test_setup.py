@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from functools import partial
 from pathlib import Path
 
@@ -89,6 +89,52 @@ async def test_a_secret_lands_in_its_folder_alone(path: Path, name: str) -> None
     assert list(path.parent.iterdir()) == []
 
 
+async def test_a_secret_is_text(path: Path) -> None:
+    order = ConfigurationOrder.model_construct(text=GOOD, secrets={"s3": "\ud800"}, dry_run=False)
+    with pytest.raises(UsageError, match="the secret s3 is not text"):
+        await Setup(path).write(order)
+    assert list(path.parent.iterdir()) == []
+
+
+async def test_a_cut_leaves_the_old_configuration_and_its_secrets_or_the_new_ones(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A power cut before each step that changes the folder: what the next start finds belongs together."""
+    old, new = ConfigurationOrder(text=GOOD, secrets={"s3": KEYS}), GOOD + "\n# new\n"
+    found, cut = set(), 1
+    while True:
+        await Setup(path).write(old)
+        with monkeypatch.context() as patched:
+            steps = iter(range(1, cut))
+            for what in ("replace", "rmdir", "mkdir"):
+                patched.setattr(Path, what, _until_cut(getattr(Path, what), steps))
+            try:
+                await Setup(path).write(ConfigurationOrder(text=new, secrets={"s3": KEYS * 2, "meter": "k"}))
+                break
+            except _Cut:
+                pass
+        Setup(path)
+        secrets = {file.name: file.read_text() for file in (path.parent / SECRETS).iterdir()}
+        found.add((path.read_text(), secrets["s3"]))
+        cut += 1
+        (path.parent / SECRETS / "meter").unlink(missing_ok=True)
+    assert found == {(GOOD, KEYS), (new, KEYS * 2)}
+    assert {file.name for file in path.parent.iterdir()} <= {path.name, SECRETS}
+
+
+class _Cut(Exception):
+    """The machine is off."""
+
+
+def _until_cut(real: Callable[..., object], steps: Iterator[int]) -> Callable[..., object]:
+    def step(*arguments: object, **named: object) -> object:
+        if next(steps, None) is None:
+            raise _Cut
+        return real(*arguments, **named)
+
+    return step
+
+
 async def test_a_part_is_tried_with_secrets_that_are_not_written_yet(path: Path) -> None:
     finding = await Setup(path).try_part(
         TrialOrder(
@@ -169,6 +215,13 @@ async def test_a_gateway_without_configuration_waits_for_one(path: Path, tmp_pat
             if text is not None:
                 await client.configure(ConfigurationOrder(text=text))
             await _until(partial(_reads, client, name))
+        # What it cannot run with is said, and corrected where it was written.
+        nowhere = 'url = "s3://meters"\nendpoint = "http://127.0.0.1:1"\ncredentials = "./none"'
+        unusable = (store + meter).replace(f'url = "{tmp_path}/bucket"', nowhere)
+        assert (await client.configure(ConfigurationOrder(text=unusable))).mistakes == ()
+        await _until(partial(_says, client, "cannot run: the store's credentials cannot be read"))
+        await client.configure(ConfigurationOrder(text=store + meter.replace("main", "cellar")))
+        await _until(partial(_reads, client, "cellar"))
         assert {one.part for one in await client.doctor()} >= {"clock", "root", "meter cellar", "store"}
     finally:
         process.terminate()
@@ -191,6 +244,14 @@ async def _reads(client: ControlClient, name: str) -> bool:
         return False
 
 
+async def _says(client: ControlClient, sentence: str) -> bool:
+    try:
+        await client.status()
+    except Unavailable as error:
+        return sentence in str(error)
+    return False
+
+
 async def test_each_model_says_how_it_is_reached(path: Path, tmp_path: Path) -> None:
     setup = Setup(path)
     serving = asyncio.create_task(setup.wait(tmp_path / "s"))
@@ -203,3 +264,21 @@ async def test_each_model_says_how_it_is_reached(path: Path, tmp_path: Path) -> 
     assert (modbus.serial, modbus.tcp_port, modbus.modbus, modbus.keys) == (True, 502, True, False)
     assert (p1.serial, p1.tcp_port, p1.modbus, p1.keys) == (True, None, False, False)
     assert dlms.keys
+
+
+async def test_a_key_that_cannot_be_is_named_without_the_folder_of_the_trial(path: Path) -> None:
+    finding = await Setup(path).try_part(
+        TrialOrder(
+            part="meter",
+            section={
+                "name": "main",
+                "profile": "idis-tcp",
+                "lanes": ["import", "count"],
+                "tcp": {"host": "127.0.0.1"},
+                "keys": "./secrets/meter-main",
+            },
+            secrets={"meter-main": 'encryption_key = "zz"\n'},
+        )
+    )
+    assert not finding.ok
+    assert finding.sentence.startswith("meter-main: encryption_key must be a string of 32 hex digits")

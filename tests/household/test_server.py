@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import errno
 import re
 import ssl
+from contextlib import suppress
 from pathlib import Path
 
 import aiohttp
@@ -11,10 +14,12 @@ import pytest
 from aiohttp import CookieJar
 from aiohttp.test_utils import TestClient, TestServer
 
+from gateway.household import server
 from gateway.household.configuration import HouseholdConfig, HouseholdSection, ListenSection
 from gateway.household.home import Household, open_household
 from gateway.household.pages import ROUTES
 from gateway.household.server import build_app, serving
+from gateway.web.connections import FewSocket
 from tests.support.clock import FakeClock
 from tests.support.pages import PASSWORD, Browser
 
@@ -187,3 +192,101 @@ async def test_over_tls_with_the_homes_own_authority(tmp_path: Path) -> None:
             assert answer.headers["Strict-Transport-Security"]
         async with aiohttp.ClientSession() as session, session.get(f"{url}/ca.pem", ssl=tls) as answer:
             assert await answer.read() == home.authority.certificate
+
+
+FORM = "application/x-www-form-urlencoded"
+PARTS = "multipart/form-data; boundary=x"
+PART = b"--x\r\nContent-Disposition: form-data; name=form\r\n%s\r\n\r\nx\r\n--x--\r\n"
+FORMS = {
+    "an unknown charset": (f"{FORM}; charset=bogus", b"form=1"),
+    "a charset of bytes": (f"{FORM}; charset=hex", b"form=1"),
+    "half a character": (f"{FORM}; charset=unicode_escape", b"form=\\ud800"),
+    "an unknown encoding of a part": (PARTS, PART % b"Content-Transfer-Encoding: bogus"),
+    "an unknown charset of a part": (PARTS, PART % b"Content-Type: text/plain; charset=bogus"),
+}
+
+
+@pytest.mark.parametrize("case", FORMS)
+async def test_what_no_browser_would_send_is_a_sentence_and_no_line_of_the_log(
+    stranger: Browser, case: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    kind, body = FORMS[case]
+    headers = {"Origin": stranger.origin, "Content-Type": kind}
+    answer = await stranger.client.post("/login", data=body, headers=headers)
+    assert answer.status == 400
+    assert "not a form" in await answer.text()
+    assert not caplog.records
+
+
+async def test_a_token_that_is_no_text_is_refused(stranger: Browser) -> None:
+    head = (
+        f"POST /login HTTP/1.1\r\nHost: {stranger.origin.partition('//')[2]}\r\nOrigin: {stranger.origin}\r\n"
+    )
+    answer = await _raw(stranger, head.encode() + b"X-Form: \xff\xfe\r\nContent-Length: 0\r\n\r\n")
+    assert answer.startswith(b"HTTP/1.1 403")
+
+
+async def test_what_is_not_http_leaves_no_secret_in_the_log(
+    household: Household, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with serving(household) as url:
+        reader, writer = await asyncio.open_connection("127.0.0.1", int(url.rpartition(":")[2]))
+        writer.write(b"GET / HTTP/1.1\r\nHost: localhost\r\nCookie: gateway=SECRET\x01\r\n\r\n")
+        assert (await reader.read(12)).endswith(b"400")
+        writer.close()
+    assert "could not be handled" in caplog.text
+    assert "SECRET" not in caplog.text
+
+
+async def test_a_connection_that_asks_for_nothing_is_closed(
+    household: Household, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "_IDLE_S", 0.05)
+    async with serving(household) as url:
+        reader, writer = await asyncio.open_connection("127.0.0.1", int(url.rpartition(":")[2]))
+        writer.write(b"GET /login HTTP/1.1\r\nHost: local")
+        async with asyncio.timeout(10):
+            with suppress(ConnectionError):
+                assert await reader.read() == b""
+        writer.close()
+
+
+async def test_one_address_has_only_so_many_connections(
+    household: Household, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(FewSocket, "most_each", 3)
+    async with serving(household) as url, asyncio.timeout(10):
+        port = int(url.rpartition(":")[2])
+        held = [await asyncio.open_connection("127.0.0.1", port) for _ in range(3)]
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        with suppress(ConnectionError):
+            assert await reader.read() == b""
+        writer.close()
+        for _, one in held:
+            one.close()
+            await one.wait_closed()
+        async with aiohttp.ClientSession() as session:
+            while True:  # until the server has seen that they are closed
+                with suppress(aiohttp.ClientError):
+                    assert (await session.get(f"{url}/login")).status == 200
+                    break
+
+
+async def _raw(browser: Browser, request: bytes) -> bytes:
+    url = browser.client.make_url("/")
+    reader, writer = await asyncio.open_connection(url.host, url.port)
+    writer.write(request)
+    answer = await reader.read(1000)
+    writer.close()
+    return answer
+
+
+async def test_a_full_disk_is_a_sentence(browser: Browser, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    form = await browser.form_of("/settings")
+    monkeypatch.setattr("gateway.household.settings.write_durably", full)
+    answer = await browser.post("/settings", form=form, zone="Europe/Berlin", name="x")
+    assert answer.status == 503
+    assert "full, read-only or damaged" in await answer.text()

@@ -36,6 +36,7 @@ MAX_PACKET = 2 << 20
 """Bytes of a message with its topic: a price series of a year of quarter hours has half a MiB."""
 MAX_WAITING_BYTES = 8 << 20
 _MESSAGE_BYTES = 512  # of memory, beside the payload
+_PUBLISH_QOS_2 = 0x34  # MQTT 5, 3.3.1
 _KEEPALIVE_S = 30
 _CONNECT_S = 8  # a thread waits as long, also when the program ends
 _ANSWER_S = 20
@@ -116,6 +117,21 @@ class Message:
     retained: bool
     qos: int
     number: int
+
+
+class _Client(Client):
+    """Ends the connection to a broker that sends what would fill the memory: paho keeps a message of any
+    size, and each of QoS 2 until the broker releases it."""
+
+    def _sock_recv(self, bufsize: int) -> bytes:
+        if bufsize > MAX_PACKET:
+            raise ConnectionError("a message is larger than the broker was told to send")
+        return super()._sock_recv(bufsize)
+
+    def _packet_handle(self) -> MQTTErrorCode:
+        if self._in_packet["command"] & 0xF6 == _PUBLISH_QOS_2:
+            return MQTTErrorCode.MQTT_ERR_PROTOCOL
+        return super()._packet_handle()
 
 
 class Connection:
@@ -244,7 +260,7 @@ class Connection:
         self._client.on_message = self._client.on_log = None
 
     def _new_client(self, will: Retained | None) -> Client:
-        client = Client(
+        client = _Client(
             CallbackAPIVersion.VERSION2,
             self._access.client_id,
             protocol=MQTTProtocolVersion.MQTTv5,

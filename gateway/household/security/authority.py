@@ -13,17 +13,20 @@ from ipaddress import ip_address, ip_network
 from pathlib import Path
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from gateway.errors import UsageError
 from gateway.host.clock import Clock, unix_ms
 from gateway.host.files import write_durably
 
 _AUTHORITY_DAYS = 3650
 _SERVER_DAYS = 397  # the most that browsers take from public authorities, and Apple's from any but a user's
 _RENEWED_DAYS = 60
+_EARLIEST = datetime(2026, 1, 1, tzinfo=UTC)
+"""No clock is right that shows an earlier time: that of a machine without a battery, before it is set."""
 _NETWORKS = ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "169.254.0.0/16", "127.0.0.0/8", "fc00::/7",
              "fe80::/10", "::1/128")  # RFC 1918, 3927, 4193, 4291  # fmt: skip
 
@@ -53,7 +56,14 @@ class Authority:
         return made
 
     def prepare(self) -> bool:
-        """Make what is missing or ends soon; whether the server's certificate is a new one."""
+        """Make what is missing or ends soon; whether the server's certificate is a new one. UsageError where
+        that cannot be written."""
+        try:
+            return self._prepare()
+        except OSError as error:
+            raise UsageError(f"{self._folder} cannot be used for TLS: {error.strerror}") from None
+
+    def _prepare(self) -> bool:
         self._folder.mkdir(mode=0o700, exist_ok=True)
         issuer = self._read("ca")
         if issuer is None:
@@ -65,16 +75,17 @@ class Authority:
         return True
 
     def _now(self) -> datetime:
-        return datetime.fromtimestamp(unix_ms(self._clock) / 1000, UTC)
+        return max(_EARLIEST, datetime.fromtimestamp(unix_ms(self._clock) / 1000, UTC))
 
     def _fits(self, server: x509.Certificate, issuer: x509.Certificate) -> bool:
-        names = server.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
         try:
+            names = server.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
             server.verify_directly_issued_by(issuer)
-        except (InvalidSignature, ValueError):
+        except (InvalidSignature, ValueError, TypeError, x509.ExtensionNotFound):
             return False
         return (
-            server.not_valid_after_utc - self._now() > timedelta(days=_RENEWED_DAYS)
+            server.not_valid_before_utc <= self._now()
+            and server.not_valid_after_utc - self._now() > timedelta(days=_RENEWED_DAYS)
             and list(names) == self._alternative()
         )
 
@@ -92,7 +103,7 @@ class Authority:
         ]
         permitted += [x509.IPAddress(ip_network(network)) for network in _NETWORKS]
         builder = (
-            self._builder(subject, subject, key, _AUTHORITY_DAYS)
+            self._builder(subject, subject, key, _EARLIEST, _AUTHORITY_DAYS)
             .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
             .add_extension(x509.NameConstraints(permitted, None), critical=True)
             .add_extension(_usage(signs_certificates=True), critical=True)
@@ -103,9 +114,10 @@ class Authority:
 
     def _new_server(self, issuer: x509.Certificate, issuer_key: ec.EllipticCurvePrivateKey) -> None:
         key = ec.generate_private_key(ec.SECP256R1())
+        begin = max(_EARLIEST, self._now() - timedelta(days=1))
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, (self._names or ("gateway",))[0][:64])])
         builder = (
-            self._builder(subject, issuer.subject, key, _SERVER_DAYS)
+            self._builder(subject, issuer.subject, key, begin, _SERVER_DAYS)
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
             .add_extension(x509.SubjectAlternativeName(self._alternative()), critical=False)
             .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
@@ -117,17 +129,21 @@ class Authority:
         self._write("server", builder.sign(issuer_key, hashes.SHA256()), key)
 
     def _builder(
-        self, subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePrivateKey, days: int
+        self,
+        subject: x509.Name,
+        issuer: x509.Name,
+        key: ec.EllipticCurvePrivateKey,
+        begin: datetime,
+        days: int,
     ) -> x509.CertificateBuilder:
-        now = self._now()
         return (
             x509.CertificateBuilder()
             .subject_name(subject)
             .issuer_name(issuer)
             .public_key(key.public_key())
             .serial_number(x509.random_serial_number())
-            .not_valid_before(now - timedelta(days=1))
-            .not_valid_after(now + timedelta(days=days))
+            .not_valid_before(begin)
+            .not_valid_after(self._now() + timedelta(days=days))
             .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
         )
 
@@ -135,7 +151,7 @@ class Authority:
         try:
             certificate = x509.load_pem_x509_certificate((self._folder / f"{name}.pem").read_bytes())
             key = serialization.load_pem_private_key((self._folder / f"{name}.key").read_bytes(), None)
-        except (OSError, ValueError):
+        except (OSError, ValueError, TypeError, UnsupportedAlgorithm):  # TypeError: it has a password
             return None
         if not isinstance(key, ec.EllipticCurvePrivateKey) or key.public_key() != certificate.public_key():
             return None  # a cut came between the two files

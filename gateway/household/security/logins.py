@@ -10,12 +10,17 @@ import base64
 import hashlib
 import hmac
 import json
+import logging
 import re
 import secrets
 from dataclasses import dataclass
 from pathlib import Path
 
+from pydantic import TypeAdapter
+
+from gateway.errors import Unavailable
 from gateway.host.clock import Clock, unix_ms
+from gateway.host.fault_log import FaultLog
 from gateway.host.files import write_durably
 
 IDLE_MS = 30 * 24 * 3_600_000
@@ -41,25 +46,32 @@ class Login:
     """What the next page says first, once."""
 
 
+_LOGINS = TypeAdapter(dict[str, Login])
+_LOG = logging.getLogger(__name__)
+
+
 class Logins:
     """Begins logins, finds them by their tokens, lists and ends them; `logins.json` in the state folder."""
 
     def __init__(self, state: Path, clock: Clock) -> None:
         self._path = state / "logins.json"
         self._clock = clock
+        self._faults = FaultLog(clock, _LOG.warning, _LOG.info)
         self._key, self._logins = self._read()
 
     def begin(self, browser: str, address: str) -> str:
-        """A login's token. Where there are a hundred logins, the one that was used longest ago ends."""
+        """A login's token. Where there are a hundred logins, the one that was used longest ago ends. One that
+        the disk does not take ends with this program."""
         now_ms = unix_ms(self._clock)
         token = new_token()
         self._drop_idle(now_ms)
         while len(self._logins) >= _MOST:
             del self._logins[min(self._logins, key=lambda digest: self._logins[digest].used_ms)]
-        self._logins[_digest(token)] = Login(
-            secrets.token_hex(8), browser[:200], address, now_ms, now_ms, now_ms
-        )
-        self._write()
+        shown = (
+            browser[:200].encode(errors="replace").decode()
+        )  # what is no text comes as halves of characters
+        self._logins[_digest(token)] = Login(secrets.token_hex(8), shown, address, now_ms, now_ms, now_ms)
+        self._try_to_write()
         return token
 
     def find(self, token: str) -> Login | None:
@@ -69,12 +81,13 @@ class Logins:
         if login is None:
             return None
         if now_ms - login.used_ms >= IDLE_MS:
-            self.end(login.id)
+            self._drop_idle(now_ms)
+            self._try_to_write()
             return None
         login.used_ms = now_ms
         if now_ms - login.noted_ms >= _NOTED_MS:
             login.noted_ms = now_ms
-            self._write()
+            self._try_to_write()
         return login
 
     def all(self) -> list[Login]:
@@ -83,12 +96,13 @@ class Logins:
         return sorted(self._logins.values(), key=lambda login: -login.used_ms)
 
     def end(self, login_id: str) -> None:
-        """End a login."""
+        """End a login. Unavailable where the disk does not take that: it is ended until this program starts
+        anew."""
         self._logins = {digest: login for digest, login in self._logins.items() if login.id != login_id}
         self._write()
 
     def end_all(self, but: Login | None = None) -> None:
-        """End all logins, but one."""
+        """End all logins, but one; Unavailable as `end`."""
         self._logins = {digest: login for digest, login in self._logins.items() if login is but}
         self._write()
 
@@ -104,10 +118,13 @@ class Logins:
     def _read(self) -> tuple[bytes, dict[str, Login]]:
         try:
             kept = json.loads(self._path.read_bytes())
-            logins = {digest: Login(**login) for digest, login in kept["logins"].items()}
-            return base64.b64decode(kept["key"], validate=True), logins
-        except (OSError, ValueError, TypeError, KeyError):
-            return secrets.token_bytes(32), {}  # everybody logs in again
+            key, logins = (
+                base64.b64decode(kept["key"], validate=True),
+                _LOGINS.validate_python(kept["logins"]),
+            )
+        except (OSError, ValueError, TypeError, KeyError, RecursionError):
+            key, logins = b"", {}
+        return (key, logins) if len(key) == _TOKEN_BYTES else (secrets.token_bytes(_TOKEN_BYTES), {})
 
     def _write(self) -> None:
         logins = {
@@ -121,7 +138,20 @@ class Logins:
             for digest, login in self._logins.items()
         }
         kept = {"key": base64.b64encode(self._key).decode(), "logins": logins}
-        write_durably(self._path, json.dumps(kept).encode())
+        try:
+            write_durably(self._path, json.dumps(kept).encode())
+        except OSError as error:
+            raise Unavailable(
+                f"it is done, but {self._path} cannot be written: {error.strerror}. Once this program starts "
+                "anew it is as before: do it again when the disk is in order"
+            ) from None
+        self._faults.clear("logins are kept again")
+
+    def _try_to_write(self) -> None:
+        try:
+            self._write()
+        except Unavailable as error:
+            self._faults.report(str(error))
 
 
 def new_token() -> str:

@@ -4,7 +4,9 @@ code, which only who can read this machine's disk, or its screen at the first st
 from __future__ import annotations
 
 import hmac
+import re
 import secrets
+from contextlib import suppress
 from pathlib import Path
 
 from argon2 import PasswordHasher
@@ -14,12 +16,13 @@ from gateway.host.clock import Clock
 from gateway.host.files import write_durably
 from gateway.web.limits import Limits
 from gateway.web.passwords import Passwords
-from gateway.web.refusals import NotAuthenticated
+from gateway.web.refusals import NotAuthenticated, TooMany
 
 _LETTERS = "abcdefghjkmnpqrstuvwxyz23456789"  # none that looks like another
 SHORTEST = 10
 """The fewest characters of a password."""
 _LONGEST = 1000
+_CODE = re.compile(f"[{_LETTERS}]{{5}}-[{_LETTERS}]{{5}}")
 _EVERYONE = ""
 
 
@@ -44,22 +47,25 @@ class Password:
 
     def setup_code(self) -> str:
         """The setup code, made where there is none: two groups of five letters, 49 random bits. Once a
-        password is chosen it is gone; UsageError then."""
+        password is chosen it is gone; UsageError then, and where it cannot be read or written."""
         if self.chosen:
             raise UsageError("a password was chosen, so that no setup code is valid")
         try:
-            return self._code.read_text(encoding="ascii")
-        except FileNotFoundError:
+            with suppress(FileNotFoundError):
+                kept = self._code.read_text(encoding="ascii", errors="replace").strip()
+                if _CODE.fullmatch(kept):  # nothing, or half of it, is easily guessed
+                    return kept
             code = "-".join("".join(secrets.choice(_LETTERS) for _ in range(5)) for _ in range(2))
             write_durably(self._code, code.encode())
             return code
+        except OSError as error:
+            raise UsageError(f"the setup code {self._code} cannot be kept: {error.strerror}") from None
 
     async def choose(self, code: str, password: str, address: str) -> None:
         """Choose the first password. NotAuthenticated for a wrong setup code; TooMany for who tried too
         often; UsageError for a password that is too short."""
         self._charge(address)
-        given = "".join(code.lower().split())
-        if self.chosen or not hmac.compare_digest(given.encode(), self.setup_code().encode()):
+        if self.chosen or not hmac.compare_digest(_bare(code), _bare(self.setup_code())):
             raise NotAuthenticated("this is not the setup code of this gateway")
         self._give_back(address)
         await self._set(password)
@@ -72,13 +78,14 @@ class Password:
     async def check(self, password: str, address: str) -> None:
         """NotAuthenticated for a wrong password, TooMany for who tried too often."""
         self._charge(address)
-        digest = self._digest.read_text(encoding="ascii") if self.chosen else None
+        digest = self._digest.read_text(encoding="ascii", errors="ignore") if self.chosen else None
         right, renewed = await self._passwords.check(digest, password[:_LONGEST])
         if not right:
             raise NotAuthenticated("the password is wrong")
         self._give_back(address)
         if renewed is not None:
-            write_durably(self._digest, renewed.encode())
+            with suppress(OSError):  # the old one serves too
+                write_durably(self._digest, renewed.encode())
 
     def forget(self) -> str:
         """Forget the password: a new setup code, with which the next one is chosen."""
@@ -99,8 +106,17 @@ class Password:
 
     def _charge(self, address: str) -> None:
         self._by_address.charge(address)
-        self._by_everyone.charge(_EVERYONE)
+        try:
+            self._by_everyone.charge(_EVERYONE)
+        except TooMany:  # others' failures are not this address's
+            self._by_address.give_back(address)
+            raise
 
     def _give_back(self, address: str) -> None:
         self._by_address.forget(address)
         self._by_everyone.give_back(_EVERYONE)
+
+
+def _bare(code: str) -> bytes:
+    """A setup code's letters and digits: people type capitals, a space for the hyphen, or neither."""
+    return "".join(one for one in code.lower() if one.isalnum()).encode()

@@ -85,6 +85,8 @@ def _check_device(path: Path) -> None:
             " /boot/firmware/config.txt and reboot; elsewhere switch the TPM on in the firmware; or choose"
             " the software root, which needs none"
         )
+    if not stat.S_ISCHR(path.stat().st_mode):  # commands would be written over what a file holds
+        raise TrustError(f"{path} is not a TPM: expected a device such as /dev/tpmrm0")
     if not os.access(path, os.R_OK | os.W_OK):
         raise TrustError(
             f"this user may not use the TPM at {path}: add it to the group that owns the device"

@@ -208,3 +208,22 @@ async def test_a_dead_port_and_a_broker_that_says_nothing(monkeypatch: pytest.Mo
     with pytest.raises(BrokerUnavailable, match="Connection refused"):
         async with connected(Access("127.0.0.1", port, False, "one")):
             pass
+
+
+_QOS_2 = b"\x34\x06\x00\x01a\x00\x01\x00"  # at topic a, number 1
+
+
+@pytest.mark.parametrize("sent", [b"\x32\xff\xff\xff\x7f", _QOS_2], ids=["256 MiB", "QoS 2"])
+async def test_a_broker_that_would_fill_the_memory_is_left(sent: bytes) -> None:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(1000)
+        writer.write(b"\x20\x03\x00\x00\x00" + sent)  # CONNACK
+        await reader.read()
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1")
+    async with server, asyncio.timeout(10):
+        access = Access("127.0.0.1", server.sockets[0].getsockname()[1], False, "one")
+        async with connected(access) as connection:
+            with pytest.raises(BrokerUnavailable, match="the connection broke"):
+                await connection.receive()

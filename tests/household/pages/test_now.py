@@ -31,6 +31,17 @@ async def test_power_and_registers_are_shown(browser: Browser, gateway: Answers)
     assert "uses 4,722 W, of which 512 W come from the grid" in (await browser.get("/now"))[1]
 
 
+async def test_a_house_whose_power_nobody_measures_is_not_said_to_use_none(
+    browser: Browser, gateway: Answers
+) -> None:
+    gateway.now = status(meters=(meter("main"),))
+    gateway.shown = (reading("main", power=-899),)
+    text = await browser.shown("/now")
+    assert "899 W to the grid" in text
+    assert " 0 W" not in text
+    assert 'aria-label="899 W go to the grid."' in (await browser.get("/now"))[1]
+
+
 async def test_what_is_wrong_is_one_sentence_with_a_link(browser: Browser, gateway: Answers) -> None:
     gateway.now = status(meters=(meter("main", held="its register fell"),), faults=("a <b>fault</b>", "two"))
     _, page = await browser.get("/now")

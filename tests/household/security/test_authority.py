@@ -8,7 +8,10 @@ from pathlib import Path
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 
+from gateway.errors import UsageError
 from gateway.household.security.authority import Authority
 from tests.support.clock import FakeClock
 
@@ -90,3 +93,44 @@ def test_keys_are_readable_by_their_owner_alone(tmp_path: Path) -> None:
     authority(tmp_path, FakeClock()).prepare()
     for key in (tmp_path / "tls").glob("*.key"):
         assert key.stat().st_mode & 0o077 == 0
+
+
+@pytest.mark.parametrize("wrong_s", [0, 4_102_444_800])  # 1970, 2100
+def test_a_clock_that_was_wrong_at_first_costs_no_phone_its_trust(tmp_path: Path, wrong_s: int) -> None:
+    clock = FakeClock()
+    off_s = wrong_s - clock.wall() // 10**9
+    clock.step_s(off_s)
+    made = authority(tmp_path, clock)
+    made.prepare()
+    trusted = made.certificate
+    clock.step_s(-off_s)
+    made.prepare()
+    assert made.certificate == trusted
+    assert "OK" in verify(tmp_path, clock)
+
+
+def test_a_certificate_of_another_kind_is_made_again(tmp_path: Path) -> None:
+    clock = FakeClock()
+    authority(tmp_path, clock).prepare()
+    for end in ("pem", "key"):
+        (tmp_path / f"tls/server.{end}").write_bytes((tmp_path / f"tls/ca.{end}").read_bytes())
+    authority(tmp_path, clock).context()
+    assert "OK" in verify(tmp_path, clock)
+
+
+def test_a_key_with_a_password_is_made_again(tmp_path: Path) -> None:
+    clock = FakeClock()
+    authority(tmp_path, clock).prepare()
+    kind, form = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8
+    closed = ec.generate_private_key(ec.SECP256R1()).private_bytes(
+        kind, form, serialization.BestAvailableEncryption(b"x")
+    )
+    (tmp_path / "tls/server.key").write_bytes(closed)
+    authority(tmp_path, clock).context()
+    assert "OK" in verify(tmp_path, clock)
+
+
+def test_a_folder_that_is_none_is_a_sentence(tmp_path: Path) -> None:
+    (tmp_path / "tls").write_bytes(b"")
+    with pytest.raises(UsageError, match="tls cannot be used for TLS: File exists"):
+        authority(tmp_path, FakeClock()).context()

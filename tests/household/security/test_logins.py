@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import errno
+import json
+import os
 from pathlib import Path
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gateway.errors import Unavailable
 from gateway.household.security.logins import IDLE_MS, TOKEN_FORM, Logins, new_token
 from tests.support.clock import FakeClock
 
@@ -48,11 +53,39 @@ def test_a_login_ends_when_it_is_not_used(tmp_path: Path) -> None:
 def test_a_damaged_file_logs_everybody_out(tmp_path: Path) -> None:
     clock = FakeClock()
     token = Logins(tmp_path, clock).begin("Firefox", "a")
-    for damage in (b"", b"{", b'{"key": 1, "logins": {"x": {}}}', b"[]"):
+    kept = json.loads((tmp_path / "logins.json").read_bytes())
+    (login,) = kept["logins"].values()
+    for damage in (
+        b"",
+        b"{",
+        b'{"key": 1, "logins": {"x": {}}}',
+        b"[]",
+        b"[" * 100_000,
+        json.dumps({**kept, "logins": []}).encode(),
+        json.dumps({**kept, "logins": {"x": {**login, "used_ms": "long ago"}}}).encode(),
+        json.dumps({**kept, "key": ""}).encode(),  # under which anybody could make a form's token
+    ):
         (tmp_path / "logins.json").write_bytes(damage)
         logins = Logins(tmp_path, clock)
         assert logins.find(token) is None
         assert logins.find(logins.begin("Firefox", "a")) is not None
+
+
+def test_a_full_disk_keeps_nobody_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = FakeClock()
+    logins = Logins(tmp_path, clock)
+    monkeypatch.setattr("gateway.household.security.logins.write_durably", _full)
+    token = logins.begin("Firefox", "a")
+    clock.pass_s(7200)
+    login = logins.find(token)
+    assert login is not None
+    with pytest.raises(Unavailable, match="cannot be written: No space left on device"):
+        logins.end(login.id)
+    assert logins.find(token) is None
+
+
+def _full(*_: object, **__: object) -> None:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 @settings(max_examples=30, deadline=None)

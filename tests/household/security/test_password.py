@@ -35,6 +35,12 @@ async def test_the_setup_code_chooses_the_first_password_once(password: Password
     await password.check(LONG, "192.168.1.7")
 
 
+@pytest.mark.parametrize("between", ["", " ", " - ", "\u2013"])
+async def test_a_setup_code_may_be_typed_with_or_without_its_hyphen(password: Password, between: str) -> None:
+    await password.choose(password.setup_code().replace("-", between), LONG, "192.168.1.7")
+    assert password.chosen
+
+
 async def test_a_wrong_setup_code_chooses_nothing(password: Password) -> None:
     for wrong in ("", "aaaaa-aaaaa", password.setup_code()[:-1]):
         with pytest.raises(NotAuthenticated):
@@ -92,6 +98,36 @@ async def test_guesses_from_many_addresses_wait_too(tmp_path: Path) -> None:
             await password.choose("wrong", LONG, "2001:db8::ffff")
     finally:
         password.close()
+
+
+async def test_who_waits_for_others_is_not_charged(tmp_path: Path) -> None:
+    clock = FakeClock()
+    password = Password(tmp_path, clock)
+    try:
+        for tried in range(100):
+            with pytest.raises(NotAuthenticated):
+                await password.choose("wrong", LONG, f"2001:db8::{tried:x}")
+        for _ in range(30):
+            with pytest.raises(TooMany):
+                await password.choose(password.setup_code(), LONG, "192.168.1.7")
+        clock.pass_s(60)
+        await password.choose(password.setup_code(), LONG, "192.168.1.7")
+    finally:
+        password.close()
+
+
+@pytest.mark.parametrize("kept", [b"", b"\n", b"aaaaa", b"\xff\xfe"])
+async def test_what_is_no_setup_code_is_made_again(tmp_path: Path, password: Password, kept: bytes) -> None:
+    (tmp_path / "setup-code").write_bytes(kept)
+    with pytest.raises(NotAuthenticated):
+        await password.choose(kept.decode(errors="replace"), LONG, "192.168.1.7")
+    await password.choose(password.setup_code(), LONG, "192.168.1.7")
+
+
+async def test_a_damaged_digest_is_nobodys_password(tmp_path: Path, password: Password) -> None:
+    (tmp_path / "password").write_bytes(b"\xff")
+    with pytest.raises(NotAuthenticated):
+        await password.check("", "192.168.1.7")
 
 
 async def test_a_forgotten_password_is_replaced_by_a_new_setup_code(password: Password) -> None:

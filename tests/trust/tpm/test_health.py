@@ -11,6 +11,7 @@ import pytest
 from gateway.errors import TrustError, UsageError
 from gateway.trust.tpm import esapi
 from gateway.trust.tpm.health import inspect
+from gateway.trust.tpm.transport import locate
 from tests.support.tpm import swtpm
 from tests.trust.conftest import Roots
 from tests.trust.tpm.bus import Bus, another_user
@@ -54,3 +55,11 @@ async def test_it_disturbs_no_gateway(bus: Bus, tpm: swtpm, roots: Roots, tmp_pa
     await inspect(tpm.tcti)
     assert await root.hmac(b"label") == before
     assert len(bus.seen) == commands + 1  # on the same connection as before
+
+
+def test_no_command_is_written_into_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "ledger"
+    file.write_bytes(b"what it holds")
+    with pytest.raises(TrustError, match="is not a TPM: expected a device"):
+        locate(f"device:{file}").connect()
+    assert file.read_bytes() == b"what it holds"

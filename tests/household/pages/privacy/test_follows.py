@@ -9,7 +9,7 @@ import pytest
 from gateway.control.client import ControlClient
 from gateway.control.follows import ConfirmRequest, FollowStatus, PeriodStatus
 from gateway.household.home import Household
-from tests.household.pages.privacy.test_grants import send
+from tests.support.filled import send
 from tests.support.pages import Browser, words
 
 ID = "ab" * 16

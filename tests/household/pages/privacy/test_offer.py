@@ -67,6 +67,12 @@ async def test_another_card_of_the_same_name_is_warned_of(
     assert "Another card of Stadtwerke was granted something before" in shown
 
 
+async def test_the_household_is_no_provider_to_choose(browser: Browser, household: Household) -> None:
+    await household.history.prepare()
+    assert any(one.name == "this home" for one in await household.control.cards())
+    assert "this home (" not in await browser.shown(FORM)
+
+
 async def test_a_wrong_fingerprint_grants_nothing(
     browser: Browser, household: Household, provider: Provider
 ) -> None:
