@@ -12,6 +12,7 @@ import asyncio
 import os
 import re
 import socket
+import subprocess
 import sys
 import tempfile
 import time
@@ -25,6 +26,7 @@ from aiohttp import ClientSession, CookieJar
 PASSWORD = "a short sentence"
 _TICKS = os.sysconf("SC_CLK_TCK")
 _READY_S = 60
+_MODULES = "gateway.cli.main, gateway.cli.household, gateway.household.server, gateway.household.home"
 _PAGES = ("/now", "/today", "/history", "/history?kind=year", "/bills")
 
 
@@ -35,12 +37,21 @@ def free_port() -> int:
         return port
 
 
+def environment(folder: Path) -> dict[str, str]:
+    """One in which processes run with their modules compiled, as installed ones do."""
+    compiled = {"PYTHONPYCACHEPREFIX": str(folder / "compiled"), "PYTHONDONTWRITEBYTECODE": ""}
+    found = {**os.environ, **compiled}
+    subprocess.run([sys.executable, "-c", f"import {_MODULES}"], env=found, check=True)
+    return found
+
+
 @asynccontextmanager
-async def program(folder: Path, *arguments: str) -> AsyncIterator[int]:
+async def program(folder: Path, compiled: dict[str, str], *arguments: str) -> AsyncIterator[int]:
     """A `gateway` command as a process until the block ends; gives its id."""
+    command: list[str | Path] = [Path(sys.executable).with_name("gateway"), *arguments]
     with (folder / f"{arguments[0]}.log").open("wb") as log:
         process = await asyncio.create_subprocess_exec(
-            Path(sys.executable).with_name("gateway"), *arguments, cwd=folder, stdout=log, stderr=log
+            *command, cwd=folder, env=compiled, stdout=log, stderr=log
         )
     try:
         yield process.pid
@@ -111,11 +122,12 @@ tcp = {{ host = "127.0.0.1", port = {meter} }}
 household = {{ state = "household", socket = "s" }}
 listen = {{ host = "127.0.0.1", port = {page}, tls = false }}
 """)
+        compiled = environment(folder)
         url = f"http://127.0.0.1:{page}"
         async with (
-            program(folder, "simulate", "modbus", "--port", str(meter)),
-            program(folder, "run", "--config", "gateway.toml") as gateway,
-            program(folder, "household", "--config", "household.toml") as household,
+            program(folder, compiled, "simulate", "modbus", "--port", str(meter)),
+            program(folder, compiled, "run", "--config", "gateway.toml") as gateway,
+            program(folder, compiled, "household", "--config", "household.toml") as household,
             ClientSession(cookie_jar=CookieJar(unsafe=True), auto_decompress=False) as browser,
         ):
             await log_in(browser, url, folder)

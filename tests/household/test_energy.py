@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from gateway.household.energy import energy, energy_between
 from gateway.household.money import Sums, TariffRates
-from gateway.household.periods import Period
+from gateway.household.periods import HOUR_MS, Period
 from tests.support.energy import MINUTE_MS, FakeHistory, exported, imported
 
 BERLIN = "Europe/Berlin"
@@ -103,6 +103,15 @@ def test_energy_between_any_minutes_is_what_the_meter_counted(edges: list[int], 
 
 async def _ask(sums: Sums, moments: list[int]) -> Mapping[str, Sequence[int | None]]:
     return await sums(moments, ("import", "export"))
+
+
+async def test_what_is_not_open_has_no_sum_and_no_cost(history: FakeHistory, rates: TariffRates) -> None:
+    period = Period.of("day", BERLIN, date(2025, 7, 1))
+    history.closed_ms = range(period.start_ms + 2 * HOUR_MS, period.start_ms + 3 * HOUR_MS)
+    found = await energy(history, "main", period, "hour", rates)
+    assert [line.imported is None for line in found.lines] == [hour == 2 for hour in range(24)]
+    assert found.imported == sum(line.imported or 0 for line in found.lines)
+    assert found.unpriced
 
 
 async def test_a_month_of_days_asks_once_for_quarters_of_an_hour(

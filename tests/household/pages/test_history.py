@@ -107,6 +107,9 @@ async def test_a_month_is_shown_with_its_money_beside_the_one_before(browser: Br
     percent = round((drawn - march) * 100 / march)
     assert f"{abs(percent)} % {'more' if percent > 0 else 'less'} than {march:.2f} kWh" in text
     assert text.count("kWh") > 60  # a line for each day
+    assert (
+        re.search(r"Cost of energy -?€[\d.,]+ (▲|▼) \d+ % (more|less) than €", text) or "before: -€" in text
+    )
 
 
 async def test_what_runs_is_compared_with_as_much_of_the_one_before(
