@@ -167,7 +167,8 @@ class History:
 
     async def _stay_prepared(self) -> None:
         while True:
-            with suppress(Unavailable):  # the gateway does not answer yet
+            # The gateway does not answer yet, or not so that it is understood; or the disk is full.
+            with suppress(GatewayError, OSError):
                 await self.prepare()
             await self._clock.sleep(_PREPARED_S)
 
