@@ -168,12 +168,14 @@ class History:
 
     async def _stay_prepared(self) -> None:
         while True:
+            pause = _PREPARED_S
             try:
                 await self.prepare()
             except Unavailable:  # the gateway starts just as the pages do
-                await self._clock.sleep(_ABSENT_S)
-            else:
-                await self._clock.sleep(_PREPARED_S)
+                pause = _ABSENT_S
+            except (GatewayError, OSError):  # it is not understood, or the disk is full
+                pass
+            await self._clock.sleep(pause)
 
     async def sums(self, meter: str, from_ms: int, until_ms: int, step: Step, zone: str) -> Sums:
         """The sums of a meter or series in each `step` of the IANA time zone `zone` between two moments, Unix

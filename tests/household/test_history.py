@@ -21,10 +21,12 @@ from gateway.chain.window import Granularity
 from gateway.config import SeriesSection
 from gateway.control.client import ControlClient
 from gateway.control.documents import GrantStatus
-from gateway.errors import Refused, Unavailable, UsageError
+from gateway.errors import GatewayError, Refused, Unavailable, UsageError
 from gateway.household.history import MOST_ROWS, History, Step, Sums, step_edges
 from gateway.wire import names
+from tests.support.clock import FakeClock
 from tests.support.home import LINK_UNITS, MEMORY, Home
+from tests.support.pages import Answers
 from tests.support.serving import serving
 
 BERLIN = "Europe/Berlin"
@@ -350,3 +352,15 @@ async def test_own_grants_are_made_before_anybody_asks(tmp_path: Path) -> None:
                 made = await ControlClient(home.folder / "s").grants()
     assert made
     assert all(isinstance(one, GrantStatus) and one.own for one in made)
+
+
+async def test_an_answer_that_is_not_understood_ends_no_preparation(tmp_path: Path) -> None:
+    clock, gateway = (
+        FakeClock(),
+        Answers(error=GatewayError("the gateway answers in a form that is not known")),
+    )
+    async with History(tmp_path, gateway, clock).prepared():
+        for times in (1, 2, 3):
+            await clock.asleep()
+            assert gateway.asked == times
+            clock.pass_s(3600)
