@@ -15,6 +15,7 @@ MAIN = (  # what the pages that everybody opens consist of: complete in every la
     "today.html", "history.html", "bills.html", "energy/", "entry.py", "now.py", "today.py", "history.py",
     "privacy", "pages/privacy/", "words.py",
     "bills.py", "server.py", "render.py", "shown.py", "troubles.py", "picture.py",
+    "messages.html", "messages/", "messages.py",
 )  # fmt: skip
 _METHODS = [("templates/**.html", "jinja2"), ("**.py", "python")]
 _OPTIONS = {"templates/**.html": {"newstyle_gettext": "true", "trimmed": "false"}}
