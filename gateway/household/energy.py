@@ -62,9 +62,10 @@ async def energy(
     `History.sums`, and UsageError of rates that cannot be used."""
     rows = period.rows(step)
     edges = {period.start_ms, *(end for _, end in rows)}
-    for lane in rates.lanes if rates else ():
-        for one in rates.prices(lane, period.start_ms, period.end_ms):
-            edges |= {edge for edge in (one.start_ms, one.end_ms) if period.start_ms < edge < period.end_ms}
+    if rates is not None:
+        changes = (rates.prices(lane, period.start_ms, period.end_ms) for lane in rates.lanes)
+        found = {edge for prices in changes for one in prices for edge in (one.start_ms, one.end_ms)}
+        edges |= {edge for edge in found if period.start_ms < edge < period.end_ms}
     read = await _read(history, meter, sorted(edges))
     known = [(max(a, read.begin_ms), min(b, read.end_ms)) for a, b in rows]
     stretches = [(a, b) for a, b in known if a < b]
