@@ -401,7 +401,7 @@ async def test_what_the_store_makes_up_stops_no_series(home: Home, tmp_path: Pat
 
 
 async def test_prices_of_no_date_stop_nothing(home: Home, tmp_path: Path) -> None:
-    """A provider's own signed series, of times that no calendar has, and of prices at the ends of what fits."""
+    """A provider's own signed series, of times that no calendar has, and of the largest prices."""
     async with home:
         await begun(home)
         market = Market(home, tmp_path)
