@@ -190,7 +190,7 @@ class Control:
             dry_run=wanted.dry_run,
             own=wanted.own,
         )
-        if made:
+        if made and not wanted.own:  # the household itself is no provider
             await self._ledger.keep_cards(
                 (card.kid, data) for card, data in zip(cards, wanted.cards, strict=True)
             )

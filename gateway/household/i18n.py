@@ -72,11 +72,13 @@ def _plural(of: Language) -> Callable[[int], int]:
 
 @cache
 def _catalogue(of: Language) -> Mapping[str, str | tuple[str, ...]]:
-    """All translated texts of a language; of a text with plurals all its forms, by the singular."""
+    """All translated texts of a language; of a text with plurals all its forms, by the singular. None where
+    its files are missing: the pages are in English then."""
     found: dict[str, str | tuple[str, ...]] = {}
-    if of == "en":
+    folder = resources.files("gateway.household").joinpath("languages", of)
+    if of == "en" or not folder.is_dir():
         return found
-    for file in resources.files("gateway.household").joinpath("languages", of).iterdir():
+    for file in folder.iterdir():
         if not file.name.endswith(".po"):
             continue
         with file.open("rb") as opened:

@@ -35,6 +35,8 @@ KEPT_MS = 2 * 366 * DAY_MS
 MOST_KEPT = 4096
 """Series of one provider that are kept, chosen: five a day for two years. Of more the ones that begin last
 are kept."""
+MOST_BYTES = 64 << 20
+"""Bytes of them, chosen: ten times as many as five a day take."""
 _DECODED = 128
 _EVERY_S = 900.0
 
@@ -59,6 +61,7 @@ class _Kept(NamedTuple):
     lanes: tuple[str, ...]
     start_ms: int
     end_ms: int
+    size: int
 
     @classmethod
     def of(cls, path: Path, series: PriceSeries) -> _Kept:
@@ -70,6 +73,7 @@ class _Kept(NamedTuple):
             series.lanes,
             series.start_ms,
             series.end_ms,
+            path.stat().st_size,
         )
 
 
@@ -249,12 +253,18 @@ class Prices:
             if series.end_ms <= unix_ms(self._clock) - KEPT_MS:
                 raise Refused(f"{what} ended at {spell(series.end_ms, 1)}, more than two years ago")
             if series.start_ms < self._since_ms(series.provider):
-                raise Refused(f"{what} begins before {MOST_KEPT} others that its provider has published")
+                raise self._too_many(series, what)
             path = self._folder / f"{series.provider.hex()}.{series.start_ms:016x}.{series.serial:016x}.cose"
             await asyncio.to_thread(write_durably, path, data)
             self._kept[series.provider, series.serial] = _Kept.of(path, series)
             self._prune()
+            if (series.provider, series.serial) not in self._kept:
+                raise self._too_many(series, what)
         return series
+
+    def _too_many(self, series: PriceSeries, what: str) -> Refused:
+        others = sum(one.provider == series.provider for one in self._kept.values())
+        return Refused(f"{what} begins before {others} others that its provider has published")
 
     def _since_ms(self, provider: bytes) -> int:
         """The earliest start, Unix ms, of a series of the provider that may still be kept."""
@@ -273,9 +283,10 @@ class Prices:
             kept.setdefault(one.provider, []).append(one)
         for some in kept.values():
             some.sort(key=lambda one: (one.start_ms, one.serial))
-            over = len(some) - MOST_KEPT
+            over, too_much = len(some) - MOST_KEPT, sum(one.size for one in some) - MOST_BYTES
             for n, one in enumerate(some):
-                if n < over or one.end_ms <= horizon_ms:
+                if n < over or too_much > 0 or one.end_ms <= horizon_ms:
+                    too_much -= one.size
                     one.path.unlink(missing_ok=True)
                     del self._kept[one.provider, one.serial]
 

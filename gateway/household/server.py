@@ -295,7 +295,10 @@ async def _errors(request: web.Request, handler: _Handler) -> web.StreamResponse
 
 def _error_page(request: web.Request, status: int, text: str) -> web.Response:
     part = "HX-Request" in request.headers
-    return page(request, "parts/problem.html" if part else "error.html", status=status, sentence=text)
+    try:
+        return page(request, "parts/problem.html" if part else "error.html", status=status, sentence=text)
+    except GatewayError as error:  # the files of all pages are missing
+        return web.Response(status=status_of(error), text=sentence(error))
 
 
 async def _add_headers(request: web.Request, response: web.StreamResponse) -> None:

@@ -13,11 +13,13 @@ from gateway.chain.window import zone_of
 from gateway.household.i18n import gettext, locale, ngettext
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_LAST_MS = 253_402_214_400_000  # 9999-12-31 in UTC, and in any zone a day that datetime has
 
 
 def local(unix_ms: int, zone: str) -> datetime:
-    """A moment in the home's zone."""
-    return (_EPOCH + timedelta(milliseconds=unix_ms)).astimezone(zone_of(zone))
+    """A moment in the home's zone; of one before 1970, or beyond the calendar, the next that it has."""
+    within = min(max(0, unix_ms), _LAST_MS)
+    return (_EPOCH + timedelta(milliseconds=within)).astimezone(zone_of(zone))
 
 
 def clock_time(unix_ms: int, zone: str) -> str:

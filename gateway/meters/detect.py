@@ -12,6 +12,7 @@ from gateway.meters.endpoint import Endpoint
 from gateway.meters.reading import Decoder
 from gateway.meters.transport import Connection
 
+_MOST_OCTETS = 2**18  # twice what a serial port brings in the longest time at 115 200 baud
 _MORE_S = 3  # for the profiles and lanes that only the next telegrams bring
 
 
@@ -29,8 +30,8 @@ async def hear(
     endpoint: Endpoint, decoders: Mapping[str, Decoder], seconds: float, longer: float = 0
 ) -> Heard:
     """What arrives at `endpoint` within `seconds`, or, once anything has arrived, within `longer` if that is
-    more, or until a few seconds after the first telegram that was decoded. MeterError where it cannot be
-    opened."""
+    more, or until a few seconds after the first telegram that was decoded, or until more has come than any
+    meter sends. MeterError where it cannot be opened."""
     begin = asyncio.get_running_loop().time()
     octets = 0
     problems: Counter[str] = Counter()
@@ -38,7 +39,7 @@ async def hear(
     connection = await Connection.open(endpoint)
     try:
         async with asyncio.timeout(seconds) as limit:
-            while True:
+            while octets < _MOST_OCTETS:
                 data = await connection.read()
                 if not octets and data:
                     limit.reschedule(max(begin + longer, limit.when() or begin))
@@ -50,11 +51,13 @@ async def hear(
                             problems[str(item)] += 1
                         else:
                             lanes[profile] = lanes.get(profile, frozenset()) | set(item.registers)
+                    await asyncio.sleep(0)  # what the meters in use send is not to wait for all decoders
                 if lanes and not understood:
                     end = asyncio.get_running_loop().time() + _MORE_S
                     limit.reschedule(min(end, limit.when() or end))
     except TimeoutError:
-        problem = next((sentence for sentence, _ in problems.most_common(1)), None)
-        return Heard(octets, lanes, None if lanes else problem)
+        pass
     finally:
         connection.close()
+    problem = next((sentence for sentence, _ in problems.most_common(1)), None)
+    return Heard(octets, lanes, None if lanes else problem)

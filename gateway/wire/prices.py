@@ -19,6 +19,8 @@ MAX_SPAN_MS = 366 * DAY_MS
 """The longest time from a series' beginning to its end, so that whoever looks for the prices of a moment
 knows how far back a series that has them may begin."""
 _CURRENCY_BYTES = 8
+_LAST_MS = 253_402_300_799_999
+"""The end of the year 9999: later times have no date to show to a person."""
 
 
 class PriceInterval(NamedTuple):
@@ -84,6 +86,8 @@ class PriceSeries(Stored):
                 return f"interval {n} begins before the one before it ends"
         if self.end_ms - self.start_ms > MAX_SPAN_MS:
             return f"it spans more than {MAX_SPAN_MS // DAY_MS} days"
+        if max(self.end_ms, self.issued_ms) > _LAST_MS:
+            return "its time ends after the year 9999"
         return None
 
     @classmethod

@@ -400,6 +400,23 @@ async def test_what_the_store_makes_up_stops_no_series(home: Home, tmp_path: Pat
         assert gets == []
 
 
+async def test_prices_of_no_date_stop_nothing(home: Home, tmp_path: Path) -> None:
+    """A provider's own signed series, of times that no calendar has, and of the largest prices."""
+    async with home:
+        await begun(home)
+        market = Market(home, tmp_path)
+        await market.follows(from_ms=day(1))
+        for start_ms in (2**64 - 2 * DAY, 2**63 - 2 * DAY, 253_402_300_800_000 - 23 * HOUR):
+            await market.publishes(start_ms, FLAT)
+            with pytest.raises(Refused, match="after the year 9999"):
+                await follower(home).accept(market.made(start_ms, FLAT)[1])
+        await market.publishes(day(1), [2**63 - 1, -(2**63)] * 12)
+        await market.publishes(day(2), FLAT)
+        await home.runs(48)
+        await follower(home).tick()
+        assert list(await granted(home)) == [day(2)]
+
+
 async def test_a_correction_after_the_grant_changes_nothing_and_is_noted(home: Home, tmp_path: Path) -> None:
     async with home:
         await begun(home)

@@ -364,3 +364,14 @@ async def test_an_answer_that_is_not_understood_ends_no_preparation(tmp_path: Pa
             await clock.asleep()
             assert gateway.asked == times
             clock.pass_s(3600)
+
+
+async def test_the_household_is_no_provider_that_anything_is_granted_to(tmp_path: Path) -> None:
+    """Its card is in no list of those to grant to, nor would what it signs be a provider's command."""
+    home = Home(tmp_path)
+    async with home, reading(home) as history:
+        await home.runs(2 * LINK_UNITS)
+        await home.publish()
+        assert await history.prepare() == {}
+        assert any(record.own for record in await home.ledger.grants())
+        assert await ControlClient(home.folder / "s").cards() == ()

@@ -150,6 +150,22 @@ async def test_of_very_many_series_those_that_begin_last_are_kept(
     assert len(list(folder.iterdir())) == 3
 
 
+async def test_a_provider_has_only_so_many_bytes(
+    acme: Acme, clock: FakeClock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prices, folder = opened(tmp_path, clock, acme), tmp_path / "prices"
+    await prices.accept(acme.signed(NOW_MS + HOUR_MS, [1])[1])
+    (one,) = folder.iterdir()
+    monkeypatch.setattr(module, "MOST_BYTES", 2 * one.stat().st_size + 10)
+    for n in (2, 3):
+        await prices.accept(acme.signed(NOW_MS + n * HOUR_MS, [n])[1])
+    with pytest.raises(Refused, match="begins before 2 others"):
+        await prices.accept(acme.signed(NOW_MS, [0])[1])
+    of = SeriesName(acme.identity.kid, "Day ahead")
+    assert [int(one.price * 1000) for one in prices.range(of, "import", NOW_MS, NOW_MS + DAY_MS)] == [2, 3]
+    assert len(list(folder.iterdir())) == 2
+
+
 async def test_the_bucket_is_read_once_and_a_bad_object_stops_no_other(
     acme: Acme, clock: FakeClock, tmp_path: Path
 ) -> None:

@@ -14,7 +14,7 @@ import pytest
 from aiohttp import CookieJar
 from aiohttp.test_utils import TestClient, TestServer
 
-from gateway.household import server
+from gateway.household import files, i18n, server
 from gateway.household.configuration import HouseholdConfig, HouseholdSection, ListenSection
 from gateway.household.home import Household, open_household
 from gateway.household.pages import ROUTES
@@ -290,3 +290,24 @@ async def test_a_full_disk_is_a_sentence(browser: Browser, monkeypatch: pytest.M
     answer = await browser.post("/settings", form=form, zone="Europe/Berlin", name="x")
     assert answer.status == 503
     assert "full, read-only or damaged" in await answer.text()
+
+
+async def test_what_is_missing_of_the_program_is_a_sentence(
+    browser: Browser, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    missing = type("Missing", (), {"files": staticmethod(lambda _: tmp_path)})
+    monkeypatch.setattr(i18n, "resources", missing)
+    i18n._catalogue.cache_clear()
+    browser.language = "nl"
+    try:
+        assert "Settings" in await browser.shown("/settings")
+    finally:
+        i18n._catalogue.cache_clear()
+    monkeypatch.setattr(files, "resources", missing)
+    files.content.cache_clear()
+    files.address.cache_clear()
+    code, text = await browser.get("/settings")
+    assert (code, text) == (
+        503,
+        "The pages' scripts were not built: run provisioning/venv.sh household again.",
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 
 import pytest
 
@@ -86,3 +87,17 @@ async def test_the_profiles_of_each_check_sequence() -> None:
 async def test_silence() -> None:
     assert await heard(b"") == Heard(0, {})
     assert await heard(b"hello") == Heard(5, {})
+
+
+async def test_what_never_ends_is_not_heard_for_long() -> None:
+    async def flood(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(ConnectionError):
+            while True:
+                writer.write(b"\xa5" * 65536)
+                await writer.drain()
+
+    server = await asyncio.start_server(flood, "127.0.0.1")
+    async with server, asyncio.timeout(30):
+        found = await hear(Tcp("127.0.0.1", server.sockets[0].getsockname()[1]), decoders(), 3600)
+    assert found.octets < 2**19
+    assert not found.profiles

@@ -99,12 +99,12 @@ class Logins:
         """End a login. Unavailable where the disk does not take that: it is ended until this program starts
         anew."""
         self._logins = {digest: login for digest, login in self._logins.items() if login.id != login_id}
-        self._write()
+        self._write_end()
 
     def end_all(self, but: Login | None = None) -> None:
         """End all logins, but one; Unavailable as `end`."""
         self._logins = {digest: login for digest, login in self._logins.items() if login is but}
-        self._write()
+        self._write_end()
 
     def form_token(self, token: str) -> str:
         """What the forms of the browser with this cookie carry, so that no other site's form is taken."""
@@ -138,20 +138,26 @@ class Logins:
             for digest, login in self._logins.items()
         }
         kept = {"key": base64.b64encode(self._key).decode(), "logins": logins}
+        write_durably(self._path, json.dumps(kept).encode())
+
+    def _write_end(self) -> None:
         try:
-            write_durably(self._path, json.dumps(kept).encode())
+            self._write()
         except OSError as error:
             raise Unavailable(
                 f"it is done, but {self._path} cannot be written: {error.strerror}. Once this program starts "
                 "anew it is as before: do it again when the disk is in order"
             ) from None
-        self._faults.clear("logins are kept again")
 
     def _try_to_write(self) -> None:
         try:
             self._write()
-        except Unavailable as error:
-            self._faults.report(str(error))
+        except OSError as error:
+            self._faults.report(
+                f"{self._path} cannot be written, so logins end with this program: {error.strerror}"
+            )
+        else:
+            self._faults.clear("logins are kept again")
 
 
 def new_token() -> str:

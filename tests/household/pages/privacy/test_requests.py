@@ -110,6 +110,20 @@ async def test_a_request_is_approved_through_its_preview(
     assert (await browser.get(PATH))[0] == 404
 
 
+@pytest.mark.parametrize(
+    ("begin_ms", "end_ms"), [(0, 2**64 - 1), (2**63, 2**64 - 1), (None, 253_402_300_799_999)]
+)
+async def test_a_request_of_times_that_no_calendar_has_can_be_seen_and_declined(
+    browser: Browser, household: Household, asked: Asked, begin_ms: int | None, end_ms: int
+) -> None:
+    household.settings.change(zone="Pacific/Kiritimati")
+    asked.one = asked.one.model_copy(update={"from_ms": begin_ms, "until_ms": end_ms})
+    code, html = await browser.get("/privacy")
+    assert code == 200
+    assert (await browser.get(PATH))[0] in (200, 400)
+    assert (await send(browser, html, f"{PATH}/decline")).status == 303
+
+
 async def test_a_request_is_declined(browser: Browser, household: Household, asked: Asked) -> None:
     _, html = await browser.get("/privacy")
     answer = await send(browser, html, f"{PATH}/decline")
