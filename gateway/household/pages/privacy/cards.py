@@ -7,7 +7,6 @@ from typing import NamedTuple
 from gateway.household.home import Household
 from gateway.household.i18n import gettext
 from gateway.household.shown import plain
-from gateway.wire.card import Card
 
 
 class KnownCard(NamedTuple):
@@ -19,8 +18,7 @@ class KnownCard(NamedTuple):
 
 
 async def known_cards(home: Household) -> list[KnownCard]:
-    """The cards that the gateway knows, each with the beginning of its fingerprint: names can be alike. The
-    household's own is left out, to which its history and its views are granted."""
+    """The cards that the gateway knows, each with the beginning of its fingerprint: names can be alike."""
     how = {
         "granted": gettext("granted something before"),
         "registrar": gettext("verified by the registrar"),
@@ -29,5 +27,4 @@ async def known_cards(home: Household) -> list[KnownCard]:
     return [
         KnownCard(one.kid, f"{plain(one.name)} ({one.fingerprint[:9]} …, {how[one.known_by]})", one.card)
         for one in await home.control.cards()
-        if Card.read_self_signed(one.card, "a card").role != "household"
     ]
