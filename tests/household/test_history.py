@@ -26,7 +26,7 @@ from gateway.household.history import MOST_ROWS, History, Step, Sums, step_edges
 from gateway.wire import names
 from tests.support.clock import FakeClock
 from tests.support.home import LINK_UNITS, MEMORY, Home
-from tests.support.pages import Answers
+from tests.support.pages import Answers, status
 from tests.support.serving import serving
 
 BERLIN = "Europe/Berlin"
@@ -254,6 +254,18 @@ async def test_while_gateway_or_store_are_away(tmp_path: Path) -> None:
         with pytest.raises(Unavailable, match="no gateway answers"):
             await history.sums("main", 0, 2**46, "minute", BERLIN)
         assert await history.sums("main", 0, end, "minute", BERLIN) is seen
+
+
+async def test_own_grants_are_made_soon_after_the_gateway_answers(tmp_path: Path) -> None:
+    clock, gateway = FakeClock(), Answers(error=Unavailable("no gateway answers"))
+    async with History(tmp_path, gateway, clock).prepared():
+        await clock.asleep()
+        assert gateway.asked == 1
+        gateway.error, gateway.now = None, status(meters=())
+        for seconds, asked in ((5, 2), (5, 2), (295, 3)):  # soon while it is away, and seldom from then on
+            clock.pass_s(seconds)
+            await clock.asleep()
+            assert gateway.asked == asked
 
 
 async def test_what_is_over_is_remembered_and_what_is_not_is_read_again(

@@ -146,3 +146,11 @@ async def test_the_end_of_the_setup_says_whether_sealing_has_begun(
     assert "The gateway runs, and seals what the meters show." in await browser.shown("/setup/finish")
     gateway.now = status(meters=(meter("main", stream=None),))
     assert "Sealing begins with the next full hour" in await browser.shown("/setup/finish")
+
+
+async def test_a_store_that_is_sent_after_the_setup_ended_changes_nothing(
+    gateway: Gateway, browser: Browser
+) -> None:
+    form = await browser.form_of("/settings")
+    answer = await browser.post("/setup/store", form=form, kind="folder", folder="/srv/store")
+    assert (answer.status, answer.headers["Location"]) == (303, "/setup")
