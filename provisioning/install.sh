@@ -154,7 +154,7 @@ install_gateway() {
 start_gateway() { # start_gateway CHANGED: (re)start it, or say what to do first
     local by_hand="sudo systemctl enable --now gateway"
     [[ ! -d /run/systemd/system ]] || systemctl daemon-reload
-    if [[ ! -e $credential ]] && grep -Eq '^ *url *= *"s3:' "$configuration"; then
+    if [[ ! -e $credential ]] && grep -Eqs '^ *url *= *"s3:' "$configuration"; then
         echo "The S3 server's keys belong in a file that is encrypted for this machine. Into the second of these"
         echo "commands, type the two lines access_key_id=... and secret_access_key=..., then Ctrl-D:"
         echo "    sudo install -d -m 0700 ${credential%/*}"

@@ -78,8 +78,8 @@ def read_toml(path: Path) -> dict[str, Any]:
         text = path.read_text(encoding="utf-8")
     except OSError as error:
         raise UsageError(f"{path}: the file cannot be read: {error.strerror}") from None
-    except UnicodeDecodeError as error:
-        raise UsageError(f"{path}: this is not valid TOML: {error}") from None
+    except UnicodeDecodeError:
+        raise UsageError(f"{path}: this is not valid TOML, which is text in UTF-8") from None
     try:
         return _parsed(text)
     except UsageError as error:

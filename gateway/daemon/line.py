@@ -88,8 +88,8 @@ class EndedStreams:
         self._faults = FaultLog(clock, _log.error, _log.info, "the heads of ended streams have to wait: ")
 
     async def run(self, commit_seconds: float) -> None:
-        """Commit every `commit_seconds` until cancelled."""
-        while True:
+        """Commit every `commit_seconds` until cancelled; done at once where there is no such stream."""
+        while self._streams:
             await self._clock.sleep(commit_seconds)
             await self.commit()
 

@@ -17,6 +17,7 @@ import tempfile
 import tomllib
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -97,7 +98,7 @@ class Setup:
         async def not_yet(request: web.Request) -> web.StreamResponse:
             if why is not None:
                 raise Unavailable(f"the gateway cannot run: {why}")
-            raise Unavailable("the gateway is not set up yet: open its page in a browser, and go on there")
+            raise Unavailable("the gateway is not set up yet: Setup on its page goes on with that")
 
         app = web.Application(middlewares=[errors])
         app.add_routes(self.routes())
@@ -172,7 +173,8 @@ class Setup:
             if order.part == "store":
                 return _finding(await examine_store(config))
             diagnosis, registers = await examine_meter(config.meter[0], config)
-            return _finding(diagnosis, registers)
+            told = diagnosis.sentence.replace(f"{file.parent / SECRETS}/", "")  # a folder that is gone then
+            return _finding(replace(diagnosis, sentence=told), registers)
 
     async def search(self, order: SearchOrder) -> SearchAnswer:
         """Search for meters. Unavailable while another search is under way."""

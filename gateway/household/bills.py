@@ -95,7 +95,8 @@ async def bills(
     rates: Rates | None = None,
     from_ms: int = 0,
 ) -> list[SupplierBills]:
-    """The bills of these grants whose periods end after `from_ms` and begin before `now_ms`, Unix ms.
+    """The bills of these grants whose periods end after `from_ms` and begin before `now_ms`, Unix ms; the
+    household's own grants are left out.
 
     `tariff_body` gives the tariff body with a digest (hexadecimal), `sums` those of a meter. Grants of
     windows are priced by `rates`, for the months of its zone, and left out without. Errors of `sums` are
@@ -103,7 +104,7 @@ async def bills(
     """
     found: dict[_Terms, list[BillPeriod]] = {}
     faults: dict[_Terms, str] = {}
-    for grant in sorted(grants, key=lambda one: one.from_ms):
+    for grant in sorted((one for one in grants if not one.own), key=lambda one: one.from_ms):
         if grant.kind == "windows" and rates is not None:
             lanes = tuple(lane for lane in rates.lanes if lane in grant.lanes)
             if lanes:

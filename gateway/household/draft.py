@@ -13,7 +13,9 @@ from typing import Any
 import tomli_w
 from pydantic import BaseModel
 
+from gateway.errors import UsageError
 from gateway.host.files import write_durably
+from gateway.household.i18n import gettext
 
 USUAL_SOCKET = Path("/run/gateway/control.sock")
 SECRETS = "./secrets/"
@@ -55,7 +57,12 @@ class Draft:
         write_durably(self.path, json.dumps(kept).encode())
 
     def add_meter(self, section: dict[str, Any], secrets: Mapping[str, str]) -> None:
-        """Add a meter, in the place of one of the same name."""
+        """Add a meter, or the same one once more. UsageError where another has its name."""
+        if any(one["name"] == section["name"] and one != section for one in self.meters):
+            raise UsageError(
+                gettext("there is a meter %(name)s already: give this one another name")
+                % {"name": section["name"]}
+            )
         self.meters = [one for one in self.meters if one["name"] != section["name"]] + [section]
         self.secrets.update(secrets)
         self.keep()

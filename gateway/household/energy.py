@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from itertools import pairwise
@@ -10,7 +10,7 @@ from itertools import pairwise
 import numpy as np
 
 from gateway.chain.layout import DAY_MS
-from gateway.household.history import History, Row, Step
+from gateway.household.history import History, Step
 from gateway.household.money import Money, Rates, Sums, cost, money
 from gateway.household.periods import MINUTE_MS, QUARTER_MS, Period
 
@@ -60,44 +60,43 @@ async def energy(
 ) -> Energy:
     """The energy of a meter in each `step` of a period, and its cost by `rates`. Errors are those of
     `History.sums`, and UsageError of rates that cannot be used."""
-    found = await history.sums(meter, period.start_ms, period.end_ms, step, period.zone)
-    known = list(found)
-    lanes = tuple(lane for lane in (rates.lanes if rates else ()) if lane in found.lanes)
+    rows = period.rows(step)
+    edges = {period.start_ms, *(end for _, end in rows)}
+    edges |= {edge for edge in _changes(rates, period) if period.start_ms < edge < period.end_ms}
+    read = await _read(history, meter, sorted(edges))
+    known = [(max(a, read.begin_ms), min(b, read.end_ms)) for a, b in rows]
+    stretches = [(a, b) for a, b in known if a < b]
+    lanes = tuple(lane for lane in (rates.lanes if rates else ()) if lane in read.lanes)
     costs: Sequence[Money] = ()
-    if rates is not None and known and lanes:
-        stretches = [(row.start_ms, row.end_ms) for row in known]
-        costs = await cost(rates, stretches, lanes, energy_between(history, meter))
-    amounts = dict(zip((row.start_ms for row in known), costs, strict=False))
+    if rates is not None and stretches and lanes:
+        costs = await cost(rates, stretches, lanes, read.sums)
+    amounts = {one.start_ms: one for one in costs}
+    lines = tuple(
+        Line(*row, read.between("import", a, b), read.between("export", a, b), amounts.get(a))
+        if a < b
+        else Line(*row)
+        for row, (a, b) in zip(rows, known, strict=True)
+    )
     return Energy(
-        lines=tuple(_lines(period, step, known, amounts)),
-        imported=_total(row.import_mwh for row in known),
-        exported=_total(row.export_mwh for row in known),
+        lines=lines,
+        imported=_total(line.imported for line in lines),
+        exported=_total(line.exported for line in lines),
         cost=money(sum(sum(one.lanes.values()) for one in costs)) if costs else None,
         currency=rates.currency if rates else "",
         unpriced=any(one.missing for one in costs),
-        complete_ms=found.complete_ms,
-        whole=bool(known)
-        and known[0].start_ms <= period.start_ms
-        and known[-1].end_ms >= min(period.end_ms, found.complete_ms),
+        complete_ms=read.complete_ms,
+        whole=bool(stretches)
+        and stretches[0][0] == period.start_ms
+        and stretches[-1][1] == min(period.end_ms, read.complete_ms),
     )
 
 
-def _lines(period: Period, step: Step, known: Sequence[Row], amounts: Mapping[int, Money]) -> Iterator[Line]:
-    """All rows of the period, each with what is known of it: the first may have begun within it."""
-    rows = iter(known)
-    row = next(rows, None)
-    for start, end in period.rows(step):
-        if row is None or row.start_ms >= end:
-            yield Line(start, end)
-            continue
-        yield Line(start, end, row.import_mwh, row.export_mwh, amounts.get(row.start_ms))
-        row = next(rows, None)
-
-
-def _total(values: Iterator[int | None]) -> int | None:
-    """The sum of what is known; None where nothing is."""
-    found = [value for value in values if value is not None]
-    return sum(found) if found else None
+def _changes(rates: Rates | None, period: Period) -> Iterator[int]:
+    """The moments at which a price begins or ends, Unix ms."""
+    if rates is not None:
+        for lane in rates.lanes:
+            for one in rates.prices(lane, period.start_ms, period.end_ms):
+                yield from (one.start_ms, one.end_ms)
 
 
 def energy_between(history: History, meter: str) -> Sums:
@@ -105,32 +104,73 @@ def energy_between(history: History, meter: str) -> Sums:
     the minutes of its history are not known."""
 
     async def sums(edges: Sequence[int], lanes: Sequence[str]) -> Mapping[str, Sequence[int | None]]:
-        size = QUARTER_MS if all(edge % QUARTER_MS == 0 for edge in edges[1:-1]) else MINUTE_MS
-        step: Step = "quarter" if size == QUARTER_MS else "minute"
-        bounds: list[int] = []
-        upto: dict[str, list[int]] = {lane: [0] for lane in lanes}
-        shut: dict[str, list[int]] = {lane: [0] for lane in lanes}
-        at = edges[0]
-        while at < edges[-1]:
-            end = min(edges[-1], at + _AT_A_TIME_MS[size])
-            found = await history.sums(meter, at, end, step, "UTC")
-            if len(found):
-                if bounds and bounds[-1] != found.starts_ms[0]:
-                    bounds, upto, shut = [], {lane: [0] for lane in lanes}, {lane: [0] for lane in lanes}
-                bounds = bounds or [int(found.starts_ms[0])]
-                bounds += found.ends_ms.tolist()
-                for lane in lanes:
-                    upto[lane] += (upto[lane][-1] + np.cumsum(found.sums[lane])).tolist()
-                    shut[lane] += (shut[lane][-1] + np.cumsum(~found.opened[lane])).tolist()
-            at = end
-        place = {bound: n for n, bound in enumerate(bounds)}
-
-        def between(lane: str, a: int, b: int) -> int | None:
-            first, last = place.get(a), place.get(b)
-            if first is None or last is None or shut[lane][first] != shut[lane][last]:
-                return None
-            return upto[lane][last] - upto[lane][first]
-
-        return {lane: [between(lane, a, b) for a, b in pairwise(edges)] for lane in lanes}
+        return await (await _read(history, meter, edges)).sums(edges, lanes)
 
     return sums
+
+
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """Sums that were read, added up: `upto` has for each lane the sum from the first of the moments `places`
+    until each of them, and `shut` how many of the sums before it are not open."""
+
+    places: Mapping[int, int]
+    upto: Mapping[str, Sequence[int]]
+    shut: Mapping[str, Sequence[int]]
+    complete_ms: int
+
+    @property
+    def lanes(self) -> tuple[str, ...]:
+        """The lanes that were read."""
+        return tuple(self.upto)
+
+    @property
+    def begin_ms(self) -> int:
+        """The first moment from which on energy is known; in the far future where none is."""
+        return next(iter(self.places), 2**62)
+
+    @property
+    def end_ms(self) -> int:
+        """The moment until which it is."""
+        return next(reversed(self.places), 0)
+
+    def between(self, lane: str, start_ms: int, end_ms: int) -> int | None:
+        """The energy between two moments; None where it is not known, or not to the moment."""
+        a, b = self.places.get(start_ms), self.places.get(end_ms)
+        if lane not in self.upto or a is None or b is None or self.shut[lane][a] != self.shut[lane][b]:
+            return None
+        return self.upto[lane][b] - self.upto[lane][a]
+
+    async def sums(self, edges: Sequence[int], lanes: Sequence[str]) -> Mapping[str, Sequence[int | None]]:
+        """As `gateway.household.money` asks for it."""
+        return {lane: [self.between(lane, a, b) for a, b in pairwise(edges)] for lane in lanes}
+
+
+async def _read(history: History, meter: str, edges: Sequence[int]) -> _Read:
+    """The sums that make up the energy between rising moments: of quarters of an hour where these are enough,
+    and of minutes where not, a part at a time."""
+    size = QUARTER_MS if all(edge % QUARTER_MS == 0 for edge in edges[1:-1]) else MINUTE_MS
+    step: Step = "quarter" if size == QUARTER_MS else "minute"
+    moments: list[int] = []
+    upto: dict[str, list[int]] = {}
+    shut: dict[str, list[int]] = {}
+    complete_ms = 0
+    for at in range(edges[0], edges[-1], _AT_A_TIME_MS[size]):
+        found = await history.sums(meter, at, min(edges[-1], at + _AT_A_TIME_MS[size]), step, "UTC")
+        complete_ms = found.complete_ms
+        if len(found) and moments[-1:] != [int(found.starts_ms[0])]:  # the history begins
+            moments = [int(found.starts_ms[0])]
+            upto = {lane: [0] for lane in found.lanes}
+            shut = {lane: [0] for lane in found.lanes}
+        if len(found):
+            moments += found.ends_ms.tolist()
+            for lane, d in found.sums.items():
+                upto[lane] += (upto[lane][-1] + np.cumsum(d)).tolist()
+                shut[lane] += (shut[lane][-1] + np.cumsum(~found.opened[lane])).tolist()
+    return _Read({moment: n for n, moment in enumerate(moments)}, upto, shut, complete_ms)
+
+
+def _total(values: Iterable[int | None]) -> int | None:
+    """The sum of what is known; None where nothing is."""
+    found = [value for value in values if value is not None]
+    return sum(found) if found else None

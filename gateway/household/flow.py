@@ -21,10 +21,11 @@ class Part:
 @dataclass(frozen=True, slots=True)
 class Flow:
     """Power in W: `grid` is negative while the home gives to the grid, `house` is what the home uses in all.
-    `parts` are the other meters that show a power."""
+    That is None while power goes to the grid and no meter shows where it comes from. `parts` are the other
+    meters that show a power."""
 
     grid: int
-    house: int
+    house: int | None
     parts: tuple[Part, ...]
 
     @classmethod
@@ -34,8 +35,9 @@ class Flow:
             return None
         grid = meters[0][1]
         parts = tuple(Part(name, abs(power), power < 0) for name, power in meters[1:] if power is not None)
+        given = [part.watts for part in parts if part.gives]
         # Meters are read one after the other, so that their sum may be below what a home can use.
-        house = max(0, grid + sum(part.watts for part in parts if part.gives))
+        house = max(0, grid + sum(given)) if grid >= 0 or given else None
         return cls(grid, house, parts)
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -49,6 +49,7 @@ _ANY_AGE_MS = 2**53  # the status says how old the newest reading is
 _KNOWN_MS = 60_000  # what the gateway said of streams and grants is taken for so long
 _REMEMBERED_ROWS = 50_000  # some 2 MB
 _PREPARED_S = 300  # how often it is looked whether a stream lacks its own grants
+_ABSENT_S = 5  # and while no gateway answers
 
 
 _Question = tuple[str, int, int, Step, str]
@@ -167,10 +168,14 @@ class History:
 
     async def _stay_prepared(self) -> None:
         while True:
-            # The gateway does not answer yet, or not so that it is understood; or the disk is full.
-            with suppress(GatewayError, OSError):
+            pause = _PREPARED_S
+            try:
                 await self.prepare()
-            await self._clock.sleep(_PREPARED_S)
+            except Unavailable:  # the gateway starts just as the pages do
+                pause = _ABSENT_S
+            except (GatewayError, OSError):  # it is not understood, or the disk is full
+                pass
+            await self._clock.sleep(pause)
 
     async def sums(self, meter: str, from_ms: int, until_ms: int, step: Step, zone: str) -> Sums:
         """The sums of a meter or series in each `step` of the IANA time zone `zone` between two moments, Unix

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from itertools import count
 from typing import Any
 
-from gateway.control.setup import MeterProfile
+from gateway.control.setup import MeterProfile, SearchOrder
 from gateway.errors import UsageError
 from gateway.household.draft import SECRETS
 from gateway.household.i18n import gettext
@@ -15,6 +16,12 @@ FIELDS = (
     "encryption_key", "authentication_key", "password",
 )  # fmt: skip
 """The fields of the form; `place` is tcp or serial."""
+
+
+def free_name(taken: Iterable[str]) -> str:
+    """A name for the next meter of a home that has these."""
+    names = set(taken)
+    return next(name for n in count(1) if (name := "main" if n == 1 else f"meter-{n}") not in names)
 
 
 def meter_section(
@@ -33,9 +40,7 @@ def meter_section(
     if typed["place"] == "serial":
         section["serial"] = {"device": typed["device"]}
     else:
-        section["tcp"] = {"host": typed["host"]} | (
-            {"port": _number(typed["port"], gettext("the port"))} if typed["port"] else {}
-        )
+        section["tcp"] = _address(typed["host"], typed["port"])
     if model.modbus and typed["unit_id"]:
         section["unit_id"] = _number(typed["unit_id"], gettext("the device's number"))
     keys = {name: typed[name] for name in ("encryption_key", "authentication_key", "password") if typed[name]}
@@ -44,6 +49,26 @@ def meter_section(
     name = f"meter-{section['name']}"
     section["keys"] = f"{SECRETS}{name}"
     return section, {name: "".join(f'{key} = "{_plain(value)}"\n' for key, value in keys.items())}
+
+
+def search_order(typed: Mapping[str, str]) -> SearchOrder:
+    """Where to search, of a `host`, with or without a port, or a `device`; UsageError for what is neither."""
+    host, device = typed["host"], typed["device"]
+    if bool(host) == bool(device):
+        raise UsageError(
+            gettext("type the meter’s address in the network, or choose a serial port: one of the two")
+        )
+    if device:
+        return SearchOrder.parse({"device": device})
+    return SearchOrder.parse(_address(host, ""))
+
+
+def _address(host: str, port: str) -> dict[str, Any]:
+    """Host and port; the port may also follow the host's colon, but for IPv6."""
+    name, _, behind = host.rpartition(":")
+    if name and ":" not in name and not port:
+        host, port = name, behind
+    return {"host": host} | ({"port": _number(port, gettext("the port"))} if port else {})
 
 
 def _plain(value: str) -> str:

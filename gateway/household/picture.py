@@ -20,13 +20,13 @@ Kind = Literal["import", "export", "own"]
 
 @dataclass(frozen=True, slots=True)
 class Circle:
-    """A circle about (x, y), with its label below."""
+    """A circle about (x, y), with its label below; `watts` is None where the power is not known."""
 
     x: int
     y: int
     icon: Literal["grid", "house", "sun", "plug"]
     kind: Kind
-    watts: int
+    watts: int | None
     label: str
 
 

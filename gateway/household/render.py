@@ -82,8 +82,9 @@ def see_other(request: web.Request, path: str, notice: str = "") -> web.Response
 
 
 def sentence(error: GatewayError) -> str:
-    """An error's text as a sentence of a page."""
-    text = str(error)
+    """An error's text as a sentence of a page, in its language where the catalogue has the text: errors that
+    quote nothing are always the same."""
+    text = gettext(str(error))
     return f"{text[:1].upper()}{text[1:]}{'' if text.endswith(('.', '?', '!')) else '.'}"
 
 

@@ -48,8 +48,10 @@ class Choices(BaseModel):
     def _is_known(cls, zone: str) -> str:
         try:
             zone_of(zone)
-        except UsageError as error:
-            raise ValueError(str(error)) from None
+        except UsageError:
+            raise ValueError(
+                "there is no such time zone: choose one of the list, such as Europe/Berlin"
+            ) from None
         return zone
 
 

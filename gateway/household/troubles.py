@@ -65,7 +65,8 @@ def _of(meter: MeterStatus) -> list[Trouble]:
     named = {"meter": meter.meter}
     if meter.held is not None:
         held = gettext("Readings of %(meter)s are held until you decide: %(reason)s.")
-        found.append(Trouble(held % {**named, "reason": _clause(meter.held)}, "/meters", gettext("Decide")))
+        reason = _clause(meter.held).removeprefix(f"meter {meter.meter}: ")
+        found.append(Trouble(held % {**named, "reason": reason}, "/meters", gettext("Decide")))
     if meter.error is not None:
         text = (
             gettext("No values of %(meter)s arrive: %(reason)s.")

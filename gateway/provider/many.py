@@ -1,7 +1,9 @@
 """Many homes read side by side, by several processes: the sums of one query, home by home.
 
-A process takes a batch of homes at a time, and reads several of them at once, each an object after the other.
-A home that cannot be read is handed out with its error, and stops no other home.
+A process takes a batch of homes at a time, and reads several of them at once. Of a home it asks at once for
+the objects whose keys it knows: at first the descriptor, the head and a grant, then, for a day that is over,
+the day's page and its bundle of tokens; later the last two with the head. The others come one after the
+other. A home that cannot be read is handed out with its error, and stops no other home.
 """
 
 from __future__ import annotations
@@ -20,11 +22,14 @@ from pathlib import Path
 from typing import Protocol, TypeVar
 
 from gateway.chain.grant import Grant
+from gateway.chain.page import Calendar, Period
+from gateway.chain.windows import GrantWindows
 from gateway.errors import GatewayError, Unavailable
 from gateway.provider.grants import OwnGrant, own_grants, renewed
 from gateway.provider.identity import Identity, open_identity
 from gateway.provider.query import Query, Resolved
 from gateway.provider.sums import Missing, Rows, Sums
+from gateway.store.ahead import AheadBucket
 from gateway.store.bucket import Bucket
 from gateway.store.location import Location
 from gateway.store.s3_many import open_for_many
@@ -32,10 +37,13 @@ from gateway.stream.chunks import ChunkMark
 from gateway.stream.grants import grant_ids
 from gateway.stream.reader import StreamReader
 from gateway.stream.seen import Seen, save_all
+from gateway.wire import names
 from gateway.wire.stream import Descriptor
 
-AT_ONCE = 16
-"""Homes that one process reads at a time, and so its GETs under way."""
+AT_ONCE = 8
+"""Homes that one process reads at a time."""
+GETS = 3
+"""GETs of one home that are under way at a time, at most."""
 BATCH = 64
 """Homes that are handed to a process at a time, at most."""
 _WORTH = 4 * BATCH  # homes for which starting one more process, half a second's work, is worth it
@@ -231,26 +239,37 @@ class HomeReader:
         sums: Sums | None = None
         blocks: list[Rows] = []
         error: GatewayError | None = None
+        bucket = AheadBucket(self.bucket)
+        before = self._known.get(ask.stream)
         try:
-            reader, known = await self._open(ask, seen)
+            if before is None:
+                bucket.ask(_first_keys(ask))
+            else:
+                bucket.ask([names.head(ask.stream), *_day_keys(before, terms)])
+            reader, known = await self._open(bucket, ask, seen)
             await reader.refresh(terms.now_ms, terms.max_age_ms)
-            sums = await Sums.ask(reader, self.identity, terms.query, await self._grants(reader, ask, known))
+            held = await self._grants(reader, ask, known)
+            if before is None:
+                bucket.ask(_day_keys(known, terms))
+            sums = await Sums.ask(reader, self.identity, terms.query, held)
             async with aclosing(sums.blocks()) as found:
                 async for block in found:
                     blocks.append(block)
         except GatewayError as raised:
             error = raised.with_traceback(None)
+        finally:
+            await bucket.aclose()
         mark = None if seen is None else seen.mark
         if sums is None:
             return Answer(None, (), error=error, mark=mark)
         said = tuple(sums.missing), sums.tail, tuple(sums.sources), tuple(sums.notes), sums.next_window
         return Answer(sums.resolved, tuple(blocks), *said, error, mark)
 
-    async def _open(self, ask: Ask, seen: Seen | None) -> tuple[StreamReader, _Known]:
+    async def _open(self, bucket: Bucket, ask: Ask, seen: Seen | None) -> tuple[StreamReader, _Known]:
         known = self._known.get(ask.stream)
         if known is not None and known.signer == ask.signer:
-            return StreamReader(self.bucket, known.descriptor, known.data, seen), known
-        reader = await StreamReader.open(self.bucket, ask.stream, ask.signer, seen)
+            return StreamReader(bucket, known.descriptor, known.data, seen), known
+        reader = await StreamReader.open(bucket, ask.stream, ask.signer, seen)
         known = self._known[ask.stream] = _Known(ask.signer, reader.descriptor, reader.descriptor_data)
         return reader, known
 
@@ -266,6 +285,36 @@ class HomeReader:
             if before is not None:
                 held.append(found[one] if one in found else await renewed(reader, *before))
         return held
+
+
+def _first_keys(ask: Ask) -> list[str]:
+    """The keys with which reading a home for the first time begins, of GETS objects at most."""
+    grants = [names.grant(ask.stream, one) for one in ask.grants or ()]
+    return [names.descriptor(ask.stream), names.head(ask.stream), *grants[: GETS - 2]]
+
+
+def _day_keys(known: _Known, terms: Terms) -> list[str]:
+    """The keys of the page and the bundle that answer a query within one day, where one grant does."""
+    held = [grant for grant, _ in filter(None, known.grants.values())]
+    day = _day_of(terms, known.descriptor)
+    if day is None or len(held) != 1 or held[0].first >= day.end:
+        return []
+    [grant], page = held, names.page(known.descriptor.stream, day.name)
+    windows = GrantWindows(grant)
+    if windows.calendar:
+        return [page]
+    return [page, names.bundle(grant.stream, grant.id, windows.complete(day.begin), "day")]
+
+
+def _day_of(terms: Terms, descriptor: Descriptor) -> Period | None:
+    """The UTC day that the query lies in, if that is over and has a page."""
+    query, unit_ms = terms.query, descriptor.layout.unit_ms
+    calendar = Calendar.of(unit_ms, descriptor.start)
+    if calendar is None or query.from_ms is None or query.until_ms is None:
+        return None
+    day = calendar.period("day", query.from_ms // unit_ms)
+    over = query.until_ms <= day.end * unit_ms <= terms.now_ms
+    return day if over and day.first < day.end else None
 
 
 class _Held(Seen):
@@ -301,7 +350,7 @@ class _Here:
     """A reader of batches in this process."""
 
     def __init__(self, setting: _Setting) -> None:
-        bucket = open_for_many(setting.location, setting.at_once)
+        bucket = open_for_many(setting.location, GETS * setting.at_once)
         self._reader = HomeReader(bucket, open_identity(setting.folder))
         self._at_once = setting.at_once
 

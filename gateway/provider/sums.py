@@ -184,18 +184,20 @@ class Sums:
         waits = ready < len(edges) - 1
         edges, r, opened = edges[: ready + 1], r[:, :ready], opened[:, :ready]
         lanes, d = self.resolved.lanes, r
-        if opened.any():
+        everything = bool(opened.all())
+        if ready and (everything or opened.any()):
             assert self._follower is not None
             follower = self._follower.fork()
             d = await self._reader.sums(edges, lanes, follower) - r
             self._follower = follower
-        self._note_all_closed(edges, opened)
+        if not everything:
+            self._note_all_closed(edges, opened)
         self._at = int(edges[-1])
         if waits:
             reason = "its tokens are not in the store yet"
             self.tail = self._gap(self._at, head, lanes, reason)
         begins, ends = edges[:-1], edges[1:]
-        if not opened.all():
+        if not everything:
             some = opened.any(axis=0)
             d = np.where(opened, d, np.uint64(0))[:, some]
             begins, ends, opened = begins[some], ends[some], opened[:, some]
@@ -270,8 +272,6 @@ class Sums:
     def _note_all_closed(self, edges: NDArray[np.int64], opened: _Bools) -> None:
         """Note which lanes stay closed in the windows between `edges`, and why: once for all consecutive ones
         with the same lanes and the same grants that are over."""
-        if opened.all():
-            return
         limits = [opener.held.limit for opener in self._openers]
         over = [edges[1:] > limit for limit in limits if limit is not None]
         alike = np.vstack([opened, *over])

@@ -55,7 +55,10 @@ class AmisMeter:
         return heads.SEARCH
 
     def hear(self, data: bytes) -> None:
-        """What a listener sends: a confirmation, or nothing that matters."""
+        """What a listener sends: a confirmation, or nothing that matters. One that comes is searched for at
+        once: it was there before the meter."""
+        if not data:
+            self._search_due = 0
         self._confirmed = self._confirmed or heads.CONFIRMATION in data
 
     def _show(self, home: Home) -> dict[str, int]:

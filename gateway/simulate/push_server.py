@@ -26,7 +26,7 @@ async def speak(
     heard: Callable[[bytes], None] = lambda data: None,
 ) -> None:
     """Keep `live` up to date and send `telegram()` each second, until cancelled; an empty one is not sent.
-    `heard` is called with what listeners send, which most meters ignore.
+    `heard` is called with what listeners send, which most meters ignore, and with nothing when one comes.
     `listening` is called with the port once it is open: for port 0 the system chooses one, for a serial port
     it is 0. UsageError where it cannot listen, cannot use the serial port, or cannot write the truth."""
     opened = _on_line(endpoint, heard) if isinstance(endpoint, Line) else _on_network(endpoint, heard)
@@ -54,6 +54,7 @@ async def _on_network(endpoint: Tcp, heard: Callable[[bytes], None]) -> AsyncIte
 
     def begin(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         listeners[writer] = asyncio.create_task(hold(reader, writer))
+        heard(b"")
 
     def send(data: bytes) -> None:
         for writer in listeners:

@@ -12,5 +12,6 @@ decided elsewhere; the store is trusted with none of it.
 - `s3_many`     on one, for a reader of many objects
 - `directory`   in a directory
 - `memory`      of objects at hand, and of what was read of another
+- `ahead`       one of which some objects are asked for ahead
 - `kept`        one of which some objects are kept on this machine
 """

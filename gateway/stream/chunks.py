@@ -44,15 +44,30 @@ def check_chunk(descriptor: Descriptor, key: str, data: bytes | None) -> Chunk:
     """The chunk that the store holds under `key`; Refused unless it is valid by itself."""
     if data is None:
         raise Refused(f"{key} is listed by the store but is not there")
+    chunk = Chunk.read_at(key, data, descriptor.signing_key, descriptor.layout.unit_ms)
+    _check_fits(descriptor, key, chunk)
+    return chunk
+
+
+def is_chunk_of(mark: ChunkMark, descriptor: Descriptor, key: str, data: bytes) -> bool:
+    """Whether the store holds under `key` the chunk of `mark`, which a valid head gives. Bytes with its
+    digest are the gateway's, so their own signature need not be checked. Refused where they do not fit."""
+    if cose.digest(data) != mark.digest:
+        return False
+    chunk = Chunk.from_payload(cose.payload_unchecked(data, key)[1], key)
+    chunk.check_place(key, descriptor.layout.unit_ms)
+    _check_fits(descriptor, key, chunk)
+    return (chunk.seq, chunk.end) == (mark.seq, mark.next_unit)
+
+
+def _check_fits(descriptor: Descriptor, key: str, chunk: Chunk) -> None:
     layout = descriptor.layout
-    chunk = Chunk.read_at(key, data, descriptor.signing_key, layout.unit_ms)
     if len(chunk.lanes) != len(descriptor.lanes):
         raise Refused(f"{key} holds {len(chunk.lanes)} lanes; the stream has {len(descriptor.lanes)}")
     if layout.link(chunk.first) != layout.link(chunk.end - 1):
         raise Refused(f"{key} reaches across the border of a link")
     if chunk.first < descriptor.start:
         raise Refused(f"{key} begins before the stream's start, unit {descriptor.start}")
-    return chunk
 
 
 class ChainFollower:

@@ -15,7 +15,7 @@ from gateway.chain.page import add_up
 from gateway.chain.seal import U64
 from gateway.errors import NotFound, Refused, RolledBack
 from gateway.store.bucket import Bucket
-from gateway.stream.chunks import ChainFollower, ChunkMark, check_chunk
+from gateway.stream.chunks import ChainFollower, ChunkMark, check_chunk, is_chunk_of
 from gateway.stream.fetch import first_key, get, holding, numbered, objects
 from gateway.stream.pages import FoundPage, Pages
 from gateway.stream.seen import Seen
@@ -257,7 +257,7 @@ class StreamReader:
         key = self._name(last - self.descriptor.layout.position(last) % _CHUNK_UNITS)
         data = await get(self.bucket, key)
         with suppress(Refused):  # it is read again, and refused, if it is the one that should be there
-            return data is not None and _mark_of(check_chunk(self.descriptor, key, data), data) == mark
+            return data is not None and is_chunk_of(mark, self.descriptor, key, data)
         return False
 
 

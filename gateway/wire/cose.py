@@ -35,7 +35,7 @@ _BEFORE_KID = _TAG + _FOUR_PARTS + b"\x55" + _HEADER + b"\x50"
 _BEFORE_PAYLOAD = len(_BEFORE_KID) + KID_BYTES + 1
 _BEFORE_SIGNATURE = _BYTES_1 + bytes([es256.SIGNATURE_BYTES])
 _MANY = 8  # items of an array, from which on it is quicker to look at all of them at once
-_KEYS_KEPT = 256  # public keys, of the streams that are read side by side
+_KEYS_KEPT = 2**14  # public keys, 2 KiB each, of the streams that are read again and again
 _DEPTH = 8  # a tariff, the deepest of what is signed or hashed, nests 4 deep
 
 

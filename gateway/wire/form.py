@@ -13,7 +13,7 @@ and the length of a value, never text or bytes themselves.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence, Set
 from dataclasses import dataclass
 from itertools import repeat
 from typing import Any, NamedTuple
@@ -193,26 +193,31 @@ def read(fields: Sequence[Field], payload: Any, what: str) -> dict[str, Any]:
     skipped from FIRST_ADDED_KEY on, and Refused below it. The keys are integers: `cose.decode` sees to it."""
     if not isinstance(payload, dict):
         raise Refused(f"{what}: its payload is not a map")
-    known = {field[0] for field in fields}
-    if not payload.keys() <= known:
-        unknown = min(payload.keys() - known)
-        if unknown < FIRST_ADDED_KEY:
-            raise Refused(
-                f"{what}: its payload has an entry {unknown}, which version 1 does not know; only those from"
-                f" {FIRST_ADDED_KEY} on are skipped"
-            )
     values: dict[str, Any] = {}
+    found = 0
     for key, name, form, optional in fields:
         if key not in payload:
             if not optional:
                 raise Refused(f"{what}: {name} is missing")
             values[name] = None
             continue
+        found += 1
         try:
             values[name] = form.accept(payload[key])
         except Misfit as misfit:
             raise Refused(misfit.of(f"{what}: {name}")) from None
+    if found < len(payload):
+        _refuse_unknown(payload.keys() - {field.key for field in fields}, what)
     return values
+
+
+def _refuse_unknown(keys: Set[int], what: str) -> None:
+    """Refused unless later versions may have added the entries with these keys."""
+    if min(keys) < FIRST_ADDED_KEY:
+        raise Refused(
+            f"{what}: its payload has an entry {min(keys)}, which version 1 does not know; only those from"
+            f" {FIRST_ADDED_KEY} on are skipped"
+        )
 
 
 def _form(expected: str, fits: Callable[[Any], bool]) -> Form:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import date
+from functools import lru_cache
 from typing import Literal
 
+from gateway.chain.layout import DAY_MS
 from gateway.errors import Refused
 
 Fold = Literal["new", "day", "month"]
@@ -14,6 +16,8 @@ PROBE = "v1/doctor"
 PRICES = "v1/prices/"
 """The prefix of all price series. It is the prefix of no stream: a stream's id is 32 hexadecimal digits."""
 _HEX = frozenset("0123456789abcdef")
+_DAYS_KEPT = 256
+_EPOCH = date(1970, 1, 1).toordinal()
 
 
 def stream_prefix(stream: bytes) -> str:
@@ -39,10 +43,16 @@ def chunks(stream: bytes) -> str:
 def chunk(stream: bytes, first: int, unit_ms: int) -> str:
     """The chunk whose first unit is `first`, under its UTC day; Refused beyond the year 9999."""
     try:
-        day = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=first * unit_ms)
-    except OverflowError:
+        day = _day(first * unit_ms // DAY_MS)
+    except (ValueError, OverflowError):
         raise Refused(f"unit {first} lies outside the calendar") from None
-    return f"{chunks(stream)}{day:%Y-%m-%d}/{first:016x}.cose"
+    return f"{chunks(stream)}{day}/{first:016x}.cose"
+
+
+@lru_cache(_DAYS_KEPT)
+def _day(number: int) -> str:
+    """Day `number`, from 0 in 1970, as YYYY-MM-DD; a ValueError or an OverflowError outside the calendar."""
+    return date.fromordinal(_EPOCH + number).isoformat()
 
 
 def grants(stream: bytes) -> str:

@@ -2,7 +2,7 @@
 
 A simulated meter, a gateway with its root in software and a folder as its store, and the household's daemon
 are processes of their own. One browser's part is played here: the first page and all that it refers to, then
-the page Now, followed for a while.
+the page Now, followed for a while. Links are of a minute, so that the home has a history meanwhile.
 """
 
 from __future__ import annotations
@@ -12,10 +12,11 @@ import asyncio
 import os
 import re
 import socket
+import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from statistics import median
@@ -25,6 +26,7 @@ from aiohttp import ClientSession, CookieJar
 PASSWORD = "a short sentence"
 _TICKS = os.sysconf("SC_CLK_TCK")
 _READY_S = 60
+_MODULES = "gateway.cli.main, gateway.cli.household, gateway.household.server, gateway.household.home"
 _PAGES = ("/now", "/today", "/history", "/history?kind=year", "/bills")
 
 
@@ -35,12 +37,21 @@ def free_port() -> int:
         return port
 
 
+def environment(folder: Path) -> dict[str, str]:
+    """One in which processes run with their modules compiled, as installed ones do."""
+    compiled = {"PYTHONPYCACHEPREFIX": str(folder / "compiled"), "PYTHONDONTWRITEBYTECODE": ""}
+    found = {**os.environ, **compiled}
+    subprocess.run([sys.executable, "-c", f"import {_MODULES}"], env=found, check=True)
+    return found
+
+
 @asynccontextmanager
-async def program(folder: Path, *arguments: str) -> AsyncIterator[int]:
+async def program(folder: Path, compiled: dict[str, str], *arguments: str) -> AsyncIterator[int]:
     """A `gateway` command as a process until the block ends; gives its id."""
+    command: list[str | Path] = [Path(sys.executable).with_name("gateway"), *arguments]
     with (folder / f"{arguments[0]}.log").open("wb") as log:
         process = await asyncio.create_subprocess_exec(
-            Path(sys.executable).with_name("gateway"), *arguments, cwd=folder, stdout=log, stderr=log
+            *command, cwd=folder, env=compiled, stdout=log, stderr=log
         )
     try:
         yield process.pid
@@ -99,6 +110,7 @@ async def measure(seconds: int) -> None:
 gateway = {{ state = "state", socket = "s" }}
 clock = {{ source = "host" }}
 trust = {{ root = "software" }}
+stream = {{ unit_ms = 1000, link_units = 60, chunk_units = 20 }}
 store = {{ url = "{folder}/store" }}
 [[meter]]
 name = "main"
@@ -110,17 +122,19 @@ tcp = {{ host = "127.0.0.1", port = {meter} }}
 household = {{ state = "household", socket = "s" }}
 listen = {{ host = "127.0.0.1", port = {page}, tls = false }}
 """)
+        compiled = environment(folder)
         url = f"http://127.0.0.1:{page}"
         async with (
-            program(folder, "simulate", "modbus", "--port", str(meter)),
-            program(folder, "run", "--config", "gateway.toml") as gateway,
-            program(folder, "household", "--config", "household.toml") as household,
+            program(folder, compiled, "simulate", "modbus", "--port", str(meter)),
+            program(folder, compiled, "run", "--config", "gateway.toml") as gateway,
+            program(folder, compiled, "household", "--config", "household.toml") as household,
             ClientSession(cookie_jar=CookieJar(unsafe=True), auto_decompress=False) as browser,
         ):
             await log_in(browser, url, folder)
             print(f"started: {memory(household)}")
             size, files = await first_page(browser, url)
             print(f"first page: {size / 1000:.0f} kB in {files} files")
+            await _share("with no page open", asyncio.sleep(seconds), household, gateway)
             for path in _PAGES:
                 times = []
                 for _ in range(20):
@@ -131,19 +145,20 @@ listen = {{ host = "127.0.0.1", port = {page}, tls = false }}
                     times.append(time.perf_counter() - begin)
                 print(f"{path}: {median(times) * 1000:.1f} ms, the first time {times[0] * 1000:.0f} ms")
             print(f"after all pages: {memory(household)}")
-            for watched in (False, True):
-                before, begin = [cpu_s(pid) for pid in (household, gateway)], time.monotonic()
-                if watched:
-                    await _follow(browser, f"{url}/now/events", seconds)
-                else:
-                    await asyncio.sleep(seconds)
-                shares = [
-                    100 * (cpu_s(pid) - was) / (time.monotonic() - begin)
-                    for pid, was in zip((household, gateway), before, strict=True)
-                ]
-                what = "with one page open" if watched else "with no page open"
-                print(f"{what}: the pages {shares[0]:.2f} % of a core, the gateway {shares[1]:.2f} %")
+            await _share(
+                "with one page open", _follow(browser, f"{url}/now/events", seconds), household, gateway
+            )
             print(f"at the end: {memory(household)}")
+
+
+async def _share(what: str, work: Awaitable[None], *pids: int) -> None:
+    """Print what part of a core the household's process and the gateway's take meanwhile."""
+    before, begin = [cpu_s(pid) for pid in pids], time.monotonic()
+    await work
+    shares = [
+        100 * (cpu_s(pid) - was) / (time.monotonic() - begin) for pid, was in zip(pids, before, strict=True)
+    ]
+    print(f"{what}: the pages {shares[0]:.2f} % of a core, the gateway {shares[1]:.2f} %")
 
 
 async def _follow(browser: ClientSession, url: str, seconds: int) -> None:
@@ -156,5 +171,7 @@ async def _follow(browser: ClientSession, url: str, seconds: int) -> None:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seconds", type=int, default=60, help="how long the page is followed")
+    parser.add_argument(
+        "--seconds", type=int, default=120, help="how long the page is followed, and how long none is open"
+    )
     asyncio.run(measure(parser.parse_args().seconds))

@@ -164,5 +164,5 @@ def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
         load_tariff(tmp_path / "none.toml")
     path = tmp_path / "latin.toml"
     path.write_bytes('currency = "\xa3"'.encode("latin-1"))
-    with pytest.raises(UsageError, match="is not valid TOML"):
+    with pytest.raises(UsageError, match=r"is not valid TOML, which is text in UTF-8$"):
         load_tariff(path)

@@ -273,3 +273,21 @@ async def test_each_model_says_how_it_is_reached(path: Path, tmp_path: Path) -> 
     assert (modbus.serial, modbus.tcp_port, modbus.modbus, modbus.keys) == (True, 502, True, False)
     assert (p1.serial, p1.tcp_port, p1.modbus, p1.keys) == (True, None, False, False)
     assert dlms.keys
+
+
+async def test_a_key_that_cannot_be_is_named_without_the_folder_of_the_trial(path: Path) -> None:
+    finding = await Setup(path).try_part(
+        TrialOrder(
+            part="meter",
+            section={
+                "name": "main",
+                "profile": "idis-tcp",
+                "lanes": ["import", "count"],
+                "tcp": {"host": "127.0.0.1"},
+                "keys": "./secrets/meter-main",
+            },
+            secrets={"meter-main": 'encryption_key = "zz"\n'},
+        )
+    )
+    assert not finding.ok
+    assert finding.sentence.startswith("meter-main: encryption_key must be a string of 32 hex digits")

@@ -229,6 +229,7 @@ def test_windows_open_the_exact_amount_where_prices_keep_to_them(provider: Provi
         == Decimal(home.truth("import", home.start, home.start + 31 * 24) * 25).scaleb(-8)
     )
     assert march.difference == 0
+    assert shown(home, [one.model_copy(update={"own": True})], rates=TariffRates(flat())) == []
     short = one.model_copy(update={"windows_served": 31 * 4 - 1})
     assert shown(home, [short], rates=TariffRates(flat()))[0].periods[0].why == "waiting"
     nights = replace(flat(), prices={"import": TimeOfUse((Rule(10, begin=0, end=60), Rule(20)))})

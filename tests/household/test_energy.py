@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from gateway.household.energy import energy, energy_between
 from gateway.household.money import Sums, TariffRates
-from gateway.household.periods import Period
+from gateway.household.periods import HOUR_MS, Period
 from tests.support.energy import MINUTE_MS, FakeHistory, exported, imported
 
 BERLIN = "Europe/Berlin"
@@ -89,7 +89,7 @@ async def test_costs_are_each_minute_s_energy_at_its_price(history: FakeHistory,
     assert not found.unpriced
 
 
-@settings(deadline=None, max_examples=30)
+@settings(deadline=None, max_examples=12)
 @given(st.lists(st.integers(0, 80 * 1440), min_size=2, max_size=12, unique=True), st.booleans())
 def test_energy_between_any_minutes_is_what_the_meter_counted(edges: list[int], coarse: bool) -> None:
     """Over more minutes than are asked for at a time, and beyond the end of what is known."""
@@ -105,7 +105,18 @@ async def _ask(sums: Sums, moments: list[int]) -> Mapping[str, Sequence[int | No
     return await sums(moments, ("import", "export"))
 
 
-async def test_a_month_of_days_asks_for_quarters_of_an_hour(history: FakeHistory, rates: TariffRates) -> None:
+async def test_what_is_not_open_has_no_sum_and_no_cost(history: FakeHistory, rates: TariffRates) -> None:
+    period = Period.of("day", BERLIN, date(2025, 7, 1))
+    history.closed_ms = range(period.start_ms + 2 * HOUR_MS, period.start_ms + 3 * HOUR_MS)
+    found = await energy(history, "main", period, "hour", rates)
+    assert [line.imported is None for line in found.lines] == [hour == 2 for hour in range(24)]
+    assert found.imported == sum(line.imported or 0 for line in found.lines)
+    assert found.unpriced
+
+
+async def test_a_month_of_days_asks_once_for_quarters_of_an_hour(
+    history: FakeHistory, rates: TariffRates
+) -> None:
     """A year is opened from month pages, whatever the price's times."""
     await energy(history, "main", Period.of("month", BERLIN, date(2025, 10, 1)), "day", rates)
-    assert [asked[3] for asked in history.asked] == ["day", "quarter"]
+    assert [asked[3] for asked in history.asked] == ["quarter"]

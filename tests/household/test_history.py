@@ -338,6 +338,22 @@ def test_a_year_begins_in_january() -> None:
     ]
 
 
+async def test_own_grants_are_made_before_anybody_asks(tmp_path: Path) -> None:
+    """As soon as a stream has begun; and a gateway that does not answer yet is asked again."""
+    async with Home(tmp_path / "h") as home:
+        (home.folder / "household").mkdir()
+        history = History(home.folder / "household", ControlClient(home.folder / "s"), home.clock)
+        async with history.prepared():
+            await home.clock.asleep()
+            async with serving(home, home.folder / "s"):
+                await home.runs(2 * LINK_UNITS)
+                home.clock.pass_s(300)
+                await home.clock.asleep()
+                made = await ControlClient(home.folder / "s").grants()
+    assert made
+    assert all(isinstance(one, GrantStatus) and one.own for one in made)
+
+
 async def test_an_answer_that_is_not_understood_ends_no_preparation(tmp_path: Path) -> None:
     clock, gateway = (
         FakeClock(),

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from collections.abc import Iterator
 from importlib import resources
+from pathlib import Path
 
 import pytest
 from babel.messages.extract import extract_from_dir
 from babel.messages.pofile import read_po
+
+from gateway.household.security.password import SHORTEST
 
 MAIN = (  # what the pages that everybody opens consist of: complete in every language
     "base.html", "error.html", "login.html", "welcome.html", "macros.html", "parts/", "now.html", "now/",
     "today.html", "history.html", "bills.html", "energy/", "entry.py", "now.py", "today.py", "history.py",
     "privacy", "pages/privacy/", "words.py",
     "bills.py", "server.py", "render.py", "shown.py", "troubles.py", "picture.py",
+    "messages.html", "messages/", "messages.py",
 )  # fmt: skip
 _METHODS = [("templates/**.html", "jinja2"), ("**.py", "python")]
 _OPTIONS = {"templates/**.html": {"newstyle_gettext": "true", "trimmed": "false"}}
@@ -59,3 +64,17 @@ def test_the_main_pages_are_whole(language: str) -> None:
         for translated in catalogue[one]:
             assert set(_NAMED.findall(translated)) == places, one
         assert len(catalogue[one]) == (1 if many is None else 2), one
+
+
+@pytest.mark.parametrize("language", ["de", "nl", "fr"])
+def test_an_error_that_is_translated_is_raised_word_for_word(language: str) -> None:
+    raised = {
+        one.value
+        for path in Path(str(resources.files("gateway"))).rglob("*.py")
+        for one in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(one, ast.Constant)
+    } | {f"a password has at least {SHORTEST} characters: a short sentence is a good one"}
+    with PACKAGE.joinpath("languages", language, "errors.po").open("rb") as opened:
+        translated = {message.id for message in read_po(opened, locale=language) if message.id}
+    assert translated
+    assert not translated - raised

@@ -122,6 +122,8 @@ async def test_a_home_is_set_up_from_nothing(tmp_path: Path) -> None:
         await check(page)
         await page.get_by_role("button", name="Try it and begin").click()
         await page.get_by_role("button", name="Without a registrar").click()
+        await check(page)
+        await page.get_by_role("button", name="Without prices").click()
         await expect(page.locator(".step")).to_contain_text("The gateway runs.")
         await check(page)
         await page.get_by_role("link", name="What flows now").click()

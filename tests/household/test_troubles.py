@@ -69,3 +69,10 @@ def test_a_gateway_that_does_not_answer_is_a_trouble() -> None:
     assert unreachable(Unavailable("no gateway answers")).sentence == (
         "The gateway does not answer: no gateway answers."
     )
+
+
+def test_a_held_meter_is_named_once() -> None:
+    held = status(meters=(meter("main", held="meter main: its import register fell"),))
+    assert troubles(held)[0].sentence == (
+        "Readings of main are held until you decide: its import register fell."
+    )

@@ -23,7 +23,7 @@ from gateway.chain.grant import Grant
 from gateway.chain.layout import Layout
 from gateway.errors import GatewayError, NotFound, NotGranted, Refused, RolledBack, Unavailable, UsageError
 from gateway.provider.identity import open_identity
-from gateway.provider.many import Answer, Ask, HomeReader, Readers, Terms, read_many
+from gateway.provider.many import GETS, Answer, Ask, HomeReader, Readers, Terms, read_many
 from gateway.provider.query import Query
 from gateway.store.location import Location
 from gateway.stream.chunks import ChunkMark
@@ -157,7 +157,39 @@ async def test_gets_under_way_are_bounded(fleet: Fleet) -> None:
     asks = [Ask(home.stream, home.signer, (home.grant,)) for home in homes]
     answers = await reader.read_each(asks, terms(fleet), 3)
     assert all(map(opens, homes, answers))
-    assert bucket.most == 3
+    assert bucket.most == 3 * GETS
+
+
+async def test_of_a_home_what_is_known_is_asked_for_at_once(fleet: Fleet) -> None:
+    [home], objects = made(fleet, 1)
+    bucket = Objects(objects)
+    reader = HomeReader(bucket, open_identity(fleet.folder))
+    ask = Ask(home.stream, home.signer, (home.grant,))
+    for _ in range(2):
+        assert opens(home, await reader.read(ask, terms(fleet)))
+        assert bucket.most == GETS
+        bucket.most = 0
+
+
+@pytest.mark.parametrize("days", [(None, None), (0, 1), (0, 2), (1, 2), (-40, -39)])
+async def test_nothing_is_asked_for_ahead_that_is_not_needed(
+    fleet: Fleet, days: tuple[int | None, int | None]
+) -> None:
+    """Yesterday is day 0: the other days have no objects, and today is not over."""
+    first, until = (None if day is None else fleet.yesterday_ms[0] + day * DAY_MS for day in days)
+    query = Query("15min", None, first, until)
+    [home], objects = made(fleet, 1)
+    reader = HomeReader(Objects(objects), open_identity(fleet.folder))
+    ask = Ask(home.stream, home.signer, (home.grant,))
+    assert opens(home, await reader.read(ask, terms(fleet)))
+    got = []
+    for known in (True, False):
+        bucket = Objects(objects)
+        again = reader if known else HomeReader(bucket, open_identity(fleet.folder))
+        again.bucket = bucket
+        await again.read(ask, replace(terms(fleet), query=query))
+        got.append({key for key in bucket.got if "/day/" in key})
+    assert got[0] == got[1]
 
 
 async def test_another_signer_is_refused_though_the_home_is_known(fleet: Fleet) -> None:

@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.chain.grant import Grant
+from gateway.chain.layout import Layout
 from gateway.errors import NotFound, Refused, RolledBack, StoreDenied, UsageError
 from gateway.provider.grants import limit_of
 from gateway.provider.query import Query
@@ -306,6 +307,13 @@ class TestAGrant:
         assert len(answer.sums.sources) == 4
 
 
+async def refreshed(home: Home, folder: Path) -> StreamReader:
+    """A reader that has checked the head, and read nothing else."""
+    reader = await StreamReader.open(DirectoryBucket(home.write(folder)), home.id, home.signer.kid)
+    await reader.refresh(time.time_ns() // 1_000_000, DAY_MS)
+    return reader
+
+
 class Asked(DirectoryBucket):
     """Notes which objects are asked for."""
 
@@ -340,6 +348,38 @@ class TestTheHead:
         home.objects[names.head(home.id)] = home.signer.sign(wrong(head_of(home)))
         with pytest.raises(Refused, match=r"head\.cose|calendar"):
             read(home, provider)
+
+    @pytest.mark.parametrize(
+        "wrong",
+        [
+            lambda head: replace(head, digest=bytes(32)),
+            lambda head: replace(head, seq=head.seq + 1),
+            lambda head: replace(head, next_unit=head.next_unit - 1),
+        ],
+    )
+    def test_not_what_a_chunk_of_the_default_length_says(
+        self, wrong: Callable[[Head], Head], tmp_path: Path
+    ) -> None:
+        """It lies where it is looked for first."""
+        home = Home(layout=Layout(1000, 3600), chunk_units=900)
+        home.seal(random_readings(900))
+        asyncio.run(refreshed(home, tmp_path / "store"))
+        home.objects[names.head(home.id)] = home.signer.sign(wrong(head_of(home)))
+        with pytest.raises(Refused, match=rf"^{home.chunks[0]} is not the chunk number . that"):
+            asyncio.run(refreshed(home, tmp_path / "store"))
+
+    @pytest.mark.parametrize("twin", [True, False])
+    def test_another_chunk_of_the_default_length(self, twin: bool, tmp_path: Path) -> None:
+        """Of the same number, place and length: the gateway's own from another history, or a forged one."""
+        home = Home(layout=Layout(1000, 3600), chunk_units=900)
+        other = home.fork()
+        other.signer = home.signer if twin else Signer()
+        for one in (home, other):
+            one.seal(random_readings(900))
+        [key] = home.chunks
+        home.objects[key] = other.objects[key]
+        with pytest.raises(Refused, match=rf"^{key} is (not the chunk number 0 that|signed by key)"):
+            asyncio.run(refreshed(home, tmp_path / "store"))
 
     def test_before_the_start(self, home: Home, provider: Provider) -> None:
         home.objects[names.head(home.id)] = home.signer.sign(replace(head_of(home), next_unit=START))

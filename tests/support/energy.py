@@ -20,6 +20,8 @@ class FakeHistory(History):
 
     begin_ms: int
     end_ms: int
+    closed_ms: range = range(0)
+    """The moments from which on rows are not open."""
     error: GatewayError | None = None
     asked: list[tuple[str, int, int, Step, str]] = field(default_factory=list)
 
@@ -38,7 +40,9 @@ class FakeHistory(History):
         places = edges // MINUTE_MS - first // MINUTE_MS
         upto = {lane: np.concatenate([[0], np.cumsum(d)])[places] for lane, d in of.items()}
         sums: dict[str, Any] = {lane: np.diff(d) for lane, d in upto.items()}
-        opened = {lane: np.ones(len(starts), dtype=np.bool_) for lane in sums}
+        opened = {
+            lane: np.array([start not in self.closed_ms for start in starts.tolist()], bool) for lane in sums
+        }
         return Sums(meter, starts, ends, sums, opened, self.end_ms)
 
 

@@ -44,7 +44,7 @@ class Gateway:
         )
         self.daemon = Daemon(self.config, clock)
         self.task: asyncio.Task[None] | None = None
-        self.parts = 6  # that sleep, once they have done what there is to do
+        self.parts = 5  # that sleep, once they have done what there is to do
 
     @property
     def config(self) -> Config:

@@ -38,6 +38,7 @@ MAX_WAITING_BYTES = 8 << 20
 _MESSAGE_BYTES = 512  # of memory, beside the payload
 _PUBLISH_QOS_2 = 0x34  # MQTT 5, 3.3.1
 _KEEPALIVE_S = 30
+_CONNECT_S = 8  # a thread waits as long, also when the program ends
 _ANSWER_S = 20
 _END_S = 2
 _REFUSAL_S = 2
@@ -144,7 +145,6 @@ class Connection:
         self._published: dict[int, asyncio.Future[ReasonCode]] = {}
         self._subscribed: dict[int, asyncio.Future[list[ReasonCode]]] = {}
         self._received: asyncio.Queue[Message | None] = asyncio.Queue()
-        self._present = False
         self._why = ""
         self._started = self._over = False
         self._waiting_bytes, self._more = 0, False
@@ -204,8 +204,8 @@ class Connection:
 
     # --- the connection's life
 
-    async def open(self) -> bool:
-        """Connect; whether the broker still had this client's session."""
+    async def open(self) -> None:
+        """Connect: see `connected`."""
         try:
             await asyncio.to_thread(self._dial)
         except ssl.SSLCertVerificationError as error:
@@ -224,7 +224,6 @@ class Connection:
             raise
         if code.is_failure:
             raise BrokerDenied(f"{self.url} refuses this client: {_spoken(code)}")
-        return self._present
 
     async def close(self) -> None:
         """End the connection, and let the broker publish the will."""
@@ -268,7 +267,7 @@ class Connection:
             reconnect_on_failure=False,
             manual_ack=True,
         )
-        client.connect_timeout = _ANSWER_S
+        client.connect_timeout = _CONNECT_S
         if will is not None:
             client.will_set(will.topic, will.payload, qos=1, retain=True)
         if self._access.username is not None:
@@ -310,8 +309,8 @@ class Connection:
         if not self._loop.is_closed():
             self._loop.call_soon_threadsafe(function, *arguments)
 
-    def _on_connect(self, _: Client, __: Any, flags: ConnectFlags, code: ReasonCode, ___: Any) -> None:
-        self._pass(self._connected, code, flags.session_present)
+    def _on_connect(self, _: Client, __: Any, ___: ConnectFlags, code: ReasonCode, ____: Any) -> None:
+        self._pass(self._connected, code)
 
     def _on_disconnect(self, _: Client, __: Any, flags: DisconnectFlags, code: ReasonCode, ___: Any) -> None:
         said = _spoken(code) if flags.is_disconnect_packet_from_server else ""
@@ -334,9 +333,8 @@ class Connection:
 
     # --- the event loop's thread
 
-    def _connected(self, code: ReasonCode, present: bool) -> None:
+    def _connected(self, code: ReasonCode) -> None:
         if not self._answer.done():
-            self._present = present
             self._answer.set_result(code)
 
     def _ended(self, why: str) -> None:

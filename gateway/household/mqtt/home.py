@@ -80,8 +80,8 @@ class Home:
         self._sent: dict[str, bytes] = {}
         self._view: View | None = None
         self._due = asyncio.Event()
-        self._denied, self._not_acted = (
-            FaultLog(clock, _log.warning, _log.info, "the own broker: ") for _ in range(2)
+        self._denied, self._not_acted, self._deaf = (
+            FaultLog(clock, _log.warning, _log.info, "the own broker: ") for _ in range(3)
         )
         self._link = Link("the own broker", clock, self._access, self._serve)
 
@@ -89,7 +89,8 @@ class Home:
     def status(self) -> LinkStatus:
         """How the connection stands."""
         link = self._link.status
-        return replace(link, fault=link.fault or self._not_acted.fault or self._denied.fault)
+        fault = link.fault or self._not_acted.fault or self._denied.fault or self._deaf.fault
+        return replace(link, fault=fault)
 
     async def run(self) -> None:
         """Stay connected, and keep what the broker has up to date, until cancelled."""
@@ -104,11 +105,16 @@ class Home:
 
     async def _hear(self, connection: Connection) -> None:
         """Announce everything again when Home Assistant has started."""
-        await connection.subscribe([BIRTH])
+        try:
+            await connection.subscribe([BIRTH])
+        except BrokerDenied as error:  # what is retained is there for Home Assistant all the same
+            self._deaf.report(str(error))
+        else:
+            self._deaf.clear(f"the own broker: {BIRTH} is subscribed")
         while True:
             message = await connection.receive()
             connection.acknowledge(message)
-            if message.topic == BIRTH and message.payload == ONLINE and not message.retained:
+            if message.topic == BIRTH and message.payload == ONLINE:
                 self._sent.clear()
                 self._due.set()
 

@@ -19,7 +19,7 @@ from gateway.control.commands import CommandStatus
 from gateway.control.documents import GrantRecordStatus, GrantStatus, Status
 from gateway.control.objects import ObjectList
 from gateway.errors import BrokerDenied, BrokerUnavailable, GatewayError, NotFound, Unavailable
-from gateway.host.clock import Clock
+from gateway.host.clock import Clock, unix_ms
 from gateway.host.fault_log import FaultLog
 from gateway.household.mqtt import topics
 from gateway.household.mqtt.broker import Access, Connection, Message, Retained
@@ -32,6 +32,9 @@ from gateway.wire import names
 MAX_COMMAND = 4096
 """Bytes of a signed command; a text in it has far fewer."""
 _INTERVAL_S = 5.0
+
+_STEPS = ("commands", "prices", "status", "receipts", "chunks")
+_OPEN_MS = 3_600_000  # after its end a load's last chunk may still have to close
 
 _log = logging.getLogger(__name__)
 
@@ -81,7 +84,7 @@ class Utility:
         self._kid = ""
         self._due = asyncio.Event()
         self._dropped, self._waiting = self._new_log(), self._new_log()
-        self._faults = {what: self._new_log() for what in ("status", "receipts", "chunks")}
+        self._faults = {what: self._new_log() for what in _STEPS}
         self._link = Link("the utility's broker", clock, self._access, self._serve)
 
     @property
@@ -103,9 +106,8 @@ class Utility:
         return self._section.access(self._kid), Retained(topics.status(self._kid), OFFLINE)
 
     async def _serve(self, connection: Connection) -> None:
-        # A command that the broker retained would come again with each connection.
-        await connection.subscribe([topics.command(self._kid)], retained=False)
-        await connection.subscribe([topics.PRICES])
+        await self._step("commands", self._await_commands, connection)
+        await self._step("prices", self._await_prices, connection)
         await self._step("status", self._greet, connection)
         await together(
             self._hear(connection),
@@ -114,6 +116,13 @@ class Utility:
         )
 
     # --- in
+
+    async def _await_commands(self, connection: Connection) -> None:
+        # One that the broker retained would come again with each connection.
+        await connection.subscribe([topics.command(self._kid)], retained=False)
+
+    async def _await_prices(self, connection: Connection) -> None:
+        await connection.subscribe([topics.PRICES])
 
     async def _hear(self, connection: Connection) -> None:
         while True:
@@ -192,6 +201,7 @@ class Utility:
             one.stream
             for one in await self._control.grants()
             if isinstance(one, GrantStatus) and one.kind == "load" and one.revoked_from_ms is None
+            if one.until_ms is None or unix_ms(self._clock) < one.until_ms + _OPEN_MS
         }
         for stream in sorted(streams):
             prefix = names.chunks(bytes.fromhex(stream))

@@ -29,7 +29,7 @@ async def _bills(request: web.Request) -> web.Response:
     today = local(of.now_ms, of.zone).date()
     since = midnight_ms(today.replace(year=today.year - _YEARS, day=1), of.zone)
     try:
-        grants = [one for one in await of.control.grants() if isinstance(one, GrantStatus) and not one.own]
+        grants = [one for one in await of.control.grants() if isinstance(one, GrantStatus)]
         values["suppliers"] = await bills(
             grants,
             of.control.tariff,

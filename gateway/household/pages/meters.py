@@ -10,10 +10,10 @@ import tomli_w
 from aiohttp import web
 
 from gateway.control.documents import AcceptRequest, HoldChoice, MeterStatus, ReadingStatus
-from gateway.control.setup import ConfigurationOrder, MeterProfile, SearchOrder, TrialOrder
+from gateway.control.setup import ConfigurationOrder, MeterProfile, TrialOrder
 from gateway.errors import GatewayError, UsageError
 from gateway.household.i18n import gettext
-from gateway.household.meter_form import FIELDS, meter_section
+from gateway.household.meter_form import FIELDS, free_name, meter_section, search_order
 from gateway.household.render import field, home, page, see_other, sentence
 
 
@@ -109,11 +109,15 @@ async def _ask_to_add(request: web.Request) -> web.Response:
 async def _adding(request: web.Request, **values: Any) -> web.Response:
     profiles: tuple[MeterProfile, ...] = ()
     problem = values.pop("problem", "")
+    name = free_name(())
     try:
         profiles = await home(request).control.profiles()
+        name = free_name(one.meter for one in (await home(request).control.status()).meters)
     except GatewayError as error:
         problem = problem or sentence(error)
-    given: dict[str, Any] = {"typed": {}, "search": None, "trial": None, "ports": (), "problem": problem}
+    given: dict[str, Any] = {
+        "typed": {}, "search": None, "trial": None, "ports": (), "problem": problem, "name": name,
+    }  # fmt: skip
     return page(
         request, "meter_new.html", status=422 if problem else 200, profiles=profiles, **(given | values)
     )
@@ -122,10 +126,9 @@ async def _adding(request: web.Request, **values: Any) -> web.Response:
 async def _search(request: web.Request) -> web.Response:
     typed = {name: field(request, name) for name in ("host", "device")}
     try:
-        where = {name: value for name, value in typed.items() if value}
-        found = await home(request).control.search(SearchOrder.parse(where))
+        found = await home(request).control.search(search_order(typed))
     except GatewayError as error:
-        return await _adding(request, typed=typed, problem=sentence(error))
+        return await _adding(request, typed=typed, searched=True, problem=sentence(error))
     return await _adding(request, typed=typed, search=found, ports=found.ports)
 
 

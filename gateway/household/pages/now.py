@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from typing import Any
 
 from aiohttp import web
@@ -15,7 +15,7 @@ from gateway.household.home import Household
 from gateway.household.live import Snapshot
 from gateway.household.periods import Period
 from gateway.household.picture import Picture
-from gateway.household.render import LOGIN, home, page
+from gateway.household.render import LOGIN, home, page, see_other
 from gateway.household.shown import local
 from gateway.household.troubles import troubles, unreachable
 
@@ -26,7 +26,13 @@ _SUMMED_MS = 60_000
 
 
 async def _now(request: web.Request) -> web.Response:
-    return page(request, "now.html", **_seen(await home(request).live.look()))
+    of = home(request)
+    snapshot = await of.live.look()
+    if snapshot.status is None:
+        with suppress(GatewayError):  # then it does not answer at all
+            if (await of.control.configuration()).text is None:
+                return see_other(request, "/setup")
+    return page(request, "now.html", **_seen(snapshot))
 
 
 async def _events(request: web.Request) -> web.StreamResponse:

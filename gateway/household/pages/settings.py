@@ -3,9 +3,6 @@ configuration as a text."""
 
 from __future__ import annotations
 
-import asyncio
-import tempfile
-from pathlib import Path
 from typing import Any
 from zoneinfo import available_timezones
 
@@ -13,13 +10,10 @@ from aiohttp import web
 
 from gateway.control.setup import ConfigurationOrder, ConfigurationStatus
 from gateway.errors import GatewayError, UsageError
-from gateway.host.files import write_durably
 from gateway.household.browsers import browser_name
-from gateway.household.home import Household
 from gateway.household.i18n import gettext
-from gateway.household.money import TariffRates
 from gateway.household.render import FORM, LOGIN, field, home, page, see_other, sentence
-from gateway.household.settings import ChosenSeries
+from gateway.household.tariff_form import offered, take_tariff
 from gateway.web.refusals import status_of
 
 
@@ -45,7 +39,7 @@ async def _page(request: web.Request, status: int = 200, **values: Any) -> web.R
         zones=zones,
         logins=logins,
         rates=rates,
-        offered=_offered(of),
+        offered=offered(of),
         tls=of.config.listen.tls and of.config.listen.certificate is None,
         **(given | values),
     )
@@ -63,54 +57,12 @@ async def _change(request: web.Request) -> web.Response:
     return see_other(request, "/settings", gettext("Saved."))
 
 
-def _offered(of: Household) -> list[tuple[str, str, ChosenSeries]]:
-    """The price series that have come: lane, value of the form, and what is chosen by it."""
-    return [
-        (lane, f"{one.provider.hex()} {one.name}", ChosenSeries(provider=one.provider.hex(), name=one.name))
-        for one, lanes in sorted(of.prices.series().items())
-        for lane in lanes
-    ]
-
-
 async def _tariff(request: web.Request) -> web.Response:
-    """Take the prices of a file, or those of series that come; or none of either."""
-    of = home(request)
     try:
-        if field(request, "source") == "series":
-            offered = {(lane, value): one for lane, value, one in _offered(of)}
-            chosen = {
-                lane: offered[lane, value]
-                for lane in ("import", "export")
-                if (lane, value := field(request, lane)) in offered
-            }
-            if not chosen:
-                raise UsageError(gettext("choose the prices of at least one direction"))
-            of.settings.change(series=chosen)
-        elif field(request, "source") == "file":
-            given = request[FORM].get("tariff")
-            if not isinstance(given, web.FileField):
-                raise UsageError(gettext("choose the tariff's file"))
-            text = await asyncio.to_thread(given.file.read)
-            await asyncio.to_thread(_keep_tariff, of.settings.tariff_file, text)
-            of.settings.change(series={})
-        else:
-            await asyncio.to_thread(of.settings.tariff_file.unlink, missing_ok=True)
-            of.settings.change(series={})
+        await take_tariff(request)
     except UsageError as error:
         return await _page(request, 422, problem=sentence(error), wrong="tariff")
     return see_other(request, "/settings", gettext("Saved."))
-
-
-def _keep_tariff(path: Path, text: bytes) -> None:
-    """Keep a tariff's file once it can be read as one."""
-    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
-        tried = Path(folder) / "tariff.toml"
-        tried.write_bytes(text)
-        try:
-            TariffRates.load(tried)
-        except UsageError as error:
-            raise UsageError(str(error).replace(f"{tried}: ", "").replace(str(tried), path.name)) from None
-    write_durably(path, text)
 
 
 async def _password(request: web.Request) -> web.Response:

@@ -15,15 +15,16 @@ from zoneinfo import available_timezones
 from aiohttp import web
 
 from gateway.control.documents import RegistrationOrder, Status
-from gateway.control.setup import ConfigurationOrder, Finding, MeterProfile, SearchOrder, TrialOrder
+from gateway.control.setup import ConfigurationOrder, Finding, MeterProfile, TrialOrder
 from gateway.errors import GatewayError, Unavailable, UsageError
 from gateway.household.draft import SECRETS, Draft
 from gateway.household.i18n import gettext
-from gateway.household.meter_form import FIELDS, meter_section
+from gateway.household.meter_form import FIELDS, free_name, meter_section, search_order
 from gateway.household.render import field, home, page, see_other, sentence
+from gateway.household.tariff_form import offered, take_tariff
 from gateway.registry.client import RegistrarClient
 
-STEPS = ("home", "trust", "meters", "store", "registrar", "finish")
+STEPS = ("home", "trust", "meters", "store", "registrar", "tariff", "finish")
 """The steps, in order; those up to the store make the configuration."""
 _MAKING = ("trust", "meters", "store")
 _BEGIN_S = 20.0
@@ -80,6 +81,7 @@ def _shown(request: web.Request, step: str, state: _State, **values: Any) -> web
         "meters": gettext("Meters"),
         "store": gettext("Storage"),
         "registrar": gettext("Registrar"),
+        "tariff": gettext("Prices"),
         "finish": gettext("Done"),
     }
     status = 422 if values.get("problem") else 200
@@ -103,7 +105,10 @@ async def _choices(request: web.Request, step: str) -> dict[str, Any]:
         profiles: tuple[MeterProfile, ...] = ()
         with suppress(GatewayError):
             profiles = await home(request).control.profiles()
-        return {"profiles": profiles, "search": None, "trial": None, "ports": ()}
+        name = free_name(one["name"] for one in home(request).draft.meters)
+        return {"profiles": profiles, "search": None, "trial": None, "ports": (), "name": name}
+    if step == "tariff":
+        return {"offered": offered(home(request)), "choices": home(request).settings.choices}
     return {"card": None} if step == "registrar" else {}
 
 
@@ -143,10 +148,11 @@ async def _search(request: web.Request) -> web.Response:
     typed = {name: field(request, name) for name in ("host", "device")}
     state, choices = await _state(request), await _choices(request, "meters")
     try:
-        where = {name: value for name, value in typed.items() if value}
-        found = await home(request).control.search(SearchOrder.parse(where))
+        found = await home(request).control.search(search_order(typed))
     except GatewayError as error:
-        return _shown(request, "meters", state, problem=sentence(error), typed=typed, **choices)
+        return _shown(
+            request, "meters", state, problem=sentence(error), typed=typed, searched=True, **choices
+        )
     return _shown(
         request, "meters", state, typed=typed, **(choices | {"search": found, "ports": found.ports})
     )
@@ -180,6 +186,8 @@ async def _store(request: web.Request) -> web.Response:
         for name in ("kind", "bucket", "endpoint", "region", "key", "secret", "folder")
     }
     state = await _state(request)
+    if state.written is not None:  # in another tab, or by the first of two clicks
+        return see_other(request, "/setup")
     control = home(request).control
     try:
         section, secrets = _store_section(typed)
@@ -260,10 +268,23 @@ async def _registrar(request: web.Request) -> web.Response:
                 listed=bool(field(request, "listed")),
             )
             await home(request).control.register(order)
-            return see_other(request, "/setup/finish", gettext("The gateway is registered."))
+            return see_other(request, "/setup", gettext("The gateway is registered."))
     except GatewayError as error:
         return _shown(request, "registrar", state, problem=sentence(error), typed=typed, card=card)
     return _shown(request, "registrar", state, typed=typed, card=card)
+
+
+async def _tariff(request: web.Request) -> web.Response:
+    settings = home(request).settings
+    try:
+        if not field(request, "skip"):
+            await take_tariff(request)
+    except UsageError as error:
+        choices = await _choices(request, "tariff")
+        return _shown(request, "tariff", await _state(request), problem=sentence(error), **choices)
+    done = "skipped" if field(request, "skip") else "done"
+    settings.change(steps={**settings.choices.steps, "tariff": done})
+    return see_other(request, "/setup/finish")
 
 
 def _capital(text: str) -> str:
@@ -280,4 +301,5 @@ routes = (
     web.post("/setup/meters/remove", _remove),
     web.post("/setup/store", _store),
     web.post("/setup/registrar", _registrar),
+    web.post("/setup/tariff", _tariff),
 )

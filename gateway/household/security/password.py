@@ -65,8 +65,7 @@ class Password:
         """Choose the first password. NotAuthenticated for a wrong setup code; TooMany for who tried too
         often; UsageError for a password that is too short."""
         self._charge(address)
-        given = "".join(code.lower().split())
-        if self.chosen or not hmac.compare_digest(given.encode(), self.setup_code().encode()):
+        if self.chosen or not hmac.compare_digest(_bare(code), _bare(self.setup_code())):
             raise NotAuthenticated("this is not the setup code of this gateway")
         self._give_back(address)
         await self._set(password)
@@ -116,3 +115,8 @@ class Password:
     def _give_back(self, address: str) -> None:
         self._by_address.forget(address)
         self._by_everyone.give_back(_EVERYONE)
+
+
+def _bare(code: str) -> bytes:
+    """A setup code's letters and digits: people type capitals, a space for the hyphen, or neither."""
+    return "".join(one for one in code.lower() if one.isalnum()).encode()

@@ -77,7 +77,11 @@ class FakeGateway:
 
     async def grants(self) -> tuple[GrantStatus | GrantRecordStatus, ...]:
         self._answer()
-        others = (_load("ee" * 16, kind="windows"), _load("ff" * 16, revoked_from_ms=1))
+        others = (
+            _load("ee" * 16, kind="windows"),
+            _load("ff" * 16, revoked_from_ms=1),
+            _load("dd" * 16, until_ms=1),
+        )
         return (*(_load(stream) for stream in self.loads), *others)
 
     async def command(self, signed: bytes) -> CommandStatus:

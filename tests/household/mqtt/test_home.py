@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from gateway.control.commands import Act
+from gateway.errors import BrokerDenied
 from gateway.host.clock import SystemClock
 from gateway.household.mqtt.broker import Access, Connection, connected
 from gateway.household.mqtt.configuration import HomeBroker
@@ -202,3 +203,18 @@ def test_an_address_is_checked(wrong: str) -> None:
     with pytest.raises(ValueError, match="url") as caught:
         HomeBroker(url=wrong)
     assert "holds a login" in str(caught.value) or "must be an address" in str(caught.value)
+
+
+async def test_a_broker_that_refuses_a_subscription_gets_all_the_same_what_is_retained(
+    home_broker: Mosquitto, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with watching(home_broker) as seen:
+
+        async def refuses(*_: object, **__: object) -> None:  # as others than Mosquitto do
+            raise BrokerDenied("the broker refuses the subscription of homeassistant/status")
+
+        monkeypatch.setattr(Connection, "subscribe", refuses)
+        async with running(home_broker, FakeGateway(), tmp_path) as home:
+            await seen.until(lambda: MAIN in seen.now)
+            assert home.status.fault == "the broker refuses the subscription of homeassistant/status"
+            assert home.status.connected

@@ -165,7 +165,9 @@ async def test_receipts_and_chunks_go_on_after_the_broker_was_away(
         utility_broker.stop()
         gateway.learn("1")
         gateway.objects[chunk.format(10)] = b"chunk 10"
-        gateway.objects |= {chunk.replace(STREAM, other).format(0): b"" for other in ("ee" * 16, "ff" * 16)}
+        gateway.objects |= {
+            chunk.replace(STREAM, other).format(0): b"" for other in ("dd" * 16, "ee" * 16, "ff" * 16)
+        }
         await until(lambda: not served.status.connected and served.status.fault is not None)
         assert "Connection refused" in (served.status.fault or "") or "broke" in (served.status.fault or "")
         await asyncio.to_thread(utility_broker.start)

@@ -107,6 +107,9 @@ async def test_a_month_is_shown_with_its_money_beside_the_one_before(browser: Br
     percent = round((drawn - march) * 100 / march)
     assert f"{abs(percent)} % {'more' if percent > 0 else 'less'} than {march:.2f} kWh" in text
     assert text.count("kWh") > 60  # a line for each day
+    assert (
+        re.search(r"Cost of energy -?€[\d.,]+ (▲|▼) \d+ % (more|less) than €", text) or "before: -€" in text
+    )
 
 
 async def test_what_runs_is_compared_with_as_much_of_the_one_before(
@@ -115,7 +118,7 @@ async def test_what_runs_is_compared_with_as_much_of_the_one_before(
     text = await browser.shown("/history?kind=month")
     assert "Known until 28 May 2026, 22:24." in text
     assert "Compared with the same part of the stretch before." in text
-    before = next(asked for asked in history.asked if asked[3] == "year")
+    before = history.asked[1]
     assert [datetime.fromtimestamp(ms / 1000).astimezone().isoformat() for ms in before[1:3]] == [
         datetime.fromisoformat(text).astimezone().isoformat()
         for text in ("2026-04-01T00:00+02:00", "2026-04-28T22:24+02:00")

@@ -138,3 +138,11 @@ async def test_a_configuration_with_mistakes_stays_in_the_form(gateway: Gateway,
     answer = await browser.post("/settings/configuration", form=form, text="[store]\r\n")
     assert answer.headers["Location"] == "/settings"
     assert gateway.orders[-1].text == "[store]\n"
+
+
+async def test_the_end_of_the_setup_says_whether_sealing_has_begun(
+    gateway: Gateway, browser: Browser
+) -> None:
+    assert "The gateway runs, and seals what the meters show." in await browser.shown("/setup/finish")
+    gateway.now = status(meters=(meter("main", stream=None),))
+    assert "Sealing begins with the next full hour" in await browser.shown("/setup/finish")

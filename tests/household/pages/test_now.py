@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 
 from aiohttp import ClientResponse
@@ -28,6 +29,17 @@ async def test_power_and_registers_are_shown(browser: Browser, gateway: Answers)
     assert "roof 4,210 W going out Export register 9.000 kWh" in text
     assert "rain" not in text
     assert "uses 4,722 W, of which 512 W come from the grid" in (await browser.get("/now"))[1]
+
+
+async def test_a_house_whose_power_nobody_measures_is_not_said_to_use_none(
+    browser: Browser, gateway: Answers
+) -> None:
+    gateway.now = status(meters=(meter("main"),))
+    gateway.shown = (reading("main", power=-899),)
+    text = await browser.shown("/now")
+    assert "899 W to the grid" in text
+    assert " 0 W" not in text
+    assert 'aria-label="899 W go to the grid."' in (await browser.get("/now"))[1]
 
 
 async def test_what_is_wrong_is_one_sentence_with_a_link(browser: Browser, gateway: Answers) -> None:
@@ -59,14 +71,20 @@ async def test_an_old_reading_is_said_to_be_old(browser: Browser, gateway: Answe
 
 
 class Events:
-    """A stream of server-sent events."""
+    """A stream of server-sent events. What does not come within 20 s is a TimeoutError."""
 
     def __init__(self, answer: ClientResponse) -> None:
         self._answer = answer
 
+    async def rest(self) -> bytes:
+        """What comes until the stream ends."""
+        async with asyncio.timeout(20):
+            return await self._answer.content.read()
+
     async def next(self) -> tuple[str, str]:
         """The next event: its name, and what it shows."""
-        text = (await self._answer.content.readuntil(b"\n\n")).decode()
+        async with asyncio.timeout(20):
+            text = (await self._answer.content.readuntil(b"\n\n")).decode()
         name = re.match(r"event: (\w+)\n", text)
         assert name is not None
         return name[1], words("</head>" + re.sub(r"^(event: \w+|data: )", "", text, flags=re.M))
@@ -97,7 +115,7 @@ async def test_changes_arrive_as_events_until_the_login_ends(
     (login,) = household.logins.all()
     household.logins.end(login.id)
     await after(5)
-    assert await answer.content.read() == b""
+    assert await events.rest() == b""
 
 
 async def test_a_stranger_gets_no_events(stranger: Browser) -> None:

@@ -180,6 +180,8 @@ async def test_the_keys_of_a_meter_that_were_forgotten_are_asked_for_again(
 
 async def test_the_registrar_can_be_left_out(browser: Browser) -> None:
     assert (await send(browser, "/setup/registrar", skip="1"))[1] == "/setup"
+    assert (await send(browser, "/setup/tariff", source="file"))[0] == 422
+    assert (await send(browser, "/setup/tariff", skip="1"))[1] == "/setup/finish"
 
 
 async def test_settings_change_the_language_and_end_a_login(browser: Browser, household: Household) -> None:
@@ -237,3 +239,38 @@ async def test_a_tariff_is_taken_once_it_can_be_read(browser: Browser, household
     assert household.tariffs.rates() is not None
     assert (await send(browser, "/settings", "/settings/tariff"))[0] == 303
     assert household.tariffs.rates() is None
+
+
+async def test_a_home_that_is_not_set_up_goes_on_with_that(browser: Browser) -> None:
+    answer = await browser.ask("/now")
+    assert (answer.status, answer.headers["Location"]) == (303, "/setup")
+
+
+async def test_a_search_says_what_it_lacks_and_stays_open(browser: Browser) -> None:
+    for typed in ({"host": "", "device": ""}, {"host": "127.0.0.1", "device": "/dev/ttyUSB0"}):
+        status, text = await send(browser, "/setup/meters", "/setup/meters/search", **typed)
+        assert status == 422
+        assert "Type the meter’s address in the network, or choose a serial port: one of the two." in text
+        assert '<details class="numbers" open>' in text
+    _, text = await send(browser, "/setup/meters", "/setup/meters/search", host="127.0.0.1:x", device="")
+    assert "The port is a number, and not x." in text
+
+
+async def test_a_search_takes_the_port_with_the_address(browser: Browser, household: Household) -> None:
+    async with meter(household.clock) as port:
+        _, text = await send(browser, "/setup/meters", "/setup/meters/search", host=f"127.0.0.1:{port}")
+    for model in ("eastron-sdm120", "eastron-sdm630"):  # they answer alike
+        assert f"<option>{model}</option>" in text
+
+
+async def test_a_second_meter_takes_no_name_of_the_first(browser: Browser, household: Household) -> None:
+    def fields(port: int) -> dict[str, str]:
+        return {"profile": "eastron-sdm630", "place": "tcp", "host": f"127.0.0.1:{port}", "name": "main"}
+
+    for _ in range(2):  # a double click adds it once
+        await send(browser, "/setup/meters", add="1", **fields(5020))
+    assert 'value="meter-2"' in (await browser.get("/setup/meters"))[1]
+    status, text = await send(browser, "/setup/meters", add="1", **fields(5021))
+    assert status == 422
+    assert "There is a meter main already: give this one another name." in text
+    assert [one["tcp"] for one in household.draft.meters] == [{"host": "127.0.0.1", "port": 5020}]

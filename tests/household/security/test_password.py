@@ -35,6 +35,12 @@ async def test_the_setup_code_chooses_the_first_password_once(password: Password
     await password.check(LONG, "192.168.1.7")
 
 
+@pytest.mark.parametrize("between", ["", " ", " - ", "\u2013"])
+async def test_a_setup_code_may_be_typed_with_or_without_its_hyphen(password: Password, between: str) -> None:
+    await password.choose(password.setup_code().replace("-", between), LONG, "192.168.1.7")
+    assert password.chosen
+
+
 async def test_a_wrong_setup_code_chooses_nothing(password: Password) -> None:
     for wrong in ("", "aaaaa-aaaaa", password.setup_code()[:-1]):
         with pytest.raises(NotAuthenticated):

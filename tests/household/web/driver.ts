@@ -17,11 +17,14 @@ import {
   pageKind,
   readAt,
   readBody,
+  readBundle,
   readChunk,
+  readGrant,
   readPinned,
   revocationKind,
   tokensKind,
 } from "../src/reader/objects.ts";
+import { Zone } from "../src/view/zone.ts";
 
 declare const process: {
   stdin: AsyncIterable<Uint8Array>;
@@ -102,6 +105,10 @@ const actions: Record<string, (request: Request) => unknown> = {
     const p = difference(tokens, masked);
     return { p, masks: words(masked), openings, commitment: await commitment(openings, new Uint8Array(p.buffer), width) };
   },
+  days(request) {
+    const zone = new Zone(request["zone"]);
+    return (request["days"] as number[]).map((day) => zone.begin(day * 86_400_000));
+  },
   body: (request) => readBody(unhex(request["body"]), BigInt(request["unit_ms"]), "it"),
   period(request) {
     const descriptor = { unitMs: BigInt(request["unit_ms"]), start: BigInt(request["start"]) } as Descriptor;
@@ -123,6 +130,13 @@ const actions: Record<string, (request: Request) => unknown> = {
     const descriptor = await readPinned(of, unhex(request["descriptor"]), request["kid"]);
     return readChunk(descriptor, key, unhex(request["data"]));
   },
+  /** A bundle under its key, of a grant in the stream of a descriptor. */
+  async bundle(request) {
+    const { key, of, grantKey } = request as { key: string; of: string; grantKey: string };
+    const descriptor = await readPinned(of, unhex(request["descriptor"]), request["kid"]);
+    const granted = await readGrant(descriptor, grantKey, unhex(request["grant"]));
+    return (await readBundle(descriptor, granted, key, unhex(request["data"]))).end;
+  },
   async open(request) {
     const seen = request["seen"] as { seq: string; digest: string; nextUnit: string } | null;
     const mark: Mark | null = seen && { ...seen, seq: BigInt(seen.seq), nextUnit: BigInt(seen.nextUnit) };
@@ -139,6 +153,7 @@ const actions: Record<string, (request: Request) => unknown> = {
   },
   verify: () => verify(stream),
   windows: (request) => grant.windows(request["from"], request["until"]),
+  totals: (request) => grant.totals(request["edges"]),
   asked() {
     const before = asked;
     asked = [];

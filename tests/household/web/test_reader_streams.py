@@ -7,15 +7,16 @@ import random
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
+from itertools import pairwise
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 import pytest
 
 from gateway.chain.grant import Grant
 from gateway.chain.layout import Layout
 from gateway.control.documents import NewGrant
-from gateway.errors import NotFound
+from gateway.errors import NotFound, Refused
 from gateway.host.clock import SystemClock, unix_ms
 from gateway.provider.grants import own_grants
 from gateway.provider.identity import new_identity, open_identity
@@ -29,6 +30,7 @@ from gateway.store.location import Location
 from gateway.store.opening import open_bucket
 from gateway.stream.chunks import Problem
 from gateway.stream.reader import StreamReader
+from gateway.stream.tokens import check_bundle
 from gateway.stream.verify import verify
 from gateway.wire import names
 from gateway.wire.card import Card
@@ -144,6 +146,38 @@ def test_any_part_of_them(reader: Reader, whole: Made, name: str) -> None:
         a = rng.randrange(first - 10**7, last)
         b = a + rng.choice((10**7, 10**8, 10**9, 10**10))
         assert windows(reader, a, b) == [one for one in right if a <= one["start"] and one["end"] <= b]
+
+
+@pytest.mark.parametrize("name", ["hours", "days", "odd"])
+def test_totals_of_windows(reader: Reader, whole: Made, name: str) -> None:
+    """Between any edges: those of the windows that begin there, null where none does."""
+    rng = random.Random(name)
+    right = truth(whole.home, whole.of(name))
+    first, last = right[0]["start"] - 10**8, right[-1]["end"] + 10**8
+    opens(reader, whole.home)
+    grant(reader, whole.home, whole.of(name))
+    for count in (2, 3, 8, 40):
+        edges = sorted(rng.sample(range(first, last), count))
+        inside = [one for one in right if edges[0] <= one["start"] and one["end"] <= edges[-1]]
+        of_edges = [[one["lanes"] for one in inside if a <= one["start"] < b] for a, b in pairwise(edges)]
+        sums = [[str(sum(map(int, lane))) for lane in zip(*some, strict=True)] or None for some in of_edges]
+        assert reader("totals", edges=edges) == sums
+
+
+def test_totals_end_where_tokens_do(reader: Reader, whole: Made) -> None:
+    home = whole.home.fork()
+    late = sorted(key for key in home.objects if f"{whole.hours.id.hex()}/new/" in key)[-2:]
+    drop(home, *late)
+    opens(reader, home)
+    grant(reader, home, whole.hours)
+    found = windows(reader)
+    assert found == truth(home, whole.hours)[: len(found)]
+    edges = [found[0]["start"], found[-2]["start"], FAR]
+    sums = [
+        [str(sum(int(one["lanes"][lane]) for one in some)) for lane in range(2)]
+        for some in (found[:-2], found[-2:])
+    ]
+    assert reader("totals", edges=edges) == sums
 
 
 def test_a_long_past_takes_few_requests(reader: Reader, whole: Made) -> None:
@@ -277,6 +311,59 @@ def test_another_stream_or_key(reader: Reader, whole: Made) -> None:
     assert caught.value.kind == "NotFound"
     with pytest.raises(ReaderRefused, match="but the registered one is"):
         reader("open", stream=whole.home.id.hex(), kid=bytes(16).hex(), seen=None)
+
+
+@dataclass(frozen=True, slots=True)
+class Payload:
+    """CBOR that is signed as a bundle, whatever it holds."""
+
+    data: bytes
+    TYPE: ClassVar[str] = Tokens.TYPE
+
+    def payload(self) -> bytes:
+        return self.data
+
+
+@pytest.mark.parametrize("kind", ["windows", "day", "raw", "load"])
+def test_bundles_that_nearly_fit_their_grant(reader: Reader, small: Made, kind: str) -> None:
+    """Both readers take them, or neither: by the tokens, and by what is said of the windows."""
+    rng, home = random.Random(kind), small.home.fork()
+    which = {"windows": small.hours, "day": small.days}.get(kind)
+    if which is None and kind == "raw":
+        which = home.grant(small.card, "6h", kind="raw")
+    elif which is None:
+        which = home.grant(small.card, "2h", kind="load", partner=home.grant(small.card, "2h", kind="load"))
+    key = max(key for key in home.objects if f"{which.id.hex()}/new/" in key)
+    found = Tokens.read(home.objects[key], home.signer.public, key)
+    count, payload = found.end_window(which.words) - found.first_window, found.payload()
+    size = 16 + 16 + 32 * len(which.lanes)
+    others = [
+        replace(found, words=(bytes(size),) * count),
+        replace(found, words=(bytes(size + 1),) * count),
+        replace(found, words=bytes(8 * which.words * count)),
+        replace(found, words=bytes(8 * which.words * count + 4)),
+        replace(found, commitment=bytes(32)),
+        replace(found, weighed=(bytes(32),) * count),
+    ]
+    of, grant_key = names.descriptor(home.id), names.grant(home.id, which.id)
+    where = {"of": of, "descriptor": home.objects[of].hex(), "kid": home.signer.kid.hex()}
+    where |= {"grantKey": grant_key, "grant": home.objects[grant_key].hex()}
+    taken = 0
+    near: list[Tokens | Payload] = [*others, found]
+    near += (Payload(mutants.of_cbor(rng, payload)) for _ in range(250))
+    for one in near:
+        data = home.signer.sign(one)
+        try:
+            theirs = str(check_bundle(home.descriptor, which, key, data).end_window(which.words))
+        except Refused:
+            theirs = None
+        try:
+            ours = reader("bundle", key=key, data=data.hex(), **where)
+        except ReaderRefused:
+            ours = None
+        assert ours == theirs, data.hex()
+        taken += ours is not None
+    assert 5 < taken < 200
 
 
 @pytest.mark.slow

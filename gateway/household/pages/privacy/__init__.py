@@ -6,6 +6,7 @@
 - `draft`     a grant as it is typed into the form
 - `offer`     a new grant: the form, the preview, the confirmation
 - `grants`    one grant: shown, narrowed, revoked
+- `follows`   standing decisions to grant the bills of a provider's prices
 - `requests`  what providers ask for: approved or declined
 - `views`     the household's own views, for a phone
 """
@@ -14,12 +15,13 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from gateway.household.pages.privacy import grants, offer, overview, requests, views
+from gateway.household.pages.privacy import follows, grants, offer, overview, requests, views
 
 routes: tuple[web.RouteDef, ...] = (
     *overview.routes,
     *offer.routes,
     *grants.routes,
+    *follows.routes,
     *requests.routes,
     *views.routes,
 )

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import date, timedelta
-from typing import Any
+from typing import Any, cast
+
+import numpy as np
 
 from gateway.chain.layout import DAY_MS
 from gateway.chain.page import Calendar
-from gateway.errors import GatewayError
+from gateway.errors import GatewayError, UsageError
+from gateway.household.history import Step
 from gateway.household.home import Household
 from gateway.household.objects import ControlBucket
 from gateway.household.pages.privacy import pictures
@@ -29,24 +32,39 @@ async def shown_day(home: Household) -> pictures.Day:
 
 
 async def _yesterday(home: Household, day: date) -> pictures.Day | None:
-    edges = pictures.quarters(day, home.zone)
     for meter in (await home.control.status()).meters:
         if meter.series or meter.stream is None:
             continue
-        found = await home.history.sums(meter.meter, edges[0], edges[-1], "quarter", home.zone)
-        if found.total("import") is None or found.starts_ms.tolist() != list(edges[:-1]):
+        known = await _known(home, meter.meter, day)
+        if known is None:
             return None
+        edges, mwh = known
         words = await _words(home, bytes.fromhex(meter.stream), edges)
-        mwh = tuple(found.sums["import"].tolist())
         return pictures.Day(
             day, home.zone, edges, mwh, words or pictures.noise(len(mwh)), True, bool(words), meter.meter
         )
     return None
 
 
+async def _known(home: Household, meter: str, day: date) -> tuple[tuple[int, ...], tuple[int, ...]] | None:
+    """The edges of the day's steps, and what was drawn in each (mWh), as finely as they are known; None where
+    not all of the day is open."""
+    for step, of_ms, step_ms in (("minute", 60_000, pictures.STEP_MS), ("quarter", 900_000, 900_000)):
+        edges = pictures.edges_of(day, home.zone, of_ms)
+        try:
+            found = await home.history.sums(meter, edges[0], edges[-1], cast(Step, step), home.zone)
+        except UsageError:  # its unit is longer than the step
+            continue
+        if found.total("import") is not None and found.starts_ms.tolist() == list(edges[:-1]):
+            each = step_ms // of_ms
+            mwh = np.add.reduceat(found.sums["import"], range(0, len(found.sums["import"]), each))
+            return edges[::each], tuple(mwh.tolist())
+    return None
+
+
 async def _words(home: Household, stream: bytes, edges: tuple[int, ...]) -> tuple[int, ...]:
-    """What the store holds of these quarters of an hour: of each the first sealed word of the first lane;
-    nothing where the pages of a day are still to come."""
+    """What the store holds of these steps: of each the first sealed word of the first lane; nothing where the
+    pages of a day are still to come."""
     try:
         described = await descriptor(home, stream)
         unit_ms = described.layout.unit_ms
@@ -73,7 +91,7 @@ async def descriptor(home: Household, stream: bytes) -> Descriptor:
 def sight(grant: Opening, day: pictures.Day) -> pictures.Picture:
     """What the holder of a grant sees of a day."""
     if grant.kind == "raw":
-        return replace(pictures.own(day), of="provider")
+        return replace(pictures.own(day), of="provider", count=0)
     return pictures.provider(day, grant.granularity, grant.zone)
 
 

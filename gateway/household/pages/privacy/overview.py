@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import NamedTuple
 
 from aiohttp import web
 
-from gateway.control.documents import GrantRecordStatus, GrantStatus, MeterStatus, RequestStatus
-from gateway.errors import GatewayError
+from gateway.control.documents import GrantRecordStatus, GrantStatus, MeterStatus, RequestStatus, Status
+from gateway.errors import GatewayError, UsageError
 from gateway.household.home import Household
 from gateway.household.i18n import gettext
 from gateway.household.pages.privacy import pictures
 from gateway.household.pages.privacy.days import descriptor, seen, shown_day, sight
+from gateway.household.pages.privacy.follows import followed
 from gateway.household.render import home, page, sentence
 from gateway.household.shown import spelt
 from gateway.household.view import views
@@ -21,6 +23,8 @@ from gateway.household.words import each, opens, span
 
 STEPS = ("15min", "1h", "day", "month")
 """The granularities in which the pictures show a provider's day."""
+ASKED_S = 2.0
+"""How long the page waits for what the registrar has."""
 
 
 class Shown(NamedTuple):
@@ -51,15 +55,9 @@ class Left(NamedTuple):
 async def _overview(request: web.Request) -> web.Response:
     of = home(request)
     granted = await of.control.grants()
-    theirs = [one for one in granted if not getattr(one, "own", False)]
-    asked: Sequence[RequestStatus] = ()
-    problem = ""
+    theirs = [one for one in granted if not one.own]
     status = await of.control.status()
-    if status.registration is not None:
-        try:
-            asked = await of.control.requests()
-        except GatewayError as error:  # the registrar is away: the rest of the page is of this house
-            problem = sentence(error)
+    asked, problem = await _requests(of, status)
     step = request.query.get("step", "")
     if step not in STEPS:
         step = _finest(theirs)
@@ -72,6 +70,7 @@ async def _overview(request: web.Request) -> web.Response:
         steps=[(one, each(one)) for one in STEPS],
         grants=[shown(one, of.zone, day) for one in theirs if not _ended(one, of)],
         ended=[shown(one, of.zone) for one in theirs if _ended(one, of)],
+        followed=await followed(of),
         consents=[found for found in await of.control.consent() if found.provider or found.pooled],
         asked=[(one, opens(one), span(one.from_ms, one.until_ms, of.zone)) for one in asked],
         asked_problem=problem,
@@ -80,6 +79,20 @@ async def _overview(request: web.Request) -> web.Response:
         left=[await _left(of, one) for one in status.meters if one.start_ms is not None],
         tokens=sum(one.windows_served for one in theirs),
     )
+
+
+async def _requests(of: Household, status: Status) -> tuple[Sequence[RequestStatus], str]:
+    """What providers ask for, or why that is not known: the rest of the page is of this house, and does not
+    wait for a registrar that is away."""
+    if status.registration is None:
+        return (), ""
+    try:
+        async with asyncio.timeout(ASKED_S):
+            return await of.control.requests(), ""
+    except TimeoutError:
+        return (), gettext("The registrar does not answer in time.")
+    except GatewayError as error:
+        return (), sentence(error)
 
 
 async def _left(of: Household, one: MeterStatus) -> Left:
@@ -94,6 +107,10 @@ async def _left(of: Household, one: MeterStatus) -> Left:
 
 def shown(one: GrantStatus | GrantRecordStatus, zone: str, day: pictures.Day | None = None) -> Shown:
     """A grant in words, with a picture of the day if one is given."""
+    picture = None
+    if isinstance(one, GrantStatus) and day is not None:
+        with suppress(UsageError):  # of a time zone that this machine does not know any more
+            picture = sight(one, day)
     return Shown(
         id=one.id,
         provider=one.provider,
@@ -104,7 +121,7 @@ def shown(one: GrantStatus | GrantRecordStatus, zone: str, day: pictures.Day | N
         windows=one.windows_served,
         ended=one.revoked_from_ms is not None,
         fault=one.fault,
-        picture=sight(one, day) if isinstance(one, GrantStatus) and day is not None else None,
+        picture=picture,
     )
 
 

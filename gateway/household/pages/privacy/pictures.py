@@ -17,7 +17,8 @@ from gateway.chain.window import Granularity, zone_of
 from gateway.household.shown import clock_time, local
 
 WIDTH, HEIGHT = 320, 120
-STEP_MS = 900_000
+STEP_MS = 300_000
+"""Of a day's picture, where it is known that finely: five minutes, a point of a phone's screen."""
 _TOP = 8  # of the box, left free above the highest step
 _WORD = 2**64
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -72,7 +73,8 @@ class Step:
 class Picture:
     """What one who looks at a day sees of it: `line` and `area` are the data of SVG paths. `steps` are the
     numbers behind them, as finely as the day is known here: none where it cannot be told from others of its
-    month, or from noise. `count` is how many numbers of the day are known."""
+    month, or from noise. `count` is how many numbers of the day are known;
+    0 with steps: every single one."""
 
     of: Literal["own", "provider", "store"]
     line: str
@@ -94,16 +96,17 @@ class Row:
 
 def example(day: date, zone: str) -> Day:
     """The day of a household that does not exist, always the same."""
-    edges = quarters(day, zone)
+    edges = edges_of(day, zone)
     hours = [(at - edges[0]) / 3_600_000 for at in edges[:-1]]
     watts = [
         _BASE_W
         + sum(height * math.exp(-(((hour - at) / breadth) ** 2)) for at, breadth, height in _HABITS)
         + sum(height * math.exp(-(((hour - at) / breadth) ** 2)) for at, breadth, height in _EVENING)
-        + 55 * (number % 5 in (0, 1))  # the refrigerator
+        + 55 * (number % 15 < 6)  # the refrigerator
         for number, hour in enumerate(hours)
     ]
-    return Day(day, zone, edges, tuple(round(w * 250) for w in watts), noise(len(watts)), False, False)
+    mwh = tuple(round(w * STEP_MS / 3600) for w in watts)
+    return Day(day, zone, edges, mwh, noise(len(watts)), False, False)
 
 
 def noise(count: int) -> tuple[int, ...]:
@@ -114,9 +117,10 @@ def noise(count: int) -> tuple[int, ...]:
     )
 
 
-def quarters(day: date, zone: str) -> tuple[int, ...]:
-    """The quarter hours that border a day in a zone, Unix ms: 97, or 93 or 101 where clocks change."""
-    return tuple(range(midnight_ms(day, zone), midnight_ms(day + timedelta(days=1), zone) + 1, STEP_MS))
+def edges_of(day: date, zone: str, step_ms: int = STEP_MS) -> tuple[int, ...]:
+    """The moments that border a day's steps in a zone, Unix ms: days of 23 and of 25 hours have their own
+    number of steps."""
+    return tuple(range(midnight_ms(day, zone), midnight_ms(day + timedelta(days=1), zone) + 1, step_ms))
 
 
 def midnight_ms(day: date, zone: str) -> int:

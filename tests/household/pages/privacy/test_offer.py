@@ -67,6 +67,12 @@ async def test_another_card_of_the_same_name_is_warned_of(
     assert "Another card of Stadtwerke was granted something before" in shown
 
 
+async def test_the_household_is_no_provider_to_choose(browser: Browser, household: Household) -> None:
+    await household.history.prepare()
+    assert await household.control.cards() == ()
+    assert "this home (" not in await browser.shown(FORM)
+
+
 async def test_a_wrong_fingerprint_grants_nothing(
     browser: Browser, household: Household, provider: Provider
 ) -> None:
@@ -143,6 +149,7 @@ async def test_everything_is_warned_of_and_granted_by_whole_links(
 ) -> None:
     html = await previewed(browser, provider, kind="raw")
     assert "This opens everything." in words(html)
+    assert "Every single value, more finely than this picture shows." in words(html)
     assert "every single unit" in words(html)  # the finding
     found = re.search(r'name="findings" value="(\w+)"', html)
     assert found is not None

@@ -21,18 +21,18 @@ from tests.support.home import Home
 from tests.support.pages import Browser
 
 DAYS = {
-    "ordinary": (date(2026, 5, 29), 96),
-    "spring": (date(2026, 3, 29), 92),
-    "autumn": (date(2026, 10, 25), 100),
+    "ordinary": (date(2026, 5, 29), 288),
+    "spring": (date(2026, 3, 29), 276),
+    "autumn": (date(2026, 10, 25), 300),
 }
 
 
 @pytest.mark.parametrize("name", DAYS)
-@pytest.mark.parametrize("granularity", ["5min", "15min", "1h", "2h", "90min", "day"])
+@pytest.mark.parametrize("granularity", ["1min", "5min", "15min", "1h", "2h", "90min", "day"])
 def test_a_provider_sees_the_sums_of_its_windows_and_nothing_within(name: str, granularity: str) -> None:
-    day, quarters = DAYS[name]
+    day, steps = DAYS[name]
     shown = pictures.example(day, ZONE)
-    assert len(shown.mwh) == len(shown.words) == quarters
+    assert len(shown.mwh) == len(shown.words) == steps
     seen = pictures.provider(shown, granularity, ZONE)
     assert sum(step.mwh for step in seen.steps) == sum(shown.mwh)
     assert (seen.steps[0].begin_ms, seen.steps[-1].end_ms) == (shown.begin_ms, shown.end_ms)
@@ -40,11 +40,11 @@ def test_a_provider_sees_the_sums_of_its_windows_and_nothing_within(name: str, g
     for step in seen.steps:
         if step.end_ms != shown.end_ms:
             assert windows.align_up(step.end_ms) == step.end_ms
-            assert granularity == "5min" or windows.index(step.begin_ms) == windows.index(step.end_ms - 1)
+            assert granularity == "1min" or windows.index(step.begin_ms) == windows.index(step.end_ms - 1)
     hours = (shown.end_ms - shown.begin_ms) / 3_600_000
-    known = {"5min": hours * 12, "15min": hours * 4, "1h": hours, "day": 1}
+    known = {"1min": hours * 60, "5min": hours * 12, "15min": hours * 4, "1h": hours, "day": 1}
     assert seen.count == known.get(granularity, seen.count)
-    assert len(seen.steps) == min(seen.count, quarters)
+    assert len(seen.steps) == min(seen.count, steps)
 
 
 @pytest.mark.parametrize("granularity", ["month", "month-15", "48h"])
@@ -63,7 +63,7 @@ def test_what_is_no_granularity_is_refused() -> None:
 @settings(max_examples=30)
 @given(st.lists(st.integers(-(2**40), 2**40), min_size=96, max_size=96))
 def test_a_picture_stays_in_its_box(mwh: list[int]) -> None:
-    edges = pictures.quarters(date(2026, 5, 29), ZONE)
+    edges = pictures.edges_of(date(2026, 5, 29), ZONE, 900_000)
     day = pictures.Day(date(2026, 5, 29), ZONE, edges, tuple(mwh), pictures.noise(96), True, True)
     for picture in (pictures.own(day), pictures.provider(day, "1h", ZONE), pictures.store(day)):
         points = re.findall(r"[ML](-?[\d.e+-]+) (-?[\d.e+-]+)", picture.line)

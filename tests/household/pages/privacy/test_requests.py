@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Literal
@@ -13,6 +14,7 @@ from gateway.control.documents import RegistrationStatus, RequestStatus, Status
 from gateway.errors import Unavailable
 from gateway.household.configuration import HouseholdConfig, HouseholdSection, ListenSection
 from gateway.household.home import Household, open_household
+from gateway.household.pages.privacy import overview
 from tests.household.pages.privacy.test_offer import granted
 from tests.support.filled import send, tags
 from tests.support.home import Home
@@ -136,6 +138,20 @@ async def test_a_registrar_that_is_away_hides_nothing_of_the_house(
     asked.away = True
     shown = await browser.shown("/privacy")
     assert "What providers ask for is not known at the moment: The registrar does not answer." in shown
+    assert "Nobody may open anything." in shown
+
+
+async def test_the_page_does_not_wait_for_a_slow_registrar(
+    browser: Browser, household: Household, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def slow(self: Asked) -> tuple[RequestStatus, ...]:
+        await asyncio.Event().wait()
+        return ()
+
+    monkeypatch.setattr(Asked, "requests", slow)
+    monkeypatch.setattr(overview, "ASKED_S", 0.0)
+    shown = await browser.shown("/privacy")
+    assert "is not known at the moment: The registrar does not answer in time." in shown
     assert "Nobody may open anything." in shown
 
 

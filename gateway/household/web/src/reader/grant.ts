@@ -7,6 +7,7 @@ import * as names from "./names.ts";
 import { type Bundle, type Grant, readAt, readGrant, revocationKind, width } from "./objects.ts";
 import { NotFound, Refused, WrongKey } from "./refused.ts";
 import type { Stream } from "./stream.ts";
+import { search } from "./sums.ts";
 
 /** A window, from `start` to `end` in Unix ms, and its sum in each of the grant's lanes. */
 export interface Window {
@@ -55,62 +56,92 @@ export class OpenGrant {
   /** The granted windows that lie in [fromMs, untilMs), Unix ms, and have ended, in order: as far as their tokens are
    * there. Refused for an object that is invalid or missing; WrongKey where K_0 is not the grant's. */
   async windows(fromMs: number, untilMs: number): Promise<Window[]> {
-    const head = this.#stream.head;
-    if (!head) return [];
-    const { unitMs } = this.#stream.descriptor;
-    const from = (BigInt(Math.ceil(fromMs)) + unitMs - 1n) / unitMs;
-    const until = [BigInt(Math.floor(untilMs)) / unitMs, head.nextUnit, this.limit ?? head.nextUnit];
-    const upto = until.reduce((a, b) => (a < b ? a : b));
-    const { parts, edges } = await (typeof this.body.granularity === "string"
-      ? this.#calendar(from, upto)
-      : this.#whole(this.body.granularity, from, upto));
-    const [first, end] = [parts[0]?.first ?? 0n, parts.at(-1)?.end ?? 0n];
-    const bounds = edges.slice(0, Number(end - first) + 1);
-    if (bounds.length < 2) return [];
-    const [c, r] = await Promise.all([this.#stream.sums(bounds, this.#lanes), this.#nonces(parts)]);
-    const ms = (unit: bigint) => Number(unit * unitMs);
-    return bounds.slice(1).map((edge, i) => ({
-      start: ms(bounds[i]!),
-      end: ms(edge),
-      lanes: c.map((sums, lane) => BigInt.asIntN(64, sums[i]! - r[i * c.length + lane]!)),
+    const plan = await this.#plan(fromMs, untilMs);
+    const numbers = Array.from({ length: Number(plan.end - plan.first) + 1 }, (_, i) => plan.first + BigInt(i));
+    const { bounds, sums } = await this.#sums(plan, numbers);
+    return bounds.slice(1).map((bound, i) => ({
+      start: this.#ms(plan.edge(bounds[i]!)),
+      end: this.#ms(plan.edge(bound)),
+      lanes: sums.map((lane) => BigInt.asIntN(64, lane[i]!)),
     }));
   }
 
-  /** The parts of windows of `size` units in units [from, upto), and the edges of them all. */
-  async #whole(size: bigint, from: bigint, upto: bigint): Promise<{ parts: Part[]; edges: bigint[] }> {
+  /** The sums of the same windows between edges in Unix ms that rise, a number for each lane: a window belongs to where
+   * it begins. Null where there is no window. */
+  async totals(edgesMs: number[]): Promise<(bigint[] | null)[]> {
+    const plan = await this.#plan(edgesMs[0]!, edgesMs.at(-1)!);
+    const starts = edgesMs.map((ms) => within(plan.number(this.#unit(ms)), plan.first, plan.end));
+    const { bounds, sums } = await this.#sums(plan, [...new Set([...starts, plan.end])]);
+    const places = starts.map((start) => search(bounds, start));
+    return edgesMs.slice(1).map((_, i) => {
+      const [from, until] = [places[i]!, Math.min(places[i + 1]!, bounds.length - 1)];
+      return from < until ? sums.map((lane) => BigInt.asIntN(64, lane[from]!)) : null;
+    });
+  }
+
+  /** Which windows lie in [fromMs, untilMs), are granted and have ended. */
+  async #plan(fromMs: number, untilMs: number): Promise<Plan> {
+    const head = this.#stream.head;
+    const until = [BigInt(Math.floor(untilMs)) / this.#stream.descriptor.unitMs, head?.nextUnit ?? 0n];
+    if (this.limit !== null) until.push(this.limit);
+    const upto = until.reduce((a, b) => (a < b ? a : b));
+    const from = this.#unit(fromMs);
+    return typeof this.body.granularity === "string"
+      ? this.#calendar(from, upto)
+      : this.#whole(this.body.granularity, from, upto);
+  }
+
+  /** Windows of `size` units. */
+  #whole(size: bigint, from: bigint, upto: bigint): Plan {
     const begin = this.body.first;
-    const first = from <= begin ? 0n : (from - begin + size - 1n) / size;
+    const number = (unit: bigint) => (unit <= begin ? 0n : (unit - begin + size - 1n) / size);
     const complete = (unit: bigint) => (unit < begin ? 0n : (unit - begin) / size);
-    const end = complete(upto);
-    if (first >= end) return { parts: [], edges: [] };
-    const [month, day] = [complete(this.#stream.underWay("month")), complete(this.#stream.underWay("day"))];
-    const parts = await this.#bundles.read(first, end, { month, day });
-    const edges = Array.from({ length: Number(end - first) + 1 }, (_, i) => begin + (first + BigInt(i)) * size);
-    return { parts, edges };
+    const first = number(from);
+    const end = complete(upto) > first ? complete(upto) : first;
+    const folded = { month: complete(this.#stream.underWay("month")), day: complete(this.#stream.underWay("day")) };
+    return { first, end, number, edge: (j) => begin + j * size, parts: () => this.#bundles.read(first, end, folded) };
   }
 
-  /** The same of calendar windows, which are what the bundles say. */
-  async #calendar(from: bigint, upto: bigint): Promise<{ parts: Part[]; edges: bigint[] }> {
+  /** Calendar windows, which are what the bundles say. */
+  async #calendar(from: bigint, upto: bigint): Promise<Plan> {
     const { parts, edges } = await this.#bundles.all();
-    const first = edges.findIndex((edge) => edge >= from);
-    const end = edges.findLastIndex((edge) => edge <= upto);
-    if (first < 0 || first >= end) return { parts: [], edges: [] };
-    const [x, y] = [BigInt(first), BigInt(end)];
-    const cut = parts.map((part) => ({ ...part, first: part.first > x ? part.first : x, end: part.end < y ? part.end : y }));
-    return { parts: cut.filter((part) => part.first < part.end), edges: edges.slice(first, end + 1) };
+    const number = (unit: bigint) => BigInt(search(edges, unit));
+    const first = within(number(from), 0n, BigInt(edges.length - 1));
+    const end = within(number(upto + 1n) - 1n, first, BigInt(edges.length - 1));
+    const cut = parts.map((part) => ({ ...part, first: within(part.first, first, end), end: within(part.end, first, end) }));
+    const own = cut.filter((part) => part.first < part.end);
+    return { first, end, number, edge: (j) => edges[Number(j)]!, parts: async () => own };
   }
 
-  /** The nonces R of the windows of all parts, those of a window's lanes side by side. */
-  async #nonces(parts: Part[]): Promise<BigUint64Array> {
+  /** The sums modulo 2^64 of the windows between numbers that rise, from the plan's first to its end: of each lane, as
+   * far as there are tokens. `bounds` are the numbers up to there. */
+  async #sums(plan: Plan, bounds: bigint[]): Promise<{ bounds: bigint[]; sums: BigUint64Array[] }> {
+    if (plan.first === plan.end) return { bounds: [plan.first], sums: this.#lanes.map(() => new BigUint64Array()) };
+    const [parts, sums] = await Promise.all([plan.parts(), this.#stream.sums(bounds.map(plan.edge), this.#lanes)]);
+    const end = parts.at(-1)?.end ?? plan.first;
+    if (end < plan.end) return this.#sums({ ...plan, end, parts: async () => parts }, [...bounds.filter((j) => j < end), end]);
     await this.#checkKey(parts.map(({ bundle }) => bundle));
-    const opened = await Promise.all(parts.map(({ bundle, first, end }) => this.#words(bundle, first, end)));
-    const all = new BigUint64Array(opened.reduce((length, words) => length + words.length, 0));
+    const opened = parts.map(async (part) => ({ part, words: await this.#words(part.bundle, part.first, part.end) }));
+    const lanes = sums.length;
     let at = 0;
-    for (const words of opened) {
-      all.set(words, at);
-      at += words.length;
+    for (const { part, words } of await Promise.all(opened)) {
+      let next = Number(bounds[at + 1]! - part.first);
+      for (let i = 0; i < words.length / lanes; i++) {
+        while (i >= next) next = Number(bounds[++at + 1]! - part.first);
+        for (let lane = 0; lane < lanes; lane++) sums[lane]![at]! -= words[i * lanes + lane]!; // the array wraps
+      }
     }
-    return all;
+    return { bounds, sums };
+  }
+
+  #ms(unit: bigint): number {
+    return Number(unit * this.#stream.descriptor.unitMs);
+  }
+
+  /** The first unit that begins at or after a moment. */
+  #unit(ms: number): bigint {
+    const { unitMs } = this.#stream.descriptor;
+    return (BigInt(Math.ceil(ms)) + unitMs - 1n) / unitMs;
   }
 
   async #words(bundle: Bundle, first: bigint, end: bigint): Promise<BigUint64Array<ArrayBuffer>> {
@@ -134,6 +165,20 @@ export class OpenGrant {
     }
     this.#checked = true;
   }
+}
+
+/** Windows `first` to `end` - 1: where each begins, which is the first that begins at or after a unit, and the bundles
+ * that hold their tokens. */
+interface Plan {
+  first: bigint;
+  end: bigint;
+  edge: (j: bigint) => bigint;
+  number: (unit: bigint) => bigint;
+  parts: () => Promise<Part[]>;
+}
+
+function within(number: bigint, least: bigint, most: bigint): bigint {
+  return number < least ? least : number > most ? most : number;
 }
 
 /** How each window of a bundle was cut, where a time zone has a say in it. */

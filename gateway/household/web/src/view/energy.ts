@@ -1,6 +1,6 @@
 // The energy of a view's meters, in the bars of a span.
 
-import { type OpenGrant, openStream, type Stream, type Window } from "../reader/index.ts";
+import { type OpenGrant, openStream, type Stream } from "../reader/index.ts";
 import type { Place } from "./document.ts";
 import { markKept, keepMark } from "./marks.ts";
 import type { storeOf } from "./store.ts";
@@ -67,23 +67,18 @@ export class Meter {
 
   /** The energy between edges that rise, of the first `count` of them; nothing is known of the rest. */
   async energy(edges: number[], count: number): Promise<Energy[]> {
-    const windows = await this.grant.windows(edges[0]!, edges[count]!);
+    const totals = await this.grant.totals(edges.slice(0, count + 1));
     const [up, down] = [this.#lane("import"), this.#lane("export")];
-    const bars = edges.slice(1).map((end, i) => ({ start: edges[i]!, end, up: null, down: null }) as Energy);
-    let bar = 0;
-    for (const window of windows) {
-      while (window.start >= bars[bar]!.end) bar++;
-      add(bars[bar]!, "up", window, up);
-      add(bars[bar]!, "down", window, down);
-    }
-    return bars;
+    const kwh = (sums: bigint[] | null | undefined, lane: number) => (sums && lane >= 0 ? Number(sums[lane]!) / KWH : null);
+    return edges.slice(1).map((end, i) => ({
+      start: edges[i]!,
+      end,
+      up: kwh(totals[i], up),
+      down: kwh(totals[i], down),
+    }));
   }
 
   #lane(name: string): number {
     return this.grant.body.lanes.indexOf(name);
   }
-}
-
-function add(bar: Energy, part: "up" | "down", window: Window, lane: number): void {
-  if (lane >= 0) bar[part] = (bar[part] ?? 0) + Number(window.lanes[lane]!) / KWH;
 }
