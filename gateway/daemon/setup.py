@@ -135,6 +135,7 @@ class Setup:
             mistakes = tuple(
                 one.replace(str(file), str(self._path)) for one in self._mistakes(order.text, file)
             )
+        mistakes = mistakes or self._moved(order.text)
         writable = os.access(self._path.parent, os.W_OK)
         if not mistakes and not order.dry_run:
             try:
@@ -227,6 +228,21 @@ class Setup:
         except UsageError as error:
             return tuple(f"{file}: {line}" for line in str(error).splitlines())
         return ()
+
+    def _moved(self, text: str) -> tuple[str, ...]:
+        """A sentence where a configuration without mistakes puts the socket elsewhere than the present one
+        does: who asks here would not find the gateway again, to correct that."""
+        try:
+            present = Config.load(self._path).gateway.socket
+        except UsageError:
+            return ()
+        wanted = Config.model_validate(tomllib.loads(text), context=Load(self._path)).gateway.socket
+        if wanted == present:
+            return ()
+        return (
+            f"{self._path}: [gateway] socket is {str(wanted)!r}, and whoever writes this asks at {present}: "
+            "leave that, or change it by hand",
+        )
 
     @asynccontextmanager
     async def _aside(self, secrets: Mapping[str, str]) -> AsyncIterator[Path]:

@@ -89,6 +89,15 @@ async def test_a_secret_lands_in_its_folder_alone(path: Path, name: str) -> None
     assert list(path.parent.iterdir()) == []
 
 
+async def test_the_socket_stays_where_the_page_asks(path: Path) -> None:
+    secrets = {"s3": KEYS}
+    assert (await Setup(path).write(ConfigurationOrder(text=GOOD, secrets=secrets))).mistakes == ()
+    moved = GOOD + '[gateway]\nsocket = "./elsewhere"\n'
+    (mistake,) = (await Setup(path).write(ConfigurationOrder(text=moved, secrets=secrets))).mistakes
+    assert "asks at /run/gateway/control.sock" in mistake
+    assert path.read_text() == GOOD
+
+
 async def test_a_secret_is_text(path: Path) -> None:
     order = ConfigurationOrder.model_construct(text=GOOD, secrets={"s3": "\ud800"}, dry_run=False)
     with pytest.raises(UsageError, match="the secret s3 is not text"):
