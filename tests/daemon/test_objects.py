@@ -86,7 +86,7 @@ async def test_nothing_else_in_the_bucket_is_handed_out(home: Home) -> None:
     for key in (FOREIGN, "v1/doctor", "v1/prices", stream[:-1], "ledger", stream + "../" + FOREIGN):
         with pytest.raises(UsageError):
             await objects(home).get(key)
-    for prefix in ("v2/", FOREIGN, "v1/d", stream[:-1] + "0"):
+    for prefix in ("v2/", FOREIGN, "v1/doctor", stream[:-1] + "0"):
         assert await all_keys(home, prefix) == []
 
 
