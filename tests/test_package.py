@@ -57,8 +57,6 @@ def test_a_wheel_holds_every_file_of_the_package_but_sources_of_scripts_and_no_o
 
 def test_a_wheel_holds_what_the_page_needs_and_its_licences(wheel: ZipFile) -> None:
     for name in (
-        "htmx.min.js",
-        "hx-sse.min.js",
         "page.js",
         "uPlot.iife.min.js",
         "uPlot.min.css",

@@ -73,11 +73,9 @@ def field(request: web.Request, name: str) -> str:
 
 
 def see_other(request: web.Request, path: str, notice: str = "") -> web.Response:
-    """Lead the browser (htmx, where that asked) to `path`, whose page says `notice` first: after a form."""
+    """Lead the browser to `path`, whose page says `notice` first: after a form."""
     if notice and (login := request.get(LOGIN)) is not None:
         login.notice = notice
-    if "HX-Request" in request.headers:
-        return web.Response(status=204, headers={"HX-Redirect": path})
     return web.Response(status=303, headers={"Location": path})
 
 

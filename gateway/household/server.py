@@ -255,7 +255,7 @@ async def _form(request: web.Request) -> Fields:
 
 @web.middleware
 async def _errors(request: web.Request, handler: _Handler) -> web.StreamResponse:
-    """A page for whatever goes wrong; a part of a page where htmx asked for one."""
+    """A page for whatever goes wrong."""
     try:
         return await handler(request)
     except GatewayError as error:
@@ -294,9 +294,8 @@ async def _errors(request: web.Request, handler: _Handler) -> web.StreamResponse
 
 
 def _error_page(request: web.Request, status: int, text: str) -> web.Response:
-    part = "HX-Request" in request.headers
     try:
-        return page(request, "parts/problem.html" if part else "error.html", status=status, sentence=text)
+        return page(request, "error.html", status=status, sentence=text)
     except GatewayError as error:  # the files of all pages are missing
         return web.Response(status=status_of(error), text=sentence(error))
 

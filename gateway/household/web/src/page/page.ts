@@ -1,4 +1,4 @@
-// The script of the household's page: what htmx alone does not do.
+// The script of the household's page: plots, what changes by itself, and the browser's time zone.
 import { follow } from "./live.ts";
 import { draw } from "./plot.ts";
 
