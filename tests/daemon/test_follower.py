@@ -257,6 +257,7 @@ async def lives(data: st.DataObject) -> None:  # noqa: PLR0915 - a life is long
                         await home.publish()  # else the store is not compared with the ledger
                 elif what == "away":
                     home.bucket.away = True
+                    note(market, held, allowed, today)  # what it has may be of days that are over
                     await follower(home).tick()
                     home.bucket.away = False
                 elif what == "tick":
