@@ -40,7 +40,7 @@ from gateway.stream.seen import Seen, save_all
 from gateway.wire import names
 from gateway.wire.stream import Descriptor
 
-AT_ONCE = 8
+AT_ONCE = 16
 """Homes that one process reads at a time."""
 GETS = 3
 """GETs of one home that are under way at a time, at most."""
