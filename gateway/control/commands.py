@@ -3,44 +3,25 @@ the gateway knows."""
 
 from __future__ import annotations
 
-from typing import Any, Literal, Self
+from typing import Literal
 
-from pydantic import ConfigDict, ValidationError
-
-from gateway.control.documents import Base64, Document, sentence_of
-from gateway.errors import UsageError
+from gateway.control.documents import Base64, Document, Order
 from gateway.wire.command import CommandKind, CommandState, Switch
 
 
-class _Order(Document):
-    """A document that the gateway is sent; UsageError says what is missing or wrong in it."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    @classmethod
-    def parse(cls, value: Any) -> Self:
-        """The document in decoded JSON."""
-        if not isinstance(value, dict):
-            raise UsageError("the request is not a JSON object")
-        try:
-            return cls.model_validate(value)
-        except ValidationError as error:
-            raise UsageError(sentence_of(error, "the request")) from None
-
-
-class CommandDelivery(_Order):
+class CommandDelivery(Order):
     """A signed command (gw1/command), as whoever received it hands it on: the gateway checks it itself."""
 
     command: Base64
 
 
-class CommandDecision(_Order):
+class CommandDecision(Order):
     """The household's decision on a command of which it is asked."""
 
     decision: Literal["allow", "refuse"]
 
 
-class Act(_Order):
+class Act(Order):
     """What is to be published on the household's own broker to carry a command out: `payload` on `topic`,
     retained. Sent back to `POST /commands/<id>/acted`, it says that the broker has it."""
 

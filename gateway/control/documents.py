@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import base64
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, ValidationError
 
@@ -36,6 +36,27 @@ class Document(BaseModel):
     """A JSON object."""
 
     model_config = ConfigDict(frozen=True, strict=True, defer_build=True)
+
+
+class Order(Document):
+    """What the gateway is asked to do; `name_of_order` is what a sentence calls it."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name_of_order: ClassVar[str] = "the request"
+
+    @classmethod
+    def parse(cls, value: Any) -> Self:
+        """The order in decoded JSON; UsageError says what is missing or wrong in it."""
+        if not isinstance(value, dict):
+            raise UsageError(f"{cls.name_of_order} is not a JSON object")
+        try:
+            # Strict, but JSON has lists where the model has tuples.
+            return cls.model_validate(
+                {key: tuple(item) if isinstance(item, list) else item for key, item in value.items()}
+            )
+        except ValidationError as error:
+            raise UsageError(_sentence(error, cls.name_of_order)) from None
 
 
 class StoreStatus(Document):
@@ -164,12 +185,12 @@ class Status(Document):
     """None where the gateway is not registered at a registrar."""
 
 
-class RegistrationOrder(Document):
+class RegistrationOrder(Order):
     """The household's order to register the gateway at a registrar, as a user of it. `registrar_kid` is the
     kid of the registrar's key that the household has seen. The catalogue lists the streams under `region` and
     `tariff_zone`; where they are `listed`, providers find them to whom nothing was granted."""
 
-    model_config = ConfigDict(extra="forbid")
+    name_of_order = "the order to register"
 
     url: str
     user: str
@@ -182,14 +203,6 @@ class RegistrationOrder(Document):
     region: str = ""
     tariff_zone: str = ""
     listed: bool = False
-
-    @classmethod
-    def parse(cls, value: Any) -> Self:
-        """The order in decoded JSON; UsageError says what is missing or wrong in it."""
-        try:
-            return cls.model_validate(value)
-        except ValidationError as error:
-            raise UsageError(sentence_of(error, "the order to register")) from None
 
 
 class RegistrationStatus(Document):
@@ -229,24 +242,12 @@ class RequestStatus(Document):
     received_ms: int
 
 
-class AcceptRequest(Document):
+class AcceptRequest(Order):
     """The owner's decision on held readings. `seen_mwh` are the first held registers that it was shown, by
     lane: if others are held by now, nothing is decided."""
 
-    model_config = ConfigDict(extra="forbid")
-
     choice: HoldChoice
     seen_mwh: dict[str, int]
-
-    @classmethod
-    def parse(cls, value: Any) -> Self:
-        """The request in decoded JSON; UsageError says what is missing or wrong in it."""
-        if not isinstance(value, dict):
-            raise UsageError("the request is not a JSON object")
-        try:
-            return cls.model_validate(value)
-        except ValidationError as error:
-            raise UsageError(sentence_of(error, "the request")) from None
 
 
 class AcceptAnswer(Document):
@@ -388,10 +389,10 @@ class GrantAnswer(Document):
     """Of a bill: the most that one of its bills says."""
 
 
-class GrantRequest(Document):
+class GrantRequest(Order):
     """The household's request for a grant to the holders of `cards`."""
 
-    model_config = ConfigDict(extra="forbid")
+    name_of_order = "the grant request"
 
     kind: Kind
     cards: tuple[Base64, ...]
@@ -418,19 +419,6 @@ class GrantRequest(Document):
     """Whether only to say what the consent check finds: then nothing is made."""
     own: bool = False
     """Whether it is the household's own grant: of sums, to a card of the role "household"."""
-
-    @classmethod
-    def parse(cls, value: Any) -> Self:
-        """The request in decoded JSON; UsageError says what is missing or wrong in it."""
-        if not isinstance(value, dict):
-            raise UsageError("the grant request is not a JSON object")
-        try:
-            # Strict, but JSON has lists where the model has tuples.
-            return cls.model_validate(
-                {key: tuple(item) if isinstance(item, list) else item for key, item in value.items()}
-            )
-        except ValidationError as error:
-            raise UsageError(sentence_of(error)) from None
 
     def read_cards(self) -> list[Card]:
         """The cards, each signed by its own key; Refused for one that is not."""
@@ -516,7 +504,7 @@ class Consent:
         return not (self.provider or self.pooled or self.uncounted)
 
 
-def sentence_of(error: ValidationError, what: str = "the grant request") -> str:
+def _sentence(error: ValidationError, what: str) -> str:
     """The first thing that is wrong with a request."""
     first = error.errors(include_url=False, include_input=False, include_context=False)[0]
     name = ".".join(map(str, first["loc"]))

@@ -2,42 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal
 
-from pydantic import ConfigDict, Field, ValidationError
+from pydantic import Field
 
 from gateway.control.documents import (
     Base64,
     ConsentStatus,
     Document,
+    Order,
     StrangerStatus,
     VerifiedStatus,
-    sentence_of,
 )
-from gateway.errors import UsageError
 from gateway.wire.card import Card, read_fingerprint
 
 
-class _Request(Document):
-    model_config = ConfigDict(extra="forbid")
-
-    @classmethod
-    def parse(cls, value: Any, what: str) -> Self:
-        """The request in decoded JSON, which `what` names; UsageError says what is missing or wrong in it."""
-        if not isinstance(value, dict):
-            raise UsageError(f"{what} is not a JSON object")
-        try:
-            # Strict, but JSON has lists where the model has tuples.
-            return cls.model_validate(
-                {key: tuple(item) if isinstance(item, list) else item for key, item in value.items()}
-            )
-        except ValidationError as error:
-            raise UsageError(sentence_of(error, what)) from None
-
-
-class FollowRequest(_Request):
+class FollowRequest(Order):
     """The household's decision: the holder of `card` is granted the bill of each period, under the prices in
     its price series `series`, until the decision is ended."""
+
+    name_of_order = "the decision"
 
     card: Base64
     series: str
@@ -66,16 +50,20 @@ class FollowRequest(_Request):
         return {read_fingerprint(text) for text in self.fingerprints}
 
 
-class ConfirmRequest(_Request):
+class ConfirmRequest(Order):
     """The household's answer to a period that asks: with `seen`, the `check` that it was shown. If something
     else is found by now, nothing is granted."""
+
+    name_of_order = "the confirmation"
 
     from_ms: int
     seen: str
 
 
-class PricesRequest(_Request):
+class PricesRequest(Order):
     """A signed price series, handed to the gateway."""
+
+    name_of_order = "the price series"
 
     series: Base64
 

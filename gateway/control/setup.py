@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, Self, TypeVar
+from typing import Any, Literal, Self
 
-from pydantic import ConfigDict, Field, ValidationError
+from pydantic import Field
 
-from gateway.control.documents import Document, sentence_of
+from gateway.control.documents import Document, Order
 from gateway.errors import UsageError
-
-D = TypeVar("D", bound=Document)
 
 
 class ConfigurationStatus(Document):
@@ -22,36 +20,26 @@ class ConfigurationStatus(Document):
     writable: bool = False
 
 
-class ConfigurationOrder(Document):
+class ConfigurationOrder(Order):
     """A new text of the configuration file. In a dry run it is only checked. `secrets` are the files that it
     names below its own folder, by name: what the store and the meters ask for."""
 
-    model_config = ConfigDict(extra="forbid")
+    name_of_order = "the configuration"
 
     text: str = Field(max_length=100_000)
     secrets: dict[str, str] = Field(default={}, repr=False)
     dry_run: bool = False
 
-    @classmethod
-    def parse(cls, value: Any) -> Self:
-        """The order in decoded JSON; UsageError says what is missing or wrong in it."""
-        return parsed(cls, value, "the configuration")
 
-
-class TrialOrder(Document):
+class TrialOrder(Order):
     """A part of a configuration, to be tried before it is written: the root of trust, a meter or the store,
     as a table of the file. `secrets` are the contents of files that it names, by name."""
 
-    model_config = ConfigDict(extra="forbid")
+    name_of_order = "the trial"
 
     part: Literal["trust", "meter", "store"]
     section: dict[str, Any]
     secrets: dict[str, str] = Field(default={}, repr=False)
-
-    @classmethod
-    def parse(cls, value: Any) -> Self:
-        """The order in decoded JSON; UsageError says what is missing or wrong in it."""
-        return parsed(cls, value, "the trial")
 
 
 class Finding(Document):
@@ -65,10 +53,10 @@ class Finding(Document):
     registers: dict[str, int] | None = Field(default=None, repr=False)
 
 
-class SearchOrder(Document):
+class SearchOrder(Order):
     """Where to search for meters: behind a host, or on a serial port of the gateway."""
 
-    model_config = ConfigDict(extra="forbid")
+    name_of_order = "the search"
 
     host: str | None = Field(default=None, pattern=r"^[^\s/]{1,253}$")
     port: int = Field(default=502, ge=1, le=65535)
@@ -79,7 +67,7 @@ class SearchOrder(Document):
     @classmethod
     def parse(cls, value: Any) -> Self:
         """The order in decoded JSON; UsageError says what is missing or wrong in it."""
-        order = parsed(cls, value, "the search")
+        order = super().parse(value)
         if (order.host is None) == (order.device is None):
             raise UsageError("a search is behind a host or on a device, and takes one of the two")
         return order
@@ -116,13 +104,3 @@ class MeterProfile(Document):
     tcp_port: int | None
     keys: bool
     modbus: bool
-
-
-def parsed(cls: type[D], value: Any, what: str) -> D:
-    """A document in decoded JSON; UsageError says what is missing or wrong in `what`."""
-    if not isinstance(value, dict):
-        raise UsageError(f"{what} is not a JSON object")
-    try:
-        return cls.model_validate(value)
-    except ValidationError as error:
-        raise UsageError(sentence_of(error, what)) from None

@@ -298,8 +298,7 @@ class Control:
         return answers([follow_status(one) for one in await self._follower.all()])
 
     async def _post_follow(self, request: web.Request) -> web.Response:
-        what = "the decision"
-        wanted = FollowRequest.parse(await json_of(request, what), what)
+        wanted = FollowRequest.parse(await json_of(request, "the decision"))
         stream = await self._stream(wanted.meter)
         made, found, checked = await self._follower.follow(
             stream,
@@ -312,8 +311,7 @@ class Control:
         return answer(follow_answer(made, found, checked, stream), 200 if made is None else 201)
 
     async def _post_confirm(self, request: web.Request) -> web.Response:
-        what = "the confirmation"
-        wanted = ConfirmRequest.parse(await json_of(request, what), what)
+        wanted = ConfirmRequest.parse(await json_of(request, "the confirmation"))
         follow = _hex_id(request.match_info["id"], "a decision's")
         return answer(follow_status(await self._follower.confirm(follow, wanted.from_ms, wanted.seen)))
 
@@ -322,8 +320,9 @@ class Control:
         return answer(follow_status(await self._follower.end(follow)))
 
     async def _post_prices(self, request: web.Request) -> web.Response:
-        what = "the price series"
-        series = await self._follower.accept(PricesRequest.parse(await json_of(request, what), what).series)
+        series = await self._follower.accept(
+            PricesRequest.parse(await json_of(request, "the price series")).series
+        )
         return answer(PricesAnswer(provider=series.provider.hex(), serial=series.serial, name=series.name))
 
     def _grant(self, one: AnyGrant) -> GrantRecordStatus:

@@ -706,7 +706,7 @@ def test_a_request_says_what_is_wrong_with_it() -> None:
         ({"card": "", "series": "x", "zone": "UTC", "purpose": "x", "x": 1}, 'has an unknown field "x"'),
     ):
         with pytest.raises(UsageError, match=says):
-            FollowRequest.parse(request, "the decision")
+            FollowRequest.parse(request)
 
 
 async def one_series(home: Home, market: Market) -> list[PriceSeries]:

@@ -54,9 +54,7 @@ async def _confirm(request: web.Request) -> web.Response:
         "from_ms": int(begin) if begin.isascii() and begin.isdigit() else -1,
         "seen": field(request, "seen"),
     }
-    one = await home(request).control.confirm_follow(
-        request.match_info["id"], ConfirmRequest.parse(order, "the confirmation")
-    )
+    one = await home(request).control.confirm_follow(request.match_info["id"], ConfirmRequest.parse(order))
     notice = gettext("The bill is granted to %(provider)s.") % {"provider": plain(one.provider)}
     return see_other(request, "/privacy", notice)
 
