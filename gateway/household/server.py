@@ -34,10 +34,10 @@ from gateway.household.render import (
     see_other,
     sentence,
 )
-from gateway.household.security.logins import TOKEN_FORM, new_token
 from gateway.web.connections import drop_idle, listening, without_text
 from gateway.web.forms import TOKEN_FIELD, check_origin, check_token
 from gateway.web.refusals import NotAuthenticated, TooMany, status_of
+from gateway.web.tokens import TOKEN_FORM, new_token
 
 _LOG = logging.getLogger(__name__)
 _HTTP = logging.getLogger(f"{__name__}.http")

@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import hmac
 import json
 import logging
-import re
 import secrets
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,14 +20,12 @@ from gateway.errors import Unavailable
 from gateway.host.clock import Clock, unix_ms
 from gateway.host.fault_log import FaultLog
 from gateway.host.files import write_durably
+from gateway.web.tokens import TOKEN_BYTES, form_token, new_token
 
 IDLE_MS = 30 * 24 * 3_600_000
 """A login that was not used for so long has ended."""
 _NOTED_MS = 3_600_000  # how exactly the last use is kept on disk
 _MOST = 100
-_TOKEN_BYTES = 32
-TOKEN_FORM = re.compile("[A-Za-z0-9_-]{43}")
-"""How a token looks."""
 
 
 @dataclass(slots=True)
@@ -108,7 +104,7 @@ class Logins:
 
     def form_token(self, token: str) -> str:
         """What the forms of the browser with this cookie carry, so that no other site's form is taken."""
-        return hmac.new(self._key, token.encode(), hashlib.sha256).hexdigest()
+        return form_token(self._key, token)
 
     def _drop_idle(self, now_ms: int) -> None:
         self._logins = {
@@ -124,7 +120,7 @@ class Logins:
             )
         except (OSError, ValueError, TypeError, KeyError, RecursionError):
             key, logins = b"", {}
-        return (key, logins) if len(key) == _TOKEN_BYTES else (secrets.token_bytes(_TOKEN_BYTES), {})
+        return (key, logins) if len(key) == TOKEN_BYTES else (secrets.token_bytes(TOKEN_BYTES), {})
 
     def _write(self) -> None:
         logins = {
@@ -158,11 +154,6 @@ class Logins:
             )
         else:
             self._faults.clear("logins are kept again")
-
-
-def new_token() -> str:
-    """A cookie's value: of a login, or of a browser that has none yet."""
-    return secrets.token_urlsafe(_TOKEN_BYTES)
 
 
 def _digest(token: str) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import hmac
 import re
-import secrets
 from contextlib import suppress
 from pathlib import Path
 
@@ -15,14 +14,13 @@ from gateway.errors import UsageError
 from gateway.host.clock import Clock
 from gateway.host.files import write_durably
 from gateway.web.limits import Limits
-from gateway.web.passwords import Passwords
+from gateway.web.passwords import LETTERS, Passwords, typed_groups
 from gateway.web.refusals import NotAuthenticated, TooMany
 
-_LETTERS = "abcdefghjkmnpqrstuvwxyz23456789"  # none that looks like another
 SHORTEST = 10
 """The fewest characters of a password."""
 _LONGEST = 1000
-_CODE = re.compile(f"[{_LETTERS}]{{5}}-[{_LETTERS}]{{5}}")
+_CODE = re.compile(f"[{LETTERS}]{{5}}-[{LETTERS}]{{5}}")
 _EVERYONE = ""
 
 
@@ -55,7 +53,7 @@ class Password:
                 kept = self._code.read_text(encoding="ascii", errors="replace").strip()
                 if _CODE.fullmatch(kept):  # nothing, or half of it, is easily guessed
                     return kept
-            code = "-".join("".join(secrets.choice(_LETTERS) for _ in range(5)) for _ in range(2))
+            code = typed_groups(2, 5)
             write_durably(self._code, code.encode())
             return code
         except OSError as error:

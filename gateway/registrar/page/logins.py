@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import re
 import secrets
 from dataclasses import dataclass
 
@@ -20,11 +19,9 @@ from gateway.registrar.accounts import WRONG, Accounts, normal
 from gateway.registrar.database import Database
 from gateway.registrar.tables import accounts
 from gateway.web.refusals import NotAuthenticated
+from gateway.web.tokens import form_token, new_token
 
 IDLE_S = 3600
-_TOKEN_BYTES = 32
-TOKEN_FORM = re.compile("[A-Za-z0-9_-]{43}")
-"""How a token looks."""
 _ACCOUNT = select(accounts.c.role, accounts.c.password).where(accounts.c.id == bindparam("account"))
 
 
@@ -84,7 +81,7 @@ class Logins:
 
     def form_token(self, token: str) -> str:
         """What the forms of the browser with this cookie carry, so that no other site's form is taken."""
-        return hmac.new(self._key, token.encode(), hashlib.sha256).hexdigest()
+        return form_token(self._key, token)
 
     def _idle(self, login: Login) -> bool:
         return self._clock.monotonic() - login.used_ns >= IDLE_S * 1_000_000_000
@@ -94,11 +91,6 @@ class Logins:
         async with self._database.reading() as connection:
             row = (await connection.execute(_ACCOUNT, {"account": account_id})).one_or_none()
         return None if row is None or row.role != "operator" else _digest(row.password)
-
-
-def new_token() -> str:
-    """A cookie's value: of a login, or of a browser that has none yet."""
-    return secrets.token_urlsafe(_TOKEN_BYTES)
 
 
 def _digest(text: str) -> bytes:

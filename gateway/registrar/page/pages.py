@@ -18,12 +18,13 @@ from gateway.errors import GatewayError, UsageError
 from gateway.host.clock import unix_ms
 from gateway.registrar.accounts import normal
 from gateway.registrar.page.html import asset, environment
-from gateway.registrar.page.logins import TOKEN_FORM, Login, Logins, new_token
+from gateway.registrar.page.logins import Login, Logins
 from gateway.registrar.page.survey import Survey
 from gateway.registrar.routes import Query
 from gateway.registrar.service import Registrar
 from gateway.web.forms import TOKEN_FIELD, read_form
 from gateway.web.refusals import NotAuthenticated, TooMany, status_of
+from gateway.web.tokens import TOKEN_FORM, new_token
 
 PATH = "/operator"
 _COOKIE = "operator"

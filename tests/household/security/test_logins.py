@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.errors import Unavailable
-from gateway.household.security.logins import IDLE_MS, TOKEN_FORM, Logins, new_token
+from gateway.household.security.logins import IDLE_MS, Logins
+from gateway.web.tokens import TOKEN_FORM, new_token
 from tests.support.clock import FakeClock
 
 

@@ -7,7 +7,6 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, fields
-from importlib import resources
 from typing import Any
 
 from aiohttp import web
@@ -29,13 +28,12 @@ from gateway.household.view import (
     policy,
     revoke_view,
     seaweedfs_identity,
+    template,
     views,
 )
 from gateway.household.words import each, opens
 from gateway.store.location import Location
 from gateway.web.refusals import status_of
-
-_TEMPLATE = "view.html"
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,12 +123,12 @@ def _download(view: View) -> web.Response:
 
 
 def _template() -> bytes:
-    file = resources.files("gateway.household").joinpath("built", _TEMPLATE)
-    if not file.is_file():
+    try:
+        return template()
+    except UsageError:
         raise Unavailable(
             gettext("the page of views was not built: run provisioning/venv.sh household again")
-        )
-    return file.read_bytes()
+        ) from None
 
 
 def _code(link: str) -> Markup | None:
