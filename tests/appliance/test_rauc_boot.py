@@ -80,7 +80,7 @@ class Board:
         self.config.mkdir(parents=True)
         (self.config / "autoboot.txt").write_text(FIRST)
         (folder / "bin").mkdir()
-        for name, real in (("mount", "true"), ("sync", "/bin/sync"), ("mv", "/bin/mv")):
+        for name, real in (("mount", "true"), ("sync", "true"), ("mv", "/bin/mv")):
             tool = folder / "bin" / name
             tool.write_text(TOOL.format(board=folder, name=name, real=real))
             tool.chmod(0o755)
@@ -141,11 +141,15 @@ def board(tmp_path: Path) -> Board:
 
 def do(board: Board, model: Model, words: tuple[str, ...], **cut: int) -> Model | None:
     """Run a command on board and model; None where both refuse."""
-    name, slot, *state = words
-    expected = model.set_primary(slot) if name == "set-primary" else model.set_state(slot, *state)
+    after = expected(model, words)
     said = board.run(*words, **cut)  # type: ignore[arg-type]
-    assert (said is None) == (expected is None), words
-    return expected
+    assert (said is None) == (after is None), words
+    return after
+
+
+def expected(model: Model, words: tuple[str, ...]) -> Model | None:
+    name, slot, *state = words
+    return model.set_primary(slot) if name == "set-primary" else model.set_state(slot, *state)
 
 
 COMMANDS = [("set-primary", slot) for slot in SLOTS]
@@ -197,7 +201,7 @@ def test_an_update_cut_off_anywhere_leaves_a_slot_that_boots(board: Board, torn:
             board.boot(slot)
             before = replace(before, running=slot)
             continue
-        after = before.set_primary(call[1]) if call[0] == "set-primary" else before.set_state(*call[1:])
+        after = expected(before, call)
         assert after is not None
         # Committed, and still armed, is what a commit is between its two files.
         allowed = [
