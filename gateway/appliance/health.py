@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Protocol
 
 from gateway.appliance.journal import Journal, Outcome, Part, Trying
@@ -33,15 +34,23 @@ class Asks(Protocol):
     async def configuration(self) -> ConfigurationStatus: ...
 
 
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """How a trial ended, and whether the machine has to restart, out of the slot that is not kept."""
+
+    outcome: Outcome
+    restart: bool
+
+
 FoundNewer = Callable[[], Awaitable[bool]]
 """Whether the gateway's last run ended because a newer gateway wrote the ledger."""
 
 
 async def check_trial(
     journal: Journal, rauc: Rauc, client: Asks, clock: Clock, found_newer: FoundNewer
-) -> Outcome | None:
-    """Check the release on trial, if there is one, and commit its slot or disarm it: the outcome, which is in
-    the journal too. If it is not kept and this is its slot, the machine is to be restarted.
+) -> Checked | None:
+    """Check the release on trial, if there is one, and commit its slot or disarm it. The outcome is in the
+    journal too.
 
     The check runs once for each trial, whatever becomes of it: a machine cannot end in restarting for ever.
     """
@@ -53,7 +62,8 @@ async def check_trial(
     _note(
         journal, trying, clock, "the check after the update was cut off: the machine hung or lost its power"
     )
-    if (await rauc.slots()).running != trying.slot:
+    came_up = (await rauc.slots()).running == trying.slot
+    if not came_up:
         why: str | None = (
             f"slot {trying.slot} did not come up: the machine restarted, or lost its power, before its check"
         )
@@ -71,7 +81,7 @@ async def check_trial(
                 await rauc.mark("bad", "booted")
     outcome = _note(journal, trying, clock, why)
     journal.note(trying=None)
-    return outcome
+    return Checked(outcome, came_up and not outcome.kept)
 
 
 def _note(journal: Journal, trying: Trying, clock: Clock, why: str | None) -> Outcome:

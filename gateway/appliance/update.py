@@ -68,8 +68,9 @@ class Updater:
     async def check(self, feed: str) -> Latest | None:
         """The feed's release where it is newer than the running one, None where it is not. Refused where it
         must not be installed here."""
+        running = self.running()
         try:
-            latest = await self._newer(feed)
+            latest = await self._newer(feed, running)
         except GatewayError as error:
             self._journal.note(checked_ms=unix_ms(self._clock), available=None, error=str(error))
             raise
@@ -77,8 +78,7 @@ class Updater:
         self._journal.note(checked_ms=unix_ms(self._clock), available=available, error=None)
         return latest
 
-    async def _newer(self, feed: str) -> Latest | None:
-        running = self.running()
+    async def _newer(self, feed: str, running: Release) -> Latest | None:
         latest = await feeds.read_latest(feed, read_certificate(self._place.certificate))
         found = latest.release
         if found.machine != running.machine:
@@ -127,6 +127,7 @@ class Updater:
         self._journal.note(trying=trying, installed=None, last=None)
         self._journal.begin_trial()
         try:
+            self._place.restart.parent.mkdir(exist_ok=True)
             self._place.restart.touch()
         except OSError as error:
             raise GatewayError(

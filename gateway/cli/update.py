@@ -47,7 +47,7 @@ _feed_option = click.option(
 
 @click.group(
     epilog=examples(
-        "gateway update check",
+        "sudo gateway update check",
         "sudo gateway update install --reboot",
         "gateway update status",
     )
@@ -60,7 +60,9 @@ def command() -> None:
     """
 
 
-@command.command(epilog=examples("gateway update check", "gateway update check --feed /media/stick --json"))
+@command.command(
+    epilog=examples("sudo gateway update check", "sudo gateway update check --feed /media/stick --json")
+)
 @_config_option
 @_feed_option
 @json_option
@@ -79,11 +81,12 @@ def check(path: Path, feed: str | None, as_json: bool) -> None:
 
 
 @command.command(
+    short_help="Install it into the slot that does not run.",
     epilog=examples(
         "sudo gateway update install",
         "sudo gateway update install --reboot",
         "sudo gateway update install --feed /media/stick --reboot",
-    )
+    ),
 )
 @_config_option
 @_feed_option
@@ -132,7 +135,10 @@ async def _install(updater: Updater, config: _Settings, feed: str, reboot: bool)
     echo("The machine restarts into it, on trial.")
 
 
-@command.command(epilog=examples("gateway update status", "gateway update status --json"))
+@command.command(
+    short_help="Show which release runs, and what became of others.",
+    epilog=examples("gateway update status", "gateway update status --json"),
+)
 @json_option
 def status(as_json: bool) -> None:
     """Show which release runs, what is available or installed, and how the last trial ended."""
@@ -158,16 +164,20 @@ def status(as_json: bool) -> None:
         echo(printable(f"That failed: {known.error}."))
 
 
-@command.command(epilog=examples("gateway update health", "gateway update health --json"))
+@command.command(
+    short_help="Keep the release on trial, or leave it.",
+    epilog=examples("sudo gateway update health", "sudo gateway update health --json"),
+)
 @_config_option
 @json_option
 def health(path: Path, as_json: bool) -> int:
-    """Check the release on trial, as the service gateway-health does after an update. Exit 1 if it is not
-    kept: the machine has to restart then."""
+    """Check the release on trial, as the service gateway-health does after an update. Exit 1 if the machine
+    has to restart, because it is not kept."""
     config, journal = _load(path), Journal(Place().folder)
-    outcome = asyncio.run(
+    checked = asyncio.run(
         check_trial(journal, Rauc(), ControlClient(config.socket), SystemClock("host"), _found_newer)
     )
+    outcome = None if checked is None else checked.outcome
     if as_json:
         print_json(None if outcome is None else outcome.model_dump())
     elif outcome is None:
@@ -175,7 +185,7 @@ def health(path: Path, as_json: bool) -> int:
     else:
         kept = "is kept" if outcome.kept else "is not kept"
         echo(printable(f"{outcome.release.name} {kept}: {outcome.sentence}."))
-    return 0 if outcome is None or outcome.kept else exit_code(GatewayError)
+    return exit_code(GatewayError) if checked is not None and checked.restart else 0
 
 
 async def _found_newer() -> bool:

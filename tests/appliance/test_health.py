@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.appliance.health import MOST_S, check_trial, judge
+from gateway.appliance.health import MOST_S, Checked, check_trial, judge
 from gateway.appliance.journal import STATUS, TRIAL, Journal, Known, Outcome, Part, ReleaseNote, Trying
 from gateway.appliance.rauc import Slots
 from gateway.appliance.update import what_works
@@ -58,26 +58,31 @@ async def never_newer() -> bool:
 
 def checking(
     journal: Journal, rauc: FakeRauc, socket: Path, clock: FakeClock
-) -> asyncio.Task[Outcome | None]:
+) -> asyncio.Task[Checked | None]:
     return asyncio.create_task(check_trial(journal, rauc, ControlClient(socket), clock, never_newer))
 
 
-async def looked(task: asyncio.Task[Outcome | None], clock: FakeClock) -> None:
+async def looked(task: asyncio.Task[Checked | None], clock: FakeClock) -> None:
     """Wait until the check has looked, and waits itself, or is over."""
     waiting = asyncio.create_task(clock.asleep())
     await asyncio.wait({task, waiting}, return_when=asyncio.FIRST_COMPLETED)
     waiting.cancel()
 
 
-async def waits_in_vain(task: asyncio.Task[Outcome | None], clock: FakeClock) -> Outcome:
+async def waits_in_vain(task: asyncio.Task[Checked | None], clock: FakeClock) -> Outcome:
     """Let time pass up to the check's end."""
     for _ in range(MOST_S // 60):
         await looked(task, clock)
         assert not task.done()
         clock.pass_s(60)
-    outcome = await asyncio.wait_for(task, 20)
-    assert outcome is not None
-    return outcome
+    return left(await asyncio.wait_for(task, 20))
+
+
+def left(checked: Checked | None) -> Outcome:
+    """The outcome of a release that the machine is to restart out of."""
+    assert checked is not None
+    assert checked.restart
+    return checked.outcome
 
 
 async def test_a_release_that_seals_and_reaches_the_store_is_kept(
@@ -95,10 +100,9 @@ async def test_a_release_that_seals_and_reaches_the_store_is_kept(
         assert not task.done(), "the store was not reached yet"
         await home.publish()
         clock.pass_s(5)
-        outcome = await asyncio.wait_for(task, 20)
-    assert outcome == Outcome(
-        release=NOTE, kept=True, sentence="it works, and is kept", ended_ms=clock.now_ms
-    )
+        checked = await asyncio.wait_for(task, 20)
+    outcome = Outcome(release=NOTE, kept=True, sentence="it works, and is kept", ended_ms=clock.now_ms)
+    assert checked == Checked(outcome, restart=False)
     assert journal.read() == Known(last=outcome)
     assert rauc.marks == [("good", "booted")]
 
@@ -159,9 +163,9 @@ async def test_a_gateway_that_came_late_is_kept(
         await home.runs(home.layout.link_units + 20)
         await home.publish()
         clock.pass_s(5)
-        outcome = await asyncio.wait_for(task, 20)
-    assert outcome is not None
-    assert outcome.kept
+        checked = await asyncio.wait_for(task, 20)
+    assert checked is not None
+    assert checked.outcome.kept
 
 
 async def test_a_home_that_was_not_set_up_needs_to_answer_alone(
@@ -197,8 +201,7 @@ async def test_a_ledger_of_a_newer_gateway_ends_the_check_at_once(
     async def newer() -> bool:
         return True
 
-    outcome = await check_trial(journal, rauc, ControlClient(socket), clock, newer)
-    assert outcome is not None
+    outcome = left(await check_trial(journal, rauc, ControlClient(socket), clock, newer))
     assert not outcome.kept
     assert "the ledger was written by a newer gateway" in outcome.sentence
 
@@ -208,11 +211,13 @@ async def test_back_in_the_old_slot_the_trial_is_over(
 ) -> None:
     """The new slot hung, or the power failed: nothing is asked of the gateway, and nothing restarts."""
     rauc.state = Slots("A", "B")
-    outcome = await check_trial(journal, rauc, ControlClient(socket), clock, never_newer)
-    assert outcome is not None
-    assert "slot B did not come up" in outcome.sentence
+    checked = await check_trial(journal, rauc, ControlClient(socket), clock, never_newer)
+    assert checked is not None
+    assert not checked.restart
+    assert not checked.outcome.kept
+    assert "slot B did not come up" in checked.outcome.sentence
     assert rauc.marks == [("bad", "other")]
-    assert journal.read() == Known(last=outcome)
+    assert journal.read() == Known(last=checked.outcome)
 
 
 async def test_a_check_that_was_cut_off_does_not_run_again(
@@ -237,8 +242,7 @@ async def test_a_slot_that_cannot_be_committed_is_left(
     async with Home(tmp_path / "home") as home, serving(home, socket):
         await home.runs(home.layout.link_units + 20)
         await home.publish()
-        outcome = await asyncio.wait_for(checking(journal, rauc, socket, clock), 20)
-    assert outcome is not None
+        outcome = left(await asyncio.wait_for(checking(journal, rauc, socket, clock), 20))
     assert outcome.sentence == "its slot could not be committed: the CONFIG partition is broken"
 
 

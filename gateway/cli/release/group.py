@@ -13,6 +13,7 @@ MANIFEST = (
     "> boot/release.json"
 )
 SIGN = "gateway release sign boot/release.json"
+FEED = "gateway release feed --manifest boot/release.json /srv/releases/rpi4/gateway-2026.11.1.raucb"
 SHOW = "gateway release show boot/"
 
 # name: (module, short help), in the order in which a release is made.
@@ -20,10 +21,11 @@ _COMMANDS = {
     "new-keys": ("gateway.cli.release.keys:new_keys", "Make the keys of releases."),
     "manifest": ("gateway.cli.release.manifest:manifest", "Print the manifest of a release."),
     "sign": ("gateway.cli.release.manifest:sign", "Sign a manifest with the update key."),
+    "feed": ("gateway.cli.release.manifest:feed", "Offer a release and its bundle in a feed."),
     "show": ("gateway.cli.release.manifest:show", "Show a manifest, and check its signature."),
 }
 
 
-@click.group(cls=LazyGroup, lazy=_COMMANDS, epilog=examples(KEYS, MANIFEST, SIGN, SHOW))
+@click.group(cls=LazyGroup, lazy=_COMMANDS, epilog=examples(KEYS, MANIFEST, SIGN, FEED, SHOW))
 def command() -> None:
     """Releases of the appliance's image: their keys, manifests and signatures."""
