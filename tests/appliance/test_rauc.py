@@ -102,9 +102,10 @@ def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
     if not (ROOT / "usr/lib/systemd/system/rauc.service").exists():
         pytest.skip(f"{ROOT} is not a Debian 13 with rauc-service: name one in GATEWAY_IMAGE_ROOT")
     folder = tmp_path_factory.mktemp("rauc")
-    keys, _ = folder / "keys", (folder / "bundles").mkdir()
+    keys = folder / "keys"
     make_keys(keys)
-    command = ["unshare", "--mount", "--propagation=private", "sh", HERE / "rauc.sh"]
+    (folder / "bundles").mkdir()
+    command: list[str | Path] = ["unshare", "--mount", "--propagation=private", "sh", HERE / "rauc.sh"]
     with (
         (folder / "log").open("w") as log,
         subprocess.Popen(
