@@ -103,6 +103,9 @@ class Owner(Generic[C]):
                     else:
                         self._fault = sentence
                         raise TrustError(sentence) from None
+                except TrustError as refusal:
+                    self._fault = str(refusal)
+                    raise
                 else:
                     self._fault = None
                     return result
