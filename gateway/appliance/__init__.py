@@ -2,4 +2,5 @@
 
 - `release`     the manifest of a release, release.json, and its detached signature
 - `keys`        the keys that sign releases
+- `measure`     what a boot says to the TPM of its release
 """
