@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import partial
 
 from tpm2_pytss import TPM2_PT, TPM2_PT_FIRMWARE
 
@@ -29,30 +28,30 @@ class Health:
     """Whether, for a time, it refuses whatever is protected against guessing."""
 
 
-async def inspect(tcti: str, gate: Gate | None = None) -> Health:
-    """The health of the TPM at `tcti`, on a machine with this gate. TrustError where it does not answer,
-    UsageError where `tcti` is not an address. Harmless while a gateway uses the TPM."""
-    return await once(tcti, partial(_health, gate=gate))
+async def inspect(tcti: str) -> Health:
+    """The health of the TPM at `tcti`. TrustError where it does not answer, UsageError where `tcti` is not an
+    address. Harmless while a gateway uses the TPM."""
+    return await once(tcti, _health)
 
 
-def _health(context: Context, gate: Gate | None) -> Health:
+def _health(context: Context) -> Health:
     ask = context.ask
     version, revision = ask(TPM2_PT_FIRMWARE.VERSION_1), ask(TPM2_PT.REVISION)
-    missing = context.missing_commands(gated=gate is not None)
     return Health(
         manufacturer=ask(TPM2_PT.MANUFACTURER).to_bytes(4, "big").rstrip(b"\0 ").decode("ascii", "replace"),
         firmware=f"{version >> 16}.{version & 0xFFFF}",
         revision=f"{revision // 100}.{revision % 100:02}",
-        missing=tuple(f"TPM2_{name}" for name in missing),
+        missing=tuple(f"TPM2_{name}" for name in context.missing_commands()),
         lockout=context.in_lockout(),
     )
 
 
 @dataclass(frozen=True, slots=True)
 class Release:
-    """What a TPM says of the approved release: the oldest epoch that it accepts, None where none was written
-    yet, and why the root stays closed, None where it opens."""
+    """What a TPM says of the approved release: its epoch, the oldest that the TPM accepts, None where that
+    was never written, and why the root stays closed, None where it opens."""
 
+    epoch: int
     min_epoch: int | None
     refusal: str | None
 
@@ -63,6 +62,6 @@ async def examine_release(tcti: str, gate: Gate) -> Release:
     approval = gate.read()
 
     def examine(context: Context) -> Release:
-        return Release(min_epoch(context, gate.key), refusal(context, gate.key, approval))
+        return Release(approval.epoch, min_epoch(context, gate.key), refusal(context, gate.key, approval))
 
     return await once(tcti, examine)

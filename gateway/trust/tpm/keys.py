@@ -49,7 +49,9 @@ class TpmKeys:
             raise TpmFault(Fault.FOREIGN, 0)
         self._srk = context.salt(pinned)
         self._identity = identity
-        self._gate = _gate_of(context, identity, gate)
+        # Where the release that runs may not use the root, nothing else of the TPM is used either.
+        checked = check_gate(identity, gate)
+        self._gate = None if checked is None else OpenGate(context, checked)
         self._root = self._load_root()
         self.signing = self._load(identity.signing_private, identity.signing_public)
         self._counter, self._stepped = self._find_counter()
@@ -125,9 +127,9 @@ class TpmKeys:
         return self._esapi.load(self._srk, private_area, public_area, session1=self.context.session)
 
 
-def _gate_of(context: Context, identity: TpmIdentity, gate: Gate | None) -> OpenGate | None:
-    """The open gate of an identity's root; None where the root was made without. UntrustedRelease where the
-    release that runs may not use the root: nothing else of the TPM is used then either."""
+def check_gate(identity: TpmIdentity, gate: Gate | None) -> Gate | None:
+    """The gate of an identity's root, on a machine with this `gate`; None where the root was made without.
+    UntrustedRelease where the root's gate is another one."""
     made_with = identity.root_policy
     if not made_with:
         return None
@@ -141,7 +143,7 @@ def _gate_of(context: Context, identity: TpmIdentity, gate: Gate | None) -> Open
             "the root was made for releases of another maker: the approval key of this image"
             f" ({gates.APPROVAL_KEY}) is not the one that the root trusts; install a release of that maker"
         )
-    return OpenGate(context, gate)
+    return gate
 
 
 def key_of(public: Any) -> ec.EllipticCurvePublicKey:
