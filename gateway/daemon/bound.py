@@ -51,7 +51,10 @@ def store_credential(config: Config) -> str | None:
     if config.trust.root == "software":
         return f"{opens}: there is no TPM to keep it from that"
     decrypt = f"sudo systemd-creds decrypt --name={name} {sealed} -"
-    encrypt = f"sudo systemd-creds encrypt --with-key=host+tpm2 --tpm2-pcrs=14 --name={name} -"
+    # The next release of an image has another PCR 14. Elsewhere PCR 14 stays as it is, and systemd 252 cannot
+    # decrypt what it bound to no PCR.
+    pcrs = "14" if Gate.of_this_machine() is None else ""
+    encrypt = f"sudo systemd-creds encrypt --with-key=host+tpm2 --tpm2-pcrs={pcrs} --name={name} -"
     return (
         f"{opens}. Encrypt it for the TPM too: {decrypt} | {encrypt} {sealed}.new && sudo mv {sealed}.new"
         f" {sealed} && sudo systemctl try-restart gateway"

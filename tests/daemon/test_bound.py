@@ -155,6 +155,16 @@ async def test_a_credential_that_a_copied_disk_opens_is_told(
         assert diagnosis.sealing
 
 
+async def test_on_an_image_the_credential_is_not_bound_to_the_release(
+    tmp_path: Path, maker: Maker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The next release has another PCR 14."""
+    monkeypatch.setattr(credentials, "_ENCRYPTED", tmp_path)
+    (tmp_path / "gateway.s3").write_bytes(sealed(HOST))
+    told = (await found(config(tmp_path, "tpm", "swtpm:path=/nowhere")))["credential"]
+    assert "--with-key=host+tpm2 --tpm2-pcrs= --name=s3 -" in told.sentence
+
+
 def test_the_kinds_are_systemds(tmp_path: Path) -> None:
     """What systemd-creds makes, where it is there: with a TPM, too."""
     for options, kind in ((["--with-key=host"], HOST), (["--with-key=host+tpm2", "--tpm2-pcrs=14"], BOTH)):
