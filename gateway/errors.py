@@ -76,6 +76,12 @@ class NotMigrated(LedgerError):
     """The ledger still has an older version; the gateway will migrate it at its next start."""
 
 
+class NewerLedger(LedgerError):
+    """A newer gateway wrote the ledger; this one leaves it as it is."""
+
+    kind = "newer_ledger"
+
+
 class Refused(GatewayError):
     """A signed object fails its check; the text names the object and what fails."""
 
@@ -95,6 +101,7 @@ class KeyTaken(GatewayError):
 
 
 KINDS: dict[str, type[GatewayError]] = {
-    branch.kind: branch for branch in (GatewayError, UsageError, NotGranted, Unavailable, Refused)
+    branch.kind: branch
+    for branch in (GatewayError, UsageError, NotGranted, Unavailable, NewerLedger, Refused)
 }
 """The branches by their kinds."""

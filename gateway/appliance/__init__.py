@@ -3,4 +3,9 @@
 - `release`     the manifest of a release, release.json, and its detached signature
 - `keys`        the keys that sign releases
 - `measure`     what a boot says to the TPM of its release
+- `feed`        where releases are found, and the download of their bundles
+- `rauc`        RAUC, which writes the slots
+- `journal`     what is known of updates, in files that both slots share
+- `update`      an update, from the feed to the restart into the new release
+- `health`      the check after it: the release is kept, or the machine goes back
 """

@@ -15,6 +15,7 @@ UNIT = FOLDER / "gateway.service"
 EXPOSURE = {
     "gateway.service": 17,
     "gateway-measure.service": 4,
+    "gateway-confirm.service": 4,
     "gateway-household.service": 13,
     "gateway-registrar.service": 15,
 }

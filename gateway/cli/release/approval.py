@@ -55,7 +55,7 @@ def approve(file: Path, keys: Path) -> None:
 @_tcti_option
 def measure(folder: Path, tcti: str) -> int:
     """Measure the release that booted, whose boot partition is at FOLDER, into the TPM's PCR 14, unless it
-    shows there already. Exit 6 where PCR 14 shows something else: switch the machine off and on then.
+    shows there already. Exit 7 where PCR 14 shows something else: switch the machine off and on then.
 
     The root of an image opens only after this.
     """
