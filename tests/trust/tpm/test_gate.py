@@ -10,14 +10,24 @@ from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
-from tpm2_pytss import ESYS_TR, TPM2_CC, TPM2_EO, TPM2_RC, TSS2_Exception
+from tpm2_pytss import (
+    ESYS_TR,
+    TPM2_ALG,
+    TPM2_CC,
+    TPM2_EO,
+    TPM2_RC,
+    TPM2B_PRIVATE,
+    TPM2B_PUBLIC,
+    TSS2_Exception,
+)
 
 from gateway.errors import TrustError, UntrustedRelease
 from gateway.trust import policy
 from gateway.trust.folder import FILE
 from gateway.trust.gate import Gate, approve
 from gateway.trust.tpm import gate as gates
-from gateway.trust.tpm.esapi import Context
+from gateway.trust.tpm.esapi import SRK_HANDLE, Context
+from gateway.trust.tpm.provision import TpmIdentity
 from gateway.trust.tpm.transport import locate
 from gateway.wire.approval import Approval
 from tests.support.released import Maker, extend
@@ -199,6 +209,25 @@ async def test_the_tpm_itself_refuses_a_forged_approval(
     root = await machine.root(theirs)
     with pytest.raises(UntrustedRelease, match=r"TPM refuses the root .*code 0x99d"):
         await root.hmac(MESSAGE)
+
+
+async def test_no_password_uses_the_root_in_place_of_the_policy(machine: Machine) -> None:
+    """Whatever runs on the machine: the root's blobs and the TPM are not enough."""
+    machine.maker.boot(machine.tpm, "one")
+    await machine.opens()
+    identity = TpmIdentity.load(machine.folder)
+    assert identity is not None
+    private, _ = TPM2B_PRIVATE.unmarshal(identity.root_private)
+    public, _ = TPM2B_PUBLIC.unmarshal(identity.root_public)
+    assert identity.root_policy == policy.authorized(machine.maker.gate.key, policy.RELEASE_REF)
+    with another_user(machine.tpm.tcti) as stranger:
+        root = stranger.load(stranger.tr_from_tpmpublic(SRK_HANDLE), private, public)
+        for password in (b"", b"gateway"):
+            stranger.tr_set_auth(root, password)
+            with pytest.raises(TSS2_Exception) as told:
+                stranger.hmac(root, MESSAGE, TPM2_ALG.SHA256)
+            assert told.value.rc == TPM2_RC.AUTH_UNAVAILABLE
+        stranger.flush_context(root)
 
 
 async def test_min_epoch_never_falls(machine: Machine) -> None:
