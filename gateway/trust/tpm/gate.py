@@ -93,6 +93,20 @@ class OpenGate:
 def refusal(context: Context, key: ec.EllipticCurvePublicKey, approval: Approval) -> str | None:
     """Why the TPM refuses the root to the release that was approved, as a sentence; None where it does not.
     Read without a session: for people, not for a decision."""
+    if (why := _other_software(context, approval)) is not None:
+        return why
+    least = min_epoch(context, key)
+    if least is None:
+        return _no_index()
+    if least > approval.epoch:
+        return (
+            f"this release has epoch {approval.epoch}, and this machine has accepted none below {least} since"
+            " a newer one proved itself, so the root stays closed: install a newer release"
+        )
+    return None
+
+
+def _other_software(context: Context, approval: Approval) -> str | None:
     shown = measurement(context)
     if shown == bytes(32):
         return (
@@ -104,14 +118,6 @@ def refusal(context: Context, key: ec.EllipticCurvePublicKey, approval: Approval
             "PCR 14 shows other software than the release that is approved here, so the root stays closed:"
             " switch the device off and on; if that does not help, install a release of the maker that set"
             " this machine up"
-        )
-    least = min_epoch(context, key)
-    if least is None:
-        return _no_index()
-    if least > approval.epoch:
-        return (
-            f"this release has epoch {approval.epoch}, and this machine has accepted none below {least} since"
-            " a newer one proved itself, so the root stays closed: install a newer release"
         )
     return None
 
@@ -147,9 +153,11 @@ def begin_min_epoch(context: Context, gate: Gate) -> None:
 
 def raise_min_epoch(context: Context, gate: Gate) -> int:
     """Make min_epoch that of the approved release, unless it is higher already; the epoch that it then has.
-    Where there is no min_epoch yet, it is made."""
-    begin_min_epoch(context, gate)
+    Where there is no min_epoch yet, it is made. UntrustedRelease where another release runs."""
     approval = gate.read()
+    if (why := _other_software(context, approval)) is not None:
+        raise UntrustedRelease(why)
+    begin_min_epoch(context, gate)
     now = min_epoch(context, gate.key)
     if now is None or now < approval.epoch:
         _write(context, gate.key, approval, raising=True)

@@ -47,7 +47,7 @@ def _health(context: Context) -> Health:
 
 
 @dataclass(frozen=True, slots=True)
-class Release:
+class ReleaseHealth:
     """What a TPM says of the approved release: its epoch, the oldest that the TPM accepts, None where that
     was never written, and why the root stays closed, None where it opens."""
 
@@ -56,12 +56,14 @@ class Release:
     refusal: str | None
 
 
-async def examine_release(tcti: str, gate: Gate) -> Release:
+async def examine_release(tcti: str, gate: Gate) -> ReleaseHealth:
     """What the TPM at `tcti` says of the release that runs; errors as of `inspect`, and UntrustedRelease
     where no approval is there, or min_epoch is another maker's."""
     approval = gate.read()
 
-    def examine(context: Context) -> Release:
-        return Release(approval.epoch, min_epoch(context, gate.key), refusal(context, gate.key, approval))
+    def examine(context: Context) -> ReleaseHealth:
+        return ReleaseHealth(
+            approval.epoch, min_epoch(context, gate.key), refusal(context, gate.key, approval)
+        )
 
     return await once(tcti, examine)

@@ -272,6 +272,16 @@ async def test_min_epoch_never_falls(machine: Machine) -> None:
     refused(TPM2_RC.NV_AUTHORIZATION, written(ESYS_TR.OWNER))
 
 
+async def test_only_the_release_that_runs_is_confirmed(machine: Machine) -> None:
+    """Not one whose approval lies there: it would close the root to the one that runs."""
+    machine.maker.boot(machine.tpm, "one", 5)
+    await machine.opens()
+    machine.maker.bring("two", 6)
+    with pytest.raises(UntrustedRelease, match=OTHER):
+        machine.confirm()
+    assert machine.min_epoch() == 5
+
+
 async def test_a_deleted_min_epoch_closes_the_root_until_somebody_confirms(machine: Machine) -> None:
     machine.maker.boot(machine.tpm, "one", 5)
     await machine.opens()
