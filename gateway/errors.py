@@ -63,6 +63,11 @@ class TrustError(Unavailable):
     """The root of trust cannot be used: no TPM, a foreign or cleared one, a broken answer."""
 
 
+class UntrustedRelease(TrustError):
+    """The root stays closed to the software that runs: it is not a release that was approved, or is older
+    than this machine accepts by now."""
+
+
 class LedgerError(Unavailable):
     """The ledger cannot be opened, read or written: another gateway holds it, the disk is full or broken."""
 

@@ -2,6 +2,7 @@
 
 - `release`     the manifest of a release, release.json, and its detached signature
 - `keys`        the keys that sign releases
+- `measure`     what a boot says to the TPM of its release
 - `feed`        where releases are found, and the download of their bundles
 - `rauc`        RAUC, which writes the slots
 - `journal`     what is known of updates, in files that both slots share
