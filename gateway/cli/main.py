@@ -41,6 +41,7 @@ COMMANDS = {
     "registrar": ("gateway.cli.registrar.group", "The registrar: who may register, and its server."),
     "dispute": ("gateway.cli.dispute", "Check what a provider claims of a home."),
     "config": ("gateway.cli.config", "Print an example configuration, or check one."),
+    "first-boot": ("gateway.cli.first_boot", "Take over the first-boot file of an image."),
     "release": ("gateway.cli.release.group", "Releases of the appliance's image: keys, manifests."),
     "bench": ("gateway.cli.bench", "Measure this machine."),
     "simulate": ("gateway.cli.simulate.group", "Simulated meters, to try it without hardware."),
