@@ -8,4 +8,6 @@
 - `journal`     what is known of updates, in files that both slots share
 - `update`      an update, from the feed to the restart into the new release
 - `health`      the check after it: the release is kept, or the machine goes back
+- `owner_file`  the first-boot file that the owner writes on the FAT partition, checked
+- `first_boot`  takes that file over, once, and wipes it
 """

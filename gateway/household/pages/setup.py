@@ -7,8 +7,10 @@ whole and is written; the gateway then begins, and the steps after that one are 
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Mapping
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 from zoneinfo import available_timezones
 
@@ -29,6 +31,18 @@ STEPS = ("home", "trust", "meters", "store", "registrar", "tariff", "finish")
 _MAKING = ("trust", "meters", "store")
 _BEGIN_S = 20.0
 """How long the gateway is waited for once its configuration is written."""
+
+
+FIRST_BOOT = Path("/run/gateway-first-boot.json")
+"""The report of `gateway first-boot`, on an image."""
+
+
+def _first_boot() -> list[str]:
+    """What was wrong with the card's first-boot file; nothing where all was well, or there is no report."""
+    try:
+        return [str(one) for one in json.loads(FIRST_BOOT.read_text(encoding="utf-8"))["errors"]]
+    except (OSError, ValueError, LookupError, TypeError):
+        return []
 
 
 class _State:
@@ -86,6 +100,7 @@ def _shown(request: web.Request, step: str, state: _State, **values: Any) -> web
     }
     status = 422 if values.get("problem") else 200
     given: dict[str, Any] = {"problem": "", "typed": {}, "step": step, "steps": titles, "state": state}
+    given["first_boot"] = _first_boot()
     return page(request, f"setup_{step}.html", status=status, **(given | values))
 
 
