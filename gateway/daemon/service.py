@@ -31,7 +31,6 @@ from gateway.ledger.ledger import Ledger
 from gateway.store.bucket import Bucket
 from gateway.store.opening import open_bucket
 from gateway.trust.opening import open_root
-from gateway.trust.root import Root
 
 _log = logging.getLogger(__name__)
 
@@ -104,7 +103,7 @@ class Daemon:
 
     async def _session(
         self,
-        root: Root,
+        root: WatchedRoot,
         ledger: Ledger,
         bucket: Bucket,
         registration: Registration,
