@@ -59,6 +59,7 @@ export class Pages {
   readonly #stream: Descriptor;
   readonly #store: Store;
   readonly #kept = new Map<string, FoundPage>();
+  readonly #asked = new Map<string, Promise<FoundPage | null>>(); // and not there yet
 
   constructor(stream: Descriptor, store: Store) {
     this.calendar = Calendar.of(stream);
@@ -71,6 +72,15 @@ export class Pages {
     const key = names.page(hex(this.#stream.stream), place.name);
     const kept = this.#kept.get(key);
     if (kept) return kept;
+    let asked = this.#asked.get(key);
+    if (!asked) {
+      asked = this.#read(key, place).finally(() => this.#asked.delete(key));
+      this.#asked.set(key, asked);
+    }
+    return asked;
+  }
+
+  async #read(key: string, place: Period): Promise<FoundPage | null> {
     const data = await this.#store.get(key);
     if (data === null) return null;
     const page = await readPage(this.#stream, place, key, data);
@@ -88,29 +98,28 @@ export class Pages {
    * inside a step, and is over at unit `over`. */
   async covering(edges: bigint[], over: bigint): Promise<Part[]> {
     const [first, end] = [edges[0]!, edges.at(-1)!];
-    let parts: Part[] = [{ first, end, page: null }];
+    const all: Part = { first, end, page: null };
     const calendar = this.calendar;
-    if (!calendar) return parts;
+    if (!calendar) return [all];
     const day = calendar.period("day", first);
     const spans: names.Span[] = end - first > 2n * (day.end - day.begin) ? ["month", "day"] : ["day", "month"];
-    for (const span of spans) {
-      const divided = parts.map((part) => (part.page ? [part] : this.#divided(calendar, span, part, edges, over)));
-      parts = join((await Promise.all(divided)).flat());
-    }
-    return parts;
+    return join(await this.#divided(calendar, spans, all, edges, over));
   }
 
-  /** A part cut at the borders of days or months, each with its page where there is one. */
-  #divided(calendar: Calendar, span: names.Span, part: Part, edges: bigint[], over: bigint): Promise<Part[]> {
-    const found: Promise<Part>[] = [];
+  /** A part cut at the borders of its first span, days or months: each with its page, or else cut at those of the next. */
+  async #divided(calendar: Calendar, spans: names.Span[], part: Part, edges: bigint[], over: bigint): Promise<Part[]> {
+    const [span, ...others] = spans;
+    if (!span) return [part];
+    const found: Promise<Part[]>[] = [];
     for (let first = part.first; first < part.end; ) {
       const place = calendar.period(span, first);
-      const cut = { first, end: place.end < part.end ? place.end : part.end };
+      const cut: Part = { first, end: place.end < part.end ? place.end : part.end, page: null };
       const fits = place.first <= first && place.end <= over && wholeSteps(edges, cut.first, cut.end, place);
-      found.push((fits ? this.get(place) : Promise.resolve(null)).then((page) => ({ ...cut, page })));
+      const divided = () => this.#divided(calendar, others, cut, edges, over);
+      found.push(fits ? this.get(place).then((page) => (page ? [{ ...cut, page }] : divided())) : divided());
       first = cut.end;
     }
-    return Promise.all(found);
+    return (await Promise.all(found)).flat();
   }
 }
 
