@@ -26,6 +26,7 @@ from gateway.errors import GatewayError
 COMMANDS = {
     "run": ("gateway.cli.run", "Read the meters, seal and publish."),
     "status": ("gateway.cli.status", "Show the state of the running gateway."),
+    "metrics": ("gateway.cli.metrics", "Print what a monitoring system watches."),
     "doctor": ("gateway.cli.doctor", "Check every part, and say what to do."),
     "household": ("gateway.cli.household", "Serve the pages of this home."),
     "meters": ("gateway.cli.meters.group", "List, find and read meters."),

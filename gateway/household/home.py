@@ -20,6 +20,7 @@ from gateway.household.prices import Cards, Prices
 from gateway.household.security.authority import Authority
 from gateway.household.security.hosts import Hosts
 from gateway.household.security.logins import Logins
+from gateway.household.security.metrics_token import MetricsToken
 from gateway.household.security.password import Password
 from gateway.household.settings import Settings
 from gateway.household.tariffs import Tariffs
@@ -42,6 +43,7 @@ class Household:
     mqtt: Mqtt
     password: Password
     logins: Logins
+    metrics_token: MetricsToken
     hosts: Hosts
     authority: Authority
 
@@ -99,6 +101,7 @@ async def open_household(
             mqtt=Mqtt.build(config.mqtt, control, prices.accept, now, state, clock),
             password=password,
             logins=Logins(state, clock),
+            metrics_token=MetricsToken(state, config.metrics.token_sha256),
             hosts=hosts,
             authority=Authority(state, hosts.names, own_addresses(), clock),
         )

@@ -34,6 +34,7 @@ from gateway.household.render import (
     see_other,
     sentence,
 )
+from gateway.household.watching import PATHS, Watching
 from gateway.web.connections import drop_idle, listening, without_text
 from gateway.web.forms import TOKEN_FIELD, check_origin, check_token
 from gateway.web.refusals import NotAuthenticated, TooMany, status_of
@@ -74,6 +75,7 @@ def build_app(household: Household) -> web.Application:
     app.router.add_get("/assets/{digest}/{name}", _asset)
     app.router.add_get("/ca.pem", _authority)
     app.add_routes(ROUTES)
+    app.add_routes(Watching(household.control, household.clock, household.metrics_token).routes())
     return app
 
 
@@ -203,6 +205,8 @@ async def _named(request: web.Request, handler: _Handler) -> web.StreamResponse:
 @web.middleware
 async def _admitted(request: web.Request, handler: _Handler) -> web.StreamResponse:
     """Take only requests of who is logged in, and changes only by forms of theirs."""
+    if request.path in PATHS and request.method in ("GET", "HEAD"):
+        return await handler(request)
     of = home(request)
     given = request.cookies.get(_COOKIE, "")
     token = given if TOKEN_FORM.fullmatch(given) else ""
