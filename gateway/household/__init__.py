@@ -8,6 +8,7 @@
 - `objects`, `own`, `history`   the gateway's objects; grants to oneself; the sums of any time
 - `prices`, `tariffs`, `money`, `plan`, `bills`   price series and tariffs; what energy costs, when it costs
   least, and what suppliers know of that
+- `appliances`, `plan_picture`   the form of an appliance; the plan as a picture
 - `live`, `flow`, `picture`, `troubles`   what the meters show now, where power flows, and what is wrong
 - `periods`, `energy`   days, months and years of the home's calendar; their energy and what it cost
 - `view`            views for a phone
