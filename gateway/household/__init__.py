@@ -11,6 +11,7 @@
 - `appliances`, `plan_picture`   the form of an appliance; the plan as a picture
 - `live`, `flow`, `picture`, `troubles`   what the meters show now, where power flows, and what is wrong
 - `periods`, `energy`   days, months and years of the home's calendar; their energy and what it cost
+- `recent`          what was shown last, for the time in which the store does not answer
 - `view`            views for a phone
 - `draft`, `meter_form`, `tariff_form`   the configuration that the setup makes; forms that two pages have
 - `mqtt`            one's own broker, and the utility's

@@ -52,6 +52,8 @@ class Choices(BaseModel):
     """The IANA time zone in which days and times are shown."""
     name: str = Field(default="", max_length=80)
     """What the home is called on the page."""
+    grid: str = Field(default="", max_length=64)
+    """The meter at the connection to the grid; the first one where that is not there."""
     series: dict[Literal["import", "export"], ChosenSeries] = {}
     """The price series that price each lane; without any the file `tariff.toml` of the state folder does."""
     loads: tuple[ChosenLoad, ...] = ()

@@ -25,6 +25,8 @@ async def _page(request: web.Request, status: int = 200, **values: Any) -> web.R
     of = home(request)
     present = request[LOGIN]
     logins = [(one, browser_name(one.browser), one is present) for one in of.logins.all()]
+    known = (await of.live.look()).status
+    meters = [one.meter for one in known.meters if not one.series] if known else []
     zones = sorted(zone for zone in available_timezones() if "/" in zone or zone == "UTC")
     given: dict[str, Any] = {"problem": "", "wrong": "", "tariff_problem": ""}
     try:
@@ -37,6 +39,7 @@ async def _page(request: web.Request, status: int = 200, **values: Any) -> web.R
         status=status,
         choices=of.settings.choices,
         zones=zones,
+        meters=meters,
         logins=logins,
         rates=rates,
         offered=offered(of),
@@ -46,15 +49,26 @@ async def _page(request: web.Request, status: int = 200, **values: Any) -> web.R
 
 
 async def _change(request: web.Request) -> web.Response:
+    settings = home(request).settings
     try:
-        home(request).settings.change(
+        settings.change(
             language=field(request, "language") or None,
             zone=field(request, "zone"),
             name=field(request, "name"),
+            grid=await _grid(request) if "grid" in request[FORM] else settings.choices.grid,
         )
-    except UsageError as error:
+    except GatewayError as error:
         return await _page(request, status_of(error), problem=sentence(error), wrong="home")
     return see_other(request, "/settings", gettext("Saved."))
+
+
+async def _grid(request: web.Request) -> str:
+    """The meter that the form puts at the grid. UsageError where there is none such, Unavailable where the
+    gateway does not answer."""
+    name = field(request, "grid")
+    if name not in (one.meter for one in (await home(request).control.status()).meters if not one.series):
+        raise UsageError(gettext("there is no meter %(name)s") % {"name": name})
+    return name
 
 
 async def _tariff(request: web.Request) -> web.Response:

@@ -12,12 +12,14 @@ from aiohttp import web
 
 from gateway.errors import GatewayError
 from gateway.household.appliances import loads
-from gateway.household.energy import Energy, energy
+from gateway.household.energy import Energy
+from gateway.household.flow import at_grid
 from gateway.household.home import Household
 from gateway.household.money import Rates
 from gateway.household.periods import HOUR_MS, QUARTER_MS, Period, read_day
 from gateway.household.plan import Placed, Unplaced, cheapest, plan
 from gateway.household.plan_picture import PlanPicture
+from gateway.household.recent import Seen
 from gateway.household.render import home, page, sentence
 from gateway.household.shown import clock_time, local
 from gateway.household.shown import day as date_of
@@ -84,6 +86,8 @@ async def _today(request: web.Request) -> web.Response:
         "after": day + timedelta(days=1) if day <= today else None,
         "when": (day - today).days,
         "problem": "",
+        "old_ms": None,
+        "power": None,
         "energy": None,
         "rows": [],
         "stretches": [],
@@ -98,9 +102,14 @@ async def _today(request: web.Request) -> web.Response:
     except GatewayError as error:
         rates, values["problem"] = None, sentence(error)
     try:
-        found = await _energy(of, meter, period, rates)
+        seen = await _energy(of, meter, period, rates)
     except GatewayError as error:
-        found, values["problem"] = None, sentence(error)
+        seen, values["problem"] = None, sentence(error)
+    found = seen.energy if seen else None
+    if seen and seen.error:
+        values["problem"] = sentence(seen.error)
+        values["old_ms"] = seen.when_ms if found else None
+        values["power"] = at_grid(await of.live.look(), of.settings.choices.grid)
     prices = _prices(rates, period)
     stretches = list(
         _cheapest(prices, max(-(-now_ms // QUARTER_MS) * QUARTER_MS, period.start_ms), period.end_ms)
@@ -117,11 +126,11 @@ async def _today(request: web.Request) -> web.Response:
     return page(request, "today.html", **values)
 
 
-async def _energy(of: Household, meter: str | None, period: Period, rates: Rates | None) -> Energy | None:
+async def _energy(of: Household, meter: str | None, period: Period, rates: Rates | None) -> Seen | None:
     """What is known of the day; None for one that has not begun, and where there is no meter."""
     if meter is None or period.start_ms >= of.now_ms:
         return None
-    return await energy(of.history, meter, period, "quarter", rates)
+    return await of.recent.energy(of.history, meter, period, "quarter", rates, of.now_ms)
 
 
 def _prices(rates: Rates | None, period: Period) -> list[Price]:
