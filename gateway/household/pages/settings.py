@@ -8,8 +8,8 @@ from zoneinfo import available_timezones
 
 from aiohttp import web
 
-from gateway.control.setup import ConfigurationOrder, ConfigurationStatus
-from gateway.errors import GatewayError, UsageError
+from gateway.control.setup import ConfigurationOrder, ConfigurationStatus, digest_of
+from gateway.errors import GatewayError, Refused, UsageError
 from gateway.household.browsers import browser_name
 from gateway.household.i18n import gettext
 from gateway.household.render import FORM, LOGIN, field, home, page, see_other, sentence
@@ -102,11 +102,28 @@ async def _configuration(request: web.Request) -> web.Response:
     return _editing(request, found, found.text or "")
 
 
-def _editing(request: web.Request, found: ConfigurationStatus, text: str, problem: str = "") -> web.Response:
+def _editing(
+    request: web.Request,
+    found: ConfigurationStatus,
+    text: str,
+    problem: str = "",
+    *,
+    edited: str | None = None,
+) -> web.Response:
+    """The form with a text. `edited` is the digest of the text that it was made from; where the file has
+    another one by now, both are shown, and what is sent next takes the place of that one."""
+    changed = edited is not None and edited != digest_of(found.text)
+    if changed:
+        problem = gettext(
+            "The configuration was changed meanwhile, and nothing was written. Below are your text and the "
+            "present one: put both together in yours, and send it again."
+        )
     return page(
         request,
         "settings_configuration.html",
-        status=422 if problem else 200,
+        status=409 if changed else 422 if problem else 200,
+        edited=digest_of(found.text),
+        changed=changed,
         found=found,
         text=text,
         problem=problem,
@@ -116,9 +133,14 @@ def _editing(request: web.Request, found: ConfigurationStatus, text: str, proble
 async def _configure(request: web.Request) -> web.Response:
     control = home(request).control
     text = str(request[FORM].get("text", "")).replace("\r\n", "\n")
+    edited = field(request, "edited") if "edited" in request[FORM] else None
     found = await control.configuration()
     try:
-        answer = await control.configure(ConfigurationOrder(text=text))
+        if edited not in (None, digest_of(found.text)):
+            return _editing(request, found, text, edited=edited)
+        answer = await control.configure(ConfigurationOrder(text=text, replaces=edited))
+    except Refused as error:  # between the two questions
+        return _editing(request, await control.configuration(), text, sentence(error), edited=edited)
     except GatewayError as error:
         return _editing(request, found, text, sentence(error))
     if answer.mistakes:
