@@ -17,6 +17,7 @@
 - `mqtt`            one's own broker, and the utility's
 - `home`            all of it, opened: what every page works with
 - `pages`           the pages, a module for each
+- `answers`         pages that answered a form, kept for a while
 - `server`          the HTTP server of the pages
 - `web`             the scripts, and the second reader of the protocol, in TypeScript
 
