@@ -10,8 +10,8 @@ keep every version wants versioning or object lock.
 A provider may read streams that granted it something, but for others' grants, whose ids it does not even see.
 So it must know its own grants' ids: `StreamReader.open(..., grants=ids)`.
 
-A provider may put price series below its own kid, and read those; a gateway may read and list everybody's, and
-put none.
+A provider may put price series below its own kid, and read those; a gateway may read and list those of all
+providers, and put none.
 """
 
 from __future__ import annotations
