@@ -17,7 +17,7 @@ from zoneinfo import available_timezones
 from aiohttp import web
 
 from gateway.control.documents import RegistrationOrder, Status
-from gateway.control.setup import ConfigurationOrder, Finding, MeterProfile, TrialOrder
+from gateway.control.setup import ConfigurationOrder, Finding, MeterProfile, TrialOrder, digest_of
 from gateway.errors import GatewayError, Unavailable, UsageError
 from gateway.household.draft import SECRETS, Draft
 from gateway.household.i18n import gettext
@@ -221,6 +221,7 @@ async def _store(request: web.Request) -> web.Response:
         order = ConfigurationOrder(
             text=state.draft.text(home(request).config.household.socket.absolute()),
             secrets={**state.draft.secrets, **secrets},
+            replaces=digest_of(None),
         )
         answer = await control.configure(order)
         if answer.mistakes:
