@@ -124,6 +124,8 @@ browser_packages=(chromium)
 mariadb_packages=(mariadb-server)
 # A real MQTT broker for the tests, which start their own beside the service that the package starts.
 mosquitto_packages=(mosquitto mosquitto-clients)
+# Makes a small Debian 13, whose systemd the tests hold the units to.
+debian_13_packages=(mmdebstrap)
 # Fetches the rules by which the tests check invoices.
 maven_packages=(maven)
 
