@@ -47,7 +47,8 @@ def unix_ms(clock: Clock) -> int:
 
 class SystemClock:
     """The machine's clocks. `source` "ntp" trusts the wall clock once the kernel says that it is
-    synchronised, to this process or to gateway-clock.service; "host" trusts it as it is (a laptop, a container whose host keeps the time)."""
+    synchronised, to this process or to gateway-clock.service; "host" trusts it as it is (a laptop, a
+    container whose host keeps the time)."""
 
     def __init__(self, source: Literal["ntp", "host"] = "ntp") -> None:
         self._trusted = source == "host"
