@@ -29,14 +29,16 @@ _PCRS = slice(48, 56)
 and an initialization vector of 12 bytes."""
 
 
-def credential_path(named: str | None, usual: str, *, key: str) -> Path | None:
+def credential_path(named: str | None, usual: str, *, key: str, unit: str | None = None) -> Path | None:
     """The file that `named`, the value of the configuration's `key`, stands for: a path, or the name of a
-    systemd credential. Without a value, the credential `usual`, or None where there is none."""
+    systemd credential. Without a value, the credential `usual`, or None where there is none. `unit` is the
+    service that is given it, where that is not gateway.service."""
+    running = _RUNNING if unit is None else _RUNNING.with_name(unit)
     if named is not None and "/" in named:
         return Path(named)
     folder = os.environ.get("CREDENTIALS_DIRECTORY")
-    if folder is None and os.access(_RUNNING, os.R_OK | os.X_OK):
-        folder = str(_RUNNING)
+    if folder is None and os.access(running, os.R_OK | os.X_OK):
+        folder = str(running)
     if folder is None:
         if named is None:
             return None

@@ -1,6 +1,7 @@
 """The host: what the gateway uses of the operating system.
 
 - `clock`       wall and monotonic time, and whether the wall clock can be trusted
+- `clock_note`  the process that waits until the clock is synchronised, and notes it for others
 - `files`       files that a power cut leaves whole, and files that hold secrets
 - `codes`       codes that people type from a label or a screen
 - `release`     the release of the image that has booted
