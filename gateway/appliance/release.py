@@ -46,7 +46,7 @@ MOST_BYTES = 64 * 1024
 NOT_OF_BOOT = (MANIFEST, SIGNATURE, "approval.cbor")
 """Files of the boot partition that are made once its other files are known, so that no digest has them."""
 
-_ALGORITHM = ec.ECDSA(hashes.SHA256())
+_ALGORITHM = ec.ECDSA(hashes.SHA256(), deterministic_signing=True)
 _VERSION = re.compile(r"(0|[1-9][0-9]{0,8})\.(0|[1-9][0-9]{0,8})\.(0|[1-9][0-9]{0,8})")
 _NAME = re.compile(r"[a-z0-9][a-z0-9.-]{0,63}")
 _MACHINE = re.compile(r"[a-z0-9][a-z0-9-]{0,31}")
@@ -176,7 +176,8 @@ def decode_object(data: bytes, what: str) -> dict[str, Any]:
 
 
 def sign(key: ec.EllipticCurvePrivateKey, manifest: bytes) -> bytes:
-    """The content of release.json.sig: DER, 70 to 72 bytes."""
+    """The content of release.json.sig: DER, 70 to 72 bytes, the same each time (RFC 6979), so that an image
+    can be built again byte by byte."""
     return key.sign(manifest, _ALGORITHM)
 
 

@@ -43,6 +43,7 @@ COMMANDS = {
     "config": ("gateway.cli.config", "Print an example configuration, or check one."),
     "first-boot": ("gateway.cli.first_boot", "Take over the first-boot file of an image."),
     "fleet": ("gateway.cli.fleet", "Make the cards of many homes."),
+    "update": ("gateway.cli.update", "Update the appliance's image."),
     "release": ("gateway.cli.release.group", "Releases of the appliance's image: keys, manifests."),
     "bench": ("gateway.cli.bench", "Measure this machine."),
     "simulate": ("gateway.cli.simulate.group", "Simulated meters, to try it without hardware."),

@@ -136,6 +136,7 @@ def test_openssl_reads_what_is_signed_and_signs_what_is_read(tmp_path: Path) -> 
     manifest.write_bytes(RELEASE.encode())
     signature.write_bytes(releases.sign(key, RELEASE.encode()))
     assert releases.read_release(tmp_path, public) == RELEASE
+    assert releases.sign(key, RELEASE.encode()) == signature.read_bytes(), "an image is to be the same again"
 
     def openssl(*words: str) -> bytes:
         return subprocess.run(["openssl", *words], check=True, capture_output=True).stdout

@@ -13,6 +13,10 @@ MANIFEST = (
     "> boot/release.json"
 )
 SIGN = "gateway release sign boot/release.json"
+APPROVE = "gateway release approve boot/release.json"
+MEASURE = "gateway release measure"
+CONFIRM = "sudo gateway release confirm"
+FEED = "gateway release feed --manifest boot/release.json /srv/releases/rpi4/gateway-2026.11.1.raucb"
 SHOW = "gateway release show boot/"
 
 # name: (module, short help), in the order in which a release is made.
@@ -20,10 +24,14 @@ _COMMANDS = {
     "new-keys": ("gateway.cli.release.keys:new_keys", "Make the keys of releases."),
     "manifest": ("gateway.cli.release.manifest:manifest", "Print the manifest of a release."),
     "sign": ("gateway.cli.release.manifest:sign", "Sign a manifest with the update key."),
+    "approve": ("gateway.cli.release.approval:approve", "Let machines open their root to a release."),
+    "feed": ("gateway.cli.release.manifest:feed", "Offer a release and its bundle in a feed."),
     "show": ("gateway.cli.release.manifest:show", "Show a manifest, and check its signature."),
+    "measure": ("gateway.cli.release.approval:measure", "Measure the release that booted into the TPM."),
+    "confirm": ("gateway.cli.release.approval:confirm", "Refuse the root to older releases from now on."),
 }
 
 
-@click.group(cls=LazyGroup, lazy=_COMMANDS, epilog=examples(KEYS, MANIFEST, SIGN, SHOW))
+@click.group(cls=LazyGroup, lazy=_COMMANDS, epilog=examples(KEYS, MANIFEST, SIGN, APPROVE, FEED, SHOW))
 def command() -> None:
     """Releases of the appliance's image: their keys, manifests and signatures."""

@@ -1,4 +1,4 @@
-"""`gateway release manifest`, `sign` and `show`."""
+"""`gateway release manifest`, `sign`, `feed` and `show`."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from pathlib import Path
 import click
 
 from gateway.appliance import release as releases
-from gateway.appliance.keys import UPDATE_CERTIFICATE, UPDATE_KEY
+from gateway.appliance.feed import LATEST, LATEST_SIGNATURE, Latest
+from gateway.appliance.keys import UPDATE_KEY
 from gateway.appliance.release import MOST_EPOCH, Release
+from gateway.appliance.update import BOOT, CERTIFICATE
 from gateway.cli.output import examples, json_option, print_json
-from gateway.cli.release.group import MANIFEST, SHOW, SIGN
+from gateway.cli.release.group import FEED, MANIFEST, SHOW, SIGN
 from gateway.cli.release.keys import keys_option
 from gateway.errors import Refused, UsageError
-from gateway.host.files import write_durably
+from gateway.host.files import write_all_durably, write_durably
 
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
-CERTIFICATE = Path("/usr/lib/gateway") / UPDATE_CERTIFICATE
-"""The update key that an image trusts."""
 
 
 @click.command(epilog=examples(MANIFEST))
@@ -69,8 +69,27 @@ def sign(file: Path, keys: Path) -> None:
         raise UsageError(f"the signature cannot be written beside {file}: {error.strerror}") from None
 
 
+@click.command(epilog=examples(FEED))
+@click.argument("bundle", type=_FILE)
+@click.option("--manifest", "file", required=True, type=_FILE, help="The release's manifest, release.json.")
+@keys_option
+def feed(bundle: Path, file: Path, keys: Path) -> None:
+    """Offer the release whose bundle is BUNDLE: write latest.json and latest.json.sig beside it, in the
+    folder that machines ask for updates. What it offered before is replaced; older bundles may be removed."""
+    latest = Latest.of(Release.decode(releases.read_file(file, "the release's manifest"), str(file)), bundle)
+    data = latest.encode()
+    signature = releases.sign(releases.read_key(keys / UPDATE_KEY), data)
+    try:
+        write_all_durably(
+            {bundle.with_name(LATEST_SIGNATURE): signature, bundle.with_name(LATEST): data}, mode=0o644
+        )
+    except OSError as error:
+        raise UsageError(f"{bundle.parent} cannot be written: {error.strerror}") from None
+    click.echo(f"{bundle.parent} offers {latest.release.name}.")
+
+
 @click.command(epilog=examples(SHOW, "gateway release show --json"))
-@click.argument("folder", type=_FOLDER, default=Path("/boot/firmware"))
+@click.argument("folder", type=_FOLDER, default=BOOT)
 @click.option(
     "--certificate",
     type=click.Path(path_type=Path),

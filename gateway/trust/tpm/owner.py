@@ -27,7 +27,7 @@ from gateway.trust.tpm.codes import Fault, TpmFault
 _log = logging.getLogger(__name__)
 
 PATIENCE_S = 30.0
-"""For one job. The slowest, first use on an SLB9670, is some two dozen commands of at most 250 ms."""
+"""For one job. The slowest, first use on an SLB9670, is some five dozen commands of at most 250 ms."""
 _CLOSING_S = 1.5
 _SILENT_S = 5.0  # then a job that has not returned is worth a sentence
 _SHORT_S = (0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 5.0, 5.0, 5.0, 5.0)
@@ -103,6 +103,9 @@ class Owner(Generic[C]):
                     else:
                         self._fault = sentence
                         raise TrustError(sentence) from None
+                except TrustError as refusal:
+                    self._fault = str(refusal)
+                    raise
                 else:
                     self._fault = None
                     return result
