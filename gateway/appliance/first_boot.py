@@ -9,8 +9,8 @@ and in ERROR.txt beside the file; the owner corrects it on any computer, and the
 Overwriting in place reaches the clusters that the file has. It cannot reach what the card's own controller
 put aside when it moved them, nor copies that an editor made beside the file, or on the owner's computer.
 
-On the appliance /etc is read-only. So what first boot settles lies in /var/lib/gateway-first-boot, and each
-boot puts it into effect: the host name, and the units gateway-wifi.service and gateway-ssh.service.
+On an image /etc is read-only. Host name, Wi-Fi and SSH key go to /data/etc, the folder of the data partition
+from which the image's units take them.
 """
 
 from __future__ import annotations
@@ -26,19 +26,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-
 from gateway.appliance.owner_file import NAME, Check, OwnerFile, S3Keys, Wifi, parse, tables
 from gateway.errors import GatewayError, Unavailable, UsageError
 from gateway.host.files import sync_folder, write_durably
 
 REPORT = Path("run/gateway-first-boot.json")
 ERROR = "ERROR.txt"
-KEPT = Path("var/lib/gateway-first-boot")
+_MARK = Path("var/lib/gateway-first-boot/to-wipe")
 CONFIGURATION = Path("etc/gateway/gateway.toml")
 CREDENTIAL = Path("etc/credstore.encrypted/gateway.s3")
-_WIFI_NETWORK = Path("run/systemd/network/30-gateway-wifi.network")
+HOSTNAME = Path("data/etc/hostname")
+WIFI = Path("data/etc/wpa_supplicant/wpa_supplicant-wlan0.conf")
+SSH_KEYS = Path("data/etc/ssh/authorized_keys")
 _WIPED = (
     b"# The gateway has taken over what stood here, and wiped it, since it may hold passwords and keys.\n"
     b"# To change something, use the gateway's page, or write a new file: README.txt says how.\n"
@@ -77,12 +76,12 @@ class Machine:
     @property
     def mark(self) -> Path:
         """There from the moment that all is taken over until the file is wiped; holds the file's SHA-256."""
-        return self.root / KEPT / "to-wipe"
+        return self.root / _MARK
 
 
 def first_boot(machine: Machine, check: Check, setup_code: SetupCode) -> GatewayError | None:
-    """Take the owner's file over, if there is one, and put what was ever taken over into effect. The error
-    that stopped the one or the other, reported wherever somebody may look; None where all is well."""
+    """Take the owner's file over, if there is one. The error that stopped that, which is also in the report
+    and beside the file; None where all is well."""
     error: GatewayError | None = None
     state: State = "nothing"
     notes: list[str] = []
@@ -91,6 +90,7 @@ def first_boot(machine: Machine, check: Check, setup_code: SetupCode) -> Gateway
         if not wipe and (found := _read(machine, check)) is not None:
             data, owner = found
             notes = _take_over(machine, owner, setup_code)
+            machine.mark.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             write_durably(machine.mark, hashlib.sha256(data).hexdigest().encode())
             wipe = True
         if wipe:
@@ -104,11 +104,6 @@ def first_boot(machine: Machine, check: Check, setup_code: SetupCode) -> Gateway
     if error is not None:
         state = "failed"
         _write_error(machine, error)
-    try:
-        put_into_effect(machine)
-    except (GatewayError, OSError) as failed:
-        late = failed if isinstance(failed, GatewayError) else Unavailable(_sentence(failed))
-        error = error or late
     _report(machine, state, () if error is None else str(error).splitlines(), notes)
     return error
 
@@ -119,33 +114,6 @@ def _report(machine: Machine, state: State, errors: Sequence[str], notes: Sequen
     path = machine.root / REPORT
     path.parent.mkdir(parents=True, exist_ok=True)
     write_durably(path, json.dumps(document).encode(), 0o644)
-
-
-def put_into_effect(machine: Machine) -> None:
-    """The host name, Wi-Fi and SSH of this machine, as they were taken over; harmless at each boot."""
-    kept = machine.root / KEPT
-    if (hostname := kept / "hostname").exists():
-        machine.run(["hostname", hostname.read_text("ascii").strip()], b"")
-    if (kept / "wpa_supplicant.conf").exists():
-        network = machine.root / _WIFI_NETWORK
-        network.parent.mkdir(parents=True, exist_ok=True)
-        # A cable, whose routes have a lower metric, comes first.
-        write_durably(
-            network,
-            b"[Match]\nType=wlan\n\n[Link]\nRequiredForOnline=no\n\n[Network]\nDHCP=yes\nMulticastDNS=yes\n\n"
-            b"[DHCPv4]\nRouteMetric=2048\n\n[IPv6AcceptRA]\nRouteMetric=2048\n",
-            0o644,
-        )
-        machine.run(["networkctl", "reload"], b"")
-        machine.run(["systemctl", "start", "--no-block", "gateway-wifi.service"], b"")
-    if (kept / "authorized_keys").exists():
-        if not (key := kept / "ssh_host_ed25519_key").exists():
-            write_durably(key, _new_host_key())
-        machine.run(["systemctl", "start", "--no-block", "gateway-ssh.service"], b"")
-
-
-def _new_host_key() -> bytes:
-    return Ed25519PrivateKey.generate().private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption())
 
 
 # --- taking over
@@ -162,32 +130,33 @@ def _read(machine: Machine, check: Check) -> tuple[bytes, OwnerFile] | None:
 
 
 def _take_over(machine: Machine, owner: OwnerFile, setup_code: SetupCode) -> list[str]:
-    """Put everything in its place, and give notes on it. What can fail by something other than a disk comes
-    first, before anything is written."""
-    kept, notes = machine.root / KEPT, []
-    kept.mkdir(mode=0o700, parents=True, exist_ok=True)
-    sealed = None
+    """Put everything in its place, and give notes on it. What can fail by more than a disk comes first,
+    before anything is written."""
+    notes = []
+    files: list[tuple[Path, bytes, int]] = []
     if owner.s3 is not None:
         sealed, note = _encrypted(machine, owner.s3, owner.software)
+        files.append((CREDENTIAL, sealed, 0o600))
         notes += [note] if note else []
+    if owner.wifi is not None:
+        files.append((WIFI, _wpa_supplicant(owner.wifi), 0o600))
+    if owner.ssh_key is not None:
+        files.append((SSH_KEYS, f"{owner.ssh_key}\n".encode(), 0o600))
+    if owner.hostname is not None:
+        files.append((HOSTNAME, f"{owner.hostname}\n".encode(), 0o644))
+    if owner.configuration is not None:
+        files.append((CONFIGURATION, owner.configuration.encode(), 0o640))
     if owner.setup_code is not None and not setup_code.give(owner.setup_code):
         notes.append("the setup code was not taken: a password for the page is chosen already")
-    if sealed is not None:
-        path = machine.root / CREDENTIAL
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        write_durably(path, sealed)
-    if owner.wifi is not None:
-        write_durably(kept / "wpa_supplicant.conf", _wpa_supplicant(owner.wifi))
-    if owner.ssh_key is not None:
-        write_durably(kept / "authorized_keys", f"{owner.ssh_key}\n".encode())
-    if owner.hostname is not None:
-        write_durably(kept / "hostname", f"{owner.hostname}\n".encode())
-    if owner.configuration is not None:
-        path = machine.root / CONFIGURATION
+    for place, data, mode in files:
+        path = machine.root / place
         path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-        write_durably(path, owner.configuration.encode(), 0o640)
+        write_durably(path, data, mode)
+    if owner.configuration is not None:
         with suppress(LookupError):  # no such group: nobody but root reads it then
-            shutil.chown(path, group="gateway")
+            shutil.chown(machine.root / CONFIGURATION, group="gateway")
+    if owner.hostname is not None:  # the next boot takes it from its file
+        machine.run(["hostname", owner.hostname], b"")
     return notes
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -40,20 +39,16 @@ _USER = "gateway-household"
     help="The folder that the machine's files are in, for a trial.",
 )
 def command(partition: Path, root: Path) -> None:
-    """Take gateway.toml on the card's FAT partition over, and wipe it; then show where the page is.
+    """Take gateway.toml on the card's FAT partition over, and wipe it.
 
     The file is the gateway's configuration with a table [first-boot]: hostname, setup-code, wifi, ssh-key,
     s3. It is checked as a whole first. Bad input is named with its line, on the console, in ERROR.txt on the
     FAT partition and on the page, and leaves everything as it is: correct it, and start again.
     """
     machine = Machine(root, partition, run_command if root == Path("/") else _only_here)
-    setup_code = _SetupCode(root / _HOUSEHOLD)
-    error = first_boot(machine, _check, setup_code)
-    lines = (
-        setup_code.lines() if error is None else [f"gateway.toml: {line}" for line in str(error).splitlines()]
-    )
-    announce(root, lines)
+    error = first_boot(machine, _check, _SetupCode(root / _HOUSEHOLD))
     if error is not None:
+        announce(root, [f"gateway.toml was not taken over: {line}" for line in str(error).splitlines()])
         raise error
 
 
@@ -83,14 +78,6 @@ class _SetupCode:
                 return False
             password.give(code)
             return True
-
-    def lines(self) -> list[str]:
-        """Where the page is and, until a password is chosen, the setup code that chooses one."""
-        lines = [f"The page of this home: https://{socket.gethostname()}.local:8443"]
-        with self._password() as password:
-            if not password.chosen:
-                lines.append(f"Its setup code:         {password.setup_code()}")
-        return lines
 
     @contextmanager
     def _password(self) -> Iterator[Password]:

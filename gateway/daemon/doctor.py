@@ -94,6 +94,17 @@ async def examine_root(config: Config) -> Diagnosis:
         return _stops("TPM", f"{what}, lacks {missing}: the gateway cannot use this model")
     if health.lockout:
         return _stops("TPM", f"{what}, in lockout: run tpm2_dictionarylockout --clear-lockout")
+    if not health.sha256:
+        return _stops(
+            "TPM", f"{what}, has no SHA-256 bank of PCRs: run tpm2_pcrallocate sha256:all, and restart"
+        )
+    if health.outdated is not None:
+        advice = f"is older than {health.outdated}: update it with its maker's tool, or use a newer chip"
+        return Diagnosis("TPM", False, f"{what}: the firmware {advice}")
+    if config.trust.tcti.startswith(("swtpm", "mssim")):
+        what += ": SIMULATED, for trying only, since whoever copies its state has the keys"
+    elif not health.certified:
+        what += ": without its maker's certificate, so a registrar that asks for one turns it away"
     return Diagnosis("TPM", True, what)
 
 

@@ -124,6 +124,15 @@ class Context:
         found = {int(item.property): int(item.value) for item in listed.tpmProperties}
         return found.get(which, 0)
 
+    def has_sha256_bank(self) -> bool:
+        """Whether PCRs are kept in SHA-256, and not in older hashes alone."""
+        _, capability = self.esapi.get_capability(TPM2_CAP.PCRS, 0, 16)
+        listed = capability.data
+        return any(
+            bank.hash == TPM2_ALG.SHA256 and any(bytes(bank.pcrSelect)[: bank.sizeofSelect])
+            for bank in listed.assignedPCR
+        )
+
     def owner_has_password(self) -> bool:
         return bool(self.ask(TPM2_PT.PERMANENT) & int(TPMA_PERMANENT.OWNERAUTHSET))
 

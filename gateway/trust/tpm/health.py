@@ -7,9 +7,13 @@ from dataclasses import dataclass
 from tpm2_pytss import TPM2_PT, TPM2_PT_FIRMWARE
 
 from gateway.trust.gate import Gate
+from gateway.trust.tpm.attest import has_certificate
 from gateway.trust.tpm.esapi import Context
 from gateway.trust.tpm.gate import min_epoch, refusal
 from gateway.trust.tpm.once import once
+
+_LEAST_FIRMWARE = {"IFX": (7, 83)}
+"""By manufacturer: for Infineon's SLB9670 the first release that the gateway is known to work with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +30,17 @@ class Health:
     """Commands that the gateway needs and this TPM lacks, as TPM2_HMAC."""
     lockout: bool
     """Whether, for a time, it refuses whatever is protected against guessing."""
+    sha256: bool
+    """Whether its PCRs have a SHA-256 bank."""
+    certified: bool
+    """Whether it holds its maker's certificate of an endorsement key."""
+
+    @property
+    def outdated(self) -> str | None:
+        """The firmware that this model should have at least, where it has an older one."""
+        least = _LEAST_FIRMWARE.get(self.manufacturer)
+        mine = tuple(map(int, self.firmware.split(".")))
+        return None if least is None or mine >= least else ".".join(map(str, least))
 
 
 async def inspect(tcti: str) -> Health:
@@ -43,6 +58,8 @@ def _health(context: Context) -> Health:
         revision=f"{revision // 100}.{revision % 100:02}",
         missing=tuple(f"TPM2_{name}" for name in context.missing_commands()),
         lockout=context.in_lockout(),
+        sha256=context.has_sha256_bank(),
+        certified=has_certificate(context),
     )
 
 
