@@ -3,7 +3,8 @@
 - `configuration`   `household.toml`
 - `settings`        what is chosen on the page: language, zone, the home's name, prices
 - `security`        the password, logins, the names that the page answers to, the certificate of the home
-- `i18n`, `shown`, `words`, `render`   languages; times, numbers and grants as a page shows them; templates
+- `i18n`, `shown`, `words`, `said`, `render`   languages; times, numbers and grants as a page shows them; what
+  the gateway says; templates
 - `files`, `browsers`   the files that pages refer to; browsers by name
 - `objects`, `own`, `history`   the gateway's objects; grants to oneself; the sums of any time
 - `prices`, `tariffs`, `money`, `plan`, `bills`   price series and tariffs; what energy costs, when it costs

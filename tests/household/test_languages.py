@@ -21,6 +21,7 @@ MAIN = (  # what the pages that everybody opens consist of: complete in every la
     "privacy", "pages/privacy/", "words.py",
     "bills.py", "server.py", "render.py", "shown.py", "troubles.py", "picture.py",
     "messages.html", "messages/", "messages.py",
+    "setup", "meter", "settings", "doctor", "pages/", "tariff_form.py", "draft.py",
 )  # fmt: skip
 _METHODS = [("templates/**.html", "jinja2"), ("**.py", "python")]
 _OPTIONS = {"templates/**.html": {"newstyle_gettext": "true", "trimmed": "false"}}

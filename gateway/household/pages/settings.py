@@ -13,6 +13,7 @@ from gateway.errors import GatewayError, Refused, UsageError
 from gateway.household.browsers import browser_name
 from gateway.household.i18n import gettext
 from gateway.household.render import FORM, LOGIN, field, home, page, see_other, sentence
+from gateway.household.said import said
 from gateway.household.tariff_form import offered, take_tariff
 from gateway.web.refusals import status_of
 
@@ -144,7 +145,7 @@ async def _configure(request: web.Request) -> web.Response:
     except GatewayError as error:
         return _editing(request, found, text, sentence(error))
     if answer.mistakes:
-        return _editing(request, found, text, "\n".join(answer.mistakes))
+        return _editing(request, found, text, "\n".join(map(said, answer.mistakes)))
     return see_other(
         request, "/settings", gettext("The configuration is written, and the gateway begins again.")
     )

@@ -23,6 +23,7 @@ from gateway.household.draft import SECRETS, Draft
 from gateway.household.i18n import gettext
 from gateway.household.meter_form import FIELDS, free_name, meter_section, search_order
 from gateway.household.render import field, home, page, see_other, sentence
+from gateway.household.said import said
 from gateway.household.tariff_form import offered, take_tariff
 from gateway.registry.client import RegistrarClient
 
@@ -225,7 +226,7 @@ async def _store(request: web.Request) -> web.Response:
         )
         answer = await control.configure(order)
         if answer.mistakes:
-            raise UsageError("\n".join(answer.mistakes))
+            raise UsageError("\n".join(map(said, answer.mistakes)))
     except GatewayError as error:
         typed["secret"] = ""
         return _shown(request, "store", state, problem=sentence(error), typed=typed)
@@ -304,6 +305,7 @@ async def _tariff(request: web.Request) -> web.Response:
 
 
 def _capital(text: str) -> str:
+    text = said(text)
     return f"{text[:1].upper()}{text[1:]}{'' if text.endswith('.') else '.'}"
 
 

@@ -183,3 +183,27 @@ async def test_a_store_that_is_sent_after_the_setup_ended_changes_nothing(
     form = await browser.form_of("/settings")
     answer = await browser.post("/setup/store", form=form, kind="folder", folder="/srv/store")
     assert (answer.status, answer.headers["Location"]) == (303, "/setup")
+
+
+async def test_what_the_gateway_says_is_in_the_language_of_the_page(
+    gateway: Gateway, browser: Browser
+) -> None:
+    """And is marked as English where it is not known."""
+    browser.language = "de"
+    away = "the store in /mnt cannot be used: Input/output error"
+    gateway.now = status(
+        meters=(meter("main", error="cannot open 192.0.2.1:502: it is not a serial port"),),
+        store=status().store.model_copy(update={"error": away, "waiting": 2}),
+    )
+    for path in ("/doctor", "/now"):
+        shown = await browser.shown(path)
+        assert "192.0.2.1:502 lässt sich nicht öffnen: das ist keine serielle Schnittstelle" in shown
+    assert "der Speicher in /mnt kann nicht verwendet werden: Input/output error" in await browser.shown(
+        "/doctor"
+    )
+    assert "192.0.2.1:502 lässt sich nicht öffnen" in await browser.shown("/meters")
+    answer = await browser.post("/doctor", form=await browser.form_of("/doctor"))
+    assert '<span lang="en"><bdi>it is &lt;i&gt;away&lt;/i&gt;</bdi></span>' in await answer.text()
+    gateway.error = Unavailable(f"the gateway cannot run: {away}")
+    answer = await browser.ask("/settings/configuration")
+    assert "Das Gateway kann nicht laufen: der Speicher in /mnt" in words(await answer.text())
