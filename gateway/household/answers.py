@@ -42,24 +42,23 @@ class Answers:
 
     def keep(self, token: str, login: Login | None, answer: web.Response) -> str:
         """Keep a page, and give the path at which the browser with this cookie finds it."""
+        self._forget_old()
         pool, now_ms = self._kept[login is not None], unix_ms(self._clock)
         headers = {name: answer.headers[name] for name in _HEADERS if name in answer.headers}
         body = answer.body if isinstance(answer.body, bytes) else b""
         name = secrets.token_urlsafe(16)
         pool[name] = _Kept(_owner(token, login), now_ms, answer.status, headers, body)
-        for other in list(pool):
-            size = sum(len(one.body) for one in pool.values())
-            old = not 0 <= now_ms - pool[other].when_ms < _KEPT_MS
-            if other != name and (old or len(pool) > _MOST or size > _MOST_BYTES):
-                del pool[other]
+        while len(pool) > 1 and (
+            len(pool) > _MOST or sum(len(one.body) for one in pool.values()) > _MOST_BYTES
+        ):
+            pool.popitem(last=False)
         return f"{PATH}{name}"
 
     def find(self, name: str, token: str, login: Login | None) -> web.Response | None:
         """The page of this name; None where it is another browser's, of another login, or no longer kept."""
+        self._forget_old()
         kept = self._kept[login is not None].get(name)
         if kept is None or kept.owner != _owner(token, login):
-            return None
-        if not 0 <= unix_ms(self._clock) - kept.when_ms < _KEPT_MS:
             return None
         return web.Response(
             body=kept.body,
@@ -68,6 +67,12 @@ class Answers:
             content_type="text/html",
             charset="utf-8",
         )
+
+    def _forget_old(self) -> None:
+        now_ms = unix_ms(self._clock)
+        for pool in self._kept.values():
+            for name in [name for name, one in pool.items() if not 0 <= now_ms - one.when_ms < _KEPT_MS]:
+                del pool[name]
 
 
 def is_page(answer: web.StreamResponse) -> bool:

@@ -30,6 +30,11 @@ class Recent:
 
     _known: OrderedDict[tuple[str, Period, Step], Seen] = field(default_factory=OrderedDict)
 
+    @property
+    def meters(self) -> list[str]:
+        """The meters that were asked about, while the gateway does not say which there are."""
+        return sorted({meter for meter, _, _ in self._known})
+
     async def energy(
         self, history: History, meter: str, period: Period, step: Step, rates: Rates | None, now_ms: int
     ) -> Seen:

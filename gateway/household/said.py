@@ -51,6 +51,8 @@ def _said(sentence: str, deeper: int) -> str:
     found = gettext(sentence) if deeper == _DEEPEST else _whole(language()).get(sentence, sentence)
     if found != sentence or not deeper or len(sentence) > _LONGEST:
         return found
+    if sentence.endswith(".") and not sentence.endswith(".."):
+        return f"{_said(sentence[:-1], deeper)}."
     for one in _templates(language()):
         if sentence.startswith(one.begin) and (match := one.form.fullmatch(sentence)):
             quoted = {name: _said(text, deeper - 1) for name, text in match.groupdict().items()}

@@ -102,8 +102,8 @@ class StorageCredentials:
                 continue
             if own := streams.get(one.kid):
                 gateways[name] = own
-            elif granted := await self._catalogue.granted_to(one.kid, ()):
-                providers[name] = one.kid, granted
+            elif one.role == "provider":
+                providers[name] = one.kid, await self._catalogue.granted_to(one.kid, ())
         if not gateways and not providers:
             raise UsageError("no registered gateway has a stream yet: there is nothing to allow")
         return bucket_policy(self._bucket, self._prefix, gateways, providers)

@@ -251,18 +251,17 @@ def _gateway(bucket: str, root: str, streams: Collection[bytes]) -> Iterator[Pol
 
 
 def _provider(bucket: str, root: str, granted: Granted, kid: bytes) -> Iterator[Policy]:
+    prices = f"{root}{names.prices(kid)}*"
     streams = [stream for stream, ids in granted.items() if ids]
-    if not streams:
-        return
     grants = [f"{root}{names.grants(one)}{grant.hex()}/*" for one in streams for grant in granted[one]]
     # Of the keys below a stream, the descriptor's begins with s and the head's with h, those of chunks and
     # pages have a date with hyphens, and those of grants do neither. Short, as a session's policy must be.
     read = [f"{root}{names.stream_prefix(one)}{rest}" for one in streams for rest in ("s*", "h*", "*-*")]
     below = [f"{root}{names.stream_prefix(stream)}?*" for stream in streams]
-    yield _objects(bucket, "s3:GetObject", read + grants)
-    # Lists of chunks and pages, and none that begins as those of grants do.
-    yield _lists(bucket, below, but=f"{root}v1/*/g*")
-    prices = f"{root}{names.prices(kid)}*"
+    if streams:
+        yield _objects(bucket, "s3:GetObject", read + grants)
+        # Lists of chunks and pages, and none that begins as those of grants do.
+        yield _lists(bucket, below, but=f"{root}v1/*/g*")
     yield _lists(bucket, [*grants, prices])
     yield _objects(bucket, ["s3:GetObject", "s3:PutObject"], [prices])
 

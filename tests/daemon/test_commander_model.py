@@ -20,7 +20,7 @@ from gateway.config import CommandsSection
 from gateway.config.wiring import Controls
 from gateway.daemon.commander import Commander
 from gateway.daemon.mandates import Mandates
-from gateway.errors import Refused, Unavailable
+from gateway.errors import Refused, Unavailable, UsageError
 from gateway.ledger.ledger import Ledger
 from gateway.trust.opening import open_root
 from gateway.wire import cose
@@ -61,6 +61,8 @@ class Modelled:
     received_ms: int
     state: str
     lived: int = 0
+    by_hand: bool = False
+    """Whether the household ended it, once it was accepted."""
 
     @property
     def open(self) -> bool:
@@ -145,7 +147,8 @@ class CommanderMachine(RuleBasedStateMachine):
         by_clock = self.clock.is_trusted and self.clock.now_ms >= at_ms
         return by_clock or model.lived >= at_ms - model.received_ms
 
-    def model_steps(self) -> None:
+    def model_settles(self) -> list[Modelled]:
+        """What the time alone changes; the commands that are accepted and have begun then."""
         self.tick()
         for model in self.models:
             if model.open and self.past(model, model.command.until_ms):
@@ -160,6 +163,10 @@ class CommanderMachine(RuleBasedStateMachine):
         for model in begun:
             if model.group == "message":
                 model.state = "done"
+        return begun
+
+    def model_steps(self) -> None:
+        begun = self.model_settles()
         if not self.device.reachable:
             return
         for model in begun:
@@ -260,8 +267,29 @@ class CommanderMachine(RuleBasedStateMachine):
         asked = [model for model in self.models if model.state == "asks"]
         if asked:
             model = asked[min(pick, len(asked) - 1)]
+            self.model_settles()
+            if model.state != "asks":  # its time was over
+                with pytest.raises(UsageError):
+                    self.do(self.commander.decide(model.command.id, allow))
+                return
             self.do(self.commander.decide(model.command.id, allow))
             model.state = "waits" if allow else "refused"
+
+    @precondition(lambda self: any(model.group == "limit" for model in self.models))
+    @rule(pick=st.integers(0, 5))
+    def ends(self, pick: int) -> None:
+        """The household ends a limit by hand, where it may."""
+        limits = [model for model in self.models if model.group == "limit" and model.provider != "nobody"]
+        if not limits:
+            return
+        model = limits[-1 - min(pick, len(limits) - 1)]
+        self.model_settles()
+        if model.provider == "allowed" or not model.accepted:
+            with pytest.raises(UsageError):
+                self.do(self.commander.end(model.command.id))
+            return
+        assert self.do(self.commander.end(model.command.id)).code == "owner"
+        model.state, model.by_hand = "refused", True
 
     @rule(seconds=st.sampled_from([1, 60, 600, 3600]))
     def passes(self, seconds: int) -> None:
@@ -327,7 +355,9 @@ class CommanderMachine(RuleBasedStateMachine):
     @invariant()
     def nothing_was_done_but_what_was_accepted(self) -> None:
         kinds = {
-            model.command.kind for model in self.models if model.state not in ("refused", "out of order")
+            model.command.kind
+            for model in self.models
+            if model.by_hand or model.state not in ("refused", "out of order")
         }
         for act in self.device.acts:
             kind = {"connect": "reconnect"}.get(act, act.partition(" ")[0])

@@ -361,7 +361,7 @@ async def test_a_refused_login_has_an_address_and_its_status(stranger: Browser) 
 
 
 async def test_few_answers_are_kept_and_those_to_strangers_push_out_no_others(
-    browser: Browser, stranger: Browser, household: Household
+    browser: Browser, stranger: Browser, household: Household, clock: FakeClock
 ) -> None:
     kept = AnswersKept(household.clock)
     page = web.Response(text="x" * 100_000, content_type="text/html")
@@ -375,3 +375,6 @@ async def test_few_answers_are_kept_and_those_to_strangers_push_out_no_others(
     for _ in range(30):
         kept.keep("t", login, web.Response(text="x", content_type="text/html"))
     assert kept.find(first, "t", login) is None
+    clock.pass_s(601)
+    assert kept.find(last, "t", None) is None
+    assert not any(kept._kept.values())  # what was for one browser does not stay in memory

@@ -233,6 +233,17 @@ def test_a_stream_that_granted_nothing_is_in_no_policy() -> None:
         provider_policy(BUCKET, "", {two: []}, bytes(16))
 
 
+def test_a_provider_that_nobody_granted_anything_has_its_prices_alone() -> None:
+    kid = secrets.token_bytes(16)
+    user = f"{ACCOUNT}user/{kid.hex()}"
+    policy = bucket_policy(BUCKET, "north", {}, {user: (kid, {})})
+    assert [one["Principal"] for one in policy["Statement"]] == [{"AWS": [user]}] * 2
+    lists, objects = policy["Statement"]
+    prices = f"north/v1/prices/{kid.hex()}/*"
+    assert lists["Condition"] == {"StringLike": {"s3:prefix": [prices]}}
+    assert objects["Resource"] == [f"arn:aws:s3:::{BUCKET}/{prices}"]
+
+
 # --- a provider
 
 

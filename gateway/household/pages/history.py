@@ -58,13 +58,16 @@ async def _history(request: web.Request) -> web.Response:
     meters, meter = await choose_meter(request)
     rates, problem = _rates(of)
     found = before = power = old_ms = None
+    looked = await of.live.look()
+    if looked.error is not None:
+        problem = sentence(looked.error)
     if meter is not None:
         try:
             seen = await of.recent.energy(of.history, meter, period, step, rates, of.now_ms)
             found = seen.energy
             if seen.error is not None:
                 problem, old_ms = sentence(seen.error), seen.when_ms if found else None
-                power = at_grid(await of.live.look(), of.settings.choices.grid)
+                power = at_grid(looked, of.settings.choices.grid)
             elif found is not None:
                 before = await _before(of, meter, period, found, rates)
         except GatewayError as error:

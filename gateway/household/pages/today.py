@@ -101,6 +101,9 @@ async def _today(request: web.Request) -> web.Response:
         rates = of.tariffs.rates()
     except GatewayError as error:
         rates, values["problem"] = None, sentence(error)
+    looked = await of.live.look()
+    if looked.error is not None:
+        values["problem"] = sentence(looked.error)
     try:
         seen = await _energy(of, meter, period, rates)
     except GatewayError as error:
@@ -109,7 +112,7 @@ async def _today(request: web.Request) -> web.Response:
     if seen and seen.error:
         values["problem"] = sentence(seen.error)
         values["old_ms"] = seen.when_ms if found else None
-        values["power"] = at_grid(await of.live.look(), of.settings.choices.grid)
+        values["power"] = at_grid(looked, of.settings.choices.grid)
     prices = _prices(rates, period)
     stretches = list(
         _cheapest(prices, max(-(-now_ms // QUARTER_MS) * QUARTER_MS, period.start_ms), period.end_ms)

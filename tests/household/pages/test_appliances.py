@@ -82,6 +82,7 @@ async def test_what_cannot_be_planned_is_a_sentence_and_is_not_kept(
     before = (household.config.household.state / "settings.json").read_bytes()
     shown = await save(browser, {**WASH, **changed}, 422)
     assert sentence.lower() in shown.lower()
+    assert shown.index("Add an appliance") < shown.index("Your appliances")  # the sentence is seen at once
     assert (household.config.household.state / "settings.json").read_bytes() == before
 
 

@@ -116,6 +116,19 @@ async def test_a_gateway_that_does_not_answer_is_no_broken_page(browser: Browser
     assert (await browser.get("/today"))[0] == 200
 
 
+async def test_without_the_gateway_a_day_is_as_it_was_shown_last(
+    browser: Browser, gateway: Answers, history: FakeHistory, clock: FakeClock
+) -> None:
+    await browser.shown("/today")
+    gateway.error = history.error = Unavailable("no gateway answers")
+    clock.pass_s(10)
+    text = await browser.shown("/today")
+    assert "No gateway answers. What follows is as it was known at 28 May 2026, 22:26." in text
+    assert "From the grid" in text
+    text = await browser.shown("/history?kind=year")
+    assert "No gateway answers. Price now €0.25/kWh" in text
+
+
 async def test_without_its_store_a_day_is_as_it_was_shown_last(
     browser: Browser, history: FakeHistory, gateway: Answers, clock: FakeClock
 ) -> None:
