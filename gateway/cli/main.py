@@ -42,6 +42,10 @@ COMMANDS = {
     "registrar": ("gateway.cli.registrar.group", "The registrar: who may register, and its server."),
     "dispute": ("gateway.cli.dispute", "Check what a provider claims of a home."),
     "config": ("gateway.cli.config", "Print an example configuration, or check one."),
+    "update": ("gateway.cli.update", "Update the appliance's image."),
+    "first-boot": ("gateway.cli.first_boot", "Take over the first-boot file of an image."),
+    "fleet": ("gateway.cli.fleet", "Make the cards of many homes."),
+    "release": ("gateway.cli.release.group", "Releases of the appliance's image: keys, manifests."),
     "bench": ("gateway.cli.bench", "Measure this machine."),
     "simulate": ("gateway.cli.simulate.group", "Simulated meters, to try it without hardware."),
 }

@@ -278,6 +278,8 @@ class Control:
     async def _post_decision(self, request: web.Request) -> web.Response:
         decided = CommandDecision.parse(await json_of(request, "the decision"))
         command = _hex_id(request.match_info["id"], "a command's")
+        if decided.decision == "end":
+            return answer(await self._commander.end(command))
         return answer(await self._commander.decide(command, decided.decision == "allow"))
 
     async def _post_acted(self, request: web.Request) -> web.Response:

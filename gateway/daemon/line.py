@@ -71,7 +71,8 @@ class Finisher:
             await self._pager.make(stream, span, period, folded)
         # The revocations entered the outbox before the ledger listed them: they leave before this head.
         named = tuple(revoked) if len(revoked) <= MOST_REVOKED else None
-        head = Head(stream.id, last.seq, last.digest, last.end, unix_ms(self._clock), named)
+        day = await self._pager.last_day(stream, last.end)
+        head = Head(stream.id, last.seq, last.digest, last.end, unix_ms(self._clock), named, day)
         data = await sign(self._root, head)
         await self._ledger.enqueue(stream.id, [Outgoing("head", names.head(stream.id), data)])
         self._said[stream.id] = last.end, revoked

@@ -86,6 +86,12 @@ def activate(keys: TpmKeys, credential_blob: bytes, secret: bytes) -> bytes:
     return bytes(answer)
 
 
+def has_certificate(context: Context) -> bool:
+    """Whether the TPM holds its maker's certificate of an endorsement key that the gateway can use."""
+    read = NVReadEK(context.esapi)
+    return any(create_ek_template(kind, read)[0] for kind in _KINDS)
+
+
 def _endorsement(context: Context) -> tuple[bytes | None, Any]:
     """The certificate and the template of the endorsement key to use: of the first that has a certificate, or
     of the first."""

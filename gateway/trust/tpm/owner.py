@@ -27,7 +27,7 @@ from gateway.trust.tpm.codes import Fault, TpmFault
 _log = logging.getLogger(__name__)
 
 PATIENCE_S = 30.0
-"""For one job. The slowest, first use on an SLB9670, is some two dozen commands of at most 250 ms."""
+"""For one job. The slowest, first use on an SLB9670, is some five dozen commands of at most 250 ms."""
 _MOST_LOST = 30
 """Threads that may be lost in a row, over 15 min at least. Each still hangs in its call, and the gateway's
 unit allows 64 (TasksMax=)."""
@@ -113,6 +113,9 @@ class Owner(Generic[C]):
                     else:
                         self._fault = sentence
                         raise TrustError(sentence) from None
+                except TrustError as refusal:
+                    self._fault = str(refusal)
+                    raise
                 else:
                     self._fault = None
                     return result

@@ -5,12 +5,15 @@ from __future__ import annotations
 import re
 import threading
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+from tpm2_pytss import TPM2_ALG
+from tpm2_pytss.utils import NoSuchIndex
 
 from gateway.errors import TrustError, UsageError
-from gateway.trust.tpm import esapi
-from gateway.trust.tpm.health import inspect
+from gateway.trust.tpm import attest, esapi
+from gateway.trust.tpm.health import Health, inspect
 from gateway.trust.tpm.transport import locate
 from tests.support.tpm import swtpm
 from tests.trust.conftest import Roots
@@ -25,7 +28,35 @@ async def test_a_healthy_tpm(tpm: swtpm) -> None:
     assert re.fullmatch(r"1\.\d\d", health.revision)
     assert health.missing == ()
     assert not health.lockout
+    assert (health.sha256, health.certified, health.outdated) == (True, True, None)
     assert "tpm" not in {thread.name for thread in threading.enumerate()}
+
+
+async def test_a_tpm_without_a_certificate_or_a_sha256_bank(
+    tpm: swtpm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def nothing(index: int) -> bytes:
+        raise NoSuchIndex(index)
+
+    monkeypatch.setattr(attest, "NVReadEK", lambda _: nothing)
+    monkeypatch.setattr(esapi, "TPM2_ALG", SimpleNamespace(SHA256=TPM2_ALG.SM3_256))
+    health = await inspect(tpm.tcti)
+    assert (health.sha256, health.certified) == (False, False)
+
+
+@pytest.mark.parametrize(
+    ("manufacturer", "firmware", "outdated"),
+    [
+        ("IFX", "7.62", "7.83"),
+        ("IFX", "7.83", None),
+        ("IFX", "15.20", None),
+        ("IFX", "5.90", "7.83"),
+        ("NTC", "1.2", None),
+    ],
+)
+def test_old_firmware(manufacturer: str, firmware: str, outdated: str | None) -> None:
+    health = Health(manufacturer, firmware, "1.38", (), lockout=False, sha256=True, certified=True)
+    assert health.outdated == outdated
 
 
 async def test_what_it_lacks_is_named(tpm: swtpm, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,7 +3,7 @@
 import { type Bytes, digest, hex, words } from "./bytes.ts";
 import { Calendar, type Period } from "./calendar.ts";
 import * as names from "./names.ts";
-import { type Descriptor, pageKind, type Page, readAt } from "./objects.ts";
+import { type Descriptor, type Head, pageKind, type Page, readAt } from "./objects.ts";
 import { Refused } from "./refused.ts";
 import type { Store } from "./store.ts";
 import { addUp, search } from "./sums.ts";
@@ -59,12 +59,18 @@ export class Pages {
   readonly #stream: Descriptor;
   readonly #store: Store;
   readonly #kept = new Map<string, FoundPage>();
+  #named: { end: bigint; day: Bytes | null } = { end: 0n, day: null }; // the page that the head names
   readonly #asked = new Map<string, Promise<FoundPage | null>>(); // and not there yet
 
   constructor(stream: Descriptor, store: Store) {
     this.calendar = Calendar.of(stream);
     this.#stream = stream;
     this.#store = store;
+  }
+
+  /** Take the digest that a valid head gives of the last day's page. */
+  name(head: Head): void {
+    this.#named = { end: this.calendar ? this.calendar.period("day", head.nextUnit).begin : 0n, day: head.day };
   }
 
   /** The page of a period; null where the store has none. */
@@ -84,6 +90,7 @@ export class Pages {
     const data = await this.#store.get(key);
     if (data === null) return null;
     const page = await readPage(this.#stream, place, key, data);
+    this.checkNamed(page);
     for (const other of this.#kept.values()) {
       const [day, month] = place.span === "day" ? [page, other] : [other, page];
       if (other.place.span !== place.span) checkListed(day, month);
@@ -92,6 +99,14 @@ export class Pages {
     }
     this.#kept.set(key, page);
     return page;
+  }
+
+  /** Refused where the head names another page of its day. */
+  checkNamed({ place, key, digest }: FoundPage): void {
+    const { end, day } = this.#named;
+    if (day && place.span === "day" && place.end === end && hex(day) !== digest) {
+      throw new Refused(`${key} is not the page that ${names.head(hex(this.#stream.stream))} names: replaced`);
+    }
   }
 
   /** The units between edges that rise, in parts: each with the page that stands for it, or none. A page has no edge

@@ -81,6 +81,7 @@ export class Stream {
     if (!seen || !this.head || !sameMark(seen, mark)) await this.#checkEnd(mark, `${key} names`, Refused);
     if (seen && seen.seq < mark.seq) await this.#checkEnd(seen, "was seen there before", RolledBack);
     this.head = head;
+    this.pages.name(head);
     this.seen = mark;
   }
 
