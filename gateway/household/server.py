@@ -161,7 +161,9 @@ def _leading(household: Household, port: int) -> web.Application:
         if request.path == "/ca.pem":
             return await _authority(request)
         name = request.url.host or household.hosts.names[0]
-        return web.Response(status=308, headers={"Location": f"https://{_bracketed(name)}:{port}/"})
+        # What watches would take the page that a person is led to for the answer that all is well.
+        path = request.path if request.path in PATHS else "/"
+        return web.Response(status=308, headers={"Location": f"https://{_bracketed(name)}:{port}{path}"})
 
     app = web.Application()
     app[HOME] = household

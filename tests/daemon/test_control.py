@@ -203,6 +203,7 @@ async def test_status_before_anything_was_read(home: Home, path: Path) -> None:
             "answered_ms": None,
             "error": None,
             "waiting": 0,
+            "errors": 0,
         }
         assert answer["meters"] == [
             {
@@ -212,6 +213,8 @@ async def test_status_before_anything_was_read(home: Home, path: Path) -> None:
                 "error": None,
                 "held": None,
                 "sealing": False,
+                "read_errors": 0,
+                "readings_sealed": 0,
                 "stream": None,
             }
         ]
@@ -244,6 +247,8 @@ async def test_status_of_a_gateway_at_work(home: Home, path: Path) -> None:
             "meter": "main",
             "read_ms": None,
             "sealing": False,
+            "read_errors": 0,
+            "readings_sealed": position.next_unit - stream.start,
             "stream": stream.id.hex(),
             "start_ms": stream.start * 1000,
             "sealed_until_ms": position.next_unit * 1000,

@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from aiohttp.test_utils import TestClient, TestServer
 
 from gateway.control.metrics import CONTENT_TYPE
 from gateway.errors import GatewayError, Unavailable
 from gateway.household.home import Household
+from gateway.household.server import _leading
 from tests.support.clock import FakeClock
 from tests.support.exposition import parse, value
 from tests.support.pages import Answers, Browser, meter, status
@@ -92,3 +94,14 @@ async def test_another_name_of_this_machine_or_another_method_is_refused(
     answer = await stranger.client.get(path, headers={"Host": "evil.example"})
     assert answer.status == 421
     assert (await stranger.post(path, form=await stranger.form_of("/login"))).status in (401, 405)
+
+
+@pytest.mark.parametrize(
+    ("asked", "led_to"), [("/healthz", "/healthz"), ("/metrics", "/metrics"), ("/healthzz", "/"), ("/x", "/")]
+)
+async def test_without_tls_it_is_led_to_the_same_address_over_tls(
+    household: Household, asked: str, led_to: str
+) -> None:
+    async with TestClient(TestServer(_leading(household, 8443))) as client:
+        answer = await client.get(asked, allow_redirects=False)
+        assert (answer.status, answer.headers["Location"]) == (308, f"https://127.0.0.1:8443{led_to}")
