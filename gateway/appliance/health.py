@@ -80,7 +80,7 @@ async def check_trial(
             with suppress(GatewayError):
                 await rauc.mark("bad", "booted")
     outcome = _note(journal, trying, clock, why)
-    journal.note(trying=None)
+    journal.note(trying=None, **({"available": None} if outcome.kept else {}))
     return Checked(outcome, came_up and not outcome.kept)
 
 
@@ -88,7 +88,7 @@ def _note(journal: Journal, trying: Trying, clock: Clock, why: str | None) -> Ou
     outcome = Outcome(
         release=trying.release,
         kept=why is None,
-        sentence="it works, and is kept" if why is None else why,
+        sentence="it does its work" if why is None else why,
         ended_ms=unix_ms(clock),
     )
     journal.note(last=outcome)
