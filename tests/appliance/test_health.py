@@ -14,6 +14,7 @@ from gateway.appliance.rauc import Slots
 from gateway.appliance.update import what_works
 from gateway.control.client import ControlClient
 from gateway.daemon.setup import Setup
+from gateway.errors import GatewayError
 from tests.appliance.releases import NEW, FakeRauc
 from tests.support.clock import FakeClock
 from tests.support.home import Home
@@ -218,6 +219,18 @@ async def test_back_in_the_old_slot_the_trial_is_over(
     assert "slot B did not come up" in checked.outcome.sentence
     assert rauc.marks == [("bad", "other")]
     assert journal.read() == Known(available=NOTE, last=checked.outcome)
+
+
+async def test_without_an_answer_of_raucs_the_machine_restarts_once(
+    journal: Journal, rauc: FakeRauc, socket: Path, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def slots() -> Slots:
+        raise GatewayError("RAUC does not say which slot runs")
+
+    monkeypatch.setattr(rauc, "slots", slots)
+    outcome = left(await check_trial(journal, rauc, ControlClient(socket), clock, never_newer))
+    assert outcome.sentence == "RAUC does not say which slot runs"
+    assert await check_trial(journal, rauc, ControlClient(socket), clock, never_newer) is None
 
 
 async def test_a_check_that_was_cut_off_does_not_run_again(
