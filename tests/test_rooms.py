@@ -72,6 +72,7 @@ def test_the_top_of_the_package_has_rooms_and_documents_only() -> None:
         ("stream/reader", "from gateway.trust import root", "stream may not import trust"),
         ("provider/sums", "import gateway.daemon.service", "provider may not import daemon"),
         ("store/s3", "from gateway.ledger import rows", "store may not import ledger"),
+        ("appliance/update", "import gateway.daemon.service", "appliance may not import daemon"),
         (
             "store/bucket",
             "def f() -> None:\n    import gateway.store.s3",

@@ -62,33 +62,46 @@ async def check_trial(
     _note(
         journal, trying, clock, "the check after the update was cut off: the machine hung or lost its power"
     )
-    came_up = (await rauc.slots()).running == trying.slot
+    why: str | None
+    try:
+        came_up = (await rauc.slots()).running == trying.slot
+    except GatewayError as error:
+        came_up, why = True, str(error)  # or not: a restart boots the slot before in any case
+    else:
+        why = await _why_left(trying, came_up, rauc, client, clock, found_newer)
+    outcome = _note(journal, trying, clock, why)
+    journal.note(trying=None, **({"available": None} if outcome.kept else {}))
+    return Checked(outcome, came_up and not outcome.kept)
+
+
+async def _why_left(
+    trying: Trying, came_up: bool, rauc: Rauc, client: Asks, clock: Clock, found_newer: FoundNewer
+) -> str | None:
+    """Why the release is not kept; None once its slot is committed."""
+    # Only what RAUC shows depends on its marks "bad": the firmware tries a slot once, marked or not.
     if not came_up:
-        why: str | None = (
+        with suppress(GatewayError):
+            await rauc.mark("bad", "other")
+        return (
             f"slot {trying.slot} did not come up: the machine restarted, or lost its power, before its check"
         )
-        with suppress(GatewayError):  # nothing but the display depends on it: a slot is tried once
-            await rauc.mark("bad", "other")
-    else:
-        why = await judge(trying.expected, client, clock, found_newer)
-        if why is None:
-            try:
-                await rauc.mark("good", "booted")
-            except GatewayError as error:
-                why = f"its slot could not be committed: {error}"
-        if why is not None:
-            with suppress(GatewayError):
-                await rauc.mark("bad", "booted")
-    outcome = _note(journal, trying, clock, why)
-    journal.note(trying=None)
-    return Checked(outcome, came_up and not outcome.kept)
+    why = await judge(trying.expected, client, clock, found_newer)
+    if why is None:
+        try:
+            await rauc.mark("good", "booted")
+        except GatewayError as error:
+            why = f"its slot could not be committed: {error}"
+    if why is not None:
+        with suppress(GatewayError):
+            await rauc.mark("bad", "booted")
+    return why
 
 
 def _note(journal: Journal, trying: Trying, clock: Clock, why: str | None) -> Outcome:
     outcome = Outcome(
         release=trying.release,
         kept=why is None,
-        sentence="it works, and is kept" if why is None else why,
+        sentence="it does its work" if why is None else why,
         ended_ms=unix_ms(clock),
     )
     journal.note(last=outcome)

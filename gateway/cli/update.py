@@ -173,10 +173,14 @@ def status(as_json: bool) -> None:
 def health(path: Path, as_json: bool) -> int:
     """Check the release on trial, as the service gateway-health does after an update. Exit 1 if the machine
     has to restart, because it is not kept."""
-    config, journal = _load(path), Journal(Place().folder)
-    checked = asyncio.run(
-        check_trial(journal, Rauc(), ControlClient(config.socket), SystemClock("host"), _found_newer)
-    )
+    try:
+        socket = _load(path).socket
+    except UsageError:
+        # What is wrong with it, by this release, keeps the gateway from running, and is said at its socket.
+        socket = GatewaySection().socket
+    client = ControlClient(socket)
+    journal, clock = Journal(Place().folder), SystemClock("host")
+    checked = asyncio.run(check_trial(journal, Rauc(), client, clock, _found_newer))
     outcome = None if checked is None else checked.outcome
     if as_json:
         print_json(None if outcome is None else outcome.model_dump())

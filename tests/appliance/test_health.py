@@ -14,6 +14,7 @@ from gateway.appliance.rauc import Slots
 from gateway.appliance.update import what_works
 from gateway.control.client import ControlClient
 from gateway.daemon.setup import Setup
+from gateway.errors import GatewayError
 from tests.appliance.releases import NEW, FakeRauc
 from tests.support.clock import FakeClock
 from tests.support.home import Home
@@ -47,7 +48,7 @@ def journal(tmp_path: Path) -> Journal:
     folder = tmp_path / "updater"
     folder.mkdir()
     journal = Journal(folder)
-    journal.note(trying=Trying(release=NOTE, slot="B", expected=BOTH))
+    journal.note(available=NOTE, trying=Trying(release=NOTE, slot="B", expected=BOTH))
     journal.begin_trial()
     return journal
 
@@ -101,7 +102,7 @@ async def test_a_release_that_seals_and_reaches_the_store_is_kept(
         await home.publish()
         clock.pass_s(5)
         checked = await asyncio.wait_for(task, 20)
-    outcome = Outcome(release=NOTE, kept=True, sentence="it works, and is kept", ended_ms=clock.now_ms)
+    outcome = Outcome(release=NOTE, kept=True, sentence="it does its work", ended_ms=clock.now_ms)
     assert checked == Checked(outcome, restart=False)
     assert journal.read() == Known(last=outcome)
     assert rauc.marks == [("good", "booted")]
@@ -120,7 +121,7 @@ async def test_what_was_sealed_before_the_restart_does_not_count(
     assert not outcome.kept
     assert outcome.sentence.startswith("within 10 minutes no reading was sealed")
     assert rauc.marks == [("bad", "booted")]
-    assert journal.read() == Known(last=outcome)
+    assert journal.read() == Known(available=NOTE, last=outcome)
 
 
 async def test_a_store_that_is_not_reached_is_named(
@@ -217,7 +218,19 @@ async def test_back_in_the_old_slot_the_trial_is_over(
     assert not checked.outcome.kept
     assert "slot B did not come up" in checked.outcome.sentence
     assert rauc.marks == [("bad", "other")]
-    assert journal.read() == Known(last=checked.outcome)
+    assert journal.read() == Known(available=NOTE, last=checked.outcome)
+
+
+async def test_without_an_answer_of_raucs_the_machine_restarts_once(
+    journal: Journal, rauc: FakeRauc, socket: Path, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def slots() -> Slots:
+        raise GatewayError("RAUC does not say which slot runs")
+
+    monkeypatch.setattr(rauc, "slots", slots)
+    outcome = left(await check_trial(journal, rauc, ControlClient(socket), clock, never_newer))
+    assert outcome.sentence == "RAUC does not say which slot runs"
+    assert await check_trial(journal, rauc, ControlClient(socket), clock, never_newer) is None
 
 
 async def test_a_check_that_was_cut_off_does_not_run_again(
