@@ -162,7 +162,8 @@ def _take_over(machine: Machine, owner: OwnerFile, setup_code: SetupCode) -> lis
 
 def _encrypted(machine: Machine, keys: S3Keys, software: bool) -> tuple[bytes, str]:
     """The S3 keys as an encrypted credential of systemd (systemd-creds(1)), and a note. Bound to the TPM and
-    to the release that runs, by PCR 14; or to this card alone, where the configuration wants no TPM."""
+    this card; to the card alone, where the configuration wants no TPM. To no PCR: the next release of the
+    image has another PCR 14, and must open them too."""
     plain = f"access_key_id={keys.access_key_id}\nsecret_access_key={keys.secret_access_key}\n".encode()
     if software:
         bound, note = ["--with-key=host"], _HOST_ONLY
@@ -175,7 +176,7 @@ def _encrypted(machine: Machine, keys: S3Keys, software: bool) -> tuple[bytes, s
                 'check that the HAT sits right, and switch on again; or write [trust] root = "software" into '
                 f"{NAME}, and accept that a copy of the card reveals everything"
             )
-        bound, note = ["--with-key=host+tpm2", "--tpm2-pcrs=14"], ""
+        bound, note = ["--with-key=host+tpm2", "--tpm2-pcrs="], ""
     return machine.run(["systemd-creds", "encrypt", *bound, "--name=s3", "-", "-"], plain), note
 
 
