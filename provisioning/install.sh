@@ -6,18 +6,35 @@ PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 
 ((EUID)) || cache=/var/cache/gateway
 source provisioning/lib.sh
+source provisioning/board.sh
 
-usage='Usage: sudo ./provisioning/install.sh [--p1] [--no-page] [--dry-run] [--uninstall | --purge [--yes]]
+usage='Usage: sudo ./provisioning/install.sh [plan | apply | doctor | uninstall] [OPTION...]
 
-Installs the gateway as the service gateway.service, and the page for the home as gateway-household.service,
-or updates them.
+Installs the gateway as the service gateway.service, and the page for the home as gateway-household.service.
+
+  plan         print what apply would do, and what is wrong with this machine; change nothing
+  apply        install them, or update them; what is in order stays as it is (this is done without a word too)
+  doctor       check the board, the HAT, the user and, once it is installed, the gateway; say what to do
+  uninstall    remove the service and the program; keep the configuration and the state
 
   --p1         with the reader of P1 meters; an update keeps it
   --no-page    without the page: the configuration is written by hand
-  --dry-run    print what would be done, and do nothing
-  --uninstall  remove the service and the program; keep the configuration and the state
-  --purge      remove these too: readings not yet published and the keys of this home are lost
-  --yes        purge without asking'
+  --from FILE  from the tarball FILE, once its signature beside it is checked (provisioning/README.md)
+  --certificate FILE
+               whose signature that is; needed the first time, and kept
+  --json       doctor: print one JSON document
+  --purge      uninstall: remove configuration and state too: readings not yet published and the keys of this
+               home are lost
+  --yes        purge without asking
+  --dry-run    change nothing: as plan, also for uninstall
+  --uninstall  as uninstall
+
+Examples:
+  ./provisioning/install.sh plan
+  sudo ./provisioning/install.sh apply --p1
+  sudo ./provisioning/install.sh doctor
+  sudo ./provisioning/install.sh apply --from gateway-1.0.0.tar.zst --certificate update.cert.pem
+  sudo ./provisioning/install.sh uninstall --purge'
 
 opt=/opt/gateway
 state=/var/lib/gateway
@@ -28,6 +45,7 @@ unit=/etc/systemd/system/gateway.service
 page_unit=/etc/systemd/system/gateway-household.service
 page_state=/var/lib/gateway-household
 link=/usr/local/bin/gateway
+kept_certificate=$opt/update.cert.pem
 
 # --- install
 
@@ -153,6 +171,7 @@ install_gateway() {
     else
         start_gateway "$changed"
     fi
+    show_faults
 }
 
 # --- the store's credential
@@ -230,6 +249,92 @@ start_page() { # start both services, and say where the page is
     "$link" household setup-code 2>/dev/null || echo "(one is chosen already)"
 }
 
+# --- from a tarball
+
+from_tarball() { # check the tarball's signature, unpack it, and go on with the install.sh in it
+    local name=${tarball##*/} beside place=$cache/release part
+    beside=$(dirname "$tarball")
+    [[ $certificate ]] || certificate=$kept_certificate
+    [[ -r $certificate ]] || stop 2 "Whose signature $name has to have is not known here: name the maker's certificate \
+with --certificate."
+    command -v zstd openssl >/dev/null || stop 4 "zstd and openssl are needed: sudo apt-get install zstd openssl"
+    rm -rf "$place"
+    install -d -m 0700 "$place"
+    # Copies that nobody else can change are what is checked and what is used.
+    for part in "$tarball" "$beside/SHA256SUMS" "$beside/SHA256SUMS.sig"; do
+        [[ -r $part ]] || stop 2 "$part cannot be read: the tarball, SHA256SUMS and SHA256SUMS.sig belong together."
+        cp "$part" "$place"
+    done
+    openssl x509 -in "$certificate" -pubkey -noout >"$place/key" 2>/dev/null ||
+        stop 2 "$certificate is not a certificate in PEM."
+    openssl dgst -sha256 -verify "$place/key" -signature "$place/SHA256SUMS.sig" "$place/SHA256SUMS" >/dev/null 2>&1 ||
+        stop 3 "SHA256SUMS was not signed by the key of $certificate: nothing was installed."
+    (cd "$place" && awk -v name="$name" '$2 == name' SHA256SUMS | sha256sum --status --strict --check 2>/dev/null) ||
+        stop 3 "$name is not the file that SHA256SUMS names: nothing was installed."
+    tar --extract --zstd --no-same-owner --file "$place/$name" --directory "$place"
+    echo "$name is signed by the key of $certificate."
+    if [[ $certificate != "$kept_certificate" ]]; then
+        install -D -m 0644 "$certificate" "$kept_certificate.new"
+        mv "$kept_certificate.new" "$kept_certificate"
+    fi
+    exec "$place"/gateway-*/provisioning/install.sh "${rest[@]}"
+}
+
+# --- the doctor
+
+show_faults() { # those of this machine, after an installation
+    local state part sentence
+    while IFS=$'\t' read -r state part sentence; do
+        [[ $state != FAIL ]] || printf '%s\n' "" "This machine, $part: $sentence."
+    done < <(check_machine "$configuration")
+}
+
+examine() { # the machine's checks, then the gateway's own
+    local found code=0
+    found=$(check_machine "$configuration")
+    if [[ ! -x $link ]]; then
+        found+=$'\n'$(say note gateway "is not installed: sudo ./provisioning/install.sh apply")
+    elif [[ ! -e $configuration ]]; then
+        found+=$'\n'$(say note gateway "has no configuration yet: its page makes one, https://$(hostname).local:8443")
+    fi
+    if [[ $json ]]; then
+        examine_gateway --json || code=$?
+        FOUND=$found GATEWAY=$answer /usr/bin/python3 -Ic "$as_json"
+    else
+        show_found "$found"
+        examine_gateway || code=$?
+    fi
+    [[ $'\n'$found != *$'\n'FAIL* ]] || code=1
+    exit "$code"
+}
+
+examine_gateway() { # examine_gateway [--json]: what `gateway doctor` says; with --json in `answer`
+    answer='[]'
+    [[ -x $link && -e $configuration ]] || return 0
+    if (($#)); then
+        answer=$("$link" doctor --json --config "$configuration")
+    else
+        "$link" doctor --config "$configuration"
+    fi
+}
+
+show_found() { # as `gateway doctor` prints it
+    local state part sentence
+    while IFS=$'\t' read -r state part sentence; do
+        [[ ! -t 1 || ${NO_COLOR-} ]] || case $state in
+        ok) state=$'\e[32mok\e[0m  ' ;;
+        FAIL) state=$'\e[31mFAIL\e[0m' ;;
+        esac
+        printf '%-4s  %s: %s\n' "$state" "$part" "$sentence"
+    done <<<"$1"
+}
+
+# shellcheck disable=SC2016 # Python
+as_json='import json, os
+lines = [line.split("\t") for line in os.environ["FOUND"].splitlines()]
+found = [{"part": part, "ok": state != "FAIL", "sentence": text, "sealing": state != "FAIL"} for state, part, text in lines]
+print(json.dumps(found + json.loads(os.environ["GATEWAY"] or "[]"), indent=2))'
+
 # --- uninstall
 
 stop_gateway() {
@@ -269,21 +374,44 @@ remove_users() {
 
 # --- the command line
 
-p1='' page=yes dry_run='' purge='' yes='' action=install_gateway
-for argument in "$@"; do
+p1='' page=yes dry_run='' purge='' yes='' json='' tarball='' certificate='' action=install_gateway
+case ${1-} in
+plan) dry_run=yes ;;
+apply) ;;
+doctor) action=examine ;;
+uninstall) action=uninstall_gateway ;;
+*) set -- apply "$@" ;;
+esac
+rest=("$1")
+shift
+while (($#)); do
+    argument=$1
     case $argument in
-    --p1) p1=yes ;;
-    --no-page) page='' ;;
     --dry-run) dry_run=yes ;;
     --uninstall) action=uninstall_gateway ;;
+    --p1) p1=yes ;;
+    --no-page) page='' ;;
     --purge) action=uninstall_gateway purge=yes ;;
     --yes) yes=yes ;;
+    --json) json=yes ;;
+    --from | --certificate)
+        (($# > 1)) || stop 2 "$argument takes a file after it." "$usage"
+        if [[ $argument == --from ]]; then tarball=$2; else certificate=$2; fi
+        shift 2
+        continue
+        ;;
     -h | --help) echo "$usage" && exit ;;
     *) stop 2 "\"$argument\" is not an argument of install.sh." "$usage" ;;
     esac
+    rest+=("$argument")
+    shift
 done
+[[ ! $json || $action == examine ]] || stop 2 "--json belongs to doctor."
+[[ ! $tarball$certificate || $action$dry_run == install_gateway ]] || stop 2 "--from and --certificate belong to apply."
 
-if [[ $dry_run ]]; then
+if [[ $action == examine ]]; then
+    examine
+elif [[ $dry_run ]]; then
     echo "This is what would be done; nothing is changed."
     step() {
         step_number=$((step_number + 1))
@@ -295,6 +423,8 @@ if [[ $dry_run ]]; then
         digest() { echo ...; }
     fi
 elif ((EUID)); then
-    stop 4 "Installing takes root: use sudo ./provisioning/install.sh $*"
+    stop 4 "Installing takes root: use sudo ./provisioning/install.sh ${rest[*]}"
+elif [[ $tarball ]]; then
+    from_tarball
 fi
 "$action"

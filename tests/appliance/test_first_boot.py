@@ -186,7 +186,7 @@ class TestS3:
     def command(self, home: Home) -> tuple[str, ...]:
         return next(command for command in home.commands if command[0] == "systemd-creds")
 
-    def test_bound_to_the_tpm_and_the_release(self, home: Home) -> None:
+    def test_bound_to_the_tpm_and_open_to_the_next_release(self, home: Home) -> None:
         home.file.write_text(WHOLE)
         assert home.boot() is None
         assert self.command(home)[2:] == ("--with-key=host+tpm2", "--tpm2-pcrs=", "--name=s3", "-", "-")

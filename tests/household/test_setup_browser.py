@@ -93,8 +93,9 @@ async def test_a_home_is_set_up_from_nothing(tmp_path: Path) -> None:
     ):
         port = meter.partition("127.0.0.1:")[2].partition(",")[0]
         code = await _output("household", "--config", file, "setup-code")
-        await page.goto(line.split()[-1])
-        await page.get_by_label("Setup code").fill(code)
+        await page.goto(f"{line.split()[-1]}/welcome#{code}")  # a label's QR code
+        await expect(page.get_by_label("Setup code")).to_have_value(code)
+        await expect(page).to_have_url(f"{line.split()[-1]}/welcome")
         await page.get_by_label("New password").fill("a rather long sentence")
         await check(page)
         await page.get_by_role("button", name="Choose it").click()

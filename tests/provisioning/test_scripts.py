@@ -15,6 +15,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 LIBRARY = ROOT / "provisioning" / "lib.sh"
+LIBRARIES = {LIBRARY, ROOT / "provisioning" / "board.sh"}
 SCRIPTS = [*sorted((ROOT / "provisioning").glob("*.sh")), ROOT / ".ci" / "run"]
 
 each_script = pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.name)
@@ -55,8 +56,8 @@ def test_shellcheck_finds_nothing(script: Path, tmp_path: Path) -> None:
 
 
 @each_script
-def test_can_be_run_unless_it_is_the_library(script: Path) -> None:
-    assert bool(script.stat().st_mode & stat.S_IXUSR) == (script != LIBRARY)
+def test_can_be_run_unless_it_is_a_library(script: Path) -> None:
+    assert bool(script.stat().st_mode & stat.S_IXUSR) == (script not in LIBRARIES)
 
 
 @pytest.mark.parametrize("name", ["venv.sh", "install.sh"])
@@ -64,6 +65,22 @@ def test_unknown_argument_is_named(name: str, tmp_path: Path) -> None:
     result = run(ROOT / "provisioning" / name, "--frob", cache=tmp_path)
     assert result.returncode == 2
     assert "--frob" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["plan", "doctor"], '"doctor" is not an argument'),
+        (["plan", "--json"], "--json belongs to doctor"),
+        (["doctor", "--from", "x"], "belong to apply"),
+        (["plan", "--from", "x"], "belong to apply"),
+        (["apply", "--from"], "--from takes a file after it"),
+    ],
+)
+def test_what_does_not_go_together_is_refused(arguments: list[str], said: str, tmp_path: Path) -> None:
+    result = run(ROOT / "provisioning" / "install.sh", *arguments, cache=tmp_path)
+    assert result.returncode == 2
+    assert said in result.stderr
 
 
 class TestStep:
@@ -120,7 +137,22 @@ class TestDebianPackages:
         assert result.returncode == 4
         assert "armhf" in result.stderr
 
-    @pytest.mark.parametrize("what", [[], ["--p1"], ["--no-page"], ["--uninstall"], ["--purge"]])
+    @pytest.mark.parametrize(
+        "what",
+        [
+            ["--dry-run"],
+            ["--dry-run", "--p1"],
+            ["--dry-run", "--no-page"],
+            ["--dry-run", "--uninstall"],
+            ["--dry-run", "--purge"],
+            ["plan"],
+            ["plan", "--p1"],
+            ["plan", "--uninstall"],
+            ["apply", "--dry-run"],
+            ["uninstall", "--dry-run"],
+            ["uninstall", "--purge", "--dry-run"],
+        ],
+    )
     def test_dry_run_changes_nothing(self, what: list[str], tmp_path: Path) -> None:
         places = [
             Path("/opt/gateway"),
@@ -129,11 +161,11 @@ class TestDebianPackages:
             tmp_path / "gateway",
         ]
         before = [place.exists() for place in places]
-        result = run(ROOT / "provisioning" / "install.sh", "--dry-run", *what, cache=tmp_path)
+        result = run(ROOT / "provisioning" / "install.sh", *what, cache=tmp_path)
         assert (result.returncode, result.stderr) == (0, "")
         assert "[1/" in result.stdout
         assert bool(re.search(r"/opt/gateway/\S+-p1$", result.stdout, re.MULTILINE)) == ("--p1" in what)
-        page = not {"--no-page", "--uninstall", "--purge"} & set(what)
+        page = not {"--no-page", "--uninstall", "--purge", "uninstall"} & set(what)
         assert ("gateway-household that" in result.stdout) == page
         assert [place.exists() for place in places] == before
 
