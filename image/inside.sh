@@ -31,8 +31,8 @@ debian() { # debian NAME PACKAGE...: a Debian of ARCH in /work/NAME, of the vers
     local name=$1 list=image/packages.$1.txt pins=/work/$1.pins arguments=() stamp
     shift
     emulate
-    stamp=$({ echo "$* $DEBIAN_MIRROR" && cat "$list"; } 2>/dev/null | sha256sum)
-    [[ ! -d /work/$name || $UPDATE || $(</work/"$name".stamp) != "$stamp" ]] || return 0
+    stamp=$({ cat "$list"; echo "$* $DEBIAN_MIRROR"; } 2>/dev/null | sha256sum)
+    [[ ! -d /work/$name || $UPDATE || $(cat "/work/$name.stamp" 2>/dev/null) != "$stamp" ]] || return 0
     rm -rf "/work/$name" "/work/$name.new"
     mkdir -p "/work/debs/$name"
     if [[ ! $UPDATE && $VARIANT == pi && -s $list ]]; then
@@ -49,7 +49,7 @@ debian() { # debian NAME PACKAGE...: a Debian of ARCH in /work/NAME, of the vers
         --dpkgopt='path-exclude=/usr/share/info/*' --dpkgopt='path-exclude=/usr/share/lintian/*' \
         --skip=essential/unlink --skip=cleanup/apt/cache \
         --setup-hook="mkdir -p \"\$1\"/var/cache/apt/archives && cp -al /work/debs/$name/. \"\$1\"/var/cache/apt/archives/" \
-        --customize-hook="find \"\$1\"/var/cache/apt/archives -name '*.deb' -exec mv -f -t /work/debs/$name {} +" \
+        --customize-hook="find \"\$1\"/var/cache/apt/archives -name '*.deb' -exec cp --link --update=none -t /work/debs/$name {} +" \
         "${arguments[@]}" --include="$(IFS=,; echo "$*")" trixie "/work/$name.new" -
     versions "/work/$name.new" >"/work/$name.versions"
     if [[ $UPDATE ]]; then
@@ -128,7 +128,7 @@ wheel() { # of tpm2-pytss, which has none: compiled for ARCH, in a place of the 
 packages=(
     systemd systemd-sysv systemd-resolved systemd-timesyncd udev dbus kmod login procps # the system
     iproute2 nftables netbase ca-certificates avahi-daemon libnss-mdns                  # the network
-    python3 libtss2-rc0t64 tpm-udev libtss2-esys-3.0.2-0t64 libtss2-mu-4.0.1-0t64       # the gateway, and its TPM
+    python3 libtss2-{rc0t64,tctildr0t64,policy0t64,tcti-spi-helper0t64,esys-3.0.2-0t64} tpm-udev # the gateway, and its TPM
     openssh-server                                                                      # only if a key is given
     rauc rauc-service openssl                                                           # updates
 )
@@ -180,19 +180,52 @@ finish() { # finish ROOT: Debian becomes the gateway
         "$root"/var/cache/* "$root"/var/lib/{apt,systemd} "$root"/etc/apt/sources.list* "$root"/run/* "$root"/tmp/* \
         "$root"/etc/.pwd.lock
     systemctl --root="$root" preset-all
+    prune "$root"
     [[ $VARIANT == ci ]] || initramfs "$root"
-    # No part of the image installs packages: what dpkg knows is kept for who reads it.
+    # Nothing is ever installed on the image: what dpkg knows is kept for who asks what is in it. /var itself is the
+    # data partition's.
     mkdir -p "$root/usr/share/gateway"
     cp "$root/var/lib/dpkg/status" "$root/usr/share/gateway/dpkg-status"
+    rm -rf "$root"/var/* "$root/usr/lib/apt"
     site=$(echo "$root$program"/lib/python3*/site-packages)
     python3 -m compileall -q -f -j 0 -s "$root" -p / --invalidation-mode unchecked-hash \
         "$root/usr/lib/python3.13" "$site" >/dev/null || true # Debian's own tests of bad syntax are among them
-    chroot "$root" "$program/bin/gateway" --version
+    chroot "$root" "$program/bin/python" -c 'import gateway.cli.main, gateway.household.app, tpm2_pytss'
 }
 
-initramfs() { # initramfs ROOT: to /work/initrd.img, beside the kernel
-    local root=$1 kernel
+prune() { # prune ROOT: what neither this board nor the gateway uses
+    local root=$1 modules
+    # Of Amazon's 400 services the gateway speaks to S3 and to STS.
+    find "$root$program"/lib/python3*/site-packages/botocore/data -mindepth 1 -maxdepth 1 -type d \
+        ! -name s3 ! -name sts -exec rm -r {} +
+    # Of some 1000 languages those of the page, and English.
+    find "$root$program"/lib/python3*/site-packages/babel/locale-data -name '*.dat' ! -name root.dat \
+        ! -name 'en*' ! -name 'de*' ! -name 'fr*' ! -name 'nl*' -delete
+    find "$root$program"/lib/python3*/site-packages/numpy -type d -name tests -prune -exec rm -r {} +
+    rm -rf "$root/usr/lib/udev/hwdb.d" # hwdb.bin is made of it
+    [[ $VARIANT == ci ]] && return
+    for modules in "$root"/usr/lib/modules/*; do
+        rm -r "$modules"/kernel/{sound,drivers/{media,infiniband,gpu/drm/{amd,nouveau,radeon,msm,i915,xe,etnaviv,lima,panfrost,tegra,rockchip,mediatek,exynos,hisilicon},iio,ata,isdn,staging,vdpa,vfio,xen,thunderbolt,firewire,nvdimm}} 2>/dev/null || true
+        find "$modules"/kernel/drivers/net/{ethernet,wireless} -mindepth 1 -maxdepth 1 \
+            ! -name broadcom ! -name cadence ! -name microchip -exec rm -r {} +
+        depmod --basedir "$root/usr" "$(basename "$modules")"
+    done
+}
+
+initramfs() { # initramfs ROOT: what boots it, out of it
+    local root=$1 kernel stamp
     kernel=$(basename "$root"/lib/modules/*)
+    stamp=$({ cat /work/base.stamp; declare -f prune initramfs; cd image/root;
+        find . \( -path '*initramfs-tools*' -o -path '*repart.d*' \) -type f -print0 | sort -z | xargs -0 sha256sum; } | sha256sum)
+    if [[ $(cat /work/initrd.stamp 2>/dev/null) != "$stamp" ]]; then
+        make_initramfs "$root" "$kernel"
+        echo "$stamp" >/work/initrd.stamp
+    fi
+    rm -rf "$root/usr/lib/linux-image-$kernel" "$root"/boot/{vmlinuz,System.map,config}-* "$root"/{vmlinuz,initrd.img}*
+}
+
+make_initramfs() { # make_initramfs ROOT KERNEL: to /work/initrd.img, beside the kernel and the device trees
+    local root=$1 kernel=$2
     mount --bind /proc "$root/proc"
     chroot "$root" env SOURCE_DATE_EPOCH="$SOURCE_DATE_EPOCH" update-initramfs -c -k "$kernel"
     umount "$root/proc"
@@ -200,7 +233,6 @@ initramfs() { # initramfs ROOT: to /work/initrd.img, beside the kernel
     cp "$root/boot/vmlinuz-$kernel" /work/vmlinuz
     rm -rf /work/dtb
     cp -r "$root/usr/lib/linux-image-$kernel/broadcom" /work/dtb
-    rm -rf "$root/usr/lib/linux-image-$kernel" "$root"/boot/{vmlinuz,System.map,config}-* "$root"/{vmlinuz,initrd.img}*
 }
 
 # --- the card

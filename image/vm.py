@@ -210,6 +210,10 @@ class Machine:
         ]
         with (self.folder / "qemu.log").open("ab") as log:
             self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        while not (self.folder / "monitor").exists():
+            if self.process.poll() is not None:
+                raise Broken(f"QEMU did not start: {(self.folder / 'qemu.log').read_text()[-500:]}")
+            time.sleep(0.05)
 
     def said(self) -> bytes:
         """What the console has shown since the power was switched on."""
