@@ -186,7 +186,7 @@ finish() { # finish ROOT: Debian becomes the gateway
     # data partition's.
     mkdir -p "$root/usr/share/gateway"
     cp "$root/var/lib/dpkg/status" "$root/usr/share/gateway/dpkg-status"
-    rm -rf "$root"/var/* "$root/usr/lib/apt"
+    rm -rf "${root:?}"/var/* "$root/usr/lib/apt"
     site=$(echo "$root$program"/lib/python3*/site-packages)
     python3 -m compileall -q -f -j 0 -s "$root" -p / --invalidation-mode unchecked-hash \
         "$root/usr/lib/python3.13" "$site" >/dev/null || true # Debian's own tests of bad syntax are among them
