@@ -63,12 +63,23 @@ class TrustError(Unavailable):
     """The root of trust cannot be used: no TPM, a foreign or cleared one, a broken answer."""
 
 
+class UntrustedRelease(TrustError):
+    """The root stays closed to the software that runs: it is not a release that was approved, or is older
+    than this machine accepts by now."""
+
+
 class LedgerError(Unavailable):
     """The ledger cannot be opened, read or written: another gateway holds it, the disk is full or broken."""
 
 
 class NotMigrated(LedgerError):
     """The ledger still has an older version; the gateway will migrate it at its next start."""
+
+
+class NewerLedger(LedgerError):
+    """A newer gateway wrote the ledger; this one leaves it as it is."""
+
+    kind = "newer_ledger"
 
 
 class Refused(GatewayError):
@@ -90,6 +101,7 @@ class KeyTaken(GatewayError):
 
 
 KINDS: dict[str, type[GatewayError]] = {
-    branch.kind: branch for branch in (GatewayError, UsageError, NotGranted, Unavailable, Refused)
+    branch.kind: branch
+    for branch in (GatewayError, UsageError, NotGranted, Unavailable, NewerLedger, Refused)
 }
 """The branches by their kinds."""

@@ -23,6 +23,7 @@ opt=/opt/gateway
 state=/var/lib/gateway
 configuration=/etc/gateway/gateway.toml
 credential=/etc/credstore.encrypted/gateway.s3
+tpm=/dev/tpmrm0
 unit=/etc/systemd/system/gateway.service
 page_unit=/etc/systemd/system/gateway-household.service
 page_state=/var/lib/gateway-household
@@ -151,16 +152,46 @@ install_gateway() {
     fi
 }
 
-start_gateway() { # start_gateway CHANGED: (re)start it, or say what to do first
-    local by_hand="sudo systemctl enable --now gateway"
-    [[ ! -d /run/systemd/system ]] || systemctl daemon-reload
-    if [[ ! -e $credential ]] && grep -Eqs '^ *url *= *"s3:' "$configuration"; then
+# --- the store's credential
+
+credential_options() { # how systemd-creds is to encrypt it: for the TPM too, where there is one
+    # Left to itself, systemd-creds passes over a TPM that the firmware does not use, as on a Raspberry Pi.
+    if [[ -e $tpm ]]; then echo "--with-key=host+tpm2 --tpm2-pcrs=14"; else echo "--with-key=host"; fi
+}
+
+opened_by_a_copy() { # whether a key on this disk, or none, opens the credential: its first 16 bytes say so
+    local kind
+    kind=$(head -c 24 "$credential" | base64 --decode 2>/dev/null | head -c 16 | od -An -v -tx1 | tr -d ' \n')
+    [[ $kind == 5a1c6a86df9d4096b1d5a65e0862f19a || $kind == 058469daf6f54324800549da0f8ea2fb ]]
+}
+
+check_credential() { # say how to encrypt the S3 server's keys, or that they should be encrypted anew
+    local options
+    options=$(credential_options)
+    if [[ -e $credential ]]; then
+        [[ -e $tpm ]] && opened_by_a_copy || return 0
+        echo "The S3 server's keys in $credential are encrypted without the TPM, so a copy of this disk opens them."
+        echo "This encrypts them anew for the TPM too, and loses nothing:"
+        echo "    sudo systemd-creds decrypt --name=s3 $credential - |"
+        echo "        sudo systemd-creds encrypt $options --name=s3 - $credential.new &&"
+        echo "        sudo mv $credential.new $credential && sudo systemctl try-restart gateway"
+    elif grep -Eqs '^ *url *= *"s3:' "$configuration"; then
         echo "The S3 server's keys belong in a file that is encrypted for this machine. Into the second of these"
         echo "commands, type the two lines access_key_id=... and secret_access_key=..., then Ctrl-D:"
         echo "    sudo install -d -m 0700 ${credential%/*}"
-        echo "    sudo systemd-creds encrypt --name=s3 - $credential"
+        echo "    sudo systemd-creds encrypt $options --name=s3 - $credential"
         echo "    sudo systemctl try-restart gateway"
+        [[ -e $tpm ]] ||
+            echo "There is no TPM here, so a copy of this machine's disk or card opens these keys."
     fi
+}
+
+# --- start
+
+start_gateway() { # start_gateway CHANGED: (re)start it, or say what to do first
+    local by_hand="sudo systemctl enable --now gateway"
+    [[ ! -d /run/systemd/system ]] || systemctl daemon-reload
+    check_credential
     if [[ $page && ! -e $configuration ]]; then
         start_page
     elif ! edited; then

@@ -124,6 +124,8 @@ browser_packages=(chromium)
 mariadb_packages=(mariadb-server)
 # A real MQTT broker for the tests, which start their own beside the service that the package starts.
 mosquitto_packages=(mosquitto mosquitto-clients)
+# Reads and writes the FAT partitions of images, for `gateway fleet make --image`.
+image_packages=(mtools)
 # Fetches the rules by which the tests check invoices.
 maven_packages=(maven)
 
@@ -215,7 +217,7 @@ virtual_environment() { # virtual_environment WORD...: the step; words are group
     for word in $want; do
         case $word in
         tpm) ;;
-        household | provider | registrar) arguments+=(--extra "$word") ;;
+        household | provider | registrar | fleet) arguments+=(--extra "$word") ;;
         test) arguments+=(--all-extras --group test) ;;
         *) arguments+=(--group "$word") ;;
         esac

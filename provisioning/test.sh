@@ -12,7 +12,8 @@ steps=6
 source provisioning/lib.sh
 
 debian_packages '' "${base_packages[@]}" "${tpm_packages[@]}" "${swtpm_packages[@]}" \
-    "${browser_packages[@]}" "${mariadb_packages[@]}" "${mosquitto_packages[@]}" "${maven_packages[@]}" shellcheck
+    "${browser_packages[@]}" "${mariadb_packages[@]}" "${mosquitto_packages[@]}" "${maven_packages[@]}" \
+    "${image_packages[@]}" shellcheck
 find_python
 step "Installer uv" "PyPI" get_uv
 virtual_environment tpm test

@@ -17,7 +17,7 @@ from gateway.cli.output import examples
 from gateway.config import Config
 from gateway.daemon.service import Daemon
 from gateway.daemon.setup import Setup
-from gateway.errors import GatewayError
+from gateway.errors import GatewayError, NewerLedger
 from gateway.host.clock import SystemClock
 from gateway.host.systemd import Notifier
 
@@ -83,7 +83,8 @@ async def _run(path: Path, socket: Path | None, *, missing: bool) -> None:
             setup.on_change(daemon.stop)
             await daemon.run()
         except GatewayError as error:
-            if socket is None:
+            # No configuration helps an older gateway to a newer ledger.
+            if socket is None or isinstance(error, NewerLedger):
                 raise
             # Who wrote it on the page is to be able to correct it there.
             _log.error(

@@ -7,6 +7,7 @@ encrypted files that the unit takes them from.
 
 from __future__ import annotations
 
+import base64
 import os
 import subprocess
 from contextlib import suppress
@@ -18,6 +19,10 @@ from gateway.host.files import read_private
 # systemd.exec(5), "Credentials"; the names of the files are those of systemd/gateway.service.
 _RUNNING = Path("/run/credentials/gateway.service")
 _ENCRYPTED = Path("/etc/credstore.encrypted")
+# How a credential is encrypted, in the first 16 of its bytes (systemd, src/shared/creds-util.h; seen with 252
+# and 257): with the key in /var/lib/systemd/credential.secret alone, and with no key at all.
+_BY_HOST = bytes.fromhex("5a1c6a86df9d4096b1d5a65e0862f19a")
+_BY_NOTHING = bytes.fromhex("058469daf6f54324800549da0f8ea2fb")
 
 
 def credential_path(named: str | None, usual: str, *, key: str) -> Path | None:
@@ -49,6 +54,19 @@ def read_credential(named: str | None, usual: str, what: str, *, key: str) -> tu
             return sealed, _decrypted(sealed, named or usual, what)
     path = credential_path(named, usual, key=key)
     return None if path is None else (path, read_private(path, what))
+
+
+def opened_by_a_copy(named: str | None, usual: str) -> Path | None:
+    """The encrypted form of the credential that `named` stands for, where a copy of this machine's disk is
+    enough to open it; None where it takes this machine's TPM too, and where there is none, or none that this
+    user sees."""
+    sealed = _ENCRYPTED / f"gateway.{named or usual}"
+    try:
+        with sealed.open("rb") as file:
+            kind = base64.b64decode(file.read(24))[:16]
+    except (OSError, ValueError):
+        return None
+    return sealed if kind in (_BY_HOST, _BY_NOTHING) else None
 
 
 def _decrypted(sealed: Path, name: str, what: str) -> bytes:

@@ -18,6 +18,7 @@ from gateway.config.mistakes import sentences
 from gateway.config.section import FilePath, Load, Section
 from gateway.config.series import SeriesSection
 from gateway.config.store import StoreSection
+from gateway.config.updates import UpdatesSection
 from gateway.errors import UsageError
 
 MAX_SOCKET_PATH = 107  # unix(7): sun_path holds 108 bytes, including the final zero
@@ -107,6 +108,7 @@ class Config(Section):
         default=(),
         description="a table [[commands]], in two brackets, for each provider whose commands are carried out",
     )
+    updates: UpdatesSection = Field(default=UpdatesSection(), description="a table [updates]")
 
     @field_validator("meter")
     @classmethod

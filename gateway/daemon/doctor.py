@@ -15,6 +15,7 @@ from gateway.config.store import FROM_REGISTRAR
 from gateway.config.wiring import endpoints, explained, open_meters
 from gateway.control.client import ControlClient
 from gateway.control.documents import ReadingStatus, Status
+from gateway.daemon.bound import release_gate, store_credential
 from gateway.errors import (
     GatewayError,
     LedgerError,
@@ -22,6 +23,7 @@ from gateway.errors import (
     NotMigrated,
     StoreDenied,
     Unavailable,
+    UntrustedRelease,
     UsageError,
 )
 from gateway.host.clock import SystemClock
@@ -46,9 +48,15 @@ class Diagnosis:
 
 
 async def examine(config: Config) -> AsyncIterator[Diagnosis]:
-    """Clock, root, each meter and series, ledger and store, one after the other."""
+    """Clock, root and what it is bound to, each meter and series, ledger and store, one after the other."""
     yield _clock(config)
-    yield await examine_root(config)
+    root = await examine_root(config)
+    yield root
+    if root.part == "TPM" and root.ok:
+        yield await _release_gate(config)
+    credential = await asyncio.to_thread(store_credential, config)
+    if credential is not None:
+        yield Diagnosis("credential", config.trust.root == "software", credential)
     async for finding in _meters(config):
         yield finding
     yield await _ledger(config)
@@ -87,6 +95,17 @@ async def examine_root(config: Config) -> Diagnosis:
     if health.lockout:
         return _stops("TPM", f"{what}, in lockout: run tpm2_dictionarylockout --clear-lockout")
     return Diagnosis("TPM", True, what)
+
+
+async def _release_gate(config: Config) -> Diagnosis:
+    """For which releases the root opens, and whether for the one that runs."""
+    part = "release gate"
+    try:
+        return Diagnosis(part, True, await release_gate(config))
+    except UntrustedRelease as error:
+        return _stops(part, str(error))
+    except GatewayError as error:
+        return Diagnosis(part, False, str(error))
 
 
 async def _meters(config: Config) -> AsyncIterator[Diagnosis]:

@@ -25,6 +25,7 @@ from aiohttp import web
 from pydantic import ValidationError
 
 from gateway.config import Config
+from gateway.config.check import mistakes_in
 from gateway.config.mistakes import sentences
 from gateway.config.section import Load
 from gateway.config.wiring import endpoints, explained, may_need_keys
@@ -38,10 +39,11 @@ from gateway.control.setup import (
     SearchAnswer,
     SearchOrder,
     TrialOrder,
+    digest_of,
 )
 from gateway.daemon.answers import answer, answers, errors, json_of, serve_at
 from gateway.daemon.doctor import Diagnosis, examine, examine_meter, examine_root, examine_store
-from gateway.errors import MeterError, Unavailable, UsageError
+from gateway.errors import MeterError, Refused, Unavailable, UsageError
 from gateway.host.files import sync_folder, write_durably
 from gateway.meters.endpoint import SerialSettings, Tcp
 from gateway.meters.profile import Profile, load_profiles
@@ -124,22 +126,27 @@ class Setup:
         except (OSError, UnicodeDecodeError) as error:
             why = f"{self._path} cannot be read: {getattr(error, 'strerror', None) or 'it is not UTF-8'}"
             return ConfigurationStatus(path=str(self._path), text=None, mistakes=(why,), writable=writable)
-        mistakes = self._mistakes(text, self._path)
+        mistakes = mistakes_in(text, self._path)
         return ConfigurationStatus(path=str(self._path), text=text, mistakes=mistakes, writable=writable)
 
     async def write(self, order: ConfigurationOrder) -> ConfigurationStatus:
         """Check a configuration, and write it with its secrets, unless it is a dry run or has mistakes: the
-        answer has these. UsageError for a secret's name that cannot be, and where nothing can be written."""
+        answer has these. UsageError for a secret's name that cannot be, and where nothing can be written;
+        Refused where the file is not the one that it replaces."""
         _check_secrets(order.secrets)
         async with self._aside(order.secrets) as file:
-            mistakes = tuple(
-                one.replace(str(file), str(self._path)) for one in self._mistakes(order.text, file)
-            )
+            mistakes = tuple(one.replace(str(file), str(self._path)) for one in mistakes_in(order.text, file))
         mistakes = mistakes or self._moved(order.text)
         writable = os.access(self._path.parent, os.W_OK)
         if not mistakes and not order.dry_run:
             try:
                 async with self._writing:
+                    present = await asyncio.to_thread(self.status)
+                    if order.replaces not in (None, digest_of(present.text)):
+                        raise Refused(
+                            "the configuration was changed by somebody else meanwhile, and nothing was "
+                            "written: look at it again"
+                        )
                     await asyncio.to_thread(self._write, order)
             except OSError as error:
                 raise UsageError(
@@ -214,20 +221,6 @@ class Setup:
         config = await asyncio.to_thread(Config.load, self._path)
         found: list[Document] = [_finding(diagnosis) async for diagnosis in examine(config)]
         return answers(found)
-
-    def _mistakes(self, text: str, file: Path) -> tuple[str, ...]:
-        """What is wrong with a text, as if it stood in `file`; a sentence each."""
-        try:
-            raw = tomllib.loads(text)
-        except (ValueError, RecursionError) as error:
-            return (f"{file}: this is not valid TOML: {error}",)
-        try:
-            endpoints(Config.model_validate(raw, context=Load(file)).meter)
-        except ValidationError as error:
-            return tuple(sentences(file, raw, Config, error))
-        except UsageError as error:
-            return tuple(f"{file}: {line}" for line in str(error).splitlines())
-        return ()
 
     def _moved(self, text: str) -> tuple[str, ...]:
         """A sentence where a configuration without mistakes puts the socket elsewhere than the present one

@@ -2,6 +2,8 @@
 
 - `clock`       wall and monotonic time, and whether the wall clock can be trusted
 - `files`       files that a power cut leaves whole, and files that hold secrets
+- `codes`       codes that people type from a label or a screen
+- `release`     the release of the image that has booted
 - `systemd`     notifications to the service manager
 - `fault_log`   logs a repeating fault once, then rarely, and once more when it clears
 """

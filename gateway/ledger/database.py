@@ -7,6 +7,7 @@ second gateway, since two that seal the same stream would fork it.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import fcntl
 import sqlite3
@@ -15,7 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import BinaryIO, TypeVar, TypeVarTuple
 
-from gateway.errors import LedgerError, NotMigrated
+from gateway.errors import LedgerError, NewerLedger, NotMigrated
 from gateway.ledger.migrations import VERSION, migrate, version_of
 
 FAILING_DISK = (
@@ -32,6 +33,8 @@ class Database:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self.errors = 0
+        """Transactions that SQLite has failed since the file was opened."""
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="ledger")
         self._connection: sqlite3.Connection | None = None
         self._lock: BinaryIO | None = None
@@ -40,8 +43,8 @@ class Database:
         """Open the file, after creating it or migrating it to this gateway's version as needed.
 
         `reading` opens it read-only, even beside a running gateway, and raises NotMigrated for an older
-        version. LedgerError for a newer version, for a file that is not a ledger, and for a ledger that
-        another gateway holds open.
+        version. NewerLedger for a newer version, whose files stay as they are, byte by byte. LedgerError for
+        a file that is not a ledger, and for a ledger that another gateway holds open.
         """
         try:
             await asyncio.get_running_loop().run_in_executor(self._thread, self._open, reading)
@@ -70,8 +73,9 @@ class Database:
                 return
             self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._take_lock()
+            self._look()
             self._connection = connection = sqlite3.connect(self._path, isolation_level=None)
-            version = self._version(connection)  # before any change: it may be another program's file
+            version = self._version(connection)
             self._path.chmod(0o600)
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = FULL")
@@ -80,11 +84,21 @@ class Database:
         except (sqlite3.Error, OSError) as error:
             raise LedgerError(f"the ledger {self._path} cannot be opened: {_cause(error)}") from error
 
+    def _look(self) -> None:
+        """Check a ledger that is there before it is opened for writing: it may be another program's file, or
+        a newer gateway's. Where a power cut left a -wal file, any connection but a read-only one would write
+        that into the ledger as it closes."""
+        if self._path.exists():
+            with contextlib.closing(self._read_only()) as connection:
+                self._version(connection)
+
+    def _read_only(self) -> sqlite3.Connection:
+        return sqlite3.connect(f"{self._path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None)
+
     def _open_reading(self) -> None:
         version = 0
         if self._path.exists():
-            uri = f"{self._path.as_uri()}?mode=ro"
-            self._connection = sqlite3.connect(uri, uri=True, isolation_level=None)
+            self._connection = self._read_only()
             version = self._version(self._connection)
         if version == 0:
             raise LedgerError(
@@ -104,7 +118,7 @@ class Database:
                 "move it away, or choose another state folder"
             )
         if version > VERSION:
-            raise LedgerError(
+            raise NewerLedger(
                 f"the ledger {self._path} has version {version}, but this gateway supports versions up to "
                 f"{VERSION}: install the gateway that wrote it, or a newer one"
             )
@@ -151,6 +165,7 @@ class Database:
                 connection.rollback()
                 raise
         except sqlite3.Error as error:
+            self.errors += 1
             raise LedgerError(f"a transaction failed in the ledger {self._path}: {_cause(error)}") from error
         return result
 

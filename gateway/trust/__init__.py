@@ -4,6 +4,8 @@
 - `opening`    opens a root; provisions it at first use
 - `software`   the software root, for machines without a TPM: chosen by name, never a fallback
 - `tpm/`       the same contract on a TPM 2.0
+- `policy`     the policies of the release gate, computed without a TPM
+- `gate`       the release gate of an image: the approval key, and the approval of the release that runs
 - `folder`     the one file in which an identity is kept
 - `keyring`    the keys of one stream, derived from the root
 - `signing`    objects, signed by the root's key

@@ -17,9 +17,9 @@ from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 from argon2.profiles import RFC_9106_LOW_MEMORY
 
+from gateway.host.codes import typed_groups
 from gateway.web.refusals import TooMany
 
-LETTERS = "abcdefghjkmnpqrstuvwxyz23456789"  # none that looks like another
 _GROUPS, _GROUP = 4, 4
 
 T = TypeVar("T")
@@ -71,11 +71,6 @@ class Passwords:
 def new_password() -> str:
     """A password of 79 random bits, to be typed by hand once: four groups of four letters."""
     return typed_groups(_GROUPS, _GROUP)
-
-
-def typed_groups(groups: int, letters: int) -> str:
-    """So many groups of so many random letters of LETTERS, with hyphens between."""
-    return "-".join("".join(secrets.choice(LETTERS) for _ in range(letters)) for _ in range(groups))
 
 
 def _normal(password: str) -> str:

@@ -18,5 +18,6 @@ what fails is Refused with a sentence that names the object. In reading order:
 - `evidence` what a provider claims, with what proves it
 - `prices`   a provider's price series
 - `command`  a provider's command to a gateway, and the gateway's receipts
+- `approval` the approval of a release, whose signatures a TPM checks
 - `kinds`    the kind of object that lies at a key
 """

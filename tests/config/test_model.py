@@ -78,9 +78,11 @@ def test_the_example_loads_and_its_comments_say_the_defaults(tmp_path: Path) -> 
     for one in connections:
         others = tuple(other for other in connections if other != one)
         whole = load(tmp_path, "\n".join(key for key in keys if not key.startswith(others)))
-        own = {"store", "meter", "series", "commands"}
+        own = {"store", "meter", "series", "commands", "updates"}
         assert whole.model_dump(exclude=own) == defaults.model_dump(exclude=own)
         assert [(one.name, one.lanes) for one in whole.series] == [("climate", ("temperature", "occupancy"))]
+        assert whole.updates.model_dump(exclude={"feed"}) == defaults.updates.model_dump(exclude={"feed"})
+        assert whole.updates.feed == "https://releases.example.org/rpi4"
         (utility,) = whole.commands
         assert utility.card == Path("/etc/gateway/utility.cose")
         assert (utility.disconnect, utility.reconnect) == ("ask", "allow")
@@ -96,6 +98,23 @@ def test_relative_paths_start_at_the_file(tmp_path: Path, monkeypatch: pytest.Mo
     assert config.gateway.socket == tmp_path / "c.sock"
     assert config.store.url == str(tmp_path / "bucket")
     assert location(config.store).url == str(tmp_path / "bucket")
+
+
+def test_updates(tmp_path: Path) -> None:
+    updates = load(tmp_path, MINIMAL).updates
+    assert (updates.feed, updates.automatic, updates.hour) == (None, True, 3)
+    text = '[updates]\nfeed = "/media/stick"\nautomatic = false\nhour = 0\n'
+    updates = load(tmp_path, MINIMAL + text).updates
+    assert (updates.feed, updates.automatic, updates.hour) == ("/media/stick", False, 0)
+    for wrong, said in (
+        ('feed = "ftp://x"', '[updates] feed is "ftp://x"; it must be the address of a folder'),
+        ('feed = "https://"', '[updates] feed is "https://"; it must be the address'),
+        ("hour = 24", "hour is 24; it must be a whole number from 0 to 23"),
+        ('automatic = "no"', '[updates] automatic is "no"; it must be true to install'),
+        ("day = 1", "day"),
+    ):
+        (mistake,) = mistakes(tmp_path, f"{MINIMAL}[updates]\n{wrong}\n")
+        assert said in mistake
 
 
 SERIES = """

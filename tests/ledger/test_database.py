@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.errors import LedgerError
+from gateway.errors import LedgerError, NewerLedger
 from gateway.ledger.database import Database
 from gateway.ledger.ledger import Ledger
 from gateway.ledger.migrations import VERSION
@@ -147,6 +147,30 @@ async def test_a_newer_ledger_is_left_to_the_gateway_that_wrote_it(path: Path) -
         assert f"has version {VERSION + 1}, but this gateway supports versions up to {VERSION}:" in sentence
         assert "install the gateway that wrote it" in sentence
     assert path.read_bytes() == before
+
+
+async def test_a_newer_ledger_that_a_power_cut_left_stays_byte_by_byte(path: Path) -> None:
+    """Its version, and more, is in the -wal file alone, which SQLite would write into the ledger."""
+    await opened(path)
+    newer = sqlite3.connect(path, isolation_level=None)
+    newer.execute("PRAGMA wal_autocheckpoint = 0")
+    newer.execute(f"PRAGMA user_version = {VERSION + 1}")
+    newer.execute("CREATE TABLE novelty (thing TEXT)")
+    newer.execute("INSERT INTO novelty VALUES ('kept')")
+    wal = path.with_name(f"{path.name}-wal")
+    before = {file: file.read_bytes() for file in (path, wal)}
+    newer.close()
+    for shared in (True, False):
+        for file, data in before.items():
+            file.write_bytes(data)
+        if not shared:
+            path.with_name(f"{path.name}-shm").unlink(missing_ok=True)
+        for reading in (False, True):
+            with pytest.raises(NewerLedger, match=f"has version {VERSION + 1}, but this gateway"):
+                await Ledger.open(path, reading=reading)
+            assert {file: file.read_bytes() for file in before} == before
+    with contextlib.closing(sqlite3.connect(path)) as again:
+        assert again.execute("SELECT thing FROM novelty").fetchall() == [("kept",)]
 
 
 async def test_an_empty_file_is_no_ledger_yet(path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import os
 import re
 import shutil
@@ -160,6 +161,71 @@ class TestEdited:
         assert not self.edited(configuration, tmp_path / "opt", tmp_path)
         configuration.write_text("# an earlier example, and a meter\n")
         assert self.edited(configuration, tmp_path / "opt", tmp_path)
+
+
+class TestCredential:
+    """What install.sh says of the S3 server's keys."""
+
+    @staticmethod
+    def said(folder: Path, *, tpm: bool, kind: str | None = None, url: str = "s3://b") -> str:
+        """With a TPM or without, with a credential that begins so, or none."""
+        (folder / "gateway.toml").write_text(f'[store]\nurl = "{url}"\n')
+        if tpm:
+            (folder / "tpmrm0").touch()
+        if kind is not None:
+            (folder / "gateway.s3").write_bytes(base64.encodebytes(bytes.fromhex(kind) + bytes(99)))
+        names = "credential_options|opened_by_a_copy|check_credential"
+        functions = f'eval "$(sed -En "/^({names})\\(\\) \\{{/,/^\\}}/p" provisioning/install.sh)"'
+        places = f"tpm={folder}/tpmrm0; credential={folder}/gateway.s3; configuration={folder}/gateway.toml"
+        result = shell(f"{functions}; {places}; check_credential; echo end", folder / "cache")
+        assert result.stderr == ""
+        said, end = result.stdout[:-4], result.stdout[-4:]
+        assert end == "end\n"
+        return said
+
+    def test_they_are_encrypted_for_the_tpm_too(self, tmp_path: Path) -> None:
+        said = self.said(tmp_path, tpm=True)
+        command = "systemd-creds encrypt --with-key=host+tpm2 --tpm2-pcrs=14 --name=s3 -"
+        assert f"    sudo {command} {tmp_path}/gateway.s3\n" in said
+        assert "copy" not in said
+
+    def test_without_a_tpm_it_is_said_what_a_copied_card_opens(self, tmp_path: Path) -> None:
+        said = self.said(tmp_path, tpm=False)
+        assert "    sudo systemd-creds encrypt --with-key=host --name=s3 -" in said
+        assert said.endswith("no TPM here, so a copy of this machine's disk or card opens these keys.\n")
+
+    def test_nothing_is_said_where_no_keys_are_needed(self, tmp_path: Path) -> None:
+        assert self.said(tmp_path, tpm=True, url="/srv/store") == ""
+
+    @pytest.mark.parametrize("kind", ["5a1c6a86df9d4096b1d5a65e0862f19a", "058469daf6f54324800549da0f8ea2fb"])
+    def test_keys_that_a_copied_card_opens_are_to_be_encrypted_anew(self, tmp_path: Path, kind: str) -> None:
+        said = self.said(tmp_path, tpm=True, kind=kind)
+        assert "encrypted without the TPM, so a copy of this disk opens them" in said
+        lines = [line.strip() for line in said.splitlines() if line.startswith("    ")]
+        if shutil.which("systemd-creds") is None:
+            return
+        # The command is one that a shell takes, and it loses nothing: here, without a TPM.
+        anew = " ".join(lines).replace("sudo ", "").replace("--with-key=host+tpm2 --tpm2-pcrs=14", "$options")
+        anew = anew.replace("systemctl try-restart gateway", "true")
+        key = "host" if kind.startswith("5a") else "tpm2-absent"
+        make = f"echo secret | systemd-creds encrypt --with-key={key} --name=s3 - {tmp_path}/gateway.s3"
+        show = f"systemd-creds decrypt --name=s3 {tmp_path}/gateway.s3 -"
+        made = shell(f"{make} 2>/dev/null", tmp_path)
+        if made.returncode != 0:
+            pytest.skip("systemd-creds cannot encrypt here")
+        shown = shell(f"options='--with-key=host'; {{ {anew}; {show}; }} 2>/dev/null", tmp_path)
+        assert shown.stdout == "secret\n"
+        assert not (tmp_path / "gateway.s3.new").exists()
+
+    @pytest.mark.parametrize(
+        ("tpm", "kind"),
+        [
+            (True, "93a894094874449090caf2fc93cab553"),
+            (False, "5a1c6a86df9d4096b1d5a65e0862f19a"),
+        ],
+    )
+    def test_other_keys_are_left_alone(self, tmp_path: Path, tpm: bool, kind: str) -> None:
+        assert self.said(tmp_path, tpm=tpm, kind=kind) == ""
 
 
 class TestOfAllChecks:

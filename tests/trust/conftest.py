@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from gateway.trust.gate import Gate
 from gateway.trust.tpm.keys import TpmKeys
 from gateway.trust.tpm.owner import Owner
 from gateway.trust.tpm.root import TpmRoot, connector
@@ -41,9 +42,10 @@ class Roots:
         transport: Transport,
         *,
         known: bytes | None = None,
+        gate: Gate | None = None,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> TpmRoot:
-        owner = Owner(transport.tcti, connector(folder, transport, known), sleep=sleep)
+        owner = Owner(transport.tcti, connector(folder, transport, known, gate), sleep=sleep)
         root = await TpmRoot.over(owner)
         self._open.append(root)
         self.owner = owner

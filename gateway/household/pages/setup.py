@@ -7,15 +7,17 @@ whole and is written; the gateway then begins, and the steps after that one are 
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Mapping
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 from zoneinfo import available_timezones
 
 from aiohttp import web
 
 from gateway.control.documents import RegistrationOrder, Status
-from gateway.control.setup import ConfigurationOrder, Finding, MeterProfile, TrialOrder
+from gateway.control.setup import ConfigurationOrder, Finding, MeterProfile, TrialOrder, digest_of
 from gateway.errors import GatewayError, Unavailable, UsageError
 from gateway.household.draft import SECRETS, Draft
 from gateway.household.i18n import gettext
@@ -29,6 +31,18 @@ STEPS = ("home", "trust", "meters", "store", "registrar", "tariff", "finish")
 _MAKING = ("trust", "meters", "store")
 _BEGIN_S = 20.0
 """How long the gateway is waited for once its configuration is written."""
+
+
+FIRST_BOOT = Path("/run/gateway-first-boot.json")
+"""The report of `gateway first-boot`, on an image."""
+
+
+def _first_boot() -> list[str]:
+    """What was wrong with the card's first-boot file; nothing where all was well, or there is no report."""
+    try:
+        return [str(one) for one in json.loads(FIRST_BOOT.read_text(encoding="utf-8"))["errors"]]
+    except (OSError, ValueError, LookupError, TypeError):
+        return []
 
 
 class _State:
@@ -86,6 +100,7 @@ def _shown(request: web.Request, step: str, state: _State, **values: Any) -> web
     }
     status = 422 if values.get("problem") else 200
     given: dict[str, Any] = {"problem": "", "typed": {}, "step": step, "steps": titles, "state": state}
+    given["first_boot"] = _first_boot()
     return page(request, f"setup_{step}.html", status=status, **(given | values))
 
 
@@ -206,6 +221,7 @@ async def _store(request: web.Request) -> web.Response:
         order = ConfigurationOrder(
             text=state.draft.text(home(request).config.household.socket.absolute()),
             secrets={**state.draft.secrets, **secrets},
+            replaces=digest_of(None),
         )
         answer = await control.configure(order)
         if answer.mistakes:

@@ -4,7 +4,6 @@ code, which only who can read this machine's disk, or its screen at the first st
 from __future__ import annotations
 
 import hmac
-import re
 from contextlib import suppress
 from pathlib import Path
 
@@ -12,15 +11,15 @@ from argon2 import PasswordHasher
 
 from gateway.errors import UsageError
 from gateway.host.clock import Clock
+from gateway.host.codes import is_setup_code, new_setup_code
 from gateway.host.files import write_durably
 from gateway.web.limits import Limits
-from gateway.web.passwords import LETTERS, Passwords, typed_groups
+from gateway.web.passwords import Passwords
 from gateway.web.refusals import NotAuthenticated, TooMany
 
 SHORTEST = 10
 """The fewest characters of a password."""
 _LONGEST = 1000
-_CODE = re.compile(f"[{LETTERS}]{{5}}-[{LETTERS}]{{5}}")
 _EVERYONE = ""
 
 
@@ -51,11 +50,23 @@ class Password:
         try:
             with suppress(FileNotFoundError):
                 kept = self._code.read_text(encoding="ascii", errors="replace").strip()
-                if _CODE.fullmatch(kept):  # nothing, or half of it, is easily guessed
+                if is_setup_code(kept):  # nothing, or half of it, is easily guessed
                     return kept
-            code = typed_groups(2, 5)
+            code = new_setup_code()
             write_durably(self._code, code.encode())
             return code
+        except OSError as error:
+            raise UsageError(f"the setup code {self._code} cannot be kept: {error.strerror}") from None
+
+    def give(self, code: str) -> None:
+        """Take a setup code that was made elsewhere, as on a label, in place of the present one. UsageError
+        for what is none, once a password is chosen, and where it cannot be written."""
+        if not is_setup_code(code):
+            raise UsageError("this is not a setup code: two groups of five letters, such as abcde-fghjk")
+        if self.chosen:
+            raise UsageError("a password was chosen, so that no setup code is valid")
+        try:
+            write_durably(self._code, code.encode())
         except OSError as error:
             raise UsageError(f"the setup code {self._code} cannot be kept: {error.strerror}") from None
 

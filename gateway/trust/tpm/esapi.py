@@ -51,10 +51,15 @@ NEEDED_COMMANDS = (
     *("HMAC", "Sign", "GetRandom", "NV_DefineSpace", "NV_ReadPublic", "NV_Increment", "NV_Read"),
     *("Certify", "PolicySecret", "ActivateCredential"),
 )
+GATE_COMMANDS = (
+    *("LoadExternal", "VerifySignature", "PolicyPCR", "PolicyNV", "PolicyCpHash", "PolicyAuthorize"),
+    *("NV_Write", "PCR_Read", "PCR_Extend"),
+)
+"""What the release gate needs besides."""
 
 # NODA, and NO_DA below: wrong passwords elsewhere, or power cuts, must never lock these out.
-_OURS = TPMA_OBJECT.FIXEDTPM | TPMA_OBJECT.FIXEDPARENT | TPMA_OBJECT.USERWITHAUTH | TPMA_OBJECT.NODA
-_MADE_INSIDE = _OURS | TPMA_OBJECT.SENSITIVEDATAORIGIN
+_OURS = TPMA_OBJECT.FIXEDTPM | TPMA_OBJECT.FIXEDPARENT | TPMA_OBJECT.NODA
+_MADE_INSIDE = _OURS | TPMA_OBJECT.USERWITHAUTH | TPMA_OBJECT.SENSITIVEDATAORIGIN
 _STORAGE = _MADE_INSIDE | TPMA_OBJECT.RESTRICTED | TPMA_OBJECT.DECRYPT
 # Not an orderly counter: that one jumps after each power cut.
 _COUNTER = TPMA_NV.AUTHREAD | TPMA_NV.AUTHWRITE | TPMA_NV.OWNERREAD | TPMA_NV.NO_DA
@@ -99,8 +104,8 @@ class Context:
                 raise TpmFault(Fault.FULL, int(error.rc)) from None
             raise
 
-    def missing_commands(self) -> tuple[str, ...]:
-        """The NEEDED_COMMANDS that this TPM does not have."""
+    def missing_commands(self, *, gated: bool = False) -> tuple[str, ...]:
+        """The NEEDED_COMMANDS, and of a root with a gate the GATE_COMMANDS, that this TPM does not have."""
         have: set[int] = set()
         first, more = int(TPM2_CC.FIRST), True
         while more:
@@ -109,7 +114,8 @@ class Context:
             codes = [int(attributes) & 0xFFFF for attributes in listed.command]
             have |= set(codes)
             first, more = max(codes, default=0) + 1, more and bool(codes)
-        return tuple(name for name in NEEDED_COMMANDS if int(getattr(TPM2_CC, name)) not in have)
+        needed = (*NEEDED_COMMANDS, *(GATE_COMMANDS if gated else ()))
+        return tuple(name for name in needed if int(getattr(TPM2_CC, name)) not in have)
 
     def ask(self, which: int) -> int:
         """A TPM_PT property; 0 where this TPM does not have it."""
@@ -129,7 +135,7 @@ class Context:
 
     def storage_key(self) -> Any | None:
         """The public area at SRK_HANDLE as read from the bus, or None where there is none."""
-        if not self._exists(SRK_HANDLE):
+        if not self.exists(SRK_HANDLE):
             return None
         handle = self.esapi.tr_from_tpmpublic(SRK_HANDLE)
         public, _, _ = self.esapi.read_public(handle)
@@ -190,7 +196,7 @@ class Context:
     def counter(self) -> tuple[Any, bool] | None:
         """A new handle of the incarnation counter, and whether it was ever stepped; None where it is not
         defined."""
-        if not self._exists(COUNTER_INDEX):
+        if not self.exists(COUNTER_INDEX):
             return None
         handle = self.esapi.tr_from_tpmpublic(COUNTER_INDEX, session1=self.session)
         name = bytes(self.esapi.tr_get_name(handle))
@@ -206,7 +212,8 @@ class Context:
         area = TPM2B_NV_PUBLIC(_counter_area(stepped=False))
         self.esapi.tr_close(self.esapi.nv_define_space(b"", area, session1=self.session))
 
-    def _exists(self, handle: int) -> bool:
+    def exists(self, handle: int) -> bool:
+        """Whether the TPM holds a persistent key or an index of this handle."""
         _, capability = self.esapi.get_capability(TPM2_CAP.HANDLES, handle, 1)
         listed = capability.data
         return handle in [int(each) for each in listed.handles]
@@ -237,10 +244,14 @@ def is_storage_key(public: Any) -> bool:
     )
 
 
-def root_template() -> Any:
-    """The template of an HMAC-SHA256 key whose bytes are given and which stays in its TPM."""
+def root_template(policy: bytes = b"") -> Any:
+    """The template of an HMAC-SHA256 key whose bytes are given and which stays in its TPM. With a `policy`,
+    nothing but a session that satisfies it uses the key."""
     area = TPMT_PUBLIC(
-        type=TPM2_ALG.KEYEDHASH, nameAlg=TPM2_ALG.SHA256, objectAttributes=_OURS | TPMA_OBJECT.SIGN_ENCRYPT
+        type=TPM2_ALG.KEYEDHASH,
+        nameAlg=TPM2_ALG.SHA256,
+        objectAttributes=_OURS | TPMA_OBJECT.SIGN_ENCRYPT | (0 if policy else TPMA_OBJECT.USERWITHAUTH),
+        authPolicy=policy,
     )
     scheme = area.parameters.keyedHashDetail.scheme
     scheme.scheme = TPM2_ALG.HMAC

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 
 from tpm2_pytss import TPM2_PT, TPM2_PT_FIRMWARE
 
+from gateway.trust.gate import Gate
 from gateway.trust.tpm.esapi import Context
-from gateway.trust.tpm.owner import Owner
-from gateway.trust.tpm.transport import Transport, locate
+from gateway.trust.tpm.gate import min_epoch, refusal
+from gateway.trust.tpm.once import once
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,34 +28,42 @@ class Health:
     """Whether, for a time, it refuses whatever is protected against guessing."""
 
 
-class _Connection:
-    def __init__(self, transport: Transport) -> None:
-        self._context = Context(transport)
-
-    def close(self, *, orderly: bool) -> None:
-        self._context.close()
-
-    def health(self) -> Health:
-        ask = self._context.ask
-        version, revision = ask(TPM2_PT_FIRMWARE.VERSION_1), ask(TPM2_PT.REVISION)
-        return Health(
-            manufacturer=ask(TPM2_PT.MANUFACTURER)
-            .to_bytes(4, "big")
-            .rstrip(b"\0 ")
-            .decode("ascii", "replace"),
-            firmware=f"{version >> 16}.{version & 0xFFFF}",
-            revision=f"{revision // 100}.{revision % 100:02}",
-            missing=tuple(f"TPM2_{name}" for name in self._context.missing_commands()),
-            lockout=self._context.in_lockout(),
-        )
-
-
 async def inspect(tcti: str) -> Health:
     """The health of the TPM at `tcti`. TrustError where it does not answer, UsageError where `tcti` is not an
     address. Harmless while a gateway uses the TPM."""
-    transport = locate(tcti)
-    owner = Owner(tcti, lambda: _Connection(transport))
-    try:
-        return await owner.run(_Connection.health)
-    finally:
-        await owner.aclose()
+    return await once(tcti, _health)
+
+
+def _health(context: Context) -> Health:
+    ask = context.ask
+    version, revision = ask(TPM2_PT_FIRMWARE.VERSION_1), ask(TPM2_PT.REVISION)
+    return Health(
+        manufacturer=ask(TPM2_PT.MANUFACTURER).to_bytes(4, "big").rstrip(b"\0 ").decode("ascii", "replace"),
+        firmware=f"{version >> 16}.{version & 0xFFFF}",
+        revision=f"{revision // 100}.{revision % 100:02}",
+        missing=tuple(f"TPM2_{name}" for name in context.missing_commands()),
+        lockout=context.in_lockout(),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class ReleaseHealth:
+    """What a TPM says of the approved release: its epoch, the oldest that the TPM accepts, None where that
+    was never written, and why the root stays closed, None where it opens."""
+
+    epoch: int
+    min_epoch: int | None
+    refusal: str | None
+
+
+async def examine_release(tcti: str, gate: Gate) -> ReleaseHealth:
+    """What the TPM at `tcti` says of the release that runs; errors as of `inspect`, and UntrustedRelease
+    where no approval is there, or min_epoch is another maker's."""
+    approval = gate.read()
+
+    def examine(context: Context) -> ReleaseHealth:
+        return ReleaseHealth(
+            approval.epoch, min_epoch(context, gate.key), refusal(context, gate.key, approval)
+        )
+
+    return await once(tcti, examine)

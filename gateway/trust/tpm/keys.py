@@ -23,9 +23,14 @@ from tpm2_pytss import (
     TSS2_Exception,
 )
 
+from gateway.errors import UntrustedRelease
+from gateway.trust import gate as gates
+from gateway.trust import policy
+from gateway.trust.gate import Gate
 from gateway.trust.tpm.codes import Fault, TpmFault
 from gateway.trust.tpm.esapi import COUNTER_BYTES, Context
-from gateway.trust.tpm.provision import TpmIdentity
+from gateway.trust.tpm.gate import OpenGate
+from gateway.trust.tpm.provision import TpmIdentity, root_hmac
 from gateway.wire import es256
 
 
@@ -33,7 +38,8 @@ class TpmKeys:
     """An identity's keys and counter in the TPM. They own the context: `close` closes it. In a TPM of three
     slots, the root and the signing key, of which `signing` is the handle, leave room for one more key."""
 
-    def __init__(self, context: Context, identity: TpmIdentity) -> None:
+    def __init__(self, context: Context, identity: TpmIdentity, gate: Gate | None = None) -> None:
+        """`gate` is the machine's, if it has one; a root that was made without stays without."""
         self.context = context
         self._esapi = context.esapi
         pinned, _ = TPM2B_PUBLIC.unmarshal(identity.srk)
@@ -43,6 +49,9 @@ class TpmKeys:
             raise TpmFault(Fault.FOREIGN, 0)
         self._srk = context.salt(pinned)
         self._identity = identity
+        # Where the release that runs may not use the root, nothing else of the TPM is used either.
+        checked = check_gate(identity, gate)
+        self._gate = None if checked is None else OpenGate(context, checked)
         self._root = self._load_root()
         self.signing = self._load(identity.signing_private, identity.signing_public)
         self._counter, self._stepped = self._find_counter()
@@ -60,7 +69,7 @@ class TpmKeys:
         self.context.close()
 
     def hmac(self, message: bytes) -> bytes:
-        return bytes(self._esapi.hmac(self._root, message, TPM2_ALG.SHA256, session1=self.context.session))
+        return root_hmac(self.context, self._gate, self._root, message)
 
     def sign(self, message: bytes) -> bytes:
         digest = hashlib.sha256(message).digest()
@@ -116,6 +125,25 @@ class TpmKeys:
         private_area, _ = TPM2B_PRIVATE.unmarshal(private)
         public_area, _ = TPM2B_PUBLIC.unmarshal(public)
         return self._esapi.load(self._srk, private_area, public_area, session1=self.context.session)
+
+
+def check_gate(identity: TpmIdentity, gate: Gate | None) -> Gate | None:
+    """The gate of an identity's root, on a machine with this `gate`; None where the root was made without.
+    UntrustedRelease where the root's gate is another one."""
+    made_with = identity.root_policy
+    if not made_with:
+        return None
+    if gate is None:
+        raise UntrustedRelease(
+            "the root opens only for releases that the maker of this machine's image approved, and this"
+            f" software has no approval key ({gates.APPROVAL_KEY}): boot a release of the image"
+        )
+    if made_with != policy.authorized(gate.key, policy.RELEASE_REF):
+        raise UntrustedRelease(
+            "the root was made for releases of another maker: the approval key of this image"
+            f" ({gates.APPROVAL_KEY}) is not the one that the root trusts; install a release of that maker"
+        )
+    return gate
 
 
 def key_of(public: Any) -> ec.EllipticCurvePublicKey:

@@ -9,6 +9,7 @@ from typing import Literal, Self
 
 from gateway.errors import TrustError
 from gateway.registry.evidence import Evidence
+from gateway.trust.gate import Gate
 from gateway.trust.root import Note, check_message, unnoted
 from gateway.trust.tpm import attest
 from gateway.trust.tpm.esapi import Context
@@ -30,9 +31,10 @@ class TpmRoot:
         self.public_key = public_key
 
     @classmethod
-    async def open(cls, folder: Path, tcti: str) -> Self:
-        """The root whose blobs are in `folder`, in the TPM at `tcti`; provisioned if there are none."""
-        return await cls.over(Owner(tcti, connector(folder, locate(tcti))))
+    async def open(cls, folder: Path, tcti: str, gate: Gate | None = None) -> Self:
+        """The root whose blobs are in `folder`, in the TPM at `tcti`; provisioned if there are none, with
+        the `gate` if there is one."""
+        return await cls.over(Owner(tcti, connector(folder, locate(tcti), gate=gate)))
 
     @classmethod
     async def over(cls, owner: Owner[TpmKeys]) -> Self:
@@ -82,13 +84,19 @@ class TpmRoot:
     def fault(self) -> str | None:
         return self._owner.fault
 
+    @property
+    def hung(self) -> bool:
+        return self._owner.hung
+
     async def aclose(self) -> None:
         await self._owner.aclose()
 
 
-def connector(folder: Path, transport: Transport, root: bytes | None = None) -> Callable[[], TpmKeys]:
-    """A function that connects to the identity in `folder`, made there (from `root`, or a random one) if
-    there is none."""
+def connector(
+    folder: Path, transport: Transport, root: bytes | None = None, gate: Gate | None = None
+) -> Callable[[], TpmKeys]:
+    """A function that connects to the identity in `folder`, made there (from `root`, or a random one, with
+    the `gate` if there is one) if there is none."""
     known: TpmIdentity | None = None
 
     def connect() -> TpmKeys:
@@ -100,8 +108,8 @@ def connector(folder: Path, transport: Transport, root: bytes | None = None) -> 
             if not transport.managed:
                 context.flush_leftovers()
             if known is None:
-                known = _first_use(context, folder, transport.tcti, root)
-            return TpmKeys(context, known)
+                known = _first_use(context, folder, transport.tcti, root, gate)
+            return TpmKeys(context, known, gate)
         except BaseException:
             context.close()
             raise
@@ -109,7 +117,9 @@ def connector(folder: Path, transport: Transport, root: bytes | None = None) -> 
     return connect
 
 
-def _first_use(context: Context, folder: Path, tcti: str, root: bytes | None) -> TpmIdentity:
-    made = provision(context, tcti, root)
+def _first_use(
+    context: Context, folder: Path, tcti: str, root: bytes | None, gate: Gate | None
+) -> TpmIdentity:
+    made = provision(context, tcti, root, gate)
     made.store(folder)
     return made

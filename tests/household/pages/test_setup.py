@@ -221,8 +221,10 @@ async def test_a_tariff_is_taken_once_it_can_be_read(browser: Browser, household
     async def upload(text: str) -> tuple[int, str]:
         fields = aiohttp.FormData({"form": form, "source": "file"})
         fields.add_field("tariff", text.encode(), filename="tariff.toml")
-        answer = await browser.client.post(
-            "/settings/tariff", data=fields, headers={"Origin": browser.origin}, allow_redirects=False
+        answer = await browser.answered(
+            await browser.client.post(
+                "/settings/tariff", data=fields, headers={"Origin": browser.origin}, allow_redirects=False
+            )
         )
         return answer.status, await answer.text()
 
@@ -274,3 +276,19 @@ async def test_a_second_meter_takes_no_name_of_the_first(browser: Browser, house
     assert status == 422
     assert "There is a meter main already: give this one another name." in text
     assert [one["tcp"] for one in household.draft.meters] == [{"host": "127.0.0.1", "port": 5020}]
+
+
+async def test_a_mistake_in_the_cards_file_is_shown(
+    browser: Browser, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    report = tmp_path / "first-boot.json"
+    monkeypatch.setattr(pages, "FIRST_BOOT", report)
+    title = "The file gateway.toml on the card was not taken over"
+    assert title not in (await browser.get("/setup/home"))[1]
+    for nothing in ("", "[]", "{}", '{"errors": []}', '{"errors": 1}'):
+        report.write_text(nothing)
+        assert title not in (await browser.get("/setup/home"))[1]
+    report.write_text('{"errors": ["gateway.toml, line 2: <hostname> must be a name"]}')
+    _, shown = await browser.get("/setup/home")
+    assert title in shown
+    assert "gateway.toml, line 2: &lt;hostname&gt; must be a name" in shown

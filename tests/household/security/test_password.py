@@ -41,6 +41,19 @@ async def test_a_setup_code_may_be_typed_with_or_without_its_hyphen(password: Pa
     assert password.chosen
 
 
+async def test_a_setup_code_from_a_label_takes_the_place_of_the_present_one(password: Password) -> None:
+    before = password.setup_code()
+    with pytest.raises(UsageError, match="this is not a setup code"):
+        password.give("abcde")
+    assert password.setup_code() == before
+    password.give("abcde-fghjk")
+    with pytest.raises(NotAuthenticated):
+        await password.choose(before, LONG, "192.168.1.7")
+    await password.choose("abcde-fghjk", LONG, "192.168.1.7")
+    with pytest.raises(UsageError, match="no setup code is valid"):
+        password.give("abcde-fghjk")
+
+
 async def test_a_wrong_setup_code_chooses_nothing(password: Password) -> None:
     for wrong in ("", "aaaaa-aaaaa", password.setup_code()[:-1]):
         with pytest.raises(NotAuthenticated):

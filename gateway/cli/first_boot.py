@@ -1,0 +1,128 @@
+"""`gateway first-boot`: takes the owner's file on the card's FAT partition over, at each boot of an image."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from gateway.appliance.first_boot import CONFIGURATION, Machine, announce, first_boot, run_command
+from gateway.cli.output import examples
+from gateway.errors import UsageError
+from gateway.host.clock import SystemClock
+
+if TYPE_CHECKING:
+    from gateway.household.security.password import Password
+
+_HOUSEHOLD = Path("var/lib/gateway-household")
+_USER = "gateway-household"
+
+
+@click.command(epilog=examples("sudo gateway first-boot"))
+@click.option(
+    "--config-partition",
+    "partition",
+    type=click.Path(path_type=Path),
+    default=Path("/boot/config"),
+    show_default=True,
+    help="Where the card's FAT partition is mounted.",
+)
+@click.option(
+    "--root",
+    type=click.Path(path_type=Path),
+    default=Path("/"),
+    show_default=True,
+    help="The folder that the machine's files are in, for a trial.",
+)
+def command(partition: Path, root: Path) -> None:
+    """Take gateway.toml on the card's FAT partition over, and wipe it; then show where the page is.
+
+    The file is the gateway's configuration with a table [first-boot]: hostname, setup-code, wifi, ssh-key,
+    s3. It is checked as a whole first. Bad input is named with its line, on the console, in ERROR.txt on the
+    FAT partition and on the page, and leaves everything as it is: correct it, and start again.
+    """
+    machine = Machine(root, partition, run_command if root == Path("/") else _only_here)
+    setup_code = _SetupCode(root / _HOUSEHOLD)
+    error = first_boot(machine, _check, setup_code)
+    lines = (
+        setup_code.lines() if error is None else [f"gateway.toml: {line}" for line in str(error).splitlines()]
+    )
+    announce(root, lines)
+    if error is not None:
+        raise error
+
+
+def _only_here(command: Sequence[str], data: bytes) -> bytes:
+    if command[0] != "systemd-creds":
+        return b""
+    raise UsageError("S3 keys can only be encrypted on the machine that is to use them: leave --root out")
+
+
+def _check(text: str) -> Sequence[str]:
+    # Imported here: every meter's protocol comes with it, and most boots have nothing to take over.
+    from gateway.config.check import mistakes_in  # noqa: PLC0415
+
+    path = Path("/") / CONFIGURATION
+    return [one.removeprefix(f"{path}: ") for one in mistakes_in(text, path)]
+
+
+class _SetupCode:
+    """The household's setup code, in the folder that its service has, which is made where it is not there."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def give(self, code: str) -> bool:
+        with self._password() as password:
+            if password.chosen:
+                return False
+            password.give(code)
+            return True
+
+    def lines(self) -> list[str]:
+        """Where the page is and, until a password is chosen, the setup code that chooses one."""
+        lines = [f"The page of this home: https://{socket.gethostname()}.local:8443"]
+        with self._password() as password:
+            if not password.chosen:
+                lines.append(f"Its setup code:         {password.setup_code()}")
+        return lines
+
+    @contextmanager
+    def _password(self) -> Iterator[Password]:
+        try:
+            from gateway.household.security.password import Password  # noqa: PLC0415
+        except ImportError as error:
+            raise UsageError(f"the page needs {error.name}: install gateway[household]") from None
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with _as_owner(self._folder):
+            password = Password(self._folder, SystemClock("host"))
+            try:
+                yield password
+            finally:
+                password.close()
+
+
+@contextmanager
+def _as_owner(folder: Path) -> Iterator[None]:
+    """As the user of the household's service, where root runs this and there is that user: what is written is
+    then the service's own."""
+    import pwd  # noqa: PLC0415
+
+    try:
+        user = pwd.getpwnam(_USER)
+    except KeyError:
+        yield
+        return
+    os.chown(folder, user.pw_uid, user.pw_gid)
+    os.setegid(user.pw_gid)
+    os.seteuid(user.pw_uid)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+        os.setegid(0)

@@ -1,0 +1,1 @@
+"""`gateway release`: the releases of the appliance's image, and their keys."""
