@@ -11,16 +11,18 @@ cache=${XDG_CACHE_HOME:-~/.cache}/gateway
 source provisioning/lib.sh
 
 usage='Usage: sudo image/build.sh [--out DIR] [--arch arm64 | --arch amd64 --variant ci | --variant tpm]
-                            [--update-packages]
+                            [--keys DIR] [--update-packages]
 
-Builds the image of the gateway for a Raspberry Pi 4: gateway-VERSION.img, its release manifest, its SBOM and
-their SHA-256 sums. The same sources give the same bytes.
+Builds the image of the gateway for a Raspberry Pi 4: gateway-VERSION.img, its signed manifest, its SBOM and their
+SHA-256 sums. The same sources and keys give the same bytes.
 
   --out DIR           where to (default: ./build/image)
   --arch arm64        for the Pi (the default)
   --arch amd64 --variant ci
                       for tests: the same root for this machine, a folder for systemd-nspawn, of the newest packages
   --variant tpm       for tests: a second disk for image/vm.py, with a TPM in software
+  --keys DIR          the keys of releases (default: ./release-keys); gateway release new-keys makes them. Without
+                      any, the image takes no updates, and its keys are bound to no release
   --update-packages   take the newest Debian packages, and write their versions to image/packages.*.txt;
                       otherwise the versions in these files are used
   -h, --help          show this
@@ -34,10 +36,10 @@ Examples:
   sudo image/build.sh --arch amd64 --variant ci
   sudo DEBIAN_MIRROR=http://mirror.example/debian image/build.sh'
 
-out=build/image arch=arm64 variant=pi update=''
+out=build/image arch=arm64 variant=pi keys=release-keys update=''
 while (($#)); do
     case $1 in
-    --out | --arch | --variant)
+    --out | --arch | --variant | --keys)
         (($# > 1)) || stop 2 "$1 wants a value." "$usage"
         printf -v "${1#--}" '%s' "$2"
         shift
@@ -49,7 +51,7 @@ while (($#)); do
     shift
 done
 case $arch/$variant in
-arm64/pi) steps=7 ;;
+arm64/pi) steps=10 ;;
 arm64/tpm) steps=5 ;;
 amd64/ci) steps=6 ;;
 *) stop 2 "There is no --variant $variant for --arch $arch." "$usage" ;;
@@ -77,7 +79,7 @@ find_mirror() {
 # What is in each root besides Debian's essential packages; the versions are in packages.NAME.txt.
 compiler=(gcc libc6-dev libtss2-dev pkg-config python3-dev python3-venv)
 builder=(arch-test ca-certificates curl dosfstools device-tree-compiler e2fsprogs erofs-utils gdisk genimage mmdebstrap mtools
-    qemu-user raspi-firmware rauc zstd)
+    qemu-user raspi-firmware rauc squashfs-tools zstd)
 
 sources() {
     cat <<END
@@ -145,12 +147,43 @@ inside() { # inside FUNCTION ARGUMENT...: of inside.sh, in the builder
         "$place" "$work" "${variables[@]}" bash /src/image/inside.sh "$@"
 }
 
+# --- the release
+
+copy_keys() { # those that the image has; the private ones stay where they are
+    local name
+    rm -rf "$work/keys"
+    mkdir -p "$work/keys"
+    for name in update.cert.pem approval.pub.pem; do
+        [[ ! -e $keys/$name ]] || install -m 0644 "$keys/$name" "$work/keys/"
+    done
+}
+
+write_manifest() { # into the boot partition, signed and approved where there are keys
+    local boot=$work/card/boot
+    .venv/bin/gateway release manifest --version "$version" --epoch "$epoch" --machine rpi4 \
+        --root "$work/out/root.erofs" --boot "$boot" >"$work/release.json"
+    mv "$work/release.json" "$boot/"
+    [[ -e $keys/update.key.pem ]] || return 0
+    .venv/bin/gateway release sign --keys "$keys" "$boot/release.json"
+    .venv/bin/gateway release approve --keys "$keys" "$boot/release.json"
+    chmod 0644 "$boot"/release.json* "$boot/approval.cbor"
+}
+
+give() { # what was made, to where the owner of the command wants it
+    mkdir -p "$out"
+    rm -f "$out"/gateway-*.img "$out"/gateway-*.zst "$out"/*.spdx.json
+    cp --sparse=always --no-preserve=ownership "$work"/out/* "$out/"
+    [[ ! $update ]] || cp "$work"/packages.*.txt image/
+}
+
 # --- the recipe
 
 debian_packages '' "${base_packages[@]}" mmdebstrap debian-archive-keyring git
 find_python
 step "Installer uv" "PyPI" get_uv
 find_mirror
+version=$(sed -n 's/^__version__ = "\(.*\)"/\1/p' gateway/__init__.py)
+[[ $variant != pi || -x .venv/bin/gateway ]] || stop 4 "The gateway is not in .venv: run provisioning/venv.sh first."
 epoch=${SOURCE_DATE_EPOCH:-$(git -c safe.directory="$PWD" log -1 --format=%ct)}
 
 pins=''
@@ -161,15 +194,19 @@ if [[ ! $update && $variant == pi && -s image/packages.builder.txt ]]; then
 fi
 place=$cache/image/builder-$(cat - ${pins:+"$pins"} <<<"${compiler[*]} ${builder[*]}" | sha256sum | cut -c1-12)
 work=$cache/image/$arch
-[[ ! $update ]] || rm -rf "$place"
+[[ ! $update ]] || rm -rf "$place" "$cache/image/$arch"
 if [[ -d $place ]]; then
     step "The builder is in $place" '' true
 else
     step "Make the builder, a Debian 13 in $place" "the Debian mirror" make_builder
 fi
 mkdir -p "$work"
+if [[ $update ]]; then
+    dpkg-query --admindir="$place/var/lib/dpkg" -W -f='${Package}=${Version}\n' | LC_ALL=C sort >"$work/packages.builder.txt"
+fi
 step "Copy the sources" '' copy_sources
 install -D -m 0755 "$uv" "$work/uv"
+copy_keys
 if [[ $variant == tpm ]]; then
     step "A disk with a TPM" "the Debian mirror" inside tpm_disk
     echo "The disk is $work/tpm.ext4"
@@ -181,4 +218,10 @@ if [[ $variant == ci ]]; then
     echo "The root is in $work/root"
     exit
 fi
+step "The root and the boot partition" '' inside boot
+step "The manifest of the release" '' write_manifest
 step "The image" '' inside card
+step "Put it into $out" '' give
+[[ -e $keys/update.key.pem ]] ||
+    echo "There are no keys in $keys: this image takes no updates, and its keys are bound to no release."
+(cd "$out" && ls -l --block-size=MB gateway-*)

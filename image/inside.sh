@@ -9,6 +9,7 @@ umask 022
 version=$(sed -n 's/^__version__ = "\(.*\)"/\1/p' gateway/__init__.py)
 program=/opt/gateway/$version
 root=/work/root
+machine=rpi4 # in the release's manifest, and in RAUC's
 
 # --- Debian in a folder
 
@@ -158,20 +159,26 @@ finish() { # finish ROOT: Debian becomes the gateway
         groupadd --system --gid 901 gateway-household
         useradd --system --uid 901 --gid 901 --home-dir /var/lib/gateway-household --no-create-home \
             --shell /usr/sbin/nologin --groups gateway gateway-household
+        groupadd --system --gid 902 gateway-updater
+        useradd --system --uid 902 --gid 902 --home-dir /var/lib/gateway-updater --no-create-home \
+            --shell /usr/sbin/nologin --groups gateway gateway-updater
         usermod --lock root'
     cp -a /opt/gateway "$root/opt/"
     ln -s /opt/gateway/current/bin/gateway "$root/usr/local/bin/gateway"
     find systemd -name 'gateway*' ! -name 'gateway-registrar*' -exec install -m 0644 -t "$root/usr/lib/systemd/system" {} +
     cp -r --no-preserve=ownership image/root/. "$root/"
-    chmod -R go-w "$root/usr/lib/gateway"
+    sed -i "s/@MACHINE@/$machine/; s/@VERSION@/$version/" "$root/etc/rauc/system.conf"
+    # Whose releases it takes, and to which it opens its root.
+    for site in update.cert.pem approval.pub.pem; do
+        [[ ! -e /work/keys/$site ]] || install -m 0644 "/work/keys/$site" "$root/usr/lib/gateway/$site"
+    done
     {
         echo "IMAGE_ID=gateway"
         echo "IMAGE_VERSION=$version"
         echo "DEFAULT_HOSTNAME=gateway"
     } >>"$root/usr/lib/os-release"
     mkdir -p "$root"/{data,boot/config,boot/firmware,etc/gateway,etc/credstore.encrypted}
-    # What a home decides lies on the data partition.
-    ln -sfn /data/etc/hostname "$root/etc/hostname"
+    rm -f "$root/etc/hostname" # gateway-first-boot.service sets it
     printf '127.0.0.1 localhost\n127.0.1.1 gateway\n::1 localhost ip6-localhost ip6-loopback\n' >"$root/etc/hosts"
     ln -sfn /run/systemd/resolve/stub-resolv.conf "$root/etc/resolv.conf"
     : >"$root/etc/machine-id"
@@ -237,9 +244,9 @@ make_initramfs() { # make_initramfs ROOT KERNEL: to /work/initrd.img, beside the
 
 # --- the card
 
-card() { # the partitions, and the image of the card, in /work/out
-    local boards=/work/boards file
-    rm -rf /work/card /work/out "$boards" /work/tmp
+boot() { # root.erofs in /work/out, and in /work/card what the FAT partitions have, but for the manifest
+    local file
+    rm -rf /work/card /work/out
     mkdir -p /work/card/boot/overlays /work/out
     cp -r image/card/. /work/card/
     cp /usr/lib/raspi-firmware/{start4.elf,fixup4.dat,start.elf,fixup.dat,bootcode.bin} /work/vmlinuz /work/initrd.img \
@@ -248,15 +255,24 @@ card() { # the partitions, and the image of the card, in /work/out
         [[ ! -e $file ]] || cp "$file" /work/card/boot/
     done
     dtc -q -@ -I dts -O dtb -o /work/card/boot/overlays/letstrust.dtbo image/letstrust.dts
+    # The overlay's labels are those of the board's device tree.
     fdtoverlay -i /work/dtb/bcm2711-rpi-4-b.dtb -o /work/merged.dtb /work/card/boot/overlays/letstrust.dtbo
-    find /work/card -exec touch --no-dereference --date "@$SOURCE_DATE_EPOCH" {} +
     mkfs.erofs --quiet -z zstd,level=15 -C 131072 -T "$SOURCE_DATE_EPOCH" -U 67770000-6174-4577-8179-000000000005 \
         /work/out/root.erofs "$root"
+    python3 image/sbom.py "$root" /var/lib/dpkg/status "gateway-$version" >"/work/out/gateway-$version.spdx.json"
+}
+
+card() { # boot.vfat and the image of the card
+    rm -rf /work/tmp
+    find /work/card -exec touch --no-dereference --date "@$SOURCE_DATE_EPOCH" {} +
     genimage --config image/genimage.cfg --rootpath /work/card --tmppath /work/tmp --inputpath /work/out \
         --outputpath /work/out
     rm -f /work/out/CONFIG.vfat
     sgdisk --transpose=3:4 /work/out/gateway.img # the number 3 is boot-b's
-    ls -l /work/out
+    mv /work/out/gateway.img "/work/out/gateway-$version.img"
+    cp /work/card/boot/release.json /work/out/
+    zstd -q -T0 -12 "/work/out/gateway-$version.img"
+    (cd /work/out && sha256sum -- * >/work/SHA256SUMS && mv /work/SHA256SUMS .)
 }
 
 # --- for vm.py
