@@ -78,7 +78,7 @@ find_mirror() {
 
 # What is in each root besides Debian's essential packages; the versions are in packages.NAME.txt.
 compiler=(gcc libc6-dev libtss2-dev pkg-config python3-dev python3-venv)
-builder=(arch-test ca-certificates curl dosfstools device-tree-compiler e2fsprogs erofs-utils gdisk genimage mmdebstrap mtools
+builder=(arch-test ca-certificates curl dosfstools device-tree-compiler e2fsprogs erofs-utils gdisk genimage kmod mmdebstrap mtools
     qemu-user raspi-firmware rauc squashfs-tools zstd)
 
 sources() {
