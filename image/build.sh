@@ -178,7 +178,7 @@ give() { # what was made, to where the owner of the command wants it
 
 # --- the recipe
 
-debian_packages '' "${base_packages[@]}" mmdebstrap debian-archive-keyring git
+debian_packages '' "${base_packages[@]}" "${root_packages[@]}" git
 find_python
 step "Installer uv" "PyPI" get_uv
 find_mirror
