@@ -197,7 +197,7 @@ finish() { # finish ROOT: Debian becomes the gateway
     site=$(echo "$root$program"/lib/python3*/site-packages)
     python3 -m compileall -q -f -j 0 -s "$root" -p / --invalidation-mode unchecked-hash \
         "$root/usr/lib/python3.13" "$site" >/dev/null || true # Debian's own tests of bad syntax are among them
-    chroot "$root" "$program/bin/python" -c 'import gateway.cli.main, gateway.household.app, tpm2_pytss'
+    chroot "$root" "$program/bin/python" -c 'import gateway.cli.main, gateway.household.server, tpm2_pytss'
 }
 
 prune() { # prune ROOT: what neither this board nor the gateway uses
@@ -257,7 +257,7 @@ boot() { # root.erofs in /work/out, and in /work/card what the FAT partitions ha
     dtc -q -@ -I dts -O dtb -o /work/card/boot/overlays/letstrust.dtbo image/letstrust.dts
     # The overlay's labels are those of the board's device tree.
     fdtoverlay -i /work/dtb/bcm2711-rpi-4-b.dtb -o /work/merged.dtb /work/card/boot/overlays/letstrust.dtbo
-    mkfs.erofs --quiet -z zstd,level=15 -C 131072 -T "$SOURCE_DATE_EPOCH" -U 67770000-6174-4577-8179-000000000005 \
+    mkfs.erofs --quiet -z zstd,level=9 -C 131072 -T "$SOURCE_DATE_EPOCH" -U 67770000-6174-4577-8179-000000000005 \
         /work/out/root.erofs "$root"
     python3 image/sbom.py "$root" /var/lib/dpkg/status "gateway-$version" >"/work/out/gateway-$version.spdx.json"
 }

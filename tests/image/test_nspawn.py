@@ -94,7 +94,7 @@ def test_root_is_read_only(appliance: Appliance) -> None:
 def test_nobody_logs_in_with_a_password_or_over_the_network(appliance: Appliance) -> None:
     accounts = [line.split(":") for line in appliance.run("getent", "shadow").stdout.splitlines()]
     assert [name for name, password, *_ in accounts if password[0] not in "!*"] == []
-    assert appliance.run("systemctl", "is-active", "ssh", check=False).stdout.strip() == "inactive"
+    assert appliance.run("systemctl", "is-active", "gateway-ssh", check=False).stdout.strip() == "inactive"
     ruleset = json.loads(appliance.run("nft", "--json", "list", "ruleset").stdout)["nftables"]
     chains = {entry["chain"]["name"]: entry["chain"]["policy"] for entry in ruleset if "chain" in entry}
     assert chains == {"input": "drop", "forward": "drop"}
