@@ -126,8 +126,8 @@ mariadb_packages=(mariadb-server)
 mosquitto_packages=(mosquitto mosquitto-clients)
 # Reads and writes the FAT partitions of images, for `gateway fleet make --image`.
 image_packages=(mtools)
-# Makes a small Debian 13, whose systemd the tests hold the units to.
-debian_13_packages=(mmdebstrap)
+# Make the appliance's root, and boot it in a container.
+root_packages=(debian-archive-keyring mmdebstrap systemd-container)
 # Fetches the rules by which the tests check invoices.
 maven_packages=(maven)
 

@@ -14,7 +14,7 @@ source provisioning/lib.sh
 
 debian_packages '' "${base_packages[@]}" "${tpm_packages[@]}" "${swtpm_packages[@]}" \
     "${browser_packages[@]}" "${mariadb_packages[@]}" "${mosquitto_packages[@]}" "${maven_packages[@]}" \
-    "${image_packages[@]}" "${debian_13_packages[@]}" shellcheck
+    "${image_packages[@]}" "${root_packages[@]}" shellcheck
 find_python
 step "Installer uv" "PyPI" get_uv
 virtual_environment tpm test
@@ -27,6 +27,10 @@ if [[ ${1-} != --quick ]]; then
     provisioning/minio.sh >/dev/null
     provisioning/en16931.sh >/dev/null
     export GATEWAY_REQUIRE_MINIO=1 GATEWAY_REQUIRE_EN16931=1 # without them tests fail, instead of being skipped
+    if ((EUID == 0)); then
+        image/build.sh --arch amd64 --variant ci >/dev/null
+        export GATEWAY_REQUIRE_NSPAWN=1
+    fi
 fi
 
 failed=''

@@ -16,7 +16,11 @@ import pytest
 ROOT = Path(__file__).parents[2]
 LIBRARY = ROOT / "provisioning" / "lib.sh"
 LIBRARIES = {LIBRARY, ROOT / "provisioning" / "board.sh"}
-SCRIPTS = [*sorted((ROOT / "provisioning").glob("*.sh")), ROOT / ".ci" / "run"]
+SCRIPTS = [
+    *sorted((ROOT / "provisioning").glob("*.sh")),
+    *sorted((ROOT / "image").glob("*.sh")),
+    ROOT / ".ci" / "run",
+]
 
 each_script = pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.name)
 on_debian = pytest.mark.skipif(shutil.which("dpkg-query") is None, reason="this is no Debian")
@@ -60,9 +64,11 @@ def test_can_be_run_unless_it_is_a_library(script: Path) -> None:
     assert bool(script.stat().st_mode & stat.S_IXUSR) == (script not in LIBRARIES)
 
 
-@pytest.mark.parametrize("name", ["venv.sh", "install.sh"])
+@pytest.mark.parametrize(
+    "name", ["provisioning/venv.sh", "provisioning/install.sh", "image/build.sh", "image/test.sh"]
+)
 def test_unknown_argument_is_named(name: str, tmp_path: Path) -> None:
-    result = run(ROOT / "provisioning" / name, "--frob", cache=tmp_path)
+    result = run(ROOT / name, "--frob", cache=tmp_path)
     assert result.returncode == 2
     assert "--frob" in result.stderr
 
@@ -275,6 +281,7 @@ class TestOfAllChecks:
         (scripts / "lib.sh").write_text(LIBRARY.read_text() + prepared)
         self.tool(scripts / "minio.sh", 0)
         self.tool(scripts / "en16931.sh", 0)
+        self.tool(tmp_path / "image" / "build.sh", 0)
         for name in ("ruff", "mypy", "pytest"):
             self.tool(tmp_path / ".venv" / "bin" / name, 0)
         return tmp_path

@@ -1,0 +1,325 @@
+"""What image/test.sh does once the image is built: boot it as an owner would, and measure it.
+
+The image and the programs in it are those that are shipped. Outside of the machine are a simulated meter at the other
+end of its serial line, an S3 server (SeaweedFS) and a provider; its TPM is swtpm, on a disk of its own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+from image.vm import Broken, Card, Machine, powered  # noqa: E402
+from tests.support.servers import BUCKET, S3Server, seaweedfs  # noqa: E402
+
+GATEWAY = Path(sys.executable).with_name("gateway")
+CARD_BYTES = 8 << 30
+BOOT_S = 400
+"""A boot in QEMU without KVM takes about a minute on a machine with nothing else to do."""
+SETUP_CODE = "abcde-fghjk"
+
+CONFIGURATION = """\
+[gateway]
+commit_seconds = 5
+[clock]
+source = "host"   # the test's network has no time server
+[stream]
+unit_ms = 1000
+link_units = 10   # short, so that the first readings are soon in the store
+chunk_units = 10
+[store]
+url = "s3://{bucket}"
+endpoint = "{endpoint}"
+region = "us-east-1"
+[[meter]]
+name = "main"
+profile = "sml-generic"
+serial = {{ device = "/dev/ttyUSB0" }}
+
+[first-boot]
+hostname = "gateway"
+setup-code = "{setup_code}"
+ssh-key = "{ssh_key}"
+s3 = {{ access-key-id = "{access}", secret-access-key = "{secret}" }}
+"""
+
+
+def say(text: str) -> None:
+    print(text, flush=True)
+
+
+class Home:
+    """A card that was flashed and configured, a board to put it in, and the world around it."""
+
+    def __init__(self, image: Path, tpm: Path, folder: Path, server: S3Server) -> None:
+        self.folder, self.server = folder, server
+        self._image, self._tpm = image, tpm
+        self._key = folder / "ssh"
+        folder.mkdir(parents=True, exist_ok=True)
+        self._key.unlink(missing_ok=True)
+        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", self._key], check=True)
+
+    def flash(self, name: str) -> Card:
+        """A new card, with the owner's file on it."""
+        card = Card(self.folder / f"{name}.img")
+        subprocess.run(["cp", "--sparse=always", self._image, card.path], check=True)
+        with card.path.open("r+b") as file:
+            file.truncate(CARD_BYTES)
+        text = CONFIGURATION.format(
+            bucket=BUCKET,
+            endpoint=self.server.endpoint.replace("127.0.0.1", "10.0.2.2"),
+            setup_code=SETUP_CODE,
+            ssh_key=self._key.with_suffix(".pub").read_text().strip(),
+            access=self.server.access_key,
+            secret=self.server.secret_key,
+        )
+        card.write(1, "gateway.toml", text.encode())
+        return card
+
+    def machine(self, card: Card, name: str) -> Machine:
+        """A board with this card, and with a TPM of its own."""
+        tpm = self.folder / f"{name}.tpm.ext4"
+        if not tpm.exists():
+            subprocess.run(["cp", "--sparse=always", self._tpm, tpm], check=True)
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = int(probe.getsockname()[1])
+        return Machine(card, self.folder / name, tpm=tpm, forwards={port: 22})
+
+    def ssh(self, machine: Machine, command: str, *, data: bytes = b"", check: bool = True) -> str:
+        """What a command prints that runs in the machine, as root."""
+        [port] = machine.forwards
+        done = subprocess.run(
+            [
+                *("ssh", "-i", self._key, "-p", str(port), "-o", "BatchMode=yes", "-o", "ConnectTimeout=20"),
+                *("-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", "-o", "LogLevel=ERROR"),
+                *("root@127.0.0.1", command),
+            ],
+            input=data,
+            capture_output=True,
+            check=False,
+        )
+        if check and done.returncode:
+            raise Broken(f"`{command}` ended with {done.returncode}: {(done.stdout + done.stderr).decode()[-800:]}")
+        return done.stdout.decode()
+
+    def objects(self) -> int:
+        """How many objects with readings the store has."""
+        done = subprocess.run(
+            [GATEWAY, "provider", "streams", "--help"], capture_output=True, check=False
+        )  # keeps the interpreter's caches warm
+        del done
+        from boto3.session import Session  # noqa: PLC0415
+
+        client = Session().client(
+            "s3",
+            endpoint_url=self.server.endpoint,
+            region_name="us-east-1",
+            aws_access_key_id=self.server.access_key,
+            aws_secret_access_key=self.server.secret_key,
+        )
+        pages = client.get_paginator("list_objects_v2").paginate(Bucket=BUCKET)
+        return sum("chunk" in item["Key"] for page in pages for item in page.get("Contents", ()))
+
+    @contextmanager
+    def on(self, machine: Machine) -> Iterator[Machine]:
+        """The machine, on, with the meter at its serial line."""
+        with powered(machine):
+            meter = subprocess.Popen(
+                [GATEWAY, "simulate", "sml", "--serial", machine.meter()],
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+            )
+            try:
+                yield machine
+            finally:
+                meter.kill()
+                meter.wait()
+
+    def until(self, what: str, machine: Machine, condition: Callable[[], object], seconds: float = BOOT_S) -> float:
+        """Wait for it; the seconds that it took."""
+        began = time.monotonic()
+        while not condition():
+            if machine.process is None or machine.process.poll() is not None:
+                raise Broken(f"The machine ended before it did this: {what}.")
+            if time.monotonic() - began > seconds:
+                end = machine.said()[-1500:].decode(errors="replace")
+                raise Broken(f"Not within {seconds:.0f} s: {what}. The console's end:\n{end}")
+            time.sleep(0.5)
+        return time.monotonic() - began
+
+
+def first_readings(home: Home, machine: Machine) -> float:
+    """Seconds from now until readings of this boot are in the store."""
+    before = home.objects()
+    return home.until("readings in the store", machine, lambda: home.objects() > before)
+
+
+def provider_opens(home: Home, machine: Machine) -> int:
+    """Grant a provider what the machine seals; how many windows it then opens."""
+    provider = home.folder / "provider"
+    shutil.rmtree(provider, ignore_errors=True)
+    subprocess.run([GATEWAY, "provider", "new", provider, "--name", "Utility"], check=True, stdout=subprocess.DEVNULL)
+    card = provider / "card.cose"
+    shown = subprocess.run([GATEWAY, "card", "show", card, "--json"], check=True, capture_output=True).stdout
+    home.ssh(machine, "cat > /run/card.cose", data=card.read_bytes())
+    home.ssh(
+        machine,
+        f"gateway grant new --to /run/card.cose --fingerprint {json.loads(shown)['fingerprint']} "
+        "--granularity 10s --purpose 'a test' --json",
+    )
+    environment = {
+        "PATH": "/usr/bin:/bin",
+        "HOME": str(home.folder),
+        "AWS_ACCESS_KEY_ID": home.server.access_key,
+        "AWS_SECRET_ACCESS_KEY": home.server.secret_key,
+    }
+    opened: list[Any] = []
+
+    def opens() -> bool:
+        done = subprocess.run(
+            [
+                *(GATEWAY, "provider", "read", "--key", provider, "--store", f"s3://{BUCKET}", "--all", "--json"),
+                *("--endpoint", home.server.endpoint, "--region", "us-east-1", "--granularity", "10s"),
+            ],
+            env=environment,
+            capture_output=True,
+            check=False,
+        )
+        opened[:] = done.stdout.splitlines()
+        return bool(opened)
+
+    home.until("a provider that opens what was sealed", machine, opens)
+    return len(opened)
+
+
+def memory(home: Home, machine: Machine) -> dict[str, int]:
+    """MB of memory: of all processes together (their shared pages once each), and of the gateway's."""
+    script = (
+        "for p in /proc/[0-9]*; do awk -v c=$(tr -c a-z _ <$p/comm) '/^Pss:/ {print c, $2}' $p/smaps_rollup; done"
+        " 2>/dev/null"
+    )
+    found = [line.split() for line in home.ssh(machine, script).splitlines()]
+    ours = sum(int(size) for name, size in found if name.startswith("gateway"))
+    return {"all_mb": sum(int(size) for _, size in found) // 1024, "gateway_mb": ours // 1024}
+
+
+def boot(home: Home, name: str, figures: dict[str, Any]) -> tuple[Card, Machine]:
+    """First boot as an owner does it, until a provider opens what was sealed."""
+    card = home.flash(name)
+    machine = home.machine(card, name)
+    with home.on(machine):
+        figures["power_on_to_readings_s"] = round(first_readings(home, machine))
+        say(f"From power-on to sealed readings in the store: {figures['power_on_to_readings_s']} s.")
+        figures["windows_opened"] = provider_opens(home, machine)
+        say(f"A provider opens {figures['windows_opened']} windows of what the image sealed.")
+        if SETUP_CODE in (wiped := card.read(1, "gateway.toml").decode()) or home.server.secret_key in wiped:
+            raise Broken("The owner's file was not wiped of its secrets.")
+        figures["boot"] = home.ssh(machine, "systemd-analyze time").strip().splitlines()[0]
+        figures["memory"] = memory(home, machine)
+        failed = home.ssh(machine, "systemctl list-units --failed --no-legend --plain")
+        if failed:
+            raise Broken(f"Units failed: {failed}")
+        written, began = machine.written(), time.monotonic()
+        time.sleep(180)
+        rate = (machine.written() - written) / (time.monotonic() - began)
+        figures["written_mb_a_day"] = round(rate * 86400 / 1e6)
+        home.ssh(machine, "systemctl poweroff", check=False)
+        machine.ended(120)
+    return card, machine
+
+
+def second_boot(home: Home, machine: Machine, figures: dict[str, Any]) -> None:
+    with home.on(machine):
+        figures["second_boot_to_readings_s"] = round(first_readings(home, machine))
+        say(f"At the second boot: {figures['second_boot_to_readings_s']} s.")
+
+
+def copied_card(home: Home, card: Card) -> None:
+    """The card, copied and put into another board, opens nothing."""
+    copy = Card(home.folder / "copy.img")
+    subprocess.run(["cp", "--sparse=always", card.path, copy.path], check=True)
+    machine = home.machine(copy, "thief")
+    with home.on(machine):
+        before = home.objects()
+        home.until("SSH", machine, lambda: home.ssh(machine, "echo on", check=False) == "on\n")
+        home.until(
+            "a gateway that has tried to start",
+            machine,
+            lambda: home.ssh(machine, "systemctl show -p NRestarts,Result,SubState gateway", check=False),
+        )
+        opened = home.ssh(
+            machine, "systemd-creds decrypt --name=s3 /etc/credstore.encrypted/gateway.s3 - >/dev/null && echo opened", check=False
+        )
+        status = home.ssh(machine, "gateway status 2>&1 | head -n 3; journalctl -u gateway -o cat | tail -n 5", check=False)
+        if "opened" in opened or home.objects() > before:
+            raise Broken("A copied card opened a secret.")
+    say(f"The card in another board opens nothing: {status.strip().splitlines()[-1] if status.strip() else 'no answer'}")
+
+
+def cuts(home: Home, count: int, longest: float) -> None:
+    """Cut the power at random moments of the first boot; in the end it must be done all the same."""
+    moments = random.Random(14)
+    card = home.flash("cut")
+    machine = home.machine(card, "cut")
+    for number in range(1, count + 1):
+        after = moments.uniform(1, longest)
+        with home.on(machine):
+            time.sleep(after)
+        say(f"Cut {number} of {count}, {after:.1f} s after power-on: {machine.said()[-200:].decode(errors='replace').strip().splitlines()[-1:]}")
+    with home.on(machine):
+        first_readings(home, machine)
+        home.ssh(machine, "e2fsck -n /dev/disk/by-partlabel/data >/dev/null 2>&1; test $? -lt 4", check=False)
+    say(f"After {count} cuts in its first boot the image seals readings.")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="image/test.sh")
+    parser.add_argument("--image", type=Path, required=True)
+    parser.add_argument("--tpm", type=Path, required=True)
+    parser.add_argument("--folder", type=Path, required=True)
+    parser.add_argument("--cuts", type=int, default=0)
+    parser.add_argument("--json", action="store_true")
+    options = parser.parse_args()
+    shutil.rmtree(options.folder, ignore_errors=True)
+    options.folder.mkdir(parents=True)
+    figures: dict[str, Any] = {}
+    out = options.image.parent
+    figures["image_mb"] = round(options.image.stat().st_size / 1e6)
+    for path in (*out.glob("*.img.zst"), out / "root.erofs"):
+        figures[f"{path.suffix[1:]}_mb"] = round(path.stat().st_size / 1e6)
+    try:
+        with seaweedfs(options.folder / "s3") as server:
+            home = Home(options.image, options.tpm, options.folder, server)
+            card, machine = boot(home, "home", figures)
+            second_boot(home, machine, figures)
+            copied_card(home, card)
+            if options.cuts:
+                cuts(home, options.cuts, figures["power_on_to_readings_s"])
+    except Broken as mistake:
+        print(mistake, file=sys.stderr)
+        return 1
+    finally:
+        if options.json:
+            print(json.dumps(figures))
+        else:
+            for name, value in figures.items():
+                print(f"{name:28} {value}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,140 @@
+"""The appliance's root under the real systemd, in a container: its units, its sandbox, a reading sealed."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.appliance import Appliance, missing
+from tests.support.tpm import swtpm
+
+pytestmark = pytest.mark.slow
+
+GATEWAY = Path(sys.executable).with_name("gateway")
+STORE = "var/lib/gateway/store"
+CONFIGURATION = """
+[gateway]
+commit_seconds = 1
+[clock]
+source = "host"
+[trust]
+root = "tpm"
+tcti = "swtpm:path=/run/tpm/tpm"
+[stream]
+unit_ms = 1000
+link_units = 10
+chunk_units = 10
+[store]
+url = "/var/lib/gateway/store"
+[[meter]]
+name = "main"
+profile = "eastron-sdm630"
+tcp = { host = "127.0.0.1", port = 5020 }
+"""
+
+
+@pytest.fixture(scope="module")
+def appliance(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Appliance]:
+    """One that has booted with a configuration and a meter."""
+    if sentence := missing():
+        if os.environ.get("GATEWAY_REQUIRE_NSPAWN") == "1":
+            pytest.fail(sentence)
+        pytest.skip(sentence)
+    folder = tmp_path_factory.mktemp("appliance")
+    with swtpm(folder / "tpm") as tpm:
+        sockets = Path(tpm.tcti.removeprefix("swtpm:path=")).parent
+        board = Appliance(folder, sockets)
+        (board.data / "etc/gateway/gateway.toml").write_text(CONFIGURATION)
+        for path in (sockets, *sockets.iterdir()):
+            path.chmod(0o777)
+        with board:
+            board.run(
+                *("systemd-run", "--quiet", "--unit=meter", "/usr/local/bin/gateway"),
+                *("simulate", "modbus", "--port", "5020"),
+            )
+            yield board
+
+
+def units(board: Appliance) -> list[str]:
+    """The gateway's own services."""
+    listed = board.run("systemctl", "list-unit-files", "--output=json", "gateway*.service").stdout
+    return [unit["unit_file"] for unit in json.loads(listed)]
+
+
+def test_every_unit_starts(appliance: Appliance) -> None:
+    failed = appliance.run("systemctl", "list-units", "--failed", "--no-legend", "--plain").stdout
+    assert failed == ""
+    active = appliance.run("systemctl", "is-active", "gateway", "gateway-household", "nftables", "avahi-daemon")
+    assert active.stdout.split() == ["active"] * 4
+
+
+def test_units_are_right_and_confined(appliance: Appliance) -> None:
+    found = units(appliance)
+    assert {"gateway.service", "gateway-household.service"} <= {*found}
+    for unit in found:
+        assert appliance.run("systemd-analyze", "verify", unit).stderr == ""
+        score = appliance.run(
+            "systemd-analyze", "security", "--no-pager", "--threshold=15", unit, check=False
+        )
+        assert score.returncode == 0, score.stdout[-300:]
+
+
+def test_root_is_read_only(appliance: Appliance) -> None:
+    for place in ("/usr/file", "/etc/file", "/opt/gateway/file", "/root/file"):
+        assert "Read-only file system" in appliance.run("touch", place, check=False).stderr
+    appliance.run("touch", "/var/lib/file", "/etc/gateway/file")
+
+
+def test_nobody_logs_in_with_a_password_or_over_the_network(appliance: Appliance) -> None:
+    accounts = [line.split(":") for line in appliance.run("getent", "shadow").stdout.splitlines()]
+    assert [name for name, password, *_ in accounts if password[0] not in "!*"] == []
+    assert appliance.run("systemctl", "is-active", "gateway-ssh", check=False).stdout.strip() == "inactive"
+    ruleset = json.loads(appliance.run("nft", "--json", "list", "ruleset").stdout)["nftables"]
+    chains = {entry["chain"]["name"]: entry["chain"]["policy"] for entry in ruleset if "chain" in entry}
+    assert chains == {"input": "drop", "forward": "drop"}
+    assert [entry["set"]["elem"] for entry in ruleset if "set" in entry] == [[8443]]
+
+
+def test_the_setup_code_is_on_the_console(appliance: Appliance) -> None:
+    code = appliance.run("gateway", "household", "setup-code").stdout.strip()
+    shown = appliance.run("cat", "/run/issue.d/gateway.issue").stdout
+    assert code and code in shown
+    assert "https://gateway.local:8443" in shown
+
+
+def test_a_provider_opens_what_it_sealed(appliance: Appliance, tmp_path: Path) -> None:
+    provider = tmp_path / "provider"
+    subprocess.run([GATEWAY, "provider", "new", provider, "--name", "Utility"], check=True)
+    (appliance.data / "card.cose").write_bytes((provider / "card.cose").read_bytes())
+    shown = subprocess.run(
+        [GATEWAY, "card", "show", provider / "card.cose", "--json"], check=True, capture_output=True
+    )
+
+    def status() -> dict[str, object]:
+        done = appliance.run("gateway", "status", "--json", check=False).stdout
+        return json.loads(done)["meters"][0] if done else {}
+
+    appliance.until("begin its stream", lambda: status().get("stream"))
+    appliance.run(
+        *("gateway", "grant", "new", "--to", "/data/card.cose", "--fingerprint"),
+        *(json.loads(shown.stdout)["fingerprint"], "--granularity", "10s", "--purpose", "a test", "--json"),
+    )
+
+    def opened() -> list[dict[str, object]]:
+        done = subprocess.run(
+            [
+                *(GATEWAY, "provider", "read", "--key", provider, "--store", appliance.data / STORE),
+                *("--all", "--granularity", "10s", "--lanes", "import", "--json"),
+            ],
+            capture_output=True,
+            check=False,
+        )
+        return [json.loads(line) for line in done.stdout.splitlines()]
+
+    appliance.until("seal a window that the provider can open", opened)
