@@ -120,8 +120,8 @@ restart() {
 
 install_gateway() {
     local changed='' version files
-    steps=6
-    [[ ! $page ]] || steps=8
+    steps=9
+    [[ ! $page ]] || steps=11
     debian_packages '' "${base_packages[@]}" "${tpm_packages[@]}"
     find_python
     version=$(sed -n 's/^__version__ = "\(.*\)"/\1/p' gateway/__init__.py)
@@ -162,6 +162,9 @@ install_gateway() {
             install -D -m 0640 -g gateway gateway/config/example.toml "$configuration"
     fi
     write_unit gateway.service
+    write_unit gateway-clock.service
+    write_unit gateway-metrics.service
+    write_unit gateway-metrics.timer
     [[ ! $page ]] || write_unit gateway-household.service
     if [[ $dry_run ]]; then
         echo "Then the service would be started, if the configuration is ready."
@@ -336,9 +339,9 @@ print(json.dumps(found + json.loads(os.environ["GATEWAY"] or "[]"), indent=2))'
 
 stop_gateway() {
     if [[ -d /run/systemd/system ]]; then
-        systemctl disable --now gateway gateway-household 2>/dev/null || true
+        systemctl disable --now gateway gateway-household gateway-metrics.timer gateway-clock 2>/dev/null || true
     fi
-    rm -f "$unit" "$page_unit" /etc/systemd/system/multi-user.target.wants/gateway{,-household}.service
+    rm -f "$unit" "$page_unit" /etc/systemd/system/gateway-{clock.service,metrics.service,metrics.timer} /etc/systemd/system/multi-user.target.wants/gateway{,-household}.service
     [[ ! -d /run/systemd/system ]] || systemctl daemon-reload
 }
 

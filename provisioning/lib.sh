@@ -126,6 +126,8 @@ mariadb_packages=(mariadb-server)
 mosquitto_packages=(mosquitto mosquitto-clients)
 # Reads and writes the FAT partitions of images, for `gateway fleet make --image`.
 image_packages=(mtools)
+# Makes a small Debian 13, whose systemd the tests hold the units to.
+debian_13_packages=(mmdebstrap)
 # Fetches the rules by which the tests check invoices.
 maven_packages=(maven)
 

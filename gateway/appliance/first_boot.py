@@ -161,9 +161,9 @@ def _take_over(machine: Machine, owner: OwnerFile, setup_code: SetupCode) -> lis
 
 
 def _encrypted(machine: Machine, keys: S3Keys, software: bool) -> tuple[bytes, str]:
-    """The S3 keys as an encrypted credential of systemd (systemd-creds(1)), and a note. Bound to the TPM and
-    this card; to the card alone, where the configuration wants no TPM. To no PCR: the next release of the
-    image has another PCR 14, and must open them too."""
+    """The S3 keys as an encrypted credential of systemd (systemd-creds(1)), and a note. Bound to the TPM, by
+    no PCR, since the next release has another PCR 14; or to this card alone, where the configuration wants no
+    TPM."""
     plain = f"access_key_id={keys.access_key_id}\nsecret_access_key={keys.secret_access_key}\n".encode()
     if software:
         bound, note = ["--with-key=host"], _HOST_ONLY

@@ -87,4 +87,4 @@ def _reason(lines: Sequence[str]) -> str:
     """The last error among a command's lines, else the last line."""
     told = [line for line in lines if line.strip()]
     errors = [line.partition(_LAST_ERROR)[2] for line in told if _LAST_ERROR in line]
-    return (errors or told or ["it said nothing"])[-1].strip()
+    return (errors or told or ["it said nothing"])[-1].strip(" .")

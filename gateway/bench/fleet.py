@@ -84,6 +84,7 @@ class Fleet:
     def home(self, number: int) -> tuple[FleetHome, dict[str, bytes]]:
         """Home `number`, made anew, and its objects."""
         key = ec.generate_private_key(ec.SECP256R1())
+        day = Calendar(LAYOUT.unit_ms, self._start).period("day", self.begin)
         spki, stream = es256.spki(key.public_key()), secrets.token_bytes(16)
         home = FleetHome(stream, cose.kid_of(spki), secrets.token_bytes(16), number)
         objects = {where: _signed(key, home.signer, item) for where, item in self._stream(home, spki)}
@@ -93,7 +94,8 @@ class Fleet:
         chunk = Chunk(stream, seq, 1, now - QUARTER, QUARTER, lanes, os.urandom(32), now * LAYOUT.unit_ms)
         data = _signed(key, home.signer, chunk)
         objects[names.chunk(stream, chunk.first, LAYOUT.unit_ms)] = data
-        head = Head(stream, seq, cose.digest(data), now, self.now_ms, ())
+        page = cose.digest(objects[names.page(stream, day.name)])
+        head = Head(stream, seq, cose.digest(data), now, self.now_ms, (), page)
         objects[names.head(stream)] = _signed(key, home.signer, head)
         return replace(home, keys=tuple(objects)), objects
 

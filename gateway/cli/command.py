@@ -20,7 +20,7 @@ _LIST, _ALLOW = "gateway command list", "gateway command allow 3f2a"
 
 @click.group(epilog=examples(_LIST, _ALLOW, "gateway command refuse 3f2a"))
 def command() -> None:
-    """See what providers command, and decide where the household is asked.
+    """See what providers command, decide where the household is asked, and end limits.
 
     [[commands]] in the configuration says whose commands are carried out, asked about or refused.
     """
@@ -75,11 +75,26 @@ def refuse(config: Config, command_id: str, as_json: bool) -> None:
     _decide(config, command_id, "refuse", as_json)
 
 
-def _decide(config: Config, command_id: str, decision: Literal["allow", "refuse"], as_json: bool) -> None:
+@command.command("end", short_help="End a limit.", epilog=examples("gateway command end 3f2a"))
+@config_option
+@_id_argument
+@json_option
+def end(config: Config, command_id: str, as_json: bool) -> None:
+    """End the limit ID before its time is over. Its first digits are enough.
+
+    Its provider gets a signed receipt of that. Limits that are carried out without asking end by their time
+    alone.
+    """
+    _decide(config, command_id, "end", as_json)
+
+
+def _decide(
+    config: Config, command_id: str, decision: Literal["allow", "refuse", "end"], as_json: bool
+) -> None:
     client = ControlClient(config.gateway.socket)
 
     async def decided() -> CommandStatus:
-        one = _named(await client.commands(), command_id)
+        one = _named(await client.commands(), command_id, ends=decision == "end")
         return await client.decide_command(one.id, decision)
 
     status = asyncio.run(decided())
@@ -89,10 +104,11 @@ def _decide(config: Config, command_id: str, decision: Literal["allow", "refuse"
         echo(printable(f"{status.provider}, {status.kind}: {status.reason}"))
 
 
-def _named(commands: Sequence[CommandStatus], command_id: str) -> CommandStatus:
-    """The command whose id begins with these digits, of those asked about where several do."""
+def _named(commands: Sequence[CommandStatus], command_id: str, *, ends: bool) -> CommandStatus:
+    """The command whose id begins with these digits: where several do, of those asked about, or of limits
+    that can be ended where it `ends`."""
     found = [one for one in commands if command_id and one.id.startswith(command_id.lower())]
-    asked = [one for one in found if one.state == "asks"]
+    asked = [one for one in found if (one.endable if ends else one.state == "asks")]
     if len(asked or found) != 1:
         which = "several commands begin" if found else "no command begins"
         raise UsageError(f"{which} with {command_id!r}: gateway command list shows their ids")

@@ -77,6 +77,31 @@ def forget_password(path: Path) -> None:
     click.echo(_password(path).forget())
 
 
+@command.command(
+    "metrics-token",
+    epilog=examples("sudo gateway household metrics-token", "sudo gateway household metrics-token --forget"),
+)
+@click.option("--forget", is_flag=True, help="End the token that was made, and make none.")
+@click.pass_obj
+def metrics_token(path: Path, forget: bool) -> None:
+    """Make a token for /metrics, and print it.
+
+    It is shown this once, and ends the one made before. A monitoring system sends it along: Authorization:
+    Bearer TOKEN.
+    """
+    state = _state(path)
+    try:
+        from gateway.household.security.metrics_token import MetricsToken  # noqa: PLC0415
+    except ImportError as error:
+        raise _missing(error) from None
+    _become_owner(state)
+    token = MetricsToken(state, None)
+    if forget:
+        token.forget()
+    else:
+        click.echo(token.make())
+
+
 @command.group("mqtt", epilog=examples("sudo gateway household mqtt test"))
 def mqtt() -> None:
     """The brokers of [mqtt.home] and [mqtt.utility]."""
@@ -116,20 +141,30 @@ def _load(path: Path) -> HouseholdConfig:
     return HouseholdConfig.load(path, required=path != DEFAULT_FILE)
 
 
-def _password(path: Path) -> Password:
+def _state(path: Path) -> Path:
     state = _load(path).household.state
     if not state.is_dir():
         raise UsageError(
             f"{state} is not there yet: start the pages first (systemctl start gateway-household)"
         )
+    return state
+
+
+def _become_owner(state: Path) -> None:
+    """Root writes from now on as the pages' user, whose own everything there is to be."""
+    if os.geteuid() == 0:
+        owner = state.stat()
+        os.setegid(owner.st_gid)
+        os.seteuid(owner.st_uid)
+
+
+def _password(path: Path) -> Password:
+    state = _state(path)
     try:
         from gateway.household.security.password import Password  # noqa: PLC0415
     except ImportError as error:
         raise _missing(error) from None
-    if os.geteuid() == 0:  # what root writes there is to be the pages' own
-        owner = state.stat()
-        os.setegid(owner.st_gid)
-        os.seteuid(owner.st_uid)
+    _become_owner(state)
     return Password(state, _CLOCK)
 
 

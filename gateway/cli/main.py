@@ -26,6 +26,7 @@ from gateway.errors import GatewayError
 COMMANDS = {
     "run": ("gateway.cli.run", "Read the meters, seal and publish."),
     "status": ("gateway.cli.status", "Show the state of the running gateway."),
+    "metrics": ("gateway.cli.metrics", "Print what a monitoring system watches."),
     "doctor": ("gateway.cli.doctor", "Check every part, and say what to do."),
     "household": ("gateway.cli.household", "Serve the pages of this home."),
     "meters": ("gateway.cli.meters.group", "List, find and read meters."),
@@ -41,9 +42,9 @@ COMMANDS = {
     "registrar": ("gateway.cli.registrar.group", "The registrar: who may register, and its server."),
     "dispute": ("gateway.cli.dispute", "Check what a provider claims of a home."),
     "config": ("gateway.cli.config", "Print an example configuration, or check one."),
+    "update": ("gateway.cli.update", "Update the appliance's image."),
     "first-boot": ("gateway.cli.first_boot", "Take over the first-boot file of an image."),
     "fleet": ("gateway.cli.fleet", "Make the cards of many homes."),
-    "update": ("gateway.cli.update", "Update the appliance's image."),
     "release": ("gateway.cli.release.group", "Releases of the appliance's image: keys, manifests."),
     "bench": ("gateway.cli.bench", "Measure this machine."),
     "simulate": ("gateway.cli.simulate.group", "Simulated meters, to try it without hardware."),

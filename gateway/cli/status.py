@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from importlib import resources
 
 import click
 
@@ -28,9 +29,24 @@ from gateway.control.documents import MeterStatus, Status, StoreStatus
 from gateway.errors import GatewayError
 
 
+def _print_schema(context: click.Context, _option: click.Parameter, wanted: bool) -> None:
+    if wanted:
+        schema = resources.files("gateway.control").joinpath("status.schema.json")
+        click.echo(schema.read_text(encoding="utf-8"), nl=False)
+        context.exit()
+
+
 @click.command(epilog=examples("gateway status", "gateway status --json"))
 @config_option
 @json_option
+@click.option(
+    "--schema",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_print_schema,
+    help="Print the JSON Schema of what --json prints, and exit.",
+)
 def command(config: Config, as_json: bool) -> int:
     """Show what the running gateway reads, has sealed and has sent. Exit 1 while a meter's readings are not
     sealed, 4 if no gateway runs."""

@@ -247,7 +247,13 @@ def _downloading() -> Callable[[int, int], None]:
 
 
 def _installing() -> Callable[[int, str], None]:
+    """Prints a line for each of RAUC's steps."""
+    shown = ""
+
     def show(percent: int, step: str) -> None:
-        click.echo(f"installing: {percent} %, {printable(step)}")
+        nonlocal shown
+        if step != shown:
+            shown = step
+            click.echo(f"installing: {percent} %, {printable(step)}")
 
     return show

@@ -19,20 +19,26 @@ from gateway.host.files import read_private
 # systemd.exec(5), "Credentials"; the names of the files are those of systemd/gateway.service.
 _RUNNING = Path("/run/credentials/gateway.service")
 _ENCRYPTED = Path("/etc/credstore.encrypted")
-# How a credential is encrypted, in the first 16 of its bytes (systemd, src/shared/creds-util.h; seen with 252
-# and 257): with the key in /var/lib/systemd/credential.secret alone, and with no key at all.
+# How a credential is encrypted, in its first 16 bytes (systemd, src/shared/creds-util.h; seen with 252 and
+# 257): with the key in /var/lib/systemd/credential.secret alone, with no key, and with that key and the TPM.
 _BY_HOST = bytes.fromhex("5a1c6a86df9d4096b1d5a65e0862f19a")
 _BY_NOTHING = bytes.fromhex("058469daf6f54324800549da0f8ea2fb")
+_BY_BOTH = bytes.fromhex("93a894094874449090caf2fc93cab553")
+_PCRS = slice(48, 56)
+"""Of a credential of the last kind: a bit for each PCR that must not change, little-endian, behind four sizes
+and an initialization vector of 12 bytes."""
 
 
-def credential_path(named: str | None, usual: str, *, key: str) -> Path | None:
+def credential_path(named: str | None, usual: str, *, key: str, unit: str | None = None) -> Path | None:
     """The file that `named`, the value of the configuration's `key`, stands for: a path, or the name of a
-    systemd credential. Without a value, the credential `usual`, or None where there is none."""
+    systemd credential. Without a value, the credential `usual`, or None where there is none. `unit` is the
+    service that is given it, where that is not gateway.service."""
+    running = _RUNNING if unit is None else _RUNNING.with_name(unit)
     if named is not None and "/" in named:
         return Path(named)
     folder = os.environ.get("CREDENTIALS_DIRECTORY")
-    if folder is None and os.access(_RUNNING, os.R_OK | os.X_OK):
-        folder = str(_RUNNING)
+    if folder is None and os.access(running, os.R_OK | os.X_OK):
+        folder = str(running)
     if folder is None:
         if named is None:
             return None
@@ -61,12 +67,25 @@ def opened_by_a_copy(named: str | None, usual: str) -> Path | None:
     enough to open it; None where it takes this machine's TPM too, and where there is none, or none that this
     user sees."""
     sealed = _ENCRYPTED / f"gateway.{named or usual}"
+    return sealed if _header(sealed)[:16] in (_BY_HOST, _BY_NOTHING) else None
+
+
+def bound_to_pcr(named: str | None, usual: str, pcr: int) -> Path | None:
+    """The encrypted form of the credential that `named` stands for, where the TPM opens it only as long as
+    this PCR shows what it showed when it was encrypted; None where it does not depend on that."""
+    sealed = _ENCRYPTED / f"gateway.{named or usual}"
+    header = _header(sealed)
+    bound = header[:16] == _BY_BOTH and int.from_bytes(header[_PCRS], "little") >> pcr & 1
+    return sealed if bound else None
+
+
+def _header(sealed: Path) -> bytes:
+    """Its first 57 bytes; none where it cannot be read."""
     try:
         with sealed.open("rb") as file:
-            kind = base64.b64decode(file.read(24))[:16]
+            return base64.b64decode(file.read(76))
     except (OSError, ValueError):
-        return None
-    return sealed if kind in (_BY_HOST, _BY_NOTHING) else None
+        return b""
 
 
 def _decrypted(sealed: Path, name: str, what: str) -> bytes:

@@ -127,8 +127,11 @@ class ControlClient:
         """The commands that are kept, the latest first."""
         return await self._ask(TypeAdapter(tuple[CommandStatus, ...]), "GET", "/commands")
 
-    async def decide_command(self, command: str, decision: Literal["allow", "refuse"]) -> CommandStatus:
-        """Decide on a command of which the household is asked; `command` is 32 hexadecimal digits."""
+    async def decide_command(
+        self, command: str, decision: Literal["allow", "refuse", "end"]
+    ) -> CommandStatus:
+        """Decide on a command of which the household is asked, or end a limit; `command` is 32 hexadecimal
+        digits."""
         body = CommandDecision(decision=decision).model_dump()
         return await self._ask(TypeAdapter(CommandStatus), "POST", f"/commands/{command}", body)
 

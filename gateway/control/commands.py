@@ -8,6 +8,9 @@ from typing import Literal
 from gateway.control.documents import Base64, Document, Order
 from gateway.wire.command import CommandKind, CommandState, Switch
 
+ENDED_BY_HAND = "the household ended it before its time was over"
+"""The text of the receipt of a limit that the household ended; its state is `refused`, its code `owner`."""
+
 
 class CommandDelivery(Order):
     """A signed command (gw1/command), as whoever received it hands it on: the gateway checks it itself."""
@@ -16,9 +19,10 @@ class CommandDelivery(Order):
 
 
 class CommandDecision(Order):
-    """The household's decision on a command of which it is asked."""
+    """The household's decision on a command: to `allow` or `refuse` one of which it is asked, or to `end` a
+    limit."""
 
-    decision: Literal["allow", "refuse"]
+    decision: Literal["allow", "refuse", "end"]
 
 
 class Act(Order):
@@ -55,6 +59,8 @@ class CommandStatus(Document):
     """The last signed receipt (gw1/receipt), for the provider."""
     switch: Switch | None = None
     """The supply as it was read back for that receipt."""
+    endable: bool = False
+    """Whether it is a limit that the household may end by hand."""
     fault: str | None = None
     """What keeps the gateway from carrying it out."""
     act: Act | None = None

@@ -66,6 +66,8 @@ class StoreStatus(Document):
     answered_ms: int | None
     error: str | None
     waiting: int
+    errors: int = 0
+    """Requests of this run that it did not answer, or refused."""
 
 
 class HeldRegisterStatus(Document):
@@ -120,6 +122,10 @@ class MeterStatus(Document):
     """Since when and why its readings are held."""
     sealing: bool
     """Whether what is read is being sealed, or will be from the stream's first unit on."""
+    read_errors: int = 0
+    """Attempts of this run to read it that failed."""
+    readings_sealed: int = 0
+    """Units sealed in this run that it was read for; those that were filled in do not count."""
     hold: HoldStatus | None = None
     """The registers that are held; left out while its readings are believed."""
     scale: ScaleStatus | None = None
@@ -162,6 +168,22 @@ class DoubtStatus(Document):
     """Windows of all grants that have closed and have no token yet."""
 
 
+class DiskStatus(Document):
+    """The file system of the gateway's state."""
+
+    size_bytes: int
+    free_bytes: int
+    """What the gateway may still write."""
+
+
+class ReleaseStatus(Document):
+    """The release of the gateway's image that has booted, and from which of the card's two slots."""
+
+    name: str
+    slot: Literal["a", "b"] | None
+    """None where the partitions' names do not say."""
+
+
 class Status(Document):
     """The status of the running gateway."""
 
@@ -183,6 +205,20 @@ class Status(Document):
     """The commands that the household is asked about, that wait, and the limits in force: a sentence each."""
     registration: RegistrationStatus | None = None
     """None where the gateway is not registered at a registrar."""
+    release: ReleaseStatus | None = None
+    """Left out where the gateway does not run from an image."""
+    started_ms: int | None = None
+    """When this run began."""
+    starts: int | None = None
+    """How often the gateway has started with this ledger; each start steps the TPM's counter."""
+    root_error: str | None = None
+    """What keeps the root of trust from answering; left out while it answers. `faults` has it too."""
+    root_errors: int = 0
+    """Calls of the root, in this run, that failed."""
+    ledger_errors: int = 0
+    """Transactions of the ledger, in this run, that failed."""
+    disk: DiskStatus | None = None
+    """Left out where it cannot be asked."""
 
 
 class RegistrationOrder(Order):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any, Literal, Self
 
 from pydantic import Field
@@ -29,6 +30,14 @@ class ConfigurationOrder(Order):
     text: str = Field(max_length=100_000)
     secrets: dict[str, str] = Field(default={}, repr=False)
     dry_run: bool = False
+    replaces: str | None = None
+    """The digest of the text that this one was made from (`digest_of`): where the file has another text by
+    now, nothing is written. None writes over whatever there is."""
+
+
+def digest_of(text: str | None) -> str:
+    """A name for a text of the configuration file: SHA-256, hexadecimal; empty where there is no file."""
+    return "" if text is None else hashlib.sha256(text.encode()).hexdigest()
 
 
 class TrialOrder(Order):

@@ -12,7 +12,8 @@
 - `pager`          makes the pages of days and months that are over
 - `publisher`      sends the outbox to the store
 - `readback`       reads what was sent back, and sends again what the store has lost
-- `watched`        the store, with what it was asked and has not answered
+- `watched`        the store and the root, with how they answer
+- `watchdog`       whether sealing makes progress, so that systemd's watchdog is fed
 - `rollback`       detects a ledger that is behind the store
 - `found`          takes grants over that the store holds and the ledger does not know
 - `doubts`         units that another copy of the ledger may have sealed: their tokens wait

@@ -6,10 +6,12 @@ from __future__ import annotations
 import asyncio
 
 from gateway.config import Config
-from gateway.config.credential import opened_by_a_copy
+from gateway.config.credential import bound_to_pcr, opened_by_a_copy
 from gateway.config.store import FROM_REGISTRAR
 from gateway.errors import UntrustedRelease
+from gateway.trust import gate as gates
 from gateway.trust.gate import Gate
+from gateway.trust.policy import PCR
 
 
 async def release_gate(config: Config) -> str:
@@ -43,19 +45,22 @@ def store_credential(config: Config) -> str | None:
     named = config.store.credentials
     if named == FROM_REGISTRAR or "/" in (named or ""):
         return None
-    name = named or "s3"
-    sealed = opened_by_a_copy(named, "s3")
-    if sealed is None:
+    on_image = gates.APPROVAL_KEY.exists()
+    if (sealed := opened_by_a_copy(named, "s3")) is not None:
+        why = f"a copy of this disk opens {sealed}, the store's access key"
+        if config.trust.root == "software":
+            return f"{why}: there is no TPM to keep it from that"
+    elif on_image and (sealed := bound_to_pcr(named, "s3", PCR)) is not None:
+        why = f"{sealed}, the store's access key, is bound to PCR 14, and no other release can open it"
+    else:
         return None
-    opens = f"a copy of this disk opens {sealed}, the store's access key"
-    if config.trust.root == "software":
-        return f"{opens}: there is no TPM to keep it from that"
-    decrypt = f"sudo systemd-creds decrypt --name={name} {sealed} -"
+    name = named or "s3"
     # The next release of an image has another PCR 14. Elsewhere PCR 14 stays as it is, and systemd 252 cannot
     # decrypt what it bound to no PCR.
-    pcrs = "14" if Gate.of_this_machine() is None else ""
+    pcrs = "" if on_image else f"{PCR}"
+    decrypt = f"sudo systemd-creds decrypt --name={name} {sealed} -"
     encrypt = f"sudo systemd-creds encrypt --with-key=host+tpm2 --tpm2-pcrs={pcrs} --name={name} -"
     return (
-        f"{opens}. Encrypt it for the TPM too: {decrypt} | {encrypt} {sealed}.new && sudo mv {sealed}.new"
-        f" {sealed} && sudo systemctl try-restart gateway"
+        f"{why}. Encrypt it anew: {decrypt} | {encrypt} {sealed}.new && sudo mv {sealed}.new {sealed} && sudo"
+        " systemctl try-restart gateway"
     )

@@ -16,7 +16,7 @@ from dataclasses import replace
 from typing import Any
 
 from gateway.config.wiring import Controls
-from gateway.control.commands import Act, CardStatus, CommandStatus
+from gateway.control.commands import ENDED_BY_HAND, Act, CardStatus, CommandStatus
 from gateway.daemon.held_command import OPEN, Held, Next, by_time, pause_s, read_held, receipt_of
 from gateway.daemon.mandates import Mandate, Mandates
 from gateway.daemon.switcher import Switcher
@@ -113,11 +113,33 @@ class Commander:
     async def decide(self, command_id: bytes, allow: bool) -> CommandStatus:
         """The household's decision on a command of which it is asked. UsageError where it is not."""
         async with self._lock:
+            await self._settle()
             held = self._by_id(command_id)
             if held.state != "asks":
                 raise UsageError(f"the household is not asked about this command: {held.receipt.text}")
             state: tuple[CommandState, str] = ("waits", "accepted") if allow else ("refused", "owner")
             await self._change([Next(held, *state)])
+            self._wake.set()
+            return await self._status(self._held[held.number])
+
+    async def end(self, command_id: bytes) -> CommandStatus:
+        """The household's word that a limit, in force or yet to begin, ends now. UsageError where the command
+        is no such limit, and where the household has limits of its provider carried out without asking."""
+        async with self._lock:
+            await self._settle()
+            held = self._by_id(command_id)
+            if held.command.kind != "limit" or held.state not in ("waits", "running"):
+                raise UsageError(
+                    "only a limit that is in force or accepted can be ended by hand; of this command the "
+                    f"last receipt says: {held.receipt.text}"
+                )
+            if not self._endable(held):
+                name = held.record.provider_name
+                raise UsageError(
+                    f"limits of {name} are carried out without asking, and end when their time is over: with "
+                    'limit = "ask" in its [[commands]] the household decides, and may end them by hand'
+                )
+            await self._change([Next(held, "refused", "owner", text=ENDED_BY_HAND)])
             self._wake.set()
             return await self._status(self._held[held.number])
 
@@ -167,8 +189,7 @@ class Commander:
     async def step(self) -> None:
         """Do what is due now: begin and end commands by the time, and set the switches and limits."""
         async with self._lock:
-            await self._pass_time()
-            await self._change(by_time(self._in_order(), self._now_ms()))
+            await self._settle()
         meters = sorted(set((await self._meters()).values()))
         for (
             meter
@@ -289,6 +310,11 @@ class Commander:
         if lived:
             await self._ledger.commands_lived(lived)
 
+    async def _settle(self) -> None:
+        """Note what the time alone has changed."""
+        await self._pass_time()
+        await self._change(by_time(self._in_order(), self._now_ms()))
+
     def _now_ms(self) -> int | None:
         return unix_ms(self._clock) if self._clock.trusted() else None
 
@@ -312,6 +338,8 @@ class Commander:
                 switch=one.switch,
                 limit_w=one.limit_w,
             )
+            if one.text is not None:
+                receipt = replace(receipt, text=one.text)
             after = replace(before, receipt=receipt)
             live = receipt.state in OPEN or after.holds
             record = replace(before.record, live=live, receipt=await sign(self._root, receipt))
@@ -359,6 +387,13 @@ class Commander:
         """The names of the meters, by their streams."""
         return {stream.id: stream.meter for stream in await self._ledger.streams()}
 
+    def _endable(self, held: Held) -> bool:
+        """Whether it is a limit that the household may end by hand: one that is not carried out unasked."""
+        if held.command.kind != "limit" or held.state not in ("waits", "running"):
+            return False
+        policy = self._mandates.policy(held.command.provider, held.record.provider_name, "limit")
+        return policy != "allow"
+
     async def _status(self, held: Held) -> CommandStatus:
         return self._status_in(held, await self._meters())
 
@@ -381,6 +416,8 @@ class Commander:
             receipt=held.record.receipt,
             switch=held.receipt.switch,
         )
+        if self._endable(held):
+            status = status.model_copy(update={"endable": True})
         known = {
             "fault": self._switcher.fault_for(held, meter),
             "act": self._switcher.due_for(held, meter),

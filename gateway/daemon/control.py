@@ -2,6 +2,8 @@
 its own, that group.
 
     GET    /status            the status of all parts
+    GET    /metrics           the status as metrics, in Prometheus' text format
+    GET    /healthz           whether all is well, with status 503 where it is not
     GET    /readings          what each meter and series showed when it was last read
     GET    /grants            all grants
     POST   /grants            make one; if the consent check finds something, only with "confirmed"; the first
@@ -78,6 +80,8 @@ from gateway.control.follows import (
     PricesRequest,
     TariffAnswer,
 )
+from gateway.control.health import Health
+from gateway.control.metrics import CONTENT_TYPE, render
 from gateway.control.objects import MOST_KEYS, ObjectEntry, ObjectList
 from gateway.daemon.answers import answer, answers, errors, json_of, serve_at
 from gateway.daemon.commander import Commander
@@ -138,6 +142,8 @@ class Control:
         app.add_routes(
             [
                 web.get("/status", self._get_status),
+                web.get("/metrics", self._get_metrics),
+                web.get("/healthz", self._get_healthz),
                 web.get("/readings", self._get_readings),
                 web.get("/grants", self._get_grants),
                 web.post("/grants", self._post_grant),
@@ -169,6 +175,15 @@ class Control:
 
     async def _get_status(self, request: web.Request) -> web.Response:
         return answer(await self._status())
+
+    async def _get_metrics(self, request: web.Request) -> web.Response:
+        return web.Response(
+            body=render(await self._status()).encode(), headers={"Content-Type": CONTENT_TYPE}
+        )
+
+    async def _get_healthz(self, request: web.Request) -> web.Response:
+        health = Health.of(await self._status())
+        return answer(health, health.http_status)
 
     async def _get_readings(self, request: web.Request) -> web.Response:
         return answers(self._readings())
@@ -263,6 +278,8 @@ class Control:
     async def _post_decision(self, request: web.Request) -> web.Response:
         decided = CommandDecision.parse(await json_of(request, "the decision"))
         command = _hex_id(request.match_info["id"], "a command's")
+        if decided.decision == "end":
+            return answer(await self._commander.end(command))
         return answer(await self._commander.decide(command, decided.decision == "allow"))
 
     async def _post_acted(self, request: web.Request) -> web.Response:

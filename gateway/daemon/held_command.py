@@ -107,6 +107,8 @@ class Next:
     code: str
     switch: Switch | None = None
     limit_w: int | None = None
+    text: str | None = None
+    """Of the receipt; None for that of its state and code."""
 
 
 def by_time(commands: Sequence[Held], now_ms: int | None) -> list[Next]:

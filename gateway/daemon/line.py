@@ -71,7 +71,8 @@ class Finisher:
             await self._pager.make(stream, span, period, folded)
         # The revocations entered the outbox before the ledger listed them: they leave before this head.
         named = tuple(revoked) if len(revoked) <= MOST_REVOKED else None
-        head = Head(stream.id, last.seq, last.digest, last.end, unix_ms(self._clock), named)
+        day = await self._pager.last_day(stream, last.end)
+        head = Head(stream.id, last.seq, last.digest, last.end, unix_ms(self._clock), named, day)
         data = await sign(self._root, head)
         await self._ledger.enqueue(stream.id, [Outgoing("head", names.head(stream.id), data)])
         self._said[stream.id] = last.end, revoked
@@ -112,6 +113,9 @@ class Line:
         self._finisher = finisher
         self._clock = clock
         self._busy = asyncio.Lock()
+        self._began: int | None = None  # the commit under way (ns, monotonic)
+        self.finishing = False
+        """Whether the commit under way has sealed, and takes the steps after that."""
         self._faults = FaultLog(
             clock,
             _log.error,
@@ -123,6 +127,12 @@ class Line:
     def fault(self) -> str | None:
         """What keeps units from becoming durable, as a sentence; None while nothing does."""
         return self._faults.fault or self.sealer.lanes_missing
+
+    @property
+    def stepped(self) -> int | None:
+        """When the commit under way began, or last made units durable (ns, monotonic); None while none is
+        under way."""
+        return None if self._began is None else max(self._began, self.sealer.saved)
 
     async def resume(self, stream: Stream, regained: Iterable[tuple[int, Mapping[str, int]]] = ()) -> None:
         """Continue a stream that an earlier run began, first with the readings regained in a take-over:
@@ -155,15 +165,19 @@ class Line:
 
     async def commit(self) -> None:
         """Take the gathered readings through all steps, as far as they go by now."""
-        async with self._busy:
-            try:
+        self._began = self._clock.monotonic()
+        try:
+            async with self._busy:
                 await self.sealer.seal_gathered()
                 if self.sealer.stream is not None:
+                    self.finishing = True
                     await self._finisher.advance(self.sealer.stream)
-            except (LedgerError, TrustError) as error:
-                self._faults.report(str(error))
-            else:
-                self._faults.clear(f"{self.sealer.title}: sealing goes on, units are durable again")
+        except (LedgerError, TrustError) as error:
+            self._faults.report(str(error))
+        else:
+            self._faults.clear(f"{self.sealer.title}: sealing goes on, units are durable again")
+        finally:
+            self._began, self.finishing = None, False
 
     async def accept(self, choice: Choice, seen: Mapping[str, int]) -> str:
         """End the meter's hold as its owner decided: see `Sealer.accept`."""

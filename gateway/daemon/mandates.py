@@ -43,15 +43,7 @@ class Mandate:
 
     def policy(self, kind: CommandKind) -> Policy:
         """What the household wants done with a command of this kind."""
-        if self.section is None:
-            return "refuse"
-        policies: dict[CommandKind, Policy] = {
-            "disconnect": self.section.disconnect,
-            "reconnect": self.section.reconnect,
-            "limit": self.section.limit,
-            "message": self.section.message,
-        }
-        return policies[kind]
+        return _policy(self.section, kind)
 
 
 class Mandates:
@@ -99,6 +91,12 @@ class Mandates:
             return None
         return Mandate(card_granted, None, _expired(card_granted, unix_ms(self._clock)))
 
+    def policy(self, kid: bytes, name: str, kind: CommandKind) -> Policy:
+        """What the household wants done today with a command of the provider with this kid and, as its card
+        was checked when the command came, this name."""
+        section = self._files[kid][0] if kid in self._files else self._named.get(name)
+        return _policy(section, kind)
+
     async def cards(self) -> list[CardStatus]:
         """All cards that are known."""
         found: dict[bytes, CardStatus] = {}
@@ -119,6 +117,18 @@ class Mandates:
                 "more of them"
             )
         self._lookups.append(now)
+
+
+def _policy(section: CommandsSection | None, kind: CommandKind) -> Policy:
+    if section is None:
+        return "refuse"
+    policies: dict[CommandKind, Policy] = {
+        "disconnect": section.disconnect,
+        "reconnect": section.reconnect,
+        "limit": section.limit,
+        "message": section.message,
+    }
+    return policies[kind]
 
 
 def _read(section: CommandsSection) -> bytes:

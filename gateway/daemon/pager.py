@@ -40,6 +40,15 @@ class Pager:
                 yield span, period
                 unit = period.end
 
+    async def last_day(self, stream: Stream, end: int) -> bytes | None:
+        """H of the page of the last day that ended at or before unit `end`, the end of the chunks; None where
+        there is none."""
+        calendar = Calendar.of(stream.layout.unit_ms, stream.start)
+        last = await self._ledger.last_page(stream, "day")
+        if calendar is None or last is None or last.end != calendar.period("day", end).begin:
+            return None
+        return last.digest
+
     async def make(self, stream: Stream, span: Span, period: Period, folded: Sequence[Outgoing]) -> None:
         """Make a page that is due, in one transaction. `folded` are the tokens of the windows that ended in
         the period; they are sent before the page."""

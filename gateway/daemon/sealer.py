@@ -86,6 +86,10 @@ class Sealer:
         self._milestone: Hashable = None  # of the hold, as the saved state has it
         self._decided: AuditEntry | None = None  # by the owner, not in the audit log yet
         self._scale = ScaleCheck()
+        self.saved = 0
+        """When units last became durable (ns, monotonic); 0 before the first."""
+        self.readings_sealed = 0
+        """Units made durable in this run that a reading was taken for, none that was filled in."""
         self._registers = RegisterLog(meter, ledger, clock)
         self._lanes_missing = FaultLog(clock, _log.warning, _log.info)
 
@@ -269,6 +273,9 @@ class Sealer:
             self._descriptor = None
             _log.info("%s: its stream %s begins", self.title, stream.id.hex())
         self._milestone = milestone
+        self.saved = self._clock.monotonic()
+        read = units.lanes.get("count")
+        self.readings_sealed += len(units) if read is None else int(read.sum())
 
     async def _save_hold(self) -> None:
         """Make a hold durable by itself: no unit is sealed while readings are held. Only where it has changed

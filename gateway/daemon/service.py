@@ -22,6 +22,8 @@ from gateway.daemon.regained import Regained
 from gateway.daemon.registration import Registration
 from gateway.daemon.session import Session, TakeoverDue
 from gateway.daemon.setup import Setup
+from gateway.daemon.watchdog import Watchdog
+from gateway.daemon.watched import WatchedRoot
 from gateway.errors import RolledBack
 from gateway.host.clock import Clock
 from gateway.host.systemd import Notifier
@@ -29,7 +31,6 @@ from gateway.ledger.ledger import Ledger
 from gateway.store.bucket import Bucket
 from gateway.store.opening import open_bucket
 from gateway.trust.opening import open_root
-from gateway.trust.root import Root
 
 _log = logging.getLogger(__name__)
 
@@ -74,7 +75,8 @@ class Daemon:
     async def _run(self) -> None:
         config = self._config
         async with contextlib.AsyncExitStack() as stack:
-            root = await open_root(config.trust.root, config.gateway.trust, config.trust.tcti)
+            opened = await open_root(config.trust.root, config.gateway.trust, config.trust.tcti)
+            root = WatchedRoot(opened, self._clock)
             stack.push_async_callback(root.aclose)
             ledger = await Ledger.open(config.gateway.ledger)
             stack.push_async_callback(ledger.close)
@@ -86,19 +88,27 @@ class Daemon:
                 _log.warning(
                     "the root is in software: anyone who copies this machine's disk can open every reading"
                 )
+            watchdog = Watchdog(self._clock, root, ledger)
             beside = [
-                asyncio.create_task(self._notifier.feed_watchdog()),
+                asyncio.create_task(watchdog.run(self._notifier)),
                 asyncio.create_task(registration.run()),
             ]
             try:
                 while not self._stopped.is_set() or self._regained is not None:
-                    await self._session(root, ledger, bucket, registration)
+                    await self._session(root, ledger, bucket, registration, watchdog)
             finally:
                 for task in beside:
                     task.cancel()
                 self._notifier.notify("STOPPING=1")
 
-    async def _session(self, root: Root, ledger: Ledger, bucket: Bucket, registration: Registration) -> None:
+    async def _session(
+        self,
+        root: WatchedRoot,
+        ledger: Ledger,
+        bucket: Bucket,
+        registration: Registration,
+        watchdog: Watchdog,
+    ) -> None:
         session = Session(
             self._config, self._clock, root, ledger, bucket, registration, self._regained, self._setup
         )
@@ -106,6 +116,7 @@ class Daemon:
         self._regained = None
         self._notifier.notify("READY=1")
         _log.info("the gateway is running")
+        watchdog.lines = session.lines
         try:
             await self._unless_stopped(session.run())
         except TakeoverDue as due:
@@ -113,6 +124,7 @@ class Daemon:
             if (ahead.stream, ahead.key) == self._taken_over:
                 raise RolledBack(f"{ahead}; taking the store's chain over did not resolve this") from None
             self._taken_over = ahead.stream, ahead.key
+            watchdog.lines = {}
             # Not cut short when the gateway is stopped: what is regained here is in memory alone.
             self._regained = await due.takeover.apply(due.read)
 

@@ -36,7 +36,7 @@ from gateway.daemon.series import Series
 from gateway.daemon.setup import Setup
 from gateway.daemon.status import StatusReporter
 from gateway.daemon.takeover import StoreRead, Takeover
-from gateway.daemon.watched import WatchedBucket
+from gateway.daemon.watched import WatchedBucket, WatchedRoot
 from gateway.host.clock import Clock, unix_ms
 from gateway.ledger.ledger import Ledger
 from gateway.ledger.records import AuditEntry, Stream
@@ -44,7 +44,6 @@ from gateway.meters.reader import ReaderState, read_forever
 from gateway.meters.reading import Meter
 from gateway.store.bucket import Bucket
 from gateway.trust.keyring import KeyRing
-from gateway.trust.root import Root
 
 _log = logging.getLogger(__name__)
 
@@ -69,7 +68,7 @@ class Session:
         self,
         config: Config,
         clock: Clock,
-        root: Root,
+        root: WatchedRoot,
         ledger: Ledger,
         bucket: Bucket,
         registration: Registration,
@@ -155,6 +154,7 @@ class Session:
         self._regained = None
         self._reporter = StatusReporter(
             self._config.store.url,
+            self._config.gateway.state,
             self._incarnation,
             ledger=self._ledger,
             root=self._root,

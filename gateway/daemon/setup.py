@@ -39,10 +39,11 @@ from gateway.control.setup import (
     SearchAnswer,
     SearchOrder,
     TrialOrder,
+    digest_of,
 )
 from gateway.daemon.answers import answer, answers, errors, json_of, serve_at
 from gateway.daemon.doctor import Diagnosis, examine, examine_meter, examine_root, examine_store
-from gateway.errors import MeterError, Unavailable, UsageError
+from gateway.errors import MeterError, Refused, Unavailable, UsageError
 from gateway.host.files import sync_folder, write_durably
 from gateway.meters.endpoint import SerialSettings, Tcp
 from gateway.meters.profile import Profile, load_profiles
@@ -130,7 +131,8 @@ class Setup:
 
     async def write(self, order: ConfigurationOrder) -> ConfigurationStatus:
         """Check a configuration, and write it with its secrets, unless it is a dry run or has mistakes: the
-        answer has these. UsageError for a secret's name that cannot be, and where nothing can be written."""
+        answer has these. UsageError for a secret's name that cannot be, and where nothing can be written;
+        Refused where the file is not the one that it replaces."""
         _check_secrets(order.secrets)
         async with self._aside(order.secrets) as file:
             mistakes = tuple(one.replace(str(file), str(self._path)) for one in mistakes_in(order.text, file))
@@ -139,6 +141,12 @@ class Setup:
         if not mistakes and not order.dry_run:
             try:
                 async with self._writing:
+                    present = await asyncio.to_thread(self.status)
+                    if order.replaces not in (None, digest_of(present.text)):
+                        raise Refused(
+                            "the configuration was changed by somebody else meanwhile, and nothing was "
+                            "written: look at it again"
+                        )
                     await asyncio.to_thread(self._write, order)
             except OSError as error:
                 raise UsageError(

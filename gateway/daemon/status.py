@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
+import shutil
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import gateway
 from gateway.control.documents import (
+    DiskStatus,
     DoubtStatus,
     HeldRegisterStatus,
     HoldStatus,
     MeterStatus,
     ReadingStatus,
+    ReleaseStatus,
     ScaleStatus,
     Status,
     StoreStatus,
@@ -27,13 +32,13 @@ from gateway.daemon.readback import ReadBack
 from gateway.daemon.registration import Registration
 from gateway.daemon.rollback import RollbackCheck
 from gateway.daemon.sealer import Sealer
-from gateway.daemon.watched import WatchedBucket
+from gateway.daemon.watched import WatchedBucket, WatchedRoot
 from gateway.host.clock import Clock, unix_ms
+from gateway.host.release import booted
 from gateway.intervals.hold import HeldLane, Hold, counted
 from gateway.intervals.scale import Scale
 from gateway.ledger.ledger import Ledger
 from gateway.meters.reader import ReaderState
-from gateway.trust.root import Root
 from gateway.wire import cose
 
 
@@ -43,10 +48,11 @@ class StatusReporter:
     def __init__(
         self,
         store_url: str,
+        state: Path,
         incarnation: int,
         *,
         ledger: Ledger,
-        root: Root,
+        root: WatchedRoot,
         clock: Clock,
         watch: ClockWatch,
         publisher: Publisher,
@@ -64,6 +70,9 @@ class StatusReporter:
         self._commander = commander
         self._registration = registration
         self._store_url = store_url
+        self._state = state
+        self._release = booted()
+        self._began = clock.monotonic()
         self._incarnation = incarnation
         self._ledger = ledger
         self._root = root
@@ -84,13 +93,17 @@ class StatusReporter:
         sometimes: dict[str, Any] = {
             "commands": await self._commander.open_commands(),
             "registration": self._registration.status(),
+            "release": None if self._release is None else ReleaseStatus(**self._release._asdict()),
+            "root_error": self._root.fault,
+            "disk": await asyncio.to_thread(self._disk),
         }
+        now_ms = unix_ms(self._clock)
         return Status(
             version=gateway.__version__,
             assurance=self._root.assurance,
             signer=cose.kid_of(self._root.public_key).hex(),
             incarnation=self._incarnation,
-            now_ms=unix_ms(self._clock),
+            now_ms=now_ms,
             clock_trusted=self._clock.trusted(),
             clock_waits=self._watch.waits,
             store=StoreStatus(
@@ -98,6 +111,7 @@ class StatusReporter:
                 answered_ms=self._publisher.answered_ms,
                 error="; ".join(filter(None, (self._publisher.fault, self._bucket.slow))) or None,
                 waiting=await self._ledger.backlog(),
+                errors=self._bucket.errors,
             ),
             meters=tuple([await self._meter(name) for name in self._lines]),
             faults=(
@@ -110,6 +124,10 @@ class StatusReporter:
                 *await self._follower.faults(),
             ),
             doubts=await self._doubts(),
+            started_ms=now_ms - (self._clock.monotonic() - self._began) // 1_000_000,
+            starts=await self._ledger.starts(),
+            root_errors=self._root.errors,
+            ledger_errors=self._ledger.errors,
             **{name: value for name, value in sometimes.items() if value},
         )
 
@@ -132,6 +150,13 @@ class StatusReporter:
 
     def _root_faults(self) -> list[str]:
         return [] if self._root.fault is None else [self._root.fault]
+
+    def _disk(self) -> DiskStatus | None:
+        try:
+            usage = shutil.disk_usage(self._state)
+        except OSError:
+            return None
+        return DiskStatus(size_bytes=usage.total, free_bytes=usage.free)
 
     async def _doubts(self) -> tuple[DoubtStatus, ...]:
         doubts = []
@@ -164,6 +189,8 @@ class StatusReporter:
             error=error,
             held=held,
             sealing=error is None and held is None and ahead is None and not waits,
+            read_errors=reader.errors,
+            readings_sealed=line.sealer.readings_sealed,
             stream=None if stream is None else stream.id.hex(),
         )
         if line.sealer.of_series:

@@ -1,24 +1,32 @@
-"""A store as the gateway uses it, with what it has been asked and has not answered yet, for the status."""
+"""The store and the root as the gateway uses them, with how they answer, for the status and the watchdog."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Iterator
 from contextlib import aclosing, contextmanager
 from datetime import UTC, datetime
+from typing import Literal, TypeVar
 
+from gateway.errors import StoreDenied, StoreUnavailable, TrustError
 from gateway.host.clock import Clock
+from gateway.registry.evidence import Evidence
 from gateway.store.bucket import Bucket
 from gateway.stream.fetch import listed
+from gateway.trust.root import Note, Root, unnoted
+
+T = TypeVar("T")
 
 _SLOW_NS = 10 * 10**9
 
 
 class WatchedBucket:
-    """`Bucket`, and the request that has waited the longest."""
+    """`Bucket`, and the request that has waited the longest. `errors` counts the requests that failed because
+    the store did not answer, or refused."""
 
     def __init__(self, bucket: Bucket, clock: Clock) -> None:
         self._bucket = bucket
         self._clock = clock
+        self.errors = 0
         self._asked: dict[object, tuple[str, int, int]] = {}  # what, and when (ns, wall and monotonic)
 
     @property
@@ -60,5 +68,62 @@ class WatchedBucket:
         self._asked[request] = what, self._clock.wall(), self._clock.monotonic()
         try:
             yield
+        except (StoreUnavailable, StoreDenied):
+            self.errors += 1
+            raise
         finally:
             del self._asked[request]
+
+
+class WatchedRoot:
+    """`Root`. `answered` is when it last did what it was asked (ns, monotonic; 0 before the first time),
+    `errors` counts the calls that failed."""
+
+    def __init__(self, root: Root, clock: Clock) -> None:
+        self._root = root
+        self._clock = clock
+        self.assurance: Literal["tpm", "software"] = root.assurance
+        self.public_key = root.public_key
+        self.answered = 0
+        self.errors = 0
+
+    async def hmac(self, message: bytes) -> bytes:
+        return await self._noted(self._root.hmac(message))
+
+    async def sign(self, message: bytes) -> bytes:
+        return await self._noted(self._root.sign(message))
+
+    async def draw_incarnation(self, note: Note = unnoted) -> int:
+        return await self._noted(self._root.draw_incarnation(note))
+
+    async def incarnation_counter(self) -> int | None:
+        return await self._noted(self._root.incarnation_counter())
+
+    async def random(self, n: int) -> bytes:
+        return await self._noted(self._root.random(n))
+
+    async def evidence(self) -> Evidence | None:
+        return await self._noted(self._root.evidence())
+
+    async def activate(self, credential_blob: bytes, secret: bytes) -> bytes:
+        return await self._noted(self._root.activate(credential_blob, secret))
+
+    @property
+    def fault(self) -> str | None:
+        return self._root.fault
+
+    @property
+    def hung(self) -> bool:
+        return self._root.hung
+
+    async def aclose(self) -> None:
+        await self._root.aclose()
+
+    async def _noted(self, answer: Awaitable[T]) -> T:
+        try:
+            given = await answer
+        except TrustError:
+            self.errors += 1
+            raise
+        self.answered = self._clock.monotonic()
+        return given

@@ -10,12 +10,18 @@ import asyncio
 import ctypes
 import struct
 import time
+from pathlib import Path
 from typing import Literal, Protocol
 
 # struct timex of <sys/timex.h> begins with modes, offset, freq and maxerror, the last three of them longs.
 _TIMEX = struct.Struct("@Illl")
 _TIMEX_SIZE = 256  # more than any Linux ABI's struct timex has
 _LOST_US = 16_000_000  # NTP_PHASE_LIMIT: the kernel's maxerror until a clock is synchronised, and 9 h after
+
+
+SYNCHRONISED = Path("/run/gateway-clock/synchronised")
+"""Is there once the clock was synchronised: gateway-clock.service makes it, for services that may not ask the
+kernel about the clock themselves."""
 
 
 class Clock(Protocol):
@@ -41,7 +47,8 @@ def unix_ms(clock: Clock) -> int:
 
 class SystemClock:
     """The machine's clocks. `source` "ntp" trusts the wall clock once the kernel says that it is
-    synchronised; "host" trusts it as it is (a laptop, a container whose host keeps the time)."""
+    synchronised, to this process or to gateway-clock.service; "host" trusts it as it is (a laptop, a
+    container whose host keeps the time)."""
 
     def __init__(self, source: Literal["ntp", "host"] = "ntp") -> None:
         self._trusted = source == "host"
@@ -54,7 +61,7 @@ class SystemClock:
 
     def trusted(self) -> bool:
         # Once is enough: without a server the kernel withdraws its word after hours, but the clock goes on.
-        self._trusted = self._trusted or kernel_synchronised()
+        self._trusted = self._trusted or SYNCHRONISED.exists() or kernel_synchronised()
         return self._trusted
 
     async def sleep(self, seconds: float) -> None:

@@ -35,19 +35,31 @@ def read_private(path: Path, what: str, absent: str | None = None) -> bytes:
 def write_durably(path: Path, data: bytes, mode: int = 0o600) -> None:
     """Write `data` to `path`, replacing what was there; once this returns it survives a power cut. OSError
     where it cannot be written; the old content stays then."""
+    _replace(path, data, mode, durable=True)
+    sync_folder(path.parent)
+
+
+def write_whole(path: Path, data: bytes, mode: int = 0o600) -> None:
+    """Write `data` to `path`, so that whoever reads it finds the old content or the new. A power cut may lose
+    both: it is for what is written anew every minute. OSError where it cannot be written; the old content
+    stays then."""
+    _replace(path, data, mode, durable=False)
+
+
+def _replace(path: Path, data: bytes, mode: int, *, durable: bool) -> None:
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:
         with os.fdopen(handle, "wb") as file:
             os.fchmod(file.fileno(), mode)
             file.write(data)
             file.flush()
-            os.fsync(file.fileno())
+            if durable:
+                os.fsync(file.fileno())
         Path(name).replace(path)
     except BaseException:
         with suppress(OSError):
             Path(name).unlink()
         raise
-    sync_folder(path.parent)
 
 
 def write_all_durably(files: Mapping[Path, bytes], mode: int = 0o600) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+from collections.abc import Awaitable, Callable
 
 
 class Notifier:
@@ -31,9 +32,15 @@ class Notifier:
         micros = os.environ.get("WATCHDOG_USEC", "")
         return int(micros) / 2_000_000 if micros.isdigit() and int(micros) else None
 
-    async def feed_watchdog(self) -> None:
-        """Feed the watchdog from the event loop until cancelled: a process whose loop hangs is restarted."""
+    async def feed_watchdog(
+        self,
+        well: Callable[[], bool] = lambda: True,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        """Feed the watchdog from the event loop until cancelled, each time that all is `well`: a process
+        whose loop hangs, or that stays unwell for the watchdog's time, is restarted."""
         seconds = self.watchdog_seconds()
         while seconds is not None:
-            self.notify("WATCHDOG=1")
-            await asyncio.sleep(seconds)
+            if well():
+                self.notify("WATCHDOG=1")
+            await sleep(seconds)

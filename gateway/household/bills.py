@@ -33,6 +33,15 @@ Why = Literal["rounded", "exact", "running", "waiting", "revoked", "unpriced", "
 - coarse    nothing: a price changes within a window of the grant
 """
 
+Absent = Literal["early", "revoked", "short", "old"]
+"""Why there is no period of a grant:
+
+- early     the first one has not begun
+- revoked   the grant was revoked before the first one began, so none ever will
+- short     the grant ended before the first one did
+- old       they were over too long ago
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class BillPeriod:
@@ -70,6 +79,10 @@ class SupplierBills:
     quantum: Decimal | None
     periods: tuple[BillPeriod, ...]
     fault: str | None = None
+    absent: Absent | None = None
+    """Why there are no `periods`, of the last of its grants; `absent_ms` is when that was revoked, or ended,
+    Unix ms."""
+    absent_ms: int | None = None
 
 
 class _Terms(NamedTuple):
@@ -104,6 +117,7 @@ async def bills(
     """
     found: dict[_Terms, list[BillPeriod]] = {}
     faults: dict[_Terms, str] = {}
+    absent: dict[_Terms, tuple[Absent, int | None]] = {}
     for grant in sorted((one for one in grants if not one.own), key=lambda one: one.from_ms):
         if grant.kind == "windows" and rates is not None:
             lanes = tuple(lane for lane in rates.lanes if lane in grant.lanes)
@@ -111,6 +125,7 @@ async def bills(
                 periods = await _of_windows(grant, lanes, rates, sums(grant.meter), now_ms, from_ms)
                 terms = _terms(grant, "windows", lanes, rates, rates.zone, None)
                 found.setdefault(terms, []).extend(periods)
+                absent[terms] = _absent(grant, Granularity("month", 1, rates.zone), now_ms)
         elif grant.kind == "bill":
             try:
                 tariff = await _tariff(grant, tariff_body)
@@ -124,9 +139,13 @@ async def bills(
             periods = await _of_bill(grant, quantum, tariff, sums(grant.meter), now_ms, from_ms)
             terms = _terms(grant, "bill", grant.lanes, tariff, grant.zone, money(quantum))
             found.setdefault(terms, []).extend(periods)
+            absent[terms] = _absent(grant, Granularity.parse(grant.granularity, 1, grant.zone), now_ms)
     return [
         SupplierBills(
-            *terms, tuple(sorted(periods, key=lambda one: (one.start_ms, one.grant))), faults.get(terms)
+            *terms,
+            tuple(sorted(periods, key=lambda one: (one.start_ms, one.grant))),
+            faults.get(terms),
+            *(absent.get(terms, (None, None)) if not periods else (None, None)),
         )
         for terms, periods in found.items()
     ]
@@ -214,6 +233,17 @@ async def _own(
         late = grant.revoked_from_ms is not None and b > grant.revoked_from_ms
         return own, "revoked" if late else "waiting"
     return own, "unknown" if own.missing else None
+
+
+def _absent(grant: GrantStatus, granularity: Granularity, now_ms: int) -> tuple[Absent, int | None]:
+    """Why a grant has no periods, if it has none, and when that came about."""
+    first = granularity.align_up(grant.from_ms)
+    end = granularity.start(granularity.index(first) + 1)
+    if grant.revoked_from_ms is not None and grant.revoked_from_ms <= first:
+        return "revoked", grant.revoked_from_ms
+    if grant.until_ms is not None and end > grant.until_ms:
+        return "short", grant.until_ms
+    return ("early" if first >= now_ms else "old"), None
 
 
 def _periods(grant: GrantStatus, granularity: Granularity, now_ms: int) -> Iterator[tuple[int, int]]:

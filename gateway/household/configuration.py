@@ -5,11 +5,12 @@ What the people in the home choose on the page is not in it: see `gateway.househ
 
 from __future__ import annotations
 
+import re
 import tomllib
 from pathlib import Path
 from typing import Annotated, Self
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from gateway.config.mistakes import sentences
@@ -63,11 +64,32 @@ class ListenSection(Section):
         return self
 
 
+class MetricsSection(Section):
+    """What a monitoring system reads at /metrics."""
+
+    token_sha256: str | None = Field(
+        default=None, description="the SHA-256 of a token, 64 hexadecimal digits; never the token itself"
+    )
+
+    @field_validator("token_sha256")
+    @classmethod
+    def _a_digest(cls, digest: str | None) -> str | None:
+        if digest is not None and not re.fullmatch("[0-9a-f]{64}", digest):
+            # "whole": the sentence must not show what may be the token.
+            raise PydanticCustomError(
+                "whole",
+                "token_sha256 is not a SHA-256: expected 64 digits from 0 to 9 and a to f, as "
+                "`printf %s TOKEN | sha256sum` prints them",
+            )
+        return digest
+
+
 class HouseholdConfig(Section):
     """The whole file."""
 
     household: HouseholdSection = Field(default=HouseholdSection(), description="a table [household]")
     listen: ListenSection = Field(default=ListenSection(), description="a table [listen]")
+    metrics: MetricsSection = Field(default=MetricsSection(), description="a table [metrics]")
     mqtt: MqttSection = Field(default=MqttSection(), description="tables [mqtt.home] and [mqtt.utility]")
 
     @classmethod

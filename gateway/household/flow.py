@@ -54,8 +54,9 @@ class Shown:
     held: bool
 
 
-def shown(snapshot: Snapshot) -> list[Shown]:
-    """The meters of a snapshot, not its series, as the gateway's configuration orders them."""
+def shown(snapshot: Snapshot, grid: str = "") -> list[Shown]:
+    """The meters of a snapshot, not its series: the one at the grid first, and the others as the gateway's
+    configuration orders them. Where there is no meter `grid`, the first one is at the grid."""
     if snapshot.status is None:
         return []
     readings = {one.meter: one for one in snapshot.readings}
@@ -76,4 +77,10 @@ def shown(snapshot: Snapshot) -> list[Shown]:
                 meter.held is not None,
             )
         )
-    return found
+    return sorted(found, key=lambda one: one.name != grid)
+
+
+def at_grid(snapshot: Snapshot, grid: str) -> int | None:
+    """The power at the grid, W, negative while it is given; None while it is not known."""
+    flow = Flow.of([(one.name, one.power) for one in shown(snapshot, grid)])
+    return None if flow is None else flow.grid

@@ -17,9 +17,11 @@ from gateway.household.live import Live
 from gateway.household.mqtt.service import Mqtt, price_now
 from gateway.household.objects import ControlBucket
 from gateway.household.prices import Cards, Prices
+from gateway.household.recent import Recent
 from gateway.household.security.authority import Authority
 from gateway.household.security.hosts import Hosts
 from gateway.household.security.logins import Logins
+from gateway.household.security.metrics_token import MetricsToken
 from gateway.household.security.password import Password
 from gateway.household.settings import Settings
 from gateway.household.tariffs import Tariffs
@@ -28,13 +30,15 @@ from gateway.household.tariffs import Tariffs
 @dataclass(frozen=True, slots=True)
 class Household:
     """A home as its pages see it. `control` asks the gateway, and raises Unavailable where none runs;
-    `history` reads the sums of any time; `draft` is the configuration that the setup is making."""
+    `history` reads the sums of any time, and `recent` has those that were shown last; `draft` is the
+    configuration that the setup is making."""
 
     config: HouseholdConfig
     clock: Clock
     control: ControlClient
     live: Live
     history: History
+    recent: Recent
     draft: Draft
     settings: Settings
     prices: Prices
@@ -42,6 +46,7 @@ class Household:
     mqtt: Mqtt
     password: Password
     logins: Logins
+    metrics_token: MetricsToken
     hosts: Hosts
     authority: Authority
 
@@ -92,6 +97,7 @@ async def open_household(
             control=control,
             live=live,
             history=History(state, control, clock),
+            recent=Recent(),
             draft=Draft.open(state),
             settings=settings,
             prices=prices,
@@ -99,6 +105,7 @@ async def open_household(
             mqtt=Mqtt.build(config.mqtt, control, prices.accept, now, state, clock),
             password=password,
             logins=Logins(state, clock),
+            metrics_token=MetricsToken(state, config.metrics.token_sha256),
             hosts=hosts,
             authority=Authority(state, hosts.names, own_addresses(), clock),
         )

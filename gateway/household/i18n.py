@@ -3,7 +3,7 @@ file for each page, as gettext has them. Numbers, dates and money are spelt as C
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextvars import ContextVar
 from functools import cache
 from importlib import resources
@@ -68,6 +68,17 @@ def ngettext(one: str, many: str, count: int) -> str:
 def _plural(of: Language) -> Callable[[int], int]:
     # CLDR, "Language Plural Rules": French has 0 and 1 in the singular.
     return (lambda count: int(count > 1)) if of == "fr" else (lambda count: int(count != 1))
+
+
+def translations(of: Language, file: str) -> Iterator[tuple[str, str]]:
+    """The texts of one file of a language, without plurals, and their translations; none where it has no such
+    file."""
+    path = resources.files("gateway.household").joinpath("languages", of, file)
+    if path.is_file():
+        with path.open("rb") as opened:
+            for message in read_po(opened, locale=of):
+                if isinstance(message.id, str) and message.id and isinstance(message.string, str):
+                    yield message.id, message.string
 
 
 @cache

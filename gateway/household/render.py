@@ -15,6 +15,7 @@ from gateway.household import shown
 from gateway.household.files import address
 from gateway.household.home import Household
 from gateway.household.i18n import gettext, language, ngettext
+from gateway.household.said import said, spoken
 from gateway.household.security.logins import Login
 from gateway.household.settings import LANGUAGES
 from gateway.web.forms import TOKEN_FIELD
@@ -80,9 +81,8 @@ def see_other(request: web.Request, path: str, notice: str = "") -> web.Response
 
 
 def sentence(error: GatewayError) -> str:
-    """An error's text as a sentence of a page, in its language where the catalogue has the text: errors that
-    quote nothing are always the same."""
-    text = gettext(str(error))
+    """An error's text as a sentence of a page, in its language as far as that is known."""
+    text = said(str(error))
     return f"{text[:1].upper()}{text[1:]}{'' if text.endswith(('.', '?', '!')) else '.'}"
 
 
@@ -125,6 +125,8 @@ def _environment() -> Environment:
         "ago": shown.ago,
         "foreign": shown.foreign,
         "plain": shown.plain,
+        "said": said,
+        "spoken": spoken,
     }
     made.filters.update(filters)
     made.globals["asset"] = address

@@ -17,8 +17,8 @@ from pathlib import Path
 
 from aiohttp import web
 
-from gateway.errors import GatewayError, UsageError
-from gateway.household import i18n
+from gateway.errors import GatewayError, NotFound, UsageError
+from gateway.household import answers, i18n
 from gateway.household.files import KINDS, address, content
 from gateway.household.home import Household
 from gateway.household.pages import ROUTES
@@ -34,6 +34,7 @@ from gateway.household.render import (
     see_other,
     sentence,
 )
+from gateway.household.watching import PATHS, Watching
 from gateway.web.connections import drop_idle, listening, without_text
 from gateway.web.forms import TOKEN_FIELD, check_origin, check_token
 from gateway.web.refusals import NotAuthenticated, TooMany, status_of
@@ -50,6 +51,7 @@ _IDLE_S = 30
 _RENEWAL_S = 600
 _MOST_BYTES = 2**18
 _OPEN = ("/login", "/welcome")
+_OPEN_BELOW = ("/assets/", "/ca.pem", answers.PATH)
 _DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
 _HEADERS = {
     "Cache-Control": "no-store",
@@ -63,6 +65,7 @@ _HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
 }
+_ANSWERS = web.AppKey("answers", answers.Answers)
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
@@ -70,10 +73,13 @@ def build_app(household: Household) -> web.Application:
     """The application of all pages."""
     app = web.Application(middlewares=[_errors, _named, _admitted], client_max_size=_MOST_BYTES)
     app[HOME] = household
+    app[_ANSWERS] = answers.Answers(household.clock)
     app.on_response_prepare.append(_add_headers)
     app.router.add_get("/assets/{digest}/{name}", _asset)
     app.router.add_get("/ca.pem", _authority)
+    app.router.add_get(f"{answers.PATH}{{name}}", _answer)
     app.add_routes(ROUTES)
+    app.add_routes(Watching(household.control, household.clock, household.metrics_token).routes())
     return app
 
 
@@ -203,6 +209,8 @@ async def _named(request: web.Request, handler: _Handler) -> web.StreamResponse:
 @web.middleware
 async def _admitted(request: web.Request, handler: _Handler) -> web.StreamResponse:
     """Take only requests of who is logged in, and changes only by forms of theirs."""
+    if request.path in PATHS and request.method in ("GET", "HEAD"):
+        return await handler(request)
     of = home(request)
     given = request.cookies.get(_COOKIE, "")
     token = given if TOKEN_FORM.fullmatch(given) else ""
@@ -216,14 +224,33 @@ async def _admitted(request: web.Request, handler: _Handler) -> web.StreamRespon
         check_token(
             request.headers.get("X-Form", "") or str(request[FORM].get(TOKEN_FIELD, "")), request[FORM_TOKEN]
         )
-    if login is None and request.path not in _OPEN and not request.path.startswith(("/assets/", "/ca.pem")):
+    if login is None and request.path not in _OPEN and not request.path.startswith(_OPEN_BELOW):
         if request.method not in ("GET", "HEAD"):
             raise NotAuthenticated("you are not logged in any more, and nothing was changed: log in again")
         return see_other(request, "/login" if of.password.chosen else "/welcome")
-    answer = await handler(request)
+    if request.method in ("GET", "HEAD"):
+        answer = await handler(request)
+    else:
+        answer = _led_to(request, await _errors(request, handler))
     if request[TOKEN] != token or (fresh and not answer.prepared):
         _set_cookie(request, answer)
     return answer
+
+
+def _led_to(request: web.Request, answer: web.StreamResponse) -> web.StreamResponse:
+    """The way to the page that answers a form, so that the browser can go back to it and load it again."""
+    if not isinstance(answer, web.Response) or not answers.is_page(answer):
+        return answer
+    return see_other(request, request.app[_ANSWERS].keep(request[TOKEN], request[LOGIN], answer))
+
+
+async def _answer(request: web.Request) -> web.StreamResponse:
+    found = request.app[_ANSWERS].find(request.match_info["name"], request[TOKEN], request[LOGIN])
+    if found is None:
+        raise NotFound(
+            i18n.gettext("this answer is no longer kept: open the page again, and see what is there")
+        )
+    return found
 
 
 def _set_cookie(request: web.Request, answer: web.StreamResponse) -> None:

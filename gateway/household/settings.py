@@ -27,6 +27,20 @@ class ChosenSeries(BaseModel):
     name: str
 
 
+class ChosenLoad(BaseModel):
+    """An appliance that the household runs when energy is cheap: `power_w` for so many `minutes`, begun at
+    `earliest` or later and done by `finish`, both minutes of the local day; in parts where `split`."""
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="ignore")
+
+    name: str = Field(min_length=1, max_length=80)
+    power_w: int = Field(ge=1, le=100_000)
+    minutes: int = Field(ge=1, le=1440)
+    earliest: int = Field(default=0, ge=0, lt=1440)
+    finish: int = Field(default=1440, gt=0, le=1440)
+    split: bool = False
+
+
 class Choices(BaseModel):
     """What is chosen. Unknown entries of a newer version are kept out."""
 
@@ -38,8 +52,12 @@ class Choices(BaseModel):
     """The IANA time zone in which days and times are shown."""
     name: str = Field(default="", max_length=80)
     """What the home is called on the page."""
+    grid: str = Field(default="", max_length=64)
+    """The meter at the connection to the grid; the first one where that is not there."""
     series: dict[Literal["import", "export"], ChosenSeries] = {}
     """The price series that price each lane; without any the file `tariff.toml` of the state folder does."""
+    loads: tuple[ChosenLoad, ...] = ()
+    """The appliances of the plan."""
     steps: dict[str, str] = {}
     """Of the setup: how each step ended, "done" or "skipped", so that it can be left and gone on with."""
 

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from gateway.control.documents import MeterStatus, Status
 from gateway.errors import GatewayError
 from gateway.household.i18n import gettext, ngettext
+from gateway.household.said import said
 
 
 @dataclass(frozen=True, slots=True)
 class Trouble:
     """A sentence, and the path and the name of a link to what to do. What the gateway itself says in it is
-    English."""
+    English where no catalogue has it."""
 
     sentence: str
     path: str
@@ -65,7 +66,7 @@ def _of(meter: MeterStatus) -> list[Trouble]:
     named = {"meter": meter.meter}
     if meter.held is not None:
         held = gettext("Readings of %(meter)s are held until you decide: %(reason)s.")
-        reason = _clause(meter.held).removeprefix(f"meter {meter.meter}: ")
+        reason = _clause(meter.held.removeprefix(f"meter {meter.meter}: "))
         found.append(Trouble(held % {**named, "reason": reason}, "/meters", gettext("Decide")))
     if meter.error is not None:
         text = (
@@ -89,8 +90,9 @@ def _doctor(sentence: str) -> Trouble:
 
 def _clause(text: object) -> str:
     """Text that a sentence goes on with."""
-    return str(text).rstrip(".")
+    return said(str(text).rstrip("."))
 
 
 def _sentence(text: str) -> str:
-    return f"{text[:1].upper()}{_clause(text[1:])}."
+    text = _clause(text)
+    return f"{text[:1].upper()}{text[1:]}."

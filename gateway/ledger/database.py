@@ -33,6 +33,8 @@ class Database:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self.errors = 0
+        """Transactions that SQLite has failed since the file was opened."""
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="ledger")
         self._connection: sqlite3.Connection | None = None
         self._lock: BinaryIO | None = None
@@ -163,6 +165,7 @@ class Database:
                 connection.rollback()
                 raise
         except sqlite3.Error as error:
+            self.errors += 1
             raise LedgerError(f"a transaction failed in the ledger {self._path}: {_cause(error)}") from error
         return result
 

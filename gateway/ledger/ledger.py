@@ -67,11 +67,20 @@ class Ledger:
         """Close the file. Every completed operation is durable already."""
         await self._db.close()
 
+    @property
+    def errors(self) -> int:
+        """How many transactions have failed since it was opened."""
+        return self._db.errors
+
     # --- incarnations and streams
 
     async def last_incarnation(self) -> int | None:
         """The last incarnation drawn, or None before the first."""
         return await self._db.do(streams.last_incarnation)
+
+    async def starts(self) -> int:
+        """How many incarnations were drawn: one for each start of the gateway, and after each take-over."""
+        return await self._db.do(streams.starts)
 
     async def begin_incarnation(self, value: int, at_ms: int) -> None:
         """Record an incarnation before anything is sealed under it; LedgerError for one drawn before."""

@@ -17,6 +17,11 @@ def last_incarnation(db: sqlite3.Connection) -> int | None:
     return None if row is None else int.from_bytes(row[0], "big")
 
 
+def starts(db: sqlite3.Connection) -> int:
+    row: tuple[int] = db.execute("SELECT count(*) FROM incarnation").fetchone()
+    return row[0]
+
+
 def begin_incarnation(db: sqlite3.Connection, value: int, at_ms: int) -> None:
     if db.execute("SELECT 1 FROM incarnation WHERE value = ?", (be64(value),)).fetchone():
         raise LedgerError(

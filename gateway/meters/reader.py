@@ -29,13 +29,15 @@ _ASK_MEMORY = 3  # attempts, after which an outage's energy is shared out instea
 class ReaderState:
     """How reading is going: the wall time (ns) of the last good reading, how far the meter's clock was ahead
     of the gateway's then (ns, where the meter sends it), how many attempts have failed since, the last fault
-    as a sentence, None while all is well, and the last good reading itself."""
+    as a sentence, None while all is well, the last good reading itself, and how many attempts have failed in
+    all."""
 
     last_wall: int | None = None
     meter_ahead: int | None = None
     failures: int = 0
     fault: str | None = None
     latest: Reading | None = None
+    errors: int = 0
 
 
 async def read_forever(
@@ -61,6 +63,7 @@ async def read_forever(
                 earlier = await memory.before(reading, state.last_wall or since()) if memory else ()
             except MeterError as error:
                 state.failures += 1
+                state.errors += 1
                 state.fault = str(error)
                 faults.report(state.fault)
                 await clock.sleep(_wait_s(state.failures, interval_s))

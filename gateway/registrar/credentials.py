@@ -79,7 +79,8 @@ class StorageCredentials:
                 )
         if not held:
             raise UsageError(f"this {session.role} has no stream to reach: {_NONE[session.role]}")
-        policy = self._gateway if session.role == "gateway" else self._provider
+        provider = partial(self._provider, kid=session.kid)
+        policy = self._gateway if session.role == "gateway" else provider
         reached = batches(held, policy)[0]
         name = f"{session.role}-{session.kid.hex()}"
         credentials = await self._issuer.assume(policy(reached), self.settings.credential_seconds, name)
@@ -94,7 +95,7 @@ class StorageCredentials:
             certified = {one.kid: await latest(connection, one.kid) for one in found}
             streams = {one.kid: await ids_of(connection, one.kid) for one in found if one.role == "gateway"}
         gateways: dict[str, list[bytes]] = {}
-        providers: dict[str, Granted] = {}
+        providers: dict[str, tuple[bytes, Granted]] = {}
         for one in found:
             certificate, name = certified[one.kid], user.replace("{kid}", one.kid.hex())
             if certificate is None or certificate.revoked_ms is not None:
@@ -102,7 +103,7 @@ class StorageCredentials:
             if own := streams.get(one.kid):
                 gateways[name] = own
             elif granted := await self._catalogue.granted_to(one.kid, ()):
-                providers[name] = granted
+                providers[name] = one.kid, granted
         if not gateways and not providers:
             raise UsageError("no registered gateway has a stream yet: there is nothing to allow")
         return bucket_policy(self._bucket, self._prefix, gateways, providers)

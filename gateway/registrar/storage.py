@@ -9,6 +9,9 @@ keep every version wants versioning or object lock.
 
 A provider may read streams that granted it something, but for others' grants, whose ids it does not even see.
 So it must know its own grants' ids: `StreamReader.open(..., grants=ids)`.
+
+A provider may put price series below its own kid, and read those; a gateway may read and list those of all
+providers, and put none.
 """
 
 from __future__ import annotations
@@ -52,26 +55,30 @@ def gateway_policy(bucket: str, root_prefix: str, streams: Collection[bytes]) ->
     return _document(_gateway(bucket, _root(root_prefix), streams))
 
 
-def provider_policy(bucket: str, root_prefix: str, granted: Granted) -> Policy:
-    """What a provider may do with streams that granted it something; streams of which `granted` has no grant
-    are left out, and with none left this is a UsageError. `root_prefix` is as for `gateway_policy`."""
+def provider_policy(bucket: str, root_prefix: str, granted: Granted, kid: bytes) -> Policy:
+    """What the provider with this kid may do with streams that granted it something, and with its own prices;
+    streams of which `granted` has no grant are left out, and with none left this is a UsageError.
+    `root_prefix` is as for `gateway_policy`."""
     if not any(granted.values()):
         raise UsageError("none of these streams granted anything: there is nothing to allow")
-    return _document(_provider(bucket, _root(root_prefix), granted))
+    return _document(_provider(bucket, _root(root_prefix), granted, kid))
 
 
 def bucket_policy(
-    bucket: str, root_prefix: str, gateways: Mapping[str, Collection[bytes]], providers: Mapping[str, Granted]
+    bucket: str,
+    root_prefix: str,
+    gateways: Mapping[str, Collection[bytes]],
+    providers: Mapping[str, tuple[bytes, Granted]],
 ) -> Policy:
     """The same for a store without sessions: a policy of the bucket that names each gateway's and provider's
-    user by its ARN, such as "arn:aws:iam::123456789012:user/meter-17". Amazon takes 20 480 characters of it;
-    MinIO does not apply it to its users, and has sessions."""
+    user by its ARN, such as "arn:aws:iam::123456789012:user/meter-17"; of a provider with its kid. Amazon
+    takes 20 480 characters of it; MinIO does not apply it to its users, and has sessions."""
     root = _root(root_prefix)
     return _document(
         {**statement, "Principal": {"AWS": [user]}}
         for users in (
             {user: _gateway(bucket, root, streams) for user, streams in gateways.items()},
-            {user: _provider(bucket, root, granted) for user, granted in providers.items()},
+            {user: _provider(bucket, root, granted, kid) for user, (kid, granted) in providers.items()},
         )
         for user, statements in users.items()
         for statement in statements
@@ -79,9 +86,9 @@ def bucket_policy(
 
 
 def batches(granted: Granted, policy: Callable[[dict[bytes, list[bytes]]], Policy]) -> list[Granted]:
-    """The streams in parts whose `policy` fits in a session's: `partial(provider_policy, bucket, root)`, or
-    the same of `gateway_policy`. A stream of which somebody holds more grants than fit is in several parts,
-    each with some of its grants."""
+    """The streams in parts whose `policy` fits in a session's: `partial(provider_policy, bucket, root,
+    kid=kid)`, or the same of `gateway_policy`. A stream of which somebody holds more grants than fit is in
+    several parts, each with some of its grants."""
     parts: list[dict[bytes, list[bytes]]] = []
 
     def fits(part: dict[bytes, list[bytes]]) -> bool:
@@ -237,11 +244,13 @@ def _root(prefix: str) -> str:
 
 def _gateway(bucket: str, root: str, streams: Collection[bytes]) -> Iterator[Policy]:
     below = [f"{root}{names.stream_prefix(stream)}*" for stream in streams] + [root + names.PROBE]
+    prices = f"{root}{names.PRICES}*"
     yield _objects(bucket, ["s3:GetObject", "s3:PutObject"], below)
-    yield _lists(bucket, below)
+    yield _objects(bucket, "s3:GetObject", [prices])
+    yield _lists(bucket, [*below, prices])
 
 
-def _provider(bucket: str, root: str, granted: Granted) -> Iterator[Policy]:
+def _provider(bucket: str, root: str, granted: Granted, kid: bytes) -> Iterator[Policy]:
     streams = [stream for stream, ids in granted.items() if ids]
     if not streams:
         return
@@ -253,7 +262,9 @@ def _provider(bucket: str, root: str, granted: Granted) -> Iterator[Policy]:
     yield _objects(bucket, "s3:GetObject", read + grants)
     # Lists of chunks and pages, and none that begins as those of grants do.
     yield _lists(bucket, below, but=f"{root}v1/*/g*")
-    yield _lists(bucket, grants)
+    prices = f"{root}{names.prices(kid)}*"
+    yield _lists(bucket, [*grants, prices])
+    yield _objects(bucket, ["s3:GetObject", "s3:PutObject"], [prices])
 
 
 def _objects(bucket: str, actions: str | list[str], keys: list[str]) -> Policy:

@@ -25,6 +25,7 @@ from gateway.control.documents import NewGrant
 from gateway.daemon.grants import GrantBook, ServedGrant
 from gateway.daemon.registration import Registration
 from gateway.daemon.session import Session
+from gateway.daemon.watched import WatchedRoot
 from gateway.errors import LedgerError, StoreUnavailable, UsageError
 from gateway.host.clock import SystemClock
 from gateway.host.files import write_durably
@@ -124,7 +125,7 @@ async def fill(
         bucket = open_bucket(location(config.store))
         stack.push_async_callback(bucket.aclose)
         registration = Registration(config.gateway.state, root, ledger, clock)
-        session = Session(config, clock, root, ledger, bucket, registration)
+        session = Session(config, clock, WatchedRoot(root, clock), ledger, bucket, registration)
         await session.open()
         publishing = asyncio.create_task(session.publisher.run())
         stack.push_async_callback(_ended, publishing)

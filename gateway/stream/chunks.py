@@ -52,10 +52,9 @@ def check_chunk(descriptor: Descriptor, key: str, data: bytes | None) -> Chunk:
 def is_chunk_of(mark: ChunkMark, descriptor: Descriptor, key: str, data: bytes) -> bool:
     """Whether the store holds under `key` the chunk of `mark`, which a valid head gives. Bytes with its
     digest are the gateway's, so their own signature need not be checked. Refused where they do not fit."""
-    if cose.digest(data) != mark.digest:
+    chunk = Chunk.read_named(key, data, mark.digest, descriptor.layout.unit_ms)
+    if chunk is None:
         return False
-    chunk = Chunk.from_payload(cose.payload_unchecked(data, key)[1], key)
-    chunk.check_place(key, descriptor.layout.unit_ms)
     _check_fits(descriptor, key, chunk)
     return (chunk.seq, chunk.end) == (mark.seq, mark.next_unit)
 

@@ -53,7 +53,7 @@ class PageAudit:
         self.count = 0
         self._bucket = reader.bucket
         self._descriptor = descriptor
-        self._head_unit = 0 if head is None else head.next_unit
+        self._head = head
         self._report = report
         self._calendar = Calendar.of(descriptor.layout.unit_ms, descriptor.start)
         self._days: deque[_Sum] = deque()
@@ -126,6 +126,10 @@ class PageAudit:
         if page is None:
             return None
         self._last[span] = page
+        named = self._named(span, right.period)
+        if named not in (None, page.digest):
+            head_key = names.head(self._descriptor.stream)
+            self._report(Problem(key, f"{key} is not the page that {head_key} names: replaced"))
         if before is not None and before.period.end == page.period.begin:
             try:
                 check_follows(page, before)
@@ -140,10 +144,17 @@ class PageAudit:
                 self._report(Problem(key, f"{key}: its sums are not those of its {_BELOW[span]}"))
         return page
 
+    def _named(self, span: Span, period: Period) -> bytes | None:
+        """The digest that the head gives of the page of `period`, if it does."""
+        if self._head is None or self._calendar is None or span != "day":
+            return None
+        begin = self._calendar.period("day", self._head.next_unit).begin
+        return self._head.day if period.end == begin else None
+
     async def _read(self, period: Period, key: str) -> FoundPage | None:
         data = await get(self._bucket, key)
         if data is None:
-            if period.end <= self._head_unit:
+            if self._head is not None and period.end <= self._head.next_unit:
                 self._report(Problem(key, f"{key} is missing, and the head is beyond its period"))
             return None
         self.count += 1

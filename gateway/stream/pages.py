@@ -13,14 +13,24 @@ from gateway.errors import Refused
 from gateway.store.bucket import Bucket
 from gateway.stream.fetch import get, get_ahead
 from gateway.wire import cose, names
-from gateway.wire.stream import Descriptor, Page
+from gateway.wire.stream import Descriptor, Head, Page
 
 _AHEAD = 16  # pages that are fetched at a time
 
 
-def check_page(descriptor: Descriptor, period: Period, key: str, data: bytes) -> Page:
-    """The page of `period` that the store holds under `key`, its own; Refused unless valid by itself."""
-    page = Page.read_at(key, data, descriptor.signing_key, descriptor.layout.unit_ms)
+def check_page(
+    descriptor: Descriptor, period: Period, key: str, data: bytes, named: bytes | None = None
+) -> Page:
+    """The page of `period` that the store holds under `key`, its own; Refused unless valid by itself, and the
+    one with the digest `named` where a head names it."""
+    unit_ms = descriptor.layout.unit_ms
+    if named is None:
+        page = Page.read_at(key, data, descriptor.signing_key, unit_ms)
+    else:
+        found = Page.read_named(key, data, named, unit_ms)
+        if found is None:
+            raise Refused(f"{key} is not the page that {names.head(descriptor.stream)} names: replaced")
+        page = found
     if len(page.sums) != len(descriptor.lanes):
         raise Refused(f"{key} holds {len(page.sums)} lanes; the stream has {len(descriptor.lanes)}")
     if (page.step, page.first, page.count) != (period.step, period.first, period.count):
@@ -69,6 +79,16 @@ class Pages:
         self._descriptor = descriptor
         self._calendar = Calendar.of(descriptor.layout.unit_ms, descriptor.start)
         self._last: dict[Span, tuple[Period, FoundPage | None]] = {}
+        self._named: tuple[int, bytes | None] = 0, None
+
+    def name(self, head: Head) -> None:
+        """Take the digest that a valid head gives of the last day's page."""
+        self._named = self.day_begin(head.next_unit), head.day
+
+    def named(self, span: Span, period: Period) -> bytes | None:
+        """The digest of the page of `period`, as far as the head gives it."""
+        end, digest = self._named
+        return digest if span == "day" and period.end == end else None
 
     async def best(
         self, at: int, edges: NDArray[np.int64], end: int, ahead: dict[str, bytes | None]
@@ -138,7 +158,9 @@ class Pages:
         data = ahead.pop(key) if ahead and key in ahead else await get(self._bucket, key)
         held = None
         if data is not None:
-            held = FoundPage(period, key, data, check_page(self._descriptor, period, key, data))
+            held = FoundPage(
+                period, key, data, check_page(self._descriptor, period, key, data, self.named(span, period))
+            )
             if before is not None and before[1] is not None and before[0].end == period.begin:
                 check_follows(held, before[1])
             others = {other: one for other, (_, one) in self._last.items() if one is not None} | {span: held}

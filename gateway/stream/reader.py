@@ -133,6 +133,8 @@ class StreamReader:
                 await self._check_end(seen, "was seen there before", RolledBack)
             self.remember(head)
         self.head = head
+        if head is not None:
+            self._pages.name(head)
         if head is not None and now_ms - head.time_ms > max_age_ms:
             raise Refused(
                 f"{names.head(head.stream)} is {spell_age(now_ms - head.time_ms)} old, and may be"

@@ -60,6 +60,11 @@ class Root(Protocol):
     def fault(self) -> str | None:
         """What keeps the root from answering now, as a sentence; None while it answers."""
 
+    @property
+    def hung(self) -> bool:
+        """Whether the TPM has not answered for so long, beyond every time limit, that a new process is the
+        only way on. False while it merely waits for a TPM that says it is busy or not ready."""
+
     async def aclose(self) -> None:
         """Release the TPM; every later call raises TrustError. Closing twice is fine."""
 

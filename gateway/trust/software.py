@@ -85,6 +85,10 @@ class SoftwareRoot:
     def fault(self) -> None:
         """A root in memory answers at once."""
 
+    @property
+    def hung(self) -> bool:
+        return False
+
     async def aclose(self) -> None:
         self._root = None
 

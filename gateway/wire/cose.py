@@ -144,9 +144,8 @@ def protected_header(kid: bytes) -> bytes:
 
 def to_be_signed(type_string: str, kid: bytes, payload: bytes) -> bytes:
     """The Sig_structure whose SHA-256 is signed; the object's type is the external_aad."""
-    return b"".join(
-        (_SIGNATURE1, _bytes(protected_header(kid)), _bytes(type_string.encode("ascii")), _bytes(payload))
-    )
+    header, aad = _bytes(protected_header(kid)), _bytes(type_string.encode("ascii"))
+    return b"".join((_SIGNATURE1, header, aad, _head(len(payload)), payload))
 
 
 def assemble(kid: bytes, payload: bytes, signature: bytes) -> bytes:

@@ -175,7 +175,9 @@ class Head(Stored):
     """The end of the stream: seq and digest of the last chunk, and the unit to come next.
 
     `revoked` are the ids of all grants of the stream that were revoked by then, rising. None says nothing of
-    revocations: the head of an earlier gateway, or of a stream with more than MOST_REVOKED of them.
+    revocations: the head of an earlier gateway, or of a stream with more than MOST_REVOKED of them. `day` is
+    H of the page of the last UTC day that is over before the next unit; None where there is no such page, or
+    in the head of an earlier gateway.
     """
 
     TYPE = "gw1/head"
@@ -186,6 +188,7 @@ class Head(Stored):
         Field(4, "next_unit", uint()),
         Field(5, "time_ms", uint()),
         Field(64, "revoked", list_of(bstr(ID_BYTES), most=MOST_REVOKED, least=0), optional=True),
+        Field(65, "day", bstr(DIGEST_BYTES), optional=True),
     )
     stream: bytes
     seq: int
@@ -193,6 +196,7 @@ class Head(Stored):
     next_unit: int
     time_ms: int
     revoked: tuple[bytes, ...] | None = None
+    day: bytes | None = None
 
     @classmethod
     def _from(cls, values: dict[str, Any], what: str) -> Self:

@@ -132,3 +132,16 @@ def test_a_utility_verifies_a_receipt(tmp_path: Path, capsys: pytest.CaptureFixt
     receipt.write_bytes(receipt.read_bytes()[:-1] + b"\0")
     assert main(verify) == 5
     assert main([*verify[:-1], 32 * "0"]) == 5
+
+
+def test_a_limit_is_ended_by_its_first_digits(gateway: Gateway, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["command", "end", "3f2a"]) == 0
+    assert gateway.decided == [(LIMIT.id, "end")]
+    gateway.held = [LIMIT.model_copy(update={"endable": True}), ASKED]
+    assert main(["command", "end", "3f2"]) == 0  # of two, the one that can be ended
+    assert gateway.decided[-1] == (LIMIT.id, "end")
+    assert main(["command", "allow", "3f2"]) == 0
+    assert gateway.decided[-1] == (ASKED.id, "allow")
+    gateway.held = [ASKED, LIMIT]
+    assert main(["command", "end", "3f2"]) == 2
+    assert "several commands begin with '3f2'" in capsys.readouterr().err

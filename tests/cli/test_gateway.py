@@ -398,7 +398,7 @@ async def test_a_restored_ledger_is_confirmed_by_its_owner(
     uncounted = "a root in software counts no starts, so it cannot show that a ledger is old\n"
     assert (code, out, err) == (0, f"nothing to confirm: {uncounted}", "")
     with monkeypatch.context() as patch:
-        patch.setattr(home.root, "assurance", "tpm")
+        patch.setattr(home.watched, "assurance", "tpm")
         assert await gateway("ledger", "confirm") == (0, nothing, "")
 
     await home.runs(2 * LINK_UNITS)

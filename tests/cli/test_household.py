@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -71,3 +73,23 @@ def test_a_configuration_that_cannot_be_is_a_sentence(folder: Path, text: str, s
     assert answer.returncode == 2
     assert sentence in answer.stderr
     assert "Traceback" not in answer.stderr
+
+
+def test_a_token_of_the_metrics_is_shown_once_and_ended(folder: Path) -> None:
+    assert "start the pages first" in run(folder, "metrics-token").stderr
+    (folder / "state").mkdir(mode=0o700)
+    first, second = (run(folder, "metrics-token").stdout.strip() for _ in range(2))
+    assert re.fullmatch("[A-Za-z0-9_-]{43}", first)
+    assert first != second
+    assert (folder / "state/metrics-token").read_text() == hashlib.sha256(second.encode()).hexdigest()
+    forgotten = run(folder, "metrics-token", "--forget")
+    assert (forgotten.returncode, forgotten.stdout) == (0, "")
+    assert not (folder / "state/metrics-token").exists()
+
+
+def test_a_token_in_the_configuration_must_be_a_digest(folder: Path) -> None:
+    (folder / "household.toml").write_text('[metrics]\ntoken_sha256 = "the token itself"\n')
+    answer = run(folder)
+    assert answer.returncode == 2
+    assert "[metrics] token_sha256 is not a SHA-256: expected 64 digits" in answer.stderr
+    assert "the token itself" not in answer.stderr

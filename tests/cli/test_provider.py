@@ -202,6 +202,25 @@ class TestRead:
             "tokens are in the store",
         ]
 
+    def test_local_times_are_in_the_zone_that_is_named(self, engineer: Engineer) -> None:
+        """In tables, also with totals and of several homes, and in notes; not in what is for machines."""
+        engineer.home.grant(engineer.provider.card, "1min", first=START + 60)
+        for options in ((), ("--total",)):
+            _, out, err = engineer.read("--zone", "Asia/Tokyo", *options)
+            assert out.splitlines()[1].startswith("2026-03-01T09:01:00+09:00")
+            assert "+01:00" not in out + err
+        csv_here, csv_there = (engineer.read("--csv", *more)[1] for more in ((), ("--zone", "Asia/Tokyo")))
+        assert csv_here == csv_there != ""
+        place = engineer.place()[:2]
+        code, out, _ = engineer._run(
+            "read", "--key", str(engineer.provider.folder), *place, "--all", "--zone", "Asia/Tokyo"
+        )
+        assert code == 0
+        assert "2026-03-01T09:01:00+09:00" in out
+        code, _, err = engineer.read("--zone", "Mars/Olympus")
+        assert code == 2
+        assert "time zone 'Mars/Olympus' is not in the IANA list" in err
+
     def test_windows_of_days_are_shown_in_their_zone(self, engineer: Engineer) -> None:
         """And in CSV in UTC, as all others."""
         home = Home(("import",), layout=Layout(60_000, 60), start=START // 60)
@@ -213,6 +232,8 @@ class TestRead:
             "2026-03-02T00:00:00+09:00",
             "2026-03-03T00:00:00+09:00",
         ]
+        _, out, _ = other.read("--zone", "UTC")
+        assert out.splitlines()[1].startswith("2026-03-01T15:00:00+00:00")
         rows = list(csv.DictReader(io.StringIO(other.read("--csv")[1])))
         assert [row["from"] for row in rows] == ["2026-03-01T15:00:00Z", "2026-03-02T15:00:00Z"]
 

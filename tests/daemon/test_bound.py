@@ -5,9 +5,11 @@ from __future__ import annotations
 import base64
 import subprocess
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from gateway.config import Config
 from gateway.config import credential as credentials
@@ -15,8 +17,8 @@ from gateway.daemon.doctor import Diagnosis, examine
 from gateway.daemon.service import Daemon
 from gateway.errors import UntrustedRelease
 from gateway.host.clock import SystemClock
+from gateway.trust import gate as gates
 from gateway.trust.folder import FILE
-from gateway.trust.gate import Gate
 from gateway.trust.opening import open_root
 from tests.support.released import Maker, extend
 from tests.support.tpm import swtpm
@@ -31,9 +33,18 @@ def tpm(tmp_path: Path) -> Iterator[swtpm]:
 @pytest.fixture
 def maker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Maker:
     """The machine's image is this maker's."""
-    made = Maker(tmp_path / "boot")
-    monkeypatch.setattr(Gate, "of_this_machine", lambda: made.gate)
+    made, key = Maker(tmp_path / "boot"), tmp_path / "approval.pub.pem"
+    key.write_bytes(made.gate.key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
+    monkeypatch.setattr(gates, "APPROVAL_KEY", key)
+    monkeypatch.setattr(gates, "APPROVAL", made.gate.approval)
     return made
+
+
+@contextmanager
+def no_image() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(gates, "APPROVAL_KEY", Path("/nowhere"))
+        yield
 
 
 def config(folder: Path, root: str, tcti: str = "device:/dev/tpmrm0") -> Config:
@@ -71,7 +82,7 @@ async def test_on_a_plain_system_there_is_no_gate(tpm: swtpm, tmp_path: Path) ->
 
 
 async def test_whether_the_root_opens_for_the_release_that_runs(
-    tpm: swtpm, maker: Maker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tpm: swtpm, maker: Maker, tmp_path: Path
 ) -> None:
     image = config(tmp_path, "tpm", tpm.tcti)
     maker.boot(tpm, "one", 5)
@@ -92,20 +103,20 @@ async def test_whether_the_root_opens_for_the_release_that_runs(
     maker.gate.approval.unlink()
     closed = (await found(image))["release gate"]
     assert (closed.sealing, "has no approval" in closed.sentence) == (False, True)
-    monkeypatch.setattr(Gate, "of_this_machine", lambda: None)
-    closed = (await found(image))["release gate"]
+    with no_image():
+        closed = (await found(image))["release gate"]
     assert (closed.sealing, "has no approval key" in closed.sentence) == (False, True)
     (image.gateway.trust / FILE).write_text("{}")
     closed = (await found(image))["release gate"]
     assert (closed.ok, closed.sealing, "is damaged" in closed.sentence) == (False, True, True)
+    gates.APPROVAL_KEY.write_text("")
+    closed = (await found(image))["release gate"]
+    assert (closed.ok, "is not a P-256 public key in PEM" in closed.sentence) == (False, True)
 
 
-async def test_a_root_that_was_made_without_is_said_so(
-    tpm: swtpm, tmp_path: Path, maker: Maker, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_root_that_was_made_without_is_said_so(tpm: swtpm, tmp_path: Path, maker: Maker) -> None:
     image = config(tmp_path, "tpm", tpm.tcti)
-    with monkeypatch.context() as plain:
-        plain.setattr(Gate, "of_this_machine", lambda: None)
+    with no_image():
         await provision(image)
     without = (await found(image))["release gate"]
     assert (without.ok, "none, as the root was made without" in without.sentence) == (True, True)
@@ -165,21 +176,35 @@ async def test_on_an_image_the_credential_is_not_bound_to_the_release(
     assert "--with-key=host+tpm2 --tpm2-pcrs= --name=s3 -" in told.sentence
 
 
-def test_the_kinds_are_systemds(tmp_path: Path) -> None:
-    """What systemd-creds makes, where it is there: with a TPM, too."""
-    for options, kind in ((["--with-key=host"], HOST), (["--with-key=host+tpm2", "--tpm2-pcrs=14"], BOTH)):
-        with swtpm(tmp_path / kind) as tpm:
-            command = [
-                "systemd-creds",
-                f"--tpm2-device={tpm.tcti}",
-                "encrypt",
-                *options,
-                "--name=s3",
-                "-",
-                "-",
-            ]
-            try:
-                made = subprocess.run(command, input=b"secret", check=True, capture_output=True).stdout
-            except (OSError, subprocess.CalledProcessError) as error:
-                pytest.skip(f"systemd-creds cannot encrypt here: {error}")
-        assert base64.b64decode(made)[:16].hex() == kind
+@pytest.mark.parametrize(("pcrs", "bound"), [("14", True), ("7,14", True), ("7", False)])
+async def test_on_an_image_a_credential_of_one_release_is_told(
+    tmp_path: Path, maker: Maker, monkeypatch: pytest.MonkeyPatch, pcrs: str, bound: bool
+) -> None:
+    """As systemd-creds makes it, where it is there."""
+    monkeypatch.setattr(credentials, "_ENCRYPTED", tmp_path)
+    (tmp_path / "gateway.s3").write_bytes(encrypted(tmp_path, "--with-key=host+tpm2", f"--tpm2-pcrs={pcrs}"))
+    image = config(tmp_path, "tpm", "swtpm:path=/nowhere")
+    told = (await found(image)).get("credential")
+    assert (told is not None) == bound
+    if told is not None:
+        assert "is bound to PCR 14, and no other release can open it" in told.sentence
+        assert "--with-key=host+tpm2 --tpm2-pcrs= --name=s3 -" in told.sentence
+    with no_image():
+        assert "credential" not in await found(image)
+
+
+def encrypted(folder: Path, *options: str) -> bytes:
+    with swtpm(folder / "tpm") as tpm:
+        command = ["systemd-creds", f"--tpm2-device={tpm.tcti}", "encrypt", *options, "--name=s3", "-", "-"]
+        try:
+            return subprocess.run(command, input=b"secret", check=True, capture_output=True).stdout
+        except (OSError, subprocess.CalledProcessError) as error:
+            pytest.skip(f"systemd-creds cannot encrypt here: {error}")
+
+
+@pytest.mark.parametrize(
+    ("options", "kind"),
+    [(["--with-key=host"], HOST), (["--with-key=host+tpm2", "--tpm2-pcrs=14"], BOTH)],
+)
+def test_the_kinds_are_systemds(tmp_path: Path, options: list[str], kind: str) -> None:
+    assert base64.b64decode(encrypted(tmp_path, *options))[:16].hex() == kind

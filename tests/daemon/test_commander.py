@@ -184,6 +184,94 @@ async def test_the_household_decides(home: CommandedHome) -> None:
     assert home.device.acts == []
 
 
+async def test_a_decision_after_its_time_changes_nothing(home: CommandedHome) -> None:
+    """Also where no step was made since: it expires for want of a decision, and not of a meter."""
+    sent = await home.sends(home.asked, "disconnect")
+    home.clock.pass_s(3600)
+    with pytest.raises(UsageError, match="its time was over before the household decided"):
+        await home.session.commander.decide(bytes.fromhex(sent.id), True)
+    found = await home.status(sent.id)
+    assert (found.state, found.code) == ("expired", "undecided")
+    await home.step()
+    assert home.device.acts == []
+
+
+async def test_the_household_ends_a_limit_by_hand(home: CommandedHome) -> None:
+    """The next lowest is set then, or none; the receipt says who ended it, over restarts and repetitions."""
+    commander = home.session.commander
+    lowest = home.asked.signs(home.commands_of(home.asked, "limit", limit_w=1000))
+    sent = await commander.receive(lowest)
+    other = await home.sends(home.allowed, "limit", limit_w=3000)
+    assert not sent.endable  # it is asked about
+    await commander.decide(bytes.fromhex(sent.id), True)
+    await home.step()
+    assert home.device.limit == 1000
+    assert (await home.status(sent.id)).endable
+    ended = await commander.end(bytes.fromhex(sent.id))
+    assert (ended.state, ended.code, ended.endable) == ("refused", "owner", False)
+    receipt = Receipt.read(ended.receipt, home.root.public_key, "it")
+    assert receipt.text == "the household ended it before its time was over"
+    assert receipt.number == 3  # asks, waits, running
+    await home.step()
+    assert home.device.limit == 3000
+    lines = [one.detail for one in await home.ledger.audit_log(50) if "Stadtwerke" in one.detail]
+    assert lines[-1].endswith("refused: the household ended it before its time was over")
+    await home.crashes_and_starts()
+    await home.step()
+    assert (await home.session.commander.receive(lowest)).code == "owner"
+    await home.step()
+    assert home.device.limit == 3000
+    home.clock.pass_s(3600)
+    await home.step()
+    assert home.device.limit is None
+    assert (await home.status(other.id)).code == "over"
+
+
+async def test_a_limit_that_was_ended_is_lifted_by_a_gateway_that_starts_anew(home: CommandedHome) -> None:
+    sent = await home.sends(home.asked, "limit")
+    await home.session.commander.decide(bytes.fromhex(sent.id), True)
+    await home.step()
+    home.device.reachable = False
+    await home.session.commander.end(bytes.fromhex(sent.id))
+    await home.step()
+    assert home.device.limit == 4200
+    await home.crashes_and_starts()
+    home.device.reachable = True
+    await home.step()
+    assert home.device.limit is None
+    assert (await home.status(sent.id)).code == "owner"
+
+
+async def test_a_limit_that_has_not_begun_can_be_ended(home: CommandedHome) -> None:
+    sent = await home.sends(home.asked, "limit", from_ms=home.clock.now_ms + MINUTE_MS)
+    await home.session.commander.decide(bytes.fromhex(sent.id), True)
+    await home.session.commander.end(bytes.fromhex(sent.id))
+    home.clock.pass_s(120)
+    await home.step()
+    assert home.device.acts == []
+
+
+async def test_what_cannot_be_ended_by_hand(home: CommandedHome) -> None:
+    commander = home.session.commander
+    limit, off, asked = [
+        await home.sends(*what)
+        for what in ((home.allowed, "limit"), (home.allowed, "disconnect"), (home.asked, "limit"))
+    ]
+    await home.step()
+    with pytest.raises(UsageError, match="limits of Netz are carried out without asking, and end when their"):
+        await commander.end(bytes.fromhex(limit.id))
+    for one, said in ((off, "it was carried out"), (asked, "the household is asked")):
+        with pytest.raises(UsageError, match=f"only a limit that is in force .* receipt says: {said}"):
+            await commander.end(bytes.fromhex(one.id))
+    assert home.device.limit == 4200
+    await commander.decide(bytes.fromhex(asked.id), True)
+    home.clock.pass_s(3600)
+    with pytest.raises(UsageError, match="last receipt says: its time was over before the meter"):
+        await commander.end(bytes.fromhex(asked.id))
+    with pytest.raises(UsageError, match=r"there is no command 0000"):
+        await commander.end(bytes(16))
+
+
 REFUSED: list[tuple[str, dict[str, Any], str]] = [
     ("limit", {"serial": 1}, "serial"),
     ("limit", {"time_ms": 2**45}, "future"),

@@ -15,8 +15,10 @@ from pymodbus.client import AsyncModbusTcpClient
 from gateway.control.client import ControlClient
 from gateway.control.documents import Status
 from gateway.daemon.regained import Regained
+from gateway.daemon.sealer import Sealer
 from gateway.daemon.service import Daemon
 from gateway.daemon.takeover import StoreRead, Takeover
+from gateway.daemon.watchdog import HUNG_S
 from gateway.errors import GatewayError, LedgerError, RolledBack, TrustError, UsageError
 from gateway.simulate import modbus
 from gateway.simulate.home import Home as Household
@@ -118,6 +120,35 @@ async def test_the_service_manager_hears_of_it(gateway: Gateway, monkeypatch: py
             except BlockingIOError:
                 break
     assert heard == ["WATCHDOG=1", "READY=1", "STOPPING=1"]
+
+
+async def test_its_watchdog_is_fed_until_a_line_has_hung_for_minutes(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fed: list[int] = []
+    monkeypatch.setenv("WATCHDOG_USEC", "20000000")
+    monkeypatch.setattr(
+        "gateway.host.systemd.Notifier.notify", lambda _, state: fed.append(gateway.clock.now_ms)
+    )
+    gateway.parts += 2  # what feeds it, and what asks the ledger
+    await gateway.start()
+    await gateway.lives(70)
+    hangs, mended = asyncio.Event(), asyncio.Event()
+
+    async def hang(_: Sealer) -> None:
+        hangs.set()
+        await mended.wait()
+
+    monkeypatch.setattr("gateway.daemon.sealer.Sealer.seal_gathered", hang)
+    gateway.parts -= 1
+    while not hangs.is_set():
+        await gateway.lives(1)
+    began = gateway.clock.now_ms
+    await gateway.lives(HUNG_S + 60)
+    assert began + HUNG_S * 1000 - 10_000 <= max(fed) <= began + HUNG_S * 1000
+    assert len(fed) > (HUNG_S + 70) // 10 - 2
+    mended.set()
+    await gateway.stop()
 
 
 @pytest.mark.slow

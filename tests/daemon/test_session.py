@@ -8,6 +8,7 @@ import pytest
 
 from gateway.daemon.registration import Registration
 from gateway.daemon.session import Session
+from gateway.daemon.watched import WatchedRoot
 from gateway.errors import LedgerError, UsageError
 from gateway.ledger.ledger import Ledger
 from gateway.store.directory import DirectoryBucket
@@ -53,7 +54,8 @@ async def test_each_session_has_its_own_incarnation_durable_before_a_unit(tmp_pa
 async def begins(root: Root, ledger: Ledger, home: Home) -> None:
     bucket = DirectoryBucket(home.folder / "store")
     registration = Registration(home.state, root, ledger, FakeClock())
-    await Session(home.config(), FakeClock(), root, ledger, bucket, registration).open()
+    watched = WatchedRoot(root, FakeClock())
+    await Session(home.config(), FakeClock(), watched, ledger, bucket, registration).open()
 
 
 async def log(ledger: Ledger) -> list[str]:
@@ -118,8 +120,9 @@ async def test_meters_that_cannot_be_opened_cost_no_step_of_the_counter(tmp_path
     ledger = await Ledger.open(tmp_path / "state" / "ledger.sqlite")
     registration = Registration(home.state, root, ledger, FakeClock())
     try:
+        watched = WatchedRoot(root, FakeClock())
         with pytest.raises(UsageError, match="there is meter main already"):
-            await Session(wrong, FakeClock(), root, ledger, home.bucket, registration).open()
+            await Session(wrong, FakeClock(), watched, ledger, home.bucket, registration).open()
         assert await ledger.last_incarnation() is None
     finally:
         await ledger.close()

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from gateway.control.client import ControlClient
-from gateway.control.setup import ConfigurationOrder, SearchOrder, TrialOrder
+from gateway.control.setup import ConfigurationOrder, SearchOrder, TrialOrder, digest_of
 from gateway.daemon.setup import SECRETS, Setup
-from gateway.errors import Unavailable, UsageError
+from gateway.errors import Refused, Unavailable, UsageError
 
 GOOD = """\
 [store]
@@ -68,6 +68,22 @@ async def test_one_with_mistakes_is_not_written_and_each_is_a_sentence(
     assert all(one.startswith(str(path)) for one in status.mistakes)
     assert path.read_text() == "the one before"
     assert not (path.parent / SECRETS).exists()
+
+
+async def test_a_text_that_changed_meanwhile_is_not_written_over(path: Path) -> None:
+    setup = Setup(path)
+    await setup.write(ConfigurationOrder(text=GOOD, replaces=digest_of(None)))
+    mine, theirs = GOOD + "# mine\n", GOOD + "# theirs\n"
+    await setup.write(ConfigurationOrder(text=theirs, replaces=digest_of(GOOD)))
+    for replaces in (digest_of(GOOD), digest_of(None), "x"):
+        order = ConfigurationOrder(text=mine, secrets={"s3": KEYS}, replaces=replaces)
+        with pytest.raises(Refused, match="changed by somebody else meanwhile, and nothing was written"):
+            await setup.write(order)
+    assert path.read_text() == theirs
+    assert not (path.parent / SECRETS).exists()
+    await setup.write(ConfigurationOrder(text=mine, replaces=digest_of(theirs)))
+    await setup.write(ConfigurationOrder(text=GOOD))  # whatever there is
+    assert path.read_text() == GOOD
 
 
 async def test_a_dry_run_writes_nothing(path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -80,3 +81,24 @@ def test_the_watchdog_is_fed_twice_in_its_time(
     if micros is not None:
         monkeypatch.setenv("WATCHDOG_USEC", micros)
     assert Notifier.watchdog_seconds() == seconds
+
+
+async def test_the_watchdog_is_not_fed_while_something_is_unwell(
+    manager: socket.socket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WATCHDOG_USEC", "60000000")
+    days = iter([True, False, False, True])
+    slept: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        slept.append(seconds)
+        if len(slept) == 4:
+            raise asyncio.CancelledError
+
+    with pytest.raises(asyncio.CancelledError):
+        await Notifier().feed_watchdog(lambda: next(days), sleep)
+    assert slept == [30.0] * 4
+    manager.setblocking(False)
+    assert [manager.recv(100) for _ in range(2)] == [b"WATCHDOG=1"] * 2
+    with pytest.raises(BlockingIOError):
+        manager.recv(100)

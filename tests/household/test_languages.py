@@ -17,9 +17,11 @@ from gateway.household.security.password import SHORTEST
 MAIN = (  # what the pages that everybody opens consist of: complete in every language
     "base.html", "error.html", "login.html", "welcome.html", "macros.html", "parts/", "now.html", "now/",
     "today.html", "history.html", "bills.html", "energy/", "entry.py", "now.py", "today.py", "history.py",
+    "appliances.html", "appliances.py",
     "privacy", "pages/privacy/", "words.py",
     "bills.py", "server.py", "render.py", "shown.py", "troubles.py", "picture.py",
     "messages.html", "messages/", "messages.py",
+    "setup", "meter", "settings", "doctor", "pages/", "tariff_form.py", "draft.py",
 )  # fmt: skip
 _METHODS = [("templates/**.html", "jinja2"), ("**.py", "python")]
 _OPTIONS = {"templates/**.html": {"newstyle_gettext": "true", "trimmed": "false"}}

@@ -11,10 +11,11 @@ from pathlib import Path
 
 import aiohttp
 import pytest
-from aiohttp import CookieJar
+from aiohttp import CookieJar, web
 from aiohttp.test_utils import TestClient, TestServer
 
 from gateway.household import files, i18n, server
+from gateway.household.answers import Answers as AnswersKept
 from gateway.household.configuration import HouseholdConfig, HouseholdSection, ListenSection
 from gateway.household.home import Household, open_household
 from gateway.household.pages import ROUTES
@@ -311,3 +312,66 @@ async def test_what_is_missing_of_the_program_is_a_sentence(
         503,
         "The pages' scripts were not built: run provisioning/venv.sh household again.",
     )
+
+
+async def test_an_answer_to_a_form_has_an_address_to_go_back_to(
+    browser: Browser, household: Household, clock: FakeClock
+) -> None:
+    """For the browser that sent the form alone, as long as it is logged in, and for ten minutes."""
+    form = await browser.form_of("/settings")
+    posted = await browser.client.post(
+        "/settings",
+        data={"form": form, "zone": "Mars"},
+        headers={"Origin": browser.origin},
+        allow_redirects=False,
+    )
+    assert posted.status == 303
+    path = posted.headers["Location"]
+    assert path.startswith("/answers/")
+    for _ in range(2):
+        answer = await browser.ask(path)
+        assert answer.status == 400
+        assert "there is no such time zone" in (await answer.text()).lower()
+        assert answer.headers["Cache-Control"] == "no-store"
+    token = {cookie.key: cookie.value for cookie in browser.client.session.cookie_jar}["gateway"]
+    for other in (household.logins.begin("another", "127.0.0.1"), "A" * len(token)):
+        browser.client.session.cookie_jar.update_cookies({"gateway": other}, browser.client.make_url("/"))
+        assert (await browser.ask(path)).status == 404
+    browser.client.session.cookie_jar.update_cookies({"gateway": token}, browser.client.make_url("/"))
+    assert (await browser.ask(path)).status == 400
+    clock.pass_s(601)
+    answer = await browser.ask(path)
+    assert answer.status == 404
+    assert "no longer kept" in await answer.text()
+
+
+async def test_an_answer_ends_with_the_login(browser: Browser, household: Household) -> None:
+    answer = await browser.post("/settings", form=await browser.form_of("/settings"), zone="Mars")
+    assert answer.status == 400
+    household.logins.end_all()
+    assert (await browser.ask(answer.url.path)).status == 404
+
+
+async def test_a_refused_login_has_an_address_and_its_status(stranger: Browser) -> None:
+    form = await stranger.form_of("/login")
+    answer = await stranger.post("/login", form=form, password="a wrong sentence")
+    assert answer.status == 401
+    assert answer.url.path.startswith("/answers/")
+    assert (await stranger.post("/nowhere", form=form)).status == 401
+
+
+async def test_few_answers_are_kept_and_those_to_strangers_push_out_no_others(
+    browser: Browser, stranger: Browser, household: Household
+) -> None:
+    kept = AnswersKept(household.clock)
+    page = web.Response(text="x" * 100_000, content_type="text/html")
+    (login,) = household.logins.all()
+    first = kept.keep("t", login, page).rpartition("/")[2]
+    for _ in range(100):
+        last = kept.keep("t", None, page).rpartition("/")[2]
+    assert kept.find(first, "t", login) is not None
+    assert kept.find(last, "t", None) is not None
+    assert sum(len(one.body) for one in kept._kept[False].values()) <= 1_000_000
+    for _ in range(30):
+        kept.keep("t", login, web.Response(text="x", content_type="text/html"))
+    assert kept.find(first, "t", login) is None

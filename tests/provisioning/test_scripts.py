@@ -300,7 +300,6 @@ class TestOfAllChecks:
     @pytest.mark.parametrize(
         ("given", "pytest_is_given", "minio"),
         [
-            ([], "-p tests.floors", True),
             (["--quick"], "-m not slow --durations=5 --durations-min=1", False),
             (["--quick", "tests/chain"], "-m not slow --durations=5 --durations-min=1 tests/chain", False),
             (["tests/chain", "-x"], "tests/chain -x", True),
@@ -315,3 +314,22 @@ class TestOfAllChecks:
         assert result.stdout.splitlines()[-1] == f"pytest {pytest_is_given}"
         assert (project / "minio").exists() == minio
         assert (project / "en16931").exists() == minio
+
+    def test_all_tests_run_in_two_halves(self, project: Path) -> None:
+        folders = ["chain", "cli", "fuzz", "support", "wire"]
+        for name in folders:
+            (project / "tests" / name).mkdir(parents=True)
+        (project / "tests" / "test_rooms.py").touch()
+        result = run(project / "provisioning" / "test.sh", cache=project / "cache")
+        assert result.stdout.splitlines()[-2:] == [
+            "pytest tests/cli/ tests/test_rooms.py",
+            "pytest -p tests.floors tests/chain/ tests/fuzz/ tests/wire/",
+        ]
+
+    @pytest.mark.parametrize("fails", ["chain", "cli"])
+    def test_either_half_counts(self, project: Path, fails: str) -> None:
+        for name in ("chain", "cli"):
+            (project / "tests" / name).mkdir(parents=True)
+        pytest_stub = project / ".venv" / "bin" / "pytest"
+        pytest_stub.write_text(f'#!/bin/sh\ncase "$*" in *{fails}*) exit 1 ;; esac\n')
+        assert run(project / "provisioning" / "test.sh", cache=project / "cache").returncode == 1

@@ -160,7 +160,7 @@ async def test_credentials_reach_the_latest_grants_where_not_all_fit(
         held = await made.registrar.catalogue.granted_to(made.ours.kid, ())
         assert held == {STREAMS[0]: [new, old, GRANT, revoked]}
         many = {STREAMS[0]: held[STREAMS[0]] + [bytes([9, n]) * 8 for n in range(20)]}
-        first = batches(many, partial(provider_policy, BUCKET, "homes"))[0]
+        first = batches(many, partial(provider_policy, BUCKET, "homes", kid=made.ours.kid))[0]
         assert list(first[STREAMS[0]])[:4] == held[STREAMS[0]]
 
 
@@ -201,7 +201,7 @@ async def test_a_policy_for_all_has_what_each_would_be_given(tmp_path: Path, clo
             BUCKET,
             "homes",
             {user[kid]: STREAMS[:2] if kid == made.home.kid else STREAMS[2:] for kid in sorted(user)},
-            {f"arn:aws:iam::1:user/{made.ours.kid.hex()}": {STREAMS[0]: [GRANT]}},
+            {f"arn:aws:iam::1:user/{made.ours.kid.hex()}": (made.ours.kid, {STREAMS[0]: [GRANT]})},
         )
         assert policy == expected
         assert OTHER.hex() not in written(policy)

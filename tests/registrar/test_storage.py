@@ -204,7 +204,7 @@ ids = st.binary(min_size=16, max_size=16)
     st.sampled_from(["", "north", "homes/of/the/north"]),
 )
 def test_each_part_fits_and_together_they_are_all(granted: Granted, root: str) -> None:
-    policy = partial(provider_policy, "a-bucket", root)
+    policy = partial(provider_policy, "a-bucket", root, kid=bytes(16))
     parts = batches(granted, policy)
     assert all(len(written(policy(part))) <= MOST_POLICY for part in parts)
     assert all(part[stream] for part in parts for stream in part)
@@ -221,16 +221,16 @@ def test_how_many_streams_fit() -> None:
     """What the registrar's documentation says of a bucket named `meters`, without a folder."""
     streams = [secrets.token_bytes(16) for _ in range(100)]
     gateway = batches(dict.fromkeys(streams, ()), partial(gateway_policy, BUCKET, ""))
-    provider = batches({one: [one] for one in streams}, partial(provider_policy, BUCKET, ""))
-    grants = batches({streams[0]: streams}, partial(provider_policy, BUCKET, ""))
-    assert (len(gateway[0]), len(provider[0]), len(grants[0][streams[0]])) == (17, 4, 8)
+    provider = batches({one: [one] for one in streams}, partial(provider_policy, BUCKET, "", kid=bytes(16)))
+    grants = batches({streams[0]: streams}, partial(provider_policy, BUCKET, "", kid=bytes(16)))
+    assert (len(gateway[0]), len(provider[0]), len(grants[0][streams[0]])) == (16, 3, 7)
 
 
 def test_a_stream_that_granted_nothing_is_in_no_policy() -> None:
     one, two = secrets.token_bytes(16), secrets.token_bytes(16)
-    assert two.hex() not in written(provider_policy(BUCKET, "", {one: [one], two: []}))
+    assert two.hex() not in written(provider_policy(BUCKET, "", {one: [one], two: []}, bytes(16)))
     with pytest.raises(UsageError, match="granted"):
-        provider_policy(BUCKET, "", {two: []})
+        provider_policy(BUCKET, "", {two: []}, bytes(16))
 
 
 # --- a provider
@@ -278,7 +278,9 @@ async def granting(server: S3Server, root: str, tmp_path: Path, provider: Provid
 @pytest.fixture
 async def held(granting: Granting, issuer: SessionIssuer) -> Credentials:
     """What the registrar gives to the provider."""
-    return await issuer.assume(provider_policy(BUCKET, granting.root, granting.granted), 900)
+    return await issuer.assume(
+        provider_policy(BUCKET, granting.root, granting.granted, granting.ours.card.kid), 900
+    )
 
 
 async def sums(bucket: Bucket, granting: Granting) -> Answer:
@@ -313,7 +315,7 @@ async def test_a_provider_verifies_what_it_reaches(granting: Granting, held: Cre
 async def test_a_grant_that_the_store_hides_is_missed(granting: Granting, issuer: SessionIssuer) -> None:
     missing = secrets.token_bytes(16)
     granted = {granting.home.id: [granting.grant.id, missing]}
-    held = await issuer.assume(provider_policy(BUCKET, granting.root, granted), 900)
+    held = await issuer.assume(provider_policy(BUCKET, granting.root, granted, granting.ours.card.kid), 900)
     async with opened(place(granting.server, granting.root, held)) as bucket:
         reader = await StreamReader.open(
             bucket, granting.home.id, granting.home.signer.kid, grants=granted[granting.home.id]
@@ -503,7 +505,7 @@ async def test_a_gateway_lives_on_its_credentials(
             signer = cose.kid_of(home.root.public_key)
         keys = [key async for key in bucket.list(names.stream_prefix(stream))]
         assert any("/day/" in key for key in keys)
-    policy = provider_policy(BUCKET, root, {stream: [granted.id, revoked.id]})
+    policy = provider_policy(BUCKET, root, {stream: [granted.id, revoked.id]}, holder.card.kid)
     async with opened(place(server, root, await issuer.assume(policy, 900))) as bucket:
         reader = await StreamReader.open(bucket, stream, signer, grants=[granted.id, revoked.id])
         await reader.refresh(home.clock.wall() // 1_000_000, DAY_MS)
@@ -519,6 +521,48 @@ async def test_a_gateway_lives_on_its_credentials(
         for (a, b), (nonce, *_) in nonces.items():
             assert stored.opened("import", a, b, nonce) == stored.total("import", a, b)
         assert len(nonces) > 4
+
+
+# --- prices
+
+
+async def test_prices_are_put_by_their_provider_and_read_by_every_gateway(
+    granting: Granting, held: Credentials, gateway: Credentials
+) -> None:
+    root, kid = granting.root, granting.ours.card.kid
+    own, other = names.price_series(kid, 1, 2), names.price_series(secrets.token_bytes(16), 1, 2)
+    async with opened(granting.server.location(root)) as bucket:
+        await bucket.put(other, b"another's")
+    async with opened(place(granting.server, root, held)) as bucket:
+        await bucket.put(own, b"prices")
+        assert await bucket.get(own) == b"prices"
+        assert [key async for key in bucket.list(names.prices(kid))] == [own]
+        with pytest.raises(StoreDenied):
+            await bucket.get(other)
+    async with opened(place(granting.server, root, gateway)) as bucket:
+        assert await bucket.get(own) == b"prices"
+        assert await bucket.get(other) == b"another's"
+        assert [key async for key in bucket.list(names.prices(kid))] == [own]
+        assert {key async for key in bucket.list(names.PRICES)} == {own, other}
+
+
+async def test_nobody_puts_prices_of_another_and_nobody_deletes_any(
+    granting: Granting, held: Credentials, gateway: Credentials
+) -> None:
+    root, kid = granting.root, granting.ours.card.kid
+    own, other = (f"{root}/{names.price_series(one, 1, 2)}" for one in (kid, secrets.token_bytes(16)))
+    async with opened(granting.server.location()) as bucket:
+        await asyncio.gather(*(bucket.put(key, b"prices") for key in (own, other)))
+    with closing(client("s3", granting.server, held)) as s3:
+        denied(gets(s3, other))
+        denied(changes(s3, other, f"{root}/{names.PRICES}x", f"{root}/{names.prices(kid)[:-1]}x"))
+        denied(deletes(s3, own))
+        denied(lists(s3, f"{root}/{names.PRICES}", other[:-10], f"{root}/{names.prices(kid)[:-2]}"))
+    with closing(client("s3", granting.server, gateway)) as s3:
+        denied(changes(s3, own, other, f"{root}/{names.prices(kid)}new"))
+    async with opened(granting.server.location()) as bucket:
+        for key in (own, other):
+            assert await bucket.get(key) == b"prices"
 
 
 # --- users of a store without sessions
@@ -543,7 +587,9 @@ async def test_a_bucket_s_policy_gives_its_users_the_same(
 ) -> None:
     (administrator, name), root, home = own_bucket, granting.root, granting.home
     gateway, provider, nobody = granting.server.users
-    policy = bucket_policy(name, root, {gateway: [home.id]}, {provider: granting.granted})
+    policy = bucket_policy(
+        name, root, {gateway: [home.id]}, {provider: (granting.ours.card.kid, granting.granted)}
+    )
     administrator.put_bucket_policy(Bucket=name, Policy=written(policy))
     ours, foreign = (f"{root}/{names.stream_prefix(one.id)}" for one in (granting.home, granting.foreign))
     theirs = f"{ours}grant/{granting.other.id.hex()}/"
@@ -569,6 +615,13 @@ async def test_a_bucket_s_policy_gives_its_users_the_same(
     assert not put[provider](Key=f"{ours}new")
     assert not get[provider](Key=f"{theirs}grant.cose")
     assert not listed[provider](Prefix=f"{ours}grant/")
+    prices = f"{root}/{names.prices(granting.ours.card.kid)}"
+    assert put[provider](Key=f"{prices}1")
+    assert get[gateway](Key=f"{prices}1")
+    assert listed[gateway](Prefix=f"{root}/{names.PRICES}")
+    assert not put[gateway](Key=f"{prices}2")
+    assert not put[provider](Key=f"{root}/{names.prices(bytes(16))}1")
+    assert not get[nobody](Key=f"{prices}1")
     for attempt in (get[nobody](Key=f"{ours}head.cose"), listed[nobody](Prefix=f"{ours}chunk/")):
         assert not attempt
 
@@ -590,7 +643,9 @@ async def test_a_bucket_s_policy_lets_nobody_in_who_has_no_name(
     """MinIO, which knows its users by policies of their own, takes it too."""
     administrator, name = own_bucket
     user = f"{ACCOUNT}user/gateway"
-    policy = bucket_policy(name, granting.root, {user: [granting.home.id]}, {user: granting.granted})
+    policy = bucket_policy(
+        name, granting.root, {user: [granting.home.id]}, {user: (granting.ours.card.kid, granting.granted)}
+    )
     administrator.put_bucket_policy(Bucket=name, Policy=written(policy))
     unsigned: Any = Session().client(
         "s3",
@@ -649,8 +704,8 @@ async def test_a_duration_that_no_server_takes(issuer: SessionIssuer, duration_s
 async def test_the_longest_policy_and_duration(server: S3Server, issuer: SessionIssuer, root: str) -> None:
     """And a token of it still fits in the headers of a request."""
     streams = [secrets.token_bytes(16) for _ in range(40)]
-    part = batches({one: [one] for one in streams}, partial(provider_policy, BUCKET, root))[0]
-    policy = provider_policy(BUCKET, root, part)
+    part = batches({one: [one] for one in streams}, partial(provider_policy, BUCKET, root, kid=bytes(16)))[0]
+    policy = provider_policy(BUCKET, root, part, bytes(16))
     assert len(written(policy)) > 1400
     given = await issuer.assume(policy, 43_200)
     async with opened(server.location(root)) as bucket:

@@ -123,6 +123,7 @@ class Home:
         self.chunk_units = chunk_units
         self.signer = signer or Signer()
         self.incarnation = 1
+        self.names_day = True  # in its head; earlier gateways did not
         self.runs: list[Run] = []
         self.chunks: list[str] = []  # keys, by seq
         self.readings: dict[str, list[int]] = {lane: [] for lane in lanes}
@@ -193,8 +194,18 @@ class Home:
             return
         last = cose.digest(self.objects[self.chunks[-1]])
         revoked = tuple(sorted(self._revoked))
-        head = Head(self.id, len(self.chunks) - 1, last, self.end, self._time_ms, revoked)
+        head = Head(self.id, len(self.chunks) - 1, last, self.end, self._time_ms, revoked, self._day())
         self.objects[names.head(self.id)] = self.signer.sign(head)
+
+    def _day(self) -> bytes | None:
+        """The digest of the last day's page."""
+        if 86_400_000 % self.layout.unit_ms or not self.names_day:
+            return None
+        name = str(
+            datetime.fromtimestamp(self.end * self.layout.unit_ms / 1000, UTC).date() - timedelta(days=1)
+        )
+        data = self.objects.get(names.page(self.id, name))
+        return None if data is None else cose.digest(data)
 
     def grant(
         self,

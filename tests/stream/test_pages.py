@@ -329,11 +329,30 @@ def test_a_page_of_another_history_does_not_join_todays_chunks(home: Home, provi
     """Both were signed by the gateway, and only digests tell."""
     other = home.fork()
     for fork in (home, other):
+        fork.names_day = False
         fork.seal(random_readings(96))
     [key] = keys(home, "day/2026-04-10")
     home.objects[key] = other.objects[key]
     with pytest.raises(Refused, match=r"does not go on where .* ends: it is of another history"):
         read(home, provider, Query("1h"))
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_the_last_days_page_is_the_one_that_the_head_names(
+    change: Callable[[Home, str], None], home: Home, provider: Provider
+) -> None:
+    [key] = keys(home, "day/2026-04-09")
+    change(home, key)
+    with pytest.raises(Refused, match=f"^{key} is not the page that .*/head.cose names: replaced$"):
+        read(home, provider)
+    assert [problem.key for problem in problems(home)] in ([key], [key, key])
+
+
+def test_the_signature_of_a_page_that_the_head_names_is_not_needed(home: Home, provider: Provider) -> None:
+    [key] = keys(home, "day/2026-04-09")
+    resign(home, key)
+    home.publish()
+    expected(home, read(home, provider, Query("1h")))
 
 
 @pytest.mark.parametrize("name", ["month/2026-03", "day/2026-04-01"])
@@ -343,7 +362,7 @@ def test_a_month_of_another_history_does_not_join_its_days(name: str, provider: 
     home.seal(random_readings(96))
     other = home.fork()
     for fork in (home, other):
-        fork.seal(random_readings(4 * 96))
+        fork.seal(random_readings(5 * 96))
     [key] = keys(home, name)
     home.objects[key] = other.objects[key]
     with pytest.raises(

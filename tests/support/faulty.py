@@ -47,12 +47,45 @@ class Fuse:
         return True
 
 
+class Hold:
+    """Makes calls wait while it is `on`; `waiting` are the tasks that do."""
+
+    def __init__(self) -> None:
+        self.waiting: set[asyncio.Task[object] | None] = set()
+        self.changed = asyncio.Event()
+        self._open = asyncio.Event()
+        self._open.set()
+
+    @property
+    def on(self) -> bool:
+        return not self._open.is_set()
+
+    @on.setter
+    def on(self, on: bool) -> None:
+        (self._open.clear if on else self._open.set)()
+
+    async def passes(self) -> None:
+        """Return once calls may go on."""
+        if not self.on:
+            return
+        task = asyncio.current_task()
+        self.waiting.add(task)
+        self.changed.set()
+        try:
+            await self._open.wait()
+        finally:
+            self.waiting.discard(task)
+
+
 class FaultyRoot:
     """A root whose every call may fail, as a TPM's may."""
 
     def __init__(self, root: Root) -> None:
         self._root = root
         self.fuse = Fuse()
+        self.hold = Hold()
+        self.says: str | None = None  # what keeps it from answering
+        self.hung = False
         self.assurance: Literal["tpm", "software"] = root.assurance
         self.public_key = root.public_key
 
@@ -66,40 +99,40 @@ class FaultyRoot:
         self.fuse.set(calls, times)
 
     async def hmac(self, message: bytes) -> bytes:
-        self._check()
+        await self._check()
         return await self._root.hmac(message)
 
     async def sign(self, message: bytes) -> bytes:
-        self._check()
+        await self._check()
         return await self._root.sign(message)
 
     async def draw_incarnation(self, note: Note = unnoted) -> int:
         async def noting(counter: int) -> None:
             await note(counter)
-            self._check()  # a cut between the note and the step
+            await self._check()  # a cut between the note and the step
 
-        self._check()
+        await self._check()
         return await self._root.draw_incarnation(noting)
 
     async def incarnation_counter(self) -> int | None:
-        self._check()
+        await self._check()
         return await self._root.incarnation_counter()
 
     async def random(self, n: int) -> bytes:
-        self._check()
+        await self._check()
         return await self._root.random(n)
 
     async def evidence(self) -> Evidence | None:
-        self._check()
+        await self._check()
         return await self._root.evidence()
 
     async def activate(self, credential_blob: bytes, secret: bytes) -> bytes:
-        self._check()
+        await self._check()
         return await self._root.activate(credential_blob, secret)
 
     @property
     def fault(self) -> str | None:
-        return self._root.fault
+        return self.says or self._root.fault
 
     async def aclose(self) -> None:
         await self._root.aclose()
@@ -110,7 +143,8 @@ class FaultyRoot:
     async def __aexit__(self, *_: object) -> None:
         await self.aclose()
 
-    def _check(self) -> None:
+    async def _check(self) -> None:
+        await self.hold.passes()
         if self.fuse.blows():
             raise TrustError("the TPM does not answer")
 
@@ -169,8 +203,10 @@ class FaultyDatabase(Database):
     def __init__(self, path: Path) -> None:
         super().__init__(path)
         self.fuse = Fuse()
+        self.hold = Hold()
 
     async def do(self, work: Callable[[sqlite3.Connection, *Values], T], *values: *Values) -> T:
+        await self.hold.passes()
         if self.fuse.blows():
             raise LedgerError("a transaction failed in the ledger: database or disk is full")
         return await super().do(work, *values)

@@ -72,9 +72,10 @@ async def send(
             data.add_field(name, value)
     for name, content in (files or {}).items():
         data.add_field(name, content, filename=f"{name}.bin", content_type="application/octet-stream")
-    return await browser.client.post(
+    answer = await browser.client.post(
         action,
         data=data,
         headers={"Origin": browser.origin, "Accept-Language": browser.language},
         allow_redirects=False,
     )
+    return await browser.answered(answer)

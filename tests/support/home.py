@@ -25,6 +25,7 @@ from gateway.daemon.rollback import StoreAhead
 from gateway.daemon.sealer import Sealer
 from gateway.daemon.session import Session
 from gateway.daemon.takeover import Takeover
+from gateway.daemon.watched import WatchedRoot
 from gateway.ledger.ledger import Ledger
 from gateway.ledger.records import GrantRecord, Outgoing, Sealed, Stream
 from gateway.meters.reading import Reading
@@ -154,8 +155,9 @@ class Home:
         """A session of its own: what a start does, and what follows a take-over."""
         self._delivered: list[tuple[str, int, Shown]] = []
         registration = Registration(self.state, self.root, self.ledger, self.clock)
+        self.watched = WatchedRoot(self.root, self.clock)
         self.session = Session(
-            self.config(), self.clock, self.root, self.ledger, self.bucket, registration, regained
+            self.config(), self.clock, self.watched, self.ledger, self.bucket, registration, regained
         )
         await self.session.open()
 

@@ -119,11 +119,20 @@ class Browser:
         return words(text)
 
     async def post(self, path: str, *, origin: str | None = "", **fields: str) -> ClientResponse:
-        """Post a form with these fields; its origin is this server unless one is given, or None."""
+        """Post a form with these fields; its origin is this server unless one is given, or None. The answer
+        is the page to which it leads where that is made for it, and the way to another page elsewhere."""
         headers = {"Accept-Language": self.language}
         if origin is not None:
             headers["Origin"] = origin or self.origin
-        return await self.client.post(path, data=fields, headers=headers, allow_redirects=False)
+        return await self.answered(
+            await self.client.post(path, data=fields, headers=headers, allow_redirects=False)
+        )
+
+    async def answered(self, answer: ClientResponse) -> ClientResponse:
+        """The page that was made as the answer to a form, where the answer leads to such a one."""
+        if answer.status == 303 and answer.headers["Location"].startswith("/answers/"):
+            return await self.ask(answer.headers["Location"])
+        return answer
 
     async def form_of(self, path: str) -> str:
         """The hidden token of the page's forms."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +14,7 @@ from gateway.errors import NotFound
 from gateway.store.bucket import Bucket
 from gateway.trust.root import Root
 from gateway.wire import cose, names
-from gateway.wire.stream import Chunk, Descriptor, Head
+from gateway.wire.stream import Chunk, Descriptor, Head, Page
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,7 @@ async def read_stored(bucket: Bucket, root: Root, stream: bytes, *, head: bool =
         chunks.append(chunk)
         at, previous = chunk.end, cose.digest(data)
     if head:
-        await _check_head(bucket, root, stream, chunks, previous)
+        await _check_head(bucket, root, descriptor, chunks, previous)
     return Stored(
         descriptor,
         chunks,
@@ -79,7 +80,10 @@ async def read_stored(bucket: Bucket, root: Root, stream: bytes, *, head: bool =
     )
 
 
-async def _check_head(bucket: Bucket, root: Root, stream: bytes, chunks: list[Chunk], digest: bytes) -> None:
+async def _check_head(
+    bucket: Bucket, root: Root, descriptor: Descriptor, chunks: list[Chunk], digest: bytes
+) -> None:
+    stream = descriptor.stream
     key = names.head(stream)
     try:
         head = Head.read(await bucket.get(key), root.public_key, key)
@@ -88,3 +92,18 @@ async def _check_head(bucket: Bucket, root: Root, stream: bytes, chunks: list[Ch
         return
     last = chunks[-1]
     assert (head.stream, head.seq, head.digest, head.next_unit) == (stream, last.seq, digest, last.end)
+    assert head.day == await _last_day(bucket, root, head, descriptor.layout.unit_ms)
+
+
+async def _last_day(bucket: Bucket, root: Root, head: Head, unit_ms: int) -> bytes | None:
+    """The digest of the page of the day that was over last, if it has one."""
+    if 86_400_000 % unit_ms:
+        return None
+    end_ms = head.next_unit * unit_ms // 86_400_000 * 86_400_000
+    key = names.page(head.stream, str(datetime.fromtimestamp((end_ms - 1) / 1000, UTC).date()))
+    try:
+        data = await bucket.get(key)
+    except NotFound:
+        return None
+    assert Page.read(data, root.public_key, key).end == end_ms // unit_ms
+    return cose.digest(data)

@@ -48,8 +48,8 @@ def body_of(stream: bytes, provider: bytes, **changes: Any) -> dict[str, Any]:
 
 def payload_of(values: dict[str, Any]) -> bytes:
     """The map whose keys count from 1 in the order of the values; None is left out. The revoked grants of a
-    head have key 64."""
-    keys = {name: 64 if name == "revoked" else key for key, name in enumerate(values, 1)}
+    head have key 64, its day's page 65."""
+    keys = {name: key for key, name in enumerate(values, 1)} | {"revoked": 64, "day": 65}
     return cbor({keys[name]: value for name, value in values.items() if value is not None})
 
 
@@ -187,8 +187,8 @@ class Bucket:
         )
         self.chunks.append(self.last)
 
-    def head(self, revoked: list[bytes] | None) -> None:
-        """None: as an earlier gateway signed it."""
+    def head(self, revoked: list[bytes] | None, day: bytes | None = None) -> None:
+        """`revoked` None: as an earlier gateway signed it. `day`: the digest of the last day's page."""
         end = self.last["fields"]["first"] + self.last["fields"]["count"]
         digest = bytes.fromhex(self.last["digest"])
         head = {
@@ -197,6 +197,7 @@ class Bucket:
             "next_unit": end,
             "time_ms": end * self.unit_ms,
             "revoked": revoked,
+            "day": day,
         }
         self.add("gw1/head", "head.cose", head)
 

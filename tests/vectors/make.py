@@ -12,7 +12,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from tests.vectors import bucket, calendars, commands, kinds, pages, prices, scheme
+from tests.vectors import bucket, calendars, commands, gate, kinds, pages, prices, scheme
 
 HERE = Path(__file__).parent
 
@@ -34,6 +34,7 @@ def everything() -> dict[str, dict[str, Any]]:
         "pages": pages.pages(stored("pages")),
         "prices": prices.prices(),
         "commands": commands.commands(),
+        "gate": gate.gate(),
     }
 
 

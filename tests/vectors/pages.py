@@ -55,7 +55,6 @@ def pages(kept: dict[str, Any] | None) -> dict[str, Any]:
         incarnation = 7 if x < start + 60 else 8
         day = f"2026-01-{32 + (x - _FEBRUARY) // _DAY}" if x < _FEBRUARY else "2026-02-01"
         bucket.chunk(incarnation, day, x, {lane: v[x - start : y - start] for lane, v in c.items()})
-    bucket.head(None)
 
     def overlapping(a: int, b: int) -> list[bytes]:
         return [
@@ -68,6 +67,7 @@ def pages(kept: dict[str, Any] | None) -> dict[str, Any]:
     page("2026-01-30", friday, 1, overlapping(*friday))
     page("2026-01-31", saturday, 1, overlapping(*saturday))
     page("2026-01", (start, _FEBRUARY), 2, made["day"])
+    bucket.head(None, made["day"][-1])
 
     body = body_of(
         chain.stream, provider.kid, lanes=list(d), granularity=18, first=start + 3, issued_ms=start * 600_000

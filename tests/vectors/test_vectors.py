@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from gateway.chain import grant as grants
 from gateway.chain.commitment import bundle_commitment, commit, commitments, openings
@@ -31,7 +32,10 @@ from gateway.chain.window import Granularity
 from gateway.chain.windows import GrantWindows
 from gateway.provider.evidence import prove
 from gateway.stream.tokens import check_bundle
+from gateway.trust import policy
+from gateway.trust.gate import Gate
 from gateway.wire import cose, names
+from gateway.wire.approval import Approval
 from gateway.wire.card import Card
 from gateway.wire.command import Command, Receipt
 from gateway.wire.evidence import Evidence
@@ -46,7 +50,7 @@ from tests.vectors import make, plain
 ROOT = Path(__file__).parents[2]
 FILES = (
     *("keys", "keystream", "seal", "nonce", "token", "bill", "load", "raw"),
-    *("grant", "granularity", "objects", "pages", "commands"),
+    *("grant", "granularity", "objects", "pages", "commands", "gate"),
 )
 
 
@@ -619,3 +623,30 @@ def test_a_provider_reads_a_bill_by_its_edges() -> None:
     assert signed(weighted - int(opened(grant, k_0, bundle)[0, 0])) == vector["bill"]["rounded"]
     assert grant.quantum is not None
     assert rounded(vector["bill"]["exact"], grant.quantum) == vector["bill"]["rounded"]
+
+
+@pytest.mark.parametrize("case", cases("gate"))
+def test_release_gate(case: dict[str, Any]) -> None:
+    key = ec.derive_private_key(int(case["private"], 16), ec.SECP256R1()).public_key()
+    release, epoch = hashlib.sha256(case["manifest"].encode()).digest(), case["epoch"]
+    assert policy.measured(release).hex() == case["pcr14"]
+    assert policy.key_area(key).hex() == case["key_area"]
+    assert policy.key_name(key).hex() == case["key_name"]
+    assert policy.min_epoch_area(key, written=False).hex() == case["nv_area"]
+    assert policy.min_epoch_name(key, written=False).hex() == case["nv_name"]
+    assert policy.min_epoch_name(key, written=True).hex() == case["nv_name_written"]
+    assert policy.authorized(key, policy.RELEASE_REF).hex() == case["root_policy"]
+    assert policy.authorized(key, policy.EPOCH_REF).hex() == case["min_epoch_policy"]
+    signed = case["signed"]
+    for which, made, ref in (
+        ("opens", policy.release_policy(key, release, epoch), policy.RELEASE_REF),
+        ("begins", policy.begin_policy(key, epoch), policy.EPOCH_REF),
+        ("raises", policy.raise_policy(key, epoch), policy.EPOCH_REF),
+    ):
+        assert (made.hex(), ref.decode()) == (signed[which]["policy"], signed[which]["reference"])
+        assert hashlib.sha256(made + ref).hexdigest() == signed[which]["ahash"]
+    approval = Approval.decode(bytes.fromhex(case["approval"]), "the approval")
+    assert (approval.release, approval.epoch) == (release, epoch)
+    assert approval.opens.hex() == signed["opens"]["signature"]
+    assert Gate(key, Path("nowhere")).signed(approval)
+    assert approval.encode().hex() == case["approval"]

@@ -455,7 +455,7 @@ EXAMPLES: dict[type[Any], Object] = {
         Factor(Decimal("0.5"), Decimal(40)),
     ),
     Chunk: Chunk(_GRANT.stream, 3, 2**63, 3600, 2, (bytes(range(16)), bytes(16)), bytes(32), 1),
-    Head: Head(_GRANT.stream, 3, bytes(32), 3602, 2**40, (bytes(16), bytes(range(16)))),
+    Head: Head(_GRANT.stream, 3, bytes(32), 3602, 2**40, (bytes(16), bytes(range(16))), bytes(32)),
     GrantObject: GrantObject(_GRANT.stream, grant_body(_GRANT), bytes(1168)),
     Tokens: Tokens(
         _GRANT.stream,

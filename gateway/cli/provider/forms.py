@@ -34,12 +34,14 @@ _PICTURES = ("png", "svg")
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """How sums are shown: the format ("json" is one whole document), with totals, where, and drawn where."""
+    """How sums are shown: the format ("json" is one whole document), with totals, where, and drawn where.
+    `zone` is that of local times; None for that of the rows' days, or this machine's."""
 
     format: str
     total: bool
     output: Path | None
     plot: Path | None
+    zone: str | None = None
 
     @property
     def whole(self) -> bool:
@@ -110,24 +112,25 @@ def destination(output: Path | None) -> Iterator[None]:
 
 
 @contextmanager
-def drawing(plot: Path | None, table: Table) -> Iterator[None]:
-    """Draw a table's load curve before what is done within, and write it to `plot` after that, so that where
-    there is nothing to draw nothing else is shown. Nothing where `plot` is None."""
+def drawing(form: Form, table: Table) -> Iterator[None]:
+    """Draw a table's load curve before what is done within, and write it to the form's `plot` after that, so
+    that where there is nothing to draw nothing else is shown. Nothing where `plot` is None."""
+    plot = form.plot
     if plot is None:
         yield
         return
     from gateway.provider.plot import load_curve  # noqa: PLC0415 - matplotlib, for those who draw
 
-    picture = load_curve(table, "svg" if plot.suffix.lower() == ".svg" else "png", _zone(table))
+    picture = load_curve(table, "svg" if plot.suffix.lower() == ".svg" else "png", _zone(table, form.zone))
     yield
     _write(plot, picture)
 
 
-def print_sections(parts: Sequence[Section], format_: str, several: bool) -> None:
-    """Print rows in one of the formats; of several homes each row begins with its stream."""
-    match format_:
+def print_sections(parts: Sequence[Section], form: Form, several: bool) -> None:
+    """Print rows in the form's format; of several homes each row begins with its stream."""
+    match form.format:
         case "table":
-            _print_table(parts, several)
+            _print_table(parts, several, form.zone)
         case "csv":
             _print_csv(parts, several)
         case "jsonl":
@@ -139,11 +142,14 @@ def print_sections(parts: Sequence[Section], format_: str, several: bool) -> Non
             click.echo(formats.arrow(parts), nl=False)
 
 
-def _print_table(parts: Sequence[Section], several: bool) -> None:
+def _print_table(parts: Sequence[Section], several: bool, zone: str | None) -> None:
     headings = provider_rows.columns(parts[0].table.lanes)
     cells = []
     for part in parts:
-        lanes, zones = part.table.lanes, [_zone_name(part.table, i) for i in range(len(part.table.streams))]
+        lanes, zones = (
+            part.table.lanes,
+            [zone or _zone_name(part.table, i) for i in range(len(part.table.streams))],
+        )
         for i, row in zip(part.table.of.tolist(), _shown(part.table), strict=True):
             line = provider_rows.cells(row, lanes, partial(provider_rows.local, zone=zones[i]), "-")
             begin = line[0] if part.kind == "window" else "total"
@@ -180,8 +186,8 @@ def _zone_name(table: Table, i: int) -> str | None:
     return None if isinstance(granularity.size, int) else granularity.zone
 
 
-def _zone(table: Table) -> tzinfo | None:
-    name = _zone_name(table, 0) if table.granularities else None
+def _zone(table: Table, chosen: str | None) -> tzinfo | None:
+    name = chosen or (_zone_name(table, 0) if table.granularities else None)
     return None if name is None else named_zone(name)
 
 

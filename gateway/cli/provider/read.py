@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import click
 
+from gateway.chain.window import zone_of
 from gateway.cli.output import examples, print_json, print_table
 from gateway.cli.provider import rows as provider_rows
 from gateway.cli.provider.examples import ALL, READ
@@ -70,6 +71,9 @@ from gateway.store.location import Location
 @click.option("--last", "last_ms", type=Duration(), help="Only windows of the last 2h, 1d, ...")
 @age_option
 @form_options
+@click.option(
+    "--zone", help="Time zone of local times.  [default: that of days and months, or the machine's]"
+)
 @click.option("--follow", "following", is_flag=True, help="Continue, and print windows as they open.")
 def command(
     folder: Path,
@@ -86,6 +90,7 @@ def command(
     last_ms: int | None,
     max_age_ms: int,
     form: Form,
+    zone: str | None,
     following: bool,
 ) -> int:
     """Verify a stream's objects and open the sums that were granted to you.
@@ -97,6 +102,9 @@ def command(
     Of several homes each row begins with its stream. A home that cannot be read is named on stderr and stops
     no other; the exit code is that of the worst. A total is left out where one of its sums is missing.
     """
+    if zone is not None:
+        zone_of(zone)
+        form = replace(form, zone=zone)
     if following:
         _check_following(form)
     if last_ms is not None:
@@ -111,9 +119,9 @@ def command(
         if every and location == THROUGH_REGISTRAR:
             source = in_catalogue(where)
         several = Several(location, source, folder, identity, query, max_age_ms)
-        return asyncio.run(several.follow(form.format) if following else several.whole(form))
+        return asyncio.run(several.follow(form) if following else several.whole(form))
     reading = _Reading(location, one, folder, identity, query, max_age_ms)
-    asyncio.run(reading.follow(form.format) if following else reading.whole(form))
+    asyncio.run(reading.follow(form) if following else reading.whole(form))
     return 0
 
 
@@ -162,16 +170,17 @@ class _Reading:
                 memory=self.folder,
             )
         if answer.said is not None and (answer.error is None or (answer.blocks and not form.whole)):
-            with drawing(form.plot, Table.of_homes([answer])), destination(form.output):
+            with drawing(form, Table.of_homes([answer])), destination(form.output):
                 _show(answer, answer.said, form)
             if form.format != "json":
                 _print_notes(
-                    provider_rows.notes(answer.said) + provider_rows.nothing(answer.said, bool(answer.blocks))
+                    provider_rows.notes(answer.said, form.zone)
+                    + provider_rows.nothing(answer.said, bool(answer.blocks), form.zone)
                 )
         if answer.error is not None:
             raise answer.error
 
-    async def follow(self, format_: str) -> None:
+    async def follow(self, form: Form) -> None:
         """Show each row as it opens."""
         async with opened_store(self.location, self.folder, keep=False) as bucket:
             reader = await open_home(
@@ -179,21 +188,21 @@ class _Reading:
             )
             sums = await Sums.ask(reader, self.identity, self.query)
             _print_notes(sums.sources)
-            show = self._show_row(format_, sums)
+            show = self._show_row(form, sums)
             clock = SystemClock("host")
             rows = follow(reader, sums, clock, self.max_age_ms, lambda sentence: _print_notes([sentence]))
             async with aclosing(rows):
                 async for row in rows:
                     show(row)
-        _print_notes(provider_rows.notes(sums)[len(sums.sources) :])
+        _print_notes(provider_rows.notes(sums, form.zone)[len(sums.sources) :])
 
-    def _show_row(self, format_: str, sums: Sums) -> Callable[[Row], None]:
-        lanes, zone = sums.resolved.lanes, provider_rows.zone(sums)
-        if format_ == "table":
+    def _show_row(self, form: Form, sums: Sums) -> Callable[[Row], None]:
+        lanes, zone = sums.resolved.lanes, form.zone or provider_rows.zone(sums)
+        if form.format == "table":
             return provider_rows.stream_table(lanes, zone)
-        if format_ == "csv":
+        if form.format == "csv":
             return provider_rows.stream_csv(lanes)
-        show, stream = provider_rows.stream_many(format_, lanes), self.home.stream.hex()
+        show, stream = provider_rows.stream_many(form.format, lanes), self.home.stream.hex()
         return lambda row: show(stream, row, zone)
 
 
@@ -201,19 +210,19 @@ def _show(answer: HomeSums, said: Said, form: Form) -> None:
     if form.format == "json":
         _print_document(answer, said, form.total)
     elif form.format == "table" and not form.total:
-        _print_table(said, answer.blocks)
+        _print_table(said, answer.blocks, form.zone)
     elif form.format == "csv" and not form.total:
         _print_csv(said, answer.blocks)
     else:
         parts = sections(Table.of_homes([answer]), total=form.total, several=False)
-        print_sections(parts, form.format, several=False)
+        print_sections(parts, form, several=False)
 
 
-def _print_table(said: Said, blocks: Sequence[Rows]) -> None:
+def _print_table(said: Said, blocks: Sequence[Rows], chosen: str | None) -> None:
     lanes = said.resolved.lanes
     headings = provider_rows.columns(lanes)
     numbers = set(headings) - {provider_rows.FROM}
-    zone = provider_rows.zone(said)
+    zone = chosen or provider_rows.zone(said)
     cells = [
         provider_rows.cells(row, lanes, lambda when: provider_rows.local(when, zone), "-")
         for block in blocks

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 import click
@@ -19,6 +19,7 @@ from gateway.errors import NotGranted, UsageError
 from gateway.host.clock import SystemClock, unix_ms
 from gateway.provider.identity import Identity, open_identity
 from gateway.provider.membership import ask, catalogue, join, new_request_id, open_membership, session
+from gateway.registry.client import RegistrarClient
 from gateway.registry.documents import CatalogueStream, GrantRequestAnswer
 from gateway.wire import es256
 from gateway.wire.request import Request
@@ -128,16 +129,18 @@ def request(
             time_ms=now_ms,
         )
 
-    async def send() -> list[GrantRequestAnswer]:
+    async def send() -> tuple[list[GrantRequestAnswer], dict[bytes, int]]:
         async with session(membership, identity, now_ms) as client:
             query = {} if region is None else {"region": region}
             known = {bytes.fromhex(one.stream): one async for one in catalogue(client, **query)}
             if not streams and not known:
                 raise NotGranted(f"nobody was asked: the registrar lists no stream of region {region!r}")
             asked = [wanted(stream, known) for stream in streams or known]  # all of them, before any is sent
-            return [await ask(client, identity, one) for one in asked]
+            units = {stream: one.unit_ms for stream, one in known.items()}
+            return [await ask(client, identity, one) for one in asked], units
 
-    _show(identity, asyncio.run(send()), as_json)
+    answers, units = asyncio.run(send())
+    _show(identity, answers, units, as_json)
 
 
 @click.command("requests", short_help="Show what became of your requests.", epilog=examples(REQUESTS))
@@ -147,16 +150,45 @@ def requests(folder: Path, as_json: bool) -> None:
     """Show the grants that you asked for, and what each household decided."""
     identity, membership = open_identity(folder), open_membership(folder)
 
-    async def found() -> tuple[GrantRequestAnswer, ...]:
+    async def found() -> tuple[tuple[GrantRequestAnswer, ...], dict[bytes, int]]:
         async with session(membership, identity, unix_ms(SystemClock("host"))) as client:
-            return await client.requests()
+            answers = await client.requests()
+            asked = {one.stream for _, one in _read(identity, answers) if isinstance(one.granularity, int)}
+            return answers, {} if as_json else await _units(client, asked)
 
-    _show(identity, asyncio.run(found()), as_json)
+    answers, units = asyncio.run(found())
+    _show(identity, answers, units, as_json)
 
 
-def _show(identity: Identity, answers: Sequence[GrantRequestAnswer], as_json: bool) -> None:
+async def _units(client: RegistrarClient, streams: Collection[bytes]) -> dict[bytes, int]:
+    """The units of streams, ms, as far as the catalogue lists them."""
+    if not streams:
+        return {}
+    units = {bytes.fromhex(one.stream): one.unit_ms async for one in catalogue(client)}
+    return {stream: units[stream] for stream in streams if stream in units}
+
+
+def _read(
+    identity: Identity, answers: Sequence[GrantRequestAnswer]
+) -> list[tuple[GrantRequestAnswer, Request]]:
+    """Each answer with the request that it is to, which the provider itself has signed."""
     own = es256.spki(identity.signing_key.public_key())
-    read = [(answer, Request.read(answer.request, own, f"request {answer.id}")) for answer in answers]
+    return [(answer, Request.read(answer.request, own, f"request {answer.id}")) for answer in answers]
+
+
+def _granularity(wanted: Request, units: Mapping[bytes, int]) -> str:
+    """The windows that were asked for, such as 15min or month; in units of a stream that the catalogue does
+    not list any more."""
+    if isinstance(wanted.granularity, int) and wanted.stream not in units:
+        return f"{wanted.granularity} units"
+    return str(Granularity(wanted.granularity, units.get(wanted.stream, 1), wanted.zone))
+
+
+def _show(
+    identity: Identity, answers: Sequence[GrantRequestAnswer], units: Mapping[bytes, int], as_json: bool
+) -> None:
+    """Print requests, and what became of them. `units` are those of their streams, ms."""
+    read = _read(identity, answers)
     if as_json:
         print_json(
             [
@@ -186,7 +218,7 @@ def _show(identity: Identity, answers: Sequence[GrantRequestAnswer], as_json: bo
             one.stream.hex(),
             one.kind,
             ", ".join(one.lanes),
-            f"{one.granularity} units" if isinstance(one.granularity, int) else one.granularity,
+            _granularity(one, units),
             answer.state,
             one.purpose,
         ]

@@ -172,25 +172,26 @@ def row_document(row: Row) -> dict[str, object]:
     return {"from": utc(row.start), "until": utc(row.end), "sums": sums}
 
 
-def nothing(sums: Sums | Said, rows: bool) -> list[str]:
+def nothing(sums: Sums | Said, rows: bool, chosen: str | None = None) -> list[str]:
     """A sentence when an answer has neither rows nor anything left out."""
     if rows or _gaps(sums):
         return []
     first = sums.next_window
     if first is None:
         return ["no window that was asked for has closed, and none will"]
-    begin, end = (local(when, zone(sums)) for when in first)
+    begin, end = (local(when, chosen or zone(sums)) for when in first)
     return [
         f"no window that was asked for has closed yet, as far as the store knows: the first, from {begin}, "
         f"ends at {end}, and opens once its readings and tokens are in the store"
     ]
 
 
-def notes(sums: Sums | Said) -> list[str]:
-    """Sentences about the rows for a person: the grants they come from, and what is left out."""
+def notes(sums: Sums | Said, chosen: str | None = None) -> list[str]:
+    """Sentences about the rows for a person: the grants they come from, and what is left out. Local times are
+    in the zone that is `chosen`, or that of the rows."""
     left_out = []
     for gap in _gaps(sums):
-        begin, end = (local(when, zone(sums)) for when in (gap.start, gap.end))
+        begin, end = (local(when, chosen or zone(sums)) for when in (gap.start, gap.end))
         left_out.append(f"{begin} to {end}, no {', '.join(gap.lanes)}: {gap.reason}")
     return [*sums.sources, *sums.notes, *left_out]
 

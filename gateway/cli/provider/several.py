@@ -71,13 +71,13 @@ class Several:
                     answers = [one async for one in found]
         table = Table.of_homes(answers, chosen.failures)
         if table.homes or form.format == "json":
-            with drawing(form.plot, table), destination(form.output):
+            with drawing(form, table), destination(form.output):
                 if form.format == "json":
                     print_json(_document(answers, table, form.total))
                 else:
                     parts = sections(table, total=form.total, several=True)
-                    print_sections(parts, form.format, several=True)
-        print_notes(_notes(answers))
+                    print_sections(parts, form, several=True)
+        print_notes(_notes(answers, form.zone))
         print_verification(chosen.homes)
         return print_failures(table.failures)
 
@@ -101,7 +101,7 @@ class Several:
             progress=progress,
         )
 
-    async def follow(self, format_: str) -> int:
+    async def follow(self, form: Form) -> int:
         """Show the rows of all homes as they open; the exit code of the worst failure."""
         async with opened_store(self.location, self.folder, keep=False) as bucket:
             chosen = await self._chosen(bucket)
@@ -119,8 +119,8 @@ class Several:
             if not homes:
                 return worst
             asked = {lane for one in homes for lane in one.sums.resolved.lanes}
-            show = provider_rows.stream_many(format_, [lane for lane in LANES if lane in asked])
-            zones = {one.home: provider_rows.zone(one.sums) for one in homes}
+            show = provider_rows.stream_many(form.format, [lane for lane in LANES if lane in asked])
+            zones = {one.home: form.zone or provider_rows.zone(one.sums) for one in homes}
             clock = SystemClock("host")
             coming = follow_many(homes, clock, self.max_age_ms, lambda text: click.echo(text, err=True))
             async with aclosing(coming) as items:
@@ -129,7 +129,9 @@ class Several:
                         show(home.stream.hex(), item, zones[home])
                     else:
                         worst = max(worst, print_failures([home.failed(item)]))
-            print_notes((one.home.stream.hex(), text) for one in homes for text in _left_out(one.sums))
+            print_notes(
+                (one.home.stream.hex(), text) for one in homes for text in _left_out(one.sums, form.zone)
+            )
             return worst
 
     async def _chosen(self, bucket: Bucket) -> Homes:
@@ -150,17 +152,17 @@ class Several:
             return home.failed(error)
 
 
-def _left_out(sums: Sums | Said) -> list[str]:
-    return provider_rows.notes(sums)[len(sums.sources) :]
+def _left_out(sums: Sums | Said, zone: str | None) -> list[str]:
+    return provider_rows.notes(sums, zone)[len(sums.sources) :]
 
 
-def _notes(answers: list[HomeSums]) -> list[tuple[str, str]]:
+def _notes(answers: list[HomeSums], zone: str | None) -> list[tuple[str, str]]:
     """What a person should know of each home that was read, beside the grants."""
     return [
         (one.home.stream.hex(), text)
         for one in answers
         if one.error is None and one.said is not None
-        for text in _left_out(one.said) + provider_rows.nothing(one.said, bool(one.blocks))
+        for text in _left_out(one.said, zone) + provider_rows.nothing(one.said, bool(one.blocks), zone)
     ]
 
 

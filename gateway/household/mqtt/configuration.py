@@ -170,6 +170,6 @@ class MqttSection(Section):
 
 
 def _file(named: str, usual: str, key: str) -> Path:
-    path = credential_path(named, usual, key=key)
+    path = credential_path(named, usual, key=key, unit="gateway-household.service")
     assert path is not None  # as something is named
     return path

@@ -9,6 +9,7 @@ from __future__ import annotations
 from aiohttp import web
 
 from gateway.household.pages import (
+    appliances,
     bills,
     doctor,
     entry,
@@ -22,5 +23,5 @@ from gateway.household.pages import (
     today,
 )
 
-_PAGES = (entry, now, today, history, bills, privacy, messages, meters, settings, doctor, setup)
+_PAGES = (entry, now, today, history, bills, privacy, messages, meters, settings, appliances, doctor, setup)
 ROUTES: tuple[web.RouteDef, ...] = tuple(route for page in _PAGES for route in page.routes)

@@ -40,7 +40,9 @@ async def _bills(request: web.Request) -> web.Response:
         )
     except GatewayError as error:
         values["problem"] = sentence(error)
-    return page(request, "bills.html", **values, why=_why(), span=_span, newest=_newest, meters=_meters)
+    return page(
+        request, "bills.html", **values, why=_why(), span=_span, newest=_newest, meters=_meters, day_of=_day
+    )
 
 
 def _newest(supplier: SupplierBills) -> list[BillPeriod]:
@@ -60,6 +62,10 @@ def _span(period: BillPeriod, zone: str) -> str:
     if first.day == 1 and after.day == 1 and (after - first).days <= 31:
         return day(first, "yMMMM")
     return day(first) if first == last else days(first, last)
+
+
+def _day(when_ms: int, zone: str) -> str:
+    return day(local(when_ms, zone).date())
 
 
 def _why() -> dict[Why, str]:

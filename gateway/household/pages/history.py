@@ -8,15 +8,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
-from typing import cast
+from typing import Literal, cast, get_args
 
 from aiohttp import web
 
 from gateway.errors import GatewayError, UsageError
 from gateway.household.energy import Energy, Line, energy
+from gateway.household.flow import at_grid
 from gateway.household.history import STEPS, Step
 from gateway.household.home import Household
-from gateway.household.i18n import gettext
+from gateway.household.i18n import gettext, language
 from gateway.household.money import Rates
 from gateway.household.periods import KINDS, MINUTE_MS, Kind, Period, read_day, read_moment
 from gateway.household.render import home, page, sentence
@@ -25,6 +26,10 @@ from gateway.household.which import choose_meter
 
 _MOST_LINES = 40_000
 """Of a CSV: a year of quarters of an hour."""
+_Form = Literal["point", "comma"]
+"""Of a CSV's numbers: with a decimal point between commas, or with a decimal comma between semicolons, as the
+spreadsheets of many languages read them."""
+_COMMA_LANGUAGES = ("de", "nl", "fr")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,11 +57,16 @@ async def _history(request: web.Request) -> web.Response:
     period, step = _asked(request)
     meters, meter = await choose_meter(request)
     rates, problem = _rates(of)
-    found = before = None
+    found = before = power = old_ms = None
     if meter is not None:
         try:
-            found = await energy(of.history, meter, period, step, rates)
-            before = await _before(of, meter, period, found, rates)
+            seen = await of.recent.energy(of.history, meter, period, step, rates, of.now_ms)
+            found = seen.energy
+            if seen.error is not None:
+                problem, old_ms = sentence(seen.error), seen.when_ms if found else None
+                power = at_grid(await of.live.look(), of.settings.choices.grid)
+            elif found is not None:
+                before = await _before(of, meter, period, found, rates)
         except GatewayError as error:
             problem = sentence(error)
     today = local(of.now_ms, of.zone).date()
@@ -82,12 +92,21 @@ async def _history(request: web.Request) -> web.Response:
         so_far=found is not None and period.start_ms < of.now_ms < period.end_ms,
         changes=_changes(found, before),
         problem=problem,
+        old_ms=old_ms,
+        power=power,
+        commas=language() in _COMMA_LANGUAGES,
+        price=_price(rates, of.now_ms),
+        currency=rates.currency if rates else "",
     )
 
 
 async def _csv(request: web.Request) -> web.Response:
     of = home(request)
     period, step = _asked(request, whole=False)
+    form = request.query.get("form", "point")
+    if form not in get_args(_Form):
+        raise UsageError(f"{form!r} is not one of {', '.join(get_args(_Form))}")
+    decimal = "," if form == "comma" else "."
     _meters, meter = await choose_meter(request)
     if meter is None:
         raise UsageError(gettext("no meter is configured yet"))
@@ -99,16 +118,17 @@ async def _csv(request: web.Request) -> web.Response:
     rates = of.tariffs.rates()
     found = await energy(of.history, meter, period, step, rates)
     text = io.StringIO()
-    lines = csv.writer(text)
+    lines = csv.writer(text, delimiter=";" if form == "comma" else ",")
     lines.writerow(
         ["start", "end", "import_kwh", "export_kwh", *([f"cost_{rates.currency}"] if rates else [])]
     )
     for line in found.lines:
         if line.imported is None and line.exported is None:
             continue
-        cost = [_text(line.cost.exact if line.cost and not line.cost.missing else None)] if rates else []
+        cost = [line.cost.exact if line.cost and not line.cost.missing else None] if rates else []
+        numbers = [_text(one, decimal) for one in (_kwh(line.imported), _kwh(line.exported), *cost)]
         moments = [local(ms, of.zone).isoformat() for ms in (line.start_ms, line.end_ms)]
-        lines.writerow([*moments, _text(_kwh(line.imported)), _text(_kwh(line.exported)), *cost])
+        lines.writerow([*moments, *numbers])
     name = f"{period.first_day}_{period.last_day}_{step}.csv"
     return web.Response(
         text=text.getvalue(),
@@ -146,6 +166,12 @@ def _rates(of: Household) -> tuple[Rates | None, str]:
         return None, sentence(error)
 
 
+def _price(rates: Rates | None, now_ms: int) -> Decimal | None:
+    """What drawing a kWh costs now; None where that is not known."""
+    found = rates.prices("import", now_ms, now_ms + 1) if rates and "import" in rates.lanes else []
+    return found[0].price if found else None
+
+
 async def _before(
     of: Household, meter: str, period: Period, found: Energy, rates: Rates | None
 ) -> Energy | None:
@@ -181,8 +207,8 @@ def _kwh(mwh: int | None) -> Decimal | None:
     return None if mwh is None else Decimal(mwh).scaleb(-6)
 
 
-def _text(value: Decimal | None) -> str:
-    return "" if value is None else f"{value:f}"
+def _text(value: Decimal | None, decimal: str) -> str:
+    return "" if value is None else f"{value:f}".replace(".", decimal)
 
 
 def _rows(lines: Sequence[Line], step: Step, period: Period) -> list[Row]:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from aiohttp import web
 
-from gateway.control.commands import CommandStatus
+from gateway.control.commands import ENDED_BY_HAND, CommandStatus
 from gateway.errors import GatewayError, NotFound, UsageError
 from gateway.household import words
 from gateway.household.home import Household
@@ -55,12 +55,16 @@ async def _decide(request: web.Request) -> web.Response:
             decided = await home(request).control.decide_command(request.match_info["id"], "allow")
         elif decision == "refuse":
             decided = await home(request).control.decide_command(request.match_info["id"], "refuse")
+        elif decision == "end":
+            decided = await home(request).control.decide_command(request.match_info["id"], "end")
         else:
             raise UsageError(gettext("choose one of the two: allow or refuse"))
     except GatewayError as error:
         return await _page(request, error)
     said = (
-        gettext("You have refused what %(provider)s asked. It gets a signed receipt of that.")
+        gettext("You have ended the limit of %(provider)s. It gets a signed receipt of that.")
+        if decision == "end"
+        else gettext("You have refused what %(provider)s asked. It gets a signed receipt of that.")
         if decided.state == "refused"
         else gettext("You have allowed what %(provider)s asked.")
     )
@@ -191,7 +195,9 @@ def _became(one: CommandStatus, zone: str) -> str:
         ("refused", "future"): gettext("Refused: it says that it was made in the future."),
         ("refused", "policy"): gettext("Refused: you do not let this provider do that."),
         ("refused", "unable"): gettext("Refused: the meter cannot do that."),
-        ("refused", "owner"): gettext("You refused it."),
+        ("refused", "owner"): (
+            gettext("You ended it.") if one.reason == ENDED_BY_HAND else gettext("You refused it.")
+        ),
         ("expired", "undecided"): gettext("Its time was over before you decided."),
         ("expired", "unreached"): gettext("Its time was over before the meter answered."),
     }

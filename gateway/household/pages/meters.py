@@ -10,11 +10,12 @@ import tomli_w
 from aiohttp import web
 
 from gateway.control.documents import AcceptRequest, HoldChoice, MeterStatus, ReadingStatus
-from gateway.control.setup import ConfigurationOrder, MeterProfile, TrialOrder
+from gateway.control.setup import ConfigurationOrder, MeterProfile, TrialOrder, digest_of
 from gateway.errors import GatewayError, UsageError
 from gateway.household.i18n import gettext
 from gateway.household.meter_form import FIELDS, free_name, meter_section, search_order
 from gateway.household.render import field, home, page, see_other, sentence
+from gateway.household.said import said
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +91,7 @@ async def _accept(request: web.Request) -> web.Response:
         )
     except GatewayError as error:
         return await _decide(request, meter, sentence(error))
-    return see_other(request, "/meters", answer.decision)
+    return see_other(request, "/meters", said(answer.decision))
 
 
 async def _held(request: web.Request) -> MeterStatus:
@@ -141,11 +142,12 @@ async def _add(request: web.Request) -> web.Response:
         if not field(request, "add"):
             trial = await control.try_part(TrialOrder(part="meter", section=section, secrets=secrets))
             return await _adding(request, typed=typed, trial=trial)
-        present = (await control.configuration()).text or ""
-        text = f"{present.rstrip()}\n\n{tomli_w.dumps({'meter': [section]})}"
-        answer = await control.configure(ConfigurationOrder(text=text, secrets=secrets))
+        present = (await control.configuration()).text
+        text = f"{(present or '').rstrip()}\n\n{tomli_w.dumps({'meter': [section]})}"
+        order = ConfigurationOrder(text=text, secrets=secrets, replaces=digest_of(present))
+        answer = await control.configure(order)
         if answer.mistakes:
-            raise UsageError("\n".join(answer.mistakes))
+            raise UsageError("\n".join(map(said, answer.mistakes)))
     except GatewayError as error:
         return await _adding(request, typed=typed, problem=sentence(error))
     return see_other(request, "/meters", gettext("The meter is added, and the gateway begins again with it."))

@@ -9,7 +9,6 @@ from typing import Any
 from aiohttp import web
 
 from gateway.errors import GatewayError
-from gateway.household.energy import energy
 from gateway.household.flow import Flow, shown
 from gateway.household.home import Household
 from gateway.household.live import Snapshot
@@ -32,7 +31,7 @@ async def _now(request: web.Request) -> web.Response:
         with suppress(GatewayError):  # then it does not answer at all
             if (await of.control.configuration()).text is None:
                 return see_other(request, "/setup")
-    return page(request, "now.html", **_seen(snapshot))
+    return page(request, "now.html", **_seen(of, snapshot))
 
 
 async def _events(request: web.Request) -> web.StreamResponse:
@@ -46,7 +45,7 @@ async def _events(request: web.Request) -> web.StreamResponse:
             async for snapshot in snapshots:
                 if request[LOGIN] not in of.logins.all():
                     break
-                await answer.write(_event("now", page(request, "now/live.html", **_seen(snapshot))))
+                await answer.write(_event("now", page(request, "now/live.html", **_seen(of, snapshot))))
                 if summed_ms is None or not 0 <= snapshot.when_ms - summed_ms < _SUMMED_MS:
                     summed_ms = snapshot.when_ms
                     if (day := await _day(of, snapshot)) is not None:
@@ -62,27 +61,36 @@ def _event(name: str, part: web.Response) -> bytes:
 
 
 async def _day(of: Household, snapshot: Snapshot) -> dict[str, Any] | None:
-    """The energy of the day so far, and the price now; None while it is not known, which the pages with more
-    of it explain."""
-    meters = shown(snapshot)
+    """The energy of the day so far, or as it was known last, and the price now; None while neither is known,
+    which the pages with more of it explain."""
+    meters = shown(snapshot, of.settings.choices.grid)
     if not meters:
         return None
     today = Period.of("day", of.zone, local(snapshot.when_ms, of.zone).date())
     try:
         rates = of.tariffs.rates()
-        found = await energy(of.history, meters[0].name, today, "day", rates)
+        seen = await of.recent.energy(of.history, meters[0].name, today, "day", rates, snapshot.when_ms)
         prices = rates.prices("import", snapshot.when_ms, snapshot.when_ms + 1) if rates else []
     except GatewayError:
         return None
-    return None if found.empty else {"energy": found, "price": prices[0].price if prices else None}
+    price = prices[0].price if prices else None
+    found = None if seen.energy is None or seen.energy.empty else seen.energy
+    if found is None and price is None:
+        return None
+    return {
+        "energy": found,
+        "price": price,
+        "currency": rates.currency if rates else "",
+        "old_ms": seen.when_ms if seen.error is not None else None,
+    }
 
 
-def _seen(snapshot: Snapshot) -> dict[str, Any]:
+def _seen(of: Household, snapshot: Snapshot) -> dict[str, Any]:
     """What the template shows of a snapshot."""
     if snapshot.status is None:
         assert snapshot.error is not None
         return {"troubles": [unreachable(snapshot.error)], "meters": [], "flow": None, "picture": None}
-    meters = shown(snapshot)
+    meters = shown(snapshot, of.settings.choices.grid)
     flow = Flow.of([(one.name, one.power) for one in meters])
     return {
         "troubles": troubles(snapshot.status),

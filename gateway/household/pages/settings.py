@@ -8,11 +8,12 @@ from zoneinfo import available_timezones
 
 from aiohttp import web
 
-from gateway.control.setup import ConfigurationOrder, ConfigurationStatus
-from gateway.errors import GatewayError, UsageError
+from gateway.control.setup import ConfigurationOrder, ConfigurationStatus, digest_of
+from gateway.errors import GatewayError, Refused, UsageError
 from gateway.household.browsers import browser_name
 from gateway.household.i18n import gettext
 from gateway.household.render import FORM, LOGIN, field, home, page, see_other, sentence
+from gateway.household.said import said
 from gateway.household.tariff_form import offered, take_tariff
 from gateway.web.refusals import status_of
 
@@ -25,6 +26,8 @@ async def _page(request: web.Request, status: int = 200, **values: Any) -> web.R
     of = home(request)
     present = request[LOGIN]
     logins = [(one, browser_name(one.browser), one is present) for one in of.logins.all()]
+    known = (await of.live.look()).status
+    meters = [one.meter for one in known.meters if not one.series] if known else []
     zones = sorted(zone for zone in available_timezones() if "/" in zone or zone == "UTC")
     given: dict[str, Any] = {"problem": "", "wrong": "", "tariff_problem": ""}
     try:
@@ -37,6 +40,7 @@ async def _page(request: web.Request, status: int = 200, **values: Any) -> web.R
         status=status,
         choices=of.settings.choices,
         zones=zones,
+        meters=meters,
         logins=logins,
         rates=rates,
         offered=offered(of),
@@ -46,15 +50,26 @@ async def _page(request: web.Request, status: int = 200, **values: Any) -> web.R
 
 
 async def _change(request: web.Request) -> web.Response:
+    settings = home(request).settings
     try:
-        home(request).settings.change(
+        settings.change(
             language=field(request, "language") or None,
             zone=field(request, "zone"),
             name=field(request, "name"),
+            grid=await _grid(request) if "grid" in request[FORM] else settings.choices.grid,
         )
-    except UsageError as error:
+    except GatewayError as error:
         return await _page(request, status_of(error), problem=sentence(error), wrong="home")
     return see_other(request, "/settings", gettext("Saved."))
+
+
+async def _grid(request: web.Request) -> str:
+    """The meter that the form puts at the grid. UsageError where there is none such, Unavailable where the
+    gateway does not answer."""
+    name = field(request, "grid")
+    if name not in (one.meter for one in (await home(request).control.status()).meters if not one.series):
+        raise UsageError(gettext("there is no meter %(name)s") % {"name": name})
+    return name
 
 
 async def _tariff(request: web.Request) -> web.Response:
@@ -88,11 +103,28 @@ async def _configuration(request: web.Request) -> web.Response:
     return _editing(request, found, found.text or "")
 
 
-def _editing(request: web.Request, found: ConfigurationStatus, text: str, problem: str = "") -> web.Response:
+def _editing(
+    request: web.Request,
+    found: ConfigurationStatus,
+    text: str,
+    problem: str = "",
+    *,
+    edited: str | None = None,
+) -> web.Response:
+    """The form with a text. `edited` is the digest of the text that it was made from; where the file has
+    another one by now, both are shown, and what is sent next takes the place of that one."""
+    changed = edited is not None and edited != digest_of(found.text)
+    if changed:
+        problem = gettext(
+            "The configuration was changed meanwhile, and nothing was written. Below are your text and the "
+            "present one: put both together in yours, and send it again."
+        )
     return page(
         request,
         "settings_configuration.html",
-        status=422 if problem else 200,
+        status=409 if changed else 422 if problem else 200,
+        edited=digest_of(found.text),
+        changed=changed,
         found=found,
         text=text,
         problem=problem,
@@ -102,13 +134,18 @@ def _editing(request: web.Request, found: ConfigurationStatus, text: str, proble
 async def _configure(request: web.Request) -> web.Response:
     control = home(request).control
     text = str(request[FORM].get("text", "")).replace("\r\n", "\n")
+    edited = field(request, "edited") if "edited" in request[FORM] else None
     found = await control.configuration()
     try:
-        answer = await control.configure(ConfigurationOrder(text=text))
+        if edited not in (None, digest_of(found.text)):
+            return _editing(request, found, text, edited=edited)
+        answer = await control.configure(ConfigurationOrder(text=text, replaces=edited))
+    except Refused as error:  # between the two questions
+        return _editing(request, await control.configuration(), text, sentence(error), edited=edited)
     except GatewayError as error:
         return _editing(request, found, text, sentence(error))
     if answer.mistakes:
-        return _editing(request, found, text, "\n".join(answer.mistakes))
+        return _editing(request, found, text, "\n".join(map(said, answer.mistakes)))
     return see_other(
         request, "/settings", gettext("The configuration is written, and the gateway begins again.")
     )

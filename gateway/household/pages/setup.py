@@ -17,12 +17,13 @@ from zoneinfo import available_timezones
 from aiohttp import web
 
 from gateway.control.documents import RegistrationOrder, Status
-from gateway.control.setup import ConfigurationOrder, Finding, MeterProfile, TrialOrder
+from gateway.control.setup import ConfigurationOrder, Finding, MeterProfile, TrialOrder, digest_of
 from gateway.errors import GatewayError, Unavailable, UsageError
 from gateway.household.draft import SECRETS, Draft
 from gateway.household.i18n import gettext
 from gateway.household.meter_form import FIELDS, free_name, meter_section, search_order
 from gateway.household.render import field, home, page, see_other, sentence
+from gateway.household.said import said
 from gateway.household.tariff_form import offered, take_tariff
 from gateway.registry.client import RegistrarClient
 
@@ -221,10 +222,11 @@ async def _store(request: web.Request) -> web.Response:
         order = ConfigurationOrder(
             text=state.draft.text(home(request).config.household.socket.absolute()),
             secrets={**state.draft.secrets, **secrets},
+            replaces=digest_of(None),
         )
         answer = await control.configure(order)
         if answer.mistakes:
-            raise UsageError("\n".join(answer.mistakes))
+            raise UsageError("\n".join(map(said, answer.mistakes)))
     except GatewayError as error:
         typed["secret"] = ""
         return _shown(request, "store", state, problem=sentence(error), typed=typed)
@@ -303,6 +305,7 @@ async def _tariff(request: web.Request) -> web.Response:
 
 
 def _capital(text: str) -> str:
+    text = said(text)
     return f"{text[:1].upper()}{text[1:]}{'' if text.endswith('.') else '.'}"
 
 

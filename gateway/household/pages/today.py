@@ -11,18 +11,25 @@ from typing import Any
 from aiohttp import web
 
 from gateway.errors import GatewayError
-from gateway.household.energy import Energy, energy
+from gateway.household.appliances import loads
+from gateway.household.energy import Energy
+from gateway.household.flow import at_grid
 from gateway.household.home import Household
 from gateway.household.money import Rates
 from gateway.household.periods import HOUR_MS, QUARTER_MS, Period, read_day
-from gateway.household.plan import cheapest
+from gateway.household.plan import Placed, Unplaced, cheapest, plan
+from gateway.household.plan_picture import PlanPicture
+from gateway.household.recent import Seen
 from gateway.household.render import home, page, sentence
-from gateway.household.shown import local
+from gateway.household.shown import clock_time, local
+from gateway.household.shown import day as date_of
 from gateway.household.which import choose_meter
 from gateway.provider.prices import Price
 
 _LONG_MS = (HOUR_MS, 3 * HOUR_MS)
 """How long what one could run when it is cheapest takes: a wash, a charge."""
+_AHEAD_MS = 48 * HOUR_MS
+"""How far ahead appliances are planned: prices are known until the end of tomorrow."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +56,21 @@ class Cheapest:
     price: Decimal
 
 
+@dataclass(frozen=True, slots=True)
+class Run:
+    """An appliance of the plan: when it runs, in words, and what that costs, in the prices' currency; `saved`
+    is by how much running it at once would cost more. No `times` where prices are known for too short a time,
+    and then `until_ms` is when it has to be done. `open` says that a cheaper time may still turn up."""
+
+    name: str
+    times: tuple[tuple[str, str], ...]
+    energy_mwh: int
+    cost: Decimal | None
+    saved: Decimal | None
+    until_ms: int
+    open: bool
+
+
 async def _today(request: web.Request) -> web.Response:
     of = home(request)
     now_ms = of.now_ms
@@ -64,24 +86,36 @@ async def _today(request: web.Request) -> web.Response:
         "after": day + timedelta(days=1) if day <= today else None,
         "when": (day - today).days,
         "problem": "",
+        "old_ms": None,
+        "power": None,
         "energy": None,
         "rows": [],
         "stretches": [],
         "price_now": None,
         "currency": "",
+        "runs": [],
+        "picture": None,
+        "appliances": len(of.settings.choices.loads),
     }
     try:
         rates = of.tariffs.rates()
     except GatewayError as error:
         rates, values["problem"] = None, sentence(error)
     try:
-        found = await _energy(of, meter, period, rates)
+        seen = await _energy(of, meter, period, rates)
     except GatewayError as error:
-        found, values["problem"] = None, sentence(error)
+        seen, values["problem"] = None, sentence(error)
+    found = seen.energy if seen else None
+    if seen and seen.error:
+        values["problem"] = sentence(seen.error)
+        values["old_ms"] = seen.when_ms if found else None
+        values["power"] = at_grid(await of.live.look(), of.settings.choices.grid)
     prices = _prices(rates, period)
     stretches = list(
         _cheapest(prices, max(-(-now_ms // QUARTER_MS) * QUARTER_MS, period.start_ms), period.end_ms)
     )
+    if day == today:
+        values |= _plan(of, rates, now_ms)
     values.update(
         energy=found,
         rows=_rows(period, found, prices, stretches[:1]),
@@ -92,11 +126,11 @@ async def _today(request: web.Request) -> web.Response:
     return page(request, "today.html", **values)
 
 
-async def _energy(of: Household, meter: str | None, period: Period, rates: Rates | None) -> Energy | None:
+async def _energy(of: Household, meter: str | None, period: Period, rates: Rates | None) -> Seen | None:
     """What is known of the day; None for one that has not begun, and where there is no meter."""
     if meter is None or period.start_ms >= of.now_ms:
         return None
-    return await energy(of.history, meter, period, "quarter", rates)
+    return await of.recent.energy(of.history, meter, period, "quarter", rates, of.now_ms)
 
 
 def _prices(rates: Rates | None, period: Period) -> list[Price]:
@@ -104,6 +138,40 @@ def _prices(rates: Rates | None, period: Period) -> list[Price]:
     if rates is None or "import" not in rates.lanes:
         return []
     return rates.prices("import", period.start_ms, period.end_ms)
+
+
+def _plan(of: Household, rates: Rates | None, now_ms: int) -> dict[str, Any]:
+    """When the appliances run, as rows and as a picture; nothing while no prices are known."""
+    chosen = loads(of.settings.choices.loads)
+    if not chosen or rates is None or "import" not in rates.lanes:
+        return {}
+    prices = rates.prices("import", now_ms, now_ms + _AHEAD_MS)
+    if not prices:
+        return {}
+    found = plan(chosen, prices, now_ms, of.zone)
+    placed = [one for one in found if isinstance(one, Placed)]
+    return {
+        "runs": [_run(one, now_ms, of.zone) for one in found],
+        "picture": PlanPicture.of(placed, prices, now_ms, of.zone) if placed else None,
+    }
+
+
+def _run(one: Placed | Unplaced, now_ms: int, zone: str) -> Run:
+    name, energy_mwh = one.load.name, one.load.energy_mwh
+    if isinstance(one, Unplaced):
+        return Run(name, (), energy_mwh, None, None, one.until_ms, True)
+    cost = Decimal(one.cost.numerator) / one.cost.denominator
+    at_once = one.at_once
+    saved = None if at_once is None else Decimal(at_once.numerator) / at_once.denominator - cost
+    times = tuple(_stretch(start, end, now_ms, zone) for start, end in one.parts)
+    return Run(name, times, energy_mwh, cost, saved, one.until_ms, not one.whole)
+
+
+def _stretch(start_ms: int, end_ms: int, now_ms: int, zone: str) -> tuple[str, str]:
+    """The day of a stretch of time, empty for today, and its times by the clock."""
+    times = f"{clock_time(start_ms, zone)} – {clock_time(end_ms, zone)}"
+    begins = local(start_ms, zone).date()
+    return "" if begins == local(now_ms, zone).date() else date_of(begins, "MMMEd"), times
 
 
 def _cheapest(prices: Sequence[Price], from_ms: int, until_ms: int) -> list[Cheapest]:

@@ -28,6 +28,9 @@ _log = logging.getLogger(__name__)
 
 PATIENCE_S = 30.0
 """For one job. The slowest, first use on an SLB9670, is some five dozen commands of at most 250 ms."""
+_MOST_LOST = 30
+"""Threads that may be lost in a row, over 15 min at least. Each still hangs in its call, and the gateway's
+unit allows 64 (TasksMax=)."""
 _CLOSING_S = 1.5
 _SILENT_S = 5.0  # then a job that has not returned is worth a sentence
 _SHORT_S = (0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 5.0, 5.0, 5.0, 5.0)
@@ -66,6 +69,7 @@ class Owner(Generic[C]):
         self._thread: _Thread[C] | None = None
         self._turn = asyncio.Lock()
         self._threads_lost = 0
+        self._lost_in_a_row = 0
         self._closed = False
         self._began: float | None = None  # of the job that the thread has, on the monotonic clock
         self._fault: str | None = None
@@ -78,6 +82,12 @@ class Owner(Generic[C]):
             if seconds >= _SILENT_S:
                 return self._hung(seconds)
         return self._fault
+
+    @property
+    def hung(self) -> bool:
+        """Whether jobs hang beyond their time limit so often, or one so long, that no new thread helps."""
+        late = self._began is not None and time.monotonic() - self._began >= 2 * self.patience
+        return late or self._lost_in_a_row >= _MOST_LOST
 
     async def run(self, job: Callable[[C], T]) -> T:
         """The job's result; TrustError says what is wrong with the TPM."""
@@ -124,13 +134,20 @@ class Owner(Generic[C]):
         self._began = time.monotonic()
         try:
             async with asyncio.timeout(self.patience):
-                return await asyncio.wrap_future(self._thread.submit(job))
+                result = await asyncio.wrap_future(self._thread.submit(job))
         except TimeoutError:
             self._thread.abandon()
             self._thread = None
             self._threads_lost += 1
+            self._lost_in_a_row += 1
             self._fault = self._hung(self.patience)
             raise TrustError(self._fault) from None
+        except Exception:
+            self._lost_in_a_row = 0
+            raise
+        else:
+            self._lost_in_a_row = 0
+            return result
         finally:
             self._began = None
 

@@ -84,6 +84,10 @@ class TpmRoot:
     def fault(self) -> str | None:
         return self._owner.fault
 
+    @property
+    def hung(self) -> bool:
+        return self._owner.hung
+
     async def aclose(self) -> None:
         await self._owner.aclose()
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
+from gateway.config import credential
 from gateway.errors import UsageError
 from gateway.household.configuration import HouseholdConfig
 from tests.household.mqtt.conftest import KID
@@ -70,3 +72,34 @@ def test_a_password_that_everybody_could_read_is_not_taken(tmp_path: Path) -> No
     assert config.mqtt.home is not None
     with pytest.raises(UsageError, match="is open to every user of this machine"):
         config.mqtt.home.access()
+
+
+@pytest.mark.parametrize("within", [True, False])
+def test_credentials_go_by_the_names_that_the_unit_gives_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, within: bool
+) -> None:
+    """In the service, and where root runs a command beside it."""
+    unit = (Path(__file__).parents[3] / "systemd/gateway-household.service").read_text()
+    given = tmp_path / "credentials/gateway-household.service"
+    given.mkdir(parents=True)
+    for name in re.findall(r"^LoadCredentialEncrypted=([\w-]+):", unit, re.MULTILINE):
+        (given / name).write_text(name)
+        (given / name).chmod(0o400)
+    monkeypatch.setattr(credential, "_RUNNING", given.with_name("gateway.service"))
+    monkeypatch.delenv("CREDENTIALS_DIRECTORY", raising=False)
+    if within:
+        monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(given))
+    config = load(
+        tmp_path,
+        '[mqtt.home]\nurl = "mqtts://h"\nusername = "me"\npassword = "mqtt-password"\n'
+        'certificate = "mqtt-home-certificate"\nkey = "mqtt-home-key"\n'
+        '[mqtt.utility]\nurl = "mqtts://broker.example"\n'
+        'certificate = "mqtt-utility-certificate"\nkey = "mqtt-utility-key"\n',
+    )
+    assert config.mqtt.home is not None
+    assert config.mqtt.utility is not None
+    home, utility = config.mqtt.home.access(), config.mqtt.utility.access(KID)
+    assert home.password == "mqtt-password"
+    assert (home.certificate, home.key) == (given / "mqtt-home-certificate", given / "mqtt-home-key")
+    assert utility.key == given / "mqtt-utility-key"
+    assert len(list(given.iterdir())) == 5

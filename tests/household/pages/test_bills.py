@@ -19,6 +19,7 @@ from tests.support.energy import MINUTE_MS, FakeHistory, imported
 from tests.support.pages import Answers, Browser, words
 
 TARIFF = 'currency = "EUR"\nzone = "Europe/Berlin"\n[[import]]\nprice = "0.3215"\n'
+MAY_20 = 1_779_228_000_000  # 2026-05-20T00:00+02:00
 
 
 @pytest.fixture(autouse=True)
@@ -73,6 +74,44 @@ async def test_what_was_told_is_the_own_sum_rounded(browser: Browser) -> None:
 async def test_what_was_not_told_yet_is_said(browser: Browser, gateway: Answers) -> None:
     gateway.given = tuple(one.model_copy(update={"windows_served": 0}) for one in gateway.given)
     assert re.search(r"April 2026 not told yet – €[\d.]+ –", await browser.shown("/bills"))
+
+
+@pytest.mark.parametrize(
+    ("changed", "sentence"),
+    [
+        ({}, "None of its periods has begun yet."),
+        (
+            {"revoked_from_ms": MAY_20},
+            "It was revoked on 20 May 2026, before the first of its periods began: nothing was told",
+        ),
+        (
+            {"until_ms": MAY_20},
+            "It ended on 20 May 2026, before a whole period was over: nothing was told.",
+        ),
+        ({"from_ms": 1_500_000_000_000, "until_ms": 1_600_000_000_000}, "were over more than two years ago."),
+    ],
+)
+async def test_why_there_is_no_bill_is_the_truth(
+    browser: Browser, gateway: Answers, changed: dict[str, int], sentence: str
+) -> None:
+    """Of a grant since 15 May, whose first month is June."""
+    since = {"from_ms": 1_778_796_000_000}
+    gateway.given = tuple(one.model_copy(update=since | changed) for one in gateway.given)
+    text = await browser.shown("/bills")
+    assert sentence in text
+    assert ("has begun yet" in text) is (not changed)
+
+
+async def test_a_period_that_ran_when_its_grant_was_revoked_is_listed(
+    browser: Browser, gateway: Answers
+) -> None:
+    gateway.given = tuple(
+        one.model_copy(update={"revoked_from_ms": MAY_20, "from_ms": 1_777_586_400_000, "windows_served": 0})
+        for one in gateway.given
+    )
+    text = await browser.shown("/bills")
+    assert "May 2026 revoked before its end" in text
+    assert "nothing will be" not in text
 
 
 async def test_own_grants_are_no_supplier_s(browser: Browser, gateway: Answers) -> None:

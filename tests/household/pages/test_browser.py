@@ -31,6 +31,7 @@ MOST_BYTES = 150_000
 HARMLESS = (
     "Password forms should have",  # a home has one password, and no user names
     "Canvas2D: Multiple readback",  # by the test
+    "status of 422 (Unprocessable Entity)",  # the page that says what is wrong in a form
 )
 TARIFF = """
 currency = "EUR"
@@ -127,6 +128,7 @@ async def test_a_household_looks_at_its_energy(
             await _look_at_now(window, gateway, clock)
             await _look_at_today(window, scheme)
             await _look_at_history(window)
+            await _plan_a_wash(window)
             await window.page.goto(f"{url}/bills")
             await expect(window.page.get_by_role("heading", level=1)).to_have_text("Bills")
             await window.check()
@@ -193,3 +195,33 @@ async def _look_at_history(window: Window) -> None:
     path = await (await download.value).path()
     assert len(path.read_text().splitlines()) == 24
     await window.check()
+
+
+async def _plan_a_wash(window: Window) -> None:
+    """An appliance is added, is in the plan, and is removed."""
+    page = window.page
+    await page.goto(f"{window.url}/today")
+    await page.get_by_role("link", name="Add an appliance").click()
+    for label, text in (("Name", "Wash"), ("Power, in watts", "1200"), ("How long", "90")):
+        await page.get_by_label(label).fill(text)
+    await page.get_by_label("Not before").fill("20:00")
+    await page.get_by_label("Done by").fill("20:30")
+    await page.get_by_role("button", name="Save").click()
+    await expect(page.get_by_role("alert")).to_contain_text("there are only 30")
+    await page.get_by_role("link", name="To the plan").click()
+    await page.go_back()  # to the answer of a form, which is not sent again
+    await expect(page.get_by_role("alert")).to_contain_text("there are only 30")
+    await window.check()
+    await page.get_by_label("Done by").fill("07:00")
+    await page.get_by_role("button", name="Save").click()
+    await expect(page.get_by_text("1,200 W · 90 minutes · from 20:00, done by 07:00")).to_be_visible()
+    await window.check()
+    await page.get_by_role("link", name="To the plan").click()
+    bar = await page.locator("svg.runs rect.run").bounding_box()
+    assert bar is not None
+    assert bar["width"] > 5
+    await expect(page.get_by_role("cell", name="22:26 – 23:56")).to_be_visible()
+    await window.check()
+    await page.goto(f"{window.url}/settings/appliances")
+    await page.get_by_role("button", name="Remove: Wash").click()
+    await expect(page.get_by_text("Wash is removed.")).to_be_visible()

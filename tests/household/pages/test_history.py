@@ -11,10 +11,11 @@ from decimal import Decimal
 import numpy as np
 import pytest
 
-from gateway.errors import Unavailable
+from gateway.errors import StoreUnavailable, Unavailable
 from gateway.household.home import Household
+from tests.support.clock import FakeClock
 from tests.support.energy import MINUTE_MS, FakeHistory, exported, imported
-from tests.support.pages import Browser, words
+from tests.support.pages import Answers, Browser, reading, words
 
 TARIFF = """
 currency = "EUR"
@@ -90,6 +91,47 @@ async def test_what_is_not_known_is_left_out_of_the_csv(browser: Browser) -> Non
     found = await read_csv(browser, "kind=month")
     assert len(found) == 28
     assert (await browser.ask("/history.csv?kind=year&day=2027-01-01")).status == 200
+
+
+async def test_a_csv_for_spreadsheets_has_semicolons_and_decimal_commas(browser: Browser) -> None:
+    query = "kind=month&day=2026-02-11"
+    plain = await (await browser.ask(f"/history.csv?{query}")).text()
+    commas = await (await browser.ask(f"/history.csv?{query}&form=comma")).text()
+    assert commas == plain.replace(",", ";").replace(".", ",")
+    assert ";" not in plain
+    answer = await browser.ask(f"/history.csv?{query}&form=tab")
+    assert answer.status == 400
+    assert "not one of point, comma" in words(await answer.text())
+
+
+@pytest.mark.parametrize(("language", "offered"), [("en", False), ("de", True), ("nl", True), ("fr", True)])
+async def test_decimal_commas_are_offered_where_they_are_usual(
+    browser: Browser, language: str, offered: bool
+) -> None:
+    browser.language = language
+    _, page = await browser.get("/history?kind=month")
+    assert ("form=comma" in page) is offered
+    for link in re.findall(r'href="(/history\.csv[^"]*)"', page):
+        assert (await browser.ask(link.replace("&amp;", "&"))).content_type == "text/csv"
+
+
+async def test_without_its_store_a_month_is_as_it_was_shown_last(
+    browser: Browser, history: FakeHistory, gateway: Answers, clock: FakeClock
+) -> None:
+    """And with the power and the price of now; a month that was not shown has these alone."""
+    known = await browser.shown("/history?kind=month")
+    gateway.shown = (reading("main", power=512),)
+    history.error = StoreUnavailable("the store does not answer")
+    clock.pass_s(10)
+    live = "The store does not answer. "
+    now = "Power at this moment 512 W from the grid Price now €0.30/kWh"
+    text = await browser.shown("/history?kind=month")
+    assert f"{live}{now} What follows is as it was known at 28 May 2026, 22:26." in text
+    tile = re.compile(r"From the grid [\d.]+ kWh")
+    assert tile.findall(text) == tile.findall(known) != []
+    text = await browser.shown("/history?kind=year")
+    assert live + now in text
+    assert not tile.search(text)
 
 
 async def test_a_month_is_shown_with_its_money_beside_the_one_before(browser: Browser) -> None:

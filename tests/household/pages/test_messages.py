@@ -109,6 +109,41 @@ async def test_a_command_is_refused_by_the_household_with_a_receipt(
     assert (receipt.state, receipt.code) == ("refused", "owner")
 
 
+async def test_a_limit_is_ended_by_hand_where_the_household_is_asked(
+    browser: Browser, home: CommandedHome
+) -> None:
+    sent = await home.sends(home.asked, "limit")
+    _, html = await browser.get("/messages")
+    assert "End it now" not in words(html)
+    await send(browser, html, f"/messages/{sent.id}", decision="allow")
+    await home.step()
+    _, html = await browser.get("/messages")
+    assert "End it now" in words(html)
+    answer = await send(browser, html, f"/messages/{sent.id}", decision="end")
+    assert answer.status == 303
+    await home.step()
+    assert home.device.limit is None
+    shown = await browser.shown("/messages")
+    assert "You have ended the limit of Stadtwerke. It gets a signed receipt of that." in shown
+    assert "You ended it." in shown
+    assert "In force now" not in shown
+
+
+async def test_a_limit_that_runs_unasked_ends_by_its_time_alone(
+    browser: Browser, home: CommandedHome
+) -> None:
+    sent = await home.sends(home.allowed, "limit")
+    await home.step()
+    _, html = await browser.get("/messages")
+    assert "so it ends by its time alone" in words(html)
+    assert "End it now" not in words(html)
+    form = await browser.form_of("/settings")
+    answer = await browser.post(f"/messages/{sent.id}", form=form, decision="end")
+    assert answer.status == 400
+    assert "are carried out without asking" in words(await answer.text())
+    assert home.device.limit == 4200
+
+
 async def test_a_decision_that_comes_too_late_is_told(browser: Browser, home: CommandedHome) -> None:
     sent = await home.sends(home.asked, "limit")
     _, html = await browser.get("/messages")

@@ -13,10 +13,11 @@ from gateway.control.documents import (
     HoldStatus,
     MeterStatus,
 )
-from gateway.control.setup import ConfigurationOrder, ConfigurationStatus, Finding
-from gateway.errors import Unavailable, UsageError
+from gateway.control.setup import ConfigurationOrder, ConfigurationStatus, Finding, digest_of
+from gateway.errors import Refused, Unavailable, UsageError
 from tests.support.clock import START_S
-from tests.support.pages import Answers, Browser, meter, reading, status
+from tests.support.filled import fields as fields_of
+from tests.support.pages import Answers, Browser, meter, reading, status, words
 
 HOLD = HoldStatus(
     kind="rose",
@@ -45,6 +46,8 @@ class Gateway(Answers):
     accepted: list[tuple[str, AcceptRequest]] = field(default_factory=list)
     orders: list[ConfigurationOrder] = field(default_factory=list)
     text: str = "# the present one\n"
+    raced: str | None = None
+    """What somebody else writes just before the next order."""
 
     async def accept(self, name: str, request: AcceptRequest) -> AcceptAnswer:
         if request.seen_mwh != {"import": 905_000_000}:
@@ -60,6 +63,10 @@ class Gateway(Answers):
 
     async def configure(self, order: ConfigurationOrder) -> ConfigurationStatus:
         self.orders.append(order)
+        if self.raced is not None:
+            self.text, self.raced = self.raced, None
+        if order.replaces not in (None, digest_of(self.text)):
+            raise Refused("the configuration was changed by somebody else meanwhile")
         mistakes = ("[store] url is missing",) if "store" not in order.text else ()
         return ConfigurationStatus(path="/etc/gateway.toml", text=order.text, mistakes=mistakes)
 
@@ -140,6 +147,28 @@ async def test_a_configuration_with_mistakes_stays_in_the_form(gateway: Gateway,
     assert gateway.orders[-1].text == "[store]\n"
 
 
+@pytest.mark.parametrize("late", [False, True])
+async def test_what_somebody_else_wrote_is_not_written_over(
+    gateway: Gateway, browser: Browser, late: bool
+) -> None:
+    """Both texts are shown, and the next form takes the place of the one that was shown."""
+    _, page = await browser.get("/settings/configuration")
+    edited = fields_of(page, "/settings/configuration")
+    theirs = "[store]\n# theirs <b>\n"
+    gateway.text, gateway.raced = (gateway.text, theirs) if late else (theirs, None)
+    answer = await browser.post("/settings/configuration", **{**dict(edited), "text": "[store]\n# mine\n"})
+    assert answer.status == 409
+    page = await answer.text()
+    assert gateway.text == theirs
+    assert "was changed meanwhile, and nothing was written" in words(page)
+    assert "[store]\n# mine" in page
+    assert "[store]\n# theirs &lt;b&gt;" in page
+    both = {**dict(fields_of(page, "/settings/configuration")), "text": "[store]\n# both\n"}
+    answer = await browser.post("/settings/configuration", **both)
+    assert answer.headers["Location"] == "/settings"
+    assert gateway.orders[-1].replaces == digest_of(theirs)
+
+
 async def test_the_end_of_the_setup_says_whether_sealing_has_begun(
     gateway: Gateway, browser: Browser
 ) -> None:
@@ -154,3 +183,27 @@ async def test_a_store_that_is_sent_after_the_setup_ended_changes_nothing(
     form = await browser.form_of("/settings")
     answer = await browser.post("/setup/store", form=form, kind="folder", folder="/srv/store")
     assert (answer.status, answer.headers["Location"]) == (303, "/setup")
+
+
+async def test_what_the_gateway_says_is_in_the_language_of_the_page(
+    gateway: Gateway, browser: Browser
+) -> None:
+    """And is marked as English where it is not known."""
+    browser.language = "de"
+    away = "the store in /mnt cannot be used: Input/output error"
+    gateway.now = status(
+        meters=(meter("main", error="cannot open 192.0.2.1:502: it is not a serial port"),),
+        store=status().store.model_copy(update={"error": away, "waiting": 2}),
+    )
+    for path in ("/doctor", "/now"):
+        shown = await browser.shown(path)
+        assert "192.0.2.1:502 lässt sich nicht öffnen: das ist keine serielle Schnittstelle" in shown
+    assert "der Speicher in /mnt kann nicht verwendet werden: Input/output error" in await browser.shown(
+        "/doctor"
+    )
+    assert "192.0.2.1:502 lässt sich nicht öffnen" in await browser.shown("/meters")
+    answer = await browser.post("/doctor", form=await browser.form_of("/doctor"))
+    assert '<span lang="en"><bdi>it is &lt;i&gt;away&lt;/i&gt;</bdi></span>' in await answer.text()
+    gateway.error = Unavailable(f"the gateway cannot run: {away}")
+    answer = await browser.ask("/settings/configuration")
+    assert "Das Gateway kann nicht laufen: der Speicher in /mnt" in words(await answer.text())

@@ -7,7 +7,7 @@ import re
 
 from aiohttp import ClientResponse
 
-from gateway.errors import Unavailable
+from gateway.errors import StoreUnavailable, Unavailable
 from gateway.household.home import Household
 from gateway.household.live import EVERY_S
 from tests.support.clock import FakeClock
@@ -131,6 +131,25 @@ async def test_a_day_that_is_not_known_stays_away(
         await clock.asleep()
         clock.pass_s(EVERY_S)
         assert (await events.next())[0] == "now"
+
+
+async def test_a_day_stays_as_it_was_known_while_the_store_is_away(
+    browser: Browser, gateway: Answers, clock: FakeClock, history: FakeHistory
+) -> None:
+    events = Events(await browser.client.get("/now/events"))
+
+    async def after(seconds: float) -> str:
+        await clock.asleep()
+        clock.pass_s(seconds)
+        assert (await events.next())[0] == "now"
+        name, shown = await events.next()
+        assert name == "today"
+        return shown
+
+    known = await after(EVERY_S)
+    assert "As it was known" not in known
+    history.error = StoreUnavailable("the store does not answer")
+    assert await after(60) == f"{known} As it was known at 28 May 2026, 20:26."
 
 
 async def test_the_page_speaks_the_browser_s_language(browser: Browser, gateway: Answers) -> None:

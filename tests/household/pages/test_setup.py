@@ -221,8 +221,10 @@ async def test_a_tariff_is_taken_once_it_can_be_read(browser: Browser, household
     async def upload(text: str) -> tuple[int, str]:
         fields = aiohttp.FormData({"form": form, "source": "file"})
         fields.add_field("tariff", text.encode(), filename="tariff.toml")
-        answer = await browser.client.post(
-            "/settings/tariff", data=fields, headers={"Origin": browser.origin}, allow_redirects=False
+        answer = await browser.answered(
+            await browser.client.post(
+                "/settings/tariff", data=fields, headers={"Origin": browser.origin}, allow_redirects=False
+            )
         )
         return answer.status, await answer.text()
 

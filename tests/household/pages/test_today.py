@@ -7,10 +7,11 @@ from datetime import UTC, datetime
 
 import pytest
 
-from gateway.errors import Unavailable
+from gateway.errors import Refused, StoreUnavailable, Unavailable
 from gateway.household.home import Household
+from tests.support.clock import FakeClock
 from tests.support.energy import FakeHistory
-from tests.support.pages import Answers, Browser, words
+from tests.support.pages import Answers, Browser, meter, reading, status, words
 
 PRICES = [0.30, 0.28, 0.21, 0.22, 0.25, 0.27] * 8  # of 48 hours
 TARIFF = """
@@ -113,6 +114,73 @@ async def test_without_history_there_are_still_prices(browser: Browser, history:
 async def test_a_gateway_that_does_not_answer_is_no_broken_page(browser: Browser, gateway: Answers) -> None:
     gateway.error = Unavailable("no gateway answers")
     assert (await browser.get("/today"))[0] == 200
+
+
+async def test_without_its_store_a_day_is_as_it_was_shown_last(
+    browser: Browser, history: FakeHistory, gateway: Answers, clock: FakeClock
+) -> None:
+    """With the power and the price of now, and the sentence; and as it is again once the store answers."""
+    known = await browser.shown("/today")
+    gateway.shown = (reading("main", power=-730),)
+    history.error = StoreUnavailable("the store does not answer")
+    clock.pass_s(600)
+    text = await browser.shown("/today")
+    now = "Power at this moment 730 W to the grid Price now €0.25/kWh"
+    assert f"The store does not answer. {now} What follows is as it was known at 28 May 2026, 22:26." in text
+    tiles = r"From the grid ([\d.]+ kWh) To the grid ([\d.]+ kWh) Cost of energy (-?€[\d.]+)"
+    assert len(re.findall(tiles, known)) == 1
+    assert re.findall(tiles, text) == re.findall(tiles, known)
+    assert text.count("Price now") == 1
+    history.error = None
+    assert "as it was known" not in await browser.shown("/today")
+
+
+async def test_without_its_store_a_day_that_was_not_shown_has_power_and_prices(
+    browser: Browser, history: FakeHistory, gateway: Answers
+) -> None:
+    gateway.shown = (reading("main", power=512),)
+    history.error = StoreUnavailable("the store does not answer")
+    text = await browser.shown("/today")
+    assert "The store does not answer. Power at this moment 512 W from the grid Price now €0.25/kWh" in text
+    assert "What follows" not in text
+    assert "22:30 – 23:30 for 1 hour" in text
+
+
+async def test_what_the_store_holds_falsely_is_not_hidden_by_what_was_shown(
+    browser: Browser, history: FakeHistory
+) -> None:
+    await browser.shown("/today")
+    history.error = Refused("the head is not signed")
+    text = await browser.shown("/today")
+    assert "The head is not signed." in text
+    assert "as it was known" not in text
+    assert "From the grid" not in text
+
+
+async def test_the_meter_at_the_grid_is_the_chosen_one(
+    browser: Browser, household: Household, gateway: Answers, history: FakeHistory
+) -> None:
+    gateway.now = status(meters=(meter("roof"), meter("main"), meter("car")))
+    gateway.shown = (reading("roof", power=-900), reading("main", power=512))
+    assert "900 W to the grid" in await browser.shown("/now")
+    form = await browser.form_of("/settings")
+    home = {"name": "", "language": "", "zone": "Europe/Berlin"}
+    answer = await browser.post("/settings", form=form, grid="main", **home)
+    assert answer.status == 303
+    household.live._latest = None  # two seconds later
+    assert "512 W from the grid" in await browser.shown("/now")
+    assert "main roof car" in await browser.shown("/today")
+    assert history.asked[-1][0] == "main"
+    assert "<option selected>main" in (await browser.get("/settings"))[1]
+    answer = await browser.post("/settings", form=form, grid="cellar", **home)
+    assert "There is no meter cellar." in words(await answer.text())
+    assert household.settings.choices.grid == "main"
+    await browser.post("/settings", form=form, **home)  # the form of a home with one meter
+    assert household.settings.choices.grid == "main"
+    gateway.now = status(meters=(meter("roof"), meter("car")))
+    household.live._latest = household.live._status = None
+    await browser.shown("/today")
+    assert history.asked[-1][0] == "roof"
 
 
 def test_the_clock_of_these_tests() -> None:

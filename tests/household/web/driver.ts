@@ -6,7 +6,7 @@ import { decode, type Value } from "../src/reader/cbor.ts";
 import { Calendar } from "../src/reader/calendar.ts";
 import { verify } from "../src/reader/audit.ts";
 import { commitment, difference, KeyChain, keystream, masks, type Sealed } from "../src/reader/keys.ts";
-import { type Mark, NotFound, type OpenGrant, openStream, Refused, type Stream } from "../src/reader/index.ts";
+import { type List, type Mark, NotFound, type OpenGrant, openStream, Refused, type Stream } from "../src/reader/index.ts";
 import { signer } from "../src/reader/cose.ts";
 import {
   chunkKind,
@@ -48,10 +48,11 @@ async function get(key: string): Promise<Bytes | null> {
 
 let goesBack = false; // whether a list begins anew each time
 
-async function list(prefix: string, after = ""): Promise<string[]> {
+async function list(prefix: string, after = ""): ReturnType<List> {
   if (goesBack) after = "";
   asked.push(`${prefix}*`);
-  return keys.filter((key) => key.startsWith(prefix) && key > after).slice(0, PAGE);
+  const found = keys.filter((key) => key.startsWith(prefix) && key > after);
+  return { keys: found.slice(0, PAGE), more: found.length > PAGE };
 }
 
 function plain(value: Value): unknown {

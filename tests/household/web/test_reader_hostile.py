@@ -166,9 +166,9 @@ HOSTILE: dict[str, Callable[[], bytes]] = {
     "no object": lambda: b"",
 }
 KIND: dict[str, Callable[[], bytes]] = {
-    "an entry from 64 on": lambda: KEY.sign(Head.TYPE, b"\xa6" + PAYLOAD[1:] + b"\x18\x41\x00"),
+    "an entry from 64 on": lambda: KEY.sign(Head.TYPE, b"\xa6" + PAYLOAD[1:] + b"\x18\x42\x00"),
     "arrays that nest 7 deep": lambda: KEY.sign(
-        Head.TYPE, b"\xa6" + PAYLOAD[1:] + b"\x18\x41" + b"\x81" * 6 + b"\x00"
+        Head.TYPE, b"\xa6" + PAYLOAD[1:] + b"\x18\x42" + b"\x81" * 6 + b"\x00"
     ),
     "a low s": lambda: with_signature(R, S),
     "the head": lambda: KEY.sign(Head.TYPE, PAYLOAD),

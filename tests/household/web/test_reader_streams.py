@@ -531,6 +531,7 @@ LIES: dict[str, Callable[[Home], None]] = {
     "a day's other sum": lambda home: signed_anew(
         home, Page, pages(home, "day")[-1], sums=one_more(page_of(home, pages(home, "day")[-1]).sums)
     ),
+    "the last day's page made again": lambda home: signed_anew(home, Page, pages(home, "day")[-1]),
     "a month's other sum": lambda home: signed_anew(
         home, Page, pages(home, "month")[-1], sums=one_more(page_of(home, pages(home, "month")[-1]).sums)
     ),
@@ -589,6 +590,12 @@ LATER: dict[str, Lie] = {
         None,
         "made to follow",
         lambda home: other_sums(home, pages(home, "day")[-3]),
+    ),
+    "another page than the head names": (
+        "hours",
+        None,
+        "head.cose names: replaced",
+        lambda home: signed_anew(home, Page, pages(home, "day")[-1]),
     ),
     "a month with other sums": (
         "hours",

@@ -130,6 +130,7 @@ class PageAudit {
       return (this.#last[span] = null);
     }
     const page = await readPage(this.#stream.descriptor, right.place, key, data);
+    this.#stream.pages.checkNamed(page);
     const before = this.#last[span];
     if (before && before.place.end === page.place.begin) checkFollows(page, before);
     this.#last[span] = page;

@@ -32,9 +32,15 @@ export class Bundles {
   /** Windows [first, end) in parts that follow each other, as far as there are bundles. `folded` says before which
    * window the bundles of a fold end. Refused where one is missing while later ones are there. */
   async read(first: bigint, end: bigint, folded: Record<names.Span, bigint>): Promise<Part[]> {
-    let parts: Part[] = [];
-    for (const [fold, until] of [["month", folded.month], ["day", folded.day], ["new", end]] as const) {
-      const gaps = between(parts, first, least(end, until));
+    const folds = [
+      { fold: "month", from: first, until: folded.month },
+      { fold: "day", from: folded.month, until: folded.day },
+      { fold: "new", from: folded.day, until: end },
+    ] as const;
+    const due = folds.map(({ fold, from, until }) => this.#of(fold, most(first, from), least(end, until)));
+    let parts = inOrder((await Promise.all(due)).flat(), first, end);
+    for (const { fold, from, until } of folds) {
+      const gaps = between(parts, first, least(least(end, until), from)); // which bundles of a later fold fill
       const found = (await Promise.all(gaps.map(([x, y]) => this.#of(fold, x, y)))).flat();
       parts = inOrder([...parts.map(({ bundle }) => bundle), ...found], first, end);
     }
@@ -65,6 +71,7 @@ export class Bundles {
 
   /** The bundles of a fold for windows [first, end), and perhaps the one before. */
   async #of(fold: names.Fold, first: bigint, end: bigint): Promise<Bundle[]> {
+    if (first >= end) return [];
     const prefix = names.bundles(this.#stream.id, this.#id, fold);
     const after = first > LOOK_BACK ? names.bundle(this.#stream.id, this.#id, first - LOOK_BACK - 1n, fold) : "";
     let keys = await numbered(this.#stream.store, prefix, after, end);
@@ -115,4 +122,8 @@ function between(parts: Part[], first: bigint, end: bigint): [bigint, bigint][] 
 
 function least(a: bigint, b: bigint): bigint {
   return a < b ? a : b;
+}
+
+function most(a: bigint, b: bigint): bigint {
+  return a > b ? a : b;
 }

@@ -59,6 +59,7 @@ const headEntries = payload({
   nextUnit: entry(4, uint),
   timeMs: entry(5, uint),
   revoked: optional(64, list(bytes(16), 1024, 0)),
+  day: optional(65, digest),
 });
 
 const pageEntries = payload({

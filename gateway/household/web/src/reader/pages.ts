@@ -3,7 +3,7 @@
 import { type Bytes, digest, hex, words } from "./bytes.ts";
 import { Calendar, type Period } from "./calendar.ts";
 import * as names from "./names.ts";
-import { type Descriptor, pageKind, type Page, readAt } from "./objects.ts";
+import { type Descriptor, type Head, pageKind, type Page, readAt } from "./objects.ts";
 import { Refused } from "./refused.ts";
 import type { Store } from "./store.ts";
 import { addUp, search } from "./sums.ts";
@@ -59,6 +59,8 @@ export class Pages {
   readonly #stream: Descriptor;
   readonly #store: Store;
   readonly #kept = new Map<string, FoundPage>();
+  #named: { end: bigint; day: Bytes | null } = { end: 0n, day: null }; // the page that the head names
+  readonly #asked = new Map<string, Promise<FoundPage | null>>(); // and not there yet
 
   constructor(stream: Descriptor, store: Store) {
     this.calendar = Calendar.of(stream);
@@ -66,14 +68,29 @@ export class Pages {
     this.#store = store;
   }
 
+  /** Take the digest that a valid head gives of the last day's page. */
+  name(head: Head): void {
+    this.#named = { end: this.calendar ? this.calendar.period("day", head.nextUnit).begin : 0n, day: head.day };
+  }
+
   /** The page of a period; null where the store has none. */
   async get(place: Period): Promise<FoundPage | null> {
     const key = names.page(hex(this.#stream.stream), place.name);
     const kept = this.#kept.get(key);
     if (kept) return kept;
+    let asked = this.#asked.get(key);
+    if (!asked) {
+      asked = this.#read(key, place).finally(() => this.#asked.delete(key));
+      this.#asked.set(key, asked);
+    }
+    return asked;
+  }
+
+  async #read(key: string, place: Period): Promise<FoundPage | null> {
     const data = await this.#store.get(key);
     if (data === null) return null;
     const page = await readPage(this.#stream, place, key, data);
+    this.checkNamed(page);
     for (const other of this.#kept.values()) {
       const [day, month] = place.span === "day" ? [page, other] : [other, page];
       if (other.place.span !== place.span) checkListed(day, month);
@@ -84,33 +101,40 @@ export class Pages {
     return page;
   }
 
+  /** Refused where the head names another page of its day. */
+  checkNamed({ place, key, digest }: FoundPage): void {
+    const { end, day } = this.#named;
+    if (day && place.span === "day" && place.end === end && hex(day) !== digest) {
+      throw new Refused(`${key} is not the page that ${names.head(hex(this.#stream.stream))} names: replaced`);
+    }
+  }
+
   /** The units between edges that rise, in parts: each with the page that stands for it, or none. A page has no edge
    * inside a step, and is over at unit `over`. */
   async covering(edges: bigint[], over: bigint): Promise<Part[]> {
     const [first, end] = [edges[0]!, edges.at(-1)!];
-    let parts: Part[] = [{ first, end, page: null }];
+    const all: Part = { first, end, page: null };
     const calendar = this.calendar;
-    if (!calendar) return parts;
+    if (!calendar) return [all];
     const day = calendar.period("day", first);
     const spans: names.Span[] = end - first > 2n * (day.end - day.begin) ? ["month", "day"] : ["day", "month"];
-    for (const span of spans) {
-      const divided = parts.map((part) => (part.page ? [part] : this.#divided(calendar, span, part, edges, over)));
-      parts = join((await Promise.all(divided)).flat());
-    }
-    return parts;
+    return join(await this.#divided(calendar, spans, all, edges, over));
   }
 
-  /** A part cut at the borders of days or months, each with its page where there is one. */
-  #divided(calendar: Calendar, span: names.Span, part: Part, edges: bigint[], over: bigint): Promise<Part[]> {
-    const found: Promise<Part>[] = [];
+  /** A part cut at the borders of its first span, days or months: each with its page, or else cut at those of the next. */
+  async #divided(calendar: Calendar, spans: names.Span[], part: Part, edges: bigint[], over: bigint): Promise<Part[]> {
+    const [span, ...others] = spans;
+    if (!span) return [part];
+    const found: Promise<Part[]>[] = [];
     for (let first = part.first; first < part.end; ) {
       const place = calendar.period(span, first);
-      const cut = { first, end: place.end < part.end ? place.end : part.end };
+      const cut: Part = { first, end: place.end < part.end ? place.end : part.end, page: null };
       const fits = place.first <= first && place.end <= over && wholeSteps(edges, cut.first, cut.end, place);
-      found.push((fits ? this.get(place) : Promise.resolve(null)).then((page) => ({ ...cut, page })));
+      const divided = () => this.#divided(calendar, others, cut, edges, over);
+      found.push(fits ? this.get(place).then((page) => (page ? [{ ...cut, page }] : divided())) : divided());
       first = cut.end;
     }
-    return Promise.all(found);
+    return (await Promise.all(found)).flat();
   }
 }
 

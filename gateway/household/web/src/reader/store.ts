@@ -8,9 +8,9 @@ import { Refused } from "./refused.ts";
  * older answer: of the head nothing else shows that there is a newer one. */
 export type Get = (key: string) => Promise<Bytes | null>;
 
-/** Some of the keys that begin with a prefix, in order, from the first one strictly after `after` on; none where
- * there are no more. */
-export type List = (prefix: string, after?: string) => Promise<string[]>;
+/** Some of the keys that begin with a prefix, in order, from the first one strictly after `after` on, and whether
+ * there are more. */
+export type List = (prefix: string, after?: string) => Promise<{ keys: string[]; more: boolean }>;
 
 export interface Store {
   get: Get;
@@ -18,25 +18,26 @@ export interface Store {
 }
 
 /** What a store lists; Refused where it goes back, which would have no end. */
-async function more(store: Store, prefix: string, after: string): Promise<string[]> {
-  const keys = await store.list(prefix, after);
+async function next(store: Store, prefix: string, after: string): ReturnType<List> {
+  const { keys, more } = await store.list(prefix, after);
   if (keys.some((key, i) => !key.startsWith(prefix) || key <= (keys[i - 1] ?? after))) {
     throw new Refused(`the store lists other keys than those below ${prefix} in their order`);
   }
-  return keys;
+  return { keys, more: more && keys.length > 0 };
 }
 
 /** All keys that begin with `prefix`, strictly after `after`, as far as `goesOn` likes them. */
 export async function listed(store: Store, prefix: string, after: string, goesOn: (key: string) => boolean): Promise<string[]> {
   const found: string[] = [];
-  for (let keys = await more(store, prefix, after); keys.length > 0; keys = await more(store, prefix, after)) {
+  for (;;) {
+    const { keys, more } = await next(store, prefix, after);
     for (const key of keys) {
       if (!goesOn(key)) return found;
       found.push(key);
     }
+    if (!more) return found;
     after = keys.at(-1)!;
   }
-  return found;
 }
 
 /** The keys of chunks or bundles strictly after `after` whose numbers lie below `end`. */

@@ -81,6 +81,7 @@ export class Stream {
     if (!seen || !this.head || !sameMark(seen, mark)) await this.#checkEnd(mark, `${key} names`, Refused);
     if (seen && seen.seq < mark.seq) await this.#checkEnd(seen, "was seen there before", RolledBack);
     this.head = head;
+    this.pages.name(head);
     this.seen = mark;
   }
 
@@ -105,6 +106,8 @@ export class Stream {
     const sums = lanes.map(() => new BigUint64Array(Math.max(0, edges.length - 1)));
     if (edges.length < 2) return sums;
     const chain = this.chain();
+    const from = this.underWay("day"); // from where on there are no pages
+    const ahead = from > edges[0]! && from < edges.at(-1)! ? this.#ahead(from, edges.at(-1)!) : null;
     let before = false;
     for (const { first, end, page } of await this.pages.covering(edges, this.underWay("day"))) {
       if (page) {
@@ -112,7 +115,8 @@ export class Stream {
       } else {
         const day = before ? await this.pages.get(this.pages.calendar!.period("day", first - 1n)) : null;
         chain.stepOver(first, day && { key: day.key, child: day.children.at(-1)! });
-        for await (const chunk of this.#chunks(first, end, chain)) {
+        const keys = await (first === from && ahead ? ahead : this.#keys(first, end));
+        for await (const chunk of this.#chunks(keys, first, end, chain)) {
           const low = chunk.first > first ? chunk.first : first;
           const high = chunk.end < end ? chunk.end : end;
           addUp(sums, edges, lanes.map((lane) => words(chunk.lanes[lane]!)), chunk.first, 1n, low, high);
@@ -129,8 +133,7 @@ export class Stream {
   }
 
   /** The checked chunks that hold units [first, end), in order and without a hole. */
-  async *#chunks(first: bigint, end: bigint, chain: Chain): AsyncGenerator<Chunk> {
-    const keys = holding(await this.#inLink(first, end), first);
+  async *#chunks(keys: string[], first: bigint, end: bigint, chain: Chain): AsyncGenerator<Chunk> {
     let needed = first;
     for (const [i, key] of keys.entries()) {
       for (const next of keys.slice(i + 1, i + AT_ONCE)) this.#chunk(next).catch(() => null); // it fails in its turn
@@ -141,6 +144,19 @@ export class Stream {
       yield chunk;
     }
     if (needed < end) throw new Refused(`the chunk with unit ${needed} is missing: the units from there on are in no other`);
+  }
+
+  /** The keys of the chunks that hold units [first, end). */
+  async #keys(first: bigint, end: bigint): Promise<string[]> {
+    return holding(await this.#inLink(first, end), first);
+  }
+
+  /** The same keys, whose chunks are asked for at once: so that they come beside the pages before them. */
+  #ahead(first: bigint, end: bigint): Promise<string[]> {
+    const keys = this.#keys(first, end);
+    const asked = keys.then((found) => found.slice(0, MOST_KEPT - AT_ONCE).map((key) => this.#chunk(key).catch(() => null)));
+    asked.catch(() => null); // whoever waits for the keys meets it
+    return keys;
   }
 
   /** The chunk under a key that the store listed, and its digest. The last ones are kept: they never change. */

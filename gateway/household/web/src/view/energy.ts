@@ -15,6 +15,11 @@ export interface Energy {
   down: number | null;
 }
 
+/** Nothing of what lies between edges. */
+export function unknown(edges: number[]): Energy[] {
+  return edges.slice(1).map((end, i) => ({ start: edges[i]!, end, up: null, down: null }));
+}
+
 /** One meter: its stream and its grant, opened. */
 export class Meter {
   readonly name: string;
@@ -65,9 +70,9 @@ export class Meter {
     return Number(this.stream.underWay("month") * this.stream.descriptor.unitMs);
   }
 
-  /** The energy between edges that rise, of the first `count` of them; nothing is known of the rest. */
-  async energy(edges: number[], count: number): Promise<Energy[]> {
-    const totals = await this.grant.totals(edges.slice(0, count + 1));
+  /** The energy between edges that rise. */
+  async energy(edges: number[]): Promise<Energy[]> {
+    const totals = await this.grant.totals(edges);
     const [up, down] = [this.#lane("import"), this.#lane("export")];
     const kwh = (sums: bigint[] | null | undefined, lane: number) => (sums && lane >= 0 ? Number(sums[lane]!) / KWH : null);
     return edges.slice(1).map((end, i) => ({

@@ -26,11 +26,12 @@ export function storeOf(view: View): { get: Get; list: List; host: string } {
   const root = `${view.e}/${bucket}/`;
   const client = new AwsClient({ accessKeyId: view.a, secretAccessKey: view.s, service: "s3", region: view.r, retries: 0 });
 
-  async function ask(url: string): Promise<Response> {
+  // What others wait for, and what stands for a month, goes first.
+  async function ask(url: string, priority: RequestPriority): Promise<Response> {
     const signed = await client.sign(url, { aws: { signQuery: true } });
     let response: Response;
     try {
-      response = await fetch(signed.url, { cache: "no-store", credentials: "omit", referrerPolicy: "no-referrer" });
+      response = await fetch(signed.url, { cache: "no-store", credentials: "omit", referrerPolicy: "no-referrer", priority });
     } catch {
       throw new StoreTrouble(await reason(root));
     }
@@ -41,19 +42,20 @@ export function storeOf(view: View): { get: Get; list: List; host: string } {
   const list: List = async (wanted, after = "") => {
     const query = new URLSearchParams({ "list-type": "2", prefix: prefix + wanted });
     if (after) query.set("start-after", prefix + after);
-    const response = await ask(`${root}?${query}`);
+    const response = await ask(`${root}?${query}`, "high");
     if (!response.ok) throw new StoreTrouble("denied");
-    const keys = new DOMParser().parseFromString(await response.text(), "application/xml").getElementsByTagName("Key");
-    return Array.from(keys, (key) => key.textContent.slice(prefix.length));
+    const answer = new DOMParser().parseFromString(await response.text(), "application/xml");
+    const keys = Array.from(answer.getElementsByTagName("Key"), (key) => key.textContent.slice(prefix.length));
+    return { keys, more: answer.getElementsByTagName("IsTruncated")[0]?.textContent === "true" };
   };
 
   const get: Get = async (key) => {
-    const response = await ask(root + (prefix + key).split("/").map(encodeURIComponent).join("/"));
+    const response = await ask(root + (prefix + key).split("/").map(encodeURIComponent).join("/"), key.includes("/month/") ? "high" : "low");
     if (response.ok) return new Uint8Array(await response.arrayBuffer());
     if (response.status === 404) return null;
     // Some stores say 403 of a missing key too, where the right to list is limited to a prefix.
-    const [next] = await list(key.slice(0, key.lastIndexOf("/") + 1), key.slice(0, -1));
-    if (next === key) throw new StoreTrouble("denied");
+    const { keys } = await list(key.slice(0, key.lastIndexOf("/") + 1), key.slice(0, -1));
+    if (keys[0] === key) throw new StoreTrouble("denied");
     return null;
   };
 

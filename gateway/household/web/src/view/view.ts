@@ -3,7 +3,7 @@
 import { NotFound, Refused, RolledBack, WrongKey } from "../reader/index.ts";
 import { type Bar, chart } from "./chart.ts";
 import { type View, viewOf } from "./document.ts";
-import { type Energy, Meter } from "./energy.ts";
+import { type Energy, Meter, unknown } from "./energy.ts";
 import { keepMark } from "./marks.ts";
 import { storeOf, StoreTrouble } from "./store.ts";
 import { type Words, wordsOf } from "./words.ts";
@@ -72,7 +72,7 @@ class Page {
     });
     part("numbers").querySelector("summary")!.textContent = words.numbers;
     part("steps").hidden = false;
-    addEventListener("resize", () => this.#draw());
+    addEventListener("resize", () => this.#draw(this.#shown));
     addEventListener("online", () => void this.show());
     document.addEventListener("visibilitychange", () => {
       if (!document.hidden) void this.show();
@@ -115,14 +115,19 @@ class Page {
       if (!meter.measures) return this.#trouble(words.noEnergy);
       const edges = this.#zone.edges(this.#span, first, Math.max(LEAST_STEP_MS, meter.windowMs));
       part<HTMLButtonElement>("before").disabled = edges[0]! <= meter.begin;
-      // The months that are over are few objects, and shown before the days of this one.
+      // The months that are over are few objects, and shown before the days of this one. A window belongs to the
+      // month in which it begins: so the last of them is read with this one too.
       const over = this.#span === "year" ? edges.findLastIndex((edge) => edge <= meter.monthBegin) : 0;
-      for (const count of over > 0 ? [over, edges.length - 1] : [edges.length - 1]) {
-        const bars = await meter.energy(edges, count);
-        if (turn !== this.#turn) return;
-        this.#shown = bars;
-        this.#draw();
-      }
+      const before = Math.max(0, over - 1);
+      const rest = meter.energy(edges.slice(before));
+      rest.catch(() => null); // it is awaited below
+      const months = before ? meter.energy(edges.slice(0, over + 1)) : null;
+      const known = (await months) ?? [];
+      if (turn !== this.#turn) return;
+      if (months) this.#draw([...known, ...unknown(edges.slice(over))]);
+      const bars = [...known.slice(0, before), ...(await rest)];
+      if (turn !== this.#turn) return;
+      this.#draw(bars);
       this.#tell(meter);
     } catch (error) {
       if (turn === this.#turn) this.#trouble(sentence(error, words, this.#store.host));
@@ -131,9 +136,9 @@ class Page {
     }
   }
 
-  #draw(): void {
+  #draw(energies: Energy[]): void {
+    this.#shown = energies;
     const words = this.#words;
-    const energies = this.#shown;
     const known = energies.filter(({ up, down }) => up !== null || down !== null);
     const [up, down] = (["up", "down"] as const).map((one) =>
       known.some((energy) => energy[one] !== null) ? known.reduce((sum, energy) => sum + (energy[one] ?? 0), 0) : null,
@@ -199,8 +204,7 @@ class Page {
 
   /** Say why nothing can be shown, and show nothing. */
   #trouble(text: string): void {
-    this.#shown = [];
-    this.#draw();
+    this.#draw([]);
     part("state").textContent = "";
     trouble(text);
   }
