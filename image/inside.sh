@@ -135,6 +135,7 @@ packages=(
 )
 board=(
     linux-image-arm64 initramfs-tools busybox zstd systemd-repart e2fsprogs # the kernel, and what makes the data partition
+    gpiod                                                                   # resets the TPM
     wpasupplicant wireless-regdb firmware-brcm80211                         # Wi-Fi of a Pi
     systemd-zram-generator                                                  # swap in memory
 )
@@ -178,7 +179,7 @@ finish() { # finish ROOT: Debian becomes the gateway
         echo "DEFAULT_HOSTNAME=gateway"
     } >>"$root/usr/lib/os-release"
     mkdir -p "$root"/{data,boot/config,boot/firmware,etc/gateway,etc/credstore.encrypted}
-    rm -f "$root/etc/hostname" # gateway-first-boot.service sets it
+    ln -sfn /data/etc/hostname "$root/etc/hostname" # gateway-first-boot.service writes it
     printf '127.0.0.1 localhost\n127.0.1.1 gateway\n::1 localhost ip6-localhost ip6-loopback\n' >"$root/etc/hosts"
     ln -sfn /run/systemd/resolve/stub-resolv.conf "$root/etc/resolv.conf"
     : >"$root/etc/machine-id"

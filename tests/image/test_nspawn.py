@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -17,6 +18,8 @@ from tests.support.tpm import swtpm
 pytestmark = pytest.mark.slow
 
 GATEWAY = Path(sys.executable).with_name("gateway")
+GATEWAY_ID = 900
+"""The number of the user and of the group gateway, which image/inside.sh makes."""
 STORE = "var/lib/gateway/store"
 CONFIGURATION = """
 [gateway]
@@ -51,6 +54,9 @@ def appliance(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Appliance]:
         sockets = Path(tpm.tcti.removeprefix("swtpm:path=")).parent
         board = Appliance(folder, sockets)
         (board.data / "etc/gateway/gateway.toml").write_text(CONFIGURATION)
+        store = board.data / STORE
+        store.mkdir(parents=True)
+        shutil.chown(store, GATEWAY_ID, GATEWAY_ID)
         for path in (sockets, *sockets.iterdir()):
             path.chmod(0o777)
         with board:
@@ -74,14 +80,20 @@ def test_every_unit_starts(appliance: Appliance) -> None:
     assert active.stdout.split() == ["active"] * 4
 
 
+OPEN = {
+    # As root it mounts the card's FAT partition, names the machine, and encrypts under the TPM.
+    "gateway-first-boot.service": 29,
+}
+"""Of the units that systemd scores worse than 1.5: the most, in tenths."""
+
+
 def test_units_are_right_and_confined(appliance: Appliance) -> None:
     found = units(appliance)
-    assert {"gateway.service", "gateway-household.service"} <= {*found}
+    assert {"gateway.service", "gateway-household.service", "gateway-updater.service"} <= {*found}
     for unit in found:
-        assert appliance.run("systemd-analyze", "verify", unit).stderr == ""
-        score = appliance.run(
-            "systemd-analyze", "security", "--no-pager", "--threshold=15", unit, check=False
-        )
+        assert appliance.run("systemd-analyze", "verify", "--man=no", unit).stderr == ""
+        most = f"--threshold={OPEN.get(unit, 15)}"
+        score = appliance.run("systemd-analyze", "security", "--no-pager", most, unit, check=False)
         assert score.returncode == 0, score.stdout[-300:]
 
 
@@ -94,7 +106,7 @@ def test_root_is_read_only(appliance: Appliance) -> None:
 def test_nobody_logs_in_with_a_password_or_over_the_network(appliance: Appliance) -> None:
     accounts = [line.split(":") for line in appliance.run("getent", "shadow").stdout.splitlines()]
     assert [name for name, password, *_ in accounts if password[0] not in "!*"] == []
-    assert appliance.run("systemctl", "is-active", "gateway-ssh", check=False).stdout.strip() == "inactive"
+    assert appliance.run("systemctl", "is-active", "ssh", check=False).stdout.strip() == "inactive"
     ruleset = json.loads(appliance.run("nft", "--json", "list", "ruleset").stdout)["nftables"]
     chains = {entry["chain"]["name"]: entry["chain"]["policy"] for entry in ruleset if "chain" in entry}
     assert chains == {"input": "drop", "forward": "drop"}
