@@ -170,7 +170,9 @@ class Machine:
         (self.folder / "monitor").unlink(missing_ok=True)
         self.console.touch()
         self._mark = self.console.stat().st_size
-        command_line = f"{boot.command_line} gateway.slot={boot.slot} {self.arguments}"
+        # Emulated, everything takes many times as long.
+        slow = "systemd.default_device_timeout_sec=900"
+        command_line = f"{boot.command_line} gateway.slot={boot.slot} {slow} {self.arguments}"
         if self.tpm:
             unit = base64.b64encode(TPM_UNIT.encode()).decode()
             command_line += (
