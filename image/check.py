@@ -118,10 +118,6 @@ class Home:
 
     def objects(self) -> int:
         """How many objects with readings the store has."""
-        done = subprocess.run(
-            [GATEWAY, "provider", "streams", "--help"], capture_output=True, check=False
-        )  # keeps the interpreter's caches warm
-        del done
         from boto3.session import Session  # noqa: PLC0415
 
         client = Session().client(
@@ -181,6 +177,8 @@ def provider_opens(home: Home, machine: Machine) -> int:
         f"gateway grant new --to /run/card.cose --fingerprint {json.loads(shown)['fingerprint']} "
         "--granularity 10s --purpose 'a test' --json",
     )
+    status = json.loads(home.ssh(machine, "gateway status --json", check=False))
+    stream = ["--stream", status["meters"][0]["stream"], "--signer", status["signer"]]
     environment = {
         "PATH": "/usr/bin:/bin",
         "HOME": str(home.folder),
@@ -192,14 +190,14 @@ def provider_opens(home: Home, machine: Machine) -> int:
     def opens() -> bool:
         done = subprocess.run(
             [
-                *(GATEWAY, "provider", "read", "--key", provider, "--store", f"s3://{BUCKET}", "--all", "--json"),
+                *(GATEWAY, "provider", "read", "--key", provider, "--store", f"s3://{BUCKET}", *stream, "--json"),
                 *("--endpoint", home.server.endpoint, "--region", "us-east-1", "--granularity", "10s"),
             ],
             env=environment,
             capture_output=True,
             check=False,
         )
-        opened[:] = done.stdout.splitlines()
+        opened[:] = json.loads(done.stdout)["rows"] if done.stdout else []
         return bool(opened)
 
     home.until("a provider that opens what was sealed", machine, opens)
