@@ -1,8 +1,9 @@
-"""The SBOM of an image, in SPDX 2.3 (JSON): Debian's packages, the gateway's Python packages, the board's firmware.
+"""The SBOM of an image, in SPDX 2.3 (JSON): Debian's packages, the gateway's Python packages, the board's
+firmware.
 
 sbom.py ROOT STATUS NAME prints that of the root ROOT under the name NAME. Debian's packages come from
-/usr/share/gateway/dpkg-status in ROOT, Python's from their dist-info, those of the boot partition alone from STATUS,
-the dpkg status of the builder. Without a clock of its own: SOURCE_DATE_EPOCH is when it was made.
+/usr/share/gateway/dpkg-status in ROOT, Python's from their dist-info, those of the boot partition alone from
+STATUS, the dpkg status of the builder. Without a clock of its own: SOURCE_DATE_EPOCH is when it was made.
 """
 
 from __future__ import annotations
@@ -36,7 +37,11 @@ def debian(status: Path, names: set[str] | None = None) -> Iterator[dict[str, ob
             # https://github.com/package-url/purl-spec: a plus and a colon are encoded in a version.
             spelled = version.replace("+", "%2B").replace(":", "%3A")
             yield entry(
-                "deb", name, version, f"pkg:deb/debian/{name}@{spelled}?arch={kind}&distro=trixie", f"source {source}"
+                "deb",
+                name,
+                version,
+                f"pkg:deb/debian/{name}@{spelled}?arch={kind}&distro=trixie",
+                f"source {source}",
             )
 
 
@@ -47,7 +52,11 @@ def python(root: Path) -> Iterator[dict[str, object]]:
         name, version = str(about["Name"]), str(about["Version"])
         spelled = re.sub(r"[-_.]+", "-", name).lower()
         stated = about["License-Expression"] or about["License"] or ""
-        licence = stated if re.fullmatch(r"[A-Za-z0-9.+ ()-]{2,80}", stated) and about["License-Expression"] else None
+        licence = (
+            stated
+            if re.fullmatch(r"[A-Za-z0-9.+ ()-]{2,80}", stated) and about["License-Expression"]
+            else None
+        )
         yield entry("python", name, version, f"pkg:pypi/{spelled}@{version}", None, licence)
 
 

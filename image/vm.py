@@ -1,11 +1,13 @@
 #!/usr/bin/env python3
-"""A machine that boots the image: QEMU, and a stand-in for what a Raspberry Pi's firmware does before the kernel.
+"""A machine that boots the image: QEMU, and a stand-in for what a Raspberry Pi's firmware does before the
+kernel.
 
-The firmware's part is to read autoboot.txt from the partition CONFIG, to choose the boot partition, and to start the
-kernel, initramfs and command line that config.txt there names. A reboot with the argument "0 tryboot" makes it take
-the section [tryboot] for one boot. QEMU has no such firmware, so this program reads the same files from the image, with
-mtools, and gives them to QEMU. In the machine are the card, a second disk with a TPM in software (see tpm-disk in
-inside.sh), a network behind which this machine is 10.0.2.2, and a serial line on USB for a meter.
+The firmware's part is to read autoboot.txt from the partition CONFIG, to choose the boot partition, and to
+start the kernel, initramfs and command line that config.txt there names. A reboot with the argument "0
+tryboot" makes it take the section [tryboot] for one boot. QEMU has no such firmware, so this program reads
+the same files from the image, with mtools, and gives them to QEMU. In the machine are the card, a second disk
+with a TPM in software (see tpm-disk in inside.sh), a network behind which this machine is 10.0.2.2, and a
+serial line on USB for a meter.
 
 Needs Debian's packages qemu-system-arm and mtools.
 """
@@ -90,7 +92,9 @@ class Card:
             ["mcopy", "-n", "-i", self._place(number), f"::{name}", "-"], capture_output=True, check=False
         )
         if result.returncode:
-            raise Broken(f"Partition {number} of {self.path} has no file {name}: {result.stderr.decode().strip()}")
+            raise Broken(
+                f"Partition {number} of {self.path} has no file {name}: {result.stderr.decode().strip()}"
+            )
         return result.stdout
 
     def write(self, number: int, name: str, content: bytes) -> None:
@@ -170,12 +174,13 @@ class Machine:
         (self.folder / "monitor").unlink(missing_ok=True)
         self.console.touch()
         self._mark = self.console.stat().st_size
-        command_line = f"{boot.command_line} gateway.slot={boot.slot} {self.arguments}"
+        # Emulated, everything takes many times as long.
+        slow = "systemd.default_device_timeout_sec=900"
+        command_line = f"{boot.command_line} gateway.slot={boot.slot} {slow} {self.arguments}"
         if self.tpm:
             unit = base64.b64encode(TPM_UNIT.encode()).decode()
-            command_line += (
-                f" systemd.set_credential_binary=systemd.extra-unit.tpm.service:{unit} systemd.wants=tpm.service"
-            )
+            command_line += f" systemd.set_credential_binary=systemd.extra-unit.tpm.service:{unit}"
+            command_line += " systemd.wants=tpm.service"
         forwards = "".join(f",hostfwd=tcp:127.0.0.1:{here}-:{there}" for here, there in self.forwards.items())
         network = f"user,id=network{forwards}"
         if self.board == "virt":
@@ -222,7 +227,7 @@ class Machine:
             return file.read()
 
     def wait_for(self, pattern: str, timeout: float) -> re.Match[bytes]:
-        """Until the console shows it. Raises Broken after `timeout` seconds, or where the machine ends before."""
+        """Until the console shows it. Raises Broken after `timeout` seconds, or at the machine's end."""
         wanted, deadline = re.compile(pattern.encode()), time.monotonic() + timeout
         while True:
             ended = self.process is None or self.process.poll() is not None
@@ -242,7 +247,7 @@ class Machine:
             self.process = None
 
     def ended(self, timeout: float) -> str:
-        """Wait until it reboots or powers off by itself: "reboot" or "off". Raises Broken after `timeout` seconds."""
+        """Wait for its end: "reboot" or "off". Raises Broken after `timeout` seconds."""
         assert self.process
         try:
             self.process.wait(timeout)

@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -39,6 +40,9 @@ url = "/var/lib/gateway/store"
 name = "main"
 profile = "eastron-sdm630"
 tcp = { host = "127.0.0.1", port = 5020 }
+[first-boot]
+hostname = "house"
+setup-code = "abcde-fghjk"
 """
 
 
@@ -53,7 +57,7 @@ def appliance(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Appliance]:
     with swtpm(folder / "tpm") as tpm:
         sockets = Path(tpm.tcti.removeprefix("swtpm:path=")).parent
         board = Appliance(folder, sockets)
-        (board.data / "etc/gateway/gateway.toml").write_text(CONFIGURATION)
+        (board.config / "gateway.toml").write_text(CONFIGURATION)
         store = board.data / STORE
         store.mkdir(parents=True)
         shutil.chown(store, GATEWAY_ID, GATEWAY_ID)
@@ -76,7 +80,9 @@ def units(board: Appliance) -> list[str]:
 def test_every_unit_starts(appliance: Appliance) -> None:
     failed = appliance.run("systemctl", "list-units", "--failed", "--no-legend", "--plain").stdout
     assert failed == ""
-    active = appliance.run("systemctl", "is-active", "gateway", "gateway-household", "nftables", "avahi-daemon")
+    active = appliance.run(
+        "systemctl", "is-active", "gateway", "gateway-household", "nftables", "avahi-daemon"
+    )
     assert active.stdout.split() == ["active"] * 4
 
 
@@ -113,11 +119,22 @@ def test_nobody_logs_in_with_a_password_or_over_the_network(appliance: Appliance
     assert [entry["set"]["elem"] for entry in ruleset if "set" in entry] == [[8443]]
 
 
+def test_the_owners_file_is_taken_over_once_and_wiped(appliance: Appliance) -> None:
+    assert tomllib.loads((appliance.config / "gateway.toml").read_text()) == {}
+    report = json.loads(appliance.run("cat", "/run/gateway-first-boot.json").stdout)
+    assert (report["state"], report["errors"]) == ("done", [])
+    taken = appliance.run("cat", "/etc/gateway/gateway.toml").stdout
+    assert "first-boot" not in taken
+    assert 'name = "main"' in taken
+    appliance.run("systemctl", "restart", "gateway-first-boot")
+    assert json.loads(appliance.run("cat", "/run/gateway-first-boot.json").stdout)["state"] == "nothing"
+    assert appliance.run("cat", "/etc/gateway/gateway.toml").stdout == taken
+
+
 def test_the_setup_code_is_on_the_console(appliance: Appliance) -> None:
-    code = appliance.run("gateway", "household", "setup-code").stdout.strip()
     shown = appliance.run("cat", "/run/issue.d/gateway.issue").stdout
-    assert code and code in shown
-    assert "https://gateway.local:8443" in shown
+    assert "abcde-fghjk" in shown
+    assert "https://house.local:8443" in shown
 
 
 def test_a_provider_opens_what_it_sealed(appliance: Appliance, tmp_path: Path) -> None:
@@ -128,25 +145,30 @@ def test_a_provider_opens_what_it_sealed(appliance: Appliance, tmp_path: Path) -
         [GATEWAY, "card", "show", provider / "card.cose", "--json"], check=True, capture_output=True
     )
 
-    def status() -> dict[str, object]:
+    def of_the_stream() -> list[str]:
         done = appliance.run("gateway", "status", "--json", check=False).stdout
-        return json.loads(done)["meters"][0] if done else {}
+        status = json.loads(done) if done else None
+        if status is None or status["meters"][0]["stream"] is None:
+            return []
+        return ["--stream", status["meters"][0]["stream"], "--signer", status["signer"]]
 
-    appliance.until("begin its stream", lambda: status().get("stream"))
+    appliance.until("begin its stream", of_the_stream)
     appliance.run(
         *("gateway", "grant", "new", "--to", "/data/card.cose", "--fingerprint"),
         *(json.loads(shown.stdout)["fingerprint"], "--granularity", "10s", "--purpose", "a test", "--json"),
     )
 
-    def opened() -> list[dict[str, object]]:
+    def opened() -> list[int]:
         done = subprocess.run(
             [
                 *(GATEWAY, "provider", "read", "--key", provider, "--store", appliance.data / STORE),
-                *("--all", "--granularity", "10s", "--lanes", "import", "--json"),
+                *(*of_the_stream(), "--granularity", "10s", "--lanes", "import", "--json"),
             ],
             capture_output=True,
             check=False,
         )
-        return [json.loads(line) for line in done.stdout.splitlines()]
+        rows = json.loads(done.stdout)["rows"] if done.stdout else []
+        return [sums["import_mwh"] for row in rows if (sums := row["sums"])]
 
     appliance.until("seal a window that the provider can open", opened)
+    assert opened()[0] > 0

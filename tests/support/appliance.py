@@ -1,8 +1,8 @@
 """The appliance's root, as image/build.sh makes it for this machine, booted in a container by systemd-nspawn.
 
-The root is mounted read-only; /data, /var and what of /etc comes from the data partition are folders of the test, as
-the initramfs mounts them on a board. The TPM is swtpm, whose socket is bound into the container: a container has no
-TPM device of its own. The network is the container's own, with a loopback alone.
+The root is mounted read-only; /data, /var and what of /etc comes from the data partition are folders of the
+test, as the initramfs mounts them on a board. The TPM is swtpm, whose socket is bound into the container: a
+container has no TPM device of its own. The network is the container's own, with a loopback alone.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def missing() -> str | None:
     if shutil.which("systemd-nspawn") is None:
         return "systemd-nspawn is not here: apt-get install systemd-container"
     if not built_root().is_dir():
-        return "the appliance's root is not built: run image/build.sh --arch amd64 --variant ci (3 minutes, once)"
+        return "the appliance's root is not built: run image/build.sh --arch amd64 --variant ci"
     return None
 
 
@@ -79,7 +79,7 @@ class Appliance:
                 start_new_session=True,
             )
         self.until("boot", lambda: self._find_init() and self.run("true", check=False).returncode == 0)
-        self.until("answer", lambda: self._answers())
+        self.until("answer", self._answers)
 
     def run(self, *command: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         """Run a command in it, as root."""
@@ -123,7 +123,10 @@ class Appliance:
         return bool(self._init)
 
     def _answers(self) -> bool:
-        return self.run("systemctl", "is-system-running", check=False).stdout.strip() in ("running", "degraded")
+        return self.run("systemctl", "is-system-running", check=False).stdout.strip() in (
+            "running",
+            "degraded",
+        )
 
     def __enter__(self) -> Self:
         self.start()
