@@ -22,7 +22,7 @@ from gateway.provider.load import Windows
 if TYPE_CHECKING:
     import pyarrow
 
-_PATIENCE_S = 30
+_PATIENCE_S = 30.0
 
 
 class Dask:
@@ -53,7 +53,7 @@ class Dask:
 
 
 @contextmanager
-def connected(url: str) -> Iterator[Dask]:
+def connected(url: str, patience_s: float = _PATIENCE_S) -> Iterator[Dask]:
     """The engine of the scheduler at `url`. UsageError for an address that is none, Unavailable where nothing
     answers there."""
     import distributed  # noqa: PLC0415 - a second
@@ -62,7 +62,7 @@ def connected(url: str) -> Iterator[Dask]:
     if not url.startswith(("tcp://", "tls://")):
         raise UsageError(f"{url!r} is not a scheduler's address: expected tcp://host:8786")
     try:
-        client = make(url, timeout=_PATIENCE_S, set_as_default=False)
+        client = make(url, timeout=patience_s, set_as_default=False)
     except (OSError, ValueError):  # TimeoutError is an OSError
         raise Unavailable(f"no Dask scheduler answers at {url}") from None
     try:
@@ -92,12 +92,11 @@ def _sums(path: Path, windows: Windows, chosen: Chosen) -> tuple[U64, NDArray[np
     window = _window(table, windows)
     of = np.array([-1 if one is None else one for one in chosen.of])
     number = np.where(window >= 0, of[window], -1)
-    keys = np.column_stack([_ids(table["stream"]), _ids(table["grant"])])
+    keys = _keys(table["stream"].to_pylist(), table["grant"].to_pylist())
     inside = np.zeros(len(table), dtype=np.bool_)
     for at, homes in enumerate(chosen.sets):
         mine = np.flatnonzero(number == at)
-        members = {stream + grant for stream, grant in homes}
-        inside[mine] = [keys[row].tobytes() in members for row in mine]
+        inside[mine] = np.isin(keys[mine], _keys(*map(list, zip(*homes, strict=True)))) if homes else False
     rows = np.flatnonzero(inside)
     total = np.zeros((len(windows.times), len(windows.lanes)), dtype=np.uint64)
     for i, lane in enumerate(windows.lanes):
@@ -121,6 +120,7 @@ def _window(table: pyarrow.Table, windows: Windows) -> NDArray[np.int64]:
     return found
 
 
-def _ids(column: pyarrow.ChunkedArray) -> NDArray[np.uint8]:
-    """16 bytes of each row."""
-    return np.frombuffer(b"".join(column.to_pylist()), dtype=np.uint8).reshape(-1, 16)
+def _keys(streams: Sequence[bytes], grants: Sequence[bytes]) -> NDArray[np.bytes_]:
+    """Each home as 32 bytes; all of one length, so that the NULs at an end, which numpy drops, do not
+    matter."""
+    return np.array([stream + grant for stream, grant in zip(streams, grants, strict=True)], dtype="S32")

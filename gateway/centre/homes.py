@@ -3,7 +3,8 @@
 stream,signer,grant,region              each home's stream, the kid of its signing key, the id of the centre's
 4a36...,415d...,0c1e...,North           grant there, and the region whose load it is part of
 
-A stream may stand in several lines, with another grant in each.
+A stream may stand in several lines, with another grant in each, and always in one region: at any instant the
+summing service adds a home up in one set alone.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ def read_list(text: str, what: str) -> list[Home]:
     """The homes of a centre's list; UsageError names the line that is wrong."""
     homes: list[Home] = []
     lines: dict[tuple[bytes, bytes], int] = {}
+    regions: dict[bytes, str] = {}
     reader = csv.reader(io.StringIO(text.removeprefix("\ufeff")), strict=True)
     try:
         if [cell.strip() for cell in next(reader, [])] != list(_HEADING):
@@ -53,6 +55,11 @@ def read_list(text: str, what: str) -> list[Home]:
             home = Home(listed, cells[3])
             if home.key in lines:
                 raise UsageError(f"{where}: this grant of stream {cells[0]} stands in line {lines[home.key]}")
+            if regions.setdefault(listed.stream, home.region) != home.region:
+                raise UsageError(
+                    f"{where}: stream {cells[0]} is in region {regions[listed.stream]!r} above: a home is in"
+                    " one region"
+                )
             lines[home.key] = reader.line_num
             homes.append(home)
     except csv.Error as error:

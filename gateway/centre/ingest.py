@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Coroutine, Iterator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -33,6 +32,7 @@ _MOST = 2**14
 _BATCH = 2**18
 """Windows from which on a batch is written: 30 MB of two lanes."""
 _ANY_AGE_MS = 2**63
+_LAST_MS = 253_402_300_800_000  # the year 10 000
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,21 +129,22 @@ async def _take(bucket: Bucket, identity: Identity, now_ms: int, known: Known) -
     own = both.own
     end = 0 if reader.head is None else own.complete(reader.head.next_unit)
     upto = min(end, known.next + _MOST)
-    reached = replace(known.reached, seen=seen.load())
+    unit_ms = reader.descriptor.layout.unit_ms
+    ends_ms = None if own.limit is None else min(own.limit * unit_ms, _LAST_MS)
+    nothing = replace(known, ends_ms=ends_ms, reached=replace(known.reached, seen=seen.load()), problem=None)
     if upto <= known.next:
-        return _Taken(replace(known, reached=reached, problem=None))
+        return _Taken(nothing)
     words = await published(both, known.next, upto)
     count = len(words.incarnations)
     if not count:
-        return _Taken(replace(known, reached=reached, problem=None))
+        return _Taken(nothing)
     edges = own.windows.edges(known.next, known.next + count)
     follower = ChainFollower(
         reader.descriptor, reader.marks(reader.head), known.reached.place, known.reached.incarnations
     )
     c = (await reader.sums(edges, own.grant.lanes, follower)).T
-    unit_ms = reader.descriptor.layout.unit_ms
-    if any(b <= a for a, b in pairwise(edges)) or edges[-1] * unit_ms >= 2**63:
-        raise Refused(f"stream {listed.stream.hex()} has windows beyond the calendar")
+    if edges[-1] * unit_ms > _LAST_MS:
+        raise Refused(f"stream {listed.stream.hex()} has windows beyond the year 9999")
     block = Block(
         known.home,
         own.grant.lanes,
@@ -156,6 +157,7 @@ async def _take(bucket: Bucket, identity: Identity, now_ms: int, known: Known) -
         known.home,
         known.next + count,
         edges[-1] * unit_ms,
+        ends_ms,
         Reached(place, incarnations, seen.load()),
     )
     return _Taken(taken, block, more=known.next + count < end and count == _MOST)

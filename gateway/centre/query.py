@@ -43,13 +43,14 @@ class Missing:
 @dataclass(frozen=True, slots=True)
 class Load:
     """The loads of a region, [window, lane], in the lanes' own integers. Window i is summed over `homes[i]`
-    homes of the region's `listed`; where that is 0 it has no sum, and `problems` say why, by window."""
+    homes, and `absent[i]` of those that the list has now are not among them; where `homes[i]` is 0 it has no
+    sum, and `problems` say why, by window."""
 
     region: str
     windows: Windows
     sums: NDArray[np.int64]
     homes: tuple[int, ...]
-    listed: int
+    absent: tuple[int, ...]
     missing: tuple[Missing, ...]
     problems: Mapping[int, str]
 
@@ -89,14 +90,15 @@ async def load(
                 f" parts of a set of {len(members)} homes"
             )
         service[i] = answers[i]
-    sums = share.load(total, service)
+    numbers = range(len(windows.times))
+    streams = {one.home.listed.stream for one in known}
     return Load(
         region,
         windows,
-        sums,
-        tuple(len(open_windows.get(i, ())) for i in range(len(windows.times))),
-        len({one.home.listed.stream for one in known}),
-        _missing(known, open_windows, present, reasons, len(windows.times)),
+        share.load(total, service),
+        tuple(len(open_windows.get(i, ())) for i in numbers),
+        tuple(len(streams - {one.stream for one in open_windows.get(i, ())}) for i in numbers),
+        _missing(known, open_windows, present, reasons, windows),
         problems,
     )
 
@@ -141,32 +143,45 @@ def _sets(
     sets: dict[int, Members] = {}
     problems: dict[int, str] = {}
     for i, times in enumerate(windows.times):
-        there = present.windows[i]
-        meeting = {one for other, one in asked.items() if other[0] < times[1] and times[0] < other[1]}
         if times in asked:
-            meeting = {asked[times]}
-        if len(meeting) > 1:
-            problems[i] = "parts of it were summed over different sets of homes"
+            sets[i] = asked[times]
             continue
-        if meeting:
-            (members,) = meeting
-            lacking = [one for one in members if (one.stream, one.grant) not in there]
+        there = present.windows[i]
+        bound = _streams_summed(asked, times)
+        if len(bound) > 1:
+            problems[i] = "parts of it were summed over different sets of homes"
+        elif bound:
+            (signers,) = bound
+            grants = dict(sorted(there))
+            lacking = [stream for stream, _ in signers if stream not in grants]
             if lacking:
                 problems[i] = (
-                    f"its time was summed over a set of which stream {lacking[0].stream.hex()} is not there"
+                    "its time was summed over a set of homes, and"
+                    f" {len(lacking)} of these are not complete in it, such as stream {lacking[0].hex()}"
                 )
-                continue
+            else:
+                sets[i] = tuple(Listed(stream, signer, grants[stream]) for stream, signer in signers)
         else:
-            by_stream: dict[bytes, Listed] = {}
-            for one in known:  # of two grants on a stream that have the window, the last
-                if one.home.key in there and one.home.key not in reasons:
-                    by_stream[one.home.listed.stream] = one.home.listed
-            members = tuple(by_stream[stream] for stream in sorted(by_stream))
-            if not members:
+            usable = [
+                one.home.listed for one in known if one.home.key in there and one.home.key not in reasons
+            ]
+            members = {one.stream: one for one in usable}  # of two grants that have the window, the last
+            if members:
+                sets[i] = tuple(members.values())
+            else:
                 problems[i] = "no home of the region is complete in it"
-                continue
-        sets[i] = members
     return sets, problems
+
+
+def _streams_summed(asked: Mapping[Times, Members], times: Times) -> set[tuple[tuple[bytes, bytes], ...]]:
+    """The sets that were asked for at some instant of a window, each as its homes' streams and signers: the
+    service tells homes apart by these, whatever their grants."""
+    start_ms, end_ms = times
+    return {
+        tuple((one.stream, one.signer) for one in members)
+        for (a, b), members in asked.items()
+        if a < end_ms and start_ms < b
+    }
 
 
 async def _answers(
@@ -228,7 +243,7 @@ def _missing(
     sets: Mapping[int, Members],
     present: _Present,
     reasons: Mapping[Key, str],
-    count: int,
+    windows: Windows,
 ) -> tuple[Missing, ...]:
     """The homes of the region that are not in the sets of all windows."""
     inside = {i: {one.stream for one in members} for i, members in sets.items()}
@@ -237,13 +252,17 @@ def _missing(
         by_stream.setdefault(one.home.listed.stream, []).append(one)
     found = []
     for stream, ones in by_stream.items():
-        out = [i for i in range(count) if stream not in inside.get(i, ())]
+        out = [i for i in range(len(windows.times)) if stream not in inside.get(i, ())]
         if not out:
             continue
         keys = [one.home.key for one in ones]
         why = next((reasons[key] for key in keys if key in reasons), None)
         if why is None and any(key in present.windows[out[-1]] for key in keys):
             why = LATE
+        end_ms = windows.times[out[-1]][1]
+        ends = [one.ends_ms for one in ones]
+        if why is None and all(end is not None and end < end_ms for end in ends):
+            why = f"its grant ends at {spell(max(end for end in ends if end is not None), 1)}"
         if why is None:
             until = max((one.until_ms for one in ones if one.until_ms is not None), default=None)
             why = "nothing taken in" if until is None else f"taken in until {spell(until, 1)}"

@@ -37,6 +37,7 @@ CREATE TABLE homes (
     listed INTEGER NOT NULL,  -- whether the latest list has it
     next INTEGER NOT NULL,    -- the number of the next window
     until_ms INTEGER,         -- the end of the last window that was taken in
+    ends_ms INTEGER,          -- when the grant ends, or was revoked
     reached TEXT NOT NULL,    -- how far the chain was verified, and the head seen: JSON
     problem TEXT,             -- why it was passed over
     PRIMARY KEY (stream, "grant")
@@ -72,11 +73,13 @@ class Reached:
 @dataclass(frozen=True, slots=True)
 class Known:
     """A home, and what was taken in of it: all windows of its grant before number `next`, the last of which
-    ended at `until_ms` (Unix ms). `problem` is why the last pass went on without it."""
+    ended at `until_ms` (Unix ms). At `ends_ms` the grant ends, or was revoked. `problem` is why the last pass
+    went on without it."""
 
     home: Home
     next: int = 0
     until_ms: int | None = None
+    ends_ms: int | None = None
     reached: Reached = Reached()
     problem: str | None = None
 
@@ -158,16 +161,18 @@ class State:
     # --- what was taken in
 
     def list_homes(self, homes: Sequence[Home]) -> None:
-        """Take `homes` as the list from now on. UsageError where one's region or signer changed: its earlier
-        windows belong to the region that it had."""
-        known = {one.home.key: one.home for one in self.homes()}
+        """Take `homes` as the list from now on. UsageError where a stream's region or signer changed: its
+        windows belong to the region that it had, and it is signed by one key."""
+        rows = self._db.execute("SELECT stream, signer, region FROM homes")
+        known = {stream: (signer, region) for stream, signer, region in rows}
         for home in homes:
-            before = known.get(home.key, home)
-            if before != home:
-                what = "region" if before.listed == home.listed else "signer"
+            stream, signer = home.listed.stream, home.listed.signer
+            before = known.get(stream, (signer, home.region))
+            if before != (signer, home.region):
                 raise UsageError(
-                    f"stream {home.listed.stream.hex()} was taken in with another {what}: a home that changes"
-                    f" it needs a new grant (region {before.region!r}, signer {before.listed.signer.hex()})"
+                    f"stream {stream.hex()} was taken in with signer {before[0].hex()} in region"
+                    f" {before[1]!r}, and now has signer {signer.hex()} in region {home.region!r}: a stream"
+                    " stays where it is, and with its signer"
                 )
         with self._transaction() as db:
             db.execute("UPDATE homes SET listed = 0")
@@ -183,11 +188,11 @@ class State:
     def homes(self, region: str | None = None) -> list[Known]:
         """The homes of the list, by stream; of one region, or of all."""
         rows = self._db.execute(
-            'SELECT stream, signer, "grant", region, next, until_ms, reached, problem FROM homes'
+            'SELECT stream, signer, "grant", region, next, until_ms, ends_ms, reached, problem FROM homes'
             ' WHERE listed AND (?1 IS NULL OR region = ?1) ORDER BY stream, "grant"',
             (region,),
         )
-        return [Known(Home(Listed(*row[:3]), row[3]), row[4], row[5], _load(row[6]), row[7]) for row in rows]
+        return [Known(Home(Listed(*row[:3]), row[3]), *row[4:7], _load(row[7]), row[8]) for row in rows]
 
     def regions(self) -> list[str]:
         """The regions of the homes of the list."""
@@ -206,9 +211,12 @@ class State:
                 ((one.name, one.batch, one.date, one.region, one.windows) for one in files),
             )
             db.executemany(
-                'UPDATE homes SET next = ?, until_ms = ?, reached = ?, problem = ? WHERE (stream, "grant")'
-                " = (?, ?)",
-                ((one.next, one.until_ms, _dump(one.reached), one.problem, *one.home.key) for one in homes),
+                "UPDATE homes SET next = ?, until_ms = ?, ends_ms = ?, reached = ?, problem = ?"
+                ' WHERE (stream, "grant") = (?, ?)',
+                (
+                    (one.next, one.until_ms, one.ends_ms, _dump(one.reached), one.problem, *one.home.key)
+                    for one in homes
+                ),
             )
 
     def files(self, region: str, first: str, last: str) -> list[File]:

@@ -59,18 +59,17 @@ class Neighbourhood:
         ]
 
     async def store(self) -> Bucket:
-        """The store as it is now."""
-        if self.bucket is None:
-            for home in self.homes:
-                for key, data in home.objects.items():
-                    path = self.folder / "store" / key
-                    path.parent.mkdir(parents=True, exist_ok=True)
-                    path.write_bytes(data)
-            return DirectoryBucket(self.folder / "store")
+        """The store as it is now; that of `bucket` where it is given."""
+        return self.bucket or await self.store_in("store")
+
+    async def store_in(self, name: str) -> Bucket:
+        """The objects of all homes, in a folder of this name."""
         for home in self.homes:
             for key, data in home.objects.items():
-                await self.bucket.put(key, data, replace=True)
-        return self.bucket
+                path = self.folder / name / key
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_bytes(data)
+        return DirectoryBucket(self.folder / name)
 
     async def takes_in(self, folder: str = "data") -> Pass:
         """One run of `gateway centre ingest --once`."""

@@ -24,7 +24,7 @@ async def test_the_load_is_the_truth(street: Neighbourhood) -> None:
     windows = minutes(*range(6), lanes=("export", "import"))
     found = await street.load(windows)
     assert found.sums.tolist() == street.truth(windows)
-    assert (found.homes, found.listed, found.missing, found.problems) == ((3,) * 5, 3, (), {})
+    assert (found.homes, found.absent, found.missing, found.problems) == ((3,) * 5, (0,) * 5, (), {})
     assert [one[0] for one in street.asked] == [3]
     again = await street.load(windows)
     assert again.sums.tolist() == found.sums.tolist()

@@ -176,7 +176,7 @@ def _rows(found: Load) -> list[Row]:
 
 
 def _coverage(found: Load, i: int) -> list[str]:
-    return [str(found.homes[i]), str(found.listed - found.homes[i])]
+    return [str(found.homes[i]), str(found.absent[i])]
 
 
 def _table(found: Load, size: Granularity) -> Table:
@@ -198,14 +198,13 @@ def _window(found: Load, i: int) -> dict[str, object]:
         "end": spell(end_ms, 1),
         **{JSON_KEYS[lane]: value for lane, value in zip(found.windows.lanes, sums, strict=True)},
         "homes": found.homes[i],
-        "missing": found.listed - found.homes[i],
+        "missing": found.absent[i],
     }
 
 
 def _document(found: Load) -> dict[str, object]:
     return {
         "region": found.region,
-        "homes": found.listed,
         "windows": [
             _window(found, i) | ({"problem": found.problems[i]} if i in found.problems else {})
             for i in range(len(found.homes))
@@ -230,7 +229,7 @@ def _parquet(found: Load) -> bytes:
     for i, lane in enumerate(found.windows.lanes):
         columns[JSON_KEYS[lane]] = pa.array(found.sums[:, i], mask=~opened)
     columns["homes"] = pa.array(found.homes, pa.int32())
-    columns["missing"] = pa.array([found.listed - one for one in found.homes], pa.int32())
+    columns["missing"] = pa.array(found.absent, pa.int32())
     file = io.BytesIO()
     pq.write_table(pa.table(columns), file)
     return file.getvalue()
