@@ -192,7 +192,10 @@ class State:
             ' WHERE listed AND (?1 IS NULL OR region = ?1) ORDER BY stream, "grant"',
             (region,),
         )
-        return [Known(Home(Listed(*row[:3]), row[3]), *row[4:7], _load(row[7]), row[8]) for row in rows]
+        return [
+            Known(Home(Listed(*ids), region), number, until_ms, ends_ms, _load(reached), problem)
+            for *ids, region, number, until_ms, ends_ms, reached, problem in rows
+        ]
 
     def regions(self) -> list[str]:
         """The regions of the homes of the list."""

@@ -20,6 +20,7 @@ from gateway.registrar.summing import SummingService
 from gateway.store.bucket import Bucket
 from gateway.store.directory import DirectoryBucket
 from gateway.stream.reader import StreamReader
+from gateway.wire.stream import Assurance
 from tests.stream.stream import START, Home, Provider, random_readings
 
 NOW_MS = START * 1000 + 86_400_000
@@ -133,9 +134,9 @@ def minutes(*edges: int, lanes: tuple[str, ...] = ("import",)) -> Windows:
     return Windows(lanes, tuple(itertools.pairwise(ms)))
 
 
-def sealed(seconds: int, *restarts: int) -> Home:
+def sealed(seconds: int, *restarts: int, assurance: Assurance = "tpm") -> Home:
     """A home of so many seconds that restarted at these."""
-    home = Home()
+    home = Home(assurance=assurance)
     for a, b in zip((0, *restarts), (*restarts, seconds), strict=True):
         if a:
             home.restart()

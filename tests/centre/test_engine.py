@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import ExitStack
 from itertools import pairwise
 from pathlib import Path
 
@@ -91,7 +88,7 @@ def check(engine: Engine, some: list[Block], data: st.DataObject) -> None:
         assert {(w, (s, g)): i % MOD for w, s, g, i in zip(*columns, strict=True)} == {
             key: one[0] for key, one in expected.items()
         }
-        of, sets = [], [[], [home(7).key]]  # type: ignore[var-annotated]
+        of, sets = [], [[], [home(7).key]]
         for window in range(len(WINDOWS.times)):
             there = sorted(key for number, key in expected if number == window)
             members = data.draw(st.lists(st.sampled_from(there), unique=True) if there else st.just([]))
@@ -101,7 +98,7 @@ def check(engine: Engine, some: list[Block], data: st.DataObject) -> None:
     for window, number in enumerate(of):
         members = [] if number is None else sets[number]
         wanted = [expected[window, key][1] for key in members]
-        truth = [sum(column) % MOD for column in zip(*wanted, strict=True)] or [0] * len(LANES)  # type: ignore[arg-type]
+        truth = [sum(column) % MOD for column in zip(*wanted, strict=True)] or [0] * len(LANES)
         assert sums[window].tolist() == truth
         assert counts[window] == len(members)
 
@@ -110,32 +107,6 @@ def check(engine: Engine, some: list[Block], data: st.DataObject) -> None:
 @given(blocks(), st.data())
 def test_duckdb_adds_modulo_2_to_the_64(some: list[Block], data: st.DataObject) -> None:
     check(DuckDB(), some, data)
-
-
-@pytest.fixture(scope="module")
-def scheduler(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A Dask scheduler with two workers, each a process of its own."""
-    folder = tmp_path_factory.mktemp("dask")
-    found = folder / "scheduler.json"
-    cli = [sys.executable, "-W", "ignore", "-m", "distributed.cli.dask_scheduler"]
-    options = ["--host", "127.0.0.1", "--port", "0", "--no-dashboard", "--scheduler-file", str(found)]
-    with ExitStack() as stack:
-        commands = [[*cli, *options]]
-        for _ in range(2):
-            worker = [sys.executable, "-W", "ignore", "-m", "distributed.cli.dask_worker"]
-            worker += ["--scheduler-file", str(found), "--nthreads", "1", "--no-nanny", "--no-dashboard"]
-            commands.append([*worker, "--host", "127.0.0.1", "--local-directory", str(folder)])
-        for number, command in enumerate(commands):
-            log = stack.enter_context((folder / f"{number}.log").open("wb"))
-            process = subprocess.Popen(command, cwd=folder, stdout=log, stderr=log)
-            stack.callback(process.wait)
-            stack.callback(process.kill)
-        import json
-
-        from tests.support.servers import wait_for
-
-        assert wait_for(lambda: found.exists() and found.stat().st_size > 0, 60)
-        yield str(json.loads(found.read_text())["address"])
 
 
 @pytest.fixture(scope="module")

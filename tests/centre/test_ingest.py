@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 import shutil
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,7 +18,6 @@ import pytest
 from gateway.centre import columns
 from gateway.centre.state import State
 from gateway.errors import StoreUnavailable, UsageError
-from gateway.host import files
 from gateway.store.directory import DirectoryBucket
 from gateway.wire import names
 from tests.centre.neighbourhood import Neighbourhood, minutes, sealed
@@ -48,9 +49,9 @@ def killed_at(step: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]
 
     with monkeypatch.context() as patch:
         for where, name in (
-            (files.tempfile, "mkstemp"),
-            (files.os, "sync"),
-            (files.os, "fsync"),
+            (tempfile, "mkstemp"),
+            (os, "sync"),
+            (os, "fsync"),
             (Path, "replace"),
             (Path, "unlink"),
             (Path, "mkdir"),
