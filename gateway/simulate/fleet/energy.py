@@ -117,7 +117,7 @@ def _load(
     jitter = noises(plan.seed, "jitter", home + seconds // max(1, int(unit_s)))
     watts = traits.standing_w[:, None] * (0.8 + 0.4 * jitter)
     slots, at = np.unique(seconds // _SLOT_S, return_inverse=True)
-    busy = -np.log(1 - np.minimum(noises(plan.seed, "busy", home + slots), 1 - 1e-9))
+    busy = -np.log(1 - 0.995 * noises(plan.seed, "busy", home + slots))
     later = (traits.later_s / _SHAPE_S).astype(np.int64)[:, None]
     for day in np.unique(local // DAY_S).tolist():
         # The CET days that the UTC day touches.
@@ -128,7 +128,7 @@ def _load(
         at_home = noises(plan.seed, "away", (numbers << 20) + day // 7) >= 0.04
         shape = _shape(weekend)[(clock // _SHAPE_S - later) % len(_shape(weekend))]
         people = at_home * (0.5 + 0.25 * traits.people) * (1.15 if weekend else 1.0)
-        watts[:, today] += 420 * people[:, None] * shape * busy[:, at[today]] * (0.6 + 0.8 * jitter[:, today])
+        watts[:, today] += 300 * people[:, None] * shape * busy[:, at[today]] * (0.6 + 0.8 * jitter[:, today])
         km = traits.car_km * (0.4 + 1.2 * noises(plan.seed, "drive", key)) * (1.3 if weekend else 1.0)
         begins = 61_200 + 14_400 * noises(plan.seed, "plug", key)
         driven = at_home & (noises(plan.seed, "drives", key) < 0.75)

@@ -40,7 +40,7 @@ from gateway.simulate.fleet.tables import write_day
 from gateway.simulate.fleet.truth import Truth, arrow
 from gateway.store.bucket import Bucket
 from gateway.store.location import Location
-from gateway.store.opening import open_bucket
+from gateway.store.s3_many import open_for_many
 
 _BLOCK = 32  # homes in a job
 _AT_ONCE = 8  # puts of a process
@@ -218,7 +218,7 @@ async def _put(plan: Plan, place: Location, parties: Parties, region: int, some:
         )
     ]
     size, truths = plan.window_ms // plan.unit_ms, []
-    bucket = open_bucket(place)
+    bucket = open_for_many(place, _AT_ONCE)
     try:
         await _put_all(bucket, (item for home in homes for item in home.begin()))
         for n in range(plan.days):

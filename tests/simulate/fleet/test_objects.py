@@ -59,7 +59,8 @@ class Fleet:
     service: Identity
 
     def homes(self) -> list[dict[str, Any]]:
-        return pq.read_table(self.state / "homes.parquet").to_pylist()
+        found: list[dict[str, Any]] = pq.read_table(self.state / "homes.parquet").to_pylist()
+        return found
 
     def truth(self, region: str, window_ms: int, times: Sequence[tuple[int, int]]) -> list[list[int]]:
         """The sums over the homes that are whole, [window][lane]."""
@@ -85,8 +86,8 @@ def put(folder: Path, plan: Plan, parties: Parties, place: Location | None = Non
 
 
 def parties(folder: Path) -> Parties:
-    cards = [new_identity(folder / who, who, FROM_MS) for who in ("centre", "service")]
-    return Parties(*cards, k_min=3)
+    centre, service = (new_identity(folder / who, who, FROM_MS) for who in ("centre", "service"))
+    return Parties(centre, service, k_min=3)
 
 
 @pytest.fixture(scope="module")
