@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 
 import click
+import numpy as np
 
 from gateway.chain.grant import MAX_K_MIN
 from gateway.cli.card import read_card
@@ -150,9 +151,10 @@ def command(
     if as_json:
         print_json(_document(plan, folder, shown if made else None))
     elif made:
-        click.echo(
-            f"{homes} homes in {plan.regions} regions, {days} days from {plan.first} on; {shown.rate()}"
-        )
+        fates = plan.fates(np.arange(homes))
+        size = f"{_many(homes, 'home')} in {_many(plan.regions, 'region')}, {_many(days, 'day')}"
+        trouble = f"{fates.late.sum()} late, {fates.broken.sum()} broken"
+        click.echo(f"{size} from {plan.first} on; {trouble}; {shown.rate()}")
         click.echo(f"the list of homes and the truth are in {folder}")
     else:
         click.echo(f"{folder} has this fleet already")
@@ -185,6 +187,10 @@ def _make_folder(location: Location) -> None:
         Path(location.url).mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UsageError(f"the store {location.url} cannot be made: {error.strerror}") from None
+
+
+def _many(count: int, what: str) -> str:
+    return f"{count} {what}" + "s" * (count != 1)
 
 
 @dataclass(slots=True)

@@ -33,16 +33,17 @@ from gateway.chain.window import spell_ms
 from gateway.errors import UsageError
 from gateway.host.files import write_durably
 from gateway.simulate.fleet import truth
-from gateway.simulate.fleet.energy import energy
+from gateway.simulate.fleet.block import Block
 from gateway.simulate.fleet.objects import HomeObjects, Object, Parties, stream_of
-from gateway.simulate.fleet.plan import LANES, TROUBLES, Plan
+from gateway.simulate.fleet.plan import TROUBLES, Plan
 from gateway.simulate.fleet.tables import write_day
-from gateway.simulate.fleet.truth import Truth, arrow
+from gateway.simulate.fleet.truth import arrow
 from gateway.store.bucket import Bucket
 from gateway.store.location import Location
 from gateway.store.s3_many import open_for_many
 
-_BLOCK = 32  # homes in a job
+_BLOCK = 32  # homes in a job, of so many units a day at most:
+_UNITS = 2**20
 _AT_ONCE = 8  # puts of a process
 _FLEET, _HOMES, _TRUTH, _PARTS = "fleet.json", "homes.parquet", "truth.parquet", "parts"
 
@@ -67,14 +68,15 @@ def put_fleet(
     """Put the objects of all homes into the store, and write the lists and the truth into `folder`. False
     where that was done before. UsageError where the folder has another fleet, or cannot be written; the
     store's errors end it, and the next call goes on."""
+    block = max(1, min(_BLOCK, _UNITS // plan.day_units))
     jobs = [
         Job(
             f"{plan.region_name(region)}-{at:06d}",
-            len(range(at, min(at + _BLOCK, len(plan.region_of(region))))),
-            partial(_put_homes, plan, place, parties, region, slice(at, at + _BLOCK)),
+            len(numbers[at : at + block]),
+            partial(_put_homes, plan, place, parties, region, slice(at, at + block)),
         )
-        for region in range(plan.regions)
-        for at in range(0, len(plan.region_of(region)), _BLOCK)
+        for region, numbers in ((region, plan.region_of(region)) for region in range(plan.regions))
+        for at in range(0, len(numbers), block)
     ]
     cards = {who: getattr(parties, who).kid.hex() for who in ("centre", "service")}
     where = {"store": place.url, "endpoint": place.endpoint, **cards, "k_min": parties.k_min}
@@ -209,31 +211,15 @@ def _put_homes(plan: Plan, place: Location, parties: Parties, region: int, some:
 
 
 async def _put(plan: Plan, place: Location, parties: Parties, region: int, some: slice) -> tuple[Any, Any]:
-    numbers = plan.region_of(region)[some]
-    fates = plan.fates(numbers)
-    homes = [
-        HomeObjects(plan, number, parties, trouble, until)
-        for number, trouble, until in zip(
-            numbers.tolist(), fates.trouble.tolist(), fates.until.tolist(), strict=True
-        )
-    ]
-    size, truths = plan.window_ms // plan.unit_ms, []
+    block = Block(plan, region, plan.region_of(region)[some], parties)
     bucket = open_for_many(place, _AT_ONCE)
     try:
-        await _put_all(bucket, (item for home in homes for item in home.begin()))
-        for n in range(plan.days):
-            d = energy(plan, region, numbers, n)
-            mwh = d.reshape(len(numbers), len(LANES), -1, size).sum(axis=3)
-            truths.append(Truth.of(plan, n, mwh, fates))
-            outages, begins = plan.outage(numbers, n).tolist(), plan.restarts(numbers, n).tolist()
-            today = (
-                item for i, home in enumerate(homes) for item in home.day(n, d[i], begins[i], outages[i])
-            )
-            await _put_all(bucket, today)
-        await _put_all(bucket, (item for home in homes for item in home.end()))
+        for objects in block.stages():
+            await _put_all(bucket, objects)
     finally:
         await bucket.aclose()
-    return _home_rows(plan, region, numbers.tolist(), homes), truth.table(plan, region, truths)
+    rows = _home_rows(plan, region, block.numbers.tolist(), block.homes)
+    return rows, truth.table(plan, region, block.truths)
 
 
 async def _put_all(bucket: Bucket, objects: Iterable[Object]) -> None:
@@ -244,9 +230,12 @@ async def _put_all(bucket: Bucket, objects: Iterable[Object]) -> None:
         for key, data in waiting:
             await bucket.put(key, data, replace=True)
 
-    async with asyncio.TaskGroup() as group:
-        for _ in range(_AT_ONCE):
-            group.create_task(some())
+    try:
+        async with asyncio.TaskGroup() as group:
+            for _ in range(_AT_ONCE):
+                group.create_task(some())
+    except ExceptionGroup as failed:
+        raise failed.exceptions[0] from None
 
 
 def _home_rows(plan: Plan, region: int, numbers: Sequence[int], homes: Sequence[HomeObjects] = ()) -> Any:

@@ -25,7 +25,7 @@ from gateway.chain.layout import LANES as ALL_LANES
 from gateway.chain.page import SPANS, Calendar, Period, add_up
 from gateway.chain.seal import U64, words
 from gateway.chain.token import Sealed
-from gateway.simulate.fleet.plan import LANES, TROUBLES, Plan, Trouble
+from gateway.simulate.fleet.plan import LANES, Plan, Trouble
 from gateway.wire import cose, es256, names
 from gateway.wire.card import Card
 from gateway.wire.grant import GrantObject, Tokens, grant_body
@@ -83,11 +83,11 @@ class HomeObjects:
     """The gateway of home `number`: `begin`, then `day` after day, then `end` give its objects in the order
     in which they leave it."""
 
-    def __init__(self, plan: Plan, number: int, parties: Parties, trouble: int, until: int) -> None:
+    def __init__(self, plan: Plan, number: int, parties: Parties, trouble: Trouble, until: int) -> None:
         self._plan = plan
         self._number = number
         self._parties = parties
-        self._trouble: Trouble = TROUBLES[trouble]
+        self._trouble = trouble
         self._until = until
         secret = int.from_bytes(plan.secret(number, "signing key"), "big")
         self._key = ec.derive_private_key(1 + secret % (es256.ORDER - 1), ec.SECP256R1())
@@ -156,7 +156,7 @@ class HomeObjects:
         yield from self._page_of_day(begin, c, digests)
 
     def end(self) -> Iterator[Object]:
-        """The head: the end of the stream as it is in the store. None where nothing was sealed."""
+        """The head: the end of the stream as it is in the store; there is none where nothing was sealed."""
         if self._seq >= 0:
             plan = self._plan
             time_ms = self._next_unit * plan.unit_ms

@@ -39,9 +39,14 @@ class Fates:
     until: NDArray[np.int64]
 
     @property
+    def late(self) -> NDArray[np.bool_]:
+        """Whether the home's last hours are not there."""
+        return np.equal(self.trouble, TROUBLES.index("late"))
+
+    @property
     def broken(self) -> NDArray[np.bool_]:
         """Whether the home's chain does not hold."""
-        return self.trouble > TROUBLES.index("late")
+        return np.greater(self.trouble, TROUBLES.index("late"))
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,7 +31,8 @@ from gateway.simulate.fleet.truth import Truth, arrow, counted
 
 TABLES = ("blinded", "words")
 _FILE = "part.parquet"
-_ROWS = 100_000  # in a row group
+_ROWS = 100_000  # in a row group, of so many units at most:
+_UNITS = 2**20
 
 
 def write_day(plan: Plan, region: int, n: int, folder: Path) -> Truth:
@@ -41,7 +42,7 @@ def write_day(plan: Plan, region: int, n: int, folder: Path) -> Truth:
     numbers = plan.region_of(region)
     size = plan.window_ms // plan.unit_ms
     windows = plan.day_units // size
-    block = max(1, _ROWS // windows)
+    block = max(1, min(_ROWS // windows, _UNITS // plan.day_units))
     schema = pa.schema(
         [("stream", pa.binary(16)), ("start_ms", pa.int64()), *((lane, pa.int64()) for lane in LANES)]
     )

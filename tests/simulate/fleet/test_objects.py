@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from gateway.centre import load as loads
 from gateway.chain.window import spell_ms
@@ -20,15 +22,18 @@ from gateway.provider.homes import read_homes
 from gateway.provider.identity import Identity, new_identity, open_identity
 from gateway.provider.load import Answer, Member, Windows, pair, set_digest, words
 from gateway.simulate.fleet import making
+from gateway.simulate.fleet.block import Block
 from gateway.simulate.fleet.making import put_fleet
 from gateway.simulate.fleet.objects import Parties
 from gateway.simulate.fleet.plan import LANES, TROUBLES, Plan
 from gateway.store.directory import DirectoryBucket
 from gateway.store.location import Location
+from gateway.store.opening import open_bucket
 from gateway.stream.chunks import Problem
 from gateway.stream.reader import StreamReader
 from gateway.stream.verify import verify
 from gateway.wire import names
+from tests.support.servers import S3Server
 
 pytestmark = pytest.mark.slow
 
@@ -196,3 +201,53 @@ def test_what_was_interrupted_goes_on_with_the_same_bytes(
     assert not put_fleet(plan, place, granted, cut / "state", 1, lambda *_: None), "it is there already"
     with pytest.raises(UsageError, match="holds another fleet, with other seed: name a new folder"):
         put_fleet(replace(plan, seed=8), place, granted, cut / "state", 1, lambda *_: None)
+
+
+def test_late_homes_come_with_the_same_bytes(tmp_path: Path) -> None:
+    """A fleet without late homes has all that one with them has, but for what is sealed or written anew."""
+    granted, numbers = parties(tmp_path), PLAN.region_of(1)
+
+    def objects(plan: Plan) -> dict[str, bytes]:
+        found = dict(itertools.chain.from_iterable(Block(plan, 1, numbers, granted).stages()))
+        return {key: data for key, data in found.items() if not key.endswith(("grant.cose", "head.cose"))}
+
+    assert PLAN.fates(numbers).late.any()
+    now, later = objects(PLAN), objects(replace(PLAN, late=0))
+    assert now.items() < later.items()
+
+
+@given(st.integers(1, 60), st.floats(0, 50), st.floats(0, 50), st.integers(1, 4), st.sampled_from((1, 4, 24)))
+def test_the_fates_are_as_many_as_asked_for(
+    homes: int, late: float, broken: float, days: int, chunk_h: int
+) -> None:
+    """Their times are on the borders of chunks, within the plan, and a late home misses six hours at most, or
+    a chunk."""
+    plan = replace(PLAN, homes=2000, days=days, late=late, broken=broken, chunk_ms=chunk_h * HOUR_MS)
+    fates = plan.fates(np.arange(2000))
+    assert abs(fates.late.mean() * 100 - late) < 5
+    assert abs(fates.broken.mean() * 100 - broken) < 5
+    step = plan.chunk_ms // plan.unit_ms
+    assert ((fates.until - plan.start) % step == 0).all()
+    assert (fates.until[fates.trouble == 0] == plan.end).all()
+    assert (fates.until >= plan.start).all()
+    assert (fates.until[fates.trouble > 0] < plan.end).all()
+    missing = (plan.end - fates.until[fates.late]) * plan.unit_ms
+    assert (missing <= max(6, chunk_h) * HOUR_MS).all()
+    some = np.arange(homes)
+    assert (plan.fates(some).until == fates.until[:homes]).all()
+
+
+async def test_a_real_server_has_them(tmp_path: Path, seaweedfs: S3Server) -> None:
+    place = seaweedfs.location(tmp_path.name)
+    plan = replace(PLAN, homes=3, days=1, regions=1, late=0, broken=0, chunk_ms=12 * HOUR_MS)
+    put(tmp_path, plan, parties(tmp_path), place)
+    bucket = open_bucket(place)
+    try:
+        for home in pq.read_table(tmp_path / "state" / "homes.parquet").to_pylist():
+            problems: list[Problem] = []
+            tally = await verify(
+                bucket, home["stream"], home["signer"], None, problems.append, lambda tally: None
+            )
+            assert (problems, tally.units, tally.grants) == ([], plan.day_units, 4)
+    finally:
+        await bucket.aclose()
