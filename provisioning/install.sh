@@ -13,7 +13,7 @@ usage='Usage: sudo ./provisioning/install.sh [plan | apply | doctor | uninstall]
 Installs the gateway as the service gateway.service, and the page for the home as gateway-household.service.
 
   plan         print what apply would do, and what is wrong with this machine; change nothing
-  apply        install them, or update them; what is in order stays as it is (this is done without a word too)
+  apply        install them, or update them; what is in order stays as it is (the default)
   doctor       check the board, the HAT, the user and, once it is installed, the gateway; say what to do
   uninstall    remove the service and the program; keep the configuration and the state
 

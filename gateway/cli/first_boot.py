@@ -44,6 +44,8 @@ def command(partition: Path, root: Path) -> None:
     The file is the gateway's configuration with a table [first-boot]: hostname, setup-code, wifi, ssh-key,
     s3. It is checked as a whole first. Bad input is named with its line, on the console, in ERROR.txt on the
     FAT partition and on the page, and leaves everything as it is: correct it, and start again.
+
+    Exit 0 also where there is no file; 2 where it has a mistake, 4 where the TPM or the card does not answer.
     """
     machine = Machine(root, partition, run_command if root == Path("/") else _only_here)
     error = first_boot(machine, _check, _SetupCode(root / _HOUSEHOLD))
