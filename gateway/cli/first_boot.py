@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from gateway.appliance.first_boot import CONFIGURATION, Machine, announce, first_boot, run_command
+from gateway.appliance.first_boot import CONFIGURATION, REPORT, Machine, announce, first_boot, run_command
 from gateway.cli.output import examples
 from gateway.errors import UsageError
 from gateway.host.clock import SystemClock
@@ -52,6 +53,11 @@ def command(partition: Path, root: Path) -> None:
     if error is not None:
         announce(root, [f"gateway.toml was not taken over: {line}" for line in str(error).splitlines()])
         raise error
+    report = json.loads((root / REPORT).read_text())
+    done = report["state"] == "done"
+    click.echo("gateway.toml is taken over, and wiped." if done else f"{partition} has no file to take over.")
+    for note in report["notes"]:
+        click.echo(f"But {note}.")
 
 
 def _only_here(command: Sequence[str], data: bytes) -> bytes:
