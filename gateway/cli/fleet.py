@@ -118,7 +118,7 @@ def plan(homes: Path, template: Path | None, folder: Folder) -> int:
 def make(homes: Path, template: Path | None, image: Path | None, folder: Folder) -> int:
     rows, faulty = _rows(homes, template)
     source = None if image is None else Image.read(image)
-    folder.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    folder.begin()
     with open_register(folder.register, new=True) as register:
         for number, home in enumerate(rows, start=1):
             where = f"[{number}/{len(rows)}] {home.name}"
