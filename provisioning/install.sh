@@ -27,7 +27,7 @@ Installs the gateway as the service gateway.service, and the page for the home a
                home are lost
   --yes        purge without asking
   --dry-run    change nothing: as plan, also for uninstall
-  --uninstall  as uninstall
+  --uninstall  in place of uninstall
 
 Examples:
   ./provisioning/install.sh plan
@@ -375,17 +375,25 @@ remove_users() {
 # --- the command line
 
 p1='' page=yes dry_run='' purge='' yes='' json='' tarball='' certificate='' action=install_gateway
-case ${1-} in
+verb=${1-}
+case $verb in
 plan) dry_run=yes ;;
 apply) ;;
 doctor) action=examine ;;
 uninstall) action=uninstall_gateway ;;
-*) set -- apply "$@" ;;
+*)
+    verb=''
+    set -- apply "$@"
+    ;;
 esac
 rest=("$1")
 shift
 while (($#)); do
     argument=$1
+    case $argument:$verb in --purge:apply | --purge:doctor | --uninstall:apply | --uninstall:doctor)
+        stop 2 "$argument belongs to uninstall, not to $verb."
+        ;;
+    esac
     case $argument in
     --dry-run) dry_run=yes ;;
     --uninstall) action=uninstall_gateway ;;
