@@ -26,6 +26,9 @@ from gateway.host.files import write_durably
 
 Command = TypeVar("Command", bound=Callable[..., object])
 
+_MOST_LINES = 10
+"""How many of the lines that share a mistake are named."""
+
 _PLAN = "gateway fleet plan homes.csv --template gateway.toml"
 _MAKE = "gateway fleet make homes.csv --template gateway.toml --image gateway.img"
 _LABELS = "gateway fleet labels labels.pdf"
@@ -248,9 +251,10 @@ def _rows(path: Path, template: Path | None) -> tuple[list[Home], int]:
     for row in found:
         for sentence in row.sentences if isinstance(row, Faulty) else ():
             lines.setdefault(sentence, []).append(row.line)
-    for sentence, [first, *more] in lines.items():
-        others = f" and {len(more)} more" if more else ""
-        _tell(f"{path}, line {first}{others}: {sentence}")
+    for sentence, where in lines.items():
+        named = ", ".join(map(str, where[:_MOST_LINES]))
+        more = f" and {len(where) - _MOST_LINES} more" if len(where) > _MOST_LINES else ""
+        _tell(f"{path}, line{'s' if len(where) > 1 else ''} {named}{more}: {sentence}")
     rows = [row for row in found if isinstance(row, Home)]
     return rows, len(found) - len(rows)
 
