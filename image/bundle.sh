@@ -16,6 +16,8 @@ signature, which offers it. Serve the folder of --to over HTTPS, or put it on a 
   --to DIR     where to (default: FOLDER/feed)
   -h, --help   show this
 
+Refuses a release that was built without keys or with other ones, with exit code 5, since no machine would keep it.
+
 The rauc of the builder that image/build.sh makes is used, else that of this machine.
 
 Examples:
@@ -55,7 +57,16 @@ echo "$root  $folder/root.erofs" | sha256sum --check --quiet ||
 
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-mkdir "$work/content"
+mkdir "$work/content" "$work/boot"
+command -v mcopy >/dev/null || stop 4 "There is no mcopy: apt-get install mtools"
+mcopy -i "$folder/boot.vfat" ::release.json ::release.json.sig ::approval.cbor "$work/boot/" 2>/dev/null ||
+    stop 5 "The release in $folder was built without keys, and machines could not open their keys to it:" \
+        "build it again with image/build.sh --keys $keys."
+openssl x509 -in "$keys/update.cert.pem" -noout -pubkey >"$work/update.pub.pem"
+openssl dgst -sha256 -verify "$work/update.pub.pem" -signature "$work/boot/release.json.sig" \
+    "$work/boot/release.json" >/dev/null 2>&1 ||
+    stop 5 "The release in $folder was built with other keys than those in $keys."
+echo "Making the bundle of $name"
 # "img" is what RAUC writes to a device as it is; it does not know erofs.
 cp --reflink=auto --sparse=always "$folder/root.erofs" "$work/content/root.img"
 cp --reflink=auto --sparse=always "$folder/boot.vfat" "$work/content/boot.vfat"

@@ -35,6 +35,7 @@ while (($#)); do
     esac
     shift
 done
+[[ ! $image || -r $image ]] || stop 2 "There is no image to read at $image."
 ((EUID == 0)) || stop 4 "Building takes root: use sudo image/test.sh"
 
 steps=1

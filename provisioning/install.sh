@@ -13,7 +13,7 @@ usage='Usage: sudo ./provisioning/install.sh [plan | apply | doctor | uninstall]
 Installs the gateway as the service gateway.service, and the page for the home as gateway-household.service.
 
   plan         print what apply would do, and what is wrong with this machine; change nothing
-  apply        install them, or update them; what is in order stays as it is (this is done without a word too)
+  apply        install them, or update them; what is in order stays as it is (the default)
   doctor       check the board, the HAT, the user and, once it is installed, the gateway; say what to do
   uninstall    remove the service and the program; keep the configuration and the state
 
@@ -27,7 +27,7 @@ Installs the gateway as the service gateway.service, and the page for the home a
                home are lost
   --yes        purge without asking
   --dry-run    change nothing: as plan, also for uninstall
-  --uninstall  as uninstall
+  --uninstall  in place of uninstall
 
 Examples:
   ./provisioning/install.sh plan
@@ -375,17 +375,25 @@ remove_users() {
 # --- the command line
 
 p1='' page=yes dry_run='' purge='' yes='' json='' tarball='' certificate='' action=install_gateway
-case ${1-} in
+verb=${1-}
+case $verb in
 plan) dry_run=yes ;;
 apply) ;;
 doctor) action=examine ;;
 uninstall) action=uninstall_gateway ;;
-*) set -- apply "$@" ;;
+*)
+    verb=''
+    set -- apply "$@"
+    ;;
 esac
 rest=("$1")
 shift
 while (($#)); do
     argument=$1
+    case $argument:$verb in --purge:apply | --purge:doctor | --uninstall:apply | --uninstall:doctor)
+        stop 2 "$argument belongs to uninstall, not to $verb."
+        ;;
+    esac
     case $argument in
     --dry-run) dry_run=yes ;;
     --uninstall) action=uninstall_gateway ;;

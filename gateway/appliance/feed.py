@@ -156,6 +156,8 @@ def _tidy(folder: Path, name: str) -> None:
 async def _read(feed: str, name: str) -> bytes:
     """A small file of the feed."""
     if not _is_url(feed):
+        if "://" in feed:
+            raise UsageError(f"the feed is {feed}: expected https://..., or the path of a folder")
         try:
             with (Path(feed) / name).open("rb") as file:
                 data = file.read(MOST_BYTES + 1)

@@ -107,4 +107,6 @@ class Journal:
             raise self._unwritable(error) from None
 
     def _unwritable(self, error: OSError) -> GatewayError:
+        if isinstance(error, FileNotFoundError):
+            return GatewayError(f"{self.folder} is not there: only the appliance's image has it")
         return GatewayError(f"{self.folder} cannot be written: {error.strerror}; run this with sudo")

@@ -200,7 +200,10 @@ def read_release(folder: Path, key: ec.EllipticCurvePublicKey | None = None) -> 
     path = folder / MANIFEST
     manifest = read_file(path, "the release's manifest")
     if key is not None:
-        check_signature(key, manifest, read_file(folder / SIGNATURE, "the manifest's signature"), str(path))
+        signature = folder / SIGNATURE
+        if not signature.exists():
+            raise Refused(f"{path} has no signature beside it, {SIGNATURE}: `gateway release sign` makes it")
+        check_signature(key, manifest, read_file(signature, "the manifest's signature"), str(path))
     return Release.decode(manifest, str(path))
 
 

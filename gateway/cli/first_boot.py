@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from gateway.appliance.first_boot import CONFIGURATION, Machine, announce, first_boot, run_command
+from gateway.appliance.first_boot import CONFIGURATION, REPORT, Machine, announce, first_boot, run_command
 from gateway.cli.output import examples
 from gateway.errors import UsageError
 from gateway.host.clock import SystemClock
@@ -44,12 +45,19 @@ def command(partition: Path, root: Path) -> None:
     The file is the gateway's configuration with a table [first-boot]: hostname, setup-code, wifi, ssh-key,
     s3. It is checked as a whole first. Bad input is named with its line, on the console, in ERROR.txt on the
     FAT partition and on the page, and leaves everything as it is: correct it, and start again.
+
+    Exit 0 also where there is no file; 2 where it has a mistake, 4 where the TPM or the card does not answer.
     """
     machine = Machine(root, partition, run_command if root == Path("/") else _only_here)
     error = first_boot(machine, _check, _SetupCode(root / _HOUSEHOLD))
     if error is not None:
         announce(root, [f"gateway.toml was not taken over: {line}" for line in str(error).splitlines()])
         raise error
+    report = json.loads((root / REPORT).read_text())
+    done = report["state"] == "done"
+    click.echo("gateway.toml is taken over, and wiped." if done else f"{partition} has no file to take over.")
+    for note in report["notes"]:
+        click.echo(f"But {note}.")
 
 
 def _only_here(command: Sequence[str], data: bytes) -> bytes:

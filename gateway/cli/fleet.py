@@ -17,7 +17,7 @@ from gateway.cli.output import examples, json_option, local_time, print_json, pr
 from gateway.errors import NotGranted, UsageError
 from gateway.fleet.flash import removable_disk, write_card
 from gateway.fleet.folder import Folder
-from gateway.fleet.homes import Home, read_homes
+from gateway.fleet.homes import Faulty, Home, read_homes
 from gateway.fleet.image import Image
 from gateway.fleet.labels import Label, write_labels
 from gateway.fleet.register import open_register
@@ -25,6 +25,9 @@ from gateway.host.clock import SystemClock, unix_ms
 from gateway.host.files import write_durably
 
 Command = TypeVar("Command", bound=Callable[..., object])
+
+_MOST_LINES = 10
+"""How many of the lines that share a mistake are named."""
 
 _PLAN = "gateway fleet plan homes.csv --template gateway.toml"
 _MAKE = "gateway fleet make homes.csv --template gateway.toml --image gateway.img"
@@ -96,11 +99,11 @@ def command() -> None:
 @_homes_arguments
 @_folder_option
 def plan(homes: Path, template: Path | None, folder: Folder) -> int:
-    rows, code = _rows(homes, template)
+    rows, faulty = _rows(homes, template)
     for home in rows:
         there = folder.setup_code(home.name) is not None
         click.echo(f"{home.name}: {'its file is there, and kept up to date' if there else 'a new file'}")
-    return code
+    return _left_out(faulty, rows)
 
 
 @command.command(
@@ -116,9 +119,9 @@ def plan(homes: Path, template: Path | None, folder: Folder) -> int:
 )
 @_folder_option
 def make(homes: Path, template: Path | None, image: Path | None, folder: Folder) -> int:
-    rows, code = _rows(homes, template)
+    rows, faulty = _rows(homes, template)
     source = None if image is None else Image.read(image)
-    folder.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    folder.begin()
     with open_register(folder.register, new=True) as register:
         for number, home in enumerate(rows, start=1):
             where = f"[{number}/{len(rows)}] {home.name}"
@@ -133,7 +136,7 @@ def make(homes: Path, template: Path | None, image: Path | None, folder: Folder)
             if sys.stderr.isatty():
                 click.echo("\r\033[K", err=True, nl=False)
             click.echo(f"{where}: {register.device(home.name).serial}, {'made' if made else 'kept'}")
-    return code
+    return _left_out(faulty, rows)
 
 
 @command.command(short_help="Print labels for the devices.", epilog=examples(_LABELS, f"{_LABELS} muller"))
@@ -208,6 +211,7 @@ def register(homes: tuple[str, ...], folder: Folder) -> None:
             register.device(home)
         for home in homes:
             register.flashed(home, *_now_by())
+            click.echo(f"{home}: {register.device(home).serial}, noted as written")
 
 
 @command.command(short_help="Show the register.", epilog=examples(_SHOW, f"{_SHOW} --json"))
@@ -241,15 +245,25 @@ def show(folder: Folder, as_json: bool) -> None:
 
 
 def _rows(path: Path, template: Path | None) -> tuple[list[Home], int]:
-    """The table's good rows, and the exit code; the mistakes of the others are printed."""
-    rows, code = [], 0
-    for row in read_homes(path, template):
-        if isinstance(row, Home):
-            rows.append(row)
-            continue
-        for sentence in row.sentences:
-            code = _tell(f"{path}, line {row.line}: {sentence}")
-    return rows, code
+    """The table's good rows, and how many others it has, whose mistakes are printed, each once."""
+    found = read_homes(path, template)
+    lines: dict[str, list[int]] = {}
+    for row in found:
+        for sentence in row.sentences if isinstance(row, Faulty) else ():
+            lines.setdefault(sentence, []).append(row.line)
+    for sentence, where in lines.items():
+        named = ", ".join(map(str, where[:_MOST_LINES]))
+        more = f" and {len(where) - _MOST_LINES} more" if len(where) > _MOST_LINES else ""
+        _tell(f"{path}, line{'s' if len(where) > 1 else ''} {named}{more}: {sentence}")
+    rows = [row for row in found if isinstance(row, Home)]
+    return rows, len(found) - len(rows)
+
+
+def _left_out(faulty: int, rows: list[Home]) -> int:
+    """The exit code; after a thousand lines, the mistakes above are out of sight."""
+    if not faulty:
+        return 0
+    return _tell(f"{faulty} of {faulty + len(rows)} rows left out because of mistakes")
 
 
 def _tell(sentence: str) -> int:

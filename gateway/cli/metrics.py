@@ -7,43 +7,62 @@ from pathlib import Path
 
 import click
 
-from gateway.cli.config import config_option
+from gateway.cli.config import DEFAULT_FILE
 from gateway.cli.output import examples
 from gateway.config import Config
+from gateway.config.model import GatewaySection
 from gateway.control.client import ControlClient
 from gateway.control.metrics import render
-from gateway.errors import Unavailable, UsageError
+from gateway.errors import GatewayError, Unavailable, UsageError
 from gateway.host.files import write_whole
 
 _DEBIANS = "/var/lib/prometheus/node-exporter/gateway.prom"
 
 
 @click.command(epilog=examples("gateway metrics", f"gateway metrics --textfile {_DEBIANS}"))
-@config_option
+@click.option(
+    "--config",
+    "path",
+    type=click.Path(readable=False, path_type=Path),
+    default=DEFAULT_FILE,
+    show_default=True,
+    envvar="GATEWAY_CONFIG",
+    show_envvar=True,
+    help="The configuration.",
+)
 @click.option(
     "--textfile",
     metavar="FILE",
     type=click.Path(dir_okay=False, path_type=Path),
     help="Write them to FILE, all at once, for node-exporter's textfile collector.",
 )
-def command(config: Config, textfile: Path | None) -> None:
+def command(path: Path, textfile: Path | None) -> None:
     """Print the running gateway's metrics in Prometheus' text format. Exit 4 if no gateway runs.
 
-    They say how the gateway fares, and nothing of what the meters show. A FILE says too that no gateway runs.
+    They say how the gateway fares, and nothing of what the meters show. With --textfile, a gateway that does
+    not run is gateway_up 0 in FILE, even where the configuration has a mistake.
     """
     if textfile is not None and textfile.suffix != ".prom":
         raise UsageError(f"{textfile}: node-exporter reads only files whose names end in .prom")
-    client = ControlClient(config.gateway.socket)
+    wrong: GatewayError | None = None
     try:
-        status = asyncio.run(client.status())
-    except Unavailable:
-        if textfile is not None:
-            _write(textfile, render(None))
-        raise
-    if textfile is None:
-        click.echo(render(status), nl=False)
-    else:
-        _write(textfile, render(status))
+        socket = Config.load(path).gateway.socket
+    except UsageError as error:
+        if textfile is None:
+            raise
+        # A gateway that began before the mistake runs on; one that begins now does not come up.
+        wrong, socket = error, GatewaySection().socket
+    text = None
+    try:
+        text = render(asyncio.run(ControlClient(socket).status()))
+    except Unavailable as error:
+        wrong = wrong or error
+    if textfile is not None:
+        _write(textfile, text or render(None))
+    elif text is not None:
+        click.echo(text, nl=False)
+    if wrong is not None:
+        raise wrong
 
 
 def _write(path: Path, text: str) -> None:

@@ -35,6 +35,13 @@ class Folder:
     def register(self) -> Path:
         return self.path / REGISTER
 
+    def begin(self) -> None:
+        """Make the folder, unless it is there. UsageError where it cannot be made."""
+        try:
+            self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as error:
+            raise UsageError(f"the folder {self.path} cannot be made: {error.strerror}") from None
+
     def file(self, home: str) -> Path:
         """A home's first-boot file."""
         return self.path / home / NAME

@@ -23,7 +23,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from gateway.appliance.owner_file import TABLE, parse
+from gateway.appliance.owner_file import NAME, TABLE, parse, tables
 from gateway.config.check import mistakes_in
 from gateway.errors import UsageError
 from gateway.host.codes import new_setup_code
@@ -75,6 +75,7 @@ def read_homes(path: Path, template: Path | None = None) -> list[Home | Faulty]:
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     filled = "" if template is None else _read(template)
     places = set(_PLACE.findall(filled))
+    _check_template(template, filled)
     found: list[Home | Faulty] = []
     homes: dict[str, int] = {}
     try:
@@ -101,6 +102,14 @@ def _read(path: Path) -> str:
         raise UsageError(f"{path} cannot be read: {error.strerror}") from None
     except UnicodeDecodeError:
         raise UsageError(f"{path} is not UTF-8 text: save it as UTF-8") from None
+
+
+def _check_template(template: Path | None, text: str) -> None:
+    """UsageError for a template that is not TOML whatever its places have."""
+    try:
+        tables(_PLACE.sub("1", text))
+    except UsageError as error:
+        raise UsageError(f"{template}{str(error).removeprefix(NAME)}") from None
 
 
 def _check_columns(path: Path, columns: list[str], template: Path | None, places: set[str]) -> None:

@@ -17,7 +17,7 @@ from typing import Self
 
 from gateway.appliance.owner_file import NAME
 from gateway.appliance.release import MANIFEST, Release
-from gateway.errors import Unavailable, UsageError
+from gateway.errors import GatewayError, Unavailable, UsageError
 from gateway.host.files import sync_folder
 
 _SECTOR = 512
@@ -63,11 +63,15 @@ class Image:
         new = copy.with_name(f".{copy.name}.new")
         # The copy holds the home's secrets.
         os.close(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600))
-        _run("cp", "--reflink=auto", "--sparse=always", str(self.path), str(new))
-        _run("mcopy", "-o", "-i", f"{new}@@{self.config}", str(file), f"::{NAME}")
-        with new.open("rb") as written:
-            os.fsync(written.fileno())
-        new.replace(copy)
+        try:
+            _run("cp", "--reflink=auto", "--sparse=always", str(self.path), str(new))
+            _run("mcopy", "-o", "-i", f"{new}@@{self.config}", str(file), f"::{NAME}")
+            with new.open("rb") as written:
+                os.fsync(written.fileno())
+            new.replace(copy)
+        except (GatewayError, OSError):
+            new.unlink()
+            raise
         sync_folder(copy.parent)
 
     def is_in(self, copy: Path, file: Path) -> bool:
@@ -121,4 +125,5 @@ def _run(*command: str) -> None:
     done = _mtools(*command)
     if done.returncode:
         last = done.stderr.decode("utf-8", "replace").strip().rpartition("\n")[2]
-        raise Unavailable(f"{command[0]} failed: {last}")
+        said = last.removeprefix(f"{command[0]}: ")
+        raise Unavailable(f"{command[0]} failed: {said}; mend that, and run the same again")

@@ -81,7 +81,7 @@ def _draw(sheet: Canvas, label: Label, code: Any) -> None:
     _text(sheet, left, 30.4, _BOLD, 9.5, "Privacy gateway for home energy")
     _text(sheet, left, 25.4, _SANS, 6.5, "Its page, in this home's network:")
     _text(sheet, left, 21.2, _BOLD, 10, label.address)
-    _text(sheet, left, 16.2, _SANS, 6.5, "Setup code, with which its password is chosen:")
+    _text(sheet, left, 16.2, _SANS, 6.5, "Setup code, for choosing its password:")
     _text(sheet, left, 10.4, _BOLD, 16, label.setup_code)
     serial, home = f"Serial number {label.serial}", label.home[:20]
     _text(sheet, left, 4.8, _SANS, 6.5, serial)

@@ -30,12 +30,16 @@ def screen(root: Path) -> str:
     return (root / "dev/tty1").read_text()
 
 
-def test_the_setup_code_is_the_pages_until_a_password_is_chosen(root: Path) -> None:
+def test_the_setup_code_is_the_pages_until_a_password_is_chosen(
+    root: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     file, state = root.parent / "boot/gateway.toml", root / "var/lib/gateway-household"
     assert boot(root) == 0
+    assert capfd.readouterr().out == f"{root.parent}/boot has no file to take over.\n"
     assert not state.exists()
     file.write_text(f'[first-boot]\nsetup-code = "abcde-fghjk"\n{GATEWAY}')
     assert boot(root) == 0
+    assert capfd.readouterr().out == "gateway.toml is taken over, and wiped.\n"
     assert (state / "setup-code").read_text() == "abcde-fghjk"
     assert state.stat().st_mode & 0o777 == 0o700
     assert (root / "etc/gateway/gateway.toml").read_text() == GATEWAY
@@ -44,6 +48,7 @@ def test_the_setup_code_is_the_pages_until_a_password_is_chosen(root: Path) -> N
     file.write_text('[first-boot]\nsetup-code = "aaaaa-aaaaa"\n')
     assert boot(root) == 0
     assert not (state / "setup-code").exists()
+    assert "But the setup code was not taken" in capfd.readouterr().out
     assert "not taken" in str(json.loads((root / "run/gateway-first-boot.json").read_text())["notes"])
     assert screen(root) == ""
 

@@ -67,3 +67,19 @@ def test_help_shows_a_table_within_80_columns(capfd: pytest.CaptureFixture[str])
         shown = capfd.readouterr().out
         assert "home,wifi-country,wifi-ssid,wifi-password,meter\n" in shown
         assert max(map(len, shown.splitlines())) <= 80
+
+
+def test_a_mistake_of_many_rows_is_said_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    rows = [f"home-{number},-" for number in range(12)]
+    Path("homes.csv").write_text("\n".join(["home,hostname", "fine,cellar", *rows]))
+    assert main(["fleet", "plan", "homes.csv"]) == 2
+    out, err = capfd.readouterr()
+    assert out == "fine: a new file\n"
+    mistake, left_out = err.splitlines()
+    assert mistake.startswith(
+        "gateway: homes.csv, lines 3, 4, 5, 6, 7, 8, 9, 10, 11, 12 and 2 more: [first-boot]"
+    )
+    assert left_out == "gateway: 12 of 13 rows left out because of mistakes"

@@ -77,6 +77,17 @@ async def test_without_a_gateway_a_textfile_says_so(
     assert err.count("no gateway answers at") == 2
 
 
+async def test_a_mistake_in_the_configuration_leaves_no_old_textfile(
+    config: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "gateway.prom"
+    path.write_text("gateway_up 1\n")
+    Path(config).write_text(Path(config).read_text().replace("profile", "profle"))
+    assert await run("metrics", "--config", config, "--textfile", str(path)) == 2
+    assert list(parse(path.read_text()).values()) == [0.0]
+    assert "did you mean profile?" in capfd.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("name", "sentence"),
     [

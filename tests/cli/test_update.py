@@ -160,6 +160,7 @@ def test_what_was_not_kept_is_not_tried_again_by_itself(machine: Machine, run: R
         (("check",), 2, "names no release feed: add [updates] with feed"),
         (("install",), 2, "names no release feed"),
         (("check", "--feed", "/nowhere"), 4, "the feed /nowhere has no latest.json to read"),
+        (("check", "--feed", "ftp://x/y"), 2, "expected https://..., or the path of a folder"),
     ],
 )
 def test_a_feed_has_to_be_named(
@@ -196,11 +197,22 @@ def test_a_release_from_its_keys_to_its_feed(run: Run, tmp_path: Path) -> None:
     assert (release.name, release.verity) == ("gateway-2026.12.0", None)
     assert Release.decode(run(*make, "--verity", "a" * 64)[1].encode()).verity == "a" * 64
     assert run(*make, "--name", "NO")[0] == 2
+    (tmp_path / "empty").touch()
+    assert "empty is empty" in run(*make, "--root", str(tmp_path / "empty"))[1]
     manifest = boot / "release.json"
     manifest.write_text(said)
 
-    assert run("release", "sign", str(manifest), "--keys", str(keys)) == (0, "")
+    assert run("release", "sign", str(manifest), "--keys", str(keys)) == (
+        0,
+        f"{manifest}.sig: gateway-2026.12.0 is signed.\n",
+    )
     show = ("release", "show", str(boot), "--certificate", str(keys / "update.cert.pem"))
+    signature = (boot / "release.json.sig").read_bytes()
+    (boot / "release.json.sig").unlink()
+    code, said = run(*show)
+    assert code == 5
+    assert "has no signature beside it" in said
+    (boot / "release.json.sig").write_bytes(signature)
     code, said = run(*show)
     assert code == 0
     assert said.startswith("gateway-2026.12.0, version 2026.12.0, epoch 7, for rpi4\n")

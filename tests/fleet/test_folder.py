@@ -100,6 +100,26 @@ class TestFolder:
             "gateway.toml",
         ]
 
+    def test_a_full_disk_is_named_and_not_kept_full(
+        self, folder: Folder, image: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        source = Image.read(image)
+        run = images._run
+
+        def full(*command: str) -> None:
+            run(*command[:-1], "/dev/full" if command[0] == "cp" else command[-1])
+
+        monkeypatch.setattr(images, "_run", full)
+        with pytest.raises(Unavailable, match=r"cp failed: .*No space left on device; mend that, and run"):
+            folder.make(HOME, source)
+        assert [path.name for path in folder.image(HOME.name).parent.iterdir()] == ["gateway.toml"]
+
+    def test_a_folder_that_cannot_be_made(self, tmp_path: Path) -> None:
+        (tmp_path / "file").touch()
+        for path in tmp_path / "file", tmp_path / "file/fleet":
+            with pytest.raises(UsageError, match=r"the folder .* cannot be made: "):
+                Folder(path).begin()
+
 
 class TestImage:
     def test_partitions_by_name(self, image: Path) -> None:

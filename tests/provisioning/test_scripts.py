@@ -80,6 +80,8 @@ def test_unknown_argument_is_named(name: str, tmp_path: Path) -> None:
         (["plan", "--json"], "--json belongs to doctor"),
         (["doctor", "--from", "x"], "belong to apply"),
         (["plan", "--from", "x"], "belong to apply"),
+        (["doctor", "--purge"], "--purge belongs to uninstall, not to doctor"),
+        (["apply", "--dry-run", "--uninstall"], "--uninstall belongs to uninstall, not to apply"),
         (["apply", "--from"], "--from takes a file after it"),
     ],
 )

@@ -17,7 +17,7 @@ APPROVE = "gateway release approve boot/release.json"
 MEASURE = "gateway release measure"
 CONFIRM = "sudo gateway release confirm"
 FEED = "gateway release feed --manifest boot/release.json /srv/releases/rpi4/gateway-2026.11.1.raucb"
-SHOW = "gateway release show boot/"
+SHOW = "gateway release show boot/ --certificate release-keys/update.cert.pem"
 
 # name: (module, short help), in the order in which a release is made.
 _COMMANDS = {

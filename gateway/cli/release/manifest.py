@@ -43,6 +43,8 @@ def manifest(
         digest = releases.file_digest(root)
     except OSError as error:
         raise UsageError(f"{root} cannot be read: {error.strerror}") from None
+    if not root.stat().st_size:
+        raise UsageError(f"{root} is empty: expected the image of the root file system")
     release = Release(
         name=name or f"gateway-{version}",
         version=version,
@@ -61,12 +63,14 @@ def manifest(
 def sign(file: Path, keys: Path) -> None:
     """Sign the manifest FILE with the update key. The signature goes into FILE.sig."""
     data = releases.read_file(file, "the release's manifest")
-    Release.decode(data, str(file))
+    release = Release.decode(data, str(file))
+    path = file.with_name(f"{file.name}.sig")
     signature = releases.sign(releases.read_key(keys / UPDATE_KEY), data)
     try:
-        write_durably(file.with_name(f"{file.name}.sig"), signature, mode=0o644)
+        write_durably(path, signature, mode=0o644)
     except OSError as error:
         raise UsageError(f"the signature cannot be written beside {file}: {error.strerror}") from None
+    click.echo(f"{path}: {release.name} is signed.")
 
 
 @click.command(epilog=examples(FEED))
@@ -88,7 +92,7 @@ def feed(bundle: Path, file: Path, keys: Path) -> None:
     click.echo(f"{bundle.parent} offers {latest.release.name}.")
 
 
-@click.command(epilog=examples(SHOW, "gateway release show --json"))
+@click.command(epilog=examples(SHOW, "gateway release show", "gateway release show --json"))
 @click.argument("folder", type=_FOLDER, default=BOOT)
 @click.option(
     "--certificate",
@@ -101,6 +105,11 @@ def feed(bundle: Path, file: Path, keys: Path) -> None:
 def show(folder: Path, certificate: Path, as_json: bool) -> None:
     """Show the release whose boot partition is at FOLDER, /boot/firmware unless given. Exit 5 where its
     manifest is not signed by the update key, or the boot partition's files are not those that it names."""
+    if certificate == CERTIFICATE and not certificate.exists():
+        raise UsageError(
+            f"there is no {CERTIFICATE}, as this is not the appliance's image: give "
+            "--certificate release-keys/update.cert.pem"
+        )
     release = releases.read_release(folder, releases.read_certificate(certificate))
     if releases.boot_digest(folder) != release.boot:
         raise Refused(
