@@ -166,6 +166,20 @@ async def test_from_a_folder_nothing_is_copied(machine: Machine, clock: FakeCloc
     assert (machine.feed / "gateway.raucb").exists()
 
 
+async def test_what_cannot_be_the_bundle_is_not_read(
+    machine: Machine, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def never_ends(path: Path) -> str:
+        raise AssertionError(path)
+
+    machine.publishes(NEW)
+    monkeypatch.setattr(feeds, "file_digest", never_ends)
+    (machine.feed / "gateway.raucb").unlink()
+    (machine.feed / "gateway.raucb").symlink_to("/dev/zero")
+    with pytest.raises(Refused, match="is not the one that its latest"):
+        await machine.updater(clock).install(str(machine.feed), nothing, nothing)
+
+
 @pytest.mark.parametrize(
     ("release", "said"),
     [
