@@ -11,10 +11,13 @@ from gateway.cli.config import config_option
 from gateway.cli.output import examples
 from gateway.config import Config
 from gateway.control.client import ControlClient
+from gateway.control.documents import Status
 from gateway.control.metrics import render
-from gateway.errors import Unavailable, UsageError
+from gateway.errors import GatewayError, Unavailable, UsageError
 from gateway.host.files import write_whole
 
+_ANSWER_S = 30.0
+"""Below the minute in which the timer's service runs it again."""
 _DEBIANS = "/var/lib/prometheus/node-exporter/gateway.prom"
 
 
@@ -33,10 +36,9 @@ def command(config: Config, textfile: Path | None) -> None:
     """
     if textfile is not None and textfile.suffix != ".prom":
         raise UsageError(f"{textfile}: node-exporter reads only files whose names end in .prom")
-    client = ControlClient(config.gateway.socket)
     try:
-        status = asyncio.run(client.status())
-    except Unavailable:
+        status = asyncio.run(_status(config.gateway.socket))
+    except GatewayError:
         if textfile is not None:
             _write(textfile, render(None))
         raise
@@ -44,6 +46,14 @@ def command(config: Config, textfile: Path | None) -> None:
         click.echo(render(status), nl=False)
     else:
         _write(textfile, render(status))
+
+
+async def _status(socket: Path) -> Status:
+    try:
+        async with asyncio.timeout(_ANSWER_S):
+            return await ControlClient(socket).status()
+    except TimeoutError:
+        raise Unavailable(f"the gateway at {socket} does not answer: see `journalctl -u gateway`") from None
 
 
 def _write(path: Path, text: str) -> None:

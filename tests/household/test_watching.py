@@ -55,7 +55,8 @@ async def test_a_gateway_that_hangs_is_told_of_to_all_who_wait(
 ) -> None:
     async def hang() -> Status:
         gateway.asked += 1
-        return await asyncio.get_running_loop().create_future()
+        await asyncio.Event().wait()
+        raise AssertionError
 
     monkeypatch.setattr(watching, "_ANSWER_S", 0.1)
     monkeypatch.setattr(gateway, "status", hang)
