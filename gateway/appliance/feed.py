@@ -45,6 +45,8 @@ _SPARE = 64 * 2**20  # left free on the card for the ledger
 _BLOCK = 2**18
 _AGAIN_S = 10.0
 _TIMEOUT = aiohttp.ClientTimeout(total=None, sock_connect=30, sock_read=60)
+# A server that sends a byte now and then never reaches the time limits of silence.
+_SMALL_TIMEOUT = aiohttp.ClientTimeout(total=120, sock_connect=30, sock_read=60)
 
 Progress = Callable[[int, int], object]
 """Is told how many bytes are here, of how many."""
@@ -102,7 +104,8 @@ class Latest:
 
 async def read_latest(feed: str, key: ec.EllipticCurvePublicKey) -> Latest:
     """The newest release of a feed. Unavailable where the feed cannot be read; Refused where the signature is
-    not the update key's."""
+    not the update key's; UsageError for an address with a password or a query."""
+    _check(feed)
     data, signature = await _read(feed, LATEST), await _read(feed, LATEST_SIGNATURE)
     check_signature(key, data, signature, f"{LATEST} of {feed}")
     return Latest.decode(data, f"{LATEST} of {feed}")
@@ -122,10 +125,10 @@ async def fetch_bundle(feed: str, latest: Latest, folder: Path, progress: Progre
         await asyncio.to_thread(_tidy, folder, path.name)
         await _download(feed, latest, path, progress, clock)
     try:
-        digest = await asyncio.to_thread(file_digest, path)
+        whole = await asyncio.to_thread(_is_whole, path, latest)
     except OSError as error:
         raise Unavailable(f"the bundle {path} cannot be read: {error.strerror}") from None
-    if digest != latest.sha256:
+    if not whole:
         if _is_url(feed):
             path.unlink()
         raise Refused(
@@ -133,6 +136,19 @@ async def fetch_bundle(feed: str, latest: Latest, folder: Path, progress: Progre
             "changed, or damaged on its way"
         )
     return path
+
+
+def _is_whole(path: Path, latest: Latest) -> bool:
+    # A device or a pipe in a folder, which could be read without end, has another size.
+    return path.stat().st_size == latest.size and file_digest(path) == latest.sha256
+
+
+def _check(feed: str) -> None:
+    if _is_url(feed) and re.search("[@?#]", feed):
+        raise UsageError(
+            "the feed's address contains '@', '?' or '#': it must be the address of a folder, such as "
+            '"https://releases.example.org/rpi4", without a password, which would be shown in the status'
+        )
 
 
 def _is_url(feed: str) -> bool:
@@ -164,7 +180,7 @@ async def _read(feed: str, name: str) -> bytes:
         except OSError as error:
             raise Unavailable(f"the feed {feed} has no {name} to read: {error.strerror}") from None
     else:
-        async with _get(_address(feed, name)) as response:
+        async with _get(_address(feed, name), _SMALL_TIMEOUT) as response:
             _expect(response, 200)
             data = b""
             async for block in response.content.iter_chunked(_BLOCK):
@@ -193,7 +209,7 @@ async def _download(feed: str, latest: Latest, path: Path, progress: Progress, c
 async def _go_on(feed: str, latest: Latest, path: Path, here: int, progress: Progress) -> None:
     """Fetch the bundle from byte `here` on, and add it to the file, durably."""
     headers = {"Range": f"bytes={here}-"} if here else {}
-    async with _get(_address(feed, latest.name), headers) as response:
+    async with _get(_address(feed, latest.name), _TIMEOUT, headers) as response:
         if here and response.status == 200:  # a server without ranges sends all of it
             here = 0
         else:
@@ -235,11 +251,13 @@ def _size(path: Path) -> int:
 
 
 @asynccontextmanager
-async def _get(url: str, headers: dict[str, str] | None = None) -> AsyncIterator[aiohttp.ClientResponse]:
+async def _get(
+    url: str, limits: aiohttp.ClientTimeout, headers: dict[str, str] | None = None
+) -> AsyncIterator[aiohttp.ClientResponse]:
     """The answer to a GET; Unavailable where none comes, or it breaks off while it is read."""
     try:
         async with (
-            aiohttp.ClientSession(timeout=_TIMEOUT, trust_env=True, auto_decompress=False) as session,
+            aiohttp.ClientSession(timeout=limits, trust_env=True, auto_decompress=False) as session,
             session.get(url, headers={"Accept-Encoding": "identity", **(headers or {})}) as response,
         ):
             yield response

@@ -195,7 +195,7 @@ def _to_wipe(machine: Machine) -> bool:
     """Whether the file was taken over at an earlier boot, and only its wipe is left. A mark beside a file
     that the owner wrote since is out of date."""
     try:
-        marked = machine.mark.read_text("ascii")
+        marked = machine.mark.read_text("ascii", errors="replace")
         data = machine.file.read_bytes()
     except FileNotFoundError:
         return False
@@ -204,7 +204,7 @@ def _to_wipe(machine: Machine) -> bool:
     try:
         return not tables(data.decode())
     except (UsageError, UnicodeDecodeError):
-        return b"\0" in data or not data  # half overwritten: no TOML has a zero byte
+        return b"\0\0" in data or not data  # half overwritten: no text has two zero bytes, not even UTF-16
 
 
 def _wipe(machine: Machine) -> None:

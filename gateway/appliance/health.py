@@ -24,6 +24,7 @@ MOST_S = 600
 """How long a release on trial has, by the monotonic clock, since its check began."""
 _EVERY_S = 5.0
 _ANSWER_S = 30.0
+_CUT_OFF = "the check after the update was cut off: the machine hung or lost its power"
 
 
 class Asks(Protocol):
@@ -52,36 +53,56 @@ async def check_trial(
     """Check the release on trial, if there is one, and commit its slot or disarm it. The outcome is in the
     journal too.
 
-    The check runs once for each trial, whatever becomes of it: a machine cannot end in restarting for ever.
+    A machine does not restart for ever: it restarts only out of the slot on trial, which the firmware does
+    not boot a second time. What a power cut or a full disk leaves open, the next boot's check settles.
     """
-    journal.end_trial()
     trying = journal.read().trying
+    again = journal.was_cut_off()
+    unwritable: str | None = None
+    try:
+        journal.begin_check()
+        if trying is None:
+            journal.end_check()
+        else:  # stands if the check is cut off
+            journal.note(last=_outcome(trying, clock, _CUT_OFF))
+    except GatewayError as error:
+        unwritable = str(error)
     if trying is None:
         return None
-    # Stands if the check is cut off.
-    _note(
-        journal, trying, clock, "the check after the update was cut off: the machine hung or lost its power"
-    )
     why: str | None
     try:
         came_up = (await rauc.slots()).running == trying.slot
     except GatewayError as error:
-        came_up, why = True, str(error)  # or not: a restart boots the slot before in any case
+        # Or not: a restart boots the slot before in any case, once the journal has it that the check began.
+        came_up, why = unwritable is None, str(error)
     else:
-        why = await _why_left(trying, came_up, rauc, client, clock, found_newer)
-    outcome = _note(journal, trying, clock, why)
-    journal.note(trying=None, **({"available": None} if outcome.kept else {}))
-    return Checked(outcome, came_up and not outcome.kept)
+        why = unwritable
+        if not came_up or why is None:
+            why = await _why_left(trying, came_up, again, rauc, client, clock, found_newer)
+    outcome = _outcome(trying, clock, why)
+    with suppress(GatewayError):  # the next boot's check notes it
+        journal.note(trying=None, last=outcome, **({"available": None} if outcome.kept else {}))
+        journal.end_check()
+    return Checked(outcome, came_up and not outcome.kept and not again)
 
 
 async def _why_left(
-    trying: Trying, came_up: bool, rauc: Rauc, client: Asks, clock: Clock, found_newer: FoundNewer
+    trying: Trying,
+    came_up: bool,
+    again: bool,
+    rauc: Rauc,
+    client: Asks,
+    clock: Clock,
+    found_newer: FoundNewer,
 ) -> str | None:
-    """Why the release is not kept; None once its slot is committed."""
+    """Why the release is not kept; None once its slot is committed. `again` after a check that was cut
+    off: the slot runs then only if that one had committed it."""
     # Only what RAUC shows depends on its marks "bad": the firmware tries a slot once, marked or not.
     if not came_up:
         with suppress(GatewayError):
             await rauc.mark("bad", "other")
+        if again:
+            return _CUT_OFF
         return (
             f"slot {trying.slot} did not come up: the machine restarted, or lost its power, before its check"
         )
@@ -97,15 +118,13 @@ async def _why_left(
     return why
 
 
-def _note(journal: Journal, trying: Trying, clock: Clock, why: str | None) -> Outcome:
-    outcome = Outcome(
+def _outcome(trying: Trying, clock: Clock, why: str | None) -> Outcome:
+    return Outcome(
         release=trying.release,
         kept=why is None,
         sentence="it does its work" if why is None else why,
         ended_ms=unix_ms(clock),
     )
-    journal.note(last=outcome)
-    return outcome
 
 
 async def judge(

@@ -2,6 +2,7 @@
 
 - status.json   a `Known`: what was found, installed and tried; readable by everyone, for the home's page
 - trial         is there from the order to restart into a new release until its check begins
+- checking      is there from then until the check's outcome is in status.json
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from gateway.host.files import sync_folder, write_durably
 FOLDER = Path("/var/lib/gateway-updater")
 STATUS = "status.json"
 TRIAL = "trial"
+CHECKING = "checking"
 
 Part = Literal["sealing", "store"]
 """What has to work after an update: a reading is sealed; the store is reached."""
@@ -93,15 +95,30 @@ class Journal:
 
     def begin_trial(self) -> None:
         """Have the check run after the restart."""
+        self._make(TRIAL)
+
+    def begin_check(self) -> None:
+        """Note that the check has begun."""
+        self._make(CHECKING)
+        self._remove(TRIAL)
+
+    def end_check(self) -> None:
+        """Note that the check has ended."""
+        self._remove(CHECKING)
+
+    def was_cut_off(self) -> bool:
+        """Whether a check began earlier, and has not ended."""
+        return (self.folder / CHECKING).exists() and not (self.folder / TRIAL).exists()
+
+    def _make(self, name: str) -> None:
         try:
-            write_durably(self.folder / TRIAL, b"", mode=0o644)
+            write_durably(self.folder / name, b"", mode=0o644)
         except OSError as error:
             raise self._unwritable(error) from None
 
-    def end_trial(self) -> None:
-        """Have the check not run again."""
+    def _remove(self, name: str) -> None:
         try:
-            (self.folder / TRIAL).unlink(missing_ok=True)
+            (self.folder / name).unlink(missing_ok=True)
             sync_folder(self.folder)
         except OSError as error:
             raise self._unwritable(error) from None

@@ -16,7 +16,6 @@ configuration to the page. No sentence about a mistake shows a value that could 
 from __future__ import annotations
 
 import base64
-import binascii
 import difflib
 import hashlib
 import re
@@ -31,6 +30,7 @@ from gateway.host.codes import is_setup_code
 NAME = "gateway.toml"
 TABLE = "first-boot"
 MOST_BYTES = 256 * 1024
+_MOST_LEVELS = 16  # of tables and lists within each other: a configuration has five at most
 
 Check = Callable[[str], Sequence[str]]
 """What is wrong with a configuration's text: sentences such as "[stream] unit_ms is 0; it must be ..."."""
@@ -92,19 +92,33 @@ class OwnerFile:
 
 def tables(text: str) -> dict[str, Any]:
     """The file's tables; empty where it has none. UsageError, with the line, for what is not TOML."""
+    extreme = UsageError(f"{NAME} has a huge number, or is nested too deeply: a configuration has neither")
     try:
-        return tomllib.loads(text)
+        found = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         wrong = str(error)
     except (ValueError, RecursionError):
-        raise UsageError(
-            f"{NAME} has a huge number, or is nested too deeply: a configuration has neither"
-        ) from None
+        raise extreme from None
+    else:
+        if _is_deep(found):
+            raise extreme
+        return found
     match = re.fullmatch(r"(.*) \(at line (\d+), column (\d+)\)", wrong, re.DOTALL)
     where, what = (f", line {match[2]}, column {match[3]}", match[1]) if match else (", its end", wrong)
     raise UsageError(
         f'{NAME}{where}: this is not TOML as `name = "text"` or `[table]`: {what.partition(" (at")[0]}'
     )
+
+
+def _is_deep(value: object) -> bool:
+    """Whether it has more levels than _MOST_LEVELS. Dotted keys make levels without any limit of TOML's."""
+    level: list[Any] = [value]
+    for _ in range(_MOST_LEVELS):
+        inner = [
+            one.values() if isinstance(one, dict) else one for one in level if isinstance(one, dict | list)
+        ]
+        level = [one for values in inner for one in values]
+    return bool(level)
 
 
 def parse(data: bytes, check: Check) -> OwnerFile | None:
@@ -224,7 +238,7 @@ def _ssh_key(value: object) -> str:
         raise UsageError(advice)
     try:
         blob = base64.b64decode(words[1], validate=True)
-    except binascii.Error:
+    except ValueError:  # binascii.Error, or a letter that is not ASCII
         raise UsageError(f"is damaged; it {advice}") from None
     # RFC 4253, section 6.6: the blob begins with the key's type once more.
     kind = words[0].encode()

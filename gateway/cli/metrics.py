@@ -12,10 +12,13 @@ from gateway.cli.output import examples
 from gateway.config import Config
 from gateway.config.model import GatewaySection
 from gateway.control.client import ControlClient
+from gateway.control.documents import Status
 from gateway.control.metrics import render
 from gateway.errors import GatewayError, Unavailable, UsageError
 from gateway.host.files import write_whole
 
+_ANSWER_S = 30.0
+"""Below the minute in which the timer's service runs it again."""
 _DEBIANS = "/var/lib/prometheus/node-exporter/gateway.prom"
 
 
@@ -54,8 +57,8 @@ def command(path: Path, textfile: Path | None) -> None:
         wrong, socket = error, GatewaySection().socket
     text = None
     try:
-        text = render(asyncio.run(ControlClient(socket).status()))
-    except Unavailable as error:
+        text = render(asyncio.run(_status(socket)))
+    except GatewayError as error:
         wrong = wrong or error
     if textfile is not None:
         _write(textfile, text or render(None))
@@ -63,6 +66,14 @@ def command(path: Path, textfile: Path | None) -> None:
         click.echo(text, nl=False)
     if wrong is not None:
         raise wrong
+
+
+async def _status(socket: Path) -> Status:
+    try:
+        async with asyncio.timeout(_ANSWER_S):
+            return await ControlClient(socket).status()
+    except TimeoutError:
+        raise Unavailable(f"the gateway at {socket} does not answer: see `journalctl -u gateway`") from None
 
 
 def _write(path: Path, text: str) -> None:

@@ -95,7 +95,7 @@ def _shown(loc: Loc, value: object) -> str:
         return "a list"
     if (
         isinstance(value, str)
-        and loc[0] == "store"
+        and loc[0] in ("store", "updates")
         and (loc[-1] == "credentials" or re.search(r"[\s@?=]", value))
     ):
         return "a value not shown here, since it may hold a secret"

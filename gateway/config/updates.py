@@ -12,7 +12,7 @@ class UpdatesSection(Section):
 
     feed: str | None = Field(
         default=None,
-        pattern=r"^(https?://[^\s/]+\S*|/.*)$",
+        pattern=r"^(https?://[^\s/@?#]+[^\s@?#]*|/.*)$",
         description='the address of a folder of releases, such as "https://releases.example.org/rpi4"',
     )
     automatic: bool = Field(

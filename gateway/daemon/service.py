@@ -36,6 +36,9 @@ _log = logging.getLogger(__name__)
 
 STOP_S = 6.0
 """What is under way when the gateway is stopped has this long to end by itself."""
+_OPENING_S = 600
+"""For the root and the ledger to open, as the unit's TimeoutStartSec has it: a TPM that is not ready is
+waited for for five minutes."""
 
 
 class Daemon:
@@ -75,6 +78,8 @@ class Daemon:
     async def _run(self) -> None:
         config = self._config
         async with contextlib.AsyncExitStack() as stack:
+            opening = asyncio.create_task(self._feed_while_opening())
+            stack.callback(opening.cancel)
             opened = await open_root(config.trust.root, config.gateway.trust, config.trust.tcti)
             root = WatchedRoot(opened, self._clock)
             stack.push_async_callback(root.aclose)
@@ -88,6 +93,7 @@ class Daemon:
                 _log.warning(
                     "the root is in software: anyone who copies this machine's disk can open every reading"
                 )
+            opening.cancel()
             watchdog = Watchdog(self._clock, root, ledger)
             beside = [
                 asyncio.create_task(watchdog.run(self._notifier)),
@@ -100,6 +106,13 @@ class Daemon:
                 for task in beside:
                     task.cancel()
                 self._notifier.notify("STOPPING=1")
+
+    async def _feed_while_opening(self) -> None:
+        """Feed the watchdog, which runs already where the gateway waited for its configuration before."""
+        began = self._clock.monotonic()
+        await self._notifier.feed_watchdog(
+            lambda: self._clock.monotonic() - began < _OPENING_S * 10**9, self._clock.sleep
+        )
 
     async def _session(
         self,

@@ -21,6 +21,7 @@ from gateway.household.security.metrics_token import MetricsToken
 PATHS = ("/healthz", "/metrics")
 """What no login is asked for."""
 _FRESH_NS = 5 * 10**9
+_ANSWER_S = 5.0  # below the 10 s that Prometheus waits
 
 
 class Watching:
@@ -40,9 +41,9 @@ class Watching:
 
     async def _get_healthz(self, request: web.Request) -> web.Response:
         async with self._asking:
-            now = self._clock.monotonic()
-            if self._known is None or now - self._known[0] >= _FRESH_NS:
-                self._known = now, Health.of(await self._status())
+            if self._known is None or self._clock.monotonic() - self._known[0] >= _FRESH_NS:
+                found = Health.of(await self._status())
+                self._known = self._clock.monotonic(), found
             health = self._known[1]
         return web.json_response(health.model_dump(exclude_unset=True), status=health.http_status)
 
@@ -59,8 +60,9 @@ class Watching:
         return web.Response(body=text.encode(), headers={"Content-Type": CONTENT_TYPE})
 
     async def _status(self) -> Status | None:
-        """The gateway's status; None where it does not answer, or not in a form that is known."""
+        """The gateway's status; None where it does not answer in time, or not in a form that is known."""
         try:
-            return await self._control.status()
-        except GatewayError:
+            async with asyncio.timeout(_ANSWER_S):
+                return await self._control.status()
+        except (GatewayError, TimeoutError):
             return None

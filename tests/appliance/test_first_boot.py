@@ -299,6 +299,9 @@ def test_a_file_written_since_the_cut_is_not_wiped_unread(home: Home) -> None:
     mark.write_text("0" * 64)
     assert isinstance(home.boot(), UsageError)
     assert home.file.read_text() == "[first-boot\n"
+    home.file.write_text(WHOLE, encoding="utf-16")  # which has zero bytes too
+    assert "is not UTF-8 text" in str(home.boot())
+    assert home.file.read_text(encoding="utf-16") == WHOLE
 
 
 def test_a_full_disk_is_a_sentence_and_tried_again(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 from pathlib import Path
 
@@ -245,6 +246,77 @@ async def test_a_check_that_was_cut_off_does_not_run_again(
     assert last is not None
     assert not last.kept
     assert "cut off" in last.sentence
+    # The firmware boots the slot before.
+    rauc.state = Slots("A", "B")
+    checked = await check_trial(journal, rauc, ControlClient(socket), clock, never_newer)
+    assert checked is not None
+    assert not checked.restart
+    assert "cut off" in checked.outcome.sentence
+    assert journal.read() == Known(available=NOTE, last=checked.outcome)
+    assert [path.name for path in journal.folder.iterdir()] == [STATUS]
+
+
+@pytest.mark.parametrize("well", [True, False])
+async def test_a_power_cut_after_the_commit_leaves_no_trial_open(
+    well: bool,
+    tmp_path: Path,
+    journal: Journal,
+    rauc: FakeRauc,
+    socket: Path,
+    clock: FakeClock,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class PowerCut(BaseException):
+        pass
+
+    async def cut(state: str, which: str) -> None:
+        raise PowerCut
+
+    journal.note(trying=Trying(release=NOTE, slot="B", expected=("store",)))
+    async with Home(tmp_path / "home") as home, serving(home, socket):
+        await home.runs(home.layout.link_units + 20)
+        await home.publish()
+        with monkeypatch.context() as patch:
+            patch.setattr(rauc, "mark", cut)
+            with pytest.raises(PowerCut):
+                await check_trial(journal, rauc, ControlClient(socket), clock, never_newer)
+        assert journal.was_cut_off(), "the unit's other condition"
+        if well:
+            checked = await check_trial(journal, rauc, ControlClient(socket), clock, never_newer)
+    if not well:
+        task = checking(journal, rauc, socket, clock)
+        for _ in range(MOST_S // 60):
+            await looked(task, clock)
+            clock.pass_s(60)
+        checked = await asyncio.wait_for(task, 20)
+    assert checked is not None
+    assert not checked.restart, "the firmware would boot this slot again, and so on for ever"
+    assert checked.outcome.kept is well
+    assert journal.read().trying is None, "it would keep every later update away"
+    assert not journal.was_cut_off()
+
+
+@pytest.mark.parametrize("came_up", [True, False])
+async def test_a_disk_that_takes_no_writes_does_not_make_it_restart_for_ever(
+    came_up: bool,
+    journal: Journal,
+    rauc: FakeRauc,
+    socket: Path,
+    clock: FakeClock,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr("gateway.appliance.journal.write_durably", refuse)
+    if not came_up:
+        rauc.state = Slots("A", "B")
+    checked = await check_trial(journal, rauc, ControlClient(socket), clock, never_newer)
+    assert checked is not None
+    assert not checked.outcome.kept
+    assert checked.restart is came_up
+    assert (journal.folder / TRIAL).exists(), "so that each boot checks again"
+    assert ("good", "booted") not in rauc.marks
 
 
 async def test_a_slot_that_cannot_be_committed_is_left(

@@ -141,6 +141,7 @@ def test_anything_in_the_table_is_taken_or_refused_with_its_line(table: dict[str
         (', ssid = "Home"', "", "gateway.toml, line 4: [first-boot] wifi must be { country = "),
         ("ssh-ed25519 ", "", "gateway.toml, line 5: [first-boot] ssh-key must be one line of a .pub file"),
         ("ssh-ed25519 AAAA", "ssh-ed25519 AAAB", "gateway.toml, line 5: [first-boot] ssh-key is damaged"),
+        ("AAAAC3Nza", "AAAAC3Nzä", "gateway.toml, line 5: [first-boot] ssh-key is damaged"),
         ("AKIA1", "", "gateway.toml, line 6: [first-boot] s3 has a key that is empty"),
         (
             "hostname",
@@ -185,6 +186,7 @@ def test_a_private_key_is_not_shown() -> None:
         (b"\xff\xfe[\0", "is not UTF-8 text: save it as plain text"),
         (b"#" * (MOST_BYTES + 1), "bytes, and may have"),
         (b"a = " + b"[" * 9999, "nested too deeply"),
+        (b"a" + b".a" * 3000 + b" = 1", "nested too deeply"),
         (b"first-boot = 1\n" + GATEWAY.encode(), "[first-boot] must be a table"),
         (b'first-boot.hostname = "a"\n' + GATEWAY.encode(), "with this header on a line of its own"),
     ],

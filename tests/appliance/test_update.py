@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from aiohttp import web
+from aiohttp import ClientTimeout, web
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -166,6 +166,20 @@ async def test_from_a_folder_nothing_is_copied(machine: Machine, clock: FakeCloc
     assert (machine.feed / "gateway.raucb").exists()
 
 
+async def test_what_cannot_be_the_bundle_is_not_read(
+    machine: Machine, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def never_ends(path: Path) -> str:
+        raise AssertionError(path)
+
+    machine.publishes(NEW)
+    monkeypatch.setattr(feeds, "file_digest", never_ends)
+    (machine.feed / "gateway.raucb").unlink()
+    (machine.feed / "gateway.raucb").symlink_to("/dev/zero")
+    with pytest.raises(Refused, match="is not the one that its latest"):
+        await machine.updater(clock).install(str(machine.feed), nothing, nothing)
+
+
 @pytest.mark.parametrize(
     ("release", "said"),
     [
@@ -253,6 +267,41 @@ async def test_what_is_missing_is_named(
         with pytest.raises(Unavailable, match=missing.replace(".", r"\.")):
             await installs(machine, clock, feed)
     assert machine.rauc.installed == []
+
+
+async def test_a_feed_that_never_ends_its_manifest_is_given_up(
+    machine: Machine, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    over = asyncio.Event()
+
+    async def begin(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse()
+        await response.prepare(request)
+        await response.write(b"{")
+        await over.wait()
+        return response
+
+    monkeypatch.setattr(feeds, "_SMALL_TIMEOUT", ClientTimeout(total=0.2))
+    app = web.Application()
+    app.router.add_get("/{name}", begin)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    with pytest.raises(Unavailable, match="cannot be read"):
+        await machine.updater(clock).check(f"http://127.0.0.1:{runner.addresses[0][1]}")
+    over.set()
+    await runner.cleanup()
+
+
+@pytest.mark.parametrize("address", ["https://anna:hush@x/y", "https://x/y?key=hush", "https://x#hush"])
+async def test_no_password_of_an_address_is_in_the_status(
+    machine: Machine, clock: FakeClock, address: str
+) -> None:
+    updater = machine.updater(clock)
+    with pytest.raises(UsageError, match="'@', '\\?' or '#'") as error:
+        await updater.check(address)
+    assert "hush" not in str(error.value)
+    assert "hush" not in (machine.place.folder / STATUS).read_text()
 
 
 @pytest.mark.parametrize("ranges", [True, False])

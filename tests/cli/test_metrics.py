@@ -10,7 +10,12 @@ from pathlib import Path
 import jsonschema_rs
 import pytest
 
+from gateway.cli import metrics
+from gateway.cli.codes import exit_code
 from gateway.cli.main import main
+from gateway.control.client import ControlClient
+from gateway.control.documents import Status
+from gateway.errors import LedgerError
 from tests.support.exposition import parse, value
 from tests.support.home import LINK_UNITS, Home
 from tests.support.serving import serving
@@ -86,6 +91,31 @@ async def test_a_mistake_in_the_configuration_leaves_no_old_textfile(
     assert await run("metrics", "--config", config, "--textfile", str(path)) == 2
     assert list(parse(path.read_text()).values()) == [0.0]
     assert "did you mean profile?" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("answers", [True, False])
+async def test_a_gateway_that_hangs_or_fails_is_not_up(
+    answers: bool,
+    config: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    async def status(self: ControlClient) -> Status:
+        if answers:
+            raise LedgerError("the ledger is damaged")
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    monkeypatch.setattr(metrics, "_ANSWER_S", 0.1)
+    monkeypatch.setattr(ControlClient, "status", status)
+    path = tmp_path / "gateway.prom"
+    path.write_text("gateway_up 1\n")
+    async with asyncio.timeout(20):
+        code = await run("metrics", "--config", config, "--textfile", str(path))
+    assert code == (exit_code(LedgerError) if answers else 4)
+    assert list(parse(path.read_text()).values()) == [0.0]
+    assert ("is damaged" if answers else "does not answer") in capfd.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -109,6 +109,10 @@ def test_updates(tmp_path: Path) -> None:
     for wrong, said in (
         ('feed = "ftp://x"', '[updates] feed is "ftp://x"; it must be the address of a folder'),
         ('feed = "https://"', '[updates] feed is "https://"; it must be the address'),
+        (
+            'feed = "https://a:hush@x/y"',
+            "[updates] feed is a value not shown here, since it may hold a secret",
+        ),
         ("hour = 24", "hour is 24; it must be a whole number from 0 to 23"),
         ('automatic = "no"', '[updates] automatic is "no"; it must be true to install'),
         ("day = 1", "day"),

@@ -20,6 +20,7 @@ from gateway.daemon.service import Daemon
 from gateway.daemon.takeover import StoreRead, Takeover
 from gateway.daemon.watchdog import HUNG_S
 from gateway.errors import GatewayError, LedgerError, RolledBack, TrustError, UsageError
+from gateway.host.systemd import Notifier
 from gateway.simulate import modbus
 from gateway.simulate.home import Home as Household
 from gateway.store.directory import DirectoryBucket
@@ -119,7 +120,31 @@ async def test_the_service_manager_hears_of_it(gateway: Gateway, monkeypatch: py
                 heard.append(manager.recv(100).decode())
             except BlockingIOError:
                 break
-    assert heard == ["WATCHDOG=1", "READY=1", "STOPPING=1"]
+    assert heard == ["WATCHDOG=1", "WATCHDOG=1", "READY=1", "STOPPING=1"]
+
+
+async def test_its_watchdog_is_fed_while_a_tpm_that_is_not_ready_is_waited_for(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a set-up the watchdog runs before the root is open."""
+    fed: list[int] = []
+
+    async def wait(*_: object) -> None:
+        await asyncio.Event().wait()
+
+    monkeypatch.setenv("WATCHDOG_USEC", "60000000")
+    monkeypatch.setattr(Notifier, "notify", lambda _, state: fed.append(gateway.clock.now_ms))
+    monkeypatch.setattr("gateway.daemon.service.open_root", wait)
+    began = gateway.clock.now_ms
+    daemon = Daemon(gateway.config, gateway.clock)
+    running = asyncio.create_task(daemon.run())
+    for _ in range(30):
+        await gateway.clock.asleep(2)  # the simulated meter is the other
+        gateway.clock.pass_s(30)
+    await gateway.clock.asleep(2)
+    assert fed == [began + 30_000 * n for n in range(20)], "not for ever: it may hang"
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
 
 
 async def test_its_watchdog_is_fed_until_a_line_has_hung_for_minutes(

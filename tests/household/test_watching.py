@@ -7,8 +7,10 @@ import asyncio
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
 
+from gateway.control.documents import Status
 from gateway.control.metrics import CONTENT_TYPE
 from gateway.errors import GatewayError, Unavailable
+from gateway.household import watching
 from gateway.household.home import Household
 from gateway.household.server import _leading
 from tests.support.clock import FakeClock
@@ -46,6 +48,25 @@ async def test_a_flood_of_questions_asks_the_gateway_once_in_five_seconds(
         assert {answer.status for answer in answers} == {200}
         assert gateway.asked == times
         clock.pass_s(5)
+
+
+async def test_a_gateway_that_hangs_is_told_of_to_all_who_wait(
+    stranger: Browser, household: Household, gateway: Answers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def hang() -> Status:
+        gateway.asked += 1
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    monkeypatch.setattr(watching, "_ANSWER_S", 0.1)
+    monkeypatch.setattr(gateway, "status", hang)
+    async with asyncio.timeout(20):
+        answers = await asyncio.gather(*(stranger.ask("/healthz") for _ in range(9)))
+        assert {answer.status for answer in answers} == {503}
+        assert gateway.asked == 1
+        token = household.metrics_token.make()
+        _, text = await asks(stranger, f"Bearer {token}")
+    assert list(parse(text).values()) == [0.0]
 
 
 async def asks(browser: Browser, authorization: str | None = None) -> tuple[int, str]:
