@@ -281,9 +281,9 @@ def copied_card(home: Home, card: Card) -> None:
         home.until(
             "a boot that is over",
             machine,
-            lambda: home.ssh(machine, "systemctl is-system-running", check=False) in ("running
-", "degraded
-"),
+            lambda: (
+                home.ssh(machine, "systemctl is-system-running", check=False) in ("running\n", "degraded\n")
+            ),
         )
         opened = home.ssh(
             machine,
