@@ -28,7 +28,7 @@ from tests.support.servers import BUCKET, S3Server, seaweedfs  # noqa: E402
 
 GATEWAY = Path(sys.executable).with_name("gateway")
 CARD_BYTES = 8 << 30
-BOOT_S = 400
+BOOT_S = 900
 """A boot in QEMU without KVM takes about a minute on a machine with nothing else to do."""
 SETUP_CODE = "abcde-fghjk"
 
