@@ -232,7 +232,7 @@ def memory(home: Home, machine: Machine) -> dict[str, int]:
     """MB of memory: of all processes together (their shared pages once each), and of the gateway's."""
     script = (
         "for p in /proc/[0-9]*; do"
-        " awk -v c=$(tr -c a-z _ <$p/comm) '/^Pss:/ {print c, $2}' $p/smaps_rollup; done 2>/dev/null"
+        " awk -v c=$(tr -c a-z _ <$p/comm) '/^Pss:/ {print c, $2}' $p/smaps_rollup; done 2>/dev/null; true"
     )
     found = [line.split() for line in home.ssh(machine, script).splitlines()]
     ours = sum(int(size) for name, size in found if name.startswith("gateway"))
