@@ -219,7 +219,7 @@ virtual_environment() { # virtual_environment WORD...: the step; words are group
     for word in $want; do
         case $word in
         tpm) ;;
-        household | provider | registrar | fleet) arguments+=(--extra "$word") ;;
+        household | provider | registrar | centre | fleet) arguments+=(--extra "$word") ;;
         test) arguments+=(--all-extras --group test) ;;
         *) arguments+=(--group "$word") ;;
         esac

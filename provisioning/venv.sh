@@ -4,7 +4,7 @@
 #
 #   provisioning/venv.sh [--software-root] [PART...]
 #
-# PART is `household`, `provider`, `registrar` or `fleet`, what that part of the program needs, or a dependency
+# PART is `household`, `provider`, `registrar`, `centre` or `fleet`, what that part of the program needs, or a dependency
 # group of pyproject.toml, `try` or `test`. --software-root leaves out everything that a TPM needs.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -21,12 +21,12 @@ for argument in "$@"; do
         packages=("${base_packages[@]}")
         tpm=()
         ;;
-    household | provider | registrar | fleet | try | test) groups+=("$argument") ;;
+    household | provider | registrar | centre | fleet | try | test) groups+=("$argument") ;;
     -h | --help)
         sed -n '2,/^set/{/^#/!d;s/^# \{0,1\}//;p}' "$0"
         exit 0
         ;;
-    *) stop 2 "\"$argument\" is not an argument of venv.sh: use --software-root, household, provider, registrar, fleet, try and test." ;;
+    *) stop 2 "\"$argument\" is not an argument of venv.sh: use --software-root, household, provider, registrar, centre, fleet, try and test." ;;
     esac
 done
 

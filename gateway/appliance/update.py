@@ -127,7 +127,6 @@ class Updater:
         self._journal.note(trying=trying, installed=None, last=None)
         self._journal.begin_trial()
         try:
-            self._place.restart.parent.mkdir(exist_ok=True)
             self._place.restart.touch()
         except OSError as error:
             raise GatewayError(

@@ -40,6 +40,7 @@ COMMANDS = {
     "ledger": ("gateway.cli.ledger", "Confirm a ledger that was restored."),
     "provider": ("gateway.cli.provider.group", "The utility's side: make an identity, read, verify."),
     "registrar": ("gateway.cli.registrar.group", "The registrar: who may register, and its server."),
+    "centre": ("gateway.cli.centre.group", "The load monitoring centre: sums over many homes."),
     "dispute": ("gateway.cli.dispute", "Check what a provider claims of a home."),
     "config": ("gateway.cli.config", "Print an example configuration, or check one."),
     "update": ("gateway.cli.update", "Update the appliance's image."),

@@ -195,9 +195,24 @@ def bounds(pair: Pair, windows: Windows) -> list[tuple[int, int]]:
 async def words(pair: Pair, windows: Windows) -> Words:
     """What is published of the windows in a home, and this party's own words there. NotGranted as for
     `bounds`; Unavailable while a token is not in the store."""
-    own, width = pair.own, pair.own.grant.words
+    own = pair.own
     numbers = [own.windows.number(a) for a, _ in bounds(pair, windows)]
-    first, end = numbers[0], numbers[-1] + 1
+    first = numbers[0]
+    found = await published(pair, first, numbers[-1] + 1)
+    for j, (start_ms, _) in zip(numbers, windows.times, strict=True):
+        if j - first >= len(found.incarnations):
+            raise Unavailable(f"the token of the window from {spell(start_ms, 1)} is not in the store yet")
+    at = np.array(numbers) - first
+    columns = [own.grant.lanes.index(lane) for lane in windows.lanes]
+    return Words(
+        found.tokens[at][:, columns], found.own[at][:, columns], tuple(found.incarnations[i] for i in at)
+    )
+
+
+async def published(pair: Pair, first: int, end: int) -> Words:
+    """The same of the grant's windows `first` to `end` - 1 and all its lanes, as far as there are tokens in
+    the store: perhaps of none."""
+    own, width = pair.own, pair.own.grant.words
     tokens, found = (np.empty((end - first, width), dtype=np.uint64) for _ in range(2))
     incarnations: list[int] = []
     chain = KeyChain(own.k_0)
@@ -208,12 +223,8 @@ async def words(pair: Pair, windows: Windows) -> Words:
             tokens[rows] = part.bundle.table(width)[lo:hi]
             found[rows] = masks(chain, part.sealed, part.first, part.end, width, part.bundle.cuts[lo:hi])
             incarnations += [incarnation_of(part.sealed, j) for j in range(part.first, part.end)]
-    for j, (start_ms, _) in zip(numbers, windows.times, strict=True):
-        if j - first >= len(incarnations):
-            raise Unavailable(f"the token of the window from {spell(start_ms, 1)} is not in the store yet")
-    at = np.array(numbers) - first
-    columns = [own.grant.lanes.index(lane) for lane in windows.lanes]
-    return Words(tokens[at][:, columns], found[at][:, columns], tuple(incarnations[i] for i in at))
+    count = len(incarnations)
+    return Words(tokens[:count], found[:count], tuple(incarnations))
 
 
 def set_digest(windows: Windows, i: int, sealed: Iterable[tuple[bytes, int]]) -> str:

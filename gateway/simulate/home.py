@@ -84,14 +84,14 @@ def net_power(seed: int, day: int) -> NDArray[np.int64]:
 
 def base_load(seed: int, seconds: NDArray[np.int64]) -> Watts:
     """Router, standby, heating pump: 80 to 140 W, drifting over minutes, jittering each second."""
-    return 80 + 50 * drift(seed, "base", seconds, 900) + 10 * _noises(seed, "jitter", seconds)
+    return 80 + 50 * drift(seed, "base", seconds, 900) + 10 * noises(seed, "jitter", seconds)
 
 
 def fridge(seed: int, seconds: NDArray[np.int64]) -> Watts:
     """A compressor that runs in cycles, in W at each second."""
     cycle, at = np.divmod(seconds, _FRIDGE_CYCLE_S)
-    begins = 600 * _noises(seed, "fridge begins", cycle)
-    lasts = 800 + 600 * _noises(seed, "fridge lasts", cycle)
+    begins = 600 * noises(seed, "fridge begins", cycle)
+    lasts = 800 + 600 * noises(seed, "fridge lasts", cycle)
     return np.where((at >= begins) & (at < begins + lasts), _FRIDGE_W, 0.0)
 
 
@@ -148,12 +148,12 @@ def _solar(seed: int, day: int, seconds: NDArray[np.int64]) -> Watts:
 def drift(seed: int, what: str, seconds: NDArray[np.int64], lattice_s: int) -> Watts:
     """Values from 0 to 1 that move smoothly from one random value to the next every `lattice_s`."""
     node, at = np.divmod(seconds, lattice_s)
-    before, after = _noises(seed, what, node), _noises(seed, what, node + 1)
+    before, after = noises(seed, what, node), noises(seed, what, node + 1)
     share = at / lattice_s
     return before + (after - before) * share * share * (3 - 2 * share)
 
 
-def _noises(seed: int, what: str, number: NDArray[np.int64]) -> Watts:
+def noises(seed: int, what: str, number: NDArray[np.int64]) -> Watts:
     """A random value from 0 to 1 for each number: splitmix64 (Steele, Lea and Flood, 2014)."""
     state = number.astype(np.uint64) * np.uint64(0x9E37_79B9_7F4A_7C15) + np.uint64(_salt(seed, what))
     state = (state ^ (state >> np.uint64(30))) * np.uint64(0xBF58_476D_1CE4_E5B9)

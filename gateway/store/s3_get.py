@@ -7,8 +7,10 @@ through boto3, which retries, follows redirects, and has the errors.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
+from base64 import b64encode
 from collections.abc import Callable, Mapping
 from contextlib import closing, suppress
 from datetime import datetime
@@ -120,17 +122,23 @@ class PlainGets:
         status, _, data = self._send(f"?{query}" if urlsplit(self._url).path else f"/?{query}")
         return _listed(data) if status == 200 else None
 
-    def signed(self, path: str) -> tuple[str, dict[str, str]]:
-        """The address of a GET of a path below the bucket, and the headers that sign it."""
-        request = self._request(path)
+    def signed(self, path: str, body: bytes | None = None) -> tuple[str, dict[str, str]]:
+        """The address of a GET of a path below the bucket, or of a PUT of `body` there, and the headers that
+        sign it."""
+        request = self._request(path, body)
         return self._url + path, dict(request.headers.items())
 
     def close(self) -> None:
         """Close the connections."""
         self._http.close()
 
-    def _request(self, path: str) -> AWSRequest:
-        request = AWSRequest("GET", self._url + path, stream_output=True)
+    def _request(self, path: str, body: bytes | None = None) -> AWSRequest:
+        if body is None:
+            request = AWSRequest("GET", self._url + path, stream_output=True)
+        else:
+            # A bucket with object lock asks for the digest.
+            md5 = b64encode(hashlib.md5(body, usedforsecurity=False).digest()).decode()
+            request = AWSRequest("PUT", self._url + path, {"Content-MD5": md5}, body)
         S3SigV4Auth(self._keys(), "s3", self._region).add_auth(request)  # type: ignore[arg-type]
         return request
 

@@ -1,7 +1,7 @@
-"""A bucket on an S3 server for a reader of many objects: its GETs go on the loop itself, without a thread
-each.
+"""A bucket on an S3 server for a reader or a writer of many objects: its GETs, and its PUTs that replace what
+is there, go on the loop itself, without a thread each.
 
-As with `s3_get`, only the plainest setting is served, and only what goes well: any other answer is asked for
+As with `s3_get`, only the plainest setting is served, and only what goes well: any other request is made
 again through `S3Bucket`, which retries, and has the errors.
 """
 
@@ -26,8 +26,8 @@ _READ_S = 10  # of silence
 
 
 def open_for_many(location: Location, at_once: int) -> Bucket:
-    """The bucket at a location, for up to `at_once` GETs at a time. Open it where the loop runs that uses
-    it."""
+    """The bucket at a location, for up to `at_once` GETs and PUTs at a time. Open it where the loop runs that
+    uses it."""
     bucket = open_bucket(location)
     if not location.url.startswith("s3://"):
         return bucket
@@ -38,7 +38,8 @@ def open_for_many(location: Location, at_once: int) -> Bucket:
 
 
 class ManyGets:
-    """`Bucket` on the same S3 server as `bucket`, which does all but the GETs that go well."""
+    """`Bucket` on the same S3 server as `bucket`, which does all but the GETs and the replacing PUTs that go
+    well."""
 
     def __init__(self, bucket: Bucket, location: Location, plain: PlainGets, at_once: int) -> None:
         import aiohttp  # noqa: PLC0415 - loads slowly
@@ -58,7 +59,13 @@ class ManyGets:
         self._failed: tuple[type[Exception], ...] = (aiohttp.ClientError, TimeoutError, OSError, ValueError)
 
     async def put(self, key: str, data: bytes, *, replace: bool = False) -> None:
-        await self._bucket.put(key, data, replace=replace)
+        check_key(key)
+        try:
+            done = replace and await self._put(f"/{self._root}{key}", data)
+        except self._failed:
+            done = False
+        if not done:
+            await self._bucket.put(key, data, replace=replace)
 
     async def get(self, key: str) -> bytes:
         check_key(key)
@@ -94,3 +101,10 @@ class ManyGets:
         if answer.status != 200 or not {"ETag", "Last-Modified"} <= answer.headers.keys():
             return None
         return data
+
+    async def _put(self, path: str, data: bytes) -> bool:
+        """Whether the server took the bytes. Any of `_failed` for an answer that is not for here."""
+        url, headers = self._plain.signed(path, data)
+        async with self._session.put(url, headers=headers, data=data, allow_redirects=False) as answer:
+            await answer.read()
+            return answer.status == 200 and "ETag" in answer.headers

@@ -6,6 +6,7 @@ and seq without a hole. No I/O here. Every sentence names the object by its key.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from gateway.errors import Refused
@@ -77,14 +78,19 @@ class ChainFollower:
     """
 
     def __init__(
-        self, descriptor: Descriptor, marks: dict[str, ChunkMark], place: Place | None = None
+        self,
+        descriptor: Descriptor,
+        marks: dict[str, ChunkMark],
+        place: Place | None = None,
+        incarnations: Collection[int] = (),
     ) -> None:
-        """`marks` are chunks that the chain must contain, each keyed by the words that say who claims it."""
+        """`marks` are chunks that the chain must contain, each keyed by the words that say who claims it.
+        `place` and `incarnations` are those at which an earlier follower stopped (`stopped`)."""
         self._descriptor = descriptor
         self._marks = marks
         self._place = place
         self._skipped = 0
-        self._incarnations: set[int] = set()
+        self._incarnations = set(incarnations)
         self._listed: tuple[str, bytes, int] | None = None  # a page, the last chunk that it lists, its end
 
     @classmethod
@@ -97,6 +103,12 @@ class ChainFollower:
     def incarnations(self) -> int:
         """How many incarnations sealed the chunks so far."""
         return len(self._incarnations)
+
+    @property
+    def stopped(self) -> tuple[Place | None, frozenset[int]]:
+        """Where it is now, and the incarnations that sealed the chunks so far: with these a later follower
+        goes on. None for the place where the last units were read from pages."""
+        return self._place, frozenset(self._incarnations)
 
     def fork(self) -> ChainFollower:
         """A copy that goes on behind the last valid chunk, while this follower stays."""

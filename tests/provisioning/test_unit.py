@@ -153,10 +153,13 @@ def test_starts_without_network_time_and_credential() -> None:
 
 def test_may_ask_for_the_clocks_state() -> None:
     """One small service may, and no program that faces a network needs to."""
+    may = {unit.name for unit in UNITS if "clock_adjtime" in unit.read_text()}
+    assert may == {"gateway-clock.service"}
+    for name in ("gateway.service", "gateway-updater.service"):  # which trust no other clock
+        assert "gateway-clock.service" in " ".join(values("Wants", name)).split()
     assert "clock_adjtime" in values("SystemCallFilter", "gateway-clock.service")
     assert values("ProtectClock", "gateway-clock.service") == []
     assert values("PrivateNetwork", "gateway-clock.service") == ["yes"]
-    assert "gateway-clock.service" in " ".join(values("Wants")).split()
     assert "gateway-clock.service" not in " ".join(values("After"))
     assert values("ProtectClock") == ["yes"]
     installed = (FOLDER.parent / "provisioning/install.sh").read_text()

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
-from gateway.errors import NotFound, StoreDenied, UsageError
+from gateway.errors import KeyTaken, NotFound, StoreDenied, UsageError
 from gateway.store.directory import DirectoryBucket
 from gateway.store.location import Location
 from gateway.store.s3 import S3Bucket
@@ -44,8 +44,16 @@ async def test_it_gives_what_the_server_has(server: S3Server, monkeypatch: pytes
         assert dict(zip(objects, found, strict=True)) == objects
         with pytest.raises(NotFound, match="has no 'v1/none'"):
             await bucket.get("v1/none")
+        objects = {key: data + b"more" for key, data in objects.items()}
+        patch.setattr(S3Bucket, "put", None)  # nor do these
+        await asyncio.gather(*(bucket.put(key, data, replace=True) for key, data in objects.items()))
+        assert dict(zip(objects, await asyncio.gather(*map(bucket.get, objects)), strict=True)) == objects
     with pytest.raises(UsageError, match="not a bucket's key"):
         await bucket.get("v1/../x")
+    with pytest.raises(UsageError, match="not a bucket's key"):
+        await bucket.put("v1/../x", b"", replace=True)
+    with pytest.raises(KeyTaken):
+        await bucket.put("v1/3/x", b"other")
     await bucket.delete("v1/3/x")
     with pytest.raises(NotFound):
         await bucket.get("v1/3/x")
@@ -87,9 +95,14 @@ async def test_any_other_answer_is_left_to_boto3(what: str, monkeypatch: pytest.
         asked.append(key)
         return b"by boto3"
 
+    async def put(_: S3Bucket, key: str, data: bytes, *, replace: bool = False) -> None:
+        assert replace
+        asked.append(f"{key} = {data!r}")
+
     monkeypatch.setattr(S3Bucket, "get", get)
+    monkeypatch.setattr(S3Bucket, "put", put)
     app = web.Application()
-    app.router.add_get("/{path:.*}", answer)
+    app.router.add_route("*", "/{path:.*}", answer)
     runner = web.AppRunner(app)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)
@@ -100,7 +113,8 @@ async def test_any_other_answer_is_left_to_boto3(what: str, monkeypatch: pytest.
     bucket = open_for_many(location, 2)
     assert isinstance(bucket, ManyGets)
     assert await bucket.get("v1/x") == b"by boto3"
-    assert asked == ["v1/x"]
+    await bucket.put("v1/x", b"1", replace=True)
+    assert asked == ["v1/x", "v1/x = b'1'"]
     await bucket.aclose()
     await runner.cleanup()
 

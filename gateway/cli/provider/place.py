@@ -93,12 +93,15 @@ async def opened_store(
         yield granted
 
 
-def store_options(command: Callable[..., Result], *, registrar: bool = True) -> Callable[..., Result]:
-    """`--store`, `--endpoint`, `--region`, `--addressing` and `--ca` for a command that takes `location`;
-    with `registrar`, of one that reads what households granted."""
+def store_options(
+    command: Callable[..., Result], *, registrar: bool = True, option: str = "--store", required: bool = True
+) -> Callable[..., Result]:
+    """`--store`, or another `option`, `--endpoint`, `--region`, `--addressing` and `--ca` for a command that
+    takes `location`, None where the option is not `required` and not given; with `registrar`, of one that
+    reads what households granted."""
     read = f"s3://bucket, a folder, or {REGISTRAR} for the store of your registrar."
 
-    @click.option("--store", required=True, help=read if registrar else "s3://bucket, or a folder.")
+    @click.option(option, "store", required=required, help=read if registrar else "s3://bucket, or a folder.")
     @click.option("--endpoint", help="The S3 server's address, if it is not Amazon's.")
     @click.option("--region", help="The S3 region, if AWS's configuration does not name it.")
     @click.option(
@@ -113,13 +116,15 @@ def store_options(command: Callable[..., Result], *, registrar: bool = True) -> 
     )
     @wraps(command)
     def with_location(
-        store: str,
+        store: str | None,
         endpoint: str | None,
         region: str | None,
         addressing: Addressing | None,
         ca: Path | None,
         **others: object,
     ) -> Result:
+        if store is None:
+            return command(location=None, **others)
         if store == REGISTRAR and not registrar:
             raise UsageError(
                 f"--store {REGISTRAR} reads what households granted, and nothing else: name a store that you "

@@ -20,6 +20,7 @@ _METERS = {
     "tic": ("gateway.cli.simulate.tic", "A Linky, which sends TIC."),
     "mbus": ("gateway.cli.simulate.mbus", "A meter that sends encrypted M-Bus."),
     "speedwire": ("gateway.cli.simulate.speedwire", "An SMA meter that sends Speedwire."),
+    "fleet": ("gateway.cli.simulate.fleet", "Many homes' objects in a store, or their blinded sums."),
     "history": ("gateway.cli.simulate.history", "A believable past of homes, in a store."),
 }
 

@@ -1,0 +1,335 @@
+"""The centre's memory: one SQLite file that says what was taken in, and which sets of homes were summed.
+
+What a pass takes in counts from the commit that names its files, with where each home's stream was read to.
+A set of homes is written here before the summing service is asked about it, and its answer after that: at any
+instant the service answers for one set, so a set that was asked for stays the set of its windows.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import sqlite3
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+
+from gateway.centre.homes import Home
+from gateway.chain.grant import ID_BYTES
+from gateway.chain.keys import STREAM_BYTES
+from gateway.chain.seal import U64
+from gateway.errors import UsageError
+from gateway.provider.homes import Listed
+from gateway.stream.chunks import ChunkMark, Place
+from gateway.wire.cose import KID_BYTES
+
+FILE = "state.sqlite"
+_VERSION = 1
+_MEMBER = STREAM_BYTES + KID_BYTES + ID_BYTES
+_SCHEMA = """
+CREATE TABLE homes (
+    stream BLOB NOT NULL, "grant" BLOB NOT NULL, signer BLOB NOT NULL, region TEXT NOT NULL,
+    listed INTEGER NOT NULL,  -- whether the latest list has it
+    next INTEGER NOT NULL,    -- the number of the next window
+    until_ms INTEGER,         -- the end of the last window that was taken in
+    ends_ms INTEGER,          -- when the grant ends, or was revoked
+    reached TEXT NOT NULL,    -- how far the chain was verified, and the head seen: JSON
+    problem TEXT,             -- why it was passed over
+    PRIMARY KEY (stream, "grant")
+) WITHOUT ROWID;
+CREATE TABLE files (
+    name TEXT PRIMARY KEY, batch INTEGER NOT NULL, date TEXT NOT NULL, region TEXT NOT NULL,
+    windows INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX files_of ON files (region, date);
+CREATE TABLE sets (id INTEGER PRIMARY KEY, homes BLOB NOT NULL UNIQUE);
+CREATE TABLE asked (
+    region TEXT NOT NULL, start_ms INTEGER NOT NULL, end_ms INTEGER NOT NULL,
+    "set" INTEGER NOT NULL REFERENCES sets (id),
+    PRIMARY KEY (region, start_ms, end_ms)
+) WITHOUT ROWID;
+CREATE TABLE answers (
+    region TEXT NOT NULL, start_ms INTEGER NOT NULL, end_ms INTEGER NOT NULL, lanes TEXT NOT NULL,
+    digest TEXT NOT NULL, sums BLOB NOT NULL,
+    PRIMARY KEY (region, start_ms, end_ms, lanes)
+) WITHOUT ROWID;
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Reached:
+    """How far a stream was verified: where its follower stopped, and the head that was seen last."""
+
+    place: Place | None = None
+    incarnations: frozenset[int] = frozenset()
+    seen: ChunkMark | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """A home, and what was taken in of it: all windows of its grant before number `next`, the last of which
+    ended at `until_ms` (Unix ms). At `ends_ms` the grant ends, or was revoked. `problem` is why the last pass
+    went on without it."""
+
+    home: Home
+    next: int = 0
+    until_ms: int | None = None
+    ends_ms: int | None = None
+    reached: Reached = Reached()
+    problem: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """A Parquet file of the windows that began on a date (UTC) in a region, as a path in the folder."""
+
+    name: str
+    batch: int
+    date: str
+    region: str
+    windows: int
+
+
+Members = tuple[Listed, ...]
+"""A set of homes, by stream."""
+Times = tuple[int, int]
+"""[start_ms, end_ms) of a window."""
+
+
+class State:
+    """The memory in a folder; `open` makes an empty one there if need be. UsageError where the file is
+    damaged, or a newer program's."""
+
+    def __init__(self, connection: sqlite3.Connection, folder: Path) -> None:
+        self._db = connection
+        self.folder = folder
+
+    @classmethod
+    def open(cls, folder: Path, *, make: bool) -> Self:
+        """The memory in `folder`. UsageError where there is none, unless it is to `make` one."""
+        path = folder / FILE
+        if not make and not path.exists():
+            raise UsageError(
+                f"{folder} holds nothing of a load monitoring centre: gateway centre ingest {folder}"
+            )
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            connection = sqlite3.connect(path, timeout=60, isolation_level=None)
+        except (OSError, sqlite3.Error) as error:
+            raise UsageError(f"{path} cannot be opened: {error}") from None
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA synchronous = FULL")
+            connection.execute("BEGIN IMMEDIATE")
+            (version,) = connection.execute("PRAGMA user_version").fetchone()
+            if version == 0:
+                for statement in filter(str.strip, _SCHEMA.split(";\n")):
+                    connection.execute(statement)
+                connection.execute(f"PRAGMA user_version = {_VERSION}")
+            connection.execute("COMMIT")
+        except sqlite3.Error as error:
+            connection.close()
+            raise UsageError(f"{path} is damaged: {error}") from None
+        if version > _VERSION:
+            connection.close()
+            raise UsageError(f"{path} was written by a newer program: update this one")
+        return cls(connection, folder)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._db.close()
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """The folder's lock: UsageError where another process takes windows in."""
+        handle = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            yield
+        except BlockingIOError:
+            raise UsageError(
+                f"another `gateway centre ingest` works in {self.folder}: one at a time"
+            ) from None
+        finally:
+            os.close(handle)
+
+    # --- what was taken in
+
+    def list_homes(self, homes: Sequence[Home]) -> None:
+        """Take `homes` as the list from now on. UsageError where a stream's region or signer changed: its
+        windows belong to the region that it had, and it is signed by one key."""
+        rows = self._db.execute("SELECT stream, signer, region FROM homes")
+        known = {stream: (signer, region) for stream, signer, region in rows}
+        for home in homes:
+            stream, signer = home.listed.stream, home.listed.signer
+            before = known.get(stream, (signer, home.region))
+            if before != (signer, home.region):
+                raise UsageError(
+                    f"stream {stream.hex()} was taken in with signer {before[0].hex()} in region"
+                    f" {before[1]!r}, and now has signer {signer.hex()} in region {home.region!r}: a stream"
+                    " stays where it is, and with its signer"
+                )
+        with self._transaction() as db:
+            db.execute("UPDATE homes SET listed = 0")
+            db.executemany(
+                'INSERT INTO homes (stream, "grant", signer, region, listed, next, reached)'
+                " VALUES (?, ?, ?, ?, 1, 0, ?) ON CONFLICT DO UPDATE SET listed = 1",
+                (
+                    (one.listed.stream, one.listed.grant, one.listed.signer, one.region, _dump(Reached()))
+                    for one in homes
+                ),
+            )
+
+    def homes(self, region: str | None = None) -> list[Known]:
+        """The homes of the list, by stream; of one region, or of all."""
+        rows = self._db.execute(
+            'SELECT stream, signer, "grant", region, next, until_ms, ends_ms, reached, problem FROM homes'
+            ' WHERE listed AND (?1 IS NULL OR region = ?1) ORDER BY stream, "grant"',
+            (region,),
+        )
+        return [
+            Known(Home(Listed(*ids), region), number, until_ms, ends_ms, _load(reached), problem)
+            for *ids, region, number, until_ms, ends_ms, reached, problem in rows
+        ]
+
+    def regions(self) -> list[str]:
+        """The regions of the homes of the list."""
+        return [row[0] for row in self._db.execute("SELECT DISTINCT region FROM homes WHERE listed")]
+
+    def next_batch(self) -> int:
+        """The number of the next batch of files."""
+        (last,) = self._db.execute("SELECT max(batch) FROM files").fetchone()
+        return 1 if last is None else int(last) + 1
+
+    def take(self, files: Iterable[File], homes: Iterable[Known]) -> None:
+        """Count these files' windows as taken in, and the homes as read so far: both, or neither."""
+        with self._transaction() as db:
+            db.executemany(
+                "INSERT INTO files VALUES (?, ?, ?, ?, ?)",
+                ((one.name, one.batch, one.date, one.region, one.windows) for one in files),
+            )
+            db.executemany(
+                "UPDATE homes SET next = ?, until_ms = ?, ends_ms = ?, reached = ?, problem = ?"
+                ' WHERE (stream, "grant") = (?, ?)',
+                (
+                    (one.next, one.until_ms, one.ends_ms, _dump(one.reached), one.problem, *one.home.key)
+                    for one in homes
+                ),
+            )
+
+    def files(self, region: str, first: str, last: str) -> list[File]:
+        """The files of a region and the dates `first` to `last`."""
+        rows = self._db.execute(
+            "SELECT name, batch, date, region, windows FROM files WHERE region = ? AND date BETWEEN ? AND ?"
+            " ORDER BY name",
+            (region, first, last),
+        )
+        return [File(*row) for row in rows]
+
+    def file_names(self) -> set[str]:
+        """The names of all files that count."""
+        return {row[0] for row in self._db.execute("SELECT name FROM files")}
+
+    # --- which sets were summed
+
+    def asked(self, region: str, start_ms: int, end_ms: int) -> dict[Times, Members]:
+        """The windows of a region that meet [start_ms, end_ms) and for which the service was asked, with
+        their sets."""
+        rows = self._db.execute(
+            'SELECT start_ms, end_ms, homes FROM asked JOIN sets ON id = "set"'
+            " WHERE region = ? AND start_ms < ? AND end_ms > ?",
+            (region, end_ms, start_ms),
+        )
+        sets: dict[bytes, Members] = {}
+        return {(start, end): sets.setdefault(homes, _unpack(homes)) for start, end, homes in rows}
+
+    def ask(self, region: str, sets: Mapping[Times, Members]) -> None:
+        """From now on these are the sets of these windows."""
+        with self._transaction() as db:
+            for times, members in sets.items():
+                packed = b"".join(one.stream + one.signer + one.grant for one in members)
+                db.execute("INSERT INTO sets (homes) VALUES (?) ON CONFLICT DO NOTHING", (packed,))
+                db.execute(
+                    "INSERT INTO asked SELECT ?, ?, ?, id FROM sets WHERE homes = ?",
+                    (region, *times, packed),
+                )
+
+    def unask(self, region: str, times: Iterable[Times]) -> None:
+        """Forget the sets of windows for which the service has refused an answer, and never gave one."""
+        with self._transaction() as db:
+            db.executemany(
+                "DELETE FROM asked WHERE (region, start_ms, end_ms) = (?, ?, ?) AND NOT EXISTS (SELECT 1 FROM"
+                " answers a WHERE (a.region, a.start_ms, a.end_ms) = (asked.region, asked.start_ms,"
+                " asked.end_ms))",
+                ((region, *one) for one in times),
+            )
+
+    def answer(self, region: str, lanes: str, answers: Mapping[Times, tuple[str, U64]]) -> None:
+        """Keep the service's answers for these windows: the digest of each set, and its sums."""
+        with self._transaction() as db:
+            db.executemany(
+                "INSERT OR REPLACE INTO answers VALUES (?, ?, ?, ?, ?, ?)",
+                (
+                    (region, *times, lanes, digest, sums.astype("<u8").tobytes())
+                    for times, (digest, sums) in answers.items()
+                ),
+            )
+
+    def answers(self, region: str, lanes: str, start_ms: int, end_ms: int) -> dict[Times, tuple[str, U64]]:
+        """The answers that are kept of these lanes and windows within [start_ms, end_ms)."""
+        rows = self._db.execute(
+            "SELECT start_ms, end_ms, digest, sums FROM answers WHERE region = ? AND lanes = ?"
+            " AND start_ms >= ? AND end_ms <= ?",
+            (region, lanes, start_ms, end_ms),
+        )
+        return {(a, b): (digest, np.frombuffer(sums, "<u8").astype(np.uint64)) for a, b, digest, sums in rows}
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        self._db.execute("BEGIN IMMEDIATE")
+        try:
+            yield self._db
+            self._db.execute("COMMIT")
+        except BaseException:
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK")
+            raise
+
+
+def _unpack(packed: bytes) -> Members:
+    a, b = STREAM_BYTES, STREAM_BYTES + KID_BYTES
+    parts = (packed[at : at + _MEMBER] for at in range(0, len(packed), _MEMBER))
+    return tuple(Listed(one[:a], one[a:b], one[b:]) for one in parts)
+
+
+def _dump(reached: Reached) -> str:
+    place = reached.place
+    document = {
+        "place": place and [place.key, _mark(place.mark), place.incarnation],
+        "incarnations": sorted(reached.incarnations),
+        "seen": reached.seen and _mark(reached.seen),
+    }
+    return json.dumps(document, separators=(",", ":"))
+
+
+def _load(text: str) -> Reached:
+    document = json.loads(text)
+    place, seen = document["place"], document["seen"]
+    return Reached(
+        place and Place(place[0], _read_mark(place[1]), place[2]),
+        frozenset(document["incarnations"]),
+        seen and _read_mark(seen),
+    )
+
+
+def _mark(mark: ChunkMark) -> tuple[int, str, int]:
+    return mark.seq, mark.digest.hex(), mark.next_unit
+
+
+def _read_mark(mark: tuple[int, str, int]) -> ChunkMark:
+    return ChunkMark(mark[0], bytes.fromhex(mark[1]), mark[2])

@@ -1,0 +1,7 @@
+"""Whole commands to copy."""
+
+INGEST = "gateway centre ingest data --key centre --store s3://meters --homes homes.csv --follow"
+LOAD = (
+    "gateway centre load data --key centre --region North --from 2026-11-01 --until 2026-11-02"
+    " --granularity 15min"
+)

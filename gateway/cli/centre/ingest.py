@@ -1,0 +1,122 @@
+"""`gateway centre ingest`: the homes' new windows, into the centre's folder."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+
+import click
+
+from gateway.centre.homes import read_list
+from gateway.centre.ingest import Pass, ingest
+from gateway.centre.state import State
+from gateway.cli.centre.examples import INGEST
+from gateway.cli.centre.options import folder_argument, packages
+from gateway.cli.output import examples, local_time, print_json
+from gateway.cli.provider.homes import read_text
+from gateway.cli.provider.place import key_option, opened_store, own_store_options
+from gateway.cli.provider.progress import progress_bar
+from gateway.cli.provider.sources import print_failures
+from gateway.cli.values import Duration
+from gateway.errors import StoreUnavailable, UsageError
+from gateway.host.clock import SystemClock, unix_ms
+from gateway.provider.identity import open_identity
+from gateway.store.bucket import Bucket
+from gateway.store.location import Location
+from gateway.stream.times import spell
+
+
+@click.command(epilog=examples(INGEST))
+@folder_argument
+@key_option
+@own_store_options
+@click.option(
+    "--homes",
+    "homes_file",
+    required=True,
+    type=click.Path(allow_dash=True),
+    help="CSV of the homes, headed stream,signer,grant,region.  - is stdin.",
+)
+@click.option(
+    "--once/--follow",
+    default=True,
+    help="End when all is taken in, or look again and again.  [default: once]",
+)
+@click.option(
+    "--every", "every_ms", type=Duration(), default="60s", show_default=True, help="How often to look again."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON document; with --follow one a line.")
+def command(
+    data: Path,
+    folder: Path,
+    location: Location,
+    homes_file: str,
+    once: bool,
+    every_ms: int,
+    as_json: bool,
+) -> int:
+    """Take in all new windows of the homes of a list, verified, into the folder DIR.
+
+    A home that is refused, since its chain does not hold or it has not granted a load, is named and passed
+    over; the others go on. Each window is taken in once, wherever an earlier run was cut off. With --follow
+    the list is read again before each look.
+    """
+    if homes_file == "-" and not once:
+        raise UsageError("--follow reads the list of homes again and again: name a file instead of stdin")
+    identity = open_identity(folder)
+
+    async def passes(state: State) -> int:
+        async with opened_store(location, None, keep=False) as bucket:
+            while True:
+                state.list_homes(read_list(read_text(homes_file, "the list of homes"), homes_file))
+                code = await one_pass(state, bucket)
+                if once:
+                    return code
+                await asyncio.sleep(every_ms / 1000)
+
+    async def one_pass(state: State, bucket: Bucket) -> int:
+        try:
+            with progress_bar("homes") as progress:
+                done = await ingest(state, bucket, identity, unix_ms(SystemClock("host")), progress)
+        except StoreUnavailable as error:
+            if once:
+                raise
+            click.echo(f"gateway: {error}", err=True)
+            return 0
+        _show(done, len(state.homes()), as_json, one_line=not once)
+        return print_failures(done.passed_over)
+
+    with packages():
+        state = State.open(data, make=True)
+        try:
+            with state.alone():
+                return asyncio.run(passes(state))
+        finally:
+            state.close()
+
+
+def _show(done: Pass, homes: int, as_json: bool, *, one_line: bool) -> None:
+    if as_json:
+        document = {
+            "windows": done.windows,
+            "files": done.files,
+            "homes": homes,
+            "homes_with_new_windows": done.homes,
+            "complete_until": None if done.until_ms is None else spell(done.until_ms, 1),
+            "passed_over": [
+                {"stream": one.stream.hex(), "kind": one.error.kind, "error": str(one.error)}
+                for one in done.passed_over
+            ],
+        }
+        if one_line:
+            click.echo(json.dumps(document, ensure_ascii=False))
+        else:
+            print_json(document)
+        return
+    text = f"{done.windows} windows of {done.homes} homes taken in"
+    if done.until_ms is not None:
+        text += (
+            f"; {homes - len(done.passed_over)} of {homes} homes have all until {local_time(done.until_ms)}"
+        )
+    click.echo(text)

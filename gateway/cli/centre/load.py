@@ -1,0 +1,250 @@
+"""`gateway centre load`: the loads of a region."""
+
+from __future__ import annotations
+
+import asyncio
+import csv
+import io
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from itertools import groupby
+from pathlib import Path
+
+import click
+import numpy as np
+
+from gateway.centre.engine import DuckDB, Engine
+from gateway.centre.query import Load, check_any, load
+from gateway.centre.state import State
+from gateway.chain.window import Granularity
+from gateway.cli.centre.examples import LOAD
+from gateway.cli.centre.options import folder_argument, packages
+from gateway.cli.output import JSON_KEYS, examples, print_json, print_table, printable
+from gateway.cli.provider import rows
+from gateway.cli.provider.forms import Form, destination, drawing
+from gateway.cli.provider.homes import windows_options
+from gateway.cli.provider.place import key_option
+from gateway.errors import UsageError
+from gateway.host.clock import SystemClock, unix_ms
+from gateway.provider.homes import read_answer
+from gateway.provider.identity import open_identity
+from gateway.provider.load import Answer, Windows
+from gateway.provider.membership import catalogue, open_membership, session
+from gateway.provider.sums import Row, Rows
+from gateway.provider.table import TOTAL, Table
+from gateway.registry.documents import LoadRequest
+from gateway.stream.times import moment, spell
+
+_SHOWN = 20  # missing homes that are named
+_FORMATS = ("table", "csv", "jsonl", "json", "parquet")
+
+
+@click.command(epilog=examples(LOAD))
+@folder_argument
+@key_option
+@click.option("--region", required=True, help="The region, as the list of homes has it.")
+@windows_options
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(_FORMATS),
+    default="table",
+    show_default=True,
+    help="table, or csv in kWh; jsonl, json, parquet in mWh.",
+)
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Write to this file, whole or not at all.",
+)
+@click.option(
+    "--plot", type=click.Path(path_type=Path, dir_okay=False), help="Also draw the load curve: .png or .svg."
+)
+@click.option("--scheduler", metavar="URL", help="Add up on a Dask cluster: tcp://host:8786.")
+def command(
+    data: Path,
+    folder: Path,
+    region: str,
+    from_ms: int,
+    until_ms: int,
+    granularity: str | None,
+    zone: str,
+    lanes: tuple[str, ...],
+    form: str,
+    output: Path | None,
+    plot: Path | None,
+    scheduler: str | None,
+) -> None:
+    """Show the loads of a region, from what `centre ingest` has taken into DIR.
+
+    Each window is summed over the homes that are complete in it; how many these are, and which are missing
+    and why, is shown with it. The summing service of the registrar at which you are registered is asked once
+    for each window: from then on its homes are summed together at that time, or not at all.
+    """
+    if plot is not None and plot.suffix.lower() not in (".png", ".svg"):
+        raise UsageError(f"--plot {plot}: the name must end with .png or .svg")
+    for path in (output, plot):
+        if path is not None and not path.absolute().parent.is_dir():
+            raise UsageError(f"{path} cannot be written: there is no folder {path.parent}")
+    if form == "parquet" and output is None and sys.stdout.isatty():
+        raise UsageError("--format parquet is not for a terminal: name a file with --output")
+    identity, membership = open_identity(folder), open_membership(folder)
+    windows = Windows.between(lanes, from_ms, until_ms, granularity, zone)
+
+    async def loaded(state: State, engine: Engine) -> Load:
+        async with session(membership, identity, unix_ms(SystemClock("host"))) as client:
+
+            async def ask(homes: str, wanted: Windows) -> Answer:
+                asked = LoadRequest(homes=homes, lanes=wanted.lanes, times=wanted.times)
+                return read_answer((await client.sum_load(asked)).sums, "the summing service's answer")
+
+            certified = {
+                bytes.fromhex(one.stream) async for one in catalogue(client) if one.certificate is not None
+            }
+            return await load(state, engine, region, windows, ask, certified)
+
+    with packages():
+        state = State.open(data, make=False)
+        try:
+            with _engine(scheduler) as engine:
+                found = asyncio.run(loaded(state, engine))
+        finally:
+            state.close()
+        check_any(found)
+        calendar = granularity is not None and granularity.startswith(("day", "month"))
+        shown = Form(form, False, output, plot, zone if calendar else None)
+        size = Granularity.parse(granularity or f"{until_ms - from_ms}ms", 1, zone)
+        with drawing(shown, _table(found, size)), destination(output):
+            _print(found, shown)
+    for sentence in _notes(found):
+        click.echo(sentence, err=True)
+
+
+@contextmanager
+def _engine(scheduler: str | None) -> Iterator[Engine]:
+    if scheduler is None:
+        yield DuckDB()
+        return
+    from gateway.centre.cluster import connected  # noqa: PLC0415 - Dask takes a second
+
+    with connected(scheduler) as engine:
+        yield engine
+
+
+def _print(found: Load, form: Form) -> None:
+    lanes = found.windows.lanes
+    match form.format:
+        case "json":
+            print_json(_document(found))
+        case "jsonl":
+            for i in range(len(found.homes)):
+                click.echo(json.dumps(_window(found, i)))
+        case "parquet":
+            click.echo(_parquet(found), nl=False)
+        case "csv":
+            writer = csv.writer(sys.stdout, lineterminator="\n")
+            begin, *others = rows.columns(lanes)
+            writer.writerow([begin, "until", *others, "homes", "missing"])
+            for i, row in enumerate(_rows(found)):
+                first, *cells = rows.cells(row, lanes, rows.utc, "")
+                writer.writerow([first, rows.utc(row.end), *cells, *_coverage(found, i)])
+        case _:
+            names = [*rows.columns(lanes), "homes", "missing"]
+            when = partial(rows.local, zone=form.zone)
+            shown = [
+                [*rows.cells(row, lanes, when, "-"), *_coverage(found, i)]
+                for i, row in enumerate(_rows(found))
+            ]
+            print_table(names, shown, numbers=set(names) - {rows.FROM})
+
+
+def _rows(found: Load) -> list[Row]:
+    """The windows in order; without sums where there is none."""
+    return [
+        Row(
+            moment(start_ms, 1),
+            moment(end_ms, 1),
+            dict(zip(found.windows.lanes, sums, strict=True)) if homes else {},
+        )
+        for (start_ms, end_ms), sums, homes in zip(
+            found.windows.times, found.sums.tolist(), found.homes, strict=True
+        )
+    ]
+
+
+def _coverage(found: Load, i: int) -> list[str]:
+    return [str(found.homes[i]), str(found.absent[i])]
+
+
+def _table(found: Load, size: Granularity) -> Table:
+    """The loads as a table of the provider's desk, to draw."""
+    opened = np.array(found.homes) > 0
+    starts, ends = (np.array(one, dtype=np.int64)[opened] for one in zip(*found.windows.times, strict=True))
+    lanes = found.windows.lanes
+    sums = {lane: found.sums[opened, i] for i, lane in enumerate(lanes)}
+    whole = dict.fromkeys(lanes, np.ones(len(starts), dtype=np.bool_))
+    of = np.zeros(len(starts), dtype=np.int64)
+    return Table(lanes, (TOTAL,), of, Rows(1, starts, ends, sums, whole), granularities=(size,))
+
+
+def _window(found: Load, i: int) -> dict[str, object]:
+    start_ms, end_ms = found.windows.times[i]
+    sums = found.sums[i].tolist() if found.homes[i] else [None] * len(found.windows.lanes)
+    return {
+        "start": spell(start_ms, 1),
+        "end": spell(end_ms, 1),
+        **{JSON_KEYS[lane]: value for lane, value in zip(found.windows.lanes, sums, strict=True)},
+        "homes": found.homes[i],
+        "missing": found.absent[i],
+    }
+
+
+def _document(found: Load) -> dict[str, object]:
+    return {
+        "region": found.region,
+        "windows": [
+            _window(found, i) | ({"problem": found.problems[i]} if i in found.problems else {})
+            for i in range(len(found.homes))
+        ],
+        "missing": [
+            {"stream": one.stream.hex(), "windows": one.windows, "reason": one.reason}
+            for one in found.missing
+        ],
+    }
+
+
+def _parquet(found: Load) -> bytes:
+    import pyarrow as pa  # noqa: PLC0415
+    import pyarrow.parquet as pq  # noqa: PLC0415
+
+    opened = np.array(found.homes) > 0
+    at = pa.timestamp("ms", "UTC")
+    columns = {
+        name: pa.array(one, pa.int64()).cast(at)
+        for name, one in zip(("start", "end"), zip(*found.windows.times, strict=True), strict=True)
+    }
+    for i, lane in enumerate(found.windows.lanes):
+        columns[JSON_KEYS[lane]] = pa.array(found.sums[:, i], mask=~opened)
+    columns["homes"] = pa.array(found.homes, pa.int32())
+    columns["missing"] = pa.array(found.absent, pa.int32())
+    file = io.BytesIO()
+    pq.write_table(pa.table(columns), file)
+    return file.getvalue()
+
+
+def _notes(found: Load) -> Iterator[str]:
+    """What is missing, for people."""
+    for one in found.missing[:_SHOWN]:
+        of = "" if one.windows == len(found.homes) else f" in {one.windows} of {len(found.homes)} windows"
+        yield f"stream {one.stream.hex()} is missing{of}: {printable(one.reason)}"
+    if len(found.missing) > _SHOWN:
+        yield f"and {len(found.missing) - _SHOWN} more homes are missing: --format json names all"
+    for sentence, group in groupby(
+        sorted(found.problems.items(), key=lambda one: one[1]), lambda one: one[1]
+    ):
+        numbers = [i for i, _ in group]
+        first = spell(found.windows.times[numbers[0]][0], 1)
+        yield f"{len(numbers)} windows have no sum, the first from {first}: {printable(sentence)}"

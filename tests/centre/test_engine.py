@@ -1,0 +1,171 @@
+"""Sums over Parquet files modulo 2^64, in DuckDB and on a Dask cluster, against Python's integers."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gateway.centre.cluster import connected
+from gateway.centre.columns import Block, write
+from gateway.centre.engine import Chosen, DuckDB, Engine, Key
+from gateway.centre.homes import Home
+from gateway.chain.layout import DAY_MS
+from gateway.errors import Unavailable, UsageError
+from gateway.provider.homes import Listed
+from gateway.provider.load import Windows
+from tests.support.home import MEMORY
+
+MOD = 2**64
+HOSTILE = st.sampled_from([0, 1, 2**63 - 1, 2**63, 2**63 + 1, MOD - 1]) | st.integers(0, MOD - 1)
+BEGIN = 20_000 * DAY_MS - 2 * 900_000  # two windows before midnight
+LANES = ("export", "import")
+
+
+def home(number: int) -> Home:
+    """A home whose ids have zeros and ones at their ends, which a text would lose."""
+    ids = [bytes([0, number, *[0] * 14]), bytes([number] * 16), bytes([255, *[0] * 14, number])]
+    return Home(Listed(*ids), "North/.. #1")
+
+
+@st.composite
+def blocks(draw: st.DrawFn) -> list[Block]:
+    """Up to five homes, each with some consecutive quarter hours, and perhaps no export."""
+    found = []
+    for number in range(draw(st.integers(1, 5))):
+        first, count = draw(st.integers(0, 3)), draw(st.integers(1, 5))
+        lanes = draw(st.sampled_from([LANES, ("import",), ("import", "export")]))
+        rows = st.lists(HOSTILE, min_size=len(lanes), max_size=len(lanes))
+        values = draw(st.lists(rows, min_size=count, max_size=count))
+        sealed = draw(st.lists(HOSTILE, min_size=count, max_size=count))
+        found.append(
+            Block(
+                home(number),
+                lanes,
+                BEGIN + 900_000 * np.arange(first, first + count + 1, dtype=np.int64),
+                np.array(sealed, dtype=np.uint64),
+                np.array(values, dtype=np.uint64).reshape(count, len(lanes)),
+            )
+        )
+    return found
+
+
+WINDOWS = Windows(LANES, tuple(pairwise(BEGIN + 900_000 * k for k in (0, 1, 2, 3, 4, 6, 7))))
+"""One of them is half an hour, which no home has."""
+
+
+def rows(some: list[Block]) -> dict[tuple[int, Key], tuple[int, list[int] | None]]:
+    """By window and home, the incarnation and the parts; None for a home that lacks a lane."""
+    found = {}
+    for block in some:
+        for i, times in enumerate(pairwise(block.edges_ms.tolist())):
+            if times in WINDOWS.times:
+                parts = dict(zip(block.lanes, block.blinded[i].tolist(), strict=True))
+                whole = [parts[lane] for lane in LANES] if set(LANES) <= set(parts) else None
+                number = WINDOWS.times.index(times)
+                found[number, block.home.key] = (int(block.incarnations[i]), whole)
+    return found
+
+
+def check(engine: Engine, some: list[Block], data: st.DataObject) -> None:
+    """That the engine finds the homes of each window, and adds up any sets of them."""
+    with tempfile.TemporaryDirectory(dir=MEMORY) as name:
+        cut = data.draw(st.integers(0, len(some)))
+        parts = [part for part in (some[:cut], some[cut:]) if part]
+        files = [file for batch, part in enumerate(parts) for file in write(Path(name), part, batch)]
+        paths = [Path(name) / file.name for file in files]
+        assert sum(file.windows for file in files) == sum(map(len, some))
+        expected = {key: one for key, one in rows(some).items() if one[1] is not None}
+        found = engine.present(paths, WINDOWS)
+        columns = [found[one].to_pylist() for one in ("window", "stream", "grant", "incarnation")]
+        assert len(columns[0]) == len(expected)
+        assert {(w, (s, g)): i % MOD for w, s, g, i in zip(*columns, strict=True)} == {
+            key: one[0] for key, one in expected.items()
+        }
+        of, sets = [], [[], [home(7).key]]
+        for window in range(len(WINDOWS.times)):
+            there = sorted(key for number, key in expected if number == window)
+            members = data.draw(st.lists(st.sampled_from(there), unique=True) if there else st.just([]))
+            sets.append(members)
+            of.append(data.draw(st.sampled_from([None, len(sets) - 1, len(sets) - 1])))
+        sums, counts = engine.sums(paths, WINDOWS, Chosen(sets, of))
+    for window, number in enumerate(of):
+        members = [] if number is None else sets[number]
+        wanted = [expected[window, key][1] for key in members]
+        truth = [sum(column) % MOD for column in zip(*wanted, strict=True)] or [0] * len(LANES)
+        assert sums[window].tolist() == truth
+        assert counts[window] == len(members)
+
+
+@settings(deadline=None, max_examples=60)
+@given(blocks(), st.data())
+def test_duckdb_adds_modulo_2_to_the_64(some: list[Block], data: st.DataObject) -> None:
+    check(DuckDB(), some, data)
+
+
+@pytest.fixture(scope="module")
+def cluster(scheduler: str) -> Iterator[Engine]:
+    with connected(scheduler) as engine:
+        engine._client.wait_for_workers(2, timeout=60)
+        yield engine
+
+
+@pytest.mark.slow
+@settings(deadline=None, max_examples=25)
+@given(blocks(), st.data())
+def test_a_cluster_adds_the_same(cluster: Engine, some: list[Block], data: st.DataObject) -> None:
+    check(cluster, some, data)
+
+
+@pytest.mark.slow
+def test_both_engines_give_the_same_to_the_bit(cluster: Engine, tmp_path: Path) -> None:
+    """A thousand homes of a day, in 8 files: random parts, so that every sum wraps."""
+    random = np.random.default_rng(7)
+    files = []
+    edges = BEGIN + 900_000 * np.arange(97, dtype=np.int64)
+    keys: list[Key] = []
+    for batch in range(4):
+        some = []
+        for _ in range(250):
+            one = Home(Listed(random.bytes(16), random.bytes(16), random.bytes(16)), "North")
+            parts = random.integers(0, MOD, size=(96, 2), dtype=np.uint64)
+            some.append(Block(one, LANES, edges, np.full(96, 3, dtype=np.uint64), parts))
+            keys.append(one.key)
+        files += [tmp_path / file.name for file in write(tmp_path, some, batch)]
+    assert len(files) == 8
+    windows = Windows(LANES, tuple(pairwise(edges.tolist())))
+    chosen = Chosen([keys, keys[::3]], [i % 2 for i in range(96)])
+    ours, theirs = DuckDB().sums(files, windows, chosen), cluster.sums(files, windows, chosen)
+    assert ours[0].tobytes() == theirs[0].tobytes()
+    assert ours[1] == theirs[1] == [(1000, 334)[i % 2] for i in range(96)]
+    order = [("window", "ascending"), ("stream", "ascending")]
+    assert (
+        DuckDB().present(files, windows).sort_by(order).equals(cluster.present(files, windows).sort_by(order))
+    )
+
+
+def test_a_damaged_file_is_named(tmp_path: Path) -> None:
+    (tmp_path / "1.parquet").write_bytes(b"PAR1 and no more")
+    with pytest.raises(UsageError, match=r"1\.parquet"):
+        DuckDB().present([tmp_path / "1.parquet"], WINDOWS)
+
+
+def test_a_scheduler_that_is_none() -> None:
+    with (
+        pytest.raises(
+            UsageError, match=r"'http://127.0.0.1:9' is not a scheduler's address: expected tcp://"
+        ),
+        connected("http://127.0.0.1:9"),
+    ):
+        pass
+    with (
+        pytest.raises(Unavailable, match=r"no Dask scheduler answers at tcp://127.0.0.1:9"),
+        connected("tcp://127.0.0.1:9", patience_s=0.5),
+    ):
+        pass

@@ -1,0 +1,287 @@
+"""The whole way: gateways' objects in a real S3 store, taken in and added up, until the load is the truth."""
+
+from __future__ import annotations
+
+import asyncio
+import csv
+import io
+import json
+import secrets
+import time
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from gateway.centre.engine import DuckDB
+from gateway.centre.homes import Home as Listing
+from gateway.centre.ingest import ingest
+from gateway.centre.query import load
+from gateway.centre.state import State
+from gateway.chain.layout import Layout
+from gateway.cli.main import main
+from gateway.control.documents import NewGrant
+from gateway.host.clock import SystemClock
+from gateway.provider.homes import Listed
+from gateway.provider.identity import new_identity, open_identity
+from gateway.provider.load import Windows
+from gateway.provider.membership import join
+from gateway.registrar.loads import LoadMemory, LoadService
+from gateway.registrar.server import serving
+from gateway.registrar.service import Registrar
+from gateway.registry.client import RegistrarClient
+from gateway.registry.documents import StreamsRequest
+from gateway.store.bucket import Bucket
+from gateway.store.opening import open_bucket
+from gateway.wire import names
+from gateway.wire.cose import kid_of
+from gateway.wire.signed import Signed
+from tests.centre.neighbourhood import Neighbourhood, minutes, sealed
+from tests.stream.stream import Provider, random_readings
+from tests.support.home import Home as Gateway
+from tests.support.registrar import Holder, open_new, register
+from tests.support.registrar import settings as registrar_settings
+from tests.support.servers import S3Server
+
+pytestmark = pytest.mark.slow
+
+BEGIN_S = datetime(2026, 5, 28, 20, tzinfo=UTC).timestamp()
+GRANULARITIES = ("30s", "1min", "5min", "15min")
+
+
+async def test_the_load_of_running_gateways_is_the_truth(seaweedfs: S3Server, tmp_path: Path) -> None:
+    """Three gateways of 30 s units, each with its root, ledger, sealer, issuer and publisher, of which one
+    crashes and one comes late; loads of four granularities, granted by the household."""
+    street = Neighbourhood.new(tmp_path)
+    cards = [street.centre.card, street.service.card]
+    listing: list[Listing] = []
+    async with AsyncExitStack() as stack:
+        store = street.bucket = open_bucket(seaweedfs.location(secrets.token_hex(4)))
+        stack.push_async_callback(store.aclose)
+        gateways = []
+        for number in range(3):
+            folder = tmp_path / f"home {number}"
+            gateway = Gateway(folder, layout=Layout(30_000, 120), chunk_units=30, start_s=BEGIN_S)
+            gateways.append(await stack.enter_async_context(gateway))
+            await gateway.runs(5)
+            stream = await gateway.stream()
+            signer = kid_of(gateway.root.public_key)
+            for granularity in GRANULARITIES:
+                wanted = NewGrant("load", granularity, "UTC", ("import", "export"), "the street", None, None)
+                (own, _), _ = await gateway.granter.new(
+                    stream, cards, wanted, confirmed=True, fingerprints=[card.fingerprint for card in cards]
+                )
+                listing.append(Listing(Listed(stream.id, signer, own.record.id), "North"))
+        for number, units in enumerate((60, 60, 40)):
+            await gateways[number].runs(units, imported=7 + number, exported=3 * number)
+        await gateways[1].crashes_and_starts()
+        for number, units in enumerate((90, 90, 30)):
+            await gateways[number].runs(units, imported=101 + number, exported=number)
+        for gateway in gateways:
+            await gateway.publish()
+            async for key in gateway.bucket.list(""):
+                await store.put(key, await gateway.bucket.get(key), replace=True)
+        stored = [await gateway.stored() for gateway in gateways]
+        state = State.open(tmp_path / "data", make=True)
+        stack.callback(state.close)
+        state.list_homes(listing)
+        taken = await ingest(state, store, street.centre.identity, gateways[0].clock.now_ms)
+        assert taken.passed_over == ()
+        assert taken.windows == len(pq.ParquetDataset(tmp_path / "data" / "windows").read())
+        begin = -(-(stored[0].start + 5) * 30_000 // 900_000) * 900_000
+        for granularity in GRANULARITIES[::-1]:  # each is over the sets of the ones before
+            windows = Windows.between(("import", "export"), begin, begin + 3_600_000, granularity)
+            found = await load(state, DuckDB(), "North", windows, street.ask)
+            assert found.problems == {}
+            assert set(found.homes) == {2, 3}
+            for i, (a, b) in enumerate(windows.times):
+                inside = [one for one in stored if one.end * 30_000 >= b][: found.homes[i]]
+                units = a // 30_000, b // 30_000
+                truth = [sum(one.total(lane, *units) for one in inside) for lane in windows.lanes]
+                assert found.sums[i].tolist() == truth
+
+
+@dataclass
+class Town:
+    """Registered gateways of a neighbourhood, their store, and the commands of the centre in it."""
+
+    street: Neighbourhood
+    server: S3Server
+    root: str
+    bucket: Bucket
+    registrar: Registrar
+    url: str
+    holders: list[Holder]
+
+    async def run(self, *words: object) -> int:
+        return await asyncio.to_thread(main, ["centre", *map(str, words)])
+
+    async def publishes(self) -> None:
+        for home in self.street.homes:
+            for key, data in home.objects.items():
+                await self.bucket.put(key, data, replace=True)
+
+    def ingest(self, *words: object) -> list[object]:
+        place = ["--store", f"s3://meters/{self.root}", "--endpoint", self.server.endpoint]
+        homes = self.street.folder / "homes.csv"
+        listed = [
+            f"{one.listed.stream.hex()},{one.listed.signer.hex()},{one.listed.grant.hex()},{one.region}\n"
+            for one in self.street.listing
+        ]
+        homes.write_text("stream,signer,grant,region\n" + "".join(listed))
+        return ["ingest", *self._own, *place, "--region", "us-east-1", "--homes", homes, *words]
+
+    def load(self, *words: object) -> list[object]:
+        times = ["--from", "2026-03-01T00:00Z", "--until", "2026-03-01T00:04Z", "--granularity", "1min"]
+        return ["load", *self._own, *times, "--region", "North", *words]
+
+    @property
+    def _own(self) -> list[object]:
+        return [self.street.folder / "data", "--key", self.street.centre.folder]
+
+    async def lists(self, number: int) -> None:
+        """The gateway tells the registrar its stream."""
+        holder, home = self.holders[number], self.street.homes[number]
+
+        async def sign(item: Signed) -> bytes:
+            return holder.sign(item)
+
+        async with RegistrarClient(self.url) as client:
+            _, card = await client.status()
+            await client.login(holder.kid, card, time.time_ns() // 1_000_000, sign)
+            descriptor = home.objects[names.descriptor(home.id)]
+            await client.put_streams(
+                StreamsRequest(descriptors=(descriptor,), region="North", tariff_zone="H4", listed=True)
+            )
+
+
+@pytest.fixture
+async def town(seaweedfs: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Town]:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", seaweedfs.access_key)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", seaweedfs.secret_key)
+    now_ms = time.time_ns() // 1_000_000
+    parties = []
+    for name in ("centre", "service"):
+        card = new_identity(tmp_path / name, name, now_ms)
+        parties.append(Provider(tmp_path / name, card, open_identity(tmp_path / name)))
+    street, root = Neighbourhood(tmp_path, *parties), secrets.token_hex(4)
+    for seconds in (240, 240, 130):
+        street.joins(sealed(seconds, 90, assurance="software"))
+    chosen = registrar_settings(tmp_path / "state")
+    async with AsyncExitStack() as stack:
+        bucket = open_bucket(seaweedfs.location(root))
+        stack.push_async_callback(bucket.aclose)
+        clock = SystemClock("host")
+        registrar = await stack.enter_async_context(open_new(chosen, clock))
+        await LoadMemory(registrar.database).begin()
+        service = LoadService(registrar.database, bucket, street.service.folder, 2, clock)
+        registrar = replace(registrar, loads=service)
+        url = await stack.enter_async_context(serving(registrar))
+        holders = []
+        one = Town(street, seaweedfs, root, bucket, registrar, url, holders)
+        for number, home in enumerate(street.homes):
+            password = await registrar.accounts.add(f"household{number}", "household")
+            holders.append(Holder("gateway", now_ms, key=home.signer.key))
+            await register(registrar, f"household{number}", password, holders[-1])
+            await one.lists(number)
+        password = await registrar.accounts.add("operator", "provider")
+        await join(
+            street.centre.folder,
+            street.centre.identity,
+            url=url,
+            ca=None,
+            user="operator",
+            password=password,
+            registrar_kid=registrar.identity.card.kid,
+            now_ms=now_ms,
+        )
+        await one.publishes()
+        yield one
+
+
+async def test_the_commands_of_a_centre(
+    town: Town, scheduler: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Take in, show in every form, a home that broke, one whose certificate was revoked, and the same sums on
+    a Dask cluster."""
+    street = town.street
+    assert await town.run(*town.ingest()) == 0
+    out, err = capsys.readouterr()
+    assert out.startswith("10 windows of 3 homes taken in; 3 of 3 homes have all until ")
+    assert err == ""
+    truth = street.truth(minutes(0, 1, 2)) + street.truth(minutes(2, 3, 4), (0, 1))
+
+    assert await town.run(*town.load("--format", "csv")) == 0
+    out, err = capsys.readouterr()
+    rows = list(csv.DictReader(io.StringIO(out)))
+    assert [[int(Decimal(one["import kWh"]) * 10**6)] for one in rows] == truth
+    assert [(one["homes"], one["missing"]) for one in rows] == [
+        ("3", "0"),
+        ("3", "0"),
+        ("2", "1"),
+        ("2", "1"),
+    ]
+    late = street.homes[2].id.hex()
+    reason = "taken in until 2026-03-01T00:02:00Z"
+    assert err == f"stream {late} is missing in 2 of 4 windows: {reason}\n"
+
+    files = {form: street.folder / f"load.{form}" for form in ("json", "jsonl", "parquet", "table")}
+    picture = street.folder / "load.svg"
+    for form, path in files.items():
+        assert await town.run(*town.load("--format", form, "--output", path, "--plot", picture)) == 0
+    capsys.readouterr()
+    document = json.loads(files["json"].read_text())
+    assert [[one["import_mwh"]] for one in document["windows"]] == truth
+    assert document["missing"] == [{"stream": late, "windows": 2, "reason": reason}]
+    lines = [json.loads(line) for line in files["jsonl"].read_text().splitlines()]
+    assert lines == document["windows"]
+    table = pq.read_table(files["parquet"])
+    assert [[one] for one in table["import_mwh"].to_pylist()] == truth
+    assert table["homes"].to_pylist() == [3, 3, 2, 2]
+    assert files["table"].read_text().splitlines()[0].split() == ["from", "import", "kWh", "homes", "missing"]
+    assert picture.read_text().startswith("<?xml")
+
+    assert await town.run(*town.load("--format", "json", "--scheduler", scheduler)) == 0
+    assert json.loads(capsys.readouterr().out) == document
+
+    # One goes on, one breaks, and one is no longer certified.
+    for home in street.homes:
+        home.seal(random_readings(110))
+    broken = street.homes[1]
+    broken.objects[broken.chunks[-4]] = broken.objects[broken.chunks[-5]]
+    for _ in range(2):
+        street.joins(sealed(480, assurance="software"))
+    for number in (3, 4):
+        password = await town.registrar.accounts.add(f"household{number}", "household")
+        town.holders.append(
+            Holder("gateway", time.time_ns() // 1_000_000, key=street.homes[number].signer.key)
+        )
+        await register(town.registrar, f"household{number}", password, town.holders[-1])
+    await town.lists(3)
+    await town.publishes()
+    assert await town.run(*town.ingest("--json")) == 5
+    out, err = capsys.readouterr()
+    passed = json.loads(out)["passed_over"]
+    assert [(one["stream"], one["kind"]) for one in passed] == [(broken.id.hex(), "refused")]
+    assert err == f"gateway: stream {broken.id.hex()}: {passed[0]['error']}\n"
+    later = ["--from", "2026-03-01T00:04Z", "--until", "2026-03-01T00:05Z"]
+    assert await town.run(*town.load(*later, "--format", "json")) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert [[one["import_mwh"]] for one in found["windows"]] == street.truth(minutes(4, 5), (0, 3))
+    reasons = {one["stream"]: one["reason"] for one in found["missing"]}
+    assert reasons == {
+        broken.id.hex(): passed[0]["error"],
+        late: "taken in until 2026-03-01T00:04:00Z",
+        street.homes[4].id.hex(): "its gateway has no valid certificate",
+    }
+
+    assert await town.run(*town.load("--region", "West")) == 2
+    assert capsys.readouterr().err == "gateway: no home of region 'West': expected one of North\n"
+    future = ["--from", "2026-03-02", "--until", "2026-03-03", "--granularity", "1h", "--zone", "UTC"]
+    assert await town.run(*town.load(*future)) == 4
+    assert "no load of 'North': no home of the region is complete in it" in capsys.readouterr().err

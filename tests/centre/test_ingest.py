@@ -1,0 +1,319 @@
+"""Windows taken in: each once, wherever a run is cut off; and homes that are passed over."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from gateway.centre import columns
+from gateway.centre.state import State
+from gateway.errors import StoreUnavailable, UsageError
+from gateway.store.directory import DirectoryBucket
+from gateway.wire import names
+from tests.centre.neighbourhood import Neighbourhood, minutes, sealed
+from tests.stream.stream import START, Home, random_readings
+
+
+class Killed(BaseException):
+    """The process is gone."""
+
+
+@contextmanager
+def killed_at(step: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+    """Whatever writes raises Killed from its `step`th call on, before or after its effect in turn; gives the
+    names of the calls so far."""
+    calls: list[str] = []
+
+    def dies(name: str, real: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*args: Any, **others: Any) -> Any:
+            calls.append(f"before {name}")
+            if len(calls) >= step:
+                raise Killed
+            found = real(*args, **others)
+            calls.append(f"after {name}")
+            if len(calls) >= step:
+                raise Killed
+            return found
+
+        return call
+
+    with monkeypatch.context() as patch:
+        for where, name in (
+            (tempfile, "mkstemp"),
+            (os, "sync"),
+            (os, "fsync"),
+            (Path, "replace"),
+            (Path, "unlink"),
+            (Path, "mkdir"),
+        ):
+            patch.setattr(where, name, dies(name, getattr(where, name)))
+        for name in ("take", "list_homes"):  # each is one transaction, which a kill leaves out as a whole
+            patch.setattr(State, name, dies(name, getattr(State, name)))
+        yield calls
+
+
+def stored(folder: Path) -> pa.Table:
+    """All rows of the files that count, by time and home; there are no other files."""
+    state = State.open(folder, make=False)
+    counted = state.file_names()
+    state.close()
+    there = {
+        one.relative_to(folder).as_posix() for one in (folder / columns.FOLDER).rglob("*") if one.is_file()
+    }
+    assert there == counted
+    tables = [pq.read_table(folder / name, partitioning=None) for name in sorted(counted)]
+    return pa.concat_tables(tables).sort_by([("start_ms", "ascending"), ("stream", "ascending")])
+
+
+@pytest.fixture
+def street(tmp_path: Path) -> Neighbourhood:
+    """Four homes of three minutes before midnight and two after it, in two regions."""
+    street = Neighbourhood.new(tmp_path)
+    for number in range(4):
+        home = Home(start=START - 180)
+        home.seal(random_readings(100))
+        home.restart()
+        home.seal(random_readings(200))
+        street.joins(home, ("North", "Süd/2")[number % 2])
+    return street
+
+
+@pytest.mark.slow
+async def test_each_window_is_taken_in_once_wherever_a_run_is_cut_off(
+    street: Neighbourhood, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await street.takes_in("whole")
+    bucket = street.bucket = await street.store()
+    whole = stored(street.folder / "whole")
+    assert len(whole) == 4 * 5
+    assert len(set(zip(whole["stream"].to_pylist(), whole["start_ms"].to_pylist(), strict=True))) == 20
+    for home in street.homes:
+        home.seal(random_readings(60))
+    gone_on = await street.store_in("later")
+    step, met = 0, set()
+    while True:
+        step += 1
+        folder = street.folder / f"killed {step}"
+        try:
+            with killed_at(step, monkeypatch) as calls:
+                await street.takes_in(folder.name)
+        except Killed:
+            met.add(calls[step - 1])  # what comes after that cleans up in vain
+        else:
+            break
+        if step % 3 == 0:  # and once more while it recovers
+            try:
+                with killed_at(1 + step // 3, monkeypatch):
+                    await street.takes_in(folder.name)
+            except Killed:
+                pass
+        if step % 2:
+            await street.takes_in(folder.name)
+        else:  # the homes have gone on meanwhile: a batch of other windows, under the same name
+            street.bucket = gone_on
+            await street.takes_in(folder.name)
+            street.bucket = bucket
+            assert stored(folder).slice(0, 20).equals(whole)
+            assert len(stored(folder)) == 24
+            continue
+        assert stored(folder).equals(whole)
+    for call in ("mkstemp", "sync", "replace", "fsync", "take", "mkdir"):
+        assert {f"before {call}", f"after {call}"} <= met
+    assert stored(street.folder / f"killed {step}").equals(whole)
+
+
+async def test_a_pass_takes_in_what_is_new_and_no_more(street: Neighbourhood) -> None:
+    first = await street.takes_in()
+    assert (first.windows, first.files, first.homes) == (20, 4, 4)
+    assert first.until_ms == (START + 120) * 1000
+    again = await street.takes_in()
+    assert (again.windows, again.files, again.homes, again.until_ms) == (0, 0, 0, first.until_ms)
+    street.homes[0].seal(random_readings(119))
+    street.homes[1].seal(random_readings(30))
+    more = await street.takes_in()
+    assert (more.windows, more.files, more.homes, more.until_ms) == (1, 1, 1, first.until_ms)
+    windows = minutes(*range(-3, 3))
+    for region, numbers in (("North", (0, 2)), ("Süd/2", (1, 3))):
+        assert (await street.load(windows, region)).sums.tolist() == street.truth(windows, numbers)
+
+
+async def test_windows_that_are_more_than_a_batch_come_in_several(
+    street: Neighbourhood, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from gateway.centre import ingest
+
+    await street.takes_in("whole")
+    monkeypatch.setattr(ingest, "_MOST", 2)
+    monkeypatch.setattr(ingest, "_BATCH", 3)
+    taken = await street.takes_in()
+    assert (taken.windows, taken.homes) == (20, 4)
+    assert taken.files > 4
+    assert stored(street.folder / "data").equals(stored(street.folder / "whole"))
+
+
+def replaces_a_chunk(home: Home) -> None:
+    home.objects[home.chunks[-2]] = home.objects[home.chunks[-3]]
+
+
+def loses_a_chunk(home: Home) -> None:
+    del home.objects[home.chunks[-2]]
+
+
+def has_another_signer(home: Home) -> None:
+    other = Home(signer=None)
+    home.objects[names.descriptor(home.id)] = other.signer.sign(home.descriptor)
+
+
+@pytest.mark.parametrize("breaks", [replaces_a_chunk, loses_a_chunk, has_another_signer])
+async def test_a_home_whose_chain_does_not_hold_is_named_and_passed_over(
+    breaks: Callable[[Home], None], street: Neighbourhood
+) -> None:
+    whole = dict(street.homes[0].objects)
+    breaks(street.homes[0])
+    taken = await street.takes_in()
+    (failure,) = taken.passed_over
+    assert failure.stream == street.homes[0].id
+    assert failure.error.kind == "refused"
+    assert (taken.windows, taken.homes) == (15, 3)
+    found = await street.load(minutes(*range(-3, 2)), "Süd/2")
+    assert found.sums.tolist() == street.truth(found.windows, (1, 3))
+    state = State.open(street.folder / "data", make=False)
+    assert {one.home.listed.stream: one.problem for one in state.homes()} == {
+        home.id: str(failure.error) if home is street.homes[0] else None for home in street.homes
+    }
+    state.close()
+    shutil.rmtree(street.folder / "store")
+    street.homes[0].objects = whole  # the store is mended
+    mended = await street.takes_in()
+    assert (mended.windows, mended.homes, mended.passed_over) == (5, 1, ())
+
+
+async def test_a_store_that_goes_back_is_noticed(street: Neighbourhood) -> None:
+    """Also where it shows nothing that was taken in: the head is remembered."""
+    older = street.homes[0].fork()
+    for home in street.homes:
+        home.seal(random_readings(30))
+    await street.takes_in()
+    street.homes[0] = older
+    shutil.rmtree(street.folder / "store")
+    (failure,) = (await street.takes_in()).passed_over
+    assert "the store shows an older state" in str(failure.error)
+    del older.objects[names.head(older.id)]
+    shutil.rmtree(street.folder / "store")
+    (failure,) = (await street.takes_in()).passed_over
+    assert "is missing, and a head with chunk number" in str(failure.error)
+
+
+async def test_another_history_that_joins_nowhere_is_noticed(street: Neighbourhood) -> None:
+    """A gateway that sealed the last chunk again, behind the one that was read: the next chunk is chained to
+    another one."""
+    fork = street.homes[0].fork()
+    street.homes[0].seal(random_readings(60))
+    await street.takes_in()
+    fork.restart()
+    fork.seal(random_readings(180))
+    street.homes[0] = fork
+    (failure,) = (await street.takes_in()).passed_over
+    assert failure.error.kind == "refused"
+
+
+async def test_an_incarnation_that_comes_back_is_noticed_across_passes(tmp_path: Path) -> None:
+    street = Neighbourhood.new(tmp_path)
+    home = street.joins(Home(assurance="software"))
+    for incarnation in (1, 2):
+        home.restart(incarnation)
+        home.seal(random_readings(60))
+        assert (await street.takes_in()).passed_over == ()
+    home.restart(1)
+    home.seal(random_readings(60))
+    (failure,) = (await street.takes_in()).passed_over
+    assert "was sealed in incarnation 1, which ended before 2 began" in str(failure.error)
+
+
+async def test_homes_without_a_grant_or_a_stream_are_named(street: Neighbourhood, tmp_path: Path) -> None:
+    other = Neighbourhood.new(tmp_path / "other")
+    foreign = other.joins(sealed(60))
+    street.homes.append(foreign)
+    street.grants += other.grants
+    street.regions.append("North")
+    unknown = sealed(60)
+    unknown.objects.clear()
+    street.homes.append(unknown)
+    street.grants += other.grants
+    street.regions.append("North")
+    taken = await street.takes_in()
+    kinds = {one.stream: one.error.kind for one in taken.passed_over}
+    assert kinds == {foreign.id: "not_granted", unknown.id: "failed"}
+    assert taken.windows == 20
+
+
+async def test_a_store_that_does_not_answer_is_about_no_home(
+    street: Neighbourhood, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fails(self: object, key: str) -> bytes:
+        raise StoreUnavailable("the store does not answer")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(DirectoryBucket, "get", fails)
+        with pytest.raises(StoreUnavailable):
+            await street.takes_in()
+    assert (await street.takes_in()).windows == 20
+
+
+async def test_a_revoked_grant_ends(street: Neighbourhood) -> None:
+    service = next(
+        one for one in street.homes[0]._served.values() if one.grant.partner == street.grants[0].id
+    )
+    street.homes[0].revoke(service.grant)
+    for home in street.homes:
+        home.seal(random_readings(60))
+    taken = await street.takes_in()
+    assert (taken.windows, taken.passed_over) == (23, ())
+    found = await street.load(minutes(*range(1, 4)))
+    assert found.homes == (2, 0)
+    (one,) = [one for one in found.missing if one.stream == street.homes[0].id]
+    assert one.reason == "its grant ends at 2026-03-01T00:02:00Z"
+
+
+async def test_one_works_in_a_folder_at_a_time(street: Neighbourhood) -> None:
+    await street.takes_in()
+    state = State.open(street.folder / "data", make=False)
+    with state.alone(), pytest.raises(UsageError, match="another `gateway centre ingest` works in"):
+        await street.takes_in()
+    state.close()
+    assert (await street.takes_in()).windows == 0
+
+
+async def test_a_stream_stays_in_its_region_and_with_its_signer(street: Neighbourhood) -> None:
+    await street.takes_in()
+    street.regions[0] = "West"
+    with pytest.raises(UsageError, match=r"in region 'North', and now has signer .* in region 'West'"):
+        await street.takes_in()
+    street.regions[0] = "North"
+    street.homes[0].signer = sealed(60).signer
+    with pytest.raises(UsageError, match="with its signer"):
+        await street.takes_in()
+
+
+def test_a_state_that_is_damaged_or_newer(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"holds nothing of a load monitoring centre: gateway centre ingest"):
+        State.open(tmp_path, make=False)
+    (tmp_path / "state.sqlite").write_bytes(secrets.token_bytes(5000))
+    with pytest.raises(UsageError, match=r"state\.sqlite is damaged"):
+        State.open(tmp_path, make=True)
+    (tmp_path / "state.sqlite").unlink()
+    state = State.open(tmp_path, make=True)
+    state._db.execute("PRAGMA user_version = 2")
+    state.close()
+    with pytest.raises(UsageError, match="newer program"):
+        State.open(tmp_path, make=True)

@@ -1,0 +1,353 @@
+"""Which homes are summed together: a home leaves a window's set before the summing service is asked, never
+after."""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gateway.centre.engine import DuckDB
+from gateway.centre.query import LATE, check_any, load
+from gateway.centre.state import State
+from gateway.chain.grant import Grant
+from gateway.errors import GatewayError, NotGranted, Unavailable, UsageError
+from gateway.provider.load import Answer, Windows
+from tests.centre.neighbourhood import Neighbourhood, minutes, sealed
+from tests.stream.stream import Home, random_readings
+from tests.support.home import MEMORY
+
+
+class Twice(Neighbourhood):
+    """Homes of which each granted loads of one minute and of two."""
+
+    def joins_twice(self, home: Home) -> None:
+        self.joins(home, "North", "1min")
+        self.joins(home, "North", "2min")
+
+
+@pytest.fixture
+def street(tmp_path: Path) -> Neighbourhood:
+    """Three homes: two of four minutes, and one that has sealed two of them so far."""
+    street = Neighbourhood.new(tmp_path)
+    for seconds in (240, 240, 130):
+        street.joins(sealed(seconds, 90))
+    return street
+
+
+async def test_each_window_has_the_homes_that_are_complete_in_it(street: Neighbourhood) -> None:
+    await street.takes_in()
+    windows = minutes(*range(5), lanes=("import", "export"))
+    found = await street.load(windows)
+    assert found.homes == (3, 3, 2, 2)
+    assert found.absent == (0, 0, 1, 1)
+    (one,) = found.missing
+    assert (one.stream, one.windows) == (street.homes[2].id, 2)
+    assert one.reason == "taken in until 2026-03-01T00:02:00Z"
+    truth = street.truth(minutes(0, 1, 2, lanes=windows.lanes))
+    truth += street.truth(minutes(2, 3, 4, lanes=windows.lanes), (0, 1))
+    assert found.sums.tolist() == truth
+    assert [count for count, _ in street.asked] == [3, 2]
+
+
+async def test_a_home_that_comes_late_joins_no_set_that_was_asked_for(street: Neighbourhood) -> None:
+    await street.takes_in()
+    await street.load(minutes(2, 3))
+    street.homes[2].seal(random_readings(110))
+    await street.takes_in()
+    found = await street.load(minutes(*range(5)))
+    assert found.homes == (3, 3, 2, 3)
+    assert found.missing[0].reason == LATE
+    assert found.sums.tolist() == [
+        *street.truth(minutes(0, 1, 2)),
+        *street.truth(minutes(2, 3), (0, 1)),
+        *street.truth(minutes(3, 4)),
+    ]
+    # Nor under other lanes, whose sums were not asked for yet.
+    other = await street.load(minutes(*range(5), lanes=("export",)))
+    assert other.homes == (3, 3, 2, 3)
+    assert other.problems == {}
+
+
+async def test_an_answer_that_was_lost_on_the_way_is_asked_for_again_over_the_same_set(
+    street: Neighbourhood, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await street.takes_in()
+    real = street.ask
+
+    async def lost(homes: str, windows: Windows) -> Answer:
+        await real(homes, windows)
+        raise Unavailable("the registrar does not answer")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(street, "ask", lost)
+        with pytest.raises(Unavailable, match="the registrar does not answer"):
+            await street.load(minutes(2, 3))
+    street.homes[2].seal(random_readings(110))
+    await street.takes_in()
+    found = await street.load(minutes(2, 3))
+    assert (found.homes, found.problems) == ((2,), {})
+    assert found.sums.tolist() == street.truth(minutes(2, 3), (0, 1))
+
+
+async def test_a_set_that_is_refused_may_be_another_later(street: Neighbourhood) -> None:
+    """Two homes are too few for one of them; with the third they are enough."""
+    alone = street.joins(sealed(240), "South", k_min=3)
+    street.joins(sealed(240), "South")
+    await street.takes_in()
+    found = await street.load(minutes(*range(5)), "South")
+    assert found.homes == (0,) * 4
+    assert "only sums over homes of 3 gateways or more are given away" in found.problems[0]
+    with pytest.raises(NotGranted, match="no load of 'South': the summing service refuses"):
+        check_any(found)
+    street.joins(sealed(180), "South")
+    await street.takes_in()
+    found = await street.load(minutes(*range(5)), "South")
+    assert found.homes == (3, 3, 3, 0)
+    assert found.sums[:3].tolist() == street.truth(minutes(*range(4)), (3, 4, 5))
+    assert alone.id in {one.stream for one in found.missing}
+
+
+async def test_homes_without_a_certificate_leave_sets_that_are_yet_to_be_asked_for(
+    street: Neighbourhood,
+) -> None:
+    street.joins(sealed(240))
+    await street.takes_in()
+    before = await street.load(minutes(0, 1))
+    certified = {home.id for home in street.homes[1:]}
+    found = await street.load(minutes(*range(5)), certified=certified)
+    assert found.homes == (4, 3, 2, 2)
+    assert found.sums[0].tolist() == before.sums[0].tolist()
+    assert found.sums[2:].tolist() == street.truth(minutes(2, 3, 4), (1, 3))
+    reasons = {one.stream: (one.windows, one.reason) for one in found.missing}
+    assert reasons[street.homes[0].id] == (3, "its gateway has no valid certificate")
+
+
+async def test_a_home_that_broke_leaves_sets_that_are_yet_to_be_asked_for(street: Neighbourhood) -> None:
+    street.joins(sealed(240))
+    await street.takes_in()
+    await street.load(minutes(0, 1))
+    home = street.homes[0]
+    home.seal(random_readings(60))
+    home.objects[home.chunks[-2]] = home.objects[home.chunks[-3]]
+    (failure,) = (await street.takes_in()).passed_over
+    found = await street.load(minutes(*range(5)))
+    assert found.homes == (4, 3, 2, 2)
+    assert {one.stream: one.reason for one in found.missing}[home.id] == str(failure.error)
+    assert found.sums[1].tolist() == street.truth(minutes(1, 2), (1, 2, 3))[0]
+
+
+async def test_a_load_that_is_shown_again_asks_for_nothing(
+    street: Neighbourhood, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await street.takes_in()
+    first = await street.load(minutes(*range(5)))
+
+    async def never(homes: str, windows: Windows) -> Answer:
+        raise AssertionError
+
+    monkeypatch.setattr(street, "ask", never)
+    again = await street.load(minutes(*range(5)))
+    assert again.sums.tolist() == first.sums.tolist()
+    assert (await street.load(minutes(1, 2))).sums.tolist() == first.sums[1:2].tolist()
+
+
+async def test_an_answer_about_other_incarnations_is_not_added(
+    street: Neighbourhood, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await street.takes_in()
+    real = street.ask
+
+    async def other(homes: str, windows: Windows) -> Answer:
+        answer = await real(homes, windows)
+        return Answer(answer.windows, answer.sums, ("0" * 32, *answer.sets[1:]))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(street, "ask", other)
+        found = await street.load(minutes(0, 1, 2))
+    assert found.homes == (0, 3)
+    assert "other incarnations" in found.problems[0]
+    assert found.sums[1].tolist() == street.truth(minutes(1, 2))[0]
+    assert (await street.load(minutes(0, 1, 2))).homes == (3, 3)
+
+    async def elsewhere(homes: str, windows: Windows) -> Answer:
+        answer = await real(homes, windows)
+        return Answer(minutes(7, 8, 9, lanes=("export",)), answer.sums, answer.sets)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(street, "ask", elsewhere)
+        with pytest.raises(GatewayError, match="answered for other windows"):
+            await street.load(minutes(0, 1, 2, lanes=("export",)))
+
+
+async def test_a_region_that_nobody_is_in_and_windows_that_nobody_has(street: Neighbourhood) -> None:
+    await street.takes_in()
+    with pytest.raises(UsageError, match="no home of region 'West': expected one of North"):
+        await street.load(minutes(0, 1), "West")
+    found = await street.load(minutes(0, 2, 4))
+    assert found.homes == (0, 0)
+    assert found.missing[0].windows == 2
+    with pytest.raises(Unavailable, match="no load of 'North': no home of the region is complete in it"):
+        check_any(found)
+    assert street.asked == []
+
+
+async def test_files_that_lack_a_home_are_damaged(
+    street: Neighbourhood, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await street.takes_in()
+    real = DuckDB.sums
+    monkeypatch.setattr(DuckDB, "sums", lambda *all: (real(*all)[0], [one - 1 for one in real(*all)[1]]))
+    with pytest.raises(UsageError, match=r"is damaged: the window from .* has 2 parts of a set of 3 homes"):
+        await street.load(minutes(0, 1))
+
+
+async def test_windows_of_two_lengths_are_summed_over_one_set(tmp_path: Path) -> None:
+    """Two minutes whose time was summed by minutes, and the other way round: by other grants, of the same
+    homes."""
+    street = Twice.new(tmp_path)
+    assert isinstance(street, Twice)
+    for _ in range(3):
+        street.joins_twice(sealed(240))
+    late = sealed(130)
+    street.joins_twice(late)
+    await street.takes_in()
+    assert (await street.load(minutes(0, 2))).homes == (4,)
+    assert (await street.load(minutes(2, 3))).homes == (3,)
+    late.seal(random_readings(110))
+    await street.takes_in()
+    both = await street.load(minutes(0, 2, 4))
+    assert both.homes == (4, 3)
+    assert both.sums.tolist() == [
+        *street.truth(minutes(0, 2), (0, 2, 4, 6)),
+        *street.truth(minutes(2, 4), (0, 2, 4)),
+    ]
+    fine = await street.load(minutes(*range(5)))
+    assert fine.homes == (4, 4, 3, 3)
+    assert fine.sums.sum() == both.sums.sum()
+
+
+async def test_a_time_that_was_summed_over_two_sets_has_no_sum_of_both(tmp_path: Path) -> None:
+    street = Twice.new(tmp_path)
+    assert isinstance(street, Twice)
+    for seconds in (240, 240, 70):
+        street.joins_twice(sealed(seconds))
+    await street.takes_in()
+    assert (await street.load(minutes(0, 1, 2))).homes == (3, 2)
+    street.homes[4].seal(random_readings(170))
+    await street.takes_in()
+    found = await street.load(minutes(0, 2, 4))
+    assert found.homes == (0, 3)
+    assert found.problems == {0: "parts of it were summed over different sets of homes"}
+    assert len(street.asked) == 3
+
+
+async def test_a_set_that_is_not_complete_in_a_longer_window_waits(tmp_path: Path) -> None:
+    street = Twice.new(tmp_path)
+    assert isinstance(street, Twice)
+    for seconds in (120, 120, 70):
+        street.joins_twice(sealed(seconds))
+    await street.takes_in()
+    assert (await street.load(minutes(0, 1))).homes == (3,)
+    found = await street.load(minutes(0, 2))
+    assert found.homes == (0,)
+    assert (
+        "1 of these are not complete in it, such as stream " + street.homes[4].id.hex() in found.problems[0]
+    )
+    street.homes[4].seal(random_readings(60))
+    await street.takes_in()
+    assert (await street.load(minutes(0, 2))).homes == (3,)
+
+
+# --- any order of sealing, taking in and asking, for windows of two lengths that the same homes granted
+
+
+ACTS = st.lists(
+    st.one_of(
+        st.tuples(st.just("seal"), st.integers(0, 3), st.integers(20, 100)),
+        st.tuples(st.just("restart"), st.integers(0, 3), st.just(0)),
+        st.tuples(st.just("take in"), st.just(0), st.just(0)),
+        st.tuples(st.just("load"), st.integers(1, 2), st.integers(0, 5)),
+        st.tuples(st.just("lose"), st.integers(1, 2), st.integers(0, 5)),
+    ),
+    max_size=14,
+)
+
+
+@pytest.mark.slow
+@settings(deadline=None, max_examples=25)
+@given(ACTS)
+def test_the_service_never_refuses_a_set_for_another_and_every_load_is_the_truth(
+    acts: Sequence[tuple[str, int, int]],
+) -> None:
+    with tempfile.TemporaryDirectory(dir=MEMORY) as name:
+        asyncio.run(_story(Path(name), acts))
+
+
+async def _story(folder: Path, acts: Sequence[tuple[str, int, int]]) -> None:
+    street = Twice.new(folder)
+    assert isinstance(street, Twice)
+    for seconds in (60, 120, 120, 250):
+        street.joins_twice(sealed(seconds))
+    await street.takes_in()
+    homes = street.homes[::2]
+    for act, number, size in [*acts, ("take in", 0, 0), ("load", 1, 0), ("load", 2, 0)]:
+        match act:
+            case "seal":
+                homes[number].seal(random_readings(size))
+            case "restart":
+                homes[number].restart()
+            case "take in":
+                assert (await street.takes_in()).passed_over == ()
+            case "load" | "lose":
+                windows = minutes(*range(size, 11, number)) if size + number < 11 else minutes(0, number)
+                if act == "lose":
+                    await _loses(street, windows)
+                    continue
+                found = await street.load(windows)
+                for i, count in enumerate(found.homes):
+                    problem = found.problems.get(i, "")
+                    assert "another set of homes was summed" not in problem
+                    assert "other incarnations" not in problem
+                    one = Windows(windows.lanes, (windows.times[i],))
+                    inside = await _members(street, one)
+                    assert count in (0, len(inside))
+                    assert found.absent[i] == len(homes) - count
+                    if count:
+                        assert [found.sums[i].tolist()] == street.truth(one, inside)
+
+
+async def _members(street: Neighbourhood, window: Windows) -> list[int]:
+    """The numbers of the homes in a window's set."""
+    state = State.open(street.folder / "data", make=False)
+    asked = state.asked("North", *window.times[0]).get(window.times[0], ())
+    state.close()
+    keys: list[tuple[bytes, Grant]] = [
+        (home.id, grant) for home, grant in zip(street.homes, street.grants, strict=True)
+    ]
+    return [
+        i
+        for i, (stream, grant) in enumerate(keys)
+        if (stream, grant.id) in {(m.stream, m.grant) for m in asked}
+    ]
+
+
+async def _loses(street: Neighbourhood, windows: Windows) -> None:
+    """The service answers, and its answer does not arrive."""
+
+    async def lost(homes: str, wanted: Windows) -> Answer:
+        await street.ask(homes, wanted)
+        raise Unavailable("lost")
+
+    state = State.open(street.folder / "data", make=False)
+    try:
+        await load(state, DuckDB(), "North", windows, lost)
+    except Unavailable:
+        pass
+    finally:
+        state.close()
