@@ -28,7 +28,7 @@ from tests.support.servers import BUCKET, S3Server, seaweedfs  # noqa: E402
 
 GATEWAY = Path(sys.executable).with_name("gateway")
 CARD_BYTES = 8 << 30
-BOOT_S = 400
+BOOT_S = 900
 """A boot in QEMU without KVM takes about a minute on a machine with nothing else to do."""
 SETUP_CODE = "abcde-fghjk"
 
@@ -232,7 +232,7 @@ def memory(home: Home, machine: Machine) -> dict[str, int]:
     """MB of memory: of all processes together (their shared pages once each), and of the gateway's."""
     script = (
         "for p in /proc/[0-9]*; do"
-        " awk -v c=$(tr -c a-z _ <$p/comm) '/^Pss:/ {print c, $2}' $p/smaps_rollup; done 2>/dev/null"
+        " awk -v c=$(tr -c a-z _ <$p/comm) '/^Pss:/ {print c, $2}' $p/smaps_rollup; done 2>/dev/null; true"
     )
     found = [line.split() for line in home.ssh(machine, script).splitlines()]
     ours = sum(int(size) for name, size in found if name.startswith("gateway"))
@@ -281,9 +281,9 @@ def copied_card(home: Home, card: Card) -> None:
         home.until(
             "a boot that is over",
             machine,
-            lambda: home.ssh(machine, "systemctl is-system-running", check=False) in ("running
-", "degraded
-"),
+            lambda: (
+                home.ssh(machine, "systemctl is-system-running", check=False) in ("running\n", "degraded\n")
+            ),
         )
         opened = home.ssh(
             machine,
