@@ -15,7 +15,7 @@ over all homes of a set. Files are written once, and count once the state names 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -75,6 +75,22 @@ def write(folder: Path, blocks: Sequence[Block], batch: int) -> list[File]:
     except OSError as error:
         raise UsageError(f"{folder / FOLDER} cannot be written: {error.strerror}") from None
     return files
+
+
+def merged(folder: Path, files: Sequence[File], batch: int) -> File:
+    """The rows of files of one date and region in one file of this batch, durably; the files stay. UsageError
+    where one cannot be read, or the disk does not take it."""
+    import pyarrow as pa  # noqa: PLC0415
+    import pyarrow.parquet as pq  # noqa: PLC0415
+
+    first = files[0]
+    name = f"{first.name.rpartition('/')[0]}/{batch:08d}.parquet"
+    try:
+        tables = [pq.read_table(folder / one.name, partitioning=None) for one in files]
+        write_all_durably({folder / name: _parquet(tables)}, 0o644)
+    except (OSError, pa.ArrowException) as error:
+        raise UsageError(f"files of {first.date} and {first.region!r} cannot be merged: {error}") from None
+    return replace(first, name=name, batch=batch, windows=sum(one.windows for one in files))
 
 
 def clean(folder: Path, names: set[str]) -> int:

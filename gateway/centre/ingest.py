@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from gateway.centre.columns import Block, clean, write
+from gateway.centre.columns import Block, clean, merged, write
 from gateway.centre.state import Known, Reached, State
 from gateway.chain import share
 from gateway.errors import GatewayError, Refused, StoreDenied, StoreUnavailable
@@ -31,6 +31,9 @@ _MOST = 2**14
 """Windows of one home in one batch: a year of minutes comes in 33."""
 _BATCH = 2**18
 """Windows from which on a batch is written: 30 MB of two lanes."""
+_CROWD = 64
+"""Files of one date and region that are merged into one: those of an hour, with a look each minute. The next
+pass removes them, so a load that is being added up meanwhile still finds them."""
 _ANY_AGE_MS = 2**63
 _LAST_MS = 253_402_300_800_000  # the year 10 000
 
@@ -98,6 +101,8 @@ async def ingest(
                     commit()
         commit()
         todo = again
+    for crowd in state.crowded(_CROWD):
+        state.merge(merged(state.folder, crowd, state.next_batch()), crowd)
     failures = [
         Failure(one.known.home.listed.stream, one.error) for one in last.values() if one.error is not None
     ]

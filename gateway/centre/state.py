@@ -14,6 +14,7 @@ import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 from typing import Self
 
@@ -230,6 +231,26 @@ class State:
             (region, first, last),
         )
         return [File(*row) for row in rows]
+
+    def crowded(self, count: int) -> list[list[File]]:
+        """The files of each date and region that has at least `count` of them."""
+        rows = self._db.execute(
+            "SELECT name, batch, date, region, windows FROM files WHERE (region, date) IN"
+            " (SELECT region, date FROM files GROUP BY region, date HAVING count(*) >= ?)"
+            " ORDER BY region, date, name",
+            (count,),
+        )
+        files = [File(*row) for row in rows]
+        return [list(group) for _, group in groupby(files, lambda one: (one.region, one.date))]
+
+    def merge(self, whole: File, parts: Sequence[File]) -> None:
+        """Count one file instead of those whose rows it has."""
+        with self._transaction() as db:
+            db.executemany("DELETE FROM files WHERE name = ?", ((one.name,) for one in parts))
+            db.execute(
+                "INSERT INTO files VALUES (?, ?, ?, ?, ?)",
+                (whole.name, whole.batch, whole.date, whole.region, whole.windows),
+            )
 
     def file_names(self) -> set[str]:
         """The names of all files that count."""

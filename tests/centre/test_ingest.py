@@ -7,7 +7,7 @@ import secrets
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from gateway.centre import columns
+from gateway.centre import ingest as ingest_module
 from gateway.centre.state import State
 from gateway.errors import StoreUnavailable, UsageError
 from gateway.store.directory import DirectoryBucket
@@ -57,20 +58,25 @@ def killed_at(step: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]
             (Path, "mkdir"),
         ):
             patch.setattr(where, name, dies(name, getattr(where, name)))
-        for name in ("take", "list_homes"):  # each is one transaction, which a kill leaves out as a whole
+        for name in (
+            "take",
+            "list_homes",
+            "merge",
+        ):  # each is one transaction, which a kill leaves out as a whole
             patch.setattr(State, name, dies(name, getattr(State, name)))
         yield calls
 
 
-def stored(folder: Path) -> pa.Table:
-    """All rows of the files that count, by time and home; there are no other files."""
+def stored(folder: Path, *, merging: bool = False) -> pa.Table:
+    """All rows of the files that count, by time and home; there are no other files, but those that were
+    merged in the last pass."""
     state = State.open(folder, make=False)
     counted = state.file_names()
     state.close()
     there = {
         one.relative_to(folder).as_posix() for one in (folder / columns.FOLDER).rglob("*") if one.is_file()
     }
-    assert there == counted
+    assert counted == there or (merging and counted < there)
     tables = [pq.read_table(folder / name, partitioning=None) for name in sorted(counted)]
     return pa.concat_tables(tables).sort_by([("start_ms", "ascending"), ("stream", "ascending")])
 
@@ -112,11 +118,8 @@ async def test_each_window_is_taken_in_once_wherever_a_run_is_cut_off(
         else:
             break
         if step % 3 == 0:  # and once more while it recovers
-            try:
-                with killed_at(1 + step // 3, monkeypatch):
-                    await street.takes_in(folder.name)
-            except Killed:
-                pass
+            with suppress(Killed), killed_at(1 + step // 3, monkeypatch):
+                await street.takes_in(folder.name)
         if step % 2:
             await street.takes_in(folder.name)
         else:  # the homes have gone on meanwhile: a batch of other windows, under the same name
@@ -150,15 +153,46 @@ async def test_a_pass_takes_in_what_is_new_and_no_more(street: Neighbourhood) ->
 async def test_windows_that_are_more_than_a_batch_come_in_several(
     street: Neighbourhood, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from gateway.centre import ingest
-
     await street.takes_in("whole")
-    monkeypatch.setattr(ingest, "_MOST", 2)
-    monkeypatch.setattr(ingest, "_BATCH", 3)
+    monkeypatch.setattr(ingest_module, "_MOST", 2)
+    monkeypatch.setattr(ingest_module, "_BATCH", 3)
     taken = await street.takes_in()
     assert (taken.windows, taken.homes) == (20, 4)
     assert taken.files > 4
     assert stored(street.folder / "data").equals(stored(street.folder / "whole"))
+
+
+@pytest.mark.slow
+async def test_many_small_files_are_merged_wherever_a_run_is_cut_off(
+    street: Neighbourhood, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also while a load is added up: its files stay there until the next pass."""
+    monkeypatch.setattr(ingest_module, "_CROWD", 3)
+    data, homes = street.folder / "data", street.homes
+    for _ in range(2):
+        await street.takes_in()
+        for home in homes:
+            home.seal(random_readings(60))
+    street.bucket = await street.store()
+    state = State.open(data, make=False)
+    earlier = state.file_names()
+    state.close()
+    finished, step = False, 0
+    while not finished:
+        step += 1
+        folder = street.folder / f"killed {step}"
+        shutil.copytree(data, folder)
+        with suppress(Killed), killed_at(step, monkeypatch):
+            await street.takes_in(folder.name)
+            finished = True
+        assert all((folder / name).exists() for name in earlier)
+        await street.takes_in(folder.name)
+        rows = stored(folder, merging=not finished)
+        assert len(rows) == 4 * 7
+        assert len(set(zip(rows["stream"].to_pylist(), rows["start_ms"].to_pylist(), strict=True))) == 28
+    windows = minutes(*range(-3, 4))
+    assert (await street.load(windows, folder=folder.name)).sums.tolist() == street.truth(windows, (0, 2))
+    assert len(list((folder / columns.FOLDER).rglob("*.parquet"))) == 4
 
 
 def replaces_a_chunk(home: Home) -> None:
