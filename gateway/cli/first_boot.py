@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from gateway.appliance.first_boot import CONFIGURATION, Machine, announce, first_boot, run_command
-from gateway.cli.output import examples
+from gateway.cli.output import examples, printable
 from gateway.errors import UsageError
 from gateway.host.clock import SystemClock
 
@@ -48,7 +48,8 @@ def command(partition: Path, root: Path) -> None:
     machine = Machine(root, partition, run_command if root == Path("/") else _only_here)
     error = first_boot(machine, _check, _SetupCode(root / _HOUSEHOLD))
     if error is not None:
-        announce(root, [f"gateway.toml was not taken over: {line}" for line in str(error).splitlines()])
+        lines = str(error).splitlines()
+        announce(root, [printable(f"gateway.toml was not taken over: {line}") for line in lines])
         raise error
 
 
