@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from gateway.appliance.first_boot import CONFIGURATION, REPORT, Machine, announce, first_boot, run_command
-from gateway.cli.output import examples
+from gateway.cli.output import examples, printable
 from gateway.errors import UsageError
 from gateway.host.clock import SystemClock
 
@@ -51,13 +51,14 @@ def command(partition: Path, root: Path) -> None:
     machine = Machine(root, partition, run_command if root == Path("/") else _only_here)
     error = first_boot(machine, _check, _SetupCode(root / _HOUSEHOLD))
     if error is not None:
-        announce(root, [f"gateway.toml was not taken over: {line}" for line in str(error).splitlines()])
+        lines = str(error).splitlines()
+        announce(root, [printable(f"gateway.toml was not taken over: {line}") for line in lines])
         raise error
     report = json.loads((root / REPORT).read_text())
     done = report["state"] == "done"
     click.echo("gateway.toml is taken over, and wiped." if done else f"{partition} has no file to take over.")
     for note in report["notes"]:
-        click.echo(f"But {note}.")
+        click.echo(printable(f"But {note}."))
 
 
 def _only_here(command: Sequence[str], data: bytes) -> bytes:

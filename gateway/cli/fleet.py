@@ -18,7 +18,7 @@ from gateway.errors import NotGranted, UsageError
 from gateway.fleet.flash import removable_disk, write_card
 from gateway.fleet.folder import Folder
 from gateway.fleet.homes import Faulty, Home, read_homes
-from gateway.fleet.image import Image
+from gateway.fleet.image import Image, partitions
 from gateway.fleet.labels import Label, write_labels
 from gateway.fleet.register import open_register
 from gateway.host.clock import SystemClock, unix_ms
@@ -192,6 +192,7 @@ def flash(home: str, device: Path, yes: bool, folder: Folder) -> None:
         image = folder.image(home)
         if not image.exists():
             raise UsageError(f"{image} is not there: gateway fleet make --image makes it")
+        partitions(image)  # what was cut off, or is packed, boots nowhere
         disk = removable_disk(device)
         what = f"{disk.path}, {printable(disk.model) or 'no name'}, {disk.size / 1e9:.1f} GB"
         if not yes and not (sys.stdin.isatty() and click.confirm(f"Overwrite {what}?", err=True)):

@@ -93,9 +93,14 @@ def partitions(path: Path) -> dict[str, int]:
             if header[:8] != b"EFI PART":
                 packed = " Unpack it first." if path.suffix in (".zst", ".xz", ".gz", ".zip") else ""
                 raise UsageError(f"{path} is not the image of a card: it has no GPT.{packed}")
+            if len(header) < 92:
+                raise UsageError(f"{path} has a damaged GPT")
+            (last,) = struct.unpack_from("<Q", header, 32)  # the copy of this header, at the image's end
             first, count, size = struct.unpack_from("<QII", header, 72)
             if not 128 <= size <= 4096 or count > 128:
                 raise UsageError(f"{path} has a damaged GPT")
+            if os.fstat(file.fileno()).st_size < (max(first, last) + 1) * _SECTOR:
+                raise UsageError(f"{path} is cut off: it ends before the last sector of its GPT")
             file.seek(first * _SECTOR)
             table = file.read(count * size)
     except OSError as error:

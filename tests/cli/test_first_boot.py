@@ -72,3 +72,10 @@ def test_s3_keys_are_encrypted_on_their_machine_alone(root: Path, capfd: pytest.
     said = capfd.readouterr().err
     assert "leave --root out" in said
     assert "hunter2" not in said
+
+
+def test_no_control_character_of_the_file_reaches_a_console(root: Path) -> None:
+    (root.parent / "boot/gateway.toml").write_text('[first-boot]\n"x\\u001b[2J" = 1\n')
+    assert boot(root) == 2
+    assert "x\N{REPLACEMENT CHARACTER}[2J is unknown" in screen(root)
+    assert "\x1b" not in screen(root)

@@ -47,6 +47,19 @@ def test_an_image_is_made_and_flashed(card: Path, capfd: pytest.CaptureFixture[s
     assert len(device["image_sha256"]) == 64
 
 
+@pytest.mark.parametrize("left", [0, 600, 2 << 20])
+def test_an_image_that_was_cut_off_is_not_flashed(
+    card: Path, left: int, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["fleet", "make", "homes.csv", "--image", "gateway.img"]) == 0
+    image = Path("fleet/muller/gateway.img")
+    image.write_bytes(image.read_bytes()[:left])
+    capfd.readouterr()
+    assert main(["fleet", "flash", "muller", "--device", "card", "--yes"]) == 2
+    assert "fleet/muller/gateway.img" in capfd.readouterr().err
+    assert card.read_bytes() == bytes(8 << 20)
+
+
 def test_a_card_that_fails_is_not_in_the_register(
     card: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -24,10 +24,11 @@ def write_image(
     """An image with a partition of 2 MiB for each name, one after the other."""
     if shutil.which("mformat") is None:
         pytest.skip("mtools are not here: apt-get install mtools")
+    sectors = FIRST + SECTORS * (len(names) + 1)
     with path.open("wb") as file:
-        file.truncate((FIRST + SECTORS * (len(names) + 1)) * SECTOR)
+        file.truncate(sectors * SECTOR)
         file.seek(SECTOR)
-        file.write(_gpt(names))
+        file.write(_gpt(names, sectors))
     for number, name in enumerate(names):
         drive = f"{path}@@{(FIRST + number * SECTORS) * SECTOR}"
         subprocess.run(["mformat", "-i", drive, "-T", str(SECTORS), "::"], check=True)
@@ -37,7 +38,7 @@ def write_image(
             subprocess.run(["mcopy", "-i", drive, manifest, f"::{MANIFEST}"], check=True)
 
 
-def _gpt(names: tuple[str, ...]) -> bytes:
+def _gpt(names: tuple[str, ...], sectors: int) -> bytes:
     """The primary header and its 128 entries."""
     entries = b""
     for number, name in enumerate(names):
@@ -47,7 +48,21 @@ def _gpt(names: tuple[str, ...]) -> bytes:
         )
         entries += name.encode("utf-16-le").ljust(72, b"\0")
     entries = entries.ljust(128 * 128, b"\0")
-    fields = (b"EFI PART", 0x10000, 92, 0, 0, 1, 99_999, 34, 99_000, uuid.uuid4().bytes, 2, 128, 128)
+    fields = (
+        b"EFI PART",
+        0x10000,
+        92,
+        0,
+        0,
+        1,
+        sectors - 1,
+        34,
+        sectors - 34,
+        uuid.uuid4().bytes,
+        2,
+        128,
+        128,
+    )
     header = struct.pack("<8sIIIIQQQQ16sQIII", *fields, zlib.crc32(entries))
     return header.ljust(SECTOR, b"\0") + entries
 

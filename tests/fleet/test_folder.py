@@ -139,6 +139,20 @@ class TestImage:
         with pytest.raises(UsageError, match=r"has no release\.json"):
             Image.read(image)
 
+    def test_what_was_cut_off_or_damaged(self, image: Path) -> None:
+        whole = image.read_bytes()
+        for cut in (len(whole) - 1, SECTOR + 92):
+            image.write_bytes(whole[:cut])
+            with pytest.raises(UsageError, match="is cut off"):
+                Image.read(image)
+        image.write_bytes(whole[: SECTOR + 20])
+        with pytest.raises(UsageError, match="has a damaged GPT"):
+            Image.read(image)
+        table = SECTOR + 72  # where the header says that its entries are
+        image.write_bytes(whole[:table] + b"\xff" * 8 + whole[table + 8 :])
+        with pytest.raises(UsageError, match="is cut off"):
+            Image.read(image)
+
     def test_a_faulty_manifest(self, image: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(images, "read_file", lambda *_: b"{}")
         with pytest.raises(Refused, match=r"release\.json of "):
