@@ -7,6 +7,9 @@ import csv
 import io
 import json
 import secrets
+import signal
+import subprocess
+import sys
 import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
@@ -14,6 +17,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
@@ -290,3 +294,39 @@ async def test_homes_that_break_or_are_not_certified(town: Town, capsys: pytest.
     future = ["--from", "2026-03-02", "--until", "2026-03-03", "--granularity", "1h", "--zone", "UTC"]
     assert await town.run(*town.load(*future)) == 4
     assert "no load of 'North': no home of the region is complete in it" in capsys.readouterr().err
+
+
+async def test_a_centre_follows_its_homes_and_may_be_killed(town: Town) -> None:
+    """A look after the other, also while another process shows loads; what it was killed in counts once."""
+    street = town.street
+    words = [str(one) for one in town.ingest("--follow", "--every", "1s", "--json")]
+
+    async def started() -> asyncio.subprocess.Process:
+        gateway = Path(sys.executable).with_name("gateway")
+        return await asyncio.create_subprocess_exec(gateway, "centre", *words, stdout=subprocess.PIPE)
+
+    async def line(process: asyncio.subprocess.Process) -> dict[str, Any]:
+        assert process.stdout is not None
+        found: dict[str, Any] = json.loads(await asyncio.wait_for(process.stdout.readline(), 60))
+        return found
+
+    first = await started()
+    try:
+        assert (await line(first))["windows"] == 10
+        assert await town.run(*town.load()) == 0
+        for home in street.homes:
+            home.seal(random_readings(60))
+        await town.publishes()
+        windows = 0
+        while windows < 3:
+            windows += (await line(first))["windows"]
+        assert windows == 3
+    finally:
+        first.kill()
+        await first.wait()
+    second = await started()
+    try:
+        assert (await line(second))["windows"] == 0
+    finally:
+        second.send_signal(signal.SIGINT)
+    assert await second.wait() == 130

@@ -78,6 +78,8 @@ def stored(folder: Path, *, merging: bool = False) -> pa.Table:
     }
     assert counted == there or (merging and counted < there)
     tables = [pq.read_table(folder / name, partitioning=None) for name in sorted(counted)]
+    for name, table in zip(sorted(counted), tables, strict=True):
+        assert {f"date={columns.date_of(ms)}" for ms in table["start_ms"].to_pylist()} == {name.split("/")[1]}
     return pa.concat_tables(tables).sort_by([("start_ms", "ascending"), ("stream", "ascending")])
 
 

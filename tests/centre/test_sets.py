@@ -142,6 +142,20 @@ async def test_a_home_that_broke_leaves_sets_that_are_yet_to_be_asked_for(street
     assert found.sums[1].tolist() == street.truth(minutes(1, 2), (1, 2, 3))[0]
 
 
+async def test_a_set_keeps_the_grants_that_it_was_asked_for_by(street: Neighbourhood) -> None:
+    """Where a home has granted the same windows again: its tokens there hold other words."""
+    await street.takes_in()
+    first = await street.load(minutes(0, 1, 2))
+    for home in list(street.homes):
+        for _ in range(3):  # ids are random, and the last in order is used
+            street.joins(home)
+    await street.takes_in()
+    again = await street.load(minutes(0, 1, 2, 3))
+    assert again.sums[:2].tolist() == first.sums.tolist() == street.truth(minutes(0, 1, 2), (0, 1, 2))
+    assert again.homes == (3, 3, 2)
+    assert again.sums[2].tolist() == street.truth(minutes(2, 3), (0, 1))[0]
+
+
 async def test_a_load_that_is_shown_again_asks_for_nothing(
     street: Neighbourhood, monkeypatch: pytest.MonkeyPatch
 ) -> None:
