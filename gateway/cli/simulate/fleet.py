@@ -139,7 +139,9 @@ def command(
         late=late,
         broken=broken,
     )
-    workers, shown = processes or os.cpu_count() or 1, _Progress()
+    # In Parquet each of a home's days counts.
+    what = "homes" if location or days == 1 else "days of homes"
+    workers, shown = processes or os.cpu_count() or 1, _Progress(what)
     if location is None:
         if state or centre or service or k_min:
             raise UsageError("--state, --centre, --service and --k-min go with --to, not with --parquet")
@@ -195,8 +197,10 @@ def _many(count: int, what: str) -> str:
 
 @dataclass(slots=True)
 class _Progress:
-    """How far it is, on stderr: a line that changes on a terminal, and one every 10 s elsewhere."""
+    """How far it is, on stderr: a line that changes on a terminal, and one every 10 s elsewhere. `what` is
+    counted."""
 
+    what: str
     begun: float = field(default_factory=time.monotonic)
     said: float = field(default_factory=time.monotonic)
     made: int = 0
@@ -212,7 +216,7 @@ class _Progress:
         if self.made and done < whole:
             seconds = round((whole - done) * (now - self.begun) / self.made)
             left = f", {timedelta(seconds=seconds)} left"
-        line = f"{done} of {whole} homes, {self.rate()}{left}"
+        line = f"{done} of {whole} {self.what}, {self.rate()}{left}"
         if terminal:
             line = f"\r{line:<78}" + ("\n" if done == whole else "")
         click.echo(line, nl=not terminal, err=True)
@@ -224,7 +228,7 @@ class _Progress:
 
     def rate(self) -> str:
         """How fast it is."""
-        return f"{self.made / max(self.seconds, 0.001):.0f} homes a second"
+        return f"{self.made / max(self.seconds, 0.001):.0f} {self.what} a second"
 
 
 def _document(plan: Plan, folder: Path, shown: _Progress | None) -> dict[str, object]:

@@ -15,15 +15,17 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import shutil
 import signal
+import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from dataclasses import asdict, dataclass
 from datetime import date
 from functools import partial
 from itertools import islice
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from pathlib import Path
 from typing import Any
 
@@ -154,7 +156,7 @@ def _make(
 def _finished(jobs: Sequence[Job], parts: Path, processes: int) -> Iterator[Job]:
     """The jobs, as they are done. The first error ends them."""
     waiting = iter(jobs)
-    with ProcessPoolExecutor(processes, get_context("spawn"), _ignore_interrupts) as pool:
+    with ProcessPoolExecutor(processes, get_context("spawn"), _begin_worker) as pool:
         running: dict[Future[None], Job] = {}
         try:
             while True:
@@ -170,9 +172,18 @@ def _finished(jobs: Sequence[Job], parts: Path, processes: int) -> Iterator[Job]
             pool.shutdown(cancel_futures=True)
 
 
-def _ignore_interrupts() -> None:
-    """Ctrl-C is for the process that started the others: what is begun is finished."""
+def _begin_worker() -> None:
+    """Ctrl-C is for the process that started this one: what is begun is finished. If that process dies, this
+    one ends too."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = parent_process()
+    assert parent is not None
+
+    def end_with_it() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=end_with_it, daemon=True).start()
 
 
 def _do(job: Job, parts: Path) -> None:

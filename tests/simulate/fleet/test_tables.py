@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
 from collections import Counter
 from dataclasses import replace
 from datetime import date
@@ -128,3 +132,38 @@ def test_a_larger_fleet_has_the_homes_of_a_smaller_one(tmp_path: Path) -> None:
     assert small < large
     write_day(replace(PLAN, seed=4), 1, 0, tmp_path / "other")
     assert not small & set(map(str, rows(tmp_path / "other", "blinded")))
+
+
+@pytest.mark.slow
+def test_a_killed_command_leaves_no_process_and_goes_on(tmp_path: Path) -> None:
+    folder = tmp_path / "fleet"
+    gateway = Path(sys.executable).with_name("gateway")
+    options = [
+        "--homes",
+        "6000",
+        "--region-count",
+        "12",
+        "--days",
+        "1",
+        "--until",
+        "2026-11-27",
+        "--processes",
+        "2",
+    ]
+    command = [str(gateway), "simulate", "fleet", *options, "--parquet", str(folder)]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        while process.poll() is None and not list(folder.glob("parts/*.truth.parquet")):
+            os.sched_yield()
+        workers = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+        process.kill()
+    assert not (folder / "truth.parquet").exists(), "it was done before it was killed"
+    assert workers
+    while any(Path(f"/proc/{worker}/exe").exists() for worker in workers):
+        os.sched_yield()
+    done = {path: path.stat().st_mtime_ns for path in folder.glob("blinded/*/*/part.parquet")}
+    again = subprocess.run([*command, "--json"], capture_output=True, check=True)
+    assert 0 < json.loads(again.stdout)["made"] < 6000
+    assert any(path.stat().st_mtime_ns == when for path, when in done.items())
+    sums = pq.read_table([*folder.glob("blinded/*/*/*"), *folder.glob("words/*/*/*")], partitioning=None)
+    found = [sum(value % M for value in sums[lane].to_pylist()) % M for lane in LANES]
+    assert found == [sum(row[lane] for row in rows(folder, "truth.parquet")) for lane in LANES]
