@@ -25,6 +25,8 @@ CERTIFICATE = Path("/usr/lib/gateway") / UPDATE_CERTIFICATE
 """The update key that the image trusts."""
 RESTART = Path("/run/gateway-updater/tryboot")
 """systemd restarts the machine, into the slot on trial, once this file is there: gateway-tryboot.path."""
+_ASKS, _ASK_S = 12, 5
+"""How often a gateway that does not answer is asked what works, and after how many seconds again."""
 
 
 class AsksStatus(Protocol):
@@ -153,12 +155,19 @@ class Installing(Protocol):
     def __call__(self, percent: int, step: str, /) -> object: ...
 
 
-async def what_works(client: AsksStatus) -> tuple[Part, ...]:
+async def what_works(client: AsksStatus, clock: Clock) -> tuple[Part, ...]:
     """What works of the running gateway, and so has to work after an update. A home whose meter is broken, or
-    whose first stream is yet to begin, gets its updates all the same."""
-    try:
-        status = await client.status()
-    except GatewayError:
+    whose first stream is yet to begin, gets its updates all the same; one that does not answer is asked again
+    for a minute."""
+    for asked in range(_ASKS):
+        if asked:
+            await clock.sleep(_ASK_S)
+        try:
+            status = await client.status()
+            break
+        except GatewayError:
+            continue
+    else:
         return ()
     parts: list[Part] = []
     meters = [meter for meter in status.meters if not meter.series]

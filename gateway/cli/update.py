@@ -131,7 +131,7 @@ async def _install(updater: Updater, config: _Settings, feed: str, reboot: bool)
     if not reboot:
         echo("`sudo gateway update install --reboot` restarts into it.")
         return
-    await updater.restart(await what_works(ControlClient(config.socket)))
+    await updater.restart(await what_works(ControlClient(config.socket), SystemClock("host")))
     echo("The machine restarts into it, on trial.")
 
 

@@ -129,6 +129,16 @@ def test_no_secret_is_on_a_command_line_in_the_report_or_in_an_error(home: Home)
     assert not any(secret in said for secret in SECRETS)
 
 
+def test_an_ending_that_windows_hides_is_said(home: Home) -> None:
+    home.file.with_name("gateway.toml.txt").write_text(WHOLE)
+    error = home.boot()
+    assert isinstance(error, UsageError)
+    assert "rename it to gateway.toml" in home.error.read_text()
+    home.file.with_name("gateway.toml.txt").rename(home.file)
+    assert home.boot() is None
+    assert not home.error.exists()
+
+
 def test_the_second_boot_changes_nothing(home: Home) -> None:
     home.file.write_text(WHOLE)
     home.boot()

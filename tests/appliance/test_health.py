@@ -14,8 +14,9 @@ from gateway.appliance.journal import STATUS, TRIAL, Journal, Known, Outcome, Pa
 from gateway.appliance.rauc import Slots
 from gateway.appliance.update import what_works
 from gateway.control.client import ControlClient
+from gateway.control.documents import Status
 from gateway.daemon.setup import Setup
-from gateway.errors import GatewayError
+from gateway.errors import GatewayError, Unavailable
 from tests.appliance.releases import NEW, FakeRauc
 from tests.support.clock import FakeClock
 from tests.support.home import Home
@@ -170,18 +171,42 @@ async def test_a_gateway_that_came_late_is_kept(
     assert checked.outcome.kept
 
 
+class Patient(FakeClock):
+    """A clock by which no wait takes time."""
+
+    async def sleep(self, seconds: float) -> None:
+        self.pass_s(seconds)
+        await asyncio.sleep(0)
+
+
+async def test_a_gateway_that_does_not_answer_at_once_is_asked_again(tmp_path: Path, socket: Path) -> None:
+    async with Home(tmp_path / "home") as home, serving(home, socket):
+        await home.runs(home.layout.link_units + 20)
+        client, asked = ControlClient(socket), 0
+
+        class Late:
+            async def status(self) -> Status:
+                nonlocal asked
+                asked += 1
+                if asked < 12:
+                    raise Unavailable("no gateway answers")
+                return await client.status()
+
+        assert await what_works(Late(), Patient()) == ("sealing",)
+
+
 async def test_a_home_that_was_not_set_up_needs_to_answer_alone(
     tmp_path: Path, socket: Path, clock: FakeClock
 ) -> None:
     socket.parent.mkdir()
     client = ControlClient(socket)
-    assert await what_works(client) == ()
+    assert await what_works(client, Patient()) == ()
     waiting = asyncio.create_task(Setup(tmp_path / "gateway.toml").wait(socket))
     async with asyncio.timeout(20):
         while not await connects(socket):
             assert not waiting.done()
             await asyncio.sleep(0)
-    assert await what_works(client) == ()
+    assert await what_works(client, Patient()) == ()
     assert await judge((), client, clock, never_newer) is None
     waiting.cancel()
     await asyncio.gather(waiting, return_exceptions=True)
@@ -190,11 +215,11 @@ async def test_a_home_that_was_not_set_up_needs_to_answer_alone(
 async def test_what_worked_before_is_expected_after(tmp_path: Path, socket: Path) -> None:
     async with Home(tmp_path / "home") as home, serving(home, socket):
         client = ControlClient(socket)
-        assert await what_works(client) == ()
+        assert await what_works(client, Patient()) == ()
         await home.runs(home.layout.link_units + 20)
-        assert await what_works(client) == ("sealing",)
+        assert await what_works(client, Patient()) == ("sealing",)
         await home.publish()
-        assert await what_works(client) == ("sealing", "store")
+        assert await what_works(client, Patient()) == ("sealing", "store")
 
 
 async def test_a_ledger_of_a_newer_gateway_ends_the_check_at_once(
