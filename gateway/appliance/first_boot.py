@@ -126,8 +126,8 @@ def _read(machine: Machine, check: Check) -> tuple[bytes, OwnerFile] | None:
     except FileNotFoundError:
         if (hidden := machine.file.with_name(f"{NAME}.txt")).exists():
             raise UsageError(
-                f"the file is named {hidden.name}: rename it to {NAME} (an editor on Windows adds .txt, and the"
-                ' Explorer hides it: tick View, "File name extensions")'
+                f"the file is named {hidden.name}: rename it to {NAME} (an editor on Windows adds .txt, and"
+                ' the Explorer hides it: tick View, "File name extensions")'
             ) from None
         return None
     owner = parse(data, check)
