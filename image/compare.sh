@@ -13,6 +13,7 @@ Example:
   image/compare.sh build/image /srv/other/image'
 
 case ${1-} in -h | --help) echo "$usage" && exit ;; esac
+here=$(dirname "$0")
 (($# == 2)) || { echo "$usage" >&2 && exit 2; }
 
 image_of() { # image_of PATH: the image, of a folder its only one
@@ -34,11 +35,14 @@ echo "They differ in $({ cmp -l "$a" "$b" 2>/dev/null || true; } | wc -l) bytes.
 
 split() { # split IMAGE NAME: its partitions, as files
     local start size name
-    sfdisk --json "$1" | python3 -c '
-import json, sys
-for part in json.load(sys.stdin)["partitiontable"]["partitions"]:
-    print(part["start"], part["size"], part["name"])' | while read -r start size name; do
-        dd if="$1" of="$folder/$2.$name" bs=512 skip="$start" count="$size" iflag=fullblock status=none
+    python3 -c '
+import sys
+sys.path.insert(0, sys.argv[1])
+from pathlib import Path
+from vm import Card
+for part in Card(Path(sys.argv[2])).partitions().values():
+    print(part.offset, part.size, part.name)' "$here" "$1" | while read -r start size name; do
+        dd if="$1" of="$folder/$2.$name" bs=1M skip="$start" count="$size" iflag=fullblock,skip_bytes,count_bytes status=none
     done
 }
 

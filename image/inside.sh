@@ -88,6 +88,7 @@ program() { # the virtual environment, as install.sh makes it, in /opt/gateway
     ln -sfn "$program" /opt/gateway/current
     # What differs from build to build, or is of use only to an installer.
     rm -f "$program"/lib/python3*/site-packages/*.dist-info/uv_cache.json "$program"/.lock "$program"/.gitignore
+    sed -i '/\.dist-info\/uv_cache\.json,/d' "$program"/lib/python3*/site-packages/*.dist-info/RECORD
     find "$program" -name __pycache__ -prune -exec rm -rf {} +
     touch "$program/complete"
 }
