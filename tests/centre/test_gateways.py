@@ -338,13 +338,15 @@ async def test_homes_of_the_registrars_catalogue(town: Town, capsys: pytest.Capt
 
 
 async def test_a_centre_follows_its_homes_and_may_be_killed(town: Town) -> None:
-    """A look after the other, also while another process shows loads; what it was killed in counts once."""
+    """A look after the other, through an outage of the store, and while another process shows loads; what it
+    was killed in counts once."""
     street = town.street
     words = [str(one) for one in town.ingest("--follow", "--every", "1s", "--json")]
 
     async def started() -> asyncio.subprocess.Process:
         gateway = Path(sys.executable).with_name("gateway")
-        return await asyncio.create_subprocess_exec(gateway, "centre", *words, stdout=subprocess.PIPE)
+        pipe = subprocess.PIPE
+        return await asyncio.create_subprocess_exec(gateway, "centre", *words, stdout=pipe, stderr=pipe)
 
     async def line(process: asyncio.subprocess.Process) -> dict[str, Any]:
         assert process.stdout is not None
@@ -357,6 +359,14 @@ async def test_a_centre_follows_its_homes_and_may_be_killed(town: Town) -> None:
         assert await town.run(*town.load()) == 0
         for home in street.homes:
             home.seal(random_readings(60))
+        await asyncio.to_thread(town.server.stop)
+        try:
+            assert first.stderr is not None
+            outage = await asyncio.wait_for(first.stderr.readline(), 60)
+            assert outage.startswith(b"gateway: ")
+            assert town.server.endpoint.removeprefix("http://").encode() in outage
+        finally:
+            await asyncio.to_thread(town.server.start)
         await town.publishes()
         windows = 0
         while windows < 3:
