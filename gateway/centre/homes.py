@@ -11,10 +11,12 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from urllib.parse import quote
 
 from gateway.errors import UsageError
+from gateway.provider.desk import Failure
 from gateway.provider.homes import HOMES, Listed, read_homes
 
 _HEADING = (*HOMES, "region")
@@ -69,6 +71,31 @@ def read_list(text: str, what: str) -> list[Home]:
             f"{what} names no home: expected a line {','.join(_HEADING)} for each below the heading"
         )
     return homes
+
+
+def in_catalogue(
+    loads: Iterable[tuple[Listed, str]], failures: Iterable[Failure], known: Sequence[Home]
+) -> tuple[list[Home], list[Failure]]:
+    """The homes of a registrar's catalogue, and those that cannot be listed. `loads` and `failures` are what
+    the catalogue has (`provider.through.Through.loads`), and `known` the homes of the list so far: a home
+    stays in its region whatever the catalogue says later, and one that is known stays listed, so that it is
+    missing from loads by name, when its gateway has no valid certificate any more."""
+    regions = {one.listed.stream: one.region for one in known}
+    homes: list[Home] = []
+    refused: list[Failure] = []
+    for failure in failures:
+        kept = [one for one in known if one.listed.stream == failure.stream]
+        homes += kept
+        refused += [] if kept else [failure]
+    for listed, region in loads:
+        region = regions.get(listed.stream, region)
+        try:
+            check_region(region, "the registrar's catalogue")
+        except UsageError as error:
+            refused.append(Failure(listed.stream, error))
+        else:
+            homes.append(Home(listed, region))
+    return homes, refused
 
 
 def check_region(region: str, where: str) -> None:

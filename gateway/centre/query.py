@@ -28,6 +28,9 @@ from gateway.stream.times import spell
 Ask = Callable[[str, Windows], Awaitable[Answer]]
 """Asks the summing service: the set as CSV (`provider.homes.write_homes`), and windows; gives its answer."""
 
+Certified = Callable[[], Awaitable[AbstractSet[bytes]]]
+"""Gives the streams whose gateways have valid certificates."""
+
 LATE = "not taken in before the window's set was asked for"
 
 
@@ -61,9 +64,10 @@ async def load(
     region: str,
     windows: Windows,
     ask: Ask,
-    certified: AbstractSet[bytes] | None = None,
+    certified: Certified | None = None,
 ) -> Load:
-    """The loads of a region. `certified` are the streams whose gateways have valid certificates; None: all.
+    """The loads of a region. Without `certified` all gateways count as certified; it is asked, as the service
+    is, only where a window has no set, or no answer, that is kept.
 
     UsageError for a region without homes, Unavailable where the summing service does not answer. Where it
     refuses a set, or another set was summed at a window's time, the window has no sum.
@@ -75,9 +79,10 @@ async def load(
     names = [one.name for one in state.files(region, date_of(start_ms), date_of(end_ms))]
     files: list[Path] = [state.folder / name for name in names]
     present = _Present.of(engine, files, windows)
-    reasons = _reasons(known, certified)
-    sets, problems = _sets(state.asked(region, start_ms, end_ms), present, known, reasons, windows)
     asked = state.asked(region, start_ms, end_ms)
+    new = any(times not in asked for times in windows.times)
+    reasons = _reasons(known, await certified() if certified is not None and new else None)
+    sets, problems = _sets(asked, present, known, reasons, windows)
     state.ask(region, {windows.times[i]: one for i, one in sets.items() if windows.times[i] not in asked})
     answers = await _answers(state, region, windows, sets, present, ask, problems)
     open_windows = {i: sets[i] for i in sets if i in answers}

@@ -16,6 +16,7 @@ from gateway.errors import NotGranted, Refused
 from gateway.host.clock import Clock, unix_ms
 from gateway.provider.desk import Failure, Home, Homes, Progress, Source
 from gateway.provider.granted import GrantedStore, granted_store
+from gateway.provider.homes import Listed
 from gateway.provider.identity import Identity
 from gateway.provider.membership import Membership, catalogue, open_membership, session
 from gateway.store.bucket import Bucket
@@ -69,6 +70,21 @@ class Through:
             except Refused as error:
                 failures.append(Failure(stream, error))
         return Homes(tuple(homes), tuple(failures))
+
+    async def loads(self) -> tuple[list[tuple[Listed, str]], list[Failure]]:
+        """The loads that were granted to the provider, each with its home's region in the catalogue; and the
+        homes whose gateway has no valid certificate, which cannot be trusted."""
+        found: list[tuple[Listed, str]] = []
+        failures: list[Failure] = []
+        for one in await self.streams(Where(), granted=True):
+            ids = [bytes.fromhex(grant.id) for grant in one.grants if grant.kind == "load"]
+            try:
+                signer = self._home(one).signer if ids else b""
+            except Refused as error:
+                failures.append(Failure(bytes.fromhex(one.stream), error))
+            else:
+                found += [(Listed(bytes.fromhex(one.stream), signer, grant), one.region) for grant in ids]
+        return found, failures
 
     def _home(self, one: CatalogueStream) -> Home:
         """The home of a stream: its signer is the holder of the certificate that names the stream."""

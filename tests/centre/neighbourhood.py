@@ -104,9 +104,14 @@ class Neighbourhood:
         folder: str = "data",
         certified: set[bytes] | None = None,
     ) -> Load:
+        async def given() -> set[bytes]:
+            assert certified is not None
+            return certified
+
         state = State.open(self.folder / folder, make=False)
+        ask = self.ask, None if certified is None else given
         try:
-            return await load(state, engine or DuckDB(), region, windows, self.ask, certified)
+            return await load(state, engine or DuckDB(), region, windows, *ask)
         finally:
             state.close()
 

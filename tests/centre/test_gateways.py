@@ -35,6 +35,7 @@ from gateway.provider.homes import Listed
 from gateway.provider.identity import new_identity, open_identity
 from gateway.provider.load import Windows
 from gateway.provider.membership import join
+from gateway.registrar.indexer import Indexer
 from gateway.registrar.loads import LoadMemory, LoadService
 from gateway.registrar.server import serving
 from gateway.registrar.service import Registrar
@@ -43,6 +44,7 @@ from gateway.registry.documents import StreamsRequest
 from gateway.store.bucket import Bucket
 from gateway.store.opening import open_bucket
 from gateway.wire import names
+from gateway.wire.certificate import Certificate
 from gateway.wire.cose import kid_of
 from gateway.wire.signed import Signed
 from tests.centre.neighbourhood import Neighbourhood, minutes, sealed
@@ -148,7 +150,7 @@ class Town:
     def _own(self) -> list[object]:
         return [self.street.folder / "data", "--key", self.street.centre.folder]
 
-    async def lists(self, number: int) -> None:
+    async def lists(self, number: int, region: str = "North") -> None:
         """The gateway tells the registrar its stream."""
         holder, home = self.holders[number], self.street.homes[number]
 
@@ -160,7 +162,7 @@ class Town:
             await client.login(holder.kid, card, time.time_ns() // 1_000_000, sign)
             descriptor = home.objects[names.descriptor(home.id)]
             await client.put_streams(
-                StreamsRequest(descriptors=(descriptor,), region="North", tariff_zone="H4", listed=True)
+                StreamsRequest(descriptors=(descriptor,), region=region, tariff_zone="H4", listed=True)
             )
 
 
@@ -209,7 +211,7 @@ async def town(seaweedfs: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 
 async def test_the_commands_of_a_centre(
-    town: Town, scheduler: str, capsys: pytest.CaptureFixture[str]
+    town: Town, scheduler: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Take in, show in every form, a home that broke, one whose certificate was revoked, and the same sums on
     a Dask cluster."""
@@ -251,6 +253,10 @@ async def test_the_commands_of_a_centre(
     assert picture.read_text().startswith("<?xml")
 
     assert await town.run(*town.load("--format", "json", "--scheduler", scheduler)) == 0
+    assert json.loads(capsys.readouterr().out) == document
+    with monkeypatch.context() as patch:  # what was shown before needs no registrar
+        patch.setattr("gateway.cli.centre.load.session", None)
+        assert await town.run(*town.load("--format", "json")) == 0
     assert json.loads(capsys.readouterr().out) == document
 
 
@@ -296,14 +302,51 @@ async def test_homes_that_break_or_are_not_certified(town: Town, capsys: pytest.
     assert "no load of 'North': no home of the region is complete in it" in capsys.readouterr().err
 
 
+async def test_homes_of_the_registrars_catalogue(town: Town, capsys: pytest.CaptureFixture[str]) -> None:
+    """Each with its region there, for ever the first; a home whose certificate is revoked is missing by
+    name."""
+    street = town.street
+    indexer = Indexer(town.registrar.database, town.bucket, SystemClock("host"))
+    await indexer.look([home.id for home in street.homes])
+    words = [word for word in town.ingest("--json") if word != street.folder / "homes.csv"]
+    words.insert(words.index("--homes") + 1, "registrar:")
+    assert await town.run(*words) == 0
+    assert json.loads(capsys.readouterr().out)["windows"] == 10
+    assert await town.run(*town.load("--format", "json")) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert [one["homes"] for one in found["windows"]] == [3, 3, 2, 2]
+
+    await town.lists(0, "South")
+    signed = await town.registrar.cards.present(town.holders[1].kid)
+    certificate = Certificate.read(signed, town.registrar.identity.card.signing_key, "a certificate")
+    await town.registrar.cards.revoke(certificate.serial)
+    for home in street.homes:
+        home.seal(random_readings(120))
+    await town.publishes()
+    assert await town.run(*words) == 0
+    capsys.readouterr()
+    assert await town.run(*town.load("--until", "2026-03-01T00:06Z", "--format", "json")) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert [one["homes"] for one in found["windows"]] == [3, 3, 2, 2, 0, 0]
+    assert "this set has homes of 1" in found["windows"][4]["problem"]
+    (revoked,) = [one for one in found["missing"] if one["stream"] == street.homes[1].id.hex()]
+    assert revoked == {
+        "stream": street.homes[1].id.hex(),
+        "windows": 2,
+        "reason": "its gateway has no valid certificate",
+    }
+
+
 async def test_a_centre_follows_its_homes_and_may_be_killed(town: Town) -> None:
-    """A look after the other, also while another process shows loads; what it was killed in counts once."""
+    """A look after the other, through an outage of the store, and while another process shows loads; what it
+    was killed in counts once."""
     street = town.street
     words = [str(one) for one in town.ingest("--follow", "--every", "1s", "--json")]
 
     async def started() -> asyncio.subprocess.Process:
         gateway = Path(sys.executable).with_name("gateway")
-        return await asyncio.create_subprocess_exec(gateway, "centre", *words, stdout=subprocess.PIPE)
+        pipe = subprocess.PIPE
+        return await asyncio.create_subprocess_exec(gateway, "centre", *words, stdout=pipe, stderr=pipe)
 
     async def line(process: asyncio.subprocess.Process) -> dict[str, Any]:
         assert process.stdout is not None
@@ -316,6 +359,14 @@ async def test_a_centre_follows_its_homes_and_may_be_killed(town: Town) -> None:
         assert await town.run(*town.load()) == 0
         for home in street.homes:
             home.seal(random_readings(60))
+        await asyncio.to_thread(town.server.stop)
+        try:
+            assert first.stderr is not None
+            outage = await asyncio.wait_for(first.stderr.readline(), 60)
+            assert outage.startswith(b"gateway: ")
+            assert town.server.endpoint.removeprefix("http://").encode() in outage
+        finally:
+            await asyncio.to_thread(town.server.start)
         await town.publishes()
         windows = 0
         while windows < 3:

@@ -392,6 +392,22 @@ def test_software_incarnations_have_no_order_but_never_return() -> None:
     assert "incarnation 9, which ended before 7 began" in problem.text
 
 
+@pytest.mark.parametrize("returns", [False, True])
+def test_a_follower_goes_on_where_another_stopped(returns: bool) -> None:
+    """After any chunk, by what it says of itself: it finds what one that walks all of the chain finds."""
+    home = Home(assurance="software")
+    for incarnation in (1, 2, 1 if returns else 3):
+        home.restart(incarnation)
+        home.seal(random_readings(60))
+    follower = ChainFollower.from_start(home.descriptor, home.objects[names.descriptor(home.id)], {})
+    found = []
+    for i, key in enumerate(home.chunks):
+        found += follower.follow(key, _chunk_at(home, i), home.objects[key])
+        follower = ChainFollower(home.descriptor, {}, *follower.stopped)
+    assert [problem.key for problem in found] == [home.chunks[4]] * returns
+    assert follower.incarnations == 3 - returns
+
+
 @pytest.mark.parametrize(
     "name", ["chunk/2026-03-01/junk.cose", "chunk/x", "chunk/2026-03-01/ffffffffffffffff.cose"]
 )

@@ -4,24 +4,28 @@ from __future__ import annotations
 
 import asyncio
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import click
 
-from gateway.centre.homes import read_list
+from gateway.centre.homes import Home, in_catalogue, read_list
 from gateway.centre.ingest import Pass, ingest
 from gateway.centre.state import State
 from gateway.cli.centre.examples import INGEST
 from gateway.cli.centre.options import folder_argument, packages
 from gateway.cli.output import examples, local_time, print_json
 from gateway.cli.provider.homes import read_text
-from gateway.cli.provider.place import key_option, opened_store, own_store_options
+from gateway.cli.provider.place import REGISTRAR, key_option, opened_store, own_store_options
 from gateway.cli.provider.progress import progress_bar
 from gateway.cli.provider.sources import print_failures
 from gateway.cli.values import Duration
-from gateway.errors import StoreUnavailable, UsageError
+from gateway.errors import Unavailable, UsageError
 from gateway.host.clock import SystemClock, unix_ms
+from gateway.provider.desk import Failure
 from gateway.provider.identity import open_identity
+from gateway.provider.membership import open_membership
+from gateway.provider.through import Through
 from gateway.store.bucket import Bucket
 from gateway.store.location import Location
 from gateway.stream.times import spell
@@ -36,7 +40,7 @@ from gateway.stream.times import spell
     "homes_file",
     required=True,
     type=click.Path(allow_dash=True),
-    help="CSV of the homes, headed stream,signer,grant,region.  - is stdin.",
+    help=f"CSV headed stream,signer,grant,region, or {REGISTRAR} for the registrar's catalogue.  - is stdin.",
 )
 @click.option(
     "--once/--follow",
@@ -60,31 +64,39 @@ def command(
 
     A home that is refused, since its chain does not hold or it has not granted a load, is named and passed
     over; the others go on. Each window is taken in once, wherever an earlier run was cut off. With --follow
-    the list is read again before each look.
+    the list is read again before each look. A home stays in the region in which it was listed first.
     """
     if homes_file == "-" and not once:
         raise UsageError("--follow reads the list of homes again and again: name a file instead of stdin")
-    identity = open_identity(folder)
+    identity, clock = open_identity(folder), SystemClock("host")
 
     async def passes(state: State) -> int:
         async with opened_store(location, None, keep=False) as bucket:
             while True:
-                state.list_homes(read_list(read_text(homes_file, "the list of homes"), homes_file))
                 code = await one_pass(state, bucket)
                 if once:
                     return code
                 await asyncio.sleep(every_ms / 1000)
 
+    async def listed(state: State) -> tuple[list[Home], list[Failure]]:
+        if homes_file != REGISTRAR:
+            return read_list(read_text(homes_file, "the list of homes"), homes_file), []
+        found = await Through(open_membership(folder), identity, clock).loads()
+        return in_catalogue(*found, [one.home for one in state.homes()])
+
     async def one_pass(state: State, bucket: Bucket) -> int:
         try:
+            homes, refused = await listed(state)
+            state.list_homes(homes)
             with progress_bar("homes") as progress:
-                done = await ingest(state, bucket, identity, unix_ms(SystemClock("host")), progress)
-        except StoreUnavailable as error:
+                done = await ingest(state, bucket, identity, unix_ms(clock), progress)
+        except Unavailable as error:
             if once:
                 raise
             click.echo(f"gateway: {error}", err=True)
             return 0
-        _show(done, len(state.homes()), as_json, one_line=not once)
+        done = replace(done, passed_over=(*refused, *done.passed_over))
+        _show(done, len(homes) + len(refused), as_json, one_line=not once)
         return print_failures(done.passed_over)
 
     with packages():

@@ -8,7 +8,7 @@ import io
 import json
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AsyncExitStack, contextmanager
 from functools import partial
 from itertools import groupby
 from pathlib import Path
@@ -35,6 +35,7 @@ from gateway.provider.load import Answer, Windows
 from gateway.provider.membership import catalogue, open_membership, session
 from gateway.provider.sums import Row, Rows
 from gateway.provider.table import TOTAL, Table
+from gateway.registry.client import RegistrarClient
 from gateway.registry.documents import LoadRequest
 from gateway.stream.times import moment, spell
 
@@ -95,15 +96,24 @@ def command(
     windows = Windows.between(lanes, from_ms, until_ms, granularity, zone)
 
     async def loaded(state: State, engine: Engine) -> Load:
-        async with session(membership, identity, unix_ms(SystemClock("host"))) as client:
+        async with AsyncExitStack() as stack:
+            opened: list[RegistrarClient] = []
+
+            async def registrar() -> RegistrarClient:  # a load that was shown before needs none
+                if not opened:
+                    now_ms = unix_ms(SystemClock("host"))
+                    opened.append(await stack.enter_async_context(session(membership, identity, now_ms)))
+                return opened[0]
 
             async def ask(homes: str, wanted: Windows) -> Answer:
                 asked = LoadRequest(homes=homes, lanes=wanted.lanes, times=wanted.times)
-                return read_answer((await client.sum_load(asked)).sums, "the summing service's answer")
+                answer = await (await registrar()).sum_load(asked)
+                return read_answer(answer.sums, "the summing service's answer")
 
-            certified = {
-                bytes.fromhex(one.stream) async for one in catalogue(client) if one.certificate is not None
-            }
+            async def certified() -> set[bytes]:
+                streams = catalogue(await registrar())
+                return {bytes.fromhex(one.stream) async for one in streams if one.certificate is not None}
+
             return await load(state, engine, region, windows, ask, certified)
 
     with packages():
