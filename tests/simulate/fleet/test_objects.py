@@ -16,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.centre import load as loads
+from gateway.chain import share
 from gateway.chain.window import spell_ms
 from gateway.errors import StoreUnavailable, UsageError
 from gateway.provider.homes import read_homes
@@ -26,10 +27,11 @@ from gateway.simulate.fleet.block import Block
 from gateway.simulate.fleet.making import put_fleet
 from gateway.simulate.fleet.objects import Parties
 from gateway.simulate.fleet.plan import LANES, TROUBLES, Plan
+from gateway.simulate.fleet.tables import TABLES, write_day
 from gateway.store.directory import DirectoryBucket
 from gateway.store.location import Location
 from gateway.store.opening import open_bucket
-from gateway.stream.chunks import Problem
+from gateway.stream.chunks import ChainFollower, Problem
 from gateway.stream.reader import StreamReader
 from gateway.stream.verify import verify
 from gateway.wire import names
@@ -163,6 +165,37 @@ async def test_the_loads_of_whole_homes_are_the_truth(fleet: Fleet, window_ms: i
         answer = Answer(windows, np.sum([one.own for one in found], axis=0, dtype=np.uint64), sets)
         opened = await loads.load(members, fleet.centre, answer)
         assert opened.tolist() == fleet.truth(region, window_ms, windows.times)
+
+
+async def test_the_tables_are_what_the_objects_give(fleet: Fleet, tmp_path: Path) -> None:
+    """To the bit: the words that the service has, and what the centre makes of ciphertexts and tokens."""
+    window_ms, bucket, compared = PLAN.window_ms, DirectoryBucket(fleet.store), 0
+    for n in range(PLAN.days):
+        write_day(PLAN, 1, n, tmp_path)
+    rows = {
+        (table, row["stream"], row["start_ms"]): [row[lane] % 2**64 for lane in LANES]
+        for table in TABLES
+        for row in pq.read_table(tmp_path / table).to_pylist()
+    }
+    for home in fleet.homes():
+        until = home["until_ms"]
+        if home["region"] != "r0001" or home["trouble"] not in ("", "late") or until == FROM_MS:
+            continue
+        windows = Windows(LANES, tuple(itertools.pairwise(range(FROM_MS, until + 1, window_ms))))
+        reader = await StreamReader.open(bucket, home["stream"], home["signer"], None)
+        await reader.refresh(PLAN.end * PLAN.unit_ms, 2 * 86_400_000)
+        member = Member(reader, home[f"grant_{spell_ms(window_ms)}"])
+        service = await words(await pair(member, fleet.service, "service"), windows)
+        centre = await words(await pair(member, fleet.centre, "centre"), windows)
+        edges = [a // PLAN.unit_ms for a, _ in windows.times] + [until // PLAN.unit_ms]
+        follower = ChainFollower(reader.descriptor, reader.marks(reader.head))
+        c = (await reader.sums(edges, LANES, follower)).T
+        blinded = share.blinded(c, centre.tokens, centre.own)
+        for i, (at, _) in enumerate(windows.times):
+            assert rows["words", home["stream"], at] == service.own[i].tolist()
+            assert rows["blinded", home["stream"], at] == blinded[i].tolist()
+        compared += len(set(service.incarnations)) > 1
+    assert compared, "no home had an outage"
 
 
 def test_what_was_interrupted_goes_on_with_the_same_bytes(
