@@ -13,13 +13,17 @@ from pathlib import Path
 from typing import Self
 
 from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
 from gateway.errors import Refused, TrustError, UntrustedRelease
 from gateway.trust import policy
 from gateway.wire import es256
 from gateway.wire.approval import Approval
+
+_DETERMINISTIC = ec.ECDSA(hashes.SHA256(), deterministic_signing=True)  # RFC 6979
 
 APPROVAL_KEY = Path("/usr/lib/gateway/approval.pub.pem")
 """The approval key of an image; absent on a plain Debian."""
@@ -86,10 +90,16 @@ class Gate:
 
 
 def approve(key: ec.EllipticCurvePrivateKey, release: bytes, epoch: int) -> Approval:
-    """The approval of the release with this SHA-256 of its manifest and this epoch."""
+    """The approval of the release with this SHA-256 of its manifest and this epoch: the same bytes each time,
+    as an image that is built again is the same."""
     policies = _policies(key.public_key(), release, epoch)
-    opens, begins, raises = (es256.sign(key, digest + ref) for digest, ref in policies)
+    opens, begins, raises = (_sign(key, digest + ref) for digest, ref in policies)
     return Approval(release, epoch, opens, begins, raises)
+
+
+def _sign(key: ec.EllipticCurvePrivateKey, message: bytes) -> bytes:
+    r, s = decode_dss_signature(key.sign(message, _DETERMINISTIC))
+    return es256.signature(key.public_key(), message, r, s)
 
 
 def _policies(

@@ -142,3 +142,8 @@ def test_each_signature_is_for_one_release_and_one_epoch(
         assert gate.signed(changed) == (changed == approval)
     assert not gate.signed(Approval(release, epoch, approval.opens, approval.raises, approval.begins))
     assert not gate.signed(Approval(release, epoch, approval.begins, approval.begins, approval.raises))
+
+
+def test_a_release_is_approved_by_the_same_bytes_each_time() -> None:
+    key = ec.generate_private_key(ec.SECP256R1())
+    assert approve(key, bytes(32), 7) == approve(key, bytes(32), 7)
