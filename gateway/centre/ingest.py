@@ -8,6 +8,7 @@ is looked at again in the next pass. A store that does not answer ends the pass,
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Coroutine, Iterator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
@@ -18,14 +19,18 @@ import numpy as np
 from gateway.centre.columns import Block, clean, merged, write
 from gateway.centre.state import Known, Reached, State
 from gateway.chain import share
+from gateway.chain.page import add_up
+from gateway.chain.seal import U64
 from gateway.errors import GatewayError, Refused, StoreDenied, StoreUnavailable
 from gateway.provider.desk import AT_ONCE, Failure, Progress, side_by_side
 from gateway.provider.identity import Identity
 from gateway.provider.load import Member, pair, published
 from gateway.store.bucket import Bucket
 from gateway.stream.chunks import ChainFollower, ChunkMark
+from gateway.stream.fetch import first_key
 from gateway.stream.reader import StreamReader
 from gateway.stream.seen import Seen
+from gateway.wire import names
 
 _MOST = 2**14
 """Windows of one home in one batch: a year of minutes comes in 33."""
@@ -147,7 +152,7 @@ async def _take(bucket: Bucket, identity: Identity, now_ms: int, known: Known) -
     follower = ChainFollower(
         reader.descriptor, reader.marks(reader.head), known.reached.place, known.reached.incarnations
     )
-    c = (await reader.sums(edges, own.grant.lanes, follower)).T
+    c = await _ciphertexts(reader, edges, own.grant.lanes, follower)
     if edges[-1] * unit_ms > _LAST_MS:
         raise Refused(f"stream {listed.stream.hex()} has windows beyond the year 9999")
     block = Block(
@@ -166,6 +171,35 @@ async def _take(bucket: Bucket, identity: Identity, now_ms: int, known: Known) -
         Reached(place, incarnations, seen.load()),
     )
     return _Taken(taken, block, more=known.next + count < end and count == _MOST)
+
+
+async def _ciphertexts(
+    reader: StreamReader, edges: Sequence[int], lanes: Sequence[str], follower: ChainFollower
+) -> U64:
+    """The sums of c, [window, lane], from the chunks, so that a chain that does not hold shows: pages alone
+    would give the same sums. They serve for windows from before the oldest chunk: a store may let chunks
+    expire."""
+    cut = 0
+    if follower.stopped[0] is None:
+        oldest = await first_key(reader.bucket, names.chunks(reader.descriptor.stream))
+        begin = edges[-1] if oldest is None else names.number_in(oldest)
+        cut = min(bisect_left(edges, begin), len(edges) - 1)
+    early = (await reader.sums(edges[: cut + 1], lanes, follower)).T if cut else _no_sums(0, lanes)
+    numbers = [[lane.name for lane in reader.descriptor.lanes].index(lane) for lane in lanes]
+    later = np.array(edges[cut:], dtype=np.int64)
+    sums = _no_sums(len(later) - 1, lanes)
+    if len(later) > 1:
+        first, end = int(later[0]), int(later[-1])
+        async with aclosing(reader.chunks(first, end, follower)) as chunks:
+            async for chunk in chunks:
+                c = np.stack([chunk.c(number) for number in numbers])
+                a, b = max(first, chunk.first), min(end, chunk.end)
+                add_up(sums.T, later, a, 1, c[:, a - chunk.first : b - chunk.first])
+    return np.concatenate([early, sums])
+
+
+def _no_sums(count: int, lanes: Sequence[str]) -> U64:
+    return np.zeros((count, len(lanes)), dtype=np.uint64)
 
 
 class _Held(Seen):

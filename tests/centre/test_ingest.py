@@ -197,6 +197,15 @@ async def test_many_small_files_are_merged_wherever_a_run_is_cut_off(
     assert len(list((folder / columns.FOLDER).rglob("*.parquet"))) == 4
 
 
+def replaces_an_early_chunk(home: Home) -> None:
+    """Of a day that is over, whose page has the right sums."""
+    home.objects[home.chunks[1]] = home.objects[home.chunks[0]]
+
+
+def loses_an_early_chunk(home: Home) -> None:
+    del home.objects[home.chunks[1]]
+
+
 def replaces_a_chunk(home: Home) -> None:
     home.objects[home.chunks[-2]] = home.objects[home.chunks[-3]]
 
@@ -210,7 +219,10 @@ def has_another_signer(home: Home) -> None:
     home.objects[names.descriptor(home.id)] = other.signer.sign(home.descriptor)
 
 
-@pytest.mark.parametrize("breaks", [replaces_a_chunk, loses_a_chunk, has_another_signer])
+@pytest.mark.parametrize(
+    "breaks",
+    [replaces_an_early_chunk, loses_an_early_chunk, replaces_a_chunk, loses_a_chunk, has_another_signer],
+)
 async def test_a_home_whose_chain_does_not_hold_is_named_and_passed_over(
     breaks: Callable[[Home], None], street: Neighbourhood
 ) -> None:
@@ -232,6 +244,20 @@ async def test_a_home_whose_chain_does_not_hold_is_named_and_passed_over(
     street.homes[0].objects = whole  # the store is mended
     mended = await street.takes_in()
     assert (mended.windows, mended.homes, mended.passed_over) == (5, 1, ())
+
+
+async def test_chunks_that_have_expired_are_taken_in_by_their_days_page(street: Neighbourhood) -> None:
+    """Those of the first day, of one home all and of another the first ones."""
+    for home, count in ((street.homes[0], 7), (street.homes[2], 2)):
+        for key in home.chunks[:count]:
+            del home.objects[key]
+    taken = await street.takes_in()
+    assert (taken.windows, taken.passed_over) == (20, ())
+    windows = minutes(*range(-3, 2))
+    assert (await street.load(windows)).sums.tolist() == street.truth(windows, (0, 2))
+    for home in street.homes:
+        home.seal(random_readings(60))
+    assert (await street.takes_in()).windows == 4
 
 
 async def test_a_store_that_goes_back_is_noticed(street: Neighbourhood) -> None:
