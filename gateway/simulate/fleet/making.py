@@ -7,7 +7,8 @@ the same again. In the end the folder has
 - `fleet.json`      what fleet it is
 - `homes.parquet`   the homes: number, region, stream, trouble (see `plan.TROUBLES`) and until_ms, from when
   on nothing is there, or counts; of objects also signer, and the load monitoring centre's grants
-- `homes-15min.csv`   of each granularity, all homes as a list for the summing service
+- `homes.csv`   all homes and granularities as a list for `gateway centre`, stream,signer,grant,region
+- `homes-15min.csv`   of each granularity, all homes as a list for `gateway provider load`, without regions
 - `truth.parquet`   see `gateway.simulate.fleet.truth`; it is written last
 """
 
@@ -47,6 +48,7 @@ from gateway.store.s3_many import open_for_many
 _BLOCK = 32  # homes in a job, of so many units a day at most:
 _UNITS = 2**20
 _AT_ONCE = 8  # puts of a process
+_LIST = "stream,signer,grant"
 _FLEET, _HOMES, _TRUTH, _PARTS = "fleet.json", "homes.parquet", "truth.parquet", "parts"
 
 Progress = Callable[[int, int, int], None]
@@ -201,14 +203,24 @@ def _finish(plan: Plan, folder: Path, parts: Path, jobs: Sequence[Job]) -> None:
     pa, pq = arrow(), arrow(".parquet")
     homes = pa.concat_tables(pq.read_table(_part(parts, job, "homes")) for job in jobs).sort_by("number")
     truth.write(folder / _HOMES, homes)
+    centre: list[str] = []
     for column in (name for name in homes.column_names if name.startswith("grant_")):
-        rows = zip(*(homes[name].to_pylist() for name in ("stream", "signer", column)), strict=True)
-        lines = ["stream,signer,grant", *(",".join(one.hex() for one in row) for row in rows)]
-        path = folder / f"homes-{column.removeprefix('grant_')}.csv"
-        write_durably(path, "".join(f"{line}\n" for line in lines).encode(), 0o644)
+        ids = zip(*(homes[name].to_pylist() for name in ("stream", "signer", column)), strict=True)
+        lines = [",".join(one.hex() for one in row) for row in ids]
+        _write_list(folder / f"homes-{column.removeprefix('grant_')}.csv", _LIST, lines)
+        centre += map(",".join, zip(lines, homes["region"].to_pylist(), strict=True))
+    if centre:
+        _write_list(folder / "homes.csv", f"{_LIST},region", centre)
     sums = truth.together(pq.read_table(_part(parts, job, "truth")) for job in jobs)
     truth.write(folder / _TRUTH, sums)
     shutil.rmtree(parts, ignore_errors=True)
+
+
+def _write_list(path: Path, heading: str, lines: Sequence[str]) -> None:
+    try:
+        write_durably(path, "".join(f"{line}\n" for line in (heading, *lines)).encode(), 0o644)
+    except OSError as error:
+        raise UsageError(f"{path} cannot be written: {error.strerror}") from None
 
 
 def _write_region(plan: Plan, folder: Path, region: int, n: int) -> tuple[Any, Any]:

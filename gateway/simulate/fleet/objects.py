@@ -1,8 +1,10 @@
 """A home's objects, as its gateway leaves them in a store: descriptor, load grants, chunks, tokens, pages,
 head.
 
-Nothing expires: the tokens are there by chunk, by day and, once it is over, by month. The bytes follow from
-the seed, but for the keys that are sealed in grants, whose encapsulation is random.
+A broken home has no pages from the day on in which its chain breaks: a page vouches for sums, whatever
+becomes of the chunks. Otherwise nothing is missing or has expired: tokens are there by chunk, by day and,
+once it is over, by month. The bytes follow from the seed, but for the keys sealed in grants, whose
+encapsulation is random.
 """
 
 from __future__ import annotations
@@ -100,6 +102,7 @@ class HomeObjects:
         self._previous = b""
         self._next_unit = plan.start
         self._pages: dict[str, bytes | None] = dict.fromkeys(SPANS)  # H of the last one
+        self._paged = 0  # the day after its day
         self._month: list[tuple[U64, bytes]] = []  # its days' sums and digests
         self._tokens: list[list[tuple[int, U64, list[Sealed]]]] = [[] for _ in self._loads]  # the month's
 
@@ -153,16 +156,16 @@ class HomeObjects:
         for load, kept, (first, tokens, sealed) in zip(self._loads, self._tokens, issued, strict=True):
             yield self._bundle(load, first, tokens, sealed, "day")
             kept.append((first, tokens, sealed))
-        yield from self._page_of_day(begin, c, digests)
+        if self._trouble in ("", "late") or begin + plan.day_units <= self._until:
+            yield from self._page_of_day(begin, c, digests)
 
     def end(self) -> Iterator[Object]:
         """The head: the end of the stream as it is in the store; there is none where nothing was sealed."""
         if self._seq >= 0:
             plan = self._plan
             time_ms = self._next_unit * plan.unit_ms
-            item = Head(
-                self.stream, self._seq, self._previous, self._next_unit, time_ms, (), self._pages["day"]
-            )
+            day = self._pages["day"] if self._paged == self._next_unit // plan.day_units else None
+            item = Head(self.stream, self._seq, self._previous, self._next_unit, time_ms, (), day)
             yield names.head(self.stream), self._signed(item)
 
     def _load(self, serial: int) -> _Load:
@@ -229,7 +232,7 @@ class HomeObjects:
         """The next chunk; its bytes are None where the store has lost it."""
         self._seq += 1
         self._next_unit = first + c.shape[1]
-        broken = self._trouble if self._trouble not in ("", "late") and first == self._until else ""
+        broken = self._trouble if first == self._until else ""
         previous = self._plan.secret(self._number, "another") if broken == "chain" else self._previous
         lanes = tuple(lane.astype("<u8").tobytes() for lane in c)
         end_ms = self._next_unit * self._plan.unit_ms
@@ -258,6 +261,7 @@ class HomeObjects:
         period = calendar.period("day", begin)
         sums = c.reshape(len(LANES), period.count, -1).sum(axis=2, dtype=np.uint64)
         yield self._page("day", period, sums, digests)
+        self._paged = period.end // self._plan.day_units
         assert self._pages["day"] is not None
         self._month.append((sums, self._pages["day"]))
         month = calendar.period("month", begin)
