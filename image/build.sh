@@ -14,7 +14,7 @@ usage='Usage: sudo image/build.sh [--out DIR] [--arch arm64 | --arch amd64 --var
                             [--keys DIR] [--update-packages]
 
 Builds the image of the gateway for a Raspberry Pi 4: gateway-VERSION.img, its signed manifest, its SBOM and their
-SHA-256 sums. The same sources give the same bytes, but for the signatures in approval.cbor.
+SHA-256 sums. The same sources and keys give the same bytes.
 
   --out DIR           where to (default: ./build/image)
   --arch arm64        for the Pi (the default)

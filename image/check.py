@@ -17,7 +17,10 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -141,10 +144,13 @@ class Home:
         return sum("chunk" in item["Key"] for page in pages for item in page.get("Contents", ()))
 
     @contextmanager
-    def on(self, machine: Machine) -> Iterator[Machine]:
+    def on(self, machine: Machine, *, meter: bool = True) -> Iterator[Machine]:
         """The machine, on, with the meter at its serial line."""
         with powered(machine):
-            meter = subprocess.Popen(
+            if not meter:
+                yield machine
+                return
+            line = subprocess.Popen(
                 [GATEWAY, "simulate", "sml", "--serial", machine.meter()],
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
@@ -152,8 +158,8 @@ class Home:
             try:
                 yield machine
             finally:
-                meter.kill()
-                meter.wait()
+                line.kill()
+                line.wait()
 
     def until(
         self, what: str, machine: Machine, condition: Callable[[], object], seconds: float = BOOT_S
@@ -296,6 +302,102 @@ def copied_card(home: Home, card: Card) -> None:
     say(f"The card in another board opens nothing: gateway.service ends with {', '.join(ended)}.")
 
 
+@contextmanager
+def served(folder: Path) -> Iterator[str]:
+    """The address, as the machine sees it, of a feed."""
+
+    class Quiet(SimpleHTTPRequestHandler):
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=folder)) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        try:
+            yield f"http://10.0.2.2:{server.server_port}/"
+        finally:
+            server.shutdown()
+
+
+def status_of(home: Home, machine: Machine) -> dict[str, Any]:
+    """`gateway update status --json`; empty while the machine does not answer."""
+    said = home.ssh(machine, "gateway update status --json", check=False)
+    return json.loads(said) if said else {}
+
+
+def install(home: Home, machine: Machine, feed: Path) -> None:
+    """Install the feed's release, which the machine then restarts into by itself."""
+    first_readings(home, machine)
+    with served(feed) as address:
+        home.ssh(machine, f"gateway update install --feed {address} --reboot")
+        if machine.ended(BOOT_S) != "reboot" or not machine.tryboot:
+            raise Broken("The machine did not restart into the new slot.")
+
+
+def update(home: Home, machine: Machine, feed: Path, figures: dict[str, Any]) -> None:
+    """A release that does its work is kept, with the state and the ledger."""
+    name = json.loads((feed / "latest.json").read_text())["name"]
+    with home.on(machine):
+        began = time.monotonic()
+        before = machine.slot
+        install(home, machine, feed)
+        figures["update_s"] = round(time.monotonic() - began)
+    with home.on(machine):
+        if machine.slot == before:
+            raise Broken("The trial did not run from the other slot.")
+        first_readings(home, machine)
+        home.until("a verdict on the trial", machine, lambda: status_of(home, machine).get("last"))
+        if not (last := status_of(home, machine)["last"])["kept"]:
+            raise Broken(f"{name} was not kept: {last['sentence']}")
+        home.ssh(machine, "systemctl poweroff", check=False)
+        machine.ended(120)
+    with home.on(machine):
+        if machine.slot == before:
+            raise Broken("The next boot went back to the old slot.")
+        first_readings(home, machine)
+        if status_of(home, machine)["running"]["name"] != name:
+            raise Broken(f"It is not {name} that runs.")
+        home.ssh(machine, "systemctl poweroff", check=False)
+        machine.ended(120)
+    say(f"{name} was installed, tried, kept and booted again; it goes on with the state that was there.")
+
+
+def way_back(home: Home, machine: Machine, feed: Path) -> None:
+    """A release under which no reading is sealed, as the meter is gone, is left within ten minutes."""
+    name = json.loads((feed / "latest.json").read_text())["name"]
+    with home.on(machine):
+        before = machine.slot
+        install(home, machine, feed)
+    with home.on(machine, meter=False):
+        if machine.ended(BOOT_S + 600) != "reboot" or machine.tryboot:
+            raise Broken(f"The machine did not leave {name}, which sealed nothing.")
+    with home.on(machine):
+        first_readings(home, machine)
+        last = status_of(home, machine)["last"]
+        if machine.slot != before or last["kept"]:
+            raise Broken("The machine did not go back to the slot that it came from.")
+        home.ssh(machine, "systemctl poweroff", check=False)
+        machine.ended(120)
+    say(f"{name}, which seals nothing without a meter, was left: {last['sentence']}.")
+
+
+def cuts_in_update(home: Home, machine: Machine, feed: Path, count: int, longest: float) -> None:
+    """Cut the power at random moments of an update; the running release goes on, or the new one does."""
+    moments = random.Random(15)  # noqa: S311 - the same moments each time
+    for number in range(1, count + 1):
+        after = moments.uniform(1, longest)
+        with home.on(machine), served(feed) as address:
+            first_readings(home, machine)
+            home.ssh(
+                machine,
+                f"systemd-run --quiet gateway update install --feed {address} --reboot",
+            )
+            time.sleep(after)
+        say(f"Cut {number} of {count}, {after:.1f} s after an update began.")
+    with home.on(machine):
+        first_readings(home, machine)
+    say(f"After {count} cuts in updates the image seals readings, from slot {machine.slot}.")
+
+
 def cuts(home: Home, count: int, longest: float) -> None:
     """Cut the power at random moments of the first boot; in the end it must be done all the same."""
     moments = random.Random(14)  # noqa: S311 - the same moments each time
@@ -317,6 +419,7 @@ def main() -> int:
     parser.add_argument("--tpm", type=Path, required=True)
     parser.add_argument("--folder", type=Path, required=True)
     parser.add_argument("--cuts", type=int, default=0)
+    parser.add_argument("--feed", type=Path, action="append", default=[])
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     shutil.rmtree(options.folder, ignore_errors=True)
@@ -332,6 +435,13 @@ def main() -> int:
             card, machine = boot(home, "home", figures)
             second_boot(home, machine, figures)
             copied_card(home, card)
+            for number, feed in enumerate(options.feed):
+                if number == 0:
+                    update(home, machine, feed, figures)
+                else:
+                    if options.cuts:
+                        cuts_in_update(home, machine, feed, options.cuts, figures["update_s"])
+                    way_back(home, machine, feed)
             if options.cuts:
                 cuts(home, options.cuts, figures["power_on_to_readings_s"])
     except Broken as mistake:
