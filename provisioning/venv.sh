@@ -4,8 +4,8 @@
 #
 #   provisioning/venv.sh [--software-root] [PART...]
 #
-# PART is `household`, `provider`, `registrar`, `centre` or `fleet`, what that part of the program needs, or a dependency
-# group of pyproject.toml, `try` or `test`. --software-root leaves out everything that a TPM needs.
+# PART is `household`, `provider`, `registrar`, `centre` or `fleet`, what that part of the program needs, or a
+# dependency group of pyproject.toml, `try` or `test`. --software-root leaves out everything that a TPM needs.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

@@ -31,6 +31,7 @@ Ask = Callable[[str, Windows], Awaitable[Answer]]
 Certified = Callable[[], Awaitable[AbstractSet[bytes]]]
 """Gives the streams whose gateways have valid certificates."""
 
+_MEANWHILE = "another process asked for its set meanwhile, and was refused: try again"
 LATE = "not taken in before the window's set was asked for"
 
 
@@ -84,6 +85,9 @@ async def load(
     reasons = _reasons(known, await certified() if certified is not None and new else None)
     sets, problems = _sets(asked, present, known, reasons, windows)
     state.ask(region, {windows.times[i]: one for i, one in sets.items() if windows.times[i] not in asked})
+    written = state.asked(region, start_ms, end_ms)  # another process may have been first
+    problems.update({i: _MEANWHILE for i in sets if windows.times[i] not in written})
+    sets = {i: written[windows.times[i]] for i in sets if windows.times[i] in written}
     answers = await _answers(state, region, windows, sets, present, ask, problems)
     open_windows = {i: sets[i] for i in sets if i in answers}
     total, counts = engine.sums(files, windows, _chosen(open_windows, len(windows.times)))

@@ -270,13 +270,13 @@ class State:
         return {(start, end): sets.setdefault(homes, _unpack(homes)) for start, end, homes in rows}
 
     def ask(self, region: str, sets: Mapping[Times, Members]) -> None:
-        """From now on these are the sets of these windows."""
+        """From now on these are the sets of these windows, but for those that have one already."""
         with self._transaction() as db:
             for times, members in sets.items():
                 packed = b"".join(one.stream + one.signer + one.grant for one in members)
                 db.execute("INSERT INTO sets (homes) VALUES (?) ON CONFLICT DO NOTHING", (packed,))
                 db.execute(
-                    "INSERT INTO asked SELECT ?, ?, ?, id FROM sets WHERE homes = ?",
+                    "INSERT OR IGNORE INTO asked SELECT ?, ?, ?, id FROM sets WHERE homes = ?",
                     (region, *times, packed),
                 )
 
@@ -312,14 +312,15 @@ class State:
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
-        self._db.execute("BEGIN IMMEDIATE")
         try:
+            self._db.execute("BEGIN IMMEDIATE")
             yield self._db
             self._db.execute("COMMIT")
-        except BaseException:
+        except sqlite3.Error as error:
+            raise UsageError(f"{self.folder / FILE} cannot be written: {error}") from None
+        finally:
             if self._db.in_transaction:
                 self._db.execute("ROLLBACK")
-            raise
 
 
 def _unpack(packed: bytes) -> Members:

@@ -30,9 +30,10 @@ _MWH_PER_KWH, _HOUR_MS = 1e6, 3_600_000
 _SIZE, _DPI = (10.0, 4.5), 120  # inches
 
 
-def load_curve(table: Table, picture: Picture, zone: tzinfo | None = None) -> bytes:
+def load_curve(table: Table, picture: Picture, zone: tzinfo | None = None, title: str | None = None) -> bytes:
     """The picture of a table: the curve of its one home, or the total of its homes and, where they are no
-    more than MOST_HOMES, each. Times are in `zone`, or in this machine's. Drawn are import and export, or,
+    more than MOST_HOMES, each. Times are in `zone`, or in this machine's. `title` says what is drawn, if not
+    the table's stream. Drawn are import and export, or,
     of one home without these, the mean power of the readings. UsageError where there is nothing to draw, or
     the homes' windows differ in length."""
     several = len(table.streams) > 1
@@ -62,7 +63,7 @@ def load_curve(table: Table, picture: Picture, zone: tzinfo | None = None) -> by
     for n, lane in enumerate(lanes):
         label = f"{lane}, total of {len(table.streams)} homes" if several else lane
         _draw(axes, whole, [lane], as_power, f"C{n}", 1.8, label)
-    _label(axes, whole, as_power, zone)
+    _label(axes, whole, as_power, zone, title)
     figure.legend(loc="outside lower center", ncols=5, fontsize="small", frameon=False)
     file = BytesIO()
     # Neither the date nor chance in the file: the same sums give the same picture.
@@ -123,7 +124,7 @@ def _values(table: Table, lane: str, as_power: bool) -> NDArray[np.float64]:
     return np.where(rows.opened[lane], values, np.nan)
 
 
-def _label(axes: Axes, table: Table, as_power: bool, zone: tzinfo | None) -> None:
+def _label(axes: Axes, table: Table, as_power: bool, zone: tzinfo | None, title: str | None) -> None:
     from dateutil.tz import tzlocal  # noqa: PLC0415 - matplotlib's own
     from matplotlib.dates import AutoDateLocator, ConciseDateFormatter  # noqa: PLC0415
 
@@ -140,6 +141,8 @@ def _label(axes: Axes, table: Table, as_power: bool, zone: tzinfo | None) -> Non
     axes.set_ylabel("mean power in kW" if as_power else "energy in kWh")
     total = table.streams == (TOTAL,)
     what = "Load of all homes; of each, export is dashed" if total else _title(table)
+    if title is not None:
+        what = _plain(title)
     axes.set_title(f"{what}; windows: {table.granularities[0]}", fontsize="medium")
     axes.grid(alpha=0.3)
     axes.margins(x=0.01)

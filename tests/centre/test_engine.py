@@ -103,7 +103,7 @@ def check(engine: Engine, some: list[Block], data: st.DataObject) -> None:
         assert counts[window] == len(members)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=40)
 @given(blocks(), st.data())
 def test_duckdb_adds_modulo_2_to_the_64(some: list[Block], data: st.DataObject) -> None:
     check(DuckDB(), some, data)
@@ -117,7 +117,7 @@ def cluster(scheduler: str) -> Iterator[Engine]:
 
 
 @pytest.mark.slow
-@settings(deadline=None, max_examples=25)
+@settings(deadline=None, max_examples=15)
 @given(blocks(), st.data())
 def test_a_cluster_adds_the_same(cluster: Engine, some: list[Block], data: st.DataObject) -> None:
     check(cluster, some, data)

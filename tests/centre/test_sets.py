@@ -7,6 +7,7 @@ import asyncio
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -140,6 +141,47 @@ async def test_a_home_that_broke_leaves_sets_that_are_yet_to_be_asked_for(street
     assert found.homes == (4, 3, 2, 2)
     assert {one.stream: one.reason for one in found.missing}[home.id] == str(failure.error)
     assert found.sums[1].tolist() == street.truth(minutes(1, 2), (1, 2, 3))[0]
+
+
+async def test_of_two_loads_at_once_the_first_ones_set_counts(
+    street: Neighbourhood, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The other one has looked which sets there are before, and makes its own."""
+    await street.takes_in()
+    await street.load(minutes(2, 3))
+    street.homes[2].seal(random_readings(110))
+    await street.takes_in()
+    real, looks = State.asked, []
+
+    def early(self: State, *where: Any) -> Any:
+        looks.append(where)
+        return {} if len(looks) == 1 else real(self, *where)
+
+    monkeypatch.setattr(State, "asked", early)
+    found = await street.load(minutes(2, 3, 4))
+    assert (found.homes, found.problems) == ((2, 3), {})
+    assert found.sums[0].tolist() == street.truth(minutes(2, 3), (0, 1))[0]
+
+
+async def test_a_set_that_another_process_gave_up_meanwhile(
+    street: Neighbourhood, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await street.takes_in()
+    with monkeypatch.context() as patch:
+        patch.setattr(State, "ask", lambda self, region, sets: None)
+        found = await street.load(minutes(0, 1))
+    assert "try again" in found.problems[0]
+    assert (await street.load(minutes(0, 1))).homes == (3,)
+
+
+async def test_a_disk_that_is_full_is_said(street: Neighbourhood) -> None:
+    await street.takes_in()
+    state = State.open(street.folder / "data", make=False)
+    state._db.execute("PRAGMA query_only = 1")
+    with pytest.raises(UsageError, match=r"state\.sqlite cannot be written: attempt to write a readonly"):
+        await load(state, DuckDB(), "North", minutes(0, 1), street.ask)
+    assert street.asked == []
+    state.close()
 
 
 async def test_a_set_keeps_the_grants_that_it_was_asked_for_by(street: Neighbourhood) -> None:
@@ -294,7 +336,7 @@ ACTS = st.lists(
 
 
 @pytest.mark.slow
-@settings(deadline=None, max_examples=25)
+@settings(deadline=None, max_examples=12)
 @given(ACTS)
 def test_the_service_never_refuses_a_set_for_another_and_every_load_is_the_truth(
     acts: Sequence[tuple[str, int, int]],

@@ -127,7 +127,7 @@ def command(
         calendar = granularity is not None and granularity.startswith(("day", "month"))
         shown = Form(form, False, output, plot, zone if calendar else None)
         size = Granularity.parse(granularity or f"{until_ms - from_ms}ms", 1, zone)
-        with drawing(shown, _table(found, size)), destination(output):
+        with drawing(shown, _table(found, size), _title(found)), destination(output):
             _print(found, shown)
     for sentence in _notes(found):
         click.echo(sentence, err=True)
@@ -198,6 +198,14 @@ def _table(found: Load, size: Granularity) -> Table:
     whole = dict.fromkeys(lanes, np.ones(len(starts), dtype=np.bool_))
     of = np.zeros(len(starts), dtype=np.int64)
     return Table(lanes, (TOTAL,), of, Rows(1, starts, ends, sums, whole), granularities=(size,))
+
+
+def _title(found: Load) -> str:
+    """What a picture shows, with its coverage."""
+    homes = [one for one in found.homes if one]
+    listed = max(one + absent for one, absent in zip(found.homes, found.absent, strict=True))
+    few, many = min(homes), max(homes)
+    return f"Load of {found.region}: {few if few == many else f'{few} to {many}'} of {listed} homes"
 
 
 def _window(found: Load, i: int) -> dict[str, object]:

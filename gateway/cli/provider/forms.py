@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import tzinfo
 from functools import partial, wraps
 from pathlib import Path
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 import click
 import numpy as np
@@ -112,7 +112,7 @@ def destination(output: Path | None) -> Iterator[None]:
 
 
 @contextmanager
-def drawing(form: Form, table: Table) -> Iterator[None]:
+def drawing(form: Form, table: Table, title: str | None = None) -> Iterator[None]:
     """Draw a table's load curve before what is done within, and write it to the form's `plot` after that, so
     that where there is nothing to draw nothing else is shown. Nothing where `plot` is None."""
     plot = form.plot
@@ -121,7 +121,8 @@ def drawing(form: Form, table: Table) -> Iterator[None]:
         return
     from gateway.provider.plot import load_curve  # noqa: PLC0415 - matplotlib, for those who draw
 
-    picture = load_curve(table, "svg" if plot.suffix.lower() == ".svg" else "png", _zone(table, form.zone))
+    kind: Literal["svg", "png"] = "svg" if plot.suffix.lower() == ".svg" else "png"
+    picture = load_curve(table, kind, _zone(table, form.zone), title)
     yield
     _write(plot, picture)
 
