@@ -12,16 +12,13 @@ import pytest
 from gateway.appliance.keys import APPROVAL_KEY, APPROVAL_PUBLIC, make_keys
 from gateway.appliance.release import MANIFEST, Release
 from gateway.cli.main import main
-from gateway.errors import TrustError, UntrustedRelease
+from gateway.errors import UntrustedRelease
 from gateway.trust import gate
 from gateway.trust.opening import open_root
-from gateway.trust.tpm import once
 from gateway.trust.tpm.esapi import Context
 from gateway.trust.tpm.gate import measurement
-from gateway.trust.tpm.measure import Measured, measure
 from gateway.trust.tpm.transport import locate
 from tests.support.tpm import swtpm
-from tests.trust.tpm.bus import Bus, failing
 
 RELEASE = Release("gateway-2026.11.1", "2026.11.1", 7, "rpi4", "1" * 64, "2" * 64)
 LATER = Release("gateway-2026.12.1", "2026.12.1", 8, "rpi4", "3" * 64, "4" * 64)
@@ -107,23 +104,6 @@ def test_no_release_is_measured_by_a_sentence(image: Image, tmp_path: Path) -> N
     code, _, err = image.run("measure", str(image.boot), "--tcti", f"swtpm:path={tmp_path}/none")
     assert (code, "there is no TPM at" in err) == (4, True)
     assert image.pcr() == bytes(32)
-
-
-@pytest.mark.parametrize("executed", [False, True])
-async def test_a_connection_that_breaks_at_any_command_leaves_one_measurement(
-    tpm: swtpm, monkeypatch: pytest.MonkeyPatch, executed: bool
-) -> None:
-    bus = Bus(tpm.tcti)
-    monkeypatch.setattr(once, "locate", lambda tcti: bus.transport)
-    assert await measure(tpm.tcti, DIGEST) is Measured.NOW
-    for number in range(len(bus.seen)):
-        tpm.power_cycle()
-        with bus.meddling(failing(range(number, number + 1), executed=executed)):
-            assert await measure(tpm.tcti, DIGEST) in (Measured.NOW, Measured.BEFORE)
-        assert await measure(tpm.tcti, DIGEST) is Measured.BEFORE
-    tpm.power_cycle()
-    with bus.meddling(failing(range(10**6), executed=executed)), pytest.raises(TrustError):
-        await measure(tpm.tcti, DIGEST)
 
 
 def test_a_life_of_an_image(image: Image, tpm: swtpm, tmp_path: Path) -> None:
