@@ -52,6 +52,7 @@ next_release() { # next_release VERSION FEED: build it from these sources, and o
     git clone --quiet . "$sources"
     sed -i "s/^__version__ = .*/__version__ = \"$1\"/" "$sources/gateway/__init__.py"
     git -C "$sources" -c user.name=test -c user.email=test@example.org commit --quiet --all --message "Version $1"
+    ln -s "$PWD/.venv" "$sources/.venv" # for the commands that sign
     "$sources/image/build.sh" --keys "$keys" --out "$sources/build/image"
     image/bundle.sh --keys "$keys" --to "$2" "$sources/build/image"
     arguments+=(--feed "$2")
