@@ -52,7 +52,7 @@ halves() { # all tests: those of the rooms with floors, and some more, beside al
         case $path in
         tests/__pycache__/ | tests/support/) ;;
         tests/chain/ | tests/ledger/ | tests/stream/ | tests/trust/ | tests/wire/ | tests/vectors/) first+=("$path") ;;
-        tests/fuzz/ | tests/intervals/ | tests/meters/ | tests/simulate/ | tests/store/) first+=("$path") ;;
+        tests/cli/ | tests/fuzz/ | tests/intervals/ | tests/meters/ | tests/simulate/ | tests/store/) first+=("$path") ;;
         *) second+=("$path") ;;
         esac
     done

@@ -325,19 +325,19 @@ class TestOfAllChecks:
         assert (project / "en16931").exists() == minio
 
     def test_all_tests_run_in_two_halves(self, project: Path) -> None:
-        folders = ["chain", "cli", "fuzz", "support", "wire"]
+        folders = ["chain", "daemon", "fuzz", "support", "wire"]
         for name in folders:
             (project / "tests" / name).mkdir(parents=True)
         (project / "tests" / "test_rooms.py").touch()
         result = run(project / "provisioning" / "test.sh", cache=project / "cache")
         assert result.stdout.splitlines()[-2:] == [
-            "pytest tests/cli/ tests/test_rooms.py",
+            "pytest tests/daemon/ tests/test_rooms.py",
             "pytest -p tests.floors tests/chain/ tests/fuzz/ tests/wire/",
         ]
 
-    @pytest.mark.parametrize("fails", ["chain", "cli"])
+    @pytest.mark.parametrize("fails", ["chain", "daemon"])
     def test_either_half_counts(self, project: Path, fails: str) -> None:
-        for name in ("chain", "cli"):
+        for name in ("chain", "daemon"):
             (project / "tests" / name).mkdir(parents=True)
         pytest_stub = project / ".venv" / "bin" / "pytest"
         pytest_stub.write_text(f'#!/bin/sh\ncase "$*" in *{fails}*) exit 1 ;; esac\n')
