@@ -422,6 +422,7 @@ def main() -> int:
     parser.add_argument("--feed", type=Path, action="append", default=[])
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
+    options.folder = options.folder.resolve()  # the S3 server changes into a folder of its own
     shutil.rmtree(options.folder, ignore_errors=True)
     options.folder.mkdir(parents=True)
     figures: dict[str, Any] = {}
