@@ -47,7 +47,7 @@ check "Types" .venv/bin/mypy
 [[ ! $failed ]] || echo "Failed: $failed (see above). The tests still run, but this run has failed."
 
 halves() { # all tests: those of the rooms with floors, and some more, beside all others
-    local path first=() second=() first_log first_half
+    local path first=() second=() first_log
     for path in tests/*/ tests/test_*.py; do
         case $path in
         tests/__pycache__/ | tests/support/) ;;
@@ -59,7 +59,7 @@ halves() { # all tests: those of the rooms with floors, and some more, beside al
     first_log=$(mktemp)
     .venv/bin/pytest -p tests.floors "${first[@]}" >"$first_log" 2>&1 &
     first_half=$!
-    trap 'kill "$first_half" 2>/dev/null || true' EXIT
+    trap 'kill "$first_half" 2>/dev/null || true' EXIT # which outlives this function's variables
     .venv/bin/pytest "${second[@]}" || status=$?
     wait "$first_half" || status=$?
     cat "$first_log"

@@ -32,7 +32,7 @@ mount -o remount,ro "$r/boot/config"
 for user in gateway-updater somebody; do
     grep -q "^$user:" "$r/etc/passwd" || chroot "$r" useradd --system "$user"
 done
-mkdir -p "$r/run/dbus"
+mkdir -p "$r/run/dbus" "$r/var/lib/dbus"
 chroot "$r" dbus-uuidgen --ensure
 chroot "$r" dbus-daemon --system --nofork &
 bus=$!

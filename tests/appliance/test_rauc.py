@@ -25,6 +25,19 @@ HERE = Path(__file__).parent
 IMAGE = HERE.parents[1] / "image/root"
 ROOT = Path(os.environ.get("GATEWAY_IMAGE_ROOT", Path("~/.cache/gateway/image/amd64/root").expanduser()))
 NEW = "2026.12.0"
+_IN_BUILDER = """
+mount --bind "$2" "$1/mnt"
+mount -t tmpfs tmpfs "$1/tmp"
+mount -t proc proc "$1/proc" # RAUC hashes what it has open by /proc/self/fd
+exec chroot "$1" "${@:3}"
+"""
+
+
+def _builder() -> Path:
+    """The Debian that has what makes bundles, as image/bundle.sh finds it; elsewhere the very root."""
+    return next(
+        (path for path in ROOT.parents[1].glob("builder-*") if (path / "usr/bin/mksquashfs").exists()), ROOT
+    )
 
 
 @dataclass
@@ -73,18 +86,25 @@ class Machine:
         )
         signing = self.folder / "bundles" / f"keys-{name}"
         shutil.copytree(keys or self.keys, signing)
-        inside = Path("/bundles")
         subprocess.run(
             [
-                *self.inside(),
-                *("rauc", "bundle", f"--cert={inside / signing.name}/update.cert.pem"),
-                *(f"--key={inside / signing.name}/update.key.pem", str(inside / content.name)),
-                str(inside / f"{name}.raucb"),
+                *(
+                    "unshare",
+                    "--mount",
+                    "bash",
+                    "-euc",
+                    _IN_BUILDER,
+                    "-",
+                    _builder(),
+                    self.folder / "bundles",
+                ),
+                *("rauc", "bundle", f"--cert=/mnt/{signing.name}/update.cert.pem"),
+                *(f"--key=/mnt/{signing.name}/update.key.pem", f"/mnt/{content.name}", f"/mnt/{name}.raucb"),
             ],
             check=True,
             capture_output=True,
         )
-        return inside / f"{name}.raucb"
+        return Path(f"/bundles/{name}.raucb")
 
     def holds(self, name: str, slot: str) -> bool:
         """Whether a slot has a bundle's content."""
