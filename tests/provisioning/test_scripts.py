@@ -330,6 +330,7 @@ class TestOfAllChecks:
             (project / "tests" / name).mkdir(parents=True)
         (project / "tests" / "test_rooms.py").touch()
         result = run(project / "provisioning" / "test.sh", cache=project / "cache")
+        assert (result.returncode, result.stderr) == (0, "")
         assert result.stdout.splitlines()[-2:] == [
             "pytest tests/daemon/ tests/test_rooms.py",
             "pytest -p tests.floors tests/chain/ tests/fuzz/ tests/wire/",
