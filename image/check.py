@@ -324,6 +324,11 @@ def status_of(home: Home, machine: Machine) -> dict[str, Any]:
     return json.loads(said) if said else {}
 
 
+def decided(status: dict[str, Any]) -> bool:
+    """Whether the trial is over: until then the outcome is that of a check that is cut off."""
+    return bool(status.get("last")) and not status.get("trying")
+
+
 def install(home: Home, machine: Machine, feed: Path) -> None:
     """Install the feed's release, which the machine then restarts into by itself."""
     first_readings(home, machine)
@@ -345,7 +350,7 @@ def update(home: Home, machine: Machine, feed: Path, figures: dict[str, Any]) ->
         if machine.slot == before:
             raise Broken("The trial did not run from the other slot.")
         first_readings(home, machine)
-        home.until("a verdict on the trial", machine, lambda: status_of(home, machine).get("last"))
+        home.until("a verdict on the trial", machine, lambda: decided(status_of(home, machine)))
         if not (last := status_of(home, machine)["last"])["kept"]:
             raise Broken(f"{name} was not kept: {last['sentence']}")
         home.ssh(machine, "systemctl poweroff", check=False)

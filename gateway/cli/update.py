@@ -154,7 +154,7 @@ def status(as_json: bool) -> None:
         echo(f"{known.available.name} is available: `sudo gateway update install --reboot` installs it.")
     if known.installed is not None:
         echo(f"{known.installed.name} is installed: `sudo gateway update install --reboot` restarts into it.")
-    if known.last is not None:
+    if known.last is not None and not (trial and known.last.release == running):  # not yet decided
         kept = "was kept" if known.last.kept else "was not kept"
         moment = local_time(known.last.ended_ms // 1000 * 1000)
         echo(printable(f"{known.last.release.name} {kept}, {moment}: {known.last.sentence}."))

@@ -1,10 +1,17 @@
-"""The measurement of a release into PCR 14 at boot, and the end of older ones later."""
+"""What the TPM is told at boot, the release that runs, by PCR 14; and later the end of older ones.
+
+A boot also takes back the TPM's count of wrong passwords. A power cut counts as one where something was used
+that a wrong password could lock, as systemd's credentials are (TPM 2.0 Library, part 1, "Dictionary Attack
+Protection"): a home whose fuse trips often would find the store's keys locked, and seal nothing. Nothing of
+a gateway has a password that guessing could find.
+"""
 
 from __future__ import annotations
 
+from contextlib import suppress
 from enum import Enum
 
-from tpm2_pytss import ESYS_TR, TPM2_ALG, TPML_DIGEST_VALUES, TPMT_HA, TPMU_HA
+from tpm2_pytss import ESYS_TR, TPM2_ALG, TPML_DIGEST_VALUES, TPMT_HA, TPMU_HA, TSS2_Exception
 
 from gateway.errors import TrustError
 from gateway.trust import policy
@@ -25,7 +32,8 @@ class Measured(Enum):
 
 
 async def measure(tcti: str, release: bytes) -> Measured:
-    """Extend PCR 14 by the SHA-256 of a release's manifest, unless something was measured into it before."""
+    """Extend PCR 14 by the SHA-256 of a release's manifest, unless something was measured into it before; and
+    end a lockout."""
     return await once(tcti, lambda context: _measure(context, release))
 
 
@@ -36,6 +44,8 @@ async def raise_epoch(tcti: str, gate: Gate) -> int:
 
 
 def _measure(context: Context, release: bytes) -> Measured:
+    with suppress(TSS2_Exception):  # where somebody has set a password for it, it is theirs to end
+        context.esapi.dictionary_attack_lock_reset(ESYS_TR.LOCKOUT)
     expected = policy.measured(release)
     shown = measurement(context)
     if shown == expected:

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import hashlib
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from tpm2_pytss import TPM2_RC, TPM2B_PUBLIC, TPM2B_SENSITIVE_CREATE, TPMS_SENSITIVE_CREATE, TSS2_Exception
 
 from gateway.errors import TrustError, UntrustedRelease
 from gateway.trust import gate
 from gateway.trust.gate import Gate, approve
 from gateway.trust.tpm import once
+from gateway.trust.tpm.esapi import Context
 from gateway.trust.tpm.measure import Measured, measure, raise_epoch
+from gateway.trust.tpm.transport import locate
 from tests.support.tpm import swtpm
 from tests.trust.tpm.bus import Bus, failing
 
@@ -41,6 +45,34 @@ async def test_another_release_is_not_measured_on_top(tpm: swtpm) -> None:
     assert await measure(tpm.tcti, DIGEST) is Measured.NOW
     assert await measure(tpm.tcti, OTHER) is Measured.OTHER
     assert await measure(tpm.tcti, DIGEST) is Measured.BEFORE
+
+
+async def test_a_boot_ends_the_lockout_that_power_cuts_make(tpm: swtpm) -> None:
+    """Each cut after something was used that a password could lock counts as a wrong password."""
+    for _ in range(3):
+        with closing(Context(locate(tpm.tcti))) as context:
+            use_what_can_be_locked(context)
+        tpm.power_cycle()
+    with closing(Context(locate(tpm.tcti))) as context, pytest.raises(TSS2_Exception) as locked:
+        use_what_can_be_locked(context)
+    assert locked.value.rc == TPM2_RC.LOCKOUT
+    await measure(tpm.tcti, DIGEST)
+    with closing(Context(locate(tpm.tcti))) as context:
+        use_what_can_be_locked(context)
+        assert not context.in_lockout()
+
+
+def use_what_can_be_locked(context: Context) -> None:
+    """As systemd opens a credential: an object without noDA."""
+    template = TPM2B_SENSITIVE_CREATE(TPMS_SENSITIVE_CREATE(userAuth=b"", data=b"secret"))
+    public = TPM2B_PUBLIC.parse(
+        "keyedhash", objectAttributes="fixedtpm|fixedparent|userwithauth", nameAlg="sha256"
+    )
+    handle, *_ = context.esapi.create_primary(template, public)
+    try:
+        assert bytes(context.esapi.unseal(handle)) == b"secret"
+    finally:
+        context.esapi.flush_context(handle)
 
 
 async def test_only_the_release_that_runs_ends_older_ones(tpm: swtpm, tmp_path: Path) -> None:
