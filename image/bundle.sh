@@ -86,7 +86,7 @@ filename=boot.vfat
 END
 cp "$keys"/update.{key,cert}.pem "$work/"
 
-bundle() { # bundle PREFIX...: run rauc where the work is at /work, or here
+bundle() { # bundle PREFIX...: run rauc where the builder has it, or here
     "$@" rauc --keyring="$place/update.cert.pem" --cert="$place/update.cert.pem" --key="$place/update.key.pem" \
         bundle "$place/content" "$place/bundle.raucb" >"$work/log" 2>&1 ||
         stop 1 "RAUC did not make the bundle:" "$(<"$work/log")"

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The half of build.sh that runs in the builder, as `inside.sh FUNCTION`. /src has the sources, /work what is made,
+# The half of build.sh that runs in the builder, as `inside.sh FUNCTION`. /src has the sources, /stage what is made,
 # /opt becomes the image's. Every program here is of the Debian 13 that the builder is.
 # shellcheck disable=SC2016
 set -euo pipefail
@@ -8,7 +8,7 @@ umask 022
 
 version=$(sed -n 's/^__version__ = "\(.*\)"/\1/p' gateway/__init__.py)
 program=/opt/gateway/$version
-root=/work/root
+root=/stage/root
 machine=rpi4 # in the release's manifest, and in RAUC's
 
 # --- Debian in a folder
@@ -28,14 +28,14 @@ emulate() { # let this machine run programs for arm64, by the builder's QEMU
     [[ -e $entry ]] || echo ":gateway-arm64:M::$magic:$mask:/usr/bin/qemu-aarch64:OPF" >/proc/sys/fs/binfmt_misc/register
 }
 
-debian() { # debian NAME PACKAGE...: a Debian of ARCH in /work/NAME, of the versions in packages.NAME.txt
-    local name=$1 list=image/packages.$1.txt pins=/work/$1.pins arguments=() stamp
+debian() { # debian NAME PACKAGE...: a Debian of ARCH in /stage/NAME, of the versions in packages.NAME.txt
+    local name=$1 list=image/packages.$1.txt pins=/stage/$1.pins arguments=() stamp
     shift
     emulate
     stamp=$({ cat "$list"; echo "$* $DEBIAN_MIRROR"; } 2>/dev/null | sha256sum)
-    [[ ! -d /work/$name || $UPDATE || $(cat "/work/$name.stamp" 2>/dev/null) != "$stamp" ]] || return 0
-    rm -rf "/work/$name" "/work/$name.new"
-    mkdir -p "/work/debs/$name"
+    [[ ! -d /stage/$name || $UPDATE || $(cat "/stage/$name.stamp" 2>/dev/null) != "$stamp" ]] || return 0
+    rm -rf "/stage/$name" "/stage/$name.new"
+    mkdir -p "/stage/debs/$name"
     if [[ ! $UPDATE && $VARIANT == pi && -s $list ]]; then
         sed 's/^\([^=]*\)=\(.*\)/Package: \1\nPin: version \2\nPin-Priority: 1001\n/' "$list" >"$pins"
         arguments+=(--setup-hook="install -D -m 0644 $pins \"\$1\"/etc/apt/preferences.d/pins"
@@ -49,19 +49,19 @@ debian() { # debian NAME PACKAGE...: a Debian of ARCH in /work/NAME, of the vers
         --dpkgopt='path-exclude=/usr/share/man/*' --dpkgopt='path-exclude=/usr/share/locale/*' \
         --dpkgopt='path-exclude=/usr/share/info/*' --dpkgopt='path-exclude=/usr/share/lintian/*' \
         --skip=essential/unlink --skip=cleanup/apt/cache \
-        --setup-hook="mkdir -p \"\$1\"/var/cache/apt/archives && cp -al /work/debs/$name/. \"\$1\"/var/cache/apt/archives/" \
-        --customize-hook="find \"\$1\"/var/cache/apt/archives -name '*.deb' -exec cp --link --update=none -t /work/debs/$name {} +" \
-        "${arguments[@]}" --include="$(IFS=,; echo "$*")" trixie "/work/$name.new" -
-    versions "/work/$name.new" >"/work/$name.versions"
+        --setup-hook="mkdir -p \"\$1\"/var/cache/apt/archives && cp -al /stage/debs/$name/. \"\$1\"/var/cache/apt/archives/" \
+        --customize-hook="find \"\$1\"/var/cache/apt/archives -name '*.deb' -exec cp --link --update=none -t /stage/debs/$name {} +" \
+        "${arguments[@]}" --include="$(IFS=,; echo "$*")" trixie "/stage/$name.new" -
+    versions "/stage/$name.new" >"/stage/$name.versions"
     if [[ $UPDATE ]]; then
-        cp "/work/$name.versions" "/work/packages.$name.txt"
-    elif [[ ${arguments[*]} ]] && ! diff "$list" "/work/$name.versions"; then
+        cp "/stage/$name.versions" "/stage/packages.$name.txt"
+    elif [[ ${arguments[*]} ]] && ! diff "$list" "/stage/$name.versions"; then
         echo "The mirror no longer has the versions of $list (<): run image/build.sh --update-packages, or name a mirror"
         echo "that has them, such as a snapshot, in DEBIAN_MIRROR and SECURITY_MIRROR."
         return 2
     fi
-    mv "/work/$name.new" "/work/$name"
-    echo "$stamp" >"/work/$name.stamp"
+    mv "/stage/$name.new" "/stage/$name"
+    echo "$stamp" >"/stage/$name.stamp"
 }
 
 versions() { # versions ROOT: its packages, as package=version
@@ -78,13 +78,13 @@ program() { # the virtual environment, as install.sh makes it, in /opt/gateway
     wheel
     rm -rf /opt/gateway
     # The wheels are of ARCH; the interpreter that uv asks is the builder's, of the same version and place.
-    UV_CACHE_DIR=/work/uv-cache UV_LINK_MODE=copy npm_config_cache=/work/npm UV_PYTHON=/usr/bin/python3 \
+    UV_CACHE_DIR=/stage/uv-cache UV_LINK_MODE=copy npm_config_cache=/stage/npm UV_PYTHON=/usr/bin/python3 \
         UV_PYTHON_DOWNLOADS=never UV_SYSTEM_CERTS=true UV_PROJECT_ENVIRONMENT=$program \
-        /work/uv sync --frozen --no-editable --no-default-groups --extra household --reinstall-package gateway \
+        /stage/uv sync --frozen --no-editable --no-default-groups --extra household --reinstall-package gateway \
         --no-install-package tpm2-pytss --python-platform "$platform"
-    UV_CACHE_DIR=/work/uv-cache UV_LINK_MODE=copy \
-        /work/uv pip install --python "$program/bin/python" --no-deps --no-index --python-platform "$platform" \
-        /work/wheel/*.whl
+    UV_CACHE_DIR=/stage/uv-cache UV_LINK_MODE=copy \
+        /stage/uv pip install --python "$program/bin/python" --no-deps --no-index --python-platform "$platform" \
+        /stage/wheel/*.whl
     ln -sfn "$program" /opt/gateway/current
     # What differs from build to build, or is of use only to an installer.
     rm -f "$program"/lib/python3*/site-packages/*.dist-info/uv_cache.json "$program"/.lock "$program"/.gitignore
@@ -96,16 +96,16 @@ program() { # the virtual environment, as install.sh makes it, in /opt/gateway
 wheel() { # of tpm2-pytss, which has none: compiled for ARCH, in a place of the same name each time
     local stamp url hash place=/ # the builder has the compiler for its own kind
     stamp=$({ cat image/wheel.txt image/packages.compiler.txt; grep -A 12 '^name = "tpm2-pytss"' uv.lock; } 2>/dev/null | sha256sum)
-    [[ ! -s /work/wheel/stamp || $UPDATE || $(</work/wheel/stamp) != "$stamp" ]] || return 0
+    [[ ! -s /stage/wheel/stamp || $UPDATE || $(</stage/wheel/stamp) != "$stamp" ]] || return 0
     if [[ $ARCH != amd64 ]]; then
-        place=/work/compiler
+        place=/stage/compiler
         debian compiler "${compiler[@]}"
         mount --bind /proc "$place/proc"
         mount --bind /dev "$place/dev"
         cat /etc/resolv.conf >"$place/etc/resolv.conf"
     fi
-    rm -rf "$place/build" /work/wheel
-    mkdir "$place/build" /work/wheel
+    rm -rf "$place/build" /stage/wheel
+    mkdir "$place/build" /stage/wheel
     url=$(sed -n '/^name = "tpm2-pytss"/,/^$/s/^sdist = { url = "\([^"]*\)".*/\1/p' uv.lock)
     hash=$(sed -n '/^name = "tpm2-pytss"/,/^$/s/^sdist = .* hash = "sha256:\([^"]*\)".*/\1/p' uv.lock)
     curl --silent --show-error --fail --retry 3 --output "$place/build/sdist.tar.gz" "$url"
@@ -119,9 +119,9 @@ wheel() { # of tpm2-pytss, which has none: compiled for ARCH, in a place of the 
         mkdir source # its path is in the compiled file
         tar -xzf sdist.tar.gz -C source --strip-components 1
         PATH=/build/pip/bin:$PATH pip/bin/pip wheel --no-deps --no-build-isolation ./source'
-    mv "$place"/build/*.whl /work/wheel/
+    mv "$place"/build/*.whl /stage/wheel/
     rm -rf "$place/build"
-    echo "$stamp" >/work/wheel/stamp
+    echo "$stamp" >/stage/wheel/stamp
 }
 
 # --- the root
@@ -145,7 +145,7 @@ root() {
     [[ $VARIANT == ci ]] || packages+=("${board[@]}")
     debian base "${packages[@]}"
     rm -rf "$root.new"
-    cp -a /work/base "$root.new"
+    cp -a /stage/base "$root.new"
     finish "$root.new"
     rm -rf "$root"
     mv "$root.new" "$root"
@@ -172,7 +172,7 @@ finish() { # finish ROOT: Debian becomes the gateway
     sed -i "s/@MACHINE@/$machine/; s/@VERSION@/$version/" "$root/etc/rauc/system.conf"
     # Whose releases it takes, and to which it opens its root.
     for site in update.cert.pem approval.pub.pem; do
-        [[ ! -e /work/keys/$site ]] || install -m 0644 "/work/keys/$site" "$root/usr/lib/gateway/$site"
+        [[ ! -e /stage/keys/$site ]] || install -m 0644 "/stage/keys/$site" "$root/usr/lib/gateway/$site"
     done
     {
         echo "IMAGE_ID=gateway"
@@ -224,68 +224,68 @@ prune() { # prune ROOT: what neither this board nor the gateway uses
 initramfs() { # initramfs ROOT: what boots it, out of it
     local root=$1 kernel stamp
     kernel=$(basename "$root"/lib/modules/*)
-    stamp=$({ cat /work/base.stamp; declare -f prune initramfs; cd image/root;
+    stamp=$({ cat /stage/base.stamp; declare -f prune initramfs; cd image/root;
         find . \( -path '*initramfs-tools*' -o -path '*repart.d*' \) -type f -print0 | sort -z | xargs -0 sha256sum; } | sha256sum)
-    if [[ $(cat /work/initrd.stamp 2>/dev/null) != "$stamp" ]]; then
+    if [[ $(cat /stage/initrd.stamp 2>/dev/null) != "$stamp" ]]; then
         make_initramfs "$root" "$kernel"
-        echo "$stamp" >/work/initrd.stamp
+        echo "$stamp" >/stage/initrd.stamp
     fi
     rm -rf "$root/usr/lib/linux-image-$kernel" "$root"/boot/{vmlinuz,System.map,config}-* "$root"/{vmlinuz,initrd.img}*
 }
 
-make_initramfs() { # make_initramfs ROOT KERNEL: to /work/initrd.img, beside the kernel and the device trees
+make_initramfs() { # make_initramfs ROOT KERNEL: to /stage/initrd.img, beside the kernel and the device trees
     local root=$1 kernel=$2
     mount --bind /proc "$root/proc"
     chroot "$root" env SOURCE_DATE_EPOCH="$SOURCE_DATE_EPOCH" update-initramfs -c -k "$kernel"
     umount "$root/proc"
-    mv "$root/boot/initrd.img-$kernel" /work/initrd.img
-    cp "$root/boot/vmlinuz-$kernel" /work/vmlinuz
-    rm -rf /work/dtb
-    cp -r "$root/usr/lib/linux-image-$kernel/broadcom" /work/dtb
+    mv "$root/boot/initrd.img-$kernel" /stage/initrd.img
+    cp "$root/boot/vmlinuz-$kernel" /stage/vmlinuz
+    rm -rf /stage/dtb
+    cp -r "$root/usr/lib/linux-image-$kernel/broadcom" /stage/dtb
 }
 
 # --- the card
 
-boot() { # root.erofs in /work/out, and in /work/card what the FAT partitions have, but for the manifest
+boot() { # root.erofs in /stage/out, and in /stage/card what the FAT partitions have, but for the manifest
     local file
-    rm -rf /work/card /work/out
-    mkdir -p /work/card/boot/overlays /work/out
-    cp -r image/card/. /work/card/
-    cp /usr/lib/raspi-firmware/{start4.elf,fixup4.dat,start.elf,fixup.dat,bootcode.bin} /work/vmlinuz /work/initrd.img \
-        /work/card/boot/
-    for file in /work/dtb/bcm27{11,12}-rpi-*.dtb /work/dtb/bcm2837-rpi-3-*.dtb; do
-        [[ ! -e $file ]] || cp "$file" /work/card/boot/
+    rm -rf /stage/card /stage/out
+    mkdir -p /stage/card/boot/overlays /stage/out
+    cp -r image/card/. /stage/card/
+    cp /usr/lib/raspi-firmware/{start4.elf,fixup4.dat,start.elf,fixup.dat,bootcode.bin} /stage/vmlinuz /stage/initrd.img \
+        /stage/card/boot/
+    for file in /stage/dtb/bcm27{11,12}-rpi-*.dtb /stage/dtb/bcm2837-rpi-3-*.dtb; do
+        [[ ! -e $file ]] || cp "$file" /stage/card/boot/
     done
-    dtc -q -@ -I dts -O dtb -o /work/card/boot/overlays/letstrust.dtbo image/letstrust.dts
+    dtc -q -@ -I dts -O dtb -o /stage/card/boot/overlays/letstrust.dtbo image/letstrust.dts
     # The overlay's labels are those of the board's device tree.
-    fdtoverlay -i /work/dtb/bcm2711-rpi-4-b.dtb -o /work/merged.dtb /work/card/boot/overlays/letstrust.dtbo
+    fdtoverlay -i /stage/dtb/bcm2711-rpi-4-b.dtb -o /stage/merged.dtb /stage/card/boot/overlays/letstrust.dtbo
     mkfs.erofs --quiet -z zstd,level=9 -C 131072 -T "$SOURCE_DATE_EPOCH" -U 67770000-6174-4577-8179-000000000005 \
-        /work/out/root.erofs "$root"
-    python3 image/sbom.py "$root" /var/lib/dpkg/status "gateway-$version" >"/work/out/gateway-$version.spdx.json"
+        /stage/out/root.erofs "$root"
+    python3 image/sbom.py "$root" /var/lib/dpkg/status "gateway-$version" >"/stage/out/gateway-$version.spdx.json"
 }
 
 card() { # boot.vfat and the image of the card
-    rm -rf /work/tmp
-    find /work/card -exec touch --no-dereference --date "@$SOURCE_DATE_EPOCH" {} +
-    genimage --config image/genimage.cfg --rootpath /work/card --tmppath /work/tmp --inputpath /work/out \
-        --outputpath /work/out
-    rm -f /work/out/CONFIG.vfat
-    sgdisk --transpose=3:4 /work/out/gateway.img # the number 3 is boot-b's
-    mv /work/out/gateway.img "/work/out/gateway-$version.img"
-    cp /work/card/boot/release.json /work/out/
-    zstd -q -T0 -12 "/work/out/gateway-$version.img"
-    (cd /work/out && sha256sum -- * >/work/SHA256SUMS && mv /work/SHA256SUMS .)
+    rm -rf /stage/tmp
+    find /stage/card -exec touch --no-dereference --date "@$SOURCE_DATE_EPOCH" {} +
+    genimage --config image/genimage.cfg --rootpath /stage/card --tmppath /stage/tmp --inputpath /stage/out \
+        --outputpath /stage/out
+    rm -f /stage/out/CONFIG.vfat
+    sgdisk --transpose=3:4 /stage/out/gateway.img # the number 3 is boot-b's
+    mv /stage/out/gateway.img "/stage/out/gateway-$version.img"
+    cp /stage/card/boot/release.json /stage/out/
+    zstd -q -T0 -12 "/stage/out/gateway-$version.img"
+    (cd /stage/out && sha256sum -- * >/stage/SHA256SUMS && mv /stage/SHA256SUMS .)
 }
 
 # --- for vm.py
 
 tpm_disk() { # a disk with swtpm, and /start, which makes it the TPM of the machine that the disk is in
     debian swtpm swtpm
-    rm -rf /work/tpm
-    mkdir -p /work/tpm/root/state
-    cp -a /work/swtpm/. /work/tpm/root/
-    rm -rf /work/tpm/root/{dev,proc,sys,tmp,var/cache,var/log,usr/share}/*
-    cat >/work/tpm/start <<'END'
+    rm -rf /stage/tpm
+    mkdir -p /stage/tpm/root/state
+    cp -a /stage/swtpm/. /stage/tpm/root/
+    rm -rf /stage/tpm/root/{dev,proc,sys,tmp,var/cache,var/log,usr/share}/*
+    cat >/stage/tpm/start <<'END'
 set -eu
 modprobe tpm_vtpm_proxy
 mount --bind /dev /run/tpm/root/dev
@@ -293,7 +293,7 @@ chroot /run/tpm/root swtpm chardev --vtpm-proxy --tpm2 --tpmstate dir=/state --f
 until [ -c /dev/tpmrm0 ]; do sleep 0.1; done
 udevadm settle
 END
-    mke2fs -q -F -t ext4 -L gwtpm -d /work/tpm /work/tpm.ext4 400M
+    mke2fs -q -F -t ext4 -L gwtpm -d /stage/tpm /stage/tpm.ext4 400M
 }
 
 "$@"
