@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import click
 
@@ -20,16 +20,28 @@ DEFAULT_FILE = Path("/etc/gateway/gateway.toml")
 
 def config_option(command: Command) -> Command:
     """`--config FILE` for a command that takes `config: Config`; the file is loaded and checked."""
+    return _option(
+        "config", "The configuration.", callback=lambda _context, _option, path: Config.load(path)
+    )(command)
+
+
+def config_path(about: str = "The configuration.") -> Callable[[Command], Command]:
+    """`--config FILE` for a command that takes `path: Path` and loads the file; `about` is its help."""
+    return _option("path", about)
+
+
+def _option(name: str, about: str, **more: Any) -> Callable[[Command], Command]:
     return click.option(
         "--config",
+        name,
         type=click.Path(readable=False, path_type=Path),
         default=DEFAULT_FILE,
         show_default=True,
         envvar="GATEWAY_CONFIG",
         show_envvar=True,
-        callback=lambda _context, _option, path: Config.load(path),
-        help="The configuration.",
-    )(command)
+        help=about,
+        **more,
+    )
 
 
 @click.group(epilog=examples("gateway config example > gateway.toml", "gateway config check gateway.toml"))

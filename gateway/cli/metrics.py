@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from gateway.cli.config import DEFAULT_FILE
+from gateway.cli.config import config_path
 from gateway.cli.output import examples
 from gateway.config import Config
 from gateway.config.model import GatewaySection
@@ -23,16 +23,7 @@ _DEBIANS = "/var/lib/prometheus/node-exporter/gateway.prom"
 
 
 @click.command(epilog=examples("gateway metrics", f"gateway metrics --textfile {_DEBIANS}"))
-@click.option(
-    "--config",
-    "path",
-    type=click.Path(readable=False, path_type=Path),
-    default=DEFAULT_FILE,
-    show_default=True,
-    envvar="GATEWAY_CONFIG",
-    show_envvar=True,
-    help="The configuration.",
-)
+@config_path()
 @click.option(
     "--textfile",
     metavar="FILE",

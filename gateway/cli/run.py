@@ -12,7 +12,7 @@ from pathlib import Path
 
 import click
 
-from gateway.cli.config import DEFAULT_FILE
+from gateway.cli.config import config_path
 from gateway.cli.output import examples
 from gateway.config import Config
 from gateway.daemon.service import Daemon
@@ -28,16 +28,7 @@ _log = logging.getLogger(__name__)
 
 
 @click.command(epilog=examples("gateway run", "gateway run --config ./gateway.toml"))
-@click.option(
-    "--config",
-    "path",
-    type=click.Path(readable=False, path_type=Path),
-    default=DEFAULT_FILE,
-    show_default=True,
-    envvar="GATEWAY_CONFIG",
-    show_envvar=True,
-    help="The configuration.",
-)
+@config_path()
 @click.option(
     "--setup",
     "socket",

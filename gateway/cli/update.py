@@ -17,7 +17,7 @@ from gateway.appliance.journal import Journal, ReleaseNote
 from gateway.appliance.rauc import Rauc
 from gateway.appliance.update import Place, Updater, what_works
 from gateway.cli.codes import exit_code
-from gateway.cli.config import DEFAULT_FILE
+from gateway.cli.config import config_path
 from gateway.cli.output import echo, examples, json_option, local_time, print_json, printable
 from gateway.config import Config
 from gateway.config.model import GatewaySection
@@ -30,16 +30,7 @@ Command = TypeVar("Command", bound=Callable[..., object])
 
 _STEP = 10  # per cent between two lines of progress
 
-_config_option = click.option(
-    "--config",
-    "path",
-    type=click.Path(readable=False, path_type=Path),
-    default=DEFAULT_FILE,
-    show_default=True,
-    envvar="GATEWAY_CONFIG",
-    show_envvar=True,
-    help="The configuration, whose [updates] name the feed.",
-)
+_config_option = config_path("The configuration, whose [updates] name the feed.")
 _feed_option = click.option(
     "--feed", metavar="URL|FOLDER", help="Another feed than that of the configuration."
 )
