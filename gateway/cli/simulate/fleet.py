@@ -17,6 +17,7 @@ from gateway.chain.grant import MAX_K_MIN
 from gateway.cli.card import read_card
 from gateway.cli.output import examples, json_option, print_json
 from gateway.cli.provider.place import store_options
+from gateway.cli.simulate.store import make_folder
 from gateway.cli.values import Duration
 from gateway.errors import UsageError
 from gateway.simulate.fleet.making import first_day, put_fleet, write_fleet
@@ -148,7 +149,7 @@ def command(
         made = write_fleet(plan, folder, workers, shown.show)
     else:
         parties = Parties(_card(centre, "--centre"), _card(service, "--service"), k_min)
-        _make_folder(location)
+        make_folder(location)
         made = put_fleet(plan, location, parties, folder, workers, shown.show)
     if as_json:
         print_json(_document(plan, folder, shown if made else None))
@@ -180,15 +181,6 @@ def _card(path: Path | None, option: str) -> Card:
     if card.xwing_key is None:
         raise UsageError(f"{option}: {path} is a {card.role}'s card, and loads are granted to providers")
     return card
-
-
-def _make_folder(location: Location) -> None:
-    if location.url.startswith("s3://"):
-        return
-    try:
-        Path(location.url).mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UsageError(f"the store {location.url} cannot be made: {error.strerror}") from None
 
 
 def _many(count: int, what: str) -> str:

@@ -14,6 +14,7 @@ import click
 from gateway.cli.card import read_card
 from gateway.cli.output import examples, json_option, kwh, local_time, print_json
 from gateway.cli.provider.place import own_store_options
+from gateway.cli.simulate.store import make_folder
 from gateway.cli.values import Duration
 from gateway.config.tariff import load_tariff
 from gateway.control.documents import NewGrant
@@ -95,7 +96,7 @@ def command(
         raise UsageError("--to needs --granularity or --bill: what may it open?")
     holder = None if card is None else read_card(card)
     load_profile(profile_id)
-    _make_folder(location)
+    make_folder(location)
     found: list[Past] = []
     for number in range(homes):
         zone = zones[number % len(zones)]
@@ -119,16 +120,6 @@ def command(
             _show(found[-1], location)
     if as_json:
         print_json([_document(past) for past in found])
-
-
-def _make_folder(location: Location) -> None:
-    """Make the store where it is a folder. UsageError where that fails."""
-    if location.url.startswith("s3://"):
-        return
-    try:
-        Path(location.url).mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UsageError(f"the store {location.url} cannot be made: {error.strerror}") from None
 
 
 def _grants(
