@@ -19,12 +19,12 @@ from gateway.household.objects import ControlBucket
 from gateway.household.prices import Cards, Prices
 from gateway.household.recent import Recent
 from gateway.household.security.authority import Authority
-from gateway.household.security.hosts import Hosts
 from gateway.household.security.logins import Logins
 from gateway.household.security.metrics_token import MetricsToken
 from gateway.household.security.password import Password
 from gateway.household.settings import Settings
 from gateway.household.tariffs import Tariffs
+from gateway.web.hosts import Hosts
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,6 +37,7 @@ from gateway.household.render import (
 from gateway.household.watching import PATHS, Watching
 from gateway.web.connections import drop_idle, listening, without_text
 from gateway.web.forms import TOKEN_FIELD, check_origin, check_token
+from gateway.web.headers import add_headers
 from gateway.web.refusals import NotAuthenticated, TooMany, status_of
 from gateway.web.tokens import TOKEN_FORM, new_token
 
@@ -53,18 +54,6 @@ _MOST_BYTES = 2**18
 _OPEN = ("/login", "/welcome")
 _OPEN_BELOW = ("/assets/", "/ca.pem", answers.PATH)
 _DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
-_HEADERS = {
-    "Cache-Control": "no-store",
-    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
-    "img-src 'self' data:; connect-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'",
-    "Cross-Origin-Opener-Policy": "same-origin",
-    "Cross-Origin-Resource-Policy": "same-origin",
-    "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
-    # Not no-referrer: with that, browsers say of a form's origin no more than "null".
-    "Referrer-Policy": "same-origin",
-    "X-Content-Type-Options": "nosniff",
-    "X-Frame-Options": "DENY",
-}
 _ANSWERS = web.AppKey("answers", answers.Answers)
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -74,7 +63,7 @@ def build_app(household: Household) -> web.Application:
     app = web.Application(middlewares=[_errors, _named, _admitted], client_max_size=_MOST_BYTES)
     app[HOME] = household
     app[_ANSWERS] = answers.Answers(household.clock)
-    app.on_response_prepare.append(_add_headers)
+    app.on_response_prepare.append(add_headers)
     app.router.add_get("/assets/{digest}/{name}", _asset)
     app.router.add_get("/ca.pem", _authority)
     app.router.add_get(f"{answers.PATH}{{name}}", _answer)
@@ -327,10 +316,3 @@ def _error_page(request: web.Request, status: int, text: str) -> web.Response:
         return page(request, "error.html", status=status, sentence=text)
     except GatewayError as error:  # the files of all pages are missing
         return web.Response(status=status_of(error), text=sentence(error))
-
-
-async def _add_headers(request: web.Request, response: web.StreamResponse) -> None:
-    for name, value in _HEADERS.items():
-        response.headers.setdefault(name, value)
-    if request.secure:
-        response.headers.setdefault("Strict-Transport-Security", "max-age=31536000")

@@ -26,11 +26,11 @@ from gateway.registrar.page.pages import PATH, build_pages
 from gateway.registrar.routes import Call, Route
 from gateway.registrar.service import Registrar
 from gateway.registrar.sessions import Session
-from gateway.registrar.settings import ListenSection
 from gateway.registry.documents import PREFIX, Document, ErrorAnswer
 from gateway.web.bodies import read_body
 from gateway.web.connections import drop_idle, without_text
 from gateway.web.refusals import NotAuthenticated, TooMany, status_of
+from gateway.web.tls import load, server_context
 
 _LOG = logging.getLogger(__name__)
 _HTTP = logging.getLogger(f"{__name__}.http")
@@ -73,7 +73,8 @@ async def serving(registrar: Registrar) -> AsyncIterator[str]:
     """Answer until the block ends; gives the URL. Requests under way are then finished, for up to 10 s.
     UsageError where the address is taken or a TLS file cannot be used."""
     listen = registrar.settings.listen
-    tls = _tls(listen)
+    files = None if listen.certificate is None or listen.key is None else (listen.certificate, listen.key)
+    tls = None if files is None else server_context(*files)
     runner = web.AppRunner(build_app(registrar), access_log=None, logger=_HTTP, shutdown_timeout=_STOP_S)
     await runner.setup()
     beside: list[asyncio.Task[None]] = []
@@ -85,7 +86,7 @@ async def serving(registrar: Registrar) -> AsyncIterator[str]:
             raise UsageError(
                 f"the registrar cannot listen at {listen.host}, port {listen.port}: {error.strerror}"
             ) from None
-        beside.append(asyncio.create_task(_tidy(registrar, tls)))
+        beside.append(asyncio.create_task(_tidy(registrar, tls, files)))
         if runner.server is not None:
             beside.append(asyncio.create_task(drop_idle(runner.server, _IDLE_S)))
         if registrar.indexer is not None:
@@ -201,36 +202,14 @@ def _error(error: GatewayError, status: int) -> web.Response:
     )
 
 
-async def _tidy(registrar: Registrar, tls: ssl.SSLContext | None) -> None:
+async def _tidy(registrar: Registrar, tls: ssl.SSLContext | None, files: tuple[Path, Path] | None) -> None:
     """Every ten minutes: delete what has expired, and take a renewed TLS certificate up."""
     while True:
         await asyncio.sleep(_TIDY_S)
         try:
             await registrar.sessions.prune()
             await registrar.access.prune()
-            if tls is not None:
-                _load(tls, registrar.settings.listen)
+            if tls is not None and files is not None:
+                load(tls, *files)
         except (Unavailable, UsageError) as error:
             _LOG.error("tidying waits: %s", error)
-
-
-def _tls(listen: ListenSection) -> ssl.SSLContext | None:
-    if listen.certificate is None:
-        return None
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    _load(context, listen)
-    return context
-
-
-def _load(context: ssl.SSLContext, listen: ListenSection) -> None:
-    assert listen.certificate is not None
-    try:
-        context.load_cert_chain(listen.certificate, listen.key)
-    except ssl.SSLError:
-        raise UsageError(
-            f"{listen.certificate} and {listen.key} are not a TLS certificate and its key, both in PEM"
-        ) from None
-    except OSError as error:
-        raise UsageError(
-            f"the TLS files {listen.certificate} and {listen.key} cannot be read: {error.strerror}"
-        ) from None

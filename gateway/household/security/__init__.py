@@ -3,6 +3,5 @@
 - `password`      the household's password, and the code that its first choice takes
 - `logins`        the browsers that are logged in, which are listed and can be ended
 - `metrics_token` the token that lets a monitoring system read the metrics
-- `hosts`         the names that the pages answer to
 - `authority`     the home's own certificate authority
 """

@@ -3,7 +3,6 @@ order:
 
 - `logins`    who is logged in, by a cookie
 - `survey`    what the database has, as rows of pages
-- `html`      templates, and times and keys as a person reads them
 - `pages`     the pages themselves
 
 The pages are plain HTML with one style sheet and no script; a browser that runs none shows them all.

@@ -1,14 +1,9 @@
-"""Logins of operators: a cookie with a random token, good until an hour has passed without a request.
-
-They are kept in memory, by the SHA-256 of their token: a restart ends them all. A login also ends with its
-account, and with the password that began it.
-"""
+"""Logins of operators, in memory; one also ends with its account, and with the password that began it."""
 
 from __future__ import annotations
 
 import hashlib
 import hmac
-import secrets
 from dataclasses import dataclass
 
 from sqlalchemy import bindparam, select
@@ -18,10 +13,9 @@ from gateway.registrar.access import Access
 from gateway.registrar.accounts import WRONG, Accounts, normal
 from gateway.registrar.database import Database
 from gateway.registrar.tables import accounts
+from gateway.web import logins
 from gateway.web.refusals import NotAuthenticated
-from gateway.web.tokens import form_token, new_token
 
-IDLE_S = 3600
 _ACCOUNT = select(accounts.c.role, accounts.c.password).where(accounts.c.id == bindparam("account"))
 
 
@@ -32,7 +26,6 @@ class Login:
     account_id: int
     name: str
     password: bytes
-    used_ns: int
     notice: str = ""
 
 
@@ -43,9 +36,9 @@ class Logins:
         self._database = database
         self._access = access
         self._accounts = accounts
-        self._clock = clock
-        self._key = secrets.token_bytes(32)
-        self._logins: dict[bytes, Login] = {}
+        self._logins = logins.Logins[Login](clock)
+        self.form_token = self._logins.form_token
+        self.end = self._logins.end
 
     async def begin(self, name: str, password: str, address: str) -> str:
         """A login's token. NotAuthenticated, and recorded, unless it is an operator's name and password;
@@ -56,35 +49,18 @@ class Logins:
             digest = await self._password(account.id)
             if digest is None:
                 raise NotAuthenticated(WRONG)
-        now_ns = self._clock.monotonic()
-        for key in [key for key, login in self._logins.items() if self._idle(login)]:
-            del self._logins[key]
-        token = new_token()
-        self._logins[_digest(token)] = Login(account.id, account.name, digest, now_ns)
-        return token
+        return self._logins.begin(Login(account.id, account.name, digest))
 
     async def find(self, token: str) -> Login | None:
         """The login of a token, used now; None where there is none, or it has ended."""
-        login = self._logins.get(_digest(token))
+        login = self._logins.find(token)
         if login is None:
             return None
         digest = await self._password(login.account_id)
-        if self._idle(login) or digest is None or not hmac.compare_digest(digest, login.password):
-            self.end(token)
+        if digest is None or not hmac.compare_digest(digest, login.password):
+            self._logins.end(token)
             return None
-        login.used_ns = self._clock.monotonic()
         return login
-
-    def end(self, token: str) -> None:
-        """End a login."""
-        self._logins.pop(_digest(token), None)
-
-    def form_token(self, token: str) -> str:
-        """What the forms of the browser with this cookie carry, so that no other site's form is taken."""
-        return form_token(self._key, token)
-
-    def _idle(self, login: Login) -> bool:
-        return self._clock.monotonic() - login.used_ns >= IDLE_S * 1_000_000_000
 
     async def _password(self, account_id: int) -> bytes | None:
         """A digest of the account's present password; None unless it is an operator's."""

@@ -17,14 +17,15 @@ from pydantic import Field
 from gateway.errors import GatewayError, UsageError
 from gateway.host.clock import unix_ms
 from gateway.registrar.accounts import normal
-from gateway.registrar.page.html import asset, environment
 from gateway.registrar.page.logins import Login, Logins
 from gateway.registrar.page.survey import Survey
 from gateway.registrar.routes import Query
 from gateway.registrar.service import Registrar
 from gateway.web.forms import TOKEN_FIELD, read_form
+from gateway.web.html import STYLE, asset, environment, sentence
+from gateway.web.logins import read_cookie, set_cookie
 from gateway.web.refusals import NotAuthenticated, TooMany, status_of
-from gateway.web.tokens import TOKEN_FORM, new_token
+from gateway.web.tokens import new_token
 
 PATH = "/operator"
 _COOKIE = "operator"
@@ -36,7 +37,14 @@ _HEADERS = {
     # Not no-referrer: with that, browsers say of a form's origin no more than "null".
     "Referrer-Policy": "same-origin",
 }
-_ASSETS = {"style.css": "text/css", "icon.svg": "image/svg+xml"}
+_PACKAGE = "gateway.registrar.page"
+_PAGES = (
+    ("", "Overview"),
+    ("/households", "Households"),
+    ("/providers", "Providers"),
+    ("/attempts", "Refused attempts"),
+    ("/catalogue", "Catalogue"),
+)
 _MOST_SERIAL = 2**63 - 1
 _LOG = logging.getLogger(__name__)
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -75,14 +83,14 @@ def build_pages(registrar: Registrar) -> web.Application:
 class _Pages:
     def __init__(self, registrar: Registrar) -> None:
         self._registrar = registrar
-        self._templates = environment()
+        self._templates = environment(_PACKAGE)
         self._survey = Survey(registrar.database, registrar.clock)
         self._logins = Logins(registrar.database, registrar.access, registrar.accounts, registrar.clock)
 
     def application(self) -> web.Application:
         app = web.Application(middlewares=[self._errors])
-        for name, kind in _ASSETS.items():
-            app.router.add_get(f"/{name}", _asset(name, kind))
+        app.router.add_get("/style.css", _asset(asset(STYLE), "text/css"))
+        app.router.add_get("/icon.svg", _asset(asset("icon.svg", _PACKAGE), "image/svg+xml"))
         app.router.add_get("/login", self._ask_to_log_in)
         app.router.add_post("/login", self._log_in)
         app.router.add_post("/logout", self._log_out)
@@ -123,10 +131,10 @@ class _Pages:
         try:
             begun = await self._logins.begin(name, password, request.remote or "")
         except (NotAuthenticated, TooMany) as error:
-            return self._login_page(request, status_of(error), _sentence(error), error)
+            return self._login_page(request, status_of(error), sentence(error), error)
         self._logins.end(token)
         answer = _to("")
-        _set_cookie(request, answer, begun)
+        set_cookie(request, answer, _COOKIE, begun, PATH)
         return answer
 
     async def _log_out(self, request: web.Request) -> web.Response:
@@ -183,14 +191,14 @@ class _Pages:
         try:
             answer = await handler(request)
         except GatewayError as error:
-            answer = await self._error_page(request, status_of(error), _sentence(error))
+            answer = await self._error_page(request, status_of(error), sentence(error))
         except web.HTTPException as refusal:
-            sentence = {
+            said = {
                 404: "There is no such page.",
                 405: f"This page does not take {request.method}.",
                 413: "The form is too large.",
             }.get(refusal.status, f"The request was not accepted: {refusal.reason}.")
-            answer = await self._error_page(request, refusal.status, sentence)
+            answer = await self._error_page(request, refusal.status, said)
             if "Allow" in refusal.headers:
                 answer.headers["Allow"] = refusal.headers["Allow"]
         for name, value in _HEADERS.items():
@@ -204,17 +212,17 @@ class _Pages:
         answer = self._render(
             "login.html", status, login=None, problem=problem, form=self._logins.form_token(token)
         )
-        _set_cookie(request, answer, token)
+        set_cookie(request, answer, _COOKIE, token, PATH)
         if isinstance(error, TooMany):
             answer.headers["Retry-After"] = str(error.retry_after_s)
         return answer
 
-    async def _error_page(self, request: web.Request, status: int, sentence: str) -> web.Response:
+    async def _error_page(self, request: web.Request, status: int, said: str) -> web.Response:
         token, login = _token(request), None
         with suppress(GatewayError):  # the database does not answer, which the page says already
             login = await self._logins.find(token)
         form = self._logins.form_token(token)
-        return self._render("error.html", status, login=login, form=form, sentence=sentence)
+        return self._render("error.html", status, login=login, form=form, sentence=said)
 
     def _page(self, request: web.Request, login: Login, name: str, **values: Any) -> web.Response:
         notice, login.notice = login.notice, ""
@@ -223,7 +231,9 @@ class _Pages:
 
     def _render(self, name: str, status: int, **values: Any) -> web.Response:
         text = self._templates.get_template(name).render(
-            registrar=self._registrar.identity.card.name,
+            kind="registrar",
+            site=self._registrar.identity.card.name,
+            pages=_PAGES if values["login"] else (),
             now_ms=unix_ms(self._registrar.clock),
             form_field=TOKEN_FIELD,
             base=PATH,
@@ -232,9 +242,7 @@ class _Pages:
         return web.Response(text=text, status=status, content_type="text/html")
 
 
-def _asset(name: str, kind: str) -> _Handler:
-    text = asset(name)
-
+def _asset(text: str, kind: str) -> _Handler:
     async def handle(request: web.Request) -> web.Response:
         return web.Response(text=text, content_type=kind)
 
@@ -242,9 +250,7 @@ def _asset(name: str, kind: str) -> _Handler:
 
 
 def _token(request: web.Request) -> str:
-    """The cookie's value; empty where there is none, or it is none of ours."""
-    value = request.cookies.get(_COOKIE, "")
-    return value if TOKEN_FORM.fullmatch(value) else ""
+    return read_cookie(request, _COOKIE)
 
 
 def _serial(request: web.Request) -> int:
@@ -256,15 +262,3 @@ def _serial(request: web.Request) -> int:
 
 def _to(path: str) -> web.Response:
     return web.Response(status=303, headers={"Location": PATH + path})
-
-
-def _set_cookie(request: web.Request, answer: web.Response, token: str) -> None:
-    """For this browser's session, for no script, and for no request that another site begins; over TLS alone
-    where the browser speaks TLS, to this server or to the proxy before it."""
-    secure = request.secure or request.headers.get("X-Forwarded-Proto") == "https"
-    answer.set_cookie(_COOKIE, token, path=PATH, secure=secure, httponly=True, samesite="Strict")
-
-
-def _sentence(error: GatewayError) -> str:
-    text = str(error)
-    return f"{text[:1].upper()}{text[1:]}."
