@@ -8,4 +8,7 @@
 - `engine`    sums over the files, by DuckDB
 - `cluster`   the same by Dask, on several machines
 - `query`     loads of a region: sets, the summing service's answers, coverage
+- `alarms`    loads above their limits, broken chains, refused sets
+- `watch`     the loads of all regions as they come
+- `page/`     the operator's pages
 """

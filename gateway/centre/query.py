@@ -32,6 +32,8 @@ Certified = Callable[[], Awaitable[AbstractSet[bytes]]]
 """Gives the streams whose gateways have valid certificates."""
 
 _MEANWHILE = "another process asked for its set meanwhile, and was refused: try again"
+REFUSES = "the summing service refuses"
+"""With which the problem of a window begins whose set it refused."""
 LATE = "not taken in before the window's set was asked for"
 
 
@@ -219,7 +221,7 @@ async def _answers(
             answer = await ask(write_homes(members), part)
         except (NotGranted, UsageError, Refused) as error:
             state.unask(region, part.times)
-            problems.update(dict.fromkeys(numbers, f"the summing service refuses: {error}"))
+            problems.update(dict.fromkeys(numbers, f"{REFUSES}: {error}"))
             continue
         if answer.windows != part:
             raise GatewayError("the summing service answered for other windows than it was asked for")
@@ -284,5 +286,5 @@ def check_any(load: Load) -> None:
     if any(load.homes):
         return
     why = next(iter(load.problems.values()))
-    error = NotGranted if why.startswith("the summing service refuses") else Unavailable
+    error = NotGranted if why.startswith(REFUSES) else Unavailable
     raise error(f"no load of {load.region!r}: {why}")

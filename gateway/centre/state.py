@@ -202,6 +202,13 @@ class State:
         """The regions of the homes of the list."""
         return [row[0] for row in self._db.execute("SELECT DISTINCT region FROM homes WHERE listed")]
 
+    def passed_over(self) -> list[tuple[str, bytes, str]]:
+        """The homes of the list without which the last pass went on: region, stream and reason."""
+        return self._db.execute(
+            "SELECT region, stream, min(problem) FROM homes WHERE listed AND problem IS NOT NULL"
+            " GROUP BY region, stream"
+        ).fetchall()
+
     def next_batch(self) -> int:
         """The number of the next batch of files."""
         (last,) = self._db.execute("SELECT max(batch) FROM files").fetchone()

@@ -44,17 +44,12 @@ class Logins(Generic[Who]):
 
     def find(self, token: str) -> Who | None:
         """The login of a token, used now; None where there is none, or it has ended."""
-        if not self.holds(token):
+        kept, now_ns = self._logins.get(_digest(token)), self._clock.monotonic()
+        if kept is None or now_ns - kept.used_ns >= _IDLE_NS:
             self.end(token)
             return None
-        kept = self._logins[_digest(token)]
-        kept.used_ns = self._clock.monotonic()
+        kept.used_ns = now_ns
         return kept.who
-
-    def holds(self, token: str) -> bool:
-        """Whether there is a login of this token, which is not used by that."""
-        kept = self._logins.get(_digest(token))
-        return kept is not None and self._clock.monotonic() - kept.used_ns < _IDLE_NS
 
     def end(self, token: str) -> None:
         """End a login."""

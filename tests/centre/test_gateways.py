@@ -255,7 +255,7 @@ async def test_the_commands_of_a_centre(
     assert await town.run(*town.load("--format", "json", "--scheduler", scheduler)) == 0
     assert json.loads(capsys.readouterr().out) == document
     with monkeypatch.context() as patch:  # what was shown before needs no registrar
-        patch.setattr("gateway.cli.centre.load.session", None)
+        patch.setattr("gateway.cli.centre.registrar.session", None)
         assert await town.run(*town.load("--format", "json")) == 0
     assert json.loads(capsys.readouterr().out) == document
 

@@ -5,3 +5,4 @@ LOAD = (
     "gateway centre load data --key centre --region North --from 2026-11-01 --until 2026-11-02"
     " --granularity 15min"
 )
+SERVE = "gateway centre serve data --key centre --granularity 15min --limits limits.csv"

@@ -8,7 +8,6 @@ import io
 import json
 import sys
 from collections.abc import Iterator
-from contextlib import AsyncExitStack, contextmanager
 from functools import partial
 from itertools import groupby
 from pathlib import Path
@@ -16,27 +15,24 @@ from pathlib import Path
 import click
 import numpy as np
 
-from gateway.centre.engine import DuckDB, Engine
+from gateway.centre.engine import Engine
 from gateway.centre.query import Load, check_any, load
 from gateway.centre.state import State
 from gateway.chain.window import Granularity
 from gateway.cli.centre.examples import LOAD
-from gateway.cli.centre.options import folder_argument, packages
+from gateway.cli.centre.options import engine_of, folder_argument, packages, scheduler_option
+from gateway.cli.centre.registrar import summing_service
 from gateway.cli.output import JSON_KEYS, examples, print_json, print_table, printable
 from gateway.cli.provider import rows
 from gateway.cli.provider.forms import Form, destination, drawing
 from gateway.cli.provider.homes import windows_options
 from gateway.cli.provider.place import key_option
 from gateway.errors import UsageError
-from gateway.host.clock import SystemClock, unix_ms
-from gateway.provider.homes import read_answer
 from gateway.provider.identity import open_identity
-from gateway.provider.load import Answer, Windows
-from gateway.provider.membership import catalogue, open_membership, session
+from gateway.provider.load import Windows
+from gateway.provider.membership import open_membership
 from gateway.provider.sums import Row, Rows
 from gateway.provider.table import TOTAL, Table
-from gateway.registry.client import RegistrarClient
-from gateway.registry.documents import LoadRequest
 from gateway.stream.times import moment, spell
 
 _SHOWN = 20  # missing homes that are named
@@ -64,7 +60,7 @@ _FORMATS = ("table", "csv", "jsonl", "json", "parquet")
 @click.option(
     "--plot", type=click.Path(path_type=Path, dir_okay=False), help="Also draw the load curve: .png or .svg."
 )
-@click.option("--scheduler", metavar="URL", help="Add up on a Dask cluster: tcp://host:8786.")
+@scheduler_option
 def command(
     data: Path,
     folder: Path,
@@ -96,30 +92,13 @@ def command(
     windows = Windows.between(lanes, from_ms, until_ms, granularity, zone)
 
     async def loaded(state: State, engine: Engine) -> Load:
-        async with AsyncExitStack() as stack:
-            opened: list[RegistrarClient] = []
-
-            async def registrar() -> RegistrarClient:  # a load that was shown before needs none
-                if not opened:
-                    now_ms = unix_ms(SystemClock("host"))
-                    opened.append(await stack.enter_async_context(session(membership, identity, now_ms)))
-                return opened[0]
-
-            async def ask(homes: str, wanted: Windows) -> Answer:
-                asked = LoadRequest(homes=homes, lanes=wanted.lanes, times=wanted.times)
-                answer = await (await registrar()).sum_load(asked)
-                return read_answer(answer.sums, "the summing service's answer")
-
-            async def certified() -> set[bytes]:
-                streams = catalogue(await registrar())
-                return {bytes.fromhex(one.stream) async for one in streams if one.certificate is not None}
-
-            return await load(state, engine, region, windows, ask, certified)
+        async with summing_service(membership, identity) as session:
+            return await load(state, engine, region, windows, *session)
 
     with packages():
         state = State.open(data, make=False)
         try:
-            with _engine(scheduler) as engine:
+            with engine_of(scheduler) as engine:
                 found = asyncio.run(loaded(state, engine))
         finally:
             state.close()
@@ -131,17 +110,6 @@ def command(
             _print(found, shown)
     for sentence in _notes(found):
         click.echo(sentence, err=True)
-
-
-@contextmanager
-def _engine(scheduler: str | None) -> Iterator[Engine]:
-    if scheduler is None:
-        yield DuckDB()
-        return
-    from gateway.centre.cluster import connected  # noqa: PLC0415 - Dask takes a second
-
-    with connected(scheduler) as engine:
-        yield engine
 
 
 def _print(found: Load, form: Form) -> None:

@@ -8,11 +8,28 @@ from pathlib import Path
 
 import click
 
+from gateway.centre.engine import DuckDB, Engine
 from gateway.errors import UsageError
 
-_PACKAGES = ("dask", "distributed", "duckdb", "matplotlib", "pyarrow")
+_PACKAGES = ("dask", "distributed", "duckdb", "jinja2", "matplotlib", "pyarrow")
 
 folder_argument = click.argument("data", metavar="DIR", type=click.Path(path_type=Path, file_okay=False))
+
+scheduler_option = click.option(
+    "--scheduler", metavar="URL", help="Add up on a Dask cluster: tcp://host:8786."
+)
+
+
+@contextmanager
+def engine_of(scheduler: str | None) -> Iterator[Engine]:
+    """Where sums are worked out: here, or on the cluster of a scheduler."""
+    if scheduler is None:
+        yield DuckDB()
+        return
+    from gateway.centre.cluster import connected  # noqa: PLC0415 - Dask takes a second
+
+    with connected(scheduler) as engine:
+        yield engine
 
 
 @contextmanager

@@ -1,7 +1,8 @@
 // Plots of a table's numbers. An element .plot names a table and an axis: each column whose head has that
 // data-axis is drawn, of kind "bars" or "step", from the data-value of its cells. A row is as wide as any other,
 // whatever time it stands for, and the page says what it is called: so the hours of a day on which clocks change
-// need no care here.
+// need no care here. With data-newest the table's first row is the last in time; data-limit of the element is a
+// line across its plot. A table that changes is drawn again.
 import type UPlot from "uplot";
 
 declare const uPlot: typeof UPlot;
@@ -22,8 +23,12 @@ function colour(name: string): string {
   return getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
 }
 
-function columns(table: HTMLTableElement, axis: string): Column[] {
+function rowsOf(table: HTMLTableElement): HTMLTableRowElement[] {
   const rows = [...table.tBodies[0]!.rows];
+  return table.dataset["newest"] === undefined ? rows : rows.reverse();
+}
+
+function columns(table: HTMLTableElement, rows: HTMLTableRowElement[], axis: string): Column[] {
   return [...table.tHead!.rows[0]!.cells].flatMap((head, at) => {
     if (head.dataset["axis"] !== axis) return [];
     const cells = rows.map((row) => row.cells[at]!);
@@ -46,6 +51,11 @@ function ticks(rows: HTMLTableRowElement[], width: number): number[] {
   return marked.filter((_, at) => at % every === 0);
 }
 
+function limit(value: string, unit: string, rows: HTMLTableRowElement[]): Column {
+  const values = rows.map(() => Number(value));
+  return { name: "Limit", kind: "limit", colour: "bad", unit, values, shown: rows.map(() => value) };
+}
+
 function series(column: Column): UPlot.Series {
   const paths =
     column.kind === "bars"
@@ -55,18 +65,20 @@ function series(column: Column): UPlot.Series {
     label: column.name,
     stroke: () => colour(column.colour),
     ...(column.kind === "bars" ? { fill: () => colour(column.colour), width: 0 } : { width: 2.5 }),
+    ...(column.kind === "limit" ? { dash: [6, 5], width: 1.5 } : {}),
     paths,
     points: { show: false },
   };
 }
 
-/** Fills the rows with data-cheap, and marks the present. */
+/** Fills the rows with data-cheap or data-above, and marks the present. */
 function marks(plot: UPlot, rows: HTMLTableRowElement[], now: number | undefined): void {
   const { ctx, bbox } = plot;
   ctx.save();
-  ctx.fillStyle = colour("good-ground");
   rows.forEach((row, at) => {
-    if (row.dataset["cheap"] === undefined) return;
+    const above = row.dataset["above"] !== undefined;
+    if (row.dataset["cheap"] === undefined && !above) return;
+    ctx.fillStyle = colour(above ? "bad-ground" : "good-ground");
     const left = plot.valToPos(at, "x", true);
     ctx.fillRect(left, bbox.top, plot.valToPos(at + 1, "x", true) - left + 0.5, bbox.height);
   });
@@ -79,8 +91,10 @@ function marks(plot: UPlot, rows: HTMLTableRowElement[], now: number | undefined
 
 export function draw(element: HTMLElement): void {
   const table = document.getElementById(element.dataset["table"]!) as HTMLTableElement;
-  const rows = [...table.tBodies[0]!.rows];
-  const shown = columns(table, element.dataset["axis"]!);
+  const rows = rowsOf(table);
+  const shown = columns(table, rows, element.dataset["axis"]!);
+  const bound = element.dataset["limit"];
+  if (bound !== undefined) shown.push(limit(bound, shown[0]!.unit, rows));
   const now = table.dataset["now"] === undefined ? undefined : Number(table.dataset["now"]);
   const number = new Intl.NumberFormat(document.documentElement.lang, { maximumFractionDigits: 3 });
   const last = rows.length;
@@ -168,6 +182,18 @@ export function draw(element: HTMLElement): void {
     data,
     element,
   );
-  new ResizeObserver(() => plot.setSize(size())).observe(element);
-  window.matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => plot.redraw());
+  const resized = new ResizeObserver(() => plot.setSize(size()));
+  resized.observe(element);
+  const dark = window.matchMedia("(prefers-color-scheme: dark)");
+  const redraw = (): void => plot.redraw();
+  dark.addEventListener("change", redraw);
+  const changed = new MutationObserver(() => {
+    changed.disconnect();
+    resized.disconnect();
+    dark.removeEventListener("change", redraw);
+    plot.destroy();
+    legend.remove();
+    draw(element);
+  });
+  changed.observe(table, { subtree: true, childList: true, characterData: true, attributes: true });
 }
