@@ -8,7 +8,7 @@ from the centre's own memory, so a restart asks for nothing twice.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Container, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
@@ -68,14 +68,18 @@ class Point:
 
 @dataclass(slots=True)
 class Region:
-    """A region's windows of the last day, by their beginning, and the homes that the newest one lacks.
-    Windows before `judged_ms` were held against the limit; `batch` is the one that the last look knew."""
+    """A region's windows of the last day, by their beginning, and the homes that the newest sum lacks.
+
+    Windows before `judged_ms` were held against the limit; while loads are above it, `peak` is the highest in
+    kW. `batch` is the last batch of files that was looked at.
+    """
 
     name: str
     limit: Decimal | None
     points: dict[int, Point] = field(default_factory=dict)
     missing: tuple[Missing, ...] = ()
     judged_ms: int = 0
+    peak: float = 0
     batch: int = 0
 
     @property
@@ -217,12 +221,10 @@ class Watch:
                 continue
             wanted.append((k * size, (k + 1) * size))
         newest = ((end - 1) * size, end * size)
-        parts = [one for one in wanted if one != newest]
-        slices = [parts[at : at + _AT_ONCE] for at in range(0, len(parts), _AT_ONCE)]
-        for times in [*slices, *([[newest]] if newest in wanted else [])]:
+        for times in _slices(wanted, self._state.asked(region.name, first * size, end * size), newest):
             found = await load(self._state, self._engine, region.name, _windows(times), ask, certified)
             region.points |= {one.start_ms: one for one in _points(found)}
-            if times == [newest]:
+            if times == [newest] and found.homes[0]:
                 region.missing = found.missing
             await asyncio.sleep(0)
         region.batch = batch
@@ -235,17 +237,21 @@ class Watch:
                 continue
             region.judged_ms = point.end_ms
             if point.above(region.limit):
+                region.peak = max(region.peak, point.power or 0)
                 text = (
-                    f"the load of {region.name} is {point.power:.1f} kW, above its limit of {region.limit} kW"
+                    f"the load of {region.name} is {point.power:.1f} kW, above its limit of {region.limit}"
+                    f" kW; at most it was {region.peak:.1f} kW"
                 )
                 self.alarms.hold(Alarm("load", region.name, "", text, point.start_ms, point.end_ms))
             else:
+                region.peak = 0
                 self.alarms.end("load", region.name)
         refused = [one for one in curve[-NEWEST:] if one.refused]
         if len(refused) >= BURST:
-            of = len(curve[-NEWEST:])
+            why = refused[-1].problem.removeprefix(f"{REFUSES}: ")
             text = (
-                f"{len(refused)} of the newest {of} sets of {region.name} were refused: {refused[-1].problem}"
+                f"the summing service refused {len(refused)} of the newest {len(curve[-NEWEST:])} sets of"
+                f" {region.name}: {why}"
             )
             self.alarms.hold(Alarm("refused", region.name, "", text, refused[0].start_ms, refused[-1].end_ms))
         else:
@@ -259,6 +265,17 @@ class Watch:
             self.alarms.hold(alarm)
             held.add(alarm.key)
         self.alarms.end_others("chain", held)
+
+
+def _slices(wanted: Sequence[Times], asked: Container[Times], newest: Times) -> list[list[Times]]:
+    """The windows in parts that are loaded together: first what was asked for before, which needs no
+    registrar; and the newest always alone, since its missing homes are shown."""
+    slices = []
+    for part in ([one for one in wanted if one in asked], [one for one in wanted if one not in asked]):
+        others = [one for one in part if one != newest]
+        slices += [others[at : at + _AT_ONCE] for at in range(0, len(others), _AT_ONCE)]
+        slices += [[newest]] if newest in part else []
+    return slices
 
 
 def _windows(times: Sequence[Times]) -> Windows:

@@ -9,7 +9,6 @@ from datetime import datetime
 from decimal import Decimal
 
 from gateway.centre.watch import Point, Region
-from gateway.chain.layout import DAY_MS
 from gateway.stream.times import moment
 
 _WIDTH, _HEIGHT = 120, 32
@@ -117,8 +116,8 @@ def clock_time(unix_ms: int) -> str:
 
 
 def span(ms: int) -> str:
-    """A length of time in words: 15 minutes, 1 hour, 90 seconds."""
-    for size, name in ((DAY_MS, "day"), (3_600_000, "hour"), (60_000, "minute"), (1000, "second")):
+    """A length of time in words: 15 minutes, 24 hours, 90 seconds."""
+    for size, name in ((3_600_000, "hour"), (60_000, "minute"), (1000, "second")):
         if ms >= size and ms % size == 0:
             return f"{ms // size} {name}{'' if ms == size else 's'}"
     return f"{ms / 1000:g} seconds"
