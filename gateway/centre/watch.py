@@ -145,6 +145,7 @@ class Watch:
         self._limits = limits
         self._faults = FaultLog(clock, notify, notify)
         self._changed = asyncio.Condition()
+        self._looks = 0
 
     @property
     def shown_ms(self) -> int:
@@ -184,13 +185,16 @@ class Watch:
             self._faults.report(f"{fault}; trying again")
         self.looked_ms = unix_ms(self._clock)
         async with self._changed:
+            self._looks += 1
             self._changed.notify_all()
 
     async def changes(self) -> AsyncGenerator[None, None]:
-        """After each look, from the next one on."""
+        """Now, and after each look."""
+        seen = -1
         while True:
             async with self._changed:
-                await self._changed.wait()
+                await self._changed.wait_for(lambda: self._looks != seen)
+                seen = self._looks
             yield
 
     def _listed(self) -> list[Region]:
@@ -211,7 +215,6 @@ class Watch:
         size = self.window_ms
         end = (unix_ms(self._clock) - self.wait_ms) // size
         first = end - self.shown_ms // size
-        region.points = {start: one for start, one in region.points.items() if start >= first * size}
         wanted: list[Times] = []
         for k in range(first, end):
             known = region.points.get(k * size)
@@ -227,6 +230,7 @@ class Watch:
             if times == [newest] and found.homes[0]:
                 region.missing = found.missing
             await asyncio.sleep(0)
+        region.points = {start: one for start, one in region.points.items() if start >= first * size}
         region.batch = batch
         self._judge(region)
 

@@ -125,7 +125,7 @@ class _Pages:
         return handle
 
     def _events(self, template: str, context: _Context) -> _Handler:
-        """The changing part of a page after each look (server-sent events), until the login ends."""
+        """The changing parts of a page now and after each look (server-sent events), until the login ends."""
 
         async def handle(request: web.Request) -> web.StreamResponse:
             context(request)  # a page that is not there is said before the stream begins

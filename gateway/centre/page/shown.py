@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -85,7 +86,7 @@ def share(region: Region) -> int | None:
         return None
     point = region.summed
     limit = region.limit * (point.end_ms - point.start_ms)
-    return -int(-(Decimal(region.summed.energy * 360) / limit) // 1)
+    return math.ceil(Decimal(region.summed.energy * 360) / limit)
 
 
 def spark(region: Region) -> str:
