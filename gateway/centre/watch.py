@@ -193,7 +193,8 @@ class Watch:
         seen = -1
         while True:
             async with self._changed:
-                await self._changed.wait_for(lambda: self._looks != seen)
+                while self._looks == seen:
+                    await self._changed.wait()
                 seen = self._looks
             yield
 

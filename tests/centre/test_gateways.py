@@ -6,6 +6,7 @@ import asyncio
 import csv
 import io
 import json
+import re
 import secrets
 import signal
 import subprocess
@@ -19,6 +20,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pyarrow.parquet as pq
 import pytest
 
@@ -381,3 +383,53 @@ async def test_a_centre_follows_its_homes_and_may_be_killed(town: Town) -> None:
     finally:
         second.send_signal(signal.SIGINT)
     assert await second.wait() == 130
+
+
+async def test_a_centre_serves_its_pages(town: Town, capsys: pytest.CaptureFixture[str]) -> None:
+    """Of the regions that were taken in, asked of a real registrar; a broken home is a line on stdout. What
+    would let others read them is refused."""
+    street = town.street
+    broken = street.homes[1]
+    broken.objects[broken.chunks[-2]] = broken.objects[broken.chunks[-3]]
+    await town.publishes()
+    assert await town.run(*town.ingest()) == 5
+    limits, password = street.folder / "limits.csv", street.folder / "password"
+    limits.write_text("region,limit_kw\nNorth,12\nWest,3\n")
+    password.touch(mode=0o600)
+    password.write_text("a short sentence\n")
+    words = ["serve", *town._own, "--limits", limits, "--password", password, "--port", "0"]
+    capsys.readouterr()
+    for wrong, sentence in (
+        (("--host", "0.0.0.0"), "the pages at 0.0.0.0 would cross the network in clear"),
+        (("--tls-key", limits), "TLS needs both --tls-certificate and --tls-key, or neither"),
+        (("--granularity", "day"), "a load curve has windows of at most an hour"),
+        (("--key", limits), "limits.csv"),
+    ):
+        assert await town.run(*words, *wrong) == 2
+        assert sentence in capsys.readouterr().err
+    gateway, pipe = Path(sys.executable).with_name("gateway"), subprocess.PIPE
+    process = await asyncio.create_subprocess_exec(
+        gateway, "centre", *map(str, words), stdout=pipe, stderr=pipe
+    )
+    assert process.stdout is not None
+    assert process.stderr is not None
+    try:
+        warning, begun = [(await asyncio.wait_for(process.stderr.readline(), 60)).decode() for _ in range(2)]
+        assert "a limit names region 'West', which has no home" in warning
+        url = begun.split()[-1]
+        alarm = json.loads(await asyncio.wait_for(process.stdout.readline(), 60))
+        assert (alarm["alarm"], alarm["stream"], alarm["over"]) == ("chain", broken.id.hex(), False)
+        async with aiohttp.ClientSession(cookie_jar=aiohttp.CookieJar(unsafe=True)) as browser:
+            async with browser.get(f"{url}/healthz") as answer:
+                assert (answer.status, await answer.json()) == (200, {"ok": True})
+            async with browser.get(url) as answer:
+                (form,) = re.findall(r'name="form" value="(\w+)"', await answer.text())
+            fields = {"form": form, "password": "a short sentence"}
+            async with browser.post(f"{url}/login", data=fields, headers={"Origin": url}) as answer:
+                assert ">North</a>" in await answer.text()
+            async with browser.get(f"{url}/region?name=North") as answer:
+                assert "no home of the region is complete in it" in await answer.text()
+    finally:
+        process.send_signal(signal.SIGTERM)
+    assert await process.wait() == 0
+    assert b"Traceback" not in await process.stderr.read()
