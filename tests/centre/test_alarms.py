@@ -69,6 +69,14 @@ def test_a_text_that_changes_is_a_line_at_most_once_a_minute() -> None:
     assert [one["text"] for one in lines.take()] == ["0 kW", "3 kW (3 times since the last such line)"]
 
 
+def test_a_text_that_stays_is_one_line_however_long_it_stands() -> None:
+    lines = Lines()
+    for number in range(10):
+        lines.alarms.hold(alarm(last=number))
+        lines.clock.pass_s(3600)
+    assert len(lines.take()) == 1
+
+
 def test_alarms_that_are_not_held_are_over() -> None:
     lines = Lines()
     for region in ("North", "South"):
