@@ -64,7 +64,7 @@ class Alarms:
     @property
     def past(self) -> list[Alarm]:
         """Those that are over, the last first."""
-        return list(self._past)[::-1]
+        return sorted(self._past, key=lambda one: -one.last_ms)
 
     def hold(self, alarm: Alarm) -> None:
         """The cause of an alarm is there: it begins, or goes on from when it began."""

@@ -243,10 +243,8 @@ class Watch:
             region.judged_ms = point.end_ms
             if point.above(region.limit):
                 region.peak = max(region.peak, point.power or 0)
-                text = (
-                    f"the load of {region.name} is {point.power:.1f} kW, above its limit of {region.limit}"
-                    f" kW; at most it was {region.peak:.1f} kW"
-                )
+                over = f"above the limit of {region.limit} kW"
+                text = f"{point.power:.1f} kW, {over}; {region.peak:.1f} kW at most"
                 self.alarms.hold(Alarm("load", region.name, "", text, point.start_ms, point.end_ms))
             else:
                 region.peak = 0

@@ -91,11 +91,12 @@ def test_alarms_that_are_not_held_are_over() -> None:
 def test_the_last_that_began_is_first() -> None:
     lines = Lines()
     for first, region in ((5, "A"), (9, "B"), (7, "C")):
-        lines.alarms.hold(alarm(first=first, region=region))
+        lines.alarms.hold(alarm(first=first, last=first, region=region))
     assert [one.region for one in lines.alarms.standing] == ["B", "C", "A"]
-    for region in "AB":
+    for region in "BA":
         lines.alarms.end("load", region)
     assert [one.region for one in lines.alarms.past] == ["B", "A"]
+    assert lines.alarms.past[0].last_ms > lines.alarms.past[1].last_ms
 
 
 def test_limits_are_read() -> None:

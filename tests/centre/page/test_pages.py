@@ -101,7 +101,7 @@ async def test_alarms_that_stand_and_that_are_over_are_shown(watched: Watched) -
     await watched.street.takes_in()
     await watched.looks_at(120 + WAIT_S)
     async with browsing(watched) as browser:
-        text = "The load of North is 4.9 kW, above its limit of 4.5 kW; at most it was 4.9 kW."
+        text = "4.9 kW, above the limit of 4.5 kW; 4.9 kW at most."
         assert f"Load above the limit North {text}" in await browser.shown("/")
         assert f"Load above the limit {text}" in await browser.shown(NORTH)
         assert "Load above the limit" not in await browser.shown(SOUTH)
