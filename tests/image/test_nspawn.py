@@ -103,6 +103,13 @@ def test_units_are_right_and_confined(appliance: Appliance) -> None:
         assert score.returncode == 0, score.stdout[-300:]
 
 
+def test_a_boot_that_ends_in_an_emergency_is_tried_again(appliance: Appliance) -> None:
+    shown = appliance.run(
+        *("systemctl", "show", "emergency.service", "--property=FailureAction,RuntimeMaxUSec")
+    ).stdout
+    assert {*shown.split()} == {"FailureAction=reboot", "RuntimeMaxUSec=5min"}
+
+
 def test_root_is_read_only(appliance: Appliance) -> None:
     for place in ("/usr/file", "/etc/file", "/opt/gateway/file", "/root/file"):
         assert "Read-only file system" in appliance.run("touch", place, check=False).stderr
