@@ -24,7 +24,7 @@ class OtherMeasured(TrustError):
 
 async def measure(folder: Path = BOOT, tcti: str = TCTI) -> tuple[Release, bool] | None:
     """Measure the release whose boot partition is at `folder`; the release, and whether it was measured just
-    now, not before. A lockout of the TPM ends, also on a machine that is no appliance and has no release: None.
+    now, not before. A lockout of the TPM ends too, and that alone on a machine without a release: None.
     OtherMeasured where PCR 14 shows something else, UsageError or Refused where the manifest is damaged,
     TrustError where the TPM does not answer."""
     from gateway.trust.tpm import measure as measuring  # noqa: PLC0415 - its libraries may be missing

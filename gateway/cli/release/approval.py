@@ -49,9 +49,7 @@ def approve(file: Path, keys: Path) -> None:
 
 
 @click.command(epilog=examples(MEASURE))
-@click.argument(
-    "folder", type=click.Path(file_okay=False, path_type=Path), default=measuring.BOOT
-)
+@click.argument("folder", type=click.Path(file_okay=False, path_type=Path), default=measuring.BOOT)
 @_tcti_option
 def measure(folder: Path, tcti: str) -> int:
     """Measure the release that booted, whose boot partition is at FOLDER, into the TPM's PCR 14, unless it
