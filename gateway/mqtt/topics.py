@@ -5,6 +5,8 @@ from __future__ import annotations
 _ROOT = "gw1"
 PRICES = f"{_ROOT}/price/+"
 """A filter: the price series of every provider at the broker."""
+CHUNKS = f"{_ROOT}/+/chunk/+"
+"""A filter: the chunks of every gateway at the broker."""
 _PRICE = f"{_ROOT}/price/"
 
 
