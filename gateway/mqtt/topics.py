@@ -25,6 +25,14 @@ def chunk(kid: str, stream: str) -> str:
     return f"{_ROOT}/{kid}/chunk/{stream}"
 
 
+def is_chunk(topic: str) -> bool:
+    """Whether a gateway's chunk comes at this topic."""
+    match topic.split("/"):
+        case [root, _, "chunk", _]:
+            return root == _ROOT
+    return False
+
+
 def status(kid: str) -> str:
     """From a gateway: "online", or "offline" by its will; retained."""
     return f"{_ROOT}/{kid}/status"

@@ -102,7 +102,12 @@ async def test_what_may_be_lost_and_is_too_much_ends_no_connection(
     came: list[Message] = []
     queue = Connection._queue
     monkeypatch.setattr("gateway.mqtt.broker.MAX_WAITING_BYTES", 4 * 600)
-    monkeypatch.setattr(Connection, "_queue", lambda self, one: (came.append(one), queue(self, one)))
+
+    def counted(self: Connection, message: Message) -> None:
+        came.append(message)
+        queue(self, message)
+
+    monkeypatch.setattr(Connection, "_queue", counted)
     async with connected(plain(home_broker, "sender")) as sender, connected(plain(home_broker)) as connection:
         await connection.subscribe(["much"], qos=0)
         await connection.subscribe(["mark"])
