@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 
 from gateway.centre import hints as hints_module
 from gateway.centre import ingest as ingest_module
+from gateway.centre.columns import FOLDER
 from gateway.centre.hints import MOST_BYTES, Hints
 from gateway.store.directory import DirectoryBucket
 from gateway.wire import names
@@ -155,6 +156,27 @@ async def test_a_home_that_breaks_is_named_and_what_is_not_listed_is_not_looked_
     assert [(one.stream, one.error.kind) for one in taken.passed_over] == [(broken.id, "refused")]
     del street.homes[0], street.grants[0], street.regions[0]
     assert (await street.takes_in(streams=[broken.id])).passed_over == ()
+
+
+async def test_only_a_look_at_all_homes_merges_files_and_removes_them(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """So that a load that is being added up finds those that it has begun with."""
+    monkeypatch.setattr(ingest_module, "_CROWD", 3)
+    street = Neighbourhood.new(tmp_path)
+    home = street.joins(sealed(60))
+    files = tmp_path / "data" / FOLDER
+
+    async def looks(streams: list[bytes] | None = None) -> int:
+        home.seal(random_readings(60))
+        await street.takes_in(streams=streams)
+        return len(list(files.rglob("*.parquet")))
+
+    assert [await looks([home.id]) for _ in range(4)] == [1, 2, 3, 4]
+    assert await looks() == 6  # five, and the one that has their rows
+    assert await looks([home.id]) == 7
+    assert await looks() == 4  # of the seven only the merged and the last one, one more, and theirs
+    assert len(stored(tmp_path / "data", merging=True)) == 8
 
 
 @pytest.mark.slow
