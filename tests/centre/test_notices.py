@@ -75,7 +75,7 @@ async def test_a_webhook_hears_whoever_knows_the_secret() -> None:
     assert list(hints._heard) == [STREAM]
 
 
-async def test_a_webhook_takes_whatever_comes() -> None:
+async def test_a_webhook_takes_whatever_comes(caplog: pytest.LogCaptureFixture) -> None:
     async with listener(None) as (url, hints), ClientSession() as session:
         for body, status in ((b"", 204), (b"\xff" * 16_384, 204), (b" " * 16_385, 413), (b"{", 204)):
             async with session.post(url, data=body) as answer:
@@ -91,6 +91,7 @@ async def test_a_webhook_takes_whatever_comes() -> None:
         async with session.post(url, data=OTHER.hex()) as answer:
             assert answer.status == 204
         assert list(hints._heard) == [OTHER]
+        assert not caplog.records
         port = int(url.split(":")[2].strip("/"))
         with pytest.raises(
             UsageError, match=f"cannot be listened for at 127.0.0.1, port {port}: Address already"
