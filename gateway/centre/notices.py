@@ -142,7 +142,7 @@ async def _heed(broker: Broker, hints: Hints, say: Callable[[str], object]) -> N
                     hints.hear(message.topic.encode() if chunk else message.payload)
         except GatewayError as error:
             if type(error) is not gone:
-                say(f"{error}; no notices come from there, and homes are looked at as ever")
+                say(f"{error}; no notices come from there now, and the looks at all homes go on")
             gone = type(error)
         except Exception as error:  # notices are a help, and their fault must not end what they help
             _LOG.exception("%s: this is a bug", broker.access.url)

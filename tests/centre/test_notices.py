@@ -186,7 +186,7 @@ async def test_a_broker_that_goes_is_told_once_and_once_more_when_it_is_back(
         await until(lambda: tries > before + 3)
         (gone,) = told
         assert gone.startswith(f"{home_broker.url}: the connection broke")
-        assert gone.endswith("; no notices come from there, and homes are looked at as ever")
+        assert gone.endswith("; no notices come from there now, and the looks at all homes go on")
         home_broker.start()
         await until(lambda: subscribed() == 2)
         async with connected(access) as store:
@@ -208,8 +208,8 @@ async def test_a_utilitys_broker_opens_to_a_certificate(
     async with heeding(read_sources([utility_broker.url], ca=ca), hints, told.append):
         await until(lambda: told)
     assert told == [
-        f"{utility_broker.url} wants a certificate: set `certificate` and `key`; no notices come from there,"
-        " and homes are looked at as ever"
+        f"{utility_broker.url} wants a certificate: set `certificate` and `key`; no notices come from there"
+        " now, and the looks at all homes go on"
     ]
     sources = read_sources([utility_broker.url], ca=ca, certificate=desk.certificate, key=desk.key)
     access = Access(
