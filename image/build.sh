@@ -42,6 +42,7 @@ while (($#)); do
     --out | --arch | --variant | --keys)
         (($# > 1)) || stop 2 "$1 wants a value." "$usage"
         printf -v "${1#--}" '%s' "$2"
+        case $1 in --out | --keys) printf -v "${1#--}" '%s' "$(from_caller "$2")" ;; esac
         shift
         ;;
     --update-packages) update=yes ;;

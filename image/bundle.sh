@@ -29,14 +29,14 @@ while (($#)); do
     case $1 in
     --keys | --to)
         (($# > 1)) || stop 2 "$1 wants a value." "$usage"
-        printf -v "${1#--}" '%s' "$2"
+        printf -v "${1#--}" '%s' "$(from_caller "$2")"
         shift
         ;;
     -h | --help) echo "$usage" && exit ;;
     -*) stop 2 "\"$1\" is not an argument of bundle.sh." "$usage" ;;
     *)
         [[ ! $folder ]] || stop 2 "There is one FOLDER, and not also \"$1\"." "$usage"
-        folder=$1
+        folder=$(from_caller "$1")
         ;;
     esac
     shift

@@ -30,8 +30,8 @@ while (($#)); do
     --image | --keys | --cuts)
         (($# > 1)) || stop 2 "$1 wants a value." "$usage"
         case $1 in
-        --image) image=$2 ;;
-        --keys) keys=$2 ;;
+        --image) image=$(from_caller "$2") ;;
+        --keys) keys=$(from_caller "$2") ;;
         *) arguments+=("$1" "$2") ;;
         esac
         shift

@@ -163,6 +163,7 @@ install_gateway() {
     fi
     write_unit gateway.service
     write_unit gateway-clock.service
+    write_unit gateway-measure.service
     write_unit gateway-metrics.service
     write_unit gateway-metrics.timer
     [[ ! $page ]] || write_unit gateway-household.service
@@ -339,9 +340,9 @@ print(json.dumps(found + json.loads(os.environ["GATEWAY"] or "[]"), indent=2))'
 
 stop_gateway() {
     if [[ -d /run/systemd/system ]]; then
-        systemctl disable --now gateway gateway-household gateway-metrics.timer gateway-clock 2>/dev/null || true
+        systemctl disable --now gateway gateway-household gateway-metrics.timer gateway-{clock,measure} 2>/dev/null || true
     fi
-    rm -f "$unit" "$page_unit" /etc/systemd/system/gateway-{clock.service,metrics.service,metrics.timer} /etc/systemd/system/multi-user.target.wants/gateway{,-household}.service
+    rm -f "$unit" "$page_unit" /etc/systemd/system/gateway-{clock.service,measure.service,metrics.service,metrics.timer} /etc/systemd/system/multi-user.target.wants/gateway{,-household}.service
     [[ ! -d /run/systemd/system ]] || systemctl daemon-reload
 }
 

@@ -12,6 +12,11 @@ stop() { # stop CODE SENTENCE...: print why on standard error and end the script
     exit "$code"
 }
 
+from_caller() { # from_caller PATH: absolute, of a PATH as it was given where the script was called
+    local called_in=$OLDPWD # the script has changed into the project's root
+    [[ $1 == /* ]] && printf '%s' "$1" || printf '%s' "$called_in/$1"
+}
+
 cache=${cache:-${XDG_CACHE_HOME:-~/.cache}/gateway}
 log=$cache/log/${0##*/}.log
 

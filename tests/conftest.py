@@ -14,6 +14,7 @@ from tests.support.en16931 import Rules, rules_folder
 from tests.support.home import MEMORY
 from tests.support.mariadb import MariaServer
 from tests.support.mariadb import mariadb as running_mariadb
+from tests.support.mosquitto import Mosquitto, UtilityMosquitto, mosquitto, utility_mosquitto
 
 REAL_PARTS = {"seaweedfs", "minio", "mariadb", "tpm", "home_broker", "utility_broker"}
 
@@ -51,6 +52,20 @@ def mariadb() -> Iterator[MariaServer]:
     """A MariaDB for the whole run, with a new database for each test."""
     # Not pytest's folder: the path of a socket has at most 107 bytes.
     with TemporaryDirectory(prefix="mariadb-", dir=MEMORY) as folder, running_mariadb(Path(folder)) as server:
+        yield server
+
+
+@pytest.fixture
+def home_broker(tmp_path: Path) -> Iterator[Mosquitto]:
+    """A plain broker, as one runs it at home."""
+    with mosquitto(tmp_path / "home-broker") as server:
+        yield server
+
+
+@pytest.fixture
+def utility_broker(tmp_path: Path) -> Iterator[UtilityMosquitto]:
+    """A utility's broker, with mutual TLS."""
+    with utility_mosquitto(tmp_path / "utility-broker") as server:
         yield server
 
 

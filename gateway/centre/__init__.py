@@ -5,6 +5,8 @@
 - `state`     the memory: what was taken in, which sets were asked for
 - `columns`   windows of many homes as Parquet files
 - `ingest`    new windows from the store into these files, each once
+- `hints`     streams that have something new, so that a look at them comes sooner
+- `notices`   where hints come from: MQTT brokers, a store's webhook
 - `engine`    sums over the files, by DuckDB
 - `cluster`   the same by Dask, on several machines
 - `query`     loads of a region: sets, the summing service's answers, coverage

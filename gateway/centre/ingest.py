@@ -9,7 +9,7 @@ is looked at again in the next pass. A store that does not answer ends the pass,
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Coroutine, Iterator, Sequence
+from collections.abc import Collection, Coroutine, Iterator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from typing import Any
@@ -38,7 +38,7 @@ _BATCH = 2**18
 """Windows from which on a batch is written: 30 MB of two lanes."""
 _CROWD = 64
 """Files of one date and region that are merged into one: those of an hour, with a look each minute. The next
-pass removes them, so a load that is being added up meanwhile still finds them."""
+pass over all homes removes them, so a load that is being added up meanwhile still finds them."""
 _ANY_AGE_MS = 2**63
 _LAST_MS = 253_402_300_800_000  # the year 10 000
 
@@ -46,7 +46,8 @@ _LAST_MS = 253_402_300_800_000  # the year 10 000
 @dataclass(frozen=True, slots=True)
 class Pass:
     """What a pass did: windows taken in, in how many files, and of how many homes; and the homes that it
-    passed over, each with the reason. `until_ms` is the end of the last window that all others have."""
+    passed over, each with the reason. `until_ms` is the end of the last window that all others have at which
+    it looked."""
 
     windows: int
     files: int
@@ -66,13 +67,22 @@ class _Taken:
 
 
 async def ingest(
-    state: State, bucket: Bucket, identity: Identity, now_ms: int, progress: Progress | None = None
+    state: State,
+    bucket: Bucket,
+    identity: Identity,
+    now_ms: int,
+    progress: Progress | None = None,
+    streams: Collection[bytes] | None = None,
 ) -> Pass:
-    """Take in all windows that are complete in the store, of all homes of the list. `progress` is called
-    after each home. StoreUnavailable and StoreDenied where the store does not answer: what was taken in
-    before that stays."""
-    clean(state.folder, state.file_names())
-    homes = state.homes()
+    """Take in all windows that are complete in the store, of all homes of the list, or of those alone that
+    have one of `streams`; only a pass over all homes merges files, and removes what earlier ones left.
+    `progress` is called after each home. StoreUnavailable and StoreDenied where the store does not answer:
+    what was taken in before that stays."""
+    if streams is None:
+        clean(state.folder, state.file_names())
+        homes = state.homes()
+    else:
+        homes = state.homes_of(streams)
     windows = files = done = 0
     waiting: list[_Taken] = []
     last: dict[tuple[bytes, bytes], _Taken] = {}
@@ -106,7 +116,7 @@ async def ingest(
                     commit()
         commit()
         todo = again
-    for crowd in state.crowded(_CROWD):
+    for crowd in state.crowded(_CROWD) if streams is None else ():
         state.merge(merged(state.folder, crowd, state.next_batch()), crowd)
     failures = [
         Failure(one.known.home.listed.stream, one.error) for one in last.values() if one.error is not None

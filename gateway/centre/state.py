@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 
@@ -60,6 +60,8 @@ CREATE TABLE answers (
     PRIMARY KEY (region, start_ms, end_ms, lanes)
 ) WITHOUT ROWID;
 """
+_HOMES = """
+SELECT stream, signer, "grant", region, next, until_ms, ends_ms, reached, problem FROM homes WHERE listed"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,14 +191,14 @@ class State:
     def homes(self, region: str | None = None) -> list[Known]:
         """The homes of the list, by stream; of one region, or of all."""
         rows = self._db.execute(
-            'SELECT stream, signer, "grant", region, next, until_ms, ends_ms, reached, problem FROM homes'
-            ' WHERE listed AND (?1 IS NULL OR region = ?1) ORDER BY stream, "grant"',
-            (region,),
+            f'{_HOMES} AND (?1 IS NULL OR region = ?1) ORDER BY stream, "grant"', (region,)
         )
-        return [
-            Known(Home(Listed(*ids), region), number, until_ms, ends_ms, _load(reached), problem)
-            for *ids, region, number, until_ms, ends_ms, reached, problem in rows
-        ]
+        return [_known(row) for row in rows]
+
+    def homes_of(self, streams: Iterable[bytes]) -> list[Known]:
+        """The homes of these streams that the list has, in their order; the others are not read."""
+        found = (self._db.execute(f'{_HOMES} AND stream = ? ORDER BY "grant"', (one,)) for one in streams)
+        return [_known(row) for rows in found for row in rows]
 
     def regions(self) -> list[str]:
         """The regions of the homes of the list."""
@@ -328,6 +330,11 @@ class State:
         finally:
             if self._db.in_transaction:
                 self._db.execute("ROLLBACK")
+
+
+def _known(row: Sequence[Any]) -> Known:
+    *ids, region, number, until_ms, ends_ms, reached, problem = row
+    return Known(Home(Listed(*ids), region), number, until_ms, ends_ms, _load(reached), problem)
 
 
 def _unpack(packed: bytes) -> Members:

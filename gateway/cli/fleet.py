@@ -94,22 +94,26 @@ def command() -> None:
 @command.command(
     short_help="Check a table of homes.",
     help=f"{_PLAN_HELP}\n\n{_TABLE}",
-    epilog=examples(_PLAN),
+    epilog=examples(_PLAN, "gateway fleet plan homes.csv --json"),
 )
 @_homes_arguments
 @_folder_option
-def plan(homes: Path, template: Path | None, folder: Folder) -> int:
+@json_option
+def plan(homes: Path, template: Path | None, folder: Folder, as_json: bool) -> int:
     rows, faulty = _rows(homes, template)
-    for home in rows:
-        there = folder.setup_code(home.name) is not None
-        click.echo(f"{home.name}: {'its file is there, and kept up to date' if there else 'a new file'}")
+    there = {home.name: folder.setup_code(home.name) is not None for home in rows}
+    if as_json:
+        print_json([{"home": name, "new": not known} for name, known in there.items()])
+    else:
+        for name, known in there.items():
+            click.echo(f"{name}: {'its file is there, and kept up to date' if known else 'a new file'}")
     return _left_out(faulty, rows)
 
 
 @command.command(
     short_help="Make files or images.",
     help=f"{_MAKE_HELP}\n\n{_TABLE}",
-    epilog=examples(_MAKE),
+    epilog=examples(_MAKE, "gateway fleet make homes.csv --json"),
 )
 @_homes_arguments
 @click.option(
@@ -118,8 +122,10 @@ def plan(homes: Path, template: Path | None, folder: Folder) -> int:
     help="The appliance's image, unpacked: make a copy of it for each home.",
 )
 @_folder_option
-def make(homes: Path, template: Path | None, image: Path | None, folder: Folder) -> int:
+@json_option
+def make(homes: Path, template: Path | None, image: Path | None, folder: Folder, as_json: bool) -> int:
     rows, faulty = _rows(homes, template)
+    done = []
     source = None if image is None else Image.read(image)
     folder.begin()
     with open_register(folder.register, new=True) as register:
@@ -135,7 +141,12 @@ def make(homes: Path, template: Path | None, image: Path | None, folder: Folder)
                 register.make(home.name, home.hostname, of, *_now_by())
             if sys.stderr.isatty():
                 click.echo("\r\033[K", err=True, nl=False)
-            click.echo(f"{where}: {register.device(home.name).serial}, {'made' if made else 'kept'}")
+            serial = register.device(home.name).serial
+            done.append({"home": home.name, "serial": serial, "made": made})
+            if not as_json:
+                click.echo(f"{where}: {serial}, {'made' if made else 'kept'}")
+    if as_json:
+        print_json(done)
     return _left_out(faulty, rows)
 
 

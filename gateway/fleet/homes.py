@@ -77,7 +77,7 @@ def read_homes(path: Path, template: Path | None = None) -> list[Home | Faulty]:
     places = set(_PLACE.findall(filled))
     _check_template(template, filled)
     found: list[Home | Faulty] = []
-    homes: dict[str, int] = {}
+    lines: dict[str, int] = {}
     try:
         columns = [one.strip() for one in next(reader, [])]
         _check_columns(path, columns, template, places)
@@ -85,8 +85,9 @@ def read_homes(path: Path, template: Path | None = None) -> list[Home | Faulty]:
             if not any(map(str.strip, cells)):
                 continue
             row = _row(reader.line_num, columns, cells, filled)
-            if isinstance(row, Home) and (other := homes.setdefault(row.name, row.line)) != row.line:
-                row = Faulty(row.line, (f"home {row.name} is in line {other} already",))
+            name = cells[columns.index("home")].strip() if len(cells) == len(columns) else None
+            if name is not None and (other := lines.setdefault(name, row.line)) != row.line:
+                row = Faulty(row.line, (f"home {name} is in line {other} already",))
             found.append(row)
     except csv.Error as error:
         raise UsageError(f"{path}, line {reader.line_num}: this is not CSV: {error}") from None

@@ -36,7 +36,7 @@ from gateway.store.s3_many import open_for_many
 from gateway.stream.chunks import ChunkMark
 from gateway.stream.grants import grant_ids
 from gateway.stream.reader import StreamReader
-from gateway.stream.seen import Seen, save_all
+from gateway.stream.seen import Seen, load_all, save_all
 from gateway.wire import names
 from gateway.wire.stream import Descriptor
 
@@ -75,18 +75,20 @@ class Terms:
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """A home to read. `grants` are the ids of its grants to the provider; None: all that the store lists."""
+    """A home to read. `grants` are the ids of its grants to the provider; None: all that the store lists.
+    `seen` is its head that was seen before."""
 
     stream: bytes
     signer: bytes
     grants: tuple[bytes, ...] | None = None
+    seen: ChunkMark | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Answer:
     """The sums of one home: blocks of rows, in order, and what is said of them as `Sums` has it. `error` is
     why there are no more of them; `resolved` is None where the query could not even be asked. `mark` is the
-    head, where it is to be remembered."""
+    head, unless it is the one that was seen before."""
 
     resolved: Resolved | None
     blocks: tuple[Rows, ...]
@@ -155,7 +157,11 @@ class Readers:
         time."""
         at, known = 0, grants or {}
         marks: dict[bytes, ChunkMark] = {}
-        asks = [Ask(home.stream, home.signer, _sorted(known.get(home.stream))) for home in homes]
+        before = {} if terms.memory is None else load_all(terms.memory, [home.stream for home in homes])
+        asks = [
+            Ask(home.stream, home.signer, _sorted(known.get(home.stream)), before.get(home.stream))
+            for home in homes
+        ]
         try:
             async with aclosing(self._batches(terms, asks)) as batches:
                 async for answers in batches:
@@ -235,7 +241,7 @@ class HomeReader:
 
     async def read(self, ask: Ask, terms: Terms) -> Answer:
         """All sums of one home that open now."""
-        seen = None if terms.memory is None else _Held(terms.memory, ask.stream)
+        seen = _Held(ask.seen)
         sums: Sums | None = None
         blocks: list[Rows] = []
         error: GatewayError | None = None
@@ -259,13 +265,12 @@ class HomeReader:
             error = raised.with_traceback(None)
         finally:
             await bucket.aclose()
-        mark = None if seen is None else seen.mark
         if sums is None:
-            return Answer(None, (), error=error, mark=mark)
+            return Answer(None, (), error=error, mark=seen.mark)
         said = tuple(sums.missing), sums.tail, tuple(sums.sources), tuple(sums.notes), sums.next_window
-        return Answer(sums.resolved, tuple(blocks), *said, error, mark)
+        return Answer(sums.resolved, tuple(blocks), *said, error, seen.mark)
 
-    async def _open(self, bucket: Bucket, ask: Ask, seen: Seen | None) -> tuple[StreamReader, _Known]:
+    async def _open(self, bucket: Bucket, ask: Ask, seen: Seen) -> tuple[StreamReader, _Known]:
         known = self._known.get(ask.stream)
         if known is not None and known.signer == ask.signer:
             return StreamReader(bucket, known.descriptor, known.data, seen), known
@@ -318,22 +323,17 @@ def _day_of(terms: Terms, descriptor: Descriptor) -> Period | None:
 
 
 class _Held(Seen):
-    """A stream's head that was seen last, read once; `mark` is the one to remember, which is not written
-    yet."""
+    """A stream's head that was seen last; `mark` is the one to remember, which is not written yet."""
 
-    def __init__(self, folder: Path, stream: bytes) -> None:
-        super().__init__(folder, stream)
-        self._read = False
-        self._before: ChunkMark | None = None
+    def __init__(self, before: ChunkMark | None) -> None:
+        self._before = before
         self.mark: ChunkMark | None = None
 
     def load(self) -> ChunkMark | None:
-        if not self._read:
-            self._before, self._read = super().load(), True
         return self._before
 
     def save(self, mark: ChunkMark) -> None:
-        if mark != self.load():
+        if mark != self._before:
             self._before = self.mark = mark
 
 

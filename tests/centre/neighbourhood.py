@@ -4,7 +4,7 @@ registrar."""
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -72,14 +72,14 @@ class Neighbourhood:
                 path.write_bytes(data)
         return DirectoryBucket(self.folder / name)
 
-    async def takes_in(self, folder: str = "data") -> Pass:
-        """One run of `gateway centre ingest --once`."""
+    async def takes_in(self, folder: str = "data", streams: Collection[bytes] | None = None) -> Pass:
+        """One run of `gateway centre ingest --once`, or a look at these streams alone."""
         bucket = await self.store()
         state = State.open(self.folder / folder, make=True)
         try:
             with state.alone():
                 state.list_homes(self.listing)
-                return await ingest(state, bucket, self.centre.identity, NOW_MS)
+                return await ingest(state, bucket, self.centre.identity, NOW_MS, streams=streams)
         finally:
             state.close()
 

@@ -74,6 +74,21 @@ def test_a_card_that_fails_is_not_in_the_register(
     assert json.loads(capfd.readouterr().out)[0]["cards"] == []
 
 
+def test_for_scripts(card: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    def said(*words: str) -> list[dict[str, object]]:
+        capfd.readouterr()
+        assert main(["fleet", *words, "homes.csv", "--json"]) == 0
+        found: list[dict[str, object]] = json.loads(capfd.readouterr().out)
+        return found
+
+    names = [row["home"] for row in said("plan")]
+    assert said("plan") == [{"home": name, "new": True} for name in names]
+    made = said("make")
+    assert [(row["home"], row["made"]) for row in made] == [(name, True) for name in names]
+    assert said("make") == [{**row, "made": False} for row in made]
+    assert said("plan") == [{"home": name, "new": False} for name in names]
+
+
 def test_help_shows_a_table_within_80_columns(capfd: pytest.CaptureFixture[str]) -> None:
     for name in ("plan", "make"):
         assert main(["fleet", name, "--help"]) == 0

@@ -43,6 +43,9 @@ class Engineer:
     def verify(self, *options: str) -> tuple[int, str, str]:
         return self._run("verify", *self.place(), *options)
 
+    def forget(self) -> tuple[int, str, str]:
+        return self._run("forget", "--key", str(self.provider.folder), "--stream", self.home.id.hex())
+
     def _run(self, *words: str) -> tuple[int, str, str]:
         code = main(["provider", *words])
         return code, *self.capsys.readouterr()
@@ -292,9 +295,14 @@ class TestRead:
         old = engineer.home.fork()
         engineer.home.seal(random_readings(60, LANES))
         assert engineer.read()[0] == 0
-        code, out, err = Engineer(old, engineer.provider, engineer.store, engineer.capsys).read()
+        before = Engineer(old, engineer.provider, engineer.store, engineer.capsys)
+        code, out, err = before.read()
         assert (code, out) == (5, "")
         assert "the store shows an older state" in err
+        stream = engineer.home.id.hex()
+        assert before.forget()[:2] == (0, f"Stream {stream} is forgotten.\n")
+        assert before.forget()[:2] == (0, f"Stream {stream} was never seen.\n")
+        assert before.read()[0] == 0
 
 
 @pytest.fixture

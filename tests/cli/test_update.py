@@ -227,6 +227,12 @@ def test_a_release_from_its_keys_to_its_feed(run: Run, tmp_path: Path) -> None:
         "latest.json.sig",
     ]
 
+    lower = feed / "release.json"
+    lower.write_bytes(replace(release, version="2026.11.0", name="gateway-2026.11.0").encode())
+    code, said = run("release", "feed", "--keys", str(keys), "--manifest", str(lower), bundle)
+    assert code == 0
+    assert "machines that run that see no update in gateway-2026.11.0" in said
+
     (boot / "kernel").write_bytes(b"another")
     code, said = run(*show)
     assert code == 5

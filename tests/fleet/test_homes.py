@@ -116,6 +116,14 @@ def test_each_bad_row_is_named_and_the_others_are_read(table: Path, template: Pa
     assert "hush" not in str(faulty)
 
 
+def test_of_two_rows_of_one_name_the_first_counts_right_or_wrong(table: Path, template: Path) -> None:
+    table.write_text(f"{COLUMNS}a,DE,Home,hush,10.0.0.1,1\na,,,,10.0.0.2,1\n")
+    first, second = read_homes(table, template)
+    assert isinstance(first, Faulty)
+    assert isinstance(second, Faulty)
+    assert second.sentences == ("home a is in line 2 already",)
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [

@@ -103,6 +103,23 @@ def test_units_are_right_and_confined(appliance: Appliance) -> None:
         assert score.returncode == 0, score.stdout[-300:]
 
 
+def test_the_end_of_the_journal_is_kept(appliance: Appliance) -> None:
+    """Of what is of importance, with what was said just before the machine is switched off."""
+    appliance.run("systemd-cat", "--priority=warning", "echo", "the last words")
+    appliance.run("systemctl", "stop", "gateway-journal")
+    kept = appliance.run("cat", "/var/log/journal-tail/current").stdout
+    appliance.run("systemctl", "start", "gateway-journal")
+    assert "the last words" in kept
+    assert len(kept.splitlines()) > 1
+
+
+def test_a_boot_that_ends_in_an_emergency_is_tried_again(appliance: Appliance) -> None:
+    shown = appliance.run(
+        *("systemctl", "show", "emergency.service", "--property=FailureAction,RuntimeMaxUSec")
+    ).stdout
+    assert {*shown.split()} == {"FailureAction=reboot", "RuntimeMaxUSec=5min"}
+
+
 def test_root_is_read_only(appliance: Appliance) -> None:
     for place in ("/usr/file", "/etc/file", "/opt/gateway/file", "/root/file"):
         assert "Read-only file system" in appliance.run("touch", place, check=False).stderr

@@ -27,7 +27,7 @@ from gateway.provider.many import GETS, Answer, Ask, HomeReader, Readers, Terms,
 from gateway.provider.query import Query
 from gateway.store.location import Location
 from gateway.stream.chunks import ChunkMark
-from gateway.stream.seen import Seen, save_all
+from gateway.stream.seen import Seen, load_all, save_all
 from gateway.wire import names
 from tests.stream.stream import START, Home, Provider, random_readings
 
@@ -265,7 +265,11 @@ def test_marks_are_saved_all_at_once(tmp_path: Path) -> None:
     marks = {bytes([n]) * 16: ChunkMark(n, bytes(32), n + 1) for n in range(4)}
     save_all(tmp_path, marks)
     assert {stream: Seen(tmp_path, stream).load() for stream in marks} == marks
-    assert len(list((tmp_path / "seen").iterdir())) == 4
+    assert load_all(tmp_path, [bytes(16), bytes([9]) * 16]) == {bytes(16): marks[bytes(16)]}
+    with pytest.raises(UsageError, match="is damaged"):
+        save_all(tmp_path, {bytes(16): ChunkMark(7, bytes(32), 8), b"short": ChunkMark(7, bytes(32), 8)})
+    assert Seen(tmp_path, bytes(16)).load() == marks[bytes(16)], "all or none"
+    assert (tmp_path / "seen.db").stat().st_mode & 0o777 == 0o600
     save_all(tmp_path, {})
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(UsageError, match="cannot be written"):

@@ -151,6 +151,13 @@ def test_starts_without_network_time_and_credential() -> None:
     assert "/" not in "".join(values("LoadCredentialEncrypted"))
 
 
+def test_a_lockout_of_the_tpm_ends_before_credentials_open() -> None:
+    assert "gateway-measure.service" in " ".join(values("Wants")).split()
+    assert "gateway.service" in " ".join(values("Before", "gateway-measure.service")).split()
+    assert values("ConditionPathExists", "gateway-measure.service") == ["/dev/tpmrm0"]
+    assert "write_unit gateway-measure.service" in (FOLDER.parent / "provisioning/install.sh").read_text()
+
+
 def test_may_ask_for_the_clocks_state() -> None:
     """One small service may, and no program that faces a network needs to."""
     may = {unit.name for unit in UNITS if "clock_adjtime" in unit.read_text()}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import time
 from collections.abc import AsyncGenerator, Callable
 from dataclasses import replace
@@ -19,6 +18,7 @@ from gateway.errors import NotFound, Refused, RolledBack, StoreDenied, UsageErro
 from gateway.provider.grants import limit_of
 from gateway.provider.query import Query
 from gateway.store.directory import DirectoryBucket
+from gateway.stream.chunks import ChunkMark
 from gateway.stream.grants import grants
 from gateway.stream.reader import StreamReader
 from gateway.stream.seen import Seen
@@ -391,8 +391,7 @@ class TestMemory:
     def test_what_was_seen_is_kept(self, home: Home, provider: Provider) -> None:
         read(home, provider, remember=True)
         head = head_of(home)
-        kept = json.loads((provider.folder / "seen" / f"{home.id.hex()}.json").read_text())
-        assert kept == {"seq": head.seq, "digest": head.digest.hex(), "next_unit": head.next_unit}
+        assert Seen(provider.folder, home.id).load() == ChunkMark(head.seq, head.digest, head.next_unit)
         home.seal(random_readings(60))
         assert len(read(home, provider, remember=True).rows) == 7
         mark = Seen(provider.folder, home.id).load()
@@ -430,10 +429,9 @@ class TestMemory:
         with pytest.raises(RolledBack, match=f"{home.chunks[-1]} is not the chunk number 13 that was seen"):
             read(other, provider, remember=True)
 
-    @pytest.mark.parametrize("text", ["", "{}", "[]", '{"seq": -1, "digest": "", "next_unit": 5}', "\0"])
-    def test_a_damaged_memory_is_a_sentence(self, text: str, home: Home, provider: Provider) -> None:
-        (provider.folder / "seen").mkdir()
-        (provider.folder / "seen" / f"{home.id.hex()}.json").write_text(text)
+    @pytest.mark.parametrize("content", [b"", b"{}", bytes(4096), b"SQLite format 3\0"])
+    def test_a_damaged_memory_is_a_sentence(self, content: bytes, home: Home, provider: Provider) -> None:
+        (provider.folder / "seen.db").write_bytes(content)
         with pytest.raises(UsageError, match="is damaged, so a store gone back"):
             read(home, provider, remember=True)
 

@@ -234,8 +234,9 @@ def _sessions() -> dict[str, object]:
 
 
 @contextmanager
-def minio(folder: Path) -> Iterator[S3Server]:
-    """MinIO as provisioning/minio.sh built it, with its state in `folder`."""
+def minio(folder: Path, **settings: str) -> Iterator[S3Server]:
+    """MinIO as provisioning/minio.sh built it, with its state in `folder`; `settings` are variables of its
+    environment."""
     access_key, secret_key = _new_keys()
     data = folder / "data"
     data.mkdir(parents=True, exist_ok=True)
@@ -245,6 +246,7 @@ def minio(folder: Path) -> Iterator[S3Server]:
         "MINIO_BROWSER": "off",
         "MINIO_UPDATE": "off",
         "MINIO_DOMAIN": "localhost",  # so that http://BUCKET.localhost reaches a bucket
+        **settings,
     }
     with ExitStack() as ports:
         address = f"127.0.0.1:{weed.free_ports(ports)['s3']}"

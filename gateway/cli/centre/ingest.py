@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import json
+from contextlib import aclosing
 from dataclasses import replace
 from pathlib import Path
 
 import click
 
+from gateway.centre.hints import Hints
 from gateway.centre.homes import Home, in_catalogue, read_list
 from gateway.centre.ingest import Pass, ingest
 from gateway.centre.state import State
 from gateway.cli.centre.examples import INGEST
+from gateway.cli.centre.notices import Notices, notices_options
 from gateway.cli.centre.options import folder_argument, packages
 from gateway.cli.output import examples, local_time, print_json
 from gateway.cli.provider.homes import read_text
@@ -50,6 +53,7 @@ from gateway.stream.times import spell
 @click.option(
     "--every", "every_ms", type=Duration(), default="60s", show_default=True, help="How often to look again."
 )
+@notices_options
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON document; with --follow one a line.")
 def command(
     data: Path,
@@ -58,25 +62,38 @@ def command(
     homes_file: str,
     once: bool,
     every_ms: int,
+    notices: Notices,
     as_json: bool,
 ) -> int:
     """Take in all new windows of the homes of a list, verified, into the folder DIR.
 
     A home that is refused, since its chain does not hold or it has not granted a load, is named and passed
     over; the others go on. Each window is taken in once, wherever an earlier run was cut off. With --follow
-    the list is read again before each look. A home stays in the region in which it was listed first.
+    the list is read again before each look at all homes. A home stays in the region in which it was listed
+    first.
+
+    Notices may be lost, late or forged: they make a look come sooner, at the homes that they name, and all
+    homes are looked at each --every as well.
     """
     if homes_file == "-" and not once:
         raise UsageError("--follow reads the list of homes again and again: name a file instead of stdin")
+    if once and notices.urls:
+        raise UsageError("--notices makes looks come sooner, and this looks once: add --follow")
     identity, clock = open_identity(folder), SystemClock("host")
+    hints = Hints()
 
     async def passes(state: State) -> int:
-        async with opened_store(location, None, keep=False) as bucket:
+        async with opened_store(location, None, keep=False) as bucket, notices.heeding(hints):
             while True:
                 code = await one_pass(state, bucket)
                 if once:
-                    return code
-                await asyncio.sleep(every_ms / 1000)
+                    return code or 0
+                due = asyncio.get_running_loop().time() + every_ms / 1000
+                async with aclosing(hints.looks(every_ms / 1000)) as looks:
+                    async for streams in looks:
+                        if await one_pass(state, bucket, streams) is None:
+                            break
+                await asyncio.sleep(due - asyncio.get_running_loop().time())
 
     async def listed(state: State) -> tuple[list[Home], list[Failure]]:
         if homes_file != REGISTRAR:
@@ -84,19 +101,27 @@ def command(
         found = await Through(open_membership(folder), identity, clock).loads()
         return in_catalogue(*found, [one.home for one in state.homes()])
 
-    async def one_pass(state: State, bucket: Bucket) -> int:
+    async def one_pass(state: State, bucket: Bucket, streams: list[bytes] | None = None) -> int | None:
+        """The exit code; None where the store or the registrar does not answer. Of all homes, or of those
+        with these streams alone."""
         try:
-            homes, refused = await listed(state)
-            state.list_homes(homes)
+            refused: list[Failure] = []
+            if streams is None:
+                homes, refused = await listed(state)
+                state.list_homes(homes)
+                hints.expect(one.listed.stream for one in homes)
             with progress_bar("homes") as progress:
-                done = await ingest(state, bucket, identity, unix_ms(clock), progress)
+                done = await ingest(state, bucket, identity, unix_ms(clock), progress, streams)
         except Unavailable as error:
             if once:
                 raise
             click.echo(f"gateway: {error}", err=True)
-            return 0
+            return None
         done = replace(done, passed_over=(*refused, *done.passed_over))
-        _show(done, len(homes) + len(refused), as_json, one_line=not once)
+        if streams is None:
+            _show(done, len(homes) + len(refused), as_json, one_line=not once)
+        elif done.windows or done.passed_over:
+            _show(replace(done, until_ms=None), len(streams), as_json, one_line=True, notified=True)
         return print_failures(done.passed_over)
 
     with packages():
@@ -108,9 +133,10 @@ def command(
             state.close()
 
 
-def _show(done: Pass, homes: int, as_json: bool, *, one_line: bool) -> None:
+def _show(done: Pass, homes: int, as_json: bool, *, one_line: bool, notified: bool = False) -> None:
     if as_json:
         document = {
+            "notified": notified,
             "windows": done.windows,
             "files": done.files,
             "homes": homes,

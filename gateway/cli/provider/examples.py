@@ -22,4 +22,5 @@ REQUESTS = "gateway provider requests --key acme"
 EVIDENCE = (
     f"gateway provider evidence --key acme {_PLACE} --from 2026-03-01 --until 2026-04-01 --output march.cose"
 )
+FORGET = "gateway provider forget --key utility --stream 4a36f1c2d3e4f5061728394a5b6c7d8e"
 VERIFY = f"gateway provider verify {_PLACE}"

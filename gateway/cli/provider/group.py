@@ -13,6 +13,7 @@ _COMMANDS = {
     "command": ("gateway.cli.provider.command:command", "Command a gateway, and check its receipts."),
     "evidence": ("gateway.cli.provider.evidence:evidence", "Prove to a third party what you opened."),
     "export": ("gateway.cli.provider.export:export", "Write opened sums in a format of markets."),
+    "forget": ("gateway.cli.provider.forget", "Accept a stream that was put back."),
     "grants": ("gateway.cli.provider.streams:grants", "List the grants to you."),
     "invoice": ("gateway.cli.provider.invoice:invoice", "Make invoices of bills."),
     "load": ("gateway.cli.provider.load:load", "Open the loads of a set of homes."),

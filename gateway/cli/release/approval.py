@@ -49,21 +49,24 @@ def approve(file: Path, keys: Path) -> None:
 
 
 @click.command(epilog=examples(MEASURE))
-@click.argument(
-    "folder", type=click.Path(exists=True, file_okay=False, path_type=Path), default=measuring.BOOT
-)
+@click.argument("folder", type=click.Path(file_okay=False, path_type=Path), default=measuring.BOOT)
 @_tcti_option
 def measure(folder: Path, tcti: str) -> int:
     """Measure the release that booted, whose boot partition is at FOLDER, into the TPM's PCR 14, unless it
     shows there already. Exit 7 where PCR 14 shows something else: switch the machine off and on then.
 
-    The root of an image opens only after this.
+    The root of an image opens only after this. Where no release is, it only ends the TPM's lockout, which
+    power cuts bring about and in which the store's credential does not open.
     """
     try:
-        release, now = asyncio.run(measuring.measure(folder, tcti))
+        measured = asyncio.run(measuring.measure(folder, tcti))
     except measuring.OtherMeasured as error:
         click.echo(f"gateway: {error}", err=True)
         return POWER_CYCLE
+    if measured is None:
+        click.echo(f"There is no release at {folder} to measure; the TPM is in no lockout.")
+        return 0
+    release, now = measured
     click.echo(f"{release.name} {'is measured' if now else 'was measured already'}.")
     return 0
 

@@ -81,6 +81,17 @@ def feed(bundle: Path, file: Path, keys: Path) -> None:
     """Offer the release whose bundle is BUNDLE: write latest.json and latest.json.sig beside it, in the
     folder that machines ask for updates. What it offered before is replaced; older bundles may be removed."""
     latest = Latest.of(Release.decode(releases.read_file(file, "the release's manifest"), str(file)), bundle)
+    before = _offered(bundle.with_name(LATEST))
+    if (
+        before is not None
+        and before.release != latest.release
+        and before.release.order >= latest.release.order
+    ):
+        click.echo(
+            f"gateway: it offered {before.release.name} before: machines that run that see no update in"
+            f" {latest.release.name}, whose version is not higher",
+            err=True,
+        )
     data = latest.encode()
     signature = releases.sign(releases.read_key(keys / UPDATE_KEY), data)
     try:
@@ -90,6 +101,14 @@ def feed(bundle: Path, file: Path, keys: Path) -> None:
     except OSError as error:
         raise UsageError(f"{bundle.parent} cannot be written: {error.strerror}") from None
     click.echo(f"{bundle.parent} offers {latest.release.name}.")
+
+
+def _offered(path: Path) -> Latest | None:
+    """What a feed offers so far; None where it is new, or damaged."""
+    try:
+        return Latest.decode(path.read_bytes())
+    except (OSError, Refused):
+        return None
 
 
 @click.command(epilog=examples(SHOW, "gateway release show", "gateway release show --json"))

@@ -13,9 +13,9 @@ from cryptography import x509
 from gateway.control.documents import Status
 from gateway.errors import BrokerDenied, GatewayError, UsageError
 from gateway.host.clock import Clock
-from gateway.household.mqtt import topics
-from gateway.household.mqtt.broker import Access, Connection, connected
 from gateway.household.mqtt.configuration import HomeBroker, MqttSection, UtilityBroker
+from gateway.mqtt import topics
+from gateway.mqtt.broker import Access, Connection, connected
 
 _BACK_S = 5.0
 

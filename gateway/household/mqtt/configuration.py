@@ -17,7 +17,7 @@ from gateway.config.credential import credential_path
 from gateway.config.section import FilePath, Section, from_the_file
 from gateway.errors import UsageError
 from gateway.host.files import read_private
-from gateway.household.mqtt.broker import Access
+from gateway.mqtt.broker import Access
 
 _PORTS = {"mqtt": 1883, "mqtts": 8883}
 _TOPIC = r"^[A-Za-z0-9_-]+(/[A-Za-z0-9_-]+)*$"

@@ -17,11 +17,11 @@ from gateway.errors import BrokerDenied, BrokerUnavailable, GatewayError
 from gateway.host.clock import Clock
 from gateway.host.fault_log import FaultLog
 from gateway.household.mqtt import discovery
-from gateway.household.mqtt.broker import Access, Connection, Retained
 from gateway.household.mqtt.configuration import HomeBroker
 from gateway.household.mqtt.discovery import BIRTH, OFFLINE, ONLINE, Device, View
 from gateway.household.mqtt.kept import Kept
 from gateway.household.mqtt.link import Link, LinkStatus, sleep_or, together
+from gateway.mqtt.broker import Access, Connection, Retained
 
 _INTERVAL_S = 10.0
 _ACT_INTERVAL_S = 2.0

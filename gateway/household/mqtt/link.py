@@ -12,7 +12,7 @@ from typing import Any
 from gateway.errors import GatewayError
 from gateway.host.clock import Clock
 from gateway.host.fault_log import FaultLog
-from gateway.household.mqtt.broker import Access, Connection, Retained, connected
+from gateway.mqtt.broker import Access, Connection, Retained, connected
 
 _FIRST_S, _LONGEST_S = 1.0, 60.0
 _SETTLED_NS = 60_000_000_000

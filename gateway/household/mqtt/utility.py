@@ -21,12 +21,12 @@ from gateway.control.objects import ObjectList
 from gateway.errors import BrokerDenied, BrokerUnavailable, GatewayError, NotFound, Unavailable
 from gateway.host.clock import Clock, unix_ms
 from gateway.host.fault_log import FaultLog
-from gateway.household.mqtt import topics
-from gateway.household.mqtt.broker import Access, Connection, Message, Retained
 from gateway.household.mqtt.configuration import UtilityBroker
 from gateway.household.mqtt.discovery import OFFLINE, ONLINE
 from gateway.household.mqtt.kept import Kept
 from gateway.household.mqtt.link import Link, LinkStatus, sleep_or, together
+from gateway.mqtt import topics
+from gateway.mqtt.broker import Access, Connection, Message, Retained
 from gateway.wire import names
 
 MAX_COMMAND = 4096

@@ -37,6 +37,11 @@ async def measure(tcti: str, release: bytes) -> Measured:
     return await once(tcti, lambda context: _measure(context, release))
 
 
+async def end_lockout(tcti: str) -> None:
+    """End a lockout, on a machine that measures no release."""
+    await once(tcti, _end_lockout)
+
+
 async def raise_epoch(tcti: str, gate: Gate) -> int:
     """Have the TPM refuse the root to releases older than the one that runs; the oldest epoch that it accepts
     from now on. UntrustedRelease where the one that runs is not approved."""
@@ -44,8 +49,7 @@ async def raise_epoch(tcti: str, gate: Gate) -> int:
 
 
 def _measure(context: Context, release: bytes) -> Measured:
-    with suppress(TSS2_Exception):  # where somebody has set a password for it, it is theirs to end
-        context.esapi.dictionary_attack_lock_reset(ESYS_TR.LOCKOUT)
+    _end_lockout(context)
     expected = policy.measured(release)
     shown = measurement(context)
     if shown == expected:
@@ -57,3 +61,8 @@ def _measure(context: Context, release: bytes) -> Measured:
     if measurement(context) != expected:
         raise TrustError("PCR 14 does not show what was just measured into it: use another TPM")
     return Measured.NOW
+
+
+def _end_lockout(context: Context) -> None:
+    with suppress(TSS2_Exception):  # where somebody has set a password for it, it is theirs to end
+        context.esapi.dictionary_attack_lock_reset(ESYS_TR.LOCKOUT)

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from gateway.household.mqtt.broker import connected
 from gateway.household.mqtt.check import Finding, check
 from gateway.household.mqtt.configuration import HomeBroker, MqttSection, UtilityBroker
+from gateway.mqtt.broker import connected
 from tests.household.mqtt.conftest import KID
 from tests.household.mqtt.gateway import FakeGateway
 from tests.household.mqtt.test_utility import section, utility_client
@@ -70,7 +70,7 @@ async def test_what_is_wrong_is_said(
     assert "has expired on" in late.sentence
     utility_broker.revoke(own)
     assert (await found(utility=section(utility_broker, own)))[-1].sentence == (
-        f"{utility_broker.url} refuses this gateway's certificate: it is revoked"
+        f"{utility_broker.url} refuses this client's certificate: it is revoked"
     )
     own.key.chmod(0o604)
     (opened,) = await found(utility=section(utility_broker, own))

@@ -16,9 +16,9 @@ import pytest
 from gateway.control.commands import Act
 from gateway.errors import BrokerDenied
 from gateway.host.clock import SystemClock
-from gateway.household.mqtt.broker import Access, Connection, connected
 from gateway.household.mqtt.configuration import HomeBroker
 from gateway.household.mqtt.home import Home
+from gateway.mqtt.broker import Access, Connection, connected
 from tests.household.mqtt.conftest import KID
 from tests.household.mqtt.gateway import READ, FakeGateway
 from tests.support.mosquitto import Mosquitto, mosquitto

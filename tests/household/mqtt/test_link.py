@@ -13,11 +13,11 @@ import pytest
 
 from gateway.control.client import ControlClient
 from gateway.errors import Unavailable, UsageError
-from gateway.household.mqtt.broker import Access, Connection, Retained, connected
 from gateway.household.mqtt.configuration import HomeBroker, MqttSection, UtilityBroker
 from gateway.household.mqtt.kept import Kept
 from gateway.household.mqtt.link import Link, together
 from gateway.household.mqtt.service import Mqtt, price_now
+from gateway.mqtt.broker import Access, Connection, Retained, connected
 from gateway.provider.prices import Price
 from tests.support.clock import FakeClock
 from tests.support.mosquitto import Mosquitto

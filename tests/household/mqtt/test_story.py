@@ -17,12 +17,13 @@ from gateway.control.client import ControlClient
 from gateway.host.clock import SystemClock
 from gateway.household.money import SeriesRates
 from gateway.household.mqtt import home as own_broker
-from gateway.household.mqtt import topics, utility
-from gateway.household.mqtt.broker import Connection
+from gateway.household.mqtt import utility
 from gateway.household.mqtt.configuration import HomeBroker
 from gateway.household.mqtt.link import LinkStatus
 from gateway.household.mqtt.service import price_now
 from gateway.household.prices import Prices, SeriesName
+from gateway.mqtt import topics
+from gateway.mqtt.broker import Connection
 from gateway.provider.commands import check_answers, read_receipt
 from gateway.simulate.dlms import DlmsMeterSimulation
 from gateway.wire import cose
@@ -222,7 +223,7 @@ async def _revoked_certificates_end_it(told: Story) -> None:
         late = told.provider.signs(told.home.commands_of(told.provider, "disconnect"))
         assert await told.sends(late) != 0
         await asyncio.to_thread(told.broker.revoke, told.certificate)
-        sentence = f"{told.broker.url} refuses this gateway's certificate: it is revoked"
+        sentence = f"{told.broker.url} refuses this client's certificate: it is revoked"
         await until(lambda: household.status == LinkStatus(told.broker.url, False, sentence))
     assert len(await told.control.commands()) == 3
     assert told.meter.objects.connected

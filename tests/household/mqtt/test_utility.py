@@ -14,10 +14,10 @@ import pytest
 
 from gateway.errors import Refused, Unavailable
 from gateway.host.clock import SystemClock
-from gateway.household.mqtt import topics
-from gateway.household.mqtt.broker import MAX_PACKET, Access, Connection, connected
 from gateway.household.mqtt.configuration import UtilityBroker
 from gateway.household.mqtt.utility import MAX_COMMAND, Utility
+from gateway.mqtt import topics
+from gateway.mqtt.broker import MAX_PACKET, Access, Connection, connected
 from tests.household.mqtt.conftest import KID
 from tests.household.mqtt.gateway import STREAM, FakeGateway
 from tests.support.mosquitto import UTILITY, Certificate, UtilityMosquitto
@@ -220,7 +220,7 @@ async def test_a_revoked_certificate_ends_the_connection_and_the_status_says_so(
         await asyncio.to_thread(utility_broker.revoke, own)
         await until(lambda: "revoked" in (served.status.fault or ""))
         assert served.status.fault == (
-            f"{utility_broker.url} refuses this gateway's certificate: it is revoked"
+            f"{utility_broker.url} refuses this client's certificate: it is revoked"
         )
         assert not served.status.connected
 

@@ -11,6 +11,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from tpm2_pytss import TPM2_RC, TPM2B_PUBLIC, TPM2B_SENSITIVE_CREATE, TPMS_SENSITIVE_CREATE, TSS2_Exception
 
+from gateway.appliance import measure as appliance
 from gateway.errors import TrustError, UntrustedRelease
 from gateway.trust import gate
 from gateway.trust.gate import Gate, approve
@@ -47,7 +48,10 @@ async def test_another_release_is_not_measured_on_top(tpm: swtpm) -> None:
     assert await measure(tpm.tcti, DIGEST) is Measured.BEFORE
 
 
-async def test_a_boot_ends_the_lockout_that_power_cuts_make(tpm: swtpm) -> None:
+@pytest.mark.parametrize("released", [True, False])
+async def test_a_boot_ends_the_lockout_that_power_cuts_make(
+    tpm: swtpm, tmp_path: Path, released: bool
+) -> None:
     """Each cut after something was used that a password could lock counts as a wrong password."""
     for _ in range(3):
         with closing(Context(locate(tpm.tcti))) as context:
@@ -56,7 +60,10 @@ async def test_a_boot_ends_the_lockout_that_power_cuts_make(tpm: swtpm) -> None:
     with closing(Context(locate(tpm.tcti))) as context, pytest.raises(TSS2_Exception) as locked:
         use_what_can_be_locked(context)
     assert locked.value.rc == TPM2_RC.LOCKOUT
-    await measure(tpm.tcti, DIGEST)
+    if released:
+        await measure(tpm.tcti, DIGEST)
+    else:
+        assert await appliance.measure(tmp_path, tpm.tcti) is None
     with closing(Context(locate(tpm.tcti))) as context:
         use_what_can_be_locked(context)
         assert not context.in_lockout()

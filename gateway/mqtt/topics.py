@@ -5,6 +5,8 @@ from __future__ import annotations
 _ROOT = "gw1"
 PRICES = f"{_ROOT}/price/+"
 """A filter: the price series of every provider at the broker."""
+CHUNKS = f"{_ROOT}/+/chunk/+"
+"""A filter: the chunks of every gateway at the broker."""
 _PRICE = f"{_ROOT}/price/"
 
 
@@ -21,6 +23,14 @@ def receipt(kid: str) -> str:
 def chunk(kid: str, stream: str) -> str:
     """From a gateway: a chunk of a stream, as it lies in the store."""
     return f"{_ROOT}/{kid}/chunk/{stream}"
+
+
+def is_chunk(topic: str) -> bool:
+    """Whether a gateway's chunk comes at this topic."""
+    match topic.split("/"):
+        case [root, _, "chunk", _]:
+            return root == _ROOT
+    return False
 
 
 def status(kid: str) -> str:

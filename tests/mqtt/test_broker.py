@@ -11,12 +11,12 @@ from socket import create_server
 import pytest
 
 from gateway.errors import BrokerDenied, BrokerUnavailable, UsageError
-from gateway.household.mqtt import topics
-from gateway.household.mqtt.broker import RECEIVED_AT_ONCE, Access, Retained, connected
-from tests.household.mqtt.conftest import KID
+from gateway.mqtt import topics
+from gateway.mqtt.broker import RECEIVED_AT_ONCE, Access, Connection, Message, Retained, connected
 from tests.support.mosquitto import UTILITY, Certificate, Certificates, Mosquitto, UtilityMosquitto, mosquitto
 from tests.support.servers import wait_for
 
+KID = "0123456789abcdef" * 2
 OTHER = "fedcba9876543210" * 2
 
 
@@ -75,7 +75,7 @@ async def test_what_was_not_acknowledged_comes_again_and_what_comes_while_away_i
 async def test_only_so_much_waits_here_and_the_rest_comes_with_the_next_connection(
     home_broker: Mosquitto, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gateway.household.mqtt.broker.MAX_WAITING_BYTES", 4 * 600)
+    monkeypatch.setattr("gateway.mqtt.broker.MAX_WAITING_BYTES", 4 * 600)
     access, seen, rounds = plain(home_broker, "slow", session_s=600), set[bytes](), 0
     sent = {b"%d" % number for number in range(3 * RECEIVED_AT_ONCE)}
     async with connected(plain(home_broker, "sender")) as sender, connected(access) as connection:
@@ -94,6 +94,31 @@ async def test_only_so_much_waits_here_and_the_rest_comes_with_the_next_connecti
                     seen.add(message.payload)
                     connection.acknowledge(message)
     assert rounds > 1
+
+
+async def test_what_may_be_lost_and_is_too_much_ends_no_connection(
+    home_broker: Mosquitto, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    came: list[Message] = []
+    queue = Connection._queue
+    monkeypatch.setattr("gateway.mqtt.broker.MAX_WAITING_BYTES", 4 * 600)
+
+    def counted(self: Connection, message: Message) -> None:
+        came.append(message)
+        queue(self, message)
+
+    monkeypatch.setattr(Connection, "_queue", counted)
+    async with connected(plain(home_broker, "sender")) as sender, connected(plain(home_broker)) as connection:
+        await connection.subscribe(["much"], qos=0)
+        await connection.subscribe(["mark"])
+        for number in range(20):
+            await sender.publish("much", b"%d" % number)
+        assert await asyncio.to_thread(wait_for, lambda: len(came) == 20, 20)
+        kept = [await connection.receive() for _ in range(4)]
+        assert [(one.payload, one.qos) for one in kept] == [(b"%d" % number, 0) for number in range(4)]
+        waiting = asyncio.create_task(connection.receive())
+        await sender.publish("mark", b"")
+        assert (await waiting).topic == "mark"
 
 
 async def test_a_broker_that_ends_fails_whoever_waits_and_nothing_is_sent_later(
@@ -169,7 +194,7 @@ async def test_each_refusal_of_a_certificate_has_its_sentence(
             replace(access, certificate=None, key=None),
             "wants a certificate",
         ),
-        (secure(utility_broker, alien), "refuses this gateway's certificate: it does not know who signed it"),
+        (secure(utility_broker, alien), "refuses this client's certificate: it does not know who signed it"),
     ]
     for wrong, sentence in cases:
         with pytest.raises(BrokerDenied, match=sentence):
@@ -185,7 +210,7 @@ async def test_each_refusal_of_a_certificate_has_its_sentence(
         utility_broker.revoke(own)
         with pytest.raises(BrokerUnavailable):
             await connection.receive()
-    with pytest.raises(BrokerDenied, match="refuses this gateway's certificate: it is revoked"):
+    with pytest.raises(BrokerDenied, match="refuses this client's certificate: it is revoked"):
         async with connected(access):
             pass
 
@@ -199,7 +224,7 @@ async def test_a_login_is_checked(tmp_path: Path) -> None:
 
 
 async def test_a_dead_port_and_a_broker_that_says_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gateway.household.mqtt.broker._ANSWER_S", 0.2)
+    monkeypatch.setattr("gateway.mqtt.broker._ANSWER_S", 0.2)
     with create_server(("127.0.0.1", 0)) as silent:  # the kernel connects, and nobody reads
         port = silent.getsockname()[1]
         with pytest.raises(BrokerUnavailable, match=r"did not confirm the connection within 0\.2 s"):

@@ -4,11 +4,11 @@ A connection that broke is never opened again: the next one is another object. S
 acknowledged by the broker, or `publish` raised, and nothing that paho still holds is sent later (a client of
 paho's that reconnects sends what `publish` had refused with MQTT_ERR_NO_CONN).
 
-Only QoS 1 is used. What comes in is acknowledged by its receiver, so that a broker sends it again to a
-receiver that ended before. A broker may have no more than RECEIVED_AT_ONCE messages out that are not
+What must arrive has QoS 1. What comes in is acknowledged by its receiver, so that a broker sends it again to
+a receiver that ended before. A broker may have no more than RECEIVED_AT_ONCE messages out that are not
 acknowledged (MQTT 5, 3.1.2.11.3); Mosquitto 2.0.11 keeps to that until the first is, and then sends all. So
 what exceeds MAX_WAITING_BYTES is not kept, nor acknowledged: once the rest is done with, the connection ends,
-and the next one brings it again.
+and the next one brings it again. A message of QoS 0 that exceeds it is lost.
 """
 
 from __future__ import annotations
@@ -170,13 +170,13 @@ class Connection:
         if code.is_failure:
             raise BrokerDenied(f"{self.url} takes no message at {topic}: {_spoken(code)}")
 
-    async def subscribe(self, topics: Iterable[str], *, retained: bool = True) -> None:
-        """Subscribe at QoS 1; `retained` is whether the broker is to send what it keeps there. BrokerDenied
-        if it refuses one. That it grants one does not mean that it will send anything: Mosquitto grants
-        what its rules forbid, and is silent then."""
+    async def subscribe(self, topics: Iterable[str], *, retained: bool = True, qos: int = 1) -> None:
+        """Subscribe at QoS 1, or at 0 to what may be lost; `retained` is whether the broker is to send what
+        it keeps there. BrokerDenied if it refuses one. That it grants one does not mean that it will send
+        anything: Mosquitto grants what its rules forbid, and is silent then."""
         self._check()
         when = SubscribeOptions.RETAIN_SEND_ON_SUBSCRIBE if retained else SubscribeOptions.RETAIN_DO_NOT_SEND
-        asked = [(topic, SubscribeOptions(qos=1, retainHandling=when)) for topic in topics]
+        asked = [(topic, SubscribeOptions(qos=qos, retainHandling=when)) for topic in topics]
         rc, number = self._client.subscribe(asked)
         if rc != MQTTErrorCode.MQTT_ERR_SUCCESS or number is None:
             raise BrokerUnavailable(f"{self.url}: the connection broke")
@@ -345,7 +345,7 @@ class Connection:
     def _queue(self, message: Message) -> None:
         size = _MESSAGE_BYTES + len(message.payload)
         if self._waiting_bytes + size > MAX_WAITING_BYTES:
-            self._more = True
+            self._more |= message.qos > 0
         else:
             self._waiting_bytes += size
             self._received.put_nowait(message)
@@ -383,12 +383,12 @@ def _spoken(code: ReasonCode) -> str:
 
 
 _ALERTS = {
-    "CERTIFICATE_REVOKED": "refuses this gateway's certificate: it is revoked",
-    "CERTIFICATE_EXPIRED": "refuses this gateway's certificate: it has expired",
-    "UNKNOWN_CA": "refuses this gateway's certificate: it does not know who signed it",
+    "CERTIFICATE_REVOKED": "refuses this client's certificate: it is revoked",
+    "CERTIFICATE_EXPIRED": "refuses this client's certificate: it has expired",
+    "UNKNOWN_CA": "refuses this client's certificate: it does not know who signed it",
     "CERTIFICATE_REQUIRED": "wants a certificate: set `certificate` and `key`",
-    "BAD_CERTIFICATE": "refuses this gateway's certificate",
-    "HANDSHAKE_FAILURE": "refuses this gateway's certificate, or wants one",
+    "BAD_CERTIFICATE": "refuses this client's certificate",
+    "HANDSHAKE_FAILURE": "refuses this client's certificate, or wants one",
 }
 """By the ends of OpenSSL's names of TLS alerts."""
 
