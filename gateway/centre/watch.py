@@ -225,7 +225,8 @@ class Watch:
                 continue
             wanted.append((k * size, (k + 1) * size))
         newest = ((end - 1) * size, end * size)
-        for times in _slices(wanted, self._state.asked(region.name, first * size, end * size), newest):
+        asked = self._state.asked(region.name, first * size, end * size) if wanted else {}
+        for times in _slices(wanted, asked, newest):
             found = await load(self._state, self._engine, region.name, _windows(times), ask, certified)
             region.points |= {one.start_ms: one for one in _points(found)}
             if times == [newest] and found.homes[0]:
