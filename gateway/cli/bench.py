@@ -6,11 +6,13 @@ import sys
 from collections.abc import Iterable
 from dataclasses import asdict
 from itertools import chain as chain_of
+from pathlib import Path
 
 import click
 
 from gateway.bench.figure import Figure, machine
 from gateway.cli.output import examples, json_option, print_json, print_table
+from gateway.errors import UsageError
 
 
 @click.group(epilog=examples("gateway bench chain", "gateway bench provider", "gateway bench registrar"))
@@ -74,6 +76,44 @@ def registrar(as_json: bool) -> None:
     from gateway.bench.registrar import figures  # noqa: PLC0415
 
     _print(figures(), as_json)
+
+
+@command.command(
+    "paper-figures",
+    short_help="The paper's Figures 4 and 5: delay and throughput by number of meters.",
+    epilog=examples("gateway bench paper-figures figures", "gateway bench paper-figures figures --full"),
+)
+@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path, file_okay=False))
+@click.option("--full", is_flag=True, help="Ten times as many meters, which takes an hour.")
+def paper_figures(folder: Path, full: bool) -> None:
+    """Draw the end-to-end delay and the throughput by number of meters, 100 to 1 000 000, into DIR: figure4
+    and figure5, each as PNG and SVG, and figures.csv.
+
+    Up to 1000 meters run through a local S3 server, and up to 100 000 are added up from Parquet; what does
+    not run is modelled, and marked so.
+    """
+    from gateway.bench import growth, growth_plot  # noqa: PLC0415
+    from gateway.host.files import write_durably  # noqa: PLC0415
+
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        points = growth.completed(
+            growth.measured(full, lambda what: click.echo(f"measuring {what}", err=True))
+        )
+        text = growth_plot.caption(points, machine())
+        files = {"figures.csv": growth_plot.table(points).encode()}
+        for number in growth_plot.FIGURES:
+            for picture in ("png", "svg"):
+                files[f"figure{number}.{picture}"] = growth_plot.drawn(number, points, text, picture)
+        for name, data in files.items():
+            write_durably(folder / name, data, 0o644)
+    except OSError as error:
+        raise UsageError(f"{folder} cannot be written: {error.strerror or error}") from None
+    rows = [[str(one.meters), one.stage, one.kind, f"{one.seconds:.3g}", f"{one.rate:.3g}"] for one in points]
+    columns = ["meters", "stage", "kind", "delay s", "meters/s"]
+    print_table(columns, rows, numbers=["meters", "delay s", "meters/s"])
+    click.echo()
+    click.echo(text)
 
 
 def _print(measured: Iterable[Figure], as_json: bool) -> None:
