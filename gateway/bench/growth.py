@@ -21,10 +21,9 @@ import asyncio
 import secrets
 import tempfile
 import time
-from collections.abc import Awaitable, Callable, Iterator, Sequence
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
-from itertools import chain, islice
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
@@ -32,22 +31,17 @@ import numpy as np
 
 from gateway.bench.registrar import login_times
 from gateway.bench.server import server
+from gateway.bench.street import AT_ONCE, Street, put_all
 from gateway.centre.columns import FOLDER, date_of
 from gateway.centre.engine import DuckDB
 from gateway.centre.homes import Home
-from gateway.centre.ingest import ingest
 from gateway.centre.query import load
 from gateway.centre.state import File, Known, State
 from gateway.chain.seal import U64
 from gateway.provider.homes import Listed, read_homes
-from gateway.provider.identity import new_identity, open_identity
-from gateway.provider.load import Answer, Member, Windows, set_digest
-from gateway.registrar.summing import SummingService
-from gateway.simulate.fleet.objects import HomeObjects, Object, Parties
-from gateway.simulate.fleet.plan import LANES, Plan
-from gateway.store.bucket import Bucket
+from gateway.provider.load import Answer, Windows, set_digest
+from gateway.simulate.fleet.plan import LANES
 from gateway.store.s3_many import open_for_many
-from gateway.stream.reader import StreamReader
 
 Stage = Literal["authentication", "publication", "verification", "words", "load", "end to end"]
 Kind = Literal["store", "parquet", "model"]
@@ -60,9 +54,6 @@ _STORE_FULL, _PARQUET_FULL = (100, 300, 1000, 3000, 10_000), (100_000, 1_000_000
 _MODEL = (10_000, 100_000, 1_000_000)
 _CHAIN: tuple[Stage, ...] = ("publication", "verification", "words", "load")
 STAGES: tuple[Stage, ...] = ("authentication", *_CHAIN, "end to end")
-_AT_ONCE = 16  # puts
-_UNITS = WINDOW_MS // 1000  # of a second, in a window and chunk
-_FAR_MS = 2**62
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,136 +111,28 @@ def completed(ran: Sequence[Point], sizes: Sequence[int] = _MODEL) -> list[Point
     return sorted(known.values(), key=lambda one: (one.meters, STAGES.index(one.stage)))
 
 
-@dataclass(slots=True)
-class _Clock:
-    """The time that blocks of work took, by stage."""
-
-    spent: dict[Stage, float] = field(default_factory=dict)
-
-    async def time(self, stage: Stage, work: Awaitable[object]) -> None:
-        begin = time.perf_counter()
-        await work
-        self.add(stage, time.perf_counter() - begin)
-
-    def add(self, stage: Stage, seconds: float) -> None:
-        self.spent[stage] = self.spent.get(stage, 0) + seconds
-
-
 async def _through_store(meters: int) -> list[Point]:
     """A window of homes that published one before, so that neither party sees them for the first time."""
+    spent = dict.fromkeys(_CHAIN, 0.0)
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        street = _Street.new(folder, meters)
-        clock = _Clock()
+        street = Street.new(Path(name), meters, WINDOW_MS, WINDOW_MS, HOMES_A_REGION)
         async with server() as location:
-            bucket = open_for_many(location, _AT_ONCE)
-            state = State.open(folder / "data", make=True)
-            try:
-                state.list_homes(street.listing)
-                await _put(bucket, street.before)
+            bucket = open_for_many(location, AT_ONCE)
+            with street.state() as state:
+                await put_all(bucket, street.before)
                 await street.takes_in(state, bucket)
-                await clock.time("publication", _put(bucket, street.now))
-                await clock.time("verification", street.takes_in(state, bucket))
+                begin = time.perf_counter()
+                await put_all(bucket, street.now)
+                spent["publication"] = time.perf_counter() - begin
+                begin = time.perf_counter()
+                await street.takes_in(state, bucket)
+                spent["verification"] = time.perf_counter() - begin
                 for region in street.regions:
-                    await street.loads(state, bucket, region, clock)
-            finally:
-                state.close()
-                await bucket.aclose()
-    return [Point(meters, stage, "store", clock.spent[stage]) for stage in _CHAIN]
-
-
-@dataclass(slots=True)
-class _Street:
-    """Homes with units of 1 s and a load of quarter hours, the objects of their first window, and those of
-    the second; and what they used in the second, by region."""
-
-    folder: Path
-    plan: Plan
-    listing: list[Home] = field(default_factory=list)
-    before: list[Object] = field(default_factory=list)
-    now: list[Object] = field(default_factory=list)
-    truth: dict[str, U64] = field(default_factory=dict)
-
-    @classmethod
-    def new(cls, folder: Path, meters: int) -> _Street:
-        first = datetime.now(UTC).date() - timedelta(days=1)
-        regions = -(-meters // HOMES_A_REGION)
-        plan = Plan(meters, 1, first, regions, 1, 1000, WINDOW_MS, (WINDOW_MS,), 0, 0, 0)
-        begin_ms = plan.start * plan.unit_ms
-        centre, service = (new_identity(folder / who, who, begin_ms) for who in ("centre", "service"))
-        SummingService.begin(folder / "service")
-        street = cls(folder, plan)
-        for region in range(regions):
-            for number in plan.region_of(region).tolist():
-                street._add(number, plan.region_name(region), Parties(centre, service))
-        return street
-
-    def _add(self, number: int, region: str, parties: Parties) -> None:
-        plan = self.plan
-        home = HomeObjects(plan, number, parties, "", plan.end)
-        d = np.zeros((len(LANES), plan.day_units), dtype=np.int64)
-        used = np.random.default_rng(number).integers(0, 2**10, (len(LANES), 2 * _UNITS), dtype=np.int64)
-        d[:, : 2 * _UNITS] = used
-        self.before += home.begin()
-        day = home.day(0, d, 1, (0, 0))
-        for objects in (self.before, self.now):
-            objects += chain(islice(day, 2), home.end())  # a chunk, its token; the head
-        self.listing.append(Home(Listed(home.stream, home.signer, home.grants[0]), region))
-        sums = used[:, _UNITS:].sum(axis=1).view(np.uint64)
-        self.truth[region] = self.truth.get(region, 0) + sums
-
-    @property
-    def regions(self) -> list[str]:
-        return list(self.truth)
-
-    @property
-    def now_ms(self) -> int:
-        return self.plan.end * self.plan.unit_ms
-
-    @property
-    def window(self) -> Windows:
-        begin = self.plan.start * self.plan.unit_ms + WINDOW_MS
-        return Windows(LANES, ((begin, begin + WINDOW_MS),))
-
-    async def takes_in(self, state: State, bucket: Bucket) -> None:
-        done = await ingest(state, bucket, open_identity(self.folder / "centre"), self.now_ms)
-        if done.windows != len(self.listing) or done.passed_over:
-            raise AssertionError(f"{done.windows} windows of {len(self.listing)} homes were taken in")
-
-    async def loads(self, state: State, bucket: Bucket, region: str, clock: _Clock) -> None:
-        asked_s = 0.0
-
-        async def ask(homes: str, windows: Windows) -> Answer:
-            nonlocal asked_s
-            begin = time.perf_counter()
-            members = []
-            for one in read_homes(homes, "the set"):
-                reader = await StreamReader.open(bucket, one.stream, one.signer)
-                await reader.refresh(self.now_ms, _FAR_MS)
-                members.append(Member(reader, one.grant))
-            folder = self.folder / "service"
-            answer = await SummingService.in_folder(folder, open_identity(folder)).add(members, windows)
-            asked_s = time.perf_counter() - begin
-            return answer
-
-        begin = time.perf_counter()
-        found = await load(state, DuckDB(), region, self.window, ask)
-        clock.add("load", time.perf_counter() - begin - asked_s)
-        clock.add("words", asked_s)
-        if not np.array_equal(found.sums[0].view(np.uint64), self.truth[region]):
-            raise AssertionError(f"the load of {region} is not the truth")
-
-
-async def _put(bucket: Bucket, objects: Sequence[Object]) -> None:
-    waiting = iter(objects)
-
-    async def some() -> None:
-        for key, data in waiting:
-            await bucket.put(key, data, replace=True)
-
-    async with asyncio.TaskGroup() as group:
-        for _ in range(_AT_ONCE):
-            group.create_task(some())
+                    words_s, load_s = await street.load(state, bucket, region, time.perf_counter)
+                    spent["words"] += words_s
+                    spent["load"] += load_s
+            await bucket.aclose()
+    return [Point(meters, stage, "store", seconds) for stage, seconds in spent.items()]
 
 
 async def _from_parquet(meters: int) -> float:
