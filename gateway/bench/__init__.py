@@ -6,4 +6,6 @@
 - `registrar` registration and authentication at a registrar, beside the paper's
 - `paper`    the paper's Table 1, beside the same phases here
 - `growth`   the paper's Figures 4 and 5: delay and throughput by number of meters; `growth_plot` draws them
+- `cost`     the requests, bytes and processors of a million homes, on paper
+- `street`   the homes of these two, and the work of both parties on them
 """

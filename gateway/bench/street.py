@@ -44,6 +44,7 @@ class Street:
 
     folder: Path
     plan: Plan
+    parties: Parties
     listing: list[Home] = field(default_factory=list)
     before: list[Object] = field(default_factory=list)
     now: list[Object] = field(default_factory=list)
@@ -59,15 +60,15 @@ class Street:
         begin_ms = plan.start * _UNIT_MS
         centre, service = (new_identity(folder / who, who, begin_ms) for who in ("centre", "service"))
         SummingService.begin(folder / "service")
-        street = cls(folder, plan)
+        street = cls(folder, plan, Parties(centre, service))
         for region in range(regions):
             for number in plan.region_of(region).tolist():
-                street._add(number, plan.region_name(region), Parties(centre, service))
+                street._add(number, plan.region_name(region))
         return street
 
-    def _add(self, number: int, region: str, parties: Parties) -> None:
+    def _add(self, number: int, region: str) -> None:
         plan = self.plan
-        home = HomeObjects(plan, number, parties, "", plan.end)
+        home = HomeObjects(plan, number, self.parties, "", plan.end)
         units = plan.chunk_ms // _UNIT_MS
         d = np.zeros((len(LANES), plan.day_units), dtype=np.int64)
         d[:, : 2 * units] = np.random.default_rng(number).integers(0, 2**10, (len(LANES), 2 * units))

@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.bench import growth, growth_plot
-from gateway.bench.growth import STAGES, Point, completed
+from gateway.bench.growth import STAGES, Point, Stage, completed
 from gateway.cli.main import main
 
-_CHAIN = ("publication", "verification", "words", "load")
+_CHAIN: tuple[Stage, ...] = ("publication", "verification", "words", "load")
 _SECONDS = st.floats(1e-3, 1e3)
 
 
