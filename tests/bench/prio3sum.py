@@ -116,8 +116,8 @@ def main() -> None:
     for bits, shard, verify, aggregate, size in reports:
         whole = shard + verify + aggregate
         print(
-            f"Prio3Sum of {bits:.0f} bits: {whole:.1f} us, of which {shard:.1f} to shard, {verify:.1f} to verify"
-            f" and {aggregate:.3f} to aggregate at both aggregators together; {size:.0f} bytes"
+            f"Prio3Sum of {bits:.0f} bits: {whole:.1f} us, of which {shard:.1f} to shard, {verify:.1f} to"
+            f" verify and {aggregate:.3f} to aggregate at both aggregators together; {size:.0f} bytes"
         )
         for what, us in ours.items():
             print(f"  here, {what}: {us:.3g} us, {us / whole:.2g} of it")
