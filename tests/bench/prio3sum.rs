@@ -1,12 +1,12 @@
-// Prio3Sum of the crate `prio`, with two aggregators: the time of a report, for measurements of the bits that are
-// given. Prints, for each, bits, us to shard, us to verify at both aggregators, us to aggregate at both, and bytes.
+// Prio3Sum of the crate `prio`, with two aggregators: the time of a report, for measurements of so many bits as
+// are given. Prints, for each, bits, us to shard, us to verify at both aggregators, us to aggregate at both, and bytes.
 
 use prio::codec::Encode;
 use prio::vdaf::{prio3::Prio3, Aggregatable, Aggregator, Client, Collector, VerifyTransition};
 use std::time::Instant;
 
-const REPORTS: u64 = 1000;
-const ROUNDS: u64 = 15;
+const REPORTS: u64 = 100;
+const ROUNDS: u64 = 200; // of which the fastest counts
 const CONTEXT: &[u8] = b"load";
 
 fn main() {
@@ -61,9 +61,7 @@ fn measure(bits: u32) {
         assert_eq!(sum, measurements.iter().sum::<u64>());
         bytes = sent / REPORTS as usize;
     }
-    let [shard, verify, aggregate] = [sharding, verifying, aggregating].map(|mut times| {
-        times.sort();
-        times[times.len() / 2].as_secs_f64() * 1e6 / REPORTS as f64
-    });
+    let [shard, verify, aggregate] = [sharding, verifying, aggregating]
+        .map(|times| times.iter().min().unwrap().as_secs_f64() * 1e6 / REPORTS as f64);
     println!("{bits} {shard:.3} {verify:.3} {aggregate:.3} {bytes}");
 }
