@@ -100,10 +100,9 @@ def fleet(day: Day, requests: Requests, homes: int) -> Fleet:
     a_second = homes / (DAY_MS / 1000)
     passes = day.passes * a_second
     both = (day.centre, day.service)
-    puts, gets, lists = (
-        day.puts * a_second,
-        passes * sum(one.gets for one in both),
-        passes * sum(one.lists for one in both),
+    puts = day.puts * a_second
+    gets, lists = (
+        passes * sum(counts) for counts in zip(*((one.gets, one.lists) for one in both), strict=True)
     )
     centre, service = (
         passes * (one.cpu_s + one.gets * requests.get[1] + one.lists * requests.list[1]) for one in both

@@ -1,8 +1,8 @@
 """A home's window in a load, beside a report of Prio3Sum: `python -m tests.bench.prio3sum`, with cargo.
 
 Both hide one number of a home from two parties who learn a sum over many homes. The crate `prio` is built in
-a temporary folder. Each side runs on one thread, one after the other, and of many rounds the fastest counts, so
-that other work matters little. Prio3Sum also proves that a measurement is in its range, where this scheme
+a temporary folder. Each side runs on one thread, one after the other, and of many rounds the fastest counts,
+so that other work matters little. Prio3Sum also proves that a measurement is in its range, where this scheme
 trusts a signed gateway: so there is a figure with the signatures, too.
 """
 
