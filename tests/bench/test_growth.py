@@ -20,14 +20,12 @@ _SECONDS = st.floats(1e-3, 1e3)
 
 @st.composite
 def _runs(draw: st.DrawFn) -> list[Point]:
-    """Sizes that ran through the store, and one of the load from Parquet."""
-    sizes = sorted(draw(st.sets(st.integers(1, 5000), min_size=1, max_size=4)))
-    through = [
-        Point(meters, stage, "store", draw(_SECONDS))
-        for meters in sizes
-        for stage in STAGES
-        if stage != "end to end"
-    ]
+    """Sizes that ran through the store, the larger ones perhaps in part; and one of the load from Parquet."""
+    first, *others = sorted(draw(st.sets(st.integers(1, 5000), min_size=1, max_size=4)))
+    stages: list[Stage] = [stage for stage in STAGES if stage != "end to end"]
+    ran = [(first, stage) for stage in stages]
+    ran += [(meters, stage) for meters in others for stage in draw(st.sets(st.sampled_from(stages)))]
+    through = [Point(meters, stage, "store", draw(_SECONDS)) for meters, stage in ran]
     return [*through, Point(10_000, "load", "parquet", draw(_SECONDS))]
 
 
