@@ -86,7 +86,7 @@ def registrar(as_json: bool) -> None:
     epilog=examples("gateway bench paper-figures figures", "gateway bench paper-figures figures --full"),
 )
 @click.argument("folder", metavar="DIR", type=click.Path(path_type=Path, file_okay=False))
-@click.option("--full", is_flag=True, help="Ten times as many meters, which takes an hour.")
+@click.option("--full", is_flag=True, help="Ten times as many meters, which takes half an hour.")
 def paper_figures(folder: Path, full: bool) -> None:
     """Draw the end-to-end delay and the throughput by number of meters, 100 to 1 000 000, into DIR: figure4
     and figure5, each as PNG and SVG, and figures.csv.
