@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
+from importlib import import_module
 from itertools import chain as chain_of
 from pathlib import Path
 
@@ -94,8 +96,10 @@ def paper_figures(folder: Path, full: bool) -> None:
     Up to 1000 meters run through a local S3 server, and up to 100 000 are added up from Parquet; what does
     not run is modelled, and marked so.
     """
-    from gateway.bench import growth, growth_plot  # noqa: PLC0415
     from gateway.host.files import write_durably  # noqa: PLC0415
+
+    with _packages():
+        from gateway.bench import growth, growth_plot  # noqa: PLC0415
 
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -148,7 +152,8 @@ def cost(sizes: tuple[int, ...], within_ms: int, as_json: bool) -> None:
     Objects are counted, requests and processor time measured on a hundred homes and a local S3 server, and
     multiplied. Prices are yours: a price list names them by the request and the byte.
     """
-    from gateway.bench import cost as paper  # noqa: PLC0415
+    with _packages():
+        from gateway.bench import cost as paper  # noqa: PLC0415
 
     requests = paper.requests()
     days = {pair: paper.measured(*pair, paper.HOMES) for pair in paper.pairs()}
@@ -187,6 +192,17 @@ def cost(sizes: tuple[int, ...], within_ms: int, as_json: bool) -> None:
         f"store, centre and service are cores at work; machines for these three have {paper.CORES} cores, of"
         f" which {paper.BUSY:.0%} are at work. A request costs the server and its client {spent}."
     )
+
+
+@contextmanager
+def _packages() -> Iterator[None]:
+    """UsageError where a package of the centre or the registrar is not installed."""
+    try:
+        for name in ("duckdb", "pyarrow", "matplotlib"):  # which are loaded late
+            import_module(name)
+        yield
+    except ModuleNotFoundError as error:
+        raise UsageError(f"the package {error.name} is missing: install gateway[centre,registrar]") from None
 
 
 def _print(measured: Iterable[Figure], as_json: bool) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import astuple
 
 import pytest
@@ -113,3 +114,11 @@ def test_the_command_prints_each_pair_and_what_is_wanted(
         ["15min", "15min"],
         ["15min", "1h*"],
     ]
+
+
+def test_the_command_names_the_extra_where_a_package_is_missing(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "duckdb", None)
+    assert main(["bench", "cost"]) == 2
+    assert "the package duckdb is missing: install gateway[centre,registrar]" in capsys.readouterr().err
