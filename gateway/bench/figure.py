@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import version
+from pathlib import Path
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,3 +48,11 @@ def median_s(work: Callable[[], object], repeat: int = 7) -> float:
         work()
         times.append(time.perf_counter() - begin)
     return statistics.median(times)
+
+
+def children_s() -> float:
+    """The processor time that this process's children have taken so far, in seconds."""
+    children = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
+    stats = [Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split() for pid in children]
+    ticks = sum(int(stat[11]) + int(stat[12]) for stat in stats)  # proc_pid_stat(5): utime and stime
+    return ticks / os.sysconf("SC_CLK_TCK")

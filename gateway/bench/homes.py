@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import io
 import multiprocessing
-import os
 import secrets
 import statistics
 import tempfile
@@ -28,7 +27,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 
-from gateway.bench.figure import Figure
+from gateway.bench.figure import Figure, children_s
 from gateway.bench.fleet import LAYOUT, QUARTER, Fleet, FleetHome
 from gateway.bench.provider import Rival
 from gateway.bench.server import server
@@ -177,10 +176,7 @@ class _Spent:
 
 
 def _cpu_s() -> float:
-    children = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
-    stats = [Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split() for pid in children]
-    ticks = sum(int(stat[11]) + int(stat[12]) for stat in stats)  # proc_pid_stat(5): utime and stime
-    return time.process_time() + ticks / os.sysconf("SC_CLK_TCK")
+    return time.process_time() + children_s()
 
 
 async def _answers(readers: Readers, fleet: Fleet, homes: Sequence[FleetHome]) -> list[Answer]:

@@ -13,7 +13,7 @@ import secrets
 import statistics
 import tempfile
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
@@ -61,6 +61,12 @@ def figures() -> Iterator[Figure]:
     )
 
 
+def login_times(counts: Sequence[int]) -> list[float]:
+    """The time in s that so many logins take, each a nonce, a signed login and a session, 16 at once."""
+    with _server(["user"]) as url:
+        return asyncio.run(_logged_in(url, counts))
+
+
 @dataclass(frozen=True, slots=True)
 class _Gateway:
     """A gateway's key in software, its card, and the descriptor of its stream, both signed."""
@@ -99,18 +105,7 @@ async def _measured(url: str, users: list[str]) -> tuple[float, float, float, fl
         ready = [_Gateway.new() for _ in users]
 
         async def register(user: str) -> _Gateway:
-            gateway = ready.pop()
-            asked = RegistrationRequest(user=user, password=_PASSWORD, card=gateway.signed_card)
-            challenge = await client.request_to_register(asked)
-            nonce = read_nonce(challenge.nonce or "")
-            login = gateway.sign(Login(gateway.card.kid, nonce, registrar.kid, unix_ms(_CLOCK)))
-            answer = await client.respond(challenge.id, login)
-            descriptors = (gateway.descriptor,)
-            await client.confirm(
-                challenge.id,
-                Confirmation(user=user, password=_PASSWORD, nonce=answer.nonce, descriptors=descriptors),
-            )
-            return gateway
+            return await _registered(client, registrar, ready.pop(), user)
 
         gateway = await register(users.pop())
 
@@ -131,6 +126,37 @@ async def _measured(url: str, users: list[str]) -> tuple[float, float, float, fl
         count, begin = len(users), time.perf_counter()
         await asyncio.gather(*(work() for _ in range(_AT_ONCE)))
         return latency_s, (time.perf_counter() - begin) / count, login_s, nonce_s
+
+
+async def _registered(client: RegistrarClient, registrar: Card, gateway: _Gateway, user: str) -> _Gateway:
+    asked = RegistrationRequest(user=user, password=_PASSWORD, card=gateway.signed_card)
+    challenge = await client.request_to_register(asked)
+    nonce = read_nonce(challenge.nonce or "")
+    login = gateway.sign(Login(gateway.card.kid, nonce, registrar.kid, unix_ms(_CLOCK)))
+    answer = await client.respond(challenge.id, login)
+    confirmation = Confirmation(
+        user=user, password=_PASSWORD, nonce=answer.nonce, descriptors=(gateway.descriptor,)
+    )
+    await client.confirm(challenge.id, confirmation)
+    return gateway
+
+
+async def _logged_in(url: str, counts: Sequence[int]) -> list[float]:
+    async with RegistrarClient(url) as client:
+        _, registrar = await client.status()
+        gateway = await _registered(client, registrar, _Gateway.new(), "user")
+        times = []
+        for count in counts:
+            left = iter(range(count))
+
+            async def work(left: Iterator[int] = left) -> None:
+                for _ in left:
+                    await client.login(gateway.card.kid, registrar, unix_ms(_CLOCK), gateway.sign_soon)
+
+            begin = time.perf_counter()
+            await asyncio.gather(*(work() for _ in range(_AT_ONCE)))
+            times.append(time.perf_counter() - begin)
+        return times
 
 
 async def _median_s(work: Callable[[], Awaitable[object]], repeat: int) -> float:

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
+from importlib import import_module
 from itertools import chain as chain_of
+from pathlib import Path
 
 import click
 
 from gateway.bench.figure import Figure, machine
+from gateway.chain.window import spell_ms
 from gateway.cli.output import examples, json_option, print_json, print_table
+from gateway.cli.values import Duration
+from gateway.errors import UsageError
 
 
 @click.group(epilog=examples("gateway bench chain", "gateway bench provider", "gateway bench registrar"))
@@ -74,6 +80,129 @@ def registrar(as_json: bool) -> None:
     from gateway.bench.registrar import figures  # noqa: PLC0415
 
     _print(figures(), as_json)
+
+
+@command.command(
+    "paper-figures",
+    short_help="The paper's Figures 4 and 5: delay and throughput by number of meters.",
+    epilog=examples("gateway bench paper-figures figures", "gateway bench paper-figures figures --full"),
+)
+@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path, file_okay=False))
+@click.option("--full", is_flag=True, help="Ten times as many meters, which takes half an hour.")
+def paper_figures(folder: Path, full: bool) -> None:
+    """Draw the end-to-end delay and the throughput by number of meters, 100 to 1 000 000, into DIR: figure4
+    and figure5, each as PNG and SVG, and figures.csv.
+
+    Up to 1000 meters run through a local S3 server, and up to 100 000 are added up from Parquet; what does
+    not run is modelled, and marked so.
+    """
+    from gateway.host.files import write_durably  # noqa: PLC0415
+
+    with _packages():
+        from gateway.bench import growth, growth_plot  # noqa: PLC0415
+
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        points = growth.completed(
+            growth.measured(full, lambda what: click.echo(f"measuring {what}", err=True))
+        )
+        text = growth_plot.caption(points, machine())
+        files = {"figures.csv": growth_plot.table(points).encode()}
+        for number in growth_plot.FIGURES:
+            for picture in ("png", "svg"):
+                files[f"figure{number}.{picture}"] = growth_plot.drawn(number, points, text, picture)
+        for name, data in files.items():
+            write_durably(folder / name, data, 0o644)
+    except OSError as error:
+        raise UsageError(f"{folder} cannot be written: {error.strerror or error}") from None
+    rows = [[str(one.meters), one.stage, one.kind, f"{one.seconds:.3g}", f"{one.rate:.3g}"] for one in points]
+    columns = ["meters", "stage", "kind", "delay s", "meters/s"]
+    print_table(columns, rows, numbers=["meters", "delay s", "meters/s"])
+    click.echo()
+    click.echo(text)
+
+
+@command.command(
+    short_help="What a load monitoring centre of a million homes costs, on paper.",
+    epilog=examples("gateway bench cost", "gateway bench cost --homes 50000 --within 15min"),
+)
+@click.option(
+    "--homes",
+    "sizes",
+    multiple=True,
+    default=(10**6, 10**8),
+    show_default=True,
+    metavar="N",
+    type=click.IntRange(min=1),
+    help="Of how many homes.",
+)
+@click.option(
+    "--within",
+    "within_ms",
+    default="5min",
+    show_default=True,
+    type=Duration(),
+    help="How soon after its window a load is wanted.",
+)
+@json_option
+def cost(sizes: tuple[int, ...], within_ms: int, as_json: bool) -> None:
+    """Requests, bytes, cores and machines for loads of each granularity, by the length of the gateways'
+    chunks; the length that is wanted is marked with *.
+
+    Objects are counted, requests and processor time measured on a hundred homes and a local S3 server, and
+    multiplied. Prices are yours: a price list names them by the request and the byte.
+    """
+    with _packages():
+        from gateway.bench import cost as paper  # noqa: PLC0415
+
+    requests = paper.requests()
+    days = {pair: paper.measured(*pair, paper.HOMES) for pair in paper.pairs()}
+    if as_json:
+        print_json(
+            [
+                {"homes": homes, "granularity": spell_ms(granularity_ms), "chunk": spell_ms(chunk_ms)}
+                | {"wanted": chunk_ms == paper.wanted(granularity_ms, within_ms)}
+                | {"home_day": asdict(day), "fleet": asdict(paper.fleet(day, requests, homes))}
+                for homes in sizes
+                for (granularity_ms, chunk_ms), day in days.items()
+            ]
+        )
+        return
+    for homes in sizes:
+        click.echo(f"{homes} homes")
+        rows = []
+        for (granularity_ms, chunk_ms), day in days.items():
+            mark = "*" * (chunk_ms == paper.wanted(granularity_ms, within_ms))
+            one = paper.fleet(day, requests, homes)
+            numbers = [one.puts, one.gets, one.lists, one.put / 1e6, one.got / 1e6, one.kept_a_day / 1e12]
+            cores = [f"{cores:.1f}" for cores in (one.store, one.centre, one.service)]
+            shown = [f"{number:.3g}" if number < 1000 else f"{number:.0f}" for number in numbers]
+            machines = "+".join(map(str, one.machines))
+            rows.append([spell_ms(granularity_ms), spell_ms(chunk_ms) + mark, *shown, *cores, machines])
+        columns = ["load", "chunk", "PUT/s", "GET/s", "LIST/s", "MB/s put", "MB/s got", "TB a day"]
+        columns += ["store", "centre", "service", "machines"]
+        print_table(columns, rows, numbers=columns[2:])
+        click.echo()
+    each = {"PUT": requests.put, "GET": requests.get, "LIST": requests.list}
+    spent = ", ".join(
+        f"{name} {server_s * 1e3:.2g} + {client_s * 1e3:.2g} ms"
+        for name, (server_s, client_s) in each.items()
+    )
+    click.echo(
+        f"store, centre and service are cores at work; machines for these three have {paper.CORES} cores, of"
+        f" which {paper.BUSY:.0%} are at work. A request costs the server and its client {spent}."
+    )
+
+
+@contextmanager
+def _packages() -> Iterator[None]:
+    """UsageError where a package of the centre or the registrar is not installed."""
+    try:
+        for name in ("duckdb", "pyarrow", "matplotlib"):  # which are loaded late
+            import_module(name)
+        yield
+    except ModuleNotFoundError as error:
+        raise UsageError(f"the package {error.name} is missing: install gateway[centre,registrar]") from None
 
 
 def _print(measured: Iterable[Figure], as_json: bool) -> None:
