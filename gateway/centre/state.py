@@ -132,6 +132,8 @@ class State:
                 for statement in filter(str.strip, _SCHEMA.split(";\n")):
                     connection.execute(statement)
                 connection.execute(f"PRAGMA user_version = {_VERSION}")
+            if version <= _VERSION:
+                connection.execute("CREATE INDEX IF NOT EXISTS homes_of ON homes (region)")
             connection.execute("COMMIT")
         except sqlite3.Error as error:
             connection.close()
@@ -198,9 +200,16 @@ class State:
             for *ids, region, number, until_ms, ends_ms, reached, problem in rows
         ]
 
+    def count(self) -> int:
+        """How many homes the list has."""
+        return int(self._db.execute("SELECT count(*) FROM homes WHERE listed").fetchone()[0])
+
     def regions(self) -> list[str]:
         """The regions of the homes of the list."""
-        return [row[0] for row in self._db.execute("SELECT DISTINCT region FROM homes WHERE listed")]
+        return [
+            row[0]
+            for row in self._db.execute("SELECT DISTINCT region FROM homes WHERE listed ORDER BY region")
+        ]
 
     def next_batch(self) -> int:
         """The number of the next batch of files."""
