@@ -47,6 +47,7 @@ CREATE TABLE files (
     name TEXT PRIMARY KEY, batch INTEGER NOT NULL, date TEXT NOT NULL, region TEXT NOT NULL,
     windows INTEGER NOT NULL
 ) WITHOUT ROWID;
+CREATE INDEX homes_of ON homes (region);
 CREATE INDEX files_of ON files (region, date);
 CREATE TABLE sets (id INTEGER PRIMARY KEY, homes BLOB NOT NULL UNIQUE);
 CREATE TABLE asked (
@@ -132,8 +133,6 @@ class State:
                 for statement in filter(str.strip, _SCHEMA.split(";\n")):
                     connection.execute(statement)
                 connection.execute(f"PRAGMA user_version = {_VERSION}")
-            if version <= _VERSION:
-                connection.execute("CREATE INDEX IF NOT EXISTS homes_of ON homes (region)")
             connection.execute("COMMIT")
         except sqlite3.Error as error:
             connection.close()

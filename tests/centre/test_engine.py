@@ -105,7 +105,7 @@ def check(engine: Engine, some: list[Block], data: st.DataObject) -> None:
 
 @settings(deadline=None, max_examples=40)
 @given(blocks(), st.data())
-def test_duckdb_adds_modulo_2_to_the_64(some: list[Block], data: st.DataObject) -> None:
+def test_this_process_adds_modulo_2_to_the_64(some: list[Block], data: st.DataObject) -> None:
     check(DuckDB(), some, data)
 
 
@@ -154,6 +154,8 @@ def test_a_damaged_file_is_named(tmp_path: Path) -> None:
     (tmp_path / "1.parquet").write_bytes(b"PAR1 and no more")
     with pytest.raises(UsageError, match=r"1\.parquet"):
         DuckDB().present([tmp_path / "1.parquet"], WINDOWS)
+    with pytest.raises(UsageError, match=r"1\.parquet cannot be read"):
+        DuckDB().sums([tmp_path / "1.parquet"], WINDOWS, Chosen([], [None] * len(WINDOWS.times)))
 
 
 def test_a_scheduler_that_is_none() -> None:
