@@ -11,8 +11,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gateway.centre.adding import add_up, read, window_of
-from gateway.centre.engine import Chosen, present_schema, together
+import numpy as np
+from numpy.typing import NDArray
+
+from gateway.centre.adding import Sums, read, window_of
+from gateway.centre.engine import Chosen, present_schema
 from gateway.chain.seal import U64
 from gateway.errors import Unavailable, UsageError
 from gateway.provider.load import Windows
@@ -40,9 +43,13 @@ class Dask:
 
     def sums(self, files: Sequence[Path], windows: Windows, chosen: Chosen) -> tuple[U64, list[int]]:
         """See `gateway.centre.engine.Engine`."""
-        (sets,) = self._client.scatter([chosen], broadcast=True)
-        parts = self._client.map(_sums, _tasks(files), windows=windows, chosen=sets, pure=False)
-        return together(windows, self._client.gather(parts))
+        asked = self._client.scatter([(windows, chosen)], broadcast=True)
+        parts = self._client.gather(self._client.map(_sums, _tasks(files), asked=asked[0], pure=False))
+        found = Sums(windows, chosen)
+        for total, counts in parts:
+            found.total += total
+            found.counts += counts
+        return found.total, found.counts.tolist()
 
 
 def _tasks(files: Sequence[Path]) -> list[Sequence[Path]]:
@@ -74,7 +81,7 @@ def connected(url: str, patience_s: float = _PATIENCE_S) -> Iterator[Dask]:
 def _present(path: Path, windows: Windows) -> pyarrow.Table:
     import pyarrow as pa  # noqa: PLC0415
 
-    table = read(path, ["stream", "grant", "incarnation"], windows)
+    table = read(path, ["stream", "grant", "incarnation"], windows.lanes)
     window = window_of(table, windows)
     whole = window >= 0
     for lane in windows.lanes:
@@ -83,5 +90,8 @@ def _present(path: Path, windows: Windows) -> pyarrow.Table:
     return kept.add_column(0, "window", pa.array(window[whole], pa.int32())).cast(present_schema())
 
 
-def _sums(files: Sequence[Path], windows: Windows, chosen: Chosen) -> tuple[U64, list[int]]:
-    return together(windows, (add_up(path, windows, chosen) for path in files))
+def _sums(files: Sequence[Path], asked: tuple[Windows, Chosen]) -> tuple[U64, NDArray[np.int64]]:
+    found = Sums(*asked)
+    for path in files:
+        found.add(path)
+    return found.total, found.counts

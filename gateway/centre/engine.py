@@ -7,16 +7,13 @@ join the rows with the set by ids of 16 bytes, which takes 15 times as long.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-import numpy as np
-from numpy.typing import NDArray
-
-from gateway.centre.adding import add_up
+from gateway.centre.adding import Sums
 from gateway.chain.seal import U64
 from gateway.errors import UsageError
 from gateway.provider.load import Windows
@@ -68,7 +65,10 @@ class DuckDB:
 
     def sums(self, files: Sequence[Path], windows: Windows, chosen: Chosen) -> tuple[U64, list[int]]:
         """See `Engine`."""
-        return together(windows, (add_up(path, windows, chosen) for path in files))
+        found = Sums(windows, chosen)
+        for path in files:
+            found.add(path)
+        return found.total, found.counts.tolist()
 
 
 @contextmanager
@@ -96,16 +96,6 @@ def present_schema() -> pyarrow.Schema:
             ("incarnation", pa.int64()),
         ]
     )
-
-
-def together(windows: Windows, parts: Iterable[tuple[U64, NDArray[np.int64]]]) -> tuple[U64, list[int]]:
-    """The sums over all files, from those over each of them."""
-    total = np.zeros((len(windows.times), len(windows.lanes)), dtype=np.uint64)
-    counts = np.zeros(len(windows.times), dtype=np.int64)
-    for part, count in parts:
-        total += part
-        counts += count
-    return total, counts.tolist()
 
 
 def _times_table(windows: Windows) -> pyarrow.Table:

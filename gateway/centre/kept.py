@@ -1,34 +1,36 @@
 """What was verified of the homes and is written once, kept for as long as a process looks again and again:
 descriptors, and the two grants of each load with the centre's key.
 
-A home takes 0.6 kB: what many homes have alike is kept once for all of them.
+A home takes 0.6 kB, so that a million homes fit in the memory of a small machine: what is a home's own is
+packed, and the rest is kept once for all that have it alike.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import struct
 from dataclasses import dataclass, field, replace
-from typing import TypeVar
+from typing import NamedTuple
 
 from gateway.centre.homes import Home
-from gateway.chain.grant import Grant
-from gateway.chain.keys import KeyChain
+from gateway.chain.grant import ID_BYTES, Grant
+from gateway.chain.keys import KEY_BYTES, STREAM_BYTES, KeyChain
 from gateway.provider.grants import OwnGrant, limit_of
 from gateway.provider.load import Member, Pair
 from gateway.stream.bundles import BundleReader
 from gateway.stream.reader import StreamReader
+from gateway.wire.cose import SPKI_BYTES
 from gateway.wire.stream import Descriptor
 
-_DESCRIPTOR = ("layout", "lanes", "factor")
-_GRANT = ("provider", "lanes", "granularity", "purpose")
-
-T = TypeVar("T")
+_OWN = struct.Struct(f"<{SPKI_BYTES}s{ID_BYTES}s{KEY_BYTES}sQQQQ")
+"""The signing key, the id of the service's grant, K_0; the first units of the stream and of the load, and
+those from which on the centre's and the service's grant end."""
+_NEVER = 2**64 - 1
 
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """A home's descriptor and its pair of grants, verified; and K_0 of the centre's, with the key chain that
-    begins there."""
+    """A home's descriptor and its pair of grants, verified, without their serials, times and purposes; and
+    K_0 of the centre's, with the key chain that begins there."""
 
     descriptor: Descriptor
     centre: Grant
@@ -52,28 +54,59 @@ class Opened:
         return Pair(Member(reader, self.centre.id), self.centre, own, self.centre.k_min or 0, ())
 
 
+class _Alike(NamedTuple):
+    """What many homes have alike: a descriptor and two grants, in which all that is a home's own is 0."""
+
+    descriptor: Descriptor
+    centre: Grant
+    service: Grant
+
+
+class _Packed(NamedTuple):
+    alike: _Alike
+    own: bytes
+    chain: KeyChain
+
+
 class Kept:
-    """The homes that were opened. They stay, whatever the store shows later."""
+    """The homes that were opened. They stay as they are, whatever the store shows later."""
 
     def __init__(self) -> None:
-        self._homes: dict[bytes, Opened] = {}
-        self._alike: dict[object, object] = {}
+        self._homes: dict[bytes, _Packed] = {}
+        self._alike: dict[_Alike, _Alike] = {}
 
     def get(self, home: Home) -> Opened | None:
-        """What is kept of a home; None of one that was not opened yet."""
-        return self._homes.get(b"".join(home.key))
+        """What is kept of a home; None where it was not opened yet."""
+        packed = self._homes.get(b"".join(home.key))
+        if packed is None:
+            return None
+        (descriptor, centre, service), own, chain = packed
+        signing_key, service_id, k_0, start, first, *ends = _OWN.unpack(own)
+        stream, grant = home.key
+        a, b = (None if end == _NEVER else end for end in ends)
+        return Opened(
+            replace(descriptor, stream=stream, signing_key=signing_key, start=start),
+            replace(centre, id=grant, stream=stream, first=first, until=a),
+            replace(service, id=service_id, stream=stream, first=first, until=b, partner=grant),
+            k_0,
+            chain,
+        )
 
     def keep(self, home: Home, pair: Pair) -> None:
         """Keep what was verified of a home."""
-        stream, grant = home.listed.stream, home.listed.grant
-        descriptor = replace(self._lean(pair.home.reader.descriptor, _DESCRIPTOR), stream=stream)
-        centre = replace(self._lean(pair.centre, _GRANT), stream=stream, id=grant)
-        service = replace(self._lean(pair.own.bundles.grant, _GRANT), stream=stream, partner=grant)
-        k_0 = pair.own.k_0
-        self._homes[b"".join(home.key)] = Opened(descriptor, centre, service, k_0, KeyChain(k_0))
+        descriptor, centre, service = pair.home.reader.descriptor, pair.centre, pair.own.bundles.grant
+        alike = _Alike(
+            replace(descriptor, stream=bytes(STREAM_BYTES), signing_key=bytes(SPKI_BYTES), start=0),
+            _without_own(centre),
+            replace(_without_own(service), partner=bytes(ID_BYTES)),
+        )
+        ends = (_NEVER if grant.until is None else grant.until for grant in (centre, service))
+        k_0, numbers = pair.own.k_0, (descriptor.start, service.first, *ends)
+        own = _OWN.pack(descriptor.signing_key, service.id, k_0, *numbers)
+        kept = self._alike.setdefault(alike, alike)
+        self._homes[b"".join(home.key)] = _Packed(kept, own, KeyChain(k_0))
 
-    def _lean(self, item: T, fields: Sequence[str]) -> T:
-        """An equal item, whose fields of these names are kept once for all that have the same there."""
-        values = (getattr(item, name) for name in fields)
-        alike = {name: self._alike.setdefault(one, one) for name, one in zip(fields, values, strict=True)}
-        return replace(item, **alike)  # type: ignore[type-var]
+
+def _without_own(grant: Grant) -> Grant:
+    nothing = bytes(ID_BYTES)
+    return replace(grant, id=nothing, stream=nothing, first=0, until=None, serial=0, issued_ms=0, purpose="")
