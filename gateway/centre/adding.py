@@ -7,8 +7,9 @@ one look-up in a table of integers. Sums of u64 wrap, which is what is wanted: m
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,10 +20,11 @@ from gateway.provider.load import Windows
 if TYPE_CHECKING:
     import pyarrow
 
-    from gateway.centre.engine import Chosen
+    from gateway.centre.engine import Chosen, Key
 
 Integers = NDArray[np.int64]
 _NONE = -1
+_ID = np.dtype("V16")
 
 
 class Sums:
@@ -32,9 +34,9 @@ class Sums:
     def __init__(self, windows: Windows, chosen: Chosen) -> None:
         self._lanes = windows.lanes
         self._times = _times(windows)
-        self._sets = [dict(one) for one in chosen.sets]
+        self._members = [_ids(one) for one in (*chosen.sets, ())]
         # The number of each window's set; the last one, of no window, is empty.
-        self._of = np.array([len(self._sets) if one is None else one for one in (*chosen.of, None)])
+        self._of = np.array([len(chosen.sets) if one is None else one for one in (*chosen.of, None)])
         self.total = np.zeros((len(windows.times), len(windows.lanes)), dtype=np.uint64)
         self.counts = np.zeros(len(windows.times), dtype=np.int64)
 
@@ -54,22 +56,56 @@ class Sums:
 
     def _inside(self, table: pyarrow.Table, begins: Integers, window: Integers) -> NDArray[np.bool_]:
         """Of each row, whether its home is in the set of its window."""
-        streams, stream = _numbered(table["stream"])
-        grants, grant = _numbered(table["grant"])
-        numbers = {one: number for number, one in enumerate(grants)}
-        sets, of = np.unique(self._of[window], return_inverse=True)
-        # The number of the grant that each set has of each stream.
-        grant_of = np.full((len(sets), len(streams)), _NONE, dtype=np.int32)
-        for i, one in enumerate(sets.tolist()):
-            if one < len(self._sets):
-                its = self._sets[one]
-                grant_of[i] = [numbers.get(its.get(home), _NONE) for home in streams]
-        if len(sets) == 1:
-            wanted = grant_of[0][stream]
-        else:
-            wanted = grant_of[np.repeat(of, np.diff(begins, append=len(table))), stream]
-        inside: NDArray[np.bool_] = wanted == grant
+        ids = _Numbered.of(table["stream"]), _Numbered.of(table["grant"])
+        inside = np.zeros(len(table), dtype=np.bool_)
+        of = self._of[window]
+        changes = np.flatnonzero(np.diff(of, prepend=_NONE))
+        for a, b, one in zip(begins[changes], [*begins[changes[1:]], len(table)], of[changes], strict=True):
+            rows = slice(a, b)
+            inside[rows] = self._is_repeated(one, rows, ids) or self._looked_up(one, rows, ids)
         return inside
+
+    def _is_repeated(self, one: int, rows: slice, ids: tuple[_Numbered, _Numbered]) -> bool:
+        """Whether the rows are those of a set, home by home, over and over: as they are where no home is
+        late, since both are in the order of their ids."""
+        members = self._members[one]
+        count = len(members)
+        if not count or (rows.stop - rows.start) % count:
+            return False
+        for column, wanted in zip(ids, (members[:, 0], members[:, 1]), strict=True):
+            numbers = column.of_rows[rows].reshape(-1, count)
+            if (column.values[numbers[0]] != wanted).any() or (numbers != numbers[0]).any():
+                return False
+        return True
+
+    def _looked_up(self, one: int, rows: slice, ids: tuple[_Numbered, _Numbered]) -> NDArray[np.bool_]:
+        """Of each row, whether its home is in a set."""
+        streams, grants = ids
+        of_stream = dict(self._members[one].tolist())
+        numbers = {grant: number for number, grant in enumerate(grants.values.tolist())}
+        # The number of the grant that the set has of each stream.
+        wanted = [numbers.get(of_stream.get(stream), _NONE) for stream in streams.values.tolist()]
+        found: NDArray[np.bool_] = np.array(wanted)[streams.of_rows[rows]] == grants.of_rows[rows]
+        return found
+
+
+def _ids(homes: Sequence[Key]) -> NDArray[np.void]:
+    """The ids of homes, [home, stream or grant]."""
+    return np.frombuffer(b"".join(chain.from_iterable(homes)), dtype=_ID).reshape(-1, 2)
+
+
+class _Numbered(NamedTuple):
+    """A column of ids: its distinct `values`, 16 bytes each, and the number of each row's."""
+
+    values: NDArray[np.void]
+    of_rows: NDArray[np.int32]
+
+    @classmethod
+    def of(cls, column: pyarrow.ChunkedArray) -> _Numbered:
+        array = column.dictionary_encode().unify_dictionaries().combine_chunks()
+        ids = array.dictionary
+        data = np.frombuffer(ids.buffers()[-1], dtype=_ID, count=len(ids), offset=ids.offset * _ID.itemsize)
+        return cls(data, array.indices.to_numpy())
 
 
 def read(path: Path, columns: Sequence[str], lanes: Sequence[str]) -> pyarrow.Table:
@@ -104,9 +140,3 @@ def _runs(table: pyarrow.Table, times: Integers) -> tuple[Integers, Integers]:
     its = np.stack([start[begins], end[begins]], axis=1)
     at = np.searchsorted(times[:, 0], its[:, 0], side="right") - 1
     return begins, np.where((at >= 0) & (times[at] == its).all(axis=1), at, _NONE)
-
-
-def _numbered(column: pyarrow.ChunkedArray) -> tuple[list[bytes], NDArray[np.int32]]:
-    """The distinct values of a column, and the number of each row's."""
-    array = column.dictionary_encode().unify_dictionaries().combine_chunks()
-    return array.dictionary.to_pylist(), array.indices.to_numpy()

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import pyarrow
 
 _PATIENCE_S = 30.0
-_TASKS = 64
+_TASKS = 4
 
 
 class Dask:
@@ -44,19 +44,19 @@ class Dask:
     def sums(self, files: Sequence[Path], windows: Windows, chosen: Chosen) -> tuple[U64, list[int]]:
         """See `gateway.centre.engine.Engine`."""
         asked = self._client.scatter([(windows, chosen)], broadcast=True)
-        parts = self._client.gather(self._client.map(_sums, _tasks(files), asked=asked[0], pure=False))
+        tasks = self._client.map(_sums, self._tasks(files), asked=asked[0], pure=False)
         found = Sums(windows, chosen)
-        for total, counts in parts:
-            found.total += total
-            found.counts += counts
+        for at, total, counts in self._client.gather(tasks):
+            found.total[at] += total
+            found.counts[at] += counts
         return found.total, found.counts.tolist()
 
-
-def _tasks(files: Sequence[Path]) -> list[Sequence[Path]]:
-    """The files in tasks, each of several where there are many: a file takes milliseconds, as a task itself
-    does."""
-    size = -(-len(files) // _TASKS) or 1
-    return [files[at : at + size] for at in range(0, len(files), size)]
+    def _tasks(self, files: Sequence[Path]) -> list[Sequence[Path]]:
+        """The files in tasks, a few for each of the workers' threads: a file takes milliseconds, as a task
+        itself does."""
+        count = _TASKS * sum(self._client.ncores().values())
+        size = max(1, -(-len(files) // max(1, count)))
+        return [files[at : at + size] for at in range(0, len(files), size)]
 
 
 @contextmanager
@@ -90,8 +90,12 @@ def _present(path: Path, windows: Windows) -> pyarrow.Table:
     return kept.add_column(0, "window", pa.array(window[whole], pa.int32())).cast(present_schema())
 
 
-def _sums(files: Sequence[Path], asked: tuple[Windows, Chosen]) -> tuple[U64, NDArray[np.int64]]:
+def _sums(
+    files: Sequence[Path], asked: tuple[Windows, Chosen]
+) -> tuple[NDArray[np.int64], U64, NDArray[np.int64]]:
+    """The numbers of the windows of which the files have something, and `Sums` of these."""
     found = Sums(*asked)
     for path in files:
         found.add(path)
-    return found.total, found.counts
+    at = np.flatnonzero(found.counts)
+    return at, found.total[at], found.counts[at]

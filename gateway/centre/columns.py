@@ -134,7 +134,9 @@ def _table(blocks: Sequence[Block], lanes: tuple[str, ...]) -> tuple[pyarrow.Tab
         for lane in LANES
     ]
     numbers = map(pa.array, (starts, ends, incarnations))
-    return pa.table([*ids, *numbers, *values], names=[*_IDS, *_NUMBERS, *LANES]), starts // DAY_MS
+    fields = [pa.field(name, pa.binary(), nullable=False) for name in _IDS]
+    fields += [pa.field(name, pa.int64(), nullable=name in LANES) for name in (*_NUMBERS, *LANES)]
+    return pa.table([*ids, *numbers, *values], schema=pa.schema(fields)), starts // DAY_MS
 
 
 def _by_day(table: pyarrow.Table, days: NDArray[np.int64]) -> Iterator[tuple[int, pyarrow.Table]]:

@@ -29,7 +29,7 @@ Key = tuple[bytes, bytes]
 @dataclass(frozen=True, slots=True)
 class Chosen:
     """The set of homes of each window: `sets[of[i]]` is that of window i; None for a window that is not to be
-    summed. A set has a stream once."""
+    summed. A set has a stream once, and is the quickest to add up in the order of its streams."""
 
     sets: Sequence[Sequence[Key]]
     of: Sequence[int | None]

@@ -24,7 +24,7 @@ _MOST = 2**14
 """Windows of one home in one batch: a year of minutes comes in 33."""
 _BATCH = 2**18
 """Windows from which on a batch is written: 30 MB of two lanes."""
-_HOMES = 2**13
+HOMES = 2**13
 """Homes from which on a batch ends with its region, so that a pass writes a file for each date and region:
 30 MB."""
 _NEVER_MS = 2**63
@@ -114,7 +114,7 @@ class _Batch:
 
     def end_region(self) -> None:
         """Write the batch, if it is of many homes."""
-        if len(self._waiting) >= _HOMES:
+        if len(self._waiting) >= HOMES:
             self.commit()
 
     def commit(self) -> None:

@@ -13,7 +13,7 @@ from gateway.bench.figure import Figure, machine
 from gateway.cli.output import examples, json_option, print_json, print_table
 
 
-@click.group(epilog=examples("gateway bench chain", "gateway bench provider", "gateway bench registrar"))
+@click.group(epilog=examples("gateway bench chain", "gateway bench provider", "gateway bench centre"))
 def command() -> None:
     """Measure this machine."""
 
@@ -74,6 +74,28 @@ def registrar(as_json: bool) -> None:
     from gateway.bench.registrar import figures  # noqa: PLC0415
 
     _print(figures(), as_json)
+
+
+@command.command(
+    short_help="A load monitoring centre's ingest and sums, against plaintext.",
+    epilog=examples("gateway bench centre", "gateway bench centre --homes 1000000 --json"),
+)
+@click.option(
+    "--homes",
+    default=100_000,
+    show_default=True,
+    metavar="N",
+    type=click.IntRange(min=1),
+    help="Of how many homes to add a day up; 1000000 take ten minutes.",
+)
+@json_option
+def centre(homes: int, as_json: bool) -> None:
+    """The load monitoring centre of many simulated homes: taking their objects in from memory, beside the
+    bare verification of as many signatures; a day's blind sums by region, beside DuckDB's plaintext sums of
+    the same table; its words and the summing service's; and sums by one worker of Dask and by four."""
+    from gateway.bench.centre import figures  # noqa: PLC0415
+
+    _print(figures(homes), as_json)
 
 
 def _print(measured: Iterable[Figure], as_json: bool) -> None:
