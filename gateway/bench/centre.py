@@ -202,7 +202,9 @@ class _Pass:
 
     @classmethod
     def of(cls, street: _Street, windows: int = 1) -> _Pass:
-        """One pass over homes with so many new windows each."""
+        """One pass over homes with so many new windows each. No key is ready, as of so many homes that they
+        are forgotten meanwhile."""
+        _forget_keys()
         begin = time.process_time()
         taken = street.take_in()
         ours = time.process_time() - begin

@@ -8,7 +8,7 @@ packed, and the rest is kept once for all that have it alike.
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import NamedTuple
 
 from gateway.centre.homes import Home
@@ -27,31 +27,45 @@ those from which on the centre's and the service's grant end."""
 _NEVER = 2**64 - 1
 
 
-@dataclass(frozen=True, slots=True)
-class Opened:
-    """A home's descriptor and its pair of grants, verified, without their serials, times and purposes; and
-    K_0 of the centre's, with the key chain that begins there."""
+class Opened(NamedTuple):
+    """A home's descriptor and the service's grant, verified; the centre's as far as many homes have it
+    `alike`, with its id and the unit from which on it ends; and K_0 of the centre's, with the key chain that
+    begins there. The grants are without their serials, times and purposes."""
 
     descriptor: Descriptor
-    centre: Grant
     service: Grant
-    k_0: bytes = field(repr=False)
-    chain: KeyChain = field(repr=False, compare=False)
+    centre_id: bytes
+    centre_until: int | None
+    alike: Grant
+    k_0: bytes
+    chain: KeyChain
+
+    @property
+    def centre(self) -> Grant:
+        """The centre's grant."""
+        service = self.service
+        return replace(
+            self.alike, id=self.centre_id, stream=service.stream, first=service.first, until=self.centre_until
+        )
 
     async def limit(self, reader: StreamReader) -> tuple[int | None, bool]:
         """The unit from which on one of the two grants opens nothing, None where there is none; and whether a
         revocation set it."""
-        limit, revoked = await limit_of(reader, self.centre, reader.head)
-        end, cut = await limit_of(reader, self.service, reader.head)
+        head = reader.head
+        if head is not None and head.revoked == ():
+            ends = [end for end in (self.centre_until, self.service.until) if end is not None]
+            return min(ends, default=None), False
+        limit, revoked = await limit_of(reader, self.centre, head)
+        end, cut = await limit_of(reader, self.service, head)
         return (end, cut) if end is not None and (limit is None or end < limit) else (limit, revoked)
 
     async def pair(self, reader: StreamReader) -> Pair:
         """The pair as `provider.load.pair` has it for the centre, with its revocations read now. Refused for
         an invalid revocation."""
-        bundles = BundleReader(reader, self.service)
+        bundles, centre = BundleReader(reader, self.service), self.centre
         await bundles.settle()
-        own = OwnGrant(self.centre, *await self.limit(reader), self.k_0, bundles)
-        return Pair(Member(reader, self.centre.id), self.centre, own, self.centre.k_min or 0, ())
+        own = OwnGrant(centre, *await self.limit(reader), self.k_0, bundles)
+        return Pair(Member(reader, centre.id), centre, own, centre.k_min or 0, ())
 
 
 class _Alike(NamedTuple):
@@ -86,8 +100,10 @@ class Kept:
         a, b = (None if end == _NEVER else end for end in ends)
         return Opened(
             replace(descriptor, stream=stream, signing_key=signing_key, start=start),
-            replace(centre, id=grant, stream=stream, first=first, until=a),
             replace(service, id=service_id, stream=stream, first=first, until=b, partner=grant),
+            grant,
+            a,
+            centre,
             k_0,
             chain,
         )

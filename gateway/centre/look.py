@@ -77,10 +77,8 @@ class Look:
         """The windows of the chunks that follow the last one, if they end with the head, and all that belongs
         to them is where it likely is and valid; None otherwise."""
         seen = _Held(known)
-        reader, windows = (
-            StreamReader(self._bucket, opened.descriptor, b"", seen),
-            GrantWindows(opened.service),
-        )
+        reader = StreamReader(self._bucket, opened.descriptor, b"", seen)
+        windows = GrantWindows(opened.service)
         place, first = known.reached.place, known.next
         try:
             head = None if place is None or windows.calendar else await reader.read_head()
@@ -89,9 +87,9 @@ class Look:
             reader.head = head
             limit, _ = await opened.limit(reader)
             end = windows.complete(head.next_unit if limit is None else min(head.next_unit, limit))
-            nothing = replace(known, ends_ms=_ends_ms(opened.descriptor, limit), problem=None)
+            ends_ms = _ends_ms(opened.descriptor, limit)
             if (head.seq, first) == (place.mark.seq, end):
-                return Taken(nothing)
+                return Taken(replace(known, ends_ms=ends_ms, problem=None))
             if not first < end <= first + self._most:
                 return None
             edges = windows.edges(first, end)
@@ -107,10 +105,13 @@ class Look:
         except Refused:
             return None
         seen.save(_mark(head))
-        numbers = _numbers(opened.descriptor, opened.service.lanes)
-        c = np.concatenate([[chunk.c(number) for number in numbers] for chunk in chunks], axis=1)
-        sums = c.reshape(len(numbers), end - first, -1).sum(axis=2, dtype=np.uint64).T
-        return _taken(nothing, opened.service.lanes, edges, opened.descriptor, sums, words, follower, seen)
+        lanes = opened.service.lanes
+        joined = b"".join(
+            [chunk.lanes[number] for number in _numbers(opened.descriptor, lanes) for chunk in chunks]
+        )
+        units = np.frombuffer(joined, "<u8").reshape(len(lanes), end - first, -1)
+        c = units.sum(axis=2, dtype=np.uint64).T
+        return _taken(known, ends_ms, lanes, edges, opened.descriptor, c, words, follower, seen)
 
     async def _listed(self, opened: Opened | None, known: Known) -> Taken:
         """The windows of whatever chunks and tokens the store lists."""
@@ -143,12 +144,13 @@ class Look:
             reader.descriptor, reader.marks(reader.head), known.reached.place, known.reached.incarnations
         )
         c = await _ciphertexts(reader, edges, own.grant.lanes, follower)
-        taken = _taken(nothing, own.grant.lanes, edges, reader.descriptor, c, words, follower, seen)
+        taken = _taken(known, ends_ms, own.grant.lanes, edges, reader.descriptor, c, words, follower, seen)
         return replace(taken, more=known.next + count < end and count == self._most)
 
 
 def _taken(
     known: Known,
+    ends_ms: int | None,
     lanes: tuple[str, ...],
     edges: Sequence[int],
     descriptor: Descriptor,
@@ -168,9 +170,8 @@ def _taken(
         np.array(words.incarnations, dtype=np.uint64),
         share.blinded(c, words.tokens, words.own),
     )
-    reached = Reached(*follower.stopped, seen.load())
-    end_ms = edges[-1] * unit_ms
-    return Taken(replace(known, next=known.next + count, until_ms=end_ms, reached=reached), block)
+    reached, end_ms = Reached(*follower.stopped, seen.load()), edges[-1] * unit_ms
+    return Taken(Known(known.home, known.next + count, end_ms, ends_ms, reached), block)
 
 
 def _numbers(descriptor: Descriptor, lanes: Sequence[str]) -> list[int]:
@@ -197,7 +198,9 @@ async def _next_chunks(
     stream, unit_ms = head.stream, reader.descriptor.layout.unit_ms
     firsts = range(last.next_unit, head.next_unit, units // count)
     keys = [names.chunk(stream, first, unit_ms) for first in firsts]
-    found = await get_ahead(reader.bucket, keys)
+    found = (
+        {keys[0]: await get(reader.bucket, keys[0])} if count == 1 else await get_ahead(reader.bucket, keys)
+    )
     chunks = []
     for key in keys:
         data = found.get(key)

@@ -8,7 +8,6 @@ instant the service answers for one set, so a set that was asked for stays the s
 from __future__ import annotations
 
 import fcntl
-import json
 import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -18,6 +17,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Self
 
+import cbor2
 import numpy as np
 
 from gateway.centre.homes import Home
@@ -39,7 +39,7 @@ CREATE TABLE homes (
     next INTEGER NOT NULL,    -- the number of the next window
     until_ms INTEGER,         -- the end of the last window that was taken in
     ends_ms INTEGER,          -- when the grant ends, or was revoked
-    reached TEXT NOT NULL,    -- how far the chain was verified, and the head seen: JSON
+    reached BLOB NOT NULL,    -- how far the chain was verified, and the head seen: CBOR
     problem TEXT,             -- why it was passed over
     PRIMARY KEY (stream, "grant")
 ) WITHOUT ROWID;
@@ -337,29 +337,23 @@ def _unpack(packed: bytes) -> Members:
     return tuple(Listed(one[:a], one[a:b], one[b:]) for one in parts)
 
 
-def _dump(reached: Reached) -> str:
-    place = reached.place
-    document = {
-        "place": place and [place.key, _mark(place.mark), place.incarnation],
-        "incarnations": sorted(reached.incarnations),
-        "seen": reached.seen and _mark(reached.seen),
-    }
-    return json.dumps(document, separators=(",", ":"))
-
-
-def _load(text: str) -> Reached:
-    document = json.loads(text)
-    place, seen = document["place"], document["seen"]
-    return Reached(
-        place and Place(place[0], _read_mark(place[1]), place[2]),
-        frozenset(document["incarnations"]),
-        seen and _read_mark(seen),
+def _dump(reached: Reached) -> bytes:
+    place, seen = reached.place, reached.seen
+    document = (
+        place and (place.key, _mark(place.mark), place.incarnation),
+        sorted(reached.incarnations),
+        seen and _mark(seen),
     )
+    return cbor2.dumps(document)
 
 
-def _mark(mark: ChunkMark) -> tuple[int, str, int]:
-    return mark.seq, mark.digest.hex(), mark.next_unit
+def _load(data: bytes) -> Reached:
+    place, incarnations, seen = cbor2.loads(data)
+    if place is not None:
+        key, mark, incarnation = place
+        place = Place(key, ChunkMark(*mark), incarnation)
+    return Reached(place, frozenset(incarnations), seen and ChunkMark(*seen))
 
 
-def _read_mark(mark: tuple[int, str, int]) -> ChunkMark:
-    return ChunkMark(mark[0], bytes.fromhex(mark[1]), mark[2])
+def _mark(mark: ChunkMark) -> tuple[int, bytes, int]:
+    return mark.seq, mark.digest, mark.next_unit
