@@ -7,6 +7,7 @@ one look-up in a table of integers. Sums of u64 wrap, which is what is wanted: m
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import copy
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -39,6 +40,12 @@ class Sums:
         self._of = np.array([len(chosen.sets) if one is None else one for one in (*chosen.of, None)])
         self.total = np.zeros((len(windows.times), len(windows.lanes)), dtype=np.uint64)
         self.counts = np.zeros(len(windows.times), dtype=np.int64)
+
+    def anew(self) -> Sums:
+        """The same of no file yet."""
+        other = copy(self)
+        other.total, other.counts = np.zeros_like(self.total), np.zeros_like(self.counts)
+        return other
 
     def add(self, path: Path) -> None:
         """Add a file up. UsageError where it cannot be read."""

@@ -43,9 +43,10 @@ class Dask:
 
     def sums(self, files: Sequence[Path], windows: Windows, chosen: Chosen) -> tuple[U64, list[int]]:
         """See `gateway.centre.engine.Engine`."""
-        asked = self._client.scatter([(windows, chosen)], broadcast=True)
-        tasks = self._client.map(_sums, self._tasks(files), asked=asked[0], pure=False)
         found = Sums(windows, chosen)
+        # Under a key of its own: what is scattered under its digest is lost where an equal one is released.
+        (asked,) = self._client.scatter([found], broadcast=True, hash=False)
+        tasks = self._client.map(_sums, self._tasks(files), asked=asked, pure=False)
         for at, total, counts in self._client.gather(tasks):
             found.total[at] += total
             found.counts[at] += counts
@@ -90,11 +91,9 @@ def _present(path: Path, windows: Windows) -> pyarrow.Table:
     return kept.add_column(0, "window", pa.array(window[whole], pa.int32())).cast(present_schema())
 
 
-def _sums(
-    files: Sequence[Path], asked: tuple[Windows, Chosen]
-) -> tuple[NDArray[np.int64], U64, NDArray[np.int64]]:
+def _sums(files: Sequence[Path], asked: Sums) -> tuple[NDArray[np.int64], U64, NDArray[np.int64]]:
     """The numbers of the windows of which the files have something, and `Sums` of these."""
-    found = Sums(*asked)
+    found = asked.anew()
     for path in files:
         found.add(path)
     at = np.flatnonzero(found.counts)
