@@ -1,8 +1,8 @@
 """A look at one home's stream: its new windows, verified, without the centre's own words.
 
 A home that goes on where the last pass left it has its next chunks and tokens under keys that are known, and
-they are asked for by these. Whatever else the store has is found by listing, which also finds out what is
-wrong.
+they are asked for by these. What was taken in before is not read again: the next chunk holds its digest.
+Whatever else the store has is found by listing, which also finds out what is wrong.
 """
 
 from __future__ import annotations
@@ -96,9 +96,11 @@ class Look:
             if (edges[0], edges[-1]) != (place.mark.next_unit, head.next_unit):
                 return None
             follower = ChainFollower(opened.descriptor, reader.marks(head), place, known.reached.incarnations)
-            words = await _next_tokens(reader, opened, first, end) or await published(
-                await opened.pair(reader), first, end
-            )
+            words = None
+            if 1 in (end - first, head.seq - place.mark.seq):  # a bundle is issued with a chunk
+                words = await _next_tokens(reader, opened, first, end)
+            if words is None:
+                words = await published(await opened.pair(reader), first, end)
             chunks = await _next_chunks(reader, head, place.mark, follower)
             if not chunks or len(words.incarnations) < end - first:
                 return None

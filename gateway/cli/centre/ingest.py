@@ -11,6 +11,7 @@ import click
 
 from gateway.centre.homes import Home, in_catalogue, read_list
 from gateway.centre.ingest import Pass, ingest
+from gateway.centre.kept import Kept
 from gateway.centre.state import State
 from gateway.cli.centre.examples import INGEST
 from gateway.cli.centre.options import folder_argument, packages
@@ -68,7 +69,7 @@ def command(
     """
     if homes_file == "-" and not once:
         raise UsageError("--follow reads the list of homes again and again: name a file instead of stdin")
-    identity, clock = open_identity(folder), SystemClock("host")
+    identity, clock, kept = open_identity(folder), SystemClock("host"), Kept()
 
     async def passes(state: State) -> int:
         async with opened_store(location, None, keep=False) as bucket:
@@ -89,7 +90,7 @@ def command(
             homes, refused = await listed(state)
             state.list_homes(homes)
             with progress_bar("homes") as progress:
-                done = await ingest(state, bucket, identity, unix_ms(clock), progress)
+                done = await ingest(state, bucket, identity, unix_ms(clock), progress, kept)
         except Unavailable as error:
             if once:
                 raise
