@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from gateway.centre.columns import clean, merged, write
 from gateway.centre.kept import Kept
-from gateway.centre.look import Look, Taken
+from gateway.centre.look import LAST_MS, Look, Taken
 from gateway.centre.state import Known, State
 from gateway.provider.desk import AT_ONCE, Failure, Progress, side_by_side
 from gateway.provider.identity import Identity
@@ -27,7 +27,6 @@ _BATCH = 2**18
 HOMES = 2**13
 """Homes from which on a batch ends with its region, so that a pass writes a file for each date and region:
 30 MB."""
-_NEVER_MS = 2**63
 _CROWD = 64
 """Files of one date and region that are merged into one: those of an hour, with a look each minute. The next
 pass removes them, so a load that is being added up meanwhile still finds them."""
@@ -58,21 +57,24 @@ async def ingest(
     and StoreDenied where the store does not answer: what was taken in before that stays."""
     clean(state.folder, state.file_names())
     look, batch = Look(bucket, identity, now_ms, Kept() if kept is None else kept, _MOST), _Batch(state)
-    reached, until_ms, done, total = 0, _NEVER_MS, 0, state.count()
+    reached, done, total = 0, 0, state.count()
+    end_ms = LAST_MS
     failures: list[Failure] = []
     for region in state.regions():
-        new: set[bytes] = set()
-        async for taken in _region(look, state.homes(region)):
-            batch.add(taken)
-            known = taken.known
-            if taken.block is not None:
-                new.add(b"".join(known.home.key))
-            if not taken.more:
+        new: set[tuple[bytes, bytes]] = set()
+        async with aclosing(_region(look, state.homes(region))) as looks:
+            async for taken in looks:
+                batch.add(taken)
+                known = taken.known
+                if taken.block is not None:
+                    new.add(known.home.key)
+                if taken.more:
+                    continue
                 done += 1
                 if taken.error is not None:
                     failures.append(Failure(known.home.listed.stream, taken.error))
                 else:
-                    until_ms = min(until_ms, known.until_ms or 0)
+                    end_ms = min(end_ms, known.until_ms or 0)
                 if progress is not None:
                     progress(done, total)
         reached += len(new)
@@ -80,7 +82,8 @@ async def ingest(
     batch.commit()
     for crowd in state.crowded(_CROWD):
         state.merge(merged(state.folder, crowd, state.next_batch()), crowd)
-    return Pass(batch.written, batch.files, reached, tuple(failures), until_ms % _NEVER_MS or None)
+    until_ms = None if end_ms in (0, LAST_MS) else end_ms
+    return Pass(batch.written, batch.files, reached, tuple(failures), until_ms)
 
 
 async def _region(look: Look, homes: Sequence[Known]) -> AsyncGenerator[Taken, None]:

@@ -37,7 +37,8 @@ from gateway.wire.stream import Chunk, Descriptor, Head
 _CHUNKS = 96
 """Chunks of one home that are asked for at once: a day of quarter hours."""
 _ANY_AGE_MS = 2**63
-_LAST_MS = 253_402_300_800_000  # the year 10 000
+LAST_MS = 253_402_300_800_000
+"""The year 10 000, in which nothing begins."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +164,7 @@ def _taken(
 ) -> Taken:
     """A home with the new windows between these edges, whose sums of c are [window, lane]."""
     unit_ms, count = descriptor.layout.unit_ms, len(words.incarnations)
-    if edges[-1] * unit_ms > _LAST_MS:
+    if edges[-1] * unit_ms > LAST_MS:
         raise Refused(f"stream {descriptor.stream.hex()} has windows beyond the year 9999")
     block = Block(
         known.home,
@@ -186,14 +187,15 @@ def _mark(head: Head) -> ChunkMark:
 
 
 def _ends_ms(descriptor: Descriptor, limit: int | None) -> int | None:
-    return None if limit is None else min(limit * descriptor.layout.unit_ms, _LAST_MS)
+    return None if limit is None else min(limit * descriptor.layout.unit_ms, LAST_MS)
 
 
 async def _next_chunks(
     reader: StreamReader, head: Head, last: ChunkMark, follower: ChainFollower
 ) -> list[Chunk]:
     """The chunks behind `last` as far as the head, if all are equally long; none where one is not where it
-    would be then, or does not follow."""
+    would be then, or does not follow. The last one has the head's seq, and so must be the one that it names.
+    """
     count, units = head.seq - last.seq, head.next_unit - last.next_unit
     if not 0 < count <= _CHUNKS or units % count:
         return []
@@ -212,8 +214,7 @@ async def _next_chunks(
         if follower.follow(key, chunk, data):
             return []
         chunks.append(chunk)
-    place, _ = follower.stopped
-    return chunks if place is not None and place.mark == _mark(head) else []
+    return chunks
 
 
 async def _next_tokens(reader: StreamReader, opened: Opened, first: int, end: int) -> Words | None:

@@ -152,3 +152,29 @@ async def test_a_revocation_is_read_although_the_grants_are_kept(tmp_path: Path)
     (known,) = state.homes()
     state.close()
     assert known.ends_ms == (START + 60) * 1000
+
+
+async def test_another_history_is_noticed_by_one_who_kept_the_home(tmp_path: Path) -> None:
+    """A gateway that sealed the last chunk again, and then goes on; and a store that shows the next chunk of
+    one history with the head of another."""
+    for shown in ("its head too", "its chunk alone"):
+        street, kept = Neighbourhood.new(tmp_path / shown), Kept()
+        home = street.joins(Home(start=START))
+        home.seal(random_readings(60))
+        await passes(street, "data", kept)
+        fork = home.fork()
+        if shown == "its head too":
+            home.seal(random_readings(60))
+            await passes(street, "data", kept)
+            fork.restart()
+            fork.seal(random_readings(180))
+            street.homes[0], damage = fork, {}
+        else:
+            home.seal(random_readings(60))
+            fork.seal(random_readings(60))
+            damage = {fork.chunks[-1]: fork.objects[fork.chunks[-1]]}
+        before = len(stored(street.folder / "data"))
+        done, _ = await passes(street, "data", kept, damage)
+        (failure,) = done.passed_over
+        assert failure.error.kind == "refused"
+        assert len(stored(street.folder / "data")) == before
