@@ -21,9 +21,9 @@ from gateway.provider.load import Windows
 if TYPE_CHECKING:
     import pyarrow
 
-    from gateway.centre.engine import Chosen, Key
-
 Integers = NDArray[np.int64]
+Sets = Sequence[Sequence[tuple[bytes, bytes]]]
+"""Sets of homes, each by its stream and grant."""
 _NONE = -1
 _ID = np.dtype("V16")
 
@@ -32,12 +32,13 @@ class Sums:
     """The sums of the parts of each window's set modulo 2^64, `total` [window, lane], and over how many homes
     each is, `counts`: of the files so far."""
 
-    def __init__(self, windows: Windows, chosen: Chosen) -> None:
+    def __init__(self, windows: Windows, sets: Sets, of: Sequence[int | None]) -> None:
+        """`sets[of[i]]` is the set of window i, as `gateway.centre.engine.Chosen` has it."""
         self._lanes = windows.lanes
         self._times = _times(windows)
-        self._members = [_ids(one) for one in (*chosen.sets, ())]
+        self._members = [_ids(one) for one in (*sets, ())]
         # The number of each window's set; the last one, of no window, is empty.
-        self._of = np.array([len(chosen.sets) if one is None else one for one in (*chosen.of, None)])
+        self._of = np.array([len(sets) if one is None else one for one in (*of, None)])
         self.total = np.zeros((len(windows.times), len(windows.lanes)), dtype=np.uint64)
         self.counts = np.zeros(len(windows.times), dtype=np.int64)
 
@@ -96,7 +97,7 @@ class Sums:
         return found
 
 
-def _ids(homes: Sequence[Key]) -> NDArray[np.void]:
+def _ids(homes: Sequence[tuple[bytes, bytes]]) -> NDArray[np.void]:
     """The ids of homes, [home, stream or grant]."""
     return np.frombuffer(b"".join(chain.from_iterable(homes)), dtype=_ID).reshape(-1, 2)
 

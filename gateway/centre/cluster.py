@@ -43,7 +43,7 @@ class Dask:
 
     def sums(self, files: Sequence[Path], windows: Windows, chosen: Chosen) -> tuple[U64, list[int]]:
         """See `gateway.centre.engine.Engine`."""
-        found = Sums(windows, chosen)
+        found = Sums(windows, chosen.sets, chosen.of)
         # Under a key of its own: what is scattered under its digest is lost where an equal one is released.
         (asked,) = self._client.scatter([found], broadcast=True, hash=False)
         tasks = self._client.map(_sums, self._tasks(files), asked=asked, pure=False)

@@ -65,7 +65,7 @@ class DuckDB:
 
     def sums(self, files: Sequence[Path], windows: Windows, chosen: Chosen) -> tuple[U64, list[int]]:
         """See `Engine`."""
-        found = Sums(windows, chosen)
+        found = Sums(windows, chosen.sets, chosen.of)
         for path in files:
             found.add(path)
         return found.total, found.counts.tolist()

@@ -162,13 +162,13 @@ async def test_another_history_is_noticed_by_one_who_kept_the_home(tmp_path: Pat
         home = street.joins(Home(start=START))
         home.seal(random_readings(60))
         await passes(street, "data", kept)
-        fork = home.fork()
+        fork, damage = home.fork(), Damage()
         if shown == "its head too":
             home.seal(random_readings(60))
             await passes(street, "data", kept)
             fork.restart()
             fork.seal(random_readings(180))
-            street.homes[0], damage = fork, {}
+            street.homes[0] = fork
         else:
             home.seal(random_readings(60))
             fork.seal(random_readings(60))
