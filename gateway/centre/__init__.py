@@ -4,10 +4,13 @@
 - `homes`     the list of homes, with their regions
 - `state`     the memory: what was taken in, which sets were asked for
 - `columns`   windows of many homes as Parquet files
-- `ingest`    new windows from the store into these files, each once
+- `kept`      what was verified of homes and is written once
+- `look`      a look at one home's stream: its new windows
+- `ingest`    new windows of all homes into these files, each once
 - `hints`     streams that have something new, so that a look at them comes sooner
 - `notices`   where hints come from: MQTT brokers, a store's webhook
-- `engine`    sums over the files, by DuckDB
+- `adding`    sums over one file
+- `engine`    the homes of each window, and sums over files, in this process
 - `cluster`   the same by Dask, on several machines
 - `query`     loads of a region: sets, the summing service's answers, coverage
 - `alarms`    loads above their limits, broken chains, refused sets

@@ -14,7 +14,7 @@ over all homes of a set. Files are written once, and count once the state names 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from io import BytesIO
 from pathlib import Path
@@ -56,13 +56,14 @@ class Block:
 def write(folder: Path, blocks: Sequence[Block], batch: int) -> list[File]:
     """Write the blocks as the batch of this number, durably, one file for each date and region. UsageError
     where the disk does not take them; what was written then does not count."""
-    parts: dict[tuple[str, str], list[pyarrow.Table]] = {}
+    groups: dict[tuple[str, tuple[str, ...]], list[Block]] = {}
     for block in blocks:
-        days = block.edges_ms[:-1] // DAY_MS
-        table = _table(block)
-        for day in np.unique(days):
-            a, b = np.searchsorted(days, [day, day + 1]).tolist()
-            parts.setdefault((date_of(int(day) * DAY_MS), block.home.region), []).append(table[a:b])
+        groups.setdefault((block.home.region, block.lanes), []).append(block)
+    parts: dict[tuple[str, str], list[pyarrow.Table]] = {}
+    for (region, lanes), some in groups.items():
+        table, days = _table(some, lanes)
+        for day, part in _by_day(table, days):
+            parts.setdefault((date_of(day * DAY_MS), region), []).append(part)
     files, contents = [], {}
     for (date, region), tables in sorted(parts.items(), key=lambda one: one[0]):
         name = f"{FOLDER}/date={date}/region={quote(region, safe='')}/{batch:08d}.parquet"
@@ -110,19 +111,39 @@ def date_of(ms: int) -> str:
     return str(np.datetime64(ms // DAY_MS, "D"))
 
 
-def _table(block: Block) -> pyarrow.Table:
+def _table(blocks: Sequence[Block], lanes: tuple[str, ...]) -> tuple[pyarrow.Table, NDArray[np.int64]]:
+    """The rows of blocks of the same lanes, and the day in which each begins."""
     import pyarrow as pa  # noqa: PLC0415 - half a second
 
-    count = len(block)
-    ids = [pa.array([one] * count, pa.binary(16)) for one in block.home.key]
-    numbers = [block.edges_ms[:-1], block.edges_ms[1:], block.incarnations.view(np.int64)]
-    lanes = [
-        pa.array(np.ascontiguousarray(block.blinded[:, block.lanes.index(lane)]).view(np.int64))
-        if lane in block.lanes
-        else pa.nulls(count, pa.int64())
+    counts = [len(block) for block in blocks]
+    ids = []
+    for one in zip(*(block.home.key for block in blocks), strict=True):
+        of = np.repeat(np.frombuffer(b"".join(one), dtype="V16"), counts)
+        ends = np.arange(0, of.nbytes + 1, of.itemsize, dtype=np.int32)
+        ids.append(
+            pa.Array.from_buffers(pa.binary(), len(of), [None, *map(pa.py_buffer, (ends, of.tobytes()))])
+        )
+    starts = np.concatenate([block.edges_ms[:-1] for block in blocks])
+    ends = np.concatenate([block.edges_ms[1:] for block in blocks])
+    incarnations = np.concatenate([block.incarnations for block in blocks]).view(np.int64)
+    blinded = np.concatenate([block.blinded for block in blocks]).view(np.int64)
+    values = [
+        pa.array(np.ascontiguousarray(blinded[:, lanes.index(lane)]))
+        if lane in lanes
+        else pa.nulls(len(starts), pa.int64())
         for lane in LANES
     ]
-    return pa.table([*ids, *map(pa.array, numbers), *lanes], names=[*_IDS, *_NUMBERS, *LANES])
+    numbers = map(pa.array, (starts, ends, incarnations))
+    fields = [pa.field(name, pa.binary(), nullable=False) for name in _IDS]
+    fields += [pa.field(name, pa.int64(), nullable=name in LANES) for name in (*_NUMBERS, *LANES)]
+    return pa.table([*ids, *numbers, *values], schema=pa.schema(fields)), starts // DAY_MS
+
+
+def _by_day(table: pyarrow.Table, days: NDArray[np.int64]) -> Iterator[tuple[int, pyarrow.Table]]:
+    """The rows of each day."""
+    found = np.unique(days).tolist()
+    for day in found:
+        yield day, table if len(found) == 1 else table.filter(days == day)
 
 
 def _parquet(tables: Sequence[pyarrow.Table]) -> bytes:
@@ -131,12 +152,11 @@ def _parquet(tables: Sequence[pyarrow.Table]) -> bytes:
 
     whole = pa.concat_tables(tables).sort_by([("start_ms", "ascending"), ("stream", "ascending")])
     file = BytesIO()
-    # What looks random does not compress: neither a dictionary nor zstd gains anything in the lanes.
+    # What looks random does not compress, and is no dictionary's: the lanes. The others are the quickest to
+    # read so.
     plain = dict.fromkeys(LANES, "none")
+    others = (*_IDS, *_NUMBERS)
     pq.write_table(
-        whole,
-        file,
-        use_dictionary=list(_IDS),
-        compression={**dict.fromkeys((*_IDS, *_NUMBERS), "zstd"), **plain},
+        whole, file, use_dictionary=list(others), compression={**dict.fromkeys(others, "snappy"), **plain}
     )
     return file.getvalue()

@@ -8,39 +8,29 @@ is looked at again in the next pass. A store that does not answer ends the pass,
 
 from __future__ import annotations
 
-from bisect import bisect_left
-from collections.abc import Collection, Coroutine, Iterator, Sequence
+from collections.abc import AsyncGenerator, Collection, Iterable, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass
+from itertools import groupby
 
-import numpy as np
-
-from gateway.centre.columns import Block, clean, merged, write
-from gateway.centre.state import Known, Reached, State
-from gateway.chain import share
-from gateway.chain.page import add_up
-from gateway.chain.seal import U64
-from gateway.errors import GatewayError, Refused, StoreDenied, StoreUnavailable
+from gateway.centre.columns import clean, merged, write
+from gateway.centre.kept import Kept
+from gateway.centre.look import LAST_MS, Look, Taken
+from gateway.centre.state import Known, State
 from gateway.provider.desk import AT_ONCE, Failure, Progress, side_by_side
 from gateway.provider.identity import Identity
-from gateway.provider.load import Member, pair, published
 from gateway.store.bucket import Bucket
-from gateway.stream.chunks import ChainFollower, ChunkMark
-from gateway.stream.fetch import first_key
-from gateway.stream.reader import StreamReader
-from gateway.stream.seen import Seen
-from gateway.wire import names
 
 _MOST = 2**14
 """Windows of one home in one batch: a year of minutes comes in 33."""
 _BATCH = 2**18
 """Windows from which on a batch is written: 30 MB of two lanes."""
+HOMES = 2**13
+"""Homes from which on a batch ends with its region, so that a pass writes a file for each date and region:
+30 MB."""
 _CROWD = 64
 """Files of one date and region that are merged into one: those of an hour, with a look each minute. The next
 pass over all homes removes them, so a load that is being added up meanwhile still finds them."""
-_ANY_AGE_MS = 2**63
-_LAST_MS = 253_402_300_800_000  # the year 10 000
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,170 +46,103 @@ class Pass:
     until_ms: int | None
 
 
-@dataclass(frozen=True, slots=True)
-class _Taken:
-    """A home after a look at its stream, and its new windows; `more` where there are others behind them."""
-
-    known: Known
-    block: Block | None = None
-    more: bool = False
-    error: GatewayError | None = None
-
-
 async def ingest(
     state: State,
     bucket: Bucket,
     identity: Identity,
     now_ms: int,
     progress: Progress | None = None,
+    kept: Kept | None = None,
     streams: Collection[bytes] | None = None,
 ) -> Pass:
-    """Take in all windows that are complete in the store, of all homes of the list, or of those alone that
-    have one of `streams`; only a pass over all homes merges files, and removes what earlier ones left.
-    `progress` is called after each home. StoreUnavailable and StoreDenied where the store does not answer:
-    what was taken in before that stays."""
+    """Take in all windows that are complete in the store, region by region: of all homes of the list, or of
+    those alone that have one of `streams`; only a pass over all homes merges files, and removes what earlier
+    ones left. `progress` is called after each home. What is `kept` of earlier passes is not read again.
+    StoreUnavailable and StoreDenied where the store does not answer: what was taken in before that stays."""
+    regions: Iterable[Sequence[Known]]
     if streams is None:
         clean(state.folder, state.file_names())
-        homes = state.homes()
+        total, regions = state.count(), map(state.homes, state.regions())
     else:
-        homes = state.homes_of(streams)
-    windows = files = done = 0
-    waiting: list[_Taken] = []
-    last: dict[tuple[bytes, bytes], _Taken] = {}
-    reached: set[tuple[bytes, bytes]] = set()
-
-    def commit() -> None:
-        nonlocal windows, files
-        blocks = [one.block for one in waiting if one.block is not None]
-        written = write(state.folder, blocks, state.next_batch()) if blocks else []
-        state.take(written, [one.known for one in waiting])
-        windows += sum(map(len, blocks))
-        files += len(written)
-        waiting.clear()
-
-    todo = homes
-    while todo:
-        again = []
-        async with aclosing(side_by_side(_looks(bucket, identity, now_ms, todo), AT_ONCE)) as looks:
+        named = state.homes_of(streams)
+        total, regions = len(named), _by_region(named)
+    look, batch = Look(bucket, identity, now_ms, Kept() if kept is None else kept, _MOST), _Batch(state)
+    reached = done = 0
+    end_ms = LAST_MS
+    failures: list[Failure] = []
+    for homes in regions:
+        new: set[tuple[bytes, bytes]] = set()
+        async with aclosing(_region(look, homes)) as looks:
             async for taken in looks:
-                waiting.append(taken)
-                last[taken.known.home.key] = replace(taken, block=None)
+                batch.add(taken)
+                known = taken.known
                 if taken.block is not None:
-                    reached.add(taken.known.home.key)
+                    new.add(known.home.key)
                 if taken.more:
-                    again.append(taken.known)
+                    continue
+                done += 1
+                if taken.error is not None:
+                    failures.append(Failure(known.home.listed.stream, taken.error))
                 else:
-                    done += 1
-                    if progress is not None:
-                        progress(done, len(homes))
-                if sum(len(one.block) for one in waiting if one.block is not None) >= _BATCH:
-                    commit()
-        commit()
-        todo = again
+                    end_ms = min(end_ms, known.until_ms or 0)
+                if progress is not None:
+                    progress(done, total)
+        reached += len(new)
+        batch.end_region()
+    batch.commit()
     for crowd in state.crowded(_CROWD) if streams is None else ():
         state.merge(merged(state.folder, crowd, state.next_batch()), crowd)
-    failures = [
-        Failure(one.known.home.listed.stream, one.error) for one in last.values() if one.error is not None
-    ]
-    ends = [one.known.until_ms or 0 for one in last.values() if one.error is None]
-    return Pass(windows, files, len(reached), tuple(failures), min(ends, default=0) or None)
+    until_ms = None if end_ms in (0, LAST_MS) else end_ms
+    return Pass(batch.written, batch.files, reached, tuple(failures), until_ms)
 
 
-def _looks(
-    bucket: Bucket, identity: Identity, now_ms: int, homes: Sequence[Known]
-) -> Iterator[Coroutine[Any, Any, _Taken]]:
-    return (_look(bucket, identity, now_ms, known) for known in homes)
+def _by_region(homes: Sequence[Known]) -> Iterable[list[Known]]:
+    def region(known: Known) -> str:
+        return known.home.region
+
+    return (list(some) for _, some in groupby(sorted(homes, key=region), region))
 
 
-async def _look(bucket: Bucket, identity: Identity, now_ms: int, known: Known) -> _Taken:
-    try:
-        return await _take(bucket, identity, now_ms, known)
-    except (StoreUnavailable, StoreDenied):
-        raise
-    except GatewayError as error:
-        return _Taken(replace(known, problem=str(error)), error=error)
+async def _region(look: Look, homes: Sequence[Known]) -> AsyncGenerator[Taken, None]:
+    """Looks at homes, at each until there is nothing more."""
+    while homes:
+        again = []
+        async with aclosing(side_by_side(map(look.at, homes), AT_ONCE)) as looks:
+            async for taken in looks:
+                if taken.more:
+                    again.append(taken.known)
+                yield taken
+        homes = again
 
 
-async def _take(bucket: Bucket, identity: Identity, now_ms: int, known: Known) -> _Taken:
-    """The home's windows from `next` on, as far as they are sealed and their tokens are in the store."""
-    listed, seen = known.home.listed, _Held(known)
-    reader = await StreamReader.open(bucket, listed.stream, listed.signer, seen)
-    await reader.refresh(now_ms, _ANY_AGE_MS)  # a head that is old is that of a home that is late
-    both = await pair(Member(reader, listed.grant), identity, "centre")
-    own = both.own
-    end = 0 if reader.head is None else own.complete(reader.head.next_unit)
-    upto = min(end, known.next + _MOST)
-    unit_ms = reader.descriptor.layout.unit_ms
-    ends_ms = None if own.limit is None else min(own.limit * unit_ms, _LAST_MS)
-    nothing = replace(known, ends_ms=ends_ms, reached=replace(known.reached, seen=seen.load()), problem=None)
-    if upto <= known.next:
-        return _Taken(nothing)
-    words = await published(both, known.next, upto)
-    count = len(words.incarnations)
-    if not count:
-        return _Taken(nothing)
-    edges = own.windows.edges(known.next, known.next + count)
-    follower = ChainFollower(
-        reader.descriptor, reader.marks(reader.head), known.reached.place, known.reached.incarnations
-    )
-    c = await _ciphertexts(reader, edges, own.grant.lanes, follower)
-    if edges[-1] * unit_ms > _LAST_MS:
-        raise Refused(f"stream {listed.stream.hex()} has windows beyond the year 9999")
-    block = Block(
-        known.home,
-        own.grant.lanes,
-        np.array(edges, dtype=np.int64) * unit_ms,
-        np.array(words.incarnations, dtype=np.uint64),
-        share.blinded(c, words.tokens, words.own),
-    )
-    place, incarnations = follower.stopped
-    taken = Known(
-        known.home,
-        known.next + count,
-        edges[-1] * unit_ms,
-        ends_ms,
-        Reached(place, incarnations, seen.load()),
-    )
-    return _Taken(taken, block, more=known.next + count < end and count == _MOST)
+class _Batch:
+    """What was taken in and is not written yet; `written` windows in `files` are."""
 
+    def __init__(self, state: State) -> None:
+        self._state = state
+        self._waiting: list[Taken] = []
+        self._windows = 0
+        self.written = 0
+        self.files = 0
 
-async def _ciphertexts(
-    reader: StreamReader, edges: Sequence[int], lanes: Sequence[str], follower: ChainFollower
-) -> U64:
-    """The sums of c, [window, lane], from the chunks, so that a chain that does not hold shows: pages alone
-    would give the same sums. They serve for windows from before the oldest chunk: a store may let chunks
-    expire."""
-    cut = 0
-    if follower.stopped[0] is None:
-        oldest = await first_key(reader.bucket, names.chunks(reader.descriptor.stream))
-        begin = edges[-1] if oldest is None else names.number_in(oldest)
-        cut = min(bisect_left(edges, begin), len(edges) - 1)
-    early = (await reader.sums(edges[: cut + 1], lanes, follower)).T if cut else _no_sums(0, lanes)
-    numbers = [[lane.name for lane in reader.descriptor.lanes].index(lane) for lane in lanes]
-    later = np.array(edges[cut:], dtype=np.int64)
-    sums = _no_sums(len(later) - 1, lanes)
-    if len(later) > 1:
-        first, end = int(later[0]), int(later[-1])
-        async with aclosing(reader.chunks(first, end, follower)) as chunks:
-            async for chunk in chunks:
-                c = np.stack([chunk.c(number) for number in numbers])
-                a, b = max(first, chunk.first), min(end, chunk.end)
-                add_up(sums.T, later, a, 1, c[:, a - chunk.first : b - chunk.first])
-    return np.concatenate([early, sums])
+    def add(self, taken: Taken) -> None:
+        """Write the batch, if it is large enough with this."""
+        self._waiting.append(taken)
+        self._windows += 0 if taken.block is None else len(taken.block)
+        if self._windows >= _BATCH:
+            self.commit()
 
+    def end_region(self) -> None:
+        """Write the batch, if it is of many homes."""
+        if len(self._waiting) >= HOMES:
+            self.commit()
 
-def _no_sums(count: int, lanes: Sequence[str]) -> U64:
-    return np.zeros((count, len(lanes)), dtype=np.uint64)
-
-
-class _Held(Seen):
-    """A stream's head that was seen last, as the state has it; it is written with the windows."""
-
-    def __init__(self, known: Known) -> None:
-        self._mark = known.reached.seen
-
-    def load(self) -> ChunkMark | None:
-        return self._mark
-
-    def save(self, mark: ChunkMark) -> None:
-        self._mark = mark
+    def commit(self) -> None:
+        """Write what is waiting."""
+        blocks = [one.block for one in self._waiting if one.block is not None]
+        files = write(self._state.folder, blocks, self._state.next_batch()) if blocks else []
+        self._state.take(files, [one.known for one in self._waiting])
+        self.written += self._windows
+        self.files += len(files)
+        self._waiting.clear()
+        self._windows = 0

@@ -8,7 +8,6 @@ instant the service answers for one set, so a set that was asked for stays the s
 from __future__ import annotations
 
 import fcntl
-import json
 import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -18,6 +17,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any, Self
 
+import cbor2
 import numpy as np
 
 from gateway.centre.homes import Home
@@ -39,7 +39,7 @@ CREATE TABLE homes (
     next INTEGER NOT NULL,    -- the number of the next window
     until_ms INTEGER,         -- the end of the last window that was taken in
     ends_ms INTEGER,          -- when the grant ends, or was revoked
-    reached TEXT NOT NULL,    -- how far the chain was verified, and the head seen: JSON
+    reached BLOB NOT NULL,    -- how far the chain was verified, and the head seen: CBOR
     problem TEXT,             -- why it was passed over
     PRIMARY KEY (stream, "grant")
 ) WITHOUT ROWID;
@@ -47,6 +47,7 @@ CREATE TABLE files (
     name TEXT PRIMARY KEY, batch INTEGER NOT NULL, date TEXT NOT NULL, region TEXT NOT NULL,
     windows INTEGER NOT NULL
 ) WITHOUT ROWID;
+CREATE INDEX homes_of ON homes (region);
 CREATE INDEX files_of ON files (region, date);
 CREATE TABLE sets (id INTEGER PRIMARY KEY, homes BLOB NOT NULL UNIQUE);
 CREATE TABLE asked (
@@ -200,9 +201,16 @@ class State:
         found = (self._db.execute(f'{_HOMES} AND stream = ? ORDER BY "grant"', (one,)) for one in streams)
         return [_known(row) for rows in found for row in rows]
 
+    def count(self) -> int:
+        """How many homes the list has."""
+        return int(self._db.execute("SELECT count(*) FROM homes WHERE listed").fetchone()[0])
+
     def regions(self) -> list[str]:
         """The regions of the homes of the list."""
-        return [row[0] for row in self._db.execute("SELECT DISTINCT region FROM homes WHERE listed")]
+        return [
+            row[0]
+            for row in self._db.execute("SELECT DISTINCT region FROM homes WHERE listed ORDER BY region")
+        ]
 
     def passed_over(self) -> list[tuple[str, bytes, str]]:
         """The homes of the list without which the last pass went on: region, stream and reason."""
@@ -343,29 +351,23 @@ def _unpack(packed: bytes) -> Members:
     return tuple(Listed(one[:a], one[a:b], one[b:]) for one in parts)
 
 
-def _dump(reached: Reached) -> str:
-    place = reached.place
-    document = {
-        "place": place and [place.key, _mark(place.mark), place.incarnation],
-        "incarnations": sorted(reached.incarnations),
-        "seen": reached.seen and _mark(reached.seen),
-    }
-    return json.dumps(document, separators=(",", ":"))
-
-
-def _load(text: str) -> Reached:
-    document = json.loads(text)
-    place, seen = document["place"], document["seen"]
-    return Reached(
-        place and Place(place[0], _read_mark(place[1]), place[2]),
-        frozenset(document["incarnations"]),
-        seen and _read_mark(seen),
+def _dump(reached: Reached) -> bytes:
+    place, seen = reached.place, reached.seen
+    document = (
+        place and (place.key, _mark(place.mark), place.incarnation),
+        sorted(reached.incarnations),
+        seen and _mark(seen),
     )
+    return cbor2.dumps(document)
 
 
-def _mark(mark: ChunkMark) -> tuple[int, str, int]:
-    return mark.seq, mark.digest.hex(), mark.next_unit
+def _load(data: bytes) -> Reached:
+    place, incarnations, seen = cbor2.loads(data)
+    if place is not None:
+        key, mark, incarnation = place
+        place = Place(key, ChunkMark(*mark), incarnation)
+    return Reached(place, frozenset(incarnations), seen and ChunkMark(*seen))
 
 
-def _read_mark(mark: tuple[int, str, int]) -> ChunkMark:
-    return ChunkMark(mark[0], bytes.fromhex(mark[1]), mark[2])
+def _mark(mark: ChunkMark) -> tuple[int, bytes, int]:
+    return mark.seq, mark.digest, mark.next_unit

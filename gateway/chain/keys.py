@@ -67,6 +67,8 @@ def raw_key(k_m: bytes, j: int, incarnation: int) -> bytes:
 class KeyChain:
     """The key chain of one grant. It remembers the block that it reached, so that going on is cheap."""
 
+    __slots__ = ("_k_0", "_reached")
+
     def __init__(self, k_0: bytes) -> None:
         self._k_0 = k_0
         self._reached = (0, k_0)

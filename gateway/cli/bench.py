@@ -19,7 +19,7 @@ from gateway.cli.values import Duration
 from gateway.errors import UsageError
 
 
-@click.group(epilog=examples("gateway bench chain", "gateway bench provider", "gateway bench registrar"))
+@click.group(epilog=examples("gateway bench chain", "gateway bench provider", "gateway bench centre"))
 def command() -> None:
     """Measure this machine."""
 
@@ -192,6 +192,28 @@ def cost(sizes: tuple[int, ...], within_ms: int, as_json: bool) -> None:
         f"store, centre and service are cores at work; machines for these three have {paper.CORES} cores, of"
         f" which {paper.BUSY:.0%} are at work. A request costs the server and its client {spent}."
     )
+
+
+@command.command(
+    short_help="A load monitoring centre's ingest and sums, against plaintext.",
+    epilog=examples("gateway bench centre", "gateway bench centre --homes 1000000 --json"),
+)
+@click.option(
+    "--homes",
+    default=100_000,
+    show_default=True,
+    metavar="N",
+    type=click.IntRange(min=1),
+    help="Of how many homes to add a day up; 1000000 take ten minutes.",
+)
+@json_option
+def centre(homes: int, as_json: bool) -> None:
+    """The load monitoring centre of many simulated homes: taking their objects in from memory, beside the
+    bare verification of as many signatures; a day's blind sums by region, beside DuckDB's plaintext sums of
+    the same table; its words and the summing service's; and sums by one worker of Dask and by four."""
+    from gateway.bench.centre import figures  # noqa: PLC0415
+
+    _print(figures(homes), as_json)
 
 
 @contextmanager

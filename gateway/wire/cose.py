@@ -35,7 +35,7 @@ _BEFORE_KID = _TAG + _FOUR_PARTS + b"\x55" + _HEADER + b"\x50"
 _BEFORE_PAYLOAD = len(_BEFORE_KID) + KID_BYTES + 1
 _BEFORE_SIGNATURE = _BYTES_1 + bytes([es256.SIGNATURE_BYTES])
 _MANY = 8  # items of an array, from which on it is quicker to look at all of them at once
-_KEYS_KEPT = 2**14  # public keys, 2 KiB each, of the streams that are read again and again
+KEYS_KEPT = 2**14  # public keys, 2 KiB each, of the streams that are read again and again
 _DEPTH = 8  # a tariff, the deepest of what is signed or hashed, nests 4 deep
 
 
@@ -44,7 +44,7 @@ def digest(data: bytes) -> bytes:
     return hashlib.sha256(data).digest()
 
 
-@lru_cache(_KEYS_KEPT)
+@lru_cache(KEYS_KEPT)
 def kid_of(public_key: bytes) -> bytes:
     """The name of a signing key: H(SubjectPublicKeyInfo)[:16]."""
     return digest(public_key)[:KID_BYTES]
@@ -181,7 +181,7 @@ def _taken_apart(data: bytes) -> tuple[bytes, bytes, bytes] | None:
     return kid, data[begin:end], data[-es256.SIGNATURE_BYTES :]
 
 
-@lru_cache(_KEYS_KEPT)
+@lru_cache(KEYS_KEPT)
 def load_public_key(public_key: bytes, what: str) -> ec.EllipticCurvePublicKey:
     """A P-256 key from its SubjectPublicKeyInfo (DER). Refused for anything else, and for the same key with a
     compressed or hybrid point (SEC 1, section 2.3.3), which `cryptography` takes."""

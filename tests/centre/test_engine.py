@@ -105,7 +105,7 @@ def check(engine: Engine, some: list[Block], data: st.DataObject) -> None:
 
 @settings(deadline=None, max_examples=40)
 @given(blocks(), st.data())
-def test_duckdb_adds_modulo_2_to_the_64(some: list[Block], data: st.DataObject) -> None:
+def test_this_process_adds_modulo_2_to_the_64(some: list[Block], data: st.DataObject) -> None:
     check(DuckDB(), some, data)
 
 
@@ -150,10 +150,35 @@ def test_both_engines_give_the_same_to_the_bit(cluster: Engine, tmp_path: Path) 
     )
 
 
+def test_a_stream_counts_under_the_grant_of_its_set_alone(tmp_path: Path) -> None:
+    """A home with two grants, both of which have the window; and one under a grant that is not in the set."""
+    edges = BEGIN + 900_000 * np.arange(2, dtype=np.int64)
+    one, other = home(1), home(2)
+    again = Home(Listed(one.listed.stream, one.listed.signer, b"g" * 16), one.region)
+    some = [
+        Block(who, ("import",), edges, np.ones(1, dtype=np.uint64), np.array([[value]], dtype=np.uint64))
+        for who, value in ((one, 1), (again, 2), (other, 4))
+    ]
+    windows = Windows(("import",), tuple(pairwise(edges.tolist())))
+    for at, (part, members, expected, count) in enumerate(
+        (
+            (some, [one.key, other.key], 5, 2),
+            (some, [again.key, other.key], 6, 2),
+            (some[:1], [again.key], 0, 0),
+            (some[:1], [one.key], 1, 1),
+        )
+    ):
+        paths = [tmp_path / file.name for file in write(tmp_path, part, at)]
+        sums, counts = DuckDB().sums(paths, windows, Chosen([members], [0]))
+        assert (sums.tolist(), counts) == ([[expected]], [count])
+
+
 def test_a_damaged_file_is_named(tmp_path: Path) -> None:
     (tmp_path / "1.parquet").write_bytes(b"PAR1 and no more")
     with pytest.raises(UsageError, match=r"1\.parquet"):
         DuckDB().present([tmp_path / "1.parquet"], WINDOWS)
+    with pytest.raises(UsageError, match=r"1\.parquet cannot be read"):
+        DuckDB().sums([tmp_path / "1.parquet"], WINDOWS, Chosen([], [None] * len(WINDOWS.times)))
 
 
 def test_a_scheduler_that_is_none() -> None:

@@ -13,6 +13,7 @@ import click
 from gateway.centre.hints import Hints
 from gateway.centre.homes import Home, in_catalogue, read_list
 from gateway.centre.ingest import Pass, ingest
+from gateway.centre.kept import Kept
 from gateway.centre.state import State
 from gateway.cli.centre.examples import INGEST
 from gateway.cli.centre.notices import Notices, notices_options
@@ -79,7 +80,7 @@ def command(
         raise UsageError("--follow reads the list of homes again and again: name a file instead of stdin")
     if once and notices.urls:
         raise UsageError("--notices makes looks come sooner, and this looks once: add --follow")
-    identity, clock = open_identity(folder), SystemClock("host")
+    identity, clock, kept = open_identity(folder), SystemClock("host"), Kept()
     hints = Hints()
 
     async def passes(state: State) -> int:
@@ -111,7 +112,7 @@ def command(
                 state.list_homes(homes)
                 hints.expect(one.listed.stream for one in homes)
             with progress_bar("homes") as progress:
-                done = await ingest(state, bucket, identity, unix_ms(clock), progress, streams)
+                done = await ingest(state, bucket, identity, unix_ms(clock), progress, kept, streams)
         except Unavailable as error:
             if once:
                 raise
