@@ -108,7 +108,9 @@ class Pair:
     """The two grants of a home's load, as one of the two parties holds them.
 
     `own` is the party's grant, with the bundles that are published with the service's, and the limit of
-    whichever ends first. `others` are the centre's other grants on the stream, with their limits.
+    whichever ends first. `others` are the grants by which the centre may learn something of the home without
+    this service, with their limits: all of its grants on the stream but loads that this service sums. What
+    another service has summed is not in this one's memory.
     """
 
     home: Member
@@ -156,7 +158,12 @@ async def pair(home: Member, identity: Identity, role: Role) -> Pair:
         end, cut = await limit_of(home.reader, grant, home.reader.head)
         if end is not None and (limit is None or end < limit):
             limit, revoked = end, cut
-    of_the_centre = [grant for grant in others if grant.provider == centre[2].provider]
+    elsewhere = {grant.partner for grant in others if grant.provider != service[2].provider}
+    of_the_centre = [
+        grant
+        for grant in (centre[2], *others)
+        if grant.provider == centre[2].provider and (grant.kind != "load" or grant.id in elsewhere)
+    ]
     limits = [(await limit_of(home.reader, grant, home.reader.head))[0] for grant in of_the_centre]
     bundles = BundleReader(home.reader, service[2])
     await bundles.settle()
