@@ -351,10 +351,13 @@ async def test_a_memory_that_was_put_back_does_not_know_which_incarnations_were_
 # --- whatever is asked in whatever order
 
 NUMBERS = st.integers(0, 5)
-NEAR = st.sampled_from(([0, 1, 2], [0, 1, 2, 3], [3, 4, 5]))
-"""Sets of which some differ by one home; any others are mostly refused."""
-SETS = NEAR | NEAR | st.lists(NUMBERS, min_size=1, max_size=6, unique=True)
-FIRST, SIZE = st.integers(0, 2), st.sampled_from((1, 2, 3))
+SETS = st.sampled_from(([0, 1, 2], [0, 1, 2, 3], [3, 4, 5], [0, 1, 4, 5], [2, 3, 4, 5], [0, 1]))
+"""Of which some are apart, and some differ by a home or two."""
+WINDOWS = st.sampled_from(((0, 1), (1, 1), (2, 1), (0, 2), (2, 2), (0, 3), (3, 3)))
+"""The first minute, and how many."""
+REQUESTS = st.lists(st.tuples(SETS, WINDOWS), min_size=1, max_size=6)
+Requests = list[tuple[list[int], tuple[int, int]]]
+NOBODY: st.SearchStrategy[set[int]] = st.just(set())
 
 
 class Adversary(RuleBasedStateMachine):
@@ -366,7 +369,7 @@ class Adversary(RuleBasedStateMachine):
         self._runner = asyncio.Runner()
         self._folder = tempfile.TemporaryDirectory(dir=MEMORY)
         self._lost_ms = 0
-        self._copied = False
+        self._elsewhere = False
 
     def teardown(self) -> None:
         try:
@@ -378,8 +381,8 @@ class Adversary(RuleBasedStateMachine):
 
     @initialize(
         kind=st.sampled_from(("file", "database")),
-        shown=st.just(set()) | st.sets(NUMBERS, max_size=2),
-        through=st.sets(NUMBERS, max_size=2) | st.just({0, 1, 2}),
+        shown=NOBODY | NOBODY | st.sets(NUMBERS, max_size=1),
+        through=NOBODY | NOBODY | st.sets(NUMBERS, max_size=2) | st.just({0, 1, 2}),
     )
     def begins(self, kind: str, shown: set[int], through: set[int]) -> None:
         """The homes `shown` grant their minutes to the centre, and those of `through` a load through another
@@ -388,7 +391,7 @@ class Adversary(RuleBasedStateMachine):
         town = Town.new(folder, 6)
         self._second = Provider.new(folder / "second")
         SummingService.begin(self._second.folder)
-        self._shown = shown
+        self._shown, self._elsewhere = shown, bool(through)
         for number in shown:
             town.homes[number].grant(town.centre.card, "1min")
         self._through = {
@@ -404,38 +407,37 @@ class Adversary(RuleBasedStateMachine):
         cells = [cell for number in self._shown for cell in town.cells(number, 0, MINUTES)]
         town.known += [{cell: 1} for cell in cells if {cell: 1} not in town.known]
 
-    @rule(numbers=SETS, first=FIRST, size=SIZE, lane=st.sampled_from(("import", "import", "export")))
-    def asks(self, numbers: list[int], first: int, size: int, lane: str) -> None:
-        first -= first % size
-        try:
-            self._runner.run(self.attack.asks(numbers, first, size, lane=lane))
-        except NotGranted:
-            return
-        self._lost_ms = max(self._lost_ms, (BEGIN + first + size) * MINUTE_MS)
+    @rule(requests=REQUESTS, lane=st.sampled_from(("import", "import", "export")))
+    def asks(self, requests: Requests, lane: str) -> None:
+        self.asks_all(requests, lane)
 
-    @rule(numbers=SETS, first=FIRST, size=SIZE)
-    def asks_the_other_service(self, numbers: list[int], first: int, size: int) -> None:
-        second, through = self._second, self._through[size]
-        service = SummingService.in_folder(second.folder, second.identity, LEAST)
-        asked = self.attack.town.asks(service, numbers, first - first % size, size, grants=through)
-        with suppress(NotGranted):
-            self._runner.run(asked)
+    def asks_all(self, requests: Requests, lane: str) -> None:
+        for numbers, (first, size) in requests:
+            with suppress(NotGranted):
+                self._runner.run(self.attack.asks(numbers, first, size, lane=lane))
+                self._lost_ms = max(self._lost_ms, (BEGIN + first + size) * MINUTE_MS)
 
-    @rule(number=NUMBERS, first=FIRST)
+    @precondition(lambda self: self._elsewhere)
+    @rule(requests=REQUESTS)
+    def asks_the_other_service(self, requests: Requests) -> None:
+        service = SummingService.in_folder(self._second.folder, self._second.identity, LEAST)
+        for numbers, (first, size) in requests:
+            asked = self.attack.town.asks(service, numbers, first, size, grants=self._through[size])
+            with suppress(NotGranted):
+                self._runner.run(asked)
+
+    @rule(number=st.integers(0, 3), first=st.integers(0, 2))
     def seals_again(self, number: int, first: int) -> None:
         self.attack.town.seals_again(number, first)
         self._learns()
 
-    @rule()
-    def copies_the_memory(self) -> None:
+    @rule(requests=REQUESTS)
+    def asks_what_the_memory_loses(self, requests: Requests) -> None:
+        """A copy from before is put back."""
         self._runner.run(self.attack.kept.copy())
-        self._copied = True
-
-    @precondition(lambda self: self._copied)
-    @rule()
-    def puts_the_copy_back(self) -> None:
+        self.asks_all(requests, "import")
         self._runner.run(self.attack.kept.put_back(self._lost_ms))
 
 
-Adversary.TestCase.settings = settings(max_examples=60, stateful_step_count=25, deadline=None)
+Adversary.TestCase.settings = settings(max_examples=30, stateful_step_count=25, deadline=None)
 TestAdversary = pytest.mark.slow(Adversary.TestCase)
