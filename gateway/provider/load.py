@@ -22,6 +22,7 @@ from gateway.chain.seal import U64
 from gateway.chain.token import incarnation_of, masks
 from gateway.chain.window import Granularity
 from gateway.errors import GatewayError, NotGranted, Refused, StoreUnavailable, Unavailable, UsageError
+from gateway.provider.desk import AT_ONCE, side_by_side
 from gateway.provider.grants import OwnGrant, held_by, limit_of
 from gateway.provider.identity import Identity
 from gateway.stream.bundles import BundleReader
@@ -247,18 +248,28 @@ def set_digest(windows: Windows, i: int, sealed: Iterable[tuple[bytes, int]]) ->
 async def of_each(
     items: Sequence[Item], name: Callable[[Item], bytes], work: Callable[[Item], Awaitable[Result]]
 ) -> list[Result]:
-    """What `work` gives for each home. Where it fails, one error that names the streams for which it does:
-    Refused where that is one of the errors, else of the first one's kind. StoreUnavailable at once, since it
-    is about no home."""
-    results: list[Result] = []
-    failed: list[tuple[bytes, GatewayError]] = []
-    for item in items:
+    """What `work` gives for each home, in their order, several at a time. Where it fails, one error that
+    names the streams for which it does: Refused where that is one of the errors, else of the first one's
+    kind. StoreUnavailable at once, since it is about no home."""
+
+    async def attempt(item: Item) -> Result | GatewayError:
         try:
-            results.append(await work(item))
+            return await work(item)
         except StoreUnavailable:
             raise
         except GatewayError as error:
-            failed.append((name(item), error))
+            return error
+
+    results: list[Result] = []
+    failed: list[tuple[bytes, GatewayError]] = []
+    async with aclosing(side_by_side(map(attempt, items), AT_ONCE)) as found:
+        at = 0
+        async for one in found:
+            if isinstance(one, GatewayError):
+                failed.append((name(items[at]), one))
+            else:
+                results.append(one)
+            at += 1
     if failed:
         sentences = [f"stream {stream.hex()}: {error}" for stream, error in failed[:_SHOWN]]
         more = [f"and {len(failed) - _SHOWN} more"] if len(failed) > _SHOWN else []

@@ -131,7 +131,7 @@ class Parties:
             self.secrets |= {("W", number, i, n, p): word for p, word in enumerate(w)}
             for unit, c in enumerate(chunk.c(0).tolist(), chunk.first):
                 p = home.layout.position(unit)
-                row = {
+                row: dict[Name, int] = {
                     ("d", number, unit - BEGIN): 1,
                     ("W", number, i, n, p): 1,
                     ("W", number, i, n, p + 1): -1,

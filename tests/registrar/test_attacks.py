@@ -62,7 +62,8 @@ class Town:
 
     @classmethod
     def new(cls, folder: Path, count: int) -> Town:
-        town = cls(folder, *(Provider.new(folder / name) for name in ("centre", "service")))
+        centre, service = (Provider.new(folder / name) for name in ("centre", "service"))
+        town = cls(folder, centre, service)
         SummingService.begin(town.service.folder)
         for number in range(count):
             home = Home(layout=Layout(MINUTE_MS, MINUTES), start=BEGIN, chunk_units=MINUTES)
