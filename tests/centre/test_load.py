@@ -245,5 +245,5 @@ async def test_homes_are_read_side_by_side_and_stay_in_order() -> None:
     async def away(home: bytes) -> int:
         raise StoreUnavailable("the store is away")
 
-    with pytest.raises(StoreUnavailable, match="^the store is away$"):
+    with pytest.raises(StoreUnavailable, match=r"^the store is away$"):
         await of_each(homes, lambda home: home, away)
