@@ -375,7 +375,7 @@ def test_a_state_that_is_damaged_or_newer(tmp_path: Path) -> None:
         State.open(tmp_path, make=True)
     (tmp_path / "state.sqlite").unlink()
     state = State.open(tmp_path, make=True)
-    state._db.execute("PRAGMA user_version = 2")
+    state._db.execute("PRAGMA user_version = 3")
     state.close()
     with pytest.raises(UsageError, match="newer program"):
         State.open(tmp_path, make=True)
