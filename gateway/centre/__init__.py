@@ -7,5 +7,6 @@
 - `ingest`    new windows from the store into these files, each once
 - `engine`    sums over the files, by DuckDB
 - `cluster`   the same by Dask, on several machines
+- `noise`     noise on the loads of small sets, before they are published
 - `query`     loads of a region: sets, the summing service's answers, coverage
 """

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from gateway.centre.columns import date_of
 from gateway.centre.engine import Chosen, Engine, Key
+from gateway.centre.noise import Noise, noises
 from gateway.centre.state import Known, Members, Sets, State, Times
 from gateway.chain import share
 from gateway.chain.seal import U64
@@ -52,7 +53,8 @@ class Missing:
 class Load:
     """The loads of a region, [window, lane], in the lanes' own integers. Window i is summed over `homes[i]`
     homes, those of all its sets, and `absent[i]` of those that the list has now are not among them; where
-    `homes[i]` is 0 it has no sum, and `problems` say why, by window."""
+    `homes[i]` is 0 it has no sum, and `problems` say why, by window. `noise` was added to the numbers of the
+    windows `noisy`."""
 
     region: str
     windows: Windows
@@ -61,6 +63,8 @@ class Load:
     absent: tuple[int, ...]
     missing: tuple[Missing, ...]
     problems: Mapping[int, str]
+    noise: Noise | None = None
+    noisy: AbstractSet[int] = frozenset()
 
 
 async def load(
@@ -70,9 +74,11 @@ async def load(
     windows: Windows,
     ask: Ask,
     certified: Certified | None = None,
+    noise: Noise | None = None,
 ) -> Load:
     """The loads of a region. Without `certified` all gateways count as certified; it is asked, as the service
-    is, only where a window has no set, or no answer, that is kept.
+    is, only where a window has no set, or no answer, that is kept. With `noise` the loads of small sets are
+    as they may be published; UsageError as for `gateway.centre.noise.noises`.
 
     UsageError for a region without homes, Unavailable where the summing service does not answer. Where it
     refuses a set, or another set was summed at a window's time, the window has no sum.
@@ -114,17 +120,25 @@ async def load(
             )
         for sums in answers[i].values():
             service[i] += sums
+    loads, added = share.load(total, service), dict[int, Sequence[int]]()
+    if noise is not None:
+        parts = {i: {number: sets[i][number] for number in union.numbers} for i, union in summed.items()}
+        added = noises(state, region, windows, parts, noise)
+    for i, mwh in added.items():
+        loads[i] += np.array(mwh, dtype=np.int64)
     numbers = range(len(windows.times))
     streams = {one.home.listed.stream for one in known}
     inside = {i: {one.stream for one in union.homes} for i, union in summed.items()}
     return Load(
         region,
         windows,
-        share.load(total, service),
+        loads,
         tuple(len(inside.get(i, ())) for i in numbers),
         tuple(len(streams - inside.get(i, set())) for i in numbers),
         _missing(known, inside, present, reasons, windows),
         problems,
+        noise,
+        added.keys(),
     )
 
 

@@ -55,6 +55,12 @@ CREATE TABLE refused (  -- sets of homes that came late
     homes INTEGER NOT NULL, -- of the largest
     PRIMARY KEY (region, start_ms, end_ms)
 ) WITHOUT ROWID;
+CREATE TABLE noise (
+    region TEXT NOT NULL, start_ms INTEGER NOT NULL, end_ms INTEGER NOT NULL,
+    "set" INTEGER NOT NULL REFERENCES sets (id), lane TEXT NOT NULL,
+    epsilon REAL NOT NULL, limit_w INTEGER NOT NULL, mwh INTEGER NOT NULL,
+    PRIMARY KEY (region, start_ms, end_ms, "set", lane)
+) WITHOUT ROWID;
 CREATE TABLE asked (
     region TEXT NOT NULL, start_ms INTEGER NOT NULL, end_ms INTEGER NOT NULL,
     "set" INTEGER NOT NULL REFERENCES sets (id),
@@ -149,7 +155,7 @@ class State:
             if version < _VERSION:
                 tables = [one for one in _SCHEMA.split(";\n") if one.strip()]
                 before, after = _FROM_1 if version else ((), ())
-                new = [one for one in tables if one.split()[2] in ("refused", "asked", "answers")]
+                new = [one for one in tables if one.split()[2] in ("refused", "noise", "asked", "answers")]
                 for statement in (*before, *(new if version else tables), *after):
                     connection.execute(statement)
                 connection.execute(f"PRAGMA user_version = {_VERSION}")
@@ -373,6 +379,35 @@ class State:
         return {
             ((a, b), number): (digest, np.frombuffer(sums, "<u8").astype(np.uint64))
             for a, b, number, digest, sums in rows
+        }
+
+    def keep_noises(
+        self, region: str, epsilon: float, limit_w: int, drawn: Mapping[tuple[Times, int, str], int]
+    ) -> None:
+        """Keep the noise, in mWh, of windows, sets and lanes, but for those that have some already; see
+        `gateway.centre.noise.Noise`."""
+        with self._transaction() as db:
+            db.executemany(
+                "INSERT OR IGNORE INTO noise VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                (
+                    (region, *times, number, lane, epsilon, limit_w, mwh)
+                    for (times, number, lane), mwh in drawn.items()
+                ),
+            )
+
+    def noises(
+        self, region: str, start_ms: int, end_ms: int
+    ) -> dict[tuple[Times, int, str], tuple[float, int, int]]:
+        """The noise that is kept, by window within [start_ms, end_ms), set and lane: epsilon, a home's limit
+        in W, and mWh."""
+        rows = self._db.execute(
+            'SELECT start_ms, end_ms, "set", lane, epsilon, limit_w, mwh FROM noise WHERE region = ?'
+            " AND start_ms >= ? AND end_ms <= ?",
+            (region, start_ms, end_ms),
+        )
+        return {
+            ((a, b), number, lane): (epsilon, limit_w, mwh)
+            for a, b, number, lane, epsilon, limit_w, mwh in rows
         }
 
     @contextmanager

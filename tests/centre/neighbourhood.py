@@ -11,6 +11,7 @@ from pathlib import Path
 from gateway.centre.engine import DuckDB, Engine
 from gateway.centre.homes import Home as Listing
 from gateway.centre.ingest import Pass, ingest
+from gateway.centre.noise import Noise
 from gateway.centre.query import Load, load
 from gateway.centre.state import State
 from gateway.chain.grant import Grant
@@ -103,6 +104,7 @@ class Neighbourhood:
         engine: Engine | None = None,
         folder: str = "data",
         certified: set[bytes] | None = None,
+        noise: Noise | None = None,
     ) -> Load:
         async def given() -> set[bytes]:
             assert certified is not None
@@ -111,7 +113,7 @@ class Neighbourhood:
         state = State.open(self.folder / folder, make=False)
         ask = self.ask, None if certified is None else given
         try:
-            return await load(state, engine or DuckDB(), region, windows, *ask)
+            return await load(state, engine or DuckDB(), region, windows, *ask, noise)
         finally:
             state.close()
 

@@ -10,7 +10,7 @@ import click
 
 from gateway.errors import UsageError
 
-_PACKAGES = ("dask", "distributed", "duckdb", "matplotlib", "pyarrow")
+_PACKAGES = ("dask", "distributed", "duckdb", "matplotlib", "opendp", "pyarrow")
 
 folder_argument = click.argument("data", metavar="DIR", type=click.Path(path_type=Path, file_okay=False))
 
