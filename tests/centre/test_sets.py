@@ -18,6 +18,7 @@ from gateway.centre.query import LATE, check_any, load
 from gateway.centre.state import State
 from gateway.chain.grant import Grant
 from gateway.errors import GatewayError, NotGranted, Unavailable, UsageError
+from gateway.provider.homes import Listed
 from gateway.provider.load import Answer, Windows
 from tests.centre.neighbourhood import Neighbourhood, minutes, sealed
 from tests.stream.stream import Home, random_readings
@@ -398,7 +399,8 @@ async def test_a_second_set_that_is_refused_is_not_asked_for_again_before_it_gro
         found = await street.load(minutes(0, 1))
         assert (found.homes, found.absent, found.problems) == ((3,), (3,), {})
         assert found.sums.tolist() == first.sums.tolist()
-        assert found.missing[0].reason == LATE
+        reasons = {one.stream: one.reason for one in found.missing}
+        assert [reasons[home.id] for home in street.homes[3:]] == [LATE, LATE, "nothing taken in"]
     assert [count for count, _ in street.asked] == [3, 2]
     await comes(street, 5)
     found = await street.load(minutes(0, 1))
@@ -452,6 +454,20 @@ async def test_second_sets_are_kept_in_windows_of_another_length(tmp_path: Path)
     assert found.sums.tolist() == street.truth(minutes(0, 2), range(0, 12, 2))
     assert [count for count, _ in street.asked] == [2, 2, 2, 2, 2]
     assert (await street.load(minutes(0, 1, 2))).homes == (6, 6)
+
+
+def test_a_window_is_never_given_two_sets_that_share_a_home(tmp_path: Path) -> None:
+    """Whichever of two processes writes its sets first."""
+    homes = [Listed(bytes([number] * 16), bytes(16), bytes(16)) for number in range(6)]
+    state = State.open(tmp_path, make=True)
+    ((start_ms, end_ms),) = minutes(0, 1).times
+    for members in (homes[:3], homes[2:5], homes[3:], homes[:3], homes[5:]):
+        state.ask("North", {(start_ms, end_ms): [tuple(members)]})
+    sets = state.asked("North", start_ms, end_ms)[start_ms, end_ms]
+    assert sorted(sets.values(), key=len) == [tuple(homes[:3]), tuple(homes[3:])]
+    state.ask("South", {(start_ms, end_ms): [tuple(homes[:2]), tuple(homes[1:])]})
+    assert list(state.asked("South", start_ms, end_ms)[start_ms, end_ms].values()) == [tuple(homes[:2])]
+    state.close()
 
 
 async def test_what_an_earlier_program_remembered_is_kept(late: Neighbourhood) -> None:
