@@ -482,7 +482,7 @@ async def test_what_an_earlier_program_remembered_is_kept(late: Neighbourhood) -
             PRIMARY KEY (region, start_ms, end_ms, lanes)) WITHOUT ROWID;
         INSERT INTO asked_1 SELECT region, start_ms, end_ms, "set" FROM asked;
         INSERT INTO answers_1 SELECT region, start_ms, end_ms, lanes, digest, sums FROM answers;
-        DROP TABLE refused; DROP TABLE asked; DROP TABLE answers;
+        DROP TABLE refused; DROP TABLE noise; DROP TABLE asked; DROP TABLE answers;
         ALTER TABLE asked_1 RENAME TO asked; ALTER TABLE answers_1 RENAME TO answers;
         PRAGMA user_version = 1""")
     state.close()
