@@ -12,6 +12,7 @@
 - `adding`    sums over one file
 - `engine`    the homes of each window, and sums over files, in this process
 - `cluster`   the same by Dask, on several machines
+- `noise`     noise on the loads of small sets, before they are published
 - `query`     loads of a region: sets, the summing service's answers, coverage
 - `alarms`    loads above their limits, broken chains, refused sets
 - `watch`     the loads of all regions as they come

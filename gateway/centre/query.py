@@ -1,13 +1,15 @@
-"""Loads of a region from what was taken in: each window over its own set of homes.
+"""Loads of a region from what was taken in: each window over its own sets of homes.
 
 A home that is late, broken or without a valid certificate leaves a window's set before the summing service is
-asked, never after: the set is written down first, and stays the set of the window whatever comes in later.
-The service's answers are kept too, so a load that is shown again asks for nothing.
+asked, never after: the set is written down first, and stays a set of the window whatever comes in later.
+Homes that come later are a second set once there are enough of them: then the load is the sum over both. The
+service's answers are kept too, so a load that is shown again asks for nothing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from bisect import bisect_left, bisect_right
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +19,8 @@ from numpy.typing import NDArray
 
 from gateway.centre.columns import date_of
 from gateway.centre.engine import Chosen, Engine, Key
-from gateway.centre.state import Known, Members, State, Times
+from gateway.centre.noise import Noise, noises
+from gateway.centre.state import Known, Members, Sets, State, Times
 from gateway.chain import share
 from gateway.chain.seal import U64
 from gateway.errors import GatewayError, NotGranted, Refused, Unavailable, UsageError
@@ -35,6 +38,8 @@ _MEANWHILE = "another process asked for its set meanwhile, and was refused: try 
 REFUSES = "the summing service refuses"
 """With which the problem of a window begins whose set it refused."""
 LATE = "not taken in before the window's set was asked for"
+_FEW = 2
+"""Homes of which a set is asked for: fewer are in no sum. A household or the service may want more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +54,9 @@ class Missing:
 @dataclass(frozen=True, slots=True)
 class Load:
     """The loads of a region, [window, lane], in the lanes' own integers. Window i is summed over `homes[i]`
-    homes, and `absent[i]` of those that the list has now are not among them; where `homes[i]` is 0 it has no
-    sum, and `problems` say why, by window."""
+    homes, those of all its sets, and `absent[i]` of those that the list has now are not among them; where
+    `homes[i]` is 0 it has no sum, and `problems` say why, by window. `noise` was added to the numbers of the
+    windows `noisy`."""
 
     region: str
     windows: Windows
@@ -59,6 +65,8 @@ class Load:
     absent: tuple[int, ...]
     missing: tuple[Missing, ...]
     problems: Mapping[int, str]
+    noise: Noise | None = None
+    noisy: AbstractSet[int] = frozenset()
 
 
 async def load(
@@ -68,9 +76,11 @@ async def load(
     windows: Windows,
     ask: Ask,
     certified: Certified | None = None,
+    noise: Noise | None = None,
 ) -> Load:
     """The loads of a region. Without `certified` all gateways count as certified; it is asked, as the service
-    is, only where a window has no set, or no answer, that is kept.
+    is, only where a window has no set, or no answer, that is kept. With `noise` the loads of small sets are
+    as they may be published; UsageError as for `gateway.centre.noise.noises`.
 
     UsageError for a region without homes, Unavailable where the summing service does not answer. Where it
     refuses a set, or another set was summed at a window's time, the window has no sum.
@@ -83,35 +93,63 @@ async def load(
     files: list[Path] = [state.folder / name for name in names]
     present = _Present.of(engine, files, windows)
     asked = state.asked(region, start_ms, end_ms)
+    refused = state.refused(region, start_ms, end_ms)
     new = any(times not in asked for times in windows.times)
-    reasons = _reasons(known, await certified() if certified is not None and new else None)
-    sets, problems = _sets(asked, present, known, reasons, windows)
-    state.ask(region, {windows.times[i]: one for i, one in sets.items() if windows.times[i] not in asked})
+    reasons = _reasons(known, None)
+    chosen, problems = _sets(asked, refused, present, known, reasons, windows)
+    if certified is not None and (new or chosen):
+        try:
+            reasons = _reasons(known, await certified())
+        except Unavailable:
+            if new:
+                raise
+            chosen = {}  # what can be shown without those that came late is
+        else:
+            chosen, problems = _sets(asked, refused, present, known, reasons, windows)
+    state.ask(region, {windows.times[i]: sets for i, sets in chosen.items()})
     written = state.asked(region, start_ms, end_ms)  # another process may have been first
-    problems.update({i: _MEANWHILE for i in sets if windows.times[i] not in written})
-    sets = {i: written[windows.times[i]] for i in sets if windows.times[i] in written}
+    problems.update({i: _MEANWHILE for i in chosen if windows.times[i] not in written})
+    sets = {i: written[times] for i, times in enumerate(windows.times) if times in written}
     answers = await _answers(state, region, windows, sets, present, ask, problems)
-    open_windows = {i: sets[i] for i in sets if i in answers}
-    total, counts = engine.sums(files, windows, _chosen(open_windows, len(windows.times)))
+    summed = {i: _Union(sets[i], answers[i]) for i in sets if answers[i]}
+    total, counts = engine.sums(files, windows, _chosen(summed, len(windows.times)))
     service = np.zeros_like(total)
-    for i, members in open_windows.items():
-        if counts[i] != len(members):
+    for i, union in summed.items():
+        if counts[i] != len(union.homes):
             raise UsageError(
                 f"{state.folder} is damaged: the window from {spell(windows.times[i][0], 1)} has {counts[i]}"
-                f" parts of a set of {len(members)} homes"
+                f" parts of a set of {len(union.homes)} homes"
             )
-        service[i] = answers[i]
+        for sums in answers[i].values():
+            service[i] += sums
+    loads, added = share.load(total, service), dict[int, Sequence[int]]()
+    if noise is not None:
+        parts = {i: {number: sets[i][number] for number in union.numbers} for i, union in summed.items()}
+        added = noises(state, region, windows, parts, noise)
+    for i, mwh in added.items():
+        loads[i] += np.array(mwh, dtype=np.int64)
     numbers = range(len(windows.times))
     streams = {one.home.listed.stream for one in known}
+    inside = {i: {one.stream for one in union.homes} for i, union in summed.items()}
     return Load(
         region,
         windows,
-        share.load(total, service),
-        tuple(len(open_windows.get(i, ())) for i in numbers),
-        tuple(len(streams - {one.stream for one in open_windows.get(i, ())}) for i in numbers),
-        _missing(known, open_windows, present, reasons, windows),
+        loads,
+        tuple(len(inside.get(i, ())) for i in numbers),
+        tuple(len(streams - inside.get(i, set())) for i in numbers),
+        _missing(known, inside, present, reasons, windows),
         problems,
+        noise,
+        added.keys(),
     )
+
+
+class _Union:
+    """The sets of a window that the service has summed: their numbers, and all their homes."""
+
+    def __init__(self, sets: Mapping[int, Members], answered: Iterable[int]) -> None:
+        self.numbers = tuple(sorted(answered))
+        self.homes = [one for number in self.numbers for one in sets[number]]
 
 
 class _Present:
@@ -144,83 +182,125 @@ def _reasons(known: Sequence[Known], certified: AbstractSet[bytes] | None) -> di
 
 
 def _sets(
-    asked: Mapping[Times, Members],
+    asked: Sets,
+    refused: Mapping[Times, int],
     present: _Present,
     known: Sequence[Known],
     reasons: Mapping[Key, str],
     windows: Windows,
-) -> tuple[dict[int, Members], dict[int, str]]:
-    """The set of each window, and why the others have none."""
-    sets: dict[int, Members] = {}
+) -> tuple[dict[int, list[Members]], dict[int, str]]:
+    """The sets of each window that the service is yet to be asked for, and why windows have none at all."""
+    chosen: dict[int, list[Members]] = {}
     problems: dict[int, str] = {}
+    summed = _Summed(asked)
     for i, times in enumerate(windows.times):
-        if times in asked:
-            sets[i] = asked[times]
+        there, own = present.windows[i], asked.get(times, {})
+        bound = summed.at(times)
+        taken = frozenset[bytes]().union(*(streams for _, streams in bound))
+        if len(taken) < sum(len(streams) for _, streams in bound):  # a home is in two of them
+            if not own:
+                problems[i] = "parts of it were summed over different sets of homes"
             continue
-        there = present.windows[i]
-        bound = _streams_summed(asked, times)
-        if len(bound) > 1:
-            problems[i] = "parts of it were summed over different sets of homes"
-        elif bound:
-            (signers,) = bound
-            grants = dict(sorted(there))
+        grants = dict(sorted(there))
+        sets, problem = [], None
+        own_streams = {one.stream for members in own.values() for one in members}
+        for signers, streams in bound:
+            if not streams.isdisjoint(own_streams):
+                continue
             lacking = [stream for stream, _ in signers if stream not in grants]
             if lacking:
-                problems[i] = (
+                problem = (
                     "its time was summed over a set of homes, and"
                     f" {len(lacking)} of these are not complete in it, such as stream {lacking[0].hex()}"
                 )
             else:
-                sets[i] = tuple(Listed(stream, signer, grants[stream]) for stream, signer in signers)
-        else:
-            usable = [
-                one.home.listed for one in known if one.home.key in there and one.home.key not in reasons
-            ]
-            members = {one.stream: one for one in usable}  # of two grants that have the window, the last
-            if members:
-                sets[i] = tuple(members.values())
-            else:
-                problems[i] = "no home of the region is complete in it"
-    return sets, problems
+                sets.append(tuple(Listed(stream, signer, grants[stream]) for stream, signer in signers))
+        others = _others(known, there.keys() - reasons.keys(), taken)
+        enough = max(_FEW, refused.get(times, 0) + 1) if bound else 1
+        if len(others) >= enough and (own or sets or not bound):
+            sets.append(others)
+        if sets:
+            chosen[i] = sets
+        elif not own:
+            problems[i] = problem or "no home of the region is complete in it"
+    return chosen, problems
 
 
-def _streams_summed(asked: Mapping[Times, Members], times: Times) -> set[tuple[tuple[bytes, bytes], ...]]:
-    """The sets that were asked for at some instant of a window, each as its homes' streams and signers: the
-    service tells homes apart by these, whatever their grants."""
-    start_ms, end_ms = times
-    return {
-        tuple((one.stream, one.signer) for one in members)
-        for (a, b), members in asked.items()
-        if a < end_ms and start_ms < b
-    }
+def _others(known: Sequence[Known], usable: AbstractSet[Key], taken: AbstractSet[bytes]) -> Members:
+    """The homes of `usable` that are in no set of the window yet; of two grants that have it, the last."""
+    free = {key for key in usable if key[0] not in taken}
+    found = {one.home.listed.stream: one.home.listed for one in known if one.home.key in free} if free else {}
+    return tuple(found.values())
+
+
+class _Summed:
+    """The sets that were asked for, by time."""
+
+    def __init__(self, asked: Sets) -> None:
+        # The service tells homes apart by streams and signers, whatever their grants.
+        members = {number: one for sets in asked.values() for number, one in sets.items()}
+        self._sets = {
+            number: (
+                tuple((one.stream, one.signer) for one in several),
+                frozenset(one.stream for one in several),
+            )
+            for number, several in members.items()
+        }
+        self._windows = sorted((times, tuple(sets)) for times, sets in asked.items())
+        self._starts = [start_ms for (start_ms, _), _ in self._windows]
+        self._longest = max((end_ms - start_ms for start_ms, end_ms in asked), default=0)
+
+    def at(self, times: Times) -> list[tuple[tuple[tuple[bytes, bytes], ...], frozenset[bytes]]]:
+        """The sets of all windows that share an instant with this one, each once: its homes' streams and
+        signers, and the streams alone."""
+        start_ms, end_ms = times
+        a = bisect_right(self._starts, start_ms - self._longest)
+        b = bisect_left(self._starts, end_ms)
+        numbers = dict.fromkeys(
+            number
+            for (_, until_ms), several in self._windows[a:b]
+            if until_ms > start_ms
+            for number in several
+        )
+        if len(numbers) < 2:
+            return [self._sets[number] for number in numbers]
+        return list(dict(self._sets[number] for number in numbers).items())
 
 
 async def _answers(
     state: State,
     region: str,
     windows: Windows,
-    sets: Mapping[int, Members],
+    sets: Mapping[int, Mapping[int, Members]],
     present: _Present,
     ask: Ask,
     problems: dict[int, str],
-) -> dict[int, U64]:
-    """The service's sums of the windows that have a set; those that it refuses are put among `problems`."""
+) -> dict[int, dict[int, U64]]:
+    """The service's sums of each window, by set. Of a window without any `problems` say why. Where the
+    service does not answer for sets of homes that came late, the others are given alone."""
     lanes = ",".join(windows.lanes)
     kept = state.answers(region, lanes, windows.times[0][0], windows.times[-1][1])
-    found: dict[int, U64] = {}
-    wanted: dict[Members, list[int]] = {}
-    for i, members in sets.items():
-        times = windows.times[i]
-        if times in kept and kept[times][0] == present.digest(windows, i, members):
-            found[i] = kept[times][1]
-        else:
-            wanted.setdefault(members, []).append(i)
-    for members, numbers in wanted.items():
+    found: dict[int, dict[int, U64]] = {i: {} for i in sets}
+    wanted: dict[int, list[int]] = {}
+    for i, several in sets.items():
+        for number, members in several.items():
+            digest, sums = kept.get((windows.times[i], number), (None, None))
+            if sums is not None and digest == present.digest(windows, i, members):
+                found[i][number] = sums
+            else:
+                wanted.setdefault(number, []).append(i)
+    for number, numbers in wanted.items():
+        members = sets[numbers[0]][number]
         part = Windows(windows.lanes, tuple(windows.times[i] for i in numbers))
         try:
             answer = await ask(write_homes(members), part)
+        except Unavailable:
+            if all(found[i] for i in numbers):
+                continue
+            raise
         except (NotGranted, UsageError, Refused) as error:
-            state.unask(region, part.times)
+            state.unask(region, number, part.times)
+            state.refuse(region, len(members), [windows.times[i] for i in numbers if found[i]])
             problems.update(dict.fromkeys(numbers, f"{REFUSES}: {error}"))
             continue
         if answer.windows != part:
@@ -234,30 +314,32 @@ async def _answers(
                     " again"
                 )
                 continue
-            found[i] = answer.sums[at]
+            found[i][number] = answer.sums[at]
             good[windows.times[i]] = digest, answer.sums[at]
-        state.answer(region, lanes, good)
+        state.answer(region, lanes, number, good)
+    for i, answered in found.items():
+        if answered:
+            problems.pop(i, None)
     return found
 
 
-def _chosen(sets: Mapping[int, Members], count: int) -> Chosen:
-    distinct = list(dict.fromkeys(sets.values()))
-    number = {members: n for n, members in enumerate(distinct)}
+def _chosen(summed: Mapping[int, _Union], count: int) -> Chosen:
+    distinct = {union.numbers: union.homes for union in summed.values()}
+    place = {numbers: n for n, numbers in enumerate(distinct)}
     return Chosen(
-        [[(one.stream, one.grant) for one in members] for members in distinct],
-        [number[sets[i]] if i in sets else None for i in range(count)],
+        [[(one.stream, one.grant) for one in homes] for homes in distinct.values()],
+        [place[summed[i].numbers] if i in summed else None for i in range(count)],
     )
 
 
 def _missing(
     known: Sequence[Known],
-    sets: Mapping[int, Members],
+    inside: Mapping[int, AbstractSet[bytes]],
     present: _Present,
     reasons: Mapping[Key, str],
     windows: Windows,
 ) -> tuple[Missing, ...]:
-    """The homes of the region that are not in the sets of all windows."""
-    inside = {i: {one.stream for one in members} for i, members in sets.items()}
+    """The homes of the region that are not in the sets of all windows, of which `inside` has the streams."""
     by_stream: dict[bytes, list[Known]] = {}
     for one in known:
         by_stream.setdefault(one.home.listed.stream, []).append(one)

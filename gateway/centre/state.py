@@ -2,7 +2,8 @@
 
 What a pass takes in counts from the commit that names its files, with where each home's stream was read to.
 A set of homes is written here before the summing service is asked about it, and its answer after that: at any
-instant the service answers for one set, so a set that was asked for stays the set of its windows.
+instant the service answers for sets that are equal or have no home in common, so a set that was asked for
+stays a set of its windows. Homes that came later can be a second set of a window, and a third.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from gateway.stream.chunks import ChunkMark, Place
 from gateway.wire.cose import KID_BYTES
 
 FILE = "state.sqlite"
-_VERSION = 1
+_VERSION = 2
 _MEMBER = STREAM_BYTES + KID_BYTES + ID_BYTES
 _SCHEMA = """
 CREATE TABLE homes (
@@ -50,15 +51,26 @@ CREATE TABLE files (
 CREATE INDEX homes_of ON homes (region);
 CREATE INDEX files_of ON files (region, date);
 CREATE TABLE sets (id INTEGER PRIMARY KEY, homes BLOB NOT NULL UNIQUE);
+CREATE TABLE refused (  -- sets of homes that came late
+    region TEXT NOT NULL, start_ms INTEGER NOT NULL, end_ms INTEGER NOT NULL,
+    homes INTEGER NOT NULL, -- of the largest
+    PRIMARY KEY (region, start_ms, end_ms)
+) WITHOUT ROWID;
+CREATE TABLE noise (
+    region TEXT NOT NULL, start_ms INTEGER NOT NULL, end_ms INTEGER NOT NULL,
+    "set" INTEGER NOT NULL REFERENCES sets (id), lane TEXT NOT NULL,
+    epsilon REAL NOT NULL, limit_w INTEGER NOT NULL, mwh INTEGER NOT NULL,
+    PRIMARY KEY (region, start_ms, end_ms, "set", lane)
+) WITHOUT ROWID;
 CREATE TABLE asked (
     region TEXT NOT NULL, start_ms INTEGER NOT NULL, end_ms INTEGER NOT NULL,
     "set" INTEGER NOT NULL REFERENCES sets (id),
-    PRIMARY KEY (region, start_ms, end_ms)
+    PRIMARY KEY (region, start_ms, end_ms, "set")
 ) WITHOUT ROWID;
 CREATE TABLE answers (
     region TEXT NOT NULL, start_ms INTEGER NOT NULL, end_ms INTEGER NOT NULL, lanes TEXT NOT NULL,
-    digest TEXT NOT NULL, sums BLOB NOT NULL,
-    PRIMARY KEY (region, start_ms, end_ms, lanes)
+    "set" INTEGER NOT NULL REFERENCES sets (id), digest TEXT NOT NULL, sums BLOB NOT NULL,
+    PRIMARY KEY (region, start_ms, end_ms, lanes, "set")
 ) WITHOUT ROWID;
 """
 _HOMES = """
@@ -103,6 +115,8 @@ Members = tuple[Listed, ...]
 """A set of homes, by stream."""
 Times = tuple[int, int]
 """[start_ms, end_ms) of a window."""
+Sets = Mapping[Times, Mapping[int, Members]]
+"""Sets of windows: each by its number, which is its own in all windows."""
 
 
 class State:
@@ -131,17 +145,23 @@ class State:
             connection.execute("PRAGMA synchronous = FULL")
             connection.execute("BEGIN IMMEDIATE")
             (version,) = connection.execute("PRAGMA user_version").fetchone()
-            if version == 0:
-                for statement in filter(str.strip, _SCHEMA.split(";\n")):
+            if not version:
+                for statement in (one for one in _SCHEMA.split(";\n") if one.strip()):
                     connection.execute(statement)
                 connection.execute(f"PRAGMA user_version = {_VERSION}")
+                version = _VERSION
             connection.execute("COMMIT")
         except sqlite3.Error as error:
             connection.close()
             raise UsageError(f"{path} is damaged: {error}") from None
-        if version > _VERSION:
+        if version != _VERSION:
             connection.close()
-            raise UsageError(f"{path} was written by a newer program: update this one")
+            raise UsageError(
+                f"{path} was written by a newer program: update this one"
+                if version > _VERSION
+                else f"{path} was written by a program before the first release: take the homes in anew, into"
+                " another folder"
+            )
         return cls(connection, folder)
 
     def close(self) -> None:
@@ -275,57 +295,130 @@ class State:
 
     # --- which sets were summed
 
-    def asked(self, region: str, start_ms: int, end_ms: int) -> dict[Times, Members]:
+    def asked(self, region: str, start_ms: int, end_ms: int) -> Sets:
         """The windows of a region that meet [start_ms, end_ms) and for which the service was asked, with
         their sets."""
+        where = region, end_ms, start_ms
         rows = self._db.execute(
-            'SELECT start_ms, end_ms, homes FROM asked JOIN sets ON id = "set"'
-            " WHERE region = ? AND start_ms < ? AND end_ms > ?",
-            (region, end_ms, start_ms),
+            'SELECT id, homes FROM sets WHERE id IN (SELECT "set" FROM asked'
+            " WHERE region = ? AND start_ms < ? AND end_ms > ?)",
+            where,
         )
-        sets: dict[bytes, Members] = {}
-        return {(start, end): sets.setdefault(homes, _unpack(homes)) for start, end, homes in rows}
+        sets = {number: _unpack(homes) for number, homes in rows}
+        found: dict[Times, dict[int, Members]] = {}
+        for start, end, number in self._db.execute(
+            'SELECT start_ms, end_ms, "set" FROM asked WHERE region = ? AND start_ms < ? AND end_ms > ?',
+            where,
+        ):
+            if number in sets:  # another process may have asked meanwhile
+                found.setdefault((start, end), {})[number] = sets[number]
+        return found
 
-    def ask(self, region: str, sets: Mapping[Times, Members]) -> None:
-        """From now on these are the sets of these windows, but for those that have one already."""
+    def ask(self, region: str, sets: Mapping[Times, Iterable[Members]]) -> None:
+        """From now on these are sets of these windows, but for those that share a home with one that the
+        window has already."""
         with self._transaction() as db:
-            for times, members in sets.items():
-                packed = b"".join(one.stream + one.signer + one.grant for one in members)
-                db.execute("INSERT INTO sets (homes) VALUES (?) ON CONFLICT DO NOTHING", (packed,))
-                db.execute(
-                    "INSERT OR IGNORE INTO asked SELECT ?, ?, ?, id FROM sets WHERE homes = ?",
-                    (region, *times, packed),
+            for times, several in sets.items():
+                rows = db.execute(
+                    'SELECT homes FROM asked JOIN sets ON id = "set"'
+                    " WHERE (region, start_ms, end_ms) = (?, ?, ?)",
+                    (region, *times),
                 )
+                taken = {one.stream for (homes,) in rows for one in _unpack(homes)}
+                for members in several:
+                    streams = {one.stream for one in members}
+                    if not taken.isdisjoint(streams):
+                        continue
+                    taken |= streams
+                    packed = b"".join(one.stream + one.signer + one.grant for one in members)
+                    db.execute("INSERT INTO sets (homes) VALUES (?) ON CONFLICT DO NOTHING", (packed,))
+                    db.execute(
+                        "INSERT INTO asked SELECT ?, ?, ?, id FROM sets WHERE homes = ?",
+                        (region, *times, packed),
+                    )
 
-    def unask(self, region: str, times: Iterable[Times]) -> None:
-        """Forget the sets of windows for which the service has refused an answer, and never gave one."""
+    def unask(self, region: str, number: int, times: Iterable[Times]) -> None:
+        """Forget that a set is one of windows for which the service has refused an answer, and never gave
+        one."""
         with self._transaction() as db:
             db.executemany(
-                "DELETE FROM asked WHERE (region, start_ms, end_ms) = (?, ?, ?) AND NOT EXISTS (SELECT 1 FROM"
-                " answers a WHERE (a.region, a.start_ms, a.end_ms) = (asked.region, asked.start_ms,"
-                " asked.end_ms))",
-                ((region, *one) for one in times),
+                'DELETE FROM asked WHERE (region, start_ms, end_ms, "set") = (?, ?, ?, ?) AND NOT EXISTS'
+                ' (SELECT 1 FROM answers a WHERE (a.region, a.start_ms, a.end_ms, a."set") = (asked.region,'
+                ' asked.start_ms, asked.end_ms, asked."set"))',
+                ((region, *one, number) for one in times),
             )
 
-    def answer(self, region: str, lanes: str, answers: Mapping[Times, tuple[str, U64]]) -> None:
-        """Keep the service's answers for these windows: the digest of each set, and its sums."""
+    def refuse(self, region: str, homes: int, times: Iterable[Times]) -> None:
+        """Remember that a set of so many homes that came late in these windows was refused."""
         with self._transaction() as db:
             db.executemany(
-                "INSERT OR REPLACE INTO answers VALUES (?, ?, ?, ?, ?, ?)",
+                "INSERT INTO refused VALUES (?, ?, ?, ?)"
+                " ON CONFLICT DO UPDATE SET homes = max(homes, excluded.homes)",
+                ((region, *one, homes) for one in times),
+            )
+
+    def refused(self, region: str, start_ms: int, end_ms: int) -> dict[Times, int]:
+        """The homes of the largest set of such that was refused, of each window within [start_ms, end_ms)."""
+        rows = self._db.execute(
+            "SELECT start_ms, end_ms, homes FROM refused WHERE region = ? AND start_ms >= ? AND end_ms <= ?",
+            (region, start_ms, end_ms),
+        )
+        return {(a, b): homes for a, b, homes in rows}
+
+    def answer(self, region: str, lanes: str, number: int, answers: Mapping[Times, tuple[str, U64]]) -> None:
+        """Keep the service's answers for a set in these windows: the digest of the set there, and its
+        sums."""
+        with self._transaction() as db:
+            db.executemany(
+                "INSERT OR REPLACE INTO answers VALUES (?, ?, ?, ?, ?, ?, ?)",
                 (
-                    (region, *times, lanes, digest, sums.astype("<u8").tobytes())
+                    (region, *times, lanes, number, digest, sums.astype("<u8").tobytes())
                     for times, (digest, sums) in answers.items()
                 ),
             )
 
-    def answers(self, region: str, lanes: str, start_ms: int, end_ms: int) -> dict[Times, tuple[str, U64]]:
-        """The answers that are kept of these lanes and windows within [start_ms, end_ms)."""
+    def answers(
+        self, region: str, lanes: str, start_ms: int, end_ms: int
+    ) -> dict[tuple[Times, int], tuple[str, U64]]:
+        """The answers that are kept of these lanes, by window within [start_ms, end_ms) and set."""
         rows = self._db.execute(
-            "SELECT start_ms, end_ms, digest, sums FROM answers WHERE region = ? AND lanes = ?"
+            'SELECT start_ms, end_ms, "set", digest, sums FROM answers WHERE region = ? AND lanes = ?'
             " AND start_ms >= ? AND end_ms <= ?",
             (region, lanes, start_ms, end_ms),
         )
-        return {(a, b): (digest, np.frombuffer(sums, "<u8").astype(np.uint64)) for a, b, digest, sums in rows}
+        return {
+            ((a, b), number): (digest, np.frombuffer(sums, "<u8").astype(np.uint64))
+            for a, b, number, digest, sums in rows
+        }
+
+    def keep_noises(
+        self, region: str, epsilon: float, limit_w: int, drawn: Mapping[tuple[Times, int, str], int]
+    ) -> None:
+        """Keep the noise, in mWh, of windows, sets and lanes, but for those that have some already; see
+        `gateway.centre.noise.Noise`."""
+        with self._transaction() as db:
+            db.executemany(
+                "INSERT OR IGNORE INTO noise VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                (
+                    (region, *times, number, lane, epsilon, limit_w, mwh)
+                    for (times, number, lane), mwh in drawn.items()
+                ),
+            )
+
+    def noises(
+        self, region: str, start_ms: int, end_ms: int
+    ) -> dict[tuple[Times, int, str], tuple[float, int, int]]:
+        """The noise that is kept, by window within [start_ms, end_ms), set and lane: epsilon, a home's limit
+        in W, and mWh."""
+        rows = self._db.execute(
+            'SELECT start_ms, end_ms, "set", lane, epsilon, limit_w, mwh FROM noise WHERE region = ?'
+            " AND start_ms >= ? AND end_ms <= ?",
+            (region, start_ms, end_ms),
+        )
+        return {
+            ((a, b), number, lane): (epsilon, limit_w, mwh)
+            for a, b, number, lane, epsilon, limit_w, mwh in rows
+        }
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:

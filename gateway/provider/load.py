@@ -22,6 +22,7 @@ from gateway.chain.seal import U64
 from gateway.chain.token import incarnation_of, masks
 from gateway.chain.window import Granularity
 from gateway.errors import GatewayError, NotGranted, Refused, StoreUnavailable, Unavailable, UsageError
+from gateway.provider.desk import AT_ONCE, side_by_side
 from gateway.provider.grants import OwnGrant, held_by, limit_of
 from gateway.provider.identity import Identity
 from gateway.stream.bundles import BundleReader
@@ -108,7 +109,9 @@ class Pair:
     """The two grants of a home's load, as one of the two parties holds them.
 
     `own` is the party's grant, with the bundles that are published with the service's, and the limit of
-    whichever ends first. `others` are the centre's other grants on the stream, with their limits.
+    whichever ends first. `others` are the grants by which the centre may learn something of the home without
+    this service, with their limits: all of its grants on the stream but loads that this service sums. What
+    another service has summed is not in this one's memory.
     """
 
     home: Member
@@ -156,7 +159,12 @@ async def pair(home: Member, identity: Identity, role: Role) -> Pair:
         end, cut = await limit_of(home.reader, grant, home.reader.head)
         if end is not None and (limit is None or end < limit):
             limit, revoked = end, cut
-    of_the_centre = [grant for grant in others if grant.provider == centre[2].provider]
+    elsewhere = {grant.partner for grant in others if grant.provider != service[2].provider}
+    of_the_centre = [
+        grant
+        for grant in (centre[2], *others)
+        if grant.provider == centre[2].provider and (grant.kind != "load" or grant.id in elsewhere)
+    ]
     limits = [(await limit_of(home.reader, grant, home.reader.head))[0] for grant in of_the_centre]
     bundles = BundleReader(home.reader, service[2])
     await bundles.settle()
@@ -240,18 +248,28 @@ def set_digest(windows: Windows, i: int, sealed: Iterable[tuple[bytes, int]]) ->
 async def of_each(
     items: Sequence[Item], name: Callable[[Item], bytes], work: Callable[[Item], Awaitable[Result]]
 ) -> list[Result]:
-    """What `work` gives for each home. Where it fails, one error that names the streams for which it does:
-    Refused where that is one of the errors, else of the first one's kind. StoreUnavailable at once, since it
-    is about no home."""
-    results: list[Result] = []
-    failed: list[tuple[bytes, GatewayError]] = []
-    for item in items:
+    """What `work` gives for each home, in their order, several at a time. Where it fails, one error that
+    names the streams for which it does: Refused where that is one of the errors, else of the first one's
+    kind. StoreUnavailable at once, since it is about no home."""
+
+    async def attempt(item: Item) -> Result | GatewayError:
         try:
-            results.append(await work(item))
+            return await work(item)
         except StoreUnavailable:
             raise
         except GatewayError as error:
-            failed.append((name(item), error))
+            return error
+
+    results: list[Result] = []
+    failed: list[tuple[bytes, GatewayError]] = []
+    async with aclosing(side_by_side(map(attempt, items), AT_ONCE)) as found:
+        at = 0
+        async for one in found:
+            if isinstance(one, GatewayError):
+                failed.append((name(items[at]), one))
+            else:
+                results.append(one)
+            at += 1
     if failed:
         sentences = [f"stream {stream.hex()}: {error}" for stream, error in failed[:_SHOWN]]
         more = [f"and {len(failed) - _SHOWN} more"] if len(failed) > _SHOWN else []

@@ -16,7 +16,7 @@ from sqlalchemy import Connection, delete, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.chain.keys import STREAM_BYTES, be64
-from gateway.errors import NotGranted, UsageError
+from gateway.errors import UsageError
 from gateway.host.clock import Clock, unix_ms
 from gateway.provider.homes import Listed, read_homes
 from gateway.provider.identity import Identity, open_identity
@@ -27,6 +27,8 @@ from gateway.registrar.summing import (
     Summed,
     SummingService,
     check_disjoint,
+    check_sealed,
+    check_whole,
     joined,
     merged,
 )
@@ -41,7 +43,6 @@ from gateway.registrar.tables import (
 from gateway.store.bucket import Bucket
 from gateway.stream.reader import StreamReader
 from gateway.stream.seen import Seen
-from gateway.stream.times import spell
 
 _MAX_AGE_MS = 86_400_000
 _MANY = 500  # values in one statement
@@ -73,13 +74,9 @@ class LoadMemory:
             for new in added:
                 known = await _meeting(connection, new)
                 check_disjoint([one for _, one in known], new)
-                if new.start_ms < row.from_ms and not _covered(new, [one for _, one in known]):
-                    raise NotGranted(
-                        f"the memory was restored from a copy, and what was summed before "
-                        f"{spell(row.from_ms, 1)} may be missing in it: only later windows are summed"
-                    )
+                check_whole(row.from_ms, [one for _, one in known], new)
             for home, runs in sealed.items():
-                await _remember_runs(connection, home, runs)
+                await _remember_runs(connection, home, runs, row.from_ms)
             for new in added:
                 await _remember(connection, new)
 
@@ -161,12 +158,6 @@ async def _meeting(connection: AsyncConnection, new: Summed) -> list[tuple[int, 
     return [(row.id, Summed(row.start_ms, row.end_ms, _homes(row.homes))) for row in rows]
 
 
-def _covered(new: Summed, known: Sequence[Summed]) -> bool:
-    """Whether this very set was summed over all of these times: a sum that was given away once."""
-    same = joined([one for one in known if one.homes == new.homes])
-    return any(one.start_ms <= new.start_ms and new.end_ms <= one.end_ms for one in same)
-
-
 async def _remember(connection: AsyncConnection, new: Summed) -> None:
     """Write a set with its times, joined with those of the same set that they touch."""
     packed = b"".join(sorted(map(bytes.fromhex, new.homes)))
@@ -187,11 +178,13 @@ async def _remember(connection: AsyncConnection, new: Summed) -> None:
     )
 
 
-async def _remember_runs(connection: AsyncConnection, home: str, new: Sequence[Run]) -> None:
-    """Write the incarnations of a home; NotGranted where one comes back after another has sealed."""
+async def _remember_runs(connection: AsyncConnection, home: str, new: Sequence[Run], from_ms: int) -> None:
+    """Write the incarnations of a home; NotGranted where one comes back after another has sealed, and for
+    one of before `from_ms` that is not known."""
     stream = bytes.fromhex(home)
     rows = await connection.execute(select(load_runs).where(load_runs.c.stream == stream))
     known = [Run(int.from_bytes(row.incarnation, "big"), row.first_ms, row.last_ms) for row in rows]
+    check_sealed(from_ms, home, known, new)
     runs = merged(home, [*known, *new])
     if runs == known:
         return

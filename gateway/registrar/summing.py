@@ -167,13 +167,13 @@ class SummingService:
 
 
 def _opened(both: Pair, lanes: Sequence[str], start_ms: int, end_ms: int) -> bool:
-    """Whether the centre may learn something of a home's window by a grant other than a load: one of the same
+    """Whether the centre may learn something of a home's window without this service: by a grant of the same
     quantity that has a time in common with it, whatever its windows."""
     shown_by = frozenset[str]().union(*(_SHOWS.get(lane, {lane}) for lane in lanes))
     for grant, limit in both.others:
         unit_ms = grant.granularity.unit_ms
         meets = grant.first * unit_ms < end_ms and (limit is None or start_ms < limit * unit_ms)
-        if grant.kind != "load" and meets and not shown_by.isdisjoint(grant.lanes):
+        if meets and not shown_by.isdisjoint(grant.lanes):
             return True
     return False
 
@@ -187,11 +187,24 @@ class _Document(BaseModel):
     sealed: dict[str, list[Run]]
 
 
+class _Answered(BaseModel):
+    """How much the record has had since it was begun, in a file beside it: its `_extent`, and the end of the
+    last window that was summed. A copy that is put back has less where it lacks something. From then on only
+    windows that begin at or after `from_ms` are summed: there the record is whole. Times are Unix ms."""
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
+
+    extent: int = 0
+    until_ms: int = 0
+    from_ms: int = 0
+
+
 class _Record:
     """The memory in a file: JSON, durable before an answer is given."""
 
     def __init__(self, folder: Path) -> None:
         self._path = folder / "summed.json"
+        self._beside = folder / "summed.extent.json"
 
     def begin(self) -> None:
         """Write an empty record; UsageError where there is one, damaged or not."""
@@ -204,11 +217,20 @@ class _Record:
         """See `Memory`."""
         with self._locked():
             known = self._load()
+            answered = self._answered(known)
             added = joined(summed)
             for new in added:
                 check_disjoint(known.sets, new)
-            runs = {home: merged(home, [*known.sealed.get(home, []), *new]) for home, new in sealed.items()}
-            self._save(_Document(sets=joined([*known.sets, *added]), sealed={**known.sealed, **runs}))
+                check_whole(answered.from_ms, known.sets, new)
+            for home, runs in sealed.items():
+                check_sealed(answered.from_ms, home, known.sealed.get(home, []), runs)
+            merged_runs = {
+                home: merged(home, [*known.sealed.get(home, []), *new]) for home, new in sealed.items()
+            }
+            now = _Document(sets=joined([*known.sets, *added]), sealed={**known.sealed, **merged_runs})
+            self._save(now)  # first, so that a crash leaves it ahead of what is said beside it
+            until_ms = max([answered.until_ms, *(new.end_ms for new in added)])
+            self._say(_Answered(extent=_extent(now), until_ms=until_ms, from_ms=answered.from_ms))
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
@@ -238,9 +260,33 @@ class _Record:
             f"of it back that has every sum{or_else}"
         )
 
+    def _answered(self, known: _Document) -> _Answered:
+        """What is said beside the record, corrected first where the record is an older copy."""
+        try:
+            answered = _Answered.model_validate_json(self._beside.read_bytes())
+        except FileNotFoundError:
+            return _Answered()
+        except ValidationError:
+            raise UsageError(f"{self._beside} is damaged: put a copy of it back") from None
+        if (extent := _extent(known)) < answered.extent:
+            answered = _Answered(extent=extent, until_ms=answered.until_ms, from_ms=answered.until_ms)
+            self._say(answered)
+        return answered
+
     def _save(self, known: _Document) -> None:
         sets = [[one.start_ms, one.end_ms, sorted(one.homes)] for one in known.sets]
         write_durably(self._path, json.dumps({"sets": sets, "sealed": known.sealed}).encode(), 0o644)
+
+    def _say(self, answered: _Answered) -> None:
+        write_durably(self._beside, answered.model_dump_json().encode(), 0o644)
+
+
+def _extent(known: _Document) -> int:
+    """How much a record has: ms of homes that were summed, and ms and number of runs. Whatever is added to a
+    record makes it larger."""
+    sets = sum((one.end_ms - one.start_ms) * len(one.homes) for one in known.sets)
+    runs = (run for home in known.sealed.values() for run in home)
+    return sets + sum(run.last_ms - run.first_ms + 1 for run in runs)
 
 
 def check_disjoint(known: Sequence[Summed], new: Summed) -> None:
@@ -251,6 +297,35 @@ def check_disjoint(known: Sequence[Summed], new: Summed) -> None:
             raise NotGranted(
                 f"from {spell(one.start_ms, 1)} to {spell(one.end_ms, 1)} another set of homes was summed, "
                 "which has some of these: a second sum would reveal the homes by which the sets differ"
+            )
+
+
+def check_whole(from_ms: int, known: Sequence[Summed], new: Summed) -> None:
+    """NotGranted for times of before `from_ms`, from when on the memory is whole (Unix ms), unless this very
+    set was summed over all of them: a sum that was given away once."""
+    same = joined([one for one in known if one.homes == new.homes])
+    if new.start_ms < from_ms and not any(
+        one.start_ms <= new.start_ms and new.end_ms <= one.end_ms for one in same
+    ):
+        raise NotGranted(
+            f"the memory was restored from a copy, and what was summed before {spell(from_ms, 1)} may be"
+            " missing in it: only later windows are summed"
+        )
+
+
+def check_sealed(from_ms: int, home: str, known: Sequence[Run], new: Sequence[Run]) -> None:
+    """The same for the incarnations of windows that end at `from_ms` or before: NotGranted unless the home's
+    runs have them. 0: the memory is whole."""
+    for one in new if from_ms else ():
+        last_ms = min(one.last_ms, from_ms)
+        if one.first_ms <= from_ms and not any(
+            run.incarnation == one.incarnation and run.first_ms <= one.first_ms and last_ms <= run.last_ms
+            for run in known
+        ):
+            raise NotGranted(
+                f"the memory was restored from a copy, and does not say in which incarnation stream {home}"
+                f" sealed what ends at {spell(one.first_ms, 1)}: only windows after {spell(from_ms, 1)} are"
+                " summed"
             )
 
 

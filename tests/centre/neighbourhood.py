@@ -11,11 +11,12 @@ from pathlib import Path
 from gateway.centre.engine import DuckDB, Engine
 from gateway.centre.homes import Home as Listing
 from gateway.centre.ingest import Pass, ingest
+from gateway.centre.noise import Noise
 from gateway.centre.query import Load, load
 from gateway.centre.state import State
 from gateway.chain.grant import Grant
 from gateway.provider.homes import Listed, read_homes
-from gateway.provider.load import Answer, Member, Windows
+from gateway.provider.load import Answer, Member, Windows, of_each
 from gateway.registrar.summing import SummingService
 from gateway.store.bucket import Bucket
 from gateway.store.directory import DirectoryBucket
@@ -87,11 +88,14 @@ class Neighbourhood:
         """The summing service's answer."""
         listed = read_homes(homes, "the set")
         self.asked.append((len(listed), windows))
-        bucket, members = await self.store(), []
-        for one in listed:
+        bucket = await self.store()
+
+        async def member(one: Listed) -> Member:
             reader = await StreamReader.open(bucket, one.stream, one.signer)
             await reader.refresh(NOW_MS, 2**62)
-            members.append(Member(reader, one.grant))
+            return Member(reader, one.grant)
+
+        members = await of_each(listed, lambda one: one.stream, member)
         return await SummingService.in_folder(self.service.folder, self.service.identity).add(
             members, windows
         )
@@ -103,6 +107,7 @@ class Neighbourhood:
         engine: Engine | None = None,
         folder: str = "data",
         certified: set[bytes] | None = None,
+        noise: Noise | None = None,
     ) -> Load:
         async def given() -> set[bytes]:
             assert certified is not None
@@ -111,7 +116,7 @@ class Neighbourhood:
         state = State.open(self.folder / folder, make=False)
         ask = self.ask, None if certified is None else given
         try:
-            return await load(state, engine or DuckDB(), region, windows, *ask)
+            return await load(state, engine or DuckDB(), region, windows, *ask, noise)
         finally:
             state.close()
 

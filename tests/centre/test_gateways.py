@@ -261,6 +261,37 @@ async def test_the_commands_of_a_centre(
         assert await town.run(*town.load("--format", "json")) == 0
     assert json.loads(capsys.readouterr().out) == document
 
+    await _with_noise(town, truth, capsys)
+
+
+async def _with_noise(town: Town, truth: list[list[int]], capsys: pytest.CaptureFixture[str]) -> None:
+    """Windows of two homes have noise, and each form says so."""
+    files = {form: town.street.folder / f"noise.{form}" for form in ("json", "jsonl", "parquet", "table")}
+    picture = town.street.folder / "noise.svg"
+    noise = ["--noise-below", 3, "--epsilon", 0.5, "--home-limit", 5000]
+    for form, path in files.items():
+        words = town.load(*noise, "--format", form, "--output", path, "--plot", picture)
+        assert await town.run(*words) == 0
+    _, err = capsys.readouterr()
+    said = "2 windows have noise: each of their numbers takes epsilon 0.5, if no home changes its set by more"
+    assert err.count(f"{said} than 5000 W\n") == len(files)
+    assert "of 3 homes, with noise of epsilon 0.5" in picture.read_text()
+    document = json.loads(files["json"].read_text())
+    assert [one["epsilon"] for one in document["windows"]] == [None, None, 0.5, 0.5]
+    noisy = [[one["import_mwh"]] for one in document["windows"]]
+    assert noisy[:2] == truth[:2]
+    assert all(a != b for a, b in zip(noisy[2:], truth[2:], strict=True))
+    assert [json.loads(line) for line in files["jsonl"].read_text().splitlines()] == document["windows"]
+    table = pq.read_table(files["parquet"])
+    assert [[one] for one in table["import_mwh"].to_pylist()] == noisy
+    assert table["epsilon"].to_pylist() == [None, None, 0.5, 0.5]
+    assert files["table"].read_text().splitlines()[0].split()[-2:] == ["missing", "epsilon"]
+    assert await town.run(*town.load(*noise, "--format", "csv")) == 0
+    rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
+    assert [one["epsilon"] for one in rows] == ["", "", "0.5", "0.5"]
+    assert await town.run(*town.load("--noise-below", 3)) == 2
+    assert "--noise-below and --epsilon go together" in capsys.readouterr().err
+
 
 async def test_homes_that_break_or_are_not_certified(town: Town, capsys: pytest.CaptureFixture[str]) -> None:
     """What `ingest` names and `load` leaves out, each with the reason."""

@@ -367,7 +367,7 @@ async def test_a_stream_stays_in_its_region_and_with_its_signer(street: Neighbou
         await street.takes_in()
 
 
-def test_a_state_that_is_damaged_or_newer(tmp_path: Path) -> None:
+def test_a_state_that_is_damaged_or_of_another_program(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"holds nothing of a load monitoring centre: gateway centre ingest"):
         State.open(tmp_path, make=False)
     (tmp_path / "state.sqlite").write_bytes(secrets.token_bytes(5000))
@@ -375,7 +375,8 @@ def test_a_state_that_is_damaged_or_newer(tmp_path: Path) -> None:
         State.open(tmp_path, make=True)
     (tmp_path / "state.sqlite").unlink()
     state = State.open(tmp_path, make=True)
-    state._db.execute("PRAGMA user_version = 2")
+    for version, sentence in ((3, "newer program"), (1, "before the first release")):
+        state._db.execute(f"PRAGMA user_version = {version}")
+        with pytest.raises(UsageError, match=sentence):
+            State.open(tmp_path, make=True)
     state.close()
-    with pytest.raises(UsageError, match="newer program"):
-        State.open(tmp_path, make=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import secrets
 import tempfile
@@ -19,8 +20,9 @@ from hypothesis import strategies as st
 from gateway.centre import load as loads
 from gateway.chain.grant import Grant
 from gateway.chain.layout import Layout
-from gateway.errors import NotGranted, Refused, Unavailable, UsageError
-from gateway.provider.load import Answer, Member, Windows, pair, set_digest, words
+from gateway.errors import NotGranted, Refused, StoreUnavailable, Unavailable, UsageError
+from gateway.provider.desk import AT_ONCE
+from gateway.provider.load import Answer, Member, Windows, of_each, pair, set_digest, words
 from gateway.wire import names
 from tests.provider.reading import opened
 from tests.stream.stream import START, Home, Provider, random_readings
@@ -222,3 +224,26 @@ async def test_the_two_grants_must_be_of_the_same_windows(street: Neighbours) ->
     async with opened(home) as reader:
         with pytest.raises(Refused, match=f"is not of the same windows and lanes as {own.id.hex()}"):
             await loads.ready(Member(reader, own.id), street.centre.identity, seconds(0, 60))
+
+
+async def test_homes_are_read_side_by_side_and_stay_in_order() -> None:
+    """A thousand homes in a store far away would else take as many round trips one after another."""
+    together = asyncio.Barrier(AT_ONCE)
+
+    async def work(home: bytes) -> int:
+        await together.wait()  # for ever, were they read one after another
+        if home[0] % 5 == 4:
+            raise NotGranted(f"home {home[0]}") if home[0] != 9 else Refused("home 9")
+        return home[0]
+
+    homes = [bytes([number]) for number in range(4 * AT_ONCE)]
+    fine = [home for home in homes if home[0] % 5 != 4][:AT_ONCE]
+    assert await of_each(fine, lambda home: home, work) == [home[0] for home in fine]
+    with pytest.raises(Refused, match="stream 04: home 4; stream 09: home 9; stream 0e: home 14"):
+        await of_each(homes, lambda home: home, work)
+
+    async def away(home: bytes) -> int:
+        raise StoreUnavailable("the store is away")
+
+    with pytest.raises(StoreUnavailable, match=r"^the store is away$"):
+        await of_each(homes, lambda home: home, away)

@@ -18,6 +18,7 @@ from gateway.centre.query import LATE, check_any, load
 from gateway.centre.state import State
 from gateway.chain.grant import Grant
 from gateway.errors import GatewayError, NotGranted, Unavailable, UsageError
+from gateway.provider.homes import Listed
 from gateway.provider.load import Answer, Windows
 from tests.centre.neighbourhood import Neighbourhood, minutes, sealed
 from tests.stream.stream import Home, random_readings
@@ -320,13 +321,162 @@ async def test_a_set_that_is_not_complete_in_a_longer_window_waits(tmp_path: Pat
     assert (await street.load(minutes(0, 2))).homes == (3,)
 
 
+# --- homes that come late: a second set
+
+
+@pytest.fixture
+async def late(tmp_path: Path) -> Neighbourhood:
+    """Three homes of two minutes that were summed, and three more that have come since."""
+    street = Neighbourhood.new(tmp_path)
+    for _ in range(3):
+        street.joins(sealed(120, 90))
+    for _ in range(3):
+        street.joins(sealed(50))
+    await street.takes_in()
+    assert (await street.load(minutes(0, 1, 2))).homes == (3, 3)
+    return street
+
+
+async def comes(street: Neighbourhood, *numbers: int) -> None:
+    for number in numbers:
+        street.homes[number].seal(random_readings(70))
+    await street.takes_in()
+
+
+async def test_homes_that_came_late_are_a_second_set(
+    late: Neighbourhood, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is written down before the service is asked; one home alone waits for others."""
+    await comes(late, 3)
+    alone = await late.load(minutes(0, 1, 2))
+    assert (alone.homes, alone.absent) == ((3, 3), (3, 3))
+    assert [count for count, _ in late.asked] == [3]
+    await comes(late, 4)
+    real, written = late.ask, []
+
+    async def looks(homes: str, windows: Windows) -> Answer:
+        state = State.open(late.folder / "data", make=False)
+        sets = state.asked("North", *windows.times[0]).get(windows.times[0], {})
+        written.append(sorted(len(one) for one in sets.values()))
+        state.close()
+        return await real(homes, windows)
+
+    monkeypatch.setattr(late, "ask", looks)
+    both = await late.load(minutes(0, 1, 2))
+    assert written == [[2, 3]]
+    assert (both.homes, both.absent, both.problems) == ((5, 5), (1, 1), {})
+    assert both.sums.tolist() == late.truth(minutes(0, 1, 2), range(5))
+    assert [(one.stream, one.windows) for one in both.missing] == [(late.homes[5].id, 2)]
+    again = await late.load(minutes(0, 1, 2))
+    assert again.sums.tolist() == both.sums.tolist()
+    other = await late.load(minutes(1, 2, lanes=("export",)))
+    assert other.sums.tolist() == late.truth(minutes(1, 2, lanes=("export",)), range(5))
+    assert [count for count, _ in late.asked] == [3, 2, 3, 2]
+
+
+async def test_a_second_set_has_no_home_that_broke_or_is_not_certified(late: Neighbourhood) -> None:
+    await comes(late, 3, 4, 5)
+    certified = {late.homes[number].id for number in (0, 1, 3)}
+    assert (await late.load(minutes(0, 1), certified=certified)).homes == (3,)
+    found = await late.load(minutes(0, 1), certified=certified | {late.homes[5].id})
+    assert found.homes == (5,)
+    assert found.sums.tolist() == late.truth(minutes(0, 1), (0, 1, 2, 3, 5))
+    assert {one.stream: one.reason for one in found.missing} == {
+        late.homes[4].id: "its gateway has no valid certificate"
+    }
+
+
+async def test_a_second_set_that_is_refused_is_not_asked_for_again_before_it_grows(tmp_path: Path) -> None:
+    street = Neighbourhood.new(tmp_path)
+    for _ in range(3):
+        street.joins(sealed(60))
+    for _ in range(3):
+        street.joins(sealed(50), k_min=3)
+    await street.takes_in()
+    first = await street.load(minutes(0, 1))
+    await comes(street, 3, 4)
+    for _ in range(3):
+        found = await street.load(minutes(0, 1))
+        assert (found.homes, found.absent, found.problems) == ((3,), (3,), {})
+        assert found.sums.tolist() == first.sums.tolist()
+        reasons = {one.stream: one.reason for one in found.missing}
+        assert [reasons[home.id] for home in street.homes[3:]] == [LATE, LATE, "nothing taken in"]
+    assert [count for count, _ in street.asked] == [3, 2]
+    await comes(street, 5)
+    found = await street.load(minutes(0, 1))
+    assert found.homes == (6,)
+    assert found.sums.tolist() == street.truth(minutes(0, 1))
+    assert [count for count, _ in street.asked] == [3, 2, 3]
+
+
+async def test_the_first_set_is_shown_while_the_second_cannot_be_asked_for(
+    late: Neighbourhood, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await comes(late, 3, 4)
+
+    async def away(*_: object) -> Any:
+        raise Unavailable("the registrar does not answer")
+
+    async def certified() -> Any:
+        return await away()
+
+    state = State.open(late.folder / "data", make=False)
+    for ask, valid in ((late.ask, certified), (away, None)):
+        found = await load(state, DuckDB(), "North", minutes(0, 1, 2), ask, valid)
+        assert (found.homes, found.absent, found.problems) == ((3, 3), (3, 3), {})
+        assert found.sums.tolist() == late.truth(minutes(0, 1, 2), range(3))
+    with pytest.raises(Unavailable):  # a window without any set has nothing to show
+        await load(state, DuckDB(), "North", minutes(0, 1, 2, 3), late.ask, certified)
+    state.close()
+    assert (await late.load(minutes(0, 1, 2))).homes == (5, 5)
+
+
+async def test_second_sets_are_kept_in_windows_of_another_length(tmp_path: Path) -> None:
+    """Homes that were a set of one minute are one of the two that it is in."""
+    street = Twice.new(tmp_path)
+    assert isinstance(street, Twice)
+    for seconds in (120, 120, 50, 50, 50, 50):
+        street.joins_twice(sealed(seconds))
+    await street.takes_in()
+    assert (await street.load(minutes(0, 1))).homes == (2,)
+    for number in (4, 6):
+        street.homes[number].seal(random_readings(10))
+    await street.takes_in()
+    assert (await street.load(minutes(0, 1))).homes == (4,)
+    assert (await street.load(minutes(0, 2))).homes == (2,)
+    for number in (4, 6, 8, 10):
+        street.homes[number].seal(
+            random_readings(130 - street.homes[number].end + street.homes[number].start)
+        )
+    await street.takes_in()
+    found = await street.load(minutes(0, 2))
+    assert (found.homes, found.absent) == ((6,), (0,))
+    assert found.sums.tolist() == street.truth(minutes(0, 2), range(0, 12, 2))
+    assert [count for count, _ in street.asked] == [2, 2, 2, 2, 2]
+    assert (await street.load(minutes(0, 1, 2))).homes == (6, 6)
+
+
+def test_a_window_is_never_given_two_sets_that_share_a_home(tmp_path: Path) -> None:
+    """Whichever of two processes writes its sets first."""
+    homes = [Listed(bytes([number] * 16), bytes(16), bytes(16)) for number in range(6)]
+    state = State.open(tmp_path, make=True)
+    ((start_ms, end_ms),) = minutes(0, 1).times
+    for members in (homes[:3], homes[2:5], homes[3:], homes[:3], homes[5:]):
+        state.ask("North", {(start_ms, end_ms): [tuple(members)]})
+    sets = state.asked("North", start_ms, end_ms)[start_ms, end_ms]
+    assert sorted(sets.values(), key=len) == [tuple(homes[:3]), tuple(homes[3:])]
+    state.ask("South", {(start_ms, end_ms): [tuple(homes[:2]), tuple(homes[1:])]})
+    assert list(state.asked("South", start_ms, end_ms)[start_ms, end_ms].values()) == [tuple(homes[:2])]
+    state.close()
+
+
 # --- any order of sealing, taking in and asking, for windows of two lengths that the same homes granted
 
 
 ACTS = st.lists(
     st.one_of(
-        st.tuples(st.just("seal"), st.integers(0, 3), st.integers(20, 100)),
-        st.tuples(st.just("restart"), st.integers(0, 3), st.just(0)),
+        st.tuples(st.just("seal"), st.integers(0, 4), st.integers(20, 100)),
+        st.tuples(st.just("restart"), st.integers(0, 4), st.just(0)),
         st.tuples(st.just("take in"), st.just(0), st.just(0)),
         st.tuples(st.just("load"), st.integers(1, 2), st.integers(0, 5)),
         st.tuples(st.just("lose"), st.integers(1, 2), st.integers(0, 5)),
@@ -348,7 +498,7 @@ def test_the_service_never_refuses_a_set_for_another_and_every_load_is_the_truth
 async def _story(folder: Path, acts: Sequence[tuple[str, int, int]]) -> None:
     street = Twice.new(folder)
     assert isinstance(street, Twice)
-    for seconds in (60, 120, 120, 250):
+    for seconds in (60, 60, 120, 120, 250):
         street.joins_twice(sealed(seconds))
     await street.takes_in()
     homes = street.homes[::2]
@@ -381,7 +531,8 @@ async def _story(folder: Path, acts: Sequence[tuple[str, int, int]]) -> None:
 async def _members(street: Neighbourhood, window: Windows) -> list[int]:
     """The numbers of the homes in a window's set."""
     state = State.open(street.folder / "data", make=False)
-    asked = state.asked("North", *window.times[0]).get(window.times[0], ())
+    sets = state.asked("North", *window.times[0]).get(window.times[0], {})
+    asked = [member for members in sets.values() for member in members]
     state.close()
     keys: list[tuple[bytes, Grant]] = [
         (home.id, grant) for home, grant in zip(street.homes, street.grants, strict=True)

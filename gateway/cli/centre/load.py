@@ -16,6 +16,7 @@ import click
 import numpy as np
 
 from gateway.centre.engine import Engine
+from gateway.centre.noise import HOME_LIMIT_W, Noise
 from gateway.centre.query import Load, check_any, load
 from gateway.centre.state import State
 from gateway.chain.window import Granularity
@@ -61,6 +62,22 @@ _FORMATS = ("table", "csv", "jsonl", "json", "parquet")
     "--plot", type=click.Path(path_type=Path, dir_okay=False), help="Also draw the load curve: .png or .svg."
 )
 @scheduler_option
+@click.option(
+    "--noise-below",
+    type=click.IntRange(min=1),
+    metavar="HOMES",
+    help="To publish them: add noise to the numbers of sets of fewer homes,",
+)
+@click.option("--epsilon", type=click.FloatRange(0, min_open=True), help="so that each takes this epsilon,")
+@click.option(
+    "--home-limit",
+    "limit_w",
+    type=click.IntRange(min=1),
+    metavar="W",
+    default=HOME_LIMIT_W,
+    show_default=True,
+    help="if no home changes its set by more.",
+)
 def command(
     data: Path,
     folder: Path,
@@ -74,13 +91,26 @@ def command(
     output: Path | None,
     plot: Path | None,
     scheduler: str | None,
+    noise_below: int | None,
+    epsilon: float | None,
+    limit_w: int,
 ) -> None:
     """Show the loads of a region, from what `centre ingest` has taken into DIR.
 
     Each window is summed over the homes that are complete in it; how many these are, and which are missing
     and why, is shown with it. The summing service of the registrar at which you are registered is asked once
-    for each window: from then on its homes are summed together at that time, or not at all.
+    for each window: from then on its homes are summed together at that time, or not at all. Homes that come
+    late are a second set of the window, once there are enough of them.
+
+    With --noise-below the numbers of small sets are differentially private towards those who read them, not
+    towards you: they get discrete Laplace noise of the scale W x window / epsilon, drawn once for a number.
+    What several numbers tell of a home adds up.
     """
+    if (noise_below is None) != (epsilon is None):
+        raise UsageError("--noise-below and --epsilon go together: for which sets, and how much noise")
+    noise = None
+    if noise_below is not None and epsilon is not None:
+        noise = Noise(noise_below, epsilon, limit_w)
     if plot is not None and plot.suffix.lower() not in (".png", ".svg"):
         raise UsageError(f"--plot {plot}: the name must end with .png or .svg")
     for path in (output, plot):
@@ -93,7 +123,7 @@ def command(
 
     async def loaded(state: State, engine: Engine) -> Load:
         async with summing_service(membership, identity) as session:
-            return await load(state, engine, region, windows, *session)
+            return await load(state, engine, region, windows, *session, noise)
 
     with packages():
         state = State.open(data, make=False)
@@ -125,12 +155,12 @@ def _print(found: Load, form: Form) -> None:
         case "csv":
             writer = csv.writer(sys.stdout, lineterminator="\n")
             begin, *others = rows.columns(lanes)
-            writer.writerow([begin, "until", *others, "homes", "missing"])
+            writer.writerow([begin, "until", *others, *_coverage_names(found)])
             for i, row in enumerate(_rows(found)):
                 first, *cells = rows.cells(row, lanes, rows.utc, "")
                 writer.writerow([first, rows.utc(row.end), *cells, *_coverage(found, i)])
         case _:
-            names = [*rows.columns(lanes), "homes", "missing"]
+            names = [*rows.columns(lanes), *_coverage_names(found)]
             when = partial(rows.local, zone=form.zone)
             shown = [
                 [*rows.cells(row, lanes, when, "-"), *_coverage(found, i)]
@@ -153,8 +183,15 @@ def _rows(found: Load) -> list[Row]:
     ]
 
 
+def _coverage_names(found: Load) -> list[str]:
+    return ["homes", "missing", *(["epsilon"] if found.noise is not None else [])]
+
+
 def _coverage(found: Load, i: int) -> list[str]:
-    return [str(found.homes[i]), str(found.absent[i])]
+    cells = [str(found.homes[i]), str(found.absent[i])]
+    if found.noise is not None:
+        cells.append(f"{found.noise.epsilon:g}" if i in found.noisy else "")
+    return cells
 
 
 def _table(found: Load, size: Granularity) -> Table:
@@ -173,7 +210,10 @@ def _title(found: Load) -> str:
     homes = [one for one in found.homes if one]
     listed = max(one + absent for one, absent in zip(found.homes, found.absent, strict=True))
     few, many = min(homes), max(homes)
-    return f"Load of {found.region}: {few if few == many else f'{few} to {many}'} of {listed} homes"
+    title = f"Load of {found.region}: {few if few == many else f'{few} to {many}'} of {listed} homes"
+    if found.noise is not None and found.noisy:
+        title += f", with noise of epsilon {found.noise.epsilon:g}"
+    return title
 
 
 def _window(found: Load, i: int) -> dict[str, object]:
@@ -185,6 +225,7 @@ def _window(found: Load, i: int) -> dict[str, object]:
         **{JSON_KEYS[lane]: value for lane, value in zip(found.windows.lanes, sums, strict=True)},
         "homes": found.homes[i],
         "missing": found.absent[i],
+        **({} if found.noise is None else {"epsilon": found.noise.epsilon if i in found.noisy else None}),
     }
 
 
@@ -216,6 +257,9 @@ def _parquet(found: Load) -> bytes:
         columns[JSON_KEYS[lane]] = pa.array(found.sums[:, i], mask=~opened)
     columns["homes"] = pa.array(found.homes, pa.int32())
     columns["missing"] = pa.array(found.absent, pa.int32())
+    if found.noise is not None:
+        epsilons = [found.noise.epsilon if i in found.noisy else None for i in range(len(found.homes))]
+        columns["epsilon"] = pa.array(epsilons, pa.float64())
     file = io.BytesIO()
     pq.write_table(pa.table(columns), file)
     return file.getvalue()
@@ -228,6 +272,11 @@ def _notes(found: Load) -> Iterator[str]:
         yield f"stream {one.stream.hex()} is missing{of}: {printable(one.reason)}"
     if len(found.missing) > _SHOWN:
         yield f"and {len(found.missing) - _SHOWN} more homes are missing: --format json names all"
+    if found.noise is not None and found.noisy:
+        yield (
+            f"{len(found.noisy)} windows have noise: each of their numbers takes epsilon"
+            f" {found.noise.epsilon:g}, if no home changes its set by more than {found.noise.limit_w} W"
+        )
     for sentence, group in groupby(
         sorted(found.problems.items(), key=lambda one: one[1]), lambda one: one[1]
     ):

@@ -11,7 +11,7 @@ import click
 from gateway.centre.engine import DuckDB, Engine
 from gateway.errors import UsageError
 
-_PACKAGES = ("dask", "distributed", "duckdb", "jinja2", "matplotlib", "paho", "pyarrow")
+_PACKAGES = ("dask", "distributed", "duckdb", "jinja2", "matplotlib", "opendp", "paho", "pyarrow")
 
 folder_argument = click.argument("data", metavar="DIR", type=click.Path(path_type=Path, file_okay=False))
 
