@@ -35,7 +35,7 @@ from gateway.stream.verify import verify
 from gateway.wire import names
 from gateway.wire.card import Card
 from gateway.wire.grant import Revocation, Tokens
-from gateway.wire.stream import Chunk, Head, Page
+from gateway.wire.stream import Chunk, Head, Page, SoFar
 from tests.household.web import mutants
 from tests.household.web.reader import Reader, ReaderRefused
 from tests.stream.stream import START, Home, Provider, random_readings
@@ -560,6 +560,29 @@ def other_sums(home: Home, key: str) -> None:
     signed_anew(home, Page, key, sums=one_more(page_of(home, key).sums))
 
 
+def without_so_far(change: Callable[[Home], None]) -> Callable[[Home], None]:
+    """The change in a store whose gateway made no sums of months so far, or whose lifecycle rule has taken
+    them: the pages of days are read."""
+
+    def both(home: Home) -> None:
+        drop(home, *pages(home, "so-far"))
+        change(home)
+
+    return both
+
+
+def ends_otherwise(home: Home, key: str) -> tuple[bytes, ...]:
+    found = SoFar.read(home.objects[key], home.signer.public, key)
+    return (*found.children[:-1], bytes(32))
+
+
+def other_sums_of_day(home: Home, key: str) -> None:
+    """Of the last step, which the last day has too."""
+    found = SoFar.read(home.objects[key], home.signer.public, key)
+    lanes = tuple(lane[:-8] + bytes([lane[-8] ^ 1]) + lane[-7:] for lane in found.sums)
+    signed_anew(home, SoFar, key, sums=lanes)
+
+
 # What changes after a reader opened a stream, in what it asks for only then: the grant that it opens, up to
 # which day of May, what it says, and what changes.
 Lie = tuple[str, int | None, str, Callable[[Home], None]]
@@ -589,7 +612,7 @@ LATER: dict[str, Lie] = {
         "hours",
         None,
         "made to follow",
-        lambda home: other_sums(home, pages(home, "day")[-3]),
+        without_so_far(lambda home: other_sums(home, pages(home, "day")[-3])),
     ),
     "another page than the head names": (
         "hours",
@@ -607,7 +630,39 @@ LATER: dict[str, Lie] = {
         "hours",
         1,
         "of another history",
-        lambda home: signed_anew(home, Page, pages(home, "day")[-11], previous=bytes(32)),
+        without_so_far(lambda home: signed_anew(home, Page, pages(home, "day")[-11], previous=bytes(32))),
+    ),
+    "a month so far that ends with another day": (
+        "hours",
+        None,
+        "does not end with the day that .*/head.cose names",
+        lambda home: signed_anew(
+            home, SoFar, last := pages(home, "so-far")[-1], children=ends_otherwise(home, last)
+        ),
+    ),
+    "a month so far after another month": (
+        "hours",
+        None,
+        "made to follow",
+        lambda home: signed_anew(home, SoFar, pages(home, "so-far")[-1], previous=bytes(32)),
+    ),
+    "a month so far of the day before": (
+        "hours",
+        None,
+        "holds the object that belongs at",
+        lambda home: copy(home, *pages(home, "so-far")[-2:]),
+    ),
+    "a month so far with other sums": (
+        "hours",
+        None,
+        "its sums are not those of",
+        lambda home: other_sums_of_day(home, pages(home, "so-far")[-1]),
+    ),
+    "a month's page for the month so far": (
+        "hours",
+        None,
+        "the signature",
+        lambda home: copy(home, pages(home, "month")[-1], pages(home, "so-far")[-1]),
     ),
 }
 

@@ -50,7 +50,7 @@ export function storeOf(view: View): { get: Get; list: List; host: string } {
   };
 
   const get: Get = async (key) => {
-    const response = await ask(root + (prefix + key).split("/").map(encodeURIComponent).join("/"), key.includes("/month/") ? "high" : "low");
+    const response = await ask(root + (prefix + key).split("/").map(encodeURIComponent).join("/"), /^[^/]+\/[^/]+\/(month|so-far)\//.test(key) ? "high" : "low");
     if (response.ok) return new Uint8Array(await response.arrayBuffer());
     if (response.status === 404) return null;
     // Some stores say 403 of a missing key too, where the right to list is limited to a prefix.
