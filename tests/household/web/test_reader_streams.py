@@ -473,6 +473,18 @@ def one_more(sums: tuple[bytes, ...]) -> tuple[bytes, ...]:
     return (*sums[:-1], bytes([sums[-1][0] ^ 1]) + sums[-1][1:])
 
 
+def ends_otherwise(home: Home, key: str) -> tuple[bytes, ...]:
+    found = SoFar.read(home.objects[key], home.signer.public, key)
+    return (*found.children[:-1], bytes(32))
+
+
+def other_sums_of_day(home: Home, key: str) -> None:
+    """Of the last step, which the last day has too."""
+    found = SoFar.read(home.objects[key], home.signer.public, key)
+    lanes = tuple(lane[:-8] + bytes([lane[-8] ^ 1]) + lane[-7:] for lane in found.sums)
+    signed_anew(home, SoFar, key, sums=lanes)
+
+
 def page_of(home: Home, key: str) -> Page:
     return Page.read(home.objects[key], home.signer.public, key)
 
@@ -541,6 +553,14 @@ LIES: dict[str, Callable[[Home], None]] = {
     "a page that follows another": lambda home: signed_anew(
         home, Page, pages(home, "day")[9], previous=bytes(32)
     ),
+    "a month so far with another sum": lambda home: other_sums_of_day(home, pages(home, "so-far")[3]),
+    "a month so far of other days": lambda home: signed_anew(
+        home, SoFar, last := pages(home, "so-far")[-1], children=ends_otherwise(home, last)
+    ),
+    "a month so far that follows another": lambda home: signed_anew(
+        home, SoFar, pages(home, "so-far")[-1], previous=bytes(32)
+    ),
+    "a month so far that is cut": lambda home: cut(home, pages(home, "so-far")[2]),
     "a page of another day": lambda home: copy(home, pages(home, "day")[5], pages(home, "day")[6]),
     "a strange page": lambda home: copy(home, pages(home, "day")[5], names.page(home.id, "2026-02-30")),
     "a strange name": lambda home: copy(home, pages(home, "day")[5], names.pages(home.id, "day") + "x"),
@@ -569,18 +589,6 @@ def without_so_far(change: Callable[[Home], None]) -> Callable[[Home], None]:
         change(home)
 
     return both
-
-
-def ends_otherwise(home: Home, key: str) -> tuple[bytes, ...]:
-    found = SoFar.read(home.objects[key], home.signer.public, key)
-    return (*found.children[:-1], bytes(32))
-
-
-def other_sums_of_day(home: Home, key: str) -> None:
-    """Of the last step, which the last day has too."""
-    found = SoFar.read(home.objects[key], home.signer.public, key)
-    lanes = tuple(lane[:-8] + bytes([lane[-8] ^ 1]) + lane[-7:] for lane in found.sums)
-    signed_anew(home, SoFar, key, sums=lanes)
 
 
 # What changes after a reader opened a stream, in what it asks for only then: the grant that it opens, up to
