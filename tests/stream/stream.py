@@ -124,7 +124,6 @@ class Home:
         self.signer = signer or Signer()
         self.incarnation = 1
         self.names_day = True  # in its head; earlier gateways did not
-        self.sums_months = True  # before they are over; earlier gateways did not
         self.runs: list[Run] = []
         self.chunks: list[str] = []  # keys, by seq
         self.readings: dict[str, list[int]] = {lane: [] for lane in lanes}
@@ -381,12 +380,7 @@ class Home:
     def _put_so_far(self, span: str, day: Page, end: int) -> None:
         """The sums of the month up to a day's end, unless the month ends with it."""
         begin, over = self.next_period("month", day.first)
-        if (
-            self.sums_months
-            and span == "day"
-            and end < over
-            and self._paged["month"] == max(begin, self.start)
-        ):
+        if span == "day" and end < over and self._paged["month"] == max(begin, self.start):
             page = self.page("month", begin, end)
             if page is not None:
                 values = {field.name: getattr(page, field.name) for field in fields(page)}

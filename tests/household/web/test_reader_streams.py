@@ -452,6 +452,24 @@ def test_a_head_whose_chunk_has_expired(reader: Reader, small: Made) -> None:
         opens(reader, home)
 
 
+def test_a_month_so_far_stands_for_its_days(reader: Reader, whole: Made) -> None:
+    """One object in place of the pages of the month's days, but the last, which the chunks after it follow;
+    the days where there is none."""
+    home = whole.home.fork()
+    month = pages(home, "so-far")[-1][-15:-8]
+    days = [key for key in pages(home, "day") if month in key]
+    right = truth(home, whole.hours)
+    for so_far, read in ((pages(home, "so-far")[-1:], days[-1:]), ([], days)):
+        opens(reader, home)
+        reader("asked")
+        grant(reader, home, whole.hours)
+        assert windows(reader) == right
+        asked = reader("asked")
+        assert [key for key in pages(home, "so-far") if key in asked] == so_far
+        assert [key for key in days if key in asked] == read
+        drop(home, *pages(home, "so-far"))
+
+
 # --- a store that changes what it holds
 
 
