@@ -573,7 +573,7 @@ LIES: dict[str, Callable[[Home], None]] = {
     ),
     "a month so far with another sum": lambda home: other_sums_of_day(home, pages(home, "so-far")[3]),
     "a month so far of other days": lambda home: signed_anew(
-        home, SoFar, last := pages(home, "so-far")[-1], children=ends_otherwise(home, last)
+        home, SoFar, one := pages(home, "so-far")[-2], children=ends_otherwise(home, one)
     ),
     "a month so far that follows another": lambda home: signed_anew(
         home, SoFar, pages(home, "so-far")[-1], previous=bytes(32)
