@@ -1,12 +1,14 @@
 """The pager: makes day and month pages (PROTOCOL.md, "What is stored").
 
 A day's page is made once chunks reach the day's end, from the chunks' ciphertexts, which the ledger keeps
-until then; a month's is made from its days' pages.
+until then; a month's is made from its days' pages. With a day's page go the sums of its month so far, so that
+who reads a year needs no page of each day of the month under way.
 """
 
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -17,7 +19,7 @@ from gateway.ledger.records import Outgoing, PageEntry, Stream
 from gateway.trust.root import Root
 from gateway.trust.signing import sign
 from gateway.wire import cose, names
-from gateway.wire.stream import Page
+from gateway.wire.stream import Page, SoFar
 
 
 class Pager:
@@ -68,8 +70,37 @@ class Pager:
         data = await sign(self._root, page)
         kept = sums if span == "day" else None
         entry = PageEntry(span, period.name, period.step, period.first, period.end, cose.digest(data), kept)
-        key = names.page(stream.id, period.name)
-        await self._ledger.add_page(stream, entry, [*folded, Outgoing("page", key, data)])
+        made = [*folded, Outgoing("page", names.page(stream.id, period.name), data)]
+        if span == "day" and (so_far := await self._so_far(stream, entry)) is not None:
+            made.append(
+                Outgoing("page", names.so_far(stream.id, period.name), await sign(self._root, so_far))
+            )
+        await self._ledger.add_page(stream, entry, made)
+
+    async def _so_far(self, stream: Stream, day: PageEntry) -> SoFar | None:
+        """The sums of the month up to the end of `day`, whose page is the last one made; None with the
+        month's last day, where no step of the month has ended, and while the page of the month before is
+        still to be made."""
+        calendar = Calendar.of(stream.layout.unit_ms, stream.start)
+        assert calendar is not None  # it has pages
+        month = calendar.period("month", day.first)
+        before = await self._ledger.last_page(stream, "month")
+        due = calendar.period("month", calendar.first("month") if before is None else before.end)
+        if day.end == month.end or day.end <= month.first or due != month:
+            return None
+        so_far = replace(month, end=day.end)
+        sums = np.zeros((len(stream.lanes), so_far.count), dtype=np.uint64)
+        days = [*await self._ledger.day_pages(stream, month.begin, day.first), day]
+        return SoFar(
+            stream=stream.id,
+            period=day.period,
+            step=so_far.step,
+            first=so_far.first,
+            count=so_far.count,
+            children=_add_days(days, so_far, sums),
+            sums=tuple(lane.astype("<u8").tobytes() for lane in sums),
+            previous=None if before is None else before.digest,
+        )
 
     async def _add_chunks(self, stream: Stream, day: Period, sums: U64) -> tuple[bytes, ...]:
         """Add the day's ciphertexts to `sums`; return the digests of the chunks that overlap the day."""
@@ -80,8 +111,12 @@ class Pager:
 
     async def _add_days(self, stream: Stream, month: Period, sums: U64) -> tuple[bytes, ...]:
         """Add the sums of the month's days to `sums`; return the digests of their pages."""
-        days = await self._ledger.day_pages(stream, month.begin, month.end)
-        for day in days:
-            assert day.c is not None  # kept until the month's page is made
-            add_up(sums, month.edges, day.first, day.step, day.c)
-        return tuple(day.digest for day in days)
+        return _add_days(await self._ledger.day_pages(stream, month.begin, month.end), month, sums)
+
+
+def _add_days(days: Sequence[PageEntry], month: Period, sums: U64) -> tuple[bytes, ...]:
+    """Add the sums of these days to those of the month's steps; return the digests of their pages."""
+    for day in days:
+        assert day.c is not None  # kept until the month's page is made
+        add_up(sums, month.edges, day.first, day.step, day.c)
+    return tuple(day.digest for day in days)

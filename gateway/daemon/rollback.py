@@ -101,7 +101,7 @@ class RollbackCheck:
             await self.note(f"a foreign object was in the way and is overwritten: {error}")
             return False
         if isinstance(theirs, Page):
-            ours = Page.read(queued.object.data, self._public_key, key)
+            ours = type(theirs).read(queued.object.data, self._public_key, key)
             if theirs.children != ours.children:
                 await self.note(f"{key} in the store is a page of other children and is overwritten")
                 return False

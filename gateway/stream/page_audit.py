@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 
 import numpy as np
@@ -18,7 +18,7 @@ from gateway.chain.seal import U64
 from gateway.errors import Refused
 from gateway.stream.chunks import Problem
 from gateway.stream.fetch import get, listed
-from gateway.stream.pages import FoundPage, check_follows, check_page
+from gateway.stream.pages import FoundPage, check_follows, check_page, check_so_far
 from gateway.stream.reader import StreamReader
 from gateway.stream.times import unix_ms
 from gateway.wire import cose, names
@@ -59,6 +59,8 @@ class PageAudit:
         self._days: deque[_Sum] = deque()
         self._month: _Sum | None = None
         self._last: dict[Span, FoundPage | None] = {}
+        self._paged: Period | None = None  # the last day with a page, whose month so far is to be examined
+        self._replaced: set[str] = set()
         self._looked_at: set[str] = set()
         self._end = 0
 
@@ -85,6 +87,7 @@ class PageAudit:
     async def finish(self) -> None:
         """After the last chunk: examine the last pages, and whatever else lies among them."""
         await self._close_days(self._end)
+        await self._examine_so_far()
         if self._month is not None and self._month.period.end <= self._end:
             await self._close("month", self._month)
         for span in SPANS:
@@ -105,6 +108,7 @@ class PageAudit:
             if day.period.count <= 0:
                 continue
             page = await self._close("day", day)
+            await self._examine_so_far()
             period = self._calendar.period("month", day.period.begin)
             if self._month is not None and self._month.period != period:
                 if self._month.period.count > 0:
@@ -116,6 +120,9 @@ class PageAudit:
                 self._month = self._begin(period, (period.end - max(period.begin, first)) // length, True)
             if page is not None:
                 self._month.add(page.page.first, page.page.step, page.c, page.digest, 1)
+                if self._named("day", page.period) not in (None, page.digest):
+                    self._month.sound = False
+                self._paged = page.period
 
     async def _close(self, span: Span, right: _Sum) -> FoundPage | None:
         """Examine the page that should have the sums `right`; returns it if it is valid by itself."""
@@ -131,18 +138,53 @@ class PageAudit:
             head_key = names.head(self._descriptor.stream)
             self._report(Problem(key, f"{key} is not the page that {head_key} names: replaced"))
         if before is not None and before.period.end == page.period.begin:
-            try:
-                check_follows(page, before)
-            except Refused as error:
-                self._report(Problem(before.key, str(error)))
-                if span == "day" and self._month is not None:
-                    self._month.sound = False
+            follows = self._follows(page, before)
+            if span == "day" and self._month is not None:
+                self._month.sound = self._month.sound and follows
         if right.sound and right.have == right.need:
             if list(page.page.children) != right.children:
                 self._report(Problem(key, f"{key} lists other {_BELOW[span]} than the store holds"))
             elif not np.array_equal(page.c, right.sums):
                 self._report(Problem(key, f"{key}: its sums are not those of its {_BELOW[span]}"))
         return page
+
+    async def _examine_so_far(self) -> None:
+        """Examine what is stored of a month up to the end of the last day whose page was examined, if
+        anything is, beside its days: not before the next day's page has shown whether that was replaced."""
+        month, day = self._month, self._paged
+        if month is None or day is None:
+            return
+        self._paged = None
+        key = names.so_far(self._descriptor.stream, day.name)
+        data = await get(self._bucket, key)
+        if data is None:
+            return
+        try:
+            period = replace(month.period, end=day.end)
+            found = FoundPage(period, key, data, check_so_far(self._descriptor, period, key, data))
+        except Refused as error:
+            self._report(Problem(key, str(error)))
+            return
+        before = self._last.get("month")
+        if before is not None and before.period.end == month.period.begin:
+            self._follows(found, before)
+        left = (month.period.end - day.end) // (day.end - day.begin)
+        if month.sound and month.have == month.need - left:
+            if list(found.page.children) != month.children:
+                self._report(Problem(key, f"{key} lists other day pages than the store holds"))
+            elif not np.array_equal(found.c, month.sums[:, : found.page.count]):
+                self._report(Problem(key, f"{key}: its sums are not those of its day pages"))
+
+    def _follows(self, page: FoundPage, before: FoundPage) -> bool:
+        """Whether `page` was made to follow the page before; one that was replaced is reported once."""
+        try:
+            check_follows(page, before)
+        except Refused as error:
+            if before.key not in self._replaced:
+                self._replaced.add(before.key)
+                self._report(Problem(before.key, str(error)))
+            return False
+        return True
 
     def _named(self, span: Span, period: Period) -> bytes | None:
         """The digest that the head gives of the page of `period`, if it does."""

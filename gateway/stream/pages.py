@@ -13,7 +13,7 @@ from gateway.errors import Refused
 from gateway.store.bucket import Bucket
 from gateway.stream.fetch import get, get_ahead
 from gateway.wire import cose, names
-from gateway.wire.stream import Descriptor, Head, Page
+from gateway.wire.stream import Descriptor, Head, Page, SoFar
 
 _AHEAD = 16  # pages that are fetched at a time
 
@@ -31,6 +31,20 @@ def check_page(
         if found is None:
             raise Refused(f"{key} is not the page that {names.head(descriptor.stream)} names: replaced")
         page = found
+    _check_steps(descriptor, period, key, page)
+    return page
+
+
+def check_so_far(descriptor: Descriptor, month: Period, key: str, data: bytes) -> SoFar:
+    """What the store holds under `key` of a month up to the end of a day, where `month` ends too; Refused
+    unless valid by itself."""
+    found = SoFar.read_at(key, data, descriptor.signing_key, descriptor.layout.unit_ms)
+    _check_steps(descriptor, month, key, found)
+    return found
+
+
+def _check_steps(descriptor: Descriptor, period: Period, key: str, page: Page) -> None:
+    """Refused unless a page has the stream's lanes and the steps of its period."""
     if len(page.sums) != len(descriptor.lanes):
         raise Refused(f"{key} holds {len(page.sums)} lanes; the stream has {len(descriptor.lanes)}")
     if (page.step, page.first, page.count) != (period.step, period.first, period.count):
@@ -38,7 +52,6 @@ def check_page(
             f"{key} holds {page.count} steps of {page.step} units from unit {page.first};"
             f" its period has {period.count} of {period.step} from {period.first}"
         )
-    return page
 
 
 class FoundPage:

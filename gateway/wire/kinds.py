@@ -7,12 +7,13 @@ from gateway.wire import names
 from gateway.wire.grant import GrantObject, Revocation, Tokens
 from gateway.wire.prices import PriceSeries
 from gateway.wire.signed import Stored
-from gateway.wire.stream import Chunk, Descriptor, Head, Page
+from gateway.wire.stream import Chunk, Descriptor, Head, Page, SoFar
 
 _BELOW_STREAM: dict[str, type[Stored]] = {
     "chunk": Chunk,
     "day": Page,
     "month": Page,
+    "so-far": SoFar,
     "stream.cose": Descriptor,
     "head.cose": Head,
 }

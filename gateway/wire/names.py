@@ -87,13 +87,18 @@ def fold_of(key: str) -> Fold | None:
 
 
 def pages(stream: bytes, span: str) -> str:
-    """The prefix of all day pages, or month pages; their keys sort by date."""
+    """The prefix of all day pages, month pages, or sums of months so far; their keys sort by date."""
     return f"{stream_prefix(stream)}{span}/"
 
 
 def page(stream: bytes, period: str) -> str:
     """The page of a UTC day, "2026-11-22", or of a month, "2026-11"."""
     return f"{pages(stream, 'day' if len(period) == 10 else 'month')}{period}.cose"
+
+
+def so_far(stream: bytes, day: str) -> str:
+    """The sums of a UTC month from its beginning to the end of this day of it, "2026-11-22"."""
+    return f"{pages(stream, 'so-far')}{day}.cose"
 
 
 def prices(provider: bytes) -> str:

@@ -23,6 +23,7 @@ Assurance = Literal["tpm", "software"]
 
 _COUNT = between(1, 2**20)
 _PERIOD = "[0-9]{4}-(0[1-9]|1[0-2])(-(0[1-9]|[12][0-9]|3[01]))?"
+_DAY = "[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])"
 _FACTOR = r"[2-9]|[1-9][0-9]{1,4}|100000|(0|[1-9][0-9]{0,4})\.[0-9]{0,5}[1-9]"
 _NOT_ONE = "a decimal from 0.000001 to 100000, but 1"
 
@@ -257,3 +258,25 @@ class Page(Stored):
     def c(self, lane: int) -> U64:
         """The sums of the descriptor's lane number `lane`, one for each step."""
         return np.frombuffer(self.sums[lane], dtype="<u8")
+
+
+@dataclass(frozen=True, slots=True)
+class SoFar(Page):
+    """What a month's page would hold at the end of a day of it, before the month is over: sums of c in the
+    month's steps from its beginning to the end of that day, and the digests of these days' pages.
+
+    `period` is that day; `previous` is H of the page of the month before.
+    """
+
+    TYPE = "gw1/sofar"
+    FIELDS = (
+        *Page.FIELDS[:1],
+        Field(2, "period", like(_DAY, "a day YYYY-MM-DD")),
+        *Page.FIELDS[2:6],
+        Field(7, "children", list_of(bstr(DIGEST_BYTES), most=31)),
+        *Page.FIELDS[7:],
+    )
+
+    def own_key(self, key: str, unit_ms: int) -> str:
+        """By the day."""
+        return names.so_far(self.stream, self.period)

@@ -24,7 +24,7 @@ from gateway.stream.chunks import Problem
 from gateway.stream.verify import verify
 from gateway.wire import cose, names
 from gateway.wire.grant import Tokens
-from gateway.wire.stream import Page
+from gateway.wire.stream import Page, SoFar
 from tests.support.home import Home
 from tests.support.provider import Provider
 from tests.support.stored import Stored
@@ -82,6 +82,8 @@ async def check(home: Home) -> Stored:
     for span, periods, below in (("day", days, chunks), ("month", months, of_days)):
         previous = None
         found = await pages_of(home, span)
+        if span == "month":
+            await check_so_far(home, stored, of_days)
         for name, (begin, over) in periods.items():
             step = 1  # a unit of 15 min, in days and months alike
             if over > end or max(begin, start) >= over:
@@ -104,6 +106,27 @@ async def check(home: Home) -> Stored:
     await verify(home.bucket, stream, signer, None, problems.append, lambda _: None)
     assert problems == []
     return stored
+
+
+async def check_so_far(home: Home, stored: Stored, days: list[tuple[int, int, bytes]]) -> None:
+    """What the store has of months so far: the month's sums and days up to a day's end, after the month
+    before."""
+    stream = stored.descriptor.stream
+    months = {name: page.first for name, page in (await pages_of(home, "month")).items()}
+    async for key in home.bucket.list(names.pages(stream, "so-far")):
+        found = SoFar.read_at(key, await home.bucket.get(key), home.root.public_key, home.layout.unit_ms)
+        begin = datetime.fromisoformat(f"{found.period[:7]}-01T00:00Z")
+        end = datetime.fromisoformat(f"{found.period}T00:00Z") + timedelta(days=1)
+        first, over = (round(one.timestamp() * 1000) // home.layout.unit_ms for one in (begin, end))
+        assert end.day > 1
+        assert (found.step, found.first, found.end) == (1, max(first, stored.start), over)
+        for row, lane in enumerate(home.lanes):
+            c = stored.c[lane][found.first - stored.start : found.end - stored.start]
+            assert found.c(row).tolist() == c.tolist()
+        assert list(found.children) == [one for x, y, one in days if first <= x and y <= over]
+        before = [name for name in months if name < found.period[:7]]
+        data = await home.bucket.get(names.page(stream, max(before))) if before else None
+        assert found.previous == (None if data is None else cose.digest(data))
 
 
 async def digest(home: Home, first: int) -> bytes:
@@ -293,6 +316,34 @@ async def test_a_page_leaves_after_the_tokens_folded_with_it_and_before_the_head
         day = keys.index("day/2026-05-31.cose")
         assert "/day/" in keys[day - 1]
         assert day < at < keys.index("head.cose")
+
+
+async def test_with_each_day_go_the_sums_of_its_month_so_far(home: Home) -> None:
+    """After the day's page and before the head; not with the last day of a month, whose page is made."""
+    async with home:
+        for _ in range(6):
+            await lives(home, 1)
+            await home.publish()
+        await check(home)
+        keys = [key.split("/", 2)[2] for key, _ in home.bucket.puts]
+        days = [key for key in keys if key.startswith("day/")]
+        assert {"day/2026-05-30.cose", "day/2026-05-31.cose", "day/2026-06-01.cose"} <= set(days)
+        made = [key for key in keys if key.startswith("so-far/")]
+        assert made == [key.replace("day", "so-far") for key in days if "05-31" not in key]
+        for key in made:
+            at = keys.index(key)
+            assert keys.index(key.replace("so-far", "day")) < at
+            assert "head.cose" in keys[at:]
+
+
+async def test_no_sums_of_a_month_while_the_month_before_has_no_page(home: Home) -> None:
+    """All days that are over have their pages before the month's is made."""
+    async with home:
+        await home.runs(round(7 * DAY), every=round(7 * DAY))
+        await check(home)
+        stream = (await home.stream()).id
+        found = [key async for key in home.bucket.list(names.pages(stream, "so-far"))]
+        assert [key for key in found if "2026-06" in key] == []
 
 
 @pytest.mark.parametrize("what", ["ledger", "root", "crash"])

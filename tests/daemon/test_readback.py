@@ -82,7 +82,7 @@ async def test_all_kinds_of_objects_are_found_again(home: Home) -> None:
         await lives(home, DAY)
         before = files(home)
         fresh = [one.key for one in await home.ledger.kept(await home.stream())]
-        assert {key.split("/")[2] for key in fresh} == {"stream.cose", "chunk", "day", "grant"}
+        assert {key.split("/")[2] for key in fresh} == {"stream.cose", "chunk", "day", "so-far", "grant"}
         for key in fresh:
             (home.folder / "store" / key).unlink()
         await lives(home, DAY)

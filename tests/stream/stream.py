@@ -12,7 +12,7 @@ import os
 import secrets
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
@@ -37,7 +37,7 @@ from gateway.wire import cose, es256, names
 from gateway.wire.card import Card
 from gateway.wire.grant import GrantObject, Revocation, Tokens, grant_body
 from gateway.wire.names import Fold
-from gateway.wire.stream import Assurance, Chunk, Descriptor, Head, Page
+from gateway.wire.stream import Assurance, Chunk, Descriptor, Head, Page, SoFar
 from gateway.wire.tariff import tariff_body
 
 START = 1_772_323_200  # 2026-03-01T00:00:00Z in units of 1 s, a multiple of every link used here
@@ -370,11 +370,22 @@ class Home:
             page = self.page(span, begin, ends)
             if page is not None:
                 self.objects[names.page(self.id, page.period)] = self.signer.sign(page)
+                self._put_so_far(span, page, ends)
             for served in self._served.values():
                 first, end = served.windows.complete(begin), min(served.done, served.windows.complete(ends))
                 if first < end:
                     self.put_bundle(served.grant.id, first, end, span)
             self._paged[span] = ends
+
+    def _put_so_far(self, span: str, day: Page, end: int) -> None:
+        """The sums of the month up to a day's end, unless the month ends with it."""
+        begin, over = self.next_period("month", day.first)
+        if span == "day" and end < over and self._paged["month"] == max(begin, self.start):
+            page = self.page("month", begin, end)
+            if page is not None:
+                values = {field.name: getattr(page, field.name) for field in fields(page)}
+                so_far = SoFar(**{**values, "period": day.period})
+                self.objects[names.so_far(self.id, day.period)] = self.signer.sign(so_far)
 
     def next_period(self, span: str, unit: int) -> tuple[int, int]:
         """The UTC day or month that holds a unit."""

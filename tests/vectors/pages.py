@@ -27,16 +27,18 @@ def pages(kept: dict[str, Any] | None) -> dict[str, Any]:
     c = {lane: chain.seal(start, values, lane) for lane, values in d.items()}
     made: dict[str, list[bytes]] = {"day": [], "month": []}
 
-    def page(period: str, units: tuple[int, int], step: int, children: list[bytes]) -> None:
+    def page(
+        period: str, units: tuple[int, int], step: int, children: list[bytes], so_far: bool = False
+    ) -> None:
         first = -(-units[0] // step) * step
         count = (units[1] - first) // step
         sums = [
             [sum(c[lane][x - start : x - start + step]) & MASK for x in range(first, units[1], step)]
             for lane in bucket.names
         ]
-        span = "day" if len(period) == 10 else "month"
+        span = "so-far" if so_far else "day" if len(period) == 10 else "month"
         entry = bucket.add(
-            "gw1/page",
+            "gw1/sofar" if so_far else "gw1/page",
             f"{span}/{period}.cose",
             {
                 "period": period,
@@ -45,10 +47,10 @@ def pages(kept: dict[str, Any] | None) -> dict[str, Any]:
                 "count": count,
                 "sums": [words(lane) for lane in sums],
                 "children": children,
-                "previous": made[span][-1] if made[span] else None,
+                "previous": made[span][-1] if made.get(span) else None,
             },
         )
-        made[span].append(bytes.fromhex(entry["digest"]))
+        made.setdefault(span, []).append(bytes.fromhex(entry["digest"]))
 
     borders = sorted({start, start + 60, end, *range(start, end, 25)})
     for x, y in pairwise(borders):
@@ -65,6 +67,7 @@ def pages(kept: dict[str, Any] | None) -> dict[str, Any]:
 
     friday, saturday = (start, _FEBRUARY - _DAY), (_FEBRUARY - _DAY, _FEBRUARY)
     page("2026-01-30", friday, 1, overlapping(*friday))
+    page("2026-01-30", friday, 2, made["day"], so_far=True)  # of January
     page("2026-01-31", saturday, 1, overlapping(*saturday))
     page("2026-01", (start, _FEBRUARY), 2, made["day"])
     bucket.head(None, made["day"][-1])
@@ -115,10 +118,10 @@ def pages(kept: dict[str, Any] | None) -> dict[str, Any]:
         bucket.bundle(bill, bill_k_0, 0, days, p, fold=fold, weighed=[steps_digest(weights)])
     return described(
         "A stream of 10-minute units from 2026-01-30 20:30 to 2026-02-01 00:40 UTC, with the pages of the "
-        "two days and the month that have passed, and the tokens of 3-hour windows, once as they closed and "
-        "once more by day and by month. A month's step is 20 min, so its first is not the stream's. Another "
-        "grant is the bill of a calendar day in Berlin, to the cent: its bundles have edges and the digest "
-        "of its steps.",
+        "two days and the month that have passed, the sums of that month up to its first day's end, and the "
+        "tokens of 3-hour windows, once as they closed and once more by day and by month. A month's step is "
+        "20 min, so its first is not the stream's. Another grant is the bill of a calendar day in Berlin, to "
+        "the cent: its bundles have edges and the digest of its steps.",
         **chain.inputs(),
         unit_ms=600_000,
         spki=gateway.spki.hex(),

@@ -42,7 +42,7 @@ from gateway.wire.evidence import Evidence
 from gateway.wire.grant import GrantObject, Revocation, Tokens, grant_body, read_grant_body
 from gateway.wire.kinds import class_at
 from gateway.wire.prices import PriceSeries
-from gateway.wire.stream import Chunk, Descriptor, Head, Page
+from gateway.wire.stream import Chunk, Descriptor, Head, Page, SoFar
 from gateway.wire.tariff import read_tariff_body, tariff_body
 from tests.chain.streams import load as load_of
 from tests.vectors import make, plain
@@ -396,6 +396,8 @@ def names_of(read: Any, unit_ms: int) -> set[str]:
             return {names.descriptor(stream)}
         case Chunk():
             return {names.chunk(stream, read.first, unit_ms)}
+        case SoFar():
+            return {names.so_far(stream, read.period)}
         case Page():
             return {names.page(stream, read.period)}
         case Head():
@@ -427,6 +429,7 @@ def test_object(file: str, entry: dict[str, Any]) -> None:
         GrantObject,
         Tokens,
         Page,
+        SoFar,
         Revocation,
         Card,
         Evidence,

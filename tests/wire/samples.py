@@ -27,7 +27,7 @@ from gateway.wire.evidence import Evidence
 from gateway.wire.grant import GrantObject, Revocation, Tokens, grant_body
 from gateway.wire.prices import PriceInterval, PriceSeries
 from gateway.wire.request import Login, Request
-from gateway.wire.stream import Chunk, Descriptor, Head, Page
+from gateway.wire.stream import Chunk, Descriptor, Head, Page, SoFar
 from gateway.wire.tariff import tariff_body
 
 Object = (
@@ -37,6 +37,7 @@ Object = (
     | GrantObject
     | Tokens
     | Page
+    | SoFar
     | Revocation
     | Card
     | Certificate
@@ -55,6 +56,7 @@ RULES: dict[type[Any], str] = {
     GrantObject: "grant",
     Tokens: "tokens",
     Page: "page",
+    SoFar: "so-far",
     Revocation: "revocation",
     Card: "card",
     Certificate: "certificate",
@@ -254,6 +256,20 @@ def pages(draw: st.DrawFn) -> Page:
     )
 
 
+def of_so_far(page: Page) -> SoFar:
+    """The same of a month so far, up to a day."""
+    return SoFar(
+        page.stream,
+        f"{page.period[:7]}-07",
+        page.step,
+        page.first,
+        page.count,
+        page.sums,
+        page.children,
+        page.previous,
+    )
+
+
 @st.composite
 def cards(draw: st.DrawFn) -> Card:
     begin = draw(st.integers(0, 2**64 - 2))
@@ -402,6 +418,7 @@ STRATEGIES: dict[type[Any], st.SearchStrategy[Any]] = {
     GrantObject: grant_objects(),
     Tokens: tokens(),
     Page: pages(),
+    SoFar: pages().map(of_so_far),
     Revocation: st.builds(Revocation, ID, ID, U64),
     Card: cards(),
     Certificate: certificates(),
@@ -469,6 +486,9 @@ EXAMPLES: dict[type[Any], Object] = {
     ),
     Page: Page(
         _GRANT.stream, "2026-01-01", 60, 2**32, 2, (bytes(16), bytes(range(16))), (bytes(32),) * 3, bytes(32)
+    ),
+    SoFar: SoFar(
+        _GRANT.stream, "2026-01-07", 900, 2**32, 2, (bytes(16), bytes(range(16))), (bytes(32),) * 3, bytes(32)
     ),
     Revocation: Revocation(_GRANT.stream, _GRANT.id, 2**32),
     Card: _CARD,

@@ -34,6 +34,7 @@ def test_names_are_the_protocols() -> None:
     assert names.bundle(STREAM, GRANT, 255, "month") == FOLDER + "month/00000000000000ff.cose"
     assert names.page(STREAM, "2025-12-31") == PREFIX + "day/2025-12-31.cose"
     assert names.page(STREAM, "2025-12") == PREFIX + "month/2025-12.cose"
+    assert names.so_far(STREAM, "2025-12-31") == PREFIX + "so-far/2025-12-31.cose"
     assert names.FOLDS == ("new", "day", "month")
     series = "v1/prices/202122232425262728292a2b2c2d2e2f/0000019b76c4a480/00000000000000ff.cose"
     assert names.price_series(KID, 0x19B76C4A480, 255) == series
@@ -93,6 +94,7 @@ def test_what_lies_where() -> None:
         ("gw1/chunk", names.chunk(STREAM, 0, 1000)),
         ("gw1/page", names.page(STREAM, "2026-01-01")),
         ("gw1/page", names.page(STREAM, "2026-01")),
+        ("gw1/sofar", names.so_far(STREAM, "2026-01-01")),
         ("gw1/head", names.head(STREAM)),
         ("gw1/grant", names.grant(STREAM, GRANT)),
         *(("gw1/tokens", names.bundle(STREAM, GRANT, 0, fold)) for fold in names.FOLDS),
@@ -127,6 +129,7 @@ def test_what_is_read_again_and_again_lasts() -> None:
     others = (
         names.descriptor(STREAM),
         names.head(STREAM),
+        names.so_far(STREAM, "2026-01-01"),
         names.chunk(STREAM, 900, 1000),
         names.revocation(STREAM, GRANT),
         names.bundle(STREAM, GRANT, 7),

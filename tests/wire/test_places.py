@@ -15,7 +15,7 @@ from gateway.wire.grant import GrantObject, Revocation, Tokens
 from gateway.wire.kinds import class_at
 from gateway.wire.prices import PriceSeries
 from gateway.wire.signed import Stored
-from gateway.wire.stream import Chunk, Descriptor, Head, Page
+from gateway.wire.stream import Chunk, Descriptor, Head, Page, SoFar
 from tests.wire.samples import EXAMPLES, KEY, OTHER, SENT, STRATEGIES
 
 STORED: list[type[Stored]] = [kind for kind in EXAMPLES if issubclass(kind, Stored)]
@@ -33,6 +33,8 @@ def places(item: Any) -> list[str]:
             return [names.chunk(item.stream, item.first, UNIT_MS)]
         case Head():
             return [names.head(item.stream)]
+        case SoFar():
+            return [names.so_far(item.stream, item.period)]
         case Page():
             return [names.page(item.stream, item.period)]
         case GrantObject():

@@ -22,6 +22,7 @@ import {
   readGrant,
   readPinned,
   revocationKind,
+  soFarKind,
   tokensKind,
 } from "../src/reader/objects.ts";
 import { Zone } from "../src/view/zone.ts";
@@ -122,7 +123,7 @@ const actions: Record<string, (request: Request) => unknown> = {
     if (type === "gw1/stream") return readPinned(key, data, request["kid"]);
     const by = await signer(unhex(request["spki"]), "the registered key");
     const unitMs = BigInt(request["unit_ms"]);
-    const kinds: Kind<object>[] = [chunkKind, headKind, pageKind, grantKind(unitMs), tokensKind, revocationKind];
+    const kinds: Kind<object>[] = [chunkKind, headKind, pageKind, soFarKind, grantKind(unitMs), tokensKind, revocationKind];
     return readAt(kinds.find((kind) => kind.type === type)!, key, data, by, unitMs);
   },
   /** A chunk under its key, in the stream of a descriptor. */

@@ -35,7 +35,7 @@ from gateway.stream.verify import verify
 from gateway.wire import names
 from gateway.wire.card import Card
 from gateway.wire.grant import Revocation, Tokens
-from gateway.wire.stream import Chunk, Head, Page
+from gateway.wire.stream import Chunk, Head, Page, SoFar
 from tests.household.web import mutants
 from tests.household.web.reader import Reader, ReaderRefused
 from tests.stream.stream import START, Home, Provider, random_readings
@@ -452,6 +452,24 @@ def test_a_head_whose_chunk_has_expired(reader: Reader, small: Made) -> None:
         opens(reader, home)
 
 
+def test_a_month_so_far_stands_for_its_days(reader: Reader, whole: Made) -> None:
+    """One object in place of the pages of the month's days, but the last, which the chunks after it follow;
+    the days where there is none."""
+    home = whole.home.fork()
+    month = pages(home, "so-far")[-1][-15:-8]
+    days = [key for key in pages(home, "day") if month in key]
+    right = truth(home, whole.hours)
+    for so_far, read in ((pages(home, "so-far")[-1:], days[-1:]), ([], days)):
+        opens(reader, home)
+        reader("asked")
+        grant(reader, home, whole.hours)
+        assert windows(reader) == right
+        asked = reader("asked")
+        assert [key for key in pages(home, "so-far") if key in asked] == so_far
+        assert [key for key in days if key in asked] == read
+        drop(home, *pages(home, "so-far"))
+
+
 # --- a store that changes what it holds
 
 
@@ -471,6 +489,18 @@ def signed_anew(home: Home, kind: type[Page] | type[Chunk], key: str, **changes:
 
 def one_more(sums: tuple[bytes, ...]) -> tuple[bytes, ...]:
     return (*sums[:-1], bytes([sums[-1][0] ^ 1]) + sums[-1][1:])
+
+
+def ends_otherwise(home: Home, key: str) -> tuple[bytes, ...]:
+    found = SoFar.read(home.objects[key], home.signer.public, key)
+    return (*found.children[:-1], bytes(32))
+
+
+def other_sums_of_day(home: Home, key: str) -> None:
+    """Of the last step, which the last day has too."""
+    found = SoFar.read(home.objects[key], home.signer.public, key)
+    lanes = tuple(lane[:-8] + bytes([lane[-8] ^ 1]) + lane[-7:] for lane in found.sums)
+    signed_anew(home, SoFar, key, sums=lanes)
 
 
 def page_of(home: Home, key: str) -> Page:
@@ -541,6 +571,14 @@ LIES: dict[str, Callable[[Home], None]] = {
     "a page that follows another": lambda home: signed_anew(
         home, Page, pages(home, "day")[9], previous=bytes(32)
     ),
+    "a month so far with another sum": lambda home: other_sums_of_day(home, pages(home, "so-far")[3]),
+    "a month so far of other days": lambda home: signed_anew(
+        home, SoFar, one := pages(home, "so-far")[-2], children=ends_otherwise(home, one)
+    ),
+    "a month so far that follows another": lambda home: signed_anew(
+        home, SoFar, pages(home, "so-far")[-1], previous=bytes(32)
+    ),
+    "a month so far that is cut": lambda home: cut(home, pages(home, "so-far")[2]),
     "a page of another day": lambda home: copy(home, pages(home, "day")[5], pages(home, "day")[6]),
     "a strange page": lambda home: copy(home, pages(home, "day")[5], names.page(home.id, "2026-02-30")),
     "a strange name": lambda home: copy(home, pages(home, "day")[5], names.pages(home.id, "day") + "x"),
@@ -558,6 +596,17 @@ def of_today(home: Home, n: int) -> str:
 
 def other_sums(home: Home, key: str) -> None:
     signed_anew(home, Page, key, sums=one_more(page_of(home, key).sums))
+
+
+def without_so_far(change: Callable[[Home], None]) -> Callable[[Home], None]:
+    """The change in a store whose gateway made no sums of months so far, or whose lifecycle rule has taken
+    them: the pages of days are read."""
+
+    def both(home: Home) -> None:
+        drop(home, *pages(home, "so-far"))
+        change(home)
+
+    return both
 
 
 # What changes after a reader opened a stream, in what it asks for only then: the grant that it opens, up to
@@ -589,7 +638,7 @@ LATER: dict[str, Lie] = {
         "hours",
         None,
         "made to follow",
-        lambda home: other_sums(home, pages(home, "day")[-3]),
+        without_so_far(lambda home: other_sums(home, pages(home, "day")[-3])),
     ),
     "another page than the head names": (
         "hours",
@@ -607,7 +656,39 @@ LATER: dict[str, Lie] = {
         "hours",
         1,
         "of another history",
-        lambda home: signed_anew(home, Page, pages(home, "day")[-11], previous=bytes(32)),
+        without_so_far(lambda home: signed_anew(home, Page, pages(home, "day")[-11], previous=bytes(32))),
+    ),
+    "a month so far that ends with another day": (
+        "hours",
+        None,
+        "does not end with the day that .*/head.cose names",
+        lambda home: signed_anew(
+            home, SoFar, last := pages(home, "so-far")[-1], children=ends_otherwise(home, last)
+        ),
+    ),
+    "a month so far after another month": (
+        "hours",
+        None,
+        "made to follow",
+        lambda home: signed_anew(home, SoFar, pages(home, "so-far")[-1], previous=bytes(32)),
+    ),
+    "a month so far of the day before": (
+        "hours",
+        None,
+        "holds the object that belongs at",
+        lambda home: copy(home, *pages(home, "so-far")[-2:]),
+    ),
+    "a month so far with other sums": (
+        "hours",
+        None,
+        "its sums are not those of",
+        lambda home: other_sums_of_day(home, pages(home, "so-far")[-1]),
+    ),
+    "a month's page for the month so far": (
+        "hours",
+        None,
+        "the signature",
+        lambda home: copy(home, pages(home, "month")[-1], pages(home, "so-far")[-1]),
     ),
 }
 

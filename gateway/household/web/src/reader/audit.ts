@@ -3,7 +3,7 @@
 import { digest, hex, words } from "./bytes.ts";
 import type { Period } from "./calendar.ts";
 import * as names from "./names.ts";
-import { type Chunk, readChunk } from "./objects.ts";
+import { type Chunk, readChunk, soFarKind } from "./objects.ts";
 import { checkFollows, type FoundPage, readPage } from "./pages.ts";
 import { Refused } from "./refused.ts";
 import { listed } from "./store.ts";
@@ -113,7 +113,27 @@ class PageAudit {
         this.#month = null;
       }
       this.#month ??= this.#begin(place, (place.end - day.place.begin) / (day.place.end - day.place.begin));
-      if (page) add(this.#month, page.c, page.first, page.step, page.end, page.digest, 1n);
+      if (!page) continue;
+      add(this.#month, page.c, page.first, page.step, page.end, page.digest, 1n);
+      await this.#examineSoFar(this.#month, page.place);
+    }
+  }
+
+  /** What is stored of a month up to the end of a day, if anything is, beside its days. */
+  async #examineSoFar(month: Sum, day: Period): Promise<void> {
+    const key = names.soFar(this.#stream.id, day.name);
+    const data = await this.#stream.store.get(key);
+    if (!data) return;
+    const found = await readPage(this.#stream.descriptor, { ...month.place, end: day.end }, key, data, soFarKind);
+    this.#stream.pages.checkNamed(found);
+    const before = this.#last.month;
+    if (before && before.place.end === month.place.begin) checkFollows(found, before);
+    if (month.have < month.need - (month.place.end - day.end) / (day.end - day.begin)) return;
+    if (found.children.map(hex).join() !== month.children.join()) {
+      throw new Refused(`${key} lists other day pages than the store holds`);
+    }
+    if (found.c.some((lane, i) => lane.some((sum, k) => sum !== month.sums[i]![k]))) {
+      throw new Refused(`${key}: its sums are not those of its day pages`);
     }
   }
 

@@ -20,6 +20,9 @@ export function page(stream: string, period: string): string {
   return `${pages(stream, period.length === 10 ? "day" : "month")}${period}.cose`;
 }
 
+/** The sums of a UTC month up to the end of this day of it, "2026-11-22". */
+export const soFar = (stream: string, day: string): string => `v1/${stream}/so-far/${day}.cose`;
+
 /** The chunk whose first unit is `first`, under its UTC day; Refused beyond the year 9999. */
 export function chunk(stream: string, first: bigint, unitMs: bigint): string {
   if (first * unitMs > LAST_MS) throw new Refused(`unit ${first} lies outside the calendar`);

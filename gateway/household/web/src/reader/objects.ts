@@ -12,6 +12,7 @@ const DAY_MS = 86_400_000n;
 const LAST_MS = 253_370_764_800_000n; // 9999-01-01, beyond which no day or month is counted
 const FACTOR = String.raw`[2-9]|[1-9][0-9]{1,4}|100000|(0|[1-9][0-9]{0,4})\.[0-9]{0,5}[1-9]`;
 const PERIOD = "[0-9]{4}-(0[1-9]|1[0-2])(-(0[1-9]|[12][0-9]|3[01]))?";
+const DAY = "[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])";
 const LANES: Record<string, [unit: string, scale: string]> = {
   import: ["Wh", "0.001"],
   export: ["Wh", "0.001"],
@@ -62,16 +63,19 @@ const headEntries = payload({
   day: optional(65, digest),
 });
 
-const pageEntries = payload({
-  stream,
-  period: entry(2, like(PERIOD)),
-  step: entry(3, between(1n, 1n << 32n)),
-  first: entry(4, uint),
-  count: entry(5, count),
-  sums: entry(6, list(bytes(null), MOST_LANES)),
-  children: entry(7, list(digest, MOST)),
-  previous: optional(8, digest),
-});
+const pageOf = (period: string, children: number) =>
+  payload({
+    stream,
+    period: entry(2, like(period)),
+    step: entry(3, between(1n, 1n << 32n)),
+    first: entry(4, uint),
+    count: entry(5, count),
+    sums: entry(6, list(bytes(null), MOST_LANES)),
+    children: entry(7, list(digest, children)),
+    previous: optional(8, digest),
+  });
+const pageEntries = pageOf(PERIOD, MOST);
+const soFarEntries = pageOf(DAY, 31);
 
 const grantEntries = payload({ stream, body: entry(2, bytes(null)), sealedK0: entry(3, bytes(1168)) });
 
@@ -170,14 +174,23 @@ export const headKind: Kind<Head> = {
   key: (found) => names.head(hex(found.stream)),
 };
 
+function pageIn(entries: typeof pageEntries, value: Value, what: string): Page {
+  const found = entries(value, what);
+  checkLanes(found.sums, found.count, what);
+  return { ...found, end: found.first + found.step * found.count };
+}
+
 export const pageKind: Kind<Page> = {
   type: "gw1/page",
-  read(value, what) {
-    const found = pageEntries(value, what);
-    checkLanes(found.sums, found.count, what);
-    return { ...found, end: found.first + found.step * found.count };
-  },
+  read: (value, what) => pageIn(pageEntries, value, what),
   key: (found) => names.page(hex(found.stream), found.period),
+};
+
+/** A month up to the end of a day, which is its `period`. */
+export const soFarKind: Kind<Page> = {
+  type: "gw1/sofar",
+  read: (value, what) => pageIn(soFarEntries, value, what),
+  key: (found) => names.soFar(hex(found.stream), found.period),
 };
 
 /** The grant in its body, which fits a stream of such units. */

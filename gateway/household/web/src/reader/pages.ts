@@ -1,9 +1,9 @@
-// Day and month pages: sums of ciphertexts over their steps, each checked by itself and beside its neighbours.
+// Day and month pages, and months so far: sums of ciphertexts over their steps, each checked by itself and beside its neighbours.
 
 import { type Bytes, digest, hex, words } from "./bytes.ts";
 import { Calendar, type Period } from "./calendar.ts";
 import * as names from "./names.ts";
-import { type Descriptor, type Head, pageKind, type Page, readAt } from "./objects.ts";
+import { type Descriptor, type Head, type Kind, pageKind, type Page, readAt, soFarKind } from "./objects.ts";
 import { Refused } from "./refused.ts";
 import type { Store } from "./store.ts";
 import { addUp, search } from "./sums.ts";
@@ -16,8 +16,14 @@ export interface FoundPage extends Page {
 }
 
 /** The page of a period, under its key; Refused unless it is valid by itself. */
-export async function readPage(stream: Descriptor, place: Period, key: string, data: Bytes): Promise<FoundPage> {
-  const page = await readAt(pageKind, key, data, stream.signer, stream.unitMs);
+export async function readPage(
+  stream: Descriptor,
+  place: Period,
+  key: string,
+  data: Bytes,
+  kind: Kind<Page> = pageKind,
+): Promise<FoundPage> {
+  const page = await readAt(kind, key, data, stream.signer, stream.unitMs);
   if (page.sums.length !== stream.lanes.length) throw new Refused(`${key} holds ${page.sums.length} lanes`);
   if (page.step !== place.step || page.first !== place.first || page.end !== place.end) {
     throw new Refused(`${key} holds ${page.count} steps of ${page.step} units from unit ${page.first}: its period has others`);
@@ -75,21 +81,30 @@ export class Pages {
 
   /** The page of a period; null where the store has none. */
   async get(place: Period): Promise<FoundPage | null> {
-    const key = names.page(hex(this.#stream.stream), place.name);
+    return this.#once(names.page(hex(this.#stream.stream), place.name), place, pageKind);
+  }
+
+  /** The sums of a month up to unit `end`, where a day of it ends; null where the store has none. */
+  async soFar(month: Period, end: bigint): Promise<FoundPage | null> {
+    const day = this.calendar!.period("day", end - 1n).name;
+    return this.#once(names.soFar(hex(this.#stream.stream), day), { ...month, end }, soFarKind);
+  }
+
+  async #once(key: string, place: Period, kind: Kind<Page>): Promise<FoundPage | null> {
     const kept = this.#kept.get(key);
     if (kept) return kept;
     let asked = this.#asked.get(key);
     if (!asked) {
-      asked = this.#read(key, place).finally(() => this.#asked.delete(key));
+      asked = this.#read(key, place, kind).finally(() => this.#asked.delete(key));
       this.#asked.set(key, asked);
     }
     return asked;
   }
 
-  async #read(key: string, place: Period): Promise<FoundPage | null> {
+  async #read(key: string, place: Period, kind: Kind<Page>): Promise<FoundPage | null> {
     const data = await this.#store.get(key);
     if (data === null) return null;
-    const page = await readPage(this.#stream, place, key, data);
+    const page = await readPage(this.#stream, place, key, data, kind);
     this.checkNamed(page);
     for (const other of this.#kept.values()) {
       const [day, month] = place.span === "day" ? [page, other] : [other, page];
@@ -101,12 +116,13 @@ export class Pages {
     return page;
   }
 
-  /** Refused where the head names another page of its day. */
-  checkNamed({ place, key, digest }: FoundPage): void {
+  /** Refused where the head names another page of the day with which this one ends. */
+  checkNamed({ place, key, digest, children }: FoundPage): void {
     const { end, day } = this.#named;
-    if (day && place.span === "day" && place.end === end && hex(day) !== digest) {
-      throw new Refused(`${key} is not the page that ${names.head(hex(this.#stream.stream))} names: replaced`);
-    }
+    if (!day || place.end !== end) return;
+    const [head, whole] = [names.head(hex(this.#stream.stream)), place.span === "day"];
+    if (hex(day) === (whole ? digest : hex(children.at(-1)!))) return;
+    throw new Refused(`${key} ${whole ? "is not the page that" : "does not end with the day that"} ${head} names: replaced`);
   }
 
   /** The units between edges that rise, in parts: each with the page that stands for it, or none. A page has no edge
@@ -128,10 +144,13 @@ export class Pages {
     const found: Promise<Part[]>[] = [];
     for (let first = part.first; first < part.end; ) {
       const place = calendar.period(span, first);
-      const cut: Part = { first, end: place.end < part.end ? place.end : part.end, page: null };
-      const fits = place.first <= first && place.end <= over && wholeSteps(edges, cut.first, cut.end, place);
+      const underWay = span === "month" && first < over && over < place.end;
+      const end = underWay ? over : place.end; // of the month under way, its days that are over
+      const cut: Part = { first, end: end < part.end ? end : part.end, page: null };
+      const fits = place.first <= first && end <= over && wholeSteps(edges, cut.first, cut.end, place);
       const divided = () => this.#divided(calendar, others, cut, edges, over);
-      found.push(fits ? this.get(place).then((page) => (page ? [{ ...cut, page }] : divided())) : divided());
+      const asked = () => (underWay ? this.soFar(place, over) : this.get(place));
+      found.push(fits ? asked().then((page) => (page ? [{ ...cut, page }] : divided())) : divided());
       first = cut.end;
     }
     return (await Promise.all(found)).flat();

@@ -108,6 +108,7 @@ export class Stream {
     const chain = this.chain();
     const from = this.underWay("day"); // from where on there are no pages
     const ahead = from > edges[0]! && from < edges.at(-1)! ? this.#ahead(from, edges.at(-1)!) : null;
+    if (ahead) this.pages.get(this.pages.calendar!.period("day", from - 1n)).catch(() => null); // it fails in its turn
     let before = false;
     for (const { first, end, page } of await this.pages.covering(edges, this.underWay("day"))) {
       if (page) {

@@ -15,11 +15,6 @@ export interface Energy {
   down: number | null;
 }
 
-/** Nothing of what lies between edges. */
-export function unknown(edges: number[]): Energy[] {
-  return edges.slice(1).map((end, i) => ({ start: edges[i]!, end, up: null, down: null }));
-}
-
 /** One meter: its stream and its grant, opened. */
 export class Meter {
   readonly name: string;
@@ -63,11 +58,6 @@ export class Meter {
   get windowMs(): number {
     const { granularity } = this.grant.body;
     return typeof granularity === "bigint" ? Number(granularity * this.stream.descriptor.unitMs) : 86_400_000;
-  }
-
-  /** The moment with which the UTC month under way began. */
-  get monthBegin(): number {
-    return Number(this.stream.underWay("month") * this.stream.descriptor.unitMs);
   }
 
   /** The energy between edges that rise. */

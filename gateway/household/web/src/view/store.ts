@@ -4,6 +4,8 @@ import { AwsClient } from "aws4fetch";
 import type { Get, List } from "../reader/index.ts";
 import type { View } from "./document.ts";
 
+const OF_MONTHS = /^v1\/[^/]+\/(month|so-far)\//; // the sums
+
 type Trouble = "offline" | "unreachable" | "cors" | "denied" | "failed";
 
 /** Why the store gave no answer. */
@@ -26,7 +28,7 @@ export function storeOf(view: View): { get: Get; list: List; host: string } {
   const root = `${view.e}/${bucket}/`;
   const client = new AwsClient({ accessKeyId: view.a, secretAccessKey: view.s, service: "s3", region: view.r, retries: 0 });
 
-  // What others wait for, and what stands for a month, goes first.
+  // What others wait for goes first, and the sums of months, which are the largest.
   async function ask(url: string, priority: RequestPriority): Promise<Response> {
     const signed = await client.sign(url, { aws: { signQuery: true } });
     let response: Response;
@@ -50,7 +52,8 @@ export function storeOf(view: View): { get: Get; list: List; host: string } {
   };
 
   const get: Get = async (key) => {
-    const response = await ask(root + (prefix + key).split("/").map(encodeURIComponent).join("/"), key.includes("/month/") ? "high" : "low");
+    const url = root + (prefix + key).split("/").map(encodeURIComponent).join("/");
+    const response = await ask(url, OF_MONTHS.test(key) ? "high" : "low");
     if (response.ok) return new Uint8Array(await response.arrayBuffer());
     if (response.status === 404) return null;
     // Some stores say 403 of a missing key too, where the right to list is limited to a prefix.

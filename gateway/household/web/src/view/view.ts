@@ -3,7 +3,7 @@
 import { NotFound, Refused, RolledBack, WrongKey } from "../reader/index.ts";
 import { type Bar, chart } from "./chart.ts";
 import { type View, viewOf } from "./document.ts";
-import { type Energy, Meter, unknown } from "./energy.ts";
+import { type Energy, Meter } from "./energy.ts";
 import { keepMark } from "./marks.ts";
 import { storeOf, StoreTrouble } from "./store.ts";
 import { type Words, wordsOf } from "./words.ts";
@@ -115,17 +115,7 @@ class Page {
       if (!meter.measures) return this.#trouble(words.noEnergy);
       const edges = this.#zone.edges(this.#span, first, Math.max(LEAST_STEP_MS, meter.windowMs));
       part<HTMLButtonElement>("before").disabled = edges[0]! <= meter.begin;
-      // The months that are over are few objects, and shown before the days of this one. A window belongs to the
-      // month in which it begins: so the last of them is read with this one too.
-      const over = this.#span === "year" ? edges.findLastIndex((edge) => edge <= meter.monthBegin) : 0;
-      const before = Math.max(0, over - 1);
-      const rest = meter.energy(edges.slice(before));
-      rest.catch(() => null); // it is awaited below
-      const months = before ? meter.energy(edges.slice(0, over + 1)) : null;
-      const known = (await months) ?? [];
-      if (turn !== this.#turn) return;
-      if (months) this.#draw([...known, ...unknown(edges.slice(over))]);
-      const bars = [...known.slice(0, before), ...(await rest)];
+      const bars = await meter.energy(edges);
       if (turn !== this.#turn) return;
       this.#draw(bars);
       this.#tell(meter);
