@@ -39,6 +39,7 @@ from gateway.chain.keys import KeyChain
 from gateway.chain.layout import DAY_MS
 from gateway.chain.seal import U64
 from gateway.chain.token import Sealed, masks
+from gateway.host.collector import collect_seldom
 from gateway.provider.homes import Listed
 from gateway.provider.identity import generate_identity
 from gateway.provider.load import Windows
@@ -168,6 +169,7 @@ class _Signature:
 
 
 def _ingest(folder: Path, homes: int) -> Iterator[Figure]:
+    collect_seldom()  # as `gateway centre ingest` does
     memory = _memory_mib(folder / "memory", min(homes, _A_REGION))
     street = _Street(folder / "quarters", homes)
     street.quarter()

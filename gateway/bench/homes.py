@@ -33,6 +33,7 @@ from gateway.bench.provider import Rival
 from gateway.bench.server import server
 from gateway.chain.grant import open_k0
 from gateway.errors import NotFound
+from gateway.host.collector import collect_seldom
 from gateway.provider.identity import open_identity
 from gateway.provider.many import Answer, Ask, HomeReader, Readers, Terms
 from gateway.provider.query import Query
@@ -72,6 +73,7 @@ async def _from_memory(fleet: Fleet, count: int) -> list[Figure]:
     objects = {key: data for _, some in made for key, data in some.items()}
     asks = [Ask(home.stream, home.signer, (home.grant,)) for home in homes]
     times: dict[str, list[float]] = {}
+    collect_seldom()  # as the processes of `Readers` do
 
     def since(begin: float, name: str) -> None:
         times.setdefault(name, []).append((time.process_time() - begin) / count)

@@ -3,6 +3,7 @@
 - `clock`       wall and monotonic time, and whether the wall clock can be trusted
 - `clock_note`  the process that waits until the clock is synchronised, and notes it for others
 - `files`       files that a power cut leaves whole, and files that hold secrets
+- `collector`   Python's collector of objects in cycles, for processes that work through many homes
 - `codes`       codes that people type from a label or a screen
 - `release`     the release of the image that has booted
 - `systemd`     notifications to the service manager

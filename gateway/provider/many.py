@@ -25,6 +25,7 @@ from gateway.chain.grant import Grant
 from gateway.chain.page import Calendar, Period
 from gateway.chain.windows import GrantWindows
 from gateway.errors import GatewayError, Unavailable
+from gateway.host.collector import collect_seldom
 from gateway.provider.grants import OwnGrant, own_grants, renewed
 from gateway.provider.identity import Identity, open_identity
 from gateway.provider.query import Query, Resolved
@@ -88,7 +89,7 @@ class Ask:
 class Answer:
     """The sums of one home: blocks of rows, in order, and what is said of them as `Sums` has it. `error` is
     why there are no more of them; `resolved` is None where the query could not even be asked. `mark` is the
-    head, unless it is the one that was seen before."""
+    head, where it is to be remembered."""
 
     resolved: Resolved | None
     blocks: tuple[Rows, ...]
@@ -241,7 +242,7 @@ class HomeReader:
 
     async def read(self, ask: Ask, terms: Terms) -> Answer:
         """All sums of one home that open now."""
-        seen = _Held(ask.seen)
+        seen = None if terms.memory is None else _Held(ask.seen)
         sums: Sums | None = None
         blocks: list[Rows] = []
         error: GatewayError | None = None
@@ -265,12 +266,13 @@ class HomeReader:
             error = raised.with_traceback(None)
         finally:
             await bucket.aclose()
+        mark = None if seen is None else seen.mark
         if sums is None:
-            return Answer(None, (), error=error, mark=seen.mark)
+            return Answer(None, (), error=error, mark=mark)
         said = tuple(sums.missing), sums.tail, tuple(sums.sources), tuple(sums.notes), sums.next_window
-        return Answer(sums.resolved, tuple(blocks), *said, error, seen.mark)
+        return Answer(sums.resolved, tuple(blocks), *said, error, mark)
 
-    async def _open(self, bucket: Bucket, ask: Ask, seen: Seen) -> tuple[StreamReader, _Known]:
+    async def _open(self, bucket: Bucket, ask: Ask, seen: Seen | None) -> tuple[StreamReader, _Known]:
         known = self._known.get(ask.stream)
         if known is not None and known.signer == ask.signer:
             return StreamReader(bucket, known.descriptor, known.data, seen), known
@@ -394,6 +396,7 @@ class _Process:
 
 def _serve(connection: Connection, setting: _Setting) -> None:
     """Read the batches that come, until no more can come."""
+    collect_seldom()
     signal.signal(
         signal.SIGINT, signal.SIG_IGN
     )  # of a terminal, which the process that waits for this one minds

@@ -72,22 +72,28 @@ def _examine(data: bytes) -> tuple[bool, bool]:
             if not above:
                 return True, shortest and at == len(data)
             left, last_key = above.pop()
-        is_key = last_key is not None and left % 2 == 0
         left -= 1
-        major, value = data[at] >> 5, data[at] & 0x1F
+        value = data[at]
+        major, value = value >> 5, value & 0x1F
         at += 1
-        if value >= 24:
+        if value == 24:
+            value = data[at]
+            at += 1
+            if value < 24:
+                shortest = False
+        elif value > 24:
             if value > 27:
                 return False, False
             size = 1 << value - 24
             value = int.from_bytes(data[at : at + size], "big")
             at += size
-            shortest &= value >= _LEAST[size]
-        if is_key:
+            if value < _LEAST[size]:
+                shortest = False
+        if left & 1 and last_key is not None:  # an even number was left: a key
             if major:
                 return False, False
-            assert last_key is not None
-            shortest &= value > last_key
+            if value <= last_key:
+                shortest = False
             last_key = value
         elif major == 2:
             at += value

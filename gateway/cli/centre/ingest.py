@@ -26,6 +26,7 @@ from gateway.cli.provider.sources import print_failures
 from gateway.cli.values import Duration
 from gateway.errors import Unavailable, UsageError
 from gateway.host.clock import SystemClock, unix_ms
+from gateway.host.collector import collect_seldom
 from gateway.provider.desk import Failure
 from gateway.provider.identity import open_identity
 from gateway.provider.membership import open_membership
@@ -80,6 +81,7 @@ def command(
         raise UsageError("--follow reads the list of homes again and again: name a file instead of stdin")
     if once and notices.urls:
         raise UsageError("--notices makes looks come sooner, and this looks once: add --follow")
+    collect_seldom()
     identity, clock, kept = open_identity(folder), SystemClock("host"), Kept()
     hints = Hints()
 
