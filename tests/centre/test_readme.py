@@ -38,7 +38,7 @@ async def test_the_recipe_for_spark_reads_the_state_as_it_is(
     for region, one in loads.items():
         for (start_ms, end_ms), sums in zip(one.windows.times, one.sums.tolist(), strict=True):
             expected[region, start_ms, end_ms] = sums[0] % 2**64
-    for region, start_ms, end_ms, number, _ in found["asked"]:
+    for region, start_ms, end_ms, number in found["asked"]:
         members = {(stream, grant) for own, stream, grant in found["members"] if own == number}
         parts = [
             row["import"]
@@ -63,7 +63,7 @@ async def test_the_columns_are_those_of_the_table(tmp_path: Path) -> None:
     lanes = [name for name, _ in listed if name in LANES]
     assert lanes == [lane for lane in LANES if lane in lanes]
     written = [
-        (name, "16 bytes" if str(kind) == "fixed_size_binary[16]" else "INT64")
+        (name, "16 bytes" if str(kind) == "binary" else "INT64")
         for name, kind in zip(schema.names, schema.types, strict=True)
     ]
     assert [one for one in listed if one[0] != "..."] == [
