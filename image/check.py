@@ -9,18 +9,20 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import random
 import shutil
 import socket
 import subprocess
 import sys
 import time
+import tty
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
+from threading import Event, Thread
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -72,8 +74,9 @@ def say(text: str) -> None:
 class Home:
     """A card that was flashed and configured, a board to put it in, and the world around it."""
 
-    def __init__(self, image: Path, tpm: Path, folder: Path, server: S3Server) -> None:
-        self.folder, self.server = folder, server
+    def __init__(self, image: Path, tpm: Path, folder: Path, server: S3Server, meter: int) -> None:
+        """`meter` is the TCP port of its meter, which goes on whatever happens to the machine."""
+        self.folder, self.server, self._meter = folder, server, meter
         self._image, self._tpm = image, tpm
         self._key = folder / "ssh"
         folder.mkdir(parents=True, exist_ok=True)
@@ -155,16 +158,12 @@ class Home:
             if not meter:
                 yield machine
                 return
-            line = subprocess.Popen(
-                [GATEWAY, "simulate", "sml", "--serial", machine.meter()],
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-            )
+            over = Event()
+            Thread(target=_wire, args=(self._meter, machine.meter(), over), daemon=True).start()
             try:
                 yield machine
             finally:
-                line.kill()
-                line.wait()
+                over.set()
 
     def until(
         self, what: str, machine: Machine, condition: Callable[[], object], seconds: float = BOOT_S
@@ -179,6 +178,40 @@ class Home:
                 raise Broken(f"Not within {seconds:.0f} s: {what}. The console's end:\n{end}")
             time.sleep(0.5)
         return time.monotonic() - began
+
+
+@contextmanager
+def simulated_meter() -> Iterator[int]:
+    """The TCP port on which a meter sends its list each second, to whoever listens."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = int(probe.getsockname()[1])
+    process = subprocess.Popen(
+        [GATEWAY, "simulate", "sml", "--port", str(port)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        yield port
+    finally:
+        process.kill()
+        process.wait()
+
+
+def _wire(port: int, device: str, over: Event) -> None:
+    """Carry what the meter sends to a serial line, until it is over or the machine is gone."""
+    line = os.open(device, os.O_WRONLY | os.O_NOCTTY | os.O_NONBLOCK)
+    try:
+        tty.setraw(line)
+        with socket.create_connection(("127.0.0.1", port)) as meter:
+            while not over.is_set():
+                data = meter.recv(4096)
+                with suppress(BlockingIOError):  # nobody listens
+                    os.write(line, data)
+    except OSError:
+        pass
+    finally:
+        os.close(line)
 
 
 def first_readings(home: Home, machine: Machine) -> float:
@@ -456,8 +489,8 @@ def main() -> int:
     for path in (*out.glob("*.img.zst"), out / "root.erofs"):
         figures[f"{path.suffix[1:]}_mb"] = round(path.stat().st_size / 1e6)
     try:
-        with seaweedfs(options.folder / "s3") as server:
-            home = Home(options.image, options.tpm, options.folder, server)
+        with seaweedfs(options.folder / "s3") as server, simulated_meter() as meter:
+            home = Home(options.image, options.tpm, options.folder, server, meter)
             card, machine = boot(home, "home", figures)
             second_boot(home, machine, figures)
             copied_card(home, card)
