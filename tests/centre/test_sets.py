@@ -175,6 +175,27 @@ async def test_a_set_that_another_process_gave_up_meanwhile(
     assert (await street.load(minutes(0, 1))).homes == (3,)
 
 
+async def test_a_set_that_was_asked_for_before_and_is_given_up_meanwhile(
+    street: Neighbourhood, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await street.takes_in()
+    state, windows = State.open(street.folder / "data", make=False), minutes(0, 1)
+    state.ask("North", {windows.times[0]: [tuple(one.listed for one in street.listing)]})
+    asked, (number,) = State.asked, state.asked("North", *windows.times[0])[windows.times[0]]
+
+    def once(self: State, region: str, start_ms: int, end_ms: int) -> Any:
+        found = asked(self, region, start_ms, end_ms)
+        self.unask(region, number, windows.times)
+        return found
+
+    with monkeypatch.context() as patch:
+        patch.setattr(State, "asked", once)
+        found = await load(state, DuckDB(), "North", windows, street.ask)
+    with pytest.raises(Unavailable, match=r"no load of 'North': .* try again"):
+        check_any(found)
+    state.close()
+
+
 async def test_a_disk_that_is_full_is_said(street: Neighbourhood) -> None:
     await street.takes_in()
     state = State.open(street.folder / "data", make=False)
