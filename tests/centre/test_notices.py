@@ -122,6 +122,7 @@ def test_sources_are_read_or_refused_with_a_sentence(tmp_path: Path) -> None:
     for url, more, sentence in (
         ("ftp://127.0.0.1", {}, "--notices ftp://127.0.0.1: expected mqtts://HOST, "),
         ("mqtt://", {}, "expected mqtts://HOST"),
+        ("mqtts://[::1", {}, r"--notices mqtts://\[::1: expected mqtts://HOST, "),
         ("mqtt://host:0", {}, "expected"),
         ("mqtt://host:99999", {}, "expected"),
         ("mqtt://host/a#b", {}, "expected"),
