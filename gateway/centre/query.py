@@ -91,9 +91,7 @@ async def load(
     if not known:
         raise UsageError(f"no home of region {region!r}: expected one of {', '.join(state.regions())}")
     start_ms, end_ms = windows.times[0][0], windows.times[-1][1]
-    names = [one.name for one in state.files(region, date_of(start_ms), date_of(end_ms))]
-    files: list[Path] = [state.folder / name for name in names]
-    present = _Present.of(engine, files, windows)
+    present = _Present.of(engine, _files(state, region, windows), windows)
     asked = state.asked(region, start_ms, end_ms)
     refused = state.refused(region, start_ms, end_ms)
     new = any(times not in asked for times in windows.times)
@@ -117,6 +115,7 @@ async def load(
     sets = {i: written[times] for i, times in enumerate(windows.times) if times in written}
     answers = await _answers(state, region, windows, sets, present, ask, problems)
     summed = {i: _Union(sets[i], answers[i]) for i in sets if answers[i]}
+    files = _files(state, region, windows)  # others may have been merged while the service answered
     total, counts = engine.sums(files, windows, _chosen(summed, len(windows.times)))
     service = np.zeros_like(total)
     for i, union in summed.items():
@@ -146,6 +145,12 @@ async def load(
         noise,
         added.keys(),
     )
+
+
+def _files(state: State, region: str, windows: Windows) -> list[Path]:
+    """The files that may have these windows of a region."""
+    first, last = date_of(windows.times[0][0]), date_of(windows.times[-1][1])
+    return [state.folder / one.name for one in state.files(region, first, last)]
 
 
 class _Union:

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gateway.centre import ingest
 from gateway.centre.engine import DuckDB
 from gateway.centre.query import LATE, check_any, load
 from gateway.centre.state import State
@@ -193,6 +194,26 @@ async def test_a_set_that_was_asked_for_before_and_is_given_up_meanwhile(
         found = await load(state, DuckDB(), "North", windows, street.ask)
     with pytest.raises(Unavailable, match=r"no load of 'North': .* try again"):
         check_any(found)
+    state.close()
+
+
+async def test_files_may_be_merged_and_removed_while_the_service_answers(
+    street: Neighbourhood, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ingest, "_CROWD", 2)
+    await street.takes_in()
+
+    async def slow(homes: str, windows: Windows) -> Answer:
+        for _ in range(2):
+            street.homes[0].seal(random_readings(60))
+            await street.takes_in()
+        return await street.ask(homes, windows)
+
+    state = State.open(street.folder / "data", make=False)
+    files = state.file_names()
+    found = await load(state, DuckDB(), "North", minutes(0, 1), slow)
+    assert found.sums.tolist() == street.truth(minutes(0, 1))
+    assert not any((street.folder / "data" / name).exists() for name in files)
     state.close()
 
 
