@@ -24,6 +24,7 @@ from gateway.stream.times import spell
 Kind = Literal["load", "chain", "refused"]
 LIMITS = ("region", "limit_kw")
 """The heading of a list of limits."""
+_LEAST_KW = Decimal("0.001")
 _PAST = 200
 """Alarms that are over and still known."""
 
@@ -137,6 +138,6 @@ def _kw(text: str, where: str) -> Decimal:
         limit = Decimal(text)
     except InvalidOperation:
         limit = Decimal("NaN")
-    if not limit.is_finite() or not 0 < limit < 10**9:
+    if not limit.is_finite() or not 0 < limit < 10**9 or limit < _LEAST_KW:
         raise UsageError(f"{where}: limit {text!r}: expected kW above 0, such as 120 or 62.5")
     return limit

@@ -29,6 +29,9 @@ from gateway.stream.times import spell
 HOME_LIMIT_W = 43_470
 """3 phases of 230 V and 63 A: the least for which DIN 18015-1 has a house's main line made."""
 
+_MOST = 2**54
+"""The largest scale, in mWh: that noise leaves 62 bits has a probability of e^-256."""
+
 
 @dataclass(frozen=True, slots=True)
 class Noise:
@@ -43,6 +46,21 @@ class Noise:
         if not (0 < self.epsilon < math.inf and self.limit_w > 0):
             raise UsageError(
                 f"epsilon {self.epsilon} and a home's limit of {self.limit_w} W: both must be above 0"
+            )
+
+    def check(self, windows: Windows) -> None:
+        """UsageError where numbers of these windows cannot have it: for a lane that is no energy, and where
+        it would be so large that 64 bits cut it off, which would show the sum."""
+        if not set(windows.lanes) <= set(ENERGY):
+            raise UsageError(
+                f"noise is for {' and '.join(ENERGY)}, and {', '.join(windows.lanes)} were asked for: of"
+                " other lanes nobody knows how much a home can change"
+            )
+        most = max(self.sensitivity(times) for times in windows.times)
+        if most > self.epsilon * _MOST:
+            raise UsageError(
+                f"epsilon {self.epsilon:g} and a home's limit of {self.limit_w} W: noise of that size is"
+                " beyond all energy that is counted; expected more of the one, or less of the other"
             )
 
     def sensitivity(self, times: Times) -> int:
@@ -67,13 +85,8 @@ def noises(
     noise: Noise,
 ) -> dict[int, Sequence[int]]:
     """The noise of the windows that have sets of fewer homes than `noise.below`, lane by lane, in mWh; `sets`
-    are those that were summed, by the window's number and by theirs. UsageError for a lane that is no energy,
-    and where a number was published with another noise."""
-    if not set(windows.lanes) <= set(ENERGY):
-        raise UsageError(
-            f"noise is for {' and '.join(ENERGY)}, and {', '.join(windows.lanes)} were asked for: of other"
-            " lanes nobody knows how much a home can change"
-        )
+    are those that were summed, by the window's number and by theirs. UsageError where a number was published
+    with another noise."""
     small = [
         (windows.times[i], number, lane)
         for i, several in sets.items()

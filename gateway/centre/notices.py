@@ -182,7 +182,10 @@ async def _answering(webhook: Webhook, hints: Hints) -> AsyncIterator[None]:
 
 
 def _split(url: str) -> SplitResult:
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        raise UsageError(f"--notices {url}: {_EXPECTED}") from None
     if parts.password is not None:
         raise UsageError("--notices holds a password: name a file that has it with --notices-secret")
     try:

@@ -80,18 +80,18 @@ async def load(
 ) -> Load:
     """The loads of a region. Without `certified` all gateways count as certified; it is asked, as the service
     is, only where a window has no set, or no answer, that is kept. With `noise` the loads of small sets are
-    as they may be published; UsageError as for `gateway.centre.noise.noises`.
+    as they may be published; UsageError as for `gateway.centre.noise`.
 
     UsageError for a region without homes, Unavailable where the summing service does not answer. Where it
     refuses a set, or another set was summed at a window's time, the window has no sum.
     """
+    if noise is not None:
+        noise.check(windows)  # before a set is asked for
     known = state.homes(region)
     if not known:
         raise UsageError(f"no home of region {region!r}: expected one of {', '.join(state.regions())}")
     start_ms, end_ms = windows.times[0][0], windows.times[-1][1]
-    names = [one.name for one in state.files(region, date_of(start_ms), date_of(end_ms))]
-    files: list[Path] = [state.folder / name for name in names]
-    present = _Present.of(engine, files, windows)
+    present = _Present.of(engine, _files(state, region, windows), windows)
     asked = state.asked(region, start_ms, end_ms)
     refused = state.refused(region, start_ms, end_ms)
     new = any(times not in asked for times in windows.times)
@@ -108,10 +108,14 @@ async def load(
             chosen, problems = _sets(asked, refused, present, known, reasons, windows)
     state.ask(region, {windows.times[i]: sets for i, sets in chosen.items()})
     written = state.asked(region, start_ms, end_ms)  # another process may have been first
-    problems.update({i: _MEANWHILE for i in chosen if windows.times[i] not in written})
+    numbers = range(len(windows.times))
+    for i in numbers:
+        if windows.times[i] not in written:
+            problems.setdefault(i, _MEANWHILE)
     sets = {i: written[times] for i, times in enumerate(windows.times) if times in written}
     answers = await _answers(state, region, windows, sets, present, ask, problems)
     summed = {i: _Union(sets[i], answers[i]) for i in sets if answers[i]}
+    files = _files(state, region, windows)  # others may have been merged while the service answered
     total, counts = engine.sums(files, windows, _chosen(summed, len(windows.times)))
     service = np.zeros_like(total)
     for i, union in summed.items():
@@ -128,7 +132,6 @@ async def load(
         added = noises(state, region, windows, parts, noise)
     for i, mwh in added.items():
         loads[i] += np.array(mwh, dtype=np.int64)
-    numbers = range(len(windows.times))
     streams = {one.home.listed.stream for one in known}
     inside = {i: {one.stream for one in union.homes} for i, union in summed.items()}
     return Load(
@@ -142,6 +145,12 @@ async def load(
         noise,
         added.keys(),
     )
+
+
+def _files(state: State, region: str, windows: Windows) -> list[Path]:
+    """The files that may have these windows of a region."""
+    first, last = date_of(windows.times[0][0]), date_of(windows.times[-1][1])
+    return [state.folder / one.name for one in state.files(region, first, last)]
 
 
 class _Union:

@@ -187,7 +187,7 @@ class State:
     def list_homes(self, homes: Sequence[Home]) -> None:
         """Take `homes` as the list from now on. UsageError where a stream's region or signer changed: its
         windows belong to the region that it had, and it is signed by one key."""
-        rows = self._db.execute("SELECT stream, signer, region FROM homes")
+        rows = self._read("SELECT stream, signer, region FROM homes")
         known = {stream: (signer, region) for stream, signer, region in rows}
         for home in homes:
             stream, signer = home.listed.stream, home.listed.signer
@@ -211,37 +211,35 @@ class State:
 
     def homes(self, region: str | None = None) -> list[Known]:
         """The homes of the list, by stream; of one region, or of all."""
-        rows = self._db.execute(
-            f'{_HOMES} AND (?1 IS NULL OR region = ?1) ORDER BY stream, "grant"', (region,)
-        )
+        rows = self._read(f'{_HOMES} AND (?1 IS NULL OR region = ?1) ORDER BY stream, "grant"', (region,))
         return [_known(row) for row in rows]
 
     def homes_of(self, streams: Iterable[bytes]) -> list[Known]:
         """The homes of these streams that the list has, in their order; the others are not read."""
-        found = (self._db.execute(f'{_HOMES} AND stream = ? ORDER BY "grant"', (one,)) for one in streams)
+        found = (self._read(f'{_HOMES} AND stream = ? ORDER BY "grant"', (one,)) for one in streams)
         return [_known(row) for rows in found for row in rows]
 
     def count(self) -> int:
         """How many homes the list has."""
-        return int(self._db.execute("SELECT count(*) FROM homes WHERE listed").fetchone()[0])
+        return int(next(self._read("SELECT count(*) FROM homes WHERE listed"))[0])
 
     def regions(self) -> list[str]:
         """The regions of the homes of the list."""
         return [
-            row[0]
-            for row in self._db.execute("SELECT DISTINCT region FROM homes WHERE listed ORDER BY region")
+            row[0] for row in self._read("SELECT DISTINCT region FROM homes WHERE listed ORDER BY region")
         ]
 
     def passed_over(self) -> list[tuple[str, bytes, str]]:
         """The homes of the list without which the last pass went on: region, stream and reason."""
-        return self._db.execute(
+        rows = self._read(
             "SELECT region, stream, min(problem) FROM homes WHERE listed AND problem IS NOT NULL"
             " GROUP BY region, stream"
-        ).fetchall()
+        )
+        return [(region, stream, problem) for region, stream, problem in rows]
 
     def next_batch(self) -> int:
         """The number of the next batch of files."""
-        (last,) = self._db.execute("SELECT max(batch) FROM files").fetchone()
+        (last,) = next(self._read("SELECT max(batch) FROM files"))
         return 1 if last is None else int(last) + 1
 
     def take(self, files: Iterable[File], homes: Iterable[Known]) -> None:
@@ -262,7 +260,7 @@ class State:
 
     def files(self, region: str, first: str, last: str) -> list[File]:
         """The files of a region and the dates `first` to `last`."""
-        rows = self._db.execute(
+        rows = self._read(
             "SELECT name, batch, date, region, windows FROM files WHERE region = ? AND date BETWEEN ? AND ?"
             " ORDER BY name",
             (region, first, last),
@@ -271,7 +269,7 @@ class State:
 
     def crowded(self, count: int) -> list[list[File]]:
         """The files of each date and region that has at least `count` of them."""
-        rows = self._db.execute(
+        rows = self._read(
             "SELECT name, batch, date, region, windows FROM files WHERE (region, date) IN"
             " (SELECT region, date FROM files GROUP BY region, date HAVING count(*) >= ?)"
             " ORDER BY region, date, name",
@@ -291,7 +289,7 @@ class State:
 
     def file_names(self) -> set[str]:
         """The names of all files that count."""
-        return {row[0] for row in self._db.execute("SELECT name FROM files")}
+        return {row[0] for row in self._read("SELECT name FROM files")}
 
     # --- which sets were summed
 
@@ -299,14 +297,14 @@ class State:
         """The windows of a region that meet [start_ms, end_ms) and for which the service was asked, with
         their sets."""
         where = region, end_ms, start_ms
-        rows = self._db.execute(
+        rows = self._read(
             'SELECT id, homes FROM sets WHERE id IN (SELECT "set" FROM asked'
             " WHERE region = ? AND start_ms < ? AND end_ms > ?)",
             where,
         )
         sets = {number: _unpack(homes) for number, homes in rows}
         found: dict[Times, dict[int, Members]] = {}
-        for start, end, number in self._db.execute(
+        for start, end, number in self._read(
             'SELECT start_ms, end_ms, "set" FROM asked WHERE region = ? AND start_ms < ? AND end_ms > ?',
             where,
         ):
@@ -359,7 +357,7 @@ class State:
 
     def refused(self, region: str, start_ms: int, end_ms: int) -> dict[Times, int]:
         """The homes of the largest set of such that was refused, of each window within [start_ms, end_ms)."""
-        rows = self._db.execute(
+        rows = self._read(
             "SELECT start_ms, end_ms, homes FROM refused WHERE region = ? AND start_ms >= ? AND end_ms <= ?",
             (region, start_ms, end_ms),
         )
@@ -381,7 +379,7 @@ class State:
         self, region: str, lanes: str, start_ms: int, end_ms: int
     ) -> dict[tuple[Times, int], tuple[str, U64]]:
         """The answers that are kept of these lanes, by window within [start_ms, end_ms) and set."""
-        rows = self._db.execute(
+        rows = self._read(
             'SELECT start_ms, end_ms, "set", digest, sums FROM answers WHERE region = ? AND lanes = ?'
             " AND start_ms >= ? AND end_ms <= ?",
             (region, lanes, start_ms, end_ms),
@@ -410,7 +408,7 @@ class State:
     ) -> dict[tuple[Times, int, str], tuple[float, int, int]]:
         """The noise that is kept, by window within [start_ms, end_ms), set and lane: epsilon, a home's limit
         in W, and mWh."""
-        rows = self._db.execute(
+        rows = self._read(
             'SELECT start_ms, end_ms, "set", lane, epsilon, limit_w, mwh FROM noise WHERE region = ?'
             " AND start_ms >= ? AND end_ms <= ?",
             (region, start_ms, end_ms),
@@ -419,6 +417,12 @@ class State:
             ((a, b), number, lane): (epsilon, limit_w, mwh)
             for a, b, number, lane, epsilon, limit_w, mwh in rows
         }
+
+    def _read(self, query: str, values: Sequence[Any] = ()) -> Iterator[tuple[Any, ...]]:
+        try:
+            yield from self._db.execute(query, values)
+        except sqlite3.Error as error:
+            raise UsageError(f"{self.folder / FILE} cannot be read: {error}") from None
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:

@@ -26,6 +26,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from gateway.chain.layout import ENERGY
 from gateway.errors import NotGranted, UsageError
+from gateway.host.clock import SystemClock, unix_ms
 from gateway.host.files import write_durably
 from gateway.provider.identity import Identity
 from gateway.provider.load import Answer, Member, Pair, Windows, Words, of_each, pair, set_digest, words
@@ -190,7 +191,8 @@ class _Document(BaseModel):
 class _Answered(BaseModel):
     """How much the record has had since it was begun, in a file beside it: its `_extent`, and the end of the
     last window that was summed. A copy that is put back has less where it lacks something. From then on only
-    windows that begin at or after `from_ms` are summed: there the record is whole. Times are Unix ms."""
+    windows that begin at or after `from_ms` are summed: there the record is whole. Where the file is missing
+    that is now. Times are Unix ms."""
 
     model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
 
@@ -211,6 +213,8 @@ class _Record:
         with self._locked():
             if self._path.exists():
                 raise UsageError(f"{self._path} is there already: a record is begun once")
+            if not self._beside.exists():
+                self._say(_Answered())
             self._save(_Document(sets=[], sealed={}))
 
     async def claim(self, summed: Sequence[Summed], sealed: Mapping[str, Sequence[Run]]) -> None:
@@ -264,8 +268,11 @@ class _Record:
         """What is said beside the record, corrected first where the record is an older copy."""
         try:
             answered = _Answered.model_validate_json(self._beside.read_bytes())
-        except FileNotFoundError:
-            return _Answered()
+        except FileNotFoundError:  # a copy, put back by itself: what it may lack has ended by now
+            now_ms = unix_ms(SystemClock("host"))
+            answered = _Answered(extent=_extent(known), until_ms=now_ms, from_ms=now_ms)
+            self._say(answered)
+            return answered
         except ValidationError:
             raise UsageError(f"{self._beside} is damaged: put a copy of it back") from None
         if (extent := _extent(known)) < answered.extent:

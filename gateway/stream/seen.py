@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import tempfile
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from gateway.errors import UsageError
+from gateway.host.files import sync_folder
 from gateway.stream.chunks import ChunkMark
 
 _FILE = "seen.db"
@@ -61,10 +63,8 @@ def save_all(folder: Path, marks: Mapping[bytes, ChunkMark]) -> None:
     if not marks:
         return
     path = folder / _FILE
-    try:
-        os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
-    except OSError as error:
-        raise UsageError(f"{path} cannot be written: {error.strerror}") from None
+    if not path.exists():
+        _make(path)
     with _opened(path, "written") as connection:
         connection.execute(_TABLE)
         connection.executemany(
@@ -80,6 +80,27 @@ def forget(folder: Path, stream: bytes) -> bool:
         return False
     with _opened(path, "written") as connection:
         return connection.execute("DELETE FROM seen WHERE stream = ?", (stream,)).rowcount > 0
+
+
+def _make(path: Path) -> None:
+    """Make the file, with its table from its first moment on, unless another process was first: one that has
+    none is damaged."""
+    try:
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        os.close(handle)
+        made = Path(name)
+        try:
+            with _opened(made, "written") as connection:
+                connection.execute(_TABLE)
+            with suppress(FileExistsError):
+                os.link(made, path)
+            sync_folder(path.parent)
+        except UsageError as error:
+            raise UsageError(str(error).replace(name, str(path))) from None
+        finally:
+            made.unlink()
+    except OSError as error:
+        raise UsageError(f"{path} cannot be written: {error.strerror}") from None
 
 
 @contextmanager

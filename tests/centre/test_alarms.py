@@ -120,7 +120,7 @@ def test_a_list_of_limits_that_is_wrong_gets_a_sentence(text: str, sentence: str
         read_limits(text, "limits.csv")
 
 
-@given(st.sampled_from(["", "0", "-1", "1e9", "inf", "nan", "12,5", "12 kW", "0x10", "١٢x"]))
+@given(st.sampled_from(["", "0", "-1", "1e9", "inf", "nan", "12,5", "12 kW", "1e-999999", "0x10", "١٢x"]))
 def test_a_limit_is_a_number_of_kw(cell: str) -> None:
     quoted = f'"{cell}"'
     with pytest.raises(UsageError, match=r"line 2: limit '.*': expected kW above 0, such as 120 or 62\.5"):

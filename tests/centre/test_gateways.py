@@ -278,6 +278,7 @@ async def _with_noise(town: Town, truth: list[list[int]], capsys: pytest.Capture
     assert "of 3 homes, with noise of epsilon 0.5" in picture.read_text()
     document = json.loads(files["json"].read_text())
     assert [one["epsilon"] for one in document["windows"]] == [None, None, 0.5, 0.5]
+    assert document.keys() == {"region", "windows"}, "names no home"
     noisy = [[one["import_mwh"]] for one in document["windows"]]
     assert noisy[:2] == truth[:2]
     assert all(a != b for a, b in zip(noisy[2:], truth[2:], strict=True))

@@ -367,6 +367,20 @@ async def test_a_stream_stays_in_its_region_and_with_its_signer(street: Neighbou
         await street.takes_in()
 
 
+async def test_a_state_of_which_a_part_is_damaged_is_a_sentence(tmp_path: Path) -> None:
+    street = Neighbourhood.new(tmp_path)
+    street.joins(sealed(60))
+    await street.takes_in()
+    path = tmp_path / "data/state.sqlite"
+    with path.open("r+b") as file:
+        file.seek(4096)  # all but the page that says which tables there are
+        file.write(bytes([90]) * (path.stat().st_size - 4096))
+    with pytest.raises(UsageError, match=r"state\.sqlite cannot be read: database disk image is malformed"):
+        await street.load(minutes(0, 1))
+    with pytest.raises(UsageError, match=r"state\.sqlite cannot be read: database disk image is malformed"):
+        await street.takes_in()
+
+
 def test_a_state_that_is_damaged_or_of_another_program(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"holds nothing of a load monitoring centre: gateway centre ingest"):
         State.open(tmp_path, make=False)

@@ -118,5 +118,11 @@ async def test_noise_is_for_energy(street: Neighbourhood) -> None:
     for epsilon, limit_w in ((0.0, 1), (float("inf"), 1), (1.0, 0)):
         with pytest.raises(UsageError, match="both must be above 0"):
             Noise(5, epsilon, limit_w)
+    street.asked.clear()
     with pytest.raises(UsageError, match="noise is for import and export, and import, power were asked for"):
         await street.load(minutes(0, 1, lanes=("import", "power")), noise=Noise(5, 1))
+    # A draw that 64 bits cut off would show the sum: it lies at their end.
+    for noise in (Noise(5, 1e-300), Noise(5, 5e-324), Noise(5, 1e-12), Noise(5, 1, 10**30)):
+        with pytest.raises(UsageError, match="noise of that size is beyond all energy that is counted"):
+            await street.load(minutes(1, 2), noise=noise)
+    assert street.asked == [], "a set is asked for only where it can be shown"

@@ -122,6 +122,7 @@ def test_sources_are_read_or_refused_with_a_sentence(tmp_path: Path) -> None:
     for url, more, sentence in (
         ("ftp://127.0.0.1", {}, "--notices ftp://127.0.0.1: expected mqtts://HOST, "),
         ("mqtt://", {}, "expected mqtts://HOST"),
+        ("mqtts://[::1", {}, r"--notices mqtts://\[::1: expected mqtts://HOST, "),
         ("mqtt://host:0", {}, "expected"),
         ("mqtt://host:99999", {}, "expected"),
         ("mqtt://host/a#b", {}, "expected"),
@@ -257,6 +258,25 @@ async def following(street: Neighbourhood, *words: object) -> AsyncIterator[Foll
         if process.returncode is None:
             process.kill()
             await process.wait()
+
+
+async def test_a_list_that_is_wrong_for_a_while_does_not_end_the_looks(tmp_path: Path) -> None:
+    """As it is while it is being saved."""
+    street = Neighbourhood.new(tmp_path)
+    for _ in range(3):
+        street.joins(sealed(120))
+    await street.store()
+    async with following(street, "--store", tmp_path / "store", "--every", "1s") as centre:
+        assert (await centre.line())["windows"] == 6
+        whole = (tmp_path / "homes.csv").read_text()
+        (tmp_path / "homes.csv").write_text(whole[:-30])
+        street.homes[2].seal(random_readings(120))
+        await street.store()
+        found = [await centre.line()]
+        while not found[-1]["windows"]:
+            found.append(await centre.line())
+        assert found[-1]["homes"] == 3
+        assert found[-1]["homes_with_new_windows"] == 1
 
 
 async def followed(

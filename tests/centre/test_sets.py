@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gateway.centre import ingest
 from gateway.centre.engine import DuckDB
 from gateway.centre.query import LATE, check_any, load
 from gateway.centre.state import State
@@ -173,6 +174,47 @@ async def test_a_set_that_another_process_gave_up_meanwhile(
         found = await street.load(minutes(0, 1))
     assert "try again" in found.problems[0]
     assert (await street.load(minutes(0, 1))).homes == (3,)
+
+
+async def test_a_set_that_was_asked_for_before_and_is_given_up_meanwhile(
+    street: Neighbourhood, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await street.takes_in()
+    state, windows = State.open(street.folder / "data", make=False), minutes(0, 1)
+    state.ask("North", {windows.times[0]: [tuple(one.listed for one in street.listing)]})
+    asked, (number,) = State.asked, state.asked("North", *windows.times[0])[windows.times[0]]
+
+    def once(self: State, region: str, start_ms: int, end_ms: int) -> Any:
+        found = asked(self, region, start_ms, end_ms)
+        self.unask(region, number, windows.times)
+        return found
+
+    with monkeypatch.context() as patch:
+        patch.setattr(State, "asked", once)
+        found = await load(state, DuckDB(), "North", windows, street.ask)
+    with pytest.raises(Unavailable, match=r"no load of 'North': .* try again"):
+        check_any(found)
+    state.close()
+
+
+async def test_files_may_be_merged_and_removed_while_the_service_answers(
+    street: Neighbourhood, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ingest, "_CROWD", 2)
+    await street.takes_in()
+
+    async def slow(homes: str, windows: Windows) -> Answer:
+        for _ in range(2):
+            street.homes[0].seal(random_readings(60))
+            await street.takes_in()
+        return await street.ask(homes, windows)
+
+    state = State.open(street.folder / "data", make=False)
+    files = state.file_names()
+    found = await load(state, DuckDB(), "North", minutes(0, 1), slow)
+    assert found.sums.tolist() == street.truth(minutes(0, 1))
+    assert not any((street.folder / "data" / name).exists() for name in files)
+    state.close()
 
 
 async def test_a_disk_that_is_full_is_said(street: Neighbourhood) -> None:

@@ -422,6 +422,22 @@ async def test_a_memory_that_is_lost_sums_nothing_until_one_is_begun(street: Str
     assert path.read_bytes() == kept
 
 
+async def test_a_copy_of_the_memory_alone_answers_for_nothing_that_it_lacks(street: Street) -> None:
+    """As it is put back on another machine, without the file that says how much was given away."""
+    path = street.service.folder / "summed.json"
+    copy = path.read_bytes()
+    async with street.set_of() as homes:
+        half = await street.summing().add(homes, FIRST.asked)
+        whole = path.read_bytes()
+        for kept in (copy, whole):
+            path.write_bytes(kept)
+            (path.parent / "summed.extent.json").unlink()
+            for fewer in (homes[1:], homes[:-1]):
+                with pytest.raises(NotGranted):
+                    await street.summing().add(fewer, FIRST.asked)
+        assert (await street.summing().add(homes, FIRST.asked)).sums == half.sums
+
+
 async def test_a_memory_that_cannot_be_written_gives_nothing_away(street: Street, tmp_path: Path) -> None:
     async with street.set_of() as homes:
         with pytest.raises(UsageError, match="cannot be used: No such file"):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
 import time
 from collections.abc import AsyncGenerator, Callable
 from dataclasses import replace
@@ -18,6 +20,7 @@ from gateway.errors import NotFound, Refused, RolledBack, StoreDenied, UsageErro
 from gateway.provider.grants import limit_of
 from gateway.provider.query import Query
 from gateway.store.directory import DirectoryBucket
+from gateway.stream import seen
 from gateway.stream.chunks import ChunkMark
 from gateway.stream.grants import grants
 from gateway.stream.reader import StreamReader
@@ -434,6 +437,36 @@ class TestMemory:
         (provider.folder / "seen.db").write_bytes(content)
         with pytest.raises(UsageError, match="is damaged, so a store gone back"):
             read(home, provider, remember=True)
+
+    def test_a_memory_whose_making_is_cut_off_is_none(
+        self, home: Home, provider: Provider, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A full disk leaves no file without the table, which would count as damaged."""
+
+        def full(*_: object) -> None:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        with monkeypatch.context() as patched:
+            patched.setattr(os, "link", full)
+            with pytest.raises(UsageError, match=r"/seen\.db cannot be written: No space"):
+                read(home, provider, remember=True)
+        assert [path.name for path in provider.folder.iterdir() if "seen" in path.name] == []
+        read(home, provider, remember=True)
+
+    def test_of_two_that_make_the_memory_the_first_counts(
+        self, home: Home, provider: Provider, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        mark, other, link = ChunkMark(3, bytes(32), 5), bytes(16), os.link
+
+        def late(made: Path, path: Path) -> None:
+            monkeypatch.setattr(os, "link", link)
+            seen.save_all(provider.folder, {other: mark})
+            link(made, path)
+
+        monkeypatch.setattr(os, "link", late)
+        read(home, provider, remember=True)
+        assert seen.load_all(provider.folder, [other, home.id]).keys() == {other, home.id}
+        assert [path.name for path in provider.folder.iterdir() if "seen" in path.name] == ["seen.db"]
 
 
 def test_sums_of_ciphertexts_show_no_reading(home: Home, tmp_path: Path) -> None:

@@ -25,10 +25,10 @@ from gateway.cli.provider.progress import progress_bar
 from gateway.cli.provider.sources import print_failures
 from gateway.cli.values import Duration
 from gateway.errors import Unavailable, UsageError
-from gateway.host.clock import SystemClock, unix_ms
+from gateway.host.clock import Clock, SystemClock, unix_ms
 from gateway.host.collector import collect_seldom
 from gateway.provider.desk import Failure
-from gateway.provider.identity import open_identity
+from gateway.provider.identity import Identity, open_identity
 from gateway.provider.membership import open_membership
 from gateway.provider.through import Through
 from gateway.store.bucket import Bucket
@@ -71,8 +71,8 @@ def command(
 
     A home that is refused, since its chain does not hold or it has not granted a load, is named and passed
     over; the others go on. Each window is taken in once, wherever an earlier run was cut off. With --follow
-    the list is read again before each look at all homes. A home stays in the region in which it was listed
-    first.
+    the list is read again before each look at all homes, and the one before stays while it is wrong. A home
+    stays in the region in which it was listed first.
 
     Notices may be lost, late or forged: they make a look come sooner, at the homes that they name, and all
     homes are looked at each --every as well.
@@ -83,7 +83,7 @@ def command(
         raise UsageError("--notices makes looks come sooner, and this looks once: add --follow")
     collect_seldom()
     identity, clock, kept = open_identity(folder), SystemClock("host"), Kept()
-    hints = Hints()
+    hints, listing = Hints(), _List(homes_file, folder, identity, clock)
 
     async def passes(state: State) -> int:
         async with opened_store(location, None, keep=False) as bucket, notices.heeding(hints):
@@ -98,20 +98,13 @@ def command(
                             break
                 await asyncio.sleep(due - asyncio.get_running_loop().time())
 
-    async def listed(state: State) -> tuple[list[Home], list[Failure]]:
-        if homes_file != REGISTRAR:
-            return read_list(read_text(homes_file, "the list of homes"), homes_file), []
-        found = await Through(open_membership(folder), identity, clock).loads()
-        return in_catalogue(*found, [one.home for one in state.homes()])
-
     async def one_pass(state: State, bucket: Bucket, streams: list[bytes] | None = None) -> int | None:
         """The exit code; None where the store or the registrar does not answer. Of all homes, or of those
         with these streams alone."""
         try:
             refused: list[Failure] = []
             if streams is None:
-                homes, refused = await listed(state)
-                state.list_homes(homes)
+                homes, refused = await listing.read(state)
                 hints.expect(one.listed.stream for one in homes)
             with progress_bar("homes") as progress:
                 done = await ingest(state, bucket, identity, unix_ms(clock), progress, kept, streams)
@@ -134,6 +127,37 @@ def command(
                 return asyncio.run(passes(state))
         finally:
             state.close()
+
+
+class _List:
+    """The list of homes: a file, or the registrar's catalogue."""
+
+    def __init__(self, source: str, folder: Path, identity: Identity, clock: Clock) -> None:
+        self._source = source
+        self._folder = folder
+        self._identity = identity
+        self._clock = clock
+        self._read_before = False
+
+    async def read(self, state: State) -> tuple[list[Home], list[Failure]]:
+        """The homes of the list, which are `state`'s from now on, and those that cannot be listed. Once it
+        was read, the list of before stays while it is wrong, as it is while it is being saved."""
+        try:
+            homes, refused = await self._find(state)
+            state.list_homes(homes)
+        except UsageError as error:
+            if not self._read_before:
+                raise
+            click.echo(f"gateway: {error}; the list of before stays", err=True)
+            return [one.home for one in state.homes()], []
+        self._read_before = True
+        return homes, refused
+
+    async def _find(self, state: State) -> tuple[list[Home], list[Failure]]:
+        if self._source != REGISTRAR:
+            return read_list(read_text(self._source, "the list of homes"), self._source), []
+        found = await Through(open_membership(self._folder), self._identity, self._clock).loads()
+        return in_catalogue(*found, [one.home for one in state.homes()])
 
 
 def _show(done: Pass, homes: int, as_json: bool, *, one_line: bool, notified: bool = False) -> None:

@@ -104,7 +104,8 @@ def command(
 
     With --noise-below the numbers of small sets are differentially private towards those who read them, not
     towards you: they get discrete Laplace noise of the scale W x window / epsilon, drawn once for a number.
-    What several numbers tell of a home adds up.
+    What several numbers tell of a home adds up. How many homes are in a sum is exact, and none is named then
+    but to you, on stderr.
     """
     if (noise_below is None) != (epsilon is None):
         raise UsageError("--noise-below and --epsilon go together: for which sets, and how much noise")
@@ -230,11 +231,14 @@ def _window(found: Load, i: int) -> dict[str, object]:
 
 
 def _document(found: Load) -> dict[str, object]:
+    windows = [_window(found, i) for i in range(len(found.homes))]
+    if found.noise is not None:  # what is published names no home, and a problem may
+        return {"region": found.region, "windows": windows}
     return {
         "region": found.region,
         "windows": [
-            _window(found, i) | ({"problem": found.problems[i]} if i in found.problems else {})
-            for i in range(len(found.homes))
+            one | ({"problem": found.problems[i]} if i in found.problems else {})
+            for i, one in enumerate(windows)
         ],
         "missing": [
             {"stream": one.stream.hex(), "windows": one.windows, "reason": one.reason}
@@ -271,7 +275,8 @@ def _notes(found: Load) -> Iterator[str]:
         of = "" if one.windows == len(found.homes) else f" in {one.windows} of {len(found.homes)} windows"
         yield f"stream {one.stream.hex()} is missing{of}: {printable(one.reason)}"
     if len(found.missing) > _SHOWN:
-        yield f"and {len(found.missing) - _SHOWN} more homes are missing: --format json names all"
+        where = "--format json" if found.noise is None else "--format json without noise"
+        yield f"and {len(found.missing) - _SHOWN} more homes are missing: {where} names all"
     if found.noise is not None and found.noisy:
         yield (
             f"{len(found.noisy)} windows have noise: each of their numbers takes epsilon"

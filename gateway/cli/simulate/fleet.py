@@ -171,7 +171,10 @@ def _first(folder: Path, until: datetime | None, days: int) -> date:
             f"--until {until.date()} lies in the future: a fleet's days end today, {today}, or earlier"
         )
     begun = first_day(folder) if until is None else None
-    return begun or (until.date() if until else today) - timedelta(days=days)
+    try:
+        return begun or (until.date() if until else today) - timedelta(days=days)
+    except OverflowError:
+        raise UsageError(f"--days {days}: they would begin before the year 1") from None
 
 
 def _card(path: Path | None, option: str) -> Card:
