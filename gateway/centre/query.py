@@ -231,8 +231,16 @@ def _sets(
         if sets:
             chosen[i] = sets
         elif not own:
-            problems[i] = problem or "no home of the region is complete in it"
+            problems[i] = problem or _none_usable(there.keys(), reasons)
     return chosen, problems
+
+
+def _none_usable(there: AbstractSet[Key], reasons: Mapping[Key, str]) -> str:
+    sentence = "no home of the region is complete in it"
+    why = next(((stream, reasons[stream, grant]) for stream, grant in sorted(there & reasons.keys())), None)
+    if why is None:
+        return sentence
+    return f"{sentence} that may be summed, such as stream {why[0].hex()}: {why[1]}"
 
 
 def _others(known: Sequence[Known], usable: AbstractSet[Key], taken: AbstractSet[bytes]) -> Members:

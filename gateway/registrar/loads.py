@@ -44,7 +44,8 @@ from gateway.store.bucket import Bucket
 from gateway.stream.reader import StreamReader
 from gateway.stream.seen import Seen
 
-_MAX_AGE_MS = 86_400_000
+_ANY_AGE_MS = 2**63
+"""A home that is silent now is in the sums of windows that it has sealed: its head is later than they are."""
 _MANY = 500  # values in one statement
 
 
@@ -107,7 +108,7 @@ class LoadService:
         async def member(home: Listed) -> Member:
             seen = Seen(self._folder, home.stream)
             reader = await StreamReader.open(self._bucket, home.stream, home.signer, seen)
-            await reader.refresh(now_ms, _MAX_AGE_MS)
+            await reader.refresh(now_ms, _ANY_AGE_MS)
             return Member(reader, home.grant)
 
         found = await of_each(listed, lambda home: home.stream, member)

@@ -116,6 +116,12 @@ def clock_time(unix_ms: int) -> str:
     return f"{when:%H:%M:%S}" if when.second else f"{when:%H:%M}"
 
 
+def day_time(unix_ms: int) -> str:
+    """The day and the time of day of a window's edge: a load that is not of today shows."""
+    when = local(unix_ms)
+    return f"{when.day} {when:%b} {clock_time(unix_ms)}"
+
+
 def span(ms: int) -> str:
     """A length of time in words: 15 minutes, 24 hours, 90 seconds."""
     for size, name in ((3_600_000, "hour"), (60_000, "minute"), (1000, "second")):
