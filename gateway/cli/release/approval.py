@@ -55,8 +55,8 @@ def measure(folder: Path, tcti: str) -> int:
     """Measure the release that booted, whose boot partition is at FOLDER, into the TPM's PCR 14, unless it
     shows there already. Exit 7 where PCR 14 shows something else: switch the machine off and on then.
 
-    The root of an image opens only after this. Where no release is, it only ends the TPM's lockout, which
-    power cuts bring about and in which the store's credential does not open.
+    The root of an image opens only after this. On a machine that is no image it only ends the TPM's lockout,
+    which power cuts bring about and in which the store's credential does not open.
     """
     try:
         measured = asyncio.run(measuring.measure(folder, tcti))
