@@ -78,6 +78,8 @@ class Period:
         earlier = self.beside(-1)
         if moment_ms >= self.end_ms:
             return earlier.end_ms
+        if moment_ms <= self.start_ms:  # which is 01:00 where summer time begins at midnight
+            return earlier.start_ms
         if self.kind == "other":
             return moment_ms - (self.end_ms - self.start_ms)
         when = local(moment_ms, self.zone)
