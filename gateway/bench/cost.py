@@ -11,7 +11,6 @@ import asyncio
 import math
 import tempfile
 import time
-from bisect import bisect_left, bisect_right
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,11 +18,11 @@ from pathlib import Path
 import numpy as np
 
 from gateway.bench.figure import children_s
+from gateway.bench.memory import MemoryBucket
 from gateway.bench.server import server
 from gateway.bench.street import AT_ONCE, Street, put_all
 from gateway.chain.layout import DAY_MS
-from gateway.errors import NotFound
-from gateway.simulate.fleet.objects import HomeObjects, Object
+from gateway.simulate.fleet.objects import HomeObjects
 from gateway.simulate.fleet.plan import LANES
 from gateway.store.s3_many import open_for_many
 
@@ -176,17 +175,13 @@ def _published(street: Street) -> tuple[float, float, float]:
     return len(kept) + chunks, sum(kept) + chunks * len(head), sum(kept)
 
 
-class _Counting:
-    """`Bucket` of objects in memory, to read, that counts its requests."""
+class _Counting(MemoryBucket):
+    """The objects of some homes in memory, with a count of the requests for them."""
 
     def __init__(self, objects: dict[str, bytes]) -> None:
-        self._objects = objects
-        self._keys = sorted(objects)
+        super().__init__()
+        self.add(objects.items())
         self.reset()
-
-    def add(self, objects: Sequence[Object]) -> None:
-        self._objects.update(objects)
-        self._keys = sorted(self._objects)
 
     def reset(self) -> None:
         self._gets = self._lists = self._got = 0
@@ -196,26 +191,13 @@ class _Counting:
 
     async def get(self, key: str) -> bytes:
         self._gets += 1
-        if key not in self._objects:
-            raise NotFound(f"there is no object {key!r}")
-        self._got += len(self._objects[key])
-        return self._objects[key]
+        data = await super().get(key)
+        self._got += len(data)
+        return data
 
-    async def list(self, prefix: str, after: str = "") -> AsyncIterator[str]:
+    def list(self, prefix: str, after: str = "") -> AsyncIterator[str]:
         self._lists += 1
-        at = bisect_right(self._keys, after) if after >= prefix else bisect_left(self._keys, prefix)
-        while at < len(self._keys) and self._keys[at].startswith(prefix):
-            yield self._keys[at]
-            at += 1
-
-    async def put(self, key: str, data: bytes, *, replace: bool = False) -> None:
-        raise NotImplementedError
-
-    async def delete(self, key: str) -> None:
-        raise NotImplementedError
-
-    async def aclose(self) -> None:
-        pass
+        return super().list(prefix, after)
 
 
 async def _requests() -> Requests:

@@ -14,7 +14,7 @@ import secrets
 import statistics
 import tempfile
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import aclosing, contextmanager
 from importlib import import_module
@@ -29,10 +29,10 @@ from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 
 from gateway.bench.figure import Figure, children_s
 from gateway.bench.fleet import LAYOUT, QUARTER, Fleet, FleetHome
+from gateway.bench.memory import MemoryBucket
 from gateway.bench.provider import Rival
 from gateway.bench.server import server
 from gateway.chain.grant import open_k0
-from gateway.errors import NotFound
 from gateway.host.collector import collect_seldom
 from gateway.provider.identity import open_identity
 from gateway.provider.many import Answer, Ask, HomeReader, Readers, Terms
@@ -71,6 +71,8 @@ async def _from_memory(fleet: Fleet, count: int) -> list[Figure]:
     made = [fleet.home(number) for number in range(count)]
     homes = [home for home, _ in made]
     objects = {key: data for _, some in made for key, data in some.items()}
+    bucket = MemoryBucket()
+    bucket.add(objects.items())
     asks = [Ask(home.stream, home.signer, (home.grant,)) for home in homes]
     times: dict[str, list[float]] = {}
     collect_seldom()  # as the processes of `Readers` do
@@ -79,7 +81,7 @@ async def _from_memory(fleet: Fleet, count: int) -> list[Figure]:
         times.setdefault(name, []).append((time.process_time() - begin) / count)
 
     for _ in range(_REPEAT):
-        reader = HomeReader(_Memory(objects), open_identity(fleet.folder))
+        reader = HomeReader(bucket, open_identity(fleet.folder))
         for name in _FIRST_AND_AGAIN:
             begin = time.process_time()
             answers = await reader.read_each(asks, _terms(fleet))
@@ -206,33 +208,6 @@ def _check(homes: Sequence[FleetHome], answers: Sequence[Answer]) -> None:
         [rows] = answer.blocks
         if not all(np.array_equal(sums, d) for sums, d in zip(rows.sums.values(), home.d(), strict=True)):
             raise AssertionError(f"home {home.number} did not open to what was sealed")
-
-
-class _Memory:
-    """`Bucket` of objects in memory, to read."""
-
-    def __init__(self, objects: dict[str, bytes]) -> None:
-        self._objects = objects
-
-    async def get(self, key: str) -> bytes:
-        try:
-            return self._objects[key]
-        except KeyError:
-            raise NotFound(key) from None
-
-    async def list(self, prefix: str, after: str = "") -> AsyncIterator[str]:
-        for key in sorted(self._objects):
-            if key.startswith(prefix) and key > after:
-                yield key
-
-    async def put(self, key: str, data: bytes, *, replace: bool = False) -> None:
-        raise NotImplementedError
-
-    async def delete(self, key: str) -> None:
-        raise NotImplementedError
-
-    async def aclose(self) -> None:
-        pass
 
 
 class _Bare:
