@@ -199,8 +199,10 @@ class S3Bucket:
             except GatewayError:
                 raise
             except Exception as error:  # what a hostile answer makes boto3 raise has no common base
-                # Not chained: botocore's errors hold the request, and with it its signature.
-                raise explain(error, self._where) from None
+                failed = explain(error, self._where)
+            # Outside, so that it does not keep botocore's: that holds the request, and with it its signature,
+            # and an answer with its connection.
+            raise failed
 
         return await self._calls.run(work, what, size)
 

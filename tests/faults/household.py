@@ -304,7 +304,7 @@ async def _end(simulator: asyncio.Task[None]) -> None:
 def check_units(units: Units, shown: Truth, meter: Simulated) -> None:
     """Where the meter was read, the sum of all units is what its register showed, and the power is (at that
     second, or up to `late_s` before: a telegram takes its time; or until the next reading: several questions
-    do); between, floor by time. A lane that the meter does not show is left out."""
+    do); between, floor by time. A lane that the meter does not show, or that `units` lack, is left out."""
     first, lanes = units
     was_read = np.flatnonzero(lanes["count"]).tolist()
     measured = next(iter(shown.values()))
@@ -313,7 +313,7 @@ def check_units(units: Units, shown: Truth, meter: Simulated) -> None:
         seconds = range(first + unit - meter.late_s, first + unit + meter.every_s)
         return [second for second in seconds if second in shown]
 
-    for lane in (lane for lane in ("import", "export") if f"{lane}_mwh" in measured):
+    for lane in (lane for lane in ("import", "export") if lane in lanes and f"{lane}_mwh" in measured):
         register = np.cumsum(lanes[lane])
         register -= register[was_read[0]]
 
@@ -331,7 +331,7 @@ def check_units(units: Units, shown: Truth, meter: Simulated) -> None:
             a, b = int(register[x]), int(register[y])
             expected = [a + (b - a) * k // (y - x) for k in range(1, y - x + 1)]
             assert register[x + 1 : y + 1].tolist() == expected, f"{meter.name} between {x} and {y}"
-    for unit in was_read if "power_w" in measured else ():
+    for unit in was_read if "power" in lanes and "power_w" in measured else ():
         showed = {shown[second]["power_w"] for second in near(unit)}
         assert lanes["power"][unit] in showed, f"{meter.name}: power of unit {unit} is not what it showed"
 

@@ -15,7 +15,7 @@ import pytest
 from boto3.session import Session
 
 from gateway.errors import KeyTaken, NotFound, StoreDenied, StoreUnavailable
-from gateway.store import s3
+from gateway.store import calls, s3
 from gateway.store.bucket import Bucket
 from gateway.store.location import Location
 from gateway.store.opening import open_bucket
@@ -337,8 +337,9 @@ async def test_a_broken_answer_is_never_taken_for_an_object(
 ) -> None:
     await bucket.put("v1/a", b"x" * 2000)
     relayed.plan = lambda request: fault
-    with pytest.raises(StoreUnavailable, match=said):
+    with pytest.raises(StoreUnavailable, match=said) as caught:
         await bucket.get("v1/a")
+    assert caught.value.__context__ is None  # it would hold the answer, and its connection
     relayed.plan = lambda request: None
     assert await bucket.get("v1/a") == b"x" * 2000
 
@@ -383,7 +384,8 @@ async def test_silence_ends(relayed: Relay, monkeypatch: pytest.MonkeyPatch) -> 
             await bucket.get("v1/a")
 
 
-async def test_closing_waits_for_what_is_under_way(relayed: Relay) -> None:
+async def test_closing_waits_for_what_is_under_way(relayed: Relay, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(calls, "_CLOSING_S", DEADLINE_S)
     arrived = asyncio.Event()
 
     def plan(request: Request) -> None:
