@@ -35,6 +35,8 @@ GATEWAY = Path(sys.executable).with_name("gateway")
 CARD_BYTES = 8 << 30
 BOOT_S = 900
 """A boot in QEMU without KVM takes about a minute on a machine with nothing else to do."""
+TRIAL_S = 120
+"""About how long a trial takes so, from power-on to its verdict."""
 SETUP_CODE = "abcde-fghjk"
 
 CONFIGURATION = """\
@@ -431,29 +433,44 @@ def way_back(home: Home, machine: Machine, feed: Path) -> None:
     say(f"{name}, which seals nothing without a meter, was left: {last['sentence']}.")
 
 
-def cuts_in_update(home: Home, machine: Machine, feed: Path, count: int, longest: float) -> None:
-    """Cut the power at random moments of an update; the running release goes on, or the new one does."""
+def cuts_in_update(home: Home, feed: Path, count: int, longest: float) -> None:
+    """Cut the power at random moments of updates, by turns of an installation and of a trial: whichever release
+    runs then, it seals readings. `longest` is how many seconds an installation takes."""
     moments = random.Random(15)  # noqa: S311 - the same moments each time
     for number in range(1, count + 1):
-        after = moments.uniform(1, longest)
-        with home.on(machine), served(feed) as address:
+        if number % 2:  # on a card of its own: what has been installed once is not installed again
+            name = f"update-{number}"
+            machine = home.machine(home.flash(name), name)
+            after = cut_installation(home, machine, feed, moments.uniform(1, longest))
+            say(f"Cut {number} of {count}, {after:.0f} s after an installation began.")
+        else:
+            after = cut_trial(home, machine, feed, moments.uniform(1, TRIAL_S))
+            say(f"Cut {number} of {count}, {after:.0f} s after a trial's power-on.")
+        with home.on(machine):
             first_readings(home, machine)
-            home.ssh(
-                machine,
-                f"systemd-run --quiet gateway update install --feed {address} --reboot",
-            )
-            time.sleep(after)
-            trial = machine.process is not None and machine.process.poll() is not None
-            if trial:
-                machine.ended(1)
-        if trial:
-            after = moments.uniform(1, longest / 4)
-            with home.on(machine):
-                time.sleep(after)
-        say(f"Cut {number} of {count}, {after:.1f} s after {'a trial' if trial else 'an update'} began.")
-    with home.on(machine):
+            say(f"The image seals readings, from slot {machine.slot}.")
+
+
+def cut_installation(home: Home, machine: Machine, feed: Path, after: float) -> float:
+    """Switch the power off in the midst of an installation, at most `after` seconds after it began; when that
+    was."""
+    with home.on(machine), served(feed) as address:
         first_readings(home, machine)
-    say(f"After {count} cuts in updates the image seals readings, from slot {machine.slot}.")
+        began = time.monotonic()
+        home.ssh(machine, f"systemd-run --quiet gateway update install --feed {address} --reboot")
+        while time.monotonic() - began < after and machine.process and machine.process.poll() is None:
+            time.sleep(0.1)
+    return time.monotonic() - began
+
+
+def cut_trial(home: Home, machine: Machine, feed: Path, after: float) -> float:
+    """Switch the power off in the midst of a release's trial, `after` seconds after its power-on; when that
+    was."""
+    with home.on(machine):
+        install(home, machine, feed)
+    with home.on(machine):
+        time.sleep(after)
+    return after
 
 
 def cuts(home: Home, count: int, longest: float) -> None:
@@ -500,7 +517,7 @@ def main() -> int:
                     update(home, machine, feed, figures)
                 else:
                     if options.cuts:
-                        cuts_in_update(home, machine, feed, options.cuts, figures["update_s"])
+                        cuts_in_update(home, feed, options.cuts, figures["update_s"])
                     way_back(home, machine, feed)
             if options.cuts:
                 cuts(home, options.cuts, figures["power_on_to_readings_s"])

@@ -198,6 +198,12 @@ class Machine:
                 hardware += ["-drive", f"if=none,file={self.tpm},format=raw,id=tpm"]
                 hardware += ["-device", "virtio-blk-pci,drive=tpm"]
         else:
+            size = self.card.path.stat().st_size
+            if size & (size - 1):
+                raise Broken(
+                    f"This board's reader takes cards whose size is a power of two, and {self.card.path} has "
+                    f"{size} bytes: truncate --size 4G {self.card.path} makes it one."
+                )
             tree = self.folder / "board.dtb"
             tree.write_bytes(self.card.read({"a": 2, "b": 3}[boot.slot], "bcm2837-rpi-3-b.dtb"))
             hardware = [
@@ -213,11 +219,10 @@ class Machine:
             *("-kernel", str(self.folder / "kernel"), "-initrd", str(self.folder / "initrd")),
             *("-append", command_line),
         ]
-        with (self.folder / "qemu.log").open("ab") as log:
+        with (self.folder / "qemu.log").open("wb") as log:
             self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         while not (self.folder / "monitor").exists():
-            if self.process.poll() is not None:
-                raise Broken(f"QEMU did not start: {(self.folder / 'qemu.log').read_text()[-500:]}")
+            self._check_ended()
             time.sleep(0.05)
 
     def said(self) -> bytes:
@@ -253,9 +258,15 @@ class Machine:
             self.process.wait(timeout)
         except subprocess.TimeoutExpired:
             raise Broken(f"The machine still runs after {timeout:.0f} s.") from None
+        self._check_ended()
         self.process = None
         self.tryboot = bool(TRYBOOT.search(self.said()))
         return "off" if DOWN.search(self.said()) else "reboot"
+
+    def _check_ended(self) -> None:
+        """Raises Broken where QEMU has ended with an error."""
+        if self.process and self.process.poll():
+            raise Broken(f"QEMU ended: {(self.folder / 'qemu.log').read_text()[-500:]}")
 
     def monitor(self, command: str) -> object:
         """Ask QEMU, by its machine protocol."""
