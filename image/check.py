@@ -434,8 +434,8 @@ def way_back(home: Home, machine: Machine, feed: Path) -> None:
 
 
 def cuts_in_update(home: Home, feed: Path, count: int, longest: float) -> None:
-    """Cut the power at random moments of updates, by turns of an installation and of a trial: whichever release
-    runs then, it seals readings. `longest` is how many seconds an installation takes."""
+    """Cut the power at random moments of updates, in turn in an installation and in a trial: the release that
+    runs then seals readings. `longest` is how many seconds an installation takes."""
     moments = random.Random(15)  # noqa: S311 - the same moments each time
     for number in range(1, count + 1):
         if number % 2:  # on a card of its own: what has been installed once is not installed again
