@@ -22,11 +22,11 @@ import shutil
 import subprocess
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Literal, Protocol
 
-from gateway.appliance.owner_file import NAME, Check, OwnerFile, S3Keys, Wifi, parse, tables
+from gateway.appliance.owner_file import NAME, Check, MeterKeys, OwnerFile, S3Keys, Wifi, parse, tables
 from gateway.errors import GatewayError, Unavailable, UsageError
 from gateway.host.files import sync_folder, write_durably
 
@@ -34,7 +34,7 @@ REPORT = Path("run/gateway-first-boot.json")
 ERROR = "ERROR.txt"
 _MARK = Path("var/lib/gateway-first-boot/to-wipe")
 CONFIGURATION = Path("etc/gateway/gateway.toml")
-CREDENTIAL = Path("etc/credstore.encrypted/gateway.s3")
+CREDENTIALS = Path("etc/credstore.encrypted")
 HOSTNAME = Path("data/etc/hostname")
 WIFI = Path("data/etc/wpa_supplicant/wpa_supplicant-wlan0.conf")
 SSH_KEYS = Path("data/etc/ssh/authorized_keys")
@@ -43,7 +43,7 @@ _WIPED = (
     b"# To change something, use the gateway's page, or write a new file: README.txt says how.\n"
 )
 _HOST_ONLY = (
-    "the S3 keys are encrypted with a key on this machine's card alone, since the configuration says that "
+    "{} are encrypted with a key on this machine's card alone, since the configuration says that "
     "there is no TPM: whoever copies the card can read them"
 )
 
@@ -139,10 +139,15 @@ def _take_over(machine: Machine, owner: OwnerFile, setup_code: SetupCode) -> lis
     before anything is written."""
     notes = []
     files: list[tuple[Path, bytes, int]] = []
+    secrets = []
     if owner.s3 is not None:
-        sealed, note = _encrypted(machine, owner.s3, owner.software)
-        files.append((CREDENTIAL, sealed, 0o600))
-        notes += [note] if note else []
+        secrets.append(("s3", "the S3 keys", _s3_lines(owner.s3)))
+    if owner.meter_keys is not None:
+        secrets.append(("meter-main", "the meter's keys", _meter_lines(owner.meter_keys)))
+    for name, what, plain in secrets:
+        sealed = _encrypted(machine, name, what, plain, owner.software)
+        files.append((CREDENTIALS / f"gateway.{name}", sealed, 0o600))
+        notes += [_HOST_ONLY.format(what)] if owner.software else []
     if owner.wifi is not None:
         files.append((WIFI, _wpa_supplicant(owner.wifi), 0o600))
     if owner.ssh_key is not None:
@@ -165,24 +170,33 @@ def _take_over(machine: Machine, owner: OwnerFile, setup_code: SetupCode) -> lis
     return notes
 
 
-def _encrypted(machine: Machine, keys: S3Keys, software: bool) -> tuple[bytes, str]:
-    """The S3 keys as an encrypted credential of systemd (systemd-creds(1)), and a note. Bound to the TPM, by
-    no PCR, since the next release has another PCR 14; or to this card alone, where the configuration wants no
-    TPM."""
-    plain = f"access_key_id={keys.access_key_id}\nsecret_access_key={keys.secret_access_key}\n".encode()
+def _s3_lines(keys: S3Keys) -> bytes:
+    return f"access_key_id={keys.access_key_id}\nsecret_access_key={keys.secret_access_key}\n".encode()
+
+
+def _meter_lines(keys: MeterKeys) -> bytes:
+    """The file of `gateway.meters.secrets`, in TOML, of whose strings JSON's are some."""
+    given = ((key.name, getattr(keys, key.name)) for key in fields(keys))
+    return "".join(f"{name} = {json.dumps(value)}\n" for name, value in given if value is not None).encode()
+
+
+def _encrypted(machine: Machine, name: str, what: str, plain: bytes, software: bool) -> bytes:
+    """A secret as an encrypted credential of systemd (systemd-creds(1)); `what` names it in errors. Bound to
+    the TPM, by no PCR, since the next release has another PCR 14; or to this card alone, where the
+    configuration wants no TPM."""
     if software:
-        bound, note = ["--with-key=host"], _HOST_ONLY
+        bound = ["--with-key=host"]
     else:
         with suppress(Unavailable):  # what udev has not made yet it may make now
             machine.run(["udevadm", "wait", "--timeout=20", "/dev/tpmrm0"], b"")
         if not (machine.root / "dev/tpmrm0").exists():
             raise Unavailable(
-                "the S3 keys are to be encrypted under the TPM, and /dev/tpmrm0 is not there: power off, "
+                f"{what} are to be encrypted under the TPM, and /dev/tpmrm0 is not there: power off, "
                 'check that the HAT sits right, and switch on again; or write [trust] root = "software" into '
                 f"{NAME}, and accept that a copy of the card reveals everything"
             )
-        bound, note = ["--with-key=host+tpm2", "--tpm2-pcrs="], ""
-    return machine.run(["systemd-creds", "encrypt", *bound, "--name=s3", "-", "-"], plain), note
+        bound = ["--with-key=host+tpm2", "--tpm2-pcrs="]
+    return machine.run(["systemd-creds", "encrypt", *bound, f"--name={name}", "-", "-"], plain)
 
 
 def _wpa_supplicant(wifi: Wifi) -> bytes:

@@ -8,9 +8,11 @@ It is the gateway's configuration and one table more, in which everything may be
     wifi = { country = "DE", ssid = "...", password = "..." }
     ssh-key = "ssh-ed25519 AAAA..."   # SSH stays off without one
     s3 = { access-key-id = "...", secret-access-key = "..." }
+    meter-keys = { encryption-key = "...", authentication-key = "...", password = "..." }
 
-A file of comments only, or an empty one, has nothing to take over. One with this table alone leaves the
-configuration to the page. No sentence about a mistake shows a value that could be a secret.
+The meter's keys are those of the meter named "main": one or some of the three, as it needs them. A file of
+comments only, or an empty one, has nothing to take over. One with this table alone leaves the configuration
+to the page. No sentence about a mistake shows a value that could be a secret.
 """
 
 from __future__ import annotations
@@ -39,6 +41,9 @@ _HOSTNAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 _COUNTRY = re.compile("[A-Z]{2}")
 _PASSWORD = re.compile(r"[\x20-\x7e]{8,63}|[0-9A-Fa-f]{64}")
 _S3_KEY = re.compile(r"[\x21-\x7e]{1,200}")
+_METER = "main"  # whose keys the unit's credential meter-main holds
+_METER_KEY = re.compile(r"[0-9A-Fa-f]{32}")
+_METER_PASSWORD = re.compile(r"[\x20-\x7e]{1,64}")
 _SSH_TYPES = (
     "ssh-ed25519",
     "ecdsa-sha2-nistp256",
@@ -76,6 +81,16 @@ class S3Keys:
 
 
 @dataclass(frozen=True, slots=True)
+class MeterKeys:
+    """The keys of the meter named "main" (`gateway.meters.secrets`), of 32 hexadecimal digits, and its
+    password; None for what is not given."""
+
+    encryption_key: str | None = field(default=None, repr=False)
+    authentication_key: str | None = field(default=None, repr=False)
+    password: str | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class OwnerFile:
     """What a first-boot file asks for; None for what it leaves out. `configuration` is the text of the
     gateway's own gateway.toml."""
@@ -86,6 +101,7 @@ class OwnerFile:
     wifi: Wifi | None = None
     ssh_key: str | None = None
     s3: S3Keys | None = None
+    meter_keys: MeterKeys | None = None
     software: bool = False
     """Whether the configuration says that there is no TPM: [trust] root = "software"."""
 
@@ -141,6 +157,10 @@ def parse(data: bytes, check: Check) -> OwnerFile | None:
     elif configuration is not None:
         mistakes += check(configuration)
     found = _table(table, mistakes) if isinstance(table, dict) else {}
+    if "meter_keys" in found and configuration is not None and _meters(raw).isdisjoint({_METER, None}):
+        mistakes.append(
+            f'[{TABLE}] meter-keys are for the meter named "{_METER}", and no [[meter]] here has that name'
+        )
     if mistakes:
         raise UsageError("\n".join(f"{NAME}{_line(text, one)}: {one}" for one in mistakes))
     return OwnerFile(configuration, software=_root(raw) == "software", **found)
@@ -149,6 +169,13 @@ def parse(data: bytes, check: Check) -> OwnerFile | None:
 def _root(raw: Mapping[str, Any]) -> object:
     trust = raw.get("trust")
     return trust.get("root") if isinstance(trust, dict) else None
+
+
+def _meters(raw: Mapping[str, Any]) -> set[str | None]:
+    """The names of the configuration's meters; with None where one has none."""
+    meters = raw.get("meter")
+    found = [one.get("name") for one in meters if isinstance(one, dict)] if isinstance(meters, list) else []
+    return {name if isinstance(name, str) else None for name in found}
 
 
 def _without_table(text: str) -> str:
@@ -175,6 +202,7 @@ def _table(table: dict[str, Any], mistakes: list[str]) -> dict[str, Any]:
         "wifi": _wifi,
         "ssh-key": _ssh_key,
         "s3": _s3,
+        "meter-keys": _meter_keys,
     }
     found = {}
     for key, value in table.items():
@@ -252,6 +280,18 @@ def _s3(value: object) -> S3Keys:
     if not all(map(_S3_KEY.fullmatch, keys)):
         raise UsageError("has a key that is empty, or has a space or a sign that is not ASCII")
     return S3Keys(*keys)
+
+
+def _meter_keys(value: object) -> MeterKeys:
+    forms = {"encryption-key": _METER_KEY, "authentication-key": _METER_KEY, "password": _METER_PASSWORD}
+    given = value if isinstance(value, dict) else {}
+    if not given or not set(given) <= set(forms):
+        raise UsageError(f"must be a table with one or some of {', '.join(forms)}, and no other key")
+    for name, one in given.items():
+        if not isinstance(one, str) or not forms[name].fullmatch(one):
+            right = "1 to 64 printable characters of ASCII" if name == "password" else "32 hexadecimal digits"
+            raise UsageError(f"has {name}, which must be a string of {right}")
+    return MeterKeys(**{name.replace("-", "_"): one for name, one in given.items()})
 
 
 def _line(text: str, sentence: str) -> str:

@@ -43,8 +43,9 @@ def command(partition: Path, root: Path) -> None:
     """Take gateway.toml on the card's FAT partition over, and wipe it.
 
     The file is the gateway's configuration with a table [first-boot]: hostname, setup-code, wifi, ssh-key,
-    s3. It is checked as a whole first. Bad input is named with its line, on the console, in ERROR.txt on the
-    FAT partition and on the page, and leaves everything as it is: correct it, and start again.
+    s3, meter-keys. It is checked as a whole first. Bad input is named with its line, on the console, in
+    ERROR.txt on the FAT partition and on the page, and leaves everything as it is: correct it, and start
+    again.
 
     Exit 0 also where there is no file; 2 where it has a mistake, 4 where the TPM or the card does not answer.
     """
@@ -64,7 +65,7 @@ def command(partition: Path, root: Path) -> None:
 def _only_here(command: Sequence[str], data: bytes) -> bytes:
     if command[0] != "systemd-creds":
         return b""
-    raise UsageError("S3 keys can only be encrypted on the machine that is to use them: leave --root out")
+    raise UsageError("keys can only be encrypted on the machine that is to use them: leave --root out")
 
 
 def _check(text: str) -> Sequence[str]:

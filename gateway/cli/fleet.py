@@ -56,8 +56,10 @@ The table has a line for each home, in CSV, below a line with its columns:
 home is a name of a to z, 0 to 9 and "-", and no two are the same. These
 columns may be there, and a value may be empty: hostname ("gateway" where it
 is empty), wifi-country, wifi-ssid, wifi-password, ssh-key, s3-access-key-id,
-s3-secret-access-key. Any other column fills its place in the template, a
-gateway.toml in which {{meter}} stands for the home's value:
+s3-secret-access-key, and the keys of the meter named main, as far as it needs
+them: meter-encryption-key, meter-authentication-key, meter-password. Any
+other column fills its place in the template, a gateway.toml in which
+{{meter}} stands for the home's value:
   [store]
   url = "s3://energy/{{home}}"
   [[meter]]

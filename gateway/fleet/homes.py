@@ -7,6 +7,8 @@ The columns, in any order, of which only the first must be there:
     wifi-country, wifi-ssid, wifi-password
     ssh-key
     s3-access-key-id, s3-secret-access-key
+    meter-encryption-key, meter-authentication-key, meter-password
+                            of the meter named "main"
 
 Any other column fills its place in the template, a configuration in which {{column}} stands for the home's
 value, as in `url = "s3://energy/{{home}}"`. Without a template the first-boot file has no configuration, and
@@ -37,8 +39,12 @@ _COLUMNS = (
     "ssh-key",
     "s3-access-key-id",
     "s3-secret-access-key",
+    "meter-encryption-key",
+    "meter-authentication-key",
+    "meter-password",
 )
 _TABLES = {"wifi": ("country", "ssid", "password"), "s3": ("access-key-id", "secret-access-key")}
+_METER_KEYS = ("encryption-key", "authentication-key", "password")
 _NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 _PLACE = re.compile(r"\{\{\s*([\w-]+)\s*\}\}")
 
@@ -168,11 +174,12 @@ def _mistakes(text: str) -> list[str]:
 def _first_boot(row: Mapping[str, str]) -> str:
     """The table [first-boot], without the setup code."""
     lines = [f"[{TABLE}]", f"hostname = {_toml(row['hostname'])}"]
-    for table, keys in _TABLES.items():
-        given = {key: row.get(f"{table}-{key}", "") for key in keys}
+    tables = {name: {key: row.get(f"{name}-{key}", "") for key in keys} for name, keys in _TABLES.items()}
+    tables["meter-keys"] = {key: row[f"meter-{key}"] for key in _METER_KEYS if row.get(f"meter-{key}")}
+    for name, given in tables.items():
         if any(given.values()):
             inner = ", ".join(f"{key} = {_toml(value)}" for key, value in given.items())
-            lines.append(f"{table} = {{ {inner} }}")
+            lines.append(f"{name} = {{ {inner} }}")
     if row.get("ssh-key"):
         lines.append(f"ssh-key = {_toml(row['ssh-key'])}")
     return "\n".join([*lines, "", ""])

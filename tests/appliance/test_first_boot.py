@@ -18,9 +18,8 @@ from gateway.appliance.first_boot import Machine, announce, first_boot, run_comm
 from gateway.appliance.owner_file import Wifi
 from gateway.errors import GatewayError, Unavailable, UsageError
 from gateway.host.files import write_durably
-from tests.appliance.test_owner_file import GATEWAY, KEY, WHOLE, check
-
-SECRETS = ("correct horse", "hunter2hunter2", "abcde-fghjk")
+from gateway.meters.secrets import read_secrets
+from tests.appliance.test_owner_file import GATEWAY, KEY, KEYS, SECRETS, WHOLE, check
 
 
 class Cut(BaseException):
@@ -104,6 +103,11 @@ def test_a_whole_file_is_taken_over_and_wiped(home: Home) -> None:
     assert (home.root / "etc/gateway/gateway.toml").stat().st_mode & 0o777 == 0o640
     keys = b"access_key_id=AKIA1\nsecret_access_key=hunter2hunter2\n"
     assert taken["etc/credstore.encrypted/gateway.s3"] == b"sealed " + keys[::-1]
+    (home.folder / "keys").write_bytes(taken["etc/credstore.encrypted/gateway.meter-main"][:6:-1])
+    (home.folder / "keys").chmod(0o600)
+    found = read_secrets(home.folder / "keys")
+    assert (found.encryption_key, found.authentication_key) == tuple(map(bytes.fromhex, KEYS))
+    assert found.password == b's e"cret'
     assert taken["data/etc/ssh/authorized_keys"].decode() == f"{KEY} anna@laptop\n"
     assert taken["data/etc/hostname"] == b"gw7\n"
     wifi = taken["data/etc/wpa_supplicant/wpa_supplicant-wlan0.conf"].decode()
@@ -116,7 +120,8 @@ def test_a_whole_file_is_taken_over_and_wiped(home: Home) -> None:
     left = home.file.read_text()
     assert all(line.startswith("#") for line in left.splitlines())
     assert not home.error.exists()
-    for place in (module.WIFI, module.SSH_KEYS, module.CREDENTIAL):
+    sealed = [module.CREDENTIALS / f"gateway.{name}" for name in ("s3", "meter-main")]
+    for place in (module.WIFI, module.SSH_KEYS, *sealed):
         assert (home.root / place).stat().st_mode & 0o777 == 0o600
 
 
@@ -167,7 +172,7 @@ def test_a_mistake_leaves_all_as_it_is_until_it_is_corrected(home: Home) -> None
     home.file.write_text(wrong)
     error = home.boot()
     assert isinstance(error, UsageError)
-    assert str(error).startswith('gateway.toml, line 14: [[meter]] "main" profile')
+    assert str(error).startswith('gateway.toml, line 15: [[meter]] "main" profile')
     assert set(home.taken()) == {"dev/tpmrm0", "run/gateway-first-boot.json"}
     assert home.report() == {"format": 1, "state": "failed", "errors": [str(error)], "notes": []}
     assert str(error) in home.error.read_text()
@@ -192,20 +197,27 @@ def test_a_later_file_changes_what_it_names_and_no_password(home: Home) -> None:
     assert ("hostname", "cellar") in home.commands
 
 
-class TestS3:
-    def command(self, home: Home) -> tuple[str, ...]:
-        return next(command for command in home.commands if command[0] == "systemd-creds")
+class TestKeys:
+    NAMES = ("s3", "meter-main")
+
+    def commands(self, home: Home) -> list[tuple[str, ...]]:
+        return [command[2:] for command in home.commands if command[0] == "systemd-creds"]
 
     def test_bound_to_the_tpm_and_open_to_the_next_release(self, home: Home) -> None:
         home.file.write_text(WHOLE)
         assert home.boot() is None
-        assert self.command(home)[2:] == ("--with-key=host+tpm2", "--tpm2-pcrs=", "--name=s3", "-", "-")
+        bound = ("--with-key=host+tpm2", "--tpm2-pcrs=")
+        assert self.commands(home) == [(*bound, f"--name={name}", "-", "-") for name in self.NAMES]
 
     def test_bound_to_the_card_where_the_owner_wants_no_tpm(self, home: Home) -> None:
         home.file.write_text(f'{WHOLE}\n[trust]\nroot = "software"\n')
         assert home.boot() is None
-        assert self.command(home)[2:] == ("--with-key=host", "--name=s3", "-", "-")
-        assert "whoever copies the card can read them" in str(home.report()["notes"])
+        assert self.commands(home) == [("--with-key=host", f"--name={name}", "-", "-") for name in self.NAMES]
+        notes = home.report()["notes"]
+        assert isinstance(notes, list)
+        for note, what in zip(notes, ("the S3 keys", "the meter's keys"), strict=True):
+            assert note.startswith(f"{what} are encrypted")
+            assert "whoever copies the card can read them" in note
 
     def test_never_to_the_card_because_a_tpm_is_missing(self, home: Home) -> None:
         (home.root / "dev/tpmrm0").unlink()

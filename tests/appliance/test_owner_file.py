@@ -12,7 +12,7 @@ import tomli_w
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.appliance.owner_file import MOST_BYTES, OwnerFile, Wifi, parse
+from gateway.appliance.owner_file import MOST_BYTES, MeterKeys, OwnerFile, Wifi, parse
 from gateway.config.check import mistakes_in
 from gateway.errors import UsageError
 from gateway.host.codes import LETTERS
@@ -27,12 +27,15 @@ profile = "eastron-sdm630"
 tcp = { host = "192.168.1.50" }
 """
 KEY = "ssh-ed25519 " + base64.b64encode(b"\0\0\0\x0bssh-ed25519\0\0\0\x20" + bytes(range(32))).decode()
+KEYS = ("00112233445566778899AABBCCDDEEFF", "d0d1d2d3d4d5d6d7d8d9dadbdcdddedf")
+SECRETS = ("correct horse", "hunter2hunter2", "abcde-fghjk", "s e", *KEYS)
 WHOLE = f"""[first-boot]
 hostname = "gw7"
 setup-code = "abcde-fghjk"
 wifi = {{ country = "DE", ssid = "Home", password = "correct horse" }}
 ssh-key = "{KEY} anna@laptop"
 s3 = {{ access-key-id = "AKIA1", secret-access-key = "hunter2hunter2" }}
+meter-keys = {{ encryption-key = "{KEYS[0]}", authentication-key = "{KEYS[1]}", password = "s e\\"cret" }}
 
 {GATEWAY}"""
 ANY = st.recursive(
@@ -70,8 +73,33 @@ def test_a_whole_file() -> None:
     assert owner.ssh_key == f"{KEY} anna@laptop"
     assert owner.s3 is not None
     assert (owner.s3.access_key_id, owner.s3.secret_access_key) == ("AKIA1", "hunter2hunter2")
-    for secret in ("correct horse", "hunter2hunter2", "abcde-fghjk"):
+    assert owner.meter_keys == MeterKeys(*KEYS, 's e"cret')
+    for secret in SECRETS:
         assert secret not in repr(owner)
+
+
+@pytest.mark.parametrize(
+    ("keys", "wrong"),
+    [
+        ("{}", "must be a table with one or some of encryption-key, authentication-key, password"),
+        ('{ key = "1" }', "must be a table with one or some of"),
+        ('"0011"', "must be a table with one or some of"),
+        (f'{{ encryption-key = "{KEYS[0][1:]}" }}', "has encryption-key, which must be a string of 32 hex"),
+        ("{ authentication-key = 7 }", "has authentication-key, which must be a string of 32 hex"),
+        ('{ password = "" }', "has password, which must be a string of 1 to 64 printable"),
+    ],
+)
+def test_keys_that_no_meter_has(keys: str, wrong: str) -> None:
+    (line,) = refused(f"[first-boot]\nmeter-keys = {keys}\n")
+    assert line.startswith(f"gateway.toml, line 2: [first-boot] meter-keys {wrong}")
+    assert KEYS[0][1:] not in line
+
+
+def test_keys_of_a_meter_that_is_not_there() -> None:
+    given = f'[first-boot]\nmeter-keys = {{ encryption-key = "{KEYS[0]}" }}\n'
+    assert read(given) == OwnerFile(meter_keys=MeterKeys(KEYS[0]))
+    (line,) = refused(given + GATEWAY.replace('"main"', '"attic"'))
+    assert 'are for the meter named "main", and no [[meter]] here has that name' in line
 
 
 @pytest.mark.parametrize("text", ["", "# nothing\n\n", "\ufeff# nothing"])
@@ -111,7 +139,10 @@ def test_the_table_may_stand_anywhere(place: str) -> None:
     assert "# the meter in the cellar" in owner.configuration
 
 
-@given(st.dictionaries(st.sampled_from(["hostname", "setup-code", "wifi", "ssh-key", "s3", "x", "a b"]), ANY))
+NAMES = ["hostname", "setup-code", "wifi", "ssh-key", "s3", "meter-keys", "x", "a b"]
+
+
+@given(st.dictionaries(st.sampled_from(NAMES), ANY))
 def test_anything_in_the_table_is_taken_or_refused_with_its_line(table: dict[str, Any]) -> None:
     text = GATEWAY + tomli_w.dumps({"first-boot": table})
     try:
@@ -150,10 +181,10 @@ def test_anything_in_the_table_is_taken_or_refused_with_its_line(table: dict[str
         ),
         ("[first-boot]", "[first-boots]", "gateway.toml, line 1: [first-boots] is unknown; "),
         ('"gw7"', "gw7", "gateway.toml, line 2, column 12: this is not TOML"),
-        ("[store]", "[store]\nurl = 1", "gateway.toml, line 11, column "),
-        ('"s3://home-energy"', "1", "gateway.toml, line 10: [store] url is 1; it must be "),
-        ("[[meter]]", "[[meter]]\nunit_id = 0", 'gateway.toml, line 13: [[meter]] "main" unit_id is 0; '),
-        ('name = "main"', "", "gateway.toml, line 12: [[meter]] number 1 name is missing"),
+        ("[store]", "[store]\nurl = 1", "gateway.toml, line 12, column "),
+        ('"s3://home-energy"', "1", "gateway.toml, line 11: [store] url is 1; it must be "),
+        ("[[meter]]", "[[meter]]\nunit_id = 0", 'gateway.toml, line 14: [[meter]] "main" unit_id is 0; '),
+        ('name = "main"', "", "gateway.toml, line 13: [[meter]] number 1 name is missing"),
     ],
 )
 def test_a_mistake_is_named_with_its_line(old: str, new: str, said: str) -> None:

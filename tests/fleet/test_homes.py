@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.appliance.owner_file import Wifi, parse
+from gateway.appliance.owner_file import MeterKeys, Wifi, parse
 from gateway.config.check import mistakes_in
 from gateway.errors import UsageError
 from gateway.fleet.homes import Faulty, Home, read_homes
@@ -74,6 +74,22 @@ def test_without_a_template_the_home_configures_itself(table: Path) -> None:
     assert (owner.configuration, owner.hostname, owner.ssh_key) == (None, "cellar", key)
     assert owner.s3 is not None
     assert owner.s3.secret_access_key == "SK/+="
+    assert owner.meter_keys is None
+
+
+def test_the_keys_that_a_meter_has(table: Path) -> None:
+    columns = "home,meter-encryption-key,meter-authentication-key,meter-password"
+    table.write_text(f"{columns}\na,{'0a' * 16},,\nb,,,1;2\nc,1,,\n")
+    a, b, c = read_homes(table)
+    assert isinstance(a, Home)
+    assert isinstance(b, Home)
+    owners = [parse(home.file("abcde-fghjk"), check) for home in (a, b)]
+    assert [owner and owner.meter_keys for owner in owners] == [
+        MeterKeys("0a" * 16),
+        MeterKeys(password="1;2"),
+    ]
+    sentence = "[first-boot] meter-keys has encryption-key, which must be a string of 32 hexadecimal digits"
+    assert c == Faulty(4, (sentence,))
 
 
 @pytest.mark.parametrize("way", ["semicolons", "byte order mark", "carriage returns", "blank lines"])
