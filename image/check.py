@@ -76,9 +76,11 @@ def say(text: str) -> None:
 class Home:
     """A card that was flashed and configured, a board to put it in, and the world around it."""
 
-    def __init__(self, image: Path, tpm: Path, folder: Path, server: S3Server, meter: int) -> None:
+    def __init__(
+        self, image: Path, tpm: Path, folder: Path, server: S3Server, meter: int, board: str = "virt"
+    ) -> None:
         """`meter` is the TCP port of its meter, which goes on whatever happens to the machine."""
-        self.folder, self.server, self._meter = folder, server, meter
+        self.folder, self.server, self._meter, self._board = folder, server, meter, board
         self._image, self._tpm = image, tpm
         self._key = folder / "ssh"
         folder.mkdir(parents=True, exist_ok=True)
@@ -111,7 +113,7 @@ class Home:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             port = int(probe.getsockname()[1])
-        return Machine(card, self.folder / name, tpm=tpm, forwards={port: 22})
+        return Machine(card, self.folder / name, self._board, tpm=tpm, forwards={port: 22})
 
     def ssh(self, machine: Machine, command: str, *, data: bytes = b"", check: bool = True) -> str:
         """What a command prints that runs in the machine, as root."""
@@ -493,6 +495,7 @@ def main() -> int:
     parser.add_argument("--image", type=Path, required=True)
     parser.add_argument("--tpm", type=Path, required=True)
     parser.add_argument("--folder", type=Path, required=True)
+    parser.add_argument("--board", default="virt")
     parser.add_argument("--cuts", type=int, default=0)
     parser.add_argument("--feed", type=Path, action="append", default=[])
     parser.add_argument("--json", action="store_true")
@@ -507,7 +510,7 @@ def main() -> int:
         figures[f"{path.suffix[1:]}_mb"] = round(path.stat().st_size / 1e6)
     try:
         with seaweedfs(options.folder / "s3") as server, simulated_meter() as meter:
-            home = Home(options.image, options.tpm, options.folder, server, meter)
+            home = Home(options.image, options.tpm, options.folder, server, meter, options.board)
             card, machine = boot(home, "home", figures)
             second_boot(home, machine, figures)
             copied_card(home, card)

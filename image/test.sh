@@ -6,7 +6,7 @@ cd "$(dirname "$0")/.."
 cache=${XDG_CACHE_HOME:-~/.cache}/gateway
 source provisioning/lib.sh
 
-usage='Usage: sudo image/test.sh [--image FILE] [--keys DIR] [--update] [--cuts N] [--json]
+usage='Usage: sudo image/test.sh [--image FILE] [--keys DIR] [--board BOARD] [--update] [--cuts N] [--json]
 
 Boots the image under an emulated board with a TPM in software, a simulated meter on its serial line and an S3 server
 outside, until a provider opens what it sealed. Then it boots a second time, and once with the card in another board,
@@ -14,6 +14,7 @@ which must open nothing.
 
   --image FILE  this image, instead of the one that image/build.sh builds now
   --keys DIR    the keys of its release (default: ./release-keys); without any, new ones are made in build/test-keys
+  --board B     virt, the default, or raspi3b, which is a Raspberry Pi 3 and takes several times as long
   --update      then also update it to a release of a higher version, which must be kept, and to a third one that
                 seals nothing, which must be left
   --cuts N      then also cut the power N times at random moments of a first boot, and with --update of an update
@@ -27,7 +28,7 @@ Examples:
 image='' keys=release-keys update='' arguments=()
 while (($#)); do
     case $1 in
-    --image | --keys | --cuts)
+    --image | --keys | --board | --cuts)
         (($# > 1)) || stop 2 "$1 wants a value." "$usage"
         case $1 in
         --image) image=$(from_caller "$2") ;;

@@ -191,12 +191,8 @@ class Machine:
                 *("-drive", f"if=none,file={self.card.path},format=raw,id=card"),
                 *("-device", "virtio-blk-pci,drive=card", "-device", "virtio-rng-pci"),
                 *("-netdev", network, "-device", "virtio-net-pci,netdev=network,romfile="),
-                *("-device", "qemu-xhci", "-chardev", "pty,id=meter", "-device", "usb-serial,chardev=meter"),
-                *("-serial", "chardev:console"),
+                *("-device", "qemu-xhci", "-serial", "chardev:console"),
             ]
-            if self.tpm:
-                hardware += ["-drive", f"if=none,file={self.tpm},format=raw,id=tpm"]
-                hardware += ["-device", "virtio-blk-pci,drive=tpm"]
         else:
             size = self.card.path.stat().st_size
             if size & (size - 1):
@@ -204,6 +200,8 @@ class Machine:
                     f"This board's reader takes cards whose size is a power of two, and {self.card.path} has "
                     f"{size} bytes: truncate --size 4G {self.card.path} makes it one."
                 )
+            # QEMU has this board's watchdog without its time: arming it resets the board at once.
+            command_line += " systemd.watchdog_sec=0"
             tree = self.folder / "board.dtb"
             tree.write_bytes(self.card.read({"a": 2, "b": 3}[boot.slot], "bcm2837-rpi-3-b.dtb"))
             hardware = [
@@ -212,6 +210,13 @@ class Machine:
                 *("-netdev", network, "-device", "usb-net,netdev=network"),
                 *("-serial", "null", "-serial", "chardev:console"),
             ]
+        if self.tpm:
+            hardware += ["-drive", f"if=none,file={self.tpm},format=raw,id=tpm"]
+            hardware += [
+                "-device",
+                "virtio-blk-pci,drive=tpm" if self.board == "virt" else "usb-storage,drive=tpm",
+            ]
+        hardware += ["-chardev", "pty,id=meter", "-device", "usb-serial,chardev=meter"]
         command = [
             *("qemu-system-aarch64", "-display", "none", "-no-reboot", *hardware),
             *("-chardev", f"file,id=console,path={self.console},append=on"),
@@ -292,7 +297,7 @@ class Machine:
         for device in self.monitor("query-chardev"):  # type: ignore[attr-defined]
             if device["label"] == "meter":
                 return str(device["filename"]).removeprefix("pty:")
-        raise Broken("This board has no serial line for a meter.")
+        raise Broken("QEMU has no serial line for a meter.")
 
 
 @contextmanager
@@ -327,8 +332,7 @@ def main() -> int:
         while True:
             with powered(machine):
                 print(f"On, from slot {machine.slot}; the console is in {machine.console}", flush=True)
-                if machine.board == "virt":
-                    print(f"The serial line of the meter: {machine.meter()}", flush=True)
+                print(f"The serial line of the meter: {machine.meter()}", flush=True)
                 end = machine.ended(1e9)
             print("Off." if end == "off" else "Reboot.", flush=True)
             if end == "off":
