@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Build the image, boot it in QEMU as an owner boots a card, and measure it. It takes minutes; CI does not run it.
+# Build the image, boot it in QEMU as an owner boots a card, and measure it. It takes an hour; CI does not run it.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
