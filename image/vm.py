@@ -207,7 +207,8 @@ class Machine:
             hardware = [
                 *("-M", "raspi3b", "-dtb", str(tree)),
                 *("-drive", f"if=sd,file={self.card.path},format=raw,id=card"),
-                *("-netdev", network, "-device", "usb-net,netdev=network"),
+                # Linux calls it eth0, as a Pi's own, if its address is not a local one.
+                *("-netdev", network, "-device", "usb-net,netdev=network,mac=b8:27:eb:00:00:01"),
                 *("-serial", "null", "-serial", "chardev:console"),
             ]
         if self.tpm:

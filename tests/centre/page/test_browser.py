@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
-from typing import Literal
 from urllib.parse import quote
 
 import pytest
 from playwright.async_api import Browser as Chromium
-from playwright.async_api import Page, expect
+from playwright.async_api import expect
 
 from gateway.centre.page.server import Place, serving
 from tests.centre.page.conftest import PASSWORD, STRANGE, app_of, filled
 from tests.centre.watched import WAIT_S, Watched
 from tests.support.axe import violations
-from tests.support.window import HARMLESS, running_chromium
+from tests.support.window import Window, running_chromium
 
 pytestmark = pytest.mark.slow
 
@@ -37,32 +35,8 @@ DRAWN_IN = """async ([name, at, frames]) => {
 }"""
 
 
-@dataclass
-class Window:
-    """A window at the centre, and what went wrong in it: lines of the console, requests to elsewhere."""
-
-    page: Page
-    url: str
-    problems: list[str] = field(default_factory=list)
-
-    @classmethod
-    async def open(
-        cls, chromium: Chromium, url: str, width: int, height: int, scheme: Literal["light", "dark"]
-    ) -> Window:
-        context = await chromium.new_context(
-            viewport={"width": width, "height": height}, color_scheme=scheme, locale="en-GB"
-        )
-        page = await context.new_page()
-        window = cls(page, url)
-        page.set_default_timeout(20_000)
-        page.on("console", lambda line: window.note(line.text))
-        page.on("pageerror", lambda error: window.note(str(error)))
-        page.on("request", lambda request: None if request.url.startswith(url) else window.note(request.url))
-        return window
-
-    def note(self, problem: str) -> None:
-        if HARMLESS not in problem and "Canvas2D: Multiple readback" not in problem:
-            self.problems.append(problem)
+class Centre(Window):
+    """A window at the centre."""
 
     async def heading(self, name: str) -> None:
         await expect(self.page.get_by_role("heading", level=1)).to_have_text(name)
@@ -87,13 +61,6 @@ class Window:
         self.problems = [one for one in self.problems if harmless not in one]
         await self.check()
 
-    async def check(self) -> None:
-        """Nothing went wrong, nobody is shut out, and the page is no wider than the screen."""
-        assert self.problems == []
-        assert await violations(self.page) == []
-        wide, inner = await self.page.evaluate("[document.documentElement.scrollWidth, innerWidth]")
-        assert wide <= inner, await self.page.title()
-
 
 @pytest.fixture(autouse=True)
 def few(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -114,7 +81,7 @@ async def test_an_operator_watches_a_region(watched: Watched, chromium: Chromium
     await street.takes_in()
     await watched.looks_at(-60)
     async with serving(app_of(watched, PASSWORD), Place("127.0.0.1", 0)) as url:
-        window = await Window.open(chromium, url, 1280, 900, "light")
+        window = await Centre.open(chromium, url, 1280, 900, "light")
         page = window.page
         await window.log_in()
 
@@ -171,8 +138,8 @@ async def test_every_page_fits_a_phone_and_a_desk(watched: Watched, chromium: Ch
     street = watched.street
     async with serving(app_of(watched), Place("127.0.0.1", 0)) as url:
         windows = [
-            await Window.open(chromium, url, 375, 812, "light"),
-            await Window.open(chromium, url, 1280, 900, "dark"),
+            await Centre.open(chromium, url, 375, 812, "light"),
+            await Centre.open(chromium, url, 1280, 900, "dark"),
         ]
         for window in windows:
             await window.page.goto(url)
@@ -195,7 +162,7 @@ async def test_every_page_fits_a_phone_and_a_desk(watched: Watched, chromium: Ch
 async def test_a_centre_that_is_away_is_told(watched: Watched, chromium: Chromium) -> None:
     await watched.street.takes_in()
     async with serving(app_of(watched), Place("127.0.0.1", 0)) as url:
-        window = await Window.open(chromium, url, 375, 812, "dark")
+        window = await Centre.open(chromium, url, 375, 812, "dark")
         await window.page.goto(url)
         await window.heading("Overview")
     await expect(window.page.get_by_role("status")).to_have_text(

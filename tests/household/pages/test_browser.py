@@ -2,37 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
+from typing import Literal
 
 import pytest
-from playwright.async_api import Browser as Chromium
-from playwright.async_api import Page, async_playwright, expect
+from playwright.async_api import expect
 
 from gateway.household.home import Household
 from gateway.household.live import EVERY_S
 from gateway.household.server import serving
-from tests.support.axe import violations
 from tests.support.clock import FakeClock
-from tests.support.pages import PASSWORD, Answers, meter, reading, status
+from tests.support.pages import Answers, meter, reading, status
+from tests.support.window import Window, running_chromium
 
 pytestmark = pytest.mark.slow
 
-CHROMIUM = "/usr/bin/chromium"
-ARGUMENTS = (
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-)
 MOST_BYTES = 150_000
 """Of a first page, as it crosses the network."""
-HARMLESS = (
-    "Password forms should have",  # a home has one password, and no user names
-    "Canvas2D: Multiple readback",  # by the test
-    "status of 422 (Unprocessable Entity)",  # the page that says what is wrong in a form
-)
 TARIFF = """
 currency = "EUR"
 zone = "Europe/Berlin"
@@ -59,72 +44,23 @@ DRAWN_IN = """async ([name, at, frames]) => {
 }"""
 
 
-@dataclass
-class Window:
-    """A window at the home, and what went wrong in it: lines of the console, requests to elsewhere."""
-
-    page: Page
-    url: str
-    problems: list[str] = field(default_factory=list)
-    bytes: int = 0
-
-    @classmethod
-    async def open(cls, chromium: Chromium, url: str, width: int, height: int, scheme: str) -> Window:
-        context = await chromium.new_context(
-            viewport={"width": width, "height": height},
-            color_scheme=scheme,  # type: ignore[arg-type]
-            locale="en-GB",
-        )
-        page = await context.new_page()
-        window = cls(page, url)
-        page.set_default_timeout(20_000)
-        page.on("console", lambda line: window.note(line.text))
-        page.on("pageerror", lambda error: window.note(str(error)))
-        page.on("request", lambda request: None if request.url.startswith(url) else window.note(request.url))
-        session = await context.new_cdp_session(page)
-        await session.send("Network.enable")
-        session.on("Network.loadingFinished", window.count)
-        await page.goto(f"{url}/login")
-        await page.get_by_label("Password").fill(PASSWORD)
-        await page.get_by_role("button", name="Log in").click()
-        await page.wait_for_url("**/now")
-        return window
-
-    def note(self, problem: str) -> None:
-        if not any(one in problem for one in HARMLESS):
-            self.problems.append(problem)
-
-    def count(self, event: dict[str, float]) -> None:
-        self.bytes += int(event["encodedDataLength"])
-
-    async def check(self) -> None:
-        """Nothing went wrong, nobody is shut out, and no page is wider than the screen."""
-        assert not self.problems
-        assert await violations(self.page) == []
-        wide, inner = await self.page.evaluate("[document.documentElement.scrollWidth, innerWidth]")
-        assert wide <= inner
-
-
-@pytest.fixture
-async def chromium() -> AsyncIterator[Chromium]:
-    async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-        yield browser
-        await browser.close()
-
-
 async def test_a_household_looks_at_its_energy(
-    chromium: Chromium, household: Household, gateway: Answers, clock: FakeClock
+    household: Household, gateway: Answers, clock: FakeClock
 ) -> None:
     """On a phone in light, and on a desk in dark."""
     household.settings.change(zone="Europe/Berlin", name="Garden Lane 7")
     household.settings.tariff_file.write_text(TARIFF)
     gateway.now = status(meters=(meter("main"), meter("roof"), meter("car")))
-    async with serving(household) as url:
-        for width, height, scheme in ((390, 844, "light"), (1280, 800, "dark")):
+    screens: tuple[tuple[int, int, Literal["light", "dark"]], ...] = (
+        (390, 844, "light"),
+        (1280, 800, "dark"),
+    )
+    async with serving(household) as url, running_chromium() as chromium:
+        for width, height, scheme in screens:
             gateway.shown = (reading("main", power=512, **{"import": 5_000_000}), reading("roof", power=-900))
             clock.pass_s(EVERY_S)
             window = await Window.open(chromium, url, width, height, scheme)
+            await window.log_in()
             await _look_at_now(window, gateway, clock)
             await _look_at_today(window, scheme)
             await _look_at_history(window)

@@ -21,6 +21,7 @@ async def test_a_household_grants_and_revokes(home: Home, household: Household, 
     household.settings.change(name="Garden Lane 7")
     async with serving(household) as url, running_chromium() as chromium:
         phone = await Window.open(chromium, url, 390, 844, "light")
+        await phone.log_in()
         provider, card = _provider(home, tmp_path, "Stadtwerke <b>")
         await _grant(phone, url, card, provider)
         assert len(await granted(household)) == 1
@@ -31,6 +32,7 @@ async def test_a_household_grants_and_revokes(home: Home, household: Household, 
         await phone.page.context.close()
 
         desktop = await Window.open(chromium, url, 1280, 900, "dark")
+        await desktop.log_in()
         provider, card = _provider(home, tmp_path, "Octavia")
         await _grant(desktop, url, card, provider)
         await _revoke(desktop, url, provider)
