@@ -36,7 +36,7 @@ class Sums:
         """`sets[of[i]]` is the set of window i, as `gateway.centre.engine.Chosen` has it."""
         self._lanes = windows.lanes
         self._times = _times(windows)
-        self._members = [_ids(one) for one in (*sets, ())]
+        self._members = [b"".join(chain.from_iterable(one)) for one in (*sets, ())]
         # The number of each window's set; the last one, of no window, is empty.
         self._of = np.array([len(sets) if one is None else one for one in (*of, None)])
         self.total = np.zeros((len(windows.times), len(windows.lanes)), dtype=np.uint64)
@@ -55,51 +55,54 @@ class Sums:
         if not len(begins):
             return
         inside = self._inside(table, begins, window)
-        whole = bool(inside.all())
-        np.add.at(self.counts, window, np.add.reduceat(inside, begins, dtype=np.int64))
+        if inside is None:
+            counts = np.diff(begins, append=len(table))
+        else:
+            counts = np.add.reduceat(inside, begins, dtype=np.int64)
+        np.add.at(self.counts, window, counts)
         for i, lane in enumerate(self._lanes):
-            parts = table[lane].fill_null(0).to_numpy().view(np.uint64)
-            taken = parts if whole else np.where(inside, parts, np.uint64(0))
+            column = table[lane]
+            parts = (column.fill_null(0) if column.null_count else column).to_numpy().view(np.uint64)
+            taken = parts if inside is None else np.where(inside, parts, np.uint64(0))
             np.add.at(self.total[:, i], window, np.add.reduceat(taken, begins))
 
-    def _inside(self, table: pyarrow.Table, begins: Integers, window: Integers) -> NDArray[np.bool_]:
-        """Of each row, whether its home is in the set of its window."""
+    def _inside(self, table: pyarrow.Table, begins: Integers, window: Integers) -> NDArray[np.bool_] | None:
+        """Of each row, whether its home is in the set of its window; None where all are."""
         ids = _Numbered.of(table["stream"]), _Numbered.of(table["grant"])
-        inside = np.zeros(len(table), dtype=np.bool_)
+        inside = None
         of = self._of[window]
         changes = np.flatnonzero(np.diff(of, prepend=_NONE))
         for a, b, one in zip(begins[changes], [*begins[changes[1:]], len(table)], of[changes], strict=True):
             rows = slice(a, b)
-            inside[rows] = self._is_repeated(one, rows, ids) or self._looked_up(one, rows, ids)
+            if not self._is_repeated(one, rows, ids):
+                inside = np.ones(len(table), dtype=np.bool_) if inside is None else inside
+                inside[rows] = self._looked_up(one, rows, ids)
         return inside
 
     def _is_repeated(self, one: int, rows: slice, ids: tuple[_Numbered, _Numbered]) -> bool:
         """Whether the rows are those of a set, home by home, over and over: as they are where no home is
         late, since both are in the order of their ids."""
         members = self._members[one]
-        count = len(members)
+        count = len(members) // (2 * _ID.itemsize)
         if not count or (rows.stop - rows.start) % count:
             return False
-        for column, wanted in zip(ids, (members[:, 0], members[:, 1]), strict=True):
+        homes = np.empty((count, 2), dtype=_ID)
+        for i, column in enumerate(ids):
             numbers = column.of_rows[rows].reshape(-1, count)
-            if (column.values[numbers[0]] != wanted).any() or (numbers != numbers[0]).any():
+            if (numbers != numbers[0]).any():
                 return False
-        return True
+            homes[:, i] = column.values[numbers[0]]
+        return homes.tobytes() == members
 
     def _looked_up(self, one: int, rows: slice, ids: tuple[_Numbered, _Numbered]) -> NDArray[np.bool_]:
         """Of each row, whether its home is in a set."""
         streams, grants = ids
-        of_stream = dict(self._members[one].tolist())
+        of_stream = dict(np.frombuffer(self._members[one], dtype=_ID).reshape(-1, 2).tolist())
         numbers = {grant: number for number, grant in enumerate(grants.values.tolist())}
         # The number of the grant that the set has of each stream.
         wanted = [numbers.get(of_stream.get(stream), _NONE) for stream in streams.values.tolist()]
         found: NDArray[np.bool_] = np.array(wanted)[streams.of_rows[rows]] == grants.of_rows[rows]
         return found
-
-
-def _ids(homes: Sequence[tuple[bytes, bytes]]) -> NDArray[np.void]:
-    """The ids of homes, [home, stream or grant]."""
-    return np.frombuffer(b"".join(chain.from_iterable(homes)), dtype=_ID).reshape(-1, 2)
 
 
 class _Numbered(NamedTuple):

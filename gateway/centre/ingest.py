@@ -17,7 +17,7 @@ from gateway.centre.columns import clean, merged, write
 from gateway.centre.kept import Kept
 from gateway.centre.look import LAST_MS, Look, Taken
 from gateway.centre.state import Known, State
-from gateway.provider.desk import AT_ONCE, Failure, Progress, side_by_side
+from gateway.provider.desk import Failure, Progress
 from gateway.provider.identity import Identity
 from gateway.store.bucket import Bucket
 
@@ -107,7 +107,7 @@ async def _region(look: Look, homes: Sequence[Known]) -> AsyncGenerator[Taken, N
     """Looks at homes, at each until there is nothing more."""
     while homes:
         again = []
-        async with aclosing(side_by_side(map(look.at, homes), AT_ONCE)) as looks:
+        async with aclosing(look.at(homes)) as looks:
             async for taken in looks:
                 if taken.more:
                     again.append(taken.known)

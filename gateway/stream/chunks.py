@@ -41,11 +41,14 @@ class Place:
     incarnation: int | None
 
 
-def check_chunk(descriptor: Descriptor, key: str, data: bytes | None) -> Chunk:
-    """The chunk that the store holds under `key`; Refused unless it is valid by itself."""
+def check_chunk(
+    descriptor: Descriptor, key: str, data: bytes | None, later: list[cose.Unverified] | None = None
+) -> Chunk:
+    """The chunk that the store holds under `key`; Refused unless it is valid by itself. With `later` its
+    signature is put there, to be verified before the chunk is used."""
     if data is None:
         raise Refused(f"{key} is listed by the store but is not there")
-    chunk = Chunk.read_at(key, data, descriptor.signing_key, descriptor.layout.unit_ms)
+    chunk = Chunk.read_at(key, data, descriptor.signing_key, descriptor.layout.unit_ms, later)
     _check_fits(descriptor, key, chunk)
     return chunk
 

@@ -95,8 +95,9 @@ class StreamReader:
             marks["was seen there before"] = seen
         return marks
 
-    async def read_head(self) -> Head | None:
-        """The head, valid by itself and not older than the one seen last; None where there is none yet.
+    async def read_head(self, later: list[cose.Unverified] | None = None) -> Head | None:
+        """The head, valid by itself and not older than the one seen last; None where there is none yet. With
+        `later` its signature is put there, to be verified before the head is used.
 
         Refused or RolledBack otherwise. Whether the chain leads up to it is not checked here.
         """
@@ -107,7 +108,7 @@ class StreamReader:
             if seen is not None:
                 raise RolledBack(f"{key} is missing, and a head with chunk number {seen.seq} was seen before")
             return None
-        head = Head.read_at(key, data, self.descriptor.signing_key, self.descriptor.layout.unit_ms)
+        head = Head.read_at(key, data, self.descriptor.signing_key, self.descriptor.layout.unit_ms, later)
         if head.next_unit <= self.descriptor.start:
             raise Refused(f"{key} lies before the stream's start")
         if seen is not None and head.seq < seen.seq:

@@ -10,16 +10,24 @@ from gateway.chain.grant import Grant
 from gateway.chain.keys import KEY_BYTES
 from gateway.chain.token import TAG_BYTES
 from gateway.errors import Refused
+from gateway.wire import cose
 from gateway.wire.grant import Tokens
 from gateway.wire.stream import Descriptor
 
 
-def check_bundle(descriptor: Descriptor, grant: Grant | None, key: str, data: bytes | None) -> Tokens:
+def check_bundle(
+    descriptor: Descriptor,
+    grant: Grant | None,
+    key: str,
+    data: bytes | None,
+    later: list[cose.Unverified] | None = None,
+) -> Tokens:
     """The bundle that the store holds under `key`; Refused unless it is valid. `grant`, where known, gives
-    the length of its tokens."""
+    the length of its tokens. With `later` its signature is put there, to be verified before the bundle is
+    used."""
     if data is None:
         raise Refused(f"{key} is listed by the store but is not there")
-    bundle = Tokens.read_at(key, data, descriptor.signing_key, descriptor.layout.unit_ms)
+    bundle = Tokens.read_at(key, data, descriptor.signing_key, descriptor.layout.unit_ms, later)
     if grant is not None:
         _check_tokens(grant, key, bundle)
         _check_windows(grant, key, bundle)

@@ -96,10 +96,12 @@ class Command(Signed):
         return command
 
     @classmethod
-    def read(cls, data: bytes, public_key: bytes, what: str) -> Self:
+    def read(
+        cls, data: bytes, public_key: bytes, what: str, later: list[cose.Unverified] | None = None
+    ) -> Self:
         """The command in a COSE_Sign1 signed by the provider's `public_key` (SubjectPublicKeyInfo, DER); else
-        Refused."""
-        command = cls.from_payload(cose.verify(data, cls.TYPE, public_key, what), what)
+        Refused. With `later` the signature is put there, to be verified before the command is used."""
+        command = cls.from_payload(cose.verify(data, cls.TYPE, public_key, what, later), what)
         if command.provider != cose.kid_of(public_key):
             raise Refused(f"{what}: it names another provider than the one that signed it")
         return command

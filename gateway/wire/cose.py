@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import cbor2
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -226,15 +226,36 @@ def payload_unchecked(data: bytes, what: str) -> tuple[bytes, bytes, bytes]:
     return kid, parts[2], parts[3]
 
 
-def verify(data: bytes, type_string: str, public_key: bytes, what: str) -> bytes:
-    """The payload of `data`; Refused unless it is a `type_string` signed by `public_key` (DER)."""
+class Unverified(NamedTuple):
+    """The signature of a COSE_Sign1 that is still to be verified. `what` names the object in the sentence."""
+
+    message: bytes
+    signature: bytes
+    type_string: str
+    public_key: bytes
+    what: str
+
+    def verify(self) -> None:
+        """Refused unless the signature is that of `public_key` (DER)."""
+        key = load_public_key(self.public_key, "the registered key")
+        if not es256.verifies(key, self.message, self.signature):
+            raise Refused(f"the signature of {self.what} does not fit: changed, or not a {self.type_string}")
+
+
+def verify(
+    data: bytes, type_string: str, public_key: bytes, what: str, later: list[Unverified] | None = None
+) -> bytes:
+    """The payload of `data`; Refused unless it is a `type_string` signed by `public_key` (DER). With `later`
+    the signature is put there instead, and the payload may be used once `Unverified.verify` has passed."""
     kid, payload, signature = payload_unchecked(data, what)
     registered = kid_of(public_key)
     if not hmac.compare_digest(kid, registered):
         raise Refused(f"{what} is signed by key {kid.hex()}, not by the registered {registered.hex()}")
     if len(signature) != es256.SIGNATURE_BYTES:
         raise Refused(f"the signature of {what} has {len(signature)} bytes, not {es256.SIGNATURE_BYTES}")
-    key = load_public_key(public_key, "the registered key")
-    if not es256.verifies(key, to_be_signed(type_string, kid, payload), signature):
-        raise Refused(f"the signature of {what} does not fit: changed, or not a {type_string}")
+    found = Unverified(to_be_signed(type_string, kid, payload), signature, type_string, public_key, what)
+    if later is None:
+        found.verify()
+    else:
+        later.append(found)
     return payload

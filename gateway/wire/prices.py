@@ -100,10 +100,12 @@ class PriceSeries(Stored):
         return series
 
     @classmethod
-    def read(cls, data: bytes, public_key: bytes, what: str) -> Self:
+    def read(
+        cls, data: bytes, public_key: bytes, what: str, later: list[cose.Unverified] | None = None
+    ) -> Self:
         """The series in a COSE_Sign1 signed by the provider's `public_key` (SubjectPublicKeyInfo, DER); else
-        Refused."""
-        series = cls.from_payload(cose.verify(data, cls.TYPE, public_key, what), what)
+        Refused. With `later` the signature is put there, to be verified before the series is used."""
+        series = cls.from_payload(cose.verify(data, cls.TYPE, public_key, what, later), what)
         if series.provider != cose.kid_of(public_key):
             raise Refused(f"{what}: it names another provider than the one that signed it")
         return series

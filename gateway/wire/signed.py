@@ -37,9 +37,12 @@ class Signed:
         return cose.encode(write(self.FIELDS, self._values(), self.TYPE))
 
     @classmethod
-    def read(cls, data: bytes, public_key: bytes, what: str) -> Self:
-        """The object in a COSE_Sign1 signed by `public_key` (SubjectPublicKeyInfo, DER); else Refused."""
-        return cls.from_payload(cose.verify(data, cls.TYPE, public_key, what), what)
+    def read(
+        cls, data: bytes, public_key: bytes, what: str, later: list[cose.Unverified] | None = None
+    ) -> Self:
+        """The object in a COSE_Sign1 signed by `public_key` (SubjectPublicKeyInfo, DER); else Refused. With
+        `later` the signature is put there, to be verified before the object is used."""
+        return cls.from_payload(cose.verify(data, cls.TYPE, public_key, what, later), what)
 
     @classmethod
     def from_payload(cls, payload: bytes, what: str) -> Self:
@@ -57,10 +60,18 @@ class Stored(Signed, ABC):
         """Where the object belongs, in a stream whose units are `unit_ms` long; it was found under `key`."""
 
     @classmethod
-    def read_at(cls, key: str, data: bytes, public_key: bytes, unit_ms: int) -> Self:
+    def read_at(
+        cls,
+        key: str,
+        data: bytes,
+        public_key: bytes,
+        unit_ms: int,
+        later: list[cose.Unverified] | None = None,
+    ) -> Self:
         """The object that a store holds under `key`: signed by `public_key`, of the right form, and lying
-        where it belongs in a stream whose units are `unit_ms` long; else Refused, with the key named."""
-        found = cls.read(data, public_key, key)
+        where it belongs in a stream whose units are `unit_ms` long; else Refused, with the key named. With
+        `later` the signature is put there, to be verified before the object is used."""
+        found = cls.read(data, public_key, key, later)
         found.check_place(key, unit_ms)
         return found
 

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.bench.memory import MemoryBucket
+from gateway.centre import look
 from gateway.centre.ingest import Pass, ingest
 from gateway.centre.kept import Kept
 from gateway.centre.state import State
@@ -136,6 +137,30 @@ async def test_a_home_that_goes_on_is_read_by_its_head_its_chunks_and_its_tokens
     assert "/new/" in tokens
     assert len(keys) == 4
     assert len(stored(street.folder / "data")) == 2
+
+
+@pytest.mark.parametrize("damages", [damages_it, damages_the_head, damages_the_tokens])
+async def test_a_signature_that_does_not_fit_is_noticed_among_others(
+    tmp_path: Path, damages: Callable[[Home], Damage], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(look, "_TOGETHER", 8)  # two homes, then three
+    street, kept = Neighbourhood.new(tmp_path), Kept()
+    for _ in range(5):
+        street.joins(Home(start=START)).seal(random_readings(60))
+    await passes(street, "data", kept)
+    for home in street.homes:
+        home.seal(random_readings(60))
+    bad = street.homes[1]
+    done, _ = await passes(street, "data", kept, damages(bad))
+    (failure,) = done.passed_over
+    assert (failure.stream, failure.error.kind) == (bad.id, "refused")
+    assert done.windows == 4
+    taken = stored(street.folder / "data")["stream"].to_pylist()
+    assert sorted(taken) == sorted(
+        [home.id for home in street.homes] + [h.id for h in street.homes if h != bad]
+    )
+    done, _ = await passes(street, "data", kept)
+    assert (done.windows, done.passed_over) == (1, ())
 
 
 async def test_a_revocation_is_read_although_the_grants_are_kept(tmp_path: Path) -> None:
