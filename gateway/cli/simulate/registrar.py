@@ -76,7 +76,8 @@ class Demonstration:
 
     def parties(self, k_min: int | None) -> Parties:
         """The centre and the service, to which the homes grant loads."""
-        return Parties(*(read_card(self.folder / who / CARD_FILE) for who in _NAMES), k_min)
+        centre, service = (read_card(self.folder / who / CARD_FILE) for who in (_CENTRE, _SERVICE))
+        return Parties(centre, service, k_min)
 
     def enrol(self, plan: Plan, parties: Parties) -> None:
         """Enrol the homes, each as a household of its own, and the centre; begin the summing service's
