@@ -23,6 +23,7 @@ from gateway.centre.noise import Noise, noises
 from gateway.centre.state import Known, Members, Sets, State, Times
 from gateway.chain import share
 from gateway.chain.seal import U64
+from gateway.chain.window import spell_ms
 from gateway.errors import GatewayError, NotGranted, Refused, Unavailable, UsageError
 from gateway.provider.homes import Listed, write_homes
 from gateway.provider.load import Answer, Windows, set_digest
@@ -106,6 +107,8 @@ async def load(
             chosen = {}  # what can be shown without those that came late is
         else:
             chosen, problems = _sets(asked, refused, present, known, reasons, windows)
+    nobodys = [i for i in problems if not present.windows[i]]
+    problems |= _other_windows(_files(state, region, windows), windows, nobodys)
     state.ask(region, {windows.times[i]: sets for i, sets in chosen.items()})
     written = state.asked(region, start_ms, end_ms)  # another process may have been first
     numbers = range(len(windows.times))
@@ -241,6 +244,32 @@ def _none_usable(there: AbstractSet[Key], reasons: Mapping[Key, str]) -> str:
     if why is None:
         return sentence
     return f"{sentence} that may be summed, such as stream {why[0].hex()}: {why[1]}"
+
+
+def _other_windows(files: Sequence[Path], windows: Windows, numbers: Sequence[int]) -> dict[int, str]:
+    """Why no home has these windows, of whose times something else was taken in."""
+    if not numbers or not files:
+        return {}
+    import pyarrow as pa  # noqa: PLC0415
+    import pyarrow.parquet as pq  # noqa: PLC0415
+
+    some = (pq.read_table(path, columns=["start_ms", "end_ms"], partitioning=None) for path in files)
+    rows = pa.concat_tables(some).group_by(["start_ms", "end_ms"]).aggregate([]).sort_by("start_ms")
+    starts, ends = (rows[name].to_numpy() for name in ("start_ms", "end_ms"))
+    found = {}
+    for i in numbers:
+        start_ms, end_ms = windows.times[i]
+        there = (starts < end_ms) & (ends > start_ms)
+        if (there & (starts == start_ms) & (ends == end_ms)).any():
+            found[i] = f"no home of the region granted {' and '.join(windows.lanes)} in it"
+        elif there.any():
+            sizes = " and ".join(spell_ms(int(one)) for one in np.unique(ends[there] - starts[there]))
+            found[i] = (
+                f"no home of the region has this window of {spell_ms(end_ms - start_ms)}: of its time, windows"
+                f" of {sizes} were taken in, the first from {spell(int(starts[there][0]), 1)}: ask for windows"
+                " as they were granted"
+            )
+    return found
 
 
 def _others(known: Sequence[Known], usable: AbstractSet[Key], taken: AbstractSet[bytes]) -> Members:
