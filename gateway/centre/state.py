@@ -258,6 +258,22 @@ class State:
                 ),
             )
 
+    def forget(self, stream: bytes) -> bool:
+        """Forget the head that was seen of a stream, and the place to which it was verified; the incarnations
+        that sealed it stay. The next pass goes on with its next window, whatever the store shows before that.
+        Whether the stream was seen."""
+        with self._transaction() as db:
+            rows = db.execute('SELECT "grant", reached FROM homes WHERE stream = ?', (stream,)).fetchall()
+            known = {grant: _load(reached) for grant, reached in rows}
+            db.executemany(
+                'UPDATE homes SET reached = ? WHERE (stream, "grant") = (?, ?)',
+                (
+                    (_dump(Reached(incarnations=one.incarnations)), stream, grant)
+                    for grant, one in known.items()
+                ),
+            )
+        return any(one.seen is not None for one in known.values())
+
     def files(self, region: str, first: str, last: str) -> list[File]:
         """The files of a region and the dates `first` to `last`."""
         rows = self._read(

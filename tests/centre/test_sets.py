@@ -291,7 +291,9 @@ async def test_a_region_that_nobody_is_in_and_windows_that_nobody_has(street: Ne
     found = await street.load(minutes(0, 2, 4))
     assert found.homes == (0, 0)
     assert found.missing[0].windows == 2
-    with pytest.raises(Unavailable, match="no load of 'North': no home of the region has this window of 2min"):
+    with pytest.raises(
+        Unavailable, match="no load of 'North': no home of the region has this window of 2min"
+    ):
         check_any(found)
     with pytest.raises(Unavailable, match="no load of 'North': no home of the region is complete in it"):
         check_any(await street.load(minutes(60, 62)))
