@@ -265,9 +265,9 @@ def _other_windows(files: Sequence[Path], windows: Windows, numbers: Sequence[in
         elif there.any():
             sizes = " and ".join(spell_ms(int(one)) for one in np.unique(ends[there] - starts[there]))
             found[i] = (
-                f"no home of the region has this window of {spell_ms(end_ms - start_ms)}: of its time, windows"
-                f" of {sizes} were taken in, the first from {spell(int(starts[there][0]), 1)}: ask for windows"
-                " as they were granted"
+                f"no home of the region has this window of {spell_ms(end_ms - start_ms)}: of its time,"
+                f" windows of {sizes} were taken in, the first from {spell(int(starts[there][0]), 1)}:"
+                " ask for windows as they were granted"
             )
     return found
 

@@ -17,8 +17,8 @@ from gateway.cli.values import HexId
 @folder_argument
 @click.option("--stream", required=True, type=HexId(), help="The stream's id.")
 def command(data: Path, stream: bytes) -> None:
-    """Forget how far a stream was seen, so that the next `centre ingest` takes what the store shows, and be it
-    an older state. Do that only where the household said that it put back an older copy of its bucket.
+    """Forget how far a stream was seen, so that the next `centre ingest` takes what the store shows, and be
+    it an older state. Do that only where the household said that it put back an older copy of its bucket.
 
     What was taken in stays. Stop `centre ingest --follow` first.
     """
