@@ -136,6 +136,8 @@ async def load(
     for i, mwh in added.items():
         loads[i] += np.array(mwh, dtype=np.int64)
     streams = {one.home.listed.stream for one in known}
+    refused = state.refused(region, start_ms, end_ms)
+    outside = {i: _late(refused.get(times)) for i, times in enumerate(windows.times)} | problems
     inside = {i: {one.stream for one in union.homes} for i, union in summed.items()}
     return Load(
         region,
@@ -143,7 +145,7 @@ async def load(
         loads,
         tuple(len(inside.get(i, ())) for i in numbers),
         tuple(len(streams - inside.get(i, set())) for i in numbers),
-        _missing(known, inside, present, reasons, windows),
+        _missing(known, inside, present, reasons, windows, outside),
         problems,
         noise,
         added.keys(),
@@ -369,6 +371,14 @@ async def _answers(
     return found
 
 
+def _late(refused: int | None) -> str:
+    """Why a home is in no sum of a window that has one: `refused` homes were the largest set of late ones
+    that the service refused."""
+    if refused is None:
+        return LATE
+    return f"{LATE}, and {REFUSES} a set of the {refused} homes that came so late"
+
+
 def _chosen(summed: Mapping[int, _Union], count: int) -> Chosen:
     distinct = {union.numbers: union.homes for union in summed.values()}
     place = {numbers: n for n, numbers in enumerate(distinct)}
@@ -384,8 +394,10 @@ def _missing(
     present: _Present,
     reasons: Mapping[Key, str],
     windows: Windows,
+    outside: Mapping[int, str],
 ) -> tuple[Missing, ...]:
-    """The homes of the region that are not in the sets of all windows, of which `inside` has the streams."""
+    """The homes of the region that are not in the sets of all windows, of which `inside` has the streams, and
+    `outside` says why homes that are there in a window are in none of its sums."""
     by_stream: dict[bytes, list[Known]] = {}
     for one in known:
         by_stream.setdefault(one.home.listed.stream, []).append(one)
@@ -397,7 +409,7 @@ def _missing(
         keys = [one.home.key for one in ones]
         why = next((reasons[key] for key in keys if key in reasons), None)
         if why is None and any(key in present.windows[out[-1]] for key in keys):
-            why = LATE
+            why = outside[out[-1]]
         end_ms = windows.times[out[-1]][1]
         ends = [one.ends_ms for one in ones]
         if why is None and all(end is not None and end < end_ms for end in ends):

@@ -108,6 +108,7 @@ async def test_a_set_that_is_refused_may_be_another_later(street: Neighbourhood)
     assert "only sums over homes of 3 gateways or more are given away" in found.problems[0]
     with pytest.raises(NotGranted, match="no load of 'South': the summing service refuses"):
         check_any(found)
+    assert {one.reason for one in found.missing} == {found.problems[3]}
     street.joins(sealed(180), "South")
     await street.takes_in()
     found = await street.load(minutes(*range(5)), "South")
@@ -465,7 +466,8 @@ async def test_a_second_set_that_is_refused_is_not_asked_for_again_before_it_gro
         assert (found.homes, found.absent, found.problems) == ((3,), (3,), {})
         assert found.sums.tolist() == first.sums.tolist()
         reasons = {one.stream: one.reason for one in found.missing}
-        assert [reasons[home.id] for home in street.homes[3:]] == [LATE, LATE, "nothing taken in"]
+        late = f"{LATE}, and the summing service refuses a set of the 2 homes that came so late"
+        assert [reasons[home.id] for home in street.homes[3:]] == [late, late, "nothing taken in"]
     assert [count for count, _ in street.asked] == [3, 2]
     await comes(street, 5)
     found = await street.load(minutes(0, 1))
