@@ -17,6 +17,7 @@ import pytest
 
 from gateway.centre import columns
 from gateway.centre import ingest as ingest_module
+from gateway.centre.homes import read_list
 from gateway.centre.state import State
 from gateway.cli.main import main
 from gateway.errors import StoreUnavailable, UsageError
@@ -406,6 +407,26 @@ async def test_a_stream_stays_in_its_region_and_with_its_signer(street: Neighbou
     street.homes[0].signer = sealed(60).signer
     with pytest.raises(UsageError, match="with its signer"):
         await street.takes_in()
+
+
+@pytest.mark.parametrize("deep", ["", "a/b/"])
+def test_a_first_list_that_is_wrong_leaves_no_folder(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], deep: str
+) -> None:
+    Neighbourhood.new(tmp_path)
+    (tmp_path / "homes.csv").write_text("stream,signer\n")
+    (tmp_path / "store").mkdir()
+    before = sorted(tmp_path.iterdir())
+    words = ["--key", "centre", "--store", "store", "--homes", "homes.csv"]
+    words = [word if word.startswith("-") else str(tmp_path / word) for word in words]
+    assert main(["centre", "ingest", f"{tmp_path}/{deep}data", *words]) == 2
+    assert "expected the heading stream,signer,grant,region" in capsys.readouterr().err
+    assert sorted(tmp_path.iterdir()) == before
+    state = State.open(tmp_path / "data", make=True)
+    state.list_homes(read_list(f"stream,signer,grant,region\n{'0' * 32},{'1' * 32},{'2' * 32},North\n", "it"))
+    state.close()
+    assert main(["centre", "ingest", str(tmp_path / "data"), *words]) == 2
+    assert State.open(tmp_path / "data", make=False).regions() == ["North"]
 
 
 async def test_a_state_of_which_a_part_is_damaged_is_a_sentence(tmp_path: Path) -> None:
