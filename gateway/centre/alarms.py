@@ -1,4 +1,5 @@
-"""Alarms: a load above its region's limit, a home whose chain does not hold, sets that the service refuses.
+"""Alarms: a load above its region's limit, a home whose chain does not hold, sets that the service refuses,
+a region without new sums.
 
 An alarm stands for as long as its cause is there. It is written as a line of JSON when it begins, when its
 text changes (at most once a minute), and when it is over.
@@ -21,7 +22,7 @@ from gateway.host.clock import Clock
 from gateway.host.fault_log import FaultLog
 from gateway.stream.times import spell
 
-Kind = Literal["load", "chain", "refused"]
+Kind = Literal["load", "chain", "refused", "silent"]
 LIMITS = ("region", "limit_kw")
 """The heading of a list of limits."""
 _LEAST_KW = Decimal("0.001")

@@ -6,7 +6,7 @@ The scheduler's workers run this program, and see the centre's folder under the 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,19 +30,24 @@ _TASKS = 4
 class Dask:
     """The engine on the workers of a scheduler."""
 
-    def __init__(self, client: Any) -> None:
-        """`client` is a `distributed.Client`, whose methods have no types."""
+    def __init__(self, client: Any, url: str, patience_s: float, notify: Callable[[str], object]) -> None:
+        """`client` is a `distributed.Client`, whose methods have no types, of the scheduler at `url`."""
         self._client = client
+        self._url = url
+        self._patience_s = patience_s
+        self._notify = notify
 
     def present(self, files: Sequence[Path], windows: Windows) -> pyarrow.Table:
         """See `gateway.centre.engine.Engine`."""
         import pyarrow as pa  # noqa: PLC0415
 
+        self._wait_for_workers()
         parts = self._client.gather(self._client.map(_present, files, windows=windows, pure=False))
         return pa.concat_tables([present_schema().empty_table(), *parts])
 
     def sums(self, files: Sequence[Path], windows: Windows, chosen: Chosen) -> tuple[U64, list[int]]:
         """See `gateway.centre.engine.Engine`."""
+        self._wait_for_workers()
         found = Sums(windows, chosen.sets, chosen.of)
         # Under a key of its own: what is scattered under its digest is lost where an equal one is released.
         (asked,) = self._client.scatter([found], broadcast=True, hash=False)
@@ -51,6 +56,18 @@ class Dask:
             found.total[at] += total
             found.counts[at] += counts
         return found.total, found.counts.tolist()
+
+    def _wait_for_workers(self) -> None:
+        """Unavailable where the scheduler has no worker for so long: tasks would wait for one for ever."""
+        if self._client.ncores():
+            return
+        what = f"the Dask scheduler at {self._url} has no worker"
+        start = f"dask worker {self._url}"
+        self._notify(f"{what}: waiting for one for {self._patience_s:g} s ({start})")
+        try:
+            self._client.wait_for_workers(1, timeout=self._patience_s)
+        except TimeoutError:
+            raise Unavailable(f"{what}: start some where this program is installed ({start})") from None
 
     def _tasks(self, files: Sequence[Path]) -> list[Sequence[Path]]:
         """The files in tasks, a few for each of the workers' threads: a file takes milliseconds, as a task
@@ -61,9 +78,12 @@ class Dask:
 
 
 @contextmanager
-def connected(url: str, patience_s: float = _PATIENCE_S) -> Iterator[Dask]:
+def connected(
+    url: str, patience_s: float = _PATIENCE_S, notify: Callable[[str], object] = lambda text: None
+) -> Iterator[Dask]:
     """The engine of the scheduler at `url`. UsageError for an address that is none, Unavailable where nothing
-    answers there."""
+    answers there. While the scheduler has no worker, the engine says so by `notify` and waits for one, for
+    `patience_s`."""
     import distributed  # noqa: PLC0415 - a second
 
     make: Any = distributed.Client
@@ -74,7 +94,7 @@ def connected(url: str, patience_s: float = _PATIENCE_S) -> Iterator[Dask]:
     except (OSError, ValueError):  # TimeoutError is an OSError
         raise Unavailable(f"no Dask scheduler answers at {url}") from None
     try:
-        yield Dask(client)
+        yield Dask(client, url, patience_s, notify)
     finally:
         client.close()
 

@@ -13,13 +13,13 @@ from gateway.chain import share
 from gateway.chain.seal import U64
 from gateway.errors import Unavailable, UsageError
 from gateway.provider.identity import Identity
-from gateway.provider.load import Answer, Member, Windows, Words, bounds, of_each, pair, set_digest, words
+from gateway.provider.load import Answer, Member, Windows, bounds, of_each, pair, set_digest, words
 from gateway.stream.chunks import ChainFollower
 from gateway.stream.times import spell
 
 
 @dataclass(frozen=True, slots=True)
-class _Part:
+class Part:
     """A home's part of the loads, [window, lane], and the incarnations that sealed the windows."""
 
     stream: bytes
@@ -36,13 +36,8 @@ async def load(homes: Sequence[Member], identity: Identity, answer: Answer) -> N
     """
     windows = answer.windows
 
-    async def part(home: Member) -> _Part:
-        units, found = await ready(home, identity, windows)
-        c = await _ciphertexts(home, windows, units)
-        return _Part(home.stream, share.blinded(c, found.tokens, found.own), found.incarnations)
-
     total = np.zeros(answer.sums.shape, dtype=np.uint64)
-    parts = await of_each(homes, lambda home: home.stream, part)
+    parts = await of_each(homes, lambda home: home.stream, lambda one: part_of(one, identity, windows))
     for i, ((start_ms, _), expected) in enumerate(zip(windows.times, answer.sets, strict=True)):
         if set_digest(windows, i, ((one.stream, one.incarnations[i]) for one in parts)) != expected:
             raise UsageError(
@@ -55,16 +50,27 @@ async def load(homes: Sequence[Member], identity: Identity, answer: Answer) -> N
     return share.load(total, answer.sums)
 
 
-async def ready(home: Member, identity: Identity, windows: Windows) -> tuple[list[tuple[int, int]], Words]:
-    """The units of each window, and the centre's words, in a home whose part of the load is complete: sealed,
-    with its tokens in the store. NotGranted and Unavailable where it is not."""
+async def part_of(home: Member, identity: Identity, windows: Windows) -> Part:
+    """The part of a home that is complete: sealed, with its tokens in the store. NotGranted and Unavailable
+    where it is not, Refused where its chain does not hold."""
     both = await pair(home, identity, "centre")
     units = bounds(both, windows)
     head = home.reader.head
     for (start_ms, _), (_, end) in zip(windows.times, units, strict=True):
         if head is None or head.next_unit < end:
             raise Unavailable(f"the window from {spell(start_ms, 1)} is not sealed until its end yet")
-    return units, await words(both, windows)
+    found = await words(both, windows)
+    c = await _ciphertexts(home, windows, units)
+    return Part(home.stream, share.blinded(c, found.tokens, found.own), found.incarnations)
+
+
+async def check_chain(home: Member, identity: Identity, windows: Windows) -> None:
+    """Refused where a home's chain does not hold in the windows: the centre has no part of it then, so that a
+    set in which it is has no load. `identity` is the summing service's, and its other errors are this one's
+    too."""
+    both = await pair(home, identity, "service")
+    await words(both, windows)  # first that all of it is there
+    await _ciphertexts(home, windows, bounds(both, windows))
 
 
 async def _ciphertexts(home: Member, windows: Windows, units: Sequence[tuple[int, int]]) -> U64:

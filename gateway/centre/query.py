@@ -23,6 +23,7 @@ from gateway.centre.noise import Noise, noises
 from gateway.centre.state import Known, Members, Sets, State, Times
 from gateway.chain import share
 from gateway.chain.seal import U64
+from gateway.chain.window import spell_ms
 from gateway.errors import GatewayError, NotGranted, Refused, Unavailable, UsageError
 from gateway.provider.homes import Listed, write_homes
 from gateway.provider.load import Answer, Windows, set_digest
@@ -106,6 +107,8 @@ async def load(
             chosen = {}  # what can be shown without those that came late is
         else:
             chosen, problems = _sets(asked, refused, present, known, reasons, windows)
+    nobodys = [i for i in problems if not present.windows[i]]
+    problems |= _other_windows(_files(state, region, windows), windows, nobodys)
     state.ask(region, {windows.times[i]: sets for i, sets in chosen.items()})
     written = state.asked(region, start_ms, end_ms)  # another process may have been first
     numbers = range(len(windows.times))
@@ -133,6 +136,8 @@ async def load(
     for i, mwh in added.items():
         loads[i] += np.array(mwh, dtype=np.int64)
     streams = {one.home.listed.stream for one in known}
+    refused = state.refused(region, start_ms, end_ms)
+    outside = {i: _late(refused.get(times)) for i, times in enumerate(windows.times)} | problems
     inside = {i: {one.stream for one in union.homes} for i, union in summed.items()}
     return Load(
         region,
@@ -140,7 +145,7 @@ async def load(
         loads,
         tuple(len(inside.get(i, ())) for i in numbers),
         tuple(len(streams - inside.get(i, set())) for i in numbers),
-        _missing(known, inside, present, reasons, windows),
+        _missing(known, inside, present, reasons, windows, outside),
         problems,
         noise,
         added.keys(),
@@ -243,6 +248,32 @@ def _none_usable(there: AbstractSet[Key], reasons: Mapping[Key, str]) -> str:
     return f"{sentence} that may be summed, such as stream {why[0].hex()}: {why[1]}"
 
 
+def _other_windows(files: Sequence[Path], windows: Windows, numbers: Sequence[int]) -> dict[int, str]:
+    """Why no home has these windows, of whose times something else was taken in."""
+    if not numbers or not files:
+        return {}
+    import pyarrow as pa  # noqa: PLC0415
+    import pyarrow.parquet as pq  # noqa: PLC0415
+
+    some = (pq.read_table(path, columns=["start_ms", "end_ms"], partitioning=None) for path in files)
+    rows = pa.concat_tables(some).group_by(["start_ms", "end_ms"]).aggregate([]).sort_by("start_ms")
+    starts, ends = (rows[name].to_numpy() for name in ("start_ms", "end_ms"))
+    found = {}
+    for i in numbers:
+        start_ms, end_ms = windows.times[i]
+        there = (starts < end_ms) & (ends > start_ms)
+        if (there & (starts == start_ms) & (ends == end_ms)).any():
+            found[i] = f"no home of the region granted {' and '.join(windows.lanes)} in it"
+        elif there.any():
+            sizes = " and ".join(spell_ms(int(one)) for one in np.unique(ends[there] - starts[there]))
+            found[i] = (
+                f"no home of the region has this window of {spell_ms(end_ms - start_ms)}: of its time,"
+                f" windows of {sizes} were taken in, the first from {spell(int(starts[there][0]), 1)}:"
+                " ask for windows as they were granted"
+            )
+    return found
+
+
 def _others(known: Sequence[Known], usable: AbstractSet[Key], taken: AbstractSet[bytes]) -> Members:
     """The homes of `usable` that are in no set of the window yet; of two grants that have it, the last."""
     free = {key for key in usable if key[0] not in taken}
@@ -340,6 +371,14 @@ async def _answers(
     return found
 
 
+def _late(refused: int | None) -> str:
+    """Why a home is in no sum of a window that has one: `refused` homes were the largest set of late ones
+    that the service refused."""
+    if refused is None:
+        return LATE
+    return f"{LATE}, and {REFUSES} a set of the {refused} homes that came so late"
+
+
 def _chosen(summed: Mapping[int, _Union], count: int) -> Chosen:
     distinct = {union.numbers: union.homes for union in summed.values()}
     place = {numbers: n for n, numbers in enumerate(distinct)}
@@ -355,8 +394,10 @@ def _missing(
     present: _Present,
     reasons: Mapping[Key, str],
     windows: Windows,
+    outside: Mapping[int, str],
 ) -> tuple[Missing, ...]:
-    """The homes of the region that are not in the sets of all windows, of which `inside` has the streams."""
+    """The homes of the region that are not in the sets of all windows, of which `inside` has the streams, and
+    `outside` says why homes that are there in a window are in none of its sums."""
     by_stream: dict[bytes, list[Known]] = {}
     for one in known:
         by_stream.setdefault(one.home.listed.stream, []).append(one)
@@ -368,7 +409,7 @@ def _missing(
         keys = [one.home.key for one in ones]
         why = next((reasons[key] for key in keys if key in reasons), None)
         if why is None and any(key in present.windows[out[-1]] for key in keys):
-            why = LATE
+            why = outside[out[-1]]
         end_ms = windows.times[out[-1]][1]
         ends = [one.ends_ms for one in ones]
         if why is None and all(end is not None and end < end_ms for end in ends):

@@ -12,7 +12,7 @@ import fcntl
 import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -123,14 +123,17 @@ class State:
     """The memory in a folder; `open` makes an empty one there if need be. UsageError where the file is
     damaged, or a newer program's."""
 
-    def __init__(self, connection: sqlite3.Connection, folder: Path) -> None:
+    def __init__(self, connection: sqlite3.Connection, folder: Path, made: Sequence[Path]) -> None:
+        """`made` are the file and its folders, as far as they were made for it."""
         self._db = connection
         self.folder = folder
+        self._made = made
 
     @classmethod
     def open(cls, folder: Path, *, make: bool) -> Self:
         """The memory in `folder`. UsageError where there is none, unless it is to `make` one."""
         path = folder / FILE
+        absent = tuple(one for one in (path, folder, *folder.parents) if not one.exists())
         if not make and not path.exists():
             raise UsageError(
                 f"{folder} holds nothing of a load monitoring centre: gateway centre ingest {folder}"
@@ -162,11 +165,18 @@ class State:
                 else f"{path} was written by a program before the first release: take the homes in anew, into"
                 " another folder"
             )
-        return cls(connection, folder)
+        return cls(connection, folder, absent)
 
     def close(self) -> None:
-        """Close the file."""
+        """Close the file. One that `open` made, and in which no home was ever listed, is removed again, with
+        its folders."""
+        made = self._made
+        if made and self._db.execute("SELECT 1 FROM homes").fetchone() is not None:
+            made = ()
         self._db.close()
+        with suppress(OSError):  # somebody else has put something there
+            for one in made:
+                one.unlink() if one.name == FILE else one.rmdir()
 
     @contextmanager
     def alone(self) -> Iterator[None]:
@@ -257,6 +267,22 @@ class State:
                     for one in homes
                 ),
             )
+
+    def forget(self, stream: bytes) -> bool:
+        """Forget the head that was seen of a stream, and the place to which it was verified; the incarnations
+        that sealed it stay. The next pass goes on with its next window, whatever the store shows before that.
+        Whether the stream was seen."""
+        with self._transaction() as db:
+            rows = db.execute('SELECT "grant", reached FROM homes WHERE stream = ?', (stream,)).fetchall()
+            known = {grant: _load(reached) for grant, reached in rows}
+            db.executemany(
+                'UPDATE homes SET reached = ? WHERE (stream, "grant") = (?, ?)',
+                (
+                    (_dump(Reached(incarnations=one.incarnations)), stream, grant)
+                    for grant, one in known.items()
+                ),
+            )
+        return any(one.seen is not None for one in known.values())
 
     def files(self, region: str, first: str, last: str) -> list[File]:
         """The files of a region and the dates `first` to `last`."""

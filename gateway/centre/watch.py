@@ -24,6 +24,7 @@ from gateway.errors import GatewayError, Unavailable, UsageError
 from gateway.host.clock import Clock, unix_ms
 from gateway.host.fault_log import FaultLog
 from gateway.provider.load import Answer, Windows
+from gateway.stream.times import spell
 
 LANE = "import"
 LOOK_S = 20.0
@@ -33,7 +34,8 @@ MOST_WINDOWS = 1440
 _LONGEST_MS = 3_600_000
 _AT_ONCE = 96  # windows that are added up before others get their turn
 NEWEST, BURST = 8, 3
-"""Of a region's newest windows, the refused ones from which on there is an alarm."""
+"""Of a region's newest windows, the refused ones from which on there is an alarm; as many without a sum, one
+after the other, are one as well."""
 
 Service = Callable[[], AbstractAsyncContextManager[tuple[Ask, Certified]]]
 """Opens a session with the registrar: what asks its summing service, and its catalogue."""
@@ -70,14 +72,16 @@ class Point:
 class Region:
     """A region's windows of the last day, by their beginning, and the homes that the newest sum lacks.
 
-    Windows before `judged_ms` were held against the limit; while loads are above it, `peak` is the highest in
-    kW. `batch` is the last batch of files that was looked at.
+    It is watched from the window on that begins at `begin_ms`. Windows before `judged_ms` were held against
+    the limit; while loads are above it, `peak` is the highest in kW. `batch` is the last batch of files that
+    was looked at.
     """
 
     name: str
     limit: Decimal | None
     points: dict[int, Point] = field(default_factory=dict)
     missing: tuple[Missing, ...] = ()
+    begin_ms: int | None = None
     judged_ms: int = 0
     peak: float = 0
     batch: int = 0
@@ -208,6 +212,7 @@ class Watch:
         for name in before.keys() - self.regions.keys():
             self.alarms.end("load", name)
             self.alarms.end("refused", name)
+            self.alarms.end("silent", name)
         return list(self.regions.values())
 
     async def _bring_up(self, region: Region, batch: int, ask: Ask, certified: Certified) -> None:
@@ -215,6 +220,8 @@ class Watch:
         was taken in since; a refused set is tried again only while its window is one of the newest."""
         size = self.window_ms
         end = (unix_ms(self._clock) - self.wait_ms) // size
+        if region.begin_ms is None:
+            region.begin_ms = end * size
         first = end - self.shown_ms // size
         wanted: list[Times] = []
         for k in range(first, end):
@@ -260,6 +267,13 @@ class Watch:
             self.alarms.hold(Alarm("refused", region.name, "", text, refused[0].start_ms, refused[-1].end_ms))
         else:
             self.alarms.end("refused", region.name)
+        begin_ms = (region.begin_ms or 0) if region.summed is None else region.summed.end_ms
+        silent = [one for one in curve if one.start_ms >= begin_ms]
+        if len(refused) < BURST <= len(silent):
+            text = f"{region.name} has no sum since {spell(begin_ms, 1)}: {silent[-1].problem}"
+            self.alarms.hold(Alarm("silent", region.name, "", text, begin_ms, silent[-1].end_ms))
+        else:
+            self.alarms.end("silent", region.name)
 
     def _judge_chains(self) -> None:
         now_ms = unix_ms(self._clock)

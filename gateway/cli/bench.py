@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -101,16 +102,17 @@ def paper_figures(folder: Path, full: bool) -> None:
     with _packages():
         from gateway.bench import growth, growth_plot  # noqa: PLC0415
 
+    there = next(one for one in (folder, *folder.absolute().parents) if one.exists())
+    if not os.access(there, os.W_OK | os.X_OK) or not there.is_dir():
+        raise UsageError(f"{folder} cannot be written: {there} is no folder in which you may write")
+    points = growth.completed(growth.measured(full, lambda what: click.echo(f"measuring {what}", err=True)))
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        points = growth.completed(
-            growth.measured(full, lambda what: click.echo(f"measuring {what}", err=True))
-        )
         text = growth_plot.caption(points, machine())
         files = {"figures.csv": growth_plot.table(points).encode()}
         for number in growth_plot.FIGURES:
             for picture in ("png", "svg"):
                 files[f"figure{number}.{picture}"] = growth_plot.drawn(number, points, text, picture)
+        folder.mkdir(parents=True, exist_ok=True)
         for name, data in files.items():
             write_durably(folder / name, data, 0o644)
     except OSError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from datetime import datetime
 from zoneinfo import ZoneInfo
@@ -37,6 +38,16 @@ class Duration(click.ParamType[int]):
         if match is None or int(match[1]) == 0:
             self.fail(f"{value!r} is not a duration: use 90s, 15min, 2h or 1d", param, ctx)
         return int(match[1]) * _MS[match[2]]
+
+
+class Finite(click.FloatRange):
+    """A finite number within bounds: neither nan, which is within any, nor inf."""
+
+    def convert(self, value: str | float, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        number: float = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{value!r} is not a finite number: expected one such as 1.5", param, ctx)
+        return number
 
 
 class Lanes(click.ParamType[tuple[str, ...]]):

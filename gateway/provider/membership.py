@@ -121,19 +121,25 @@ async def join(
     if found.holder.kid != identity.kid:
         raise Refused("the provider's certificate is another's")
     made = Membership(url, None if ca is None else str(ca), user, registrar, certified.certificate)
+    keep(folder, made, status.card)
+    return made
+
+
+def keep(folder: Path, made: Membership, registrar: bytes) -> None:
+    """Keep a membership in the folder of the provider's key; `registrar` is the registrar's card as it signed
+    it. UsageError where it cannot be written."""
     document = {
         "version": _VERSION,
-        "url": url,
+        "url": made.url,
         "ca": made.ca,
-        "user": user,
-        "registrar": base64.b64encode(status.card).decode(),
-        "certificate": base64.b64encode(certified.certificate).decode(),
+        "user": made.user,
+        "registrar": base64.b64encode(registrar).decode(),
+        "certificate": base64.b64encode(made.certificate).decode(),
     }
     try:
         write_durably(folder / FILE, json.dumps(document, indent=1).encode(), 0o644)
     except OSError as error:
         raise UsageError(f"{folder / FILE} cannot be written: {error.strerror}") from None
-    return made
 
 
 @asynccontextmanager

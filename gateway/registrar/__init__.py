@@ -12,6 +12,7 @@
 - `registration`  the steps of the paper's Figure 3
 - `nonces`, `sessions`, `requests`   logins, and what providers ask of households
 - `service`       all of it, opened
+- `enrolment`     simulated homes, without their taking part
 - `routes`, `api`, `openapi`, `server`   the HTTP API
 - `page`   the operator's pages, of the same server
 - `backup`        copies of key and database

@@ -226,7 +226,9 @@ async def storage_credentials(call: Call, asked: CredentialsRequest) -> Credenti
     something, as many as fit."""
     one = call.registrar.credentials
     if one is None:
-        raise UsageError("this registrar gives out no storage credentials: its operator has set no [store]")
+        raise UsageError(
+            "this registrar gives out no storage credentials: its operator has set no bucket in [store]"
+        )
     chosen = [bytes.fromhex(stream) for stream in asked.streams]
     given = await one.give(call.session, chosen, call.address)
     keys, store = given.credentials, one.settings

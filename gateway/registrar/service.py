@@ -42,8 +42,9 @@ class Registrar:
     requests: Requests
     catalogue: Catalogue
     indexer: Indexer | None
-    """None without a store, as are the credentials."""
+    """None without a store."""
     credentials: StorageCredentials | None
+    """None without a bucket: of a folder there are none."""
     loads: LoadService | None
     """None without [loads]."""
 
@@ -71,11 +72,13 @@ async def open_registrar(
         indexer, credentials, loads = None, None, None
         if (store := settings.store) is not None:
             location = store.location()
-            bucket, issuer = open_bucket(location), SessionIssuer(location, store.role)
+            bucket = open_bucket(location)
             stack.push_async_callback(bucket.aclose)
-            stack.push_async_callback(issuer.aclose)
             indexer = Indexer(database, bucket, clock)
-            credentials = StorageCredentials(store, database, catalogue, indexer, access, issuer)
+            if not store.is_folder:
+                issuer = SessionIssuer(location, store.role)
+                stack.push_async_callback(issuer.aclose)
+                credentials = StorageCredentials(store, database, catalogue, indexer, access, issuer)
             if (chosen := settings.loads) is not None:
                 loads = LoadService(database, bucket, chosen.key, chosen.k_min, clock)
         cards = Cards(database, identity, clock, settings.registrar.validity_ms)

@@ -109,9 +109,12 @@ class LoadsSection(Section):
 
 
 class StoreSection(Section):
-    """The bucket of the households' streams, and whose credentials give others some of its rights."""
+    """The bucket of the households' streams, and whose credentials give others some of its rights. It may be
+    a folder, for a trial on one machine: then there are no credentials."""
 
-    url: str = Field(pattern="^s3://", description='"s3://bucket" or "s3://bucket/prefix"')
+    url: str = Field(
+        pattern="^(s3://|/)", description='"s3://bucket", "s3://bucket/prefix", or a folder\'s whole path'
+    )
     endpoint: str | None = Field(
         default=None, description='the S3 server\'s address, such as "https://s3.example.org"'
     )
@@ -141,6 +144,11 @@ class StoreSection(Section):
             raise ValueError(str(error)) from None
 
     @property
+    def is_folder(self) -> bool:
+        """Whether it is a folder of this machine."""
+        return self.url.startswith("/")
+
+    @property
     def credential_seconds(self) -> int:
         """How long the storage credentials that are given out last."""
         return round(self.credential_hours * 3600)
@@ -168,6 +176,15 @@ class Settings(Section):
     database: DatabaseSection = Field(default=DatabaseSection(), description="a table [database]")
     store: StoreSection | None = Field(default=None, description="a table [store]")
     loads: LoadsSection | None = Field(default=None, description="a table [loads], beside [store]")
+
+    @field_validator("loads")
+    @classmethod
+    def _has_store(cls, loads: LoadsSection | None, info: ValidationInfo) -> LoadsSection | None:
+        if loads is not None and "store" in info.data and info.data["store"] is None:
+            raise PydanticCustomError(
+                "whole", "needs [store]: the summing service reads the households' tokens there"
+            )
+        return loads
 
     @classmethod
     def load(cls, path: Path) -> Self:
@@ -233,6 +250,7 @@ def _fields(table: list[str]) -> dict[str, Any]:
         "listen": ListenSection,
         "database": DatabaseSection,
         "store": StoreSection,
+        "loads": LoadsSection,
     }
     return dict((sections[table[0]] if table else Settings).model_fields)
 

@@ -10,12 +10,13 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
+from typing import Literal
 
 import numpy as np
 
 from gateway.chain.page import SPANS, Calendar, Period, Span, add_up
 from gateway.chain.seal import U64
-from gateway.errors import Refused
+from gateway.errors import Refused, UsageError
 from gateway.stream.chunks import Problem
 from gateway.stream.fetch import get, listed
 from gateway.stream.pages import FoundPage, check_follows, check_page, check_so_far
@@ -24,6 +25,7 @@ from gateway.stream.times import unix_ms
 from gateway.wire import cose, names
 from gateway.wire.stream import Chunk, Head
 
+_SO_FAR: Literal["so-far"] = "so-far"
 _BELOW: dict[Span, str] = {"day": "chunks", "month": "day pages"}
 
 
@@ -90,10 +92,10 @@ class PageAudit:
         await self._examine_so_far()
         if self._month is not None and self._month.period.end <= self._end:
             await self._close("month", self._month)
-        for span in SPANS:
-            async for key in listed(self._bucket, names.pages(self._descriptor.stream, span)):
+        for folder in (*SPANS, _SO_FAR):
+            async for key in listed(self._bucket, names.pages(self._descriptor.stream, folder)):
                 if key not in self._looked_at:
-                    await self._look_at(span, key)
+                    await self._look_at(folder, key)
 
     def _begin(self, period: Period, need: int, sound: bool) -> _Sum:
         shape = (len(self._descriptor.lanes), max(0, period.count))
@@ -156,14 +158,9 @@ class PageAudit:
             return
         self._paged = None
         key = names.so_far(self._descriptor.stream, day.name)
-        data = await get(self._bucket, key)
-        if data is None:
-            return
-        try:
-            period = replace(month.period, end=day.end)
-            found = FoundPage(period, key, data, check_so_far(self._descriptor, period, key, data))
-        except Refused as error:
-            self._report(Problem(key, str(error)))
+        self._looked_at.add(key)
+        found = await self._read_so_far(replace(month.period, end=day.end), key)
+        if found is None:
             return
         before = self._last.get("month")
         if before is not None and before.period.end == month.period.begin:
@@ -206,17 +203,43 @@ class PageAudit:
             self._report(Problem(key, str(error)))
             return None
 
-    async def _look_at(self, span: Span, key: str) -> None:
-        """Examine an object among the pages that no chunk led to: a page, or something else."""
-        name = key.removeprefix(names.pages(self._descriptor.stream, span)).removesuffix(".cose")
+    async def _read_so_far(self, period: Period, key: str) -> FoundPage | None:
+        """What is stored of a month up to the end of a day, with which `period` ends; None where nothing is,
+        or where it is invalid by itself."""
+        data = await get(self._bucket, key)
         try:
-            day = date.fromisoformat(name if span == "day" else f"{name}-01")
-            when = datetime(day.year, day.month, day.day, tzinfo=UTC) + timedelta(hours=12)
-            unit = unix_ms(when) // self._descriptor.layout.unit_ms
-            period = None if self._calendar is None else self._calendar.period(span, unit)
-        except ValueError:
-            period = None
-        if period is None or period.count <= 0 or names.page(self._descriptor.stream, period.name) != key:
+            if data is not None:
+                return FoundPage(period, key, data, check_so_far(self._descriptor, period, key, data))
+        except Refused as error:
+            self._report(Problem(key, str(error)))
+        return None
+
+    async def _look_at(self, folder: Span | Literal["so-far"], key: str) -> None:
+        """Examine what no chunk led to: a page, a month so far, or something else."""
+        place = names.pages(self._descriptor.stream, folder)
+        name = key.removeprefix(place).removesuffix(".cose")
+        period = None if key != f"{place}{name}.cose" else self._period(folder, name)
+        if period is None or period.count <= 0:
             self._report(Problem(key, f"{key} is not a page that this stream can have"))
+        elif folder == _SO_FAR:
+            await self._read_so_far(period, key)
         else:
             await self._read(period, key)
+
+    def _period(self, folder: Span | Literal["so-far"], name: str) -> Period | None:
+        """The period of an object of this name; None where no stream has one of it."""
+        span: Span = "month" if folder == "month" else "day"
+        try:
+            day = date.fromisoformat(f"{name}-01" if span == "month" else name)
+            if self._calendar is None:
+                return None
+            when = datetime(day.year, day.month, day.day, tzinfo=UTC) + timedelta(hours=12)
+            unit = unix_ms(when) // self._descriptor.layout.unit_ms
+            period, month = self._calendar.period(span, unit), self._calendar.period("month", unit)
+        except (ValueError, UsageError):  # UsageError: outside the calendar
+            return None
+        if period.name != name:  # another way to write a date
+            return None
+        if folder == _SO_FAR:  # with a month's last day there is the month's own page
+            return None if period.end == month.end else replace(month, end=period.end)
+        return period

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from gateway.bench import growth, growth_plot
 from gateway.bench.growth import STAGES, Point, Stage, completed
 from gateway.cli.main import main
+from gateway.errors import Unavailable
 
 _CHAIN: tuple[Stage, ...] = ("publication", "verification", "words", "load")
 _SECONDS = st.floats(1e-3, 1e3)
@@ -88,7 +89,19 @@ def test_the_command_runs_homes_through_a_store_and_draws_both_figures(
         assert drawing.startswith("<?xml")
 
 
-def test_the_command_says_where_it_cannot_write(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_says_where_it_cannot_write(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before it measures; and a measurement that ends leaves no folder."""
+
+    def ends(*_: object) -> None:
+        raise Unavailable("no store")
+
+    monkeypatch.setattr(growth, "measured", ends)
+    assert main(["bench", "paper-figures", str(tmp_path / "nodir" / "x")]) == 4
+    assert list(tmp_path.iterdir()) == []
     (tmp_path / "file").write_text("")
+    assert main(["bench", "paper-figures", str(tmp_path / "file" / "x")]) == 2
+    assert f"{tmp_path / 'file'} is no folder in which you may write" in capsys.readouterr().err
     assert main(["bench", "paper-figures", str(tmp_path / "file")]) == 2
     assert f"{tmp_path / 'file'}" in capsys.readouterr().err

@@ -6,7 +6,9 @@ import tempfile
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
+import distributed
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -58,6 +60,7 @@ def blocks(draw: st.DrawFn) -> list[Block]:
 
 WINDOWS = Windows(LANES, tuple(pairwise(BEGIN + 900_000 * k for k in (0, 1, 2, 3, 4, 6, 7))))
 """One of them is half an hour, which no home has."""
+NOBODY = Chosen([], [None] * len(WINDOWS.times))
 
 
 def rows(some: list[Block]) -> dict[tuple[int, Key], tuple[int, list[int] | None]]:
@@ -178,7 +181,7 @@ def test_a_damaged_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"1\.parquet"):
         DuckDB().present([tmp_path / "1.parquet"], WINDOWS)
     with pytest.raises(UsageError, match=r"1\.parquet cannot be read"):
-        DuckDB().sums([tmp_path / "1.parquet"], WINDOWS, Chosen([], [None] * len(WINDOWS.times)))
+        DuckDB().sums([tmp_path / "1.parquet"], WINDOWS, NOBODY)
 
 
 def test_a_scheduler_that_is_none() -> None:
@@ -194,3 +197,29 @@ def test_a_scheduler_that_is_none() -> None:
         connected("tcp://127.0.0.1:9", patience_s=0.5),
     ):
         pass
+
+
+@pytest.mark.slow
+def test_a_scheduler_without_workers_is_named_at_once_and_given_up_in_time() -> None:
+    """Or used, once a worker is there."""
+    local: Any = distributed.LocalCluster
+    said: list[str] = []
+    with local(
+        n_workers=0, processes=False, dashboard_address="127.0.0.1:0", protocol="tcp://", host="127.0.0.1"
+    ) as empty:
+        url = empty.scheduler_address
+        with connected(url, 0.2, said.append) as engine:
+            for work in (lambda: engine.present([], WINDOWS), lambda: engine.sums([], WINDOWS, NOBODY)):
+                with pytest.raises(
+                    Unavailable, match=f"{url} has no worker: start some .*dask worker tcp://"
+                ):
+                    work()
+                assert said.pop() == (
+                    f"the Dask scheduler at {url} has no worker: waiting for one for 0.2 s"
+                    f" (dask worker {url})"
+                )
+        with connected(url, 60, lambda text: empty.scale(1)) as engine:
+            assert engine.present([], WINDOWS).num_rows == 0
+        with connected(url, 60, said.append) as engine:
+            assert engine.sums([], WINDOWS, NOBODY)[1] == [0] * len(WINDOWS.times)
+        assert said == []

@@ -17,7 +17,9 @@ import pytest
 
 from gateway.centre import columns
 from gateway.centre import ingest as ingest_module
+from gateway.centre.homes import read_list
 from gateway.centre.state import State
+from gateway.cli.main import main
 from gateway.errors import StoreUnavailable, UsageError
 from gateway.store.directory import DirectoryBucket
 from gateway.wire import names
@@ -276,6 +278,36 @@ async def test_a_store_that_goes_back_is_noticed(street: Neighbourhood) -> None:
     assert "is missing, and a head with chunk number" in str(failure.error)
 
 
+async def test_a_store_that_was_put_back_is_accepted_once_it_is_forgotten(
+    street: Neighbourhood, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What was taken in stays, and is summed with what comes; other streams are as they were."""
+    older = [street.homes[number].fork() for number in (0, 2)]
+    for home in street.homes:
+        home.seal(random_readings(90))
+    await street.takes_in()
+    for number, home in zip((0, 2), older, strict=True):
+        street.homes[number] = home
+        home.restart()
+        home.seal(random_readings(90))
+        home.seal(random_readings(60))
+    shutil.rmtree(street.folder / "store")
+    assert len((await street.takes_in()).passed_over) == 2
+    forget = ["centre", "forget", str(street.folder / "data"), "--stream"]
+    assert main([*forget, older[0].id.hex()]) == 0
+    assert capsys.readouterr().out == f"Stream {older[0].id.hex()} is forgotten.\n"
+    taken = await street.takes_in()
+    assert [one.stream for one in taken.passed_over] == [older[1].id]
+    assert taken.windows == 1
+    assert main([*forget, "0" * 32]) == 0
+    assert "was never seen" in capsys.readouterr().out
+    state = State.open(street.folder / "data", make=False)
+    with state.alone():
+        assert main([*forget, older[1].id.hex()]) == 2
+    assert "another `gateway centre ingest` works" in capsys.readouterr().err
+    state.close()
+
+
 async def test_another_history_that_joins_nowhere_is_noticed(street: Neighbourhood) -> None:
     """A gateway that sealed the last chunk again, behind the one that was read: the next chunk is chained to
     another one."""
@@ -289,17 +321,27 @@ async def test_another_history_that_joins_nowhere_is_noticed(street: Neighbourho
     assert failure.error.kind == "refused"
 
 
-async def test_an_incarnation_that_comes_back_is_noticed_across_passes(tmp_path: Path) -> None:
+@pytest.mark.parametrize("forgotten", [False, True])
+async def test_an_incarnation_that_comes_back_is_noticed_across_passes(
+    tmp_path: Path, forgotten: bool
+) -> None:
     street = Neighbourhood.new(tmp_path)
     home = street.joins(Home(assurance="software"))
     for incarnation in (1, 2):
         home.restart(incarnation)
         home.seal(random_readings(60))
         assert (await street.takes_in()).passed_over == ()
+    if forgotten:
+        state = State.open(tmp_path / "data", make=False)
+        assert state.forget(home.id)
+        state.close()
+        home.restart(3)
+        home.seal(random_readings(60))
     home.restart(1)
     home.seal(random_readings(60))
     (failure,) = (await street.takes_in()).passed_over
-    assert "was sealed in incarnation 1, which ended before 2 began" in str(failure.error)
+    latest = 3 if forgotten else 2
+    assert f"was sealed in incarnation 1, which ended before {latest} began" in str(failure.error)
 
 
 async def test_homes_without_a_grant_or_a_stream_are_named(street: Neighbourhood, tmp_path: Path) -> None:
@@ -365,6 +407,26 @@ async def test_a_stream_stays_in_its_region_and_with_its_signer(street: Neighbou
     street.homes[0].signer = sealed(60).signer
     with pytest.raises(UsageError, match="with its signer"):
         await street.takes_in()
+
+
+@pytest.mark.parametrize("deep", ["", "a/b/"])
+def test_a_first_list_that_is_wrong_leaves_no_folder(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], deep: str
+) -> None:
+    Neighbourhood.new(tmp_path)
+    (tmp_path / "homes.csv").write_text("stream,signer\n")
+    (tmp_path / "store").mkdir()
+    before = sorted(tmp_path.iterdir())
+    words = ["--key", "centre", "--store", "store", "--homes", "homes.csv"]
+    words = [word if word.startswith("-") else str(tmp_path / word) for word in words]
+    assert main(["centre", "ingest", f"{tmp_path}/{deep}data", *words]) == 2
+    assert "expected the heading stream,signer,grant,region" in capsys.readouterr().err
+    assert sorted(tmp_path.iterdir()) == before
+    state = State.open(tmp_path / "data", make=True)
+    state.list_homes(read_list(f"stream,signer,grant,region\n{'0' * 32},{'1' * 32},{'2' * 32},North\n", "it"))
+    state.close()
+    assert main(["centre", "ingest", str(tmp_path / "data"), *words]) == 2
+    assert State.open(tmp_path / "data", make=False).regions() == ["North"]
 
 
 async def test_a_state_of_which_a_part_is_damaged_is_a_sentence(tmp_path: Path) -> None:

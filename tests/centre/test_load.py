@@ -200,7 +200,7 @@ async def test_a_load_waits_for_the_published_token(street: Neighbours) -> None:
         with pytest.raises(Unavailable, match=f"{home.id.hex()}: the token of .* is not in the store yet"):
             await loads.load([member], street.centre.identity, answer)
         with pytest.raises(Unavailable, match=r"the token of the window from 2026-03-01T00:00:00Z is not"):
-            await loads.ready(member, street.centre.identity, window)
+            await loads.part_of(member, street.centre.identity, window)
 
 
 async def test_every_home_that_cannot_be_added_is_named(street: Neighbours) -> None:
@@ -223,7 +223,7 @@ async def test_the_two_grants_must_be_of_the_same_windows(street: Neighbours) ->
                 del home.objects[key]
     async with opened(home) as reader:
         with pytest.raises(Refused, match=f"is not of the same windows and lanes as {own.id.hex()}"):
-            await loads.ready(Member(reader, own.id), street.centre.identity, seconds(0, 60))
+            await loads.part_of(Member(reader, own.id), street.centre.identity, seconds(0, 60))
 
 
 async def test_homes_are_read_side_by_side_and_stay_in_order() -> None:

@@ -108,6 +108,7 @@ async def test_a_set_that_is_refused_may_be_another_later(street: Neighbourhood)
     assert "only sums over homes of 3 gateways or more are given away" in found.problems[0]
     with pytest.raises(NotGranted, match="no load of 'South': the summing service refuses"):
         check_any(found)
+    assert {one.reason for one in found.missing} == {found.problems[3]}
     street.joins(sealed(180), "South")
     await street.takes_in()
     found = await street.load(minutes(*range(5)), "South")
@@ -291,8 +292,12 @@ async def test_a_region_that_nobody_is_in_and_windows_that_nobody_has(street: Ne
     found = await street.load(minutes(0, 2, 4))
     assert found.homes == (0, 0)
     assert found.missing[0].windows == 2
-    with pytest.raises(Unavailable, match="no load of 'North': no home of the region is complete in it"):
+    with pytest.raises(
+        Unavailable, match="no load of 'North': no home of the region has this window of 2min"
+    ):
         check_any(found)
+    with pytest.raises(Unavailable, match="no load of 'North': no home of the region is complete in it"):
+        check_any(await street.load(minutes(60, 62)))
     assert street.asked == []
 
 
@@ -344,6 +349,25 @@ async def test_a_time_that_was_summed_over_two_sets_has_no_sum_of_both(tmp_path:
     assert found.homes == (0, 3)
     assert found.problems == {0: "parts of it were summed over different sets of homes"}
     assert len(street.asked) == 3
+
+
+async def test_windows_that_nobody_granted_are_told_from_those_that_are_not_there_yet(tmp_path: Path) -> None:
+    """By what was taken in of their times; none of it is asked for."""
+    street = Neighbourhood.new(tmp_path)
+    for granularity in ("1min", "1min", "3min"):
+        street.joins(sealed(300), granularity=granularity)
+    await street.takes_in()
+    found = await street.load(minutes(0, 2, 5, 7))
+    words = "no home of the region has this window of"
+    advice = "were taken in, the first from 2026-03-01T00:0{}:00Z: ask for windows as they were granted"
+    assert found.problems == {
+        0: f"{words} 2min: of its time, windows of 1min and 3min {advice.format(0)}",
+        1: f"{words} 3min: of its time, windows of 1min and 3min {advice.format(0)}",
+        2: "no home of the region is complete in it",
+    }
+    found = await street.load(minutes(0, 1, lanes=("import", "power")))
+    assert found.problems == {0: "no home of the region granted import and power in it"}
+    assert street.asked == []
 
 
 async def test_a_set_that_is_not_complete_in_a_longer_window_waits(tmp_path: Path) -> None:
@@ -442,7 +466,8 @@ async def test_a_second_set_that_is_refused_is_not_asked_for_again_before_it_gro
         assert (found.homes, found.absent, found.problems) == ((3,), (3,), {})
         assert found.sums.tolist() == first.sums.tolist()
         reasons = {one.stream: one.reason for one in found.missing}
-        assert [reasons[home.id] for home in street.homes[3:]] == [LATE, LATE, "nothing taken in"]
+        late = f"{LATE}, and the summing service refuses a set of the 2 homes that came so late"
+        assert [reasons[home.id] for home in street.homes[3:]] == [late, late, "nothing taken in"]
     assert [count for count, _ in street.asked] == [3, 2]
     await comes(street, 5)
     found = await street.load(minutes(0, 1))

@@ -181,6 +181,30 @@ async def test_a_burst_of_refused_sets_is_an_alarm(tmp_path: Path) -> None:
     assert watched.watch.alarms.standing == []
 
 
+async def test_a_region_without_new_sums_is_an_alarm(watched: Watched) -> None:
+    """From three windows without one on, until there is one; a region that never had any is watched from the
+    first look on."""
+    street, text = watched.street, "North has no sum since {}: no home of the region is complete in it"
+    watched.state.list_homes(street.listing)
+    await watched.looks_at(WAIT_S)
+    await watched.looks_at(60 * (BURST - 1) + WAIT_S)
+    assert watched.watch.alarms.standing == []
+    await watched.looks_at(60 * BURST + WAIT_S)
+    (alarm,) = watched.watch.alarms.standing
+    assert (alarm.kind, alarm.region, alarm.stream) == ("silent", "North", "")
+    assert alarm.text == text.format("2026-03-01T00:00:00Z")
+    await street.takes_in()
+    await watched.looks_at((240 + 60 * (BURST - 1)) + WAIT_S)
+    assert [one.homes for one in watched.points()][-BURST:] == [2, 0, 0]
+    assert watched.watch.alarms.standing == []
+    for later in range(2):
+        await watched.looks_at(240 + 60 * (BURST + later) + WAIT_S)
+        (alarm,) = watched.watch.alarms.standing
+        assert alarm.text == text.format("2026-03-01T00:04:00Z")
+        assert (alarm.last_ms - alarm.first_ms) // MINUTE_MS == BURST + later
+    assert [json.loads(one)["over"] for one in watched.lines] == [False, True, False]
+
+
 async def test_a_region_without_homes_has_no_alarm(watched: Watched) -> None:
     await watched.street.takes_in()
     watched.limits["North"] = Decimal("1e-6")

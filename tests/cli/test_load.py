@@ -160,6 +160,27 @@ def test_a_load_by_hand(street: Street) -> None:
     assert street.homes_of()[1].count("\n") == 5
 
 
+def test_a_home_whose_chain_does_not_hold_burns_no_set(street: Street) -> None:
+    """The list leaves it out, and the service sums nothing with it."""
+    broken = street.homes[1]
+    key = broken.chunks[1]
+    broken.objects[key] = broken.objects[broken.chunks[0]]
+    street.lists(*street.lines())
+    code, out, err = street.share()
+    assert (code, out) == (5, "")
+    assert f"stream {broken.id.hex()}: {key}" in err
+    assert json.loads((street.folder / "service" / "summed.json").read_bytes())["sets"] == []
+    code, listed, err = street.homes_of()
+    assert (code, listed) == (0, "\n".join(["stream,signer,grant", *street.lines(0, 2), ""]))
+    assert f"stream {broken.id.hex()} is left out: {key}" in err
+    street.lists(*street.lines(0, 2))
+    code, sums, _ = street.share()
+    assert code == 0
+    (street.folder / "sums.csv").write_text(sums)
+    code, out, err = street.load("--sums", "sums.csv")
+    assert (code, err) == (0, "the loads of 2 homes\n")
+
+
 def test_files_come_from_stdin_too(street: Street, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.stdin", io.StringIO((street.folder / "homes.csv").read_text()))
     code, sums, _ = street.share("--from", "2026-03-01T01:01", "--until", "2026-03-01T01:02", homes="-")

@@ -231,9 +231,11 @@ def test_the_command_prints_it(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert f"arn:aws:iam::000000000000:user/{neighbour}" in users
     assert main([*arguments, "--user", "neighbour"]) == 2
     assert "expected arn:aws:iam::ACCOUNT:user/{kid}" in capsys.readouterr().err
-    file.write_text('registrar = { name = "Registrar", state = "state" }')
-    assert main(arguments) == 2
-    assert "has no [store]" in capsys.readouterr().err
+    least = 'registrar = { name = "Registrar", state = "state" }\n'
+    for store in ("", f'store = {{ url = "{tmp_path}" }}'):
+        file.write_text(least + store)
+        assert main(arguments) == 2
+        assert "has no [store] that is a bucket" in capsys.readouterr().err
 
 
 async def test_a_provider_reads_through_its_registrar(server: S3Server, prefix: str, tmp_path: Path) -> None:

@@ -112,6 +112,19 @@ def test_secrets_come_from_files_of_their_own(tmp_path: Path) -> None:
         ),
         (LEAST + '[store]\nurl = "s3://"\n', "[store] url is invalid: "),
         (
+            LEAST + '[store]\nurl = "store"\n',
+            '[store] url is invalid; it must be "s3://bucket", "s3://bucket/prefix", or a folder\'s whole'
+            " path.",
+        ),
+        (
+            LEAST + '[loads]\nkey = "service"\n',
+            "[loads] needs [store]: the summing service reads the households' tokens there.",
+        ),
+        (
+            LEAST + '[store]\nurl = "/store"\n[loads]\nkey = "service"\nkmin = 3\n',
+            "[loads] kmin is unknown; known here are key, k_min.",
+        ),
+        (
             LEAST + '[store]\nurl = "s3://homes"\ncredential_hours = 24\n',
             "[store] credential_hours is invalid; it must be a number of hours, 0.25 to 12.",
         ),

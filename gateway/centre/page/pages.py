@@ -1,6 +1,7 @@
 """The pages: an overview of all regions, the load curve of each, and the alarms.
 
-GET /healthz is answered to anybody: whether the loads are up to date, or one reason why not.
+GET /healthz is answered to anybody: whether the loads are up to date, or one reason why not: `starting`,
+`stalled` without looks, `loads` that cannot be asked for, and `sums` where a region has no new ones.
 """
 
 from __future__ import annotations
@@ -167,6 +168,8 @@ class _Pages:
             reason = "stalled"
         elif self._watch.fault is not None:
             reason = "loads"
+        elif any(one.kind == "silent" for one in self._watch.alarms.standing):
+            reason = "sums"
         if reason is None:
             return web.json_response({"ok": True})
         return web.json_response({"ok": False, "reason": reason}, status=503)

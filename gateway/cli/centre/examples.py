@@ -6,3 +6,4 @@ LOAD = (
     " --granularity 15min"
 )
 SERVE = "gateway centre serve data --key centre --granularity 15min --limits limits.csv"
+FORGET = "gateway centre forget data --stream 4a36f1c2d3e4f5061728394a5b6c7d8e"

@@ -12,6 +12,7 @@ _COMMANDS = {
     "ingest": ("gateway.cli.centre.ingest", "Take in the homes' new windows."),
     "load": ("gateway.cli.centre.load", "Show the loads of a region."),
     "serve": ("gateway.cli.centre.serve", "Serve the operator's pages: load curves and alarms."),
+    "forget": ("gateway.cli.centre.forget", "Accept a stream that was put back."),
 }
 
 

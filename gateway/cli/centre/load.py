@@ -28,6 +28,7 @@ from gateway.cli.provider import rows
 from gateway.cli.provider.forms import Form, destination, drawing
 from gateway.cli.provider.homes import windows_options
 from gateway.cli.provider.place import key_option
+from gateway.cli.values import Finite
 from gateway.errors import UsageError
 from gateway.provider.identity import open_identity
 from gateway.provider.load import Windows
@@ -68,7 +69,7 @@ _FORMATS = ("table", "csv", "jsonl", "json", "parquet")
     metavar="HOMES",
     help="To publish them: add noise to the numbers of sets of fewer homes,",
 )
-@click.option("--epsilon", type=click.FloatRange(0, min_open=True), help="so that each takes this epsilon,")
+@click.option("--epsilon", type=Finite(0, min_open=True), help="so that each takes this epsilon,")
 @click.option(
     "--home-limit",
     "limit_w",

@@ -28,7 +28,7 @@ def engine_of(scheduler: str | None) -> Iterator[Engine]:
         return
     from gateway.centre.cluster import connected  # noqa: PLC0415 - Dask takes a second
 
-    with connected(scheduler) as engine:
+    with connected(scheduler, notify=lambda text: click.echo(f"gateway: {text}", err=True)) as engine:
         yield engine
 
 

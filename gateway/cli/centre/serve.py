@@ -78,7 +78,7 @@ def command(
     """Serve the operator's pages of what `centre ingest --follow` takes into DIR, until stopped.
 
     They show the load curve of each region as it comes, how many of its homes are in each sum, which are
-    missing and why, and alarms. /healthz says whether the loads are up to date.
+    missing and why, and alarms. /healthz says whether the loads are up to date, and each region has new ones.
 
     The summing service is asked for each window once, --wait after its end, as `centre load` does. A home
     that comes later is missing from that window: wait for as long as your homes' chunks are, and a few

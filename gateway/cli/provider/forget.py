@@ -20,6 +20,8 @@ from gateway.stream.seen import forget
 def command(folder: Path, stream: bytes) -> None:
     """Forget how far a stream was seen, so that the next read takes what the store shows, and be it an older
     state. Do that only where the household said that it put back an older copy of its bucket.
+
+    A load monitoring centre has a memory of its own: `gateway centre forget`.
     """
     open_identity(folder)
     known = forget(folder, stream)

@@ -67,8 +67,8 @@ def homes(
     zone: str,
     lanes: tuple[str, ...],
 ) -> None:
-    """Print those homes of the list whose part of the load is there in all windows, as a list for the summing
-    service. The others are named on stderr, with what is missing."""
+    """Print those homes of the list whose part of the load is there in all windows, and whose chain holds, as
+    a list for the summing service. The others are named on stderr, with what is missing or wrong."""
     windows = Windows.between(lanes, from_ms, until_ms, granularity, zone)
     listed = read_homes(read_text(homes_file, "the list of homes"), homes_file)
     complete = asyncio.run(_complete(folder, location, max_age_ms, listed, windows))
@@ -85,7 +85,7 @@ async def _complete(
     async with opening(location, folder, max_age_ms) as member:
         for home in listed:
             try:
-                await centre.ready(await member(home), identity, windows)
+                await centre.part_of(await member(home), identity, windows)
             except StoreUnavailable:
                 raise
             except GatewayError as error:

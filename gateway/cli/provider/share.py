@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from gateway.centre.load import check_chain
 from gateway.cli.output import examples, json_option, print_json
 from gateway.cli.provider.homes import (
     EXAMPLE_PLACE,
@@ -17,9 +18,9 @@ from gateway.cli.provider.homes import (
     windows_options,
 )
 from gateway.cli.provider.rows import utc
-from gateway.provider.homes import read_homes, write_answer
+from gateway.provider.homes import Listed, read_homes, write_answer
 from gateway.provider.identity import open_identity
-from gateway.provider.load import Answer, Windows, of_each
+from gateway.provider.load import Answer, Member, Windows, of_each
 from gateway.registrar.summing import LEAST, SummingService
 from gateway.store.location import Location
 from gateway.stream.times import moment
@@ -78,16 +79,23 @@ def sum_(
     """Print, for each window, the sum of the service's shares over all homes of the list, as CSV for the
     centre.
 
-    All homes must be complete in all windows. From then on these homes are summed together at those times, or
-    not at all.
+    All homes must be complete in all windows, and their chains hold: take those that are named out of the
+    list. From then on these homes are summed together at those times, or not at all.
     """
     windows = Windows.between(lanes, from_ms, until_ms, granularity, zone)
     listed = read_homes(read_text(homes_file, "the list of homes"), homes_file)
-    service = SummingService.in_folder(folder, open_identity(folder), k_min)
+    identity = open_identity(folder)
+    service = SummingService.in_folder(folder, identity, k_min)
 
     async def answered() -> Answer:
         async with opening(location, folder, max_age_ms) as member:
-            homes = await of_each(listed, lambda home: home.stream, member)
+
+            async def whole(home: Listed) -> Member:
+                found = await member(home)
+                await check_chain(found, identity, windows)
+                return found
+
+            homes = await of_each(listed, lambda home: home.stream, whole)
             return await service.add(homes, windows)
 
     answer = asyncio.run(answered())

@@ -36,7 +36,9 @@ def command(user: str, settings: Settings) -> None:
 
     async def policy(registrar: Registrar) -> Policy:
         if registrar.credentials is None:
-            raise UsageError("this registrar has no [store], and a policy is for a bucket: set it first")
+            raise UsageError(
+                "this registrar has no [store] that is a bucket, and a policy is for one: set it first"
+            )
         return await registrar.credentials.policy(user)
 
     print_json(working(settings, policy))

@@ -101,10 +101,10 @@ def write_fleet(plan: Plan, folder: Path, processes: int, progress: Progress) ->
     return _make(plan, {"parquet": True}, folder, jobs, processes, progress)
 
 
-def first_day(folder: Path) -> date | None:
-    """The first day of the fleet that was begun in a folder; None where there is none."""
+def begun(folder: Path) -> tuple[date, int | None] | None:
+    """The first day of the fleet that was begun in a folder, and its `until_ms`; None where there is none."""
     known = _known(folder)
-    return None if known is None else date.fromisoformat(known["first"])
+    return None if known is None else (date.fromisoformat(known["first"]), known.get("until_ms"))
 
 
 def _known(folder: Path) -> dict[str, Any] | None:
@@ -131,8 +131,8 @@ def _make(
         **where,
     }
     known, parts = _known(folder), folder / _PARTS
-    if known is not None and known != described:
-        others = sorted(key for key in known | described if known.get(key) != described.get(key))
+    others = sorted(key for key in (known or {}) | described if (known or {}).get(key) != described.get(key))
+    if known is not None and others:
         raise UsageError(
             f"{folder} holds another fleet, with other {', '.join(others)}: name a new folder, or use the "
             "same options to continue it"

@@ -32,7 +32,7 @@ from gateway.wire import cose, es256, names
 from gateway.wire.card import Card
 from gateway.wire.grant import GrantObject, Tokens, grant_body
 from gateway.wire.names import Fold
-from gateway.wire.signed import Stored
+from gateway.wire.signed import Signed
 from gateway.wire.stream import Chunk, Descriptor, Head, Page
 
 _DETERMINISTIC = ec.ECDSA(hashes.SHA256(), deterministic_signing=True)
@@ -111,12 +111,21 @@ class HomeObjects:
         """The ids of the centre's grants, one for each granularity."""
         return [load.centre for load in self._loads]
 
+    def card(self, name: str, valid_until_ms: int) -> tuple[Card, bytes]:
+        """The gateway's card, valid from the plan's begin on, and the card as it signed it."""
+        begin_ms = self._plan.start * self._plan.unit_ms
+        card = Card(self.signer, self._spki, None, "gateway", name, begin_ms, valid_until_ms)
+        return card, self._signed(card)
+
+    def descriptor(self) -> bytes:
+        """The stream's descriptor."""
+        lanes = tuple(ALL_LANES[lane] for lane in LANES)
+        plan = self._plan
+        return self._signed(Descriptor(self.stream, plan.layout, lanes, plan.start, self._spki, "software"))
+
     def begin(self) -> Iterator[Object]:
         """What the stream begins with."""
-        plan = self._plan
-        lanes = tuple(ALL_LANES[lane] for lane in LANES)
-        item = Descriptor(self.stream, plan.layout, lanes, plan.start, self._spki, "software")
-        data = self._signed(item)
+        data = self.descriptor()
         self._previous = cose.digest(data)
         yield names.descriptor(self.stream), data
         for serial, load in enumerate(self._loads):
@@ -140,7 +149,7 @@ class HomeObjects:
         edges = sorted(borders | {runs.restart})
         served = [0] * len(self._loads)
         for a, b in pairwise(edges):
-            if self._trouble == "late" and begin + b > self._until:
+            if begin + b > (self._until if self._trouble == "late" else plan.end):
                 return
             where, data = self._chunk(begin + a, c[:, a:b], runs.of(a))
             digests.append(self._previous)
@@ -299,7 +308,7 @@ class HomeObjects:
         self._pages[span] = cose.digest(data)
         return names.page(self.stream, period.name), data
 
-    def _signed(self, item: Stored) -> bytes:
+    def _signed(self, item: Signed) -> bytes:
         payload = item.payload()
         to_be_signed = cose.to_be_signed(item.TYPE, self.signer, payload)
         r, s = decode_dss_signature(self._key.sign(to_be_signed, _DETERMINISTIC))

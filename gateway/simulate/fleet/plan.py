@@ -51,7 +51,7 @@ class Fates:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A fleet of `homes` in `regions`, over `days` whole UTC days from `first` on. Times are in ms.
+    """A fleet of `homes` in `regions`, over `days` UTC days from `first` on. Times are in ms.
     `outages`, `late` and `broken` are per cent: of the homes' days, of the homes, of the homes."""
 
     homes: int
@@ -66,6 +66,8 @@ class Plan:
     outages: float
     late: float
     broken: float
+    until_ms: int | None = None
+    """A time in the last day (Unix ms) at which it ends; None: at its end."""
 
     def __post_init__(self) -> None:
         for name, ms in (("chunk", self.chunk_ms), *(("granularity", ms) for ms in self.windows_ms)):
@@ -83,6 +85,8 @@ class Plan:
             raise UsageError(f"{self.regions} regions of {self.homes} homes: each needs at least one")
         if self.late + self.broken > 100:
             raise UsageError("late and broken homes are more than 100 per cent together")
+        if self.end <= self.start:
+            raise UsageError("a fleet begins with a whole chunk of each home: let it end later")
 
     @property
     def day_units(self) -> int:
@@ -100,9 +104,17 @@ class Plan:
         return (self.first - _EPOCH).days * self.day_units
 
     @property
+    def step(self) -> int:
+        """How many units there are from one border of chunks and of all windows to the next."""
+        return math.lcm(self.chunk_ms, *self.windows_ms) // self.unit_ms
+
+    @property
     def end(self) -> int:
-        """The unit after the last."""
-        return self.start + self.days * self.day_units
+        """The unit after the last, on a border of chunks and of all windows."""
+        whole = self.start + self.days * self.day_units
+        if self.until_ms is None:
+            return whole
+        return min(whole, self.until_ms // self.unit_ms // self.step * self.step)
 
     @property
     def window_ms(self) -> int:
@@ -128,7 +140,7 @@ class Plan:
 
     def fates(self, numbers: NDArray[np.int64]) -> Fates:
         """The fates of homes. A time is on the borders of chunks and of all windows."""
-        step = math.lcm(self.chunk_ms, *self.windows_ms) // self.unit_ms
+        step = self.step
         steps = (self.end - self.start) // step
         drawn, when = 100 * noises(self.seed, "fate", numbers), noises(self.seed, "when", numbers)
         kinds = TROUBLES.index("chain") + numbers_of(noises(self.seed, "kind", numbers), 3)

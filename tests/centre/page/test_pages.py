@@ -14,7 +14,7 @@ from aiohttp.test_utils import TestClient, TestServer
 
 from gateway.centre.page.entrance import read_password
 from gateway.centre.page.server import Place
-from gateway.centre.watch import LOOK_S
+from gateway.centre.watch import BURST, LOOK_S
 from gateway.errors import Unavailable, UsageError
 from tests.centre.page.conftest import PASSWORD, SITE, STRANGE, app_of
 from tests.centre.watched import WAIT_S, Watched
@@ -141,6 +141,9 @@ async def test_loads_that_are_not_up_to_date_are_said(watched: Watched) -> None:
         assert (await browser.get("/healthz"))[0] == 200
         watched.clock.pass_s(1)
         assert (await browser.get("/healthz")) == (503, '{"ok": false, "reason": "stalled"}')
+        await watched.looks_at(240 + 60 * BURST + WAIT_S)
+        assert (await browser.get("/healthz")) == (503, '{"ok": false, "reason": "sums"}')
+        assert "No new sums" in (await browser.get("/alarms"))[1]
 
 
 async def test_without_homes_it_is_said_what_to_do(watched: Watched) -> None:

@@ -582,6 +582,15 @@ LIES: dict[str, Callable[[Home], None]] = {
     "a page of another day": lambda home: copy(home, pages(home, "day")[5], pages(home, "day")[6]),
     "a strange page": lambda home: copy(home, pages(home, "day")[5], names.page(home.id, "2026-02-30")),
     "a strange name": lambda home: copy(home, pages(home, "day")[5], names.pages(home.id, "day") + "x"),
+    "a page beyond the calendar": lambda home: copy(
+        home, pages(home, "day")[5], names.page(home.id, "9999-12-31")
+    ),
+    **{
+        f"a month so far under {name}": lambda home, name=name: copy(  # type: ignore[misc]
+            home, pages(home, "so-far")[1], names.pages(home.id, "so-far") + name
+        )
+        for name in ("2026-02-30.cose", "2031-05-05.cose", "2031-05-31.cose", "9999-12-31.cose", "x")
+    },
     "no head": lambda home: drop(home, names.head(home.id)),
     "a head that is cut": lambda home: cut(home, names.head(home.id)),
     "no descriptor": lambda home: drop(home, names.descriptor(home.id)),

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.centre import load as loads
@@ -22,7 +22,7 @@ from gateway.errors import StoreUnavailable, UsageError
 from gateway.provider.homes import read_homes
 from gateway.provider.identity import Identity, new_identity, open_identity
 from gateway.provider.load import Answer, Member, Windows, pair, set_digest, words
-from gateway.simulate.fleet import making
+from gateway.simulate.fleet import making, truth
 from gateway.simulate.fleet.block import Block
 from gateway.simulate.fleet.making import put_fleet
 from gateway.simulate.fleet.objects import Parties
@@ -34,7 +34,8 @@ from gateway.store.opening import open_bucket
 from gateway.stream.chunks import ChainFollower, Problem
 from gateway.stream.reader import StreamReader
 from gateway.stream.verify import verify
-from gateway.wire import names
+from gateway.wire import cose, names
+from gateway.wire.stream import Chunk
 from tests.support.servers import S3Server
 
 pytestmark = pytest.mark.slow
@@ -269,6 +270,41 @@ def test_the_fates_are_as_many_as_asked_for(
     assert (missing <= max(6, chunk_h) * HOUR_MS).all()
     some = np.arange(homes)
     assert (plan.fates(some).until == fates.until[:homes]).all()
+
+
+@pytest.fixture(scope="module")
+def two(tmp_path_factory: pytest.TempPathFactory) -> Parties:
+    return parties(tmp_path_factory.mktemp("parties"))
+
+
+@settings(max_examples=10, deadline=None)
+@given(units=st.integers(0, 2 * PLAN.day_units - 1))
+def test_a_fleet_that_ends_within_its_last_day_begins_as_the_whole_one(two: Parties, units: int) -> None:
+    """Each home's chunks, tokens and truth are those of the whole fleet, up to the last border of a chunk."""
+    whole = replace(PLAN, homes=3, regions=1, late=0, broken=0)
+    until_ms = FROM_MS + units * whole.unit_ms
+    if units < whole.step:
+        with pytest.raises(UsageError, match="begins with a whole chunk"):
+            replace(whole, until_ms=until_ms)
+        return
+    cut = replace(whole, until_ms=until_ms, days=1 + (units > PLAN.day_units))
+    assert cut.end <= until_ms // whole.unit_ms < cut.end + cut.step
+    some, every = (Block(plan, 0, plan.region_of(0), two) for plan in (cut, whole))
+    found, expected = (
+        {key: data for stage in block.stages() for key, data in stage if "/chunk/" in key or "/new/" in key}
+        for block in (some, every)
+    )
+    last = {}
+    for key, data in found.items():
+        assert data == expected[key]
+        if "/chunk/" in key:
+            chunk = Chunk.from_payload(cose.payload_unchecked(data, key)[1], key)
+            last[chunk.stream] = chunk.first + chunk.count
+    assert last == dict.fromkeys((home.stream for home in some.homes), cut.end)
+    end = cut.end * cut.unit_ms
+    truths = (truth.table(block._plan, 0, block.truths).to_pylist() for block in (some, every))
+    left, right = ([row for row in rows if row["start_ms"] < end] for rows in truths)
+    assert left == right
 
 
 async def test_a_real_server_has_them(tmp_path: Path, seaweedfs: S3Server) -> None:

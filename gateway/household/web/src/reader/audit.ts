@@ -3,7 +3,7 @@
 import { digest, hex, words } from "./bytes.ts";
 import type { Period } from "./calendar.ts";
 import * as names from "./names.ts";
-import { type Chunk, readChunk, soFarKind } from "./objects.ts";
+import { type Chunk, pageKind, readChunk, soFarKind } from "./objects.ts";
 import { checkFollows, type FoundPage, readPage } from "./pages.ts";
 import { Refused } from "./refused.ts";
 import { listed } from "./store.ts";
@@ -73,25 +73,31 @@ class PageAudit {
   async finish(): Promise<void> {
     await this.#closeDays(this.#end);
     if (this.#month && this.#month.place.end <= this.#end) await this.#close(this.#month);
-    for (const span of ["day", "month"] as const) {
-      for (const key of await listed(this.#stream.store, names.pages(this.#stream.id, span), "", () => true)) {
-        if (!this.#looked.has(key)) await this.#lookAt(span, key);
+    for (const folder of ["day", "month", "so-far"] as const) {
+      for (const key of await listed(this.#stream.store, names.pages(this.#stream.id, folder), "", () => true)) {
+        if (!this.#looked.has(key)) await this.#lookAt(folder, key);
       }
     }
   }
 
-  /** A page that no chunk led to, or something else. */
-  async #lookAt(span: names.Span, key: string): Promise<void> {
+  /** A page or a month so far that no chunk led to, or something else. */
+  async #lookAt(folder: names.Folder, key: string): Promise<void> {
     const { id, descriptor, pages, store } = this.#stream;
-    const name = key.slice(names.pages(id, span).length).replace(/\.cose$/, "");
-    const noon = Date.parse(`${name}${span === "month" ? "-01" : ""}T12:00Z`);
+    const name = key.slice(names.pages(id, folder).length).replace(/\.cose$/, "");
+    const noon = Date.parse(`${name}${folder === "month" ? "-01" : ""}T12:00Z`);
     const unit = Number.isNaN(noon) ? 0n : BigInt(noon) / descriptor.unitMs;
-    const place = pages.calendar?.period(span, unit);
-    if (!place || place.first >= place.end || names.page(id, place.name) !== key) {
+    let place = pages.calendar?.period(folder === "month" ? "month" : "day", unit);
+    let [own, kind] = [place && names.page(id, place.name), pageKind];
+    if (place && folder === "so-far") {
+      const month = pages.calendar!.period("month", unit);
+      [own, kind] = [names.soFar(id, place.name), soFarKind];
+      place = place.end < month.end ? { ...month, end: place.end } : undefined; // the month has a page of its own
+    }
+    if (!place || place.first >= place.end || own !== key) {
       throw new Refused(`${key} is not a page that this stream can have`);
     }
     const data = await store.get(key);
-    if (data) await readPage(descriptor, place, key, data);
+    if (data) await readPage(descriptor, place, key, data, kind);
   }
 
   #begin(place: Period, need: bigint): Sum {
@@ -122,6 +128,7 @@ class PageAudit {
   /** What is stored of a month up to the end of a day, if anything is, beside its days. */
   async #examineSoFar(month: Sum, day: Period): Promise<void> {
     const key = names.soFar(this.#stream.id, day.name);
+    this.#looked.add(key);
     const data = await this.#stream.store.get(key);
     if (!data) return;
     const found = await readPage(this.#stream.descriptor, { ...month.place, end: day.end }, key, data, soFarKind);

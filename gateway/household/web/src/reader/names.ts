@@ -4,13 +4,14 @@ import { Refused } from "./refused.ts";
 
 export type Fold = "new" | "day" | "month";
 export type Span = "day" | "month";
+export type Folder = Span | "so-far"; // of pages
 
 const LAST_MS = 253402300799999n; // of the year 9999
 
 export const descriptor = (stream: string): string => `v1/${stream}/stream.cose`;
 export const head = (stream: string): string => `v1/${stream}/head.cose`;
 export const chunks = (stream: string): string => `v1/${stream}/chunk/`;
-export const pages = (stream: string, span: Span): string => `v1/${stream}/${span}/`;
+export const pages = (stream: string, folder: Folder): string => `v1/${stream}/${folder}/`;
 export const grant = (stream: string, id: string): string => `v1/${stream}/grant/${id}/grant.cose`;
 export const revocation = (stream: string, id: string): string => `v1/${stream}/grant/${id}/revoked.cose`;
 export const bundles = (stream: string, id: string, fold: Fold): string => `v1/${stream}/grant/${id}/${fold}/`;
@@ -21,7 +22,7 @@ export function page(stream: string, period: string): string {
 }
 
 /** The sums of a UTC month up to the end of this day of it, "2026-11-22". */
-export const soFar = (stream: string, day: string): string => `v1/${stream}/so-far/${day}.cose`;
+export const soFar = (stream: string, day: string): string => `${pages(stream, "so-far")}${day}.cose`;
 
 /** The chunk whose first unit is `first`, under its UTC day; Refused beyond the year 9999. */
 export function chunk(stream: string, first: bigint, unitMs: bigint): string {
