@@ -1,8 +1,9 @@
 """What a home's pages take: `python -m tests.bench.household`.
 
 A simulated meter, a gateway with its root in software and a folder as its store, and the household's daemon
-are processes of their own. One browser's part is played here: the first page and all that it refers to, then
-the page Now, followed for a while. Links are of a minute, so that the home has a history meanwhile.
+are processes of their own. One browser's part is played here: the first page and all that it refers to; the
+page Now, followed for a while before any other page is opened; then the other pages, and a while without any.
+Links are of a minute, so that the home has a history meanwhile.
 """
 
 from __future__ import annotations
@@ -62,10 +63,16 @@ async def program(folder: Path, compiled: dict[str, str], *arguments: str) -> As
 
 
 def memory(pid: int) -> str:
-    """Resident memory of a process, and the part of it that is its alone."""
-    status = Path(f"/proc/{pid}/status").read_text()
-    found = {name: int(kib) / 1024 for name, kib in re.findall(r"^(VmRSS|RssAnon):\s+(\d+)", status, re.M)}
-    return f"{found['VmRSS']:.0f} MiB resident, of which {found['RssAnon']:.0f} MiB are anonymous"
+    """Resident memory of a process, its proportional share of that (pages that several processes have mapped
+    are divided among them), and the anonymous part."""
+    rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
+    found = {
+        name: int(kib) / 1024 for name, kib in re.findall(r"^(Rss|Pss|Anonymous):\s+(\d+)", rollup, re.M)
+    }
+    return (
+        f"{found['Rss']:.0f} MiB resident, its share {found['Pss']:.0f} MiB, "
+        f"of which {found['Anonymous']:.0f} MiB are anonymous"
+    )
 
 
 def cpu_s(pid: int) -> float:
@@ -134,7 +141,9 @@ listen = {{ host = "127.0.0.1", port = {page}, tls = false }}
             print(f"started: {memory(household)}")
             size, files = await first_page(browser, url)
             print(f"first page: {size / 1000:.0f} kB in {files} files")
-            await _share("with no page open", asyncio.sleep(seconds), household, gateway)
+            followed = _follow(browser, f"{url}/now/events", seconds)
+            await _share("with one page open", followed, household, gateway)
+            print(f"with one page open: {memory(household)}")
             for path in _PAGES:
                 times = []
                 for _ in range(20):
@@ -145,9 +154,7 @@ listen = {{ host = "127.0.0.1", port = {page}, tls = false }}
                     times.append(time.perf_counter() - begin)
                 print(f"{path}: {median(times) * 1000:.1f} ms, the first time {times[0] * 1000:.0f} ms")
             print(f"after all pages: {memory(household)}")
-            await _share(
-                "with one page open", _follow(browser, f"{url}/now/events", seconds), household, gateway
-            )
+            await _share("with no page open", asyncio.sleep(seconds), household, gateway)
             print(f"at the end: {memory(household)}")
 
 

@@ -173,6 +173,13 @@ async def test_the_first_month_is_compared_with_nothing(browser: Browser) -> Non
     assert "Compared" not in text
 
 
+async def test_a_home_that_gives_nothing_has_a_first_evening(browser: Browser, history: FakeHistory) -> None:
+    history.begin_ms = history.end_ms - 60 * MINUTE_MS  # after sunset, with nothing before to compare with
+    tiles = (await browser.shown("/history")).partition("Known until")[0]
+    assert re.search(r"From the grid [\d.]+ kWh", tiles)
+    assert "To the grid" not in tiles
+
+
 async def test_a_line_leads_to_a_closer_look(browser: Browser) -> None:
     _, page = await browser.get("/history?kind=year&day=2025-06-01")
     months = re.findall(r'href="/history\?(kind=month&amp;day=2025-\d\d-01)"', page)
