@@ -28,7 +28,7 @@ from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 
 from gateway.bench.figure import Figure
 from gateway.bench.memory import MemoryBucket
-from gateway.centre.cluster import Dask
+from gateway.centre.cluster import connected
 from gateway.centre.columns import Block, write
 from gateway.centre.engine import Chosen, DuckDB, Engine
 from gateway.centre.homes import Home
@@ -377,7 +377,7 @@ def _by_dask(folder: Path, homes: int) -> Figure:
             make: Any = distributed.LocalCluster
             options = {"threads_per_worker": 1, "processes": True, "dashboard_address": ":0"}
             cluster = stack.enter_context(make(n_workers=count, local_directory=folder / "dask", **options))
-            engines[count] = Dask(stack.enter_context(cluster.get_client()))
+            engines[count] = stack.enter_context(connected(cluster.scheduler_address))
         for number in range(_REPEAT + 1):
             for count, engine in engines.items():
                 begin = time.perf_counter()

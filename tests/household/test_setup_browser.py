@@ -15,11 +15,11 @@ from playwright.async_api import Page, ViewportSize, async_playwright, expect
 from gateway.household.configuration import HouseholdConfig, HouseholdSection, ListenSection
 from gateway.household.home import open_household
 from gateway.household.server import serving as serving_pages
-from tests.household.pages.test_browser import ARGUMENTS, CHROMIUM
 from tests.support.axe import violations
 from tests.support.home import LINK_UNITS, Home
 from tests.support.pages import PASSWORD
 from tests.support.serving import serving
+from tests.support.window import ARGUMENTS, CHROMIUM
 
 pytestmark = pytest.mark.slow
 
