@@ -43,7 +43,7 @@ class Duration(click.ParamType[int]):
 class Finite(click.FloatRange):
     """A finite number within bounds: neither nan, which is within any, nor inf."""
 
-    def convert(self, value: str | float, param: click.Parameter | None, ctx: click.Context | None) -> float:
+    def convert(self, value: float, param: click.Parameter | None, ctx: click.Context | None) -> float:
         number: float = super().convert(value, param, ctx)
         if not math.isfinite(number):
             self.fail(f"{value!r} is not a finite number: expected one such as 1.5", param, ctx)
