@@ -30,10 +30,14 @@ _TASKS = 4
 class Dask:
     """The engine on the workers of a scheduler."""
 
-    def __init__(self, client: Any, url: str, patience_s: float, notify: Callable[[str], object]) -> None:
-        """`client` is a `distributed.Client`, whose methods have no types, of the scheduler at `url`."""
+    def __init__(
+        self,
+        client: Any,
+        patience_s: float = _PATIENCE_S,
+        notify: Callable[[str], object] = lambda text: None,
+    ) -> None:
+        """`client` is a `distributed.Client`, whose methods have no types."""
         self._client = client
-        self._url = url
         self._patience_s = patience_s
         self._notify = notify
 
@@ -61,8 +65,8 @@ class Dask:
         """Unavailable where the scheduler has no worker for so long: tasks would wait for one for ever."""
         if self._client.ncores():
             return
-        what = f"the Dask scheduler at {self._url} has no worker"
-        start = f"dask worker {self._url}"
+        url = self._client.scheduler.address
+        what, start = f"the Dask scheduler at {url} has no worker", f"dask worker {url}"
         self._notify(f"{what}: waiting for one for {self._patience_s:g} s ({start})")
         try:
             self._client.wait_for_workers(1, timeout=self._patience_s)
@@ -94,7 +98,7 @@ def connected(
     except (OSError, ValueError):  # TimeoutError is an OSError
         raise Unavailable(f"no Dask scheduler answers at {url}") from None
     try:
-        yield Dask(client, url, patience_s, notify)
+        yield Dask(client, patience_s, notify)
     finally:
         client.close()
 

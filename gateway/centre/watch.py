@@ -270,7 +270,7 @@ class Watch:
         begin_ms = (region.begin_ms or 0) if region.summed is None else region.summed.end_ms
         silent = [one for one in curve if one.start_ms >= begin_ms]
         if len(refused) < BURST <= len(silent):
-            text = f"{region.name} has no sum since {spell(begin_ms, 1)}: {silent[-1].problem}"
+            text = f"no sum since {spell(begin_ms, 1)}: {silent[-1].problem}"
             self.alarms.hold(Alarm("silent", region.name, "", text, begin_ms, silent[-1].end_ms))
         else:
             self.alarms.end("silent", region.name)

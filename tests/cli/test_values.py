@@ -1,4 +1,4 @@
-"""Times as a person types them."""
+"""Times and numbers as a person types them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from gateway.cli.values import Moment
+from gateway.cli.values import Finite, Moment
 
 
 @click.command()
@@ -37,3 +37,11 @@ def test_what_is_no_time_gets_a_sentence() -> None:
         found = CliRunner().invoke(told, ["--from", text, "--zone", "Asia/Kolkata"])
         assert found.exit_code == 2
         assert f"'{text}' is not a time: use 2026-11-22" in found.output
+
+
+@pytest.mark.parametrize("bounds", [Finite(0, 100), Finite(0, min_open=True), Finite()])
+@pytest.mark.parametrize("text", ["nan", "-nan", "inf", "-inf", "1e999"])
+def test_a_number_that_is_not_finite_is_refused(bounds: Finite, text: str) -> None:
+    assert bounds("2.5") == 2.5
+    with pytest.raises(click.BadParameter):
+        bounds(text)
