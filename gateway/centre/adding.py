@@ -6,7 +6,8 @@ one look-up in a table of integers. Sums of u64 wrap, which is what is wanted: m
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from copy import copy
 from itertools import chain
 from pathlib import Path
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 Integers = NDArray[np.int64]
 Sets = Sequence[Sequence[tuple[bytes, bytes]]]
 """Sets of homes, each by its stream and grant."""
+IDS, TIMES = ("stream", "grant"), ("start_ms", "end_ms")
 _NONE = -1
 _ID = np.dtype("V16")
 
@@ -50,18 +52,20 @@ class Sums:
 
     def add(self, path: Path) -> None:
         """Add a file up. UsageError where it cannot be read."""
-        table = read(path, ["stream", "grant"], self._lanes)
-        begins, window = _runs(table, self._times)
-        if not len(begins):
-            return
-        inside = self._inside(table, begins, window)
+        # A few columns at a time, which are in the processor's caches still when they are worked on.
+        with reading(path) as read:
+            begins, window = _runs(read(TIMES), self._times)
+            if not len(begins):
+                return
+            inside = self._inside(read(IDS), begins, window)
+            lanes = read(self._lanes)
         if inside is None:
-            counts = np.diff(begins, append=len(table))
+            counts = np.diff(begins, append=len(lanes))
         else:
             counts = np.add.reduceat(inside, begins, dtype=np.int64)
         np.add.at(self.counts, window, counts)
         for i, lane in enumerate(self._lanes):
-            column = table[lane]
+            column = lanes[lane]
             parts = (column.fill_null(0) if column.null_count else column).to_numpy().view(np.uint64)
             taken = parts if inside is None else np.where(inside, parts, np.uint64(0))
             np.add.at(self.total[:, i], window, np.add.reduceat(taken, begins))
@@ -119,15 +123,15 @@ class _Numbered(NamedTuple):
         return cls(data, array.indices.to_numpy())
 
 
-def read(path: Path, columns: Sequence[str], lanes: Sequence[str]) -> pyarrow.Table:
-    """These columns of a file, its times and these lanes. UsageError where it cannot be read."""
+@contextmanager
+def reading(path: Path) -> Iterator[Callable[[Sequence[str]], pyarrow.Table]]:
+    """What reads columns of a file by their names. UsageError where it cannot be read."""
     import pyarrow as pa  # noqa: PLC0415
     import pyarrow.parquet as pq  # noqa: PLC0415
 
-    names = [*columns, "start_ms", "end_ms", *lanes]
     try:
-        with pq.ParquetFile(path, read_dictionary=["stream", "grant"]) as file:
-            return file.read(columns=names, use_threads=False)
+        with pq.ParquetFile(path, read_dictionary=IDS) as file:
+            yield lambda names: file.read(columns=list(names), use_threads=False)
     except (OSError, pa.ArrowException) as error:
         raise UsageError(f"the centre's file {path} cannot be read: {error}") from None
 
@@ -145,7 +149,7 @@ def _times(windows: Windows) -> Integers:
 def _runs(table: pyarrow.Table, times: Integers) -> tuple[Integers, Integers]:
     """Where rows of the same times begin, which mostly stand together; and the number of their window, -1
     where it is none of them."""
-    start, end = (table[name].to_numpy() for name in ("start_ms", "end_ms"))
+    start, end = (table[name].to_numpy() for name in TIMES)
     changes = np.flatnonzero((start[1:] != start[:-1]) | (end[1:] != end[:-1])) + 1
     begins = np.concatenate([[0], changes])[: len(table)]
     its = np.stack([start[begins], end[begins]], axis=1)

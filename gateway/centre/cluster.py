@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gateway.centre.adding import Sums, read, window_of
+from gateway.centre.adding import IDS, TIMES, Sums, reading, window_of
 from gateway.centre.engine import Chosen, present_schema
 from gateway.chain.seal import U64
 from gateway.errors import Unavailable, UsageError
@@ -106,7 +106,8 @@ def connected(
 def _present(path: Path, windows: Windows) -> pyarrow.Table:
     import pyarrow as pa  # noqa: PLC0415
 
-    table = read(path, ["stream", "grant", "incarnation"], windows.lanes)
+    with reading(path) as read:
+        table = read([*IDS, "incarnation", *TIMES, *windows.lanes])
     window = window_of(table, windows)
     whole = window >= 0
     for lane in windows.lanes:

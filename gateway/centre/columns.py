@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     import pyarrow
 
 FOLDER = "windows"
+_PAGE = 2**17
+"""Rows of a column in a page, at most 1 MiB of them: a region's day is read in one."""
 _IDS, _NUMBERS = ("stream", "grant"), ("start_ms", "end_ms", "incarnation")
 
 
@@ -152,11 +154,14 @@ def _parquet(tables: Sequence[pyarrow.Table]) -> bytes:
 
     whole = pa.concat_tables(tables).sort_by([("start_ms", "ascending"), ("stream", "ascending")])
     file = BytesIO()
-    # What looks random does not compress, and is no dictionary's: the lanes. The others are the quickest to
-    # read so.
+    # The lanes look random: they do not compress, and need no dictionary. The others are read the fastest so.
     plain = dict.fromkeys(LANES, "none")
     others = (*_IDS, *_NUMBERS)
     pq.write_table(
-        whole, file, use_dictionary=list(others), compression={**dict.fromkeys(others, "snappy"), **plain}
+        whole,
+        file,
+        use_dictionary=list(others),
+        compression={**dict.fromkeys(others, "snappy"), **plain},
+        max_rows_per_page=_PAGE,
     )
     return file.getvalue()

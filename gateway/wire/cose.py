@@ -64,13 +64,13 @@ def _examine(data: bytes) -> tuple[bool, bool]:
     proportion to the bytes: a kilobyte of references to references writes out as terabytes. A text that is
     not UTF-8 it never frees (5.9.0): a store that serves one over and over would fill the memory.
     """
-    at, shortest = 0, True
+    at, size_of_all, shortest = 0, len(data), True
     left, last_key = 1, None  # how many items are to come in the innermost array or map, and a map's last key
     above: list[tuple[int, int | None]] = []
     while True:
         while not left:
             if not above:
-                return True, shortest and at == len(data)
+                return True, shortest and at == size_of_all
             left, last_key = above.pop()
         left -= 1
         value = data[at]
@@ -109,7 +109,7 @@ def _examine(data: bytes) -> tuple[bool, bool]:
             else:
                 above.append((left, last_key))
                 left, last_key = value * (major - 3), None if major == 4 else -1
-        if at > len(data):
+        if at > size_of_all:
             raise IndexError
 
 

@@ -134,7 +134,7 @@ def list_of(form: Form, most: int, *, least: int = 1) -> Form:
     def accept(value: Any) -> tuple[Any, ...]:
         if not isinstance(value, list | tuple) or not least <= len(value) <= most:
             raise Misfit(expected, _found(value))
-        if form.all_fit is not None and form.all_fit(value):
+        if not value or (form.all_fit is not None and form.all_fit(value)):
             return tuple(value)
         return _accept_each(repeat(form.accept), value)
 
