@@ -118,6 +118,9 @@ class Issuer:
             upto, folds = await self._next(stream, served, first, done)
             data = await self._bundle(stream, served, first, upto)
             bundles = [_outgoing(served.grant, first, fold, data) for fold in folds]
+            page = await self._ledger.last_page(stream, "day") if "day" in folds else None
+            if page is not None and upto == served.complete(page.end):
+                bundles += await self._so_far(stream, served, page.end, upto)
             await self._ledger.advance_grant(served.record, progress(served.windows, upto), bundles)
             first = upto
 
@@ -144,8 +147,8 @@ class Issuer:
         return min(done, first + _BUNDLE), ("new",)
 
     async def fold(self, stream: Stream, first_unit: int, end_unit: int, fold: Fold) -> list[Outgoing]:
-        """The tokens of each grant's windows that ended in a UTC day or month, repeated in a few bundles.
-        Bills are folded already.
+        """The tokens of each grant's windows that ended in a UTC day or month, repeated in a few bundles;
+        with those of a day, those of its month so far. Bills are folded already.
 
         A token is a pure function of sealed units and the grant's chain, so it comes out the same again.
         """
@@ -157,6 +160,8 @@ class Issuer:
                     served = _served(one, grants)
                     if served is not None and served.grant.kind != "bill":
                         bundles += await self._fold(stream, served, first_unit, end_unit, fold)
+                        if fold == "day":
+                            bundles += await self._so_far(stream, served, end_unit, served.record.next_window)
                 except (UsageError, Refused) as error:
                     await self._grants.fails(one, str(error))
         return bundles
@@ -171,8 +176,27 @@ class Issuer:
             for x in range(first, upto, _FOLDED)
         ]
 
-    async def _bundle(self, stream: Stream, served: _Served, first: int, end: int) -> bytes:
-        """The signed bundle of windows `first` to `end` - 1."""
+    async def _so_far(self, stream: Stream, served: _Served, end_unit: int, made: int) -> list[Outgoing]:
+        """The tokens of the month up to the end of a day in which a window ended: of a grant of sums whose
+        windows are whole steps of the month's page, where the month goes on and all of them are among the
+        first `made`."""
+        calendar = Calendar.of(stream.layout.unit_ms, stream.start)
+        assert calendar is not None  # it has pages
+        month, grant = calendar.period("month", end_unit - 1), served.grant
+        size = grant.granularity.size
+        first, upto = served.complete(month.begin), served.complete(end_unit)
+        if grant.kind != "windows" or isinstance(size, str) or size % month.step or end_unit == month.end:
+            return []
+        day = calendar.period("day", end_unit - 1)
+        if served.complete(day.begin) == upto or upto > made:
+            return []
+        data = await self._bundle(stream, served, first, upto, so_far=True)
+        return [Outgoing("tokens", names.tokens_so_far(stream.id, grant.id, upto), data)]
+
+    async def _bundle(
+        self, stream: Stream, served: _Served, first: int, end: int, *, so_far: bool = False
+    ) -> bytes:
+        """The signed bundle of windows `first` to `end` - 1; with `so_far`, of their month until then."""
         grant, ring = served.grant, self._rings[stream.id]
         edges = served.windows.edges(first, end)
         runs = await self._ledger.runs(stream, edges[0], edges[-1])
@@ -197,6 +221,7 @@ class Issuer:
             tuple(edges) if served.windows.calendar else None,
             weighed,
             commitment,
+            end if so_far else None,
         )
         return await sign(self._root, tokens)
 

@@ -53,6 +53,8 @@ def _check_windows(grant: Grant, key: str, bundle: Tokens) -> None:
     windows = [window for window, _ in bundle.sealed]
     if windows[0] != bundle.first_window or windows[-1] >= end or not _rise(windows):
         raise Refused(f"{key} does not say in which incarnations its windows were sealed")
+    if bundle.so_far is not None and bundle.so_far != end:
+        raise Refused(f"{key} says that it ends before window {bundle.so_far}, but ends before window {end}")
     count = end - bundle.first_window
     calendar = isinstance(grant.granularity.size, str)
     if calendar != (bundle.edges is not None) or (grant.kind == "bill") != (bundle.weighed is not None):

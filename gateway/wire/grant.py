@@ -122,7 +122,8 @@ class Tokens(Stored):
     grant, each token. `sealed` says from which window on the last units of windows were sealed in which
     incarnation. `edges`, of calendar grants, are the units between which the windows lie; `weighed`, of
     bills, is H of each window's steps (`gateway.chain.tariff.steps_digest`). `commitment`, of sums and bills,
-    is to what the tokens hold (`gateway.chain.commitment`).
+    is to what the tokens hold (`gateway.chain.commitment`). `so_far`, of the tokens of a month so far, is the
+    number of the window after the last.
     """
 
     TYPE = "gw1/tokens"
@@ -135,6 +136,7 @@ class Tokens(Stored):
         Field(6, "edges", list_of(uint(), most=2**20 + 1), optional=True),
         Field(7, "weighed", list_of(bstr(DIGEST_BYTES), most=2**20), optional=True),
         Field(8, "commitment", bstr(DIGEST_BYTES), optional=True),
+        Field(64, "so_far", uint(), optional=True),
     )
     stream: bytes
     grant: bytes
@@ -144,10 +146,14 @@ class Tokens(Stored):
     edges: tuple[int, ...] | None = None
     weighed: tuple[bytes, ...] | None = None
     commitment: bytes | None = None
+    so_far: int | None = None
 
     def own_key(self, key: str, unit_ms: int) -> str:
-        """By the first window. Where windows of a day or a month are folded into one bundle the object does
-        not say: it belongs in whichever of the three folders it was found in."""
+        """By the first window; of a month so far, by the window after the last. Where windows of a day or a
+        month are folded into one bundle the object does not say: it belongs in whichever of the three
+        folders it was found in."""
+        if self.so_far is not None:
+            return names.tokens_so_far(self.stream, self.grant, self.so_far)
         return names.bundle(self.stream, self.grant, self.first_window, names.fold_of(key) or "new")
 
     def end_window(self, words: int) -> int:

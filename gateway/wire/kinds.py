@@ -13,12 +13,12 @@ _BELOW_STREAM: dict[str, type[Stored]] = {
     "chunk": Chunk,
     "day": Page,
     "month": Page,
-    "so-far": SoFar,
+    names.SO_FAR: SoFar,
     "stream.cose": Descriptor,
     "head.cose": Head,
 }
 _BELOW_GRANT: dict[str, type[Stored]] = {
-    **dict.fromkeys(names.FOLDS, Tokens),
+    **dict.fromkeys((*names.FOLDS, names.SO_FAR), Tokens),
     "grant.cose": GrantObject,
     "revoked.cose": Revocation,
 }

@@ -11,6 +11,8 @@ from gateway.errors import Refused
 
 Fold = Literal["new", "day", "month"]
 FOLDS: tuple[Fold, ...] = ("new", "day", "month")
+SO_FAR = "so-far"
+"""The folder of a stream's sums of months so far, and of a grant's tokens of months so far."""
 PROBE = "v1/doctor"
 """Not of a stream: a few random bytes that `gateway doctor` puts, gets and lists."""
 PRICES = "v1/prices/"
@@ -80,6 +82,11 @@ def bundle(stream: bytes, grant_id: bytes, first_window: int, fold: Fold = "new"
     return f"{bundles(stream, grant_id, fold)}{first_window:016x}.cose"
 
 
+def tokens_so_far(stream: bytes, grant_id: bytes, end_window: int) -> str:
+    """The tokens of a UTC month's windows so far: of those before window number `end_window`."""
+    return f"{grants(stream)}{grant_id.hex()}/{SO_FAR}/{end_window:016x}.cose"
+
+
 def fold_of(key: str) -> Fold | None:
     """The fold of the token bundle that lies at `key`; None where another kind of object does."""
     parts = key.split("/")
@@ -98,7 +105,7 @@ def page(stream: bytes, period: str) -> str:
 
 def so_far(stream: bytes, day: str) -> str:
     """The sums of a UTC month from its beginning to the end of this day of it, "2026-11-22"."""
-    return f"{pages(stream, 'so-far')}{day}.cose"
+    return f"{pages(stream, SO_FAR)}{day}.cose"
 
 
 def prices(provider: bytes) -> str:

@@ -303,6 +303,50 @@ async def test_tokens_are_folded_with_their_day_and_month(home: Home) -> None:
                 assert tokens[fold].items() <= tokens["new"].items()
 
 
+async def test_with_a_days_tokens_go_those_of_its_month_so_far(home: Home) -> None:
+    """The same tokens, of each day in which a window ended, but a month's last; of a grant into the past, of
+    the last such day alone. Not of calendar windows."""
+    async with home:
+        await lives(home, 2.2)  # into 30 May
+        provider = Provider(home.clock.now_ms)
+        for granularity in ("30min", "36h"):
+            await home.grants(provider, granularity, from_ms=0)
+        await home.grants(provider, "day", zone="Europe/Berlin", from_ms=0)
+        gone = await home.grants(provider, "1h", from_ms=0)
+        await lives(home, 1.7)
+        await home.granter.revoke(gone.id)
+        await lives(home, 3)
+        stored = await check(home)
+        written = [key for key, _ in home.bucket.puts if "/so-far/" in key]
+        assert sorted(set(written)) == sorted(written)  # once
+        for record in await home.ledger.grants():
+            grant = await home.check_grant(provider, record, stored)
+            prefix = names.tokens_so_far(grant.stream, grant.id, 0).removesuffix(f"{0:016x}.cose")
+            found = {}
+            async for key in home.bucket.list(prefix):
+                bundle = Tokens.read(await home.bucket.get(key), home.root.public_key, key)
+                found[names.number_in(key)] = bundle
+                assert (bundle.so_far, bundle.end_window(grant.words)) == (names.number_in(key),) * 2
+            if record.edges:
+                assert found == {}
+                continue
+            tokens: dict[int, list[int]] = {}
+            async for key in home.bucket.list(names.bundles(grant.stream, grant.id)):
+                bundle = Tokens.read(await home.bucket.get(key), home.root.public_key, key)
+                tokens |= dict(enumerate(bundle.table(grant.words).tolist(), bundle.first_window))
+            ended = {}
+            for day in (29, 30, 32, 33, 34):  # of May; 31 are those of the whole month
+                begin = round(datetime(2026, 5 if day < 32 else 6, 1, tzinfo=UTC).timestamp()) // 900
+                over = round((datetime(2026, 5, 1, tzinfo=UTC) + timedelta(days=day)).timestamp()) // 900
+                until = min(over, record.revoked_from or over)
+                if grant.complete(min(over - 96, until)) < grant.complete(until) and over <= stored.end:
+                    ended[grant.complete(until)] = grant.complete(begin)
+            assert {end: bundle.first_window for end, bundle in found.items()} == ended
+            for end, bundle in found.items():
+                table = bundle.table(grant.words).tolist()
+                assert table == [tokens[j] for j in range(bundle.first_window, end)]
+
+
 async def test_a_page_leaves_after_the_tokens_folded_with_it_and_before_the_head(home: Home) -> None:
     async with home:
         await lives(home, 1)

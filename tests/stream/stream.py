@@ -268,8 +268,11 @@ class Home:
             self.put_bundle(grant_id, first, min(done, first + step))
         self._served[grant_id] = replace(served, done=done)
 
-    def put_bundle(self, grant_id: bytes, first: int, end: int, fold: Fold = "new") -> None:
-        """Put a bundle of windows `first` to `end` - 1. Folded ones repeat the tokens of fresh ones."""
+    def put_bundle(
+        self, grant_id: bytes, first: int, end: int, fold: Fold = "new", *, so_far: bool = False
+    ) -> None:
+        """Put a bundle of windows `first` to `end` - 1. Folded ones repeat the tokens of fresh ones, and so
+        does, with `so_far`, that of their month until then."""
         served = self._served[grant_id]
         grant = served.grant
         edges = served.windows.edges(first, end)
@@ -288,8 +291,11 @@ class Home:
             commitment=bundle_commitment(b"".join(one.commitment for one in of))
             if grant.kind in COMMITTED
             else None,
+            so_far=end if so_far else None,
         )
-        self.objects[names.bundle(self.id, grant.id, first, fold)] = self.signer.sign(data)
+        bundle = names.bundle(self.id, grant.id, first, fold)
+        key = names.tokens_so_far(self.id, grant.id, end) if so_far else bundle
+        self.objects[key] = self.signer.sign(data)
 
     def _tokens(self, served: Served, first: int, end: int) -> Iterator[Fresh]:
         """The tokens of windows `first` to `end` - 1."""
@@ -375,6 +381,7 @@ class Home:
                 first, end = served.windows.complete(begin), min(served.done, served.windows.complete(ends))
                 if first < end:
                     self.put_bundle(served.grant.id, first, end, span)
+                    self._put_tokens_so_far(served, span, begin, ends)
             self._paged[span] = ends
 
     def _put_so_far(self, span: str, day: Page, end: int) -> None:
@@ -386,6 +393,17 @@ class Home:
                 values = {field.name: getattr(page, field.name) for field in fields(page)}
                 so_far = SoFar(**{**values, "period": day.period})
                 self.objects[names.so_far(self.id, day.period)] = self.signer.sign(so_far)
+
+    def _put_tokens_so_far(self, served: Served, span: str, day: int, end: int) -> None:
+        """The tokens of the month up to the end of the day that begins with unit `day`, as a gateway makes
+        them."""
+        begin, over = self.next_period("month", day)
+        size = served.grant.granularity.size
+        first, upto = served.windows.complete(begin), served.windows.complete(end)
+        whole = isinstance(size, int) and size % self.step("month") == 0
+        ended = served.windows.complete(day) < upto <= served.done
+        if span == "day" and end < over and whole and served.grant.kind == "windows" and ended:
+            self.put_bundle(served.grant.id, first, upto, so_far=True)
 
     def next_period(self, span: str, unit: int) -> tuple[int, int]:
         """The UTC day or month that holds a unit."""

@@ -25,6 +25,7 @@ from gateway.stream.chunks import ChainFollower
 from gateway.stream.reader import StreamReader
 from gateway.stream.seen import Seen
 from gateway.wire import names
+from gateway.wire.grant import Tokens
 from gateway.wire.stream import Chunk, Page
 from tests.provider.reading import DAY_MS, expected, problems, read, tally_of
 from tests.stream.stream import Home, Provider, Signer, random_readings
@@ -105,6 +106,37 @@ def test_everything_holds(whole: Home) -> None:
     assert problems(whole) == []
     assert len(keys(whole, "month/")) == 3
     assert len(keys(whole, "day/")) == 70 == tally_of(whole).pages - 3
+
+
+@pytest.mark.parametrize(
+    ("why", "change"),
+    [
+        ("says that it ends before window", lambda found: replace(found, words=found.words[:-32])),
+        ("holds the object that belongs at", lambda found: replace(found, so_far=found.so_far - 1)),
+        ("holds the object that belongs at", lambda found: replace(found, so_far=None)),
+        ("in which incarnations", lambda found: replace(found, sealed=found.sealed[:1] * 2)),
+        (
+            "for other units than the chunks hold",
+            lambda found: replace(found, sealed=((found.first_window, 9),)),
+        ),
+    ],
+)
+def test_tokens_so_far_are_verified(home: Home, why: str, change: Callable[[Tokens], Tokens]) -> None:
+    """Of each day but the last of a month; no window's token is missed where none are there."""
+    (grant_id,) = home._served
+    days = [names.number_in(key) for key in keys(home, f"grant/{grant_id.hex()}/day/")]
+    kept = keys(home, f"grant/{grant_id.hex()}/so-far/")
+    ends = [names.number_in(key) for key in kept]
+    assert len(ends) == 70 - 3
+    assert set(ends) <= {*days[1:], home._served[grant_id].windows.complete(at(2026, 4, 10))}
+    found = Tokens.read(home.objects[kept[-1]], home.signer.public, kept[-1])
+    home.objects[kept[-1]] = home.signer.sign(change(found))
+    (problem,) = problems(home)
+    assert problem.key == kept[-1]
+    assert why in problem.text
+    for key in kept:
+        del home.objects[key]
+    assert problems(home) == []
 
 
 @pytest.mark.parametrize("granularity", ["15min", "30min", "1h", "day", "month", "45min"])

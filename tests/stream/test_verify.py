@@ -427,7 +427,9 @@ def test_an_object_that_no_grant_has(name: str, home: Home) -> None:
     assert named(home) == {key}
 
 
-@pytest.mark.parametrize("name", ["day/2026-03-01.cose", "month/2026-03.cose", "day/x", "grant/{0}/day/x"])
+@pytest.mark.parametrize(
+    "name", ["day/2026-03-01.cose", "month/2026-03.cose", "day/x", "grant/{0}/day/x", "grant/{0}/so-far/x"]
+)
 def test_a_page_or_fold_too_many_is_named(name: str, home: Home) -> None:
     grant_id = keys(home, "grant.cose")[0].split("/")[3]
     key = names.stream_prefix(home.id) + name.format(grant_id)

@@ -48,8 +48,8 @@ def body_of(stream: bytes, provider: bytes, **changes: Any) -> dict[str, Any]:
 
 def payload_of(values: dict[str, Any]) -> bytes:
     """The map whose keys count from 1 in the order of the values; None is left out. The revoked grants of a
-    head have key 64, its day's page 65."""
-    keys = {name: key for key, name in enumerate(values, 1)} | {"revoked": 64, "day": 65}
+    head have key 64, its day's page 65; the window after those of a month so far has key 64."""
+    keys = {name: key for key, name in enumerate(values, 1)} | {"revoked": 64, "day": 65, "so_far": 64}
     return cbor({keys[name]: value for name, value in values.items() if value is not None})
 
 
@@ -205,8 +205,9 @@ class Bucket:
         self, body: dict[str, Any], k_0: bytes, start: int, cuts: list[int], p: list[list[int]], **more: Any
     ) -> None:
         """The tokens of windows from number `start` on, which meet at `cuts`, with what each holds; `more`
-        has the fold and, of bills, what was weighed."""
+        has the fold and, of bills, what was weighed; "so-far" is named by the window after the last."""
         fold, weighed = more.get("fold", "new"), more.get("weighed")
+        so_far = start + len(p) if fold == "so-far" else None
         sealed = sealed_of(self.chain.runs, start, cuts)
         calendar = isinstance(body["granularity"], str)
         cut_so = weighed or [be64(a) + be64(b) if calendar else b"" for a, b in pairwise(cuts)]
@@ -216,7 +217,7 @@ class Bucket:
         ]
         self.add(
             "gw1/tokens",
-            f"grant/{body['id'].hex()}/{fold}/{hex64(start)}.cose",
+            f"grant/{body['id'].hex()}/{fold}/{hex64(start if so_far is None else so_far)}.cose",
             {
                 "grant": body["id"],
                 "first_window": start,
@@ -230,6 +231,7 @@ class Bucket:
                         for j, (row, cut) in enumerate(zip(p, cut_so, strict=True), start)
                     ]
                 ),
+                "so_far": so_far,
             },
         )
 

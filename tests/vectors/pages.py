@@ -85,6 +85,7 @@ def pages(kept: dict[str, Any] | None) -> dict[str, Any]:
     for fold, parts in (
         ("new", ((0, cuts[:4]), (3, cuts[3:]))),
         ("day", ((0, cuts[:2]), (1, cuts[1:]))),  # the window that ended with Friday, and Saturday's
+        ("so-far", ((0, cuts[:2]),)),  # of January up to Friday
         ("month", ((0, cuts),)),
     ):
         for first, some in parts:

@@ -404,6 +404,8 @@ def names_of(read: Any, unit_ms: int) -> set[str]:
             return {names.head(stream)}
         case GrantObject():
             return {names.grant(stream, read_grant_body(read.body, unit_ms, "the grant").id)}
+        case Tokens(so_far=int(end)):
+            return {names.tokens_so_far(stream, read.grant, end)}
         case Tokens():
             return {names.bundle(stream, read.grant, read.first_window, fold) for fold in names.FOLDS}
     return {names.revocation(stream, read.grant)}
@@ -572,6 +574,9 @@ def test_a_provider_reads_pages_and_folded_tokens() -> None:
     assert tokens["new"] == tokens["day"] == tokens["month"]
     windows = GrantWindows(grant)
     assert windows.complete(friday.end) == 1  # so many lie in Friday's bundle
+    key = names.tokens_so_far(stream, grant.id, 1)
+    so_far = check_bundle(descriptor, grant, key, bucket[key])
+    assert (so_far.first_window, opened(grant, k_0, so_far).tolist()) == (0, tokens["month"][:1])
     cuts = windows.edges(0, len(tokens["month"]))
     sealed_sums = np.zeros((len(lanes), len(cuts) - 1), dtype=np.uint64)
     for first, step, c in (

@@ -237,6 +237,7 @@ def tokens(draw: st.DrawFn) -> Tokens:
         edges=draw(st.none() | st.lists(U64, min_size=1, max_size=41).map(tuple)),
         weighed=draw(st.none() | st.lists(DIGEST, min_size=1, max_size=40).map(tuple)),
         commitment=draw(st.none() | DIGEST),
+        so_far=draw(st.none() | U64),
     )
 
 
@@ -483,6 +484,7 @@ EXAMPLES: dict[type[Any], Object] = {
         (2**32, 2**32 + 24, 2**32 + 48),
         (bytes(32), bytes(range(32))),
         bytes(range(32, 64)),
+        26,
     ),
     Page: Page(
         _GRANT.stream, "2026-01-01", 60, 2**32, 2, (bytes(16), bytes(range(16))), (bytes(32),) * 3, bytes(32)

@@ -35,6 +35,7 @@ def test_names_are_the_protocols() -> None:
     assert names.page(STREAM, "2025-12-31") == PREFIX + "day/2025-12-31.cose"
     assert names.page(STREAM, "2025-12") == PREFIX + "month/2025-12.cose"
     assert names.so_far(STREAM, "2025-12-31") == PREFIX + "so-far/2025-12-31.cose"
+    assert names.tokens_so_far(STREAM, GRANT, 26) == FOLDER + "so-far/000000000000001a.cose"
     assert names.FOLDS == ("new", "day", "month")
     series = "v1/prices/202122232425262728292a2b2c2d2e2f/0000019b76c4a480/00000000000000ff.cose"
     assert names.price_series(KID, 0x19B76C4A480, 255) == series
@@ -98,6 +99,7 @@ def test_what_lies_where() -> None:
         ("gw1/head", names.head(STREAM)),
         ("gw1/grant", names.grant(STREAM, GRANT)),
         *(("gw1/tokens", names.bundle(STREAM, GRANT, 0, fold)) for fold in names.FOLDS),
+        ("gw1/tokens", names.tokens_so_far(STREAM, GRANT, 0)),
         ("gw1/revoked", names.revocation(STREAM, GRANT)),
         ("gw1/prices", names.price_series(KID, 1_767_222_000_000, 7)),
     ]
@@ -133,6 +135,7 @@ def test_what_is_read_again_and_again_lasts() -> None:
         names.chunk(STREAM, 900, 1000),
         names.revocation(STREAM, GRANT),
         names.bundle(STREAM, GRANT, 7),
+        names.tokens_so_far(STREAM, GRANT, 7),
     )
     assert all(map(names.lasts, lasting))
     assert not any(map(names.lasts, others))

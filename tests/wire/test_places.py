@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import cbor2
@@ -40,6 +41,8 @@ def places(item: Any) -> list[str]:
         case GrantObject():
             return [names.grant(item.stream, cbor2.loads(item.body)[1])]
         case Tokens():
+            if item.so_far is not None:
+                return [names.tokens_so_far(item.stream, item.grant, item.so_far)]
             return [names.bundle(item.stream, item.grant, item.first_window, fold) for fold in names.FOLDS]
         case Revocation():
             return [names.revocation(item.stream, item.grant)]
@@ -81,12 +84,26 @@ def test_the_signature_counts_there_too(kind: type[Stored]) -> None:
 
 @pytest.mark.parametrize("fold", names.FOLDS)
 def test_a_bundle_belongs_in_any_fold_and_is_named_in_its_own(fold: names.Fold) -> None:
-    bundle = EXAMPLES[Tokens]
-    assert isinstance(bundle, Tokens)
+    example = EXAMPLES[Tokens]
+    assert isinstance(example, Tokens)
+    bundle = replace(example, so_far=None)
     here = names.bundle(bundle.stream, bundle.grant, bundle.first_window + 1, fold)
     own = names.bundle(bundle.stream, bundle.grant, bundle.first_window, fold)
     with pytest.raises(Refused, match=f"^{here} holds the object that belongs at {own}: copied or moved$"):
         Tokens.read_at(here, signed(bundle), KEY.public, UNIT_MS)
+
+
+def test_tokens_of_a_month_so_far_belong_in_no_fold_and_others_not_beside_them() -> None:
+    so_far = EXAMPLES[Tokens]
+    assert isinstance(so_far, Tokens)
+    bundle = replace(so_far, so_far=None)
+    own = names.tokens_so_far(so_far.stream, so_far.grant, 26)
+    new, *folded = [names.bundle(so_far.stream, so_far.grant, 24, fold) for fold in names.FOLDS]
+    for item, here, there in ((bundle, own, new), *((so_far, fold, own) for fold in (new, *folded))):
+        with pytest.raises(
+            Refused, match=f"^{here} holds the object that belongs at {there}: copied or moved$"
+        ):
+            Tokens.read_at(here, signed(item), KEY.public, UNIT_MS)
 
 
 def test_a_chunk_lies_under_the_day_that_its_stream_gives_it() -> None:

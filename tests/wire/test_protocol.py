@@ -19,7 +19,7 @@ from gateway.wire.kinds import class_at
 from gateway.wire.signed import Stored
 from gateway.wire.stream import Page
 from tests.vectors import make
-from tests.wire.samples import EXAMPLES
+from tests.wire.samples import EXAMPLES, RAW_TOKENS
 from tests.wire.test_places import places
 
 PACKAGE = Path(gateway.__file__).parent
@@ -54,6 +54,7 @@ PLACES = {
     "<YYYY-MM>": "[0-9]{4}-[0-9]{2}",
     "<first unit, 16 hex>": "[0-9a-f]{16}",
     "<first window, 16 hex>": "[0-9a-f]{16}",
+    "<window after the last, 16 hex>": "[0-9a-f]{16}",
     "<id hex>": "[0-9a-f]{32}",
     "<kid hex>": "[0-9a-f]{32}",
     "<start, 16 hex>": "[0-9a-f]{16}",
@@ -78,13 +79,14 @@ def test_the_table_of_objects_is_the_code() -> None:
     }
     stored: list[Any] = [item for item in EXAMPLES.values() if isinstance(item, Stored)]
     month = Page(bytes(16), "2026-01", 900, 0, 1, (bytes(8),), (bytes(32),), None)
-    for item in (*stored, month):
+    more = (month, RAW_TOKENS)
+    for item in (*stored, *more):
         for key in places(item):
             fitting = [name for name, regex in patterns.items() if re.fullmatch(regex, key)]
             assert [OBJECTS[name][0] for name in fitting] == [item.TYPE], key
             assert class_at(key) is type(item)
     # and every row is some object's
-    keys = [key for item in (*stored, month) for key in places(item)]
+    keys = [key for item in (*stored, *more) for key in places(item)]
     assert all(any(re.fullmatch(regex, key) for key in keys) for regex in patterns.values())
 
 

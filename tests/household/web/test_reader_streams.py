@@ -470,7 +470,43 @@ def test_a_month_so_far_stands_for_its_days(reader: Reader, whole: Made) -> None
         drop(home, *pages(home, "so-far"))
 
 
+def test_tokens_so_far_stand_for_those_of_their_days(reader: Reader, whole: Made) -> None:
+    """One bundle, which no list gives, in place of those of the month's days, where most of it is asked for;
+    the days' where there is none, and for a few days."""
+    home = whole.home.fork()
+    right = truth(home, whole.hours)
+    so_far = tokens_so_far(home, whole.hours)
+    days = names.bundles(home.id, whole.hours.id, "day")
+    few = right[-30]["start"]
+    for from_ms, asked_for, listed in ((0, so_far[-1:], False), (few, [], True), (0, so_far[-1:], True)):
+        opens(reader, home)
+        reader("asked")
+        grant(reader, home, whole.hours)
+        assert windows(reader, from_ms) == [one for one in right if from_ms <= one["start"]]
+        asked = reader("asked")
+        assert [key for key in so_far if key in asked] == asked_for
+        assert any(key.startswith(days) for key in asked) is listed
+        if from_ms:
+            drop(home, *so_far)
+
+
 # --- a store that changes what it holds
+
+
+def tokens_so_far(home: Home, which: Grant) -> list[str]:
+    prefix = names.tokens_so_far(home.id, which.id, 0).rpartition("/")[0]
+    return sorted(key for key in home.objects if key.startswith(prefix))
+
+
+def with_other_tokens_so_far(change: Callable[[Tokens], Tokens]) -> Callable[[Home], None]:
+    """The last of them changed, as the gateway itself could have signed them."""
+
+    def changed(home: Home) -> None:
+        (key,) = sorted(key for key in home.objects if "/so-far/" in key and "/grant/" in key)[-1:]
+        found = Tokens.read(home.objects[key], home.signer.public, key)
+        home.objects[key] = home.signer.sign(change(found))
+
+    return changed
 
 
 def chunks(home: Home) -> list[str]:
@@ -693,6 +729,30 @@ LATER: dict[str, Lie] = {
         "its sums are not those of",
         lambda home: other_sums_of_day(home, pages(home, "so-far")[-1]),
     ),
+    "tokens so far that end before they say": (
+        "hours",
+        None,
+        "says that it ends before another window",
+        with_other_tokens_so_far(lambda found: replace(found, words=found.words[: len(found.words) // 2])),
+    ),
+    "tokens so far of another end": (
+        "hours",
+        None,
+        "holds the object that belongs at .*/so-far/",
+        with_other_tokens_so_far(lambda found: replace(found, so_far=1)),
+    ),
+    "tokens of a fold for those so far": (
+        "hours",
+        None,
+        "holds the object that belongs at .*/new/",
+        with_other_tokens_so_far(lambda found: replace(found, so_far=None)),
+    ),
+    "tokens so far of another grant": (
+        "hours",
+        None,
+        "holds the object that belongs at",
+        with_other_tokens_so_far(lambda found: replace(found, grant=bytes(16))),
+    ),
     "a month's page for the month so far": (
         "hours",
         None,
@@ -751,7 +811,8 @@ def test_a_bundle_that_is_missing(reader: Reader, whole: Made) -> None:
     """Tokens of later windows show it; those that were folded are not missed."""
     home = whole.home.fork()
     of_grant = names.grants(home.id) + whole.hours.id.hex()
-    folded = [key for key in home.objects if key.startswith((f"{of_grant}/day/", f"{of_grant}/month/"))]
+    folds = tuple(f"{of_grant}/{fold}/" for fold in ("day", "month", names.SO_FAR))
+    folded = [key for key in home.objects if key.startswith(folds)]
     fresh = sorted(key for key in home.objects if key.startswith(f"{of_grant}/new/"))
     drop(home, *folded)
     opens(reader, home)

@@ -34,6 +34,16 @@ from tests.support.servers import BUCKET, S3Server, seaweedfs
 DAYS, RUNS = 400, 5
 ZONE = "Europe/Berlin"
 SLOWER = 6
+# Taps on "year", and gives the ms until the frame after the one in which all of it was drawn. The page looks
+# itself: the browser's driver would look every half second.
+TAP = """() => new Promise((shown) => {
+  const chart = document.getElementById("chart");
+  const began = performance.now();
+  const drawn = () => requestAnimationFrame(() => shown(performance.now() - began));
+  const watching = new MutationObserver(() => chart.ariaBusy || requestAnimationFrame(drawn));
+  watching.observe(chart, { attributeFilter: ["aria-busy"] });
+  document.querySelector("#spans [data-span=year]").click();
+})"""
 NETWORK = {"offline": False, "latency": 50, "downloadThroughput": 1.25e6, "uploadThroughput": 1.25e6}
 
 
@@ -71,10 +81,7 @@ async def timed(browser: Browser, address: str) -> list[float]:
     await page.goto(address)
     await page.locator("#state:has-text('Sealed')").wait_for()
     shown = [time.monotonic() - began]
-    began = time.monotonic()
-    await page.locator("#spans [data-span=year]").dispatch_event("click")
-    await page.locator("#chart:not([aria-busy])").wait_for()
-    shown.append(time.monotonic() - began)
+    shown.append(await page.evaluate(TAP) / 1000)
     await context.close()
     return shown
 

@@ -10,9 +10,14 @@ import type { Stream } from "./stream.ts";
 const LOOK_BACK = 4096n; // windows; a bundle that began earlier is found too, by another request
 const NO_END = 1n << 64n;
 
+/** A bundle, and the words that hide its tokens. */
+export interface Covered extends Bundle {
+  masks: BigUint64Array<ArrayBuffer>;
+}
+
 /** Windows [first, end), and the bundle that holds their tokens. */
 export interface Part {
-  bundle: Bundle;
+  bundle: Covered;
   first: bigint;
   end: bigint;
 }
@@ -21,11 +26,14 @@ export class Bundles {
   readonly #stream: Stream;
   readonly #grant: Grant;
   readonly #id: string;
-  readonly #kept = new Map<string, Promise<Bundle>>(); // they never change
+  readonly #masks: (bundle: Bundle) => Promise<BigUint64Array<ArrayBuffer>>;
+  readonly #kept = new Map<string, Promise<Covered | null>>(); // they never change
 
-  constructor(stream: Stream, grant: Grant) {
+  /** `masks` makes the words that hide a bundle's tokens: of each as it comes, while others are on their way. */
+  constructor(stream: Stream, grant: Grant, masks: (bundle: Bundle) => Promise<BigUint64Array<ArrayBuffer>>) {
     this.#stream = stream;
     this.#grant = grant;
+    this.#masks = masks;
     this.#id = hex(grant.id);
   }
 
@@ -37,7 +45,11 @@ export class Bundles {
       { fold: "day", from: folded.month, until: folded.day },
       { fold: "new", from: folded.day, until: end },
     ] as const;
-    const due = folds.map(({ fold, from, until }) => this.#of(fold, most(first, from), least(end, until)));
+    const due = folds.map(async ({ fold, from, until }) => {
+      const [x, y] = [most(first, from), least(end, until)];
+      const large = fold === "day" && 2n * (y - x) > until - from; // of the month so far, as one object has it
+      return large ? this.#likely(names.tokensSoFar(this.#stream.id, this.#id, until), fold, x, y) : this.#of(fold, x, y);
+    });
     let parts = inOrder((await Promise.all(due)).flat(), first, end);
     for (const { fold, from, until } of folds) {
       const gaps = between(parts, first, least(least(end, until), from)); // which bundles of a later fold fill
@@ -69,8 +81,14 @@ export class Bundles {
     return { parts, edges };
   }
 
+  /** The bundle under `key` where it has windows [first, end), else those of a fold. */
+  async #likely(key: string, fold: names.Fold, first: bigint, end: bigint): Promise<Covered[]> {
+    const likely = first < end ? await this.#get(key) : null;
+    return likely && likely.first <= first && end <= likely.end ? [likely] : this.#of(fold, first, end);
+  }
+
   /** The bundles of a fold for windows [first, end), and perhaps the one before. */
-  async #of(fold: names.Fold, first: bigint, end: bigint): Promise<Bundle[]> {
+  async #of(fold: names.Fold, first: bigint, end: bigint): Promise<Covered[]> {
     if (first >= end) return [];
     const prefix = names.bundles(this.#stream.id, this.#id, fold);
     const after = first > LOOK_BACK ? names.bundle(this.#stream.id, this.#id, first - LOOK_BACK - 1n, fold) : "";
@@ -78,25 +96,36 @@ export class Bundles {
     if (after && !(keys[0] && names.numberIn(keys[0]) <= first)) {
       keys = await numbered(this.#stream.store, prefix, "", end);
     }
-    return Promise.all(holding(keys, first).map((key) => this.#get(key)));
+    return Promise.all(
+      holding(keys, first).map(async (key) => {
+        const bundle = await this.#get(key);
+        if (!bundle) throw new Refused(`${key} is listed by the store but is not there`);
+        return bundle;
+      }),
+    );
   }
 
-  #get(key: string): Promise<Bundle> {
+  /** The bundle under a key; null where the store has none. */
+  #get(key: string): Promise<Covered | null> {
     let kept = this.#kept.get(key);
     if (!kept) {
-      kept = this.#stream.store.get(key).then((data) => {
-        if (!data) throw new Refused(`${key} is listed by the store but is not there`);
-        return readBundle(this.#stream.descriptor, this.#grant, key, data);
-      });
+      kept = this.#read(key);
       this.#kept.set(key, kept);
-      kept.catch(() => this.#kept.delete(key));
+      kept.then((found) => found ?? this.#kept.delete(key)).catch(() => this.#kept.delete(key));
     }
     return kept;
+  }
+
+  async #read(key: string): Promise<Covered | null> {
+    const data = await this.#stream.store.get(key);
+    if (!data) return null;
+    const bundle = await readBundle(this.#stream.descriptor, this.#grant, key, data);
+    return { ...bundle, masks: await this.#masks(bundle) };
   }
 }
 
 /** The parts of windows [first, end) that these bundles hold, in order, without overlap. */
-function inOrder(bundles: Bundle[], first: bigint, end: bigint): Part[] {
+function inOrder(bundles: Covered[], first: bigint, end: bigint): Part[] {
   const parts: Part[] = [];
   let at = first;
   for (const bundle of bundles.sort((a, b) => Number(a.first - b.first))) {

@@ -1,13 +1,15 @@
 // A grant of sums of windows, opened by its first key.
 
-import { be64, type Bytes, concat, hex, same } from "./bytes.ts";
-import { Bundles, type Part } from "./bundles.ts";
-import { commitment, difference, KeyChain, masks } from "./keys.ts";
+import { be64, type Bytes, concat, hex, same, words } from "./bytes.ts";
+import { Bundles, type Covered, type Part } from "./bundles.ts";
+import { commitment, difference, KeyChain, type Label, masks, OPENING_BYTES } from "./keys.ts";
 import * as names from "./names.ts";
 import { type Bundle, type Grant, readAt, readGrant, revocationKind, width } from "./objects.ts";
 import { NotFound, Refused, WrongKey } from "./refused.ts";
 import type { Stream } from "./stream.ts";
-import { search } from "./sums.ts";
+import { search, total } from "./sums.ts";
+
+const SHORT = 100n; // windows: a day's quarter hours
 
 /** A window, from `start` to `end` in Unix ms, and its sum in each of the grant's lanes. */
 export interface Window {
@@ -25,15 +27,15 @@ export class OpenGrant {
   readonly #bundles: Bundles;
   readonly #chain: KeyChain;
   readonly #lanes: number[];
-  #checked = false;
+  #check: Promise<void> | null = null;
 
   private constructor(stream: Stream, body: Grant, revokedFrom: bigint | null, k0: Bytes) {
     this.#stream = stream;
     this.body = body;
     this.revoked = revokedFrom !== null && (body.until === null || revokedFrom < body.until);
     this.limit = this.revoked ? revokedFrom : body.until;
-    this.#bundles = new Bundles(stream, body);
     this.#chain = new KeyChain(k0);
+    this.#bundles = new Bundles(stream, body, (bundle) => this.#uncover(bundle));
     this.#lanes = body.lanes.map((lane) => stream.descriptor.laneNames.indexOf(lane));
   }
 
@@ -121,14 +123,18 @@ export class OpenGrant {
     const end = parts.at(-1)?.end ?? plan.first;
     if (end < plan.end) return this.#sums({ ...plan, end, parts: async () => parts }, [...bounds.filter((j) => j < end), end]);
     await this.#checkKey(parts.map(({ bundle }) => bundle));
-    const opened = parts.map(async (part) => ({ part, words: await this.#words(part.bundle, part.first, part.end) }));
-    const lanes = sums.length;
-    let at = 0;
-    for (const { part, words } of await Promise.all(opened)) {
-      let next = Number(bounds[at + 1]! - part.first);
-      for (let i = 0; i < words.length / lanes; i++) {
-        while (i >= next) next = Number(bounds[++at + 1]! - part.first);
-        for (let lane = 0; lane < lanes; lane++) sums[lane]![at]! -= words[i * lanes + lane]!; // the array wraps
+    let at = 0; // between which bounds
+    for (const { bundle, first, end } of parts) {
+      for (let x = first; x < end; ) {
+        const next = bounds[at + 1]!;
+        const y = next < end ? next : end;
+        const [from, until] = [Number(x - bundle.first) * sums.length, Number(y - bundle.first) * sums.length];
+        for (const [lane, sum] of sums.entries()) {
+          const opened = [bundle.words, bundle.masks].map((held) => total(held, from + lane, until, sums.length));
+          sum[at]! -= opened[0]! - opened[1]!; // the array wraps
+        }
+        if (y === next) at++;
+        x = y;
       }
     }
     return { bounds, sums };
@@ -144,26 +150,34 @@ export class OpenGrant {
     return (BigInt(Math.ceil(ms)) + unitMs - 1n) / unitMs;
   }
 
-  async #words(bundle: Bundle, first: bigint, end: bigint): Promise<BigUint64Array<ArrayBuffer>> {
-    const lanes = width(this.body);
-    const [x, y] = [Number(first - bundle.first), Number(end - bundle.first)];
-    const masked = await masks(this.#chain, "gw1/tokens", bundle.sealed, first, end, 8 * lanes, cuts(bundle).slice(x, y));
-    return difference(bundle.words.subarray(x * lanes, y * lanes), masked);
+  /** The keystream at the places of a bundle's tokens, or of the openings of its commitment. */
+  #masks(label: Label, bundle: Bundle): Promise<Bytes> {
+    const size = label === "gw1/tokens" ? 8 * width(this.body) : OPENING_BYTES;
+    return masks(this.#chain, label, bundle.sealed, bundle.first, bundle.end, size, cuts(bundle));
   }
 
-  /** WrongKey unless the shortest of the bundles that commit to what they hold, holds that under this key. Once: tokens
-   * have no tags, and under another key they would open to any numbers. */
-  async #checkKey(bundles: Bundle[]): Promise<void> {
-    if (this.#checked) return;
-    const bundle = bundles.filter((one) => one.commitment).sort((a, b) => a.words.length - b.words.length)[0];
-    if (bundle) {
-      const { first, end } = bundle;
-      const words = await this.#words(bundle, first, end);
-      const openings = await masks(this.#chain, "gw1/openings", bundle.sealed, first, end, 32, cuts(bundle));
-      const found = await commitment(openings, new Uint8Array(words.buffer), width(this.body));
-      if (!same(found, bundle.commitment!)) throw new WrongKey(`this key is not that of grant ${hex(this.body.id)}`);
+  /** The words that hide a bundle's tokens. The first short one begins the check of the key, while others come. */
+  async #uncover(bundle: Bundle): Promise<BigUint64Array<ArrayBuffer>> {
+    const found = words(await this.#masks("gw1/tokens", bundle));
+    if (bundle.commitment && bundle.end - bundle.first <= SHORT && !this.#check) {
+      this.#check = this.#fits({ ...bundle, masks: found });
+      this.#check.catch(() => null); // whoever waits for the check meets it
     }
-    this.#checked = true;
+    return found;
+  }
+
+  /** WrongKey unless a short one, or else the shortest, of the bundles that commit to what they hold, holds that under
+   * this key. Once: tokens have no tags, and under another key they would open to any numbers. */
+  async #checkKey(bundles: Covered[]): Promise<void> {
+    const shortest = bundles.filter((one) => one.commitment).sort((a, b) => a.words.length - b.words.length)[0];
+    await (this.#check ??= shortest ? this.#fits(shortest) : null);
+  }
+
+  async #fits(bundle: Covered): Promise<void> {
+    const opened = difference(bundle.words, new Uint8Array(bundle.masks.buffer));
+    const openings = await this.#masks("gw1/openings", bundle);
+    const found = await commitment(openings, new Uint8Array(opened.buffer), width(this.body));
+    if (!same(found, bundle.commitment!)) throw new WrongKey(`this key is not that of grant ${hex(this.body.id)}`);
   }
 }
 

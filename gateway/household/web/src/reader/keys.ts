@@ -4,9 +4,10 @@ import { chacha20 } from "@noble/ciphers/chacha.js";
 import { be64, type Bytes, concat, digest, utf8, words } from "./bytes.ts";
 
 export const BLOCK = 1024n; // windows that one link of the chain serves
+export const OPENING_BYTES = 32; // of a window's commitment
 const CHACHA_BYTES = 64; // a block of ChaCha20
 
-type Label = "gw1/tokens" | "gw1/openings";
+export type Label = "gw1/tokens" | "gw1/openings";
 
 /** From window number `window` on, the last units of windows were sealed in `incarnation`. */
 export type Sealed = [window: bigint, incarnation: bigint];
@@ -86,7 +87,7 @@ function least(a: bigint, b: bigint): bigint {
 export async function commitment(openings: Bytes, p: Bytes, width: number): Promise<Bytes> {
   const each = Array.from({ length: p.length / (8 * width) }, (_, j) => {
     const held = p.subarray(8 * width * j, 8 * width * (j + 1));
-    return digest(concat(utf8("gw1/commitment"), openings.subarray(32 * j, 32 * (j + 1)), held));
+    return digest(concat(utf8("gw1/commitment"), openings.subarray(OPENING_BYTES * j, OPENING_BYTES * (j + 1)), held));
   });
   return digest(concat(utf8("gw1/commitments"), ...(await Promise.all(each))));
 }

@@ -36,6 +36,9 @@ export function bundle(stream: string, id: string, first: bigint, fold: Fold = "
   return `${bundles(stream, id, fold)}${digits(first)}.cose`;
 }
 
+/** The tokens of a UTC month's windows so far: those before window number `end`. */
+export const tokensSoFar = (stream: string, id: string, end: bigint): string => `v1/${stream}/grant/${id}/so-far/${digits(end)}.cose`;
+
 /** The fold of the token bundle that lies at `key`; null where another kind of object does. */
 export function foldOf(key: string): Fold | null {
   const folder = key.split("/")[4];

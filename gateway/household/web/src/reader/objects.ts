@@ -107,6 +107,7 @@ const tokensEntries = payload({
   edges: optional(6, list(uint, MOST + 1)),
   weighed: optional(7, list(digest, MOST)),
   commitment: optional(8, digest),
+  soFar: optional(64, uint),
 });
 
 const revokedEntries = payload({ stream, grant: entry(2, bytes(16)), fromUnit: entry(3, uint) });
@@ -229,7 +230,10 @@ export function grantKind(unitMs: bigint): Kind<Grant> {
 export const tokensKind: Kind<Tokens> = {
   type: "gw1/tokens",
   read: tokensEntries,
-  key: (found, key) => names.bundle(hex(found.stream), hex(found.grant), found.first, names.foldOf(key) ?? "new"),
+  key: ({ stream, grant, first, soFar }, key) =>
+    soFar === null
+      ? names.bundle(hex(stream), hex(grant), first, names.foldOf(key) ?? "new")
+      : names.tokensSoFar(hex(stream), hex(grant), soFar),
 };
 
 export const revocationKind: Kind<Revocation> = {
@@ -283,7 +287,7 @@ export function width(grant: Grant): number {
 /** The bundle under `key`; its tokens and what it says of its windows are of the kind that `grant` gives. */
 export async function readBundle(stream: Descriptor, grant: Grant, key: string, data: Bytes): Promise<Bundle> {
   const found = await readAt(tokensKind, key, data, stream.signer, stream.unitMs);
-  const { first, tokens, sealed, edges, weighed, commitment } = found;
+  const { first, tokens, sealed, edges, weighed, commitment, soFar } = found;
   const raw = Array.isArray(tokens);
   const size = raw ? tokens.length : tokens.length / (8 * width(grant));
   const keys = 16 + 32 * grant.lanes.length;
@@ -298,6 +302,7 @@ export async function readBundle(stream: Descriptor, grant: Grant, key: string, 
     : calendar !== (edges !== null) || (grant.kind === "bill") !== (weighed !== null) ? "holds tokens of another kind of grant"
     : commitment && grant.kind !== "windows" && grant.kind !== "bill" ? "commits to what its tokens hold, which would reveal it"
     : edges && (edges.length !== size + 1 || !rise(edges)) ? "has edges that are not those of its windows, or do not rise"
+    : soFar !== null && soFar !== end ? "says that it ends before another window than it does"
     : weighed && weighed.length !== size ? "has digests of steps for another number of windows"
     : null;
   if (wrong) throw new Refused(`${key} ${wrong}`);

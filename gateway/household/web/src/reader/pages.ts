@@ -144,13 +144,18 @@ export class Pages {
     const found: Promise<Part[]>[] = [];
     for (let first = part.first; first < part.end; ) {
       const place = calendar.period(span, first);
+      const day = calendar.period("day", first);
       const underWay = span === "month" && first < over && over < place.end;
       const end = underWay ? over : place.end; // of the month under way, its days that are over
       const cut: Part = { first, end: end < part.end ? end : part.end, page: null };
       const fits = place.first <= first && end <= over && wholeSteps(edges, cut.first, cut.end, place);
       const divided = () => this.#divided(calendar, others, cut, edges, over);
       const asked = () => (underWay ? this.soFar(place, over) : this.get(place));
-      found.push(fits ? asked().then((page) => (page ? [{ ...cut, page }] : divided())) : divided());
+      if (span === "month" && cut.end <= day.end && others.length) {
+        found.push(this.#divided(calendar, ["day", "month"], cut, edges, over)); // the day's page is the smaller one
+      } else {
+        found.push(fits ? asked().then((page) => (page ? [{ ...cut, page }] : divided())) : divided());
+      }
       first = cut.end;
     }
     return (await Promise.all(found)).flat();

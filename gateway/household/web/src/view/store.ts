@@ -4,7 +4,8 @@ import { AwsClient } from "aws4fetch";
 import type { Get, List } from "../reader/index.ts";
 import type { View } from "./document.ts";
 
-const OF_MONTHS = /^v1\/[^/]+\/(month|so-far)\//; // the sums
+const LARGE = /^v1\/[^/]+\/(month|so-far|grant\/[^/]+\/(month|so-far))\//; // the sums and the tokens of months
+const LARGE_AT_ONCE = 4; // of the six connections that a browser has to a host
 
 type Trouble = "offline" | "unreachable" | "cors" | "denied" | "failed";
 
@@ -28,7 +29,6 @@ export function storeOf(view: View): { get: Get; list: List; host: string } {
   const root = `${view.e}/${bucket}/`;
   const client = new AwsClient({ accessKeyId: view.a, secretAccessKey: view.s, service: "s3", region: view.r, retries: 0 });
 
-  // What others wait for goes first, and the sums of months, which are the largest.
   async function ask(url: string, priority: RequestPriority): Promise<Response> {
     const signed = await client.sign(url, { aws: { signQuery: true } });
     let response: Response;
@@ -51,18 +51,39 @@ export function storeOf(view: View): { get: Get; list: List; host: string } {
     return { keys, more: answer.getElementsByTagName("IsTruncated")[0]?.textContent === "true" };
   };
 
-  const get: Get = async (key) => {
+  // What is large keeps the line busy, and what is small, which waits for answers more than for bytes, goes beside it.
+  const inTurn = turns(LARGE_AT_ONCE);
+  const get: Get = (key) => (LARGE.test(key) ? inTurn(() => fetched(key, "high")) : fetched(key, "low"));
+
+  async function fetched(key: string, priority: RequestPriority): ReturnType<Get> {
     const url = root + (prefix + key).split("/").map(encodeURIComponent).join("/");
-    const response = await ask(url, OF_MONTHS.test(key) ? "high" : "low");
+    const response = await ask(url, priority);
     if (response.ok) return new Uint8Array(await response.arrayBuffer());
     if (response.status === 404) return null;
     // Some stores say 403 of a missing key too, where the right to list is limited to a prefix.
     const { keys } = await list(key.slice(0, key.lastIndexOf("/") + 1), key.slice(0, -1));
     if (keys[0] === key) throw new StoreTrouble("denied");
     return null;
-  };
+  }
 
   return { get, list, host: new URL(view.e).host };
+}
+
+/** Lets at most `most` requests run at once, in the order in which they are made. */
+function turns(most: number): <T>(request: () => Promise<T>) => Promise<T> {
+  const waiting: (() => void)[] = [];
+  let free = most;
+  return async (request) => {
+    if (free > 0) free--;
+    else await new Promise<void>((resolve) => waiting.push(resolve));
+    try {
+      return await request();
+    } finally {
+      const next = waiting.shift();
+      if (next) next();
+      else free++;
+    }
+  };
 }
 
 /** Why a request failed, which a browser does not say: one whose answer the page may not see shows whether there is

@@ -28,6 +28,8 @@ class Page {
   #read = 0; // when the head was
   #turn = 0; // counts what was asked for: what comes late is not shown
   #shown: Energy[] = [];
+  readonly #dates = new Map<string, Intl.DateTimeFormat>(); // by their options: they take long to make
+  readonly #numbers = new Map<string, Intl.NumberFormat>();
 
   constructor(view: View) {
     this.#view = view;
@@ -155,7 +157,7 @@ class Page {
       down: energy.down ?? 0,
     }));
     const said = kinds.filter(([, total]) => total !== null).map(([kind, total]) => `${words[kind]} ${this.#kwh(total!)}`).join(", ");
-    const number = new Intl.NumberFormat(this.#tag, { maximumFractionDigits: 3 });
+    const number = this.#number(0, 3);
     part("chart").append(
       chart(bars, part("chart").clientWidth, words.chart(part("period").textContent, said), "kWh", number.format, (i) => {
         part("reading").textContent = `${this.#label(energies[i]!)}: ${this.#both(energies[i]!)}`;
@@ -168,7 +170,7 @@ class Page {
     const [head, body] = [part("numbers").querySelector("thead")!, part("numbers").querySelector("tbody")!];
     const words = this.#words;
     head.replaceChildren(row(["th", words.time], ...kinds.map((kind) => ["th", `${words[kind]}, kWh`] as const)));
-    const number = new Intl.NumberFormat(this.#tag, { minimumFractionDigits: 3, maximumFractionDigits: 3 });
+    const number = this.#number(3);
     const of = (energy: Energy, kind: "import" | "export") => (kind === "import" ? energy.up : energy.down);
     body.replaceChildren(
       ...energies.map((energy) => {
@@ -202,16 +204,25 @@ class Page {
   // --- words for times and numbers
 
   #format(options: Intl.DateTimeFormatOptions, utc = false): Intl.DateTimeFormat {
-    return new Intl.DateTimeFormat(this.#tag, { timeZone: utc ? "UTC" : this.#zone.name, ...options });
+    const key = JSON.stringify([options, utc]);
+    const made = this.#dates.get(key) ?? new Intl.DateTimeFormat(this.#tag, { timeZone: utc ? "UTC" : this.#zone.name, ...options });
+    this.#dates.set(key, made);
+    return made;
+  }
+
+  #number(least: number, most = least): Intl.NumberFormat {
+    const key = `${least} ${most}`;
+    const made = this.#numbers.get(key) ?? new Intl.NumberFormat(this.#tag, { minimumFractionDigits: least, maximumFractionDigits: most });
+    this.#numbers.set(key, made);
+    return made;
   }
 
   #kwh(value: number): string {
-    const digits = value < 10 ? 2 : 1;
-    return `${new Intl.NumberFormat(this.#tag, { minimumFractionDigits: digits, maximumFractionDigits: digits }).format(value)} kWh`;
+    return `${this.#number(value < 10 ? 2 : 1).format(value)} kWh`;
   }
 
   #both({ up, down }: Energy): string {
-    const number = new Intl.NumberFormat(this.#tag, { minimumFractionDigits: 3, maximumFractionDigits: 3 });
+    const number = this.#number(3);
     const said = [[this.#words.import, up], [this.#words.export, down]] as const;
     return said.filter(([, value]) => value !== null).map(([word, value]) => `${word} ${number.format(value!)} kWh`).join(", ");
   }
