@@ -159,7 +159,7 @@ def parse(data: bytes, check: Check) -> OwnerFile | None:
         mistakes += check(configuration)
     found = _table(table, mistakes) if isinstance(table, dict) else {}
     if "meter_keys" in found and configuration is not None:
-        mistakes += _unused(raw)
+        mistakes += unused(raw)
     if mistakes:
         raise UsageError("\n".join(f"{NAME}{_line(text, one)}: {one}" for one in mistakes))
     return OwnerFile(configuration, software=_root(raw) == "software", **found)
@@ -170,8 +170,8 @@ def _root(raw: Mapping[str, Any]) -> object:
     return trust.get("root") if isinstance(trust, dict) else None
 
 
-def _unused(raw: Mapping[str, Any]) -> list[str]:
-    """Why no meter of the configuration would use the keys given here; a meter without a name is another
+def unused(raw: Mapping[str, Any]) -> list[str]:
+    """Why no meter of a configuration would use the keys of [first-boot]; a meter without a name is another
     mistake."""
     meters = raw.get("meter")
     found = [one for one in meters if isinstance(one, dict)] if isinstance(meters, list) else []
