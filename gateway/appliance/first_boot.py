@@ -26,7 +26,17 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Literal, Protocol
 
-from gateway.appliance.owner_file import NAME, Check, MeterKeys, OwnerFile, S3Keys, Wifi, parse, tables
+from gateway.appliance.owner_file import (
+    NAME,
+    Check,
+    MeterKeys,
+    OwnerFile,
+    S3Keys,
+    Wifi,
+    parse,
+    tables,
+    unused,
+)
 from gateway.errors import GatewayError, Unavailable, UsageError
 from gateway.host.files import sync_folder, write_durably
 
@@ -144,6 +154,7 @@ def _take_over(machine: Machine, owner: OwnerFile, setup_code: SetupCode) -> lis
         secrets.append(("s3", "the S3 keys", _s3_lines(owner.s3)))
     if owner.meter_keys is not None:
         secrets.append(("meter-main", "the meter's keys", _meter_lines(owner.meter_keys)))
+        notes += [] if owner.configuration is not None else _unused_there(machine)
     for name, what, plain in secrets:
         sealed = _encrypted(machine, name, what, plain, owner.software)
         files.append((CREDENTIALS / f"gateway.{name}", sealed, 0o600))
@@ -172,6 +183,16 @@ def _take_over(machine: Machine, owner: OwnerFile, setup_code: SetupCode) -> lis
 
 def _s3_lines(keys: S3Keys) -> bytes:
     return f"access_key_id={keys.access_key_id}\nsecret_access_key={keys.secret_access_key}\n".encode()
+
+
+def _unused_there(machine: Machine) -> list[str]:
+    """Why the configuration that is there already would not use the meter's keys; empty where it has no meter
+    yet, or is not TOML."""
+    try:
+        raw = tables((machine.root / CONFIGURATION).read_text("utf-8"))
+    except (OSError, UnicodeDecodeError, UsageError):
+        return []
+    return unused(raw) if "meter" in raw else []
 
 
 def _meter_lines(keys: MeterKeys) -> bytes:

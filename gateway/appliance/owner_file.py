@@ -10,7 +10,8 @@ It is the gateway's configuration and one table more, in which everything may be
     s3 = { access-key-id = "...", secret-access-key = "..." }
     meter-keys = { encryption-key = "...", authentication-key = "...", password = "..." }
 
-The meter's keys are those of the meter named "main": one or some of the three, as it needs them. A file of
+The meter's keys are those of the meter named "main": one or some of the three, as it needs them, where its
+`keys` name no others. A file of
 comments only, or an empty one, has nothing to take over. One with this table alone leaves the configuration
 to the page. No sentence about a mistake shows a value that could be a secret.
 """
@@ -157,10 +158,8 @@ def parse(data: bytes, check: Check) -> OwnerFile | None:
     elif configuration is not None:
         mistakes += check(configuration)
     found = _table(table, mistakes) if isinstance(table, dict) else {}
-    if "meter_keys" in found and configuration is not None and _meters(raw).isdisjoint({_METER, None}):
-        mistakes.append(
-            f'[{TABLE}] meter-keys are for the meter named "{_METER}", and no [[meter]] here has that name'
-        )
+    if "meter_keys" in found and configuration is not None:
+        mistakes += unused(raw)
     if mistakes:
         raise UsageError("\n".join(f"{NAME}{_line(text, one)}: {one}" for one in mistakes))
     return OwnerFile(configuration, software=_root(raw) == "software", **found)
@@ -171,16 +170,23 @@ def _root(raw: Mapping[str, Any]) -> object:
     return trust.get("root") if isinstance(trust, dict) else None
 
 
-def _meters(raw: Mapping[str, Any]) -> set[str | None]:
-    """The names of the configuration's meters; with None where one has none."""
+def unused(raw: Mapping[str, Any]) -> list[str]:
+    """Why no meter of a configuration would use the keys of [first-boot]; a meter without a name is another
+    mistake."""
     meters = raw.get("meter")
-    found = [one.get("name") for one in meters if isinstance(one, dict)] if isinstance(meters, list) else []
-    return {name if isinstance(name, str) else None for name in found}
+    found = [one for one in meters if isinstance(one, dict)] if isinstance(meters, list) else []
+    own = f'[{TABLE}] meter-keys are for the meter named "{_METER}"'
+    if all(isinstance(name := one.get("name"), str) and name != _METER for one in found):
+        return [f"{own}, and no [[meter]] here has that name"]
+    if any(one.get("name") == _METER and one.get("keys") not in (None, f"meter-{_METER}") for one in found):
+        return [f"{own}, whose keys are elsewhere by its own line: leave that line, or these keys, out"]
+    return []
 
 
 def _without_table(text: str) -> str:
     """The text without the table [first-boot] and those below it; its other lines as they are. Comments right
-    above a header belong to that table."""
+    above a header belong to that table, but for those with a "=", which may be secrets of [first-boot] that
+    were commented out."""
     kept: list[str] = []
     above: list[str] = []
     inside = False
@@ -188,7 +194,8 @@ def _without_table(text: str) -> str:
         if header := re.match(r"\s*\[\[?\s*[\"']?([\w-]+)", line):
             inside = header[1] == TABLE
             kept += [] if inside else above
-        above = [*above, line] if inside and line.lstrip().startswith("#") else []
+        about_next = inside and line.lstrip().startswith("#") and "=" not in line
+        above = [*above, line] if about_next else []
         if not inside:
             kept.append(line)
     return "".join(kept)

@@ -38,6 +38,8 @@ from gateway.wire.stream import Chunk, Descriptor, Head
 
 _CHUNKS = 96
 """Chunks of one home that are asked for at once: a day of quarter hours."""
+_MOST_BYTES = 2**24
+"""Of their ciphertexts: 96 hours of seconds in five lanes are 14 MB. More are read a few chunks at a time."""
 _TOGETHER = 512
 """Signatures that are verified one after another."""
 _ANY_AGE_MS = 2**63
@@ -153,18 +155,18 @@ class Look:
             chunks = await _next_chunks(reader, head, place.mark, follower, unverified)
             if not chunks or len(words.incarnations) < end - first:
                 return None
+            seen.save(_mark(head))
+            lanes = opened.service.lanes
+            joined = b"".join(
+                [chunk.lanes[number] for number in _numbers(opened.descriptor, lanes) for chunk in chunks]
+            )
+            units = np.frombuffer(joined, "<u8").reshape(len(lanes), end - first, -1)
+            c = np.add.reduce(units, axis=2, dtype=np.uint64).T
+            return _taken(known, ends_ms, lanes, edges, opened.descriptor, c, words, follower, seen)
         except (StoreUnavailable, StoreDenied):
             raise
         except GatewayError:
             return None
-        seen.save(_mark(head))
-        lanes = opened.service.lanes
-        joined = b"".join(
-            [chunk.lanes[number] for number in _numbers(opened.descriptor, lanes) for chunk in chunks]
-        )
-        units = np.frombuffer(joined, "<u8").reshape(len(lanes), end - first, -1)
-        c = np.add.reduce(units, axis=2, dtype=np.uint64).T
-        return _taken(known, ends_ms, lanes, edges, opened.descriptor, c, words, follower, seen)
 
     async def _listed(self, opened: Opened | None, known: Known) -> Taken:
         """The windows of whatever chunks and tokens the store lists."""
@@ -257,10 +259,11 @@ async def _next_chunks(
     unverified: list[cose.Unverified],
 ) -> list[Chunk]:
     """The chunks behind `last` as far as the head, if all are equally long; none where one is not where it
-    would be then, or does not follow. The last one has the head's seq, and so must be the one that it names.
+    would be then, or does not follow, and where they are too large to be held at once. The last one has the
+    head's seq, and so must be the one that it names.
     """
     count, units = head.seq - last.seq, head.next_unit - last.next_unit
-    if not 0 < count <= _CHUNKS or units % count:
+    if not 0 < count <= _CHUNKS or units % count or 8 * units * len(reader.descriptor.lanes) > _MOST_BYTES:
         return []
     stream, unit_ms = head.stream, reader.descriptor.layout.unit_ms
     firsts = range(last.next_unit, head.next_unit, units // count)

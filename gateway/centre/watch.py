@@ -72,7 +72,8 @@ class Point:
 class Region:
     """A region's windows of the last day, by their beginning, and the homes that the newest sum lacks.
 
-    It is watched from the window on that begins at `begin_ms`. Windows before `judged_ms` were held against
+    It has no sum since `since_ms`, when its newest one ended, or when it was first watched; and it is
+    `silent` where the last BURST windows or more have none. Windows before `judged_ms` were held against
     the limit; while loads are above it, `peak` is the highest in kW. `batch` is the last batch of files that
     was looked at.
     """
@@ -81,7 +82,8 @@ class Region:
     limit: Decimal | None
     points: dict[int, Point] = field(default_factory=dict)
     missing: tuple[Missing, ...] = ()
-    begin_ms: int | None = None
+    since_ms: int | None = None
+    silent: bool = False
     judged_ms: int = 0
     peak: float = 0
     batch: int = 0
@@ -220,8 +222,8 @@ class Watch:
         was taken in since; a refused set is tried again only while its window is one of the newest."""
         size = self.window_ms
         end = (unix_ms(self._clock) - self.wait_ms) // size
-        if region.begin_ms is None:
-            region.begin_ms = end * size
+        if region.since_ms is None:
+            region.since_ms = end * size
         first = end - self.shown_ms // size
         wanted: list[Times] = []
         for k in range(first, end):
@@ -267,11 +269,14 @@ class Watch:
             self.alarms.hold(Alarm("refused", region.name, "", text, refused[0].start_ms, refused[-1].end_ms))
         else:
             self.alarms.end("refused", region.name)
-        begin_ms = (region.begin_ms or 0) if region.summed is None else region.summed.end_ms
-        silent = [one for one in curve if one.start_ms >= begin_ms]
-        if len(refused) < BURST <= len(silent):
-            text = f"no sum since {spell(begin_ms, 1)}: {silent[-1].problem}"
-            self.alarms.hold(Alarm("silent", region.name, "", text, begin_ms, silent[-1].end_ms))
+        if region.summed is not None:
+            region.since_ms = region.summed.end_ms
+        since_ms = region.since_ms or 0
+        silent = [one for one in curve if one.start_ms >= since_ms]
+        region.silent = len(silent) >= BURST
+        if region.silent and len(refused) < BURST:
+            text = f"no sum since {spell(since_ms, 1)}: {silent[-1].problem}"
+            self.alarms.hold(Alarm("silent", region.name, "", text, since_ms, silent[-1].end_ms))
         else:
             self.alarms.end("silent", region.name)
 

@@ -11,6 +11,7 @@ in a window, `cut` says how it was cut: no place of any S hides two values.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 from typing import NamedTuple
@@ -92,8 +93,8 @@ def open_raw(
 
 
 def incarnation_of(sealed: Sequence[Sealed], j: int) -> int:
-    """The incarnation that sealed window j's last unit."""
-    return next(one.incarnation for one in reversed(sealed) if one.window <= j)
+    """The incarnation that sealed window j's last unit. `sealed` rises, and begins at or before j."""
+    return sealed[bisect_right(sealed, j, key=lambda one: one.window) - 1].incarnation
 
 
 def _raw_cipher(chain: KeyChain, j: int, incarnation: int) -> AESGCM:

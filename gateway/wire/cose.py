@@ -227,9 +227,10 @@ def payload_unchecked(data: bytes, what: str) -> tuple[bytes, bytes, bytes]:
 
 
 class Unverified(NamedTuple):
-    """The signature of a COSE_Sign1 that is still to be verified. `what` names the object in the sentence."""
+    """The signature of a COSE_Sign1 that is still to be verified, over the SHA-256 of what was signed: a
+    chunk's bytes need not stay for it. `what` names the object in the sentence."""
 
-    message: bytes
+    signed: bytes
     signature: bytes
     type_string: str
     public_key: bytes
@@ -238,7 +239,7 @@ class Unverified(NamedTuple):
     def verify(self) -> None:
         """Refused unless the signature is that of `public_key` (DER)."""
         key = load_public_key(self.public_key, "the registered key")
-        if not es256.verifies(key, self.message, self.signature):
+        if not es256.verifies_digest(key, self.signed, self.signature):
             raise Refused(f"the signature of {self.what} does not fit: changed, or not a {self.type_string}")
 
 
@@ -253,7 +254,8 @@ def verify(
         raise Refused(f"{what} is signed by key {kid.hex()}, not by the registered {registered.hex()}")
     if len(signature) != es256.SIGNATURE_BYTES:
         raise Refused(f"the signature of {what} has {len(signature)} bytes, not {es256.SIGNATURE_BYTES}")
-    found = Unverified(to_be_signed(type_string, kid, payload), signature, type_string, public_key, what)
+    signed = digest(to_be_signed(type_string, kid, payload))
+    found = Unverified(signed, signature, type_string, public_key, what)
     if later is None:
         found.verify()
     else:

@@ -125,6 +125,27 @@ def test_a_whole_file_is_taken_over_and_wiped(home: Home) -> None:
         assert (home.root / place).stat().st_mode & 0o777 == 0o600
 
 
+def test_keys_that_the_configuration_there_does_not_use_are_noted(home: Home) -> None:
+    keys = f'[first-boot]\nmeter-keys = {{ encryption-key = "{KEYS[0]}" }}\n'
+    place = home.root / module.CONFIGURATION
+    place.parent.mkdir(parents=True)
+    there = '[[meter]]\nname = "{}"\n{}'
+    for text, note in (
+        ("", None),
+        ("[", None),
+        (there.format("main", ""), None),
+        (there.format("attic", ""), "no [[meter]] here has that name"),
+        (there.format("main", 'keys = "/etc/main.keys"'), "whose keys are elsewhere by its own line"),
+    ):
+        place.write_text(text)
+        home.file.write_text(keys)
+        assert home.boot() is None
+        notes = home.report()["notes"]
+        assert isinstance(notes, list)
+        assert [note in one for one in notes] == ([] if note is None else [True])
+        assert "etc/credstore.encrypted/gateway.meter-main" in home.taken()
+
+
 def test_no_secret_is_on_a_command_line_in_the_report_or_in_an_error(home: Home) -> None:
     home.fails = "systemd-creds"
     home.file.write_text(WHOLE)

@@ -102,6 +102,31 @@ def test_keys_of_a_meter_that_is_not_there() -> None:
     assert 'are for the meter named "main", and no [[meter]] here has that name' in line
 
 
+def test_keys_of_a_meter_that_has_its_own() -> None:
+    """Those that its own line names would win, and these would be sealed for nothing."""
+    given = f'[first-boot]\nmeter-keys = {{ encryption-key = "{KEYS[0]}" }}\n'
+    named = GATEWAY.replace('"eastron-sdm630"', '"dlms-generic-lls"\nkeys = "meter-main"')
+    assert read(given + named) is not None
+    for other in ("./main.keys", "meter-attic"):
+        (line,) = refused(given + named.replace("meter-main", other))
+        assert line == (
+            'gateway.toml, line 2: [first-boot] meter-keys are for the meter named "main", whose keys are '
+            "elsewhere by its own line: leave that line, or these keys, out"
+        )
+
+
+def test_secrets_that_were_commented_out_go_with_the_table() -> None:
+    table = f"""[first-boot]
+hostname = "gw7"
+# meter-keys = {{ encryption-key = "{KEYS[0]}" }}
+#s3={{ access-key-id = "AKIA1", secret-access-key = "hunter2hunter2" }}
+# Where it all goes.
+"""
+    owner = read(table + GATEWAY)
+    assert owner is not None
+    assert owner.configuration == "# Where it all goes.\n" + GATEWAY
+
+
 @pytest.mark.parametrize("text", ["", "# nothing\n\n", "\ufeff# nothing"])
 def test_a_file_without_a_table_has_nothing_to_take_over(text: str) -> None:
     assert read(text) is None

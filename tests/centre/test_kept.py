@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Literal
 
 import pytest
 from hypothesis import given, settings
@@ -15,7 +16,8 @@ from gateway.centre import look
 from gateway.centre.ingest import Pass, ingest
 from gateway.centre.kept import Kept
 from gateway.centre.state import State
-from gateway.wire import names
+from gateway.chain.layout import Layout
+from gateway.wire import es256, names
 from tests.centre.neighbourhood import NOW_MS, Neighbourhood
 from tests.centre.test_ingest import stored
 from tests.stream.stream import START, Home, random_readings
@@ -139,7 +141,22 @@ async def test_a_home_that_goes_on_is_read_by_its_head_its_chunks_and_its_tokens
     assert len(stored(street.folder / "data")) == 2
 
 
-@pytest.mark.parametrize("damages", [damages_it, damages_the_head, damages_the_tokens])
+def turns_a_signature_over(home: Home) -> Damage:
+    """The twin of its last chunk's signature, which verifies but for its high s."""
+    key = home.chunks[-1]
+    data = home.objects[key]
+    return {key: data[:-32] + (es256.ORDER - int.from_bytes(data[-32:], "big")).to_bytes(32, "big")}
+
+
+def cuts_a_signature_off(home: Home) -> Damage:
+    key = home.chunks[-1]
+    return {key: home.objects[key][:-1]}
+
+
+@pytest.mark.parametrize(
+    "damages",
+    [damages_it, damages_the_head, damages_the_tokens, turns_a_signature_over, cuts_a_signature_off],
+)
 async def test_a_signature_that_does_not_fit_is_noticed_among_others(
     tmp_path: Path, damages: Callable[[Home], Damage], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -161,6 +178,53 @@ async def test_a_signature_that_does_not_fit_is_noticed_among_others(
     )
     done, _ = await passes(street, "data", kept)
     assert (done.windows, done.passed_over) == (1, ())
+
+
+class Pageless(Home):
+    """A gateway of before there were pages."""
+
+    def _put_pages(self, span: Literal["day", "month"]) -> None:
+        pass
+
+    def _day(self) -> None:
+        return None
+
+
+async def test_a_home_that_seals_beyond_the_calendar_is_passed_over(tmp_path: Path) -> None:
+    """Its last chunk begins in the year 9999, and its windows end in the next."""
+    end = 253_402_300_800 // 60  # of that year, in minutes
+    link = next(units for units in range(6000, 60_000, 15) if end % units in range(4000, 5000))
+    street, kept = Neighbourhood.new(tmp_path), Kept()
+    home = Pageless(layout=Layout(60_000, link), start=end // link * link, chunk_units=link)
+    street.joins(home, granularity="15min")
+    other = street.joins(Home())
+    for one in street.homes:
+        one.seal(random_readings(60))
+    done, _ = await passes(street, "data", kept)
+    assert (done.windows, done.passed_over) == (5, ())
+    home.seal(random_readings((end - home.end + 60) // 15 * 15))
+    other.seal(random_readings(60))
+    done, _ = await passes(street, "data", kept)
+    assert done.windows == 1
+    (failure,) = done.passed_over
+    assert failure.stream == home.id
+    assert "outside the calendar" in str(failure.error)
+
+
+async def test_chunks_that_are_large_together_are_found_by_listing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    street, kept = Neighbourhood.new(tmp_path), Kept()
+    home = street.joins(Home())
+    home.seal(random_readings(60))
+    await passes(street, "data", kept)
+    bytes_each = 8 * 60 * len(home.lanes)
+    for most, listed in ((bytes_each, False), (bytes_each - 1, True)):
+        monkeypatch.setattr(look, "_MOST_BYTES", most)
+        home.seal(random_readings(60))
+        done, keys = await passes(street, "data", kept)
+        assert done.windows == 1
+        assert (len(keys) > 4) is listed
 
 
 async def test_a_revocation_is_read_although_the_grants_are_kept(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.centre import watch
 from gateway.centre.alarms import Alarm
 from gateway.centre.watch import BURST, LOOK_S, NEWEST, Point, check_granularity
 from gateway.chain.window import Granularity
@@ -203,6 +204,35 @@ async def test_a_region_without_new_sums_is_an_alarm(watched: Watched) -> None:
         assert alarm.text == text.format("2026-03-01T00:04:00Z")
         assert (alarm.last_ms - alarm.first_ms) // MINUTE_MS == BURST + later
     assert [json.loads(one)["over"] for one in watched.lines] == [False, True, False]
+
+
+async def test_a_region_stays_silent_since_its_last_sum_once_that_is_not_kept(
+    watched: Watched, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watch, "MOST_WINDOWS", 6)
+    await watched.looks_at(WAIT_S)
+    await watched.street.takes_in()
+    await watched.looks_at(240 + WAIT_S)
+    for later in (BURST, 10):
+        await watched.looks_at(240 + 60 * later + WAIT_S)
+        (alarm,) = watched.watch.alarms.standing
+        assert alarm.text.startswith("no sum since 2026-03-01T00:04:00Z: ")
+    assert watched.watch.regions["North"].summed is None
+
+
+async def test_a_region_whose_sets_are_refused_is_silent_too(watched: Watched) -> None:
+    await watched.street.takes_in()
+    watched.error = NotGranted("this set has homes of 1")
+    await watched.looks_at(WAIT_S)
+    await watched.looks_at(60 * (BURST - 1) + WAIT_S)
+    assert not watched.watch.regions["North"].silent
+    await watched.looks_at(60 * BURST + WAIT_S)
+    assert watched.watch.regions["North"].silent
+    (alarm,) = watched.watch.alarms.standing
+    assert alarm.kind == "refused"
+    watched.error = None
+    await watched.looks_at(60 * (BURST + 1) + WAIT_S)
+    assert not watched.watch.regions["North"].silent
 
 
 async def test_a_region_without_homes_has_no_alarm(watched: Watched) -> None:

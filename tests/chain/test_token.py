@@ -5,6 +5,7 @@ from __future__ import annotations
 import hmac
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pytest
@@ -53,6 +54,26 @@ def stretches(draw: st.DrawFn, most: int = 60) -> Stretch:
     sealed = [Sealed(first + at, i) for at, i in zip(sorted(begins), counters, strict=True)]
     early = draw(st.integers(0, min(first, 5)))  # what is said may begin before the first window
     return Stretch(first, first + count, (Sealed(first - early, sealed[0].incarnation), *sealed[1:]))
+
+
+class Counted(list[Sealed]):
+    """A list that counts how often an item is taken out."""
+
+    taken = 0
+
+    def __getitem__(self, at: Any) -> Any:
+        self.taken += 1
+        return super().__getitem__(at)
+
+    def __reversed__(self) -> Iterator[Sealed]:
+        return (self[at] for at in range(len(self) - 1, -1, -1))
+
+
+def test_an_incarnation_is_found_at_once_among_many() -> None:
+    """Before its signature is verified a bundle may say that each window was sealed in another one."""
+    sealed = Counted(Sealed(7 + 2 * at, at) for at in range(2**14))
+    assert [incarnation_of(sealed, j) for j in (7, 8, 9, 2**15, 2**20)] == [0, 0, 1, 2**14 - 4, 2**14 - 1]
+    assert sealed.taken < 100
 
 
 # The keystream

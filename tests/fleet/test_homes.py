@@ -159,6 +159,15 @@ def test_a_table_that_cannot_be_one(text: str, said: str, table: Path, template:
     assert said in str(error.value)
 
 
+def test_a_table_without_a_heading_keeps_its_first_homes_secrets(table: Path, template: Path) -> None:
+    table.write_text("muller,DE,Home,hush,10.0.0.1,1\nweber,DE,Home,hush,10.0.0.2,1\n")
+    with pytest.raises(
+        UsageError, match=r"has no column home, .*: its first line names the columns"
+    ) as error:
+        read_homes(table, template)
+    assert "hush" not in str(error.value)
+
+
 def test_files_that_cannot_be_read(table: Path, template: Path) -> None:
     with pytest.raises(UsageError, match="No such file"):
         read_homes(table)

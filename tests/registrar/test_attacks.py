@@ -21,10 +21,11 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
+from gateway.centre.load import part_of
 from gateway.chain.consent.span import Rows, random_prime
 from gateway.chain.grant import Grant
 from gateway.chain.layout import Layout
-from gateway.errors import NotGranted
+from gateway.errors import NotGranted, Refused
 from gateway.provider.load import Answer, Member, Windows
 from gateway.registrar.database import Database
 from gateway.registrar.loads import LoadMemory, mark_restored
@@ -115,6 +116,20 @@ class Town:
         if lane == "import" and row not in self.told:
             self.told.append(row)
         return answer
+
+    async def whole(self, numbers: Sequence[int], minute: int) -> list[int]:
+        """Those of the homes whose chain holds in a minute, as `gateway provider load homes` lists them."""
+        found = []
+        start_ms = (BEGIN + minute) * MINUTE_MS
+        window = Windows(("import",), ((start_ms, start_ms + MINUTE_MS),))
+        for number in numbers:
+            home = self.homes[number]
+            reader = await StreamReader.open(MemoryBucket(home.objects), home.id, home.signer.kid)
+            with suppress(Refused):
+                await reader.refresh(home.end * MINUTE_MS, 2**62)
+                await part_of(Member(reader, self.grants[number][1].id), self.centre.identity, window)
+                found.append(number)
+        return found
 
     def cells(self, number: int, first: int, size: int) -> list[Cell]:
         runs = self.homes[number].runs
@@ -313,6 +328,36 @@ async def test_two_summing_services_with_a_memory_each(attack: Attack, tmp_path:
     home.grant(second.card, "1min", kind="load", partner=town.grants[3][1])
     with pytest.raises(NotGranted, match=r"no load grant|the centre can open the window otherwise"):
         await attack.asks((0, 3, 4, 5), 2, 1)
+
+
+async def test_a_store_that_breaks_one_homes_chain_after_the_other(attack: Attack) -> None:
+    """The centre keeps such a home out of its lists, so each list is the one before without a home. All are
+    sets of later minutes alone, and none has fewer homes than are summed."""
+    town, damaged = attack.town, dict[str, bytes]()
+    left = list(range(len(town.homes)))
+    for minute in range(len(town.homes)):
+        homes = await town.whole(left, minute)
+        assert homes == left
+        if len(homes) < LEAST:
+            await attack.is_refused("only sums over homes of 3 gateways or more", homes, minute, 1)
+            break
+        for before in range(minute):
+            for size in (1, 2, 3):
+                await attack.is_refused(OTHER_SET, homes, before // size * size, size)
+        await attack.asks(homes, minute, 1)
+        broken = town.homes[left[-1]]
+        key = broken.chunks[-1]
+        damaged[key] = broken.objects[key]
+        broken.objects[key] = damaged[key][:-1] + bytes([damaged[key][-1] ^ 1])
+        left = await town.whole(left, minute)
+        assert broken not in [town.homes[number] for number in left]
+        await attack.is_refused(OTHER_SET if len(left) >= LEAST else "only sums over", left, minute, 1)
+    # All hold again: the homes that were left out are no set of the minutes in which they were.
+    for home in town.homes:
+        home.objects |= {key: data for key, data in damaged.items() if key in home.objects}
+    assert len(await town.whole(range(6), 1)) == 6
+    await attack.is_refused(OTHER_SET, range(6), 1, 1)
+    await attack.is_refused(OTHER_SET, (3, 4, 5), 1, 1)
 
 
 async def test_a_memory_of_which_an_older_copy_was_put_back(attack: Attack) -> None:

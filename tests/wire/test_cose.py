@@ -167,6 +167,18 @@ def test_numbers_that_are_no_signature(r: int, s: int) -> None:
         cose.verify(signed(changed), "gw1/test", KEY.public, "it")
 
 
+def test_a_signature_that_is_verified_later_keeps_nothing_of_the_payload() -> None:
+    payload, later = cose.encode({1: bytes(10_000)}), list[cose.Unverified]()
+    data = KEY.sign("gw1/test", payload)
+    for one in (data, data[:-1] + bytes([data[-1] ^ 1])):
+        assert cose.verify(one, "gw1/test", KEY.public, "it", later) == payload
+    fits, does_not = later
+    assert sum(map(len, fits)) < 300
+    fits.verify()
+    with pytest.raises(Refused, match="signature of it does not fit: changed, or not a gw1/test"):
+        does_not.verify()
+
+
 def test_an_unprotected_signature_of_something_else() -> None:
     """Neither the bare payload nor a Signature of another context is a Sign1."""
     for message in (

@@ -168,7 +168,7 @@ class _Pages:
             reason = "stalled"
         elif self._watch.fault is not None:
             reason = "loads"
-        elif any(one.kind == "silent" for one in self._watch.alarms.standing):
+        elif any(one.silent for one in self._watch.regions.values()):
             reason = "sums"
         if reason is None:
             return web.json_response({"ok": True})

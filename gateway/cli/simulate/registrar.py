@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 SETTINGS_FILE = "registrar.toml"
 _CENTRE, _SERVICE, _STATE = "centre", "service", "state"
 _NAMES = {_CENTRE: "Load monitoring centre", _SERVICE: "Summing service"}
+_FIRST_LINE = "# The registrar of simulated homes, whose keys follow from a seed: for a demonstration alone."
 _PORT = 8461  # the centre's pages are at 8460
 _CLOCK = SystemClock("host")
 _VALIDITY_MS = 20 * 365 * DAY_MS  # of a home's card, from the fleet's begin on
@@ -51,12 +52,13 @@ class Demonstration:
     @classmethod
     def begin(cls, folder: Path, location: Location) -> Self:
         """Make what the folder does not have yet: the registrar's configuration, and the keys. UsageError
-        where it cannot be written or belongs to another store, and where a package of the registrar is
-        missing."""
+        where it cannot be written, has keys or a registrar that were not made for this, or belongs to another
+        store, and where a package of the registrar is missing."""
         with _packages():
             from gateway.registrar import identity  # noqa: PLC0415 - gateway[registrar]
             from gateway.registrar.settings import Settings  # noqa: PLC0415
         path, now_ms = folder / SETTINGS_FILE, unix_ms(_CLOCK)
+        _check_ours(folder)
         if not path.exists():
             try:
                 folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -104,6 +106,22 @@ class Demonstration:
         return f"http://{self.settings.listen.host}:{self.settings.listen.port}"
 
 
+def _check_ours(folder: Path) -> None:
+    """UsageError where a folder has more than what was made for a demonstration: anybody can work out the
+    keys of simulated homes, and among real households each would count as one."""
+    path = folder / SETTINGS_FILE
+    try:
+        ours = path.read_text("utf-8", errors="replace").startswith(_FIRST_LINE)
+    except FileNotFoundError:
+        ours = not any((folder / one).exists() for one in (_STATE, *_NAMES))
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror}") from None
+    if not ours:
+        raise UsageError(
+            f"{folder} has a registrar, or keys, that were not made for simulated homes: name a new folder"
+        )
+
+
 def _homes(plan: Plan, parties: Parties) -> Iterator[Holder]:
     from gateway.registrar.enrolment import Holder  # noqa: PLC0415 - gateway[registrar]
     from gateway.registrar.streams import Listing  # noqa: PLC0415
@@ -129,7 +147,7 @@ def _settings(location: Location) -> str:
     }
     written = [f"{key} = {json.dumps(value, ensure_ascii=False)}\n" for key, value in store.items() if value]
     return f"""\
-# The registrar of simulated homes, whose keys follow from a seed: for a demonstration alone.
+{_FIRST_LINE}
 
 [registrar]
 name = "Demonstration registrar"

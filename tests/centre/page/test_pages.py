@@ -15,7 +15,7 @@ from aiohttp.test_utils import TestClient, TestServer
 from gateway.centre.page.entrance import read_password
 from gateway.centre.page.server import Place
 from gateway.centre.watch import BURST, LOOK_S
-from gateway.errors import Unavailable, UsageError
+from gateway.errors import NotGranted, Unavailable, UsageError
 from tests.centre.page.conftest import PASSWORD, SITE, STRANGE, app_of
 from tests.centre.watched import WAIT_S, Watched
 from tests.support.pages import words
@@ -144,6 +144,16 @@ async def test_loads_that_are_not_up_to_date_are_said(watched: Watched) -> None:
         await watched.looks_at(240 + 60 * BURST + WAIT_S)
         assert (await browser.get("/healthz")) == (503, '{"ok": false, "reason": "sums"}')
         assert "No new sums" in (await browser.get("/alarms"))[1]
+
+
+async def test_a_region_whose_sets_are_all_refused_has_no_new_sums(watched: Watched) -> None:
+    await watched.street.takes_in()
+    watched.error = NotGranted("this set has homes of 1")
+    async with browsing(watched) as browser:
+        await watched.looks_at(WAIT_S)
+        await watched.looks_at(60 * BURST + WAIT_S)
+        assert {one.kind for one in watched.watch.alarms.standing} == {"refused"}
+        assert (await browser.get("/healthz")) == (503, '{"ok": false, "reason": "sums"}')
 
 
 async def test_without_homes_it_is_said_what_to_do(watched: Watched) -> None:
