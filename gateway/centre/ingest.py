@@ -2,8 +2,8 @@
 writes what is left as Parquet.
 
 A home's windows are taken in once: a batch of files counts from the commit of the state that names them and
-says where each home was read to. A home whose stream is refused is passed over, and its reason is kept; it
-is looked at again in the next pass. A store that does not answer ends the pass, since it is about no home.
+says where each home was read to. A home whose stream is refused, or not given by the store, is passed over,
+and its reason is kept; it is looked at again in the next pass. A store that gives no home's ends the pass.
 """
 
 from __future__ import annotations
@@ -12,11 +12,13 @@ from collections.abc import AsyncGenerator, Collection, Iterable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from itertools import groupby
+from typing import NoReturn
 
 from gateway.centre.columns import clean, merged, write
 from gateway.centre.kept import Kept
 from gateway.centre.look import LAST_MS, Look, Taken
 from gateway.centre.state import Known, State
+from gateway.errors import GatewayError, StoreDenied, StoreUnavailable
 from gateway.provider.desk import Failure, Progress
 from gateway.provider.identity import Identity
 from gateway.store.bucket import Bucket
@@ -28,6 +30,8 @@ _BATCH = 2**18
 HOMES = 2**13
 """Homes from which on a batch ends with its region, so that a pass writes a file for each date and region:
 30 MB."""
+_SILENT = 16
+"""Homes in a row whose objects the store does not give: then it is the store's fault, and no home's."""
 _CROWD = 64
 """Files of one date and region that are merged into one: those of an hour, with a look each minute. The next
 pass over all homes removes them, so a load that is being added up meanwhile still finds them."""
@@ -58,7 +62,8 @@ async def ingest(
     """Take in all windows that are complete in the store, region by region: of all homes of the list, or of
     those alone that have one of `streams`; only a pass over all homes merges files, and removes what earlier
     ones left. `progress` is called after each home. What is `kept` of earlier passes is not read again.
-    StoreUnavailable and StoreDenied where the store does not answer: what was taken in before that stays."""
+    StoreUnavailable and StoreDenied where the store gives no home's objects: what was taken in before that
+    stays."""
     regions: Iterable[Sequence[Known]]
     if streams is None:
         clean(state.folder, state.file_names())
@@ -67,6 +72,7 @@ async def ingest(
         named = state.homes_of(streams)
         total, regions = len(named), _by_region(named)
     look, batch = Look(bucket, identity, now_ms, Kept() if kept is None else kept, _MOST), _Batch(state)
+    silent = _Silence(batch)
     reached = done = 0
     end_ms = LAST_MS
     failures: list[Failure] = []
@@ -74,7 +80,7 @@ async def ingest(
         new: set[tuple[bytes, bytes]] = set()
         async with aclosing(_region(look, homes)) as looks:
             async for taken in looks:
-                batch.add(taken)
+                silent.hear(taken)
                 known = taken.known
                 if taken.block is not None:
                     new.add(known.home.key)
@@ -89,6 +95,7 @@ async def ingest(
                     progress(done, total)
         reached += len(new)
         batch.end_region()
+    silent.end()
     batch.commit()
     for crowd in state.crowded(_CROWD) if streams is None else ():
         state.merge(merged(state.folder, crowd, state.next_batch()), crowd)
@@ -113,6 +120,43 @@ async def _region(look: Look, homes: Sequence[Known]) -> AsyncGenerator[Taken, N
                     again.append(taken.known)
                 yield taken
         homes = again
+
+
+class _Silence:
+    """Tells a store that does not answer from one that does not give some homes' objects, which are added to
+    the batch once it has given another home's."""
+
+    def __init__(self, batch: _Batch) -> None:
+        self._batch = batch
+        self._held: list[Taken] = []
+        self._heard = False
+
+    def hear(self, taken: Taken) -> None:
+        """Add to the batch, or hold. Where the store is silent the batch is written, and its error raised."""
+        if isinstance(taken.error, StoreUnavailable | StoreDenied):
+            self._held.append(taken)
+            if len(self._held) == _SILENT:
+                self._give_up(taken.error)
+            return
+        self._heard = True
+        self._release()
+        self._batch.add(taken)
+
+    def end(self) -> None:
+        """Add to the batch what is held; raise the store's error where it has given no home's objects."""
+        if self._held and not self._heard:
+            self._give_up(self._held[0].error)
+        self._release()
+
+    def _release(self) -> None:
+        for one in self._held:
+            self._batch.add(one)
+        self._held.clear()
+
+    def _give_up(self, error: GatewayError | None) -> NoReturn:
+        self._batch.commit()
+        assert error is not None
+        raise error
 
 
 class _Batch:

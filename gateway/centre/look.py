@@ -78,7 +78,7 @@ class Look:
 
     async def at(self, homes: Iterable[Known]) -> AsyncGenerator[Taken, None]:
         """Each home's windows from `next` on, as far as they are sealed and their tokens are in the store; or
-        the error. StoreUnavailable and StoreDenied are raised, as they are about no home."""
+        the error, which may be the store's: StoreUnavailable or StoreDenied."""
         waiting: list[_Ahead] = []
         count = 0
         async with aclosing(side_by_side(map(self._ahead, homes), AT_ONCE)) as found:
@@ -97,7 +97,10 @@ class Look:
         opened = self._kept.get(known.home)
         if opened is not None:
             unverified: list[cose.Unverified] = []
-            taken = await self._following(opened, known, unverified)
+            try:
+                taken = await self._following(opened, known, unverified)
+            except (StoreUnavailable, StoreDenied) as error:  # which listing would only meet again
+                return _Ahead(known, _failed(known, error), ())
             if taken is not None:
                 return _Ahead(known, taken, unverified)
         return _Ahead(known, await self._by_listing(known), ())
@@ -116,10 +119,8 @@ class Look:
     async def _by_listing(self, known: Known) -> Taken:
         try:
             return await self._listed(self._kept.get(known.home), known)
-        except (StoreUnavailable, StoreDenied):
-            raise
         except GatewayError as error:
-            return Taken(replace(known, problem=str(error)), error=error)
+            return _failed(known, error)
 
     async def _following(
         self, opened: Opened, known: Known, unverified: list[cose.Unverified]
@@ -201,6 +202,10 @@ class Look:
         c = await _ciphertexts(reader, edges, own.grant.lanes, follower)
         taken = _taken(known, ends_ms, own.grant.lanes, edges, reader.descriptor, c, words, follower, seen)
         return replace(taken, more=known.next + count < end and count == self._most)
+
+
+def _failed(known: Known, error: GatewayError) -> Taken:
+    return Taken(replace(known, problem=str(error)), error=error)
 
 
 def _all_valid(signatures: Sequence[cose.Unverified]) -> bool:

@@ -17,6 +17,7 @@ import pytest
 
 from gateway.centre import columns
 from gateway.centre import ingest as ingest_module
+from gateway.centre import look as look_module
 from gateway.centre.homes import read_list
 from gateway.centre.state import State
 from gateway.cli.main import main
@@ -372,6 +373,53 @@ async def test_a_store_that_does_not_answer_is_about_no_home(
         with pytest.raises(StoreUnavailable):
             await street.takes_in()
     assert (await street.takes_in()).windows == 20
+
+
+@pytest.mark.parametrize("again", [False, True])
+async def test_a_home_that_the_store_does_not_give_is_passed_over(
+    street: Neighbourhood, monkeypatch: pytest.MonkeyPatch, again: bool
+) -> None:
+    """Whether it is read for the first time, by listing, or by what is known of it."""
+    if again:
+        await street.takes_in()
+        for home in street.homes:
+            home.seal(random_readings(60))
+    lost, get = street.homes[0], DirectoryBucket.get
+
+    async def fails(self: DirectoryBucket, key: str) -> bytes | None:
+        if lost.id.hex() in key:
+            raise StoreUnavailable("this object's disk is broken")
+        return await get(self, key)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(DirectoryBucket, "get", fails)
+        taken = await street.takes_in()
+    assert [(one.stream, str(one.error)) for one in taken.passed_over] == [
+        (lost.id, "this object's disk is broken")
+    ]
+    assert taken.windows == (3 if again else 15)
+    taken = await street.takes_in()
+    assert (taken.windows, taken.passed_over) == (1 if again else 5, ())
+
+
+async def test_what_was_taken_in_before_a_store_falls_silent_stays(
+    street: Neighbourhood, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ingest_module, "_SILENT", 2)
+    monkeypatch.setattr(look_module, "AT_ONCE", 1)
+    get = DirectoryBucket.get
+    given = {street.homes[0].id.hex()}
+
+    async def fails(self: DirectoryBucket, key: str) -> bytes | None:
+        if not any(stream in key for stream in given):
+            raise StoreUnavailable("the store does not answer")
+        return await get(self, key)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(DirectoryBucket, "get", fails)
+        with pytest.raises(StoreUnavailable):
+            await street.takes_in()
+    assert (await street.takes_in()).windows == 15
 
 
 async def test_a_revoked_grant_ends(street: Neighbourhood) -> None:
