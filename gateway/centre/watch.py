@@ -252,7 +252,7 @@ class Watch:
             if point.above(region.limit):
                 region.peak = max(region.peak, point.power or 0)
                 over = f"above the limit of {region.limit} kW"
-                text = f"{point.power:.1f} kW, {over}; {region.peak:.1f} kW at most"
+                text = f"{point.power:.1f} kW, {over}; {region.peak:.1f} kW at its highest"
                 self.alarms.hold(Alarm("load", region.name, "", text, point.start_ms, point.end_ms))
             else:
                 region.peak = 0
