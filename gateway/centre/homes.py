@@ -17,7 +17,7 @@ from urllib.parse import quote
 
 from gateway.errors import UsageError
 from gateway.provider.desk import Failure
-from gateway.provider.homes import HOMES, Listed, read_homes
+from gateway.provider.homes import HOMES, Listed, read_home
 
 _HEADING = (*HOMES, "region")
 _MOST_REGION = 200  # bytes of a folder's name, which has at most 255
@@ -52,7 +52,7 @@ def read_list(text: str, what: str) -> list[Home]:
             where = f"{what}, line {reader.line_num}"
             if len(cells) != len(_HEADING):
                 raise UsageError(f"{where}: {len(cells)} cells: expected {','.join(_HEADING)}")
-            (listed,) = read_homes(f"{','.join(HOMES)}\n{','.join(cells[:3])}\n", where)
+            listed = read_home(cells[:3], where)
             check_region(cells[3], where)
             home = Home(listed, cells[3])
             if home.key in lines:

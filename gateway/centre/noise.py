@@ -29,6 +29,9 @@ from gateway.stream.times import spell
 HOME_LIMIT_W = 43_470
 """3 phases of 230 V and 63 A: the least for which DIN 18015-1 has a house's main line made."""
 
+Number = tuple[Times, int, str]
+"""A window, a set's number in it, and a lane."""
+
 _MOST = 2**54
 """The largest scale, in mWh: that noise leaves 62 bits has a probability of e^-256."""
 
@@ -96,17 +99,12 @@ def noises(
     ]
     start_ms, end_ms = windows.times[0][0], windows.times[-1][1]
     kept = state.noises(region, start_ms, end_ms)
+    _check_same(small, kept, noise)  # before any is drawn for a load that is refused
     if any(one not in kept for one in small):
         drawn = {one: noise.draw(one[0]) for one in small if one not in kept}
         state.keep_noises(region, noise.epsilon, noise.limit_w, drawn)
         kept = state.noises(region, start_ms, end_ms)  # another process may have been first
-    for times, number, lane in small:
-        epsilon, limit_w, _ = kept[times, number, lane]
-        if (epsilon, limit_w) != (noise.epsilon, noise.limit_w):
-            raise UsageError(
-                f"the load from {spell(times[0], 1)} on was given noise of epsilon {epsilon:g} and a home's"
-                f" limit of {limit_w} W before: use these, since a second draw would tell more than either"
-            )
+        _check_same(small, kept, noise)
     return {
         i: [
             sum(
@@ -119,3 +117,14 @@ def noises(
         for i, several in sets.items()
         if any(len(members) < noise.below for members in several.values())
     }
+
+
+def _check_same(small: Sequence[Number], kept: Mapping[Number, tuple[float, int, int]], noise: Noise) -> None:
+    for number in small:
+        epsilon, limit_w, _ = kept.get(number, (noise.epsilon, noise.limit_w, 0))
+        if (epsilon, limit_w) != (noise.epsilon, noise.limit_w):
+            raise UsageError(
+                f"the load from {spell(number[0][0], 1)} on was given noise of epsilon {epsilon:g} and a"
+                f" home's limit of {limit_w} W before: use these, since a second draw would tell more than"
+                " either"
+            )

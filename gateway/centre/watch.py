@@ -70,7 +70,8 @@ class Point:
 
 @dataclass(slots=True)
 class Region:
-    """A region's windows of the last day, by their beginning, and the homes that the newest sum lacks.
+    """A region's windows of the last day, by their beginning, and the homes that the newest sum lacks,
+    None until one is known.
 
     It has no sum since `since_ms`, when its newest one ended, or when it was first watched; and it is
     `silent` where the last BURST windows or more have none. Windows before `judged_ms` were held against
@@ -81,7 +82,7 @@ class Region:
     name: str
     limit: Decimal | None
     points: dict[int, Point] = field(default_factory=dict)
-    missing: tuple[Missing, ...] = ()
+    missing: tuple[Missing, ...] | None = None
     since_ms: int | None = None
     silent: bool = False
     judged_ms: int = 0
@@ -254,7 +255,7 @@ class Watch:
             if point.above(region.limit):
                 region.peak = max(region.peak, point.power or 0)
                 over = f"above the limit of {region.limit} kW"
-                text = f"{point.power:.1f} kW, {over}; {region.peak:.1f} kW at most"
+                text = f"{point.power:.1f} kW, {over}; {region.peak:.1f} kW at its highest"
                 self.alarms.hold(Alarm("load", region.name, "", text, point.start_ms, point.end_ms))
             else:
                 region.peak = 0

@@ -11,8 +11,8 @@ import click
 from click.core import ParameterSource
 
 from gateway.chain.layout import LANES
+from gateway.chain.window import zone_of
 from gateway.cli.output import EPOCH
-from gateway.stream.times import named_zone
 
 _MS = {"s": 1000, "min": 60_000, "h": 3_600_000, "d": 86_400_000}
 
@@ -86,4 +86,4 @@ def _given_zone(ctx: click.Context | None) -> ZoneInfo | None:
     """What --zone names on this command line, where it is an eager option; None where it is not there."""
     if ctx is None or ctx.get_parameter_source("zone") is not ParameterSource.COMMANDLINE:
         return None
-    return named_zone(ctx.params["zone"])
+    return zone_of(ctx.params["zone"])

@@ -51,6 +51,12 @@ def read_homes(text: str, what: str) -> list[Listed]:
     return [Listed(*map(bytes.fromhex, row)) for row in _homes(text, what, HOMES, HOMES)]
 
 
+def read_home(cells: Sequence[str], where: str) -> Listed:
+    """A home of a list, from its three ids; UsageError names the one that is wrong, after `where`."""
+    _check_ids(HOMES, cells, where)
+    return Listed(*map(bytes.fromhex, cells))
+
+
 def read_desk_homes(text: str, what: str) -> list[Home]:
     """The homes of a list headed stream,signer or stream,signer,name; UsageError names the line that is
     wrong."""
@@ -67,9 +73,7 @@ def _homes(
     homes: list[list[str]] = []
     lines: dict[str, int] = {}
     for where, line, row in _rows(text, what, heading, form):
-        for name, cell, size in zip(ids, row, _BYTES, strict=False):
-            if not re.fullmatch(f"[0-9a-fA-F]{{{2 * size}}}", cell):
-                raise UsageError(f"{where}: {name} {cell!r}: expected {2 * size} hexadecimal digits")
+        _check_ids(ids, row, where)
         stream = row[0].lower()
         if stream in lines:
             raise UsageError(
@@ -82,6 +86,12 @@ def _homes(
             f"{what} names no home: expected a line {','.join(heading)} for each below the heading"
         )
     return homes
+
+
+def _check_ids(ids: Sequence[str], row: Sequence[str], where: str) -> None:
+    for name, cell, size in zip(ids, row, _BYTES, strict=False):
+        if not re.fullmatch(f"[0-9a-fA-F]{{{2 * size}}}", cell):
+            raise UsageError(f"{where}: {name} {cell!r}: expected {2 * size} hexadecimal digits")
 
 
 def write_homes(homes: Iterable[Listed]) -> str:

@@ -40,7 +40,7 @@ def test_a_list_is_read_as_it_was_written(homes: dict[bytes, tuple[bytes, bytes,
         ("stream,signer,grant\n", "homes.csv, line 1: expected the heading stream,signer,grant,region"),
         (HEADING, "homes.csv names no home: expected a line stream,signer,grant,region for each below"),
         (HEADING + "1,2,3\n", "homes.csv, line 2: 3 cells: expected stream,signer,grant,region"),
-        (HEADING + "1,2,3,North\n", "stream '1': expected 32 hexadecimal digits"),
+        (HEADING + line(1, 1) + "1,2,3,North\n", "^homes.csv, line 3: stream '1': expected 32 hexadecimal"),
         (HEADING + line(1, 1) + line(1, 1), r"homes.csv, line 3: this grant of stream .* stands in line 2"),
         (
             HEADING + line(1, 1) + line(1, 2, "South"),

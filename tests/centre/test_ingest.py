@@ -301,7 +301,7 @@ async def test_a_store_that_was_put_back_is_accepted_once_it_is_forgotten(
     assert [one.stream for one in taken.passed_over] == [older[1].id]
     assert taken.windows == 1
     assert main([*forget, "0" * 32]) == 0
-    assert "was never seen" in capsys.readouterr().out
+    assert "There is nothing to forget" in capsys.readouterr().out
     state = State.open(street.folder / "data", make=False)
     with state.alone():
         assert main([*forget, older[1].id.hex()]) == 2

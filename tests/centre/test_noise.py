@@ -68,6 +68,14 @@ async def test_a_number_has_one_noise_for_ever(
             await street.load(minutes(1, 2), noise=other)
 
 
+async def test_a_load_that_is_refused_draws_no_noise(street: Neighbourhood) -> None:
+    """The others of its windows could then be published with neither."""
+    await street.load(minutes(0, 1), noise=Noise(10, 0.5))
+    with pytest.raises(UsageError, match=r"was given noise of epsilon 0\.5"):
+        await street.load(minutes(0, 1, 2), noise=Noise(10, 1))
+    await street.load(minutes(0, 1, 2), noise=Noise(10, 0.5))
+
+
 async def test_of_two_draws_at_once_the_first_counts(
     street: Neighbourhood, monkeypatch: pytest.MonkeyPatch
 ) -> None:

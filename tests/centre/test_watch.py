@@ -46,7 +46,9 @@ async def test_a_window_is_asked_for_once_when_its_wait_is_over(watched: Watched
     await watched.looks_at(240 + WAIT_S)
     assert [one.homes for one in watched.points()] == [3, 3, 2, 2]
     assert [[one.energy] for one in watched.points()[2:]] == watched.street.truth(minutes(2, 3, 4), (0, 1))
-    (missing,) = watched.watch.regions["North"].missing
+    known = watched.watch.regions["North"].missing
+    assert known is not None
+    (missing,) = known
     assert missing.stream == watched.street.homes[2].id
     assert missing.reason == "taken in until 2026-03-01T00:02:00Z"
     times = [time for _, windows in watched.street.asked for time in windows.times]
@@ -121,9 +123,9 @@ async def test_a_load_above_its_limit_is_an_alarm_until_it_is_below(tmp_path: Pa
     truth = [one[0] for one in street.truth(minutes(*range(6)))]
     assert [one.energy for one in watched.points()] == truth
     begun, changed, over = (json.loads(one) for one in watched.lines)
-    assert begun["text"] == "7.0 kW, above the limit of 6 kW; 7.0 kW at most"
+    assert begun["text"] == "7.0 kW, above the limit of 6 kW; 7.0 kW at its highest"
     assert (begun["first"], begun["over"]) == ("2026-03-01T00:01:00Z", False)
-    assert changed["text"] == "9.0 kW, above the limit of 6 kW; 9.0 kW at most"
+    assert changed["text"] == "9.0 kW, above the limit of 6 kW; 9.0 kW at its highest"
     assert (over["first"], over["last"], over["over"]) == (begun["first"], "2026-03-01T00:03:00Z", True)
     watched.lines.clear()
     watched.watch = watched.new()  # all windows in one look are judged in their order

@@ -9,6 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from gateway.cli.values import Finite, Moment
+from gateway.errors import UsageError
 
 
 @click.command()
@@ -37,6 +38,12 @@ def test_what_is_no_time_gets_a_sentence() -> None:
         found = CliRunner().invoke(told, ["--from", text, "--zone", "Asia/Kolkata"])
         assert found.exit_code == 2
         assert f"'{text}' is not a time: use 2026-11-22" in found.output
+
+
+def test_a_zone_that_is_none_is_named() -> None:
+    found = CliRunner().invoke(told, ["--from", "2026-11-11", "--zone", "Europe/Berln"])
+    assert isinstance(found.exception, UsageError)
+    assert str(found.exception).startswith("time zone 'Europe/Berln' is not in the IANA list")
 
 
 @pytest.mark.parametrize("bounds", [Finite(0, 100), Finite(0, min_open=True), Finite()])

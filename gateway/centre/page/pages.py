@@ -106,7 +106,7 @@ class _Pages:
             "events": "/events/region?" + urlencode({"name": region.name}),
             "region": region,
             "rows": shown.rows(region),
-            "missing": region.missing[:_MOST_MISSING],
+            "missing": (region.missing or ())[:_MOST_MISSING],
             "standing": [one for one in self._watch.alarms.standing if one.region == region.name],
         }
 

@@ -29,4 +29,7 @@ def command(data: Path, stream: bytes) -> None:
                 known = state.forget(stream)
         finally:
             state.close()
-    click.echo(f"Stream {stream.hex()} {'is forgotten' if known else 'was never seen'}.")
+    if known:
+        click.echo(f"Stream {stream.hex()} is forgotten.")
+    else:
+        click.echo(f"There is nothing to forget: no state of stream {stream.hex()} is kept.")

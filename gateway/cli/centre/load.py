@@ -14,6 +14,7 @@ from pathlib import Path
 
 import click
 import numpy as np
+from click.core import ParameterSource
 
 from gateway.centre.engine import Engine
 from gateway.centre.noise import HOME_LIMIT_W, Noise
@@ -136,7 +137,8 @@ def command(
             state.close()
         check_any(found)
         calendar = granularity is not None and granularity.startswith(("day", "month"))
-        shown = Form(form, False, output, plot, zone if calendar else None)
+        given = click.get_current_context().get_parameter_source("zone") is ParameterSource.COMMANDLINE
+        shown = Form(form, False, output, plot, zone if calendar or given else None)
         size = Granularity.parse(granularity or f"{until_ms - from_ms}ms", 1, zone)
         with drawing(shown, _table(found, size), _title(found)), destination(output):
             _print(found, shown)

@@ -47,14 +47,17 @@ def windows_options(command: Callable[..., Result]) -> Callable[..., Result]:
             click.option("--from", "from_ms", type=Moment(), required=True, help="The first window's begin."),
             click.option("--until", "until_ms", type=Moment(), required=True, help="The last window's end."),
             click.option(
-                "--granularity", help="15min, 1h, day, month.  [default: one window from --from to --until]"
+                "--granularity",
+                help="The windows, as they were granted: 15min, 1h, day, month.  [default: one from --from to"
+                " --until]",
             ),
             click.option(
                 "--zone",
                 default="UTC",
                 show_default=True,
                 is_eager=True,
-                help="Time zone of days and months.",
+                help="Time zone of days and months; where it is given, also of --from and --until, which are"
+                " in this machine's otherwise.",
             ),
             click.option(
                 "--lanes", type=Lanes(), default="import", show_default=True, help="What to add up."

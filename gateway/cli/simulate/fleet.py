@@ -209,7 +209,7 @@ def command(
         click.echo(f"{size} from {plan.first} {to}; {trouble}; {shown.rate()}")
         click.echo(f"the list of homes and the truth are in {folder}")
     else:
-        click.echo(f"{folder} has this fleet already")
+        click.echo(f"{folder} has this fleet already, until {spell(plan.end * plan.unit_ms, 1)}")
     if registrar is not None and not as_json:
         click.echo(f"their registrar: gateway registrar serve --config {registrar / SETTINGS_FILE}")
 
