@@ -216,8 +216,8 @@ class Household:
         await until("all is sealed and sent", sent, 120)
 
     async def check(self, often: float = 0.5) -> list[Units]:
-        """All that the provider opens is what each meter showed, the whole chains verify, no unit is in doubt,
-        and more than that share of what could be read was; then stop."""
+        """All that the provider opens is what each meter showed, the whole chains verify, no unit is in
+        doubt, and more than that share of what could be read was; then stop."""
         status = await self.status()
         assert status is not None
         assert status["doubts"] == [], self.log()
