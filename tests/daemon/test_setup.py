@@ -255,7 +255,7 @@ async def test_a_gateway_without_configuration_waits_for_one(path: Path, tmp_pat
 
 async def _until(happened: Callable[[], bool | Awaitable[bool]]) -> None:
     """Wait for what a process of its own does."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while not (  # noqa: ASYNC110 - of another process
             found if isinstance(found := happened(), bool) else await found
         ):
