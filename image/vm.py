@@ -200,8 +200,9 @@ class Machine:
                     f"This board's reader takes cards whose size is a power of two, and {self.card.path} has "
                     f"{size} bytes: truncate --size 4G {self.card.path} makes it one."
                 )
-            # QEMU has this board's watchdog without its time: arming it resets the board at once.
-            command_line += " systemd.watchdog_sec=0"
+            # QEMU has this board's watchdog without its time: arming it resets the board at once. It has no
+            # clock, and no time server.
+            command_line += f" systemd.watchdog_sec=0 systemd.clock_usec={time.time_ns() // 1000}"
             tree = self.folder / "board.dtb"
             tree.write_bytes(self.card.read({"a": 2, "b": 3}[boot.slot], "bcm2837-rpi-3-b.dtb"))
             hardware = [
