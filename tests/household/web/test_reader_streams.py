@@ -499,12 +499,13 @@ def tokens_so_far(home: Home, which: Grant) -> list[str]:
 
 
 def with_other_tokens_so_far(change: Callable[[Tokens], Tokens]) -> Callable[[Home], None]:
-    """The last of them changed, as the gateway itself could have signed them."""
+    """The last of each grant changed, as the gateway itself could have signed them."""
 
     def changed(home: Home) -> None:
-        (key,) = sorted(key for key in home.objects if "/so-far/" in key and "/grant/" in key)[-1:]
-        found = Tokens.read(home.objects[key], home.signer.public, key)
-        home.objects[key] = home.signer.sign(change(found))
+        of_grants = {key.rpartition("/")[0]: key for key in sorted(home.objects) if "/so-far/" in key}
+        for key in (key for folder, key in of_grants.items() if "/grant/" in folder):
+            found = Tokens.read(home.objects[key], home.signer.public, key)
+            home.objects[key] = home.signer.sign(change(found))
 
     return changed
 

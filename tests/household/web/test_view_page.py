@@ -287,7 +287,9 @@ async def test_what_goes_wrong_is_said(
     await expect(shown.page.locator("#trouble")).to_be_hidden()
 
     home = viewed.home
-    key = sorted(key for key in home.objects if "/chunk/" in key)[-2]
+    chunk = sorted(key for key in home.objects if "/chunk/" in key)[-2]
+    page = names.page(home.id, chunk.split("/")[3])  # which a reader prefers, where that day is over
+    key = page if page in home.objects else chunk
     home.objects[key] = home.objects[key][:-1] + bytes([home.objects[key][-1] ^ 1])
     await viewed.send()
     await says("was not made by your gateway")
