@@ -34,6 +34,7 @@ from gateway.centre.engine import Chosen, DuckDB, Engine
 from gateway.centre.homes import Home
 from gateway.centre.ingest import HOMES, ingest
 from gateway.centre.kept import Kept
+from gateway.centre.runs import packed
 from gateway.centre.state import State
 from gateway.chain.keys import KeyChain
 from gateway.chain.layout import DAY_MS
@@ -290,11 +291,12 @@ class _Table:
         ends = np.unique(counts)
         sets = [[key for key, count in zip(keys, counts, strict=True) if count >= end] for end in ends]
         of = np.searchsorted(ends, np.arange(1, days * _QUARTERS + 1)).tolist()
-        return cls(files, Windows(LANES, tuple(pairwise(edges.tolist()))), Chosen(sets, of), truth)
+        chosen = Chosen([packed(some) for some in sets], of)
+        return cls(files, Windows(LANES, tuple(pairwise(edges.tolist()))), chosen, truth)
 
     def check(self, sums: tuple[U64, list[int]], often: int = 1) -> None:
         """AssertionError where these are not the sums of the sets, each file added up so often."""
-        sizes = [0 if one is None else often * len(self.chosen.sets[one]) for one in self.chosen.of]
+        sizes = [0 if one is None else often * len(self.chosen.sets[one]) // 32 for one in self.chosen.of]
         if not np.array_equal(sums[0], self.truth * np.uint64(often)) or sums[1] != sizes:
             raise AssertionError("the sums are not those of what was written")
 

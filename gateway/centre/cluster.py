@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gateway.centre.adding import IDS, TIMES, Sums, reading, window_of
+from gateway.centre.adding import IDS, Sums, reading
 from gateway.centre.engine import Chosen, present_schema
 from gateway.chain.seal import U64
 from gateway.errors import Unavailable, UsageError
@@ -106,9 +106,10 @@ def connected(
 def _present(path: Path, windows: Windows) -> pyarrow.Table:
     import pyarrow as pa  # noqa: PLC0415
 
-    with reading(path) as read:
-        table = read([*IDS, "incarnation", *TIMES, *windows.lanes])
-    window = window_of(table, windows)
+    with reading(path) as file:
+        table = file.read([*IDS, "incarnation", *windows.lanes])
+    of_runs = file.runs.windows(np.array(windows.times, dtype=np.int64))
+    window = np.repeat(of_runs, file.runs.rows)
     whole = window >= 0
     for lane in windows.lanes:
         whole &= table[lane].is_valid().to_numpy()

@@ -8,8 +8,9 @@ windows/date=2026-03-01/region=North/00000007.parquet has the columns
     import, export, ...    INT64 with the bits of the u64: the home's part of the load of each lane
                            (`gateway.chain.share.blinded`), null where the grant has no such lane
 
-Tables of the open formats, and Spark, have no UINT64. A part says nothing without the summing service's sum
-over all homes of a set. Files are written once, and count once the state names them.
+The rows are in the order of start_ms, end_ms, stream and grant, and the file's metadata has an index of them
+(`runs`). Tables of the open formats, and Spark, have no UINT64. A part says nothing without the summing
+service's sum over all homes of a set. Files are written once, and count once the state names them.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gateway.centre.homes import Home
+from gateway.centre.runs import Runs
 from gateway.centre.state import File
 from gateway.chain.layout import DAY_MS, LANES
 from gateway.chain.seal import U64
@@ -152,16 +154,19 @@ def _parquet(tables: Sequence[pyarrow.Table]) -> bytes:
     import pyarrow as pa  # noqa: PLC0415
     import pyarrow.parquet as pq  # noqa: PLC0415
 
-    whole = pa.concat_tables(tables).sort_by([("start_ms", "ascending"), ("stream", "ascending")])
+    order = ("start_ms", "end_ms", *_IDS)
+    whole = pa.concat_tables(tables).sort_by([(name, "ascending") for name in order])
     file = BytesIO()
     # The lanes look random: they do not compress, and need no dictionary. The others are read the fastest so.
     plain = dict.fromkeys(LANES, "none")
     others = (*_IDS, *_NUMBERS)
-    pq.write_table(
-        whole,
+    with pq.ParquetWriter(
         file,
+        whole.schema,
         use_dictionary=list(others),
         compression={**dict.fromkeys(others, "snappy"), **plain},
         max_rows_per_page=_PAGE,
-    )
+    ) as writer:
+        writer.write_table(whole)
+        writer.add_key_value_metadata(Runs.of(whole).metadata())
     return file.getvalue()

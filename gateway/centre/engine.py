@@ -28,10 +28,10 @@ Key = tuple[bytes, bytes]
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
-    """The set of homes of each window: `sets[of[i]]` is that of window i; None for a window that is not to be
-    summed. A set has a stream once, and is the quickest to add up in the order of its streams."""
+    """The set of homes of each window: `sets[of[i]]` is that of window i, as `gateway.centre.runs.packed` has
+    it; None for a window that is not to be summed. A set has a stream once."""
 
-    sets: Sequence[Sequence[Key]]
+    sets: Sequence[bytes]
     of: Sequence[int | None]
 
 

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from gateway.centre.columns import date_of
 from gateway.centre.engine import Chosen, Engine, Key
 from gateway.centre.noise import Noise, noises
+from gateway.centre.runs import packed
 from gateway.centre.state import Known, Members, Sets, State, Times
 from gateway.chain import share
 from gateway.chain.seal import U64
@@ -383,7 +384,7 @@ def _chosen(summed: Mapping[int, _Union], count: int) -> Chosen:
     distinct = {union.numbers: union.homes for union in summed.values()}
     place = {numbers: n for n, numbers in enumerate(distinct)}
     return Chosen(
-        [[(one.stream, one.grant) for one in homes] for homes in distinct.values()],
+        [packed((one.stream, one.grant) for one in homes) for homes in distinct.values()],
         [place[summed[i].numbers] if i in summed else None for i in range(count)],
     )
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import distributed
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -18,6 +19,7 @@ from gateway.centre.cluster import connected
 from gateway.centre.columns import Block, write
 from gateway.centre.engine import Chosen, DuckDB, Engine, Key
 from gateway.centre.homes import Home
+from gateway.centre.runs import METADATA, packed
 from gateway.chain.layout import DAY_MS
 from gateway.errors import Unavailable, UsageError
 from gateway.provider.homes import Listed
@@ -97,7 +99,7 @@ def check(engine: Engine, some: list[Block], data: st.DataObject) -> None:
             members = data.draw(st.lists(st.sampled_from(there), unique=True) if there else st.just([]))
             sets.append(members)
             of.append(data.draw(st.sampled_from([None, len(sets) - 1, len(sets) - 1])))
-        sums, counts = engine.sums(paths, WINDOWS, Chosen(sets, of))
+        sums, counts = engine.sums(paths, WINDOWS, Chosen([*map(packed, sets)], of))
     for window, number in enumerate(of):
         members = [] if number is None else sets[number]
         wanted = [expected[window, key][1] for key in members]
@@ -143,7 +145,7 @@ def test_both_engines_give_the_same_to_the_bit(cluster: Engine, tmp_path: Path) 
         files += [tmp_path / file.name for file in write(tmp_path, some, batch)]
     assert len(files) == 8
     windows = Windows(LANES, tuple(pairwise(edges.tolist())))
-    chosen = Chosen([keys, keys[::3]], [i % 2 for i in range(96)])
+    chosen = Chosen([packed(keys), packed(keys[::3])], [i % 2 for i in range(96)])
     ours, theirs = DuckDB().sums(files, windows, chosen), cluster.sums(files, windows, chosen)
     assert ours[0].tobytes() == theirs[0].tobytes()
     assert ours[1] == theirs[1] == [(1000, 334)[i % 2] for i in range(96)]
@@ -172,7 +174,7 @@ def test_a_stream_counts_under_the_grant_of_its_set_alone(tmp_path: Path) -> Non
         )
     ):
         paths = [tmp_path / file.name for file in write(tmp_path, part, at)]
-        sums, counts = DuckDB().sums(paths, windows, Chosen([members], [0]))
+        sums, counts = DuckDB().sums(paths, windows, Chosen([packed(members)], [0]))
         assert (sums.tolist(), counts) == ([[expected]], [count])
 
 
@@ -182,6 +184,27 @@ def test_a_damaged_file_is_named(tmp_path: Path) -> None:
         DuckDB().present([tmp_path / "1.parquet"], WINDOWS)
     with pytest.raises(UsageError, match=r"1\.parquet cannot be read"):
         DuckDB().sums([tmp_path / "1.parquet"], WINDOWS, NOBODY)
+
+
+@pytest.mark.parametrize("runs", ["as they were", "of other rows", None])
+def test_a_file_that_was_written_anew_counts_by_right_runs_alone(tmp_path: Path, runs: str | None) -> None:
+    edges = BEGIN + 900_000 * np.arange(3, dtype=np.int64)
+    parts = np.full((2, 1), 5, dtype=np.uint64)
+    block = Block(home(1), ("import",), edges, np.ones(2, dtype=np.uint64), parts)
+    path = tmp_path / write(tmp_path, [block], 1)[0].name
+    table, metadata = pq.read_table(path, partitioning=None), pq.read_metadata(path).metadata
+    with pq.ParquetWriter(path, table.schema) as writer:
+        writer.write_table(table[:1] if runs == "of other rows" else table)
+        if runs:
+            writer.add_key_value_metadata({METADATA: metadata[METADATA]})
+    windows = Windows(("import",), tuple(pairwise(edges.tolist())))
+    chosen = Chosen([packed([home(1).key])], [0, 0])
+    if runs == "as they were":
+        assert DuckDB().sums([path], windows, chosen)[0].tolist() == [[5], [5]]
+        return
+    why = "it has other rows than the runs that it names" if runs else "it does not name the runs of its rows"
+    with pytest.raises(UsageError, match=f"cannot be read: {why}"):
+        DuckDB().sums([path], windows, chosen)
 
 
 def test_a_scheduler_that_is_none() -> None:
