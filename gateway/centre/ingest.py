@@ -40,8 +40,8 @@ pass over all homes removes them, so a load that is being added up meanwhile sti
 @dataclass(frozen=True, slots=True)
 class Pass:
     """What a pass did: windows taken in, in how many files, and of how many homes; and the homes that it
-    passed over, each with the reason. `until_ms` is the end of the last window that all others have at which
-    it looked."""
+    passed over, each with the reason, once where all its grants have the same. `until_ms` is the end of the
+    last window that all others have at which it looked."""
 
     windows: int
     files: int
@@ -70,37 +70,37 @@ async def ingest(
         total, regions = state.count(), map(state.homes, state.regions())
     else:
         named = state.homes_of(streams)
-        total, regions = len(named), _by_region(named)
+        total, regions = len({one.home.listed.stream for one in named}), _by_region(named)
     look, batch = Look(bucket, identity, now_ms, Kept() if kept is None else kept, _MOST), _Batch(state)
     silent = _Silence(batch)
     reached = done = 0
     end_ms = LAST_MS
-    failures: list[Failure] = []
-    for homes in regions:
-        new: set[tuple[bytes, bytes]] = set()
+    failures: dict[tuple[bytes, str], Failure] = {}
+    for homes in regions:  # a home's grants are all in one
+        new, through = set[bytes](), set[bytes]()
         async with aclosing(_region(look, homes)) as looks:
             async for taken in looks:
                 silent.hear(taken)
-                known = taken.known
+                known, stream = taken.known, taken.known.home.listed.stream
                 if taken.block is not None:
-                    new.add(known.home.key)
+                    new.add(stream)
                 if taken.more:
                     continue
-                done += 1
+                through.add(stream)
                 if taken.error is not None:
-                    failures.append(Failure(known.home.listed.stream, taken.error))
+                    failures.setdefault((stream, str(taken.error)), Failure(stream, taken.error))
                 else:
                     end_ms = min(end_ms, known.until_ms or 0)
                 if progress is not None:
-                    progress(done, total)
-        reached += len(new)
+                    progress(done + len(through), total)
+        reached, done = reached + len(new), done + len(through)
         batch.end_region()
     silent.end()
     batch.commit()
     for crowd in state.crowded(_CROWD) if streams is None else ():
         state.merge(merged(state.folder, crowd, state.next_batch()), crowd)
     until_ms = None if end_ms in (0, LAST_MS) else end_ms
-    return Pass(batch.written, batch.files, reached, tuple(failures), until_ms)
+    return Pass(batch.written, batch.files, reached, tuple(failures.values()), until_ms)
 
 
 def _by_region(homes: Sequence[Known]) -> Iterable[list[Known]]:

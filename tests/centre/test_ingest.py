@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 import os
 import secrets
 import shutil
@@ -360,6 +362,30 @@ async def test_homes_without_a_grant_or_a_stream_are_named(street: Neighbourhood
     kinds = {one.stream: one.error.kind for one in taken.passed_over}
     assert kinds == {foreign.id: "not_granted", unknown.id: "failed"}
     assert taken.windows == 20
+
+
+def test_a_home_with_two_grants_is_counted_and_named_once(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    street = Neighbourhood.new(tmp_path)
+    for home in (sealed(240), sealed(240), sealed(240)):
+        street.joins(home, granularity="1min")
+        street.joins(home, granularity="2min")
+    broken = street.homes[0]
+    replaces_a_chunk(broken)
+    asyncio.run(street.store())
+    lines = [(one.listed.stream, one.listed.signer, one.listed.grant) for one in street.listing]
+    rows = "".join(f"{','.join(part.hex() for part in line)},North\n" for line in lines)
+    (tmp_path / "homes.csv").write_text(f"stream,signer,grant,region\n{rows}")
+    place = ["--key", str(tmp_path / "centre"), "--store", str(tmp_path / "store")]
+    ingest = ["centre", "ingest", str(tmp_path / "data"), *place, "--homes", str(tmp_path / "homes.csv")]
+    assert main(ingest) == 5
+    out, err = capsys.readouterr()
+    assert out.startswith("12 windows of 2 homes taken in; 2 of 3 homes have all until ")
+    assert err.count(f"gateway: stream {broken.id.hex()}: ") == err.count("\n") == 1
+    assert main([*ingest, "--json"]) == 5
+    document = json.loads(capsys.readouterr().out)
+    assert (document["homes"], len(document["passed_over"])) == (3, 1)
 
 
 async def test_a_store_that_does_not_answer_is_about_no_home(

@@ -115,7 +115,8 @@ def command(
             return None
         done = replace(done, passed_over=(*refused, *done.passed_over))
         if streams is None:
-            _show(done, len(homes) + len(refused), as_json, one_line=not once)
+            count = len({one.listed.stream for one in homes} | {one.stream for one in refused})
+            _show(done, count, as_json, one_line=not once)
         elif done.windows or done.passed_over:
             _show(replace(done, until_ms=None), len(streams), as_json, one_line=True, notified=True)
         return print_failures(done.passed_over)
@@ -181,7 +182,6 @@ def _show(done: Pass, homes: int, as_json: bool, *, one_line: bool, notified: bo
         return
     text = f"{done.windows} windows of {done.homes} homes taken in"
     if done.until_ms is not None:
-        text += (
-            f"; {homes - len(done.passed_over)} of {homes} homes have all until {local_time(done.until_ms)}"
-        )
+        whole = homes - len({one.stream for one in done.passed_over})
+        text += f"; {whole} of {homes} homes have all until {local_time(done.until_ms)}"
     click.echo(text)
