@@ -8,7 +8,7 @@ import os
 import secrets
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -20,8 +20,10 @@ import pytest
 from gateway.centre import columns
 from gateway.centre import ingest as ingest_module
 from gateway.centre import look as look_module
+from gateway.centre.hints import Hints
 from gateway.centre.homes import read_list
 from gateway.centre.state import State
+from gateway.cli.centre import ingest as ingest_command
 from gateway.cli.main import main
 from gateway.errors import StoreUnavailable, UsageError
 from gateway.store.directory import DirectoryBucket
@@ -386,6 +388,40 @@ def test_a_home_with_two_grants_is_counted_and_named_once(
     assert main([*ingest, "--json"]) == 5
     document = json.loads(capsys.readouterr().out)
     assert (document["homes"], len(document["passed_over"])) == (3, 1)
+
+
+def test_a_store_that_is_away_is_said_once_and_once_more_when_it_is_back(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Neighbourhood.new(tmp_path)
+    line = ",".join(one * 32 for one in "012")
+    (tmp_path / "homes.csv").write_text(f"stream,signer,grant,region\n{line},North\n")
+    (tmp_path / "store").mkdir()
+    away, full = StoreUnavailable("the store is away"), StoreUnavailable("the store is full")
+    passes = iter([away, away, full, full, None, None, away, None, KeyboardInterrupt()])
+
+    async def one(*_: object) -> ingest_module.Pass:
+        error = next(passes)
+        if error is not None:
+            raise error
+        return ingest_module.Pass(0, 0, 0, (), None)
+
+    async def no_time(*_: object) -> None:
+        return
+
+    async def no_looks(*_: object) -> AsyncGenerator[list[bytes], None]:
+        return
+        yield
+
+    monkeypatch.setattr(ingest_command, "ingest", one)
+    monkeypatch.setattr(asyncio, "sleep", no_time)
+    monkeypatch.setattr(Hints, "looks", no_looks)
+    words = ["--key", "centre", "--store", "store", "--homes", "homes.csv"]
+    words = [word if word.startswith("-") else str(tmp_path / word) for word in words]
+    assert main(["centre", "ingest", str(tmp_path / "data"), *words, "--follow", "--every", "1s"]) == 130
+    back = "the homes are looked at again"
+    said = [f"{away}; trying again", f"{full}; trying again", back, f"{away}; trying again", back]
+    assert capsys.readouterr().err.splitlines()[: len(said)] == [f"gateway: {one}" for one in said]
 
 
 async def test_a_store_that_does_not_answer_is_about_no_home(

@@ -83,7 +83,7 @@ def command(
         raise UsageError("--notices makes looks come sooner, and this looks once: add --follow")
     collect_seldom()
     identity, clock, kept = open_identity(folder), SystemClock("host"), Kept()
-    hints, listing = Hints(), _List(homes_file, folder, identity, clock)
+    hints, listing, away = Hints(), _List(homes_file, folder, identity, clock), _Away()
 
     async def passes(state: State) -> int:
         async with opened_store(location, None, keep=False) as bucket, notices.heeding(hints):
@@ -111,8 +111,9 @@ def command(
         except Unavailable as error:
             if once:
                 raise
-            click.echo(f"gateway: {error}", err=True)
+            away.say(error)
             return None
+        away.over()
         done = replace(done, passed_over=(*refused, *done.passed_over))
         if streams is None:
             count = len({one.listed.stream for one in homes} | {one.stream for one in refused})
@@ -128,6 +129,25 @@ def command(
                 return asyncio.run(passes(state))
         finally:
             state.close()
+
+
+class _Away:
+    """Says once that the store or the registrar does not answer, and once that it does again."""
+
+    def __init__(self) -> None:
+        self._said: str | None = None
+
+    def say(self, error: Unavailable) -> None:
+        """Say it, where it was not said or another reason was."""
+        if str(error) != self._said:
+            click.echo(f"gateway: {error}; trying again", err=True)
+        self._said = str(error)
+
+    def over(self) -> None:
+        """Say that it is over, where it was said."""
+        if self._said is not None:
+            click.echo("gateway: the homes are looked at again", err=True)
+        self._said = None
 
 
 class _List:
