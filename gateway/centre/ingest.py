@@ -3,7 +3,8 @@ writes what is left as Parquet.
 
 A home's windows are taken in once: a batch of files counts from the commit of the state that names them and
 says where each home was read to. A home whose stream is refused, or not given by the store, is passed over,
-and its reason is kept; it is looked at again in the next pass. A store that gives no home's ends the pass.
+and its reason is kept; it is looked at again in the next pass. A store that gives no home's, or has none of
+the list's, ends the pass.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from gateway.centre.columns import clean, merged, write
 from gateway.centre.kept import Kept
 from gateway.centre.look import LAST_MS, Look, Taken
 from gateway.centre.state import Known, State
-from gateway.errors import GatewayError, StoreDenied, StoreUnavailable
+from gateway.errors import GatewayError, NotFound, StoreDenied, StoreUnavailable
 from gateway.provider.desk import Failure, Progress
 from gateway.provider.identity import Identity
 from gateway.store.bucket import Bucket
@@ -62,8 +63,8 @@ async def ingest(
     """Take in all windows that are complete in the store, region by region: of all homes of the list, or of
     those alone that have one of `streams`; only a pass over all homes merges files, and removes what earlier
     ones left. `progress` is called after each home. What is `kept` of earlier passes is not read again.
-    StoreUnavailable and StoreDenied where the store gives no home's objects: what was taken in before that
-    stays."""
+    StoreUnavailable and StoreDenied where the store gives no home's objects, or has nothing of any home of
+    the list: what was taken in before that stays."""
     regions: Iterable[Sequence[Known]]
     if streams is None:
         clean(state.folder, state.file_names())
@@ -95,7 +96,7 @@ async def ingest(
                     progress(done + len(through), total)
         reached, done = reached + len(new), done + len(through)
         batch.end_region()
-    silent.end()
+    silent.end(total if streams is None else None)
     batch.commit()
     for crowd in state.crowded(_CROWD) if streams is None else ():
         state.merge(merged(state.folder, crowd, state.next_batch()), crowd)
@@ -123,35 +124,50 @@ async def _region(look: Look, homes: Sequence[Known]) -> AsyncGenerator[Taken, N
 
 
 class _Silence:
-    """Tells a store that does not answer from one that does not give some homes' objects, which are added to
-    the batch once it has given another home's."""
+    """Tells a store that does not answer, or is another one, from one that does not give some homes' objects,
+    which are added to the batch once it has given another home's."""
 
     def __init__(self, batch: _Batch) -> None:
         self._batch = batch
-        self._held: list[Taken] = []
-        self._heard = False
+        self._silent: list[Taken] = []
+        self._absent: list[Taken] = []  # all homes so far of which the store has said something
+        self._heard = self._found = False
 
     def hear(self, taken: Taken) -> None:
         """Add to the batch, or hold. Where the store is silent the batch is written, and its error raised."""
         if isinstance(taken.error, StoreUnavailable | StoreDenied):
-            self._held.append(taken)
-            if len(self._held) == _SILENT:
+            self._silent.append(taken)
+            if len(self._silent) == _SILENT:
                 self._give_up(taken.error)
             return
         self._heard = True
-        self._release()
+        self._release(self._silent)
+        if isinstance(taken.error, NotFound) and not self._found:
+            self._absent.append(taken)
+            return
+        self._found = True
+        self._release(self._absent)
         self._batch.add(taken)
 
-    def end(self) -> None:
-        """Add to the batch what is held; raise the store's error where it has given no home's objects."""
-        if self._held and not self._heard:
-            self._give_up(self._held[0].error)
-        self._release()
+    def end(self, homes: int | None) -> None:
+        """Add to the batch what is held; raise the store's error where it has given no home's objects, and
+        StoreDenied where it has none of all these homes."""
+        if self._silent and not self._heard:
+            self._give_up(self._silent[0].error)
+        absent = len({one.known.home.listed.stream for one in self._absent})
+        if absent == homes and absent > 1:
+            self._give_up(
+                StoreDenied(
+                    f"the store holds none of the {absent} homes of the list: check that it is this store"
+                )
+            )
+        self._release(self._silent)
+        self._release(self._absent)
 
-    def _release(self) -> None:
-        for one in self._held:
+    def _release(self, held: list[Taken]) -> None:
+        for one in held:
             self._batch.add(one)
-        self._held.clear()
+        held.clear()
 
     def _give_up(self, error: GatewayError | None) -> NoReturn:
         self._batch.commit()

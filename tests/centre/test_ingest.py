@@ -25,7 +25,7 @@ from gateway.centre.homes import read_list
 from gateway.centre.state import State
 from gateway.cli.centre import ingest as ingest_command
 from gateway.cli.main import main
-from gateway.errors import StoreUnavailable, UsageError
+from gateway.errors import StoreDenied, StoreUnavailable, UsageError
 from gateway.store.directory import DirectoryBucket
 from gateway.wire import names
 from tests.centre.neighbourhood import Neighbourhood, minutes, sealed
@@ -435,6 +435,23 @@ async def test_a_store_that_does_not_answer_is_about_no_home(
         with pytest.raises(StoreUnavailable):
             await street.takes_in()
     assert (await street.takes_in()).windows == 20
+
+
+async def test_a_store_that_has_no_home_of_the_list_is_another_one(street: Neighbourhood) -> None:
+    """It is said once, and of no home; one that has one of them lacks the others."""
+    other = street.folder / "other"
+    other.mkdir()
+    street.bucket = DirectoryBucket(other)
+    with pytest.raises(StoreDenied, match="the store holds none of the 4 homes of the list"):
+        await street.takes_in()
+    state = State.open(street.folder / "data", make=False)
+    assert state.passed_over() == []
+    state.close()
+    assert len((await street.takes_in(streams=[one.id for one in street.homes])).passed_over) == 4
+    for key, data in street.homes[3].objects.items():
+        await street.bucket.put(key, data)
+    taken = await street.takes_in()
+    assert (taken.windows, taken.homes, len(taken.passed_over)) == (5, 1, 3)
 
 
 @pytest.mark.parametrize("again", [False, True])
