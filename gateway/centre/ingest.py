@@ -23,6 +23,7 @@ from gateway.errors import GatewayError, NotFound, StoreDenied, StoreUnavailable
 from gateway.provider.desk import Failure, Progress
 from gateway.provider.identity import Identity
 from gateway.store.bucket import Bucket
+from gateway.wire import names
 
 _MOST = 2**14
 """Windows of one home in one batch: a year of minutes comes in 33."""
@@ -32,7 +33,8 @@ HOMES = 2**13
 """Homes from which on a batch ends with its region, so that a pass writes a file for each date and region:
 30 MB."""
 _SILENT = 16
-"""Homes in a row whose objects the store does not give: then it is the store's fault, and no home's."""
+"""Homes in a row whose objects the store does not give, after which it is asked for one that it gave before:
+if it does not give that either, it is the store's fault, and no home's."""
 _CROWD = 64
 """Files of one date and region that are merged into one: those of an hour, with a look each minute. The next
 pass over all homes removes them, so a load that is being added up meanwhile still finds them."""
@@ -73,7 +75,7 @@ async def ingest(
         named = state.homes_of(streams)
         total, regions = len({one.home.listed.stream for one in named}), _by_region(named)
     look, batch = Look(bucket, identity, now_ms, Kept() if kept is None else kept, _MOST), _Batch(state)
-    silent = _Silence(batch)
+    silent = _Silence(bucket, batch)
     reached = done = 0
     end_ms = LAST_MS
     failures: dict[tuple[bytes, str], Failure] = {}
@@ -81,7 +83,7 @@ async def ingest(
         new, through = set[bytes](), set[bytes]()
         async with aclosing(_region(look, homes)) as looks:
             async for taken in looks:
-                silent.hear(taken)
+                await silent.hear(taken)
                 known, stream = taken.known, taken.known.home.listed.stream
                 if taken.block is not None:
                     new.add(stream)
@@ -127,27 +129,43 @@ class _Silence:
     """Tells a store that does not answer, or is another one, from one that does not give some homes' objects,
     which are added to the batch once it has given another home's."""
 
-    def __init__(self, batch: _Batch) -> None:
+    def __init__(self, bucket: Bucket, batch: _Batch) -> None:
+        self._bucket = bucket
         self._batch = batch
         self._silent: list[Taken] = []
         self._absent: list[Taken] = []  # all homes so far of which the store has said something
-        self._heard = self._found = False
+        self._heard = False
+        self._given: bytes | None = None  # the stream of the last home that the store has
 
-    def hear(self, taken: Taken) -> None:
+    async def hear(self, taken: Taken) -> None:
         """Add to the batch, or hold. Where the store is silent the batch is written, and its error raised."""
         if isinstance(taken.error, StoreUnavailable | StoreDenied):
             self._silent.append(taken)
             if len(self._silent) == _SILENT:
-                self._give_up(taken.error)
+                if not await self._gives_again():
+                    self._give_up(taken.error)
+                self._release(self._silent)
             return
         self._heard = True
         self._release(self._silent)
-        if isinstance(taken.error, NotFound) and not self._found:
+        if isinstance(taken.error, NotFound) and self._given is None:
             self._absent.append(taken)
             return
-        self._found = True
+        self._given = taken.known.home.listed.stream
         self._release(self._absent)
         self._batch.add(taken)
+
+    async def _gives_again(self) -> bool:
+        """Whether the store gives what it gave before."""
+        if self._given is None:
+            return False
+        try:
+            await self._bucket.get(names.descriptor(self._given))
+        except (StoreUnavailable, StoreDenied):
+            return False
+        except GatewayError:  # an answer too
+            return True
+        return True
 
     def end(self, homes: int | None) -> None:
         """Add to the batch what is held; raise the store's error where it has given no home's objects, and

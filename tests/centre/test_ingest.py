@@ -481,23 +481,31 @@ async def test_a_home_that_the_store_does_not_give_is_passed_over(
     assert (taken.windows, taken.passed_over) == (1 if again else 5, ())
 
 
-async def test_what_was_taken_in_before_a_store_falls_silent_stays(
-    street: Neighbourhood, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("gone", [False, True])
+async def test_a_store_that_falls_silent_ends_a_pass_and_homes_in_a_row_do_not(
+    street: Neighbourhood, monkeypatch: pytest.MonkeyPatch, gone: bool
 ) -> None:
+    """It is asked for something that it gave before. What was taken in until then stays."""
     monkeypatch.setattr(ingest_module, "_SILENT", 2)
     monkeypatch.setattr(look_module, "AT_ONCE", 1)
     get = DirectoryBucket.get
-    given = {street.homes[0].id.hex()}
+    given = {min(street.homes[number].id for number in (0, 2)).hex()}  # of the first region
 
     async def fails(self: DirectoryBucket, key: str) -> bytes | None:
         if not any(stream in key for stream in given):
+            if gone:
+                given.clear()
             raise StoreUnavailable("the store does not answer")
         return await get(self, key)
 
     with monkeypatch.context() as patch:
         patch.setattr(DirectoryBucket, "get", fails)
-        with pytest.raises(StoreUnavailable):
-            await street.takes_in()
+        if gone:
+            with pytest.raises(StoreUnavailable):
+                await street.takes_in()
+        else:
+            taken = await street.takes_in()
+            assert (taken.windows, len(taken.passed_over)) == (5, 3)
     assert (await street.takes_in()).windows == 15
 
 
