@@ -390,6 +390,23 @@ def test_a_home_with_two_grants_is_counted_and_named_once(
     assert (document["homes"], len(document["passed_over"])) == (3, 1)
 
 
+def test_credentials_that_are_missing_are_told_by_what_a_command_takes(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in [one for one in os.environ if one.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    Neighbourhood.new(tmp_path)
+    line = ",".join(one * 32 for one in "012")
+    (tmp_path / "homes.csv").write_text(f"stream,signer,grant,region\n{line},North\n")
+    words = ["--key", tmp_path / "centre", "--homes", tmp_path / "homes.csv", "--store", "s3://meters"]
+    place = ["--endpoint", "http://127.0.0.1:9", "--region", "us-east-1"]
+    assert main(["centre", "ingest", str(tmp_path / "data"), *map(str, words), *place]) == 4
+    err = capsys.readouterr().err
+    assert "there are no usable credentials; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY or a" in err
+    assert "[store]" not in err
+
+
 def test_a_store_that_is_away_is_said_once_and_once_more_when_it_is_back(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
