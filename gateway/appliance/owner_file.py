@@ -215,8 +215,10 @@ def _table(table: dict[str, Any], mistakes: list[str]) -> dict[str, Any]:
     for key, value in table.items():
         if key not in readers:
             near = difflib.get_close_matches(key, readers, n=1)
-            right = f"did you mean {near[0]}?" if near else f"known here are {', '.join(readers)}"
-            mistakes.append(f"[{TABLE}] {key} is unknown; {right}")
+            if near:
+                mistakes.append(f"[{TABLE}] {key} is unknown; did you mean {near[0]}?")
+            else:  # not shown: it may be a secret that stands in the wrong place
+                mistakes.append(f"[{TABLE}] has a key that is none of {', '.join(readers)}")
             continue
         try:
             found[key.replace("-", "_")] = readers[key](value)

@@ -3,7 +3,8 @@ writes what is left as Parquet.
 
 A home's windows are taken in once: a batch of files counts from the commit of the state that names them and
 says where each home was read to. A home whose stream is refused, or not given by the store, is passed over,
-and its reason is kept; it is looked at again in the next pass. A store that gives no home's ends the pass.
+and its reason is kept; it is looked at again in the next pass. A store that gives no home's, or has none of
+the list's, ends the pass.
 """
 
 from __future__ import annotations
@@ -18,10 +19,11 @@ from gateway.centre.columns import clean, merged, write
 from gateway.centre.kept import Kept
 from gateway.centre.look import LAST_MS, Look, Taken
 from gateway.centre.state import Known, State
-from gateway.errors import GatewayError, StoreDenied, StoreUnavailable
+from gateway.errors import GatewayError, NotFound, StoreDenied, StoreUnavailable
 from gateway.provider.desk import Failure, Progress
 from gateway.provider.identity import Identity
 from gateway.store.bucket import Bucket
+from gateway.wire import names
 
 _MOST = 2**14
 """Windows of one home in one batch: a year of minutes comes in 33."""
@@ -31,7 +33,8 @@ HOMES = 2**13
 """Homes from which on a batch ends with its region, so that a pass writes a file for each date and region:
 30 MB."""
 _SILENT = 16
-"""Homes in a row whose objects the store does not give: then it is the store's fault, and no home's."""
+"""Homes in a row whose objects the store does not give, after which it is asked for one that it gave before:
+if it does not give that either, it is the store's fault, and no home's."""
 _CROWD = 64
 """Files of one date and region that are merged into one: those of an hour, with a look each minute. The next
 pass over all homes removes them, so a load that is being added up meanwhile still finds them."""
@@ -40,8 +43,8 @@ pass over all homes removes them, so a load that is being added up meanwhile sti
 @dataclass(frozen=True, slots=True)
 class Pass:
     """What a pass did: windows taken in, in how many files, and of how many homes; and the homes that it
-    passed over, each with the reason. `until_ms` is the end of the last window that all others have at which
-    it looked."""
+    passed over, each with the reason, once where all its grants have the same. `until_ms` is the end of the
+    last window that all others have at which it looked."""
 
     windows: int
     files: int
@@ -62,45 +65,45 @@ async def ingest(
     """Take in all windows that are complete in the store, region by region: of all homes of the list, or of
     those alone that have one of `streams`; only a pass over all homes merges files, and removes what earlier
     ones left. `progress` is called after each home. What is `kept` of earlier passes is not read again.
-    StoreUnavailable and StoreDenied where the store gives no home's objects: what was taken in before that
-    stays."""
+    StoreUnavailable and StoreDenied where the store gives no home's objects, or has nothing of any home of
+    the list: what was taken in before that stays."""
     regions: Iterable[Sequence[Known]]
     if streams is None:
         clean(state.folder, state.file_names())
         total, regions = state.count(), map(state.homes, state.regions())
     else:
         named = state.homes_of(streams)
-        total, regions = len(named), _by_region(named)
+        total, regions = len({one.home.listed.stream for one in named}), _by_region(named)
     look, batch = Look(bucket, identity, now_ms, Kept() if kept is None else kept, _MOST), _Batch(state)
-    silent = _Silence(batch)
+    silent = _Silence(bucket, batch)
     reached = done = 0
     end_ms = LAST_MS
-    failures: list[Failure] = []
-    for homes in regions:
-        new: set[tuple[bytes, bytes]] = set()
+    failures: dict[tuple[bytes, str], Failure] = {}
+    for homes in regions:  # a home's grants are all in one
+        new, through = set[bytes](), set[bytes]()
         async with aclosing(_region(look, homes)) as looks:
             async for taken in looks:
-                silent.hear(taken)
-                known = taken.known
+                await silent.hear(taken)
+                known, stream = taken.known, taken.known.home.listed.stream
                 if taken.block is not None:
-                    new.add(known.home.key)
+                    new.add(stream)
                 if taken.more:
                     continue
-                done += 1
+                through.add(stream)
                 if taken.error is not None:
-                    failures.append(Failure(known.home.listed.stream, taken.error))
+                    failures.setdefault((stream, str(taken.error)), Failure(stream, taken.error))
                 else:
                     end_ms = min(end_ms, known.until_ms or 0)
                 if progress is not None:
-                    progress(done, total)
-        reached += len(new)
+                    progress(done + len(through), total)
+        reached, done = reached + len(new), done + len(through)
         batch.end_region()
-    silent.end()
+    silent.end(total if streams is None else None)
     batch.commit()
     for crowd in state.crowded(_CROWD) if streams is None else ():
         state.merge(merged(state.folder, crowd, state.next_batch()), crowd)
     until_ms = None if end_ms in (0, LAST_MS) else end_ms
-    return Pass(batch.written, batch.files, reached, tuple(failures), until_ms)
+    return Pass(batch.written, batch.files, reached, tuple(failures.values()), until_ms)
 
 
 def _by_region(homes: Sequence[Known]) -> Iterable[list[Known]]:
@@ -123,35 +126,66 @@ async def _region(look: Look, homes: Sequence[Known]) -> AsyncGenerator[Taken, N
 
 
 class _Silence:
-    """Tells a store that does not answer from one that does not give some homes' objects, which are added to
-    the batch once it has given another home's."""
+    """Tells a store that does not answer, or is another one, from one that does not give some homes' objects,
+    which are added to the batch once it has given another home's."""
 
-    def __init__(self, batch: _Batch) -> None:
+    def __init__(self, bucket: Bucket, batch: _Batch) -> None:
+        self._bucket = bucket
         self._batch = batch
-        self._held: list[Taken] = []
+        self._silent: list[Taken] = []
+        self._absent: list[Taken] = []  # all homes so far of which the store has said something
         self._heard = False
+        self._given: bytes | None = None  # the stream of the last home that the store has
 
-    def hear(self, taken: Taken) -> None:
+    async def hear(self, taken: Taken) -> None:
         """Add to the batch, or hold. Where the store is silent the batch is written, and its error raised."""
         if isinstance(taken.error, StoreUnavailable | StoreDenied):
-            self._held.append(taken)
-            if len(self._held) == _SILENT:
-                self._give_up(taken.error)
+            self._silent.append(taken)
+            if len(self._silent) == _SILENT:
+                if not await self._gives_again():
+                    self._give_up(taken.error)
+                self._release(self._silent)
             return
         self._heard = True
-        self._release()
+        self._release(self._silent)
+        if isinstance(taken.error, NotFound) and self._given is None:
+            self._absent.append(taken)
+            return
+        self._given = taken.known.home.listed.stream
+        self._release(self._absent)
         self._batch.add(taken)
 
-    def end(self) -> None:
-        """Add to the batch what is held; raise the store's error where it has given no home's objects."""
-        if self._held and not self._heard:
-            self._give_up(self._held[0].error)
-        self._release()
+    async def _gives_again(self) -> bool:
+        """Whether the store gives what it gave before."""
+        if self._given is None:
+            return False
+        try:
+            await self._bucket.get(names.descriptor(self._given))
+        except (StoreUnavailable, StoreDenied):
+            return False
+        except GatewayError:  # an answer too
+            return True
+        return True
 
-    def _release(self) -> None:
-        for one in self._held:
+    def end(self, homes: int | None) -> None:
+        """Add to the batch what is held; raise the store's error where it has given no home's objects, and
+        StoreDenied where it has none of all these homes."""
+        if self._silent and not self._heard:
+            self._give_up(self._silent[0].error)
+        absent = len({one.known.home.listed.stream for one in self._absent})
+        if absent == homes and absent > 1:
+            self._give_up(
+                StoreDenied(
+                    f"the store holds none of the {absent} homes of the list: check that it is this store"
+                )
+            )
+        self._release(self._silent)
+        self._release(self._absent)
+
+    def _release(self, held: list[Taken]) -> None:
+        for one in held:
             self._batch.add(one)
-        self._held.clear()
+        held.clear()
 
     def _give_up(self, error: GatewayError | None) -> NoReturn:
         self._batch.commit()

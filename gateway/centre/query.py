@@ -9,7 +9,7 @@ service's answers are kept too, so a load that is shown again asks for nothing.
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +23,7 @@ from gateway.centre.noise import Noise, noises
 from gateway.centre.runs import packed
 from gateway.centre.state import Known, Members, Sets, State, Times
 from gateway.chain import share
+from gateway.chain.layout import LANES
 from gateway.chain.seal import U64
 from gateway.chain.window import spell_ms
 from gateway.errors import GatewayError, NotGranted, Refused, Unavailable, UsageError
@@ -39,6 +40,9 @@ Certified = Callable[[], Awaitable[AbstractSet[bytes]]]
 _MEANWHILE = "another process asked for its set meanwhile, and was refused: try again"
 REFUSES = "the summing service refuses"
 """With which the problem of a window begins whose set it refused."""
+NOBODY_HAS = "no home of the region has"
+"""With which the problem of a window begins that was never granted, or whose lanes were not."""
+_NONE_HAS = "no home of its set has"
 LATE = "not taken in before the window's set was asked for"
 _FEW = 2
 """Homes of which a set is asked for: fewer are in no sum. A household or the service may want more."""
@@ -264,15 +268,56 @@ def _other_windows(files: Sequence[Path], windows: Windows, numbers: Sequence[in
         start_ms, end_ms = windows.times[i]
         there = (starts < end_ms) & (ends > start_ms)
         if (there & (starts == start_ms) & (ends == end_ms)).any():
-            found[i] = f"no home of the region granted {' and '.join(windows.lanes)} in it"
+            granted = _granted(files, windows.times[i])
+            what, lanes = _and(windows.lanes), _lanes(granted.values())
+            found[i] = f"{NOBODY_HAS} {what} in it: its {len(granted)} homes granted {lanes}"
         elif there.any():
-            sizes = " and ".join(spell_ms(int(one)) for one in np.unique(ends[there] - starts[there]))
+            sizes = _and(spell_ms(int(one)) for one in np.unique(ends[there] - starts[there]))
             found[i] = (
-                f"no home of the region has this window of {spell_ms(end_ms - start_ms)}: of its time,"
+                f"{NOBODY_HAS} this window of {spell_ms(end_ms - start_ms)}: of its time,"
                 f" windows of {sizes} were taken in, the first from {spell(int(starts[there][0]), 1)}:"
                 " ask for windows as they were granted"
             )
     return found
+
+
+def _granted(files: Sequence[Path], times: Times) -> dict[Key, frozenset[str]]:
+    """The lanes that each home granted, of those that have this window."""
+    import pyarrow.compute as pc  # noqa: PLC0415
+    import pyarrow.parquet as pq  # noqa: PLC0415
+
+    found: dict[Key, frozenset[str]] = {}
+    window = (pc.field("start_ms") == times[0]) & (pc.field("end_ms") == times[1])
+    for path in files:
+        table = pq.read_table(path, columns=["stream", "grant", *LANES], filters=window, partitioning=None)
+        there = [table[lane].is_valid().to_pylist() for lane in LANES]
+        keys = zip(table["stream"].to_pylist(), table["grant"].to_pylist(), strict=True)
+        for key, *valid in zip(keys, *there, strict=True):
+            found[key] = frozenset(lane for lane, one in zip(LANES, valid, strict=True) if one)
+    return found
+
+
+def _not_granted(
+    members: Members, lanes: Sequence[str], granted: Mapping[Key, AbstractSet[str]]
+) -> str | None:
+    """Why a set, whose homes granted these lanes, has no sum of others; None where they granted all."""
+    own = [granted.get((one.stream, one.grant), frozenset(lanes)) for one in members]
+    lacking = [one for one in own if not one >= set(lanes)]
+    if not lacking:
+        return None
+    what = _and(lane for lane in lanes if any(lane not in one for one in lacking))
+    if len(lacking) == len(own):
+        return f"{_NONE_HAS} {what} in it: its {len(own)} homes granted {_lanes(own)}"
+    count = f"{len(lacking)} of the {len(own)} homes of its set have no {what} in it"
+    return f"{count}: they granted {_lanes(lacking)}"
+
+
+def _lanes(granted: Collection[AbstractSet[str]]) -> str:
+    return _and(lane for lane in LANES if any(lane in one for one in granted))
+
+
+def _and(words: Iterable[str]) -> str:
+    return " and ".join(words)
 
 
 def _others(known: Sequence[Known], usable: AbstractSet[Key], taken: AbstractSet[bytes]) -> Members:
@@ -339,7 +384,12 @@ async def _answers(
             else:
                 wanted.setdefault(number, []).append(i)
     for number, numbers in wanted.items():
-        members = sets[numbers[0]][number]
+        members, first = sets[numbers[0]][number], numbers[0]
+        if any((one.stream, one.grant) not in present.windows[first] for one in members):
+            granted = _granted(_files(state, region, windows), windows.times[first])
+            if (why := _not_granted(members, windows.lanes, granted)) is not None:
+                problems.update(dict.fromkeys(numbers, why))
+                continue
         part = Windows(windows.lanes, tuple(windows.times[i] for i in numbers))
         try:
             answer = await ask(write_homes(members), part)
@@ -423,9 +473,10 @@ def _missing(
 
 
 def check_any(load: Load) -> None:
-    """Unavailable, or NotGranted where the service refused, for loads of which no window has a sum."""
+    """Unavailable for loads of which no window has a sum; NotGranted where the service refused, or nobody
+    granted them."""
     if any(load.homes):
         return
     why = next(iter(load.problems.values()))
-    error = NotGranted if why.startswith(REFUSES) else Unavailable
+    error = NotGranted if why.startswith((REFUSES, NOBODY_HAS, _NONE_HAS)) else Unavailable
     raise error(f"no load of {load.region!r}: {why}")

@@ -230,8 +230,8 @@ class State:
         return [_known(row) for rows in found for row in rows]
 
     def count(self) -> int:
-        """How many homes the list has."""
-        return int(next(self._read("SELECT count(*) FROM homes WHERE listed"))[0])
+        """How many homes the list has, each with one grant or several."""
+        return int(next(self._read("SELECT count(DISTINCT stream) FROM homes WHERE listed"))[0])
 
     def regions(self) -> list[str]:
         """The regions of the homes of the list."""

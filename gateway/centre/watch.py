@@ -16,7 +16,7 @@ from decimal import Decimal
 
 from gateway.centre.alarms import Alarm, Alarms
 from gateway.centre.engine import Engine
-from gateway.centre.query import REFUSES, Ask, Certified, Load, Missing, load
+from gateway.centre.query import NOBODY_HAS, REFUSES, Ask, Certified, Load, Missing, load
 from gateway.centre.state import State, Times
 from gateway.chain.layout import DAY_MS
 from gateway.chain.window import Granularity
@@ -74,9 +74,9 @@ class Region:
     None until one is known.
 
     It has no sum since `since_ms`, when its newest one ended, or when it was first watched; and it is
-    `silent` where the last BURST windows or more have none. Windows before `judged_ms` were held against
-    the limit; while loads are above it, `peak` is the highest in kW. `batch` is the last batch of files that
-    was looked at.
+    `silent` where the last BURST windows or more have none, or nobody granted such windows. Windows before
+    `judged_ms` were held against the limit; while loads are above it, `peak` is the highest in kW. `batch` is
+    the last batch of files that was looked at.
     """
 
     name: str
@@ -274,10 +274,13 @@ class Watch:
             region.since_ms = region.summed.end_ms
         since_ms = region.since_ms or 0
         silent = [one for one in curve if one.start_ms >= since_ms]
-        region.silent = len(silent) >= BURST
+        never = None  # what nobody granted is not waited for: no later window will have a sum either
+        if region.summed is None:
+            never = next((one.problem for one in curve if one.problem.startswith(NOBODY_HAS)), None)
+        region.silent = never is not None or len(silent) >= BURST
         if region.silent and len(refused) < BURST:
-            text = f"no sum since {spell(since_ms, 1)}: {silent[-1].problem}"
-            self.alarms.hold(Alarm("silent", region.name, "", text, since_ms, silent[-1].end_ms))
+            text = never or f"no sum since {spell(since_ms, 1)}: {silent[-1].problem}"
+            self.alarms.hold(Alarm("silent", region.name, "", text, since_ms, curve[-1].end_ms))
         else:
             self.alarms.end("silent", region.name)
 

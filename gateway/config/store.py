@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from pydantic import Field, ValidationInfo, field_validator
@@ -15,6 +16,9 @@ from gateway.store.location import Addressing, Checksums, Location
 
 _KEYS = ("access_key_id", "secret_access_key")
 _FORM = 'two lines, "access_key_id=..." and "secret_access_key=..."'
+_ADVICE = (
+    "give the gateway an access key and a secret key by [store] credentials or the systemd credential s3"
+)
 DEFAULT = "s3"
 FROM_REGISTRAR = "registrar"
 """The value of [store] credentials where the registrar issues them, a session at a time."""
@@ -103,7 +107,7 @@ def location(store: StoreSection, registrar: CredentialsSource | None = None) ->
         what, key = "the store's credentials", "[store] credentials"
         found = read_credential(store.credentials, DEFAULT, what, key=key)
         values = {} if found is None else _parse(*found)
-    return Location.parse(
+    place = Location.parse(
         store.url,
         store.endpoint,
         store.region,
@@ -115,6 +119,7 @@ def location(store: StoreSection, registrar: CredentialsSource | None = None) ->
         proxy=store.proxy,
         credentials=source,
     )
+    return replace(place, advice=_ADVICE)
 
 
 class _NotHere:

@@ -102,7 +102,7 @@ class _Said:
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if isinstance(error, SQLAlchemyError | OSError):
             _LOG.error("the database failed: %s", _cause(error))
-            raise Unavailable("the registrar's database does not answer now: try again later") from None
+            raise Unavailable("the registrar's database does not answer now") from None
 
 
 def _cause(error: BaseException) -> str:

@@ -6,6 +6,7 @@ It may not hold secrets: the database's password and the store's credentials hav
 from __future__ import annotations
 
 import tomllib
+from dataclasses import replace
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Self
@@ -28,6 +29,7 @@ from gateway.host.files import read_private
 from gateway.store.location import Addressing, Location
 
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
+_ADVICE = "give the path of a file with an access key and a secret key as credentials in [store]"
 _DATABASE_FILE = "registrar.sqlite"
 
 
@@ -157,7 +159,7 @@ class StoreSection(Section):
         """The bucket with the registrar's own credentials. UsageError where their file is missing, malformed
         or open to every user; the error never shows a line of it."""
         keys = {} if self.credentials is None else _read_credentials(self.credentials)
-        return Location.parse(
+        place = Location.parse(
             self.url,
             self.endpoint,
             self.region,
@@ -166,6 +168,7 @@ class StoreSection(Section):
             addressing=self.addressing,
             ca=self.ca,
         )
+        return replace(place, advice=_ADVICE)
 
 
 class Settings(Section):

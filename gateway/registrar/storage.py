@@ -227,7 +227,7 @@ class SessionIssuer:
                 f"{self._where} does not serve AssumeRole ({code_of(error)}): turn its STS on, or give its"
                 " users a policy of the bucket, as `gateway registrar policy` writes it"
             )
-        return explain(error, self._where)
+        return explain(error, self._where, self._location.advice)
 
 
 _NO_STS = frozenset({"NotImplemented", "MethodNotAllowed", "InvalidAction", "404", "405"})

@@ -233,7 +233,7 @@ class RegistrarClient:
             raise self._strange() from None
         except (aiohttp.ClientError, OSError, TimeoutError):
             raise Unavailable(
-                f"the registrar at {self.url} does not answer: try again later, nothing is lost meanwhile"
+                f"the registrar at {self.url} does not answer now, and nothing is lost meanwhile"
             ) from None
         if 200 <= status < 300:
             return answer

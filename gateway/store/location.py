@@ -55,6 +55,10 @@ class Location:
     """That of the keys, where they are temporary ones."""
     credentials: CredentialsSource | None = field(default=None, repr=False)
     """In place of keys, a source that is asked for the present ones before each request."""
+    advice: str = field(
+        default="set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY or a profile of AWS's tools", compare=False
+    )
+    """What a person is told to do where there are no keys."""
 
     @classmethod
     def parse(

@@ -199,7 +199,7 @@ class S3Bucket:
             except GatewayError:
                 raise
             except Exception as error:  # what a hostile answer makes boto3 raise has no common base
-                failed = explain(error, self._where)
+                failed = explain(error, self._where, self._location.advice)
             # Outside, so that it does not keep botocore's: that holds the request, and with it its signature,
             # and an answer with its connection.
             raise failed

@@ -60,16 +60,13 @@ def status_of(error: boto.ClientError) -> int:
     return error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
 
 
-def explain(error: Exception, where: str) -> StoreUnavailable | StoreDenied:
-    """The error to raise instead of `error`; `where` names the bucket and the server."""
+def explain(error: Exception, where: str, advice: str) -> StoreUnavailable | StoreDenied:
+    """The error to raise instead of `error`; `where` names the bucket and the server, and `advice` says what
+    to do where there are no credentials."""
     if isinstance(error, boto.ClientError):
         return _answered(error, where)
     if isinstance(error, _NO_CREDENTIALS):
-        return StoreDenied(
-            f"{where} cannot be used: there are no usable credentials; set AWS_ACCESS_KEY_ID and"
-            " AWS_SECRET_ACCESS_KEY or a profile of AWS's tools, or give a gateway an access key and a secret"
-            " key by [store] credentials or the systemd credential s3"
-        )
+        return StoreDenied(f"{where} cannot be used: there are no usable credentials; {advice}")
     if isinstance(error, boto.SSLError):
         return StoreUnavailable(f"{where} cannot be used now: {_why_tls_fails(error)}")
     for kinds, reason in _TRANSPORT:

@@ -229,6 +229,12 @@ def test_all_mistakes_are_named_and_no_secret_is_shown() -> None:
     assert not any(secret in "".join(lines) for secret in ("hush", "hunter2"))
 
 
+def test_a_secret_in_the_place_of_a_key_is_not_shown() -> None:
+    [line] = refused('\n\n[first-boot]\nhunter2hunter2 = "wifi"\n')
+    said = "has a key that is none of hostname, setup-code, wifi, ssh-key, s3, meter-keys"
+    assert line == f"gateway.toml, line 3: [first-boot] {said}"
+
+
 def test_a_private_key_is_not_shown() -> None:
     text = '[first-boot]\nssh-key = "-----BEGIN OPENSSH PRIVATE KEY----- b3BlbnNza"\n'
     [line] = refused(text)

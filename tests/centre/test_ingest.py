@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 import os
 import secrets
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -18,10 +20,12 @@ import pytest
 from gateway.centre import columns
 from gateway.centre import ingest as ingest_module
 from gateway.centre import look as look_module
+from gateway.centre.hints import Hints
 from gateway.centre.homes import read_list
 from gateway.centre.state import State
+from gateway.cli.centre import ingest as ingest_command
 from gateway.cli.main import main
-from gateway.errors import StoreUnavailable, UsageError
+from gateway.errors import StoreDenied, StoreUnavailable, UsageError
 from gateway.store.directory import DirectoryBucket
 from gateway.wire import names
 from tests.centre.neighbourhood import Neighbourhood, minutes, sealed
@@ -362,6 +366,81 @@ async def test_homes_without_a_grant_or_a_stream_are_named(street: Neighbourhood
     assert taken.windows == 20
 
 
+def test_a_home_with_two_grants_is_counted_and_named_once(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    street = Neighbourhood.new(tmp_path)
+    for home in (sealed(240), sealed(240), sealed(240)):
+        street.joins(home, granularity="1min")
+        street.joins(home, granularity="2min")
+    broken = street.homes[0]
+    replaces_a_chunk(broken)
+    asyncio.run(street.store())
+    lines = [(one.listed.stream, one.listed.signer, one.listed.grant) for one in street.listing]
+    rows = "".join(f"{','.join(part.hex() for part in line)},North\n" for line in lines)
+    (tmp_path / "homes.csv").write_text(f"stream,signer,grant,region\n{rows}")
+    place = ["--key", str(tmp_path / "centre"), "--store", str(tmp_path / "store")]
+    ingest = ["centre", "ingest", str(tmp_path / "data"), *place, "--homes", str(tmp_path / "homes.csv")]
+    assert main(ingest) == 5
+    out, err = capsys.readouterr()
+    assert out.startswith("12 windows of 2 homes taken in; 2 of 3 homes have all until ")
+    assert err.count(f"gateway: stream {broken.id.hex()}: ") == err.count("\n") == 1
+    assert main([*ingest, "--json"]) == 5
+    document = json.loads(capsys.readouterr().out)
+    assert (document["homes"], len(document["passed_over"])) == (3, 1)
+
+
+def test_credentials_that_are_missing_are_told_by_what_a_command_takes(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in [one for one in os.environ if one.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    Neighbourhood.new(tmp_path)
+    line = ",".join(one * 32 for one in "012")
+    (tmp_path / "homes.csv").write_text(f"stream,signer,grant,region\n{line},North\n")
+    words = ["--key", tmp_path / "centre", "--homes", tmp_path / "homes.csv", "--store", "s3://meters"]
+    place = ["--endpoint", "http://127.0.0.1:9", "--region", "us-east-1"]
+    assert main(["centre", "ingest", str(tmp_path / "data"), *map(str, words), *place]) == 4
+    err = capsys.readouterr().err
+    assert "there are no usable credentials; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY or a" in err
+    assert "[store]" not in err
+
+
+def test_a_store_that_is_away_is_said_once_and_once_more_when_it_is_back(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Neighbourhood.new(tmp_path)
+    line = ",".join(one * 32 for one in "012")
+    (tmp_path / "homes.csv").write_text(f"stream,signer,grant,region\n{line},North\n")
+    (tmp_path / "store").mkdir()
+    away, full = StoreUnavailable("the store is away"), StoreUnavailable("the store is full")
+    passes = iter([away, away, full, full, None, None, away, None, KeyboardInterrupt()])
+
+    async def one(*_: object) -> ingest_module.Pass:
+        error = next(passes)
+        if error is not None:
+            raise error
+        return ingest_module.Pass(0, 0, 0, (), None)
+
+    async def no_time(*_: object) -> None:
+        return
+
+    async def no_looks(*_: object) -> AsyncGenerator[list[bytes], None]:
+        return
+        yield
+
+    monkeypatch.setattr(ingest_command, "ingest", one)
+    monkeypatch.setattr(asyncio, "sleep", no_time)
+    monkeypatch.setattr(Hints, "looks", no_looks)
+    words = ["--key", "centre", "--store", "store", "--homes", "homes.csv"]
+    words = [word if word.startswith("-") else str(tmp_path / word) for word in words]
+    assert main(["centre", "ingest", str(tmp_path / "data"), *words, "--follow", "--every", "1s"]) == 130
+    back = "the homes are looked at again"
+    said = [f"{away}; trying again", f"{full}; trying again", back, f"{away}; trying again", back]
+    assert capsys.readouterr().err.splitlines()[: len(said)] == [f"gateway: {one}" for one in said]
+
+
 async def test_a_store_that_does_not_answer_is_about_no_home(
     street: Neighbourhood, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -373,6 +452,23 @@ async def test_a_store_that_does_not_answer_is_about_no_home(
         with pytest.raises(StoreUnavailable):
             await street.takes_in()
     assert (await street.takes_in()).windows == 20
+
+
+async def test_a_store_that_has_no_home_of_the_list_is_another_one(street: Neighbourhood) -> None:
+    """It is said once, and of no home; one that has one of them lacks the others."""
+    other = street.folder / "other"
+    other.mkdir()
+    street.bucket = DirectoryBucket(other)
+    with pytest.raises(StoreDenied, match="the store holds none of the 4 homes of the list"):
+        await street.takes_in()
+    state = State.open(street.folder / "data", make=False)
+    assert state.passed_over() == []
+    state.close()
+    assert len((await street.takes_in(streams=[one.id for one in street.homes])).passed_over) == 4
+    for key, data in street.homes[3].objects.items():
+        await street.bucket.put(key, data)
+    taken = await street.takes_in()
+    assert (taken.windows, taken.homes, len(taken.passed_over)) == (5, 1, 3)
 
 
 @pytest.mark.parametrize("again", [False, True])
@@ -402,23 +498,31 @@ async def test_a_home_that_the_store_does_not_give_is_passed_over(
     assert (taken.windows, taken.passed_over) == (1 if again else 5, ())
 
 
-async def test_what_was_taken_in_before_a_store_falls_silent_stays(
-    street: Neighbourhood, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("gone", [False, True])
+async def test_a_store_that_falls_silent_ends_a_pass_and_homes_in_a_row_do_not(
+    street: Neighbourhood, monkeypatch: pytest.MonkeyPatch, gone: bool
 ) -> None:
+    """It is asked for something that it gave before. What was taken in until then stays."""
     monkeypatch.setattr(ingest_module, "_SILENT", 2)
     monkeypatch.setattr(look_module, "AT_ONCE", 1)
     get = DirectoryBucket.get
-    given = {street.homes[0].id.hex()}
+    given = {min(street.homes[number].id for number in (0, 2)).hex()}  # of the first region
 
     async def fails(self: DirectoryBucket, key: str) -> bytes | None:
         if not any(stream in key for stream in given):
+            if gone:
+                given.clear()
             raise StoreUnavailable("the store does not answer")
         return await get(self, key)
 
     with monkeypatch.context() as patch:
         patch.setattr(DirectoryBucket, "get", fails)
-        with pytest.raises(StoreUnavailable):
-            await street.takes_in()
+        if gone:
+            with pytest.raises(StoreUnavailable):
+                await street.takes_in()
+        else:
+            taken = await street.takes_in()
+            assert (taken.windows, len(taken.passed_over)) == (5, 3)
     assert (await street.takes_in()).windows == 15
 
 

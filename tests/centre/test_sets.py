@@ -292,9 +292,7 @@ async def test_a_region_that_nobody_is_in_and_windows_that_nobody_has(street: Ne
     found = await street.load(minutes(0, 2, 4))
     assert found.homes == (0, 0)
     assert found.missing[0].windows == 2
-    with pytest.raises(
-        Unavailable, match="no load of 'North': no home of the region has this window of 2min"
-    ):
+    with pytest.raises(NotGranted, match="no load of 'North': no home of the region has this window of 2min"):
         check_any(found)
     with pytest.raises(Unavailable, match="no load of 'North': no home of the region is complete in it"):
         check_any(await street.load(minutes(60, 62)))
@@ -366,8 +364,33 @@ async def test_windows_that_nobody_granted_are_told_from_those_that_are_not_ther
         2: "no home of the region is complete in it",
     }
     found = await street.load(minutes(0, 1, lanes=("import", "power")))
-    assert found.problems == {0: "no home of the region granted import and power in it"}
+    sentence = "no home of the region has import and power in it: its 2 homes granted import and export"
+    assert found.problems == {0: sentence}
     assert street.asked == []
+
+
+async def test_a_set_that_did_not_grant_a_lane_is_not_asked_for_it(street: Neighbourhood) -> None:
+    """The sentence names lanes and how many homes, whose time was summed before."""
+    await street.takes_in()
+    assert (await street.load(minutes(0, 1, 2))).homes == (3, 3)
+    lanes = ("import", "power")
+    found = await street.load(minutes(0, 1, 2, lanes=lanes))
+    sentence = "no home of its set has power in it: its 3 homes granted import and export"
+    assert found.problems == {0: sentence, 1: sentence}
+    with pytest.raises(NotGranted, match="no load of 'North': no home of its set has power"):
+        check_any(found)
+    assert len(street.asked) == 1
+
+
+async def test_a_set_of_which_some_did_not_grant_a_lane_is_not_asked_for_it(tmp_path: Path) -> None:
+    street = Neighbourhood.new(tmp_path)
+    for lanes in (("import",), ("import", "export"), ("import",)):
+        street.joins(sealed(60), lanes=lanes)
+    await street.takes_in()
+    assert (await street.load(minutes(0, 1))).homes == (3,)
+    found = await street.load(minutes(0, 1, lanes=("export",)))
+    assert found.problems == {0: "2 of the 3 homes of its set have no export in it: they granted import"}
+    assert len(street.asked) == 1
 
 
 async def test_a_set_that_is_not_complete_in_a_longer_window_waits(tmp_path: Path) -> None:

@@ -208,6 +208,31 @@ async def test_a_region_without_new_sums_is_an_alarm(watched: Watched) -> None:
     assert [json.loads(one)["over"] for one in watched.lines] == [False, True, False]
 
 
+async def test_windows_that_nobody_granted_are_an_alarm_at_once(tmp_path: Path) -> None:
+    """While others were taken in; and it stands where the newest window has nothing at all yet."""
+    street = Neighbourhood.new(tmp_path)
+    for _ in range(2):
+        street.joins(sealed(240), granularity="2min")
+    await street.takes_in()
+    watched = Watched(street)
+    text = (
+        "no home of the region has this window of 1min: of its time, windows of 2min were taken in, the first"
+        " from 2026-03-01T00:00:00Z: ask for windows as they were granted"
+    )
+    for second in (60, 120, 300):
+        await watched.looks_at(second + WAIT_S)
+        (alarm,) = watched.watch.alarms.standing
+        assert (alarm.kind, alarm.text) == ("silent", text)
+        assert watched.watch.regions["North"].silent
+    assert len(watched.lines) == 1
+    for home in street.homes[:]:
+        street.joins(home, granularity="1min")
+    await street.takes_in()
+    await watched.looks_at(300 + LOOK_S + WAIT_S)
+    assert watched.watch.alarms.standing == []
+    watched.state.close()
+
+
 async def test_a_region_stays_silent_since_its_last_sum_once_that_is_not_kept(
     watched: Watched, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -190,3 +190,8 @@ def test_a_folder_takes_no_credentials_of_a_registrar(tmp_path: Path) -> None:
     text = MINIMAL.replace("s3://home-energy", "/var/lib/store")
     [only] = mistakes(tmp_path, text.replace("[[meter]]", 'credentials = "registrar"\n[[meter]]'))
     assert "a folder needs no credentials" in only
+
+
+def test_a_store_without_credentials_is_told_by_the_keys_of_the_file(outside: Path) -> None:
+    """Not by a shell's environment, which a service does not have."""
+    assert "[store] credentials" in location(with_store(outside)).advice

@@ -60,6 +60,7 @@ def test_secrets_come_from_files_of_their_own(tmp_path: Path) -> None:
     assert found.database_password() == "hunter2"
     assert found.store is not None
     assert found.store.location().secret_key == "b"
+    assert "credentials in [store]" in found.store.location().advice
     assert "hunter2" not in repr(found)
     (tmp_path / "db").chmod(0o644)
     with pytest.raises(UsageError, match="open to every user"):

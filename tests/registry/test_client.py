@@ -88,7 +88,7 @@ async def test_an_answer_without_end_is_broken_off(monkeypatch: pytest.MonkeyPat
 
 async def test_nobody_answers() -> None:
     async with RegistrarClient("http://127.0.0.1:9") as client:
-        with pytest.raises(Unavailable, match="does not answer: try again later"):
+        with pytest.raises(Unavailable, match="does not answer now, and nothing is lost"):
             await client.status()
 
 

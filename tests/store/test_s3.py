@@ -112,9 +112,11 @@ async def test_no_credentials_at_all_are_denied(
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-    async with opened(Location.parse(f"s3://{BUCKET}", seaweedfs.endpoint)) as bucket:
-        with pytest.raises(StoreDenied, match="no usable credentials"):
-            await bucket.get("v1/a")
+    place = Location.parse(f"s3://{BUCKET}", seaweedfs.endpoint)
+    for location, advice in ((place, "set AWS_"), (dataclasses.replace(place, advice="ask Jo"), "ask Jo")):
+        async with opened(location) as bucket:
+            with pytest.raises(StoreDenied, match=f"no usable credentials; {advice}"):
+                await bucket.get("v1/a")
 
 
 async def test_boto3s_own_credentials_serve_where_none_are_given(

@@ -65,7 +65,7 @@ def test_every_documented_code_has_an_answer() -> None:
 @pytest.mark.parametrize("code", sorted(ANSWERS))
 def test_each_answer_names_its_cause(code: str) -> None:
     answer = ANSWERS[code]
-    said = explain(error(code), WHERE)
+    said = explain(error(code), WHERE, "")
     assert isinstance(said, StoreUnavailable if answer.later else StoreDenied)
     assert WHERE in str(said)
     if code not in DENIED:
@@ -86,33 +86,33 @@ def test_what_may_pass_is_for_later_and_the_rest_is_not() -> None:
 
 @pytest.mark.parametrize(("operation", "right"), RIGHTS.items())
 def test_a_refusal_names_the_right(operation: str, right: str) -> None:
-    assert f"lack the permission {right};" in str(explain(error("AccessDenied", 403, operation), WHERE))
+    assert f"lack the permission {right};" in str(explain(error("AccessDenied", 403, operation), WHERE, ""))
 
 
 def test_the_right_that_the_server_names_goes_first() -> None:
     message = 'User: arn:aws:iam::1:user/x is not authorized to perform: kms:GenerateDataKey on resource: "y"'
-    said = str(explain(error("AccessDenied", 403, message=message), WHERE))
+    said = str(explain(error("AccessDenied", 403, message=message), WHERE, ""))
     assert "lack the permission kms:GenerateDataKey;" in said
     assert "arn:" not in said
 
 
 def test_a_cap_is_not_a_missing_right() -> None:
     message = "Cannot upload files, storage cap exceeded. See the Caps & Alerts page to increase your cap."
-    assert "cap is reached" in str(explain(error("AccessDenied", 403, message=message), WHERE))
+    assert "cap is reached" in str(explain(error("AccessDenied", 403, message=message), WHERE, ""))
 
 
 @pytest.mark.parametrize("code", ["AuthorizationHeaderMalformed", "PermanentRedirect"])
 def test_the_region_that_the_server_names_is_told(code: str) -> None:
-    assert "in the region eu-west-1; set" in str(explain(error(code, Region="eu-west-1"), WHERE))
-    assert "in another region; set" in str(explain(error(code, Region="of the moon!"), WHERE))
+    assert "in the region eu-west-1; set" in str(explain(error(code, Region="eu-west-1"), WHERE, ""))
+    assert "in another region; set" in str(explain(error(code, Region="of the moon!"), WHERE, ""))
 
 
 def test_a_key_of_encryption_that_is_unknown_is_still_one() -> None:
-    assert "encrypt" in str(explain(error("KMS.ThrottledByNobody"), WHERE))
+    assert "encrypt" in str(explain(error("KMS.ThrottledByNobody"), WHERE, ""))
 
 
 def test_a_full_disk_is_told_by_its_status_alone() -> None:
-    said = explain(error("507", 507), WHERE)
+    said = explain(error("507", 507), WHERE, "")
     assert isinstance(said, StoreDenied)
     assert "no room left" in str(said)
 
@@ -122,14 +122,14 @@ def test_a_full_disk_is_told_by_its_status_alone() -> None:
     [(400, StoreDenied), (408, StoreUnavailable), (429, StoreUnavailable), (599, StoreUnavailable)],
 )
 def test_an_unknown_code_is_kept_with_its_text(status: int, kind: type[Exception]) -> None:
-    said = explain(error("MoonFull", status, message="The moon is full."), WHERE)
+    said = explain(error("MoonFull", status, message="The moon is full."), WHERE, "")
     assert isinstance(said, kind)
     assert str(said).endswith(f"it says 'The moon is full.' (MoonFull (HTTP {status}))")
 
 
 @pytest.mark.parametrize("code", ["InvalidRequest", "InvalidArgument"])
 def test_a_code_that_says_little_is_told_with_its_text(code: str) -> None:
-    said = str(explain(error(code, message="Object is WORM protected and cannot be overwritten"), WHERE))
+    said = str(explain(error(code, message="Object is WORM protected and cannot be overwritten"), WHERE, ""))
     assert f"'Object is WORM protected and cannot be overwritten' ({code} (HTTP 400))" in said
 
 
@@ -139,4 +139,4 @@ def test_a_code_that_says_little_is_told_with_its_text(code: str) -> None:
     st.text(max_size=20),
 )
 def test_no_key_or_signature_of_a_servers_text_is_shown(key: str, before: str, after: str) -> None:
-    assert key not in str(explain(error("MoonFull", message=f"{before}{key}{after}"), WHERE))
+    assert key not in str(explain(error("MoonFull", message=f"{before}{key}{after}"), WHERE, ""))

@@ -154,11 +154,11 @@ class _Pages:
     def _parts(self, template: str, context: Mapping[str, Any]) -> dict[str, str]:
         """The changing parts of a page, by the names of their events."""
         names = ("now", "loads", "missing") if template == "region" else ("now",)
-        found = {}
-        for name in names:
-            part = self._templates.get_template(f"{template}/{name}.html")
-            found[name] = part.render(watch=self._watch, **context)
-        return found
+        found = {name: f"{template}/{name}.html" for name in names} | {"looked": "looked.html"}
+        return {
+            name: self._templates.get_template(path).render(watch=self._watch, **context)
+            for name, path in found.items()
+        }
 
     async def _healthz(self, request: web.Request) -> web.Response:
         looked_ms, reason = self._watch.looked_ms, None

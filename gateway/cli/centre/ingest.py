@@ -83,7 +83,7 @@ def command(
         raise UsageError("--notices makes looks come sooner, and this looks once: add --follow")
     collect_seldom()
     identity, clock, kept = open_identity(folder), SystemClock("host"), Kept()
-    hints, listing = Hints(), _List(homes_file, folder, identity, clock)
+    hints, listing, away = Hints(), _List(homes_file, folder, identity, clock), _Away()
 
     async def passes(state: State) -> int:
         async with opened_store(location, None, keep=False) as bucket, notices.heeding(hints):
@@ -111,11 +111,13 @@ def command(
         except Unavailable as error:
             if once:
                 raise
-            click.echo(f"gateway: {error}", err=True)
+            away.say(error)
             return None
+        away.over()
         done = replace(done, passed_over=(*refused, *done.passed_over))
         if streams is None:
-            _show(done, len(homes) + len(refused), as_json, one_line=not once)
+            count = len({one.listed.stream for one in homes} | {one.stream for one in refused})
+            _show(done, count, as_json, one_line=not once)
         elif done.windows or done.passed_over:
             _show(replace(done, until_ms=None), len(streams), as_json, one_line=True, notified=True)
         return print_failures(done.passed_over)
@@ -127,6 +129,25 @@ def command(
                 return asyncio.run(passes(state))
         finally:
             state.close()
+
+
+class _Away:
+    """Says once that the store or the registrar does not answer, and once that it does again."""
+
+    def __init__(self) -> None:
+        self._said: str | None = None
+
+    def say(self, error: Unavailable) -> None:
+        """Say it, where it was not said or another reason was."""
+        if str(error) != self._said:
+            click.echo(f"gateway: {error}; trying again", err=True)
+        self._said = str(error)
+
+    def over(self) -> None:
+        """Say that it is over, where it was said."""
+        if self._said is not None:
+            click.echo("gateway: the homes are looked at again", err=True)
+        self._said = None
 
 
 class _List:
@@ -181,7 +202,6 @@ def _show(done: Pass, homes: int, as_json: bool, *, one_line: bool, notified: bo
         return
     text = f"{done.windows} windows of {done.homes} homes taken in"
     if done.until_ms is not None:
-        text += (
-            f"; {homes - len(done.passed_over)} of {homes} homes have all until {local_time(done.until_ms)}"
-        )
+        whole = homes - len({one.stream for one in done.passed_over})
+        text += f"; {whole} of {homes} homes have all until {local_time(done.until_ms)}"
     click.echo(text)

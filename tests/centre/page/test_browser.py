@@ -101,6 +101,7 @@ async def test_an_operator_watches_a_region(watched: Watched, chromium: Chromium
         await watched.looks_at(120 + WAIT_S)
         await expect(rows.nth(1).get_by_role("rowheader")).to_have_text("Sun 00:01")
         await expect(rows.nth(1)).to_contain_text("4.9 above 3 0")
+        await expect(page.get_by_text("Last look at the loads:")).to_contain_text("2026-03-01 00:04:00")
         await expect(page.get_by_text("above the limit of 4.5 kW; 4.9 kW at its highest.")).to_be_visible()
         for colour, at in (("load", 0), ("bad", 0), ("homes", 1)):
             assert await page.evaluate(DRAWN_IN, [colour, at, 600]), colour

@@ -272,6 +272,10 @@ async def test_what_changes_comes_until_the_login_ends(watched: Watched) -> None
                 pass
             loads = (await events.content.readuntil(b"\n\n")).decode()
             assert re.search(">(Sun [0-9:]*)<", loads)[1] == newest  # type: ignore[index]
+            while await events.content.readline() != b"event: looked\n":
+                pass
+            looked = (await events.content.readuntil(b"\n\n")).decode()
+            assert f"<span>00:0{second // 60 + 2}:00 " in looked
         watched.clock.pass_s(3600)
         await watched.watch.look()
         rest = await events.content.read()

@@ -244,12 +244,12 @@ async def test_a_database_that_does_not_answer_is_told(
     browser: Browser, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(self: Survey) -> None:
-        raise Unavailable("the registrar's database does not answer now: try again later")
+        raise Unavailable("the registrar's database does not answer now")
 
     monkeypatch.setattr(Survey, "overview", fail)
     status, text = await browser.get("/operator")
     assert status == 503
-    assert "The registrar's database does not answer now: try again later." in words(text)
+    assert "The registrar's database does not answer now." in words(text)
 
 
 async def test_the_log_has_who_revoked_what_and_no_secret(
