@@ -7,6 +7,7 @@ Whatever else the store has is found by listing, which also finds out what is wr
 
 from __future__ import annotations
 
+import re
 from bisect import bisect_left
 from collections.abc import AsyncGenerator, Iterable, Sequence
 from contextlib import aclosing
@@ -32,6 +33,7 @@ from gateway.stream.chunks import ChainFollower, ChunkMark, check_chunk
 from gateway.stream.fetch import first_key, get, get_ahead
 from gateway.stream.reader import StreamReader
 from gateway.stream.seen import Seen
+from gateway.stream.times import spell
 from gateway.stream.tokens import check_bundle
 from gateway.wire import cose, names
 from gateway.wire.stream import Chunk, Descriptor, Head
@@ -42,6 +44,8 @@ _MOST_BYTES = 2**24
 """Of their ciphertexts: 96 hours of seconds in five lanes are 14 MB. More are read a few chunks at a time."""
 _TOGETHER = 512
 """Signatures that are verified one after another."""
+_CHUNK = r"[0-9-]{10}/([0-9a-f]{16})\.cose"
+"""A chunk's key behind the prefix of its stream's chunks."""
 _ANY_AGE_MS = 2**63
 LAST_MS = 253_402_300_800_000
 """The year 10 000, in which nothing begins."""
@@ -100,7 +104,7 @@ class Look:
             try:
                 taken = await self._following(opened, known, unverified)
             except (StoreUnavailable, StoreDenied) as error:  # which listing would only meet again
-                return _Ahead(known, _failed(known, error), ())
+                return _Ahead(known, _failed(known, error, opened.descriptor), ())
             if taken is not None:
                 return _Ahead(known, taken, unverified)
         return _Ahead(known, await self._by_listing(known), ())
@@ -117,10 +121,16 @@ class Look:
             ]
 
     async def _by_listing(self, known: Known) -> Taken:
+        listed, seen, reader = known.home.listed, _Held(known), None
+        opened = self._kept.get(known.home)
         try:
-            return await self._listed(self._kept.get(known.home), known)
+            if opened is None:
+                reader = await StreamReader.open(self._bucket, listed.stream, listed.signer, seen)
+            else:
+                reader = StreamReader(self._bucket, opened.descriptor, b"", seen)
+            return await self._listed(reader, seen, opened, known)
         except GatewayError as error:
-            return _failed(known, error)
+            return _failed(known, error, None if reader is None else reader.descriptor)
 
     async def _following(
         self, opened: Opened, known: Known, unverified: list[cose.Unverified]
@@ -169,16 +179,11 @@ class Look:
         except GatewayError:
             return None
 
-    async def _listed(self, opened: Opened | None, known: Known) -> Taken:
+    async def _listed(self, reader: StreamReader, seen: Seen, opened: Opened | None, known: Known) -> Taken:
         """The windows of whatever chunks and tokens the store lists."""
-        listed, seen = known.home.listed, _Held(known)
-        if opened is None:
-            reader = await StreamReader.open(self._bucket, listed.stream, listed.signer, seen)
-        else:
-            reader = StreamReader(self._bucket, opened.descriptor, b"", seen)
         await reader.refresh(self._now_ms, _ANY_AGE_MS)  # a head that is old is that of a home that is late
         if opened is None:
-            both = await pair(Member(reader, listed.grant), self._identity, "centre")
+            both = await pair(Member(reader, known.home.listed.grant), self._identity, "centre")
             self._kept.keep(known.home, both)
         else:
             both = await opened.pair(reader)
@@ -204,8 +209,16 @@ class Look:
         return replace(taken, more=known.next + count < end and count == self._most)
 
 
-def _failed(known: Known, error: GatewayError) -> Taken:
-    return Taken(replace(known, problem=str(error)), error=error)
+def _failed(known: Known, error: GatewayError, descriptor: Descriptor | None) -> Taken:
+    """A home that is passed over, with the error as an operator reads it: the stream's chunks by their times,
+    and its other objects without its id, which stands before the sentence."""
+    stream, text = known.home.listed.stream, str(error)
+    if descriptor is not None:
+        unit_ms = descriptor.layout.unit_ms
+        chunk = re.escape(names.chunks(stream)) + _CHUNK
+        text = re.sub(chunk, lambda found: f"chunk {spell(int(found[1], 16), unit_ms)}", text)
+    text = text.replace(names.stream_prefix(stream), "")
+    return Taken(replace(known, problem=text), error=error if text == str(error) else type(error)(text))
 
 
 def _all_valid(signatures: Sequence[cose.Unverified]) -> bool:
