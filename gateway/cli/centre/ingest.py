@@ -19,7 +19,7 @@ from gateway.centre.state import State
 from gateway.cli.centre.examples import INGEST
 from gateway.cli.centre.notices import Notices, notices_options
 from gateway.cli.centre.options import folder_argument, packages
-from gateway.cli.output import examples, local_time, print_json
+from gateway.cli.output import examples, print_json
 from gateway.cli.provider.homes import read_text
 from gateway.cli.provider.place import REGISTRAR, key_option, opened_store, own_store_options
 from gateway.cli.provider.progress import progress_bar
@@ -218,5 +218,5 @@ def _show(done: Pass, homes: int, as_json: bool, *, one_line: bool, notified: bo
     text = f"{done.windows} windows of {done.homes} homes taken in"
     if done.until_ms is not None:
         whole = homes - len({one.stream for one in done.passed_over})
-        text += f"; {whole} of {homes} homes have all until {local_time(done.until_ms)}"
+        text += f"; {whole} of {homes} homes have all until {spell(done.until_ms, 1)}"
     click.echo(text)
