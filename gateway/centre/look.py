@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from gateway.centre.budget import Budget
 from gateway.centre.columns import Block
 from gateway.centre.kept import Kept, Opened
 from gateway.centre.state import Known, Reached
@@ -30,7 +31,7 @@ from gateway.provider.identity import Identity
 from gateway.provider.load import Member, Words, pair, published
 from gateway.store.bucket import Bucket
 from gateway.stream.chunks import ChainFollower, ChunkMark, check_chunk
-from gateway.stream.fetch import first_key, get, get_ahead
+from gateway.stream.fetch import first_key, get, objects
 from gateway.stream.reader import StreamReader
 from gateway.stream.seen import Seen
 from gateway.stream.times import spell
@@ -42,6 +43,9 @@ _CHUNKS = 96
 """Chunks of one home that are asked for at once: a day of quarter hours."""
 _MOST_BYTES = 2**24
 """Of their ciphertexts: 96 hours of seconds in five lanes are 14 MB. More are read a few chunks at a time."""
+_MOST_TOGETHER = 2**30
+"""Bytes of objects that all looks hold together, of which one that is on its way counts with the most it may
+have: 16 of them."""
 _TOGETHER = 512
 """Signatures that are verified one after another."""
 _CHUNK = r"[0-9-]{10}/([0-9a-f]{16})\.cose"
@@ -74,7 +78,7 @@ class Look:
     each. What it has verified once stays in `kept`."""
 
     def __init__(self, bucket: Bucket, identity: Identity, now_ms: int, kept: Kept, most: int) -> None:
-        self._bucket = bucket
+        self._budget = Budget(bucket, _MOST_TOGETHER)
         self._identity = identity
         self._now_ms = now_ms
         self._kept = kept
@@ -102,7 +106,8 @@ class Look:
         if opened is not None:
             unverified: list[cose.Unverified] = []
             try:
-                taken = await self._following(opened, known, unverified)
+                with self._budget.look() as bucket:
+                    taken = await self._following(bucket, opened, known, unverified)
             except (StoreUnavailable, StoreDenied) as error:  # which listing would only meet again
                 return _Ahead(known, _failed(known, error, opened.descriptor), ())
             if taken is not None:
@@ -124,22 +129,23 @@ class Look:
         listed, seen, reader = known.home.listed, _Held(known), None
         opened = self._kept.get(known.home)
         try:
-            if opened is None:
-                reader = await StreamReader.open(self._bucket, listed.stream, listed.signer, seen)
-            else:
-                reader = StreamReader(self._bucket, opened.descriptor, b"", seen)
-            return await self._listed(reader, seen, opened, known)
+            with self._budget.look() as bucket:
+                if opened is None:
+                    reader = await StreamReader.open(bucket, listed.stream, listed.signer, seen)
+                else:
+                    reader = StreamReader(bucket, opened.descriptor, b"", seen)
+                return await self._listed(reader, seen, opened, known)
         except GatewayError as error:
             return _failed(known, error, None if reader is None else reader.descriptor)
 
     async def _following(
-        self, opened: Opened, known: Known, unverified: list[cose.Unverified]
+        self, bucket: Bucket, opened: Opened, known: Known, unverified: list[cose.Unverified]
     ) -> Taken | None:
         """The windows of the chunks that follow the last one, if they end with the head, and all that belongs
         to them is where it likely is and valid; None otherwise. They count once the signatures that are put
         into `unverified` are verified."""
         seen = _Held(known)
-        reader = StreamReader(self._bucket, opened.descriptor, b"", seen)
+        reader = StreamReader(bucket, opened.descriptor, b"", seen)
         windows = GrantWindows(opened.service)
         place, first = known.reached.place, known.next
         try:
@@ -277,8 +283,8 @@ async def _next_chunks(
     unverified: list[cose.Unverified],
 ) -> list[Chunk]:
     """The chunks behind `last` as far as the head, if all are equally long; none where one is not where it
-    would be then, or does not follow, and where they are too large to be held at once. The last one has the
-    head's seq, and so must be the one that it names.
+    would be then, is longer, or does not follow, and where they are too large to be held at once. The last
+    one has the head's seq, and so must be the one that it names.
     """
     count, units = head.seq - last.seq, head.next_unit - last.next_unit
     if not 0 < count <= _CHUNKS or units % count or 8 * units * len(reader.descriptor.lanes) > _MOST_BYTES:
@@ -286,19 +292,31 @@ async def _next_chunks(
     stream, unit_ms = head.stream, reader.descriptor.layout.unit_ms
     firsts = range(last.next_unit, head.next_unit, units // count)
     keys = [names.chunk(stream, first, unit_ms) for first in firsts]
-    found = (
-        {keys[0]: await get(reader.bucket, keys[0])} if count == 1 else await get_ahead(reader.bucket, keys)
-    )
     chunks = []
-    for key in keys:
-        data = found.get(key)
-        if data is None:
-            return []
-        chunk = check_chunk(reader.descriptor, key, data, unverified)
-        if follower.follow(key, chunk, data):
-            return []
-        chunks.append(chunk)
+    async with aclosing(_in_order(reader.bucket, keys)) as found:
+        async for key, data in found:
+            if data is None:
+                return []
+            chunk = check_chunk(reader.descriptor, key, data, unverified)
+            if chunk.end - chunk.first != units // count or follower.follow(key, chunk, data):
+                return []
+            chunks.append(chunk)
     return chunks
+
+
+async def _in_order(bucket: Bucket, keys: Sequence[str]) -> AsyncGenerator[tuple[str, bytes | None], None]:
+    """The objects under these keys, a few of several at a time; None for one that is not there."""
+    if len(keys) == 1:  # as is usual, and without a task
+        yield keys[0], await get(bucket, keys[0])
+        return
+
+    async def each() -> AsyncGenerator[str, None]:
+        for key in keys:
+            yield key
+
+    async with aclosing(objects(bucket, each())) as found:
+        async for one in found:
+            yield one
 
 
 async def _next_tokens(
