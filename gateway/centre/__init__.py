@@ -5,6 +5,7 @@
 - `state`     the memory: what was taken in, which sets were asked for
 - `columns`   windows of many homes as Parquet files
 - `kept`      what was verified of homes and is written once
+- `budget`    the memory that looks take together
 - `look`      a look at one home's stream: its new windows
 - `ingest`    new windows of all homes into these files, each once
 - `hints`     streams that have something new, so that a look at them comes sooner

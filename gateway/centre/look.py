@@ -7,6 +7,7 @@ Whatever else the store has is found by listing, which also finds out what is wr
 
 from __future__ import annotations
 
+import re
 from bisect import bisect_left
 from collections.abc import AsyncGenerator, Iterable, Sequence
 from contextlib import aclosing
@@ -15,6 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from gateway.centre.budget import Budget
 from gateway.centre.columns import Block
 from gateway.centre.kept import Kept, Opened
 from gateway.centre.state import Known, Reached
@@ -29,9 +31,10 @@ from gateway.provider.identity import Identity
 from gateway.provider.load import Member, Words, pair, published
 from gateway.store.bucket import Bucket
 from gateway.stream.chunks import ChainFollower, ChunkMark, check_chunk
-from gateway.stream.fetch import first_key, get, get_ahead
+from gateway.stream.fetch import first_key, get, objects
 from gateway.stream.reader import StreamReader
 from gateway.stream.seen import Seen
+from gateway.stream.times import spell
 from gateway.stream.tokens import check_bundle
 from gateway.wire import cose, names
 from gateway.wire.stream import Chunk, Descriptor, Head
@@ -40,8 +43,13 @@ _CHUNKS = 96
 """Chunks of one home that are asked for at once: a day of quarter hours."""
 _MOST_BYTES = 2**24
 """Of their ciphertexts: 96 hours of seconds in five lanes are 14 MB. More are read a few chunks at a time."""
+_MOST_TOGETHER = 2**30
+"""Bytes of objects that all looks hold together, of which one that is on its way counts with the most it may
+have: 16 of them."""
 _TOGETHER = 512
 """Signatures that are verified one after another."""
+_CHUNK = r"[0-9-]{10}/([0-9a-f]{16})\.cose"
+"""A chunk's key behind the prefix of its stream's chunks."""
 _ANY_AGE_MS = 2**63
 LAST_MS = 253_402_300_800_000
 """The year 10 000, in which nothing begins."""
@@ -70,7 +78,7 @@ class Look:
     each. What it has verified once stays in `kept`."""
 
     def __init__(self, bucket: Bucket, identity: Identity, now_ms: int, kept: Kept, most: int) -> None:
-        self._bucket = bucket
+        self._budget = Budget(bucket, _MOST_TOGETHER)
         self._identity = identity
         self._now_ms = now_ms
         self._kept = kept
@@ -98,9 +106,10 @@ class Look:
         if opened is not None:
             unverified: list[cose.Unverified] = []
             try:
-                taken = await self._following(opened, known, unverified)
+                with self._budget.look() as bucket:
+                    taken = await self._following(bucket, opened, known, unverified)
             except (StoreUnavailable, StoreDenied) as error:  # which listing would only meet again
-                return _Ahead(known, _failed(known, error), ())
+                return _Ahead(known, _failed(known, error, opened.descriptor), ())
             if taken is not None:
                 return _Ahead(known, taken, unverified)
         return _Ahead(known, await self._by_listing(known), ())
@@ -117,19 +126,26 @@ class Look:
             ]
 
     async def _by_listing(self, known: Known) -> Taken:
+        listed, seen, reader = known.home.listed, _Held(known), None
+        opened = self._kept.get(known.home)
         try:
-            return await self._listed(self._kept.get(known.home), known)
+            with self._budget.look() as bucket:
+                if opened is None:
+                    reader = await StreamReader.open(bucket, listed.stream, listed.signer, seen)
+                else:
+                    reader = StreamReader(bucket, opened.descriptor, b"", seen)
+                return await self._listed(reader, seen, opened, known)
         except GatewayError as error:
-            return _failed(known, error)
+            return _failed(known, error, None if reader is None else reader.descriptor)
 
     async def _following(
-        self, opened: Opened, known: Known, unverified: list[cose.Unverified]
+        self, bucket: Bucket, opened: Opened, known: Known, unverified: list[cose.Unverified]
     ) -> Taken | None:
         """The windows of the chunks that follow the last one, if they end with the head, and all that belongs
         to them is where it likely is and valid; None otherwise. They count once the signatures that are put
         into `unverified` are verified."""
         seen = _Held(known)
-        reader = StreamReader(self._bucket, opened.descriptor, b"", seen)
+        reader = StreamReader(bucket, opened.descriptor, b"", seen)
         windows = GrantWindows(opened.service)
         place, first = known.reached.place, known.next
         try:
@@ -169,16 +185,11 @@ class Look:
         except GatewayError:
             return None
 
-    async def _listed(self, opened: Opened | None, known: Known) -> Taken:
+    async def _listed(self, reader: StreamReader, seen: Seen, opened: Opened | None, known: Known) -> Taken:
         """The windows of whatever chunks and tokens the store lists."""
-        listed, seen = known.home.listed, _Held(known)
-        if opened is None:
-            reader = await StreamReader.open(self._bucket, listed.stream, listed.signer, seen)
-        else:
-            reader = StreamReader(self._bucket, opened.descriptor, b"", seen)
         await reader.refresh(self._now_ms, _ANY_AGE_MS)  # a head that is old is that of a home that is late
         if opened is None:
-            both = await pair(Member(reader, listed.grant), self._identity, "centre")
+            both = await pair(Member(reader, known.home.listed.grant), self._identity, "centre")
             self._kept.keep(known.home, both)
         else:
             both = await opened.pair(reader)
@@ -204,8 +215,16 @@ class Look:
         return replace(taken, more=known.next + count < end and count == self._most)
 
 
-def _failed(known: Known, error: GatewayError) -> Taken:
-    return Taken(replace(known, problem=str(error)), error=error)
+def _failed(known: Known, error: GatewayError, descriptor: Descriptor | None) -> Taken:
+    """A home that is passed over, with the error as an operator reads it: the stream's chunks by their times,
+    and its other objects without its id, which stands before the sentence."""
+    stream, text = known.home.listed.stream, str(error)
+    if descriptor is not None:
+        unit_ms = descriptor.layout.unit_ms
+        chunk = re.escape(names.chunks(stream)) + _CHUNK
+        text = re.sub(chunk, lambda found: f"chunk {spell(int(found[1], 16), unit_ms)}", text)
+    text = text.replace(names.stream_prefix(stream), "")
+    return Taken(replace(known, problem=text), error=error if text == str(error) else type(error)(text))
 
 
 def _all_valid(signatures: Sequence[cose.Unverified]) -> bool:
@@ -264,8 +283,8 @@ async def _next_chunks(
     unverified: list[cose.Unverified],
 ) -> list[Chunk]:
     """The chunks behind `last` as far as the head, if all are equally long; none where one is not where it
-    would be then, or does not follow, and where they are too large to be held at once. The last one has the
-    head's seq, and so must be the one that it names.
+    would be then, is longer, or does not follow, and where they are too large to be held at once. The last
+    one has the head's seq, and so must be the one that it names.
     """
     count, units = head.seq - last.seq, head.next_unit - last.next_unit
     if not 0 < count <= _CHUNKS or units % count or 8 * units * len(reader.descriptor.lanes) > _MOST_BYTES:
@@ -273,19 +292,31 @@ async def _next_chunks(
     stream, unit_ms = head.stream, reader.descriptor.layout.unit_ms
     firsts = range(last.next_unit, head.next_unit, units // count)
     keys = [names.chunk(stream, first, unit_ms) for first in firsts]
-    found = (
-        {keys[0]: await get(reader.bucket, keys[0])} if count == 1 else await get_ahead(reader.bucket, keys)
-    )
     chunks = []
-    for key in keys:
-        data = found.get(key)
-        if data is None:
-            return []
-        chunk = check_chunk(reader.descriptor, key, data, unverified)
-        if follower.follow(key, chunk, data):
-            return []
-        chunks.append(chunk)
+    async with aclosing(_in_order(reader.bucket, keys)) as found:
+        async for key, data in found:
+            if data is None:
+                return []
+            chunk = check_chunk(reader.descriptor, key, data, unverified)
+            if chunk.end - chunk.first != units // count or follower.follow(key, chunk, data):
+                return []
+            chunks.append(chunk)
     return chunks
+
+
+async def _in_order(bucket: Bucket, keys: Sequence[str]) -> AsyncGenerator[tuple[str, bytes | None], None]:
+    """The objects under these keys, a few of several at a time; None for one that is not there."""
+    if len(keys) == 1:  # as is usual, and without a task
+        yield keys[0], await get(bucket, keys[0])
+        return
+
+    async def each() -> AsyncGenerator[str, None]:
+        for key in keys:
+            yield key
+
+    async with aclosing(objects(bucket, each())) as found:
+        async for one in found:
+            yield one
 
 
 async def _next_tokens(

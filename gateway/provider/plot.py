@@ -132,12 +132,16 @@ def _label(axes: Axes, table: Table, as_power: bool, zone: tzinfo | None, title:
     axes.xaxis_date(where)
     locator = AutoDateLocator(where)  # type: ignore[no-untyped-call]
     axes.xaxis.set_major_locator(locator)
-    axes.xaxis.set_major_formatter(ConciseDateFormatter(locator, where))  # type: ignore[no-untyped-call]
-    ends = [
+    formatter = ConciseDateFormatter(locator, where, show_offset=False)  # type: ignore[no-untyped-call]
+    formatter.zero_formats[3] = "%d %b"  # midnight, between hours
+    axes.xaxis.set_major_formatter(formatter)
+    begin, end, last = (
         datetime.fromtimestamp(int(ms) / 1000, UTC).astimezone(where)
-        for ms in (table.rows.starts[0], table.rows.ends[-1])
-    ]
-    axes.set_xlabel(f"time ({' and '.join(dict.fromkeys(filter(None, (end.tzname() for end in ends))))})")
+        for ms in (table.rows.starts[0], table.rows.ends[-1], table.rows.ends[-1] - 1)
+    )
+    days = " to ".join(dict.fromkeys(f"{one:%Y-%m-%d}" for one in (begin, last)))
+    zones = " and ".join(dict.fromkeys(filter(None, (begin.tzname(), end.tzname()))))
+    axes.set_xlabel(f"{days} ({zones})")
     axes.set_ylabel("mean power in kW" if as_power else "energy in kWh")
     total = table.streams == (TOTAL,)
     what = "Load of all homes; of each, export is dashed" if total else _title(table)
@@ -145,5 +149,7 @@ def _label(axes: Axes, table: Table, as_power: bool, zone: tzinfo | None, title:
         what = _plain(title)
     axes.set_title(f"{what}; windows: {table.granularities[0]}", fontsize="medium")
     axes.grid(alpha=0.3)
+    axes.spines[["top", "right"]].set_visible(False)
     axes.margins(x=0.01)
-    axes.set_ylim(bottom=min(0.0, axes.get_ylim()[0]))
+    low, high = min(0.0, axes.get_ylim()[0]), axes.dataLim.y1
+    axes.set_ylim(low, high + 0.05 * (high - low) if high > low else None)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_SPELT = re.compile(r"\b(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{3,6})?)Z")
 
 
 def moment(unit: int, unit_ms: int) -> datetime:
@@ -31,6 +34,18 @@ def spell(unit: int, unit_ms: int, zone: str | None = None) -> str:
         with suppress(OverflowError):
             return when.astimezone(known).isoformat(timespec=places)
     return when.isoformat(timespec=places).removesuffix("+00:00") + "Z"
+
+
+def spelt(sentence: str) -> Iterator[tuple[str, int | None]]:
+    """The times (Unix ms) that `spell` put into a sentence in UTC, each with the text before it; and the rest
+    of the sentence, with None. So whoever shows it can show them in another zone."""
+    at = 0
+    for match in _SPELT.finditer(sentence):
+        with suppress(ValueError):  # of another form, such as a 13th month
+            when = datetime.fromisoformat(match[1]).replace(tzinfo=UTC)
+            yield sentence[at : match.start()], unix_ms(when)
+            at = match.end()
+    yield sentence[at:], None
 
 
 def named_zone(name: str) -> ZoneInfo | None:

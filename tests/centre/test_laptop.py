@@ -86,7 +86,9 @@ def test_the_commands_for_a_laptop_show_the_load_of_simulated_homes(tmp_path: Pa
         port = free.getsockname()[1]
     settings.write_text(settings.read_text().replace("port = 8461", f"port = {port}"))
     keys = {path: path.read_bytes() for path in tmp_path.glob("registrar/*/*.c*")}
-    assert "has this fleet already" in run(fleet, tmp_path)
+    again = run(fleet, tmp_path)
+    assert "has this fleet already" in again
+    assert "for one until now name other places: --to, --state, --registrar" in again
     assert len(keys) == 5
     assert {path: path.read_bytes() for path in keys} == keys
     with running(typed["registrar serve"], tmp_path, "answers at") as url:

@@ -155,10 +155,25 @@ def test_power_alone_is_its_mean(street: Street, drawn: Drawn) -> None:
 def test_times_are_those_of_a_place(street: Street, drawn: Drawn) -> None:
     joins(street, 1)
     load_curve(street.table(), "png", ZoneInfo("Asia/Tokyo"))
-    assert drawn.axes.get_xlabel() == "time (JST)"
+    assert drawn.axes.get_xlabel() == "2026-03-01 to 2026-03-03 (JST)"
+    assert drawn.axes.xaxis.get_offset_text().get_text() == ""
     labels = [str(label.get_text()) for label in drawn.axes.get_xticklabels()]
-    midnight = labels.index("Mar-02")
+    midnight = labels.index("02 Mar")
     assert drawn.axes.get_xticks()[midnight] == pytest.approx((START + 15 * 3600) / DAY)
+
+
+def test_a_curve_stands_clear_of_the_pictures_edge(street: Street, drawn: Drawn) -> None:
+    """Also where it hardly changes, and a day that ends at midnight is one day."""
+    gateway = street.joins(
+        Gateway(("import",), layout=Layout(QUARTER, 96), start=START // 900, chunk_units=96)
+    )
+    gateway.seal({"import": [500_000, 510_000] * 48})
+    gateway.grant(street.provider.card, "15min")
+    load_curve(street.table(), "png", ZoneInfo("UTC"))
+    low, high = drawn.axes.get_ylim()
+    assert (low, round(high, 3)) == (0, 2.142)
+    assert drawn.axes.get_xlabel() == "2026-03-01 (UTC)"
+    assert [name for name, one in drawn.axes.spines.items() if one.get_visible()] == ["left", "bottom"]
 
 
 def test_the_same_table_gives_the_same_picture(street: Street) -> None:

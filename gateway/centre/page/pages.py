@@ -64,7 +64,7 @@ class _Pages:
         self._scripts = scripts
         self._templates = environment(_PACKAGE)
         self._templates.filters |= {"kw": shown.kw, "clock_time": shown.clock_time, "span": shown.span}
-        self._templates.filters["day_time"] = shown.day_time
+        self._templates.filters |= {"day_time": shown.day_time, "said": shown.said}
         self._templates.globals |= {"share": shown.share, "highest": shown.highest, "spark": shown.spark}
 
     def application(self) -> web.Application:

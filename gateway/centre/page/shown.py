@@ -9,8 +9,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 
+from markupsafe import Markup, escape
+
 from gateway.centre.watch import Point, Region
-from gateway.stream.times import moment
+from gateway.stream.times import moment, spelt
+from gateway.web.html import time_element
 
 _WIDTH, _HEIGHT = 120, 32
 
@@ -133,6 +136,12 @@ def span(ms: int) -> str:
 def kw(power: float | Decimal | None) -> str:
     """A load in kW with one digit behind the point, and thin spaces between thousands; a dash for None."""
     return "–" if power is None else f"{power:,.1f}".replace(",", "\u202f")
+
+
+def said(sentence: str) -> Markup:
+    """A sentence whose times are as those of the page: in this machine's zone."""
+    parts = [escape(text) + ("" if ms is None else time_element(ms)) for text, ms in spelt(sentence)]
+    return Markup("").join(parts)
 
 
 def local(unix_ms: int) -> datetime:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Sequence
 from contextlib import aclosing
 from dataclasses import replace
 from pathlib import Path
@@ -18,13 +19,13 @@ from gateway.centre.state import State
 from gateway.cli.centre.examples import INGEST
 from gateway.cli.centre.notices import Notices, notices_options
 from gateway.cli.centre.options import folder_argument, packages
-from gateway.cli.output import examples, local_time, print_json
+from gateway.cli.output import examples, print_json
 from gateway.cli.provider.homes import read_text
 from gateway.cli.provider.place import REGISTRAR, key_option, opened_store, own_store_options
 from gateway.cli.provider.progress import progress_bar
 from gateway.cli.provider.sources import print_failures
 from gateway.cli.values import Duration
-from gateway.errors import Unavailable, UsageError
+from gateway.errors import Refused, Unavailable, UsageError
 from gateway.host.clock import Clock, SystemClock, unix_ms
 from gateway.host.collector import collect_seldom
 from gateway.provider.desk import Failure
@@ -120,7 +121,9 @@ def command(
             _show(done, count, as_json, one_line=not once)
         elif done.windows or done.passed_over:
             _show(replace(done, until_ms=None), len(streams), as_json, one_line=True, notified=True)
-        return print_failures(done.passed_over)
+        code = print_failures(done.passed_over)
+        _advise(done.passed_over)
+        return code
 
     with packages():
         state = State.open(data, make=True)
@@ -181,6 +184,18 @@ class _List:
         return in_catalogue(*found, [one.home for one in state.homes()])
 
 
+def _advise(passed_over: Sequence[Failure]) -> None:
+    """Say what to do about the homes that are refused."""
+    count = len({one.stream for one in passed_over if isinstance(one.error, Refused)})
+    if count:
+        homes = "1 home is" if count == 1 else f"{count} homes are"
+        click.echo(
+            f"gateway: {homes} refused, and in no new sum until the store has again what the gateway wrote:"
+            " its owner can put that back",
+            err=True,
+        )
+
+
 def _show(done: Pass, homes: int, as_json: bool, *, one_line: bool, notified: bool = False) -> None:
     if as_json:
         document = {
@@ -203,5 +218,5 @@ def _show(done: Pass, homes: int, as_json: bool, *, one_line: bool, notified: bo
     text = f"{done.windows} windows of {done.homes} homes taken in"
     if done.until_ms is not None:
         whole = homes - len({one.stream for one in done.passed_over})
-        text += f"; {whole} of {homes} homes have all until {local_time(done.until_ms)}"
+        text += f"; {whole} of {homes} homes have all until {spell(done.until_ms, 1)}"
     click.echo(text)

@@ -24,7 +24,7 @@ from gateway.chain.window import Granularity
 from gateway.cli.centre.examples import LOAD
 from gateway.cli.centre.options import engine_of, folder_argument, packages, scheduler_option
 from gateway.cli.centre.registrar import summing_service
-from gateway.cli.output import JSON_KEYS, examples, print_json, print_table, printable
+from gateway.cli.output import JSON_KEYS, examples, local_time, print_json, print_table, printable
 from gateway.cli.provider import rows
 from gateway.cli.provider.forms import Form, destination, drawing
 from gateway.cli.provider.homes import windows_options
@@ -36,7 +36,7 @@ from gateway.provider.load import Windows
 from gateway.provider.membership import open_membership
 from gateway.provider.sums import Row, Rows
 from gateway.provider.table import TOTAL, Table
-from gateway.stream.times import moment, spell
+from gateway.stream.times import moment, spell, spelt
 
 _SHOWN = 20  # missing homes that are named
 _FORMATS = ("table", "csv", "jsonl", "json", "parquet")
@@ -143,7 +143,7 @@ def command(
         with drawing(shown, _table(found, size), _title(found)), destination(output):
             _print(found, shown)
     for sentence in _notes(found):
-        click.echo(sentence, err=True)
+        click.echo(_in_zone(sentence, shown.zone), err=True)
 
 
 def _print(found: Load, form: Form) -> None:
@@ -270,6 +270,12 @@ def _parquet(found: Load) -> bytes:
     file = io.BytesIO()
     pq.write_table(pa.table(columns), file)
     return file.getvalue()
+
+
+def _in_zone(sentence: str, zone: str | None) -> str:
+    """A sentence with its times as the table has them."""
+    parts = spelt(sentence)
+    return "".join(text + ("" if ms is None else local_time(ms, zone)) for text, ms in parts)
 
 
 def _notes(found: Load) -> Iterator[str]:

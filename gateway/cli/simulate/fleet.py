@@ -209,7 +209,12 @@ def command(
         click.echo(f"{size} from {plan.first} {to}; {trouble}; {shown.rate()}")
         click.echo(f"the list of homes and the truth are in {folder}")
     else:
-        click.echo(f"{folder} has this fleet already, until {spell(plan.end * plan.unit_ms, 1)}")
+        end = spell(plan.end * plan.unit_ms, 1)
+        click.echo(f"{folder} has this fleet already, until {end}, and nothing was made")
+        if until == "now":
+            given = {"--parquet": parquet, "--to": location, "--state": state, "--registrar": registrar}
+            options = [option for option, value in given.items() if value is not None]
+            click.echo(f"for one until now name other places: {', '.join(options)}")
     if registrar is not None and not as_json:
         click.echo(f"their registrar: gateway registrar serve --config {registrar / SETTINGS_FILE}")
 

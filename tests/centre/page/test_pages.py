@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -14,6 +15,7 @@ from aiohttp.test_utils import TestClient, TestServer
 
 from gateway.centre.page.entrance import read_password
 from gateway.centre.page.server import Place
+from gateway.centre.page.shown import said
 from gateway.centre.watch import BURST, LOOK_S
 from gateway.errors import NotGranted, Unavailable, UsageError
 from tests.centre.page.conftest import PASSWORD, SITE, STRANGE, app_of
@@ -100,7 +102,7 @@ async def test_a_region_has_its_curve_as_a_table_and_names_missing_homes(watched
             "Sun 00:00 4.9 above 3 0",
         )
         assert " ".join((*rows, "Sat 23:59 – 0 3")) in shown
-        reason = "taken in until 2026-03-01T00:02:00Z"
+        reason = "taken in until 2026-03-01 00:02:00 +00:00"
         assert f"Not in the newest sum: 1 Stream Reason {late} {reason}" in shown
         _, text = await browser.get(NORTH)
         assert text.count("data-above") == 2
@@ -124,6 +126,20 @@ async def test_alarms_that_stand_and_that_are_over_are_shown(watched: Watched) -
         await watched.looks_at(240 + WAIT_S)
         assert "Alarms 0 all alarms" in await browser.shown("/")
         assert "No alarm stands. Over The last that are over: 1" in await browser.shown("/alarms")
+
+
+def test_times_in_sentences_are_those_of_the_page(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the machine's zone, also where they were written down in UTC; the rest is text."""
+    monkeypatch.setenv("TZ", "Europe/Zurich")
+    time.tzset()
+    try:
+        text = str(said("no sum since 2026-03-01T00:04:00Z & <b>, nor at 2026-13-01T00:00:00Z"))
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+    moment = '<time datetime="2026-03-01T01:04:00+01:00"><span>2026-03-01</span> <span>01:04:00 +01:00</span>'
+    rest = "</time> &amp; &lt;b&gt;, nor at 2026-13-01T00:00:00Z"
+    assert text == f"no sum since {moment}{rest}"
 
 
 async def test_what_others_wrote_is_text_and_never_html(watched: Watched) -> None:
