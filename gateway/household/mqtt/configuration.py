@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, ValidationInfo, field_validator
@@ -17,7 +17,9 @@ from gateway.config.credential import credential_path
 from gateway.config.section import FilePath, Section, from_the_file
 from gateway.errors import UsageError
 from gateway.host.files import read_private
-from gateway.mqtt.broker import Access
+
+if TYPE_CHECKING:
+    from gateway.mqtt.broker import Access
 
 _PORTS = {"mqtt": 1883, "mqtts": 8883}
 _TOPIC = r"^[A-Za-z0-9_-]+(/[A-Za-z0-9_-]+)*$"
@@ -75,6 +77,8 @@ class Broker(Section):
         return key
 
     def _access(self, section: str, client_id: str, session_s: int) -> Access:
+        from gateway.mqtt.broker import Access  # noqa: PLC0415 - paho-mqtt takes 1 MiB
+
         parts = urlsplit(self.url)
         certificate, key = (
             None if named is None else _file(named, what, f"[{section}] {what}")

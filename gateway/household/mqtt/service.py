@@ -8,15 +8,18 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from gateway.control.client import ControlClient
 from gateway.errors import GatewayError
 from gateway.host.clock import Clock, unix_ms
 from gateway.household.money import Rates
 from gateway.household.mqtt.configuration import MqttSection
-from gateway.household.mqtt.home import Home, Price
-from gateway.household.mqtt.link import LinkStatus
-from gateway.household.mqtt.utility import Accept, Utility
+
+if TYPE_CHECKING:
+    from gateway.household.mqtt.home import Home, Price
+    from gateway.household.mqtt.link import LinkStatus
+    from gateway.household.mqtt.utility import Accept, Utility
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +44,8 @@ class Mqtt:
         folder = state / "mqtt"
         utility = home = None
         if section.utility is not None:
+            from gateway.household.mqtt.utility import Utility  # noqa: PLC0415 - paho-mqtt takes 1 MiB
+
             utility = Utility(section.utility, control, accept, folder, clock)
 
         def problems() -> tuple[str, ...]:
@@ -48,6 +53,8 @@ class Mqtt:
             return (f"the utility's broker: {fault}",) if fault else ()
 
         if section.home is not None:
+            from gateway.household.mqtt.home import Home  # noqa: PLC0415 - as above
+
             home = Home(section.home, control, folder, clock, price=price, problems=problems)
         return cls(home, utility)
 

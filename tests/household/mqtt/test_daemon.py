@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -40,6 +41,16 @@ async def test_the_doctors_page_shows_each_broker(
         text = await browser.shown("/doctor")
     assert f"connected to {home_broker.url}" in text
     assert "the key of the broker's certificate cannot be read from /none: No such file or directory" in text
+
+
+@pytest.mark.slow
+def test_pages_without_a_broker_do_not_load_paho() -> None:
+    """It is a MiB of a daemon that is to be small."""
+    run = "import sys, gateway.household.home, gateway.household.server; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", run], capture_output=True, text=True, check=True)
+    imported = done.stdout.split()
+    assert "gateway.household.mqtt.service" in imported
+    assert not any(module.startswith("paho") for module in imported)
 
 
 async def test_the_daemon_serves_the_brokers_of_its_configuration(
