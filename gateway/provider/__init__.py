@@ -20,6 +20,8 @@ In the order in which to read it:
 - `plot`       a table as a load curve
 - `library`    reading in one line, for other programs
 - `many`       the sums of many homes, by several processes
+- `together`   their signatures and keys, those of several homes in a row
+- `day`        a day's sums, from the two objects of a home that hold them
 - `bill`       a tariff's bills, from ciphertexts and one token a period
 - `followed`   the grants of bills that a household made by following a price series
 - `windows`    the same bills from sums of windows, with the energy at each price

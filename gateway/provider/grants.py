@@ -108,11 +108,15 @@ async def held_by(
     reader: StreamReader, identity: Identity, key: str, found: GrantObject, grant: Grant
 ) -> OwnGrant:
     """A grant to `identity` with its K_0 opened. Refused where that, or its revocation, is invalid."""
+    return await renewed(reader, grant, k_0_of(identity, key, found))
+
+
+def k_0_of(identity: Identity, key: str, found: GrantObject) -> bytes:
+    """K_0 of the grant to `identity` that lies at `key`; Refused where it does not open."""
     try:
-        k_0 = open_k0(found.sealed_k0, identity.xwing_seed, found.body)
+        return open_k0(found.sealed_k0, identity.xwing_seed, found.body)
     except Refused as error:
         raise Refused(f"{key}: {error}") from None
-    return await renewed(reader, grant, k_0)
 
 
 async def renewed(reader: StreamReader, grant: Grant, k_0: bytes) -> OwnGrant:

@@ -15,30 +15,31 @@ import signal
 from collections import deque
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing, closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Protocol, TypeVar
 
 from gateway.chain.grant import Grant
-from gateway.chain.page import Calendar, Period
-from gateway.chain.windows import GrantWindows
 from gateway.errors import GatewayError, Unavailable
 from gateway.host.collector import collect_seldom
-from gateway.provider.grants import OwnGrant, own_grants, renewed
+from gateway.provider.day import DayReader, keys_of
+from gateway.provider.grants import OwnGrant, k_0_of, renewed
 from gateway.provider.identity import Identity, open_identity
 from gateway.provider.query import Query, Resolved
 from gateway.provider.sums import Missing, Rows, Sums
+from gateway.provider.together import Together
 from gateway.store.ahead import AheadBucket
 from gateway.store.bucket import Bucket
 from gateway.store.location import Location
 from gateway.store.s3_many import open_for_many
 from gateway.stream.chunks import ChunkMark
-from gateway.stream.grants import grant_ids
+from gateway.stream.grants import grant_ids, grants
 from gateway.stream.reader import StreamReader
 from gateway.stream.seen import Seen, load_all, save_all
 from gateway.wire import names
+from gateway.wire.grant import GrantObject
 from gateway.wire.stream import Descriptor
 
 AT_ONCE = 16
@@ -224,16 +225,18 @@ class HomeReader:
         self.bucket = bucket
         self.identity = identity
         self._known: dict[bytes, _Known] = {}
+        self._together = Together()
 
     async def read_each(self, asks: Sequence[Ask], terms: Terms, at_once: int = AT_ONCE) -> list[Answer]:
-        """The answers of these homes, in their order, read `at_once` at a time. Heads are not remembered on
-        the disk yet: see `Answer.mark`."""
+        """All sums of each of these homes that open now, in their order, read `at_once` at a time. Heads are
+        not remembered on the disk yet: see `Answer.mark`."""
         answers: dict[int, Answer] = {}
         numbers = iter(range(len(asks)))
+        days = DayReader(terms.query, self._together)
 
         async def read() -> None:
             for number in numbers:
-                answers[number] = await self.read(asks[number], terms)
+                answers[number] = await self._read(asks[number], terms, days)
 
         async with asyncio.TaskGroup() as group:
             for _ in range(min(at_once, len(asks))):
@@ -242,56 +245,92 @@ class HomeReader:
 
     async def read(self, ask: Ask, terms: Terms) -> Answer:
         """All sums of one home that open now."""
+        [answer] = await self.read_each([ask], terms)
+        return answer
+
+    async def _read(self, ask: Ask, terms: Terms, days: DayReader) -> Answer:
         seen = None if terms.memory is None else _Held(ask.seen)
-        sums: Sums | None = None
-        blocks: list[Rows] = []
-        error: GatewayError | None = None
         bucket = AheadBucket(self.bucket)
-        before = self._known.get(ask.stream)
         try:
-            if before is None:
-                bucket.ask(_first_keys(ask))
-            else:
-                bucket.ask([names.head(ask.stream), *_day_keys(before, terms)])
-            reader, known = await self._open(bucket, ask, seen)
-            await reader.refresh(terms.now_ms, terms.max_age_ms)
-            held = await self._grants(reader, ask, known)
-            if before is None:
-                bucket.ask(_day_keys(known, terms))
-            sums = await Sums.ask(reader, self.identity, terms.query, held)
-            async with aclosing(sums.blocks()) as found:
-                async for block in found:
-                    blocks.append(block)
-        except GatewayError as raised:
-            error = raised.with_traceback(None)
+            answer = await self._answer(bucket, ask, terms, days, seen)
+        except GatewayError as error:
+            answer = Answer(None, (), error=error.with_traceback(None))
         finally:
             await bucket.aclose()
-        mark = None if seen is None else seen.mark
-        if sums is None:
-            return Answer(None, (), error=error, mark=mark)
-        said = tuple(sums.missing), sums.tail, tuple(sums.sources), tuple(sums.notes), sums.next_window
-        return Answer(sums.resolved, tuple(blocks), *said, error, mark)
+        return answer if seen is None else replace(answer, mark=seen.mark)
 
-    async def _open(self, bucket: Bucket, ask: Ask, seen: Seen | None) -> tuple[StreamReader, _Known]:
+    async def _answer(
+        self, bucket: AheadBucket, ask: Ask, terms: Terms, days: DayReader, seen: Seen | None
+    ) -> Answer:
+        before = self._known.get(ask.stream)
+        if before is None:
+            bucket.ask(_first_keys(ask))
+        else:
+            bucket.ask([names.head(ask.stream), *_day_keys(before, terms, days)])
+        reader, known = await self._open(bucket, ask, terms, seen)
+        held = await self._grants(reader, ask, known)
+        if before is None:
+            bucket.ask(_day_keys(known, terms, days))
+        day = days.day(reader.descriptor)
+        if day is not None and len(held) == 1:
+            found = await days.read(reader, day, held[0])
+            if found is not None:
+                return Answer(found[0], (found[1],), sources=(str(held[0]),))
+        return await _all_of(await Sums.ask(reader, self.identity, terms.query, held))
+
+    async def _open(
+        self, bucket: Bucket, ask: Ask, terms: Terms, seen: Seen | None
+    ) -> tuple[StreamReader, _Known]:
+        """A reader of the home's stream as far as its head."""
         known = self._known.get(ask.stream)
-        if known is not None and known.signer == ask.signer:
-            return StreamReader(bucket, known.descriptor, known.data, seen), known
-        reader = await StreamReader.open(bucket, ask.stream, ask.signer, seen)
-        known = self._known[ask.stream] = _Known(ask.signer, reader.descriptor, reader.descriptor_data)
+        async with self._together.verified() as later:
+            if known is None or known.signer != ask.signer:
+                reader = await StreamReader.open(bucket, ask.stream, ask.signer, seen, later=later)
+                known = _Known(ask.signer, reader.descriptor, reader.descriptor_data)
+            else:
+                reader = StreamReader(bucket, known.descriptor, known.data, seen)
+            head = await reader.read_head(later)
+        self._known[ask.stream] = known
+        await reader.take(head, terms.now_ms, terms.max_age_ms)
         return reader, known
 
     async def _grants(self, reader: StreamReader, ask: Ask, known: _Known) -> list[OwnGrant]:
         """The grants of sums to this provider, by id, each with its revocation read now."""
         ids = [one async for one in grant_ids(reader)] if ask.grants is None else ask.grants
         fresh = [one for one in ids if one not in known.grants]
-        found = {one.grant.id: one for one in await own_grants(reader, self.identity, only=fresh)}
-        known.grants |= dict.fromkeys(fresh) | {key: (one.grant, one.k_0) for key, one in found.items()}
-        held = []
-        for one in ids:
-            before = known.grants[one]
-            if before is not None:
-                held.append(found[one] if one in found else await renewed(reader, *before))
-        return held
+        if fresh:
+            known.grants |= await self._opened(reader, fresh)
+        held = filter(None, (known.grants[one] for one in ids))
+        return [await renewed(reader, *one) for one in held]
+
+    async def _opened(
+        self, reader: StreamReader, ids: Sequence[bytes]
+    ) -> dict[bytes, tuple[Grant, bytes] | None]:
+        """The grants with these ids, as `_Known` has them."""
+        async with self._together.verified() as later:
+            found = [one async for one in grants(reader, ids, later)]
+        opened: dict[bytes, tuple[Grant, bytes] | None] = {}
+        for key, item, grant in found:
+            own = grant.provider == self.identity.kid and grant.kind == "windows"
+            opened[grant.id] = (grant, await self._k_0(key, item)) if own else None
+        return opened
+
+    async def _k_0(self, key: str, found: GrantObject) -> bytes:
+        return await self._together.run(lambda: k_0_of(self.identity, key, found))
+
+
+async def _all_of(sums: Sums) -> Answer:
+    """All blocks, as far as they come, and what is said of them."""
+    blocks: list[Rows] = []
+    error: GatewayError | None = None
+    try:
+        async with aclosing(sums.blocks()) as found:
+            async for block in found:
+                blocks.append(block)
+    except GatewayError as raised:
+        error = raised.with_traceback(None)
+    said = tuple(sums.missing), sums.tail, tuple(sums.sources), tuple(sums.notes), sums.next_window
+    return Answer(sums.resolved, tuple(blocks), *said, error)
 
 
 def _first_keys(ask: Ask) -> list[str]:
@@ -300,28 +339,14 @@ def _first_keys(ask: Ask) -> list[str]:
     return [names.descriptor(ask.stream), names.head(ask.stream), *grants[: GETS - 2]]
 
 
-def _day_keys(known: _Known, terms: Terms) -> list[str]:
-    """The keys of the page and the bundle that answer a query within one day, where one grant does."""
+def _day_keys(known: _Known, terms: Terms, days: DayReader) -> list[str]:
+    """The keys of the page and the bundle that answer a query within one day that is over, where one grant
+    does."""
     held = [grant for grant, _ in filter(None, known.grants.values())]
-    day = _day_of(terms, known.descriptor)
-    if day is None or len(held) != 1 or held[0].first >= day.end:
+    day = days.day(known.descriptor)
+    if day is None or len(held) != 1 or day.end * known.descriptor.layout.unit_ms > terms.now_ms:
         return []
-    [grant], page = held, names.page(known.descriptor.stream, day.name)
-    windows = GrantWindows(grant)
-    if windows.calendar:
-        return [page]
-    return [page, names.bundle(grant.stream, grant.id, windows.complete(day.begin), "day")]
-
-
-def _day_of(terms: Terms, descriptor: Descriptor) -> Period | None:
-    """The UTC day that the query lies in, if that is over and has a page."""
-    query, unit_ms = terms.query, descriptor.layout.unit_ms
-    calendar = Calendar.of(unit_ms, descriptor.start)
-    if calendar is None or query.from_ms is None or query.until_ms is None:
-        return None
-    day = calendar.period("day", query.from_ms // unit_ms)
-    over = query.until_ms <= day.end * unit_ms <= terms.now_ms
-    return day if over and day.first < day.end else None
+    return keys_of(day, held[0])
 
 
 class _Held(Seen):

@@ -36,7 +36,7 @@ class Opener:
         if (first[1:] == end[:-1]).all() and end[-1] - first[0] == len(first):  # they are the grant's own
             part = await self.held.bundles.whole(int(first[0]), int(end[-1]))
             if part is not None:
-                return self._words(part).T
+                return self.words_of(part).T
             parts = [np.zeros((0, width), dtype=np.uint64)]
             async with aclosing(self.words(int(first[0]), int(end[-1]))) as opened:
                 parts += [words async for _, words in opened]
@@ -56,9 +56,9 @@ class Opener:
         far as there are tokens; Refused where one in between is missing."""
         async with aclosing(self.held.bundles.read(first, end)) as parts:
             async for part in parts:
-                yield part, self._words(part)
+                yield part, self.words_of(part)
 
-    def _words(self, part: Part) -> U64:
+    def words_of(self, part: Part) -> U64:
         """The words in the tokens of a part's windows, an array [window, word]."""
         width = self.held.grant.words
         lo, hi = (window - part.bundle.first_window for window in (part.first, part.end))

@@ -11,17 +11,20 @@ from gateway.errors import Refused
 from gateway.store.bucket import Bucket
 from gateway.stream.fetch import first_key, get, listed, objects
 from gateway.stream.reader import StreamReader
-from gateway.wire import names
+from gateway.wire import cose, names
 from gateway.wire.grant import GrantObject, Revocation, body_of, read_grant_body
 from gateway.wire.stream import Descriptor, Head
 
 
-def check_grant(descriptor: Descriptor, key: str, data: bytes | None) -> tuple[GrantObject, Grant]:
-    """The grant that the store holds under `key`; Refused unless it is valid."""
+def check_grant(
+    descriptor: Descriptor, key: str, data: bytes | None, later: list[cose.Unverified] | None = None
+) -> tuple[GrantObject, Grant]:
+    """The grant that the store holds under `key`; Refused unless it is valid. With `later` its signature is
+    put there, to be verified before the grant is used."""
     if data is None:
         raise Refused(f"{key} is missing, and the store holds other objects of the grant")
     unit_ms = descriptor.layout.unit_ms
-    found = GrantObject.read_at(key, data, descriptor.signing_key, unit_ms)
+    found = GrantObject.read_at(key, data, descriptor.signing_key, unit_ms, later)
     grant = read_grant_body(found.body, unit_ms, body_of(key))
     unknown = set(grant.lanes) - {lane.name for lane in descriptor.lanes}
     if unknown:
@@ -99,20 +102,20 @@ async def _folders(bucket: Bucket, stream: bytes) -> AsyncGenerator[tuple[str, b
 
 
 async def grants(
-    reader: StreamReader, only: Sequence[bytes] | None = None
+    reader: StreamReader, only: Sequence[bytes] | None = None, later: list[cose.Unverified] | None = None
 ) -> AsyncGenerator[tuple[str, GrantObject, Grant], None]:
     """(key, object, grant) of all grants, by id, or of those with these ids, which need no list. Refused for
-    an invalid one."""
+    an invalid one. With `later` the signatures are put there, to be verified before the grants are used."""
     for grant_id in only or ():
         key = names.grant(reader.descriptor.stream, grant_id)
-        yield key, *check_grant(reader.descriptor, key, await get(reader.bucket, key))
+        yield key, *check_grant(reader.descriptor, key, await get(reader.bucket, key), later)
     if only is not None:
         return
     async with aclosing(objects(reader.bucket, _grant_keys(reader))) as found_objects:
         async for key, data in found_objects:
             if data is None and reader.grants is not None:
                 raise Refused(missing_grant(key))
-            found, grant = check_grant(reader.descriptor, key, data)
+            found, grant = check_grant(reader.descriptor, key, data, later)
             yield key, found, grant
 
 

@@ -19,13 +19,19 @@ _AHEAD = 16  # pages that are fetched at a time
 
 
 def check_page(
-    descriptor: Descriptor, period: Period, key: str, data: bytes, named: bytes | None = None
+    descriptor: Descriptor,
+    period: Period,
+    key: str,
+    data: bytes,
+    named: bytes | None = None,
+    later: list[cose.Unverified] | None = None,
 ) -> Page:
     """The page of `period` that the store holds under `key`, its own; Refused unless valid by itself, and the
-    one with the digest `named` where a head names it."""
+    one with the digest `named` where a head names it. With `later` its signature, if that is what shows it to
+    be the gateway's, is put there, to be verified before the page is used."""
     unit_ms = descriptor.layout.unit_ms
     if named is None:
-        page = Page.read_at(key, data, descriptor.signing_key, unit_ms)
+        page = Page.read_at(key, data, descriptor.signing_key, unit_ms, later)
     else:
         found = Page.read_named(key, data, named, unit_ms)
         if found is None:

@@ -62,12 +62,14 @@ class StreamReader:
         grants: Collection[bytes] | None = None,
         *,
         guesses: bool = True,
+        later: list[cose.Unverified] | None = None,
     ) -> StreamReader:
         """A reader with the descriptor read. `signer`, the kid of the registered signing key, pins it; `seen`
         remembers the head between runs. `grants` are the ids of the grants that are read: whose credentials
         reach those alone cannot list the others. With `guesses` the last chunk is first asked for where it
-        most likely is, and a wrong guess reads one that is not needed. NotFound where the store has nothing
-        of the stream."""
+        most likely is, and a wrong guess reads one that is not needed. With `later` the descriptor's
+        signature is put there, to be verified before the descriptor is used. NotFound where the store has
+        nothing of the stream."""
         key = names.descriptor(stream)
         data = await get(bucket, key)
         if data is None:
@@ -77,7 +79,8 @@ class StreamReader:
                     f"the store holds no stream {stream.hex()}: check its id, and whether it is this store"
                 )
             raise Refused(f"{key} is missing, and the store holds other objects of the stream")
-        return cls(bucket, Descriptor.read_pinned(key, data, signer), data, seen, grants, guesses=guesses)
+        descriptor = Descriptor.read_pinned(key, data, signer, later)
+        return cls(bucket, descriptor, data, seen, grants, guesses=guesses)
 
     @property
     def days_end(self) -> int:
@@ -121,12 +124,16 @@ class StreamReader:
         return head
 
     async def refresh(self, now_ms: int, max_age_ms: int) -> None:
-        """Read the head, and check it against the chunk that it names and the head that was seen last.
+        """Read the head, and go on to it as `take` does."""
+        await self.take(await self.read_head(), now_ms, max_age_ms)
+
+    async def take(self, head: Head | None, now_ms: int, max_age_ms: int) -> None:
+        """Go on to a head that `read_head` gave and whose signature is verified. It is checked against the
+        chunk that it names and the head that was seen last, and remembered.
 
         Refused where it is older than `max_age_ms` at `now_ms` (Unix ms): a store that withholds what is new
-        looks just like that. A valid head is remembered.
+        looks just like that.
         """
-        head = await self.read_head()
         if head is not None and head != self.head:
             await self._check_end(_mark(head), f"{names.head(head.stream)} names", Refused)
             seen = self.seen.load() if self.seen is not None else None

@@ -104,14 +104,17 @@ class Descriptor(Stored):
         return names.descriptor(self.stream)
 
     @classmethod
-    def read_pinned(cls, key: str, data: bytes, kid: bytes) -> Self:
+    def read_pinned(
+        cls, key: str, data: bytes, kid: bytes, later: list[cose.Unverified] | None = None
+    ) -> Self:
         """The descriptor that a store holds under `key`, signed by the key that it names itself, which must
-        be the registered one: `kid` pins it. Refused otherwise."""
+        be the registered one: `kid` pins it. Refused otherwise. With `later` the signature is put there, to
+        be verified before the descriptor is used."""
         claimed = cls.from_payload(cose.payload_unchecked(data, key)[1], key)
         named = cose.kid_of(claimed.signing_key)
         if named != kid:
             raise Refused(f"{key} names the signing key {named.hex()}, but the registered one is {kid.hex()}")
-        cose.verify(data, cls.TYPE, claimed.signing_key, key)
+        cose.verify(data, cls.TYPE, claimed.signing_key, key, later)
         claimed.check_place(key, claimed.layout.unit_ms)
         return claimed
 

@@ -19,16 +19,21 @@ import pytest
 
 from gateway import errors
 from gateway.bench.fleet import Fleet, FleetHome
-from gateway.chain.grant import Grant
+from gateway.chain.grant import Grant, seal_k0
 from gateway.chain.layout import Layout
 from gateway.errors import GatewayError, NotFound, NotGranted, Refused, RolledBack, Unavailable, UsageError
-from gateway.provider.identity import open_identity
+from gateway.provider.grants import k_0_of
+from gateway.provider.identity import Identity, open_identity
 from gateway.provider.many import GETS, Answer, Ask, HomeReader, Readers, Terms, read_many
 from gateway.provider.query import Query
 from gateway.store.location import Location
 from gateway.stream.chunks import ChunkMark
 from gateway.stream.seen import Seen, load_all, save_all
-from gateway.wire import names
+from gateway.wire import cose, names
+from gateway.wire.grant import GrantObject, Tokens
+from gateway.wire.kinds import class_at
+from gateway.wire.signed import Stored
+from gateway.wire.stream import Descriptor, Head
 from tests.stream.stream import START, Home, Provider, random_readings
 
 DAY_MS = 86_400_000
@@ -126,6 +131,77 @@ async def test_a_home_that_fails_stops_no_other(fleet: Fleet, tmp_path: Path, pr
     assert page in str(answers[2].error)
     for number in (0, 1, 3, 5, 7, 8):
         assert opens(homes[number], answers[number])
+
+
+def forged(fleet: Fleet, home: FleetHome, key: str, objects: dict[str, bytes]) -> bytes:
+    """What a store can make of the object at `key`: another of the same form, that seems to be signed by the
+    home's key; the grant's key opens."""
+    kid, payload, signature = cose.payload_unchecked(objects[key], key)
+    item: Stored = class_at(key).from_payload(payload, key)
+    match item:
+        case Descriptor():
+            item = replace(item, start=item.start - 86_400)
+        case Head():
+            item = replace(item, time_ms=item.time_ms + 1)
+        case GrantObject():
+            assert fleet.card.xwing_key is not None
+            item = replace(item, sealed_k0=seal_k0(bytes(32), fleet.card.xwing_key, item.body))
+        case Tokens():
+            assert isinstance(item.words, bytes)
+            item = replace(item, words=bytes(len(item.words)))
+    return cose.assemble(kid, item.payload(), signature)
+
+
+@pytest.mark.parametrize(
+    ("what", "known"),
+    [
+        ("stream", False),
+        ("grant", False),
+        ("head", False),
+        ("head", True),
+        ("bundle", False),
+        ("bundle", True),
+    ],
+)
+async def test_a_forged_object_is_named_alone_and_nothing_of_it_stays(
+    fleet: Fleet, monkeypatch: pytest.MonkeyPatch, what: str, known: bool
+) -> None:
+    """Among homes whose signatures are verified together."""
+    homes, objects = made(fleet, 5)
+    home, bucket = homes[2], Objects(objects)
+    key = {
+        "stream": names.descriptor(home.stream),
+        "grant": names.grant(home.stream, home.grant),
+        "head": names.head(home.stream),
+        "bundle": next(key for key in home.keys if names.fold_of(key) == "day"),
+    }[what]
+    true, opened = objects[key], list[str]()
+
+    def noted(identity: Identity, key: str, found: GrantObject) -> bytes:
+        opened.append(key)
+        return k_0_of(identity, key, found)
+
+    monkeypatch.setattr("gateway.provider.many.k_0_of", noted)
+    reader = HomeReader(bucket, open_identity(fleet.folder))
+    asks = [Ask(home.stream, home.signer, (home.grant,)) for home in homes]
+    wanted = terms(fleet, fleet.folder)
+    if known:
+        assert all(map(opens, homes, await reader.read_each(asks, wanted)))
+    objects[key] = forged(fleet, home, key, objects)
+    answers = await reader.read_each(asks, wanted)
+    wrong = answers[2]
+    assert isinstance(wrong.error, Refused)
+    assert str(wrong.error).startswith(f"the signature of {key} does not fit")
+    assert wrong.blocks == ()
+    assert (wrong.mark is None) == (what in ("stream", "head"))
+    assert (names.grant(home.stream, home.grant) in opened) == (known or what == "bundle")
+    for number in (0, 1, 3, 4):
+        assert opens(homes[number], answers[number])
+
+    objects[key] = true
+    bucket.got.clear()
+    assert all(map(opens, homes, await reader.read_each(asks, wanted)))
+    assert bucket.got[key] == 1
 
 
 async def test_yesterday_takes_an_object_each_and_no_list(fleet: Fleet) -> None:
