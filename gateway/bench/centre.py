@@ -64,8 +64,8 @@ _PASSES = 3  # of whole days, of so much fewer homes:
 _FEWER = 20
 _LATE = 0.01  # of the homes, by so many windows at most:
 _LATE_WINDOWS = 24
-_DAYS = 128  # of a region, for Dask, each added up so often:
-_OFTEN = 4
+_DAYS = 128  # of a region, for Dask, each added up so often, so that sending the sets does not count:
+_OFTEN = 16
 _WORKERS = 4
 _KEY_BYTES = 3 * 1024  # of a public key that is kept ready, with its name
 
@@ -371,7 +371,7 @@ def _words(homes: int) -> Iterator[Figure]:
 
 
 def _by_dask(folder: Path, homes: int) -> Figure:
-    """A region over 17 months, added up by one worker and by several: four months, four times."""
+    """A region over five and a half years, added up by one worker and by several: four months, 16 times."""
     import distributed  # noqa: PLC0415
 
     table = _Table.new(folder / "months", 0, homes, _DAYS)
