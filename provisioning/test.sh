@@ -14,7 +14,7 @@ source provisioning/lib.sh
 
 debian_packages '' "${base_packages[@]}" "${tpm_packages[@]}" "${swtpm_packages[@]}" \
     "${browser_packages[@]}" "${mariadb_packages[@]}" "${mosquitto_packages[@]}" "${maven_packages[@]}" \
-    "${image_packages[@]}" "${root_packages[@]}" shellcheck
+    "${image_packages[@]}" "${root_packages[@]}" poppler-utils prometheus shellcheck
 find_python
 step "Installer uv" "PyPI" get_uv
 virtual_environment tpm test

@@ -32,7 +32,7 @@ import numpy as np
 from gateway.bench.registrar import login_times
 from gateway.bench.server import server
 from gateway.bench.street import AT_ONCE, Street, put_all
-from gateway.centre.columns import FOLDER, date_of
+from gateway.centre.columns import FOLDER, date_of, parquet
 from gateway.centre.engine import DuckDB
 from gateway.centre.homes import Home
 from gateway.centre.query import load
@@ -168,7 +168,6 @@ async def _from_parquet(meters: int) -> float:
 def _write_regions(state: State, meters: int, windows: Windows) -> Iterator[tuple[str, U64]]:
     """Fill a centre's folder with the window of so many homes. The sums of their parts by region."""
     import pyarrow as pa  # noqa: PLC0415
-    import pyarrow.parquet as pq  # noqa: PLC0415
 
     rng = np.random.default_rng(5)
     (start_ms, end_ms) = windows.times[0]
@@ -190,7 +189,7 @@ def _write_regions(state: State, meters: int, windows: Windows) -> Iterator[tupl
         }
         file = File(f"{FOLDER}/date={date}/region={region}/00000001.parquet", 1, date, region, count)
         (state.folder / file.name).parent.mkdir(parents=True)
-        pq.write_table(pa.table(columns), state.folder / file.name)
+        (state.folder / file.name).write_bytes(parquet([pa.table(columns)]))
         files.append(file)
         yield region, parts.sum(axis=1, dtype=np.uint64)
     state.list_homes([one.home for one in known])

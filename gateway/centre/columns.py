@@ -71,7 +71,7 @@ def write(folder: Path, blocks: Sequence[Block], batch: int) -> list[File]:
     files, contents = [], {}
     for (date, region), tables in sorted(parts.items(), key=lambda one: one[0]):
         name = f"{FOLDER}/date={date}/region={quote(region, safe='')}/{batch:08d}.parquet"
-        contents[folder / name] = _parquet(tables)
+        contents[folder / name] = parquet(tables)
         files.append(File(name, batch, date, region, sum(map(len, tables))))
     try:
         for path in contents:
@@ -92,7 +92,7 @@ def merged(folder: Path, files: Sequence[File], batch: int) -> File:
     name = f"{first.name.rpartition('/')[0]}/{batch:08d}.parquet"
     try:
         tables = [pq.read_table(folder / one.name, partitioning=None) for one in files]
-        write_all_durably({folder / name: _parquet(tables)}, 0o644)
+        write_all_durably({folder / name: parquet(tables)}, 0o644)
     except (OSError, pa.ArrowException) as error:
         raise UsageError(f"files of {first.date} and {first.region!r} cannot be merged: {error}") from None
     return replace(first, name=name, batch=batch, windows=sum(one.windows for one in files))
@@ -150,7 +150,8 @@ def _by_day(table: pyarrow.Table, days: NDArray[np.int64]) -> Iterator[tuple[int
         yield day, table if len(found) == 1 else table.filter(days == day)
 
 
-def _parquet(tables: Sequence[pyarrow.Table]) -> bytes:
+def parquet(tables: Sequence[pyarrow.Table]) -> bytes:
+    """A file of the rows of tables."""
     import pyarrow as pa  # noqa: PLC0415
     import pyarrow.parquet as pq  # noqa: PLC0415
 

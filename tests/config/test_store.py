@@ -38,6 +38,7 @@ def test_every_key_of_the_store_can_be_configured(tmp_path: Path) -> None:
         "access_key",
         "secret_key",
         "session_token",
+        "advice",
     }
     assert set(StoreSection.model_fields) == ours
 

@@ -14,6 +14,7 @@ from gateway.chain.grant import Grant
 from gateway.chain.layout import Layout
 from gateway.chain.windows import GrantWindows
 from gateway.config import CommandsSection, Config, MeterSection, SeriesSection, StoreSection, StreamSection
+from gateway.config.model import GatewaySection
 from gateway.control.documents import NewGrant
 from gateway.daemon.granter import Granter
 from gateway.daemon.issuer import Issuer
@@ -117,6 +118,7 @@ class Home:
 
     def config(self) -> Config:
         return Config(
+            gateway=GatewaySection(state=self.state),
             store=StoreSection(url=str(self.folder / "store")),
             stream=StreamSection(
                 unit_ms=self.layout.unit_ms, link_units=self.layout.link_units, chunk_units=self.chunk_units
