@@ -32,7 +32,7 @@ from gateway.provider.load import Member, Words, pair, published
 from gateway.store.bucket import Bucket
 from gateway.stream.chunks import ChainFollower, ChunkMark, check_chunk
 from gateway.stream.fetch import first_key, get, objects
-from gateway.stream.reader import StreamReader
+from gateway.stream.reader import ANY_AGE_MS, StreamReader
 from gateway.stream.seen import Seen
 from gateway.stream.times import spell
 from gateway.stream.tokens import check_bundle
@@ -50,7 +50,6 @@ _TOGETHER = 512
 """Signatures that are verified one after another."""
 _CHUNK = r"[0-9-]{10}/([0-9a-f]{16})\.cose"
 """A chunk's key behind the prefix of its stream's chunks."""
-_ANY_AGE_MS = 2**63
 LAST_MS = 253_402_300_800_000
 """The year 10 000, in which nothing begins."""
 
@@ -187,7 +186,7 @@ class Look:
 
     async def _listed(self, reader: StreamReader, seen: Seen, opened: Opened | None, known: Known) -> Taken:
         """The windows of whatever chunks and tokens the store lists."""
-        await reader.refresh(self._now_ms, _ANY_AGE_MS)  # a head that is old is that of a home that is late
+        await reader.refresh(self._now_ms, ANY_AGE_MS)  # a head that is old is that of a home that is late
         if opened is None:
             both = await pair(Member(reader, known.home.listed.grant), self._identity, "centre")
             self._kept.keep(known.home, both)

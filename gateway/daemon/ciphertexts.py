@@ -17,12 +17,11 @@ from gateway.ledger.ledger import Ledger
 from gateway.ledger.records import Stream
 from gateway.store.bucket import Bucket
 from gateway.stream.chunks import ChainFollower
-from gateway.stream.reader import StreamReader
+from gateway.stream.reader import ANY_AGE_MS, StreamReader
 from gateway.wire import cose
 
 _WITHIN_S = 20.0  # sealing waits meanwhile
 _AGAIN_NS = 300 * 10**9  # and so the store is not asked again at once where it does not give them
-_ANY_AGE_MS = 2**62  # it is this gateway's own: nobody withholds anything from it but itself
 
 
 class Ciphertexts:
@@ -84,7 +83,8 @@ class Ciphertexts:
         try:
             async with asyncio.timeout(_WITHIN_S):
                 reader = await StreamReader.open(self._bucket, stream.id, self._kid)
-                await reader.refresh(unix_ms(self._clock), _ANY_AGE_MS)
+                # the stream is this gateway's own: nobody withholds anything from it but itself
+                await reader.refresh(unix_ms(self._clock), ANY_AGE_MS)
                 if reader.head is None or reader.head.next_unit < bounds[-1]:
                     raise Unavailable(f"the store does not have it up to unit {bounds[-1]} yet")
                 follower = ChainFollower(reader.descriptor, reader.marks(reader.head))

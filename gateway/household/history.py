@@ -34,7 +34,7 @@ from gateway.provider.tokens import Opener, nonces
 from gateway.store.bucket import Bucket
 from gateway.store.kept import KeptBucket
 from gateway.stream.chunks import ChainFollower
-from gateway.stream.reader import StreamReader
+from gateway.stream.reader import ANY_AGE_MS, StreamReader
 from gateway.stream.seen import Seen
 from gateway.wire import names
 from gateway.wire.stream import Descriptor
@@ -45,7 +45,6 @@ PURPOSE = "this home's own history"
 MOST_ROWS = 100_000
 """Of one question, at most: two months of minutes, three years of quarters of an hour."""
 _FIXED_MS: dict[str, int] = {"minute": 60_000, "quarter": 900_000, "hour": 3_600_000}
-_ANY_AGE_MS = 2**53  # the status says how old the newest reading is
 _KNOWN_MS = 60_000  # what the gateway said of streams and grants is taken for so long
 _REMEMBERED_ROWS = 50_000  # some 2 MB
 _PREPARED_S = 300  # how often it is looked whether a stream lacks its own grants
@@ -264,7 +263,8 @@ class History:
     ) -> Sums:
         seen = Seen(self._state, home.stream)
         reader = await StreamReader.open(bucket, home.stream, home.signer, seen, home.grants)
-        await reader.refresh(unix_ms(self._clock), _ANY_AGE_MS)
+        # of any age: the status says how old the newest reading is
+        await reader.refresh(unix_ms(self._clock), ANY_AGE_MS)
         held = await own_grants(reader, identity, only=home.grants)
         lanes = tuple(lane.name for lane in reader.descriptor.lanes)
         edges, complete = _edges(reader, held, from_ms, until_ms, step, zone)

@@ -35,7 +35,7 @@ from gateway.stream.bundles import BundleReader, Part
 from gateway.stream.chunks import ChainFollower
 from gateway.stream.fetch import get
 from gateway.stream.grants import check_grant
-from gateway.stream.reader import StreamReader
+from gateway.stream.reader import ANY_AGE_MS, StreamReader
 from gateway.stream.times import moment
 from gateway.stream.verify import SealedRuns
 from gateway.wire import names
@@ -134,7 +134,7 @@ async def replay(evidence: Evidence) -> tuple[Proven, Mapping[str, bytes]]:
         # All of them, though a reader may pass over one.
         found = [class_at(key).read_at(key, data, spki, unit_ms) for key, data in evidence.objects]
         runs = [Run(one.incarnation, one.first, one.end) for one in found if isinstance(one, Chunk)]
-        await reader.refresh(0, 0)  # a head of any age
+        await reader.refresh(0, ANY_AGE_MS)
         return await open_evidence(reader, evidence, SealedRuns(runs)), bucket.read
     except (NotFound, UsageError) as error:
         raise Refused(str(error)) from None

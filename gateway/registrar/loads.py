@@ -41,11 +41,9 @@ from gateway.registrar.tables import (
     load_times,
 )
 from gateway.store.bucket import Bucket
-from gateway.stream.reader import StreamReader
+from gateway.stream.reader import ANY_AGE_MS, StreamReader
 from gateway.stream.seen import Seen
 
-_ANY_AGE_MS = 2**63
-"""A home that is silent now is in the sums of windows that it has sealed: its head is later than they are."""
 _MANY = 500  # values in one statement
 
 
@@ -108,7 +106,8 @@ class LoadService:
         async def member(home: Listed) -> Member:
             seen = Seen(self._folder, home.stream)
             reader = await StreamReader.open(self._bucket, home.stream, home.signer, seen)
-            await reader.refresh(now_ms, _ANY_AGE_MS)
+            # a home that is silent now is in the sums of windows that it has sealed
+            await reader.refresh(now_ms, ANY_AGE_MS)
             return Member(reader, home.grant)
 
         found = await of_each(listed, lambda home: home.stream, member)

@@ -23,6 +23,8 @@ from gateway.stream.times import spell_age
 from gateway.wire import cose, names
 from gateway.wire.stream import Chunk, Descriptor, Head
 
+ANY_AGE_MS = 2**63
+"""The age of a head for who takes any, as one that says itself how old the newest reading is."""
 _CHUNK_UNITS = 900  # PROTOCOL.md: the default length of chunks, by which the key of the last one is guessed
 _Part = tuple[int, int, FoundPage | None]  # units [first, end), and the page that has them
 
