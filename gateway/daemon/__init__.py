@@ -20,6 +20,9 @@
 - `takeover`       takes the store's chain over where the ledger was rolled back
 - `regained`       the readings in the units that a take-over drops
 - `grants`         the grants of the ledger, decoded
+- `registrar_link` the way to the registrar, and what is kept of the registration there
+- `registration`   registers the gateway, and renews its certificate and the store's credentials
+- `vouching`       whose cards the registrar vouches for, and what providers ask
 - `granter`        makes grants, after the consent check, and revokes them
 - `commander`      providers' commands, from the signed object to the signed receipt
 - `held_command`   a command in the ledger: when its time begins and is over

@@ -92,9 +92,10 @@ from gateway.daemon.grants import AnyGrant, GrantBook, ServedGrant
 from gateway.daemon.issuer import Issuer
 from gateway.daemon.line import Line
 from gateway.daemon.objects import Objects
-from gateway.daemon.registration import Found, Registration
+from gateway.daemon.registration import Registration
 from gateway.daemon.series import Series
 from gateway.daemon.setup import Setup
+from gateway.daemon.vouching import Found
 from gateway.errors import Unavailable, UsageError
 from gateway.ledger.ledger import Ledger
 from gateway.ledger.records import Stream
@@ -236,7 +237,7 @@ class Control:
 
     async def _get_requests(self, request: web.Request) -> web.Response:
         streams = {stream.id: stream for stream in await self._ledger.streams()}
-        found = await self._registration.requests()
+        found = await self._registration.vouching.requests()
         return answers(
             _request_status(one, streams[one.request.stream])
             for one in found
@@ -245,7 +246,7 @@ class Control:
 
     async def _post_request(self, request: web.Request) -> web.Response:
         decided = GrantRequestState.parse(await json_of(request, "the decision"))
-        await self._registration.decide(_hex_id(request.match_info["id"], "a request's"), decided)
+        await self._registration.vouching.decide(_hex_id(request.match_info["id"], "a request's"), decided)
         return web.json_response({"state": decided.state})
 
     async def _post_accept(self, request: web.Request) -> web.Response:

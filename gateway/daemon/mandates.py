@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 from gateway.config.commands import CommandsSection, Policy
 from gateway.control.commands import CardStatus
+from gateway.daemon.vouching import Vouching
 from gateway.errors import Refused, Unavailable, UsageError
 from gateway.host.clock import Clock, unix_ms
 from gateway.ledger.ledger import Ledger
@@ -21,15 +21,6 @@ from gateway.wire.command import CommandKind
 _LOOKUPS = 20
 _EVERY_NS = 60_000_000_000
 """So many unknown keys a minute are looked up at the registrar: anybody can sign with keys of their own."""
-
-
-class Vouching(Protocol):
-    """A registrar's word on providers' cards: `gateway.daemon.registration.Registration`."""
-
-    async def certified(self, kid: bytes) -> tuple[Card, str | None] | None: ...
-
-    @property
-    def vouched(self) -> list[bytes]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +93,7 @@ class Mandates:
         found: dict[bytes, CardStatus] = {}
         for data in (await self._ledger.cards()).values():
             _add(found, data, "granted")
-        for data in self._registrar.vouched:
+        for data in self._registrar.cards:
             _add(found, data, "registrar")
         for _, _, data in self._files.values():
             _add(found, data, "configured")

@@ -1,30 +1,26 @@
 """The gateway's registration at a registrar, step by step as in the paper's Figure 3, and what follows from
-it: its certificate, its storage credentials, and whose cards the registrar vouches for.
+it: its certificate and its storage credentials.
 
-What is kept lies in `registration.json` of the state folder: where, as whom, the registrar's card, which is
-pinned from then on, and the certificate. A password is used and forgotten, and storage credentials stay in
-memory: they last for hours only. While the registrar does not answer, the gateway reads and seals as ever,
-and sends as long as its credentials last; afterwards what is sealed waits in the ledger.
+A password is used and forgotten, and storage credentials stay in memory: they last for hours only. While the
+registrar does not answer, the gateway reads and seals as ever, and sends as long as its credentials last;
+afterwards what is sealed waits in the ledger.
 """
 
 from __future__ import annotations
 
 import asyncio
-import base64
-import json
 import logging
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from gateway.chain.layout import DAY_MS
 from gateway.control.documents import RegistrationOrder, RegistrationStatus
 from gateway.daemon.found import descriptor_of
+from gateway.daemon.registrar_link import Kept, RegistrarLink, as_text
+from gateway.daemon.vouching import Vouching
 from gateway.errors import GatewayError, Refused, Unavailable, UsageError
 from gateway.host.clock import Clock, unix_ms
 from gateway.host.fault_log import FaultLog
-from gateway.host.files import write_durably
 from gateway.ledger.ledger import Ledger
 from gateway.ledger.records import AuditEntry
 from gateway.registry.client import RegistrarClient, read_certificate, read_nonce
@@ -32,7 +28,6 @@ from gateway.registry.documents import (
     CertificateAnswer,
     Confirmation,
     EvidenceDocument,
-    GrantRequestState,
     Notice,
     RegistrationRequest,
     StreamsRequest,
@@ -40,16 +35,13 @@ from gateway.registry.documents import (
 from gateway.store.credentials import Credentials
 from gateway.trust.root import Root
 from gateway.trust.signing import sign
-from gateway.wire import cose
 from gateway.wire.card import Card
-from gateway.wire.certificate import Certificate, Revocations
-from gateway.wire.request import Login, Request
+from gateway.wire.certificate import Certificate
+from gateway.wire.request import Login
 from gateway.wire.signed import Signed
 
 _log = logging.getLogger(__name__)
 
-FILE = "registration.json"
-_VERSION = 1
 _CARD_MS = 20 * 365 * DAY_MS
 """How long a gateway's own card is valid: as long as its TPM may serve. The certificate ends long before."""
 _LOOK_S = 300.0
@@ -62,35 +54,7 @@ _LEAST_MS = 60_000
 _MOST_NOTICES = 100
 _MOST_SENTENCE = 1000
 """Notices that are shown, and characters of each: a registrar could send pages."""
-_MOST_VOUCHED = 256
-"""Certificates of providers that are kept."""
 _PAUSES_S = (5.0, 10.0, 20.0, 40.0, 80.0, 160.0, 300.0)
-
-
-@dataclass(frozen=True, slots=True)
-class _Kept:
-    """What is kept of a registration; cards and certificates as they were signed, in base64."""
-
-    url: str
-    ca: str | None
-    user: str
-    registrar: str
-    certificate: str
-    region: str
-    tariff_zone: str
-    listed: bool
-    streams: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """A provider's request for a grant, the provider's certificate, who vouches for it, and when the
-    registrar received it (Unix ms)."""
-
-    request: Request
-    certificate: Certificate
-    registrar: str
-    received_ms: int
 
 
 class Registration:
@@ -98,24 +62,15 @@ class Registration:
     the store."""
 
     def __init__(self, state: Path, root: Root, ledger: Ledger, clock: Clock) -> None:
-        """UsageError where the file cannot be read. One that is damaged is put aside, as reading and sealing
-        need no registrar."""
-        self._path = state / FILE
+        """UsageError where the file of a registration cannot be read."""
         self._root = root
         self._ledger = ledger
         self._clock = clock
-        self._kid = cose.kid_of(root.public_key)
-        self._lost: str | None = None  # why a registration that there was is no longer known
-        try:
-            self._kept = _load(self._path)
-        except Refused as error:
-            self._kept, self._lost = None, str(error)
-            self._path.replace(self._path.with_suffix(".damaged"))
-            _log.error("%s; it is kept as %s.damaged", error, self._path.stem)
-        self._vouched: dict[bytes, Certificate] = {}  # of providers, by kid, as last seen
-        self._revoked: Revocations | None = None
+        self._link = RegistrarLink(state, root, clock)
+        self.vouching = Vouching(self._link, clock)
+        """Whose cards the registrar vouches for."""
         self._registered = asyncio.Event()
-        if self._kept is not None:
+        if self._link.kept is not None:
             self._registered.set()
         self._faults = FaultLog(clock, _log.warning, _log.info)
         self._fault: str | None = None
@@ -127,29 +82,16 @@ class Registration:
         self._tell_at = 0  # ns, monotonic
 
     @property
-    def registrar(self) -> Card | None:
-        """The registrar's card, pinned when the gateway was registered."""
-        return None if self._kept is None else _card(self._kept.registrar)
-
-    @property
-    def certificate(self) -> Certificate | None:
-        """The certificate as it was last given, which may have expired since."""
-        if self._kept is None:
-            return None
-        registrar = _card(self._kept.registrar)
-        data = base64.b64decode(self._kept.certificate)
-        return Certificate.read(data, registrar.signing_key, "the gateway's certificate")
-
-    @property
     def faults(self) -> tuple[str, ...]:
         """What is wrong, a sentence each, where nothing is known of a registration that there was."""
-        return () if self._lost is None or self._kept is not None else (self._lost,)
+        return () if self._link.lost is None or self._link.kept is not None else (self._link.lost,)
 
     def status(self) -> RegistrationStatus | None:
         """Where and as whom the gateway is registered; None where it is not."""
-        kept, registrar, certificate = self._kept, self.registrar, self.certificate
-        if kept is None or registrar is None or certificate is None:
+        kept = self._link.kept
+        if kept is None:
             return None
+        registrar, certificate = self._link.registrar, self._link.certificate
         return RegistrationStatus(
             url=kept.url,
             user=kept.user,
@@ -171,7 +113,7 @@ class Registration:
         UsageError where the registrar is another than the one that the household has seen; the registrar's
         own errors; TrustError while the TPM does not answer.
         """
-        self._check_clock()
+        self._link.check_clock()
         ca = None if order.ca is None else Path(order.ca)
         async with RegistrarClient(order.url, ca) as client:
             status, registrar = await client.status()
@@ -188,7 +130,9 @@ class Registration:
             if challenge.credential_blob is not None and challenge.secret is not None:
                 answer = await self._root.activate(challenge.credential_blob, challenge.secret)
             elif challenge.nonce is not None and self._root.assurance == "software":
-                login = Login(self._kid, read_nonce(challenge.nonce), registrar.kid, unix_ms(self._clock))
+                login = Login(
+                    self._link.kid, read_nonce(challenge.nonce), registrar.kid, unix_ms(self._clock)
+                )
                 answer = await self._sign(login)
             else:
                 raise Refused(
@@ -201,18 +145,18 @@ class Registration:
             )
             certified = await client.confirm(challenge.id, confirmation)
         self._read_own(certified, registrar)
-        kept = _Kept(
+        kept = Kept(
             url=order.url,
             ca=order.ca,
             user=order.user,
-            registrar=_text(status.card),
-            certificate=_text(certified.certificate),
+            registrar=as_text(status.card),
+            certificate=as_text(certified.certificate),
             region=order.region,
             tariff_zone=order.tariff_zone,
             listed=order.listed,
             streams=streams,
         )
-        await self._keep(kept)
+        await self._link.keep(kept)
         await self._ledger.audit(
             AuditEntry(
                 unix_ms(self._clock), "registration", f"registered at {registrar.name} as {order.user}"
@@ -228,7 +172,7 @@ class Registration:
     async def _request(self, order: RegistrationOrder, now_ms: int) -> RegistrationRequest:
         """Figure 3, "requesting to register": by whom, with which card, and what the TPM shows of itself."""
         card = Card(
-            kid=self._kid,
+            kid=self._link.kid,
             signing_key=self._root.public_key,
             xwing_key=None,
             role="gateway",
@@ -256,12 +200,8 @@ class Registration:
 
     async def present(self, key: str, refused: Credentials | None = None) -> Credentials:
         """The storage credentials to use now: see `gateway.store.credentials.CredentialsSource`."""
-        if self._kept is None:
-            raise Unavailable(
-                "the store's credentials come from a registrar, and this gateway is "
-                f"{'no longer registered' if self._lost else 'not registered yet'}: "
-                "gateway register URL --user NAME"
-            )
+        if self._link.kept is None:
+            raise Unavailable(f"the store's credentials come from a registrar, and {self._link.missing}")
         async with self._renewing:
             known = self._credentials_at(key)
             usable = known is not None and self._usable(known)
@@ -289,104 +229,6 @@ class Registration:
         ends = [one.expires_ms for one in self._credentials.values() if one.expires_ms is not None]
         return min(ends, default=None)
 
-    async def verified_by(self, card: Card) -> str | None:
-        """The name of the registrar that vouches for this very card, today; None where it does not, or does
-        not answer."""
-        if self._kept is None:
-            return None
-        registrar = _card(self._kept.registrar)
-        now_ms = unix_ms(self._clock)
-        what = f"the certificate of {card.name!r}"
-        try:
-            async with RegistrarClient(self._kept.url, self._ca()) as client:
-                certificate = read_certificate(await client.certificate(card.kid), registrar, now_ms, what)
-                (await client.revocations(registrar, now_ms)).check(certificate, what)
-        except GatewayError as error:
-            _log.info("%s: its fingerprint has to be compared: %s", card.name, error)
-            return None
-        holder = certificate.holder
-        same = (holder.signing_key, holder.xwing_key, holder.name, holder.role)
-        return registrar.name if same == (card.signing_key, card.xwing_key, card.name, card.role) else None
-
-    async def certified(self, kid: bytes) -> tuple[Card, str | None] | None:
-        """The card with this kid in the registrar's certificate of it, and why that does not count today
-        (None: it does). None where the registrar certified no such card. While the registrar does not answer
-        its last word counts, as long as its list of revocations says; then Unavailable."""
-        registrar = self._registrar()
-        self._check_clock()
-        now_ms = unix_ms(self._clock)
-        what = f"the certificate of key {kid.hex()}"
-        try:
-            assert self._kept is not None
-            async with RegistrarClient(self._kept.url, self._ca()) as client:
-                revoked = await client.revocations(registrar, now_ms)
-                try:
-                    answer = await client.certificate(kid)
-                except Unavailable:
-                    raise
-                except GatewayError as error:  # there is none, or it was revoked
-                    known = self._vouched.get(kid)
-                    return None if known is None else (known.holder, str(error))
-            found = Certificate.read(answer.certificate, registrar.signing_key, what)
-        except Unavailable:
-            if kid not in self._vouched or self._revoked is None or self._revoked.next_ms <= now_ms:
-                raise
-            found, revoked = self._vouched[kid], self._revoked
-        card = found.holder
-        if card.kid != kid or card.role != "provider":
-            return None
-        self._keep_vouched(found)
-        self._revoked = revoked
-        try:
-            found.check(now_ms, what)
-            revoked.check(found, what)
-        except Refused as error:
-            return card, str(error)
-        return card, None
-
-    def _keep_vouched(self, certificate: Certificate) -> None:
-        kid = certificate.holder.kid
-        if kid in self._vouched or len(self._vouched) < _MOST_VOUCHED:
-            self._vouched[kid] = certificate
-
-    @property
-    def vouched(self) -> list[bytes]:
-        """The signed cards of the providers whose certificates were seen in this run: those that command, or
-        ask for grants."""
-        return [certificate.card for certificate in self._vouched.values()]
-
-    async def requests(self) -> list[Found]:
-        """The open requests of providers for grants on this gateway's streams. Those that are not signed by a
-        provider whom the registrar vouches for today are left out, and logged."""
-        registrar = self._registrar()
-        async with self._session() as client:
-            answers = await client.requests()
-            now_ms = unix_ms(self._clock)
-            revoked = await client.revocations(registrar, now_ms)
-        found = []
-        for answer in answers:
-            what = f"request {answer.id}"
-            try:
-                certificate = Certificate.read(answer.certificate, registrar.signing_key, what)
-                certificate.check(now_ms, f"the certificate of {what}")
-                revoked.check(certificate, f"the certificate of {what}")
-                card = certificate.holder
-                request = Request.read(answer.request, card.signing_key, what)
-                if request.provider != card.kid or card.role != "provider" or request.id.hex() != answer.id:
-                    raise Refused(f"{what} is not signed by the provider that it names")
-            except Refused as error:
-                _log.warning("%s", error)
-                continue
-            self._keep_vouched(certificate)
-            if answer.state == "open":
-                found.append(Found(request, certificate, registrar.name, answer.received_ms))
-        return found
-
-    async def decide(self, request: bytes, state: GrantRequestState) -> None:
-        """Say to the registrar what the household decided on a request."""
-        async with self._session() as client:
-            await client.decide(request, state)
-
     async def _look(self) -> None:
         """Renew what is due. A failure is told of in the log and the status, and ends nothing."""
         try:
@@ -403,8 +245,7 @@ class Registration:
 
     def _certificate_due(self) -> bool:
         """Whether a third of its time is left, or less."""
-        certificate = self.certificate
-        assert certificate is not None
+        certificate = self._link.certificate
         whole = certificate.valid_until_ms - certificate.valid_from_ms
         return unix_ms(self._clock) > certificate.valid_until_ms - whole // 3
 
@@ -414,13 +255,12 @@ class Registration:
         return end is not None and end < unix_ms(self._clock) + _SOON_MS
 
     async def _streams_changed(self) -> bool:
-        assert self._kept is not None
-        return tuple(stream.id.hex() for stream in await self._ledger.streams()) != self._kept.streams
+        known = self._link.registered.streams
+        return tuple(stream.id.hex() for stream in await self._ledger.streams()) != known
 
     async def _renew(self) -> None:
-        kept, registrar = self._kept, self._registrar()
-        assert kept is not None
-        async with self._session() as client:
+        kept, registrar = self._link.registered, self._link.registrar
+        async with self._link.session() as client:
             descriptors, streams = await self._descriptors()
             told = StreamsRequest(
                 descriptors=descriptors,
@@ -432,15 +272,15 @@ class Registration:
             certified = await client.renew() if self._certificate_due() or streams != kept.streams else None
         if certified is not None:
             self._read_own(certified, registrar)
-            kept = replace(kept, certificate=_text(certified.certificate), streams=streams)
-            await self._keep(kept)
+            kept = replace(kept, certificate=as_text(certified.certificate), streams=streams)
+            await self._link.keep(kept)
             self._credentials = {}  # those that come now reach the new streams
 
     async def _renew_credentials(self) -> None:
         try:
             if await self._streams_changed():
                 await self._renew()
-            async with self._session() as client:
+            async with self._link.session() as client:
                 found = await self._all_credentials(client)
         except (GatewayError, OSError) as error:
             pause = _PAUSES_S[min(self._failures, len(_PAUSES_S) - 1)]
@@ -454,8 +294,8 @@ class Registration:
 
     async def _all_credentials(self, client: RegistrarClient) -> dict[str, Credentials]:
         """Credentials for all streams: each session has room for some."""
-        assert self._kept is not None
-        own = set(self._kept.streams)
+        streams = self._link.registered.streams
+        own = set(streams)
         found: dict[str, Credentials] = {}
         left: list[str] = []
         while True:
@@ -464,38 +304,15 @@ class Registration:
             # Others that a registrar names are not ours: without end, they would fill the memory.
             reached = [stream for stream in answer.streams if stream in own and stream not in found]
             found |= dict.fromkeys(reached, keys)
-            left = [stream for stream in self._kept.streams if stream not in found]
+            left = [stream for stream in streams if stream not in found]
             if not left or not reached:
                 return found
-
-    @asynccontextmanager
-    async def _session(self) -> AsyncIterator[RegistrarClient]:
-        """A client with a session in this gateway's name. Unavailable where it is not registered."""
-        registrar = self._registrar()
-        assert self._kept is not None
-        self._check_clock()
-        async with RegistrarClient(self._kept.url, self._ca()) as client:
-            await client.login(self._kid, registrar, unix_ms(self._clock), self._sign)
-            yield client
-
-    def _registrar(self) -> Card:
-        registrar = self.registrar
-        if registrar is None:
-            raise Unavailable("this gateway is not registered: gateway register URL --user NAME")
-        return registrar
-
-    def _ca(self) -> Path | None:
-        return None if self._kept is None or self._kept.ca is None else Path(self._kept.ca)
-
-    def _check_clock(self) -> None:
-        if not self._clock.trusted():
-            raise Unavailable("the clock is not set yet, so no certificate can be checked: try again later")
 
     def _read_own(self, answer: CertificateAnswer, registrar: Card) -> Certificate:
         """The gateway's certificate; Refused unless it is of this gateway and of this registrar."""
         what = "the gateway's certificate"
         found = read_certificate(answer, registrar, unix_ms(self._clock), what)
-        if found.holder.kid != self._kid or found.assurance != self._root.assurance:
+        if found.holder.kid != self._link.kid or found.assurance != self._root.assurance:
             raise Refused(f"{what} is another gateway's, or states another root than this one's")
         return found
 
@@ -508,45 +325,9 @@ class Registration:
     async def _sign(self, item: Signed) -> bytes:
         return await sign(self._root, item)
 
-    async def _keep(self, kept: _Kept) -> None:
-        document = json.dumps({"version": _VERSION, **asdict(kept)}, indent=1)
-        try:
-            await asyncio.to_thread(write_durably, self._path, document.encode())
-        except OSError as error:
-            raise Unavailable(f"{self._path} cannot be written: {error.strerror}") from None
-        self._kept = kept
-
     def _told(self, fault: str | None) -> None:
         self._fault = fault
         if fault is None:
             self._faults.clear("the registrar answers again")
         else:
             self._faults.report(fault)
-
-
-def _load(path: Path) -> _Kept | None:
-    try:
-        document = json.loads(path.read_bytes())
-    except FileNotFoundError:
-        return None
-    except OSError as error:
-        raise UsageError(f"{path} cannot be read: {error.strerror}") from None
-    except ValueError:
-        document = {}
-    try:
-        if document.pop("version") != _VERSION:
-            raise ValueError
-        kept = _Kept(**{**document, "streams": tuple(document["streams"])})
-        registrar = _card(kept.registrar)
-        Certificate.read(base64.b64decode(kept.certificate), registrar.signing_key, str(path))
-    except (ValueError, TypeError, KeyError, AttributeError, Refused):
-        raise Refused(f"{path} is damaged: register again (gateway register URL --user NAME)") from None
-    return kept
-
-
-def _card(text: str) -> Card:
-    return Card.read_self_signed(base64.b64decode(text), "the registrar's card")
-
-
-def _text(data: bytes) -> str:
-    return base64.b64encode(data).decode()

@@ -93,14 +93,14 @@ class Session:
         self._doubts = doubts = Doubts(ledger, clock)
         self._issuer = Issuer(ledger, root, self._rings, grants, ciphertexts, doubts)
         self.granter = Granter(
-            ledger, root, clock, self._rings, grants, self._issuer, doubts, registration.verified_by
+            ledger, root, clock, self._rings, grants, self._issuer, doubts, registration.vouching.verified_by
         )
         self._rollback = RollbackCheck(ledger, bucket, clock, root)
         self.publisher = Publisher(ledger, bucket, clock, self._rollback)
         self.follower = Follower(ledger, root, bucket, clock, self.granter, lambda: self.publisher.compared)
         self.readback = ReadBack(ledger, bucket, clock, self._rollback, self.publisher)
         self._controls: dict[str, Controls] = {}
-        mandates = Mandates(config.commands, registration, ledger, clock)
+        mandates = Mandates(config.commands, registration.vouching, ledger, clock)
         self.commander = Commander(ledger, root, clock, mandates, self._controls)
         self._control = Control(
             ledger,

@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Coroutine
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar
+from typing import Any, TypeVar
 
 import pytest
 from hypothesis import settings
@@ -20,11 +20,12 @@ from gateway.config import CommandsSection
 from gateway.config.wiring import Controls
 from gateway.daemon.commander import Commander
 from gateway.daemon.mandates import Mandates
+from gateway.daemon.registrar_link import RegistrarLink
+from gateway.daemon.vouching import Vouching
 from gateway.errors import Refused, Unavailable, UsageError
 from gateway.ledger.ledger import Ledger
 from gateway.trust.opening import open_root
 from gateway.wire import cose
-from gateway.wire.card import Card
 from gateway.wire.command import Command
 from tests.ledger.values import descriptor, sealed, stream
 from tests.support.clock import FakeClock
@@ -43,13 +44,6 @@ from tests.support.home import MEMORY
 T = TypeVar("T")
 STREAM = stream(1)
 KINDS = ("disconnect", "reconnect", "limit", "limit", "message")
-
-
-class NoRegistrar:
-    vouched: ClassVar[list[bytes]] = []
-
-    async def certified(self, kid: bytes) -> tuple[Card, str | None] | None:
-        raise AssertionError("nobody is named in the configuration")
 
 
 @dataclass
@@ -108,7 +102,8 @@ class CommanderMachine(RuleBasedStateMachine):
     async def start(self) -> None:
         self.ledger = await Ledger.open(self.folder / "ledger.sqlite")
         self.receipts.watch(self.ledger)
-        mandates = Mandates(self.sections, NoRegistrar(), self.ledger, self.clock)
+        nobody = Vouching(RegistrarLink(Path("nowhere"), self.root, self.clock), self.clock)
+        mandates = Mandates(self.sections, nobody, self.ledger, self.clock)
         controls = {STREAM.meter: Controls(DeviceSupply(self.device), DeviceLimit(self.device))}
         self.commander = Commander(self.ledger, self.root, self.clock, mandates, controls)
         await self.commander.open()

@@ -20,7 +20,7 @@ SECTION = CommandsSection.model_validate({"from": "Stadtwerk", "message": "allow
 
 def commander(one: Town, section: CommandsSection = SECTION) -> Commander:
     home = one.home
-    mandates = Mandates((section,), one.registration, home.ledger, home.clock)
+    mandates = Mandates((section,), one.registration.vouching, home.ledger, home.clock)
     return Commander(home.ledger, home.root, home.clock, mandates, {})
 
 
@@ -36,7 +36,7 @@ async def test_a_registrars_word_gives_and_takes_back_a_mandate(tmp_path: Path) 
     async with town(tmp_path) as one:
         holder, works = await provider_of(one), commander(one)
         first = await message(one, holder, 1)
-        with pytest.raises(Unavailable, match="this gateway is not registered"):
+        with pytest.raises(Unavailable, match="this gateway is not registered yet"):
             await works.receive(first)
         await one.registration.register(one.order())
         assert (await works.receive(first)).state == "waits"
@@ -66,9 +66,9 @@ async def test_the_registrars_last_word_counts_while_it_is_away(tmp_path: Path) 
         holder, works = await provider_of(one), commander(one)
         await one.registration.register(one.order())
         await works.receive(await message(one, holder, 1))
-        kept = one.registration._kept
+        kept = one.registration._link.kept
         assert kept is not None
-        one.registration._kept = type(kept)(
+        one.registration._link.kept = type(kept)(
             **{name: getattr(kept, name) for name in kept.__dataclass_fields__ if name != "url"},
             url="https://127.0.0.1:1",
         )

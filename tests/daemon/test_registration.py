@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from gateway.control.documents import RegistrationOrder
-from gateway.daemon.registration import FILE, Registration
+from gateway.daemon.registrar_link import FILE
+from gateway.daemon.registration import Registration
 from gateway.errors import GatewayError, Refused, Unavailable, UsageError
 from gateway.registrar.server import serving
 from gateway.registrar.service import Registrar
@@ -72,7 +73,7 @@ async def test_a_gateway_registers_and_knows_it_after_a_restart(tmp_path: Path) 
     async with town(tmp_path) as one:
         status = await one.registration.register(one.order())
         stream = await one.home.stream()
-        certificate = one.registration.certificate
+        certificate = one.registration._link.certificate
         assert certificate is not None
         assert (certificate.streams, certificate.assurance) == ((stream.id,), "software")
         assert certificate.registrar == status.registrar == one.registrar.identity.card.name
@@ -115,8 +116,7 @@ async def test_a_registration_that_was_cut_is_made_again(
                 assert not (one.home.state / FILE).exists()
         again = one.made()
         assert (await again.register(one.order())).error is None
-        certificate = again.certificate
-        assert certificate is not None
+        certificate = again._link.certificate
         assert certificate.streams == ((await one.home.stream()).id,)
 
 
@@ -176,16 +176,16 @@ async def provider_of(one: Town) -> Holder:
 async def test_a_card_that_the_registrar_vouches_for_needs_no_fingerprint(tmp_path: Path) -> None:
     async with town(tmp_path) as one:
         holder = await provider_of(one)
-        assert await one.registration.verified_by(holder.card) is None  # not registered yet
+        assert await one.registration.vouching.verified_by(holder.card) is None  # not registered yet
         await one.registration.register(one.order())
-        assert await one.registration.verified_by(holder.card) == one.registrar.identity.card.name
+        assert await one.registration.vouching.verified_by(holder.card) == one.registrar.identity.card.name
         stranger = Holder("provider", one.home.clock.now_ms, "Stadtwerk")
-        assert await one.registration.verified_by(stranger.card) is None
+        assert await one.registration.vouching.verified_by(stranger.card) is None
         renamed = replace(holder.card, name="Another")
-        assert await one.registration.verified_by(renamed) is None
+        assert await one.registration.vouching.verified_by(renamed) is None
         (serial,) = [found.serial for found in await one.registrar.cards.all() if found.kid == holder.kid]
         await one.registrar.cards.revoke(serial)
-        assert await one.registration.verified_by(holder.card) is None
+        assert await one.registration.vouching.verified_by(holder.card) is None
 
 
 def request(holder: Holder, stream: bytes, **changes: Any) -> Request:
