@@ -33,6 +33,7 @@
 - `follower`       makes the grants of these decisions, one for each period
 - `follow_status`  the decisions as documents
 - `control`        serves the control API
+- `grant_routes`, `follow_routes`, `command_routes`  what it answers about a subject
 - `status`         collects the status of all parts
 - `doctor`         checks each part on its own, outside the running gateway
 """

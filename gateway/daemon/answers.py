@@ -17,6 +17,8 @@ from aiohttp import web
 
 from gateway.control.documents import Document, ErrorAnswer
 from gateway.errors import GatewayError, NotFound, Unavailable, UsageError
+from gateway.ledger.ledger import Ledger
+from gateway.ledger.records import Stream
 
 
 @web.middleware
@@ -54,6 +56,29 @@ async def json_of(request: web.Request, what: str, loads: Callable[[str], object
     # A LookupError where its charset is unknown, an ArithmeticError where an exponent is too long.
     except (ValueError, LookupError, RecursionError, ArithmeticError):
         raise UsageError(f"{what} is not JSON") from None
+
+
+def hex_id(text: str, whose: str) -> bytes:
+    """An id of 16 bytes in hexadecimal; UsageError, which says `whose` it was to be, where it is none."""
+    try:
+        return bytes.fromhex(text)
+    except ValueError:
+        raise UsageError(f"{text!r} is not {whose} id: expected 32 hexadecimal digits") from None
+
+
+async def stream_of(ledger: Ledger, meter: str | None) -> Stream:
+    """The stream of the meter of this name, or the only one; UsageError where there is none or a choice, and
+    Unavailable where none has begun."""
+    streams = await ledger.streams()
+    found = [stream for stream in streams if meter in (None, stream.meter)]
+    if len(found) == 1:
+        return found[0]
+    if not streams:
+        raise Unavailable("no stream has begun yet; `gateway status` says when it begins")
+    names = ", ".join(stream.meter for stream in streams)
+    if meter is None:
+        raise UsageError(f"there are several meters; choose one with --meter: {names}")
+    raise UsageError(f"meter {meter!r} has no stream; meters with a stream: {names}")
 
 
 def answer(document: Document, status: int = 200) -> web.Response:

@@ -15,10 +15,13 @@ from gateway.daemon.acts import with_topics
 from gateway.daemon.chunker import Chunker
 from gateway.daemon.ciphertexts import Ciphertexts
 from gateway.daemon.clock_watch import ClockWatch
+from gateway.daemon.command_routes import CommandRoutes
 from gateway.daemon.commander import Commander
 from gateway.daemon.control import Control
 from gateway.daemon.doubts import Doubts
+from gateway.daemon.follow_routes import FollowRoutes
 from gateway.daemon.follower import Follower
+from gateway.daemon.grant_routes import GrantRoutes
 from gateway.daemon.granter import Granter
 from gateway.daemon.grants import GrantBook
 from gateway.daemon.issuer import Issuer
@@ -103,19 +106,19 @@ class Session:
         mandates = Mandates(config.commands, registration.vouching, ledger, clock)
         self.commander = Commander(ledger, root, clock, mandates, self._controls)
         self._control = Control(
-            ledger,
-            grants,
-            self.granter,
+            (
+                GrantRoutes(ledger, grants, self.granter, registration.vouching),
+                FollowRoutes(ledger, self.follower),
+                CommandRoutes(self.commander),
+                *(() if setup is None else (setup,)),
+            ),
             self._issuer,
             self.status,
             self.readings,
             self.lines,
             self.series,
             registration,
-            setup,
             Objects(ledger, bucket, lambda: self.publisher.fault if self.publisher.away else None),
-            self.commander,
-            self.follower,
         )
 
     async def open(self) -> None:
