@@ -31,6 +31,8 @@
 - `acts`           supplies and limits that the household's daemon sets by a message
 - `price_book`     the price series that standing decisions follow
 - `follower`       makes the grants of these decisions, one for each period
+- `periods`        the periods of a decision
+- `follow_findings` what the consent check finds for a decision
 - `follow_status`  the decisions as documents
 - `control`        serves the control API
 - `grant_routes`, `follow_routes`, `command_routes`  what it answers about a subject

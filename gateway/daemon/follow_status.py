@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from gateway.control.documents import Consent, ConsentStatus, StrangerStatus, VerifiedStatus
 from gateway.control.follows import FollowAnswer, FollowRequest, FollowStatus, PeriodStatus
-from gateway.daemon.follower import Followed, NewFollow, Period
+from gateway.daemon.follower import Followed, NewFollow
+from gateway.daemon.periods import Period
 from gateway.ledger.records import Stream
 
 

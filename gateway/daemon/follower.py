@@ -10,18 +10,18 @@ differ.
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import logging
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, replace
 
-from gateway.chain.consent.standing import BITS, about, beyond
+from gateway.chain.consent.standing import beyond
 from gateway.chain.grant import ID_BYTES
 from gateway.chain.layout import DAY_MS, ENERGY
-from gateway.chain.tariff import Tariff
 from gateway.chain.window import Granularity
-from gateway.control.documents import Consent, NewGrant
+from gateway.control.documents import Consent
+from gateway.daemon.follow_findings import check_of, extent_of, sentences
 from gateway.daemon.granter import Granter
+from gateway.daemon.periods import Period, latest_periods, open_periods, period_grant, period_tariff
 from gateway.daemon.price_book import PriceBook
 from gateway.errors import GatewayError, Unavailable, UsageError
 from gateway.host.clock import Clock, unix_ms
@@ -36,7 +36,6 @@ from gateway.ledger.records import (
     Stream,
 )
 from gateway.store.bucket import Bucket
-from gateway.stream.prices import tariff_of
 from gateway.stream.times import spell
 from gateway.trust.root import Root
 from gateway.wire import cose
@@ -57,8 +56,6 @@ _NOT_COMPARED = (
     "from a backup does not know"
 )
 _UNSEEN = "it was not looked at yet: the gateway does so every quarter of an hour"
-_LOOKED_BACK = 3
-"""So many periods are gone through for one whose prices are known, when a decision is made."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,19 +69,6 @@ class NewFollow:
     zone: str
     from_ms: int | None
     purpose: str
-
-
-@dataclass(frozen=True, slots=True)
-class Period:
-    """A period [first, end) of a decision, in units, that has no grant: why it waits, or the `findings` that
-    the household has to confirm; `check` is what identifies these."""
-
-    first: int
-    end: int
-    why: str | None = None
-    findings: tuple[str, ...] = ()
-    check: str | None = None
-    asked: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,17 +155,17 @@ class Follower:
             raise Unavailable("the clock is not set yet, so a decision's beginning is not known: try again")
         record = await self._decided(stream, card, wanted)
         introduced = await self._granter.introduce(card, fingerprints)
-        latest = list(self._latest(record, stream))
+        latest = list(latest_periods(record, stream, unix_ms(self._clock)))
         since_ms = min((one.first * stream.layout.unit_ms for one in latest), default=0)
         series = await self._prices.in_store(record, card, since_ms) if latest else []
         found, sample = Consent([], []), None
         for period in latest:
             try:
-                tariff = _tariff(record, series, period, stream)
+                tariff = period_tariff(record, series, period, stream)
                 _, found = await self._granter.new(
                     stream,
                     [card],
-                    _wanted(record, stream, period, tariff),
+                    period_grant(record, stream, period, tariff),
                     confirmed=False,
                     fingerprints=fingerprints,
                     dry_run=True,
@@ -191,7 +175,7 @@ class Follower:
             sample = period
             break
         found = replace(found, strangers=introduced.strangers, verified=introduced.verified)
-        judged = _about(found, await self._own(record))
+        judged = extent_of(found, await self._own(record))
         if dry_run or found.strangers or (beyond(judged, {}) and not confirmed):
             return None, found, sample
         record = replace(record, covered=judged)
@@ -306,7 +290,7 @@ class Follower:
         granted = await self._granted(record)
         periods = []
         if record.ended_ms is None:
-            for period in self._open(record, stream, granted):
+            for period in open_periods(record, stream, granted, unix_ms(self._clock)):
                 unseen = replace(period, why=period.why or _UNSEEN)
                 periods.append(self._periods.get((record.id, period.first), unseen))
         card = Card.read_self_signed(record.card, "the card")
@@ -326,32 +310,6 @@ class Follower:
     async def _own(self, record: FollowRecord) -> set[bytes]:
         return {one.grant for one in await self._granted(record)}
 
-    def _open(
-        self, record: FollowRecord, stream: Stream, granted: Sequence[FollowedPeriod]
-    ) -> Iterator[Period]:
-        """The decision's periods of which no part has a grant: those that are over, and the next one."""
-        granularity, now_ms = _granularity(record, stream), unix_ms(self._clock)
-        k, a, over, left = granularity.index(record.first), record.first, True, list(granted)[::-1]
-        while over:
-            k += 1
-            b = granularity.start(k)
-            over = b * stream.layout.unit_ms <= now_ms
-            while left and left[-1].end <= a:
-                left.pop()
-            if not left or left[-1].first >= b:
-                yield Period(a, b, why=None if over else "the period is not over yet")
-            a = b
-
-    def _latest(self, record: FollowRecord, stream: Stream) -> Iterator[Period]:
-        """The last periods that are over, the latest first, also those before the decision's first."""
-        granularity = _granularity(record, stream)
-        k = granularity.index(unix_ms(self._clock) // stream.layout.unit_ms)
-        for n in range(k - 1, k - 1 - _LOOKED_BACK, -1):
-            a, b = granularity.start(n), granularity.start(n + 1)
-            if a < stream.start:
-                return
-            yield Period(a, b)
-
     async def _grant_due(self, record: FollowRecord) -> None:
         """Make the grants of the decision's periods that are over, as far as their prices are known and the
         decision covers what is found. What keeps one from it stops no other."""
@@ -361,7 +319,7 @@ class Follower:
 
     async def _grant_all(self, record: FollowRecord, stream: Stream, card: Card) -> None:
         granted = await self._granted(record)
-        due = [one for one in self._open(record, stream, granted) if one.why is None]
+        due = [one for one in open_periods(record, stream, granted, unix_ms(self._clock)) if one.why is None]
         series = await self._prices.series(record, card) if due else []
         known = {one.first for one in due}
         for key in [key for key in self._periods if key[0] == record.id and key[1] not in known]:
@@ -389,12 +347,12 @@ class Follower:
     ) -> Period | None:
         """Make the grant of a period, and return None; or the period, with what the household has to
         confirm."""
-        tariff = _tariff(record, series, period, stream)
+        tariff = period_tariff(record, series, period, stream)
         own = await self._own(record)
         asked: dict[str, int] = {}  # what the decision does not cover
 
         def agreed(found: Consent) -> bool:
-            asked.update(beyond(_about(found, own), record.covered))
+            asked.update(beyond(extent_of(found, own), record.covered))
             return not asked
 
         async def add(new: Sequence[tuple[GrantRecord, Outgoing, AuditEntry]]) -> None:
@@ -406,7 +364,7 @@ class Follower:
         made, found = await self._granter.new(
             stream,
             [card],
-            _wanted(record, stream, period, tariff),
+            period_grant(record, stream, period, tariff),
             confirmed=agreed,
             fingerprints=[card.fingerprint],
             record=add,
@@ -415,8 +373,8 @@ class Follower:
             return None
         return replace(
             period,
-            findings=_sentences(found, asked, own),
-            check=_check(asked, digest(tariff_body(tariff))),
+            findings=sentences(found, asked, own),
+            check=check_of(asked, digest(tariff_body(tariff))),
             asked=asked,
         )
 
@@ -444,7 +402,7 @@ class Follower:
         needed = [unix_ms(self._clock) - _KEPT_MS]
         for record in following:
             stream = await self._stream(record)
-            for period in self._open(record, stream, await self._granted(record)):
+            for period in open_periods(record, stream, await self._granted(record), unix_ms(self._clock)):
                 needed.append(period.first * stream.layout.unit_ms)
                 break
         return max(0, min(needed))
@@ -463,7 +421,7 @@ class Follower:
                 if not serials:
                     continue
                 try:
-                    body = tariff_body(_tariff(record, known, Period(one.first, one.end), stream))
+                    body = tariff_body(period_tariff(record, known, Period(one.first, one.end), stream))
                 except UsageError:  # some of its prices are no longer kept
                     continue
                 if body != tariffs.get(one.grant):
@@ -476,53 +434,3 @@ class Follower:
 
     def _audit(self, what: str, detail: str) -> AuditEntry:
         return AuditEntry(unix_ms(self._clock), what, detail)
-
-
-def _granularity(record: FollowRecord, stream: Stream) -> Granularity:
-    return Granularity.parse(record.granularity, stream.layout.unit_ms, record.zone)
-
-
-def _tariff(record: FollowRecord, series: Sequence[PriceSeries], period: Period, stream: Stream) -> Tariff:
-    """The tariff of a period; UsageError where a part of it has no price, and as for `tariff_of`."""
-    unit_ms = stream.layout.unit_ms
-    return tariff_of(series, record.lanes, record.zone, period.first * unit_ms, period.end * unit_ms)
-
-
-def _wanted(record: FollowRecord, stream: Stream, period: Period, tariff: Tariff) -> NewGrant:
-    """The grant of a period's bill."""
-    unit_ms = stream.layout.unit_ms
-    return NewGrant(
-        kind="bill",
-        granularity=record.granularity,
-        zone=record.zone,
-        lanes=record.lanes,
-        purpose=record.purpose,
-        from_ms=period.first * unit_ms,
-        until_ms=period.end * unit_ms,
-        tariff=tariff,
-    )
-
-
-def _about(found: Consent, own: Collection[bytes]) -> dict[str, int]:
-    """What the check's outcome is about; `own` are the grants of the same series."""
-    ours = {*own, *(one.grant.id for one in found.offered)}
-    return about(found.provider, found.pooled, found.uncounted, found.bits, ours)
-
-
-def _sentences(found: Consent, asked: Mapping[str, int], own: Collection[bytes]) -> tuple[str, ...]:
-    """The sentences of what the household has to confirm, each once."""
-    ours = {*own, *(one.grant.id for one in found.offered)}
-    alone = [one.sentence for one in found.provider if about([one], (), (), None, ours).keys() & asked.keys()]
-    together = [
-        f"if all providers pool what they hold: {one.sentence}"
-        for one in found.pooled
-        if about((), [one], (), None, ours).keys() & asked.keys()
-    ]
-    uncounted = [sentence for sentence in found.uncounted if sentence in asked]
-    many = [f"the bill says up to {-asked[BITS]} bits"] if BITS in asked else []
-    return tuple(dict.fromkeys([*alone, *together, *uncounted, *many]))
-
-
-def _check(asked: Mapping[str, int], tariff: bytes) -> str:
-    """What identifies findings, and the tariff under which they were made."""
-    return hashlib.sha256(repr((sorted(asked.items()), tariff)).encode()).hexdigest()
