@@ -63,8 +63,6 @@ class Watched:
             if name not in self.commits or self.commits[name].done():
                 self.commits[name] = asyncio.create_task(line.commit())
         await self.rests()
-        async with asyncio.timeout(20):
-            await self.home.clock.asleep(1 if self.home.database.hold.on else 2)
         assert self.manager.fed - fed <= 1
         return self.manager.fed > fed
 
@@ -72,8 +70,9 @@ class Watched:
         return [await self.tick() for _ in range(seconds // TICK_S)]
 
     async def rests(self) -> None:
-        """Wait until each commit is over, or held."""
+        """Wait until each commit is over, or held, and so the question to the ledger."""
         async with asyncio.timeout(20):
+            await self.home.clock.asleep(1 if self.home.database.hold.on else 2)
             for commit in self.commits.values():
                 while not commit.done() and not any(commit in hold.waiting for hold in self.holds if hold.on):
                     changed = [asyncio.create_task(hold.changed.wait()) for hold in self.holds]
@@ -239,6 +238,7 @@ WEATHER = st.builds(Weather, st.integers(1, 24), *[RARELY] * 9)
         replace(FAIR, sealer=True),
     ]
 )
+@example([replace(FAIR, ticks=10, sealer=True, ledger=True), replace(FAIR, sealer=True, not_ready=True)])
 def test_fed_exactly_while_nothing_hangs_that_a_restart_may_help(seen: list[Weather]) -> None:
     """In any weather: it is fed for five minutes of a hang, and no longer two ticks after them."""
     logging.disable(logging.CRITICAL)

@@ -187,5 +187,4 @@ def test_a_provider_opens_what_it_sealed(appliance: Appliance, tmp_path: Path) -
         rows = json.loads(done.stdout)["rows"] if done.stdout else []
         return [sums["import_mwh"] for row in rows if (sums := row["sums"])]
 
-    appliance.until("seal a window that the provider can open", opened)
-    assert opened()[0] > 0
+    appliance.until("seal a window with energy that the provider can open", lambda: any(opened()))
