@@ -29,7 +29,6 @@ _log = logging.getLogger(__name__)
 
 FILE = "registration.json"
 _VERSION = 1
-_AGAIN = "gateway register URL --user NAME"
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +86,9 @@ class RegistrarLink:
     @property
     def missing(self) -> str:
         """Why there is no registration, and what to do."""
-        return f"this gateway is {'no longer registered' if self.lost else 'not registered yet'}: {_AGAIN}"
+        if self.lost:
+            return "this gateway is no longer registered: gateway register URL --user NAME"
+        return "this gateway is not registered yet: gateway register URL --user NAME"
 
     @property
     def registrar(self) -> Card:
@@ -146,5 +147,5 @@ def _load(path: Path) -> Kept | None:
         registrar = _card(kept.registrar)
         Certificate.read(base64.b64decode(kept.certificate), registrar.signing_key, str(path))
     except (ValueError, TypeError, KeyError, AttributeError, Refused):
-        raise Refused(f"{path} is damaged: register again ({_AGAIN})") from None
+        raise Refused(f"{path} is damaged: register again (gateway register URL --user NAME)") from None
     return kept
