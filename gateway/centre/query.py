@@ -121,17 +121,18 @@ async def load(
         if windows.times[i] not in written:
             problems.setdefault(i, _MEANWHILE)
     sets = {i: written[times] for i, times in enumerate(windows.times) if times in written}
-    answers = await _answers(state, region, windows, sets, present, ask, problems)
+    digests = present.digests(windows, sets)
+    if None in digests.values():  # a set of another process may have homes that were taken in meanwhile
+        present = _Present.of(engine, _files(state, region, windows), windows)
+        digests = present.digests(windows, sets)
+    answers = await _answers(state, region, windows, sets, digests, ask, problems)
     summed = {i: _Union(sets[i], answers[i]) for i in sets if answers[i]}
-    files = _files(state, region, windows)  # others may have been merged while the service answered
-    total, counts = engine.sums(files, windows, _chosen(summed, len(windows.times)))
+    # Files may have been merged while the service answered.
+    total, counts = engine.sums(_files(state, region, windows), windows, _chosen(summed, len(windows.times)))
     service = np.zeros_like(total)
     for i, union in summed.items():
         if counts[i] != len(union.homes):
-            raise UsageError(
-                f"{state.folder} is damaged: the window from {spell(windows.times[i][0], 1)} has {counts[i]}"
-                f" parts of a set of {len(union.homes)} homes"
-            )
+            raise _damaged(state, windows.times[i], counts[i], len(union.homes))
         for sums in answers[i].values():
             service[i] += sums
     loads, added = share.load(total, service), dict[int, Sequence[int]]()
@@ -154,6 +155,13 @@ async def load(
         problems,
         noise,
         added.keys(),
+    )
+
+
+def _damaged(state: State, times: Times, parts: int, homes: int) -> UsageError:
+    return UsageError(
+        f"{state.folder} is damaged: the window from {spell(times[0], 1)} has {parts} parts of a set of"
+        f" {homes} homes"
     )
 
 
@@ -186,8 +194,22 @@ class _Present:
             found[window][stream, grant] = incarnation % 2**64
         return cls(found)
 
-    def digest(self, windows: Windows, i: int, members: Members) -> str:
-        sealed = ((one.stream, self.windows[i][one.stream, one.grant]) for one in members)
+    def digests(
+        self, windows: Windows, sets: Mapping[int, Mapping[int, Members]]
+    ) -> dict[tuple[int, int], str | None]:
+        """The digest of each set of a window; None where the window lacks one of its homes."""
+        return {
+            (i, number): self._digest(windows, i, members)
+            for i, several in sets.items()
+            for number, members in several.items()
+        }
+
+    def _digest(self, windows: Windows, i: int, members: Members) -> str | None:
+        there = self.windows[i]
+        try:
+            sealed = [(one.stream, there[one.stream, one.grant]) for one in members]
+        except KeyError:
+            return None
         return set_digest(windows, i, sealed)
 
 
@@ -366,7 +388,7 @@ async def _answers(
     region: str,
     windows: Windows,
     sets: Mapping[int, Mapping[int, Members]],
-    present: _Present,
+    digests: Mapping[tuple[int, int], str | None],
     ask: Ask,
     problems: dict[int, str],
 ) -> dict[int, dict[int, U64]]:
@@ -377,19 +399,22 @@ async def _answers(
     found: dict[int, dict[int, U64]] = {i: {} for i in sets}
     wanted: dict[int, list[int]] = {}
     for i, several in sets.items():
-        for number, members in several.items():
+        for number in several:
             digest, sums = kept.get((windows.times[i], number), (None, None))
-            if sums is not None and digest == present.digest(windows, i, members):
+            if sums is not None and digest == digests[i, number]:
                 found[i][number] = sums
             else:
                 wanted.setdefault(number, []).append(i)
     for number, numbers in wanted.items():
-        members, first = sets[numbers[0]][number], numbers[0]
-        if any((one.stream, one.grant) not in present.windows[first] for one in members):
-            granted = _granted(_files(state, region, windows), windows.times[first])
+        members = sets[numbers[0]][number]
+        lacking = next((i for i in numbers if digests[i, number] is None), None)
+        if lacking is not None:
+            granted = _granted(_files(state, region, windows), windows.times[lacking])
             if (why := _not_granted(members, windows.lanes, granted)) is not None:
                 problems.update(dict.fromkeys(numbers, why))
                 continue
+            parts = sum((one.stream, one.grant) in granted for one in members)
+            raise _damaged(state, windows.times[lacking], parts, len(members))
         part = Windows(windows.lanes, tuple(windows.times[i] for i in numbers))
         try:
             answer = await ask(write_homes(members), part)
@@ -406,8 +431,8 @@ async def _answers(
             raise GatewayError("the summing service answered for other windows than it was asked for")
         good: dict[Times, tuple[str, U64]] = {}
         for at, i in enumerate(numbers):
-            digest = present.digest(windows, i, members)
-            if answer.sets[at] != digest:
+            digest = answer.sets[at]
+            if digest != digests[i, number]:
                 problems[i] = (
                     "the summing service read other incarnations of these homes: one has sealed the window"
                     " again"
