@@ -99,14 +99,18 @@ def merged(folder: Path, files: Sequence[File], batch: int) -> File:
 
 
 def clean(folder: Path, names: set[str]) -> int:
-    """Remove all files that do not count: what an earlier run wrote before it was cut off. How many."""
+    """Remove all files that do not count: what an earlier run wrote before it was cut off. How many.
+    UsageError where one stays."""
     lost = [
         path
         for path in (folder / FOLDER).rglob("*")
         if path.is_file() and path.relative_to(folder).as_posix() not in names
     ]
     for path in lost:
-        path.unlink()
+        try:
+            path.unlink()
+        except OSError as error:
+            raise UsageError(f"{path} cannot be removed: {error.strerror}") from None
     return len(lost)
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 import os
+import resource
 import secrets
 import shutil
 import tempfile
@@ -616,6 +618,32 @@ async def test_a_state_of_which_a_part_is_damaged_is_a_sentence(tmp_path: Path) 
     with pytest.raises(UsageError, match=r"state\.sqlite cannot be read: database disk image is malformed"):
         await street.load(minutes(0, 1))
     with pytest.raises(UsageError, match=r"state\.sqlite cannot be read: database disk image is malformed"):
+        await street.takes_in()
+
+
+def test_a_disk_that_takes_no_state_is_not_damage(tmp_path: Path) -> None:
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, limits[1]))
+    try:
+        with pytest.raises(UsageError, match=r"state\.sqlite cannot be used: disk I/O error"):
+            State.open(tmp_path, make=True)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    State.open(tmp_path, make=True).close()
+
+
+async def test_a_file_that_cannot_be_removed_is_named(
+    street: Neighbourhood, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await street.takes_in()
+    lost = street.folder / "data/windows/lost.parquet"
+    lost.touch()
+
+    def keep(self: Path, missing_ok: bool = False) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(Path, "unlink", keep)
+    with pytest.raises(UsageError, match=f"{lost} cannot be removed: Permission denied"):
         await street.takes_in()
 
 
