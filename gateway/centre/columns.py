@@ -91,9 +91,10 @@ def merged(folder: Path, files: Sequence[File], batch: int) -> File:
     first = files[0]
     name = f"{first.name.rpartition('/')[0]}/{batch:08d}.parquet"
     try:
-        tables = [pq.read_table(folder / one.name, partitioning=None) for one in files]
+        columns = [*_IDS, *_NUMBERS, *LANES]
+        tables = [pq.read_table(folder / one.name, columns=columns, partitioning=None) for one in files]
         write_all_durably({folder / name: parquet(tables)}, 0o644)
-    except (OSError, pa.ArrowException) as error:
+    except (OSError, ValueError, pa.ArrowException) as error:
         raise UsageError(f"files of {first.date} and {first.region!r} cannot be merged: {error}") from None
     return replace(first, name=name, batch=batch, windows=sum(one.windows for one in files))
 

@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from gateway.centre.adding import IDS, reading
 from gateway.centre.columns import date_of
 from gateway.centre.engine import Chosen, Engine, Key
 from gateway.centre.noise import Noise, noises
@@ -279,12 +280,11 @@ def _other_windows(files: Sequence[Path], windows: Windows, numbers: Sequence[in
     """Why no home has these windows, of whose times something else was taken in."""
     if not numbers or not files:
         return {}
-    import pyarrow as pa  # noqa: PLC0415
-    import pyarrow.parquet as pq  # noqa: PLC0415
-
-    some = (pq.read_table(path, columns=["start_ms", "end_ms"], partitioning=None) for path in files)
-    rows = pa.concat_tables(some).group_by(["start_ms", "end_ms"]).aggregate([]).sort_by("start_ms")
-    starts, ends = (rows[name].to_numpy() for name in ("start_ms", "end_ms"))
+    some = []
+    for path in files:
+        with reading(path) as file:
+            some.append(file.runs.times)
+    starts, ends = np.unique(np.concatenate(some), axis=0).T
     found = {}
     for i in numbers:
         start_ms, end_ms = windows.times[i]
@@ -305,17 +305,19 @@ def _other_windows(files: Sequence[Path], windows: Windows, numbers: Sequence[in
 
 def _granted(files: Sequence[Path], times: Times) -> dict[Key, frozenset[str]]:
     """The lanes that each home granted, of those that have this window."""
-    import pyarrow.compute as pc  # noqa: PLC0415
-    import pyarrow.parquet as pq  # noqa: PLC0415
-
     found: dict[Key, frozenset[str]] = {}
-    window = (pc.field("start_ms") == times[0]) & (pc.field("end_ms") == times[1])
     for path in files:
-        table = pq.read_table(path, columns=["stream", "grant", *LANES], filters=window, partitioning=None)
-        there = [table[lane].is_valid().to_pylist() for lane in LANES]
-        keys = zip(table["stream"].to_pylist(), table["grant"].to_pylist(), strict=True)
-        for key, *valid in zip(keys, *there, strict=True):
-            found[key] = frozenset(lane for lane, one in zip(LANES, valid, strict=True) if one)
+        with reading(path) as file:
+            (of_window,) = np.nonzero((file.runs.times == times).all(axis=1))
+            if not len(of_window):
+                continue
+            table = file.read((*IDS, *LANES))
+        for run in of_window:
+            rows = table.slice(file.runs.begins()[run], file.runs.rows[run])
+            there = [rows[lane].is_valid().to_pylist() for lane in LANES]
+            keys = zip(*(rows[name].to_pylist() for name in IDS), strict=True)
+            for key, *valid in zip(keys, *there, strict=True):
+                found[key] = frozenset(lane for lane, one in zip(LANES, valid, strict=True) if one)
     return found
 
 

@@ -206,6 +206,22 @@ async def test_many_small_files_are_merged_wherever_a_run_is_cut_off(
     assert len(list((folder / columns.FOLDER).rglob("*.parquet"))) == 4
 
 
+@pytest.mark.parametrize("damaged", [b"occupanc\xff", b"occupanc?", b""])
+async def test_a_damaged_file_that_is_to_be_merged_is_named(
+    street: Neighbourhood, monkeypatch: pytest.MonkeyPatch, damaged: bytes
+) -> None:
+    """By its date and region."""
+    await street.takes_in()
+    for home in street.homes:
+        home.seal(random_readings(60))
+    await street.takes_in()
+    for path in (street.folder / "data").rglob("*.parquet"):
+        path.write_bytes(path.read_bytes().replace(b"occupancy", damaged, 1) if damaged else b"")
+    monkeypatch.setattr(ingest_module, "_CROWD", 2)
+    with pytest.raises(UsageError, match=r"files of 2026-03-01 and 'North' cannot be merged: "):
+        await street.takes_in()
+
+
 def replaces_an_early_chunk(home: Home) -> None:
     """Of a day that is over, whose page has the right sums."""
     home.objects[home.chunks[1]] = home.objects[home.chunks[0]]

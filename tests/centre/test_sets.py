@@ -349,6 +349,19 @@ async def test_a_file_that_lacks_a_home_of_a_set_is_damaged(
         await street.load(minutes(0, 1, 2, lanes=lanes))
 
 
+@pytest.mark.parametrize("windows", [minutes(0, 2), minutes(0, 1, lanes=("power",))])
+async def test_a_damaged_file_is_named_where_it_is_to_say_what_was_granted(
+    street: Neighbourhood, windows: Windows
+) -> None:
+    await street.takes_in()
+    (path,) = (street.folder / "data").rglob("*.parquet")
+    data = path.read_bytes()
+    at = data.index(b"ARROW:schema") + 20  # text that DuckDB does not read
+    path.write_bytes(data[:at] + b"!" + data[at + 1 :])
+    with pytest.raises(UsageError, match=f"the centre's file {path} cannot be read"):
+        await street.load(windows)
+
+
 async def test_windows_of_two_lengths_are_summed_over_one_set(tmp_path: Path) -> None:
     """Two minutes whose time was summed by minutes, and the other way round: by other grants, of the same
     homes."""
