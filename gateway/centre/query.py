@@ -45,6 +45,8 @@ NOBODY_HAS = "no home of the region has"
 """With which the problem of a window begins that was never granted, or whose lanes were not."""
 _NONE_HAS = "no home of its set has"
 LATE = "not taken in before the window's set was asked for"
+_ROWS = 2**16
+"""Of homes in windows that are looked at together."""
 _FEW = 2
 """Homes of which a set is asked for: fewer are in no sum. A household or the service may want more."""
 
@@ -189,10 +191,12 @@ class _Present:
     @classmethod
     def of(cls, engine: Engine, files: Sequence[Path], windows: Windows) -> _Present:
         found: list[dict[Key, int]] = [{} for _ in windows.times]
-        table = engine.present(files, windows)
-        columns = [table[name].to_pylist() for name in ("window", "stream", "grant", "incarnation")]
-        for window, stream, grant, incarnation in zip(*columns, strict=True):
-            found[window][stream, grant] = incarnation % 2**64
+        keys: dict[Key, Key] = {}  # each once, however many windows the home has
+        for batch in engine.present(files, windows).to_batches(max_chunksize=_ROWS):
+            columns = [batch[name].to_pylist() for name in ("window", "stream", "grant", "incarnation")]
+            for window, stream, grant, incarnation in zip(*columns, strict=True):
+                key = stream, grant
+                found[window][keys.setdefault(key, key)] = incarnation % 2**64
         return cls(found)
 
     def digests(
