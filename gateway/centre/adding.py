@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from copy import copy
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -22,6 +23,7 @@ from gateway.provider.load import Windows
 
 if TYPE_CHECKING:
     import pyarrow
+    import pyarrow.parquet as pq
 
 IDS = ("stream", "grant")
 _NONE = -1
@@ -124,9 +126,27 @@ def reading(path: Path) -> Iterator[_File]:
 
     try:
         with pq.ParquetFile(path, read_dictionary=IDS) as file:
-            runs = Runs.read((file.metadata.metadata or {}).get(METADATA, b"{}"))
-            if runs.rows.sum() != file.metadata.num_rows:
-                raise ValueError("it has other rows than the runs that it names")
-            yield _File(runs, lambda names: file.read(columns=list(names), use_threads=False))
+            metadata = file.metadata.metadata or {}
+            runs = Runs.read(metadata.get(METADATA, b""), file.metadata.num_rows)
+            yield _File(runs, partial(_read, file))
+    except LookupError:  # a column is missing, or its numbers of a dictionary are beyond that
+        raise UsageError(
+            f"the centre's file {path} cannot be read: its columns are damaged, or another program's"
+        ) from None
     except (OSError, ValueError, pa.ArrowException) as error:
         raise UsageError(f"the centre's file {path} cannot be read: {error}") from None
+
+
+def _read(file: pq.ParquetFile, names: Sequence[str]) -> pyarrow.Table:
+    """Columns of a file. ValueError where it has not these, or of other types."""
+    import pyarrow as pa  # noqa: PLC0415
+
+    ids, schema = pa.dictionary(pa.int32(), pa.binary()), file.schema_arrow
+    for name in names:
+        at, kind = schema.get_field_index(name), ids if name in IDS else pa.int64()
+        if at < 0 or schema.field(at).type != kind:
+            raise ValueError(f"its column {name} is missing, or of another type")
+    table = file.read(columns=list(names), use_threads=False)
+    if len(table) != file.metadata.num_rows:
+        raise ValueError("its columns have other rows than it says")
+    return table

@@ -91,22 +91,27 @@ def merged(folder: Path, files: Sequence[File], batch: int) -> File:
     first = files[0]
     name = f"{first.name.rpartition('/')[0]}/{batch:08d}.parquet"
     try:
-        tables = [pq.read_table(folder / one.name, partitioning=None) for one in files]
+        columns = [*_IDS, *_NUMBERS, *LANES]
+        tables = [pq.read_table(folder / one.name, columns=columns, partitioning=None) for one in files]
         write_all_durably({folder / name: parquet(tables)}, 0o644)
-    except (OSError, pa.ArrowException) as error:
+    except (OSError, ValueError, pa.ArrowException) as error:
         raise UsageError(f"files of {first.date} and {first.region!r} cannot be merged: {error}") from None
     return replace(first, name=name, batch=batch, windows=sum(one.windows for one in files))
 
 
 def clean(folder: Path, names: set[str]) -> int:
-    """Remove all files that do not count: what an earlier run wrote before it was cut off. How many."""
+    """Remove all files that do not count: what an earlier run wrote before it was cut off. How many.
+    UsageError where one stays."""
     lost = [
         path
         for path in (folder / FOLDER).rglob("*")
         if path.is_file() and path.relative_to(folder).as_posix() not in names
     ]
     for path in lost:
-        path.unlink()
+        try:
+            path.unlink()
+        except OSError as error:
+            raise UsageError(f"{path} cannot be removed: {error.strerror}") from None
     return len(lost)
 
 

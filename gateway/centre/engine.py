@@ -61,7 +61,7 @@ class DuckDB:
                 'SELECT "window", stream, "grant", incarnation FROM parts JOIN windows'  # noqa: S608 - lanes
                 f" USING (start_ms, end_ms) WHERE {whole}"
             ).to_arrow_table()
-        return found.cast(present_schema())
+            return found.cast(present_schema())
 
     def sums(self, files: Sequence[Path], windows: Windows, chosen: Chosen) -> tuple[U64, list[int]]:
         """See `Engine`."""
@@ -75,12 +75,13 @@ class DuckDB:
 def _parts(files: Sequence[Path]) -> Iterator[duckdb.DuckDBPyConnection]:
     """A database in memory whose view `parts` has the rows of the files."""
     import duckdb  # noqa: PLC0415 - a quarter of a second
+    import pyarrow as pa  # noqa: PLC0415
 
     with duckdb.connect() as db:
         try:
             db.read_parquet([str(path) for path in files], hive_partitioning=False).create_view("parts")
             yield db
-        except duckdb.Error as error:
+        except (duckdb.Error, pa.ArrowException, UnicodeDecodeError) as error:
             raise UsageError(f"the centre's Parquet files cannot be read: {error}") from None
 
 

@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from gateway.centre.adding import IDS, reading
 from gateway.centre.columns import date_of
 from gateway.centre.engine import Chosen, Engine, Key
 from gateway.centre.noise import Noise, noises
@@ -44,6 +45,8 @@ NOBODY_HAS = "no home of the region has"
 """With which the problem of a window begins that was never granted, or whose lanes were not."""
 _NONE_HAS = "no home of its set has"
 LATE = "not taken in before the window's set was asked for"
+_ROWS = 2**16
+"""Of homes in windows that are looked at together."""
 _FEW = 2
 """Homes of which a set is asked for: fewer are in no sum. A household or the service may want more."""
 
@@ -121,17 +124,18 @@ async def load(
         if windows.times[i] not in written:
             problems.setdefault(i, _MEANWHILE)
     sets = {i: written[times] for i, times in enumerate(windows.times) if times in written}
-    answers = await _answers(state, region, windows, sets, present, ask, problems)
+    digests = present.digests(windows, sets)
+    if None in digests.values():  # a set of another process may have homes that were taken in meanwhile
+        present = _Present.of(engine, _files(state, region, windows), windows)
+        digests = present.digests(windows, sets)
+    answers = await _answers(state, region, windows, sets, digests, ask, problems)
     summed = {i: _Union(sets[i], answers[i]) for i in sets if answers[i]}
-    files = _files(state, region, windows)  # others may have been merged while the service answered
-    total, counts = engine.sums(files, windows, _chosen(summed, len(windows.times)))
+    # Files may have been merged while the service answered.
+    total, counts = engine.sums(_files(state, region, windows), windows, _chosen(summed, len(windows.times)))
     service = np.zeros_like(total)
     for i, union in summed.items():
         if counts[i] != len(union.homes):
-            raise UsageError(
-                f"{state.folder} is damaged: the window from {spell(windows.times[i][0], 1)} has {counts[i]}"
-                f" parts of a set of {len(union.homes)} homes"
-            )
+            raise _damaged(state, windows.times[i], counts[i], len(union.homes))
         for sums in answers[i].values():
             service[i] += sums
     loads, added = share.load(total, service), dict[int, Sequence[int]]()
@@ -154,6 +158,13 @@ async def load(
         problems,
         noise,
         added.keys(),
+    )
+
+
+def _damaged(state: State, times: Times, parts: int, homes: int) -> UsageError:
+    return UsageError(
+        f"{state.folder} is damaged: the window from {spell(times[0], 1)} has {parts} parts of a set of"
+        f" {homes} homes"
     )
 
 
@@ -180,14 +191,30 @@ class _Present:
     @classmethod
     def of(cls, engine: Engine, files: Sequence[Path], windows: Windows) -> _Present:
         found: list[dict[Key, int]] = [{} for _ in windows.times]
-        table = engine.present(files, windows)
-        columns = [table[name].to_pylist() for name in ("window", "stream", "grant", "incarnation")]
-        for window, stream, grant, incarnation in zip(*columns, strict=True):
-            found[window][stream, grant] = incarnation % 2**64
+        keys: dict[Key, Key] = {}  # each once, however many windows the home has
+        for batch in engine.present(files, windows).to_batches(max_chunksize=_ROWS):
+            columns = [batch[name].to_pylist() for name in ("window", "stream", "grant", "incarnation")]
+            for window, stream, grant, incarnation in zip(*columns, strict=True):
+                key = stream, grant
+                found[window][keys.setdefault(key, key)] = incarnation % 2**64
         return cls(found)
 
-    def digest(self, windows: Windows, i: int, members: Members) -> str:
-        sealed = ((one.stream, self.windows[i][one.stream, one.grant]) for one in members)
+    def digests(
+        self, windows: Windows, sets: Mapping[int, Mapping[int, Members]]
+    ) -> dict[tuple[int, int], str | None]:
+        """The digest of each set of a window; None where the window lacks one of its homes."""
+        return {
+            (i, number): self._digest(windows, i, members)
+            for i, several in sets.items()
+            for number, members in several.items()
+        }
+
+    def _digest(self, windows: Windows, i: int, members: Members) -> str | None:
+        there = self.windows[i]
+        try:
+            sealed = [(one.stream, there[one.stream, one.grant]) for one in members]
+        except KeyError:
+            return None
         return set_digest(windows, i, sealed)
 
 
@@ -257,12 +284,11 @@ def _other_windows(files: Sequence[Path], windows: Windows, numbers: Sequence[in
     """Why no home has these windows, of whose times something else was taken in."""
     if not numbers or not files:
         return {}
-    import pyarrow as pa  # noqa: PLC0415
-    import pyarrow.parquet as pq  # noqa: PLC0415
-
-    some = (pq.read_table(path, columns=["start_ms", "end_ms"], partitioning=None) for path in files)
-    rows = pa.concat_tables(some).group_by(["start_ms", "end_ms"]).aggregate([]).sort_by("start_ms")
-    starts, ends = (rows[name].to_numpy() for name in ("start_ms", "end_ms"))
+    some = []
+    for path in files:
+        with reading(path) as file:
+            some.append(file.runs.times)
+    starts, ends = np.unique(np.concatenate(some), axis=0).T
     found = {}
     for i in numbers:
         start_ms, end_ms = windows.times[i]
@@ -283,17 +309,19 @@ def _other_windows(files: Sequence[Path], windows: Windows, numbers: Sequence[in
 
 def _granted(files: Sequence[Path], times: Times) -> dict[Key, frozenset[str]]:
     """The lanes that each home granted, of those that have this window."""
-    import pyarrow.compute as pc  # noqa: PLC0415
-    import pyarrow.parquet as pq  # noqa: PLC0415
-
     found: dict[Key, frozenset[str]] = {}
-    window = (pc.field("start_ms") == times[0]) & (pc.field("end_ms") == times[1])
     for path in files:
-        table = pq.read_table(path, columns=["stream", "grant", *LANES], filters=window, partitioning=None)
-        there = [table[lane].is_valid().to_pylist() for lane in LANES]
-        keys = zip(table["stream"].to_pylist(), table["grant"].to_pylist(), strict=True)
-        for key, *valid in zip(keys, *there, strict=True):
-            found[key] = frozenset(lane for lane, one in zip(LANES, valid, strict=True) if one)
+        with reading(path) as file:
+            (of_window,) = np.nonzero((file.runs.times == times).all(axis=1))
+            if not len(of_window):
+                continue
+            table = file.read((*IDS, *LANES))
+        for run in of_window:
+            rows = table.slice(file.runs.begins()[run], file.runs.rows[run])
+            there = [rows[lane].is_valid().to_pylist() for lane in LANES]
+            keys = zip(*(rows[name].to_pylist() for name in IDS), strict=True)
+            for key, *valid in zip(keys, *there, strict=True):
+                found[key] = frozenset(lane for lane, one in zip(LANES, valid, strict=True) if one)
     return found
 
 
@@ -366,7 +394,7 @@ async def _answers(
     region: str,
     windows: Windows,
     sets: Mapping[int, Mapping[int, Members]],
-    present: _Present,
+    digests: Mapping[tuple[int, int], str | None],
     ask: Ask,
     problems: dict[int, str],
 ) -> dict[int, dict[int, U64]]:
@@ -377,19 +405,22 @@ async def _answers(
     found: dict[int, dict[int, U64]] = {i: {} for i in sets}
     wanted: dict[int, list[int]] = {}
     for i, several in sets.items():
-        for number, members in several.items():
+        for number in several:
             digest, sums = kept.get((windows.times[i], number), (None, None))
-            if sums is not None and digest == present.digest(windows, i, members):
+            if sums is not None and digest == digests[i, number]:
                 found[i][number] = sums
             else:
                 wanted.setdefault(number, []).append(i)
     for number, numbers in wanted.items():
-        members, first = sets[numbers[0]][number], numbers[0]
-        if any((one.stream, one.grant) not in present.windows[first] for one in members):
-            granted = _granted(_files(state, region, windows), windows.times[first])
+        members = sets[numbers[0]][number]
+        lacking = next((i for i in numbers if digests[i, number] is None), None)
+        if lacking is not None:
+            granted = _granted(_files(state, region, windows), windows.times[lacking])
             if (why := _not_granted(members, windows.lanes, granted)) is not None:
                 problems.update(dict.fromkeys(numbers, why))
                 continue
+            parts = sum((one.stream, one.grant) in granted for one in members)
+            raise _damaged(state, windows.times[lacking], parts, len(members))
         part = Windows(windows.lanes, tuple(windows.times[i] for i in numbers))
         try:
             answer = await ask(write_homes(members), part)
@@ -406,8 +437,8 @@ async def _answers(
             raise GatewayError("the summing service answered for other windows than it was asked for")
         good: dict[Times, tuple[str, U64]] = {}
         for at, i in enumerate(numbers):
-            digest = present.digest(windows, i, members)
-            if answer.sets[at] != digest:
+            digest = answer.sets[at]
+            if digest != digests[i, number]:
                 problems[i] = (
                     "the summing service read other incarnations of these homes: one has sealed the window"
                     " again"

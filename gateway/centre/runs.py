@@ -62,13 +62,19 @@ class Runs:
         return cls(times, np.diff(begins, append=len(table)), np.array(homes, dtype=np.str_))
 
     @classmethod
-    def read(cls, metadata: bytes) -> Runs:
-        """Those that a file's metadata names. ValueError where it names none."""
-        found = json.loads(metadata)
-        if not found:
+    def read(cls, metadata: bytes, rows: int) -> Runs:
+        """Those that the metadata of a file of so many rows names. ValueError where these cannot be its."""
+        if not metadata:
             raise ValueError("it does not name the runs of its rows")
-        runs = np.array(found["runs"], dtype=np.int64).reshape(-1, 4)
-        return cls(runs[:, :2], runs[:, 2], np.array(found["homes"], dtype=np.str_)[runs[:, 3]])
+        try:
+            found = json.loads(metadata)
+            runs = np.array(found["runs"], dtype=np.int64).reshape(-1, 4)
+            homes = np.array(found["homes"], dtype=np.str_)[runs[:, 3]].reshape(len(runs))
+        except (LookupError, TypeError, ValueError, OverflowError, RecursionError):
+            raise ValueError("what it names as the runs of its rows is damaged") from None
+        if (runs[:, 2] < 1).any() or sum(runs[:, 2].tolist()) != rows:
+            raise ValueError("it has other rows than the runs that it names")
+        return cls(runs[:, :2], runs[:, 2], homes)
 
     def metadata(self) -> dict[str, str]:
         """What a file's metadata says of them."""

@@ -156,7 +156,9 @@ class State:
             connection.execute("COMMIT")
         except sqlite3.Error as error:
             connection.close()
-            raise UsageError(f"{path} is damaged: {error}") from None
+            # Of a disk that is full or may not be written, SQLite says so by errors of operation.
+            state = "cannot be used" if isinstance(error, sqlite3.OperationalError) else "is damaged"
+            raise UsageError(f"{path} {state}: {error}") from None
         if version != _VERSION:
             connection.close()
             raise UsageError(

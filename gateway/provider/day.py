@@ -75,8 +75,10 @@ class DayReader:
             return None
         if grant.first > day.begin or (held.limit is not None and held.limit < day.end):
             return None
+        if not isinstance(size, int) or grant.first % size:  # the bundles of a calendar grant say its windows
+            return None
         plan = self._plan(descriptor, day, held)
-        if plan is None or not isinstance(size, int) or grant.first % size:
+        if plan is None:
             return None
         page_key, bundle_key = keys_of(day, grant)
         try:

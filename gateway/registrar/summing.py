@@ -29,7 +29,7 @@ from gateway.errors import NotGranted, UsageError
 from gateway.host.clock import SystemClock, unix_ms
 from gateway.host.files import write_durably
 from gateway.provider.identity import Identity
-from gateway.provider.load import Answer, Member, Pair, Windows, Words, of_each, pair, set_digest, words
+from gateway.provider.load import Answer, Member, Pair, Windows, of_each, pair, set_digest, words
 from gateway.stream.times import spell
 from gateway.wire.cose import kid_of
 
@@ -106,20 +106,21 @@ class SummingService:
         if len(streams) < len(homes):
             raise UsageError("the set names a home twice: name each once")
 
-        async def of(home: Member) -> tuple[Pair, Words]:
+        total = np.zeros((len(windows.times), len(windows.lanes)), dtype=np.uint64)
+
+        async def of(home: Member) -> tuple[Pair, tuple[int, ...]]:
             both = await pair(home, self._identity, "service")
-            return both, await words(both, windows)
+            one = await words(both, windows)
+            np.add(total, one.own, out=total)  # words of many homes and windows would fill the memory
+            return both, one.incarnations
 
         found = await of_each(homes, lambda home: home.stream, of)
         self._check([both for both, _ in found], windows)
         times = [Summed(start_ms, end_ms, streams) for start_ms, end_ms in windows.times]
         ends = [end_ms for _, end_ms in windows.times]
-        sealed = {both.home.stream.hex(): _runs_of(one.incarnations, ends) for both, one in found}
-        total = np.zeros((len(windows.times), len(windows.lanes)), dtype=np.uint64)
-        for _, one in found:
-            total += one.own
+        sealed = {both.home.stream.hex(): _runs_of(incarnations, ends) for both, incarnations in found}
         sets = tuple(
-            set_digest(windows, i, ((both.home.stream, one.incarnations[i]) for both, one in found))
+            set_digest(windows, i, ((both.home.stream, incarnations[i]) for both, incarnations in found))
             for i in range(len(windows.times))
         )
         await self._memory.claim(times, sealed)

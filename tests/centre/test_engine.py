@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator
+from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import distributed
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
@@ -184,6 +186,42 @@ def test_a_damaged_file_is_named(tmp_path: Path) -> None:
         DuckDB().present([tmp_path / "1.parquet"], WINDOWS)
     with pytest.raises(UsageError, match=r"1\.parquet cannot be read"):
         DuckDB().sums([tmp_path / "1.parquet"], WINDOWS, NOBODY)
+
+
+@pytest.mark.parametrize("column", ["stream", "grant", "import"])
+@pytest.mark.parametrize("values", [None, pa.array(["x"] * 3), pa.array([b"x", b"y", b"z"])])
+def test_a_file_with_other_columns_is_named(tmp_path: Path, column: str, values: pa.Array | None) -> None:
+    """Without one, or with one of another type or length."""
+    edges = BEGIN + 900_000 * np.arange(2, 6, dtype=np.int64)
+    parts = np.full((3, 1), 5, dtype=np.uint64)
+    block = Block(home(1), ("import",), edges, np.ones(3, dtype=np.uint64), parts)
+    path = tmp_path / write(tmp_path, [block], 1)[0].name
+    table, metadata = pq.read_table(path, partitioning=None), pq.read_metadata(path).metadata
+    at = table.schema.get_field_index(column)
+    table = table.drop_columns([column]) if values is None else table.set_column(at, column, values)
+    with pq.ParquetWriter(path, table.schema) as writer:
+        writer.write_table(table)
+        writer.add_key_value_metadata({METADATA: metadata[METADATA]})
+    windows = Windows(("import",), tuple(pairwise(edges.tolist())))
+    with pytest.raises(UsageError, match=f"{path} cannot be read: "):
+        DuckDB().sums([path], windows, Chosen([packed([home(2).key])], [0, 0, 0]))
+    if values is None or column != "import":
+        with pytest.raises(UsageError, match="the centre's Parquet files cannot be read: "):
+            DuckDB().present([path], windows)
+
+
+def test_a_file_with_any_byte_changed_is_read_or_named(tmp_path: Path) -> None:
+    """Never is there another error; of what lies in its pages' bytes nothing is said."""
+    edges = BEGIN + 900_000 * np.arange(3, dtype=np.int64)
+    parts = np.full((2, 1), 5, dtype=np.uint64)
+    block = Block(home(1), ("import",), edges, np.ones(2, dtype=np.uint64), parts)
+    path = tmp_path / write(tmp_path, [block], 1)[0].name
+    whole = path.read_bytes()
+    windows = Windows(("import",), tuple(pairwise(edges.tolist())))
+    for at in range(0, len(whole), 7):
+        path.write_bytes(whole[:at] + bytes([whole[at] ^ 0x91]) + whole[at + 1 :])
+        with suppress(UsageError):
+            DuckDB().sums([path], windows, Chosen([packed([home(2).key])], [0, 0]))
 
 
 @pytest.mark.parametrize("runs", ["as they were", "of other rows", None])

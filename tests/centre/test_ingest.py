@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 import os
+import resource
 import secrets
 import shutil
 import tempfile
@@ -202,6 +204,22 @@ async def test_many_small_files_are_merged_wherever_a_run_is_cut_off(
     windows = minutes(*range(-3, 4))
     assert (await street.load(windows, folder=folder.name)).sums.tolist() == street.truth(windows, (0, 2))
     assert len(list((folder / columns.FOLDER).rglob("*.parquet"))) == 4
+
+
+@pytest.mark.parametrize("damaged", [b"occupanc\xff", b"occupanc?", b""])
+async def test_a_damaged_file_that_is_to_be_merged_is_named(
+    street: Neighbourhood, monkeypatch: pytest.MonkeyPatch, damaged: bytes
+) -> None:
+    """By its date and region."""
+    await street.takes_in()
+    for home in street.homes:
+        home.seal(random_readings(60))
+    await street.takes_in()
+    for path in (street.folder / "data").rglob("*.parquet"):
+        path.write_bytes(path.read_bytes().replace(b"occupancy", damaged, 1) if damaged else b"")
+    monkeypatch.setattr(ingest_module, "_CROWD", 2)
+    with pytest.raises(UsageError, match=r"files of 2026-03-01 and 'North' cannot be merged: "):
+        await street.takes_in()
 
 
 def replaces_an_early_chunk(home: Home) -> None:
@@ -616,6 +634,32 @@ async def test_a_state_of_which_a_part_is_damaged_is_a_sentence(tmp_path: Path) 
     with pytest.raises(UsageError, match=r"state\.sqlite cannot be read: database disk image is malformed"):
         await street.load(minutes(0, 1))
     with pytest.raises(UsageError, match=r"state\.sqlite cannot be read: database disk image is malformed"):
+        await street.takes_in()
+
+
+def test_a_disk_that_takes_no_state_is_not_damage(tmp_path: Path) -> None:
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, limits[1]))
+    try:
+        with pytest.raises(UsageError, match=r"state\.sqlite cannot be used: disk I/O error"):
+            State.open(tmp_path, make=True)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    State.open(tmp_path, make=True).close()
+
+
+async def test_a_file_that_cannot_be_removed_is_named(
+    street: Neighbourhood, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await street.takes_in()
+    lost = street.folder / "data/windows/lost.parquet"
+    lost.touch()
+
+    def keep(self: Path, missing_ok: bool = False) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(Path, "unlink", keep)
+    with pytest.raises(UsageError, match=f"{lost} cannot be removed: Permission denied"):
         await street.takes_in()
 
 

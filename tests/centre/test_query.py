@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from gateway.centre.engine import DuckDB
+from gateway.centre.query import _Present
 from tests.centre.neighbourhood import Neighbourhood, minutes, sealed
 
 
@@ -29,3 +31,12 @@ async def test_the_load_is_the_truth(street: Neighbourhood) -> None:
     again = await street.load(windows)
     assert again.sums.tolist() == found.sums.tolist()
     assert len(street.asked) == 1
+
+
+async def test_the_ids_of_a_home_are_held_once_for_all_windows(street: Neighbourhood) -> None:
+    """A year of quarter hours has 35 040 of them."""
+    await street.takes_in()
+    files = list((street.folder / "data").rglob("*.parquet"))
+    windows = _Present.of(DuckDB(), files, minutes(*range(6))).windows
+    assert [len(window) for window in windows] == [3] * 5
+    assert len({id(key) for window in windows for key in window}) == 3

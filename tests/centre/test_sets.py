@@ -9,11 +9,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.centre import ingest
+from gateway.centre.columns import parquet
 from gateway.centre.engine import DuckDB
 from gateway.centre.query import LATE, check_any, load
 from gateway.centre.state import State
@@ -166,6 +168,25 @@ async def test_of_two_loads_at_once_the_first_ones_set_counts(
     assert found.sums[0].tolist() == street.truth(minutes(2, 3), (0, 1))[0]
 
 
+async def test_a_set_of_another_process_may_have_homes_that_were_taken_in_meanwhile(
+    street: Neighbourhood,
+) -> None:
+    await street.takes_in()
+    windows = minutes(1, 2, 3)
+
+    async def slow() -> set[bytes]:
+        street.homes[2].seal(random_readings(110))
+        await street.takes_in()
+        assert (await street.load(windows)).homes == (3, 3)
+        return {home.id for home in street.homes}
+
+    state = State.open(street.folder / "data", make=False)
+    found = await load(state, DuckDB(), "North", windows, street.ask, slow)
+    assert (found.homes, found.missing, found.problems) == ((3, 3), (), {})
+    assert found.sums.tolist() == street.truth(windows)
+    state.close()
+
+
 async def test_a_set_that_another_process_gave_up_meanwhile(
     street: Neighbourhood, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -307,6 +328,38 @@ async def test_files_that_lack_a_home_are_damaged(
     monkeypatch.setattr(DuckDB, "sums", lambda *all: (real(*all)[0], [one - 1 for one in real(*all)[1]]))
     with pytest.raises(UsageError, match=r"is damaged: the window from .* has 2 parts of a set of 3 homes"):
         await street.load(minutes(0, 1))
+
+
+@pytest.mark.parametrize("lanes", [("import",), ("export", "import")])
+async def test_a_file_that_lacks_a_home_of_a_set_is_damaged(
+    street: Neighbourhood, lanes: tuple[str, ...]
+) -> None:
+    """Whether the service's answer is kept or not; the file's own runs say what it has."""
+    await street.takes_in()
+    await street.load(minutes(0, 1, 2))
+    (path,) = (street.folder / "data").rglob("*.parquet")
+    table = pq.read_table(path, partitioning=None)
+    later = minutes(1, 2).times[0][0]
+    kept = [
+        stream != street.homes[0].id or start < later
+        for stream, start in zip(*(table[name].to_pylist() for name in ("stream", "start_ms")), strict=True)
+    ]
+    path.write_bytes(parquet([table.filter(kept)]))
+    with pytest.raises(UsageError, match=r"is damaged: the window from .*:01:00Z has 2 parts of a set of 3"):
+        await street.load(minutes(0, 1, 2, lanes=lanes))
+
+
+@pytest.mark.parametrize("windows", [minutes(0, 2), minutes(0, 1, lanes=("power",))])
+async def test_a_damaged_file_is_named_where_it_is_to_say_what_was_granted(
+    street: Neighbourhood, windows: Windows
+) -> None:
+    await street.takes_in()
+    (path,) = (street.folder / "data").rglob("*.parquet")
+    data = path.read_bytes()
+    at = data.index(b"ARROW:schema") + 20  # text that DuckDB does not read
+    path.write_bytes(data[:at] + b"!" + data[at + 1 :])
+    with pytest.raises(UsageError, match=f"the centre's file {path} cannot be read"):
+        await street.load(windows)
 
 
 async def test_windows_of_two_lengths_are_summed_over_one_set(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from gateway.chain.grant import Grant, seal_k0
 from gateway.chain.layout import Layout
-from gateway.errors import NotGranted, UsageError
+from gateway.errors import NotGranted, Refused, UsageError
 from gateway.provider.day import DayReader
 from gateway.provider.many import Answer, Ask, HomeReader, Terms
 from gateway.provider.query import Query
@@ -350,6 +350,16 @@ async def test_no_page_is_asked_for_of_a_day_before_the_stream(provider: Provide
         answer = await reader.read(Ask(home.id, home.signer.kid), terms(0, 24))
         assert isinstance(answer.error, NotGranted)
     assert [key for key in bucket.got if "/day/" in key] == []
+
+
+async def test_a_calendar_grant_with_an_invalid_bundle_is_refused(provider: Provider) -> None:
+    """Before it is said what else it does not open."""
+    home = home_of()
+    grant = folded(home, provider, "day")
+    home.objects[names.bundle(home.id, grant.id, 1, "day")] = b"damaged"
+    [answer], alone = await both_ways([home], provider, terms(24, 48, "1h"))
+    assert [answer] == alone
+    assert answer["error"][0] is Refused
 
 
 @pytest.mark.parametrize(("lanes", "error"), [(("count",), UsageError), (("export",), NotGranted)])

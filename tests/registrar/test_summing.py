@@ -8,6 +8,7 @@ import json
 import multiprocessing
 import os
 import tempfile
+import weakref
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -15,6 +16,7 @@ from itertools import groupby
 from multiprocessing.queues import SimpleQueue
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -115,6 +117,31 @@ async def test_the_two_sums_put_together(window: Window, street: Street) -> None
     async with street.set_of() as homes:
         half = await street.summing(3).add(homes, window.asked)
         assert await load(homes, street.centre.identity, half) == street.truth(window)
+
+
+async def test_words_of_homes_that_were_added_are_not_kept(
+    street: Street, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those of thousands of homes and windows would fill the memory."""
+    real, kept = loads.words, list[weakref.ref[Any]]()
+
+    async def words(*of: Any) -> loads.Words:
+        found = await real(*of)
+        kept.extend(map(weakref.ref, (found.own, found.tokens)))
+        return found
+
+    real_claim, left = summing._Record.claim, list[int]()
+
+    async def claim(self: Any, *what: Any) -> None:
+        left.append(sum(one() is not None for one in kept))
+        await real_claim(self, *what)
+
+    monkeypatch.setattr(summing, "words", words)
+    monkeypatch.setattr(summing._Record, "claim", claim)
+    async with street.set_of() as homes:
+        half = await street.summing().add(homes, FIRST.asked)
+        assert (len(kept), left) == (6, [0])
+        assert await load(homes, street.centre.identity, half) == street.truth(FIRST)
 
 
 async def test_neither_party_opens_a_home_by_itself(street: Street) -> None:
