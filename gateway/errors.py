@@ -7,6 +7,8 @@ code and the control API's answer are made of it.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import ClassVar
 
 
@@ -86,6 +88,15 @@ class Refused(GatewayError):
     """A signed object fails its check; the text names the object and what fails."""
 
     kind = "refused"
+
+
+class HomesRefused(Refused):
+    """Objects of some homes of a set fail their checks: `homes` says what fails, by a stream's id in
+    hexadecimal digits."""
+
+    def __init__(self, sentence: str, homes: Mapping[str, str] = MappingProxyType({})) -> None:
+        super().__init__(sentence)
+        self.homes = dict(homes)
 
 
 class RolledBack(Refused):

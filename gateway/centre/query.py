@@ -27,7 +27,7 @@ from gateway.chain import share
 from gateway.chain.layout import LANES
 from gateway.chain.seal import U64
 from gateway.chain.window import spell_ms
-from gateway.errors import GatewayError, NotGranted, Refused, Unavailable, UsageError
+from gateway.errors import GatewayError, HomesRefused, NotGranted, Refused, Unavailable, UsageError
 from gateway.provider.homes import Listed, write_homes
 from gateway.provider.load import Answer, Windows, set_digest
 from gateway.stream.times import spell
@@ -92,8 +92,29 @@ async def load(
     as they may be published; UsageError as for `gateway.centre.noise`.
 
     UsageError for a region without homes, Unavailable where the summing service does not answer. Where it
-    refuses a set, or another set was summed at a window's time, the window has no sum.
+    refuses a set for the objects of some of its homes, it is asked for a set without these. Where it refuses
+    a set otherwise, or another set was summed at a window's time, the window has no sum.
     """
+    without: dict[bytes, str] = {}
+    while True:
+        known = len(without)
+        found = await _load(state, engine, region, windows, ask, certified, noise, without)
+        if len(without) == known:
+            return found
+
+
+async def _load(
+    state: State,
+    engine: Engine,
+    region: str,
+    windows: Windows,
+    ask: Ask,
+    certified: Certified | None,
+    noise: Noise | None,
+    without: dict[bytes, str],
+) -> Load:
+    """The same with one attempt for each set, of which none has the streams `without`, as far as it is not
+    decided yet. Those whose objects the service refuses are added to them, each with a sentence."""
     if noise is not None:
         noise.check(windows)  # before a set is asked for
     known = state.homes(region)
@@ -104,11 +125,11 @@ async def load(
     asked = state.asked(region, start_ms, end_ms)
     refused = state.refused(region, start_ms, end_ms)
     new = any(times not in asked for times in windows.times)
-    reasons = _reasons(known, None)
+    reasons = _reasons(known, None, without)
     chosen, problems = _sets(asked, refused, present, known, reasons, windows)
     if certified is not None and (new or chosen):
         try:
-            reasons = _reasons(known, await certified())
+            reasons = _reasons(known, await certified(), without)
         except Unavailable:
             if new:
                 raise
@@ -128,7 +149,7 @@ async def load(
     if None in digests.values():  # a set of another process may have homes that were taken in meanwhile
         present = _Present.of(engine, _files(state, region, windows), windows)
         digests = present.digests(windows, sets)
-    answers = await _answers(state, region, windows, sets, digests, ask, problems)
+    answers = await _answers(state, region, windows, sets, digests, ask, problems, without)
     summed = {i: _Union(sets[i], answers[i]) for i in sets if answers[i]}
     # Files may have been merged while the service answered.
     total, counts = engine.sums(_files(state, region, windows), windows, _chosen(summed, len(windows.times)))
@@ -218,12 +239,16 @@ class _Present:
         return set_digest(windows, i, sealed)
 
 
-def _reasons(known: Sequence[Known], certified: AbstractSet[bytes] | None) -> dict[Key, str]:
+def _reasons(
+    known: Sequence[Known], certified: AbstractSet[bytes] | None, without: Mapping[bytes, str]
+) -> dict[Key, str]:
     """Why homes are in no set that is yet to be asked for, whatever was taken in of them."""
     reasons = {one.home.key: one.problem for one in known if one.problem is not None}
     for one in known:
         if certified is not None and one.home.listed.stream not in certified:
             reasons.setdefault(one.home.key, "its gateway has no valid certificate")
+        if (why := without.get(one.home.listed.stream)) is not None:
+            reasons.setdefault(one.home.key, f"{REFUSES} it: {why}")
     return reasons
 
 
@@ -397,9 +422,11 @@ async def _answers(
     digests: Mapping[tuple[int, int], str | None],
     ask: Ask,
     problems: dict[int, str],
+    without: dict[bytes, str],
 ) -> dict[int, dict[int, U64]]:
     """The service's sums of each window, by set. Of a window without any `problems` say why. Where the
-    service does not answer for sets of homes that came late, the others are given alone."""
+    service does not answer for sets of homes that came late, the others are given alone. Homes of a set whose
+    objects it refuses are added to `without`."""
     lanes = ",".join(windows.lanes)
     kept = state.answers(region, lanes, windows.times[0][0], windows.times[-1][1])
     found: dict[int, dict[int, U64]] = {i: {} for i in sets}
@@ -430,7 +457,11 @@ async def _answers(
             raise
         except (NotGranted, UsageError, Refused) as error:
             state.unask(region, number, part.times)
-            state.refuse(region, len(members), [windows.times[i] for i in numbers if found[i]])
+            named = error.homes if isinstance(error, HomesRefused) else {}
+            bad = {one.stream: named[one.stream.hex()] for one in members if one.stream.hex() in named}
+            without |= bad
+            if not bad:
+                state.refuse(region, len(members), [windows.times[i] for i in numbers if found[i]])
             problems.update(dict.fromkeys(numbers, f"{REFUSES}: {error}"))
             continue
         if answer.windows != part:

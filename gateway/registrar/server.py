@@ -197,9 +197,8 @@ def _error(error: GatewayError, status: int) -> web.Response:
         headers["Retry-After"] = str(error.retry_after_s)
     if isinstance(error, NotAuthenticated):
         headers["WWW-Authenticate"] = "Bearer"
-    return web.Response(
-        text=answer.model_dump_json(), status=status, headers=headers, content_type="application/json"
-    )
+    text = answer.model_dump_json(exclude={"homes"} if answer.homes is None else None)
+    return web.Response(text=text, status=status, headers=headers, content_type="application/json")
 
 
 async def _tidy(registrar: Registrar, tls: ssl.SSLContext | None, files: tuple[Path, Path] | None) -> None:

@@ -239,7 +239,8 @@ class RegistrarClient:
             return answer
         try:
             said = ErrorAnswer.model_validate_json(answer)
-            raise said.model_copy(update={"error": _sentence(said.error)}).to_error()
+            homes = {_sentence(one): _sentence(why) for one, why in (said.homes or {}).items()}
+            raise said.model_copy(update={"error": _sentence(said.error), "homes": homes}).to_error()
         except ValidationError:
             error = Unavailable if status >= 500 else GatewayError  # a proxy's page, or no registrar
             raise error(f"{self.url} answers {status}, and not as a registrar does") from None

@@ -20,7 +20,7 @@ from pydantic import (
     WithJsonSchema,
 )
 
-from gateway.errors import KINDS, GatewayError, UsageError
+from gateway.errors import KINDS, GatewayError, HomesRefused, Refused, UsageError
 
 PREFIX = "/v1"
 _HEX16 = r"^[0-9a-f]{32}$"
@@ -83,19 +83,24 @@ class Asked(Document):
 
 
 class ErrorAnswer(Document):
-    """What went wrong: the kind of error, as in `gateway.errors`, and its sentence."""
+    """What went wrong: the kind of error, as in `gateway.errors`, and its sentence. Where a load's set is
+    refused for the objects of some homes, `homes` says what is wrong with them, by their streams' ids."""
 
     kind: str
     error: str
     retry_after_s: int | None = None
+    homes: dict[str, str] | None = None
 
     @classmethod
     def of(cls, error: GatewayError) -> Self:
         """The answer for an error."""
-        return cls(kind=error.kind, error=str(error))
+        homes = dict(error.homes) if isinstance(error, HomesRefused) else None
+        return cls(kind=error.kind, error=str(error), homes=homes)
 
     def to_error(self) -> GatewayError:
         """The error, as the same kind of exception."""
+        if self.homes and self.kind == Refused.kind:
+            return HomesRefused(self.error, self.homes)
         return KINDS.get(self.kind, GatewayError)(self.error)
 
 

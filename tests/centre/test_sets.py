@@ -148,6 +148,33 @@ async def test_a_home_that_broke_leaves_sets_that_are_yet_to_be_asked_for(street
     assert found.sums[1].tolist() == street.truth(minutes(1, 2), (1, 2, 3))[0]
 
 
+async def test_a_home_whose_objects_went_bad_once_they_were_taken_in_leaves_the_set(
+    street: Neighbourhood,
+) -> None:
+    street.joins(sealed(240))
+    await street.takes_in()
+    home = street.homes[0]
+    other = street.homes[1]
+    home.objects[f"v1/{home.id.hex()}/stream.cose"] = other.objects[f"v1/{other.id.hex()}/stream.cose"]
+    found = await street.load(minutes(*range(5)))
+    assert (found.homes, found.problems) == ((3, 3, 2, 2), {})
+    why = {one.stream: one.reason for one in found.missing}[home.id]
+    assert why.startswith(f"the summing service refuses it: v1/{home.id.hex()}/")
+    assert found.sums[:2].tolist() == street.truth(minutes(0, 1, 2), (1, 2, 3))
+    assert [count for count, _ in street.asked] == [4, 3, 3, 2]
+
+
+async def test_a_home_whose_objects_went_bad_keeps_a_set_that_was_summed_from_others_of_its_time(
+    street: Neighbourhood,
+) -> None:
+    await street.takes_in()
+    await street.load(minutes(0, 1))
+    home = street.homes[0]
+    home.objects[f"v1/{home.id.hex()}/stream.cose"] = b"bad"
+    found = await street.load(minutes(0, 1, lanes=("export",)))
+    assert "the summing service refuses" in found.problems[0]
+
+
 async def test_of_two_loads_at_once_the_first_ones_set_counts(
     street: Neighbourhood, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -13,7 +13,7 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from gateway.errors import Refused, Unavailable, UsageError
+from gateway.errors import HomesRefused, Refused, Unavailable, UsageError
 from gateway.registrar import server
 from gateway.registrar.api import ROUTES
 from gateway.registrar.server import serving
@@ -269,7 +269,8 @@ async def test_what_a_hostile_registrar_says_moves_no_cursor_and_fills_no_log() 
     """Of a refusal: a stranger's text reaches the gateway's log, and a person's terminal."""
 
     async def answer(_request: web.Request) -> web.Response:
-        error = ErrorAnswer(kind="refused", error="\x1b[2J\r\N{RIGHT-TO-LEFT OVERRIDE}\n" + "x" * 10**6)
+        text = "\x1b[2J\r\N{RIGHT-TO-LEFT OVERRIDE}\n" + "x" * 10**6
+        error = ErrorAnswer(kind="refused", error=text, homes={"00": text})
         return web.Response(status=403, text=error.model_dump_json())
 
     app = web.Application()
@@ -279,12 +280,13 @@ async def test_what_a_hostile_registrar_says_moves_no_cursor_and_fills_no_log() 
     try:
         await web.TCPSite(runner, "127.0.0.1", 0).start()
         async with RegistrarClient(f"http://127.0.0.1:{runner.addresses[0][1]}") as client:
-            with pytest.raises(Refused) as refused:
+            with pytest.raises(HomesRefused) as refused:
                 await client.me()
     finally:
         await runner.cleanup()
-    assert str(refused.value).isprintable()
-    assert len(str(refused.value)) == 1000
+    for said in (str(refused.value), refused.value.homes["00"]):
+        assert said.isprintable()
+        assert len(said) == 1000
 
 
 async def test_a_bug_is_answered_and_logged_without_what_it_quotes(
