@@ -8,6 +8,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.support import servers
 from tests.support.en16931 import Rules, rules_folder
@@ -15,6 +16,9 @@ from tests.support.home import MEMORY
 from tests.support.mariadb import MariaServer
 from tests.support.mariadb import mariadb as running_mariadb
 from tests.support.mosquitto import Mosquitto, UtilityMosquitto, mosquitto, utility_mosquitto
+
+settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("patient")  # properties take the time they need: the machine may be busy
 
 REAL_PARTS = {"seaweedfs", "minio", "mariadb", "tpm", "home_broker", "utility_broker"}
 

@@ -157,7 +157,7 @@ COMMANDS += [("set-state", slot, state) for slot in SLOTS for state in ("good", 
 STEPS = st.sampled_from([*COMMANDS, ("restart",), ("tryboot",)])
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(STEPS, max_size=10), st.integers())
 def test_it_does_what_the_model_says(
     tmp_path_factory: pytest.TempPathFactory, steps: list[tuple[str, ...]], seed: int

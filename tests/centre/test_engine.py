@@ -110,7 +110,7 @@ def check(engine: Engine, some: list[Block], data: st.DataObject) -> None:
         assert counts[window] == len(members)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(blocks(), st.data())
 def test_this_process_adds_modulo_2_to_the_64(some: list[Block], data: st.DataObject) -> None:
     check(DuckDB(), some, data)
@@ -124,7 +124,7 @@ def cluster(scheduler: str) -> Iterator[Engine]:
 
 
 @pytest.mark.slow
-@settings(deadline=None, max_examples=15)
+@settings(max_examples=15)
 @given(blocks(), st.data())
 def test_a_cluster_adds_the_same(cluster: Engine, some: list[Block], data: st.DataObject) -> None:
     check(cluster, some, data)

@@ -223,7 +223,7 @@ _STEP = st.one_of(
 )
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(steps=st.lists(_STEP, max_size=8))
 def test_whatever_hints_come_the_rows_are_those_of_looking_alone(steps: list[tuple[Any, ...]]) -> None:
     """Lost, repeated, in any order, of homes that have nothing new, and garbage; before, between and without

@@ -91,7 +91,7 @@ EVENTS: list[Callable[[Home], Damage]] = [
 
 
 @pytest.mark.slow
-@settings(deadline=None, max_examples=12)
+@settings(max_examples=12)
 @given(
     st.lists(
         st.tuples(

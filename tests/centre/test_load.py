@@ -84,7 +84,7 @@ def seconds(*edges: int, lanes: tuple[str, ...] = ("import",)) -> Windows:
 
 
 @pytest.mark.slow
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(st.data())
 async def test_any_restarts_of_three_homes(data: st.DataObject) -> None:
     """Also where a home seals units of one window in several incarnations, or grants other windows before."""

@@ -7,7 +7,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.centre.runs import Runs, digest, packed
@@ -19,7 +19,6 @@ FEW = st.integers(0, 3)
 ID = FEW.map(lambda number: bytes([number] * 16))
 
 
-@settings(deadline=None)
 @given(st.lists(st.tuples(FEW, FEW, ID, ID), max_size=40).map(sorted))
 def test_runs_are_the_rows_of_each_window(rows: list[tuple[int, int, bytes, bytes]]) -> None:
     """Against the rows one by one; and what the metadata says is read as it was written."""

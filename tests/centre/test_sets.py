@@ -656,7 +656,7 @@ ACTS = st.lists(
 
 
 @pytest.mark.slow
-@settings(deadline=None, max_examples=12)
+@settings(max_examples=12)
 @given(ACTS)
 def test_the_service_never_refuses_a_set_for_another_and_every_load_is_the_truth(
     acts: Sequence[tuple[str, int, int]],

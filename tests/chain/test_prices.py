@@ -79,7 +79,7 @@ def rules(draw: st.DrawFn, days: st.SearchStrategy[int] = DAYS) -> Rule:
     st.sampled_from(("Europe/Berlin", "America/Havana", "Australia/Lord_Howe", "Asia/Kathmandu", "UTC")),
     st.integers(0, 23 * 86_400),
 )
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_each_step_has_the_price_of_the_first_rule_that_fits(
     some: list[Rule], holidays: set[int], step_ms: int, zone: str, after_s: int
 ) -> None:

@@ -361,5 +361,5 @@ class CommanderMachine(RuleBasedStateMachine):
             assert kind in kinds
 
 
-CommanderMachine.TestCase.settings = settings(max_examples=50, stateful_step_count=40, deadline=None)
+CommanderMachine.TestCase.settings = settings(max_examples=50, stateful_step_count=40)
 TestCommander = pytest.mark.slow(CommanderMachine.TestCase)

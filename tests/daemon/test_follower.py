@@ -205,7 +205,7 @@ async def test_each_day_is_granted_when_it_is_over_and_its_prices_are_known(
         assert [one.next_window for one in await home.ledger.grants()] == [1, 1]
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.data())
 def test_any_life_grants_each_complete_period_once_under_prices_that_were_in_force(
     data: st.DataObject,

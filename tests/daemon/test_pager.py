@@ -494,7 +494,7 @@ class TestRolledBack:
             await check(home)
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=8)
 @given(
     acts=st.lists(
         st.tuples(

@@ -189,7 +189,7 @@ async def lives(acts: list[tuple[str, int]]) -> None:
                 assert found[record.id] == (record.revoked_from, record.revoked_from is not None)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(ACTS)
 def test_whatever_happens_a_reader_opens_nothing_after_a_revocation(acts: list[tuple[str, int]]) -> None:
     asyncio.run(lives(acts))

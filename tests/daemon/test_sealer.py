@@ -910,7 +910,7 @@ async def lives(life: list[Act]) -> None:
 
 
 @pytest.mark.slow
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(LIFE)
 def test_whatever_happens_units_are_dense_sealed_once_and_exact(life: list[Act]) -> None:
     asyncio.run(lives(life))

@@ -80,7 +80,7 @@ LIFE = st.lists(
 
 
 @pytest.mark.slow
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(LIFE)
 async def test_what_was_put_is_what_is_opened(life: list[tuple[Any, ...]]) -> None:
     with tempfile.TemporaryDirectory(dir=MEMORY) as folder:

@@ -612,7 +612,7 @@ async def lives(life: list[Act]) -> None:
             await ends_well(home, provider)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(LIFE)
 def test_rolled_back_at_any_time_the_chain_goes_on_without_a_fork(life: list[Act]) -> None:
     asyncio.run(lives(life))

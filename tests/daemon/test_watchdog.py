@@ -229,7 +229,7 @@ WEATHER = st.builds(Weather, st.integers(1, 24), *[RARELY] * 9)
 
 
 @pytest.mark.slow
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.lists(WEATHER, min_size=1, max_size=6))
 @example(
     [

@@ -55,7 +55,7 @@ def drawn(label: Label) -> tuple[Paper, Any]:
     return paper, code
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.from_regex(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", fullmatch=True))
 def test_everything_is_on_the_label(hostname: str) -> None:
     paper, _ = drawn(Label("gw-abcd-efgh", hostname, hostname, "abcde-fghjk"))

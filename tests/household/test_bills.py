@@ -119,7 +119,7 @@ def by_supplier(home: Home, provider: Provider, tariff: Tariff) -> list[Bill]:
     return asyncio.run(all_of_them())
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 @given(st.data())
 def test_what_was_told_is_what_the_supplier_opens(data: st.DataObject) -> None:
     days, scale = data.draw(st.integers(1, 3)), data.draw(st.integers(0, 6))

@@ -89,7 +89,7 @@ async def test_costs_are_each_minute_s_energy_at_its_price(history: FakeHistory,
     assert not found.unpriced
 
 
-@settings(deadline=None, max_examples=12)
+@settings(max_examples=12)
 @given(st.lists(st.integers(0, 80 * 1440), min_size=2, max_size=12, unique=True), st.booleans())
 def test_energy_between_any_minutes_is_what_the_meter_counted(edges: list[int], coarse: bool) -> None:
     """Over more minutes than are asked for at a time, and beyond the end of what is known."""

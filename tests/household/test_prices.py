@@ -214,7 +214,7 @@ async def test_a_renewed_card_serves_beside_the_old_one(acme: Acme, clock: FakeC
         await prices.accept(sign(acme.identity, series, 3, NOW_MS + DAY_MS)[1])
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.permutations(range(4)), st.integers(0, 3))
 def test_the_order_of_arrival_does_not_matter(order: list[int], restart: int) -> None:
     with tempfile.TemporaryDirectory() as folder:

@@ -108,7 +108,7 @@ def test_a_clock_that_is_a_month_ahead_for_two_seconds_leaves_no_trace() -> None
     assert run.counts == [1] * len(run.counts)
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(
     st.lists(
         st.tuples(st.integers(20, 10**8), st.integers(1, STANDS_S - COMMIT_S), st.integers(10, 700)),
@@ -213,7 +213,7 @@ def test_a_start_in_the_wrong_time_waits_too() -> None:
     assert sum(run.energy) == mwh(run.now) - mwh(run.first - 1)
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(st.integers(20, 10**6), st.integers(0, 595), st.integers(1, 595), st.integers(10, 700))
 def test_a_start_in_the_wrong_time_seals_an_hour_ahead_at_most(
     ahead: int, before: int, after: int, later: int
@@ -259,7 +259,7 @@ life = st.lists(
 )
 
 
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 @given(life)
 def test_whatever_the_clock_does_no_energy_is_lost_and_no_unit_comes_twice(
     acts: list[tuple[str, int]],

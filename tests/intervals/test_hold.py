@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from gateway.chain.layout import Layout
@@ -560,7 +560,6 @@ def lives(life: list[Act], named: bool, restarting: bool) -> Meter:
     return meter
 
 
-@settings(deadline=None)
 @given(LIFE, st.booleans())
 @example([Act("30 kWh too much", 3, 60, 0, False), Act("true", 1, 12 * DAY, 900, True)], True)
 @example([Act("ten times", 5, 3600, 1500, True), Act("true", 2, 60, 0, False)], False)
@@ -571,7 +570,6 @@ def test_restarts_at_any_point_change_nothing(life: list[Act], named: bool) -> N
     assert restarted.sampler.held == plain.sampler.held
 
 
-@settings(deadline=None)
 @given(LIFE, st.booleans())
 def test_what_is_sealed_never_falls_and_kinds_alternate(life: list[Act], named: bool) -> None:
     meter = lives(life, named, True)

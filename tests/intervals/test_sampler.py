@@ -131,7 +131,6 @@ def believed(shown: list[Shown]) -> list[Shown]:
     return good
 
 
-@settings(deadline=None)
 @given(steps, st.integers(1, 50))
 def test_any_sequence_of_readings(taken: list[tuple[int, int, int, int, int]], most: int) -> None:
     shown = walk(taken)
@@ -161,7 +160,6 @@ def test_any_sequence_of_readings(taken: list[tuple[int, int, int, int, int]], m
         assert stream.total(lane, start - 1, coming[0].unit) == risen - before_start
 
 
-@settings(deadline=None)
 @given(
     st.lists(st.tuples(st.integers(0, 40), st.integers(-9000, 9000), st.integers(0, 9)), max_size=30),
     st.integers(1, 50),
@@ -199,7 +197,6 @@ def test_a_series_has_its_values_where_they_were_read(
         assert count == ((start or 0) + i in expected)
 
 
-@settings(deadline=None)
 @given(steps, st.sets(st.integers(0, 29)))
 def test_restarts_change_nothing(taken: list[tuple[int, int, int, int, int]], restarts: set[int]) -> None:
     shown = walk(taken)
@@ -212,7 +209,6 @@ def test_restarts_change_nothing(taken: list[tuple[int, int, int, int, int]], re
     assert (stream.first, stream.lanes) == (plain.first, plain.lanes)
 
 
-@settings(deadline=None)
 @given(
     steps, st.dictionaries(st.integers(0, 29), st.tuples(st.integers(0, 20), st.integers(1, 20)), max_size=4)
 )
@@ -251,7 +247,6 @@ def test_crashes_cost_counts_and_no_energy(
                 assert stream.total("export", one_unit, other) == registers[other][1] - registers[one_unit][1]
 
 
-@settings(deadline=None)
 @given(steps, st.integers(0, 30), st.integers(-(10**18), 10**18))
 def test_readings_wait_for_a_trusted_clock_and_are_placed_then(
     taken: list[tuple[int, int, int, int, int]], untrusted: int, wrong_by: int
@@ -714,7 +709,7 @@ def test_a_quarter_of_an_hour_has_its_own_energy_and_comes_out_once_it_has_ended
         assert second == begin + 900
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(
     st.sampled_from([1, 2, 10, 60, 300, 900, 3600]),
     # All rises together stay below what any meter may add at once.

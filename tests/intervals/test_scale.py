@@ -63,7 +63,7 @@ CADENCES = st.sampled_from([(1, 0), (10, 0), (10, 3600), (60, 900), (300, 0), (3
 RESOLUTIONS = st.sampled_from([1, 1_000, 10_000, 100_000, 1_000_000])
 
 
-@settings(deadline=None, max_examples=15)
+@settings(max_examples=15)
 @given(st.integers(0, 40), st.integers(20_450, 20_800), CADENCES, RESOLUTIONS, st.booleans(), st.booleans())
 def test_no_home_is_told_a_scale(
     seed: int, day: int, cadence: tuple[int, int], resolution: int, solar: bool, in_a_hurry: bool
@@ -77,7 +77,7 @@ def test_no_home_is_told_a_scale(
     assert found(quick() if in_a_hurry else ScaleCheck(), shown) == set()
 
 
-@settings(deadline=None, max_examples=15)
+@settings(max_examples=15)
 @given(
     st.integers(0, 40),
     st.integers(20_450, 20_800),
@@ -100,7 +100,7 @@ def test_another_scale_is_told_within_two_days_and_rightly(
         assert told == {exponent}
 
 
-@settings(deadline=None, max_examples=15)
+@settings(max_examples=15)
 @given(
     st.lists(st.tuples(st.integers(1, 12), st.integers(0, 22_000)), min_size=1, max_size=5),
     st.integers(1, 10),

@@ -6,7 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.chain.layout import Layout
@@ -295,13 +295,11 @@ def lives(world: World, life: list[Act]) -> None:
     world.check()
 
 
-@settings(deadline=None)
 @given(LIFE, st.booleans())
 def test_whatever_happens_what_comes_out_is_what_was_counted(life: list[Act], named: bool) -> None:
     lives(World("1EMH00" if named else None), life)
 
 
-@settings(deadline=None)
 @given(LIFE, st.booleans(), st.integers(0, 30 * KWH), st.integers(0, 30 * KWH))
 def test_and_while_registers_start_again_from_0(
     life: list[Act], named: bool, before: int, other: int

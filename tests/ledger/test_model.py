@@ -551,7 +551,7 @@ def merged(chunks: list[ChunkEntry]) -> list[Run]:
 
 
 TestLedger = pytest.mark.slow(LedgerMachine.TestCase)
-TestLedger.settings = settings(max_examples=25, stateful_step_count=40, deadline=None)
+TestLedger.settings = settings(max_examples=25, stateful_step_count=40)
 
 
 @pytest.mark.parametrize(("size", "refused"), [(1, True), (40, True), (41, False)])

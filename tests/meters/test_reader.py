@@ -7,7 +7,7 @@ import logging
 from collections.abc import Callable, Iterator, Sequence
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.errors import MeterError
@@ -80,7 +80,6 @@ class Run:
 
 
 @pytest.mark.slow
-@settings(deadline=None)
 @given(st.lists(st.floats(0, 0.9), min_size=2, max_size=40), st.floats(0, 0.05))
 def test_each_interval_is_read_once_and_early(durations: list[float], begin: float) -> None:
     run = asyncio.run(Run(list(durations), wall_s=NOON_S + begin).play())

@@ -137,7 +137,7 @@ def test_a_months_bill_under_dynamic_prices(home: Home, provider: Provider) -> N
     assert any(price < 0 for price in prices["import"])
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.data())
 def test_any_readings_prices_runs_and_incarnations(data: st.DataObject) -> None:
     """Two and a half days of hours, a bill a day, rounded to anything."""

@@ -154,7 +154,7 @@ def unlike(draw: st.DrawFn) -> tuple[Any, ...]:
 
 
 @pytest.mark.slow
-@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     kinds=st.lists(unlike(), min_size=2, max_size=3),
     granularity=mostly(None, "1h", "3h", "30min", "day"),

@@ -47,7 +47,7 @@ def street(tmp_path: Path) -> Street:
 
 
 @pytest.mark.slow
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 @given(data=st.data())
 def test_homes_read_together_give_what_each_gives_alone(data: st.DataObject) -> None:
     with tempfile.TemporaryDirectory() as folder:

@@ -28,7 +28,7 @@ def check(home: Home, parts: list[RawUnits], first: int, end: int) -> None:
 
 
 @pytest.mark.slow
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.data())
 def test_any_runs_within_any_links(data: st.DataObject) -> None:
     link = data.draw(st.integers(1, 12))

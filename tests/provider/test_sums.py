@@ -53,7 +53,7 @@ def test_every_window_is_exact(home: Home, provider: Provider) -> None:
 
 
 @pytest.mark.slow
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(data=st.data())
 def test_any_layout_opens_to_what_was_sealed(data: st.DataObject) -> None:
     link_units = data.draw(st.integers(1, 40), "link_units")

@@ -226,7 +226,7 @@ class TestTotals:
         assert table.to_polars().columns == ["stream", "start", "end"]
 
     @pytest.mark.slow
-    @settings(max_examples=20, deadline=None)
+    @settings(max_examples=20)
     @given(data=st.data())
     def test_they_are_sums_of_the_rows(self, data: st.DataObject) -> None:
         with tempfile.TemporaryDirectory() as folder:

@@ -135,7 +135,7 @@ def test_a_months_bill_is_that_of_the_bill_grant(home: Home, provider: Provider,
         assert (one.quantum, one.zone) == (1, ZONE)
 
 
-@settings(max_examples=5, deadline=None)
+@settings(max_examples=5)
 @given(
     scale=st.integers(0, 5),
     quantum=st.integers(1, 10**9),

@@ -485,5 +485,5 @@ class Adversary(RuleBasedStateMachine):
         self._runner.run(self.attack.kept.put_back(self._lost_ms))
 
 
-Adversary.TestCase.settings = settings(max_examples=30, stateful_step_count=25, deadline=None)
+Adversary.TestCase.settings = settings(max_examples=30, stateful_step_count=25)
 TestAdversary = pytest.mark.slow(Adversary.TestCase)

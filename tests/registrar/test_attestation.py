@@ -380,7 +380,7 @@ def test_no_byte_may_be_changed(genuine: Genuine, name: str) -> None:
 
 
 @harmless
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(
     name=st.sampled_from(FIELDS), at=st.floats(0, 1), length=st.integers(0, 80), put=st.binary(max_size=80)
 )
@@ -395,7 +395,7 @@ def test_nothing_may_be_put_in_or_taken_out(
             refused(changed(genuine.evidence, name, other), genuine.spki, genuine.roots, ".")
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(name=st.sampled_from(FIELDS), junk=st.binary(max_size=300))
 def test_junk_is_refused(both: dict[str, Genuine], name: str, junk: bytes) -> None:
     for genuine in both.values():

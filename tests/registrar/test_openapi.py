@@ -70,7 +70,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
 
 @pytest.mark.slow
 @SCHEMA.parametrize()  # type: ignore[untyped-decorator]
-@bounded(max_examples=10, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
+@bounded(max_examples=10, suppress_health_check=list(HealthCheck), derandomize=True)
 def test_the_running_registrar_is_as_described(case: Any, running: Running) -> None:
     operation = case.operation
     (roles,) = [

@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.centre.load import load
@@ -490,7 +490,6 @@ CLAIM = st.tuples(
 )
 
 
-@settings(deadline=None)
 @given(st.lists(CLAIM, max_size=30))
 def test_at_any_instant_the_sets_answered_for_are_equal_or_disjoint(
     claims: list[tuple[int, int, frozenset[str]]],
@@ -521,7 +520,6 @@ SEALED = st.lists(
 )
 
 
-@settings(deadline=None)
 @given(st.lists(st.tuples(st.sampled_from("ab"), SEALED), max_size=12))
 def test_an_incarnation_does_not_come_back_once_another_has_sealed(
     claims: list[tuple[str, list[tuple[int, int]]]],

@@ -12,7 +12,7 @@ from gateway.simulate.home import DAY_S, Home, net_power
 JUNE, DECEMBER = 20_605, 20_788  # 2026-06-01 and 2026-12-01, in days since 1970
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.integers(0, 2**32), st.integers(0, 30_000))
 def test_power_depends_on_seed_and_second_only(seed: int, day: int) -> None:
     first = net_power(seed, day)
@@ -26,7 +26,7 @@ def test_seeds_and_days_differ() -> None:
 
 
 @pytest.mark.slow
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.lists(st.integers(1, 80_000), min_size=1, max_size=5), st.integers(0, 2 * DAY_S))
 def test_registers_do_not_depend_on_how_time_is_cut(steps: list[int], begin: int) -> None:
     start = JUNE * DAY_S + begin

@@ -26,7 +26,7 @@ def month(year: int, number: int) -> list[date]:
     return [day for n in range(31) if (day := first + timedelta(days=n)).month == number]
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.integers(1, 2**32), ZONES, st.dates(date(1990, 1, 1), date(2050, 1, 1)))
 def test_power_depends_on_seed_place_and_day_only(seed: int, zone: str, day: date) -> None:
     first = SeasonalHome(seed, zone).net_power(day)

@@ -90,11 +90,10 @@ class AgainstAModel(RuleBasedStateMachine):
 
 
 TestAgainstAModel = pytest.mark.slow(AgainstAModel.TestCase)
-TestAgainstAModel.settings = settings(max_examples=40, stateful_step_count=30, deadline=None)
+TestAgainstAModel.settings = settings(max_examples=40, stateful_step_count=30)
 
 
 @given(st.text(max_size=40) | st.text("./a\0\n\\ ", max_size=12))
-@settings(deadline=None)
 def test_no_key_leads_out_of_the_directory(key: str) -> None:
     async def try_it(root: Path) -> None:
         bucket = DirectoryBucket(root)

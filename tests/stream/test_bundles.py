@@ -50,7 +50,7 @@ def read(home: Home, grant: Grant, *spans: tuple[int, int]) -> list[list[Part]]:
     return asyncio.run(parts())
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(data=st.data())
 def test_any_bundles_and_folds_cover_any_windows(
     data: st.DataObject, whole: Home, provider: Provider

@@ -202,7 +202,7 @@ def test_a_chunk_seen_last_may_expire(home: Home, tmp_path: Path) -> None:
     assert fresh.load() is not None
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(data=st.data())
 def test_sums_by_pages_and_by_chunks_are_the_same(data: st.DataObject) -> None:
     unit_ms = data.draw(st.sampled_from([900_000, 3_600_000, 36_000 * 6, 60_000]), "unit")

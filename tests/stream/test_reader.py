@@ -63,7 +63,7 @@ def test_a_part_is_read_without_the_rest(home: Home, provider: Provider) -> None
 
 
 @pytest.mark.slow
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(data=st.data())
 def test_any_flipped_bits_are_refused(data: st.DataObject, tmp_path_factory: pytest.TempPathFactory) -> None:
     provider = Provider.new(tmp_path_factory.mktemp("provider") / "acme")

@@ -76,7 +76,7 @@ def test_no_stream(home: Home) -> None:
 
 
 @pytest.mark.slow
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(data=st.data())
 def test_any_flipped_bits_are_named(data: st.DataObject, whole: Home) -> None:
     home = whole.fork()
@@ -88,7 +88,7 @@ def test_any_flipped_bits_are_named(data: st.DataObject, whole: Home) -> None:
 
 
 @pytest.mark.slow
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(data=st.data())
 def test_any_cut_or_extended_object_is_named(data: st.DataObject, whole: Home) -> None:
     home = whole.fork()
@@ -100,7 +100,7 @@ def test_any_cut_or_extended_object_is_named(data: st.DataObject, whole: Home) -
 
 
 @pytest.mark.slow
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(data=st.data())
 def test_any_object_in_anothers_place_is_named(data: st.DataObject, whole: Home) -> None:
     home = whole.fork()
@@ -112,7 +112,7 @@ def test_any_object_in_anothers_place_is_named(data: st.DataObject, whole: Home)
 
 
 @pytest.mark.slow
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(data=st.data())
 def test_any_two_swapped_objects_are_named(data: st.DataObject, whole: Home) -> None:
     home = whole.fork()

@@ -113,7 +113,7 @@ def test_a_revoked_grant_counts_as_far_as_it_went() -> None:
     assert (finding.first, finding.end) == (BEGIN + 600, BEGIN + 900)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.tuples(st.integers(1, 12), st.integers(0, 6), st.integers(1, 8)), min_size=1, max_size=4))
 def test_the_findings_are_what_linear_algebra_says(shapes: list[tuple[int, int, int]]) -> None:
     """Small grants: a stretch is derivable if and only if it is a rational combination of the windows.

@@ -13,7 +13,7 @@ import re
 from decimal import Decimal
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from jinja2 import Environment, StrictUndefined
 
@@ -51,7 +51,6 @@ views = st.builds(
 )
 
 
-@settings(deadline=None)
 @given(views, st.sampled_from(["gateway", "home/energy"]))
 def test_each_message_fits_the_schema_and_each_template_its_state(shown: View, topics: str) -> None:
     found = devices(shown, topics, "homeassistant")

@@ -71,7 +71,7 @@ def accepted(reader: Reader, kind: type[Stored], key: str, data: bytes) -> bool:
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_objects_of_all_forms(reader: Reader, kind: type[Stored]) -> None:
-    @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=60, suppress_health_check=list(HealthCheck))
     @given(found=STRATEGIES[kind])
     def check(found: Stored) -> None:
         accepted(reader, kind, key_of(found), KEY.sign(kind.TYPE, found.payload()))
@@ -252,7 +252,7 @@ def test_a_chunk_in_its_stream(reader: Reader, first: int, count: int, lanes: in
         assert fits
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=150, suppress_health_check=list(HealthCheck))
 @given(
     unit_ms=st.sampled_from((1, 10, 250, 1000, 7000, 60_000, 96_000, 600_000, 900_000, 3_600_000)),
     start=st.integers(0, 2**30),

@@ -200,7 +200,7 @@ async def test_nothing_but_the_echo_is_no_answer() -> None:
 
 
 @pytest.mark.slow
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(st.lists(st.binary(max_size=300), max_size=4), st.booleans())
 def test_whatever_comes_is_a_reading_or_a_meter_error(parts: list[bytes], rtu: bool) -> None:
     async def run() -> None:

@@ -64,7 +64,7 @@ def answer_to(request: bytes) -> bytes:
     return frame + FramerRTU.compute_CRC(frame).to_bytes(2, "big")
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     st.sets(st.integers(1, 12), max_size=4),
     st.booleans(),

@@ -12,7 +12,7 @@ from fractions import Fraction
 from itertools import pairwise
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from pymodbus.constants import ExcCodes
 from pymodbus.framer import FramerType
@@ -327,7 +327,6 @@ def register(table: Table, address: int, kind: str) -> Register:
     return Register(f"r{address}", "1-0:1.8.0", table, address, kind, "high-first", Fraction(1), "kWh")
 
 
-@settings(deadline=None)
 @given(
     st.lists(
         st.tuples(

@@ -224,7 +224,7 @@ async def test_the_probe() -> None:
     )
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(
     st.lists(st.one_of(st.integers(0, 0xFFFF), st.sampled_from([1, 201, 213, 0xFFFF, 66, 105])), max_size=400)
 )

@@ -7,7 +7,7 @@ import struct
 from fractions import Fraction
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.errors import MeterError
@@ -44,7 +44,6 @@ def words(kind: str, value: float, order: WordOrder = "high-first") -> list[int]
     return taken if order == "high-first" else taken[::-1]
 
 
-@settings(deadline=None)
 @given(st.sampled_from(["i16", "u16", "i32", "u32", "i64", "u64"]), orders, st.data())
 def test_integers_of_every_size_and_word_order(kind: str, order: WordOrder, data: st.DataObject) -> None:
     bits = int(kind[1:])
@@ -55,7 +54,6 @@ def test_integers_of_every_size_and_word_order(kind: str, order: WordOrder, data
     assert number(one, words(kind, value, order)) == Fraction(value, 10)
 
 
-@settings(deadline=None)
 @given(st.floats(width=32, allow_nan=False, allow_infinity=False), orders)
 def test_a_float32_is_exactly_the_fraction_it_stands_for(value: float, order: WordOrder) -> None:
     mantissa, denominator = value.as_integer_ratio()
@@ -65,7 +63,6 @@ def test_a_float32_is_exactly_the_fraction_it_stands_for(value: float, order: Wo
     )
 
 
-@settings(deadline=None)
 @given(st.floats(0, 2**20, width=32))
 def test_a_float32_of_kwh_in_mwh_is_off_by_half_a_mwh_at_most(value: float) -> None:
     exact = Fraction(value) * 1_000_000

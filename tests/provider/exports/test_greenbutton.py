@@ -98,7 +98,7 @@ def test_elements_come_in_the_schemas_order(found: dict[str, list[Reading]], zon
 
 
 @pytest.mark.skipif(XSD is None, reason="ESPI_XSD does not name an ESPI schema")
-@settings(max_examples=10, deadline=None, phases=[Phase.generate])
+@settings(max_examples=10, phases=[Phase.generate])
 @given(lanes((15, 60), CHANGES, 60), ZONES)
 def test_the_schema_takes_it(found: dict[str, list[Reading]], zone: str) -> None:
     found["power"] = [

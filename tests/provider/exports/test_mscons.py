@@ -61,7 +61,7 @@ def quantities(segments: list[Segment]) -> Iterator[tuple[str, str, int, int, in
                 ]
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(lanes((15,), CHANGES, 120))
 def test_another_reader_finds_the_same_numbers(found: dict[str, list[Reading]]) -> None:
     segments = read(write_mscons(found, PARTIES, NOW_MS))

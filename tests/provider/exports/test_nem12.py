@@ -39,7 +39,7 @@ def local(milliseconds: int) -> datetime:
     return datetime(1970, 1, 1, 10) + timedelta(milliseconds=milliseconds)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(lanes((5, 15, 30), CHANGES, 700))
 def test_another_reader_finds_the_same_numbers(found: dict[str, list[Reading]]) -> None:
     whole: dict[str, list[Reading]] = {}

@@ -152,7 +152,7 @@ def terms_of(draw: st.DrawFn, known: bool) -> tuple[InvoiceTerms, Terms]:
     return terms(**changes), table(f'[bill]\nround = "{unit}"\n' + "".join(lines))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(paper=papers())
 def test_any_invoice_keeps_the_rules(paper: Paper, invoice_rules: Rules) -> None:
     made = paper.make()
@@ -163,7 +163,7 @@ def test_any_invoice_keeps_the_rules(paper: Paper, invoice_rules: Rules) -> None
     assert all(len(line) <= 80 for line in write_text(made).splitlines())
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(paper=papers(), energy=st.integers(0, 10**10), way=st.sampled_from(["reversal", "difference"]))
 def test_any_correction_keeps_the_rules_and_adds_up(
     paper: Paper, energy: int, way: Any, invoice_rules: Rules

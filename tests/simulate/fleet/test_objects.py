@@ -277,7 +277,7 @@ def two(tmp_path_factory: pytest.TempPathFactory) -> Parties:
     return parties(tmp_path_factory.mktemp("parties"))
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(units=st.integers(0, 2 * PLAN.day_units - 1))
 def test_a_fleet_that_ends_within_its_last_day_begins_as_the_whole_one(two: Parties, units: int) -> None:
     """Each home's chunks, tokens and truth are those of the whole fleet, up to the last border of a chunk."""

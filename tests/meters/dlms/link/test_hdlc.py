@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.errors import MeterError
@@ -146,7 +146,6 @@ def test_a_damaged_frame_is_told() -> None:
     assert "check sequence" in str(error)
 
 
-@settings(deadline=None)
 @given(st.sampled_from([b"\x7e", b"\x7e\xa0", b"\x00", b"\x7e\xa7\xff\x03\x03\x13", GOOD.encode()[:-9]]))
 def test_what_is_kept_is_bounded(piece: bytes) -> None:
     scanner = FrameScanner()
