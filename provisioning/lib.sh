@@ -224,7 +224,9 @@ virtual_environment() { # virtual_environment WORD...: the step; words are group
     for word in $want; do
         case $word in
         tpm) ;;
-        household | provider | registrar | centre | fleet) arguments+=(--extra "$word") ;;
+        household | provider | registrar | centre | fleet)
+            [[ " $want " == *" test "* ]] || arguments+=(--extra "$word") # uv takes it or --all-extras
+            ;;
         test) arguments+=(--all-extras --group test) ;;
         *) arguments+=(--group "$word") ;;
         esac

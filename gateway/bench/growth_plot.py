@@ -73,7 +73,7 @@ def drawn(number: Number, points: Sequence[Point], text: str, picture: Picture) 
         from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: PLC0415
         from matplotlib.figure import Figure  # noqa: PLC0415
     except ImportError:
-        raise UsageError("the figures need matplotlib: pip install 'gateway[centre]'") from None
+        raise UsageError("the figures need matplotlib: run ./provisioning/venv.sh centre") from None
     figure = Figure(figsize=_SIZE, dpi=_DPI, layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping
+import signal
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
 import click
 
@@ -23,7 +25,9 @@ class LazyGroup(click.Group):
         if cmd_name not in self._lazy:
             return None
         module, _, name = self._lazy[cmd_name][0].partition(":")
-        command = getattr(importlib.import_module(module), name or "command")
+        with _ended_by_ctrl_c():
+            imported = importlib.import_module(module)
+        command = getattr(imported, name or "command")
         assert isinstance(command, click.Command)
         return command
 
@@ -39,3 +43,17 @@ class LazyGroup(click.Group):
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl([(name, help_text) for name, (_, help_text) in self._lazy.items()])
+
+
+@contextmanager
+def _ended_by_ctrl_c() -> Iterator[None]:
+    """Let Ctrl-C end the process at once. A KeyboardInterrupt would come out of a half-initialized extension
+    module, such as numpy's, as another exception or as a segmentation fault."""
+    if signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+        yield
+        return
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -80,7 +80,7 @@ def _whole(parts: Sequence[Section]) -> pyarrow.Table:
     try:
         import pyarrow as pa  # noqa: PLC0415
     except ImportError:
-        raise UsageError("parquet and arrow need pyarrow: pip install 'gateway[provider]'") from None
+        raise UsageError("parquet and arrow need pyarrow: run ./provisioning/venv.sh provider") from None
     tables = [part.table.to_arrow() for part in parts]
     if len(parts) > 1:
         kinds = [pa.array([part.kind] * len(part.table), pa.string()) for part in parts]

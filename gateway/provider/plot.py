@@ -51,7 +51,7 @@ def load_curve(table: Table, picture: Picture, zone: tzinfo | None = None, title
         from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: PLC0415
         from matplotlib.figure import Figure  # noqa: PLC0415
     except ImportError:
-        raise UsageError("a plot needs matplotlib: pip install 'gateway[provider]'") from None
+        raise UsageError("a plot needs matplotlib: run ./provisioning/venv.sh provider") from None
     as_power = length_ms(table.granularities[0]) < DAY_MS or lanes == ["power"]
     figure = Figure(figsize=_SIZE, dpi=_DPI, layout="constrained")
     FigureCanvasAgg(figure)

@@ -140,7 +140,7 @@ class Table:
         try:
             import pyarrow as pa  # noqa: PLC0415 - it takes longer to import than a home to read
         except ImportError:
-            raise UsageError("an Arrow table needs pyarrow: pip install 'gateway[provider]'") from None
+            raise UsageError("an Arrow table needs pyarrow: run ./provisioning/venv.sh provider") from None
         index = pa.array(self.of.astype(np.int32))
         streams = pa.DictionaryArray.from_arrays(index, pa.array(self.streams, pa.string()))
         columns = {"stream": streams.cast(pa.string())}
@@ -158,7 +158,7 @@ class Table:
         try:
             import polars  # noqa: PLC0415
         except ImportError:
-            raise UsageError("a polars DataFrame needs polars: pip install polars") from None
+            raise UsageError("a polars DataFrame needs polars: run ./provisioning/venv.sh provider") from None
         frame = polars.from_arrow(self.to_arrow(kwh=kwh))
         assert isinstance(frame, polars.DataFrame)
         return frame

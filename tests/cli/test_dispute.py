@@ -172,6 +172,10 @@ def test_registers_that_disagree_make_no_evidence(case: Case) -> None:
             ["--register", "import", "1", "2", "--tariff", str(TARIFF)],
             "--register is compared with sums, and a bill opens none: use it without --tariff",
         ),
+        (
+            ["--until", "2026-03-01T06:00Z"],
+            "the claimed time ends before it begins: --until must be later than --from",
+        ),
     ],
 )
 def test_wrong_options(options: list[str], sentence: str, case: Case) -> None:

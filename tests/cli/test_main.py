@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -145,3 +146,30 @@ def test_every_command_has_help_and_examples_that_parse() -> None:
         for option in command.params:
             if isinstance(option, click.Option):
                 assert option.help, f"{name} {option.opts[0]} has no help"
+
+
+def test_ctrl_c_while_a_command_is_imported(tmp_path: Path) -> None:
+    """It ends the process: an extension module makes another exception of the interrupt, or crashes."""
+    (tmp_path / "extension.py").write_text(
+        "import os, signal\n"
+        "try:\n"
+        "    os.kill(os.getpid(), signal.SIGINT)\n"
+        "    signal.pause()\n"
+        "except KeyboardInterrupt:\n"
+        "    raise RuntimeError('CPU dispatcher tracer already initialized') from None\n"
+    )
+    program = (
+        "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "from gateway.cli.main import COMMANDS, main\n"
+        "COMMANDS['act'] = ('extension', 'Act.')\n"
+        "sys.exit(main(['act']))\n"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", program],
+        env=os.environ | {"PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (ended.returncode, ended.stderr) == (-signal.SIGINT, "")

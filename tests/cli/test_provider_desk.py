@@ -398,6 +398,7 @@ class TestOutput:
         (("--signer", "00" * 16, "--all"), "name one home by --stream and --signer"),
         (("--all", "--homes", "homes.csv"), "name one home by --stream and --signer"),
         (("--homes", "absent.csv"), "the list of homes absent.csv cannot be read: No such file"),
+        (("--all", "--where", "region=north"), "use it with --all and --store registrar:"),
         (("--all", "--csv", "--format", "jsonl"), "--csv is short for --format csv"),
         (("--all", "--json", "--format", "csv"), "one whole document"),
         (("--all", "--json", "--follow"), "one whole document"),

@@ -230,15 +230,15 @@ class TestFailures:
 @pytest.mark.parametrize(
     ("module", "work", "sentence"),
     [
-        ("pyarrow", lambda found: found.to_arrow(), "pip install 'gateway[provider]'"),
-        ("polars", lambda found: found.to_polars(), "pip install polars"),
+        ("pyarrow", lambda found: found.to_arrow(), "run ./provisioning/venv.sh provider"),
+        ("polars", lambda found: found.to_polars(), "run ./provisioning/venv.sh provider"),
         ("pandas", lambda found: found.to_pandas(), "pip install pandas"),
         (
             "pyarrow",
             lambda found: formats.parquet([Section("window", found)]),
-            "pip install 'gateway[provider]'",
+            "run ./provisioning/venv.sh provider",
         ),
-        ("matplotlib", lambda found: load_curve(found, "png"), "pip install 'gateway[provider]'"),
+        ("matplotlib", lambda found: load_curve(found, "png"), "run ./provisioning/venv.sh provider"),
     ],
 )
 def test_a_library_that_is_not_installed(

@@ -268,6 +268,17 @@ class TestCredential:
         assert self.said(tmp_path, tpm=tpm, kind=kind) == ""
 
 
+def test_the_tests_are_installed_after_a_part(tmp_path: Path) -> None:
+    """uv takes all extras, or some by name."""
+    (tmp_path / ".venv").mkdir()
+    (tmp_path / ".venv" / "stamp").write_text("made earlier\nprovider try\n")
+    stand_ins = 'uv=echo; digest() { echo 0; }; step() { shift 2; "$@"; }'
+    result = shell(f"cd {tmp_path}; {stand_ins}; virtual_environment test", tmp_path)
+    words = result.stdout.split()
+    assert {"--all-extras", "test", "try"} <= set(words)
+    assert "--extra" not in words
+
+
 class TestOfAllChecks:
     """test.sh in a project of its own, whose tools end as a test wants."""
 

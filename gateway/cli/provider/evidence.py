@@ -69,6 +69,8 @@ def evidence(
     The file lets whoever has it see the windows between --from and --until, for all lanes of the grant, and
     nothing else of the home: give it to nobody but the arbiter. `gateway dispute verify FILE` checks it.
     """
+    if until_ms <= from_ms:
+        raise UsageError("the claimed time ends before it begins: --until must be later than --from")
     if tariff_file is not None and registers:
         raise UsageError("--register is compared with sums, and a bill opens none: use it without --tariff")
     claim = Claim(

@@ -72,7 +72,9 @@ from gateway.store.location import Location
 @age_option
 @form_options
 @click.option(
-    "--zone", help="Time zone of local times.  [default: that of days and months, or the machine's]"
+    "--zone",
+    help="Time zone in which times are shown; days and months are those of the grant, or UTC's.  [default:"
+    " that of days and months, or the machine's]",
 )
 @click.option("--follow", "following", is_flag=True, help="Continue, and print windows as they open.")
 def command(
@@ -113,6 +115,8 @@ def command(
         from_ms = (_now_ms() if until_ms is None else until_ms) - last_ms
     query = Query(granularity, lanes, from_ms, until_ms)
     one = _one(stream, signer, homes_file, every)
+    if where != Where() and not (every and location == THROUGH_REGISTRAR):
+        raise UsageError("--where asks the registrar's catalogue: use it with --all and --store registrar:")
     identity = open_identity(folder)
     if one is None:
         source: Source = listed(homes_of(homes_file)) if homes_file is not None else in_store

@@ -284,7 +284,8 @@ class _Progress:
 
     def rate(self) -> str:
         """How fast it is."""
-        return f"{self.made / max(self.seconds, 0.001):.0f} {self.what} a second"
+        rate = self.made / max(self.seconds, 0.001)
+        return f"{rate:.{1 if rate < 10 else 0}f} {self.what} a second"
 
 
 def _document(plan: Plan, folder: Path, shown: _Progress | None) -> dict[str, object]:

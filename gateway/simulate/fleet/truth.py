@@ -29,7 +29,7 @@ def arrow(module: str = "") -> Any:
     try:
         return importlib.import_module(f"pyarrow{module}")
     except ImportError:
-        raise UsageError("a fleet's tables need pyarrow: pip install 'gateway[provider]'") from None
+        raise UsageError("a fleet's tables need pyarrow: run ./provisioning/venv.sh provider") from None
 
 
 @dataclass(slots=True)
