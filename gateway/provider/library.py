@@ -40,6 +40,7 @@ def read(
     lanes: Sequence[str] | None = None,
     since: datetime | str | None = None,
     until: datetime | str | None = None,
+    zone: str | None = None,
     max_age: timedelta = DAY,
     progress: Progress | None = None,
 ) -> Table:
@@ -54,7 +55,8 @@ def read(
     `granularity` ("15min", "1h", "day", "month"; by default the finest granted), `lanes` (some of "import",
     "export", "power", "count", or of a series "temperature", "irradiance", "appliances", "occupancy";
     by default all granted), and the windows that lie wholly between `since` and `until`: aware datetimes, or
-    ISO 8601, in this machine's zone where it names none. A head older than `max_age` is refused.
+    ISO 8601, in this machine's zone where it names none. Days and months are those of the IANA time zone
+    `zone`; by default of the grant's, or UTC. A head older than `max_age` is refused.
 
     >>> from gateway.provider import read
     >>> table = read("meters", key="utility", granularity="15min")
@@ -80,6 +82,7 @@ def read(
             lanes=lanes,
             since=since,
             until=until,
+            zone=zone,
             max_age=max_age,
             progress=progress,
         )
@@ -97,6 +100,7 @@ async def read_async(
     lanes: Sequence[str] | None = None,
     since: datetime | str | None = None,
     until: datetime | str | None = None,
+    zone: str | None = None,
     max_age: timedelta = DAY,
     progress: Progress | None = None,
 ) -> Table:
@@ -109,7 +113,7 @@ async def read_async(
     """
     single = stream is not None or signer is not None
     source = _source(stream, signer, homes)
-    query = Query(granularity, None if lanes is None else _lanes(lanes), _ms(since), _ms(until))
+    query = Query(granularity, None if lanes is None else _lanes(lanes), _ms(since), _ms(until), zone=zone)
     identity = open_identity(Path(key))
     async with opened(_location(store)) as bucket:
         chosen = await source(bucket, identity, progress)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from gateway.chain.layout import DAY_MS
 from gateway.chain.window import Granularity
@@ -16,12 +16,14 @@ from gateway.wire.stream import Descriptor
 @dataclass(frozen=True, slots=True)
 class Query:
     """A person's query. None means whatever the grants open, in their finest windows. Times are Unix ms; the
-    windows lie wholly between them."""
+    windows lie wholly between them. `zone` is the IANA time zone of the granularity's days or months; None:
+    that of days and months that are granted, or UTC."""
 
     granularity: str | None = None
     lanes: tuple[str, ...] | None = None
     from_ms: int | None = None
     until_ms: int | None = None
+    zone: str | None = field(default=None, kw_only=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +75,8 @@ def why_not(resolved: Resolved, held: OwnGrant, lanes: Sequence[str]) -> str | N
         a = granularity.align_up(max(resolved.first, held.grant.first))
         b = granularity.start(granularity.index(a) + 1)
         if not held.divides(a, b):
-            return f"it does not open windows of {granularity}"
+            zone = f" in {granularity.zone}" if isinstance(granularity.size, str) else ""
+            return f"it does not open windows of {granularity}{zone}"
     if min(end for end in (resolved.until, held.limit, b) if end is not None) < b:
         return "it does not open a whole window in the requested time"
     return None
@@ -91,9 +94,9 @@ def _granularities(query: Query, descriptor: Descriptor, held: Sequence[OwnGrant
     granted = sorted({one.grant.granularity for one in held}, key=length_ms)
     if query.granularity is None:
         return granted
-    # Days and months are those of the time zone in the grants.
     zones = [granularity.zone for granularity in granted if isinstance(granularity.size, str)]
-    return [Granularity.parse(query.granularity, descriptor.layout.unit_ms, *zones[:1])]
+    zone = query.zone or next(iter(zones), "UTC")
+    return [Granularity.parse(query.granularity, descriptor.layout.unit_ms, zone)]
 
 
 def _span(query: Query, descriptor: Descriptor, granularity: Granularity, lanes: tuple[str, ...]) -> Resolved:

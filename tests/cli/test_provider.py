@@ -224,6 +224,18 @@ class TestRead:
         assert code == 2
         assert "time zone 'Mars/Olympus' is not in the IANA list" in err
 
+    def test_days_are_those_of_the_zone_that_is_named(self, engineer: Engineer) -> None:
+        home = Home(("import",), layout=Layout(60_000, 60), start=START // 60)
+        home.seal(random_readings(3 * 1440, ("import",)))
+        home.grant(engineer.provider.card, "15min")
+        other = Engineer(home, engineer.provider, engineer.store, engineer.capsys)
+        code, out, _ = other.read("--granularity", "day", "--zone", "Asia/Tokyo")
+        assert code == 0
+        assert [line.split()[0] for line in out.splitlines()[1:]] == [
+            "2026-03-02T00:00:00+09:00",
+            "2026-03-03T00:00:00+09:00",
+        ]
+
     def test_windows_of_days_are_shown_in_their_zone(self, engineer: Engineer) -> None:
         """And in CSV in UTC, as all others."""
         home = Home(("import",), layout=Layout(60_000, 60), start=START // 60)

@@ -131,6 +131,22 @@ def test_days_and_months_of_a_place(provider: Provider) -> None:
     expected(home, answer)
 
 
+def test_hours_make_up_the_days_of_the_zone_that_is_asked_for(provider: Provider) -> None:
+    start = int(datetime(2026, 3, 28, 0, tzinfo=UTC).timestamp()) // 60
+    home = Home(layout=Layout(60_000, 60), start=start, chunk_units=60)
+    home.seal(random_readings(3 * 1440))
+    home.grant(provider.card, "1h")
+    answer = read(home, provider, Query("day", zone="Europe/Berlin"))
+    assert [row.start for row in answer.rows] == [
+        datetime(2026, 3, day, hour, tzinfo=UTC) for day, hour in ((28, 23), (29, 22))
+    ]
+    expected(home, answer)
+    assert [row.start.hour for row in read(home, provider, Query("day")).rows] == [0, 0, 0]
+    home.grant(provider.card, "day", ("export",), zone="Australia/Lord_Howe")
+    with pytest.raises(NotGranted, match="it does not open windows of day in Asia/Kolkata"):
+        read(home, provider, Query("day", zone="Asia/Kolkata"))
+
+
 def test_a_day_that_hours_do_not_fill(provider: Provider) -> None:
     """On Lord Howe summer time is half an hour: days begin at a full hour UTC in summer only."""
     start = int(datetime(2026, 4, 3, 0, tzinfo=UTC).timestamp()) // 60

@@ -102,9 +102,9 @@ def _options(granularity: str | None) -> Callable[[Callable[..., Result]], Calla
             from_ms: int | None,
             until_ms: int | None,
             max_age_ms: int,
-            **others: object,
+            **others: str | None,
         ) -> Result:
-            query = Query(granularity, lanes, from_ms, until_ms)
+            query = Query(granularity, lanes, from_ms, until_ms, zone=others.get("zone"))
             return command(opened=lambda: asyncio.run(_open(folder, place, query, max_age_ms)), **others)
 
         return with_rows
@@ -126,7 +126,8 @@ async def _open(folder: Path, place: Place, query: Query, max_age_ms: int) -> _O
 @click.option(
     "--zone",
     is_eager=True,
-    help="The customer's IANA time zone.  [default: that of the grant's days, or UTC]",
+    help="The customer's IANA time zone, also of days and months.  [default: that of the grant's days, or"
+    " UTC]",
 )
 def greenbutton(opened: Callable[[], _Opened], zone: str | None) -> None:
     """Write a Green Button feed: import as forward flow, export as reverse flow, and mean power."""

@@ -73,8 +73,8 @@ from gateway.store.location import Location
 @form_options
 @click.option(
     "--zone",
-    help="Time zone in which times are shown; days and months are those of the grant, or UTC's.  [default:"
-    " that of days and months, or the machine's]",
+    help="Time zone of days and months, in which all times are shown.  [default: the grant's days and months,"
+    " or UTC's; other times are the machine's]",
 )
 @click.option("--follow", "following", is_flag=True, help="Continue, and print windows as they open.")
 def command(
@@ -113,7 +113,7 @@ def command(
         if from_ms is not None:
             raise UsageError("--last and --from both say where to begin: use one of them")
         from_ms = (_now_ms() if until_ms is None else until_ms) - last_ms
-    query = Query(granularity, lanes, from_ms, until_ms)
+    query = Query(granularity, lanes, from_ms, until_ms, zone=zone)
     one = _one(stream, signer, homes_file, every)
     if where != Where() and not (every and location == THROUGH_REGISTRAR):
         raise UsageError("--where asks the registrar's catalogue: use it with --all and --store registrar:")
