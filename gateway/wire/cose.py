@@ -139,7 +139,9 @@ def decode(data: bytes, what: str) -> Any:
             " maps of unsigned integer keys, none of them open-ended"
         )
     if not deterministic:
-        raise Refused(f"{what} is not deterministic CBOR: it can be written in more than one way")
+        raise Refused(
+            f"{what} is not deterministic CBOR: it can be written in more than one way, or more follows it"
+        )
     return value
 
 

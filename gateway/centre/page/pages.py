@@ -258,6 +258,7 @@ class _Pages:
             form=self._entrance.logins.form_token(token),
             notice="",
             watch=self._watch,
+            status=status,
             **values,
         )
         return web.Response(text=text, status=status, content_type="text/html")

@@ -86,7 +86,7 @@ class InvoiceFolder:
             )
         for path, (data, present) in files.items():
             if present != data:
-                write_durably(path, data, 0o644)
+                write_durably(path, data, 0o600)
         self._numbers[invoice.number] = invoice
         new = any(present is None for _, present in files.values())
         return invoice, "replaced" if other else "made" if new else "there"

@@ -237,6 +237,7 @@ class _Pages:
             now_ms=unix_ms(self._registrar.clock),
             form_field=TOKEN_FIELD,
             base=PATH,
+            status=status,
             **{"notice": ""} | values,
         )
         return web.Response(text=text, status=status, content_type="text/html")

@@ -30,6 +30,7 @@ def test_numbers_follow_each_other_and_a_rerun_leaves_what_is_there(tmp_path: Pa
     assert [(one.number, state) for one, state in made] == [
         ("26-0007", "made"), ("26-0008", "made"), ("26-0009", "made"),
     ]  # fmt: skip
+    assert {one.stat().st_mode & 0o777 for one in (tmp_path / "a" / "b").glob("26-*")} == {0o600}
     again = InvoiceFolder(tmp_path / "a" / "b", SERIES)
     assert again.next_number() == "26-0010"
     (tmp_path / "a" / "b" / "26-0008.txt").unlink()

@@ -176,7 +176,7 @@ async def test_a_query_that_cannot_be_right_gets_a_sentence(browser: Browser) ->
 async def test_what_is_not_there_gets_a_page(browser: Browser) -> None:
     status, text = await browser.get("/operator/nowhere")
     assert status == 404
-    assert "There is no such page." in words(text)
+    assert "Not found There is no such page." in words(text)
     for serial in (99, 2**63):
         status, text = await browser.get(f"/operator/certificates/{serial}/revoke")
         assert status == (404 if serial == 99 else 400)
