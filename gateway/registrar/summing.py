@@ -12,10 +12,11 @@ of homes answers for their being real, and different households'.
 
 from __future__ import annotations
 
+import asyncio
 import fcntl
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import groupby, pairwise
 from pathlib import Path
@@ -115,14 +116,11 @@ class SummingService:
             return both, one.incarnations
 
         found = await of_each(homes, lambda home: home.stream, of)
-        self._check([both for both, _ in found], windows)
+        # In a thread: of many homes and windows it takes seconds, in which others are answered.
+        await asyncio.to_thread(self._check, [both for both, _ in found], windows)
         times = [Summed(start_ms, end_ms, streams) for start_ms, end_ms in windows.times]
-        ends = [end_ms for _, end_ms in windows.times]
-        sealed = {both.home.stream.hex(): _runs_of(incarnations, ends) for both, incarnations in found}
-        sets = tuple(
-            set_digest(windows, i, ((both.home.stream, incarnations[i]) for both, incarnations in found))
-            for i in range(len(windows.times))
-        )
+        incarnations = {both.home.stream: some for both, some in found}
+        sealed, sets = await asyncio.to_thread(_sealed, incarnations, windows)
         await self._memory.claim(times, sealed)
         return Answer(windows, total, sets)
 
@@ -134,14 +132,11 @@ class SummingService:
             raise NotGranted("the grants of the set are another load monitoring centre's")
         k_min = max([self._k_min, *(both.k_min for both in found)])
         gateways = [self._household(kid_of(both.home.reader.descriptor.signing_key)) for both in found]
+        opened = [_opened(both, windows.lanes) for both in found]
+        closed = {gateway for gateway, spans in zip(gateways, opened, strict=True) if not spans}
+        partly = [(gateway, spans) for gateway, spans in zip(gateways, opened, strict=True) if spans]
         for start_ms, end_ms in windows.times:
-            count = len(
-                {
-                    gateway
-                    for gateway, both in zip(gateways, found, strict=True)
-                    if not _opened(both, windows.lanes, start_ms, end_ms)
-                }
-            )
+            count = len(closed.union(one for one, spans in partly if not _meets(spans, start_ms, end_ms)))
             if count < k_min:
                 apart = len(set(gateways)) - count
                 raise NotGranted(
@@ -168,16 +163,33 @@ class SummingService:
         return self._households[gateway]
 
 
-def _opened(both: Pair, lanes: Sequence[str], start_ms: int, end_ms: int) -> bool:
-    """Whether the centre may learn something of a home's window without this service: by a grant of the same
-    quantity that has a time in common with it, whatever its windows."""
+def _opened(both: Pair, lanes: Sequence[str]) -> list[tuple[int, int | None]]:
+    """When the centre may learn something of a home without this service: the times [from_ms, until_ms) of
+    its grants of the same quantity, whatever their windows; None: without end."""
     shown_by = frozenset[str]().union(*(_SHOWS.get(lane, {lane}) for lane in lanes))
-    for grant, limit in both.others:
-        unit_ms = grant.granularity.unit_ms
-        meets = grant.first * unit_ms < end_ms and (limit is None or start_ms < limit * unit_ms)
-        if meets and not shown_by.isdisjoint(grant.lanes):
-            return True
-    return False
+    return [
+        (grant.first * unit_ms, None if limit is None else limit * unit_ms)
+        for grant, limit in both.others
+        for unit_ms in (grant.granularity.unit_ms,)
+        if not shown_by.isdisjoint(grant.lanes)
+    ]
+
+
+def _meets(spans: Iterable[tuple[int, int | None]], start_ms: int, end_ms: int) -> bool:
+    """Whether a window has a time in common with one of these."""
+    return any(a < end_ms and (b is None or start_ms < b) for a, b in spans)
+
+
+def _sealed(
+    incarnations: Mapping[bytes, Sequence[int]], windows: Windows
+) -> tuple[dict[str, list[Run]], tuple[str, ...]]:
+    """Of each stream the runs of the incarnations that sealed the windows; of each window its set's
+    digest."""
+    ends = [end_ms for _, end_ms in windows.times]
+    sealed = {stream.hex(): _runs_of(some, ends) for stream, some in incarnations.items()}
+    by_window = zip(*incarnations.values(), strict=True)
+    sets = (set_digest(windows, i, zip(incarnations, some, strict=True)) for i, some in enumerate(by_window))
+    return sealed, tuple(sets)
 
 
 class _Document(BaseModel):

@@ -8,6 +8,7 @@ import json
 import multiprocessing
 import os
 import tempfile
+import threading
 import weakref
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -117,6 +118,21 @@ async def test_the_two_sums_put_together(window: Window, street: Street) -> None
     async with street.set_of() as homes:
         half = await street.summing(3).add(homes, window.asked)
         assert await load(homes, street.centre.identity, half) == street.truth(window)
+
+
+async def test_others_are_answered_while_a_large_set_is_digested(
+    street: Street, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loop, others, real = asyncio.get_running_loop(), threading.Event(), loads.set_digest
+
+    def digest(*of: Any) -> str:
+        loop.call_soon_threadsafe(others.set)
+        assert others.wait(10)
+        return real(*of)
+
+    monkeypatch.setattr(summing, "set_digest", digest)
+    async with street.set_of() as homes:
+        await street.summing().add(homes, FIRST.asked)
 
 
 async def test_words_of_homes_that_were_added_are_not_kept(
