@@ -13,9 +13,11 @@ from typing import ClassVar
 
 
 class GatewayError(Exception):
-    """The root of the tree; raised itself only where no branch fits."""
+    """The root of the tree; raised itself only where no branch fits. Of an error about some homes of a set
+    `homes` says what is wrong with each, by its stream's id in hexadecimal digits."""
 
     kind: ClassVar[str] = "failed"
+    homes: Mapping[str, str] = MappingProxyType({})
 
 
 class UsageError(GatewayError):
@@ -88,15 +90,6 @@ class Refused(GatewayError):
     """A signed object fails its check; the text names the object and what fails."""
 
     kind = "refused"
-
-
-class HomesRefused(Refused):
-    """Objects of some homes of a set fail their checks: `homes` says what fails, by a stream's id in
-    hexadecimal digits."""
-
-    def __init__(self, sentence: str, homes: Mapping[str, str] = MappingProxyType({})) -> None:
-        super().__init__(sentence)
-        self.homes = dict(homes)
 
 
 class RolledBack(Refused):

@@ -27,7 +27,7 @@ from gateway.chain import share
 from gateway.chain.layout import LANES
 from gateway.chain.seal import U64
 from gateway.chain.window import spell_ms
-from gateway.errors import GatewayError, HomesRefused, NotGranted, Refused, Unavailable, UsageError
+from gateway.errors import GatewayError, NotGranted, Refused, Unavailable, UsageError
 from gateway.provider.homes import Listed, write_homes
 from gateway.provider.load import Answer, Windows, set_digest
 from gateway.stream.times import spell
@@ -455,10 +455,11 @@ async def _answers(
             if all(found[i] for i in numbers):
                 continue
             raise
-        except (NotGranted, UsageError, Refused) as error:
+        except GatewayError as error:
+            bad = _named(members, error.homes)
+            if not bad and not isinstance(error, NotGranted | UsageError | Refused):
+                raise
             state.unask(region, number, part.times)
-            named = error.homes if isinstance(error, HomesRefused) else {}
-            bad = {one.stream: named[one.stream.hex()] for one in members if one.stream.hex() in named}
             without |= bad
             if not bad:
                 state.refuse(region, len(members), [windows.times[i] for i in numbers if found[i]])
@@ -482,6 +483,13 @@ async def _answers(
         if answered:
             problems.pop(i, None)
     return found
+
+
+def _named(members: Members, homes: Mapping[str, str]) -> dict[bytes, str]:
+    """Those homes of a set that an error names, each with what is wrong. None where it names all: then it is
+    about what was asked for."""
+    found = {one.stream: homes[one.stream.hex()] for one in members if one.stream.hex() in homes}
+    return found if len(found) < len(members) else {}
 
 
 def _late(refused: int | None) -> str:

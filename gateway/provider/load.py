@@ -23,7 +23,6 @@ from gateway.chain.token import incarnation_of, masks
 from gateway.chain.window import Granularity
 from gateway.errors import (
     GatewayError,
-    HomesRefused,
     NotGranted,
     Refused,
     StoreUnavailable,
@@ -257,8 +256,8 @@ async def of_each(
     items: Sequence[Item], name: Callable[[Item], bytes], work: Callable[[Item], Awaitable[Result]]
 ) -> list[Result]:
     """What `work` gives for each home, in their order, several at a time. Where it fails, one error that
-    names the streams for which it does: HomesRefused where Refused is one of the errors, else of the first
-    one's kind. StoreUnavailable at once, since it is about no home."""
+    names the streams for which it does, and has them as its `homes`: Refused where that is one of the errors,
+    else of the first one's kind. StoreUnavailable at once, since it is about no home."""
 
     async def attempt(item: Item) -> Result | GatewayError:
         try:
@@ -281,9 +280,8 @@ async def of_each(
     if failed:
         sentences = [f"stream {stream.hex()}: {error}" for stream, error in failed[:_SHOWN]]
         more = [f"and {len(failed) - _SHOWN} more"] if len(failed) > _SHOWN else []
-        sentence = "; ".join(sentences + more)
-        refused = {stream.hex(): str(error) for stream, error in failed if isinstance(error, Refused)}
-        if refused:
-            raise HomesRefused(sentence, refused)
-        raise type(failed[0][1])(sentence)
+        worst = min((error for _, error in failed), key=lambda error: not isinstance(error, Refused))
+        found_wrong = type(worst)("; ".join(sentences + more))
+        found_wrong.homes = {stream.hex(): str(error) for stream, error in failed}
+        raise found_wrong
     return results

@@ -20,7 +20,7 @@ from pydantic import (
     WithJsonSchema,
 )
 
-from gateway.errors import KINDS, GatewayError, HomesRefused, Refused, UsageError
+from gateway.errors import KINDS, GatewayError, UsageError
 
 PREFIX = "/v1"
 _HEX16 = r"^[0-9a-f]{32}$"
@@ -83,8 +83,8 @@ class Asked(Document):
 
 
 class ErrorAnswer(Document):
-    """What went wrong: the kind of error, as in `gateway.errors`, and its sentence. Where a load's set is
-    refused for the objects of some homes, `homes` says what is wrong with them, by their streams' ids."""
+    """What went wrong: the kind of error, as in `gateway.errors`, and its sentence. Where it is
+    about some homes of a load's set, `homes` says what is wrong with each, by its stream's id."""
 
     kind: str
     error: str
@@ -94,14 +94,13 @@ class ErrorAnswer(Document):
     @classmethod
     def of(cls, error: GatewayError) -> Self:
         """The answer for an error."""
-        homes = dict(error.homes) if isinstance(error, HomesRefused) else None
-        return cls(kind=error.kind, error=str(error), homes=homes)
+        return cls(kind=error.kind, error=str(error), homes=dict(error.homes) or None)
 
     def to_error(self) -> GatewayError:
         """The error, as the same kind of exception."""
-        if self.homes and self.kind == Refused.kind:
-            return HomesRefused(self.error, self.homes)
-        return KINDS.get(self.kind, GatewayError)(self.error)
+        error = KINDS.get(self.kind, GatewayError)(self.error)
+        error.homes = self.homes or {}
+        return error
 
 
 class RegistrarStatus(Document):

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gateway.centre.load import load
-from gateway.errors import HomesRefused, NotGranted, Refused, UsageError
+from gateway.errors import NotGranted, Refused, UsageError
 from gateway.provider.homes import Listed, read_answer, write_homes
 from gateway.provider.load import Windows
 from gateway.registrar.database import Database
@@ -210,7 +210,7 @@ async def test_a_centre_asks_over_http_and_opens_the_load(
             await one.asks(one.listed(0, 2), SECOND.asked)
         bad = street.homes[1].id.hex()
         (tmp_path / f"store/v1/{bad}/stream.cose").write_bytes(b"bad")
-        with pytest.raises(HomesRefused, match=f"stream {bad}: ") as refused:
+        with pytest.raises(Refused, match=f"stream {bad}: ") as refused:
             await one.asks(one.listed(0, 1, 2), FIRST.asked)
         assert refused.value.homes.keys() == {bad}
 

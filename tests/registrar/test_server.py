@@ -13,7 +13,7 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from gateway.errors import HomesRefused, Refused, Unavailable, UsageError
+from gateway.errors import Refused, Unavailable, UsageError
 from gateway.registrar import server
 from gateway.registrar.api import ROUTES
 from gateway.registrar.server import serving
@@ -280,7 +280,7 @@ async def test_what_a_hostile_registrar_says_moves_no_cursor_and_fills_no_log() 
     try:
         await web.TCPSite(runner, "127.0.0.1", 0).start()
         async with RegistrarClient(f"http://127.0.0.1:{runner.addresses[0][1]}") as client:
-            with pytest.raises(HomesRefused) as refused:
+            with pytest.raises(Refused) as refused:
                 await client.me()
     finally:
         await runner.cleanup()
