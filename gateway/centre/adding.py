@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from gateway.centre.runs import ID, METADATA, Integers, Runs, digest
+from gateway.centre.runs import ID, IDS, METADATA, Integers, Runs, digest
 from gateway.errors import UsageError
 from gateway.provider.load import Windows
 
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     import pyarrow
     import pyarrow.parquet as pq
 
-IDS = ("stream", "grant")
 _NONE = -1
 
 

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gateway.centre.adding import IDS, Sums, reading
+from gateway.centre.adding import Sums, reading
 from gateway.centre.engine import Chosen, present_schema
+from gateway.centre.runs import IDS
 from gateway.chain.seal import U64
 from gateway.errors import Unavailable, UsageError
 from gateway.provider.load import Windows

@@ -26,7 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gateway.centre.homes import Home
-from gateway.centre.runs import Runs
+from gateway.centre.runs import IDS, Runs
 from gateway.centre.state import File
 from gateway.chain.layout import DAY_MS, LANES
 from gateway.chain.seal import U64
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 FOLDER = "windows"
 _PAGE = 2**17
 """Rows of a column in a page, at most 1 MiB of them: a region's day is read in one."""
-_IDS, _NUMBERS = ("stream", "grant"), ("start_ms", "end_ms", "incarnation")
+_NUMBERS = ("start_ms", "end_ms", "incarnation")
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +91,7 @@ def merged(folder: Path, files: Sequence[File], batch: int) -> File:
     first = files[0]
     name = f"{first.name.rpartition('/')[0]}/{batch:08d}.parquet"
     try:
-        columns = [*_IDS, *_NUMBERS, *LANES]
+        columns = [*IDS, *_NUMBERS, *LANES]
         tables = [pq.read_table(folder / one.name, columns=columns, partitioning=None) for one in files]
         write_all_durably({folder / name: parquet(tables)}, 0o644)
     except (OSError, ValueError, pa.ArrowException) as error:
@@ -143,7 +143,7 @@ def _table(blocks: Sequence[Block], lanes: tuple[str, ...]) -> tuple[pyarrow.Tab
         for lane in LANES
     ]
     numbers = map(pa.array, (starts, ends, incarnations))
-    fields = [pa.field(name, pa.binary(), nullable=False) for name in _IDS]
+    fields = [pa.field(name, pa.binary(), nullable=False) for name in IDS]
     fields += [pa.field(name, pa.int64(), nullable=name in LANES) for name in (*_NUMBERS, *LANES)]
     return pa.table([*ids, *numbers, *values], schema=pa.schema(fields)), starts // DAY_MS
 
@@ -160,12 +160,12 @@ def parquet(tables: Sequence[pyarrow.Table]) -> bytes:
     import pyarrow as pa  # noqa: PLC0415
     import pyarrow.parquet as pq  # noqa: PLC0415
 
-    order = ("start_ms", "end_ms", *_IDS)
+    order = ("start_ms", "end_ms", *IDS)
     whole = pa.concat_tables(tables).sort_by([(name, "ascending") for name in order])
     file = BytesIO()
     # The lanes look random: they do not compress, and need no dictionary. The others are read the fastest so.
     plain = dict.fromkeys(LANES, "none")
-    others = (*_IDS, *_NUMBERS)
+    others = (*IDS, *_NUMBERS)
     with pq.ParquetWriter(
         file,
         whole.schema,

@@ -17,11 +17,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from gateway.centre.adding import IDS, reading
+from gateway.centre.adding import reading
 from gateway.centre.columns import date_of
 from gateway.centre.engine import Chosen, Engine, Key
 from gateway.centre.noise import Noise, noises
-from gateway.centre.runs import packed
+from gateway.centre.runs import IDS, packed
 from gateway.centre.state import Known, Members, Sets, State, Times
 from gateway.chain import share
 from gateway.chain.layout import LANES
@@ -95,12 +95,9 @@ async def load(
     refuses a set for the objects of some of its homes, it is asked for a set without these. Where it refuses
     a set otherwise, or another set was summed at a window's time, the window has no sum.
     """
-    without: dict[bytes, str] = {}
-    while True:
-        known = len(without)
-        found = await _load(state, engine, region, windows, ask, certified, noise, without)
-        if len(without) == known:
-            return found
+    if noise is not None:
+        noise.check(windows)  # before a set is asked for
+    return await _load(state, engine, region, windows, ask, certified, noise, {})
 
 
 async def _load(
@@ -111,12 +108,10 @@ async def _load(
     ask: Ask,
     certified: Certified | None,
     noise: Noise | None,
-    without: dict[bytes, str],
+    without: Mapping[bytes, str],
 ) -> Load:
-    """The same with one attempt for each set, of which none has the streams `without`, as far as it is not
-    decided yet. Those whose objects the service refuses are added to them, each with a sentence."""
-    if noise is not None:
-        noise.check(windows)  # before a set is asked for
+    """The same without these streams in the sets that are yet to be decided: homes whose objects the service
+    refuses, each with a sentence."""
     known = state.homes(region)
     if not known:
         raise UsageError(f"no home of region {region!r}: expected one of {', '.join(state.regions())}")
@@ -149,7 +144,10 @@ async def _load(
     if None in digests.values():  # a set of another process may have homes that were taken in meanwhile
         present = _Present.of(engine, _files(state, region, windows), windows)
         digests = present.digests(windows, sets)
-    answers = await _answers(state, region, windows, sets, digests, ask, problems, without)
+    bad: dict[bytes, str] = {}
+    answers = await _answers(state, region, windows, sets, digests, ask, problems, bad)
+    if bad.keys() - without.keys():  # nothing is added up before the sets are without them
+        return await _load(state, engine, region, windows, ask, certified, noise, {**without, **bad})
     summed = {i: _Union(sets[i], answers[i]) for i in sets if answers[i]}
     # Files may have been merged while the service answered.
     total, counts = engine.sums(_files(state, region, windows), windows, _chosen(summed, len(windows.times)))
@@ -422,11 +420,11 @@ async def _answers(
     digests: Mapping[tuple[int, int], str | None],
     ask: Ask,
     problems: dict[int, str],
-    without: dict[bytes, str],
+    bad: dict[bytes, str],
 ) -> dict[int, dict[int, U64]]:
     """The service's sums of each window, by set. Of a window without any `problems` say why. Where the
     service does not answer for sets of homes that came late, the others are given alone. Homes of a set whose
-    objects it refuses are added to `without`."""
+    objects it refuses are added to `bad`."""
     lanes = ",".join(windows.lanes)
     kept = state.answers(region, lanes, windows.times[0][0], windows.times[-1][1])
     found: dict[int, dict[int, U64]] = {i: {} for i in sets}
@@ -456,12 +454,12 @@ async def _answers(
                 continue
             raise
         except GatewayError as error:
-            bad = _named(members, error.homes)
-            if not bad and not isinstance(error, NotGranted | UsageError | Refused):
+            named = _named(members, error.homes)
+            if not named and not isinstance(error, NotGranted | UsageError | Refused):
                 raise
             state.unask(region, number, part.times)
-            without |= bad
-            if not bad:
+            bad |= named
+            if not named:
                 state.refuse(region, len(members), [windows.times[i] for i in numbers if found[i]])
             problems.update(dict.fromkeys(numbers, f"{REFUSES}: {error}"))
             continue

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     import pyarrow
 
 METADATA = b"runs"
+IDS = ("stream", "grant")
+"""The columns that tell a home."""
 ID = np.dtype("V16")
 """A stream's or a grant's id."""
 Integers = NDArray[np.int64]
@@ -56,7 +58,7 @@ class Runs:
         start, end = (table[name].to_numpy() for name in ("start_ms", "end_ms"))
         changes = np.flatnonzero((start[1:] != start[:-1]) | (end[1:] != end[:-1])) + 1
         begins = np.concatenate([[0], changes])[: len(table)]
-        ids = np.stack([_ids(table[name]) for name in ("stream", "grant")], axis=1)
+        ids = np.stack([_ids(table[name]) for name in IDS], axis=1)
         homes = [digest(some.tobytes()) for some in np.split(ids, changes)[: len(begins)]]
         times = np.stack([start[begins], end[begins]], axis=1)
         return cls(times, np.diff(begins, append=len(table)), np.array(homes, dtype=np.str_))
