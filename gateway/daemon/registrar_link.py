@@ -74,7 +74,7 @@ class RegistrarLink:
             await asyncio.to_thread(write_durably, self._path, document.encode())
         except OSError as error:
             raise Unavailable(f"{self._path} cannot be written: {error.strerror}") from None
-        self.kept = kept
+        self.kept, self.lost = kept, None
 
     @property
     def registered(self) -> Kept:

@@ -84,7 +84,7 @@ class Registration:
     @property
     def faults(self) -> tuple[str, ...]:
         """What is wrong, a sentence each, where nothing is known of a registration that there was."""
-        return () if self._link.lost is None or self._link.kept is not None else (self._link.lost,)
+        return () if self._link.lost is None else (self._link.lost,)
 
     def status(self) -> RegistrationStatus | None:
         """Where and as whom the gateway is registered; None where it is not."""

@@ -21,14 +21,7 @@ from gateway.chain.keys import KeyChain, be64
 from gateway.chain.seal import U64
 from gateway.chain.token import incarnation_of, masks
 from gateway.chain.window import Granularity
-from gateway.errors import (
-    GatewayError,
-    NotGranted,
-    Refused,
-    StoreUnavailable,
-    Unavailable,
-    UsageError,
-)
+from gateway.errors import GatewayError, NotGranted, Refused, StoreUnavailable, Unavailable, UsageError
 from gateway.provider.desk import AT_ONCE, side_by_side
 from gateway.provider.grants import OwnGrant, held_by, limit_of
 from gateway.provider.identity import Identity
@@ -281,7 +274,7 @@ async def of_each(
         sentences = [f"stream {stream.hex()}: {error}" for stream, error in failed[:_SHOWN]]
         more = [f"and {len(failed) - _SHOWN} more"] if len(failed) > _SHOWN else []
         worst = min((error for _, error in failed), key=lambda error: not isinstance(error, Refused))
-        found_wrong = type(worst)("; ".join(sentences + more))
-        found_wrong.homes = {stream.hex(): str(error) for stream, error in failed}
-        raise found_wrong
+        joint = type(worst)("; ".join(sentences + more))
+        joint.homes = {stream.hex(): str(error) for stream, error in failed}
+        raise joint
     return results

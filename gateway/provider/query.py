@@ -95,7 +95,7 @@ def _granularities(query: Query, descriptor: Descriptor, held: Sequence[OwnGrant
     if query.granularity is None:
         return granted
     zones = [granularity.zone for granularity in granted if isinstance(granularity.size, str)]
-    zone = query.zone or next(iter(zones), "UTC")
+    zone = query.zone or (zones[0] if zones else "UTC")
     return [Granularity.parse(query.granularity, descriptor.layout.unit_ms, zone)]
 
 

@@ -167,10 +167,10 @@ def _opened(both: Pair, lanes: Sequence[str]) -> list[tuple[int, int | None]]:
     """When the centre may learn something of a home without this service: the times [from_ms, until_ms) of
     its grants of the same quantity, whatever their windows; None: without end."""
     shown_by = frozenset[str]().union(*(_SHOWS.get(lane, {lane}) for lane in lanes))
+    unit_ms = both.home.reader.descriptor.layout.unit_ms
     return [
         (grant.first * unit_ms, None if limit is None else limit * unit_ms)
         for grant, limit in both.others
-        for unit_ms in (grant.granularity.unit_ms,)
         if not shown_by.isdisjoint(grant.lanes)
     ]
 

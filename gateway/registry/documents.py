@@ -83,8 +83,8 @@ class Asked(Document):
 
 
 class ErrorAnswer(Document):
-    """What went wrong: the kind of error, as in `gateway.errors`, and its sentence. Where it is
-    about some homes of a load's set, `homes` says what is wrong with each, by its stream's id."""
+    """What went wrong: the kind of error, as in `gateway.errors`, and its sentence. Where it is about some
+    homes of a load's set, `homes` says what is wrong with each, by its stream's id."""
 
     kind: str
     error: str
